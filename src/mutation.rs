@@ -1,39 +1,50 @@
-//! Deliberate breakages of single safety rules, to prove that the simulator catches them.
+//! Deliberate breaches of the safety rules, for proving that the tests would catch them.
 //!
-//! Without the cargo feature `mutations` every question here is answered `false` at compile time;
-//! the feature refuses to build without debug assertions, so no release can carry it.
+//! Owns the list of mutations and the switch that a test turns. Never reaches a release build:
+//! without the feature `mutations` [`is`] is the constant `false` and the mutated branches are
+//! compiled out; with it, a build without debug assertions is refused.
+//!
+//! The switch is per thread, so that simulations with different mutations run side by side in one
+//! test binary. Code that a test runs on another thread is therefore never mutated.
 
-/// A rule that can be broken on purpose. The comment names the rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg(all(feature = "mutations", not(debug_assertions), not(test)))]
+compile_error!(
+    "the feature `mutations` breaks safety rules on purpose: tests only, never a release build"
+);
+
+/// Each variant names the rule that is broken where [`is`] is asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mutation {
-    /// D4: a sync job says that it is done without syncing.
+    /// D4: a sync job reports success without `fdatasync`.
     SkipFsync,
-    /// E1: no promise after a start.
-    VoteAfterRestart,
-    /// E3: the lease is tested against a clock that was read before execution.
-    LeaseBeforeExecution,
-    /// T3: a read does not wait for the write it saw.
-    ReadBeforeDirtyCommit,
-    /// T3: a reply without effects needs no lease (`SETNX` -> 0).
-    ReadWithoutLease,
-    /// T6: the tail is given up when the log is truncated, not when another entry commits.
-    TailAtTruncation,
-    /// T1: peers are stepped between execution and proposal.
-    StepBeforeProposal,
-    /// E6: a follower acknowledges entries before its sync.
-    AckBeforeSync,
-    /// D1: a hard state in which only the commit changed is never written.
-    SkipCommitOnly,
-    /// D2: recovery does not sync the log it found.
+    /// D2: the log is replayed without having been synced first.
     SkipRecoverySync,
-    /// D3: records behind a recovery cut come back.
+    /// D3: the cut is not made durable, and records behind it are believed.
     ReviveBehindCut,
-    /// T8: a unit is applied in part.
-    PartialUnit,
-    /// E3: an echo of another reign is counted.
+    /// D3: of a record in several pieces, recovery keeps the pieces that are there.
+    KeepPartOfRecord,
+    /// D1: a hard state in which only the commit changed is never written.
+    SkipCommitOnlyHardState,
+    /// E1: a member votes right after its start.
+    VoteAfterRestart,
+    /// E3: the lease is tested before the execution instead of after it.
+    LeaseBeforeExecution,
+    /// E3: an echo of another term or transfer count extends the lease.
     ForeignEcho,
-    /// E4: a vote under a transfer that was given up is still exempt from the promise.
-    LateTransferVote,
+    /// E4: a vote caused by an old transfer is exempt from the promise.
+    StaleTransferVote,
+    /// E6: append answers and votes leave before their sync.
+    AckBeforeSync,
+    /// T1: a message is stepped between the execution and the proposal.
+    StepBeforeProposal,
+    /// T3: a read leaves before the entry it depends on has committed.
+    ReadIgnoresDirty,
+    /// T3: a reply of a command that wrote nothing needs no lease.
+    NoLeaseForNoWrite,
+    /// T6: the tail's outcome is decided when the log is truncated.
+    DecideAtTruncation,
+    /// T8: the effects of a unit are applied one by one, a broken unit in part.
+    ApplyPartOfUnit,
     /// E5: a leader executes before its own term's first entry is applied.
     ServeBeforeOwnTerm,
     /// T6: the keyspace is not rebuilt after a lost tail.
@@ -44,56 +55,32 @@ pub enum Mutation {
     UnloggedExpiry,
 }
 
-impl Mutation {
-    pub const ALL: [Mutation; 18] = [
-        Mutation::SkipFsync,
-        Mutation::VoteAfterRestart,
-        Mutation::LeaseBeforeExecution,
-        Mutation::ReadBeforeDirtyCommit,
-        Mutation::ReadWithoutLease,
-        Mutation::TailAtTruncation,
-        Mutation::StepBeforeProposal,
-        Mutation::AckBeforeSync,
-        Mutation::SkipCommitOnly,
-        Mutation::SkipRecoverySync,
-        Mutation::ReviveBehindCut,
-        Mutation::PartialUnit,
-        Mutation::ForeignEcho,
-        Mutation::LateTransferVote,
-        Mutation::ServeBeforeOwnTerm,
-        Mutation::SkipRebuild,
-        Mutation::TransferKeepsLease,
-        Mutation::UnloggedExpiry,
-    ];
-}
-
 #[cfg(feature = "mutations")]
-mod active {
+mod switch {
     use super::Mutation;
     use std::cell::Cell;
 
-    #[cfg(not(debug_assertions))]
-    compile_error!("mutations break safety rules on purpose and are for tests only");
-
-    thread_local!(static ACTIVE: Cell<Option<Mutation>> = const { Cell::new(None) });
-
-    /// Whether this thread breaks that rule.
-    pub fn is(mutation: Mutation) -> bool {
-        ACTIVE.get() == Some(mutation)
+    thread_local! {
+        static ACTIVE: Cell<Option<Mutation>> = const { Cell::new(None) };
     }
 
-    /// Breaks one rule on this thread, or none.
-    pub fn set(mutation: Option<Mutation>) {
-        ACTIVE.set(mutation);
+    /// Whether this thread runs with `m`.
+    pub fn is(m: Mutation) -> bool {
+        ACTIVE.with(|a| a.get() == Some(m))
+    }
+
+    /// Turns one mutation (or none) on for the rest of this thread's life.
+    pub fn set(m: Option<Mutation>) {
+        ACTIVE.with(|a| a.set(m));
     }
 }
 
 #[cfg(feature = "mutations")]
-pub use active::{is, set};
+pub use switch::{is, set};
 
-/// Whether this thread breaks that rule: never, without the feature.
+/// Whether this thread runs with `_m`: never, in a build without the feature `mutations`.
 #[cfg(not(feature = "mutations"))]
 #[inline(always)]
-pub const fn is(_: Mutation) -> bool {
+pub const fn is(_m: Mutation) -> bool {
     false
 }

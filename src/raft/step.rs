@@ -138,11 +138,11 @@ impl Group {
             // raft-rs drops all others: a leader is always in its own lease.
             return transfer
                 && (e.reign == self.reign() && self.is_transferring()
-                    || mutation::is(Mutation::LateTransferVote));
+                    || mutation::is(Mutation::StaleTransferVote));
         }
         let exempt = transfer
             && (self.promise.heard() == Some(e.reign)
-                || mutation::is(Mutation::LateTransferVote));
+                || mutation::is(Mutation::StaleTransferVote));
         exempt || !self.promise.binds(now.mono)
     }
 
