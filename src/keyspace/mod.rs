@@ -100,6 +100,11 @@ impl Keyspace {
         Key { bytes, hash, slot }
     }
 
+    /// Whether this is the cluster layout.
+    pub fn is_cluster(&self) -> bool {
+        self.cluster
+    }
+
     pub fn databases(&self) -> u32 {
         self.dbs.len() as u32
     }
