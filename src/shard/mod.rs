@@ -117,12 +117,30 @@ pub struct TurnOutput<D: Disk> {
     pub jobs: Vec<Job<D>>,
     /// Batches that did not happen: their replies become MOVED. To be handled before `released`.
     pub failed: Vec<RangeInclusive<u64>>,
-    /// Batches and reads of which nobody can say: their connections are closed.
-    pub unknown: Option<Gate>,
+    /// Reads whose leader can't be shown to have led: they changed nothing and become MOVED too.
+    pub failed_reads: Option<RangeInclusive<u64>>,
+    /// Batches of which nobody can say (T6): their connections are closed without a reply.
+    pub unknown: Option<RangeInclusive<u64>>,
     /// Everything up to here may leave.
     pub released: Gate,
     /// This member has just stopped leading (C4).
     pub stepped_down: bool,
+}
+
+/// What stands beside the data while a command runs.
+pub struct Beside<'a, D: Disk> {
+    pub group: &'a mut Group,
+    pub log: &'a Log<D>,
+    tail: &'a VecDeque<TailBatch>,
+    pub tail_bytes: usize,
+    pub unknown_outcomes: u64,
+}
+
+impl<D: Disk> Beside<'_, D> {
+    /// Entries that are executed and not known to be committed.
+    pub fn tail_entries(&self) -> u64 {
+        self.tail.iter().map(|b| b.last - b.first + 1).sum()
+    }
 }
 
 /// A batch that is executed and not known to be committed.
@@ -179,7 +197,8 @@ pub struct Shard<D: Disk> {
     // output
     jobs: Vec<Job<D>>,
     failed: Vec<RangeInclusive<u64>>,
-    unknown: Option<Gate>,
+    failed_reads: Option<RangeInclusive<u64>>,
+    unknown: Option<RangeInclusive<u64>>,
     stepped_down: bool,
     unknown_outcomes: u64,
 }
@@ -192,6 +211,18 @@ impl<D: Disk> Shard<D> {
     /// For executing commands in phase (2), and for housekeeping that changes no key.
     pub fn data_mut(&mut self) -> &mut Data {
         &mut self.data
+    }
+
+    /// The data, and beside it what a running command may ask about or do meanwhile (T9).
+    pub fn split(&mut self) -> (&mut Data, Beside<'_, D>) {
+        let beside = Beside {
+            group: &mut self.group,
+            log: &self.log,
+            tail: &self.tail,
+            tail_bytes: self.tail_bytes,
+            unknown_outcomes: self.unknown_outcomes,
+        };
+        (&mut self.data, beside)
     }
 
     pub fn group(&self) -> &Group {

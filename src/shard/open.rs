@@ -84,6 +84,7 @@ impl<D: Disk> Shard<D> {
             rebuild: None,
             jobs: Vec::new(),
             failed: Vec::new(),
+            failed_reads: None,
             unknown: None,
             stepped_down: false,
             unknown_outcomes: 0,

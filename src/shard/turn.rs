@@ -88,11 +88,14 @@ impl<D: Disk> Shard<D> {
 
     /// Reads that wait for proof of leadership will not get it in this reign: nobody may see them.
     fn lose_tickets(&mut self) {
-        let Some(&(last, _)) = self.tickets.back() else { return };
-        self.unknown_outcomes += self.tickets.len() as u64;
+        let (Some(&(first, _)), Some(&(last, _))) = (self.tickets.front(), self.tickets.back())
+        else {
+            return;
+        };
         self.tickets.clear();
-        let told = self.unknown.map_or(0, |gate| gate.batch);
-        self.unknown = Some(Gate { batch: told, read: last });
+        let first = self.failed_reads.take().map_or(first, |earlier| *earlier.start());
+        self.failed_reads = Some(first..=last);
+        self.released.read = last;
     }
 
     /// T6: nothing was heard of the tail for too long after stepping down.
@@ -102,9 +105,9 @@ impl<D: Disk> Shard<D> {
         if now.mono >= since + self.config.outcome_timeout && self.unknown_told < last {
             let undecided = self.tail.iter().filter(|b| b.seq > self.unknown_told).count();
             self.unknown_outcomes += undecided as u64;
+            let first = self.unknown.take().map_or(self.unknown_told + 1, |e| *e.start());
+            self.unknown = Some(first..=last);
             self.unknown_told = last;
-            let told = self.unknown.map_or(0, |gate| gate.read);
-            self.unknown = Some(Gate { batch: last, read: told });
         }
     }
 
@@ -228,6 +231,7 @@ impl<D: Disk> Shard<D> {
             messages: self.group.take_messages(),
             jobs: std::mem::take(&mut self.jobs),
             failed: std::mem::take(&mut self.failed),
+            failed_reads: self.failed_reads.take(),
             unknown: self.unknown.take(),
             released: self.released,
             stepped_down: std::mem::take(&mut self.stepped_down),
@@ -262,12 +266,10 @@ impl<D: Disk> Shard<D> {
     }
 
     /// T9: what a command that runs long lets happen meanwhile: heartbeats out, and the answers to
-    /// them and to appends in. Everything else is queued by the driver.
+    /// them and to appends in ([`crate::raft::Group::takes_meanwhile`]); the driver queues all else.
     pub fn breathe(&mut self, now: Now, answers: Vec<Envelope>) -> Vec<Envelope> {
         for envelope in answers {
-            assert!(super::is_answer(&envelope), "T9: only answers are stepped meanwhile");
-            // An answer that proves a broken invariant is met again in the next turn.
-            let _ = self.group.step_answer(now, envelope);
+            self.group.step_answer(now, envelope);
         }
         self.group.breathe(now);
         self.group.take_messages()
