@@ -2,7 +2,7 @@
 //!
 //! Owns the order of the start and of the end; everything else is in the library.
 
-use holdfast::config::{Config, ConfigError, Loaded};
+use holdfast::config::{os_text, Config, ConfigError, Loaded};
 use holdfast::log::{Log, Output};
 use holdfast::process::{self, Launch, PidFile, Shutdown, Supervisor};
 use slog::{info, warn, Logger};
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
 fn prepare(config: &Config) -> Result<Output, ConfigError> {
     let fatal = |what: &str, error: std::io::Error| ConfigError::Fatal {
         at: None,
-        reason: format!("{what}: {error}"),
+        reason: format!("{what}: {}", os_text(&error)),
     };
     process::harden_umask();
     std::env::set_current_dir(&config.dir).map_err(|e| fatal("Can't chdir to 'dir'", e))?;

@@ -30,6 +30,14 @@ impl Supervisor {
         Supervisor { systemd, upstart }
     }
 
+    #[cfg(test)]
+    pub(super) fn systemd_at(path: &str) -> Supervisor {
+        Supervisor {
+            systemd: address(path.as_bytes()),
+            upstart: false,
+        }
+    }
+
     /// A supervised process stays in the foreground.
     pub fn is_present(&self) -> bool {
         self.systemd.is_some() || self.upstart
