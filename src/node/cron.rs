@@ -2,7 +2,6 @@
 
 use super::turn::Node;
 use crate::clock::Now;
-use crate::command::Host;
 use crate::net::{Gate, Key};
 use crate::resp::{Proto, Reply};
 use crate::shard::Admission;

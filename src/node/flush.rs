@@ -2,7 +2,8 @@
 
 use super::start::NodeError;
 use super::turn::Node;
-use crate::net::{Flushed, Gate, Key};
+use crate::command::Error;
+use crate::net::{Flushed, Key};
 use std::ops::RangeInclusive;
 
 /// T4: above this share of the limit of all clients, none of those that hold output is read.
@@ -49,7 +50,7 @@ impl Node {
         for (_, client) in self.host.clients.iter_mut() {
             let Some(client) = client else { continue };
             let mut moved = |slot: Option<u16>, out: &mut Vec<u8>| {
-                crate::command::error::write_not_done(slot, None, out);
+                Error::not_done(slot, None).write(out);
             };
             if reads {
                 client.conn.output.fail_reads(range.clone(), &mut moved);
@@ -133,10 +134,5 @@ impl Node {
     /// T4: an eighth of the memory that the machine has.
     fn held_limit(&self) -> usize {
         self.memory_bytes / SHARE_OF_MEMORY
-    }
-
-    /// The gate of everything that has been told so far: for pushes that depend on nothing else.
-    pub(super) fn is_released(&self, gate: Gate) -> bool {
-        gate.is_released_by(self.released)
     }
 }

@@ -22,8 +22,9 @@ impl Node {
         self.apply_settings();
         if self.ending.is_none() {
             let asked = match (self.host.shutdown.take(), self.signals.asked()) {
-                (Some(_), _) => "SHUTDOWN".to_owned(),
-                (None, Some(signal)) => format!("{signal}"),
+                (Some(_), _) => "SHUTDOWN",
+                // The thread that took it has logged which.
+                (None, Some(_)) => "a signal",
                 (None, None) => return Ok(false),
             };
             slog::warn!(self.logger, "User requested shutdown ({})...", asked);

@@ -57,7 +57,9 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
     for address in listeners.addresses() {
         slog::info!(logger, "Ready to accept connections tcp on {}", address);
     }
-    supervisor.ready();
+    if let Err(error) = supervisor.ready() {
+        slog::warn!(logger, "Can't tell the supervisor that the server is ready: {}", error);
+    }
     let now = clock.now();
     Ok(Node {
         poll,
@@ -92,6 +94,7 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
         turn_started: now,
         commands: 0,
         held_bytes: 0,
+        memory_bytes: memory_bytes(),
         ending: None,
         disk_full_told: false,
     })
@@ -166,4 +169,17 @@ fn birth(config: &Config) -> Base {
         election_timeout_ms: config.cluster_raft_election_timeout,
         ..Base::default()
     }
+}
+
+/// The memory of the machine, or of the control group if that is less.
+fn memory_bytes() -> usize {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .and_then(|rest| rest.trim().strip_suffix("kB"))
+        .and_then(|kib| kib.trim().parse::<usize>().ok())
+        .map_or(1 << 30, |kib| kib << 10);
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").unwrap_or_default();
+    group.trim().parse::<usize>().map_or(total, |limit| limit.min(total))
 }

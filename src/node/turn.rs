@@ -10,7 +10,7 @@ use super::shutdown::Ending;
 use super::start::NodeError;
 use crate::clock::{Clock, Mono, Now};
 use crate::command::session::Endpoint;
-use crate::command::Session;
+use crate::command::{Error, Session};
 use crate::log::Log;
 use crate::net::{Accepted, Conn, Event, Gate, Key, Listeners, Poll, ReadBuffer, ReadyList};
 use crate::process::{Lock, Shutdown};
@@ -61,6 +61,8 @@ pub struct Node {
     pub(super) commands: u32,
     /// T4: bytes behind gates, of all clients.
     pub(super) held_bytes: usize,
+    /// Of the machine or its control group.
+    pub(super) memory_bytes: usize,
     pub(super) ending: Option<Ending>,
     pub(super) disk_full_told: bool,
 }
@@ -176,16 +178,18 @@ impl Node {
         let loopback = peer.ip().to_canonical().is_loopback();
         let config = &self.host.config;
         let refusal = if self.host.clients.len() >= config.maxclients as usize {
-            Some(crate::command::error::MAX_CLIENTS)
+            Some(Error::MAX_CLIENTS)
         } else if config.protected_mode && config.requirepass.is_empty() && !loopback {
-            Some(crate::command::error::PROTECTED_MODE)
+            Some(Error::PROTECTED_MODE)
         } else {
             None
         };
         if let Some(text) = refusal {
             self.host.stats.connections_rejected += 1;
+            let mut line = Vec::new();
+            text.write(&mut line);
             // The client is turned away; whether it hears why is its own affair.
-            let _ = socket.write(text.as_bytes());
+            let _ = socket.write(&line);
             self.listeners.file_freed();
             return;
         }

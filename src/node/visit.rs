@@ -103,7 +103,7 @@ impl Node {
         }
         self.retry_held(admission);
         for _ in 0..self.ready.len() {
-            let Some(key) = self.ready.next() else { break };
+            let Some(key) = self.ready.take() else { break };
             if !self.visit(key, admission) {
                 break;
             }
