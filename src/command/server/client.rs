@@ -9,7 +9,7 @@ use super::super::session::ReplyMode;
 use super::super::spec::{flags, Acl, Flags, Group, Spec};
 use super::client_list::{info, kill, list};
 use super::{attribute, help, no_subcommand};
-use crate::resp::parse::Args;
+use crate::resp::args::Args;
 
 pub const CLIENT: Spec =
     Spec::new("client", -2, Flags::NONE, Group::Connection, no_subcommand)

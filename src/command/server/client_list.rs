@@ -11,7 +11,7 @@ use super::connection::DEFAULT_USER;
 use crate::clock::Now;
 use crate::resp::encode::Proto;
 use crate::resp::number::parse_i64;
-use crate::resp::parse::Args;
+use crate::resp::args::Args;
 use std::io::Write;
 
 /// Redis's kinds of clients.

@@ -8,7 +8,7 @@ use super::super::error::Error;
 use super::super::spec::{flags, Flags, Group, Spec};
 use super::{help, no_subcommand};
 use crate::config::ConfigError;
-use crate::resp::parse::Args;
+use crate::resp::args::Args;
 
 pub const CONFIG: Spec = Spec::new("config", -2, Flags::NONE, Group::Server, no_subcommand)
     .since("2.0.0")

@@ -10,7 +10,7 @@ use super::attribute;
 use super::replication::is_master;
 use crate::resp::encode::Proto;
 use crate::resp::number::parse_i64;
-use crate::resp::parse::Args;
+use crate::resp::args::Args;
 
 pub const AUTH: Spec = Spec::new(
     "auth",
@@ -112,7 +112,7 @@ fn auth(env: &mut Env<'_>, args: Args<'_>) -> Done {
 
 /// The password of the only user; empty: any will do.
 fn password<'a>(env: &'a Env<'_>) -> &'a [u8] {
-    env.host.config().requirepass().as_bytes()
+    env.host.config().requirepass.as_bytes()
 }
 
 /// A failed attempt leaves the connection as authenticated as it was.
@@ -185,7 +185,7 @@ fn hello(env: &mut Env<'_>, args: Args<'_>) -> Done {
         env.session.proto = proto;
     }
     let mode: &[u8] =
-        if env.host.config().cluster_enabled() { b"cluster" } else { b"standalone" };
+        if env.host.config().cluster_enabled { b"cluster" } else { b"standalone" };
     let role: &[u8] = if is_master(&env.host.raft_status()) { b"master" } else { b"replica" };
     let id = env.session.id;
     let proto = if env.session.proto == Proto::Resp3 { 3 } else { 2 };

@@ -6,7 +6,7 @@
 use super::super::env::{Done, Env, DONE};
 use super::super::spec::{flags, Acl, Group, Spec};
 use super::{info_process, info_shard};
-use crate::resp::parse::Args;
+use crate::resp::args::Args;
 use std::fmt::{Display, Write};
 
 pub const INFO: Spec = Spec::new("info", -1, flags![LOADING, STALE], Group::Server, info)

@@ -11,7 +11,7 @@ use super::docs::docs;
 use super::help;
 use crate::config::glob;
 use crate::resp::encode::Reply;
-use crate::resp::parse::Args;
+use crate::resp::args::Args;
 
 const READ_ANY_TIME: Flags = flags![LOADING, STALE];
 

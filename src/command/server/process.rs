@@ -8,7 +8,7 @@ use super::super::spec::{flags, Acl, Flags, Group, Spec};
 use super::introspect::{category, full_names};
 use super::{help, no_subcommand, REDIS_VERSION};
 use crate::resp::number::parse_i64;
-use crate::resp::parse::Args;
+use crate::resp::args::Args;
 
 pub const SHUTDOWN: Spec = Spec::new(
     "shutdown",

@@ -8,7 +8,7 @@ use super::super::error::Error;
 use super::super::host::{MemberKind, MemberStatus, RaftRole, RaftStatus};
 use super::super::spec::{flags, Acl, Group, Spec};
 use crate::resp::number::parse_i64;
-use crate::resp::parse::Args;
+use crate::resp::args::Args;
 
 pub const ROLE: Spec =
     Spec::new("role", 1, flags![NOSCRIPT, LOADING, STALE, FAST], Group::Server, role)
@@ -94,7 +94,7 @@ fn wait(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let replicas = u64::try_from(wanted).unwrap_or(0);
     let acks = env.host.replica_acks(env.session.last_write);
     // Inside EXEC nothing blocks: the answer is how things are.
-    if acks >= replicas || env.in_exec() {
+    if acks >= replicas || env.session.in_exec {
         env.reply().int(acks.cast_signed());
         return DONE;
     }
