@@ -47,7 +47,7 @@ pub fn push_double(out: &mut Vec<u8>, value: f64) {
         } else {
             b"0"
         });
-    } else if value.abs() < (1u64 << 52) as f64 && value.fract() == 0.0 {
+    } else if value.abs() <= (1u64 << 62) as f64 && value.fract() == 0.0 {
         out.extend_from_slice(itoa::Buffer::new().format(value as i64).as_bytes());
     } else {
         push_shortest(out, value);

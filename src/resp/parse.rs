@@ -153,6 +153,7 @@ impl Parser {
                 });
             };
             if count <= 0 {
+                self.scanned = 0;
                 return Ok(Parsed::Skip { consumed: next });
             }
             self.pos = next;
