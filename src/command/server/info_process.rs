@@ -8,7 +8,7 @@ use super::super::host::IoView;
 use super::super::session::Session;
 use super::super::stats::CommandStats;
 use super::super::table::table;
-use super::info::{human, Report};
+use super::info::Report;
 use super::{HOLDFAST_VERSION, REDIS_VERSION};
 
 pub fn server(report: &mut Report, env: &Env<'_>) {
@@ -183,16 +183,5 @@ pub fn errorstats(report: &mut Report, env: &Env<'_>) {
             .map(|c| if matches!(c, '#' | ':' | '\n' | '\r') { '_' } else { c })
             .collect();
         report.raw(format_args!("errorstat_{code}:count={count}"));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_empty_whole_has_no_ratio() {
-        assert_eq!(ratio(1, 0), 0.0);
-        assert_eq!(human(ratio(4096, 2) as u64), "2.00K");
     }
 }
