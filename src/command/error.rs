@@ -45,7 +45,7 @@ texts! {
     CLUSTER_DOWN = "CLUSTERDOWN The cluster is down";
     SLOT_NOT_SERVED = "CLUSTERDOWN Hash slot not served";
     READ_ONLY_REPLICA = "READONLY You can't write against a read only replica.";
-    LCS_TOO_LONG = "ERR String too long for LCS";
+    LCS_NOT_STRINGS = "ERR The specified keys must contain string values";
     LCS_LEN_AND_IDX =
         "ERR If you want both the length and indexes, please just use IDX.";
     LCS_MEMORY = "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len";

@@ -6,15 +6,16 @@ use crate::command::{GateKind, Outcome};
 use crate::mutation::{self, Mutation};
 use crate::net::Gate;
 use crate::raft::Envelope;
+use crate::storage::record::entry_len;
 use crate::storage::Disk;
 use raft::eraftpb::MessageType;
 
 /// Log room that must be there before a turn may write: its budget of effects and a margin. A
 /// command that brings more bytes than this asks for its own room.
-pub const TURN_ROOM: usize = 256 << 10;
+pub const TURN_ROOM: u64 = 256 << 10;
 /// Bytes that a batch's records may need beyond the effects themselves, and beyond the arguments
 /// that made them.
-pub const RECORD_OVERHEAD: usize = 8 << 10;
+pub const RECORD_OVERHEAD: u64 = 8 << 10;
 
 /// Whether clients' commands on data can be executed in this turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +35,9 @@ impl<D: Disk> Shard<D> {
     pub fn step(&mut self, now: Now, envelope: Envelope) -> Result<(), ShardError> {
         let message = &envelope.message;
         if message.get_msg_type() == MessageType::MsgAppend && !message.entries.is_empty() {
-            let bytes: usize =
-                message.entries.iter().map(|e| e.data.len() + e.context.len() + 64).sum();
-            if !self.log.has_room(bytes + RECORD_OVERHEAD) {
-                self.log.want_room(bytes + RECORD_OVERHEAD);
+            let bytes = message.entries.iter().map(entry_len).sum::<u64>() + RECORD_OVERHEAD;
+            if !self.log.has_room(bytes) {
+                self.log.want_room(bytes);
                 return Ok(());
             }
         }
@@ -88,11 +88,14 @@ impl<D: Disk> Shard<D> {
 
     /// Reads that wait for proof of leadership will not get it in this reign: nobody may see them.
     fn lose_tickets(&mut self) {
-        let Some(&(last, _)) = self.tickets.back() else { return };
-        self.unknown_outcomes += self.tickets.len() as u64;
+        let (Some(&(first, _)), Some(&(last, _))) = (self.tickets.front(), self.tickets.back())
+        else {
+            return;
+        };
         self.tickets.clear();
-        let told = self.unknown.map_or(0, |gate| gate.batch);
-        self.unknown = Some(Gate { batch: told, read: last });
+        let first = self.failed_reads.take().map_or(first, |earlier| *earlier.start());
+        self.failed_reads = Some(first..=last);
+        self.released.read = last;
     }
 
     /// T6: nothing was heard of the tail for too long after stepping down.
@@ -102,9 +105,9 @@ impl<D: Disk> Shard<D> {
         if now.mono >= since + self.config.outcome_timeout && self.unknown_told < last {
             let undecided = self.tail.iter().filter(|b| b.seq > self.unknown_told).count();
             self.unknown_outcomes += undecided as u64;
+            let first = self.unknown.take().map_or(self.unknown_told + 1, |e| *e.start());
+            self.unknown = Some(first..=last);
             self.unknown_told = last;
-            let told = self.unknown.map_or(0, |gate| gate.read);
-            self.unknown = Some(Gate { batch: last, read: told });
         }
     }
 
@@ -138,7 +141,7 @@ impl<D: Disk> Shard<D> {
     /// and room for it is asked for.
     pub fn has_room_for(&mut self, bytes: usize) -> bool {
         // What the batch holds is encoded once more around it; large units are cut into parts.
-        let need = self.data.batch_bytes() + bytes + bytes / 64 + RECORD_OVERHEAD;
+        let need = (self.data.batch_bytes() + bytes + bytes / 64) as u64 + RECORD_OVERHEAD;
         if self.log.has_room(need) {
             return true;
         }
@@ -228,6 +231,7 @@ impl<D: Disk> Shard<D> {
             messages: self.group.take_messages(),
             jobs: std::mem::take(&mut self.jobs),
             failed: std::mem::take(&mut self.failed),
+            failed_reads: self.failed_reads.take(),
             unknown: self.unknown.take(),
             released: self.released,
             stepped_down: std::mem::take(&mut self.stepped_down),
@@ -242,6 +246,9 @@ impl<D: Disk> Shard<D> {
         let mut at = self.group.deadline();
         if let Some(flush) = self.commit_pending {
             at = at.min(flush);
+        }
+        if let Some(retry) = self.retry_alloc_at {
+            at = at.min(retry);
         }
         if self.relaxed() && self.log.end() > self.log.durable() && !self.sync_running {
             at = at.min(self.next_relaxed_sync);
@@ -262,12 +269,10 @@ impl<D: Disk> Shard<D> {
     }
 
     /// T9: what a command that runs long lets happen meanwhile: heartbeats out, and the answers to
-    /// them and to appends in. Everything else is queued by the driver.
+    /// them and to appends in ([`crate::raft::Group::takes_meanwhile`]); the driver queues all else.
     pub fn breathe(&mut self, now: Now, answers: Vec<Envelope>) -> Vec<Envelope> {
         for envelope in answers {
-            assert!(super::is_answer(&envelope), "T9: only answers are stepped meanwhile");
-            // An answer that proves a broken invariant is met again in the next turn.
-            let _ = self.group.step_answer(now, envelope);
+            self.group.step_answer(now, envelope);
         }
         self.group.breathe(now);
         self.group.take_messages()
