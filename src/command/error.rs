@@ -214,7 +214,11 @@ impl Error {
     pub fn unknown_subcommand_or_arity(container: &str, name: &[u8]) -> Error {
         let name = &name[..name.len().min(PREVIEW_BYTES)];
         let after = format!("'. Try {container} HELP.");
-        Error::quoting("ERR unknown subcommand or wrong number of arguments for '", name, &after)
+        Error::quoting(
+            "ERR unknown subcommand or wrong number of arguments for '",
+            name,
+            &after,
+        )
     }
 }
 

@@ -11,11 +11,10 @@ use super::client_list::{info, kill, list};
 use super::{attribute, help, no_subcommand};
 use crate::resp::args::Args;
 
-pub const CLIENT: Spec =
-    Spec::new("client", -2, Flags::NONE, Group::Connection, no_subcommand)
-        .since("2.4.0")
-        .summary("Groups the commands about client connections.")
-        .subcommands(SUBCOMMANDS);
+pub const CLIENT: Spec = Spec::new("client", -2, Flags::NONE, Group::Connection, no_subcommand)
+    .since("2.4.0")
+    .summary("Groups the commands about client connections.")
+    .subcommands(SUBCOMMANDS);
 
 const PLAIN: Flags = flags![NOSCRIPT, LOADING, STALE];
 const ADMIN: Flags = flags![ADMIN, NOSCRIPT, LOADING, STALE];
@@ -26,10 +25,16 @@ static SUBCOMMANDS: &[Spec] = &[
         .acl(Acl::CONNECTION)
         .since("2.6.9")
         .summary("Names the connection, if it has a name."),
-    Spec::sub("client|help", 2, flags![LOADING, STALE], Group::Connection, print_help)
-        .acl(Acl::CONNECTION)
-        .since("5.0.0")
-        .summary("Lists the subcommands."),
+    Spec::sub(
+        "client|help",
+        2,
+        flags![LOADING, STALE],
+        Group::Connection,
+        print_help,
+    )
+    .acl(Acl::CONNECTION)
+    .since("5.0.0")
+    .summary("Lists the subcommands."),
     Spec::sub("client|id", 2, PLAIN, Group::Connection, id)
         .acl(Acl::CONNECTION)
         .since("5.0.0")
@@ -79,7 +84,7 @@ fn print_help(env: &mut Env<'_>, _: Args<'_>) -> Done {
 
 fn id(env: &mut Env<'_>, _: Args<'_>) -> Done {
     let id = env.session.id;
-    env.reply().int(id.cast_signed());
+    env.reply().int(id as i64);
     DONE
 }
 

@@ -9,9 +9,9 @@ use super::super::host::{IoView, KillFilter};
 use super::super::session::Session;
 use super::connection::DEFAULT_USER;
 use crate::clock::Now;
+use crate::resp::args::Args;
 use crate::resp::encode::Proto;
 use crate::resp::number::parse_i64;
-use crate::resp::args::Args;
 use std::io::Write;
 
 /// Redis's kinds of clients.
@@ -37,7 +37,8 @@ fn kind(word: &[u8]) -> Result<Kind, Error> {
 fn describe(out: &mut Vec<u8>, session: &Session, io: &IoView, argv_bytes: usize, now: Now) {
     let s = session;
     let mut text = |part: std::fmt::Arguments<'_>| {
-        out.write_fmt(part).expect("writing into memory does not fail");
+        out.write_fmt(part)
+            .expect("writing into memory does not fail");
     };
     text(format_args!(
         "id={} addr={} laddr={} fd={} name=",
@@ -45,9 +46,14 @@ fn describe(out: &mut Vec<u8>, session: &Session, io: &IoView, argv_bytes: usize
     ));
     out.extend_from_slice(&s.name);
     let mut text = |part: std::fmt::Arguments<'_>| {
-        out.write_fmt(part).expect("writing into memory does not fail");
+        out.write_fmt(part)
+            .expect("writing into memory does not fail");
     };
-    let multi = if s.transaction.open { s.transaction.queue.len() as i64 } else { -1 };
+    let multi = if s.transaction.open {
+        s.transaction.queue.len() as i64
+    } else {
+        -1
+    };
     text(format_args!(
         " age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={multi} watch={}",
         now.mono.since(s.created).as_secs(),
@@ -87,7 +93,11 @@ fn flags(session: &Session, io: &IoView) -> String {
         (session.no_evict, 'e'),
         (session.no_touch, 'T'),
     ];
-    let set: String = letters.iter().filter(|(on, _)| *on).map(|(_, letter)| *letter).collect();
+    let set: String = letters
+        .iter()
+        .filter(|(on, _)| *on)
+        .map(|(_, letter)| *letter)
+        .collect();
     if set.is_empty() {
         "N".to_owned()
     } else {
@@ -99,7 +109,13 @@ fn flags(session: &Session, io: &IoView) -> String {
 fn describe_own(env: &Env<'_>, args: Args<'_>) -> Vec<u8> {
     let mut line = Vec::with_capacity(320);
     let argv_bytes = args.iter().map(<[u8]>::len).sum();
-    describe(&mut line, env.session, &env.host.own_io(), argv_bytes, env.now);
+    describe(
+        &mut line,
+        env.session,
+        &env.host.own_io(),
+        argv_bytes,
+        env.now,
+    );
     line
 }
 
@@ -137,7 +153,7 @@ pub fn list(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let wanted = |id: u64| match &choice {
         Choice::All => true,
         Choice::None => false,
-        Choice::Ids(ids) => ids.contains(&id.cast_signed()),
+        Choice::Ids(ids) => ids.contains(&(id as i64)),
     };
     let mut lines = Vec::new();
     if wanted(env.session.id) {
@@ -161,7 +177,7 @@ pub fn list(env: &mut Env<'_>, args: Args<'_>) -> Done {
         // In the order asked for, repetitions included.
         Choice::Ids(ids) => {
             for id in ids {
-                if let Ok(at) = lines.binary_search_by_key(&id.cast_unsigned(), |(id, _)| *id) {
+                if let Ok(at) = lines.binary_search_by_key(&(*id as u64), |(id, _)| *id) {
                     add(&lines[at].1);
                 }
             }
@@ -182,7 +198,9 @@ fn parse_kill(args: Args<'_>) -> Result<(KillFilter, bool), Error> {
         let is = |name: &[u8]| option.eq_ignore_ascii_case(name);
         let text = || String::from_utf8_lossy(value).into_owned();
         if is(b"id") {
-            let id = parse_i64(value).filter(|id| *id > 0).ok_or(Error::CLIENT_ID_RANGE)?;
+            let id = parse_i64(value)
+                .filter(|id| *id > 0)
+                .ok_or(Error::CLIENT_ID_RANGE)?;
             filter.id = Some(id.unsigned_abs());
         } else if is(b"maxage") {
             let age = parse_i64(value).ok_or(Error::MAX_AGE_NOT_AN_INTEGER)?;
@@ -218,7 +236,13 @@ pub fn kill(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let (filter, skip_me) = if old_form {
         let addr = Some(String::from_utf8_lossy(&args[2]).into_owned());
         // The old form may kill the client that sends it.
-        (KillFilter { addr, ..KillFilter::default() }, false)
+        (
+            KillFilter {
+                addr,
+                ..KillFilter::default()
+            },
+            false,
+        )
     } else {
         parse_kill(args)?
     };

@@ -22,9 +22,15 @@ static SUBCOMMANDS: &[Spec] = &[
     Spec::sub("config|get", -3, ADMIN, Group::Server, get)
         .since("2.0.0")
         .summary("Answers with the values of directives."),
-    Spec::sub("config|help", 2, flags![LOADING, STALE], Group::Server, print_help)
-        .since("5.0.0")
-        .summary("Lists the subcommands."),
+    Spec::sub(
+        "config|help",
+        2,
+        flags![LOADING, STALE],
+        Group::Server,
+        print_help,
+    )
+    .since("5.0.0")
+    .summary("Lists the subcommands."),
     Spec::sub("config|resetstat", 2, ADMIN, Group::Server, resetstat)
         .since("2.0.0")
         .summary("Sets the statistics to zero.")

@@ -8,9 +8,9 @@ use super::super::error::Error;
 use super::super::spec::{flags, Acl, Group, Spec};
 use super::attribute;
 use super::replication::is_master;
+use crate::resp::args::Args;
 use crate::resp::encode::Proto;
 use crate::resp::number::parse_i64;
-use crate::resp::args::Args;
 
 pub const AUTH: Spec = Spec::new(
     "auth",
@@ -23,11 +23,16 @@ pub const AUTH: Spec = Spec::new(
 .since("1.0.0")
 .summary("Authenticates the connection.");
 
-pub const ECHO: Spec =
-    Spec::new("echo", 2, flags![LOADING, STALE, FAST], Group::Connection, echo)
-        .acl(Acl::CONNECTION)
-        .since("1.0.0")
-        .summary("Answers with its argument.");
+pub const ECHO: Spec = Spec::new(
+    "echo",
+    2,
+    flags![LOADING, STALE, FAST],
+    Group::Connection,
+    echo,
+)
+.acl(Acl::CONNECTION)
+.since("1.0.0")
+.summary("Answers with its argument.");
 
 pub const HELLO: Spec = Spec::new(
     "hello",
@@ -129,7 +134,10 @@ fn authenticate(env: &mut Env<'_>, user: &[u8], given: &[u8]) -> Result<(), Erro
 /// Compares in a time that depends on the lengths alone, so that timing tells nothing about how
 /// much of a guess was right.
 fn same(wanted: &[u8], given: &[u8]) -> bool {
-    let difference = wanted.iter().zip(given).fold(0, |sum, (a, b)| sum | (a ^ b));
+    let difference = wanted
+        .iter()
+        .zip(given)
+        .fold(0, |sum, (a, b)| sum | (a ^ b));
     wanted.len() == given.len() && difference == 0
 }
 
@@ -184,11 +192,22 @@ fn hello(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if let Some(proto) = greeting.proto {
         env.session.proto = proto;
     }
-    let mode: &[u8] =
-        if env.host.config().cluster_enabled { b"cluster" } else { b"standalone" };
-    let role: &[u8] = if is_master(&env.host.raft_status()) { b"master" } else { b"replica" };
+    let mode: &[u8] = if env.host.config().cluster_enabled {
+        b"cluster"
+    } else {
+        b"standalone"
+    };
+    let role: &[u8] = if is_master(&env.host.raft_status()) {
+        b"master"
+    } else {
+        b"replica"
+    };
     let id = env.session.id;
-    let proto = if env.session.proto == Proto::Resp3 { 3 } else { 2 };
+    let proto = if env.session.proto == Proto::Resp3 {
+        3
+    } else {
+        2
+    };
     let mut reply = env.reply();
     reply.map(7);
     let mut pair = |name: &[u8], value: &[u8]| {
@@ -200,7 +219,7 @@ fn hello(env: &mut Env<'_>, args: Args<'_>) -> Done {
     reply.bulk(b"proto");
     reply.int(proto);
     reply.bulk(b"id");
-    reply.int(id.cast_signed());
+    reply.int(id as i64);
     let mut pair = |name: &[u8], value: &[u8]| {
         reply.bulk(name);
         reply.bulk(value);

@@ -31,7 +31,12 @@ const BREATH: Duration = Duration::from_millis(5);
 const MAX_SLEEP_SECS: f64 = 1e9;
 
 fn debug(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    if !env.host.config().enable_debug_command.allows(env.session.endpoint.loopback) {
+    if !env
+        .host
+        .config()
+        .enable_debug_command
+        .allows(env.session.endpoint.loopback)
+    {
         return Err(Error::DEBUG_NOT_ALLOWED);
     }
     let is = |name: &str| args[1].eq_ignore_ascii_case(name.as_bytes());
@@ -48,7 +53,8 @@ fn debug(env: &mut Env<'_>, args: Args<'_>) -> Done {
         3 if is("object") => return object(env, args),
         3 if is("error") => return Err(Error::bytes(args[2].to_vec())),
         3 if is("log") => {
-            env.host.log(&format!("DEBUG LOG: {}", String::from_utf8_lossy(&args[2])));
+            env.host
+                .log(&format!("DEBUG LOG: {}", String::from_utf8_lossy(&args[2])));
             env.reply().ok();
         }
         3 if is("protocol") => protocol(&mut env.reply(), &args[2])?,
@@ -62,7 +68,9 @@ fn leading_number(text: &[u8]) -> f64 {
     let text = String::from_utf8_lossy(text);
     let text = text.trim_start();
     let mut ends = text.char_indices().map(|(at, c)| at + c.len_utf8()).rev();
-    ends.find_map(|end| text[..end].parse().ok()).filter(|n: &f64| !n.is_nan()).unwrap_or(0.0)
+    ends.find_map(|end| text[..end].parse().ok())
+        .filter(|n: &f64| !n.is_nan())
+        .unwrap_or(0.0)
 }
 
 fn sleep(env: &mut Env<'_>, seconds: &[u8]) {
@@ -77,6 +85,12 @@ fn sleep(env: &mut Env<'_>, seconds: &[u8]) {
         env.host.breathe(); // T9
     }
     env.reply().ok();
+}
+
+/// Nothing happens now; the command runs again later, with the whole EXEC if it is in one.
+fn held(env: &mut Env<'_>) -> Done {
+    env.data.hold();
+    Ok(Flow::Hold)
 }
 
 /// Gives DEBUG the right to look at data; false: nobody knows at the moment what the data is.
@@ -97,7 +111,7 @@ fn hex(bytes: [u8; 20]) -> String {
 
 fn digest(env: &mut Env<'_>) -> Done {
     if !may_look(env) {
-        return Ok(Flow::Hold);
+        return held(env);
     }
     env.data.depends_on_all();
     let digest = env.data.keyspace().digest_all();
@@ -107,13 +121,17 @@ fn digest(env: &mut Env<'_>) -> Done {
 
 fn digest_value(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if !may_look(env) {
-        return Ok(Flow::Hold);
+        return held(env);
     }
     env.data.depends_on_all();
     env.reply().array(args.len() - 2);
     for name in args.iter().skip(2) {
         let key = env.data.key(name);
-        let digest = env.data.keyspace().digest_key(env.session.db, &key).unwrap_or_default();
+        let digest = env
+            .data
+            .keyspace()
+            .digest_key(env.session.db, &key)
+            .unwrap_or_default();
         env.reply().simple(&hex(digest));
     }
     DONE
@@ -121,7 +139,7 @@ fn digest_value(env: &mut Env<'_>, args: Args<'_>) -> Done {
 
 fn object(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if !may_look(env) {
-        return Ok(Flow::Hold);
+        return held(env);
     }
     let key = env.data.key(&args[2]);
     let seen = env.data.with(&key, |entry| {
@@ -153,25 +171,37 @@ struct Filling<'a> {
 
 fn parse_populate(args: Args<'_>) -> Result<Filling<'_>, Error> {
     let number = |at: usize| match args.get(at) {
-        Some(text) => parse_i64(text).filter(|n| *n >= 0).ok_or(Error::NOT_POSITIVE).map(Some),
+        Some(text) => parse_i64(text)
+            .filter(|n| *n >= 0)
+            .ok_or(Error::NOT_POSITIVE)
+            .map(Some),
         None => Ok(None),
     };
     let count = number(2)?.expect("the dispatch on the number of arguments saw it");
     let prefix = args.get(3).unwrap_or(b"key");
     // 0 means: as long as the text is.
-    let size = number(4)?.filter(|size| *size > 0).map(|size| size as usize);
-    Ok(Filling { count, prefix, size })
+    let size = number(4)?
+        .filter(|size| *size > 0)
+        .map(|size| size as usize);
+    Ok(Filling {
+        count,
+        prefix,
+        size,
+    })
 }
 
 /// Unlike Redis's, these writes are logged like all others, or members would differ.
 fn populate(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let filling = parse_populate(args)?;
-    if filling.size.is_some_and(|size| size > env.host.config().proto_max_bulk_len) {
+    if filling
+        .size
+        .is_some_and(|size| size > env.host.config().proto_max_bulk_len)
+    {
         return Err(Error::STRING_TOO_LONG);
     }
     match env.serving {
         Serving::Lead { writable: true } => {}
-        Serving::Lead { writable: false } | Serving::Hold => return Ok(Flow::Hold),
+        Serving::Lead { writable: false } | Serving::Hold => return held(env),
         Serving::Redirect { .. } => return Err(Error::READ_ONLY_REPLICA),
     }
     let mut breath = env.host.now().mono + BREATH;
@@ -199,12 +229,15 @@ fn populate(env: &mut Env<'_>, args: Args<'_>) -> Done {
     DONE
 }
 
+/// What Redis sends: 3.141, which is not meant to be pi.
+const SAMPLE_DOUBLE: f64 = 3141.0 / 1000.0;
+
 /// One value of each type of the protocol, for the tests of client libraries.
 fn protocol(reply: &mut Reply<'_>, kind: &[u8]) -> Result<(), Error> {
     match kind.to_ascii_lowercase().as_slice() {
         b"string" => reply.bulk(b"Hello World"),
         b"integer" => reply.int(12_345),
-        b"double" => reply.double(3.141),
+        b"double" => reply.double(SAMPLE_DOUBLE),
         b"null" => reply.null(),
         b"array" => {
             reply.array(3);

@@ -7,8 +7,8 @@ use super::super::env::{Done, Env, DONE};
 use super::super::spec::Spec;
 use super::super::table::{table, Command};
 use super::introspect::by_full_name;
-use crate::resp::encode::Reply;
 use crate::resp::args::Args;
+use crate::resp::encode::Reply;
 
 pub fn docs(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let commands: Vec<&Command> = if args.len() == 2 {

@@ -13,7 +13,11 @@ pub const INFO: Spec = Spec::new("info", -1, flags![LOADING, STALE], Group::Serv
     .acl(Acl::DANGEROUS)
     .since("1.0.0")
     .summary("Reports on the server: version, load, memory, group.")
-    .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]);
+    .tips(&[
+        "nondeterministic_output",
+        "request_policy:all_shards",
+        "response_policy:special",
+    ]);
 
 /// The text under construction.
 #[derive(Default)]
@@ -39,7 +43,9 @@ impl Report {
     }
 
     pub fn raw(&mut self, line: std::fmt::Arguments<'_>) {
-        self.0.write_fmt(line).expect("writing into memory does not fail");
+        self.0
+            .write_fmt(line)
+            .expect("writing into memory does not fail");
         self.0.push_str("\r\n");
     }
 }
@@ -75,7 +81,12 @@ const fn section(
     default: bool,
     write: fn(&mut Report, &Env<'_>),
 ) -> Section {
-    Section { name, title, default, write }
+    Section {
+        name,
+        title,
+        default,
+        write,
+    }
 }
 
 /// In the order of the report.
@@ -88,7 +99,12 @@ static SECTIONS: &[Section] = &[
     section("replication", "Replication", true, info_shard::replication),
     section("cpu", "CPU", true, info_process::cpu),
     section("modules", "Modules", true, nothing),
-    section("commandstats", "Commandstats", false, info_process::commandstats),
+    section(
+        "commandstats",
+        "Commandstats",
+        false,
+        info_process::commandstats,
+    ),
     section("errorstats", "Errorstats", true, info_process::errorstats),
     section("latencystats", "Latencystats", false, nothing),
     section("cluster", "Cluster", true, info_shard::cluster),

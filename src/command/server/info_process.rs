@@ -18,7 +18,14 @@ pub fn server(report: &mut Report, env: &Env<'_>) {
     let micros = env.host.unix_micros();
     report.line("redis_version", REDIS_VERSION);
     report.line("holdfast_version", HOLDFAST_VERSION);
-    report.line("redis_mode", if config.cluster_enabled { "cluster" } else { "standalone" });
+    report.line(
+        "redis_mode",
+        if config.cluster_enabled {
+            "cluster"
+        } else {
+            "standalone"
+        },
+    );
     report.line("os", &process.os);
     report.line("arch_bits", usize::BITS);
     report.line("monotonic_clock", "POSIX clock_gettime");
@@ -35,7 +42,10 @@ pub fn server(report: &mut Report, env: &Env<'_>) {
     // Redis's clock of key use: seconds in 24 bits.
     report.line("lru_clock", micros / 1_000_000 % (1 << 24));
     report.line("executable", &process.executable);
-    let file = config.file.as_deref().map(|path| path.display().to_string());
+    let file = config
+        .file
+        .as_deref()
+        .map(|path| path.display().to_string());
     report.line("config_file", file.unwrap_or_default());
     report.line("io_threads_active", 0);
 }
@@ -43,7 +53,8 @@ pub fn server(report: &mut Report, env: &Env<'_>) {
 /// Calls `see` for every client, the own one too.
 fn each_client(env: &Env<'_>, see: &mut dyn FnMut(&Session, &IoView)) {
     see(env.session, &env.host.own_io());
-    env.host.for_each_client(&mut |client| see(client.session, &client.io));
+    env.host
+        .for_each_client(&mut |client| see(client.session, &client.io));
 }
 
 pub fn clients(report: &mut Report, env: &Env<'_>) {
@@ -98,18 +109,44 @@ pub fn memory(report: &mut Report, env: &Env<'_>) {
     report.line("allocator_resident", m.resident);
     report.bytes("total_system_memory", m.system);
     let config = env.host.config();
-    let limit = config.get_one("maxmemory").and_then(|text| text.parse().ok()).unwrap_or(0);
+    let limit = config
+        .get_one("maxmemory")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0);
     report.bytes("maxmemory", limit);
-    report.line("maxmemory_policy", config.get_one("maxmemory-policy").unwrap_or_default());
+    report.line(
+        "maxmemory_policy",
+        config.get_one("maxmemory-policy").unwrap_or_default(),
+    );
     // Each pair: how much more memory one layer holds than the layer above it asked for.
     let mut overhead = |ratio_name: &str, bytes_name: &str, above: u64, below: u64| {
         report.line(ratio_name, format_args!("{:.2}", ratio(below, above)));
         report.line(bytes_name, i128::from(below) - i128::from(above));
     };
-    overhead("allocator_frag_ratio", "allocator_frag_bytes", m.used, m.active);
-    overhead("allocator_rss_ratio", "allocator_rss_bytes", m.active, m.resident);
-    overhead("rss_overhead_ratio", "rss_overhead_bytes", m.resident, m.rss);
-    overhead("mem_fragmentation_ratio", "mem_fragmentation_bytes", m.used, m.rss);
+    overhead(
+        "allocator_frag_ratio",
+        "allocator_frag_bytes",
+        m.used,
+        m.active,
+    );
+    overhead(
+        "allocator_rss_ratio",
+        "allocator_rss_bytes",
+        m.active,
+        m.resident,
+    );
+    overhead(
+        "rss_overhead_ratio",
+        "rss_overhead_bytes",
+        m.resident,
+        m.rss,
+    );
+    overhead(
+        "mem_fragmentation_ratio",
+        "mem_fragmentation_bytes",
+        m.used,
+        m.rss,
+    );
     report.line("mem_clients_normal", of_clients);
     report.line("mem_allocator", "jemalloc");
     report.line("active_defrag_running", 0);
@@ -148,7 +185,10 @@ pub fn stats(report: &mut Report, env: &Env<'_>) {
 pub fn cpu(report: &mut Report, env: &Env<'_>) {
     let cpu = env.host.process().cpu;
     let mut seconds = |name: &str, micros: u64| {
-        report.line(name, format_args!("{}.{:06}", micros / 1_000_000, micros % 1_000_000));
+        report.line(
+            name,
+            format_args!("{}.{:06}", micros / 1_000_000, micros % 1_000_000),
+        );
     };
     seconds("used_cpu_sys", cpu.system_us);
     seconds("used_cpu_user", cpu.user_us);
@@ -160,10 +200,18 @@ pub fn cpu(report: &mut Report, env: &Env<'_>) {
 
 pub fn commandstats(report: &mut Report, env: &Env<'_>) {
     let stats = env.host.stats();
-    let all = table().commands().iter().flat_map(|c| std::iter::once(c).chain(c.subcommands));
+    let all = table()
+        .commands()
+        .iter()
+        .flat_map(|c| std::iter::once(c).chain(c.subcommands));
     for command in all {
         let of = stats.commands.get(command.id).copied().unwrap_or_default();
-        let CommandStats { calls, usec, rejected, failed } = of;
+        let CommandStats {
+            calls,
+            usec,
+            rejected,
+            failed,
+        } = of;
         if calls + rejected + failed > 0 {
             report.raw(format_args!(
                 "cmdstat_{}:calls={calls},usec={usec},usec_per_call={:.2},\
@@ -180,7 +228,13 @@ pub fn errorstats(report: &mut Report, env: &Env<'_>) {
         // DEBUG ERROR can make up any code; what would break the report's lines is replaced.
         let code: String = String::from_utf8_lossy(code)
             .chars()
-            .map(|c| if matches!(c, '#' | ':' | '\n' | '\r') { '_' } else { c })
+            .map(|c| {
+                if matches!(c, '#' | ':' | '\n' | '\r') {
+                    '_'
+                } else {
+                    c
+                }
+            })
             .collect();
         report.raw(format_args!("errorstat_{code}:count={count}"));
     }

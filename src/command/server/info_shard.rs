@@ -44,31 +44,53 @@ pub fn replication(report: &mut Report, env: &Env<'_>) {
         report.line("slave_read_only", 1);
         report.line("replica_announced", 1);
     }
-    let replicas = if master { replicas(&status) } else { Vec::new() };
+    let replicas = if master {
+        replicas(&status)
+    } else {
+        Vec::new()
+    };
     report.line("connected_slaves", replicas.len());
     for (i, (host, port, member)) in replicas.into_iter().enumerate() {
         report.raw(format_args!(
             "slave{i}:ip={host},port={port},state=online,offset={},lag={}",
             member.applied,
-            member.heard_ms.map_or(-1, |ms| (ms / 1000).cast_signed())
+            member.heard_ms.map_or(-1, |ms| (ms / 1000) as i64)
         ));
     }
     report.line("master_failover_state", "no-failover");
-    report.line("master_replid", format_args!("{:016x}{:024x}", status.group, status.incarnation));
+    report.line(
+        "master_replid",
+        format_args!("{:016x}{:024x}", status.group, status.incarnation),
+    );
     report.line("master_replid2", "0".repeat(40));
-    report.line("master_repl_offset", if master { status.commit } else { status.applied });
+    report.line(
+        "master_repl_offset",
+        if master {
+            status.commit
+        } else {
+            status.applied
+        },
+    );
     report.line("second_repl_offset", -1);
     report.line("repl_backlog_active", 0);
 }
 
 /// Seconds since the leader was heard; -1 when there is none or it is not known.
 fn leader_silence_secs(status: &RaftStatus) -> i64 {
-    let leader = status.members.iter().find(|m| Some(m.raft_id) == status.leader);
-    leader.and_then(|m| m.heard_ms).map_or(-1, |ms| (ms / 1000).cast_signed())
+    let leader = status
+        .members
+        .iter()
+        .find(|m| Some(m.raft_id) == status.leader);
+    leader
+        .and_then(|m| m.heard_ms)
+        .map_or(-1, |ms| (ms / 1000) as i64)
 }
 
 pub fn cluster(report: &mut Report, env: &Env<'_>) {
-    report.line("cluster_enabled", u8::from(env.host.config().cluster_enabled));
+    report.line(
+        "cluster_enabled",
+        u8::from(env.host.config().cluster_enabled),
+    );
 }
 
 pub fn raft(report: &mut Report, env: &Env<'_>) {
@@ -78,8 +100,14 @@ pub fn raft(report: &mut Report, env: &Env<'_>) {
     report.line("raft_incarnation", status.incarnation);
     report.line("raft_id", format_args!("{:016x}", status.raft_id));
     report.line("raft_role", role(status.role));
-    report.line("raft_leader", format_args!("{:016x}", status.leader.unwrap_or(0)));
-    report.line("raft_leader_addr", status.leader_addr.as_deref().unwrap_or(""));
+    report.line(
+        "raft_leader",
+        format_args!("{:016x}", status.leader.unwrap_or(0)),
+    );
+    report.line(
+        "raft_leader_addr",
+        status.leader_addr.as_deref().unwrap_or(""),
+    );
     report.line("raft_term", status.term);
     report.line("raft_commit", status.commit);
     report.line("raft_applied", status.applied);
@@ -97,12 +125,16 @@ pub fn raft(report: &mut Report, env: &Env<'_>) {
         report.raw(format_args!(
             "raft_member{i}:id={:016x},kind={},voter={},addr={},match={},applied={},heard_ms={}",
             member.raft_id,
-            if member.kind == MemberKind::Data { "data" } else { "witness" },
+            if member.kind == MemberKind::Data {
+                "data"
+            } else {
+                "witness"
+            },
             u8::from(member.voter),
             member.addr.as_deref().unwrap_or(""),
             member.matched,
             member.applied,
-            member.heard_ms.map_or(-1, u64::cast_signed)
+            member.heard_ms.map_or(-1, |ms| ms as i64)
         ));
     }
 }
@@ -122,7 +154,9 @@ pub fn keyspace(report: &mut Report, env: &Env<'_>) {
         let (keys, expires) = (keyspace.len(db), keyspace.expires(db));
         if keys > 0 {
             // Redis's average is of samples and loses those that are due; this one is exact.
-            let mean = keyspace.mean_expiry(db).map_or(0, |at| (at - env.now.unix_ms).max(0));
+            let mean = keyspace
+                .mean_expiry(db)
+                .map_or(0, |at| (at - env.now.unix_ms).max(0));
             report.raw(format_args!(
                 "db{db}:keys={keys},expires={expires},avg_ttl={mean},subexpiry=0"
             ));

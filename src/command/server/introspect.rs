@@ -10,8 +10,8 @@ use super::super::table::{table, Command, Lookup};
 use super::docs::docs;
 use super::help;
 use crate::config::glob;
-use crate::resp::encode::Reply;
 use crate::resp::args::Args;
+use crate::resp::encode::Reply;
 
 const READ_ANY_TIME: Flags = flags![LOADING, STALE];
 
@@ -38,10 +38,16 @@ static SUBCOMMANDS: &[Spec] = &[
         .acl(Acl::CONNECTION)
         .since("2.8.13")
         .summary("Finds the keys in a full command."),
-    Spec::sub("command|getkeysandflags", -3, READ_ANY_TIME, Group::Server, getkeysandflags)
-        .acl(Acl::CONNECTION)
-        .since("7.0.0")
-        .summary("Finds the keys in a full command and what happens to them."),
+    Spec::sub(
+        "command|getkeysandflags",
+        -3,
+        READ_ANY_TIME,
+        Group::Server,
+        getkeysandflags,
+    )
+    .acl(Acl::CONNECTION)
+    .since("7.0.0")
+    .summary("Finds the keys in a full command and what happens to them."),
     Spec::sub("command|help", 2, READ_ANY_TIME, Group::Server, print_help)
         .acl(Acl::CONNECTION)
         .since("5.0.0")
@@ -111,12 +117,26 @@ fn write_command(reply: &mut Reply<'_>, command: &Command) {
     reply.array(10);
     reply.bulk(spec.full_name.as_bytes());
     reply.int(spec.arity.into());
-    write_names(reply, "", Flags::PRINTED.iter().filter(|f| spec.flags.has(f.0)).map(|f| f.1));
+    write_names(
+        reply,
+        "",
+        Flags::PRINTED
+            .iter()
+            .filter(|f| spec.flags.has(f.0))
+            .map(|f| f.1),
+    );
     reply.int(spec.range.first.into());
     reply.int(spec.range.last.into());
     reply.int(spec.range.step.into());
     let categories = spec.categories();
-    write_names(reply, "@", Acl::NAMES.iter().filter(|a| categories.has(a.0)).map(|a| a.1));
+    write_names(
+        reply,
+        "@",
+        Acl::NAMES
+            .iter()
+            .filter(|a| categories.has(a.0))
+            .map(|a| a.1),
+    );
     reply.set(spec.tips.len());
     for tip in spec.tips {
         reply.bulk(tip.as_bytes());
@@ -148,7 +168,14 @@ fn write_names<'n>(
 }
 
 fn write_key_flags(reply: &mut Reply<'_>, flags: KeyFlags) {
-    write_names(reply, "", KeyFlags::NAMES.iter().filter(|f| flags.has(f.0)).map(|f| f.1));
+    write_names(
+        reply,
+        "",
+        KeyFlags::NAMES
+            .iter()
+            .filter(|f| flags.has(f.0))
+            .map(|f| f.1),
+    );
 }
 
 fn write_key_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
@@ -207,13 +234,21 @@ impl Filter<'_> {
 
 /// The category of that name, in any case; none is in an unknown one.
 pub fn category(name: &[u8]) -> Option<Acl> {
-    Acl::NAMES.iter().find(|a| a.1.as_bytes().eq_ignore_ascii_case(name)).map(|a| a.0)
+    Acl::NAMES
+        .iter()
+        .find(|a| a.1.as_bytes().eq_ignore_ascii_case(name))
+        .map(|a| a.0)
 }
 
 /// The full names of all commands and subcommands that `passes` lets through.
 pub fn full_names(passes: impl Fn(&Spec) -> bool) -> Vec<&'static str> {
-    let all = table().commands().iter().flat_map(|c| std::iter::once(c).chain(c.subcommands));
-    all.filter(|c| passes(c.spec)).map(|c| c.spec.full_name).collect()
+    let all = table()
+        .commands()
+        .iter()
+        .flat_map(|c| std::iter::once(c).chain(c.subcommands));
+    all.filter(|c| passes(c.spec))
+        .map(|c| c.spec.full_name)
+        .collect()
 }
 
 fn list(env: &mut Env<'_>, args: Args<'_>) -> Done {
@@ -262,9 +297,13 @@ fn keys_of(args: Args<'_>) -> Result<Vec<(usize, KeyFlags)>, Error> {
         let last = if key_spec.last < 0 {
             key_spec.last
         } else {
-            key_spec.begin.cast_signed() + key_spec.last
+            key_spec.begin as i16 + key_spec.last
         };
-        let range = KeyRange { first: key_spec.begin, last, step: key_spec.step };
+        let range = KeyRange {
+            first: key_spec.begin,
+            last,
+            step: key_spec.step,
+        };
         let flags = effective_flags(spec, key_spec, args);
         keys.extend(range.indexes(argc).map(|index| (index + 2, flags)));
     }
@@ -279,8 +318,15 @@ fn effective_flags(spec: &Spec, key_spec: &KeySpec, args: Args<'_>) -> KeyFlags 
     if !key_spec.flags.has(KeyFlags::VARIABLE_FLAGS) {
         return key_spec.flags;
     }
-    assert_eq!(spec.full_name, "set", "the only command whose key flags vary");
-    if args.iter().skip(5).any(|arg| arg.eq_ignore_ascii_case(b"get")) {
+    assert_eq!(
+        spec.full_name, "set",
+        "the only command whose key flags vary"
+    );
+    if args
+        .iter()
+        .skip(5)
+        .any(|arg| arg.eq_ignore_ascii_case(b"get"))
+    {
         KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE)
     } else {
         KeyFlags::OW.and(KeyFlags::UPDATE)

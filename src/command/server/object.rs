@@ -19,34 +19,58 @@ const KEY: &[KeySpec] = &[KeySpec::new(KeyFlags::RO, 2, 0, 1)];
 const UNSURE: &[&str] = &["nondeterministic_output"];
 
 static OBJECT_SUBCOMMANDS: &[Spec] = &[
-    Spec::sub("object|encoding", 3, flags![READONLY], Group::Generic, encoding)
-        .acl(Acl::KEYSPACE)
-        .since("2.2.3")
-        .summary("Tells how a value is encoded.")
-        .keys(2, 2, 1, KEY)
-        .tips(UNSURE),
+    Spec::sub(
+        "object|encoding",
+        3,
+        flags![READONLY],
+        Group::Generic,
+        encoding,
+    )
+    .acl(Acl::KEYSPACE)
+    .since("2.2.3")
+    .summary("Tells how a value is encoded.")
+    .keys(2, 2, 1, KEY)
+    .tips(UNSURE),
     Spec::sub("object|freq", 3, flags![READONLY], Group::Generic, freq)
         .acl(Acl::KEYSPACE)
         .since("4.0.0")
         .summary("Tells how often a key is used.")
         .keys(2, 2, 1, KEY)
         .tips(UNSURE),
-    Spec::sub("object|help", 2, flags![LOADING, STALE], Group::Generic, object_help)
-        .acl(Acl::KEYSPACE)
-        .since("6.2.0")
-        .summary("Lists the subcommands."),
-    Spec::sub("object|idletime", 3, flags![READONLY], Group::Generic, idletime)
-        .acl(Acl::KEYSPACE)
-        .since("2.2.3")
-        .summary("Tells how long ago a key was used.")
-        .keys(2, 2, 1, KEY)
-        .tips(UNSURE),
-    Spec::sub("object|refcount", 3, flags![READONLY], Group::Generic, refcount)
-        .acl(Acl::KEYSPACE)
-        .since("2.2.3")
-        .summary("Tells how many references a value has.")
-        .keys(2, 2, 1, KEY)
-        .tips(UNSURE),
+    Spec::sub(
+        "object|help",
+        2,
+        flags![LOADING, STALE],
+        Group::Generic,
+        object_help,
+    )
+    .acl(Acl::KEYSPACE)
+    .since("6.2.0")
+    .summary("Lists the subcommands."),
+    Spec::sub(
+        "object|idletime",
+        3,
+        flags![READONLY],
+        Group::Generic,
+        idletime,
+    )
+    .acl(Acl::KEYSPACE)
+    .since("2.2.3")
+    .summary("Tells how long ago a key was used.")
+    .keys(2, 2, 1, KEY)
+    .tips(UNSURE),
+    Spec::sub(
+        "object|refcount",
+        3,
+        flags![READONLY],
+        Group::Generic,
+        refcount,
+    )
+    .acl(Acl::KEYSPACE)
+    .since("2.2.3")
+    .summary("Tells how many references a value has.")
+    .keys(2, 2, 1, KEY)
+    .tips(UNSURE),
 ];
 
 pub const MEMORY: Spec = Spec::new("memory", -2, Flags::NONE, Group::Server, no_subcommand)
@@ -55,9 +79,15 @@ pub const MEMORY: Spec = Spec::new("memory", -2, Flags::NONE, Group::Server, no_
     .subcommands(MEMORY_SUBCOMMANDS);
 
 static MEMORY_SUBCOMMANDS: &[Spec] = &[
-    Spec::sub("memory|help", 2, flags![LOADING, STALE], Group::Server, memory_help)
-        .since("4.0.0")
-        .summary("Lists the subcommands."),
+    Spec::sub(
+        "memory|help",
+        2,
+        flags![LOADING, STALE],
+        Group::Server,
+        memory_help,
+    )
+    .since("4.0.0")
+    .summary("Lists the subcommands."),
     Spec::sub("memory|usage", -3, flags![READONLY], Group::Server, usage)
         .since("4.0.0")
         .summary("Estimates the memory that a key takes.")
@@ -119,7 +149,10 @@ fn refcount(env: &mut Env<'_>, args: Args<'_>) -> Done {
 }
 
 fn policy_is_lfu(env: &Env<'_>) -> bool {
-    env.host.config().get_one("maxmemory-policy").is_some_and(|policy| policy.contains("lfu"))
+    env.host
+        .config()
+        .get_one("maxmemory-policy")
+        .is_some_and(|policy| policy.contains("lfu"))
 }
 
 /// The use of keys is not tracked: they count as just used.
@@ -163,7 +196,11 @@ fn usage(env: &mut Env<'_>, args: Args<'_>) -> Done {
             Value::Int(_) => std::mem::size_of::<i64>(),
             Value::Bytes(bytes) => bytes.len(),
         };
-        let expiry = if entry.expiry().is_some() { EXPIRY_OVERHEAD_BYTES } else { 0 };
+        let expiry = if entry.expiry().is_some() {
+            EXPIRY_OVERHEAD_BYTES
+        } else {
+            0
+        };
         (entry.key().len() + value + ENTRY_OVERHEAD_BYTES + expiry).next_multiple_of(8)
     });
     match bytes {

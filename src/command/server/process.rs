@@ -7,8 +7,8 @@ use super::super::error::Error;
 use super::super::spec::{flags, Acl, Flags, Group, Spec};
 use super::introspect::{category, full_names};
 use super::{help, no_subcommand, REDIS_VERSION};
-use crate::resp::number::parse_i64;
 use crate::resp::args::Args;
+use crate::resp::number::parse_i64;
 
 pub const SHUTDOWN: Spec = Spec::new(
     "shutdown",
@@ -35,15 +35,33 @@ pub const ACL: Spec = Spec::new("acl", -2, Flags::NONE, Group::Server, no_subcom
     .subcommands(ACL_SUBCOMMANDS);
 
 static ACL_SUBCOMMANDS: &[Spec] = &[
-    Spec::sub("acl|cat", -2, flags![NOSCRIPT, LOADING, STALE], Group::Server, acl_cat)
-        .since("6.0.0")
-        .summary("Lists the categories of commands, or the commands of one."),
-    Spec::sub("acl|help", 2, flags![LOADING, STALE], Group::Server, acl_help)
-        .since("6.0.0")
-        .summary("Lists the subcommands."),
-    Spec::sub("acl|whoami", 2, flags![NOSCRIPT, LOADING, STALE], Group::Server, acl_whoami)
-        .since("6.0.0")
-        .summary("Names the user of the connection."),
+    Spec::sub(
+        "acl|cat",
+        -2,
+        flags![NOSCRIPT, LOADING, STALE],
+        Group::Server,
+        acl_cat,
+    )
+    .since("6.0.0")
+    .summary("Lists the categories of commands, or the commands of one."),
+    Spec::sub(
+        "acl|help",
+        2,
+        flags![LOADING, STALE],
+        Group::Server,
+        acl_help,
+    )
+    .since("6.0.0")
+    .summary("Lists the subcommands."),
+    Spec::sub(
+        "acl|whoami",
+        2,
+        flags![NOSCRIPT, LOADING, STALE],
+        Group::Server,
+        acl_whoami,
+    )
+    .since("6.0.0")
+    .summary("Names the user of the connection."),
 ];
 
 /// SHUTDOWN's options; `None` is ABORT.
@@ -84,7 +102,9 @@ fn shutdown(env: &mut Env<'_>, args: Args<'_>) -> Done {
         env.reply().ok();
         return DONE;
     };
-    env.host.request_shutdown(options).map_err(|why| Error::text(format!("ERR {why}")))?;
+    env.host
+        .request_shutdown(options)
+        .map_err(|why| Error::text(format!("ERR {why}")))?;
     Ok(Flow::Shutdown(options))
 }
 

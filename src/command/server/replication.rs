@@ -7,14 +7,19 @@ use super::super::env::{Block, Done, Env, Flow, DONE};
 use super::super::error::Error;
 use super::super::host::{MemberKind, MemberStatus, RaftRole, RaftStatus};
 use super::super::spec::{flags, Acl, Group, Spec};
-use crate::resp::number::parse_i64;
 use crate::resp::args::Args;
+use crate::resp::number::parse_i64;
 
-pub const ROLE: Spec =
-    Spec::new("role", 1, flags![NOSCRIPT, LOADING, STALE, FAST], Group::Server, role)
-        .acl(Acl::ADMIN.and(Acl::DANGEROUS))
-        .since("2.8.12")
-        .summary("Tells the role of the server in its shard.");
+pub const ROLE: Spec = Spec::new(
+    "role",
+    1,
+    flags![NOSCRIPT, LOADING, STALE, FAST],
+    Group::Server,
+    role,
+)
+.acl(Acl::ADMIN.and(Acl::DANGEROUS))
+.since("2.8.12")
+.summary("Tells the role of the server in its shard.");
 
 pub const WAIT: Spec = Spec::new("wait", 3, flags![BLOCKING], Group::Generic, wait)
     .acl(Acl::CONNECTION)
@@ -57,23 +62,27 @@ fn role(env: &mut Env<'_>, _: Args<'_>) -> Done {
         let replicas = replicas(&status);
         reply.array(3);
         reply.bulk(b"master");
-        reply.int(status.commit.cast_signed());
+        reply.int(status.commit as i64);
         reply.array(replicas.len());
         for (host, port, member) in replicas {
             reply.array(3);
             reply.bulk(host.as_bytes());
             reply.bulk_int(port.into());
-            reply.bulk_int(member.applied.cast_signed());
+            reply.bulk_int(member.applied as i64);
         }
     } else {
         let (host, port) = host_port(status.leader_addr.as_deref());
-        let state: &[u8] = if status.leader.is_some() { b"connected" } else { b"connect" };
+        let state: &[u8] = if status.leader.is_some() {
+            b"connected"
+        } else {
+            b"connect"
+        };
         reply.array(5);
         reply.bulk(b"slave");
         reply.bulk(host.as_bytes());
         reply.int(port.into());
         reply.bulk(state);
-        reply.int(status.applied.cast_signed());
+        reply.int(status.applied as i64);
     }
     DONE
 }
@@ -95,8 +104,11 @@ fn wait(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let acks = env.host.replica_acks(env.session.last_write);
     // Inside EXEC nothing blocks: the answer is how things are.
     if acks >= replicas || env.session.in_exec {
-        env.reply().int(acks.cast_signed());
+        env.reply().int(acks as i64);
         return DONE;
     }
-    Ok(Flow::Block(Block::Wait { replicas, timeout_ms: timeout.unsigned_abs() }))
+    Ok(Flow::Block(Block::Wait {
+        replicas,
+        timeout_ms: timeout.unsigned_abs(),
+    }))
 }

@@ -17,7 +17,10 @@ impl MemoryWatch {
     /// What is in use now counts as what the start took.
     pub fn start() -> MemoryWatch {
         let used = allocated();
-        MemoryWatch { startup: used, peak: used }
+        MemoryWatch {
+            startup: used,
+            peak: used,
+        }
     }
 
     /// Called now and then (each tick), so that a peak between two INFOs is seen.
@@ -73,7 +76,12 @@ fn physical() -> u64 {
 pub fn cpu() -> CpuView {
     let (user_us, system_us) = times(libc::RUSAGE_SELF);
     let (loop_user_us, loop_system_us) = times(libc::RUSAGE_THREAD);
-    CpuView { user_us, system_us, loop_user_us, loop_system_us }
+    CpuView {
+        user_us,
+        system_us,
+        loop_user_us,
+        loop_system_us,
+    }
 }
 
 /// Microseconds in user code and in the kernel.
@@ -87,7 +95,7 @@ fn times(who: libc::c_int) -> (u64, u64) {
         usage.assume_init()
     };
     let micros = |t: libc::timeval| {
-        let micros = i64::from(t.tv_sec) * 1_000_000 + i64::from(t.tv_usec);
+        let micros = t.tv_sec * 1_000_000 + t.tv_usec;
         u64::try_from(micros).unwrap_or(0)
     };
     (micros(usage.ru_utime), micros(usage.ru_stime))
@@ -103,10 +111,15 @@ pub fn os() -> String {
         names.assume_init()
     };
     let text = |field: &[libc::c_char]| -> String {
-        let bytes = field.iter().map(|c| c.cast_unsigned()).take_while(|byte| *byte != 0);
+        let bytes = field.iter().map(|c| *c as u8).take_while(|byte| *byte != 0);
         bytes.map(char::from).collect()
     };
-    format!("{} {} {}", text(&names.sysname), text(&names.release), text(&names.machine))
+    format!(
+        "{} {} {}",
+        text(&names.sysname),
+        text(&names.release),
+        text(&names.machine)
+    )
 }
 
 #[cfg(test)]

@@ -49,15 +49,30 @@ impl Host for FakeHost {
     }
     fn for_each_client(&self, visit: &mut dyn FnMut(&ClientView<'_>)) {
         for session in &self.others {
-            visit(&ClientView { session, io: IoView { blocked: true, ..IoView::default() } });
+            visit(&ClientView {
+                session,
+                io: IoView {
+                    blocked: true,
+                    ..IoView::default()
+                },
+            });
         }
     }
     fn own_io(&self) -> IoView {
-        IoView { query_buffer: 13, query_buffer_free: 100, total_memory: 1000, ..IoView::default() }
+        IoView {
+            query_buffer: 13,
+            query_buffer_free: 100,
+            total_memory: 1000,
+            ..IoView::default()
+        }
     }
     fn kill_clients(&mut self, filter: &KillFilter) -> usize {
         let now = self.now;
-        let matching = self.others.iter().filter(|s| filter.matches(s, now)).map(|s| s.id);
+        let matching = self
+            .others
+            .iter()
+            .filter(|s| filter.matches(s, now))
+            .map(|s| s.id);
         let ids: Vec<u64> = matching.collect();
         self.others.retain(|s| !ids.contains(&s.id));
         self.killed.extend(&ids);
@@ -84,7 +99,12 @@ impl Host for FakeHost {
             system: 1 << 30,
         };
         let run_id = "0123456789abcdef0123456789abcdef01234567".to_owned();
-        ProcessView { run_id, os: "Linux 6.1 x86_64".to_owned(), memory, ..ProcessView::default() }
+        ProcessView {
+            run_id,
+            os: "Linux 6.1 x86_64".to_owned(),
+            memory,
+            ..ProcessView::default()
+        }
     }
     fn set_active_expire(&mut self, on: bool) {
         self.active_expire = on;
@@ -123,16 +143,23 @@ impl Client {
     fn new() -> Client {
         let mut data = Data::new(Keyspace::new(Layout::Single { databases: 16 }, 1));
         data.begin_turn(1, 1_000_000, true);
-        let mut config = Config::default();
-        config.enable_debug_command = ProtectedAction::Yes;
+        let (config, _) =
+            Config::from_args(["--enable-debug-command", "yes"]).expect("a valid command line");
         let host = FakeHost {
             config,
             stats: Stats::new(),
             others: Vec::new(),
             killed: Vec::new(),
-            raft: RaftStatus { role: RaftRole::Leader, ..RaftStatus::default() },
+            raft: RaftStatus {
+                role: RaftRole::Leader,
+                ..RaftStatus::default()
+            },
             acks: 0,
-            now: Now { mono: Mono(90_000_000_000), unix_ms: 1_700_000_000_123, ..Now::default() },
+            now: Now {
+                mono: Mono(90_000_000_000),
+                unix_ms: 1_700_000_000_123,
+                ..Now::default()
+            },
             breaths: 0,
             active_expire: true,
             logged: Vec::new(),
@@ -148,7 +175,12 @@ impl Client {
 
     /// Adds another client; its address ends in its id.
     fn join(&mut self, id: u16) {
-        self.host.others.push(Session::new(id.into(), endpoint(id), Mono(60_000_000_000), true));
+        self.host.others.push(Session::new(
+            id.into(),
+            endpoint(id),
+            Mono(60_000_000_000),
+            true,
+        ));
     }
 
     fn outcome(&mut self, line: &str) -> (Outcome, Vec<u8>) {
@@ -230,10 +262,19 @@ const TABLE: &str = include_str!("../../../tests/golden/redis-7.4.1-commands.tsv
 fn row(command: &Command) -> String {
     use super::super::spec::{Acl, Flags, KeyFlags};
     let spec = command.spec;
-    let flags = Flags::PRINTED.iter().filter(|f| spec.flags.has(f.0)).map(|f| f.1);
-    let acl = Acl::NAMES.iter().filter(|a| spec.categories().has(a.0)).map(|a| a.1);
+    let flags = Flags::PRINTED
+        .iter()
+        .filter(|f| spec.flags.has(f.0))
+        .map(|f| f.1);
+    let acl = Acl::NAMES
+        .iter()
+        .filter(|a| spec.categories().has(a.0))
+        .map(|a| a.1);
     let key_specs = spec.key_specs.iter().map(|k| {
-        let flags = KeyFlags::NAMES.iter().filter(|f| k.flags.has(f.0)).map(|f| f.1);
+        let flags = KeyFlags::NAMES
+            .iter()
+            .filter(|f| k.flags.has(f.0))
+            .map(|f| f.1);
         let mut text = format!(
             "{}|index:{}|range:{}:{}:{}",
             flags.collect::<Vec<_>>().join(","),
@@ -257,7 +298,10 @@ fn row(command: &Command) -> String {
         spec.full_name.to_owned(),
         spec.arity.to_string(),
         flags.collect::<Vec<_>>().join(","),
-        format!("{},{},{}", spec.range.first, spec.range.last, spec.range.step),
+        format!(
+            "{},{},{}",
+            spec.range.first, spec.range.last, spec.range.step
+        ),
         acl.collect::<Vec<_>>().join(","),
         spec.tips.join(","),
         key_specs.collect::<Vec<_>>().join(";"),
@@ -273,9 +317,15 @@ fn row(command: &Command) -> String {
 #[test]
 fn rows_are_those_of_redis() {
     let redis = |name: &str| {
-        TABLE.lines().find(|line| line.split('\t').next() == Some(name)).unwrap_or("(none)")
+        TABLE
+            .lines()
+            .find(|line| line.split('\t').next() == Some(name))
+            .unwrap_or("(none)")
     };
-    let all = table().commands().iter().flat_map(|c| std::iter::once(c).chain(c.subcommands));
+    let all = table()
+        .commands()
+        .iter()
+        .flat_map(|c| std::iter::once(c).chain(c.subcommands));
     let mut wrong = Vec::new();
     for command in all {
         let (ours, theirs) = (row(command), redis(command.spec.full_name));
@@ -294,7 +344,10 @@ fn rows_are_those_of_redis() {
 fn docs_tell_what_clients_ask_for() {
     let mut c = Client::new();
     let docs = c.reply("COMMAND DOCS psetex ping nosuch");
-    assert!(docs.starts_with("*4\\r\\n$6\\r\\npsetex\\r\\n*14\\r\\n$7\\r\\nsummary\\r\\n"), "{docs}");
+    assert!(
+        docs.starts_with("*4\\r\\n$6\\r\\npsetex\\r\\n*14\\r\\n$7\\r\\nsummary\\r\\n"),
+        "{docs}"
+    );
     assert!(docs.contains(
         "$9\\r\\ndoc_flags\\r\\n*1\\r\\n+deprecated\\r\\n$16\\r\\ndeprecated_since\\r\\n$6\\r\\n2.6.12\\r\\n\
          $11\\r\\nreplaced_by\\r\\n$28\\r\\n`SET` with the `PX` argument\\r\\n$4\\r\\nping\\r\\n"
@@ -302,21 +355,36 @@ fn docs_tell_what_clients_ask_for() {
     assert!(docs.contains("$5\\r\\ngroup\\r\\n$6\\r\\nstring\\r\\n$10\\r\\ncomplexity\\r\\n"));
     c.session.proto = crate::resp::encode::Proto::Resp3;
     let docs = c.reply("COMMAND DOCS object");
-    assert!(docs.starts_with("%1\\r\\n$6\\r\\nobject\\r\\n%5\\r\\n"), "{docs}");
-    assert!(docs.contains("$11\\r\\nsubcommands\\r\\n%5\\r\\n$15\\r\\nobject|encoding\\r\\n%4\\r\\n"));
+    assert!(
+        docs.starts_with("%1\\r\\n$6\\r\\nobject\\r\\n%5\\r\\n"),
+        "{docs}"
+    );
+    assert!(
+        docs.contains("$11\\r\\nsubcommands\\r\\n%5\\r\\n$15\\r\\nobject|encoding\\r\\n%4\\r\\n")
+    );
     let count = table().commands().len();
     assert_eq!(c.reply("COMMAND COUNT"), format!(":{count}\\r\\n"));
-    assert!(c.reply("COMMAND DOCS").starts_with(&format!("%{count}\\r\\n")));
-    assert!(c.reply("COMMAND").starts_with(&format!("*{count}\\r\\n*10\\r\\n")));
-    assert!(c.reply("COMMAND INFO").starts_with(&format!("*{count}\\r\\n*10\\r\\n")));
+    assert!(c
+        .reply("COMMAND DOCS")
+        .starts_with(&format!("%{count}\\r\\n")));
+    assert!(c
+        .reply("COMMAND")
+        .starts_with(&format!("*{count}\\r\\n*10\\r\\n")));
+    assert!(c
+        .reply("COMMAND INFO")
+        .starts_with(&format!("*{count}\\r\\n*10\\r\\n")));
     assert!(c.raw("COMMAND LIST").contains("\r\nclient|kill\r\n"));
-    assert!(c.raw("COMMAND LIST FILTERBY ACLCAT connection").contains("\r\nping\r\n"));
+    assert!(c
+        .raw("COMMAND LIST FILTERBY ACLCAT connection")
+        .contains("\r\nping\r\n"));
 }
 
 #[test]
 fn help_has_redis_frame() {
     let mut c = Client::new();
-    for container in ["ACL", "CLIENT", "COMMAND", "CONFIG", "DEBUG", "MEMORY", "OBJECT"] {
+    for container in [
+        "ACL", "CLIENT", "COMMAND", "CONFIG", "DEBUG", "MEMORY", "OBJECT",
+    ] {
         let text = c.raw(&format!("{container} help"));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], format!("*{}", lines.len() - 1));
@@ -342,17 +410,26 @@ fn a_password_must_be_given_once() {
     let wrong = "-WRONGPASS invalid username-password pair or user is disabled.\\r\\n";
     for attempt in ["secre", "secret1", "", "SECRET"] {
         assert_eq!(c.reply(&format!("AUTH \"{attempt}\"")), wrong);
-        assert_eq!(c.reply(&format!("HELLO 2 AUTH default \"{attempt}\"")), wrong);
+        assert_eq!(
+            c.reply(&format!("HELLO 2 AUTH default \"{attempt}\"")),
+            wrong
+        );
     }
     assert_eq!(c.reply("AUTH other secret"), wrong);
     assert_eq!(c.reply("PING"), no_auth);
     assert_eq!(c.reply("AUTH secret"), "+OK\\r\\n");
     assert_eq!(c.reply("PING"), "+PONG\\r\\n");
     assert_eq!(c.reply("AUTH wrong"), wrong);
-    assert_eq!(c.reply("PING"), "+PONG\\r\\n", "a failed attempt takes nothing away");
+    assert_eq!(
+        c.reply("PING"),
+        "+PONG\\r\\n",
+        "a failed attempt takes nothing away"
+    );
     assert_eq!(c.reply("RESET"), "+RESET\\r\\n");
     assert_eq!(c.reply("PING"), no_auth);
-    assert!(c.reply("HELLO 3 AUTH default secret").starts_with("%7\\r\\n"));
+    assert!(c
+        .reply("HELLO 3 AUTH default secret")
+        .starts_with("%7\\r\\n"));
     assert_eq!(c.reply("PING"), "+PONG\\r\\n");
 }
 
@@ -363,7 +440,9 @@ fn a_greeting_tells_mode_and_role() {
     c.host.raft.role = RaftRole::Follower;
     c.host.raft.members = vec![MemberStatus::default(); 2];
     let hello = c.reply("HELLO");
-    assert!(hello.contains("$4\\r\\nmode\\r\\n$7\\r\\ncluster\\r\\n$4\\r\\nrole\\r\\n$7\\r\\nreplica\\r\\n"));
+    assert!(hello.contains(
+        "$4\\r\\nmode\\r\\n$7\\r\\ncluster\\r\\n$4\\r\\nrole\\r\\n$7\\r\\nreplica\\r\\n"
+    ));
 }
 
 #[test]
@@ -383,7 +462,9 @@ fn clients_are_listed_one_a_line() {
     );
     let ids = |list: String| -> Vec<String> {
         let lines = list.lines().filter_map(|l| l.strip_prefix("id="));
-        lines.map(|l| l.split(' ').next().unwrap().to_owned()).collect()
+        lines
+            .map(|l| l.split(' ').next().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(ids(c.raw("CLIENT LIST")), ["3", "10", "20"]);
     assert_eq!(ids(c.raw("CLIENT LIST TYPE normal")), ["3", "10", "20"]);
@@ -393,7 +474,7 @@ fn clients_are_listed_one_a_line() {
     c.reply("PING");
     c.reply("CLIENT LIST");
     let exec = c.raw("EXEC");
-    assert!(exec.contains(" flags=e db=0 "), "{exec}");
+    assert!(exec.contains(" flags=xe db=0 "), "{exec}");
     assert!(exec.contains(" flags=b db=0 "), "{exec}");
 }
 
@@ -404,23 +485,43 @@ fn clients_are_killed_by_all_filters_together() {
     assert_eq!(c.reply("CLIENT KILL 127.0.0.1:10"), "+OK\\r\\n");
     assert_eq!(c.host.killed, [10]);
     assert_eq!(c.reply("CLIENT KILL ADDR 127.0.0.1:11 ID 12"), ":0\\r\\n");
-    assert_eq!(c.reply("CLIENT KILL ADDR 127.0.0.1:11 ID 11 USER default"), ":1\\r\\n");
+    assert_eq!(
+        c.reply("CLIENT KILL ADDR 127.0.0.1:11 ID 11 USER default"),
+        ":1\\r\\n"
+    );
     assert_eq!(c.reply("CLIENT KILL TYPE replica"), ":0\\r\\n");
-    assert_eq!(c.reply("CLIENT KILL MAXAGE 31"), ":0\\r\\n", "they are 30 s old");
+    assert_eq!(
+        c.reply("CLIENT KILL MAXAGE 31"),
+        ":0\\r\\n",
+        "they are 30 s old"
+    );
     assert_eq!(c.reply("CLIENT KILL MAXAGE 30 ID 12"), ":1\\r\\n");
-    assert_eq!(c.flow("CLIENT KILL ID 3"), Flow::Done, "the own connection is spared");
+    assert_eq!(
+        c.flow("CLIENT KILL ID 3"),
+        Flow::Done,
+        "the own connection is spared"
+    );
     let (outcome, out) = c.outcome("CLIENT KILL LADDR 127.0.0.1:6379 SKIPME no");
-    assert_eq!((outcome.flow, escape(&out)), (Flow::Close, ":4\\r\\n".to_owned()));
+    assert_eq!(
+        (outcome.flow, escape(&out)),
+        (Flow::Close, ":4\\r\\n".to_owned())
+    );
     assert_eq!(c.host.killed, [10, 11, 12, 13, 14, 15]);
     let (outcome, out) = c.outcome("CLIENT KILL 127.0.0.1:1000");
-    assert_eq!((outcome.flow, escape(&out)), (Flow::Close, "+OK\\r\\n".to_owned()));
+    assert_eq!(
+        (outcome.flow, escape(&out)),
+        (Flow::Close, "+OK\\r\\n".to_owned())
+    );
 }
 
 #[test]
 fn quit_answers_and_closes() {
     let mut c = Client::new();
     let (outcome, out) = c.outcome("QUIT now");
-    assert_eq!((outcome.flow, escape(&out)), (Flow::Close, "+OK\\r\\n".to_owned()));
+    assert_eq!(
+        (outcome.flow, escape(&out)),
+        (Flow::Close, "+OK\\r\\n".to_owned())
+    );
 }
 
 #[test]
@@ -441,7 +542,10 @@ fn config_sets_all_or_nothing() {
     c.reply("GET nokey");
     assert!(c.host.stats.error_replies > 0 && c.data.counters().misses > 0);
     assert_eq!(c.reply("CONFIG RESETSTAT"), "+OK\\r\\n");
-    assert_eq!((c.host.stats.error_replies, c.data.counters().misses), (0, 0));
+    assert_eq!(
+        (c.host.stats.error_replies, c.data.counters().misses),
+        (0, 0)
+    );
 }
 
 #[test]
@@ -478,13 +582,26 @@ fn populate_writes_like_a_client() {
     let (outcome, _) = c.outcome("DEBUG POPULATE 3");
     assert!(outcome.footprint.wrote);
     assert_eq!(outcome.gate, GateKind::Write);
-    assert_eq!(c.reply("MGET key:0 key:1"), "*2\\r\\n$7\\r\\nvalue:0\\r\\n$4\\r\\nmine\\r\\n");
+    assert_eq!(
+        c.reply("MGET key:0 key:1"),
+        "*2\\r\\n$7\\r\\nvalue:0\\r\\n$4\\r\\nmine\\r\\n"
+    );
     // T2: what can't be logged now does not happen.
     c.serving = Serving::Lead { writable: false };
     assert_eq!(c.flow("DEBUG POPULATE 9"), Flow::Hold);
     c.serving = Serving::Hold;
     assert_eq!(c.flow("DEBUG POPULATE 9"), Flow::Hold);
     assert_eq!(c.flow("DEBUG DIGEST"), Flow::Hold);
+    c.serving = Serving::Lead { writable: true };
+    c.reply("MULTI");
+    c.reply("DEBUG DIGEST");
+    c.serving = Serving::Hold;
+    assert_eq!(c.flow("EXEC"), Flow::Hold);
+    c.serving = Serving::Lead { writable: true };
+    assert!(
+        c.reply("EXEC").starts_with("*1\\r\\n+"),
+        "an EXEC that was held is whole"
+    );
     c.serving = Serving::Redirect { addr: None };
     assert!(c.reply("DEBUG POPULATE 9").starts_with("-READONLY "));
     assert_eq!(c.data.keyspace().len(0), 3);
@@ -513,9 +630,23 @@ fn replies_about_the_process_wait_for_nothing() {
     let mut c = Client::new();
     c.reply("SET a 1");
     let free = [
-        "PING", "ECHO a", "HELLO 2", "AUTH default x", "INFO", "INFO keyspace", "CONFIG GET *",
-        "CLIENT LIST", "CLIENT ID", "COMMAND", "COMMAND DOCS get", "TIME", "ROLE", "ACL WHOAMI",
-        "OBJECT HELP", "CONFIG RESETSTAT", "RESET",
+        "PING",
+        "ECHO a",
+        "HELLO 2",
+        "AUTH default x",
+        "INFO",
+        "INFO keyspace",
+        "CONFIG GET *",
+        "CLIENT LIST",
+        "CLIENT ID",
+        "COMMAND",
+        "COMMAND DOCS get",
+        "TIME",
+        "ROLE",
+        "ACL WHOAMI",
+        "OBJECT HELP",
+        "CONFIG RESETSTAT",
+        "RESET",
     ];
     for serving in [
         Serving::Lead { writable: true },
@@ -526,7 +657,11 @@ fn replies_about_the_process_wait_for_nothing() {
         c.serving = serving;
         for line in free {
             let (outcome, _) = c.outcome(line);
-            assert_eq!((outcome.flow, outcome.gate), (Flow::Done, GateKind::Free), "{line}");
+            assert_eq!(
+                (outcome.flow, outcome.gate),
+                (Flow::Done, GateKind::Free),
+                "{line}"
+            );
         }
     }
     c.serving = Serving::Lead { writable: true };
@@ -536,23 +671,45 @@ fn replies_about_the_process_wait_for_nothing() {
 #[test]
 fn wait_blocks_until_enough_have_answered() {
     let mut c = Client::new();
-    assert_eq!(c.flow("WAIT 1 0"), Flow::Block(Block::Wait { replicas: 1, timeout_ms: 0 }));
-    assert_eq!(c.flow("WAIT 2 150"), Flow::Block(Block::Wait { replicas: 2, timeout_ms: 150 }));
+    assert_eq!(
+        c.flow("WAIT 1 0"),
+        Flow::Block(Block::Wait {
+            replicas: 1,
+            timeout_ms: 0
+        })
+    );
+    assert_eq!(
+        c.flow("WAIT 2 150"),
+        Flow::Block(Block::Wait {
+            replicas: 2,
+            timeout_ms: 150
+        })
+    );
     c.host.acks = 2;
     assert_eq!(c.reply("WAIT 2 150"), ":2\\r\\n");
     c.host.raft.role = RaftRole::Follower;
     c.host.raft.members = vec![MemberStatus::default(); 3];
-    assert!(c.reply("WAIT 0 0").starts_with("-ERR WAIT cannot be used with replica instances."));
+    assert!(c
+        .reply("WAIT 0 0")
+        .starts_with("-ERR WAIT cannot be used with replica instances."));
 }
 
 #[test]
 fn shutdown_hands_its_options_over() {
     let mut c = Client::new();
-    let now = Shutdown { save: Some(false), now: true, force: false };
+    let now = Shutdown {
+        save: Some(false),
+        now: true,
+        force: false,
+    };
     assert_eq!(c.flow("SHUTDOWN NOSAVE now"), Flow::Shutdown(now));
     assert_eq!(c.host.shutdown, Some(now));
     let (outcome, out) = c.outcome("SHUTDOWN SAVE FORCE");
-    let save = Shutdown { save: Some(true), now: false, force: true };
+    let save = Shutdown {
+        save: Some(true),
+        now: false,
+        force: true,
+    };
     assert_eq!((outcome.flow, out.len()), (Flow::Shutdown(save), 0));
 }
 
@@ -597,8 +754,14 @@ fn roles_are_told_in_redis_words() {
         "*3\\r\\n$6\\r\\nmaster\\r\\n:95\\r\\n*1\\r\\n*3\\r\\n$3\\r\\n::1\\r\\n$4\\r\\n7001\\r\\n$2\\r\\n82\\r\\n"
     );
     let info = c.raw("INFO replication");
-    assert!(info.contains("role:master\r\nconnected_slaves:1\r\n"), "{info}");
-    assert!(info.contains("slave0:ip=::1,port=7001,state=online,offset=82,lag=1\r\n"), "{info}");
+    assert!(
+        info.contains("role:master\r\nconnected_slaves:1\r\n"),
+        "{info}"
+    );
+    assert!(
+        info.contains("slave0:ip=::1,port=7001,state=online,offset=82,lag=1\r\n"),
+        "{info}"
+    );
     c.host.raft.role = RaftRole::Follower;
     c.host.raft.raft_id = 2;
     assert_eq!(
@@ -606,7 +769,10 @@ fn roles_are_told_in_redis_words() {
         "*5\\r\\n$5\\r\\nslave\\r\\n$8\\r\\n10.0.0.1\\r\\n:7000\\r\\n$9\\r\\nconnected\\r\\n:94\\r\\n"
     );
     let info = c.raw("INFO replication");
-    assert!(info.contains("role:slave\r\nmaster_host:10.0.0.1\r\nmaster_port:7000\r\n"), "{info}");
+    assert!(
+        info.contains("role:slave\r\nmaster_host:10.0.0.1\r\nmaster_port:7000\r\n"),
+        "{info}"
+    );
     assert!(info.contains("master_link_status:up\r\n"), "{info}");
     c.host.raft.leader = None;
     c.host.raft.leader_addr = None;
@@ -614,15 +780,27 @@ fn roles_are_told_in_redis_words() {
 }
 
 fn titles(info: &str) -> Vec<&str> {
-    info.lines().filter_map(|line| line.strip_prefix("# ")).collect()
+    info.lines()
+        .filter_map(|line| line.strip_prefix("# "))
+        .collect()
 }
 
 #[test]
 fn info_chooses_its_sections() {
     let mut c = Client::new();
     let default = [
-        "Server", "Clients", "Memory", "Persistence", "Stats", "Replication", "CPU", "Modules",
-        "Errorstats", "Cluster", "Raft", "Keyspace",
+        "Server",
+        "Clients",
+        "Memory",
+        "Persistence",
+        "Stats",
+        "Replication",
+        "CPU",
+        "Modules",
+        "Errorstats",
+        "Cluster",
+        "Raft",
+        "Keyspace",
     ];
     assert_eq!(titles(&c.raw("INFO")), default);
     assert_eq!(titles(&c.raw("INFO default")), default);
@@ -648,10 +826,18 @@ fn info_is_well_formed() {
     let reply = c.raw("INFO everything");
     let (header, text) = reply.split_once("\r\n").unwrap();
     assert_eq!(header, format!("${}", text.len() - 2));
-    for (previous, line) in std::iter::once("").chain(text.split("\r\n")).zip(text.split("\r\n")) {
+    for (previous, line) in std::iter::once("")
+        .chain(text.split("\r\n"))
+        .zip(text.split("\r\n"))
+    {
         let ok = match line.strip_prefix("# ") {
             Some(_) => previous.is_empty(),
-            None => line.is_empty() || line.split_once(':').is_some_and(|(name, _)| !name.is_empty()),
+            None => {
+                line.is_empty()
+                    || line
+                        .split_once(':')
+                        .is_some_and(|(name, _)| !name.is_empty())
+            }
         };
         assert!(ok, "{line:?} after {previous:?}");
     }
@@ -681,22 +867,33 @@ fn info_is_well_formed() {
         "master_replid:0000000000000abc000000000000000000000000",
         "db0:keys=2,expires=1,avg_ttl=60000,subexpiry=0",
     ] {
-        assert!(text.split("\r\n").any(|l| l == line), "{line} is not in {text}");
+        assert!(
+            text.split("\r\n").any(|l| l == line),
+            "{line} is not in {text}"
+        );
     }
     let calls = |name: &str| {
         let prefix = format!("cmdstat_{name}:calls=");
-        text.split("\r\n").find_map(|l| l.strip_prefix(&prefix)?.split(',').next()).map(str::to_owned)
+        text.split("\r\n")
+            .find_map(|l| l.strip_prefix(&prefix)?.split(',').next())
+            .map(str::to_owned)
     };
     assert_eq!(calls("set").as_deref(), Some("2"));
     assert_eq!(calls("get").as_deref(), Some("2"));
     assert_eq!(calls("del"), None);
-    assert!(text.contains(&format!("\r\nholdfast_version:{}\r\n", super::HOLDFAST_VERSION)));
+    assert!(text.contains(&format!(
+        "\r\nholdfast_version:{}\r\n",
+        super::HOLDFAST_VERSION
+    )));
 }
 
 #[test]
 fn time_is_the_hosts() {
     let mut c = Client::new();
-    assert_eq!(c.reply("TIME"), "*2\\r\\n$10\\r\\n1700000000\\r\\n$6\\r\\n123000\\r\\n");
+    assert_eq!(
+        c.reply("TIME"),
+        "*2\\r\\n$10\\r\\n1700000000\\r\\n$6\\r\\n123000\\r\\n"
+    );
 }
 
 #[test]
@@ -716,8 +913,17 @@ fn switches_reach_the_host() {
 #[test]
 fn odd_arguments_do_no_harm() {
     let mut c = Client::new();
-    let all = table().commands().iter().flat_map(|c| std::iter::once(c).chain(c.subcommands));
-    let odd = ["\"\"", "\"\\xff\\x00\\r\\n\"", "-9223372036854775808", "99999999999999999999", "1"];
+    let all = table()
+        .commands()
+        .iter()
+        .flat_map(|c| std::iter::once(c).chain(c.subcommands));
+    let odd = [
+        "\"\"",
+        "\"\\xff\\x00\\r\\n\"",
+        "-9223372036854775808",
+        "99999999999999999999",
+        "1",
+    ];
     for command in all {
         let name = command.spec.full_name.replace('|', " ");
         for a in odd {
@@ -731,7 +937,10 @@ fn odd_arguments_do_no_harm() {
                 // Only POPULATE of so many keys and a long sleep are what they look like.
                 c.reply("RESET");
                 let (outcome, out) = c.outcome(&line);
-                assert!(outcome.flow != Flow::Done || !out.is_empty() || line.contains("reply"), "{line}");
+                assert!(
+                    outcome.flow != Flow::Done || !out.is_empty() || line.contains("reply"),
+                    "{line}"
+                );
             }
         }
     }
