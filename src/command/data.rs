@@ -189,6 +189,11 @@ impl Data {
         self.footprint
     }
 
+    /// The running command can't happen now: it will run again, and this run leaves no trace.
+    pub(super) fn hold(&mut self) {
+        self.footprint.hold = true;
+    }
+
     pub fn footprint(&self) -> &Footprint {
         &self.footprint
     }
