@@ -114,7 +114,7 @@ mod tests {
             ("a\\", "a\\"),
             ("[]a", ""),
         ] {
-            let want = !(pattern == "[]a");
+            let want = pattern != "[]a";
             assert_eq!(fits(pattern, text), want, "{pattern} {text}");
         }
         for (pattern, text) in [

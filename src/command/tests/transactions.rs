@@ -67,6 +67,13 @@ fn queued_commands_run_as_one_unit() {
             "-EXECABORT Transaction discarded because of previous errors.\r\n",
         ),
         ("EXEC", "-ERR EXEC without MULTI\r\n"),
+        ("MULTI", "+OK\r\n"),
+        (
+            "EXEC now",
+            "-EXECABORT Transaction discarded because of: \
+             wrong number of arguments for 'exec' command\r\n",
+        ),
+        ("EXEC", "-ERR EXEC without MULTI\r\n"),
     ]);
 }
 
