@@ -168,6 +168,8 @@ struct Walk {
     crc: u32,
     /// The highest position that a valid piece so far said was durable.
     durable: Position,
+    /// Where no valid piece followed; behind `end` if a record is incomplete.
+    stopped: Position,
 }
 
 /// A record whose last piece has not been seen.
@@ -192,15 +194,22 @@ fn walk<D: Disk>(disk: &D, metas: &[SegmentMeta], base: &Base) -> Result<Walk> {
         end: Position(0),
         crc: 0,
         durable: Position(0),
+        stopped: Position(0),
     };
     let mut scanner = Scanner::new(disk, metas, Position(0), Link::After(0), Position(u64::MAX));
     let mut items = Items::default();
     let mut pending = Pending::default();
+    let mut last_crc = 0;
     while let Some((header, body)) = scanner.next_piece()? {
+        if pending.open && header.is(FIRST) && mutation::is(Mutation::KeepPartOfRecord) {
+            walk.commit(std::mem::take(&mut pending)).ok();
+        }
         // FIRST opens a record that is not open, and nothing else does.
         if header.is(FIRST) == pending.open {
             break;
         }
+        last_crc = header.crc;
+        walk.stopped = header.end();
         walk.durable = walk.durable.max(header.durable);
         let outcome = walk.piece(&mut pending, &mut items, &header, body);
         outcome.map_err(|what| {
@@ -209,9 +218,8 @@ fn walk<D: Disk>(disk: &D, metas: &[SegmentMeta], base: &Base) -> Result<Walk> {
         })?;
     }
     if pending.open && mutation::is(Mutation::KeepPartOfRecord) {
-        let end = scanner.at();
         walk.commit(std::mem::take(&mut pending)).ok();
-        walk.end = end;
+        (walk.end, walk.crc) = (scanner.at(), last_crc);
     }
     Ok(walk)
 }
@@ -343,9 +351,9 @@ fn look_behind<D: Disk>(
         behind.push(Behind { segment: i, used });
     }
     if walk.end < durable {
-        let (file, offset) = locate(metas, walk.end);
+        let (file, offset) = locate(metas, walk.stopped);
         let what = "no valid record where one was known durable";
-        let (position, durable) = (walk.end.0, durable.0);
+        let (position, durable) = (walk.stopped.0, durable.0);
         return Err(StorageError::Damaged {
             file,
             offset,
