@@ -111,7 +111,7 @@ impl<D: Disk> Log<D> {
             config,
             segments: state.segments,
             active,
-            closed: 0,
+            closed: active,
             index: state.index,
             hard_state: state.hard_state,
             end: state.end,
@@ -125,7 +125,6 @@ impl<D: Disk> Log<D> {
             places: Vec::new(),
             space: Space::new(next_sequence, state.next_generation),
         };
-        log.close_segments();
         let mut tail = Vec::new();
         let commit = log.hard_state.commit;
         if log.last_index() > commit {

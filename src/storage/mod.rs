@@ -36,6 +36,8 @@ pub use thread::{Done, Job, StorageThread};
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod testdisk;
 #[cfg(test)]
 mod tests;

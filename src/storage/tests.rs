@@ -676,3 +676,71 @@ fn jobs_can_go_to_another_thread() {
     sendable::<Job<RealDisk>>();
     sendable::<Done<RealDisk>>();
 }
+
+#[test]
+fn what_has_room_can_be_appended() {
+    for seed in 0..100 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let config = LogConfig {
+            reserve: 0,
+            spare_segments: rng.gen_range(1..3),
+            ..config()
+        };
+        let (mut log, _) = Log::create(TestDisk::new(false), config, &base()).unwrap();
+        for round in 0..300 {
+            if rng.gen_bool(0.1) {
+                if let Some(job) = log.alloc_job() {
+                    log.allocated(job.run()).unwrap();
+                }
+            }
+            let (first, max) = (
+                log.last_index() + 1,
+                if rng.gen_bool(0.2) { 9000 } else { 400 },
+            );
+            let entries: Vec<Entry> = (first..first + rng.gen_range(0..5))
+                .map(|i| entry(i, 1, vec![1; rng.gen_range(0..max)]))
+                .collect();
+            if log.has_room(entries.iter().map(record::entry_len).sum()) {
+                let hs = HardState {
+                    term: 1,
+                    vote: round,
+                    commit: 1,
+                    ..HardState::default()
+                };
+                log.append(&Record {
+                    hard_state: Some(&hs),
+                    entries: &entries,
+                })
+                .unwrap();
+            }
+            if rng.gen_bool(0.5) {
+                log.sync_job();
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_handed_to_a_sync_is_never_written_again() {
+    let mut run = Run::new(5);
+    let (mut log, _) = Log::create(run.disk.clone(), config(), &base()).unwrap();
+    while run.past.len() < 40 {
+        let before = log.end();
+        run.append(&mut log).unwrap();
+        if log.end() != before && log.sync_job().is_some() {
+            let next = log.end().aligned();
+            assert!(
+                log.append(&Record {
+                    hard_state: Some(&run.now().hard_state.clone()),
+                    entries: &[]
+                })
+                .unwrap()
+                    > next
+            );
+            run.past.last_mut().unwrap().end = log.end();
+        }
+        if let Some(job) = log.alloc_job() {
+            log.allocated(job.run()).unwrap();
+        }
+    }
+}
