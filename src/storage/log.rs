@@ -105,7 +105,7 @@ impl<D: Disk> Log<D> {
             .iter()
             .rposition(|s| s.meta.start <= state.end)
             .unwrap_or(0);
-        let mut log = Log {
+        let log = Log {
             disk,
             base: Arc::new(state.base),
             config,
