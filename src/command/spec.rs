@@ -43,7 +43,7 @@ impl Flags {
     /// A note of Redis's own table; COMMAND does not print it.
     pub const TOUCHES_ARBITRARY_KEYS: Flags = Flags(1 << 21);
 
-    /// Flags that COMMAND prints, in Redis's order.
+    /// Flags that COMMAND prints, in Redis's order; the others are the server's own business.
     pub const PRINTED: &'static [(Flags, &'static str)] = &[
         (Flags::WRITE, "write"),
         (Flags::READONLY, "readonly"),
@@ -59,9 +59,7 @@ impl Flags {
         (Flags::ASKING, "asking"),
         (Flags::FAST, "fast"),
         (Flags::NO_AUTH, "no_auth"),
-        (Flags::MAY_REPLICATE, "may_replicate"),
         (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
-        (Flags::PROTECTED, "protected"),
         (Flags::NO_ASYNC_LOADING, "no_async_loading"),
         (Flags::NO_MULTI, "no_multi"),
         (Flags::MOVABLE_KEYS, "movablekeys"),
