@@ -50,11 +50,22 @@ pub struct Options {
     pub dir: Option<PathBuf>,
     pub args: Vec<String>,
     pub password: Option<String>,
+    /// A configuration file, given before the directives.
+    pub conf: Option<PathBuf>,
+    /// Where standard output goes, in `dir`.
+    pub out_name: &'static str,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { bin: binary(), dir: None, args: Vec::new(), password: None }
+        Options {
+            bin: binary(),
+            dir: None,
+            args: Vec::new(),
+            password: None,
+            conf: None,
+            out_name: "server.out",
+        }
     }
 }
 
@@ -75,6 +86,11 @@ impl Options {
 
     pub fn dir(mut self, dir: &Path) -> Self {
         self.dir = Some(dir.to_path_buf());
+        self
+    }
+
+    pub fn conf(mut self, path: &Path) -> Self {
+        self.conf = Some(path.to_path_buf());
         self
     }
 
@@ -129,8 +145,9 @@ impl Server {
     }
 
     /// Starts a server that is expected to refuse: its exit status and what it printed.
-    pub fn start_refused(options: Options) -> (ExitStatus, String) {
+    pub fn start_refused(mut options: Options) -> (ExitStatus, String) {
         let dir = options.dir.clone().expect("the caller names the folder");
+        options.out_name = "refused.out"; // the folder may be that of a running server
         let mut child = spawn(&options, free_port()).expect("the server binary starts");
         let end = Instant::now() + START_DEADLINE;
         loop {
@@ -231,7 +248,7 @@ pub fn info_field(info: &str, field: &str) -> Option<String> {
 }
 
 fn output_path(options: &Options) -> PathBuf {
-    options.dir.as_deref().expect("set at start").join("server.out")
+    options.dir.as_deref().expect("set at start").join(options.out_name)
 }
 
 fn output_of(options: &Options) -> String {
@@ -243,6 +260,7 @@ fn spawn(options: &Options, port: u16) -> io::Result<Child> {
     let dir = options.dir.as_deref().expect("set at start");
     let out = File::create(output_path(options))?;
     Command::new(&options.bin)
+        .args(&options.conf)
         .args(["--port", &port.to_string(), "--dir"])
         .arg(dir)
         // Redis needs to be told to keep a log; ours always does and accepts both.

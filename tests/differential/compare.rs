@@ -15,6 +15,7 @@ pub const VERSIONS: &[(&str, &str, &str)] = &[
     ("CLIENT|KILL", "MAXAGE", "new in 7.4"),
     ("CLIENT|LIST", "lib-name, lib-ver fields", "new in 7.2"),
     ("WAITAOF", "whole command", "new in 7.2"),
+    ("COMMAND|INFO", "flags of WAIT", "blocking, and allowed in scripts, since 7.2"),
     ("COMMAND|COUNT", "number", "7.4 has more commands, ours fewer"),
     ("COMMAND|INFO", "tips", "7.4 gives some commands more tips; their order is a set's"),
 ];

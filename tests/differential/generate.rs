@@ -312,7 +312,7 @@ impl Generator {
                 let name = if self.chance(50) { "RENAME" } else { "RENAMENX" };
                 self.words(name, vec![k, to])
             }
-            24 => self.words("DBSIZE", vec![]),
+            24 if !self.in_multi[conn] => self.words("DBSIZE", vec![]),
             _ => {
                 let name = if self.chance(50) { "FLUSHDB" } else { "FLUSHALL" };
                 let rest = match self.rng.gen_range(0..4) {

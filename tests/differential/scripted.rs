@@ -1,6 +1,6 @@
 //! What random sequences don't reach: the command table, GETKEYS, configuration, CLIENT.
 
-use crate::common::resp::{Client, Value};
+use crate::common::resp::{show, Client, Value};
 use crate::compare::{differs_by_version, same, VERSIONS};
 use crate::pair::Pair;
 use std::collections::BTreeSet;
@@ -43,13 +43,18 @@ fn command_info() {
             }
         }
         for (field, at) in [("flags", 2), ("categories", 6)] {
-            if words(&a[at]) != words(&b[at]) {
+            // The row of WAIT in VERSIONS: those of 7.4 are checked beside the table itself.
+            if *name != "wait" && words(&a[at]) != words(&b[at]) {
                 let (x, y) = (words(&a[at]), words(&b[at]));
                 wrong.push(format!("{name}: {field} are {y:?}, not {x:?}"));
             }
         }
     }
     assert!(wrong.is_empty(), "{} differences\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn text(answer: &Result<(Value, Vec<u8>), String>) -> String {
+    answer.as_ref().map_or_else(Clone::clone, |(_, raw)| show(raw))
 }
 
 /// Whole conversations on one connection, every reply equal.
@@ -73,7 +78,9 @@ fn conversations() {
                 };
                 let (x, y) = (ask(&mut a), ask(&mut b));
                 if !same(&args, &x, &y) {
-                    wrong.push(format!("RESP{hello} [{line}] at {command}\n  redis:    {x:?}\n  holdfast: {y:?}"));
+                    let (x, y) = (text(&x), text(&y));
+                    wrong.push(format!("RESP{hello} [{line}] at {command}\n  redis:    {x}\n  holdfast: {y}"));
+                    break; // what follows differs because of this
                 }
             }
         }
@@ -85,7 +92,7 @@ fn conversations() {
 const CONVERSATIONS: &str = r"
     COMMAND GETKEYS GET k ; COMMAND GETKEYS MSET a 1 b 2 ; COMMAND GETKEYS PING ; COMMAND GETKEYS NOSUCH a
     COMMAND GETKEYS GET ; COMMAND GETKEYS ; COMMAND GETKEYS MGET a b c ; COMMAND GETKEYS RENAME x y ; COMMAND GETKEYS SET
-    COMMAND NOSUCH ; COMMAND INFO nosuch ; COMMAND INFO ; COMMAND COUNT x
+    COMMAND NOSUCH ; COMMAND INFO nosuch ; COMMAND COUNT x
     CONFIG ; CONFIG NOSUCH ; CONFIG GET ; CONFIG SET ; CONFIG SET a ; CONFIG SET a b c ; CONFIG RESETSTAT x
     CONFIG GET nosuchdirective ; CONFIG SET nosuchdirective 1 ; CONFIG SET port abc ; CONFIG SET maxclients abc
     CONFIG SET appendfsync sometimes ; CONFIG SET hz 1000 ; CONFIG GET hz ; CONFIG SET hz 10
@@ -112,7 +119,7 @@ const CONVERSATIONS: &str = r"
     MULTI ; NOSUCH ; EXEC ; MULTI ; INCR n ; INCR n ; GETRANGE n x y ; EXEC ; GET n ; DEL n
     MULTI ; MULTI ; EXEC ; MULTI ; WATCH x ; EXEC ; MULTI ; HELLO 3 ; PING ; EXEC
     DEBUG ; DEBUG NOSUCH ; DEBUG SLEEP ; DEBUG SLEEP x
-    SHUTDOWN NOSUCH ; SHUTDOWN SAVE NOSAVE ; SHUTDOWN ABORT ; SHUTDOWN SAVE SAVE ; SHUTDOWN ABORT NOW
+    SHUTDOWN NOSUCH ; SHUTDOWN SAVE NOSAVE ; SHUTDOWN ABORT ; SHUTDOWN NOSAVE SAVE ; SHUTDOWN ABORT NOW
     SET a 1 NX XX ; SET a 1 EX ; SET a 1 EX 10 PX 10 ; SET a 1 KEEPTTL EX 10 ; SET a 1 GET GET ; SET a 1 NOSUCH ; SET a 1 NX GET ; DEL a
     EXPIRE a 10 NX XX ; EXPIRE a 10 GT LT ; EXPIRE a 10 NX GT ; EXPIRE a 10 NOSUCH ; EXPIRE a 10 XX GT
     RENAME nosuch x ; RENAMENX nosuch x ; SET a 1 ; RENAME a a ; RENAMENX a a ; DEL a
