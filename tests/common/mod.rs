@@ -14,14 +14,20 @@ use std::time::{Duration, Instant};
 pub fn wait_until(what: &str, deadline: Duration, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + deadline;
     while !condition() {
-        assert!(Instant::now() < end, "gave up after {deadline:?} waiting for: {what}");
+        assert!(
+            Instant::now() < end,
+            "gave up after {deadline:?} waiting for: {what}"
+        );
         std::thread::sleep(Duration::from_millis(10)); // the pause between two polls
     }
 }
 
 /// Raises the soft limit of open files to the hard one and returns it.
 pub fn raise_open_files() -> u64 {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: both calls only read and write the struct that is passed.
     unsafe {
         assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit), 0);

@@ -100,14 +100,17 @@ pub fn encode<A: AsRef<[u8]>>(args: &[A]) -> Vec<u8> {
 pub fn decode(buf: &[u8]) -> Result<Option<(Value, usize)>, String> {
     let Some(eol) = buf.windows(2).position(|w| w == b"\r\n") else {
         return match buf.first() {
-            Some(kind) if !b"+-:$*%~>_,#=(".contains(kind) => Err(format!("not RESP: {}", show(buf))),
+            Some(kind) if !b"+-:$*%~>_,#=(".contains(kind) => {
+                Err(format!("not RESP: {}", show(buf)))
+            }
             _ => Ok(None),
         };
     };
     let (line, body) = (&buf[1..eol], eol + 2);
     let number = || {
         let text = std::str::from_utf8(line).map_err(|e| e.to_string())?;
-        text.parse::<i64>().map_err(|_| format!("not a number in {}", show(&buf[..eol])))
+        text.parse::<i64>()
+            .map_err(|_| format!("not a number in {}", show(&buf[..eol])))
     };
     let value = match buf[0] {
         b'+' => Value::Simple(line.to_vec()),
@@ -184,7 +187,11 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         stream.set_write_timeout(Some(Duration::from_secs(60)))?;
-        Ok(Client { stream, buf: Vec::new(), start: 0 })
+        Ok(Client {
+            stream,
+            buf: Vec::new(),
+            start: 0,
+        })
     }
 
     pub fn stream(&self) -> &TcpStream {
@@ -204,8 +211,8 @@ impl Client {
         loop {
             let pending = &self.buf[self.start..];
             if !pending.is_empty() {
-                if let Some((value, len)) = decode(pending)
-                    .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?
+                if let Some((value, len)) =
+                    decode(pending).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?
                 {
                     let raw = pending[..len].to_vec();
                     self.start += len;

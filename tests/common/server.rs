@@ -24,9 +24,14 @@ pub fn binary() -> PathBuf {
 
 /// Whether the binary under test is ours: some tests make no sense for a `redis-server`.
 pub fn is_holdfast() -> bool {
-    let out = Command::new(binary()).arg("--help").output().expect("the server binary runs");
+    let out = Command::new(binary())
+        .arg("--help")
+        .output()
+        .expect("the server binary runs");
     let text = [out.stdout, out.stderr].concat();
-    String::from_utf8_lossy(&text).to_lowercase().contains("holdfast")
+    String::from_utf8_lossy(&text)
+        .to_lowercase()
+        .contains("holdfast")
 }
 
 /// A port nobody listens on, below the range from which outgoing connections take theirs.
@@ -131,7 +136,15 @@ impl Server {
             let port = free_port();
             let mut child = spawn(&options, port).expect("the server binary starts");
             match wait_ready(&mut child, port, &options) {
-                Ok(()) => return Server { port, pid: child.id(), options, child, temp },
+                Ok(()) => {
+                    return Server {
+                        port,
+                        pid: child.id(),
+                        options,
+                        child,
+                        temp,
+                    }
+                }
                 Err(why) if why.to_lowercase().contains("in use") => {}
                 Err(why) => {
                     let log = output_of(&options);
@@ -192,7 +205,11 @@ impl Server {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
                 return status;
             }
-            assert!(Instant::now() < end, "still running after {deadline:?}\n{}", self.output());
+            assert!(
+                Instant::now() < end,
+                "still running after {deadline:?}\n{}",
+                self.output()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -218,8 +235,15 @@ impl Server {
     /// Resident memory in bytes.
     pub fn rss(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("alive");
-        let line = status.lines().find(|l| l.starts_with("VmRSS:")).expect("VmRSS is listed");
-        let kib: u64 = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a size");
+        let line = status
+            .lines()
+            .find(|l| l.starts_with("VmRSS:"))
+            .expect("VmRSS is listed");
+        let kib: u64 = line
+            .split_whitespace()
+            .nth(1)
+            .and_then(|n| n.parse().ok())
+            .expect("a size");
         kib * 1024
     }
 
@@ -243,12 +267,19 @@ impl Drop for Server {
 }
 
 pub fn info_field(info: &str, field: &str) -> Option<String> {
-    info.lines()
-        .find_map(|l| l.strip_prefix(field)?.strip_prefix(':').map(|v| v.trim().to_string()))
+    info.lines().find_map(|l| {
+        l.strip_prefix(field)?
+            .strip_prefix(':')
+            .map(|v| v.trim().to_string())
+    })
 }
 
 fn output_path(options: &Options) -> PathBuf {
-    options.dir.as_deref().expect("set at start").join(options.out_name)
+    options
+        .dir
+        .as_deref()
+        .expect("set at start")
+        .join(options.out_name)
 }
 
 fn output_of(options: &Options) -> String {
@@ -295,14 +326,20 @@ fn wait_ready(child: &mut Child, port: u16, options: &Options) -> Result<(), Str
 fn answering_pid(port: u16, options: &Options) -> Result<u32, String> {
     let mut client = Client::connect(port).map_err(|e| e.to_string())?;
     if let Some(password) = &options.password {
-        client.try_cmd(&["AUTH", password]).map_err(|e| e.to_string())?;
+        client
+            .try_cmd(&["AUTH", password])
+            .map_err(|e| e.to_string())?;
     }
     // Keyed commands must work too: a loading server, or one without a leader, is not ready.
-    let reply = client.try_cmd(&["EXISTS", "ready?"]).map_err(|e| e.to_string())?;
+    let reply = client
+        .try_cmd(&["EXISTS", "ready?"])
+        .map_err(|e| e.to_string())?;
     if reply.is_error() {
         return Err(reply.text());
     }
-    let info = client.try_cmd(&["INFO", "server"]).map_err(|e| e.to_string())?;
+    let info = client
+        .try_cmd(&["INFO", "server"])
+        .map_err(|e| e.to_string())?;
     if info.is_error() {
         return Err(info.text());
     }

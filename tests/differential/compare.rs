@@ -9,21 +9,39 @@ use crate::pair::Answer;
 /// Where the packaged redis-server (7.0) and the target (7.4) differ: command or field, what
 /// differs, why. The tests take from here what they leave out.
 pub const VERSIONS: &[(&str, &str, &str)] = &[
-    ("HELLO", "version, id, modules", "the version is what it is; ids are per process"),
+    (
+        "HELLO",
+        "version, id, modules",
+        "the version is what it is; ids are per process",
+    ),
     ("CLIENT|SETINFO", "whole command", "new in 7.2"),
     ("CLIENT|NO-TOUCH", "whole command", "new in 7.2"),
     ("CLIENT|KILL", "MAXAGE", "new in 7.4"),
     ("CLIENT|LIST", "lib-name, lib-ver fields", "new in 7.2"),
     ("WAITAOF", "whole command", "new in 7.2"),
-    ("COMMAND|INFO", "flags of WAIT", "blocking, and allowed in scripts, since 7.2"),
-    ("COMMAND|COUNT", "number", "7.4 has more commands, ours fewer"),
-    ("COMMAND|INFO", "tips", "7.4 gives some commands more tips; their order is a set's"),
+    (
+        "COMMAND|INFO",
+        "flags of WAIT",
+        "blocking, and allowed in scripts, since 7.2",
+    ),
+    (
+        "COMMAND|COUNT",
+        "number",
+        "7.4 has more commands, ours fewer",
+    ),
+    (
+        "COMMAND|INFO",
+        "tips",
+        "7.4 gives some commands more tips; their order is a set's",
+    ),
 ];
 
 /// Whether the table of version differences leaves out all of `command`.
 pub fn differs_by_version(command: &str) -> bool {
     let left_out = |row: &(&str, &str, &str)| row.1 == "whole command";
-    VERSIONS.iter().any(|row| row.0.eq_ignore_ascii_case(command) && left_out(row))
+    VERSIONS
+        .iter()
+        .any(|row| row.0.eq_ignore_ascii_case(command) && left_out(row))
 }
 
 /// How far apart two clocks' readings of the same moment may be, in the unit of the command.
@@ -54,12 +72,17 @@ pub fn same(args: &[Vec<u8>], reference: &Answer, ours: &Answer) -> bool {
         b"RANDOMKEY" | b"TIME" => shape(a) == shape(b),
         b"ROLE" => shape(a) == shape(b) && a.items().first() == b.items().first(),
         b"CLIENT" => {
-            let sub = args.get(1).map(|s| s.to_ascii_uppercase()).unwrap_or_default();
+            let sub = args
+                .get(1)
+                .map(|s| s.to_ascii_uppercase())
+                .unwrap_or_default();
             matches!(sub.as_slice(), b"ID" | b"LIST" | b"INFO") && shape(a) == shape(b)
         }
         b"HELLO" => same_hello(a, b),
         name => match (tolerance(name), a, b) {
-            (Some(slack), Value::Int(a), Value::Int(b)) => *a > 0 && *b > 0 && (a - b).abs() <= slack,
+            (Some(slack), Value::Int(a), Value::Int(b)) => {
+                *a > 0 && *b > 0 && (a - b).abs() <= slack
+            }
             _ => false,
         },
     }

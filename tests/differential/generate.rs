@@ -18,14 +18,21 @@ pub struct Op {
 
 impl Op {
     pub fn new(conn: usize, words: &[&str]) -> Op {
-        Op { conn, args: words.iter().map(|w| w.as_bytes().to_vec()).collect() }
+        Op {
+            conn,
+            args: words.iter().map(|w| w.as_bytes().to_vec()).collect(),
+        }
     }
 
     /// The command as `redis-cli` would take it.
     pub fn line(&self) -> String {
         let quote = |arg: &Vec<u8>| {
             let plain = !arg.is_empty() && arg.iter().all(|b| b.is_ascii_graphic() && *b != b'"');
-            if plain && arg.len() < 300 { show(arg) } else { format!("\"{}\"", show(arg)) }
+            if plain && arg.len() < 300 {
+                show(arg)
+            } else {
+                format!("\"{}\"", show(arg))
+            }
         };
         self.args.iter().map(quote).collect::<Vec<_>>().join(" ")
     }
@@ -34,39 +41,150 @@ impl Op {
 pub const CONNECTIONS: usize = 3;
 
 const INTS: &[&str] = &[
-    "0", "1", "-1", "2", "10", "-7", "100", "9223372036854775807", "9223372036854775806",
-    "-9223372036854775808", "-9223372036854775807", "9223372036854775808", "-9223372036854775809",
-    "18446744073709551615", "99999999999999999999999", "007", "-0", "+1", " 1", "1 ", "1.0", "abc", "",
+    "0",
+    "1",
+    "-1",
+    "2",
+    "10",
+    "-7",
+    "100",
+    "9223372036854775807",
+    "9223372036854775806",
+    "-9223372036854775808",
+    "-9223372036854775807",
+    "9223372036854775808",
+    "-9223372036854775809",
+    "18446744073709551615",
+    "99999999999999999999999",
+    "007",
+    "-0",
+    "+1",
+    " 1",
+    "1 ",
+    "1.0",
+    "abc",
+    "",
 ];
 const FLOATS: &[&str] = &[
-    "1", "-1", "0.1", "1.5", "-2.25", "3.0e3", "1e-5", "1e17", "1e20", "0.000000000000000001",
-    "123456789.123456789", "1e300", "1e400", "-0", "0", "nan", "inf", "-inf", "+inf", "Infinity",
-    "0x10", "1e", "e1", ".5", "5.", " 1", "1 ", "abc", "", "-1.5", "17179869184.5", "9007199254740993",
+    "1",
+    "-1",
+    "0.1",
+    "1.5",
+    "-2.25",
+    "3.0e3",
+    "1e-5",
+    "1e17",
+    "1e20",
+    "0.000000000000000001",
+    "123456789.123456789",
+    "1e300",
+    "1e400",
+    "-0",
+    "0",
+    "nan",
+    "inf",
+    "-inf",
+    "+inf",
+    "Infinity",
+    "0x10",
+    "1e",
+    "e1",
+    ".5",
+    "5.",
+    " 1",
+    "1 ",
+    "abc",
+    "",
+    "-1.5",
+    "17179869184.5",
+    "9007199254740993",
 ];
 const SECONDS: &[&str] = &[
-    "100", "1000", "86400", "100000000", "0", "-1", "-100", "9223372036854775807",
-    "-9223372036854775808", "9223372036854775", "9223372036854776", "-9223372036854775",
-    "9223372036854775808", "abc", "", "1.5", "10 ",
+    "100",
+    "1000",
+    "86400",
+    "100000000",
+    "0",
+    "-1",
+    "-100",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775",
+    "9223372036854776",
+    "-9223372036854775",
+    "9223372036854775808",
+    "abc",
+    "",
+    "1.5",
+    "10 ",
 ];
 const UNIX_SECONDS: &[&str] = &[
-    "4102444800", "4102444801", "7258118400", "1", "1000000000", "0", "-1", "9223372036854775807",
-    "9223372036854775", "9223372036854776", "-9223372036854775808", "abc", "",
+    "4102444800",
+    "4102444801",
+    "7258118400",
+    "1",
+    "1000000000",
+    "0",
+    "-1",
+    "9223372036854775807",
+    "9223372036854775",
+    "9223372036854776",
+    "-9223372036854775808",
+    "abc",
+    "",
 ];
 const UNIX_MS: &[&str] = &[
-    "4102444800000", "4102444800001", "7258118400499", "7258118400500", "1", "1000000000000", "0",
-    "-1", "9223372036854775807", "-9223372036854775808", "9223372036854775808", "x", "",
+    "4102444800000",
+    "4102444800001",
+    "7258118400499",
+    "7258118400500",
+    "1",
+    "1000000000000",
+    "0",
+    "-1",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "x",
+    "",
 ];
 const MS: &[&str] = &[
-    "100000", "1000000", "86400000", "0", "-1", "9223372036854775807", "-9223372036854775808",
-    "9223372036854775808", "9223372000000000000", "abc", "", "1.5",
+    "100000",
+    "1000000",
+    "86400000",
+    "0",
+    "-1",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "9223372000000000000",
+    "abc",
+    "",
+    "1.5",
 ];
 const INDEXES: &[&str] = &[
-    "0", "1", "2", "3", "5", "10", "100", "-1", "-2", "-3", "-10", "-100", "9223372036854775807",
-    "-9223372036854775808", "9223372036854775808", "abc", "", "1.0",
+    "0",
+    "1",
+    "2",
+    "3",
+    "5",
+    "10",
+    "100",
+    "-1",
+    "-2",
+    "-3",
+    "-10",
+    "-100",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "abc",
+    "",
+    "1.0",
 ];
 const PATTERNS: &[&str] = &[
-    "*", "k*", "?1", "k[1-3]", "k[^1]", "k\\1", "[", "k[", "[k]?", "**", "nomatch", "", "*\\", "h[a-c]*",
-    "k[3-1]", "k[\\1]", "\\*", "?", "k**1", "[^k]*",
+    "*", "k*", "?1", "k[1-3]", "k[^1]", "k\\1", "[", "k[", "[k]?", "**", "nomatch", "", "*\\",
+    "h[a-c]*", "k[3-1]", "k[\\1]", "\\*", "?", "k**1", "[^k]*",
 ];
 
 pub struct Generator {
@@ -76,7 +194,10 @@ pub struct Generator {
 
 impl Generator {
     pub fn new(seed: u64) -> Generator {
-        Generator { rng: StdRng::seed_from_u64(seed), in_multi: [false; CONNECTIONS] }
+        Generator {
+            rng: StdRng::seed_from_u64(seed),
+            in_multi: [false; CONNECTIONS],
+        }
     }
 
     /// `len` commands and a look at everything that they can have left behind.
@@ -89,7 +210,11 @@ impl Generator {
         let connections = if one_connection { 1 } else { CONNECTIONS };
         for _ in 0..len {
             // Mostly the first connection; the others are there to disturb WATCH and MULTI.
-            let conn = if self.chance(70) { 0 } else { self.rng.gen_range(0..connections) };
+            let conn = if self.chance(70) {
+                0
+            } else {
+                self.rng.gen_range(0..connections)
+            };
             let args = self.command(conn);
             ops.push(Op { conn, args });
         }
@@ -99,8 +224,14 @@ impl Generator {
             ops.push(Op::new(0, &["DBSIZE"]));
             ops.push(Op::new(0, &["KEYS", "*"]));
             for key in keys() {
-                ops.push(Op { conn: 0, args: vec![b"GET".to_vec(), key.clone()] });
-                ops.push(Op { conn: 0, args: vec![b"TTL".to_vec(), key] });
+                ops.push(Op {
+                    conn: 0,
+                    args: vec![b"GET".to_vec(), key.clone()],
+                });
+                ops.push(Op {
+                    conn: 0,
+                    args: vec![b"TTL".to_vec(), key],
+                });
             }
         }
         ops
@@ -111,17 +242,27 @@ impl Generator {
     }
 
     fn of(&mut self, words: &[&str]) -> Vec<u8> {
-        words[self.rng.gen_range(0..words.len())].as_bytes().to_vec()
+        words[self.rng.gen_range(0..words.len())]
+            .as_bytes()
+            .to_vec()
     }
 
     /// Usually one of the first `good` words, sometimes any.
     fn mostly(&mut self, words: &[&str], good: usize) -> Vec<u8> {
-        if self.chance(75) { self.of(&words[..good]) } else { self.of(words) }
+        if self.chance(75) {
+            self.of(&words[..good])
+        } else {
+            self.of(words)
+        }
     }
 
     fn key(&mut self) -> Vec<u8> {
         let all = keys();
-        let at = if self.chance(80) { self.rng.gen_range(0..4) } else { self.rng.gen_range(0..all.len()) };
+        let at = if self.chance(80) {
+            self.rng.gen_range(0..4)
+        } else {
+            self.rng.gen_range(0..all.len())
+        };
         all[at].clone()
     }
 
@@ -129,8 +270,14 @@ impl Generator {
         match self.rng.gen_range(0..12) {
             0..=3 => self.of(INTS),
             4 | 5 => self.of(FLOATS),
-            6 => self.rng.gen_range(-100_000i64..100_000).to_string().into_bytes(),
-            7 => (0..self.rng.gen_range(0..24)).map(|_| self.rng.gen()).collect(),
+            6 => self
+                .rng
+                .gen_range(-100_000i64..100_000)
+                .to_string()
+                .into_bytes(),
+            7 => (0..self.rng.gen_range(0..24))
+                .map(|_| self.rng.gen())
+                .collect(),
             8 => vec![b'x'; [11, 12, 43, 44, 45, 64, 100, 600][self.rng.gen_range(0..8)]],
             9 => b"a\r\nb\0c".to_vec(),
             _ => self.of(&["", "a", "hello", "hello world", "value"]),
@@ -140,7 +287,17 @@ impl Generator {
     fn keyword(&mut self, word: &str) -> Vec<u8> {
         match self.rng.gen_range(0..4) {
             0 => word.to_lowercase().into_bytes(),
-            1 => word.bytes().enumerate().map(|(i, b)| if i % 2 == 0 { b.to_ascii_lowercase() } else { b }).collect(),
+            1 => word
+                .bytes()
+                .enumerate()
+                .map(|(i, b)| {
+                    if i % 2 == 0 {
+                        b.to_ascii_lowercase()
+                    } else {
+                        b
+                    }
+                })
+                .collect(),
             _ => word.as_bytes().to_vec(),
         }
     }
@@ -222,11 +379,26 @@ impl Generator {
             }
             24 => {
                 let (from, to) = (self.mostly(INDEXES, 12), self.mostly(INDEXES, 12));
-                let name = if self.chance(85) { "GETRANGE" } else { "SUBSTR" };
+                let name = if self.chance(85) {
+                    "GETRANGE"
+                } else {
+                    "SUBSTR"
+                };
                 self.words(name, vec![k, from, to])
             }
             _ => {
-                let offset = self.of(&["0", "1", "5", "20", "63", "-1", "536870912", "9223372036854775807", "x", ""]);
+                let offset = self.of(&[
+                    "0",
+                    "1",
+                    "5",
+                    "20",
+                    "63",
+                    "-1",
+                    "536870912",
+                    "9223372036854775807",
+                    "x",
+                    "",
+                ]);
                 self.words("SETRANGE", vec![k, offset, v])
             }
         }
@@ -309,12 +481,20 @@ impl Generator {
             21 if !self.in_multi[conn] => self.words("RANDOMKEY", vec![]),
             22 | 23 => {
                 let to = self.key();
-                let name = if self.chance(50) { "RENAME" } else { "RENAMENX" };
+                let name = if self.chance(50) {
+                    "RENAME"
+                } else {
+                    "RENAMENX"
+                };
                 self.words(name, vec![k, to])
             }
             24 if !self.in_multi[conn] => self.words("DBSIZE", vec![]),
             _ => {
-                let name = if self.chance(50) { "FLUSHDB" } else { "FLUSHALL" };
+                let name = if self.chance(50) {
+                    "FLUSHDB"
+                } else {
+                    "FLUSHALL"
+                };
                 let rest = match self.rng.gen_range(0..4) {
                     0 => vec![],
                     1 => vec![self.keyword("SYNC")],
@@ -390,7 +570,19 @@ impl Generator {
             2 => self.words("PING", vec![v]),
             3 => self.words("ECHO", vec![v]),
             4..=6 => {
-                let db = self.of(&["0", "0", "0", "1", "1", "15", "16", "-1", "abc", "", "99999999999"]);
+                let db = self.of(&[
+                    "0",
+                    "0",
+                    "0",
+                    "1",
+                    "1",
+                    "15",
+                    "16",
+                    "-1",
+                    "abc",
+                    "",
+                    "99999999999",
+                ]);
                 self.words("SELECT", vec![db])
             }
             7 => self.words("CLIENT", vec![b"GETNAME".to_vec()]),
@@ -400,15 +592,26 @@ impl Generator {
             }
             9 => {
                 let sub = self.of(&["NOSUCH", "ID", "SETNAME", "GETNAME", "", "KILL", "REPLY"]);
-                let sub = if free || sub != b"ID" { sub } else { b"NOSUCH".to_vec() };
-                let rest = if sub == b"ID" || sub == b"GETNAME" { vec![sub] } else { vec![sub, b"a".to_vec(), b"b".to_vec(), b"c".to_vec()] };
+                let sub = if free || sub != b"ID" {
+                    sub
+                } else {
+                    b"NOSUCH".to_vec()
+                };
+                let rest = if sub == b"ID" || sub == b"GETNAME" {
+                    vec![sub]
+                } else {
+                    vec![sub, b"a".to_vec(), b"b".to_vec(), b"c".to_vec()]
+                };
                 self.words("CLIENT", rest)
             }
             10 => self.words("AUTH", vec![v]),
             11 => self.words("AUTH", vec![b"default".to_vec(), v]),
             12 if free => self.hello(),
             13 => {
-                let (n, t) = (self.of(&["0", "-1", "abc"]), self.of(&["0", "1", "-1", "x"]));
+                let (n, t) = (
+                    self.of(&["0", "-1", "abc"]),
+                    self.of(&["0", "1", "-1", "x"]),
+                );
                 self.words("WAIT", vec![n, t])
             }
             14 if free => self.words("TIME", vec![]),

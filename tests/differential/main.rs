@@ -20,14 +20,18 @@ use pair::{Difference, Pair};
 
 fn env_number(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} must be a number: {text}")),
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} must be a number: {text}")),
         Err(_) => default,
     }
 }
 
 /// Runs random sequences on one pair of servers and panics on the first that differs.
 fn random_sequences(test: &str, salt: u64, resp3: bool, pipelined: bool) {
-    let Some(mut pair) = Pair::start(test, &[]) else { return };
+    let Some(mut pair) = Pair::start(test, &[]) else {
+        return;
+    };
     let first = env_number("HOLDFAST_DIFF_SEED", 1);
     let count = env_number("HOLDFAST_DIFF_SEQUENCES", 250);
     let mut commands = 0;
@@ -35,7 +39,11 @@ fn random_sequences(test: &str, salt: u64, resp3: bool, pipelined: bool) {
         let mut generator = Generator::new(seed ^ (salt << 32));
         let ops = generator.sequence(80, resp3, pipelined);
         commands += ops.len();
-        let result = if pipelined { pair.run_pipelined(&ops) } else { pair.run(&ops) };
+        let result = if pipelined {
+            pair.run_pipelined(&ops)
+        } else {
+            pair.run(&ops)
+        };
         if let Some(difference) = result {
             let seed_hint = format!("HOLDFAST_DIFF_SEED={seed} HOLDFAST_DIFF_SEQUENCES=1");
             report(&mut pair, &ops, difference, &seed_hint);
@@ -50,7 +58,10 @@ fn report(pair: &mut Pair, ops: &[Op], difference: Difference, seed: &str) -> ! 
     for op in &story {
         text.push_str(&format!("  conn {}> {}\n", op.conn, op.line()));
     }
-    text.push_str(&format!("  redis:    {}\n  holdfast: {}\n", last.reference, last.ours));
+    text.push_str(&format!(
+        "  redis:    {}\n  holdfast: {}\n",
+        last.reference, last.ours
+    ));
     panic!("{text}again with: {seed}");
 }
 

@@ -22,26 +22,41 @@ pub struct Difference {
 }
 
 pub fn reference_binary() -> PathBuf {
-    std::env::var_os("HOLDFAST_REFERENCE").unwrap_or_else(|| "redis-server".into()).into()
+    std::env::var_os("HOLDFAST_REFERENCE")
+        .unwrap_or_else(|| "redis-server".into())
+        .into()
 }
 
 impl Pair {
     /// `None`, said loudly, where there is no reference: `scripts/test.sh` installs it.
     pub fn start(test: &str, directives: &[(&str, &str)]) -> Option<Pair> {
-        if Command::new(reference_binary()).arg("--version").output().is_err() {
-            skipped(test, "no redis-server here; apt-get install redis-server (scripts/test.sh does)");
+        if Command::new(reference_binary())
+            .arg("--version")
+            .output()
+            .is_err()
+        {
+            skipped(
+                test,
+                "no redis-server here; apt-get install redis-server (scripts/test.sh does)",
+            );
             return None;
         }
         // Nothing is killed here, so neither side needs to wait for its disk.
         let mut all = vec![("appendfsync", "no")];
         all.extend_from_slice(directives);
-        let password = directives.iter().find(|(name, _)| *name == "requirepass").map(|(_, p)| *p);
+        let password = directives
+            .iter()
+            .find(|(name, _)| *name == "requirepass")
+            .map(|(_, p)| *p);
         let start = |bin: PathBuf| {
             let mut options = Options::new(&all).bin(bin);
             options.password = password.map(String::from);
             options.start()
         };
-        Some(Pair { reference: start(reference_binary()), ours: start(binary()) })
+        Some(Pair {
+            reference: start(reference_binary()),
+            ours: start(binary()),
+        })
     }
 
     fn clients(&self) -> Vec<(Client, Client)> {
@@ -90,7 +105,11 @@ impl Pair {
             if let Some(first) = before(op) {
                 bytes.extend_from_slice(&crate::common::resp::encode(&first));
             }
-            let args = if op.args[0].eq_ignore_ascii_case(b"SCAN") { vec![b"DBSIZE".to_vec()] } else { op.args.clone() };
+            let args = if op.args[0].eq_ignore_ascii_case(b"SCAN") {
+                vec![b"DBSIZE".to_vec()]
+            } else {
+                op.args.clone()
+            };
             bytes.extend_from_slice(&crate::common::resp::encode(&args));
         }
         let _ = reference.send_raw(&bytes);
@@ -138,7 +157,11 @@ fn differ(at: usize, op: &Op, reference: Answer, ours: Answer) -> Option<Differe
         Ok((_, raw)) => show(raw),
         Err(why) => format!("(no reply: {why})"),
     };
-    Some(Difference { at, reference: text(&reference), ours: text(&ours) })
+    Some(Difference {
+        at,
+        reference: text(&reference),
+        ours: text(&ours),
+    })
 }
 
 /// Iterates to cursor 0; the keys seen, sorted and without repeats, stand for the reply.

@@ -7,13 +7,69 @@ use std::collections::BTreeSet;
 
 /// The commands of this milestone that Redis 7.0 has too.
 const COMMANDS: &[&str] = &[
-    "ping", "echo", "hello", "auth", "select", "quit", "reset", "client", "info", "config", "command",
-    "time", "dbsize", "flushall", "flushdb", "role", "wait", "debug", "shutdown", "multi", "exec",
-    "discard", "watch", "unwatch", "get", "set", "mget", "mset", "msetnx", "setnx", "setex", "psetex",
-    "getset", "getdel", "getex", "append", "strlen", "incr", "decr", "incrby", "decrby",
-    "incrbyfloat", "getrange", "setrange", "del", "unlink", "exists", "type", "touch", "expire",
-    "pexpire", "expireat", "pexpireat", "ttl", "pttl", "expiretime", "pexpiretime", "persist",
-    "keys", "scan", "randomkey", "rename", "renamenx",
+    "ping",
+    "echo",
+    "hello",
+    "auth",
+    "select",
+    "quit",
+    "reset",
+    "client",
+    "info",
+    "config",
+    "command",
+    "time",
+    "dbsize",
+    "flushall",
+    "flushdb",
+    "role",
+    "wait",
+    "debug",
+    "shutdown",
+    "multi",
+    "exec",
+    "discard",
+    "watch",
+    "unwatch",
+    "get",
+    "set",
+    "mget",
+    "mset",
+    "msetnx",
+    "setnx",
+    "setex",
+    "psetex",
+    "getset",
+    "getdel",
+    "getex",
+    "append",
+    "strlen",
+    "incr",
+    "decr",
+    "incrby",
+    "decrby",
+    "incrbyfloat",
+    "getrange",
+    "setrange",
+    "del",
+    "unlink",
+    "exists",
+    "type",
+    "touch",
+    "expire",
+    "pexpire",
+    "expireat",
+    "pexpireat",
+    "ttl",
+    "pttl",
+    "expiretime",
+    "pexpiretime",
+    "persist",
+    "keys",
+    "scan",
+    "randomkey",
+    "rename",
+    "renamenx",
 ];
 
 fn both(pair: &Pair, args: &[&str]) -> (Client, Client, Value, Value) {
@@ -29,7 +85,9 @@ fn words(value: &Value) -> BTreeSet<String> {
 /// Name, arity, flags, first, last, step and ACL categories.
 #[test]
 fn command_info() {
-    let Some(pair) = Pair::start("command_info", &[]) else { return };
+    let Some(pair) = Pair::start("command_info", &[]) else {
+        return;
+    };
     let mut wrong = Vec::new();
     for name in COMMANDS {
         let (_, _, a, b) = both(&pair, &["COMMAND", "INFO", name]);
@@ -37,7 +95,13 @@ fn command_info() {
             wrong.push(format!("{name}: not in both"));
             continue;
         };
-        for (field, at) in [("name", 0), ("arity", 1), ("first", 3), ("last", 4), ("step", 5)] {
+        for (field, at) in [
+            ("name", 0),
+            ("arity", 1),
+            ("first", 3),
+            ("last", 4),
+            ("step", 5),
+        ] {
             if a[at] != b[at] {
                 wrong.push(format!("{name}: {field} is {:?}, not {:?}", b[at], a[at]));
             }
@@ -50,28 +114,50 @@ fn command_info() {
             }
         }
     }
-    assert!(wrong.is_empty(), "{} differences\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} differences\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 fn text(answer: &Result<(Value, Vec<u8>), String>) -> String {
-    answer.as_ref().map_or_else(Clone::clone, |(_, raw)| show(raw))
+    answer
+        .as_ref()
+        .map_or_else(Clone::clone, |(_, raw)| show(raw))
 }
 
 /// Whole conversations on one connection, every reply equal.
 #[test]
 fn conversations() {
-    let Some(pair) = Pair::start("conversations", &[]) else { return };
+    let Some(pair) = Pair::start("conversations", &[]) else {
+        return;
+    };
     let mut wrong = Vec::new();
     for hello in ["2", "3"] {
-        for line in CONVERSATIONS.lines().map(str::trim).filter(|l| !l.is_empty()) {
+        for line in CONVERSATIONS
+            .lines()
+            .map(str::trim)
+            .filter(|l| !l.is_empty())
+        {
             let (mut a, mut b) = (pair.reference.client(), pair.ours.client());
             a.cmd(&["HELLO", hello]);
             b.cmd(&["HELLO", hello]);
             for command in line.split(" ; ") {
-                let args: Vec<Vec<u8>> = command.split(' ').map(|w| w.replace("<>", "").into_bytes()).collect();
-                let sub = args.get(1).map(|s| String::from_utf8_lossy(s).into_owned()).unwrap_or_default();
+                let args: Vec<Vec<u8>> = command
+                    .split(' ')
+                    .map(|w| w.replace("<>", "").into_bytes())
+                    .collect();
+                let sub = args
+                    .get(1)
+                    .map(|s| String::from_utf8_lossy(s).into_owned())
+                    .unwrap_or_default();
                 let full = format!("{}|{sub}", String::from_utf8_lossy(&args[0]));
-                assert!(!differs_by_version(&full), "{full} is in the table of versions: {VERSIONS:?}");
+                assert!(
+                    !differs_by_version(&full),
+                    "{full} is in the table of versions: {VERSIONS:?}"
+                );
                 let ask = |c: &mut Client| {
                     let _ = c.send(&args);
                     c.receive_raw().map_err(|_| String::from("closed"))
@@ -79,13 +165,20 @@ fn conversations() {
                 let (x, y) = (ask(&mut a), ask(&mut b));
                 if !same(&args, &x, &y) {
                     let (x, y) = (text(&x), text(&y));
-                    wrong.push(format!("RESP{hello} [{line}] at {command}\n  redis:    {x}\n  holdfast: {y}"));
+                    wrong.push(format!(
+                        "RESP{hello} [{line}] at {command}\n  redis:    {x}\n  holdfast: {y}"
+                    ));
                     break; // what follows differs because of this
                 }
             }
         }
     }
-    assert!(wrong.is_empty(), "{} differences\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} differences\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 /// One conversation a line; commands are separated by " ; ", `<>` is the empty word.

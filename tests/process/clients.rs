@@ -22,11 +22,24 @@ fn ten_thousand_idle_connections() {
     let before = server.rss();
     let connect = |_| TcpStream::connect(("127.0.0.1", server.port)).expect("another connection");
     let idle: Vec<TcpStream> = (0..10_000).map(connect).collect();
-    let connected = || server.info("connected_clients").and_then(|n| n.parse::<u64>().ok());
-    wait_until("all connections are accepted", MINUTE, || connected() >= Some(10_000));
+    let connected = || {
+        server
+            .info("connected_clients")
+            .and_then(|n| n.parse::<u64>().ok())
+    };
+    wait_until("all connections are accepted", MINUTE, || {
+        connected() >= Some(10_000)
+    });
     let growth = server.rss().saturating_sub(before);
-    println!("10,000 idle connections: {} KiB each", growth / 10_000 / 1024);
-    assert!(growth < 600 * MB, "10,000 idle connections take {} MB", growth / MB);
+    println!(
+        "10,000 idle connections: {} KiB each",
+        growth / 10_000 / 1024
+    );
+    assert!(
+        growth < 600 * MB,
+        "10,000 idle connections take {} MB",
+        growth / MB
+    );
     let mut client = server.client();
     let start = Instant::now();
     for n in 0..2000 {
@@ -35,7 +48,10 @@ fn ten_thousand_idle_connections() {
         assert_eq!(client.cmd(&["GET", &key]).text(), "v");
     }
     let each = start.elapsed() / 4000;
-    assert!(each < Duration::from_millis(10), "{each:?} a command beside idle connections");
+    assert!(
+        each < Duration::from_millis(10),
+        "{each:?} a command beside idle connections"
+    );
     // Every one of them is alive.
     for stream in idle.iter().step_by(997) {
         let mut stream = stream;
@@ -45,7 +61,9 @@ fn ten_thousand_idle_connections() {
         assert_eq!(&reply, b"+PONG\r\n");
     }
     drop(idle);
-    wait_until("the closed connections are forgotten", MINUTE, || connected() < Some(20));
+    wait_until("the closed connections are forgotten", MINUTE, || {
+        connected() < Some(20)
+    });
 }
 
 #[test]
@@ -60,7 +78,8 @@ fn a_slow_reader_with_a_big_pipeline() {
     let before = server.rss();
     let mut slow = server.client();
     const GETS: usize = 1500;
-    slow.send_raw(&encode(&["GET", "big"]).repeat(GETS)).expect("1500 small requests fit");
+    slow.send_raw(&encode(&["GET", "big"]).repeat(GETS))
+        .expect("1500 small requests fit");
     // 1.5 GB of replies are asked for and nobody reads: watch what the server takes.
     let mut most = 0;
     let watch = Instant::now();
@@ -73,7 +92,10 @@ fn a_slow_reader_with_a_big_pipeline() {
     assert!(most < 256 * MB, "a slow reader costs {} MB", most / MB);
     for n in 0..GETS {
         let reply = slow.receive().unwrap_or_else(|e| panic!("reply {n}: {e}"));
-        assert!(reply == Value::Bulk(big.clone()), "reply {n} is not the value");
+        assert!(
+            reply == Value::Bulk(big.clone()),
+            "reply {n} is not the value"
+        );
     }
     assert_eq!(slow.cmd(&["PING"]).text(), "PONG");
 }
@@ -87,9 +109,13 @@ fn a_long_pipeline_is_answered_in_order() {
     let sender = std::thread::spawn(move || {
         for n in 0..50_000u32 {
             let n = n.to_string();
-            writer.write_all(&encode(&["ECHO", &n])).expect("the server reads on");
+            writer
+                .write_all(&encode(&["ECHO", &n]))
+                .expect("the server reads on");
             if n.ends_with("00") {
-                writer.write_all(&encode(&["SET", "last", &n])).expect("the server reads on");
+                writer
+                    .write_all(&encode(&["SET", "last", &n]))
+                    .expect("the server reads on");
             }
         }
     });
@@ -130,9 +156,14 @@ fn maxclients_is_enforced() {
 
 #[test]
 fn requirepass_guards() {
-    let server = Options::new(&[("appendfsync", "always")]).password("s3cret").start();
+    let server = Options::new(&[("appendfsync", "always")])
+        .password("s3cret")
+        .start();
     let mut client = Client::connect(server.port).expect("TCP accepts");
-    assert_eq!(client.cmd(&["GET", "k"]).text(), "NOAUTH Authentication required.");
+    assert_eq!(
+        client.cmd(&["GET", "k"]).text(),
+        "NOAUTH Authentication required."
+    );
     let wrong = client.cmd(&["AUTH", "wrong"]).text();
     assert!(wrong.starts_with("WRONGPASS"), "{wrong}");
     assert!(client.cmd(&["AUTH", "s3cret"]).is_ok());
@@ -150,7 +181,11 @@ fn idle_clients_are_closed_after_the_timeout() {
     assert_eq!(client.cmd(&["PING"]).text(), "PONG");
     let start = Instant::now();
     assert!(client.receive().is_err(), "the server closes");
-    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 #[test]
@@ -158,8 +193,14 @@ fn client_kill_ends_a_connection() {
     let server = Server::fresh();
     let mut victim = server.client();
     let id = victim.cmd(&["CLIENT", "ID"]).int().to_string();
-    assert_eq!(server.client().cmd(&["CLIENT", "KILL", "ID", &id]), Value::Int(1));
-    assert!(victim.try_cmd(&["PING"]).is_err(), "the connection is closed");
+    assert_eq!(
+        server.client().cmd(&["CLIENT", "KILL", "ID", &id]),
+        Value::Int(1)
+    );
+    assert!(
+        victim.try_cmd(&["PING"]).is_err(),
+        "the connection is closed"
+    );
 }
 
 #[test]
@@ -168,8 +209,14 @@ fn a_large_value_goes_in_and_out_and_survives() {
     let big: Vec<u8> = (0..40 * MB).map(|n| (n % 251) as u8).collect();
     let mut client = server.client();
     assert!(client.cmd(&[b"SET".as_slice(), b"big", &big]).is_ok());
-    assert!(client.cmd(&["GET", "big"]) == Value::Bulk(big.clone()), "the value comes back");
+    assert!(
+        client.cmd(&["GET", "big"]) == Value::Bulk(big.clone()),
+        "the value comes back"
+    );
     server.kill9();
     let server = server.restart();
-    assert!(server.client().cmd(&["GET", "big"]) == Value::Bulk(big), "it survives a kill");
+    assert!(
+        server.client().cmd(&["GET", "big"]) == Value::Bulk(big),
+        "it survives a kill"
+    );
 }

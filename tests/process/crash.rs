@@ -39,9 +39,20 @@ fn kill9_again_during_recovery() {
     let dir = server.dir().to_path_buf();
     for pause_ms in [0, 1, 3, 10, 30] {
         let mut child = std::process::Command::new(crate::common::server::binary())
-            .args(["--port", &crate::common::server::free_port().to_string(), "--dir"])
+            .args([
+                "--port",
+                &crate::common::server::free_port().to_string(),
+                "--dir",
+            ])
             .arg(&dir)
-            .args(["--appendonly", "yes", "--appendfsync", "always", "--save", ""])
+            .args([
+                "--appendonly",
+                "yes",
+                "--appendfsync",
+                "always",
+                "--save",
+                "",
+            ])
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
             .spawn()
@@ -121,9 +132,24 @@ fn databases_and_deletions_survive_a_restart() {
     let mut server = Server::fresh();
     let mut client = server.client();
     for line in [
-        "SET a 1", "SET b 2", "SELECT 3", "SET c 3", "APPEND c 4", "SETRANGE c 4 xyz", "SELECT 5",
-        "SET gone 1", "FLUSHDB", "SELECT 0", "DEL a", "RENAME b d", "INCRBYFLOAT d 0.5", "MSET e 1 f 2",
-        "GETDEL e", "SETNX f 9", "GETEX f EX 10000", "INCRBY big 9223372036854775807",
+        "SET a 1",
+        "SET b 2",
+        "SELECT 3",
+        "SET c 3",
+        "APPEND c 4",
+        "SETRANGE c 4 xyz",
+        "SELECT 5",
+        "SET gone 1",
+        "FLUSHDB",
+        "SELECT 0",
+        "DEL a",
+        "RENAME b d",
+        "INCRBYFLOAT d 0.5",
+        "MSET e 1 f 2",
+        "GETDEL e",
+        "SETNX f 9",
+        "GETEX f EX 10000",
+        "INCRBY big 9223372036854775807",
     ] {
         let words: Vec<&str> = line.split(' ').collect();
         assert!(!client.cmd(&words).is_error(), "{line}");
@@ -136,7 +162,10 @@ fn databases_and_deletions_survive_a_restart() {
         other => other.text(),
     };
     let found: Vec<String> = ["a", "b", "d", "e", "f", "big"].map(&mut get).to_vec();
-    assert_eq!(found, ["nil", "nil", "2.5", "nil", "2", "9223372036854775807"]);
+    assert_eq!(
+        found,
+        ["nil", "nil", "2.5", "nil", "2", "9223372036854775807"]
+    );
     assert!(client.cmd(&["TTL", "f"]).int() > 9000);
     assert!(client.cmd(&["SELECT", "3"]).is_ok());
     assert_eq!(client.cmd(&["GET", "c"]).text(), "34\0\0xyz");
@@ -154,6 +183,9 @@ fn sigstop_and_sigcont() {
     client.send(&["INCR", "k"]).expect("the kernel takes it");
     std::thread::sleep(Duration::from_millis(2500)); // the stop itself is what is tested
     server.signal(libc::SIGCONT);
-    assert_eq!(client.receive().expect("an answer after SIGCONT"), Value::Int(2));
+    assert_eq!(
+        client.receive().expect("an answer after SIGCONT"),
+        Value::Int(2)
+    );
     assert_eq!(client.cmd(&["GET", "k"]).text(), "2");
 }

@@ -31,7 +31,11 @@ fn announced_lengths_cost_nothing() {
     while watch.elapsed() < Duration::from_secs(1) {
         assert_eq!(client.cmd(&["PING"]).text(), "PONG");
         let growth = server.rss().saturating_sub(before);
-        assert!(growth < 128 * MB, "50 announcements cost {} MB", growth / MB);
+        assert!(
+            growth < 128 * MB,
+            "50 announcements cost {} MB",
+            growth / MB
+        );
     }
 }
 
@@ -42,7 +46,9 @@ fn endless_requests_are_cut_off() {
     let before = server.rss();
     for start in [b"".as_slice(), b"*", b"*1\r\n$", b"ECHO "] {
         let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("a connection");
-        stream.set_write_timeout(Some(Duration::from_secs(20))).expect("a socket option");
+        stream
+            .set_write_timeout(Some(Duration::from_secs(20)))
+            .expect("a socket option");
         let _ = stream.write_all(start);
         let chunk = vec![b'1'; 1 << 16];
         let mut sent = 0u64;
@@ -59,13 +65,45 @@ fn endless_requests_are_cut_off() {
 /// Commands to be damaged: none that ends the server or changes how it is reached.
 fn seeds() -> Vec<Vec<u8>> {
     let lines = [
-        "SET key value EX 100 NX", "GET key", "MSET a 1 b 2 c 3", "MGET a b c", "INCRBY n 5", "APPEND key tail",
-        "SETRANGE key 5 xx", "GETRANGE key 0 -1", "INCRBYFLOAT f 1.5", "EXPIRE key 100 GT", "SCAN 0 MATCH * COUNT 5",
-        "MULTI", "EXEC", "DISCARD", "WATCH a b", "HELLO 3", "CLIENT LIST", "CLIENT SETNAME me", "COMMAND INFO get set",
-        "COMMAND GETKEYS MSET a 1 b 2", "INFO", "CONFIG GET *", "RENAME a b", "KEYS *", "SELECT 3", "TYPE a", "FLUSHDB ASYNC",
-        "GETEX a PXAT 4102444800000", "CLIENT REPLY SKIP", "ROLE", "TIME", "RESET", "RANDOMKEY", "OBJECT ENCODING a",
+        "SET key value EX 100 NX",
+        "GET key",
+        "MSET a 1 b 2 c 3",
+        "MGET a b c",
+        "INCRBY n 5",
+        "APPEND key tail",
+        "SETRANGE key 5 xx",
+        "GETRANGE key 0 -1",
+        "INCRBYFLOAT f 1.5",
+        "EXPIRE key 100 GT",
+        "SCAN 0 MATCH * COUNT 5",
+        "MULTI",
+        "EXEC",
+        "DISCARD",
+        "WATCH a b",
+        "HELLO 3",
+        "CLIENT LIST",
+        "CLIENT SETNAME me",
+        "COMMAND INFO get set",
+        "COMMAND GETKEYS MSET a 1 b 2",
+        "INFO",
+        "CONFIG GET *",
+        "RENAME a b",
+        "KEYS *",
+        "SELECT 3",
+        "TYPE a",
+        "FLUSHDB ASYNC",
+        "GETEX a PXAT 4102444800000",
+        "CLIENT REPLY SKIP",
+        "ROLE",
+        "TIME",
+        "RESET",
+        "RANDOMKEY",
+        "OBJECT ENCODING a",
     ];
-    lines.iter().map(|l| encode(&l.split(' ').collect::<Vec<_>>())).collect()
+    lines
+        .iter()
+        .map(|l| encode(&l.split(' ').collect::<Vec<_>>()))
+        .collect()
 }
 
 fn damage(bytes: &mut Vec<u8>, rng: &mut StdRng) {
@@ -81,7 +119,13 @@ fn damage(bytes: &mut Vec<u8>, rng: &mut StdRng) {
             3 => bytes[at] ^= 1 << rng.gen_range(0..8),
             4 => bytes.truncate(at),
             5 => {
-                let numbers: [&[u8]; 5] = [b"-1", b"9223372036854775807", b"536870912", b"0", b"4294967296"];
+                let numbers: [&[u8]; 5] = [
+                    b"-1",
+                    b"9223372036854775807",
+                    b"536870912",
+                    b"0",
+                    b"4294967296",
+                ];
                 let number = numbers[rng.gen_range(0..5)];
                 bytes.splice(at..at, number.iter().copied());
             }
@@ -105,12 +149,16 @@ fn damaged_bytes_never_hurt() {
         let mut bytes: Vec<u8> = if seed % 10 == 0 {
             (0..rng.gen_range(1..3000)).map(|_| rng.gen()).collect()
         } else {
-            (0..rng.gen_range(1..8)).flat_map(|_| seeds[rng.gen_range(0..seeds.len())].clone()).collect()
+            (0..rng.gen_range(1..8))
+                .flat_map(|_| seeds[rng.gen_range(0..seeds.len())].clone())
+                .collect()
         };
         damage(&mut bytes, &mut rng);
         let mut stream = TcpStream::connect(("127.0.0.1", server.port))
             .unwrap_or_else(|e| panic!("seed {seed}: the server is gone: {e}"));
-        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket option");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .expect("a socket option");
         // In two pieces, so that frames are cut anywhere.
         let cut = rng.gen_range(0..=bytes.len());
         let _ = stream.write_all(&bytes[..cut]);
@@ -122,7 +170,11 @@ fn damaged_bytes_never_hurt() {
         let mut replies = Vec::new();
         let ended = stream.read_to_end(&mut replies);
         let timed_out = |e: &std::io::Error| e.kind() == std::io::ErrorKind::WouldBlock;
-        assert!(!ended.as_ref().is_err_and(timed_out), "seed {seed}: no end: {}", bytes.escape_ascii());
+        assert!(
+            !ended.as_ref().is_err_and(timed_out),
+            "seed {seed}: no end: {}",
+            bytes.escape_ascii()
+        );
         if seed % 100 == 0 {
             assert_eq!(other.cmd(&["PING"]).text(), "PONG", "seed {seed}");
         }
@@ -133,5 +185,11 @@ fn damaged_bytes_never_hurt() {
     // What was executed of it is in the log: it must be readable.
     server.kill9();
     let server = server.restart();
-    assert_eq!(Client::connect(server.port).expect("it is back").cmd(&["PING"]).text(), "PONG");
+    assert_eq!(
+        Client::connect(server.port)
+            .expect("it is back")
+            .cmd(&["PING"])
+            .text(),
+        "PONG"
+    );
 }

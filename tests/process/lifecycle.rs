@@ -8,7 +8,10 @@ use std::process::Command;
 use std::time::Duration;
 
 fn run(args: &[&str]) -> (i32, String) {
-    let out = Command::new(binary()).args(args).output().expect("the server binary runs");
+    let out = Command::new(binary())
+        .args(args)
+        .output()
+        .expect("the server binary runs");
     let text = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
     (out.status.code().unwrap_or(-1), text)
 }
@@ -37,10 +40,14 @@ fn a_second_server_on_the_same_folder_refuses() {
     let (status, output) = Server::start_refused(second);
     assert!(!status.success(), "{output}");
     let text = output.to_lowercase();
-    assert!(text.contains("lock") || text.contains("in use") || text.contains("already"), "{output}");
+    assert!(
+        text.contains("lock") || text.contains("in use") || text.contains("already"),
+        "{output}"
+    );
     assert_eq!(server.client().cmd(&["GET", "k"]).text(), "v");
     // Another log folder in the same `dir` is fine: six nodes of create-cluster share one.
-    let mut neighbour = Options::new(&[("appenddirname", "other"), ("appendfsync", "always")]).dir(server.dir());
+    let mut neighbour =
+        Options::new(&[("appenddirname", "other"), ("appendfsync", "always")]).dir(server.dir());
     neighbour.out_name = "neighbour.out";
     let neighbour = neighbour.start();
     assert_eq!(neighbour.client().cmd(&["DBSIZE"]).int(), 0);
@@ -60,14 +67,30 @@ fn a_taken_port_is_refused() {
 #[test]
 fn daemonize_writes_a_pidfile() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let at = |name: &str| dir.path().join(name).to_str().expect("a plain path").to_string();
+    let at = |name: &str| {
+        dir.path()
+            .join(name)
+            .to_str()
+            .expect("a plain path")
+            .to_string()
+    };
     let port = free_port();
     let status = Command::new(binary())
-        .args(["--port", &port.to_string(), "--dir", &at(""), "--daemonize", "yes"])
+        .args([
+            "--port",
+            &port.to_string(),
+            "--dir",
+            &at(""),
+            "--daemonize",
+            "yes",
+        ])
         .args(["--pidfile", &at("d.pid"), "--logfile", &at("d.log")])
         .status()
         .expect("the server binary runs");
-    assert!(status.success(), "the parent ends well once the daemon is on its way");
+    assert!(
+        status.success(),
+        "the parent ends well once the daemon is on its way"
+    );
     let ready = || {
         let pong = Client::connect(port).and_then(|mut c| c.try_cmd(&["EXISTS", "k"]));
         pong.is_ok_and(|reply| !reply.is_error())
@@ -99,6 +122,8 @@ fn which(program: std::path::PathBuf) -> std::path::PathBuf {
         return program;
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|dir| dir.join(&program)).find(|p| p.exists());
+    let found = std::env::split_paths(&path)
+        .map(|dir| dir.join(&program))
+        .find(|p| p.exists());
     found.unwrap_or(program)
 }

@@ -54,7 +54,11 @@ impl Load {
             })
         };
         let writers = (0..writers).map(spawn).collect();
-        Load { writers, acked, stop }
+        Load {
+            writers,
+            acked,
+            stop,
+        }
     }
 
     pub fn acked(&self) -> u64 {
@@ -69,7 +73,10 @@ impl Load {
 
     /// Waits for the writers, which end when the server has gone.
     pub fn join(self) -> Vec<Acked> {
-        self.writers.into_iter().map(|w| w.join().expect("a writer does not panic")).collect()
+        self.writers
+            .into_iter()
+            .map(|w| w.join().expect("a writer does not panic"))
+            .collect()
     }
 }
 
@@ -77,7 +84,10 @@ impl Load {
 fn write(client: &mut Client, prefix: &str, writer: usize, n: u64) -> bool {
     let count = key(prefix, writer, 0);
     let commands: Vec<Vec<String>> = if n % 4 == 0 {
-        let (a, b) = (format!("{prefix}:a:{writer}"), format!("{prefix}:b:{writer}"));
+        let (a, b) = (
+            format!("{prefix}:a:{writer}"),
+            format!("{prefix}:b:{writer}"),
+        );
         vec![
             vec!["MULTI".into()],
             vec!["SET".into(), a, n.to_string()],
@@ -92,12 +102,17 @@ fn write(client: &mut Client, prefix: &str, writer: usize, n: u64) -> bool {
             vec!["INCR".into(), count],
         ]
     };
-    let bytes: Vec<u8> = commands.iter().flat_map(|c| crate::common::resp::encode(c)).collect();
+    let bytes: Vec<u8> = commands
+        .iter()
+        .flat_map(|c| crate::common::resp::encode(c))
+        .collect();
     if client.send_raw(&bytes).is_err() {
         return false;
     }
     let replies: Vec<_> = commands.iter().map(|_| client.receive()).collect();
-    replies.iter().all(|r| matches!(r, Ok(value) if !value.is_error()))
+    replies
+        .iter()
+        .all(|r| matches!(r, Ok(value) if !value.is_error()))
 }
 
 /// Panics unless the server holds everything that was acknowledged.
@@ -111,7 +126,10 @@ pub fn check(server: &Server, prefix: &str, writers: &[Acked]) {
             let reply = client.cmd(&args);
             for (n, got) in numbers.iter().zip(reply.items()) {
                 let expected = Value::Bulk(value(writer, *n).into_bytes());
-                assert!(*got == expected, "acknowledged write {prefix}:{writer}:{n} is {got:?}");
+                assert!(
+                    *got == expected,
+                    "acknowledged write {prefix}:{writer}:{n} is {got:?}"
+                );
             }
         }
         let count = match client.cmd(&["GET".to_string(), key(prefix, writer, 0)]) {
@@ -119,11 +137,18 @@ pub fn check(server: &Server, prefix: &str, writers: &[Acked]) {
             other => other.text().parse::<u64>().expect("a counter"),
         };
         let range = known.acked..=known.sent;
-        assert!(range.contains(&count), "counter of {prefix}:{writer} is {count}, not in {range:?}");
+        assert!(
+            range.contains(&count),
+            "counter of {prefix}:{writer} is {count}, not in {range:?}"
+        );
         let beyond = client.cmd(&["EXISTS".to_string(), key(prefix, writer, known.sent + 1)]);
         assert_eq!(beyond.int(), 0, "a write that nobody sent is there");
         let half = |name: &str| client_get(server, &format!("{prefix}:{name}:{writer}"));
-        assert_eq!(half("a"), half("b"), "a transaction of {prefix}:{writer} is there in part");
+        assert_eq!(
+            half("a"),
+            half("b"),
+            "a transaction of {prefix}:{writer} is there in part"
+        );
     }
 }
 

@@ -5,9 +5,9 @@
 //! are skipped then. Nothing waits for a time to pass, only for a condition with a deadline, but
 //! where the passing of time is what is tested.
 
+mod clients;
 #[path = "../common/mod.rs"]
 mod common;
-mod clients;
 mod config;
 mod crash;
 mod disk;
