@@ -44,7 +44,10 @@ pub fn raise_open_files() -> u64 {
 pub fn skipped(test: &str, why: &str) {
     eprintln!("\n*** SKIPPED {test}: {why}\n");
     if let Some(path) = std::env::var_os("HOLDFAST_SKIPPED") {
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path);
         let written = file.and_then(|mut f| writeln!(f, "{test}: {why}"));
         written.expect("the list of skipped tests is writable");
     }
