@@ -1,0 +1,7 @@
+//! The simulator: three members of the real code under one seeded scheduler, with a simulated
+//! disk, network and clock, and checkers that look at every step.
+//!
+//! Reading order: [`rng`] chance, [`lin`] the linearizability checker.
+
+mod lin;
+mod rng;
