@@ -34,12 +34,15 @@ impl Sub<Duration> for Mono {
     }
 }
 
-/// One reading of both clocks: the monotonic one for timers and leases, and the wall clock in Unix
+/// One reading of the clocks: the monotonic one for timers and leases, and the wall clock in Unix
 /// milliseconds for expiry times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     pub mono: Mono,
     pub unix_ms: i64,
+    /// How much further the boot clock has come than the monotonic one, in milliseconds: it grows
+    /// when the machine was suspended, and then no lease that was held before counts (E3).
+    pub asleep_ms: u64,
 }
 
 /// Who can read the time: the node's loop owns the real one, the simulator a virtual one.

@@ -14,6 +14,7 @@ pub mod config;
 pub mod effect;
 pub mod keyspace;
 pub mod log;
+pub mod mutation;
 pub mod net;
 pub mod node;
 pub mod raft;

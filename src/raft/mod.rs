@@ -1,1 +1,25 @@
-//! (being written)
+//! A shard's Raft group around raft-rs's `RawNode`.
+//!
+//! Owns: proposals, elections' timing (E1, E2), the lease (E3), transfers (E4), the checks before
+//! `step` (D6), the order in which messages may leave (E6). Never: a clock, a socket, a thread, a
+//! file, unseeded randomness, or a look into the effects that entries carry. Time comes in with
+//! every call; what is to be written and sent comes out.
+//!
+//! raft-rs's own election timer, leases, transfers and read indexes are not used; why, is told in
+//! `docs/RAFT.md` rule by rule.
+
+mod envelope;
+mod group;
+mod lease;
+mod step;
+mod timer;
+mod window;
+
+pub use envelope::{Envelope, EnvelopeError, Reign};
+pub use group::{Group, GroupConfig, MemberView, Persist, Role};
+pub use lease::{Lease, Promise};
+pub use step::StepError;
+pub use window::{Wanted, Window};
+
+/// raft-rs ticks in one election timeout: heartbeats leave on every tick.
+pub(crate) const TICKS_PER_TIMEOUT: u32 = 10;

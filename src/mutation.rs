@@ -1,0 +1,86 @@
+//! Deliberate breaches of the safety rules, for proving that the tests would catch them.
+//!
+//! Owns the list of mutations and the switch that a test turns. Never reaches a release build:
+//! without the feature `mutations` [`is`] is the constant `false` and the mutated branches are
+//! compiled out; with it, a build without debug assertions is refused.
+//!
+//! The switch is per thread, so that simulations with different mutations run side by side in one
+//! test binary. Code that a test runs on another thread is therefore never mutated.
+
+#[cfg(all(feature = "mutations", not(debug_assertions), not(test)))]
+compile_error!(
+    "the feature `mutations` breaks safety rules on purpose: tests only, never a release build"
+);
+
+/// Each variant names the rule that is broken where [`is`] is asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mutation {
+    /// D4: a sync job reports success without `fdatasync`.
+    SkipFsync,
+    /// D2: the log is replayed without having been synced first.
+    SkipRecoverySync,
+    /// D3: the cut is not made durable, and records behind it are believed.
+    ReviveBehindCut,
+    /// D3: of a record in several pieces, recovery keeps the pieces that are there.
+    KeepPartOfRecord,
+    /// D1: a hard state in which only the commit changed is never written.
+    SkipCommitOnlyHardState,
+    /// E1: a member votes right after its start.
+    VoteAfterRestart,
+    /// E3: the lease is tested before the execution instead of after it.
+    LeaseBeforeExecution,
+    /// E3: an echo of another term or transfer count extends the lease.
+    ForeignEcho,
+    /// E4: a vote caused by an old transfer is exempt from the promise.
+    StaleTransferVote,
+    /// E6: append answers and votes leave before their sync.
+    AckBeforeSync,
+    /// T1: a message is stepped between the execution and the proposal.
+    StepBeforeProposal,
+    /// T3: a read leaves before the entry it depends on has committed.
+    ReadIgnoresDirty,
+    /// T3: a reply of a command that wrote nothing needs no lease.
+    NoLeaseForNoWrite,
+    /// T6: the tail's outcome is decided when the log is truncated.
+    DecideAtTruncation,
+    /// T8: the effects of a unit are applied one by one, a broken unit in part.
+    ApplyPartOfUnit,
+    /// E5: a leader executes before its own term's first entry is applied.
+    ServeBeforeOwnTerm,
+    /// T6: the keyspace is not rebuilt after a lost tail.
+    SkipRebuild,
+    /// E4: a leader keeps its lease while it transfers.
+    TransferKeepsLease,
+    /// T2: an expired key answers nil without its deletion being logged.
+    UnloggedExpiry,
+}
+
+#[cfg(feature = "mutations")]
+mod switch {
+    use super::Mutation;
+    use std::cell::Cell;
+
+    thread_local! {
+        static ACTIVE: Cell<Option<Mutation>> = const { Cell::new(None) };
+    }
+
+    /// Whether this thread runs with `m`.
+    pub fn is(m: Mutation) -> bool {
+        ACTIVE.with(|a| a.get() == Some(m))
+    }
+
+    /// Turns one mutation (or none) on for the rest of this thread's life.
+    pub fn set(m: Option<Mutation>) {
+        ACTIVE.with(|a| a.set(m));
+    }
+}
+
+#[cfg(feature = "mutations")]
+pub use switch::{is, set};
+
+/// Whether this thread runs with `_m`: never, in a build without the feature `mutations`.
+#[cfg(not(feature = "mutations"))]
+#[inline(always)]
+pub const fn is(_m: Mutation) -> bool {
+    false
+}

@@ -1,0 +1,132 @@
+//! What travels between the members of a group: a Raft message and our own header around it.
+//!
+//! Owns the header's fields and their codec. Invariant: decoding is total (any bytes give an
+//! envelope or a typed error), and nothing in a header is trusted before [`super::Group::step`]
+//! has checked it.
+
+use protobuf::Message as _;
+use raft::eraftpb::Message;
+
+/// How a leader's term and transfers are told apart: an echo, a vote under a transfer and a
+/// TimeoutNow count only for exactly one of these (E3, E4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reign {
+    pub term: u64,
+    /// Transfers that this leader has given up in this term.
+    pub transfers: u64,
+}
+
+/// A message between members.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Envelope {
+    pub group: u64,
+    pub incarnation: u64,
+    pub from: u64,
+    pub to: u64,
+    /// From a leader: its reign. In an answer: the reign that is echoed. In a vote request under a
+    /// transfer: the reign of the leader that asked for it.
+    pub reign: Reign,
+    /// From a leader: its monotonic clock when the message was made. In an answer: the newest such
+    /// time of `reign` whose promise has been taken. Zero: none.
+    pub sent_ns: u64,
+    /// The sender's applied index.
+    pub applied: u64,
+    pub message: Message,
+}
+
+/// Why bytes are not an envelope.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvelopeError {
+    #[error("the envelope ends inside its header")]
+    Truncated,
+    #[error("the envelope's version {0} is not known")]
+    Version(u8),
+    #[error("the Raft message is malformed: {0}")]
+    Message(#[from] protobuf::ProtobufError),
+}
+
+const VERSION: u8 = 1;
+const HEADER: usize = 1 + 8 * 8;
+
+impl Envelope {
+    /// Appends the envelope's bytes: version, the eight header numbers (little endian), the Raft
+    /// message as protobuf.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        for field in [
+            self.group,
+            self.incarnation,
+            self.from,
+            self.to,
+            self.reign.term,
+            self.reign.transfers,
+            self.sent_ns,
+            self.applied,
+        ] {
+            out.extend_from_slice(&field.to_le_bytes());
+        }
+        self.message.write_to_vec(out).expect("writing to memory does not fail");
+    }
+
+    /// Reads an envelope that fills `bytes`.
+    pub fn decode(bytes: &[u8]) -> Result<Envelope, EnvelopeError> {
+        let (&version, rest) = bytes.split_first().ok_or(EnvelopeError::Truncated)?;
+        if version != VERSION {
+            return Err(EnvelopeError::Version(version));
+        }
+        if bytes.len() < HEADER {
+            return Err(EnvelopeError::Truncated);
+        }
+        let field = |i: usize| {
+            let at = i * 8;
+            u64::from_le_bytes(rest[at..at + 8].try_into().expect("eight bytes"))
+        };
+        let mut message = Message::default();
+        message.merge_from_bytes(&bytes[HEADER..])?;
+        Ok(Envelope {
+            group: field(0),
+            incarnation: field(1),
+            from: field(2),
+            to: field(3),
+            reign: Reign { term: field(4), transfers: field(5) },
+            sent_ns: field(6),
+            applied: field(7),
+            message,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_envelope_round_trips() {
+        let mut message = Message::default();
+        message.term = 7;
+        message.from = 3;
+        let envelope = Envelope {
+            group: 1,
+            incarnation: 2,
+            from: 3,
+            to: 4,
+            reign: Reign { term: 5, transfers: 6 },
+            sent_ns: 7,
+            applied: 8,
+            message,
+        };
+        let mut bytes = Vec::new();
+        envelope.encode(&mut bytes);
+        assert_eq!(Envelope::decode(&bytes).expect("decodes"), envelope);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_an_envelope_or_an_error(mut bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Envelope::decode(&bytes);
+            if let Some(first) = bytes.first_mut() { *first = VERSION; }
+            let _ = Envelope::decode(&bytes);
+        }
+    }
+}

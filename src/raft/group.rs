@@ -1,0 +1,553 @@
+//! The group itself: proposals, Readies and what leaves when.
+//!
+//! Invariants:
+//! - Between `RawNode::ready` and `advance_append_async` nothing else touches the node.
+//! - What must wait for a sync is held here, in the order of the Readies, until
+//!   [`Group::persisted`] names them (E6); only heartbeat and pre-vote answers, which need no more
+//!   than the durable term, leave at once.
+//! - `applied` moves only by what a Ready delivered (T5).
+
+use super::envelope::{Envelope, Reign};
+use super::lease::{Lease, Promise};
+use super::timer::CampaignTimer;
+use super::window::{Wanted, Window};
+use super::TICKS_PER_TIMEOUT;
+use crate::clock::{Mono, Now};
+use crate::mutation::{self, Mutation};
+use raft::eraftpb::{Entry, HardState, Message, MessageType};
+use raft::{Config, RawNode, StateRole};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// What a member is at this moment, as raft-rs sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Follower,
+    PreCandidate,
+    Candidate,
+    Leader,
+}
+
+/// What a group is made with.
+#[derive(Clone, Debug)]
+pub struct GroupConfig {
+    pub group: u64,
+    pub incarnation: u64,
+    /// This member's raft id.
+    pub id: u64,
+    /// T, fixed in the group's birth record.
+    pub election_timeout: Duration,
+    /// Seed of the campaign timer's jitter.
+    pub seed: u64,
+    /// After a restart this member campaigns before the others (it was the master).
+    pub first: bool,
+    /// Log index up to which recovery has applied.
+    pub applied: u64,
+    /// Bytes of applied entries kept in memory for slow followers.
+    pub keep_bytes: usize,
+}
+
+/// What one Ready asks to be written, and what it delivers.
+#[derive(Debug)]
+pub struct Persist {
+    /// Name of the Ready: to be given to [`Group::persisted`] when it is on disk.
+    pub number: u64,
+    /// The hard state, whenever it changed (D1); its commit included.
+    pub hard_state: Option<HardState>,
+    /// Whether only the commit changed: it may ride in the next record (D1).
+    pub commit_only: bool,
+    pub entries: Vec<Entry>,
+    /// Committed entries, to be applied in order.
+    pub committed: Vec<Entry>,
+}
+
+struct OpenReady {
+    number: u64,
+    term: Option<u64>,
+    messages: Vec<Envelope>,
+}
+
+pub(super) struct Transfer {
+    pub to: u64,
+    pub since: Mono,
+}
+
+/// A member as its leader sees it, for status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberView {
+    pub id: u64,
+    pub voter: bool,
+    pub matched: u64,
+    pub applied: u64,
+    /// Send time of the newest message that it has answered.
+    pub heard: Option<Mono>,
+}
+
+/// One member's part in its group.
+pub struct Group {
+    pub(super) node: RawNode<Window>,
+    pub(super) config: GroupConfig,
+    pub(super) promise: Promise,
+    pub(super) lease: Lease,
+    pub(super) timer: CampaignTimer,
+    pub(super) transfer: Option<Transfer>,
+    /// The reign whose TimeoutNow this member obeys, carried by the votes it asks for (E4).
+    pub(super) under_transfer: Reign,
+    /// Applied indexes that members have told.
+    pub(super) told_applied: Vec<(u64, u64)>,
+    pub(super) role: StateRole,
+    pub(super) term: u64,
+    voters: Vec<u64>,
+    open: VecDeque<OpenReady>,
+    durable_term: u64,
+    hard_state: HardState,
+    applied: u64,
+    next_tick: Mono,
+    out: Vec<Envelope>,
+}
+
+impl Group {
+    /// A group over a recovered window. Everything in it must be durable already (D2).
+    pub fn new(
+        config: GroupConfig,
+        window: Window,
+        now: Now,
+        logger: &slog::Logger,
+    ) -> raft::Result<Group> {
+        let raft_config = Config {
+            id: config.id,
+            election_tick: TICKS_PER_TIMEOUT as usize,
+            heartbeat_tick: 1,
+            applied: config.applied,
+            max_size_per_msg: 1 << 20,
+            max_inflight_msgs: 256,
+            check_quorum: true,
+            pre_vote: true,
+            // E2: raft-rs's own election timer never fires.
+            min_election_tick: 1 << 40,
+            max_election_tick: (1 << 40) + 1,
+            batch_append: true,
+            // T2: the limit on the tail is ours, before execution.
+            max_uncommitted_size: u64::MAX,
+            max_committed_size_per_ready: 16 << 20,
+            ..Config::default()
+        };
+        let node = RawNode::new(&raft_config, window, logger)?;
+        let voters: Vec<u64> = node.raft.prs().conf().voters().ids().iter().collect();
+        let alone = voters == [config.id];
+        let t = config.election_timeout;
+        let promise_now = if mutation::is(Mutation::VoteAfterRestart) { now.mono - t } else { now.mono };
+        let hard_state = node.raft.hard_state();
+        Ok(Group {
+            promise: Promise::at_start(promise_now, t),
+            lease: Lease::new(t),
+            timer: CampaignTimer::at_start(now.mono, t, config.seed, config.first, alone),
+            transfer: None,
+            under_transfer: Reign::default(),
+            told_applied: Vec::new(),
+            role: node.raft.state,
+            term: node.raft.term,
+            voters,
+            open: VecDeque::new(),
+            durable_term: hard_state.term,
+            hard_state,
+            applied: config.applied,
+            next_tick: now.mono,
+            out: Vec::new(),
+            node,
+            config,
+        })
+    }
+
+    // ---- what it is -----------------------------------------------------------------------
+
+    pub fn id(&self) -> u64 {
+        self.config.id
+    }
+
+    pub fn role(&self) -> Role {
+        match self.node.raft.state {
+            StateRole::Follower => Role::Follower,
+            StateRole::PreCandidate => Role::PreCandidate,
+            StateRole::Candidate => Role::Candidate,
+            StateRole::Leader => Role::Leader,
+        }
+    }
+
+    pub fn is_leader(&self) -> bool {
+        self.node.raft.state == StateRole::Leader
+    }
+
+    /// The leader that this member knows of, in its own term.
+    pub fn leader(&self) -> Option<u64> {
+        Some(self.node.raft.leader_id).filter(|&id| id != raft::INVALID_ID)
+    }
+
+    pub fn term(&self) -> u64 {
+        self.node.raft.term
+    }
+
+    pub fn commit(&self) -> u64 {
+        self.node.raft.raft_log.committed
+    }
+
+    pub fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    pub fn last_index(&self) -> u64 {
+        self.node.raft.raft_log.last_index()
+    }
+
+    pub fn term_at(&self, index: u64) -> Option<u64> {
+        self.node.raft.raft_log.term(index).ok()
+    }
+
+    pub fn voters(&self) -> &[u64] {
+        &self.voters
+    }
+
+    pub fn is_alone(&self) -> bool {
+        self.voters == [self.config.id] && self.node.raft.prs().conf().learners().is_empty()
+    }
+
+    pub fn election_timeout(&self) -> Duration {
+        self.config.election_timeout
+    }
+
+    pub fn is_transferring(&self) -> bool {
+        self.transfer.is_some()
+    }
+
+    /// The reign under which this member leads, or the default.
+    pub fn reign(&self) -> Reign {
+        self.lease.reign()
+    }
+
+    /// Every member as the leader sees it; empty on others.
+    pub fn members(&self) -> Vec<MemberView> {
+        if !self.is_leader() {
+            return Vec::new();
+        }
+        let mut members: Vec<MemberView> = self
+            .node
+            .raft
+            .prs()
+            .iter()
+            .map(|(&id, progress)| MemberView {
+                id,
+                voter: self.voters.contains(&id),
+                matched: progress.matched,
+                applied: if id == self.config.id { self.applied } else { self.told_applied(id) },
+                heard: self.lease.heard(id),
+            })
+            .collect();
+        members.sort_unstable_by_key(|m| m.id);
+        members
+    }
+
+    fn told_applied(&self, id: u64) -> u64 {
+        self.told_applied.iter().find(|(member, _)| *member == id).map_or(0, |&(_, at)| at)
+    }
+
+    // ---- leading --------------------------------------------------------------------------
+
+    /// E5: whether this leader's own term has been applied, and so everything before it.
+    pub fn own_term_applied(&self) -> bool {
+        self.is_leader()
+            && (self.term_at(self.applied) == Some(self.term())
+                || mutation::is(Mutation::ServeBeforeOwnTerm))
+    }
+
+    /// E3: whether no other member can be leading at `now`, a reading taken after execution.
+    pub fn holds_lease(&mut self, now: Now) -> bool {
+        if !self.is_leader() {
+            return false;
+        }
+        if self.transfer.is_some() && !mutation::is(Mutation::TransferKeepsLease) {
+            return false;
+        }
+        if self.voters == [self.config.id] {
+            return true;
+        }
+        self.lease.observe_clock(&now);
+        self.quorum_echo(now.mono).is_some_and(|at| at + self.lease.length() > now.mono)
+    }
+
+    /// The send time that a majority has echoed: at that moment this member was the leader, and
+    /// everything executed before it saw all that was committed (our ReadIndex).
+    pub fn quorum_echo(&self, now: Mono) -> Option<Mono> {
+        if !self.is_leader() {
+            return None;
+        }
+        self.lease.quorum_echo(now, self.config.id, &self.voters)
+    }
+
+    /// Asks all members for an echo now, outside the rhythm of the ticks.
+    pub fn ping(&mut self) {
+        self.node.ping();
+    }
+
+    /// Proposes entries with these bodies, adjacent, and says where they stand. Only a leader that
+    /// has not stepped anything since it executed may call this (T1).
+    pub fn propose(&mut self, bodies: Vec<Vec<u8>>) -> (u64, u64) {
+        assert!(self.is_leader(), "T1: only a leader proposes");
+        assert!(!bodies.is_empty(), "a proposal has entries");
+        let before = self.last_index();
+        let count = bodies.len() as u64;
+        let entries: Vec<Entry> = bodies
+            .into_iter()
+            .map(|body| Entry { data: body.into(), ..Entry::default() })
+            .collect();
+        let mut message = Message { from: self.config.id, ..Message::default() };
+        message.set_msg_type(MessageType::MsgPropose);
+        message.set_entries(entries.into());
+        self.node.step(message).expect("T2: a leader's proposal is never dropped");
+        // T2: index and term are read after the proposal, never predicted.
+        assert_eq!(self.last_index(), before + count, "every entry was appended");
+        (before + 1, before + count)
+    }
+
+    /// E4: begins to hand leadership to `to`; from now on nothing executes until it has ended.
+    pub fn transfer(&mut self, now: Now, to: u64) {
+        assert!(self.is_leader() && to != self.config.id, "a leader transfers to another");
+        if !mutation::is(Mutation::TransferKeepsLease) {
+            let reign = self.lease.reign();
+            self.lease.begin(reign);
+        }
+        self.transfer = Some(Transfer { to, since: now.mono });
+        self.push_transfer(now);
+    }
+
+    fn push_transfer(&mut self, now: Now) {
+        let Some(transfer) = &self.transfer else { return };
+        let (to, since) = (transfer.to, transfer.since);
+        let caught_up =
+            self.node.raft.prs().get(to).is_some_and(|p| p.matched == self.last_index());
+        if now.mono >= since + self.config.election_timeout {
+            // No successor came: a new count, so that late votes of this try are void.
+            let reign = self.lease.reign();
+            self.lease.begin(Reign { transfers: reign.transfers + 1, ..reign });
+            self.transfer = None;
+            self.ping();
+        } else if caught_up {
+            self.node.raft.send_timeout_now(to);
+        }
+    }
+
+    // ---- time -----------------------------------------------------------------------------
+
+    /// What is due: heartbeats, transfers, a campaign. One tick at most, however late (E6).
+    pub fn tick(&mut self, now: Now) {
+        self.lease.observe_clock(&now);
+        if self.is_leader() {
+            if now.mono >= self.next_tick {
+                self.next_tick = now.mono + self.config.election_timeout / TICKS_PER_TIMEOUT;
+                self.node.tick();
+                self.push_transfer(now);
+            }
+        } else if self.timer.due(now.mono) {
+            self.campaign(now);
+        }
+        self.note_role(now);
+    }
+
+    /// When [`Group::tick`] wants to be called next.
+    pub fn deadline(&self) -> Mono {
+        if self.is_leader() {
+            self.next_tick
+        } else {
+            self.timer.at()
+        }
+    }
+
+    /// E2: nothing of this member's log or term may be in flight, and no committed entry unapplied.
+    pub(super) fn may_campaign(&self) -> bool {
+        self.node.raft.promotable()
+            && self.open.is_empty()
+            && !self.node.has_ready()
+            && self.applied == self.commit()
+    }
+
+    fn campaign(&mut self, now: Now) {
+        let alone = self.voters == [self.config.id];
+        if !alone && self.promise.binds(now.mono) {
+            self.timer.promised(self.promise.until());
+            return;
+        }
+        if !self.may_campaign() {
+            self.timer.not_ready(now.mono);
+            return;
+        }
+        self.under_transfer = Reign::default();
+        self.node.campaign().expect("a local message is always taken");
+        self.timer.asked(now.mono);
+    }
+
+    /// Follows raft-rs's changes of role and term.
+    pub(super) fn note_role(&mut self, now: Now) {
+        let (role, term) = (self.node.raft.state, self.node.raft.term);
+        if (role, term) == (self.role, self.term) {
+            return;
+        }
+        let was_leader = self.role == StateRole::Leader;
+        if role == StateRole::Leader {
+            self.lease.begin(Reign { term, transfers: 0 });
+            self.told_applied.clear();
+            self.next_tick = now.mono;
+        } else if was_leader {
+            self.lease.begin(Reign::default());
+            self.timer.leaderless(now.mono);
+        }
+        if was_leader || role == StateRole::Leader {
+            self.transfer = None;
+        }
+        if role == StateRole::Candidate {
+            self.timer.stood(now.mono);
+        }
+        (self.role, self.term) = (role, term);
+    }
+
+    // ---- Readies --------------------------------------------------------------------------
+
+    /// The next Ready, if there is one. The entries are in the window when this returns.
+    pub fn ready(&mut self, now: Now) -> Option<Persist> {
+        self.note_role(now);
+        if !self.node.has_ready() {
+            return None;
+        }
+        let mut ready = self.node.ready();
+        let number = ready.number();
+        let entries = ready.take_entries();
+        let committed = ready.take_committed_entries();
+        let hard_state = ready.hs().cloned();
+        let (at_once, persisted) = (ready.take_messages(), ready.take_persisted_messages());
+        assert!(ready.snapshot().is_empty(), "no snapshot was stepped");
+        self.node.mut_store().append(&entries);
+        self.node.advance_append_async(ready);
+
+        let term = hard_state.as_ref().map(|hs| hs.term);
+        let commit_only = entries.is_empty()
+            && hard_state.as_ref().is_some_and(|hs| {
+                hs.term == self.hard_state.term && hs.vote == self.hard_state.vote
+            });
+        if let Some(hs) = &hard_state {
+            self.hard_state = hs.clone();
+        }
+        for message in at_once {
+            let envelope = self.seal(now, message);
+            self.out.push(envelope);
+        }
+        let messages = self.hold_back(now, persisted);
+        self.open.push_back(OpenReady { number, term, messages });
+        Some(Persist { number, hard_state, commit_only, entries, committed })
+    }
+
+    /// E6: of a follower's messages, those that need only the durable term leave now.
+    fn hold_back(&mut self, now: Now, messages: Vec<Message>) -> Vec<Envelope> {
+        let mut held = Vec::new();
+        for message in messages {
+            let kind = message.get_msg_type();
+            if kind == MessageType::MsgRequestVoteResponse && !message.reject {
+                self.timer.granted(now.mono);
+            }
+            let light = matches!(
+                kind,
+                MessageType::MsgHeartbeatResponse | MessageType::MsgRequestPreVoteResponse
+            );
+            let early = (light && self.durable_term == self.node.raft.term)
+                || (kind == MessageType::MsgAppendResponse && mutation::is(Mutation::AckBeforeSync));
+            let envelope = self.seal(now, message);
+            if early {
+                self.out.push(envelope);
+            } else {
+                held.push(envelope);
+            }
+        }
+        held
+    }
+
+    /// All Readies up to `number` are on disk: their messages may leave.
+    pub fn persisted(&mut self, number: u64) {
+        let mut any = false;
+        while self.open.front().is_some_and(|open| open.number <= number) {
+            let open = self.open.pop_front().expect("it was just seen");
+            self.durable_term = open.term.unwrap_or(self.durable_term);
+            self.out.extend(open.messages);
+            any = true;
+        }
+        if any {
+            self.node.on_persist_ready(number);
+        }
+    }
+
+    /// Everything up to `index` has been applied.
+    pub fn advance_applied(&mut self, index: u64) {
+        assert!(index >= self.applied, "applied never goes back");
+        if index == self.applied {
+            return;
+        }
+        self.applied = index;
+        self.node.advance_apply_to(index);
+        let keep = self.config.keep_bytes;
+        self.node.mut_store().shrink(index, keep);
+    }
+
+    /// The hard state as of the newest Ready.
+    pub fn hard_state(&self) -> &HardState {
+        &self.hard_state
+    }
+
+    /// Messages that may leave now.
+    pub fn take_messages(&mut self) -> Vec<Envelope> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// Reads of old entries that followers wait for.
+    pub fn take_wanted(&mut self) -> Vec<Wanted> {
+        self.node.mut_store().take_wanted()
+    }
+
+    /// Gives raft-rs the entries of a [`Wanted`] read.
+    pub fn fetched(&mut self, wanted: Wanted, entries: Vec<Entry>) {
+        self.node.mut_store().lend(entries);
+        self.node.on_entries_fetched(wanted.context);
+        self.node.mut_store().end_lend();
+    }
+
+    /// T9: what a long command may do meanwhile: keep the lease and the followers awake, without a
+    /// tick, without a Ready.
+    pub fn breathe(&mut self, now: Now) {
+        self.node.ping();
+        let messages = std::mem::take(&mut self.node.raft.msgs);
+        for message in messages {
+            let envelope = self.seal(now, message);
+            self.out.push(envelope);
+        }
+    }
+
+    /// Puts our header around a message that this member sends.
+    fn seal(&self, now: Now, message: Message) -> Envelope {
+        let (reign, sent_ns) = match message.get_msg_type() {
+            MessageType::MsgAppend
+            | MessageType::MsgHeartbeat
+            | MessageType::MsgSnapshot
+            | MessageType::MsgTimeoutNow => (self.lease.reign(), now.mono.0),
+            MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse => {
+                self.promise.echo(message.term)
+            }
+            MessageType::MsgRequestVote => (self.under_transfer, 0),
+            _ => (Reign::default(), 0),
+        };
+        Envelope {
+            group: self.config.group,
+            incarnation: self.config.incarnation,
+            from: self.config.id,
+            to: message.to,
+            reign,
+            sent_ns,
+            applied: self.applied,
+            message,
+        }
+    }
+}

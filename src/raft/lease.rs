@@ -1,0 +1,199 @@
+//! Promise and lease: who may be elected when, and until when a leader may answer reads alone.
+//!
+//! Both are measured on monotonic clocks, never in ticks (a burst of ticks after a stall would use
+//! up a promise in microseconds). Why the lease is safe: a member that echoes a send time `s` of a
+//! reign has promised, at a moment not before `s` in true time, to help no other candidate for T.
+//! A majority of such promises keeps every other candidate from a majority until the oldest of
+//! them, s + T, on clocks that drift by less than 0.1 T over T; the lease ends at s + 0.9 T.
+
+use super::envelope::Reign;
+use crate::clock::{Mono, Now};
+use std::time::Duration;
+
+/// E1: what a member has promised to its leader.
+#[derive(Debug)]
+pub struct Promise {
+    election_timeout: Duration,
+    until: Mono,
+    /// The newest reign heard from a leader since this member's start (E4).
+    heard: Option<Reign>,
+    /// The newest send time of `heard` whose promise was taken, to be echoed (E3).
+    echo_ns: u64,
+}
+
+impl Promise {
+    /// After any start a member has promised, for it may have forgotten (E1).
+    pub fn at_start(now: Mono, election_timeout: Duration) -> Promise {
+        Promise { election_timeout, until: now + election_timeout, heard: None, echo_ns: 0 }
+    }
+
+    /// Takes the promise to the leader of `reign`, whose message was sent at `sent_ns` of its clock.
+    pub fn take(&mut self, now: Mono, reign: Reign, sent_ns: u64) {
+        self.until = self.until.max(now + self.election_timeout);
+        match self.heard {
+            // A late message of an older reign renews nothing that could be echoed.
+            Some(heard) if reign < heard => {}
+            Some(heard) if reign == heard => self.echo_ns = self.echo_ns.max(sent_ns),
+            _ => {
+                self.heard = Some(reign);
+                self.echo_ns = sent_ns;
+            }
+        }
+    }
+
+    /// Until when no other candidate is helped.
+    pub fn until(&self) -> Mono {
+        self.until
+    }
+
+    /// Whether the promise still binds.
+    pub fn binds(&self, now: Mono) -> bool {
+        now < self.until
+    }
+
+    /// The newest reign heard since the start.
+    pub fn heard(&self) -> Option<Reign> {
+        self.heard
+    }
+
+    /// What answers to the leader of `term` carry: its reign and the newest send time, or nothing
+    /// when that leader is not the one last heard.
+    pub fn echo(&self, term: u64) -> (Reign, u64) {
+        match self.heard {
+            Some(heard) if heard.term == term => (heard, self.echo_ns),
+            _ => (Reign::default(), 0),
+        }
+    }
+}
+
+/// E3: the leader's side, the echoes of its own reign.
+#[derive(Debug)]
+pub struct Lease {
+    election_timeout: Duration,
+    reign: Reign,
+    echoes: Vec<(u64, Mono)>,
+    asleep_ms: u64,
+}
+
+impl Lease {
+    pub fn new(election_timeout: Duration) -> Lease {
+        Lease { election_timeout, reign: Reign::default(), echoes: Vec::new(), asleep_ms: 0 }
+    }
+
+    /// The reign whose echoes count.
+    pub fn reign(&self) -> Reign {
+        self.reign
+    }
+
+    /// Starts counting anew for `reign`: all echoes are dropped.
+    pub fn begin(&mut self, reign: Reign) {
+        self.reign = reign;
+        self.echoes.clear();
+    }
+
+    /// Counts an echo from `member`, if it is of exactly the reign that counts.
+    pub fn echo(&mut self, member: u64, reign: Reign, sent_ns: u64) {
+        let counts = reign == self.reign || crate::mutation::is(crate::mutation::Mutation::ForeignEcho);
+        if sent_ns == 0 || !counts {
+            return;
+        }
+        let at = Mono(sent_ns);
+        match self.echoes.iter_mut().find(|(id, _)| *id == member) {
+            Some((_, newest)) => *newest = (*newest).max(at),
+            None => self.echoes.push((member, at)),
+        }
+    }
+
+    /// A clock that slept has hidden time from the promises of others (E3).
+    pub fn observe_clock(&mut self, now: &Now) {
+        if now.asleep_ms > self.asleep_ms + 1 {
+            self.echoes.clear();
+        }
+        self.asleep_ms = self.asleep_ms.max(now.asleep_ms);
+    }
+
+    /// The send time that a majority of `voters` has echoed, `me` counting as `now`; none before
+    /// a majority has echoed.
+    pub fn quorum_echo(&self, now: Mono, me: u64, voters: &[u64]) -> Option<Mono> {
+        let mut times: Vec<Option<Mono>> = voters
+            .iter()
+            .map(|&id| {
+                if id == me {
+                    return Some(now);
+                }
+                self.echoes.iter().find(|(member, _)| *member == id).map(|&(_, at)| at)
+            })
+            .collect();
+        times.sort_unstable_by(|a, b| b.cmp(a));
+        times.get(voters.len() / 2).copied().flatten()
+    }
+
+    /// When an echo of `member` last came, for status and G3's conditions.
+    pub fn heard(&self, member: u64) -> Option<Mono> {
+        self.echoes.iter().find(|(id, _)| *id == member).map(|&(_, at)| at)
+    }
+
+    /// How long the lease lasts beyond the send time that a majority has echoed.
+    pub fn length(&self) -> Duration {
+        self.election_timeout * 9 / 10
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T: Duration = Duration::from_millis(1000);
+
+    fn at(ms: u64) -> Mono {
+        Mono(ms * 1_000_000)
+    }
+
+    fn ns(ms: u64) -> u64 {
+        at(ms).0
+    }
+
+    #[test]
+    fn a_promise_binds_after_every_start() {
+        let promise = Promise::at_start(at(5), T);
+        assert!(promise.binds(at(1004)));
+        assert!(!promise.binds(at(1005)));
+    }
+
+    #[test]
+    fn only_the_newest_reign_is_echoed() {
+        let mut promise = Promise::at_start(at(0), T);
+        let (old, new) = (Reign { term: 2, transfers: 0 }, Reign { term: 2, transfers: 1 });
+        promise.take(at(10), old, ns(7));
+        assert_eq!(promise.echo(2), (old, ns(7)));
+        promise.take(at(20), new, ns(8));
+        promise.take(at(30), old, ns(9));
+        assert_eq!(promise.echo(2), (new, ns(8)));
+        assert_eq!(promise.echo(3), (Reign::default(), 0));
+    }
+
+    #[test]
+    fn the_lease_counts_from_the_oldest_echo_of_the_best_majority() {
+        let mut lease = Lease::new(T);
+        let reign = Reign { term: 2, transfers: 0 };
+        lease.begin(reign);
+        assert_eq!(lease.quorum_echo(at(100), 1, &[1, 2, 3]), None);
+        lease.echo(2, reign, ns(40));
+        lease.echo(3, Reign { term: 1, transfers: 0 }, ns(90));
+        assert_eq!(lease.quorum_echo(at(100), 1, &[1, 2, 3]), Some(at(40)));
+        lease.echo(3, reign, ns(60));
+        assert_eq!(lease.quorum_echo(at(100), 1, &[1, 2, 3]), Some(at(60)));
+        assert_eq!(lease.quorum_echo(at(100), 4, &[1, 2, 3]), None, "not a voter itself");
+        assert_eq!(lease.quorum_echo(at(100), 1, &[1]), Some(at(100)));
+    }
+
+    #[test]
+    fn a_clock_that_slept_loses_the_lease() {
+        let mut lease = Lease::new(T);
+        let reign = Reign { term: 2, transfers: 0 };
+        lease.begin(reign);
+        lease.echo(2, reign, ns(40));
+        lease.observe_clock(&Now { mono: at(50), unix_ms: 0, asleep_ms: 500 });
+        assert_eq!(lease.quorum_echo(at(50), 1, &[1, 2, 3]), None);
+    }
+}

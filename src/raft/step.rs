@@ -1,0 +1,163 @@
+//! Everything that is checked before a message reaches raft-rs.
+//!
+//! No peer's message can reach a `fatal!` of raft-rs (D6), make a member help a candidate against
+//! its promise (E1), or depose a leader by a transfer that was given up (E4).
+
+use super::envelope::Envelope;
+use super::group::Group;
+use crate::clock::Now;
+use crate::mutation::{self, Mutation};
+use raft::eraftpb::{Message, MessageType};
+use raft::StateRole;
+
+/// The context that raft-rs gives to votes of a transfer.
+const CAMPAIGN_TRANSFER: &[u8] = b"CampaignTransfer";
+
+/// D6: what a message can prove about this member that ends it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StepError {
+    #[error(
+        "member {from} says that index {index} of this log is committed or stored, but the log \
+         ends at {last}: this member has lost log and must not vote again under its raft id"
+    )]
+    LostLog { from: u64, index: u64, last: u64 },
+    #[error("leader {from} of term {term} sends an entry {index} that differs from a committed one")]
+    ConflictBelowCommit { from: u64, term: u64, index: u64 },
+}
+
+impl Group {
+    /// Takes in a message of another member. Messages that are late, doubled, foreign or not
+    /// allowed from the network are dropped.
+    pub fn step(&mut self, now: Now, envelope: Envelope) -> Result<(), StepError> {
+        let Envelope { reign, sent_ns, from, applied, message, .. } = &envelope;
+        if !self.is_addressed(&envelope) || !self.passes(now, &envelope)? {
+            return Ok(());
+        }
+        let (kind, term) = (message.get_msg_type(), message.term);
+        let (reign, sent_ns, from, applied) = (*reign, *sent_ns, *from, *applied);
+        if kind == MessageType::MsgTimeoutNow {
+            self.under_transfer = reign;
+        }
+        let asks = matches!(kind, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
+        if asks && !self.is_leader() {
+            // E1: a request that passed must not meet raft-rs's own, tick-counted lease.
+            self.node.raft.election_elapsed = self.node.raft.election_timeout();
+        }
+        // The only possible error is an answer of a member that is gone.
+        let _ = self.node.step(envelope.message);
+        self.note_role(now);
+        match kind {
+            MessageType::MsgAppend | MessageType::MsgHeartbeat => {
+                let raft = &self.node.raft;
+                if raft.leader_id == from && raft.term == term {
+                    self.promise.take(now.mono, reign, sent_ns);
+                    self.timer.promised(self.promise.until());
+                }
+            }
+            MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse
+                if self.is_leader() =>
+            {
+                self.lease.echo(from, reign, sent_ns);
+                self.note_applied(from, applied);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn is_addressed(&self, e: &Envelope) -> bool {
+        (e.group, e.incarnation, e.to) == (self.config.group, self.config.incarnation, self.id())
+            && e.message.from == e.from
+            && e.message.to == e.to
+            && e.from != self.id()
+            && e.message.term > 0
+            && self.node.raft.prs().get(e.from).is_some()
+    }
+
+    fn passes(&self, now: Now, e: &Envelope) -> Result<bool, StepError> {
+        let m = &e.message;
+        Ok(match m.get_msg_type() {
+            MessageType::MsgAppend => self.check_append(m)?,
+            MessageType::MsgHeartbeat => {
+                let last = self.last_index();
+                if m.term >= self.term() && m.commit > last {
+                    return Err(StepError::LostLog { from: m.from, index: m.commit, last });
+                }
+                true
+            }
+            MessageType::MsgAppendResponse => self.check_append_answer(m)?,
+            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => {
+                self.may_help(now, e)
+            }
+            MessageType::MsgTimeoutNow => self.obeys(e),
+            MessageType::MsgHeartbeatResponse
+            | MessageType::MsgRequestVoteResponse
+            | MessageType::MsgRequestPreVoteResponse => true,
+            // MsgPropose (T2), MsgTransferLeader (E4), MsgReadIndex and all else are not for the
+            // network; MsgSnapshot comes with snapshots.
+            _ => false,
+        })
+    }
+
+    /// An append's entries must be consecutive and must not contradict what is committed.
+    fn check_append(&self, m: &Message) -> Result<bool, StepError> {
+        let mut previous = (m.index, m.log_term);
+        for entry in m.entries.iter() {
+            if entry.index != previous.0 + 1 || entry.term < previous.1 || entry.term > m.term {
+                return Ok(false);
+            }
+            previous = (entry.index, entry.term);
+        }
+        if m.term < self.term() || self.term_at(m.index) != Some(m.log_term) {
+            return Ok(true);
+        }
+        let commit = self.commit();
+        for entry in m.entries.iter().take_while(|e| e.index <= commit) {
+            if self.term_at(entry.index) != Some(entry.term) {
+                let (from, term) = (m.from, m.term);
+                return Err(StepError::ConflictBelowCommit { from, term, index: entry.index });
+            }
+        }
+        Ok(true)
+    }
+
+    fn check_append_answer(&self, m: &Message) -> Result<bool, StepError> {
+        let last = self.last_index();
+        if self.is_leader() && m.term == self.term() && !m.reject && m.index > last {
+            return Err(StepError::LostLog { from: m.from, index: m.index, last });
+        }
+        Ok(true)
+    }
+
+    /// E1: a promise binds against every candidate but one that its own leader asked to stand (E4).
+    fn may_help(&self, now: Now, e: &Envelope) -> bool {
+        let m = &e.message;
+        let transfer = m.get_msg_type() == MessageType::MsgRequestVote
+            && m.context.as_ref() == CAMPAIGN_TRANSFER;
+        if self.is_leader() {
+            // raft-rs drops all others: a leader is always in its own lease.
+            return transfer
+                && (e.reign == self.reign() && self.is_transferring()
+                    || mutation::is(Mutation::StaleTransferVote));
+        }
+        let exempt = transfer
+            && (self.promise.heard() == Some(e.reign)
+                || mutation::is(Mutation::StaleTransferVote));
+        exempt || !self.promise.binds(now.mono)
+    }
+
+    /// E4: whether this member stands because its leader asked for it.
+    fn obeys(&self, e: &Envelope) -> bool {
+        self.node.raft.state == StateRole::Follower
+            && e.message.term == self.term()
+            && self.promise.heard() == Some(e.reign)
+            && self.may_campaign()
+    }
+
+    fn note_applied(&mut self, from: u64, applied: u64) {
+        match self.told_applied.iter_mut().find(|(id, _)| *id == from) {
+            Some((_, told)) => *told = (*told).max(applied),
+            None => self.told_applied.push((from, applied)),
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! What raft-rs sees of the log: the newest entries in memory, terms of all of it.
+//!
+//! Everything above the applied index is here (C5), so raft-rs is never answered with an error it
+//! can't take. Older entries are on disk only: a follower that needs them is served by a read job,
+//! which the driver runs elsewhere, and whose result is lent to raft-rs through [`Window::lend`].
+
+use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
+use raft::{GetEntriesContext, RaftState, Storage, StorageError};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+/// A read of old entries that raft-rs waits for.
+pub struct Wanted {
+    /// First index wanted.
+    pub low: u64,
+    /// One past the last index wanted.
+    pub high: u64,
+    pub(super) context: GetEntriesContext,
+}
+
+/// The group's log as far as memory holds it.
+pub struct Window {
+    hard_state: HardState,
+    conf_state: ConfState,
+    /// Index and term of the group's base: what stands before the first entry of the log.
+    base: (u64, u64),
+    /// Entries [`front`, last], consecutive.
+    entries: VecDeque<Entry>,
+    front: u64,
+    bytes: usize,
+    /// (first index, term) for every change of term in the whole log, the base included.
+    terms: Vec<(u64, u64)>,
+    /// Entries that a read job brought, until raft-rs has sent them.
+    lent: Vec<Entry>,
+    wanted: RefCell<Vec<Wanted>>,
+}
+
+impl Window {
+    /// The window of a group that starts: `terms` cover the log from its base on, `entries` are all
+    /// that recovery did not apply.
+    pub fn new(
+        base: (u64, u64),
+        hard_state: HardState,
+        conf_state: ConfState,
+        mut terms: Vec<(u64, u64)>,
+        applied: u64,
+        entries: Vec<Entry>,
+    ) -> Window {
+        assert!(!conf_state.voters.is_empty(), "G1: an empty ConfState is never used");
+        if terms.first().is_none_or(|&(first, _)| first > base.0) {
+            terms.insert(0, base);
+        }
+        let mut window = Window {
+            hard_state,
+            conf_state,
+            base,
+            entries: VecDeque::new(),
+            front: applied + 1,
+            bytes: 0,
+            terms,
+            lent: Vec::new(),
+            wanted: RefCell::new(Vec::new()),
+        };
+        for entry in entries {
+            assert_eq!(entry.index, window.last() + 1, "recovered entries are consecutive");
+            window.bytes += size(&entry);
+            window.entries.push_back(entry);
+        }
+        window
+    }
+
+    /// The last index of the log.
+    pub fn last(&self) -> u64 {
+        self.front + self.entries.len() as u64 - 1
+    }
+
+    /// Takes in what a Ready appends; a conflicting suffix goes (raft-rs has checked it).
+    pub fn append(&mut self, entries: &[Entry]) {
+        let Some(first) = entries.first() else { return };
+        assert!(first.index >= self.front && first.index <= self.last() + 1, "no gap, nothing applied is overwritten");
+        while self.last() >= first.index {
+            let gone = self.entries.pop_back().expect("entries reach past first.index");
+            self.bytes -= size(&gone);
+        }
+        while self.terms.last().is_some_and(|&(at, _)| at >= first.index) {
+            self.terms.pop();
+        }
+        for entry in entries {
+            if self.terms.last().expect("the base stays").1 != entry.term {
+                self.terms.push((entry.index, entry.term));
+            }
+            self.bytes += size(entry);
+            self.entries.push_back(entry.clone());
+        }
+    }
+
+    /// Forgets entries up to `applied` while more than `keep_bytes` are held.
+    pub fn shrink(&mut self, applied: u64, keep_bytes: usize) {
+        while self.bytes > keep_bytes && self.front <= applied {
+            let Some(gone) = self.entries.pop_front() else { break };
+            self.bytes -= size(&gone);
+            self.front += 1;
+        }
+    }
+
+    /// Bytes of entries held in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The term at `index`, for the whole log.
+    pub fn term_at(&self, index: u64) -> Option<u64> {
+        if index < self.base.0 || index > self.last() {
+            return None;
+        }
+        let at = self.terms.partition_point(|&(first, _)| first <= index);
+        Some(self.terms[at - 1].1)
+    }
+
+    /// Reads of old entries that raft-rs has asked for since the last call.
+    pub fn take_wanted(&mut self) -> Vec<Wanted> {
+        self.wanted.take()
+    }
+
+    /// Lends entries from disk until [`Window::end_lend`].
+    pub fn lend(&mut self, entries: Vec<Entry>) {
+        self.lent = entries;
+    }
+
+    pub fn end_lend(&mut self) {
+        self.lent = Vec::new();
+    }
+
+    pub fn set_conf_state(&mut self, conf_state: ConfState) {
+        assert!(!conf_state.voters.is_empty(), "G1: an empty ConfState is never used");
+        self.conf_state = conf_state;
+    }
+
+    fn lent_from(&self, low: u64, high: u64) -> Option<&[Entry]> {
+        let first = self.lent.first()?.index;
+        let at = usize::try_from(low.checked_sub(first)?).ok()?;
+        let rest = self.lent.get(at..)?;
+        let most = usize::try_from(high - low).unwrap_or(usize::MAX);
+        (!rest.is_empty()).then(|| &rest[..rest.len().min(most)])
+    }
+}
+
+fn size(entry: &Entry) -> usize {
+    std::mem::size_of::<Entry>() + entry.data.len() + entry.context.len()
+}
+
+/// At least one entry, and no more than `max` bytes of them.
+fn limited<'a>(entries: impl Iterator<Item = &'a Entry>, max: Option<u64>) -> Vec<Entry> {
+    let max = max.unwrap_or(u64::MAX);
+    let mut total = 0u64;
+    let mut out = Vec::new();
+    for entry in entries {
+        total += entry.data.len() as u64 + entry.context.len() as u64 + 24;
+        if total > max && !out.is_empty() {
+            break;
+        }
+        out.push(entry.clone());
+    }
+    out
+}
+
+impl Storage for Window {
+    fn initial_state(&self) -> raft::Result<RaftState> {
+        Ok(RaftState::new(self.hard_state.clone(), self.conf_state.clone()))
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        context: GetEntriesContext,
+    ) -> raft::Result<Vec<Entry>> {
+        assert!(low > self.base.0 && high <= self.last() + 1, "entries [{low}, {high}) lie in the log");
+        let max = max_size.into();
+        if low >= self.front {
+            let skip = usize::try_from(low - self.front).expect("inside the window");
+            let count = usize::try_from(high - low).expect("inside the window");
+            return Ok(limited(self.entries.range(skip..skip + count), max));
+        }
+        if let Some(lent) = self.lent_from(low, high) {
+            return Ok(limited(lent.iter(), max));
+        }
+        assert!(context.can_async(), "C5: everything above applied stays in memory");
+        self.wanted.borrow_mut().push(Wanted { low, high, context });
+        Err(StorageError::LogTemporarilyUnavailable.into())
+    }
+
+    fn term(&self, index: u64) -> raft::Result<u64> {
+        match self.term_at(index) {
+            Some(term) => Ok(term),
+            None if index < self.base.0 => Err(StorageError::Compacted.into()),
+            None => Err(StorageError::Unavailable.into()),
+        }
+    }
+
+    fn first_index(&self) -> raft::Result<u64> {
+        Ok(self.base.0 + 1)
+    }
+
+    fn last_index(&self) -> raft::Result<u64> {
+        Ok(self.last())
+    }
+
+    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+        Err(StorageError::SnapshotTemporarilyUnavailable.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(index: u64, term: u64) -> Entry {
+        Entry { index, term, data: vec![0u8; 10].into(), ..Entry::default() }
+    }
+
+    fn window() -> Window {
+        let conf = ConfState { voters: vec![1], ..ConfState::default() };
+        Window::new((1, 1), HardState::default(), conf, vec![(1, 1)], 1, Vec::new())
+    }
+
+    #[test]
+    fn an_overwritten_suffix_takes_its_terms_along() {
+        let mut w = window();
+        w.append(&[entry(2, 2), entry(3, 2), entry(4, 3)]);
+        assert_eq!([1, 2, 3, 4].map(|i| w.term_at(i)), [Some(1), Some(2), Some(2), Some(3)]);
+        w.append(&[entry(3, 5)]);
+        assert_eq!([2, 3, 4].map(|i| w.term_at(i)), [Some(2), Some(5), None]);
+        assert_eq!(w.last(), 3);
+    }
+
+    #[test]
+    fn what_is_applied_may_leave_memory_and_keeps_its_term() {
+        let mut w = window();
+        w.append(&[entry(2, 2), entry(3, 2), entry(4, 2)]);
+        w.shrink(3, 0);
+        assert_eq!(w.term_at(2), Some(2));
+        assert_eq!(w.entries(4, 5, None, GetEntriesContext::empty(false)).expect("held").len(), 1);
+        let gone = w.entries(2, 5, None, GetEntriesContext::empty(true));
+        assert!(gone.is_err());
+        assert_eq!(w.take_wanted().len(), 1);
+        w.lend(vec![entry(2, 2), entry(3, 2)]);
+        assert_eq!(w.entries(2, 5, None, GetEntriesContext::empty(true)).expect("lent").len(), 2);
+    }
+}

@@ -1,0 +1,96 @@
+//! What can go wrong between the log and the disk, as one type.
+//!
+//! Bytes on disk never panic: whatever they are, they end here with the file and the offset.
+
+use std::io;
+
+/// Why a log could not be opened, written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    #[error("{action} {file}: {source}")]
+    Io {
+        action: &'static str,
+        file: String,
+        source: io::Error,
+    },
+
+    /// D3: a record that was known durable is not readable any more.
+    #[error("{file} is damaged at offset {offset}: {what}; the log was known durable up to position {durable}, this is position {position}")]
+    Damaged {
+        file: String,
+        offset: u64,
+        position: u64,
+        durable: u64,
+        what: &'static str,
+    },
+
+    /// The file has a form that no crash leaves behind.
+    #[error("{file}: {what}")]
+    BadFile { file: String, what: &'static str },
+
+    #[error("{file} has format version {found}, this program knows up to {known}")]
+    Version {
+        file: String,
+        found: u32,
+        known: u32,
+    },
+
+    /// Records are readable, but no sequence of Readies produces what they say.
+    #[error("{file} at offset {offset}: {what}")]
+    Inconsistent {
+        file: String,
+        offset: u64,
+        what: String,
+    },
+
+    /// There is no birth record: no group was founded or joined in this folder.
+    #[error("no group in this folder: the file {0} is missing")]
+    NoBase(String),
+
+    /// There already is a group where one should be founded.
+    #[error("a group is already in this folder: {0} exists")]
+    Exists(String),
+
+    /// The birth record is there, the log is not.
+    #[error("the group's log is missing: no segment beside {0}")]
+    NoLog(String),
+
+    /// D5: the caller appended without having asked for room.
+    #[error("no allocated log space for {needed} bytes ({room} left)")]
+    NoRoom { needed: u64, room: u64 },
+
+    /// Entries that were asked for are not in the log (dropped, or not there yet).
+    #[error("entries {from}..={to} are not in the log ({first}..={last})")]
+    OutOfRange {
+        from: u64,
+        to: u64,
+        first: u64,
+        last: u64,
+    },
+}
+
+impl StorageError {
+    pub(crate) fn io(action: &'static str, file: &str) -> impl FnOnce(io::Error) -> StorageError {
+        let file = file.to_owned();
+        move |source| StorageError::Io {
+            action,
+            file,
+            source,
+        }
+    }
+
+    /// Whether the disk or the quota was full: resumes when there is room (D5).
+    pub fn is_full(&self) -> bool {
+        match self {
+            StorageError::Io { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull
+                    | io::ErrorKind::QuotaExceeded
+                    | io::ErrorKind::FileTooLarge
+            ),
+            _ => false,
+        }
+    }
+}
+
+pub type Result<T, E = StorageError> = std::result::Result<T, E>;
