@@ -22,7 +22,13 @@ pub enum Loss {
 
 impl Loss {
     pub fn any(rng: &mut Rng) -> Loss {
-        *rng.pick(&[Loss::All, Loss::Nothing, Loss::Tail, Loss::Sectors, Loss::Sectors])
+        *rng.pick(&[
+            Loss::All,
+            Loss::Nothing,
+            Loss::Tail,
+            Loss::Sectors,
+            Loss::Sectors,
+        ])
     }
 }
 
@@ -107,7 +113,11 @@ impl Inode {
     pub fn write(&mut self, seq: u64, bytes: &[u8], offset: u64) {
         let offset = usize::try_from(offset).expect("a file fits memory");
         put(&mut self.cache, offset, bytes);
-        self.pending.push(Write { seq, offset, bytes: bytes.to_vec() });
+        self.pending.push(Write {
+            seq,
+            offset,
+            bytes: bytes.to_vec(),
+        });
     }
 
     /// Everything up to write `upto` is durable.
@@ -138,7 +148,9 @@ impl Inode {
         match loss {
             Loss::All => {}
             Loss::Nothing => {
-                pending.iter().for_each(|w| put(&mut self.durable, w.offset, &w.bytes));
+                pending
+                    .iter()
+                    .for_each(|w| put(&mut self.durable, w.offset, &w.bytes));
             }
             Loss::Tail => {
                 let keep = rng.below(pending.len() as u64 + 1) as usize;
@@ -162,12 +174,18 @@ impl Inode {
         let torn_p = *rng.pick(&[0.0, 0.1, 0.5]);
         // The size is metadata: it survives or not, whatever the data do.
         let size_kept = rng.chance(0.5);
-        let len = if size_kept { self.cache.len() } else { self.durable.len() };
+        let len = if size_kept {
+            self.cache.len()
+        } else {
+            self.durable.len()
+        };
         self.durable.resize(len.max(self.durable.len()), 0);
         for sector in sectors {
             let from = sector * SECTOR;
-            let versions: Vec<&Write> =
-                pending.iter().filter(|w| w.offset < from + SECTOR && w.end() > from).collect();
+            let versions: Vec<&Write> = pending
+                .iter()
+                .filter(|w| w.offset < from + SECTOR && w.end() > from)
+                .collect();
             let all = versions.len();
             let kept = if rng.chance(0.3) {
                 rng.below(all as u64 + 1) as usize
@@ -176,7 +194,8 @@ impl Inode {
             } else {
                 0
             };
-            let torn = (kept < all && rng.chance(torn_p)).then(|| rng.below(SECTOR as u64) as usize);
+            let torn =
+                (kept < all && rng.chance(torn_p)).then(|| rng.below(SECTOR as u64) as usize);
             for (i, w) in versions.iter().enumerate() {
                 let until = match torn {
                     _ if i < kept => SECTOR,

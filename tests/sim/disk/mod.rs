@@ -20,8 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use holdfast::storage::{Disk, DiskFile};
 
 use crate::rng::Rng;
-use files::{DirOp, Inode};
 pub use files::Loss;
+use files::{DirOp, Inode};
 
 /// What unwinds out of a process that the fuse killed. Never a bug by itself.
 pub struct Crash;
@@ -87,12 +87,17 @@ impl SimDisk {
             fail_syncs: 0,
             deferred: None,
         };
-        SimDisk { inner: Arc::new(Mutex::new(inner)), boot: 0 }
+        SimDisk {
+            inner: Arc::new(Mutex::new(inner)),
+            boot: 0,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A crash unwinds, and what it leaves behind is exactly what is to be looked at.
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.inner
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// The process is gone; the machine is not: the page cache stays.
@@ -104,7 +109,10 @@ impl SimDisk {
         inner.deferred = None;
         let boot = inner.boot;
         drop(inner);
-        SimDisk { inner: self.inner.clone(), boot }
+        SimDisk {
+            inner: self.inner.clone(),
+            boot,
+        }
     }
 
     /// The machine is gone: of what was not synced, chance decides what is there afterwards.
@@ -115,7 +123,9 @@ impl SimDisk {
             let mut dir = std::mem::take(&mut inner.dir_durable);
             files::settle_dir(&mut dir, ops, loss, rng);
             inner.dir_durable = dir.clone();
-            inner.inodes.retain(|inode, _| dir.values().any(|i| i == inode));
+            inner
+                .inodes
+                .retain(|inode, _| dir.values().any(|i| i == inode));
             for inode in inner.inodes.values_mut() {
                 inode.settle(loss, rng);
             }
@@ -152,7 +162,13 @@ impl SimDisk {
         self.lock().deferred = Some(Vec::new());
         let result = job();
         let covers = self.lock().deferred.take().unwrap_or_default();
-        (result, Ticket { boot: self.boot, covers })
+        (
+            result,
+            Ticket {
+                boot: self.boot,
+                covers,
+            },
+        )
     }
 
     /// The sync has reached the platter. One of an earlier boot comes too late to matter.
@@ -207,7 +223,9 @@ impl Inner {
 
     /// Uses up fuse; false: this operation is the one that does not happen any more.
     fn burn(&mut self, cost: u64) -> bool {
-        let Some(left) = &mut self.fuse else { return true };
+        let Some(left) = &mut self.fuse else {
+            return true;
+        };
         if *left < cost {
             self.crashed = true;
             return false;
@@ -217,7 +235,10 @@ impl Inner {
     }
 
     fn used(&self) -> u64 {
-        self.dir.values().map(|i| self.inodes[i].cache.len() as u64).sum()
+        self.dir
+            .values()
+            .map(|i| self.inodes[i].cache.len() as u64)
+            .sum()
     }
 
     fn seq(&mut self) -> u64 {
@@ -250,7 +271,10 @@ impl Inner {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
         let seq = self.seq();
-        self.inodes.get_mut(&inode).expect("an open file").write(seq, bytes, offset);
+        self.inodes
+            .get_mut(&inode)
+            .expect("an open file")
+            .write(seq, bytes, offset);
         Ok(())
     }
 }
@@ -264,7 +288,10 @@ impl Disk for SimDisk {
 
     fn open(&self, name: &str) -> io::Result<SimFile> {
         let inode = self.with(|d| d.dir.get(name).copied().ok_or_else(|| not_found(name)))?;
-        Ok(SimFile { disk: self.clone(), inode })
+        Ok(SimFile {
+            disk: self.clone(),
+            inode,
+        })
     }
 
     fn create(&self, name: &str) -> io::Result<SimFile> {
@@ -275,7 +302,10 @@ impl Disk for SimDisk {
             d.dir_op(DirOp::Create(name.to_string(), inode));
             Ok(inode)
         })?;
-        Ok(SimFile { disk: self.clone(), inode })
+        Ok(SimFile {
+            disk: self.clone(),
+            inode,
+        })
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -315,7 +345,9 @@ impl DiskFile for SimFile {
         let inner = self.disk.lock();
         inner.alive(self.disk.boot)?;
         let cache = &inner.inodes[&self.inode].cache;
-        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(cache.len());
+        let from = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(cache.len());
         let n = buf.len().min(cache.len() - from);
         buf[..n].copy_from_slice(&cache[from..from + n]);
         Ok(n)
@@ -340,19 +372,27 @@ impl DiskFile for SimFile {
             let seq = d.next_seq;
             if d.fail_syncs > 0 {
                 d.fail_syncs -= 1;
-                d.inodes.get_mut(&self.inode).expect("an open file").forget_dirty();
+                d.inodes
+                    .get_mut(&self.inode)
+                    .expect("an open file")
+                    .forget_dirty();
                 return Err(io::Error::from_raw_os_error(5));
             }
             match &mut d.deferred {
                 Some(covers) => covers.push((Some(self.inode), seq)),
-                None => d.inodes.get_mut(&self.inode).expect("an open file").sync(seq),
+                None => d
+                    .inodes
+                    .get_mut(&self.inode)
+                    .expect("an open file")
+                    .sync(seq),
             }
             Ok(())
         })
     }
 
     fn len(&self) -> io::Result<u64> {
-        self.disk.with(|d| Ok(d.inodes[&self.inode].cache.len() as u64))
+        self.disk
+            .with(|d| Ok(d.inodes[&self.inode].cache.len() as u64))
     }
 
     fn allocate(&self, from: u64, to: u64) -> io::Result<()> {
@@ -375,7 +415,10 @@ impl DiskFile for SimFile {
 
     fn drop_cache(&self) -> io::Result<()> {
         self.disk.with(|d| {
-            d.inodes.get_mut(&self.inode).expect("an open file").drop_clean();
+            d.inodes
+                .get_mut(&self.inode)
+                .expect("an open file")
+                .drop_clean();
             Ok(())
         })
     }

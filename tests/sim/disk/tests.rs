@@ -41,9 +41,15 @@ fn synced_writes_survive_any_loss_and_unsynced_ones_may_not() {
             2000 => kept += 1,
             _ => mixed += 1,
         }
-        assert!(file.write_at(&[3], 0).is_err(), "a handle of an earlier boot is dead");
+        assert!(
+            file.write_at(&[3], 0).is_err(),
+            "a handle of an earlier boot is dead"
+        );
     }
-    assert!(lost > 20 && kept > 20 && mixed > 20, "{lost} {kept} {mixed}");
+    assert!(
+        lost > 20 && kept > 20 && mixed > 20,
+        "{lost} {kept} {mixed}"
+    );
 }
 
 #[test]
@@ -63,9 +69,13 @@ fn the_fuse_ends_in_the_middle_of_a_write() {
     let disk = SimDisk::new(1 << 20);
     let file = synced_file(&disk, "f", 512);
     disk.light_fuse(3);
-    let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| file.write_at(b"abcdef", 0)));
+    let died =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| file.write_at(b"abcdef", 0)));
     assert!(died.expect_err("it dies").is::<Crash>());
-    assert!(file.write_at(b"x", 9).is_err(), "nothing happens afterwards");
+    assert!(
+        file.write_at(b"x", 9).is_err(),
+        "nothing happens afterwards"
+    );
     let disk = disk.process_crash();
     assert_eq!(&bytes(&disk, "f").expect("there")[..6], b"abc\0\0\0");
 }
@@ -105,7 +115,10 @@ fn a_sync_that_ends_after_the_crash_does_not_count() {
 fn names_are_durable_only_after_the_folder_is_synced() {
     let disk = SimDisk::new(1 << 20);
     synced_file(&disk, "old", 10);
-    disk.create("new").expect("created").sync_data().expect("synced");
+    disk.create("new")
+        .expect("created")
+        .sync_data()
+        .expect("synced");
     disk.rename("old", "renamed").expect("renamed");
     let lost = disk.power_loss(Loss::All, &mut Rng::new(1));
     assert_eq!(lost.list().expect("listed"), ["old"]);
@@ -125,7 +138,8 @@ fn a_full_disk_refuses_and_recovers() {
     let full = file.allocate(0, 2000).expect_err("no room");
     assert_eq!(full.kind(), io::ErrorKind::StorageFull);
     assert_eq!(disk.used(), 1000, "what fitted was taken");
-    file.write_at(&[1; 10], 0).expect("space that is there can be written");
+    file.write_at(&[1; 10], 0)
+        .expect("space that is there can be written");
     disk.set_capacity(5000);
     file.allocate(0, 2000).expect("room");
 }
