@@ -1,1 +1,3 @@
+//! The Redis Cluster bus as a sans-I/O library.
 
+pub mod slot;

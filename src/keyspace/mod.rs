@@ -1,1 +1,410 @@
-//! (being written)
+//! Owns the data of a node: databases, keys, values, expiry times, and the memory of all of these.
+//! Never knows time (an expired key is there until it is removed), clients, effects or RESP.
+//!
+//! From the inside out: `raw` entries and buckets in memory (all unsafe code), `object` values
+//! outside their entry, `table` the hash table, `expiry` the order in which keys expire, `db` one
+//! database, `digest` the proof that two keyspaces are equal, `garbage` memory on its way out.
+//!
+//! Invariants:
+//! - no operation's pause grows with the number of keys: tables are resized a few buckets at a
+//!   time, what is large is detached into [`Garbage`] and freed elsewhere;
+//! - the same seed and the same operations give the same order of iteration on every machine.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use rand::RngCore;
+
+mod db;
+mod digest;
+mod expiry;
+mod garbage;
+mod object;
+mod raw;
+mod table;
+mod value;
+
+use db::Db;
+use digest::Digest;
+pub use garbage::Garbage;
+use object::Object;
+use raw::{EntryPtr, Payload, EMBED_MAX};
+use table::{tag_of, Upkeep};
+pub use value::{parse_int, Entry, Kind, Value};
+
+/// How keys are spread over tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Numbered databases of one table each.
+    Single { databases: u32 },
+    /// One database with a table for each hash slot.
+    Cluster,
+}
+
+/// A key with all that is computed from it: made once for a command by [`Keyspace::key`].
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'k> {
+    pub bytes: &'k [u8],
+    pub hash: u64,
+    /// The hash slot in the cluster layout, else the top 14 bits of the hash.
+    pub slot: u16,
+}
+
+/// What a write does to the key's expiry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ttl {
+    Keep,
+    Clear,
+    /// Unix time in milliseconds.
+    At(i64),
+}
+
+/// All databases of a node.
+pub struct Keyspace {
+    dbs: Vec<Db>,
+    cluster: bool,
+    upkeep: Upkeep,
+    /// (database, slot) of the tables that are being resized.
+    resizing: BTreeSet<(u32, u16)>,
+}
+
+impl Keyspace {
+    /// The seed keys the hash of keys.
+    pub fn new(layout: Layout, seed: u64) -> Keyspace {
+        let (databases, cluster) = match layout {
+            Layout::Single { databases } => (databases, false),
+            Layout::Cluster => (1, true),
+        };
+        assert!(databases > 0);
+        let s = |n: u64| seed.rotate_left(16 * n as u32) ^ n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        Keyspace {
+            dbs: (0..databases).map(|_| Db::new(cluster)).collect(),
+            cluster,
+            upkeep: Upkeep {
+                hasher: ahash::RandomState::with_seeds(s(0), s(1), s(2), s(3)),
+                garbage: Garbage::default(),
+                moved: 0,
+            },
+            resizing: BTreeSet::new(),
+        }
+    }
+
+    #[inline]
+    pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+        let hash = self.upkeep.hash(bytes);
+        let slot = if self.cluster {
+            cluster_bus::slot::key_slot(bytes)
+        } else {
+            (hash >> 50) as u16
+        };
+        Key { bytes, hash, slot }
+    }
+
+    /// Whether this is the cluster layout.
+    pub fn is_cluster(&self) -> bool {
+        self.cluster
+    }
+
+    pub fn databases(&self) -> u32 {
+        self.dbs.len() as u32
+    }
+
+    fn db(&self, db: u32) -> &Db {
+        &self.dbs[db as usize]
+    }
+
+    #[inline]
+    pub fn get(&self, db: u32, key: &Key) -> Option<Entry<'_>> {
+        self.db(db).get(key).map(Entry)
+    }
+
+    /// Writes a string; an integer's canonical text is kept as the integer.
+    pub fn set_string(&mut self, db: u32, key: &Key, value: &[u8], ttl: Ttl) {
+        if let Some(n) = parse_int(value) {
+            return self.set_int(db, key, n, ttl);
+        }
+        if value.len() <= EMBED_MAX {
+            return self.put(db, key, Payload::Bytes(value), ttl);
+        }
+        let large = self.dbs[db as usize]
+            .get_mut(key)
+            .and_then(EntryPtr::object_mut);
+        if let Some(Object::String(old)) = large {
+            if value.len() <= old.capacity() && old.capacity() / 2 <= value.len() {
+                old.clear();
+                old.extend_from_slice(value);
+                match ttl {
+                    Ttl::Keep => {}
+                    Ttl::Clear => drop(self.set_expiry(db, key, None)),
+                    Ttl::At(at) => drop(self.set_expiry(db, key, Some(at))),
+                }
+                return;
+            }
+        }
+        self.put(db, key, Payload::Object(Object::string(value)), ttl);
+    }
+
+    pub fn set_int(&mut self, db: u32, key: &Key, value: i64, ttl: Ttl) {
+        self.put(db, key, Payload::Int(value), ttl);
+    }
+
+    fn put(&mut self, db: u32, key: &Key, payload: Payload<'_>, ttl: Ttl) {
+        self.change(db, key.slot, |d, upkeep| d.put(key, payload, ttl, upkeep));
+    }
+
+    /// Runs what may begin or end the resize of a table.
+    fn change<R>(&mut self, db: u32, slot: u16, run: impl FnOnce(&mut Db, &mut Upkeep) -> R) -> R {
+        let d = &mut self.dbs[db as usize];
+        let before = d.table(slot).resizing();
+        let result = run(d, &mut self.upkeep);
+        let after = d.table(slot).resizing();
+        if before != after {
+            self.note_resizing(db, slot, after);
+        }
+        result
+    }
+
+    #[cold]
+    fn note_resizing(&mut self, db: u32, slot: u16, resizing: bool) {
+        let table = (db, if self.cluster { slot } else { 0 });
+        if resizing {
+            self.resizing.insert(table);
+        } else {
+            self.resizing.remove(&table);
+        }
+    }
+
+    /// Appends to a string, making it if need be; keeps its expiry. Returns its length.
+    pub fn append(&mut self, db: u32, key: &Key, tail: &[u8]) -> usize {
+        match self.get(db, key) {
+            None => {
+                self.set_string(db, key, tail, Ttl::Clear);
+                tail.len()
+            }
+            Some(entry) => {
+                let len = entry.value().len();
+                self.write_at(db, key, len, len + tail.len(), tail)
+            }
+        }
+    }
+
+    /// Writes into a string, padding with zeros up to `offset`, making it if need be; keeps its
+    /// expiry. Returns its length. Writing nothing changes nothing.
+    pub fn set_range(&mut self, db: u32, key: &Key, offset: usize, bytes: &[u8]) -> usize {
+        let len = self.get(db, key).map(|entry| entry.value().len());
+        if bytes.is_empty() {
+            return len.unwrap_or(0);
+        }
+        if len.is_none() {
+            self.put(db, key, Payload::Bytes(b""), Ttl::Clear);
+        }
+        let new_len = len.unwrap_or(0).max(offset + bytes.len());
+        self.write_at(db, key, offset, new_len, bytes)
+    }
+
+    /// Makes the existing string at `key` `new_len` bytes long (it never shrinks) and writes
+    /// `bytes` at `offset`.
+    fn write_at(
+        &mut self,
+        db: u32,
+        key: &Key,
+        offset: usize,
+        new_len: usize,
+        bytes: &[u8],
+    ) -> usize {
+        let entry = self.dbs[db as usize]
+            .get_mut(key)
+            .expect("the caller has seen or made it");
+        let end = offset + bytes.len();
+        if new_len <= EMBED_MAX {
+            value::make_embedded(entry);
+            if let Some(string) = entry.resize_embedded(new_len) {
+                string[offset..end].copy_from_slice(bytes);
+                return new_len;
+            }
+        }
+        let Object::String(string) = value::make_object(entry, new_len);
+        object::reserve_growing(string, new_len);
+        string.resize(new_len, 0);
+        string[offset..end].copy_from_slice(bytes);
+        new_len
+    }
+
+    /// False if there is no such key.
+    pub fn remove(&mut self, db: u32, key: &Key) -> bool {
+        match self.change(db, key.slot, |d, upkeep| d.remove(key, upkeep)) {
+            None => false,
+            Some(entry) => {
+                self.discard(entry);
+                true
+            }
+        }
+    }
+
+    fn discard(&mut self, mut entry: EntryPtr) {
+        if let Some(object) = entry.take_object() {
+            self.upkeep.garbage.object(object);
+        }
+    }
+
+    /// Moves value and expiry to another key, whatever that one held. False if there is no `from`.
+    pub fn rename(&mut self, db: u32, from: &Key, to: &Key) -> bool {
+        if from.bytes == to.bytes {
+            return self.get(db, from).is_some();
+        }
+        let Some(entry) = self.change(db, from.slot, |d, upkeep| d.remove(from, upkeep)) else {
+            return false;
+        };
+        let entry = entry.with_key(tag_of(to.hash), to.bytes);
+        self.remove(db, to);
+        self.change(db, to.slot, |d, upkeep| d.insert(to, entry, upkeep));
+        true
+    }
+
+    /// Sets or clears the time, in Unix milliseconds, at which the key expires. False if there is
+    /// no such key.
+    pub fn set_expiry(&mut self, db: u32, key: &Key, at: Option<i64>) -> bool {
+        self.dbs[db as usize].set_expiry(key, at)
+    }
+
+    /// Of the keys whose expiry lies before `now_ms` (a key still lives at its expiry), the one
+    /// with the earliest.
+    pub fn next_expired(&self, now_ms: i64) -> Option<(u32, Box<[u8]>)> {
+        let (db, due) = (0..)
+            .zip(&self.dbs)
+            .filter_map(|(i, d)| Some((i, d.expiries().first()?)))
+            .min_by_key(|(_, due)| due.at)
+            .filter(|(_, due)| due.at < now_ms)?;
+        Some((db, self.db(db).due_entry(due, &self.upkeep).key().into()))
+    }
+
+    /// The number of keys.
+    pub fn len(&self, db: u32) -> u64 {
+        self.db(db).len()
+    }
+
+    /// The number of keys with an expiry.
+    pub fn expires(&self, db: u32) -> u64 {
+        self.db(db).expiries().len()
+    }
+
+    /// The average expiry, in Unix milliseconds, of the keys that have one.
+    pub fn mean_expiry(&self, db: u32) -> Option<i64> {
+        self.db(db).expiries().mean()
+    }
+
+    /// Visits about `count` keys and returns the cursor to go on with, 0 at the end. A key that is
+    /// there from the first call to the last is visited at least once.
+    pub fn scan(
+        &self,
+        db: u32,
+        cursor: u64,
+        count: usize,
+        visit: &mut dyn FnMut(Entry<'_>),
+    ) -> u64 {
+        self.db(db)
+            .scan(cursor, count, &mut |entry| visit(Entry(entry)))
+    }
+
+    /// Visits all keys until `visit` breaks.
+    pub fn for_each(&self, db: u32, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) {
+        let _ = self.db(db).try_for_each(&mut |entry| visit(Entry(entry)));
+    }
+
+    /// A key drawn evenly.
+    pub fn random_key(&self, db: u32, rng: &mut dyn RngCore) -> Option<Entry<'_>> {
+        self.db(db).random(rng).map(Entry)
+    }
+
+    /// The number of keys in a hash slot; none outside the cluster layout.
+    pub fn count_in_slot(&self, slot: u16) -> u64 {
+        if self.cluster {
+            self.db(0).table(slot).len() as u64
+        } else {
+            0
+        }
+    }
+
+    /// Visits up to `limit` keys of a hash slot; none outside the cluster layout.
+    pub fn keys_in_slot(&self, slot: u16, limit: usize, visit: &mut dyn FnMut(Entry<'_>)) {
+        if !self.cluster || limit == 0 {
+            return;
+        }
+        let mut left = limit;
+        let _ = self.db(0).table(slot).try_for_each(&mut |entry| {
+            visit(Entry(entry));
+            left -= 1;
+            if left == 0 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+    }
+
+    /// Empties a database, or all.
+    pub fn flush(&mut self, db: Option<u32>) {
+        let all = 0..self.databases();
+        for i in db.map_or(all, |db| db..db + 1) {
+            let d = &mut self.dbs[i as usize];
+            if d.len() > 0 {
+                self.upkeep
+                    .garbage
+                    .db(std::mem::replace(d, Db::new(self.cluster)));
+                self.resizing.retain(|(db, _)| *db != i);
+            }
+        }
+    }
+
+    /// What has been detached since the last call. It is for the caller to drop it, or hand it to
+    /// a thread that does.
+    pub fn take_garbage(&mut self) -> Option<Garbage> {
+        let garbage = &mut self.upkeep.garbage;
+        (!garbage.is_empty()).then(|| std::mem::take(garbage))
+    }
+
+    /// A number that two databases share if and (but for a negligible chance) only if they hold
+    /// the same keys, kinds, values and expiry times. Looks at every entry.
+    pub fn digest(&self, db: u32) -> [u8; 20] {
+        let mut sum = Digest::default();
+        let _ = self.db(db).try_for_each(&mut |entry| {
+            sum.add(Entry(entry).digest());
+            ControlFlow::<()>::Continue(())
+        });
+        sum.bytes()
+    }
+
+    /// The same for all databases together.
+    pub fn digest_all(&self) -> [u8; 20] {
+        let mut sum = Digest::default();
+        for db in (0..self.databases()).filter(|db| self.len(*db) > 0) {
+            sum.add(Digest::of(&[&db.to_le_bytes(), &self.digest(db)]));
+        }
+        sum.bytes()
+    }
+
+    /// Does up to `steps` steps of work that was put off (moving one bucket each). True if there
+    /// is more to do.
+    pub fn maintain(&mut self, steps: usize) -> bool {
+        for _ in 0..steps {
+            let Some(&(db, slot)) = self.resizing.first() else {
+                return false;
+            };
+            if !self.dbs[db as usize]
+                .table_mut(slot)
+                .step(1, &mut self.upkeep)
+            {
+                self.resizing.remove(&(db, slot));
+            }
+        }
+        !self.resizing.is_empty()
+    }
+
+    /// Buckets moved by resizes since the start.
+    pub fn buckets_moved(&self) -> u64 {
+        self.upkeep.moved
+    }
+}
+
+#[cfg(test)]
+mod tests;

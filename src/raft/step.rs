@@ -77,6 +77,27 @@ impl Group {
         Ok(())
     }
 
+    /// T9: whether this message may be stepped while a command runs: an answer of the own term, which
+    /// can't change the leader's role.
+    pub fn takes_meanwhile(&self, e: &Envelope) -> bool {
+        let answer = matches!(
+            e.message.get_msg_type(),
+            MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse
+        );
+        answer && self.is_leader() && e.message.term == self.term()
+    }
+
+    /// T9: steps an answer while a command runs.
+    pub(crate) fn step_answer(&mut self, now: Now, e: Envelope) {
+        assert!(self.takes_meanwhile(&e), "T9: only answers of the own term");
+        let (from, term) = (e.from, self.term());
+        if let Err(error) = self.step(now, e) {
+            // Nothing may stop the command half-way; an answer beyond the log can only mean that
+            // memory is broken, and that ends the process.
+            panic!("member {from}, term {term}: {error}");
+        }
+    }
+
     fn is_addressed(&self, e: &Envelope) -> bool {
         (e.group, e.incarnation, e.to) == (self.config.group, self.config.incarnation, self.id())
             && e.message.from == e.from

@@ -1,1 +1,268 @@
-//! (being written)
+//! One turn of a shard: keyspace, group and log around each other, sans-I/O.
+//!
+//! Owns the order of a turn (T1), the tail (T6), the gates that replies wait for (T3, T5), what is
+//! written when (D1, D4, D5). Never: a clock, a socket, a thread, or a reply's bytes. The node's
+//! loop and the simulator drive the same code:
+//!
+//! ```text
+//! (1) step* · job_done* · begin        peers, finished syncs, timers; Ready; apply; release
+//! (2) serving · execute on data        only a leader with its lease and room in the log
+//! (3) finish                           one proposal, then the clock, then the lease
+//! (4) take_output                      jobs to run, messages to send, gates that opened
+//! ```
+//!
+//! Invariants:
+//! - Between the first execution of a turn and its proposal nothing is stepped, ticked or applied.
+//! - A batch gets its number before execution and its index and term after the proposal; a gate
+//!   names the number, so no index is ever predicted (T2).
+//! - The tail is decided by what *commits* at its indexes, by nothing else (T6).
+
+mod apply;
+mod open;
+mod persist;
+mod turn;
+#[cfg(test)]
+mod tests;
+
+use crate::clock::{Mono, Now};
+use crate::command::Data;
+use crate::effect::{CodecError, Stager};
+use crate::keyspace::{Garbage, Keyspace, Layout};
+use crate::net::Gate;
+use crate::raft::{Envelope, Group, StepError, Wanted};
+use crate::storage::{AllocJob, Base, Disk, Log, Position, ReadJob, StorageError, SyncJob};
+use raft::eraftpb::Entry;
+use std::collections::VecDeque;
+use std::io;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+pub use open::found;
+
+/// When appended bytes count as persisted (D4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncPolicy {
+    /// After an fdatasync: always so in a group of more than one member.
+    Always,
+    /// Once written; synced every second. Only a group without any second member may.
+    EverySecond,
+    /// Once written; synced when the kernel likes. Only a group without any second member may.
+    No,
+}
+
+/// What a shard is opened with.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    pub layout: Layout,
+    /// Keys the keyspace's hash and the campaign timer's jitter.
+    pub seed: u64,
+    pub sync: SyncPolicy,
+    /// T6: after this long without news the outcome of an open batch is unknown.
+    pub outcome_timeout: Duration,
+    /// T2: bytes of effects that may be executed and not committed.
+    pub tail_limit: usize,
+    /// Bytes of applied entries that stay in memory for followers.
+    pub keep_bytes: usize,
+    pub log: crate::storage::LogConfig,
+    /// Whether this member was the master before the restart (E2).
+    pub first: bool,
+}
+
+/// What ends the process: a broken invariant, a lost disk, a log that lost what it promised.
+#[derive(Debug, thiserror::Error)]
+pub enum ShardError {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("the log can't be synced: {0}")]
+    Sync(io::Error),
+    #[error("the log can't be read: {0}")]
+    Read(StorageError),
+    #[error("entry {index}: {source}")]
+    Effect { index: u64, source: CodecError },
+    #[error("entry {index} can't be applied: {reason}")]
+    Apply { index: u64, reason: String },
+    #[error("raft: {0}")]
+    Raft(#[from] raft::Error),
+    #[error(transparent)]
+    Step(#[from] StepError),
+    #[error("the node holds no group: {0}")]
+    NoGroup(&'static str),
+}
+
+/// Work for another thread; its result comes back through [`Shard::job_done`].
+pub enum Job<D: Disk> {
+    Sync(SyncJob<D>),
+    Allocate(AllocJob<D>),
+    Read(ReadFor, ReadJob<D>),
+    /// Memory whose freeing takes long.
+    Drop(Garbage),
+}
+
+/// What a finished job brought.
+pub enum JobDone<D: Disk> {
+    Synced(io::Result<Position>),
+    Allocated(crate::storage::AllocDone<D>),
+    Read(ReadFor, Result<Vec<Entry>, StorageError>),
+}
+
+/// Who asked for a read of old entries.
+pub enum ReadFor {
+    Rebuild,
+    Follower(Wanted),
+}
+
+/// What a turn asks of its driver, and what became of replies.
+pub struct TurnOutput<D: Disk> {
+    pub messages: Vec<Envelope>,
+    pub jobs: Vec<Job<D>>,
+    /// Batches that did not happen: their replies become MOVED. To be handled before `released`.
+    pub failed: Vec<RangeInclusive<u64>>,
+    /// Reads whose leader can't be shown to have led: they changed nothing and become MOVED too.
+    pub failed_reads: Option<RangeInclusive<u64>>,
+    /// Batches of which nobody can say (T6): their connections are closed without a reply.
+    pub unknown: Option<RangeInclusive<u64>>,
+    /// Everything up to here may leave.
+    pub released: Gate,
+    /// This member has just stopped leading (C4).
+    pub stepped_down: bool,
+}
+
+/// What stands beside the data while a command runs.
+pub struct Beside<'a, D: Disk> {
+    pub group: &'a mut Group,
+    pub log: &'a Log<D>,
+    tail: &'a VecDeque<TailBatch>,
+    pub tail_bytes: usize,
+    pub unknown_outcomes: u64,
+}
+
+impl<D: Disk> Beside<'_, D> {
+    /// Entries that are executed and not known to be committed.
+    pub fn tail_entries(&self) -> u64 {
+        self.tail.iter().map(|b| b.last - b.first + 1).sum()
+    }
+}
+
+/// A batch that is executed and not known to be committed.
+struct TailBatch {
+    seq: u64,
+    first: u64,
+    last: u64,
+    term: u64,
+    bytes: usize,
+}
+
+/// The keyspace being made anew from the log.
+struct Rebuild {
+    next: u64,
+    reading: bool,
+}
+
+/// One member's shard.
+pub struct Shard<D: Disk> {
+    config: ShardConfig,
+    disk: D,
+    base: Base,
+    data: Data,
+    group: Group,
+    log: Log<D>,
+
+    // the turn
+    turn_now: Now,
+    next_batch: u64,
+    next_ticket: u64,
+    ticket_used: bool,
+    released: Gate,
+    /// Read tickets that wait for a majority's echo: (ticket, clock after execution).
+    tickets: VecDeque<(u64, Mono)>,
+    tail: VecDeque<TailBatch>,
+    tail_bytes: usize,
+    was_leader: bool,
+    stepped_down_at: Option<Mono>,
+    unknown_told: u64,
+
+    // writing
+    readies: VecDeque<(u64, Position)>,
+    sync_running: bool,
+    alloc_running: bool,
+    commit_pending: Option<Mono>,
+    next_relaxed_sync: Mono,
+
+    // applying
+    stager: Stager,
+    to_apply: VecDeque<Entry>,
+    delivered: u64,
+    rebuild: Option<Rebuild>,
+
+    // output
+    jobs: Vec<Job<D>>,
+    failed: Vec<RangeInclusive<u64>>,
+    failed_reads: Option<RangeInclusive<u64>>,
+    unknown: Option<RangeInclusive<u64>>,
+    stepped_down: bool,
+    unknown_outcomes: u64,
+}
+
+impl<D: Disk> Shard<D> {
+    pub fn data(&self) -> &Data {
+        &self.data
+    }
+
+    /// For executing commands in phase (2), and for housekeeping that changes no key.
+    pub fn data_mut(&mut self) -> &mut Data {
+        &mut self.data
+    }
+
+    /// The data, and beside it what a running command may ask about or do meanwhile (T9).
+    pub fn split(&mut self) -> (&mut Data, Beside<'_, D>) {
+        let beside = Beside {
+            group: &mut self.group,
+            log: &self.log,
+            tail: &self.tail,
+            tail_bytes: self.tail_bytes,
+            unknown_outcomes: self.unknown_outcomes,
+        };
+        (&mut self.data, beside)
+    }
+
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
+    pub fn log(&self) -> &Log<D> {
+        &self.log
+    }
+
+    pub fn base(&self) -> &Base {
+        &self.base
+    }
+
+    /// Batches that are executed and not decided.
+    pub fn tail_len(&self) -> usize {
+        self.tail.len()
+    }
+
+    /// Bytes of effects in the open tail.
+    pub fn tail_bytes(&self) -> usize {
+        self.tail_bytes
+    }
+
+    pub fn is_rebuilding(&self) -> bool {
+        self.rebuild.is_some()
+    }
+
+    /// Batches and reads whose outcome nobody could learn (T6).
+    pub fn unknown_outcomes(&self) -> u64 {
+        self.unknown_outcomes
+    }
+
+    /// An empty keyspace as this shard lays it out.
+    fn empty_keyspace(config: &ShardConfig) -> Keyspace {
+        Keyspace::new(config.layout, config.seed)
+    }
+
+    /// D4: a group without any second member may answer before its sync.
+    fn relaxed(&self) -> bool {
+        self.config.sync != SyncPolicy::Always && self.group.is_alone()
+    }
+}

@@ -1,9 +1,30 @@
-//! The Raft log on disk (being written): the seam first.
+//! The Raft log on disk: segments, records, recovery, and the thread that syncs them.
+//!
+//! Owns the folder that holds one group's log. Knows entries and hard states, never what is in
+//! them; runs no election, applies nothing, takes no lock (who opens the folder holds one).
+//!
+//! Reading order: [`disk`] the seam, [`base`] the birth record, [`record`] the bytes of a Ready,
+//! [`segment`] the files, [`log`] appending, [`recover`] opening, [`read`] getting entries back,
+//! [`thread`] the storage thread. `docs/DATA_FORMATS.md` has the bytes.
 
+pub mod base;
 pub mod disk;
 pub mod error;
+mod index;
+pub mod log;
 pub mod position;
+pub mod read;
+pub mod record;
+mod recover;
+mod scan;
+pub mod segment;
+pub mod thread;
 
+pub use base::Base;
 pub use disk::{Disk, DiskFile, RealDisk, RealFile};
 pub use error::StorageError;
+pub use log::{Log, LogConfig, Record, Recovered, SyncJob};
 pub use position::Position;
+pub use read::{ReadDone, ReadJob};
+pub use segment::{AllocJob, Allocated};
+pub use thread::{Done, Job, StorageThread};

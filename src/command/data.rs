@@ -1,0 +1,502 @@
+//! The one door to the keyspace.
+//!
+//! Owns: the keyspace of this member, the batch of the running turn, the dirty index and the
+//! watched keys. Everything that reads or changes a key goes through here, so that three things
+//! can't be forgotten: expired keys are deleted *in the log* before anybody sees them gone (T2),
+//! every change becomes an effect of the running unit, and every reply knows the newest batch it
+//! may show (T3).
+//!
+//! Never: writes replies, reads a clock (time is handed in once a turn), knows Raft or sockets.
+//!
+//! Invariants:
+//! - A change and its effect are made by the same function, and a follower applies the effect by
+//!   that same function: leader and followers can't drift apart.
+//! - In [`Access::Apply`] time is never looked at and nothing is emitted.
+//! - `dirty[slot]` is the newest batch that changed the slot; `floor` bounds all slots from below;
+//!   neither ever decreases.
+
+use super::env::Footprint;
+pub use super::watch::Watch;
+use super::watch::Watches;
+use crate::effect::{Batch, Op};
+use crate::keyspace::{Entry, Key, Keyspace, Ttl};
+
+/// Slots of the dirty index; single-database layouts index it by the key's hash.
+const SLOTS: usize = 16384;
+
+/// By what right a command touches the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// The leader: changes become effects, expired keys are deleted when met.
+    Lead,
+    /// A replica's own copy (READONLY): expired keys are hidden, nothing is changed.
+    Replica,
+    /// Effects of the log: what was decided is carried out, time is not looked at.
+    Apply,
+}
+
+/// What the keyspace counts for INFO.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub hits: u64,
+    pub misses: u64,
+    pub expired: u64,
+    /// Changes to keys since the start (INFO rdb_changes_since_last_save).
+    pub changes: u64,
+}
+
+pub struct Data {
+    pub(super) keyspace: Keyspace,
+    batch: Batch,
+    /// Whether a unit is open in `batch`: it is opened by the first effect of a command.
+    unit_open: bool,
+    batch_seq: u64,
+    now_ms: i64,
+    writable: bool,
+    access: Access,
+    pub(super) db: u32,
+    dirty: Box<[u64]>,
+    floor: u64,
+    /// The newest batch that holds anything.
+    newest: u64,
+    footprint: Footprint,
+    pub(super) watches: Watches,
+    memo: Option<Memo>,
+    pub(super) counters: Counters,
+}
+
+/// The hash and slot of a key of the running command, worked out at admission. The address is
+/// only compared: while the command runs, its arguments are borrowed, so no other slice of that
+/// length can stand there.
+#[derive(Clone, Copy)]
+struct Memo {
+    addr: usize,
+    len: usize,
+    hash: u64,
+    slot: u16,
+}
+
+impl Data {
+    pub fn new(keyspace: Keyspace) -> Data {
+        let watches = Watches::new(keyspace.databases());
+        Data {
+            keyspace,
+            batch: Batch::new(),
+            unit_open: false,
+            batch_seq: 0,
+            now_ms: 0,
+            writable: false,
+            access: Access::Lead,
+            db: 0,
+            dirty: vec![0; SLOTS].into_boxed_slice(),
+            floor: 0,
+            newest: 0,
+            footprint: Footprint::default(),
+            watches,
+            memo: None,
+            counters: Counters::default(),
+        }
+    }
+
+    /// A rebuild: the keyspace starts over (T6); whoever watched a key has lost (T7).
+    pub fn replace_keyspace(&mut self, keyspace: Keyspace) -> Keyspace {
+        self.watches.fail_all();
+        std::mem::replace(&mut self.keyspace, keyspace)
+    }
+
+    pub fn keyspace(&self) -> &Keyspace {
+        &self.keyspace
+    }
+
+    /// For housekeeping off the command path (maintain, take_garbage): never changes a key.
+    pub fn keyspace_mut(&mut self) -> &mut Keyspace {
+        &mut self.keyspace
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub fn reset_counters(&mut self) {
+        self.counters = Counters {
+            changes: self.counters.changes,
+            ..Counters::default()
+        };
+    }
+
+    /// T7: this member has stopped leading; every EXEC that watches anything fails.
+    pub fn fail_all_watches(&mut self) {
+        self.watches.fail_all();
+    }
+
+    // ---- turns and commands --------------------------------------------------------------------
+
+    /// The effects from here on belong to batch `batch_seq`, which is above all earlier ones.
+    pub fn begin_turn(&mut self, batch_seq: u64, now_ms: i64, writable: bool) {
+        assert!(self.batch.is_empty(), "the last turn's batch was not taken");
+        assert!(batch_seq >= self.newest, "batches are numbered upwards");
+        self.batch_seq = batch_seq;
+        self.now_ms = now_ms;
+        self.writable = writable;
+    }
+
+    /// Admission may end within a turn (the budget of T1, the limits of T2).
+    pub fn set_writable(&mut self, writable: bool) {
+        self.writable = writable;
+    }
+
+    pub fn writable(&self) -> bool {
+        self.writable
+    }
+
+    /// Bytes of effects so far in this turn.
+    pub fn batch_bytes(&self) -> usize {
+        self.batch.len()
+    }
+
+    pub fn batch_seq(&self) -> u64 {
+        self.batch_seq
+    }
+
+    /// What the turn has written, if anything.
+    pub fn take_batch(&mut self) -> Option<Batch> {
+        assert!(!self.unit_open, "a command is still running");
+        if self.batch.is_empty() {
+            return None;
+        }
+        Some(std::mem::take(&mut self.batch))
+    }
+
+    pub fn begin_command(&mut self, db: u32, access: Access) {
+        self.db = db;
+        self.access = access;
+        self.footprint = Footprint::default();
+        self.memo = None;
+    }
+
+    /// Closes the command's unit (T8: a command, or a whole EXEC, is one unit).
+    pub fn end_command(&mut self) -> Footprint {
+        if self.unit_open {
+            self.unit_open = false;
+            self.batch.end_unit();
+        }
+        self.footprint
+    }
+
+    pub fn footprint(&self) -> &Footprint {
+        &self.footprint
+    }
+
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// In cluster mode all keys of a command must have one slot.
+    pub fn is_cluster(&self) -> bool {
+        self.keyspace.is_cluster()
+    }
+
+    pub(super) fn set_access(&mut self, access: Access) {
+        self.access = access;
+    }
+
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// SELECT.
+    pub fn select(&mut self, db: u32) {
+        assert!(db < self.keyspace.databases(), "SELECT checks the range");
+        self.db = db;
+    }
+
+    // ---- keys ----------------------------------------------------------------------------------
+
+    /// Hash and slot of a key; free when admission has worked them out already.
+    pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+        match self.memo {
+            Some(m) if m.addr == bytes.as_ptr() as usize && m.len == bytes.len() => Key {
+                bytes,
+                hash: m.hash,
+                slot: m.slot,
+            },
+            _ => self.keyspace.key(bytes),
+        }
+    }
+
+    /// The slot of an argument of the running command; remembers its hash for the handler.
+    pub(super) fn admit_key(&mut self, bytes: &[u8]) -> u16 {
+        let key = self.keyspace.key(bytes);
+        self.memo = Some(Memo {
+            addr: bytes.as_ptr() as usize,
+            len: bytes.len(),
+            hash: key.hash,
+            slot: key.slot,
+        });
+        key.slot
+    }
+
+    /// Shows the key to `see`: `None` if there is none or it has expired. One look at the table.
+    pub fn with<R>(&mut self, key: &Key<'_>, see: impl FnOnce(Option<Entry<'_>>) -> R) -> R {
+        self.depend_on(key.slot);
+        match self.keyspace.get(self.db, key) {
+            None => return see(None),
+            Some(entry) if !self.is_due(&entry) => return see(Some(entry)),
+            Some(_) => {}
+        }
+        self.expire(key);
+        see(None)
+    }
+
+    /// As [`Data::with`], counted as a hit or a miss: for commands that read a value.
+    pub fn with_counted<R>(
+        &mut self,
+        key: &Key<'_>,
+        see: impl FnOnce(Option<Entry<'_>>) -> R,
+    ) -> R {
+        let (result, hit) = self.with(key, |entry| {
+            let hit = entry.is_some();
+            (see(entry), hit)
+        });
+        self.counters.hits += u64::from(hit);
+        self.counters.misses += u64::from(!hit);
+        result
+    }
+
+    /// The entry, if there is one that has not expired.
+    pub fn lookup(&mut self, key: &Key<'_>) -> Option<Entry<'_>> {
+        if self.exists(key) {
+            self.keyspace.get(self.db, key)
+        } else {
+            None
+        }
+    }
+
+    pub fn exists(&mut self, key: &Key<'_>) -> bool {
+        self.with(key, |entry| entry.is_some())
+    }
+
+    /// The expiry of a living key: `None` without a key, `Some(None)` without an expiry.
+    pub fn expiry(&mut self, key: &Key<'_>) -> Option<Option<i64>> {
+        self.with(key, |entry| entry.map(|e| e.expiry()))
+    }
+
+    /// The reply shows data without naming keys (DBSIZE, KEYS, SCAN, RANDOMKEY): it depends on all
+    /// that was ever written (T3).
+    pub fn depends_on_all(&mut self) {
+        self.footprint.read = true;
+        self.footprint.depends = self.footprint.depends.max(self.newest).max(self.floor);
+    }
+
+    /// T3: the reply shows what batch `dirty[slot]` left there.
+    fn depend_on(&mut self, slot: u16) {
+        let foot = &mut self.footprint;
+        foot.read = true;
+        foot.slot.get_or_insert(slot);
+        foot.depends = foot
+            .depends
+            .max(self.dirty[usize::from(slot)])
+            .max(self.floor);
+    }
+
+    fn is_due(&self, entry: &Entry<'_>) -> bool {
+        // Apply carries out what was decided: the leader's DEL comes through the log.
+        self.access != Access::Apply && entry.expiry().is_some_and(|at| self.now_ms > at)
+    }
+
+    /// T2: an expired key that is met passes the admission of a write: its deletion is logged, or
+    /// the command that met it waits.
+    fn expire(&mut self, key: &Key<'_>) {
+        match self.access {
+            Access::Lead if self.writable => {
+                self.counters.expired += 1;
+                self.delete_at(self.db, key);
+            }
+            Access::Lead => self.footprint.hold = true,
+            Access::Replica => {}
+            Access::Apply => unreachable!("apply never finds a key due"),
+        }
+    }
+
+    // ---- changes -------------------------------------------------------------------------------
+
+    /// Adds an effect to the running command's unit; only the leader makes effects.
+    fn emit(&mut self, db: u32, op: Op, args: &[&[u8]]) {
+        if self.access == Access::Apply {
+            return;
+        }
+        assert!(
+            self.access == Access::Lead && self.writable,
+            "T2: a write was not admitted"
+        );
+        if !self.unit_open {
+            self.unit_open = true;
+            self.batch.begin_unit();
+        }
+        self.batch.push(db, op, args);
+        self.newest = self.batch_seq;
+        self.footprint.wrote = true;
+    }
+
+    /// A key has changed: its slot is dirty (T3) and whoever watches it has lost.
+    fn changed(&mut self, db: u32, key: &Key<'_>) {
+        self.counters.changes += 1;
+        if self.access == Access::Lead {
+            self.dirty[usize::from(key.slot)] = self.batch_seq;
+            self.footprint.slot.get_or_insert(key.slot);
+        }
+        self.watches.touch(db, key.bytes);
+    }
+
+    /// SET: any value becomes this string.
+    pub fn set(&mut self, key: &Key<'_>, value: &[u8], ttl: Ttl) {
+        match ttl {
+            Ttl::Clear => self.emit(self.db, Op::Set, &[key.bytes, value]),
+            Ttl::Keep => self.emit(self.db, Op::Set, &[key.bytes, value, b"KEEPTTL"]),
+            Ttl::At(ms) => {
+                let mut text = itoa::Buffer::new();
+                let ms = text.format(ms).as_bytes();
+                self.emit(self.db, Op::Set, &[key.bytes, value, b"PXAT", ms]);
+            }
+        }
+        self.keyspace.set_string(self.db, key, value, ttl);
+        self.changed(self.db, key);
+    }
+
+    /// MSET: `pairs` is key, value, key, value, ...
+    pub fn set_many(&mut self, pairs: &[&[u8]]) {
+        self.emit(self.db, Op::MSet, pairs);
+        for pair in pairs.chunks_exact(2) {
+            let key = self.key(pair[0]);
+            self.keyspace.set_string(self.db, &key, pair[1], Ttl::Clear);
+            self.changed(self.db, &key);
+        }
+    }
+
+    /// INCRBY, whose outcome the caller has worked out: `value` is the old one plus `delta`.
+    pub fn set_incremented(&mut self, key: &Key<'_>, delta: i64, value: i64) {
+        let mut text = itoa::Buffer::new();
+        self.emit(
+            self.db,
+            Op::IncrBy,
+            &[key.bytes, text.format(delta).as_bytes()],
+        );
+        self.keyspace.set_int(self.db, key, value, Ttl::Keep);
+        self.changed(self.db, key);
+    }
+
+    /// APPEND; the new length.
+    pub fn append(&mut self, key: &Key<'_>, tail: &[u8]) -> usize {
+        self.emit(self.db, Op::Append, &[key.bytes, tail]);
+        let len = self.keyspace.append(self.db, key, tail);
+        self.changed(self.db, key);
+        len
+    }
+
+    /// SETRANGE; the new length.
+    pub fn set_range(&mut self, key: &Key<'_>, offset: usize, bytes: &[u8]) -> usize {
+        let mut text = itoa::Buffer::new();
+        let at = text.format(offset).as_bytes();
+        self.emit(self.db, Op::SetRange, &[key.bytes, at, bytes]);
+        let len = self.keyspace.set_range(self.db, key, offset, bytes);
+        self.changed(self.db, key);
+        len
+    }
+
+    /// DEL of a key that exists.
+    pub fn delete(&mut self, key: &Key<'_>) {
+        self.delete_at(self.db, key);
+    }
+
+    fn delete_at(&mut self, db: u32, key: &Key<'_>) {
+        self.emit(db, Op::Del, &[key.bytes]);
+        self.keyspace.remove(db, key);
+        self.changed(db, key);
+    }
+
+    /// PEXPIREAT of a key that exists.
+    pub fn expire_at(&mut self, key: &Key<'_>, at_ms: i64) {
+        let mut text = itoa::Buffer::new();
+        self.emit(
+            self.db,
+            Op::PExpireAt,
+            &[key.bytes, text.format(at_ms).as_bytes()],
+        );
+        self.keyspace.set_expiry(self.db, key, Some(at_ms));
+        self.changed(self.db, key);
+    }
+
+    /// PERSIST of a key that has an expiry.
+    pub fn persist(&mut self, key: &Key<'_>) {
+        self.emit(self.db, Op::Persist, &[key.bytes]);
+        self.keyspace.set_expiry(self.db, key, None);
+        self.changed(self.db, key);
+    }
+
+    /// RENAME of a key that exists.
+    pub fn rename(&mut self, from: &Key<'_>, to: &Key<'_>) {
+        self.emit(self.db, Op::Rename, &[from.bytes, to.bytes]);
+        self.keyspace.rename(self.db, from, to);
+        self.changed(self.db, from);
+        self.changed(self.db, to);
+    }
+
+    /// FLUSHDB (`Some`) or FLUSHALL: logged also when nothing is there, as a flush may race with
+    /// nothing that a reply could show.
+    pub fn flush(&mut self, db: Option<u32>) {
+        match db {
+            Some(db) => self.emit(db, Op::FlushDb, &[]),
+            None => self.emit(self.db, Op::FlushAll, &[]),
+        }
+        let keyspace = &self.keyspace;
+        let gone = |of: u32, bytes: &[u8]| keyspace.get(of, &keyspace.key(bytes)).is_some();
+        self.watches.touch_where(db, &gone);
+        self.keyspace.flush(db);
+        self.counters.changes += 1;
+        if self.access == Access::Lead {
+            self.floor = self.batch_seq; // T3: under all slots
+        }
+    }
+
+    // ---- expiry --------------------------------------------------------------------------------
+
+    /// Active expiry: deletes up to `limit` keys that are due, each as a unit of its own (T2: only
+    /// when writable). How many.
+    pub fn expire_due(&mut self, now_ms: i64, limit: usize) -> usize {
+        self.begin_command(0, Access::Lead);
+        let mut expired = 0;
+        while expired < limit && self.writable {
+            // A key is due *after* its time, as in Redis.
+            let Some((db, bytes)) = self.keyspace.next_expired(now_ms - 1) else {
+                break;
+            };
+            let key = self.keyspace.key(&bytes);
+            self.delete_at(db, &key);
+            self.end_command();
+            self.counters.expired += 1;
+            expired += 1;
+        }
+        expired
+    }
+
+    // ---- watches -------------------------------------------------------------------------------
+
+    /// WATCH: what this key is now.
+    pub fn watch(&mut self, key: &Key<'_>) -> Watch {
+        self.exists(key); // a key that has expired is deleted first, so its expiry fails no EXEC
+        self.watches.watch(self.db, key.bytes)
+    }
+
+    pub fn unwatch(&mut self, watch: &Watch) {
+        self.watches.unwatch(watch);
+    }
+
+    /// Whether a watched key is as it was. The answer shows data (EXEC → nil is a read, T3).
+    pub fn is_unchanged(&mut self, watch: &Watch) -> bool {
+        let key = self.keyspace.key(&watch.key);
+        let db = std::mem::replace(&mut self.db, watch.db);
+        self.exists(&key);
+        self.db = db;
+        self.watches.is_unchanged(watch)
+    }
+}

@@ -1,0 +1,296 @@
+//! From arguments to an outcome: admission in Redis's order, then the handler.
+//!
+//! Owns: [`execute`], the only entry for clients' commands, and the order of its refusals (unknown
+//! command, arity, authentication, transaction, slots and role, queueing). Never: touches a key
+//! itself. Invariants: a command that is refused has no effect; one that must wait ([`Flow::Hold`])
+//! leaves no trace at all; every reply's gate follows from what really happened (T3), not from the
+//! command's flags.
+
+use super::data::Access;
+use super::env::{Env, Flow, Footprint, GateKind, Outcome, Serving};
+use super::error::Error;
+use super::session::{Queued, ReplyMode};
+use super::spec::{flags, Spec};
+use super::table::{table, Command, Lookup};
+use crate::resp::args::Args;
+
+/// Executes one command of one client. `args` has at least one element.
+pub fn execute(env: &mut Env<'_>, args: Args<'_>) -> Outcome {
+    let start = env.out.len();
+    let replies = env.session.reply_mode;
+    env.data.begin_command(env.session.db, Access::Lead);
+    let result = run(env, args);
+    let footprint = env.data.end_command();
+    let flow = match result {
+        // T2: it met an expired key whose deletion can't be logged now; it never happened.
+        _ if footprint.hold => Flow::Hold,
+        Ok(flow) => flow,
+        Err(error) => {
+            env.out.truncate(start);
+            env.host.stats_mut().count_error(error.code());
+            error.write(env.out);
+            Flow::Done
+        }
+    };
+    if flow == Flow::Hold {
+        assert!(
+            !footprint.wrote,
+            "a command that is to run again has changed something"
+        );
+        env.out.truncate(start);
+    } else {
+        finish(env, start, replies, &footprint);
+    }
+    let gate = match footprint {
+        Footprint { wrote: true, .. } => GateKind::Write,
+        // A replica's own copy shows only what is committed: nothing to wait for.
+        Footprint { read: true, .. } if env.data.access() == Access::Lead => GateKind::Read,
+        _ => GateKind::Free,
+    };
+    Outcome {
+        flow,
+        footprint,
+        gate,
+        slot: footprint.slot,
+    }
+}
+
+/// Accounts for a command that ran or was refused, and drops the reply if the client wants none.
+fn finish(env: &mut Env<'_>, start: usize, before: ReplyMode, footprint: &Footprint) {
+    let session = &mut *env.session;
+    session.commands += 1;
+    session.last_command_at = env.now.mono;
+    if footprint.wrote {
+        session.last_write = env.data.batch_seq();
+    }
+    match (before, session.reply_mode) {
+        (_, ReplyMode::On) => {}
+        (_, ReplyMode::Off) => env.out.truncate(start),
+        (ReplyMode::SkipThis, ReplyMode::SkipThis) => {
+            env.out.truncate(start);
+            session.reply_mode = ReplyMode::On;
+        }
+        (_, ReplyMode::SkipNext | ReplyMode::SkipThis) => {
+            env.out.truncate(start);
+            session.reply_mode = ReplyMode::SkipThis;
+        }
+    }
+}
+
+fn run(env: &mut Env<'_>, args: Args<'_>) -> Result<Flow, Error> {
+    let command = match find(args) {
+        Ok(command) => command,
+        Err(error) => {
+            env.session.transaction.aborted |= env.session.transaction.open;
+            return Err(error);
+        }
+    };
+    match admit(env, command, args) {
+        Ok(Admitted::Run) => call(env, command, args),
+        Ok(Admitted::Queue) => {
+            queue(env, command, args);
+            Ok(Flow::Done)
+        }
+        Ok(Admitted::Hold) => Ok(Flow::Hold),
+        Err(error) => Err(refuse(env, command, error)),
+    }
+}
+
+/// The row that the arguments name, with its arity checked.
+pub fn find(args: Args<'_>) -> Result<&'static Command, Error> {
+    let command = match table().lookup(args.at(0), args.get(1)) {
+        Lookup::Found(command) => command,
+        Lookup::Unknown => {
+            return Err(Error::unknown_command(args.at(0), &mut args.skip(1).iter()));
+        }
+        Lookup::UnknownSubcommand(container) => {
+            return Err(Error::unknown_subcommand(container.spec.name, args.at(1)));
+        }
+    };
+    if command.spec.accepts(args.len()) {
+        Ok(command)
+    } else {
+        Err(Error::wrong_arity(command.spec.full_name))
+    }
+}
+
+/// Runs a handler and counts it.
+pub(super) fn call(
+    env: &mut Env<'_>,
+    command: &'static Command,
+    args: Args<'_>,
+) -> Result<Flow, Error> {
+    let weight = env.host.stats().commands[command.id].weight();
+    let begun = weight.map(|_| env.host.now());
+    env.session.last_command = Some(command);
+    let result = (command.spec.run)(env, args);
+    if matches!(result, Ok(Flow::Hold)) || env.data.footprint().hold {
+        return result;
+    }
+    let ended = begun.map(|_| env.host.now());
+    let stats = env.host.stats_mut();
+    stats.commands_processed += 1;
+    let of = &mut stats.commands[command.id];
+    of.calls += 1;
+    of.failed += u64::from(result.is_err());
+    if let (Some(weight), Some(begun), Some(ended)) = (weight, begun, ended) {
+        let usec = ended.mono.since(begun.mono).as_micros();
+        of.usec += u64::try_from(usec)
+            .unwrap_or(u64::MAX)
+            .saturating_mul(weight);
+    }
+    result
+}
+
+enum Admitted {
+    Run,
+    Queue,
+    Hold,
+}
+
+/// Every reason not to run a command now, in Redis's order.
+fn admit(env: &mut Env<'_>, command: &'static Command, args: Args<'_>) -> Result<Admitted, Error> {
+    let spec = command.spec;
+    let session = &*env.session;
+    if !session.authenticated && !spec.flags.has(flags![NO_AUTH]) {
+        return Err(Error::NO_AUTH);
+    }
+    let in_multi = session.transaction.open;
+    if in_multi && spec.flags.has(flags![NO_MULTI]) {
+        return Err(Error::NO_MULTI);
+    }
+    let is_exec = is(spec, "exec");
+    if is_exec && in_multi {
+        if !serve_queue(env)? {
+            return Ok(Admitted::Hold);
+        }
+    } else if spec.is_data() && !serve(env, spec, args, in_multi)? {
+        return Ok(Admitted::Hold);
+    }
+    Ok(if in_multi && !is_exec && !runs_inside_multi(spec) {
+        Admitted::Queue
+    } else {
+        Admitted::Run
+    })
+}
+
+/// Commands that are carried out at once between MULTI and EXEC.
+fn runs_inside_multi(spec: &Spec) -> bool {
+    ["multi", "discard", "watch", "quit", "reset"]
+        .iter()
+        .any(|name| is(spec, name))
+}
+
+/// Rows are told apart by their names; containers' subcommands have a `|` in theirs.
+fn is(spec: &Spec, name: &str) -> bool {
+    spec.full_name == name
+}
+
+/// Whether this process may run a data command now; sets the right by which it touches the data.
+/// False: it has to wait.
+fn serve(env: &mut Env<'_>, spec: &Spec, args: Args<'_>, in_multi: bool) -> Result<bool, Error> {
+    let write = spec.flags.has(flags![WRITE]);
+    if let Serving::Lead { writable } = env.serving {
+        check_slots(env, spec, args, &mut None)?;
+        // A write that is only queued enters no batch yet.
+        return Ok(writable || !write || in_multi);
+    }
+    let mut slot = None;
+    check_slots(env, spec, args, &mut slot)?;
+    elsewhere(env, write, slot)
+}
+
+/// The same for EXEC: one slot for all that is queued.
+fn serve_queue(env: &mut Env<'_>) -> Result<bool, Error> {
+    let queue = std::mem::take(&mut env.session.transaction.queue);
+    let mut slot = None;
+    let mut data = false;
+    let mut write = false;
+    let mut checked = Ok(());
+    for Queued { command, args } in &queue {
+        data |= command.spec.is_data();
+        write |= command.spec.flags.has(flags![WRITE]);
+        checked = check_slots(env, command.spec, Args::from(args.as_slice()), &mut slot);
+        if checked.is_err() {
+            break;
+        }
+    }
+    env.session.transaction.queue = queue;
+    checked?;
+    match env.serving {
+        // An EXEC that is going to be refused anyway has nothing to wait for.
+        Serving::Lead { writable } => Ok(writable || !write || env.session.transaction.aborted),
+        _ if data => elsewhere(env, write, slot),
+        _ => Ok(true),
+    }
+}
+
+/// A data command on a member that does not lead.
+fn elsewhere(env: &mut Env<'_>, write: bool, slot: Option<u16>) -> Result<bool, Error> {
+    let Serving::Redirect { addr } = env.serving else {
+        return Ok(false); // S2, T7: nobody knows yet who leads, or a tail is open
+    };
+    let own_copy = !write && (slot.is_none() || env.session.readonly);
+    match (slot, addr) {
+        _ if own_copy => {
+            env.data.set_access(Access::Replica);
+            Ok(true)
+        }
+        (None, _) => Err(Error::READ_ONLY_REPLICA),
+        (Some(slot), Some(addr)) => Err(Error::moved(slot, addr)),
+        (Some(_), None) => Err(Error::CLUSTER_DOWN),
+    }
+}
+
+/// In cluster mode all keys of a command (of a transaction: `slot` carries on) have one slot.
+fn check_slots(
+    env: &mut Env<'_>,
+    spec: &Spec,
+    args: Args<'_>,
+    slot: &mut Option<u16>,
+) -> Result<(), Error> {
+    if !spec.has_keys() {
+        return Ok(());
+    }
+    let cluster = env.data.is_cluster();
+    if !cluster && matches!(env.serving, Serving::Lead { .. }) {
+        return Ok(());
+    }
+    for index in spec.range.indexes(args.len()) {
+        let of = env.data.admit_key(args.at(index));
+        match *slot {
+            None => *slot = Some(of),
+            Some(slot) if slot != of && cluster => return Err(Error::CROSS_SLOT),
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn queue(env: &mut Env<'_>, command: &'static Command, args: Args<'_>) {
+    let transaction = &mut env.session.transaction;
+    // Once a command was refused the rest can't be executed: remembering it would cost memory.
+    if !transaction.aborted {
+        transaction.queued_bytes += args.iter().map(<[u8]>::len).sum::<usize>();
+        transaction.queue.push(Queued {
+            command,
+            args: args.to_vecs(),
+        });
+    }
+    env.reply().simple("QUEUED");
+}
+
+/// What a refusal does to a transaction, and the text that the client gets.
+fn refuse(env: &mut Env<'_>, command: &'static Command, error: Error) -> Error {
+    env.host.stats_mut().commands[command.id].rejected += 1;
+    if !is(command.spec, "exec") {
+        env.session.transaction.aborted |= env.session.transaction.open;
+        return error;
+    }
+    env.session.discard(env.data);
+    // Redirections reach the client as they are; other refusals say that EXEC was aborted.
+    match error.code() {
+        b"MOVED" | b"CROSSSLOT" | b"CLUSTERDOWN" => error,
+        _ => Error::exec_aborted(&error),
+    }
+}

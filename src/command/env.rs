@@ -1,0 +1,113 @@
+//! What a command runs in, and what running it comes to.
+//!
+//! Owns: [`Env`] (the borrowed surroundings of one execution), [`Outcome`] and its parts. Never:
+//! holds anything between two commands.
+
+use super::data::Data;
+use super::error::Error;
+use super::host::Host;
+use super::session::Session;
+use crate::clock::Now;
+use crate::resp::encode::Reply;
+
+/// Whether this process executes keyed commands at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serving<'a> {
+    /// The leader, with its lease; `writable` says whether anything may enter the batch (T2).
+    Lead { writable: bool },
+    /// Nobody knows yet who leads, or a transfer is under way: keyed commands wait (S2, E4).
+    Hold,
+    /// Another member leads; `None`: the cluster is down.
+    Redirect { addr: Option<&'a str> },
+}
+
+/// The surroundings of one execution. Fields are public so that a command can borrow several at
+/// once.
+pub struct Env<'a> {
+    pub data: &'a mut Data,
+    pub session: &'a mut Session,
+    pub host: &'a mut dyn Host,
+    /// Where the reply goes.
+    pub out: &'a mut Vec<u8>,
+    pub serving: Serving<'a>,
+    pub now: Now,
+}
+
+impl Env<'_> {
+    /// A writer for the reply in the client's protocol.
+    pub fn reply(&mut self) -> Reply<'_> {
+        Reply::new(self.out, self.session.proto)
+    }
+}
+
+/// What the connection does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Flow {
+    Done,
+    /// Close the connection when the reply is out.
+    Close,
+    /// Nothing happened and nothing was written: run the same command again later.
+    Hold,
+    /// No reply yet: the client waits.
+    Block(Block),
+    /// End the process (no reply on success).
+    Shutdown(Shutdown),
+}
+
+/// What a client waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Block {
+    /// WAIT: until this many data replicas have applied all that this client wrote (C2), at most
+    /// `timeout_ms` (0: for ever). The reply is an integer: how many have.
+    Wait { replicas: u64, timeout_ms: u64 },
+}
+
+/// SHUTDOWN's options.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shutdown {
+    pub save: Option<bool>,
+    pub now: bool,
+    pub force: bool,
+}
+
+/// What a reply waits for before it may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GateKind {
+    /// PING, INFO, CONFIG, errors that no data led to: nothing, but it leaves in order (T4).
+    Free,
+    /// The lease (or a ReadIndex) and the batch it depends on (T3).
+    Read,
+    /// This turn's batch.
+    Write,
+}
+
+/// What a command did to the data and what its reply depends on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Footprint {
+    /// Something entered this turn's batch.
+    pub wrote: bool,
+    /// The reply shows data (or its absence).
+    pub read: bool,
+    /// The newest batch that the reply may show; 0: none that is not yet committed for all we know.
+    pub depends: u64,
+    /// An expired key had to be deleted and nothing may enter the batch (T2).
+    pub hold: bool,
+    /// The slot of the first key that was looked at.
+    pub slot: Option<u16>,
+}
+
+/// The result of [`super::execute`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub flow: Flow,
+    pub footprint: Footprint,
+    pub gate: GateKind,
+    /// The slot of the first key, for the MOVED that replaces this reply if its batch is lost.
+    pub slot: Option<u16>,
+}
+
+/// What handlers return.
+pub type Done = Result<Flow, Error>;
+
+/// The usual end of a handler.
+pub const DONE: Done = Ok(Flow::Done);

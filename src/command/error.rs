@@ -1,0 +1,204 @@
+//! Every text that a client can see as an error, in one place.
+//!
+//! Owns: [`Error`] (a finished error line without the leading `-`) and its constructors. Texts are
+//! Redis 7.4's, byte for byte: clients match on them. Never: decides when an error is due.
+
+use std::borrow::Cow;
+
+/// An error reply. The text starts with its code (`ERR`, `WRONGTYPE`, ...).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error(Cow<'static, [u8]>);
+
+macro_rules! texts {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        impl Error { $($(#[$doc])* pub const $name: Error = Error(Cow::Borrowed($text.as_bytes()));)* }
+    };
+}
+
+texts! {
+    SYNTAX = "ERR syntax error";
+    WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value";
+    NO_SUCH_KEY = "ERR no such key";
+    NOT_AN_INTEGER = "ERR value is not an integer or out of range";
+    NOT_A_FLOAT = "ERR value is not a valid float";
+    NOT_AN_INTEGER_TIMEOUT = "ERR timeout is not an integer or out of range";
+    NEGATIVE_TIMEOUT = "ERR timeout is negative";
+    OVERFLOW = "ERR increment or decrement would overflow";
+    DECR_OVERFLOW = "ERR decrement would overflow";
+    FLOAT_NAN_OR_INF = "ERR increment would produce NaN or Infinity";
+    OFFSET_OUT_OF_RANGE = "ERR offset is out of range";
+    STRING_TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+    INVALID_CURSOR = "ERR invalid cursor";
+    DB_OUT_OF_RANGE = "ERR DB index is out of range";
+    INVALID_DB = "ERR invalid DB index";
+    SELECT_IN_CLUSTER = "ERR SELECT is not allowed in cluster mode";
+    NX_AND_XX_GT_LT = "ERR NX and XX, GT or LT options at the same time are not compatible";
+    GT_AND_LT = "ERR GT and LT options at the same time are not compatible";
+    NO_AUTH = "NOAUTH Authentication required.";
+    NO_MULTI = "ERR Command not allowed inside a transaction";
+    NESTED_MULTI = "ERR MULTI calls can not be nested";
+    EXEC_WITHOUT_MULTI = "ERR EXEC without MULTI";
+    DISCARD_WITHOUT_MULTI = "ERR DISCARD without MULTI";
+    WATCH_IN_MULTI = "ERR WATCH inside MULTI is not allowed";
+    EXEC_ABORT = "EXECABORT Transaction discarded because of previous errors.";
+    CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot";
+    CLUSTER_DOWN = "CLUSTERDOWN The cluster is down";
+    SLOT_NOT_SERVED = "CLUSTERDOWN Hash slot not served";
+    READ_ONLY_REPLICA = "READONLY You can't write against a read only replica.";
+    LCS_TOO_LONG = "ERR String too long for LCS";
+    LCS_LEN_AND_IDX =
+        "ERR If you want both the length and indexes, please just use IDX.";
+    LCS_MEMORY = "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len";
+}
+
+impl Error {
+    /// An error with a text of its own; starts with the code.
+    pub const fn fixed(text: &'static str) -> Error {
+        Error(Cow::Borrowed(text.as_bytes()))
+    }
+
+    pub fn text(text: impl Into<String>) -> Error {
+        Error(Cow::Owned(text.into().into_bytes()))
+    }
+
+    /// A text that quotes a client's bytes, which need not be UTF-8.
+    pub fn bytes(text: Vec<u8>) -> Error {
+        Error(Cow::Owned(text))
+    }
+
+    pub fn unknown_command(name: &[u8], args: &mut dyn Iterator<Item = &[u8]>) -> Error {
+        let mut preview = Vec::new();
+        for arg in args {
+            if preview.len() >= PREVIEW_BYTES {
+                break;
+            }
+            let room = PREVIEW_BYTES - preview.len();
+            preview.push(b'\'');
+            preview.extend_from_slice(c_prefix(arg, room));
+            preview.extend_from_slice(b"' ");
+        }
+        let mut text = b"ERR unknown command '".to_vec();
+        text.extend_from_slice(c_prefix(name, PREVIEW_BYTES));
+        text.extend_from_slice(b"', with args beginning with: ");
+        text.extend_from_slice(&preview);
+        Error::bytes(text)
+    }
+
+    pub fn unknown_subcommand(container: &str, name: &[u8]) -> Error {
+        let mut text = b"ERR unknown subcommand '".to_vec();
+        text.extend_from_slice(c_prefix(name, PREVIEW_BYTES));
+        text.extend_from_slice(b"'. Try ");
+        text.extend_from_slice(container.to_ascii_uppercase().as_bytes());
+        text.extend_from_slice(b" HELP.");
+        Error::bytes(text)
+    }
+
+    pub fn wrong_arity(full_name: &str) -> Error {
+        Error::text(format!(
+            "ERR wrong number of arguments for '{full_name}' command"
+        ))
+    }
+
+    pub fn invalid_expire(full_name: &str) -> Error {
+        Error::text(format!("ERR invalid expire time in '{full_name}' command"))
+    }
+
+    pub fn unsupported_option(option: &[u8]) -> Error {
+        let mut text = b"ERR Unsupported option ".to_vec();
+        text.extend_from_slice(c_prefix(option, usize::MAX));
+        Error::bytes(text)
+    }
+
+    pub fn not_in_range(what: &str) -> Error {
+        Error::text(format!("ERR {what} is out of range"))
+    }
+
+    pub fn moved(slot: u16, addr: &str) -> Error {
+        Error::text(format!("MOVED {slot} {addr}"))
+    }
+
+    /// EXEC that was itself refused: the transaction is gone, and this is why.
+    pub fn exec_aborted(cause: &Error) -> Error {
+        let cause = cause.as_bytes();
+        let cause = cause.strip_prefix(b"ERR ").unwrap_or(cause);
+        let mut text = b"EXECABORT Transaction discarded because of: ".to_vec();
+        text.extend_from_slice(cause);
+        Error::bytes(text)
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The first word, as INFO's errorstats counts it.
+    pub fn code(&self) -> &[u8] {
+        code_of(&self.0)
+    }
+
+    /// Writes the error line. Line breaks inside the text become spaces, as a reply is one line.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.push(b'-');
+        let line_break = |b: &u8| matches!(b, b'\r' | b'\n');
+        if self.0.iter().any(line_break) {
+            out.extend(self.0.iter().map(|b| if line_break(b) { b' ' } else { *b }));
+        } else {
+            out.extend_from_slice(&self.0);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// How much of a client's bytes an error text quotes.
+const PREVIEW_BYTES: usize = 128;
+
+/// The first word of an error line.
+pub fn code_of(line: &[u8]) -> &[u8] {
+    line.split(|b| *b == b' ').next().unwrap_or(line)
+}
+
+/// At most `max` bytes, and none from the first zero byte on: error texts are printed as C strings.
+fn c_prefix(bytes: &[u8], max: usize) -> &[u8] {
+    let end = memchr::memchr(0, bytes).unwrap_or(bytes.len()).min(max);
+    &bytes[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(e: &Error) -> String {
+        let mut out = Vec::new();
+        e.write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn an_unknown_command_quotes_128_bytes_of_its_arguments() {
+        let e = Error::unknown_command(b"foo", &mut [&b"bar"[..], b"b\nz"].into_iter());
+        assert_eq!(
+            line(&e),
+            "-ERR unknown command 'foo', with args beginning with: 'bar' 'b z' \r\n"
+        );
+        let long = [b'x'; 200];
+        let e = Error::unknown_command(&long, &mut [&long[..100], &long[..100]].into_iter());
+        let x = |n| "x".repeat(n);
+        assert_eq!(
+            line(&e),
+            format!(
+                "-ERR unknown command '{}', with args beginning with: '{}' '{}' \r\n",
+                x(128),
+                x(100),
+                x(25)
+            )
+        );
+    }
+
+    #[test]
+    fn an_aborted_exec_names_its_cause_without_the_generic_code() {
+        assert_eq!(
+            line(&Error::exec_aborted(&Error::SYNTAX)),
+            "-EXECABORT Transaction discarded because of: syntax error\r\n"
+        );
+        assert_eq!(Error::NO_AUTH.code(), b"NOAUTH");
+    }
+}

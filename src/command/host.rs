@@ -1,0 +1,149 @@
+//! What a command may ask of the process around it.
+//!
+//! Owns: the trait [`Host`] and the plain values it hands over. Never: knows who implements it (the
+//! node's loop, the simulator, the tests). The trait stays object-safe: a command holds
+//! `&mut dyn Host`.
+
+use super::session::Session;
+use super::stats::Stats;
+use crate::clock::Now;
+use crate::config::Config;
+
+/// Buffer sizes of a connection, for CLIENT LIST.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IoView {
+    /// Bytes read and not yet parsed, and what is free in that buffer.
+    pub query_buffer: usize,
+    pub query_buffer_free: usize,
+    /// Bytes of replies that have not left (held or waiting for the socket).
+    pub output_bytes: usize,
+    pub total_memory: usize,
+    pub total_net_in: u64,
+    pub total_net_out: u64,
+}
+
+/// Another client, as CLIENT LIST and CLIENT KILL see it.
+pub struct ClientView<'a> {
+    pub session: &'a Session,
+    pub io: IoView,
+}
+
+/// Which clients CLIENT KILL means; all conditions that are set must hold.
+#[derive(Clone, Debug, Default)]
+pub struct KillFilter {
+    pub id: Option<u64>,
+    pub addr: Option<String>,
+    pub laddr: Option<String>,
+    pub user: Option<String>,
+    /// Only `normal` clients exist so far; another type matches nobody.
+    pub normal: Option<bool>,
+    pub min_age_secs: Option<u64>,
+}
+
+impl KillFilter {
+    pub fn matches(&self, session: &Session, now: Now) -> bool {
+        let age_secs = now.mono.since(session.created).as_secs();
+        self.id.is_none_or(|id| id == session.id)
+            && self
+                .addr
+                .as_ref()
+                .is_none_or(|a| *a == session.endpoint.addr)
+            && self
+                .laddr
+                .as_ref()
+                .is_none_or(|a| *a == session.endpoint.laddr)
+            && self.user.as_ref().is_none_or(|u| *u == session.user)
+            && self.normal.unwrap_or(true)
+            && self.min_age_secs.is_none_or(|min| age_secs >= min)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RaftRole {
+    Leader,
+    #[default]
+    Follower,
+    Candidate,
+    Learner,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MemberKind {
+    #[default]
+    Data,
+    Witness,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct MemberStatus {
+    pub raft_id: u64,
+    pub kind: MemberKind,
+    pub voter: bool,
+    /// `host:port` where clients reach it, if known.
+    pub addr: Option<String>,
+    /// Known only to the leader.
+    pub matched: u64,
+    pub applied: u64,
+    /// Milliseconds since it was last heard.
+    pub heard_ms: Option<u64>,
+}
+
+/// The group as this member sees it: INFO `# Raft`, ROLE, WAIT.
+#[derive(Clone, Debug, Default)]
+pub struct RaftStatus {
+    pub group: u64,
+    pub incarnation: u64,
+    pub raft_id: u64,
+    pub role: RaftRole,
+    pub leader: Option<u64>,
+    pub leader_addr: Option<String>,
+    pub term: u64,
+    pub commit: u64,
+    pub applied: u64,
+    pub last: u64,
+    pub lease_valid: bool,
+    /// Entries executed here that are not committed yet.
+    pub tail_entries: u64,
+    pub tail_bytes: u64,
+    pub members: Vec<MemberStatus>,
+    /// G3: three or more voters, each heard within T and within 1 MiB.
+    pub ha: bool,
+    /// Commands whose outcome nobody could learn (T6).
+    pub unknown_outcomes: u64,
+    pub log_bytes: u64,
+    pub log_segments: u64,
+}
+
+/// The process, as far as commands need it.
+pub trait Host {
+    fn config(&self) -> &Config;
+
+    /// CONFIG SET: all pairs or none. The error is the whole text after `ERR `.
+    fn config_set(&mut self, pairs: &[(&[u8], &[u8])]) -> Result<(), String>;
+
+    fn stats(&self) -> &Stats;
+    fn stats_mut(&mut self) -> &mut Stats;
+
+    /// Visits every client but the one whose command is running.
+    fn for_each_client(&self, visit: &mut dyn FnMut(&ClientView<'_>));
+
+    /// The buffers of the client whose command is running.
+    fn own_io(&self) -> IoView;
+
+    /// Closes the matching clients other than the running one; how many.
+    fn kill_clients(&mut self, filter: &KillFilter) -> usize;
+
+    fn raft_status(&self) -> RaftStatus;
+
+    /// How many data replicas have applied what batch `batch` became, or 0 (WAIT; C2).
+    fn replica_acks(&self, batch: u64) -> u64;
+
+    /// SHUTDOWN and SIGTERM take the same road; an error is the whole text after `ERR `.
+    fn request_shutdown(&mut self, options: super::env::Shutdown) -> Result<(), String>;
+
+    /// T9: called every few milliseconds by a command that runs long. Answers heartbeats, no more.
+    fn breathe(&mut self);
+
+    /// A fresh reading of the clocks.
+    fn now(&self) -> Now;
+}

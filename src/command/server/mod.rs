@@ -1,0 +1,5 @@
+//! Connection and server commands (CLIENT, INFO, CONFIG, HELLO, AUTH, COMMAND, ...).
+
+use super::spec::Spec;
+
+pub static SPECS: &[Spec] = &[];

@@ -1,0 +1,142 @@
+//! One client as commands see it: identity, protocol, database, transaction.
+//!
+//! Owns: what a connection's commands remember from one to the next. Never: knows a socket, a
+//! buffer or a gate. Invariant: every entry of `watches` is registered in the [`Data`] it was made
+//! with; a session that ends must be handed to [`Session::end`], or its watches leak.
+
+use super::data::{Data, Watch};
+use super::table::Command;
+use crate::clock::Mono;
+use crate::resp::encode::Proto;
+
+/// CLIENT REPLY.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplyMode {
+    #[default]
+    On,
+    Off,
+    /// The next command's reply is dropped, then [`ReplyMode::SkipThis`] falls back to `On`.
+    SkipNext,
+    SkipThis,
+}
+
+/// A command waiting in MULTI.
+#[derive(Clone, Debug)]
+pub struct Queued {
+    pub command: &'static Command,
+    pub args: Vec<Vec<u8>>,
+}
+
+/// MULTI's state.
+#[derive(Clone, Debug, Default)]
+pub struct Transaction {
+    /// Between MULTI and EXEC.
+    pub open: bool,
+    /// A command could not be queued: EXEC will be refused.
+    pub aborted: bool,
+    pub queue: Vec<Queued>,
+    pub queued_bytes: usize,
+}
+
+/// Where a client comes from and where it arrived: texts, for CLIENT LIST.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoint {
+    pub addr: String,
+    pub laddr: String,
+    pub fd: i64,
+    /// Same machine (protected mode asks).
+    pub loopback: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub id: u64,
+    pub endpoint: Endpoint,
+    pub created: Mono,
+    pub last_command_at: Mono,
+    pub last_command: Option<&'static Command>,
+    pub commands: u64,
+
+    pub proto: Proto,
+    pub db: u32,
+    pub name: Vec<u8>,
+    pub lib_name: Vec<u8>,
+    pub lib_ver: Vec<u8>,
+    pub user: String,
+    /// Whether commands without the NO_AUTH flag may run.
+    pub authenticated: bool,
+
+    pub reply_mode: ReplyMode,
+    pub transaction: Transaction,
+    pub watches: Vec<Watch>,
+    /// A command of EXEC is running: it must not block.
+    pub in_exec: bool,
+    /// READONLY: this client may read from a replica, which may be stale.
+    pub readonly: bool,
+    pub asking: bool,
+    pub no_evict: bool,
+    pub no_touch: bool,
+    /// The batch of this client's last write: what WAIT waits for.
+    pub last_write: u64,
+}
+
+impl Session {
+    pub fn new(id: u64, endpoint: Endpoint, now: Mono, authenticated: bool) -> Session {
+        Session {
+            id,
+            endpoint,
+            created: now,
+            last_command_at: now,
+            last_command: None,
+            commands: 0,
+            proto: Proto::Resp2,
+            db: 0,
+            name: Vec::new(),
+            lib_name: Vec::new(),
+            lib_ver: Vec::new(),
+            user: "default".to_owned(),
+            authenticated,
+            reply_mode: ReplyMode::On,
+            transaction: Transaction::default(),
+            watches: Vec::new(),
+            in_exec: false,
+            readonly: false,
+            asking: false,
+            no_evict: false,
+            no_touch: false,
+            last_write: 0,
+        }
+    }
+
+    /// The client is gone: its watches are taken out of the data.
+    pub fn end(&mut self, data: &mut Data) {
+        self.discard(data);
+    }
+
+    /// Leaves MULTI without executing, and forgets the watches (DISCARD, RESET).
+    pub fn discard(&mut self, data: &mut Data) {
+        self.transaction = Transaction::default();
+        self.unwatch(data);
+    }
+
+    pub fn unwatch(&mut self, data: &mut Data) {
+        for watch in self.watches.drain(..) {
+            data.unwatch(&watch);
+        }
+    }
+
+    /// RESET: everything a command can have set on this client, except its authentication, which
+    /// depends on the configuration and is the caller's to set.
+    pub fn reset(&mut self, data: &mut Data) {
+        self.discard(data);
+        self.proto = Proto::Resp2;
+        self.db = 0;
+        self.name.clear();
+        self.user = "default".to_owned();
+        self.reply_mode = ReplyMode::On;
+        self.readonly = false;
+        self.asking = false;
+        self.no_evict = false;
+        self.no_touch = false;
+    }
+}

@@ -1,0 +1,180 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+//!
+//! Owns: what a transaction is to a client. Never: decides which command may be queued (that is
+//! `dispatch`). Invariants: EXEC is one command, so one unit (T8); an EXEC that has to wait leaves
+//! the queue, the watches and the database as they were.
+
+use super::dispatch::call;
+use super::env::{Done, Env, Flow, DONE};
+use super::error::Error;
+use super::spec::{flags, Acl, Group, KeyFlags, KeySpec, Spec};
+use crate::resp::args::Args;
+
+pub static SPECS: &[Spec] = &[
+    Spec::new(
+        "multi",
+        1,
+        flags![NOSCRIPT, LOADING, STALE, FAST, ALLOW_BUSY],
+        Group::Transactions,
+        multi,
+    )
+    .acl(Acl::TRANSACTION)
+    .since("1.2.0")
+    .summary("Opens a transaction."),
+    Spec::new(
+        "exec",
+        1,
+        flags![NOSCRIPT, LOADING, STALE, SKIP_SLOWLOG],
+        Group::Transactions,
+        exec,
+    )
+    .acl(Acl::TRANSACTION)
+    .since("1.2.0")
+    .summary("Executes the queued commands as one."),
+    Spec::new(
+        "discard",
+        1,
+        flags![NOSCRIPT, LOADING, STALE, FAST, ALLOW_BUSY],
+        Group::Transactions,
+        discard,
+    )
+    .acl(Acl::TRANSACTION)
+    .since("2.0.0")
+    .summary("Drops the queued commands."),
+    Spec::new(
+        "watch",
+        -2,
+        flags![NOSCRIPT, LOADING, STALE, FAST, ALLOW_BUSY],
+        Group::Transactions,
+        watch,
+    )
+    .acl(Acl::TRANSACTION)
+    .since("2.2.0")
+    .summary("Lets EXEC fail if one of the keys changes first.")
+    .keys(1, -1, 1, &[KeySpec::new(KeyFlags::RO, 1, -1, 1)]),
+    Spec::new(
+        "unwatch",
+        1,
+        flags![NOSCRIPT, LOADING, STALE, FAST, ALLOW_BUSY],
+        Group::Transactions,
+        unwatch,
+    )
+    .acl(Acl::TRANSACTION)
+    .since("2.2.0")
+    .summary("Forgets the watched keys."),
+];
+
+fn multi(env: &mut Env<'_>, _args: Args<'_>) -> Done {
+    if env.session.transaction.open {
+        return Err(Error::NESTED_MULTI);
+    }
+    env.session.transaction.open = true;
+    env.reply().ok();
+    DONE
+}
+
+fn discard(env: &mut Env<'_>, _args: Args<'_>) -> Done {
+    if !env.session.transaction.open {
+        return Err(Error::DISCARD_WITHOUT_MULTI);
+    }
+    env.session.discard(env.data);
+    env.reply().ok();
+    DONE
+}
+
+fn watch(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    if env.session.transaction.open {
+        return Err(Error::WATCH_IN_MULTI);
+    }
+    for bytes in args.skip(1).iter() {
+        let key = env.data.key(bytes);
+        let db = env.session.db;
+        if env
+            .session
+            .watches
+            .iter()
+            .any(|w| w.db == db && *w.key == *bytes)
+        {
+            continue;
+        }
+        let watch = env.data.watch(&key);
+        if env.data.footprint().hold {
+            // T2: it will run again; what it has registered so far is found then.
+            env.data.unwatch(&watch);
+            return Ok(Flow::Hold);
+        }
+        env.session.watches.push(watch);
+    }
+    env.reply().ok();
+    DONE
+}
+
+fn unwatch(env: &mut Env<'_>, _args: Args<'_>) -> Done {
+    env.session.unwatch(env.data);
+    env.reply().ok();
+    DONE
+}
+
+fn exec(env: &mut Env<'_>, _args: Args<'_>) -> Done {
+    if !env.session.transaction.open {
+        return Err(Error::EXEC_WITHOUT_MULTI);
+    }
+    if env.session.transaction.aborted {
+        env.session.discard(env.data);
+        return Err(Error::EXEC_ABORT);
+    }
+    let unchanged = watches_hold(env);
+    if env.data.footprint().hold {
+        return Ok(Flow::Hold);
+    }
+    if !unchanged {
+        env.session.discard(env.data);
+        env.reply().null_array();
+        return DONE;
+    }
+    run_queue(env)
+}
+
+/// Whether every watched key is as it was.
+fn watches_hold(env: &mut Env<'_>) -> bool {
+    let (data, watches) = (&mut *env.data, &env.session.watches);
+    // No short cut: the answer depends on all of them (T3).
+    watches
+        .iter()
+        .fold(true, |all, watch| data.is_unchanged(watch) && all)
+}
+
+fn run_queue(env: &mut Env<'_>) -> Done {
+    let queue = std::mem::take(&mut env.session.transaction.queue);
+    let (db, proto) = (env.session.db, env.session.proto);
+    env.session.in_exec = true;
+    env.reply().array(queue.len());
+    let mut end = Flow::Done;
+    for queued in &queue {
+        let start = env.out.len();
+        let flow = match call(env, queued.command, Args::from(queued.args.as_slice())) {
+            Ok(flow) => flow,
+            Err(error) => {
+                env.out.truncate(start);
+                env.host.stats_mut().count_error(error.code());
+                error.write(env.out);
+                Flow::Done
+            }
+        };
+        if env.data.footprint().hold {
+            // T2: nothing was written (no write is in a queue that runs while none may be): as if
+            // EXEC had not been called.
+            env.session.in_exec = false;
+            env.session.db = db;
+            env.session.proto = proto;
+            env.session.transaction.queue = queue;
+            return Ok(Flow::Hold);
+        }
+        if flow != Flow::Done {
+            end = flow;
+        }
+    }
+    env.session.in_exec = false;
+    env.session.discard(env.data);
+    Ok(end)
+}

@@ -1,0 +1,459 @@
+//! The table of directives: this file has those with an effect, `accepted` has the others.
+//!
+//! Names, types, ranges and defaults of Redis's directives are those of Redis 7.4, except where a
+//! row's doc says otherwise. Every row of this file is kept in a field of `Config`.
+
+use super::accepted;
+use super::directive::{Directive, Keep, Kind};
+use super::special;
+use super::value::{Field, Value};
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+pub(super) const INT_MAX: i128 = i32::MAX as i128;
+pub(super) const LONG_MAX: i128 = i64::MAX as i128;
+const UINT_MAX: i128 = u32::MAX as i128;
+const MB: i128 = 1 << 20;
+
+pub(super) const PROTECTED_ACTION: Kind = Kind::Enum(&["no", "yes", "local"]);
+pub(super) const PORT: Kind = Kind::Int { min: 0, max: 65535 };
+
+pub(super) const fn int(min: i128, max: i128) -> Kind {
+    Kind::Int { min, max }
+}
+
+pub(super) const fn size(min: i128, max: i128) -> Kind {
+    Kind::Memory { min, max }
+}
+
+/// The field of `Config` that holds a directive's value.
+macro_rules! field {
+    ($name:ident) => {
+        Keep::Field {
+            get: |c| c.$name.to_value(),
+            put: |c, v| c.$name = Field::from_value(v),
+        }
+    };
+}
+
+/// Every directive, sorted by name.
+pub fn table() -> &'static [&'static Directive] {
+    static TABLE: OnceLock<Vec<&'static Directive>> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        let mut rows: Vec<&'static Directive> = REAL
+            .iter()
+            .chain(OWN)
+            .chain(accepted::ACCEPTED)
+            .chain(accepted::REFUSED)
+            .collect();
+        rows.sort_by_key(|row| row.name);
+        rows
+    })
+}
+
+/// The position in `table()` of the directive with this name or alias, in any case.
+pub(super) fn find(name: &str) -> Option<usize> {
+    static NAMES: OnceLock<HashMap<&'static str, usize>> = OnceLock::new();
+    let names = NAMES.get_or_init(|| {
+        let row = |(i, d): (usize, &&'static Directive)| {
+            std::iter::once((d.name, i)).chain(d.alias.map(|alias| (alias, i)))
+        };
+        table().iter().enumerate().flat_map(row).collect()
+    });
+    names.get(name.to_ascii_lowercase().as_str()).copied()
+}
+
+/// Redis's directives that do here what they do there.
+static REAL: &[Directive] = &[
+    Directive::real(
+        "always-show-logo",
+        Kind::Bool,
+        "no",
+        field!(always_show_logo),
+        "Print the banner to the log even when it is not a terminal.",
+    )
+    .immutable(),
+    Directive::real(
+        "appenddirname",
+        Kind::Text,
+        "appendonlydir",
+        field!(appenddirname),
+        "Folder of the log under `dir`. When it is not given and cluster mode is on, it is named \
+         after `cluster-config-file`, so that nodes can share one `dir`.",
+    )
+    .immutable()
+    .check(check_appenddirname),
+    Directive::real(
+        "appendfsync",
+        Kind::Enum(&["everysec", "always", "no"]),
+        "always",
+        field!(appendfsync),
+        "When the log is synced. The default here is `always`; `everysec` and `no` apply only \
+         while the shard has no second member.",
+    ),
+    Directive::real(
+        "bind",
+        Kind::Special(&special::BIND),
+        "* -::*",
+        field!(bind),
+        "Addresses to listen on; a leading `-` makes one optional, `*` is every address.",
+    )
+    .many(),
+    Directive::real(
+        "client-query-buffer-limit",
+        size(MB, LONG_MAX),
+        "1gb",
+        field!(client_query_buffer_limit),
+        "A client whose unparsed input grows beyond this is closed.",
+    ),
+    Directive::real(
+        "cluster-allow-reads-when-down",
+        Kind::Bool,
+        "no",
+        field!(cluster_allow_reads_when_down),
+        "Serve reads while the cluster is down.",
+    ),
+    Directive::real(
+        "cluster-announce-bus-port",
+        PORT,
+        "0",
+        field!(cluster_announce_bus_port),
+        "Bus port told to other nodes; 0 means the real one.",
+    ),
+    Directive::real(
+        "cluster-announce-hostname",
+        Kind::Text,
+        "",
+        field!(cluster_announce_hostname),
+        "Host name told to other nodes and to clients.",
+    )
+    .check(check_hostname),
+    Directive::real(
+        "cluster-announce-human-nodename",
+        Kind::Text,
+        "",
+        field!(cluster_announce_human_nodename),
+        "Name of this node for people, shown in logs.",
+    )
+    .check(check_nodename),
+    Directive::real(
+        "cluster-announce-ip",
+        Kind::Text,
+        "",
+        field!(cluster_announce_ip),
+        "Address told to other nodes; empty means the one they see.",
+    )
+    .check(check_announced_ip),
+    Directive::real(
+        "cluster-announce-port",
+        PORT,
+        "0",
+        field!(cluster_announce_port),
+        "Client port told to other nodes; 0 means the real one.",
+    ),
+    Directive::real(
+        "cluster-config-file",
+        Kind::Text,
+        "nodes.conf",
+        field!(cluster_config_file),
+        "File in which this node keeps its view of the cluster.",
+    )
+    .immutable(),
+    Directive::real(
+        "cluster-enabled",
+        Kind::Bool,
+        "no",
+        field!(cluster_enabled),
+        "Run as a cluster node.",
+    )
+    .immutable(),
+    Directive::real(
+        "cluster-node-timeout",
+        int(0, LONG_MAX),
+        "15000",
+        field!(cluster_node_timeout),
+        "Milliseconds without an answer after which a node is flagged as failing. Failover does \
+         not wait for it: see `cluster-raft-election-timeout`.",
+    ),
+    Directive::real(
+        "cluster-port",
+        PORT,
+        "0",
+        field!(cluster_port),
+        "Bus port; 0 means the client port plus 10000.",
+    )
+    .immutable(),
+    Directive::real(
+        "cluster-require-full-coverage",
+        Kind::Bool,
+        "yes",
+        field!(cluster_require_full_coverage),
+        "Serve nothing while some slot has no owner.",
+    ),
+    Directive::real(
+        "daemonize",
+        Kind::Bool,
+        "no",
+        field!(daemonize),
+        "Run in the background. No pidfile is written unless `pidfile` names one.",
+    )
+    .immutable(),
+    Directive::real(
+        "databases",
+        int(1, INT_MAX),
+        "16",
+        field!(databases),
+        "Number of databases; always 1 in cluster mode.",
+    )
+    .immutable(),
+    Directive::real(
+        "dir",
+        Kind::Text,
+        ".",
+        field!(dir),
+        "Working folder, which holds the log's folder. It can't change while the server runs.",
+    )
+    .protected(),
+    Directive::real(
+        "enable-debug-command",
+        PROTECTED_ACTION,
+        "no",
+        field!(enable_debug_command),
+        "Who may use DEBUG: nobody, everybody, or clients on this host.",
+    )
+    .immutable(),
+    Directive::real(
+        "enable-protected-configs",
+        PROTECTED_ACTION,
+        "no",
+        field!(enable_protected_configs),
+        "Who may CONFIG SET protected directives.",
+    )
+    .immutable(),
+    Directive::real(
+        "hz",
+        int(0, INT_MAX),
+        "10",
+        field!(hz),
+        "Rounds of background work per second, held between 1 and 500.",
+    ),
+    Directive::real(
+        "logfile",
+        Kind::Text,
+        "",
+        field!(logfile),
+        "File that the log is appended to; empty means standard output.",
+    )
+    .immutable(),
+    Directive::real(
+        "loglevel",
+        Kind::Enum(&["debug", "verbose", "notice", "warning", "nothing"]),
+        "notice",
+        field!(loglevel),
+        "Least important messages that are logged.",
+    ),
+    Directive::real(
+        "masterauth",
+        Kind::Text,
+        "",
+        field!(masterauth),
+        "Password that members of a shard show to each other.",
+    )
+    .sensitive(),
+    Directive::real(
+        "maxclients",
+        int(1, UINT_MAX),
+        "10000",
+        field!(maxclients),
+        "Connections beyond this number are refused.",
+    ),
+    Directive::real(
+        "pidfile",
+        Kind::Text,
+        "",
+        field!(pidfile),
+        "File that the process id is written to; removed at a clean end.",
+    )
+    .immutable(),
+    Directive::real(
+        "port",
+        PORT,
+        "6379",
+        field!(port),
+        "Client port; 0 means none.",
+    ),
+    Directive::real(
+        "protected-mode",
+        Kind::Bool,
+        "yes",
+        field!(protected_mode),
+        "Without a password, serve only clients on this host.",
+    ),
+    Directive::real(
+        "proto-max-bulk-len",
+        size(MB, LONG_MAX),
+        "512mb",
+        field!(proto_max_bulk_len),
+        "Longest single argument, and longest string value.",
+    ),
+    Directive::real(
+        "requirepass",
+        Kind::Text,
+        "",
+        field!(requirepass),
+        "Password of the default user; empty means none.",
+    )
+    .sensitive(),
+    Directive::real(
+        "shutdown-timeout",
+        int(0, INT_MAX),
+        "10",
+        field!(shutdown_timeout),
+        "Seconds that a shutdown waits for the shard before it ends anyway.",
+    ),
+    Directive::real(
+        "supervised",
+        Kind::Enum(&["upstart", "systemd", "auto", "no"]),
+        "no",
+        field!(supervised),
+        "Tell systemd (or upstart) when the server is ready; implies no daemonize.",
+    )
+    .immutable(),
+    Directive::real(
+        "tcp-backlog",
+        int(0, INT_MAX),
+        "511",
+        field!(tcp_backlog),
+        "Length of the queue of connections waiting to be accepted.",
+    )
+    .immutable(),
+    Directive::real(
+        "tcp-keepalive",
+        int(0, INT_MAX),
+        "300",
+        field!(tcp_keepalive),
+        "Seconds between probes of an idle connection's peer; 0 means none.",
+    ),
+    Directive::real(
+        "timeout",
+        int(0, INT_MAX),
+        "0",
+        field!(timeout),
+        "Close a client that was idle for this many seconds; 0 means never.",
+    ),
+    Directive::real(
+        "unixsocket",
+        Kind::Text,
+        "",
+        field!(unixsocket),
+        "Path of a Unix socket to listen on as well.",
+    )
+    .immutable(),
+    Directive::real(
+        "unixsocketperm",
+        Kind::Octal { min: 0, max: 0o777 },
+        "0",
+        field!(unixsocketperm),
+        "Permissions of the Unix socket; 0 leaves them to the umask.",
+    )
+    .immutable(),
+];
+
+/// Directives that Redis does not have.
+static OWN: &[Directive] = &[
+    Directive::own(
+        "cluster-outcome-timeout",
+        int(1, INT_MAX),
+        "5000",
+        field!(cluster_outcome_timeout),
+        "Milliseconds that a write waits for its commit before its client is told that the \
+         outcome is unknown.",
+    ),
+    Directive::own(
+        "cluster-raft-election-timeout",
+        int(50, 60_000),
+        "1000",
+        field!(cluster_raft_election_timeout),
+        "Milliseconds without a leader after which a shard elects another. Leases depend on it: \
+         it must be the same on all members of a shard.",
+    )
+    .immutable(),
+    Directive::own(
+        "cluster-raft-witness",
+        Kind::Bool,
+        "yes",
+        field!(cluster_raft_witness),
+        "Give a shard with an even number of data members a witness.",
+    ),
+    Directive::own(
+        "held-output-limit",
+        size(MB, LONG_MAX),
+        "64mb",
+        field!(held_output_limit),
+        "Bytes of replies that may wait for a commit; beyond it reading from clients pauses.",
+    ),
+    Directive::own(
+        "log-segment-size",
+        size(MB, 1 << 30),
+        "16mb",
+        field!(log_segment_size),
+        "Size of the log's preallocated segments.",
+    )
+    .immutable(),
+    Directive::own(
+        "uncommitted-tail-limit",
+        size(MB, LONG_MAX),
+        "64mb",
+        field!(uncommitted_tail_limit),
+        "Bytes of executed writes that may wait for a commit; beyond it writes pause.",
+    ),
+];
+
+fn check_appenddirname(value: &Value) -> Result<(), String> {
+    let name = value.as_text();
+    if name.is_empty() {
+        return Err("appenddirname can't be empty".to_owned());
+    }
+    if name.contains(['/', '\\']) || name == "." || name == ".." {
+        return Err("appenddirname can't be a path, just a dirname".to_owned());
+    }
+    Ok(())
+}
+
+fn check_hostname(value: &Value) -> Result<(), String> {
+    let name = value.as_text();
+    if name.len() >= 256 {
+        return Err("Hostnames must be less than 256 characters".to_owned());
+    }
+    if !name
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
+    {
+        return Err(
+            "Hostnames may only contain alphanumeric characters, hyphens or dots".to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// The name becomes a field of a line of nodes.conf; what would break that line is refused too.
+fn check_nodename(value: &Value) -> Result<(), String> {
+    let breaks = |c: char| "!#$%&()*+:;<>?@[]^{|}~,= ".contains(c) || c.is_control();
+    if value.as_text().contains(breaks) || value.as_text().len() >= 256 {
+        return Err("Announced human node name contained invalid character".to_owned());
+    }
+    Ok(())
+}
+
+/// The text goes to other nodes as the address to connect to: anything but an address would make
+/// them look it up as a name, and Redis's nodes do that in their main thread.
+fn check_announced_ip(value: &Value) -> Result<(), String> {
+    let text = value.as_text();
+    if text.is_empty() || text.parse::<std::net::IpAddr>().is_ok() {
+        return Ok(());
+    }
+    Err(
+        "cluster-announce-ip must be an IP address (for names: cluster-announce-hostname)"
+            .to_owned(),
+    )
+}

@@ -1,0 +1,248 @@
+//! Owns one logical database: its tables (one, or one for each slot), the numbers of keys in them
+//! and the expiry index. Knows entries and hashes; never decides what a value becomes or whether a
+//! key has expired.
+//!
+//! Invariants: `len` and `groups` are the sums of the tables' lengths; the index has one element
+//! for each entry with an expiry.
+
+use std::ops::ControlFlow;
+
+use cluster_bus::slot::SLOT_COUNT;
+use rand::RngCore;
+
+use super::expiry::{Due, ExpiryIndex};
+use super::raw::{EntryPtr, Payload};
+use super::table::{below, tag_of, Table, Upkeep};
+use super::{Key, Ttl};
+
+/// Tables are counted in groups of this many, so that finding one by its keys' numbers looks at
+/// a few hundred numbers and changing a number touches only one more.
+const GROUP: usize = 128;
+
+/// Bits of a cursor that hold the slot where there is a table for each.
+const SLOT_BITS: u32 = SLOT_COUNT.trailing_zeros();
+
+/// A scan call looks at up to this many buckets for each entry that it was asked for.
+const BUCKETS_PER_ENTRY: usize = 10;
+
+pub(super) struct Db {
+    tables: Box<[Table]>,
+    groups: Box<[u64]>,
+    len: u64,
+    expiries: ExpiryIndex,
+}
+
+impl Db {
+    pub fn new(per_slot: bool) -> Db {
+        let tables = if per_slot { usize::from(SLOT_COUNT) } else { 1 };
+        Db {
+            tables: (0..tables).map(|_| Table::default()).collect(),
+            groups: vec![0; tables.div_ceil(GROUP)].into(),
+            len: 0,
+            expiries: ExpiryIndex::default(),
+        }
+    }
+
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub fn expiries(&self) -> &ExpiryIndex {
+        &self.expiries
+    }
+
+    fn at(&self, slot: u16) -> usize {
+        usize::from(slot) & (self.tables.len() - 1)
+    }
+
+    /// The table that holds the keys of a slot (and in a database of one table all others).
+    pub fn table(&self, slot: u16) -> &Table {
+        &self.tables[self.at(slot)]
+    }
+
+    pub fn table_mut(&mut self, slot: u16) -> &mut Table {
+        &mut self.tables[usize::from(slot) & (self.tables.len() - 1)]
+    }
+
+    #[inline]
+    pub fn get(&self, key: &Key) -> Option<&EntryPtr> {
+        self.table(key.slot).get(key.hash, key.bytes)
+    }
+
+    #[inline]
+    pub fn get_mut(&mut self, key: &Key) -> Option<&mut EntryPtr> {
+        self.table_mut(key.slot).get_mut(key.hash, key.bytes)
+    }
+
+    /// Writes a value whether or not the key is there.
+    pub fn put(&mut self, key: &Key, payload: Payload<'_>, ttl: Ttl, upkeep: &mut Upkeep) {
+        let Some(entry) = self.get_mut(key) else {
+            let expiry = match ttl {
+                Ttl::At(at) => Some(at),
+                Ttl::Keep | Ttl::Clear => None,
+            };
+            self.insert(
+                key,
+                EntryPtr::new(tag_of(key.hash), key.bytes, expiry, payload),
+                upkeep,
+            );
+            return;
+        };
+        let old = entry.expiry();
+        let new = match ttl {
+            Ttl::Keep => old,
+            Ttl::Clear => None,
+            Ttl::At(at) => Some(at),
+        };
+        let replaced = entry.store(payload, new);
+        let new = entry.expiry();
+        if old != new {
+            self.reindex(key, old, new);
+        }
+        if let Some(object) = replaced {
+            upkeep.garbage.object(object);
+        }
+    }
+
+    /// Adds an entry whose key is not there yet.
+    pub fn insert(&mut self, key: &Key, entry: EntryPtr, upkeep: &mut Upkeep) {
+        self.reindex(key, None, entry.expiry());
+        let at = self.at(key.slot);
+        self.tables[at].insert(key.hash, entry, upkeep);
+        self.groups[at / GROUP] += 1;
+        self.len += 1;
+    }
+
+    pub fn remove(&mut self, key: &Key, upkeep: &mut Upkeep) -> Option<EntryPtr> {
+        let at = self.at(key.slot);
+        let entry = self.tables[at].remove(key.hash, key.bytes, upkeep)?;
+        self.reindex(key, entry.expiry(), None);
+        self.groups[at / GROUP] -= 1;
+        self.len -= 1;
+        Some(entry)
+    }
+
+    /// False if there is no such key.
+    pub fn set_expiry(&mut self, key: &Key, expiry: Option<i64>) -> bool {
+        let Some(entry) = self.get_mut(key) else {
+            return false;
+        };
+        let old = entry.expiry();
+        entry.set_expiry(expiry);
+        let new = entry.expiry();
+        self.reindex(key, old, new);
+        true
+    }
+
+    fn reindex(&mut self, key: &Key, old: Option<i64>, new: Option<i64>) {
+        if old == new {
+            return;
+        }
+        let due = |at| Due {
+            at,
+            hash: key.hash,
+            slot: key.slot,
+        };
+        if let Some(at) = old {
+            self.expiries.remove(due(at));
+        }
+        if let Some(at) = new {
+            self.expiries.add(due(at));
+        }
+    }
+
+    /// The entry that an element of the expiry index stands for.
+    pub fn due_entry(&self, due: Due, upkeep: &Upkeep) -> &EntryPtr {
+        self.table(due.slot)
+            .find(due.hash, |e| {
+                e.expiry() == Some(due.at) && upkeep.hash(e.key()) == due.hash
+            })
+            .expect("every element of the index has its entry")
+    }
+
+    /// The first table at or after `from` that has keys.
+    fn next_table(&self, from: usize) -> Option<usize> {
+        let mut at = from;
+        while at < self.tables.len() {
+            if at % GROUP == 0 && self.groups[at / GROUP] == 0 {
+                at += GROUP;
+            } else if self.tables[at].len() == 0 {
+                at += 1;
+            } else {
+                return Some(at);
+            }
+        }
+        None
+    }
+
+    /// Visits about `count` entries from the cursor on. Where there is a table for each slot, the
+    /// cursor's low bits are the slot, as in Redis.
+    pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(&EntryPtr)) -> u64 {
+        let bits = if self.tables.len() == 1 { 0 } else { SLOT_BITS };
+        let mut at = (cursor & ((1 << bits) - 1)) as usize;
+        let mut inner = cursor >> bits;
+        let mut seen = 0;
+        for _ in 0..count.saturating_mul(BUCKETS_PER_ENTRY).max(1) {
+            if self.tables[at].len() == 0 || inner == 0 {
+                inner = 0;
+                match self.next_table(at) {
+                    Some(next) => at = next,
+                    None => return 0,
+                }
+            }
+            inner = self.tables[at].scan(inner, &mut |entry| {
+                seen += 1;
+                visit(entry);
+            });
+            if inner == 0 {
+                match self.next_table(at + 1) {
+                    Some(next) => at = next,
+                    None => return 0,
+                }
+            }
+            if seen >= count {
+                break;
+            }
+        }
+        inner << bits | at as u64
+    }
+
+    /// All entries, table by table.
+    pub fn try_for_each<B>(
+        &self,
+        visit: &mut dyn FnMut(&EntryPtr) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let mut from = 0;
+        while let Some(at) = self.next_table(from) {
+            self.tables[at].try_for_each(visit)?;
+            from = at + 1;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// An entry drawn evenly.
+    pub fn random(&self, rng: &mut dyn RngCore) -> Option<&EntryPtr> {
+        if self.len == 0 {
+            return None;
+        }
+        let mut rank = below(rng, self.len);
+        let in_group = self.groups.iter().position(|&count| skip(&mut rank, count));
+        let group = in_group.expect("the groups' sum is the length") * GROUP;
+        let tables = &self.tables[group..self.tables.len().min(group + GROUP)];
+        let table = tables
+            .iter()
+            .find(|table| skip(&mut rank, table.len() as u64));
+        table
+            .expect("a group's number is its tables' sum")
+            .random(rng)
+    }
+}
+
+/// True if the rank lies within the next `count`; else takes them off the rank.
+fn skip(rank: &mut u64, count: u64) -> bool {
+    let within = *rank < count;
+    if !within {
+        *rank -= count;
+    }
+    within
+}

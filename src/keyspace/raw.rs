@@ -1,0 +1,498 @@
+//! Owns the memory of the keyspace: an entry is one block (header, expiry, key, value) behind one
+//! tagged pointer, and a bucket is one cache line of such pointers. All unsafe code of the keyspace
+//! is here; it never knows hashing, tables or time.
+//!
+//! A block, every part without padding:
+//!
+//! ```text
+//! header u64 | expiry i64, if HAS_EXPIRY | key length u64, if LONG_KEY | key | value
+//! ```
+//!
+//! Invariants:
+//! - the header alone says where everything is and, through [`size_class`], how large the block is;
+//!   all bytes up to the end of the value are initialised;
+//! - the value is an `i64`, a pointer from `Box<Object>` that this entry owns, or the bytes of a
+//!   string of at most [`EMBED_MAX`] bytes;
+//! - a pointer fits 48 bits; the tag is in the 16 bits above.
+
+use std::alloc::{alloc, alloc_zeroed, dealloc, handle_alloc_error, Layout};
+use std::marker::PhantomData;
+use std::mem;
+use std::ptr::{self, NonNull};
+
+use super::object::Object;
+
+/// The longest string that is kept inside its entry.
+pub(super) const EMBED_MAX: usize = 1024;
+
+/// Entries in one cache line, beside the pointer to a further line.
+pub(super) const BUCKET_SLOTS: usize = 7;
+
+const TAG_SHIFT: u32 = 48;
+const ADDRESS_MASK: usize = (1 << TAG_SHIFT) - 1;
+
+/// In the expiry field: there is none (the field stays once it exists).
+const NEVER: i64 = i64::MIN;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Int = 0,
+    Embedded = 1,
+    Object = 2,
+}
+
+/// Bits 0-1 encoding, 2 HAS_EXPIRY, 3 LONG_KEY, 4-7 free, 8-31 kept for an access clock,
+/// 32-47 key length (unless LONG_KEY), 48-63 length of the value field.
+#[derive(Clone, Copy)]
+struct Header(u64);
+
+impl Header {
+    const HAS_EXPIRY: u64 = 1 << 2;
+    const LONG_KEY: u64 = 1 << 3;
+
+    fn new(key_len: usize) -> Header {
+        match u16::try_from(key_len) {
+            Ok(len) => Header(u64::from(len) << 32),
+            Err(_) => Header(Header::LONG_KEY),
+        }
+    }
+
+    fn with_value(self, encoding: Encoding, value_len: usize) -> Header {
+        let len = u16::try_from(value_len).expect("a value field is at most EMBED_MAX long");
+        Header((self.0 & 0x0000_FFFF_FFFF_FFFC) | encoding as u64 | u64::from(len) << 48)
+    }
+
+    fn with_expiry(self) -> Header {
+        Header(self.0 | Header::HAS_EXPIRY)
+    }
+
+    /// The same but for the key's length.
+    fn with_key(self, key_len: usize) -> Header {
+        Header((self.0 & !(0xFFFF << 32 | Header::LONG_KEY)) | Header::new(key_len).0)
+    }
+
+    fn encoding(self) -> Encoding {
+        match self.0 & 3 {
+            0 => Encoding::Int,
+            1 => Encoding::Embedded,
+            2 => Encoding::Object,
+            other => unreachable!("encoding {other} is never written"),
+        }
+    }
+
+    fn has_expiry(self) -> bool {
+        self.0 & Header::HAS_EXPIRY != 0
+    }
+
+    fn long_key(self) -> bool {
+        self.0 & Header::LONG_KEY != 0
+    }
+
+    fn key_offset(self) -> usize {
+        8 + 8 * usize::from(self.has_expiry()) + 8 * usize::from(self.long_key())
+    }
+
+    fn value_len(self) -> usize {
+        (self.0 >> 48) as usize
+    }
+
+    fn block_size(self, key_len: usize) -> usize {
+        size_class(self.key_offset() + key_len + self.value_len())
+    }
+
+    fn layout(self, key_len: usize) -> Layout {
+        Layout::from_size_align(self.block_size(key_len), 8).expect("keys are at most 512 MiB")
+    }
+}
+
+/// The size that jemalloc would round a request to. Asking for it in full makes the slack ours:
+/// a value may change in place as long as its block stays in the class.
+fn size_class(size: usize) -> usize {
+    let spacing = match size {
+        0..=128 => 16,
+        _ => 1usize << ((size - 1).ilog2() - 2),
+    };
+    size.next_multiple_of(spacing)
+}
+
+/// What to write as an entry's value.
+pub(super) enum Payload<'a> {
+    Int(i64),
+    /// At most [`EMBED_MAX`] bytes.
+    Bytes(&'a [u8]),
+    Object(Box<Object>),
+}
+
+impl Payload<'_> {
+    fn shape(&self) -> (Encoding, usize) {
+        match self {
+            Payload::Int(_) => (Encoding::Int, 8),
+            Payload::Bytes(bytes) => {
+                assert!(bytes.len() <= EMBED_MAX);
+                (Encoding::Embedded, bytes.len())
+            }
+            Payload::Object(_) => (Encoding::Object, 8),
+        }
+    }
+
+    /// # Safety
+    /// `at` must be valid for writes of the length that `shape` says.
+    unsafe fn write(self, at: *mut u8) {
+        // SAFETY: the caller's promise; a fresh or exclusively borrowed block can't overlap a
+        // slice that somebody else lends us.
+        unsafe {
+            match self {
+                Payload::Int(n) => at.cast::<i64>().write_unaligned(n),
+                Payload::Bytes(b) => ptr::copy_nonoverlapping(b.as_ptr(), at, b.len()),
+                Payload::Object(o) => at.cast::<*mut Object>().write_unaligned(Box::into_raw(o)),
+            }
+        }
+    }
+}
+
+/// An entry's value, borrowed.
+pub(super) enum PayloadRef<'a> {
+    Int(i64),
+    Bytes(&'a [u8]),
+    Object(&'a Object),
+}
+
+/// Owns one entry: its block and, through it, its object. Carries 16 bits of the key's hash.
+#[repr(transparent)]
+pub(super) struct EntryPtr {
+    tagged: NonNull<u8>,
+    owns: PhantomData<Box<Object>>,
+}
+
+// SAFETY: an entry owns all it points to (plain bytes and an `Object`, which is `Send + Sync`,
+// checked below), and shared references to it only read.
+unsafe impl Send for EntryPtr {}
+// SAFETY: as above; there is no interior mutability.
+unsafe impl Sync for EntryPtr {}
+const _: fn() = || {
+    fn holds<T: Send + Sync>() {}
+    holds::<Object>();
+};
+
+impl EntryPtr {
+    pub fn new(tag: u16, key: &[u8], expiry: Option<i64>, payload: Payload<'_>) -> EntryPtr {
+        let (encoding, value_len) = payload.shape();
+        let mut header = Header::new(key.len()).with_value(encoding, value_len);
+        if expiry.is_some() {
+            header = header.with_expiry();
+        }
+        let (block, value) = Block::create(header, key, field(expiry));
+        // SAFETY: `value` is valid for `value_len` bytes, the payload's.
+        unsafe { payload.write(value) };
+        EntryPtr::from_block(tag, block)
+    }
+
+    fn from_block(tag: u16, block: Block) -> EntryPtr {
+        assert_eq!(
+            block.0.addr().get() & !ADDRESS_MASK,
+            0,
+            "pointers fit 48 bits"
+        );
+        EntryPtr {
+            tagged: block.0.map_addr(|a| a | usize::from(tag) << TAG_SHIFT),
+            owns: PhantomData,
+        }
+    }
+
+    fn block(&self) -> Block {
+        let address = self.tagged.as_ptr().map_addr(|a| a & ADDRESS_MASK);
+        // SAFETY: `from_block` made it of a non-null pointer below 2^48.
+        Block(unsafe { NonNull::new_unchecked(address) })
+    }
+
+    pub fn tag(&self) -> u16 {
+        (self.tagged.addr().get() >> TAG_SHIFT) as u16
+    }
+
+    pub fn key(&self) -> &[u8] {
+        let block = self.block();
+        let header = block.header();
+        // SAFETY: the key's bytes are initialised and live as long as `self` is borrowed.
+        unsafe {
+            let at = block.0.as_ptr().add(header.key_offset());
+            std::slice::from_raw_parts(at, block.key_len())
+        }
+    }
+
+    pub fn expiry(&self) -> Option<i64> {
+        Some(self.block().expiry()).filter(|&at| at != NEVER)
+    }
+
+    pub fn payload(&self) -> PayloadRef<'_> {
+        let block = self.block();
+        let header = block.header();
+        let at = block.value();
+        // SAFETY: the encoding says what was written there; the borrow of `self` keeps it.
+        unsafe {
+            match header.encoding() {
+                Encoding::Int => PayloadRef::Int(at.cast::<i64>().read_unaligned()),
+                Encoding::Embedded => {
+                    PayloadRef::Bytes(std::slice::from_raw_parts(at, header.value_len()))
+                }
+                Encoding::Object => PayloadRef::Object(&*at.cast::<*mut Object>().read_unaligned()),
+            }
+        }
+    }
+
+    pub fn object_mut(&mut self) -> Option<&mut Object> {
+        let block = self.block();
+        if block.header().encoding() != Encoding::Object {
+            return None;
+        }
+        // SAFETY: an object's pointer was written there, we own it and are borrowed exclusively.
+        Some(unsafe { &mut *block.value().cast::<*mut Object>().read_unaligned() })
+    }
+
+    /// Takes the object out of an entry that is about to be dropped; 0 stays as its value.
+    pub fn take_object(&mut self) -> Option<Box<Object>> {
+        self.block().take_object()
+    }
+
+    /// Overwrites value and expiry, in place if the block's class allows it. Returns the object
+    /// that was the value before.
+    #[must_use = "a large object is freed elsewhere"]
+    pub fn store(&mut self, payload: Payload<'_>, expiry: Option<i64>) -> Option<Box<Object>> {
+        let old = self.block();
+        let object = old.take_object();
+        let (encoding, value_len) = payload.shape();
+        let header = old.header();
+        let mut header = header.with_value(encoding, value_len);
+        if expiry.is_some() {
+            header = header.with_expiry();
+        }
+        let block = self.reshape(header, 0);
+        block.set_expiry(expiry);
+        // SAFETY: the block has the shape of `header`, which has room for this payload.
+        unsafe { payload.write(block.value()) };
+        object
+    }
+
+    pub fn set_expiry(&mut self, expiry: Option<i64>) {
+        let header = self.block().header();
+        if expiry.is_some() && !header.has_expiry() {
+            self.reshape(header.with_expiry(), header.value_len());
+        }
+        self.block().set_expiry(expiry);
+    }
+
+    /// Makes an embedded string `len` bytes long, zeros at its end when it grows.
+    /// `None` when the value is something else.
+    pub fn resize_embedded(&mut self, len: usize) -> Option<&mut [u8]> {
+        assert!(len <= EMBED_MAX);
+        let header = self.block().header();
+        if header.encoding() != Encoding::Embedded {
+            return None;
+        }
+        let kept = header.value_len().min(len);
+        let block = self.reshape(header.with_value(Encoding::Embedded, len), kept);
+        // SAFETY: the value field is `len` bytes long now, of which `kept` are initialised; the
+        // rest is before the slice is made. We are borrowed exclusively.
+        unsafe {
+            block.value().add(kept).write_bytes(0, len - kept);
+            Some(std::slice::from_raw_parts_mut(block.value(), len))
+        }
+    }
+
+    /// The same value and expiry under another key.
+    pub fn with_key(self, tag: u16, key: &[u8]) -> EntryPtr {
+        let old = self.block();
+        let header = old.header().with_key(key.len());
+        let (block, value) = Block::create(header, key, old.expiry());
+        // SAFETY: both value fields are as long as the header says and in different blocks. The
+        // object's ownership moves with its pointer: the old block is freed without its object.
+        unsafe {
+            ptr::copy_nonoverlapping(old.value(), value, header.value_len());
+            mem::forget(self);
+            old.free();
+        }
+        EntryPtr::from_block(tag, block)
+    }
+
+    /// Gives the block the shape of `header` (same key), in place or by moving; `kept` bytes of
+    /// the value stay. What the value field holds beyond them is the caller's to write.
+    fn reshape(&mut self, header: Header, kept: usize) -> Block {
+        let old = self.block();
+        let key_len = old.key_len();
+        let same_class = header.block_size(key_len) == old.header().block_size(key_len);
+        if same_class && header.has_expiry() == old.header().has_expiry() {
+            old.set_header(header);
+            return old;
+        }
+        let (block, value) = Block::create(header, self.key(), old.expiry());
+        // SAFETY: both fields have at least `kept` bytes and are in different blocks. The old
+        // block's object, if any, is owned by the copied pointer now.
+        unsafe {
+            ptr::copy_nonoverlapping(old.value(), value, kept);
+            old.free();
+        }
+        let tag = self.tag();
+        mem::forget(mem::replace(self, EntryPtr::from_block(tag, block)));
+        block
+    }
+}
+
+impl Drop for EntryPtr {
+    fn drop(&mut self) {
+        let block = self.block();
+        drop(block.take_object());
+        // SAFETY: we own the block and nobody can reach it after this.
+        unsafe { block.free() };
+    }
+}
+
+fn field(expiry: Option<i64>) -> i64 {
+    expiry.map_or(NEVER, |at| at.max(NEVER + 1))
+}
+
+/// A block's address. Methods trust that it is live and shaped as its header says: only this file
+/// makes one, from an [`EntryPtr`] that is borrowed or owned for the while.
+#[derive(Clone, Copy)]
+struct Block(NonNull<u8>);
+
+impl Block {
+    /// A new block with everything written but the value, and the place of the value.
+    fn create(header: Header, key: &[u8], expiry: i64) -> (Block, *mut u8) {
+        let layout = header.layout(key.len());
+        // SAFETY: the layout has a size of at least 16; all offsets lie within it by
+        // `Header::block_size`, and the 8-byte fields before the key are aligned.
+        unsafe {
+            let Some(block) = NonNull::new(alloc(layout)) else {
+                handle_alloc_error(layout)
+            };
+            let words = block.cast::<u64>();
+            words.write(header.0);
+            if header.has_expiry() {
+                words.add(1).cast::<i64>().write(expiry);
+            }
+            if header.long_key() {
+                words
+                    .add(1 + usize::from(header.has_expiry()))
+                    .write(key.len() as u64);
+            }
+            let at = block.as_ptr().add(header.key_offset());
+            ptr::copy_nonoverlapping(key.as_ptr(), at, key.len());
+            (Block(block), at.add(key.len()))
+        }
+    }
+
+    fn header(self) -> Header {
+        // SAFETY: every block starts with its header.
+        Header(unsafe { self.0.cast::<u64>().read() })
+    }
+
+    fn set_header(self, header: Header) {
+        // SAFETY: as above.
+        unsafe { self.0.cast::<u64>().write(header.0) }
+    }
+
+    fn key_len(self) -> usize {
+        let header = self.header();
+        if !header.long_key() {
+            return (header.0 >> 32 & 0xFFFF) as usize;
+        }
+        // SAFETY: LONG_KEY says that the length is there.
+        let len = unsafe {
+            self.0
+                .cast::<u64>()
+                .add(1 + usize::from(header.has_expiry()))
+                .read()
+        };
+        len as usize
+    }
+
+    /// The expiry field, `NEVER` where there is none.
+    fn expiry(self) -> i64 {
+        if !self.header().has_expiry() {
+            return NEVER;
+        }
+        // SAFETY: HAS_EXPIRY says that the field is there.
+        unsafe { self.0.cast::<i64>().add(1).read() }
+    }
+
+    /// Does nothing for `None` where there is no field.
+    fn set_expiry(self, expiry: Option<i64>) {
+        if self.header().has_expiry() {
+            // SAFETY: HAS_EXPIRY says that the field is there.
+            unsafe { self.0.cast::<i64>().add(1).write(field(expiry)) }
+        } else {
+            assert!(expiry.is_none(), "the caller made room for an expiry");
+        }
+    }
+
+    fn value(self) -> *mut u8 {
+        // SAFETY: the value lies behind the key, within the block.
+        unsafe {
+            self.0
+                .as_ptr()
+                .add(self.header().key_offset() + self.key_len())
+        }
+    }
+
+    /// Takes the object out and leaves an integer where its pointer was.
+    fn take_object(self) -> Option<Box<Object>> {
+        let header = self.header();
+        if header.encoding() != Encoding::Object {
+            return None;
+        }
+        // SAFETY: the pointer is one from `Box::into_raw`; the new header makes sure that it is
+        // never taken for an object again.
+        unsafe {
+            let object = self.value().cast::<*mut Object>().read_unaligned();
+            self.value().cast::<i64>().write_unaligned(0);
+            self.set_header(header.with_value(Encoding::Int, 8));
+            Some(Box::from_raw(object))
+        }
+    }
+
+    /// # Safety
+    /// The block must not be used afterwards. Its object, if any, is not freed.
+    unsafe fn free(self) {
+        let layout = self.header().layout(self.key_len());
+        // SAFETY: it was allocated with this layout: every change of shape keeps the class.
+        unsafe { dealloc(self.0.as_ptr(), layout) }
+    }
+}
+
+/// One cache line of entries; all zeros is the empty one.
+#[repr(C, align(64))]
+#[derive(Default)]
+pub(super) struct Bucket {
+    pub slots: [Option<EntryPtr>; BUCKET_SLOTS],
+    pub child: Option<Box<Bucket>>,
+}
+
+const _: () = assert!(mem::size_of::<Bucket>() == 64);
+
+/// `count` empty buckets. The memory is mapped when it is first touched, so the time that this
+/// takes does not grow with `count`.
+pub(super) fn empty_buckets(count: usize) -> Box<[Bucket]> {
+    assert!(count > 0);
+    let layout = Layout::array::<Bucket>(count).expect("a table fits the address space");
+    // SAFETY: the layout is not empty. All zeros is a valid bucket: an `Option` of `Box` or of a
+    // transparent wrapper of `NonNull` is `None` when it is null.
+    unsafe {
+        let buckets = alloc_zeroed(layout).cast::<Bucket>();
+        if buckets.is_null() {
+            handle_alloc_error(layout)
+        }
+        Box::from_raw(ptr::slice_from_raw_parts_mut(buckets, count))
+    }
+}
+
+/// Frees buckets that are known to be empty without walking them. Were one not empty, its entries
+/// would leak.
+pub(super) fn free_empty_buckets(buckets: Box<[Bucket]>) {
+    let count = buckets.len();
+    let raw = Box::into_raw(buckets).cast::<mem::MaybeUninit<Bucket>>();
+    // SAFETY: the same allocation with the same layout; `MaybeUninit` drops nothing.
+    drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(raw, count)) });
+}
+
+#[cfg(test)]
+#[path = "raw_tests.rs"]
+mod tests;

@@ -1,0 +1,97 @@
+//! Numbers in text, with Redis's rules: strict integers, and doubles as Redis 7.4 prints them.
+
+/// The longest text of an i64.
+const MAX_I64_DIGITS: usize = 20;
+
+/// An integer in its one canonical text: no sign but `-`, no leading zero, no space, no `-0`.
+pub fn parse_i64(text: &[u8]) -> Option<i64> {
+    if text.is_empty() || text.len() > MAX_I64_DIGITS {
+        return None;
+    }
+    if text == b"0" {
+        return Some(0);
+    }
+    let (negative, digits) = match text[0] {
+        b'-' => (true, &text[1..]),
+        _ => (false, text),
+    };
+    if !matches!(digits.first(), Some(b'1'..=b'9')) {
+        return None;
+    }
+    let mut magnitude: u64 = 0;
+    for &c in digits {
+        let digit = c.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        magnitude = magnitude.checked_mul(10)?.checked_add(u64::from(digit))?;
+    }
+    if negative {
+        0i64.checked_sub_unsigned(magnitude)
+    } else {
+        i64::try_from(magnitude).ok()
+    }
+}
+
+/// Appends `value` as Redis 7.4 prints a double in replies: an integer without a point, else the
+/// shortest digits that read back as the same double, with an exponent where the plain form would
+/// be long.
+pub fn push_double(out: &mut Vec<u8>, value: f64) {
+    if value.is_nan() {
+        out.extend_from_slice(b"nan");
+    } else if value.is_infinite() {
+        out.extend_from_slice(if value < 0.0 { b"-inf" } else { b"inf" });
+    } else if value == 0.0 {
+        out.extend_from_slice(if value.is_sign_negative() {
+            b"-0"
+        } else {
+            b"0"
+        });
+    } else if value.abs() <= (1u64 << 62) as f64 && value.fract() == 0.0 {
+        out.extend_from_slice(itoa::Buffer::new().format(value as i64).as_bytes());
+    } else {
+        push_shortest(out, value);
+    }
+}
+
+/// The shortest round-trip digits, laid out as an integer, a fraction or with an exponent.
+fn push_shortest(out: &mut Vec<u8>, value: f64) {
+    let text = format!("{:e}", value.abs());
+    let (mantissa, exponent) = text.split_once('e').expect("LowerExp always prints an e");
+    let exponent: i32 = exponent
+        .parse()
+        .expect("LowerExp prints a decimal exponent");
+    let digits: Vec<u8> = mantissa.bytes().filter(|c| *c != b'.').collect();
+    let count = digits.len() as i32;
+    let scale = exponent - (count - 1); // value = digits * 10^scale
+    if value < 0.0 {
+        out.push(b'-');
+    }
+    if scale >= 0 && exponent < count + 7 {
+        out.extend_from_slice(&digits);
+        out.resize(out.len() + scale as usize, b'0');
+    } else if scale < 0 && (scale > -7 || exponent.abs() < 4) {
+        let point = count + scale; // digits before the point
+        if point <= 0 {
+            out.extend_from_slice(b"0.");
+            out.resize(out.len() + point.unsigned_abs() as usize, b'0');
+            out.extend_from_slice(&digits);
+        } else {
+            out.extend_from_slice(&digits[..point as usize]);
+            out.push(b'.');
+            out.extend_from_slice(&digits[point as usize..]);
+        }
+    } else {
+        out.push(digits[0]);
+        if count > 1 {
+            out.push(b'.');
+            out.extend_from_slice(&digits[1..]);
+        }
+        out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
+        out.extend_from_slice(
+            itoa::Buffer::new()
+                .format(exponent.unsigned_abs())
+                .as_bytes(),
+        );
+    }
+}

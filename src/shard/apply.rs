@@ -1,0 +1,141 @@
+//! What commits: the tail's outcome, followers' apply, rebuilds (T6, T8).
+
+use super::{Rebuild, Shard, ShardError, TailBatch};
+use crate::clock::Now;
+use crate::command::{apply_unit, Data};
+use crate::effect::{parse_entry, Staged, Stager, Unit};
+use crate::mutation::{self, Mutation};
+use crate::storage::Disk;
+use raft::eraftpb::{Entry, EntryType};
+
+/// T9: bytes of entries applied before the loop looks at its sockets again.
+const APPLY_SLICE: usize = 1 << 20;
+/// T9: entries applied before the loop looks at its sockets again.
+const APPLY_ENTRIES: usize = 2_000;
+
+/// Applies one committed entry that this member has not executed itself.
+pub(super) fn apply_entry(
+    data: &mut Data,
+    stager: &mut Stager,
+    entry: &Entry,
+) -> Result<(), ShardError> {
+    let index = entry.index;
+    let effect_error = |source| ShardError::Effect { index, source };
+    let apply_error = |e: &dyn std::fmt::Display| ShardError::Apply { index, reason: e.to_string() };
+    if entry.get_entry_type() != EntryType::EntryNormal {
+        let reason = "a change of members in a group of fixed members".to_owned();
+        return Err(ShardError::Apply { index, reason });
+    }
+    let body = parse_entry(&entry.data).map_err(effect_error)?;
+    match stager.take(entry.term, body).map_err(effect_error)? {
+        Staged::Nothing => {}
+        Staged::Units(units) => {
+            for unit in units {
+                apply_unit(data, unit.map_err(effect_error)?).map_err(|e| apply_error(&e))?;
+            }
+        }
+        Staged::Whole(body) => {
+            apply_unit(data, Unit::new(&body)).map_err(|e| apply_error(&e))?;
+        }
+    }
+    Ok(())
+}
+
+impl<D: Disk> Shard<D> {
+    /// Applies delivered entries, a slice of them; more may be left.
+    pub(super) fn apply_slice(&mut self) -> Result<(), ShardError> {
+        let (mut bytes, mut count) = (0, 0);
+        while self.rebuild.is_none() && bytes < APPLY_SLICE && count < APPLY_ENTRIES {
+            let Some(entry) = self.to_apply.pop_front() else { break };
+            bytes += entry.data.len();
+            count += 1;
+            if !self.confirm(&entry)? {
+                break;
+            }
+            self.group.advance_applied(entry.index);
+        }
+        Ok(())
+    }
+
+    /// Whether applied entries wait for the next slice.
+    pub(super) fn has_unapplied(&self) -> bool {
+        self.rebuild.is_none() && !self.to_apply.is_empty()
+    }
+
+    /// One committed entry: the outcome of a batch of the tail, or new. False: the tail was lost.
+    fn confirm(&mut self, entry: &Entry) -> Result<bool, ShardError> {
+        let Some(batch) = self.tail.front().filter(|b| b.first <= entry.index) else {
+            apply_entry(&mut self.data, &mut self.stager, entry)?;
+            return Ok(true);
+        };
+        if batch.term != entry.term {
+            self.lose_tail();
+            return Ok(false);
+        }
+        if batch.last == entry.index {
+            let batch = self.tail.pop_front().expect("it was just seen");
+            self.tail_bytes -= batch.bytes;
+            self.released.batch = self.released.batch.max(batch.seq);
+        }
+        Ok(true)
+    }
+
+    /// T6: another entry committed where the tail's first open batch stood, so none of the tail
+    /// happened: the replies become MOVED, the keyspace is made anew from the log.
+    fn lose_tail(&mut self) {
+        self.fail_tail();
+        self.data.fail_all_watches();
+        self.to_apply.clear();
+        if mutation::is(Mutation::SkipRebuild) {
+            self.rebuild = Some(Rebuild { next: self.group.applied() + 1, reading: false });
+            return;
+        }
+        let empty = Shard::<D>::empty_keyspace(&self.config);
+        let mut old = self.data.replace_keyspace(empty);
+        // T9: what the lost keyspace held is freed elsewhere.
+        old.flush(None);
+        while let Some(garbage) = old.take_garbage() {
+            self.jobs.push(super::Job::Drop(garbage));
+        }
+        self.stager = Stager::default();
+        self.rebuild = Some(Rebuild { next: self.base.index + 1, reading: false });
+    }
+
+    pub(super) fn fail_tail(&mut self) {
+        let (Some(first), Some(last)) = (self.tail.front(), self.tail.back()) else { return };
+        self.failed.push(first.seq..=last.seq);
+        self.released.batch = last.seq;
+        self.tail.clear();
+        self.tail_bytes = 0;
+    }
+
+    /// A slice of the log for the rebuild.
+    pub(super) fn rebuild_slice(&mut self, now: Now, entries: Vec<Entry>) -> Result<(), ShardError> {
+        let rebuild = self.rebuild.as_mut().expect("a rebuild asked for this read");
+        rebuild.reading = false;
+        for entry in &entries {
+            assert_eq!(entry.index, rebuild.next, "a read job's entries are consecutive");
+            apply_entry(&mut self.data, &mut self.stager, entry)?;
+            rebuild.next += 1;
+        }
+        let done = rebuild.next - 1;
+        if done > self.group.applied() {
+            self.group.advance_applied(done);
+        }
+        if done == self.delivered {
+            self.rebuild = None;
+        }
+        self.order_jobs(now)
+    }
+
+    /// The mutation that T6 forbids: to take a truncation for the outcome.
+    pub(super) fn note_truncation(&mut self, entries: &[Entry]) {
+        if !mutation::is(Mutation::DecideAtTruncation) || self.group.is_leader() {
+            return;
+        }
+        let truncated = |b: &TailBatch| entries.first().is_some_and(|e| e.index <= b.last);
+        if self.tail.iter().any(truncated) {
+            self.lose_tail();
+        }
+    }
+}

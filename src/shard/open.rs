@@ -1,0 +1,119 @@
+//! From a folder to a shard: founding, recovery.
+
+use super::{Shard, ShardConfig, ShardError, SyncPolicy};
+use crate::clock::{Mono, Now};
+use crate::command::Data;
+use crate::effect::Stager;
+use crate::net::Gate;
+use crate::raft::{Group, GroupConfig, Window};
+use crate::storage::{Base, Disk, Log};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Founds a group in an empty folder (G1): its base is a synthetic snapshot of an empty keyspace at
+/// index 1, term 1, and its first log index is 2. Nothing is done where a group is already.
+pub fn found<D: Disk>(disk: &D, base: &Base) -> Result<(), ShardError> {
+    assert_eq!((base.index, base.term), (1, 1), "G1: the birth snapshot");
+    assert!(!base.conf_state.voters.is_empty(), "G1: an empty ConfState is never used");
+    if Base::load(disk)?.is_none() {
+        base.store(disk)?;
+    }
+    Ok(())
+}
+
+impl<D: Disk> Shard<D> {
+    /// Opens what [`found`] made: recovers the log, replays it up to its stored commit, and only
+    /// then makes the RawNode (D2).
+    pub fn open(
+        disk: D,
+        config: ShardConfig,
+        now: Now,
+        logger: &slog::Logger,
+    ) -> Result<Shard<D>, ShardError> {
+        let base = Base::load(&disk)?.ok_or(ShardError::NoGroup("the folder has no base file"))?;
+        let (log, recovered) = Log::open(disk.clone(), &base, config.log.clone())?;
+        let mut data = Data::new(Shard::<D>::empty_keyspace(&config));
+        let mut stager = Stager::default();
+        let applied = recovered.hard_state.commit.max(base.index);
+        replay(&log, &base, applied, &mut data, &mut stager)?;
+
+        let window = Window::new(
+            (base.index, base.term),
+            recovered.hard_state,
+            base.conf_state.clone(),
+            recovered.terms,
+            applied,
+            recovered.entries,
+        );
+        let group_config = GroupConfig {
+            group: base.group,
+            incarnation: base.incarnation,
+            id: base.raft_id,
+            election_timeout: Duration::from_millis(base.election_timeout_ms),
+            seed: config.seed ^ base.raft_id,
+            first: config.first,
+            applied,
+            keep_bytes: config.keep_bytes,
+        };
+        let group = Group::new(group_config, window, now, logger)?;
+        let mut shard = Shard {
+            disk,
+            base,
+            data,
+            group,
+            log,
+            turn_now: now,
+            next_batch: 1,
+            next_ticket: 1,
+            ticket_used: false,
+            released: Gate { batch: 0, read: 0 },
+            tickets: VecDeque::new(),
+            tail: VecDeque::new(),
+            tail_bytes: 0,
+            was_leader: false,
+            stepped_down_at: None,
+            unknown_told: 0,
+            readies: VecDeque::new(),
+            sync_running: false,
+            alloc_running: false,
+            commit_pending: None,
+            next_relaxed_sync: Mono(0),
+            stager,
+            to_apply: VecDeque::new(),
+            delivered: applied,
+            rebuild: None,
+            jobs: Vec::new(),
+            failed: Vec::new(),
+            failed_reads: None,
+            unknown: None,
+            stepped_down: false,
+            unknown_outcomes: 0,
+            config,
+        };
+        if shard.config.sync != SyncPolicy::Always && !shard.group.is_alone() {
+            slog::warn!(logger, "appendfsync always: the group has more than one member");
+        }
+        shard.begin(now)?;
+        Ok(shard)
+    }
+}
+
+/// D2: the keyspace as of the stored commit.
+fn replay<D: Disk>(
+    log: &Log<D>,
+    base: &Base,
+    applied: u64,
+    data: &mut Data,
+    stager: &mut Stager,
+) -> Result<(), ShardError> {
+    let mut failed = None;
+    log.replay(base.index + 1, applied, &mut |entry| {
+        if failed.is_none() {
+            failed = super::apply::apply_entry(data, stager, &entry).err();
+        }
+    })?;
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}

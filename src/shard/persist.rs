@@ -1,0 +1,149 @@
+//! What is written when, and what counts as written (D1, D4, D5).
+
+use super::{Job, JobDone, ReadFor, Shard, ShardError, SyncPolicy};
+use crate::clock::Now;
+use crate::mutation::{self, Mutation};
+use crate::raft::Persist;
+use crate::storage::Disk;
+use std::time::Duration;
+
+/// How long a commit index may wait for a record to ride in (D1).
+const COMMIT_RIDE: Duration = Duration::from_millis(100);
+/// `appendfsync everysec`.
+const RELAXED_SYNC: Duration = Duration::from_secs(1);
+/// Room that a hard state alone may need.
+const SMALL_RECORD: usize = 512;
+
+impl<D: Disk> Shard<D> {
+    /// Writes what a Ready asks for, in one record.
+    pub(super) fn persist(&mut self, now: Now, ready: Persist) -> Result<(), ShardError> {
+        let Persist { number, hard_state, commit_only, entries, committed } = ready;
+        self.note_truncation(&entries);
+        if commit_only {
+            self.commit_pending.get_or_insert(now.mono + COMMIT_RIDE);
+        } else if hard_state.is_some() || !entries.is_empty() {
+            let hard_state = (hard_state.is_some() || self.commit_pending.is_some())
+                .then(|| self.group.hard_state().clone());
+            self.append(hard_state.as_ref(), &entries)?;
+        }
+        self.readies.push_back((number, self.log.end()));
+        if let Some(last) = committed.last() {
+            self.delivered = last.index;
+            if self.rebuild.is_none() {
+                self.to_apply.extend(committed);
+            }
+        }
+        Ok(())
+    }
+
+    fn append(
+        &mut self,
+        hard_state: Option<&raft::eraftpb::HardState>,
+        entries: &[raft::eraftpb::Entry],
+    ) -> Result<(), ShardError> {
+        if hard_state.is_some() {
+            self.commit_pending = None;
+        }
+        self.log.append(hard_state, entries)?;
+        Ok(())
+    }
+
+    /// Tells the group which Readies are on disk, or as good as it under the sync policy.
+    pub(super) fn mark_persisted(&mut self) {
+        let safe = if self.relaxed() { self.log.end() } else { self.log.durable() };
+        let mut newest = None;
+        while self.readies.front().is_some_and(|&(_, end)| end <= safe) {
+            newest = self.readies.pop_front().map(|(number, _)| number);
+        }
+        if let Some(number) = newest {
+            self.group.persisted(number);
+        }
+    }
+
+    /// Orders what another thread has to do: syncs, space, reads.
+    pub(super) fn order_jobs(&mut self, now: Now) -> Result<(), ShardError> {
+        self.flush_commit(now)?;
+        let behind = self.log.end() > self.log.durable();
+        let wanted = match self.config.sync {
+            _ if !self.relaxed() => true,
+            SyncPolicy::No => false,
+            _ => now.mono >= self.next_relaxed_sync,
+        };
+        if behind && wanted && !self.sync_running {
+            if let Some(job) = self.log.sync_job() {
+                self.sync_running = true;
+                self.next_relaxed_sync = now.mono + RELAXED_SYNC;
+                self.jobs.push(Job::Sync(job));
+            }
+        }
+        if !self.alloc_running {
+            if let Some(job) = self.log.alloc_job() {
+                self.alloc_running = true;
+                self.jobs.push(Job::Allocate(job));
+            }
+        }
+        for wanted in self.group.take_wanted() {
+            let job = self.log.read_job(wanted.low, wanted.high - 1, 1 << 20);
+            self.jobs.push(Job::Read(ReadFor::Follower(wanted), job));
+        }
+        if let Some(rebuild) = &mut self.rebuild {
+            if !rebuild.reading && rebuild.next <= self.delivered {
+                rebuild.reading = true;
+                let job = self.log.read_job(rebuild.next, self.delivered, 1 << 20);
+                self.jobs.push(Job::Read(ReadFor::Rebuild, job));
+            }
+        }
+        while let Some(garbage) = self.data.keyspace_mut().take_garbage() {
+            self.jobs.push(Job::Drop(garbage));
+        }
+        Ok(())
+    }
+
+    /// A commit index for which no record came along is written by itself.
+    fn flush_commit(&mut self, now: Now) -> Result<(), ShardError> {
+        let due = self.commit_pending.is_some_and(|at| now.mono >= at);
+        if due && self.log.has_room(SMALL_RECORD) {
+            if mutation::is(Mutation::SkipCommitOnlyHardState) {
+                self.commit_pending = None;
+                return Ok(());
+            }
+            let hard_state = self.group.hard_state().clone();
+            self.append(Some(&hard_state), &[])?;
+        }
+        Ok(())
+    }
+
+    /// At a clean end: the commit index is written, and the driver is to run the last sync.
+    pub fn close(&mut self) -> Result<Option<Job<D>>, ShardError> {
+        if self.commit_pending.is_some() && self.log.has_room(SMALL_RECORD) {
+            let hard_state = self.group.hard_state().clone();
+            self.append(Some(&hard_state), &[])?;
+        }
+        Ok(self.log.sync_job().map(Job::Sync))
+    }
+
+    /// Takes in what a job brought. An error ends the process (D5).
+    pub fn job_done(&mut self, now: Now, done: JobDone<D>) -> Result<(), ShardError> {
+        match done {
+            JobDone::Synced(result) => {
+                self.sync_running = false;
+                let position = result.map_err(ShardError::Sync)?;
+                self.log.synced(position);
+            }
+            JobDone::Allocated(result) => {
+                self.alloc_running = false;
+                // No space is not an error: writes wait until there is some (D5).
+                self.log.allocated(result)?;
+            }
+            JobDone::Read(ReadFor::Follower(wanted), entries) => {
+                let entries = entries.map_err(ShardError::Read)?;
+                self.group.fetched(wanted, entries);
+            }
+            JobDone::Read(ReadFor::Rebuild, entries) => {
+                let entries = entries.map_err(ShardError::Read)?;
+                self.rebuild_slice(now, entries)?;
+            }
+        }
+        Ok(())
+    }
+}

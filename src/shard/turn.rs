@@ -1,0 +1,277 @@
+//! The phases of a turn (T1) and the gates of its replies (T3, T5).
+
+use super::{Shard, ShardError, TailBatch, TurnOutput};
+use crate::clock::{Clock, Mono, Now};
+use crate::command::{GateKind, Outcome};
+use crate::mutation::{self, Mutation};
+use crate::net::Gate;
+use crate::raft::Envelope;
+use crate::storage::Disk;
+use raft::eraftpb::MessageType;
+
+/// Log room that must be there before a turn may write: its budget of effects and a margin. A
+/// command that brings more bytes than this asks for its own room.
+pub const TURN_ROOM: usize = 256 << 10;
+/// Bytes that a batch's records may need beyond the effects themselves, and beyond the arguments
+/// that made them.
+pub const RECORD_OVERHEAD: usize = 8 << 10;
+
+/// Whether clients' commands on data can be executed in this turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// This member leads and holds its lease; whether anything may be written is said apart.
+    Lead { writable: bool },
+    /// Nobody is known to lead, or this member is not ready to: commands wait.
+    Hold,
+    /// Another member leads.
+    Redirect { leader: u64 },
+}
+
+impl<D: Disk> Shard<D> {
+    // ---- (1) ------------------------------------------------------------------------------
+
+    /// A message of a peer. Appends for which the log has no room are dropped (D5).
+    pub fn step(&mut self, now: Now, envelope: Envelope) -> Result<(), ShardError> {
+        let message = &envelope.message;
+        if message.get_msg_type() == MessageType::MsgAppend && !message.entries.is_empty() {
+            let bytes: usize =
+                message.entries.iter().map(|e| e.data.len() + e.context.len() + 64).sum();
+            if !self.log.has_room(bytes + RECORD_OVERHEAD) {
+                self.log.want_room(bytes + RECORD_OVERHEAD);
+                return Ok(());
+            }
+        }
+        self.group.step(now, envelope)?;
+        Ok(())
+    }
+
+    /// Timers, Readies, apply, release: everything before the clients.
+    pub fn begin(&mut self, now: Now) -> Result<(), ShardError> {
+        self.turn_now = now;
+        self.group.tick(now);
+        self.settle(now)?;
+        let writable = self.may_write();
+        self.data.begin_turn(self.next_batch, now.unix_ms, writable);
+        Ok(())
+    }
+
+    /// Handles Readies until there are none, applies a slice, and sees which gates have opened.
+    fn settle(&mut self, now: Now) -> Result<(), ShardError> {
+        loop {
+            self.mark_persisted();
+            let Some(ready) = self.group.ready(now) else { break };
+            self.persist(now, ready)?;
+            self.mark_persisted();
+            self.apply_slice()?;
+        }
+        self.apply_slice()?;
+        self.follow_role(now);
+        self.release_reads(now);
+        self.give_up_waiting(now);
+        self.order_jobs(now)
+    }
+
+    fn follow_role(&mut self, now: Now) {
+        let leads = self.group.is_leader();
+        if self.was_leader && !leads {
+            self.stepped_down = true;
+            self.stepped_down_at = Some(now.mono);
+            // T7: whoever watched a key has lost.
+            self.data.fail_all_watches();
+            self.lose_tickets();
+        }
+        self.was_leader = leads;
+        if self.tail.is_empty() {
+            self.stepped_down_at = None;
+        }
+    }
+
+    /// Reads that wait for proof of leadership will not get it in this reign: nobody may see them.
+    fn lose_tickets(&mut self) {
+        let (Some(&(first, _)), Some(&(last, _))) = (self.tickets.front(), self.tickets.back())
+        else {
+            return;
+        };
+        self.tickets.clear();
+        let first = self.failed_reads.take().map_or(first, |earlier| *earlier.start());
+        self.failed_reads = Some(first..=last);
+        self.released.read = last;
+    }
+
+    /// T6: nothing was heard of the tail for too long after stepping down.
+    fn give_up_waiting(&mut self, now: Now) {
+        let Some(since) = self.stepped_down_at else { return };
+        let Some(last) = self.tail.back().map(|b| b.seq) else { return };
+        if now.mono >= since + self.config.outcome_timeout && self.unknown_told < last {
+            let undecided = self.tail.iter().filter(|b| b.seq > self.unknown_told).count();
+            self.unknown_outcomes += undecided as u64;
+            let first = self.unknown.take().map_or(self.unknown_told + 1, |e| *e.start());
+            self.unknown = Some(first..=last);
+            self.unknown_told = last;
+        }
+    }
+
+    // ---- (2) ------------------------------------------------------------------------------
+
+    /// Whether commands on data may be executed now.
+    pub fn admission(&mut self) -> Admission {
+        if self.group.is_leader() {
+            let ready = self.group.own_term_applied()
+                && self.rebuild.is_none()
+                && (!self.group.is_transferring() || mutation::is(Mutation::TransferKeepsLease))
+                && self.group.holds_lease(self.turn_now);
+            return if ready {
+                Admission::Lead { writable: self.may_write() }
+            } else {
+                Admission::Hold
+            };
+        }
+        match self.group.leader() {
+            Some(leader) => Admission::Redirect { leader },
+            None => Admission::Hold,
+        }
+    }
+
+    /// T2, D5: room in the tail and in the log.
+    fn may_write(&mut self) -> bool {
+        self.tail_bytes < self.config.tail_limit && self.log.has_room(TURN_ROOM)
+    }
+
+    /// Whether a command that brings `bytes` of arguments still fits this turn: if not it waits,
+    /// and room for it is asked for.
+    pub fn has_room_for(&mut self, bytes: usize) -> bool {
+        // What the batch holds is encoded once more around it; large units are cut into parts.
+        let need = self.data.batch_bytes() + bytes + bytes / 64 + RECORD_OVERHEAD;
+        if self.log.has_room(need) {
+            return true;
+        }
+        self.log.want_room(need);
+        false
+    }
+
+    /// What a reply of this turn waits for.
+    pub fn gate(&mut self, outcome: &Outcome) -> Gate {
+        let depends = if mutation::is(Mutation::ReadIgnoresDirty) {
+            0
+        } else {
+            outcome.footprint.depends
+        };
+        match outcome.gate {
+            GateKind::Free => Gate { batch: 0, read: 0 },
+            GateKind::Write => Gate { batch: self.next_batch, read: 0 },
+            GateKind::Read if mutation::is(Mutation::NoLeaseForNoWrite) => {
+                Gate { batch: depends, read: 0 }
+            }
+            GateKind::Read => {
+                self.ticket_used = true;
+                Gate { batch: depends, read: self.next_ticket }
+            }
+        }
+    }
+
+    // ---- (3) ------------------------------------------------------------------------------
+
+    /// Proposes what the turn wrote, then reads the clock, then tests the lease; then the Ready.
+    pub fn finish(&mut self, clock: &dyn Clock) -> Result<(), ShardError> {
+        self.propose();
+        let now = clock.now();
+        self.redeem_ticket(now);
+        self.settle(now)
+    }
+
+    fn propose(&mut self) {
+        let Some(mut batch) = self.data.take_batch() else { return };
+        let bytes = batch.len();
+        let (first, last) = self.group.propose(batch.take());
+        let term = self.group.term();
+        self.tail.push_back(TailBatch { seq: self.next_batch, first, last, term, bytes });
+        self.tail_bytes += bytes;
+        self.next_batch += 1;
+    }
+
+    /// E3: the lease is tested against a clock that was read after the execution. Without it the
+    /// turn's reads wait for an echo of a message that is sent now (a ReadIndex of their own).
+    fn redeem_ticket(&mut self, now: Now) {
+        if !std::mem::take(&mut self.ticket_used) {
+            return;
+        }
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        let tested =
+            if mutation::is(Mutation::LeaseBeforeExecution) { self.turn_now } else { now };
+        if self.group.holds_lease(tested) {
+            // Older tickets of this reign are good as well: nobody else has led since.
+            self.released.read = ticket;
+            self.tickets.clear();
+        } else {
+            self.tickets.push_back((ticket, now.mono));
+            self.group.ping();
+            if !self.group.is_leader() {
+                self.lose_tickets();
+            }
+        }
+    }
+
+    fn release_reads(&mut self, now: Now) {
+        if self.tickets.is_empty() {
+            return;
+        }
+        let Some(echo) = self.group.quorum_echo(now.mono) else { return };
+        while self.tickets.front().is_some_and(|&(_, at)| at <= echo) {
+            let (ticket, _) = self.tickets.pop_front().expect("it was just seen");
+            self.released.read = ticket;
+        }
+    }
+
+    // ---- (4) ------------------------------------------------------------------------------
+
+    /// What the driver has to do, and which replies may leave.
+    pub fn take_output(&mut self) -> TurnOutput<D> {
+        TurnOutput {
+            messages: self.group.take_messages(),
+            jobs: std::mem::take(&mut self.jobs),
+            failed: std::mem::take(&mut self.failed),
+            failed_reads: self.failed_reads.take(),
+            unknown: self.unknown.take(),
+            released: self.released,
+            stepped_down: std::mem::take(&mut self.stepped_down),
+        }
+    }
+
+    /// When [`Shard::begin`] wants to be called next, if nothing else happens.
+    pub fn deadline(&self) -> Mono {
+        if self.has_unapplied() {
+            return self.turn_now.mono;
+        }
+        let mut at = self.group.deadline();
+        if let Some(flush) = self.commit_pending {
+            at = at.min(flush);
+        }
+        if self.relaxed() && self.log.end() > self.log.durable() && !self.sync_running {
+            at = at.min(self.next_relaxed_sync);
+        }
+        if let Some(since) = self.stepped_down_at {
+            if self.tail.back().is_some_and(|b| b.seq > self.unknown_told) {
+                at = at.min(since + self.config.outcome_timeout);
+            }
+        }
+        at
+    }
+
+    // ---- beside the turn ------------------------------------------------------------------
+
+    /// E4: hands leadership to another member; nothing executes until that has ended.
+    pub fn transfer(&mut self, now: Now, to: u64) {
+        self.group.transfer(now, to);
+    }
+
+    /// T9: what a command that runs long lets happen meanwhile: heartbeats out, and the answers to
+    /// them and to appends in ([`crate::raft::Group::takes_meanwhile`]); the driver queues all else.
+    pub fn breathe(&mut self, now: Now, answers: Vec<Envelope>) -> Vec<Envelope> {
+        for envelope in answers {
+            self.group.step_answer(now, envelope);
+        }
+        self.group.breathe(now);
+        self.group.take_messages()
+    }
+}

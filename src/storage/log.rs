@@ -1,0 +1,541 @@
+//! The log as the loop uses it: append, know what is durable, ask for room, find terms.
+//!
+//! Owns the order of records and the state that recovery rebuilds. Appends inline into space that
+//! is already allocated (a write to the page cache); never syncs, allocates or reads on the loop:
+//! those are jobs for the storage thread, which the caller hands over and whose results it brings
+//! back.
+//!
+//! Invariants:
+//! - `durable <= taken <= end`; bytes below `taken` are never written again, and no record begins
+//!   in a sector that holds such bytes, so a torn write never harms what was promised;
+//! - every record carries the newest hard state, so any part of the log that holds a record knows
+//!   it;
+//! - an error of `append` or of a sync leaves the log unusable: the caller ends the process (D5).
+
+use super::base::Base;
+use super::disk::{Disk, DiskFile};
+use super::error::{Result, StorageError};
+use super::index::LogIndex;
+use super::position::{Position, SECTOR};
+use super::read::{ReadJob, ReadPlan};
+use super::record::{Encoded, Encoder, Place, HEADER, MAX_BODY, MIN_TAIL};
+use super::recover;
+use super::segment::{AllocJob, Allocated, SegmentMeta, DATA, PAGE};
+use crate::mutation::{self, Mutation};
+use raft::eraftpb::{Entry, HardState};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Records above this are written by the storage thread, before its next sync (T8).
+const INLINE: usize = 256 * 1024;
+
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// `log-segment-size`: bytes of a segment's file.
+    pub segment_size: u64,
+    /// Segments that are kept ready beyond the one in use.
+    pub spare_segments: usize,
+    /// Log space that only votes, conf changes and the like may use (D5).
+    pub reserve: u64,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        LogConfig {
+            segment_size: 16 << 20,
+            spare_segments: 1,
+            reserve: 1 << 20,
+        }
+    }
+}
+
+impl LogConfig {
+    /// Bytes of positions in a segment.
+    fn capacity(&self) -> u64 {
+        self.segment_size.next_multiple_of(PAGE).max(DATA + PAGE) - DATA
+    }
+}
+
+/// What one Ready must persist (D1).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Record<'a> {
+    pub hard_state: Option<&'a HardState>,
+    /// Consecutive; the first one at most one above the last index, and above the base's.
+    pub entries: &'a [Entry],
+}
+
+/// What recovery found.
+#[derive(Debug)]
+pub struct Recovered {
+    pub base: Base,
+    /// Of the base, if the log has none: its term, no vote, its index as commit.
+    pub hard_state: HardState,
+    /// The entries above the commit index.
+    pub tail: Vec<Entry>,
+    /// Where bytes that were no valid record were cut off, if any were.
+    pub cut: Option<Position>,
+}
+
+pub(super) struct Segment<D: Disk> {
+    pub meta: SegmentMeta,
+    /// Closed once it is full and durable; readers open by name.
+    pub file: Option<Arc<D::File>>,
+}
+
+/// A part of a record that the storage thread has to write.
+struct Write<D: Disk> {
+    file: Arc<D::File>,
+    name: String,
+    offset: u64,
+    bytes: Arc<Vec<u8>>,
+    range: std::ops::Range<usize>,
+}
+
+/// One member's log.
+pub struct Log<D: Disk> {
+    pub(super) disk: D,
+    pub(super) base: Arc<Base>,
+    config: LogConfig,
+    pub(super) segments: Vec<Segment<D>>,
+    /// The segment that is appended to; those behind it are spare.
+    active: usize,
+    /// How many segments have been closed.
+    closed: usize,
+    pub(super) index: LogIndex,
+    hard_state: HardState,
+    end: Position,
+    /// The checksum of the last piece.
+    crc: u32,
+    durable: Position,
+    /// Up to here sync jobs have been handed out.
+    taken: Position,
+    /// Files that were written to since the last sync job.
+    dirty: Vec<(Arc<D::File>, String)>,
+    writes: Vec<Write<D>>,
+    /// (start, end) of records that the storage thread may not have written yet.
+    unwritten: VecDeque<(Position, Position)>,
+    buf: Vec<u8>,
+    places: Vec<Place>,
+    allocating: bool,
+    alloc_failed: bool,
+    wanted: u64,
+    next_sequence: u64,
+    next_generation: u64,
+}
+
+impl<D: Disk> Log<D> {
+    /// Founds the log of a newborn member and opens it (G1). What an earlier, unfinished birth left
+    /// is removed.
+    pub fn create(disk: D, config: LogConfig, base: &Base) -> Result<(Self, Recovered)> {
+        recover::found(&disk, config.capacity(), base)?;
+        Log::open(disk, config)
+    }
+
+    /// Recovers the log of the member that was born in this folder (D2, D3). When this returns,
+    /// everything the log says is durable.
+    pub fn open(disk: D, config: LogConfig) -> Result<(Self, Recovered)> {
+        let state = recover::recover(&disk)?;
+        let next_sequence = state.segments.last().map_or(1, |s| s.meta.sequence + 1);
+        let active = state
+            .segments
+            .iter()
+            .rposition(|s| s.meta.start <= state.end)
+            .unwrap_or(0);
+        let mut log = Log {
+            disk,
+            base: Arc::new(state.base),
+            config,
+            segments: state.segments,
+            active,
+            closed: 0,
+            index: state.index,
+            hard_state: state.hard_state,
+            end: state.end,
+            crc: state.crc,
+            durable: state.end,
+            taken: state.end,
+            dirty: Vec::new(),
+            writes: Vec::new(),
+            unwritten: VecDeque::new(),
+            buf: Vec::new(),
+            places: Vec::new(),
+            allocating: false,
+            alloc_failed: false,
+            wanted: 0,
+            next_sequence,
+            next_generation: state.next_generation,
+        };
+        log.close_segments();
+        let mut tail = Vec::new();
+        let commit = log.hard_state.commit;
+        if log.last_index() > commit {
+            log.replay(commit + 1, log.last_index(), |entry| {
+                tail.push(entry);
+                Ok::<(), StorageError>(())
+            })?;
+        }
+        let recovered = Recovered {
+            base: (*log.base).clone(),
+            hard_state: log.hard_state.clone(),
+            tail,
+            cut: state.cut,
+        };
+        Ok((log, recovered))
+    }
+
+    pub fn base(&self) -> &Base {
+        &self.base
+    }
+
+    /// The newest hard state that was appended.
+    pub fn hard_state(&self) -> &HardState {
+        &self.hard_state
+    }
+
+    /// The lowest index that the log can hold.
+    pub fn first_index(&self) -> u64 {
+        self.index.first()
+    }
+
+    pub fn last_index(&self) -> u64 {
+        self.index.last()
+    }
+
+    /// The term at an index, also at the base's own; `None` outside the log.
+    pub fn term(&self, index: u64) -> Option<u64> {
+        self.index.term(index)
+    }
+
+    /// (first index, term) of every stretch of entries of one term.
+    pub fn terms(&self) -> &[(u64, u64)] {
+        self.index.terms()
+    }
+
+    /// Where the log ends.
+    pub fn end(&self) -> Position {
+        self.end
+    }
+
+    /// Everything below this survives a crash.
+    pub fn durable(&self) -> Position {
+        self.durable
+    }
+
+    /// Appends one record (D1) and returns where it ends: durable once `durable()` has got there.
+    /// On an error the process must end: an entry taken from a Ready can't be given back (D5).
+    pub fn append(&mut self, record: &Record<'_>) -> Result<Position> {
+        if record.hard_state.is_none() && record.entries.is_empty() {
+            return Ok(self.end);
+        }
+        self.check(record.entries);
+        if let Some(hs) = record.hard_state {
+            self.hard_state = hs.clone();
+        }
+        let first = record
+            .entries
+            .first()
+            .map_or(self.last_index() + 1, |e| e.index);
+        let encoded = self.encode(record.entries, first)?;
+        self.write(&encoded)?;
+
+        if first <= self.last_index() {
+            self.index.truncate(self.end, first);
+        }
+        for (position, index) in &encoded.starts {
+            self.index.mark(*position, *index);
+        }
+        for entry in record.entries {
+            self.index.push(entry.index, entry.term);
+        }
+        self.active += encoded.runs.last().map_or(0, |r| r.place);
+        (self.end, self.crc) = (encoded.end, encoded.crc);
+        Ok(self.end)
+    }
+
+    fn check(&self, entries: &[Entry]) {
+        let Some(first) = entries.first() else { return };
+        assert!(
+            first.index > self.base.index && first.index <= self.last_index() + 1,
+            "entry {} can't follow a log of {}..={}",
+            first.index,
+            self.first_index(),
+            self.last_index()
+        );
+        for (i, entry) in entries.iter().enumerate() {
+            assert_eq!(
+                entry.index,
+                first.index + i as u64,
+                "a Ready's entries are consecutive"
+            );
+        }
+    }
+
+    fn encode(&mut self, entries: &[Entry], first: u64) -> Result<Encoded> {
+        self.places.clear();
+        self.places
+            .extend(self.segments[self.active..].iter().map(|s| Place {
+                start: s.meta.start,
+                end: s.meta.end,
+                generation: s.meta.generation,
+            }));
+        // What a sync was asked for lies in sectors that are never written again.
+        let next = if self.taken > self.end.sector() {
+            self.end.aligned()
+        } else {
+            self.end
+        };
+        let encoder = Encoder::new(
+            &mut self.buf,
+            &self.places,
+            (self.end, self.crc),
+            next,
+            self.durable,
+        );
+        encoder.encode(Some(&self.hard_state), entries, first)
+    }
+
+    fn write(&mut self, encoded: &Encoded) -> Result<()> {
+        let late = (self.buf.len() > INLINE).then(|| Arc::new(std::mem::take(&mut self.buf)));
+        for run in &encoded.runs {
+            let segment = &self.segments[self.active + run.place];
+            let file = segment
+                .file
+                .as_ref()
+                .expect("segments that can be written to stay open");
+            let (name, offset) = (segment.meta.name(), segment.meta.offset(run.position));
+            if self.dirty.last().is_none_or(|(f, _)| !Arc::ptr_eq(f, file)) {
+                self.dirty.push((file.clone(), name.clone()));
+            }
+            match &late {
+                None => file
+                    .write_at(&self.buf[run.bytes.clone()], offset)
+                    .map_err(StorageError::io("write", &name))?,
+                Some(bytes) => self.writes.push(Write {
+                    file: file.clone(),
+                    name,
+                    offset,
+                    bytes: bytes.clone(),
+                    range: run.bytes.clone(),
+                }),
+            }
+        }
+        if late.is_some() {
+            self.unwritten.push_back((self.end, encoded.end));
+        }
+        Ok(())
+    }
+
+    /// A job that makes everything appended so far durable; `None` if the jobs handed out do.
+    pub fn sync_job(&mut self) -> Option<SyncJob<D>> {
+        if self.taken == self.end {
+            return None;
+        }
+        self.taken = self.end;
+        Some(SyncJob {
+            writes: std::mem::take(&mut self.writes),
+            files: std::mem::take(&mut self.dirty),
+            end: self.end,
+        })
+    }
+
+    /// Whether large records wait for the next sync job to be written at all. Under a relaxed sync
+    /// policy this is a reason not to put that job off.
+    pub fn has_unwritten(&self) -> bool {
+        !self.writes.is_empty()
+    }
+
+    /// A sync job has returned `position`.
+    pub fn synced(&mut self, position: Position) {
+        assert!(
+            position <= self.taken,
+            "only what was handed out can have been synced"
+        );
+        self.durable = self.durable.max(position);
+        while self.unwritten.front().is_some_and(|r| r.1 <= self.durable) {
+            self.unwritten.pop_front();
+        }
+        self.close_segments();
+    }
+
+    fn close_segments(&mut self) {
+        while self.closed < self.active && self.segments[self.closed].meta.end <= self.durable {
+            self.segments[self.closed].file = None;
+            self.closed += 1;
+        }
+    }
+
+    /// Bytes of records that can be appended before the reserve is touched.
+    pub fn room(&self) -> u64 {
+        let free = self.free();
+        free.saturating_sub(self.config.reserve.min(self.config.capacity() / 4))
+    }
+
+    fn free(&self) -> u64 {
+        let end = self.segments.last().map_or(self.end, |s| s.meta.end);
+        end.0.saturating_sub(self.end.0)
+    }
+
+    /// D5: whether entries of `bytes` in all ([`super::record::entry_len`]) can be appended without
+    /// touching the reserve. To be asked, with the sum of all that may reach the log before it is
+    /// asked again, before a message is stepped or a write is executed.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        // Headers of pieces, alignment, unused ends of segments.
+        let pieces = bytes / (MAX_BODY as u64 / 4) + 2;
+        let segments = bytes / self.config.capacity() + 2;
+        let overhead =
+            pieces * (HEADER as u64 + 8) + segments * (MIN_TAIL + HEADER as u64) + SECTOR;
+        self.room() >= bytes + overhead
+    }
+
+    /// Asks for this much room once (a large command): `alloc_job` goes on until it is there.
+    pub fn want_room(&mut self, bytes: u64) {
+        self.wanted = self.wanted.max(bytes);
+    }
+
+    /// A job that makes the next segment; `None` if there is enough, one is being made, or the last
+    /// one failed (until `retry_alloc`).
+    pub fn alloc_job(&mut self) -> Option<AllocJob<D>> {
+        if self.allocating || self.alloc_failed {
+            return None;
+        }
+        if self.wanted > 0 && self.has_room(self.wanted) {
+            self.wanted = 0;
+        }
+        let spare = self.segments.len() - 1 - self.active;
+        if spare >= self.config.spare_segments && self.wanted == 0 {
+            return None;
+        }
+        self.allocating = true;
+        let start = self.segments.last().map_or(Position(0), |s| s.meta.end);
+        let meta = SegmentMeta {
+            sequence: self.next_sequence,
+            generation: self.next_generation,
+            start,
+            end: Position(start.0 + self.config.capacity()),
+        };
+        // A generation is never used twice, not even after a failure.
+        self.next_generation += 1;
+        Some(AllocJob::new(self.disk.clone(), self.base.clone(), meta))
+    }
+
+    /// The result of an allocation. A failure (a full disk) is returned for the log; `alloc_job`
+    /// gives nothing until `retry_alloc` is called, some time later.
+    pub fn allocated(&mut self, result: Result<Allocated<D>>) -> Result<()> {
+        self.allocating = false;
+        match result {
+            Ok(segment) => {
+                assert_eq!(
+                    segment.meta.sequence, self.next_sequence,
+                    "one allocation at a time"
+                );
+                self.next_sequence += 1;
+                self.segments.push(Segment {
+                    meta: segment.meta,
+                    file: Some(segment.file),
+                });
+                Ok(())
+            }
+            Err(error) => {
+                self.alloc_failed = true;
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the last allocation failed.
+    pub fn alloc_failed(&self) -> bool {
+        self.alloc_failed
+    }
+
+    /// Lets `alloc_job` try again after a failure.
+    pub fn retry_alloc(&mut self) {
+        self.alloc_failed = false;
+    }
+
+    /// Visits the entries `from..=to` in order, with bounded memory. Reads files: in recovery, or
+    /// on another thread through [`Log::read_job`], never on a loop that serves.
+    pub fn replay<E: From<StorageError>>(
+        &self,
+        from: u64,
+        to: u64,
+        mut visit: impl FnMut(Entry) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let plan = self.read_plan(from, to)?;
+        plan.replay(&self.disk, |entry| visit(entry).map(|()| true))
+    }
+
+    /// A job that reads entries `from..=to`, or the first of them up to about `max_bytes`, but at
+    /// least one. They must be written: asked for after the sync job that covers them was handed
+    /// over.
+    pub fn read_job(&self, from: u64, to: u64, max_bytes: u64) -> Result<ReadJob<D>> {
+        Ok(ReadJob::new(
+            self.disk.clone(),
+            self.read_plan(from, to)?,
+            max_bytes,
+        ))
+    }
+
+    fn read_plan(&self, from: u64, to: u64) -> Result<ReadPlan> {
+        let (first, last) = (self.first_index(), self.last_index());
+        if from < first || to > last || from > to {
+            return Err(StorageError::OutOfRange {
+                from,
+                to,
+                first,
+                last,
+            });
+        }
+        let oldest = self.segments.first().map_or(Position(0), |s| s.meta.start);
+        let start = self.index.seek(from).unwrap_or(oldest);
+        let skip = self.segments.partition_point(|s| s.meta.end <= start);
+        let used = self.segments.get(skip..=self.active).unwrap_or_default();
+        Ok(ReadPlan {
+            segments: used.iter().map(|s| s.meta.clone()).collect(),
+            start,
+            limit: self.unwritten.front().map_or(self.end, |r| r.0),
+            cuts: self.index.cuts_after(start).to_vec(),
+            from,
+            to,
+        })
+    }
+}
+
+/// Makes a stretch of the log durable, on the storage thread.
+pub struct SyncJob<D: Disk> {
+    writes: Vec<Write<D>>,
+    files: Vec<(Arc<D::File>, String)>,
+    end: Position,
+}
+
+impl<D: Disk> SyncJob<D> {
+    /// Takes over what a later job has to do, so that one sync serves both.
+    pub fn merge(&mut self, later: SyncJob<D>) {
+        self.writes.extend(later.writes);
+        for (file, name) in later.files {
+            if !self.files.iter().any(|(f, _)| Arc::ptr_eq(f, &file)) {
+                self.files.push((file, name));
+            }
+        }
+        self.end = self.end.max(later.end);
+    }
+
+    /// Everything below this is durable once `run` has returned.
+    pub fn end(&self) -> Position {
+        self.end
+    }
+
+    /// On an error the process must end: what reached the disk is unknown (D5).
+    pub fn run(self) -> Result<Position> {
+        for w in &self.writes {
+            w.file
+                .write_at(&w.bytes[w.range.clone()], w.offset)
+                .map_err(StorageError::io("write", &w.name))?;
+        }
+        if !mutation::is(Mutation::SkipFsync) {
+            for (file, name) in &self.files {
+                file.sync_data().map_err(StorageError::io("sync", name))?;
+            }
+        }
+        Ok(self.end)
+    }
+}

@@ -1,0 +1,155 @@
+//! Getting entries back from the disk, in order and with bounded memory.
+//!
+//! Owns the walk from a mark to the entries that were asked for, past those that were replaced
+//! later. Works on a copy of what the log knew when the job was made, so it can run on another
+//! thread while the loop appends.
+
+use super::disk::Disk;
+use super::error::{Result, StorageError};
+use super::index::is_replaced;
+use super::position::Position;
+use super::record::{Item, Items};
+use super::scan::{segment_of, Link, Scanner};
+use super::segment::SegmentMeta;
+use raft::eraftpb::Entry;
+
+/// Where the entries `from..=to` are to be found.
+#[derive(Clone, Debug)]
+pub(super) struct ReadPlan {
+    pub segments: Vec<SegmentMeta>,
+    /// A piece begins here, with an item, at or before `from`.
+    pub start: Position,
+    /// What lies at or behind this may not be written yet.
+    pub limit: Position,
+    pub cuts: Vec<(Position, u64)>,
+    pub from: u64,
+    pub to: u64,
+}
+
+/// What stops a walk over items.
+enum Stop<E> {
+    /// All that was wanted has been seen.
+    Done,
+    Format(String),
+    Visitor(E),
+}
+
+impl<E> From<&'static str> for Stop<E> {
+    fn from(what: &'static str) -> Self {
+        Stop::Format(what.to_owned())
+    }
+}
+
+impl ReadPlan {
+    /// Visits the entries until the visitor says `false`.
+    pub fn replay<D: Disk, E: From<StorageError>>(
+        &self,
+        disk: &D,
+        mut visit: impl FnMut(Entry) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        let mut scanner = Scanner::new(disk, &self.segments, self.start, Link::At, self.limit);
+        let mut items = Items::default();
+        let mut next = self.from;
+        loop {
+            let at = scanner.at();
+            let Some((header, body)) = scanner.next_piece()? else {
+                return Err(self.unreadable(at).into());
+            };
+            let position = header.position;
+            let outcome = items.feed(body, |item| {
+                let Item::Entry(entry) = item else {
+                    return Ok(());
+                };
+                let wanted = entry.index >= self.from && entry.index <= self.to;
+                if !wanted || is_replaced(&self.cuts, position, entry.index) {
+                    return Ok(());
+                }
+                if entry.index != next {
+                    return Err(Stop::Format(format!(
+                        "entry {} where {next} belongs",
+                        entry.index
+                    )));
+                }
+                next += 1;
+                let more = visit(entry.to_entry()).map_err(Stop::Visitor)?;
+                if more && next <= self.to {
+                    Ok(())
+                } else {
+                    Err(Stop::Done)
+                }
+            });
+            match outcome {
+                Ok(()) => {}
+                Err(Stop::Done) => return Ok(()),
+                Err(Stop::Visitor(error)) => return Err(error),
+                Err(Stop::Format(what)) => {
+                    let (file, offset) = locate(&self.segments, position);
+                    return Err(StorageError::Inconsistent { file, offset, what }.into());
+                }
+            }
+        }
+    }
+
+    /// The log knows these entries, so what can't be read has been damaged since.
+    fn unreadable(&self, position: Position) -> StorageError {
+        let (file, offset) = locate(&self.segments, position);
+        let what = "no valid record where entries must be";
+        StorageError::Damaged {
+            file,
+            offset,
+            position: position.0,
+            durable: self.limit.0,
+            what,
+        }
+    }
+}
+
+/// The file and the offset of a position, for messages.
+pub(super) fn locate(segments: &[SegmentMeta], position: Position) -> (String, u64) {
+    let inside = segment_of(segments, position).map(|i| &segments[i]);
+    match inside.or(segments.last()) {
+        Some(meta) => (meta.name(), meta.offset(position.max(meta.start))),
+        None => (String::from("(no segment)"), position.0),
+    }
+}
+
+/// Reads entries on the storage thread, for followers that lag and for rebuilds in slices.
+pub struct ReadJob<D: Disk> {
+    disk: D,
+    plan: ReadPlan,
+    max_bytes: u64,
+}
+
+/// Consecutive entries from `from` on.
+#[derive(Debug)]
+pub struct ReadDone {
+    pub from: u64,
+    /// The last index that was asked for.
+    pub to: u64,
+    pub entries: Vec<Entry>,
+}
+
+impl<D: Disk> ReadJob<D> {
+    pub(super) fn new(disk: D, plan: ReadPlan, max_bytes: u64) -> Self {
+        ReadJob {
+            disk,
+            plan,
+            max_bytes,
+        }
+    }
+
+    pub fn run(self) -> Result<ReadDone> {
+        let mut entries = Vec::new();
+        let mut bytes = 0u64;
+        self.plan.replay(&self.disk, |entry: Entry| {
+            bytes += super::record::entry_len(&entry);
+            entries.push(entry);
+            Ok::<bool, StorageError>(bytes < self.max_bytes)
+        })?;
+        Ok(ReadDone {
+            from: self.plan.from,
+            to: self.plan.to,
+            entries,
+        })
+    }
+}

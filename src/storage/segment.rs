@@ -1,0 +1,215 @@
+//! The files of the log: their names, their headers, and the job that makes new ones.
+//!
+//! A segment is a file of fixed size, zero-filled and synced before it gets its name, so that
+//! appending to it changes no metadata and never runs out of space (D5). Its header says which
+//! stretch of positions it holds; positions run on from one segment to the next.
+//!
+//! Invariants: a file with a segment's name has a durable, valid header (a crash can't leave it
+//! otherwise, so another header is damage); no two segments ever have the same generation.
+
+use super::base::Base;
+use super::disk::{Disk, DiskFile};
+use super::error::{Result, StorageError};
+use super::position::Position;
+use std::sync::Arc;
+
+/// Where records begin in a file: the header has a page of its own.
+pub const DATA: u64 = 4096;
+/// Segment sizes are multiples of this.
+pub const PAGE: u64 = 4096;
+const MAGIC: &[u8; 8] = b"HFLOG\r\n\0";
+const VERSION: u32 = 1;
+const HEADER: usize = 80;
+const SUFFIX: &str = ".seg";
+const TEMP_SUFFIX: &str = ".tmp";
+/// One step of an allocation: what a waiting sync is delayed by.
+const STEP: u64 = 1 << 20;
+
+/// Which stretch of the log a file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentMeta {
+    pub sequence: u64,
+    pub generation: u64,
+    pub start: Position,
+    /// The end of the stretch, which is the start of the next segment.
+    pub end: Position,
+}
+
+impl SegmentMeta {
+    pub fn name(&self) -> String {
+        name_of(self.sequence)
+    }
+
+    pub fn offset(&self, position: Position) -> u64 {
+        DATA + (position.0 - self.start.0)
+    }
+
+    pub fn position(&self, offset: u64) -> Position {
+        Position(self.start.0 + (offset - DATA))
+    }
+
+    fn encode(&self, base: &Base) -> [u8; HEADER] {
+        let mut h = [0; HEADER];
+        h[..8].copy_from_slice(MAGIC);
+        h[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        let fields = [
+            self.sequence,
+            self.generation,
+            self.start.0,
+            self.end.0,
+            base.group,
+            base.incarnation,
+            base.raft_id,
+        ];
+        for (i, v) in fields.into_iter().enumerate() {
+            h[16 + 8 * i..24 + 8 * i].copy_from_slice(&v.to_le_bytes());
+        }
+        let crc = crc32c::crc32c(&h[..HEADER - 8]);
+        h[HEADER - 8..HEADER - 4].copy_from_slice(&crc.to_le_bytes());
+        h
+    }
+
+    /// Reads and checks the header of `name`.
+    pub fn read<F: DiskFile>(file: &F, name: &str, base: &Base) -> Result<SegmentMeta> {
+        let bad = |what| {
+            Err(StorageError::BadFile {
+                file: name.into(),
+                what,
+            })
+        };
+        let mut h = [0; HEADER];
+        let n = file
+            .read_at(&mut h, 0)
+            .map_err(StorageError::io("read", name))?;
+        if n < HEADER || h[..8] != MAGIC[..] {
+            return bad("is not a log segment");
+        }
+        let found = u32::from_le_bytes(h[8..12].try_into().expect("four bytes"));
+        if found != VERSION {
+            return Err(StorageError::Version {
+                file: name.into(),
+                found,
+                known: VERSION,
+            });
+        }
+        if h[HEADER - 8..HEADER - 4] != crc32c::crc32c(&h[..HEADER - 8]).to_le_bytes() {
+            return bad("has a damaged header");
+        }
+        let field = |i: usize| {
+            u64::from_le_bytes(h[16 + 8 * i..24 + 8 * i].try_into().expect("eight bytes"))
+        };
+        let meta = SegmentMeta {
+            sequence: field(0),
+            generation: field(1),
+            start: Position(field(2)),
+            end: Position(field(3)),
+        };
+        let (start, end) = (meta.start.0, meta.end.0);
+        if (field(4), field(5), field(6)) != (base.group, base.incarnation, base.raft_id) {
+            return bad("belongs to another group or member");
+        }
+        if name_of(meta.sequence) != name {
+            return bad("has been renamed");
+        }
+        if end <= start || start % PAGE != 0 || end % PAGE != 0 || end > u64::MAX / 2 {
+            return bad("has a header that makes no sense");
+        }
+        if file.len().map_err(StorageError::io("read", name))? < DATA + (end - start) {
+            return bad("is shorter than its header says");
+        }
+        Ok(meta)
+    }
+}
+
+fn name_of(sequence: u64) -> String {
+    format!("{sequence:020}{SUFFIX}")
+}
+
+/// Whether a file of this name is a segment.
+pub fn is_segment(name: &str) -> bool {
+    name.ends_with(SUFFIX)
+}
+
+/// Whether a file of this name is left over from a crash.
+pub fn is_temporary(name: &str) -> bool {
+    name.ends_with(TEMP_SUFFIX)
+}
+
+/// A segment that is ready to be appended to.
+pub struct Allocated<D: Disk> {
+    pub(crate) meta: SegmentMeta,
+    pub(crate) file: Arc<D::File>,
+}
+
+/// Makes a segment (on the storage thread); in steps, so that syncs need not wait for all of it.
+pub struct AllocJob<D: Disk> {
+    disk: D,
+    base: Arc<Base>,
+    meta: SegmentMeta,
+    temp: String,
+    file: Option<D::File>,
+    filled: u64,
+}
+
+impl<D: Disk> AllocJob<D> {
+    pub(crate) fn new(disk: D, base: Arc<Base>, meta: SegmentMeta) -> Self {
+        let temp = format!("{}{TEMP_SUFFIX}", meta.sequence);
+        AllocJob {
+            disk,
+            base,
+            meta,
+            temp,
+            file: None,
+            filled: 0,
+        }
+    }
+
+    /// Does a bounded part; `Some` when the segment is there, durably. After an error the job is
+    /// over and its file is gone.
+    pub fn step(&mut self) -> Result<Option<Allocated<D>>> {
+        let done = self.advance();
+        if done.is_err() && self.file.take().is_some() {
+            // The space is what is needed now; a failure to give it back changes nothing.
+            let _ = self.disk.remove(&self.temp);
+        }
+        done
+    }
+
+    /// Does all of it.
+    pub fn run(mut self) -> Result<Allocated<D>> {
+        loop {
+            if let Some(allocated) = self.step()? {
+                return Ok(allocated);
+            }
+        }
+    }
+
+    fn advance(&mut self) -> Result<Option<Allocated<D>>> {
+        let size = DATA + (self.meta.end.0 - self.meta.start.0);
+        let io = |action| StorageError::io(action, &self.temp);
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => self.disk.create(&self.temp).map_err(io("create"))?,
+        };
+        let file = self.file.insert(file);
+        if self.filled < size {
+            let to = (self.filled + STEP).min(size);
+            file.allocate(self.filled, to).map_err(io("allocate"))?;
+            file.sync_data().map_err(io("sync"))?;
+            self.filled = to;
+            return Ok(None);
+        }
+        file.write_at(&self.meta.encode(&self.base), 0)
+            .map_err(io("write"))?;
+        file.sync_data().map_err(io("sync"))?;
+        self.disk
+            .rename(&self.temp, &self.meta.name())
+            .map_err(io("rename"))?;
+        self.disk.sync_dir().map_err(io("sync the folder of"))?;
+        let file = self.file.take().expect("it was opened above");
+        Ok(Some(Allocated {
+            meta: self.meta.clone(),
+            file: Arc::new(file),
+        }))
+    }
+}

@@ -1,0 +1,191 @@
+//! The storage thread: what would block the loop happens here.
+//!
+//! Owns one thread that syncs, allocates, reads and writes for the loop, and a second one that only
+//! frees memory (dropping a keyspace of many keys takes seconds, and no sync may wait for that).
+//! Decides nothing: jobs come from the log, results go back to it.
+//!
+//! Syncs go first, and all that have queued up become one; an allocation proceeds in steps between
+//! them. Jobs of the other kinds keep their order, each behind the syncs that were handed over
+//! before it. A failed sync is reported and is the last thing that this thread does (D5).
+
+use super::disk::Disk;
+use super::error::Result;
+use super::log::SyncJob;
+use super::position::Position;
+use super::read::{ReadDone, ReadJob};
+use super::segment::{AllocJob, Allocated};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::mpsc::{channel, Receiver, Sender, TryRecvError};
+use std::thread::{Builder, JoinHandle};
+
+/// Work that may block.
+pub enum Job<D: Disk> {
+    Sync(SyncJob<D>),
+    Alloc(AllocJob<D>),
+    Read(ReadJob<D>),
+    /// Memory whose freeing takes long.
+    Garbage(Box<dyn Send>),
+    /// Anything else (nodes.conf); reports by its own means.
+    Call(Box<dyn FnOnce() + Send>),
+}
+
+/// What came of a job, for the log.
+pub enum Done<D: Disk> {
+    /// An error means that the process must end (D5).
+    Synced(Result<Position>),
+    Allocated(Result<Allocated<D>>),
+    Read(Result<ReadDone>),
+}
+
+impl<D: Disk> Job<D> {
+    /// Does the job on the spot; for drivers without threads.
+    pub fn run(self) -> Option<Done<D>> {
+        match self {
+            Job::Sync(job) => Some(Done::Synced(job.run())),
+            Job::Alloc(job) => Some(Done::Allocated(job.run())),
+            Job::Read(job) => Some(Done::Read(job.run())),
+            Job::Garbage(garbage) => {
+                drop(garbage);
+                None
+            }
+            Job::Call(call) => {
+                call();
+                None
+            }
+        }
+    }
+}
+
+/// The handle: dropping it lets the thread finish what it has been given, and waits for that.
+pub struct StorageThread<D: Disk> {
+    jobs: Option<Sender<Job<D>>>,
+    garbage: Option<Sender<Box<dyn Send>>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl<D: Disk> StorageThread<D> {
+    /// Starts the threads. `wake` is called after each result that was put into the channel.
+    pub fn start(wake: impl Fn() + Send + 'static) -> io::Result<(Self, Receiver<Done<D>>)> {
+        let (jobs, queue) = channel();
+        let (done, results) = channel();
+        let (garbage, heap) = channel();
+        let worker = Worker {
+            queue,
+            done,
+            wake,
+            sync: None,
+            alloc: None,
+            rest: VecDeque::new(),
+        };
+        let threads = vec![
+            Builder::new()
+                .name("hf-storage".into())
+                .spawn(move || worker.run())?,
+            Builder::new()
+                .name("hf-free".into())
+                .spawn(move || heap.into_iter().for_each(drop))?,
+        ];
+        Ok((
+            StorageThread {
+                jobs: Some(jobs),
+                garbage: Some(garbage),
+                threads,
+            },
+            results,
+        ))
+    }
+
+    /// Hands a job over. After a failed sync jobs are dropped: the process is about to end.
+    pub fn submit(&self, job: Job<D>) {
+        // A thread that is gone has reported why; nothing can be added to that.
+        match job {
+            Job::Garbage(garbage) => {
+                let _ = self.garbage.as_ref().map(|g| g.send(garbage));
+            }
+            job => {
+                let _ = self.jobs.as_ref().map(|j| j.send(job));
+            }
+        }
+    }
+}
+
+impl<D: Disk> Drop for StorageThread<D> {
+    fn drop(&mut self) {
+        (self.jobs, self.garbage) = (None, None);
+        for thread in self.threads.drain(..) {
+            // Only a panic makes this fail, and it has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Worker<D: Disk, W> {
+    queue: Receiver<Job<D>>,
+    done: Sender<Done<D>>,
+    wake: W,
+    sync: Option<SyncJob<D>>,
+    alloc: Option<AllocJob<D>>,
+    rest: VecDeque<Job<D>>,
+}
+
+impl<D: Disk, W: Fn()> Worker<D, W> {
+    fn run(mut self) {
+        while self.collect() {
+            if let Some(job) = self.sync.take() {
+                let result = job.run();
+                let failed = result.is_err();
+                self.report(Done::Synced(result));
+                if failed {
+                    return; // D5
+                }
+            }
+            if let Some(done) = self.rest.pop_front().and_then(Job::run) {
+                self.report(done);
+            }
+            if let Some(job) = &mut self.alloc {
+                if let Some(result) = job.step().transpose() {
+                    self.alloc = None;
+                    self.report(Done::Allocated(result));
+                }
+            }
+        }
+    }
+
+    /// Takes all jobs that are there, and waits for one if there is nothing to do; `false` when
+    /// there never will be anything again.
+    fn collect(&mut self) -> bool {
+        loop {
+            match self.queue.try_recv() {
+                Ok(job) => self.take(job),
+                Err(TryRecvError::Disconnected) => return self.has_work(),
+                Err(TryRecvError::Empty) if self.has_work() => return true,
+                Err(TryRecvError::Empty) => match self.queue.recv() {
+                    Ok(job) => self.take(job),
+                    Err(_) => return false,
+                },
+            }
+        }
+    }
+
+    fn take(&mut self, job: Job<D>) {
+        match job {
+            Job::Sync(job) => match &mut self.sync {
+                Some(waiting) => waiting.merge(job),
+                None => self.sync = Some(job),
+            },
+            Job::Alloc(job) => self.alloc = Some(job),
+            other => self.rest.push_back(other),
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        self.sync.is_some() || self.alloc.is_some() || !self.rest.is_empty()
+    }
+
+    fn report(&self, done: Done<D>) {
+        // Without a receiver the loop is gone, and its results with it.
+        let _ = self.done.send(done);
+        (self.wake)();
+    }
+}
