@@ -101,6 +101,6 @@ mod tests {
             .iter()
             .map(|b| format!("{b:02x}"))
             .collect();
-        assert_eq!(hex, "");
+        assert_eq!(hex, "39a9629dee42a90bab96dcf42cd3c51e0c2a3c9f");
     }
 }

@@ -343,15 +343,27 @@ fn chain_insert(head: &mut Bucket, entry: EntryPtr) {
 
 /// Takes an entry out and fills its place from the end of the chain.
 fn chain_remove(head: &mut Bucket, tag: u16, key: &[u8]) -> Option<EntryPtr> {
-    let mut bucket = head;
+    if let Some(i) = find_in(head, tag, |e| e.key() == key) {
+        return take_and_fill(head, i);
+    }
+    let mut link = &mut head.child;
     loop {
-        if let Some(i) = find_in(bucket, tag, |e| e.key() == key) {
-            let entry = bucket.slots[i].take();
-            bucket.slots[i] = pop_last(&mut bucket.child);
+        if let Some(i) = find_in(link.as_deref()?, tag, |e| e.key() == key) {
+            let bucket = link.as_deref_mut()?;
+            let entry = take_and_fill(bucket, i);
+            if bucket.slots.iter().all(Option::is_none) {
+                *link = None;
+            }
             return entry;
         }
-        bucket = bucket.child.as_deref_mut()?;
+        link = &mut link.as_deref_mut()?.child;
     }
+}
+
+fn take_and_fill(bucket: &mut Bucket, at: usize) -> Option<EntryPtr> {
+    let entry = bucket.slots[at].take();
+    bucket.slots[at] = pop_last(&mut bucket.child);
+    entry
 }
 
 /// An entry of the last bucket of a chain, which is freed when it was the last one there.

@@ -1,1 +1,28 @@
-//! (being written)
+//! Bytes in, gated bytes out: everything of a connection that is not its meaning.
+//!
+//! [`Poll`] waits for the kernel, [`Listeners`] take clients in, [`Slab`] keeps them under keys that
+//! die with them, [`Conn`] reads ([`Input`]) and writes ([`Output`]), [`ReadyList`] remembers who
+//! has more to do than a turn allows. Never: a command, a session, Raft, a clock of its own.
+//!
+//! Invariants: no call blocks but [`Poll::wait`]; readiness is edge-triggered and remembered until
+//! the socket says that it would block; one read and one write per connection and visit.
+
+mod conn;
+mod gate;
+mod input;
+mod listen;
+mod output;
+mod poll;
+mod rlimit;
+mod slab;
+#[cfg(test)]
+mod tests;
+
+pub use conn::{Conn, Filled};
+pub use gate::Gate;
+pub use input::{Input, Next, ReadBuffer};
+pub use listen::{Accepted, BindFailure, Bound, Listeners};
+pub use output::{Flushed, Output};
+pub use poll::{Event, Poll, Readiness, ReadyList};
+pub use rlimit::{raise_open_files, OpenFiles, RESERVED_FILES};
+pub use slab::{Key, Slab};

@@ -5,7 +5,7 @@ use crate::clock::Now;
 use crate::command::{apply_unit, Data};
 use crate::effect::{parse_entry, Staged, Stager, Unit};
 use crate::mutation::{self, Mutation};
-use crate::storage::Disk;
+use crate::storage::{Disk, Job};
 use raft::eraftpb::{Entry, EntryType};
 
 /// T9: bytes of entries applied before the loop looks at its sockets again.
@@ -95,7 +95,7 @@ impl<D: Disk> Shard<D> {
         // T9: what the lost keyspace held is freed elsewhere.
         old.flush(None);
         while let Some(garbage) = old.take_garbage() {
-            self.jobs.push(super::Job::Drop(garbage));
+            self.jobs.push(Job::Garbage(Box::new(garbage)));
         }
         self.stager = Stager::default();
         self.rebuild = Some(Rebuild { next: self.base.index + 1, reading: false });

@@ -27,13 +27,12 @@ mod tests;
 use crate::clock::{Mono, Now};
 use crate::command::Data;
 use crate::effect::{CodecError, Stager};
-use crate::keyspace::{Garbage, Keyspace, Layout};
+use crate::keyspace::{Keyspace, Layout};
 use crate::net::Gate;
 use crate::raft::{Envelope, Group, StepError, Wanted};
-use crate::storage::{AllocJob, Base, Disk, Log, Position, ReadJob, StorageError, SyncJob};
+use crate::storage::{Base, Disk, Job, Log, LogConfig, Position, StorageError};
 use raft::eraftpb::Entry;
 use std::collections::VecDeque;
-use std::io;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -63,7 +62,7 @@ pub struct ShardConfig {
     pub tail_limit: usize,
     /// Bytes of applied entries that stay in memory for followers.
     pub keep_bytes: usize,
-    pub log: crate::storage::LogConfig,
+    pub log: LogConfig,
     /// Whether this member was the master before the restart (E2).
     pub first: bool,
 }
@@ -73,10 +72,6 @@ pub struct ShardConfig {
 pub enum ShardError {
     #[error(transparent)]
     Storage(#[from] StorageError),
-    #[error("the log can't be synced: {0}")]
-    Sync(io::Error),
-    #[error("the log can't be read: {0}")]
-    Read(StorageError),
     #[error("entry {index}: {source}")]
     Effect { index: u64, source: CodecError },
     #[error("entry {index} can't be applied: {reason}")]
@@ -85,28 +80,10 @@ pub enum ShardError {
     Raft(#[from] raft::Error),
     #[error(transparent)]
     Step(#[from] StepError),
-    #[error("the node holds no group: {0}")]
-    NoGroup(&'static str),
 }
 
-/// Work for another thread; its result comes back through [`Shard::job_done`].
-pub enum Job<D: Disk> {
-    Sync(SyncJob<D>),
-    Allocate(AllocJob<D>),
-    Read(ReadFor, ReadJob<D>),
-    /// Memory whose freeing takes long.
-    Drop(Garbage),
-}
-
-/// What a finished job brought.
-pub enum JobDone<D: Disk> {
-    Synced(io::Result<Position>),
-    Allocated(crate::storage::AllocDone<D>),
-    Read(ReadFor, Result<Vec<Entry>, StorageError>),
-}
-
-/// Who asked for a read of old entries.
-pub enum ReadFor {
+/// Who asked for a read of old entries; reads are answered in the order in which they were asked.
+enum ReadFor {
     Rebuild,
     Follower(Wanted),
 }
@@ -114,6 +91,7 @@ pub enum ReadFor {
 /// What a turn asks of its driver, and what became of replies.
 pub struct TurnOutput<D: Disk> {
     pub messages: Vec<Envelope>,
+    /// Work for another thread; results come back through [`Shard::job_done`].
     pub jobs: Vec<Job<D>>,
     /// Batches that did not happen: their replies become MOVED. To be handled before `released`.
     pub failed: Vec<RangeInclusive<u64>>,
@@ -161,7 +139,6 @@ struct Rebuild {
 /// One member's shard.
 pub struct Shard<D: Disk> {
     config: ShardConfig,
-    disk: D,
     base: Base,
     data: Data,
     group: Group,
@@ -184,7 +161,8 @@ pub struct Shard<D: Disk> {
     // writing
     readies: VecDeque<(u64, Position)>,
     sync_running: bool,
-    alloc_running: bool,
+    retry_alloc_at: Option<Mono>,
+    reads: VecDeque<ReadFor>,
     commit_pending: Option<Mono>,
     next_relaxed_sync: Mono,
 

@@ -6,17 +6,17 @@ use crate::command::Data;
 use crate::effect::Stager;
 use crate::net::Gate;
 use crate::raft::{Group, GroupConfig, Window};
-use crate::storage::{Base, Disk, Log};
+use crate::storage::{Base, Disk, Log, LogConfig};
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Founds a group in an empty folder (G1): its base is a synthetic snapshot of an empty keyspace at
 /// index 1, term 1, and its first log index is 2. Nothing is done where a group is already.
-pub fn found<D: Disk>(disk: &D, base: &Base) -> Result<(), ShardError> {
+pub fn found<D: Disk>(disk: D, config: LogConfig, base: &Base) -> Result<(), ShardError> {
     assert_eq!((base.index, base.term), (1, 1), "G1: the birth snapshot");
     assert!(!base.conf_state.voters.is_empty(), "G1: an empty ConfState is never used");
-    if Base::load(disk)?.is_none() {
-        base.store(disk)?;
+    if Base::load(&disk)?.is_none() {
+        Log::create(disk, config, base)?;
     }
     Ok(())
 }
@@ -30,8 +30,8 @@ impl<D: Disk> Shard<D> {
         now: Now,
         logger: &slog::Logger,
     ) -> Result<Shard<D>, ShardError> {
-        let base = Base::load(&disk)?.ok_or(ShardError::NoGroup("the folder has no base file"))?;
-        let (log, recovered) = Log::open(disk.clone(), &base, config.log.clone())?;
+        let (log, recovered) = Log::open(disk, config.log.clone())?;
+        let base = recovered.base;
         let mut data = Data::new(Shard::<D>::empty_keyspace(&config));
         let mut stager = Stager::default();
         let applied = recovered.hard_state.commit.max(base.index);
@@ -41,9 +41,9 @@ impl<D: Disk> Shard<D> {
             (base.index, base.term),
             recovered.hard_state,
             base.conf_state.clone(),
-            recovered.terms,
+            log.terms().to_vec(),
             applied,
-            recovered.entries,
+            recovered.tail,
         );
         let group_config = GroupConfig {
             group: base.group,
@@ -57,7 +57,6 @@ impl<D: Disk> Shard<D> {
         };
         let group = Group::new(group_config, window, now, logger)?;
         let mut shard = Shard {
-            disk,
             base,
             data,
             group,
@@ -75,7 +74,8 @@ impl<D: Disk> Shard<D> {
             unknown_told: 0,
             readies: VecDeque::new(),
             sync_running: false,
-            alloc_running: false,
+            retry_alloc_at: None,
+            reads: VecDeque::new(),
             commit_pending: None,
             next_relaxed_sync: Mono(0),
             stager,
@@ -106,14 +106,8 @@ fn replay<D: Disk>(
     data: &mut Data,
     stager: &mut Stager,
 ) -> Result<(), ShardError> {
-    let mut failed = None;
-    log.replay(base.index + 1, applied, &mut |entry| {
-        if failed.is_none() {
-            failed = super::apply::apply_entry(data, stager, &entry).err();
-        }
-    })?;
-    match failed {
-        Some(error) => Err(error),
-        None => Ok(()),
+    if applied <= base.index {
+        return Ok(());
     }
+    log.replay(base.index + 1, applied, |entry| super::apply::apply_entry(data, stager, &entry))
 }

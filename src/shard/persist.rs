@@ -1,10 +1,11 @@
 //! What is written when, and what counts as written (D1, D4, D5).
 
-use super::{Job, JobDone, ReadFor, Shard, ShardError, SyncPolicy};
+use super::{ReadFor, Shard, ShardError, SyncPolicy};
 use crate::clock::Now;
 use crate::mutation::{self, Mutation};
 use crate::raft::Persist;
-use crate::storage::Disk;
+use crate::storage::{Disk, Done, Job, Position, Record, StorageError};
+use raft::eraftpb::{Entry, HardState};
 use std::time::Duration;
 
 /// How long a commit index may wait for a record to ride in (D1).
@@ -12,7 +13,11 @@ const COMMIT_RIDE: Duration = Duration::from_millis(100);
 /// `appendfsync everysec`.
 const RELAXED_SYNC: Duration = Duration::from_secs(1);
 /// Room that a hard state alone may need.
-const SMALL_RECORD: usize = 512;
+const SMALL_RECORD: u64 = 512;
+/// Bytes of one read of old entries.
+const READ_SLICE: u64 = 1 << 20;
+/// How long to leave a full disk alone (D5).
+const RETRY_ALLOC: Duration = Duration::from_secs(1);
 
 impl<D: Disk> Shard<D> {
     /// Writes what a Ready asks for, in one record.
@@ -38,19 +43,19 @@ impl<D: Disk> Shard<D> {
 
     fn append(
         &mut self,
-        hard_state: Option<&raft::eraftpb::HardState>,
-        entries: &[raft::eraftpb::Entry],
+        hard_state: Option<&HardState>,
+        entries: &[Entry],
     ) -> Result<(), ShardError> {
         if hard_state.is_some() {
             self.commit_pending = None;
         }
-        self.log.append(hard_state, entries)?;
+        self.log.append(&Record { hard_state, entries })?;
         Ok(())
     }
 
     /// Tells the group which Readies are on disk, or as good as it under the sync policy.
     pub(super) fn mark_persisted(&mut self) {
-        let safe = if self.relaxed() { self.log.end() } else { self.log.durable() };
+        let safe = self.safe_position();
         let mut newest = None;
         while self.readies.front().is_some_and(|&(_, end)| end <= safe) {
             newest = self.readies.pop_front().map(|(number, _)| number);
@@ -60,12 +65,23 @@ impl<D: Disk> Shard<D> {
         }
     }
 
+    /// D4: up to where the log counts as persisted.
+    fn safe_position(&self) -> Position {
+        if self.relaxed() && !self.log.has_unwritten() {
+            self.log.end()
+        } else {
+            self.log.durable()
+        }
+    }
+
     /// Orders what another thread has to do: syncs, space, reads.
     pub(super) fn order_jobs(&mut self, now: Now) -> Result<(), ShardError> {
         self.flush_commit(now)?;
         let behind = self.log.end() > self.log.durable();
         let wanted = match self.config.sync {
             _ if !self.relaxed() => true,
+            // A large record is not even written before its sync job has run (T8).
+            _ if self.log.has_unwritten() => true,
             SyncPolicy::No => false,
             _ => now.mono >= self.next_relaxed_sync,
         };
@@ -76,25 +92,28 @@ impl<D: Disk> Shard<D> {
                 self.jobs.push(Job::Sync(job));
             }
         }
-        if !self.alloc_running {
-            if let Some(job) = self.log.alloc_job() {
-                self.alloc_running = true;
-                self.jobs.push(Job::Allocate(job));
-            }
+        if self.retry_alloc_at.is_some_and(|at| now.mono >= at) {
+            self.retry_alloc_at = None;
+            self.log.retry_alloc();
+        }
+        if let Some(job) = self.log.alloc_job() {
+            self.jobs.push(Job::Alloc(job));
         }
         for wanted in self.group.take_wanted() {
-            let job = self.log.read_job(wanted.low, wanted.high - 1, 1 << 20);
-            self.jobs.push(Job::Read(ReadFor::Follower(wanted), job));
+            let job = self.log.read_job(wanted.low, wanted.high - 1, READ_SLICE)?;
+            self.jobs.push(Job::Read(job));
+            self.reads.push_back(ReadFor::Follower(wanted));
         }
         if let Some(rebuild) = &mut self.rebuild {
             if !rebuild.reading && rebuild.next <= self.delivered {
                 rebuild.reading = true;
-                let job = self.log.read_job(rebuild.next, self.delivered, 1 << 20);
-                self.jobs.push(Job::Read(ReadFor::Rebuild, job));
+                let job = self.log.read_job(rebuild.next, self.delivered, READ_SLICE)?;
+                self.jobs.push(Job::Read(job));
+                self.reads.push_back(ReadFor::Rebuild);
             }
         }
         while let Some(garbage) = self.data.keyspace_mut().take_garbage() {
-            self.jobs.push(Job::Drop(garbage));
+            self.jobs.push(Job::Garbage(Box::new(garbage)));
         }
         Ok(())
     }
@@ -122,28 +141,39 @@ impl<D: Disk> Shard<D> {
         Ok(self.log.sync_job().map(Job::Sync))
     }
 
-    /// Takes in what a job brought. An error ends the process (D5).
-    pub fn job_done(&mut self, now: Now, done: JobDone<D>) -> Result<(), ShardError> {
+    /// Takes in what a job brought. An error ends the process, but for a full disk (D5).
+    pub fn job_done(&mut self, now: Now, done: Done<D>) -> Result<(), ShardError> {
         match done {
-            JobDone::Synced(result) => {
+            Done::Synced(result) => {
                 self.sync_running = false;
-                let position = result.map_err(ShardError::Sync)?;
-                self.log.synced(position);
+                self.log.synced(result?);
             }
-            JobDone::Allocated(result) => {
-                self.alloc_running = false;
-                // No space is not an error: writes wait until there is some (D5).
-                self.log.allocated(result)?;
-            }
-            JobDone::Read(ReadFor::Follower(wanted), entries) => {
-                let entries = entries.map_err(ShardError::Read)?;
-                self.group.fetched(wanted, entries);
-            }
-            JobDone::Read(ReadFor::Rebuild, entries) => {
-                let entries = entries.map_err(ShardError::Read)?;
-                self.rebuild_slice(now, entries)?;
+            Done::Allocated(result) => match self.log.allocated(result) {
+                Ok(()) => {}
+                Err(StorageError::Io { source, .. }) if is_full(&source) => {
+                    // Writes wait until there is room again.
+                    self.retry_alloc_at = Some(now.mono + RETRY_ALLOC);
+                }
+                Err(error) => return Err(error.into()),
+            },
+            Done::Read(result) => {
+                let entries = result?.entries;
+                match self.reads.pop_front().expect("a read was asked for") {
+                    ReadFor::Follower(wanted) => self.group.fetched(wanted, entries),
+                    ReadFor::Rebuild => self.rebuild_slice(now, entries)?,
+                }
             }
         }
         Ok(())
     }
+
+    /// Whether the log could not get more space: the disk is full.
+    pub fn is_disk_full(&self) -> bool {
+        self.retry_alloc_at.is_some()
+    }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }

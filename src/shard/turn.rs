@@ -6,15 +6,16 @@ use crate::command::{GateKind, Outcome};
 use crate::mutation::{self, Mutation};
 use crate::net::Gate;
 use crate::raft::Envelope;
+use crate::storage::record::entry_len;
 use crate::storage::Disk;
 use raft::eraftpb::MessageType;
 
 /// Log room that must be there before a turn may write: its budget of effects and a margin. A
 /// command that brings more bytes than this asks for its own room.
-pub const TURN_ROOM: usize = 256 << 10;
+pub const TURN_ROOM: u64 = 256 << 10;
 /// Bytes that a batch's records may need beyond the effects themselves, and beyond the arguments
 /// that made them.
-pub const RECORD_OVERHEAD: usize = 8 << 10;
+pub const RECORD_OVERHEAD: u64 = 8 << 10;
 
 /// Whether clients' commands on data can be executed in this turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +35,9 @@ impl<D: Disk> Shard<D> {
     pub fn step(&mut self, now: Now, envelope: Envelope) -> Result<(), ShardError> {
         let message = &envelope.message;
         if message.get_msg_type() == MessageType::MsgAppend && !message.entries.is_empty() {
-            let bytes: usize =
-                message.entries.iter().map(|e| e.data.len() + e.context.len() + 64).sum();
-            if !self.log.has_room(bytes + RECORD_OVERHEAD) {
-                self.log.want_room(bytes + RECORD_OVERHEAD);
+            let bytes = message.entries.iter().map(entry_len).sum::<u64>() + RECORD_OVERHEAD;
+            if !self.log.has_room(bytes) {
+                self.log.want_room(bytes);
                 return Ok(());
             }
         }
@@ -141,7 +141,7 @@ impl<D: Disk> Shard<D> {
     /// and room for it is asked for.
     pub fn has_room_for(&mut self, bytes: usize) -> bool {
         // What the batch holds is encoded once more around it; large units are cut into parts.
-        let need = self.data.batch_bytes() + bytes + bytes / 64 + RECORD_OVERHEAD;
+        let need = (self.data.batch_bytes() + bytes + bytes / 64) as u64 + RECORD_OVERHEAD;
         if self.log.has_room(need) {
             return true;
         }
@@ -246,6 +246,9 @@ impl<D: Disk> Shard<D> {
         let mut at = self.group.deadline();
         if let Some(flush) = self.commit_pending {
             at = at.min(flush);
+        }
+        if let Some(retry) = self.retry_alloc_at {
+            at = at.min(retry);
         }
         if self.relaxed() && self.log.end() > self.log.durable() && !self.sync_running {
             at = at.min(self.next_relaxed_sync);

@@ -1,0 +1,150 @@
+//! The poller: what the kernel has to say, as events of ours; and the list of connections that have
+//! more to do than one turn allowed.
+//!
+//! Readiness is edge-triggered: a socket says once that it became readable or writable. So
+//! [`super::Conn`] remembers it until a read or write proves the contrary, and who still has work
+//! stands in the [`ReadyList`]; while that list is not empty, wait with a timeout of zero.
+//! A connection is registered once, for both directions: under edge triggering the writable side
+//! wakes nobody until a write was short, so no further system call is ever needed.
+
+use super::conn::Conn;
+use super::slab::Key;
+use mio::event::Source;
+use mio::{Events, Interest, Token, Waker};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Events fetched by one wait; more stay in the kernel for the next turn.
+const EVENTS_PER_WAIT: usize = 1024;
+
+const WAKE: Token = Token(0);
+
+/// What became true of a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    pub readable: bool,
+    pub writable: bool,
+    /// The peer will send nothing more, or the connection is broken: reading will tell.
+    pub read_closed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Another thread called the waker.
+    Wake,
+    /// Someone knocks at this listener.
+    Listener(usize),
+    /// The key may be dead by now.
+    Conn(Key, Readiness),
+}
+
+pub struct Poll {
+    poll: mio::Poll,
+    events: Events,
+    waker: Arc<Waker>,
+}
+
+impl Poll {
+    pub fn new() -> io::Result<Poll> {
+        let poll = mio::Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+        Ok(Poll {
+            poll,
+            events: Events::with_capacity(EVENTS_PER_WAIT),
+            waker,
+        })
+    }
+
+    /// For other threads: `wake()` ends a wait, or the next one.
+    pub fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
+    }
+
+    /// Waits for events, at most `timeout` (`None`: for ever). A signal ends it without events.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {
+                self.events.clear();
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// What the last wait found.
+    pub fn events(&self) -> impl Iterator<Item = Event> + '_ {
+        self.events.iter().map(|event| {
+            let key = Key::from_token(event.token());
+            if key.generation() != 0 {
+                return Event::Conn(
+                    key,
+                    Readiness {
+                        readable: event.is_readable() || event.is_error(),
+                        writable: event.is_writable() || event.is_error(),
+                        read_closed: event.is_read_closed() || event.is_error(),
+                    },
+                );
+            }
+            match key.index() {
+                0 => Event::Wake,
+                n => Event::Listener(n as usize - 1),
+            }
+        })
+    }
+
+    pub fn register(&self, conn: &mut Conn, key: Key) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.poll
+            .registry()
+            .register(conn.socket_mut(), key.token(), both)
+    }
+
+    /// Optional: closing the socket does it as well.
+    pub fn deregister(&self, conn: &mut Conn) -> io::Result<()> {
+        self.poll.registry().deregister(conn.socket_mut())
+    }
+
+    pub(super) fn register_listener(&self, source: &mut impl Source, n: usize) -> io::Result<()> {
+        self.poll
+            .registry()
+            .register(source, Token(n + 1), Interest::READABLE)
+    }
+}
+
+/// Connections with work left, each once, in turn.
+#[derive(Debug, Default)]
+pub struct ReadyList {
+    keys: VecDeque<Key>,
+}
+
+impl ReadyList {
+    pub fn new() -> ReadyList {
+        ReadyList::default()
+    }
+
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Puts a connection at the end, unless it is listed.
+    #[inline]
+    pub fn add(&mut self, key: Key, conn: &mut Conn) {
+        if !conn.listed {
+            conn.listed = true;
+            self.keys.push_back(key);
+        }
+    }
+
+    /// The next in turn: the caller looks it up (it may have died) and calls
+    /// [`Conn::unlisted`] before it visits. To be fair, take `len()` of them per turn.
+    #[inline]
+    pub fn take(&mut self) -> Option<Key> {
+        self.keys.pop_front()
+    }
+}
