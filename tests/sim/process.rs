@@ -15,7 +15,8 @@ use holdfast::mutation::{self, Mutation};
 use holdfast::net::{Flushed, Output};
 use holdfast::raft::Envelope;
 use holdfast::resp::{Argv, Limits, Parsed, Parser};
-use holdfast::shard::{Admission, Job, JobDone, Shard, ShardError, TurnOutput};
+use holdfast::shard::{Admission, Shard, ShardError, TurnOutput};
+use holdfast::storage::{Done, Job};
 
 use crate::clock::TurnClock;
 use crate::disk::SimDisk;
@@ -26,7 +27,7 @@ use crate::rng::Rng;
 /// What has come since the last turn, in order.
 pub enum Input {
     Raft(Vec<u8>),
-    Done(JobDone<SimDisk>),
+    Done(Done<SimDisk>),
     Open { conn: Conn, client: usize },
     Bytes { conn: Conn, bytes: Vec<u8> },
     Close { conn: Conn },
@@ -274,22 +275,23 @@ impl Process {
     }
 
     fn settle_replies(&mut self, output: TurnOutput<SimDisk>, result: &mut TurnResult) {
-        let TurnOutput { messages, jobs, failed, unknown, released, .. } = output;
+        let TurnOutput { messages, jobs, failed, failed_reads, unknown, released, .. } = output;
         let leader = self.shard.group().leader();
         let leader = leader.and_then(|id| self.ids.iter().position(|i| *i == id));
+        // T6: it did not happen; whoever leads now will do it.
+        let mut moved = |slot: Option<u16>, out: &mut Vec<u8>| {
+            let (slot, to) = (slot.unwrap_or(0), leader.unwrap_or(0));
+            out.extend_from_slice(format!("-MOVED {slot} 10.0.0.{to}:{}\r\n", 7000 + to).as_bytes());
+        };
         for c in self.conns.values_mut() {
             for range in &failed {
-                c.output.fail(range.clone(), &mut |slot, out| {
-                    // T6: it did not happen; whoever leads now will do it.
-                    let (slot, to) = (slot.unwrap_or(0), leader.unwrap_or(0));
-                    out.extend_from_slice(
-                        format!("-MOVED {slot} 10.0.0.{to}:{}\r\n", 7000 + to).as_bytes(),
-                    );
-                });
+                c.output.fail(range.clone(), &mut moved);
             }
-            if let Some(gate) = unknown {
-                c.output.poison(1..=gate.batch);
-                c.output.poison_reads(1..=gate.read);
+            if let Some(reads) = &failed_reads {
+                c.output.fail_reads(reads.clone(), &mut moved);
+            }
+            if let Some(batches) = &unknown {
+                c.output.poison(batches.clone());
             }
             c.output.release(released);
         }
