@@ -1,1 +1,54 @@
-fn main() {}
+//! `holdfast`: the operator's tool.
+//!
+//! Owns its command line only; what the commands do is in the library.
+
+use clap::{Parser, Subcommand};
+use holdfast::config::{self, Config};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(version, about = "The operator's tool for Holdfast")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The directives of the configuration
+    Config {
+        /// Print the table of directives as Markdown (this is docs/CONFIG.md)
+        #[arg(long, conflicts_with = "check")]
+        markdown: bool,
+        /// Read a file (and options, after --) as holdfast-server would and say what is wrong
+        #[arg(long, num_args = 1.., value_name = "FILE|--OPTION", allow_hyphen_values = true)]
+        check: Option<Vec<OsString>>,
+    },
+}
+
+fn main() -> ExitCode {
+    let Command::Config { markdown, check } = Cli::parse().command;
+    if markdown {
+        print!("{}", config::markdown());
+        return ExitCode::SUCCESS;
+    }
+    let args = check.unwrap_or_default();
+    match Config::from_args(args.into_iter().map(OsString::into_vec)) {
+        Ok((config, loaded)) => {
+            for (name, value) in config.get(&[b"*"]) {
+                let secret = config::is_sensitive(&name) && !value.is_empty();
+                println!("{name} {}", if secret { "(hidden)" } else { &value });
+            }
+            for warning in loaded.warnings {
+                eprintln!("{warning}");
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -20,6 +20,8 @@ pub use super::watch::Watch;
 use super::watch::Watches;
 use crate::effect::{Batch, Op};
 use crate::keyspace::{Entry, Key, Keyspace, Ttl};
+use rand::rngs::StdRng;
+use rand::SeedableRng;
 
 /// Slots of the dirty index; single-database layouts index it by the key's hash.
 const SLOTS: usize = 16384;
@@ -63,6 +65,7 @@ pub struct Data {
     pub(super) watches: Watches,
     memo: Option<Memo>,
     pub(super) counters: Counters,
+    rng: StdRng,
 }
 
 /// The hash and slot of a key of the running command, worked out at admission. The address is
@@ -79,6 +82,8 @@ struct Memo {
 impl Data {
     pub fn new(keyspace: Keyspace) -> Data {
         let watches = Watches::new(keyspace.databases());
+        // The keyspace's own seed decides, so that a simulated run can be repeated.
+        let rng = StdRng::seed_from_u64(keyspace.key(b"randomkey").hash);
         Data {
             keyspace,
             batch: Batch::new(),
@@ -95,6 +100,7 @@ impl Data {
             watches,
             memo: None,
             counters: Counters::default(),
+            rng,
         }
     }
 
@@ -281,6 +287,12 @@ impl Data {
         self.with(key, |entry| entry.map(|e| e.expiry()))
     }
 
+    /// A key drawn at random; it may have expired.
+    pub(super) fn random_key(&mut self) -> Option<Box<[u8]>> {
+        let entry = self.keyspace.random_key(self.db, &mut self.rng)?;
+        Some(entry.key().into())
+    }
+
     /// The reply shows data without naming keys (DBSIZE, KEYS, SCAN, RANDOMKEY): it depends on all
     /// that was ever written (T3).
     pub fn depends_on_all(&mut self) {
@@ -299,7 +311,7 @@ impl Data {
             .max(self.floor);
     }
 
-    fn is_due(&self, entry: &Entry<'_>) -> bool {
+    pub(super) fn is_due(&self, entry: &Entry<'_>) -> bool {
         // Apply carries out what was decided: the leader's DEL comes through the log.
         self.access != Access::Apply && entry.expiry().is_some_and(|at| self.now_ms > at)
     }

@@ -1,3 +1,331 @@
-//! (rows follow)
-use super::spec::Spec;
-pub static SPECS: &[Spec] = &[];
+//! The keyspace as a whole: KEYS, SCAN, RANDOMKEY, DBSIZE, FLUSHALL, FLUSHDB, SELECT.
+//!
+//! None of them names a key, so what they answer depends on everything that was written (T3).
+//! Expired keys that they meet are deleted like any others (T2): leaving one out unlogged would
+//! show its end before it is decided.
+
+use super::env::{Done, Env, DONE};
+use super::error::Error;
+use super::generic::kind_name;
+use super::glob;
+use super::host::Host;
+use super::spec::{flags, Acl, Flags, Group, Run, Spec};
+use super::string::integer;
+use crate::clock::Mono;
+use crate::keyspace::Entry;
+use crate::resp::args::Args;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+const fn row(name: &'static str, arity: i16, flags: Flags, group: Group, run: Run) -> Spec {
+    Spec::new(name, arity, flags, group, run)
+}
+
+const ALL_SUCCEEDED: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
+
+pub static SPECS: &[Spec] = &[
+    row("dbsize", 1, flags![READONLY, FAST], Group::Server, dbsize)
+        .acl(Acl::KEYSPACE)
+        .tips(&["request_policy:all_shards", "response_policy:agg_sum"])
+        .summary("How many keys the database has."),
+    row("flushall", -1, flags![WRITE], Group::Server, flushall)
+        .acl(Acl::KEYSPACE.and(Acl::DANGEROUS))
+        .tips(ALL_SUCCEEDED)
+        .summary("Deletes all keys of all databases."),
+    row("flushdb", -1, flags![WRITE], Group::Server, flushdb)
+        .acl(Acl::KEYSPACE.and(Acl::DANGEROUS))
+        .tips(ALL_SUCCEEDED)
+        .summary("Deletes all keys of the database."),
+    row("keys", 2, flags![READONLY], Group::Generic, keys)
+        .acl(Acl::KEYSPACE.and(Acl::DANGEROUS))
+        .tips(&["request_policy:all_shards", "nondeterministic_output_order"])
+        .summary("All keys that match a pattern."),
+    row(
+        "randomkey",
+        1,
+        flags![READONLY, TOUCHES_ARBITRARY_KEYS],
+        Group::Generic,
+        randomkey,
+    )
+    .acl(Acl::KEYSPACE)
+    .tips(&[
+        "request_policy:all_shards",
+        "response_policy:special",
+        "nondeterministic_output",
+    ])
+    .summary("A key, drawn at random."),
+    row(
+        "scan",
+        -2,
+        flags![READONLY, TOUCHES_ARBITRARY_KEYS],
+        Group::Generic,
+        scan,
+    )
+    .acl(Acl::KEYSPACE)
+    .since("2.8.0")
+    .tips(&[
+        "nondeterministic_output",
+        "request_policy:special",
+        "response_policy:special",
+    ])
+    .summary("Walks through the keys, some at a time."),
+    row(
+        "select",
+        2,
+        flags![LOADING, STALE, FAST],
+        Group::Connection,
+        select,
+    )
+    .acl(Acl::CONNECTION)
+    .summary("Changes the database."),
+];
+
+/// Breathes every few milliseconds (T9), and looks at the clock only now and then.
+struct Pace<'a> {
+    host: &'a mut dyn Host,
+    keys: u32,
+    last: Mono,
+}
+
+/// Keys between two looks at the clock.
+const KEYS_PER_LOOK: u32 = 512;
+const BREATHE_EVERY: Duration = Duration::from_millis(5);
+
+impl<'a> Pace<'a> {
+    fn new(host: &'a mut dyn Host) -> Pace<'a> {
+        let last = host.now().mono;
+        Pace {
+            host,
+            keys: 0,
+            last,
+        }
+    }
+
+    #[inline]
+    fn step(&mut self) {
+        self.keys += 1;
+        if self.keys % KEYS_PER_LOOK == 0 {
+            self.look();
+        }
+    }
+
+    #[cold]
+    fn look(&mut self) {
+        let now = self.host.now().mono;
+        if now.since(self.last) >= BREATHE_EVERY {
+            self.host.breathe();
+            self.last = self.host.now().mono;
+        }
+    }
+}
+
+fn dbsize(env: &mut Env<'_>, _args: Args<'_>) -> Done {
+    env.data.depends_on_all();
+    let len = env.data.keyspace().len(env.session.db);
+    env.reply()
+        .int(i64::try_from(len).expect("a count of keys fits an i64"));
+    DONE
+}
+
+fn keys(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let pattern = args.at(1);
+    env.data.depends_on_all();
+    let Env {
+        data,
+        session,
+        host,
+        out,
+        ..
+    } = env;
+    let mut reply = crate::resp::encode::Reply::new(out, session.proto);
+    let header = reply.deferred();
+    let mut count = 0;
+    let mut due: Vec<Box<[u8]>> = Vec::new();
+    let mut pace = Pace::new(&mut **host);
+    data.keyspace().for_each(session.db, &mut |entry| {
+        pace.step();
+        if pattern == b"*" || glob::matches(pattern, entry.key(), false) {
+            if data.is_due(&entry) {
+                due.push(entry.key().into());
+            } else {
+                reply.bulk(entry.key());
+                count += 1;
+            }
+        }
+        ControlFlow::Continue(())
+    });
+    reply.set_array(header, count);
+    delete_due(env, &due);
+    DONE
+}
+
+/// Deletes what a walk has found expired.
+fn delete_due(env: &mut Env<'_>, due: &[Box<[u8]>]) {
+    let mut pace = Pace::new(&mut *env.host);
+    for bytes in due {
+        pace.step();
+        let key = env.data.key(bytes);
+        env.data.exists(&key);
+    }
+}
+
+struct ScanOptions<'a> {
+    pattern: Option<&'a [u8]>,
+    count: usize,
+    kind: Option<&'a [u8]>,
+}
+
+impl<'a> ScanOptions<'a> {
+    fn parse(args: Args<'a>) -> Result<ScanOptions<'a>, Error> {
+        let mut o = ScanOptions {
+            pattern: None,
+            count: 10,
+            kind: None,
+        };
+        let mut i = 0;
+        while i < args.len() {
+            let value = args.get(i + 1).ok_or(Error::SYNTAX)?;
+            match args.at(i).to_ascii_lowercase().as_slice() {
+                b"match" => o.pattern = Some(value),
+                b"count" => {
+                    let count = integer(value)?;
+                    o.count = usize::try_from(count)
+                        .ok()
+                        .filter(|n| *n > 0)
+                        .ok_or(Error::SYNTAX)?;
+                }
+                b"type" => o.kind = Some(value),
+                _ => return Err(Error::SYNTAX),
+            }
+            i += 2;
+        }
+        o.pattern = o.pattern.filter(|p| *p != b"*");
+        Ok(o)
+    }
+
+    fn shows(&self, entry: &Entry<'_>) -> bool {
+        self.pattern
+            .is_none_or(|p| glob::matches(p, entry.key(), false))
+            && self
+                .kind
+                .is_none_or(|k| k.eq_ignore_ascii_case(kind_name(entry).as_bytes()))
+    }
+}
+
+/// A cursor is any u64 in digits.
+fn parse_cursor(text: &[u8]) -> Result<u64, Error> {
+    std::str::from_utf8(text)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or(Error::INVALID_CURSOR)
+}
+
+fn scan(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let cursor = parse_cursor(args.at(1))?;
+    let options = ScanOptions::parse(args.skip(2))?;
+    env.data.depends_on_all();
+    let mut found: Vec<u8> = Vec::new();
+    let mut keys = 0;
+    let mut due: Vec<Box<[u8]>> = Vec::new();
+    let Env {
+        data,
+        session,
+        host,
+        ..
+    } = env;
+    let mut elements = crate::resp::encode::Reply::new(&mut found, session.proto);
+    let mut pace = Pace::new(&mut **host);
+    let next = data
+        .keyspace()
+        .scan(session.db, cursor, options.count, &mut |entry| {
+            pace.step();
+            if data.is_due(&entry) {
+                due.push(entry.key().into());
+            } else if options.shows(&entry) {
+                elements.bulk(entry.key());
+                keys += 1;
+            }
+        });
+    delete_due(env, &due);
+    let mut reply = env.reply();
+    reply.array(2);
+    reply.bulk_fmt(format_args!("{next}"));
+    reply.array(keys);
+    reply.raw(&found);
+    DONE
+}
+
+/// Draws before RANDOMKEY shows an expired key of a replica's copy, which it can't delete.
+const RANDOM_TRIES: u32 = 100;
+
+fn randomkey(env: &mut Env<'_>, _args: Args<'_>) -> Done {
+    env.data.depends_on_all();
+    let mut tries = 0;
+    let drawn = loop {
+        let Some(bytes) = env.data.random_key() else {
+            break None;
+        };
+        let key = env.data.key(&bytes);
+        tries += 1;
+        if env.data.exists(&key) || env.data.footprint().hold || tries >= RANDOM_TRIES {
+            break Some(bytes);
+        }
+    };
+    match drawn {
+        None => env.reply().null(),
+        Some(bytes) => env.reply().bulk(&bytes),
+    }
+    DONE
+}
+
+/// SYNC and ASYNC make no difference: what is flushed is freed later in any case.
+fn check_flush_mode(args: Args<'_>) -> Result<(), Error> {
+    match (args.len(), args.get(1)) {
+        (1, _) => Ok(()),
+        (2, Some(mode))
+            if mode.eq_ignore_ascii_case(b"sync") || mode.eq_ignore_ascii_case(b"async") =>
+        {
+            Ok(())
+        }
+        _ => Err(Error::SYNTAX),
+    }
+}
+
+fn flushall(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    check_flush_mode(args)?;
+    flush(env, None);
+    DONE
+}
+
+fn flushdb(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    check_flush_mode(args)?;
+    let db = env.session.db;
+    flush(env, Some(db));
+    DONE
+}
+
+fn flush(env: &mut Env<'_>, db: Option<u32>) {
+    env.data.depends_on_all();
+    let keyspace = env.data.keyspace();
+    let mut dbs = db.map_or(0..keyspace.databases(), |db| db..db + 1);
+    // Where nothing is, nothing is written: OK then is a read like any other (T3).
+    if dbs.any(|db| keyspace.len(db) > 0) {
+        env.data.flush(db);
+    }
+    env.reply().ok();
+}
+
+fn select(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let db = i32::try_from(integer(args.at(1))?).map_err(|_| Error::NOT_AN_INTEGER)?;
+    if env.data.is_cluster() && db != 0 {
+        return Err(Error::SELECT_IN_CLUSTER);
+    }
+    let db = u32::try_from(db)
+        .ok()
+        .filter(|db| *db < env.data.keyspace().databases())
+        .ok_or(Error::DB_OUT_OF_RANGE)?;
+    env.session.db = db;
+    env.data.select(db);
+    env.reply().ok();
+    DONE
+}

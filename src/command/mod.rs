@@ -15,6 +15,7 @@ pub mod env;
 pub mod error;
 mod expiry;
 mod generic;
+pub mod glob;
 pub mod host;
 mod keys;
 pub mod server;

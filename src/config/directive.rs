@@ -74,6 +74,9 @@ pub(super) enum Keep {
     Aside,
 }
 
+/// What a value must fulfil beyond its type; the error is the text for the user.
+pub(super) type Check = fn(&Value) -> Result<(), String>;
+
 /// A row of the table.
 pub struct Directive {
     pub name: &'static str,
@@ -94,7 +97,13 @@ pub struct Directive {
     pub sensitive: bool,
     pub doc: &'static str,
     pub(super) keep: Keep,
-    pub(super) check: Option<fn(&Value) -> Result<(), String>>,
+    pub(super) check: Option<Check>,
+}
+
+impl std::fmt::Debug for Directive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Directive").field(&self.name).finish()
+    }
 }
 
 impl Directive {
@@ -186,7 +195,7 @@ impl Directive {
         self.sensitive = true;
         self
     }
-    pub(super) const fn check(mut self, check: fn(&Value) -> Result<(), String>) -> Directive {
+    pub(super) const fn check(mut self, check: Check) -> Directive {
         self.check = Some(check);
         self
     }

@@ -28,7 +28,8 @@ pub fn markdown() -> String {
             Standing::Refused,
             "Redis's directives that are refused",
             "To ignore them would be unsafe, so anything but their default ends the start. So do \
-             the lines `rename-command`, `user`, `loadmodule` and `sentinel`.",
+             the lines `rename-command`, `loadmodule`, `sentinel` and `user` (except the `user default` \
+             that Redis writes when it restricts nothing).",
         ),
         (
             Standing::Accepted,

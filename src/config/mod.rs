@@ -22,7 +22,7 @@ pub mod words;
 mod tests;
 
 pub use directive::{Directive, Kind, Standing};
-pub use error::{ConfigError, Place};
+pub use error::{os_text, ConfigError, Place};
 pub use load::{Loaded, Sources};
 pub use markdown::markdown;
 pub use table::table;

@@ -77,10 +77,7 @@ impl Db {
     /// Writes a value whether or not the key is there.
     pub fn put(&mut self, key: &Key, payload: Payload<'_>, ttl: Ttl, upkeep: &mut Upkeep) {
         let Some(entry) = self.get_mut(key) else {
-            let expiry = match ttl {
-                Ttl::At(at) => Some(at),
-                Ttl::Keep | Ttl::Clear => None,
-            };
+            let expiry = ttl.applied_to(None);
             self.insert(
                 key,
                 EntryPtr::new(tag_of(key.hash), key.bytes, expiry, payload),
@@ -89,18 +86,14 @@ impl Db {
             return;
         };
         let old = entry.expiry();
-        let new = match ttl {
-            Ttl::Keep => old,
-            Ttl::Clear => None,
-            Ttl::At(at) => Some(at),
-        };
+        let new = ttl.applied_to(old);
         let replaced = entry.store(payload, new);
         let new = entry.expiry();
         if old != new {
             self.reindex(key, old, new);
         }
         if let Some(object) = replaced {
-            upkeep.garbage.object(object);
+            upkeep.garbage.object(*object);
         }
     }
 

@@ -8,13 +8,13 @@ use super::raw::Bucket;
 /// Detached memory: drop it where a pause does no harm.
 #[derive(Default)]
 pub struct Garbage {
-    objects: Vec<Box<Object>>,
+    objects: Vec<Object>,
     buckets: Vec<Box<[Bucket]>>,
     dbs: Vec<Db>,
 }
 
 impl Garbage {
-    pub(super) fn object(&mut self, object: Box<Object>) {
+    pub(super) fn object(&mut self, object: Object) {
         if object.slow_to_free() {
             self.objects.push(object);
         }

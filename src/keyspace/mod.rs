@@ -59,6 +59,17 @@ pub enum Ttl {
     At(i64),
 }
 
+impl Ttl {
+    /// The expiry that follows on `old`.
+    fn applied_to(self, old: Option<i64>) -> Option<i64> {
+        match self {
+            Ttl::Keep => old,
+            Ttl::Clear => None,
+            Ttl::At(at) => Some(at),
+        }
+    }
+}
+
 /// All databases of a node.
 pub struct Keyspace {
     dbs: Vec<Db>,
@@ -126,18 +137,14 @@ impl Keyspace {
         if value.len() <= EMBED_MAX {
             return self.put(db, key, Payload::Bytes(value), ttl);
         }
-        let large = self.dbs[db as usize]
-            .get_mut(key)
-            .and_then(EntryPtr::object_mut);
-        if let Some(Object::String(old)) = large {
+        let entry = self.dbs[db as usize].get_mut(key);
+        let old_expiry = entry.as_ref().and_then(|e| e.expiry());
+        if let Some(Object::String(old)) = entry.and_then(EntryPtr::object_mut) {
             if value.len() <= old.capacity() && old.capacity() / 2 <= value.len() {
                 old.clear();
                 old.extend_from_slice(value);
-                match ttl {
-                    Ttl::Keep => {}
-                    Ttl::Clear => drop(self.set_expiry(db, key, None)),
-                    Ttl::At(at) => drop(self.set_expiry(db, key, Some(at))),
-                }
+                let at = ttl.applied_to(old_expiry);
+                self.set_expiry(db, key, at);
                 return;
             }
         }
@@ -243,7 +250,7 @@ impl Keyspace {
 
     fn discard(&mut self, mut entry: EntryPtr) {
         if let Some(object) = entry.take_object() {
-            self.upkeep.garbage.object(object);
+            self.upkeep.garbage.object(*object);
         }
     }
 

@@ -468,6 +468,19 @@ pub(super) struct Bucket {
 
 const _: () = assert!(mem::size_of::<Bucket>() == 64);
 
+impl Bucket {
+    /// A bit for each slot that may hold an entry of this tag; without branches, for where in its
+    /// bucket an entry lies can't be predicted.
+    #[inline]
+    pub fn candidates(&self, tag: u16) -> u32 {
+        let word = |slot: &Option<EntryPtr>| slot.as_ref().map_or(0, |e| e.tagged.addr().get());
+        (0..BUCKET_SLOTS).fold(0, |bits, i| {
+            let same = word(&self.slots[i]) >> TAG_SHIFT == usize::from(tag);
+            bits | u32::from(same) << i
+        })
+    }
+}
+
 /// `count` empty buckets. The memory is mapped when it is first touched, so the time that this
 /// takes does not grow with `count`.
 pub(super) fn empty_buckets(count: usize) -> Box<[Bucket]> {

@@ -291,7 +291,15 @@ fn next_cursor(cursor: u64, buckets: usize) -> u64 {
 
 #[inline]
 fn find_in(bucket: &Bucket, tag: u16, mut wanted: impl FnMut(&EntryPtr) -> bool) -> Option<usize> {
-    (0..BUCKET_SLOTS).find(|&i| matches!(&bucket.slots[i], Some(e) if e.tag() == tag && wanted(e)))
+    let mut candidates = bucket.candidates(tag);
+    while candidates != 0 {
+        let i = candidates.trailing_zeros() as usize;
+        if bucket.slots[i].as_ref().is_some_and(&mut wanted) {
+            return Some(i);
+        }
+        candidates &= candidates - 1;
+    }
+    None
 }
 
 #[inline]

@@ -26,6 +26,8 @@ pub struct Client {
     pub gated: bool,
     /// It is to be closed at the end of the turn, without another byte.
     pub doomed: bool,
+    /// T4: what this client adds to the node's sum of held bytes.
+    pub counted_held: usize,
     pub net_in: u64,
     pub net_out: u64,
 }
@@ -40,6 +42,7 @@ impl Client {
             dirty: false,
             gated: false,
             doomed: false,
+            counted_held: 0,
             net_in: 0,
             net_out: 0,
         }

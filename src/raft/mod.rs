@@ -23,3 +23,6 @@ pub use window::{Wanted, Window};
 
 /// raft-rs ticks in one election timeout: heartbeats leave on every tick.
 pub(crate) const TICKS_PER_TIMEOUT: u32 = 10;
+
+/// Bytes of applied entries that stay in memory for followers that are a little behind.
+pub const DEFAULT_KEEP_BYTES: usize = 4 << 20;

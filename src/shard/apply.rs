@@ -13,6 +13,9 @@ const APPLY_SLICE: usize = 1 << 20;
 /// T9: entries applied before the loop looks at its sockets again.
 const APPLY_ENTRIES: usize = 2_000;
 
+/// Committed batches whose index is remembered for WAIT.
+const RECENT: usize = 1024;
+
 /// Applies one committed entry that this member has not executed itself.
 pub(super) fn apply_entry(
     data: &mut Data,
@@ -76,6 +79,10 @@ impl<D: Disk> Shard<D> {
             let batch = self.tail.pop_front().expect("it was just seen");
             self.tail_bytes -= batch.bytes;
             self.released.batch = self.released.batch.max(batch.seq);
+            if self.recent.len() == RECENT {
+                self.recent.pop_front();
+            }
+            self.recent.push_back((batch.seq, batch.last));
         }
         Ok(true)
     }

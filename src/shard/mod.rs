@@ -21,6 +21,7 @@ mod apply;
 mod open;
 mod persist;
 mod turn;
+pub use turn::Admission;
 #[cfg(test)]
 mod tests;
 
@@ -110,11 +111,17 @@ pub struct Beside<'a, D: Disk> {
     pub group: &'a mut Group,
     pub log: &'a Log<D>,
     tail: &'a VecDeque<TailBatch>,
+    recent: &'a VecDeque<(u64, u64)>,
     pub tail_bytes: usize,
     pub unknown_outcomes: u64,
 }
 
 impl<D: Disk> Beside<'_, D> {
+    /// C2: how many other data members have applied what `batch` became.
+    pub fn replica_acks(&self, batch: u64) -> u64 {
+        acks(self.group, self.tail, self.recent, batch)
+    }
+
     /// Entries that are executed and not known to be committed.
     pub fn tail_entries(&self) -> u64 {
         self.tail.iter().map(|b| b.last - b.first + 1).sum()
@@ -154,6 +161,8 @@ pub struct Shard<D: Disk> {
     tickets: VecDeque<(u64, Mono)>,
     tail: VecDeque<TailBatch>,
     tail_bytes: usize,
+    /// (batch, last index) of the newest committed batches, for WAIT.
+    recent: VecDeque<(u64, u64)>,
     was_leader: bool,
     stepped_down_at: Option<Mono>,
     unknown_told: u64,
@@ -197,6 +206,7 @@ impl<D: Disk> Shard<D> {
             group: &mut self.group,
             log: &self.log,
             tail: &self.tail,
+            recent: &self.recent,
             tail_bytes: self.tail_bytes,
             unknown_outcomes: self.unknown_outcomes,
         };
@@ -225,6 +235,11 @@ impl<D: Disk> Shard<D> {
         self.tail_bytes
     }
 
+    /// C2: how many other data members have applied what `batch` became.
+    pub fn replica_acks(&self, batch: u64) -> u64 {
+        acks(&self.group, &self.tail, &self.recent, batch)
+    }
+
     pub fn is_rebuilding(&self) -> bool {
         self.rebuild.is_some()
     }
@@ -243,4 +258,21 @@ impl<D: Disk> Shard<D> {
     fn relaxed(&self) -> bool {
         self.config.sync != SyncPolicy::Always && self.group.is_alone()
     }
+}
+
+/// C2: before a batch is committed its entries are in the tail, and nobody else has applied it.
+fn acks(
+    group: &Group,
+    tail: &VecDeque<TailBatch>,
+    recent: &VecDeque<(u64, u64)>,
+    batch: u64,
+) -> u64 {
+    if tail.front().is_some_and(|open| open.seq <= batch) {
+        return 0;
+    }
+    // A batch that is no longer remembered lies below all that are.
+    let at = recent.partition_point(|&(seq, _)| seq < batch);
+    let index = recent.get(at).map_or(0, |&(_, index)| index);
+    let others = group.members().into_iter().filter(|m| m.id != group.id());
+    others.filter(|m| m.applied >= index).count() as u64
 }

@@ -69,6 +69,7 @@ impl<D: Disk> Shard<D> {
             tickets: VecDeque::new(),
             tail: VecDeque::new(),
             tail_bytes: 0,
+            recent: VecDeque::new(),
             was_leader: false,
             stepped_down_at: None,
             unknown_told: 0,

@@ -167,6 +167,21 @@ impl<D: Disk> Shard<D> {
         Ok(())
     }
 
+    /// Whether everything that was appended is on disk.
+    pub fn is_all_durable(&self) -> bool {
+        self.log.durable() == self.log.end()
+    }
+
+    /// CONFIG SET appendfsync (D4: it matters only to a group without any second member).
+    pub fn set_sync(&mut self, sync: SyncPolicy) {
+        self.config.sync = sync;
+    }
+
+    /// CONFIG SET of the limit of the uncommitted tail (T2).
+    pub fn set_tail_limit(&mut self, bytes: usize) {
+        self.config.tail_limit = bytes;
+    }
+
     /// Whether the log could not get more space: the disk is full.
     pub fn is_disk_full(&self) -> bool {
         self.retry_alloc_at.is_some()

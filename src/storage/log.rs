@@ -442,6 +442,11 @@ impl<D: Disk> Log<D> {
         }
     }
 
+    /// Files of the log, spare ones included.
+    pub fn segment_count(&self) -> usize {
+        self.segments.len()
+    }
+
     /// Whether the last allocation failed.
     pub fn alloc_failed(&self) -> bool {
         self.alloc_failed

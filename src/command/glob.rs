@@ -1,0 +1,138 @@
+//! Glob patterns, as KEYS, SCAN and CONFIG GET take them.
+//!
+//! Owns: [`matches`]. `*`, `?`, `[...]` with ranges and `^`, and `\` to take a sign as it is.
+//! Invariant: the time is at most pattern times text, whatever the pattern: a star is never tried
+//! again once a later one has been reached, so no pattern makes the server stand still.
+
+/// Whether the whole `text` fits `pattern`.
+pub fn matches(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
+    let (mut p, mut t) = (0, 0);
+    // Where to go on if what follows the last star does not fit: it takes in one byte more.
+    let mut star: Option<(usize, usize)> = None;
+    loop {
+        if pattern.get(p) == Some(&b'*') {
+            p += 1;
+            star = Some((p, t));
+            continue;
+        }
+        if t == text.len() {
+            // Only stars may be left, and those have been passed over.
+            return p == pattern.len();
+        }
+        match step(&pattern[p..], text[t], ignore_case) {
+            Some(used) => {
+                p += used;
+                t += 1;
+            }
+            None => {
+                let Some((after, from)) = star else {
+                    return false;
+                };
+                p = after;
+                t = from + 1;
+                star = Some((after, t));
+            }
+        }
+    }
+}
+
+/// Matches one byte against the head of `pattern`; how much of it was used.
+fn step(pattern: &[u8], byte: u8, ignore_case: bool) -> Option<usize> {
+    let fold = |c: u8| {
+        if ignore_case {
+            c.to_ascii_lowercase()
+        } else {
+            c
+        }
+    };
+    let same = |c: u8| fold(c) == fold(byte);
+    match *pattern.first()? {
+        b'?' => Some(1),
+        b'[' => {
+            let (found, used) = class(pattern, &|low, high| {
+                let (low, high) = (fold(low).min(fold(high)), fold(low).max(fold(high)));
+                (low..=high).contains(&fold(byte))
+            });
+            found.then_some(used)
+        }
+        b'\\' if pattern.len() >= 2 => same(pattern[1]).then_some(2),
+        c => same(c).then_some(1),
+    }
+}
+
+/// Reads the `[...]` at the head of `pattern`; one that is not closed ends with the pattern.
+/// Whether it takes the byte that `within` tests ranges for, and how long it is.
+fn class(pattern: &[u8], within: &dyn Fn(u8, u8) -> bool) -> (bool, usize) {
+    let mut i = 1;
+    let negated = pattern.get(i) == Some(&b'^');
+    i += usize::from(negated);
+    let mut found = false;
+    while let Some(&c) = pattern.get(i) {
+        match (c, pattern.get(i + 1), pattern.get(i + 2)) {
+            (b'\\', Some(&next), _) => {
+                found |= within(next, next);
+                i += 2;
+            }
+            (b']', _, _) => return (found != negated, i + 1),
+            (low, Some(b'-'), Some(&high)) => {
+                found |= within(low, high);
+                i += 3;
+            }
+            (c, _, _) => {
+                found |= within(c, c);
+                i += 1;
+            }
+        }
+    }
+    (found != negated, i)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fits(pattern: &str, text: &str) -> bool {
+        matches(pattern.as_bytes(), text.as_bytes(), false)
+    }
+
+    #[test]
+    fn patterns_fit_as_in_redis() {
+        for (pattern, text) in [
+            ("*", ""),
+            ("", ""),
+            ("h?llo", "hallo"),
+            ("h*llo", "heeeello"),
+            ("h[ae]llo", "hello"),
+            ("h[^e]llo", "hallo"),
+            ("h[a-c]llo", "hbllo"),
+            ("h[c-a]llo", "hbllo"),
+            ("a\\*b", "a*b"),
+            ("[\\]]", "]"),
+            ("*foo*bar", "xfoofoobazbar"),
+            ("***", "abc"),
+            ("a[bc", "ab"),
+            ("a\\", "a\\"),
+            ("[]a", ""),
+        ] {
+            let want = !(pattern == "[]a");
+            assert_eq!(fits(pattern, text), want, "{pattern} {text}");
+        }
+        for (pattern, text) in [
+            ("", "a"),
+            ("h?llo", "hllo"),
+            ("h[^e]llo", "hello"),
+            ("a*b", "ac"),
+            ("foo", "foobar"),
+            ("*foo", "foob"),
+        ] {
+            assert!(!fits(pattern, text), "{pattern} {text}");
+        }
+        assert!(matches(b"H[A-Z]LLO*", b"hello world", true));
+    }
+
+    #[test]
+    fn no_pattern_takes_exponential_time() {
+        let pattern = "a*".repeat(200) + "b";
+        assert!(!fits(&pattern, &"a".repeat(5000)));
+    }
+}

@@ -1,3 +1,0 @@
-//! (rows follow)
-use super::spec::Spec;
-pub static SPECS: &[Spec] = &[];

@@ -1,0 +1,248 @@
+//! Writing whole values: SET and its relatives, GETSET, GETDEL, GETEX, MSET, MSETNX.
+//!
+//! Relative times become absolute here, before anything is written: an effect never contains one.
+
+use super::read::reply_value;
+use super::{as_string, integer};
+use crate::command::data::Data;
+use crate::command::env::{Done, Env, DONE};
+use crate::command::error::Error;
+
+use crate::keyspace::{Key, Ttl};
+use crate::resp::args::Args;
+use crate::resp::encode::Reply;
+
+/// An expiry as the client gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Expire<'a> {
+    text: &'a [u8],
+    seconds: bool,
+    absolute: bool,
+}
+
+impl Expire<'_> {
+    /// The Unix time in milliseconds that is meant.
+    fn at_ms(self, now_ms: i64, command: &str) -> Result<i64, Error> {
+        let given = integer(self.text)?;
+        let unit = if self.seconds { 1000 } else { 1 };
+        let base = if self.absolute { 0 } else { now_ms };
+        Some(given)
+            .filter(|n| *n > 0)
+            .and_then(|n| n.checked_mul(unit))
+            .and_then(|n| n.checked_add(base))
+            .ok_or_else(|| Error::invalid_expire(command))
+    }
+}
+
+/// The options of SET and GETEX.
+#[derive(Clone, Copy, Debug, Default)]
+struct Options<'a> {
+    nx: bool,
+    xx: bool,
+    get: bool,
+    keep_ttl: bool,
+    persist: bool,
+    expire: Option<Expire<'a>>,
+}
+
+impl<'a> Options<'a> {
+    /// `set`: SET's options, else GETEX's. Options that contradict each other are a syntax error;
+    /// the same time option given twice is not, the last one counts.
+    fn parse(args: Args<'a>, set: bool) -> Result<Options<'a>, Error> {
+        let mut o = Options::default();
+        let mut i = 0;
+        while i < args.len() {
+            let word = args.at(i);
+            let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+            let no_ttl = o.expire.is_none() && !o.persist;
+            if set && is("nx") && !o.xx {
+                o.nx = true;
+            } else if set && is("xx") && !o.nx {
+                o.xx = true;
+            } else if set && is("get") {
+                o.get = true;
+            } else if set && is("keepttl") && no_ttl {
+                o.keep_ttl = true;
+            } else if !set && is("persist") && o.expire.is_none() {
+                o.persist = true;
+            } else {
+                o.expire = Some(o.time_option(word, args.get(i + 1))?);
+                i += 1;
+            }
+            i += 1;
+        }
+        Ok(o)
+    }
+
+    fn time_option(&self, word: &[u8], next: Option<&'a [u8]>) -> Result<Expire<'a>, Error> {
+        let (seconds, absolute) = match word.to_ascii_lowercase().as_slice() {
+            b"ex" => (true, false),
+            b"px" => (false, false),
+            b"exat" => (true, true),
+            b"pxat" => (false, true),
+            _ => return Err(Error::SYNTAX),
+        };
+        let same = |e: Expire<'_>| (e.seconds, e.absolute) == (seconds, absolute);
+        if self.keep_ttl || self.persist || self.expire.is_some_and(|e| !same(e)) {
+            return Err(Error::SYNTAX);
+        }
+        let text = next.ok_or(Error::SYNTAX)?;
+        Ok(Expire {
+            text,
+            seconds,
+            absolute,
+        })
+    }
+}
+
+pub fn set(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    if args.len() == 3 {
+        let key = env.data.key(args.at(1));
+        env.data.set(&key, args.at(2), Ttl::Clear);
+        env.reply().ok();
+        return DONE;
+    }
+    let options = Options::parse(args.skip(3), true)?;
+    let ttl = match options.expire {
+        Some(expire) => Ttl::At(expire.at_ms(env.data.now_ms(), "set")?),
+        None if options.keep_ttl => Ttl::Keep,
+        None => Ttl::Clear,
+    };
+    let Env {
+        data, session, out, ..
+    } = env;
+    let mut reply = Reply::new(out, session.proto);
+    let key = data.key(args.at(1));
+    let found = if options.get {
+        reply_old(data, &key, &mut reply)?
+    } else {
+        data.exists(&key)
+    };
+    let refused = (options.nx && found) || (options.xx && !found);
+    if !refused {
+        data.set(&key, args.at(2), ttl);
+    }
+    match (options.get, refused) {
+        (true, _) => {} // the old value is the reply
+        (false, true) => reply.null(),
+        (false, false) => reply.ok(),
+    }
+    DONE
+}
+
+/// Replies with what the key holds now; whether there is something.
+fn reply_old(data: &mut Data, key: &Key<'_>, reply: &mut Reply<'_>) -> Result<bool, Error> {
+    data.with_counted(key, |entry| {
+        match &entry {
+            None => reply.null(),
+            Some(entry) => reply_value(reply, as_string(entry)?),
+        }
+        Ok(entry.is_some())
+    })
+}
+
+pub fn setnx(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let key = env.data.key(args.at(1));
+    let free = !env.data.exists(&key);
+    if free {
+        env.data.set(&key, args.at(2), Ttl::Clear);
+    }
+    env.reply().int(i64::from(free));
+    DONE
+}
+
+pub fn setex(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    set_expiring(env, args, true, "setex")
+}
+
+pub fn psetex(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    set_expiring(env, args, false, "psetex")
+}
+
+fn set_expiring(env: &mut Env<'_>, args: Args<'_>, seconds: bool, command: &str) -> Done {
+    let expire = Expire {
+        text: args.at(2),
+        seconds,
+        absolute: false,
+    };
+    let at = expire.at_ms(env.data.now_ms(), command)?;
+    let key = env.data.key(args.at(1));
+    env.data.set(&key, args.at(3), Ttl::At(at));
+    env.reply().ok();
+    DONE
+}
+
+pub fn getset(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let Env {
+        data, session, out, ..
+    } = env;
+    let key = data.key(args.at(1));
+    reply_old(data, &key, &mut Reply::new(out, session.proto))?;
+    data.set(&key, args.at(2), Ttl::Clear);
+    DONE
+}
+
+pub fn getdel(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let Env {
+        data, session, out, ..
+    } = env;
+    let key = data.key(args.at(1));
+    if reply_old(data, &key, &mut Reply::new(out, session.proto))? {
+        data.delete(&key);
+    }
+    DONE
+}
+
+pub fn getex(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let options = Options::parse(args.skip(2), false)?;
+    let Env {
+        data, session, out, ..
+    } = env;
+    let key = data.key(args.at(1));
+    if !reply_old(data, &key, &mut Reply::new(out, session.proto))? {
+        return DONE;
+    }
+    if let Some(expire) = options.expire {
+        let at = expire.at_ms(data.now_ms(), "getex")?;
+        if at <= data.now_ms() {
+            data.delete(&key);
+        } else {
+            data.expire_at(&key, at);
+        }
+    } else if options.persist && data.expiry(&key).flatten().is_some() {
+        data.persist(&key);
+    }
+    DONE
+}
+
+/// Key, value, key, value: anything else is as wrong as a missing argument.
+fn pairs<'a>(args: Args<'a>, command: &str) -> Result<Vec<&'a [u8]>, Error> {
+    if args.len() % 2 == 0 {
+        return Err(Error::wrong_arity(command));
+    }
+    Ok(args.skip(1).iter().collect())
+}
+
+pub fn mset(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let pairs = pairs(args, "mset")?;
+    env.data.set_many(&pairs);
+    env.reply().ok();
+    DONE
+}
+
+pub fn msetnx(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let pairs = pairs(args, "msetnx")?;
+    let mut free = true;
+    for pair in pairs.chunks_exact(2) {
+        let key = env.data.key(pair[0]);
+        if env.data.exists(&key) {
+            free = false;
+            break;
+        }
+    }
+    if free {
+        env.data.set_many(&pairs);
+    }
+    env.reply().int(i64::from(free));
+    DONE
+}

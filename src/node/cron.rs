@@ -1,0 +1,96 @@
+//! What is due without anybody asking: expiry, rehashing, idle clients, WAIT's end.
+
+use super::turn::Node;
+use crate::clock::Now;
+use crate::net::{Gate, Key};
+use crate::resp::{Proto, Reply};
+use crate::shard::Admission;
+use std::time::Duration;
+
+/// Keys that active expiry deletes in one turn: a burst of deadlines is spread over turns.
+const EXPIRE_PER_TURN: usize = 200;
+/// Buckets that one turn moves for tables that grow or shrink.
+const REHASH_PER_TURN: usize = 64;
+
+impl Node {
+    pub(super) fn cron(&mut self, now: Now, admission: Admission) {
+        self.answer_waiting(now);
+        if now.mono < self.next_cron {
+            return;
+        }
+        let period = Duration::from_millis(1000 / u64::from(self.host.config.hz.max(1)));
+        self.next_cron = now.mono + period;
+        self.cron_runs += 1;
+        let mut more = false;
+        if admission == (Admission::Lead { writable: true }) {
+            // T2: the leader's deletions are effects like all others.
+            more |= self.shard.data_mut().expire_due(now.unix_ms, EXPIRE_PER_TURN) == EXPIRE_PER_TURN;
+        }
+        more |= self.shard.data_mut().keyspace_mut().maintain(REHASH_PER_TURN);
+        if more {
+            self.next_cron = now.mono;
+        }
+        if self.cron_runs % u64::from(self.host.config.hz.max(1)) == 0 {
+            self.close_idle(now);
+        }
+    }
+
+    fn close_idle(&mut self, now: Now) {
+        let limit = Duration::from_secs(self.host.config.timeout);
+        if limit.is_zero() {
+            return;
+        }
+        let idle: Vec<Key> = self
+            .host
+            .clients
+            .iter()
+            .filter(|(_, client)| {
+                client.as_ref().is_some_and(|c| {
+                    !c.must_wait() && now.mono.since(c.session.last_command_at) > limit
+                })
+            })
+            .map(|(key, _)| key)
+            .collect();
+        for key in idle {
+            slog::debug!(self.logger, "Closing idle client");
+            self.close(key);
+        }
+    }
+
+    /// C2: WAIT ends when enough replicas have applied, or when its time is over.
+    fn answer_waiting(&mut self, now: Now) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let released = self.released.batch;
+        for key in std::mem::take(&mut self.waiting) {
+            let acks = match self.host.clients.get(key) {
+                Some(Some(client)) => client.waiting.map_or(0, |w| self.acks(w.batch)),
+                _ => continue,
+            };
+            let Some(Some(client)) = self.host.clients.get_mut(key) else { continue };
+            let Some(waiting) = client.waiting else { continue };
+            let enough = acks >= waiting.replicas && waiting.batch <= released;
+            if !enough && waiting.until.is_none_or(|until| now.mono < until) {
+                self.waiting.push(key);
+                if let Some(until) = waiting.until {
+                    self.next_cron = self.next_cron.min(until);
+                }
+                continue;
+            }
+            client.waiting = None;
+            let output = &mut client.conn.output;
+            Reply::new(output.buf(), Proto::Resp2).int(acks as i64);
+            output.seal(Gate::OPEN, None);
+            if !client.dirty {
+                client.dirty = true;
+                self.dirty.push(key);
+            }
+            self.ready.add(key, &mut client.conn);
+        }
+    }
+
+    fn acks(&self, batch: u64) -> u64 {
+        self.shard.replica_acks(batch)
+    }
+}

@@ -1,0 +1,138 @@
+//! What leaves: verdicts on gates, jobs for the storage thread, bytes for sockets (T4-T6).
+
+use super::start::NodeError;
+use super::turn::Node;
+use crate::command::Error;
+use crate::net::{Flushed, Key};
+use std::ops::RangeInclusive;
+
+/// T4: above this share of the limit of all clients, none of those that hold output is read.
+const SHARE_OF_MEMORY: usize = 8;
+
+impl Node {
+    /// Takes what the shard has decided: jobs go to the storage thread, gates open or fail.
+    pub(super) fn release(&mut self) -> Result<(), NodeError> {
+        let output = self.shard.take_output();
+        for job in output.jobs {
+            self.storage.submit(job);
+        }
+        assert!(output.messages.is_empty(), "a group of one member writes to nobody");
+        for batches in output.failed {
+            self.fail(batches, false);
+        }
+        if let Some(reads) = output.failed_reads {
+            self.fail(reads, true);
+        }
+        if let Some(batches) = output.unknown {
+            self.poison(batches);
+        }
+        if output.released != self.released {
+            self.released = output.released;
+            self.mark_gated_dirty();
+        }
+        Ok(())
+    }
+
+    /// Clients whose front gate may have opened are flushed in this turn.
+    fn mark_gated_dirty(&mut self) {
+        for key in std::mem::take(&mut self.gated) {
+            let Some(Some(client)) = self.host.clients.get_mut(key) else { continue };
+            client.gated = false;
+            if !client.dirty {
+                client.dirty = true;
+                self.dirty.push(key);
+            }
+        }
+    }
+
+    /// T6: what did not happen is answered so; the client is sent to whoever leads now.
+    fn fail(&mut self, range: RangeInclusive<u64>, reads: bool) {
+        for (_, client) in self.host.clients.iter_mut() {
+            let Some(client) = client else { continue };
+            let mut moved = |slot: Option<u16>, out: &mut Vec<u8>| {
+                Error::not_done(slot, None).write(out);
+            };
+            if reads {
+                client.conn.output.fail_reads(range.clone(), &mut moved);
+            } else {
+                client.conn.output.fail(range.clone(), &mut moved);
+            }
+        }
+    }
+
+    /// T6: nobody can say what became of these batches: their clients are closed unanswered.
+    fn poison(&mut self, batches: RangeInclusive<u64>) {
+        let mut count = 0;
+        for (key, client) in self.host.clients.iter_mut() {
+            let Some(client) = client else { continue };
+            if client.conn.output.poison(batches.clone()) {
+                count += 1;
+                if !client.dirty {
+                    client.dirty = true;
+                    self.dirty.push(key);
+                }
+            }
+        }
+        slog::warn!(
+            self.logger,
+            "The outcome of writes is unknown: closed {} clients without a reply",
+            count
+        );
+    }
+
+    /// One write for every client that has something to say.
+    pub(super) fn flush(&mut self) {
+        for key in std::mem::take(&mut self.dirty) {
+            self.flush_one(key);
+        }
+    }
+
+    fn flush_one(&mut self, key: Key) {
+        let (limit, all) = (self.host.config.held_output_limit, self.held_limit());
+        let Some(Some(client)) = self.host.clients.get_mut(key) else { return };
+        client.dirty = false;
+        let output = &mut client.conn.output;
+        output.release(self.released);
+        let before = output.pending_bytes();
+        let flushed = match client.conn.flush() {
+            Ok(flushed) => flushed,
+            Err(error) => {
+                slog::debug!(self.logger, "Error writing to client: {}", error);
+                self.close(key);
+                return;
+            }
+        };
+        let output = &mut client.conn.output;
+        let written = (before - output.pending_bytes()) as u64;
+        client.net_out += written;
+        self.host.stats.net_output_bytes += written;
+        if output.is_finished() {
+            self.close(key);
+            return;
+        }
+        if flushed == Flushed::All {
+            output.trim();
+        }
+        if output.pending_gate().is_some() && !client.gated {
+            client.gated = true;
+            self.gated.push(key);
+        }
+        // T4: who holds too much is not read; neither is anybody who holds while all hold too much.
+        let held = output.held_bytes();
+        self.held_bytes = self.held_bytes - client.counted_held + held;
+        client.counted_held = held;
+        let pending = output.pending_bytes();
+        let over = pending > limit || (held > 0 && self.held_bytes > all);
+        if over == client.conn.is_reading() {
+            client.conn.set_reading(!over);
+        }
+        if !over && !client.must_wait() && client.conn.has_work() {
+            self.ready.add(key, &mut client.conn);
+        }
+    }
+
+    /// T4: an eighth of the memory that the machine has.
+    fn held_limit(&self) -> usize {
+        self.memory_bytes / SHARE_OF_MEMORY
+    }
+}

@@ -1,0 +1,185 @@
+//! From a configuration to a node that is ready for its first turn.
+
+use super::clock::SystemClock;
+use super::host::HostState;
+use super::turn::Node;
+use crate::clock::Clock;
+use crate::command::Stats;
+use crate::config::{AppendFsync, Config};
+use crate::keyspace::Layout;
+use crate::net::{Listeners, Poll, ReadBuffer, ReadyList, Slab};
+use crate::process::Launch;
+use crate::raft::DEFAULT_KEEP_BYTES;
+use crate::resp::Argv;
+use crate::shard::{found, Shard, ShardConfig, ShardError, SyncPolicy};
+use crate::storage::{Base, LogConfig, RealDisk, StorageThread};
+use rand::RngCore;
+use raft::eraftpb::ConfState;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Why a node can't start, or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("Failed listening on port {port}, aborting: {reason}")]
+    Listen { port: u16, reason: String },
+}
+
+pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
+    let Launch { config, logger, log, shutdown, supervisor, lock, .. } = launch;
+    let clock = SystemClock::new();
+    let poll = Poll::new()?;
+    let listeners = listen(&config, &poll, &logger)?;
+
+    let begun = Instant::now();
+    let shard = open_shard(&config, &clock, &logger)?;
+    slog::info!(
+        logger,
+        "DB loaded from the log: {} entries replayed in {:.3} seconds",
+        shard.group().applied() - shard.base().index,
+        begun.elapsed().as_secs_f64()
+    );
+    let waker = poll.waker();
+    let wake = Arc::clone(&waker);
+    let (storage, results) = StorageThread::start(move || {
+        // It fails only if the loop's end is closed, and then nobody waits.
+        let _ = wake.wake();
+    })?;
+    shutdown.on_signal(move || {
+        let _ = waker.wake();
+    });
+    slog::info!(logger, "Server initialized");
+    for address in listeners.addresses() {
+        slog::info!(logger, "Ready to accept connections tcp on {}", address);
+    }
+    if let Err(error) = supervisor.ready() {
+        slog::warn!(logger, "Can't tell the supervisor that the server is ready: {}", error);
+    }
+    let now = clock.now();
+    Ok(Node {
+        poll,
+        listeners,
+        shard,
+        storage,
+        results,
+        host: HostState {
+            config,
+            stats: Stats::new(),
+            clients: Slab::new(),
+            clock,
+            killed: Vec::new(),
+            shutdown: None,
+            changed: Vec::new(),
+        },
+        logger,
+        log,
+        signals: shutdown,
+        _lock: lock,
+        ready: ReadyList::new(),
+        shared: ReadBuffer::new(),
+        argv: Argv::new(),
+        dirty: Vec::new(),
+        gated: Vec::new(),
+        held: Vec::new(),
+        waiting: Vec::new(),
+        released: Default::default(),
+        next_client_id: 1,
+        next_cron: now.mono,
+        cron_runs: 0,
+        turn_started: now,
+        commands: 0,
+        held_bytes: 0,
+        memory_bytes: memory_bytes(),
+        ending: None,
+        disk_full_told: false,
+    })
+}
+
+fn listen(config: &Config, poll: &Poll, logger: &slog::Logger) -> Result<Listeners, NodeError> {
+    let port = config.port;
+    let backlog = i32::try_from(config.tcp_backlog).unwrap_or(i32::MAX);
+    let bound = Listeners::bind(&config.bind, port, backlog).map_err(|failure| {
+        slog::warn!(logger, "Could not create server TCP listening socket {}", failure);
+        NodeError::Listen { port, reason: failure.error.to_string() }
+    })?;
+    for skipped in &bound.skipped {
+        slog::warn!(logger, "Not listening on {}", skipped);
+    }
+    let mut listeners = bound.listeners;
+    listeners.register(poll)?;
+    Ok(listeners)
+}
+
+fn open_shard(
+    config: &Config,
+    clock: &SystemClock,
+    logger: &slog::Logger,
+) -> Result<Shard<RealDisk>, NodeError> {
+    let disk = RealDisk::new(config.log_dir());
+    let log = LogConfig { segment_size: config.log_segment_size, ..LogConfig::default() };
+    found(disk.clone(), log.clone(), &birth(config))?;
+    let shard_config = ShardConfig {
+        layout: if config.cluster_enabled {
+            Layout::Cluster
+        } else {
+            Layout::Single { databases: config.databases }
+        },
+        seed: rand::rngs::OsRng.next_u64(),
+        sync: sync_policy(config),
+        outcome_timeout: Duration::from_millis(config.cluster_outcome_timeout),
+        tail_limit: config.uncommitted_tail_limit,
+        keep_bytes: DEFAULT_KEEP_BYTES,
+        log,
+        first: true,
+    };
+    let logger = crate::log::for_raft(logger);
+    Ok(Shard::open(disk, shard_config, clock.now(), &logger)?)
+}
+
+pub(super) fn sync_policy(config: &Config) -> SyncPolicy {
+    match config.appendfsync {
+        AppendFsync::Always => SyncPolicy::Always,
+        AppendFsync::Everysec => SyncPolicy::EverySecond,
+        AppendFsync::No => SyncPolicy::No,
+    }
+}
+
+/// The birth record of a group of one (G1); ids are random and never zero (G2).
+fn birth(config: &Config) -> Base {
+    let mut random = rand::rngs::OsRng;
+    let mut id = || loop {
+        let id = random.next_u64();
+        if id != 0 {
+            return id;
+        }
+    };
+    let raft_id = id();
+    Base {
+        group: id(),
+        incarnation: 1,
+        raft_id,
+        index: 1,
+        term: 1,
+        conf_state: ConfState { voters: vec![raft_id], ..ConfState::default() },
+        election_timeout_ms: config.cluster_raft_election_timeout,
+        ..Base::default()
+    }
+}
+
+/// The memory of the machine, or of the control group if that is less.
+fn memory_bytes() -> usize {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .and_then(|rest| rest.trim().strip_suffix("kB"))
+        .and_then(|kib| kib.trim().parse::<usize>().ok())
+        .map_or(1 << 30, |kib| kib << 10);
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").unwrap_or_default();
+    group.trim().parse::<usize>().map_or(total, |limit| limit.min(total))
+}

@@ -1,0 +1,243 @@
+//! One client's turn: from its bytes to replies behind gates.
+
+use super::client::{Client, Waiting};
+use super::host::{HostState, TurnHost};
+use super::turn::Node;
+use crate::clock::Now;
+use crate::command::host::IoView;
+use crate::command::{execute, Block, Env, Flow, Outcome, Serving, Session};
+use crate::net::{Filled, Gate, Key, Next, Output};
+use crate::resp::{Args, Limits};
+use crate::shard::{Admission, Shard};
+use crate::storage::RealDisk;
+use std::time::Duration;
+
+/// A command with more bytes than this asks for log space of its own before it runs (D5): what a
+/// turn is sure to have covers its budget of effects and one such command.
+const BIG_COMMAND: usize = 128 << 10;
+
+/// What becomes of the client's input after a command.
+enum After {
+    /// On to its next command.
+    Next,
+    /// This command runs again later.
+    Again,
+    /// The client is in WAIT.
+    Wait(Waiting),
+    /// The client is to be closed, or the process is to end.
+    Stop,
+}
+
+/// What one execution takes place on.
+struct Stage<'a> {
+    shard: &'a mut Shard<RealDisk>,
+    host: &'a mut HostState,
+    now: Now,
+    admission: Admission,
+}
+
+impl Stage<'_> {
+    /// Runs one command of `bytes` bytes and puts its reply behind its gate.
+    fn run(
+        &mut self,
+        session: &mut Session,
+        output: &mut Output,
+        own_io: IoView,
+        args: Args<'_>,
+        bytes: usize,
+    ) -> After {
+        let serving = match self.admission {
+            Admission::Lead { writable } => {
+                // D5: a large command, or the transaction behind an EXEC, needs room of its own.
+                let most = bytes + session.transaction.queued_bytes;
+                if most > BIG_COMMAND && !self.shard.has_room_for(most) {
+                    return After::Again;
+                }
+                Serving::Lead { writable }
+            }
+            Admission::Hold => Serving::Hold,
+            Admission::Redirect { .. } => Serving::Redirect { addr: None },
+        };
+        let outcome = {
+            let (data, beside) = self.shard.split();
+            let local = session.endpoint.loopback;
+            let mut host = TurnHost { state: self.host, beside, own_io, local };
+            let out = output.buf();
+            let mut env = Env { data, session, host: &mut host, out, serving, now: self.now };
+            execute(&mut env, args)
+        };
+        self.conclude(session, output, outcome)
+    }
+
+    fn conclude(&mut self, session: &Session, output: &mut Output, outcome: Outcome) -> After {
+        if outcome.flow == Flow::Hold {
+            output.discard_unsealed();
+            return After::Again;
+        }
+        let gate = self.shard.gate(&outcome);
+        output.seal(gate, outcome.slot);
+        match outcome.flow {
+            Flow::Done | Flow::Hold => After::Next,
+            Flow::Close => {
+                output.close_after();
+                After::Stop
+            }
+            Flow::Shutdown(options) => {
+                self.host.shutdown = Some(options);
+                After::Stop
+            }
+            Flow::Block(Block::Wait { replicas, timeout_ms }) => After::Wait(Waiting {
+                replicas,
+                batch: session.last_write,
+                until: (timeout_ms > 0).then(|| self.now.mono + Duration::from_millis(timeout_ms)),
+            }),
+        }
+    }
+}
+
+impl Node {
+    /// Visits every ready client once, within the turn's budget.
+    pub(super) fn visit_clients(&mut self, admission: Admission) {
+        if self.ending.is_some() {
+            return;
+        }
+        self.retry_held(admission);
+        for _ in 0..self.ready.len() {
+            let Some(key) = self.ready.take() else { break };
+            if !self.visit(key, admission) {
+                break;
+            }
+        }
+        self.close_killed();
+    }
+
+    /// One visit; false when the turn is spent.
+    fn visit(&mut self, key: Key, admission: Admission) -> bool {
+        let Some(mut client) = self.host.clients.get_mut(key).and_then(Option::take) else {
+            return true;
+        };
+        client.conn.unlisted();
+        let mut going = true;
+        if !client.must_wait() && self.fill(&mut client) {
+            going = self.run_commands(key, &mut client, admission);
+        }
+        client.conn.input.settle(&self.shared);
+        if !client.dirty {
+            client.dirty = true;
+            self.dirty.push(key);
+        }
+        if !client.must_wait() && client.conn.has_work() {
+            self.ready.add(key, &mut client.conn);
+        }
+        *self.host.clients.get_mut(key).expect("its place was kept") = Some(client);
+        going
+    }
+
+    /// Reads if there is nothing left to parse; whether there is something to parse now.
+    fn fill(&mut self, client: &mut Client) -> bool {
+        if !client.conn.wants_fill() {
+            return !client.conn.input.is_starved();
+        }
+        match client.conn.fill(&mut self.shared, self.host.config.client_query_buffer_limit) {
+            Filled::Bytes(n) => {
+                client.net_in += n as u64;
+                self.host.stats.net_input_bytes += n as u64;
+                true
+            }
+            Filled::Blocked => false,
+            Filled::Eof => {
+                client.conn.output.close_after();
+                false
+            }
+            Filled::OverLimit => {
+                slog::warn!(
+                    self.logger,
+                    "Closing client that reached max query buffer length: id={} addr={}",
+                    client.session.id,
+                    client.session.endpoint.addr
+                );
+                client.conn.output.close_after();
+                false
+            }
+            Filled::Failed(error) => {
+                slog::debug!(self.logger, "Reading from client: {}", error);
+                client.conn.output.close_after();
+                client.doomed = true;
+                false
+            }
+        }
+    }
+
+    /// The client's commands, one after the other; false when the turn is spent.
+    fn run_commands(&mut self, key: Key, client: &mut Client, admission: Admission) -> bool {
+        let max_bulk = self.host.config.proto_max_bulk_len;
+        let max_bulk_bytes = i64::try_from(max_bulk).unwrap_or(i64::MAX);
+        loop {
+            if self.is_spent() {
+                return false;
+            }
+            let unauthenticated = !client.session.authenticated;
+            let limits = Limits { max_bulk_bytes, unauthenticated };
+            let own_io = client.io();
+            let Client { conn, session, .. } = client;
+            let (args, bytes) = match conn.input.next(&self.shared, &limits, &mut self.argv) {
+                Ok(Next::Command { args, consumed }) => (args, consumed),
+                Ok(Next::Starved) => return true,
+                Err(error) => {
+                    let text = error.text();
+                    self.refuse(client, &text);
+                    return true;
+                }
+            };
+            let mut stage = Stage {
+                shard: &mut self.shard,
+                host: &mut self.host,
+                now: self.turn_started,
+                admission,
+            };
+            let after = stage.run(session, &mut conn.output, own_io, args, bytes);
+            match after {
+                After::Again => {
+                    client.held = true;
+                    self.held.push(key);
+                    return true;
+                }
+                After::Next => conn.input.consume(bytes),
+                After::Wait(waiting) => {
+                    conn.input.consume(bytes);
+                    client.waiting = Some(waiting);
+                    self.waiting.push(key);
+                    return true;
+                }
+                After::Stop => {
+                    conn.input.consume(bytes);
+                    return true;
+                }
+            }
+        }
+    }
+
+    /// The client broke the protocol: it is told so and closed.
+    fn refuse(&mut self, client: &mut Client, text: &[u8]) {
+        slog::debug!(
+            self.logger,
+            "Protocol error ({}) from client: id={} addr={}",
+            String::from_utf8_lossy(text),
+            client.session.id,
+            client.session.endpoint.addr
+        );
+        let output = &mut client.conn.output;
+        output.buf().extend_from_slice(b"-ERR ");
+        output.buf().extend_from_slice(text);
+        output.buf().extend_from_slice(b"\r\n");
+        output.seal(Gate::OPEN, None);
+        output.close_after();
+    }
+
+    /// Clients that a command or a closed peer has named.
+    pub(super) fn close_killed(&mut self) {
+        for key in std::mem::take(&mut self.host.killed) {
+            self.close(key);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What the server says about itself: version line, usage, the banner at the head of the log.
+
+use crate::config::{Config, REDIS_VERSION};
+
+/// Version of this server, beside the Redis version that it speaks.
+const OURS: &str = env!("CARGO_PKG_VERSION");
+
+/// The answer to `--version`. Clients' test suites read ` v=7.` from it.
+pub fn version() -> String {
+    format!(
+        "Redis server v={REDIS_VERSION} sha=00000000:0 malloc=jemalloc-5.3.0 bits={} build={:x} \
+         holdfast={OURS}",
+        usize::BITS,
+        build()
+    )
+}
+
+/// Redis prints a hash of its build; this one changes with the version.
+fn build() -> u64 {
+    let seed = 0xcbf2_9ce4_8422_2325u64;
+    let text = concat!(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    text.bytes().fold(seed, |hash, b| {
+        (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// The answer to `--help`.
+pub fn usage() -> &'static str {
+    "Usage: holdfast-server [/path/to/redis.conf] [options] [-]
+       holdfast-server - (read the configuration from standard input)
+       holdfast-server -v or --version
+       holdfast-server -h or --help
+
+An option is any directive of the configuration file with two dashes before it;
+options override the file. docs/CONFIG.md lists the directives.
+
+Examples:
+       holdfast-server (with the default configuration)
+       holdfast-server /etc/redis/6379.conf
+       holdfast-server --port 7777
+       holdfast-server --port 7000 --cluster-enabled yes --dir ./node-7000
+       holdfast-server /etc/redis.conf --loglevel verbose -
+"
+}
+
+/// The lines at the head of the log. Redis's test suite looks for ` PID: <pid>` in them, which is
+/// in the logo: shown on a terminal or when `always-show-logo` says so, as in Redis.
+pub fn banner(config: &Config, terminal: bool) -> Vec<String> {
+    let pid = std::process::id();
+    let mode = if config.cluster_enabled {
+        "cluster"
+    } else {
+        "standalone"
+    };
+    let mut lines = vec![
+        "oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo".to_owned(),
+        format!(
+            "Redis version={REDIS_VERSION}, bits={}, commit=00000000, modified=0, pid={pid}, \
+             just started",
+            usize::BITS
+        ),
+        format!("Holdfast version={OURS}"),
+    ];
+    if config.always_show_logo || (terminal && config.logfile.is_empty()) {
+        lines.push(format!(
+            "
+       _
+      (_)        Holdfast {OURS} (Redis {REDIS_VERSION}) {} bit
+   .___|___.
+       |         Running in {mode} mode
+  |    |    |    Port: {}
+  |\\   |   /|    PID: {pid}
+   \\'._|_.'/
+    '-._.-'      An OK is a promise
+",
+            usize::BITS,
+            config.port
+        ));
+    } else {
+        lines.push(format!("Running mode={mode}, port={}.", config.port));
+    }
+    lines
+}

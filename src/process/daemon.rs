@@ -1,0 +1,106 @@
+//! Going to the background, the pidfile, limits and masks of the process.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+/// Descriptors that are not clients: listeners, log segments, links, the log.
+const RESERVED_DESCRIPTORS: u32 = 128;
+
+/// Continues in a child process in a session of its own; the parent ends with success.
+///
+/// Must be called before the process has a second thread: a fork takes only the calling one along.
+pub fn daemonize() -> io::Result<()> {
+    // SAFETY: the caller has no other thread, so the child's memory is consistent; the parent
+    // ends without running destructors that the child still needs.
+    match unsafe { libc::fork() } {
+        -1 => return Err(io::Error::last_os_error()),
+        0 => {}
+        _ => unsafe { libc::_exit(0) },
+    }
+    // SAFETY: setsid has no memory effects; it can't fail in a process that was just forked.
+    unsafe { libc::setsid() };
+    for descriptor in [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO] {
+        redirect_to_null(descriptor)?;
+    }
+    Ok(())
+}
+
+/// Nothing in a server reads from the terminal.
+pub fn detach_stdin() -> io::Result<()> {
+    redirect_to_null(libc::STDIN_FILENO)
+}
+
+fn redirect_to_null(descriptor: libc::c_int) -> io::Result<()> {
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    // SAFETY: both descriptors are open; dup2 closes the target, which nobody here owns.
+    match unsafe { libc::dup2(null.as_raw_fd(), descriptor) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// What the server creates is never writable for others, whatever mask it was started with.
+pub fn harden_umask() {
+    // SAFETY: umask only swaps a number of the process; no other thread creates files yet.
+    unsafe {
+        let given = libc::umask(0o077);
+        libc::umask(given | 0o022);
+    }
+}
+
+/// Raises the limit of open files to what `maxclients` needs. Returns how many clients can be
+/// served under the limit that was reached, which may be fewer.
+pub fn raise_open_files(maxclients: u32) -> io::Result<u32> {
+    let wanted = libc::rlim_t::from(maxclients) + libc::rlim_t::from(RESERVED_DESCRIPTORS);
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: getrlimit writes one rlimit into the one it is given.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut reached = limit.rlim_cur;
+    // Above the hard limit only a privileged process may go: try, then take what is allowed.
+    for (current, max) in [
+        (wanted, wanted.max(limit.rlim_max)),
+        (wanted.min(limit.rlim_max), limit.rlim_max),
+    ] {
+        if reached >= wanted {
+            break;
+        }
+        let raised = libc::rlimit {
+            rlim_cur: current,
+            rlim_max: max,
+        };
+        // SAFETY: setrlimit reads the struct that it is given.
+        if current > reached && unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) } == 0 {
+            reached = current;
+        }
+    }
+    let served = reached.saturating_sub(RESERVED_DESCRIPTORS.into());
+    Ok(maxclients.min(u32::try_from(served).unwrap_or(u32::MAX)))
+}
+
+/// The file that holds the process id. Removed when dropped.
+pub struct PidFile {
+    path: PathBuf,
+}
+
+impl PidFile {
+    pub fn create(path: &Path) -> io::Result<PidFile> {
+        std::fs::write(path, format!("{}\n", std::process::id()))?;
+        Ok(PidFile {
+            path: std::path::absolute(path)?,
+        })
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // Somebody may have removed it already; there is nothing to do about it.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}

@@ -1,0 +1,40 @@
+//! The shell around the server: background, folder, locks, pidfile, signals, last words.
+//!
+//! Owns what is done once per process before and after [`crate::node::run`]. Knows no socket, no
+//! data and no Raft. Order matters and is in `main`: fork before the first thread, lock before
+//! anything in the folder is read.
+
+mod about;
+mod daemon;
+mod lock;
+mod panic;
+mod signals;
+mod supervisor;
+
+#[cfg(test)]
+mod tests;
+
+pub use about::{banner, usage, version};
+pub use daemon::{daemonize, detach_stdin, harden_umask, raise_open_files, PidFile};
+pub use lock::{lock_dir, lock_file, Lock, LockError};
+pub use panic::die_on_panic;
+pub use signals::{ignore_hangup_and_pipe, Shutdown, Signal};
+pub use supervisor::Supervisor;
+
+use crate::config::Config;
+use crate::log::Log;
+
+/// What the process hands to the node that it runs.
+pub struct Launch {
+    pub config: Config,
+    pub logger: slog::Logger,
+    pub log: Log,
+    /// Says when the process was asked to end.
+    pub shutdown: Shutdown,
+    /// Is to be told when clients can connect.
+    pub supervisor: Supervisor,
+    /// The command line as given, for INFO's `executable` and the like.
+    pub args: Vec<std::ffi::OsString>,
+    /// Held as long as the log's folder is in use.
+    pub lock: Lock,
+}

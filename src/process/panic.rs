@@ -1,0 +1,35 @@
+//! A panic in any thread ends the process: a broken invariant must not go on serving.
+
+use crate::log::Log;
+use slog::Level;
+use std::backtrace::Backtrace;
+use std::panic::PanicHookInfo;
+
+/// A log on a stuck disk must not keep a broken process alive longer than this.
+const LAST_WORDS_SECONDS: u32 = 3;
+
+/// From now on a panic is logged and aborts the process.
+pub fn die_on_panic(log: Log) {
+    std::panic::set_hook(Box::new(move |info| {
+        // SAFETY: alarm only arms a timer; SIGALRM is not handled, so it ends the process.
+        unsafe { libc::alarm(LAST_WORDS_SECONDS) };
+        let text = report(info);
+        eprint!("{text}");
+        // First what was said before, then the last words, in order.
+        log.finish();
+        log.write_now(Level::Critical, &text);
+        std::process::abort();
+    }));
+}
+
+/// Redis's test suite looks for the marker in the log of a server that went away.
+fn report(info: &PanicHookInfo<'_>) -> String {
+    let thread = std::thread::current();
+    format!(
+        "=== REDIS BUG REPORT START (Holdfast {}) ===\nthread '{}' {info}\n{}\
+         === REDIS BUG REPORT END ===\n",
+        env!("CARGO_PKG_VERSION"),
+        thread.name().unwrap_or("unnamed"),
+        Backtrace::force_capture()
+    )
+}
