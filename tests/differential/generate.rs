@@ -519,7 +519,9 @@ impl Generator {
             let word = self.of(&["NX", "XX", "GT", "LT", "nx", "gt", "ZZ"]);
             rest.push(word);
         }
-        let compares = rest.iter().any(|w| w.eq_ignore_ascii_case(b"GT") || w == b"LT");
+        let compares = rest
+            .iter()
+            .any(|w| w.eq_ignore_ascii_case(b"GT") || w == b"LT");
         if compares && !name.ends_with("AT") && rest[1].len() >= 3 {
             // "In 100 s" twice is the same moment or not, as the clock will have it: no two of
             // these are near each other.

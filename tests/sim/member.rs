@@ -144,7 +144,11 @@ impl Member {
     }
 
     fn log_config(plan: &Plan) -> LogConfig {
-        LogConfig { segment_size: plan.segment, spare_segments: plan.spares, ..LogConfig::default() }
+        LogConfig {
+            segment_size: plan.segment,
+            spare_segments: plan.spares,
+            ..LogConfig::default()
+        }
     }
 
     /// Founds the group on this machine.
@@ -156,7 +160,10 @@ impl Member {
             kind: MemberKind::Data,
             index: 1,
             term: 1,
-            conf_state: ConfState { voters: voters.to_vec(), ..ConfState::default() },
+            conf_state: ConfState {
+                voters: voters.to_vec(),
+                ..ConfState::default()
+            },
             election_timeout_ms: plan.t_ms,
             record: Vec::new(),
         };
@@ -196,10 +203,17 @@ impl Member {
     /// One turn; gives the true time of its end.
     pub fn turn(&mut self, now: True, rng: &mut Rng) -> (Ended<TurnResult>, True) {
         let has_commands = self.inbox.iter().any(|i| matches!(i, Input::Bytes { .. }));
-        let stop = if has_commands { self.stop_next.take() } else { None };
+        let stop = if has_commands {
+            self.stop_next.take()
+        } else {
+            None
+        };
         let inbox = std::mem::take(&mut self.inbox);
         let clock = TurnClock::new(&self.clock, now, stop, rng.fork());
-        let process = self.process.as_mut().expect("a running process takes turns");
+        let process = self
+            .process
+            .as_mut()
+            .expect("a running process takes turns");
         let ended = guarded(|| process.turn(&clock, inbox));
         (ended, clock.true_now())
     }
@@ -231,10 +245,17 @@ impl Member {
 
     /// The process is gone, and with `power` the page cache too.
     pub fn die(&mut self, now: True, power: bool, loss: crate::disk::Loss, rng: &mut Rng) {
-        let leads = self.process.as_ref().is_some_and(|p| p.shard.group().is_leader());
+        let leads = self
+            .process
+            .as_ref()
+            .is_some_and(|p| p.shard.group().is_leader());
         self.was_leader = leads;
         // Destructors must not be able to write: the handle dies first.
-        let disk = if power { self.disk.power_loss(loss, rng) } else { self.disk.process_crash() };
+        let disk = if power {
+            self.disk.power_loss(loss, rng)
+        } else {
+            self.disk.process_crash()
+        };
         self.disk = disk;
         self.process = None;
         self.inbox.clear();

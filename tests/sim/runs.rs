@@ -19,8 +19,14 @@ pub fn run_seed(seed: u64, lines: Lines) -> Verdict {
 
 /// The range in `SIM_SEEDS`, or `default`.
 pub fn seeds(default: Range<u64>) -> Range<u64> {
-    let Ok(text) = std::env::var("SIM_SEEDS") else { return default };
-    let parse = |t: &str| t.trim().parse::<u64>().expect("SIM_SEEDS is A..B or one number");
+    let Ok(text) = std::env::var("SIM_SEEDS") else {
+        return default;
+    };
+    let parse = |t: &str| {
+        t.trim()
+            .parse::<u64>()
+            .expect("SIM_SEEDS is A..B or one number")
+    };
     match text.split_once("..") {
         Some((a, b)) => parse(a)..parse(b),
         None => parse(&text)..parse(&text) + 1,
@@ -28,7 +34,9 @@ pub fn seeds(default: Range<u64>) -> Range<u64> {
 }
 
 fn threads() -> usize {
-    let given = std::env::var("SIM_THREADS").ok().and_then(|t| t.parse().ok());
+    let given = std::env::var("SIM_THREADS")
+        .ok()
+        .and_then(|t| t.parse().ok());
     given.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from))
 }
 
@@ -45,12 +53,19 @@ pub fn run_range(range: Range<u64>, stop_at_first: bool) -> Vec<(u64, Verdict)> 
                 if seed >= range.end || enough {
                     return;
                 }
-                let lines = if std::env::var_os("SIM_TRACE").is_some() { Lines::All } else { Lines::None };
+                let lines = if std::env::var_os("SIM_TRACE").is_some() {
+                    Lines::All
+                } else {
+                    Lines::None
+                };
                 let verdict = run_seed(seed, lines);
                 if verdict.failure.is_some() {
                     failed.fetch_min(seed, Ordering::Relaxed);
                 }
-                results.lock().expect("no thread panics with it").push((seed, verdict));
+                results
+                    .lock()
+                    .expect("no thread panics with it")
+                    .push((seed, verdict));
             });
         }
     });
@@ -82,8 +97,15 @@ pub fn must_be_clean(range: Range<u64>) {
 /// A failure's report: the run is repeated with a trace.
 pub fn report(seed: u64, verdict: &Verdict, mutation: Option<&str>) -> String {
     let again = run_seed(seed, Lines::Last);
-    let same = if again.hash == verdict.hash { "" } else { " (NOT REPRODUCED: another hash)" };
-    let keep = std::env::var("SIM_LINES").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
+    let same = if again.hash == verdict.hash {
+        ""
+    } else {
+        " (NOT REPRODUCED: another hash)"
+    };
+    let keep = std::env::var("SIM_LINES")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(60);
     let skip = again.lines.len().saturating_sub(keep);
     format!(
         "seed {seed} ({}), mutation {}{same}:\n{}\nlast lines:\n{}",
@@ -103,7 +125,10 @@ fn seeds_are_clean() {
 fn a_seed_reproduces_its_run() {
     for seed in [0, 3, 7] {
         let (a, b) = (run_seed(seed, Lines::None), run_seed(seed, Lines::Last));
-        assert_eq!(a.hash, b.hash, "seed {seed} ran differently the second time");
+        assert_eq!(
+            a.hash, b.hash,
+            "seed {seed} ran differently the second time"
+        );
         assert_eq!(a.operations, b.operations);
     }
 }

@@ -26,7 +26,11 @@ use crate::workload::Workload;
 #[derive(Clone, Copy, Debug)]
 pub enum Event {
     Turn(usize),
-    JobEnd { member: usize, boot: u64, job: u64 },
+    JobEnd {
+        member: usize,
+        boot: u64,
+        job: u64,
+    },
     Client(usize),
     Start(usize),
     Fault,
@@ -74,8 +78,9 @@ impl World {
     pub fn new(seed: u64, lines: Lines) -> World {
         let mut rng = Rng::new(seed);
         let plan = Plan::for_seed(seed, &mut rng);
-        let members: Vec<Member> =
-            (0..MEMBERS).map(|id| Member::new(id, plan.drifting, &mut rng)).collect();
+        let members: Vec<Member> = (0..MEMBERS)
+            .map(|id| Member::new(id, plan.drifting, &mut rng))
+            .collect();
         let voters: Vec<u64> = members.iter().map(|m| m.raft_id).collect();
         members.iter().for_each(|m| m.found(&plan, &voters));
         let clients = (0..plan.clients)
@@ -214,7 +219,12 @@ impl World {
         self.trace.mix(m as u64);
         match ended {
             Ended::Fine(()) => {
-                let group = self.members[m].process.as_ref().expect("just started").shard.group();
+                let group = self.members[m]
+                    .process
+                    .as_ref()
+                    .expect("just started")
+                    .shard
+                    .group();
                 let (applied, last, term) = (group.applied(), group.last_index(), group.term());
                 self.trace.say(self.now, || {
                     format!("m{m} starts: term {term}, applied {applied}, last {last}")
@@ -235,7 +245,8 @@ impl World {
                 if !member.excused {
                     return self.fail(format!("member {m} ended itself in {doing}: {text}"));
                 }
-                self.trace.say(now, || format!("m{m} ends itself in {doing}: {text}"));
+                self.trace
+                    .say(now, || format!("m{m} ends itself in {doing}: {text}"));
                 self.kill(m, now, false);
             }
             Ended::Panicked(text) => self.fail(format!("member {m} panicked in {doing}: {text}")),
@@ -246,7 +257,11 @@ impl World {
     pub fn kill(&mut self, m: usize, now: True, power: bool) {
         let loss = Loss::any(&mut self.rng);
         self.trace.say(now, || {
-            if power { format!("m{m} loses power ({loss:?})") } else { format!("m{m} is killed") }
+            if power {
+                format!("m{m} loses power ({loss:?})")
+            } else {
+                format!("m{m} is killed")
+            }
         });
         self.trace.mix(0xdead + m as u64);
         let member = &mut self.members[m];
@@ -256,7 +271,15 @@ impl World {
         let back = now + member.down_for.max(5 * MS);
         self.net.member_died(now, m, MEMBERS);
         for (conn, client) in conns {
-            self.net.send(now, Packet { from: m, to: client, conn, payload: Payload::Close });
+            self.net.send(
+                now,
+                Packet {
+                    from: m,
+                    to: client,
+                    conn,
+                    payload: Payload::Close,
+                },
+            );
         }
         let back = if self.healed { now + 10 * MS } else { back };
         self.at(back, Event::Start(m));
@@ -286,7 +309,8 @@ impl World {
         }
         member.next_turn = None;
         if self.rng.chance(self.plan.stop_p) && !self.healed {
-            let length = crate::plan::length(crate::plan::Fault::Stop, self.plan.t(), &mut self.rng);
+            let length =
+                crate::plan::length(crate::plan::Fault::Stop, self.plan.t(), &mut self.rng);
             member.stop_next = Some((self.rng.below(4) as u32, length));
         }
         let (ended, end) = member.turn(self.now, &mut self.rng);
@@ -308,10 +332,14 @@ impl World {
     fn turn_result(&mut self, m: usize, end: True, result: TurnResult) {
         if end > self.now + MS {
             let ms = (end - self.now) / MS;
-            self.trace.say(self.now, || format!("m{m} is stopped in its turn for {ms} ms"));
+            self.trace.say(self.now, || {
+                format!("m{m} is stopped in its turn for {ms} ms")
+            });
         }
         for envelope in result.raft {
-            let Some(to) = self.voters.iter().position(|id| *id == envelope.to) else { continue };
+            let Some(to) = self.voters.iter().position(|id| *id == envelope.to) else {
+                continue;
+            };
             let mut bytes = Vec::new();
             envelope.encode(&mut bytes);
             self.trace.mix_bytes(&bytes);
@@ -327,11 +355,27 @@ impl World {
         }
         for (conn, to, bytes) in result.replies {
             self.trace.mix_bytes(&bytes);
-            self.net.send(end, Packet { from: m, to, conn, payload: Payload::Bytes(bytes) });
+            self.net.send(
+                end,
+                Packet {
+                    from: m,
+                    to,
+                    conn,
+                    payload: Payload::Bytes(bytes),
+                },
+            );
         }
         for (conn, to) in result.closed {
             self.members[m].conns.remove(&conn);
-            self.net.send(end, Packet { from: m, to, conn, payload: Payload::Close });
+            self.net.send(
+                end,
+                Packet {
+                    from: m,
+                    to,
+                    conn,
+                    payload: Payload::Close,
+                },
+            );
         }
         for job in result.jobs {
             self.begin_job(m, end, job);
@@ -365,7 +409,14 @@ impl World {
                 let job = self.next_job;
                 member.jobs.insert(job, running);
                 let boot = member.boot;
-                self.at(end, Event::JobEnd { member: m, boot, job });
+                self.at(
+                    end,
+                    Event::JobEnd {
+                        member: m,
+                        boot,
+                        job,
+                    },
+                );
             }
             ended => self.ended(m, now, &ended, "a job"),
         }
@@ -376,13 +427,22 @@ impl World {
         if member.boot != boot {
             return;
         }
-        let Some(running) = member.jobs.remove(&job) else { return };
+        let Some(running) = member.jobs.remove(&job) else {
+            return;
+        };
         if member.in_turn_until > self.now {
             // A stopped process has no running threads; what the disk does is done.
             if let Running::Other(_) = running {
                 member.jobs.insert(job, running);
                 let later = member.in_turn_until + 10 * US;
-                return self.at(later, Event::JobEnd { member: m, boot, job });
+                return self.at(
+                    later,
+                    Event::JobEnd {
+                        member: m,
+                        boot,
+                        job,
+                    },
+                );
             }
         }
         match member.end_job(running) {
@@ -407,7 +467,15 @@ impl World {
         if self.members[m].process.is_none() {
             if !matches!(packet.payload, Payload::Raft(_) | Payload::Close) {
                 // Nobody listens.
-                self.net.send(self.now, Packet { from: m, to: client, conn, payload: Payload::Close });
+                self.net.send(
+                    self.now,
+                    Packet {
+                        from: m,
+                        to: client,
+                        conn,
+                        payload: Payload::Close,
+                    },
+                );
             }
             return;
         }
@@ -456,7 +524,8 @@ impl World {
 
     /// Everything works again, and nothing breaks any more.
     fn heal(&mut self) {
-        self.trace.say(self.now, || "all faults are healed".to_string());
+        self.trace
+            .say(self.now, || "all faults are healed".to_string());
         self.healed = true;
         self.net.heal_all(self.now);
         self.net.weather = Weather::FAIR;
@@ -478,7 +547,10 @@ impl World {
         let bound = liveness_bound(self.plan.t());
         let before: Vec<u64> = self.clients.iter().map(|c| c.done).collect();
         let all_served = |w: &World| {
-            w.clients.iter().zip(&before).all(|(c, before)| c.done >= before + 10)
+            w.clients
+                .iter()
+                .zip(&before)
+                .all(|(c, before)| c.done >= before + 10)
         };
         if !self.until(self.now + bound, all_served) {
             return self.not_live("every client gets ten answers");
@@ -519,8 +591,12 @@ impl World {
 
     fn not_live(&mut self, what: &str) {
         let members: Vec<String> = (0..MEMBERS).map(|m| self.describe(m)).collect();
-        let waiting: Vec<String> =
-            self.clients.iter().filter(|c| !c.is_idle()).map(Client::describe).collect();
+        let waiting: Vec<String> = self
+            .clients
+            .iter()
+            .filter(|c| !c.is_idle())
+            .map(Client::describe)
+            .collect();
         let bound = liveness_bound(self.plan.t()) / MS;
         self.fail(format!(
             "not live: {what}, but not within {bound} ms after healing\n  {}\n  {}",
@@ -531,7 +607,9 @@ impl World {
 
     pub fn describe(&self, m: usize) -> String {
         let member = &self.members[m];
-        let Some(process) = &member.process else { return format!("m{m}: down") };
+        let Some(process) = &member.process else {
+            return format!("m{m}: down");
+        };
         let (shard, group) = (&process.shard, process.shard.group());
         format!(
             "m{m}: {:?} term {} leader {:?} commit {} applied {} last {} tail {} rebuilding {} room {} durable {} of {}",
