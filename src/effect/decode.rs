@@ -48,7 +48,12 @@ pub fn parse_entry(data: &[u8]) -> Result<Body<'_>, CodecError> {
         KIND_PART => {
             let mut at = rest;
             let (unit, k, n) = (take_u32(&mut at)?, take_u32(&mut at)?, take_u32(&mut at)?);
-            Ok(Body::Part(Part { unit, k, n, bytes: at }))
+            Ok(Body::Part(Part {
+                unit,
+                k,
+                n,
+                bytes: at,
+            }))
         }
         other => Err(CodecError::UnknownKind(other)),
     }
@@ -97,8 +102,8 @@ impl<'a> Unit<'a> {
         effect.op = Op::from_number(number).ok_or(CodecError::UnknownOp(number))?;
         let argc = take_varint(&mut self.rest)?;
         for _ in 0..argc {
-            let len = usize::try_from(take_varint(&mut self.rest)?)
-                .map_err(|_| CodecError::Overflow)?;
+            let len =
+                usize::try_from(take_varint(&mut self.rest)?).map_err(|_| CodecError::Overflow)?;
             effect.args.push(take(&mut self.rest, len)?);
         }
         Ok(true)
@@ -114,7 +119,10 @@ pub struct Effect<'a> {
 
 impl Default for Effect<'_> {
     fn default() -> Self {
-        Effect { op: Op::Select, args: Vec::new() }
+        Effect {
+            op: Op::Select,
+            args: Vec::new(),
+        }
     }
 }
 
@@ -129,7 +137,9 @@ fn take<'a>(from: &mut &'a [u8], len: usize) -> Result<&'a [u8], CodecError> {
 
 fn take_u32(from: &mut &[u8]) -> Result<u32, CodecError> {
     let bytes = take(from, 4)?;
-    Ok(u32::from_le_bytes(bytes.try_into().expect("four bytes were taken")))
+    Ok(u32::from_le_bytes(
+        bytes.try_into().expect("four bytes were taken"),
+    ))
 }
 
 fn take_varint(from: &mut &[u8]) -> Result<u64, CodecError> {
@@ -183,7 +193,9 @@ mod tests {
         batch.push(3, Op::Del, &[b"l"]);
         assert!(batch.end_unit());
         let bodies = batch.take();
-        let Ok(Body::Units(mut units)) = parse_entry(&bodies[0]) else { panic!("a batch") };
+        let Ok(Body::Units(mut units)) = parse_entry(&bodies[0]) else {
+            panic!("a batch")
+        };
         let unit = units.next().expect("one unit").expect("readable");
         let effects = plain(unit.rest).expect("readable");
         assert_eq!(effects[0], (Op::Select, vec![b"3".to_vec()]));
@@ -203,7 +215,9 @@ mod tests {
         assert_eq!(bodies.len(), 5);
         let mut whole = Vec::new();
         for (i, body) in bodies[1..4].iter().enumerate() {
-            let Ok(Body::Part(part)) = parse_entry(body) else { panic!("a part") };
+            let Ok(Body::Part(part)) = parse_entry(body) else {
+                panic!("a part")
+            };
             assert_eq!((part.unit, part.k as usize, part.n), (0, i, 3));
             whole.extend_from_slice(part.bytes);
         }

@@ -47,7 +47,13 @@ impl Stager {
     fn take_part<'a>(&mut self, term: u64, part: Part<'a>) -> Result<Staged<'a>, CodecError> {
         let Part { unit, k, n, bytes } = part;
         if k == 0 {
-            self.open = Some(Open { term, unit, next: 0, n, bytes: Vec::new() });
+            self.open = Some(Open {
+                term,
+                unit,
+                next: 0,
+                n,
+                bytes: Vec::new(),
+            });
         }
         let follows = self
             .open
@@ -65,7 +71,9 @@ impl Stager {
         if open.next < n {
             return Ok(Staged::Nothing);
         }
-        Ok(Staged::Whole(self.open.take().expect("it was just extended").bytes))
+        Ok(Staged::Whole(
+            self.open.take().expect("it was just extended").bytes,
+        ))
     }
 
     /// Whether the last entry taken left a unit incomplete.

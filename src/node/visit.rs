@@ -60,10 +60,20 @@ impl Stage<'_> {
         };
         let outcome = {
             let (data, beside) = self.shard.split();
-            let local = session.endpoint.loopback;
-            let mut host = TurnHost { state: self.host, beside, own_io, local };
+            let mut host = TurnHost {
+                state: self.host,
+                beside,
+                own_io,
+            };
             let out = output.buf();
-            let mut env = Env { data, session, host: &mut host, out, serving, now: self.now };
+            let mut env = Env {
+                data,
+                session,
+                host: &mut host,
+                out,
+                serving,
+                now: self.now,
+            };
             execute(&mut env, args)
         };
         self.conclude(session, output, outcome)
@@ -86,7 +96,10 @@ impl Stage<'_> {
                 self.host.shutdown = Some(options);
                 After::Stop
             }
-            Flow::Block(Block::Wait { replicas, timeout_ms }) => After::Wait(Waiting {
+            Flow::Block(Block::Wait {
+                replicas,
+                timeout_ms,
+            }) => After::Wait(Waiting {
                 replicas,
                 batch: session.last_write,
                 until: (timeout_ms > 0).then(|| self.now.mono + Duration::from_millis(timeout_ms)),
@@ -138,7 +151,10 @@ impl Node {
         if !client.conn.wants_fill() {
             return !client.conn.input.is_starved();
         }
-        match client.conn.fill(&mut self.shared, self.host.config.client_query_buffer_limit) {
+        match client
+            .conn
+            .fill(&mut self.shared, self.host.config.client_query_buffer_limit)
+        {
             Filled::Bytes(n) => {
                 client.net_in += n as u64;
                 self.host.stats.net_input_bytes += n as u64;
@@ -177,7 +193,10 @@ impl Node {
                 return false;
             }
             let unauthenticated = !client.session.authenticated;
-            let limits = Limits { max_bulk_bytes, unauthenticated };
+            let limits = Limits {
+                max_bulk_bytes,
+                unauthenticated,
+            };
             let own_io = client.io();
             let Client { conn, session, .. } = client;
             let (args, bytes) = match conn.input.next(&self.shared, &limits, &mut self.argv) {

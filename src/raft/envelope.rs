@@ -65,7 +65,9 @@ impl Envelope {
         ] {
             out.extend_from_slice(&field.to_le_bytes());
         }
-        self.message.write_to_vec(out).expect("writing to memory does not fail");
+        self.message
+            .write_to_vec(out)
+            .expect("writing to memory does not fail");
     }
 
     /// Reads an envelope that fills `bytes`.
@@ -88,7 +90,10 @@ impl Envelope {
             incarnation: field(1),
             from: field(2),
             to: field(3),
-            reign: Reign { term: field(4), transfers: field(5) },
+            reign: Reign {
+                term: field(4),
+                transfers: field(5),
+            },
             sent_ns: field(6),
             applied: field(7),
             message,
@@ -111,7 +116,10 @@ mod tests {
             incarnation: 2,
             from: 3,
             to: 4,
-            reign: Reign { term: 5, transfers: 6 },
+            reign: Reign {
+                term: 5,
+                transfers: 6,
+            },
             sent_ns: 7,
             applied: 8,
             message,

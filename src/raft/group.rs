@@ -136,7 +136,11 @@ impl Group {
         let voters: Vec<u64> = node.raft.prs().conf().voters().ids().iter().collect();
         let alone = voters == [config.id];
         let t = config.election_timeout;
-        let promise_now = if mutation::is(Mutation::VoteAfterRestart) { now.mono - t } else { now.mono };
+        let promise_now = if mutation::is(Mutation::VoteAfterRestart) {
+            now.mono - t
+        } else {
+            now.mono
+        };
         let hard_state = node.raft.hard_state();
         Ok(Group {
             promise: Promise::at_start(promise_now, t),
@@ -238,7 +242,11 @@ impl Group {
                 id,
                 voter: self.voters.contains(&id),
                 matched: progress.matched,
-                applied: if id == self.config.id { self.applied } else { self.told_applied(id) },
+                applied: if id == self.config.id {
+                    self.applied
+                } else {
+                    self.told_applied(id)
+                },
                 heard: self.lease.heard(id),
             })
             .collect();
@@ -247,7 +255,10 @@ impl Group {
     }
 
     fn told_applied(&self, id: u64) -> u64 {
-        self.told_applied.iter().find(|(member, _)| *member == id).map_or(0, |&(_, at)| at)
+        self.told_applied
+            .iter()
+            .find(|(member, _)| *member == id)
+            .map_or(0, |&(_, at)| at)
     }
 
     // ---- leading --------------------------------------------------------------------------
@@ -271,7 +282,8 @@ impl Group {
             return true;
         }
         self.lease.observe_clock(&now);
-        self.quorum_echo(now.mono).is_some_and(|at| at + self.lease.length() > now.mono)
+        self.quorum_echo(now.mono)
+            .is_some_and(|at| at + self.lease.length() > now.mono)
     }
 
     /// The send time that a majority has echoed: at that moment this member was the leader, and
@@ -297,37 +309,64 @@ impl Group {
         let count = bodies.len() as u64;
         let entries: Vec<Entry> = bodies
             .into_iter()
-            .map(|body| Entry { data: body.into(), ..Entry::default() })
+            .map(|body| Entry {
+                data: body.into(),
+                ..Entry::default()
+            })
             .collect();
-        let mut message = Message { from: self.config.id, ..Message::default() };
+        let mut message = Message {
+            from: self.config.id,
+            ..Message::default()
+        };
         message.set_msg_type(MessageType::MsgPropose);
         message.set_entries(entries.into());
-        self.node.step(message).expect("T2: a leader's proposal is never dropped");
+        self.node
+            .step(message)
+            .expect("T2: a leader's proposal is never dropped");
         // T2: index and term are read after the proposal, never predicted.
-        assert_eq!(self.last_index(), before + count, "every entry was appended");
+        assert_eq!(
+            self.last_index(),
+            before + count,
+            "every entry was appended"
+        );
         (before + 1, before + count)
     }
 
     /// E4: begins to hand leadership to `to`; from now on nothing executes until it has ended.
     pub fn transfer(&mut self, now: Now, to: u64) {
-        assert!(self.is_leader() && to != self.config.id, "a leader transfers to another");
+        assert!(
+            self.is_leader() && to != self.config.id,
+            "a leader transfers to another"
+        );
         if !mutation::is(Mutation::TransferKeepsLease) {
             let reign = self.lease.reign();
             self.lease.begin(reign);
         }
-        self.transfer = Some(Transfer { to, since: now.mono });
+        self.transfer = Some(Transfer {
+            to,
+            since: now.mono,
+        });
         self.push_transfer(now);
     }
 
     fn push_transfer(&mut self, now: Now) {
-        let Some(transfer) = &self.transfer else { return };
+        let Some(transfer) = &self.transfer else {
+            return;
+        };
         let (to, since) = (transfer.to, transfer.since);
-        let caught_up =
-            self.node.raft.prs().get(to).is_some_and(|p| p.matched == self.last_index());
+        let caught_up = self
+            .node
+            .raft
+            .prs()
+            .get(to)
+            .is_some_and(|p| p.matched == self.last_index());
         if now.mono >= since + self.config.election_timeout {
             // No successor came: a new count, so that late votes of this try are void.
             let reign = self.lease.reign();
-            self.lease.begin(Reign { transfers: reign.transfers + 1, ..reign });
+            self.lease.begin(Reign {
+                transfers: reign.transfers + 1,
+                ..reign
+            });
             self.transfer = None;
             self.ping();
         } else if caught_up {
@@ -380,7 +419,9 @@ impl Group {
             return;
         }
         self.under_transfer = Reign::default();
-        self.node.campaign().expect("a local message is always taken");
+        self.node
+            .campaign()
+            .expect("a local message is always taken");
         self.timer.asked(now.mono);
     }
 
@@ -439,8 +480,18 @@ impl Group {
             self.out.push(envelope);
         }
         let messages = self.hold_back(now, persisted);
-        self.open.push_back(OpenReady { number, term, messages });
-        Some(Persist { number, hard_state, commit_only, entries, committed })
+        self.open.push_back(OpenReady {
+            number,
+            term,
+            messages,
+        });
+        Some(Persist {
+            number,
+            hard_state,
+            commit_only,
+            entries,
+            committed,
+        })
     }
 
     /// E6: of a follower's messages, those that need only the durable term leave now.
@@ -456,7 +507,8 @@ impl Group {
                 MessageType::MsgHeartbeatResponse | MessageType::MsgRequestPreVoteResponse
             );
             let early = (light && self.durable_term == self.node.raft.term)
-                || (kind == MessageType::MsgAppendResponse && mutation::is(Mutation::AckBeforeSync));
+                || (kind == MessageType::MsgAppendResponse
+                    && mutation::is(Mutation::AckBeforeSync));
             let envelope = self.seal(now, message);
             if early {
                 self.out.push(envelope);
@@ -518,7 +570,10 @@ impl Group {
     /// T9: what a long command may do meanwhile: keep the lease and the followers awake, without a
     /// tick, without a Ready.
     pub fn breathe(&mut self, now: Now) {
-        assert!(self.is_leader(), "T9: only a leader executes, and only it breathes");
+        assert!(
+            self.is_leader(),
+            "T9: only a leader executes, and only it breathes"
+        );
         self.node.ping();
         let messages = std::mem::take(&mut self.node.raft.msgs);
         for message in messages {

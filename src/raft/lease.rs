@@ -24,7 +24,12 @@ pub struct Promise {
 impl Promise {
     /// After any start a member has promised, for it may have forgotten (E1).
     pub fn at_start(now: Mono, election_timeout: Duration) -> Promise {
-        Promise { election_timeout, until: now + election_timeout, heard: None, echo_ns: 0 }
+        Promise {
+            election_timeout,
+            until: now + election_timeout,
+            heard: None,
+            echo_ns: 0,
+        }
     }
 
     /// Takes the promise to the leader of `reign`, whose message was sent at `sent_ns` of its clock.
@@ -77,7 +82,12 @@ pub struct Lease {
 
 impl Lease {
     pub fn new(election_timeout: Duration) -> Lease {
-        Lease { election_timeout, reign: Reign::default(), echoes: Vec::new(), asleep_ms: 0 }
+        Lease {
+            election_timeout,
+            reign: Reign::default(),
+            echoes: Vec::new(),
+            asleep_ms: 0,
+        }
     }
 
     /// The reign whose echoes count.
@@ -93,7 +103,8 @@ impl Lease {
 
     /// Counts an echo from `member`, if it is of exactly the reign that counts.
     pub fn echo(&mut self, member: u64, reign: Reign, sent_ns: u64) {
-        let counts = reign == self.reign || crate::mutation::is(crate::mutation::Mutation::ForeignEcho);
+        let counts =
+            reign == self.reign || crate::mutation::is(crate::mutation::Mutation::ForeignEcho);
         if sent_ns == 0 || !counts {
             return;
         }
@@ -121,7 +132,10 @@ impl Lease {
                 if id == me {
                     return Some(now);
                 }
-                self.echoes.iter().find(|(member, _)| *member == id).map(|&(_, at)| at)
+                self.echoes
+                    .iter()
+                    .find(|(member, _)| *member == id)
+                    .map(|&(_, at)| at)
             })
             .collect();
         times.sort_unstable_by(|a, b| b.cmp(a));
@@ -130,7 +144,10 @@ impl Lease {
 
     /// When an echo of `member` last came, for status and G3's conditions.
     pub fn heard(&self, member: u64) -> Option<Mono> {
-        self.echoes.iter().find(|(id, _)| *id == member).map(|&(_, at)| at)
+        self.echoes
+            .iter()
+            .find(|(id, _)| *id == member)
+            .map(|&(_, at)| at)
     }
 
     /// How long the lease lasts beyond the send time that a majority has echoed.
@@ -163,7 +180,16 @@ mod tests {
     #[test]
     fn only_the_newest_reign_is_echoed() {
         let mut promise = Promise::at_start(at(0), T);
-        let (old, new) = (Reign { term: 2, transfers: 0 }, Reign { term: 2, transfers: 1 });
+        let (old, new) = (
+            Reign {
+                term: 2,
+                transfers: 0,
+            },
+            Reign {
+                term: 2,
+                transfers: 1,
+            },
+        );
         promise.take(at(10), old, ns(7));
         assert_eq!(promise.echo(2), (old, ns(7)));
         promise.take(at(20), new, ns(8));
@@ -175,25 +201,46 @@ mod tests {
     #[test]
     fn the_lease_counts_from_the_oldest_echo_of_the_best_majority() {
         let mut lease = Lease::new(T);
-        let reign = Reign { term: 2, transfers: 0 };
+        let reign = Reign {
+            term: 2,
+            transfers: 0,
+        };
         lease.begin(reign);
         assert_eq!(lease.quorum_echo(at(100), 1, &[1, 2, 3]), None);
         lease.echo(2, reign, ns(40));
-        lease.echo(3, Reign { term: 1, transfers: 0 }, ns(90));
+        lease.echo(
+            3,
+            Reign {
+                term: 1,
+                transfers: 0,
+            },
+            ns(90),
+        );
         assert_eq!(lease.quorum_echo(at(100), 1, &[1, 2, 3]), Some(at(40)));
         lease.echo(3, reign, ns(60));
         assert_eq!(lease.quorum_echo(at(100), 1, &[1, 2, 3]), Some(at(60)));
-        assert_eq!(lease.quorum_echo(at(100), 4, &[1, 2, 3]), None, "not a voter itself");
+        assert_eq!(
+            lease.quorum_echo(at(100), 4, &[1, 2, 3]),
+            None,
+            "not a voter itself"
+        );
         assert_eq!(lease.quorum_echo(at(100), 1, &[1]), Some(at(100)));
     }
 
     #[test]
     fn a_clock_that_slept_loses_the_lease() {
         let mut lease = Lease::new(T);
-        let reign = Reign { term: 2, transfers: 0 };
+        let reign = Reign {
+            term: 2,
+            transfers: 0,
+        };
         lease.begin(reign);
         lease.echo(2, reign, ns(40));
-        lease.observe_clock(&Now { mono: at(50), unix_ms: 0, asleep_ms: 500 });
+        lease.observe_clock(&Now {
+            mono: at(50),
+            unix_ms: 0,
+            asleep_ms: 500,
+        });
         assert_eq!(lease.quorum_echo(at(50), 1, &[1, 2, 3]), None);
     }
 }

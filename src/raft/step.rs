@@ -21,7 +21,9 @@ pub enum StepError {
          ends at {last}: this member has lost log and must not vote again under its raft id"
     )]
     LostLog { from: u64, index: u64, last: u64 },
-    #[error("leader {from} of term {term} sends an entry {index} that differs from a committed one")]
+    #[error(
+        "leader {from} of term {term} sends an entry {index} that differs from a committed one"
+    )]
     ConflictBelowCommit { from: u64, term: u64, index: u64 },
 }
 
@@ -29,7 +31,14 @@ impl Group {
     /// Takes in a message of another member. Messages that are late, doubled, foreign or not
     /// allowed from the network are dropped.
     pub fn step(&mut self, now: Now, envelope: Envelope) -> Result<(), StepError> {
-        let Envelope { reign, sent_ns, from, applied, message, .. } = &envelope;
+        let Envelope {
+            reign,
+            sent_ns,
+            from,
+            applied,
+            message,
+            ..
+        } = &envelope;
         if !self.is_addressed(&envelope) || !self.passes(now, &envelope)? {
             return Ok(());
         }
@@ -38,7 +47,10 @@ impl Group {
         if kind == MessageType::MsgTimeoutNow {
             self.under_transfer = reign;
         }
-        let asks = matches!(kind, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
+        let asks = matches!(
+            kind,
+            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote
+        );
         if asks && !self.is_leader() {
             // E1: a request that passed must not meet raft-rs's own, tick-counted lease.
             self.node.raft.election_elapsed = self.node.raft.election_timeout();
@@ -102,14 +114,16 @@ impl Group {
             MessageType::MsgHeartbeat => {
                 let last = self.last_index();
                 if m.term >= self.term() && m.commit > last {
-                    return Err(StepError::LostLog { from: m.from, index: m.commit, last });
+                    return Err(StepError::LostLog {
+                        from: m.from,
+                        index: m.commit,
+                        last,
+                    });
                 }
                 true
             }
             MessageType::MsgAppendResponse => self.check_append_answer(m)?,
-            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => {
-                self.may_help(now, e)
-            }
+            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => self.may_help(now, e),
             MessageType::MsgTimeoutNow => self.obeys(e),
             MessageType::MsgHeartbeatResponse
             | MessageType::MsgRequestVoteResponse
@@ -136,7 +150,11 @@ impl Group {
         for entry in m.entries.iter().take_while(|e| e.index <= commit) {
             if self.term_at(entry.index) != Some(entry.term) {
                 let (from, term) = (m.from, m.term);
-                return Err(StepError::ConflictBelowCommit { from, term, index: entry.index });
+                return Err(StepError::ConflictBelowCommit {
+                    from,
+                    term,
+                    index: entry.index,
+                });
             }
         }
         Ok(true)
@@ -145,7 +163,11 @@ impl Group {
     fn check_append_answer(&self, m: &Message) -> Result<bool, StepError> {
         let last = self.last_index();
         if self.is_leader() && m.term == self.term() && !m.reject && m.index > last {
-            return Err(StepError::LostLog { from: m.from, index: m.index, last });
+            return Err(StepError::LostLog {
+                from: m.from,
+                index: m.index,
+                last,
+            });
         }
         Ok(true)
     }
@@ -162,8 +184,7 @@ impl Group {
                     || mutation::is(Mutation::StaleTransferVote));
         }
         let exempt = transfer
-            && (self.promise.heard() == Some(e.reign)
-                || mutation::is(Mutation::StaleTransferVote));
+            && (self.promise.heard() == Some(e.reign) || mutation::is(Mutation::StaleTransferVote));
         exempt || !self.promise.binds(now.mono)
     }
 

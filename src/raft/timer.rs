@@ -16,11 +16,24 @@ pub(super) struct CampaignTimer {
 
 impl CampaignTimer {
     /// After a start: the former master first, others behind it, the only voter at once.
-    pub fn at_start(now: Mono, election_timeout: Duration, seed: u64, first: bool, alone: bool) -> Self {
-        let mut timer =
-            CampaignTimer { election_timeout, rng: StdRng::seed_from_u64(seed), at: now };
+    pub fn at_start(
+        now: Mono,
+        election_timeout: Duration,
+        seed: u64,
+        first: bool,
+        alone: bool,
+    ) -> Self {
+        let mut timer = CampaignTimer {
+            election_timeout,
+            rng: StdRng::seed_from_u64(seed),
+            at: now,
+        };
         if !alone {
-            let wait = if first { Duration::ZERO } else { timer.between(0.3, 0.45) };
+            let wait = if first {
+                Duration::ZERO
+            } else {
+                timer.between(0.3, 0.45)
+            };
             timer.at = now + election_timeout + wait;
         }
         timer

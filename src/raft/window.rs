@@ -46,7 +46,10 @@ impl Window {
         applied: u64,
         entries: Vec<Entry>,
     ) -> Window {
-        assert!(!conf_state.voters.is_empty(), "G1: an empty ConfState is never used");
+        assert!(
+            !conf_state.voters.is_empty(),
+            "G1: an empty ConfState is never used"
+        );
         if terms.first().is_none_or(|&(first, _)| first > base.0) {
             terms.insert(0, base);
         }
@@ -62,7 +65,11 @@ impl Window {
             wanted: RefCell::new(Vec::new()),
         };
         for entry in entries {
-            assert_eq!(entry.index, window.last() + 1, "recovered entries are consecutive");
+            assert_eq!(
+                entry.index,
+                window.last() + 1,
+                "recovered entries are consecutive"
+            );
             window.bytes += size(&entry);
             window.entries.push_back(entry);
         }
@@ -77,9 +84,15 @@ impl Window {
     /// Takes in what a Ready appends; a conflicting suffix goes (raft-rs has checked it).
     pub fn append(&mut self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };
-        assert!(first.index >= self.front && first.index <= self.last() + 1, "no gap, nothing applied is overwritten");
+        assert!(
+            first.index >= self.front && first.index <= self.last() + 1,
+            "no gap, nothing applied is overwritten"
+        );
         while self.last() >= first.index {
-            let gone = self.entries.pop_back().expect("entries reach past first.index");
+            let gone = self
+                .entries
+                .pop_back()
+                .expect("entries reach past first.index");
             self.bytes -= size(&gone);
         }
         while self.terms.last().is_some_and(|&(at, _)| at >= first.index) {
@@ -97,7 +110,9 @@ impl Window {
     /// Forgets entries up to `applied` while more than `keep_bytes` are held.
     pub fn shrink(&mut self, applied: u64, keep_bytes: usize) {
         while self.bytes > keep_bytes && self.front <= applied {
-            let Some(gone) = self.entries.pop_front() else { break };
+            let Some(gone) = self.entries.pop_front() else {
+                break;
+            };
             self.bytes -= size(&gone);
             self.front += 1;
         }
@@ -132,7 +147,10 @@ impl Window {
     }
 
     pub fn set_conf_state(&mut self, conf_state: ConfState) {
-        assert!(!conf_state.voters.is_empty(), "G1: an empty ConfState is never used");
+        assert!(
+            !conf_state.voters.is_empty(),
+            "G1: an empty ConfState is never used"
+        );
         self.conf_state = conf_state;
     }
 
@@ -166,7 +184,10 @@ fn limited<'a>(entries: impl Iterator<Item = &'a Entry>, max: Option<u64>) -> Ve
 
 impl Storage for Window {
     fn initial_state(&self) -> raft::Result<RaftState> {
-        Ok(RaftState::new(self.hard_state.clone(), self.conf_state.clone()))
+        Ok(RaftState::new(
+            self.hard_state.clone(),
+            self.conf_state.clone(),
+        ))
     }
 
     fn entries(
@@ -176,7 +197,10 @@ impl Storage for Window {
         max_size: impl Into<Option<u64>>,
         context: GetEntriesContext,
     ) -> raft::Result<Vec<Entry>> {
-        assert!(low > self.base.0 && high <= self.last() + 1, "entries [{low}, {high}) lie in the log");
+        assert!(
+            low > self.base.0 && high <= self.last() + 1,
+            "entries [{low}, {high}) lie in the log"
+        );
         let max = max_size.into();
         if low >= self.front {
             let skip = usize::try_from(low - self.front).expect("inside the window");
@@ -186,7 +210,10 @@ impl Storage for Window {
         if let Some(lent) = self.lent_from(low, high) {
             return Ok(limited(lent.iter(), max));
         }
-        assert!(context.can_async(), "C5: everything above applied stays in memory");
+        assert!(
+            context.can_async(),
+            "C5: everything above applied stays in memory"
+        );
         self.wanted.borrow_mut().push(Wanted { low, high, context });
         Err(StorageError::LogTemporarilyUnavailable.into())
     }
@@ -217,19 +244,37 @@ mod tests {
     use super::*;
 
     fn entry(index: u64, term: u64) -> Entry {
-        Entry { index, term, data: vec![0u8; 10].into(), ..Entry::default() }
+        Entry {
+            index,
+            term,
+            data: vec![0u8; 10].into(),
+            ..Entry::default()
+        }
     }
 
     fn window() -> Window {
-        let conf = ConfState { voters: vec![1], ..ConfState::default() };
-        Window::new((1, 1), HardState::default(), conf, vec![(1, 1)], 1, Vec::new())
+        let conf = ConfState {
+            voters: vec![1],
+            ..ConfState::default()
+        };
+        Window::new(
+            (1, 1),
+            HardState::default(),
+            conf,
+            vec![(1, 1)],
+            1,
+            Vec::new(),
+        )
     }
 
     #[test]
     fn an_overwritten_suffix_takes_its_terms_along() {
         let mut w = window();
         w.append(&[entry(2, 2), entry(3, 2), entry(4, 3)]);
-        assert_eq!([1, 2, 3, 4].map(|i| w.term_at(i)), [Some(1), Some(2), Some(2), Some(3)]);
+        assert_eq!(
+            [1, 2, 3, 4].map(|i| w.term_at(i)),
+            [Some(1), Some(2), Some(2), Some(3)]
+        );
         w.append(&[entry(3, 5)]);
         assert_eq!([2, 3, 4].map(|i| w.term_at(i)), [Some(2), Some(5), None]);
         assert_eq!(w.last(), 3);
@@ -241,11 +286,21 @@ mod tests {
         w.append(&[entry(2, 2), entry(3, 2), entry(4, 2)]);
         w.shrink(3, 0);
         assert_eq!(w.term_at(2), Some(2));
-        assert_eq!(w.entries(4, 5, None, GetEntriesContext::empty(false)).expect("held").len(), 1);
+        assert_eq!(
+            w.entries(4, 5, None, GetEntriesContext::empty(false))
+                .expect("held")
+                .len(),
+            1
+        );
         let gone = w.entries(2, 5, None, GetEntriesContext::empty(true));
         assert!(gone.is_err());
         assert_eq!(w.take_wanted().len(), 1);
         w.lend(vec![entry(2, 2), entry(3, 2)]);
-        assert_eq!(w.entries(2, 5, None, GetEntriesContext::empty(true)).expect("lent").len(), 2);
+        assert_eq!(
+            w.entries(2, 5, None, GetEntriesContext::empty(true))
+                .expect("lent")
+                .len(),
+            2
+        );
     }
 }

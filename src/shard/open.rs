@@ -14,7 +14,10 @@ use std::time::Duration;
 /// index 1, term 1, and its first log index is 2. Nothing is done where a group is already.
 pub fn found<D: Disk>(disk: D, config: LogConfig, base: &Base) -> Result<(), ShardError> {
     assert_eq!((base.index, base.term), (1, 1), "G1: the birth snapshot");
-    assert!(!base.conf_state.voters.is_empty(), "G1: an empty ConfState is never used");
+    assert!(
+        !base.conf_state.voters.is_empty(),
+        "G1: an empty ConfState is never used"
+    );
     if Base::load(&disk)?.is_none() {
         Log::create(disk, config, base)?;
     }
@@ -92,7 +95,10 @@ impl<D: Disk> Shard<D> {
             config,
         };
         if shard.config.sync != SyncPolicy::Always && !shard.group.is_alone() {
-            slog::warn!(logger, "appendfsync always: the group has more than one member");
+            slog::warn!(
+                logger,
+                "appendfsync always: the group has more than one member"
+            );
         }
         shard.begin(now)?;
         Ok(shard)
@@ -110,5 +116,7 @@ fn replay<D: Disk>(
     if applied <= base.index {
         return Ok(());
     }
-    log.replay(base.index + 1, applied, |entry| super::apply::apply_entry(data, stager, &entry))
+    log.replay(base.index + 1, applied, |entry| {
+        super::apply::apply_entry(data, stager, &entry)
+    })
 }

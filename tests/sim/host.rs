@@ -1,0 +1,61 @@
+//! The process around a command, as far as the simulator's clients can ask for it.
+
+use holdfast::clock::{Clock, Now};
+use holdfast::command::env::Shutdown;
+use holdfast::command::host::{ClientView, IoView, KillFilter, RaftStatus};
+use holdfast::command::{Host, Stats};
+use holdfast::config::Config;
+
+use crate::clock::TurnClock;
+
+pub struct SimHost<'a> {
+    pub config: &'a Config,
+    pub stats: &'a mut Stats,
+    pub clock: &'a TurnClock<'a>,
+}
+
+impl Host for SimHost<'_> {
+    fn config(&self) -> &Config {
+        self.config
+    }
+
+    fn config_set(&mut self, _pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
+        Err("not in a simulation".to_string())
+    }
+
+    fn stats(&self) -> &Stats {
+        self.stats
+    }
+
+    fn stats_mut(&mut self) -> &mut Stats {
+        self.stats
+    }
+
+    fn for_each_client(&self, _visit: &mut dyn FnMut(&ClientView<'_>)) {}
+
+    fn own_io(&self) -> IoView {
+        IoView::default()
+    }
+
+    fn kill_clients(&mut self, _filter: &KillFilter) -> usize {
+        0
+    }
+
+    fn raft_status(&self) -> RaftStatus {
+        RaftStatus::default()
+    }
+
+    fn replica_acks(&self, _batch: u64) -> u64 {
+        0
+    }
+
+    fn request_shutdown(&mut self, _options: Shutdown) -> Result<(), String> {
+        Err("not in a simulation".to_string())
+    }
+
+    fn breathe(&mut self) {}
+
+    fn now(&self) -> Now {
+        self.clock.now()
+    }
+}

@@ -1,0 +1,360 @@
+//! One process of the cluster: the real shard, sessions, parser and gated output, driven turn by
+//! turn in the order that the node's loop has (T1).
+//!
+//! Owns: the clients' connections on the server's side. Never does: pass time, touch the network
+//! or the disk by itself. What a turn wants to be sent or run comes out as [`TurnResult`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use holdfast::clock::{Clock, Mono, Now};
+use holdfast::command::session::Endpoint;
+use holdfast::command::{execute, Env, Flow, Serving, Session, Stats};
+use holdfast::config::Config;
+use holdfast::mutation::{self, Mutation};
+use holdfast::net::{Flushed, Output};
+use holdfast::raft::Envelope;
+use holdfast::resp::{Argv, Limits, Parsed, Parser};
+use holdfast::shard::{Admission, Shard, ShardError, TurnOutput};
+use holdfast::storage::{Done, Job};
+
+use crate::clock::TurnClock;
+use crate::disk::SimDisk;
+use crate::host::SimHost;
+use crate::net::Conn;
+use crate::rng::Rng;
+
+/// What has come since the last turn, in order.
+pub enum Input {
+    Raft(Vec<u8>),
+    Done(Done<SimDisk>),
+    Open {
+        conn: Conn,
+        client: usize,
+    },
+    Bytes {
+        conn: Conn,
+        bytes: Vec<u8>,
+    },
+    Close {
+        conn: Conn,
+    },
+    /// The operator wants another member to lead.
+    Transfer {
+        to: u64,
+    },
+}
+
+/// What a turn wants to happen.
+#[derive(Default)]
+pub struct TurnResult {
+    pub raft: Vec<Envelope>,
+    pub jobs: Vec<Job<SimDisk>>,
+    /// Bytes for clients: (connection, client's endpoint, bytes).
+    pub replies: Vec<(Conn, usize, Vec<u8>)>,
+    /// Connections that were closed, after their bytes.
+    pub closed: Vec<(Conn, usize)>,
+    /// When the next turn is due if nothing happens.
+    pub wake: Mono,
+    pub executed: u64,
+}
+
+struct ServerConn {
+    client: usize,
+    session: Session,
+    output: Output,
+    parser: Parser,
+    argv: Argv,
+    inbuf: Vec<u8>,
+    held_since: Option<Mono>,
+}
+
+/// Commands executed for one connection in one turn.
+const PER_CONN: usize = 64;
+/// T1: the budget of effects of a turn.
+const TURN_BYTES: usize = 64 << 10;
+/// A held command is looked at again this often.
+const HOLD_LOOK: Duration = Duration::from_millis(5);
+
+pub struct Process {
+    pub shard: Shard<SimDisk>,
+    conns: BTreeMap<Conn, ServerConn>,
+    config: Config,
+    stats: Stats,
+    election_timeout: Duration,
+    /// Raft id -> member, to name a leader's port.
+    ids: Vec<u64>,
+    rng: Rng,
+}
+
+impl Process {
+    pub fn new(
+        shard: Shard<SimDisk>,
+        ids: Vec<u64>,
+        election_timeout: Duration,
+        rng: Rng,
+    ) -> Process {
+        Process {
+            shard,
+            conns: BTreeMap::new(),
+            config: Config::default(),
+            stats: Stats::default(),
+            election_timeout,
+            ids,
+            rng,
+        }
+    }
+
+    /// Connections that die with the process.
+    pub fn connections(&self) -> Vec<(Conn, usize)> {
+        self.conns
+            .iter()
+            .map(|(conn, c)| (*conn, c.client))
+            .collect()
+    }
+
+    /// One turn. An error ends the process.
+    pub fn turn(
+        &mut self,
+        clock: &TurnClock<'_>,
+        inbox: Vec<Input>,
+    ) -> Result<TurnResult, ShardError> {
+        let mut result = TurnResult::default();
+        // (1) The clock is read after the messages have been read: a promise made to a message
+        // must not begin before the message was sent.
+        let now = clock.now();
+        let mut between = None;
+        for input in inbox {
+            let input = match input {
+                Input::Raft(bytes)
+                    if mutation::is(Mutation::StepBeforeProposal)
+                        && between.is_none()
+                        && self.rng.chance(0.3) =>
+                {
+                    between = Some(bytes);
+                    continue;
+                }
+                input => input,
+            };
+            self.take(now, input, &mut result)?;
+        }
+        self.shard.begin(now)?;
+        // (2)
+        let admission = self.shard.admission();
+        self.execute_clients(clock, now, admission, &mut result);
+        if matches!(admission, Admission::Lead { writable: true }) {
+            self.shard.data_mut().expire_due(now.unix_ms, 20);
+        }
+        if let Some(bytes) = between {
+            self.take(now, Input::Raft(bytes), &mut result)?;
+        }
+        // (3)
+        self.shard.finish(clock)?;
+        // (4)
+        let output = self.shard.take_output();
+        self.settle_replies(output, &mut result);
+        result.wake = self.shard.deadline();
+        if self.conns.values().any(|c| c.held_since.is_some()) {
+            result.wake = result.wake.min(clock.now().mono + HOLD_LOOK);
+        }
+        Ok(result)
+    }
+
+    fn take(&mut self, now: Now, input: Input, result: &mut TurnResult) -> Result<(), ShardError> {
+        match input {
+            Input::Raft(bytes) => {
+                let envelope = Envelope::decode(&bytes).expect("members send envelopes");
+                self.shard.step(now, envelope)?;
+            }
+            Input::Done(done) => self.shard.job_done(now, done)?,
+            Input::Transfer { to } => {
+                let group = self.shard.group();
+                if group.is_leader() && !group.is_transferring() {
+                    self.shard.transfer(now, to);
+                }
+            }
+            Input::Open { conn, client } => {
+                let endpoint = Endpoint {
+                    addr: format!("client {client}"),
+                    ..Endpoint::default()
+                };
+                let server = ServerConn {
+                    client,
+                    session: Session::new(conn, endpoint, now.mono, true),
+                    output: Output::new(),
+                    parser: Parser::new(),
+                    argv: Argv::default(),
+                    inbuf: Vec::new(),
+                    held_since: None,
+                };
+                self.conns.insert(conn, server);
+            }
+            Input::Bytes { conn, bytes } => {
+                if let Some(c) = self.conns.get_mut(&conn) {
+                    c.inbuf.extend_from_slice(&bytes);
+                }
+            }
+            Input::Close { conn } => self.close(conn, result),
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, conn: Conn, result: &mut TurnResult) {
+        if let Some(mut c) = self.conns.remove(&conn) {
+            c.session.end(self.shard.data_mut());
+            result.closed.push((conn, c.client));
+        }
+    }
+
+    fn execute_clients(
+        &mut self,
+        clock: &TurnClock<'_>,
+        now: Now,
+        admission: Admission,
+        result: &mut TurnResult,
+    ) {
+        let addr = match admission {
+            Admission::Redirect { leader } => {
+                let member = self.ids.iter().position(|id| *id == leader);
+                member.map(|m| format!("10.0.0.{m}:{}", 7000 + m))
+            }
+            _ => None,
+        };
+        let mut conns = std::mem::take(&mut self.conns);
+        for c in conns.values_mut() {
+            result.executed += self.execute_client(clock, now, admission, addr.as_deref(), c);
+        }
+        self.conns = conns;
+    }
+
+    fn execute_client(
+        &mut self,
+        clock: &TurnClock<'_>,
+        now: Now,
+        admission: Admission,
+        addr: Option<&str>,
+        c: &mut ServerConn,
+    ) -> u64 {
+        let mut count = 0;
+        for _ in 0..PER_CONN {
+            if c.inbuf.is_empty() || c.output.is_closing() {
+                break;
+            }
+            let serving = self.serving(now, admission, addr, c);
+            let limits = Limits::default();
+            let parsed = c
+                .parser
+                .parse(&c.inbuf, &limits, &mut c.argv)
+                .expect("clients speak RESP");
+            let consumed = match parsed {
+                Parsed::Command { consumed } => consumed,
+                Parsed::Skip { consumed } => {
+                    c.inbuf.drain(..consumed);
+                    continue;
+                }
+                Parsed::Incomplete { .. } => break,
+            };
+            let mut host = SimHost {
+                config: &self.config,
+                stats: &mut self.stats,
+                clock,
+            };
+            let mut env = Env {
+                data: self.shard.data_mut(),
+                session: &mut c.session,
+                host: &mut host,
+                out: c.output.buf(),
+                serving,
+                now,
+            };
+            let outcome = execute(&mut env, c.argv.bind(&c.inbuf));
+            if outcome.flow == Flow::Hold {
+                c.held_since.get_or_insert(now.mono);
+                break;
+            }
+            c.held_since = None;
+            c.inbuf.drain(..consumed);
+            count += 1;
+            let gate = self.shard.gate(&outcome);
+            c.output.seal(gate, outcome.slot);
+        }
+        count
+    }
+
+    /// Whether this connection's next command may run. The budget ends writing, not reading.
+    fn serving<'a>(
+        &mut self,
+        now: Now,
+        admission: Admission,
+        addr: Option<&'a str>,
+        c: &ServerConn,
+    ) -> Serving<'a> {
+        let waited = c
+            .held_since
+            .is_some_and(|since| now.mono.since(since) >= self.election_timeout.mul_f64(1.5));
+        match admission {
+            Admission::Lead { writable } => {
+                let data = self.shard.data_mut();
+                let writable = writable && data.batch_bytes() < TURN_BYTES;
+                data.set_writable(writable);
+                Serving::Lead { writable }
+            }
+            // S2: long enough.
+            _ if waited => Serving::Redirect { addr: None },
+            Admission::Redirect { .. } => Serving::Redirect { addr },
+            Admission::Hold => Serving::Hold,
+        }
+    }
+
+    fn settle_replies(&mut self, output: TurnOutput<SimDisk>, result: &mut TurnResult) {
+        let TurnOutput {
+            messages,
+            jobs,
+            failed,
+            failed_reads,
+            unknown,
+            released,
+            ..
+        } = output;
+        let leader = self.shard.group().leader();
+        let leader = leader.and_then(|id| self.ids.iter().position(|i| *i == id));
+        // T6: it did not happen; whoever leads now will do it.
+        let mut moved = |slot: Option<u16>, out: &mut Vec<u8>| {
+            let (slot, to) = (slot.unwrap_or(0), leader.unwrap_or(0));
+            out.extend_from_slice(
+                format!("-MOVED {slot} 10.0.0.{to}:{}\r\n", 7000 + to).as_bytes(),
+            );
+        };
+        for c in self.conns.values_mut() {
+            for range in &failed {
+                c.output.fail(range.clone(), &mut moved);
+            }
+            if let Some(reads) = &failed_reads {
+                c.output.fail_reads(reads.clone(), &mut moved);
+            }
+            if let Some(batches) = &unknown {
+                c.output.poison(batches.clone());
+            }
+            c.output.release(released);
+        }
+        result.raft = messages;
+        result.jobs = jobs;
+        let mut finished = Vec::new();
+        for (conn, c) in &mut self.conns {
+            let mut bytes = Vec::new();
+            while c.output.wants_write() {
+                let flushed = c.output.write_to(&mut bytes).expect("memory takes it");
+                assert_eq!(flushed, Flushed::All, "memory takes it all");
+            }
+            if !bytes.is_empty() {
+                result.replies.push((*conn, c.client, bytes));
+            }
+            if c.output.is_finished() {
+                finished.push(*conn);
+            }
+        }
+        for conn in finished {
+            self.close(conn, result);
+        }
+    }
+}
