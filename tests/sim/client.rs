@@ -460,7 +460,7 @@ impl Client {
             }
             // What is still outstanding here will be answered; the next operation goes elsewhere.
             let elsewhere = self.connected_to() != Some(self.next_server);
-            if elsewhere && self.outstanding.is_empty() {
+            if elsewhere && self.conn.is_some() && self.outstanding.is_empty() {
                 self.leave(s);
             }
             return true;
