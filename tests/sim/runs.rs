@@ -132,3 +132,19 @@ fn a_seed_reproduces_its_run() {
         assert_eq!(a.operations, b.operations);
     }
 }
+
+/// Every failure of a range in one line each, for looking at many at once.
+#[test]
+#[ignore = "a tool: SIM_SEEDS=A..B cargo test --test sim survey -- --ignored --nocapture"]
+fn survey() {
+    let results = run_range(seeds(0..200), false);
+    let mut failures = 0;
+    for (seed, verdict) in &results {
+        if let Some(why) = &verdict.failure {
+            failures += 1;
+            let first = why.lines().take(3).collect::<Vec<_>>().join(" | ");
+            println!("seed {seed} ({}): {first:.400}", verdict.plan);
+        }
+    }
+    println!("{failures} of {} seeds fail", results.len());
+}
