@@ -317,8 +317,10 @@ impl<'a> Search<'a> {
         if without.contains(next) {
             return true;
         }
-        // Two unknown ones that commute go in the order of their numbers.
-        if self.entries[op].ret.is_none() && op > owing.op {
+        // Two unknown ones that commute go in the order of their invocations, which is also the
+        // order that twins keep: two different orders would forbid both.
+        let rank = |i: usize| (self.entries[i].inv, i);
+        if self.entries[op].ret.is_none() && rank(op) > rank(owing.op) {
             return false;
         }
         let mut swapped = Vec::new();
@@ -363,7 +365,7 @@ impl<'a> Search<'a> {
 fn twins(entries: &[Entry]) -> Vec<Option<usize>> {
     let mut by_time: Vec<usize> = (0..entries.len()).collect();
     by_time.retain(|i| entries[*i].ret.is_none());
-    by_time.sort_by_key(|i| entries[*i].inv);
+    by_time.sort_by_key(|i| (entries[*i].inv, *i));
     let mut twin = vec![None; entries.len()];
     for (at, &i) in by_time.iter().enumerate() {
         twin[i] = by_time[..at]

@@ -375,3 +375,26 @@ fn random_histories_pass_and_broken_ones_do_not() {
         "only {broken_caught} of 200 broken histories were caught"
     );
 }
+
+#[test]
+fn unknown_twins_may_happen_whatever_the_order_of_their_entries() {
+    let incr = || Cmd::Incr { key: 0, by: 1 };
+    // The entry that was invoked first stands last, as when its client noticed its loss later.
+    let history = [
+        unknown(1, 20, incr()),
+        unknown(2, 10, incr()),
+        unknown(
+            3,
+            5,
+            Cmd::Set {
+                key: 1,
+                val: Val::Text(9),
+                ttl_ms: None,
+                when: When::Always,
+            },
+        ),
+        e(4, 30, 40, incr(), Ret::Int(3)),
+        e(4, 50, 60, Cmd::Get { key: 1 }, Ret::Val(Val::Text(9))),
+    ];
+    assert_eq!(check(&history, 2, LIMITS), Verdict::Linearizable);
+}
