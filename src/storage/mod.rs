@@ -34,10 +34,4 @@ pub use sync::SyncJob;
 pub use thread::{Done, Job, StorageThread};
 
 #[cfg(test)]
-mod bench;
-#[cfg(test)]
-mod golden;
-#[cfg(test)]
-mod testdisk;
-#[cfg(test)]
 mod tests;

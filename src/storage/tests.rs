@@ -1,10 +1,14 @@
 //! The log under crashes and damage, against a model that remembers every state it was in.
 
+mod bench;
+mod disk;
+mod golden;
+
 use super::log::LogConfig;
-use super::testdisk::{Crash, TestDisk};
 use super::*;
 #[cfg(feature = "mutations")]
 use crate::mutation::Mutation;
+use disk::{Crash, TestDisk};
 use raft::eraftpb::{Entry, EntryType, HardState};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

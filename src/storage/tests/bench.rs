@@ -1,7 +1,7 @@
 //! What an append costs the loop while the storage thread syncs. Not part of the test run:
-//! `cargo test --release --lib storage::bench -- --ignored --nocapture`.
+//! `cargo test --release --lib storage::tests::bench -- --ignored --nocapture`.
 
-use super::*;
+use crate::storage::*;
 use raft::eraftpb::{Entry, HardState};
 use std::time::{Duration, Instant};
 
@@ -70,6 +70,10 @@ fn measure(size: usize) {
             std::hint::spin_loop();
         }
     }
+    report(size, took, syncs);
+}
+
+fn report(size: usize, mut took: Vec<Duration>, syncs: u32) {
     took.sort();
     let at = |per_mille: usize| took[took.len() * per_mille / 1000];
     println!(

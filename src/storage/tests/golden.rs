@@ -1,9 +1,9 @@
 //! The format as it was released: these bytes must open for ever, and are written until the
 //! version changes (docs/DATA_FORMATS.md).
 
-use super::record::{Header, Item, Items, CONTINUED, FIRST, HEADER, LAST};
-use super::testdisk::TestDisk;
-use super::*;
+use super::disk::TestDisk;
+use crate::storage::record::{Header, Item, Items, CONTINUED, FIRST, HEADER, LAST};
+use crate::storage::*;
 use proptest::prelude::*;
 use raft::eraftpb::{ConfState, Entry, EntryType, HardState};
 
