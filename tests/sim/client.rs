@@ -117,6 +117,11 @@ impl Client {
         self.outstanding.is_empty()
     }
 
+    /// The connection and the member at its other end.
+    pub fn connection(&self) -> Option<(Conn, usize)> {
+        self.conn
+    }
+
     pub fn connected_to(&self) -> Option<usize> {
         self.conn.map(|(_, server)| server)
     }

@@ -6,7 +6,7 @@ use crate::workload::KEYS;
 use std::collections::HashSet;
 
 /// Steps after which a group's history counts as undecided.
-const STEPS: u64 = 3_000_000;
+const STEPS: u64 = 500_000;
 
 pub struct History {
     groups: Vec<Vec<Entry>>,
@@ -16,31 +16,43 @@ fn micros(t: True) -> Micros {
     (t / US) as Micros
 }
 
-/// An order that does without some of the unknown operations explains the replies as well as any:
-/// those whose texts nobody saw are left out at first, for each of them doubles the search.
-fn verdict(entries: &[Entry], skew: Micros) -> Verdict {
+/// An order that does without some of the unknown operations explains the replies as well as any,
+/// and each of them that is left out halves the search: first go those whose texts nobody saw, then
+/// those whose texts are not in the log that all members agree on.
+fn verdict(entries: &[Entry], logged: &HashSet<u64>, skew: Micros) -> Verdict {
     let keys = usize::from(KEYS);
-    let needed = without_unseen(entries);
-    if needed.len() < entries.len() {
-        let limits = Limits { steps: STEPS, skew };
-        if check(&needed, keys, limits) == Verdict::Linearizable {
+    let seen = seen_texts(entries);
+    let mut steps = STEPS;
+    for wanted in [&seen, logged] {
+        let fewer = with_texts(entries, wanted);
+        if check(&fewer, keys, Limits { steps, skew }) == Verdict::Linearizable {
             return Verdict::Linearizable;
         }
+        steps = 2 * STEPS;
     }
-    let steps = 4 * STEPS;
-    check(entries, keys, Limits { steps, skew })
+    check(
+        entries,
+        keys,
+        Limits {
+            steps: 4 * STEPS,
+            skew,
+        },
+    )
 }
 
-/// The entries but for unknown ones that write texts of which none was ever read.
-fn without_unseen(entries: &[Entry]) -> Vec<Entry> {
-    let mut seen = HashSet::new();
-    for entry in entries {
-        let rets = entry.answer.iter().flatten().flatten();
-        seen.extend(rets.filter_map(|ret| match ret {
-            Ret::Val(Val::Text(id)) => Some(*id),
-            _ => None,
-        }));
-    }
+fn seen_texts(entries: &[Entry]) -> HashSet<u64> {
+    let rets = entries
+        .iter()
+        .flat_map(|e| e.answer.iter().flatten().flatten());
+    rets.filter_map(|ret| match ret {
+        Ret::Val(Val::Text(id)) => Some(*id),
+        _ => None,
+    })
+    .collect()
+}
+
+/// The entries but for unknown ones that write texts of which none is wanted.
+fn with_texts(entries: &[Entry], wanted: &HashSet<u64>) -> Vec<Entry> {
     let text = |cmd: &Cmd| match cmd {
         Cmd::Set {
             val: Val::Text(id), ..
@@ -54,8 +66,8 @@ fn without_unseen(entries: &[Entry]) -> Vec<Entry> {
     let mut kept: Vec<Entry> = Vec::new();
     for (i, entry) in entries.iter().enumerate() {
         let mut texts = entry.op.cmds.iter().filter_map(text).peekable();
-        let unseen = texts.peek().is_some() && !texts.any(|id| seen.contains(&id));
-        if entry.ret.is_none() && unseen {
+        let unwanted = texts.peek().is_some() && !texts.any(|id| wanted.contains(&id));
+        if entry.ret.is_none() && unwanted {
             continue;
         }
         place[i] = Some(kept.len());
@@ -122,11 +134,12 @@ impl History {
     }
 
     /// The first group whose history no order explains.
-    pub fn check(&self) -> Result<(), String> {
+    /// `logged`: the texts in the log that all members agree on at the end.
+    pub fn check(&self, logged: &HashSet<u64>) -> Result<(), String> {
         // Two wall clocks differ by twice the skew, and show whole milliseconds.
         let skew = (2 * WALL_SKEW_MS + 2) * (MS / US) as Micros;
         for (group, entries) in self.groups.iter().enumerate() {
-            match verdict(entries, skew) {
+            match verdict(entries, logged, skew) {
                 Verdict::Linearizable => {}
                 Verdict::Violation(why) => {
                     return Err(format!("group {group} is not linearizable: {why}"));

@@ -174,7 +174,8 @@ impl Member {
     pub fn start(&mut self, now: True, plan: &Plan, voters: &[u64], rng: &mut Rng) -> Ended<()> {
         assert!(self.process.is_none(), "one process for each machine");
         self.boot += 1;
-        self.excused = false;
+        // A fault that was ordered for the process before may meet this one in its recovery.
+        self.excused = self.disk.will_fail();
         let config = ShardConfig {
             layout: Layout::Cluster,
             seed: rng.next(),

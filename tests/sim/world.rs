@@ -5,22 +5,24 @@
 //! promises within a bound: elect, answer every client, agree. What must hold at every moment is
 //! looked at after every turn ([`crate::checks`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use holdfast::storage::Job;
+use holdfast::effect::{parse_entry, Effect, Staged, Stager, Unit};
+use holdfast::storage::{Job, StorageError};
 
 use crate::checks::Checks;
 use crate::client::{Client, Surroundings};
 use crate::clock::{True, MS, US};
 use crate::disk::Loss;
 use crate::history::History;
+use crate::lin::Val;
 use crate::member::{Ended, Member, Running, CAPACITY, MEMBERS};
 use crate::net::{Net, Packet, Payload, Weather};
 use crate::plan::{liveness_bound, Plan};
 use crate::process::{Input, TurnResult};
 use crate::rng::Rng;
 use crate::trace::{Lines, Trace};
-use crate::workload::Workload;
+use crate::workload::{parse_value, Workload};
 
 /// What is due at some time.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +74,16 @@ pub struct World {
     turns: u64,
     pub(crate) healed: bool,
     failure: Option<String>,
+}
+
+fn texts_of(mut unit: Unit<'_>, texts: &mut HashSet<u64>) {
+    let mut effect = Effect::default();
+    while unit.next_into(&mut effect).expect("it was applied") {
+        texts.extend(effect.args.iter().filter_map(|arg| match parse_value(arg) {
+            Ok(Val::Text(id)) => Some(id),
+            _ => None,
+        }));
+    }
 }
 
 impl World {
@@ -127,7 +139,8 @@ impl World {
             self.liveness();
         }
         if self.failure.is_none() {
-            self.failure = self.history.check().err();
+            let logged = self.logged_texts();
+            self.failure = self.history.check(&logged).err();
         }
         Verdict {
             plan: self.plan.name,
@@ -140,6 +153,30 @@ impl World {
             leaders: self.checks.leaders(),
             lines: self.trace.last(150),
         }
+    }
+
+    /// The texts of clients in the log that the members have come to agree on.
+    fn logged_texts(&self) -> HashSet<u64> {
+        let process = self.members[0].process.as_ref();
+        let shard = &process.expect("all run when all have converged").shard;
+        let (first, last) = (shard.base().index + 1, shard.group().applied());
+        let mut texts = HashSet::new();
+        let mut stager = Stager::default();
+        let replayed = shard.log().replay(first, last, |entry| {
+            let body = parse_entry(&entry.data).expect("it was applied");
+            match stager.take(entry.term, body).expect("it was applied") {
+                Staged::Nothing => {}
+                Staged::Units(units) => {
+                    for unit in units {
+                        texts_of(unit.expect("it was applied"), &mut texts);
+                    }
+                }
+                Staged::Whole(body) => texts_of(Unit::new(&body), &mut texts),
+            }
+            Ok::<(), StorageError>(())
+        });
+        replayed.expect("a running member's log can be read");
+        texts
     }
 
     pub fn at(&mut self, at: True, event: Event) {
@@ -539,7 +576,27 @@ impl World {
                 self.at(self.now + 10 * MS, Event::Start(m));
             }
         }
+        self.reset_dead_connections();
         self.clients.iter_mut().for_each(|c| c.patient = true);
+    }
+
+    /// A client whose server died while the network was down never heard of it; from now on the
+    /// network works, and the next probe of its connection is answered.
+    fn reset_dead_connections(&mut self) {
+        for c in 0..self.clients.len() {
+            let Some((conn, m)) = self.clients[c].connection() else {
+                continue;
+            };
+            if !self.members[m].conns.contains_key(&conn) {
+                let packet = Packet {
+                    from: m,
+                    to: MEMBERS + c,
+                    conn,
+                    payload: Payload::Close,
+                };
+                self.net.send(self.now, packet);
+            }
+        }
     }
 
     fn liveness(&mut self) {

@@ -157,6 +157,11 @@ impl SimDisk {
         self.lock().fail_syncs += 1;
     }
 
+    /// Whether a sync to come will fail.
+    pub fn will_fail(&self) -> bool {
+        self.lock().fail_syncs > 0
+    }
+
     /// Runs `job`, whose syncs return at once but count only when the ticket is completed.
     pub fn deferred<R>(&self, job: impl FnOnce() -> R) -> (R, Ticket) {
         self.lock().deferred = Some(Vec::new());
