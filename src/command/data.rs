@@ -20,6 +20,7 @@ pub use super::watch::Watch;
 use super::watch::Watches;
 use crate::effect::{Batch, Op};
 use crate::keyspace::{Entry, Key, Keyspace, Ttl};
+use crate::mutation::{self, Mutation};
 use rand::rngs::StdRng;
 use rand::SeedableRng;
 
@@ -325,6 +326,7 @@ impl Data {
     /// the command that met it waits.
     fn expire(&mut self, key: &Key<'_>) {
         match self.access {
+            Access::Lead if mutation::is(Mutation::UnloggedExpiry) => {}
             Access::Lead if self.writable => {
                 self.counters.expired += 1;
                 self.delete_at(self.db, key);

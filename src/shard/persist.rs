@@ -109,7 +109,12 @@ impl<D: Disk> Shard<D> {
             self.jobs.push(Job::Alloc(job));
         }
         for wanted in self.group.take_wanted() {
-            let job = self.log.read_job(wanted.low, wanted.high - 1, READ_SLICE)?;
+            // Since it was asked for, this member may have stepped down and its log been cut.
+            let to = (wanted.high - 1).min(self.log.last_index());
+            if !self.group.is_leader() || wanted.low > to {
+                continue;
+            }
+            let job = self.log.read_job(wanted.low, to, READ_SLICE)?;
             self.jobs.push(Job::Read(job));
             self.reads.push_back(ReadFor::Follower(wanted));
         }

@@ -73,6 +73,8 @@ pub struct Client {
     outstanding: VecDeque<Outstanding>,
     /// A WATCH is open: nothing else may be sent between.
     watching: bool,
+    /// A WATCH whose GET was refused may still be in force.
+    left_watching: bool,
     /// The entry recorded last for each group on this connection.
     last: BTreeMap<u8, usize>,
     pub next_at: True,
@@ -101,6 +103,7 @@ impl Client {
             inbuf: Vec::new(),
             outstanding: VecDeque::new(),
             watching: false,
+            left_watching: false,
             last: BTreeMap::new(),
             next_at: 0,
             quiet: false,
@@ -401,7 +404,8 @@ impl Client {
                 self.note(s, group, op, since, Some(rets?));
                 Ok(())
             }
-            Reply::Array(None) if !op.guard.is_empty() => {
+            Reply::Array(None) if !op.guard.is_empty() || self.left_watching => {
+                self.left_watching = false;
                 self.note(s, group, op, since, None);
                 Ok(())
             }
@@ -421,6 +425,8 @@ impl Client {
     ) -> Result<(), String> {
         self.watching = false;
         if got.iter().any(|reply| self.refused(s, reply)) {
+            // The WATCH may stand: then it fails the next EXEC of this connection.
+            self.left_watching = self.conn.is_some();
             return Ok(());
         }
         let get = Cmd::Get { key };
@@ -499,6 +505,7 @@ impl Client {
         self.conn = None;
         self.inbuf.clear();
         self.watching = false;
+        self.left_watching = false;
         self.last.clear();
         for o in std::mem::take(&mut self.outstanding) {
             let (group, op) = match o.what {

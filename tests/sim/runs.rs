@@ -148,3 +148,64 @@ fn survey() {
     }
     println!("{failures} of {} seeds fail", results.len());
 }
+
+/// For every mutation: the first seed of `SIM_SEEDS` that catches it, as rows of a table.
+#[cfg(feature = "mutations")]
+mod mutations {
+    use super::*;
+    use holdfast::mutation::{self, Mutation};
+
+    /// How far each mutation may have to be looked for.
+    const SEEDS: Range<u64> = 0..400;
+
+    fn first_catch(mutation: Mutation, range: Range<u64>) -> Option<(u64, Verdict)> {
+        mutation::set(Some(mutation));
+        let caught = range
+            .map(|seed| (seed, run_seed(seed, Lines::None)))
+            .find(|(_, verdict)| verdict.failure.is_some());
+        mutation::set(None);
+        caught
+    }
+
+    /// The mutations still to be looked at, taken by the threads in turn.
+    fn table(range: Range<u64>) -> Vec<(Mutation, Option<(u64, Verdict)>)> {
+        let next = AtomicU64::new(0);
+        let rows = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..threads() {
+                scope.spawn(|| loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed) as usize;
+                    let Some(&mutation) = Mutation::ALL.get(at) else {
+                        return;
+                    };
+                    let caught = first_catch(mutation, range.clone());
+                    rows.lock()
+                        .expect("no thread panics with it")
+                        .push((at, mutation, caught));
+                });
+            }
+        });
+        let mut rows = rows.into_inner().expect("no thread panicked with it");
+        rows.sort_by_key(|(at, ..)| *at);
+        rows.into_iter().map(|(_, m, caught)| (m, caught)).collect()
+    }
+
+    #[test]
+    fn every_mutation_is_caught() {
+        let mut missed = Vec::new();
+        for (mutation, caught) in table(seeds(SEEDS)) {
+            match caught {
+                Some((seed, verdict)) => {
+                    let why = verdict.failure.unwrap_or_default();
+                    let why = why.lines().next().unwrap_or_default();
+                    println!("| {mutation:?} | {seed} ({}) | {why:.110} |", verdict.plan);
+                }
+                None => {
+                    println!("| {mutation:?} | - | not caught |");
+                    missed.push(mutation);
+                }
+            }
+        }
+        assert!(missed.is_empty(), "not caught: {missed:?}");
+    }
+}

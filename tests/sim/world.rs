@@ -501,9 +501,11 @@ impl World {
         }
         let m = packet.to;
         let (conn, client) = (packet.conn, packet.from);
-        if self.members[m].process.is_none() {
+        let unknown = matches!(packet.payload, Payload::Bytes(_))
+            && !self.members[m].conns.contains_key(&conn);
+        if self.members[m].process.is_none() || unknown {
             if !matches!(packet.payload, Payload::Raft(_) | Payload::Close) {
-                // Nobody listens.
+                // Nobody listens, or whoever knew the connection has died.
                 self.net.send(
                     self.now,
                     Packet {

@@ -7,7 +7,7 @@
 //! may be checked alone. Operations with an unknown outcome have no return: they may be placed
 //! anywhere after their invocation, or nowhere. Three facts keep the search short:
 //!
-//! - an operation that fits and changes nothing may be placed at once;
+//! - an operation that fits, and changes nothing wherever it stands, may be placed at once;
 //! - of unknown operations that do the same, the one invoked first may be placed first;
 //! - an unknown operation may be placed as late as possible: directly before one that could not
 //!   go the same way without it.
@@ -284,14 +284,18 @@ impl<'a> Search<'a> {
                 if owing.is_some_and(|o| self.has_no_need(o, op, &next)) {
                     continue;
                 }
-                if next != *state {
-                    choices.push((op, next));
-                } else if entry.ret.is_some() {
-                    // It fits here and changes nothing: any order of the rest stays possible
-                    // behind it, so no other choice need be tried.
+                if next == *state
+                    && entry.ret.is_some()
+                    && entry.op.changes_nothing(entry.answer.as_ref())
+                {
+                    // It fits here and changes nothing wherever it stands: any order of the rest
+                    // stays possible behind it, so no other choice need be tried.
                     choices.clear();
                     choices.push((op, next));
                     return;
+                }
+                if next != *state || entry.ret.is_some() {
+                    choices.push((op, next));
                 }
             }
         }

@@ -94,6 +94,24 @@ impl Op {
         }
     }
 
+    /// True if no execution of it that gives this answer can change a register.
+    pub fn changes_nothing(&self, answer: Option<&Answer>) -> bool {
+        let Some(answer) = answer else {
+            return self.is_read();
+        };
+        let Some(rets) = answer else {
+            return true;
+        };
+        self.cmds.iter().zip(rets).all(|(cmd, ret)| match cmd {
+            Cmd::Get { .. } | Cmd::Exists { .. } => true,
+            Cmd::Set { when, .. } => *when != When::Always && *ret == Ret::Nil,
+            Cmd::Incr { .. } => *ret == Ret::NotAnInteger,
+            Cmd::SetNx { .. } | Cmd::Del { .. } | Cmd::Expire { .. } | Cmd::Persist { .. } => {
+                *ret == Ret::Int(0)
+            }
+        })
+    }
+
     /// True if no execution of it can change a register.
     pub fn is_read(&self) -> bool {
         self.cmds

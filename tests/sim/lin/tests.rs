@@ -398,3 +398,27 @@ fn unknown_twins_may_happen_whatever_the_order_of_their_entries() {
     ];
     assert_eq!(check(&history, 2, LIMITS), Verdict::Linearizable);
 }
+
+#[test]
+fn what_changes_nothing_here_may_change_something_elsewhere() {
+    let del = || Cmd::Del { keys: vec![0] };
+    // Set and deleted in one step: nothing where the key is absent, a deletion where it is not.
+    let history = [
+        txn(
+            1,
+            10,
+            90,
+            vec![Cmd::Get { key: 0 }, set(0, 7)],
+            vec![Ret::Nil, Ret::Ok],
+        ),
+        txn(
+            2,
+            20,
+            30,
+            vec![set(0, 8), del()],
+            vec![Ret::Ok, Ret::Int(1)],
+        ),
+        e(2, 100, 110, Cmd::Get { key: 0 }, Ret::Nil),
+    ];
+    assert_eq!(check(&history, 1, LIMITS), Verdict::Linearizable);
+}
