@@ -75,6 +75,8 @@ pub struct Client {
     watching: bool,
     /// A WATCH whose GET was refused may still be in force.
     left_watching: bool,
+    /// Connections lost since the last answer.
+    failures: u32,
     /// The entry recorded last for each group on this connection.
     last: BTreeMap<u8, usize>,
     pub next_at: True,
@@ -104,6 +106,7 @@ impl Client {
             outstanding: VecDeque::new(),
             watching: false,
             left_watching: false,
+            failures: 0,
             last: BTreeMap::new(),
             next_at: 0,
             quiet: false,
@@ -307,7 +310,9 @@ impl Client {
                 s.trace
                     .say(s.now, || format!("c{} is disconnected", self.id));
                 self.forget(s);
-                self.next_at = s.now + self.rng.around(5 * MS);
+                // Whoever is turned away again and again waits longer each time.
+                self.failures = (self.failures + 1).min(6);
+                self.next_at = s.now + self.rng.around((5 << self.failures) * MS);
                 Ok(())
             }
             Payload::Bytes(bytes) => {
@@ -488,6 +493,7 @@ impl Client {
         answer: crate::lin::Answer,
     ) {
         self.done += 1;
+        self.failures = 0;
         let after = self.last.get(&group).copied();
         let at = s
             .history

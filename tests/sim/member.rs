@@ -44,7 +44,6 @@ pub enum Ended<R> {
 }
 
 pub struct Member {
-    pub id: usize,
     pub raft_id: u64,
     pub clock: MemberClock,
     pub disk: SimDisk,
@@ -120,7 +119,6 @@ fn why<R>(payload: Box<dyn Any + Send>) -> Ended<R> {
 impl Member {
     pub fn new(id: usize, drifting: bool, rng: &mut Rng) -> Member {
         Member {
-            id,
             raft_id: 1000 + rng.below(1 << 40) * 10 + id as u64,
             clock: MemberClock::new(rng, drifting),
             disk: SimDisk::new(CAPACITY),

@@ -105,14 +105,6 @@ impl Process {
         }
     }
 
-    /// Connections that die with the process.
-    pub fn connections(&self) -> Vec<(Conn, usize)> {
-        self.conns
-            .iter()
-            .map(|(conn, c)| (*conn, c.client))
-            .collect()
-    }
-
     /// One turn. An error ends the process.
     pub fn turn(
         &mut self,

@@ -66,10 +66,6 @@ impl Trace {
         self.ring.push_back(line);
     }
 
-    pub fn is_on(&self) -> bool {
-        self.lines != Lines::None
-    }
-
     pub fn hash(&self) -> u64 {
         self.hash ^ self.events
     }

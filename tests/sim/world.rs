@@ -624,7 +624,7 @@ impl World {
             }
         }
         if !self.until(self.now + bound, Checks::have_converged) {
-            return self.not_live("all members have applied the same");
+            self.not_live("all members have applied the same");
         }
     }
 
