@@ -59,7 +59,30 @@ impl<D: Disk> Shard<D> {
             keep_bytes: config.keep_bytes,
         };
         let group = Group::new(group_config, window, now, logger)?;
-        let mut shard = Shard {
+        let relaxed = config.sync != SyncPolicy::Always;
+        if relaxed && !group.is_alone() {
+            slog::warn!(
+                logger,
+                "appendfsync always: the group has more than one member"
+            );
+        }
+        let mut shard = Shard::assemble(config, base, data, group, log, stager, now);
+        shard.begin(now)?;
+        Ok(shard)
+    }
+
+    /// A shard before its first turn.
+    fn assemble(
+        config: ShardConfig,
+        base: Base,
+        data: Data,
+        group: Group,
+        log: Log<D>,
+        stager: Stager,
+        now: Now,
+    ) -> Shard<D> {
+        let delivered = group.applied();
+        Shard {
             base,
             data,
             group,
@@ -84,7 +107,7 @@ impl<D: Disk> Shard<D> {
             next_relaxed_sync: Mono(0),
             stager,
             to_apply: VecDeque::new(),
-            delivered: applied,
+            delivered,
             rebuild: None,
             jobs: Vec::new(),
             failed: Vec::new(),
@@ -93,15 +116,7 @@ impl<D: Disk> Shard<D> {
             stepped_down: false,
             unknown_outcomes: 0,
             config,
-        };
-        if shard.config.sync != SyncPolicy::Always && !shard.group.is_alone() {
-            slog::warn!(
-                logger,
-                "appendfsync always: the group has more than one member"
-            );
         }
-        shard.begin(now)?;
-        Ok(shard)
     }
 }
 
