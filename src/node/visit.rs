@@ -5,7 +5,7 @@ use super::host::{HostState, TurnHost};
 use super::turn::Node;
 use crate::clock::Now;
 use crate::command::host::IoView;
-use crate::command::{execute, Block, Env, Flow, Outcome, Serving, Session};
+use crate::command::{execute, Block, Env, Error, Flow, Outcome, Serving, Session};
 use crate::net::{Filled, Gate, Key, Next, Output};
 use crate::resp::{Args, Limits};
 use crate::shard::{Admission, Shard};
@@ -51,7 +51,7 @@ impl Stage<'_> {
                 // D5: a large command, or the transaction behind an EXEC, needs room of its own.
                 let most = bytes + session.transaction.queued_bytes;
                 if most > BIG_COMMAND && !self.shard.has_room_for(most) {
-                    return After::Again;
+                    return self.put_off(session, output);
                 }
                 Serving::Lead { writable }
             }
@@ -79,10 +79,23 @@ impl Stage<'_> {
         self.conclude(session, output, outcome)
     }
 
-    fn conclude(&mut self, session: &Session, output: &mut Output, outcome: Outcome) -> After {
-        if outcome.flow == Flow::Hold {
-            output.discard_unsealed();
+    /// The command did nothing and runs again later; on a full disk, where "later" may be never, it
+    /// is refused (D5).
+    fn put_off(&mut self, session: &mut Session, output: &mut Output) -> After {
+        output.discard_unsealed();
+        let leads = matches!(self.admission, Admission::Lead { .. });
+        if !leads || !self.shard.is_disk_full() {
             return After::Again;
+        }
+        session.discard(self.shard.data_mut());
+        Error::DISK_FULL.write(output.buf());
+        output.seal(Gate::OPEN, None);
+        After::Next
+    }
+
+    fn conclude(&mut self, session: &mut Session, output: &mut Output, outcome: Outcome) -> After {
+        if outcome.flow == Flow::Hold {
+            return self.put_off(session, output);
         }
         let gate = self.shard.gate(&outcome);
         output.seal(gate, outcome.slot);
