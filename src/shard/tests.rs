@@ -205,3 +205,19 @@ fn a_write_that_does_not_fit_the_log_asks_for_room() {
     settle(&mut shard, &clock);
     assert_eq!(shard.data().keyspace().digest_all(), digest);
 }
+
+#[test]
+fn a_log_that_nobody_wants_synced_wakes_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = Hand(Cell::new(1));
+    let mut shard = open(folder.path(), SyncPolicy::No, &clock);
+    settle(&mut shard, &clock);
+    shard.begin(clock.now()).expect("a turn begins");
+    set(&mut shard, b"k", b"v");
+    shard.finish(&clock).expect("a turn ends");
+    // Let the commit index, which rides along after 100 ms, be written too.
+    clock.0.set(clock.0.get() + 200_000_000);
+    settle(&mut shard, &clock);
+    let now = clock.now().mono;
+    assert!(shard.deadline() > now, "the loop would spin");
+}

@@ -1,6 +1,6 @@
 //! The phases of a turn (T1) and the gates of its replies (T3, T5).
 
-use super::{Shard, ShardError, TailBatch, TurnOutput};
+use super::{Shard, ShardError, SyncPolicy, TailBatch, TurnOutput};
 use crate::clock::{Clock, Mono, Now};
 use crate::command::{GateKind, Outcome};
 use crate::mutation::{self, Mutation};
@@ -288,7 +288,8 @@ impl<D: Disk> Shard<D> {
         if let Some(retry) = self.retry_alloc_at {
             at = at.min(retry);
         }
-        if self.relaxed() && self.log.end() > self.log.durable() && !self.sync_running {
+        let by_the_second = self.relaxed() && self.config.sync == SyncPolicy::EverySecond;
+        if by_the_second && self.log.end() > self.log.durable() && !self.sync_running {
             at = at.min(self.next_relaxed_sync);
         }
         if let Some(since) = self.stepped_down_at {
