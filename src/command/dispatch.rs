@@ -80,6 +80,7 @@ fn finish(env: &mut Env<'_>, start: usize, before: ReplyMode, footprint: &Footpr
 fn run(env: &mut Env<'_>, args: Args<'_>) -> Result<Flow, Error> {
     let command = match find(args) {
         Ok(command) => command,
+        Err(_) if is_http(args.at(0)) => return Ok(close_http(env)),
         Err(error) => {
             env.session.transaction.aborted |= env.session.transaction.open;
             return Err(error);
@@ -105,6 +106,26 @@ fn find(args: Args<'_>) -> Result<&'static Command, Error> {
             Err(Error::unknown_subcommand(container.spec.name, args.at(1)))
         }
     }
+}
+
+/// A browser that was tricked into talking to us sends one of these before anything it could choose.
+fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
+/// Closes without an answer, as Redis does, and says so at most once a minute.
+fn close_http(env: &mut Env<'_>) -> Flow {
+    let now = env.now.mono;
+    let last = &mut env.host.stats_mut().http_warned;
+    if last.is_none_or(|last| now.since(last).as_secs() >= 60) {
+        *last = Some(now);
+        env.host.log(
+            "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: \
+             commands to Redis. This is likely due to an attacker attempting to use Cross Protocol \
+             Scripting to compromise your Redis instance. Connection aborted.",
+        );
+    }
+    Flow::Close
 }
 
 /// Runs a handler and counts it.

@@ -3,6 +3,7 @@
 //! Owns: plain numbers. Never: reads a clock. Hits, misses and expired keys are counted where they
 //! happen, in [`super::data::Counters`].
 
+use crate::clock::Mono;
 use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub struct Stats {
     pub commands: Vec<CommandStats>,
     /// By the error's first word.
     pub errors: BTreeMap<Vec<u8>, u64>,
+    /// When the log last told of HTTP on the clients' port.
+    pub http_warned: Option<Mono>,
 }
 
 /// Distinct error codes that are counted; a client can't grow the map without end.

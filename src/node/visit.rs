@@ -259,7 +259,7 @@ impl Node {
             client.session.endpoint.addr
         );
         let output = &mut client.conn.output;
-        output.buf().extend_from_slice(b"-ERR ");
+        output.buf().extend_from_slice(b"-");
         output.buf().extend_from_slice(text);
         output.buf().extend_from_slice(b"\r\n");
         output.seal(Gate::OPEN, None);
