@@ -1,6 +1,6 @@
 //! What a seed means: the cluster's settings, how busy its clients are, which faults it meets.
 //!
-//! Profiles lean on different rules, so that each rule is under stress in some seed of any ten.
+//! Profiles lean on different rules, so that each rule is under stress in some seed of any twelve.
 
 use crate::client::Manner;
 use crate::clock::{MS, SEC, US};
@@ -40,6 +40,10 @@ pub enum Fault {
     Transfer,
     /// A member's clocks change their pace, its wall clock is set.
     Clock,
+    /// See [`crate::scenes`].
+    ForgetfulFollower,
+    LateTransfer,
+    PowerWhileCatchingUp,
 }
 
 #[derive(Clone, Debug)]
@@ -72,7 +76,7 @@ impl Plan {
 
     pub fn for_seed(seed: u64, rng: &mut Rng) -> Plan {
         let mut plan = Plan::common(rng);
-        match seed % 10 {
+        match seed % 12 {
             0 => plan.mixed(),
             1 => plan.partitions(),
             2 => plan.stops(),
@@ -82,6 +86,8 @@ impl Plan {
             6 => plan.transfers(),
             7 => plan.network(),
             8 => plan.expiry(),
+            9 => plan.promises(),
+            10 => plan.catching_up(),
             _ => plan.calm(),
         }
         plan
@@ -257,6 +263,22 @@ impl Plan {
         ];
     }
 
+    fn promises(&mut self) {
+        self.name = "promises";
+        self.safety = 20 * self.t();
+        self.fault_every = 4 * self.t();
+        self.faults = vec![(Fault::ForgetfulFollower, 2), (Fault::LateTransfer, 3)];
+    }
+
+    fn catching_up(&mut self) {
+        self.name = "catching up";
+        self.taste.padding = 6000;
+        self.taste.reads = 0.2;
+        self.sync_us = 2000;
+        self.fault_every = 3 * self.t();
+        self.faults = vec![(Fault::PowerWhileCatchingUp, 4), (Fault::Power, 1)];
+    }
+
     fn calm(&mut self) {
         self.name = "calm";
         self.safety = 6 * self.t();
@@ -283,7 +305,12 @@ pub fn length(fault: Fault, t: u64, rng: &mut Rng) -> u64 {
                 rng.range(t / 4, 3 * t)
             }
         }
-        Fault::Break | Fault::Transfer | Fault::Clock => 10 * US,
+        Fault::Break
+        | Fault::Transfer
+        | Fault::Clock
+        | Fault::ForgetfulFollower
+        | Fault::LateTransfer
+        | Fault::PowerWhileCatchingUp => 10 * US,
     }
 }
 

@@ -69,6 +69,14 @@ struct ServerConn {
     held_since: Option<Mono>,
 }
 
+/// A turn that has taken in its messages and has not executed anything yet.
+struct Begun {
+    now: Now,
+    admission: Admission,
+    /// A message that is stepped in the wrong place (a mutation).
+    between: Option<Vec<u8>>,
+}
+
 /// Commands executed for one connection in one turn.
 const PER_CONN: usize = 64;
 /// T1: the budget of effects of a turn.
@@ -85,6 +93,7 @@ pub struct Process {
     /// Raft id -> member, to name a leader's port.
     ids: Vec<u64>,
     rng: Rng,
+    begun: Option<Begun>,
 }
 
 impl Process {
@@ -102,16 +111,18 @@ impl Process {
             election_timeout,
             ids,
             rng,
+            begun: None,
         }
     }
 
-    /// One turn. An error ends the process.
-    pub fn turn(
+    /// The first part of a turn: the clock, the messages, and whether commands may run.
+    /// An error ends the process.
+    pub fn begin_turn(
         &mut self,
         clock: &TurnClock<'_>,
         inbox: Vec<Input>,
-    ) -> Result<TurnResult, ShardError> {
-        let mut result = TurnResult::default();
+        result: &mut TurnResult,
+    ) -> Result<(), ShardError> {
         // (1) The clock is read after the messages have been read: a promise made to a message
         // must not begin before the message was sent.
         let now = clock.now();
@@ -128,11 +139,35 @@ impl Process {
                 }
                 input => input,
             };
-            self.take(now, input, &mut result)?;
+            self.take(now, input, result)?;
         }
         self.shard.begin(now)?;
-        // (2)
         let admission = self.shard.admission();
+        self.begun = Some(Begun {
+            now,
+            admission,
+            between,
+        });
+        Ok(())
+    }
+
+    /// The rest of a turn: what clients have sent until now is executed, proposed, answered.
+    pub fn rest_of_turn(
+        &mut self,
+        clock: &TurnClock<'_>,
+        late: Vec<Input>,
+        mut result: TurnResult,
+    ) -> Result<TurnResult, ShardError> {
+        let begun = self.begun.take().expect("the turn has begun");
+        let Begun {
+            now,
+            admission,
+            between,
+        } = begun;
+        // (2) Clients' sockets are read when the client is visited, maybe long after `now`.
+        for input in late {
+            self.take(now, input, &mut result)?;
+        }
         self.execute_clients(clock, now, admission, &mut result);
         if matches!(admission, Admission::Lead { writable: true }) {
             self.shard.data_mut().expire_due(now.unix_ms, 20);

@@ -10,17 +10,20 @@ use std::collections::{BTreeMap, HashSet};
 use holdfast::effect::{parse_entry, Effect, Staged, Stager, Unit};
 use holdfast::storage::{Job, StorageError};
 
+use raft::eraftpb::MessageType;
+
 use crate::checks::Checks;
 use crate::client::{Client, Surroundings};
-use crate::clock::{True, MS, US};
+use crate::clock::{True, MS, SEC, US};
 use crate::disk::Loss;
 use crate::history::History;
 use crate::lin::Val;
-use crate::member::{Ended, Member, Running, CAPACITY, MEMBERS};
+use crate::member::{Ended, Member, Running, Turned, CAPACITY, MEMBERS};
 use crate::net::{Net, Packet, Payload, Weather};
 use crate::plan::{liveness_bound, Plan};
 use crate::process::{Input, TurnResult};
 use crate::rng::Rng;
+use crate::scenes::{self, Step};
 use crate::trace::{Lines, Trace};
 use crate::workload::{parse_value, Workload};
 
@@ -40,6 +43,13 @@ pub enum Event {
     Heal(usize, usize),
     /// The disk has room again.
     Room(usize),
+    /// A scene goes on.
+    Step(Step),
+    /// A process that was stopped in the middle of its turn goes on.
+    Rest {
+        member: usize,
+        boot: u64,
+    },
 }
 
 /// What a run came to.
@@ -239,6 +249,9 @@ impl World {
             }
             Event::Heal(a, b) => self.net.heal(self.now, a, b),
             Event::Room(m) => self.members[m].disk.set_capacity(CAPACITY),
+            Event::Step(step) if !self.healed => scenes::step(self, step),
+            Event::Step(_) => {}
+            Event::Rest { member, boot } => self.rest_of_turn(member, boot),
         }
     }
 
@@ -266,6 +279,12 @@ impl World {
                 self.trace.say(self.now, || {
                     format!("m{m} starts: term {term}, applied {applied}, last {last}")
                 });
+                let must = std::mem::take(&mut self.members[m].must_know);
+                if applied < must {
+                    self.fail(format!(
+                        "D1: m{m} was idle with commit index {must} and starts with {applied}"
+                    ));
+                }
                 self.want_turn(m, self.now);
             }
             ended => self.ended(m, self.now, &ended, "its start"),
@@ -351,10 +370,38 @@ impl World {
             member.stop_next = Some((self.rng.below(4) as u32, length));
         }
         let (ended, end) = member.turn(self.now, &mut self.rng);
+        self.turned(m, ended, end);
+    }
+
+    /// A process that was stopped between its messages and its commands goes on.
+    fn rest_of_turn(&mut self, m: usize, boot: u64) {
+        let member = &mut self.members[m];
+        if member.boot != boot || member.half.is_none() {
+            return;
+        }
+        let (ended, end) = member.rest_of_turn(self.now, &mut self.rng);
+        self.turned(m, ended, end);
+    }
+
+    fn turned(&mut self, m: usize, ended: Ended<Turned>, end: True) {
         self.turns += 1;
         self.trace.mix(self.now ^ (m as u64) << 56);
+        let member = &mut self.members[m];
         match ended {
-            Ended::Fine(result) => {
+            Ended::Fine(Turned::Half(result, length)) => {
+                let (end, boot) = (end + length, member.boot);
+                member.half = Some(result);
+                member.busy_until = end + 2 * US;
+                member.in_turn_until = end;
+                self.trace.say(self.now, || {
+                    format!(
+                        "m{m} is stopped before its turn's commands for {} ms",
+                        length / MS
+                    )
+                });
+                self.at(end, Event::Rest { member: m, boot });
+            }
+            Ended::Fine(Turned::Whole(result)) => {
                 member.busy_until = end + 2 * US;
                 member.in_turn_until = end;
                 self.turn_result(m, end, result);
@@ -380,6 +427,12 @@ impl World {
             let mut bytes = Vec::new();
             envelope.encode(&mut bytes);
             self.trace.mix_bytes(&bytes);
+            if envelope.message.get_msg_type() == MessageType::MsgTimeoutNow {
+                if let Some(late) = self.members[m].hold_timeout_now.take() {
+                    scenes::cut(self, m, to, late);
+                    scenes::cut(self, to, m, late + 2 * self.plan.t());
+                }
+            }
             self.trace.say(end, || {
                 let e = &envelope.message;
                 format!(
@@ -624,7 +677,27 @@ impl World {
             }
         }
         if !self.until(self.now + bound, Checks::have_converged) {
-            self.not_live("all members have applied the same");
+            return self.not_live("all members have applied the same");
+        }
+        self.restart_idle();
+    }
+
+    /// D1: what an idle cluster has committed is known to every disk, also where no entry came
+    /// after the commit.
+    fn restart_idle(&mut self) {
+        self.until(self.now + self.plan.t() + SEC, |_| false);
+        for m in 0..MEMBERS {
+            let Some(process) = &self.members[m].process else {
+                return self.fail(format!("m{m} died while nothing happened"));
+            };
+            self.members[m].must_know = process.shard.group().commit();
+            if self.members[m].in_turn_until <= self.now {
+                self.kill(m, self.now, false);
+            }
+        }
+        let all_run = |w: &World| w.members.iter().all(|m| m.process.is_some());
+        if !self.until(self.now + SEC, all_run) {
+            self.not_live("all members start again");
         }
     }
 
