@@ -78,7 +78,7 @@ pub struct Member {
     pub stop_next: Option<(u32, u64)>,
     /// What the first half of a turn has brought so far.
     pub half: Option<TurnResult>,
-    /// The TimeoutNow that it sends next is held back that long, with all behind it.
+    /// Who gets its next TimeoutNow is not heard by the third member for so long.
     pub hold_timeout_now: Option<u64>,
     /// Syncs are slow until then.
     pub slow_until: True,
@@ -215,7 +215,7 @@ impl Member {
         let (disk, time) = (self.disk.clone(), self.clock.read(now));
         guarded(|| Shard::open(disk, config, time, &logger)).map(|shard| {
             let t = Duration::from_millis(plan.t_ms);
-            self.process = Some(Process::new(shard, voters.to_vec(), t, rng.fork()));
+            self.process = Some(Process::new(shard, voters.to_vec(), t));
             self.seen_applied = 0;
         })
     }

@@ -64,6 +64,8 @@ pub struct Plan {
     pub sync_us: u64,
     /// A turn is stopped in the middle by chance.
     pub stop_p: f64,
+    /// A process that has just started dies again, in its recovery or soon after.
+    pub dies_again_p: f64,
     pub segment: u64,
     pub spares: usize,
     pub outcome_timeout_ms: u64,
@@ -81,12 +83,12 @@ impl Plan {
             1 => plan.partitions(),
             2 => plan.stops(),
             3 => plan.crashes(),
-            4 => plan.power(),
+            4 => plan.power(rng),
             5 => plan.disks(),
             6 => plan.transfers(),
             7 => plan.network(),
             8 => plan.expiry(),
-            9 => plan.promises(),
+            9 => plan.promises(rng),
             10 => plan.catching_up(),
             _ => plan.calm(),
         }
@@ -120,6 +122,7 @@ impl Plan {
             faults: Vec::new(),
             sync_us: *rng.pick(&[50, 200, 1000]),
             stop_p: 0.0,
+            dies_again_p: 0.1,
             segment,
             spares,
             outcome_timeout_ms: 5 * t_ms,
@@ -191,9 +194,19 @@ impl Plan {
         ];
     }
 
-    fn power(&mut self) {
+    fn power(&mut self, rng: &mut Rng) {
         self.name = "power";
         self.sync_us = 2000;
+        if rng.chance(0.5) {
+            // Records of one size, and power that fails again soon: what was written after a cut
+            // then ends where an old record begins.
+            self.taste.padding = 0;
+            self.taste.transactions = 0.0;
+            self.taste.expiry = 0.0;
+            self.taste.reads = 0.1;
+            self.dies_again_p = 0.6;
+            self.fault_every = self.t() / 2;
+        }
         self.faults = vec![
             (Fault::Power, 5),
             (Fault::PowerAll, 4),
@@ -263,10 +276,17 @@ impl Plan {
         ];
     }
 
-    fn promises(&mut self) {
+    fn promises(&mut self, rng: &mut Rng) {
         self.name = "promises";
-        self.safety = 20 * self.t();
-        self.fault_every = 4 * self.t();
+        if rng.chance(0.6) {
+            // Hardly any writes: a member that missed one is not elected, whoever votes for it.
+            self.taste.reads = 0.98;
+            self.taste.transactions = 0.0;
+            self.taste.expiry = 0.0;
+            self.manner.think_us = 20_000;
+        }
+        self.safety = 24 * self.t();
+        self.fault_every = 3 * self.t();
         self.faults = vec![(Fault::ForgetfulFollower, 2), (Fault::LateTransfer, 3)];
     }
 

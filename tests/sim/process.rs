@@ -22,7 +22,6 @@ use crate::clock::TurnClock;
 use crate::disk::SimDisk;
 use crate::host::SimHost;
 use crate::net::Conn;
-use crate::rng::Rng;
 
 /// What has come since the last turn, in order.
 pub enum Input {
@@ -92,17 +91,11 @@ pub struct Process {
     election_timeout: Duration,
     /// Raft id -> member, to name a leader's port.
     ids: Vec<u64>,
-    rng: Rng,
     begun: Option<Begun>,
 }
 
 impl Process {
-    pub fn new(
-        shard: Shard<SimDisk>,
-        ids: Vec<u64>,
-        election_timeout: Duration,
-        rng: Rng,
-    ) -> Process {
+    pub fn new(shard: Shard<SimDisk>, ids: Vec<u64>, election_timeout: Duration) -> Process {
         Process {
             shard,
             conns: BTreeMap::new(),
@@ -110,7 +103,6 @@ impl Process {
             stats: Stats::new(),
             election_timeout,
             ids,
-            rng,
             begun: None,
         }
     }
@@ -129,13 +121,12 @@ impl Process {
         let mut between = None;
         for input in inbox {
             let input = match input {
-                Input::Raft(bytes)
-                    if mutation::is(Mutation::StepBeforeProposal)
-                        && between.is_none()
-                        && self.rng.chance(0.3) =>
-                {
-                    between = Some(bytes);
-                    continue;
+                Input::Raft(bytes) if mutation::is(Mutation::StepBeforeProposal) => {
+                    // The last one, of which it is most likely that it changes something.
+                    match between.replace(bytes) {
+                        Some(earlier) => Input::Raft(earlier),
+                        None => continue,
+                    }
                 }
                 input => input,
             };

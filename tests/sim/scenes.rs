@@ -11,6 +11,8 @@ use crate::world::{Event, World};
 pub enum Step {
     /// One direction is cut for so long.
     Cut(usize, usize, u64),
+    /// The process stands still for so long.
+    Stop(usize, u64),
     /// The process is killed, and comes back at once.
     Restart(usize),
     /// The machine loses power when so much more has been written.
@@ -20,6 +22,11 @@ pub enum Step {
 pub fn step(w: &mut World, step: Step) {
     match step {
         Step::Cut(from, to, lasts) => cut(w, from, to, lasts),
+        Step::Stop(m, lasts) => {
+            if w.members[m].process.is_some() && w.members[m].in_turn_until <= w.now {
+                w.members[m].busy_until = w.now + lasts;
+            }
+        }
         Step::Restart(m) => {
             if w.members[m].process.is_some() && w.members[m].in_turn_until <= w.now {
                 w.members[m].down_for = 0;
@@ -70,7 +77,7 @@ pub fn forgetful_follower(w: &mut World) {
     w.at(at + 10 * US, Event::Step(Step::Restart(b)));
 }
 
-/// E4, E3: a transfer whose TimeoutNow comes after the leader has given the transfer up. In half
+/// E4, E3: a transfer whose candidate is heard after the leader has given the transfer up. In half
 /// of them the third member hears of the giving up, in the others only its old echoes come.
 pub fn late_transfer(w: &mut World) {
     let Some((a, b, c)) = cast(w) else { return };
@@ -78,8 +85,8 @@ pub fn late_transfer(w: &mut World) {
     let to = w.members[c].raft_id;
     w.members[a].inbox.push(Input::Transfer { to });
     w.want_turn(a, now);
-    // A leader gives up after T of its clock, at its next tick.
-    let late = w.rng.range(115 * t / 100, 140 * t / 100);
+    // A leader gives up after T of its clock, at its next tick; a candidate soon after T of its own.
+    let late = w.rng.range(100 * t / 100, 125 * t / 100);
     w.members[a].hold_timeout_now = Some(late);
     if w.rng.chance(0.5) {
         let deaf = now + w.rng.range(7 * t / 10, 9 * t / 10);
@@ -88,6 +95,18 @@ pub fn late_transfer(w: &mut World) {
         let lasts = (now + late).saturating_sub(mute);
         w.at(mute, Event::Step(Step::Cut(b, a, lasts)));
     }
+}
+
+/// The member that `leader` asks to stand is not heard by the third member for so long, and by the
+/// leader for longer: it is deposed when it hears of the candidate's term, maybe (T1) at a moment
+/// at which commands wait beside the message.
+pub fn hold_candidacy(w: &mut World, leader: usize, candidate: usize, lasts: u64) {
+    let t = w.plan.t();
+    let longer = lasts + w.rng.range(t / 5, 2 * t);
+    cut(w, candidate, leader, longer);
+    let stop = w.now + longer - t / 40;
+    w.at(stop, Event::Step(Step::Stop(leader, t / 20)));
+    cut(w, candidate, MEMBERS - leader - candidate, lasts);
 }
 
 /// D1: a follower is behind; while it is brought up, in large appends, its power fails.

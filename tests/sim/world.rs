@@ -261,9 +261,8 @@ impl World {
         if self.members[m].process.is_some() {
             return;
         }
-        if !self.healed && self.rng.chance(0.1) {
-            // It dies again, during its recovery or soon after.
-            self.members[m].disk.light_fuse(self.rng.below(20_000));
+        if !self.healed && self.rng.chance(self.plan.dies_again_p) {
+            self.members[m].disk.light_fuse(self.rng.around(4000));
         }
         let ended = self.members[m].start(self.now, &self.plan, &self.voters, &mut self.rng);
         self.trace.mix(m as u64);
@@ -429,8 +428,7 @@ impl World {
             self.trace.mix_bytes(&bytes);
             if envelope.message.get_msg_type() == MessageType::MsgTimeoutNow {
                 if let Some(late) = self.members[m].hold_timeout_now.take() {
-                    scenes::cut(self, m, to, late);
-                    scenes::cut(self, to, m, late + 2 * self.plan.t());
+                    scenes::hold_candidacy(self, m, to, late);
                 }
             }
             self.trace.say(end, || {
