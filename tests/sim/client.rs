@@ -75,6 +75,10 @@ pub struct Client {
     watching: bool,
     /// The entry recorded last for each group on this connection.
     last: BTreeMap<u8, usize>,
+    /// Something has been answered since it connected.
+    answered: bool,
+    /// A MOVED has come since it connected.
+    led_away: bool,
     pub next_at: True,
     /// No new operations.
     pub quiet: bool,
@@ -102,6 +106,8 @@ impl Client {
             outstanding: VecDeque::new(),
             watching: false,
             last: BTreeMap::new(),
+            answered: false,
+            led_away: false,
             next_at: 0,
             quiet: false,
             patient: false,
@@ -147,7 +153,7 @@ impl Client {
             if self.conn.is_none() {
                 self.connect(s);
             }
-            let free = !self.watching && (self.outstanding.len() as u64) < self.manner.depth;
+            let free = !self.watching && (self.outstanding.len() as u64) < self.depth();
             if free && s.now >= self.next_at {
                 self.send_some(s);
             }
@@ -155,9 +161,16 @@ impl Client {
         self.next_at = s.now + self.rng.around(self.manner.think_us * 1000);
     }
 
+    /// One request at a time until the server has shown that it answers: a dead connection makes
+    /// everything outstanding unknown, and too much of that leaves nothing to check.
+    fn depth(&self) -> u64 {
+        if self.answered { self.manner.depth } else { 1 }
+    }
+
     fn connect(&mut self, s: &mut Surroundings<'_>) {
         let conn = s.net.new_conn();
         self.conn = Some((conn, self.next_server));
+        s.trace.say(s.now, || format!("c{} connects to m{}", self.id, self.next_server));
         self.put(s, Payload::Open);
         self.next_server = (self.next_server + 1) % self.members;
     }
@@ -206,7 +219,7 @@ impl Client {
     }
 
     fn send_some(&mut self, s: &mut Surroundings<'_>) {
-        let room = self.manner.depth - self.outstanding.len() as u64;
+        let room = self.depth() - self.outstanding.len() as u64;
         let mut bytes = Vec::new();
         for _ in 0..self.rng.range(1, room) {
             let group = s.workload.group(&mut self.rng);
@@ -296,8 +309,13 @@ impl Client {
         }
         match packet.payload {
             Payload::Close => {
-                s.trace
-                    .say(s.now, || format!("c{} is disconnected", self.id));
+                s.trace.say(s.now, || format!("c{} is disconnected", self.id));
+                self.forget(s);
+                self.next_at = s.now + self.rng.around(5 * MS);
+                Ok(())
+            }
+            Payload::Refused => {
+                self.outstanding.clear();
                 self.forget(s);
                 self.next_at = s.now + self.rng.around(5 * MS);
                 Ok(())
@@ -338,9 +356,26 @@ impl Client {
         s.trace.say(s.now, || {
             format!("c{} had {what:?} answered {got:?}", self.id)
         });
+        self.conclude(s, what, since, got)?;
+        // What is still outstanding here will be answered; the next operation goes elsewhere.
+        let elsewhere = self.connected_to().is_some_and(|at| at != self.next_server);
+        if self.led_away && elsewhere && self.outstanding.is_empty() {
+            self.leave(s);
+        }
+        Ok(())
+    }
+
+    fn conclude(
+        &mut self,
+        s: &mut Surroundings<'_>,
+        what: What,
+        since: True,
+        got: Vec<Reply>,
+    ) -> Result<(), String> {
         match what {
             What::Marker(text) => match &got[0] {
                 Reply::Bulk(Some(bytes)) if bytes == text.as_bytes() => Ok(()),
+                Reply::Error(e) if e.contains(&text) => Ok(()), // until there is ECHO
                 other => Err(format!(
                     "ECHO {text:?} was answered {other:?}: replies out of order"
                 )),
@@ -458,11 +493,7 @@ impl Client {
             {
                 self.next_server = server;
             }
-            // What is still outstanding here will be answered; the next operation goes elsewhere.
-            let elsewhere = self.connected_to() != Some(self.next_server);
-            if elsewhere && self.outstanding.is_empty() {
-                self.leave(s);
-            }
+            self.led_away = true;
             return true;
         }
         text.starts_with("CLUSTERDOWN")
@@ -477,6 +508,7 @@ impl Client {
         answer: crate::lin::Answer,
     ) {
         self.done += 1;
+        self.answered = true;
         let after = self.last.get(&group).copied();
         let at = s
             .history
@@ -494,6 +526,8 @@ impl Client {
         self.conn = None;
         self.inbuf.clear();
         self.watching = false;
+        self.led_away = false;
+        self.answered = false;
         self.last.clear();
         for o in std::mem::take(&mut self.outstanding) {
             let (group, op) = match o.what {

@@ -167,7 +167,6 @@ impl Member {
     pub fn start(&mut self, now: True, plan: &Plan, voters: &[u64], rng: &mut Rng) -> Ended<()> {
         assert!(self.process.is_none(), "one process for each machine");
         self.boot += 1;
-        self.excused = false;
         let config = ShardConfig {
             layout: Layout::Cluster,
             seed: rng.next(),

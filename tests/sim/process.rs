@@ -83,7 +83,7 @@ impl Process {
             shard,
             conns: BTreeMap::new(),
             config: Config::default(),
-            stats: Stats::default(),
+            stats: Stats::new(),
             election_timeout,
             ids,
             rng,

@@ -14,7 +14,8 @@ use crate::world::{Verdict, World};
 
 pub fn run_seed(seed: u64, lines: Lines) -> Verdict {
     install_panic_hook();
-    World::new(seed, lines).run()
+    let run = || World::new(seed, lines).run();
+    std::panic::catch_unwind(run).unwrap_or_else(|_| panic!("the simulator itself fails at seed {seed}"))
 }
 
 /// The range in `SIM_SEEDS`, or `default`.

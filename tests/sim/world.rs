@@ -231,8 +231,7 @@ impl World {
             Ended::Fine(_) => {}
             Ended::Crashed => self.kill(m, now, self.members[m].power_on_crash),
             Ended::Stopped(text) => {
-                let member = &self.members[m];
-                if !member.excused {
+                if !std::mem::take(&mut self.members[m].excused) {
                     return self.fail(format!("member {m} ended itself in {doing}: {text}"));
                 }
                 self.trace.say(now, || format!("m{m} ends itself in {doing}: {text}"));
@@ -405,10 +404,13 @@ impl World {
         let m = packet.to;
         let (conn, client) = (packet.conn, packet.from);
         if self.members[m].process.is_none() {
-            if !matches!(packet.payload, Payload::Raft(_) | Payload::Close) {
-                // Nobody listens.
-                self.net.send(self.now, Packet { from: m, to: client, conn, payload: Payload::Close });
-            }
+            // Nobody listens, or what listened is gone.
+            let payload = match packet.payload {
+                Payload::Open => Payload::Refused,
+                Payload::Bytes(_) => Payload::Close,
+                _ => return,
+            };
+            self.net.send(self.now, Packet { from: m, to: client, conn, payload });
             return;
         }
         let member = &mut self.members[m];
@@ -419,7 +421,7 @@ impl World {
                 Input::Open { conn, client }
             }
             Payload::Bytes(bytes) => Input::Bytes { conn, bytes },
-            Payload::Close => Input::Close { conn },
+            Payload::Close | Payload::Refused => Input::Close { conn },
         };
         member.inbox.push(input);
         let soon = self.now + self.rng.below(40 * US);
