@@ -223,15 +223,16 @@ impl Net {
         }
     }
 
-    /// All connections to and from a member that died: what it had sent may still arrive, what was
-    /// sent to it is lost.
+    /// All connections between a member that died and the others: what it had sent may still
+    /// arrive, what was sent to it is lost.
     pub fn member_died(&mut self, now: True, member: Endpoint, members: usize) {
         for other in (0..members).filter(|o| *o != member) {
             self.break_link(now, member, other);
             self.break_link(now, other, member);
         }
-        self.flying.retain(|_, p| p.to != member);
-        self.waiting.retain(|(_, to), _| *to != member);
+        let lost = |p: &Packet| p.to == member && matches!(p.payload, Payload::Raft(_));
+        self.flying.retain(|_, p| !lost(p));
+        self.waiting.values_mut().for_each(|w| w.retain(|p| !lost(p)));
     }
 }
 

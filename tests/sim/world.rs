@@ -420,7 +420,12 @@ impl World {
                 member.conns.insert(conn, client);
                 Input::Open { conn, client }
             }
-            Payload::Bytes(bytes) => Input::Bytes { conn, bytes },
+            Payload::Bytes(bytes) if member.conns.contains_key(&conn) => Input::Bytes { conn, bytes },
+            Payload::Bytes(_) => {
+                // A connection of an earlier process.
+                let payload = Payload::Close;
+                return self.net.send(self.now, Packet { from: m, to: client, conn, payload });
+            }
             Payload::Close | Payload::Refused => Input::Close { conn },
         };
         member.inbox.push(input);

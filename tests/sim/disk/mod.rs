@@ -154,7 +154,7 @@ impl SimDisk {
 
     /// Lets the next sync of a file fail, as a device does once and then never again.
     pub fn fail_next_sync(&self) {
-        self.lock().fail_syncs += 1;
+        self.lock().fail_syncs = 1;
     }
 
     /// Runs `job`, whose syncs return at once but count only when the ticket is completed.

@@ -317,8 +317,9 @@ impl<'a> Search<'a> {
         if without.contains(next) {
             return true;
         }
-        // Two unknown ones that commute go in the order of their numbers.
-        if self.entries[op].ret.is_none() && op > owing.op {
+        // Two unknown ones that commute go in the order of their invocations (as twins do).
+        let order = |op: usize| (self.entries[op].inv, op);
+        if self.entries[op].ret.is_none() && order(op) > order(owing.op) {
             return false;
         }
         let mut swapped = Vec::new();

@@ -194,6 +194,12 @@ fn a_doubled_increment_is_caught() {
     good(&h(1));
     good(&h(2));
     bad(&h(3));
+    // Two explain two steps, in whatever order they were noted.
+    for (a, b) in [(0, 1), (1, 0)] {
+        let h = |n| [unknown(1, a, incr(0)), unknown(2, b, incr(0)), e(3, 5, 6, incr(0), Ret::Int(n))];
+        good(&h(3));
+        bad(&h(4));
+    }
 }
 
 #[test]
