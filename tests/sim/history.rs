@@ -84,14 +84,16 @@ impl History {
             }
             match check(entries, usize::from(KEYS), limits) {
                 Verdict::Linearizable => {}
-                Verdict::Violation(why) => {
+                Verdict::Violation(_) => {
+                    let why = first_contradiction(entries, limits);
                     return Err(format!("group {group} is not linearizable: {why}"));
                 }
                 Verdict::Undecided => {
                     let unknown = entries.iter().filter(|e| e.ret.is_none()).count();
                     return Err(format!(
-                        "group {group}: no verdict on {} operations ({unknown} unknown)",
-                        entries.len()
+                        "group {group}: no verdict on {} operations ({unknown} unknown): {}",
+                        entries.len(),
+                        first_contradiction(entries, limits)
                     ));
                 }
             }
@@ -129,4 +131,54 @@ fn without_unseen(entries: &[Entry]) -> Vec<Entry> {
         }
     }
     kept
+}
+
+/// The history as it was known at `cutoff`: what had not returned is of unknown outcome.
+fn known_at(entries: &[Entry], cutoff: Micros) -> Vec<Entry> {
+    let mut place = vec![None; entries.len()];
+    let mut known: Vec<Entry> = Vec::new();
+    for (i, entry) in entries.iter().enumerate().filter(|(_, e)| e.inv <= cutoff) {
+        let mut entry = entry.clone();
+        entry.after = entry.after.and_then(|p| place[p]);
+        if entry.ret.is_some_and(|ret| ret > cutoff) {
+            if entry.op.is_read() {
+                continue;
+            }
+            entry.ret = None;
+            entry.answer = None;
+        }
+        place[i] = Some(known.len());
+        known.push(entry);
+    }
+    known
+}
+
+/// Finds the reply with which the history became impossible, and shows what led to it.
+fn first_contradiction(entries: &[Entry], limits: Limits) -> String {
+    let mut returns: Vec<Micros> = entries.iter().filter_map(|e| e.ret).collect();
+    returns.sort_unstable();
+    let fails = |at: &Micros| {
+        let known = without_unseen(&known_at(entries, *at));
+        check(&known, usize::from(KEYS), limits) != Verdict::Linearizable
+    };
+    let at = returns.partition_point(|at| !fails(at));
+    let Some(cutoff) = returns.get(at.min(returns.len() - 1)) else { return String::new() };
+    let mut lines = vec![format!("no order explains what was known at {cutoff} us")];
+    let keys_of = |e: &Entry| format!("{:?}", e.op.cmds);
+    let mut known = known_at(entries, *cutoff);
+    known.sort_by_key(|e| e.ret.unwrap_or(Micros::MAX));
+    let unknown = known.iter().filter(|e| e.ret.is_none());
+    let last: Vec<&Entry> = known.iter().filter(|e| e.ret.is_some()).collect();
+    for e in last[last.len().saturating_sub(30)..].iter().copied().chain(unknown) {
+        lines.push(format!(
+            "[{}..{}] client {} {} guard {:?} -> {:?}",
+            e.inv,
+            e.ret.map_or("?".to_string(), |r| r.to_string()),
+            e.client,
+            keys_of(e),
+            e.op.guard,
+            e.answer
+        ));
+    }
+    lines.join("\n  ")
 }

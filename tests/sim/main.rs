@@ -15,6 +15,8 @@ mod history;
 mod host;
 mod lin;
 mod member;
+#[cfg(feature = "mutations")]
+mod mutations;
 mod net;
 mod plan;
 mod process;

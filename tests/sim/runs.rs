@@ -28,7 +28,7 @@ pub fn seeds(default: Range<u64>) -> Range<u64> {
     }
 }
 
-fn threads() -> usize {
+pub fn threads() -> usize {
     let given = std::env::var("SIM_THREADS").ok().and_then(|t| t.parse().ok());
     given.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from))
 }

@@ -7,14 +7,14 @@
 //! may be checked alone. Operations with an unknown outcome have no return: they may be placed
 //! anywhere after their invocation, or nowhere. Three facts keep the search short:
 //!
-//! - an operation that fits and changes nothing may be placed at once;
+//! - an operation that fits and, with its answer, can't change anything may be placed at once;
 //! - of unknown operations that do the same, the one invoked first may be placed first;
 //! - an unknown operation may be placed as late as possible: directly before one that could not
 //!   go the same way without it.
 
 use std::collections::HashSet;
 
-use super::model::{successors, Answer, Micros, Op, Span, State, FOREVER};
+use super::model::{is_inert, successors, Answer, Micros, Op, Span, State, FOREVER};
 
 /// One operation of a history.
 #[derive(Clone, Debug)]
@@ -284,15 +284,18 @@ impl<'a> Search<'a> {
                 if owing.is_some_and(|o| self.has_no_need(o, op, &next)) {
                     continue;
                 }
-                if next != *state {
-                    choices.push((op, next));
-                } else if entry.ret.is_some() {
-                    // It fits here and changes nothing: any order of the rest stays possible
-                    // behind it, so no other choice need be tried.
+                let same = next == *state;
+                if same && entry.ret.is_none() {
+                    continue;
+                }
+                if same && is_inert(&entry.op, entry.answer.as_ref()) {
+                    // It fits here and changes nothing anywhere: any order of the rest stays
+                    // possible behind it, so no other choice need be tried.
                     choices.clear();
                     choices.push((op, next));
                     return;
                 }
+                choices.push((op, next));
             }
         }
         // Those that must return first, first; those that may never have happened, last.

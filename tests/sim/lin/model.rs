@@ -302,3 +302,19 @@ fn apply(state: &mut State, cmd: &Cmd, span: Span) -> Ret {
         }
     }
 }
+
+/// Whether an operation that answered so has changed nothing, wherever it took place (but for
+/// noticing that a key had expired). A write that happens to leave things as they are is not
+/// inert: elsewhere it would have overwritten something.
+pub fn is_inert(op: &Op, answer: Option<&Answer>) -> bool {
+    let Some(answer) = answer else { return op.is_read() };
+    let Some(rets) = answer else { return true };
+    op.cmds.iter().zip(rets).all(|(cmd, ret)| match cmd {
+        Cmd::Get { .. } | Cmd::Exists { .. } => true,
+        Cmd::Set { .. } => *ret == Ret::Nil,
+        Cmd::Incr { .. } => *ret == Ret::NotAnInteger,
+        Cmd::SetNx { .. } | Cmd::Del { .. } | Cmd::Expire { .. } | Cmd::Persist { .. } => {
+            *ret == Ret::Int(0)
+        }
+    })
+}

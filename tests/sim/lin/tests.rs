@@ -298,6 +298,24 @@ fn watched_transactions_compare_and_set() {
 }
 
 #[test]
+fn a_write_that_would_change_nothing_here_may_still_belong_elsewhere() {
+    // The transaction leaves nothing behind and could go first; only behind the SETNX it explains
+    // the last read.
+    good(&[
+        e(1, 0, 10, Cmd::SetNx { key: 0, val: Val::Text(1) }, Ret::Int(1)),
+        e(2, 0, 10, get(0), text(1)),
+        txn(
+            3,
+            0,
+            9,
+            vec![set(0, 2), Cmd::Del { keys: vec![0] }],
+            vec![Ret::Ok, Ret::Int(1)],
+        ),
+        e(2, 11, 12, get(0), Ret::Nil),
+    ]);
+}
+
+#[test]
 fn the_order_within_a_connection_counts() {
     let mut h = vec![
         e(1, 0, 10, set(0, 1), Ret::Ok),
