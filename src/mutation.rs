@@ -55,6 +55,31 @@ pub enum Mutation {
     UnloggedExpiry,
 }
 
+impl Mutation {
+    /// All of them, in the order above.
+    pub const ALL: [Mutation; 19] = [
+        Mutation::SkipFsync,
+        Mutation::SkipRecoverySync,
+        Mutation::ReviveBehindCut,
+        Mutation::KeepPartOfRecord,
+        Mutation::SkipCommitOnlyHardState,
+        Mutation::VoteAfterRestart,
+        Mutation::LeaseBeforeExecution,
+        Mutation::ForeignEcho,
+        Mutation::StaleTransferVote,
+        Mutation::AckBeforeSync,
+        Mutation::StepBeforeProposal,
+        Mutation::ReadIgnoresDirty,
+        Mutation::NoLeaseForNoWrite,
+        Mutation::DecideAtTruncation,
+        Mutation::ApplyPartOfUnit,
+        Mutation::ServeBeforeOwnTerm,
+        Mutation::SkipRebuild,
+        Mutation::TransferKeepsLease,
+        Mutation::UnloggedExpiry,
+    ];
+}
+
 #[cfg(feature = "mutations")]
 mod switch {
     use super::Mutation;

@@ -9,6 +9,7 @@ use super::data::{Access, Data};
 use super::string::number;
 use crate::effect::{CodecError, Effect, Op, Unit};
 use crate::keyspace::{Ttl, Value};
+use crate::mutation::{self, Mutation};
 
 /// Why a unit can't be applied. The process must not go on with this keyspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +29,9 @@ pub fn apply_unit(data: &mut Data, mut unit: Unit<'_>) -> Result<(), ApplyError>
     let mut result = Ok(());
     while result.is_ok() && unit.next_into(&mut effect)? {
         result = apply_effect(data, &effect);
+        if mutation::is(Mutation::ApplyPartOfUnit) {
+            break;
+        }
     }
     let footprint = data.end_command();
     assert!(!footprint.wrote, "apply emits nothing");

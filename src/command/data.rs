@@ -20,6 +20,7 @@ pub use super::watch::Watch;
 use super::watch::Watches;
 use crate::effect::{Batch, Op};
 use crate::keyspace::{Entry, Key, Keyspace, Ttl};
+use crate::mutation::{self, Mutation};
 use rand::rngs::StdRng;
 use rand::SeedableRng;
 
@@ -189,6 +190,11 @@ impl Data {
         self.footprint
     }
 
+    /// The running command can't happen now: it will run again, and this run leaves no trace.
+    pub(super) fn hold(&mut self) {
+        self.footprint.hold = true;
+    }
+
     pub fn footprint(&self) -> &Footprint {
         &self.footprint
     }
@@ -320,6 +326,7 @@ impl Data {
     /// the command that met it waits.
     fn expire(&mut self, key: &Key<'_>) {
         match self.access {
+            Access::Lead if mutation::is(Mutation::UnloggedExpiry) => {}
             Access::Lead if self.writable => {
                 self.counters.expired += 1;
                 self.delete_at(self.db, key);
@@ -478,8 +485,7 @@ impl Data {
         self.begin_command(0, Access::Lead);
         let mut expired = 0;
         while expired < limit && self.writable {
-            // A key is due *after* its time, as in Redis.
-            let Some((db, bytes)) = self.keyspace.next_expired(now_ms - 1) else {
+            let Some((db, bytes)) = self.keyspace.next_expired(now_ms) else {
                 break;
             };
             let key = self.keyspace.key(&bytes);
@@ -497,6 +503,11 @@ impl Data {
     pub fn watch(&mut self, key: &Key<'_>) -> Watch {
         self.exists(key); // a key that has expired is deleted first, so its expiry fails no EXEC
         self.watches.watch(self.db, key.bytes)
+    }
+
+    /// How many keys somebody watches.
+    pub fn watched_keys(&self) -> usize {
+        self.watches.len()
     }
 
     pub fn unwatch(&mut self, watch: &Watch) {

@@ -96,21 +96,14 @@ fn run(env: &mut Env<'_>, args: Args<'_>) -> Result<Flow, Error> {
     }
 }
 
-/// The row that the arguments name, with its arity checked.
-pub fn find(args: Args<'_>) -> Result<&'static Command, Error> {
-    let command = match table().lookup(args.at(0), args.get(1)) {
-        Lookup::Found(command) => command,
-        Lookup::Unknown => {
-            return Err(Error::unknown_command(args.at(0), &mut args.skip(1).iter()));
-        }
+/// The row that the arguments name.
+fn find(args: Args<'_>) -> Result<&'static Command, Error> {
+    match table().lookup(args.at(0), args.get(1)) {
+        Lookup::Found(command) => Ok(command),
+        Lookup::Unknown => Err(Error::unknown_command(args.at(0), &mut args.skip(1).iter())),
         Lookup::UnknownSubcommand(container) => {
-            return Err(Error::unknown_subcommand(container.spec.name, args.at(1)));
+            Err(Error::unknown_subcommand(container.spec.name, args.at(1)))
         }
-    };
-    if command.spec.accepts(args.len()) {
-        Ok(command)
-    } else {
-        Err(Error::wrong_arity(command.spec.full_name))
     }
 }
 
@@ -151,6 +144,9 @@ enum Admitted {
 /// Every reason not to run a command now, in Redis's order.
 fn admit(env: &mut Env<'_>, command: &'static Command, args: Args<'_>) -> Result<Admitted, Error> {
     let spec = command.spec;
+    if !spec.accepts(args.len()) {
+        return Err(Error::wrong_arity(spec.full_name));
+    }
     let session = &*env.session;
     if !session.authenticated && !spec.flags.has(flags![NO_AUTH]) {
         return Err(Error::NO_AUTH);

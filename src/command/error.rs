@@ -20,6 +20,7 @@ texts! {
     WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value";
     NO_SUCH_KEY = "ERR no such key";
     NOT_AN_INTEGER = "ERR value is not an integer or out of range";
+    NOT_AN_INT32 = "ERR value is out of range, value must between -2147483648 and 2147483647";
     NOT_A_FLOAT = "ERR value is not a valid float";
     NOT_AN_INTEGER_TIMEOUT = "ERR timeout is not an integer or out of range";
     NEGATIVE_TIMEOUT = "ERR timeout is negative";
@@ -45,6 +46,8 @@ texts! {
     CLUSTER_DOWN = "CLUSTERDOWN The cluster is down";
     SLOT_NOT_SERVED = "CLUSTERDOWN Hash slot not served";
     READ_ONLY_REPLICA = "READONLY You can't write against a read only replica.";
+    /// D5: the log can get no more space.
+    DISK_FULL = "MISCONF Errors writing to the AOF file: No space left on device";
     MAX_CLIENTS = "ERR max number of clients reached";
     /// To a client from another machine, when nothing protects the data.
     PROTECTED_MODE = "DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers to Redis you may adopt one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to Redis from the same host the server is running, however MAKE SURE Redis is not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the protected mode by editing the Redis configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) Set up an authentication password for the default user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from the outside.";
@@ -157,6 +160,80 @@ impl Error {
             out.extend_from_slice(&self.0);
         }
         out.extend_from_slice(b"\r\n");
+    }
+}
+
+// Connection and server commands.
+texts! {
+    AUTH_WITHOUT_PASSWORD = "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?";
+    WRONG_PASS = "WRONGPASS invalid username-password pair or user is disabled.";
+    PROTOCOL_NOT_AN_INTEGER = "ERR Protocol version is not an integer or out of range";
+    NO_PROTO = "NOPROTO unsupported protocol version";
+    HELLO_NO_AUTH = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
+    CLIENT_NAME = "ERR Client names cannot contain spaces, newlines or special characters.";
+    INVALID_CLIENT_ID = "ERR Invalid client ID";
+    CLIENT_ID_RANGE = "ERR client-id should be greater than 0";
+    MAX_AGE_NOT_AN_INTEGER = "ERR maxage is not an integer or out of range";
+    MAX_AGE_RANGE = "ERR maxage should be greater than 0";
+    NO_SUCH_CLIENT = "ERR No such client";
+    WAIT_ON_REPLICA = "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.";
+    TIMEOUT_OUT_OF_RANGE = "ERR timeout is out of range";
+    NO_SHUTDOWN = "ERR No shutdown in progress.";
+    DEBUG_NOT_ALLOWED = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.";
+    NOT_POSITIVE = "ERR value is out of range, must be positive";
+    PROTOCOL_TYPE = "ERR Wrong protocol type name. Please use one of the following: string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false";
+    RESP2_NOT_SUPPORTED = "ERR RESP2 is not supported by this command";
+    IDLETIME_NEEDS_LRU = "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.";
+    FREQ_NEEDS_LFU = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.";
+    GETKEYS_NO_COMMAND = "ERR Invalid command specified";
+    GETKEYS_NO_KEYS = "ERR The command has no key arguments";
+    GETKEYS_ARITY = "ERR Invalid number of arguments specified for command";
+    GETKEYS_ARGUMENTS = "ERR Invalid arguments specified for command";
+}
+
+impl Error {
+    /// `before`, what the client gave, `after`.
+    fn quoting(before: &str, given: &[u8], after: &str) -> Error {
+        let mut text = before.as_bytes().to_vec();
+        text.extend_from_slice(c_prefix(given, usize::MAX));
+        text.extend_from_slice(after.as_bytes());
+        Error::bytes(text)
+    }
+
+    pub fn hello_option(option: &[u8]) -> Error {
+        Error::quoting("ERR Syntax error in HELLO option '", option, "'")
+    }
+
+    pub fn client_type(name: &[u8]) -> Error {
+        Error::quoting("ERR Unknown client type '", name, "'")
+    }
+
+    pub fn no_such_user(name: &[u8]) -> Error {
+        Error::quoting("ERR No such user '", name, "'")
+    }
+
+    pub fn client_attribute_unknown(name: &[u8]) -> Error {
+        Error::quoting("ERR Unrecognized option '", name, "'")
+    }
+
+    pub fn client_attribute_value(name: &[u8]) -> Error {
+        let after = " cannot contain spaces, newlines or special characters.";
+        Error::quoting("ERR ", name, after)
+    }
+
+    pub fn acl_category(name: &[u8]) -> Error {
+        Error::quoting("ERR Unknown category '", name, "'")
+    }
+
+    /// Of commands that tell their subcommands apart themselves. `container` in upper case.
+    pub fn unknown_subcommand_or_arity(container: &str, name: &[u8]) -> Error {
+        let name = &name[..name.len().min(PREVIEW_BYTES)];
+        let after = format!("'. Try {container} HELP.");
+        Error::quoting(
+            "ERR unknown subcommand or wrong number of arguments for '",
+            name,
+            &after,
+        )
     }
 }
 

@@ -136,7 +136,7 @@ fn pexpiretime(env: &mut Env<'_>, args: Args<'_>) -> Done {
 
 /// To the nearest second.
 fn seconds(ms: i64) -> i64 {
-    ms.saturating_add(500) / 1000
+    ms / 1000 + i64::from(ms % 1000 >= 500)
 }
 
 fn get_expiry(env: &mut Env<'_>, args: Args<'_>, base_ms: i64, unit: fn(i64) -> i64) -> Done {

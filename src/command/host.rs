@@ -6,8 +6,8 @@
 
 use super::session::Session;
 use super::stats::Stats;
-use crate::clock::Now;
-use crate::config::Config;
+use crate::clock::{Mono, Now};
+use crate::config::{Config, ConfigError};
 
 /// Buffer sizes of a connection, for CLIENT LIST.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,6 +20,10 @@ pub struct IoView {
     pub total_memory: usize,
     pub total_net_in: u64,
     pub total_net_out: u64,
+    /// Waits for something (WAIT).
+    pub blocked: bool,
+    /// Will be closed when its replies have left.
+    pub closing: bool,
 }
 
 /// Another client, as CLIENT LIST and CLIENT KILL see it.
@@ -114,12 +118,62 @@ pub struct RaftStatus {
     pub log_segments: u64,
 }
 
+/// Bytes, from the allocator and the system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryView {
+    /// What the program has asked the allocator for.
+    pub used: u64,
+    pub peak: u64,
+    pub startup: u64,
+    /// Pages of the process in memory.
+    pub rss: u64,
+    /// What the allocator keeps in use, and what of it is in memory.
+    pub active: u64,
+    pub resident: u64,
+    /// The machine's memory.
+    pub system: u64,
+}
+
+/// CPU time in microseconds: the process's, and of it the loop's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuView {
+    pub user_us: u64,
+    pub system_us: u64,
+    pub loop_user_us: u64,
+    pub loop_system_us: u64,
+}
+
+/// What happened lately, each second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    pub commands: u64,
+    pub input_bytes: u64,
+    pub output_bytes: u64,
+}
+
+/// The process, for INFO. `command::server::system` takes the readings for a real one.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessView {
+    /// 40 hex digits, new at every start.
+    pub run_id: String,
+    pub started: Mono,
+    /// Kernel's name, release and machine.
+    pub os: String,
+    pub executable: String,
+    pub memory: MemoryView,
+    pub cpu: CpuView,
+    pub rates: Rates,
+}
+
 /// The process, as far as commands need it.
 pub trait Host {
     fn config(&self) -> &Config;
 
-    /// CONFIG SET: all pairs or none. The error is the whole text after `ERR `.
-    fn config_set(&mut self, pairs: &[(&[u8], &[u8])]) -> Result<(), String>;
+    /// CONFIG SET: sets and applies all pairs, or none. `local`: the client is on this machine.
+    fn config_set(&mut self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), ConfigError>;
+
+    /// CONFIG REWRITE.
+    fn config_rewrite(&mut self) -> Result<(), ConfigError>;
 
     fn stats(&self) -> &Stats;
     fn stats_mut(&mut self) -> &mut Stats;
@@ -140,6 +194,29 @@ pub trait Host {
 
     /// SHUTDOWN and SIGTERM take the same road; an error is the whole text after `ERR `.
     fn request_shutdown(&mut self, options: super::env::Shutdown) -> Result<(), String>;
+
+    /// SHUTDOWN ABORT; false: none was under way.
+    fn abort_shutdown(&mut self) -> bool {
+        false
+    }
+
+    fn process(&self) -> ProcessView;
+
+    /// DEBUG SET-ACTIVE-EXPIRE.
+    fn set_active_expire(&mut self, on: bool);
+
+    /// DEBUG LOG: a warning in the server's log.
+    fn log(&mut self, text: &str);
+
+    /// Stands still for that long, a few milliseconds at most (DEBUG SLEEP).
+    fn rest(&mut self, time: std::time::Duration) {
+        std::thread::sleep(time);
+    }
+
+    /// Unix time in microseconds (TIME), as precise as the host's clock.
+    fn unix_micros(&self) -> i64 {
+        self.now().unix_ms * 1000
+    }
 
     /// T9: called every few milliseconds by a command that runs long. Answers heartbeats, no more.
     fn breathe(&mut self);

@@ -316,7 +316,7 @@ fn flush(env: &mut Env<'_>, db: Option<u32>) {
 }
 
 fn select(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let db = i32::try_from(integer(args.at(1))?).map_err(|_| Error::NOT_AN_INTEGER)?;
+    let db = i32::try_from(integer(args.at(1))?).map_err(|_| Error::NOT_AN_INT32)?;
     if env.data.is_cluster() && db != 0 {
         return Err(Error::SELECT_IN_CLUSTER);
     }

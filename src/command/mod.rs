@@ -24,6 +24,10 @@ pub mod spec;
 pub mod stats;
 mod string;
 pub mod table;
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
 mod transaction;
 mod watch;
 

@@ -43,7 +43,7 @@ impl Flags {
     /// A note of Redis's own table; COMMAND does not print it.
     pub const TOUCHES_ARBITRARY_KEYS: Flags = Flags(1 << 21);
 
-    /// Flags that COMMAND prints, in Redis's order.
+    /// Flags that COMMAND prints, in Redis's order; the others are the server's own business.
     pub const PRINTED: &'static [(Flags, &'static str)] = &[
         (Flags::WRITE, "write"),
         (Flags::READONLY, "readonly"),
@@ -59,9 +59,7 @@ impl Flags {
         (Flags::ASKING, "asking"),
         (Flags::FAST, "fast"),
         (Flags::NO_AUTH, "no_auth"),
-        (Flags::MAY_REPLICATE, "may_replicate"),
         (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
-        (Flags::PROTECTED, "protected"),
         (Flags::NO_ASYNC_LOADING, "no_async_loading"),
         (Flags::NO_MULTI, "no_multi"),
         (Flags::MOVABLE_KEYS, "movablekeys"),
@@ -320,8 +318,7 @@ impl Spec {
 
     /// A subcommand: `full` is `container|name`.
     pub const fn sub(full: &'static str, arity: i16, flags: Flags, group: Group, run: Run) -> Spec {
-        let (_, name) = split_full_name(full);
-        let mut spec = Spec::new(name, arity, flags, group, run);
+        let mut spec = Spec::new(name_of(full), arity, flags, group, run);
         spec.full_name = full;
         spec
     }
@@ -416,18 +413,19 @@ impl Spec {
     }
 }
 
-/// Splits `container|name`; a name without a container comes back whole.
-const fn split_full_name(full: &'static str) -> (&'static str, &'static str) {
-    let bytes = full.as_bytes();
-    let mut i = 0;
-    while i < bytes.len() {
-        if bytes[i] == b'|' {
-            let (head, tail) = full.split_at(i);
-            return (head, tail.split_at(1).1);
+/// The part of `container|name` after the bar.
+const fn name_of(full: &'static str) -> &'static str {
+    let mut rest = full.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        if *first == b'|' {
+            break;
         }
-        i += 1;
     }
-    ("", full)
+    match std::str::from_utf8(rest) {
+        Ok(name) => name,
+        Err(_) => panic!("what follows a bar is text"),
+    }
 }
 
 #[cfg(test)]

@@ -138,10 +138,12 @@ fn exec(env: &mut Env<'_>, _args: Args<'_>) -> Done {
 /// Whether every watched key is as it was.
 fn watches_hold(env: &mut Env<'_>) -> bool {
     let (data, watches) = (&mut *env.data, &env.session.watches);
-    // No short cut: the answer depends on all of them (T3).
-    watches
-        .iter()
-        .fold(true, |all, watch| data.is_unchanged(watch) && all)
+    let mut all = true;
+    for watch in watches {
+        // No short cut: the answer depends on all of them (T3).
+        all &= data.is_unchanged(watch);
+    }
+    all
 }
 
 fn run_queue(env: &mut Env<'_>) -> Done {

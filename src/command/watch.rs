@@ -41,6 +41,11 @@ impl Watches {
         }
     }
 
+    /// How many keys are watched.
+    pub fn len(&self) -> usize {
+        self.keys
+    }
+
     fn table(&mut self, db: u32) -> &mut BTreeMap<Box<[u8]>, Watched> {
         let db = usize::try_from(db).expect("a database number is small");
         &mut self.by_db[db]

@@ -17,6 +17,7 @@ const DEFRAG: &str = "There is no active defragmentation.";
 const ENCODING: &str = "Thresholds of encodings; the types they belong to come later.";
 const EVICTION: &str = "There is no eviction and no memory limit yet.";
 const LATER: &str = "The feature that reads it comes later.";
+const SOCKET: &str = "There is no listener on a Unix socket yet.";
 const SYSTEM: &str = "A setting of the process or of the machine that is left alone.";
 const LOOP: &str = "The event loop has its own bounds.";
 const TESTING: &str = "A hook of Redis's own tests.";
@@ -201,6 +202,8 @@ pub(super) static ACCEPTED: &[Directive] = &[
     number("max-new-connections-per-cycle", 1, 1000, "10", LOOP),
     number("max-new-tls-connections-per-cycle", 1, 1000, "1", TLS),
 
+    text("unixsocket", "", SOCKET).immutable(),
+    Directive::accepted("unixsocketperm", Kind::Octal { min: 0, max: 0o777 }, "0", SOCKET).immutable(),
     text("bind-source-addr", "", SYSTEM),
     number("socket-mark-id", 0, UINT_MAX, "0", SYSTEM).immutable(),
     text("server-cpulist", "", SYSTEM).alias("server_cpulist").immutable(),

@@ -141,9 +141,6 @@ pub struct Config {
     /// Seconds; 0: never.
     pub timeout: u64,
     pub uncommitted_tail_limit: usize,
-    /// Relative to `dir`; empty: none.
-    pub unixsocket: String,
-    pub unixsocketperm: u32,
     /// The file that was loaded, absolute; CONFIG REWRITE writes it.
     pub file: Option<PathBuf>,
     /// `appenddirname` was given rather than derived.
@@ -218,8 +215,6 @@ impl Config {
             tcp_keepalive: 0,
             timeout: 0,
             uncommitted_tail_limit: 0,
-            unixsocket: String::new(),
-            unixsocketperm: 0,
             file: None,
             appenddirname_given: false,
             aside: Vec::new(),

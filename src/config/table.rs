@@ -341,22 +341,6 @@ static REAL: &[Directive] = &[
         field!(timeout),
         "Close a client that was idle for this many seconds; 0 means never.",
     ),
-    Directive::real(
-        "unixsocket",
-        Kind::Text,
-        "",
-        field!(unixsocket),
-        "Path of a Unix socket to listen on as well.",
-    )
-    .immutable(),
-    Directive::real(
-        "unixsocketperm",
-        Kind::Octal { min: 0, max: 0o777 },
-        "0",
-        field!(unixsocketperm),
-        "Permissions of the Unix socket; 0 leaves them to the umask.",
-    )
-    .immutable(),
 ];
 
 /// Directives that Redis does not have.

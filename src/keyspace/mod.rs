@@ -390,6 +390,11 @@ impl Keyspace {
         sum.bytes()
     }
 
+    /// The digest of one key, value and expiry included.
+    pub fn digest_key(&self, db: u32, key: &Key) -> Option<[u8; 20]> {
+        self.get(db, key).map(|entry| entry.digest().bytes())
+    }
+
     /// Does up to `steps` steps of work that was put off (moving one bucket each). True if there
     /// is more to do.
     pub fn maintain(&mut self, steps: usize) -> bool {

@@ -165,6 +165,9 @@ impl Input {
                 self.own = Vec::new();
             } else {
                 self.own.clear();
+                if self.starved && self.need > READ_BYTES {
+                    self.own.reserve_exact(self.need.min(rest.len() * GROWTH));
+                }
                 self.own.extend_from_slice(rest);
             }
             self.shared_end = 0;

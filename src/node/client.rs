@@ -56,11 +56,17 @@ impl Client {
     pub fn io(&self) -> IoView {
         IoView {
             query_buffer: self.conn.input.len(),
-            query_buffer_free: self.conn.input.memory_bytes().saturating_sub(self.conn.input.len()),
+            query_buffer_free: self
+                .conn
+                .input
+                .memory_bytes()
+                .saturating_sub(self.conn.input.len()),
             output_bytes: self.conn.output.pending_bytes(),
             total_memory: self.conn.memory_bytes() + std::mem::size_of::<Client>(),
             total_net_in: self.net_in,
             total_net_out: self.net_out,
+            blocked: self.waiting.is_some(),
+            closing: self.doomed || self.conn.output.is_closing(),
         }
     }
 }

@@ -12,7 +12,9 @@ pub struct SystemClock {
 
 impl SystemClock {
     pub fn new() -> SystemClock {
-        SystemClock { ahead_at_start_ns: ahead_ns() }
+        SystemClock {
+            ahead_at_start_ns: ahead_ns(),
+        }
     }
 }
 
@@ -27,7 +29,10 @@ fn ahead_ns() -> u64 {
 }
 
 fn read(clock: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: the call writes one timespec, to which it is given a valid pointer.
     let result = unsafe { libc::clock_gettime(clock, &mut time) };
     assert_eq!(result, 0, "the kernel has these clocks");

@@ -1,5 +1,6 @@
 //! What is due without anybody asking: expiry, rehashing, idle clients, WAIT's end.
 
+use super::host::HostState;
 use super::turn::Node;
 use crate::clock::Now;
 use crate::net::{Gate, Key};
@@ -22,16 +23,26 @@ impl Node {
         self.next_cron = now.mono + period;
         self.cron_runs += 1;
         let mut more = false;
-        if admission == (Admission::Lead { writable: true }) {
+        if self.host.active_expire && admission == (Admission::Lead { writable: true }) {
             // T2: the leader's deletions are effects like all others.
-            more |= self.shard.data_mut().expire_due(now.unix_ms, EXPIRE_PER_TURN) == EXPIRE_PER_TURN;
+            more |= self
+                .shard
+                .data_mut()
+                .expire_due(now.unix_ms, EXPIRE_PER_TURN)
+                == EXPIRE_PER_TURN;
         }
-        more |= self.shard.data_mut().keyspace_mut().maintain(REHASH_PER_TURN);
+        more |= self
+            .shard
+            .data_mut()
+            .keyspace_mut()
+            .maintain(REHASH_PER_TURN);
         if more {
             self.next_cron = now.mono;
         }
         if self.cron_runs % u64::from(self.host.config.hz.max(1)) == 0 {
             self.close_idle(now);
+            let HostState { about, stats, .. } = &mut self.host;
+            about.count(stats);
         }
     }
 
@@ -68,8 +79,12 @@ impl Node {
                 Some(Some(client)) => client.waiting.map_or(0, |w| self.acks(w.batch)),
                 _ => continue,
             };
-            let Some(Some(client)) = self.host.clients.get_mut(key) else { continue };
-            let Some(waiting) = client.waiting else { continue };
+            let Some(Some(client)) = self.host.clients.get_mut(key) else {
+                continue;
+            };
+            let Some(waiting) = client.waiting else {
+                continue;
+            };
             let enough = acks >= waiting.replicas && waiting.batch <= released;
             if !enough && waiting.until.is_none_or(|until| now.mono < until) {
                 self.waiting.push(key);

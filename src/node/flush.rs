@@ -16,7 +16,10 @@ impl Node {
         for job in output.jobs {
             self.storage.submit(job);
         }
-        assert!(output.messages.is_empty(), "a group of one member writes to nobody");
+        assert!(
+            output.messages.is_empty(),
+            "a group of one member writes to nobody"
+        );
         for batches in output.failed {
             self.fail(batches, false);
         }
@@ -36,7 +39,9 @@ impl Node {
     /// Clients whose front gate may have opened are flushed in this turn.
     fn mark_gated_dirty(&mut self) {
         for key in std::mem::take(&mut self.gated) {
-            let Some(Some(client)) = self.host.clients.get_mut(key) else { continue };
+            let Some(Some(client)) = self.host.clients.get_mut(key) else {
+                continue;
+            };
             client.gated = false;
             if !client.dirty {
                 client.dirty = true;
@@ -89,7 +94,9 @@ impl Node {
 
     fn flush_one(&mut self, key: Key) {
         let (limit, all) = (self.host.config.held_output_limit, self.held_limit());
-        let Some(Some(client)) = self.host.clients.get_mut(key) else { return };
+        let Some(Some(client)) = self.host.clients.get_mut(key) else {
+            return;
+        };
         client.dirty = false;
         let output = &mut client.conn.output;
         output.release(self.released);

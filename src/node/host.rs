@@ -2,23 +2,34 @@
 
 use super::client::Client;
 use super::clock::SystemClock;
-use crate::clock::{Clock, Now};
+use crate::clock::{Clock, Mono, Now};
 use crate::command::env::Shutdown;
 use crate::command::host::{
-    ClientView, IoView, KillFilter, MemberKind, MemberStatus, RaftRole, RaftStatus,
+    ClientView, IoView, KillFilter, MemberKind, MemberStatus, ProcessView, RaftRole, RaftStatus,
+    Rates,
 };
+use crate::command::server::system::{self, MemoryWatch};
 use crate::command::{Host, Stats};
-use crate::config::Config;
-use crate::net::{Key, Slab};
+use crate::config::{Config, ConfigError};
+use crate::net::{Key, Listeners, Slab};
 use crate::raft::Role;
 use crate::shard::Beside;
 use crate::storage::RealDisk;
+use rand::RngCore;
+use std::cell::RefCell;
 
 /// The node's state that commands can reach. A client whose command runs is out of the slab's
 /// place for as long as it runs.
 pub struct HostState {
     pub config: Config,
     pub stats: Stats,
+    pub about: About,
+    pub logger: slog::Logger,
+    pub listeners: Listeners,
+    /// The listeners are new and not registered with the poller yet.
+    pub listeners_fresh: bool,
+    /// DEBUG SET-ACTIVE-EXPIRE.
+    pub active_expire: bool,
     pub clients: Slab<Option<Box<Client>>>,
     pub clock: SystemClock,
     /// Clients that CLIENT KILL named, to be closed when the command is done.
@@ -28,13 +39,56 @@ pub struct HostState {
     pub changed: Vec<&'static str>,
 }
 
+/// What INFO tells of the process.
+pub struct About {
+    pub run_id: String,
+    pub started: Mono,
+    pub os: String,
+    pub executable: String,
+    pub memory: RefCell<MemoryWatch>,
+    pub rates: Rates,
+    /// The counters a second ago: commands, bytes in, bytes out.
+    pub counted: (u64, u64, u64),
+}
+
+impl About {
+    pub fn new(now: Now) -> About {
+        let mut id = [0u8; 20];
+        rand::rngs::OsRng.fill_bytes(&mut id);
+        let executable = std::env::current_exe().unwrap_or_default();
+        About {
+            run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            started: now.mono,
+            os: system::os(),
+            executable: executable.to_string_lossy().into_owned(),
+            memory: RefCell::new(MemoryWatch::start()),
+            rates: Rates::default(),
+            counted: (0, 0, 0),
+        }
+    }
+
+    /// Once a second: what has happened since.
+    pub fn count(&mut self, stats: &Stats) {
+        let (commands, input, output) = self.counted;
+        self.counted = (
+            stats.commands_processed,
+            stats.net_input_bytes,
+            stats.net_output_bytes,
+        );
+        self.rates = Rates {
+            commands: self.counted.0.saturating_sub(commands),
+            input_bytes: self.counted.1.saturating_sub(input),
+            output_bytes: self.counted.2.saturating_sub(output),
+        };
+        self.memory.borrow_mut().sample();
+    }
+}
+
 /// The host of one execution: the state, and the group beside the data.
 pub struct TurnHost<'a> {
     pub state: &'a mut HostState,
     pub beside: Beside<'a, RealDisk>,
     pub own_io: IoView,
-    /// The client is on this machine (protected settings ask).
-    pub local: bool,
 }
 
 impl Host for TurnHost<'_> {
@@ -42,8 +96,33 @@ impl Host for TurnHost<'_> {
         &self.state.config
     }
 
-    fn config_set(&mut self, pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
-        super::settings::set(self.state, pairs, self.local)
+    fn config_set(&mut self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), ConfigError> {
+        super::settings::set(self.state, pairs, local)
+    }
+
+    fn config_rewrite(&mut self) -> Result<(), ConfigError> {
+        crate::config::rewrite::rewrite(&self.state.config)
+    }
+
+    fn process(&self) -> ProcessView {
+        let about = &self.state.about;
+        ProcessView {
+            run_id: about.run_id.clone(),
+            started: about.started,
+            os: about.os.clone(),
+            executable: about.executable.clone(),
+            memory: about.memory.borrow_mut().view(),
+            cpu: system::cpu(),
+            rates: about.rates,
+        }
+    }
+
+    fn set_active_expire(&mut self, on: bool) {
+        self.state.active_expire = on;
+    }
+
+    fn log(&mut self, text: &str) {
+        slog::warn!(self.state.logger, "{}", text);
     }
 
     fn stats(&self) -> &Stats {
@@ -57,7 +136,10 @@ impl Host for TurnHost<'_> {
     fn for_each_client(&self, visit: &mut dyn FnMut(&ClientView<'_>)) {
         for (_, client) in self.state.clients.iter() {
             if let Some(client) = client {
-                visit(&ClientView { session: &client.session, io: client.io() });
+                visit(&ClientView {
+                    session: &client.session,
+                    io: client.io(),
+                });
             }
         }
     }
@@ -140,7 +222,10 @@ impl Host for TurnHost<'_> {
 
     /// T9. A group of one member has nobody to keep awake.
     fn breathe(&mut self) {
-        assert!(self.beside.group.is_alone(), "links to other members come with the cluster");
+        assert!(
+            self.beside.group.is_alone(),
+            "links to other members come with the cluster"
+        );
     }
 
     fn now(&self) -> Now {

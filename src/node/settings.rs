@@ -1,31 +1,77 @@
 //! CONFIG SET: the values change in the configuration, their consequences here.
 
 use super::host::HostState;
+use crate::config::{Config, ConfigError};
+use crate::net::{BindFailure, Listeners};
 
-/// Sets all pairs or none; the error is the whole text after `ERR `.
+/// Sets all pairs, with what follows from them, or none.
 pub(super) fn set(
     state: &mut HostState,
     pairs: &[(&[u8], &[u8])],
     local: bool,
-) -> Result<(), String> {
-    let changed = state.config.set(pairs, local).map_err(|error| error.to_string())?;
-    state.changed.extend(changed.iter().map(|change| change.name));
+) -> Result<(), ConfigError> {
+    let changed = state.config.set(pairs, local)?;
+    let names: Vec<&'static str> = changed.iter().map(|change| change.name).collect();
+    if let Some(&name) = names.iter().find(|name| matches!(**name, "port" | "bind")) {
+        // The old sockets go first: old and new addresses may overlap.
+        state.listeners = Listeners::default();
+        if let Err(failure) = listen(state) {
+            slog::warn!(state.logger, "Could not listen as configured: {}", failure);
+            state.config.restore(changed);
+            if let Err(failure) = listen(state) {
+                slog::crit!(state.logger, "Could not listen as before: {}", failure);
+            }
+            let reason = match name {
+                "port" => "Unable to listen on this port. Check server logs.",
+                _ => "Failed to bind to specified addresses.",
+            };
+            let (name, reason) = (name.to_owned(), reason.to_owned());
+            return Err(ConfigError::SetFailed { name, reason });
+        }
+    }
+    state.changed.extend(names);
     Ok(())
+}
+
+fn listen(state: &mut HostState) -> Result<(), BindFailure> {
+    state.listeners = bind(&state.config, &state.logger)?;
+    state.listeners_fresh = true;
+    Ok(())
+}
+
+/// Listens as the configuration says; addresses that may be missing are logged.
+pub(super) fn bind(config: &Config, logger: &slog::Logger) -> Result<Listeners, BindFailure> {
+    if config.port == 0 {
+        return Ok(Listeners::default());
+    }
+    let backlog = i32::try_from(config.tcp_backlog).unwrap_or(i32::MAX);
+    let bound = Listeners::bind(&config.bind, config.port, backlog)?;
+    for skipped in &bound.skipped {
+        slog::warn!(logger, "Not listening on {}", skipped);
+    }
+    Ok(bound.listeners)
 }
 
 impl super::turn::Node {
     /// Makes the changes of this turn's CONFIG SETs happen.
-    pub(super) fn apply_settings(&mut self) {
+    pub(super) fn apply_settings(&mut self) -> std::io::Result<()> {
+        if std::mem::take(&mut self.host.listeners_fresh) {
+            self.host.listeners.register(&self.poll)?;
+        }
         for name in std::mem::take(&mut self.host.changed) {
             match name {
                 "loglevel" => self.log.set_level(self.host.config.loglevel),
-                "appendfsync" => self.shard.set_sync(super::start::sync_policy(&self.host.config)),
+                "appendfsync" => self
+                    .shard
+                    .set_sync(super::start::sync_policy(&self.host.config)),
                 "uncommitted-tail-limit" => {
-                    self.shard.set_tail_limit(self.host.config.uncommitted_tail_limit);
+                    self.shard
+                        .set_tail_limit(self.host.config.uncommitted_tail_limit);
                 }
                 // All others are read from the configuration where they are needed.
                 _ => {}
             }
         }
+        Ok(())
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct Ending {
 impl Node {
     /// Begins to end if it was asked for; true once everything is done.
     pub(super) fn has_ended(&mut self, now: Now) -> Result<bool, NodeError> {
-        self.apply_settings();
+        self.apply_settings()?;
         if self.ending.is_none() {
             let asked = match (self.host.shutdown.take(), self.signals.asked()) {
                 (Some(_), _) => "SHUTDOWN",
@@ -29,7 +29,9 @@ impl Node {
             };
             slog::warn!(self.logger, "User requested shutdown ({})...", asked);
             let patience = Duration::from_secs(self.host.config.shutdown_timeout);
-            self.ending = Some(Ending { until: now.mono + patience });
+            self.ending = Some(Ending {
+                until: now.mono + patience,
+            });
         }
         let ending = self.ending.expect("it was just set");
         if self.shard.tail_len() > 0 && now.mono < ending.until {

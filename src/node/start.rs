@@ -1,20 +1,21 @@
 //! From a configuration to a node that is ready for its first turn.
 
 use super::clock::SystemClock;
-use super::host::HostState;
+use super::host::{About, HostState};
 use super::turn::Node;
-use crate::clock::Clock;
+use crate::clock::{Clock, Now};
 use crate::command::Stats;
 use crate::config::{AppendFsync, Config};
 use crate::keyspace::Layout;
 use crate::net::{Listeners, Poll, ReadBuffer, ReadyList, Slab};
-use crate::process::Launch;
+use crate::process::{Launch, Supervisor};
 use crate::raft::DEFAULT_KEEP_BYTES;
 use crate::resp::Argv;
 use crate::shard::{found, Shard, ShardConfig, ShardError, SyncPolicy};
 use crate::storage::{Base, LogConfig, RealDisk, StorageThread};
-use rand::RngCore;
 use raft::eraftpb::ConfState;
+use rand::RngCore;
+use slog::Logger;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,19 +32,19 @@ pub enum NodeError {
 }
 
 pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
-    let Launch { config, logger, log, shutdown, supervisor, lock, .. } = launch;
+    let Launch {
+        config,
+        logger,
+        log,
+        shutdown,
+        supervisor,
+        lock,
+        ..
+    } = launch;
     let clock = SystemClock::new();
     let poll = Poll::new()?;
     let listeners = listen(&config, &poll, &logger)?;
-
-    let begun = Instant::now();
     let shard = open_shard(&config, &clock, &logger)?;
-    slog::info!(
-        logger,
-        "DB loaded from the log: {} entries replayed in {:.3} seconds",
-        shard.group().applied() - shard.base().index,
-        begun.elapsed().as_secs_f64()
-    );
     let waker = poll.waker();
     let wake = Arc::clone(&waker);
     let (storage, results) = StorageThread::start(move || {
@@ -53,29 +54,14 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
     shutdown.on_signal(move || {
         let _ = waker.wake();
     });
-    slog::info!(logger, "Server initialized");
-    for address in listeners.addresses() {
-        slog::info!(logger, "Ready to accept connections tcp on {}", address);
-    }
-    if let Err(error) = supervisor.ready() {
-        slog::warn!(logger, "Can't tell the supervisor that the server is ready: {}", error);
-    }
+    announce(&listeners, &supervisor, &logger);
     let now = clock.now();
     Ok(Node {
         poll,
-        listeners,
         shard,
         storage,
         results,
-        host: HostState {
-            config,
-            stats: Stats::new(),
-            clients: Slab::new(),
-            clock,
-            killed: Vec::new(),
-            shutdown: None,
-            changed: Vec::new(),
-        },
+        host: host_state(config, clock, listeners, now, logger.clone()),
         logger,
         log,
         signals: shutdown,
@@ -100,34 +86,78 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
     })
 }
 
-fn listen(config: &Config, poll: &Poll, logger: &slog::Logger) -> Result<Listeners, NodeError> {
-    let port = config.port;
-    let backlog = i32::try_from(config.tcp_backlog).unwrap_or(i32::MAX);
-    let bound = Listeners::bind(&config.bind, port, backlog).map_err(|failure| {
-        slog::warn!(logger, "Could not create server TCP listening socket {}", failure);
-        NodeError::Listen { port, reason: failure.error.to_string() }
+fn listen(config: &Config, poll: &Poll, logger: &Logger) -> Result<Listeners, NodeError> {
+    let mut listeners = super::settings::bind(config, logger).map_err(|failure| {
+        slog::warn!(
+            logger,
+            "Could not create server TCP listening socket {}",
+            failure
+        );
+        NodeError::Listen {
+            port: config.port,
+            reason: failure.error.to_string(),
+        }
     })?;
-    for skipped in &bound.skipped {
-        slog::warn!(logger, "Not listening on {}", skipped);
-    }
-    let mut listeners = bound.listeners;
     listeners.register(poll)?;
     Ok(listeners)
+}
+
+/// Says in the log, and to whoever supervises the process, that clients are welcome.
+fn announce(listeners: &Listeners, supervisor: &Supervisor, logger: &Logger) {
+    slog::info!(logger, "Server initialized");
+    for address in listeners.addresses() {
+        slog::info!(logger, "Ready to accept connections tcp on {}", address);
+    }
+    if let Err(error) = supervisor.ready() {
+        slog::warn!(
+            logger,
+            "Can't tell the supervisor that the server is ready: {}",
+            error
+        );
+    }
+}
+
+fn host_state(
+    config: Config,
+    clock: SystemClock,
+    listeners: Listeners,
+    now: Now,
+    logger: Logger,
+) -> HostState {
+    HostState {
+        config,
+        stats: Stats::new(),
+        about: About::new(now),
+        logger,
+        listeners,
+        listeners_fresh: false,
+        active_expire: true,
+        clients: Slab::new(),
+        clock,
+        killed: Vec::new(),
+        shutdown: None,
+        changed: Vec::new(),
+    }
 }
 
 fn open_shard(
     config: &Config,
     clock: &SystemClock,
-    logger: &slog::Logger,
+    logger: &Logger,
 ) -> Result<Shard<RealDisk>, NodeError> {
     let disk = RealDisk::new(config.log_dir());
-    let log = LogConfig { segment_size: config.log_segment_size, ..LogConfig::default() };
+    let log = LogConfig {
+        segment_size: config.log_segment_size,
+        ..LogConfig::default()
+    };
     found(disk.clone(), log.clone(), &birth(config))?;
     let shard_config = ShardConfig {
         layout: if config.cluster_enabled {
             Layout::Cluster
         } else {
-            Layout::Single { databases: config.databases }
+            Layout::Single {
+                databases: config.databases,
+            }
         },
         seed: rand::rngs::OsRng.next_u64(),
         sync: sync_policy(config),
@@ -137,8 +167,16 @@ fn open_shard(
         log,
         first: true,
     };
-    let logger = crate::log::for_raft(logger);
-    Ok(Shard::open(disk, shard_config, clock.now(), &logger)?)
+    let begun = Instant::now();
+    let quiet = crate::log::for_raft(logger);
+    let shard = Shard::open(disk, shard_config, clock.now(), &quiet)?;
+    slog::info!(
+        logger,
+        "DB loaded from the log: {} entries replayed in {:.3} seconds",
+        shard.group().applied() - shard.base().index,
+        begun.elapsed().as_secs_f64()
+    );
+    Ok(shard)
 }
 
 pub(super) fn sync_policy(config: &Config) -> SyncPolicy {
@@ -165,7 +203,10 @@ fn birth(config: &Config) -> Base {
         raft_id,
         index: 1,
         term: 1,
-        conf_state: ConfState { voters: vec![raft_id], ..ConfState::default() },
+        conf_state: ConfState {
+            voters: vec![raft_id],
+            ..ConfState::default()
+        },
         election_timeout_ms: config.cluster_raft_election_timeout,
         ..Base::default()
     }
@@ -181,5 +222,8 @@ fn memory_bytes() -> usize {
         .and_then(|kib| kib.trim().parse::<usize>().ok())
         .map_or(1 << 30, |kib| kib << 10);
     let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").unwrap_or_default();
-    group.trim().parse::<usize>().map_or(total, |limit| limit.min(total))
+    group
+        .trim()
+        .parse::<usize>()
+        .map_or(total, |limit| limit.min(total))
 }

@@ -12,7 +12,7 @@ use crate::clock::{Clock, Mono, Now};
 use crate::command::session::Endpoint;
 use crate::command::{Error, Session};
 use crate::log::Log;
-use crate::net::{Accepted, Conn, Event, Gate, Key, Listeners, Poll, ReadBuffer, ReadyList};
+use crate::net::{Accepted, Conn, Event, Gate, Key, Poll, ReadBuffer, ReadyList};
 use crate::process::{Lock, Shutdown};
 use crate::resp::Argv;
 use crate::shard::{Admission, Shard};
@@ -32,7 +32,6 @@ pub(super) const COMMANDS_PER_LOOK: u32 = 64;
 
 pub struct Node {
     pub(super) poll: Poll,
-    pub(super) listeners: Listeners,
     pub(super) shard: Shard<RealDisk>,
     pub(super) storage: StorageThread<RealDisk>,
     pub(super) results: Receiver<Done<RealDisk>>,
@@ -94,11 +93,11 @@ impl Node {
 
     /// How long nothing needs to be done unless something comes.
     fn patience(&self) -> Duration {
-        if !self.ready.is_empty() || self.listeners.has_work(self.turn_started.mono) {
+        if !self.ready.is_empty() || self.host.listeners.has_work(self.turn_started.mono) {
             return Duration::ZERO;
         }
         let mut next = self.shard.deadline().min(self.next_cron);
-        if let Some(at) = self.listeners.next_deadline() {
+        if let Some(at) = self.host.listeners.next_deadline() {
             next = next.min(at);
         }
         next.since(self.host.clock.now().mono)
@@ -109,9 +108,11 @@ impl Node {
             match event {
                 // Results and signals are looked for in every turn.
                 Event::Wake => {}
-                Event::Listener(n) => self.listeners.note(n),
+                Event::Listener(n) => self.host.listeners.note(n),
                 Event::Conn(key, readiness) => {
-                    let Some(Some(client)) = self.host.clients.get_mut(key) else { continue };
+                    let Some(Some(client)) = self.host.clients.get_mut(key) else {
+                        continue;
+                    };
                     client.conn.note(readiness);
                     if readiness.writable && client.conn.output.wants_write() && !client.dirty {
                         client.dirty = true;
@@ -137,7 +138,10 @@ impl Node {
         if self.shard.is_disk_full() != self.disk_full_told {
             self.disk_full_told = !self.disk_full_told;
             if self.disk_full_told {
-                slog::warn!(self.logger, "The disk is full: writes wait until there is room again");
+                slog::warn!(
+                    self.logger,
+                    "The disk is full: writes wait until there is room again"
+                );
             } else {
                 slog::warn!(self.logger, "There is room on the disk again: writes go on");
             }
@@ -158,12 +162,15 @@ impl Node {
     // ---- clients come and go --------------------------------------------------------------
 
     fn accept(&mut self, now: Now) {
-        if self.ending.is_some() || !self.listeners.has_work(now.mono) {
+        if self.ending.is_some() || !self.host.listeners.has_work(now.mono) {
             return;
         }
         let keepalive = Duration::from_secs(self.host.config.tcp_keepalive.into());
         let mut accepted = Vec::new();
-        let errors = self.listeners.accept(now.mono, keepalive, &mut |a| accepted.push(a));
+        let errors = self
+            .host
+            .listeners
+            .accept(now.mono, keepalive, &mut |a| accepted.push(a));
         if let Err(error) = errors {
             slog::warn!(self.logger, "Accepting client connection: {}", error);
         }
@@ -190,7 +197,7 @@ impl Node {
             text.write(&mut line);
             // The client is turned away; whether it hears why is its own affair.
             let _ = socket.write(&line);
-            self.listeners.file_freed();
+            self.host.listeners.file_freed();
             return;
         }
         let conn = Conn::new(socket, peer);
@@ -202,8 +209,16 @@ impl Node {
         };
         let id = self.next_client_id;
         self.next_client_id += 1;
-        let session = Session::new(id, endpoint, now.mono, self.host.config.requirepass.is_empty());
-        let key = self.host.clients.insert(Some(Box::new(Client::new(conn, session))));
+        let session = Session::new(
+            id,
+            endpoint,
+            now.mono,
+            self.host.config.requirepass.is_empty(),
+        );
+        let key = self
+            .host
+            .clients
+            .insert(Some(Box::new(Client::new(conn, session))));
         let client = self.host.clients.get_mut(key).and_then(Option::as_mut);
         let client = client.expect("it was just inserted");
         if let Err(error) = self.poll.register(&mut client.conn, key) {
@@ -218,7 +233,7 @@ impl Node {
         if let Some(Some(mut client)) = self.host.clients.remove(key) {
             client.session.end(self.shard.data_mut());
             self.held_bytes -= client.counted_held;
-            self.listeners.file_freed();
+            self.host.listeners.file_freed();
         }
     }
 }
@@ -237,7 +252,9 @@ impl Node {
             return;
         }
         for key in std::mem::take(&mut self.held) {
-            let Some(Some(client)) = self.host.clients.get_mut(key) else { continue };
+            let Some(Some(client)) = self.host.clients.get_mut(key) else {
+                continue;
+            };
             client.held = false;
             self.ready.add(key, &mut client.conn);
         }

@@ -5,7 +5,7 @@ use super::host::{HostState, TurnHost};
 use super::turn::Node;
 use crate::clock::Now;
 use crate::command::host::IoView;
-use crate::command::{execute, Block, Env, Flow, Outcome, Serving, Session};
+use crate::command::{execute, Block, Env, Error, Flow, Outcome, Serving, Session};
 use crate::net::{Filled, Gate, Key, Next, Output};
 use crate::resp::{Args, Limits};
 use crate::shard::{Admission, Shard};
@@ -51,7 +51,7 @@ impl Stage<'_> {
                 // D5: a large command, or the transaction behind an EXEC, needs room of its own.
                 let most = bytes + session.transaction.queued_bytes;
                 if most > BIG_COMMAND && !self.shard.has_room_for(most) {
-                    return After::Again;
+                    return self.put_off(session, output);
                 }
                 Serving::Lead { writable }
             }
@@ -60,19 +60,42 @@ impl Stage<'_> {
         };
         let outcome = {
             let (data, beside) = self.shard.split();
-            let local = session.endpoint.loopback;
-            let mut host = TurnHost { state: self.host, beside, own_io, local };
+            let mut host = TurnHost {
+                state: self.host,
+                beside,
+                own_io,
+            };
             let out = output.buf();
-            let mut env = Env { data, session, host: &mut host, out, serving, now: self.now };
+            let mut env = Env {
+                data,
+                session,
+                host: &mut host,
+                out,
+                serving,
+                now: self.now,
+            };
             execute(&mut env, args)
         };
         self.conclude(session, output, outcome)
     }
 
-    fn conclude(&mut self, session: &Session, output: &mut Output, outcome: Outcome) -> After {
-        if outcome.flow == Flow::Hold {
-            output.discard_unsealed();
+    /// The command did nothing and runs again later; on a full disk, where "later" may be never, it
+    /// is refused (D5).
+    fn put_off(&mut self, session: &mut Session, output: &mut Output) -> After {
+        output.discard_unsealed();
+        let leads = matches!(self.admission, Admission::Lead { .. });
+        if !leads || !self.shard.is_disk_full() {
             return After::Again;
+        }
+        session.discard(self.shard.data_mut());
+        Error::DISK_FULL.write(output.buf());
+        output.seal(Gate::OPEN, None);
+        After::Next
+    }
+
+    fn conclude(&mut self, session: &mut Session, output: &mut Output, outcome: Outcome) -> After {
+        if outcome.flow == Flow::Hold {
+            return self.put_off(session, output);
         }
         let gate = self.shard.gate(&outcome);
         output.seal(gate, outcome.slot);
@@ -86,7 +109,10 @@ impl Stage<'_> {
                 self.host.shutdown = Some(options);
                 After::Stop
             }
-            Flow::Block(Block::Wait { replicas, timeout_ms }) => After::Wait(Waiting {
+            Flow::Block(Block::Wait {
+                replicas,
+                timeout_ms,
+            }) => After::Wait(Waiting {
                 replicas,
                 batch: session.last_write,
                 until: (timeout_ms > 0).then(|| self.now.mono + Duration::from_millis(timeout_ms)),
@@ -138,7 +164,10 @@ impl Node {
         if !client.conn.wants_fill() {
             return !client.conn.input.is_starved();
         }
-        match client.conn.fill(&mut self.shared, self.host.config.client_query_buffer_limit) {
+        match client
+            .conn
+            .fill(&mut self.shared, self.host.config.client_query_buffer_limit)
+        {
             Filled::Bytes(n) => {
                 client.net_in += n as u64;
                 self.host.stats.net_input_bytes += n as u64;
@@ -177,7 +206,10 @@ impl Node {
                 return false;
             }
             let unauthenticated = !client.session.authenticated;
-            let limits = Limits { max_bulk_bytes, unauthenticated };
+            let limits = Limits {
+                max_bulk_bytes,
+                unauthenticated,
+            };
             let own_io = client.io();
             let Client { conn, session, .. } = client;
             let (args, bytes) = match conn.input.next(&self.shared, &limits, &mut self.argv) {

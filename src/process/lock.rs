@@ -21,13 +21,31 @@ pub enum LockError {
     Failed(PathBuf, io::Error),
 }
 
-/// Locks a folder, which is created if it is not there.
+/// Locks a folder, which is created if it is not there, and makes sure that a crash of the machine
+/// leaves it there: what is synced inside a folder is lost with the folder's own entry.
 pub fn lock_dir(path: &Path) -> Result<Lock, LockError> {
     let open = || {
-        fs::create_dir_all(path)?;
+        create_durably(path)?;
         File::open(path)
     };
     lock(path, open())
+}
+
+/// The entry of the last folder is synced even if it was there: whoever made it may have crashed.
+fn create_durably(path: &Path) -> io::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Ok(()),
+    };
+    if !parent.is_dir() {
+        create_durably(parent)?;
+    }
+    match fs::create_dir(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        created => created?,
+    }
+    File::open(parent)?.sync_all()
 }
 
 /// Locks a file, which is created empty if it is not there. A file that is replaced by renaming

@@ -11,8 +11,7 @@ const LAST_WORDS_SECONDS: u32 = 3;
 /// From now on a panic is logged and aborts the process.
 pub fn die_on_panic(log: Log) {
     std::panic::set_hook(Box::new(move |info| {
-        // SAFETY: alarm only arms a timer; SIGALRM is not handled, so it ends the process.
-        unsafe { libc::alarm(LAST_WORDS_SECONDS) };
+        end_soon();
         let text = report(info);
         eprint!("{text}");
         // First what was said before, then the last words, in order.
@@ -20,6 +19,12 @@ pub fn die_on_panic(log: Log) {
         log.write_now(Level::Critical, &text);
         std::process::abort();
     }));
+}
+
+/// The process ends after a moment, whatever its threads wait for.
+pub(super) fn end_soon() {
+    // SAFETY: alarm only arms a timer; SIGALRM is not handled, so it ends the process.
+    unsafe { libc::alarm(LAST_WORDS_SECONDS) };
 }
 
 /// Redis's test suite looks for the marker in the log of a server that went away.

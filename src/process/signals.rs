@@ -67,6 +67,7 @@ impl Shutdown {
     fn take_signal(&self, signal: i32, logger: &Logger, log: &Log) {
         let insists = signal == SIGINT && self.asked().is_some();
         if insists {
+            super::panic::end_soon();
             log.write_now(Level::Warning, "You insist... exiting now.");
             // SAFETY: ends the process without destructors; what is promised is on disk already.
             unsafe { libc::_exit(1) };

@@ -108,9 +108,11 @@ mod tests {
 
     #[test]
     fn an_envelope_round_trips() {
-        let mut message = Message::default();
-        message.term = 7;
-        message.from = 3;
+        let message = Message {
+            term: 7,
+            from: 3,
+            ..Message::default()
+        };
         let envelope = Envelope {
             group: 1,
             incarnation: 2,

@@ -570,7 +570,10 @@ impl Group {
     /// T9: what a long command may do meanwhile: keep the lease and the followers awake, without a
     /// tick, without a Ready.
     pub fn breathe(&mut self, now: Now) {
-        assert!(self.is_leader(), "T9: only a leader executes, and only it breathes");
+        assert!(
+            self.is_leader(),
+            "T9: only a leader executes, and only it breathes"
+        );
         self.node.ping();
         let messages = std::mem::take(&mut self.node.raft.msgs);
         for message in messages {

@@ -24,7 +24,10 @@ pub(super) fn apply_entry(
 ) -> Result<(), ShardError> {
     let index = entry.index;
     let effect_error = |source| ShardError::Effect { index, source };
-    let apply_error = |e: &dyn std::fmt::Display| ShardError::Apply { index, reason: e.to_string() };
+    let apply_error = |e: &dyn std::fmt::Display| ShardError::Apply {
+        index,
+        reason: e.to_string(),
+    };
     if entry.get_entry_type() != EntryType::EntryNormal {
         let reason = "a change of members in a group of fixed members".to_owned();
         return Err(ShardError::Apply { index, reason });
@@ -49,7 +52,9 @@ impl<D: Disk> Shard<D> {
     pub(super) fn apply_slice(&mut self) -> Result<(), ShardError> {
         let (mut bytes, mut count) = (0, 0);
         while self.rebuild.is_none() && bytes < APPLY_SLICE && count < APPLY_ENTRIES {
-            let Some(entry) = self.to_apply.pop_front() else { break };
+            let Some(entry) = self.to_apply.pop_front() else {
+                break;
+            };
             bytes += entry.data.len();
             count += 1;
             if !self.confirm(&entry)? {
@@ -94,7 +99,10 @@ impl<D: Disk> Shard<D> {
         self.data.fail_all_watches();
         self.to_apply.clear();
         if mutation::is(Mutation::SkipRebuild) {
-            self.rebuild = Some(Rebuild { next: self.group.applied() + 1, reading: false });
+            self.rebuild = Some(Rebuild {
+                next: self.group.applied() + 1,
+                reading: false,
+            });
             return;
         }
         let empty = Shard::<D>::empty_keyspace(&self.config);
@@ -105,11 +113,16 @@ impl<D: Disk> Shard<D> {
             self.jobs.push(Job::Garbage(Box::new(garbage)));
         }
         self.stager = Stager::default();
-        self.rebuild = Some(Rebuild { next: self.base.index + 1, reading: false });
+        self.rebuild = Some(Rebuild {
+            next: self.base.index + 1,
+            reading: false,
+        });
     }
 
     pub(super) fn fail_tail(&mut self) {
-        let (Some(first), Some(last)) = (self.tail.front(), self.tail.back()) else { return };
+        let (Some(first), Some(last)) = (self.tail.front(), self.tail.back()) else {
+            return;
+        };
         self.failed.push(first.seq..=last.seq);
         self.released.batch = last.seq;
         self.tail.clear();
@@ -117,11 +130,21 @@ impl<D: Disk> Shard<D> {
     }
 
     /// A slice of the log for the rebuild.
-    pub(super) fn rebuild_slice(&mut self, now: Now, entries: Vec<Entry>) -> Result<(), ShardError> {
-        let rebuild = self.rebuild.as_mut().expect("a rebuild asked for this read");
+    pub(super) fn rebuild_slice(
+        &mut self,
+        now: Now,
+        entries: Vec<Entry>,
+    ) -> Result<(), ShardError> {
+        let rebuild = self
+            .rebuild
+            .as_mut()
+            .expect("a rebuild asked for this read");
         rebuild.reading = false;
         for entry in &entries {
-            assert_eq!(entry.index, rebuild.next, "a read job's entries are consecutive");
+            assert_eq!(
+                entry.index, rebuild.next,
+                "a read job's entries are consecutive"
+            );
             apply_entry(&mut self.data, &mut self.stager, entry)?;
             rebuild.next += 1;
         }

@@ -14,7 +14,10 @@ use std::time::Duration;
 /// index 1, term 1, and its first log index is 2. Nothing is done where a group is already.
 pub fn found<D: Disk>(disk: D, config: LogConfig, base: &Base) -> Result<(), ShardError> {
     assert_eq!((base.index, base.term), (1, 1), "G1: the birth snapshot");
-    assert!(!base.conf_state.voters.is_empty(), "G1: an empty ConfState is never used");
+    assert!(
+        !base.conf_state.voters.is_empty(),
+        "G1: an empty ConfState is never used"
+    );
     if Base::load(&disk)?.is_none() {
         Log::create(disk, config, base)?;
     }
@@ -56,7 +59,30 @@ impl<D: Disk> Shard<D> {
             keep_bytes: config.keep_bytes,
         };
         let group = Group::new(group_config, window, now, logger)?;
-        let mut shard = Shard {
+        let relaxed = config.sync != SyncPolicy::Always;
+        if relaxed && !group.is_alone() {
+            slog::warn!(
+                logger,
+                "appendfsync always: the group has more than one member"
+            );
+        }
+        let mut shard = Shard::assemble(config, base, data, group, log, stager, now);
+        shard.begin(now)?;
+        Ok(shard)
+    }
+
+    /// A shard before its first turn.
+    fn assemble(
+        config: ShardConfig,
+        base: Base,
+        data: Data,
+        group: Group,
+        log: Log<D>,
+        stager: Stager,
+        now: Now,
+    ) -> Shard<D> {
+        let delivered = group.applied();
+        Shard {
             base,
             data,
             group,
@@ -81,7 +107,7 @@ impl<D: Disk> Shard<D> {
             next_relaxed_sync: Mono(0),
             stager,
             to_apply: VecDeque::new(),
-            delivered: applied,
+            delivered,
             rebuild: None,
             jobs: Vec::new(),
             failed: Vec::new(),
@@ -90,12 +116,7 @@ impl<D: Disk> Shard<D> {
             stepped_down: false,
             unknown_outcomes: 0,
             config,
-        };
-        if shard.config.sync != SyncPolicy::Always && !shard.group.is_alone() {
-            slog::warn!(logger, "appendfsync always: the group has more than one member");
         }
-        shard.begin(now)?;
-        Ok(shard)
     }
 }
 
@@ -110,5 +131,7 @@ fn replay<D: Disk>(
     if applied <= base.index {
         return Ok(());
     }
-    log.replay(base.index + 1, applied, |entry| super::apply::apply_entry(data, stager, &entry))
+    log.replay(base.index + 1, applied, |entry| {
+        super::apply::apply_entry(data, stager, &entry)
+    })
 }

@@ -22,7 +22,13 @@ const RETRY_ALLOC: Duration = Duration::from_secs(1);
 impl<D: Disk> Shard<D> {
     /// Writes what a Ready asks for, in one record.
     pub(super) fn persist(&mut self, now: Now, ready: Persist) -> Result<(), ShardError> {
-        let Persist { number, hard_state, commit_only, entries, committed } = ready;
+        let Persist {
+            number,
+            hard_state,
+            commit_only,
+            entries,
+            committed,
+        } = ready;
         self.note_truncation(&entries);
         if commit_only {
             self.commit_pending.get_or_insert(now.mono + COMMIT_RIDE);
@@ -49,7 +55,10 @@ impl<D: Disk> Shard<D> {
         if hard_state.is_some() {
             self.commit_pending = None;
         }
-        self.log.append(&Record { hard_state, entries })?;
+        self.log.append(&Record {
+            hard_state,
+            entries,
+        })?;
         Ok(())
     }
 
@@ -100,14 +109,21 @@ impl<D: Disk> Shard<D> {
             self.jobs.push(Job::Alloc(job));
         }
         for wanted in self.group.take_wanted() {
-            let job = self.log.read_job(wanted.low, wanted.high - 1, READ_SLICE)?;
+            // Since it was asked for, this member may have stepped down and its log been cut.
+            let to = (wanted.high - 1).min(self.log.last_index());
+            if !self.group.is_leader() || wanted.low > to {
+                continue;
+            }
+            let job = self.log.read_job(wanted.low, to, READ_SLICE)?;
             self.jobs.push(Job::Read(job));
             self.reads.push_back(ReadFor::Follower(wanted));
         }
         if let Some(rebuild) = &mut self.rebuild {
             if !rebuild.reading && rebuild.next <= self.delivered {
                 rebuild.reading = true;
-                let job = self.log.read_job(rebuild.next, self.delivered, READ_SLICE)?;
+                let job = self
+                    .log
+                    .read_job(rebuild.next, self.delivered, READ_SLICE)?;
                 self.jobs.push(Job::Read(job));
                 self.reads.push_back(ReadFor::Rebuild);
             }
@@ -190,5 +206,8 @@ impl<D: Disk> Shard<D> {
 
 fn is_full(error: &std::io::Error) -> bool {
     use std::io::ErrorKind;
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+    )
 }

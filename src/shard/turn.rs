@@ -1,6 +1,6 @@
 //! The phases of a turn (T1) and the gates of its replies (T3, T5).
 
-use super::{Shard, ShardError, TailBatch, TurnOutput};
+use super::{Shard, ShardError, SyncPolicy, TailBatch, TurnOutput};
 use crate::clock::{Clock, Mono, Now};
 use crate::command::{GateKind, Outcome};
 use crate::mutation::{self, Mutation};
@@ -59,7 +59,9 @@ impl<D: Disk> Shard<D> {
     fn settle(&mut self, now: Now) -> Result<(), ShardError> {
         loop {
             self.mark_persisted();
-            let Some(ready) = self.group.ready(now) else { break };
+            let Some(ready) = self.group.ready(now) else {
+                break;
+            };
             self.persist(now, ready)?;
             self.mark_persisted();
             self.apply_slice()?;
@@ -93,19 +95,33 @@ impl<D: Disk> Shard<D> {
             return;
         };
         self.tickets.clear();
-        let first = self.failed_reads.take().map_or(first, |earlier| *earlier.start());
+        let first = self
+            .failed_reads
+            .take()
+            .map_or(first, |earlier| *earlier.start());
         self.failed_reads = Some(first..=last);
         self.released.read = last;
     }
 
     /// T6: nothing was heard of the tail for too long after stepping down.
     fn give_up_waiting(&mut self, now: Now) {
-        let Some(since) = self.stepped_down_at else { return };
-        let Some(last) = self.tail.back().map(|b| b.seq) else { return };
+        let Some(since) = self.stepped_down_at else {
+            return;
+        };
+        let Some(last) = self.tail.back().map(|b| b.seq) else {
+            return;
+        };
         if now.mono >= since + self.config.outcome_timeout && self.unknown_told < last {
-            let undecided = self.tail.iter().filter(|b| b.seq > self.unknown_told).count();
+            let undecided = self
+                .tail
+                .iter()
+                .filter(|b| b.seq > self.unknown_told)
+                .count();
             self.unknown_outcomes += undecided as u64;
-            let first = self.unknown.take().map_or(self.unknown_told + 1, |e| *e.start());
+            let first = self
+                .unknown
+                .take()
+                .map_or(self.unknown_told + 1, |e| *e.start());
             self.unknown = Some(first..=last);
             self.unknown_told = last;
         }
@@ -121,7 +137,9 @@ impl<D: Disk> Shard<D> {
                 && (!self.group.is_transferring() || mutation::is(Mutation::TransferKeepsLease))
                 && self.group.holds_lease(self.turn_now);
             return if ready {
-                Admission::Lead { writable: self.may_write() }
+                Admission::Lead {
+                    writable: self.may_write(),
+                }
             } else {
                 Admission::Hold
             };
@@ -158,13 +176,20 @@ impl<D: Disk> Shard<D> {
         };
         match outcome.gate {
             GateKind::Free => Gate { batch: 0, read: 0 },
-            GateKind::Write => Gate { batch: self.next_batch, read: 0 },
-            GateKind::Read if mutation::is(Mutation::NoLeaseForNoWrite) => {
-                Gate { batch: depends, read: 0 }
-            }
+            GateKind::Write => Gate {
+                batch: self.next_batch,
+                read: 0,
+            },
+            GateKind::Read if mutation::is(Mutation::NoLeaseForNoWrite) => Gate {
+                batch: depends,
+                read: 0,
+            },
             GateKind::Read => {
                 self.ticket_used = true;
-                Gate { batch: depends, read: self.next_ticket }
+                Gate {
+                    batch: depends,
+                    read: self.next_ticket,
+                }
             }
         }
     }
@@ -180,11 +205,19 @@ impl<D: Disk> Shard<D> {
     }
 
     fn propose(&mut self) {
-        let Some(mut batch) = self.data.take_batch() else { return };
+        let Some(mut batch) = self.data.take_batch() else {
+            return;
+        };
         let bytes = batch.len();
         let (first, last) = self.group.propose(batch.take());
         let term = self.group.term();
-        self.tail.push_back(TailBatch { seq: self.next_batch, first, last, term, bytes });
+        self.tail.push_back(TailBatch {
+            seq: self.next_batch,
+            first,
+            last,
+            term,
+            bytes,
+        });
         self.tail_bytes += bytes;
         self.next_batch += 1;
     }
@@ -197,8 +230,11 @@ impl<D: Disk> Shard<D> {
         }
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        let tested =
-            if mutation::is(Mutation::LeaseBeforeExecution) { self.turn_now } else { now };
+        let tested = if mutation::is(Mutation::LeaseBeforeExecution) {
+            self.turn_now
+        } else {
+            now
+        };
         if self.group.holds_lease(tested) {
             // Older tickets of this reign are good as well: nobody else has led since.
             self.released.read = ticket;
@@ -216,7 +252,9 @@ impl<D: Disk> Shard<D> {
         if self.tickets.is_empty() {
             return;
         }
-        let Some(echo) = self.group.quorum_echo(now.mono) else { return };
+        let Some(echo) = self.group.quorum_echo(now.mono) else {
+            return;
+        };
         while self.tickets.front().is_some_and(|&(_, at)| at <= echo) {
             let (ticket, _) = self.tickets.pop_front().expect("it was just seen");
             self.released.read = ticket;
@@ -250,7 +288,8 @@ impl<D: Disk> Shard<D> {
         if let Some(retry) = self.retry_alloc_at {
             at = at.min(retry);
         }
-        if self.relaxed() && self.log.end() > self.log.durable() && !self.sync_running {
+        let by_the_second = self.relaxed() && self.config.sync == SyncPolicy::EverySecond;
+        if by_the_second && self.log.end() > self.log.durable() && !self.sync_running {
             at = at.min(self.next_relaxed_sync);
         }
         if let Some(since) = self.stepped_down_at {

@@ -8,7 +8,7 @@
 //! - bytes written and not synced may survive or not, per 512-byte sector and in any order, and a
 //!   sector may be torn, even one whose other bytes were rewritten with what they were;
 //! - [`Disk::create`], [`Disk::rename`] and [`Disk::remove`] survive a crash once
-//!   [`Disk::sync_dir`] has returned; until then each may have happened or not;
+//!   [`Disk::sync_dir`] has returned; of those since then, the last ones may not have happened;
 //! - [`Disk::rename`] replaces the target in one step.
 
 use std::fs::{File, OpenOptions};

@@ -14,47 +14,24 @@
 
 use super::base::Base;
 use super::disk::{Disk, DiskFile};
+use super::encode::{Encoded, Encoder, Place};
 use super::error::{Result, StorageError};
 use super::index::LogIndex;
-use super::position::{Position, SECTOR};
+use super::position::Position;
 use super::read::{ReadJob, ReadPlan};
-use super::record::{Encoded, Encoder, Place, HEADER, MAX_BODY, MIN_TAIL};
+use super::record::entry_len;
 use super::recover;
-use super::segment::{AllocJob, Allocated, SegmentMeta, DATA, PAGE};
-use crate::mutation::{self, Mutation};
+use super::segment::SegmentMeta;
+use super::space::Space;
+use super::sync::{SyncJob, Write};
 use raft::eraftpb::{Entry, HardState};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+pub use super::space::LogConfig;
+
 /// Records above this are written by the storage thread, before its next sync (T8).
 const INLINE: usize = 256 * 1024;
-
-#[derive(Clone, Debug)]
-pub struct LogConfig {
-    /// `log-segment-size`: bytes of a segment's file.
-    pub segment_size: u64,
-    /// Segments that are kept ready beyond the one in use.
-    pub spare_segments: usize,
-    /// Log space that only votes, conf changes and the like may use (D5).
-    pub reserve: u64,
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        LogConfig {
-            segment_size: 16 << 20,
-            spare_segments: 1,
-            reserve: 1 << 20,
-        }
-    }
-}
-
-impl LogConfig {
-    /// Bytes of positions in a segment.
-    fn capacity(&self) -> u64 {
-        self.segment_size.next_multiple_of(PAGE).max(DATA + PAGE) - DATA
-    }
-}
 
 /// What one Ready must persist (D1).
 #[derive(Clone, Copy, Debug, Default)]
@@ -82,28 +59,19 @@ pub(super) struct Segment<D: Disk> {
     pub file: Option<Arc<D::File>>,
 }
 
-/// A part of a record that the storage thread has to write.
-struct Write<D: Disk> {
-    file: Arc<D::File>,
-    name: String,
-    offset: u64,
-    bytes: Arc<Vec<u8>>,
-    range: std::ops::Range<usize>,
-}
-
 /// One member's log.
 pub struct Log<D: Disk> {
     pub(super) disk: D,
     pub(super) base: Arc<Base>,
-    config: LogConfig,
+    pub(super) config: LogConfig,
     pub(super) segments: Vec<Segment<D>>,
     /// The segment that is appended to; those behind it are spare.
-    active: usize,
+    pub(super) active: usize,
     /// How many segments have been closed.
     closed: usize,
     pub(super) index: LogIndex,
     hard_state: HardState,
-    end: Position,
+    pub(super) end: Position,
     /// The checksum of the last piece.
     crc: u32,
     durable: Position,
@@ -116,11 +84,7 @@ pub struct Log<D: Disk> {
     unwritten: VecDeque<(Position, Position)>,
     buf: Vec<u8>,
     places: Vec<Place>,
-    allocating: bool,
-    alloc_failed: bool,
-    wanted: u64,
-    next_sequence: u64,
-    next_generation: u64,
+    pub(super) space: Space,
 }
 
 impl<D: Disk> Log<D> {
@@ -141,13 +105,13 @@ impl<D: Disk> Log<D> {
             .iter()
             .rposition(|s| s.meta.start <= state.end)
             .unwrap_or(0);
-        let mut log = Log {
+        let log = Log {
             disk,
             base: Arc::new(state.base),
             config,
             segments: state.segments,
             active,
-            closed: 0,
+            closed: active,
             index: state.index,
             hard_state: state.hard_state,
             end: state.end,
@@ -159,13 +123,8 @@ impl<D: Disk> Log<D> {
             unwritten: VecDeque::new(),
             buf: Vec::new(),
             places: Vec::new(),
-            allocating: false,
-            alloc_failed: false,
-            wanted: 0,
-            next_sequence,
-            next_generation: state.next_generation,
+            space: Space::new(next_sequence, state.next_generation),
         };
-        log.close_segments();
         let mut tail = Vec::new();
         let commit = log.hard_state.commit;
         if log.last_index() > commit {
@@ -221,6 +180,11 @@ impl<D: Disk> Log<D> {
         self.durable
     }
 
+    /// Files of the log, spare ones included.
+    pub fn segment_count(&self) -> usize {
+        self.segments.len()
+    }
+
     /// Appends one record (D1) and returns where it ends: durable once `durable()` has got there.
     /// On an error the process must end: an entry taken from a Ready can't be given back (D5).
     pub fn append(&mut self, record: &Record<'_>) -> Result<Position> {
@@ -228,14 +192,12 @@ impl<D: Disk> Log<D> {
             return Ok(self.end);
         }
         self.check(record.entries);
-        if let Some(hs) = record.hard_state {
-            self.hard_state = hs.clone();
-        }
+        let hard_state = record.hard_state.unwrap_or(&self.hard_state).clone();
         let first = record
             .entries
             .first()
             .map_or(self.last_index() + 1, |e| e.index);
-        let encoded = self.encode(record.entries, first)?;
+        let encoded = self.encode(&hard_state, record.entries, first)?;
         self.write(&encoded)?;
 
         if first <= self.last_index() {
@@ -249,6 +211,7 @@ impl<D: Disk> Log<D> {
         }
         self.active += encoded.runs.last().map_or(0, |r| r.place);
         (self.end, self.crc) = (encoded.end, encoded.crc);
+        self.hard_state = hard_state;
         Ok(self.end)
     }
 
@@ -270,7 +233,7 @@ impl<D: Disk> Log<D> {
         }
     }
 
-    fn encode(&mut self, entries: &[Entry], first: u64) -> Result<Encoded> {
+    fn encode(&mut self, hard_state: &HardState, entries: &[Entry], first: u64) -> Result<Encoded> {
         self.places.clear();
         self.places
             .extend(self.segments[self.active..].iter().map(|s| Place {
@@ -291,7 +254,11 @@ impl<D: Disk> Log<D> {
             next,
             self.durable,
         );
-        encoder.encode(Some(&self.hard_state), entries, first)
+        let encoded = encoder.encode(Some(hard_state), entries, first);
+        encoded.ok_or_else(|| StorageError::NoRoom {
+            needed: entries.iter().map(entry_len).sum(),
+            room: self.free(),
+        })
     }
 
     fn write(&mut self, encoded: &Encoded) -> Result<()> {
@@ -302,17 +269,17 @@ impl<D: Disk> Log<D> {
                 .file
                 .as_ref()
                 .expect("segments that can be written to stay open");
-            let (name, offset) = (segment.meta.name(), segment.meta.offset(run.position));
+            let offset = segment.meta.offset(run.position);
             if self.dirty.last().is_none_or(|(f, _)| !Arc::ptr_eq(f, file)) {
-                self.dirty.push((file.clone(), name.clone()));
+                self.dirty.push((file.clone(), segment.meta.name()));
             }
             match &late {
                 None => file
                     .write_at(&self.buf[run.bytes.clone()], offset)
-                    .map_err(StorageError::io("write", &name))?,
+                    .map_err(|e| StorageError::io("write", &segment.meta.name())(e))?,
                 Some(bytes) => self.writes.push(Write {
                     file: file.clone(),
-                    name,
+                    name: segment.meta.name(),
                     offset,
                     bytes: bytes.clone(),
                     range: run.bytes.clone(),
@@ -364,99 +331,6 @@ impl<D: Disk> Log<D> {
         }
     }
 
-    /// Bytes of records that can be appended before the reserve is touched.
-    pub fn room(&self) -> u64 {
-        let free = self.free();
-        free.saturating_sub(self.config.reserve.min(self.config.capacity() / 4))
-    }
-
-    fn free(&self) -> u64 {
-        let end = self.segments.last().map_or(self.end, |s| s.meta.end);
-        end.0.saturating_sub(self.end.0)
-    }
-
-    /// D5: whether entries of `bytes` in all ([`super::record::entry_len`]) can be appended without
-    /// touching the reserve. To be asked, with the sum of all that may reach the log before it is
-    /// asked again, before a message is stepped or a write is executed.
-    pub fn has_room(&self, bytes: u64) -> bool {
-        // Headers of pieces, alignment, unused ends of segments.
-        let pieces = bytes / (MAX_BODY as u64 / 4) + 2;
-        let segments = bytes / self.config.capacity() + 2;
-        let overhead =
-            pieces * (HEADER as u64 + 8) + segments * (MIN_TAIL + HEADER as u64) + SECTOR;
-        self.room() >= bytes + overhead
-    }
-
-    /// Asks for this much room once (a large command): `alloc_job` goes on until it is there.
-    pub fn want_room(&mut self, bytes: u64) {
-        self.wanted = self.wanted.max(bytes);
-    }
-
-    /// A job that makes the next segment; `None` if there is enough, one is being made, or the last
-    /// one failed (until `retry_alloc`).
-    pub fn alloc_job(&mut self) -> Option<AllocJob<D>> {
-        if self.allocating || self.alloc_failed {
-            return None;
-        }
-        if self.wanted > 0 && self.has_room(self.wanted) {
-            self.wanted = 0;
-        }
-        let spare = self.segments.len() - 1 - self.active;
-        if spare >= self.config.spare_segments && self.wanted == 0 {
-            return None;
-        }
-        self.allocating = true;
-        let start = self.segments.last().map_or(Position(0), |s| s.meta.end);
-        let meta = SegmentMeta {
-            sequence: self.next_sequence,
-            generation: self.next_generation,
-            start,
-            end: Position(start.0 + self.config.capacity()),
-        };
-        // A generation is never used twice, not even after a failure.
-        self.next_generation += 1;
-        Some(AllocJob::new(self.disk.clone(), self.base.clone(), meta))
-    }
-
-    /// The result of an allocation. A failure (a full disk) is returned for the log; `alloc_job`
-    /// gives nothing until `retry_alloc` is called, some time later.
-    pub fn allocated(&mut self, result: Result<Allocated<D>>) -> Result<()> {
-        self.allocating = false;
-        match result {
-            Ok(segment) => {
-                assert_eq!(
-                    segment.meta.sequence, self.next_sequence,
-                    "one allocation at a time"
-                );
-                self.next_sequence += 1;
-                self.segments.push(Segment {
-                    meta: segment.meta,
-                    file: Some(segment.file),
-                });
-                Ok(())
-            }
-            Err(error) => {
-                self.alloc_failed = true;
-                Err(error)
-            }
-        }
-    }
-
-    /// Files of the log, spare ones included.
-    pub fn segment_count(&self) -> usize {
-        self.segments.len()
-    }
-
-    /// Whether the last allocation failed.
-    pub fn alloc_failed(&self) -> bool {
-        self.alloc_failed
-    }
-
-    /// Lets `alloc_job` try again after a failure.
-    pub fn retry_alloc(&mut self) {
-        self.alloc_failed = false;
-    }
-
     /// Visits the entries `from..=to` in order, with bounded memory. Reads files: in recovery, or
     /// on another thread through [`Log::read_job`], never on a loop that serves.
     pub fn replay<E: From<StorageError>>(
@@ -502,45 +376,5 @@ impl<D: Disk> Log<D> {
             from,
             to,
         })
-    }
-}
-
-/// Makes a stretch of the log durable, on the storage thread.
-pub struct SyncJob<D: Disk> {
-    writes: Vec<Write<D>>,
-    files: Vec<(Arc<D::File>, String)>,
-    end: Position,
-}
-
-impl<D: Disk> SyncJob<D> {
-    /// Takes over what a later job has to do, so that one sync serves both.
-    pub fn merge(&mut self, later: SyncJob<D>) {
-        self.writes.extend(later.writes);
-        for (file, name) in later.files {
-            if !self.files.iter().any(|(f, _)| Arc::ptr_eq(f, &file)) {
-                self.files.push((file, name));
-            }
-        }
-        self.end = self.end.max(later.end);
-    }
-
-    /// Everything below this is durable once `run` has returned.
-    pub fn end(&self) -> Position {
-        self.end
-    }
-
-    /// On an error the process must end: what reached the disk is unknown (D5).
-    pub fn run(self) -> Result<Position> {
-        for w in &self.writes {
-            w.file
-                .write_at(&w.bytes[w.range.clone()], w.offset)
-                .map_err(StorageError::io("write", &w.name))?;
-        }
-        if !mutation::is(Mutation::SkipFsync) {
-            for (file, name) in &self.files {
-                file.sync_data().map_err(StorageError::io("sync", name))?;
-            }
-        }
-        Ok(self.end)
     }
 }

@@ -4,11 +4,12 @@
 //! them; runs no election, applies nothing, takes no lock (who opens the folder holds one).
 //!
 //! Reading order: [`disk`] the seam, [`base`] the birth record, [`record`] the bytes of a Ready,
-//! [`segment`] the files, [`log`] appending, [`recover`] opening, [`read`] getting entries back,
-//! [`thread`] the storage thread. `docs/DATA_FORMATS.md` has the bytes.
+//! [`segment`] the files, [`log`] appending, `space` room to append to, [`sync`] making it durable,
+//! `recover` opening, [`read`] getting entries back, [`thread`] the storage thread. `docs/DATA_FORMATS.md` has the bytes.
 
 pub mod base;
 pub mod disk;
+mod encode;
 pub mod error;
 mod index;
 pub mod log;
@@ -18,13 +19,19 @@ pub mod record;
 mod recover;
 mod scan;
 pub mod segment;
+mod space;
+pub mod sync;
 pub mod thread;
 
 pub use base::Base;
 pub use disk::{Disk, DiskFile, RealDisk, RealFile};
 pub use error::StorageError;
-pub use log::{Log, LogConfig, Record, Recovered, SyncJob};
+pub use log::{Log, LogConfig, Record, Recovered};
 pub use position::Position;
 pub use read::{ReadDone, ReadJob};
 pub use segment::{AllocJob, Allocated};
+pub use sync::SyncJob;
 pub use thread::{Done, Job, StorageThread};
+
+#[cfg(test)]
+mod tests;

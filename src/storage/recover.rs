@@ -59,7 +59,7 @@ pub(super) fn found<D: Disk>(disk: &D, capacity: u64, base: &Base) -> Result<()>
 
 pub(super) fn recover<D: Disk>(disk: &D) -> Result<State<D>> {
     let base = Base::load(disk)?.ok_or_else(|| StorageError::NoBase(base::FILE.into()))?;
-    let mut segments = open_segments(disk, &base)?;
+    let mut segments = find_segments(disk, &base)?;
     let next_generation = segments
         .iter()
         .map(|s| s.meta.generation)
@@ -71,6 +71,12 @@ pub(super) fn recover<D: Disk>(disk: &D) -> Result<State<D>> {
     }
     let metas: Vec<SegmentMeta> = segments.iter().map(|s| s.meta.clone()).collect();
     let walk = walk(disk, &metas, &base)?;
+    // Only what may be written to stays open: a log can have more segments than descriptors.
+    for segment in segments.iter_mut().filter(|s| s.meta.end > walk.end) {
+        let name = segment.meta.name();
+        let file = disk.open(&name).map_err(StorageError::io("open", &name))?;
+        segment.file = Some(Arc::new(file));
+    }
     let behind = look_behind(&segments, &metas, &walk)?;
     let (commit, last) = (walk.hard_state.commit, walk.index.last());
     if commit < base.index || commit > last {
@@ -103,8 +109,8 @@ fn list<D: Disk>(disk: &D) -> Result<Vec<String>> {
         .map_err(StorageError::io("list the folder of", base::FILE))
 }
 
-/// Opens all segments in order; leftovers of allocations are removed.
-fn open_segments<D: Disk>(disk: &D, base: &Base) -> Result<Vec<Segment<D>>> {
+/// Reads the headers of all segments, in order; leftovers of allocations are removed.
+fn find_segments<D: Disk>(disk: &D, base: &Base) -> Result<Vec<Segment<D>>> {
     let mut segments = Vec::new();
     for name in list(disk)? {
         if is_temporary(&name) {
@@ -113,10 +119,7 @@ fn open_segments<D: Disk>(disk: &D, base: &Base) -> Result<Vec<Segment<D>>> {
         } else if is_segment(&name) {
             let file = disk.open(&name).map_err(StorageError::io("open", &name))?;
             let meta = SegmentMeta::read(&file, &name, base)?;
-            segments.push(Segment {
-                meta,
-                file: Some(Arc::new(file)),
-            });
+            segments.push(Segment { meta, file: None });
         }
     }
     segments.sort_by_key(|s: &Segment<D>| s.meta.sequence);
@@ -148,12 +151,12 @@ fn sync_segments<D: Disk>(disk: &D, segments: &[Segment<D>]) -> Result<()> {
     disk.sync_dir()
         .map_err(StorageError::io("sync the folder of", base::FILE))?;
     for (i, segment) in segments.iter().enumerate() {
-        let Some(file) = &segment.file else { continue };
-        file.sync_data()
-            .map_err(StorageError::io("sync", &segment.meta.name()))?;
+        let name = segment.meta.name();
+        let file = disk.open(&name).map_err(StorageError::io("open", &name))?;
+        file.sync_data().map_err(StorageError::io("sync", &name))?;
         if i + RECENT >= segments.len() {
             file.drop_cache()
-                .map_err(StorageError::io("re-read", &segment.meta.name()))?;
+                .map_err(StorageError::io("re-read", &name))?;
         }
     }
     Ok(())
@@ -168,6 +171,8 @@ struct Walk {
     crc: u32,
     /// The highest position that a valid piece so far said was durable.
     durable: Position,
+    /// Where no valid piece followed; behind `end` if a record is incomplete.
+    stopped: Position,
 }
 
 /// A record whose last piece has not been seen.
@@ -192,15 +197,22 @@ fn walk<D: Disk>(disk: &D, metas: &[SegmentMeta], base: &Base) -> Result<Walk> {
         end: Position(0),
         crc: 0,
         durable: Position(0),
+        stopped: Position(0),
     };
     let mut scanner = Scanner::new(disk, metas, Position(0), Link::After(0), Position(u64::MAX));
     let mut items = Items::default();
     let mut pending = Pending::default();
+    let mut last_crc = 0;
     while let Some((header, body)) = scanner.next_piece()? {
+        if pending.open && header.is(FIRST) && mutation::is(Mutation::KeepPartOfRecord) {
+            walk.commit(std::mem::take(&mut pending)).ok();
+        }
         // FIRST opens a record that is not open, and nothing else does.
         if header.is(FIRST) == pending.open {
             break;
         }
+        last_crc = header.crc;
+        walk.stopped = header.end();
         walk.durable = walk.durable.max(header.durable);
         let outcome = walk.piece(&mut pending, &mut items, &header, body);
         outcome.map_err(|what| {
@@ -209,9 +221,8 @@ fn walk<D: Disk>(disk: &D, metas: &[SegmentMeta], base: &Base) -> Result<Walk> {
         })?;
     }
     if pending.open && mutation::is(Mutation::KeepPartOfRecord) {
-        let end = scanner.at();
         walk.commit(std::mem::take(&mut pending)).ok();
-        walk.end = end;
+        (walk.end, walk.crc) = (scanner.at(), last_crc);
     }
     Ok(walk)
 }
@@ -343,9 +354,9 @@ fn look_behind<D: Disk>(
         behind.push(Behind { segment: i, used });
     }
     if walk.end < durable {
-        let (file, offset) = locate(metas, walk.end);
+        let (file, offset) = locate(metas, walk.stopped);
         let what = "no valid record where one was known durable";
-        let (position, durable) = (walk.end.0, durable.0);
+        let (position, durable) = (walk.stopped.0, durable.0);
         return Err(StorageError::Damaged {
             file,
             offset,
@@ -387,7 +398,7 @@ fn erase<D: Disk>(
     let file = segment
         .file
         .as_ref()
-        .expect("recovery has all segments open");
+        .expect("the segments behind the end are open");
     let zeros = vec![0; (to.0 - from.0) as usize];
     file.write_at(&zeros, segment.meta.offset(from))
         .map_err(StorageError::io("write", &name))?;
@@ -399,7 +410,7 @@ fn read_from<D: Disk>(segment: &Segment<D>, from: Position) -> Result<Vec<u8>> {
     let file = segment
         .file
         .as_ref()
-        .expect("recovery has all segments open");
+        .expect("the segments behind the end are open");
     let mut bytes = vec![0; (segment.meta.end.0 - from.0) as usize];
     let offset = segment.meta.offset(from);
     debug_assert!(offset >= DATA);

@@ -10,10 +10,10 @@
 
 use super::disk::Disk;
 use super::error::Result;
-use super::log::SyncJob;
 use super::position::Position;
 use super::read::{ReadDone, ReadJob};
 use super::segment::{AllocJob, Allocated};
+use super::sync::SyncJob;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::{channel, Receiver, Sender, TryRecvError};

@@ -30,12 +30,17 @@ impl Checks {
     pub fn have_converged(w: &World) -> bool {
         let mut applied = BTreeSet::new();
         for member in &w.members {
-            let Some(process) = &member.process else { return false };
+            let Some(process) = &member.process else {
+                return false;
+            };
             let shard = &process.shard;
             if shard.tail_len() > 0 || shard.is_rebuilding() {
                 return false;
             }
-            applied.insert((shard.group().applied(), shard.data().keyspace().digest_all()));
+            applied.insert((
+                shard.group().applied(),
+                shard.data().keyspace().digest_all(),
+            ));
         }
         applied.len() == 1
     }
@@ -50,7 +55,9 @@ impl World {
     }
 
     fn look_at_leader(&mut self, m: usize) -> Result<(), String> {
-        let Some(process) = &self.members[m].process else { return Ok(()) };
+        let Some(process) = &self.members[m].process else {
+            return Ok(());
+        };
         let group = process.shard.group();
         if !group.is_leader() {
             return Ok(());
@@ -61,7 +68,9 @@ impl World {
             m
         });
         if before != m {
-            return Err(format!("two leaders in term {term}: members {before} and {m}"));
+            return Err(format!(
+                "two leaders in term {term}: members {before} and {m}"
+            ));
         }
         Ok(())
     }
@@ -69,7 +78,9 @@ impl World {
     /// Whether the member would answer reads alone at this moment of true time.
     fn has_lease(&self, m: usize, at: True) -> bool {
         let member = &self.members[m];
-        let Some(process) = &member.process else { return false };
+        let Some(process) = &member.process else {
+            return false;
+        };
         let group = process.shard.group();
         let transferring = group.is_transferring() && !mutation::is(Mutation::TransferKeepsLease);
         if !group.is_leader() || transferring {
@@ -77,7 +88,9 @@ impl World {
         }
         let now = member.clock.mono(at);
         let length = group.election_timeout() * 9 / 10;
-        group.quorum_echo(now).is_some_and(|echo| echo + length > now)
+        group
+            .quorum_echo(now)
+            .is_some_and(|echo| echo + length > now)
     }
 
     fn look_at_leases(&self, end: True) -> Result<(), String> {
@@ -95,7 +108,9 @@ impl World {
 
     fn look_at_applied(&mut self, m: usize) -> Result<(), String> {
         let member = &mut self.members[m];
-        let Some(process) = &member.process else { return Ok(()) };
+        let Some(process) = &member.process else {
+            return Ok(());
+        };
         let (shard, group) = (&process.shard, process.shard.group());
         let applied = group.applied();
         let from = member.seen_applied;
@@ -104,7 +119,9 @@ impl World {
         }
         member.seen_applied = applied;
         for index in from.max(1)..=applied {
-            let Some(term) = group.term_at(index) else { continue };
+            let Some(term) = group.term_at(index) else {
+                continue;
+            };
             let (first, by) = *self.checks.terms.entry(index).or_insert((term, m));
             if first != term {
                 return Err(format!(

@@ -73,12 +73,16 @@ pub struct Client {
     outstanding: VecDeque<Outstanding>,
     /// A WATCH is open: nothing else may be sent between.
     watching: bool,
-    /// The entry recorded last for each group on this connection.
-    last: BTreeMap<u8, usize>,
+    /// A WATCH whose GET was refused may still be in force.
+    left_watching: bool,
+    /// Connections lost since the last answer.
+    failures: u32,
     /// Something has been answered since it connected.
     answered: bool,
     /// A MOVED has come since it connected.
     led_away: bool,
+    /// The entry recorded last for each group on this connection.
+    last: BTreeMap<u8, usize>,
     pub next_at: True,
     /// No new operations.
     pub quiet: bool,
@@ -105,9 +109,11 @@ impl Client {
             inbuf: Vec::new(),
             outstanding: VecDeque::new(),
             watching: false,
-            last: BTreeMap::new(),
+            left_watching: false,
+            failures: 0,
             answered: false,
             led_away: false,
+            last: BTreeMap::new(),
             next_at: 0,
             quiet: false,
             patient: false,
@@ -121,6 +127,11 @@ impl Client {
     /// Nothing is outstanding.
     pub fn is_idle(&self) -> bool {
         self.outstanding.is_empty()
+    }
+
+    /// The connection and the member at its other end.
+    pub fn connection(&self) -> Option<(Conn, usize)> {
+        self.conn
     }
 
     pub fn connected_to(&self) -> Option<usize> {
@@ -164,13 +175,16 @@ impl Client {
     /// One request at a time until the server has shown that it answers: a dead connection makes
     /// everything outstanding unknown, and too much of that leaves nothing to check.
     fn depth(&self) -> u64 {
-        if self.answered { self.manner.depth } else { 1 }
+        if self.answered {
+            self.manner.depth
+        } else {
+            1
+        }
     }
 
     fn connect(&mut self, s: &mut Surroundings<'_>) {
         let conn = s.net.new_conn();
         self.conn = Some((conn, self.next_server));
-        s.trace.say(s.now, || format!("c{} connects to m{}", self.id, self.next_server));
         self.put(s, Payload::Open);
         self.next_server = (self.next_server + 1) % self.members;
     }
@@ -309,15 +323,19 @@ impl Client {
         }
         match packet.payload {
             Payload::Close => {
-                s.trace.say(s.now, || format!("c{} is disconnected", self.id));
+                s.trace
+                    .say(s.now, || format!("c{} is disconnected", self.id));
                 self.forget(s);
-                self.next_at = s.now + self.rng.around(5 * MS);
+                // Whoever is turned away again and again waits longer each time.
+                self.failures = (self.failures + 1).min(6);
+                self.next_at = s.now + self.rng.around((5 << self.failures) * MS);
                 Ok(())
             }
             Payload::Refused => {
                 self.outstanding.clear();
                 self.forget(s);
-                self.next_at = s.now + self.rng.around(5 * MS);
+                self.failures = (self.failures + 1).min(6);
+                self.next_at = s.now + self.rng.around((5 << self.failures) * MS);
                 Ok(())
             }
             Payload::Bytes(bytes) => {
@@ -375,7 +393,6 @@ impl Client {
         match what {
             What::Marker(text) => match &got[0] {
                 Reply::Bulk(Some(bytes)) if bytes == text.as_bytes() => Ok(()),
-                Reply::Error(e) if e.contains(&text) => Ok(()), // until there is ECHO
                 other => Err(format!(
                     "ECHO {text:?} was answered {other:?}: replies out of order"
                 )),
@@ -431,7 +448,8 @@ impl Client {
                 self.note(s, group, op, since, Some(rets?));
                 Ok(())
             }
-            Reply::Array(None) if !op.guard.is_empty() => {
+            Reply::Array(None) if !op.guard.is_empty() || self.left_watching => {
+                self.left_watching = false;
                 self.note(s, group, op, since, None);
                 Ok(())
             }
@@ -451,6 +469,8 @@ impl Client {
     ) -> Result<(), String> {
         self.watching = false;
         if got.iter().any(|reply| self.refused(s, reply)) {
+            // The WATCH may stand: then it fails the next EXEC of this connection.
+            self.left_watching = self.conn.is_some();
             return Ok(());
         }
         let get = Cmd::Get { key };
@@ -508,6 +528,7 @@ impl Client {
         answer: crate::lin::Answer,
     ) {
         self.done += 1;
+        self.failures = 0;
         self.answered = true;
         let after = self.last.get(&group).copied();
         let at = s
@@ -526,6 +547,7 @@ impl Client {
         self.conn = None;
         self.inbuf.clear();
         self.watching = false;
+        self.left_watching = false;
         self.led_away = false;
         self.answered = false;
         self.last.clear();

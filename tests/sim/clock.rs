@@ -74,7 +74,7 @@ impl MemberClock {
     }
 
     pub fn mono(&self, now: True) -> Mono {
-        let passed = i128::from(now - self.anchor_true) * self.rate / PPM;
+        let passed = i128::from(now.saturating_sub(self.anchor_true)) * self.rate / PPM;
         Mono(self.anchor_mono + passed as u64)
     }
 

@@ -26,7 +26,10 @@ pub fn inject(w: &mut World) {
 fn victim(w: &mut World) -> usize {
     if w.rng.chance(0.6) {
         let leads = |m: &usize| {
-            w.members[*m].process.as_ref().is_some_and(|p| p.shard.group().is_leader())
+            w.members[*m]
+                .process
+                .as_ref()
+                .is_some_and(|p| p.shard.group().is_leader())
         };
         let leaders: Vec<usize> = (0..MEMBERS).filter(leads).collect();
         if !leaders.is_empty() {
@@ -45,7 +48,8 @@ fn apply(w: &mut World, fault: Fault) {
     let lasts = length(fault, w.plan.t(), &mut w.rng);
     let (now, ms) = (w.now, lasts / MS);
     w.trace.mix(fault as u64 * 8 + m as u64);
-    w.trace.say(now, || format!("fault {fault:?} on m{m} for {ms} ms"));
+    w.trace
+        .say(now, || format!("fault {fault:?} on m{m} for {ms} ms"));
     let runs = w.members[m].process.is_some() && w.members[m].in_turn_until <= now;
     match fault {
         Fault::Kill | Fault::Power => {

@@ -1,13 +1,12 @@
 //! What clients have seen, by key group, and the verdict on it.
 
-use std::collections::BTreeSet;
-
 use crate::clock::{True, MS, US, WALL_SKEW_MS};
 use crate::lin::{check, Answer, Cmd, Entry, Limits, Micros, Op, Ret, Val, Verdict};
 use crate::workload::KEYS;
+use std::collections::HashSet;
 
 /// Steps after which a group's history counts as undecided.
-const STEPS: u64 = 1_000_000;
+const STEPS: u64 = 500_000;
 
 pub struct History {
     groups: Vec<Vec<Entry>>,
@@ -15,6 +14,70 @@ pub struct History {
 
 fn micros(t: True) -> Micros {
     (t / US) as Micros
+}
+
+/// An order that does without some of the unknown operations explains the replies as well as any,
+/// and each of them that is left out halves the search: first go those whose texts nobody saw, then
+/// those whose texts are not in the log that all members agree on.
+fn verdict(entries: &[Entry], logged: &HashSet<u64>, skew: Micros) -> Verdict {
+    let keys = usize::from(KEYS);
+    let seen = seen_texts(entries);
+    let mut steps = STEPS;
+    for wanted in [&seen, logged] {
+        let fewer = with_texts(entries, wanted);
+        if check(&fewer, keys, Limits { steps, skew }) == Verdict::Linearizable {
+            return Verdict::Linearizable;
+        }
+        steps = 2 * STEPS;
+    }
+    check(
+        entries,
+        keys,
+        Limits {
+            steps: 4 * STEPS,
+            skew,
+        },
+    )
+}
+
+fn seen_texts(entries: &[Entry]) -> HashSet<u64> {
+    let rets = entries
+        .iter()
+        .flat_map(|e| e.answer.iter().flatten().flatten());
+    rets.filter_map(|ret| match ret {
+        Ret::Val(Val::Text(id)) => Some(*id),
+        _ => None,
+    })
+    .collect()
+}
+
+/// The entries but for unknown ones that write texts of which none is wanted.
+fn with_texts(entries: &[Entry], wanted: &HashSet<u64>) -> Vec<Entry> {
+    let text = |cmd: &Cmd| match cmd {
+        Cmd::Set {
+            val: Val::Text(id), ..
+        }
+        | Cmd::SetNx {
+            val: Val::Text(id), ..
+        } => Some(*id),
+        _ => None,
+    };
+    let mut place = vec![None; entries.len()];
+    let mut kept: Vec<Entry> = Vec::new();
+    for (i, entry) in entries.iter().enumerate() {
+        let mut texts = entry.op.cmds.iter().filter_map(text).peekable();
+        let unwanted = texts.peek().is_some() && !texts.any(|id| wanted.contains(&id));
+        if entry.ret.is_none() && unwanted {
+            continue;
+        }
+        place[i] = Some(kept.len());
+        let after = entry.after.and_then(|before| place[before]);
+        kept.push(Entry {
+            after,
+            ..entry.clone()
+        });
+    }
+    kept
 }
 
 impl History {
@@ -71,66 +134,33 @@ impl History {
     }
 
     /// The first group whose history no order explains.
-    pub fn check(&self) -> Result<(), String> {
+    /// `logged`: the texts in the log that all members agree on at the end. `explain`: look for the
+    /// first reply that can't be explained, which takes long.
+    pub fn check(&self, logged: &HashSet<u64>, explain: bool) -> Result<(), String> {
         // Two wall clocks differ by twice the skew, and show whole milliseconds.
         let skew = (2 * WALL_SKEW_MS + 2) * (MS / US) as Micros;
         for (group, entries) in self.groups.iter().enumerate() {
-            let limits = Limits { steps: STEPS, skew };
-            // What was never seen again may be taken not to have happened; only if no order is
-            // found without it must the search go on with it.
-            let seen = without_unseen(entries);
-            if check(&seen, usize::from(KEYS), limits) == Verdict::Linearizable {
-                continue;
-            }
-            match check(entries, usize::from(KEYS), limits) {
+            let explained = |why| match explain {
+                true => first_contradiction(entries, logged, skew),
+                false => why,
+            };
+            match verdict(entries, logged, skew) {
                 Verdict::Linearizable => {}
-                Verdict::Violation(_) => {
-                    let why = first_contradiction(entries, limits);
+                Verdict::Violation(why) => {
+                    let why = explained(why);
                     return Err(format!("group {group} is not linearizable: {why}"));
                 }
                 Verdict::Undecided => {
                     let unknown = entries.iter().filter(|e| e.ret.is_none()).count();
+                    let why = explained(format!("{} operations", entries.len()));
                     return Err(format!(
-                        "group {group}: no verdict on {} operations ({unknown} unknown): {}",
-                        entries.len(),
-                        first_contradiction(entries, limits)
+                        "group {group}: no verdict ({unknown} unknown): {why}"
                     ));
                 }
             }
         }
         Ok(())
     }
-}
-
-/// The history without those operations of unknown outcome that wrote nothing but texts that no
-/// reply ever showed.
-fn without_unseen(entries: &[Entry]) -> Vec<Entry> {
-    let mut shown = BTreeSet::new();
-    for entry in entries {
-        let rets = entry.answer.iter().flatten().flatten();
-        shown.extend(rets.filter_map(|ret| match ret {
-            Ret::Val(Val::Text(id)) => Some(*id),
-            _ => None,
-        }));
-    }
-    let unseen = |cmd: &Cmd| match cmd {
-        Cmd::Get { .. } | Cmd::Exists { .. } => true,
-        Cmd::Set { val: Val::Text(id), .. } | Cmd::SetNx { val: Val::Text(id), .. } => {
-            !shown.contains(id)
-        }
-        _ => false,
-    };
-    let keep = |e: &Entry| e.ret.is_some() || !e.op.cmds.iter().all(unseen);
-    let mut place = vec![None; entries.len()];
-    let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
-    for (i, entry) in entries.iter().enumerate() {
-        if keep(entry) {
-            place[i] = Some(kept.len());
-            let after = entry.after.and_then(|p| place[p]);
-            kept.push(Entry { after, ..entry.clone() });
-        }
-    }
-    kept
 }
 
 /// The history as it was known at `cutoff`: what had not returned is of unknown outcome.
@@ -154,22 +184,26 @@ fn known_at(entries: &[Entry], cutoff: Micros) -> Vec<Entry> {
 }
 
 /// Finds the reply with which the history became impossible, and shows what led to it.
-fn first_contradiction(entries: &[Entry], limits: Limits) -> String {
+fn first_contradiction(entries: &[Entry], logged: &HashSet<u64>, skew: Micros) -> String {
     let mut returns: Vec<Micros> = entries.iter().filter_map(|e| e.ret).collect();
     returns.sort_unstable();
-    let fails = |at: &Micros| {
-        let known = without_unseen(&known_at(entries, *at));
-        check(&known, usize::from(KEYS), limits) != Verdict::Linearizable
-    };
+    let fails =
+        |at: &Micros| verdict(&known_at(entries, *at), logged, skew) != Verdict::Linearizable;
     let at = returns.partition_point(|at| !fails(at));
-    let Some(cutoff) = returns.get(at.min(returns.len() - 1)) else { return String::new() };
+    let Some(cutoff) = returns.get(at.min(returns.len() - 1)) else {
+        return String::new();
+    };
     let mut lines = vec![format!("no order explains what was known at {cutoff} us")];
     let keys_of = |e: &Entry| format!("{:?}", e.op.cmds);
     let mut known = known_at(entries, *cutoff);
     known.sort_by_key(|e| e.ret.unwrap_or(Micros::MAX));
     let unknown = known.iter().filter(|e| e.ret.is_none());
     let last: Vec<&Entry> = known.iter().filter(|e| e.ret.is_some()).collect();
-    for e in last[last.len().saturating_sub(30)..].iter().copied().chain(unknown) {
+    for e in last[last.len().saturating_sub(30)..]
+        .iter()
+        .copied()
+        .chain(unknown)
+    {
         lines.push(format!(
             "[{}..{}] client {} {} guard {:?} -> {:?}",
             e.inv,

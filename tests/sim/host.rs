@@ -2,9 +2,9 @@
 
 use holdfast::clock::{Clock, Now};
 use holdfast::command::env::Shutdown;
-use holdfast::command::host::{ClientView, IoView, KillFilter, RaftStatus};
+use holdfast::command::host::{ClientView, IoView, KillFilter, ProcessView, RaftStatus};
 use holdfast::command::{Host, Stats};
-use holdfast::config::Config;
+use holdfast::config::{Config, ConfigError};
 
 use crate::clock::TurnClock;
 
@@ -19,9 +19,21 @@ impl Host for SimHost<'_> {
         self.config
     }
 
-    fn config_set(&mut self, _pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
-        Err("not in a simulation".to_string())
+    fn config_set(&mut self, _: &[(&[u8], &[u8])], _local: bool) -> Result<(), ConfigError> {
+        Err(ConfigError::NoConfigFile)
     }
+
+    fn config_rewrite(&mut self) -> Result<(), ConfigError> {
+        Err(ConfigError::NoConfigFile)
+    }
+
+    fn process(&self) -> ProcessView {
+        ProcessView::default()
+    }
+
+    fn set_active_expire(&mut self, _on: bool) {}
+
+    fn log(&mut self, _text: &str) {}
 
     fn stats(&self) -> &Stats {
         self.stats

@@ -15,8 +15,6 @@ mod history;
 mod host;
 mod lin;
 mod member;
-#[cfg(feature = "mutations")]
-mod mutations;
 mod net;
 mod plan;
 mod process;

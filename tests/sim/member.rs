@@ -44,7 +44,6 @@ pub enum Ended<R> {
 }
 
 pub struct Member {
-    pub id: usize,
     pub raft_id: u64,
     pub clock: MemberClock,
     pub disk: SimDisk,
@@ -120,7 +119,6 @@ fn why<R>(payload: Box<dyn Any + Send>) -> Ended<R> {
 impl Member {
     pub fn new(id: usize, drifting: bool, rng: &mut Rng) -> Member {
         Member {
-            id,
             raft_id: 1000 + rng.below(1 << 40) * 10 + id as u64,
             clock: MemberClock::new(rng, drifting),
             disk: SimDisk::new(CAPACITY),
@@ -144,7 +142,11 @@ impl Member {
     }
 
     fn log_config(plan: &Plan) -> LogConfig {
-        LogConfig { segment_size: plan.segment, spare_segments: plan.spares, ..LogConfig::default() }
+        LogConfig {
+            segment_size: plan.segment,
+            spare_segments: plan.spares,
+            ..LogConfig::default()
+        }
     }
 
     /// Founds the group on this machine.
@@ -156,7 +158,10 @@ impl Member {
             kind: MemberKind::Data,
             index: 1,
             term: 1,
-            conf_state: ConfState { voters: voters.to_vec(), ..ConfState::default() },
+            conf_state: ConfState {
+                voters: voters.to_vec(),
+                ..ConfState::default()
+            },
             election_timeout_ms: plan.t_ms,
             record: Vec::new(),
         };
@@ -167,6 +172,8 @@ impl Member {
     pub fn start(&mut self, now: True, plan: &Plan, voters: &[u64], rng: &mut Rng) -> Ended<()> {
         assert!(self.process.is_none(), "one process for each machine");
         self.boot += 1;
+        // A fault that was ordered for the process before may meet this one in its recovery.
+        self.excused = self.disk.will_fail();
         let config = ShardConfig {
             layout: Layout::Cluster,
             seed: rng.next(),
@@ -195,10 +202,17 @@ impl Member {
     /// One turn; gives the true time of its end.
     pub fn turn(&mut self, now: True, rng: &mut Rng) -> (Ended<TurnResult>, True) {
         let has_commands = self.inbox.iter().any(|i| matches!(i, Input::Bytes { .. }));
-        let stop = if has_commands { self.stop_next.take() } else { None };
+        let stop = if has_commands {
+            self.stop_next.take()
+        } else {
+            None
+        };
         let inbox = std::mem::take(&mut self.inbox);
         let clock = TurnClock::new(&self.clock, now, stop, rng.fork());
-        let process = self.process.as_mut().expect("a running process takes turns");
+        let process = self
+            .process
+            .as_mut()
+            .expect("a running process takes turns");
         let ended = guarded(|| process.turn(&clock, inbox));
         (ended, clock.true_now())
     }
@@ -230,10 +244,17 @@ impl Member {
 
     /// The process is gone, and with `power` the page cache too.
     pub fn die(&mut self, now: True, power: bool, loss: crate::disk::Loss, rng: &mut Rng) {
-        let leads = self.process.as_ref().is_some_and(|p| p.shard.group().is_leader());
+        let leads = self
+            .process
+            .as_ref()
+            .is_some_and(|p| p.shard.group().is_leader());
         self.was_leader = leads;
         // Destructors must not be able to write: the handle dies first.
-        let disk = if power { self.disk.power_loss(loss, rng) } else { self.disk.process_crash() };
+        let disk = if power {
+            self.disk.power_loss(loss, rng)
+        } else {
+            self.disk.process_crash()
+        };
         self.disk = disk;
         self.process = None;
         self.inbox.clear();

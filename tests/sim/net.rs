@@ -178,8 +178,23 @@ impl Net {
     /// What waited comes now, in order.
     pub fn heal(&mut self, now: True, from: Endpoint, to: Endpoint) {
         self.cut.remove(&(from, to));
-        for packet in self.waiting.remove(&(from, to)).unwrap_or_default() {
-            self.send(now, packet);
+        let waiting = self.waiting.remove(&(from, to)).unwrap_or_default();
+        // They come before all that is on its way already: what was sent later on the same
+        // connection must not overtake them.
+        let same_way = |p: &Packet| (p.from, p.to) == (from, to);
+        let due: Vec<(True, u64)> = self
+            .flying
+            .iter()
+            .take_while(|((at, _), _)| *at <= now)
+            .filter(|(_, packet)| same_way(packet))
+            .map(|(key, _)| *key)
+            .collect();
+        let due: Vec<Packet> = due
+            .iter()
+            .filter_map(|key| self.flying.remove(key))
+            .collect();
+        for packet in waiting.into_iter().chain(due) {
+            self.put(now, packet);
         }
     }
 
@@ -223,16 +238,18 @@ impl Net {
         }
     }
 
-    /// All connections between a member that died and the others: what it had sent may still
-    /// arrive, what was sent to it is lost.
+    /// All connections to and from a member that died: what it had sent may still arrive, what was
+    /// sent to it is lost.
     pub fn member_died(&mut self, now: True, member: Endpoint, members: usize) {
         for other in (0..members).filter(|o| *o != member) {
             self.break_link(now, member, other);
             self.break_link(now, other, member);
         }
-        let lost = |p: &Packet| p.to == member && matches!(p.payload, Payload::Raft(_));
-        self.flying.retain(|_, p| !lost(p));
-        self.waiting.values_mut().for_each(|w| w.retain(|p| !lost(p)));
+        // What clients have sent still arrives at the machine: at nobody, or at a process that
+        // does not know the connection, and either answers with a reset.
+        let lost = |from: Endpoint, to: Endpoint| to == member && from < members;
+        self.flying.retain(|_, p| !lost(p.from, p.to));
+        self.waiting.retain(|(from, to), _| !lost(*from, *to));
     }
 }
 

@@ -101,7 +101,7 @@ impl Plan {
                 patience: rng.range(1, 6) * t_ms * MS,
             },
             taste: Taste {
-                groups: rng.range(2, 5) as u8,
+                groups: rng.range(2, 8) as u8,
                 reads: *rng.pick(&[0.3, 0.5, 0.7]),
                 transactions: 0.2,
                 expiry: 0.1,
@@ -124,7 +124,13 @@ impl Plan {
         self.name = "mixed";
         self.stop_p = 0.001;
         self.fault_every = self.t() / 2;
-        self.weather = Weather { drop_p: 0.01, double_p: 0.01, slow_p: 0.02, slow_us: 20_000, ..Weather::FAIR };
+        self.weather = Weather {
+            drop_p: 0.01,
+            double_p: 0.01,
+            slow_p: 0.02,
+            slow_us: 20_000,
+            ..Weather::FAIR
+        };
         self.faults = vec![
             (Fault::Kill, 2),
             (Fault::Power, 2),
@@ -160,19 +166,34 @@ impl Plan {
         self.stop_p = 0.003;
         self.taste.reads = 0.7;
         self.fault_every = self.t() / 3;
-        self.faults = vec![(Fault::Stop, 4), (Fault::StopInTurn, 10), (Fault::Isolate, 1), (Fault::Clock, 1)];
+        self.faults = vec![
+            (Fault::Stop, 4),
+            (Fault::StopInTurn, 10),
+            (Fault::Isolate, 1),
+            (Fault::Clock, 1),
+        ];
     }
 
     fn crashes(&mut self) {
         self.name = "crashes";
         self.fault_every = self.t() / 2;
-        self.faults = vec![(Fault::Kill, 6), (Fault::Fuse, 6), (Fault::Isolate, 1), (Fault::Break, 1)];
+        self.faults = vec![
+            (Fault::Kill, 6),
+            (Fault::Fuse, 6),
+            (Fault::Isolate, 1),
+            (Fault::Break, 1),
+        ];
     }
 
     fn power(&mut self) {
         self.name = "power";
         self.sync_us = 2000;
-        self.faults = vec![(Fault::Power, 5), (Fault::PowerAll, 4), (Fault::Fuse, 3), (Fault::Isolate, 1)];
+        self.faults = vec![
+            (Fault::Power, 5),
+            (Fault::PowerAll, 4),
+            (Fault::Fuse, 3),
+            (Fault::Isolate, 1),
+        ];
     }
 
     fn disks(&mut self) {
@@ -197,21 +218,43 @@ impl Plan {
             (Fault::StopInTurn, 2),
             (Fault::SlowDisk, 1),
         ];
-        self.weather = Weather { double_p: 0.02, slow_p: 0.05, slow_us: 50_000, ..Weather::FAIR };
+        self.weather = Weather {
+            double_p: 0.02,
+            slow_p: 0.05,
+            slow_us: 50_000,
+            ..Weather::FAIR
+        };
     }
 
     fn network(&mut self) {
         self.name = "network";
         self.fault_every = self.t() / 2;
-        self.weather = Weather { delay_us: 1000, drop_p: 0.05, double_p: 0.05, slow_p: 0.1, slow_us: 40_000 };
-        self.faults = vec![(Fault::Break, 6), (Fault::OneWay, 3), (Fault::Isolate, 1), (Fault::Transfer, 1)];
+        self.weather = Weather {
+            delay_us: 1000,
+            drop_p: 0.05,
+            double_p: 0.05,
+            slow_p: 0.1,
+            slow_us: 40_000,
+        };
+        self.faults = vec![
+            (Fault::Break, 6),
+            (Fault::OneWay, 3),
+            (Fault::Isolate, 1),
+            (Fault::Transfer, 1),
+        ];
     }
 
     fn expiry(&mut self) {
         self.name = "expiry";
         self.taste.expiry = 0.6;
         self.taste.ttl_ms = self.t_ms / 2;
-        self.faults = vec![(Fault::Stop, 1), (Fault::Isolate, 2), (Fault::Kill, 1), (Fault::FullDisk, 1), (Fault::Clock, 2)];
+        self.faults = vec![
+            (Fault::Stop, 1),
+            (Fault::Isolate, 2),
+            (Fault::Kill, 1),
+            (Fault::FullDisk, 1),
+            (Fault::Clock, 2),
+        ];
     }
 
     fn calm(&mut self) {

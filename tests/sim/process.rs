@@ -28,11 +28,21 @@ use crate::rng::Rng;
 pub enum Input {
     Raft(Vec<u8>),
     Done(Done<SimDisk>),
-    Open { conn: Conn, client: usize },
-    Bytes { conn: Conn, bytes: Vec<u8> },
-    Close { conn: Conn },
+    Open {
+        conn: Conn,
+        client: usize,
+    },
+    Bytes {
+        conn: Conn,
+        bytes: Vec<u8>,
+    },
+    Close {
+        conn: Conn,
+    },
     /// The operator wants another member to lead.
-    Transfer { to: u64 },
+    Transfer {
+        to: u64,
+    },
 }
 
 /// What a turn wants to happen.
@@ -78,7 +88,12 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn new(shard: Shard<SimDisk>, ids: Vec<u64>, election_timeout: Duration, rng: Rng) -> Process {
+    pub fn new(
+        shard: Shard<SimDisk>,
+        ids: Vec<u64>,
+        election_timeout: Duration,
+        rng: Rng,
+    ) -> Process {
         Process {
             shard,
             conns: BTreeMap::new(),
@@ -90,13 +105,12 @@ impl Process {
         }
     }
 
-    /// Connections that die with the process.
-    pub fn connections(&self) -> Vec<(Conn, usize)> {
-        self.conns.iter().map(|(conn, c)| (*conn, c.client)).collect()
-    }
-
     /// One turn. An error ends the process.
-    pub fn turn(&mut self, clock: &TurnClock<'_>, inbox: Vec<Input>) -> Result<TurnResult, ShardError> {
+    pub fn turn(
+        &mut self,
+        clock: &TurnClock<'_>,
+        inbox: Vec<Input>,
+    ) -> Result<TurnResult, ShardError> {
         let mut result = TurnResult::default();
         // (1) The clock is read after the messages have been read: a promise made to a message
         // must not begin before the message was sent.
@@ -152,7 +166,10 @@ impl Process {
                 }
             }
             Input::Open { conn, client } => {
-                let endpoint = Endpoint { addr: format!("client {client}"), ..Endpoint::default() };
+                let endpoint = Endpoint {
+                    addr: format!("client {client}"),
+                    ..Endpoint::default()
+                };
                 let server = ServerConn {
                     client,
                     session: Session::new(conn, endpoint, now.mono, true),
@@ -217,7 +234,10 @@ impl Process {
             }
             let serving = self.serving(now, admission, addr, c);
             let limits = Limits::default();
-            let parsed = c.parser.parse(&c.inbuf, &limits, &mut c.argv).expect("clients speak RESP");
+            let parsed = c
+                .parser
+                .parse(&c.inbuf, &limits, &mut c.argv)
+                .expect("clients speak RESP");
             let consumed = match parsed {
                 Parsed::Command { consumed } => consumed,
                 Parsed::Skip { consumed } => {
@@ -226,7 +246,11 @@ impl Process {
                 }
                 Parsed::Incomplete { .. } => break,
             };
-            let mut host = SimHost { config: &self.config, stats: &mut self.stats, clock };
+            let mut host = SimHost {
+                config: &self.config,
+                stats: &mut self.stats,
+                clock,
+            };
             let mut env = Env {
                 data: self.shard.data_mut(),
                 session: &mut c.session,
@@ -257,9 +281,9 @@ impl Process {
         addr: Option<&'a str>,
         c: &ServerConn,
     ) -> Serving<'a> {
-        let waited = c.held_since.is_some_and(|since| {
-            now.mono.since(since) >= self.election_timeout.mul_f64(1.5)
-        });
+        let waited = c
+            .held_since
+            .is_some_and(|since| now.mono.since(since) >= self.election_timeout.mul_f64(1.5));
         match admission {
             Admission::Lead { writable } => {
                 let data = self.shard.data_mut();
@@ -275,13 +299,23 @@ impl Process {
     }
 
     fn settle_replies(&mut self, output: TurnOutput<SimDisk>, result: &mut TurnResult) {
-        let TurnOutput { messages, jobs, failed, failed_reads, unknown, released, .. } = output;
+        let TurnOutput {
+            messages,
+            jobs,
+            failed,
+            failed_reads,
+            unknown,
+            released,
+            ..
+        } = output;
         let leader = self.shard.group().leader();
         let leader = leader.and_then(|id| self.ids.iter().position(|i| *i == id));
         // T6: it did not happen; whoever leads now will do it.
         let mut moved = |slot: Option<u16>, out: &mut Vec<u8>| {
             let (slot, to) = (slot.unwrap_or(0), leader.unwrap_or(0));
-            out.extend_from_slice(format!("-MOVED {slot} 10.0.0.{to}:{}\r\n", 7000 + to).as_bytes());
+            out.extend_from_slice(
+                format!("-MOVED {slot} 10.0.0.{to}:{}\r\n", 7000 + to).as_bytes(),
+            );
         };
         for c in self.conns.values_mut() {
             for range in &failed {

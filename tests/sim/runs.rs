@@ -14,22 +14,29 @@ use crate::world::{Verdict, World};
 
 pub fn run_seed(seed: u64, lines: Lines) -> Verdict {
     install_panic_hook();
-    let run = || World::new(seed, lines).run();
-    std::panic::catch_unwind(run).unwrap_or_else(|_| panic!("the simulator itself fails at seed {seed}"))
+    World::new(seed, lines).run()
 }
 
 /// The range in `SIM_SEEDS`, or `default`.
 pub fn seeds(default: Range<u64>) -> Range<u64> {
-    let Ok(text) = std::env::var("SIM_SEEDS") else { return default };
-    let parse = |t: &str| t.trim().parse::<u64>().expect("SIM_SEEDS is A..B or one number");
+    let Ok(text) = std::env::var("SIM_SEEDS") else {
+        return default;
+    };
+    let parse = |t: &str| {
+        t.trim()
+            .parse::<u64>()
+            .expect("SIM_SEEDS is A..B or one number")
+    };
     match text.split_once("..") {
         Some((a, b)) => parse(a)..parse(b),
         None => parse(&text)..parse(&text) + 1,
     }
 }
 
-pub fn threads() -> usize {
-    let given = std::env::var("SIM_THREADS").ok().and_then(|t| t.parse().ok());
+fn threads() -> usize {
+    let given = std::env::var("SIM_THREADS")
+        .ok()
+        .and_then(|t| t.parse().ok());
     given.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from))
 }
 
@@ -46,12 +53,19 @@ pub fn run_range(range: Range<u64>, stop_at_first: bool) -> Vec<(u64, Verdict)> 
                 if seed >= range.end || enough {
                     return;
                 }
-                let lines = if std::env::var_os("SIM_TRACE").is_some() { Lines::All } else { Lines::None };
+                let lines = if std::env::var_os("SIM_TRACE").is_some() {
+                    Lines::All
+                } else {
+                    Lines::None
+                };
                 let verdict = run_seed(seed, lines);
                 if verdict.failure.is_some() {
                     failed.fetch_min(seed, Ordering::Relaxed);
                 }
-                results.lock().expect("no thread panics with it").push((seed, verdict));
+                results
+                    .lock()
+                    .expect("no thread panics with it")
+                    .push((seed, verdict));
             });
         }
     });
@@ -83,8 +97,15 @@ pub fn must_be_clean(range: Range<u64>) {
 /// A failure's report: the run is repeated with a trace.
 pub fn report(seed: u64, verdict: &Verdict, mutation: Option<&str>) -> String {
     let again = run_seed(seed, Lines::Last);
-    let same = if again.hash == verdict.hash { "" } else { " (NOT REPRODUCED: another hash)" };
-    let keep = std::env::var("SIM_LINES").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
+    let same = if again.hash == verdict.hash {
+        ""
+    } else {
+        " (NOT REPRODUCED: another hash)"
+    };
+    let keep = std::env::var("SIM_LINES")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(60);
     let skip = again.lines.len().saturating_sub(keep);
     format!(
         "seed {seed} ({}), mutation {}{same}:\n{}\nlast lines:\n{}",
@@ -104,7 +125,87 @@ fn seeds_are_clean() {
 fn a_seed_reproduces_its_run() {
     for seed in [0, 3, 7] {
         let (a, b) = (run_seed(seed, Lines::None), run_seed(seed, Lines::Last));
-        assert_eq!(a.hash, b.hash, "seed {seed} ran differently the second time");
+        assert_eq!(
+            a.hash, b.hash,
+            "seed {seed} ran differently the second time"
+        );
         assert_eq!(a.operations, b.operations);
+    }
+}
+
+/// Every failure of a range in one line each, for looking at many at once.
+#[test]
+#[ignore = "a tool: SIM_SEEDS=A..B cargo test --test sim survey -- --ignored --nocapture"]
+fn survey() {
+    let results = run_range(seeds(0..200), false);
+    let mut failures = 0;
+    for (seed, verdict) in &results {
+        if let Some(why) = &verdict.failure {
+            failures += 1;
+            let first = why.lines().take(3).collect::<Vec<_>>().join(" | ");
+            println!("seed {seed} ({}): {first:.400}", verdict.plan);
+        }
+    }
+    println!("{failures} of {} seeds fail", results.len());
+}
+
+/// For every mutation: the first seed of `SIM_SEEDS` that catches it, as rows of a table.
+#[cfg(feature = "mutations")]
+mod mutations {
+    use super::*;
+    use holdfast::mutation::{self, Mutation};
+
+    /// How far each mutation may have to be looked for.
+    const SEEDS: Range<u64> = 0..400;
+
+    fn first_catch(mutation: Mutation, range: Range<u64>) -> Option<(u64, Verdict)> {
+        mutation::set(Some(mutation));
+        let caught = range
+            .map(|seed| (seed, run_seed(seed, Lines::None)))
+            .find(|(_, verdict)| verdict.failure.is_some());
+        mutation::set(None);
+        caught
+    }
+
+    /// The mutations still to be looked at, taken by the threads in turn.
+    fn table(range: Range<u64>) -> Vec<(Mutation, Option<(u64, Verdict)>)> {
+        let next = AtomicU64::new(0);
+        let rows = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..threads() {
+                scope.spawn(|| loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed) as usize;
+                    let Some(&mutation) = Mutation::ALL.get(at) else {
+                        return;
+                    };
+                    let caught = first_catch(mutation, range.clone());
+                    rows.lock()
+                        .expect("no thread panics with it")
+                        .push((at, mutation, caught));
+                });
+            }
+        });
+        let mut rows = rows.into_inner().expect("no thread panicked with it");
+        rows.sort_by_key(|(at, ..)| *at);
+        rows.into_iter().map(|(_, m, caught)| (m, caught)).collect()
+    }
+
+    #[test]
+    fn every_mutation_is_caught() {
+        let mut missed = Vec::new();
+        for (mutation, caught) in table(seeds(SEEDS)) {
+            match caught {
+                Some((seed, verdict)) => {
+                    let why = verdict.failure.unwrap_or_default();
+                    let why = why.lines().next().unwrap_or_default();
+                    println!("| {mutation:?} | {seed} ({}) | {why:.110} |", verdict.plan);
+                }
+                None => {
+                    println!("| {mutation:?} | - | not caught |");
+                    missed.push(mutation);
+                }
+            }
+        }
+        assert!(missed.is_empty(), "not caught: {missed:?}");
     }
 }

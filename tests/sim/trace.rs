@@ -66,6 +66,7 @@ impl Trace {
         self.ring.push_back(line);
     }
 
+    /// Whether somebody will read the lines.
     pub fn is_on(&self) -> bool {
         self.lines != Lines::None
     }

@@ -5,28 +5,34 @@
 //! promises within a bound: elect, answer every client, agree. What must hold at every moment is
 //! looked at after every turn ([`crate::checks`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use holdfast::storage::Job;
+use holdfast::effect::{parse_entry, Effect, Staged, Stager, Unit};
+use holdfast::storage::{Job, StorageError};
 
 use crate::checks::Checks;
 use crate::client::{Client, Surroundings};
 use crate::clock::{True, MS, US};
 use crate::disk::Loss;
 use crate::history::History;
+use crate::lin::Val;
 use crate::member::{Ended, Member, Running, CAPACITY, MEMBERS};
 use crate::net::{Net, Packet, Payload, Weather};
 use crate::plan::{liveness_bound, Plan};
 use crate::process::{Input, TurnResult};
 use crate::rng::Rng;
 use crate::trace::{Lines, Trace};
-use crate::workload::Workload;
+use crate::workload::{parse_value, Workload};
 
 /// What is due at some time.
 #[derive(Clone, Copy, Debug)]
 pub enum Event {
     Turn(usize),
-    JobEnd { member: usize, boot: u64, job: u64 },
+    JobEnd {
+        member: usize,
+        boot: u64,
+        job: u64,
+    },
     Client(usize),
     Start(usize),
     Fault,
@@ -70,12 +76,23 @@ pub struct World {
     failure: Option<String>,
 }
 
+fn texts_of(mut unit: Unit<'_>, texts: &mut HashSet<u64>) {
+    let mut effect = Effect::default();
+    while unit.next_into(&mut effect).expect("it was applied") {
+        texts.extend(effect.args.iter().filter_map(|arg| match parse_value(arg) {
+            Ok(Val::Text(id)) => Some(id),
+            _ => None,
+        }));
+    }
+}
+
 impl World {
     pub fn new(seed: u64, lines: Lines) -> World {
         let mut rng = Rng::new(seed);
         let plan = Plan::for_seed(seed, &mut rng);
-        let members: Vec<Member> =
-            (0..MEMBERS).map(|id| Member::new(id, plan.drifting, &mut rng)).collect();
+        let members: Vec<Member> = (0..MEMBERS)
+            .map(|id| Member::new(id, plan.drifting, &mut rng))
+            .collect();
         let voters: Vec<u64> = members.iter().map(|m| m.raft_id).collect();
         members.iter().for_each(|m| m.found(&plan, &voters));
         let clients = (0..plan.clients)
@@ -122,7 +139,8 @@ impl World {
             self.liveness();
         }
         if self.failure.is_none() {
-            self.failure = self.history.check().err();
+            let logged = self.logged_texts();
+            self.failure = self.history.check(&logged, self.trace.is_on()).err();
         }
         Verdict {
             plan: self.plan.name,
@@ -135,6 +153,30 @@ impl World {
             leaders: self.checks.leaders(),
             lines: self.trace.last(150),
         }
+    }
+
+    /// The texts of clients in the log that the members have come to agree on.
+    fn logged_texts(&self) -> HashSet<u64> {
+        let process = self.members[0].process.as_ref();
+        let shard = &process.expect("all run when all have converged").shard;
+        let (first, last) = (shard.base().index + 1, shard.group().applied());
+        let mut texts = HashSet::new();
+        let mut stager = Stager::default();
+        let replayed = shard.log().replay(first, last, |entry| {
+            let body = parse_entry(&entry.data).expect("it was applied");
+            match stager.take(entry.term, body).expect("it was applied") {
+                Staged::Nothing => {}
+                Staged::Units(units) => {
+                    for unit in units {
+                        texts_of(unit.expect("it was applied"), &mut texts);
+                    }
+                }
+                Staged::Whole(body) => texts_of(Unit::new(&body), &mut texts),
+            }
+            Ok::<(), StorageError>(())
+        });
+        replayed.expect("a running member's log can be read");
+        texts
     }
 
     pub fn at(&mut self, at: True, event: Event) {
@@ -214,7 +256,12 @@ impl World {
         self.trace.mix(m as u64);
         match ended {
             Ended::Fine(()) => {
-                let group = self.members[m].process.as_ref().expect("just started").shard.group();
+                let group = self.members[m]
+                    .process
+                    .as_ref()
+                    .expect("just started")
+                    .shard
+                    .group();
                 let (applied, last, term) = (group.applied(), group.last_index(), group.term());
                 self.trace.say(self.now, || {
                     format!("m{m} starts: term {term}, applied {applied}, last {last}")
@@ -231,10 +278,12 @@ impl World {
             Ended::Fine(_) => {}
             Ended::Crashed => self.kill(m, now, self.members[m].power_on_crash),
             Ended::Stopped(text) => {
-                if !std::mem::take(&mut self.members[m].excused) {
+                let member = &self.members[m];
+                if !member.excused {
                     return self.fail(format!("member {m} ended itself in {doing}: {text}"));
                 }
-                self.trace.say(now, || format!("m{m} ends itself in {doing}: {text}"));
+                self.trace
+                    .say(now, || format!("m{m} ends itself in {doing}: {text}"));
                 self.kill(m, now, false);
             }
             Ended::Panicked(text) => self.fail(format!("member {m} panicked in {doing}: {text}")),
@@ -245,7 +294,11 @@ impl World {
     pub fn kill(&mut self, m: usize, now: True, power: bool) {
         let loss = Loss::any(&mut self.rng);
         self.trace.say(now, || {
-            if power { format!("m{m} loses power ({loss:?})") } else { format!("m{m} is killed") }
+            if power {
+                format!("m{m} loses power ({loss:?})")
+            } else {
+                format!("m{m} is killed")
+            }
         });
         self.trace.mix(0xdead + m as u64);
         let member = &mut self.members[m];
@@ -255,7 +308,15 @@ impl World {
         let back = now + member.down_for.max(5 * MS);
         self.net.member_died(now, m, MEMBERS);
         for (conn, client) in conns {
-            self.net.send(now, Packet { from: m, to: client, conn, payload: Payload::Close });
+            self.net.send(
+                now,
+                Packet {
+                    from: m,
+                    to: client,
+                    conn,
+                    payload: Payload::Close,
+                },
+            );
         }
         let back = if self.healed { now + 10 * MS } else { back };
         self.at(back, Event::Start(m));
@@ -285,7 +346,8 @@ impl World {
         }
         member.next_turn = None;
         if self.rng.chance(self.plan.stop_p) && !self.healed {
-            let length = crate::plan::length(crate::plan::Fault::Stop, self.plan.t(), &mut self.rng);
+            let length =
+                crate::plan::length(crate::plan::Fault::Stop, self.plan.t(), &mut self.rng);
             member.stop_next = Some((self.rng.below(4) as u32, length));
         }
         let (ended, end) = member.turn(self.now, &mut self.rng);
@@ -307,10 +369,14 @@ impl World {
     fn turn_result(&mut self, m: usize, end: True, result: TurnResult) {
         if end > self.now + MS {
             let ms = (end - self.now) / MS;
-            self.trace.say(self.now, || format!("m{m} is stopped in its turn for {ms} ms"));
+            self.trace.say(self.now, || {
+                format!("m{m} is stopped in its turn for {ms} ms")
+            });
         }
         for envelope in result.raft {
-            let Some(to) = self.voters.iter().position(|id| *id == envelope.to) else { continue };
+            let Some(to) = self.voters.iter().position(|id| *id == envelope.to) else {
+                continue;
+            };
             let mut bytes = Vec::new();
             envelope.encode(&mut bytes);
             self.trace.mix_bytes(&bytes);
@@ -326,11 +392,27 @@ impl World {
         }
         for (conn, to, bytes) in result.replies {
             self.trace.mix_bytes(&bytes);
-            self.net.send(end, Packet { from: m, to, conn, payload: Payload::Bytes(bytes) });
+            self.net.send(
+                end,
+                Packet {
+                    from: m,
+                    to,
+                    conn,
+                    payload: Payload::Bytes(bytes),
+                },
+            );
         }
         for (conn, to) in result.closed {
             self.members[m].conns.remove(&conn);
-            self.net.send(end, Packet { from: m, to, conn, payload: Payload::Close });
+            self.net.send(
+                end,
+                Packet {
+                    from: m,
+                    to,
+                    conn,
+                    payload: Payload::Close,
+                },
+            );
         }
         for job in result.jobs {
             self.begin_job(m, end, job);
@@ -364,7 +446,14 @@ impl World {
                 let job = self.next_job;
                 member.jobs.insert(job, running);
                 let boot = member.boot;
-                self.at(end, Event::JobEnd { member: m, boot, job });
+                self.at(
+                    end,
+                    Event::JobEnd {
+                        member: m,
+                        boot,
+                        job,
+                    },
+                );
             }
             ended => self.ended(m, now, &ended, "a job"),
         }
@@ -375,13 +464,22 @@ impl World {
         if member.boot != boot {
             return;
         }
-        let Some(running) = member.jobs.remove(&job) else { return };
+        let Some(running) = member.jobs.remove(&job) else {
+            return;
+        };
         if member.in_turn_until > self.now {
             // A stopped process has no running threads; what the disk does is done.
             if let Running::Other(_) = running {
                 member.jobs.insert(job, running);
                 let later = member.in_turn_until + 10 * US;
-                return self.at(later, Event::JobEnd { member: m, boot, job });
+                return self.at(
+                    later,
+                    Event::JobEnd {
+                        member: m,
+                        boot,
+                        job,
+                    },
+                );
             }
         }
         match member.end_job(running) {
@@ -403,14 +501,22 @@ impl World {
         }
         let m = packet.to;
         let (conn, client) = (packet.conn, packet.from);
-        if self.members[m].process.is_none() {
-            // Nobody listens, or what listened is gone.
+        let unknown = matches!(packet.payload, Payload::Bytes(_))
+            && !self.members[m].conns.contains_key(&conn);
+        if self.members[m].process.is_none() || unknown {
+            // Nobody listens, or whoever knew the connection has died.
             let payload = match packet.payload {
                 Payload::Open => Payload::Refused,
                 Payload::Bytes(_) => Payload::Close,
                 _ => return,
             };
-            self.net.send(self.now, Packet { from: m, to: client, conn, payload });
+            let answer = Packet {
+                from: m,
+                to: client,
+                conn,
+                payload,
+            };
+            self.net.send(self.now, answer);
             return;
         }
         let member = &mut self.members[m];
@@ -420,12 +526,7 @@ impl World {
                 member.conns.insert(conn, client);
                 Input::Open { conn, client }
             }
-            Payload::Bytes(bytes) if member.conns.contains_key(&conn) => Input::Bytes { conn, bytes },
-            Payload::Bytes(_) => {
-                // A connection of an earlier process.
-                let payload = Payload::Close;
-                return self.net.send(self.now, Packet { from: m, to: client, conn, payload });
-            }
+            Payload::Bytes(bytes) => Input::Bytes { conn, bytes },
             Payload::Close | Payload::Refused => Input::Close { conn },
         };
         member.inbox.push(input);
@@ -463,7 +564,8 @@ impl World {
 
     /// Everything works again, and nothing breaks any more.
     fn heal(&mut self) {
-        self.trace.say(self.now, || "all faults are healed".to_string());
+        self.trace
+            .say(self.now, || "all faults are healed".to_string());
         self.healed = true;
         self.net.heal_all(self.now);
         self.net.weather = Weather::FAIR;
@@ -477,7 +579,27 @@ impl World {
                 self.at(self.now + 10 * MS, Event::Start(m));
             }
         }
+        self.reset_dead_connections();
         self.clients.iter_mut().for_each(|c| c.patient = true);
+    }
+
+    /// A client whose server died while the network was down never heard of it; from now on the
+    /// network works, and the next probe of its connection is answered.
+    fn reset_dead_connections(&mut self) {
+        for c in 0..self.clients.len() {
+            let Some((conn, m)) = self.clients[c].connection() else {
+                continue;
+            };
+            if !self.members[m].conns.contains_key(&conn) {
+                let packet = Packet {
+                    from: m,
+                    to: MEMBERS + c,
+                    conn,
+                    payload: Payload::Close,
+                };
+                self.net.send(self.now, packet);
+            }
+        }
     }
 
     fn liveness(&mut self) {
@@ -485,7 +607,10 @@ impl World {
         let bound = liveness_bound(self.plan.t());
         let before: Vec<u64> = self.clients.iter().map(|c| c.done).collect();
         let all_served = |w: &World| {
-            w.clients.iter().zip(&before).all(|(c, before)| c.done >= before + 10)
+            w.clients
+                .iter()
+                .zip(&before)
+                .all(|(c, before)| c.done >= before + 10)
         };
         if !self.until(self.now + bound, all_served) {
             return self.not_live("every client gets ten answers");
@@ -500,7 +625,7 @@ impl World {
             }
         }
         if !self.until(self.now + bound, Checks::have_converged) {
-            return self.not_live("all members have applied the same");
+            self.not_live("all members have applied the same");
         }
     }
 
@@ -526,8 +651,12 @@ impl World {
 
     fn not_live(&mut self, what: &str) {
         let members: Vec<String> = (0..MEMBERS).map(|m| self.describe(m)).collect();
-        let waiting: Vec<String> =
-            self.clients.iter().filter(|c| !c.is_idle()).map(Client::describe).collect();
+        let waiting: Vec<String> = self
+            .clients
+            .iter()
+            .filter(|c| !c.is_idle())
+            .map(Client::describe)
+            .collect();
         let bound = liveness_bound(self.plan.t()) / MS;
         self.fail(format!(
             "not live: {what}, but not within {bound} ms after healing\n  {}\n  {}",
@@ -538,7 +667,9 @@ impl World {
 
     pub fn describe(&self, m: usize) -> String {
         let member = &self.members[m];
-        let Some(process) = &member.process else { return format!("m{m}: down") };
+        let Some(process) = &member.process else {
+            return format!("m{m}: down");
+        };
         let (shard, group) = (&process.shard, process.shard.group());
         format!(
             "m{m}: {:?} term {} leader {:?} commit {} applied {} last {} tail {} rebuilding {} room {} durable {} of {}",

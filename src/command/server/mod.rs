@@ -1,5 +1,68 @@
-//! Connection and server commands (CLIENT, INFO, CONFIG, HELLO, AUTH, COMMAND, ...).
+//! Connection and server commands: everything that is about the process rather than about keys.
+//!
+//! Owns: the rows of this family and what they share. One file for each group: `connection`
+//! (PING, HELLO, AUTH, ...), `client` and `client_list`, `config`, `introspect` and `docs`
+//! (COMMAND), `info` with its two files of sections, `replication` (ROLE, WAIT), `process`
+//! (SHUTDOWN, TIME, ...), `debug`, `object` (OBJECT, MEMORY), `help`; `system` takes the readings
+//! that hosts hand to INFO. C4: nothing here but DEBUG POPULATE is ever logged.
 
+mod attribute;
+mod client;
+mod client_list;
+mod config;
+mod connection;
+mod debug;
+mod docs;
+mod help;
+mod info;
+mod info_process;
+mod info_shard;
+mod introspect;
+mod object;
+mod process;
+mod replication;
+pub mod system;
+
+#[cfg(test)]
+mod tests;
+
+use super::env::{Done, Env};
+use super::error::Error;
 use super::spec::Spec;
+pub use crate::config::REDIS_VERSION;
+use crate::resp::args::Args;
 
-pub static SPECS: &[Spec] = &[];
+/// The version of this program.
+pub const HOLDFAST_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+pub static SPECS: &[Spec] = &[
+    process::ACL,
+    connection::AUTH,
+    client::CLIENT,
+    introspect::COMMAND,
+    config::CONFIG,
+    debug::DEBUG,
+    connection::ECHO,
+    connection::HELLO,
+    info::INFO,
+    process::LOLWUT,
+    object::MEMORY,
+    object::OBJECT,
+    connection::PING,
+    connection::QUIT,
+    connection::RESET,
+    replication::ROLE,
+    process::SHUTDOWN,
+    process::TIME,
+    replication::WAIT,
+];
+
+/// The handler of containers: only their subcommands run, and the table's lookup refuses a name
+/// that is none of them.
+fn no_subcommand(_: &mut Env<'_>, args: Args<'_>) -> Done {
+    let container = String::from_utf8_lossy(&args[0]).into_owned();
+    Err(match args.get(1) {
+        Some(name) => Error::unknown_subcommand(&container, name),
+        None => Error::wrong_arity(&container.to_ascii_lowercase()),
+    })
+}

@@ -46,12 +46,11 @@ const ONE_OW_INSERT: &[KeySpec] = &[KeySpec::new(KeyFlags::OW.and(KeyFlags::INSE
 const ONE_RW: &[KeySpec] = &[KeySpec::new(RW, 1, 0, 1)];
 const ONE_RW_ACCESS: &[KeySpec] = &[KeySpec::new(RW_ACCESS, 1, 0, 1)];
 const ONE_RW_INSERT: &[KeySpec] = &[KeySpec::new(KeyFlags::RW.and(KeyFlags::INSERT), 1, 0, 1)];
-const SET_KEY: &[KeySpec] = &[KeySpec::new(
-    RW_ACCESS.and(KeyFlags::VARIABLE_FLAGS),
-    1,
-    0,
-    1,
-)];
+const SET_NOTES: &str = "RW and ACCESS due to the optional `GET` argument";
+const SET_KEY: &[KeySpec] = &[KeySpec {
+    notes: SET_NOTES,
+    ..KeySpec::new(RW_ACCESS.and(KeyFlags::VARIABLE_FLAGS), 1, 0, 1)
+}];
 const GETDEL_KEY: &[KeySpec] = &[KeySpec::new(
     KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::DELETE),
     1,

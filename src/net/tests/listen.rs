@@ -1,9 +1,10 @@
 //! Binding, accepting, the limit of open files.
 
 use crate::clock::Mono;
-use crate::net::{Event, Listeners, Poll};
+use crate::net::{raise_open_files, Event, Listeners, OpenFiles, Poll, RESERVED_FILES};
 use socket2::SockRef;
 use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 fn strings(all: &[&str]) -> Vec<String> {
@@ -80,5 +81,93 @@ fn clients_are_accepted_with_their_options_set() {
             Duration::from_secs(100)
         );
         assert_eq!(socket.keepalive_retries().expect("option"), 3);
+    }
+}
+
+/// The limit belongs to a process: such a test runs in one of its own.
+fn in_a_child(test: &str) {
+    let status = std::process::Command::new(std::env::current_exe().expect("a test binary"))
+        .args([
+            "--exact",
+            &format!("net::tests::listen::{test}"),
+            "--ignored",
+        ])
+        .stdout(std::process::Stdio::null())
+        .status()
+        .expect("start");
+    assert!(status.success(), "{test} failed in its process");
+}
+
+fn set_limit(soft: u64, hard: u64) {
+    let limit = libc::rlimit {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
+    // SAFETY: setrlimit reads the struct that it is given.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+}
+
+#[test]
+fn without_files_it_pauses_and_goes_on() {
+    in_a_child("child_without_files");
+}
+
+#[test]
+#[ignore = "run by without_files_it_pauses_and_goes_on"]
+fn child_without_files() {
+    let bound = Listeners::bind(&strings(&["127.0.0.1"]), 0, 16).expect("bind");
+    let mut listeners = bound.listeners;
+    let client = TcpStream::connect(listeners.addresses()[0]).expect("connect");
+    set_limit(client.as_raw_fd() as u64 + 1, 4096);
+    listeners.note(0);
+    let (mut taken, start) = (0, Mono(1));
+    let mut accept = |listeners: &mut Listeners, now| {
+        let result = listeners.accept(now, Duration::ZERO, &mut |_| taken += 1);
+        (result.err().and_then(|e| e.raw_os_error()), taken)
+    };
+    assert_eq!(accept(&mut listeners, start), (Some(libc::EMFILE), 0));
+    // Nothing to do until the pause is over; then it is found out again.
+    assert!(!listeners.has_work(start));
+    assert_eq!(accept(&mut listeners, start), (None, 0));
+    let later = listeners.next_deadline().expect("it is tried again");
+    assert_eq!(accept(&mut listeners, later), (Some(libc::EMFILE), 0));
+    set_limit(4096, 4096);
+    listeners.file_freed();
+    assert!(listeners.has_work(start));
+    assert_eq!(accept(&mut listeners, start), (None, 1));
+    assert_eq!(listeners.next_deadline(), None);
+}
+
+#[test]
+fn the_limit_of_open_files() {
+    in_a_child("child_raises_the_limit");
+}
+
+#[test]
+#[ignore = "run by the_limit_of_open_files"]
+fn child_raises_the_limit() {
+    set_limit(256, 512);
+    assert!(matches!(
+        raise_open_files(256 - RESERVED_FILES),
+        OpenFiles::Enough
+    ));
+    let raised = raise_open_files(300);
+    assert!(
+        matches!(raised, OpenFiles::Raised { from: 256, to: 332 }),
+        "{raised:?}"
+    );
+    // Above the hard limit only the privileged come.
+    match raise_open_files(1000) {
+        OpenFiles::Raised {
+            from: 332,
+            to: 1032,
+        } => {}
+        OpenFiles::Lowered {
+            limit: 512,
+            wanted: 1032,
+            maxclients: 480,
+            ..
+        } => {}
+        other => panic!("{other:?}"),
     }
 }

@@ -6,7 +6,8 @@
 
 use crate::clock::Mono;
 use crate::net::{
-    Conn, Event, Filled, Gate, Key, Listeners, Next, Poll, ReadBuffer, ReadyList, Slab,
+    raise_open_files, Conn, Event, Filled, Gate, Key, Listeners, Next, OpenFiles, Poll, ReadBuffer,
+    ReadyList, Slab,
 };
 use crate::resp::{Args, Argv, Limits, Proto, Reply};
 use mio::Waker;
@@ -42,6 +43,9 @@ struct Shared {
     stop: AtomicBool,
     clients: AtomicUsize,
     memory_bytes: AtomicUsize,
+    /// Asks for a trim; what is left then, in all.
+    trim: AtomicBool,
+    trimmed_bytes: AtomicUsize,
 }
 
 impl Server {
@@ -202,6 +206,13 @@ impl Server {
             }
         }
         self.shut.memory_bytes.fetch_max(memory, Ordering::AcqRel);
+        if self.shut.trim.swap(false, Ordering::AcqRel) {
+            self.conns
+                .iter_mut()
+                .for_each(|(_, conn)| conn.output.trim());
+            let total = self.conns.iter().map(|(_, conn)| conn.memory_bytes()).sum();
+            self.shut.trimmed_bytes.store(total, Ordering::Release);
+        }
     }
 }
 
@@ -434,4 +445,65 @@ fn held_output_stops_reading_and_resumes() {
         .expect("timeout");
     reader.read_exact(&mut got).expect("all replies");
     sender.join().expect("sent");
+}
+
+#[test]
+fn ten_thousand_idle_connections() {
+    let server = Running::start();
+    // Both ends are in this process.
+    let clients = match raise_open_files(20_200) {
+        OpenFiles::Enough | OpenFiles::Raised { .. } => 10_000,
+        OpenFiles::Lowered { maxclients, .. } | OpenFiles::Unknown { maxclients, .. } => {
+            (maxclients.saturating_sub(200) / 2) as usize
+        }
+        OpenFiles::TooFew { .. } => panic!("no files at all"),
+    };
+    let mut idle: Vec<TcpStream> = (0..clients).map(|_| server.client()).collect();
+    server.wait("all are in", |s| {
+        s.clients.load(Ordering::Acquire) == clients
+    });
+    for client in &mut idle {
+        client.write_all(b"*1\r\n$4\r\nPING\r\n").expect("write");
+    }
+    for client in &mut idle {
+        ask(client, b"", b"+PONG\r\n");
+    }
+    server
+        .shared
+        .trimmed_bytes
+        .store(usize::MAX, Ordering::Release);
+    server.shared.trim.store(true, Ordering::Release);
+    server.wait("a trim", |s| s.trimmed_bytes.load(Ordering::Acquire) == 0);
+    ask(&mut idle[clients / 2], b"PING\r\n", b"+PONG\r\n");
+    drop(idle);
+    server.wait("all are out", |s| s.clients.load(Ordering::Acquire) == 0);
+}
+
+#[test]
+fn random_bytes_do_no_harm() {
+    let server = Running::start();
+    let mut seed = 0x9e37_79b9_7f4a_7c15u64;
+    let mut random = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    for _ in 0..300 {
+        let mut client = server.client();
+        let len = random() % 3000;
+        let mut noise: Vec<u8> = (0..len).map(|_| random() as u8).collect();
+        let words: [&[u8]; 5] = [b"*3\r\n", b"$1\r\n", b"\r\n", b"\"", b"*1\r\n$999\r\n"];
+        for _ in 0..random() % 8 {
+            let word = words[(random() % 5) as usize];
+            let at = (random() % (noise.len() as u64 + 1)) as usize;
+            noise.splice(at..at, word.iter().copied());
+        }
+        let _ = client.write_all(&noise);
+        let _ = client.shutdown(std::net::Shutdown::Write);
+        // A reset is an end as well.
+        let _ = client.read_to_end(&mut Vec::new());
+    }
+    ask(&mut server.client(), b"PING\r\n", b"+PONG\r\n");
+    server.wait("all are out", |s| s.clients.load(Ordering::Acquire) == 0);
 }

@@ -154,7 +154,12 @@ impl SimDisk {
 
     /// Lets the next sync of a file fail, as a device does once and then never again.
     pub fn fail_next_sync(&self) {
-        self.lock().fail_syncs = 1;
+        self.lock().fail_syncs += 1;
+    }
+
+    /// Whether a sync to come will fail.
+    pub fn will_fail(&self) -> bool {
+        self.lock().fail_syncs > 0
     }
 
     /// Runs `job`, whose syncs return at once but count only when the ticket is completed.

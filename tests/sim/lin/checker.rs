@@ -7,14 +7,14 @@
 //! may be checked alone. Operations with an unknown outcome have no return: they may be placed
 //! anywhere after their invocation, or nowhere. Three facts keep the search short:
 //!
-//! - an operation that fits and, with its answer, can't change anything may be placed at once;
+//! - an operation that fits, and changes nothing wherever it stands, may be placed at once;
 //! - of unknown operations that do the same, the one invoked first may be placed first;
 //! - an unknown operation may be placed as late as possible: directly before one that could not
 //!   go the same way without it.
 
 use std::collections::HashSet;
 
-use super::model::{is_inert, successors, Answer, Micros, Op, Span, State, FOREVER};
+use super::model::{successors, Answer, Micros, Op, Span, State, FOREVER};
 
 /// One operation of a history.
 #[derive(Clone, Debug)]
@@ -301,18 +301,19 @@ impl<'a> Search<'a> {
                 if owing.is_some_and(|o| self.has_no_need(o, op, &next)) {
                     continue;
                 }
-                let same = next == *state;
-                if same && entry.ret.is_none() {
-                    continue;
-                }
-                if same && is_inert(&entry.op, entry.answer.as_ref()) {
-                    // It fits here and changes nothing anywhere: any order of the rest stays
-                    // possible behind it, so no other choice need be tried.
+                if next == *state
+                    && entry.ret.is_some()
+                    && entry.op.changes_nothing(entry.answer.as_ref())
+                {
+                    // It fits here and changes nothing wherever it stands: any order of the rest
+                    // stays possible behind it, so no other choice need be tried.
                     choices.clear();
                     choices.push((op, next));
                     return;
                 }
-                choices.push((op, next));
+                if next != *state || entry.ret.is_some() {
+                    choices.push((op, next));
+                }
             }
         }
         // Those that must return first, first; those that may never have happened, last.
@@ -337,9 +338,10 @@ impl<'a> Search<'a> {
         if without.contains(next) {
             return true;
         }
-        // Two unknown ones that commute go in the order of their invocations (as twins do).
-        let order = |op: usize| (self.entries[op].inv, op);
-        if self.entries[op].ret.is_none() && order(op) > order(owing.op) {
+        // Two unknown ones that commute go in the order of their invocations, which is also the
+        // order that twins keep: two different orders would forbid both.
+        let rank = |i: usize| (self.entries[i].inv, i);
+        if self.entries[op].ret.is_none() && rank(op) > rank(owing.op) {
             return false;
         }
         let mut swapped = Vec::new();
@@ -384,7 +386,7 @@ impl<'a> Search<'a> {
 fn twins(entries: &[Entry]) -> Vec<Option<usize>> {
     let mut by_time: Vec<usize> = (0..entries.len()).collect();
     by_time.retain(|i| entries[*i].ret.is_none());
-    by_time.sort_by_key(|i| entries[*i].inv);
+    by_time.sort_by_key(|i| (entries[*i].inv, *i));
     let mut twin = vec![None; entries.len()];
     for (at, &i) in by_time.iter().enumerate() {
         twin[i] = by_time[..at]

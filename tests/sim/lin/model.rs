@@ -94,6 +94,24 @@ impl Op {
         }
     }
 
+    /// True if no execution of it that gives this answer can change a register.
+    pub fn changes_nothing(&self, answer: Option<&Answer>) -> bool {
+        let Some(answer) = answer else {
+            return self.is_read();
+        };
+        let Some(rets) = answer else {
+            return true;
+        };
+        self.cmds.iter().zip(rets).all(|(cmd, ret)| match cmd {
+            Cmd::Get { .. } | Cmd::Exists { .. } => true,
+            Cmd::Set { when, .. } => *when != When::Always && *ret == Ret::Nil,
+            Cmd::Incr { .. } => *ret == Ret::NotAnInteger,
+            Cmd::SetNx { .. } | Cmd::Del { .. } | Cmd::Expire { .. } | Cmd::Persist { .. } => {
+                *ret == Ret::Int(0)
+            }
+        })
+    }
+
     /// True if no execution of it can change a register.
     pub fn is_read(&self) -> bool {
         self.cmds
@@ -301,20 +319,4 @@ fn apply(state: &mut State, cmd: &Cmd, span: Span) -> Ret {
             Ret::Int(i64::from(had))
         }
     }
-}
-
-/// Whether an operation that answered so has changed nothing, wherever it took place (but for
-/// noticing that a key had expired). A write that happens to leave things as they are is not
-/// inert: elsewhere it would have overwritten something.
-pub fn is_inert(op: &Op, answer: Option<&Answer>) -> bool {
-    let Some(answer) = answer else { return op.is_read() };
-    let Some(rets) = answer else { return true };
-    op.cmds.iter().zip(rets).all(|(cmd, ret)| match cmd {
-        Cmd::Get { .. } | Cmd::Exists { .. } => true,
-        Cmd::Set { .. } => *ret == Ret::Nil,
-        Cmd::Incr { .. } => *ret == Ret::NotAnInteger,
-        Cmd::SetNx { .. } | Cmd::Del { .. } | Cmd::Expire { .. } | Cmd::Persist { .. } => {
-            *ret == Ret::Int(0)
-        }
-    })
 }

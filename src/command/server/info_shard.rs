@@ -1,0 +1,165 @@
+//! INFO's sections about the data and the group: persistence, replication, cluster, raft, keyspace.
+//!
+//! Owns: field names and their formats. Redis's fields tell the group in Redis's words (a witness
+//! is not in them); `# Raft` tells it as it is.
+
+use super::super::env::Env;
+use super::super::host::{MemberKind, RaftRole, RaftStatus};
+use super::info::Report;
+use super::replication::{host_port, is_master, replicas};
+
+pub fn persistence(report: &mut Report, env: &Env<'_>) {
+    let raft = env.host.raft_status();
+    report.line("loading", 0);
+    report.line("async_loading", 0);
+    report.line("rdb_changes_since_last_save", env.data.counters().changes);
+    report.line("rdb_bgsave_in_progress", 0);
+    report.line("rdb_last_bgsave_status", "ok");
+    // The log plays the part of Redis's append-only file, and it is never off.
+    report.line("aof_enabled", 1);
+    report.line("aof_rewrite_in_progress", 0);
+    report.line("aof_rewrite_scheduled", 0);
+    report.line("aof_last_bgrewrite_status", "ok");
+    report.line("aof_last_write_status", "ok");
+    report.line("aof_current_size", raft.log_bytes);
+    report.line("aof_base_size", 0);
+    report.line("aof_pending_rewrite", 0);
+}
+
+pub fn replication(report: &mut Report, env: &Env<'_>) {
+    let status = env.host.raft_status();
+    let master = is_master(&status);
+    report.line("role", if master { "master" } else { "slave" });
+    if !master {
+        let (host, port) = host_port(status.leader_addr.as_deref());
+        let up = status.leader.is_some();
+        report.line("master_host", host);
+        report.line("master_port", port);
+        report.line("master_link_status", if up { "up" } else { "down" });
+        report.line("master_last_io_seconds_ago", leader_silence_secs(&status));
+        report.line("master_sync_in_progress", 0);
+        report.line("slave_read_repl_offset", status.last);
+        report.line("slave_repl_offset", status.applied);
+        report.line("slave_priority", 100);
+        report.line("slave_read_only", 1);
+        report.line("replica_announced", 1);
+    }
+    let replicas = if master {
+        replicas(&status)
+    } else {
+        Vec::new()
+    };
+    report.line("connected_slaves", replicas.len());
+    for (i, (host, port, member)) in replicas.into_iter().enumerate() {
+        report.raw(format_args!(
+            "slave{i}:ip={host},port={port},state=online,offset={},lag={}",
+            member.applied,
+            member.heard_ms.map_or(-1, |ms| (ms / 1000) as i64)
+        ));
+    }
+    report.line("master_failover_state", "no-failover");
+    report.line(
+        "master_replid",
+        format_args!("{:016x}{:024x}", status.group, status.incarnation),
+    );
+    report.line("master_replid2", "0".repeat(40));
+    report.line(
+        "master_repl_offset",
+        if master {
+            status.commit
+        } else {
+            status.applied
+        },
+    );
+    report.line("second_repl_offset", -1);
+    report.line("repl_backlog_active", 0);
+}
+
+/// Seconds since the leader was heard; -1 when there is none or it is not known.
+fn leader_silence_secs(status: &RaftStatus) -> i64 {
+    let leader = status
+        .members
+        .iter()
+        .find(|m| Some(m.raft_id) == status.leader);
+    leader
+        .and_then(|m| m.heard_ms)
+        .map_or(-1, |ms| (ms / 1000) as i64)
+}
+
+pub fn cluster(report: &mut Report, env: &Env<'_>) {
+    report.line(
+        "cluster_enabled",
+        u8::from(env.host.config().cluster_enabled),
+    );
+}
+
+pub fn raft(report: &mut Report, env: &Env<'_>) {
+    let status = env.host.raft_status();
+    let voters = status.members.iter().filter(|m| m.voter).count();
+    report.line("raft_group", format_args!("{:016x}", status.group));
+    report.line("raft_incarnation", status.incarnation);
+    report.line("raft_id", format_args!("{:016x}", status.raft_id));
+    report.line("raft_role", role(status.role));
+    report.line(
+        "raft_leader",
+        format_args!("{:016x}", status.leader.unwrap_or(0)),
+    );
+    report.line(
+        "raft_leader_addr",
+        status.leader_addr.as_deref().unwrap_or(""),
+    );
+    report.line("raft_term", status.term);
+    report.line("raft_commit", status.commit);
+    report.line("raft_applied", status.applied);
+    report.line("raft_last", status.last);
+    report.line("raft_lease", u8::from(status.lease_valid));
+    report.line("raft_tail_entries", status.tail_entries);
+    report.line("raft_tail_bytes", status.tail_bytes);
+    report.line("raft_members", status.members.len());
+    report.line("raft_voters", voters);
+    report.line("raft_ha", u8::from(status.ha));
+    report.line("raft_unknown_outcomes", status.unknown_outcomes);
+    report.line("raft_log_bytes", status.log_bytes);
+    report.line("raft_log_segments", status.log_segments);
+    for (i, member) in status.members.iter().enumerate() {
+        report.raw(format_args!(
+            "raft_member{i}:id={:016x},kind={},voter={},addr={},match={},applied={},heard_ms={}",
+            member.raft_id,
+            if member.kind == MemberKind::Data {
+                "data"
+            } else {
+                "witness"
+            },
+            u8::from(member.voter),
+            member.addr.as_deref().unwrap_or(""),
+            member.matched,
+            member.applied,
+            member.heard_ms.map_or(-1, |ms| ms as i64)
+        ));
+    }
+}
+
+fn role(role: RaftRole) -> &'static str {
+    match role {
+        RaftRole::Leader => "leader",
+        RaftRole::Follower => "follower",
+        RaftRole::Candidate => "candidate",
+        RaftRole::Learner => "learner",
+    }
+}
+
+pub fn keyspace(report: &mut Report, env: &Env<'_>) {
+    let keyspace = env.data.keyspace();
+    for db in 0..keyspace.databases() {
+        let (keys, expires) = (keyspace.len(db), keyspace.expires(db));
+        if keys > 0 {
+            // Redis's average is of samples and loses those that are due; this one is exact.
+            let mean = keyspace
+                .mean_expiry(db)
+                .map_or(0, |at| (at - env.now.unix_ms).max(0));
+            report.raw(format_args!(
+                "db{db}:keys={keys},expires={expires},avg_ttl={mean},subexpiry=0"
+            ));
+        }
+    }
+}

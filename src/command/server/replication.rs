@@ -1,0 +1,114 @@
+//! The shard as clients see it: ROLE, WAIT, and the role that HELLO and INFO report.
+//!
+//! Owns: how a group's status is told in Redis's words. Never: names a witness (clients don't know
+//! that there are any), waits itself (WAIT hands [`Block::Wait`] to the connection).
+
+use super::super::env::{Block, Done, Env, Flow, DONE};
+use super::super::error::Error;
+use super::super::host::{MemberKind, MemberStatus, RaftRole, RaftStatus};
+use super::super::spec::{flags, Acl, Group, Spec};
+use crate::resp::args::Args;
+use crate::resp::number::parse_i64;
+
+pub const ROLE: Spec = Spec::new(
+    "role",
+    1,
+    flags![NOSCRIPT, LOADING, STALE, FAST],
+    Group::Server,
+    role,
+)
+.acl(Acl::ADMIN.and(Acl::DANGEROUS))
+.since("2.8.12")
+.summary("Tells the role of the server in its shard.");
+
+pub const WAIT: Spec = Spec::new("wait", 3, flags![BLOCKING], Group::Generic, wait)
+    .acl(Acl::CONNECTION)
+    .since("3.0.0")
+    .summary("Waits until replicas have applied what this connection wrote.")
+    .tips(&["request_policy:all_shards", "response_policy:agg_min"]);
+
+/// Whether this node is its shard's master: it leads, or it is alone.
+pub fn is_master(status: &RaftStatus) -> bool {
+    status.role == RaftRole::Leader || status.members.len() <= 1
+}
+
+/// The other data members, as a master's replicas: (host, port, member).
+pub fn replicas(status: &RaftStatus) -> Vec<(String, u16, &MemberStatus)> {
+    let others = status
+        .members
+        .iter()
+        .filter(|m| m.kind == MemberKind::Data && m.raft_id != status.raft_id);
+    others
+        .map(|member| {
+            let (host, port) = host_port(member.addr.as_deref());
+            (host, port, member)
+        })
+        .collect()
+}
+
+/// Splits `host:port`; an unknown address is Redis's "?" and port 0.
+pub fn host_port(addr: Option<&str>) -> (String, u16) {
+    let split = addr.and_then(|addr| addr.rsplit_once(':'));
+    match split.and_then(|(host, port)| Some((host, port.parse().ok()?))) {
+        Some((host, port)) => (host.trim_matches(['[', ']']).to_owned(), port),
+        None => ("?".to_owned(), 0),
+    }
+}
+
+fn role(env: &mut Env<'_>, _: Args<'_>) -> Done {
+    let status = env.host.raft_status();
+    let mut reply = env.reply();
+    if is_master(&status) {
+        let replicas = replicas(&status);
+        reply.array(3);
+        reply.bulk(b"master");
+        reply.int(status.commit as i64);
+        reply.array(replicas.len());
+        for (host, port, member) in replicas {
+            reply.array(3);
+            reply.bulk(host.as_bytes());
+            reply.bulk_int(port.into());
+            reply.bulk_int(member.applied as i64);
+        }
+    } else {
+        let (host, port) = host_port(status.leader_addr.as_deref());
+        let state: &[u8] = if status.leader.is_some() {
+            b"connected"
+        } else {
+            b"connect"
+        };
+        reply.array(5);
+        reply.bulk(b"slave");
+        reply.bulk(host.as_bytes());
+        reply.int(port.into());
+        reply.bulk(state);
+        reply.int(status.applied as i64);
+    }
+    DONE
+}
+
+/// C2: counts data replicas that have applied this connection's last write.
+fn wait(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    if !is_master(&env.host.raft_status()) {
+        return Err(Error::WAIT_ON_REPLICA);
+    }
+    let wanted = parse_i64(&args[1]).ok_or(Error::NOT_AN_INTEGER)?;
+    let timeout = parse_i64(&args[2]).ok_or(Error::NOT_AN_INTEGER_TIMEOUT)?;
+    if timeout < 0 {
+        return Err(Error::NEGATIVE_TIMEOUT);
+    }
+    if timeout > 0 && timeout.checked_add(env.now.unix_ms).is_none() {
+        return Err(Error::TIMEOUT_OUT_OF_RANGE);
+    }
+    let replicas = u64::try_from(wanted).unwrap_or(0);
+    let acks = env.host.replica_acks(env.session.last_write);
+    // Inside EXEC nothing blocks: the answer is how things are.
+    if acks >= replicas || env.session.in_exec {
+        env.reply().int(acks as i64);
+        return DONE;
+    }
+    Ok(Flow::Block(Block::Wait {
+        replicas,
+        timeout_ms: timeout.unsigned_abs(),
+    }))
+}

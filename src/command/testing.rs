@@ -1,0 +1,183 @@
+//! A process small enough for tests: one group of one, a clock that is set by hand.
+//!
+//! Owns: [`Fixture`], on which tests of every family run commands and look at the bytes.
+
+use super::data::Data;
+use super::env::{Env, Flow, GateKind, Outcome, Serving, Shutdown};
+use super::host::{ClientView, Host, IoView, KillFilter, ProcessView, RaftStatus};
+use super::session::{Endpoint, Session};
+use super::stats::Stats;
+use crate::clock::{Mono, Now};
+use crate::config::{Config, ConfigError};
+use crate::keyspace::{Keyspace, Layout};
+use crate::resp::args::Args;
+
+/// A moment with nothing special about it.
+pub const START_MS: i64 = 1_700_000_000_000;
+
+pub struct TestHost {
+    pub config: Config,
+    pub stats: Stats,
+    pub now: Now,
+    pub breaths: u64,
+}
+
+impl Host for TestHost {
+    fn config(&self) -> &Config {
+        &self.config
+    }
+    fn config_set(&mut self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), ConfigError> {
+        let _ = (pairs, local);
+        Ok(())
+    }
+    fn config_rewrite(&mut self) -> Result<(), ConfigError> {
+        Ok(())
+    }
+    fn process(&self) -> ProcessView {
+        ProcessView::default()
+    }
+    fn set_active_expire(&mut self, _on: bool) {}
+    fn log(&mut self, _text: &str) {}
+    fn stats(&self) -> &Stats {
+        &self.stats
+    }
+    fn stats_mut(&mut self) -> &mut Stats {
+        &mut self.stats
+    }
+    fn for_each_client(&self, _visit: &mut dyn FnMut(&ClientView<'_>)) {}
+    fn own_io(&self) -> IoView {
+        IoView::default()
+    }
+    fn kill_clients(&mut self, _filter: &KillFilter) -> usize {
+        0
+    }
+    fn raft_status(&self) -> RaftStatus {
+        RaftStatus::default()
+    }
+    fn replica_acks(&self, _batch: u64) -> u64 {
+        0
+    }
+    fn request_shutdown(&mut self, _options: Shutdown) -> Result<(), String> {
+        Ok(())
+    }
+    fn breathe(&mut self) {
+        self.breaths += 1;
+    }
+    fn now(&self) -> Now {
+        self.now
+    }
+}
+
+pub struct Fixture {
+    pub data: Data,
+    pub session: Session,
+    pub host: TestHost,
+    pub serving: Serving<'static>,
+    /// The batch of the next command: each runs in a turn of its own.
+    pub next_batch: u64,
+    /// Bodies of all entries so far.
+    pub log: Vec<Vec<u8>>,
+}
+
+pub fn single() -> Layout {
+    Layout::Single { databases: 16 }
+}
+
+impl Fixture {
+    pub fn new(layout: Layout) -> Fixture {
+        let now = Now {
+            mono: Mono(1),
+            unix_ms: START_MS,
+            ..Now::default()
+        };
+        Fixture {
+            data: Data::new(Keyspace::new(layout, 1)),
+            session: session(1),
+            host: TestHost {
+                config: Config::default(),
+                stats: Stats::new(),
+                now,
+                breaths: 0,
+            },
+            serving: Serving::Lead { writable: true },
+            next_batch: 1,
+            log: Vec::new(),
+        }
+    }
+
+    /// Runs a command in a turn of its own.
+    pub fn outcome<A: AsRef<[u8]>>(&mut self, args: &[A]) -> (Vec<u8>, Outcome) {
+        let mut session = std::mem::replace(&mut self.session, session(0));
+        let result = self.outcome_as(&mut session, args);
+        self.session = session;
+        result
+    }
+
+    pub fn outcome_as<A: AsRef<[u8]>>(
+        &mut self,
+        session: &mut Session,
+        args: &[A],
+    ) -> (Vec<u8>, Outcome) {
+        let args: Vec<&[u8]> = args.iter().map(AsRef::as_ref).collect();
+        let writable = self.serving == Serving::Lead { writable: true };
+        let now = self.host.now;
+        self.data.begin_turn(self.next_batch, now.unix_ms, writable);
+        let mut out = Vec::new();
+        let mut env = Env {
+            data: &mut self.data,
+            session,
+            host: &mut self.host,
+            out: &mut out,
+            serving: self.serving,
+            now,
+        };
+        let outcome = super::execute(&mut env, Args::from(args.as_slice()));
+        let batch = self.data.take_batch();
+        assert_eq!(
+            batch.is_some(),
+            outcome.gate == GateKind::Write,
+            "T3: {outcome:?}"
+        );
+        if let Some(mut batch) = batch {
+            self.log.extend(batch.take());
+            self.next_batch += 1;
+        }
+        if outcome.flow == Flow::Hold {
+            assert!(out.is_empty(), "a command that waits has replied");
+        }
+        (out, outcome)
+    }
+
+    /// The reply's bytes, as text.
+    pub fn run<A: AsRef<[u8]>>(&mut self, args: &[A]) -> String {
+        let (out, _) = self.outcome(args);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    pub fn run_as<A: AsRef<[u8]>>(&mut self, session: &mut Session, args: &[A]) -> String {
+        let (out, _) = self.outcome_as(session, args);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    /// Runs a line whose words are separated by spaces.
+    pub fn line(&mut self, line: &str) -> String {
+        self.run(&line.split(' ').collect::<Vec<_>>())
+    }
+
+    /// Runs each line and compares each reply.
+    pub fn expect(&mut self, lines: &[(&str, &str)]) {
+        for (line, want) in lines {
+            assert_eq!(self.line(line), *want, "reply to {line}");
+        }
+    }
+
+    pub fn advance(&mut self, ms: i64) {
+        self.host.now.unix_ms += ms;
+        let ns = u64::try_from(ms).expect("time goes forwards") * 1_000_000;
+        self.host.now.mono = Mono(self.host.now.mono.0 + ns);
+    }
+}
+
+pub fn session(id: u64) -> Session {
+    Session::new(id, Endpoint::default(), Mono(1), true)
+}

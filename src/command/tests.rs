@@ -1,0 +1,9 @@
+//! Byte-exact replies of the data families, admission, transactions, and the proof that effects
+//! rebuild what the leader has.
+
+mod admission;
+mod effects;
+mod generic;
+mod keys;
+mod strings;
+mod transactions;

@@ -1,0 +1,106 @@
+//! The configuration file: read, refused with file and line, changed at run time, written back.
+
+use crate::common::resp::Value;
+use crate::common::server::{Options, Server};
+use std::fs;
+
+fn refused(conf: &str, args: &[(&str, &str)]) -> String {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("test.conf");
+    fs::write(&path, conf).expect("a writable folder");
+    let (status, output) = Server::start_refused(Options::new(args).dir(dir.path()).conf(&path));
+    assert_eq!(status.code(), Some(1), "{output}");
+    output
+}
+
+#[test]
+fn bad_directives_are_refused_with_their_line() {
+    let output = refused("# a comment\nnosuchdirective 1\n", &[]);
+    for part in [
+        "*** FATAL CONFIG FILE ERROR (Redis 7.",
+        "Reading the configuration file, at line 2",
+        ">>> 'nosuchdirective 1'",
+        "Bad directive or wrong number of arguments",
+    ] {
+        assert!(output.contains(part), "{part} is not in:\n{output}");
+    }
+    let output = refused("\n\nappendfsync sometimes\n", &[]);
+    assert!(output.contains("at line 3"), "{output}");
+    assert!(output.contains(">>> 'appendfsync sometimes'"), "{output}");
+    assert!(output.contains("must be one of the following"), "{output}");
+    let output = refused("timeout abc\n", &[]);
+    assert!(
+        output.contains("argument couldn't be parsed into an integer"),
+        "{output}"
+    );
+    let output = refused("dir \"unbalanced\n", &[]);
+    assert!(
+        output.contains("Unbalanced quotes in configuration line"),
+        "{output}"
+    );
+    let output = refused("", &[("nosuchdirective", "1")]);
+    assert!(output.contains(">>> 'nosuchdirective"), "{output}");
+}
+
+#[test]
+fn a_file_with_quotes_comments_and_include() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (main, other) = (dir.path().join("main.conf"), dir.path().join("other.conf"));
+    fs::write(&other, "timeout 33\nmaxclients 77\n").expect("a writable folder");
+    let text = format!(
+        "# first\n\n   hz   20\ninclude {}\ntimeout 44\nrequirepass \"pass\\x41 word\"\nproto-max-bulk-len 10mb\n",
+        other.display()
+    );
+    fs::write(&main, text).expect("a writable folder");
+    let mut options = Options::new(&[("tcp-keepalive", "55")]).conf(&main);
+    options.password = Some("passA word".into());
+    let server = options.start();
+    let mut client = server.client();
+    for (name, value) in [
+        ("hz", "20"),
+        ("timeout", "44"),
+        ("maxclients", "77"),
+        ("tcp-keepalive", "55"),
+        ("proto-max-bulk-len", "10485760"),
+    ] {
+        assert_eq!(
+            client.cmd(&["CONFIG", "GET", name]).items()[1].text(),
+            value,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn config_set_and_rewrite() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("test.conf");
+    fs::write(&path, "# my comment\ntimeout 11\n\n# another\nhz 15\n").expect("a writable folder");
+    let mut server = Options::new(&[("appendfsync", "always")])
+        .dir(dir.path())
+        .conf(&path)
+        .start();
+    let mut client = server.client();
+    assert!(client
+        .cmd(&["CONFIG", "SET", "timeout", "77", "tcp-keepalive", "66"])
+        .is_ok());
+    let rewrite = client.cmd(&["CONFIG", "REWRITE"]);
+    assert!(rewrite.is_ok(), "{rewrite:?}");
+    let text = fs::read_to_string(&path).expect("the file is there");
+    for line in [
+        "# my comment",
+        "# another",
+        "timeout 77",
+        "hz 15",
+        "tcp-keepalive 66",
+    ] {
+        assert!(
+            text.lines().any(|l| l == line),
+            "'{line}' is not in:\n{text}"
+        );
+    }
+    server.kill9();
+    let server = server.restart();
+    let reply = server.client().cmd(&["CONFIG", "GET", "timeout"]);
+    assert_eq!(reply.items()[1], Value::Bulk(b"77".to_vec()));
+}

@@ -1,0 +1,230 @@
+//! What the disk can do to us: garbage at the log's end, damage in its middle, no room left.
+
+use crate::common::resp::Value;
+use crate::common::server::{Options, Server};
+use crate::common::{skipped, wait_until};
+use crate::load::{check, Acked, Load};
+use crate::ours_only;
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// All files below `dir` that hold log records: everything of a size that only a log has.
+fn log_files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(log_files(&path));
+        } else if entry.metadata().is_ok_and(|m| m.len() >= 64 * 1024) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The file with the last byte that is not zero, and that byte's offset. Segments are
+/// preallocated with zeros, so this is the end of the log.
+fn end_of_log(dir: &Path) -> (PathBuf, u64) {
+    let mut best: Option<(PathBuf, u64)> = None;
+    for path in log_files(dir) {
+        let bytes = fs::read(&path).expect("a readable file");
+        // A segment that only has its header is the next one, not yet written to.
+        if let Some(at) = bytes.iter().rposition(|b| *b != 0).filter(|at| *at > 4096) {
+            best = Some((path, at as u64));
+        }
+    }
+    best.unwrap_or_else(|| panic!("no log file with records below {}", dir.display()))
+}
+
+/// A server that was killed after some writes: its folder and what it owes.
+fn killed_server(writes: u64) -> (Server, Vec<Acked>) {
+    let mut server = Server::fresh();
+    let load = Load::start(&server, "disk", 4);
+    wait_until("writes are acknowledged", MINUTE, || load.acked() >= writes);
+    let writers = load.stop();
+    server.kill9();
+    (server, writers)
+}
+
+#[test]
+fn garbage_at_the_end_of_the_log_is_cut() {
+    if !ours_only("garbage_at_the_end_of_the_log_is_cut") {
+        return;
+    }
+    for garbage in [
+        vec![0xa5u8; 3],
+        vec![0xffu8; 700],
+        (0..5000u32).map(|n| (n * 31 % 251) as u8).collect(),
+    ] {
+        let (server, writers) = killed_server(300);
+        let (path, last) = end_of_log(server.dir());
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .expect("the log opens");
+        // Up to eight bytes of a last record may be zeros: leave them alone.
+        file.write_all_at(&garbage, last + 9)
+            .expect("the log is writable");
+        drop(file);
+        let mut server = server.restart();
+        check(&server, "disk", &writers);
+        // What is written behind the cut must survive the next start too.
+        assert!(server.client().cmd(&["SET", "after", "the cut"]).is_ok());
+        server.kill9();
+        let server = server.restart();
+        assert_eq!(server.client().cmd(&["GET", "after"]).text(), "the cut");
+        check(&server, "disk", &writers);
+    }
+}
+
+#[test]
+fn damage_in_the_middle_is_refused_with_file_and_offset() {
+    if !ours_only("damage_in_the_middle_is_refused_with_file_and_offset") {
+        return;
+    }
+    let (server, _) = killed_server(2000);
+    let (path, last) = end_of_log(server.dir());
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .expect("the log opens");
+    let at = last / 2;
+    let mut byte = [0u8];
+    file.read_exact_at(&mut byte, at)
+        .expect("a byte in the middle");
+    file.write_all_at(&[byte[0] ^ 0x40], at)
+        .expect("the log is writable");
+    let options = Options::new(&[("appendfsync", "always")]).dir(server.dir());
+    let (status, output) = Server::start_refused(options.clone());
+    assert!(!status.success(), "it must refuse\n{output}");
+    let name = path
+        .file_name()
+        .expect("a file")
+        .to_string_lossy()
+        .into_owned();
+    let line = output.lines().find(|l| l.contains(&name));
+    let line = line.unwrap_or_else(|| panic!("no line names {name}:\n{output}"));
+    let number = |w: &str| {
+        w.trim_matches(|c: char| !c.is_ascii_digit())
+            .parse::<u64>()
+            .ok()
+    };
+    // The offset is that of the record, which begins somewhat before the damaged byte.
+    let near = line
+        .split_whitespace()
+        .filter_map(number)
+        .any(|n| n <= at && at - n < 64 * 1024);
+    assert!(near, "no offset just before {at} in: {line}");
+    // Undone, it is the log that it was: refusing must not have changed anything.
+    file.write_all_at(&byte, at).expect("the log is writable");
+    let server = options.start();
+    assert!(server.client().cmd(&["DBSIZE"]).int() > 1000);
+}
+
+/// A mounted tmpfs, unmounted when dropped.
+struct SmallDisk {
+    dir: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    fn mount(megabytes: u32) -> Option<SmallDisk> {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let size = format!("size={megabytes}m");
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(dir.path())
+            .output();
+        mount
+            .is_ok_and(|o| o.status.success())
+            .then_some(SmallDisk { dir })
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: the server may still be ending when a test fails.
+        let _ = Command::new("umount")
+            .arg("-l")
+            .arg(self.dir.path())
+            .output();
+    }
+}
+
+#[test]
+fn full_disk_refuses_writes_and_resumes() {
+    const TEST: &str = "full_disk_refuses_writes_and_resumes";
+    if !ours_only(TEST) {
+        return;
+    }
+    let Some(disk) = SmallDisk::mount(120) else {
+        return skipped(TEST, "can't mount a tmpfs here (needs root)");
+    };
+    let ballast = disk.dir.path().join("ballast");
+    fs::write(&ballast, vec![1u8; 50 << 20]).expect("room for the ballast");
+    let mut server = Options::new(&[("appendfsync", "always")])
+        .dir(disk.dir.path())
+        .start();
+    let mut client = server.client();
+    let payload = vec![b'p'; 20_000];
+    let set = |n: u64| {
+        vec![
+            b"SET".to_vec(),
+            format!("full:{n}").into_bytes(),
+            payload.clone(),
+        ]
+    };
+    let mut acked = 0u64;
+    let refused = loop {
+        let reply = client.cmd(&set(acked));
+        if reply.is_error() {
+            break reply.text();
+        }
+        acked += 1;
+        assert!(
+            acked < 20_000,
+            "400 MB were acknowledged on a disk of 120 MB"
+        );
+    };
+    println!("refused after {acked} writes of 20 kB: {refused}");
+    assert!(server.is_running(), "a full disk must not end the server");
+    // Reads and what needs no room go on.
+    let mut other = server.client();
+    assert_eq!(other.cmd(&["PING"]).text(), "PONG");
+    assert_eq!(other.cmd(&["STRLEN", "full:0"]), Value::Int(20_000));
+    assert!(
+        client.cmd(&["INCR", "counter"]).is_error()
+            || client.cmd(&["GET", "counter"]) == Value::Bulk(b"1".to_vec())
+    );
+    // A crash now must lose nothing either.
+    server.kill9();
+    let mut server = server.restart();
+    let mut client = server.client();
+    assert_eq!(
+        client.cmd(&["STRLEN", &format!("full:{}", acked - 1)]),
+        Value::Int(20_000)
+    );
+    fs::remove_file(&ballast).expect("the ballast goes");
+    let end = Instant::now() + MINUTE;
+    while client.cmd(&set(acked)).is_error() {
+        assert!(
+            Instant::now() < end,
+            "still refused a minute after room was made"
+        );
+        std::thread::sleep(Duration::from_millis(50)); // the pause between two tries
+    }
+    acked += 1;
+    server.kill9();
+    let server = server.restart();
+    let mut client = server.client();
+    for n in 0..acked {
+        let reply = client.cmd(&["STRLEN".to_string(), format!("full:{n}")]);
+        assert_eq!(reply, Value::Int(20_000), "acknowledged write full:{n}");
+    }
+}

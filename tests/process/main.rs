@@ -1,0 +1,28 @@
+//! The process proof: the real binary with kill -9, signals, damaged files, a full disk, many
+//! clients and hostile bytes.
+//!
+//! `HOLDFAST_BIN` names another binary; tests that make no sense for a `redis-server` say so and
+//! are skipped then. Nothing waits for a time to pass, only for a condition with a deadline, but
+//! where the passing of time is what is tested.
+
+mod clients;
+#[path = "../common/mod.rs"]
+mod common;
+mod config;
+mod crash;
+mod disk;
+mod hostile;
+mod lifecycle;
+mod load;
+
+use common::server::is_holdfast;
+use common::skipped;
+
+/// False, said loudly, when the binary under test is not ours.
+fn ours_only(test: &str) -> bool {
+    let ours = is_holdfast();
+    if !ours {
+        skipped(test, "the binary under test is not holdfast-server");
+    }
+    ours
+}

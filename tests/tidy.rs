@@ -1,0 +1,418 @@
+//! Style as a test: nobody has to remember these rules, and no review has to repeat them.
+//!
+//! It reads the sources as text. What it owns: sizes, headers, banned calls, who may know whom,
+//! names of rules that exist, files nobody compiles, paths of somebody's machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lines of a source file, tests not counted.
+const FILE_LINES_MAX: usize = 800;
+/// Lines of a function: a screen.
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// Folders whose code takes time and bytes as arguments and gives its wishes back: no clock, no
+/// socket, no thread, no unseeded random number.
+const SANS_IO: &[&str] = &[
+    "src/raft",
+    "src/shard",
+    "src/effect",
+    "src/keyspace",
+    "src/resp",
+    "src/command",
+    "cluster-bus/src",
+];
+const SANS_IO_BANNED: &[&str] = &[
+    "Instant::now",
+    "SystemTime::now",
+    "thread::spawn",
+    "std::net",
+    "thread_rng",
+    "rand::random",
+    "from_entropy",
+];
+
+/// Which modules a module may use, beside itself. `clock`, `config` and `log` serve everybody;
+/// `node` and the binaries know all. docs/ARCHITECTURE.md has the picture.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("clock", &[]),
+    ("config", &["clock"]),
+    ("log", &["clock", "config"]),
+    ("resp", &[]),
+    ("keyspace", &[]),
+    ("effect", &[]),
+    ("storage", &["clock", "log"]),
+    ("raft", &["clock", "storage"]),
+    (
+        "command",
+        &["clock", "config", "effect", "keyspace", "resp"],
+    ),
+    ("net", &["clock", "config", "log", "resp"]),
+    (
+        "shard",
+        &[
+            "clock", "command", "config", "effect", "keyspace", "log", "net", "raft", "resp",
+            "storage",
+        ],
+    ),
+];
+
+/// The safety rules: letter and how many there are (docs/RAFT.md says what each is).
+const RULES: &[(char, u32)] = &[
+    ('G', 7),
+    ('E', 6),
+    ('T', 9),
+    ('S', 4),
+    ('D', 7),
+    ('W', 3),
+    ('C', 5),
+];
+
+struct Source {
+    /// Relative to the repository, with forward slashes.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    fn is_test(&self) -> bool {
+        self.path.ends_with("/tests.rs")
+            || self.path.ends_with("_tests.rs")
+            || self.path.contains("/tests/")
+    }
+
+    /// The lines before the tests at the end of the file, with their numbers.
+    fn code(&self) -> Vec<(usize, &str)> {
+        if self.is_test() {
+            return Vec::new();
+        }
+        let lines: Vec<&str> = self.text.lines().collect();
+        let is_tests = |at: &usize| {
+            let next = lines.get(at + 1).copied().unwrap_or("");
+            lines[*at] == "#[cfg(test)]" && next.starts_with("mod ") && next.ends_with('{')
+        };
+        let end = (0..lines.len()).find(is_tests).unwrap_or(lines.len());
+        lines[..end]
+            .iter()
+            .enumerate()
+            .map(|(at, line)| (at + 1, *line))
+            .collect()
+    }
+}
+
+fn root() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR")
+        .unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into())
+        .into()
+}
+
+fn walk(dir: &Path, extensions: &[&str], found: &mut Vec<Source>) {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            walk(&path, extensions, found);
+            continue;
+        }
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
+        if !extensions.contains(&extension) {
+            continue;
+        }
+        let relative = path.strip_prefix(root()).expect("below the root");
+        let path_text = relative.to_string_lossy().replace('\\', "/");
+        let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path_text}: {e}"));
+        found.push(Source {
+            path: path_text,
+            text,
+        });
+    }
+}
+
+fn sources(folders: &[&str], extensions: &[&str]) -> Vec<Source> {
+    let mut found = Vec::new();
+    for folder in folders {
+        walk(&root().join(folder), extensions, &mut found);
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+fn rust_sources() -> Vec<Source> {
+    let found = sources(&["src", "cluster-bus/src"], &["rs"]);
+    assert!(found.len() > 10, "the sources were not found");
+    found
+}
+
+/// A line without its comment. Good enough for this code base: no string here holds `//` and a
+/// banned word both.
+fn without_comment(line: &str) -> &str {
+    line.split("//").next().unwrap_or("")
+}
+
+fn verdict(what: &str, wrong: Vec<String>) {
+    assert!(wrong.is_empty(), "{what}:\n  {}\n", wrong.join("\n  "));
+}
+
+#[test]
+fn every_file_says_what_it_owns() {
+    let wrong = rust_sources()
+        .into_iter()
+        .filter(|s| !s.is_test() && !s.text.starts_with("//! "))
+        .map(|s| s.path);
+    verdict(
+        "files must open with `//!`: what it owns, what it never does",
+        wrong.collect(),
+    );
+}
+
+#[test]
+fn files_and_functions_are_small() {
+    let mut wrong = Vec::new();
+    for source in rust_sources() {
+        let code = source.code();
+        if code.len() > FILE_LINES_MAX {
+            wrong.push(format!("{}: {} lines", source.path, code.len()));
+        }
+        let mut open: Option<(usize, String, &str)> = None;
+        for (number, line) in code {
+            let trimmed = line.trim_start();
+            let indent = &line[..line.len() - trimmed.len()];
+            if open.is_none() && is_function(trimmed) && !trimmed.ends_with(['}', ';']) {
+                open = Some((number, format!("{indent}}}"), trimmed));
+            } else if let Some((start, end, name)) = &open {
+                let lines = number - start; // the closing brace is free
+                if line == end || line == format!("{};", &end[..end.len() - 1]) {
+                    if lines > FUNCTION_LINES_MAX {
+                        wrong.push(format!("{}:{start}: {lines} lines: {name}", source.path));
+                    }
+                    open = None;
+                }
+            }
+        }
+    }
+    verdict("too long (files 800 lines, functions 70)", wrong);
+}
+
+/// Whether a trimmed line begins a function.
+fn is_function(line: &str) -> bool {
+    let words = [
+        "pub",
+        "pub(crate)",
+        "pub(super)",
+        "const",
+        "async",
+        "unsafe",
+    ];
+    line.split(' ').find(|w| !words.contains(w)) == Some("fn")
+}
+
+#[test]
+fn no_stubs_and_no_unwrap() {
+    let banned = [
+        "todo!(",
+        "unimplemented!(",
+        ".unwrap()",
+        "dbg!(",
+        "FIXME",
+        "XXX",
+    ];
+    let mut wrong = Vec::new();
+    for source in rust_sources() {
+        for (number, line) in source.code() {
+            let code = without_comment(line);
+            for word in banned {
+                // Comments may not hold the last two either.
+                let text = if word.ends_with(['F', 'X', 'E']) {
+                    line
+                } else {
+                    code
+                };
+                if text.contains(word) {
+                    wrong.push(format!("{}:{number}: {word}", source.path));
+                }
+            }
+        }
+    }
+    verdict(
+        "not outside tests (`expect(\"why it holds\")` in place of unwrap)",
+        wrong,
+    );
+}
+
+#[test]
+fn sans_io_folders_read_no_clock_and_open_no_socket() {
+    let mut wrong = Vec::new();
+    for source in rust_sources() {
+        if !SANS_IO.iter().any(|folder| source.path.starts_with(folder)) {
+            continue;
+        }
+        for (number, line) in source.code() {
+            for word in SANS_IO_BANNED {
+                if without_comment(line).contains(word) {
+                    wrong.push(format!("{}:{number}: {word}", source.path));
+                }
+            }
+        }
+    }
+    verdict(
+        "time, randomness and I/O are arguments here, or no seed reproduces a run",
+        wrong,
+    );
+}
+
+#[test]
+fn knowledge_goes_one_way() {
+    let mut wrong = Vec::new();
+    for source in rust_sources() {
+        let Some(own) = source.path.strip_prefix("src/") else {
+            continue;
+        };
+        let own = own.split(['/', '.']).next().expect("a first part");
+        let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == own) else {
+            continue;
+        };
+        for (number, line) in source.code() {
+            for used in modules_used(without_comment(line)) {
+                let known = LAYERS.iter().any(|(name, _)| *name == used) || used == "node";
+                if known && used != own && !allowed.contains(&used.as_str()) {
+                    wrong.push(format!(
+                        "{}:{number}: {own} must not know {used}",
+                        source.path
+                    ));
+                }
+            }
+        }
+    }
+    verdict("an edge that LAYERS in this file does not have", wrong);
+}
+
+/// The names after `crate::` in a line, also those in braces: `use crate::{a::X, b::Y}`.
+fn modules_used(line: &str) -> Vec<String> {
+    let name = |text: &str| -> String {
+        text.trim_start()
+            .chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect()
+    };
+    let mut found = Vec::new();
+    for part in line.split("crate::").skip(1) {
+        match part.strip_prefix('{') {
+            None => found.push(name(part)),
+            Some(list) => found.extend(list.split(',').map(name)),
+        }
+    }
+    found
+}
+
+#[test]
+fn named_rules_exist() {
+    let mut wrong = Vec::new();
+    for source in rust_sources() {
+        for (at, line) in source.text.lines().enumerate() {
+            let Some((_, comment)) = line.split_once("//") else {
+                continue;
+            };
+            for word in comment.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '+') {
+                let mut chars = word.chars();
+                let (Some(letter), number) = (chars.next(), chars.as_str()) else {
+                    continue;
+                };
+                let Some((_, count)) = RULES.iter().find(|(l, _)| *l == letter) else {
+                    continue;
+                };
+                let digits = !number.is_empty()
+                    && number.len() <= 2
+                    && number.bytes().all(|b| b.is_ascii_digit());
+                if digits && !(1..=*count).contains(&number.parse().expect("digits")) {
+                    wrong.push(format!(
+                        "{}:{}: there is no rule {word}",
+                        source.path,
+                        at + 1
+                    ));
+                }
+            }
+        }
+    }
+    verdict("comments name rules of docs/RAFT.md", wrong);
+}
+
+#[test]
+fn every_file_is_compiled() {
+    let all = rust_sources();
+    let mut wrong = Vec::new();
+    for source in &all {
+        let path = Path::new(&source.path);
+        let (name, dir) = (
+            path.file_stem().expect("a name"),
+            path.parent().expect("a folder"),
+        );
+        let (name, dir) = (name.to_string_lossy(), dir.to_string_lossy());
+        let is_root =
+            ["src/lib.rs", "src/main.rs", "cluster-bus/src/lib.rs"].contains(&source.path.as_str());
+        if is_root || dir == "src/bin" {
+            continue;
+        }
+        let (name, dir) = match name.as_ref() {
+            "mod" => (
+                path.parent()
+                    .and_then(Path::file_name)
+                    .expect("a folder")
+                    .to_string_lossy(),
+                parent(&dir),
+            ),
+            _ => (name, dir.to_string()),
+        };
+        let owners = [
+            format!("{dir}/mod.rs"),
+            format!("{dir}/lib.rs"),
+            format!("{dir}/main.rs"),
+            format!("{dir}.rs"),
+        ];
+        let by_name = format!("mod {name};");
+        let by_path = format!("#[path = \"{name}.rs\"]");
+        let declares = |owner: &Source| {
+            let declared = |l: &str| l.ends_with(&by_name) || l == by_path;
+            owner.text.lines().map(str::trim).any(declared)
+        };
+        // A test file may hang on the file that it tests.
+        let owns = |s: &&Source| owners.contains(&s.path) || source.is_test();
+        if !all.iter().filter(owns).any(declares) {
+            wrong.push(source.path.clone());
+        }
+    }
+    verdict("no `mod` declares these files", wrong);
+}
+
+fn parent(dir: &str) -> String {
+    dir.rsplit_once('/')
+        .map_or(String::new(), |(parent, _)| parent.to_string())
+}
+
+#[test]
+fn no_paths_of_somebodys_machine() {
+    let mut all = sources(
+        &["src", "cluster-bus", "tests", "scripts", "docs", ".ci"],
+        &["rs", "md", "sh", "py", "toml", "conf", "txt", ""],
+    );
+    for name in ["README.md", "Cargo.toml", "nodes.conf.example"] {
+        if let Ok(text) = fs::read_to_string(root().join(name)) {
+            all.push(Source {
+                path: name.into(),
+                text,
+            });
+        }
+    }
+    // In pieces, or this file would find itself.
+    let banned = ["work", "root", "home", "Users"].map(|dir| format!("/{dir}/"));
+    let mut wrong = Vec::new();
+    for source in all {
+        for (at, line) in source.text.lines().enumerate() {
+            if banned.iter().any(|b| line.contains(b.as_str())) {
+                wrong.push(format!("{}:{}: {}", source.path, at + 1, line.trim()));
+            }
+        }
+    }
+    verdict("these lines name a folder of one machine", wrong);
+}
