@@ -3,7 +3,7 @@
 use crate::clock::{True, MS, US, WALL_SKEW_MS};
 use crate::lin::{check, Answer, Cmd, Entry, Limits, Micros, Op, Ret, Val, Verdict};
 use crate::workload::KEYS;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Steps after which a group's history counts as undecided.
 const STEPS: u64 = 500_000;
@@ -16,28 +16,33 @@ fn micros(t: True) -> Micros {
     (t / US) as Micros
 }
 
+/// The texts in the log that all members agree on, and where each stands.
+pub type Logged = HashMap<u64, u64>;
+
 /// An order that does without some of the unknown operations explains the replies as well as any,
 /// and each of them that is left out halves the search: first go those whose texts nobody saw, then
-/// those whose texts are not in the log that all members agree on.
-fn verdict(entries: &[Entry], logged: &HashSet<u64>, skew: Micros) -> Verdict {
+/// those whose texts are not in the log. The log's order is tried first, but only as a hint: what
+/// decides is whether some order explains the replies.
+fn verdict(entries: &[Entry], logged: &Logged, skew: Micros) -> Verdict {
     let keys = usize::from(KEYS);
     let seen = seen_texts(entries);
+    let mut entries = entries.to_vec();
+    for entry in &mut entries {
+        let places = entry.op.cmds.iter().filter_map(text);
+        entry.hint = places.filter_map(|id| logged.get(&id).copied()).min();
+    }
     let mut steps = STEPS;
-    for wanted in [&seen, logged] {
-        let fewer = with_texts(entries, wanted);
+    let was_seen = |id: u64| seen.contains(&id);
+    let is_logged = |id: u64| logged.contains_key(&id);
+    for wanted in [&was_seen as &dyn Fn(u64) -> bool, &is_logged] {
+        let fewer = with_texts(&entries, wanted);
         if check(&fewer, keys, Limits { steps, skew }) == Verdict::Linearizable {
             return Verdict::Linearizable;
         }
         steps = 2 * STEPS;
     }
-    check(
-        entries,
-        keys,
-        Limits {
-            steps: 4 * STEPS,
-            skew,
-        },
-    )
+    let steps = 4 * STEPS;
+    check(&entries, keys, Limits { steps, skew })
 }
 
 fn seen_texts(entries: &[Entry]) -> HashSet<u64> {
@@ -51,9 +56,9 @@ fn seen_texts(entries: &[Entry]) -> HashSet<u64> {
     .collect()
 }
 
-/// The entries but for unknown ones that write texts of which none is wanted.
-fn with_texts(entries: &[Entry], wanted: &HashSet<u64>) -> Vec<Entry> {
-    let text = |cmd: &Cmd| match cmd {
+/// The text that a command writes.
+fn text(cmd: &Cmd) -> Option<u64> {
+    match cmd {
         Cmd::Set {
             val: Val::Text(id), ..
         }
@@ -61,12 +66,16 @@ fn with_texts(entries: &[Entry], wanted: &HashSet<u64>) -> Vec<Entry> {
             val: Val::Text(id), ..
         } => Some(*id),
         _ => None,
-    };
+    }
+}
+
+/// The entries but for unknown ones that write texts of which none is wanted.
+fn with_texts(entries: &[Entry], wanted: &dyn Fn(u64) -> bool) -> Vec<Entry> {
     let mut place = vec![None; entries.len()];
     let mut kept: Vec<Entry> = Vec::new();
     for (i, entry) in entries.iter().enumerate() {
         let mut texts = entry.op.cmds.iter().filter_map(text).peekable();
-        let unwanted = texts.peek().is_some() && !texts.any(|id| wanted.contains(&id));
+        let unwanted = texts.peek().is_some() && !texts.any(wanted);
         if entry.ret.is_none() && unwanted {
             continue;
         }
@@ -112,6 +121,7 @@ impl History {
             op,
             answer: Some(answer),
             after,
+            hint: None,
         });
         entries.len() - 1
     }
@@ -129,6 +139,7 @@ impl History {
             op,
             answer: None,
             after: None,
+            hint: None,
         };
         self.groups[usize::from(group)].push(entry);
     }
@@ -136,7 +147,7 @@ impl History {
     /// The first group whose history no order explains.
     /// `logged`: the texts in the log that all members agree on at the end. `explain`: look for the
     /// first reply that can't be explained, which takes long.
-    pub fn check(&self, logged: &HashSet<u64>, explain: bool) -> Result<(), String> {
+    pub fn check(&self, logged: &Logged, explain: bool) -> Result<(), String> {
         // Two wall clocks differ by twice the skew, and show whole milliseconds.
         let skew = (2 * WALL_SKEW_MS + 2) * (MS / US) as Micros;
         for (group, entries) in self.groups.iter().enumerate() {
@@ -184,7 +195,7 @@ fn known_at(entries: &[Entry], cutoff: Micros) -> Vec<Entry> {
 }
 
 /// Finds the reply with which the history became impossible, and shows what led to it.
-fn first_contradiction(entries: &[Entry], logged: &HashSet<u64>, skew: Micros) -> String {
+fn first_contradiction(entries: &[Entry], logged: &Logged, skew: Micros) -> String {
     let mut returns: Vec<Micros> = entries.iter().filter_map(|e| e.ret).collect();
     returns.sort_unstable();
     let fails =

@@ -5,7 +5,7 @@
 //! promises within a bound: elect, answer every client, agree. What must hold at every moment is
 //! looked at after every turn ([`crate::checks`]).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use holdfast::effect::{parse_entry, Effect, Staged, Stager, Unit};
 use holdfast::storage::{Job, StorageError};
@@ -14,7 +14,7 @@ use crate::checks::Checks;
 use crate::client::{Client, Surroundings};
 use crate::clock::{True, MS, US};
 use crate::disk::Loss;
-use crate::history::History;
+use crate::history::{History, Logged};
 use crate::lin::Val;
 use crate::member::{Ended, Member, Running, CAPACITY, MEMBERS};
 use crate::net::{Net, Packet, Payload, Weather};
@@ -76,13 +76,15 @@ pub struct World {
     failure: Option<String>,
 }
 
-fn texts_of(mut unit: Unit<'_>, texts: &mut HashSet<u64>) {
+fn texts_of(mut unit: Unit<'_>, texts: &mut Logged) {
     let mut effect = Effect::default();
     while unit.next_into(&mut effect).expect("it was applied") {
-        texts.extend(effect.args.iter().filter_map(|arg| match parse_value(arg) {
-            Ok(Val::Text(id)) => Some(id),
-            _ => None,
-        }));
+        for arg in &effect.args {
+            if let Ok(Val::Text(id)) = parse_value(arg) {
+                let place = texts.len() as u64;
+                texts.entry(id).or_insert(place);
+            }
+        }
     }
 }
 
@@ -156,11 +158,11 @@ impl World {
     }
 
     /// The texts of clients in the log that the members have come to agree on.
-    fn logged_texts(&self) -> HashSet<u64> {
+    fn logged_texts(&self) -> Logged {
         let process = self.members[0].process.as_ref();
         let shard = &process.expect("all run when all have converged").shard;
         let (first, last) = (shard.base().index + 1, shard.group().applied());
-        let mut texts = HashSet::new();
+        let mut texts = Logged::new();
         let mut stager = Stager::default();
         let replayed = shard.log().replay(first, last, |entry| {
             let body = parse_entry(&entry.data).expect("it was applied");

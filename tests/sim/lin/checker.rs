@@ -28,6 +28,9 @@ pub struct Entry {
     pub answer: Option<Answer>,
     /// The operation before it on the same connection: it took effect earlier.
     pub after: Option<usize>,
+    /// Where it is thought to stand among those that have a hint: tried in that order. A wrong
+    /// hint costs time and nothing else.
+    pub hint: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -318,6 +321,20 @@ impl<'a> Search<'a> {
         }
         // Those that must return first, first; those that may never have happened, last.
         choices.sort_by_key(|(op, _)| self.entries[*op].ret.unwrap_or(FOREVER));
+        self.follow_hints(choices);
+    }
+
+    /// Puts the choices that have hints into the order of their hints, in the places that they have
+    /// among the others.
+    fn follow_hints(&self, choices: &mut [(usize, State)]) {
+        let hint = |choice: &(usize, State)| self.entries[choice.0].hint;
+        let places: Vec<usize> = (0..choices.len())
+            .filter(|i| hint(&choices[*i]).is_some())
+            .collect();
+        for (i, place) in places.iter().enumerate() {
+            let first = places[i..].iter().min_by_key(|p| hint(&choices[**p]));
+            choices.swap(*place, *first.expect("the place itself at least"));
+        }
     }
 
     fn outcomes(&self, state: &State, op: usize, out: &mut Vec<State>) {
