@@ -109,7 +109,7 @@ impl Plan {
                 patience: rng.range(1, 6) * t_ms * MS,
             },
             taste: Taste {
-                groups: rng.range(12, 24) as u8,
+                groups: rng.range(2, 8) as u8,
                 reads: *rng.pick(&[0.3, 0.5, 0.7]),
                 transactions: 0.2,
                 expiry: 0.1,

@@ -122,7 +122,7 @@ pub fn report(seed: u64, verdict: &Verdict, mutation: Option<&str>) -> String {
         "seed {seed} ({}), mutation {}{same}:\n{}\nlast lines:\n{}",
         verdict.plan,
         mutation.unwrap_or("none"),
-        verdict.failure.as_deref().unwrap_or("no failure"),
+        again.failure.as_deref().unwrap_or("no failure"),
         again.lines[skip..].join("\n"),
     )
 }

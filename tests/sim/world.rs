@@ -5,7 +5,7 @@
 //! promises within a bound: elect, answer every client, agree. What must hold at every moment is
 //! looked at after every turn ([`crate::checks`]).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use holdfast::effect::{parse_entry, Effect, Staged, Stager, Unit};
 use holdfast::storage::{Job, StorageError};
@@ -16,7 +16,7 @@ use crate::checks::Checks;
 use crate::client::{Client, Surroundings};
 use crate::clock::{True, MS, SEC, US};
 use crate::disk::Loss;
-use crate::history::History;
+use crate::history::{History, Logged};
 use crate::lin::Val;
 use crate::member::{Ended, Member, Running, Turned, CAPACITY, MEMBERS};
 use crate::net::{Net, Packet, Payload, Weather};
@@ -86,13 +86,15 @@ pub struct World {
     failure: Option<String>,
 }
 
-fn texts_of(mut unit: Unit<'_>, texts: &mut HashSet<u64>) {
+fn texts_of(mut unit: Unit<'_>, texts: &mut Logged) {
     let mut effect = Effect::default();
     while unit.next_into(&mut effect).expect("it was applied") {
-        texts.extend(effect.args.iter().filter_map(|arg| match parse_value(arg) {
-            Ok(Val::Text(id)) => Some(id),
-            _ => None,
-        }));
+        for arg in &effect.args {
+            if let Ok(Val::Text(id)) = parse_value(arg) {
+                let place = texts.len() as u64;
+                texts.entry(id).or_insert(place);
+            }
+        }
     }
 }
 
@@ -150,7 +152,7 @@ impl World {
         }
         if self.failure.is_none() {
             let logged = self.logged_texts();
-            self.failure = self.history.check(&logged).err();
+            self.failure = self.history.check(&logged, self.trace.is_on()).err();
         }
         Verdict {
             plan: self.plan.name,
@@ -166,11 +168,11 @@ impl World {
     }
 
     /// The texts of clients in the log that the members have come to agree on.
-    fn logged_texts(&self) -> HashSet<u64> {
+    fn logged_texts(&self) -> Logged {
         let process = self.members[0].process.as_ref();
         let shard = &process.expect("all run when all have converged").shard;
         let (first, last) = (shard.base().index + 1, shard.group().applied());
-        let mut texts = HashSet::new();
+        let mut texts = Logged::new();
         let mut stager = Stager::default();
         let replayed = shard.log().replay(first, last, |entry| {
             let body = parse_entry(&entry.data).expect("it was applied");
@@ -555,18 +557,19 @@ impl World {
         let unknown = matches!(packet.payload, Payload::Bytes(_))
             && !self.members[m].conns.contains_key(&conn);
         if self.members[m].process.is_none() || unknown {
-            if !matches!(packet.payload, Payload::Raft(_) | Payload::Close) {
-                // Nobody listens, or whoever knew the connection has died.
-                self.net.send(
-                    self.now,
-                    Packet {
-                        from: m,
-                        to: client,
-                        conn,
-                        payload: Payload::Close,
-                    },
-                );
-            }
+            // Nobody listens, or whoever knew the connection has died.
+            let payload = match packet.payload {
+                Payload::Open => Payload::Refused,
+                Payload::Bytes(_) => Payload::Close,
+                _ => return,
+            };
+            let answer = Packet {
+                from: m,
+                to: client,
+                conn,
+                payload,
+            };
+            self.net.send(self.now, answer);
             return;
         }
         let member = &mut self.members[m];
@@ -577,7 +580,7 @@ impl World {
                 Input::Open { conn, client }
             }
             Payload::Bytes(bytes) => Input::Bytes { conn, bytes },
-            Payload::Close => Input::Close { conn },
+            Payload::Close | Payload::Refused => Input::Close { conn },
         };
         member.inbox.push(input);
         let soon = self.now + self.rng.below(40 * US);
