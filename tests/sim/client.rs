@@ -411,7 +411,7 @@ impl Client {
         since: True,
         reply: &Reply,
     ) -> Result<(), String> {
-        if self.refused(s, reply) {
+        if self.refused(reply) {
             return Ok(());
         }
         let ret = workload::meaning(&cmd, reply)?;
@@ -432,7 +432,7 @@ impl Client {
         }
         let (queued, exec) = got[1..].split_at(op.cmds.len());
         for reply in queued {
-            let fine = *reply == Reply::Simple("QUEUED".to_string()) || self.refused(s, reply);
+            let fine = *reply == Reply::Simple("QUEUED".to_string()) || self.refused(reply);
             if !fine {
                 return Err(format!("a command in MULTI was answered {reply:?}"));
             }
@@ -454,7 +454,7 @@ impl Client {
                 Ok(())
             }
             Reply::Error(e) if e.starts_with("EXECABORT") => Ok(()),
-            other if self.refused(s, other) => Ok(()),
+            other if self.refused(other) => Ok(()),
             other => Err(format!("EXEC was answered {other:?}")),
         }
     }
@@ -468,7 +468,7 @@ impl Client {
         got: Vec<Reply>,
     ) -> Result<(), String> {
         self.watching = false;
-        if got.iter().any(|reply| self.refused(s, reply)) {
+        if got.iter().any(|reply| self.refused(reply)) {
             // The WATCH may stand: then it fails the next EXEC of this connection.
             self.left_watching = self.conn.is_some();
             return Ok(());
@@ -497,7 +497,7 @@ impl Client {
     }
 
     /// True for replies that say that nothing happened; MOVED makes the client follow.
-    fn refused(&mut self, s: &mut Surroundings<'_>, reply: &Reply) -> bool {
+    fn refused(&mut self, reply: &Reply) -> bool {
         let Reply::Error(text) = reply else {
             return false;
         };

@@ -167,7 +167,7 @@ mod mutations {
     use holdfast::mutation::{self, Mutation};
 
     /// How far each mutation may have to be looked for.
-    const SEEDS: Range<u64> = 0..400;
+    const SEEDS: Range<u64> = 0..1000;
 
     fn first_catch(mutation: Mutation, range: Range<u64>) -> Option<(u64, Verdict)> {
         mutation::set(Some(mutation));
