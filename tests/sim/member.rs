@@ -189,6 +189,7 @@ impl Member {
                 voters: voters.to_vec(),
                 ..ConfState::default()
             },
+            members: Vec::new(),
             election_timeout_ms: plan.t_ms,
             record: Vec::new(),
         };
