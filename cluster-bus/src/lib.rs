@@ -5,6 +5,7 @@
 //! machine around the table of nodes.
 
 pub mod id;
+pub mod names;
 pub mod slot;
 pub mod slots;
 pub mod wire;
