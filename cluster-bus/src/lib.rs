@@ -6,6 +6,7 @@
 
 pub mod id;
 pub mod names;
+pub mod nodes_conf;
 pub mod slot;
 pub mod slots;
 pub mod wire;
