@@ -61,6 +61,8 @@ pub(super) struct Line {
 
 #[derive(Debug, thiserror::Error)]
 enum LineError {
+    #[error("this node has no name yet")]
+    Nameless,
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("no answer in time")]
@@ -123,7 +125,7 @@ impl Line {
     }
 
     async fn connect(&self, hub: &Hub) -> Result<TcpStream, LineError> {
-        let from = hub.myself.get().ok_or(io::ErrorKind::NotFound)?;
+        let from = hub.myself.get().ok_or(LineError::Nameless)?;
         let mut stream = socket::connect(self.addr, hub.config.raft_connect).await?;
         let hello = Hello {
             class: self.class,
