@@ -14,6 +14,7 @@ pub mod command;
 pub mod config;
 pub mod effect;
 pub mod keyspace;
+pub mod links;
 pub mod log;
 pub mod mutation;
 pub mod net;
