@@ -9,6 +9,7 @@
 //! Knowledge goes one way: `resp`, `keyspace`, `effect`, `raft`, `storage` know nobody above them.
 
 pub mod clock;
+pub mod cluster;
 pub mod command;
 pub mod config;
 pub mod effect;
