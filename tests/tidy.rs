@@ -41,11 +41,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("resp", &[]),
     ("keyspace", &[]),
     ("effect", &[]),
+    ("cluster", &[]),
     ("storage", &["clock", "log"]),
     ("raft", &["clock", "storage"]),
     (
         "command",
-        &["clock", "config", "effect", "keyspace", "resp"],
+        &["clock", "cluster", "config", "effect", "keyspace", "resp"],
     ),
     ("net", &["clock", "config", "log", "resp"]),
     (

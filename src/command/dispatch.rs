@@ -61,6 +61,8 @@ fn finish(env: &mut Env<'_>, start: usize, before: ReplyMode, footprint: &Footpr
     let session = &mut *env.session;
     session.commands += 1;
     session.last_command_at = env.now.mono;
+    // ASKING holds for one command, or for one transaction.
+    session.asking &= std::mem::take(&mut session.just_asked) || session.transaction.open;
     if footprint.wrote {
         session.last_write = env.data.batch_seq();
     }
@@ -207,7 +209,7 @@ fn is(spec: &Spec, name: &str) -> bool {
 /// Whether this process may run a data command now; sets the right by which it touches the data.
 /// False: it has to wait.
 fn serve(env: &mut Env<'_>, spec: &Spec, args: Args<'_>, in_multi: bool) -> Result<bool, Error> {
-    let write = spec.flags.has(flags![WRITE]);
+    let write = spec.writes();
     let mut slot = None;
     check_slots(env, spec, args, &mut slot)?;
     if let Some(waits) = route(env, slot, write)? {
@@ -229,7 +231,7 @@ fn serve_queue(env: &mut Env<'_>) -> Result<bool, Error> {
     let mut checked = Ok(());
     for Queued { command, args } in &queue {
         data |= command.spec.is_data();
-        write |= command.spec.flags.has(flags![WRITE]);
+        write |= command.spec.writes();
         checked = check_slots(env, command.spec, Args::from(args.as_slice()), &mut slot);
         if checked.is_err() {
             break;

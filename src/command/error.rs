@@ -238,6 +238,76 @@ impl Error {
     }
 }
 
+// The cluster.
+texts! {
+    CLUSTER_DISABLED = "ERR This instance has cluster support disabled";
+    NODE_NOT_A_MASTER = "ERR The specified node is not a master";
+    INVALID_SLOT = "ERR Invalid slot";
+    INVALID_SLOT_OR_COUNT = "ERR Invalid slot or number of keys";
+    SLOT_OUT_OF_RANGE = "ERR Invalid or out of range slot";
+    FORGET_MYSELF = "ERR I tried hard but I can't forget myself...";
+    FORGET_MASTER = "ERR Can't forget my master!";
+    REPLICATE_MYSELF = "ERR Can't replicate myself";
+    REPLICATE_REPLICA = "ERR I can only replicate a master, not a replica.";
+    REPLICATE_NOT_EMPTY = "ERR To set a master the node must be empty and without assigned slots.";
+    FAILOVER_ON_MASTER = "ERR You should send CLUSTER FAILOVER to a replica";
+    FAILOVER_NO_MASTER = "ERR I'm a replica but my master is unknown to me";
+    FAILOVER_MASTER_DOWN = "ERR Master is down or failed, please use CLUSTER FAILOVER FORCE";
+    RESET_NOT_EMPTY = "ERR CLUSTER RESET can't be called with master nodes containing keys";
+    FLUSHSLOTS_NOT_EMPTY = "ERR DB must be empty to perform CLUSTER FLUSHSLOTS.";
+    CONFIG_EPOCH_NOT_ALONE = "ERR The user can assign a config epoch only when the node does not know any other node.";
+    CONFIG_EPOCH_NOT_ZERO = "ERR Node config epoch is already non-zero";
+    SETSLOT_ON_REPLICA = "ERR Please use SETSLOT only with masters.";
+    SETSLOT_ACTION = "ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP";
+    /// Ours.
+    SETSLOT_UNSUPPORTED = "ERR CLUSTER SETSLOT is not supported: slots can't be moved between shards yet";
+}
+
+impl Error {
+    pub fn unknown_node(id: &[u8]) -> Error {
+        Error::quoting("ERR Unknown node ", id, "")
+    }
+
+    /// `which`: base or bus.
+    pub fn invalid_port(which: &str, given: &[u8]) -> Error {
+        Error::quoting(&format!("ERR Invalid {which} port specified: "), given, "")
+    }
+
+    pub fn invalid_node_address(ip: &[u8], port: &[u8]) -> Error {
+        let mut error = Error::quoting("ERR Invalid node address specified: ", ip, ":");
+        let text = error.0.to_mut();
+        text.extend_from_slice(c_prefix(port, usize::MAX));
+        error
+    }
+
+    pub fn slot_busy(slot: u16) -> Error {
+        Error::text(format!("ERR Slot {slot} is already busy"))
+    }
+
+    pub fn slot_unassigned(slot: u16) -> Error {
+        Error::text(format!("ERR Slot {slot} is already unassigned"))
+    }
+
+    pub fn slot_repeated(slot: u16) -> Error {
+        Error::text(format!("ERR Slot {slot} specified multiple times"))
+    }
+
+    pub fn slot_range_backwards(first: u16, last: u16) -> Error {
+        Error::text(format!(
+            "ERR start slot number {first} is greater than end slot number {last}"
+        ))
+    }
+
+    pub fn invalid_config_epoch(epoch: i64) -> Error {
+        Error::text(format!("ERR Invalid config epoch specified: {epoch}"))
+    }
+
+    /// SAVECONFIG that failed; `why` as the system says it.
+    pub fn save_config(why: &str) -> Error {
+        Error::text(format!("ERR error saving the cluster node config: {why}"))
+    }
+}
+
 /// How much of a client's bytes an error text quotes.
 const PREVIEW_BYTES: usize = 128;
 

@@ -4,10 +4,13 @@
 //! node's loop, the simulator, the tests). The trait stays object-safe: a command holds
 //! `&mut dyn Host`.
 
+use super::error::Error;
 use super::session::Session;
 use super::stats::Stats;
 use crate::clock::{Mono, Now};
+use crate::cluster::ClusterView;
 use crate::config::{Config, ConfigError};
+use cluster_bus::{NodeId, SlotSet};
 
 /// Buffer sizes of a connection, for CLIENT LIST.
 #[derive(Clone, Copy, Debug, Default)]
@@ -165,6 +168,51 @@ pub struct ProcessView {
     pub rates: Rates,
 }
 
+/// How CLUSTER FAILOVER was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failover {
+    Planned,
+    Force,
+    Takeover,
+}
+
+/// Whether what was asked for has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    Done,
+    /// Under way: the command runs again later.
+    Later,
+}
+
+/// The cluster around this node, as far as CLUSTER needs it. What a method refuses with an error
+/// has not happened. The checks that Redis makes come before the calls.
+pub trait ClusterHost {
+    /// As of now: what the methods below have changed is in it.
+    fn view(&mut self) -> &ClusterView;
+
+    /// MEET: starts a handshake, or does nothing if one is under way. False: not an IP address.
+    fn meet(&mut self, ip: &str, port: u16, cport: u16) -> bool;
+
+    /// FORGET of a known node, neither this one nor its master.
+    fn forget(&mut self, node: NodeId) -> Result<(), Error>;
+
+    /// REPLICATE of a known master by a replica, or by a master without keys and slots (C1).
+    fn replicate(&mut self, master: NodeId) -> Result<(), Error>;
+
+    /// FAILOVER on a replica (E4).
+    fn failover(&mut self, mode: Failover) -> Result<(), Error>;
+
+    /// RESET of a replica, or of a master without keys (C1).
+    fn reset(&mut self, hard: bool) -> Result<Progress, Error>;
+
+    /// SAVECONFIG.
+    fn save_config(&mut self) -> Result<(), Error>;
+
+    /// DELSLOTS of other shards' slots: to this node they are nobody's until their owners claim
+    /// them again.
+    fn unassign(&mut self, slots: &SlotSet);
+}
+
 /// The process, as far as commands need it.
 pub trait Host {
     fn config(&self) -> &Config;
@@ -188,6 +236,11 @@ pub trait Host {
     fn kill_clients(&mut self, filter: &KillFilter) -> usize;
 
     fn raft_status(&self) -> RaftStatus;
+
+    /// The cluster; none without `cluster-enabled`.
+    fn cluster(&mut self) -> Option<&mut dyn ClusterHost> {
+        None
+    }
 
     /// How many data replicas have applied what batch `batch` became, or 0 (WAIT; C2).
     fn replica_acks(&self, batch: u64) -> u64;

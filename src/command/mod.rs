@@ -2,13 +2,15 @@
 //!
 //! Reading order: [`spec`] (what a row says), [`table`], [`env`] (what a command runs in and what
 //! comes of it), [`dispatch`] (admission in Redis's order), [`data`] (the one door to the
-//! keyspace), then the families: `string`, `generic`, `expiry`, `keys`, `transaction`, `server`.
+//! keyspace), then the families: `string`, `generic`, `expiry`, `keys`, `transaction`, `server`,
+//! `cluster`.
 //! [`apply`] is how followers carry out effects.
 //!
 //! Nothing here knows sockets or Raft. A family file holds its rows (`SPECS`) and its handlers,
 //! whose signature is [`spec::Run`].
 
 pub mod apply;
+mod cluster;
 pub mod data;
 pub mod dispatch;
 pub mod env;
@@ -36,7 +38,7 @@ pub use data::{Access, Data};
 pub use dispatch::execute;
 pub use env::{Block, Done, Env, Flow, Footprint, GateKind, Outcome, Serving, DONE};
 pub use error::Error;
-pub use host::Host;
+pub use host::{ClusterHost, Host};
 pub use session::Session;
 pub use stats::Stats;
 pub use table::{table, Command};

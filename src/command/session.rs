@@ -73,7 +73,10 @@ pub struct Session {
     pub in_exec: bool,
     /// READONLY: this client may read from a replica, which may be stale.
     pub readonly: bool,
+    /// ASKING: the next command may use a slot that is being imported.
     pub asking: bool,
+    /// ASKING is what has just run, so that it still holds for the next command.
+    pub just_asked: bool,
     pub no_evict: bool,
     pub no_touch: bool,
     /// The batch of this client's last write: what WAIT waits for.
@@ -102,6 +105,7 @@ impl Session {
             in_exec: false,
             readonly: false,
             asking: false,
+            just_asked: false,
             no_evict: false,
             no_touch: false,
             last_write: 0,
@@ -136,6 +140,7 @@ impl Session {
         self.reply_mode = ReplyMode::On;
         self.readonly = false;
         self.asking = false;
+        self.just_asked = false;
         self.no_evict = false;
         self.no_touch = false;
     }

@@ -42,6 +42,10 @@ impl Flags {
     pub const MOVABLE_KEYS: Flags = Flags(1 << 20);
     /// A note of Redis's own table; COMMAND does not print it.
     pub const TOUCHES_ARBITRARY_KEYS: Flags = Flags(1 << 21);
+    /// Ours: shows data without keys and without READONLY (CLUSTER COUNTKEYSINSLOT).
+    pub const READS_DATA: Flags = Flags(1 << 22);
+    /// Ours: admitted like a write, as it changes the shard's record (CLUSTER ADDSLOTS).
+    pub const CHANGES_RECORD: Flags = Flags(1 << 23);
 
     /// Flags that COMMAND prints, in Redis's order; the others are the server's own business.
     pub const PRINTED: &'static [(Flags, &'static str)] = &[
@@ -381,9 +385,17 @@ impl Spec {
     }
 
     /// Whether the command's reply or effect depends on the keyspace: it has keys, or works on
-    /// data without naming keys (DBSIZE, KEYS, SCAN, RANDOMKEY, FLUSHALL).
+    /// data without naming keys (DBSIZE, KEYS, SCAN, RANDOMKEY, FLUSHALL), or on the record.
     pub const fn is_data(&self) -> bool {
-        self.has_keys() || self.flags.has(flags![WRITE, READONLY])
+        self.has_keys()
+            || self
+                .flags
+                .has(flags![WRITE, READONLY, READS_DATA, CHANGES_RECORD])
+    }
+
+    /// Whether the command may put effects into the batch.
+    pub const fn writes(&self) -> bool {
+        self.flags.has(flags![WRITE, CHANGES_RECORD])
     }
 
     /// All ACL categories: the explicit ones and those that the flags imply.

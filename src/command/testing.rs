@@ -2,9 +2,10 @@
 //!
 //! Owns: [`Fixture`], on which tests of every family run commands and look at the bytes.
 
+use super::cluster::tests::FakeCluster;
 use super::data::Data;
 use super::env::{Env, Flow, GateKind, Outcome, Serving, Shutdown};
-use super::host::{ClientView, Host, IoView, KillFilter, ProcessView, RaftStatus};
+use super::host::{ClientView, ClusterHost, Host, IoView, KillFilter, ProcessView, RaftStatus};
 use super::session::{Endpoint, Session};
 use super::stats::Stats;
 use crate::clock::{Mono, Now};
@@ -20,6 +21,7 @@ pub struct TestHost {
     pub stats: Stats,
     pub now: Now,
     pub breaths: u64,
+    pub cluster: Option<FakeCluster>,
 }
 
 impl Host for TestHost {
@@ -53,6 +55,9 @@ impl Host for TestHost {
     }
     fn raft_status(&self) -> RaftStatus {
         RaftStatus::default()
+    }
+    fn cluster(&mut self) -> Option<&mut dyn ClusterHost> {
+        Some(self.cluster.as_mut()?)
     }
     fn replica_acks(&self, _batch: u64) -> u64 {
         0
@@ -98,6 +103,7 @@ impl Fixture {
                 stats: Stats::new(),
                 now,
                 breaths: 0,
+                cluster: None,
             },
             serving: Serving::Lead { writable: true },
             next_batch: 1,
