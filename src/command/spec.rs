@@ -158,6 +158,7 @@ pub enum Group {
     Cluster,
     Connection,
     Generic,
+    Pubsub,
     Server,
     String,
     Transactions,
@@ -169,6 +170,7 @@ impl Group {
             Group::Cluster => "cluster",
             Group::Connection => "connection",
             Group::Generic => "generic",
+            Group::Pubsub => "pubsub",
             Group::Server => "server",
             Group::String => "string",
             Group::Transactions => "transactions",
@@ -381,9 +383,11 @@ impl Spec {
     }
 
     /// Whether the command's reply or effect depends on the keyspace: it has keys, or works on
-    /// data without naming keys (DBSIZE, KEYS, SCAN, RANDOMKEY, FLUSHALL).
+    /// data without naming keys (DBSIZE, KEYS, SCAN, RANDOMKEY, FLUSHALL). Shard channels have a
+    /// slot as keys do, and nothing else in common with them.
     pub const fn is_data(&self) -> bool {
-        self.has_keys() || self.flags.has(flags![WRITE, READONLY])
+        let keys = self.has_keys() && !self.flags.has(Flags::PUBSUB);
+        keys || self.flags.has(flags![WRITE, READONLY])
     }
 
     /// All ACL categories: the explicit ones and those that the flags imply.

@@ -4,7 +4,7 @@
 //! subcommands too; names are unique; the lookup neither allocates nor depends on the case.
 
 use super::spec::Spec;
-use super::{expiry, generic, keys, server, string, transaction};
+use super::{expiry, generic, keys, pubsub, server, string, transaction};
 use std::sync::LazyLock;
 
 /// A row with its place in the table.
@@ -45,12 +45,13 @@ pub fn table() -> &'static Table {
 
 impl Table {
     fn build() -> Table {
-        let families: [&'static [Spec]; 6] = [
+        let families: [&'static [Spec]; 7] = [
             string::SPECS,
             generic::SPECS,
             expiry::SPECS,
             keys::SPECS,
             transaction::SPECS,
+            pubsub::SPECS,
             server::SPECS,
         ];
         let mut len = 0;

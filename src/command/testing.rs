@@ -10,7 +10,9 @@ use super::stats::Stats;
 use crate::clock::{Mono, Now};
 use crate::config::{Config, ConfigError};
 use crate::keyspace::{Keyspace, Layout};
+use crate::pubsub::{Registry, Subscriber};
 use crate::resp::args::Args;
+use crate::resp::Proto;
 
 /// A moment with nothing special about it.
 pub const START_MS: i64 = 1_700_000_000_000;
@@ -20,6 +22,7 @@ pub struct TestHost {
     pub stats: Stats,
     pub now: Now,
     pub breaths: u64,
+    pub pubsub: Registry,
 }
 
 impl Host for TestHost {
@@ -50,6 +53,21 @@ impl Host for TestHost {
     }
     fn kill_clients(&mut self, _filter: &KillFilter) -> usize {
         0
+    }
+    fn pubsub(&self) -> &Registry {
+        &self.pubsub
+    }
+    fn pubsub_mut(&mut self) -> &mut Registry {
+        &mut self.pubsub
+    }
+    fn own_subscriber(&self) -> Subscriber {
+        Subscriber(1)
+    }
+    fn publish(&mut self, sharded: bool, channel: &[u8], _message: &[u8], _own: Proto) -> usize {
+        let mut count = 0;
+        let mut each = |_: Subscriber, _: Option<&[u8]>| count += 1;
+        self.pubsub.for_each_receiver(sharded, channel, &mut each);
+        count
     }
     fn raft_status(&self) -> RaftStatus {
         RaftStatus::default()
@@ -98,6 +116,7 @@ impl Fixture {
                 stats: Stats::new(),
                 now,
                 breaths: 0,
+                pubsub: Registry::new(),
             },
             serving: Serving::Lead { writable: true },
             next_batch: 1,

@@ -13,7 +13,7 @@ mod config;
 mod connection;
 mod debug;
 mod docs;
-mod help;
+pub(super) mod help;
 mod info;
 mod info_process;
 mod info_shard;
@@ -59,7 +59,7 @@ pub static SPECS: &[Spec] = &[
 
 /// The handler of containers: only their subcommands run, and the table's lookup refuses a name
 /// that is none of them.
-fn no_subcommand(_: &mut Env<'_>, args: Args<'_>) -> Done {
+pub(super) fn no_subcommand(_: &mut Env<'_>, args: Args<'_>) -> Done {
     let container = String::from_utf8_lossy(&args[0]).into_owned();
     Err(match args.get(1) {
         Some(name) => Error::unknown_subcommand(&container, name),
