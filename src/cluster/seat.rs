@@ -103,10 +103,7 @@ impl Seat {
                 })
             }
         };
-        lines
-            .next()
-            .is_none()
-            .then_some(Seat { member, joining })
+        lines.next().is_none().then_some(Seat { member, joining })
     }
 }
 

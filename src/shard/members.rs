@@ -5,8 +5,8 @@
 
 use super::{Shard, ShardError};
 use crate::clock::{Mono, Now};
-use crate::raft::{self, Applied, Change, Plan, Progress, Wishes, NEAR_BYTES};
 use crate::mutation::{self, Mutation};
+use crate::raft::{self, Applied, Change, Plan, Progress, Wishes, NEAR_BYTES};
 use crate::storage::base::{Base, Member, MemberKind};
 use crate::storage::{Disk, Position};
 use ::raft::eraftpb::{Entry, EntryType};
@@ -158,6 +158,11 @@ impl<D: Disk> Shard<D> {
             .copied()
             .collect();
         raft::successor(self.group.id(), membership, &data, &of)
+    }
+
+    /// C1: the leader has said that this member's removal is committed.
+    pub fn note_removal(&mut self) {
+        self.members.removed = true;
     }
 
     /// Whether this member was removed from the group.

@@ -311,7 +311,11 @@ fn acks(
     let at = recent.partition_point(|&(seq, _)| seq < batch);
     let index = recent.get(at).map_or(0, |&(_, index)| index);
     let members = group.membership();
-    let is_data = |id: u64| members.member(id).is_none_or(|m| m.kind == MemberKind::Data);
+    let is_data = |id: u64| {
+        members
+            .member(id)
+            .is_none_or(|m| m.kind == MemberKind::Data)
+    };
     let others = group.members().into_iter();
     let others = others.filter(|m| m.id != group.id() && is_data(m.id));
     others.filter(|m| m.applied >= index).count() as u64
