@@ -8,7 +8,7 @@ use crate::names;
 use crate::slot::SLOT_COUNT;
 use crate::wire::Flags;
 use crate::{NodeId, SlotSet};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 /// What a server listens on for the bus when a file of old does not say it: port + 10000.
 const CPORT_DISTANCE: u16 = 10_000;
@@ -45,8 +45,9 @@ pub fn parse(text: &str) -> Result<NodesConf, ConfError> {
 #[derive(Default)]
 struct Reader {
     nodes: Vec<NodeLine>,
-    ids: HashSet<NodeId>,
+    ids: BTreeSet<NodeId>,
     owned: SlotSet,
+    moving: SlotSet,
     has_myself: bool,
     /// Current epoch, last vote's epoch.
     vars: Option<(u64, u64)>,
@@ -110,7 +111,7 @@ impl Reader {
         read_address(address, &mut node)?;
         for word in slots {
             match word.strip_prefix('[') {
-                Some(motion) => read_motion(motion, &mut node)?,
+                Some(motion) => self.read_motion(motion, &mut node)?,
                 None => self.read_slots(word, &mut node)?,
             }
         }
@@ -131,6 +132,24 @@ impl Reader {
             }
             node.slots.insert(slot);
         }
+        Ok(())
+    }
+
+    /// What follows the `[` of `[slot->-id]` or `[slot-<-id]`.
+    fn read_motion(&mut self, word: &str, node: &mut NodeLine) -> Check<()> {
+        let wrong = || format!("[{word} is no slot in motion");
+        let inner = word.strip_suffix(']').ok_or_else(wrong)?;
+        let (number, rest) = inner.split_once('-').ok_or_else(wrong)?;
+        let (list, id) = match rest.split_once('-').ok_or_else(wrong)? {
+            (">", id) => (&mut node.migrating, id),
+            ("<", id) => (&mut node.importing, id),
+            _ => return Err(wrong()),
+        };
+        let number = slot(number)?;
+        if !self.moving.insert(number) {
+            return Err(format!("slot {number} is in motion twice"));
+        }
+        list.push((number, node_id(id)?));
         Ok(())
     }
 
@@ -246,25 +265,6 @@ fn flag_words(words: &str) -> Check<Flags> {
         flags.set(*flag, true);
     }
     Ok(flags)
-}
-
-/// What follows the `[` of `[slot->-id]` or `[slot-<-id]`.
-fn read_motion(word: &str, node: &mut NodeLine) -> Check<()> {
-    let wrong = || format!("[{word} is no slot in motion");
-    let inner = word.strip_suffix(']').ok_or_else(wrong)?;
-    let (number, rest) = inner.split_once('-').ok_or_else(wrong)?;
-    let number = slot(number)?;
-    let twice = |list: &[(u16, NodeId)]| list.iter().any(|(other, _)| *other == number);
-    if twice(&node.migrating) || twice(&node.importing) {
-        return Err(format!("slot {number} is in motion twice"));
-    }
-    let (list, id) = match rest.split_once('-').ok_or_else(wrong)? {
-        (">", id) => (&mut node.migrating, id),
-        ("<", id) => (&mut node.importing, id),
-        _ => return Err(wrong()),
-    };
-    list.push((number, node_id(id)?));
-    Ok(())
 }
 
 fn node_id(word: &str) -> Check<NodeId> {

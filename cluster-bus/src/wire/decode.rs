@@ -26,7 +26,7 @@ pub enum WireError {
     UnknownType(u16),
     #[error("{0} is not an id of 40 hex digits")]
     Id(&'static str),
-    #[error("{0} holds bytes that may not stand there")]
+    #[error("{0}")]
     Text(&'static str),
     #[error("extension {number} of type {kind} has a length of {length} bytes")]
     Extension {
@@ -223,44 +223,48 @@ fn extensions(packet: &[u8], from: usize) -> Result<Vec<Extension>> {
     Ok(found)
 }
 
-/// `None` for an extension that is not known: newer servers have more of them.
+/// `None` for an extension that is not known (newer servers have more of them) and for a name that
+/// is not taken over: Redis lets a human nodename hold a space or a comma, which would break
+/// nodes.conf, but the node itself is as good as any.
 fn extension(kind: u16, data: &[u8], wrong: WireError) -> Result<Option<Extension>> {
     let needs = |bytes: usize| match data.len() < bytes {
         true => Err(wrong),
         false => Ok(()),
     };
-    Ok(Some(match kind {
-        at::EXT_HOSTNAME => Extension::Hostname(text(data, "a hostname", names::is_hostname)?),
-        at::EXT_HUMAN_NODENAME => {
-            Extension::HumanNodename(text(data, "a human nodename", names::is_human_nodename)?)
-        }
+    Ok(match kind {
+        at::EXT_HOSTNAME => text(data, "a hostname without an end")?
+            .filter(|name| names::is_hostname(name))
+            .map(|name| Extension::Hostname(name.to_owned())),
+        at::EXT_HUMAN_NODENAME => text(data, "a human nodename without an end")?
+            .filter(|name| names::is_human_nodename(name))
+            .map(|name| Extension::HumanNodename(name.to_owned())),
         at::EXT_FORGOTTEN_NODE => {
             needs(at::ID + 8)?;
-            Extension::ForgottenNode {
+            Some(Extension::ForgottenNode {
                 node: id_at(data, 0, "a forgotten node")?,
                 ttl_seconds: u64_at(data, at::ID),
-            }
+            })
         }
         at::EXT_SHARD_ID => {
             needs(at::ID)?;
-            Extension::ShardId(id_at(data, 0, "a shard id")?)
+            Some(Extension::ShardId(id_at(data, 0, "a shard id")?))
         }
-        _ => return Ok(None),
-    }))
+        _ => None,
+    })
 }
 
-/// A text that a zero byte ends.
-fn text(field: &[u8], what: &'static str, allowed: fn(&str) -> bool) -> Result<String> {
+/// A text that a zero byte ends; `None` if it is not UTF-8.
+fn text<'a>(field: &'a [u8], unended: &'static str) -> Result<Option<&'a str>> {
     let end = field.iter().position(|b| *b == 0);
-    end.and_then(|end| std::str::from_utf8(&field[..end]).ok())
-        .filter(|text| allowed(text))
-        .map(str::to_owned)
-        .ok_or(WireError::Text(what))
+    let end = end.ok_or(WireError::Text(unended))?;
+    Ok(std::str::from_utf8(&field[..end]).ok())
 }
 
 fn ip_at(bytes: &[u8], at: usize) -> Result<String> {
-    let field = &bytes[at..at + at::IP_FIELD];
-    text(field, "an address", names::is_ip_text)
+    text(&bytes[at..at + at::IP_FIELD], "an address without an end")?
+        .filter(|ip| names::is_ip_text(ip))
+        .map(str::to_owned)
+        .ok_or(WireError::Text("no text of an address"))
 }
 
 fn id_at(bytes: &[u8], at: usize, what: &'static str) -> Result<NodeId> {
