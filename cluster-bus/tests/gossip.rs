@@ -91,10 +91,7 @@ fn the_dead_are_seen_by_all_and_come_back() {
         })
     });
     net.report("four dead seen by all", rounds);
-    assert!(
-        rounds as u64 >= timeout,
-        "nobody is down before the timeout"
-    );
+    assert!(rounds >= timeout, "nobody is down before the timeout");
     let healthy = |net: &Network| {
         net.live()
             .all(|bus| bus.nodes().filter(|node| node.suspect()).count() == 4)
