@@ -710,3 +710,124 @@ fn any_bytes_are_survived() {
     assert_eq!(bench.bus.owner(0), Some(id(50)));
     nodes_conf::parse(&bench.bus.conf().render()).expect("still a good file");
 }
+
+#[test]
+fn all_hear_of_a_change_of_ours_and_of_nothing_else() {
+    let mut bench = Bench::new();
+    bench.join(1);
+    bench.join(2);
+    bench.actions.clear();
+    bench.become_(Role::Master, range(0, 100), 50);
+    assert!(sent(&bench.actions).is_empty(), "nothing new");
+    bench.become_(Role::Master, range(0, 101), 50);
+    let told = sent(&bench.actions);
+    assert_eq!(told.len(), 2);
+    for (_, message) in told {
+        assert!(matches!(message.body, Body::Ping { kind, .. } if kind == PingKind::Pong));
+        assert_eq!(message.header.slots, range(0, 101));
+    }
+    // A replica speaks for its master's slots.
+    bench.actions.clear();
+    bench.become_(Role::Slave(id(1)), range(0, 101), 51);
+    let told = sent(&bench.actions);
+    let header = &told.first().expect("a pong").1.header;
+    assert_eq!((header.master, header.config_epoch), (Some(id(1)), 51));
+    assert!(header.flags.has(Flags::SLAVE) && !header.flags.has(Flags::MASTER));
+    assert_eq!(header.slots, range(0, 101));
+}
+
+#[test]
+fn a_sharded_message_stays_in_the_shard() {
+    let mut bench = Bench::new();
+    bench.join(1);
+    bench.join(2);
+    let body = Body::Ping {
+        kind: PingKind::Ping,
+        gossip: Vec::new(),
+        extensions: vec![Extension::ShardId(id(150))],
+    };
+    bench.from(2, body);
+    for (sharded, wanted) in [
+        (false, vec![bench.out[&1], bench.out[&2]]),
+        (true, vec![bench.out[&2]]),
+    ] {
+        let (channel, message) = (b"c".to_vec(), b"m".to_vec());
+        bench.bus.publish(bench.now, sharded, channel, message);
+        let actions = bench.collect();
+        let links: Vec<LinkId> = sent(&actions).iter().map(|(link, _)| *link).collect();
+        assert_eq!(links, wanted);
+    }
+    assert_eq!(bench.bus.stats().sent[4], 2);
+    assert_eq!(bench.bus.stats().sent[10], 1);
+}
+
+#[test]
+fn extensions_go_only_to_those_that_know_them() {
+    let mut bench = Bench::new();
+    bench.join(1);
+    let old = Header {
+        message_flags: [0; 3],
+        ..header(2)
+    };
+    bench.say(old.clone(), ping(PingKind::Meet, Vec::new()));
+    bench.wait(100);
+    let link = bench.out[&2];
+    bench.hear(link, old, ping(PingKind::Pong, Vec::new()));
+    bench.actions.clear();
+    bench.become_(Role::Master, SlotSet::default(), 50);
+    for (link, message) in sent(&bench.actions) {
+        let Body::Ping { extensions, .. } = message.body else {
+            panic!("{message:?}");
+        };
+        assert_eq!(extensions.is_empty(), link == bench.out[&2]);
+        assert_eq!(
+            message.header.message_flags[0], 4,
+            "we always say that we do"
+        );
+    }
+}
+
+#[test]
+fn a_link_without_answers_is_opened_anew_within_the_timeout() {
+    let mut bench = Bench::new();
+    bench.join(1);
+    bench.wait(TIMEOUT);
+    bench.pong(1);
+    let link = bench.out[&1];
+    let mut waited = 0;
+    while bench.out[&1] == link {
+        bench.wait(100);
+        waited += 100;
+        assert!(waited <= 2 * TIMEOUT, "the link is never reset");
+        assert!(!suspect(bench.flags(1)));
+    }
+    // Half a timeout until the ping, half a timeout without a pong.
+    assert!(waited > TIMEOUT, "{waited} ms");
+    bench.wait(TIMEOUT);
+    assert!(suspect(bench.flags(1)), "the new link is no sign of life");
+}
+
+#[test]
+fn a_pong_that_another_had_saves_a_ping() {
+    let mut bench = Bench::new();
+    bench.join(1);
+    bench.join(2);
+    let heard = |bench: &Bench, ahead: i64| Gossip {
+        pong_received: ((bench.now.unix_ms + ahead) / 1000) as u32,
+        ..entry(2, Flags::MASTER)
+    };
+    for _ in 0..30 {
+        bench.wait(100);
+        bench.pong(1);
+        bench.pong(2);
+    }
+    let before = bench.bus.node(id(2)).and_then(|n| n.pong_received);
+    bench.now.mono_ms += 2000;
+    bench.now.unix_ms += 2000;
+    let future = heard(&bench, 5000);
+    bench.from(1, ping(PingKind::Ping, vec![future]));
+    assert_eq!(bench.bus.node(id(2)).and_then(|n| n.pong_received), before);
+    let past = heard(&bench, 0);
+    bench.from(1, ping(PingKind::Ping, vec![past]));
+    assert!(bench.bus.node(id(2)).and_then(|n| n.pong_received) > before);
+}
