@@ -408,6 +408,12 @@ fn a_claim_on_our_slots_is_told_and_not_obeyed() {
         |body| matches!(body, Body::Update { node, .. } if *node == id(50))
     ));
 
+    bench.say(claim(50), ping(PingKind::Ping, Vec::new()));
+    let claims = |a: &Action| matches!(a, Action::SlotsClaimed { .. });
+    assert!(
+        !bench.actions.iter().any(claims),
+        "an equal epoch wins nothing"
+    );
     let actions = bench.say(claim(51), ping(PingKind::Ping, Vec::new()));
     let told = Action::SlotsClaimed {
         by: id(1),
