@@ -53,11 +53,13 @@ pub enum Mutation {
     TransferKeepsLease,
     /// T2: an expired key answers nil without its deletion being logged.
     UnloggedExpiry,
+    /// S1: a slot is served before its gain has committed.
+    ServeBeforeGainCommits,
 }
 
 impl Mutation {
     /// All of them, in the order above.
-    pub const ALL: [Mutation; 19] = [
+    pub const ALL: [Mutation; 20] = [
         Mutation::SkipFsync,
         Mutation::SkipRecoverySync,
         Mutation::ReviveBehindCut,
@@ -77,6 +79,7 @@ impl Mutation {
         Mutation::SkipRebuild,
         Mutation::TransferKeepsLease,
         Mutation::UnloggedExpiry,
+        Mutation::ServeBeforeGainCommits,
     ];
 }
 

@@ -5,6 +5,8 @@
 //! machine around the table of nodes.
 
 pub mod id;
+pub mod names;
+pub mod nodes_conf;
 pub mod slot;
 pub mod slots;
 pub mod wire;

@@ -1,8 +1,13 @@
 //! The shard in the cluster: its record, where slots are, what CLUSTER shows.
 //!
-//! Reading order: [`view`] (the cluster as replies show it). Knows `cluster-bus` and nothing of
-//! sockets.
+//! Reading order: [`record`] (what the shard's log says of slots and epoch), [`routing`] (which
+//! node serves a slot), [`view`] (the cluster as replies show it). Knows `cluster-bus` and nothing
+//! of sockets.
 
+pub mod record;
+pub mod routing;
 pub mod view;
 
+pub use record::Record;
+pub use routing::{Route, Routing};
 pub use view::{ClusterView, Health, LinkView, NodeView, PreferredEndpoint};

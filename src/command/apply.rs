@@ -7,9 +7,11 @@
 
 use super::data::{Access, Data};
 use super::string::number;
+use crate::cluster::record::decode_ranges;
 use crate::effect::{CodecError, Effect, Op, Unit};
 use crate::keyspace::{Ttl, Value};
 use crate::mutation::{self, Mutation};
+use cluster_bus::NodeId;
 
 /// Why a unit can't be applied. The process must not go on with this keyspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,6 +85,16 @@ fn apply_effect(data: &mut Data, effect: &Effect<'_>) -> Result<(), ApplyError> 
         (Op::MSet, pairs) if !pairs.is_empty() && pairs.len() % 2 == 0 => data.set_many(pairs),
         (Op::FlushDb, []) => data.flush(Some(data.db)),
         (Op::FlushAll, []) => data.flush(None),
+        (Op::AddSlots, [ranges]) => data.add_slots(&decode_ranges(ranges).ok_or(bad)?),
+        (Op::DelSlots, [ranges]) => data.del_slots(&decode_ranges(ranges).ok_or(bad)?),
+        (Op::LoseSlots, [ranges]) => {
+            data.lose_slots(&decode_ranges(ranges).ok_or(bad)?);
+        }
+        (Op::Epoch, [epoch, master]) => {
+            let epoch: [u8; 8] = (*epoch).try_into().map_err(|_| bad)?;
+            let master: [u8; 20] = (*master).try_into().map_err(|_| bad)?;
+            data.set_epoch(u64::from_le_bytes(epoch), NodeId(master));
+        }
         _ => return Err(bad),
     }
     Ok(())

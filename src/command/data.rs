@@ -18,11 +18,15 @@
 use super::env::Footprint;
 pub use super::watch::Watch;
 use super::watch::Watches;
+use crate::cluster::record::encode_ranges;
+use crate::cluster::Record;
 use crate::effect::{Batch, Op};
 use crate::keyspace::{Entry, Key, Keyspace, Ttl};
 use crate::mutation::{self, Mutation};
+use cluster_bus::{NodeId, SlotSet};
 use rand::rngs::StdRng;
 use rand::SeedableRng;
+use std::sync::Arc;
 
 /// Slots of the dirty index; single-database layouts index it by the key's hash.
 const SLOTS: usize = 16384;
@@ -67,6 +71,20 @@ pub struct Data {
     memo: Option<Memo>,
     pub(super) counters: Counters,
     rng: StdRng,
+    /// The shard's record as executed (the tail's copy) and as committed (S1).
+    record: Arc<Record>,
+    committed: Arc<Record>,
+}
+
+/// Whether the own shard serves a slot (S1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// By the tail's copy and by the committed one.
+    Owned,
+    /// Its gain is not committed yet: commands wait.
+    Gaining,
+    /// It is another's, or its loss is proposed.
+    Foreign,
 }
 
 /// The hash and slot of a key of the running command, worked out at admission. The address is
@@ -102,12 +120,21 @@ impl Data {
             memo: None,
             counters: Counters::default(),
             rng,
+            record: Arc::default(),
+            committed: Arc::default(),
         }
     }
 
-    /// A rebuild: the keyspace starts over (T6); whoever watched a key has lost (T7).
-    pub fn replace_keyspace(&mut self, keyspace: Keyspace) -> Keyspace {
+    /// The record that the keyspace starts with: as of the group's base.
+    pub fn begin_record(&mut self, record: Record) {
+        self.record = Arc::new(record);
+        self.commit_record();
+    }
+
+    /// A rebuild: the keyspace and the record start over (T6); whoever watched a key has lost (T7).
+    pub fn restart(&mut self, keyspace: Keyspace, record: Record) -> Keyspace {
         self.watches.fail_all();
+        self.record = Arc::new(record);
         std::mem::replace(&mut self.keyspace, keyspace)
     }
 
@@ -369,6 +396,7 @@ impl Data {
 
     /// SET: any value becomes this string.
     pub fn set(&mut self, key: &Key<'_>, value: &[u8], ttl: Ttl) {
+        self.assert_owned(Op::Set, key);
         match ttl {
             Ttl::Clear => self.emit(self.db, Op::Set, &[key.bytes, value]),
             Ttl::Keep => self.emit(self.db, Op::Set, &[key.bytes, value, b"KEEPTTL"]),
@@ -387,6 +415,7 @@ impl Data {
         self.emit(self.db, Op::MSet, pairs);
         for pair in pairs.chunks_exact(2) {
             let key = self.key(pair[0]);
+            self.assert_owned(Op::MSet, &key);
             self.keyspace.set_string(self.db, &key, pair[1], Ttl::Clear);
             self.changed(self.db, &key);
         }
@@ -394,6 +423,7 @@ impl Data {
 
     /// INCRBY, whose outcome the caller has worked out: `value` is the old one plus `delta`.
     pub fn set_incremented(&mut self, key: &Key<'_>, delta: i64, value: i64) {
+        self.assert_owned(Op::IncrBy, key);
         let mut text = itoa::Buffer::new();
         self.emit(
             self.db,
@@ -406,6 +436,7 @@ impl Data {
 
     /// APPEND; the new length.
     pub fn append(&mut self, key: &Key<'_>, tail: &[u8]) -> usize {
+        self.assert_owned(Op::Append, key);
         self.emit(self.db, Op::Append, &[key.bytes, tail]);
         let len = self.keyspace.append(self.db, key, tail);
         self.changed(self.db, key);
@@ -414,6 +445,7 @@ impl Data {
 
     /// SETRANGE; the new length.
     pub fn set_range(&mut self, key: &Key<'_>, offset: usize, bytes: &[u8]) -> usize {
+        self.assert_owned(Op::SetRange, key);
         let mut text = itoa::Buffer::new();
         let at = text.format(offset).as_bytes();
         self.emit(self.db, Op::SetRange, &[key.bytes, at, bytes]);
@@ -435,6 +467,7 @@ impl Data {
 
     /// PEXPIREAT of a key that exists.
     pub fn expire_at(&mut self, key: &Key<'_>, at_ms: i64) {
+        self.assert_owned(Op::PExpireAt, key);
         let mut text = itoa::Buffer::new();
         self.emit(
             self.db,
@@ -447,6 +480,7 @@ impl Data {
 
     /// PERSIST of a key that has an expiry.
     pub fn persist(&mut self, key: &Key<'_>) {
+        self.assert_owned(Op::Persist, key);
         self.emit(self.db, Op::Persist, &[key.bytes]);
         self.keyspace.set_expiry(self.db, key, None);
         self.changed(self.db, key);
@@ -454,6 +488,7 @@ impl Data {
 
     /// RENAME of a key that exists.
     pub fn rename(&mut self, from: &Key<'_>, to: &Key<'_>) {
+        self.assert_owned(Op::Rename, to);
         self.emit(self.db, Op::Rename, &[from.bytes, to.bytes]);
         self.keyspace.rename(self.db, from, to);
         self.changed(self.db, from);
@@ -475,6 +510,102 @@ impl Data {
         if self.access == Access::Lead {
             self.floor = self.batch_seq; // T3: under all slots
         }
+    }
+
+    // ---- the shard's record ----------------------------------------------------------------------
+
+    /// The record as the running turn sees it.
+    pub fn record(&self) -> &Arc<Record> {
+        &self.record
+    }
+
+    /// What gossip, nodes.conf and redirects say (S1).
+    pub fn committed_record(&self) -> &Arc<Record> {
+        &self.committed
+    }
+
+    /// All that has been applied is committed.
+    pub fn commit_record(&mut self) {
+        if !Arc::ptr_eq(&self.record, &self.committed) {
+            self.committed = Arc::clone(&self.record);
+        }
+    }
+
+    /// The record as of the last entry that is known to be committed.
+    pub fn set_committed_record(&mut self, record: Arc<Record>) {
+        self.committed = record;
+    }
+
+    /// S1: given up at the proposal, gained at the commit.
+    pub fn ownership(&self, slot: u16) -> Ownership {
+        let committed =
+            self.committed.slots.contains(slot) || mutation::is(Mutation::ServeBeforeGainCommits);
+        match (self.record.slots.contains(slot), committed) {
+            (true, true) => Ownership::Owned,
+            (true, false) => Ownership::Gaining,
+            (false, _) => Ownership::Foreign,
+        }
+    }
+
+    /// The shard gains these slots.
+    pub fn add_slots(&mut self, slots: &SlotSet) {
+        self.emit(self.db, Op::AddSlots, &[&encode_ranges(slots)]);
+        let record = Arc::make_mut(&mut self.record);
+        slots.iter().for_each(|slot| {
+            record.slots.insert(slot);
+        });
+    }
+
+    /// The shard gives these slots up. As in Redis their keys stay, unreachable, until the slots
+    /// are gained again.
+    pub fn del_slots(&mut self, slots: &SlotSet) {
+        self.emit(self.db, Op::DelSlots, &[&encode_ranges(slots)]);
+        self.remove_slots(slots);
+    }
+
+    /// S3: another shard has these slots; their keys go with them. How many keys.
+    pub fn lose_slots(&mut self, slots: &SlotSet) -> u64 {
+        self.emit(self.db, Op::LoseSlots, &[&encode_ranges(slots)]);
+        self.remove_slots(slots);
+        let mut lost = 0;
+        for slot in slots.iter() {
+            lost += self.keyspace.flush_slot(slot);
+            if self.access == Access::Lead {
+                self.dirty[usize::from(slot)] = self.batch_seq;
+            }
+        }
+        if lost > 0 {
+            self.watches.fail_all();
+            self.counters.changes += lost;
+        }
+        lost
+    }
+
+    fn remove_slots(&mut self, slots: &SlotSet) {
+        let record = Arc::make_mut(&mut self.record);
+        slots.iter().for_each(|slot| {
+            record.slots.remove(slot);
+        });
+    }
+
+    /// S2: the shard's epoch, and the node that is its master from here on.
+    pub fn set_epoch(&mut self, epoch: u64, master: NodeId) {
+        self.emit(self.db, Op::Epoch, &[&epoch.to_le_bytes(), &master.0]);
+        let record = Arc::make_mut(&mut self.record);
+        record.epoch = epoch;
+        record.master = master;
+    }
+
+    /// S1: a change of a key in a slot that the shard does not have means that a rule was broken.
+    fn assert_owned(&self, op: Op, key: &Key<'_>) {
+        assert!(
+            self.access != Access::Apply
+                || !self.keyspace.is_cluster()
+                || self.record.slots.contains(key.slot),
+            "S1: {} in slot {}, which the shard does not have at this index",
+            op.command(),
+            key.slot
+        );
     }
 
     // ---- expiry --------------------------------------------------------------------------------

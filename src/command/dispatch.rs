@@ -6,12 +6,13 @@
 //! leaves no trace at all; every reply's gate follows from what really happened (T3), not from the
 //! command's flags.
 
-use super::data::Access;
+use super::data::{Access, Ownership};
 use super::env::{Env, Flow, Footprint, GateKind, Outcome, Serving};
 use super::error::Error;
 use super::session::{Queued, ReplyMode};
 use super::spec::{flags, Spec};
 use super::table::{table, Command, Lookup};
+use crate::cluster::Route;
 use crate::resp::args::Args;
 
 /// Executes one command of one client. `args` has at least one element.
@@ -209,13 +210,15 @@ fn is(spec: &Spec, name: &str) -> bool {
 /// False: it has to wait.
 fn serve(env: &mut Env<'_>, spec: &Spec, args: Args<'_>, in_multi: bool) -> Result<bool, Error> {
     let write = spec.writes();
+    let mut slot = None;
+    check_slots(env, spec, args, &mut slot)?;
+    if let Some(waits) = route(env, slot, write)? {
+        return Ok(!waits);
+    }
     if let Serving::Lead { writable } = env.serving {
-        check_slots(env, spec, args, &mut None)?;
         // A write that is only queued enters no batch yet.
         return Ok(writable || !write || in_multi);
     }
-    let mut slot = None;
-    check_slots(env, spec, args, &mut slot)?;
     elsewhere(env, write, slot)
 }
 
@@ -236,6 +239,9 @@ fn serve_queue(env: &mut Env<'_>) -> Result<bool, Error> {
     }
     env.session.transaction.queue = queue;
     checked?;
+    if let Some(waits) = route(env, slot, write)? {
+        return Ok(!waits);
+    }
     match env.serving {
         // An EXEC that is going to be refused anyway has nothing to wait for.
         Serving::Lead { writable } => Ok(writable || !write || env.session.transaction.aborted),
@@ -244,10 +250,40 @@ fn serve_queue(env: &mut Env<'_>) -> Result<bool, Error> {
     }
 }
 
+/// In a cluster: whether the slot is for this shard at all. `None`: it is, or there is no slot;
+/// `Some(true)`: the command waits.
+fn route(env: &Env<'_>, slot: Option<u16>, write: bool) -> Result<Option<bool>, Error> {
+    let (Some(routing), Some(slot)) = (env.routing, slot) else {
+        return Ok(None);
+    };
+    let refused = |up: bool| match (up, env.host.config().cluster_allow_reads_when_down) {
+        (true, _) => None,
+        (false, true) if !write => None,
+        (false, true) => Some(Error::CLUSTER_READS_ONLY),
+        (false, false) => Some(Error::CLUSTER_DOWN),
+    };
+    match env.data.ownership(slot) {
+        // C3: whoever holds its shard's lease serves, also among a minority of the masters.
+        Ownership::Owned => refused(routing.covered).map_or(Ok(None), Err),
+        Ownership::Gaining => Ok(Some(true)),
+        Ownership::Foreign => match routing.route(slot) {
+            Route::Nobody => Err(Error::SLOT_NOT_SERVED),
+            Route::Elsewhere(addr) => {
+                Err(refused(routing.is_ok()).unwrap_or_else(|| Error::moved(slot, addr)))
+            }
+        },
+    }
+}
+
 /// A data command on a member that does not lead.
 fn elsewhere(env: &mut Env<'_>, write: bool, slot: Option<u16>) -> Result<bool, Error> {
-    let Serving::Redirect { addr } = env.serving else {
-        return Ok(false); // S2, T7: nobody knows yet who leads, or a tail is open
+    let addr = match env.serving {
+        Serving::Redirect { addr } => addr,
+        Serving::Down if slot.is_some() => return Err(Error::CLUSTER_DOWN),
+        // Its own copy is all there is to show.
+        Serving::Down => None,
+        // S2, T7: nobody knows yet who leads, or a tail is open
+        Serving::Lead { .. } | Serving::Hold => return Ok(false),
     };
     let own_copy = !write && (slot.is_none() || env.session.readonly);
     match (slot, addr) {
@@ -257,6 +293,8 @@ fn elsewhere(env: &mut Env<'_>, write: bool, slot: Option<u16>) -> Result<bool, 
         }
         (None, _) => Err(Error::READ_ONLY_REPLICA),
         (Some(slot), Some(addr)) => Err(Error::moved(slot, addr)),
+        // S2: the leader is known by its raft id and not yet by an address.
+        (Some(_), None) if env.routing.is_some() => Ok(false),
         (Some(_), None) => Err(Error::CLUSTER_DOWN),
     }
 }

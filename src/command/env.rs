@@ -8,6 +8,7 @@ use super::error::Error;
 use super::host::Host;
 use super::session::Session;
 use crate::clock::Now;
+use crate::cluster::Routing;
 use crate::resp::encode::Reply;
 
 /// Whether this process executes keyed commands at the moment.
@@ -19,6 +20,8 @@ pub enum Serving<'a> {
     Hold,
     /// Another member leads; `None`: the cluster is down.
     Redirect { addr: Option<&'a str> },
+    /// Nobody has led for so long that commands are no longer held (S2).
+    Down,
 }
 
 /// The surroundings of one execution. Fields are public so that a command can borrow several at
@@ -30,6 +33,8 @@ pub struct Env<'a> {
     /// Where the reply goes.
     pub out: &'a mut Vec<u8>,
     pub serving: Serving<'a>,
+    /// Where slots are; none outside a cluster.
+    pub routing: Option<&'a Routing>,
     pub now: Now,
 }
 

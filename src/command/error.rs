@@ -44,6 +44,7 @@ texts! {
     EXEC_ABORT = "EXECABORT Transaction discarded because of previous errors.";
     CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot";
     CLUSTER_DOWN = "CLUSTERDOWN The cluster is down";
+    CLUSTER_READS_ONLY = "CLUSTERDOWN The cluster is down and only accepts read commands";
     SLOT_NOT_SERVED = "CLUSTERDOWN Hash slot not served";
     READ_ONLY_REPLICA = "READONLY You can't write against a read only replica.";
     /// D5: the log can get no more space.

@@ -135,6 +135,7 @@ impl Fixture {
             host: &mut self.host,
             out: &mut out,
             serving: self.serving,
+            routing: None,
             now,
         };
         let outcome = super::execute(&mut env, Args::from(args.as_slice()));

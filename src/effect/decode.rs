@@ -230,7 +230,7 @@ mod tests {
         #[test]
         fn units_round_trip(units in proptest::collection::vec(
             proptest::collection::vec(
-                (1u8..=12, proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..4)),
+                (1u8..=16, proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..4)),
                 1..5),
             1..8)) {
             let mut batch = Batch::new();

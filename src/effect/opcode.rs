@@ -1,7 +1,7 @@
 //! The stable numbers of effects. A number, once released, never changes its meaning.
 
 /// An effect's command. Arguments are those of the Redis command of the same name, in the one
-/// form given here.
+/// form given here; those of the shard's record have no such command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Op {
@@ -29,11 +29,19 @@ pub enum Op {
     FlushDb = 11,
     /// `FLUSHALL`
     FlushAll = 12,
+    /// The shard gains slots: pairs of first and last (S1).
+    AddSlots = 13,
+    /// The shard gives up slots; their keys stay (`DELSLOTS`).
+    DelSlots = 14,
+    /// The shard loses slots and their keys (S3).
+    LoseSlots = 15,
+    /// The shard's epoch (8 bytes, little endian) and its master (20 bytes) (S2).
+    Epoch = 16,
 }
 
 impl Op {
     /// Every opcode, in the order of their numbers.
-    pub const ALL: [Op; 12] = [
+    pub const ALL: [Op; 16] = [
         Op::Select,
         Op::Set,
         Op::Del,
@@ -46,6 +54,10 @@ impl Op {
         Op::MSet,
         Op::FlushDb,
         Op::FlushAll,
+        Op::AddSlots,
+        Op::DelSlots,
+        Op::LoseSlots,
+        Op::Epoch,
     ];
 
     /// The opcode with this number, if this version knows it.
@@ -73,6 +85,10 @@ impl Op {
             Op::MSet => "MSET",
             Op::FlushDb => "FLUSHDB",
             Op::FlushAll => "FLUSHALL",
+            Op::AddSlots => "CLUSTER ADDSLOTS",
+            Op::DelSlots => "CLUSTER DELSLOTS",
+            Op::LoseSlots => "the loss of slots",
+            Op::Epoch => "the epoch",
         }
     }
 }
@@ -88,6 +104,6 @@ mod tests {
             assert_eq!(Op::from_number(op.number()), Some(op));
         }
         assert_eq!(Op::from_number(0), None);
-        assert_eq!(Op::from_number(13), None);
+        assert_eq!(Op::from_number(17), None);
     }
 }

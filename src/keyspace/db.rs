@@ -115,6 +115,25 @@ impl Db {
         Some(entry)
     }
 
+    /// Takes a slot's table out; where keys expire it looks at each of them.
+    pub fn take_table(&mut self, slot: u16, upkeep: &Upkeep) -> Table {
+        let at = self.at(slot);
+        let table = std::mem::take(&mut self.tables[at]);
+        if self.expiries.len() > 0 {
+            let expiries = &mut self.expiries;
+            let _ = table.try_for_each(&mut |entry: &EntryPtr| {
+                if let Some(at) = entry.expiry() {
+                    let hash = upkeep.hash(entry.key());
+                    expiries.remove(Due { at, hash, slot });
+                }
+                ControlFlow::<()>::Continue(())
+            });
+        }
+        self.groups[at / GROUP] -= table.len() as u64;
+        self.len -= table.len() as u64;
+        table
+    }
+
     /// False if there is no such key.
     pub fn set_expiry(&mut self, key: &Key, expiry: Option<i64>) -> bool {
         let Some(entry) = self.get_mut(key) else {

@@ -4,6 +4,7 @@
 use super::db::Db;
 use super::object::Object;
 use super::raw::Bucket;
+use super::table::Table;
 
 /// Detached memory: drop it where a pause does no harm.
 #[derive(Default)]
@@ -11,6 +12,7 @@ pub struct Garbage {
     objects: Vec<Object>,
     buckets: Vec<Box<[Bucket]>>,
     dbs: Vec<Db>,
+    tables: Vec<Table>,
 }
 
 impl Garbage {
@@ -28,8 +30,15 @@ impl Garbage {
         self.dbs.push(db);
     }
 
+    pub(super) fn table(&mut self, table: Table) {
+        self.tables.push(table);
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.objects.is_empty() && self.buckets.is_empty() && self.dbs.is_empty()
+        self.objects.is_empty()
+            && self.buckets.is_empty()
+            && self.dbs.is_empty()
+            && self.tables.is_empty()
     }
 }
 

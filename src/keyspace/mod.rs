@@ -363,6 +363,20 @@ impl Keyspace {
         }
     }
 
+    /// Empties a hash slot; how many keys it had. None outside the cluster layout.
+    pub fn flush_slot(&mut self, slot: u16) -> u64 {
+        if !self.cluster {
+            return 0;
+        }
+        let table = self.dbs[0].take_table(slot, &self.upkeep);
+        let keys = table.len() as u64;
+        if keys > 0 {
+            self.upkeep.garbage.table(table);
+            self.resizing.remove(&(0, slot));
+        }
+        keys
+    }
+
     /// What has been detached since the last call. It is for the caller to drop it, or hand it to
     /// a thread that does.
     pub fn take_garbage(&mut self) -> Option<Garbage> {

@@ -72,6 +72,7 @@ impl Stage<'_> {
                 host: &mut host,
                 out,
                 serving,
+                routing: None,
                 now: self.now,
             };
             execute(&mut env, args)

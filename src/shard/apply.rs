@@ -82,6 +82,7 @@ impl<D: Disk> Shard<D> {
                 return Ok(true); // W1
             }
             apply_entry(&mut self.data, &mut self.stager, entry)?;
+            self.data.commit_record();
             return Ok(true);
         };
         if batch.term != entry.term {
@@ -91,6 +92,9 @@ impl<D: Disk> Shard<D> {
         if batch.last == entry.index {
             let batch = self.tail.pop_front().expect("it was just seen");
             self.tail_bytes -= batch.bytes;
+            if let Some(record) = batch.record {
+                self.data.set_committed_record(record);
+            }
             self.released.batch = self.released.batch.max(batch.seq);
             if self.recent.len() == RECENT {
                 self.recent.pop_front();
@@ -114,7 +118,8 @@ impl<D: Disk> Shard<D> {
             return;
         }
         let empty = Shard::<D>::empty_keyspace(&self.config);
-        let mut old = self.data.replace_keyspace(empty);
+        let record = Shard::<D>::birth_record(&self.base);
+        let mut old = self.data.restart(empty, record);
         // T9: what the lost keyspace held is freed elsewhere.
         old.flush(None);
         while let Some(garbage) = old.take_garbage() {
@@ -157,6 +162,9 @@ impl<D: Disk> Shard<D> {
             }
             if self.group.kind() == MemberKind::Data {
                 apply_entry(&mut self.data, &mut self.stager, entry)?;
+                if new {
+                    self.data.commit_record();
+                }
             }
             next += 1;
         }
@@ -167,6 +175,7 @@ impl<D: Disk> Shard<D> {
         }
         if done == self.delivered {
             self.rebuild = None;
+            self.data.commit_record();
         }
         self.order_jobs(now)
     }

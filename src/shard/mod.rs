@@ -27,6 +27,7 @@ pub use turn::Admission;
 mod tests;
 
 use crate::clock::{Mono, Now};
+use crate::cluster::Record;
 use crate::command::Data;
 use crate::effect::{CodecError, Stager};
 use crate::keyspace::{Keyspace, Layout};
@@ -36,6 +37,7 @@ use crate::storage::{Base, Disk, Job, Log, LogConfig, Position, StorageError};
 use raft::eraftpb::Entry;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use open::found;
@@ -138,6 +140,8 @@ struct TailBatch {
     last: u64,
     term: u64,
     bytes: usize,
+    /// The shard's record after it, if it has changed that (S1).
+    record: Option<Arc<Record>>,
 }
 
 /// The keyspace being made anew from the log.
@@ -251,6 +255,16 @@ impl<D: Disk> Shard<D> {
     /// Batches and reads whose outcome nobody could learn (T6).
     pub fn unknown_outcomes(&self) -> u64 {
         self.unknown_outcomes
+    }
+
+    /// The record as of the last entry that is known to be committed (S1, S2).
+    pub fn record(&self) -> &Arc<Record> {
+        self.data.committed_record()
+    }
+
+    /// The record as of the base; empty outside a cluster.
+    fn birth_record(base: &Base) -> Record {
+        Record::decode(&base.record).unwrap_or_default()
     }
 
     /// An empty keyspace as this shard lays it out.

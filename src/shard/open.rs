@@ -43,9 +43,11 @@ impl<D: Disk> Shard<D> {
             base.index,
         );
         let mut data = Data::new(Shard::<D>::empty_keyspace(&config));
+        data.begin_record(Shard::<D>::birth_record(&base));
         let mut stager = Stager::default();
         let applied = recovered.hard_state.commit.max(base.index);
         replay(&log, &base, applied, &mut members, &mut data, &mut stager)?;
+        data.commit_record();
 
         let window = Window::new(
             (base.index, base.term),

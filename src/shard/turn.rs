@@ -10,6 +10,7 @@ use crate::storage::base::MemberKind;
 use crate::storage::record::entry_len;
 use crate::storage::Disk;
 use raft::eraftpb::MessageType;
+use std::sync::Arc;
 
 /// Log room that must be there before a turn may write: its budget of effects and a margin. A
 /// command that brings more bytes than this asks for its own room.
@@ -221,12 +222,17 @@ impl<D: Disk> Shard<D> {
         let bytes = batch.len();
         let (first, last) = self.group.propose(batch.take());
         let term = self.group.term();
+        let record = self.data.record();
+        let before = self.tail.iter().rev().find_map(|b| b.record.as_ref());
+        let before = before.unwrap_or(self.data.committed_record());
+        let record = (!Arc::ptr_eq(before, record)).then(|| Arc::clone(record));
         self.tail.push_back(TailBatch {
             seq: self.next_batch,
             first,
             last,
             term,
             bytes,
+            record,
         });
         self.tail_bytes += bytes;
         self.next_batch += 1;

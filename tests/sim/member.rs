@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
+use holdfast::cluster::Record;
 use holdfast::keyspace::Layout;
 use holdfast::shard::{found, Shard, ShardConfig, SyncPolicy};
 use holdfast::storage::base::MemberKind;
@@ -191,7 +192,7 @@ impl Member {
             },
             members: Vec::new(),
             election_timeout_ms: plan.t_ms,
-            record: Vec::new(),
+            record: all_slots().encode(),
         };
         found(self.disk.clone(), Member::log_config(plan), &base).expect("an empty disk with room");
     }
@@ -324,5 +325,13 @@ impl Member {
         if power {
             self.clock.reboot(now, rng);
         }
+    }
+}
+
+/// The record of a shard that has every slot.
+fn all_slots() -> Record {
+    Record {
+        slots: (0..16384).collect(),
+        ..Record::default()
     }
 }

@@ -283,6 +283,7 @@ impl Process {
                 host: &mut host,
                 out: c.output.buf(),
                 serving,
+                routing: None,
                 now,
             };
             let outcome = execute(&mut env, c.argv.bind(&c.inbuf));

@@ -3,6 +3,12 @@
 //! Owns the types of the messages; the codec is in `decode` and `encode`. Never knows what a
 //! message means for the table of nodes. Invariant: decoding is total.
 
+mod decode;
+mod encode;
+mod layout;
+
+pub use decode::{decode, frame_len, WireError, FRAME_BYTES_MAX};
+
 use crate::{NodeId, SlotSet};
 
 /// A node's flags as they travel, in nodes.conf and in CLUSTER NODES (`CLUSTER_NODE_*`).

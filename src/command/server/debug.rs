@@ -98,7 +98,7 @@ fn may_look(env: &mut Env<'_>) -> bool {
     match env.serving {
         Serving::Lead { .. } => true,
         Serving::Hold => false,
-        Serving::Redirect { .. } => {
+        Serving::Redirect { .. } | Serving::Down => {
             env.data.set_access(Access::Replica);
             true
         }
@@ -202,7 +202,7 @@ fn populate(env: &mut Env<'_>, args: Args<'_>) -> Done {
     match env.serving {
         Serving::Lead { writable: true } => {}
         Serving::Lead { writable: false } | Serving::Hold => return held(env),
-        Serving::Redirect { .. } => return Err(Error::READ_ONLY_REPLICA),
+        Serving::Redirect { .. } | Serving::Down => return Err(Error::READ_ONLY_REPLICA),
     }
     let mut breath = env.host.now().mono + BREATH;
     let mut name = Vec::new();

@@ -195,6 +195,7 @@ impl Client {
                 host: &mut self.host,
                 out: &mut out,
                 serving: self.serving,
+                routing: None,
                 now,
             },
             Args::from(args.as_slice()),

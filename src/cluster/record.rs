@@ -1,0 +1,123 @@
+//! The shard's record: the metadata that is replicated like the keyspace (S1, S2).
+//!
+//! Owns the record's fields and their codec. Slots and epoch change only through effects of the
+//! shard's log; gossip, nodes.conf and redirects follow what has been committed. Never: decides a
+//! change, or knows who leads. The members are beside it, in the group's ConfState (G5).
+
+use cluster_bus::{NodeId, SlotSet};
+
+const VERSION: u8 = 1;
+
+/// What the shard's log says of the shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The shard's id; the same on all its nodes.
+    pub shard: NodeId,
+    /// The config epoch of the shard's master on the bus.
+    pub epoch: u64,
+    /// The node of the last epoch entry: the master, whoever leads the group (S2).
+    pub master: NodeId,
+    pub slots: SlotSet,
+}
+
+impl Record {
+    /// Bytes of an encoded record: version, shard, master, epoch (little endian), slots as a bitmap.
+    pub const LEN: usize = 1 + 20 + 20 + 8 + 2048;
+
+    /// A new shard's record: epoch 0, no slots (G1).
+    pub fn founded(shard: NodeId, master: NodeId) -> Record {
+        Record {
+            shard,
+            master,
+            ..Record::default()
+        }
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(Record::LEN);
+        out.push(VERSION);
+        out.extend_from_slice(&self.shard.0);
+        out.extend_from_slice(&self.master.0);
+        out.extend_from_slice(&self.epoch.to_le_bytes());
+        out.extend_from_slice(self.slots.bitmap());
+        out
+    }
+
+    /// Reads a record that fills `bytes`; none if it is not one.
+    pub fn decode(bytes: &[u8]) -> Option<Record> {
+        let (&version, rest) = bytes.split_first()?;
+        let (shard, rest) = rest.split_first_chunk::<20>()?;
+        let (master, rest) = rest.split_first_chunk::<20>()?;
+        let (epoch, rest) = rest.split_first_chunk::<8>()?;
+        let bitmap: &[u8; 2048] = rest.try_into().ok()?;
+        (version == VERSION).then(|| Record {
+            shard: NodeId(*shard),
+            epoch: u64::from_le_bytes(*epoch),
+            master: NodeId(*master),
+            slots: SlotSet::from_bitmap(bitmap),
+        })
+    }
+}
+
+/// Slots as effects carry them: pairs of first and last (little endian), in order.
+pub fn encode_ranges(slots: &SlotSet) -> Vec<u8> {
+    let ranges = slots.ranges().into_iter();
+    ranges
+        .flat_map(|(first, last)| [first.to_le_bytes(), last.to_le_bytes()])
+        .flatten()
+        .collect()
+}
+
+/// Reads what [`encode_ranges`] wrote; none for anything else.
+pub fn decode_ranges(bytes: &[u8]) -> Option<SlotSet> {
+    let chunks = bytes.chunks_exact(4);
+    if !chunks.remainder().is_empty() {
+        return None;
+    }
+    let mut slots = SlotSet::default();
+    for pair in chunks {
+        let first = u16::from_le_bytes([pair[0], pair[1]]);
+        let last = u16::from_le_bytes([pair[2], pair[3]]);
+        if first > last || last >= cluster_bus::slot::SLOT_COUNT {
+            return None;
+        }
+        (first..=last).for_each(|slot| {
+            slots.insert(slot);
+        });
+    }
+    Some(slots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_record_round_trips() {
+        let record = Record {
+            shard: NodeId([1; 20]),
+            epoch: 7,
+            master: NodeId([2; 20]),
+            slots: [0, 5, 6, 16383].into_iter().collect(),
+        };
+        let bytes = record.encode();
+        assert_eq!(bytes.len(), Record::LEN);
+        assert_eq!(Record::decode(&bytes), Some(record));
+        assert_eq!(Record::decode(&bytes[1..]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_round_trip(slots in proptest::collection::vec(0u16..16384, 0..50)) {
+            let set: SlotSet = slots.into_iter().collect();
+            prop_assert_eq!(decode_ranges(&encode_ranges(&set)), Some(set));
+        }
+
+        #[test]
+        fn any_bytes_give_slots_or_nothing(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let _ = decode_ranges(&bytes);
+            let _ = Record::decode(&bytes);
+        }
+    }
+}
