@@ -3,7 +3,7 @@
 //! Reading order (a request travels through the folders in this order):
 //! [`net`] bytes in and gated bytes out, [`resp`] the protocol, [`command`] the table and the
 //! families, [`keyspace`] the data, [`effect`] what a write becomes, [`shard`] one turn around all
-//! of it, [`raft`] the group, [`storage`] the log; [`config`], [`log`] and [`process`] serve everybody and
+//! of it, [`raft`] the group, [`storage`] the log, [`pubsub`] who listens to what; [`config`], [`log`] and [`process`] serve everybody and
 //! [`node`] drives it all. `docs/ARCHITECTURE.md` has the picture.
 //!
 //! Knowledge goes one way: `resp`, `keyspace`, `effect`, `raft`, `storage` know nobody above them.
@@ -14,11 +14,13 @@ pub mod command;
 pub mod config;
 pub mod effect;
 pub mod keyspace;
+pub mod links;
 pub mod log;
 pub mod mutation;
 pub mod net;
 pub mod node;
 pub mod process;
+pub mod pubsub;
 pub mod raft;
 pub mod resp;
 pub mod shard;

@@ -4,6 +4,7 @@
 //! `slot` and `slots` know hash slots, `wire` the packets, `nodes_conf` the file, `bus` the state
 //! machine around the table of nodes.
 
+pub mod bus;
 pub mod id;
 pub mod names;
 pub mod nodes_conf;

@@ -34,6 +34,7 @@ pub fn execute(env: &mut Env<'_>, args: Args<'_>) -> Outcome {
         }
     };
     if flow == Flow::Hold {
+        env.session.unmuted.clear();
         assert!(
             !footprint.wrote,
             "a command that is to run again has changed something"
@@ -67,7 +68,7 @@ fn finish(env: &mut Env<'_>, start: usize, before: ReplyMode, footprint: &Footpr
         session.last_write = env.data.batch_seq();
     }
     match (before, session.reply_mode) {
-        (_, ReplyMode::On) => {}
+        (_, ReplyMode::On) => return session.unmuted.clear(),
         (_, ReplyMode::Off) => env.out.truncate(start),
         (ReplyMode::SkipThis, ReplyMode::SkipThis) => {
             env.out.truncate(start);
@@ -78,6 +79,7 @@ fn finish(env: &mut Env<'_>, start: usize, before: ReplyMode, footprint: &Footpr
             session.reply_mode = ReplyMode::SkipThis;
         }
     }
+    env.out.append(&mut session.unmuted);
 }
 
 fn run(env: &mut Env<'_>, args: Args<'_>) -> Result<Flow, Error> {
@@ -180,14 +182,20 @@ fn admit(env: &mut Env<'_>, command: &'static Command, args: Args<'_>) -> Result
         return Err(Error::NO_MULTI);
     }
     let is_exec = is(spec, "exec");
+    let mut wait = false;
     if is_exec && in_multi {
-        if !serve_queue(env)? {
-            return Ok(Admitted::Hold);
-        }
-    } else if spec.is_data() && !serve(env, spec, args, in_multi)? {
-        return Ok(Admitted::Hold);
+        wait = !serve_queue(env)?;
+    } else if spec.is_data() {
+        wait = !serve(env, spec, args, in_multi)?;
+    } else {
+        check_slots(env, spec, args, &mut None)?;
     }
-    Ok(if in_multi && !is_exec && !runs_inside_multi(spec) {
+    if env.session.only_listens() && !runs_while_listening(spec) {
+        return Err(Error::only_listening(spec.full_name));
+    }
+    Ok(if wait {
+        Admitted::Hold
+    } else if in_multi && !is_exec && !runs_inside_multi(spec) {
         Admitted::Queue
     } else {
         Admitted::Run
@@ -199,6 +207,12 @@ fn runs_inside_multi(spec: &Spec) -> bool {
     ["multi", "discard", "watch", "quit", "reset"]
         .iter()
         .any(|name| is(spec, name))
+}
+
+/// What a subscribed RESP2 client may still say.
+fn runs_while_listening(spec: &Spec) -> bool {
+    let listening = spec.flags.has(flags![PUBSUB]) && spec.flags.has(flags![NOSCRIPT]);
+    listening || ["ping", "quit", "reset"].iter().any(|name| is(spec, name))
 }
 
 /// Rows are told apart by their names; containers' subcommands have a `|` in theirs.
@@ -228,10 +242,12 @@ fn serve_queue(env: &mut Env<'_>) -> Result<bool, Error> {
     let mut slot = None;
     let mut data = false;
     let mut write = false;
+    let mut told = false;
     let mut checked = Ok(());
     for Queued { command, args } in &queue {
         data |= command.spec.is_data();
         write |= command.spec.writes();
+        told |= command.spec.flags.has(flags![PUBSUB]);
         checked = check_slots(env, command.spec, Args::from(args.as_slice()), &mut slot);
         if checked.is_err() {
             break;
@@ -243,8 +259,12 @@ fn serve_queue(env: &mut Env<'_>) -> Result<bool, Error> {
         return Ok(!waits);
     }
     match env.serving {
-        // An EXEC that is going to be refused anyway has nothing to wait for.
-        Serving::Lead { writable } => Ok(writable || !write || env.session.transaction.aborted),
+        // An EXEC that is going to be refused anyway has nothing to wait for. One that reads may
+        // have to be put off half-way (T2), which messages and subscriptions can't be.
+        Serving::Lead { writable } => {
+            let whole = write || (told && data);
+            Ok(writable || !whole || env.session.transaction.aborted)
+        }
         _ if data => elsewhere(env, write, slot),
         _ => Ok(true),
     }

@@ -91,6 +91,14 @@ impl Error {
         Error::bytes(text)
     }
 
+    /// What a subscribed RESP2 client may not do.
+    pub fn only_listening(full_name: &str) -> Error {
+        Error::text(format!(
+            "ERR Can't execute '{full_name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / \
+             RESET are allowed in this context"
+        ))
+    }
+
     pub fn unknown_subcommand(container: &str, name: &[u8]) -> Error {
         let mut text = b"ERR unknown subcommand '".to_vec();
         text.extend_from_slice(c_prefix(name, PREVIEW_BYTES));
@@ -166,6 +174,7 @@ impl Error {
 
 // Connection and server commands.
 texts! {
+    SSUBSCRIBE_IN_EXEC = "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client";
     AUTH_WITHOUT_PASSWORD = "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?";
     WRONG_PASS = "WRONGPASS invalid username-password pair or user is disabled.";
     PROTOCOL_NOT_AN_INTEGER = "ERR Protocol version is not an integer or out of range";

@@ -10,6 +10,8 @@ use super::stats::Stats;
 use crate::clock::{Mono, Now};
 use crate::cluster::ClusterView;
 use crate::config::{Config, ConfigError};
+use crate::pubsub::{Registry, Subscriber};
+use crate::resp::Proto;
 use cluster_bus::{NodeId, SlotSet};
 
 /// Buffer sizes of a connection, for CLIENT LIST.
@@ -35,6 +37,25 @@ pub struct ClientView<'a> {
     pub io: IoView,
 }
 
+/// Redis's kinds of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientKind {
+    Normal,
+    Pubsub,
+    /// Masters and replicas: these connections don't exist here.
+    Other,
+}
+
+impl ClientKind {
+    pub fn of(session: &Session) -> ClientKind {
+        if session.subscriptions.any() {
+            ClientKind::Pubsub
+        } else {
+            ClientKind::Normal
+        }
+    }
+}
+
 /// Which clients CLIENT KILL means; all conditions that are set must hold.
 #[derive(Clone, Debug, Default)]
 pub struct KillFilter {
@@ -42,8 +63,7 @@ pub struct KillFilter {
     pub addr: Option<String>,
     pub laddr: Option<String>,
     pub user: Option<String>,
-    /// Only `normal` clients exist so far; another type matches nobody.
-    pub normal: Option<bool>,
+    pub kind: Option<ClientKind>,
     pub min_age_secs: Option<u64>,
 }
 
@@ -60,7 +80,7 @@ impl KillFilter {
                 .as_ref()
                 .is_none_or(|a| *a == session.endpoint.laddr)
             && self.user.as_ref().is_none_or(|u| *u == session.user)
-            && self.normal.unwrap_or(true)
+            && self.kind.is_none_or(|kind| kind == ClientKind::of(session))
             && self.min_age_secs.is_none_or(|min| age_secs >= min)
     }
 }
@@ -234,6 +254,18 @@ pub trait Host {
 
     /// Closes the matching clients other than the running one; how many.
     fn kill_clients(&mut self, filter: &KillFilter) -> usize;
+
+    /// Who listens to what.
+    fn pubsub(&self) -> &Registry;
+    fn pubsub_mut(&mut self) -> &mut Registry;
+
+    /// The client whose command is running, as the registry knows it.
+    fn own_subscriber(&self) -> Subscriber;
+
+    /// PUBLISH, SPUBLISH: how many listeners this process has for the message. They get it when
+    /// everything is certain that the running client's connection depends on (T4); what the running
+    /// client itself gets (in `own`) follows the reply of its command.
+    fn publish(&mut self, sharded: bool, channel: &[u8], message: &[u8], own: Proto) -> usize;
 
     fn raft_status(&self) -> RaftStatus;
 

@@ -2,8 +2,8 @@
 //!
 //! Reading order: [`spec`] (what a row says), [`table`], [`env`] (what a command runs in and what
 //! comes of it), [`dispatch`] (admission in Redis's order), [`data`] (the one door to the
-//! keyspace), then the families: `string`, `generic`, `expiry`, `keys`, `transaction`, `server`,
-//! `cluster`.
+//! keyspace), then the families: `string`, `generic`, `expiry`, `keys`, `transaction`, `pubsub`,
+//! `cluster`, `server`.
 //! [`apply`] is how followers carry out effects.
 //!
 //! Nothing here knows sockets or Raft. A family file holds its rows (`SPECS`) and its handlers,
@@ -20,6 +20,7 @@ mod generic;
 pub mod glob;
 pub mod host;
 mod keys;
+mod pubsub;
 pub mod server;
 pub mod session;
 pub mod spec;

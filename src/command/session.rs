@@ -7,6 +7,7 @@
 use super::data::{Data, Watch};
 use super::table::Command;
 use crate::clock::Mono;
+use crate::pubsub::Counts;
 use crate::resp::encode::Proto;
 
 /// CLIENT REPLY.
@@ -67,6 +68,9 @@ pub struct Session {
     pub authenticated: bool,
 
     pub reply_mode: ReplyMode,
+    /// Pushes that the running command has written though replies are off: they are sent all the
+    /// same.
+    pub unmuted: Vec<u8>,
     pub transaction: Transaction,
     pub watches: Vec<Watch>,
     /// A command of EXEC is running: it must not block.
@@ -79,6 +83,8 @@ pub struct Session {
     pub just_asked: bool,
     pub no_evict: bool,
     pub no_touch: bool,
+    /// What the registry has of this client, kept here for whoever asks in passing.
+    pub subscriptions: Counts,
     /// The batch of this client's last write: what WAIT waits for.
     pub last_write: u64,
 }
@@ -100,6 +106,7 @@ impl Session {
             user: "default".to_owned(),
             authenticated,
             reply_mode: ReplyMode::On,
+            unmuted: Vec::new(),
             transaction: Transaction::default(),
             watches: Vec::new(),
             in_exec: false,
@@ -108,6 +115,7 @@ impl Session {
             just_asked: false,
             no_evict: false,
             no_touch: false,
+            subscriptions: Counts::default(),
             last_write: 0,
         }
     }
@@ -129,8 +137,15 @@ impl Session {
         }
     }
 
+    /// Subscribed in RESP2, where replies and messages can't be told apart: most commands are refused.
+    #[inline]
+    pub fn only_listens(&self) -> bool {
+        self.subscriptions.any() && self.proto == Proto::Resp2
+    }
+
     /// RESET: everything a command can have set on this client, except its authentication, which
-    /// depends on the configuration and is the caller's to set.
+    /// depends on the configuration, and its subscriptions, which are the host's: both are the
+    /// caller's to reset.
     pub fn reset(&mut self, data: &mut Data) {
         self.discard(data);
         self.proto = Proto::Resp2;

@@ -162,6 +162,7 @@ pub enum Group {
     Cluster,
     Connection,
     Generic,
+    Pubsub,
     Server,
     String,
     Transactions,
@@ -173,6 +174,7 @@ impl Group {
             Group::Cluster => "cluster",
             Group::Connection => "connection",
             Group::Generic => "generic",
+            Group::Pubsub => "pubsub",
             Group::Server => "server",
             Group::String => "string",
             Group::Transactions => "transactions",
@@ -385,12 +387,13 @@ impl Spec {
     }
 
     /// Whether the command's reply or effect depends on the keyspace: it has keys, or works on
-    /// data without naming keys (DBSIZE, KEYS, SCAN, RANDOMKEY, FLUSHALL), or on the record.
+    /// data without naming keys (DBSIZE, KEYS, SCAN, RANDOMKEY, FLUSHALL), or on the record. Shard
+    /// channels have a slot as keys do, and nothing else in common with them.
     pub const fn is_data(&self) -> bool {
-        self.has_keys()
-            || self
-                .flags
-                .has(flags![WRITE, READONLY, READS_DATA, CHANGES_RECORD])
+        let keys = self.has_keys() && !self.flags.has(Flags::PUBSUB);
+        keys || self
+            .flags
+            .has(flags![WRITE, READONLY, READS_DATA, CHANGES_RECORD])
     }
 
     /// Whether the command may put effects into the batch.

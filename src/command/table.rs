@@ -4,7 +4,7 @@
 //! subcommands too; names are unique; the lookup neither allocates nor depends on the case.
 
 use super::spec::Spec;
-use super::{cluster, expiry, generic, keys, server, string, transaction};
+use super::{cluster, expiry, generic, keys, pubsub, server, string, transaction};
 use std::sync::LazyLock;
 
 /// A row with its place in the table.
@@ -45,12 +45,13 @@ pub fn table() -> &'static Table {
 
 impl Table {
     fn build() -> Table {
-        let families: [&'static [Spec]; 7] = [
+        let families: [&'static [Spec]; 8] = [
             string::SPECS,
             generic::SPECS,
             expiry::SPECS,
             keys::SPECS,
             transaction::SPECS,
+            pubsub::SPECS,
             server::SPECS,
             cluster::SPECS,
         ];

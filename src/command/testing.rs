@@ -11,7 +11,9 @@ use super::stats::Stats;
 use crate::clock::{Mono, Now};
 use crate::config::{Config, ConfigError};
 use crate::keyspace::{Keyspace, Layout};
+use crate::pubsub::{Registry, Subscriber};
 use crate::resp::args::Args;
+use crate::resp::Proto;
 
 /// A moment with nothing special about it.
 pub const START_MS: i64 = 1_700_000_000_000;
@@ -22,6 +24,7 @@ pub struct TestHost {
     pub now: Now,
     pub breaths: u64,
     pub cluster: Option<FakeCluster>,
+    pub pubsub: Registry,
 }
 
 impl Host for TestHost {
@@ -52,6 +55,21 @@ impl Host for TestHost {
     }
     fn kill_clients(&mut self, _filter: &KillFilter) -> usize {
         0
+    }
+    fn pubsub(&self) -> &Registry {
+        &self.pubsub
+    }
+    fn pubsub_mut(&mut self) -> &mut Registry {
+        &mut self.pubsub
+    }
+    fn own_subscriber(&self) -> Subscriber {
+        Subscriber(1)
+    }
+    fn publish(&mut self, sharded: bool, channel: &[u8], _message: &[u8], _own: Proto) -> usize {
+        let mut count = 0;
+        let mut each = |_: Subscriber, _: Option<&[u8]>| count += 1;
+        self.pubsub.for_each_receiver(sharded, channel, &mut each);
+        count
     }
     fn raft_status(&self) -> RaftStatus {
         RaftStatus::default()
@@ -104,6 +122,7 @@ impl Fixture {
                 now,
                 breaths: 0,
                 cluster: None,
+                pubsub: Registry::new(),
             },
             serving: Serving::Lead { writable: true },
             next_batch: 1,

@@ -16,6 +16,18 @@ impl Key {
         Token((self.generation as usize) << 32 | self.index as usize)
     }
 
+    /// The key as a number, for whoever keeps names of clients and knows no connections.
+    pub fn bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    pub fn from_bits(bits: u64) -> Key {
+        Key {
+            index: bits as u32,
+            generation: (bits >> 32) as u32,
+        }
+    }
+
     pub(super) fn from_token(token: Token) -> Key {
         Key {
             index: token.0 as u32,

@@ -24,6 +24,8 @@ pub struct Client {
     pub dirty: bool,
     /// It has output behind a gate and stands in the node's list.
     pub gated: bool,
+    /// The running command has put messages into its output that are not sealed yet.
+    pub offered: bool,
     /// It is to be closed at the end of the turn, without another byte.
     pub doomed: bool,
     /// T4: what this client adds to the node's sum of held bytes.
@@ -41,6 +43,7 @@ impl Client {
             waiting: None,
             dirty: false,
             gated: false,
+            offered: false,
             doomed: false,
             counted_held: 0,
             net_in: 0,

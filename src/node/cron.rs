@@ -57,7 +57,10 @@ impl Node {
             .iter()
             .filter(|(_, client)| {
                 client.as_ref().is_some_and(|c| {
-                    !c.must_wait() && now.mono.since(c.session.last_command_at) > limit
+                    // Who listens may be silent.
+                    !c.must_wait()
+                        && !c.session.subscriptions.any()
+                        && now.mono.since(c.session.last_command_at) > limit
                 })
             })
             .map(|(key, _)| key)

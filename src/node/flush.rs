@@ -21,18 +21,22 @@ impl Node {
             "a group of one member writes to nobody"
         );
         for batches in output.failed {
+            self.host.pubsub.outbound.fail(batches.clone());
             self.fail(batches, false);
         }
         if let Some(reads) = output.failed_reads {
+            self.host.pubsub.outbound.fail_reads(reads.clone());
             self.fail(reads, true);
         }
         if let Some(batches) = output.unknown {
+            self.host.pubsub.outbound.fail(batches.clone());
             self.poison(batches);
         }
         if output.released != self.released {
             self.released = output.released;
             self.mark_gated_dirty();
         }
+        self.release_published();
         Ok(())
     }
 

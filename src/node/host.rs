@@ -2,6 +2,7 @@
 
 use super::client::Client;
 use super::clock::SystemClock;
+use super::pubsub::PubSub;
 use crate::clock::{Clock, Mono, Now};
 use crate::command::env::Shutdown;
 use crate::command::host::{
@@ -12,7 +13,9 @@ use crate::command::server::system::{self, MemoryWatch};
 use crate::command::{Host, Stats};
 use crate::config::{Config, ConfigError};
 use crate::net::{Key, Listeners, Slab};
+use crate::pubsub::{Registry, Subscriber};
 use crate::raft::Role;
+use crate::resp::Proto;
 use crate::shard::Beside;
 use crate::storage::RealDisk;
 use rand::RngCore;
@@ -37,6 +40,7 @@ pub struct HostState {
     pub shutdown: Option<Shutdown>,
     /// The settings that CONFIG SET has changed and the node still has to act upon.
     pub changed: Vec<&'static str>,
+    pub pubsub: PubSub,
 }
 
 /// What INFO tells of the process.
@@ -89,6 +93,7 @@ pub struct TurnHost<'a> {
     pub state: &'a mut HostState,
     pub beside: Beside<'a, RealDisk>,
     pub own_io: IoView,
+    pub own_key: Key,
 }
 
 impl Host for TurnHost<'_> {
@@ -160,6 +165,23 @@ impl Host for TurnHost<'_> {
             }
         }
         count
+    }
+
+    fn pubsub(&self) -> &Registry {
+        &self.state.pubsub.registry
+    }
+
+    fn pubsub_mut(&mut self) -> &mut Registry {
+        &mut self.state.pubsub.registry
+    }
+
+    fn own_subscriber(&self) -> Subscriber {
+        Subscriber(self.own_key.bits())
+    }
+
+    fn publish(&mut self, sharded: bool, channel: &[u8], message: &[u8], own: Proto) -> usize {
+        let own = (self.own_key, own);
+        self.state.publish(sharded, channel, message, own)
     }
 
     fn raft_status(&self) -> RaftStatus {

@@ -4,7 +4,8 @@
 //! nothing about data, elections or what may be answered: that is `command`, `raft`, `shard`.
 //!
 //! Reading order: [`turn`] (the loop), `visit` (one client's commands), `flush` (what leaves),
-//! `cron` (what is due without anybody asking), `host` (what commands may ask), `settings` (what
+//! `cron` (what is due without anybody asking), `host` (what commands may ask), `pubsub` and
+//! `outbound` (messages on their way), `settings` (what
 //! CONFIG SET changes), `shutdown`.
 
 mod client;
@@ -12,6 +13,8 @@ mod clock;
 mod cron;
 mod flush;
 mod host;
+mod outbound;
+mod pubsub;
 mod settings;
 mod shutdown;
 mod start;

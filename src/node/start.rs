@@ -2,6 +2,7 @@
 
 use super::clock::SystemClock;
 use super::host::{About, HostState};
+use super::pubsub::PubSub;
 use super::turn::Node;
 use crate::clock::{Clock, Now};
 use crate::command::Stats;
@@ -137,6 +138,7 @@ fn host_state(
         killed: Vec::new(),
         shutdown: None,
         changed: Vec::new(),
+        pubsub: PubSub::default(),
     }
 }
 

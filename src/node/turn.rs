@@ -232,6 +232,7 @@ impl Node {
     pub(super) fn close(&mut self, key: Key) {
         if let Some(Some(mut client)) = self.host.clients.remove(key) {
             client.session.end(self.shard.data_mut());
+            self.forget_subscriber(key);
             self.held_bytes -= client.counted_held;
             self.host.listeners.file_freed();
         }

@@ -34,6 +34,8 @@ struct Stage<'a> {
     host: &'a mut HostState,
     now: Now,
     admission: Admission,
+    /// The client whose command runs.
+    key: Key,
 }
 
 impl Stage<'_> {
@@ -64,6 +66,7 @@ impl Stage<'_> {
                 state: self.host,
                 beside,
                 own_io,
+                own_key: self.key,
             };
             let out = output.buf();
             let mut env = Env {
@@ -84,6 +87,7 @@ impl Stage<'_> {
     /// is refused (D5).
     fn put_off(&mut self, session: &mut Session, output: &mut Output) -> After {
         output.discard_unsealed();
+        self.host.drop_published();
         let leads = matches!(self.admission, Admission::Lead { .. });
         if !leads || !self.shard.is_disk_full() {
             return After::Again;
@@ -98,8 +102,18 @@ impl Stage<'_> {
         if outcome.flow == Flow::Hold {
             return self.put_off(session, output);
         }
-        let gate = self.shard.gate(&outcome);
-        output.seal(gate, outcome.slot);
+        let mut gate = self.shard.gate(&outcome);
+        if self.host.has_published() {
+            // T4: what others see depends on all that this connection depends on; so does the
+            // reply that says how many see it.
+            gate = gate.join(output.gate());
+            output.seal(gate, outcome.slot);
+            let own = self.host.seal_published(gate);
+            output.buf().extend_from_slice(&own);
+            output.seal_push(gate);
+        } else {
+            output.seal(gate, outcome.slot);
+        }
         match outcome.flow {
             Flow::Done | Flow::Hold => After::Next,
             Flow::Close => {
@@ -135,6 +149,7 @@ impl Node {
                 break;
             }
         }
+        self.mark_delivered_dirty();
         self.close_killed();
     }
 
@@ -227,6 +242,7 @@ impl Node {
                 host: &mut self.host,
                 now: self.turn_started,
                 admission,
+                key,
             };
             let after = stage.run(session, &mut conn.output, own_io, args, bytes);
             match after {

@@ -5,6 +5,8 @@ use holdfast::command::env::Shutdown;
 use holdfast::command::host::{ClientView, IoView, KillFilter, ProcessView, RaftStatus};
 use holdfast::command::{Host, Stats};
 use holdfast::config::{Config, ConfigError};
+use holdfast::pubsub::{Registry, Subscriber};
+use holdfast::resp::Proto;
 
 use crate::clock::TurnClock;
 
@@ -12,6 +14,8 @@ pub struct SimHost<'a> {
     pub config: &'a Config,
     pub stats: &'a mut Stats,
     pub clock: &'a TurnClock<'a>,
+    /// Nobody subscribes in a simulation; commands may ask all the same.
+    pub pubsub: Registry,
 }
 
 impl Host for SimHost<'_> {
@@ -50,6 +54,22 @@ impl Host for SimHost<'_> {
     }
 
     fn kill_clients(&mut self, _filter: &KillFilter) -> usize {
+        0
+    }
+
+    fn pubsub(&self) -> &Registry {
+        &self.pubsub
+    }
+
+    fn pubsub_mut(&mut self) -> &mut Registry {
+        &mut self.pubsub
+    }
+
+    fn own_subscriber(&self) -> Subscriber {
+        Subscriber::default()
+    }
+
+    fn publish(&mut self, _sharded: bool, _channel: &[u8], _message: &[u8], _own: Proto) -> usize {
         0
     }
 

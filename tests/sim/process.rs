@@ -13,6 +13,7 @@ use holdfast::command::{execute, Env, Flow, Serving, Session, Stats};
 use holdfast::config::Config;
 use holdfast::mutation::{self, Mutation};
 use holdfast::net::{Flushed, Output};
+use holdfast::pubsub::Registry;
 use holdfast::raft::Envelope;
 use holdfast::resp::{Argv, Limits, Parsed, Parser};
 use holdfast::shard::{Admission, Shard, ShardError, TurnOutput};
@@ -276,6 +277,7 @@ impl Process {
                 config: &self.config,
                 stats: &mut self.stats,
                 clock,
+                pubsub: Registry::new(),
             };
             let mut env = Env {
                 data: self.shard.data_mut(),

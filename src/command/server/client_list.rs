@@ -5,7 +5,7 @@
 
 use super::super::env::{Done, Env, Flow, DONE};
 use super::super::error::Error;
-use super::super::host::{IoView, KillFilter};
+use super::super::host::{ClientKind, IoView, KillFilter};
 use super::super::session::Session;
 use super::connection::DEFAULT_USER;
 use crate::clock::Now;
@@ -14,20 +14,14 @@ use crate::resp::encode::Proto;
 use crate::resp::number::parse_i64;
 use std::io::Write;
 
-/// Redis's kinds of clients.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Normal,
-    /// Masters, replicas, subscribers: none of these connections exists here yet.
-    Other,
-}
-
-fn kind(word: &[u8]) -> Result<Kind, Error> {
+fn kind(word: &[u8]) -> Result<ClientKind, Error> {
     let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
     if is(b"normal") {
-        Ok(Kind::Normal)
-    } else if is(b"slave") || is(b"replica") || is(b"pubsub") || is(b"master") {
-        Ok(Kind::Other)
+        Ok(ClientKind::Normal)
+    } else if is(b"pubsub") {
+        Ok(ClientKind::Pubsub)
+    } else if is(b"slave") || is(b"replica") || is(b"master") {
+        Ok(ClientKind::Other)
     } else {
         Err(Error::client_type(word))
     }
@@ -55,11 +49,14 @@ fn describe(out: &mut Vec<u8>, session: &Session, io: &IoView, argv_bytes: usize
         -1
     };
     text(format_args!(
-        " age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={multi} watch={}",
+        " age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={multi} watch={}",
         now.mono.since(s.created).as_secs(),
         now.mono.since(s.last_command_at).as_secs(),
         flags(s, io),
         s.db,
+        s.subscriptions.channels,
+        s.subscriptions.patterns,
+        s.subscriptions.shard,
         s.watches.len()
     ));
     text(format_args!(
@@ -86,6 +83,7 @@ fn describe(out: &mut Vec<u8>, session: &Session, io: &IoView, argv_bytes: usize
 /// One letter for each state the client is in, in Redis's order; `N` for none.
 fn flags(session: &Session, io: &IoView) -> String {
     let letters = [
+        (session.subscriptions.any(), 'P'),
         (session.transaction.open, 'x'),
         (io.blocked, 'b'),
         (io.closing, 'c'),
@@ -129,17 +127,14 @@ pub fn info(env: &mut Env<'_>, args: Args<'_>) -> Done {
 /// What CLIENT LIST was asked for.
 enum Choice {
     All,
-    None,
+    Kind(ClientKind),
     Ids(Vec<i64>),
 }
 
 fn parse_choice(args: Args<'_>) -> Result<Choice, Error> {
     match args.len() {
         2 => Ok(Choice::All),
-        4 if args[2].eq_ignore_ascii_case(b"type") => Ok(match kind(&args[3])? {
-            Kind::Normal => Choice::All,
-            Kind::Other => Choice::None,
-        }),
+        4 if args[2].eq_ignore_ascii_case(b"type") => Ok(Choice::Kind(kind(&args[3])?)),
         4.. if args[2].eq_ignore_ascii_case(b"id") => {
             let ids: Option<Vec<i64>> = args.iter().skip(3).map(parse_i64).collect();
             Ok(Choice::Ids(ids.ok_or(Error::INVALID_CLIENT_ID)?))
@@ -150,18 +145,18 @@ fn parse_choice(args: Args<'_>) -> Result<Choice, Error> {
 
 pub fn list(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let choice = parse_choice(args)?;
-    let wanted = |id: u64| match &choice {
+    let wanted = |session: &Session| match &choice {
         Choice::All => true,
-        Choice::None => false,
-        Choice::Ids(ids) => ids.contains(&(id as i64)),
+        Choice::Kind(kind) => ClientKind::of(session) == *kind,
+        Choice::Ids(ids) => ids.contains(&(session.id as i64)),
     };
     let mut lines = Vec::new();
-    if wanted(env.session.id) {
+    if wanted(env.session) {
         lines.push((env.session.id, describe_own(env, args)));
     }
     let now = env.now;
     env.host.for_each_client(&mut |client| {
-        if wanted(client.session.id) {
+        if wanted(client.session) {
             let mut line = Vec::with_capacity(320);
             describe(&mut line, client.session, &client.io, 0, now);
             lines.push((client.session.id, line));
@@ -182,7 +177,7 @@ pub fn list(env: &mut Env<'_>, args: Args<'_>) -> Done {
                 }
             }
         }
-        Choice::All | Choice::None => lines.iter().for_each(|(_, line)| add(line)),
+        Choice::All | Choice::Kind(_) => lines.iter().for_each(|(_, line)| add(line)),
     }
     env.reply().verbatim("txt", &text);
     DONE
@@ -209,7 +204,7 @@ fn parse_kill(args: Args<'_>) -> Result<(KillFilter, bool), Error> {
             }
             filter.min_age_secs = Some(age.unsigned_abs());
         } else if is(b"type") {
-            filter.normal = Some(kind(value)? == Kind::Normal);
+            filter.kind = Some(kind(value)?);
         } else if is(b"addr") {
             filter.addr = Some(text());
         } else if is(b"laddr") {

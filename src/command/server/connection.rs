@@ -8,6 +8,7 @@ use super::super::error::Error;
 use super::super::spec::{flags, Acl, Group, Spec};
 use super::attribute;
 use super::replication::is_master;
+use crate::pubsub::Counts;
 use crate::resp::args::Args;
 use crate::resp::encode::Proto;
 use crate::resp::number::parse_i64;
@@ -78,7 +79,13 @@ pub const RESET: Spec = Spec::new(
 pub const DEFAULT_USER: &str = "default";
 
 fn ping(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let listens = env.session.only_listens();
     match args.len() {
+        1 | 2 if listens => {
+            env.reply().array(2);
+            env.reply().bulk(b"pong");
+            env.reply().bulk(args.get(1).unwrap_or_default());
+        }
         1 => env.reply().raw(b"+PONG\r\n"),
         2 => env.reply().bulk(&args[1]),
         _ => return Err(Error::wrong_arity("ping")),
@@ -98,6 +105,9 @@ fn quit(env: &mut Env<'_>, _: Args<'_>) -> Done {
 
 fn reset(env: &mut Env<'_>, _: Args<'_>) -> Done {
     env.session.reset(env.data);
+    let own = env.host.own_subscriber();
+    env.host.pubsub_mut().remove(own);
+    env.session.subscriptions = Counts::default();
     env.session.authenticated = password(env).is_empty();
     env.reply().simple("RESET");
     DONE

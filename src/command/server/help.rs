@@ -182,6 +182,19 @@ pub const OBJECT: &[&str] = &[
     "    How many references the value of <key> has.",
 ];
 
+pub const PUBSUB: &[&str] = &[
+    "CHANNELS [<pattern>]",
+    "    The channels that somebody listens to and that match <pattern>, or all.",
+    "NUMPAT",
+    "    How many patterns somebody listens to.",
+    "NUMSUB [<channel> ...]",
+    "    How many listen to each <channel>, not counting patterns.",
+    "SHARDCHANNELS [<pattern>]",
+    "    The same as CHANNELS, of shard channels.",
+    "SHARDNUMSUB [<shardchannel> ...]",
+    "    The same as NUMSUB, of shard channels.",
+];
+
 /// The reply to `<container> HELP`.
 pub fn write(reply: &mut Reply<'_>, container: &str, lines: &[&str]) {
     reply.array(lines.len() + 3);

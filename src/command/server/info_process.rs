@@ -10,6 +10,7 @@ use super::super::stats::CommandStats;
 use super::super::table::table;
 use super::info::Report;
 use super::{HOLDFAST_VERSION, REDIS_VERSION};
+use crate::pubsub::Kind;
 
 pub fn server(report: &mut Report, env: &Env<'_>) {
     let config = env.host.config();
@@ -59,10 +60,12 @@ fn each_client(env: &Env<'_>, see: &mut dyn FnMut(&Session, &IoView)) {
 
 pub fn clients(report: &mut Report, env: &Env<'_>) {
     let (mut all, mut blocked, mut watching, mut watched) = (0, 0, 0, 0);
+    let mut listening = 0;
     let (mut input, mut output) = (0, 0);
     each_client(env, &mut |session, io| {
         all += 1;
         blocked += usize::from(io.blocked);
+        listening += usize::from(session.subscriptions.any());
         watching += usize::from(!session.watches.is_empty());
         watched += session.watches.len();
         input = input.max(io.query_buffer);
@@ -75,7 +78,7 @@ pub fn clients(report: &mut Report, env: &Env<'_>) {
     report.line("client_recent_max_output_buffer", output);
     report.line("blocked_clients", blocked);
     report.line("tracking_clients", 0);
-    report.line("pubsub_clients", 0);
+    report.line("pubsub_clients", listening);
     report.line("watching_clients", watching);
     report.line("clients_in_timeout_table", 0);
     report.line("total_watched_keys", watched);
@@ -172,9 +175,10 @@ pub fn stats(report: &mut Report, env: &Env<'_>) {
     report.line("evicted_clients", 0);
     report.line("keyspace_hits", data.hits);
     report.line("keyspace_misses", data.misses);
-    report.line("pubsub_channels", 0);
-    report.line("pubsub_patterns", 0);
-    report.line("pubsubshard_channels", 0);
+    let pubsub = env.host.pubsub();
+    report.line("pubsub_channels", pubsub.len(Kind::Channel));
+    report.line("pubsub_patterns", pubsub.len(Kind::Pattern));
+    report.line("pubsubshard_channels", pubsub.len(Kind::Shard));
     report.line("latest_fork_usec", 0);
     report.line("total_forks", 0);
     report.line("migrate_cached_sockets", 0);

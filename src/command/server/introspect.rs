@@ -286,7 +286,9 @@ fn keys_of(args: Args<'_>) -> Result<Vec<(usize, KeyFlags)>, Error> {
         return Err(Error::GETKEYS_NO_COMMAND);
     };
     let spec = command.spec;
-    if !spec.has_keys() {
+    // Shard channels have slots, but are no keys.
+    let channel = |k: &KeySpec| k.flags.has(KeyFlags::NOT_KEY);
+    if !spec.has_keys() || spec.key_specs.iter().all(channel) {
         return Err(Error::GETKEYS_NO_KEYS);
     }
     if !spec.accepts(argc) {

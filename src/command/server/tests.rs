@@ -13,7 +13,9 @@ use super::super::{execute, Data};
 use crate::clock::{Mono, Now};
 use crate::config::{words, Config, ConfigError, ProtectedAction};
 use crate::keyspace::{Keyspace, Layout};
+use crate::pubsub::{Registry, Subscriber};
 use crate::resp::args::Args;
+use crate::resp::Proto;
 use std::time::Duration;
 
 /// A process with other clients, whose time passes only when somebody rests.
@@ -26,6 +28,8 @@ struct FakeHost {
     acks: u64,
     now: Now,
     breaths: usize,
+    pubsub: Registry,
+    published: Vec<(bool, Vec<u8>, Vec<u8>)>,
     active_expire: bool,
     logged: Vec<String>,
     shutdown: Option<Shutdown>,
@@ -77,6 +81,20 @@ impl Host for FakeHost {
         self.others.retain(|s| !ids.contains(&s.id));
         self.killed.extend(&ids);
         ids.len()
+    }
+    fn pubsub(&self) -> &Registry {
+        &self.pubsub
+    }
+    fn pubsub_mut(&mut self) -> &mut Registry {
+        &mut self.pubsub
+    }
+    fn own_subscriber(&self) -> Subscriber {
+        Subscriber(3)
+    }
+    fn publish(&mut self, sharded: bool, channel: &[u8], message: &[u8], _own: Proto) -> usize {
+        let (channel, message) = (channel.to_vec(), message.to_vec());
+        self.published.push((sharded, channel, message));
+        7
     }
     fn raft_status(&self) -> RaftStatus {
         self.raft.clone()
@@ -161,6 +179,8 @@ impl Client {
                 ..Now::default()
             },
             breaths: 0,
+            pubsub: Registry::new(),
+            published: Vec::new(),
             active_expire: true,
             logged: Vec::new(),
             shutdown: None,

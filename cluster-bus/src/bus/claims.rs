@@ -1,0 +1,310 @@
+//! Who owns which slot: claims by epoch, and the roles of other nodes.
+//!
+//! Owns the rule that the higher epoch wins. Never gives or takes a slot of our own: those follow
+//! the record (`set_self`); a claim on them is told to the driver (S3). Invariant: the slots bound
+//! to the own node are those of the last `set_self` if it is a master, else none.
+
+use super::table::Claim;
+use super::*;
+use crate::slot::SLOT_COUNT;
+use crate::wire::{Body, Header, Message};
+use crate::SlotSet;
+
+impl Bus {
+    /// What the record says of this node (S2, S4). All others are told if role, slots or epoch
+    /// have changed.
+    pub fn set_self(&mut self, now: Now, state: SelfState) {
+        self.now = now;
+        let old = std::mem::replace(&mut self.me, state);
+        self.refresh_myself();
+        let me = &self.me;
+        let same = (old.role, old.shard, old.config_epoch) == (me.role, me.shard, me.config_epoch)
+            && old.slots == me.slots;
+        if same {
+            self.unsaved |= old.migrating != me.migrating || old.importing != me.importing;
+            return;
+        }
+        if me.config_epoch > self.current_epoch {
+            self.current_epoch = me.config_epoch;
+        }
+        match me.role {
+            Role::Master => self.own_slots(),
+            Role::Slave(master) => self.follow(master),
+        }
+        self.unsaved = true;
+        self.state_stale = true;
+        self.settle();
+        self.broadcast_pong();
+    }
+
+    /// The replication offset alone: nobody is told before the next packet.
+    pub fn set_offset(&mut self, offset: u64) {
+        self.me.offset = offset;
+        self.refresh_myself();
+    }
+
+    /// Binds exactly the record's slots to us. One that we have lost goes to who claimed it.
+    fn own_slots(&mut self) {
+        let me = self.table.me;
+        for slot in 0..SLOT_COUNT {
+            let (has, wants) = (
+                self.table.owner(slot) == Some(me),
+                self.me.slots.contains(slot),
+            );
+            if wants && !has {
+                self.table.bind(slot, Some(me));
+            } else if has && !wants {
+                let next = self.claimant(slot);
+                self.table.bind(slot, next);
+            }
+        }
+    }
+
+    fn claimant(&self, slot: u16) -> Option<NodeId> {
+        let claims = self.table.iter().filter_map(|node| {
+            let claim = node.claimed.as_ref()?;
+            let fits = claim.slots.contains(slot) && node.is_master();
+            fits.then_some((claim.epoch, node.id))
+        });
+        claims.max().map(|(_, id)| id)
+    }
+
+    /// We are a replica: the record's slots are its master's, by the same rule as if it said so.
+    fn follow(&mut self, master: NodeId) {
+        let me = self.table.me;
+        for slot in self.table.slots_of(me) {
+            let next = self.claimant(slot);
+            self.table.bind(slot, next);
+        }
+        let epoch = self.me.config_epoch;
+        let Some(node) = self.table.get_mut(master).filter(|node| node.id != me) else {
+            return;
+        };
+        if node.config_epoch < epoch {
+            // The record is ahead of what the bus has heard of it.
+            node.config_epoch = epoch;
+            node.promote();
+        }
+        if node.is_master() {
+            let slots = self.me.slots.clone();
+            self.claim(master, epoch, &slots);
+        }
+    }
+
+    /// CLUSTER SETSLOT NODE, ADDSLOTS and DELSLOTS about slots of others: this table only. False if
+    /// the slot or the node is our own: the record decides that.
+    pub fn set_owner(&mut self, now: Now, slot: u16, to: Option<NodeId>) -> bool {
+        self.now = now;
+        let me = Some(self.table.me);
+        let unknown = to.is_some_and(|id| self.table.get(id).is_none());
+        if unknown || to == me || self.table.owner(slot) == me || slot >= SLOT_COUNT {
+            return false;
+        }
+        self.table.bind(slot, to);
+        self.unsaved = true;
+        self.state_stale = true;
+        self.settle();
+        true
+    }
+
+    /// What a node says of its own role.
+    pub(super) fn update_role(&mut self, id: NodeId, header: &Header) {
+        let Some(node) = self.table.get_mut(id) else {
+            return;
+        };
+        let Some(master) = header.master else {
+            if node.promote() {
+                self.unsaved = true;
+                self.state_stale = true;
+            }
+            return;
+        };
+        let was_master = node.is_master();
+        if was_master || !node.flags.has(Flags::SLAVE) {
+            node.flags.set(Flags::MASTER, false);
+            node.flags.set(Flags::MIGRATE_TO, false);
+            node.flags.set(Flags::SLAVE, true);
+        }
+        let moved = node.master != Some(master);
+        node.master = Some(master);
+        if moved {
+            let shard = self.table.get(master).and_then(|master| master.shard);
+            if let (Some(shard), Some(node)) = (shard, self.table.get_mut(id)) {
+                node.shard = Some(shard);
+            }
+        }
+        if was_master {
+            self.hand_over(id, master, header);
+        }
+        if moved || was_master {
+            self.unsaved = true;
+            self.state_stale = true;
+        }
+    }
+
+    /// A master has become a replica. Its packet carries the slots and the epoch of its master: they
+    /// count as that one's claim, so that no slot is without an owner between the two packets.
+    fn hand_over(&mut self, id: NodeId, master: NodeId, header: &Header) {
+        let me = self.table.me;
+        let node = self.table.get_mut(master);
+        if let Some(node) = node.filter(|node| node.id != me && !node.in_handshake()) {
+            if node.config_epoch < header.config_epoch {
+                node.config_epoch = header.config_epoch;
+                node.promote();
+            }
+            if node.is_master() {
+                self.claim(master, header.config_epoch, &header.slots);
+            }
+        }
+        for slot in self.table.slots_of(id) {
+            self.table.bind(slot, None);
+        }
+    }
+
+    /// Compares the slots in a packet with the table: the sender may know better, or we.
+    pub(super) fn compare_slots(&mut self, id: NodeId, header: &Header) {
+        let Some(node) = self.table.get(id) else {
+            return;
+        };
+        let master = match header.master {
+            None => Some(node),
+            Some(master) => self.table.get(master),
+        };
+        if !master.is_some_and(|master| master.slots != header.slots) {
+            if header.master.is_none() && !self.table.unclaimed.is_empty() {
+                // It claims again what it had stopped to claim.
+                self.table.reclaim(&header.slots);
+            }
+            return;
+        }
+        if header.master.is_none() {
+            self.claim(id, header.config_epoch, &header.slots);
+        }
+        let speaks_for = header.master.unwrap_or(id);
+        let newer = header.slots.iter().find_map(|slot| {
+            let owner = self
+                .table
+                .owner(slot)
+                .filter(|owner| *owner != speaks_for)?;
+            let epoch = self.epoch_of(owner)?;
+            (owner != id && epoch > header.config_epoch).then_some(owner)
+        });
+        if let Some(owner) = newer {
+            self.send_update(id, owner);
+        }
+    }
+
+    /// Tells a node that another one has slots under a higher epoch.
+    fn send_update(&mut self, to: NodeId, about: NodeId) {
+        let (Some(to), Some(node)) = (self.table.get(to), self.table.get(about)) else {
+            return;
+        };
+        let Some(link) = to.link.filter(|_| to.connected) else {
+            return;
+        };
+        let mut slots = node.slots.clone();
+        if node.slot_count > 0 {
+            self.table.unclaimed.iter().for_each(|slot| {
+                slots.remove(slot);
+            });
+        }
+        let body = Body::Update {
+            config_epoch: node.config_epoch,
+            node: about,
+            slots,
+        };
+        let header = self.header();
+        self.send(link, &Message { header, body });
+    }
+
+    /// A third node tells us of newer slots of a node that we know.
+    pub(super) fn receive_update(&mut self, about: NodeId, epoch: u64, slots: &SlotSet) {
+        if about == self.table.me {
+            // Our slots and our epoch are the record's (S2); but epochs only ever go up.
+            self.see_epoch(epoch);
+            return;
+        }
+        let Some(node) = self.table.get_mut(about) else {
+            return;
+        };
+        if node.in_handshake() || node.config_epoch >= epoch {
+            return;
+        }
+        node.promote();
+        node.config_epoch = epoch;
+        self.unsaved = true;
+        self.state_stale = true;
+        self.see_epoch(epoch);
+        self.claim(about, epoch, slots);
+    }
+
+    /// A master claims slots: it gets those that nobody has, and those of masters with a lower
+    /// epoch. For ours it does not get them here (S3).
+    pub(super) fn claim(&mut self, by: NodeId, epoch: u64, slots: &SlotSet) {
+        let me = self.table.me;
+        let mut ours = SlotSet::default();
+        let mut bound = false;
+        let mut last: Option<(NodeId, u64)> = None;
+        for slot in 0..SLOT_COUNT {
+            let owner = self.table.owner(slot);
+            if !slots.contains(slot) {
+                if owner == Some(by) {
+                    self.table.unclaimed.insert(slot);
+                }
+                continue;
+            }
+            if owner == Some(by) {
+                self.table.unclaimed.remove(slot);
+                continue;
+            }
+            if let Some(owner) = owner {
+                let of_owner = match last {
+                    Some((id, epoch)) if id == owner => epoch,
+                    _ => self.epoch_of(owner).unwrap_or(0),
+                };
+                last = Some((owner, of_owner));
+                if of_owner >= epoch {
+                    continue;
+                }
+                if owner == me {
+                    ours.insert(slot);
+                    continue;
+                }
+            }
+            self.table.bind(slot, Some(by));
+            bound = true;
+        }
+        if bound {
+            self.unsaved = true;
+            self.state_stale = true;
+        }
+        self.claimed(by, epoch, ours);
+    }
+
+    /// S3: the shard's log decides. Within the shard it has decided already, and our copy of the
+    /// record will follow.
+    fn claimed(&mut self, by: NodeId, epoch: u64, slots: SlotSet) {
+        let now = self.now.mono_ms;
+        let shard = self.table.shard_of(by);
+        let Some(node) = self.table.get_mut(by) else {
+            return;
+        };
+        if slots.is_empty() {
+            node.claimed = None;
+            return;
+        }
+        let told = node.claimed.take().filter(|claim| {
+            let same = claim.epoch == epoch && claim.slots == slots;
+            same && now < claim.told + REPEAT_MS
+        });
+        let say = told.is_none() && shard != Some(self.me.shard);
+        node.claimed = Some(Claim {
+            epoch,
+            slots: slots.clone(),
+            told: told.map_or(now, |claim| claim.told),
+        });
+        if say {
+            self.out.push(Action::SlotsClaimed { by, epoch, slots });
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Packets and frames out of a stream of bytes, and a frame's header.
+//!
+//! A bus packet is "RCmb", its whole length (u32, big endian), the rest. A Raft frame is the length
+//! of its bytes (u32, little endian), their crc32c, the bytes.
+//!
+//! Invariants: total (any bytes give pieces or a [`FrameError`]); memory follows the bytes that have
+//! arrived, never the length that was claimed.
+
+/// The greatest frame, and the greatest packet: a log entry's worth and its envelope.
+pub const MAX_FRAME: usize = (64 << 20) + (1 << 20);
+
+/// What a bus link begins with, and each of its packets.
+pub(super) const BUS_MAGIC: [u8; 4] = *b"RCmb";
+
+const HEAD: usize = 8;
+/// A packet has at least its signature, its length, and something to say.
+const MIN_PACKET: usize = 16;
+/// Memory taken at once for a piece that has only begun to arrive.
+const FIRST_BYTES: usize = 256 << 10;
+
+/// Why a link can't go on.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FrameError {
+    #[error("a length of {0} bytes")]
+    Length(usize),
+    #[error("a packet without its signature")]
+    Signature,
+    #[error("a frame whose checksum is wrong")]
+    Checksum,
+}
+
+/// The header of a frame of these bytes, or nothing when they are too many.
+pub(super) fn header(bytes: &[u8]) -> Option<[u8; HEAD]> {
+    let length = u32::try_from(bytes.len()).ok()?;
+    if bytes.len() > MAX_FRAME {
+        return None;
+    }
+    let mut head = [0; HEAD];
+    head[..4].copy_from_slice(&length.to_le_bytes());
+    head[4..].copy_from_slice(&crc32c::crc32c(bytes).to_le_bytes());
+    Some(head)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Bus,
+    Raft,
+}
+
+/// Puts the pieces of one link together.
+pub(super) struct Assembler {
+    kind: Kind,
+    head: [u8; HEAD],
+    head_len: usize,
+    /// The piece as far as it has come (a bus packet with its head), and how long it will be.
+    piece: Vec<u8>,
+    length: usize,
+    crc: u32,
+}
+
+impl Assembler {
+    pub fn new(kind: Kind) -> Assembler {
+        Assembler {
+            kind,
+            head: [0; HEAD],
+            head_len: 0,
+            piece: Vec::new(),
+            length: 0,
+            crc: 0,
+        }
+    }
+
+    /// Takes bytes off `input` until a piece is whole; `None` when `input` is used up before.
+    pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Vec<u8>>, FrameError> {
+        if self.head_len < HEAD {
+            let part = take(input, HEAD - self.head_len);
+            self.head[self.head_len..self.head_len + part.len()].copy_from_slice(part);
+            self.head_len += part.len();
+            if self.head_len < HEAD {
+                return Ok(None);
+            }
+            self.begin()?;
+        }
+        let part = take(input, self.length - self.piece.len());
+        self.reserve(part.len());
+        self.piece.extend_from_slice(part);
+        if self.piece.len() < self.length {
+            return Ok(None);
+        }
+        let piece = std::mem::take(&mut self.piece);
+        self.head_len = 0;
+        if self.kind == Kind::Raft && crc32c::crc32c(&piece) != self.crc {
+            return Err(FrameError::Checksum);
+        }
+        Ok(Some(piece))
+    }
+
+    #[cfg(test)]
+    pub fn memory(&self) -> usize {
+        self.piece.capacity()
+    }
+
+    /// The head is there.
+    fn begin(&mut self) -> Result<(), FrameError> {
+        let [a, b, c, d, rest @ ..] = self.head;
+        match self.kind {
+            Kind::Bus => {
+                if [a, b, c, d] != BUS_MAGIC {
+                    return Err(FrameError::Signature);
+                }
+                self.length = u32::from_be_bytes(rest) as usize;
+                if self.length < MIN_PACKET {
+                    return Err(FrameError::Length(self.length));
+                }
+            }
+            Kind::Raft => {
+                self.length = u32::from_le_bytes([a, b, c, d]) as usize;
+                self.crc = u32::from_le_bytes(rest);
+            }
+        }
+        if self.length > MAX_FRAME {
+            return Err(FrameError::Length(self.length));
+        }
+        self.piece.reserve_exact(self.length.min(FIRST_BYTES));
+        if self.kind == Kind::Bus {
+            self.piece.extend_from_slice(&self.head);
+        }
+        Ok(())
+    }
+
+    /// Room for `more` bytes: doubled, but never beyond the piece's length.
+    fn reserve(&mut self, more: usize) {
+        let have = self.piece.len();
+        if self.piece.capacity() < have + more {
+            let wanted = (2 * have).max(have + more).min(self.length);
+            self.piece.reserve_exact(wanted - have);
+        }
+    }
+}
+
+fn take<'a>(input: &mut &'a [u8], at_most: usize) -> &'a [u8] {
+    let (part, rest) = input.split_at(at_most.min(input.len()));
+    *input = rest;
+    part
+}

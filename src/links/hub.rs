@@ -1,0 +1,198 @@
+//! The thread's state and the carrying out of orders.
+//!
+//! Owns the tables of links. Invariants: one thread, so no borrow of a table lives across an
+//! `await`; orders are carried out in their order, and no flood of them keeps the sockets waiting.
+
+use super::accept;
+use super::bus::{self, BusLink};
+use super::frame;
+use super::handshake::Class;
+use super::message::{Config, LinkId, News, Order, INCOMING};
+use super::news::{Counters, Desk};
+use super::outbox::Bytes;
+use super::peer::Peer;
+use super::socket;
+use cluster_bus::NodeId;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+/// Orders carried out before the sockets get their turn.
+const BATCH: usize = 256;
+
+pub(super) struct Hub {
+    pub desk: Arc<Desk>,
+    pub config: Config,
+    pub myself: Cell<Option<NodeId>>,
+    /// Bus links, both ways.
+    pub bus: RefCell<HashMap<LinkId, Rc<BusLink>>>,
+    /// Raft links that others have made: what ends the newest of each.
+    pub incoming: RefCell<HashMap<(NodeId, Class), Rc<Notify>>>,
+    peers: RefCell<HashMap<NodeId, Peer>>,
+    listeners: RefCell<Vec<(SocketAddr, AbortHandle)>>,
+    links_taken: Cell<u64>,
+}
+
+impl Hub {
+    pub fn new(desk: Arc<Desk>, config: Config) -> Hub {
+        Hub {
+            desk,
+            myself: Cell::new(config.myself),
+            config,
+            bus: RefCell::default(),
+            incoming: RefCell::default(),
+            peers: RefCell::default(),
+            listeners: RefCell::default(),
+            links_taken: Cell::new(0),
+        }
+    }
+
+    /// The thread's life: until [`Order::Stop`], or until the loop has let go of its end.
+    pub async fn run(self, mut orders: UnboundedReceiver<Order>, listeners: Vec<TcpListener>) {
+        let hub = Rc::new(self);
+        for listener in listeners {
+            hub.serve_listener(listener);
+        }
+        let mut batch = Vec::with_capacity(BATCH);
+        while orders.recv_many(&mut batch, BATCH).await > 0 {
+            let full = batch.len() == BATCH;
+            for order in batch.drain(..) {
+                if matches!(order, Order::Stop) {
+                    return;
+                }
+                hub.carry_out(order);
+            }
+            if full {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn carry_out(self: &Rc<Self>, order: Order) {
+        match order {
+            Order::Raft { to, urgent, bytes } => self.send_raft(to, urgent, bytes),
+            Order::BusSend { link, bytes } => self.send_bus(link, bytes),
+            Order::BusConnect { link, addr } => bus::connect(self, link, addr),
+            Order::BusClose { link } => {
+                self.close_bus(link);
+            }
+            Order::Myself(node) => self.set_myself(node),
+            Order::Peer { node, addr } => self.set_peer(node, addr),
+            Order::Listen { addrs } => self.listen(&addrs),
+            Order::Stop => {}
+        }
+    }
+
+    fn send_raft(&self, to: NodeId, urgent: bool, bytes: Vec<u8>) {
+        let peers = self.peers.borrow();
+        let dropped = &self.desk.counters.dropped_frames;
+        let (Some(peer), Some(_)) = (peers.get(&to), self.myself.get()) else {
+            Counters::add(dropped, 1);
+            return;
+        };
+        let Some(head) = frame::header(&bytes) else {
+            Counters::add(dropped, 1);
+            let length = bytes.len();
+            self.desk
+                .say(|| format!("a frame of {length} bytes for node {to} is too long to be sent"));
+            return;
+        };
+        let (line, limit) = match urgent {
+            true => (&peer.urgent, self.config.urgent_bytes),
+            false => (&peer.bulk, self.config.bulk_bytes),
+        };
+        line.outbox.push(Some(head), Bytes::Own(bytes));
+        line.outbox.drop_oldest(limit);
+    }
+
+    fn send_bus(&self, link: LinkId, bytes: Arc<[u8]>) {
+        let waiting = match self.bus.borrow().get(&link) {
+            None => return,
+            Some(found) => {
+                found.outbox.push(None, Bytes::Shared(bytes));
+                found.outbox.bytes()
+            }
+        };
+        if waiting > self.config.bus_bytes {
+            self.close_bus(link);
+            self.desk
+                .say(|| format!("a bus link was closed: {waiting} bytes waited for a slow node"));
+            self.desk.tell(News::BusClosed { link });
+        }
+    }
+
+    fn close_bus(&self, link: LinkId) {
+        if let Some(found) = self.bus.borrow_mut().remove(&link) {
+            found.stop.notify_one();
+        }
+    }
+
+    fn set_myself(self: &Rc<Self>, node: NodeId) {
+        if self.myself.replace(Some(node)) == Some(node) {
+            return;
+        }
+        for (_, stop) in self.incoming.borrow_mut().drain() {
+            stop.notify_one();
+        }
+        for (node, peer) in self.peers.borrow_mut().iter_mut() {
+            *peer = Peer::start(self, *node, peer.addr);
+        }
+    }
+
+    fn set_peer(self: &Rc<Self>, node: NodeId, addr: Option<SocketAddr>) {
+        let mut peers = self.peers.borrow_mut();
+        match addr {
+            None => drop(peers.remove(&node)),
+            Some(addr) if peers.get(&node).is_some_and(|p| p.addr == addr) => {}
+            Some(addr) => drop(peers.insert(node, Peer::start(self, node, addr))),
+        }
+    }
+
+    /// Listens at these addresses and no others. Where we do already, nobody notices.
+    fn listen(self: &Rc<Self>, addrs: &[SocketAddr]) {
+        self.listeners.borrow_mut().retain(|(address, task)| {
+            let keep = addrs.contains(address);
+            if !keep {
+                task.abort();
+            }
+            keep
+        });
+        for &address in addrs {
+            if self.listeners.borrow().iter().any(|(a, _)| *a == address) {
+                continue;
+            }
+            match socket::listen(address, self.config.backlog) {
+                Ok(listener) => self.serve_listener(listener),
+                Err(e) => self
+                    .desk
+                    .say(|| format!("the bus can't listen at {address}: {e}")),
+            }
+        }
+    }
+
+    fn serve_listener(self: &Rc<Self>, listener: TcpListener) {
+        let ready = listener
+            .local_addr()
+            .and_then(|address| Ok((address, tokio::net::TcpListener::from_std(listener)?)));
+        match ready {
+            Ok((address, listener)) => {
+                let task = tokio::task::spawn_local(accept::accept(Rc::clone(self), listener));
+                let entry = (address, task.abort_handle());
+                self.listeners.borrow_mut().push(entry);
+            }
+            Err(e) => self.desk.say(|| format!("the bus can't listen: {e}")),
+        }
+    }
+
+    /// A name for a link that somebody has made.
+    pub fn incoming_link(&self) -> LinkId {
+        let taken = self.links_taken.get() + 1;
+        self.links_taken.set(taken);
+        INCOMING | taken
+    }
+}

@@ -1,0 +1,167 @@
+//! What the loop and the links say to each other: orders, news, settings, counters.
+//!
+//! Owns the types only; never does anything.
+
+use cluster_bus::NodeId;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Names a bus link. The loop chooses those of the links that it orders, without [`INCOMING`].
+pub type LinkId = u64;
+
+/// Set in the ids of links that others have made.
+pub const INCOMING: LinkId = 1 << 63;
+
+/// What the loop wants done.
+#[derive(Debug)]
+pub enum Order {
+    /// Make a bus link. [`News::BusConnected`] or [`News::BusClosed`] follows.
+    BusConnect {
+        link: LinkId,
+        addr: SocketAddr,
+    },
+    /// Send on a bus link; before it is connected the packets wait. Without such a link: nothing.
+    BusSend {
+        link: LinkId,
+        bytes: Arc<[u8]>,
+    },
+    /// Close a bus link at once; no [`News::BusClosed`] follows, but news of before may.
+    BusClose {
+        link: LinkId,
+    },
+    /// Who this node is: Raft links of another name are closed, and none is made or taken before.
+    Myself(NodeId),
+    /// Where a Raft peer lives, or that it is none any more. Another address drops the connections
+    /// and what waits for them.
+    Peer {
+        node: NodeId,
+        addr: Option<SocketAddr>,
+    },
+    /// A frame for a Raft peer. It is lost when the peer is unknown, slow or out of reach.
+    Raft {
+        to: NodeId,
+        urgent: bool,
+        bytes: Vec<u8>,
+    },
+    /// Listen here in place of where we did. An address that fails is [`News::Failed`].
+    Listen {
+        addrs: Vec<SocketAddr>,
+    },
+    Stop,
+}
+
+/// What the loop is told.
+#[derive(Debug, PartialEq, Eq)]
+pub enum News {
+    /// Somebody has made a bus link to here.
+    BusAccepted {
+        link: LinkId,
+        peer: SocketAddr,
+        local: SocketAddr,
+    },
+    BusConnected {
+        link: LinkId,
+        local: SocketAddr,
+    },
+    /// The link is gone, or could not be made.
+    BusClosed {
+        link: LinkId,
+    },
+    /// One whole packet.
+    BusPacket {
+        link: LinkId,
+        bytes: Vec<u8>,
+    },
+    /// One whole frame, on a link whose handshake named both nodes.
+    Raft {
+        from: NodeId,
+        bytes: Vec<u8>,
+    },
+    /// Our urgent connection to this peer stands.
+    RaftUp {
+        node: NodeId,
+    },
+    /// Our urgent connection to this peer stood, and is gone.
+    RaftDown {
+        node: NodeId,
+    },
+    /// Worth a line in the log.
+    Failed(String),
+}
+
+impl News {
+    /// Bytes that it keeps in memory.
+    pub(super) fn weight(&self) -> usize {
+        size_of::<News>()
+            + match self {
+                News::BusPacket { bytes, .. } | News::Raft { bytes, .. } => bytes.len(),
+                News::Failed(text) => text.len(),
+                _ => 0,
+            }
+    }
+}
+
+/// How to begin, and the limits.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The bus port at every address; a port of 0 takes any.
+    pub listen: Vec<SocketAddr>,
+    pub backlog: i32,
+    pub myself: Option<NodeId>,
+    /// Connections of others at one time.
+    pub max_accepted: usize,
+    /// For the first bytes of a connection, for the whole handshake, and for its answer.
+    pub greeting: Duration,
+    pub raft_connect: Duration,
+    pub bus_connect: Duration,
+    /// A connection that takes no byte for so long while some wait is closed.
+    pub stall: Duration,
+    /// Bytes that may wait for a Raft peer.
+    pub urgent_bytes: usize,
+    pub bulk_bytes: usize,
+    /// A bus link for which more bytes wait is closed.
+    pub bus_bytes: usize,
+    /// Pause between attempts to reach a Raft peer: it grows from the one to the other.
+    pub retry: (Duration, Duration),
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: Vec::new(),
+            backlog: 511,
+            myself: None,
+            max_accepted: 10_000,
+            greeting: Duration::from_secs(5),
+            raft_connect: Duration::from_secs(1),
+            bus_connect: Duration::from_secs(5),
+            stall: Duration::from_secs(5),
+            urgent_bytes: 1 << 20,
+            bulk_bytes: 64 << 20,
+            bus_bytes: 16 << 20,
+            retry: (Duration::from_millis(50), Duration::from_secs(1)),
+        }
+    }
+}
+
+/// Counted since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Connections of others that are open.
+    pub accepted_now: u64,
+    /// Closed because there were too many.
+    pub refused_full: u64,
+    /// Closed because they began with neither magic, or with nothing in time.
+    pub refused_garbage: u64,
+    /// Raft handshakes that named another node, or another version.
+    pub refused_handshakes: u64,
+    /// Links closed for a bad length, signature or checksum.
+    pub broken_frames: u64,
+    /// Frames for Raft peers that were never written.
+    pub dropped_frames: u64,
+    /// Bytes of frames that wait for Raft peers or on bus links.
+    pub queued_bytes: u64,
+    /// Lines for the log that were left out because there were too many.
+    pub muted: u64,
+}

@@ -1,0 +1,115 @@
+//! The connections to other nodes: bus links and Raft links, on a thread that only moves bytes (C5).
+//!
+//! The loop gives [`Order`]s and takes [`News`]; what packets and frames mean is not known here.
+//! Both kinds of link arrive at the same port and say with their first four bytes which they are:
+//! [`bus`] has the one kind, [`peer`] the other, [`handshake`] and [`frame`] what travels.
+//!
+//! Invariants: nothing waits without a limit in bytes (frames for a slow peer are dropped, oldest
+//! first, since Raft repeats; a slow bus link is closed; a slow loop makes the readers pause); no
+//! bytes from the network panic; a frame is given only on a link whose handshake named this node.
+
+mod accept;
+mod bus;
+mod frame;
+mod handshake;
+mod hub;
+mod message;
+mod news;
+mod outbox;
+mod peer;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+pub use frame::MAX_FRAME;
+pub use message::{Config, LinkId, News, Order, Stats, INCOMING};
+
+use hub::Hub;
+use news::Desk;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc::Receiver;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// The loop's end of the links. Dropping it closes every connection and ends the thread.
+pub struct Links {
+    orders: UnboundedSender<Order>,
+    news: Receiver<News>,
+    desk: Arc<Desk>,
+    addresses: Vec<SocketAddr>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Listens as `config` says and starts the thread; `waker` ends the loop's wait when there is news.
+pub fn start(waker: Arc<mio::Waker>, config: Config) -> io::Result<Links> {
+    let mut listeners = Vec::with_capacity(config.listen.len());
+    for &address in &config.listen {
+        listeners.push(socket::listen(address, config.backlog)?);
+    }
+    let addresses = listeners
+        .iter()
+        .map(std::net::TcpListener::local_addr)
+        .collect::<io::Result<_>>()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
+    let (desk, news) = Desk::new(waker);
+    let (orders, queue) = tokio::sync::mpsc::unbounded_channel();
+    let for_thread = Arc::clone(&desk);
+    let thread = std::thread::Builder::new()
+        .name("holdfast-links".to_owned())
+        .spawn(move || {
+            let tasks = tokio::task::LocalSet::new();
+            let hub = Hub::new(for_thread, config);
+            tasks.block_on(&runtime, hub.run(queue, listeners));
+        })?;
+    Ok(Links {
+        orders,
+        news,
+        desk,
+        addresses,
+        thread: Some(thread),
+    })
+}
+
+impl Links {
+    /// Never waits. Orders are carried out in the order in which they were given.
+    pub fn send(&self, order: Order) {
+        // A thread that is gone has been told to stop, or has panicked and said why.
+        let _ = self.orders.send(order);
+    }
+
+    /// The next news. The waker is called once for all the news since this last gave `None`: who
+    /// stops before has to come back unasked.
+    pub fn try_recv(&self) -> Option<News> {
+        let news = self.news.try_recv().ok().or_else(|| {
+            self.desk.drained();
+            // What was put there before `drained` woke nobody.
+            self.news.try_recv().ok()
+        })?;
+        self.desk.taken(&news);
+        Some(news)
+    }
+
+    /// The addresses that [`start`] in fact listens on (a port of 0 has become a real one).
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    pub fn stats(&self) -> Stats {
+        self.desk.counters.read()
+    }
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        self.send(Order::Stop);
+        if let Some(thread) = self.thread.take() {
+            // Only a panic makes this fail, and it has been printed.
+            let _ = thread.join();
+        }
+    }
+}

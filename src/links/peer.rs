@@ -1,0 +1,261 @@
+//! Raft links: two to every peer for what we send, two from it for what it sends.
+//!
+//! Owns their lives: the lines out, made when there is something to send and made again when they
+//! broke; the links in, which belong to a handshake. Invariants: what waited for an attempt that
+//! failed, or on a connection that broke, is dropped (Raft repeats, and late messages help nobody);
+//! of two links in of the same peer and class the newer counts, the older is closed.
+
+use super::frame::{Assembler, Kind};
+use super::handshake::{self, Class, Hello, HelloError, ANSWER, HELLO_REST};
+use super::hub::Hub;
+use super::message::News;
+use super::news::Counters;
+use super::outbox::Outbox;
+use super::socket::{self, ReadError};
+use cluster_bus::NodeId;
+use rand::Rng;
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::time::{timeout, timeout_at, Instant};
+
+/// The lines to one peer. Dropping it ends them.
+pub(super) struct Peer {
+    pub addr: SocketAddr,
+    pub urgent: Rc<Line>,
+    pub bulk: Rc<Line>,
+}
+
+impl Peer {
+    pub fn start(hub: &Rc<Hub>, node: NodeId, addr: SocketAddr) -> Peer {
+        Peer {
+            addr,
+            urgent: Line::start(hub, node, addr, Class::Urgent),
+            bulk: Line::start(hub, node, addr, Class::Bulk),
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.urgent.stop.notify_one();
+        self.bulk.stop.notify_one();
+    }
+}
+
+/// One connection out, whether it stands or not.
+pub(super) struct Line {
+    node: NodeId,
+    addr: SocketAddr,
+    class: Class,
+    pub outbox: Outbox,
+    stop: Notify,
+    /// [`News::RaftUp`] has been given.
+    up: Cell<bool>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum LineError {
+    #[error("this node has no name yet")]
+    Nameless,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("no answer in time")]
+    Late(#[from] tokio::time::error::Elapsed),
+    #[error("{0}")]
+    Hello(#[from] HelloError),
+}
+
+impl Line {
+    fn start(hub: &Rc<Hub>, node: NodeId, addr: SocketAddr, class: Class) -> Rc<Line> {
+        let line = Rc::new(Line {
+            node,
+            addr,
+            class,
+            outbox: Outbox::new(&hub.desk, &hub.config),
+            stop: Notify::new(),
+            up: Cell::new(false),
+        });
+        let (hub, given) = (Rc::clone(hub), Rc::clone(&line));
+        tokio::task::spawn_local(async move {
+            tokio::select! {
+                () = line.stop.notified() => {}
+                () = line.keep(&hub) => {}
+            }
+            line.set_up(&hub, false);
+        });
+        given
+    }
+
+    /// Connects when there is something to send, again and again.
+    async fn keep(&self, hub: &Hub) {
+        let mut pause = Pause::new(hub.config.retry);
+        let mut complained = false;
+        loop {
+            self.outbox.filled().await;
+            let error = match self.connect(hub).await {
+                Ok(stream) => {
+                    pause.reset();
+                    complained = false;
+                    self.set_up(hub, true);
+                    let error = tokio::select! {
+                        e = self.outbox.write(&stream) => e,
+                        e = socket::read_nothing(&stream) => e,
+                    };
+                    self.set_up(hub, false);
+                    error.into()
+                }
+                Err(e) => e,
+            };
+            self.outbox.clear();
+            if !complained {
+                complained = true; // Once, until it stands again.
+                let (node, addr, class) = (self.node, self.addr, self.class);
+                hub.desk.say(|| {
+                    format!("the Raft link ({class:?}) to node {node} at {addr} failed: {error}")
+                });
+            }
+            tokio::time::sleep(pause.next()).await;
+        }
+    }
+
+    async fn connect(&self, hub: &Hub) -> Result<TcpStream, LineError> {
+        let from = hub.myself.get().ok_or(LineError::Nameless)?;
+        let mut stream = socket::connect(self.addr, hub.config.raft_connect).await?;
+        let hello = Hello {
+            class: self.class,
+            from,
+            to: self.node,
+        };
+        let mut answer = [0; ANSWER];
+        timeout(hub.config.greeting, async {
+            stream.write_all(&hello.encode()).await?;
+            stream.read_exact(&mut answer).await
+        })
+        .await??;
+        handshake::check_answer(&answer, self.node)?;
+        Ok(stream)
+    }
+
+    fn set_up(&self, hub: &Hub, up: bool) {
+        if self.class != Class::Urgent || self.up.replace(up) == up {
+            return;
+        }
+        let node = self.node;
+        hub.desk.tell(match up {
+            true => News::RaftUp { node },
+            false => News::RaftDown { node },
+        });
+    }
+}
+
+/// How long to wait before the next attempt: longer each time, and never two nodes in step.
+struct Pause {
+    shortest: Duration,
+    longest: Duration,
+    upper: Duration,
+}
+
+impl Pause {
+    fn new((shortest, longest): (Duration, Duration)) -> Pause {
+        let longest = longest.max(shortest);
+        let mut pause = Pause {
+            shortest,
+            longest,
+            upper: longest,
+        };
+        pause.reset();
+        pause
+    }
+
+    fn reset(&mut self) {
+        self.upper = (2 * self.shortest).min(self.longest);
+    }
+
+    fn next(&mut self) -> Duration {
+        let chosen = rand::thread_rng().gen_range(self.shortest..=self.upper);
+        self.upper = (2 * self.upper).min(self.longest);
+        chosen
+    }
+}
+
+// ---- links in -----------------------------------------------------------------------------
+
+/// The life of a link of which the magic has been read.
+pub(super) async fn accepted(
+    hub: &Hub,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    deadline: Instant,
+) {
+    let hello = match timeout_at(deadline, greet(hub, &mut stream, peer)).await {
+        Ok(Some(hello)) => hello,
+        _ => {
+            Counters::add(&hub.desk.counters.refused_handshakes, 1);
+            return;
+        }
+    };
+    let key = (hello.from, hello.class);
+    let stop = Rc::new(Notify::new());
+    let before = hub.incoming.borrow_mut().insert(key, Rc::clone(&stop));
+    if let Some(before) = before {
+        before.notify_one();
+    }
+    let end = tokio::select! {
+        biased;
+        () = stop.notified() => return,
+        end = carry(hub, &stream, hello) => end,
+    };
+    if let ReadError::Frame(e) = end {
+        Counters::add(&hub.desk.counters.broken_frames, 1);
+        let from = hello.from;
+        hub.desk
+            .say(|| format!("the Raft link from node {from} at {peer} was closed: {e}"));
+    }
+    let mut incoming = hub.incoming.borrow_mut();
+    if incoming.get(&key).is_some_and(|s| Rc::ptr_eq(s, &stop)) {
+        incoming.remove(&key);
+    }
+}
+
+/// The rest of the handshake; `None` when the link can't be.
+async fn greet(hub: &Hub, stream: &mut TcpStream, peer: SocketAddr) -> Option<Hello> {
+    let mut rest = [0; HELLO_REST];
+    stream.read_exact(&mut rest).await.ok()?;
+    let hello = match Hello::decode(&rest) {
+        Ok(hello) => hello,
+        Err(e) => {
+            hub.desk.say(|| format!("a Raft link from {peer}: {e}"));
+            return None;
+        }
+    };
+    let myself = hub.myself.get()?;
+    // Also to one that wanted another: it can say in its log who lives here.
+    stream.write_all(&handshake::answer(myself)).await.ok()?;
+    // Read again: nothing may have changed while the answer was written.
+    if Some(hello.to) != hub.myself.get() || hello.to != myself {
+        hub.desk.say(|| {
+            let Hello { from, to, .. } = hello;
+            format!("node {from} at {peer} looks here for node {to}")
+        });
+        return None;
+    }
+    Some(hello)
+}
+
+async fn carry(hub: &Hub, stream: &TcpStream, hello: Hello) -> ReadError {
+    let mut assembler = Assembler::new(Kind::Raft);
+    let from = hello.from;
+    loop {
+        hub.desk.room(hello.class == Class::Urgent).await;
+        let give = |bytes| hub.desk.tell(News::Raft { from, bytes });
+        if let Err(e) = socket::read(stream, &mut assembler, give).await {
+            return e;
+        }
+    }
+}
