@@ -158,6 +158,12 @@ impl Data {
         };
     }
 
+    /// The watches of clients whose shard this one replaces; all of them fail.
+    pub fn take_watches(&mut self, old: &mut Data) {
+        self.watches = std::mem::replace(&mut old.watches, Watches::new(1));
+        self.watches.fail_all();
+    }
+
     /// T7: this member has stopped leading; every EXEC that watches anything fails.
     pub fn fail_all_watches(&mut self) {
         self.watches.fail_all();

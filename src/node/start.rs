@@ -118,7 +118,7 @@ fn announce(listeners: &Listeners, supervisor: &Supervisor, logger: &Logger) {
     }
 }
 
-fn host_state(
+pub(super) fn host_state(
     config: Config,
     clock: SystemClock,
     listeners: Listeners,

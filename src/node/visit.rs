@@ -102,15 +102,9 @@ impl Stage<'_> {
         if outcome.flow == Flow::Hold {
             return self.put_off(session, output);
         }
-        let mut gate = self.shard.gate(&outcome);
+        let gate = self.shard.gate(&outcome);
         if self.host.has_published() {
-            // T4: what others see depends on all that this connection depends on; so does the
-            // reply that says how many see it.
-            gate = gate.join(output.gate());
-            output.seal(gate, outcome.slot);
-            let own = self.host.seal_published(gate);
-            output.buf().extend_from_slice(&own);
-            output.seal_push(gate);
+            self.host.seal_published(output, gate, outcome.slot);
         } else {
             output.seal(gate, outcome.slot);
         }
