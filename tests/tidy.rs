@@ -52,8 +52,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "shard",
         &[
-            "clock", "command", "config", "effect", "keyspace", "log", "net", "raft", "resp",
-            "storage",
+            "clock", "cluster", "command", "config", "effect", "keyspace", "log", "net", "raft",
+            "resp", "storage",
         ],
     ),
 ];
