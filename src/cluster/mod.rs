@@ -10,6 +10,7 @@ pub mod record;
 pub mod routing;
 pub mod seat;
 pub mod view;
+pub mod witnesses;
 
 pub use record::Record;
 pub use routing::{Route, Routing};

@@ -22,6 +22,7 @@ impl Agent {
     pub fn follow<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
         self.now = now;
         self.learn_members(shard);
+        self.carry_out(shard);
         self.proceed(now, shard);
         self.look_after_witness(now, shard);
         self.take_bus_actions();
@@ -33,6 +34,7 @@ impl Agent {
             self.refresh_routing(shard.data());
         }
         self.routing.leader = self.leader_addr(shard);
+        self.look_at(shard);
     }
 
     /// The shard was replaced (a join, a reset): everything about it is looked at anew.

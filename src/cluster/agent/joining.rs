@@ -22,17 +22,32 @@ pub enum Refusal {
     Leads,
     #[error("the removal from the shard did not commit in time")]
     NotRemoved,
+    #[error("this replica is still catching up: it has no vote in its shard yet")]
+    Learner,
+}
+
+/// What the agent remembers of its shard between two turns.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Facts {
+    pub is_member: bool,
+    pub is_voter: bool,
+    pub leads: bool,
+    /// There are other members; other data members.
+    pub others: bool,
+    pub other_data: bool,
+    pub shard: NodeId,
+    pub slots: usize,
+    pub epoch: u64,
 }
 
 impl Agent {
     /// REPLICATE: a synced mark, then the rest in the background.
-    pub fn replicate<D: Disk>(&mut self, target: NodeId, shard: &Shard<D>) -> Result<(), Refusal> {
-        let mine = shard.group().membership().member(shard.base().raft_id);
-        let same_shard = self.bus.shard_of(target) == Some(shard.record().shard);
-        if mine.is_some() && same_shard && self.joining().is_none() {
+    pub fn replicate(&mut self, target: NodeId) -> Result<(), Refusal> {
+        let same_shard = self.bus.shard_of(target) == Some(self.facts.shard);
+        if self.facts.is_member && same_shard && self.joining().is_none() {
             return Ok(()); // it is a member of that shard already
         }
-        if self.leads_others(shard) {
+        if self.facts.leads && self.facts.other_data {
             return Err(Refusal::Leads);
         }
         let raft_id = self.mint();
@@ -48,18 +63,13 @@ impl Agent {
     }
 
     /// RESET: true once it has happened. It is asked again until then.
-    pub fn reset<D: Disk>(
-        &mut self,
-        now: Now,
-        hard: bool,
-        shard: &Shard<D>,
-    ) -> Result<bool, Refusal> {
+    pub fn reset(&mut self, now: Now, hard: bool) -> Result<bool, Refusal> {
         self.now = now;
         if std::mem::take(&mut self.reset_failed) {
             return Err(Refusal::NotRemoved);
         }
         if self.resetting.is_none() {
-            if self.is_fresh(shard, hard) {
+            if self.is_fresh(hard) {
                 return Ok(true);
             }
             self.resetting = Some(Resetting {
@@ -76,28 +86,40 @@ impl Agent {
 
     /// Whether a reset has just been carried out: a group of one without anything, no other node
     /// known.
-    fn is_fresh<D: Disk>(&self, shard: &Shard<D>, hard: bool) -> bool {
-        let record = shard.record();
+    fn is_fresh(&self, hard: bool) -> bool {
+        let facts = &self.facts;
         self.bus.nodes().count() == 1
             && self.joining().is_none()
-            && !self.others_exist(shard)
-            && record.slots.is_empty()
-            && (!hard || (record.epoch == 0 && self.bus.current_epoch() == 0))
+            && facts.is_member
+            && !facts.others
+            && facts.slots == 0
+            && (!hard || (facts.epoch == 0 && self.bus.current_epoch() == 0))
     }
 
-    fn others_exist<D: Disk>(&self, shard: &Shard<D>) -> bool {
-        let me = shard.base().raft_id;
-        let list = &shard.group().membership().list;
-        list.iter().any(|m| m.raft_id != me)
+    /// CLUSTER FAILOVER: the leader is asked to hand over (E4). FORCE is no different: without a
+    /// leader this replica campaigns as soon as its promise has run out, of its own.
+    pub fn ask_to_lead(&mut self) -> Result<(), Refusal> {
+        if !self.facts.is_voter {
+            return Err(Refusal::Learner);
+        }
+        self.wants_lead = true;
+        Ok(())
     }
 
-    fn leads_others<D: Disk>(&self, shard: &Shard<D>) -> bool {
-        let me = shard.base().raft_id;
-        let list = &shard.group().membership().list;
-        let others = list
-            .iter()
-            .any(|m| m.raft_id != me && m.kind == MemberKind::Data);
-        shard.group().is_leader() && others
+    pub(super) fn look_at<D: Disk>(&mut self, shard: &Shard<D>) {
+        let (group, record) = (shard.group(), shard.record());
+        let (me, membership) = (shard.base().raft_id, group.membership());
+        let others = membership.list.iter().filter(|m| m.raft_id != me);
+        self.facts = Facts {
+            is_member: membership.contains(me),
+            is_voter: membership.is_voter(me),
+            leads: group.is_leader(),
+            others: others.clone().count() > 0,
+            other_data: others.clone().any(|m| m.kind == MemberKind::Data),
+            shard: record.shard,
+            slots: record.slots.len(),
+            epoch: record.epoch,
+        };
     }
 
     /// The next step of a leave, a join or a reset.
@@ -124,7 +146,7 @@ impl Agent {
     fn leave<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
         let (group, raft_id) = (shard.base().group, shard.base().raft_id);
         let in_group = shard.group().membership().contains(raft_id) || self.is_added_there(shard);
-        let left = shard.is_removed() || !in_group || !self.others_exist(shard);
+        let left = shard.is_removed() || !in_group || !self.facts.others;
         let hosts = self.resetting.is_some() && self.hosted_witnesses > 0;
         if left && !hosts {
             self.leaving = false;

@@ -9,7 +9,7 @@ use crate::raft::Role;
 use crate::shard::Shard;
 use crate::storage::base::{Member, MemberKind};
 use crate::storage::Disk;
-use cluster_bus::bus::Node;
+use cluster_bus::bus::{ForgetError, Node};
 use cluster_bus::wire::Flags;
 use cluster_bus::{NodeId, SlotSet};
 use std::time::Duration;
@@ -98,8 +98,27 @@ impl Agent {
         }
     }
 
-    /// FORGET, when this node leads the shard (C1).
-    pub fn forget_member<D: Disk>(&mut self, node: NodeId, shard: &mut Shard<D>) {
+    /// FORGET: a member of the shard that this node leads is removed from it as well (C1).
+    pub fn forget(&mut self, now: Now, node: NodeId) -> Result<(), ForgetError> {
+        self.bus_mut().forget(super::bus_now(now), node)?;
+        self.forgotten.push(node);
+        Ok(())
+    }
+
+    /// What commands have asked of the shard.
+    pub(super) fn carry_out<D: Disk>(&mut self, shard: &mut Shard<D>) {
+        for node in std::mem::take(&mut self.forgotten) {
+            self.forget_member(node, shard);
+        }
+        if std::mem::take(&mut self.wants_lead) {
+            let (group, raft_id) = (shard.base().group, shard.base().raft_id);
+            if let Some(leader) = self.leader_node(shard) {
+                self.tell(leader, &Control::Failover { group, raft_id });
+            }
+        }
+    }
+
+    fn forget_member<D: Disk>(&mut self, node: NodeId, shard: &mut Shard<D>) {
         if !shard.group().is_leader() {
             return;
         }

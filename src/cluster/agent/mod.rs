@@ -22,6 +22,8 @@ mod joining;
 mod leading;
 mod view;
 
+pub use joining::Refusal;
+
 use super::control::Control;
 use super::seat::{Joining, Seat};
 use super::{ClusterView, Record, Routing};
@@ -133,6 +135,9 @@ pub struct Agent {
     resend_at: Mono,
     resetting: Option<Resetting>,
     reset_failed: bool,
+    facts: joining::Facts,
+    wants_lead: bool,
+    forgotten: Vec<NodeId>,
     /// Groups whose witnesses this node hosts: RESET waits for them to be replaced.
     hosted_witnesses: usize,
     invitation: Option<Invitation>,
@@ -179,6 +184,9 @@ impl Agent {
             resend_at: now.mono,
             resetting: None,
             reset_failed: false,
+            facts: joining::Facts::default(),
+            wants_lead: false,
+            forgotten: Vec::new(),
             hosted_witnesses: 0,
             invitation: None,
             leaving_witness: None,
