@@ -3,7 +3,8 @@
 //! Reading order (a request travels through the folders in this order):
 //! [`net`] bytes in and gated bytes out, [`resp`] the protocol, [`command`] the table and the
 //! families, [`keyspace`] the data, [`effect`] what a write becomes, [`shard`] one turn around all
-//! of it, [`raft`] the group, [`storage`] the log; [`config`], [`log`] and [`process`] serve everybody and
+//! of it, [`raft`] the group, [`storage`] the log;
+//! [`links`] the connections to other nodes; [`config`], [`log`] and [`process`] serve everybody and
 //! [`node`] drives it all. `docs/ARCHITECTURE.md` has the picture.
 //!
 //! Knowledge goes one way: `resp`, `keyspace`, `effect`, `raft`, `storage` know nobody above them.

@@ -48,6 +48,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["clock", "config", "effect", "keyspace", "resp"],
     ),
     ("net", &["clock", "config", "log", "resp"]),
+    ("links", &[]),
     (
         "shard",
         &[
