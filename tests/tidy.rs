@@ -49,6 +49,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["clock", "cluster", "config", "effect", "keyspace", "resp"],
     ),
     ("net", &["clock", "config", "log", "resp"]),
+    ("links", &[]),
     (
         "shard",
         &[

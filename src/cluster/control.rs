@@ -40,6 +40,8 @@ pub enum Control {
     },
     /// E4: this replica wants to lead (CLUSTER FAILOVER).
     Failover { group: u64, raft_id: u64 },
+    /// G3: what the leader knows of its group: 1, it survives the loss of any member.
+    Health { group: u64, ha: bool },
 }
 
 /// One frame of a Raft link.
@@ -88,6 +90,7 @@ impl Control {
                 applied,
             } => (11, vec![*group, *raft_id, *applied]),
             Control::Failover { group, raft_id } => (12, vec![*group, *raft_id]),
+            Control::Health { group, ha } => (13, vec![*group, u64::from(*ha)]),
         };
         let mut out = vec![kind];
         numbers
@@ -154,6 +157,7 @@ fn numbers(kind: u8, rest: &[u8]) -> Option<Control> {
             applied,
         },
         (12, &[group, raft_id]) => Control::Failover { group, raft_id },
+        (13, &[group, ha]) => Control::Health { group, ha: ha == 1 },
         _ => return None,
     })
 }
@@ -198,6 +202,7 @@ mod tests {
                 applied: 9,
             },
             Control::Failover { group, raft_id },
+            Control::Health { group, ha: true },
         ] {
             let Ok(Frame::Control(read)) = Frame::decode(&control.encode()) else {
                 panic!("{control:?}");

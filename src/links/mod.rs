@@ -2,7 +2,7 @@
 //!
 //! The loop gives [`Order`]s and takes [`News`]; what packets and frames mean is not known here.
 //! Both kinds of link arrive at the same port and say with their first four bytes which they are:
-//! [`bus`] has the one kind, [`peer`] the other, [`handshake`] and [`frame`] what travels.
+//! `bus` has the one kind, `peer` the other, `handshake` and `frame` what travels.
 //!
 //! Invariants: nothing waits without a limit in bytes (frames for a slow peer are dropped, oldest
 //! first, since Raft repeats; a slow bus link is closed; a slow loop makes the readers pause); no

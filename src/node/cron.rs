@@ -41,6 +41,7 @@ impl Node {
         }
         if self.cron_runs % u64::from(self.host.config.hz.max(1)) == 0 {
             self.close_idle(now);
+            self.retry_conf();
             let HostState { about, stats, .. } = &mut self.host;
             about.count(stats);
         }

@@ -192,7 +192,6 @@ impl Node {
     }
 
     /// A message that another node has published: its gate was opened there.
-    #[expect(dead_code, reason = "the cluster bus calls it")]
     pub(super) fn deliver_from_bus(&mut self, sharded: bool, channel: &[u8], message: &[u8]) {
         self.host.offer(sharded, channel, message, None);
         self.host.seal_offered(Gate::OPEN);
@@ -207,10 +206,9 @@ impl Node {
         }
     }
 
-    /// The one place where a message leaves for the other nodes (`Bus::publish`). There are none to
-    /// send to until the node drives a bus.
+    /// The one place where a message leaves for the other nodes.
     fn publish_on_bus(&mut self, message: Message) {
-        drop(message);
+        self.publish_to_nodes(message.sharded, message.channel, message.message);
     }
 }
 

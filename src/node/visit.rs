@@ -4,6 +4,7 @@ use super::client::{Client, Waiting};
 use super::host::{HostState, TurnHost};
 use super::turn::Node;
 use crate::clock::Now;
+use crate::cluster::Routing;
 use crate::command::host::IoView;
 use crate::command::{execute, Block, Env, Error, Flow, Outcome, Serving, Session};
 use crate::net::{Filled, Gate, Key, Next, Output};
@@ -36,6 +37,9 @@ struct Stage<'a> {
     admission: Admission,
     /// The client whose command runs.
     key: Key,
+    routing: Option<&'a Routing>,
+    /// The command was held for so long that it is no longer (S2).
+    overdue: bool,
 }
 
 impl Stage<'_> {
@@ -57,8 +61,15 @@ impl Stage<'_> {
                 }
                 Serving::Lead { writable }
             }
+            Admission::Hold if self.overdue => Serving::Down,
             Admission::Hold => Serving::Hold,
-            Admission::Redirect { .. } => Serving::Redirect { addr: None },
+            Admission::Redirect { own_copy, .. } => {
+                let addr = self.routing.and_then(|r| r.leader.as_deref());
+                match addr {
+                    None if self.routing.is_some() && self.overdue => Serving::Down,
+                    _ => Serving::Redirect { addr, own_copy },
+                }
+            }
         };
         let outcome = {
             let (data, beside) = self.shard.split();
@@ -75,7 +86,7 @@ impl Stage<'_> {
                 host: &mut host,
                 out,
                 serving,
-                routing: None,
+                routing: self.routing,
                 now: self.now,
             };
             execute(&mut env, args)
@@ -133,7 +144,8 @@ impl Stage<'_> {
 impl Node {
     /// Visits every ready client once, within the turn's budget.
     pub(super) fn visit_clients(&mut self, admission: Admission) {
-        if self.ending.is_some() {
+        // E4: at the end nobody is served any more, but sent to whoever took over.
+        if self.ending.is_some() && !matches!(admission, Admission::Redirect { .. }) {
             return;
         }
         self.retry_held(admission);
@@ -221,6 +233,7 @@ impl Node {
                 unauthenticated,
             };
             let own_io = client.io();
+            let overdue = self.is_overdue(client);
             let Client { conn, session, .. } = client;
             let (args, bytes) = match conn.input.next(&self.shared, &limits, &mut self.argv) {
                 Ok(Next::Command { args, consumed }) => (args, consumed),
@@ -237,11 +250,17 @@ impl Node {
                 now: self.turn_started,
                 admission,
                 key,
+                routing: self.routing.as_deref(),
+                overdue,
             };
             let after = stage.run(session, &mut conn.output, own_io, args, bytes);
+            if !matches!(after, After::Again) {
+                client.held_since = None;
+            }
             match after {
                 After::Again => {
                     client.held = true;
+                    client.held_since.get_or_insert(self.turn_started.mono);
                     self.held.push(key);
                     return true;
                 }
@@ -258,6 +277,14 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// S2: whether the client's command was held for as long as a command may be.
+    fn is_overdue(&self, client: &Client) -> bool {
+        let (since, limit) = (client.held_since, self.hold_limit());
+        since
+            .zip(limit)
+            .is_some_and(|(since, limit)| self.turn_started.mono.since(since) >= limit)
     }
 
     /// The client broke the protocol: it is told so and closed.

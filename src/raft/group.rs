@@ -312,6 +312,11 @@ impl Group {
         Some(incoming.min(outgoing))
     }
 
+    /// How long a lease lasts beyond an echo.
+    pub fn lease_length(&self) -> Duration {
+        self.lease.length()
+    }
+
     /// Asks all members for an echo now, outside the rhythm of the ticks.
     pub fn ping(&mut self) {
         self.node.ping();

@@ -146,6 +146,20 @@ impl<D: Disk> Shard<D> {
         })
     }
 
+    /// G3: whether this leader's group survives the loss of any member: not joint, three or more
+    /// voters, each heard within T and near the end of the log.
+    pub fn is_ha(&self, now: Now) -> bool {
+        let (me, t) = (self.group.id(), self.group.election_timeout());
+        let membership = self.group.membership();
+        let near = |(id, p): &(u64, Progress)| {
+            *id == me || (p.heard.is_some_and(|ago| ago <= t) && p.behind <= NEAR_BYTES)
+        };
+        let voters = membership.conf.voters.len();
+        let progress = self.progress(now.mono);
+        let mut of_voters = progress.iter().filter(|(id, _)| membership.is_voter(*id));
+        self.group.is_leader() && !membership.is_joint() && voters >= 3 && of_voters.all(near)
+    }
+
     /// E4: the data voter that can take over at once, if there is one.
     pub fn successor(&self, now: Now) -> Option<u64> {
         let progress = self.progress(now.mono);

@@ -128,6 +128,13 @@ impl<D: Disk> Beside<'_, D> {
         acks(self.group, self.tail, self.recent, batch)
     }
 
+    /// Whether this member leads and holds its lease at `now`.
+    pub fn lease_valid(&self, now: Now) -> bool {
+        let length = self.group.lease_length();
+        let echo = self.group.quorum_echo(now.mono);
+        !self.group.is_transferring() && echo.is_some_and(|at| at + length > now.mono)
+    }
+
     /// Entries that are executed and not known to be committed.
     pub fn tail_entries(&self) -> u64 {
         self.tail.iter().map(|b| b.last - b.first + 1).sum()

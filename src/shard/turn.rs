@@ -26,8 +26,8 @@ pub enum Admission {
     Lead { writable: bool },
     /// Nobody is known to lead, or this member is not ready to: commands wait.
     Hold,
-    /// Another member leads.
-    Redirect { leader: u64 },
+    /// Another member leads. `own_copy`: what this one has is all committed (T7).
+    Redirect { leader: u64, own_copy: bool },
 }
 
 impl<D: Disk> Shard<D> {
@@ -156,7 +156,10 @@ impl<D: Disk> Shard<D> {
             };
         }
         match self.group.leader() {
-            Some(leader) => Admission::Redirect { leader },
+            Some(leader) => Admission::Redirect {
+                leader,
+                own_copy: self.tail.is_empty() && self.rebuild.is_none(),
+            },
             None => Admission::Hold,
         }
     }

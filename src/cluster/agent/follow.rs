@@ -2,6 +2,7 @@
 
 use super::{Act, Agent, RESEND};
 use crate::clock::Now;
+use crate::cluster::Routing;
 use crate::command::Data;
 use crate::mutation::{self, Mutation};
 use crate::shard::Shard;
@@ -25,6 +26,7 @@ impl Agent {
         self.carry_out(shard);
         self.proceed(now, shard);
         self.look_after_witness(now, shard);
+        self.tell_health(now, shard);
         self.take_bus_actions();
         self.show_record(now, shard);
         if self.stale && now.mono >= self.routing_at {
@@ -33,7 +35,10 @@ impl Agent {
             self.refresh_peers(shard);
             self.refresh_routing(shard.data());
         }
-        self.routing.leader = self.leader_addr(shard);
+        let leader = self.leader_addr(shard);
+        if self.routing.leader != leader {
+            Arc::make_mut(&mut self.routing).leader = leader;
+        }
         self.look_at(shard);
     }
 
@@ -146,7 +151,8 @@ impl Agent {
         let own = &data.committed_record().slots;
         let (me, shard) = (self.myself(), data.committed_record().shard);
         let mut covered: SlotSet = own.clone();
-        self.routing.clear();
+        let mut routing = Routing::default();
+        routing.leader.clone_from(&self.routing.leader);
         for node in self.bus.nodes() {
             let mine = node.id == me || self.bus.shard_of(node.id) == Some(shard);
             if node.slot_count == 0 || (mine && !self.is_joining()) {
@@ -162,11 +168,12 @@ impl Agent {
                     covered.insert(slot);
                 });
             }
-            self.routing.add(client_addr(node), &slots);
+            routing.add(client_addr(node), &slots);
         }
         let all = covered.len() == usize::from(cluster_bus::slot::SLOT_COUNT);
-        self.routing.covered = all || !self.config.bus.require_full_coverage;
-        self.routing.majority = self.bus.state_ok() || !self.routing.covered;
+        routing.covered = all || !self.config.bus.require_full_coverage;
+        routing.majority = self.bus.state_ok() || !routing.covered;
+        self.routing = Arc::new(routing);
     }
 
     fn leader_addr<D: Disk>(&self, shard: &Shard<D>) -> Option<String> {

@@ -78,12 +78,16 @@ impl Agent {
             Control::Gone { group, raft_id } if group == shard.base().group => {
                 self.member_is_gone(from, raft_id, shard);
             }
+            Control::Health { group, ha } if group == shard.base().group => {
+                self.health = Some((ha, self.now.mono));
+            }
             Control::Accept { base } => self.accepted(*base),
             Control::NotLeader { leader } => self.hint = leader,
             Control::Invited { group, raft_id } => self.invited(from, group, raft_id, shard),
             Control::Declined { .. } => self.declined(from),
             // These find their member above, or are about a group that this node is not in.
             Control::Gone { .. }
+            | Control::Health { .. }
             | Control::Invite { .. }
             | Control::Left { .. }
             | Control::NotAMember { .. } => {}

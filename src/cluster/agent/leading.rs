@@ -166,6 +166,27 @@ impl Agent {
         }
     }
 
+    /// G3: the leader knows whether the shard survives a loss, and tells the others.
+    pub(super) fn tell_health<D: Disk>(&mut self, now: Now, shard: &Shard<D>) {
+        if !shard.group().is_leader() {
+            return;
+        }
+        let ha = shard.is_ha(now);
+        let changed = self.health.map(|(was, _)| was) != Some(ha);
+        self.health = Some((ha, now.mono));
+        if !changed && now.mono < self.tell_health_at {
+            return;
+        }
+        self.tell_health_at = now.mono + shard.group().election_timeout();
+        let group = shard.base().group;
+        let (me, list) = (self.myself(), &shard.group().membership().list);
+        let others = list.iter().filter(|m| m.kind == MemberKind::Data);
+        let nodes: Vec<NodeId> = others.map(|m| m.node).filter(|n| *n != me).collect();
+        for node in nodes {
+            self.tell(node, &Control::Health { group, ha });
+        }
+    }
+
     /// W3: a witness that was not heard for cluster-node-timeout is replaced.
     fn replace_silent_witness<D: Disk>(&mut self, now: Now, led: Duration, shard: &mut Shard<D>) {
         let limit = Duration::from_millis(self.config.bus.node_timeout_ms);

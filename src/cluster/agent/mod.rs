@@ -144,6 +144,9 @@ pub struct Agent {
     /// Witnesses that wanted to go, and until when a successor for them is looked for.
     leaving_witness: Option<(u64, Mono)>,
     led_since: Option<Mono>,
+    /// G3: what the leader said last, and when.
+    health: Option<(bool, Mono)>,
+    tell_health_at: Mono,
 
     // the record
     /// S3: slots that another shard has, to be lost in the log.
@@ -151,7 +154,7 @@ pub struct Agent {
     collision: bool,
 
     // what clients see
-    routing: Routing,
+    routing: Arc<Routing>,
     routing_at: Mono,
     stale: bool,
     shown: Option<(Arc<Record>, bool)>,
@@ -191,9 +194,11 @@ impl Agent {
             invitation: None,
             leaving_witness: None,
             led_since: None,
+            health: None,
+            tell_health_at: now.mono,
             claims: Vec::new(),
             collision: false,
-            routing: Routing::default(),
+            routing: Arc::default(),
             routing_at: now.mono,
             stale: true,
             shown: None,
@@ -224,8 +229,26 @@ impl Agent {
     }
 
     /// Where slots are, for the admission of commands.
-    pub fn routing(&self) -> &Routing {
+    pub fn routing(&self) -> &Arc<Routing> {
         &self.routing
+    }
+
+    /// S2: whether this node is its shard's master.
+    pub fn is_master(&self) -> bool {
+        !self.is_joining() && self.bus.self_state().role == bus::Role::Master
+    }
+
+    /// G3: `raft_ha`, as the leader knows it or has told lately.
+    pub fn is_ha(&self) -> bool {
+        let limit = Duration::from_millis(3 * self.config.election_timeout_ms);
+        self.health
+            .is_some_and(|(ha, at)| ha && self.now.mono.since(at) <= limit)
+    }
+
+    /// Where clients reach the node of a member.
+    pub fn client_addr_of(&self, raft_id: u64) -> Option<String> {
+        let node = self.bus.node(*self.nodes.get(&raft_id)?)?;
+        Some(follow::client_addr(node))
     }
 
     /// Whether this node is on its way into a shard: it answers as a replica without data.
@@ -249,6 +272,11 @@ impl Agent {
     pub fn take_acts(&mut self) -> Vec<Act> {
         self.take_bus_actions();
         std::mem::take(&mut self.acts)
+    }
+
+    /// An act that can't be carried out now: it comes first the next time.
+    pub fn put_back(&mut self, act: Act) {
+        self.acts.push(act);
     }
 
     /// The bus's actions join the agent's own; those that are for the shard stay here.

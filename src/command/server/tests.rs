@@ -628,7 +628,10 @@ fn populate_writes_like_a_client() {
         c.reply("EXEC").starts_with("*1\\r\\n+"),
         "an EXEC that was held is whole"
     );
-    c.serving = Serving::Redirect { addr: None };
+    c.serving = Serving::Redirect {
+            addr: None,
+            own_copy: true,
+        };
     assert!(c.reply("DEBUG POPULATE 9").starts_with("-READONLY "));
     assert_eq!(c.data.keyspace().len(0), 3);
 }
@@ -678,7 +681,10 @@ fn replies_about_the_process_wait_for_nothing() {
         Serving::Lead { writable: true },
         Serving::Lead { writable: false },
         Serving::Hold,
-        Serving::Redirect { addr: None },
+        Serving::Redirect {
+            addr: None,
+            own_copy: true,
+        },
     ] {
         c.serving = serving;
         for line in free {
@@ -742,6 +748,7 @@ fn shutdown_hands_its_options_over() {
 fn group_of_three() -> RaftStatus {
     let member = |raft_id, kind, addr: &str| MemberStatus {
         raft_id,
+        node: Default::default(),
         kind,
         voter: true,
         addr: Some(addr.to_owned()),

@@ -13,10 +13,13 @@ mod replace;
 mod start;
 mod witness;
 
-pub(super) use start::{open_seat, start, Opened};
+pub use start::ClusterError;
+pub(super) use start::{bus_options, open_seat, start, Opened};
+
 
 use crate::cluster::agent::Agent;
 use crate::links::{Links, News};
+use crate::node::SystemClock;
 use crate::storage::RealDisk;
 use conf::Conf;
 use std::collections::VecDeque;
@@ -37,4 +40,5 @@ pub struct Clustered {
     /// Bus actions that wait for a vote to be on disk.
     held: VecDeque<cluster_bus::bus::Action>,
     told_share: usize,
+    clock: SystemClock,
 }
