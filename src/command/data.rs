@@ -165,13 +165,13 @@ impl Data {
         self.batch_seq
     }
 
-    /// What the turn has written, if anything.
-    pub fn take_batch(&mut self) -> Option<Batch> {
+    /// What the turn has written, if anything: the bodies of the entries to propose.
+    pub fn take_batch(&mut self) -> Option<Vec<Vec<u8>>> {
         assert!(!self.unit_open, "a command is still running");
         if self.batch.is_empty() {
             return None;
         }
-        Some(std::mem::take(&mut self.batch))
+        Some(self.batch.take())
     }
 
     pub fn begin_command(&mut self, db: u32, access: Access) {

@@ -14,10 +14,11 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
 use std::ops::RangeInclusive;
 
-/// Capacity kept between turns; a burst's excess goes back as soon as it has been written.
-const KEPT_BYTES: usize = 64 * 1024;
-const KEPT_SEGMENTS: usize = 256;
-const KEPT_SLOTS: usize = 4096;
+/// Capacity kept between turns; a burst's excess goes back as soon as it has been written, the rest
+/// when the connection falls idle ([`Output::trim`]).
+const KEPT_BYTES: usize = 16 * 1024;
+const KEPT_SEGMENTS: usize = 16;
+const KEPT_SLOTS: usize = 1024;
 
 /// How much written prefix is worth moving the rest to the front.
 const COMPACT_BYTES: usize = 64 * 1024;
