@@ -222,6 +222,11 @@ impl Data {
         self.db = db;
     }
 
+    /// Keys that the next commands may name: their memory is fetched while others run.
+    pub fn prefetch<'k>(&self, db: u32, keys: impl Iterator<Item = &'k [u8]>) {
+        self.keyspace.prefetch(db, keys);
+    }
+
     // ---- keys ----------------------------------------------------------------------------------
 
     /// Hash and slot of a key; free when admission has worked them out already.

@@ -70,6 +70,9 @@ impl Ttl {
     }
 }
 
+/// Keys that are fetched ahead at a time: about as many as a core fetches lines at once.
+pub const PREFETCH: usize = 8;
+
 /// All databases of a node.
 pub struct Keyspace {
     dbs: Vec<Db>,
@@ -127,6 +130,21 @@ impl Keyspace {
     #[inline]
     pub fn get(&self, db: u32, key: &Key) -> Option<Entry<'_>> {
         self.db(db).get(key).map(Entry)
+    }
+
+    /// Fetches into the cache what commands on these keys will read; changes nothing. Where there
+    /// is a table for each slot only the tables' own places could be fetched at once: not done.
+    pub fn prefetch<'k>(&self, db: u32, keys: impl Iterator<Item = &'k [u8]>) {
+        if self.cluster {
+            return;
+        }
+        let mut hashes = [0; PREFETCH];
+        let mut count = 0;
+        for (hash, key) in hashes.iter_mut().zip(keys) {
+            *hash = self.upkeep.hash(key);
+            count += 1;
+        }
+        self.db(db).table(0).prefetch(&hashes[..count]);
     }
 
     /// Writes a string; an integer's canonical text is kept as the integer.

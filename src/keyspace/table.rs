@@ -26,6 +26,9 @@ const MAX_LOAD: usize = 5;
 /// the resize ends before the next one is due.
 const BUCKETS_PER_OPERATION: usize = 2;
 
+/// Arrays below this size (256 KiB) are not fetched ahead.
+const SMALL_FOR_CACHE: usize = 1 << 12;
+
 /// Arrays up to this size are moved in one go.
 const SMALL: usize = 8;
 
@@ -85,6 +88,19 @@ impl Table {
         let new =
             (!self.buckets.is_empty()).then(|| &self.buckets[index(hash, self.buckets.len())]);
         new.into_iter().chain(old)
+    }
+
+    /// Fetches what looking up these hashes will read: all buckets at once, then all entries. Not
+    /// for a small table, which the cache holds anyway.
+    pub fn prefetch(&self, hashes: &[u64]) {
+        if self.buckets.len() < SMALL_FOR_CACHE {
+            return;
+        }
+        let home = |hash: u64| &self.buckets[index(hash, self.buckets.len())];
+        hashes.iter().for_each(|&hash| home(hash).prefetch());
+        for &hash in hashes {
+            home(hash).prefetch_entries(tag_of(hash));
+        }
     }
 
     pub fn get(&self, hash: u64, key: &[u8]) -> Option<&EntryPtr> {
