@@ -132,19 +132,17 @@ impl Keyspace {
         self.db(db).get(key).map(Entry)
     }
 
-    /// Fetches into the cache what commands on these keys will read; changes nothing. Where there
-    /// is a table for each slot only the tables' own places could be fetched at once: not done.
+    /// Fetches into the cache what commands on the first [`PREFETCH`] keys will read; changes
+    /// nothing.
     pub fn prefetch<'k>(&self, db: u32, keys: impl Iterator<Item = &'k [u8]>) {
-        if self.cluster {
-            return;
-        }
-        let mut hashes = [0; PREFETCH];
+        let mut places = [(0, 0); PREFETCH];
         let mut count = 0;
-        for (hash, key) in hashes.iter_mut().zip(keys) {
-            *hash = self.upkeep.hash(key);
+        for (place, bytes) in places.iter_mut().zip(keys) {
+            let key = self.key(bytes);
+            *place = (key.hash, key.slot);
             count += 1;
         }
-        self.db(db).table(0).prefetch(&hashes[..count]);
+        self.db(db).prefetch(&places[..count]);
     }
 
     /// Writes a string; an integer's canonical text is kept as the integer.

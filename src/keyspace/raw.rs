@@ -483,7 +483,7 @@ impl Bucket {
 
 /// Asks for the cache line at `at` and goes on without it.
 #[inline]
-fn prefetch(at: *const u8) {
+pub(super) fn prefetch<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint; it reads nothing that the program could see and never faults.
     unsafe {
@@ -494,12 +494,6 @@ fn prefetch(at: *const u8) {
 }
 
 impl Bucket {
-    /// Asks for this bucket.
-    #[inline]
-    pub fn prefetch(&self) {
-        prefetch(ptr::from_ref(self).cast());
-    }
-
     /// Asks for the first lines of the entries that may be meant by `tag`: header, key and the
     /// start of the value.
     #[inline]

@@ -16,7 +16,7 @@ use ahash::RandomState;
 use rand::RngCore;
 
 use super::garbage::Garbage;
-use super::raw::{empty_buckets, free_empty_buckets, Bucket, EntryPtr, BUCKET_SLOTS};
+use super::raw::{empty_buckets, free_empty_buckets, prefetch, Bucket, EntryPtr, BUCKET_SLOTS};
 
 /// The array doubles above this many entries per bucket (12% of the buckets overflow there) and
 /// halves below one.
@@ -25,9 +25,6 @@ const MAX_LOAD: usize = 5;
 /// Buckets moved by an insertion or a removal while a resize is under way. More than one, so that
 /// the resize ends before the next one is due.
 const BUCKETS_PER_OPERATION: usize = 2;
-
-/// Arrays below this size (256 KiB) are not fetched ahead.
-const SMALL_FOR_CACHE: usize = 1 << 12;
 
 /// Arrays up to this size are moved in one go.
 const SMALL: usize = 8;
@@ -90,16 +87,17 @@ impl Table {
         new.into_iter().chain(old)
     }
 
-    /// Fetches what looking up these hashes will read: all buckets at once, then all entries. Not
-    /// for a small table, which the cache holds anyway.
-    pub fn prefetch(&self, hashes: &[u64]) {
-        if self.buckets.len() < SMALL_FOR_CACHE {
-            return;
+    /// Fetches the bucket in which an entry of this hash would be.
+    pub fn prefetch_bucket(&self, hash: u64) {
+        if !self.buckets.is_empty() {
+            prefetch(&raw const self.buckets[index(hash, self.buckets.len())]);
         }
-        let home = |hash: u64| &self.buckets[index(hash, self.buckets.len())];
-        hashes.iter().for_each(|&hash| home(hash).prefetch());
-        for &hash in hashes {
-            home(hash).prefetch_entries(tag_of(hash));
+    }
+
+    /// Fetches the entry that this hash seems to mean; the bucket should be there already.
+    pub fn prefetch_entry(&self, hash: u64) {
+        if !self.buckets.is_empty() {
+            self.buckets[index(hash, self.buckets.len())].prefetch_entries(tag_of(hash));
         }
     }
 
