@@ -2,7 +2,7 @@
 # Everything that CI runs, in one command, on a fresh machine with Rust.
 #
 #   scripts/test.sh                 all of it
-#   scripts/test.sh --only STAGE    one stage: format lint unit sim process differential
+#   scripts/test.sh --only STAGE    one stage: format lint unit sim mutations process differential
 #   SIM_SEEDS=1..2000 scripts/test.sh   more of the simulator
 #
 # Installs by package name what is missing (redis-server and redis-tools, the reference of the
@@ -30,7 +30,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 case "$only" in
-    "" | format | lint | unit | sim | process | differential) ;;
+    "" | format | lint | unit | sim | mutations | process | differential) ;;
     *) say "there is no stage '$only'"; usage; exit 64 ;;
 esac
 
@@ -133,6 +133,8 @@ stage unit "cargo test NAME runs one test alone" \
 if [ -x scripts/sim.sh ] && has_test sim; then
     stage sim "the seed above reproduces the run: scripts/sim.sh --seeds N..N (docs/TESTING.md)" \
         scripts/sim.sh --seeds "$SIM_SEEDS"
+    stage mutations "a broken rule that no seed notices: the simulator has become blind to it" \
+        scripts/sim.sh --mutations
 fi
 stage process "cargo test --test process NAME -- --nocapture runs one test alone" \
     run_tests --test process

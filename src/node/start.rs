@@ -207,6 +207,7 @@ fn birth(config: &Config) -> Base {
             voters: vec![raft_id],
             ..ConfState::default()
         },
+        members: Vec::new(),
         election_timeout_ms: config.cluster_raft_election_timeout,
         ..Base::default()
     }

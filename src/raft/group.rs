@@ -9,11 +9,13 @@
 
 use super::envelope::{Envelope, Reign};
 use super::lease::{Lease, Promise};
-use super::timer::CampaignTimer;
+use super::members::Membership;
+use super::timer::{CampaignTimer, Rank};
 use super::window::{Wanted, Window};
 use super::TICKS_PER_TIMEOUT;
 use crate::clock::{Mono, Now};
 use crate::mutation::{self, Mutation};
+use crate::storage::base::MemberKind;
 use raft::eraftpb::{Entry, HardState, Message, MessageType};
 use raft::{Config, RawNode, StateRole};
 use std::collections::VecDeque;
@@ -35,6 +37,9 @@ pub struct GroupConfig {
     pub incarnation: u64,
     /// This member's raft id.
     pub id: u64,
+    pub kind: MemberKind,
+    /// As of `applied` (D2).
+    pub membership: Membership,
     /// T, fixed in the group's birth record.
     pub election_timeout: Duration,
     /// Seed of the campaign timer's jitter.
@@ -83,6 +88,10 @@ pub struct MemberView {
     pub heard: Option<Mono>,
 }
 
+fn is_only_voter(membership: &Membership, me: u64) -> bool {
+    membership.conf.voters == [me] && !membership.is_joint()
+}
+
 /// One member's part in its group.
 pub struct Group {
     pub(super) node: RawNode<Window>,
@@ -97,7 +106,7 @@ pub struct Group {
     pub(super) told_applied: Vec<(u64, u64)>,
     pub(super) role: StateRole,
     pub(super) term: u64,
-    voters: Vec<u64>,
+    pub(super) membership: Membership,
     open: VecDeque<OpenReady>,
     durable_term: u64,
     hard_state: HardState,
@@ -133,8 +142,8 @@ impl Group {
             ..Config::default()
         };
         let node = RawNode::new(&raft_config, window, logger)?;
-        let voters: Vec<u64> = node.raft.prs().conf().voters().ids().iter().collect();
-        let alone = voters == [config.id];
+        let membership = config.membership.clone();
+        let alone = is_only_voter(&membership, config.id);
         let t = config.election_timeout;
         let promise_now = if mutation::is(Mutation::VoteAfterRestart) {
             now.mono - t
@@ -145,13 +154,13 @@ impl Group {
         Ok(Group {
             promise: Promise::at_start(promise_now, t),
             lease: Lease::new(t),
-            timer: CampaignTimer::at_start(now.mono, t, config.seed, config.first, alone),
+            timer: CampaignTimer::at_start(now.mono, t, config.seed, Rank::of(&config, alone)),
             transfer: None,
             under_transfer: Reign::default(),
             told_applied: Vec::new(),
             role: node.raft.state,
             term: node.raft.term,
-            voters,
+            membership,
             open: VecDeque::new(),
             durable_term: hard_state.term,
             hard_state,
@@ -207,12 +216,13 @@ impl Group {
         self.node.raft.raft_log.term(index).ok()
     }
 
-    pub fn voters(&self) -> &[u64] {
-        &self.voters
+    /// D4: whether this is the group's only member.
+    pub fn is_alone(&self) -> bool {
+        self.is_only_voter() && self.membership.conf.learners.is_empty()
     }
 
-    pub fn is_alone(&self) -> bool {
-        self.voters == [self.config.id] && self.node.raft.prs().conf().learners().is_empty()
+    fn is_only_voter(&self) -> bool {
+        is_only_voter(&self.membership, self.config.id)
     }
 
     pub fn election_timeout(&self) -> Duration {
@@ -240,7 +250,7 @@ impl Group {
             .iter()
             .map(|(&id, progress)| MemberView {
                 id,
-                voter: self.voters.contains(&id),
+                voter: self.membership.is_voter(id),
                 matched: progress.matched,
                 applied: if id == self.config.id {
                     self.applied
@@ -278,7 +288,7 @@ impl Group {
         if self.transfer.is_some() && !mutation::is(Mutation::TransferKeepsLease) {
             return false;
         }
-        if self.voters == [self.config.id] {
+        if self.is_only_voter() {
             return true;
         }
         self.lease.observe_clock(&now);
@@ -292,7 +302,14 @@ impl Group {
         if !self.is_leader() {
             return None;
         }
-        self.lease.quorum_echo(now, self.config.id, &self.voters)
+        let (me, conf) = (self.config.id, &self.membership.conf);
+        let incoming = self.lease.quorum_echo(now, me, &conf.voters)?;
+        if conf.voters_outgoing.is_empty() {
+            return Some(incoming);
+        }
+        // E3: while joint, both halves.
+        let outgoing = self.lease.quorum_echo(now, me, &conf.voters_outgoing)?;
+        Some(incoming.min(outgoing))
     }
 
     /// Asks all members for an echo now, outside the rhythm of the ticks.
@@ -409,8 +426,7 @@ impl Group {
     }
 
     fn campaign(&mut self, now: Now) {
-        let alone = self.voters == [self.config.id];
-        if !alone && self.promise.binds(now.mono) {
+        if !self.is_only_voter() && self.promise.binds(now.mono) {
             self.timer.promised(self.promise.until());
             return;
         }

@@ -11,6 +11,8 @@
 mod envelope;
 mod group;
 mod lease;
+mod members;
+mod plan;
 mod step;
 mod timer;
 mod window;
@@ -18,6 +20,8 @@ mod window;
 pub use envelope::{Envelope, EnvelopeError, Reign};
 pub use group::{Group, GroupConfig, MemberView, Persist, Role};
 pub use lease::{Lease, Promise};
+pub use members::{Applied, Change, ChangeError, Membership};
+pub use plan::{plan, Plan, Progress, Wishes, NEAR_BYTES};
 pub use step::StepError;
 pub use window::{Wanted, Window};
 

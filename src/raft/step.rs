@@ -104,7 +104,6 @@ impl Group {
             && e.message.to == e.to
             && e.from != self.id()
             && e.message.term > 0
-            && self.node.raft.prs().get(e.from).is_some()
     }
 
     fn passes(&self, now: Now, e: &Envelope) -> Result<bool, StepError> {

@@ -4,39 +4,72 @@
 //! thread's generator, which is why its own timer is disabled).
 
 use crate::clock::Mono;
+use crate::storage::base::MemberKind;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::time::Duration;
 
+/// Who campaigns before whom (E2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rank {
+    /// The only voter of its group.
+    Alone,
+    /// The master before the restart.
+    Master,
+    Data,
+    /// A last resort: it keeps no keyspace, and hands over at once.
+    Witness,
+}
+
+impl Rank {
+    pub fn of(config: &super::GroupConfig, alone: bool) -> Rank {
+        match config.kind {
+            _ if alone => Rank::Alone,
+            MemberKind::Witness => Rank::Witness,
+            MemberKind::Data if config.first => Rank::Master,
+            MemberKind::Data => Rank::Data,
+        }
+    }
+
+    /// Parts of T that it waits after the end of a promise: shortest and longest.
+    fn patience(self) -> (f64, f64) {
+        match self {
+            Rank::Witness => (0.3, 0.45),
+            _ => (0.0, 0.15),
+        }
+    }
+}
+
 pub(super) struct CampaignTimer {
     election_timeout: Duration,
+    rank: Rank,
     rng: StdRng,
     at: Mono,
 }
 
 impl CampaignTimer {
     /// After a start: the former master first, others behind it, the only voter at once.
-    pub fn at_start(
-        now: Mono,
-        election_timeout: Duration,
-        seed: u64,
-        first: bool,
-        alone: bool,
-    ) -> Self {
+    pub fn at_start(now: Mono, election_timeout: Duration, seed: u64, rank: Rank) -> Self {
         let mut timer = CampaignTimer {
             election_timeout,
+            rank,
             rng: StdRng::seed_from_u64(seed),
             at: now,
         };
-        if !alone {
-            let wait = if first {
-                Duration::ZERO
-            } else {
-                timer.between(0.3, 0.45)
-            };
-            timer.at = now + election_timeout + wait;
-        }
+        let wait = match rank {
+            Rank::Alone => return timer,
+            Rank::Master => Duration::ZERO,
+            Rank::Data => timer.between(0.3, 0.45),
+            Rank::Witness => timer.between(0.6, 0.75),
+        };
+        timer.at = now + election_timeout + wait;
         timer
+    }
+
+    /// After the end of a promise, or of a reign.
+    fn patience(&mut self) -> Duration {
+        let (low, high) = self.rank.patience();
+        self.between(low, high)
     }
 
     fn between(&mut self, low: f64, high: f64) -> Duration {
@@ -53,12 +86,12 @@ impl CampaignTimer {
 
     /// A leader was heard: not before the promise ends.
     pub fn promised(&mut self, until: Mono) {
-        self.at = until + self.between(0.0, 0.15);
+        self.at = until + self.patience();
     }
 
     /// This member stepped down, or gave up being led.
     pub fn leaderless(&mut self, now: Mono) {
-        self.at = now + self.between(0.0, 0.15);
+        self.at = now + self.patience();
     }
 
     /// A pre-vote was asked for: it changes nothing, so it is asked again soon.
@@ -68,7 +101,7 @@ impl CampaignTimer {
 
     /// A real candidacy: it used up a term, so the next one waits.
     pub fn stood(&mut self, now: Mono) {
-        self.at = now + self.election_timeout + self.between(0.0, 0.15);
+        self.at = now + self.election_timeout + self.patience();
     }
 
     /// Another candidate got this member's vote.

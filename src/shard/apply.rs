@@ -1,12 +1,14 @@
 //! What commits: the tail's outcome, followers' apply, rebuilds (T6, T8).
 
+use super::members::is_change;
 use super::{Rebuild, Shard, ShardError, TailBatch};
 use crate::clock::Now;
 use crate::command::{apply_unit, Data};
 use crate::effect::{parse_entry, Staged, Stager, Unit};
 use crate::mutation::{self, Mutation};
+use crate::storage::base::MemberKind;
 use crate::storage::{Disk, Job};
-use raft::eraftpb::{Entry, EntryType};
+use raft::eraftpb::Entry;
 
 /// T9: bytes of entries applied before the loop looks at its sockets again.
 const APPLY_SLICE: usize = 1 << 20;
@@ -28,9 +30,8 @@ pub(super) fn apply_entry(
         index,
         reason: e.to_string(),
     };
-    if entry.get_entry_type() != EntryType::EntryNormal {
-        let reason = "a change of members in a group of fixed members".to_owned();
-        return Err(ShardError::Apply { index, reason });
+    if is_change(entry) {
+        return Ok(()); // the group's business: see members.rs
     }
     let body = parse_entry(&entry.data).map_err(effect_error)?;
     match stager.take(entry.term, body).map_err(effect_error)? {
@@ -55,6 +56,10 @@ impl<D: Disk> Shard<D> {
             let Some(entry) = self.to_apply.pop_front() else {
                 break;
             };
+            if is_change(&entry) && !self.apply_members(&entry)? {
+                self.to_apply.push_front(entry);
+                break;
+            }
             bytes += entry.data.len();
             count += 1;
             if !self.confirm(&entry)? {
@@ -67,12 +72,15 @@ impl<D: Disk> Shard<D> {
 
     /// Whether applied entries wait for the next slice.
     pub(super) fn has_unapplied(&self) -> bool {
-        self.rebuild.is_none() && !self.to_apply.is_empty()
+        self.rebuild.is_none() && !self.to_apply.is_empty() && !self.awaits_sync()
     }
 
     /// One committed entry: the outcome of a batch of the tail, or new. False: the tail was lost.
     fn confirm(&mut self, entry: &Entry) -> Result<bool, ShardError> {
         let Some(batch) = self.tail.front().filter(|b| b.first <= entry.index) else {
+            if self.group.kind() == MemberKind::Witness {
+                return Ok(true); // W1
+            }
             apply_entry(&mut self.data, &mut self.stager, entry)?;
             return Ok(true);
         };
@@ -140,15 +148,20 @@ impl<D: Disk> Shard<D> {
             .as_mut()
             .expect("a rebuild asked for this read");
         rebuild.reading = false;
+        let mut next = rebuild.next;
         for entry in &entries {
-            assert_eq!(
-                entry.index, rebuild.next,
-                "a read job's entries are consecutive"
-            );
-            apply_entry(&mut self.data, &mut self.stager, entry)?;
-            rebuild.next += 1;
+            assert_eq!(entry.index, next, "a read job's entries are consecutive");
+            let new = entry.index > self.group.applied();
+            if is_change(entry) && new && !self.apply_members(entry)? {
+                break; // it is read again when the commit index is on disk (D1)
+            }
+            if self.group.kind() == MemberKind::Data {
+                apply_entry(&mut self.data, &mut self.stager, entry)?;
+            }
+            next += 1;
         }
-        let done = rebuild.next - 1;
+        self.rebuild.as_mut().expect("it goes on").next = next;
+        let done = next - 1;
         if done > self.group.applied() {
             self.group.advance_applied(done);
         }

@@ -18,6 +18,7 @@
 //! - The tail is decided by what *commits* at its indexes, by nothing else (T6).
 
 mod apply;
+mod members;
 mod open;
 mod persist;
 mod turn;
@@ -104,6 +105,8 @@ pub struct TurnOutput<D: Disk> {
     pub released: Gate,
     /// This member has just stopped leading (C4).
     pub stepped_down: bool,
+    /// G2: raft ids that sent something and are not members as far as has been applied here.
+    pub strangers: Vec<u64>,
 }
 
 /// What stands beside the data while a command runs.
@@ -180,6 +183,7 @@ pub struct Shard<D: Disk> {
     to_apply: VecDeque<Entry>,
     delivered: u64,
     rebuild: Option<Rebuild>,
+    members: members::Members,
 
     // output
     jobs: Vec<Job<D>>,
@@ -256,7 +260,7 @@ impl<D: Disk> Shard<D> {
 
     /// D4: a group without any second member may answer before its sync.
     fn relaxed(&self) -> bool {
-        self.config.sync != SyncPolicy::Always && self.group.is_alone()
+        self.config.sync != SyncPolicy::Always && self.group.is_alone() && !self.members.strict
     }
 }
 

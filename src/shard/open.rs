@@ -5,7 +5,8 @@ use crate::clock::{Mono, Now};
 use crate::command::Data;
 use crate::effect::Stager;
 use crate::net::Gate;
-use crate::raft::{Group, GroupConfig, Window};
+use crate::raft::{Group, GroupConfig, Membership, Window};
+use crate::storage::base::MemberKind;
 use crate::storage::{Base, Disk, Log, LogConfig};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -35,15 +36,21 @@ impl<D: Disk> Shard<D> {
     ) -> Result<Shard<D>, ShardError> {
         let (log, recovered) = Log::open(disk, config.log.clone())?;
         let base = recovered.base;
+        let mut members = Membership::new(
+            base.conf_state.clone(),
+            base.members.clone(),
+            base.raft_id,
+            base.index,
+        );
         let mut data = Data::new(Shard::<D>::empty_keyspace(&config));
         let mut stager = Stager::default();
         let applied = recovered.hard_state.commit.max(base.index);
-        replay(&log, &base, applied, &mut data, &mut stager)?;
+        replay(&log, &base, applied, &mut members, &mut data, &mut stager)?;
 
         let window = Window::new(
             (base.index, base.term),
             recovered.hard_state,
-            base.conf_state.clone(),
+            members.conf.clone(),
             log.terms().to_vec(),
             applied,
             recovered.tail,
@@ -52,6 +59,8 @@ impl<D: Disk> Shard<D> {
             group: base.group,
             incarnation: base.incarnation,
             id: base.raft_id,
+            kind: base.kind,
+            membership: members,
             election_timeout: Duration::from_millis(base.election_timeout_ms),
             seed: config.seed ^ base.raft_id,
             first: config.first,
@@ -109,6 +118,7 @@ impl<D: Disk> Shard<D> {
             to_apply: VecDeque::new(),
             delivered,
             rebuild: None,
+            members: super::members::Members::new(delivered),
             jobs: Vec::new(),
             failed: Vec::new(),
             failed_reads: None,
@@ -125,6 +135,7 @@ fn replay<D: Disk>(
     log: &Log<D>,
     base: &Base,
     applied: u64,
+    members: &mut Membership,
     data: &mut Data,
     stager: &mut Stager,
 ) -> Result<(), ShardError> {
@@ -132,6 +143,16 @@ fn replay<D: Disk>(
         return Ok(());
     }
     log.replay(base.index + 1, applied, |entry| {
+        let index = entry.index;
+        members
+            .replay(&entry, base.raft_id)
+            .map_err(|source| ShardError::Apply {
+                index,
+                reason: source.to_string(),
+            })?;
+        if base.kind == MemberKind::Witness {
+            return Ok(()); // W1
+        }
         super::apply::apply_entry(data, stager, &entry)
     })
 }

@@ -13,7 +13,7 @@ const COMMIT_RIDE: Duration = Duration::from_millis(100);
 /// `appendfsync everysec`.
 const RELAXED_SYNC: Duration = Duration::from_secs(1);
 /// Room that a hard state alone may need.
-const SMALL_RECORD: u64 = 512;
+pub(super) const SMALL_RECORD: u64 = 512;
 /// Bytes of one read of old entries.
 const READ_SLICE: u64 = 1 << 20;
 /// How long to leave a full disk alone (D5).
@@ -47,7 +47,7 @@ impl<D: Disk> Shard<D> {
         Ok(())
     }
 
-    fn append(
+    pub(super) fn append(
         &mut self,
         hard_state: Option<&HardState>,
         entries: &[Entry],
@@ -55,10 +55,13 @@ impl<D: Disk> Shard<D> {
         if hard_state.is_some() {
             self.commit_pending = None;
         }
-        self.log.append(&Record {
+        let end = self.log.append(&Record {
             hard_state,
             entries,
         })?;
+        if let Some(hard_state) = hard_state {
+            self.members.note_written(hard_state.commit, end);
+        }
         Ok(())
     }
 
@@ -88,7 +91,7 @@ impl<D: Disk> Shard<D> {
         self.flush_commit(now)?;
         let behind = self.log.end() > self.log.durable();
         let wanted = match self.config.sync {
-            _ if !self.relaxed() => true,
+            _ if !self.relaxed() || self.must_sync() => true,
             // A large record is not even written before its sync job has run (T8).
             _ if self.log.has_unwritten() => true,
             SyncPolicy::No => false,

@@ -48,6 +48,7 @@ fn base() -> Base {
             voters: vec![5],
             ..ConfState::default()
         },
+        members: Vec::new(),
         election_timeout_ms: 1000,
         ..Base::default()
     }

@@ -6,6 +6,7 @@ use crate::command::{GateKind, Outcome};
 use crate::mutation::{self, Mutation};
 use crate::net::Gate;
 use crate::raft::Envelope;
+use crate::storage::base::MemberKind;
 use crate::storage::record::entry_len;
 use crate::storage::Disk;
 use raft::eraftpb::MessageType;
@@ -41,6 +42,11 @@ impl<D: Disk> Shard<D> {
                 return Ok(());
             }
         }
+        let from = envelope.from;
+        let strangers = &mut self.members.strangers;
+        if !self.group.membership().contains(from) && !strangers.contains(&from) {
+            strangers.push(from);
+        }
         self.group.step(now, envelope)?;
         Ok(())
     }
@@ -49,6 +55,7 @@ impl<D: Disk> Shard<D> {
     pub fn begin(&mut self, now: Now) -> Result<(), ShardError> {
         self.turn_now = now;
         self.group.tick(now);
+        self.manage_members(now);
         self.settle(now)?;
         let writable = self.may_write();
         self.data.begin_turn(self.next_batch, now.unix_ms, writable);
@@ -131,6 +138,9 @@ impl<D: Disk> Shard<D> {
 
     /// Whether commands on data may be executed now.
     pub fn admission(&mut self) -> Admission {
+        if self.group.is_leader() && self.group.kind() == MemberKind::Witness {
+            return Admission::Hold; // W1: it never serves
+        }
         if self.group.is_leader() {
             let ready = self.group.own_term_applied()
                 && self.rebuild.is_none()
@@ -275,6 +285,7 @@ impl<D: Disk> Shard<D> {
             unknown: self.unknown.take(),
             released: self.released,
             stepped_down: std::mem::take(&mut self.stepped_down),
+            strangers: std::mem::take(&mut self.members.strangers),
         }
     }
 

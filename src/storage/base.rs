@@ -9,6 +9,7 @@
 
 use super::disk::{Disk, DiskFile};
 use super::error::{Result, StorageError};
+use cluster_bus::NodeId;
 use raft::eraftpb::ConfState;
 
 pub const FILE: &str = "base";
@@ -27,6 +28,44 @@ pub enum MemberKind {
     Witness,
 }
 
+/// One entry of a group's member list (G5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub raft_id: u64,
+    pub node: NodeId,
+    pub kind: MemberKind,
+}
+
+impl Member {
+    /// Bytes of an encoded member: raft id (little endian), node id, kind.
+    pub const LEN: usize = 8 + 20 + 1;
+
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.raft_id.to_le_bytes());
+        out.extend_from_slice(&self.node.0);
+        out.push(match self.kind {
+            MemberKind::Data => 0,
+            MemberKind::Witness => 1,
+        });
+    }
+
+    /// Reads a member that fills `bytes`; none if it is not one.
+    pub fn decode(bytes: &[u8]) -> Option<Member> {
+        let (id, rest) = bytes.split_first_chunk::<8>()?;
+        let (node, rest) = rest.split_first_chunk::<20>()?;
+        let kind = match rest {
+            [0] => MemberKind::Data,
+            [1] => MemberKind::Witness,
+            _ => return None,
+        };
+        Some(Member {
+            raft_id: u64::from_le_bytes(*id),
+            node: NodeId(*node),
+            kind,
+        })
+    }
+}
+
 /// Where a member's log begins, and as whom.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Base {
@@ -41,6 +80,8 @@ pub struct Base {
     pub term: u64,
     /// As of `index`; never empty (G1).
     pub conf_state: ConfState,
+    /// As of `index`, like the ConfState (G5).
+    pub members: Vec<Member>,
     /// T, fixed for the life of the group.
     pub election_timeout_ms: u64,
     /// The shard record as of `index`.
@@ -112,6 +153,10 @@ impl Base {
                 put_u64(&mut body, *id);
             }
         }
+        put_u32(&mut body, self.members.len());
+        for member in &self.members {
+            member.encode(&mut body);
+        }
         put_u32(&mut body, self.record.len());
         body.extend_from_slice(&self.record);
 
@@ -164,6 +209,14 @@ impl Base {
             auto_leave,
             ..ConfState::default()
         };
+        let count = f.u32()? as usize;
+        let members = f
+            .take(count.saturating_mul(Member::LEN))?
+            .chunks_exact(Member::LEN)
+            .map(|bytes| {
+                Member::decode(bytes).ok_or_else(|| bad("names an unknown kind of member"))
+            })
+            .collect::<Result<Vec<Member>>>()?;
         let len = f.u32()? as usize;
         let record = f.take(len)?.to_vec();
         if !f.0.is_empty() {
@@ -180,6 +233,7 @@ impl Base {
             index,
             term,
             conf_state,
+            members,
             election_timeout_ms,
             record,
         })
@@ -265,6 +319,11 @@ mod tests {
                 auto_leave: true,
                 ..ConfState::default()
             },
+            members: vec![Member {
+                raft_id: 3,
+                node: NodeId([7; 20]),
+                kind: MemberKind::Witness,
+            }],
             election_timeout_ms: 1000,
             record: b"record".to_vec(),
         }
@@ -283,15 +342,16 @@ mod tests {
     fn the_format_is_as_documented() {
         let base = Base {
             conf_state: (vec![3], vec![]).into(),
+            members: Vec::new(),
             record: vec![9],
             ..sample()
         };
         let bytes = base.encode();
         assert_eq!(&bytes[..8], MAGIC);
-        assert_eq!(&bytes[8..16], &[1, 0, 0, 0, 79, 0, 0, 0]);
+        assert_eq!(&bytes[8..16], &[1, 0, 0, 0, 83, 0, 0, 0]);
         assert_eq!(&bytes[20..28], &7u64.to_le_bytes());
         assert_eq!(bytes[68], 1);
-        assert_eq!(bytes.len(), 99);
+        assert_eq!(bytes.len(), 103);
     }
 
     proptest! {

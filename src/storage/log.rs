@@ -175,6 +175,15 @@ impl<D: Disk> Log<D> {
         self.end
     }
 
+    /// About how many bytes of log come after an entry.
+    pub fn bytes_after(&self, index: u64) -> u64 {
+        if index >= self.last_index() {
+            return 0;
+        }
+        let at = self.index.seek(index).unwrap_or(Position(0));
+        self.end.0 - at.0
+    }
+
     /// Everything below this survives a crash.
     pub fn durable(&self) -> Position {
         self.durable

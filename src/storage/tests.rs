@@ -35,6 +35,7 @@ fn base() -> Base {
         index: 1,
         term: 1,
         conf_state: (vec![42], vec![]).into(),
+        members: Vec::new(),
         election_timeout_ms: 1000,
         record: b"the record".to_vec(),
         ..Base::default()

@@ -77,6 +77,10 @@ pub struct Client {
     left_watching: bool,
     /// Connections lost since the last answer.
     failures: u32,
+    /// Something has been answered since it connected.
+    answered: bool,
+    /// A MOVED has come since it connected.
+    led_away: bool,
     /// The entry recorded last for each group on this connection.
     last: BTreeMap<u8, usize>,
     pub next_at: True,
@@ -107,6 +111,8 @@ impl Client {
             watching: false,
             left_watching: false,
             failures: 0,
+            answered: false,
+            led_away: false,
             last: BTreeMap::new(),
             next_at: 0,
             quiet: false,
@@ -158,12 +164,22 @@ impl Client {
             if self.conn.is_none() {
                 self.connect(s);
             }
-            let free = !self.watching && (self.outstanding.len() as u64) < self.manner.depth;
+            let free = !self.watching && (self.outstanding.len() as u64) < self.depth();
             if free && s.now >= self.next_at {
                 self.send_some(s);
             }
         }
         self.next_at = s.now + self.rng.around(self.manner.think_us * 1000);
+    }
+
+    /// One request at a time until the server has shown that it answers: a dead connection makes
+    /// everything outstanding unknown, and too much of that leaves nothing to check.
+    fn depth(&self) -> u64 {
+        if self.answered {
+            self.manner.depth
+        } else {
+            1
+        }
     }
 
     fn connect(&mut self, s: &mut Surroundings<'_>) {
@@ -217,7 +233,7 @@ impl Client {
     }
 
     fn send_some(&mut self, s: &mut Surroundings<'_>) {
-        let room = self.manner.depth - self.outstanding.len() as u64;
+        let room = self.depth() - self.outstanding.len() as u64;
         let mut bytes = Vec::new();
         for _ in 0..self.rng.range(1, room) {
             let group = s.workload.group(&mut self.rng);
@@ -315,6 +331,13 @@ impl Client {
                 self.next_at = s.now + self.rng.around((5 << self.failures) * MS);
                 Ok(())
             }
+            Payload::Refused => {
+                self.outstanding.clear();
+                self.forget(s);
+                self.failures = (self.failures + 1).min(6);
+                self.next_at = s.now + self.rng.around((5 << self.failures) * MS);
+                Ok(())
+            }
             Payload::Bytes(bytes) => {
                 self.inbuf.extend_from_slice(&bytes);
                 let mut buf = std::mem::take(&mut self.inbuf);
@@ -351,6 +374,22 @@ impl Client {
         s.trace.say(s.now, || {
             format!("c{} had {what:?} answered {got:?}", self.id)
         });
+        self.conclude(s, what, since, got)?;
+        // What is still outstanding here will be answered; the next operation goes elsewhere.
+        let elsewhere = self.connected_to().is_some_and(|at| at != self.next_server);
+        if self.led_away && elsewhere && self.outstanding.is_empty() {
+            self.leave(s);
+        }
+        Ok(())
+    }
+
+    fn conclude(
+        &mut self,
+        s: &mut Surroundings<'_>,
+        what: What,
+        since: True,
+        got: Vec<Reply>,
+    ) -> Result<(), String> {
         match what {
             What::Marker(text) => match &got[0] {
                 Reply::Bulk(Some(bytes)) if bytes == text.as_bytes() => Ok(()),
@@ -372,7 +411,7 @@ impl Client {
         since: True,
         reply: &Reply,
     ) -> Result<(), String> {
-        if self.refused(s, reply) {
+        if self.refused(reply) {
             return Ok(());
         }
         let ret = workload::meaning(&cmd, reply)?;
@@ -393,7 +432,7 @@ impl Client {
         }
         let (queued, exec) = got[1..].split_at(op.cmds.len());
         for reply in queued {
-            let fine = *reply == Reply::Simple("QUEUED".to_string()) || self.refused(s, reply);
+            let fine = *reply == Reply::Simple("QUEUED".to_string()) || self.refused(reply);
             if !fine {
                 return Err(format!("a command in MULTI was answered {reply:?}"));
             }
@@ -415,7 +454,7 @@ impl Client {
                 Ok(())
             }
             Reply::Error(e) if e.starts_with("EXECABORT") => Ok(()),
-            other if self.refused(s, other) => Ok(()),
+            other if self.refused(other) => Ok(()),
             other => Err(format!("EXEC was answered {other:?}")),
         }
     }
@@ -429,7 +468,7 @@ impl Client {
         got: Vec<Reply>,
     ) -> Result<(), String> {
         self.watching = false;
-        if got.iter().any(|reply| self.refused(s, reply)) {
+        if got.iter().any(|reply| self.refused(reply)) {
             // The WATCH may stand: then it fails the next EXEC of this connection.
             self.left_watching = self.conn.is_some();
             return Ok(());
@@ -458,7 +497,7 @@ impl Client {
     }
 
     /// True for replies that say that nothing happened; MOVED makes the client follow.
-    fn refused(&mut self, s: &mut Surroundings<'_>, reply: &Reply) -> bool {
+    fn refused(&mut self, reply: &Reply) -> bool {
         let Reply::Error(text) = reply else {
             return false;
         };
@@ -474,11 +513,7 @@ impl Client {
             {
                 self.next_server = server;
             }
-            // What is still outstanding here will be answered; the next operation goes elsewhere.
-            let elsewhere = self.connected_to() != Some(self.next_server);
-            if elsewhere && self.conn.is_some() && self.outstanding.is_empty() {
-                self.leave(s);
-            }
+            self.led_away = true;
             return true;
         }
         text.starts_with("CLUSTERDOWN")
@@ -494,6 +529,7 @@ impl Client {
     ) {
         self.done += 1;
         self.failures = 0;
+        self.answered = true;
         let after = self.last.get(&group).copied();
         let at = s
             .history
@@ -512,6 +548,8 @@ impl Client {
         self.inbuf.clear();
         self.watching = false;
         self.left_watching = false;
+        self.led_away = false;
+        self.answered = false;
         self.last.clear();
         for o in std::mem::take(&mut self.outstanding) {
             let (group, op) = match o.what {

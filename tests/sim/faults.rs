@@ -4,6 +4,7 @@ use crate::clock::MS;
 use crate::member::MEMBERS;
 use crate::plan::{length, Fault};
 use crate::process::Input;
+use crate::scenes::{self, cut, cut_both};
 use crate::world::{Event, World};
 
 /// Chooses a fault and a victim and does it.
@@ -112,24 +113,14 @@ fn apply(w: &mut World, fault: Fault) {
             }
         }
         Fault::Transfer => transfer(w, m),
+        Fault::ForgetfulFollower => scenes::forgetful_follower(w),
+        Fault::LateTransfer => scenes::late_transfer(w),
+        Fault::PowerWhileCatchingUp => scenes::power_while_catching_up(w),
         Fault::Clock => {
             let mut rng = w.rng.fork();
             w.members[m].clock.change(now, &mut rng);
         }
     }
-}
-
-fn cut(w: &mut World, from: usize, to: usize, lasts: u64) {
-    if w.net.is_cut(from, to) {
-        return;
-    }
-    w.net.cut(from, to);
-    w.at(w.now + lasts, Event::Heal(from, to));
-}
-
-fn cut_both(w: &mut World, a: usize, b: usize, lasts: u64) {
-    cut(w, a, b, lasts);
-    cut(w, b, a, lasts);
 }
 
 /// Cuts a member off, with some of its clients on its side.

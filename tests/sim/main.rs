@@ -21,6 +21,7 @@ mod process;
 mod resp;
 mod rng;
 mod runs;
+mod scenes;
 mod trace;
 mod workload;
 mod world;

@@ -43,6 +43,24 @@ pub enum Ended<R> {
     Panicked(String),
 }
 
+impl<R> Ended<R> {
+    pub fn map<S>(self, change: impl FnOnce(R) -> S) -> Ended<S> {
+        match self {
+            Ended::Fine(value) => Ended::Fine(change(value)),
+            Ended::Crashed => Ended::Crashed,
+            Ended::Stopped(text) => Ended::Stopped(text),
+            Ended::Panicked(text) => Ended::Panicked(text),
+        }
+    }
+}
+
+/// How far a turn has come.
+pub enum Turned {
+    Whole(TurnResult),
+    /// Stopped for so long before its commands.
+    Half(TurnResult, u64),
+}
+
 pub struct Member {
     pub raft_id: u64,
     pub clock: MemberClock,
@@ -58,6 +76,10 @@ pub struct Member {
     pub in_turn_until: True,
     /// Stop in the turn to come: after so many clock readings, for so long.
     pub stop_next: Option<(u32, u64)>,
+    /// What the first half of a turn has brought so far.
+    pub half: Option<TurnResult>,
+    /// Who gets its next TimeoutNow is not heard by the third member for so long.
+    pub hold_timeout_now: Option<u64>,
     /// Syncs are slow until then.
     pub slow_until: True,
     /// A failing disk was injected: the process may end by itself.
@@ -69,6 +91,8 @@ pub struct Member {
     pub disk_free_at: True,
     pub jobs: BTreeMap<u64, Running>,
     pub conns: BTreeMap<Conn, usize>,
+    /// The commit index that its disk must know of at the next start.
+    pub must_know: u64,
     /// Applied index at the last look.
     pub seen_applied: u64,
 }
@@ -129,6 +153,8 @@ impl Member {
             busy_until: 0,
             in_turn_until: 0,
             stop_next: None,
+            half: None,
+            hold_timeout_now: None,
             slow_until: 0,
             excused: false,
             power_on_crash: false,
@@ -137,6 +163,7 @@ impl Member {
             disk_free_at: 0,
             jobs: BTreeMap::new(),
             conns: BTreeMap::new(),
+            must_know: 0,
             seen_applied: 0,
         }
     }
@@ -162,6 +189,7 @@ impl Member {
                 voters: voters.to_vec(),
                 ..ConfState::default()
             },
+            members: Vec::new(),
             election_timeout_ms: plan.t_ms,
             record: Vec::new(),
         };
@@ -186,35 +214,62 @@ impl Member {
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let (disk, time) = (self.disk.clone(), self.clock.read(now));
-        match guarded(|| Shard::open(disk, config, time, &logger)) {
-            Ended::Fine(shard) => {
-                let t = Duration::from_millis(plan.t_ms);
-                self.process = Some(Process::new(shard, voters.to_vec(), t, rng.fork()));
-                self.seen_applied = 0;
-                Ended::Fine(())
-            }
-            Ended::Crashed => Ended::Crashed,
-            Ended::Stopped(text) => Ended::Stopped(text),
-            Ended::Panicked(text) => Ended::Panicked(text),
-        }
+        guarded(|| Shard::open(disk, config, time, &logger)).map(|shard| {
+            let t = Duration::from_millis(plan.t_ms);
+            self.process = Some(Process::new(shard, voters.to_vec(), t));
+            self.seen_applied = 0;
+        })
     }
 
-    /// One turn; gives the true time of its end.
-    pub fn turn(&mut self, now: True, rng: &mut Rng) -> (Ended<TurnResult>, True) {
+    /// One turn, or what comes of it before a stop between its messages and its commands; gives
+    /// the true time of its end.
+    pub fn turn(&mut self, now: True, rng: &mut Rng) -> (Ended<Turned>, True) {
         let has_commands = self.inbox.iter().any(|i| matches!(i, Input::Bytes { .. }));
-        let stop = if has_commands {
-            self.stop_next.take()
-        } else {
-            None
+        let stop = match self.stop_next {
+            Some((0, _)) => self.stop_next.take(),
+            Some(_) if has_commands => self.stop_next.take(),
+            _ => None,
         };
         let inbox = std::mem::take(&mut self.inbox);
-        let clock = TurnClock::new(&self.clock, now, stop, rng.fork());
         let process = self
             .process
             .as_mut()
             .expect("a running process takes turns");
-        let ended = guarded(|| process.turn(&clock, inbox));
-        (ended, clock.true_now())
+        let mut result = TurnResult::default();
+        if let Some((0, length)) = stop {
+            let clock = TurnClock::new(&self.clock, now, None, rng.fork());
+            let ended = guarded(|| process.begin_turn(&clock, inbox, &mut result));
+            let end = clock.true_now();
+            return (ended.map(|()| Turned::Half(result, length)), end);
+        }
+        let clock = TurnClock::new(&self.clock, now, stop, rng.fork());
+        let ended = guarded(|| {
+            process.begin_turn(&clock, inbox, &mut result)?;
+            process.rest_of_turn(&clock, Vec::new(), result)
+        });
+        (ended.map(Turned::Whole), clock.true_now())
+    }
+
+    /// The second half of a turn; what clients have sent meanwhile is part of it.
+    pub fn rest_of_turn(&mut self, now: True, rng: &mut Rng) -> (Ended<Turned>, True) {
+        let result = self.half.take().expect("a turn was begun");
+        let of_clients = |i: &Input| {
+            matches!(
+                i,
+                Input::Open { .. } | Input::Bytes { .. } | Input::Close { .. }
+            )
+        };
+        let (late, later) = std::mem::take(&mut self.inbox)
+            .into_iter()
+            .partition(of_clients);
+        self.inbox = later;
+        let process = self
+            .process
+            .as_mut()
+            .expect("it does not die in the middle of a turn");
+        let clock = TurnClock::new(&self.clock, now, None, rng.fork());
+        let ended = guarded(|| process.rest_of_turn(&clock, late, result));
+        (ended.map(Turned::Whole), clock.true_now())
     }
 
     /// Runs a job as far as it goes before its end.
@@ -261,6 +316,8 @@ impl Member {
         self.jobs.clear();
         self.next_turn = None;
         self.stop_next = None;
+        self.hold_timeout_now = None;
+        self.half = None;
         self.disk_free_at = now;
         self.busy_until = now;
         self.in_turn_until = now;

@@ -27,6 +27,8 @@ pub enum Payload {
     Bytes(Vec<u8>),
     /// The other side is gone.
     Close,
+    /// Nobody listened: nothing that was sent on this connection was ever read.
+    Refused,
 }
 
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! What a seed means: the cluster's settings, how busy its clients are, which faults it meets.
 //!
-//! Profiles lean on different rules, so that each rule is under stress in some seed of any ten.
+//! Profiles lean on different rules, so that each rule is under stress in some seed of any twelve.
 
 use crate::client::Manner;
 use crate::clock::{MS, SEC, US};
@@ -40,6 +40,10 @@ pub enum Fault {
     Transfer,
     /// A member's clocks change their pace, its wall clock is set.
     Clock,
+    /// See [`crate::scenes`].
+    ForgetfulFollower,
+    LateTransfer,
+    PowerWhileCatchingUp,
 }
 
 #[derive(Clone, Debug)]
@@ -60,6 +64,8 @@ pub struct Plan {
     pub sync_us: u64,
     /// A turn is stopped in the middle by chance.
     pub stop_p: f64,
+    /// A process that has just started dies again, in its recovery or soon after.
+    pub dies_again_p: f64,
     pub segment: u64,
     pub spares: usize,
     pub outcome_timeout_ms: u64,
@@ -72,16 +78,18 @@ impl Plan {
 
     pub fn for_seed(seed: u64, rng: &mut Rng) -> Plan {
         let mut plan = Plan::common(rng);
-        match seed % 10 {
+        match seed % 12 {
             0 => plan.mixed(),
             1 => plan.partitions(),
             2 => plan.stops(),
             3 => plan.crashes(),
-            4 => plan.power(),
+            4 => plan.power(rng),
             5 => plan.disks(),
             6 => plan.transfers(),
             7 => plan.network(),
             8 => plan.expiry(),
+            9 => plan.promises(rng),
+            10 => plan.catching_up(),
             _ => plan.calm(),
         }
         plan
@@ -101,7 +109,7 @@ impl Plan {
                 patience: rng.range(1, 6) * t_ms * MS,
             },
             taste: Taste {
-                groups: rng.range(12, 24) as u8,
+                groups: rng.range(2, 8) as u8,
                 reads: *rng.pick(&[0.3, 0.5, 0.7]),
                 transactions: 0.2,
                 expiry: 0.1,
@@ -114,6 +122,7 @@ impl Plan {
             faults: Vec::new(),
             sync_us: *rng.pick(&[50, 200, 1000]),
             stop_p: 0.0,
+            dies_again_p: 0.1,
             segment,
             spares,
             outcome_timeout_ms: 5 * t_ms,
@@ -185,9 +194,19 @@ impl Plan {
         ];
     }
 
-    fn power(&mut self) {
+    fn power(&mut self, rng: &mut Rng) {
         self.name = "power";
         self.sync_us = 2000;
+        if rng.chance(0.5) {
+            // Records of one size, and power that fails again soon: what was written after a cut
+            // then ends where an old record begins.
+            self.taste.padding = 0;
+            self.taste.transactions = 0.0;
+            self.taste.expiry = 0.0;
+            self.taste.reads = 0.1;
+            self.dies_again_p = 0.6;
+            self.fault_every = self.t() / 2;
+        }
         self.faults = vec![
             (Fault::Power, 5),
             (Fault::PowerAll, 4),
@@ -257,6 +276,29 @@ impl Plan {
         ];
     }
 
+    fn promises(&mut self, rng: &mut Rng) {
+        self.name = "promises";
+        if rng.chance(0.6) {
+            // Hardly any writes: a member that missed one is not elected, whoever votes for it.
+            self.taste.reads = 0.98;
+            self.taste.transactions = 0.0;
+            self.taste.expiry = 0.0;
+            self.manner.think_us = 20_000;
+        }
+        self.safety = 24 * self.t();
+        self.fault_every = 3 * self.t();
+        self.faults = vec![(Fault::ForgetfulFollower, 2), (Fault::LateTransfer, 3)];
+    }
+
+    fn catching_up(&mut self) {
+        self.name = "catching up";
+        self.taste.padding = 6000;
+        self.taste.reads = 0.2;
+        self.sync_us = 2000;
+        self.fault_every = 3 * self.t();
+        self.faults = vec![(Fault::PowerWhileCatchingUp, 4), (Fault::Power, 1)];
+    }
+
     fn calm(&mut self) {
         self.name = "calm";
         self.safety = 6 * self.t();
@@ -283,7 +325,12 @@ pub fn length(fault: Fault, t: u64, rng: &mut Rng) -> u64 {
                 rng.range(t / 4, 3 * t)
             }
         }
-        Fault::Break | Fault::Transfer | Fault::Clock => 10 * US,
+        Fault::Break
+        | Fault::Transfer
+        | Fault::Clock
+        | Fault::ForgetfulFollower
+        | Fault::LateTransfer
+        | Fault::PowerWhileCatchingUp => 10 * US,
     }
 }
 

@@ -22,7 +22,6 @@ use crate::clock::TurnClock;
 use crate::disk::SimDisk;
 use crate::host::SimHost;
 use crate::net::Conn;
-use crate::rng::Rng;
 
 /// What has come since the last turn, in order.
 pub enum Input {
@@ -69,6 +68,14 @@ struct ServerConn {
     held_since: Option<Mono>,
 }
 
+/// A turn that has taken in its messages and has not executed anything yet.
+struct Begun {
+    now: Now,
+    admission: Admission,
+    /// A message that is stepped in the wrong place (a mutation).
+    between: Option<Vec<u8>>,
+}
+
 /// Commands executed for one connection in one turn.
 const PER_CONN: usize = 64;
 /// T1: the budget of effects of a turn.
@@ -84,16 +91,11 @@ pub struct Process {
     election_timeout: Duration,
     /// Raft id -> member, to name a leader's port.
     ids: Vec<u64>,
-    rng: Rng,
+    begun: Option<Begun>,
 }
 
 impl Process {
-    pub fn new(
-        shard: Shard<SimDisk>,
-        ids: Vec<u64>,
-        election_timeout: Duration,
-        rng: Rng,
-    ) -> Process {
+    pub fn new(shard: Shard<SimDisk>, ids: Vec<u64>, election_timeout: Duration) -> Process {
         Process {
             shard,
             conns: BTreeMap::new(),
@@ -101,38 +103,62 @@ impl Process {
             stats: Stats::new(),
             election_timeout,
             ids,
-            rng,
+            begun: None,
         }
     }
 
-    /// One turn. An error ends the process.
-    pub fn turn(
+    /// The first part of a turn: the clock, the messages, and whether commands may run.
+    /// An error ends the process.
+    pub fn begin_turn(
         &mut self,
         clock: &TurnClock<'_>,
         inbox: Vec<Input>,
-    ) -> Result<TurnResult, ShardError> {
-        let mut result = TurnResult::default();
+        result: &mut TurnResult,
+    ) -> Result<(), ShardError> {
         // (1) The clock is read after the messages have been read: a promise made to a message
         // must not begin before the message was sent.
         let now = clock.now();
         let mut between = None;
         for input in inbox {
             let input = match input {
-                Input::Raft(bytes)
-                    if mutation::is(Mutation::StepBeforeProposal)
-                        && between.is_none()
-                        && self.rng.chance(0.3) =>
-                {
-                    between = Some(bytes);
-                    continue;
+                Input::Raft(bytes) if mutation::is(Mutation::StepBeforeProposal) => {
+                    // The last one, of which it is most likely that it changes something.
+                    match between.replace(bytes) {
+                        Some(earlier) => Input::Raft(earlier),
+                        None => continue,
+                    }
                 }
                 input => input,
             };
-            self.take(now, input, &mut result)?;
+            self.take(now, input, result)?;
         }
         self.shard.begin(now)?;
-        // (2)
         let admission = self.shard.admission();
+        self.begun = Some(Begun {
+            now,
+            admission,
+            between,
+        });
+        Ok(())
+    }
+
+    /// The rest of a turn: what clients have sent until now is executed, proposed, answered.
+    pub fn rest_of_turn(
+        &mut self,
+        clock: &TurnClock<'_>,
+        late: Vec<Input>,
+        mut result: TurnResult,
+    ) -> Result<TurnResult, ShardError> {
+        let begun = self.begun.take().expect("the turn has begun");
+        let Begun {
+            now,
+            admission,
+            between,
+        } = begun;
+        // (2) Clients' sockets are read when the client is visited, maybe long after `now`.
+        for input in late {
+            self.take(now, input, &mut result)?;
+        }
         self.execute_clients(clock, now, admission, &mut result);
         if matches!(admission, Admission::Lead { writable: true }) {
             self.shard.data_mut().expire_due(now.unix_ms, 20);

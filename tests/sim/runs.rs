@@ -1,7 +1,7 @@
 //! Runs of seeds: over ranges and threads, with and without mutations.
 //!
 //! Environment (set by `scripts/sim.sh`): `SIM_SEEDS=A..B`, `SIM_TRACE=1` prints every line,
-//! `SIM_THREADS`, `SIM_MUTATION=Name`, `SIM_LINES` how many lines a failure prints.
+//! `SIM_THREADS`, `SIM_MUTATION=Name` (with the feature), `SIM_LINES` how many lines a failure prints.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +40,16 @@ fn threads() -> usize {
     given.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from))
 }
 
+/// Turns on what `SIM_MUTATION` names, for looking at one mutation with a trace.
+fn mutate() {
+    #[cfg(feature = "mutations")]
+    if let Ok(name) = std::env::var("SIM_MUTATION") {
+        let all = holdfast::mutation::Mutation::ALL;
+        let named = all.into_iter().find(|m| format!("{m:?}") == name);
+        holdfast::mutation::set(Some(named.expect("SIM_MUTATION names a mutation")));
+    }
+}
+
 /// Runs every seed; gives the failures in the order of their seeds, and all verdicts.
 pub fn run_range(range: Range<u64>, stop_at_first: bool) -> Vec<(u64, Verdict)> {
     let next = AtomicU64::new(range.start);
@@ -48,6 +58,7 @@ pub fn run_range(range: Range<u64>, stop_at_first: bool) -> Vec<(u64, Verdict)> 
     std::thread::scope(|scope| {
         for _ in 0..threads() {
             scope.spawn(|| loop {
+                mutate();
                 let seed = next.fetch_add(1, Ordering::Relaxed);
                 let enough = stop_at_first && failed.load(Ordering::Relaxed) < seed;
                 if seed >= range.end || enough {
@@ -111,7 +122,7 @@ pub fn report(seed: u64, verdict: &Verdict, mutation: Option<&str>) -> String {
         "seed {seed} ({}), mutation {}{same}:\n{}\nlast lines:\n{}",
         verdict.plan,
         mutation.unwrap_or("none"),
-        verdict.failure.as_deref().unwrap_or("no failure"),
+        again.failure.as_deref().unwrap_or("no failure"),
         again.lines[skip..].join("\n"),
     )
 }
@@ -156,7 +167,7 @@ mod mutations {
     use holdfast::mutation::{self, Mutation};
 
     /// How far each mutation may have to be looked for.
-    const SEEDS: Range<u64> = 0..400;
+    const SEEDS: Range<u64> = 0..1000;
 
     fn first_catch(mutation: Mutation, range: Range<u64>) -> Option<(u64, Verdict)> {
         mutation::set(Some(mutation));

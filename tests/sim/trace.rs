@@ -66,6 +66,11 @@ impl Trace {
         self.ring.push_back(line);
     }
 
+    /// Whether somebody will read the lines.
+    pub fn is_on(&self) -> bool {
+        self.lines != Lines::None
+    }
+
     pub fn hash(&self) -> u64 {
         self.hash ^ self.events
     }

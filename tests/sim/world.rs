@@ -5,22 +5,25 @@
 //! promises within a bound: elect, answer every client, agree. What must hold at every moment is
 //! looked at after every turn ([`crate::checks`]).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use holdfast::effect::{parse_entry, Effect, Staged, Stager, Unit};
 use holdfast::storage::{Job, StorageError};
 
+use raft::eraftpb::MessageType;
+
 use crate::checks::Checks;
 use crate::client::{Client, Surroundings};
-use crate::clock::{True, MS, US};
+use crate::clock::{True, MS, SEC, US};
 use crate::disk::Loss;
-use crate::history::History;
+use crate::history::{History, Logged};
 use crate::lin::Val;
-use crate::member::{Ended, Member, Running, CAPACITY, MEMBERS};
+use crate::member::{Ended, Member, Running, Turned, CAPACITY, MEMBERS};
 use crate::net::{Net, Packet, Payload, Weather};
 use crate::plan::{liveness_bound, Plan};
 use crate::process::{Input, TurnResult};
 use crate::rng::Rng;
+use crate::scenes::{self, Step};
 use crate::trace::{Lines, Trace};
 use crate::workload::{parse_value, Workload};
 
@@ -40,6 +43,13 @@ pub enum Event {
     Heal(usize, usize),
     /// The disk has room again.
     Room(usize),
+    /// A scene goes on.
+    Step(Step),
+    /// A process that was stopped in the middle of its turn goes on.
+    Rest {
+        member: usize,
+        boot: u64,
+    },
 }
 
 /// What a run came to.
@@ -76,13 +86,15 @@ pub struct World {
     failure: Option<String>,
 }
 
-fn texts_of(mut unit: Unit<'_>, texts: &mut HashSet<u64>) {
+fn texts_of(mut unit: Unit<'_>, texts: &mut Logged) {
     let mut effect = Effect::default();
     while unit.next_into(&mut effect).expect("it was applied") {
-        texts.extend(effect.args.iter().filter_map(|arg| match parse_value(arg) {
-            Ok(Val::Text(id)) => Some(id),
-            _ => None,
-        }));
+        for arg in &effect.args {
+            if let Ok(Val::Text(id)) = parse_value(arg) {
+                let place = texts.len() as u64;
+                texts.entry(id).or_insert(place);
+            }
+        }
     }
 }
 
@@ -140,7 +152,7 @@ impl World {
         }
         if self.failure.is_none() {
             let logged = self.logged_texts();
-            self.failure = self.history.check(&logged).err();
+            self.failure = self.history.check(&logged, self.trace.is_on()).err();
         }
         Verdict {
             plan: self.plan.name,
@@ -156,11 +168,11 @@ impl World {
     }
 
     /// The texts of clients in the log that the members have come to agree on.
-    fn logged_texts(&self) -> HashSet<u64> {
+    fn logged_texts(&self) -> Logged {
         let process = self.members[0].process.as_ref();
         let shard = &process.expect("all run when all have converged").shard;
         let (first, last) = (shard.base().index + 1, shard.group().applied());
-        let mut texts = HashSet::new();
+        let mut texts = Logged::new();
         let mut stager = Stager::default();
         let replayed = shard.log().replay(first, last, |entry| {
             let body = parse_entry(&entry.data).expect("it was applied");
@@ -239,6 +251,9 @@ impl World {
             }
             Event::Heal(a, b) => self.net.heal(self.now, a, b),
             Event::Room(m) => self.members[m].disk.set_capacity(CAPACITY),
+            Event::Step(step) if !self.healed => scenes::step(self, step),
+            Event::Step(_) => {}
+            Event::Rest { member, boot } => self.rest_of_turn(member, boot),
         }
     }
 
@@ -248,9 +263,8 @@ impl World {
         if self.members[m].process.is_some() {
             return;
         }
-        if !self.healed && self.rng.chance(0.1) {
-            // It dies again, during its recovery or soon after.
-            self.members[m].disk.light_fuse(self.rng.below(20_000));
+        if !self.healed && self.rng.chance(self.plan.dies_again_p) {
+            self.members[m].disk.light_fuse(self.rng.around(4000));
         }
         let ended = self.members[m].start(self.now, &self.plan, &self.voters, &mut self.rng);
         self.trace.mix(m as u64);
@@ -266,6 +280,12 @@ impl World {
                 self.trace.say(self.now, || {
                     format!("m{m} starts: term {term}, applied {applied}, last {last}")
                 });
+                let must = std::mem::take(&mut self.members[m].must_know);
+                if applied < must {
+                    self.fail(format!(
+                        "D1: m{m} was idle with commit index {must} and starts with {applied}"
+                    ));
+                }
                 self.want_turn(m, self.now);
             }
             ended => self.ended(m, self.now, &ended, "its start"),
@@ -351,10 +371,38 @@ impl World {
             member.stop_next = Some((self.rng.below(4) as u32, length));
         }
         let (ended, end) = member.turn(self.now, &mut self.rng);
+        self.turned(m, ended, end);
+    }
+
+    /// A process that was stopped between its messages and its commands goes on.
+    fn rest_of_turn(&mut self, m: usize, boot: u64) {
+        let member = &mut self.members[m];
+        if member.boot != boot || member.half.is_none() {
+            return;
+        }
+        let (ended, end) = member.rest_of_turn(self.now, &mut self.rng);
+        self.turned(m, ended, end);
+    }
+
+    fn turned(&mut self, m: usize, ended: Ended<Turned>, end: True) {
         self.turns += 1;
         self.trace.mix(self.now ^ (m as u64) << 56);
+        let member = &mut self.members[m];
         match ended {
-            Ended::Fine(result) => {
+            Ended::Fine(Turned::Half(result, length)) => {
+                let (end, boot) = (end + length, member.boot);
+                member.half = Some(result);
+                member.busy_until = end + 2 * US;
+                member.in_turn_until = end;
+                self.trace.say(self.now, || {
+                    format!(
+                        "m{m} is stopped before its turn's commands for {} ms",
+                        length / MS
+                    )
+                });
+                self.at(end, Event::Rest { member: m, boot });
+            }
+            Ended::Fine(Turned::Whole(result)) => {
                 member.busy_until = end + 2 * US;
                 member.in_turn_until = end;
                 self.turn_result(m, end, result);
@@ -380,6 +428,11 @@ impl World {
             let mut bytes = Vec::new();
             envelope.encode(&mut bytes);
             self.trace.mix_bytes(&bytes);
+            if envelope.message.get_msg_type() == MessageType::MsgTimeoutNow {
+                if let Some(late) = self.members[m].hold_timeout_now.take() {
+                    scenes::hold_candidacy(self, m, to, late);
+                }
+            }
             self.trace.say(end, || {
                 let e = &envelope.message;
                 format!(
@@ -504,18 +557,19 @@ impl World {
         let unknown = matches!(packet.payload, Payload::Bytes(_))
             && !self.members[m].conns.contains_key(&conn);
         if self.members[m].process.is_none() || unknown {
-            if !matches!(packet.payload, Payload::Raft(_) | Payload::Close) {
-                // Nobody listens, or whoever knew the connection has died.
-                self.net.send(
-                    self.now,
-                    Packet {
-                        from: m,
-                        to: client,
-                        conn,
-                        payload: Payload::Close,
-                    },
-                );
-            }
+            // Nobody listens, or whoever knew the connection has died.
+            let payload = match packet.payload {
+                Payload::Open => Payload::Refused,
+                Payload::Bytes(_) => Payload::Close,
+                _ => return,
+            };
+            let answer = Packet {
+                from: m,
+                to: client,
+                conn,
+                payload,
+            };
+            self.net.send(self.now, answer);
             return;
         }
         let member = &mut self.members[m];
@@ -526,7 +580,7 @@ impl World {
                 Input::Open { conn, client }
             }
             Payload::Bytes(bytes) => Input::Bytes { conn, bytes },
-            Payload::Close => Input::Close { conn },
+            Payload::Close | Payload::Refused => Input::Close { conn },
         };
         member.inbox.push(input);
         let soon = self.now + self.rng.below(40 * US);
@@ -624,7 +678,27 @@ impl World {
             }
         }
         if !self.until(self.now + bound, Checks::have_converged) {
-            self.not_live("all members have applied the same");
+            return self.not_live("all members have applied the same");
+        }
+        self.restart_idle();
+    }
+
+    /// D1: what an idle cluster has committed is known to every disk, also where no entry came
+    /// after the commit.
+    fn restart_idle(&mut self) {
+        self.until(self.now + self.plan.t() + SEC, |_| false);
+        for m in 0..MEMBERS {
+            let Some(process) = &self.members[m].process else {
+                return self.fail(format!("m{m} died while nothing happened"));
+            };
+            self.members[m].must_know = process.shard.group().commit();
+            if self.members[m].in_turn_until <= self.now {
+                self.kill(m, self.now, false);
+            }
+        }
+        let all_run = |w: &World| w.members.iter().all(|m| m.process.is_some());
+        if !self.until(self.now + SEC, all_run) {
+            self.not_live("all members start again");
         }
     }
 

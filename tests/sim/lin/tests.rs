@@ -18,6 +18,7 @@ fn e(client: u32, inv: Micros, ret: Micros, cmd: Cmd, answer: Ret) -> Entry {
         op: Op::one(cmd),
         answer: Some(Some(vec![answer])),
         after: None,
+        hint: None,
     }
 }
 
@@ -29,6 +30,7 @@ fn unknown(client: u32, inv: Micros, cmd: Cmd) -> Entry {
         op: Op::one(cmd),
         answer: None,
         after: None,
+        hint: None,
     }
 }
 
@@ -43,6 +45,7 @@ fn txn(client: u32, inv: Micros, ret: Micros, cmds: Vec<Cmd>, answer: Vec<Ret>) 
         },
         answer: Some(Some(answer)),
         after: None,
+        hint: None,
     }
 }
 
@@ -271,6 +274,7 @@ fn watched_transactions_compare_and_set() {
         },
         answer: Some(answer),
         after: None,
+        hint: None,
     };
     let ok = || Some(vec![Ret::Ok]);
     good(&[

@@ -1,0 +1,104 @@
+//! A set of hash slots, as the bus sends it: a bitmap of 16384 bits.
+
+use crate::slot::SLOT_COUNT;
+use std::fmt;
+
+const BYTES: usize = SLOT_COUNT as usize / 8;
+
+/// A set of slots. Slot `s` is bit `s % 8` (the lowest first) of byte `s / 8`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SlotSet(Box<[u8; BYTES]>);
+
+impl Default for SlotSet {
+    fn default() -> SlotSet {
+        SlotSet(Box::new([0; BYTES]))
+    }
+}
+
+impl SlotSet {
+    pub fn from_bitmap(bytes: &[u8; BYTES]) -> SlotSet {
+        SlotSet(Box::new(*bytes))
+    }
+
+    pub fn bitmap(&self) -> &[u8; BYTES] {
+        &self.0
+    }
+
+    pub fn contains(&self, slot: u16) -> bool {
+        self.0[usize::from(slot / 8)] & 1 << (slot % 8) != 0
+    }
+
+    /// Adds a slot; false if it was there.
+    pub fn insert(&mut self, slot: u16) -> bool {
+        let new = !self.contains(slot);
+        self.0[usize::from(slot / 8)] |= 1 << (slot % 8);
+        new
+    }
+
+    /// Takes a slot out; false if it was not there.
+    pub fn remove(&mut self, slot: u16) -> bool {
+        let was = self.contains(slot);
+        self.0[usize::from(slot / 8)] &= !(1 << (slot % 8));
+        was
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|b| b.count_ones() as usize).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|b| *b == 0)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
+        (0..SLOT_COUNT).filter(|s| self.contains(*s))
+    }
+
+    /// Maximal runs of adjacent slots, both ends included, in order.
+    pub fn ranges(&self) -> Vec<(u16, u16)> {
+        let mut out: Vec<(u16, u16)> = Vec::new();
+        for slot in self.iter() {
+            match out.last_mut() {
+                Some((_, last)) if *last + 1 == slot => *last = slot,
+                _ => out.push((slot, slot)),
+            }
+        }
+        out
+    }
+}
+
+impl FromIterator<u16> for SlotSet {
+    fn from_iter<I: IntoIterator<Item = u16>>(slots: I) -> SlotSet {
+        let mut set = SlotSet::default();
+        slots.into_iter().for_each(|s| {
+            set.insert(s);
+        });
+        set
+    }
+}
+
+impl fmt::Debug for SlotSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.ranges()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_maximal_and_in_order() {
+        let set: SlotSet = [0, 1, 2, 7, 16383, 16382, 100].into_iter().collect();
+        assert_eq!(set.ranges(), [(0, 2), (7, 7), (100, 100), (16382, 16383)]);
+        assert_eq!(set.len(), 7);
+        assert_eq!(set.bitmap()[0], 0b1000_0111);
+    }
+
+    #[test]
+    fn insert_and_remove_say_what_changed() {
+        let mut set = SlotSet::default();
+        assert!(set.insert(5) && !set.insert(5));
+        assert!(set.remove(5) && !set.remove(5) && set.is_empty());
+    }
+}

@@ -1,0 +1,230 @@
+//! Who is in the group: ConfState and member list, which change in one apply (G5).
+//!
+//! Owns: the translation between a change's context and the member list, proposing a change,
+//! applying one to the RawNode, and computing what an applied prefix of the log made of the birth
+//! ConfState (D2). Never: decides which change is wanted (that is [`super::plan`]).
+//!
+//! Invariant: the list names exactly the ids of the ConfState, in the order in which they joined.
+
+use super::group::Group;
+use crate::clock::Now;
+use crate::storage::base::{Member, MemberKind};
+use protobuf::Message as _;
+use raft::eraftpb::{
+    ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState, Entry,
+    EntryType, Message, MessageType,
+};
+use raft::storage::MemStorage;
+use raft::{Config, RawNode};
+
+/// Members as of some index.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Membership {
+    pub conf: ConfState,
+    pub list: Vec<Member>,
+    /// The index at which this member was added; the base's index if it was there from the start.
+    pub joined_at: Option<u64>,
+}
+
+/// A change that is to be proposed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Change {
+    /// What becomes of whom; empty: leave the joint state.
+    pub steps: Vec<(ConfChangeType, u64)>,
+    /// Members that are new to the group (G5: they travel in the context).
+    pub added: Vec<Member>,
+    /// G4: a change of voters goes through a joint state. One learner more or less touches no
+    /// quorum and needs none.
+    pub joint: bool,
+}
+
+/// What an applied change means for this member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    Member,
+    /// This member was removed by it and has stopped leading.
+    Removed,
+}
+
+/// Why a committed change can't be applied: the process ends (G1).
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    #[error("a change of members that can't be read: {0}")]
+    Malformed(#[from] protobuf::ProtobufError),
+    #[error("a change of members whose context is not a list of members")]
+    Context,
+    #[error("a change of members is refused: {0}")]
+    Refused(#[from] raft::Error),
+}
+
+impl Membership {
+    pub fn new(conf: ConfState, list: Vec<Member>, me: u64, index: u64) -> Membership {
+        let mut membership = Membership {
+            conf,
+            list,
+            joined_at: None,
+        };
+        membership.joined_at = membership.contains(me).then_some(index);
+        membership
+    }
+
+    /// Whether the ConfState names the id in any role.
+    pub fn contains(&self, id: u64) -> bool {
+        ids(&self.conf).any(|i| i == id)
+    }
+
+    pub fn member(&self, id: u64) -> Option<&Member> {
+        self.list.iter().find(|m| m.raft_id == id)
+    }
+
+    pub fn is_joint(&self) -> bool {
+        !self.conf.voters_outgoing.is_empty()
+    }
+
+    pub fn is_voter(&self, id: u64) -> bool {
+        self.conf.voters.contains(&id) || self.conf.voters_outgoing.contains(&id)
+    }
+
+    /// Takes over what a change has made.
+    fn take_over(&mut self, conf: ConfState, added: Vec<Member>, me: u64, index: u64) {
+        for member in added {
+            if self.member(member.raft_id).is_none() {
+                self.list.push(member);
+            }
+        }
+        self.conf = conf;
+        let conf = &self.conf;
+        self.list.retain(|m| ids(conf).any(|id| id == m.raft_id));
+        if !self.contains(me) {
+            self.joined_at = None;
+        } else {
+            self.joined_at.get_or_insert(index);
+        }
+    }
+
+    /// D2: takes a committed change of the log into account, without a group.
+    pub fn replay(&mut self, entry: &Entry, me: u64) -> Result<(), ChangeError> {
+        let Some((change, added)) = read(entry)? else {
+            return Ok(());
+        };
+        let storage = MemStorage::new_with_conf_state(self.conf.clone());
+        let config = Config {
+            id: me,
+            ..Config::default()
+        };
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let conf = RawNode::new(&config, storage, &logger)?.apply_conf_change(&change)?;
+        self.take_over(conf, added, me, entry.index);
+        Ok(())
+    }
+}
+
+/// Every id of a ConfState; some come twice.
+fn ids(conf: &ConfState) -> impl Iterator<Item = u64> + '_ {
+    conf.voters
+        .iter()
+        .chain(&conf.voters_outgoing)
+        .chain(&conf.learners)
+        .chain(&conf.learners_next)
+        .copied()
+}
+
+/// A change and the members that it adds; none if the entry is an empty one, which stands where
+/// raft-rs has refused a change.
+fn read(entry: &Entry) -> Result<Option<(ConfChangeV2, Vec<Member>)>, ChangeError> {
+    if entry.get_entry_type() != EntryType::EntryConfChangeV2 {
+        return Ok(None);
+    }
+    let mut change = ConfChangeV2::default();
+    change.merge_from_bytes(&entry.data)?;
+    let chunks = entry.context.chunks_exact(Member::LEN);
+    if !chunks.remainder().is_empty() {
+        return Err(ChangeError::Context);
+    }
+    let added = chunks.map(Member::decode).collect::<Option<Vec<_>>>();
+    Ok(Some((change, added.ok_or(ChangeError::Context)?)))
+}
+
+impl Change {
+    fn to_raft(&self) -> ConfChangeV2 {
+        let mut change = ConfChangeV2::default();
+        let voters = |&(kind, id): &(ConfChangeType, u64)| {
+            let mut single = ConfChangeSingle::default();
+            single.set_change_type(kind);
+            single.node_id = id;
+            single
+        };
+        let singles: Vec<ConfChangeSingle> = self.steps.iter().map(voters).collect();
+        // G4: explicit, so that who leads decides when the joint state ends.
+        change.set_transition(if self.joint {
+            ConfChangeTransition::Explicit
+        } else {
+            ConfChangeTransition::Auto
+        });
+        change.set_changes(singles.into());
+        change
+    }
+}
+
+impl Group {
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// Whether a change is proposed and not applied yet.
+    pub fn has_pending_change(&self) -> bool {
+        self.node.raft.has_pending_conf()
+    }
+
+    /// Proposes a change; false if raft-rs has put an empty entry in its place.
+    pub fn propose_change(&mut self, change: &Change) -> bool {
+        assert!(self.is_leader(), "only a leader proposes a change");
+        let mut entry = Entry::default();
+        entry.set_entry_type(EntryType::EntryConfChangeV2);
+        entry.data = change
+            .to_raft()
+            .write_to_bytes()
+            .expect("writing to memory does not fail")
+            .into();
+        let mut context = Vec::new();
+        change.added.iter().for_each(|m| m.encode(&mut context));
+        entry.context = context.into();
+        let mut message = Message {
+            from: self.id(),
+            ..Message::default()
+        };
+        message.set_msg_type(MessageType::MsgPropose);
+        message.set_entries(vec![entry].into());
+        let before = self.last_index();
+        self.node
+            .step(message)
+            .expect("T2: a leader's proposal is never dropped");
+        assert_eq!(self.last_index(), before + 1, "one entry was appended");
+        self.has_pending_change()
+    }
+
+    /// Applies a committed change of members. The commit index that covers it must be durable (D1).
+    pub fn apply_change(&mut self, now: Now, entry: &Entry) -> Result<Applied, ChangeError> {
+        let Some((change, added)) = read(entry)? else {
+            return Ok(Applied::Member);
+        };
+        let conf = self.node.apply_conf_change(&change)?;
+        self.node.mut_store().set_conf_state(conf.clone());
+        let me = self.id();
+        let was_in = self.membership.contains(me);
+        self.membership.take_over(conf, added, me, entry.index);
+        if was_in && !self.membership.contains(me) {
+            // G4: raft-rs would go on leading and panic at its next commit.
+            let term = self.term();
+            self.node.raft.become_follower(term, raft::INVALID_ID);
+            self.note_role(now);
+            return Ok(Applied::Removed);
+        }
+        Ok(Applied::Member)
+    }
+
+    /// This member's kind; data before it is known.
+    pub fn kind(&self) -> MemberKind {
+        self.config.kind
+    }
+}

@@ -1,0 +1,343 @@
+//! Which members the group wants, and the next step towards them (G3, G4).
+//!
+//! Owns the decision alone: members, their progress and what nodes have asked for come in, one step
+//! goes out. Never: proposes, sends, or remembers. Invariants: the voters that it leads to are odd
+//! in number; a new voter has answered lately; a leader never takes itself out.
+
+use super::members::{Change, Membership};
+use crate::storage::base::{Member, MemberKind};
+use raft::eraftpb::ConfChangeType::{AddLearnerNode, AddNode, RemoveNode};
+use std::time::Duration;
+
+/// A member that is behind by no more than this has caught up (G3).
+pub const NEAR_BYTES: u64 = 1 << 20;
+/// A new voter must have answered within this time (G3).
+pub const ANSWERED: Duration = Duration::from_secs(1);
+
+/// A member as its leader sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    pub matched: u64,
+    /// Bytes of log that it has not answered.
+    pub behind: u64,
+    /// Since its last answer was asked for; none if it never answered this leader.
+    pub heard: Option<Duration>,
+    /// It has been near the end of the log once.
+    pub caught_up: bool,
+}
+
+/// What nodes have asked of the leader.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wishes {
+    /// Nodes that are ready to be learners (C1).
+    pub joins: Vec<Member>,
+    /// Raft ids that are to go (REPLICATE of another shard, RESET, FORGET).
+    pub leaves: Vec<u64>,
+    /// Hosts that have accepted an invitation (G2) and are not members yet.
+    pub witnesses: Vec<Member>,
+}
+
+/// The next step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Plan {
+    /// Nothing is to be done.
+    Rest,
+    Propose(Change),
+    /// Another member has to go on: it leads better, or this one is to go (G4).
+    Transfer(u64),
+    /// An even number of data members is caught up: a witness is to be invited.
+    Invite,
+}
+
+/// Decides for the leader `me` of a group with no change pending.
+pub fn plan(
+    me: u64,
+    kind: MemberKind,
+    members: &Membership,
+    wishes: &Wishes,
+    progress: &dyn Fn(u64) -> Option<Progress>,
+) -> Plan {
+    if members.is_joint() {
+        return end_joint(me, members, progress);
+    }
+    if kind == MemberKind::Witness {
+        // W1: only long enough to bring a data member to the end of the log.
+        let to = successor(me, members, &members.list, progress);
+        let is_data = |id: &u64| members.member(*id).map(|m| m.kind) == Some(MemberKind::Data);
+        return to.filter(is_data).map_or(Plan::Rest, Plan::Transfer);
+    }
+    let conf = &members.conf;
+    if let Some(gone) = conf.learners.iter().find(|id| wishes.leaves.contains(id)) {
+        return Plan::Propose(Change {
+            steps: vec![(RemoveNode, *gone)],
+            ..Change::default()
+        });
+    }
+    let known = |m: &&Member| !members.contains(m.raft_id) && !wishes.leaves.contains(&m.raft_id);
+    if let Some(joiner) = wishes.joins.iter().find(known) {
+        return Plan::Propose(Change {
+            steps: vec![(AddLearnerNode, joiner.raft_id)],
+            added: vec![*joiner],
+            joint: false,
+        });
+    }
+    let (wanted, invite) = wanted_voters(me, members, wishes, progress);
+    if wanted.iter().any(|m| m.raft_id == me) {
+        let change = change_to(members, wishes, &wanted);
+        if !change.steps.is_empty() {
+            return Plan::Propose(change);
+        }
+    } else if let Some(to) = successor(me, members, &wanted, progress) {
+        return Plan::Transfer(to);
+    }
+    if invite {
+        Plan::Invite
+    } else {
+        Plan::Rest
+    }
+}
+
+/// G4: whoever stays proposes the end of a joint state.
+fn end_joint(me: u64, members: &Membership, progress: &dyn Fn(u64) -> Option<Progress>) -> Plan {
+    if members.conf.voters.contains(&me) {
+        return Plan::Propose(Change {
+            joint: true,
+            ..Change::default()
+        });
+    }
+    let staying: Vec<Member> = members
+        .list
+        .iter()
+        .filter(|m| members.conf.voters.contains(&m.raft_id))
+        .copied()
+        .collect();
+    match successor(me, members, &staying, progress) {
+        Some(to) => Plan::Transfer(to),
+        None => Plan::Rest,
+    }
+}
+
+/// Who of `wanted`, being a voter now, is nearest to the log's end; data before witnesses.
+fn successor(
+    me: u64,
+    members: &Membership,
+    wanted: &[Member],
+    progress: &dyn Fn(u64) -> Option<Progress>,
+) -> Option<u64> {
+    wanted
+        .iter()
+        .filter(|m| m.raft_id != me && members.is_voter(m.raft_id))
+        .filter_map(|m| Some((m, progress(m.raft_id)?)))
+        .filter(|(_, p)| is_near(p))
+        .max_by_key(|(m, p)| (m.kind == MemberKind::Data, p.matched))
+        .map(|(m, _)| m.raft_id)
+}
+
+fn is_near(p: &Progress) -> bool {
+    p.behind <= NEAR_BYTES && p.heard.is_some_and(|ago| ago <= ANSWERED)
+}
+
+/// G3: the wanted voters, and whether a witness is missing among them.
+fn wanted_voters(
+    me: u64,
+    members: &Membership,
+    wishes: &Wishes,
+    progress: &dyn Fn(u64) -> Option<Progress>,
+) -> (Vec<Member>, bool) {
+    let stays = |m: &&Member| !wishes.leaves.contains(&m.raft_id);
+    let is_ready = |m: &Member| {
+        let lately = progress(m.raft_id).is_some_and(|p| p.caught_up && is_near(&p));
+        m.raft_id == me || members.is_voter(m.raft_id) || lately
+    };
+    let mut data: Vec<Member> = members
+        .list
+        .iter()
+        .filter(|m| m.kind == MemberKind::Data)
+        .filter(stays)
+        .filter(|m| is_ready(m))
+        .copied()
+        .collect();
+    if data.len() % 2 == 1 || data.is_empty() {
+        return (data, false);
+    }
+    let is_witness = |m: &&Member| m.kind == MemberKind::Witness;
+    let witness = members.list.iter().filter(is_witness).find(stays);
+    let witness = witness.or_else(|| wishes.witnesses.iter().find(stays));
+    match witness {
+        Some(witness) => {
+            data.push(*witness);
+            (data, false)
+        }
+        None => {
+            // The last that joined stays a learner, or becomes one; never who leads.
+            let last = data.iter().rposition(|m| m.raft_id != me);
+            data.remove(last.expect("two data members or more, one of them not me"));
+            (data, true)
+        }
+    }
+}
+
+/// The one joint change from the voters of now to `wanted`.
+fn change_to(members: &Membership, wishes: &Wishes, wanted: &[Member]) -> Change {
+    let mut change = Change {
+        joint: true,
+        ..Change::default()
+    };
+    for member in wanted {
+        if !members.conf.voters.contains(&member.raft_id) {
+            change.steps.push((AddNode, member.raft_id));
+            if !members.contains(member.raft_id) {
+                change.added.push(*member);
+            }
+        }
+    }
+    for member in &members.list {
+        let id = member.raft_id;
+        let stays = wanted.iter().any(|m| m.raft_id == id);
+        if !members.conf.voters.contains(&id) || stays {
+            continue;
+        }
+        let goes = member.kind == MemberKind::Witness || wishes.leaves.contains(&id);
+        let step = if goes { RemoveNode } else { AddLearnerNode };
+        change.steps.push((step, id));
+    }
+    change
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster_bus::NodeId;
+    use raft::eraftpb::ConfState;
+
+    fn member(raft_id: u64, kind: MemberKind) -> Member {
+        Member {
+            raft_id,
+            node: NodeId([raft_id as u8; 20]),
+            kind,
+        }
+    }
+
+    fn data(id: u64) -> Member {
+        member(id, MemberKind::Data)
+    }
+
+    fn witness(id: u64) -> Member {
+        member(id, MemberKind::Witness)
+    }
+
+    fn group(voters: &[Member], learners: &[Member]) -> Membership {
+        let ids = |list: &[Member]| list.iter().map(|m| m.raft_id).collect::<Vec<_>>();
+        let conf = ConfState::from((ids(voters), ids(learners)));
+        Membership::new(conf, [voters, learners].concat(), 1, 1)
+    }
+
+    fn near(_: u64) -> Option<Progress> {
+        Some(Progress {
+            matched: 10,
+            behind: 0,
+            heard: Some(Duration::ZERO),
+            caught_up: true,
+        })
+    }
+
+    fn steps(plan: Plan) -> Vec<(raft::eraftpb::ConfChangeType, u64)> {
+        match plan {
+            Plan::Propose(change) => change.steps,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_joiner_becomes_a_learner_first() {
+        let wishes = Wishes {
+            joins: vec![data(2)],
+            ..Wishes::default()
+        };
+        let next = plan(1, MemberKind::Data, &group(&[data(1)], &[]), &wishes, &near);
+        assert_eq!(steps(next), [(AddLearnerNode, 2)]);
+    }
+
+    #[test]
+    fn an_even_number_waits_for_a_witness() {
+        let members = group(&[data(1)], &[data(2)]);
+        assert_eq!(
+            plan(1, MemberKind::Data, &members, &Wishes::default(), &near),
+            Plan::Invite
+        );
+        let wishes = Wishes {
+            witnesses: vec![witness(9)],
+            ..Wishes::default()
+        };
+        let next = plan(1, MemberKind::Data, &members, &wishes, &near);
+        assert_eq!(steps(next), [(AddNode, 2), (AddNode, 9)]);
+    }
+
+    #[test]
+    fn a_third_data_member_replaces_the_witness() {
+        let members = group(&[data(1), data(2), witness(9)], &[data(3)]);
+        let next = plan(1, MemberKind::Data, &members, &Wishes::default(), &near);
+        assert_eq!(steps(next), [(AddNode, 3), (RemoveNode, 9)]);
+    }
+
+    #[test]
+    fn who_is_behind_stays_a_learner() {
+        let members = group(&[data(1)], &[data(2)]);
+        let far = |_| {
+            Some(Progress {
+                behind: 2 << 20,
+                caught_up: false,
+                ..near(0).expect("some")
+            })
+        };
+        assert_eq!(
+            plan(1, MemberKind::Data, &members, &Wishes::default(), &far),
+            Plan::Rest
+        );
+    }
+
+    #[test]
+    fn a_leaving_voter_takes_the_witness_along() {
+        let members = group(&[data(1), data(2), witness(9)], &[]);
+        let wishes = Wishes {
+            leaves: vec![2],
+            ..Wishes::default()
+        };
+        let next = plan(1, MemberKind::Data, &members, &wishes, &near);
+        assert_eq!(steps(next), [(RemoveNode, 2), (RemoveNode, 9)]);
+    }
+
+    #[test]
+    fn a_leader_that_is_to_go_hands_over() {
+        let members = group(&[data(1), data(2), witness(9)], &[]);
+        let wishes = Wishes {
+            leaves: vec![1],
+            ..Wishes::default()
+        };
+        assert_eq!(
+            plan(1, MemberKind::Data, &members, &wishes, &near),
+            Plan::Transfer(2)
+        );
+    }
+
+    #[test]
+    fn who_stays_ends_a_joint_state() {
+        let mut members = group(&[data(1), data(2), data(3)], &[]);
+        members.conf.voters_outgoing = vec![1];
+        assert_eq!(
+            steps(plan(
+                1,
+                MemberKind::Data,
+                &members,
+                &Wishes::default(),
+                &near
+            )),
+            []
+        );
+        members.conf.voters = vec![2, 3];
+        assert!(matches!(
+            plan(1, MemberKind::Data, &members, &Wishes::default(), &near),
+            Plan::Transfer(_)
+        ));
+    }
+}

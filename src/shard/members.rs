@@ -1,0 +1,225 @@
+//! Changes of the group's members: when they are proposed, applied and made durable (G3-G5, D1, D4).
+//!
+//! Owns: what nodes have wished, who has caught up once, which commit index is on disk. Never:
+//! decides by itself which change is next (that is [`crate::raft::plan`]), or sends anything.
+
+use super::{Shard, ShardError};
+use crate::clock::{Mono, Now};
+use crate::raft::{self, Applied, Change, Plan, Progress, Wishes, NEAR_BYTES};
+use crate::storage::base::{Member, MemberKind};
+use crate::storage::{Disk, Position};
+use ::raft::eraftpb::{Entry, EntryType};
+use std::collections::{BTreeSet, VecDeque};
+
+/// How often a leader looks whether the members are as they should be, in parts of T.
+const LOOKS_PER_TIMEOUT: u32 = 10;
+
+/// The part of a shard's state that is about members.
+pub(super) struct Members {
+    wishes: Wishes,
+    /// Members that have been near the end of this leader's log once (G3).
+    caught_up: BTreeSet<u64>,
+    next_look: Mono,
+    /// Commit indexes that have been written, and where their records end.
+    written: VecDeque<(u64, Position)>,
+    /// A change waits for this commit index to be durable (D1).
+    awaits: Option<u64>,
+    /// D4: a second member was proposed once; from then on everything is synced.
+    pub strict: bool,
+    /// An even number of data members has caught up and no witness is known.
+    pub wants_witness: bool,
+    /// This member was removed from its group: it may only write its tombstone (G2, G4).
+    pub removed: bool,
+    /// Who sent a message and is not in this member's applied ConfState.
+    pub strangers: Vec<u64>,
+}
+
+impl Members {
+    pub fn new(commit: u64) -> Members {
+        Members {
+            wishes: Wishes::default(),
+            caught_up: BTreeSet::new(),
+            next_look: Mono(0),
+            written: VecDeque::from([(commit, Position(0))]),
+            awaits: None,
+            strict: false,
+            wants_witness: false,
+            removed: false,
+            strangers: Vec::new(),
+        }
+    }
+
+    /// A hard state with this commit index ends at `end`.
+    pub fn note_written(&mut self, commit: u64, end: Position) {
+        self.written.push_back((commit, end));
+    }
+
+    /// The highest commit index that is known to be on disk.
+    fn durable_commit(&mut self, durable: Position) -> u64 {
+        while self.written.get(1).is_some_and(|&(_, end)| end <= durable) {
+            self.written.pop_front();
+        }
+        let on_disk = self.written.front().filter(|(_, end)| *end <= durable);
+        on_disk.map_or(0, |&(commit, _)| commit)
+    }
+}
+
+/// Whether an entry changes members.
+pub(super) fn is_change(entry: &Entry) -> bool {
+    entry.get_entry_type() == EntryType::EntryConfChangeV2
+}
+
+impl<D: Disk> Shard<D> {
+    // ---- what nodes wish ------------------------------------------------------------------
+
+    /// C1: a node that has the group's base on disk wants to be a member.
+    pub fn wish_to_join(&mut self, member: Member) {
+        let joins = &mut self.members.wishes.joins;
+        joins.retain(|m| m.node != member.node || m.kind != member.kind);
+        joins.push(member);
+        self.members.next_look = Mono(0);
+    }
+
+    /// C1: a member is to go.
+    pub fn wish_to_leave(&mut self, raft_id: u64) {
+        let leaves = &mut self.members.wishes.leaves;
+        if !leaves.contains(&raft_id) {
+            leaves.push(raft_id);
+        }
+        self.members.next_look = Mono(0);
+    }
+
+    /// G2: a host has accepted to be witness and has its base on disk.
+    pub fn offer_witness(&mut self, member: Member) {
+        assert_eq!(member.kind, MemberKind::Witness, "a witness was invited");
+        self.members.wishes.witnesses.clear();
+        self.members.wishes.witnesses.push(member);
+        self.members.next_look = Mono(0);
+    }
+
+    /// Whether this leader looks for a host for a witness (W3).
+    pub fn wants_witness(&self) -> bool {
+        self.group.is_leader() && self.members.wants_witness
+    }
+
+    /// Whether this member was removed from the group.
+    pub fn is_removed(&self) -> bool {
+        self.members.removed
+    }
+
+    /// G2: another member says that this one is not a member as of its applied index.
+    pub fn not_a_member(&mut self, applied: u64) {
+        let joined = self.group.membership().joined_at;
+        if joined.is_some_and(|at| at <= applied) {
+            self.members.removed = true;
+        }
+    }
+
+    // ---- leading --------------------------------------------------------------------------
+
+    /// Looks at the members now and then, and takes the next step towards those that are wanted.
+    pub(super) fn manage_members(&mut self, now: Now) {
+        if !self.group.is_leader() {
+            self.members.caught_up.clear();
+            self.members.wants_witness = false;
+            return;
+        }
+        let idle = self.group.own_term_applied()
+            && !self.group.has_pending_change()
+            && !self.group.is_transferring()
+            && self.rebuild.is_none();
+        if !idle || now.mono < self.members.next_look {
+            return;
+        }
+        self.members.next_look = now.mono + self.group.election_timeout() / LOOKS_PER_TIMEOUT;
+        self.forget_fulfilled();
+        let progress = self.progress(now.mono);
+        for (id, p) in &progress {
+            if p.behind <= NEAR_BYTES {
+                self.members.caught_up.insert(*id);
+            }
+        }
+        let of = |id: u64| {
+            let found = progress.iter().find(|(other, _)| *other == id);
+            found.map(|(_, p)| Progress {
+                caught_up: self.members.caught_up.contains(&id),
+                ..*p
+            })
+        };
+        let (me, list) = (self.group.id(), self.group.membership());
+        let plan = raft::plan(me, self.group.kind(), list, &self.members.wishes, &of);
+        self.members.wants_witness = plan == Plan::Invite;
+        match plan {
+            Plan::Rest | Plan::Invite => {}
+            Plan::Transfer(to) => self.group.transfer(now, to),
+            Plan::Propose(change) => self.propose_change(&change),
+        }
+    }
+
+    fn propose_change(&mut self, change: &Change) {
+        // D4: what was answered before its sync must be safe before a second member can count.
+        self.members.strict = true;
+        if self.log.durable() < self.log.end() || !self.log.has_room(super::turn::RECORD_OVERHEAD) {
+            return;
+        }
+        self.group.propose_change(change);
+    }
+
+    fn forget_fulfilled(&mut self) {
+        let (list, wishes) = (self.group.membership(), &mut self.members.wishes);
+        wishes.joins.retain(|m| !list.contains(m.raft_id));
+        wishes.witnesses.retain(|m| !list.contains(m.raft_id));
+        wishes.leaves.retain(|id| list.contains(*id));
+    }
+
+    fn progress(&self, now: Mono) -> Vec<(u64, Progress)> {
+        let me = self.group.id();
+        let view = |m: raft::MemberView| {
+            let progress = Progress {
+                matched: m.matched,
+                behind: self.log.bytes_after(m.matched),
+                heard: m.heard.map(|at| now.since(at)),
+                caught_up: m.id == me,
+            };
+            (m.id, progress)
+        };
+        self.group.members().into_iter().map(view).collect()
+    }
+
+    // ---- applying -------------------------------------------------------------------------
+
+    /// Applies a committed change; false if the commit index that covers it is not on disk yet: it
+    /// is written if need be, and the change is tried again after the sync (D1).
+    pub(super) fn apply_members(&mut self, entry: &Entry) -> Result<bool, ShardError> {
+        if self.members.durable_commit(self.log.durable()) < entry.index {
+            let newest = self.members.written.back().map_or(0, |&(commit, _)| commit);
+            if newest < entry.index && self.log.has_room(super::persist::SMALL_RECORD) {
+                let hard_state = self.group.hard_state().clone();
+                self.append(Some(&hard_state), &[])?;
+            }
+            self.members.awaits = Some(entry.index);
+            return Ok(false);
+        }
+        self.members.awaits = None;
+        let applied = self
+            .group
+            .apply_change(self.turn_now, entry)
+            .map_err(|source| ShardError::Apply {
+                index: entry.index,
+                reason: source.to_string(),
+            })?;
+        self.members.removed |= applied == Applied::Removed;
+        self.members.next_look = Mono(0);
+        Ok(true)
+    }
+
+    /// Whether a committed change waits for a sync (D1).
+    pub(super) fn awaits_sync(&self) -> bool {
+        self.members.awaits.is_some()
+    }
+
+    /// D1, D4: whether a change of members waits for a sync that the policy would not order.
+    pub(super) fn must_sync(&self) -> bool {
+        self.members.awaits.is_some() || self.members.strict
+    }
+}
