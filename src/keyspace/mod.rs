@@ -171,8 +171,13 @@ impl Keyspace {
         self.put(db, key, Payload::Int(value), ttl);
     }
 
+    // Not by `change`: moving the payload into its closure reads as one word what was written as two
+    // just before, and a CPU waits with that until all earlier writes have reached the cache.
     fn put(&mut self, db: u32, key: &Key, payload: Payload<'_>, ttl: Ttl) {
-        self.change(db, key.slot, |d, upkeep| d.put(key, payload, ttl, upkeep));
+        let d = &mut self.dbs[db as usize];
+        let before = d.table(key.slot).resizing();
+        d.put(key, payload, ttl, &mut self.upkeep);
+        self.follow_resize(db, key.slot, before);
     }
 
     /// Runs what may begin or end the resize of a table.
@@ -180,11 +185,15 @@ impl Keyspace {
         let d = &mut self.dbs[db as usize];
         let before = d.table(slot).resizing();
         let result = run(d, &mut self.upkeep);
-        let after = d.table(slot).resizing();
+        self.follow_resize(db, slot, before);
+        result
+    }
+
+    fn follow_resize(&mut self, db: u32, slot: u16, before: bool) {
+        let after = self.db(db).table(slot).resizing();
         if before != after {
             self.note_resizing(db, slot, after);
         }
-        result
     }
 
     #[cold]

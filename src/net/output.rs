@@ -100,17 +100,18 @@ impl Output {
     /// running maximum rises.
     #[inline]
     pub fn seal(&mut self, gate: Gate, slot: Option<u16>) {
-        self.seal_as(Kind::Reply, gate, slot);
+        self.seal_as(Kind::Reply, gate, slot.unwrap_or(NO_SLOT));
     }
 
     /// Ends a push: like a reply, but dropped if its batch fails.
     pub fn seal_push(&mut self, gate: Gate) {
-        self.seal_as(Kind::Push, gate, None);
+        self.seal_as(Kind::Push, gate, NO_SLOT);
     }
 
-    // T4: one queue; the gate of a segment is the maximum of all before it.
+    // T4: one queue; the gate of a segment is the maximum of all before it. The slot comes as one
+    // number: an option's two halves, just written, would be read as one word, and that waits.
     #[inline]
-    fn seal_as(&mut self, kind: Kind, gate: Gate, slot: Option<u16>) {
+    fn seal_as(&mut self, kind: Kind, gate: Gate, slot: u16) {
         if self.closing {
             self.buf.truncate(self.sealed);
             return;
@@ -141,7 +142,7 @@ impl Output {
             }),
         }
         if kind == Kind::Reply && own != Gate::OPEN {
-            self.slots.push_back(slot.unwrap_or(NO_SLOT));
+            self.slots.push_back(slot);
         }
     }
 
