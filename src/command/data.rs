@@ -19,7 +19,7 @@ use super::env::Footprint;
 pub use super::watch::Watch;
 use super::watch::Watches;
 use crate::effect::{Batch, Op};
-use crate::keyspace::{Entry, Key, Keyspace, Ttl};
+use crate::keyspace::{prefetch, Entry, Key, Keyspace, Ttl};
 use crate::mutation::{self, Mutation};
 use rand::rngs::StdRng;
 use rand::SeedableRng;
@@ -224,7 +224,9 @@ impl Data {
 
     /// Keys that the next commands may name: their memory is fetched while others run.
     pub fn prefetch<'k>(&self, db: u32, keys: impl Iterator<Item = &'k [u8]>) {
-        self.keyspace.prefetch(db, keys);
+        self.keyspace.prefetch(db, keys, |slot| {
+            prefetch(&raw const self.dirty[usize::from(slot)]);
+        });
     }
 
     // ---- keys ----------------------------------------------------------------------------------

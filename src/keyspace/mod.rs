@@ -28,6 +28,7 @@ use db::Db;
 use digest::Digest;
 pub use garbage::Garbage;
 use object::Object;
+pub(crate) use raw::prefetch;
 use raw::{EntryPtr, Payload, EMBED_MAX};
 use table::{tag_of, Upkeep};
 pub use value::{parse_int, Entry, Kind, Value};
@@ -133,13 +134,19 @@ impl Keyspace {
     }
 
     /// Fetches into the cache what commands on the first [`PREFETCH`] keys will read; changes
-    /// nothing.
-    pub fn prefetch<'k>(&self, db: u32, keys: impl Iterator<Item = &'k [u8]>) {
+    /// nothing. `beside` is told each key's slot, to fetch what the caller keeps for that.
+    pub fn prefetch<'k>(
+        &self,
+        db: u32,
+        keys: impl Iterator<Item = &'k [u8]>,
+        beside: impl Fn(u16),
+    ) {
         let mut places = [(0, 0); PREFETCH];
         let mut count = 0;
         for (place, bytes) in places.iter_mut().zip(keys) {
             let key = self.key(bytes);
             *place = (key.hash, key.slot);
+            beside(key.slot);
             count += 1;
         }
         self.db(db).prefetch(&places[..count]);
