@@ -3,7 +3,7 @@
 use super::start::NodeError;
 use super::turn::Node;
 use crate::command::Error;
-use crate::net::{Flushed, Gate, Key};
+use crate::net::{Gate, Key};
 use std::ops::RangeInclusive;
 
 /// T4: above this share of the limit of all clients, none of those that hold output is read.
@@ -114,14 +114,11 @@ impl Node {
         let output = &mut client.conn.output;
         output.release(self.released);
         let before = output.pending_bytes();
-        let flushed = match client.conn.flush() {
-            Ok(flushed) => flushed,
-            Err(error) => {
-                slog::debug!(self.logger, "Error writing to client: {}", error);
-                self.close(key);
-                return;
-            }
-        };
+        if let Err(error) = client.conn.flush() {
+            slog::debug!(self.logger, "Error writing to client: {}", error);
+            self.close(key);
+            return;
+        }
         let output = &mut client.conn.output;
         let written = (before - output.pending_bytes()) as u64;
         client.net_out += written;
@@ -129,9 +126,6 @@ impl Node {
         if output.is_finished() {
             self.close(key);
             return;
-        }
-        if flushed == Flushed::All {
-            output.trim();
         }
         if output.pending_gate().is_some() && !client.gated {
             client.gated = true;

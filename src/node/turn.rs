@@ -73,8 +73,9 @@ pub struct Node {
 impl Node {
     /// Turns until the process is to end.
     pub(super) fn turns(&mut self) -> Result<(), NodeError> {
+        let mut ended = self.turn_started;
         loop {
-            self.poll.wait(Some(self.patience()))?;
+            self.poll.wait(Some(self.patience(ended)))?;
             let now = self.host.clock.now();
             self.turn_started = now;
             self.take_events();
@@ -89,7 +90,7 @@ impl Node {
             self.visit_clients(admission);
             self.cron(now, admission);
             let clock = self.host.clock;
-            self.shard.finish(&clock)?;
+            ended = self.shard.finish(&clock)?;
             self.release()?;
             self.act(now)?;
             self.flush();
@@ -99,8 +100,9 @@ impl Node {
         }
     }
 
-    /// How long nothing needs to be done unless something comes.
-    fn patience(&self) -> Duration {
+    /// How long nothing needs to be done unless something comes. `ended`: the turn's last look at
+    /// the clock; one more would only take account of the time that the writes to sockets took.
+    fn patience(&self, ended: Now) -> Duration {
         if !self.ready.is_empty() || self.host.listeners.has_work(self.turn_started.mono) {
             return Duration::ZERO;
         }
@@ -114,7 +116,7 @@ impl Node {
         if let Some(at) = self.host.listeners.next_deadline() {
             next = next.min(at);
         }
-        next.since(self.host.clock.now().mono)
+        next.since(ended.mono)
     }
 
     fn take_events(&mut self) {

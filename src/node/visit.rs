@@ -7,8 +7,9 @@ use crate::clock::Now;
 use crate::cluster::Routing;
 use crate::command::host::IoView;
 use crate::command::{execute, Block, Env, Error, Flow, Outcome, Serving, Session};
+use crate::keyspace::PREFETCH;
 use crate::net::{Filled, Gate, Key, Next, Output};
-use crate::resp::{Args, Limits};
+use crate::resp::{Args, Limits, Skim};
 use crate::shard::{Admission, Shard};
 use crate::storage::RealDisk;
 use std::time::Duration;
@@ -223,6 +224,8 @@ impl Node {
     fn run_commands(&mut self, key: Key, client: &mut Client, admission: Admission) -> bool {
         let max_bulk = self.host.config.proto_max_bulk_len;
         let max_bulk_bytes = i64::try_from(max_bulk).unwrap_or(i64::MAX);
+        // Commands to come whose keys have been fetched ahead.
+        let mut ahead = 0;
         loop {
             if self.is_spent() {
                 return false;
@@ -235,8 +238,13 @@ impl Node {
             let own_io = client.io();
             let overdue = self.is_overdue(client);
             let Client { conn, session, .. } = client;
-            let (args, bytes) = match conn.input.next(&self.shared, &limits, &mut self.argv) {
-                Ok(Next::Command { args, consumed }) => (args, consumed),
+            let next = conn.input.next(&self.shared, &limits, &mut self.argv);
+            let (args, bytes, rest) = match next {
+                Ok(Next::Command {
+                    args,
+                    consumed,
+                    rest,
+                }) => (args, consumed, rest),
                 Ok(Next::Starved) => return true,
                 Err(error) => {
                     let text = error.text();
@@ -244,6 +252,12 @@ impl Node {
                     return true;
                 }
             };
+            // A pipeline: while this command runs the memory of the next ones is on its way.
+            if ahead == 0 && !rest.is_empty() {
+                ahead = PREFETCH;
+                self.shard.data().prefetch(session.db, Skim::new(rest));
+            }
+            ahead = ahead.saturating_sub(1);
             let mut stage = Stage {
                 shard: &mut self.shard,
                 host: &mut self.host,

@@ -562,7 +562,12 @@ impl Group {
         }
         self.applied = index;
         self.node.advance_apply_to(index);
-        let keep = self.config.keep_bytes;
+        // A group without any second member has no follower that could be slow.
+        let keep = if self.is_alone() {
+            0
+        } else {
+            self.config.keep_bytes
+        };
         self.node.mut_store().shrink(index, keep);
     }
 

@@ -160,7 +160,8 @@ impl Change {
         };
         let singles: Vec<ConfChangeSingle> = self.steps.iter().map(voters).collect();
         // G4: explicit, so that who leads decides when the joint state ends.
-        change.set_transition(if self.joint {
+        // raft-rs takes an empty change for the end of a joint state only if it is not explicit.
+        change.set_transition(if self.joint && !self.steps.is_empty() {
             ConfChangeTransition::Explicit
         } else {
             ConfChangeTransition::Auto

@@ -211,19 +211,21 @@ impl<D: Disk> Shard<D> {
     // ---- (3) ------------------------------------------------------------------------------
 
     /// Proposes what the turn wrote, then reads the clock, then tests the lease; then the Ready.
-    pub fn finish(&mut self, clock: &dyn Clock) -> Result<(), ShardError> {
+    /// Returns what it read.
+    pub fn finish(&mut self, clock: &dyn Clock) -> Result<Now, ShardError> {
         self.propose();
         let now = clock.now();
         self.redeem_ticket(now);
-        self.settle(now)
+        self.settle(now)?;
+        Ok(now)
     }
 
     fn propose(&mut self) {
-        let Some(mut batch) = self.data.take_batch() else {
+        let Some(bodies) = self.data.take_batch() else {
             return;
         };
-        let bytes = batch.len();
-        let (first, last) = self.group.propose(batch.take());
+        let bytes = bodies.iter().map(Vec::len).sum();
+        let (first, last) = self.group.propose(bodies);
         let term = self.group.term();
         let record = self.data.record();
         let before = self.tail.iter().rev().find_map(|b| b.record.as_ref());

@@ -266,8 +266,8 @@ proptest! {
                 let now = leader.host.now.unix_ms;
                 leader.data.begin_turn(leader.next_batch, now, true);
                 leader.data.expire_due(now, 3);
-                if let Some(mut batch) = leader.data.take_batch() {
-                    leader.log.extend(batch.take());
+                if let Some(bodies) = leader.data.take_batch() {
+                    leader.log.extend(bodies);
                     leader.next_batch += 1;
                 }
                 continue;
