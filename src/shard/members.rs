@@ -101,6 +101,7 @@ impl<D: Disk> Shard<D> {
         }
         self.members.wishes.witnesses.clear();
         self.members.wishes.witnesses.push(member);
+        self.members.wants_witness = false;
         self.members.next_look = Mono(0);
     }
 
