@@ -346,7 +346,8 @@ fn rows_are_those_of_redis() {
     let mut wrong = Vec::new();
     for command in all {
         let (ours, theirs) = (row(command), redis(command.spec.full_name));
-        if ours != theirs {
+        let own = command.spec.full_name == "cluster|raft";
+        if ours != theirs && !own {
             wrong.push(format!("redis: {theirs}\nours:  {ours}"));
         }
         if command.spec.summary.is_empty() {
@@ -629,9 +630,9 @@ fn populate_writes_like_a_client() {
         "an EXEC that was held is whole"
     );
     c.serving = Serving::Redirect {
-            addr: None,
-            own_copy: true,
-        };
+        addr: None,
+        own_copy: true,
+    };
     assert!(c.reply("DEBUG POPULATE 9").starts_with("-READONLY "));
     assert_eq!(c.data.keyspace().len(0), 3);
 }

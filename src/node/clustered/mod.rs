@@ -1,4 +1,4 @@
-//! The node in a cluster: thin drivers around [`crate::cluster::agent`].
+//! The node in a cluster: thin drivers around [`crate::agent`].
 //!
 //! Owns the links to other nodes, the file nodes.conf, the witness thread. Decides nothing: frames
 //! and packets go in, acts come out and are carried out in order.
@@ -16,8 +16,7 @@ mod witness;
 pub use start::ClusterError;
 pub(super) use start::{bus_options, open_seat, start, Opened};
 
-
-use crate::cluster::agent::Agent;
+use crate::agent::Agent;
 use crate::links::{Links, News};
 use crate::node::SystemClock;
 use crate::storage::RealDisk;
