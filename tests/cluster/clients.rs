@@ -16,8 +16,13 @@ const KEYS: usize = 100_000;
 /// The crate's cluster client, its retries as they come. A reply may take long, but not for ever: a
 /// test must end.
 pub fn crate_client(ports: &[u16]) -> ClusterConnection {
-    let urls: Vec<String> = ports.iter().map(|p| format!("redis://127.0.0.1:{p}")).collect();
-    let client = ClusterClient::builder(urls).response_timeout(SOON * 2).build();
+    let urls: Vec<String> = ports
+        .iter()
+        .map(|p| format!("redis://127.0.0.1:{p}"))
+        .collect();
+    let client = ClusterClient::builder(urls)
+        .response_timeout(SOON * 2)
+        .build();
     let connection = client.and_then(|c| c.get_connection());
     connection.expect("the redis crate connects")
 }
@@ -27,14 +32,23 @@ fn python() -> Command {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("redis-py-5.0.8");
     if !folder.join("installed").exists() {
         let out = Command::new("python3")
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+            ])
             .args(["--upgrade", "--target"])
             .arg(&folder)
             .arg(REDIS_PY)
             .output()
             .expect("python3 is installed (scripts/test.sh does it)");
         let said = String::from_utf8_lossy(&out.stderr).into_owned();
-        assert!(out.status.success(), "pip install {REDIS_PY} (scripts/test.sh installs pip): {said}");
+        assert!(
+            out.status.success(),
+            "pip install {REDIS_PY} (scripts/test.sh installs pip): {said}"
+        );
         std::fs::write(folder.join("installed"), "").expect("the folder is writable");
     }
     let mut command = Command::new("python3");
@@ -66,7 +80,8 @@ fn the_redis_crate_writes_and_reads_100000_keys() {
         for n in chunk {
             pipe.set(key(*n), value(*n)).ignore();
         }
-        pipe.query::<()>(&mut connection).expect("a pipeline of SET succeeds");
+        pipe.query::<()>(&mut connection)
+            .expect("a pipeline of SET succeeds");
     }
     let written = started.elapsed();
     for chunk in all.chunks(1000) {
@@ -74,15 +89,23 @@ fn the_redis_crate_writes_and_reads_100000_keys() {
         for n in chunk {
             pipe.get(key(*n));
         }
-        let got: Vec<String> = pipe.query(&mut connection).expect("a pipeline of GET succeeds");
+        let got: Vec<String> = pipe
+            .query(&mut connection)
+            .expect("a pipeline of GET succeeds");
         for (n, got) in chunk.iter().zip(&got) {
             assert_eq!(*got, value(*n), "{}", key(*n));
         }
     }
-    let sizes = cluster.shards().into_iter().map(|s| cluster.nodes[s.master].cmd(&["DBSIZE"]).int());
+    let sizes = cluster
+        .shards()
+        .into_iter()
+        .map(|s| cluster.nodes[s.master].cmd(&["DBSIZE"]).int());
     assert_eq!(sizes.sum::<i64>(), KEYS as i64);
     let (w, all) = (written.as_secs_f32(), started.elapsed().as_secs_f32());
-    report("100,000 keys, redis crate", &format!("written in {w:.1} s, with reading {all:.1} s"));
+    report(
+        "100,000 keys, redis crate",
+        &format!("written in {w:.1} s, with reading {all:.1} s"),
+    );
 }
 
 #[test]
@@ -90,14 +113,27 @@ fn redis_py_writes_and_reads_100000_keys() {
     let cluster = Cluster::formed(3, 1);
     let started = Instant::now();
     let out = python()
-        .args(["keys", &cluster.nodes[1].port.to_string(), &KEYS.to_string()])
+        .args([
+            "keys",
+            &cluster.nodes[1].port.to_string(),
+            &KEYS.to_string(),
+        ])
         .output()
         .expect("python3 runs");
     let text = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
     assert!(out.status.success() && text.contains("ALL THERE"), "{text}");
-    let sizes = cluster.shards().into_iter().map(|s| cluster.nodes[s.master].cmd(&["DBSIZE"]).int());
+    let sizes = cluster
+        .shards()
+        .into_iter()
+        .map(|s| cluster.nodes[s.master].cmd(&["DBSIZE"]).int());
     assert_eq!(sizes.sum::<i64>(), KEYS as i64);
-    report("100,000 keys, redis-py", &format!("written and read in {:.1} s", started.elapsed().as_secs_f32()));
+    report(
+        "100,000 keys, redis-py",
+        &format!(
+            "written and read in {:.1} s",
+            started.elapsed().as_secs_f32()
+        ),
+    );
 }
 
 /// Both clients writing in the background; every write must succeed.
@@ -165,10 +201,15 @@ impl Clients {
                 assert_eq!(got, wanted, "{}", book.name);
             }
             let (n, worst) = (book.written, book.worst.as_millis());
-            report(&format!("planned moves, {}", book.name), &format!("{n} writes, none failed, slowest {worst} ms"));
+            report(
+                &format!("planned moves, {}", book.name),
+                &format!("{n} writes, none failed, slowest {worst} ms"),
+            );
         }
         let mut line = String::new();
-        self.python_says.read_line(&mut line).expect("python says how it went");
+        self.python_says
+            .read_line(&mut line)
+            .expect("python says how it went");
         assert!(line.starts_with("ALL THERE"), "redis-py: {line}");
         report("planned moves, redis-py", line.trim());
     }
@@ -200,7 +241,8 @@ fn crate_writer(name: &str, ports: &[u16], stop: &AtomicBool) -> CrateBook {
         match set {
             Ok(()) => book.written += 1,
             Err(e) => {
-                book.failed.push(format!("{name}:{n} after {:?}: {e}", from.elapsed()));
+                book.failed
+                    .push(format!("{name}:{n} after {:?}: {e}", from.elapsed()));
                 return book;
             }
         }

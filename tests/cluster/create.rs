@@ -1,8 +1,8 @@
 //! The cluster as redis-cli and Redis's own create-cluster script make it.
 
-use crate::common::server::{binary, info_field};
 use crate::common::resp::Client;
-use crate::harness::{redis_cli, wait_for, check, Cluster, Turn, SOON};
+use crate::common::server::{binary, info_field};
+use crate::harness::{check, redis_cli, wait_for, Cluster, Turn, SOON};
 use crate::node::free_port;
 use crate::routed::Routed;
 use std::path::Path;
@@ -19,7 +19,10 @@ fn redis_cli_makes_a_cluster() {
     let address = format!("127.0.0.1:{}", cluster.nodes[0].port);
 
     let said = redis_cli(&["--cluster", "check", &address]);
-    assert!(said.contains("[OK] All nodes agree about slots configuration."), "{said}");
+    assert!(
+        said.contains("[OK] All nodes agree about slots configuration."),
+        "{said}"
+    );
     assert!(said.contains("[OK] All 16384 slots covered."), "{said}");
     assert_eq!(said.matches("1 additional replica(s)").count(), 3, "{said}");
 
@@ -35,7 +38,11 @@ fn redis_cli_makes_a_cluster() {
 
     let shards = cluster.shards();
     assert_eq!(shards.len(), 3, "{shards:?}");
-    let covered: u32 = shards.iter().flat_map(|s| &s.slots).map(|(a, b)| u32::from(b - a) + 1).sum();
+    let covered: u32 = shards
+        .iter()
+        .flat_map(|s| &s.slots)
+        .map(|(a, b)| u32::from(b - a) + 1)
+        .sum();
     assert_eq!(covered, 16384);
     for shard in &shards {
         assert_eq!(shard.replicas.len(), 1, "{shards:?}");
@@ -63,7 +70,10 @@ fn three_masters_without_replicas() {
     let text = format!("MOVED {slot} 127.0.0.1:{}", cluster.nodes[right].port);
     assert_eq!(reply.text(), text);
     let reply = cluster.nodes[right].cmd(&["MGET", &key, "another"]);
-    assert_eq!(reply.text(), "CROSSSLOT Keys in request don't hash to the same slot");
+    assert_eq!(
+        reply.text(),
+        "CROSSSLOT Keys in request don't hash to the same slot"
+    );
 }
 
 /// Daemons as create-cluster starts them, all in one folder; ended by pid whatever happens.
@@ -82,9 +92,19 @@ impl Folder<'_> {
                 .args(["--port", &port.to_string(), "--protected-mode", "yes"])
                 .args(["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"])
                 .args(["--cluster-config-file", &of("nodes-", ".conf")])
-                .args(["--appendonly", "yes", "--appendfilename", &of("appendonly-", ".aof")])
+                .args([
+                    "--appendonly",
+                    "yes",
+                    "--appendfilename",
+                    &of("appendonly-", ".aof"),
+                ])
                 .args(["--appenddirname", &of("appendonlydir-", "")])
-                .args(["--dbfilename", &of("dump-", ".rdb"), "--logfile", &of("", ".log")])
+                .args([
+                    "--dbfilename",
+                    &of("dump-", ".rdb"),
+                    "--logfile",
+                    &of("", ".log"),
+                ])
                 .args(["--daemonize", "yes", "--pidfile"])
                 .arg(self.dir.join(of("", ".pid")))
                 .status()
@@ -94,7 +114,9 @@ impl Folder<'_> {
         for port in &self.ports {
             wait_for(&format!("{port} answers"), SOON * 2, || {
                 let pid = self.info(*port, "process_id").ok_or("no answer")?;
-                check(Some(pid) == self.pid(*port).map(|p| p.to_string()), || "another pid".into())
+                check(Some(pid) == self.pid(*port).map(|p| p.to_string()), || {
+                    "another pid".into()
+                })
             });
         }
     }
@@ -116,7 +138,10 @@ impl Folder<'_> {
     fn wait_ok(&self) {
         for port in &self.ports {
             wait_for(&format!("cluster_state:ok of {port}"), SOON, || {
-                let text = self.command(*port, &["CLUSTER", "INFO"]).ok_or("no answer")?.text();
+                let text = self
+                    .command(*port, &["CLUSTER", "INFO"])
+                    .ok_or("no answer")?
+                    .text();
                 check(text.contains("cluster_state:ok"), || text)
             });
         }
@@ -129,7 +154,8 @@ impl Folder<'_> {
             let _ = self.command(*port, &["SHUTDOWN", "NOSAVE"]);
         }
         crate::common::wait_until("the nodes end", SOON, || {
-            pids.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+            pids.iter()
+                .all(|pid| !Path::new(&format!("/proc/{pid}")).exists())
         });
     }
 
@@ -166,7 +192,11 @@ fn create_cluster_with_six_nodes_in_one_folder() {
         ports: (0..6).map(|_| free_port()).collect(),
     };
     folder.start();
-    let addresses: Vec<String> = folder.ports.iter().map(|p| format!("127.0.0.1:{p}")).collect();
+    let addresses: Vec<String> = folder
+        .ports
+        .iter()
+        .map(|p| format!("127.0.0.1:{p}"))
+        .collect();
     let mut args = vec!["--cluster", "create"];
     args.extend(addresses.iter().map(String::as_str));
     args.extend(["--cluster-replicas", "1", "--cluster-yes"]);
@@ -177,7 +207,10 @@ fn create_cluster_with_six_nodes_in_one_folder() {
     for n in 0..1000 {
         let key = format!("key:{n}");
         let value = format!("value:{n}");
-        assert!(client.until(SOON, &key, &["SET", &key, &value]).value.is_ok());
+        assert!(client
+            .until(SOON, &key, &["SET", &key, &value])
+            .value
+            .is_ok());
     }
     folder.stop();
     folder.start();

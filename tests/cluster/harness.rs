@@ -3,12 +3,13 @@
 //! [`Turn`] lets one cluster run at a time. [`Cluster::formed`] returns only when every node says
 //! `cluster_state:ok` and every shard with a replica is fault tolerant.
 
-use crate::common::server::is_holdfast;
+use crate::common::server::{binary, is_holdfast};
 use crate::node::Node;
 use crate::view::{tag_in, Line};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -137,12 +138,21 @@ impl Cluster {
         cluster
     }
 
-    /// One more node of its own; its index.
+    /// One more node that knows nobody; its index.
     pub fn add_node(&mut self, args: &[&str]) -> usize {
+        self.add(binary(), args)
+    }
+
+    /// A real Redis.
+    pub fn add_redis(&mut self) -> usize {
+        self.add("redis-server".into(), &[])
+    }
+
+    fn add(&mut self, bin: PathBuf, args: &[&str]) -> usize {
         let dir = self.temp.path().join(format!("n{}", self.nodes.len()));
         std::fs::create_dir_all(&dir).expect("a folder for the node");
         for _ in 0..5 {
-            let mut node = Node::new(&dir).args(args);
+            let mut node = Node::new(&dir).bin(&bin).args(args);
             node.spawn();
             if node.came_up() {
                 self.nodes.push(node);
@@ -170,7 +180,11 @@ impl Cluster {
     }
 
     pub fn create(&self, replicas: usize) -> String {
-        let addresses: Vec<String> = self.ports().iter().map(|p| format!("127.0.0.1:{p}")).collect();
+        let addresses: Vec<String> = self
+            .ports()
+            .iter()
+            .map(|p| format!("127.0.0.1:{p}"))
+            .collect();
         let replicas = replicas.to_string();
         let mut args = vec!["--cluster", "create"];
         args.extend(addresses.iter().map(String::as_str));
@@ -185,7 +199,9 @@ impl Cluster {
     }
 
     fn shards_in(&self, view: &[Line]) -> Vec<Shard> {
-        let masters = view.iter().filter(|l| l.has("master") && !l.slots.is_empty());
+        let masters = view
+            .iter()
+            .filter(|l| l.has("master") && !l.slots.is_empty());
         let shard = |master: &Line| Shard {
             master: self.index_of(master.port),
             replicas: view
@@ -216,7 +232,9 @@ impl Cluster {
                 format!("cluster_state of {} is {state:?}", node.port)
             })?;
             let view = node.try_view().map_err(|e| format!("{}: {e}", node.port))?;
-            let bad = view.iter().find(|l| l.has("fail?") || l.has("fail") || l.has("handshake"));
+            let bad = view
+                .iter()
+                .find(|l| l.has("fail?") || l.has("fail") || l.has("handshake"));
             check(bad.is_none(), || format!("{} lists {bad:?}", node.port))?;
             let mut claims: Vec<_> = view.iter().map(Line::claim).collect();
             claims.sort();
@@ -257,7 +275,11 @@ impl Cluster {
     }
 
     pub fn wait_well(&self) {
-        wait_for("all nodes agree, every shard is fault tolerant", SOON * 2, || self.well());
+        wait_for(
+            "all nodes agree, every shard is fault tolerant",
+            SOON * 2,
+            || self.well(),
+        );
     }
 
     /// Waits until this node is a master in its own eyes.

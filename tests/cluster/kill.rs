@@ -42,7 +42,10 @@ fn kill_9_of_any_node_loses_nothing() {
                 ack.ok_or_else(|| format!("{:?}", load.failures(shard, killed).last()))
             });
             resumed.push(ack.at - killed);
-            println!("round {round}: leader {port}, writes after {:?}", ack.at - killed);
+            println!(
+                "round {round}: leader {port}, writes after {:?}",
+                ack.at - killed
+            );
         } else {
             println!("round {round}: replica {port}");
         }
@@ -53,13 +56,19 @@ fn kill_9_of_any_node_loses_nothing() {
         back.push(started.elapsed());
         for shard in (0..shards.len()).filter(|s| Some(*s) != led) {
             let failures = load.failures(shard, killed);
-            assert!(failures.is_empty(), "round {round}, shard {shard} noticed: {failures:?}");
+            assert!(
+                failures.is_empty(),
+                "round {round}, shard {shard} noticed: {failures:?}"
+            );
             others.push(load.gap(shard, killed, started));
         }
     }
     let writes = load.verify();
     let rounds = back.len();
-    report("kill -9, rounds", &format!("{rounds} (seed {seed}), {writes} acknowledged writes, none lost"));
+    report(
+        "kill -9, rounds",
+        &format!("{rounds} (seed {seed}), {writes} acknowledged writes, none lost"),
+    );
     report("kill -9, leader to first write", &summary(&resumed));
     report("kill -9, restart to fault tolerant", &summary(&back));
     report("kill -9, longest wait on other shards", &summary(&others));
@@ -83,7 +92,8 @@ fn a_node_that_was_away_catches_up_before_it_leads() {
     let killed = Instant::now();
     cluster.nodes[master].kill9();
     wait_for("the former replica serves", SOON, || {
-        load.first_ack(0, killed, port).ok_or("no write yet".to_string())
+        load.first_ack(0, killed, port)
+            .ok_or("no write yet".to_string())
     });
     load.verify();
     cluster.nodes[master].start();

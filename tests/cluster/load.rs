@@ -108,7 +108,12 @@ impl Load {
     }
 
     pub fn wait_acks_everywhere(&self, count: usize) {
-        let shards = self.writers.iter().map(|w| w.shard).max().map_or(0, |s| s + 1);
+        let shards = self
+            .writers
+            .iter()
+            .map(|w| w.shard)
+            .max()
+            .map_or(0, |s| s + 1);
         (0..shards).for_each(|shard| self.wait_acks(shard, count));
     }
 
@@ -142,7 +147,10 @@ impl Load {
         self.stop.store(true, Ordering::Relaxed);
         for writer in &mut self.writers {
             if let Some(thread) = writer.thread.take() {
-                assert!(thread.join().is_ok() || std::thread::panicking(), "a writer panicked");
+                assert!(
+                    thread.join().is_ok() || std::thread::panicking(),
+                    "a writer panicked"
+                );
             }
         }
     }

@@ -16,9 +16,18 @@ enum Move {
 }
 
 /// Moves one shard's leader away; returns the gap its writers saw and what they were refused.
-fn move_leader(cluster: &mut Cluster, load: &Load, at: usize, slots: &[(u16, u16)], how: Move) -> (Duration, Vec<String>) {
+fn move_leader(
+    cluster: &mut Cluster,
+    load: &Load,
+    at: usize,
+    slots: &[(u16, u16)],
+    how: Move,
+) -> (Duration, Vec<String>) {
     let now = cluster.shards();
-    let shard: &Shard = now.iter().find(|s| s.slots == slots).expect("its slots stay");
+    let shard: &Shard = now
+        .iter()
+        .find(|s| s.slots == slots)
+        .expect("its slots stay");
     let (master, replica) = (shard.master, shard.replicas[0]);
     let port = cluster.nodes[master].port;
     let from = Instant::now();
@@ -31,10 +40,14 @@ fn move_leader(cluster: &mut Cluster, load: &Load, at: usize, slots: &[(u16, u16
         }
         Move::Sigterm => cluster.nodes[master].signal(libc::SIGTERM),
     }
-    wait_for(&format!("{how:?} of {port}: the replica serves"), SOON, || {
-        let ack = load.first_ack(at, from, port);
-        ack.ok_or_else(|| format!("{:?}", load.failures(at, from).last()))
-    });
+    wait_for(
+        &format!("{how:?} of {port}: the replica serves"),
+        SOON,
+        || {
+            let ack = load.first_ack(at, from, port);
+            ack.ok_or_else(|| format!("{:?}", load.failures(at, from).last()))
+        },
+    );
     load.wait_acks(at, 10);
     let (gap, refused) = (load.gap(at, from, Instant::now()), load.failures(at, from));
     if matches!(how, Move::Shutdown | Move::Sigterm) {
@@ -44,7 +57,11 @@ fn move_leader(cluster: &mut Cluster, load: &Load, at: usize, slots: &[(u16, u16
     }
     cluster.wait_well();
     let now = cluster.shard_of(replica);
-    assert_eq!((now.master, now.replicas), (replica, vec![master]), "{how:?}");
+    assert_eq!(
+        (now.master, now.replicas),
+        (replica, vec![master]),
+        "{how:?}"
+    );
     (gap, refused)
 }
 
@@ -62,12 +79,19 @@ fn planned_moves_are_not_noticed() {
             let (gap, refused) = move_leader(&mut cluster, &load, at, &shards[at].slots, how);
             println!("round {round}: {how:?} of shard {at}: {gap:?}, refused: {refused:?}");
             // Nobody's connection has to close for a failover that both sides are there for.
-            assert!(how != Move::Failover || refused.is_empty(), "{how:?}: {refused:?}");
+            assert!(
+                how != Move::Failover || refused.is_empty(),
+                "{how:?}: {refused:?}"
+            );
             all.push((how, gap));
         }
     }
     for how in [Move::Failover, Move::Force, Move::Shutdown, Move::Sigterm] {
-        let gaps: Vec<Duration> = all.iter().filter(|(h, _)| *h == how).map(|(_, g)| *g).collect();
+        let gaps: Vec<Duration> = all
+            .iter()
+            .filter(|(h, _)| *h == how)
+            .map(|(_, g)| *g)
+            .collect();
         report(&format!("planned moves, gap of {how:?}"), &summary(&gaps));
     }
     clients.finish(&cluster);
@@ -87,7 +111,10 @@ fn a_rolling_restart_is_not_noticed() {
         for index in 0..cluster.nodes.len() {
             load.wait_acks_everywhere(5);
             let now = cluster.shard_of(index);
-            let at = shards.iter().position(|s| s.slots == now.slots).expect("its slots stay");
+            let at = shards
+                .iter()
+                .position(|s| s.slots == now.slots)
+                .expect("its slots stay");
             let from = Instant::now();
             cluster.nodes[index].signal(libc::SIGTERM);
             let status = cluster.nodes[index].wait_exit(SOON);
@@ -102,6 +129,9 @@ fn a_rolling_restart_is_not_noticed() {
     }
     clients.finish(&cluster);
     load.verify();
-    report("rolling restart, gap of a shard whose leader went", &summary(&gaps));
+    report(
+        "rolling restart, gap of a shard whose leader went",
+        &summary(&gaps),
+    );
     assert!(median(&gaps) <= GAP_MEDIAN, "{}", summary(&gaps));
 }

@@ -124,7 +124,12 @@ impl Node {
     /// Starts again on the same port, or for the first time.
     pub fn start(&mut self) {
         self.spawn();
-        assert!(self.came_up(), "port {} was taken\n{}", self.port, self.log());
+        assert!(
+            self.came_up(),
+            "port {} was taken\n{}",
+            self.port,
+            self.log()
+        );
     }
 
     fn child_mut(&mut self) -> &mut Child {
@@ -168,7 +173,12 @@ impl Node {
                 return status;
             }
             let late = Instant::now() > end;
-            assert!(!late, "{} runs after {deadline:?}\n{}", self.port, self.log());
+            assert!(
+                !late,
+                "{} runs after {deadline:?}\n{}",
+                self.port,
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(2));
         }
     }

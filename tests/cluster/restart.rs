@@ -15,7 +15,10 @@ const ALL_BACK: Duration = Duration::from_secs(5);
 fn wipe(dir: &Path, keep: &[&str]) {
     for entry in std::fs::read_dir(dir).expect("a folder") {
         let path = entry.expect("an entry").path();
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default();
         if name.ends_with(".log") || keep.contains(&name) {
             continue;
         }
@@ -30,7 +33,9 @@ fn wipe(dir: &Path, keep: &[&str]) {
 
 fn masters(view: &[Line]) -> HashMap<String, (u64, Vec<(u16, u16)>)> {
     let masters = view.iter().filter(|l| l.has("master"));
-    masters.map(|l| (l.id.clone(), (l.epoch, l.slots.clone()))).collect()
+    masters
+        .map(|l| (l.id.clone(), (l.epoch, l.slots.clone())))
+        .collect()
 }
 
 #[test]
@@ -51,8 +56,13 @@ fn all_nodes_killed_at_once_come_back() {
         }
         let started = Instant::now();
         wait_for("cluster_state:ok everywhere", SOON, || {
-            let bad = cluster.nodes.iter().find(|n| n.cluster_info("cluster_state").as_deref() != Some("ok"));
-            check(bad.is_none(), || format!("not {}", bad.map_or(0, |n| n.port)))
+            let bad = cluster
+                .nodes
+                .iter()
+                .find(|n| n.cluster_info("cluster_state").as_deref() != Some("ok"));
+            check(bad.is_none(), || {
+                format!("not {}", bad.map_or(0, |n| n.port))
+            })
         });
         times.push(started.elapsed());
         cluster.wait_well();
@@ -65,7 +75,10 @@ fn all_nodes_killed_at_once_come_back() {
         load.wait_acks_everywhere(5);
         load.verify();
     }
-    report("all six killed at once, to cluster_state:ok", &summary(&times));
+    report(
+        "all six killed at once, to cluster_state:ok",
+        &summary(&times),
+    );
     assert!(times.iter().all(|t| *t <= ALL_BACK), "{}", summary(&times));
 }
 
@@ -86,7 +99,8 @@ fn a_wiped_replica_is_filled_again() {
     let killed = Instant::now();
     cluster.nodes[master].kill9();
     wait_for("the filled replica serves", SOON, || {
-        load.first_ack(0, killed, port).ok_or("no write yet".to_string())
+        load.first_ack(0, killed, port)
+            .ok_or("no write yet".to_string())
     });
     load.verify();
     cluster.nodes[master].start();
@@ -107,7 +121,10 @@ fn forget_everywhere(cluster: &Cluster, id: &str, but: usize) {
 
 fn join(cluster: &Cluster, index: usize, master: usize) {
     let node = &cluster.nodes[index];
-    let (port, id) = (cluster.nodes[master].port.to_string(), cluster.nodes[master].id());
+    let (port, id) = (
+        cluster.nodes[master].port.to_string(),
+        cluster.nodes[master].id(),
+    );
     node.ok(&["CLUSTER", "MEET", "127.0.0.1", &port]);
     wait_for("the node knows its master", SOON, || {
         let known = node.view().iter().any(|l| l.id == id && l.connected);
@@ -128,7 +145,11 @@ fn a_lost_replica_is_forgotten_and_replaced() {
     cluster.nodes[replica].kill9();
     wipe(&cluster.nodes[replica].dir, &[]);
     cluster.nodes[replica].start();
-    assert_ne!(cluster.nodes[replica].id(), old, "a wiped node is a new one");
+    assert_ne!(
+        cluster.nodes[replica].id(),
+        old,
+        "a wiped node is a new one"
+    );
     forget_everywhere(&cluster, &old, replica);
     join(&cluster, replica, master);
     cluster.wait_well();
@@ -155,14 +176,20 @@ fn reset_makes_a_replica_an_empty_master() {
     assert_ne!(node.id(), old, "RESET HARD gives a new id");
     let mine = node.view();
     assert_eq!(mine.len(), 1, "{mine:?}");
-    assert!(mine[0].has("master") && mine[0].slots.is_empty(), "{mine:?}");
+    assert!(
+        mine[0].has("master") && mine[0].slots.is_empty(),
+        "{mine:?}"
+    );
     assert_eq!(node.cmd(&["DBSIZE"]).int(), 0);
     forget_everywhere(&cluster, &old, replica);
     load.wait_acks(0, 20);
     join(&cluster, replica, master);
     cluster.wait_well();
     let failures = load.failures(0, from);
-    assert!(failures.is_empty(), "the master's clients noticed: {failures:?}");
+    assert!(
+        failures.is_empty(),
+        "the master's clients noticed: {failures:?}"
+    );
     load.verify();
 }
 
@@ -222,7 +249,9 @@ fn same_group(cluster: &Cluster, members: &[usize]) {
             let node = &cluster.nodes[*index];
             let fields = ["raft_group", "raft_term", "raft_leader", "raft_members"];
             let says: Vec<_> = fields.iter().map(|f| node.info("raft", f)).collect();
-            check(says.iter().all(Option::is_some), || format!("{}: {says:?}", node.port))?;
+            check(says.iter().all(Option::is_some), || {
+                format!("{}: {says:?}", node.port)
+            })?;
             match &seen {
                 None => seen = Some(says),
                 Some(first) => check(*first == says, || format!("{first:?}, {says:?}"))?,

@@ -63,7 +63,9 @@ impl Routed {
             return Ok(*port);
         }
         for seed in self.seeds.clone() {
-            let Ok(client) = self.connection(seed) else { continue };
+            let Ok(client) = self.connection(seed) else {
+                continue;
+            };
             match client.try_cmd(&["CLUSTER", "SLOTS"]) {
                 Ok(Value::Array(ranges)) => {
                     if let Some(port) = owner(&ranges, slot) {
@@ -74,7 +76,9 @@ impl Routed {
                 _ => drop(self.connections.remove(&seed)),
             }
         }
-        Err(Failure::NotDone(format!("no node knows the owner of slot {slot}")))
+        Err(Failure::NotDone(format!(
+            "no node knows the owner of slot {slot}"
+        )))
     }
 
     /// One attempt, redirects followed. After a failure the slot's owner is asked for anew, from
@@ -109,7 +113,10 @@ impl Routed {
                 return Ok(Answer { value, port, sent });
             };
             let error = String::from_utf8_lossy(error).into_owned();
-            match error.strip_prefix("MOVED ").and_then(|e| e.rsplit_once(':')) {
+            match error
+                .strip_prefix("MOVED ")
+                .and_then(|e| e.rsplit_once(':'))
+            {
                 Some((_, to)) => {
                     port = to.parse().expect("MOVED names a port");
                     self.slots.insert(slot, port);
@@ -146,7 +153,10 @@ impl Routed {
 
     fn try_pipeline(&mut self, port: u16, all: &[Vec<String>]) -> Result<Vec<Value>, String> {
         let client = self.connection(port).map_err(|e| e.to_string())?;
-        let bytes: Vec<u8> = all.iter().flat_map(|c| crate::common::resp::encode(c)).collect();
+        let bytes: Vec<u8> = all
+            .iter()
+            .flat_map(|c| crate::common::resp::encode(c))
+            .collect();
         let sent = client.send_raw(&bytes);
         let replies = sent.and_then(|()| all.iter().map(|_| client.receive()).collect());
         let replies: Vec<Value> = replies.map_err(|e| {

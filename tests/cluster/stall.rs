@@ -28,8 +28,13 @@ fn questions(tag: &str) -> Vec<Question> {
         (words("SETNX @gone mine"), |v| *v == Value::Int(0)),
         (words("GET @gone"), |v| *v == Value::Bulk(b"x".to_vec())),
         // Counted elsewhere, to 10.
-        (words("INCR @count"), |v| matches!(v, Value::Int(n) if *n <= 10)),
-        (words("SET @value2 mine XX GET"), |v| *v == Value::Bulk(b"old".to_vec())),
+        (
+            words("INCR @count"),
+            |v| matches!(v, Value::Int(n) if *n <= 10),
+        ),
+        (words("SET @value2 mine XX GET"), |v| {
+            *v == Value::Bulk(b"old".to_vec())
+        }),
     ]
 }
 
@@ -53,14 +58,21 @@ fn a_leader_that_slept_is_never_stale() {
         let old = &cluster.nodes[shard.master];
         let tag = shard.tag(round * 1000);
         let key = |name: &str| format!("{{{tag}}}{name}");
-        for words in [["SET", &key("value"), "old"], ["SET", &key("value2"), "old"], ["SET", &key("gone"), "x"]] {
+        for words in [
+            ["SET", &key("value"), "old"],
+            ["SET", &key("value2"), "old"],
+            ["SET", &key("gone"), "x"],
+        ] {
             old.ok(&words);
         }
         let connections = || -> Vec<(Client, Question)> {
             let open = |q: Question| {
                 let mut client = old.client();
                 assert_eq!(client.cmd(&["GET", &key("value")]).text(), "old");
-                client.stream().set_read_timeout(Some(SOON)).expect("a socket option");
+                client
+                    .stream()
+                    .set_read_timeout(Some(SOON))
+                    .expect("a socket option");
                 (client, q)
             };
             questions(&tag).into_iter().map(open).collect()
@@ -91,14 +103,17 @@ fn a_leader_that_slept_is_never_stale() {
         }
         for (client, (words, stale)) in asleep.iter_mut().chain(awake.iter_mut()) {
             let reply = receive(client);
-            let wrong = reply.as_ref().is_some_and(&stale);
+            let wrong = reply.as_ref().is_some_and(&*stale);
             assert!(!wrong, "round {round}: {words:?} -> {reply:?} is stale");
         }
         let made = client.until(SOON, &key(""), &["GET", &key("made")]).value;
         assert_eq!(made.text(), "theirs");
     }
     cluster.wait_well();
-    report("SIGSTOP of a leader, to first write elsewhere", &summary(&elsewhere));
+    report(
+        "SIGSTOP of a leader, to first write elsewhere",
+        &summary(&elsewhere),
+    );
 }
 
 /// A replica that sleeps does not hold up its master, nor does it end as one.
@@ -114,7 +129,10 @@ fn a_replica_that_sleeps_is_not_noticed() {
     std::thread::sleep(STOPPED); // it is the time asleep that is tested
     let gap = load.gap(0, stopped, Instant::now());
     replica.signal(libc::SIGCONT);
-    assert!(gap < Duration::from_secs(1), "writes stood still for {gap:?}");
+    assert!(
+        gap < Duration::from_secs(1),
+        "writes stood still for {gap:?}"
+    );
     cluster.wait_well();
     assert_eq!(cluster.shard_of(shards[0].master).master, shards[0].master);
     let failures = load.failures(0, stopped);

@@ -51,7 +51,13 @@ const READ_KEYS: Flags = flags![STALE, READS_DATA];
 const ANY_TIME: Flags = flags![LOADING, STALE];
 const VARIES: &[&str] = &["nondeterministic_output"];
 
-const fn row(full: &'static str, arity: i16, flags: Flags, run: Run, summary: &'static str) -> Spec {
+const fn row(
+    full: &'static str,
+    arity: i16,
+    flags: Flags,
+    run: Run,
+    summary: &'static str,
+) -> Spec {
     Spec::sub(full, arity, flags, Group::Cluster, run)
         .since("3.0.0")
         .summary(summary)

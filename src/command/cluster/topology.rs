@@ -88,7 +88,10 @@ fn push_line(out: &mut String, view: &ClusterView, node: &NodeView) {
     let mut push = |text: std::fmt::Arguments<'_>| {
         out.write_fmt(text).expect("a String takes everything");
     };
-    push(format_args!("{} {}:{}@{}", node.id, node.ip, node.port, node.cport));
+    push(format_args!(
+        "{} {}:{}@{}",
+        node.id, node.ip, node.port, node.cport
+    ));
     if !node.hostname.is_empty() {
         push(format_args!(",{}", node.hostname));
     }
@@ -233,7 +236,11 @@ fn write_details(reply: &mut Reply<'_>, view: &ClusterView, node: &NodeView) {
     if hostname {
         pair(reply, "hostname", node.hostname.as_bytes());
     }
-    let role: &[u8] = if node.is_slave() { b"replica" } else { b"master" };
+    let role: &[u8] = if node.is_slave() {
+        b"replica"
+    } else {
+        b"master"
+    };
     pair(reply, "role", role);
     number(reply, "replication-offset", node.offset);
     pair(reply, "health", node.health.name().as_bytes());

@@ -7,11 +7,19 @@ use crate::command::Error;
 use cluster_bus::wire::Flags;
 
 fn of_master() -> Fixture {
-    fixture(view(vec![master(1, &[]), master(2, &[(0, 5)]), replica(3, 2)]))
+    fixture(view(vec![
+        master(1, &[]),
+        master(2, &[(0, 5)]),
+        replica(3, 2),
+    ]))
 }
 
 fn of_replica() -> Fixture {
-    fixture(view(vec![replica(3, 2), master(1, &[]), master(2, &[(0, 5)])]))
+    fixture(view(vec![
+        replica(3, 2),
+        master(1, &[]),
+        master(2, &[(0, 5)]),
+    ]))
 }
 
 #[test]
@@ -56,7 +64,10 @@ fn meet_hands_addresses_over() {
             "-ERR Invalid node address specified: 10.0.0.1:9223372036854775807\r\n",
         ),
     ]);
-    assert_eq!(calls(&mut f), ["meet 10.0.0.1 7000 17000", "meet ::1 7000 9000"]);
+    assert_eq!(
+        calls(&mut f),
+        ["meet 10.0.0.1 7000 17000", "meet ::1 7000 9000"]
+    );
 }
 
 #[test]
@@ -65,7 +76,10 @@ fn forget() {
     let forget = |digit| format!("CLUSTER FORGET {}", id(digit));
     f.host.cluster.as_mut().unwrap().view.forgotten = vec![id(9)];
     f.expect(&[
-        (&forget(3), "-ERR I tried hard but I can't forget myself...\r\n"),
+        (
+            &forget(3),
+            "-ERR I tried hard but I can't forget myself...\r\n",
+        ),
         (&forget(2), "-ERR Can't forget my master!\r\n"),
         (&forget(8), &format!("-ERR Unknown node {}\r\n", id(8))),
         (&forget(9), "+OK\r\n"),
@@ -119,7 +133,10 @@ fn failover() {
     let down = "-ERR Master is down or failed, please use CLUSTER FAILOVER FORCE\r\n";
     let cluster = f.host.cluster.as_mut().unwrap();
     cluster.view.nodes[2].flags.set(Flags::FAIL, true);
-    f.expect(&[("CLUSTER FAILOVER", down), ("CLUSTER FAILOVER FORCE", "+OK\r\n")]);
+    f.expect(&[
+        ("CLUSTER FAILOVER", down),
+        ("CLUSTER FAILOVER FORCE", "+OK\r\n"),
+    ]);
     f.host.cluster.as_mut().unwrap().view.nodes.pop();
     f.expect(&[(
         "CLUSTER FAILOVER FORCE",

@@ -36,8 +36,14 @@ fn a_refusal_that_shows_the_record_waits_like_a_read() {
 fn nothing_changes_unless_all_slots_pass() {
     let mut f = first_of_two();
     f.expect(&[
-        ("CLUSTER ADDSLOTS 300 301 150", "-ERR Slot 150 is already busy\r\n"),
-        ("CLUSTER DELSLOTSRANGE 98 99 300 301", "-ERR Slot 300 is already unassigned\r\n"),
+        (
+            "CLUSTER ADDSLOTS 300 301 150",
+            "-ERR Slot 150 is already busy\r\n",
+        ),
+        (
+            "CLUSTER DELSLOTSRANGE 98 99 300 301",
+            "-ERR Slot 300 is already unassigned\r\n",
+        ),
     ]);
     assert_eq!(f.data.record().slots, set(&[(0, 99)]));
     assert_eq!(calls(&mut f), Vec::<String>::new());
@@ -66,7 +72,10 @@ fn the_own_shards_slots_are_the_records() {
     f.expect(&[
         ("CLUSTER ADDSLOTS 5", "+OK\r\n"),
         ("CLUSTER DELSLOTS 5", "+OK\r\n"),
-        ("CLUSTER DELSLOTS 5", "-ERR Slot 5 is already unassigned\r\n"),
+        (
+            "CLUSTER DELSLOTS 5",
+            "-ERR Slot 5 is already unassigned\r\n",
+        ),
     ]);
 }
 

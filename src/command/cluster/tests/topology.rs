@@ -169,11 +169,28 @@ fn lines_show_flags_masters_and_single_slots() {
     let n = |digit: u8| id(digit).to_string();
     let want = [
         format!("{} :7003@17003 myself,slave {} 0 0 1 connected", n(3), n(1)),
-        format!("{} 127.0.0.1:7001@17001 master - 0 0 1 connected 0-9 11", n(1)),
-        format!("{} 127.0.0.1:7004@17004 slave,fail {} 0 0 1 connected", n(4), n(1)),
-        format!("{} 127.0.0.1:7002@17002,two master,fail? - 0 0 2 connected 12-20", n(2)),
-        format!("{} 127.0.0.1:7005@17005,five slave {} 0 0 2 connected", n(5), n(2)),
-        format!("{} 127.0.0.1:7006@17006 handshake - 0 0 6 disconnected", n(6)),
+        format!(
+            "{} 127.0.0.1:7001@17001 master - 0 0 1 connected 0-9 11",
+            n(1)
+        ),
+        format!(
+            "{} 127.0.0.1:7004@17004 slave,fail {} 0 0 1 connected",
+            n(4),
+            n(1)
+        ),
+        format!(
+            "{} 127.0.0.1:7002@17002,two master,fail? - 0 0 2 connected 12-20",
+            n(2)
+        ),
+        format!(
+            "{} 127.0.0.1:7005@17005,five slave {} 0 0 2 connected",
+            n(5),
+            n(2)
+        ),
+        format!(
+            "{} 127.0.0.1:7006@17006 handshake - 0 0 6 disconnected",
+            n(6)
+        ),
     ];
     assert_eq!(lines, want);
 }
@@ -217,7 +234,9 @@ fn replicas_are_listed_for_masters_only() {
 }
 
 fn ports(reply: &str) -> Vec<u16> {
-    let numbers = reply.split("\r\n").filter_map(|line| line.strip_prefix(':'));
+    let numbers = reply
+        .split("\r\n")
+        .filter_map(|line| line.strip_prefix(':'));
     let numbers = numbers.filter_map(|text| text.parse().ok());
     numbers.filter(|n| (7000..8000).contains(n)).collect()
 }
@@ -295,10 +314,16 @@ fn maps_and_nulls_in_resp3() {
     let mut f = fixture(nodes);
     f.line("HELLO 3");
     let slots = f.line("CLUSTER SLOTS");
-    assert!(slots.starts_with("*3\r\n*4\r\n:0\r\n:9\r\n*4\r\n_\r\n:7001\r\n"), "{slots}");
+    assert!(
+        slots.starts_with("*3\r\n*4\r\n:0\r\n:9\r\n*4\r\n_\r\n:7001\r\n"),
+        "{slots}"
+    );
     assert!(slots.contains("%1\r\n$2\r\nip\r\n"), "{slots}");
     let shards = f.line("CLUSTER SHARDS");
-    assert!(shards.starts_with("*2\r\n%2\r\n$5\r\nslots\r\n*4\r\n"), "{shards}");
+    assert!(
+        shards.starts_with("*2\r\n%2\r\n$5\r\nslots\r\n*4\r\n"),
+        "{shards}"
+    );
     assert!(shards.contains("*3\r\n%7\r\n$2\r\nid\r\n"), "{shards}");
     assert!(shards.contains("%8\r\n$2\r\nid\r\n"), "{shards}");
 }
