@@ -246,7 +246,7 @@ fn note(
             true
         }
         Err(why) => {
-            book.failures.push((Instant::now(), format!("{why:?}")));
+            book.failures.push((Instant::now(), why.to_string()));
             drop(book);
             std::thread::sleep(Duration::from_millis(5)); // between two tries
             false

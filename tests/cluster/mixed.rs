@@ -3,14 +3,11 @@
 use crate::common::resp::{Client, Value};
 use crate::harness::{check, wait_for, Cluster, SOON};
 use crate::routed::Routed;
-use crate::view::Line;
+use crate::view::{Claim, Line};
 use std::time::Duration;
 
 /// What all nodes must say alike, epochs included.
-type Claims = Vec<(
-    (String, u16, Vec<String>, Option<String>, Vec<(u16, u16)>),
-    u64,
-)>;
+type Claims = Vec<(Claim, u64)>;
 
 fn claims(view: &[Line]) -> Claims {
     let mut all: Claims = view.iter().map(|l| (l.claim(), l.epoch)).collect();

@@ -4,15 +4,24 @@
 use crate::common::resp::{Client, Value};
 use crate::view::slot_of;
 use std::collections::HashMap;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 /// Why there is no reply.
-#[derive(Debug)]
 pub enum Failure {
     /// The server said no (CLUSTERDOWN, LOADING, ...), or it was never reached.
     NotDone(String),
     /// The connection broke or stayed silent after the request was sent.
     Unknown(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::NotDone(why) => write!(f, "not done: {why}"),
+            Failure::Unknown(why) => write!(f, "unknown outcome: {why}"),
+        }
+    }
 }
 
 /// A reply and who gave it when.
@@ -133,7 +142,7 @@ impl Routed {
         loop {
             match self.once(key, words) {
                 Ok(answer) => return answer,
-                Err(why) if Instant::now() > end => panic!("{words:?}: {why:?} for {deadline:?}"),
+                Err(why) if Instant::now() > end => panic!("{words:?}: {why} for {deadline:?}"),
                 Err(_) => std::thread::sleep(Duration::from_millis(5)), // between two tries
             }
         }

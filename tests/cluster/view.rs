@@ -18,21 +18,26 @@ impl Line {
         self.flags.iter().any(|f| f == flag)
     }
 
-    pub fn owns(&self, slot: u16) -> bool {
-        self.slots.iter().any(|(a, b)| (*a..=*b).contains(&slot))
-    }
-
     /// What every node must say alike about this one: not who is asked, not the link's state.
-    pub fn claim(&self) -> (String, u16, Vec<String>, Option<String>, Vec<(u16, u16)>) {
-        let flags = self.flags.iter().filter(|f| *f != "myself").cloned();
-        (
-            self.id.clone(),
-            self.port,
-            flags.collect(),
-            self.master.clone(),
-            self.slots.clone(),
-        )
+    pub fn claim(&self) -> Claim {
+        let flags = self.flags.iter().filter(|f| *f != "myself");
+        Claim {
+            id: self.id.clone(),
+            port: self.port,
+            flags: flags.cloned().collect(),
+            master: self.master.clone(),
+            slots: self.slots.clone(),
+        }
     }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim {
+    pub id: String,
+    pub port: u16,
+    pub flags: Vec<String>,
+    pub master: Option<String>,
+    pub slots: Vec<(u16, u16)>,
 }
 
 pub fn parse(text: &str) -> Vec<Line> {
