@@ -342,6 +342,9 @@ def main():
     say(f"reference: {version(options.against)}")
     say(f"ours:      {version(options.binary)}")
     say(f"{options.pairs} pairs, {CLIENTS} clients, {KEYS:,} keys, values of {VALUE_BYTES} bytes, log synced every second")
+    busy = os.getloadavg()[0]
+    if busy > 0.5:
+        say(f"bench: the load average is {busy:.1f}: others use this machine, so trust the ratios and CPU per request only")
     results = {"reference": [], "ours": []}
     forgotten = 0
     try:
@@ -374,7 +377,7 @@ def main():
         shutil.rmtree(base, ignore_errors=True)
 
     report = {
-        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "quick": options.quick, "machine": machine(),
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "quick": options.quick, "machine": machine(), "load_before": busy,
         "reference": version(options.against), "ours": version(options.binary), "pairs": options.pairs,
         "points": rows, "runs": results, "bytes_per_key": per_key,
         "forgetting": {"lost": forgotten, "always_answered": acked},

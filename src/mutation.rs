@@ -55,11 +55,27 @@ pub enum Mutation {
     UnloggedExpiry,
     /// S1: a slot is served before its gain has committed.
     ServeBeforeGainCommits,
+    /// G6: a witness starts above what a data voter has.
+    WitnessBaseTooHigh,
+    /// G1: a joiner starts from a base whose ConfState is itself.
+    JoinWithoutConfState,
+    /// G2: a message to an unknown id makes a member.
+    ConjuredByMessage,
+    /// E2: a learner campaigns.
+    LearnerCampaigns,
+    /// S2: a new leader is shown as master before its epoch entry has committed.
+    AnnounceBeforeEpoch,
+    /// G4: a leader proposes its own removal.
+    OwnRemovalAsLeader,
+    /// E4: a TimeoutNow of an old reign is obeyed.
+    StaleTimeoutNow,
+    /// G2: a member that lost its disk comes back under its old raft id.
+    AmnesiaUnderOldId,
 }
 
 impl Mutation {
-    /// All of them, in the order above.
-    pub const ALL: [Mutation; 20] = [
+    /// Those that one group of three shows.
+    pub const ALL: [Mutation; 19] = [
         Mutation::SkipFsync,
         Mutation::SkipRecoverySync,
         Mutation::ReviveBehindCut,
@@ -79,7 +95,19 @@ impl Mutation {
         Mutation::SkipRebuild,
         Mutation::TransferKeepsLease,
         Mutation::UnloggedExpiry,
+    ];
+
+    /// Those that need more than one group of three: the whole-cluster simulator catches them.
+    pub const CLUSTER: [Mutation; 9] = [
         Mutation::ServeBeforeGainCommits,
+        Mutation::WitnessBaseTooHigh,
+        Mutation::JoinWithoutConfState,
+        Mutation::ConjuredByMessage,
+        Mutation::LearnerCampaigns,
+        Mutation::AnnounceBeforeEpoch,
+        Mutation::OwnRemovalAsLeader,
+        Mutation::StaleTimeoutNow,
+        Mutation::AmnesiaUnderOldId,
     ];
 }
 

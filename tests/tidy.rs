@@ -49,11 +49,12 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["clock", "cluster", "config", "effect", "keyspace", "resp"],
     ),
     ("net", &["clock", "config", "log", "resp"]),
+    ("links", &[]),
     (
         "shard",
         &[
-            "clock", "command", "config", "effect", "keyspace", "log", "net", "raft", "resp",
-            "storage",
+            "clock", "cluster", "command", "config", "effect", "keyspace", "log", "net", "raft",
+            "resp", "storage",
         ],
     ),
 ];

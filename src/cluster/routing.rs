@@ -43,12 +43,6 @@ impl Default for Routing {
 }
 
 impl Routing {
-    /// Forgets all owners.
-    pub fn clear(&mut self) {
-        self.owners.fill(NOBODY);
-        self.addrs.clear();
-    }
-
     /// Slots that the master at `addr` serves.
     pub fn add(&mut self, addr: String, slots: &SlotSet) {
         let at = self.addrs.len() as u16;
@@ -83,7 +77,5 @@ mod tests {
         routing.add("127.0.0.1:7001".to_owned(), &slots);
         assert_eq!(routing.route(5), Route::Elsewhere("127.0.0.1:7001"));
         assert_eq!(routing.route(2), Route::Nobody);
-        routing.clear();
-        assert_eq!(routing.route(5), Route::Nobody);
     }
 }

@@ -21,7 +21,7 @@ use super::watch::Watches;
 use crate::cluster::record::encode_ranges;
 use crate::cluster::Record;
 use crate::effect::{Batch, Op};
-use crate::keyspace::{Entry, Key, Keyspace, Ttl};
+use crate::keyspace::{prefetch, Entry, Key, Keyspace, Ttl};
 use crate::mutation::{self, Mutation};
 use cluster_bus::{NodeId, SlotSet};
 use rand::rngs::StdRng;
@@ -158,6 +158,12 @@ impl Data {
         };
     }
 
+    /// The watches of clients whose shard this one replaces; all of them fail.
+    pub fn take_watches(&mut self, old: &mut Data) {
+        self.watches = std::mem::replace(&mut old.watches, Watches::new(1));
+        self.watches.fail_all();
+    }
+
     /// T7: this member has stopped leading; every EXEC that watches anything fails.
     pub fn fail_all_watches(&mut self) {
         self.watches.fail_all();
@@ -192,13 +198,13 @@ impl Data {
         self.batch_seq
     }
 
-    /// What the turn has written, if anything.
-    pub fn take_batch(&mut self) -> Option<Batch> {
+    /// What the turn has written, if anything: the bodies of the entries to propose.
+    pub fn take_batch(&mut self) -> Option<Vec<Vec<u8>>> {
         assert!(!self.unit_open, "a command is still running");
         if self.batch.is_empty() {
             return None;
         }
-        Some(std::mem::take(&mut self.batch))
+        Some(self.batch.take())
     }
 
     pub fn begin_command(&mut self, db: u32, access: Access) {
@@ -247,6 +253,13 @@ impl Data {
     pub fn select(&mut self, db: u32) {
         assert!(db < self.keyspace.databases(), "SELECT checks the range");
         self.db = db;
+    }
+
+    /// Keys that the next commands may name: their memory is fetched while others run.
+    pub fn prefetch<'k>(&self, db: u32, keys: impl Iterator<Item = &'k [u8]>) {
+        self.keyspace.prefetch(db, keys, |slot| {
+            prefetch(&raw const self.dirty[usize::from(slot)]);
+        });
     }
 
     // ---- keys ----------------------------------------------------------------------------------

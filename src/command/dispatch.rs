@@ -297,15 +297,16 @@ fn route(env: &Env<'_>, slot: Option<u16>, write: bool) -> Result<Option<bool>, 
 
 /// A data command on a member that does not lead.
 fn elsewhere(env: &mut Env<'_>, write: bool, slot: Option<u16>) -> Result<bool, Error> {
-    let addr = match env.serving {
-        Serving::Redirect { addr } => addr,
-        Serving::Down if slot.is_some() => return Err(Error::CLUSTER_DOWN),
-        // Its own copy is all there is to show.
-        Serving::Down => None,
+    let (addr, whole) = match env.serving {
+        Serving::Redirect { addr, own_copy } => (addr, own_copy),
+        Serving::Down => return Err(Error::CLUSTER_DOWN),
         // S2, T7: nobody knows yet who leads, or a tail is open
         Serving::Lead { .. } | Serving::Hold => return Ok(false),
     };
     let own_copy = !write && (slot.is_none() || env.session.readonly);
+    if own_copy && !whole {
+        return Ok(false); // T7: a tail is open
+    }
     match (slot, addr) {
         _ if own_copy => {
             env.data.set_access(Access::Replica);

@@ -18,8 +18,12 @@ pub enum Serving<'a> {
     Lead { writable: bool },
     /// Nobody knows yet who leads, or a transfer is under way: keyed commands wait (S2, E4).
     Hold,
-    /// Another member leads; `None`: the cluster is down.
-    Redirect { addr: Option<&'a str> },
+    /// Another member leads; without an address the cluster is down. `own_copy`: reads that need not
+    /// be fresh may be answered from here (T7).
+    Redirect {
+        addr: Option<&'a str>,
+        own_copy: bool,
+    },
     /// Nobody has led for so long that commands are no longer held (S2).
     Down,
 }

@@ -104,6 +104,7 @@ pub enum MemberKind {
 #[derive(Clone, Debug, Default)]
 pub struct MemberStatus {
     pub raft_id: u64,
+    pub node: NodeId,
     pub kind: MemberKind,
     pub voter: bool,
     /// `host:port` where clients reach it, if known.
@@ -122,6 +123,8 @@ pub struct RaftStatus {
     pub incarnation: u64,
     pub raft_id: u64,
     pub role: RaftRole,
+    /// Whether this node is the shard's master by its record (S2); none outside a cluster.
+    pub master: Option<bool>,
     pub leader: Option<u64>,
     pub leader_addr: Option<String>,
     pub term: u64,

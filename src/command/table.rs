@@ -154,13 +154,15 @@ impl Command {
 fn hash(name: &[u8]) -> usize {
     const FOLD: u64 = 0x2020_2020_2020_2020;
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-    let word = |bytes: &[u8]| {
-        let mut buf = [0u8; 8];
-        buf[..bytes.len()].copy_from_slice(bytes);
-        u64::from_le_bytes(buf)
+    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes) | FOLD;
+    let (head, tail) = match (name.first_chunk(), name.last_chunk()) {
+        (Some(head), Some(tail)) => (word(head), word(tail)),
+        // Byte by byte: a copy of so few bytes, whose number is not known, costs a call.
+        _ => {
+            let short = name.iter().rev().fold(0, |w, &b| w << 8 | u64::from(b)) | FOLD;
+            (short, short)
+        }
     };
-    let head = word(&name[..name.len().min(8)]) | FOLD;
-    let tail = word(&name[name.len().saturating_sub(8)..]) | FOLD;
     let mixed = (head.wrapping_mul(MIX) ^ tail ^ name.len() as u64).wrapping_mul(MIX);
     (mixed >> 48) as usize % BUCKETS
 }

@@ -164,8 +164,8 @@ impl Fixture {
             outcome.gate == GateKind::Write,
             "T3: {outcome:?}"
         );
-        if let Some(mut batch) = batch {
-            self.log.extend(batch.take());
+        if let Some(bodies) = batch {
+            self.log.extend(bodies);
             self.next_batch += 1;
         }
         if outcome.flow == Flow::Hold {

@@ -5,5 +5,6 @@ mod admission;
 mod effects;
 mod generic;
 mod keys;
+mod pubsub;
 mod strings;
 mod transactions;

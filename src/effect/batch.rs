@@ -1,12 +1,17 @@
 //! The writing side: a turn's units, encoded as they are made.
 //!
 //! A batch is built during one turn and becomes the bodies of the entries of one proposal. The
-//! bytes are laid down once, straight into the buffer that is proposed.
+//! buffer in which it is built stays for the next turn and a body is copied out of it, once and at
+//! its exact size: growing a new buffer every turn copies more often, and giving it away would keep
+//! its unused end in memory for as long as the entry.
 
 use super::{Op, KIND_BATCH, KIND_PART};
 
 /// A unit whose body is larger than this is logged as consecutive parts (T8).
 pub const PART_BYTES: usize = 1 << 20;
+
+/// What the buffer may keep between turns: the budget of a turn's effects and a large command.
+const KEPT_BYTES: usize = 192 << 10;
 
 /// Bytes before a unit's body: its length.
 const UNIT_HEADER: usize = 4;
@@ -109,12 +114,11 @@ impl Batch {
 
     fn close_open(&mut self) {
         if self.open.len() > 1 {
-            let body = std::mem::take(&mut self.open);
-            self.done_bytes += body.len();
-            self.done.push(body);
-        } else {
-            self.open.clear();
+            self.done_bytes += self.open.len();
+            self.done.push(self.open.as_slice().to_vec());
         }
+        self.open.clear();
+        self.open.shrink_to(KEPT_BYTES);
     }
 
     /// Whether nothing is to be proposed.

@@ -11,7 +11,7 @@ use cluster_bus::slot::SLOT_COUNT;
 use rand::RngCore;
 
 use super::expiry::{Due, ExpiryIndex};
-use super::raw::{EntryPtr, Payload};
+use super::raw::{prefetch, EntryPtr, Payload};
 use super::table::{below, tag_of, Table, Upkeep};
 use super::{Key, Ttl};
 
@@ -24,6 +24,9 @@ const SLOT_BITS: u32 = SLOT_COUNT.trailing_zeros();
 
 /// A scan call looks at up to this many buckets for each entry that it was asked for.
 const BUCKETS_PER_ENTRY: usize = 10;
+
+/// Fewer entries than this lie in the cache of a core anyway.
+const FITS_CACHE: u64 = 8192;
 
 pub(super) struct Db {
     tables: Box<[Table]>,
@@ -62,6 +65,22 @@ impl Db {
 
     pub fn table_mut(&mut self, slot: u16) -> &mut Table {
         &mut self.tables[usize::from(slot) & (self.tables.len() - 1)]
+    }
+
+    /// Fetches into the cache what looking up these (hash, slot) will read. Each step needs what the
+    /// one before has fetched, so each is taken for all keys before the next.
+    pub fn prefetch(&self, keys: &[(u64, u16)]) {
+        if self.len < FITS_CACHE {
+            return;
+        }
+        if self.tables.len() > 1 {
+            keys.iter()
+                .for_each(|&(_, slot)| prefetch(self.table(slot)));
+        }
+        keys.iter()
+            .for_each(|&(hash, slot)| self.table(slot).prefetch_bucket(hash));
+        keys.iter()
+            .for_each(|&(hash, slot)| self.table(slot).prefetch_entry(hash));
     }
 
     #[inline]

@@ -16,7 +16,7 @@ use ahash::RandomState;
 use rand::RngCore;
 
 use super::garbage::Garbage;
-use super::raw::{empty_buckets, free_empty_buckets, Bucket, EntryPtr, BUCKET_SLOTS};
+use super::raw::{empty_buckets, free_empty_buckets, prefetch, Bucket, EntryPtr, BUCKET_SLOTS};
 
 /// The array doubles above this many entries per bucket (12% of the buckets overflow there) and
 /// halves below one.
@@ -85,6 +85,20 @@ impl Table {
         let new =
             (!self.buckets.is_empty()).then(|| &self.buckets[index(hash, self.buckets.len())]);
         new.into_iter().chain(old)
+    }
+
+    /// Fetches the bucket in which an entry of this hash would be.
+    pub fn prefetch_bucket(&self, hash: u64) {
+        if !self.buckets.is_empty() {
+            prefetch(&raw const self.buckets[index(hash, self.buckets.len())]);
+        }
+    }
+
+    /// Fetches the entry that this hash seems to mean; the bucket should be there already.
+    pub fn prefetch_entry(&self, hash: u64) {
+        if !self.buckets.is_empty() {
+            self.buckets[index(hash, self.buckets.len())].prefetch_entries(tag_of(hash));
+        }
     }
 
     pub fn get(&self, hash: u64, key: &[u8]) -> Option<&EntryPtr> {

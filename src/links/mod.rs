@@ -2,7 +2,7 @@
 //!
 //! The loop gives [`Order`]s and takes [`News`]; what packets and frames mean is not known here.
 //! Both kinds of link arrive at the same port and say with their first four bytes which they are:
-//! [`bus`] has the one kind, [`peer`] the other, [`handshake`] and [`frame`] what travels.
+//! `bus` has the one kind, `peer` the other, `handshake` and `frame` what travels.
 //!
 //! Invariants: nothing waits without a limit in bytes (frames for a slow peer are dropped, oldest
 //! first, since Raft repeats; a slow bus link is closed; a slow loop makes the readers pause); no
@@ -75,7 +75,24 @@ pub fn start(waker: Arc<mio::Waker>, config: Config) -> io::Result<Links> {
     })
 }
 
+/// Another thread's way to give orders.
+#[derive(Clone)]
+pub struct Orders(UnboundedSender<Order>);
+
+impl Orders {
+    /// Never waits.
+    pub fn send(&self, order: Order) {
+        // A thread that is gone has been told to stop, or has panicked and said why.
+        let _ = self.0.send(order);
+    }
+}
+
 impl Links {
+    /// For other threads than the one that takes the news.
+    pub fn orders(&self) -> Orders {
+        Orders(self.orders.clone())
+    }
+
     /// Never waits. Orders are carried out in the order in which they were given.
     pub fn send(&self, order: Order) {
         // A thread that is gone has been told to stop, or has panicked and said why.

@@ -461,13 +461,16 @@ fn another_address_drops_the_old_connections() {
     a.until("dropped", |s| s.dropped_frames == before + 1);
 }
 
-/// Takes connections and reads nothing; with the answer of `node`, if there is one.
-fn deaf(node: Option<NodeId>) -> (SocketAddr, std::thread::JoinHandle<Vec<TcpStream>>) {
+/// Takes so many connections and reads nothing; with the answer of `node`, if there is one.
+fn deaf(
+    count: usize,
+    node: Option<NodeId>,
+) -> (SocketAddr, std::thread::JoinHandle<Vec<TcpStream>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let thread = std::thread::spawn(move || {
         let mut taken = Vec::new();
-        for _ in 0..2 {
+        for _ in 0..count {
             let (mut stream, _) = listener.accept().unwrap();
             if let Some(node) = node {
                 stream.read_exact(&mut [0; 46]).unwrap();
@@ -484,7 +487,7 @@ fn deaf(node: Option<NodeId>) -> (SocketAddr, std::thread::JoinHandle<Vec<TcpStr
 fn what_waits_for_a_slow_peer_is_bounded_and_a_stalled_line_is_closed() {
     let mut a = Node::with(1, |c| c.stall = Duration::from_millis(500));
     let slow = NodeId([2; 20]);
-    let (address, thread) = deaf(Some(slow));
+    let (address, thread) = deaf(2, Some(slow));
     a.peer(slow, Some(address));
     a.raft(slow, true, *b"first");
     a.wait_for(News::RaftUp { node: slow });
@@ -510,8 +513,9 @@ fn what_waits_for_a_slow_peer_is_bounded_and_a_stalled_line_is_closed() {
 #[test]
 fn a_slow_bus_link_is_closed() {
     let mut a = Node::new(1);
-    let (addr, thread) = deaf(None);
+    let (addr, thread) = deaf(1, None);
     a.links.send(Order::BusConnect { link: 3, addr });
+    let _taken = thread.join().unwrap();
     let bytes: Arc<[u8]> = bus_packet(0, 1 << 20).into();
     for _ in 0..40 {
         let bytes = bytes.clone();
@@ -520,8 +524,6 @@ fn a_slow_bus_link_is_closed() {
     a.wait_for(News::BusClosed { link: 3 });
     a.failure("slow node");
     a.until("cleared", |s| s.queued_bytes == 0);
-    drop(TcpStream::connect(addr).unwrap());
-    thread.join().unwrap();
 }
 
 #[test]

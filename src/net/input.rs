@@ -47,7 +47,12 @@ impl ReadBuffer {
 pub enum Next<'a> {
     /// Call [`Input::consume`] when it has been executed or refused. A command that must be run
     /// again later is not consumed: it comes again.
-    Command { args: Args<'a>, consumed: usize },
+    /// `rest`: the bytes behind it.
+    Command {
+        args: Args<'a>,
+        consumed: usize,
+        rest: &'a [u8],
+    },
     /// All complete commands have been taken.
     Starved,
 }
@@ -139,6 +144,7 @@ impl Input {
                     return Ok(Next::Command {
                         args: argv.bind(bytes),
                         consumed,
+                        rest: &bytes[consumed..],
                     });
                 }
                 Parsed::Skip { consumed } => self.start += consumed,

@@ -14,10 +14,11 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
 use std::ops::RangeInclusive;
 
-/// Capacity kept between turns; a burst's excess goes back as soon as it has been written.
-const KEPT_BYTES: usize = 64 * 1024;
-const KEPT_SEGMENTS: usize = 256;
-const KEPT_SLOTS: usize = 4096;
+/// Capacity kept between turns; a burst's excess goes back as soon as it has been written, the rest
+/// when the connection falls idle ([`Output::trim`]).
+const KEPT_BYTES: usize = 16 * 1024;
+const KEPT_SEGMENTS: usize = 16;
+const KEPT_SLOTS: usize = 1024;
 
 /// How much written prefix is worth moving the rest to the front.
 const COMPACT_BYTES: usize = 64 * 1024;
@@ -99,17 +100,18 @@ impl Output {
     /// running maximum rises.
     #[inline]
     pub fn seal(&mut self, gate: Gate, slot: Option<u16>) {
-        self.seal_as(Kind::Reply, gate, slot);
+        self.seal_as(Kind::Reply, gate, slot.unwrap_or(NO_SLOT));
     }
 
     /// Ends a push: like a reply, but dropped if its batch fails.
     pub fn seal_push(&mut self, gate: Gate) {
-        self.seal_as(Kind::Push, gate, None);
+        self.seal_as(Kind::Push, gate, NO_SLOT);
     }
 
-    // T4: one queue; the gate of a segment is the maximum of all before it.
+    // T4: one queue; the gate of a segment is the maximum of all before it. The slot comes as one
+    // number: an option's two halves, just written, would be read as one word, and that waits.
     #[inline]
-    fn seal_as(&mut self, kind: Kind, gate: Gate, slot: Option<u16>) {
+    fn seal_as(&mut self, kind: Kind, gate: Gate, slot: u16) {
         if self.closing {
             self.buf.truncate(self.sealed);
             return;
@@ -140,7 +142,7 @@ impl Output {
             }),
         }
         if kind == Kind::Reply && own != Gate::OPEN {
-            self.slots.push_back(slot.unwrap_or(NO_SLOT));
+            self.slots.push_back(slot);
         }
     }
 

@@ -19,6 +19,8 @@ pub struct Client {
     pub session: Session,
     /// Its next command can't run yet; it stands in the node's list of held clients.
     pub held: bool,
+    /// Since when its next command can't run (S2).
+    pub held_since: Option<Mono>,
     pub waiting: Option<Waiting>,
     /// It has output that this turn must flush.
     pub dirty: bool,
@@ -40,6 +42,7 @@ impl Client {
             conn,
             session,
             held: false,
+            held_since: None,
             waiting: None,
             dirty: false,
             gated: false,

@@ -12,6 +12,8 @@ use std::time::Duration;
 const EXPIRE_PER_TURN: usize = 200;
 /// Buckets that one turn moves for tables that grow or shrink.
 const REHASH_PER_TURN: usize = 64;
+/// How long after its last command a client counts as idle.
+const IDLE: Duration = Duration::from_secs(1);
 
 impl Node {
     pub(super) fn cron(&mut self, now: Now, admission: Admission) {
@@ -41,6 +43,8 @@ impl Node {
         }
         if self.cron_runs % u64::from(self.host.config.hz.max(1)) == 0 {
             self.close_idle(now);
+            self.retry_conf();
+            self.trim_idle(now);
             let HostState { about, stats, .. } = &mut self.host;
             about.count(stats);
         }
@@ -68,6 +72,16 @@ impl Node {
         for key in idle {
             slog::debug!(self.logger, "Closing idle client");
             self.close(key);
+        }
+    }
+
+    /// A client that asks again keeps its output's memory; one that has fallen silent does not.
+    fn trim_idle(&mut self, now: Now) {
+        for (_, client) in self.host.clients.iter_mut() {
+            let Some(client) = client else { continue };
+            if now.mono.since(client.session.last_command_at) >= IDLE {
+                client.conn.output.trim();
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use super::start::NodeError;
 use super::turn::Node;
 use crate::command::Error;
-use crate::net::{Flushed, Key};
+use crate::net::{Gate, Key};
 use std::ops::RangeInclusive;
 
 /// T4: above this share of the limit of all clients, none of those that hold output is read.
@@ -16,10 +16,7 @@ impl Node {
         for job in output.jobs {
             self.storage.submit(job);
         }
-        assert!(
-            output.messages.is_empty(),
-            "a group of one member writes to nobody"
-        );
+        self.send(output.messages, output.strangers);
         for batches in output.failed {
             self.host.pubsub.outbound.fail(batches.clone());
             self.fail(batches, false);
@@ -56,16 +53,28 @@ impl Node {
 
     /// T6: what did not happen is answered so; the client is sent to whoever leads now.
     fn fail(&mut self, range: RangeInclusive<u64>, reads: bool) {
+        let cluster = self.host.cluster.as_ref();
+        let addr = cluster.and_then(|c| c.agent.routing().leader.clone());
         for (_, client) in self.host.clients.iter_mut() {
             let Some(client) = client else { continue };
             let mut moved = |slot: Option<u16>, out: &mut Vec<u8>| {
-                Error::not_done(slot, None).write(out);
+                Error::not_done(slot, addr.as_deref()).write(out);
             };
             if reads {
                 client.conn.output.fail_reads(range.clone(), &mut moved);
             } else {
                 client.conn.output.fail(range.clone(), &mut moved);
             }
+        }
+    }
+
+    /// The shard is replaced: what waits for it is never answered, and its clients are closed.
+    pub(super) fn forget_gates(&mut self, last: Gate) {
+        if last.read > 0 {
+            self.fail(1..=last.read, true);
+        }
+        if last.batch > self.released.batch {
+            self.poison(self.released.batch + 1..=last.batch);
         }
     }
 
@@ -105,14 +114,11 @@ impl Node {
         let output = &mut client.conn.output;
         output.release(self.released);
         let before = output.pending_bytes();
-        let flushed = match client.conn.flush() {
-            Ok(flushed) => flushed,
-            Err(error) => {
-                slog::debug!(self.logger, "Error writing to client: {}", error);
-                self.close(key);
-                return;
-            }
-        };
+        if let Err(error) = client.conn.flush() {
+            slog::debug!(self.logger, "Error writing to client: {}", error);
+            self.close(key);
+            return;
+        }
         let output = &mut client.conn.output;
         let written = (before - output.pending_bytes()) as u64;
         client.net_out += written;
@@ -120,9 +126,6 @@ impl Node {
         if output.is_finished() {
             self.close(key);
             return;
-        }
-        if flushed == Flushed::All {
-            output.trim();
         }
         if output.pending_gate().is_some() && !client.gated {
             client.gated = true;

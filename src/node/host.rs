@@ -2,11 +2,12 @@
 
 use super::client::Client;
 use super::clock::SystemClock;
+use super::clustered::Clustered;
 use super::pubsub::PubSub;
 use crate::clock::{Clock, Mono, Now};
 use crate::command::env::Shutdown;
 use crate::command::host::{
-    ClientView, IoView, KillFilter, MemberKind, MemberStatus, ProcessView, RaftRole, RaftStatus,
+    ClientView, ClusterHost, IoView, KillFilter, MemberKind, MemberStatus, ProcessView, RaftRole, RaftStatus,
     Rates,
 };
 use crate::command::server::system::{self, MemoryWatch};
@@ -17,6 +18,7 @@ use crate::pubsub::{Registry, Subscriber};
 use crate::raft::Role;
 use crate::resp::Proto;
 use crate::shard::Beside;
+use crate::storage::base::{self, Member};
 use crate::storage::RealDisk;
 use rand::RngCore;
 use std::cell::RefCell;
@@ -41,6 +43,8 @@ pub struct HostState {
     /// The settings that CONFIG SET has changed and the node still has to act upon.
     pub changed: Vec<&'static str>,
     pub pubsub: PubSub,
+    /// The cluster around this node; none with `cluster-enabled no`.
+    pub cluster: Option<Box<Clustered>>,
 }
 
 /// What INFO tells of the process.
@@ -85,6 +89,45 @@ impl About {
             output_bytes: self.counted.2.saturating_sub(output),
         };
         self.memory.borrow_mut().sample();
+    }
+}
+
+impl TurnHost<'_> {
+    fn raft_role(&self) -> RaftRole {
+        let group = &self.beside.group;
+        match group.role() {
+            Role::Leader => RaftRole::Leader,
+            Role::Follower if !group.membership().is_voter(group.id()) => RaftRole::Learner,
+            Role::Follower => RaftRole::Follower,
+            Role::PreCandidate | Role::Candidate => RaftRole::Candidate,
+        }
+    }
+
+    /// Every member; what only the leader knows of it is there on the leader alone.
+    fn member_statuses(&self) -> Vec<MemberStatus> {
+        let group = &self.beside.group;
+        let agent = self.state.cluster.as_ref().map(|c| &c.agent);
+        let now = self.now().mono;
+        let seen = group.members();
+        let status = |member: &Member| {
+            let view = seen.iter().find(|m| m.id == member.raft_id);
+            MemberStatus {
+                raft_id: member.raft_id,
+                node: member.node,
+                kind: match member.kind {
+                    base::MemberKind::Data => MemberKind::Data,
+                    base::MemberKind::Witness => MemberKind::Witness,
+                },
+                voter: group.membership().is_voter(member.raft_id),
+                addr: agent.and_then(|a| a.client_addr_of(member.raft_id)),
+                matched: view.map_or(0, |m| m.matched),
+                applied: view.map_or(0, |m| m.applied),
+                heard_ms: view
+                    .and_then(|m| m.heard)
+                    .map(|at| now.since(at).as_millis() as u64),
+            }
+        };
+        group.membership().list.iter().map(status).collect()
     }
 }
 
@@ -185,52 +228,40 @@ impl Host for TurnHost<'_> {
     }
 
     fn raft_status(&self) -> RaftStatus {
-        let group = &self.beside.group;
-        let now = self.now().mono;
-        let t = group.election_timeout();
-        let last = group.last_index();
-        let members: Vec<MemberStatus> = group
-            .members()
-            .into_iter()
-            .map(|m| MemberStatus {
-                raft_id: m.id,
-                kind: MemberKind::Data,
-                voter: m.voter,
-                addr: None,
-                matched: m.matched,
-                applied: m.applied,
-                heard_ms: m.heard.map(|at| now.since(at).as_millis() as u64),
-            })
-            .collect();
-        let near = |m: &MemberStatus| {
-            m.raft_id == group.id()
-                || m.heard_ms.is_some_and(|ms| u128::from(ms) <= t.as_millis()) && m.matched == last
-        };
-        let ha = members.iter().filter(|m| m.voter).count() >= 3 && members.iter().all(near);
+        let beside = &self.beside;
+        let group = &beside.group;
+        let agent = self.state.cluster.as_ref().map(|c| &c.agent);
+        let leader = group.leader();
+        let addr_of = |raft_id| agent.and_then(|a| a.client_addr_of(raft_id));
         RaftStatus {
-            group: self.beside.log.base().group,
-            incarnation: self.beside.log.base().incarnation,
+            group: beside.log.base().group,
+            incarnation: beside.log.base().incarnation,
             raft_id: group.id(),
-            role: match group.role() {
-                Role::Leader => RaftRole::Leader,
-                Role::Follower => RaftRole::Follower,
-                Role::PreCandidate | Role::Candidate => RaftRole::Candidate,
-            },
-            leader: group.leader(),
-            leader_addr: None,
+            role: self.raft_role(),
+            master: agent.map(|a| a.is_master()),
+            leader,
+            leader_addr: leader.and_then(addr_of),
             term: group.term(),
             commit: group.commit(),
             applied: group.applied(),
-            last,
-            lease_valid: group.is_leader() && !group.is_transferring(),
-            tail_entries: self.beside.tail_entries(),
-            tail_bytes: self.beside.tail_bytes as u64,
-            members,
-            ha,
-            unknown_outcomes: self.beside.unknown_outcomes,
-            log_bytes: self.beside.log.end().0,
-            log_segments: self.beside.log.segment_count() as u64,
+            last: group.last_index(),
+            lease_valid: beside.lease_valid(self.now()),
+            tail_entries: beside.tail_entries(),
+            tail_bytes: beside.tail_bytes as u64,
+            members: self.member_statuses(),
+            ha: match agent {
+                Some(agent) => agent.is_ha(),
+                None => false,
+            },
+            unknown_outcomes: beside.unknown_outcomes,
+            log_bytes: beside.log.end().0,
+            log_segments: beside.log.segment_count() as u64,
         }
+    }
+
+    fn cluster(&mut self) -> Option<&mut dyn ClusterHost> {
+        let cluster = self.state.cluster.as_deref_mut()?;
+        Some(cluster)
     }
 
     fn replica_acks(&self, batch: u64) -> u64 {
@@ -242,12 +273,15 @@ impl Host for TurnHost<'_> {
         Ok(())
     }
 
-    /// T9. A group of one member has nobody to keep awake.
+    /// T9: the leader of others keeps them awake; who is alone, or follows, has nobody to keep.
     fn breathe(&mut self) {
-        assert!(
-            self.beside.group.is_alone(),
-            "links to other members come with the cluster"
-        );
+        let now = self.state.clock.now();
+        let group = &mut *self.beside.group;
+        if let Some(cluster) = &mut self.state.cluster {
+            if group.is_leader() && !group.is_alone() {
+                cluster.breathe(now, group);
+            }
+        }
     }
 
     fn now(&self) -> Now {

@@ -10,6 +10,7 @@
 
 mod client;
 mod clock;
+mod clustered;
 mod cron;
 mod flush;
 mod host;

@@ -70,3 +70,55 @@ impl Outbound {
         taken
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(n: u8) -> Message {
+        Message {
+            sharded: false,
+            channel: vec![n],
+            message: vec![0; 100],
+        }
+    }
+
+    fn numbers(messages: Vec<Message>) -> Vec<u8> {
+        messages.iter().map(|m| m.channel[0]).collect()
+    }
+
+    fn gate(batch: u64, read: u64) -> Gate {
+        Gate { batch, read }
+    }
+
+    #[test]
+    fn messages_leave_in_order_when_their_gates_open() {
+        let mut queue = Outbound::default();
+        for (n, gate) in [gate(2, 0), gate(0, 0), gate(2, 7), gate(3, 0)]
+            .iter()
+            .enumerate()
+        {
+            assert!(queue.push(*gate, message(n as u8), 10_000));
+        }
+        assert_eq!(numbers(queue.release(gate(1, 0))), [1]);
+        assert_eq!(numbers(queue.release(gate(2, 0))), [0]);
+        queue.fail_reads(7..=9);
+        assert_eq!(numbers(queue.release(gate(2, 9))), []);
+        queue.fail(3..=4);
+        assert_eq!(numbers(queue.release(gate(9, 9))), []);
+        assert!(queue.push(gate(9, 9), message(5), 10_000));
+        assert_eq!(numbers(queue.release(gate(9, 9))), [5]);
+        assert_eq!(queue.bytes, 0);
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let mut queue = Outbound::default();
+        let pushed = (0..100)
+            .filter(|n| queue.push(gate(1, 0), message(*n), 1000))
+            .count();
+        assert!((5..20).contains(&pushed), "{pushed}");
+        queue.release(gate(1, 0));
+        assert!(queue.push(gate(1, 0), message(0), 1000));
+    }
+}

@@ -1,6 +1,7 @@
 //! CONFIG SET: the values change in the configuration, their consequences here.
 
 use super::host::HostState;
+use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::net::{BindFailure, Listeners};
 
@@ -58,6 +59,7 @@ impl super::turn::Node {
         if std::mem::take(&mut self.host.listeners_fresh) {
             self.host.listeners.register(&self.poll)?;
         }
+        let mut cluster = false;
         for name in std::mem::take(&mut self.host.changed) {
             match name {
                 "loglevel" => self.log.set_level(self.host.config.loglevel),
@@ -68,9 +70,22 @@ impl super::turn::Node {
                     self.shard
                         .set_tail_limit(self.host.config.uncommitted_tail_limit);
                 }
+                name if name.starts_with("cluster-") => cluster = true,
                 // All others are read from the configuration where they are needed.
                 _ => {}
             }
+        }
+        let now = self.host.clock.now();
+        let HostState {
+            cluster: around,
+            config,
+            ..
+        } = &mut self.host;
+        if let Some(around) = around.as_mut().filter(|_| cluster) {
+            let options = super::clustered::bus_options(config);
+            around
+                .agent
+                .set_options(now, options, config.cluster_raft_witness);
         }
         Ok(())
     }

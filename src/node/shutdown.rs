@@ -14,6 +14,8 @@ use std::time::Duration;
 pub(super) struct Ending {
     /// After this the open tail is not waited for any longer.
     pub until: Mono,
+    /// Since when this member no longer leads.
+    pub handed_over: Option<Mono>,
 }
 
 impl Node {
@@ -31,15 +33,46 @@ impl Node {
             let patience = Duration::from_secs(self.host.config.shutdown_timeout);
             self.ending = Some(Ending {
                 until: now.mono + patience,
+                handed_over: None,
             });
         }
         let ending = self.ending.expect("it was just set");
+        if now.mono < ending.until && self.hands_over(now) {
+            return Ok(false);
+        }
         if self.shard.tail_len() > 0 && now.mono < ending.until {
             return Ok(false);
         }
         self.finish_log(now)?;
         self.flush();
         Ok(true)
+    }
+
+    /// E4: whether leadership is still being handed to another member; with none that could take it
+    /// nothing is waited for. Held commands are answered with its address.
+    fn hands_over(&mut self, now: Now) -> bool {
+        if self.host.cluster.is_none() {
+            return false;
+        }
+        if self.shard.group().is_leader() {
+            let Some(to) = self.shard.successor(now) else {
+                return false;
+            };
+            if !self.shard.group().is_transferring() {
+                self.shard.transfer(now, to);
+            }
+            return true;
+        }
+        // The successor has to be known, or clients would be told that the cluster is down.
+        let known = self.routing.as_ref().is_some_and(|r| r.leader.is_some());
+        let ending = self.ending.as_mut().expect("the node is ending");
+        if ending.handed_over.is_none() {
+            ending.handed_over = Some(now.mono);
+        }
+        let waited = ending.handed_over.map(|at| now.mono.since(at));
+        let patience = self.shard.group().election_timeout();
+        let settled = known && self.held.is_empty();
+        !settled && waited.is_some_and(|waited| waited < patience)
     }
 
     /// Writes what is not written and waits for its sync.

@@ -1,10 +1,12 @@
 //! From a configuration to a node that is ready for its first turn.
 
 use super::clock::SystemClock;
+use super::clustered::{self, open_seat, ClusterError, Opened};
 use super::host::{About, HostState};
 use super::pubsub::PubSub;
 use super::turn::Node;
 use crate::clock::{Clock, Now};
+use crate::cluster::seat;
 use crate::command::Stats;
 use crate::config::{AppendFsync, Config};
 use crate::keyspace::Layout;
@@ -28,6 +30,8 @@ pub enum NodeError {
     Shard(#[from] ShardError),
     #[error("{0}")]
     Io(#[from] io::Error),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     #[error("Failed listening on port {port}, aborting: {reason}")]
     Listen { port: u16, reason: String },
 }
@@ -45,8 +49,22 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
     let clock = SystemClock::new();
     let poll = Poll::new()?;
     let listeners = listen(&config, &poll, &logger)?;
-    let shard = open_shard(&config, &clock, &logger)?;
+    let seat = match config.cluster_enabled {
+        true => Some(open_seat(&config)?),
+        false => None,
+    };
+    let shard = open_shard(&config, seat.as_ref(), &clock, &logger)?;
     let waker = poll.waker();
+    let (cluster, conf_lock) = match seat {
+        Some(seat) => {
+            let addresses = listeners.addresses();
+            let waker = Arc::clone(&waker);
+            let (cluster, lock) =
+                clustered::start(&config, seat, &addresses, waker, clock, &logger)?;
+            (Some(cluster), Some(lock))
+        }
+        None => (None, None),
+    };
     let wake = Arc::clone(&waker);
     let (storage, results) = StorageThread::start(move || {
         // It fails only if the loop's end is closed, and then nobody waits.
@@ -62,11 +80,14 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
         shard,
         storage,
         results,
-        host: host_state(config, clock, listeners, now, logger.clone()),
+        host: HostState {
+            cluster,
+            ..host_state(config, clock, listeners, now, logger.clone())
+        },
         logger,
         log,
         signals: shutdown,
-        _lock: lock,
+        _locks: (lock, conf_lock),
         ready: ReadyList::new(),
         shared: ReadBuffer::new(),
         argv: Argv::new(),
@@ -84,6 +105,7 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
         memory_bytes: memory_bytes(),
         ending: None,
         disk_full_told: false,
+        routing: None,
     })
 }
 
@@ -118,7 +140,7 @@ fn announce(listeners: &Listeners, supervisor: &Supervisor, logger: &Logger) {
     }
 }
 
-fn host_state(
+pub(super) fn host_state(
     config: Config,
     clock: SystemClock,
     listeners: Listeners,
@@ -138,21 +160,56 @@ fn host_state(
         killed: Vec::new(),
         shutdown: None,
         changed: Vec::new(),
+        cluster: None,
         pubsub: PubSub::default(),
     }
 }
 
 fn open_shard(
     config: &Config,
+    seat: Option<&Opened>,
     clock: &SystemClock,
     logger: &Logger,
 ) -> Result<Shard<RealDisk>, NodeError> {
-    let disk = RealDisk::new(config.log_dir());
-    let log = LogConfig {
+    let disk = match seat {
+        Some(seat) => seat.shard_disk(),
+        None => {
+            let folder = config.log_dir();
+            if folder.join(seat::FILE).exists() {
+                let folder = folder.display().to_string();
+                return Err(ClusterError::OtherMode(folder, "yes").into());
+            }
+            let disk = RealDisk::new(folder);
+            found(disk.clone(), log_config(config), &birth(config))?;
+            disk
+        }
+    };
+    let begun = Instant::now();
+    let shard = open_member(disk, config, true, clock.now(), logger)?;
+    slog::info!(
+        logger,
+        "DB loaded from the log: {} entries replayed in {:.3} seconds",
+        shard.group().applied() - shard.base().index,
+        begun.elapsed().as_secs_f64()
+    );
+    Ok(shard)
+}
+
+pub(super) fn log_config(config: &Config) -> LogConfig {
+    LogConfig {
         segment_size: config.log_segment_size,
         ..LogConfig::default()
-    };
-    found(disk.clone(), log.clone(), &birth(config))?;
+    }
+}
+
+/// Opens the member whose folder this is.
+pub(super) fn open_member(
+    disk: RealDisk,
+    config: &Config,
+    first: bool,
+    now: Now,
+    logger: &Logger,
+) -> Result<Shard<RealDisk>, NodeError> {
     let shard_config = ShardConfig {
         layout: if config.cluster_enabled {
             Layout::Cluster
@@ -166,19 +223,11 @@ fn open_shard(
         outcome_timeout: Duration::from_millis(config.cluster_outcome_timeout),
         tail_limit: config.uncommitted_tail_limit,
         keep_bytes: DEFAULT_KEEP_BYTES,
-        log,
-        first: true,
+        log: log_config(config),
+        first,
     };
-    let begun = Instant::now();
     let quiet = crate::log::for_raft(logger);
-    let shard = Shard::open(disk, shard_config, clock.now(), &quiet)?;
-    slog::info!(
-        logger,
-        "DB loaded from the log: {} entries replayed in {:.3} seconds",
-        shard.group().applied() - shard.base().index,
-        begun.elapsed().as_secs_f64()
-    );
-    Ok(shard)
+    Ok(Shard::open(disk, shard_config, now, &quiet)?)
 }
 
 pub(super) fn sync_policy(config: &Config) -> SyncPolicy {

@@ -9,6 +9,7 @@ use super::host::HostState;
 use super::shutdown::Ending;
 use super::start::NodeError;
 use crate::clock::{Clock, Mono, Now};
+use crate::cluster::Routing;
 use crate::command::session::Endpoint;
 use crate::command::{Error, Session};
 use crate::log::Log;
@@ -21,6 +22,7 @@ use slog::Logger;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::Receiver;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// T1: how long clients' commands may run before their effects are proposed.
@@ -39,7 +41,7 @@ pub struct Node {
     pub(super) logger: Logger,
     pub(super) log: Log,
     pub(super) signals: Shutdown,
-    pub(super) _lock: Lock,
+    pub(super) _locks: (Lock, Option<Lock>),
     /// Clients with something to read or to parse.
     pub(super) ready: ReadyList,
     pub(super) shared: ReadBuffer,
@@ -64,26 +66,33 @@ pub struct Node {
     pub(super) memory_bytes: usize,
     pub(super) ending: Option<Ending>,
     pub(super) disk_full_told: bool,
+    /// Where slots are, as of this turn; none outside a cluster.
+    pub(super) routing: Option<Arc<Routing>>,
 }
 
 impl Node {
     /// Turns until the process is to end.
     pub(super) fn turns(&mut self) -> Result<(), NodeError> {
+        let mut ended = self.turn_started;
         loop {
-            self.poll.wait(Some(self.patience()))?;
+            self.poll.wait(Some(self.patience(ended)))?;
             let now = self.host.clock.now();
             self.turn_started = now;
             self.take_events();
             self.take_results(now)?;
+            self.take_news(now)?;
             self.shard.begin(now)?;
+            self.follow_cluster(now)?;
             self.release()?;
             self.accept(now);
-            let admission = self.shard.admission();
+            let admission = self.admission();
+            self.routing = self.host.cluster.as_ref().map(|c| Arc::clone(c.agent.routing()));
             self.visit_clients(admission);
             self.cron(now, admission);
             let clock = self.host.clock;
-            self.shard.finish(&clock)?;
+            ended = self.shard.finish(&clock)?;
             self.release()?;
+            self.act(now)?;
             self.flush();
             if self.has_ended(now)? {
                 return Ok(());
@@ -91,16 +100,23 @@ impl Node {
         }
     }
 
-    /// How long nothing needs to be done unless something comes.
-    fn patience(&self) -> Duration {
+    /// How long nothing needs to be done unless something comes. `ended`: the turn's last look at
+    /// the clock; one more would only take account of the time that the writes to sockets took.
+    fn patience(&self, ended: Now) -> Duration {
         if !self.ready.is_empty() || self.host.listeners.has_work(self.turn_started.mono) {
             return Duration::ZERO;
         }
         let mut next = self.shard.deadline().min(self.next_cron);
+        if let Some(cluster) = &self.host.cluster {
+            next = next.min(cluster.agent.deadline());
+        }
+        if let (Some(limit), false) = (self.hold_limit(), self.held.is_empty()) {
+            next = next.min(self.turn_started.mono + limit / 10);
+        }
         if let Some(at) = self.host.listeners.next_deadline() {
             next = next.min(at);
         }
-        next.since(self.host.clock.now().mono)
+        next.since(ended.mono)
     }
 
     fn take_events(&mut self) {
@@ -247,17 +263,28 @@ fn address(address: SocketAddr) -> String {
 }
 
 impl Node {
-    /// Moves held clients back to the ready ones when what they waited for may have come.
+    /// Moves held clients back to the ready ones when what they waited for may have come, or will
+    /// not come in time (S2).
     pub(super) fn retry_held(&mut self, admission: Admission) {
-        if admission == Admission::Hold || self.held.is_empty() {
-            return;
-        }
+        let now = self.turn_started.mono;
+        let limit = self.hold_limit();
         for key in std::mem::take(&mut self.held) {
             let Some(Some(client)) = self.host.clients.get_mut(key) else {
                 continue;
             };
-            client.held = false;
-            self.ready.add(key, &mut client.conn);
+            let overdue = |at: Mono| limit.is_some_and(|limit| now.since(at) >= limit);
+            if admission != Admission::Hold || client.held_since.is_some_and(overdue) {
+                client.held = false;
+                self.ready.add(key, &mut client.conn);
+            } else {
+                self.held.push(key);
+            }
         }
+    }
+
+    /// How long a command may wait for a leader; for ever outside a cluster.
+    pub(super) fn hold_limit(&self) -> Option<Duration> {
+        let t = self.shard.group().election_timeout();
+        self.routing.is_some().then(|| t * 3 / 2)
     }
 }

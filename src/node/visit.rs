@@ -4,10 +4,12 @@ use super::client::{Client, Waiting};
 use super::host::{HostState, TurnHost};
 use super::turn::Node;
 use crate::clock::Now;
+use crate::cluster::Routing;
 use crate::command::host::IoView;
 use crate::command::{execute, Block, Env, Error, Flow, Outcome, Serving, Session};
+use crate::keyspace::PREFETCH;
 use crate::net::{Filled, Gate, Key, Next, Output};
-use crate::resp::{Args, Limits};
+use crate::resp::{Args, Limits, Skim};
 use crate::shard::{Admission, Shard};
 use crate::storage::RealDisk;
 use std::time::Duration;
@@ -36,6 +38,9 @@ struct Stage<'a> {
     admission: Admission,
     /// The client whose command runs.
     key: Key,
+    routing: Option<&'a Routing>,
+    /// The command was held for so long that it is no longer (S2).
+    overdue: bool,
 }
 
 impl Stage<'_> {
@@ -57,8 +62,15 @@ impl Stage<'_> {
                 }
                 Serving::Lead { writable }
             }
+            Admission::Hold if self.overdue => Serving::Down,
             Admission::Hold => Serving::Hold,
-            Admission::Redirect { .. } => Serving::Redirect { addr: None },
+            Admission::Redirect { own_copy, .. } => {
+                let addr = self.routing.and_then(|r| r.leader.as_deref());
+                match addr {
+                    None if self.routing.is_some() && self.overdue => Serving::Down,
+                    _ => Serving::Redirect { addr, own_copy },
+                }
+            }
         };
         let outcome = {
             let (data, beside) = self.shard.split();
@@ -75,7 +87,7 @@ impl Stage<'_> {
                 host: &mut host,
                 out,
                 serving,
-                routing: None,
+                routing: self.routing,
                 now: self.now,
             };
             execute(&mut env, args)
@@ -102,15 +114,9 @@ impl Stage<'_> {
         if outcome.flow == Flow::Hold {
             return self.put_off(session, output);
         }
-        let mut gate = self.shard.gate(&outcome);
+        let gate = self.shard.gate(&outcome);
         if self.host.has_published() {
-            // T4: what others see depends on all that this connection depends on; so does the
-            // reply that says how many see it.
-            gate = gate.join(output.gate());
-            output.seal(gate, outcome.slot);
-            let own = self.host.seal_published(gate);
-            output.buf().extend_from_slice(&own);
-            output.seal_push(gate);
+            self.host.seal_published(output, gate, outcome.slot);
         } else {
             output.seal(gate, outcome.slot);
         }
@@ -139,7 +145,8 @@ impl Stage<'_> {
 impl Node {
     /// Visits every ready client once, within the turn's budget.
     pub(super) fn visit_clients(&mut self, admission: Admission) {
-        if self.ending.is_some() {
+        // E4: at the end nobody is served any more, but sent to whoever took over.
+        if self.ending.is_some() && !matches!(admission, Admission::Redirect { .. }) {
             return;
         }
         self.retry_held(admission);
@@ -217,6 +224,8 @@ impl Node {
     fn run_commands(&mut self, key: Key, client: &mut Client, admission: Admission) -> bool {
         let max_bulk = self.host.config.proto_max_bulk_len;
         let max_bulk_bytes = i64::try_from(max_bulk).unwrap_or(i64::MAX);
+        // Commands to come whose keys have been fetched ahead.
+        let mut ahead = 0;
         loop {
             if self.is_spent() {
                 return false;
@@ -227,9 +236,15 @@ impl Node {
                 unauthenticated,
             };
             let own_io = client.io();
+            let overdue = self.is_overdue(client);
             let Client { conn, session, .. } = client;
-            let (args, bytes) = match conn.input.next(&self.shared, &limits, &mut self.argv) {
-                Ok(Next::Command { args, consumed }) => (args, consumed),
+            let next = conn.input.next(&self.shared, &limits, &mut self.argv);
+            let (args, bytes, rest) = match next {
+                Ok(Next::Command {
+                    args,
+                    consumed,
+                    rest,
+                }) => (args, consumed, rest),
                 Ok(Next::Starved) => return true,
                 Err(error) => {
                     let text = error.text();
@@ -237,17 +252,29 @@ impl Node {
                     return true;
                 }
             };
+            // A pipeline: while this command runs the memory of the next ones is on its way.
+            if ahead == 0 && !rest.is_empty() {
+                ahead = PREFETCH;
+                self.shard.data().prefetch(session.db, Skim::new(rest));
+            }
+            ahead = ahead.saturating_sub(1);
             let mut stage = Stage {
                 shard: &mut self.shard,
                 host: &mut self.host,
                 now: self.turn_started,
                 admission,
                 key,
+                routing: self.routing.as_deref(),
+                overdue,
             };
             let after = stage.run(session, &mut conn.output, own_io, args, bytes);
+            if !matches!(after, After::Again) {
+                client.held_since = None;
+            }
             match after {
                 After::Again => {
                     client.held = true;
+                    client.held_since.get_or_insert(self.turn_started.mono);
                     self.held.push(key);
                     return true;
                 }
@@ -264,6 +291,14 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// S2: whether the client's command was held for as long as a command may be.
+    fn is_overdue(&self, client: &Client) -> bool {
+        let (since, limit) = (client.held_since, self.hold_limit());
+        since
+            .zip(limit)
+            .is_some_and(|(since, limit)| self.turn_started.mono.since(since) >= limit)
     }
 
     /// The client broke the protocol: it is told so and closed.

@@ -312,6 +312,11 @@ impl Group {
         Some(incoming.min(outgoing))
     }
 
+    /// How long a lease lasts beyond an echo.
+    pub fn lease_length(&self) -> Duration {
+        self.lease.length()
+    }
+
     /// Asks all members for an echo now, outside the rhythm of the ticks.
     pub fn ping(&mut self) {
         self.node.ping();
@@ -557,7 +562,12 @@ impl Group {
         }
         self.applied = index;
         self.node.advance_apply_to(index);
-        let keep = self.config.keep_bytes;
+        // A group without any second member has no follower that could be slow.
+        let keep = if self.is_alone() {
+            0
+        } else {
+            self.config.keep_bytes
+        };
         self.node.mut_store().shrink(index, keep);
     }
 

@@ -24,6 +24,8 @@ pub struct Membership {
     pub list: Vec<Member>,
     /// The index at which this member was added; the base's index if it was there from the start.
     pub joined_at: Option<u64>,
+    /// The index of the newest change, or of the base (G6).
+    pub changed_at: u64,
 }
 
 /// A change that is to be proposed.
@@ -63,6 +65,7 @@ impl Membership {
             conf,
             list,
             joined_at: None,
+            changed_at: index,
         };
         membership.joined_at = membership.contains(me).then_some(index);
         membership
@@ -93,6 +96,7 @@ impl Membership {
             }
         }
         self.conf = conf;
+        self.changed_at = index;
         let conf = &self.conf;
         self.list.retain(|m| ids(conf).any(|id| id == m.raft_id));
         if !self.contains(me) {
@@ -156,7 +160,8 @@ impl Change {
         };
         let singles: Vec<ConfChangeSingle> = self.steps.iter().map(voters).collect();
         // G4: explicit, so that who leads decides when the joint state ends.
-        change.set_transition(if self.joint {
+        // raft-rs takes an empty change for the end of a joint state only if it is not explicit.
+        change.set_transition(if self.joint && !self.steps.is_empty() {
             ConfChangeTransition::Explicit
         } else {
             ConfChangeTransition::Auto

@@ -118,7 +118,7 @@ fn end_joint(me: u64, members: &Membership, progress: &dyn Fn(u64) -> Option<Pro
 }
 
 /// Who of `wanted`, being a voter now, is nearest to the log's end; data before witnesses.
-fn successor(
+pub fn successor(
     me: u64,
     members: &Membership,
     wanted: &[Member],

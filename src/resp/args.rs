@@ -39,6 +39,7 @@ impl Argv {
         Args(Repr::Spans {
             buf,
             spans: &self.spans,
+            first: 0,
         })
     }
 
@@ -71,7 +72,13 @@ pub struct Args<'a>(Repr<'a>);
 
 #[derive(Clone, Copy)]
 enum Repr<'a> {
-    Spans { buf: &'a [u8], spans: &'a [Span] },
+    /// The spans from `first` on. Not a slice: making one would read pointer and length of the list
+    /// as one word while the length that the parser wrote last is not yet in the cache.
+    Spans {
+        buf: &'a [u8],
+        spans: &'a Vec<Span>,
+        first: usize,
+    },
     Owned(&'a [Vec<u8>]),
     Slices(&'a [&'a [u8]]),
 }
@@ -80,7 +87,7 @@ impl<'a> Args<'a> {
     #[inline]
     pub fn len(&self) -> usize {
         match self.0 {
-            Repr::Spans { spans, .. } => spans.len(),
+            Repr::Spans { spans, first, .. } => spans.len() - first,
             Repr::Owned(v) => v.len(),
             Repr::Slices(v) => v.len(),
         }
@@ -95,8 +102,8 @@ impl<'a> Args<'a> {
     #[inline]
     pub fn at(&self, i: usize) -> &'a [u8] {
         match self.0 {
-            Repr::Spans { buf, spans } => {
-                let s = spans[i];
+            Repr::Spans { buf, spans, first } => {
+                let s = spans[first + i];
                 &buf[s.start..s.start + s.len]
             }
             Repr::Owned(v) => &v[i],
@@ -113,9 +120,10 @@ impl<'a> Args<'a> {
     pub fn skip(&self, n: usize) -> Args<'a> {
         let n = n.min(self.len());
         Args(match self.0 {
-            Repr::Spans { buf, spans } => Repr::Spans {
+            Repr::Spans { buf, spans, first } => Repr::Spans {
                 buf,
-                spans: &spans[n..],
+                spans,
+                first: first + n,
             },
             Repr::Owned(v) => Repr::Owned(&v[n..]),
             Repr::Slices(v) => Repr::Slices(&v[n..]),

@@ -10,9 +10,11 @@ pub mod encode;
 mod inline;
 pub mod number;
 pub mod parse;
+mod skim;
 #[cfg(test)]
 mod tests;
 
 pub use args::{Args, Argv};
 pub use encode::{Deferred, Proto, Reply};
 pub use parse::{Limits, Parsed, Parser, ProtocolError};
+pub use skim::Skim;

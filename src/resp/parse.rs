@@ -336,7 +336,7 @@ fn find(end: u8, buf: &[u8], from: usize) -> usize {
 /// The common length line, read digit by digit: up to 9 digits without a leading zero after the
 /// type byte at `at`, a CR, and any byte. Everything else is for the slow way.
 #[inline(always)]
-fn short_length(buf: &[u8], at: usize) -> Option<(usize, usize)> {
+pub(super) fn short_length(buf: &[u8], at: usize) -> Option<(usize, usize)> {
     let line = buf.get(at + 1..)?;
     let first = line.first()?.wrapping_sub(b'0');
     if first > 9 {

@@ -5,8 +5,9 @@
 
 use super::{Shard, ShardError};
 use crate::clock::{Mono, Now};
+use crate::mutation::{self, Mutation};
 use crate::raft::{self, Applied, Change, Plan, Progress, Wishes, NEAR_BYTES};
-use crate::storage::base::{Member, MemberKind};
+use crate::storage::base::{Base, Member, MemberKind};
 use crate::storage::{Disk, Position};
 use ::raft::eraftpb::{Entry, EntryType};
 use std::collections::{BTreeSet, VecDeque};
@@ -28,6 +29,8 @@ pub(super) struct Members {
     pub strict: bool,
     /// An even number of data members has caught up and no witness is known.
     pub wants_witness: bool,
+    /// A witness that is to go as soon as another one has been found.
+    replaces: Option<u64>,
     /// This member was removed from its group: it may only write its tombstone (G2, G4).
     pub removed: bool,
     /// Who sent a message and is not in this member's applied ConfState.
@@ -44,6 +47,7 @@ impl Members {
             awaits: None,
             strict: false,
             wants_witness: false,
+            replaces: None,
             removed: false,
             strangers: Vec::new(),
         }
@@ -92,14 +96,88 @@ impl<D: Disk> Shard<D> {
     /// G2: a host has accepted to be witness and has its base on disk.
     pub fn offer_witness(&mut self, member: Member) {
         assert_eq!(member.kind, MemberKind::Witness, "a witness was invited");
+        if let Some(old) = self.members.replaces.take() {
+            self.wish_to_leave(old);
+        }
         self.members.wishes.witnesses.clear();
         self.members.wishes.witnesses.push(member);
+        self.members.wants_witness = false;
         self.members.next_look = Mono(0);
     }
 
     /// Whether this leader looks for a host for a witness (W3).
     pub fn wants_witness(&self) -> bool {
-        self.group.is_leader() && self.members.wants_witness
+        let members = &self.members;
+        self.group.is_leader() && (members.wants_witness || members.replaces.is_some())
+    }
+
+    /// W3: a witness is to go, but not before another one has been found: one joint change swaps
+    /// them.
+    pub fn replace_witness(&mut self, raft_id: u64) {
+        let member = self.group.membership().member(raft_id);
+        if member.is_some_and(|m| m.kind == MemberKind::Witness) {
+            self.members.replaces = Some(raft_id);
+        }
+    }
+
+    /// G6: what a new witness may start from: a point that every data member has in its log and
+    /// behind which no change of members lies; none while there is no such point.
+    pub fn witness_base(&self) -> Option<Base> {
+        let membership = self.group.membership();
+        let is_data = |id: u64| membership.member(id).map(|m| m.kind) == Some(MemberKind::Data);
+        let members = self.group.members();
+        let lowest = members.iter().filter(|m| is_data(m.id)).map(|m| m.matched);
+        let highest = members.iter().map(|m| m.matched).max();
+        let lowest = if mutation::is(Mutation::WitnessBaseTooHigh) {
+            highest
+        } else {
+            lowest.min()
+        };
+        let index = lowest?.min(self.group.applied());
+        let fits = index >= membership.changed_at && !membership.is_joint();
+        Some(Base {
+            raft_id: 0,
+            kind: MemberKind::Witness,
+            index,
+            term: self.group.term_at(index).filter(|_| fits)?,
+            conf_state: membership.conf.clone(),
+            members: membership.list.clone(),
+            record: self.record().encode(),
+            ..self.base.clone()
+        })
+    }
+
+    /// G3: whether this leader's group survives the loss of any member: not joint, three or more
+    /// voters, each heard within T and near the end of the log.
+    pub fn is_ha(&self, now: Now) -> bool {
+        let (me, t) = (self.group.id(), self.group.election_timeout());
+        let membership = self.group.membership();
+        let near = |(id, p): &(u64, Progress)| {
+            *id == me || (p.heard.is_some_and(|ago| ago <= t) && p.behind <= NEAR_BYTES)
+        };
+        let voters = membership.conf.voters.len();
+        let progress = self.progress(now.mono);
+        let mut of_voters = progress.iter().filter(|(id, _)| membership.is_voter(*id));
+        self.group.is_leader() && !membership.is_joint() && voters >= 3 && of_voters.all(near)
+    }
+
+    /// E4: the data voter that can take over at once, if there is one.
+    pub fn successor(&self, now: Now) -> Option<u64> {
+        let progress = self.progress(now.mono);
+        let membership = self.group.membership();
+        let of = |id: u64| progress.iter().find(|(other, _)| *other == id).map(|p| p.1);
+        let data: Vec<Member> = membership
+            .list
+            .iter()
+            .filter(|m| m.kind == MemberKind::Data)
+            .copied()
+            .collect();
+        raft::successor(self.group.id(), membership, &data, &of)
+    }
+
+    /// C1: the leader has said that this member's removal is committed.
+    pub fn note_removal(&mut self) {
+        self.members.removed = true;
     }
 
     /// Whether this member was removed from the group.
@@ -122,6 +200,8 @@ impl<D: Disk> Shard<D> {
         if !self.group.is_leader() {
             self.members.caught_up.clear();
             self.members.wants_witness = false;
+            self.members.replaces = None;
+            self.members.wishes = Wishes::default();
             return;
         }
         let idle = self.group.own_term_applied()

@@ -33,6 +33,7 @@ use crate::effect::{CodecError, Stager};
 use crate::keyspace::{Keyspace, Layout};
 use crate::net::Gate;
 use crate::raft::{Envelope, Group, StepError, Wanted};
+use crate::storage::base::MemberKind;
 use crate::storage::{Base, Disk, Job, Log, LogConfig, Position, StorageError};
 use raft::eraftpb::Entry;
 use std::collections::VecDeque;
@@ -125,6 +126,13 @@ impl<D: Disk> Beside<'_, D> {
     /// C2: how many other data members have applied what `batch` became.
     pub fn replica_acks(&self, batch: u64) -> u64 {
         acks(self.group, self.tail, self.recent, batch)
+    }
+
+    /// Whether this member leads and holds its lease at `now`.
+    pub fn lease_valid(&self, now: Now) -> bool {
+        let length = self.group.lease_length();
+        let echo = self.group.quorum_echo(now.mono);
+        !self.group.is_transferring() && echo.is_some_and(|at| at + length > now.mono)
     }
 
     /// Entries that are executed and not known to be committed.
@@ -248,6 +256,24 @@ impl<D: Disk> Shard<D> {
         acks(&self.group, &self.tail, &self.recent, batch)
     }
 
+    /// This shard takes the place of another one under the same clients: its batches are numbered
+    /// on from there, and whoever watched a key there has lost. The replies that wait for the other
+    /// one must have been dealt with.
+    pub fn succeed(&mut self, old: &mut Shard<D>) {
+        self.next_batch = old.next_batch;
+        self.next_ticket = old.next_ticket;
+        self.released = old.last_gate();
+        self.data.take_watches(&mut old.data);
+    }
+
+    /// The highest gate that any reply may wait for.
+    pub fn last_gate(&self) -> Gate {
+        Gate {
+            batch: self.next_batch - 1,
+            read: self.next_ticket - 1,
+        }
+    }
+
     pub fn is_rebuilding(&self) -> bool {
         self.rebuild.is_some()
     }
@@ -291,6 +317,13 @@ fn acks(
     // A batch that is no longer remembered lies below all that are.
     let at = recent.partition_point(|&(seq, _)| seq < batch);
     let index = recent.get(at).map_or(0, |&(_, index)| index);
-    let others = group.members().into_iter().filter(|m| m.id != group.id());
+    let members = group.membership();
+    let is_data = |id: u64| {
+        members
+            .member(id)
+            .is_none_or(|m| m.kind == MemberKind::Data)
+    };
+    let others = group.members().into_iter();
+    let others = others.filter(|m| m.id != group.id() && is_data(m.id));
     others.filter(|m| m.applied >= index).count() as u64
 }

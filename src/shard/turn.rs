@@ -26,8 +26,8 @@ pub enum Admission {
     Lead { writable: bool },
     /// Nobody is known to lead, or this member is not ready to: commands wait.
     Hold,
-    /// Another member leads.
-    Redirect { leader: u64 },
+    /// Another member leads. `own_copy`: what this one has is all committed (T7).
+    Redirect { leader: u64, own_copy: bool },
 }
 
 impl<D: Disk> Shard<D> {
@@ -156,7 +156,10 @@ impl<D: Disk> Shard<D> {
             };
         }
         match self.group.leader() {
-            Some(leader) => Admission::Redirect { leader },
+            Some(leader) => Admission::Redirect {
+                leader,
+                own_copy: self.tail.is_empty() && self.rebuild.is_none(),
+            },
             None => Admission::Hold,
         }
     }
@@ -208,19 +211,21 @@ impl<D: Disk> Shard<D> {
     // ---- (3) ------------------------------------------------------------------------------
 
     /// Proposes what the turn wrote, then reads the clock, then tests the lease; then the Ready.
-    pub fn finish(&mut self, clock: &dyn Clock) -> Result<(), ShardError> {
+    /// Returns what it read.
+    pub fn finish(&mut self, clock: &dyn Clock) -> Result<Now, ShardError> {
         self.propose();
         let now = clock.now();
         self.redeem_ticket(now);
-        self.settle(now)
+        self.settle(now)?;
+        Ok(now)
     }
 
     fn propose(&mut self) {
-        let Some(mut batch) = self.data.take_batch() else {
+        let Some(bodies) = self.data.take_batch() else {
             return;
         };
-        let bytes = batch.len();
-        let (first, last) = self.group.propose(batch.take());
+        let bytes = bodies.iter().map(Vec::len).sum();
+        let (first, last) = self.group.propose(bodies);
         let term = self.group.term();
         let record = self.data.record();
         let before = self.tail.iter().rev().find_map(|b| b.record.as_ref());

@@ -107,7 +107,7 @@ impl Base {
             .read_at(&mut bytes, 0)
             .map_err(StorageError::io("read", FILE))?;
         bytes.truncate(n);
-        Base::decode(&bytes).map(Some)
+        Base::from_bytes(&bytes).map(Some)
     }
 
     /// Replaces the file; durable when this returns.
@@ -115,7 +115,7 @@ impl Base {
         let file = disk
             .create(TEMP)
             .map_err(StorageError::io("create", TEMP))?;
-        file.write_at(&self.encode(), 0)
+        file.write_at(&self.to_bytes(), 0)
             .map_err(StorageError::io("write", TEMP))?;
         file.sync_data().map_err(StorageError::io("sync", TEMP))?;
         disk.rename(TEMP, FILE)
@@ -124,7 +124,8 @@ impl Base {
             .map_err(StorageError::io("sync the folder of", FILE))
     }
 
-    fn encode(&self) -> Vec<u8> {
+    /// The file's content.
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut body = Vec::with_capacity(128 + self.record.len());
         for v in [
             self.group,
@@ -169,7 +170,8 @@ impl Base {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Result<Base> {
+    /// Reads what [`Base::to_bytes`] made.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Base> {
         let mut header = Fields(bytes);
         if header.take(8)? != MAGIC {
             return Err(bad("is not a birth record"));
@@ -346,7 +348,7 @@ mod tests {
             record: vec![9],
             ..sample()
         };
-        let bytes = base.encode();
+        let bytes = base.to_bytes();
         assert_eq!(&bytes[..8], MAGIC);
         assert_eq!(&bytes[8..16], &[1, 0, 0, 0, 83, 0, 0, 0]);
         assert_eq!(&bytes[20..28], &7u64.to_le_bytes());
@@ -357,12 +359,12 @@ mod tests {
     proptest! {
         #[test]
         fn any_damage_is_an_error(at in 0usize..300, bit in 0u8..8, cut in 0usize..300) {
-            let good = sample().encode();
+            let good = sample().to_bytes();
             let mut bytes = good.clone();
             let i = at % bytes.len();
             bytes[i] ^= 1 << bit;
-            prop_assert!(Base::decode(&bytes).is_err());
-            prop_assert!(Base::decode(&good[..cut % good.len()]).is_err());
+            prop_assert!(Base::from_bytes(&bytes).is_err());
+            prop_assert!(Base::from_bytes(&good[..cut % good.len()]).is_err());
         }
     }
 }

@@ -16,6 +16,11 @@ pub const VERSIONS: &[(&str, &str, &str)] = &[
     ),
     ("HELLO", "NOAUTH text", "7.4 says `HELLO <proto> AUTH`"),
     (
+        "PUBLISH",
+        "order of a message to oneself",
+        "before the reply until 7.2, behind it since",
+    ),
+    (
         "SCAN",
         "negative cursors",
         "read as unsigned before 7.4, refused since",

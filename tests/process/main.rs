@@ -14,6 +14,7 @@ mod disk;
 mod hostile;
 mod lifecycle;
 mod load;
+mod pubsub;
 
 use common::server::is_holdfast;
 use common::skipped;

@@ -233,7 +233,7 @@ impl Process {
         result: &mut TurnResult,
     ) {
         let addr = match admission {
-            Admission::Redirect { leader } => {
+            Admission::Redirect { leader, .. } => {
                 let member = self.ids.iter().position(|id| *id == leader);
                 member.map(|m| format!("10.0.0.{m}:{}", 7000 + m))
             }
@@ -321,8 +321,11 @@ impl Process {
                 Serving::Lead { writable }
             }
             // S2: long enough.
-            _ if waited => Serving::Redirect { addr: None },
-            Admission::Redirect { .. } => Serving::Redirect { addr },
+            _ if waited => Serving::Redirect {
+                    addr: None,
+                    own_copy: false,
+                },
+            Admission::Redirect { own_copy, .. } => Serving::Redirect { addr, own_copy },
             Admission::Hold => Serving::Hold,
         }
     }

@@ -33,13 +33,13 @@ impl Bus {
         if !down {
             if node.reports.remove(&by).is_some() {
                 let text = format!("Node {by} reported node {about} is back online.");
-                self.log(Level::Notice, text);
+                self.log(Level::Verbose, text);
             }
             return;
         }
         if node.reports.insert(by, now).is_none() {
             let text = format!("Node {by} reported node {about} as not reachable.");
-            self.log(Level::Notice, text);
+            self.log(Level::Verbose, text);
         }
         self.fail_by_majority(about);
     }

@@ -70,7 +70,8 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// A bus whose node is a master without slots until `set_self` says otherwise. Of nodes.conf it
+    /// A bus whose node is a master without slots until `set_self` says otherwise, which must be said
+    /// before the first `tick`: the shard's id goes out with the first packet. Of nodes.conf it
     /// takes the other nodes, the own address and the epochs (S4).
     pub fn new(options: Options, myself: NodeId, conf: Option<&NodesConf>, now: Now) -> Bus {
         let me = Node {
@@ -117,12 +118,10 @@ impl Bus {
     /// Replaces the configuration.
     pub fn set_options(&mut self, now: Now, options: Options) {
         self.now = now;
-        let names = (&self.options.hostname, &self.options.human_nodename);
-        let renamed = names != (&options.hostname, &options.human_nodename);
         self.options = options;
         self.refresh_myself();
         self.state_stale = true;
-        self.unsaved |= renamed;
+        self.unsaved = true;
         self.settle();
     }
 

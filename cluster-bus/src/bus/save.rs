@@ -34,7 +34,8 @@ impl Bus {
             human_nodename: node.human_nodename.clone(),
             shard: node.shard,
             flags: node.flags,
-            master: node.master,
+            // A line may only name nodes that have one.
+            master: node.master.filter(|id| self.table.get(*id).is_some()),
             ping_sent_ms: self.unix_ms(node.ping_sent),
             pong_received_ms: self.unix_ms(node.pong_received),
             config_epoch: node.config_epoch,

@@ -27,9 +27,11 @@ pub const WAIT: Spec = Spec::new("wait", 3, flags![BLOCKING], Group::Generic, wa
     .summary("Waits until replicas have applied what this connection wrote.")
     .tips(&["request_policy:all_shards", "response_policy:agg_min"]);
 
-/// Whether this node is its shard's master: it leads, or it is alone.
+/// Whether this node is its shard's master: by the record (S2), outside a cluster by leading or
+/// being alone.
 pub fn is_master(status: &RaftStatus) -> bool {
-    status.role == RaftRole::Leader || status.members.len() <= 1
+    let alone = || status.role == RaftRole::Leader || status.members.len() <= 1;
+    status.master.unwrap_or_else(alone)
 }
 
 /// The other data members, as a master's replicas: (host, port, member).

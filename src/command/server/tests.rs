@@ -29,7 +29,6 @@ struct FakeHost {
     now: Now,
     breaths: usize,
     pubsub: Registry,
-    published: Vec<(bool, Vec<u8>, Vec<u8>)>,
     active_expire: bool,
     logged: Vec<String>,
     shutdown: Option<Shutdown>,
@@ -91,10 +90,8 @@ impl Host for FakeHost {
     fn own_subscriber(&self) -> Subscriber {
         Subscriber(3)
     }
-    fn publish(&mut self, sharded: bool, channel: &[u8], message: &[u8], _own: Proto) -> usize {
-        let (channel, message) = (channel.to_vec(), message.to_vec());
-        self.published.push((sharded, channel, message));
-        7
+    fn publish(&mut self, _sharded: bool, _channel: &[u8], _message: &[u8], _own: Proto) -> usize {
+        0
     }
     fn raft_status(&self) -> RaftStatus {
         self.raft.clone()
@@ -180,7 +177,6 @@ impl Client {
             },
             breaths: 0,
             pubsub: Registry::new(),
-            published: Vec::new(),
             active_expire: true,
             logged: Vec::new(),
             shutdown: None,
@@ -404,7 +400,7 @@ fn docs_tell_what_clients_ask_for() {
 fn help_has_redis_frame() {
     let mut c = Client::new();
     for container in [
-        "ACL", "CLIENT", "COMMAND", "CONFIG", "DEBUG", "MEMORY", "OBJECT",
+        "ACL", "CLIENT", "COMMAND", "CONFIG", "DEBUG", "MEMORY", "OBJECT", "PUBSUB",
     ] {
         let text = c.raw(&format!("{container} help"));
         let lines: Vec<&str> = text.lines().collect();
@@ -490,6 +486,15 @@ fn clients_are_listed_one_a_line() {
     assert_eq!(ids(c.raw("CLIENT LIST")), ["3", "10", "20"]);
     assert_eq!(ids(c.raw("CLIENT LIST TYPE normal")), ["3", "10", "20"]);
     assert_eq!(ids(c.raw("CLIENT LIST ID 20 3 7 20")), ["20", "3", "20"]);
+    c.host.others[0].subscriptions.patterns = 2;
+    assert_eq!(ids(c.raw("CLIENT LIST TYPE normal")), ["3", "10"]);
+    assert_eq!(ids(c.raw("CLIENT LIST TYPE pubsub")), ["20"]);
+    let list = c.raw("CLIENT LIST ID 20");
+    assert!(
+        list.contains(" flags=Pb db=0 sub=0 psub=2 ssub=0 "),
+        "{list}"
+    );
+    assert!(c.raw("INFO clients").contains("\r\npubsub_clients:1\r\n"));
     c.reply("CLIENT NO-EVICT on");
     c.reply("MULTI");
     c.reply("PING");
@@ -623,7 +628,10 @@ fn populate_writes_like_a_client() {
         c.reply("EXEC").starts_with("*1\\r\\n+"),
         "an EXEC that was held is whole"
     );
-    c.serving = Serving::Redirect { addr: None };
+    c.serving = Serving::Redirect {
+            addr: None,
+            own_copy: true,
+        };
     assert!(c.reply("DEBUG POPULATE 9").starts_with("-READONLY "));
     assert_eq!(c.data.keyspace().len(0), 3);
 }
@@ -673,7 +681,10 @@ fn replies_about_the_process_wait_for_nothing() {
         Serving::Lead { writable: true },
         Serving::Lead { writable: false },
         Serving::Hold,
-        Serving::Redirect { addr: None },
+        Serving::Redirect {
+            addr: None,
+            own_copy: true,
+        },
     ] {
         c.serving = serving;
         for line in free {
@@ -737,6 +748,7 @@ fn shutdown_hands_its_options_over() {
 fn group_of_three() -> RaftStatus {
     let member = |raft_id, kind, addr: &str| MemberStatus {
         raft_id,
+        node: Default::default(),
         kind,
         voter: true,
         addr: Some(addr.to_owned()),

@@ -56,6 +56,7 @@ fn a_member_that_does_not_lead_redirects_holds_or_shows_its_copy() {
 
     f.serving = Serving::Redirect {
         addr: Some("127.0.0.1:7001"),
+        own_copy: true,
     };
     f.expect(&[
         ("GET foo", "-MOVED 12182 127.0.0.1:7001\r\n"),
@@ -91,7 +92,10 @@ fn a_member_that_does_not_lead_redirects_holds_or_shows_its_copy() {
         "a replica's copy shows only what is committed"
     );
 
-    f.serving = Serving::Redirect { addr: None };
+    f.serving = Serving::Redirect {
+            addr: None,
+            own_copy: true,
+        };
     f.expect(&[("SET foo x", "-CLUSTERDOWN The cluster is down\r\n")]);
 }
 
@@ -101,6 +105,7 @@ fn a_transaction_that_lost_its_leader_is_redirected() {
     f.expect(&[("MULTI", "+OK\r\n"), ("SET foo bar", "+QUEUED\r\n")]);
     f.serving = Serving::Redirect {
         addr: Some("127.0.0.1:7001"),
+        own_copy: true,
     };
     f.expect(&[
         ("EXEC", "-MOVED 12182 127.0.0.1:7001\r\n"),
@@ -113,7 +118,10 @@ fn a_replica_hides_what_has_expired_and_changes_nothing() {
     let mut f = Fixture::new(Layout::Cluster);
     f.line("SET foo bar PX 10");
     f.advance(11);
-    f.serving = Serving::Redirect { addr: Some("h:1") };
+    f.serving = Serving::Redirect {
+            addr: Some("h:1"),
+            own_copy: true,
+        };
     f.session.readonly = true;
     f.expect(&[
         ("GET foo", "$-1\r\n"),

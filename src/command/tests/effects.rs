@@ -1,14 +1,22 @@
 //! Effects rebuild on a follower what the leader has, expiry times included.
 
+use crate::cluster::Record;
 use crate::command::testing::{single, Fixture, START_MS};
 use crate::command::{apply_unit, ApplyError, Data};
 use crate::effect::{parse_entry, Batch, Body, Effect, Op, Staged, Stager, Unit};
 use crate::keyspace::{Keyspace, Layout};
+use cluster_bus::slot::SLOT_COUNT;
 use proptest::prelude::*;
 
 /// Applies a leader's log to a fresh keyspace of another seed.
 fn follow(layout: Layout, log: &[Vec<u8>]) -> Data {
     let mut data = Data::new(Keyspace::new(layout, 99));
+    // S1: effects are only applied to slots that the shard has.
+    let record = Record {
+        slots: (0..SLOT_COUNT).collect(),
+        ..Record::default()
+    };
+    data.restart(Keyspace::new(layout, 99), record);
     let mut stager = Stager::default();
     for body in log {
         let body = parse_entry(body).expect("a body");
@@ -258,8 +266,8 @@ proptest! {
                 let now = leader.host.now.unix_ms;
                 leader.data.begin_turn(leader.next_batch, now, true);
                 leader.data.expire_due(now, 3);
-                if let Some(mut batch) = leader.data.take_batch() {
-                    leader.log.extend(batch.take());
+                if let Some(bodies) = leader.data.take_batch() {
+                    leader.log.extend(bodies);
                     leader.next_batch += 1;
                 }
                 continue;

@@ -139,7 +139,7 @@ fn active_expiry_deletes_what_is_due_one_unit_each() {
     f.data.begin_turn(100, now, true);
     assert_eq!(f.data.expire_due(now, 4), 4);
     assert_eq!(f.data.expire_due(now, 100), 3);
-    let bodies = f.data.take_batch().expect("something was written").take();
+    let bodies = f.data.take_batch().expect("something was written");
     let crate::effect::Body::Units(units) = crate::effect::parse_entry(&bodies[0]).unwrap() else {
         panic!("a batch of units")
     };

@@ -71,7 +71,7 @@ impl Bench {
                 .input
                 .next(&self.shared, &Limits::default(), &mut self.argv)
             {
-                Ok(Next::Command { args, consumed }) => {
+                Ok(Next::Command { args, consumed, .. }) => {
                     found.push(args.to_vecs());
                     conn.input.consume(consumed);
                 }

@@ -154,7 +154,7 @@ impl Server {
         };
         while conn.output.held_bytes() <= HELD_LIMIT_BYTES && !conn.output.is_closing() {
             match conn.input.next(&self.shared, &limits, &mut self.argv) {
-                Ok(Next::Command { args, consumed }) => {
+                Ok(Next::Command { args, consumed, .. }) => {
                     let mut reply = Reply::new(conn.output.buf(), Proto::Resp2);
                     let keep = execute(&args, &mut reply, &mut self.held);
                     conn.output.seal(gate, None);

@@ -88,7 +88,10 @@ fn only_a_leader_with_room_changes_the_record() {
         assert_eq!(outcome.flow, Flow::Hold, "{serving:?}");
         assert!(f.line("CLUSTER NODES").starts_with('$'), "shown at once");
     }
-    f.serving = Serving::Redirect { addr: None };
+    f.serving = Serving::Redirect {
+            addr: None,
+            own_copy: true,
+        };
     f.expect(&[
         (
             "CLUSTER ADDSLOTS 500",

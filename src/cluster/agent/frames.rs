@@ -1,0 +1,130 @@
+//! What comes in on Raft links: envelopes find their group, control messages their answer (G2, C1).
+
+use super::{Act, Agent, ForWitnesses};
+use crate::clock::Now;
+use crate::cluster::control::{Control, Frame, FrameError};
+use crate::shard::{Shard, ShardError};
+use crate::storage::base::{Member, MemberKind};
+use crate::storage::Disk;
+use cluster_bus::NodeId;
+
+impl Agent {
+    /// Takes in a frame of `from`, whose link's handshake named both nodes. An error of the shard
+    /// ends the process; a frame that can't be read is only reported.
+    pub fn frame<D: Disk>(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        bytes: &[u8],
+        shard: &mut Shard<D>,
+    ) -> Result<Result<(), FrameError>, ShardError> {
+        self.now = now;
+        let frame = match Frame::decode(bytes) {
+            Ok(frame) => frame,
+            Err(error) => return Ok(Err(error)),
+        };
+        let base = shard.base();
+        let (group, me) = (base.group, base.raft_id);
+        match frame {
+            Frame::Raft(envelope) if (envelope.group, envelope.to) == (group, me) => {
+                self.nodes.insert(envelope.from, from);
+                shard.step(now, envelope)?;
+            }
+            // G2: minted, and no RawNode yet.
+            Frame::Raft(envelope) if self.joining().is_some_and(|j| j.raft_id == envelope.to) => {}
+            Frame::Control(Control::NotAMember {
+                group: of,
+                raft_id,
+                applied,
+            }) if (of, raft_id) == (group, me) => shard.not_a_member(applied),
+            Frame::Control(Control::Left { group: of, raft_id })
+                if (of, raft_id) == (group, me) =>
+            {
+                shard.note_removal();
+            }
+            frame @ (Frame::Raft(_)
+            | Frame::Control(
+                Control::Invite { .. } | Control::Left { .. } | Control::NotAMember { .. },
+            )) => self
+                .acts
+                .push(Act::Witness(ForWitnesses::Frame { from, frame })),
+            Frame::Control(control) => self.control(from, control, shard),
+        }
+        Ok(Ok(()))
+    }
+
+    fn control<D: Disk>(&mut self, from: NodeId, control: Control, shard: &mut Shard<D>) {
+        match control {
+            Control::Join { raft_id } => self.asked_to_accept(from, raft_id, shard),
+            Control::Ready { group, raft_id } => {
+                if self.answers_for(from, group, shard) {
+                    shard.wish_to_join(Member {
+                        raft_id,
+                        node: from,
+                        kind: MemberKind::Data,
+                    });
+                }
+            }
+            Control::Leave { group, raft_id } => {
+                if self.answers_for(from, group, shard) {
+                    self.asked_to_let_go(from, raft_id, shard);
+                }
+            }
+            Control::Failover { group, raft_id } => {
+                if self.answers_for(from, group, shard) {
+                    self.asked_to_hand_over(raft_id, shard);
+                }
+            }
+            Control::Gone { group, raft_id } if group == shard.base().group => {
+                self.member_is_gone(from, raft_id, shard);
+            }
+            Control::Health { group, ha } if group == shard.base().group => {
+                self.health = Some((ha, self.now.mono));
+            }
+            Control::Accept { base } => self.accepted(*base),
+            Control::NotLeader { leader } => self.hint = leader,
+            Control::Invited { group, raft_id } => self.invited(from, group, raft_id, shard),
+            Control::Declined { .. } => self.declined(from),
+            // These find their member above, or are about a group that this node is not in.
+            Control::Gone { .. }
+            | Control::Health { .. }
+            | Control::Invite { .. }
+            | Control::Left { .. }
+            | Control::NotAMember { .. } => {}
+        }
+    }
+
+    /// Whether this node leads that group; if not, who asked is told who does.
+    fn answers_for<D: Disk>(&mut self, from: NodeId, group: u64, shard: &Shard<D>) -> bool {
+        let leads = shard.base().group == group && shard.group().is_leader();
+        if !leads {
+            let leader = self.leader_node(shard);
+            self.tell(from, &Control::NotLeader { leader });
+        }
+        leads
+    }
+
+    /// The node that leads the shard's group, if it is known.
+    pub(super) fn leader_node<D: Disk>(&self, shard: &Shard<D>) -> Option<NodeId> {
+        let leader = shard.group().leader()?;
+        if leader == shard.group().id() {
+            return Some(self.myself());
+        }
+        self.nodes.get(&leader).copied()
+    }
+
+    /// G2: whoever is not a member of the group and thinks that it is gets told.
+    pub fn tell_strangers<D: Disk>(&mut self, strangers: Vec<u64>, shard: &Shard<D>) {
+        let (group, applied) = (shard.base().group, shard.group().applied());
+        for raft_id in strangers {
+            if let Some(&node) = self.nodes.get(&raft_id) {
+                let control = Control::NotAMember {
+                    group,
+                    raft_id,
+                    applied,
+                };
+                self.tell(node, &control);
+            }
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! C1: this node's own way out of one shard and into another.
+//!
+//! A node that is to join first leaves: it asks its leader until the removal has committed (a node
+//! that is alone in its group has nothing to ask). Then it asks the target's leader for the group's
+//! base, puts it on disk under the id that it minted, opens it, and asks to be added. Everything is
+//! asked again until it has happened, also after a restart.
+
+use super::{Act, Agent, ForWitnesses, Resetting, LEAVE_PATIENCE, RESEND};
+use crate::clock::Now;
+use crate::cluster::control::Control;
+use crate::cluster::seat::{Joining, Seat};
+use crate::mutation::{self, Mutation};
+use crate::shard::Shard;
+use crate::storage::base::{Base, MemberKind};
+use crate::storage::Disk;
+use cluster_bus::NodeId;
+
+/// Why a wish is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("the shard's other members have to stay or leave first: this node leads them")]
+    Leads,
+    #[error("the removal from the shard did not commit in time")]
+    NotRemoved,
+    #[error("this replica is still catching up: it has no vote in its shard yet")]
+    Learner,
+}
+
+/// What the agent remembers of its shard between two turns.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Facts {
+    pub is_member: bool,
+    pub is_voter: bool,
+    pub leads: bool,
+    /// There are other members; other data members.
+    pub others: bool,
+    pub other_data: bool,
+    pub shard: NodeId,
+    pub slots: usize,
+    pub epoch: u64,
+}
+
+impl Agent {
+    /// REPLICATE: a synced mark, then the rest in the background.
+    pub fn replicate(&mut self, target: NodeId) -> Result<(), Refusal> {
+        let same_shard = self.bus.shard_of(target) == Some(self.facts.shard);
+        if self.facts.is_member && same_shard && self.joining().is_none() {
+            return Ok(()); // it is a member of that shard already
+        }
+        if self.facts.leads && self.facts.other_data {
+            return Err(Refusal::Leads);
+        }
+        let raft_id = self.mint();
+        self.seat.joining = Some(Joining { target, raft_id });
+        self.acts.push(Act::Seat(self.seat));
+        self.resetting = None;
+        self.leaving = true;
+        self.hint = None;
+        self.resend_at = self.now.mono;
+        self.stale = true;
+        self.shown = None;
+        Ok(())
+    }
+
+    /// RESET: true once it has happened. It is asked again until then.
+    pub fn reset(&mut self, now: Now, hard: bool) -> Result<bool, Refusal> {
+        self.now = now;
+        if std::mem::take(&mut self.reset_failed) {
+            return Err(Refusal::NotRemoved);
+        }
+        if self.resetting.is_none() {
+            if self.is_fresh(hard) {
+                return Ok(true);
+            }
+            self.resetting = Some(Resetting {
+                hard,
+                until: now.mono + LEAVE_PATIENCE,
+            });
+            self.leaving = true;
+            self.hint = None;
+            self.resend_at = now.mono;
+            self.acts.push(Act::Witness(ForWitnesses::LeaveAll));
+        }
+        Ok(false)
+    }
+
+    /// Whether a reset has just been carried out: a group of one without anything, no other node
+    /// known.
+    fn is_fresh(&self, hard: bool) -> bool {
+        let facts = &self.facts;
+        self.bus.nodes().count() == 1
+            && self.joining().is_none()
+            && facts.is_member
+            && !facts.others
+            && facts.slots == 0
+            && (!hard || (facts.epoch == 0 && self.bus.current_epoch() == 0))
+    }
+
+    /// CLUSTER FAILOVER: the leader is asked to hand over (E4). FORCE is no different: without a
+    /// leader this replica campaigns as soon as its promise has run out, of its own.
+    pub fn ask_to_lead(&mut self) -> Result<(), Refusal> {
+        if !self.facts.is_voter {
+            return Err(Refusal::Learner);
+        }
+        self.wants_lead = true;
+        Ok(())
+    }
+
+    pub(super) fn look_at<D: Disk>(&mut self, shard: &Shard<D>) {
+        let (group, record) = (shard.group(), shard.record());
+        let (me, membership) = (shard.base().raft_id, group.membership());
+        let others = membership.list.iter().filter(|m| m.raft_id != me);
+        self.facts = Facts {
+            is_member: membership.contains(me),
+            is_voter: membership.is_voter(me),
+            leads: group.is_leader(),
+            others: others.clone().count() > 0,
+            other_data: others.clone().any(|m| m.kind == MemberKind::Data),
+            shard: record.shard,
+            slots: record.slots.len(),
+            epoch: record.epoch,
+        };
+    }
+
+    /// The next step of a leave, a join or a reset.
+    pub(super) fn proceed<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
+        self.expire_reset(now);
+        if shard.is_removed() && !self.leaving && self.joining().is_none() {
+            return self.start_over(); // FORGET, or a leader that took this member for lost
+        }
+        if self.leaving {
+            self.leave(now, shard);
+        } else if let Some(joining) = self.joining() {
+            self.join(now, joining, shard);
+        }
+    }
+
+    fn expire_reset(&mut self, now: Now) {
+        if self.resetting.is_some_and(|r| now.mono >= r.until) {
+            self.resetting = None;
+            self.reset_failed = true;
+            self.leaving = self.joining().is_some();
+        }
+    }
+
+    fn leave<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
+        let (group, raft_id) = (shard.base().group, shard.base().raft_id);
+        let in_group = shard.group().membership().contains(raft_id) || self.is_added_there(shard);
+        let left = shard.is_removed() || !in_group || !self.facts.others;
+        let hosts = self.resetting.is_some() && self.hosted_witnesses > 0;
+        if left && !hosts {
+            self.leaving = false;
+            self.hint = None;
+            self.resend_at = now.mono;
+            if self.resetting.is_some() {
+                self.carry_out_reset();
+            }
+            return;
+        }
+        if left || now.mono < self.resend_at {
+            return;
+        }
+        self.resend_at = now.mono + RESEND;
+        if shard.group().is_leader() {
+            // G4: nobody proposes its own removal.
+            match shard.successor(now) {
+                Some(to) if !shard.group().is_transferring() => shard.transfer(now, to),
+                _ => {}
+            }
+            return;
+        }
+        let known = shard.group().membership().list.iter();
+        let any = known.map(|m| m.node).find(|node| *node != self.myself());
+        let to = self.leader_node(shard).or(self.hint).or(any);
+        if let Some(to) = to.filter(|to| *to != self.myself()) {
+            self.tell(to, &Control::Leave { group, raft_id });
+        }
+    }
+
+    /// A joiner that has its base but has not seen itself added may have been added all the same.
+    fn is_added_there<D: Disk>(&self, shard: &Shard<D>) -> bool {
+        shard.group().membership().joined_at.is_none() && shard.base().index >= 1 && {
+            let me = shard.base().raft_id;
+            let base = &shard.base().conf_state;
+            !base.voters.contains(&me)
+        }
+    }
+
+    fn join<D: Disk>(&mut self, now: Now, joining: Joining, shard: &mut Shard<D>) {
+        let (group, raft_id) = (shard.base().group, shard.base().raft_id);
+        let opened = raft_id == joining.raft_id;
+        if opened && shard.group().membership().contains(raft_id) {
+            self.seat.joining = None;
+            self.acts.push(Act::Seat(self.seat));
+            self.stale = true;
+            self.shown = None;
+            return;
+        }
+        if now.mono < self.resend_at {
+            return;
+        }
+        self.resend_at = now.mono + RESEND;
+        let led = self.leader_node(shard).filter(|_| opened);
+        let to = led.or(self.hint.take()).unwrap_or(joining.target);
+        let control = if opened {
+            Control::Ready { group, raft_id }
+        } else {
+            let raft_id = joining.raft_id;
+            Control::Join { raft_id }
+        };
+        self.tell(to, &control);
+    }
+
+    /// The leader of the shard that this node joins has sent the group's base.
+    pub(super) fn accepted(&mut self, mut base: Base) {
+        let wanted = self.joining().map(|j| j.raft_id);
+        if self.leaving || wanted != Some(base.raft_id) || self.seat.member == base.raft_id {
+            return;
+        }
+        if mutation::is(Mutation::JoinWithoutConfState) {
+            base.conf_state.voters = vec![base.raft_id];
+        }
+        base.kind = MemberKind::Data;
+        self.seat.member = base.raft_id;
+        self.resend_at = self.now.mono;
+        self.acts.push(Act::Begin {
+            base: Box::new(base),
+            seat: self.seat,
+        });
+    }
+
+    /// A fresh group of its own, under the same name.
+    fn start_over(&mut self) {
+        let base = self.birth();
+        self.seat = Seat {
+            member: base.raft_id,
+            joining: None,
+        };
+        self.acts.push(Act::Begin {
+            base: Box::new(base),
+            seat: self.seat,
+        });
+        self.claims.clear();
+        self.collision = false;
+        self.stale = true;
+        self.shown = None;
+    }
+
+    fn carry_out_reset(&mut self) {
+        let Some(resetting) = self.resetting.take() else {
+            return;
+        };
+        self.seat.joining = None;
+        let new_id = resetting.hard.then(|| self.mint_shard());
+        self.bus.reset(super::bus_now(self.now), new_id);
+        self.take_bus_actions();
+        if let Some(id) = new_id {
+            self.acts.push(Act::Myself(id));
+        }
+        self.start_over();
+    }
+}

@@ -1,0 +1,360 @@
+//! What the leader of a shard does for its members: accepts joiners, lets members go, looks for
+//! hosts of witnesses (W3), and writes the record (S2, S3).
+
+use super::{Agent, Invitation, LEAVE_PATIENCE};
+use crate::clock::Now;
+use crate::cluster::control::Control;
+use crate::command::{Access, Data};
+use crate::raft::Role;
+use crate::shard::Shard;
+use crate::storage::base::{Member, MemberKind};
+use crate::storage::Disk;
+use cluster_bus::bus::{ForgetError, Node};
+use cluster_bus::wire::Flags;
+use cluster_bus::{NodeId, SlotSet};
+use std::time::Duration;
+
+/// W3: how long an invited host may take to answer.
+const INVITATION: Duration = Duration::from_millis(500);
+/// A witness that wants to go waits so long for another host; then it goes without one.
+const WITNESS_SEARCH: Duration = Duration::from_millis(LEAVE_PATIENCE.as_millis() as u64 / 2);
+
+impl Agent {
+    // ---- members come and go --------------------------------------------------------------
+
+    /// C1: a node asks for the group's base. Only the shard's master hands it out.
+    pub(super) fn asked_to_accept<D: Disk>(
+        &mut self,
+        from: NodeId,
+        raft_id: u64,
+        shard: &Shard<D>,
+    ) {
+        let leads = shard.group().is_leader() && shard.group().kind() == MemberKind::Data;
+        if !leads || !shard.group().own_term_applied() || self.is_joining() {
+            let leader = self.leader_node(shard);
+            return self.tell(from, &Control::NotLeader { leader });
+        }
+        // G1: from the birth of the group on, the log has everything.
+        let mut base = shard.base().clone();
+        base.raft_id = raft_id;
+        self.tell(
+            from,
+            &Control::Accept {
+                base: Box::new(base),
+            },
+        );
+    }
+
+    /// C1: a member asks to be removed.
+    pub(super) fn asked_to_let_go<D: Disk>(
+        &mut self,
+        from: NodeId,
+        raft_id: u64,
+        shard: &mut Shard<D>,
+    ) {
+        let group = shard.base().group;
+        let Some(member) = shard.group().membership().member(raft_id) else {
+            // Of a member that this leader has not applied yet nothing is known; it asks again.
+            return self.tell(from, &Control::Left { group, raft_id });
+        };
+        match member.kind {
+            MemberKind::Data => shard.wish_to_leave(raft_id),
+            MemberKind::Witness => {
+                let until = self.now.mono + WITNESS_SEARCH;
+                match self.leaving_witness {
+                    Some((id, _)) if id == raft_id => {}
+                    _ => self.leaving_witness = Some((raft_id, until)),
+                }
+                shard.replace_witness(raft_id);
+            }
+        }
+    }
+
+    /// E4: a replica asks to lead.
+    pub(super) fn asked_to_hand_over<D: Disk>(&mut self, raft_id: u64, shard: &mut Shard<D>) {
+        let membership = shard.group().membership();
+        let member = membership.member(raft_id);
+        let fits = member.is_some_and(|m| m.kind == MemberKind::Data)
+            && membership.is_voter(raft_id)
+            && raft_id != shard.base().raft_id;
+        if fits && !shard.group().is_transferring() {
+            let now = self.now;
+            shard.transfer(now, raft_id);
+        }
+    }
+
+    /// G2: `from` says that there is no such member: it has lost its disk, or has left.
+    pub(super) fn member_is_gone<D: Disk>(
+        &mut self,
+        from: NodeId,
+        raft_id: u64,
+        shard: &mut Shard<D>,
+    ) {
+        let member = shard.group().membership().member(raft_id).copied();
+        match member.filter(|m| m.node == from) {
+            Some(m) if m.kind == MemberKind::Data => shard.wish_to_leave(raft_id),
+            Some(_) => shard.replace_witness(raft_id),
+            None => {}
+        }
+    }
+
+    /// FORGET: a member of the shard that this node leads is removed from it as well (C1).
+    pub fn forget(&mut self, now: Now, node: NodeId) -> Result<(), ForgetError> {
+        self.bus_mut().forget(super::bus_now(now), node)?;
+        self.forgotten.push(node);
+        Ok(())
+    }
+
+    /// What commands have asked of the shard.
+    pub(super) fn carry_out<D: Disk>(&mut self, shard: &mut Shard<D>) {
+        for node in std::mem::take(&mut self.forgotten) {
+            self.forget_member(node, shard);
+        }
+        if std::mem::take(&mut self.wants_lead) {
+            let (group, raft_id) = (shard.base().group, shard.base().raft_id);
+            if let Some(leader) = self.leader_node(shard) {
+                self.tell(leader, &Control::Failover { group, raft_id });
+            }
+        }
+    }
+
+    fn forget_member<D: Disk>(&mut self, node: NodeId, shard: &mut Shard<D>) {
+        if !shard.group().is_leader() {
+            return;
+        }
+        let of = |m: &&Member| m.node == node && m.raft_id != shard.base().raft_id;
+        let gone: Vec<Member> = shard
+            .group()
+            .membership()
+            .list
+            .iter()
+            .filter(of)
+            .copied()
+            .collect();
+        for member in gone {
+            match member.kind {
+                MemberKind::Data => shard.wish_to_leave(member.raft_id),
+                MemberKind::Witness => shard.replace_witness(member.raft_id),
+            }
+        }
+    }
+
+    // ---- witnesses ------------------------------------------------------------------------
+
+    /// Looks after the group's witness; called in every turn.
+    pub(super) fn look_after_witness<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
+        if shard.group().role() != Role::Leader {
+            (self.invitation, self.leaving_witness, self.led_since) = (None, None, None);
+            return;
+        }
+        let since = *self.led_since.get_or_insert(now.mono);
+        self.replace_silent_witness(now, now.mono.since(since), shard);
+        if let Some((raft_id, until)) = self.leaving_witness {
+            if !shard.group().membership().contains(raft_id) {
+                self.leaving_witness = None;
+            } else if now.mono >= until {
+                shard.wish_to_leave(raft_id);
+            }
+        }
+        if !self.config.witness || !shard.wants_witness() {
+            self.invitation = None;
+            return;
+        }
+        let waits = self.invitation.as_ref().is_some_and(|i| now.mono < i.until);
+        if !waits {
+            self.invite(now, shard);
+        }
+    }
+
+    /// G3: the leader knows whether the shard survives a loss, and tells the others.
+    pub(super) fn tell_health<D: Disk>(&mut self, now: Now, shard: &Shard<D>) {
+        if !shard.group().is_leader() {
+            return;
+        }
+        let ha = shard.is_ha(now);
+        let changed = self.health.map(|(was, _)| was) != Some(ha);
+        self.health = Some((ha, now.mono));
+        if !changed && now.mono < self.tell_health_at {
+            return;
+        }
+        self.tell_health_at = now.mono + shard.group().election_timeout();
+        let group = shard.base().group;
+        let (me, list) = (self.myself(), &shard.group().membership().list);
+        let others = list.iter().filter(|m| m.kind == MemberKind::Data);
+        let nodes: Vec<NodeId> = others.map(|m| m.node).filter(|n| *n != me).collect();
+        for node in nodes {
+            self.tell(node, &Control::Health { group, ha });
+        }
+    }
+
+    /// W3: a witness that was not heard for cluster-node-timeout is replaced.
+    fn replace_silent_witness<D: Disk>(&mut self, now: Now, led: Duration, shard: &mut Shard<D>) {
+        let limit = Duration::from_millis(self.config.bus.node_timeout_ms);
+        if led < limit {
+            return;
+        }
+        let membership = shard.group().membership();
+        let is_witness = |id| membership.member(id).map(|m| m.kind) == Some(MemberKind::Witness);
+        let members = shard.group().members();
+        let silent = members
+            .into_iter()
+            .find(|m| is_witness(m.id) && m.heard.is_none_or(|at| now.mono.since(at) > limit));
+        if let Some(member) = silent {
+            shard.replace_witness(member.id);
+        }
+    }
+
+    fn invite<D: Disk>(&mut self, now: Now, shard: &Shard<D>) {
+        let before = self.invitation.take();
+        let mut declined = before
+            .as_ref()
+            .map_or_else(Vec::new, |i| i.declined.clone());
+        declined.extend(before.map(|i| i.host));
+        let Some(base) = shard.witness_base() else {
+            return;
+        };
+        let candidates = self.hosts(shard);
+        let host = candidates.iter().find(|host| !declined.contains(host));
+        let Some(&host) = host else {
+            // All have declined or are silent: from the start, but not at once.
+            if let Some(&first) = candidates.first() {
+                self.invitation = Some(Invitation {
+                    host: first,
+                    until: now.mono + INVITATION,
+                    declined: candidates,
+                });
+                if declined.len() > 2 * self.bus.nodes().count() {
+                    self.invitation = None;
+                }
+            }
+            return;
+        };
+        self.invitation = Some(Invitation {
+            host,
+            until: now.mono + INVITATION,
+            declined,
+        });
+        let base = Box::new(base);
+        self.tell(host, &Control::Invite { base });
+    }
+
+    /// W3: who may host a witness of this shard, best first.
+    fn hosts<D: Disk>(&self, shard: &Shard<D>) -> Vec<NodeId> {
+        let record = shard.record();
+        if !self.bus.state_ok() || self.bus.nodes().any(Node::in_handshake) {
+            return Vec::new(); // gossip has not settled
+        }
+        let list = &shard.group().membership().list;
+        let is_data_host = |node: &Node| {
+            let ids = list.iter().filter(|m| m.kind == MemberKind::Data);
+            ids.filter_map(|m| self.bus.node(m.node))
+                .any(|other| other.ip == node.ip)
+        };
+        let fits = |node: &&Node| {
+            let busy = list.iter().any(|m| m.node == node.id);
+            let settled = node.slot_count > 0
+                || (node.flags.has(Flags::SLAVE) && node.offset > 0 && node.master.is_some());
+            let elsewhere = self.bus.shard_of(node.id) != Some(record.shard);
+            !busy
+                && settled
+                && elsewhere
+                && node.connected
+                && !node.suspect()
+                && !node.ip.is_empty()
+        };
+        let mut hosts: Vec<&Node> = self.bus.nodes().filter(fits).collect();
+        hosts.sort_by_cached_key(|node| {
+            let weight = rendezvous(record.shard, node.id);
+            (is_data_host(node), node.is_master(), weight)
+        });
+        hosts.into_iter().map(|node| node.id).collect()
+    }
+
+    /// A host has accepted.
+    pub(super) fn invited<D: Disk>(
+        &mut self,
+        from: NodeId,
+        group: u64,
+        raft_id: u64,
+        shard: &mut Shard<D>,
+    ) {
+        let expected = self.invitation.as_ref().is_some_and(|i| i.host == from);
+        let fits = expected
+            && group == shard.base().group
+            && shard.wants_witness()
+            && !shard
+                .group()
+                .membership()
+                .list
+                .iter()
+                .any(|m| m.node == from);
+        if fits {
+            self.invitation = None;
+            shard.offer_witness(Member {
+                raft_id,
+                node: from,
+                kind: MemberKind::Witness,
+            });
+        }
+    }
+
+    pub(super) fn declined(&mut self, from: NodeId) {
+        if let Some(invitation) = self.invitation.as_mut().filter(|i| i.host == from) {
+            invitation.until = self.now.mono;
+        }
+    }
+
+    // ---- the record -----------------------------------------------------------------------
+
+    /// Whether this leader has to write its epoch entry before it serves (S2).
+    pub fn must_announce<D: Disk>(&self, shard: &Shard<D>) -> bool {
+        shard.record().master != self.myself()
+    }
+
+    /// What the shard's log has to say of epoch and slots, as effects of this turn: to be called
+    /// when the shard admits writes. True if anything was written.
+    pub fn write_record(&mut self, data: &mut Data) -> Option<String> {
+        if self.is_joining() {
+            return None;
+        }
+        let me = self.myself();
+        let record = data.record();
+        let next = self.bus.max_epoch().max(record.epoch) + 1;
+        if record.master != me || std::mem::take(&mut self.collision) {
+            data.begin_command(0, Access::Lead);
+            data.set_epoch(next, me); // S2
+            data.end_command();
+        }
+        let mut told = None;
+        for (by, _, slots) in std::mem::take(&mut self.claims) {
+            let record = data.record();
+            let lost: SlotSet = slots.iter().filter(|s| record.slots.contains(*s)).collect();
+            if lost.is_empty() {
+                continue;
+            }
+            data.begin_command(0, Access::Lead);
+            let keys = data.lose_slots(&lost); // S3
+            data.end_command();
+            told = Some(format!(
+                "Lost {} slots to node {by}, which claims them under a higher epoch: {keys} keys \
+                 were deleted",
+                lost.len()
+            ));
+        }
+        told
+    }
+
+    /// Whether [`Agent::write_record`] has anything to write.
+    pub fn has_record_to_write(&self, data: &Data) -> bool {
+        !self.is_joining()
+            && (data.record().master != self.myself() || self.collision || !self.claims.is_empty())
+    }
+}
+
+/// Rendezvous hashing: a stable order of hosts that differs from shard to shard (FNV-1a).
+fn rendezvous(shard: NodeId, node: NodeId) -> u64 {
+    let bytes = shard.0.iter().chain(&node.0);
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}

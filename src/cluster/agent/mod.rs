@@ -1,0 +1,411 @@
+//! A node's part in the cluster, sans-I/O: the bus, the membership of its shard, and what follows
+//! from both for clients.
+//!
+//! Owns the bus's state machine, the seat, what is under way (a join, a leave, an invitation), and
+//! the tables that redirects and CLUSTER replies are made from. Never: a socket, a clock, a thread
+//! or a file; [`Act`]s say what the driver does, in order. The node's loop and the simulator drive
+//! the same code:
+//!
+//! ```text
+//! (1) frame* · bus packets* · bus.tick      before Shard::begin
+//! (2) follow                                after it: roles, peers, joins, invitations
+//! (3) write_record                          when the shard admits writes: epoch, losses
+//! (4) take_acts
+//! ```
+//!
+//! Invariants: role, slots and epoch of this node on the bus are those of the last applied record
+//! (S2); a raft id is minted once and is on disk before anybody hears of it (G2).
+
+mod follow;
+mod frames;
+mod joining;
+mod leading;
+mod view;
+
+pub use joining::Refusal;
+
+use super::control::Control;
+use super::seat::{Joining, Seat};
+use super::{ClusterView, Record, Routing};
+use crate::clock::{Mono, Now};
+use crate::raft::Envelope;
+use crate::storage::base::{Base, Member, MemberKind};
+use cluster_bus::bus::{self, Action, Bus, IpAddr};
+use cluster_bus::nodes_conf::NodesConf;
+use cluster_bus::{NodeId, SlotSet};
+use raft::eraftpb::ConfState;
+use rand::rngs::StdRng;
+use rand::{RngCore, SeedableRng};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often what was not answered is asked again.
+const RESEND: Duration = Duration::from_millis(200);
+/// C1: how long RESET waits for the removal to commit.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the driver does. The order matters: nothing behind a `Seat` or a `Begin` may happen before
+/// it is on disk, and what the bus has behind a `Save` waits for that.
+#[derive(Debug)]
+pub enum Act {
+    Bus(Action),
+    /// A frame for a node's Raft link.
+    Frame {
+        to: NodeId,
+        urgent: bool,
+        bytes: Vec<u8>,
+    },
+    /// Where a Raft peer is; none: it is no peer any more.
+    Peer {
+        node: NodeId,
+        addr: Option<(IpAddr, u16)>,
+    },
+    /// This node's name has changed (RESET HARD).
+    Myself(NodeId),
+    /// Replace the file `seat`.
+    Seat(Seat),
+    /// Make the folder of the member of this base, then replace the seat, then open the member in
+    /// place of the present shard.
+    Begin {
+        base: Box<Base>,
+        seat: Seat,
+    },
+    /// For the witnesses that this node hosts.
+    Witness(ForWitnesses),
+}
+
+/// What the driver hands to the witness host.
+#[derive(Debug)]
+pub enum ForWitnesses {
+    Frame {
+        from: NodeId,
+        frame: super::control::Frame,
+    },
+    /// RESET: all witnesses of this node are to be replaced by others.
+    LeaveAll,
+    /// W3: more witnesses than this are declined.
+    Share(usize),
+}
+
+/// How an agent begins.
+pub struct AgentConfig {
+    pub bus: bus::Options,
+    pub seed: u64,
+    /// T of the groups that this node founds.
+    pub election_timeout_ms: u64,
+    /// `cluster-raft-witness`.
+    pub witness: bool,
+}
+
+/// RESET under way.
+#[derive(Clone, Copy, Debug)]
+struct Resetting {
+    hard: bool,
+    until: Mono,
+}
+
+/// An invitation that is out (W3).
+#[derive(Clone, Debug)]
+struct Invitation {
+    host: NodeId,
+    until: Mono,
+    declined: Vec<NodeId>,
+}
+
+/// What the shard tells the agent of itself.
+pub struct Agent {
+    config: AgentConfig,
+    bus: Bus,
+    seat: Seat,
+    rng: StdRng,
+    acts: Vec<Act>,
+    now: Now,
+
+    // whom to reach, and where
+    /// Nodes behind raft ids, as messages and member lists have told.
+    nodes: BTreeMap<u64, NodeId>,
+    peers: BTreeMap<NodeId, (IpAddr, u16)>,
+
+    // membership
+    /// The member that is to leave its group, before a join or a reset.
+    leaving: bool,
+    /// Who leads the shard that this node joins or leaves, as far as it was told.
+    hint: Option<NodeId>,
+    resend_at: Mono,
+    resetting: Option<Resetting>,
+    reset_failed: bool,
+    facts: joining::Facts,
+    wants_lead: bool,
+    forgotten: Vec<NodeId>,
+    /// Groups whose witnesses this node hosts: RESET waits for them to be replaced.
+    hosted_witnesses: usize,
+    invitation: Option<Invitation>,
+    /// Witnesses that wanted to go, and until when a successor for them is looked for.
+    leaving_witness: Option<(u64, Mono)>,
+    led_since: Option<Mono>,
+    /// G3: what the leader said last, and when.
+    health: Option<(bool, Mono)>,
+    tell_health_at: Mono,
+
+    // the record
+    /// S3: slots that another shard has, to be lost in the log.
+    claims: Vec<(NodeId, u64, SlotSet)>,
+    collision: bool,
+
+    // what clients see
+    routing: Arc<Routing>,
+    routing_at: Mono,
+    stale: bool,
+    shown: Option<(Arc<Record>, bool)>,
+    view: ClusterView,
+    view_stale: bool,
+    unassigned: SlotSet,
+}
+
+impl Agent {
+    /// An agent for a node that has `seat` on disk.
+    pub fn new(
+        config: AgentConfig,
+        seat: Seat,
+        myself: NodeId,
+        conf: Option<&NodesConf>,
+        now: Now,
+    ) -> Agent {
+        let bus = Bus::new(config.bus.clone(), myself, conf, bus_now(now));
+        Agent {
+            rng: StdRng::seed_from_u64(config.seed),
+            leaving: seat.joining.is_some(),
+            config,
+            bus,
+            seat,
+            acts: Vec::new(),
+            now,
+            nodes: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            hint: None,
+            resend_at: now.mono,
+            resetting: None,
+            reset_failed: false,
+            facts: joining::Facts::default(),
+            wants_lead: false,
+            forgotten: Vec::new(),
+            hosted_witnesses: 0,
+            invitation: None,
+            leaving_witness: None,
+            led_since: None,
+            health: None,
+            tell_health_at: now.mono,
+            claims: Vec::new(),
+            collision: false,
+            routing: Arc::default(),
+            routing_at: now.mono,
+            stale: true,
+            shown: None,
+            view: ClusterView::default(),
+            view_stale: true,
+            unassigned: SlotSet::default(),
+        }
+    }
+
+    pub fn myself(&self) -> NodeId {
+        self.bus.myself()
+    }
+
+    /// The bus, for what only it knows.
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// The bus, to hand it what came from its links.
+    pub fn bus_mut(&mut self) -> &mut Bus {
+        self.stale = true;
+        self.view_stale = true;
+        &mut self.bus
+    }
+
+    pub fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
+    /// Where slots are, for the admission of commands.
+    pub fn routing(&self) -> &Arc<Routing> {
+        &self.routing
+    }
+
+    /// S2: whether this node is its shard's master.
+    pub fn is_master(&self) -> bool {
+        !self.is_joining() && self.bus.self_state().role == bus::Role::Master
+    }
+
+    /// G3: `raft_ha`, as the leader knows it or has told lately.
+    pub fn is_ha(&self) -> bool {
+        let limit = Duration::from_millis(3 * self.config.election_timeout_ms);
+        self.health
+            .is_some_and(|(ha, at)| ha && self.now.mono.since(at) <= limit)
+    }
+
+    /// Where clients reach the node of a member.
+    pub fn client_addr_of(&self, raft_id: u64) -> Option<String> {
+        let node = self.bus.node(*self.nodes.get(&raft_id)?)?;
+        Some(follow::client_addr(node))
+    }
+
+    /// Whether this node is on its way into a shard: it answers as a replica without data.
+    pub fn is_joining(&self) -> bool {
+        self.seat.joining.is_some()
+    }
+
+    pub fn set_options(&mut self, now: Now, options: bus::Options, witness: bool) {
+        self.config.bus = options.clone();
+        self.config.witness = witness;
+        self.bus.set_options(bus_now(now), options);
+        self.stale = true;
+    }
+
+    /// How many witnesses this node hosts, as the witness host says.
+    pub fn set_hosted_witnesses(&mut self, count: usize) {
+        self.hosted_witnesses = count;
+    }
+
+    /// What is to be done, in order.
+    pub fn take_acts(&mut self) -> Vec<Act> {
+        self.take_bus_actions();
+        std::mem::take(&mut self.acts)
+    }
+
+    /// An act that can't be carried out now: it comes first the next time.
+    pub fn put_back(&mut self, act: Act) {
+        self.acts.push(act);
+    }
+
+    /// The bus's actions join the agent's own; those that are for the shard stay here.
+    fn take_bus_actions(&mut self) {
+        for action in self.bus.actions() {
+            match action {
+                Action::SlotsClaimed { by, epoch, slots } => {
+                    self.claims.retain(|(other, _, _)| *other != by);
+                    self.claims.push((by, epoch, slots));
+                }
+                Action::EpochCollision { .. } => self.collision = true,
+                Action::EpochSeen(_) => {}
+                other => self.acts.push(Act::Bus(other)),
+            }
+        }
+    }
+
+    /// When [`Agent::follow`] wants to be called next.
+    pub fn deadline(&self) -> Mono {
+        let bus = Mono(self.bus.deadline().saturating_mul(1_000_000));
+        if self.is_joining() || self.leaving || self.resetting.is_some() {
+            return bus.min(self.resend_at);
+        }
+        bus
+    }
+
+    /// Steps the timers of the bus.
+    pub fn tick(&mut self, now: Now) {
+        self.now = now;
+        let at = bus_now(now);
+        if at.mono_ms >= self.bus.deadline() {
+            self.bus.tick(at);
+            self.stale = true;
+        }
+        self.view_stale = true;
+    }
+
+    /// Sends a control message.
+    fn tell(&mut self, to: NodeId, control: &Control) {
+        self.acts.push(Act::Frame {
+            to,
+            urgent: true,
+            bytes: control.encode(),
+        });
+    }
+
+    /// Sends what the shard's group has to say.
+    pub fn send(&mut self, messages: Vec<Envelope>) {
+        for envelope in messages {
+            let Some(&to) = self.nodes.get(&envelope.to) else {
+                continue; // nobody knows yet where it is; Raft repeats
+            };
+            self.acts.push(Act::Frame {
+                to,
+                urgent: is_urgent(&envelope),
+                bytes: super::control::encode_envelope(&envelope),
+            });
+        }
+    }
+
+    /// G2: random, never zero.
+    fn mint(&mut self) -> u64 {
+        loop {
+            let id = self.rng.next_u64();
+            if id != 0 {
+                return id;
+            }
+        }
+    }
+
+    fn mint_shard(&mut self) -> NodeId {
+        let mut id = [0; 20];
+        self.rng.fill_bytes(&mut id);
+        NodeId(id)
+    }
+
+    /// The base of a new group whose only member is this node (G1).
+    pub fn birth(&mut self) -> Base {
+        let (group, raft_id, shard) = (self.mint(), self.mint(), self.mint_shard());
+        birth(
+            group,
+            raft_id,
+            Record::founded(shard, self.myself()),
+            self.config.election_timeout_ms,
+        )
+    }
+}
+
+/// G1: a group is born from a synthetic snapshot at index 1, term 1.
+pub fn birth(group: u64, raft_id: u64, record: Record, election_timeout_ms: u64) -> Base {
+    Base {
+        group,
+        incarnation: 1,
+        raft_id,
+        kind: MemberKind::Data,
+        index: 1,
+        term: 1,
+        conf_state: ConfState {
+            voters: vec![raft_id],
+            ..ConfState::default()
+        },
+        members: vec![Member {
+            raft_id,
+            node: record.master,
+            kind: MemberKind::Data,
+        }],
+        election_timeout_ms,
+        record: record.encode(),
+    }
+}
+
+/// Votes, heartbeats and the like never queue behind bulk data.
+pub(super) fn is_urgent(envelope: &Envelope) -> bool {
+    use raft::eraftpb::MessageType::{MsgAppend, MsgSnapshot};
+    let kind = envelope.message.get_msg_type();
+    let bulk = matches!(kind, MsgAppend | MsgSnapshot);
+    !bulk
+}
+
+fn bus_now(now: Now) -> bus::Now {
+    bus::Now {
+        mono_ms: now.mono.0 / 1_000_000,
+        unix_ms: now.unix_ms,
+    }
+}
+
+impl Agent {
+    /// The mark of a join that is under way.
+    fn joining(&self) -> Option<Joining> {
+        self.seat.joining
+    }
+}

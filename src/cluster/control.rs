@@ -1,0 +1,220 @@
+//! What nodes say to each other about membership, beside Raft's own messages (C1, G2).
+//!
+//! Owns the frames of a Raft link: an envelope of Raft, or a control message. Never: decides what a
+//! message leads to. Invariant: decoding is total.
+
+use crate::raft::{Envelope, EnvelopeError};
+use crate::storage::Base;
+use cluster_bus::NodeId;
+
+const ENVELOPE: u8 = 0;
+
+/// A control message. `raft_id` is always that of the member it is about.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Control {
+    /// C1: the sender wants to be a data member of the receiver's shard under this id.
+    Join { raft_id: u64 },
+    /// The base that a joiner starts from (G1).
+    Accept { base: Box<Base> },
+    /// The joiner has its base on disk: it may be added.
+    Ready { group: u64, raft_id: u64 },
+    /// The receiver of the answer asked a node that does not lead; this one does, if known.
+    NotLeader { leader: Option<NodeId> },
+    /// C1: this member wants to be removed.
+    Leave { group: u64, raft_id: u64 },
+    /// The removal is committed.
+    Left { group: u64, raft_id: u64 },
+    /// G2: the receiver is asked to host a witness that starts from this base (G6).
+    Invite { base: Box<Base> },
+    /// The host has minted an id and has the base on disk.
+    Invited { group: u64, raft_id: u64 },
+    /// The host has more than its share of witnesses (W3).
+    Declined { group: u64 },
+    /// G2: no member of this id is here.
+    Gone { group: u64, raft_id: u64 },
+    /// G2: `raft_id` sent a message and is not a member as of `applied`.
+    NotAMember {
+        group: u64,
+        raft_id: u64,
+        applied: u64,
+    },
+    /// E4: this replica wants to lead (CLUSTER FAILOVER).
+    Failover { group: u64, raft_id: u64 },
+    /// G3: what the leader knows of its group: 1, it survives the loss of any member.
+    Health { group: u64, ha: bool },
+}
+
+/// One frame of a Raft link.
+#[derive(Debug)]
+pub enum Frame {
+    Raft(Envelope),
+    Control(Control),
+}
+
+/// Why bytes are not a frame.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    #[error("the base in a control message is not one: {0}")]
+    Base(String),
+    #[error("the control message is of an unknown kind, or cut")]
+    Control,
+}
+
+/// The bytes of an envelope's frame.
+pub fn encode_envelope(envelope: &Envelope) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    out.push(ENVELOPE);
+    envelope.encode(&mut out);
+    out
+}
+
+impl Control {
+    /// The bytes of the frame: kind, then the fields (little endian).
+    pub fn encode(&self) -> Vec<u8> {
+        let (kind, numbers): (u8, Vec<u64>) = match self {
+            Control::Join { raft_id } => (1, vec![*raft_id]),
+            Control::Accept { .. } => (2, vec![]),
+            Control::Ready { group, raft_id } => (3, vec![*group, *raft_id]),
+            Control::NotLeader { .. } => (4, vec![]),
+            Control::Leave { group, raft_id } => (5, vec![*group, *raft_id]),
+            Control::Left { group, raft_id } => (6, vec![*group, *raft_id]),
+            Control::Invite { .. } => (7, vec![]),
+            Control::Invited { group, raft_id } => (8, vec![*group, *raft_id]),
+            Control::Declined { group } => (9, vec![*group]),
+            Control::Gone { group, raft_id } => (10, vec![*group, *raft_id]),
+            Control::NotAMember {
+                group,
+                raft_id,
+                applied,
+            } => (11, vec![*group, *raft_id, *applied]),
+            Control::Failover { group, raft_id } => (12, vec![*group, *raft_id]),
+            Control::Health { group, ha } => (13, vec![*group, u64::from(*ha)]),
+        };
+        let mut out = vec![kind];
+        numbers
+            .iter()
+            .for_each(|n| out.extend_from_slice(&n.to_le_bytes()));
+        match self {
+            Control::Accept { base } | Control::Invite { base } => {
+                out.extend_from_slice(&base.to_bytes());
+            }
+            Control::NotLeader { leader: Some(node) } => out.extend_from_slice(&node.0),
+            _ => {}
+        }
+        out
+    }
+}
+
+impl Frame {
+    /// Reads a frame that fills `bytes`.
+    pub fn decode(bytes: &[u8]) -> Result<Frame, FrameError> {
+        let (&kind, rest) = bytes.split_first().ok_or(FrameError::Control)?;
+        if kind == ENVELOPE {
+            return Ok(Frame::Raft(Envelope::decode(rest)?));
+        }
+        let base = || -> Result<Box<Base>, FrameError> {
+            let base = Base::from_bytes(rest).map_err(|e| FrameError::Base(e.to_string()))?;
+            Ok(Box::new(base))
+        };
+        let control = match kind {
+            2 => Control::Accept { base: base()? },
+            7 => Control::Invite { base: base()? },
+            4 if rest.is_empty() => Control::NotLeader { leader: None },
+            4 => {
+                let node: [u8; 20] = rest.try_into().map_err(|_| FrameError::Control)?;
+                Control::NotLeader {
+                    leader: Some(NodeId(node)),
+                }
+            }
+            _ => numbers(kind, rest).ok_or(FrameError::Control)?,
+        };
+        Ok(Frame::Control(control))
+    }
+}
+
+/// The messages that are numbers only.
+fn numbers(kind: u8, rest: &[u8]) -> Option<Control> {
+    let chunks = rest.chunks_exact(8);
+    if !chunks.remainder().is_empty() {
+        return None;
+    }
+    let fields: Vec<u64> = chunks
+        .map(|c| u64::from_le_bytes(c.try_into().expect("eight bytes")))
+        .collect();
+    Some(match (kind, fields.as_slice()) {
+        (1, &[raft_id]) => Control::Join { raft_id },
+        (3, &[group, raft_id]) => Control::Ready { group, raft_id },
+        (5, &[group, raft_id]) => Control::Leave { group, raft_id },
+        (6, &[group, raft_id]) => Control::Left { group, raft_id },
+        (8, &[group, raft_id]) => Control::Invited { group, raft_id },
+        (9, &[group]) => Control::Declined { group },
+        (10, &[group, raft_id]) => Control::Gone { group, raft_id },
+        (11, &[group, raft_id, applied]) => Control::NotAMember {
+            group,
+            raft_id,
+            applied,
+        },
+        (12, &[group, raft_id]) => Control::Failover { group, raft_id },
+        (13, &[group, ha]) => Control::Health { group, ha: ha == 1 },
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use raft::eraftpb::ConfState;
+
+    #[test]
+    fn control_messages_round_trip() {
+        let base = Box::new(Base {
+            group: 1,
+            raft_id: 2,
+            index: 1,
+            term: 1,
+            conf_state: ConfState {
+                voters: vec![2],
+                ..ConfState::default()
+            },
+            ..Base::default()
+        });
+        let (group, raft_id) = (3, 4);
+        for control in [
+            Control::Join { raft_id },
+            Control::Accept { base: base.clone() },
+            Control::Ready { group, raft_id },
+            Control::NotLeader { leader: None },
+            Control::NotLeader {
+                leader: Some(NodeId([7; 20])),
+            },
+            Control::Leave { group, raft_id },
+            Control::Left { group, raft_id },
+            Control::Invite { base },
+            Control::Invited { group, raft_id },
+            Control::Declined { group },
+            Control::Gone { group, raft_id },
+            Control::NotAMember {
+                group,
+                raft_id,
+                applied: 9,
+            },
+            Control::Failover { group, raft_id },
+            Control::Health { group, ha: true },
+        ] {
+            let Ok(Frame::Control(read)) = Frame::decode(&control.encode()) else {
+                panic!("{control:?}");
+            };
+            assert_eq!(read, control);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_a_frame_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
+            let _ = Frame::decode(&bytes);
+        }
+    }
+}

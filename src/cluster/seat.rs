@@ -1,0 +1,135 @@
+//! Which member this node is: the file `seat`.
+//!
+//! Owns the form of the file and its atomic replacement. It names the folder that holds the node's
+//! shard, and the JOINING mark (C1). A folder that it does not name is a tombstone's: the member
+//! has left and its raft id is never used again (G2). Never: knows what is in the folders.
+
+use crate::storage::disk::{Disk, DiskFile};
+use cluster_bus::NodeId;
+use std::io;
+
+pub const FILE: &str = "seat";
+const TEMP: &str = "seat.tmp";
+const TITLE: &str = "holdfast seat 1";
+/// No seat comes near this.
+const MAX_LEN: u64 = 4096;
+
+/// C1: this node is on its way into another shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joining {
+    /// The node whose shard it is.
+    pub target: NodeId,
+    /// Minted for this join (G2).
+    pub raft_id: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seat {
+    /// The raft id whose folder holds the node's shard.
+    pub member: u64,
+    pub joining: Option<Joining>,
+}
+
+/// Why the file can't be used: somebody has to look at it.
+#[derive(Debug, thiserror::Error)]
+pub enum SeatError {
+    #[error("can't read or write the file seat: {0}")]
+    Io(#[from] io::Error),
+    #[error("the file seat is damaged")]
+    Damaged,
+}
+
+/// The folder of a data member.
+pub fn folder(raft_id: u64) -> String {
+    format!("shard-{raft_id:016x}")
+}
+
+impl Seat {
+    /// Reads the file; none where this node has never been a member.
+    pub fn load<D: Disk>(disk: &D) -> Result<Option<Seat>, SeatError> {
+        if !disk.list()?.iter().any(|name| name == FILE) {
+            return Ok(None);
+        }
+        let file = disk.open(FILE)?;
+        let len = file.len()?;
+        if len > MAX_LEN {
+            return Err(SeatError::Damaged);
+        }
+        let mut bytes = vec![0; len as usize];
+        let n = file.read_at(&mut bytes, 0)?;
+        bytes.truncate(n);
+        let text = std::str::from_utf8(&bytes).map_err(|_| SeatError::Damaged)?;
+        Seat::parse(text).map(Some).ok_or(SeatError::Damaged)
+    }
+
+    /// Replaces the file; durable when this returns.
+    pub fn save<D: Disk>(&self, disk: &D) -> Result<(), SeatError> {
+        let file = disk.create(TEMP)?;
+        file.write_at(self.render().as_bytes(), 0)?;
+        file.sync_data()?;
+        disk.rename(TEMP, FILE)?;
+        disk.sync_dir()?;
+        Ok(())
+    }
+
+    fn render(&self) -> String {
+        let mut text = format!("{TITLE}\nmember {:016x}\n", self.member);
+        if let Some(Joining { target, raft_id }) = self.joining {
+            text += &format!("joining {target} {raft_id:016x}\n");
+        }
+        let sum = crc32c::crc32c(text.as_bytes());
+        text + &format!("crc32c {sum:08x}\n")
+    }
+
+    fn parse(text: &str) -> Option<Seat> {
+        let (body, sum) = text.split_at(text.rfind("crc32c ")?);
+        let sum = sum.strip_prefix("crc32c ")?.strip_suffix('\n')?;
+        if u32::from_str_radix(sum, 16).ok()? != crc32c::crc32c(body.as_bytes()) {
+            return None;
+        }
+        let mut lines = body.lines();
+        if lines.next()? != TITLE {
+            return None;
+        }
+        let member = lines.next()?.strip_prefix("member ")?;
+        let member = u64::from_str_radix(member, 16).ok()?;
+        let joining = match lines.next() {
+            None => None,
+            Some(line) => {
+                let (target, raft_id) = line.strip_prefix("joining ")?.split_once(' ')?;
+                Some(Joining {
+                    target: target.parse().ok()?,
+                    raft_id: u64::from_str_radix(raft_id, 16).ok()?,
+                })
+            }
+        };
+        lines.next().is_none().then_some(Seat { member, joining })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seat_round_trips_and_damage_is_noticed() {
+        for joining in [
+            None,
+            Some(Joining {
+                target: NodeId([3; 20]),
+                raft_id: u64::MAX,
+            }),
+        ] {
+            let seat = Seat { member: 7, joining };
+            let text = seat.render();
+            assert_eq!(Seat::parse(&text), Some(seat));
+            for at in 0..text.len() {
+                assert_eq!(Seat::parse(&text[..at]), None, "cut at {at}");
+                let mut other = text.clone().into_bytes();
+                other[at] ^= 1;
+                let other = String::from_utf8(other).expect("still ASCII");
+                assert_ne!(Seat::parse(&other), Some(Seat::default()));
+            }
+        }
+    }
+}

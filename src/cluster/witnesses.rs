@@ -1,0 +1,401 @@
+//! The witnesses that this node hosts for other shards (W1, W2, G2, G6), sans-I/O but for the disk.
+//!
+//! Owns their shards, which keep only a log, and what they say. Runs on a thread of its own: jobs
+//! are done on the spot, so a slow disk delays witnesses and nothing else. Never: serves a client.
+//!
+//! Invariants: a witness exists only by an invitation that this host accepted with a fresh id and a
+//! base on disk; an unknown id is answered GONE; a broken invariant stops one group, loudly.
+
+use super::agent::ForWitnesses;
+use super::control::{encode_envelope, Control, Frame};
+use crate::clock::{Mono, Now};
+use crate::keyspace::Layout;
+use crate::mutation::{self, Mutation};
+use crate::raft::Envelope;
+use crate::shard::{Shard, ShardConfig, ShardError, SyncPolicy};
+use crate::storage::base::{Base, MemberKind};
+use crate::storage::{Disk, Log, LogConfig};
+use cluster_bus::NodeId;
+use rand::rngs::StdRng;
+use rand::{RngCore, SeedableRng};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::time::Duration;
+
+const PREFIX: &str = "witness-";
+/// How often a witness that is to go asks for it.
+const LEAVE_EVERY: Duration = Duration::from_millis(200);
+
+/// Where witnesses' folders are.
+pub trait Shelf {
+    type D: Disk;
+    /// The names of all folders.
+    fn folders(&self) -> io::Result<Vec<String>>;
+    /// A folder that is there, or a new one; durable when this returns.
+    fn folder(&self, name: &str) -> io::Result<Self::D>;
+    /// Removes a folder with all that is in it; durable when this returns.
+    fn remove(&self, name: &str) -> io::Result<()>;
+}
+
+/// A frame to send.
+pub struct Outgoing {
+    pub to: NodeId,
+    pub urgent: bool,
+    pub bytes: Vec<u8>,
+}
+
+struct Hosted<D: Disk> {
+    shard: Shard<D>,
+    /// Asks to be replaced: RESET of this host.
+    leaves: bool,
+    ask_at: Mono,
+}
+
+pub struct Witnesses<S: Shelf> {
+    shelf: S,
+    log: LogConfig,
+    rng: StdRng,
+    logger: slog::Logger,
+    hosted: BTreeMap<u64, Hosted<S::D>>,
+    /// Groups that were stopped because of an error: their messages are dropped.
+    stopped: BTreeSet<u64>,
+    nodes: BTreeMap<u64, NodeId>,
+    share: usize,
+    out: Vec<Outgoing>,
+}
+
+fn name(raft_id: u64) -> String {
+    format!("{PREFIX}{raft_id:016x}")
+}
+
+impl<S: Shelf> Witnesses<S> {
+    /// Opens every witness that has a folder. One that can't be opened is stopped; the others go on.
+    pub fn open(
+        shelf: S,
+        log: LogConfig,
+        seed: u64,
+        now: Now,
+        logger: slog::Logger,
+    ) -> io::Result<Witnesses<S>> {
+        let mut host = Witnesses {
+            rng: StdRng::seed_from_u64(seed),
+            shelf,
+            log,
+            logger,
+            hosted: BTreeMap::new(),
+            stopped: BTreeSet::new(),
+            nodes: BTreeMap::new(),
+            share: 1,
+            out: Vec::new(),
+        };
+        for folder in host.shelf.folders()? {
+            let Some(id) = folder.strip_prefix(PREFIX) else {
+                continue;
+            };
+            let Ok(raft_id) = u64::from_str_radix(id, 16) else {
+                continue;
+            };
+            let disk = host.shelf.folder(&folder)?;
+            match Base::load(&disk) {
+                // A crash came between the folder and its base: nobody has heard of it.
+                Ok(None) => host.shelf.remove(&folder)?,
+                _ => host.start(raft_id, disk, now),
+            }
+        }
+        Ok(host)
+    }
+
+    /// How many witnesses are here.
+    pub fn len(&self) -> usize {
+        self.hosted.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.hosted.is_empty()
+    }
+
+    /// The shards, for checks.
+    pub fn shards(&self) -> impl Iterator<Item = &Shard<S::D>> {
+        self.hosted.values().map(|h| &h.shard)
+    }
+
+    fn start(&mut self, raft_id: u64, disk: S::D, now: Now) {
+        let config = ShardConfig {
+            layout: Layout::Cluster,
+            seed: self.rng.next_u64(),
+            sync: SyncPolicy::Always,
+            outcome_timeout: Duration::from_secs(5),
+            tail_limit: 0,
+            keep_bytes: 1 << 20,
+            log: self.log.clone(),
+            first: false,
+        };
+        let quiet = slog::Logger::root(slog::Discard, slog::o!());
+        let opened = catch_unwind(AssertUnwindSafe(|| Shard::open(disk, config, now, &quiet)));
+        match opened {
+            Ok(Ok(shard)) => {
+                self.learn(&shard);
+                let hosted = Hosted {
+                    shard,
+                    leaves: false,
+                    ask_at: now.mono,
+                };
+                self.hosted.insert(raft_id, hosted);
+            }
+            Ok(Err(error)) => self.stop(raft_id, &error.to_string()),
+            Err(_) => self.stop(raft_id, "a broken invariant"),
+        }
+    }
+
+    /// W2: one group stops, the others and the process go on.
+    fn stop(&mut self, raft_id: u64, why: &str) {
+        slog::crit!(
+            self.logger,
+            "The witness {:016x} has stopped: {}",
+            raft_id,
+            why
+        );
+        self.hosted.remove(&raft_id);
+        self.stopped.insert(raft_id);
+    }
+
+    fn learn(&mut self, shard: &Shard<S::D>) {
+        for member in &shard.group().membership().list {
+            self.nodes.insert(member.raft_id, member.node);
+        }
+    }
+
+    // ---- what comes in --------------------------------------------------------------------
+
+    /// Takes in what the node's loop hands over.
+    pub fn take(&mut self, now: Now, order: ForWitnesses) {
+        match order {
+            ForWitnesses::Share(share) => self.share = share,
+            ForWitnesses::LeaveAll => {
+                for hosted in self.hosted.values_mut() {
+                    hosted.leaves = true;
+                    hosted.ask_at = now.mono;
+                }
+            }
+            ForWitnesses::Frame { from, frame } => match frame {
+                Frame::Raft(envelope) => self.step(now, from, envelope),
+                Frame::Control(Control::Invite { base }) => self.invited(now, from, *base),
+                Frame::Control(Control::NotAMember {
+                    raft_id, applied, ..
+                }) => {
+                    if let Some(hosted) = self.hosted.get_mut(&raft_id) {
+                        hosted.shard.not_a_member(applied);
+                    }
+                }
+                Frame::Control(Control::Left { raft_id, .. }) => {
+                    if let Some(hosted) = self.hosted.get_mut(&raft_id).filter(|h| h.leaves) {
+                        hosted.shard.note_removal();
+                    }
+                }
+                Frame::Control(_) => {}
+            },
+        }
+    }
+
+    fn step(&mut self, now: Now, from: NodeId, envelope: Envelope) {
+        let (group, raft_id, sender) = (envelope.group, envelope.to, envelope.from);
+        if self.stopped.contains(&raft_id) {
+            return;
+        }
+        if !self.hosted.contains_key(&raft_id) {
+            if mutation::is(Mutation::ConjuredByMessage) {
+                self.conjure(now, &envelope);
+            } else {
+                // G2: nothing is conjured by a message.
+                return self.tell(from, &Control::Gone { group, raft_id });
+            }
+        }
+        self.nodes.insert(sender, from);
+        self.guarded(raft_id, |hosted| hosted.shard.step(now, envelope));
+    }
+
+    /// The mutation that G2 forbids.
+    fn conjure(&mut self, now: Now, envelope: &Envelope) {
+        let base = Base {
+            group: envelope.group,
+            incarnation: envelope.incarnation,
+            raft_id: envelope.to,
+            kind: MemberKind::Witness,
+            index: 1,
+            term: 1,
+            conf_state: raft::eraftpb::ConfState {
+                voters: vec![envelope.from],
+                ..Default::default()
+            },
+            election_timeout_ms: 1000,
+            ..Base::default()
+        };
+        let _ = self.found(now, &base);
+    }
+
+    /// G2: mints an id, puts the base on disk, answers.
+    fn invited(&mut self, now: Now, from: NodeId, mut base: Base) {
+        let group = base.group;
+        // An earlier invitation that led to nothing: its id is never used again.
+        let of_group = |h: &Hosted<S::D>| h.shard.base().group == group;
+        let unborn = |h: &Hosted<S::D>| h.shard.group().membership().joined_at.is_none();
+        let stale: Vec<u64> = self
+            .hosted
+            .iter()
+            .filter(|(_, h)| of_group(h) && unborn(h))
+            .map(|(id, _)| *id)
+            .collect();
+        for raft_id in stale {
+            self.bury(raft_id);
+        }
+        if self.hosted.len() >= self.share.max(1) {
+            return self.tell(from, &Control::Declined { group });
+        }
+        base.raft_id = loop {
+            let id = self.rng.next_u64();
+            if id != 0 {
+                break id;
+            }
+        };
+        base.kind = MemberKind::Witness;
+        let raft_id = base.raft_id;
+        match self.found(now, &base) {
+            Ok(()) => self.tell(from, &Control::Invited { group, raft_id }),
+            Err(error) => {
+                slog::warn!(self.logger, "Can't host a witness: {}", error);
+                self.tell(from, &Control::Declined { group });
+            }
+        }
+    }
+
+    fn found(&mut self, now: Now, base: &Base) -> Result<(), ShardError> {
+        let folder = name(base.raft_id);
+        let io = |source| crate::storage::StorageError::Io {
+            action: "make the folder of",
+            file: folder.clone(),
+            source,
+        };
+        let disk = self.shelf.folder(&folder).map_err(io)?;
+        Log::create(disk.clone(), self.log.clone(), base)?;
+        self.start(base.raft_id, disk, now);
+        Ok(())
+    }
+
+    /// G2: the folder goes, and with it the id: whoever writes to it is answered GONE.
+    fn bury(&mut self, raft_id: u64) {
+        self.hosted.remove(&raft_id);
+        if let Err(error) = self.shelf.remove(&name(raft_id)) {
+            self.stop(raft_id, &format!("its folder can't be removed: {error}"));
+        }
+    }
+
+    // ---- a turn ---------------------------------------------------------------------------
+
+    /// Timers, Readies, syncs and messages of all witnesses.
+    pub fn turn(&mut self, now: Now) {
+        let ids: Vec<u64> = self.hosted.keys().copied().collect();
+        for raft_id in ids {
+            let mut messages = Vec::new();
+            let mut strangers = Vec::new();
+            self.guarded(raft_id, |hosted| loop {
+                hosted.shard.begin(now)?;
+                let output = hosted.shard.take_output();
+                messages.extend(output.messages);
+                strangers.extend(output.strangers);
+                if output.jobs.is_empty() {
+                    return Ok(());
+                }
+                for job in output.jobs {
+                    if let Some(done) = job.run() {
+                        hosted.shard.job_done(now, done)?;
+                    }
+                }
+            });
+            self.say(messages);
+            self.after_turn(now, raft_id, strangers);
+        }
+    }
+
+    fn after_turn(&mut self, now: Now, raft_id: u64, strangers: Vec<u64>) {
+        let Some(hosted) = self.hosted.get_mut(&raft_id) else {
+            return;
+        };
+        for member in &hosted.shard.group().membership().list {
+            self.nodes.insert(member.raft_id, member.node);
+        }
+        if hosted.shard.is_removed() {
+            return self.bury(raft_id);
+        }
+        let (group, applied) = (hosted.shard.base().group, hosted.shard.group().applied());
+        let leave = hosted.leaves && now.mono >= hosted.ask_at;
+        if leave {
+            hosted.ask_at = now.mono + LEAVE_EVERY;
+        }
+        let leader = hosted.shard.group().leader();
+        if let Some(leader) = leader.filter(|id| leave && *id != raft_id) {
+            if let Some(&node) = self.nodes.get(&leader) {
+                self.tell(node, &Control::Leave { group, raft_id });
+            }
+        }
+        for raft_id in strangers {
+            if let Some(&node) = self.nodes.get(&raft_id) {
+                let control = Control::NotAMember {
+                    group,
+                    raft_id,
+                    applied,
+                };
+                self.tell(node, &control);
+            }
+        }
+    }
+
+    /// When [`Witnesses::turn`] wants to be called next.
+    pub fn deadline(&self) -> Option<Mono> {
+        let of = |h: &Hosted<S::D>| match h.leaves {
+            true => h.shard.deadline().min(h.ask_at),
+            false => h.shard.deadline(),
+        };
+        self.hosted.values().map(of).min()
+    }
+
+    /// What is to be sent.
+    pub fn take_outgoing(&mut self) -> Vec<Outgoing> {
+        std::mem::take(&mut self.out)
+    }
+
+    fn guarded(
+        &mut self,
+        raft_id: u64,
+        run: impl FnOnce(&mut Hosted<S::D>) -> Result<(), ShardError>,
+    ) {
+        let Some(hosted) = self.hosted.get_mut(&raft_id) else {
+            return;
+        };
+        match catch_unwind(AssertUnwindSafe(|| run(hosted))) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.stop(raft_id, &error.to_string()),
+            Err(_) => self.stop(raft_id, "a broken invariant"),
+        }
+    }
+
+    fn say(&mut self, messages: Vec<Envelope>) {
+        for envelope in messages {
+            if let Some(&to) = self.nodes.get(&envelope.to) {
+                self.out.push(Outgoing {
+                    to,
+                    urgent: super::agent::is_urgent(&envelope),
+                    bytes: encode_envelope(&envelope),
+                });
+            }
+        }
+    }
+
+    fn tell(&mut self, to: NodeId, control: &Control) {
+        self.out.push(Outgoing {
+            to,
+            urgent: true,
+            bytes: control.encode(),
+        });
+    }
+}

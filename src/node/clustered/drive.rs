@@ -1,0 +1,262 @@
+//! What a turn adds in a cluster: news of the links go in, acts come out.
+
+use super::Clustered;
+use crate::clock::{Clock, Now};
+use crate::cluster::agent::{Act, ForWitnesses};
+use crate::cluster::control::Frame;
+use crate::links::{News, Order};
+use crate::node::start::NodeError;
+use crate::node::turn::Node;
+use crate::raft::{Envelope, Group};
+use crate::shard::{Admission, Shard};
+use crate::storage::RealDisk;
+use cluster_bus::bus::{self, Action, Level};
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+
+fn bus_now(now: Now) -> bus::Now {
+    bus::Now {
+        mono_ms: now.mono.0 / 1_000_000,
+        unix_ms: now.unix_ms,
+    }
+}
+
+impl Clustered {
+    /// Everything that has come on the links since the last turn.
+    fn take_news(
+        &mut self,
+        now: Now,
+        shard: &mut Shard<RealDisk>,
+        logger: &slog::Logger,
+    ) -> Result<(), NodeError> {
+        while let Some(news) = self.backlog.pop_front().or_else(|| self.links.try_recv()) {
+            self.take(now, news, shard, logger)?;
+        }
+        self.conf.settle(logger);
+        self.agent
+            .set_hosted_witnesses(self.hosted.load(Ordering::Relaxed));
+        self.agent.tick(now);
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        now: Now,
+        news: News,
+        shard: &mut Shard<RealDisk>,
+        logger: &slog::Logger,
+    ) -> Result<(), NodeError> {
+        let at = bus_now(now);
+        match news {
+            News::BusAccepted { link, peer, local } => {
+                let (peer, local) = (peer.ip().to_canonical(), local.ip().to_canonical());
+                self.agent.bus_mut().accepted(at, link, peer, local);
+            }
+            News::BusConnected { link, local } => {
+                let local = local.ip().to_canonical();
+                self.agent.bus_mut().connected(at, link, local);
+            }
+            News::BusClosed { link } => self.agent.bus_mut().closed(at, link),
+            News::BusPacket { link, bytes } => self.agent.bus_mut().received(at, link, &bytes),
+            News::Raft { from, bytes } => {
+                if let Err(error) = self.agent.frame(now, from, &bytes, shard)? {
+                    slog::warn!(logger, "A frame of node {} can't be read: {}", from, error);
+                }
+            }
+            News::RaftUp { node } => slog::debug!(logger, "Raft link to {} is up", node),
+            News::RaftDown { node } => slog::debug!(logger, "Raft link to {} is down", node),
+            News::Failed(what) => slog::warn!(logger, "Cluster links: {}", what),
+        }
+        Ok(())
+    }
+
+    /// T9: while a command runs only answers of the own term are taken; all else waits.
+    pub fn breathe(&mut self, now: Now, group: &mut Group) {
+        while let Some(news) = self.links.try_recv() {
+            let answer = match &news {
+                News::Raft { bytes, .. } => match Frame::decode(bytes) {
+                    Ok(Frame::Raft(e)) if takes_meanwhile(group, &e) => Some(e),
+                    _ => None,
+                },
+                _ => None,
+            };
+            match answer {
+                Some(envelope) => group.step_answer(now, envelope),
+                None => self.backlog.push_back(news),
+            }
+        }
+        group.breathe(now);
+        self.agent.send(group.take_messages());
+        for act in self.agent.take_acts() {
+            match act {
+                Act::Frame { to, urgent, bytes } => self.frame(to, urgent, bytes),
+                other => self.agent.put_back(other),
+            }
+        }
+    }
+
+    fn frame(&mut self, to: cluster_bus::NodeId, urgent: bool, bytes: Vec<u8>) {
+        self.links.send(Order::Raft { to, urgent, bytes });
+    }
+
+    /// Whether bus actions have to wait for a vote to be on disk.
+    fn awaits_vote(&self) -> bool {
+        !self.conf.has_saved(self.agent.bus().last_vote_epoch())
+    }
+
+    fn bus_action(&mut self, action: Action, logger: &slog::Logger) {
+        match action {
+            Action::Connect { link, ip, port } => self.links.send(Order::BusConnect {
+                link,
+                addr: SocketAddr::new(ip, port),
+            }),
+            Action::Send { link, bytes } => self.links.send(Order::BusSend { link, bytes }),
+            Action::Close { link } => self.links.send(Order::BusClose { link }),
+            Action::Log(Level::Debug | Level::Verbose, text) => slog::debug!(logger, "{}", text),
+            Action::Log(Level::Notice, text) => slog::info!(logger, "{}", text),
+            Action::Log(Level::Warning, text) => slog::warn!(logger, "{}", text),
+            Action::Save(text) => self.conf.put(text, self.agent.bus().last_vote_epoch()),
+            // The node's, or the agent's.
+            Action::Publish { .. }
+            | Action::SlotsClaimed { .. }
+            | Action::EpochCollision { .. }
+            | Action::EpochSeen(_) => {}
+        }
+    }
+}
+
+fn takes_meanwhile(group: &Group, envelope: &Envelope) -> bool {
+    envelope.to == group.id() && group.takes_meanwhile(envelope)
+}
+
+impl Node {
+    /// (1) News of other nodes.
+    pub(in crate::node) fn take_news(&mut self, now: Now) -> Result<(), NodeError> {
+        if let Some(cluster) = &mut self.host.cluster {
+            cluster.take_news(now, &mut self.shard, &self.logger)?;
+        }
+        Ok(())
+    }
+
+    /// After the shard's timers and Readies: the agent follows, its acts are carried out.
+    pub(in crate::node) fn follow_cluster(&mut self, now: Now) -> Result<(), NodeError> {
+        let Some(cluster) = &mut self.host.cluster else {
+            return Ok(());
+        };
+        cluster.agent.follow(now, &mut self.shard);
+        self.act(now)
+    }
+
+    /// Whether clients' commands on data can be executed; a new leader first writes its epoch (S2).
+    pub(in crate::node) fn admission(&mut self) -> Admission {
+        let admission = self.shard.admission();
+        let Some(cluster) = &mut self.host.cluster else {
+            return admission;
+        };
+        let Admission::Lead { writable } = admission else {
+            return admission;
+        };
+        if writable && self.ending.is_none() {
+            if cluster.agent.has_record_to_write(self.shard.data()) {
+                let told = cluster.agent.write_record(self.shard.data_mut());
+                if let Some(warning) = told {
+                    slog::warn!(self.logger, "{}", warning);
+                }
+            }
+        }
+        let unannounced = cluster.agent.must_announce(&self.shard);
+        if unannounced && !cluster.agent.is_joining() {
+            return Admission::Hold;
+        }
+        admission
+    }
+
+    /// Carries out what the agent asks for, in order.
+    pub(in crate::node) fn act(&mut self, now: Now) -> Result<(), NodeError> {
+        let Some(mut cluster) = self.host.cluster.take() else {
+            return Ok(());
+        };
+        let acts = cluster.agent.take_acts();
+        let mut deliver = Vec::new();
+        for act in acts {
+            match act {
+                Act::Bus(Action::Publish {
+                    sharded,
+                    channel,
+                    message,
+                }) => deliver.push((sharded, channel, message)),
+                Act::Bus(action @ Action::Save(_)) => cluster.bus_action(action, &self.logger),
+                Act::Bus(action) => cluster.held.push_back(action),
+                Act::Frame { to, urgent, bytes } => cluster.frame(to, urgent, bytes),
+                Act::Peer { node, addr } => cluster.links.send(Order::Peer {
+                    node,
+                    addr: addr.map(|(ip, port)| SocketAddr::new(ip, port)),
+                }),
+                Act::Myself(node) => cluster.links.send(Order::Myself(node)),
+                Act::Seat(seat) => cluster.save_seat(&seat)?,
+                Act::Begin { base, seat } => self.replace_shard(now, &mut cluster, &base, &seat)?,
+                Act::Witness(ForWitnesses::Share(share)) if share == cluster.told_share => {}
+                Act::Witness(order) => {
+                    if let ForWitnesses::Share(share) = order {
+                        cluster.told_share = share;
+                    }
+                    cluster.witness.send(order);
+                }
+            }
+        }
+        if let Some(job) = cluster.conf.job() {
+            self.storage.submit(job);
+        }
+        while !cluster.awaits_vote() {
+            let Some(action) = cluster.held.pop_front() else {
+                break;
+            };
+            cluster.bus_action(action, &self.logger);
+        }
+        self.host.cluster = Some(cluster);
+        for (sharded, channel, message) in deliver {
+            self.deliver_from_bus(sharded, &channel, &message);
+        }
+        Ok(())
+    }
+
+    /// What the shard's group has to say to other members, and to those who are none.
+    pub(in crate::node) fn send(&mut self, messages: Vec<Envelope>, strangers: Vec<u64>) {
+        match &mut self.host.cluster {
+            Some(cluster) => {
+                cluster.agent.send(messages);
+                cluster.agent.tell_strangers(strangers, &self.shard);
+            }
+            None => assert!(
+                messages.is_empty(),
+                "a group of one member writes to nobody"
+            ),
+        }
+    }
+
+    /// Once a second: a text that did not reach a full disk is tried again.
+    pub(in crate::node) fn retry_conf(&mut self) {
+        let now = self.host.clock.now();
+        if let Some(cluster) = &mut self.host.cluster {
+            if cluster.conf.has_failed() {
+                cluster.agent.bus_mut().save_config(bus_now(now));
+            }
+        }
+    }
+
+    /// A message of a client here for the clients of other nodes.
+    pub(in crate::node) fn publish_to_nodes(
+        &mut self,
+        sharded: bool,
+        channel: Vec<u8>,
+        message: Vec<u8>,
+    ) {
+        let now = self.host.clock.now();
+        if let Some(cluster) = &mut self.host.cluster {
+            cluster
+                .agent
+                .bus_mut()
+                .publish(bus_now(now), sharded, channel, message);
+        }
+    }
+}

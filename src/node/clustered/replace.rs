@@ -1,0 +1,69 @@
+//! Another shard under the same clients: a join, a leave, a reset (C1).
+
+use super::start::{make_member, member_disk, ClusterError};
+use super::Clustered;
+use crate::clock::Now;
+use crate::cluster::seat::{self, Seat};
+use crate::node::start::{log_config, NodeError};
+use crate::node::turn::Node;
+use crate::shard::ShardError;
+use crate::storage::{Base, Job, StorageThread};
+
+impl Clustered {
+    pub(super) fn save_seat(&self, seat: &Seat) -> Result<(), NodeError> {
+        seat.save(&self.root).map_err(ClusterError::from)?;
+        Ok(())
+    }
+}
+
+impl Node {
+    /// Puts the member of `base` on disk, takes the seat, and opens it in place of the present
+    /// shard. Replies that wait for the old one are never sent: their clients are closed (T6).
+    pub(super) fn replace_shard(
+        &mut self,
+        now: Now,
+        cluster: &mut Clustered,
+        base: &Base,
+        seat: &Seat,
+    ) -> Result<(), NodeError> {
+        let log = log_config(&self.host.config);
+        make_member(&cluster.root, &log, base).map_err(ShardError::from)?;
+        cluster.save_seat(seat)?;
+        let disk = member_disk(&cluster.root, base.raft_id);
+        let mut shard = crate::node::start::open_member(
+            disk,
+            &self.host.config,
+            false,
+            now,
+            &self.logger,
+        )?;
+        let last = self.shard.last_gate();
+        self.forget_gates(last);
+        shard.succeed(&mut self.shard);
+        let old = std::mem::replace(&mut self.shard, shard);
+        self.released = last;
+        // The old shard's jobs end with their thread; their results are nobody's.
+        let waker = self.poll.waker();
+        let (storage, results) = StorageThread::start(move || {
+            let _ = waker.wake();
+        })?;
+        (self.storage, self.results) = (storage, results);
+        let path = cluster.root.folder().join(seat::folder(old.base().raft_id));
+        drop(old);
+        let logger = self.logger.clone();
+        self.storage.submit(Job::Call(Box::new(move || {
+            // G2: the seat does not name it any more; what is left is swept at the next start.
+            if let Err(error) = std::fs::remove_dir_all(&path) {
+                slog::warn!(logger, "Can't remove {}: {}", path.display(), error);
+            }
+        })));
+        cluster.agent.begun();
+        slog::info!(
+            self.logger,
+            "This node is now member {:016x} of group {:016x}",
+            base.raft_id,
+            base.group
+        );
+        Ok(())
+    }
+}

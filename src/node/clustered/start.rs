@@ -1,0 +1,271 @@
+//! From a configuration to a node that is part of a cluster: nodes.conf, the seat, the threads.
+
+use super::conf::{self, Conf, ConfFileError};
+use super::witness::Thread;
+use super::Clustered;
+use crate::clock::Clock;
+use crate::cluster::agent::{self, Agent, AgentConfig};
+use crate::cluster::seat::{self, Joining, Seat, SeatError};
+use crate::cluster::Record;
+use crate::config::Config;
+use crate::links::{self, Links};
+use crate::node::start::{log_config, NodeError};
+use crate::node::SystemClock;
+use crate::process::{lock_dir, lock_file, Lock, LockError};
+use crate::storage::base::FILE as BASE;
+use crate::storage::{Base, Log, LogConfig, RealDisk};
+use cluster_bus::bus::Options;
+use cluster_bus::nodes_conf::{NodeLine, NodesConf};
+use cluster_bus::wire::Flags;
+use cluster_bus::NodeId;
+use rand::rngs::OsRng;
+use rand::RngCore;
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
+use std::sync::Arc;
+
+/// Why a node can't be part of a cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    #[error(transparent)]
+    Conf(#[from] ConfFileError),
+    #[error(transparent)]
+    Seat(#[from] SeatError),
+    #[error("Sorry, the cluster configuration file is already used by a different Redis Cluster node. Please make sure that different nodes use different cluster configuration files. ({0})")]
+    Lock(#[from] LockError),
+    #[error("The log in {0} was made with cluster-enabled {1}; give this node another folder")]
+    OtherMode(String, &'static str),
+    #[error("Could not listen on the cluster bus port {0}: {1}")]
+    Listen(u16, io::Error),
+}
+
+/// What is known before the shard is opened.
+pub struct Opened {
+    pub seat: Seat,
+    pub myself: NodeId,
+    conf: Option<NodesConf>,
+    root: RealDisk,
+    lock: Lock,
+}
+
+impl Opened {
+    /// The folder of the node's shard.
+    pub fn shard_disk(&self) -> RealDisk {
+        member_disk(&self.root, self.seat.member)
+    }
+}
+
+pub(super) fn member_disk(root: &RealDisk, raft_id: u64) -> RealDisk {
+    RealDisk::new(root.folder().join(seat::folder(raft_id)))
+}
+
+fn conf_path(config: &Config) -> PathBuf {
+    config.dir.join(&config.cluster_config_file)
+}
+
+fn random_id() -> NodeId {
+    let mut id = [0; 20];
+    OsRng.fill_bytes(&mut id);
+    NodeId(id)
+}
+
+fn random_nonzero() -> u64 {
+    loop {
+        let id = OsRng.next_u64();
+        if id != 0 {
+            return id;
+        }
+    }
+}
+
+/// Reads nodes.conf and the seat; a node that has no group on disk founds one, or comes up joining
+/// the shard that nodes.conf names (S4).
+pub(in crate::node) fn open_seat(config: &Config) -> Result<Opened, ClusterError> {
+    let path = conf_path(config);
+    let mut lock_name = path.as_os_str().to_owned();
+    lock_name.push(".lock");
+    let lock = lock_file(&PathBuf::from(lock_name))?;
+    let conf = conf::load(&path)?;
+    let root = RealDisk::new(config.log_dir());
+    if root.folder().join(BASE).exists() {
+        let folder = root.folder().display().to_string();
+        return Err(ClusterError::OtherMode(folder, "no"));
+    }
+    let mine = conf.as_ref().and_then(NodesConf::myself);
+    let myself = mine.map_or_else(random_id, |line| line.id);
+    let seat = match Seat::load(&root)? {
+        Some(seat) => seat,
+        None => first_seat(config, &root, myself, conf.as_ref())?,
+    };
+    sweep(&root, &seat)?;
+    Ok(Opened {
+        seat,
+        myself,
+        conf,
+        root,
+        lock,
+    })
+}
+
+fn first_seat(
+    config: &Config,
+    root: &RealDisk,
+    myself: NodeId,
+    conf: Option<&NodesConf>,
+) -> Result<Seat, ClusterError> {
+    let base = agent::birth(
+        random_nonzero(),
+        random_nonzero(),
+        Record::founded(random_id(), myself),
+        config.cluster_raft_election_timeout,
+    );
+    let log = log_config(config);
+    make_member(root, &log, &base).map_err(|error| SeatError::Io(io::Error::other(error)))?;
+    // S4: the shard is not made anew; its members have the data.
+    let joining = conf.and_then(shard_mate).map(|target| Joining {
+        target,
+        raft_id: random_nonzero(),
+    });
+    let seat = Seat {
+        member: base.raft_id,
+        joining,
+    };
+    seat.save(root)?;
+    Ok(seat)
+}
+
+/// Another node of the shard that nodes.conf says this node belongs to.
+fn shard_mate(conf: &NodesConf) -> Option<NodeId> {
+    let me = conf.myself()?;
+    if me.flags.has(Flags::SLAVE) {
+        return me.master;
+    }
+    let of_shard = |line: &&NodeLine| {
+        let same = line.shard.is_some() && line.shard == me.shard;
+        line.id != me.id && (same || line.master == Some(me.id))
+    };
+    conf.nodes.iter().find(of_shard).map(|line| line.id)
+}
+
+/// A member's folder with its base; durable when this returns.
+pub(super) fn make_member(
+    root: &RealDisk,
+    log: &LogConfig,
+    base: &Base,
+) -> Result<(), crate::storage::StorageError> {
+    let path = root.folder().join(seat::folder(base.raft_id));
+    let io = |source| crate::storage::StorageError::Io {
+        action: "make the folder of",
+        file: path.display().to_string(),
+        source,
+    };
+    if path.exists() {
+        fs::remove_dir_all(&path).map_err(io)?; // a crash has left it half made
+    }
+    lock_dir(&path).map_err(|error| io(io::Error::other(error)))?;
+    Log::create(RealDisk::new(path), log.clone(), base)?;
+    Ok(())
+}
+
+/// Folders of members that this node is no more (G2).
+fn sweep(root: &RealDisk, seat: &Seat) -> Result<(), SeatError> {
+    let keep = seat::folder(seat.member);
+    for entry in fs::read_dir(root.folder())? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        if name.starts_with("shard-") && name != keep {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Starts the links and the witness thread; the shard is open already.
+pub(in crate::node) fn start(
+    config: &Config,
+    opened: Opened,
+    addresses: &[SocketAddr],
+    waker: Arc<mio::Waker>,
+    clock: SystemClock,
+    logger: &slog::Logger,
+) -> Result<(Box<Clustered>, Lock), NodeError> {
+    let Opened {
+        seat,
+        myself,
+        conf,
+        root,
+        lock,
+    } = opened;
+    let port = config.bus_port();
+    let listen = addresses
+        .iter()
+        .map(|address| SocketAddr::new(address.ip(), port));
+    let links_config = links::Config {
+        listen: listen.collect(),
+        myself: Some(myself),
+        ..links::Config::default()
+    };
+    let wake = Arc::clone(&waker);
+    let links: Links =
+        links::start(waker, links_config).map_err(|error| ClusterError::Listen(port, error))?;
+    let hosted = Arc::new(AtomicUsize::new(0));
+    let witness = Thread::start(
+        root.folder(),
+        links.orders(),
+        Arc::clone(&hosted),
+        clock,
+        OsRng.next_u64(),
+        logger.clone(),
+    )?;
+    let agent_config = AgentConfig {
+        bus: bus_options(config),
+        seed: OsRng.next_u64(),
+        election_timeout_ms: config.cluster_raft_election_timeout,
+        witness: config.cluster_raft_witness,
+    };
+    let vote = conf.as_ref().map_or(0, |c| c.last_vote_epoch);
+    let agent = Agent::new(agent_config, seat, myself, conf.as_ref(), clock.now());
+    let wake_up = move || {
+        // It fails only if the loop's end is closed, and then nobody waits.
+        let _ = wake.wake();
+    };
+    let clustered = Clustered {
+        agent,
+        links,
+        root,
+        conf: Conf::new(conf_path(config), vote, Arc::new(wake_up)),
+        witness,
+        hosted,
+        backlog: VecDeque::new(),
+        held: VecDeque::new(),
+        told_share: 0,
+        clock,
+    };
+    slog::info!(logger, "Node configuration loaded, I'm {}", myself);
+    Ok((Box::new(clustered), lock))
+}
+
+/// The bus's view of the configuration.
+pub(in crate::node) fn bus_options(config: &Config) -> Options {
+    let given = |port: u16| (port != 0).then_some(port);
+    Options {
+        node_timeout_ms: config.cluster_node_timeout,
+        port: config.port,
+        cport: config.bus_port(),
+        announce_ip: (!config.cluster_announce_ip.is_empty())
+            .then(|| config.cluster_announce_ip.clone()),
+        announce_port: given(config.cluster_announce_port),
+        announce_cport: given(config.cluster_announce_bus_port),
+        hostname: config.cluster_announce_hostname.clone(),
+        human_nodename: config.cluster_announce_human_nodename.clone(),
+        require_full_coverage: config.cluster_require_full_coverage,
+        no_failover: false,
+        seed: OsRng.next_u64(),
+    }
+}
