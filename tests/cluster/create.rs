@@ -153,10 +153,7 @@ impl Folder<'_> {
         for port in &self.ports {
             let _ = self.command(*port, &["SHUTDOWN", "NOSAVE"]);
         }
-        crate::common::wait_until("the nodes end", SOON, || {
-            pids.iter()
-                .all(|pid| !Path::new(&format!("/proc/{pid}")).exists())
-        });
+        crate::common::wait_until("the nodes end", SOON, || !pids.iter().any(|pid| runs(*pid)));
     }
 
     fn logs(&self) -> String {
@@ -180,6 +177,16 @@ impl Drop for Folder<'_> {
             eprintln!("--- logs ---\n{}", self.logs());
         }
     }
+}
+
+/// Whether a process is there that is no zombie: nobody may take in a daemon's.
+fn runs(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit(") ")
+        .next()
+        .and_then(|rest| rest.chars().next());
+    !matches!(state, None | Some('Z'))
 }
 
 #[test]

@@ -8,7 +8,7 @@
 use crate::common::resp::Value;
 use crate::harness::{Cluster, Shard, SOON};
 use crate::routed::{Failure, Routed};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -67,8 +67,10 @@ impl Load {
             stop: stop.clone(),
         };
         for (shard, which) in shards.iter().enumerate() {
-            for n in 0..writers {
-                let tag = which.tag(n * 1000);
+            for _ in 0..writers {
+                // Keys of an earlier load of the same test must not be met again.
+                static LOADS: AtomicUsize = AtomicUsize::new(0);
+                let tag = which.tag(1000 + LOADS.fetch_add(1, Ordering::Relaxed));
                 let book = Arc::new(Mutex::new(Book::default()));
                 let (stop, own, name) = (stop.clone(), book.clone(), tag.clone());
                 let client = Routed::new(&ports);

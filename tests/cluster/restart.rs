@@ -130,6 +130,17 @@ fn join(cluster: &Cluster, index: usize, master: usize) {
         let known = node.view().iter().any(|l| l.id == id && l.connected);
         check(known, || node.cmd(&["CLUSTER", "NODES"]).text())
     });
+    // A master that is killed before its nodes.conf has the newcomer would not know it afterwards,
+    // here as in Redis: redis-cli waits for the same.
+    let joining = node.id();
+    wait_for("all know the node", SOON, || {
+        for other in &cluster.nodes {
+            let view = other.try_view().map_err(|e| e.to_string())?;
+            let known = view.iter().any(|l| l.id == joining && !l.has("handshake"));
+            check(known, || format!("{} does not know {joining}", other.port))?;
+        }
+        Ok(())
+    });
     node.ok(&["CLUSTER", "REPLICATE", &id]);
 }
 
