@@ -85,7 +85,10 @@ impl<D: Disk> Shard<D> {
                 return Ok(true); // W1
             }
             apply_entry(&mut self.data, &mut self.stager, entry)?;
-            self.data.commit_record();
+            if self.tail.is_empty() {
+                // S1: else the record shows the tail, which is not committed by this entry.
+                self.data.commit_record();
+            }
             return Ok(true);
         };
         if batch.term != entry.term {
