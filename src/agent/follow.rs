@@ -28,6 +28,7 @@ impl Agent {
         self.look_after_witness(now, shard);
         self.tell_health(now, shard);
         self.take_bus_actions();
+        self.forget_old_claims();
         self.show_record(now, shard);
         if self.stale && now.mono >= self.routing_at {
             self.stale = false;

@@ -1,7 +1,7 @@
 //! What the leader of a shard does for its members: accepts joiners, lets members go, looks for
 //! hosts of witnesses (W3), and writes the record (S2, S3).
 
-use super::{Agent, Invitation, LEAVE_PATIENCE};
+use super::{Agent, Claimed, Invitation, LEAVE_PATIENCE};
 use crate::agent::control::Control;
 use crate::clock::Now;
 use crate::command::{Access, Data};
@@ -18,6 +18,8 @@ use std::time::Duration;
 const INVITATION: Duration = Duration::from_millis(500);
 /// A witness that wants to go waits so long for another host; then it goes without one.
 const WITNESS_SEARCH: Duration = Duration::from_millis(LEAVE_PATIENCE.as_millis() as u64 / 2);
+/// S3: how long a claim is remembered at least; the bus tells one that stands with every packet.
+const CLAIM_LASTS: Duration = Duration::from_secs(20);
 
 impl Agent {
     // ---- members come and go --------------------------------------------------------------
@@ -319,14 +321,21 @@ impl Agent {
         }
         let me = self.myself();
         let record = data.record();
-        let next = self.bus.max_epoch().max(record.epoch) + 1;
+        let before = record.epoch;
+        let next = self.bus.max_epoch().max(before) + 1;
         if record.master != me || std::mem::take(&mut self.collision) {
             data.begin_command(0, Access::Lead);
             data.set_epoch(next, me); // S2
             data.end_command();
         }
         let mut told = None;
-        for (by, _, slots) in std::mem::take(&mut self.claims) {
+        for Claimed {
+            by, epoch, slots, ..
+        } in std::mem::take(&mut self.claims)
+        {
+            if epoch <= before {
+                continue; // the record has overtaken it
+            }
             let record = data.record();
             let lost: SlotSet = slots.iter().filter(|s| record.slots.contains(*s)).collect();
             if lost.is_empty() {
@@ -342,6 +351,14 @@ impl Agent {
             ));
         }
         told
+    }
+
+    /// S3: a claim that stands is told again and again. One that has not been for long was given up,
+    /// and a member that leads much later must not lose slots to it.
+    pub(super) fn forget_old_claims(&mut self) {
+        let limit = Duration::from_millis(2 * self.config.bus.node_timeout_ms) + CLAIM_LASTS;
+        let now = self.now.mono;
+        self.claims.retain(|claim| now.since(claim.at) <= limit);
     }
 
     /// Whether [`Agent::write_record`] has anything to write.

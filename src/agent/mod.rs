@@ -116,6 +116,16 @@ struct Invitation {
     declined: Vec<NodeId>,
 }
 
+/// A claim of another shard on slots of this one.
+#[derive(Debug)]
+struct Claimed {
+    by: NodeId,
+    epoch: u64,
+    slots: SlotSet,
+    /// When the bus told it last.
+    at: Mono,
+}
+
 /// What the shard tells the agent of itself.
 pub struct Agent {
     config: AgentConfig,
@@ -153,7 +163,7 @@ pub struct Agent {
 
     // the record
     /// S3: slots that another shard has, to be lost in the log.
-    claims: Vec<(NodeId, u64, SlotSet)>,
+    claims: Vec<Claimed>,
     collision: bool,
 
     // what clients see
@@ -287,8 +297,14 @@ impl Agent {
         for action in self.bus.actions() {
             match action {
                 Action::SlotsClaimed { by, epoch, slots } => {
-                    self.claims.retain(|(other, _, _)| *other != by);
-                    self.claims.push((by, epoch, slots));
+                    self.claims.retain(|claim| claim.by != by);
+                    let at = self.now.mono;
+                    self.claims.push(Claimed {
+                        by,
+                        epoch,
+                        slots,
+                        at,
+                    });
                 }
                 Action::EpochCollision { .. } => self.collision = true,
                 Action::EpochSeen(_) => {}
