@@ -44,7 +44,8 @@ impl Agent {
     }
 
     /// The shard was replaced (a join, a reset): everything about it is looked at anew.
-    pub fn begun(&mut self) {
+    pub fn begun<D: Disk>(&mut self, shard: &Shard<D>) {
+        self.look_at(shard);
         self.shown = None;
         self.stale = true;
         self.routing_at = self.now.mono;

@@ -14,6 +14,7 @@ use crate::shard::Shard;
 use crate::storage::base::{Base, MemberKind};
 use crate::storage::Disk;
 use cluster_bus::NodeId;
+use std::collections::BTreeSet;
 
 /// Why a wish is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -146,7 +147,9 @@ impl Agent {
     fn leave<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
         let (group, raft_id) = (shard.base().group, shard.base().raft_id);
         let in_group = shard.group().membership().contains(raft_id) || self.is_added_there(shard);
-        let left = shard.is_removed() || !in_group || !self.facts.others;
+        let mut list = shard.group().membership().list.iter();
+        let others = list.any(|m| m.raft_id != raft_id);
+        let left = shard.is_removed() || !in_group || !others;
         let hosts = self.resetting.is_some() && self.hosted_witnesses > 0;
         if left && !hosts {
             self.leaving = false;
@@ -169,10 +172,12 @@ impl Agent {
             }
             return;
         }
-        let known = shard.group().membership().list.iter();
-        let any = known.map(|m| m.node).find(|node| *node != self.myself());
-        let to = self.leader_node(shard).or(self.hint).or(any);
-        if let Some(to) = to.filter(|to| *to != self.myself()) {
+        // All are asked: who led last may be gone, and a learner learns of no other.
+        let members = shard.group().membership().list.iter().map(|m| m.node);
+        let leader = self.leader_node(shard).into_iter().chain(self.hint.take());
+        let mut asked: BTreeSet<NodeId> = members.chain(leader).collect();
+        asked.remove(&self.myself());
+        for to in asked {
             self.tell(to, &Control::Leave { group, raft_id });
         }
     }

@@ -22,6 +22,8 @@ mod frames;
 mod joining;
 mod leading;
 pub mod seat;
+#[cfg(test)]
+mod tests;
 mod view;
 pub mod witnesses;
 
@@ -188,7 +190,8 @@ impl Agent {
         let bus = Bus::new(config.bus.clone(), myself, conf, bus_now(now));
         Agent {
             rng: StdRng::seed_from_u64(config.seed),
-            leaving: seat.joining.is_some(),
+            // Whoever has begun there already has nothing to leave.
+            leaving: seat.joining.is_some_and(|j| j.raft_id != seat.member),
             config,
             bus,
             seat,

@@ -52,7 +52,7 @@ impl Node {
                 slog::warn!(logger, "Can't remove {}: {}", path.display(), error);
             }
         })));
-        cluster.agent.begun();
+        cluster.agent.begun(&self.shard);
         slog::info!(
             self.logger,
             "This node is now member {:016x} of group {:016x}",
