@@ -56,8 +56,14 @@ impl Agent {
     ) {
         let group = shard.base().group;
         let Some(member) = shard.group().membership().member(raft_id) else {
-            // Of a member that this leader has not applied yet nothing is known; it asks again.
-            return self.tell(from, &Control::Left { group, raft_id });
+            // A leader that has not applied everything, or was deposed and does not know it, may
+            // never have heard of the member: that one asks again (C1).
+            let now = self.now;
+            let knows = shard.group().own_term_applied() && shard.split().1.lease_valid(now);
+            if knows {
+                self.tell(from, &Control::Left { group, raft_id });
+            }
+            return;
         };
         match member.kind {
             MemberKind::Data => shard.wish_to_leave(raft_id),
