@@ -289,6 +289,9 @@ impl<D: Disk> Shard<D> {
                 reason: source.to_string(),
             })?;
         self.members.removed |= applied == Applied::Removed;
+        if self.group.membership().joined_at == Some(entry.index) {
+            self.members.removed = false; // it asked again, and was added again
+        }
         self.members.next_look = Mono(0);
         Ok(true)
     }

@@ -46,7 +46,7 @@ impl<D: Disk> Shard<D> {
         data.begin_record(Shard::<D>::birth_record(&base));
         let mut stager = Stager::default();
         let applied = recovered.hard_state.commit.max(base.index);
-        replay(&log, &base, applied, &mut members, &mut data, &mut stager)?;
+        let removed = replay(&log, &base, applied, &mut members, &mut data, &mut stager)?;
         data.commit_record();
 
         let window = Window::new(
@@ -78,6 +78,7 @@ impl<D: Disk> Shard<D> {
             );
         }
         let mut shard = Shard::assemble(config, base, data, group, log, stager, now);
+        shard.members.removed = removed;
         shard.begin(now)?;
         Ok(shard)
     }
@@ -132,7 +133,7 @@ impl<D: Disk> Shard<D> {
     }
 }
 
-/// D2: the keyspace as of the stored commit.
+/// D2: the keyspace as of the stored commit. True: this member was removed before it (G2).
 fn replay<D: Disk>(
     log: &Log<D>,
     base: &Base,
@@ -140,21 +141,25 @@ fn replay<D: Disk>(
     members: &mut Membership,
     data: &mut Data,
     stager: &mut Stager,
-) -> Result<(), ShardError> {
+) -> Result<bool, ShardError> {
+    let mut removed = false;
     if applied <= base.index {
-        return Ok(());
+        return Ok(removed);
     }
     log.replay(base.index + 1, applied, |entry| {
         let index = entry.index;
+        let was_in = members.contains(base.raft_id);
         members
             .replay(&entry, base.raft_id)
             .map_err(|source| ShardError::Apply {
                 index,
                 reason: source.to_string(),
             })?;
+        removed = (removed || was_in) && !members.contains(base.raft_id);
         if base.kind == MemberKind::Witness {
             return Ok(()); // W1
         }
         super::apply::apply_entry(data, stager, &entry)
-    })
+    })?;
+    Ok(removed)
 }
