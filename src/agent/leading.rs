@@ -212,7 +212,7 @@ impl Agent {
         }
     }
 
-    fn invite<D: Disk>(&mut self, now: Now, shard: &Shard<D>) {
+    fn invite<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
         let before = self.invitation.take();
         let mut declined = before
             .as_ref()

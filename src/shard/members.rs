@@ -31,6 +31,8 @@ pub(super) struct Members {
     pub wants_witness: bool,
     /// A witness that is to go as soon as another one has been found.
     replaces: Option<u64>,
+    /// The highest index that a witness was told to start from.
+    base_given: u64,
     /// This member was removed from its group: it may only write its tombstone (G2, G4).
     pub removed: bool,
     /// Who sent a message and is not in this member's applied ConfState.
@@ -48,6 +50,7 @@ impl Members {
             strict: false,
             wants_witness: false,
             replaces: None,
+            base_given: 0,
             removed: false,
             strangers: Vec::new(),
         }
@@ -120,13 +123,15 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    /// G6: what a new witness may start from: a point that every data member has in its log and
+    /// G6: what a new witness may start from: a point that every data voter has in its log and
     /// behind which no change of members lies; none while there is no such point.
-    pub fn witness_base(&self) -> Option<Base> {
+    pub fn witness_base(&mut self) -> Option<Base> {
         let membership = self.group.membership();
         let is_data = |id: u64| membership.member(id).map(|m| m.kind) == Some(MemberKind::Data);
         let members = self.group.members();
-        let lowest = members.iter().filter(|m| is_data(m.id)).map(|m| m.matched);
+        // A learner that is slow, or dead, must not keep the group without a witness.
+        let voters = members.iter().filter(|m| m.voter && is_data(m.id));
+        let lowest = voters.map(|m| m.matched);
         let highest = members.iter().map(|m| m.matched).max();
         let lowest = if mutation::is(Mutation::WitnessBaseTooHigh) {
             highest
@@ -135,16 +140,19 @@ impl<D: Disk> Shard<D> {
         };
         let index = lowest?.min(self.group.applied());
         let fits = index >= membership.changed_at && !membership.is_joint();
-        Some(Base {
+        let term = self.group.term_at(index).filter(|_| fits)?;
+        let base = Base {
             raft_id: 0,
             kind: MemberKind::Witness,
             index,
-            term: self.group.term_at(index).filter(|_| fits)?,
+            term,
             conf_state: membership.conf.clone(),
             members: membership.list.clone(),
             record: self.record().encode(),
             ..self.base.clone()
-        })
+        };
+        self.members.base_given = self.members.base_given.max(index);
+        Some(base)
     }
 
     /// G3: whether this leader's group survives the loss of any member: not joint, three or more
@@ -219,10 +227,16 @@ impl<D: Disk> Shard<D> {
                 self.members.caught_up.insert(*id);
             }
         }
+        // G6, D7: a new voter needs nothing that the witness's log does not have.
+        let floor = self
+            .group
+            .membership()
+            .changed_at
+            .max(self.members.base_given);
         let of = |id: u64| {
             let found = progress.iter().find(|(other, _)| *other == id);
             found.map(|(_, p)| Progress {
-                caught_up: self.members.caught_up.contains(&id),
+                caught_up: self.members.caught_up.contains(&id) && p.matched >= floor,
                 ..*p
             })
         };
