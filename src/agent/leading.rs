@@ -152,11 +152,10 @@ impl Agent {
     /// Looks after the group's witness; called in every turn.
     pub(super) fn look_after_witness<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
         if shard.group().role() != Role::Leader {
-            (self.invitation, self.leaving_witness, self.led_since) = (None, None, None);
+            (self.invitation, self.leaving_witness, self.witness_heard) = (None, None, None);
             return;
         }
-        let since = *self.led_since.get_or_insert(now.mono);
-        self.replace_silent_witness(now, now.mono.since(since), shard);
+        self.replace_silent_witness(now, shard);
         if let Some((raft_id, until)) = self.leaving_witness {
             if !shard.group().membership().contains(raft_id) {
                 self.leaving_witness = None;
@@ -195,20 +194,25 @@ impl Agent {
         }
     }
 
-    /// W3: a witness that was not heard for cluster-node-timeout is replaced.
-    fn replace_silent_witness<D: Disk>(&mut self, now: Now, led: Duration, shard: &mut Shard<D>) {
+    /// W3: a witness that was not heard for cluster-node-timeout is replaced. A new one, or one whose
+    /// echoes a transfer has dropped, has that long to be heard.
+    fn replace_silent_witness<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
         let limit = Duration::from_millis(self.config.bus.node_timeout_ms);
-        if led < limit {
+        let mut list = shard.group().membership().list.iter();
+        let Some(id) = list
+            .find(|m| m.kind == MemberKind::Witness)
+            .map(|m| m.raft_id)
+        else {
+            self.witness_heard = None;
             return;
-        }
-        let membership = shard.group().membership();
-        let is_witness = |id| membership.member(id).map(|m| m.kind) == Some(MemberKind::Witness);
+        };
         let members = shard.group().members();
-        let silent = members
-            .into_iter()
-            .find(|m| is_witness(m.id) && m.heard.is_none_or(|at| now.mono.since(at) > limit));
-        if let Some(member) = silent {
-            shard.replace_witness(member.id);
+        let heard = members.iter().find(|m| m.id == id).and_then(|m| m.heard);
+        let before = self.witness_heard.filter(|(of, _)| *of == id);
+        let last = heard.max(before.map(|(_, at)| at)).unwrap_or(now.mono);
+        self.witness_heard = Some((id, last));
+        if now.mono.since(last) > limit {
+            shard.replace_witness(id);
         }
     }
 
