@@ -49,6 +49,10 @@ impl<D: Disk> Shard<D> {
         let removed = replay(&log, &base, applied, &mut members, &mut data, &mut stager)?;
         data.commit_record();
 
+        let master = data.committed_record().master;
+        let me = members.member(base.raft_id);
+        let is_master = base.record.is_empty() || me.is_some_and(|m| m.node == master);
+
         let window = Window::new(
             (base.index, base.term),
             recovered.hard_state,
@@ -65,7 +69,8 @@ impl<D: Disk> Shard<D> {
             membership: members,
             election_timeout: Duration::from_millis(base.election_timeout_ms),
             seed: config.seed ^ base.raft_id,
-            first: config.first,
+            // E2: whoever was the master, not every member that restarts.
+            first: config.first && is_master,
             applied,
             keep_bytes: config.keep_bytes,
         };
