@@ -7,8 +7,8 @@ use super::pubsub::PubSub;
 use crate::clock::{Clock, Mono, Now};
 use crate::command::env::Shutdown;
 use crate::command::host::{
-    ClientView, ClusterHost, IoView, KillFilter, MemberKind, MemberStatus, ProcessView, RaftRole, RaftStatus,
-    Rates,
+    ClientView, ClusterHost, IoView, KillFilter, MemberKind, MemberStatus, ProcessView, RaftRole,
+    RaftStatus, Rates,
 };
 use crate::command::server::system::{self, MemoryWatch};
 use crate::command::{Host, Stats};

@@ -86,7 +86,11 @@ impl Node {
             self.release()?;
             self.accept(now);
             let admission = self.admission();
-            self.routing = self.host.cluster.as_ref().map(|c| Arc::clone(c.agent.routing()));
+            self.routing = self
+                .host
+                .cluster
+                .as_ref()
+                .map(|c| Arc::clone(c.agent.routing()));
             self.visit_clients(admission);
             self.cron(now, admission);
             let clock = self.host.clock;

@@ -322,9 +322,9 @@ impl Process {
             }
             // S2: long enough.
             _ if waited => Serving::Redirect {
-                    addr: None,
-                    own_copy: false,
-                },
+                addr: None,
+                own_copy: false,
+            },
             Admission::Redirect { own_copy, .. } => Serving::Redirect { addr, own_copy },
             Admission::Hold => Serving::Hold,
         }

@@ -629,9 +629,9 @@ fn populate_writes_like_a_client() {
         "an EXEC that was held is whole"
     );
     c.serving = Serving::Redirect {
-            addr: None,
-            own_copy: true,
-        };
+        addr: None,
+        own_copy: true,
+    };
     assert!(c.reply("DEBUG POPULATE 9").starts_with("-READONLY "));
     assert_eq!(c.data.keyspace().len(0), 3);
 }

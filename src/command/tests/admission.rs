@@ -93,9 +93,9 @@ fn a_member_that_does_not_lead_redirects_holds_or_shows_its_copy() {
     );
 
     f.serving = Serving::Redirect {
-            addr: None,
-            own_copy: true,
-        };
+        addr: None,
+        own_copy: true,
+    };
     f.expect(&[("SET foo x", "-CLUSTERDOWN The cluster is down\r\n")]);
 }
 
@@ -119,9 +119,9 @@ fn a_replica_hides_what_has_expired_and_changes_nothing() {
     f.line("SET foo bar PX 10");
     f.advance(11);
     f.serving = Serving::Redirect {
-            addr: Some("h:1"),
-            own_copy: true,
-        };
+        addr: Some("h:1"),
+        own_copy: true,
+    };
     f.session.readonly = true;
     f.expect(&[
         ("GET foo", "$-1\r\n"),

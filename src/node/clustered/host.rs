@@ -56,9 +56,7 @@ impl ClusterHost for Clustered {
 
     fn failover(&mut self, mode: Failover) -> Result<(), Error> {
         match mode {
-            Failover::Planned | Failover::Force => {
-                self.agent.ask_to_lead().map_err(refused)
-            }
+            Failover::Planned | Failover::Force => self.agent.ask_to_lead().map_err(refused),
             Failover::Takeover => Err(Error::text(
                 "ERR CLUSTER FAILOVER TAKEOVER is not supported".to_owned(),
             )),
@@ -76,8 +74,7 @@ impl ClusterHost for Clustered {
 
     fn save_config(&mut self) -> Result<(), Error> {
         let text = self.agent.bus().conf().render();
-        conf::save(self.conf.path(), &text)
-            .map_err(|error| Error::save_config(&error.to_string()))
+        conf::save(self.conf.path(), &text).map_err(|error| Error::save_config(&error.to_string()))
     }
 
     fn unassign(&mut self, slots: &SlotSet) {

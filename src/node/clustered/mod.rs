@@ -16,7 +16,6 @@ mod witness;
 pub use start::ClusterError;
 pub(super) use start::{bus_options, open_seat, start, Opened};
 
-
 use crate::cluster::agent::Agent;
 use crate::links::{Links, News};
 use crate::node::SystemClock;

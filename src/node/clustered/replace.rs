@@ -30,13 +30,8 @@ impl Node {
         make_member(&cluster.root, &log, base).map_err(ShardError::from)?;
         cluster.save_seat(seat)?;
         let disk = member_disk(&cluster.root, base.raft_id);
-        let mut shard = crate::node::start::open_member(
-            disk,
-            &self.host.config,
-            false,
-            now,
-            &self.logger,
-        )?;
+        let mut shard =
+            crate::node::start::open_member(disk, &self.host.config, false, now, &self.logger)?;
         let last = self.shard.last_gate();
         self.forget_gates(last);
         shard.succeed(&mut self.shard);

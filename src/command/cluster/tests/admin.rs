@@ -117,9 +117,9 @@ fn replicate() {
     // A replica changes its master whatever it holds.
     let mut f = of_replica();
     f.serving = Serving::Redirect {
-            addr: None,
-            own_copy: true,
-        };
+        addr: None,
+        own_copy: true,
+    };
     f.expect(&[(&replicate(1), "+OK\r\n")]);
 }
 

@@ -89,9 +89,9 @@ fn only_a_leader_with_room_changes_the_record() {
         assert!(f.line("CLUSTER NODES").starts_with('$'), "shown at once");
     }
     f.serving = Serving::Redirect {
-            addr: None,
-            own_copy: true,
-        };
+        addr: None,
+        own_copy: true,
+    };
     f.expect(&[
         (
             "CLUSTER ADDSLOTS 500",
