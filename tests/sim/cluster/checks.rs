@@ -239,7 +239,7 @@ impl World {
         }
         let own = shard.group().membership();
         let (members, by) = checks.members.entry(key).or_insert((own.clone(), m));
-        if (&members.conf, &members.list) != (&own.conf, &own.list) {
+        if !same_members(members, own) {
             return Err(format!(
                 "G5: members differ at applied index {applied}: machine {by} has {members:?}, {m} has {own:?}"
             ));
@@ -309,6 +309,21 @@ fn describe_shard(shard: &Shard<SimDisk>) -> String {
         shard.record().slots.len(),
         &shard.record().master.to_string()[..6],
     )
+}
+
+/// The same members in the same roles; in which order is no matter.
+fn same_members(a: &Membership, b: &Membership) -> bool {
+    let sorted = |m: &Membership| {
+        let conf = &m.conf;
+        let lists = [
+            &conf.voters,
+            &conf.voters_outgoing,
+            &conf.learners,
+            &conf.learners_next,
+        ];
+        lists.map(|ids| ids.iter().copied().collect::<BTreeSet<u64>>())
+    };
+    a.list == b.list && sorted(a) == sorted(b)
 }
 
 /// G2: a raft id is one member's, for ever.

@@ -96,7 +96,7 @@ impl Plan {
             safety: 16 * t_ms * MS,
             clients: rng.range(3, 5) as u32,
             manner: Manner {
-                think_us: *rng.pick(&[10_000, 20_000]),
+                think_us: *rng.pick(&[20_000, 50_000, 100_000]),
                 depth: *rng.pick(&[1, 3]),
                 patience: rng.range(2, 6) * t_ms * MS,
             },
@@ -254,7 +254,7 @@ impl Plan {
         self.fault_every = 2 * self.t();
         self.operator_every = self.t();
         self.safety = 24 * self.t();
-        self.manner.think_us = 5_000;
+        self.manner.think_us = 20_000;
         self.faults = vec![
             (Fault::LaggingJoiner, 6),
             (Fault::Replicate, 3),
