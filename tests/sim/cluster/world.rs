@@ -308,7 +308,8 @@ impl World {
         if self.machines[m].node.is_some() || self.machines[m].spare {
             return;
         }
-        if !self.healed && self.rng.chance(self.plan.dies_again_p) {
+        let formed = !self.groups.is_empty();
+        if !self.healed && formed && self.rng.chance(self.plan.dies_again_p) {
             let work = self.rng.around(3000);
             self.machines[m].disk.light_fuse(work);
         }
