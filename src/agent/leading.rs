@@ -3,7 +3,7 @@
 
 use super::{Agent, Invitation, LEAVE_PATIENCE};
 use crate::agent::control::Control;
-use crate::clock::Now;
+use crate::clock::{Mono, Now};
 use crate::command::{Access, Data};
 use crate::raft::Role;
 use crate::shard::Shard;
@@ -144,11 +144,11 @@ impl Agent {
     /// Looks after the group's witness; called in every turn.
     pub(super) fn look_after_witness<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
         if shard.group().role() != Role::Leader {
-            (self.invitation, self.leaving_witness, self.led_since) = (None, None, None);
+            (self.invitation, self.leaving_witness) = (None, None);
+            self.watched.clear();
             return;
         }
-        let since = *self.led_since.get_or_insert(now.mono);
-        self.replace_silent_witness(now, now.mono.since(since), shard);
+        self.replace_silent_witness(now, shard);
         if let Some((raft_id, until)) = self.leaving_witness {
             if !shard.group().membership().contains(raft_id) {
                 self.leaving_witness = None;
@@ -187,18 +187,23 @@ impl Agent {
         }
     }
 
-    /// W3: a witness that was not heard for cluster-node-timeout is replaced.
-    fn replace_silent_witness<D: Disk>(&mut self, now: Now, led: Duration, shard: &mut Shard<D>) {
+    /// W3: a witness that was not heard for cluster-node-timeout is replaced; one that is new has
+    /// that long to be heard for the first time.
+    fn replace_silent_witness<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
         let limit = Duration::from_millis(self.config.bus.node_timeout_ms);
-        if led < limit {
-            return;
+        let list = &shard.group().membership().list;
+        let witnesses = list.iter().filter(|m| m.kind == MemberKind::Witness);
+        let ids: Vec<u64> = witnesses.map(|m| m.raft_id).collect();
+        self.watched.retain(|id, _| ids.contains(id));
+        for id in &ids {
+            self.watched.entry(*id).or_insert(now.mono);
         }
-        let membership = shard.group().membership();
-        let is_witness = |id| membership.member(id).map(|m| m.kind) == Some(MemberKind::Witness);
+        let late = |at: Mono| now.mono.since(at) > limit;
         let members = shard.group().members();
-        let silent = members
-            .into_iter()
-            .find(|m| is_witness(m.id) && m.heard.is_none_or(|at| now.mono.since(at) > limit));
+        let silent = members.into_iter().find(|m| {
+            let since = self.watched.get(&m.id).copied();
+            since.is_some_and(late) && m.heard.is_none_or(late)
+        });
         if let Some(member) = silent {
             shard.replace_witness(member.id);
         }

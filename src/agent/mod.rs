@@ -146,7 +146,8 @@ pub struct Agent {
     invitation: Option<Invitation>,
     /// Witnesses that wanted to go, and until when a successor for them is looked for.
     leaving_witness: Option<(u64, Mono)>,
-    led_since: Option<Mono>,
+    /// Witnesses of the shard that this node leads, and since when it has led them.
+    watched: BTreeMap<u64, Mono>,
     /// G3: what the leader said last, and when.
     health: Option<(bool, Mono)>,
     tell_health_at: Mono,
@@ -196,7 +197,7 @@ impl Agent {
             hosted_witnesses: 0,
             invitation: None,
             leaving_witness: None,
-            led_since: None,
+            watched: BTreeMap::new(),
             health: None,
             tell_health_at: now.mono,
             claims: Vec::new(),

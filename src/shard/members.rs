@@ -111,14 +111,17 @@ impl<D: Disk> Shard<D> {
     /// Whether this leader looks for a host for a witness (W3).
     pub fn wants_witness(&self) -> bool {
         let members = &self.members;
-        self.group.is_leader() && (members.wants_witness || members.replaces.is_some())
+        // One that has been offered is used first: a host forgets it when it is invited once more.
+        let offered = !members.wishes.witnesses.is_empty();
+        self.group.is_leader() && !offered && (members.wants_witness || members.replaces.is_some())
     }
 
     /// W3: a witness is to go, but not before another one has been found: one joint change swaps
     /// them.
     pub fn replace_witness(&mut self, raft_id: u64) {
         let member = self.group.membership().member(raft_id);
-        if member.is_some_and(|m| m.kind == MemberKind::Witness) {
+        let goes = self.members.wishes.leaves.contains(&raft_id);
+        if member.is_some_and(|m| m.kind == MemberKind::Witness) && !goes {
             self.members.replaces = Some(raft_id);
         }
     }
