@@ -152,7 +152,8 @@ impl Agent {
     /// Looks after the group's witness; called in every turn.
     pub(super) fn look_after_witness<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
         if shard.group().role() != Role::Leader {
-            (self.invitation, self.leaving_witness, self.witness_heard) = (None, None, None);
+            (self.invitation, self.leaving_witness) = (None, None);
+            self.watched.clear();
             return;
         }
         self.replace_silent_witness(now, shard);
@@ -194,25 +195,25 @@ impl Agent {
         }
     }
 
-    /// W3: a witness that was not heard for cluster-node-timeout is replaced. A new one, or one whose
-    /// echoes a transfer has dropped, has that long to be heard.
+    /// W3: a witness that was not heard for cluster-node-timeout is replaced. One that is new, or
+    /// whose echoes a transfer has dropped, has that long to be heard.
     fn replace_silent_witness<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
         let limit = Duration::from_millis(self.config.bus.node_timeout_ms);
-        let mut list = shard.group().membership().list.iter();
-        let Some(id) = list
-            .find(|m| m.kind == MemberKind::Witness)
-            .map(|m| m.raft_id)
-        else {
-            self.witness_heard = None;
+        let list = &shard.group().membership().list;
+        let witnesses = list.iter().filter(|m| m.kind == MemberKind::Witness);
+        let ids: Vec<u64> = witnesses.map(|m| m.raft_id).collect();
+        self.watched.retain(|id, _| ids.contains(id));
+        if ids.is_empty() {
             return;
-        };
+        }
         let members = shard.group().members();
-        let heard = members.iter().find(|m| m.id == id).and_then(|m| m.heard);
-        let before = self.witness_heard.filter(|(of, _)| *of == id);
-        let last = heard.max(before.map(|(_, at)| at)).unwrap_or(now.mono);
-        self.witness_heard = Some((id, last));
-        if now.mono.since(last) > limit {
-            shard.replace_witness(id);
+        for id in ids {
+            let heard = members.iter().find(|m| m.id == id).and_then(|m| m.heard);
+            let last = self.watched.entry(id).or_insert(now.mono);
+            *last = heard.map_or(*last, |at| at.max(*last));
+            if now.mono.since(*last) > limit {
+                shard.replace_witness(id);
+            }
         }
     }
 

@@ -158,8 +158,8 @@ pub struct Agent {
     invitation: Option<Invitation>,
     /// Witnesses that wanted to go, and until when a successor for them is looked for.
     leaving_witness: Option<(u64, Mono)>,
-    /// The group's witness, and when it was heard last, or first seen.
-    witness_heard: Option<(u64, Mono)>,
+    /// Witnesses of the shard that this node leads: when each was heard last, or first seen.
+    watched: BTreeMap<u64, Mono>,
     /// G3: what the leader said last, and when.
     health: Option<(bool, Mono)>,
     tell_health_at: Mono,
@@ -210,7 +210,7 @@ impl Agent {
             hosted_witnesses: 0,
             invitation: None,
             leaving_witness: None,
-            witness_heard: None,
+            watched: BTreeMap::new(),
             health: None,
             tell_health_at: now.mono,
             claims: Vec::new(),

@@ -26,6 +26,9 @@ use std::time::Duration;
 const PREFIX: &str = "witness-";
 /// How often a witness that is to go asks for it.
 const LEAVE_EVERY: Duration = Duration::from_millis(200);
+/// A witness that was not added within so many T of its group is let go: the leader has taken
+/// another one, or leads no more. Should it be added all the same, it is GONE and replaced (G2).
+const UNBORN_PATIENCE: u32 = 20;
 
 /// Where witnesses' folders are.
 pub trait Shelf {
@@ -50,6 +53,8 @@ struct Hosted<D: Disk> {
     /// Asks to be replaced: RESET of this host.
     leaves: bool,
     ask_at: Mono,
+    /// When an invitation that has come to nothing is over.
+    unborn_until: Mono,
 }
 
 pub struct Witnesses<S: Shelf> {
@@ -136,10 +141,12 @@ impl<S: Shelf> Witnesses<S> {
         match opened {
             Ok(Ok(shard)) => {
                 self.learn(&shard);
+                let patience = shard.group().election_timeout() * UNBORN_PATIENCE;
                 let hosted = Hosted {
                     shard,
                     leaves: false,
                     ask_at: now.mono,
+                    unborn_until: now.mono + patience,
                 };
                 self.hosted.insert(raft_id, hosted);
             }
@@ -279,11 +286,18 @@ impl<S: Shelf> Witnesses<S> {
         let disk = self.shelf.folder(&folder).map_err(io)?;
         Log::create(disk.clone(), self.log.clone(), base)?;
         self.start(base.raft_id, disk, now);
+        slog::info!(
+            self.logger,
+            "This node hosts the witness {:016x} of group {:016x}",
+            base.raft_id,
+            base.group
+        );
         Ok(())
     }
 
     /// G2: the folder goes, and with it the id: whoever writes to it is answered GONE.
     fn bury(&mut self, raft_id: u64) {
+        slog::info!(self.logger, "The witness {:016x} has left", raft_id);
         self.hosted.remove(&raft_id);
         if let Err(error) = self.shelf.remove(&name(raft_id)) {
             self.stop(raft_id, &format!("its folder can't be removed: {error}"));
@@ -324,7 +338,8 @@ impl<S: Shelf> Witnesses<S> {
         for member in &hosted.shard.group().membership().list {
             self.nodes.insert(member.raft_id, member.node);
         }
-        if hosted.shard.is_removed() {
+        let unborn = hosted.shard.group().membership().joined_at.is_none();
+        if hosted.shard.is_removed() || (unborn && now.mono >= hosted.unborn_until) {
             return self.bury(raft_id);
         }
         let (group, applied) = (hosted.shard.base().group, hosted.shard.group().applied());
@@ -352,9 +367,15 @@ impl<S: Shelf> Witnesses<S> {
 
     /// When [`Witnesses::turn`] wants to be called next.
     pub fn deadline(&self) -> Option<Mono> {
-        let of = |h: &Hosted<S::D>| match h.leaves {
-            true => h.shard.deadline().min(h.ask_at),
-            false => h.shard.deadline(),
+        let of = |h: &Hosted<S::D>| {
+            let mut at = h.shard.deadline();
+            if h.leaves {
+                at = at.min(h.ask_at);
+            }
+            if h.shard.group().membership().joined_at.is_none() {
+                at = at.min(h.unborn_until);
+            }
+            at
         };
         self.hosted.values().map(of).min()
     }

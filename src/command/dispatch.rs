@@ -182,7 +182,7 @@ fn admit(env: &mut Env<'_>, command: &'static Command, args: Args<'_>) -> Result
         return Err(Error::NO_MULTI);
     }
     let is_exec = is(spec, "exec");
-    let mut wait = false;
+    let wait;
     if is_exec && in_multi {
         wait = !serve_queue(env)?;
     } else if spec.is_data() {

@@ -25,8 +25,10 @@ pub(super) struct Members {
     written: VecDeque<(u64, Position)>,
     /// A change waits for this commit index to be durable (D1).
     awaits: Option<u64>,
-    /// D4: a second member was proposed once; from then on everything is synced.
+    /// D4: a second member was wanted once; from then on everything is synced.
     pub strict: bool,
+    /// What was appended before that, and may have been answered without a sync, ends here.
+    relaxed_end: Position,
     /// An even number of data members has caught up and no witness is known.
     pub wants_witness: bool,
     /// A witness that is to go as soon as another one has been found.
@@ -48,6 +50,7 @@ impl Members {
             written: VecDeque::from([(commit, Position(0))]),
             awaits: None,
             strict: false,
+            relaxed_end: Position(0),
             wants_witness: false,
             replaces: None,
             base_given: 0,
@@ -111,14 +114,17 @@ impl<D: Disk> Shard<D> {
     /// Whether this leader looks for a host for a witness (W3).
     pub fn wants_witness(&self) -> bool {
         let members = &self.members;
-        self.group.is_leader() && (members.wants_witness || members.replaces.is_some())
+        // One that has been offered is used first: a host forgets it when it is invited once more.
+        let offered = !members.wishes.witnesses.is_empty();
+        self.group.is_leader() && !offered && (members.wants_witness || members.replaces.is_some())
     }
 
     /// W3: a witness is to go, but not before another one has been found: one joint change swaps
     /// them.
     pub fn replace_witness(&mut self, raft_id: u64) {
         let member = self.group.membership().member(raft_id);
-        if member.is_some_and(|m| m.kind == MemberKind::Witness) {
+        let goes = self.members.wishes.leaves.contains(&raft_id);
+        if member.is_some_and(|m| m.kind == MemberKind::Witness) && !goes {
             self.members.replaces = Some(raft_id);
         }
     }
@@ -252,8 +258,12 @@ impl<D: Disk> Shard<D> {
 
     fn propose_change(&mut self, change: &Change) {
         // D4: what was answered before its sync must be safe before a second member can count.
-        self.members.strict = true;
-        if self.log.durable() < self.log.end() || !self.log.has_room(super::turn::RECORD_OVERHEAD) {
+        if !self.members.strict {
+            self.members.strict = true;
+            self.members.relaxed_end = self.log.end();
+        }
+        let unsafe_yet = self.log.durable() < self.members.relaxed_end;
+        if unsafe_yet || !self.log.has_room(super::turn::RECORD_OVERHEAD) {
             return;
         }
         self.group.propose_change(change);

@@ -93,6 +93,8 @@ pub struct Client {
     pub moved: u64,
     pub unknown: u64,
     markers: u64,
+    /// Touches this group of keys alone; none: all of them.
+    pub only: Option<u8>,
 }
 
 impl Client {
@@ -121,6 +123,7 @@ impl Client {
             moved: 0,
             unknown: 0,
             markers: 0,
+            only: None,
         }
     }
 
@@ -236,7 +239,8 @@ impl Client {
         let room = self.depth() - self.outstanding.len() as u64;
         let mut bytes = Vec::new();
         for _ in 0..self.rng.range(1, room) {
-            let group = s.workload.group(&mut self.rng);
+            let any = s.workload.group(&mut self.rng);
+            let group = self.only.unwrap_or(any);
             if self.rng.chance(0.15) {
                 self.push_marker(s, &mut bytes);
             }
@@ -350,7 +354,7 @@ impl Client {
                 self.inbuf = buf;
                 Ok(())
             }
-            Payload::Open | Payload::Raft(_) => {
+            Payload::Open | Payload::Raft(_) | Payload::Bus(_) => {
                 Err("a client got what no server sends".to_string())
             }
         }

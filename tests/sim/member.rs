@@ -122,7 +122,7 @@ thread_local! {
 }
 
 /// Runs a piece of the process's work.
-fn guarded<R, E: std::fmt::Display>(work: impl FnOnce() -> Result<R, E>) -> Ended<R> {
+pub fn guarded<R, E: std::fmt::Display>(work: impl FnOnce() -> Result<R, E>) -> Ended<R> {
     IN_PROCESS.with(|p| p.set(true));
     let result = catch_unwind(AssertUnwindSafe(work));
     IN_PROCESS.with(|p| p.set(false));

@@ -9,6 +9,7 @@
 //! point on; those before it may come late, after packets of the next connection.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::clock::{True, MS, US};
 use crate::rng::Rng;
@@ -29,6 +30,19 @@ pub enum Payload {
     Close,
     /// Nobody listened: nothing that was sent on this connection was ever read.
     Refused,
+    /// Of a connection of the cluster bus.
+    Bus(BusNews),
+}
+
+/// What travels on a connection of the cluster bus.
+#[derive(Clone, Debug)]
+pub enum BusNews {
+    /// One node connects to another.
+    Open,
+    /// The other side has accepted.
+    Up,
+    Packet(Arc<[u8]>),
+    Closed,
 }
 
 #[derive(Clone, Debug)]

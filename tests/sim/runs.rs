@@ -17,9 +17,17 @@ pub fn run_seed(seed: u64, lines: Lines) -> Verdict {
     World::new(seed, lines).run()
 }
 
+/// Runs one seed of a world.
+pub type Run = fn(u64, Lines) -> Verdict;
+
 /// The range in `SIM_SEEDS`, or `default`.
 pub fn seeds(default: Range<u64>) -> Range<u64> {
-    let Ok(text) = std::env::var("SIM_SEEDS") else {
+    seeds_of("SIM_SEEDS", default)
+}
+
+/// The range in a variable of the environment, or `default`.
+pub fn seeds_of(variable: &str, default: Range<u64>) -> Range<u64> {
+    let Ok(text) = std::env::var(variable) else {
         return default;
     };
     let parse = |t: &str| {
@@ -44,14 +52,15 @@ fn threads() -> usize {
 fn mutate() {
     #[cfg(feature = "mutations")]
     if let Ok(name) = std::env::var("SIM_MUTATION") {
-        let all = holdfast::mutation::Mutation::ALL;
+        use holdfast::mutation::Mutation;
+        let all = Mutation::ALL.into_iter().chain(Mutation::CLUSTER);
         let named = all.into_iter().find(|m| format!("{m:?}") == name);
         holdfast::mutation::set(Some(named.expect("SIM_MUTATION names a mutation")));
     }
 }
 
 /// Runs every seed; gives the failures in the order of their seeds, and all verdicts.
-pub fn run_range(range: Range<u64>, stop_at_first: bool) -> Vec<(u64, Verdict)> {
+pub fn run_range(run: Run, range: Range<u64>, stop_at_first: bool) -> Vec<(u64, Verdict)> {
     let next = AtomicU64::new(range.start);
     let failed = AtomicU64::new(u64::MAX);
     let results = Mutex::new(Vec::new());
@@ -69,7 +78,7 @@ pub fn run_range(range: Range<u64>, stop_at_first: bool) -> Vec<(u64, Verdict)> 
                 } else {
                     Lines::None
                 };
-                let verdict = run_seed(seed, lines);
+                let verdict = run(seed, lines);
                 if verdict.failure.is_some() {
                     failed.fetch_min(seed, Ordering::Relaxed);
                 }
@@ -87,8 +96,12 @@ pub fn run_range(range: Range<u64>, stop_at_first: bool) -> Vec<(u64, Verdict)> 
 
 /// Runs a range and panics with a report if a seed fails.
 pub fn must_be_clean(range: Range<u64>) {
+    must_be_clean_with(run_seed, range);
+}
+
+pub fn must_be_clean_with(run: Run, range: Range<u64>) {
     let begun = Instant::now();
-    let results = run_range(range.clone(), true);
+    let results = run_range(run, range.clone(), true);
     let sum = |f: fn(&Verdict) -> u64| results.iter().map(|(_, v)| f(v)).sum::<u64>();
     println!(
         "seeds {range:?}: {} runs in {:.1} s, {} operations ({} unknown, {} moved), {} turns, {} leaders",
@@ -101,13 +114,13 @@ pub fn must_be_clean(range: Range<u64>) {
         sum(|v| v.leaders as u64),
     );
     if let Some((seed, verdict)) = results.into_iter().find(|(_, v)| v.failure.is_some()) {
-        panic!("{}", report(seed, &verdict, None));
+        panic!("{}", report(run, seed, &verdict, None));
     }
 }
 
 /// A failure's report: the run is repeated with a trace.
-pub fn report(seed: u64, verdict: &Verdict, mutation: Option<&str>) -> String {
-    let again = run_seed(seed, Lines::Last);
+pub fn report(run: Run, seed: u64, verdict: &Verdict, mutation: Option<&str>) -> String {
+    let again = run(seed, Lines::Last);
     let same = if again.hash == verdict.hash {
         ""
     } else {
@@ -148,7 +161,11 @@ fn a_seed_reproduces_its_run() {
 #[test]
 #[ignore = "a tool: SIM_SEEDS=A..B cargo test --test sim survey -- --ignored --nocapture"]
 fn survey() {
-    let results = run_range(seeds(0..200), false);
+    survey_with(run_seed, seeds(0..200));
+}
+
+pub fn survey_with(run: Run, range: Range<u64>) {
+    let results = run_range(run, range, false);
     let mut failures = 0;
     for (seed, verdict) in &results {
         if let Some(why) = &verdict.failure {

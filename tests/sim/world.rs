@@ -86,7 +86,7 @@ pub struct World {
     failure: Option<String>,
 }
 
-fn texts_of(mut unit: Unit<'_>, texts: &mut Logged) {
+pub fn texts_of(mut unit: Unit<'_>, texts: &mut Logged) {
     let mut effect = Effect::default();
     while unit.next_into(&mut effect).expect("it was applied") {
         for arg in &effect.args {
@@ -581,6 +581,7 @@ impl World {
             }
             Payload::Bytes(bytes) => Input::Bytes { conn, bytes },
             Payload::Close | Payload::Refused => Input::Close { conn },
+            Payload::Bus(_) => unreachable!("one group has no bus"),
         };
         member.inbox.push(input);
         let soon = self.now + self.rng.below(40 * US);

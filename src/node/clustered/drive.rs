@@ -144,6 +144,24 @@ impl Node {
             return Ok(());
         };
         cluster.agent.follow(now, &mut self.shard);
+        let group = self.shard.group();
+        let led = (group.term(), group.leader());
+        if cluster.led != led {
+            cluster.led = led;
+            let role = if group.is_leader() {
+                "leads"
+            } else {
+                "follows"
+            };
+            let whom = group.leader().map(|id| format!("{id:016x}"));
+            slog::info!(
+                self.logger,
+                "This node {} in term {}; leader: {}",
+                role,
+                led.0,
+                whom.as_deref().unwrap_or("none")
+            );
+        }
         self.act(now)
     }
 

@@ -256,6 +256,7 @@ pub(in crate::node) fn start(
         backlog: VecDeque::new(),
         held: VecDeque::new(),
         told_share: 0,
+        led: (0, None),
         clock,
     };
     slog::info!(logger, "Node configuration loaded, I'm {}", myself);

@@ -40,6 +40,12 @@ pub enum DirOp {
 }
 
 impl DirOp {
+    /// What the names of the folder's files begin with.
+    pub fn folder(&self) -> &str {
+        let (DirOp::Create(name, _) | DirOp::Rename(name, _) | DirOp::Remove(name)) = self;
+        name.find('/').map_or("", |at| &name[..=at])
+    }
+
     pub fn apply(&self, dir: &mut BTreeMap<String, u64>) {
         match self {
             DirOp::Create(name, inode) => {

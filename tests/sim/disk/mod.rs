@@ -33,8 +33,14 @@ const OP_COST: u64 = 24;
 #[derive(Debug)]
 pub struct Ticket {
     boot: u64,
-    /// (file, last write that the sync covers); `None`: the folder.
-    covers: Vec<(Option<u64>, u64)>,
+    covers: Vec<Covered>,
+}
+
+/// A file or a folder, and the last write to it that a sync covers.
+#[derive(Debug)]
+enum Covered {
+    File(u64, u64),
+    Folder(Arc<str>, u64),
 }
 
 #[derive(Debug)]
@@ -54,14 +60,16 @@ struct Inner {
     crashed: bool,
     fail_syncs: u32,
     /// Set while a sync job runs whose end is to come later.
-    deferred: Option<Vec<(Option<u64>, u64)>>,
+    deferred: Option<Vec<Covered>>,
 }
 
-/// A handle on the disk; clones share it. Made for one boot of the process.
+/// A handle on one folder of the disk; clones share it. Made for one boot of the process.
 #[derive(Clone, Debug)]
 pub struct SimDisk {
     inner: Arc<Mutex<Inner>>,
     boot: u64,
+    /// What the names of the folder's files begin with: nothing, or the folder's name and a slash.
+    folder: Arc<str>,
 }
 
 /// An open file of [`SimDisk`].
@@ -90,6 +98,7 @@ impl SimDisk {
         SimDisk {
             inner: Arc::new(Mutex::new(inner)),
             boot: 0,
+            folder: "".into(),
         }
     }
 
@@ -112,7 +121,55 @@ impl SimDisk {
         SimDisk {
             inner: self.inner.clone(),
             boot,
+            folder: self.folder.clone(),
         }
+    }
+
+    /// Whether the fuse has burnt down.
+    pub fn has_crashed(&self) -> bool {
+        self.lock().crashed
+    }
+
+    /// Everything but the files named in `keep` is gone for good: another disk was put in.
+    pub fn wipe(&self, keep: &[&str]) {
+        let mut inner = self.lock();
+        inner.dir_pending.clear();
+        let kept = |name: &String, _: &mut u64| keep.contains(&name.as_str());
+        inner.dir.retain(kept);
+        inner.dir_durable.retain(kept);
+    }
+
+    /// A folder that is there, or a new one, durable then.
+    pub fn make_folder(&self, name: &str) -> io::Result<SimDisk> {
+        if !self.lock().dir.contains_key(name) {
+            self.create(name)?;
+            self.sync_dir()?;
+        }
+        Ok(SimDisk {
+            folder: format!("{name}/").into(),
+            ..self.clone()
+        })
+    }
+
+    /// Removes a folder and what is in it.
+    pub fn remove_folder(&self, name: &str) -> io::Result<()> {
+        let prefix = format!("{name}/");
+        let inside: Vec<String> = self.with(|d| {
+            let names = d.dir.keys().filter(|n| n.starts_with(&prefix));
+            Ok(names.cloned().collect())
+        })?;
+        for file in inside {
+            self.with(|d| {
+                d.dir_op(DirOp::Remove(file));
+                Ok(())
+            })?;
+        }
+        self.remove(name)?;
+        self.sync_dir()
+    }
+
+    fn path(&self, name: &str) -> String {
+        format!("{}{name}", self.folder)
     }
 
     /// The machine is gone: of what was not synced, chance decides what is there afterwards.
@@ -122,6 +179,7 @@ impl SimDisk {
             let ops = std::mem::take(&mut inner.dir_pending);
             let mut dir = std::mem::take(&mut inner.dir_durable);
             files::settle_dir(&mut dir, ops, loss, rng);
+            drop_orphans(&mut dir);
             inner.dir_durable = dir.clone();
             inner
                 .inodes
@@ -182,14 +240,14 @@ impl SimDisk {
         if inner.boot != ticket.boot {
             return;
         }
-        for (inode, seq) in ticket.covers {
-            match inode {
-                Some(inode) => {
+        for covered in ticket.covers {
+            match covered {
+                Covered::File(inode, seq) => {
                     if let Some(inode) = inner.inodes.get_mut(&inode) {
                         inode.sync(seq);
                     }
                 }
-                None => inner.sync_dir(seq),
+                Covered::Folder(folder, seq) => inner.sync_dir(&folder, seq),
             }
         }
     }
@@ -212,6 +270,15 @@ fn crash<R>() -> io::Result<R> {
         return Err(io::Error::other("the process is dead"));
     }
     std::panic::resume_unwind(Box::new(Crash))
+}
+
+/// Files whose folder is gone.
+fn drop_orphans(dir: &mut BTreeMap<String, u64>) {
+    let folders: Vec<String> = dir.keys().cloned().collect();
+    dir.retain(|name, _| match name.split_once('/') {
+        Some((folder, _)) => folders.iter().any(|f| f == folder),
+        None => true,
+    });
 }
 
 fn not_found(name: &str) -> io::Error {
@@ -257,14 +324,17 @@ impl Inner {
         self.dir_pending.push((seq, op));
     }
 
-    fn sync_dir(&mut self, upto: u64) {
+    fn sync_dir(&mut self, folder: &str, upto: u64) {
         let pending = std::mem::take(&mut self.dir_pending);
         for (seq, op) in pending {
-            if seq <= upto {
+            if seq <= upto && op.folder() == folder {
                 op.apply(&mut self.dir_durable);
             } else {
                 self.dir_pending.push((seq, op));
             }
+        }
+        if folder.is_empty() {
+            drop_orphans(&mut self.dir_durable);
         }
     }
 
@@ -288,11 +358,16 @@ impl Disk for SimDisk {
     type File = SimFile;
 
     fn list(&self) -> io::Result<Vec<String>> {
-        self.with(|d| Ok(d.dir.keys().cloned().collect()))
+        let of_folder = |name: &String| {
+            let name = name.strip_prefix(&*self.folder)?;
+            (!name.contains('/')).then(|| name.to_string())
+        };
+        self.with(|d| Ok(d.dir.keys().filter_map(of_folder).collect()))
     }
 
     fn open(&self, name: &str) -> io::Result<SimFile> {
-        let inode = self.with(|d| d.dir.get(name).copied().ok_or_else(|| not_found(name)))?;
+        let path = self.path(name);
+        let inode = self.with(|d| d.dir.get(&path).copied().ok_or_else(|| not_found(name)))?;
         Ok(SimFile {
             disk: self.clone(),
             inode,
@@ -304,7 +379,7 @@ impl Disk for SimDisk {
             let inode = d.next_inode;
             d.next_inode += 1;
             d.inodes.insert(inode, Inode::default());
-            d.dir_op(DirOp::Create(name.to_string(), inode));
+            d.dir_op(DirOp::Create(self.path(name), inode));
             Ok(inode)
         })?;
         Ok(SimFile {
@@ -315,20 +390,20 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.with(|d| {
-            if !d.dir.contains_key(from) {
+            if !d.dir.contains_key(&self.path(from)) {
                 return Err(not_found(from));
             }
-            d.dir_op(DirOp::Rename(from.to_string(), to.to_string()));
+            d.dir_op(DirOp::Rename(self.path(from), self.path(to)));
             Ok(())
         })
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         self.with(|d| {
-            if !d.dir.contains_key(name) {
+            if !d.dir.contains_key(&self.path(name)) {
                 return Err(not_found(name));
             }
-            d.dir_op(DirOp::Remove(name.to_string()));
+            d.dir_op(DirOp::Remove(self.path(name)));
             Ok(())
         })
     }
@@ -337,8 +412,8 @@ impl Disk for SimDisk {
         self.with(|d| {
             let seq = d.next_seq;
             match &mut d.deferred {
-                Some(covers) => covers.push((None, seq)),
-                None => d.sync_dir(seq),
+                Some(covers) => covers.push(Covered::Folder(self.folder.clone(), seq)),
+                None => d.sync_dir(&self.folder, seq),
             }
             Ok(())
         })
@@ -384,7 +459,7 @@ impl DiskFile for SimFile {
                 return Err(io::Error::from_raw_os_error(5));
             }
             match &mut d.deferred {
-                Some(covers) => covers.push((Some(self.inode), seq)),
+                Some(covers) => covers.push(Covered::File(self.inode, seq)),
                 None => d
                     .inodes
                     .get_mut(&self.inode)

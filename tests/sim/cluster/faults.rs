@@ -1,0 +1,299 @@
+//! The injector: one fault or operation after another, as the plan weighs them.
+
+use super::machine::Machine;
+use super::ops::Op;
+use super::plan::{length, Fault};
+use super::world::{Event, World, FIRST, MACHINES, SHARDS};
+use crate::clock::MS;
+
+pub fn inject(w: &mut World) {
+    let total: u32 = w.plan.faults.iter().map(|(_, weight)| weight).sum();
+    if total == 0 {
+        return;
+    }
+    let mut at = w.rng.below(u64::from(total)) as u32;
+    for (fault, weight) in w.plan.faults.clone() {
+        if at < weight {
+            return apply(w, fault);
+        }
+        at -= weight;
+    }
+}
+
+/// Leaders are the more interesting victims.
+fn victim(w: &mut World) -> usize {
+    if w.rng.chance(0.5) {
+        let leads = |m: &Machine| {
+            let shard = m.node.as_ref().map(|n| &n.shard);
+            shard.is_some_and(|s| s.group().is_leader() && !s.record().slots.is_empty())
+        };
+        let leaders: Vec<usize> = (0..MACHINES).filter(|m| leads(&w.machines[*m])).collect();
+        if !leaders.is_empty() {
+            return *w.rng.pick(&leaders);
+        }
+    }
+    w.rng.below(FIRST as u64) as usize
+}
+
+fn other(w: &mut World, m: usize) -> usize {
+    (m + 1 + w.rng.below(MACHINES as u64 - 1) as usize) % MACHINES
+}
+
+/// A node that is a replica of a shard with slots.
+fn replica(w: &mut World) -> Option<usize> {
+    let is = |m: &usize| {
+        w.shard_of(*m).is_some()
+            && w.node(*m)
+                .is_some_and(|n| !n.agent.is_master() && !n.agent.is_joining())
+    };
+    let all: Vec<usize> = (0..MACHINES).filter(is).collect();
+    (!all.is_empty()).then(|| *w.rng.pick(&all))
+}
+
+fn apply(w: &mut World, fault: Fault) {
+    let m = victim(w);
+    let lasts = length(fault, w.plan.t(), &mut w.rng);
+    let (now, ms) = (w.now, lasts / MS);
+    w.trace.mix(fault as u64 * 8 + m as u64);
+    w.trace
+        .say(now, || format!("fault {fault:?} on m{m} for {ms} ms"));
+    match fault {
+        Fault::Kill | Fault::Power => crash(w, m, lasts, fault == Fault::Power),
+        Fault::PowerAll => (0..MACHINES).for_each(|m| crash(w, m, lasts, true)),
+        Fault::Fuse => {
+            let work = w.rng.around(1500);
+            light(w, m, work, lasts);
+        }
+        Fault::Stop => w.machines[m].busy_until = now + lasts,
+        Fault::StopInTurn => {
+            let after = w.rng.below(4) as u32;
+            w.machines[m].stop_next = Some((after, lasts));
+        }
+        Fault::OneWay => {
+            let to = other(w, m);
+            cut(w, m, to, lasts);
+        }
+        Fault::Part => {
+            let to = other(w, m);
+            cut_both(w, m, to, lasts);
+        }
+        Fault::Isolate => {
+            for other in (0..MACHINES).filter(|o| *o != m) {
+                cut_both(w, m, other, lasts);
+            }
+            for c in 0..w.clients.len() {
+                if w.rng.chance(0.3) {
+                    cut_both(w, m, MACHINES + c, lasts);
+                }
+            }
+        }
+        Fault::Break => {
+            let to = other(w, m);
+            w.net.break_link(now, m, to);
+            w.net.break_link(now, to, m);
+            w.break_bus(m, to);
+        }
+        Fault::SlowDisk => w.machines[m].slow_until = now + lasts,
+        Fault::Clock => {
+            let mut rng = w.rng.fork();
+            w.machines[m].clock.change(now, &mut rng);
+        }
+        Fault::CrashInChange => crash_in_change(w, lasts),
+        Fault::LateTransfer => late_transfer(w),
+        Fault::LaggingJoiner => lagging_joiner(w),
+        Fault::Wipe => wipe(w, lasts, &[]),
+        Fault::WipeLog => wipe(w, lasts, &[super::node::CONF]),
+        _ => operate(w, fault),
+    }
+}
+
+fn operate(w: &mut World, fault: Fault) {
+    match fault {
+        Fault::AddNode => {
+            if w.machines[FIRST].spare {
+                w.machines[FIRST].spare = false;
+                w.at(w.now, Event::Start(FIRST));
+            }
+        }
+        Fault::Regain => {
+            let shard = w.rng.below(SHARDS as u64) as usize;
+            let slots: Vec<u16> = w.slots[shard].iter().collect();
+            let slot = *w.rng.pick(&slots);
+            if let Some(m) = w.master_of(shard) {
+                let set: cluster_bus::SlotSet = [slot].into_iter().collect();
+                w.op(m, Op::DelSlots(set.clone()));
+                if w.rng.chance(0.7) {
+                    w.op(m, Op::AddSlots(set));
+                }
+            }
+        }
+        _ => {
+            let Some(m) = replica(w) else { return };
+            change(w, fault, m);
+        }
+    }
+}
+
+/// An operation on a replica.
+fn change(w: &mut World, fault: Fault, m: usize) {
+    match fault {
+        Fault::Replicate => {
+            let from = w.shard_of(m).expect("a replica");
+            let to = (from + 1 + w.rng.below(SHARDS as u64 - 1) as usize) % SHARDS;
+            if let Some(name) = w.master_of(to).and_then(|m| w.machines[m].name) {
+                w.op(m, Op::Replicate(name));
+            }
+        }
+        Fault::Failover => w.op(m, Op::Failover),
+        Fault::ResetSoft => w.op(m, Op::Reset { hard: false }),
+        Fault::ResetHard => w.op(m, Op::Reset { hard: true }),
+        Fault::Forget => {
+            let Some(name) = w.node(m).map(super::node::Node::name) else {
+                return;
+            };
+            for other in (0..MACHINES).filter(|o| *o != m) {
+                w.op(other, Op::Forget(name));
+            }
+            w.op(m, Op::Reset { hard: true });
+        }
+        _ => {}
+    }
+}
+
+fn crash(w: &mut World, m: usize, lasts: u64, power: bool) {
+    if w.machines[m].node.is_some() {
+        w.machines[m].down_for = lasts;
+        w.kill(m, w.now, power);
+    }
+}
+
+fn light(w: &mut World, m: usize, work: u64, lasts: u64) {
+    let power = w.rng.chance(0.5);
+    let machine = &mut w.machines[m];
+    machine.down_for = lasts;
+    machine.power_on_crash = power;
+    machine.disk.light_fuse(work);
+}
+
+pub fn cut(w: &mut World, from: usize, to: usize, lasts: u64) {
+    if w.net.is_cut(from, to) {
+        return;
+    }
+    w.net.cut(from, to);
+    w.at(w.now + lasts, Event::Heal(from, to));
+}
+
+pub fn cut_both(w: &mut World, a: usize, b: usize, lasts: u64) {
+    cut(w, a, b, lasts);
+    cut(w, b, a, lasts);
+}
+
+/// A change of members, and a crash of one of those that take part, at one of its steps.
+fn crash_in_change(w: &mut World, lasts: u64) {
+    let Some(m) = replica(w) else { return };
+    let from = w.shard_of(m).expect("a replica");
+    let kind = *w.rng.pick(&[
+        Fault::Replicate,
+        Fault::Replicate,
+        Fault::ResetSoft,
+        Fault::Failover,
+    ]);
+    change(w, kind, m);
+    let mut cast: Vec<usize> = vec![m, m];
+    cast.extend(w.master_of(from));
+    cast.extend((0..SHARDS).filter_map(|s| w.master_of(s)));
+    let hosts = |m: &usize| w.node(*m).is_some_and(|n| n.hosted > 0);
+    cast.extend((0..MACHINES).filter(hosts));
+    let who = *w.rng.pick(&cast);
+    if w.rng.chance(0.3) {
+        let at = w.now + w.rng.range(MS, w.plan.t());
+        w.machines[who].down_for = lasts;
+        w.machines[who].power_on_crash = w.rng.chance(0.5);
+        return w.at(at, Event::Fuse(who, 1));
+    }
+    let work = w.rng.around(600);
+    light(w, who, work, lasts);
+}
+
+/// E4: a TimeoutNow that comes after its leader has given the transfer up, while a third voter has
+/// not heard of the giving up.
+fn late_transfer(w: &mut World) {
+    let shard = w.rng.below(SHARDS as u64) as usize;
+    let Some(a) = w.master_of(shard) else { return };
+    let (t, now) = (w.plan.t(), w.now);
+    let node = w.node(a).expect("it leads");
+    let list = node.shard.group().membership().list.clone();
+    let name_of = |w: &World, n| (0..MACHINES).find(|m| w.machines[*m].name == Some(n));
+    let me = node.name();
+    let others: Vec<usize> = list
+        .iter()
+        .filter(|m| m.node != me)
+        .filter_map(|m| name_of(w, m.node))
+        .collect();
+    let members = w.members_of(shard);
+    let data: Vec<usize> = members.into_iter().filter(|m| *m != a).collect();
+    if others.len() != 2 || data.is_empty() {
+        return;
+    }
+    let c = *w.rng.pick(&data);
+    let Some(b) = others.into_iter().find(|m| *m != c) else {
+        return;
+    };
+    w.op(c, Op::Failover);
+    // The leader gives up after T of its clock, at its next tick.
+    let late = w.rng.range(110 * t / 100, 160 * t / 100);
+    w.machines[a].hold_timeout_now = Some(late);
+    let deaf = w.rng.range(7 * t / 10, 11 * t / 10);
+    w.at_cut(now + deaf, a, b, 2 * t);
+}
+
+/// G6: a replica that is cut off from its leader just when a witness is looked for.
+fn lagging_joiner(w: &mut World) {
+    let Some(m) = replica(w) else { return };
+    change(w, Fault::Replicate, m);
+    let after = w.rng.range(w.plan.t() / 10, 3 * w.plan.t());
+    let lasts = w.rng.range(w.plan.t() / 2, 4 * w.plan.t());
+    for shard in 0..SHARDS {
+        if let Some(master) = w.master_of(shard) {
+            w.at_cut(w.now + after, master, m, lasts);
+        }
+    }
+}
+
+/// Whether every group that has a member on the machine survives its loss for good.
+fn can_lose(w: &World, m: usize) -> bool {
+    let Some(node) = w.node(m) else { return false };
+    if w.checks.dead_in_use(w) {
+        return false;
+    }
+    let mut groups: Vec<u64> = node.witnesses.shards().map(|s| s.base().group).collect();
+    groups.push(node.shard.base().group);
+    groups.iter().all(|group| {
+        let Some(shard) = w.groups.iter().position(|g| g == group) else {
+            return true;
+        };
+        let Some(leader) = w.master_of(shard).filter(|l| *l != m) else {
+            return false;
+        };
+        let leads = &w.node(leader).expect("it leads").shard;
+        let now = w.machines[leader].clock.read(w.now);
+        let list = &leads.group().membership().list;
+        let up = list.iter().all(|member| {
+            let machine = (0..MACHINES).find(|m| w.machines[*m].name == Some(member.node));
+            machine.is_some_and(|m| w.node(m).is_some())
+        });
+        up && leads.is_ha(now)
+    })
+}
+
+fn wipe(w: &mut World, lasts: u64, keep: &[&str]) {
+    let able: Vec<usize> = (0..MACHINES).filter(|m| can_lose(w, *m)).collect();
+    if able.is_empty() {
+        return;
+    }
+    let m = *w.rng.pick(&able);
+    w.trace.say(w.now, || {
+        format!("m{m}'s disk is replaced, {keep:?} is kept")
+    });
+    w.wipe(m, lasts, keep);
+}

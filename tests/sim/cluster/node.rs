@@ -1,0 +1,577 @@
+//! One process: agent, shard, witness host and clients, driven in the order that `src/node` has.
+//!
+//! Owns: what a running node keeps in memory. Never does: pass time or touch the network by itself;
+//! what a turn wants comes out as [`TurnResult`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cluster_bus::bus::{self, Action, IpAddr, LinkId};
+use cluster_bus::nodes_conf::{self, NodeLine, NodesConf};
+use cluster_bus::wire::Flags;
+use cluster_bus::NodeId;
+use holdfast::agent::seat::{self, Joining, Seat};
+use holdfast::agent::witnesses::{Shelf, Witnesses};
+use holdfast::agent::{self, Act, Agent, AgentConfig, ForWitnesses};
+use holdfast::clock::{Clock, Mono, Now};
+use holdfast::cluster::Record;
+use holdfast::command::Stats;
+use holdfast::config::Config;
+use holdfast::keyspace::Layout;
+use holdfast::net::Gate;
+use holdfast::shard::{Admission, Shard, ShardConfig, ShardError, SyncPolicy};
+use holdfast::storage::{Base, Disk, DiskFile, Done, Job, Log, LogConfig};
+
+use super::ops::Op;
+use super::serve::ServerConn;
+use crate::clock::TurnClock;
+use crate::disk::SimDisk;
+use crate::net::Conn;
+use crate::rng::Rng;
+
+pub const CONF: &str = "nodes.conf";
+
+/// What a node is made with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub index: usize,
+    pub t_ms: u64,
+    pub node_timeout_ms: u64,
+    pub log: LogConfig,
+    pub full_coverage: bool,
+}
+
+/// Folders of witnesses on the simulated disk.
+pub struct SimShelf(pub SimDisk);
+
+impl Shelf for SimShelf {
+    type D = SimDisk;
+
+    fn folders(&self) -> io::Result<Vec<String>> {
+        self.0.list()
+    }
+
+    fn folder(&self, name: &str) -> io::Result<SimDisk> {
+        self.0.make_folder(name)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.remove_folder(name)
+    }
+}
+
+/// What has come since the last turn, in order.
+pub enum Input {
+    BusAccepted { link: LinkId, peer: IpAddr },
+    BusConnected { link: LinkId },
+    BusClosed { link: LinkId },
+    BusPacket { link: LinkId, bytes: Arc<[u8]> },
+    Frame { from: NodeId, bytes: Vec<u8> },
+    Done { of: u64, done: Done<SimDisk> },
+    ConfSaved { vote: u64 },
+    Open { conn: Conn, client: usize },
+    Bytes { conn: Conn, bytes: Vec<u8> },
+    Close { conn: Conn },
+    Op(Op),
+}
+
+/// What a turn wants to happen.
+#[derive(Default)]
+pub struct TurnResult {
+    pub bus: Vec<Action>,
+    /// (machine, the node that is meant, the sender's name, the frame).
+    pub frames: Vec<(usize, NodeId, NodeId, Vec<u8>)>,
+    /// Jobs of the shard that was the n-th of this process.
+    pub jobs: Vec<(u64, Job<SimDisk>)>,
+    pub conf: Option<(String, u64)>,
+    pub replies: Vec<(Conn, usize, Vec<u8>)>,
+    pub closed: Vec<(Conn, usize)>,
+    pub for_witnesses: bool,
+    pub wake: Mono,
+}
+
+pub fn ip_of(machine: usize) -> IpAddr {
+    IpAddr::from([10, 0, 0, machine as u8 + 1])
+}
+
+pub struct Node {
+    pub shard: Shard<SimDisk>,
+    pub agent: Agent,
+    pub witnesses: Witnesses<SimShelf>,
+    pub orders: Vec<ForWitnesses>,
+    pub hosted: usize,
+    pub setup: Setup,
+    /// Counts the shards of this process.
+    pub shard_no: u64,
+    pub(super) conns: BTreeMap<Conn, ServerConn>,
+    pub(super) config: Config,
+    pub(super) stats: Stats,
+    pub(super) ops: Vec<Op>,
+    pub(super) released: Gate,
+    disk: SimDisk,
+    rng: Rng,
+    /// The name that this node's links give in their handshakes.
+    name: NodeId,
+    peers: BTreeMap<NodeId, (IpAddr, u16)>,
+    conf_next: Option<(String, u64)>,
+    conf_writing: bool,
+    saved_vote: u64,
+    held: VecDeque<Action>,
+    told_share: usize,
+    /// What happened, for the world to check: slots served, witnesses founded.
+    pub(super) served: Vec<(u16, bool)>,
+    /// Violations that the turn itself has seen.
+    pub seen: Vec<String>,
+    pub done_ops: Vec<String>,
+}
+
+pub fn bus_now(now: Now) -> bus::Now {
+    bus::Now {
+        mono_ms: now.mono.0 / 1_000_000,
+        unix_ms: now.unix_ms,
+    }
+}
+
+fn options(setup: &Setup, rng: &mut Rng) -> bus::Options {
+    bus::Options {
+        node_timeout_ms: setup.node_timeout_ms,
+        port: 7000 + setup.index as u16,
+        cport: 17_000 + setup.index as u16,
+        require_full_coverage: setup.full_coverage,
+        seed: rng.next(),
+        ..bus::Options::default()
+    }
+}
+
+fn random_id(rng: &mut Rng) -> NodeId {
+    let mut id = [0; 20];
+    id.iter_mut().for_each(|b| *b = rng.next() as u8);
+    NodeId(id)
+}
+
+/// The logger that a witness host gets: what it says loudly is looked at.
+pub fn loud(said: &Arc<Mutex<Vec<String>>>) -> slog::Logger {
+    struct Ear(Arc<Mutex<Vec<String>>>);
+    impl slog::Drain for Ear {
+        type Ok = ();
+        type Err = slog::Never;
+        fn log(&self, r: &slog::Record<'_>, _: &slog::OwnedKVList) -> Result<(), slog::Never> {
+            if r.level() == slog::Level::Critical {
+                let mut said = self.0.lock().expect("nobody panics with it");
+                said.push(r.msg().to_string());
+            }
+            Ok(())
+        }
+    }
+    slog::Logger::root(Ear(Arc::clone(said)), slog::o!())
+}
+
+fn quiet() -> slog::Logger {
+    slog::Logger::root(slog::Discard, slog::o!())
+}
+
+// ---- from a disk to a process ----------------------------------------------------------------
+
+fn load_conf(disk: &SimDisk) -> io::Result<Option<NodesConf>> {
+    if !disk.list()?.iter().any(|n| n == CONF) {
+        return Ok(None);
+    }
+    let file = disk.open(CONF)?;
+    let mut bytes = vec![0; file.len()? as usize];
+    let n = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(n);
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let text = String::from_utf8(bytes).map_err(io::Error::other)?;
+    let conf = nodes_conf::parse(&text)
+        .map_err(|e| io::Error::other(format!("nodes.conf: {} in\n{text}", e.what)))?;
+    Ok(Some(conf))
+}
+
+/// Replaces nodes.conf, as `src/node/clustered/conf.rs` does.
+pub fn save_conf(disk: &SimDisk, text: &str) -> io::Result<()> {
+    let temp = format!("{CONF}.tmp");
+    let file = disk.create(&temp)?;
+    file.write_at(text.as_bytes(), 0)?;
+    file.sync_data()?;
+    disk.rename(&temp, CONF)?;
+    disk.sync_dir()
+}
+
+/// Another node of the shard that nodes.conf says this node belongs to (S4).
+fn shard_mate(conf: &NodesConf) -> Option<NodeId> {
+    let me = conf.myself()?;
+    if me.flags.has(Flags::SLAVE) {
+        return me.master;
+    }
+    let of_shard = |line: &&NodeLine| {
+        let same = line.shard.is_some() && line.shard == me.shard;
+        line.id != me.id && (same || line.master == Some(me.id))
+    };
+    conf.nodes.iter().find(of_shard).map(|line| line.id)
+}
+
+fn make_member(disk: &SimDisk, log: &LogConfig, base: &Base) -> Result<(), String> {
+    let text = |e: &dyn std::fmt::Display| e.to_string();
+    let name = seat::folder(base.raft_id);
+    if disk.list().map_err(|e| text(&e))?.contains(&name) {
+        disk.remove_folder(&name).map_err(|e| text(&e))?;
+    }
+    let folder = disk.make_folder(&name).map_err(|e| text(&e))?;
+    Log::create(folder, log.clone(), base).map_err(|e| text(&e))?;
+    Ok(())
+}
+
+fn first_seat(
+    disk: &SimDisk,
+    setup: &Setup,
+    myself: NodeId,
+    conf: Option<&NodesConf>,
+    rng: &mut Rng,
+) -> Result<Seat, String> {
+    let record = Record::founded(random_id(rng), myself);
+    let base = agent::birth(rng.next() | 1, rng.next() | 1, record, setup.t_ms);
+    make_member(disk, &setup.log, &base)?;
+    let joining = conf.and_then(shard_mate).map(|target| Joining {
+        target,
+        raft_id: rng.next() | 1,
+    });
+    let seat = Seat {
+        member: base.raft_id,
+        joining,
+    };
+    seat.save(disk).map_err(|e| e.to_string())?;
+    Ok(seat)
+}
+
+fn open_member(
+    disk: &SimDisk,
+    raft_id: u64,
+    setup: &Setup,
+    first: bool,
+    now: Now,
+    rng: &mut Rng,
+) -> Result<Shard<SimDisk>, ShardError> {
+    let config = ShardConfig {
+        layout: Layout::Cluster,
+        seed: rng.next(),
+        sync: SyncPolicy::Always,
+        outcome_timeout: Duration::from_millis(5 * setup.t_ms),
+        tail_limit: 64 << 20,
+        keep_bytes: 4 << 10,
+        log: setup.log.clone(),
+        first,
+    };
+    let io = |source| holdfast::storage::StorageError::Io {
+        action: "open the folder of",
+        file: seat::folder(raft_id),
+        source,
+    };
+    let folder = disk.make_folder(&seat::folder(raft_id)).map_err(io)?;
+    Shard::open(folder, config, now, &quiet())
+}
+
+impl Node {
+    /// Starts the process on what the disk holds. `said`: where a witness that stops complains.
+    pub fn start(
+        disk: SimDisk,
+        setup: Setup,
+        now: Now,
+        said: &Arc<Mutex<Vec<String>>>,
+        rng: &mut Rng,
+    ) -> Result<Node, String> {
+        let conf = load_conf(&disk).map_err(|e| e.to_string())?;
+        let mine = conf.as_ref().and_then(NodesConf::myself);
+        let myself = mine.map_or_else(|| random_id(rng), |line| line.id);
+        if conf.is_none() {
+            // The name is on disk before anything is born under it.
+            let bus = bus::Bus::new(options(&setup, rng), myself, None, bus_now(now));
+            save_conf(&disk, &bus.conf().render()).map_err(|e| e.to_string())?;
+        }
+        let seat = match Seat::load(&disk).map_err(|e| e.to_string())? {
+            Some(seat) => seat,
+            None => first_seat(&disk, &setup, myself, conf.as_ref(), rng)?,
+        };
+        let keep = seat::folder(seat.member);
+        for name in disk.list().map_err(|e| e.to_string())? {
+            if name.starts_with("shard-") && name != keep {
+                disk.remove_folder(&name).map_err(|e| e.to_string())?;
+            }
+        }
+        let shard = open_member(&disk, seat.member, &setup, true, now, rng);
+        let shard = shard.map_err(|e| e.to_string())?;
+        let small = LogConfig {
+            segment_size: 64 << 10,
+            spare_segments: 2,
+            ..setup.log.clone()
+        };
+        let shelf = SimShelf(disk.clone());
+        let witnesses = Witnesses::open(shelf, small, rng.next(), now, loud(said));
+        let witnesses = witnesses.map_err(|e| e.to_string())?;
+        let agent_config = AgentConfig {
+            bus: options(&setup, rng),
+            seed: rng.next(),
+            election_timeout_ms: setup.t_ms,
+            witness: true,
+        };
+        let saved_vote = conf.as_ref().map_or(0, |c| c.last_vote_epoch);
+        let agent = Agent::new(agent_config, seat, myself, conf.as_ref(), now);
+        Ok(Node {
+            hosted: witnesses.len(),
+            shard,
+            agent,
+            witnesses,
+            orders: Vec::new(),
+            setup,
+            shard_no: 1,
+            conns: BTreeMap::new(),
+            config: Config::default(),
+            stats: Stats::new(),
+            ops: Vec::new(),
+            released: Gate { batch: 0, read: 0 },
+            disk,
+            rng: rng.fork(),
+            name: myself,
+            peers: BTreeMap::new(),
+            conf_next: None,
+            conf_writing: false,
+            saved_vote,
+            held: VecDeque::new(),
+            told_share: 0,
+            served: Vec::new(),
+            seen: Vec::new(),
+            done_ops: Vec::new(),
+        })
+    }
+
+    // ---- a turn -------------------------------------------------------------------------------
+
+    /// A whole turn (T1). An error ends the process.
+    pub fn turn(&mut self, clock: &TurnClock<'_>, inbox: Vec<Input>) -> Result<TurnResult, String> {
+        let mut result = TurnResult::default();
+        let now = clock.now();
+        // (1)
+        for input in inbox {
+            self.take(now, input, &mut result)?;
+        }
+        self.agent.set_hosted_witnesses(self.hosted);
+        self.agent.tick(now);
+        self.shard.begin(now).map_err(|e| e.to_string())?;
+        self.agent.follow(now, &mut self.shard);
+        self.look_at_shown();
+        self.act(now, &mut result)?;
+        self.release(&mut result);
+        // (2)
+        let admission = self.admission();
+        self.carry_out_ops(now, admission);
+        self.execute_clients(clock, now, admission, &mut result);
+        if matches!(admission, Admission::Lead { writable: true }) {
+            self.shard.data_mut().expire_due(now.unix_ms, 20);
+        }
+        // (3)
+        let ended = self.shard.finish(clock).map_err(|e| e.to_string())?;
+        // (4)
+        self.release(&mut result);
+        self.act(now, &mut result)?;
+        self.flush(&mut result);
+        result.wake = self.patience(ended);
+        Ok(result)
+    }
+
+    /// S2: what the bus shows of this node is the record as of what is applied.
+    fn look_at_shown(&mut self) {
+        let shown = self.agent.bus().self_state();
+        let record = self.shard.record();
+        if self.agent.is_joining() {
+            if !shown.slots.is_empty() {
+                self.seen.push("C1: a joining node shows slots".to_string());
+            }
+            return;
+        }
+        let role = match record.master {
+            master if master == self.agent.myself() => bus::Role::Master,
+            master => bus::Role::Slave(master),
+        };
+        let same = shown.role == role
+            && shown.slots == record.slots
+            && shown.config_epoch == record.epoch
+            && shown.shard == record.shard;
+        if !same {
+            self.seen.push(format!(
+                "S2: the bus shows {:?} epoch {} with {} slots; the applied record has {:?} epoch {} with {}",
+                shown.role,
+                shown.config_epoch,
+                shown.slots.len(),
+                role,
+                record.epoch,
+                record.slots.len()
+            ));
+        }
+    }
+
+    fn patience(&self, ended: Now) -> Mono {
+        let mut next = self.shard.deadline().min(self.agent.deadline());
+        let waits = self.conns.values().any(|c| c.held_since.is_some()) || !self.ops.is_empty();
+        if waits {
+            let limit = Duration::from_millis(self.setup.t_ms) * 3 / 20;
+            next = next.min(ended.mono + limit.min(Duration::from_millis(20)));
+        }
+        next
+    }
+
+    fn take(&mut self, now: Now, input: Input, result: &mut TurnResult) -> Result<(), String> {
+        let at = bus_now(now);
+        let local = ip_of(self.setup.index);
+        match input {
+            Input::BusAccepted { link, peer } => {
+                self.agent.bus_mut().accepted(at, link, peer, local);
+            }
+            Input::BusConnected { link } => self.agent.bus_mut().connected(at, link, local),
+            Input::BusClosed { link } => self.agent.bus_mut().closed(at, link),
+            Input::BusPacket { link, bytes } => self.agent.bus_mut().received(at, link, &bytes),
+            Input::Frame { from, bytes } => {
+                let taken = self.agent.frame(now, from, &bytes, &mut self.shard);
+                let read = taken.map_err(|e| e.to_string())?;
+                read.map_err(|e| format!("a frame of a node can't be read: {e}"))?;
+            }
+            Input::Done { of, done } if of == self.shard_no => {
+                let taken = self.shard.job_done(now, done);
+                taken.map_err(|e| e.to_string())?;
+            }
+            Input::Done { .. } => {}
+            Input::ConfSaved { vote } => {
+                self.conf_writing = false;
+                self.saved_vote = self.saved_vote.max(vote);
+            }
+            Input::Open { conn, client } => self.open_client(now, conn, client),
+            Input::Bytes { conn, bytes } => {
+                if let Some(c) = self.conns.get_mut(&conn) {
+                    c.inbuf.extend_from_slice(&bytes);
+                }
+            }
+            Input::Close { conn } => self.close_client(conn, result),
+            Input::Op(op) => self.ops.push(op),
+        }
+        Ok(())
+    }
+
+    /// S2: a new leader first writes its epoch.
+    fn admission(&mut self) -> Admission {
+        let admission = self.shard.admission();
+        let Admission::Lead { writable } = admission else {
+            return admission;
+        };
+        if writable && self.agent.has_record_to_write(self.shard.data()) {
+            if let Some(warning) = self.agent.write_record(self.shard.data_mut()) {
+                self.seen.push(format!("S3: slots were lost: {warning}"));
+            }
+        }
+        if self.agent.must_announce(&self.shard) && !self.agent.is_joining() {
+            return Admission::Hold;
+        }
+        admission
+    }
+
+    /// Carries out what the agent asks for, in order.
+    fn act(&mut self, now: Now, result: &mut TurnResult) -> Result<(), String> {
+        for act in self.agent.take_acts() {
+            match act {
+                Act::Bus(Action::Save(text)) => {
+                    self.conf_next = Some((text, self.agent.bus().last_vote_epoch()));
+                }
+                Act::Bus(action) => self.held.push_back(action),
+                Act::Frame { to, bytes, .. } => {
+                    if let Some(machine) = self.machine_of(to) {
+                        result.frames.push((machine, to, self.name, bytes));
+                    }
+                }
+                Act::Peer { node, addr } => {
+                    match addr {
+                        Some(addr) => self.peers.insert(node, addr),
+                        None => self.peers.remove(&node),
+                    };
+                }
+                Act::Myself(node) => self.name = node,
+                Act::Seat(seat) => seat.save(&self.disk).map_err(|e| e.to_string())?,
+                Act::Begin { base, seat } => self.replace_shard(now, &base, &seat)?,
+                Act::Witness(ForWitnesses::Share(share)) if share == self.told_share => {}
+                Act::Witness(order) => {
+                    if let ForWitnesses::Share(share) = order {
+                        self.told_share = share;
+                    }
+                    self.orders.push(order);
+                }
+            }
+        }
+        result.for_witnesses |= !self.orders.is_empty();
+        if !self.conf_writing && self.conf_next.is_some() {
+            self.conf_writing = true;
+            result.conf = self.conf_next.take();
+        }
+        while self.saved_vote >= self.agent.bus().last_vote_epoch() {
+            let Some(action) = self.held.pop_front() else {
+                break;
+            };
+            result.bus.push(action);
+        }
+        Ok(())
+    }
+
+    pub fn machine_of(&self, node: NodeId) -> Option<usize> {
+        let (_, cport) = self.peers.get(&node)?;
+        usize::from(*cport).checked_sub(17_000)
+    }
+
+    pub fn name(&self) -> NodeId {
+        self.name
+    }
+
+    fn replace_shard(&mut self, now: Now, base: &Base, seat: &Seat) -> Result<(), String> {
+        make_member(&self.disk, &self.setup.log, base)?;
+        seat.save(&self.disk).map_err(|e| e.to_string())?;
+        let opened = open_member(
+            &self.disk,
+            base.raft_id,
+            &self.setup,
+            false,
+            now,
+            &mut self.rng,
+        );
+        let mut shard = opened.map_err(|e| e.to_string())?;
+        let last = self.shard.last_gate();
+        self.forget_gates(last);
+        shard.succeed(&mut self.shard);
+        let old = std::mem::replace(&mut self.shard, shard);
+        self.released = last;
+        self.shard_no += 1;
+        let name = seat::folder(old.base().raft_id);
+        drop(old);
+        self.disk.remove_folder(&name).map_err(|e| e.to_string())?;
+        self.agent.begun();
+        Ok(())
+    }
+
+    // ---- the thread of the witnesses -----------------------------------------------------------
+
+    /// A turn of the witness host: frames to send, and when it wants the next turn.
+    pub fn witness_turn(
+        &mut self,
+        now: Now,
+    ) -> (Vec<(usize, NodeId, NodeId, Vec<u8>)>, Option<Mono>) {
+        for order in std::mem::take(&mut self.orders) {
+            self.witnesses.take(now, order);
+        }
+        self.witnesses.turn(now);
+        self.hosted = self.witnesses.len();
+        let mut frames = Vec::new();
+        for frame in self.witnesses.take_outgoing() {
+            if let Some(machine) = self.machine_of(frame.to) {
+                frames.push((machine, frame.to, self.name, frame.bytes));
+            }
+        }
+        (frames, self.witnesses.deadline())
+    }
+}

@@ -1,0 +1,129 @@
+//! The operator who puts nodes where they belong: whoever is alone meets the others and becomes a
+//! replica; names of nodes that are no more are forgotten; slots that a shard lacks are given to it.
+//!
+//! Never: changes anything but through the CLUSTER commands.
+
+use cluster_bus::NodeId;
+
+use super::node::Node;
+use super::ops::Op;
+use super::world::{World, MACHINES, SHARDS};
+
+impl World {
+    pub fn node(&self, m: usize) -> Option<&Node> {
+        self.machines[m].node.as_ref()
+    }
+
+    /// The machine whose node leads the shard and is its master.
+    pub fn master_of(&self, shard: usize) -> Option<usize> {
+        (0..MACHINES).find(|m| {
+            self.node(*m).is_some_and(|n| {
+                n.shard.base().group == self.groups[shard]
+                    && n.shard.group().is_leader()
+                    && n.agent.is_master()
+            })
+        })
+    }
+
+    /// Machines whose data member is of the shard's group.
+    pub fn members_of(&self, shard: usize) -> Vec<usize> {
+        let group = self.groups[shard];
+        let of = |m: &usize| {
+            let node = self.node(*m);
+            node.is_some_and(|n| n.shard.base().group == group && !n.shard.is_removed())
+        };
+        (0..MACHINES).filter(of).collect()
+    }
+
+    pub fn shard_of(&self, m: usize) -> Option<usize> {
+        let group = self.node(m)?.shard.base().group;
+        self.groups.iter().position(|g| *g == group)
+    }
+
+    /// Names of nodes that run, or will run again.
+    pub fn names(&self) -> Vec<NodeId> {
+        let of = |m: &super::machine::Machine| m.node.as_ref().map_or(m.name, |n| Some(n.name()));
+        self.machines.iter().filter_map(of).collect()
+    }
+}
+
+pub fn look(w: &mut World) {
+    for m in 0..MACHINES {
+        if w.healed || w.rng.chance(0.5) {
+            look_at(w, m);
+        }
+    }
+    for shard in 0..SHARDS {
+        give_slots(w, shard);
+    }
+    if w.healed || w.rng.chance(0.2) {
+        forget_dead_names(w);
+    }
+}
+
+fn look_at(w: &mut World, m: usize) {
+    let Some(node) = w.node(m) else { return };
+    let busy = node.agent.is_joining() || !node.ops.is_empty();
+    if busy || w.shard_of(m).is_some() && !node.shard.is_removed() {
+        return;
+    }
+    let name = node.name();
+    let masters: Vec<usize> = (0..SHARDS).filter_map(|s| w.master_of(s)).collect();
+    if masters.is_empty() {
+        return;
+    }
+    let met = |w: &World, a: usize, b: NodeId| {
+        let bus = w.node(a).map(|n| n.agent.bus());
+        bus.and_then(|bus| bus.node(b))
+            .is_some_and(|n| !n.in_handshake())
+    };
+    let stranger = masters.iter().copied().find(|master| {
+        let other = w.node(*master).expect("it leads").name();
+        !met(w, m, other) || !met(w, *master, name)
+    });
+    if let Some(master) = stranger {
+        return w.op(m, Op::Meet(master));
+    }
+    let smallest = (0..SHARDS)
+        .filter(|s| w.master_of(*s).is_some())
+        .min_by_key(|s| w.members_of(*s).len());
+    let target = smallest.and_then(|s| w.master_of(s));
+    if let Some(master) = target {
+        let master = w.node(master).expect("it leads").name();
+        w.op(m, Op::Replicate(master));
+    }
+}
+
+/// Slots that the shard should have and has not.
+fn give_slots(w: &mut World, shard: usize) {
+    let Some(m) = w.master_of(shard) else { return };
+    let node = w.node(m).expect("it leads");
+    let has = &node.shard.data().record().slots;
+    let lacks: cluster_bus::SlotSet = w.slots[shard]
+        .iter()
+        .filter(|s| !has.contains(*s))
+        .collect();
+    if !lacks.is_empty() && node.ops.is_empty() {
+        w.op(m, Op::AddSlots(lacks));
+    }
+}
+
+fn forget_dead_names(w: &mut World) {
+    let names = w.names();
+    let mut dead = Vec::new();
+    for m in 0..MACHINES {
+        let Some(node) = w.node(m) else { continue };
+        let gone = node.agent.bus().nodes();
+        let gone = gone.filter(|n| !n.in_handshake() && !names.contains(&n.id));
+        dead.extend(gone.map(|n| n.id));
+    }
+    dead.sort_unstable();
+    dead.dedup();
+    for id in dead {
+        for m in 0..MACHINES {
+            if w.node(m).is_some_and(|n| n.agent.bus().node(id).is_some()) {
+                w.op(m, Op::Forget(id));
+            }
+        }
+    }
+}
