@@ -58,6 +58,10 @@ impl Routed {
     }
 
     fn connection(&mut self, port: u16) -> std::io::Result<&mut Client> {
+        // A node that was restarted since has closed it: no request was ever sent on it.
+        if self.connections.get(&port).is_some_and(is_closed) {
+            self.connections.remove(&port);
+        }
         if !self.connections.contains_key(&port) {
             let client = Client::connect(port)?;
             client.stream().set_read_timeout(Some(self.silence))?;
@@ -186,4 +190,18 @@ fn owner(ranges: &[Value], slot: u16) -> Option<u16> {
         (range[0].int()..=range[1].int()).contains(&i64::from(slot))
     })?;
     u16::try_from(range.items()[2].items()[1].int()).ok()
+}
+
+/// Whether the other side has closed a connection on which nothing is awaited.
+fn is_closed(client: &Client) -> bool {
+    let stream = client.stream();
+    stream.set_nonblocking(true).expect("a socket has the mode");
+    let closed = match stream.peek(&mut [0]) {
+        Ok(n) => n == 0,
+        Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+    };
+    stream
+        .set_nonblocking(false)
+        .expect("a socket has the mode");
+    closed
 }
