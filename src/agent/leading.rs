@@ -145,6 +145,7 @@ impl Agent {
     pub(super) fn look_after_witness<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
         if shard.group().role() != Role::Leader {
             (self.invitation, self.leaving_witness, self.led_since) = (None, None, None);
+            self.silent_witness = None;
             return;
         }
         let since = *self.led_since.get_or_insert(now.mono);
@@ -199,8 +200,19 @@ impl Agent {
         let silent = members
             .into_iter()
             .find(|m| is_witness(m.id) && m.heard.is_none_or(|at| now.mono.since(at) > limit));
-        if let Some(member) = silent {
-            shard.replace_witness(member.id);
+        // One that was added a moment ago has not had the time to be heard.
+        let known = self
+            .silent_witness
+            .filter(|(id, _)| silent.as_ref().is_some_and(|m| m.id == *id));
+        self.silent_witness = known.or_else(|| silent.as_ref().map(|m| (m.id, now.mono)));
+        let patience = match silent.as_ref().and_then(|m| m.heard) {
+            Some(_) => Duration::ZERO,
+            None => limit,
+        };
+        if let Some((id, since)) = self.silent_witness {
+            if now.mono.since(since) >= patience {
+                shard.replace_witness(id);
+            }
         }
     }
 

@@ -147,6 +147,8 @@ pub struct Agent {
     /// Witnesses that wanted to go, and until when a successor for them is looked for.
     leaving_witness: Option<(u64, Mono)>,
     led_since: Option<Mono>,
+    /// A witness that is silent, and since when that is known.
+    silent_witness: Option<(u64, Mono)>,
     /// G3: what the leader said last, and when.
     health: Option<(bool, Mono)>,
     tell_health_at: Mono,
@@ -197,6 +199,7 @@ impl Agent {
             invitation: None,
             leaving_witness: None,
             led_since: None,
+            silent_witness: None,
             health: None,
             tell_health_at: now.mono,
             claims: Vec::new(),
