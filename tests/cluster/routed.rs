@@ -58,7 +58,7 @@ impl Routed {
     }
 
     fn connection(&mut self, port: u16) -> std::io::Result<&mut Client> {
-        // A node that was restarted since has closed it: no request was ever sent on it.
+        // A connection of before that node's restart: nothing was sent on it, so nothing is lost.
         if self.connections.get(&port).is_some_and(is_closed) {
             self.connections.remove(&port);
         }
@@ -183,6 +183,15 @@ impl Routed {
     }
 }
 
+fn is_closed(client: &Client) -> bool {
+    let stream = client.stream();
+    let looked = stream
+        .set_nonblocking(true)
+        .and_then(|()| stream.peek(&mut [0]));
+    stream.set_nonblocking(false).expect("a socket option");
+    !matches!(looked, Err(e) if e.kind() == std::io::ErrorKind::WouldBlock)
+}
+
 /// The master's port for a slot in a reply to CLUSTER SLOTS.
 fn owner(ranges: &[Value], slot: u16) -> Option<u16> {
     let range = ranges.iter().find(|range| {
@@ -190,18 +199,4 @@ fn owner(ranges: &[Value], slot: u16) -> Option<u16> {
         (range[0].int()..=range[1].int()).contains(&i64::from(slot))
     })?;
     u16::try_from(range.items()[2].items()[1].int()).ok()
-}
-
-/// Whether the other side has closed a connection on which nothing is awaited.
-fn is_closed(client: &Client) -> bool {
-    let stream = client.stream();
-    stream.set_nonblocking(true).expect("a socket has the mode");
-    let closed = match stream.peek(&mut [0]) {
-        Ok(n) => n == 0,
-        Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
-    };
-    stream
-        .set_nonblocking(false)
-        .expect("a socket has the mode");
-    closed
 }
