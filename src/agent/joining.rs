@@ -9,6 +9,7 @@ use super::{Act, Agent, ForWitnesses, Resetting, LEAVE_PATIENCE, RESEND};
 use crate::agent::control::Control;
 use crate::agent::seat::{Joining, Seat};
 use crate::clock::Now;
+use crate::cluster::Record;
 use crate::mutation::{self, Mutation};
 use crate::shard::Shard;
 use crate::storage::base::{Base, MemberKind};
@@ -217,9 +218,16 @@ impl Agent {
     }
 
     /// The leader of the shard that this node joins has sent the group's base.
-    pub(super) fn accepted(&mut self, mut base: Base) {
+    pub(super) fn accepted(&mut self, from: NodeId, mut base: Base) {
         let wanted = self.joining().map(|j| j.raft_id);
         if self.leaving || wanted != Some(base.raft_id) || self.seat.member == base.raft_id {
+            return;
+        }
+        // A hint about another group may have led the question to a leader of another shard.
+        let target = self.joining().map(|j| j.target);
+        let wanted = target.and_then(|target| self.bus.shard_of(target));
+        let given = Record::decode(&base.record).map(|record| record.shard);
+        if given != wanted && (wanted.is_some() || target != Some(from)) {
             return;
         }
         if mutation::is(Mutation::JoinWithoutConfState) {
