@@ -9,6 +9,7 @@ use super::{Act, Agent, ForWitnesses, Resetting, LEAVE_PATIENCE, RESEND};
 use crate::agent::control::Control;
 use crate::agent::seat::{Joining, Seat};
 use crate::clock::Now;
+use crate::cluster::Record;
 use crate::mutation::{self, Mutation};
 use crate::shard::Shard;
 use crate::storage::base::{Base, MemberKind};
@@ -206,20 +207,46 @@ impl Agent {
         }
         self.resend_at = now.mono + RESEND;
         let led = self.leader_node(shard).filter(|_| opened);
-        let to = led.or(self.hint.take()).unwrap_or(joining.target);
+        let asked = match led {
+            Some(leader) => BTreeSet::from([leader]),
+            None => self.ask_for_entry(joining, opened.then(|| shard.record().shard)),
+        };
         let control = if opened {
             Control::Ready { group, raft_id }
         } else {
             let raft_id = joining.raft_id;
             Control::Join { raft_id }
         };
-        self.tell(to, &control);
+        for to in asked {
+            self.tell(to, &control);
+        }
+    }
+
+    /// Whom to ask for entry while no leader is known: the target may have gone for good since it
+    /// was named, so everybody of its shard.
+    fn ask_for_entry(&mut self, joining: Joining, shard: Option<NodeId>) -> BTreeSet<NodeId> {
+        let shard = shard.or_else(|| self.bus.shard_of(joining.target));
+        let nodes = self.bus.nodes().map(|node| node.id);
+        let mut asked: BTreeSet<NodeId> = nodes
+            .filter(|id| shard.is_some() && self.bus.shard_of(*id) == shard)
+            .collect();
+        asked.insert(joining.target);
+        asked.extend(self.hint.take());
+        asked.remove(&self.myself());
+        asked
     }
 
     /// The leader of the shard that this node joins has sent the group's base.
-    pub(super) fn accepted(&mut self, mut base: Base) {
+    pub(super) fn accepted(&mut self, from: NodeId, mut base: Base) {
         let wanted = self.joining().map(|j| j.raft_id);
         if self.leaving || wanted != Some(base.raft_id) || self.seat.member == base.raft_id {
+            return;
+        }
+        // A hint about another group may have led the question to a leader of another shard.
+        let target = self.joining().map(|j| j.target);
+        let wanted = target.and_then(|target| self.bus.shard_of(target));
+        let given = Record::decode(&base.record).map(|record| record.shard);
+        if given != wanted && (wanted.is_some() || target != Some(from)) {
             return;
         }
         if mutation::is(Mutation::JoinWithoutConfState) {

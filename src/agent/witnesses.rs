@@ -339,17 +339,23 @@ impl<S: Shelf> Witnesses<S> {
             self.nodes.insert(member.raft_id, member.node);
         }
         let unborn = hosted.shard.group().membership().joined_at.is_none();
-        if hosted.shard.is_removed() || (unborn && now.mono >= hosted.unborn_until) {
+        let late = unborn && (hosted.leaves || now.mono >= hosted.unborn_until);
+        let empty = hosted.shard.group().last_index() == hosted.shard.base().index;
+        if hosted.shard.is_removed() || (late && empty) {
             return self.bury(raft_id);
         }
+        // What it has acknowledged may be committed by that alone: the group has to let it go.
+        hosted.leaves |= late;
         let (group, applied) = (hosted.shard.base().group, hosted.shard.group().applied());
         let leave = hosted.leaves && now.mono >= hosted.ask_at;
         if leave {
             hosted.ask_at = now.mono + LEAVE_EVERY;
         }
-        let leader = hosted.shard.group().leader();
-        if let Some(leader) = leader.filter(|id| leave && *id != raft_id) {
-            if let Some(&node) = self.nodes.get(&leader) {
+        if leave {
+            // All are asked: who led last may be gone, and nobody may write to this member.
+            let list = hosted.shard.group().membership().list.iter();
+            let asked: BTreeSet<NodeId> = list.map(|m| m.node).collect();
+            for node in asked {
                 self.tell(node, &Control::Leave { group, raft_id });
             }
         }
@@ -372,7 +378,7 @@ impl<S: Shelf> Witnesses<S> {
             if h.leaves {
                 at = at.min(h.ask_at);
             }
-            if h.shard.group().membership().joined_at.is_none() {
+            if !h.leaves && h.shard.group().membership().joined_at.is_none() {
                 at = at.min(h.unborn_until);
             }
             at

@@ -272,7 +272,11 @@ impl<D: Disk> Shard<D> {
     fn forget_fulfilled(&mut self) {
         let (list, wishes) = (self.group.membership(), &mut self.members.wishes);
         wishes.joins.retain(|m| !list.contains(m.raft_id));
-        wishes.witnesses.retain(|m| !list.contains(m.raft_id));
+        let is_data = |m: &&Member| m.kind == MemberKind::Data;
+        let beside = |w: &Member| list.list.iter().filter(is_data).any(|m| m.node == w.node);
+        wishes
+            .witnesses
+            .retain(|m| !list.contains(m.raft_id) && !beside(m));
         wishes.leaves.retain(|id| list.contains(*id));
     }
 
