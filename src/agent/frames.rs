@@ -7,6 +7,18 @@ use crate::shard::{Shard, ShardError};
 use crate::storage::base::{Member, MemberKind};
 use crate::storage::Disk;
 use cluster_bus::NodeId;
+use std::collections::BTreeMap;
+
+/// Raft ids whose nodes are remembered because a message came from there. Members are known from
+/// the list; these are strangers, of whom anybody can invent any number.
+const MAX_REMEMBERED: usize = 4096;
+
+/// Remembers who speaks for a Raft id, for the answer (G2).
+pub(super) fn remember(nodes: &mut BTreeMap<u64, NodeId>, raft_id: u64, node: NodeId) {
+    if nodes.len() < MAX_REMEMBERED || nodes.contains_key(&raft_id) {
+        nodes.insert(raft_id, node);
+    }
+}
 
 impl Agent {
     /// Takes in a frame of `from`, whose link's handshake named both nodes. An error of the shard
@@ -27,7 +39,7 @@ impl Agent {
         let (group, me) = (base.group, base.raft_id);
         match frame {
             Frame::Raft(envelope) if (envelope.group, envelope.to) == (group, me) => {
-                self.nodes.insert(envelope.from, from);
+                remember(&mut self.nodes, envelope.from, from);
                 shard.step(now, *envelope)?;
             }
             // G2: minted, and no RawNode yet.

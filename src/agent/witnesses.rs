@@ -7,6 +7,7 @@
 //! base on disk; an unknown id is answered GONE; a broken invariant stops one group, loudly.
 
 use super::control::{encode_envelope, Control, Frame};
+use super::frames::remember;
 use super::ForWitnesses;
 use crate::clock::{Mono, Now};
 use crate::keyspace::Layout;
@@ -218,7 +219,7 @@ impl<S: Shelf> Witnesses<S> {
                 return self.tell(from, &Control::Gone { group, raft_id });
             }
         }
-        self.nodes.insert(sender, from);
+        remember(&mut self.nodes, sender, from);
         self.guarded(raft_id, |hosted| hosted.shard.step(now, envelope));
     }
 

@@ -133,6 +133,8 @@ impl Group {
     fn passes(&self, now: Now, e: &Envelope) -> Result<bool, StepError> {
         let m = &e.message;
         Ok(match m.get_msg_type() {
+            // D6: a term has one leader; what another sends in its name proves nothing about us.
+            MessageType::MsgAppend | MessageType::MsgHeartbeat if self.is_usurped(m) => false,
             MessageType::MsgAppend => self.check_append(m)?,
             MessageType::MsgHeartbeat => {
                 let last = self.last_index();
@@ -183,7 +185,17 @@ impl Group {
         Ok(true)
     }
 
+    /// Whether another member is known to lead the term of this message of a leader.
+    fn is_usurped(&self, m: &Message) -> bool {
+        let leader = self.node.raft.leader_id;
+        m.term == self.term() && leader != raft::INVALID_ID && leader != m.from
+    }
+
     fn check_append_answer(&self, m: &Message) -> Result<bool, StepError> {
+        // D6: nothing was sent to who is no member, so its answer is about another log.
+        if !self.membership().contains(m.from) {
+            return Ok(false);
+        }
         let last = self.last_index();
         if self.is_leader() && m.term == self.term() && !m.reject && m.index > last {
             return Err(StepError::LostLog {

@@ -12,6 +12,9 @@ use crate::storage::Disk;
 use raft::eraftpb::MessageType;
 use std::sync::Arc;
 
+/// How many that are not members are told so in one turn.
+const STRANGERS_PER_TURN: usize = 64;
+
 /// Log room that must be there before a turn may write: its budget of effects and a margin. A
 /// command that brings more bytes than this asks for its own room.
 pub const TURN_ROOM: u64 = 256 << 10;
@@ -45,7 +48,9 @@ impl<D: Disk> Shard<D> {
         }
         let from = envelope.from;
         let strangers = &mut self.members.strangers;
-        if !self.group.membership().contains(from) && !strangers.contains(&from) {
+        // Who is not told this time asks again (G2).
+        let room = strangers.len() < STRANGERS_PER_TURN;
+        if room && !self.group.membership().contains(from) && !strangers.contains(&from) {
             strangers.push(from);
         }
         self.group.step(now, envelope)?;

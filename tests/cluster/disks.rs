@@ -5,6 +5,7 @@
 use crate::common::skipped;
 use crate::harness::{check, report, wait_for, Cluster, SOON};
 use crate::load::Load;
+use crate::members::Member;
 use crate::routed::Routed;
 use std::fs::File;
 use std::io::Write;
@@ -121,6 +122,13 @@ fn full_disk(whose: Whose) {
         assert!(node.is_running(), "{} ended\n{}", node.port, node.log());
     }
     assert_eq!(cluster.nodes[index].cmd(&["PING"]).text(), "PONG");
+    if whose != Whose::Leader {
+        let members = cluster.nodes[shard.master].members().expect("it answers");
+        let member = |m: &&Member| m.port == cluster.nodes[index].port;
+        let matched = members.iter().find(member).expect("a member").matched;
+        let last = cluster.nodes[shard.master].raft_number("raft_last");
+        assert!((matched as u64) < last, "it has room: {matched} of {last}");
+    }
     // A crash on a full disk loses nothing either.
     cluster.nodes[index].kill9();
     cluster.nodes[index].start();

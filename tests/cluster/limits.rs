@@ -57,7 +57,15 @@ fn terms(cluster: &Cluster) -> Vec<(u64, Option<String>)> {
 /// T8, T9: neither stalls the leader's heartbeats.
 #[test]
 fn a_value_of_100_mb_and_a_sleep_cause_no_election() {
-    let cluster = Cluster::with_args(6, &["--enable-debug-command", "yes"]);
+    // The bus does not breathe: a node that sleeps for longer than its timeout counts as failed, in
+    // Redis too.
+    let args = [
+        "--enable-debug-command",
+        "yes",
+        "--cluster-node-timeout",
+        "15000",
+    ];
+    let cluster = Cluster::with_args(6, &args);
     cluster.create(1);
     cluster.wait_well();
     let shards = cluster.shards();
@@ -142,6 +150,10 @@ fn a_thousand_readers_of_what_is_not_committed() {
     let mut writer = master.client();
     let set = [b"SET".as_slice(), key.as_bytes(), &value];
     writer.send(&set).expect("its socket takes it");
+    wait_for("it is executed", SOON, || {
+        let tail = master.raft_number("raft_tail_entries");
+        check(tail > 0, || "nothing in the tail".into())
+    });
     for reader in &mut readers {
         reader.send_raw(&get).expect("its socket takes it");
     }

@@ -138,7 +138,7 @@ pub fn index(address: &str) -> usize {
     let last = ip
         .rsplit_once('.')
         .and_then(|(_, n)| n.parse::<usize>().ok());
-    last.expect("an address of ours") - 1
+    last.unwrap_or_else(|| panic!("{address:?} is no address of ours")) - 1
 }
 
 impl Far {

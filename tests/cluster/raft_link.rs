@@ -45,6 +45,7 @@ fn frame(bytes: &[u8]) -> Vec<u8> {
 /// What an outsider may know of a group: CLUSTER RAFT STATUS tells it.
 struct Known {
     group: u64,
+    term: u64,
     ids: Vec<u64>,
 }
 
@@ -115,8 +116,8 @@ fn varint(out: &mut Vec<u8>, tag: u8, mut value: u64) {
     out.push(value as u8);
 }
 
-/// A message that can be read, from somebody who is no member: of any type, with any numbers.
-/// G2: nothing of it may reach the group.
+/// A message that can be read, from somebody who is no member: of any type, with any numbers, but
+/// of no term above the group's, which would be a new leader's right.
 fn stranger(rng: &mut StdRng, known: &Known) -> Vec<u8> {
     let from = rng.gen::<u64>() | 1;
     let mut bytes = vec![0, 1];
@@ -135,7 +136,8 @@ fn stranger(rng: &mut StdRng, known: &Known) -> Vec<u8> {
     varint(&mut bytes, 1, rng.gen_range(0..20)); // its type
     varint(&mut bytes, 2, known.ids[0]);
     varint(&mut bytes, 3, from);
-    for tag in [4, 5, 6, 8, 10, 11] {
+    varint(&mut bytes, 4, rng.gen_range(known.term - 1..=known.term));
+    for tag in [5, 6, 8, 10, 11] {
         if rng.gen_bool(0.7) {
             varint(&mut bytes, tag, number(rng, known));
         }
@@ -175,6 +177,7 @@ fn garbage_behind_a_handshake() {
         ids.swap(0, own.expect("a member"));
         let known = Known {
             group: id(&group.expect("a group")),
+            term: terms,
             ids,
         };
         let to = cluster.nodes[target].id();
@@ -236,6 +239,7 @@ fn a_flood_behind_a_handshake() {
     let id = |id: &str| u64::from_str_radix(id, 16).expect("hex");
     let known = Known {
         group: id(&node.info("raft", "raft_group").expect("a group")),
+        term: node.raft_number("raft_term"),
         ids: members.iter().map(|m| id(&m.id)).collect(),
     };
     let logged = node.log().len();
