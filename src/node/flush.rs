@@ -1,5 +1,6 @@
 //! What leaves: verdicts on gates, jobs for the storage thread, bytes for sockets (T4-T6).
 
+use super::client::Client;
 use super::start::NodeError;
 use super::turn::Node;
 use crate::command::Error;
@@ -151,6 +152,14 @@ impl Node {
         if !over && !client.must_wait() && client.conn.has_work() {
             self.ready.add(key, &mut client.conn);
         }
+    }
+
+    /// T4: whether a client that is being visited has enough to wait for.
+    pub(super) fn is_over(&self, client: &Client) -> bool {
+        let output = &client.conn.output;
+        let held = output.held_bytes();
+        output.pending_bytes() > self.host.config.held_output_limit
+            || (held > 0 && self.held_bytes - client.counted_held + held > self.held_limit())
     }
 
     /// T4: an eighth of the memory that the machine has.

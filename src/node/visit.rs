@@ -222,19 +222,18 @@ impl Node {
 
     /// The client's commands, one after the other; false when the turn is spent.
     fn run_commands(&mut self, key: Key, client: &mut Client, admission: Admission) -> bool {
-        let max_bulk = self.host.config.proto_max_bulk_len;
-        let max_bulk_bytes = i64::try_from(max_bulk).unwrap_or(i64::MAX);
         // Commands to come whose keys have been fetched ahead.
         let mut ahead = 0;
         loop {
             if self.is_spent() {
                 return false;
             }
-            let unauthenticated = !client.session.authenticated;
-            let limits = Limits {
-                max_bulk_bytes,
-                unauthenticated,
-            };
+            // T4: a pipeline stops where the limit is; the flush lets it go on.
+            if self.is_over(client) {
+                client.conn.set_reading(false);
+                return true;
+            }
+            let limits = self.limits(client);
             let own_io = client.io();
             let overdue = self.is_overdue(client);
             let Client { conn, session, .. } = client;
@@ -290,6 +289,14 @@ impl Node {
                     return true;
                 }
             }
+        }
+    }
+
+    fn limits(&self, client: &Client) -> Limits {
+        let max_bulk = self.host.config.proto_max_bulk_len;
+        Limits {
+            max_bulk_bytes: i64::try_from(max_bulk).unwrap_or(i64::MAX),
+            unauthenticated: !client.session.authenticated,
         }
     }
 

@@ -218,7 +218,8 @@ impl Far {
     pub fn shard(&self, node: usize) -> Result<(usize, usize, usize), String> {
         let text = ask(node, &["INFO", "raft"])?.text();
         let leader = crate::common::server::info_field(&text, "raft_leader_addr");
-        let master = index(&leader.ok_or("no leader")?);
+        let leader = leader.filter(|l| !l.is_empty()).ok_or("no leader")?;
+        let master = index(&leader);
         let member = |witness: bool| {
             let kind = if witness { "kind=witness" } else { "kind=data" };
             let lines = text.lines().filter(|l| l.starts_with("raft_member"));

@@ -13,6 +13,10 @@ use crate::storage::RealDisk;
 use cluster_bus::bus::{self, Action, Level};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Lines in the log about frames that can't be read.
+const COMPLAINTS_A_SECOND: u32 = 20;
 
 fn bus_now(now: Now) -> bus::Now {
     bus::Now {
@@ -60,7 +64,9 @@ impl Clustered {
             News::BusPacket { link, bytes } => self.agent.bus_mut().received(at, link, &bytes),
             News::Raft { from, bytes } => {
                 if let Err(error) = self.agent.frame(now, from, &bytes, shard)? {
-                    slog::warn!(logger, "A frame of node {} can't be read: {}", from, error);
+                    if self.may_complain(now) {
+                        slog::warn!(logger, "A frame of node {} can't be read: {}", from, error);
+                    }
                 }
             }
             News::RaftUp { node } => slog::debug!(logger, "Raft link to {} is up", node),
@@ -68,6 +74,16 @@ impl Clustered {
             News::Failed(what) => slog::warn!(logger, "Cluster links: {}", what),
         }
         Ok(())
+    }
+
+    /// Whether one more line may be said: whoever sends garbage must not fill the disk with the log.
+    fn may_complain(&mut self, now: Now) -> bool {
+        let (since, lines) = &mut self.unread;
+        if now.mono.since(*since) >= Duration::from_secs(1) {
+            (*since, *lines) = (now.mono, 0);
+        }
+        *lines += 1;
+        *lines <= COMPLAINTS_A_SECOND
     }
 
     /// T9: while a command runs only answers of the own term are taken; all else waits.

@@ -17,6 +17,7 @@ pub use start::ClusterError;
 pub(super) use start::{bus_options, open_seat, start, Opened};
 
 use crate::agent::Agent;
+use crate::clock::Mono;
 use crate::links::{Links, News};
 use crate::node::SystemClock;
 use crate::storage::RealDisk;
@@ -42,4 +43,6 @@ pub struct Clustered {
     /// Term and leader, as the log was told.
     led: (u64, Option<u64>),
     clock: SystemClock,
+    /// When the second began in which so many lines were said about frames that can't be read.
+    unread: (Mono, u32),
 }

@@ -5,7 +5,7 @@ use super::witness::Thread;
 use super::Clustered;
 use crate::agent::seat::{self, Joining, Seat, SeatError};
 use crate::agent::{self, Agent, AgentConfig};
-use crate::clock::Clock;
+use crate::clock::{Clock, Mono};
 use crate::cluster::Record;
 use crate::config::Config;
 use crate::links::{self, Links};
@@ -258,6 +258,7 @@ pub(in crate::node) fn start(
         told_share: 0,
         led: (0, None),
         clock,
+        unread: (Mono::default(), 0),
     };
     slog::info!(logger, "Node configuration loaded, I'm {}", myself);
     Ok((Box::new(clustered), lock))
