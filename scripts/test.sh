@@ -2,7 +2,7 @@
 # Everything that CI runs, in one command, on a fresh machine with Rust.
 #
 #   scripts/test.sh                 all of it
-#   scripts/test.sh --only STAGE    one stage: format lint unit sim mutations process differential
+#   scripts/test.sh --only STAGE    one stage: format lint unit sim mutations process differential cluster
 #   SIM_SEEDS=1..2000 scripts/test.sh   more of the simulator
 #
 # Installs by package name what is missing (redis-server and redis-tools, the reference of the
@@ -30,7 +30,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 case "$only" in
-    "" | format | lint | unit | sim | mutations | process | differential) ;;
+    "" | format | lint | unit | sim | mutations | process | differential | cluster) ;;
     *) say "there is no stage '$only'"; usage; exit 64 ;;
 esac
 
@@ -89,6 +89,17 @@ if ! command -v redis-server >/dev/null || ! command -v redis-cli >/dev/null; th
         "run as root (or with sudo): apt-get install redis-server redis-tools"
 fi
 
+# redis-py comes by name and version (tests/cluster/clients.rs) into the target folder.
+if ! python3 -m pip --version >/dev/null 2>&1; then
+    command -v apt-get >/dev/null \
+        || fail "no python3 with pip" "install both by hand: this is not a Debian"
+    say "installing python3 and python3-pip (apt-get)"
+    as_root apt-get update -qq || true
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends python3 python3-pip \
+        || fail "python3-pip can't be installed" "run as root (or with sudo): apt-get install python3-pip"
+fi
+
 # Tests that can't run here say so in this file; its lines are repeated at the end.
 mkdir -p "$target"
 HOLDFAST_SKIPPED="$(cd "$target" && pwd)/skipped.txt"
@@ -117,7 +128,7 @@ unit_tests() {
         name="${name%/main.rs}"
         name="${name%.rs}"
         case "$name" in
-            sim | process | differential) ;;
+            sim | process | differential | cluster) ;;
             *) targets+=(--test "$name") ;;
         esac
     done
@@ -140,6 +151,8 @@ stage process "cargo test --test process NAME -- --nocapture runs one test alone
     run_tests --test process
 stage differential "the story above is the shortest found; compare.rs holds the known differences" \
     run_tests --test differential
+stage cluster "cargo test --test cluster NAME -- --nocapture runs one test alone" \
+    run_tests --test cluster
 
 say ""
 if [ -s "$HOLDFAST_SKIPPED" ]; then

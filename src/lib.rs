@@ -3,13 +3,14 @@
 //! Reading order (a request travels through the folders in this order):
 //! [`net`] bytes in and gated bytes out, [`resp`] the protocol, [`command`] the table and the
 //! families, [`keyspace`] the data, [`effect`] what a write becomes, [`shard`] one turn around all
-//! of it, [`raft`] the group, [`storage`] the log; [`cluster`] the shard among others, [`links`] the
-//! connections to other nodes, [`pubsub`] who listens to what; [`config`], [`log`] and [`process`]
+//! of it, [`raft`] the group, [`storage`] the log; [`cluster`] the shard among others,
+//! [`agent`] this node's part among them, [`links`] the connections to other nodes, [`pubsub`] who listens to what; [`config`], [`log`] and [`process`]
 //! serve everybody and
 //! [`node`] drives it all. `docs/ARCHITECTURE.md` has the picture.
 //!
 //! Knowledge goes one way: `resp`, `keyspace`, `effect`, `raft`, `storage` know nobody above them.
 
+pub mod agent;
 pub mod clock;
 pub mod cluster;
 pub mod command;

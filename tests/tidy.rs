@@ -57,6 +57,12 @@ const LAYERS: &[(&str, &[&str])] = &[
             "resp", "storage",
         ],
     ),
+    (
+        "agent",
+        &[
+            "clock", "cluster", "command", "keyspace", "raft", "shard", "storage",
+        ],
+    ),
 ];
 
 /// The safety rules: letter and how many there are (docs/RAFT.md says what each is).

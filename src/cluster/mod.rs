@@ -4,13 +4,9 @@
 //! node serves a slot), [`view`] (the cluster as replies show it). Knows `cluster-bus` and nothing
 //! of sockets.
 
-pub mod agent;
-pub mod control;
 pub mod record;
 pub mod routing;
-pub mod seat;
 pub mod view;
-pub mod witnesses;
 
 pub use record::Record;
 pub use routing::{Route, Routing};

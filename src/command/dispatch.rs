@@ -182,13 +182,16 @@ fn admit(env: &mut Env<'_>, command: &'static Command, args: Args<'_>) -> Result
         return Err(Error::NO_MULTI);
     }
     let is_exec = is(spec, "exec");
-    let mut wait = false;
+    let wait;
     if is_exec && in_multi {
         wait = !serve_queue(env)?;
     } else if spec.is_data() {
         wait = !serve(env, spec, args, in_multi)?;
     } else {
-        check_slots(env, spec, args, &mut None)?;
+        // Shard channels have slots as well.
+        let mut slot = None;
+        check_slots(env, spec, args, &mut slot)?;
+        wait = route(env, slot, false)?.unwrap_or(false);
     }
     if env.session.only_listens() && !runs_while_listening(spec) {
         return Err(Error::only_listening(spec.full_name));

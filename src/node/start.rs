@@ -5,8 +5,8 @@ use super::clustered::{self, open_seat, ClusterError, Opened};
 use super::host::{About, HostState};
 use super::pubsub::PubSub;
 use super::turn::Node;
+use crate::agent::seat;
 use crate::clock::{Clock, Now};
-use crate::cluster::seat;
 use crate::command::Stats;
 use crate::config::{AppendFsync, Config};
 use crate::keyspace::Layout;
@@ -55,16 +55,12 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
     };
     let shard = open_shard(&config, seat.as_ref(), &clock, &logger)?;
     let waker = poll.waker();
-    let (cluster, conf_lock) = match seat {
-        Some(seat) => {
-            let addresses = listeners.addresses();
-            let waker = Arc::clone(&waker);
-            let (cluster, lock) =
-                clustered::start(&config, seat, &addresses, waker, clock, &logger)?;
-            (Some(cluster), Some(lock))
-        }
-        None => (None, None),
+    let addresses = listeners.addresses();
+    let begin = |seat| {
+        let waker = Arc::clone(&waker);
+        clustered::start(&config, seat, &addresses, waker, clock, &logger)
     };
+    let (cluster, conf_lock) = seat.map(begin).transpose()?.unzip();
     let wake = Arc::clone(&waker);
     let (storage, results) = StorageThread::start(move || {
         // It fails only if the loop's end is closed, and then nobody waits.

@@ -102,6 +102,8 @@ pub struct Group {
     pub(super) transfer: Option<Transfer>,
     /// The reign whose TimeoutNow this member obeys, carried by the votes it asks for (E4).
     pub(super) under_transfer: Reign,
+    /// A TimeoutNow that waits for everything to be persisted (E2).
+    pub(super) postponed: Option<Box<Envelope>>,
     /// Applied indexes that members have told.
     pub(super) told_applied: Vec<(u64, u64)>,
     pub(super) role: StateRole,
@@ -157,6 +159,7 @@ impl Group {
             timer: CampaignTimer::at_start(now.mono, t, config.seed, Rank::of(&config, alone)),
             transfer: None,
             under_transfer: Reign::default(),
+            postponed: None,
             told_applied: Vec::new(),
             role: node.raft.state,
             term: node.raft.term,
@@ -371,7 +374,7 @@ impl Group {
         self.push_transfer(now);
     }
 
-    fn push_transfer(&mut self, now: Now) {
+    pub(super) fn push_transfer(&mut self, now: Now) {
         let Some(transfer) = &self.transfer else {
             return;
         };
@@ -475,6 +478,9 @@ impl Group {
     /// The next Ready, if there is one. The entries are in the window when this returns.
     pub fn ready(&mut self, now: Now) -> Option<Persist> {
         self.note_role(now);
+        if self.postponed.is_some() {
+            self.retry_postponed(now);
+        }
         if !self.node.has_ready() {
             return None;
         }

@@ -45,6 +45,11 @@ impl Group {
         let (kind, term) = (message.get_msg_type(), message.term);
         let (reign, sent_ns, from, applied) = (*reign, *sent_ns, *from, *applied);
         if kind == MessageType::MsgTimeoutNow {
+            if !self.may_campaign() {
+                // E2: not before everything is persisted, which is a matter of a moment.
+                self.postponed = Some(Box::new(envelope));
+                return Ok(());
+            }
             self.under_transfer = reign;
         }
         let asks = matches!(
@@ -71,10 +76,29 @@ impl Group {
             {
                 self.lease.echo(from, reign, sent_ns);
                 self.note_applied(from, applied);
+                if self.transfer.as_ref().is_some_and(|t| t.to == from) {
+                    self.push_transfer(now);
+                }
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// Steps a TimeoutNow that came before everything was persisted, if it is still to be obeyed
+    /// (E4).
+    pub(super) fn retry_postponed(&mut self, now: Now) {
+        let Some(envelope) = self.postponed.take().filter(|e| self.obeys(e)) else {
+            return;
+        };
+        if !self.may_campaign() {
+            self.postponed = Some(envelope);
+            return;
+        }
+        self.under_transfer = envelope.reign;
+        // A local refusal is no error: the leader asks again.
+        let _ = self.node.step(envelope.message);
+        self.note_role(now);
     }
 
     /// T9: whether this message may be stepped while a command runs: an answer of the own term, which
@@ -192,7 +216,6 @@ impl Group {
         self.node.raft.state == StateRole::Follower
             && e.message.term == self.term()
             && self.promise.heard() == Some(e.reign)
-            && self.may_campaign()
     }
 
     fn note_applied(&mut self, from: u64, applied: u64) {

@@ -8,6 +8,7 @@
 mod admin;
 mod info;
 mod keys;
+mod raft;
 mod slots;
 #[cfg(test)]
 pub(super) mod tests;
@@ -90,6 +91,8 @@ static SUBCOMMANDS: &[Spec] = &[
     row("cluster|myshardid", 2, READ, topology::myshardid, "Answers with the id of this node's shard.")
         .since("7.2.0").tips(VARIES),
     row("cluster|nodes", 2, READ, topology::nodes, "Describes the known nodes, a line each.").tips(VARIES),
+    row("cluster|raft", 3, READ, raft::raft, "Describes the Raft group of this node's shard.")
+        .since("0.1.0").tips(VARIES),
     row("cluster|replicas", 3, ADMIN_READ, topology::replicas, "Describes the replicas of a master.")
         .since("5.0.0").tips(VARIES),
     row("cluster|replicate", 3, ADMIN, admin::replicate, "Makes this node a replica of a master."),

@@ -346,7 +346,8 @@ fn rows_are_those_of_redis() {
     let mut wrong = Vec::new();
     for command in all {
         let (ours, theirs) = (row(command), redis(command.spec.full_name));
-        if ours != theirs {
+        let own = command.spec.full_name == "cluster|raft";
+        if ours != theirs && !own {
             wrong.push(format!("redis: {theirs}\nours:  {ours}"));
         }
         if command.spec.summary.is_empty() {

@@ -1,9 +1,9 @@
 //! What a turn adds in a cluster: news of the links go in, acts come out.
 
 use super::Clustered;
+use crate::agent::control::Frame;
+use crate::agent::{Act, ForWitnesses};
 use crate::clock::{Clock, Now};
-use crate::cluster::agent::{Act, ForWitnesses};
-use crate::cluster::control::Frame;
 use crate::links::{News, Order};
 use crate::node::start::NodeError;
 use crate::node::turn::Node;
@@ -81,7 +81,7 @@ impl Clustered {
                 _ => None,
             };
             match answer {
-                Some(envelope) => group.step_answer(now, envelope),
+                Some(envelope) => group.step_answer(now, *envelope),
                 None => self.backlog.push_back(news),
             }
         }
@@ -144,6 +144,20 @@ impl Node {
             return Ok(());
         };
         cluster.agent.follow(now, &mut self.shard);
+        let group = self.shard.group();
+        let led = (group.term(), group.leader());
+        if cluster.led != led {
+            cluster.led = led;
+            let role = if group.is_leader() { "leads" } else { "follows" };
+            let whom = group.leader().map(|id| format!("{id:016x}"));
+            slog::info!(
+                self.logger,
+                "This node {} in term {}; leader: {}",
+                role,
+                led.0,
+                whom.as_deref().unwrap_or("none")
+            );
+        }
         self.act(now)
     }
 
@@ -156,12 +170,11 @@ impl Node {
         let Admission::Lead { writable } = admission else {
             return admission;
         };
-        if writable && self.ending.is_none() {
-            if cluster.agent.has_record_to_write(self.shard.data()) {
-                let told = cluster.agent.write_record(self.shard.data_mut());
-                if let Some(warning) = told {
-                    slog::warn!(self.logger, "{}", warning);
-                }
+        let writes = writable && self.ending.is_none();
+        if writes && cluster.agent.has_record_to_write(self.shard.data()) {
+            let told = cluster.agent.write_record(self.shard.data_mut());
+            if let Some(warning) = told {
+                slog::warn!(self.logger, "{}", warning);
             }
         }
         let unannounced = cluster.agent.must_announce(&self.shard);

@@ -1,8 +1,8 @@
 //! What CLUSTER's commands may ask of the cluster around this node.
 
 use super::{conf, Clustered};
+use crate::agent::Refusal;
 use crate::clock::Clock;
-use crate::cluster::agent::Refusal;
 use crate::cluster::ClusterView;
 use crate::command::host::{ClusterHost, Failover, Progress};
 use crate::command::Error;

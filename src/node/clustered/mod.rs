@@ -1,4 +1,4 @@
-//! The node in a cluster: thin drivers around [`crate::cluster::agent`].
+//! The node in a cluster: thin drivers around [`crate::agent`].
 //!
 //! Owns the links to other nodes, the file nodes.conf, the witness thread. Decides nothing: frames
 //! and packets go in, acts come out and are carried out in order.
@@ -16,7 +16,7 @@ mod witness;
 pub use start::ClusterError;
 pub(super) use start::{bus_options, open_seat, start, Opened};
 
-use crate::cluster::agent::Agent;
+use crate::agent::Agent;
 use crate::links::{Links, News};
 use crate::node::SystemClock;
 use crate::storage::RealDisk;
@@ -39,5 +39,7 @@ pub struct Clustered {
     /// Bus actions that wait for a vote to be on disk.
     held: VecDeque<cluster_bus::bus::Action>,
     told_share: usize,
+    /// Term and leader, as the log was told.
+    led: (u64, Option<u64>),
     clock: SystemClock,
 }

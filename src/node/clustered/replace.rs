@@ -2,8 +2,8 @@
 
 use super::start::{make_member, member_disk, ClusterError};
 use super::Clustered;
+use crate::agent::seat::{self, Seat};
 use crate::clock::Now;
-use crate::cluster::seat::{self, Seat};
 use crate::node::start::{log_config, NodeError};
 use crate::node::turn::Node;
 use crate::shard::ShardError;

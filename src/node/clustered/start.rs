@@ -3,9 +3,9 @@
 use super::conf::{self, Conf, ConfFileError};
 use super::witness::Thread;
 use super::Clustered;
+use crate::agent::seat::{self, Joining, Seat, SeatError};
+use crate::agent::{self, Agent, AgentConfig};
 use crate::clock::Clock;
-use crate::cluster::agent::{self, Agent, AgentConfig};
-use crate::cluster::seat::{self, Joining, Seat, SeatError};
 use crate::cluster::Record;
 use crate::config::Config;
 use crate::links::{self, Links};
@@ -245,6 +245,7 @@ pub(in crate::node) fn start(
         backlog: VecDeque::new(),
         held: VecDeque::new(),
         told_share: 0,
+        led: (0, None),
         clock,
     };
     slog::info!(logger, "Node configuration loaded, I'm {}", myself);

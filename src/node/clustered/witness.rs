@@ -1,8 +1,8 @@
 //! The thread of the witnesses that this node hosts (W2).
 
+use crate::agent::witnesses::{Shelf, Witnesses};
+use crate::agent::ForWitnesses;
 use crate::clock::Clock;
-use crate::cluster::agent::ForWitnesses;
-use crate::cluster::witnesses::{Shelf, Witnesses};
 use crate::links::{Order, Orders};
 use crate::node::SystemClock;
 use crate::storage::{LogConfig, RealDisk};

@@ -47,7 +47,7 @@ pub enum Control {
 /// One frame of a Raft link.
 #[derive(Debug)]
 pub enum Frame {
-    Raft(Envelope),
+    Raft(Box<Envelope>),
     Control(Control),
 }
 
@@ -112,7 +112,7 @@ impl Frame {
     pub fn decode(bytes: &[u8]) -> Result<Frame, FrameError> {
         let (&kind, rest) = bytes.split_first().ok_or(FrameError::Control)?;
         if kind == ENVELOPE {
-            return Ok(Frame::Raft(Envelope::decode(rest)?));
+            return Ok(Frame::Raft(Box::new(Envelope::decode(rest)?)));
         }
         let base = || -> Result<Box<Base>, FrameError> {
             let base = Base::from_bytes(rest).map_err(|e| FrameError::Base(e.to_string()))?;

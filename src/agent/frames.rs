@@ -1,8 +1,8 @@
 //! What comes in on Raft links: envelopes find their group, control messages their answer (G2, C1).
 
 use super::{Act, Agent, ForWitnesses};
+use crate::agent::control::{Control, Frame, FrameError};
 use crate::clock::Now;
-use crate::cluster::control::{Control, Frame, FrameError};
 use crate::shard::{Shard, ShardError};
 use crate::storage::base::{Member, MemberKind};
 use crate::storage::Disk;
@@ -28,7 +28,7 @@ impl Agent {
         match frame {
             Frame::Raft(envelope) if (envelope.group, envelope.to) == (group, me) => {
                 self.nodes.insert(envelope.from, from);
-                shard.step(now, envelope)?;
+                shard.step(now, *envelope)?;
             }
             // G2: minted, and no RawNode yet.
             Frame::Raft(envelope) if self.joining().is_some_and(|j| j.raft_id == envelope.to) => {}

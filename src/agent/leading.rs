@@ -2,8 +2,8 @@
 //! hosts of witnesses (W3), and writes the record (S2, S3).
 
 use super::{Agent, Invitation, LEAVE_PATIENCE};
+use crate::agent::control::Control;
 use crate::clock::{Mono, Now};
-use crate::cluster::control::Control;
 use crate::command::{Access, Data};
 use crate::raft::Role;
 use crate::shard::Shard;

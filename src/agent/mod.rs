@@ -16,26 +16,29 @@
 //! Invariants: role, slots and epoch of this node on the bus are those of the last applied record
 //! (S2); a raft id is minted once and is on disk before anybody hears of it (G2).
 
+pub mod control;
 mod follow;
 mod frames;
 mod joining;
 mod leading;
+pub mod seat;
 mod view;
+pub mod witnesses;
 
 pub use joining::Refusal;
 
-use super::control::Control;
-use super::seat::{Joining, Seat};
-use super::{ClusterView, Record, Routing};
 use crate::clock::{Mono, Now};
+use crate::cluster::{ClusterView, Record, Routing};
 use crate::raft::Envelope;
 use crate::storage::base::{Base, Member, MemberKind};
 use cluster_bus::bus::{self, Action, Bus, IpAddr};
 use cluster_bus::nodes_conf::NodesConf;
 use cluster_bus::{NodeId, SlotSet};
+use control::Control;
 use raft::eraftpb::ConfState;
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
+use seat::{Joining, Seat};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +83,7 @@ pub enum Act {
 pub enum ForWitnesses {
     Frame {
         from: NodeId,
-        frame: super::control::Frame,
+        frame: control::Frame,
     },
     /// RESET: all witnesses of this node are to be replaced by others.
     LeaveAll,
@@ -333,7 +336,7 @@ impl Agent {
             self.acts.push(Act::Frame {
                 to,
                 urgent: is_urgent(&envelope),
-                bytes: super::control::encode_envelope(&envelope),
+                bytes: control::encode_envelope(&envelope),
             });
         }
     }

@@ -6,9 +6,9 @@
 //! asked again until it has happened, also after a restart.
 
 use super::{Act, Agent, ForWitnesses, Resetting, LEAVE_PATIENCE, RESEND};
+use crate::agent::control::Control;
+use crate::agent::seat::{Joining, Seat};
 use crate::clock::Now;
-use crate::cluster::control::Control;
-use crate::cluster::seat::{Joining, Seat};
 use crate::mutation::{self, Mutation};
 use crate::shard::Shard;
 use crate::storage::base::{Base, MemberKind};

@@ -6,8 +6,8 @@
 //! Invariants: a witness exists only by an invitation that this host accepted with a fresh id and a
 //! base on disk; an unknown id is answered GONE; a broken invariant stops one group, loudly.
 
-use super::agent::ForWitnesses;
 use super::control::{encode_envelope, Control, Frame};
+use super::ForWitnesses;
 use crate::clock::{Mono, Now};
 use crate::keyspace::Layout;
 use crate::mutation::{self, Mutation};
@@ -186,7 +186,7 @@ impl<S: Shelf> Witnesses<S> {
                 }
             }
             ForWitnesses::Frame { from, frame } => match frame {
-                Frame::Raft(envelope) => self.step(now, from, envelope),
+                Frame::Raft(envelope) => self.step(now, from, *envelope),
                 Frame::Control(Control::Invite { base }) => self.invited(now, from, *base),
                 Frame::Control(Control::NotAMember {
                     raft_id, applied, ..
@@ -398,7 +398,7 @@ impl<S: Shelf> Witnesses<S> {
             if let Some(&to) = self.nodes.get(&envelope.to) {
                 self.out.push(Outgoing {
                     to,
-                    urgent: super::agent::is_urgent(&envelope),
+                    urgent: super::is_urgent(&envelope),
                     bytes: encode_envelope(&envelope),
                 });
             }

@@ -1,0 +1,26 @@
+//! The cluster proof: six real processes, formed by the real redis-cli, under load, killed,
+//! stopped, moved, restarted, and on one bus with a real Redis.
+//!
+//! One cluster at a time (`harness::Turn`): times are asserted, and two clusters on two cores would
+//! measure each other. Nothing waits for a time to pass, only for a condition with a deadline, but
+//! where the passing of time is what is tested.
+//!
+//!     HOLDFAST_BIN=redis-server cargo test --test cluster     another binary: the tests' own check
+//!     HOLDFAST_ROUNDS=50 cargo test --release --test cluster  the long forms (scripts/chaos.sh)
+//!     HOLDFAST_TABLE=file                                     where measured numbers are added
+
+mod clients;
+#[path = "../common/mod.rs"]
+mod common;
+mod create;
+mod harness;
+mod hostile;
+mod kill;
+mod load;
+mod mixed;
+mod moves;
+mod node;
+mod restart;
+mod routed;
+mod stall;
+mod view;
