@@ -286,11 +286,18 @@ impl<S: Shelf> Witnesses<S> {
         let disk = self.shelf.folder(&folder).map_err(io)?;
         Log::create(disk.clone(), self.log.clone(), base)?;
         self.start(base.raft_id, disk, now);
+        slog::info!(
+            self.logger,
+            "This node hosts the witness {:016x} of group {:016x}",
+            base.raft_id,
+            base.group
+        );
         Ok(())
     }
 
     /// G2: the folder goes, and with it the id: whoever writes to it is answered GONE.
     fn bury(&mut self, raft_id: u64) {
+        slog::info!(self.logger, "The witness {:016x} has left", raft_id);
         self.hosted.remove(&raft_id);
         if let Err(error) = self.shelf.remove(&name(raft_id)) {
             self.stop(raft_id, &format!("its folder can't be removed: {error}"));

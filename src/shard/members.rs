@@ -25,8 +25,10 @@ pub(super) struct Members {
     written: VecDeque<(u64, Position)>,
     /// A change waits for this commit index to be durable (D1).
     awaits: Option<u64>,
-    /// D4: a second member was proposed once; from then on everything is synced.
+    /// D4: a second member was wanted once; from then on everything is synced.
     pub strict: bool,
+    /// What was appended before that, and may have been answered without a sync, ends here.
+    relaxed_end: Position,
     /// An even number of data members has caught up and no witness is known.
     pub wants_witness: bool,
     /// A witness that is to go as soon as another one has been found.
@@ -46,6 +48,7 @@ impl Members {
             written: VecDeque::from([(commit, Position(0))]),
             awaits: None,
             strict: false,
+            relaxed_end: Position(0),
             wants_witness: false,
             replaces: None,
             removed: false,
@@ -241,8 +244,12 @@ impl<D: Disk> Shard<D> {
 
     fn propose_change(&mut self, change: &Change) {
         // D4: what was answered before its sync must be safe before a second member can count.
-        self.members.strict = true;
-        if self.log.durable() < self.log.end() || !self.log.has_room(super::turn::RECORD_OVERHEAD) {
+        if !self.members.strict {
+            self.members.strict = true;
+            self.members.relaxed_end = self.log.end();
+        }
+        let unsafe_yet = self.log.durable() < self.members.relaxed_end;
+        if unsafe_yet || !self.log.has_room(super::turn::RECORD_OVERHEAD) {
             return;
         }
         self.group.propose_change(change);

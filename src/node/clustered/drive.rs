@@ -148,7 +148,11 @@ impl Node {
         let led = (group.term(), group.leader());
         if cluster.led != led {
             cluster.led = led;
-            let role = if group.is_leader() { "leads" } else { "follows" };
+            let role = if group.is_leader() {
+                "leads"
+            } else {
+                "follows"
+            };
             let whom = group.leader().map(|id| format!("{id:016x}"));
             slog::info!(
                 self.logger,

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cluster_bus::NodeId;
-use holdfast::cluster::seat::Seat;
+use holdfast::agent::seat::Seat;
 use holdfast::mutation::{self, Mutation};
 use holdfast::raft::Membership;
 use holdfast::shard::Shard;
@@ -385,7 +385,7 @@ fn look_at_voters(shard: &Shard<SimDisk>) -> Result<(), String> {
 /// The mutation that G2 forbids: the member that lost its disk is made anew under its old id.
 fn remake(disk: &SimDisk, log: &holdfast::storage::LogConfig, base: &Base) {
     let _ = Loss::Nothing;
-    let name = holdfast::cluster::seat::folder(base.raft_id);
+    let name = holdfast::agent::seat::folder(base.raft_id);
     let folder = disk.make_folder(&name).expect("an empty disk");
     Log::create(folder, log.clone(), base).expect("an empty disk");
     let seat = Seat {

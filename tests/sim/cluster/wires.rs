@@ -2,7 +2,7 @@
 
 use cluster_bus::bus::Action;
 use cluster_bus::NodeId;
-use holdfast::cluster::control::Frame;
+use holdfast::agent::control::Frame;
 use holdfast::storage::Job;
 use raft::eraftpb::MessageType;
 
