@@ -40,6 +40,16 @@ pub(super) struct Facts {
     pub epoch: u64,
 }
 
+/// Whether this member is the last of its shard that has the shard's data.
+fn holds_the_shard<D: Disk>(shard: &Shard<D>) -> bool {
+    let membership = shard.group().membership();
+    let me = shard.base().raft_id;
+    let others = membership.list.iter().filter(|m| m.raft_id != me);
+    let alone = others.clone().all(|m| m.kind == MemberKind::Witness);
+    let empty = shard.data().keyspace().len(0) == 0 && shard.data().record().slots.is_empty();
+    !shard.is_removed() && membership.contains(me) && alone && !empty
+}
+
 impl Agent {
     /// REPLICATE: a synced mark, then the rest in the background.
     pub fn replicate(&mut self, target: NodeId) -> Result<(), Refusal> {
@@ -147,6 +157,9 @@ impl Agent {
         let (group, raft_id) = (shard.base().group, shard.base().raft_id);
         let in_group = shard.group().membership().contains(raft_id) || self.is_added_there(shard);
         let left = shard.is_removed() || !in_group || !self.facts.others;
+        if left && holds_the_shard(shard) {
+            return self.stay();
+        }
         let hosts = self.resetting.is_some() && self.hosted_witnesses > 0;
         if left && !hosts {
             self.leaving = false;
@@ -162,6 +175,9 @@ impl Agent {
         }
         self.resend_at = now.mono + RESEND;
         if shard.group().is_leader() {
+            if mutation::is(Mutation::OwnRemovalAsLeader) {
+                return shard.wish_to_leave(raft_id);
+            }
             // G4: nobody proposes its own removal.
             match shard.successor(now) {
                 Some(to) if !shard.group().is_transferring() => shard.transfer(now, to),
@@ -174,6 +190,19 @@ impl Agent {
         let to = self.leader_node(shard).or(self.hint).or(any);
         if let Some(to) = to.filter(|to| *to != self.myself()) {
             self.tell(to, &Control::Leave { group, raft_id });
+        }
+    }
+
+    /// C1: a master that is alone with slots or keys stays. The members with which this one would
+    /// have left its data have gone while it was waiting for its turn.
+    fn stay(&mut self) {
+        self.leaving = false;
+        self.hint = None;
+        self.reset_failed = self.resetting.take().is_some();
+        if self.seat.joining.take().is_some() {
+            self.acts.push(Act::Seat(self.seat));
+            self.stale = true;
+            self.shown = None;
         }
     }
 
@@ -201,7 +230,8 @@ impl Agent {
         }
         self.resend_at = now.mono + RESEND;
         let led = self.leader_node(shard).filter(|_| opened);
-        let to = led.or(self.hint.take()).unwrap_or(joining.target);
+        let known = led.or(self.hint.take());
+        let to = known.unwrap_or_else(|| self.somebody_of(joining.target, opened, shard));
         let control = if opened {
             Control::Ready { group, raft_id }
         } else {
@@ -209,6 +239,25 @@ impl Agent {
             Control::Join { raft_id }
         };
         self.tell(to, &control);
+    }
+
+    /// Whom a joiner asks that knows no leader: the target, and once it has the group's base in turn
+    /// all who are known to be of that shard, which the target may have left meanwhile.
+    fn somebody_of<D: Disk>(&mut self, target: NodeId, opened: bool, shard: &Shard<D>) -> NodeId {
+        if !opened {
+            return target;
+        }
+        let list = &shard.group().membership().list;
+        let of_shard = |node: &NodeId| self.bus.shard_of(*node) == Some(shard.record().shard);
+        let known = self.bus.nodes().map(|n| n.id).filter(of_shard);
+        let all = std::iter::once(target)
+            .chain(list.iter().map(|m| m.node))
+            .chain(known);
+        let all: Vec<NodeId> = all.filter(|node| *node != self.myself()).collect();
+        self.asked += 1;
+        all.get(self.asked % all.len().max(1))
+            .copied()
+            .unwrap_or(target)
     }
 
     /// The leader of the shard that this node joins has sent the group's base.

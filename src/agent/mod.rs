@@ -39,7 +39,7 @@ use raft::eraftpb::ConfState;
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 use seat::{Joining, Seat};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -135,12 +135,16 @@ pub struct Agent {
     leaving: bool,
     /// Who leads the shard that this node joins or leaves, as far as it was told.
     hint: Option<NodeId>,
+    /// How often a joiner has asked somebody of whom it does not know whether he leads.
+    asked: usize,
     resend_at: Mono,
     resetting: Option<Resetting>,
     reset_failed: bool,
     facts: joining::Facts,
     wants_lead: bool,
     forgotten: Vec<NodeId>,
+    /// Raft ids of forgotten nodes that are still members of the shard.
+    expelled: BTreeSet<u64>,
     /// Groups whose witnesses this node hosts: RESET waits for them to be replaced.
     hosted_witnesses: usize,
     invitation: Option<Invitation>,
@@ -188,12 +192,14 @@ impl Agent {
             nodes: BTreeMap::new(),
             peers: BTreeMap::new(),
             hint: None,
+            asked: 0,
             resend_at: now.mono,
             resetting: None,
             reset_failed: false,
             facts: joining::Facts::default(),
             wants_lead: false,
             forgotten: Vec::new(),
+            expelled: BTreeSet::new(),
             hosted_witnesses: 0,
             invitation: None,
             leaving_witness: None,

@@ -92,8 +92,8 @@ impl<D: Disk> Shard<D> {
         let leaves = &mut self.members.wishes.leaves;
         if !leaves.contains(&raft_id) {
             leaves.push(raft_id);
+            self.members.next_look = Mono(0);
         }
-        self.members.next_look = Mono(0);
     }
 
     /// G2: a host has accepted to be witness and has its base on disk.
@@ -188,7 +188,8 @@ impl<D: Disk> Shard<D> {
 
     /// Whether this member was removed from the group.
     pub fn is_removed(&self) -> bool {
-        self.members.removed
+        // After a restart the log tells: the tombstone may not have been written yet (G2).
+        self.members.removed || self.group.membership().left
     }
 
     /// G2: another member says that this one is not a member as of its applied index.

@@ -57,6 +57,10 @@ impl<D: Disk> Shard<D> {
             applied,
             recovered.tail,
         );
+        // E2: the record says who was the master.
+        let mine = members.member(base.raft_id).map(|m| m.node);
+        let master = data.committed_record().master;
+        let first = config.first && mine.is_none_or(|node| node == master);
         let group_config = GroupConfig {
             group: base.group,
             incarnation: base.incarnation,
@@ -65,7 +69,7 @@ impl<D: Disk> Shard<D> {
             membership: members,
             election_timeout: Duration::from_millis(base.election_timeout_ms),
             seed: config.seed ^ base.raft_id,
-            first: config.first,
+            first,
             applied,
             keep_bytes: config.keep_bytes,
         };

@@ -12,17 +12,17 @@ use cluster_bus::bus::{self, Action, IpAddr, LinkId};
 use cluster_bus::nodes_conf::{self, NodeLine, NodesConf};
 use cluster_bus::wire::Flags;
 use cluster_bus::NodeId;
-use holdfast::clock::{Clock, Mono, Now};
-use holdfast::agent::{self, Act, Agent, AgentConfig, ForWitnesses};
 use holdfast::agent::seat::{self, Joining, Seat};
 use holdfast::agent::witnesses::{Shelf, Witnesses};
+use holdfast::agent::{self, Act, Agent, AgentConfig, ForWitnesses};
+use holdfast::clock::{Clock, Mono, Now};
 use holdfast::cluster::Record;
 use holdfast::command::Stats;
 use holdfast::config::Config;
 use holdfast::keyspace::Layout;
 use holdfast::net::Gate;
 use holdfast::shard::{Admission, Shard, ShardConfig, ShardError, SyncPolicy};
-use holdfast::storage::{Base, Disk, DiskFile, Done, Job, Log, LogConfig};
+use holdfast::storage::{base, Base, Disk, DiskFile, Done, Job, Log, LogConfig};
 
 use super::ops::Op;
 use super::serve::ServerConn;
@@ -58,6 +58,12 @@ impl Shelf for SimShelf {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        // As the real shelf: without its base a folder is nobody's.
+        let folder = self.0.make_folder(name)?;
+        if folder.list()?.iter().any(|file| file == base::FILE) {
+            folder.remove(base::FILE)?;
+            folder.sync_dir()?;
+        }
         self.0.remove_folder(name)
     }
 }

@@ -59,6 +59,9 @@ pub fn look(w: &mut World) {
     if w.healed || w.rng.chance(0.2) {
         forget_dead_names(w);
     }
+    if w.healed {
+        introduce(w);
+    }
 }
 
 fn look_at(w: &mut World, m: usize) {
@@ -123,6 +126,21 @@ fn forget_dead_names(w: &mut World) {
         for m in 0..MACHINES {
             if w.node(m).is_some_and(|n| n.agent.bus().node(id).is_some()) {
                 w.op(m, Op::Forget(id));
+            }
+        }
+    }
+}
+
+/// Members of the cluster that do not know each other, after one was forgotten somewhere.
+fn introduce(w: &mut World) {
+    for a in 0..MACHINES {
+        for b in 0..MACHINES {
+            let (Some(one), Some(other)) = (w.node(a), w.node(b)) else {
+                continue;
+            };
+            let belong = w.shard_of(a).is_some() && w.shard_of(b).is_some();
+            if a != b && belong && one.agent.bus().node(other.name()).is_none() {
+                w.op(a, Op::Meet(b));
             }
         }
     }
