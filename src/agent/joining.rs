@@ -31,6 +31,7 @@ pub enum Refusal {
 pub(super) struct Facts {
     pub is_member: bool,
     pub is_voter: bool,
+    pub unconfirmed: bool,
     pub leads: bool,
     /// There are other members; other data members.
     pub others: bool,
@@ -123,6 +124,7 @@ impl Agent {
         self.facts = Facts {
             is_member: membership.contains(me),
             is_voter: membership.is_voter(me),
+            unconfirmed: shard.awaits_confirmation(),
             leads: group.is_leader(),
             others: others.clone().count() > 0,
             other_data: others.clone().any(|m| m.kind == MemberKind::Data),
@@ -138,10 +140,23 @@ impl Agent {
         if shard.is_removed() && !self.leaving && self.joining().is_none() {
             return self.start_over(); // FORGET, or a leader that took this member for lost
         }
-        if self.leaving {
+        if shard.is_removed() && !self.leaving {
+            self.mint_again(shard);
+        }
+        if self.leaving || shard.awaits_confirmation() {
             self.leave(now, shard);
         } else if let Some(joining) = self.joining() {
             self.join(now, joining, shard);
+        }
+    }
+
+    /// G2: a joiner that was added and removed before it knew begins anew, under another id.
+    fn mint_again<D: Disk>(&mut self, shard: &Shard<D>) {
+        let spent = |joining: &Joining| joining.raft_id == shard.base().raft_id;
+        if let Some(Joining { target, .. }) = self.joining().filter(spent) {
+            let raft_id = self.mint();
+            self.seat.joining = Some(Joining { target, raft_id });
+            self.acts.push(Act::Seat(self.seat));
         }
     }
 
@@ -155,7 +170,9 @@ impl Agent {
 
     fn leave<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
         let (group, raft_id) = (shard.base().group, shard.base().raft_id);
-        let in_group = shard.group().membership().contains(raft_id) || self.is_added_there(shard);
+        let in_group = shard.group().membership().contains(raft_id)
+            || self.is_added_there(shard)
+            || shard.awaits_confirmation();
         let left = shard.is_removed() || !in_group || !self.facts.others;
         if left && holds_the_shard(shard) {
             return self.stay();
@@ -185,9 +202,12 @@ impl Agent {
             }
             return;
         }
-        let known = shard.group().membership().list.iter();
-        let any = known.map(|m| m.node).find(|node| *node != self.myself());
-        let to = self.leader_node(shard).or(self.hint).or(any);
+        let list = &shard.group().membership().list;
+        let others = list.iter().map(|m| m.node).filter(|n| *n != self.myself());
+        let others: Vec<NodeId> = others.collect();
+        self.asked += 1;
+        let any = others.get(self.asked % others.len().max(1)).copied();
+        let to = self.leader_node(shard).or(self.hint.take()).or(any);
         if let Some(to) = to.filter(|to| *to != self.myself()) {
             self.tell(to, &Control::Leave { group, raft_id });
         }

@@ -343,8 +343,12 @@ impl Agent {
             data.end_command();
         }
         let mut told = None;
-        for (by, _, slots) in std::mem::take(&mut self.claims) {
+        for (by, epoch, slots) in std::mem::take(&mut self.claims) {
             let record = data.record();
+            // S3: of another shard, and higher: what was said before this node came here is void.
+            if self.bus.shard_of(by) == Some(record.shard) || epoch <= record.epoch {
+                continue;
+            }
             let lost: SlotSet = slots.iter().filter(|s| record.slots.contains(*s)).collect();
             if lost.is_empty() {
                 continue;

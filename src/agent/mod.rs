@@ -307,7 +307,7 @@ impl Agent {
     /// When [`Agent::follow`] wants to be called next.
     pub fn deadline(&self) -> Mono {
         let bus = Mono(self.bus.deadline().saturating_mul(1_000_000));
-        if self.is_joining() || self.leaving || self.resetting.is_some() {
+        if self.is_joining() || self.leaving || self.facts.unconfirmed || self.resetting.is_some() {
             return bus.min(self.resend_at);
         }
         bus

@@ -57,6 +57,12 @@ struct Hosted<D: Disk> {
     unborn_until: Mono,
 }
 
+impl<D: Disk> Hosted<D> {
+    fn wants_to_go(&self) -> bool {
+        self.leaves || self.shard.awaits_confirmation()
+    }
+}
+
 pub struct Witnesses<S: Shelf> {
     shelf: S,
     log: LogConfig,
@@ -196,7 +202,8 @@ impl<S: Shelf> Witnesses<S> {
                     }
                 }
                 Frame::Control(Control::Left { raft_id, .. }) => {
-                    if let Some(hosted) = self.hosted.get_mut(&raft_id).filter(|h| h.leaves) {
+                    let hosted = self.hosted.get_mut(&raft_id);
+                    if let Some(hosted) = hosted.filter(|h| h.wants_to_go()) {
                         hosted.shard.note_removal();
                     }
                 }
@@ -246,7 +253,10 @@ impl<S: Shelf> Witnesses<S> {
         let group = base.group;
         // An earlier invitation that led to nothing: its id is never used again.
         let of_group = |h: &Hosted<S::D>| h.shard.base().group == group;
-        let unborn = |h: &Hosted<S::D>| h.shard.group().membership().joined_at.is_none();
+        let unborn = |h: &Hosted<S::D>| {
+            let membership = h.shard.group().membership();
+            membership.joined_at.is_none() && !membership.left
+        };
         let stale: Vec<u64> = self
             .hosted
             .iter()
@@ -338,20 +348,26 @@ impl<S: Shelf> Witnesses<S> {
         for member in &hosted.shard.group().membership().list {
             self.nodes.insert(member.raft_id, member.node);
         }
-        let unborn = hosted.shard.group().membership().joined_at.is_none();
+        let membership = hosted.shard.group().membership();
+        let unborn = membership.joined_at.is_none() && !membership.left;
         if hosted.shard.is_removed() || (unborn && now.mono >= hosted.unborn_until) {
             return self.bury(raft_id);
         }
         let (group, applied) = (hosted.shard.base().group, hosted.shard.group().applied());
-        let leave = hosted.leaves && now.mono >= hosted.ask_at;
+        let leave = hosted.wants_to_go() && now.mono >= hosted.ask_at;
         if leave {
             hosted.ask_at = now.mono + LEAVE_EVERY;
         }
         let leader = hosted.shard.group().leader();
-        if let Some(leader) = leader.filter(|id| leave && *id != raft_id) {
-            if let Some(&node) = self.nodes.get(&leader) {
-                self.tell(node, &Control::Leave { group, raft_id });
-            }
+        let list = &hosted.shard.group().membership().list;
+        let leader = leader.and_then(|id| self.nodes.get(&id).copied());
+        // Who knows no leader any more asks all who stay.
+        let asked: Vec<NodeId> = match leader {
+            Some(node) => vec![node],
+            None => list.iter().map(|m| m.node).collect(),
+        };
+        for node in asked.into_iter().filter(|_| leave) {
+            self.tell(node, &Control::Leave { group, raft_id });
         }
         for raft_id in strangers {
             if let Some(&node) = self.nodes.get(&raft_id) {
@@ -369,10 +385,11 @@ impl<S: Shelf> Witnesses<S> {
     pub fn deadline(&self) -> Option<Mono> {
         let of = |h: &Hosted<S::D>| {
             let mut at = h.shard.deadline();
-            if h.leaves {
+            if h.wants_to_go() {
                 at = at.min(h.ask_at);
             }
-            if h.shard.group().membership().joined_at.is_none() {
+            let membership = h.shard.group().membership();
+            if membership.joined_at.is_none() && !membership.left {
                 at = at.min(h.unborn_until);
             }
             at

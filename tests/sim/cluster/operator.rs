@@ -66,6 +66,13 @@ pub fn look(w: &mut World) {
 
 fn look_at(w: &mut World, m: usize) {
     let Some(node) = w.node(m) else { return };
+    let lost = node.agent.is_joining() && node.agent.bus().nodes().count() == 1;
+    if lost && node.ops.is_empty() {
+        if let Some(master) = (0..SHARDS).find_map(|s| w.master_of(s)) {
+            w.op(m, Op::Meet(master));
+        }
+        return;
+    }
     let busy = node.agent.is_joining() || !node.ops.is_empty();
     if busy || w.shard_of(m).is_some() && !node.shard.is_removed() {
         return;
@@ -119,12 +126,21 @@ fn forget_dead_names(w: &mut World) {
         let gone = node.agent.bus().nodes();
         let gone = gone.filter(|n| !n.in_handshake() && !names.contains(&n.id));
         dead.extend(gone.map(|n| n.id));
+        if node.shard.group().is_leader() {
+            let list = &node.shard.group().membership().list;
+            let nodes = list.iter().map(|m| m.node);
+            dead.extend(nodes.filter(|id| !names.contains(id)));
+        }
     }
     dead.sort_unstable();
     dead.dedup();
     for id in dead {
         for m in 0..MACHINES {
-            if w.node(m).is_some_and(|n| n.agent.bus().node(id).is_some()) {
+            let knows = |n: &Node| {
+                let list = &n.shard.group().membership().list;
+                n.agent.bus().node(id).is_some() || list.iter().any(|m| m.node == id)
+            };
+            if w.node(m).is_some_and(knows) {
                 w.op(m, Op::Forget(id));
             }
         }
