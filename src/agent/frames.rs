@@ -98,7 +98,10 @@ impl Agent {
     fn answers_for<D: Disk>(&mut self, from: NodeId, group: u64, shard: &Shard<D>) -> bool {
         let leads = shard.base().group == group && shard.group().is_leader();
         if !leads {
-            let leader = self.leader_node(shard);
+            // Who leads another group would only lead astray.
+            let leader = self
+                .leader_node(shard)
+                .filter(|_| shard.base().group == group);
             self.tell(from, &Control::NotLeader { leader });
         }
         leads

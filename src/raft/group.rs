@@ -427,7 +427,7 @@ impl Group {
 
     /// E2: nothing of this member's log or term may be in flight, and no committed entry unapplied.
     pub(super) fn may_campaign(&self) -> bool {
-        self.node.raft.promotable()
+        (self.node.raft.promotable() || mutation::is(Mutation::LearnerCampaigns))
             && self.open.is_empty()
             && !self.node.has_ready()
             && self.applied == self.commit()

@@ -22,7 +22,7 @@ use holdfast::config::Config;
 use holdfast::keyspace::Layout;
 use holdfast::net::Gate;
 use holdfast::shard::{Admission, Shard, ShardConfig, ShardError, SyncPolicy};
-use holdfast::storage::{Base, Disk, DiskFile, Done, Job, Log, LogConfig};
+use holdfast::storage::{base, Base, Disk, DiskFile, Done, Job, Log, LogConfig};
 
 use super::ops::Op;
 use super::serve::ServerConn;
@@ -58,6 +58,12 @@ impl Shelf for SimShelf {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        // As the real shelf: without its base a folder is nobody's.
+        let folder = self.0.make_folder(name)?;
+        if folder.list()?.iter().any(|file| file == base::FILE) {
+            folder.remove(base::FILE)?;
+            folder.sync_dir()?;
+        }
         self.0.remove_folder(name)
     }
 }
