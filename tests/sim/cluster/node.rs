@@ -527,6 +527,9 @@ impl Node {
     }
 
     pub fn machine_of(&self, node: NodeId) -> Option<usize> {
+        if node == self.name {
+            return Some(self.setup.index);
+        }
         let (_, cport) = self.peers.get(&node)?;
         usize::from(*cport).checked_sub(17_000)
     }
