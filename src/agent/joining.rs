@@ -15,6 +15,10 @@ use crate::storage::base::{Base, MemberKind};
 use crate::storage::Disk;
 use cluster_bus::NodeId;
 
+/// A joiner that has a base and is not added within so many T asks for another one: the group that
+/// it came from may be no more.
+const READY_PATIENCE: u32 = 20;
+
 /// Why a wish is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -154,10 +158,17 @@ impl Agent {
     fn mint_again<D: Disk>(&mut self, shard: &Shard<D>) {
         let spent = |joining: &Joining| joining.raft_id == shard.base().raft_id;
         if let Some(Joining { target, .. }) = self.joining().filter(spent) {
-            let raft_id = self.mint();
-            self.seat.joining = Some(Joining { target, raft_id });
-            self.acts.push(Act::Seat(self.seat));
+            self.begin_again(target);
         }
+    }
+
+    /// A joiner asks for a base once more, under another id. Should the old one be added after all,
+    /// it is GONE (G2).
+    fn begin_again(&mut self, target: NodeId) {
+        let raft_id = self.mint();
+        self.seat.joining = Some(Joining { target, raft_id });
+        self.ready_since = None;
+        self.acts.push(Act::Seat(self.seat));
     }
 
     fn expire_reset(&mut self, now: Now) {
@@ -249,6 +260,10 @@ impl Agent {
             return;
         }
         self.resend_at = now.mono + RESEND;
+        let patience = shard.group().election_timeout() * READY_PATIENCE;
+        if opened && now.mono.since(*self.ready_since.get_or_insert(now.mono)) > patience {
+            return self.begin_again(joining.target);
+        }
         let led = self.leader_node(shard).filter(|_| opened);
         let known = led.or(self.hint.take());
         let to = known.unwrap_or_else(|| self.somebody_of(joining.target, opened, shard));
@@ -291,6 +306,7 @@ impl Agent {
         }
         base.kind = MemberKind::Data;
         self.seat.member = base.raft_id;
+        self.ready_since = None;
         self.resend_at = self.now.mono;
         self.acts.push(Act::Begin {
             base: Box::new(base),

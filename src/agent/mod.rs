@@ -137,6 +137,8 @@ pub struct Agent {
     hint: Option<NodeId>,
     /// How often a joiner has asked somebody of whom it does not know whether he leads.
     asked: usize,
+    /// Since when this joiner waits, with its base on disk, for being added.
+    ready_since: Option<Mono>,
     resend_at: Mono,
     resetting: Option<Resetting>,
     reset_failed: bool,
@@ -193,6 +195,7 @@ impl Agent {
             peers: BTreeMap::new(),
             hint: None,
             asked: 0,
+            ready_since: None,
             resend_at: now.mono,
             resetting: None,
             reset_failed: false,
