@@ -75,8 +75,14 @@ impl Agent {
                     self.asked_to_hand_over(raft_id, shard);
                 }
             }
-            Control::Gone { group, raft_id } if group == shard.base().group => {
-                self.member_is_gone(from, raft_id, shard);
+            Control::Gone { group, raft_id } => {
+                if group == shard.base().group {
+                    shard.note_gone(raft_id);
+                    self.member_is_gone(from, raft_id, shard);
+                }
+                let frame = Frame::Control(Control::Gone { group, raft_id });
+                self.acts
+                    .push(Act::Witness(ForWitnesses::Frame { from, frame }));
             }
             Control::Health { group, ha } if group == shard.base().group => {
                 self.health = Some((ha, self.now.mono));
@@ -86,8 +92,7 @@ impl Agent {
             Control::Invited { group, raft_id } => self.invited(from, group, raft_id, shard),
             Control::Declined { .. } => self.declined(from),
             // These find their member above, or are about a group that this node is not in.
-            Control::Gone { .. }
-            | Control::Health { .. }
+            Control::Health { .. }
             | Control::Invite { .. }
             | Control::Left { .. }
             | Control::NotAMember { .. } => {}

@@ -17,6 +17,10 @@ use crate::storage::Disk;
 use cluster_bus::NodeId;
 use std::collections::BTreeSet;
 
+/// A joiner that has a base and is not added within so many T asks for another one: the group that
+/// it came from may be no more.
+const READY_PATIENCE: u32 = 20;
+
 /// Why a wish is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -156,10 +160,17 @@ impl Agent {
     fn mint_again<D: Disk>(&mut self, shard: &Shard<D>) {
         let spent = |joining: &Joining| joining.raft_id == shard.base().raft_id;
         if let Some(Joining { target, .. }) = self.joining().filter(spent) {
-            let raft_id = self.mint();
-            self.seat.joining = Some(Joining { target, raft_id });
-            self.acts.push(Act::Seat(self.seat));
+            self.begin_again(target);
         }
+    }
+
+    /// A joiner asks for a base once more, under another id. Should the old one be added after all,
+    /// it is GONE (G2).
+    fn begin_again(&mut self, target: NodeId) {
+        let raft_id = self.mint();
+        self.seat.joining = Some(Joining { target, raft_id });
+        self.ready_since = None;
+        self.acts.push(Act::Seat(self.seat));
     }
 
     fn expire_reset(&mut self, now: Now) {
@@ -252,6 +263,10 @@ impl Agent {
             return;
         }
         self.resend_at = now.mono + RESEND;
+        let patience = shard.group().election_timeout() * READY_PATIENCE;
+        if opened && now.mono.since(*self.ready_since.get_or_insert(now.mono)) > patience {
+            return self.begin_again(joining.target);
+        }
         let led = self.leader_node(shard).filter(|_| opened);
         let asked = match led {
             Some(leader) => BTreeSet::from([leader]),
@@ -300,6 +315,7 @@ impl Agent {
         }
         base.kind = MemberKind::Data;
         self.seat.member = base.raft_id;
+        self.ready_since = None;
         self.resend_at = self.now.mono;
         self.acts.push(Act::Begin {
             base: Box::new(base),

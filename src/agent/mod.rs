@@ -147,6 +147,8 @@ pub struct Agent {
     leaving: bool,
     /// Who leads the shard that this node joins or leaves, as far as it was told.
     hint: Option<NodeId>,
+    /// Since when this joiner waits, with its base on disk, for being added.
+    ready_since: Option<Mono>,
     resend_at: Mono,
     resetting: Option<Resetting>,
     reset_failed: bool,
@@ -203,6 +205,7 @@ impl Agent {
             nodes: BTreeMap::new(),
             peers: BTreeMap::new(),
             hint: None,
+            ready_since: None,
             resend_at: now.mono,
             resetting: None,
             reset_failed: false,

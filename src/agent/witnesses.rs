@@ -207,6 +207,12 @@ impl<S: Shelf> Witnesses<S> {
                         hosted.shard.note_removal();
                     }
                 }
+                Frame::Control(Control::Gone { group, raft_id }) => {
+                    let of_group = |h: &&mut Hosted<S::D>| h.shard.base().group == group;
+                    for hosted in self.hosted.values_mut().filter(of_group) {
+                        hosted.shard.note_gone(raft_id);
+                    }
+                }
                 Frame::Control(_) => {}
             },
         }

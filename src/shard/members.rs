@@ -37,6 +37,8 @@ pub(super) struct Members {
     base_given: u64,
     /// One who stays has said that this member was removed: it may write its tombstone (G2, G4).
     pub removed: bool,
+    /// Ids of members that are no more where they were.
+    gone: BTreeSet<u64>,
     /// Who sent a message and is not in this member's applied ConfState.
     pub strangers: Vec<u64>,
 }
@@ -55,6 +57,7 @@ impl Members {
             replaces: None,
             base_given: 0,
             removed: false,
+            gone: BTreeSet::new(),
             strangers: Vec::new(),
         }
     }
@@ -204,6 +207,17 @@ impl<D: Disk> Shard<D> {
     /// G2: this member has applied its own removal, and nobody who stays has confirmed it yet.
     pub fn awaits_confirmation(&self) -> bool {
         self.group.membership().left && !self.members.removed
+    }
+
+    /// G2: no such member is left where it was. Where none of those who stayed is left, nobody is
+    /// who could confirm this member's removal, or who would need its vote.
+    pub fn note_gone(&mut self, raft_id: u64) {
+        self.members.gone.insert(raft_id);
+        let list = &self.group.membership().list;
+        let all = list.iter().all(|m| self.members.gone.contains(&m.raft_id));
+        if self.awaits_confirmation() && all {
+            self.members.removed = true;
+        }
     }
 
     /// G2: another member says that this one is not a member as of its applied index.

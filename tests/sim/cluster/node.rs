@@ -35,6 +35,9 @@ pub const CONF: &str = "nodes.conf";
 
 /// What a node is made with.
 #[derive(Clone, Debug)]
+/// Machine, sender and receiver by name, bytes.
+type WitnessFrame = (usize, NodeId, NodeId, Vec<u8>);
+
 pub struct Setup {
     pub index: usize,
     pub t_ms: u64,
@@ -527,6 +530,9 @@ impl Node {
     }
 
     pub fn machine_of(&self, node: NodeId) -> Option<usize> {
+        if node == self.name {
+            return Some(self.setup.index);
+        }
         let (_, cport) = self.peers.get(&node)?;
         usize::from(*cport).checked_sub(17_000)
     }
@@ -563,10 +569,7 @@ impl Node {
     // ---- the thread of the witnesses -----------------------------------------------------------
 
     /// A turn of the witness host: frames to send, and when it wants the next turn.
-    pub fn witness_turn(
-        &mut self,
-        now: Now,
-    ) -> (Vec<(usize, NodeId, NodeId, Vec<u8>)>, Option<Mono>) {
+    pub fn witness_turn(&mut self, now: Now) -> (Vec<WitnessFrame>, Option<Mono>) {
         for order in std::mem::take(&mut self.orders) {
             self.witnesses.take(now, order);
         }

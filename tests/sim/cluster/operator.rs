@@ -92,6 +92,11 @@ fn look_at(w: &mut World, m: usize) {
         !met(w, m, other) || !met(w, *master, name)
     });
     if let Some(master) = stranger {
+        // Whoever was forgotten is not learned again for a minute, unless it comes under a new name.
+        w.machines[m].meets += 1;
+        if w.machines[m].meets % 8 == 0 {
+            return w.op(m, Op::Reset { hard: true });
+        }
         return w.op(m, Op::Meet(master));
     }
     let smallest = (0..SHARDS)
