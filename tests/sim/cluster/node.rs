@@ -33,10 +33,11 @@ use crate::rng::Rng;
 
 pub const CONF: &str = "nodes.conf";
 
-/// What a node is made with.
-#[derive(Clone, Debug)]
 /// Machine, sender and receiver by name, bytes.
 type WitnessFrame = (usize, NodeId, NodeId, Vec<u8>);
+
+/// What a node is made with.
+#[derive(Clone, Debug)]
 
 pub struct Setup {
     pub index: usize,
