@@ -184,7 +184,10 @@ impl Agent {
         let in_group = shard.group().membership().contains(raft_id)
             || self.is_added_there(shard)
             || shard.awaits_confirmation();
-        let left = shard.is_removed() || !in_group || !self.facts.others;
+        // Asked of the shard itself: right after a start nothing is remembered of it yet.
+        let list = &shard.group().membership().list;
+        let alone = list.iter().all(|m| m.raft_id == raft_id);
+        let left = shard.is_removed() || !in_group || alone;
         if left && holds_the_shard(shard) {
             return self.stay();
         }
