@@ -216,9 +216,7 @@ impl Agent {
             }
             return;
         }
-        let list = &shard.group().membership().list;
-        let others = list.iter().map(|m| m.node).filter(|n| *n != self.myself());
-        let others: Vec<NodeId> = others.collect();
+        let others = self.mates(shard);
         self.asked += 1;
         let any = others.get(self.asked % others.len().max(1)).copied();
         let to = self.leader_node(shard).or(self.hint.take()).or(any);
@@ -285,17 +283,21 @@ impl Agent {
         if !opened {
             return target;
         }
-        let list = &shard.group().membership().list;
-        let of_shard = |node: &NodeId| self.bus.shard_of(*node) == Some(shard.record().shard);
-        let known = self.bus.nodes().map(|n| n.id).filter(of_shard);
-        let all = std::iter::once(target)
-            .chain(list.iter().map(|m| m.node))
-            .chain(known);
-        let all: Vec<NodeId> = all.filter(|node| *node != self.myself()).collect();
+        let all = self.mates(shard);
         self.asked += 1;
         all.get(self.asked % all.len().max(1))
             .copied()
             .unwrap_or(target)
+    }
+
+    /// The other nodes of the shard: its members as far as this one knows them, and those who say on
+    /// the bus that they are of it (its members of long ago may all have left since).
+    fn mates<D: Disk>(&self, shard: &Shard<D>) -> Vec<NodeId> {
+        let list = &shard.group().membership().list;
+        let of_shard = |node: &NodeId| self.bus.shard_of(*node) == Some(shard.record().shard);
+        let known = self.bus.nodes().map(|n| n.id).filter(of_shard);
+        let all = list.iter().map(|m| m.node).chain(known);
+        all.filter(|node| *node != self.myself()).collect()
     }
 
     /// The leader of the shard that this node joins has sent the group's base.
