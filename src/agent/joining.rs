@@ -218,9 +218,8 @@ impl Agent {
             return;
         }
         // All are asked: who led last may be gone, and a learner learns of no other.
-        let members = shard.group().membership().list.iter().map(|m| m.node);
         let leader = self.leader_node(shard).into_iter().chain(self.hint.take());
-        let mut asked: BTreeSet<NodeId> = members.chain(leader).collect();
+        let mut asked: BTreeSet<NodeId> = self.mates(shard).into_iter().chain(leader).collect();
         asked.remove(&self.myself());
         for to in asked {
             self.tell(to, &Control::Leave { group, raft_id });
@@ -295,6 +294,16 @@ impl Agent {
         asked.extend(self.hint.take());
         asked.remove(&self.myself());
         asked
+    }
+
+    /// The other nodes of the shard: its members as far as this one knows them, and those who say on
+    /// the bus that they are of it (its members of long ago may all have left since).
+    fn mates<D: Disk>(&self, shard: &Shard<D>) -> Vec<NodeId> {
+        let list = &shard.group().membership().list;
+        let of_shard = |node: &NodeId| self.bus.shard_of(*node) == Some(shard.record().shard);
+        let known = self.bus.nodes().map(|n| n.id).filter(of_shard);
+        let all = list.iter().map(|m| m.node).chain(known);
+        all.filter(|node| *node != self.myself()).collect()
     }
 
     /// The leader of the shard that this node joins has sent the group's base.
