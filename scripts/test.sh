@@ -2,7 +2,7 @@
 # Everything that CI runs, in one command, on a fresh machine with Rust.
 #
 #   scripts/test.sh                 all of it
-#   scripts/test.sh --only STAGE    one stage: format lint unit sim mutations process differential cluster
+#   scripts/test.sh --only STAGE    one stage: format lint unit sim sim-cluster mutations process differential cluster
 #   SIM_SEEDS=1..2000 scripts/test.sh   more of the simulator
 #
 # Installs by package name what is missing (redis-server and redis-tools, the reference of the
@@ -12,6 +12,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 SIM_SEEDS="${SIM_SEEDS:-1..200}"
+SIM_CLUSTER_SEEDS="${SIM_CLUSTER_SEEDS:-0..100}"
 target="${CARGO_TARGET_DIR:-target}"
 started=$SECONDS
 only=""
@@ -30,7 +31,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 case "$only" in
-    "" | format | lint | unit | sim | mutations | process | differential | cluster) ;;
+    "" | format | lint | unit | sim | sim-cluster | mutations | process | differential | cluster) ;;
     *) say "there is no stage '$only'"; usage; exit 64 ;;
 esac
 
@@ -144,6 +145,8 @@ stage unit "cargo test NAME runs one test alone" \
 if [ -x scripts/sim.sh ] && has_test sim; then
     stage sim "the seed above reproduces the run: scripts/sim.sh --seeds N..N (docs/TESTING.md)" \
         scripts/sim.sh --seeds "$SIM_SEEDS"
+    stage sim-cluster "the seed above reproduces the run: scripts/sim.sh --cluster N (docs/TESTING.md)" \
+        scripts/sim.sh --cluster "$SIM_CLUSTER_SEEDS"
     stage mutations "a broken rule that no seed notices: the simulator has become blind to it" \
         scripts/sim.sh --mutations
 fi

@@ -50,6 +50,8 @@ impl Agent {
         self.stale = true;
         self.routing_at = self.now.mono;
         self.invitation = None;
+        self.claims.clear();
+        self.collision = false;
         self.resend_at = self.now.mono;
     }
 

@@ -87,8 +87,14 @@ impl Agent {
                     self.asked_to_hand_over(raft_id, shard);
                 }
             }
-            Control::Gone { group, raft_id } if group == shard.base().group => {
-                self.member_is_gone(from, raft_id, shard);
+            Control::Gone { group, raft_id } => {
+                if group == shard.base().group {
+                    shard.note_gone(raft_id);
+                    self.member_is_gone(from, raft_id, shard);
+                }
+                let frame = Frame::Control(Control::Gone { group, raft_id });
+                self.acts
+                    .push(Act::Witness(ForWitnesses::Frame { from, frame }));
             }
             Control::Health { group, ha } if group == shard.base().group => {
                 self.health = Some((ha, self.now.mono));
@@ -98,8 +104,7 @@ impl Agent {
             Control::Invited { group, raft_id } => self.invited(from, group, raft_id, shard),
             Control::Declined { .. } => self.declined(from),
             // These find their member above, or are about a group that this node is not in.
-            Control::Gone { .. }
-            | Control::Health { .. }
+            Control::Health { .. }
             | Control::Invite { .. }
             | Control::Left { .. }
             | Control::NotAMember { .. } => {}
@@ -110,7 +115,10 @@ impl Agent {
     fn answers_for<D: Disk>(&mut self, from: NodeId, group: u64, shard: &Shard<D>) -> bool {
         let leads = shard.base().group == group && shard.group().is_leader();
         if !leads {
-            let leader = self.leader_node(shard);
+            // Who leads another group would only lead astray.
+            let leader = self
+                .leader_node(shard)
+                .filter(|_| shard.base().group == group);
             self.tell(from, &Control::NotLeader { leader });
         }
         leads

@@ -17,6 +17,10 @@ use crate::storage::Disk;
 use cluster_bus::NodeId;
 use std::collections::BTreeSet;
 
+/// A joiner that has a base and is not added within so many T asks for another one: the group that
+/// it came from may be no more.
+const READY_PATIENCE: u32 = 20;
+
 /// Why a wish is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -33,6 +37,7 @@ pub enum Refusal {
 pub(super) struct Facts {
     pub is_member: bool,
     pub is_voter: bool,
+    pub unconfirmed: bool,
     pub leads: bool,
     /// There are other members; other data members.
     pub others: bool,
@@ -40,6 +45,16 @@ pub(super) struct Facts {
     pub shard: NodeId,
     pub slots: usize,
     pub epoch: u64,
+}
+
+/// Whether this member is the last of its shard that has the shard's data.
+fn holds_the_shard<D: Disk>(shard: &Shard<D>) -> bool {
+    let membership = shard.group().membership();
+    let me = shard.base().raft_id;
+    let others = membership.list.iter().filter(|m| m.raft_id != me);
+    let alone = others.clone().all(|m| m.kind == MemberKind::Witness);
+    let empty = shard.data().keyspace().len(0) == 0 && shard.data().record().slots.is_empty();
+    !shard.is_removed() && membership.contains(me) && alone && !empty
 }
 
 impl Agent {
@@ -115,6 +130,7 @@ impl Agent {
         self.facts = Facts {
             is_member: membership.contains(me),
             is_voter: membership.is_voter(me),
+            unconfirmed: shard.awaits_confirmation(),
             leads: group.is_leader(),
             others: others.clone().count() > 0,
             other_data: others.clone().any(|m| m.kind == MemberKind::Data),
@@ -130,11 +146,31 @@ impl Agent {
         if shard.is_removed() && !self.leaving && self.joining().is_none() {
             return self.start_over(); // FORGET, or a leader that took this member for lost
         }
-        if self.leaving {
+        if shard.is_removed() && !self.leaving {
+            self.mint_again(shard);
+        }
+        if self.leaving || shard.awaits_confirmation() {
             self.leave(now, shard);
         } else if let Some(joining) = self.joining() {
             self.join(now, joining, shard);
         }
+    }
+
+    /// G2: a joiner that was added and removed before it knew begins anew, under another id.
+    fn mint_again<D: Disk>(&mut self, shard: &Shard<D>) {
+        let spent = |joining: &Joining| joining.raft_id == shard.base().raft_id;
+        if let Some(Joining { target, .. }) = self.joining().filter(spent) {
+            self.begin_again(target);
+        }
+    }
+
+    /// A joiner asks for a base once more, under another id. Should the old one be added after all,
+    /// it is GONE (G2).
+    fn begin_again(&mut self, target: NodeId) {
+        let raft_id = self.mint();
+        self.seat.joining = Some(Joining { target, raft_id });
+        self.ready_since = None;
+        self.acts.push(Act::Seat(self.seat));
     }
 
     fn expire_reset(&mut self, now: Now) {
@@ -147,10 +183,15 @@ impl Agent {
 
     fn leave<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
         let (group, raft_id) = (shard.base().group, shard.base().raft_id);
-        let in_group = shard.group().membership().contains(raft_id) || self.is_added_there(shard);
+        let in_group = shard.group().membership().contains(raft_id)
+            || self.is_added_there(shard)
+            || shard.awaits_confirmation();
         let mut list = shard.group().membership().list.iter();
         let others = list.any(|m| m.raft_id != raft_id);
         let left = shard.is_removed() || !in_group || !others;
+        if left && holds_the_shard(shard) {
+            return self.stay();
+        }
         let hosts = self.resetting.is_some() && self.hosted_witnesses > 0;
         if left && !hosts {
             self.leaving = false;
@@ -166,6 +207,9 @@ impl Agent {
         }
         self.resend_at = now.mono + RESEND;
         if shard.group().is_leader() {
+            if mutation::is(Mutation::OwnRemovalAsLeader) {
+                return shard.wish_to_leave(raft_id);
+            }
             // G4: nobody proposes its own removal.
             match shard.successor(now) {
                 Some(to) if !shard.group().is_transferring() => shard.transfer(now, to),
@@ -174,12 +218,24 @@ impl Agent {
             return;
         }
         // All are asked: who led last may be gone, and a learner learns of no other.
-        let members = shard.group().membership().list.iter().map(|m| m.node);
         let leader = self.leader_node(shard).into_iter().chain(self.hint.take());
-        let mut asked: BTreeSet<NodeId> = members.chain(leader).collect();
+        let mut asked: BTreeSet<NodeId> = self.mates(shard).into_iter().chain(leader).collect();
         asked.remove(&self.myself());
         for to in asked {
             self.tell(to, &Control::Leave { group, raft_id });
+        }
+    }
+
+    /// C1: a master that is alone with slots or keys stays. The members with which this one would
+    /// have left its data have gone while it was waiting for its turn.
+    fn stay(&mut self) {
+        self.leaving = false;
+        self.hint = None;
+        self.reset_failed = self.resetting.take().is_some();
+        if self.seat.joining.take().is_some() {
+            self.acts.push(Act::Seat(self.seat));
+            self.stale = true;
+            self.shown = None;
         }
     }
 
@@ -206,6 +262,10 @@ impl Agent {
             return;
         }
         self.resend_at = now.mono + RESEND;
+        let patience = shard.group().election_timeout() * READY_PATIENCE;
+        if opened && now.mono.since(*self.ready_since.get_or_insert(now.mono)) > patience {
+            return self.begin_again(joining.target);
+        }
         let led = self.leader_node(shard).filter(|_| opened);
         let asked = match led {
             Some(leader) => BTreeSet::from([leader]),
@@ -236,6 +296,16 @@ impl Agent {
         asked
     }
 
+    /// The other nodes of the shard: its members as far as this one knows them, and those who say on
+    /// the bus that they are of it (its members of long ago may all have left since).
+    fn mates<D: Disk>(&self, shard: &Shard<D>) -> Vec<NodeId> {
+        let list = &shard.group().membership().list;
+        let of_shard = |node: &NodeId| self.bus.shard_of(*node) == Some(shard.record().shard);
+        let known = self.bus.nodes().map(|n| n.id).filter(of_shard);
+        let all = list.iter().map(|m| m.node).chain(known);
+        all.filter(|node| *node != self.myself()).collect()
+    }
+
     /// The leader of the shard that this node joins has sent the group's base.
     pub(super) fn accepted(&mut self, from: NodeId, mut base: Base) {
         let wanted = self.joining().map(|j| j.raft_id);
@@ -254,6 +324,7 @@ impl Agent {
         }
         base.kind = MemberKind::Data;
         self.seat.member = base.raft_id;
+        self.ready_since = None;
         self.resend_at = self.now.mono;
         self.acts.push(Act::Begin {
             base: Box::new(base),

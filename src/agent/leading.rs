@@ -108,7 +108,14 @@ impl Agent {
 
     /// FORGET: a member of the shard that this node leads is removed from it as well (C1).
     pub fn forget(&mut self, now: Now, node: NodeId) -> Result<(), ForgetError> {
-        self.bus_mut().forget(super::bus_now(now), node)?;
+        let forgotten = self.bus_mut().forget(super::bus_now(now), node);
+        // A member whose node the bus has forgotten already can still be removed.
+        let member = self.nodes.values().any(|of| *of == node);
+        if forgotten == Err(ForgetError::Unknown) && member {
+            self.forgotten.push(node);
+            return Ok(());
+        }
+        forgotten?;
         self.forgotten.push(node);
         Ok(())
     }
@@ -118,6 +125,7 @@ impl Agent {
         for node in std::mem::take(&mut self.forgotten) {
             self.forget_member(node, shard);
         }
+        self.expel(shard);
         if std::mem::take(&mut self.wants_lead) {
             let (group, raft_id) = (shard.base().group, shard.base().raft_id);
             if let Some(leader) = self.leader_node(shard) {
@@ -126,23 +134,27 @@ impl Agent {
         }
     }
 
-    fn forget_member<D: Disk>(&mut self, node: NodeId, shard: &mut Shard<D>) {
-        if !shard.group().is_leader() {
+    /// C1: the members of a forgotten node are to go, whoever leads by then: every node that was
+    /// told to forget it remembers that.
+    fn forget_member<D: Disk>(&mut self, node: NodeId, shard: &Shard<D>) {
+        let me = shard.base().raft_id;
+        let list = &shard.group().membership().list;
+        let of = list.iter().filter(|m| m.node == node && m.raft_id != me);
+        self.expelled.extend(of.map(|m| m.raft_id));
+    }
+
+    fn expel<D: Disk>(&mut self, shard: &mut Shard<D>) {
+        let list = &shard.group().membership().list;
+        self.expelled
+            .retain(|id| list.iter().any(|m| m.raft_id == *id));
+        if self.expelled.is_empty() || !shard.group().is_leader() {
             return;
         }
-        let of = |m: &&Member| m.node == node && m.raft_id != shard.base().raft_id;
-        let gone: Vec<Member> = shard
-            .group()
-            .membership()
-            .list
-            .iter()
-            .filter(of)
-            .copied()
-            .collect();
-        for member in gone {
-            match member.kind {
-                MemberKind::Data => shard.wish_to_leave(member.raft_id),
-                MemberKind::Witness => shard.replace_witness(member.raft_id),
+        for raft_id in self.expelled.clone() {
+            match shard.group().membership().member(raft_id).map(|m| m.kind) {
+                Some(MemberKind::Data) => shard.wish_to_leave(raft_id),
+                Some(MemberKind::Witness) => shard.replace_witness(raft_id),
+                None => {}
             }
         }
     }
@@ -344,10 +356,11 @@ impl Agent {
             by, epoch, slots, ..
         } in std::mem::take(&mut self.claims)
         {
-            if epoch <= before {
-                continue; // the record has overtaken it
-            }
             let record = data.record();
+            // S3: of another shard, and higher: what was said before this node came here is void.
+            if self.bus.shard_of(by) == Some(record.shard) || epoch <= before {
+                continue;
+            }
             let lost: SlotSet = slots.iter().filter(|s| record.slots.contains(*s)).collect();
             if lost.is_empty() {
                 continue;

@@ -41,7 +41,7 @@ use raft::eraftpb::ConfState;
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 use seat::{Joining, Seat};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,12 +147,16 @@ pub struct Agent {
     leaving: bool,
     /// Who leads the shard that this node joins or leaves, as far as it was told.
     hint: Option<NodeId>,
+    /// Since when this joiner waits, with its base on disk, for being added.
+    ready_since: Option<Mono>,
     resend_at: Mono,
     resetting: Option<Resetting>,
     reset_failed: bool,
     facts: joining::Facts,
     wants_lead: bool,
     forgotten: Vec<NodeId>,
+    /// Raft ids of forgotten nodes that are still members of the shard.
+    expelled: BTreeSet<u64>,
     /// Groups whose witnesses this node hosts: RESET waits for them to be replaced.
     hosted_witnesses: usize,
     invitation: Option<Invitation>,
@@ -201,12 +205,14 @@ impl Agent {
             nodes: BTreeMap::new(),
             peers: BTreeMap::new(),
             hint: None,
+            ready_since: None,
             resend_at: now.mono,
             resetting: None,
             reset_failed: false,
             facts: joining::Facts::default(),
             wants_lead: false,
             forgotten: Vec::new(),
+            expelled: BTreeSet::new(),
             hosted_witnesses: 0,
             invitation: None,
             leaving_witness: None,
@@ -320,7 +326,7 @@ impl Agent {
     /// When [`Agent::follow`] wants to be called next.
     pub fn deadline(&self) -> Mono {
         let bus = Mono(self.bus.deadline().saturating_mul(1_000_000));
-        if self.is_joining() || self.leaving || self.resetting.is_some() {
+        if self.is_joining() || self.leaving || self.facts.unconfirmed || self.resetting.is_some() {
             return bus.min(self.resend_at);
         }
         bus

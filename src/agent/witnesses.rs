@@ -58,6 +58,12 @@ struct Hosted<D: Disk> {
     unborn_until: Mono,
 }
 
+impl<D: Disk> Hosted<D> {
+    fn wants_to_go(&self) -> bool {
+        self.leaves || self.shard.awaits_confirmation()
+    }
+}
+
 pub struct Witnesses<S: Shelf> {
     shelf: S,
     log: LogConfig,
@@ -197,8 +203,15 @@ impl<S: Shelf> Witnesses<S> {
                     }
                 }
                 Frame::Control(Control::Left { raft_id, .. }) => {
-                    if let Some(hosted) = self.hosted.get_mut(&raft_id).filter(|h| h.leaves) {
+                    let hosted = self.hosted.get_mut(&raft_id);
+                    if let Some(hosted) = hosted.filter(|h| h.wants_to_go()) {
                         hosted.shard.note_removal();
+                    }
+                }
+                Frame::Control(Control::Gone { group, raft_id }) => {
+                    let of_group = |h: &&mut Hosted<S::D>| h.shard.base().group == group;
+                    for hosted in self.hosted.values_mut().filter(of_group) {
+                        hosted.shard.note_gone(raft_id);
                     }
                 }
                 Frame::Control(_) => {}
@@ -247,7 +260,10 @@ impl<S: Shelf> Witnesses<S> {
         let group = base.group;
         // An earlier invitation that led to nothing: its id is never used again.
         let of_group = |h: &Hosted<S::D>| h.shard.base().group == group;
-        let unborn = |h: &Hosted<S::D>| h.shard.group().membership().joined_at.is_none();
+        let unborn = |h: &Hosted<S::D>| {
+            let membership = h.shard.group().membership();
+            membership.joined_at.is_none() && !membership.left
+        };
         let stale: Vec<u64> = self
             .hosted
             .iter()
@@ -339,7 +355,8 @@ impl<S: Shelf> Witnesses<S> {
         for member in &hosted.shard.group().membership().list {
             self.nodes.insert(member.raft_id, member.node);
         }
-        let unborn = hosted.shard.group().membership().joined_at.is_none();
+        let membership = hosted.shard.group().membership();
+        let unborn = membership.joined_at.is_none() && !membership.left;
         let late = unborn && (hosted.leaves || now.mono >= hosted.unborn_until);
         let empty = hosted.shard.group().last_index() == hosted.shard.base().index;
         if hosted.shard.is_removed() || (late && empty) {
@@ -348,7 +365,7 @@ impl<S: Shelf> Witnesses<S> {
         // What it has acknowledged may be committed by that alone: the group has to let it go.
         hosted.leaves |= late;
         let (group, applied) = (hosted.shard.base().group, hosted.shard.group().applied());
-        let leave = hosted.leaves && now.mono >= hosted.ask_at;
+        let leave = hosted.wants_to_go() && now.mono >= hosted.ask_at;
         if leave {
             hosted.ask_at = now.mono + LEAVE_EVERY;
         }
@@ -376,10 +393,11 @@ impl<S: Shelf> Witnesses<S> {
     pub fn deadline(&self) -> Option<Mono> {
         let of = |h: &Hosted<S::D>| {
             let mut at = h.shard.deadline();
-            if h.leaves {
+            if h.wants_to_go() {
                 at = at.min(h.ask_at);
             }
-            if !h.leaves && h.shard.group().membership().joined_at.is_none() {
+            let membership = h.shard.group().membership();
+            if !h.leaves && membership.joined_at.is_none() && !membership.left {
                 at = at.min(h.unborn_until);
             }
             at

@@ -427,7 +427,7 @@ impl Group {
 
     /// E2: nothing of this member's log or term may be in flight, and no committed entry unapplied.
     pub(super) fn may_campaign(&self) -> bool {
-        self.node.raft.promotable()
+        (self.node.raft.promotable() || mutation::is(Mutation::LearnerCampaigns))
             && self.open.is_empty()
             && !self.node.has_ready()
             && self.applied == self.commit()
@@ -436,6 +436,11 @@ impl Group {
     fn campaign(&mut self, now: Now) {
         if !self.is_only_voter() && self.promise.binds(now.mono) {
             self.timer.promised(self.promise.until());
+            return;
+        }
+        if !self.node.raft.promotable() && !mutation::is(Mutation::LearnerCampaigns) {
+            self.probe(now);
+            self.timer.probed(now.mono);
             return;
         }
         if !self.may_campaign() {
@@ -447,6 +452,27 @@ impl Group {
             .campaign()
             .expect("a local message is always taken");
         self.timer.asked(now.mono);
+    }
+
+    /// G2: who has no vote sends nothing of its own, and so would never learn that it was removed
+    /// while it was away. A heartbeat's answer changes nothing, and whoever is asked says so.
+    fn probe(&mut self, now: Now) {
+        if !self.open.is_empty() || self.term() == 0 {
+            return; // E6: the term has to be durable
+        }
+        let others = self.membership.list.iter().map(|m| m.raft_id);
+        let others: Vec<u64> = others.filter(|id| *id != self.config.id).collect();
+        for to in others {
+            let mut message = Message {
+                from: self.config.id,
+                to,
+                term: self.term(),
+                ..Message::default()
+            };
+            message.set_msg_type(MessageType::MsgHeartbeatResponse);
+            let envelope = self.seal(now, message);
+            self.out.push(envelope);
+        }
     }
 
     /// Follows raft-rs's changes of role and term.

@@ -26,6 +26,8 @@ pub struct Membership {
     pub joined_at: Option<u64>,
     /// The index of the newest change, or of the base (G6).
     pub changed_at: u64,
+    /// This member was in it once and is no more (G2): also known after a restart.
+    pub left: bool,
 }
 
 /// A change that is to be proposed.
@@ -66,6 +68,7 @@ impl Membership {
             list,
             joined_at: None,
             changed_at: index,
+            left: false,
         };
         membership.joined_at = membership.contains(me).then_some(index);
         membership
@@ -100,8 +103,9 @@ impl Membership {
         let conf = &self.conf;
         self.list.retain(|m| ids(conf).any(|id| id == m.raft_id));
         if !self.contains(me) {
-            self.joined_at = None;
+            self.left |= self.joined_at.take().is_some();
         } else {
+            self.left = false;
             self.joined_at.get_or_insert(index);
         }
     }

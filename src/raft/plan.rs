@@ -5,6 +5,7 @@
 //! in number; a new voter has answered lately; a leader never takes itself out.
 
 use super::members::{Change, Membership};
+use crate::mutation::{self, Mutation};
 use crate::storage::base::{Member, MemberKind};
 use raft::eraftpb::ConfChangeType::{AddLearnerNode, AddNode, RemoveNode};
 use std::time::Duration;
@@ -82,7 +83,7 @@ pub fn plan(
         });
     }
     let (wanted, invite) = wanted_voters(me, members, wishes, progress);
-    if wanted.iter().any(|m| m.raft_id == me) {
+    if wanted.iter().any(|m| m.raft_id == me) || mutation::is(Mutation::OwnRemovalAsLeader) {
         let change = change_to(members, wishes, &wanted);
         if !change.steps.is_empty() {
             return Plan::Propose(change);
@@ -99,7 +100,7 @@ pub fn plan(
 
 /// G4: whoever stays proposes the end of a joint state.
 fn end_joint(me: u64, members: &Membership, progress: &dyn Fn(u64) -> Option<Progress>) -> Plan {
-    if members.conf.voters.contains(&me) {
+    if members.conf.voters.contains(&me) || mutation::is(Mutation::OwnRemovalAsLeader) {
         return Plan::Propose(Change {
             joint: true,
             ..Change::default()

@@ -227,7 +227,7 @@ impl Group {
     fn obeys(&self, e: &Envelope) -> bool {
         self.node.raft.state == StateRole::Follower
             && e.message.term == self.term()
-            && self.promise.heard() == Some(e.reign)
+            && (self.promise.heard() == Some(e.reign) || mutation::is(Mutation::StaleTimeoutNow))
     }
 
     fn note_applied(&mut self, from: u64, applied: u64) {

@@ -99,6 +99,11 @@ impl CampaignTimer {
         self.at = now + self.election_timeout.mul_f64(0.1);
     }
 
+    /// It may not campaign at all and has asked whether it is still a member.
+    pub fn probed(&mut self, now: Mono) {
+        self.at = now + self.election_timeout;
+    }
+
     /// A real candidacy: it used up a term, so the next one waits.
     pub fn stood(&mut self, now: Mono) {
         self.at = now + self.election_timeout + self.patience();

@@ -6,7 +6,7 @@
 use super::{Shard, ShardError};
 use crate::clock::{Mono, Now};
 use crate::mutation::{self, Mutation};
-use crate::raft::{self, Applied, Change, Plan, Progress, Wishes, NEAR_BYTES};
+use crate::raft::{self, Change, Plan, Progress, Wishes, NEAR_BYTES};
 use crate::storage::base::{Base, Member, MemberKind};
 use crate::storage::{Disk, Position};
 use ::raft::eraftpb::{Entry, EntryType};
@@ -35,8 +35,10 @@ pub(super) struct Members {
     replaces: Option<u64>,
     /// The highest index that a witness was told to start from.
     base_given: u64,
-    /// This member was removed from its group: it may only write its tombstone (G2, G4).
+    /// One who stays has said that this member was removed: it may write its tombstone (G2, G4).
     pub removed: bool,
+    /// Ids of members that are no more where they were.
+    gone: BTreeSet<u64>,
     /// Who sent a message and is not in this member's applied ConfState.
     pub strangers: Vec<u64>,
 }
@@ -55,6 +57,7 @@ impl Members {
             replaces: None,
             base_given: 0,
             removed: false,
+            gone: BTreeSet::new(),
             strangers: Vec::new(),
         }
     }
@@ -95,8 +98,8 @@ impl<D: Disk> Shard<D> {
         let leaves = &mut self.members.wishes.leaves;
         if !leaves.contains(&raft_id) {
             leaves.push(raft_id);
+            self.members.next_look = Mono(0);
         }
-        self.members.next_look = Mono(0);
     }
 
     /// G2: a host has accepted to be witness and has its base on disk.
@@ -194,15 +197,37 @@ impl<D: Disk> Shard<D> {
         self.members.removed = true;
     }
 
-    /// Whether this member was removed from the group.
+    /// Whether this member was removed from the group, and one who stays has said so: those who stay
+    /// know then, durably (D1), that the change is committed. Until then its vote may be the one
+    /// without which they can't leave the joint state.
     pub fn is_removed(&self) -> bool {
         self.members.removed
     }
 
+    /// G2: this member has applied its own removal, and nobody who stays has confirmed it yet.
+    pub fn awaits_confirmation(&self) -> bool {
+        self.group.membership().left && !self.members.removed
+    }
+
+    /// G2: no such member is left where it was. Where none of those who stayed is left, nobody is
+    /// who could confirm this member's removal, or who would need its vote.
+    pub fn note_gone(&mut self, raft_id: u64) {
+        self.members.gone.insert(raft_id);
+        let list = &self.group.membership().list;
+        let all = list.iter().all(|m| self.members.gone.contains(&m.raft_id));
+        if self.awaits_confirmation() && all {
+            self.members.removed = true;
+        }
+    }
+
     /// G2: another member says that this one is not a member as of its applied index.
     pub fn not_a_member(&mut self, applied: u64) {
-        let joined = self.group.membership().joined_at;
-        if joined.is_some_and(|at| at <= applied) {
+        let membership = self.group.membership();
+        let known = match membership.joined_at {
+            None => membership.left.then_some(membership.changed_at),
+            joined => joined,
+        };
+        if known.is_some_and(|at| at <= applied) {
             self.members.removed = true;
         }
     }
@@ -309,14 +334,12 @@ impl<D: Disk> Shard<D> {
             return Ok(false);
         }
         self.members.awaits = None;
-        let applied = self
-            .group
+        self.group
             .apply_change(self.turn_now, entry)
             .map_err(|source| ShardError::Apply {
                 index: entry.index,
                 reason: source.to_string(),
             })?;
-        self.members.removed |= applied == Applied::Removed;
         if self.group.membership().joined_at == Some(entry.index) {
             self.members.removed = false; // it asked again, and was added again
         }

@@ -46,12 +46,8 @@ impl<D: Disk> Shard<D> {
         data.begin_record(Shard::<D>::birth_record(&base));
         let mut stager = Stager::default();
         let applied = recovered.hard_state.commit.max(base.index);
-        let removed = replay(&log, &base, applied, &mut members, &mut data, &mut stager)?;
+        replay(&log, &base, applied, &mut members, &mut data, &mut stager)?;
         data.commit_record();
-
-        let master = data.committed_record().master;
-        let me = members.member(base.raft_id);
-        let is_master = base.record.is_empty() || me.is_some_and(|m| m.node == master);
 
         let window = Window::new(
             (base.index, base.term),
@@ -61,6 +57,10 @@ impl<D: Disk> Shard<D> {
             applied,
             recovered.tail,
         );
+        // E2: the record says who was the master.
+        let mine = members.member(base.raft_id).map(|m| m.node);
+        let master = data.committed_record().master;
+        let first = config.first && mine.is_none_or(|node| node == master);
         let group_config = GroupConfig {
             group: base.group,
             incarnation: base.incarnation,
@@ -69,8 +69,7 @@ impl<D: Disk> Shard<D> {
             membership: members,
             election_timeout: Duration::from_millis(base.election_timeout_ms),
             seed: config.seed ^ base.raft_id,
-            // E2: whoever was the master, not every member that restarts.
-            first: config.first && is_master,
+            first,
             applied,
             keep_bytes: config.keep_bytes,
         };
@@ -83,7 +82,6 @@ impl<D: Disk> Shard<D> {
             );
         }
         let mut shard = Shard::assemble(config, base, data, group, log, stager, now);
-        shard.members.removed = removed;
         shard.begin(now)?;
         Ok(shard)
     }
@@ -138,7 +136,7 @@ impl<D: Disk> Shard<D> {
     }
 }
 
-/// D2: the keyspace as of the stored commit. True: this member was removed before it (G2).
+/// D2: the keyspace as of the stored commit.
 fn replay<D: Disk>(
     log: &Log<D>,
     base: &Base,
@@ -146,25 +144,21 @@ fn replay<D: Disk>(
     members: &mut Membership,
     data: &mut Data,
     stager: &mut Stager,
-) -> Result<bool, ShardError> {
-    let mut removed = false;
+) -> Result<(), ShardError> {
     if applied <= base.index {
-        return Ok(removed);
+        return Ok(());
     }
     log.replay(base.index + 1, applied, |entry| {
         let index = entry.index;
-        let was_in = members.contains(base.raft_id);
         members
             .replay(&entry, base.raft_id)
             .map_err(|source| ShardError::Apply {
                 index,
                 reason: source.to_string(),
             })?;
-        removed = (removed || was_in) && !members.contains(base.raft_id);
         if base.kind == MemberKind::Witness {
             return Ok(()); // W1
         }
         super::apply::apply_entry(data, stager, &entry)
-    })?;
-    Ok(removed)
+    })
 }

@@ -281,5 +281,5 @@ fn a_member_that_was_removed_knows_it_after_a_restart() {
 
     let logger = slog::Logger::root(slog::Discard, slog::o!());
     let shard = Shard::open(disk, config(SyncPolicy::Always), clock.now(), &logger);
-    assert!(shard.expect("a shard opens").is_removed());
+    assert!(shard.expect("a shard opens").awaits_confirmation());
 }

@@ -186,27 +186,31 @@ mod mutations {
     /// How far each mutation may have to be looked for.
     const SEEDS: Range<u64> = 0..1000;
 
-    fn first_catch(mutation: Mutation, range: Range<u64>) -> Option<(u64, Verdict)> {
+    fn first_catch(run: Run, mutation: Mutation, range: Range<u64>) -> Option<(u64, Verdict)> {
         mutation::set(Some(mutation));
         let caught = range
-            .map(|seed| (seed, run_seed(seed, Lines::None)))
+            .map(|seed| (seed, run(seed, Lines::None)))
             .find(|(_, verdict)| verdict.failure.is_some());
         mutation::set(None);
         caught
     }
 
     /// The mutations still to be looked at, taken by the threads in turn.
-    fn table(range: Range<u64>) -> Vec<(Mutation, Option<(u64, Verdict)>)> {
+    fn table(
+        run: Run,
+        all: &[Mutation],
+        range: &Range<u64>,
+    ) -> Vec<(Mutation, Option<(u64, Verdict)>)> {
         let next = AtomicU64::new(0);
         let rows = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
             for _ in 0..threads() {
                 scope.spawn(|| loop {
                     let at = next.fetch_add(1, Ordering::Relaxed) as usize;
-                    let Some(&mutation) = Mutation::ALL.get(at) else {
+                    let Some(&mutation) = all.get(at) else {
                         return;
                     };
-                    let caught = first_catch(mutation, range.clone());
+                    let caught = first_catch(run, mutation, range.clone());
                     rows.lock()
                         .expect("no thread panics with it")
                         .push((at, mutation, caught));
@@ -218,10 +222,9 @@ mod mutations {
         rows.into_iter().map(|(_, m, caught)| (m, caught)).collect()
     }
 
-    #[test]
-    fn every_mutation_is_caught() {
+    fn must_all_be_caught(run: Run, all: &[Mutation], range: &Range<u64>) {
         let mut missed = Vec::new();
-        for (mutation, caught) in table(seeds(SEEDS)) {
+        for (mutation, caught) in table(run, all, range) {
             match caught {
                 Some((seed, verdict)) => {
                     let why = verdict.failure.unwrap_or_default();
@@ -235,5 +238,17 @@ mod mutations {
             }
         }
         assert!(missed.is_empty(), "not caught: {missed:?}");
+    }
+
+    #[test]
+    fn every_mutation_is_caught() {
+        must_all_be_caught(run_seed, &Mutation::ALL, &seeds(SEEDS));
+    }
+
+    #[test]
+    fn every_mutation_of_the_cluster_is_caught() {
+        let range = seeds_of("SIM_CLUSTER_SEEDS", SEEDS);
+        let run = crate::cluster::runs::run_seed;
+        must_all_be_caught(run, &Mutation::CLUSTER, &range);
     }
 }

@@ -48,7 +48,15 @@ pub fn forget(env: &mut Env<'_>, args: Args<'_>) -> Done {
             env.reply().ok();
             return DONE;
         }
-        Err(unknown) => return Err(unknown),
+        // C1: a member of the shard can be removed whose node the bus has forgotten already.
+        Err(unknown) => {
+            let Some(id) = parse_id(&args[2]) else {
+                return Err(unknown);
+            };
+            cluster.forget(id)?;
+            env.reply().ok();
+            return DONE;
+        }
     };
     if node == view.myself {
         return Err(Error::FORGET_MYSELF);

@@ -15,7 +15,7 @@ use crate::process::{lock_dir, lock_file, Lock, LockError};
 use crate::shard::Shard;
 use crate::storage::base::FILE as BASE;
 use crate::storage::{Base, Log, LogConfig, RealDisk};
-use cluster_bus::bus::Options;
+use cluster_bus::bus::{self, Bus, Options};
 use cluster_bus::nodes_conf::{NodeLine, NodesConf};
 use cluster_bus::wire::Flags;
 use cluster_bus::NodeId;
@@ -108,6 +108,15 @@ pub(in crate::node) fn open_seat(config: &Config) -> Result<Opened, ClusterError
     }
     let mine = conf.as_ref().and_then(NodesConf::myself);
     let myself = mine.map_or_else(random_id, |line| line.id);
+    if mine.is_none() {
+        // G5: the name is on disk before anything is born under it; after a crash between the two
+        // the group would name a node that is nobody.
+        let bus = Bus::new(bus_options(config), myself, None, bus::Now::default());
+        conf::save(&path, &bus.conf().render()).map_err(|source| ConfFileError::Io {
+            path: path.display().to_string(),
+            source,
+        })?;
+    }
     let seat = match Seat::load(&root)? {
         Some(seat) => seat,
         None => first_seat(config, &root, myself, conf.as_ref())?,

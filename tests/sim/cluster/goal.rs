@@ -135,11 +135,11 @@ impl World {
             }
         }
         let mut wanted_witnesses = BTreeMap::new();
-        for shard in 0..SHARDS {
-            if let Some(lack) = self.shard_lacks(shard, leads[shard]) {
+        for (shard, &lead) in leads.iter().enumerate() {
+            if let Some(lack) = self.shard_lacks(shard, lead) {
                 return Some(format!("shard {shard}: {lack}"));
             }
-            let list = &self.node(leads[shard])?.shard.group().membership().list;
+            let list = &self.node(lead)?.shard.group().membership().list;
             for member in list.iter().filter(|m| m.kind == MemberKind::Witness) {
                 wanted_witnesses.insert(member.raft_id, member.node);
             }

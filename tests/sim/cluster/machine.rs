@@ -55,6 +55,8 @@ pub struct Machine {
     /// TimeoutNows are lost until then (a scene).
     pub lose_timeout_now: True,
     pub seen_applied: (u64, u64),
+    /// How often it was told to meet another one.
+    pub meets: u64,
 }
 
 impl Machine {
@@ -83,6 +85,7 @@ impl Machine {
             hold_timeout_now: None,
             lose_timeout_now: 0,
             seen_applied: (0, 0),
+            meets: 0,
         }
     }
 

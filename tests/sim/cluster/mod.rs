@@ -15,7 +15,7 @@ mod node;
 mod operator;
 mod ops;
 mod plan;
-mod runs;
+pub mod runs;
 mod serve;
 mod wires;
 mod world;

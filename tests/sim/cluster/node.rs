@@ -22,7 +22,7 @@ use holdfast::config::Config;
 use holdfast::keyspace::Layout;
 use holdfast::net::Gate;
 use holdfast::shard::{Admission, Shard, ShardConfig, ShardError, SyncPolicy};
-use holdfast::storage::{Base, Disk, DiskFile, Done, Job, Log, LogConfig};
+use holdfast::storage::{base, Base, Disk, DiskFile, Done, Job, Log, LogConfig};
 
 use super::ops::Op;
 use super::serve::ServerConn;
@@ -33,8 +33,12 @@ use crate::rng::Rng;
 
 pub const CONF: &str = "nodes.conf";
 
+/// Machine, sender and receiver by name, bytes.
+type WitnessFrame = (usize, NodeId, NodeId, Vec<u8>);
+
 /// What a node is made with.
 #[derive(Clone, Debug)]
+
 pub struct Setup {
     pub index: usize,
     pub t_ms: u64,
@@ -58,6 +62,12 @@ impl Shelf for SimShelf {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        // As the real shelf: without its base a folder is nobody's.
+        let folder = self.0.make_folder(name)?;
+        if folder.list()?.iter().any(|file| file == base::FILE) {
+            folder.remove(base::FILE)?;
+            folder.sync_dir()?;
+        }
         self.0.remove_folder(name)
     }
 }
@@ -521,6 +531,9 @@ impl Node {
     }
 
     pub fn machine_of(&self, node: NodeId) -> Option<usize> {
+        if node == self.name {
+            return Some(self.setup.index);
+        }
         let (_, cport) = self.peers.get(&node)?;
         usize::from(*cport).checked_sub(17_000)
     }
@@ -557,10 +570,7 @@ impl Node {
     // ---- the thread of the witnesses -----------------------------------------------------------
 
     /// A turn of the witness host: frames to send, and when it wants the next turn.
-    pub fn witness_turn(
-        &mut self,
-        now: Now,
-    ) -> (Vec<(usize, NodeId, NodeId, Vec<u8>)>, Option<Mono>) {
+    pub fn witness_turn(&mut self, now: Now) -> (Vec<WitnessFrame>, Option<Mono>) {
         for order in std::mem::take(&mut self.orders) {
             self.witnesses.take(now, order);
         }

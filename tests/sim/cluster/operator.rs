@@ -59,10 +59,20 @@ pub fn look(w: &mut World) {
     if w.healed || w.rng.chance(0.2) {
         forget_dead_names(w);
     }
+    if w.healed {
+        introduce(w);
+    }
 }
 
 fn look_at(w: &mut World, m: usize) {
     let Some(node) = w.node(m) else { return };
+    let lost = node.agent.is_joining() && node.agent.bus().nodes().count() == 1;
+    if lost && node.ops.is_empty() {
+        if let Some(master) = (0..SHARDS).find_map(|s| w.master_of(s)) {
+            w.op(m, Op::Meet(master));
+        }
+        return;
+    }
     let busy = node.agent.is_joining() || !node.ops.is_empty();
     if busy || w.shard_of(m).is_some() && !node.shard.is_removed() {
         return;
@@ -82,6 +92,11 @@ fn look_at(w: &mut World, m: usize) {
         !met(w, m, other) || !met(w, *master, name)
     });
     if let Some(master) = stranger {
+        // Whoever was forgotten is not learned again for a minute, unless it comes under a new name.
+        w.machines[m].meets += 1;
+        if w.machines[m].meets % 8 == 0 {
+            return w.op(m, Op::Reset { hard: true });
+        }
         return w.op(m, Op::Meet(master));
     }
     let smallest = (0..SHARDS)
@@ -116,13 +131,37 @@ fn forget_dead_names(w: &mut World) {
         let gone = node.agent.bus().nodes();
         let gone = gone.filter(|n| !n.in_handshake() && !names.contains(&n.id));
         dead.extend(gone.map(|n| n.id));
+        if node.shard.group().is_leader() {
+            let list = &node.shard.group().membership().list;
+            let nodes = list.iter().map(|m| m.node);
+            dead.extend(nodes.filter(|id| !names.contains(id)));
+        }
     }
     dead.sort_unstable();
     dead.dedup();
     for id in dead {
         for m in 0..MACHINES {
-            if w.node(m).is_some_and(|n| n.agent.bus().node(id).is_some()) {
+            let knows = |n: &Node| {
+                let list = &n.shard.group().membership().list;
+                n.agent.bus().node(id).is_some() || list.iter().any(|m| m.node == id)
+            };
+            if w.node(m).is_some_and(knows) {
                 w.op(m, Op::Forget(id));
+            }
+        }
+    }
+}
+
+/// Members of the cluster that do not know each other, after one was forgotten somewhere.
+fn introduce(w: &mut World) {
+    for a in 0..MACHINES {
+        for b in 0..MACHINES {
+            let (Some(one), Some(other)) = (w.node(a), w.node(b)) else {
+                continue;
+            };
+            let belong = w.shard_of(a).is_some() && w.shard_of(b).is_some();
+            if a != b && belong && one.agent.bus().node(other.name()).is_none() {
+                w.op(a, Op::Meet(b));
             }
         }
     }

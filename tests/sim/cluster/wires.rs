@@ -110,7 +110,14 @@ impl World {
 
     fn send_frames(&mut self, m: usize, end: True, frames: Vec<(usize, NodeId, NodeId, Vec<u8>)>) {
         for (machine, to, from, frame) in frames {
-            if machine >= MACHINES || machine == m {
+            if machine >= MACHINES {
+                continue;
+            }
+            if machine == m {
+                // As the links do: what a node says to itself comes back.
+                let input = Input::Frame { from, bytes: frame };
+                self.machines[m].inbox.push(input);
+                self.want_turn(m, end);
                 continue;
             }
             self.trace.mix_bytes(&frame);
