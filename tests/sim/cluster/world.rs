@@ -36,8 +36,16 @@ pub const SHARDS: usize = 3;
 pub enum Event {
     Turn(usize),
     WitnessTurn(usize),
-    JobEnd { m: usize, boot: u64, job: u64 },
-    ConfEnd { m: usize, boot: u64, job: u64 },
+    JobEnd {
+        m: usize,
+        boot: u64,
+        job: u64,
+    },
+    ConfEnd {
+        m: usize,
+        boot: u64,
+        job: u64,
+    },
     Client(usize),
     Start(usize),
     Fault,
@@ -45,6 +53,8 @@ pub enum Event {
     Cut(usize, usize, u64),
     Heal(usize, usize),
     Fuse(usize, u64),
+    /// A shard takes slots again that it has given up.
+    Gain(usize),
 }
 
 pub struct World {
@@ -299,6 +309,7 @@ impl World {
             Event::Heal(a, b) => self.net.heal(self.now, a, b),
             Event::Fuse(m, work) if !self.healed => self.machines[m].disk.light_fuse(work),
             Event::Fuse(..) => {}
+            Event::Gain(shard) => super::faults::gain(self, shard),
         }
     }
 
