@@ -7,7 +7,8 @@ use holdfast::storage::Job;
 use raft::eraftpb::MessageType;
 
 use super::machine::BusEnd;
-use super::node::{ip_of, save_conf, Input, TurnResult};
+use super::node::{ip_of, Input, TurnResult};
+use super::start::save_conf;
 use super::world::{Event, World, MACHINES};
 use crate::clock::{True, TurnClock, US};
 use crate::disk::SimDisk;
