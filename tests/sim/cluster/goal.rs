@@ -140,11 +140,11 @@ impl World {
             }
         }
         let mut wanted_witnesses = BTreeMap::new();
-        for shard in 0..SHARDS {
-            if let Some(lack) = self.shard_lacks(shard, leads[shard]) {
+        for (shard, leads) in leads.into_iter().enumerate() {
+            if let Some(lack) = self.shard_lacks(shard, leads) {
                 return Some(format!("shard {shard}: {lack}"));
             }
-            let list = &self.node(leads[shard])?.shard.group().membership().list;
+            let list = &self.node(leads)?.shard.group().membership().list;
             for member in list.iter().filter(|m| m.kind == MemberKind::Witness) {
                 wanted_witnesses.insert(member.raft_id, member.node);
             }

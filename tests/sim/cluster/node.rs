@@ -80,12 +80,14 @@ pub enum Input {
     Op(Op),
 }
 
+/// A frame to send: (machine, the node that is meant, the sender's name, the bytes).
+pub type Sending = (usize, NodeId, NodeId, Vec<u8>);
+
 /// What a turn wants to happen.
 #[derive(Default)]
 pub struct TurnResult {
     pub bus: Vec<Action>,
-    /// (machine, the node that is meant, the sender's name, the frame).
-    pub frames: Vec<(usize, NodeId, NodeId, Vec<u8>)>,
+    pub frames: Vec<Sending>,
     /// Jobs of the shard that was the n-th of this process.
     pub jobs: Vec<(u64, Job<SimDisk>)>,
     pub conf: Option<(String, u64)>,
@@ -351,10 +353,7 @@ impl Node {
     // ---- the thread of the witnesses -----------------------------------------------------------
 
     /// A turn of the witness host: frames to send, and when it wants the next turn.
-    pub fn witness_turn(
-        &mut self,
-        now: Now,
-    ) -> (Vec<(usize, NodeId, NodeId, Vec<u8>)>, Option<Mono>) {
+    pub fn witness_turn(&mut self, now: Now) -> (Vec<Sending>, Option<Mono>) {
         for order in std::mem::take(&mut self.orders) {
             self.witnesses.take(now, order);
         }

@@ -41,6 +41,9 @@ impl ClusterHost for FakeCluster {
         ip.parse::<IpAddr>().is_ok()
     }
     fn forget(&mut self, node: NodeId) -> Result<(), Error> {
+        if self.view.node(node).is_none() {
+            return Err(Error::unknown_node(node.to_string().as_bytes()));
+        }
         self.call(format!("forget {node}"))
     }
     fn replicate(&mut self, master: NodeId) -> Result<(), Error> {
