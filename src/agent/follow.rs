@@ -28,6 +28,7 @@ impl Agent {
         self.look_after_witness(now, shard);
         self.tell_health(now, shard);
         self.take_bus_actions();
+        self.forget_old_claims();
         self.show_record(now, shard);
         if self.stale && now.mono >= self.routing_at {
             self.stale = false;
@@ -43,7 +44,8 @@ impl Agent {
     }
 
     /// The shard was replaced (a join, a reset): everything about it is looked at anew.
-    pub fn begun(&mut self) {
+    pub fn begun<D: Disk>(&mut self, shard: &Shard<D>) {
+        self.look_at(shard);
         self.shown = None;
         self.stale = true;
         self.routing_at = self.now.mono;

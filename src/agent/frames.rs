@@ -87,7 +87,7 @@ impl Agent {
             Control::Health { group, ha } if group == shard.base().group => {
                 self.health = Some((ha, self.now.mono));
             }
-            Control::Accept { base } => self.accepted(*base),
+            Control::Accept { base } => self.accepted(from, *base),
             Control::NotLeader { leader } => self.hint = leader,
             Control::Invited { group, raft_id } => self.invited(from, group, raft_id, shard),
             Control::Declined { .. } => self.declined(from),

@@ -9,11 +9,13 @@ use super::{Act, Agent, ForWitnesses, Resetting, LEAVE_PATIENCE, RESEND};
 use crate::agent::control::Control;
 use crate::agent::seat::{Joining, Seat};
 use crate::clock::Now;
+use crate::cluster::Record;
 use crate::mutation::{self, Mutation};
 use crate::shard::Shard;
 use crate::storage::base::{Base, MemberKind};
 use crate::storage::Disk;
 use cluster_bus::NodeId;
+use std::collections::BTreeSet;
 
 /// A joiner that has a base and is not added within so many T asks for another one: the group that
 /// it came from may be no more.
@@ -184,10 +186,9 @@ impl Agent {
         let in_group = shard.group().membership().contains(raft_id)
             || self.is_added_there(shard)
             || shard.awaits_confirmation();
-        // Asked of the shard itself: right after a start nothing is remembered of it yet.
-        let list = &shard.group().membership().list;
-        let alone = list.iter().all(|m| m.raft_id == raft_id);
-        let left = shard.is_removed() || !in_group || alone;
+        let mut list = shard.group().membership().list.iter();
+        let others = list.any(|m| m.raft_id != raft_id);
+        let left = shard.is_removed() || !in_group || !others;
         if left && holds_the_shard(shard) {
             return self.stay();
         }
@@ -216,11 +217,11 @@ impl Agent {
             }
             return;
         }
-        let others = self.mates(shard);
-        self.asked += 1;
-        let any = others.get(self.asked % others.len().max(1)).copied();
-        let to = self.leader_node(shard).or(self.hint.take()).or(any);
-        if let Some(to) = to.filter(|to| *to != self.myself()) {
+        // All are asked: who led last may be gone, and a learner learns of no other.
+        let leader = self.leader_node(shard).into_iter().chain(self.hint.take());
+        let mut asked: BTreeSet<NodeId> = self.mates(shard).into_iter().chain(leader).collect();
+        asked.remove(&self.myself());
+        for to in asked {
             self.tell(to, &Control::Leave { group, raft_id });
         }
     }
@@ -266,28 +267,33 @@ impl Agent {
             return self.begin_again(joining.target);
         }
         let led = self.leader_node(shard).filter(|_| opened);
-        let known = led.or(self.hint.take());
-        let to = known.unwrap_or_else(|| self.somebody_of(joining.target, opened, shard));
+        let asked = match led {
+            Some(leader) => BTreeSet::from([leader]),
+            None => self.ask_for_entry(joining, opened.then(|| shard.record().shard)),
+        };
         let control = if opened {
             Control::Ready { group, raft_id }
         } else {
             let raft_id = joining.raft_id;
             Control::Join { raft_id }
         };
-        self.tell(to, &control);
+        for to in asked {
+            self.tell(to, &control);
+        }
     }
 
-    /// Whom a joiner asks that knows no leader: the target, and once it has the group's base in turn
-    /// all who are known to be of that shard, which the target may have left meanwhile.
-    fn somebody_of<D: Disk>(&mut self, target: NodeId, opened: bool, shard: &Shard<D>) -> NodeId {
-        if !opened {
-            return target;
-        }
-        let all = self.mates(shard);
-        self.asked += 1;
-        all.get(self.asked % all.len().max(1))
-            .copied()
-            .unwrap_or(target)
+    /// Whom to ask for entry while no leader is known: the target may have gone for good since it
+    /// was named, so everybody of its shard.
+    fn ask_for_entry(&mut self, joining: Joining, shard: Option<NodeId>) -> BTreeSet<NodeId> {
+        let shard = shard.or_else(|| self.bus.shard_of(joining.target));
+        let nodes = self.bus.nodes().map(|node| node.id);
+        let mut asked: BTreeSet<NodeId> = nodes
+            .filter(|id| shard.is_some() && self.bus.shard_of(*id) == shard)
+            .collect();
+        asked.insert(joining.target);
+        asked.extend(self.hint.take());
+        asked.remove(&self.myself());
+        asked
     }
 
     /// The other nodes of the shard: its members as far as this one knows them, and those who say on
@@ -301,9 +307,16 @@ impl Agent {
     }
 
     /// The leader of the shard that this node joins has sent the group's base.
-    pub(super) fn accepted(&mut self, mut base: Base) {
+    pub(super) fn accepted(&mut self, from: NodeId, mut base: Base) {
         let wanted = self.joining().map(|j| j.raft_id);
         if self.leaving || wanted != Some(base.raft_id) || self.seat.member == base.raft_id {
+            return;
+        }
+        // A hint about another group may have led the question to a leader of another shard.
+        let target = self.joining().map(|j| j.target);
+        let wanted = target.and_then(|target| self.bus.shard_of(target));
+        let given = Record::decode(&base.record).map(|record| record.shard);
+        if given != wanted && (wanted.is_some() || target != Some(from)) {
             return;
         }
         if mutation::is(Mutation::JoinWithoutConfState) {

@@ -1,9 +1,9 @@
 //! What the leader of a shard does for its members: accepts joiners, lets members go, looks for
 //! hosts of witnesses (W3), and writes the record (S2, S3).
 
-use super::{Agent, Invitation, LEAVE_PATIENCE};
+use super::{Agent, Claimed, Invitation, LEAVE_PATIENCE};
 use crate::agent::control::Control;
-use crate::clock::{Mono, Now};
+use crate::clock::Now;
 use crate::command::{Access, Data};
 use crate::raft::Role;
 use crate::shard::Shard;
@@ -18,6 +18,8 @@ use std::time::Duration;
 const INVITATION: Duration = Duration::from_millis(500);
 /// A witness that wants to go waits so long for another host; then it goes without one.
 const WITNESS_SEARCH: Duration = Duration::from_millis(LEAVE_PATIENCE.as_millis() as u64 / 2);
+/// S3: how long a claim is remembered at least; the bus tells one that stands with every packet.
+const CLAIM_LASTS: Duration = Duration::from_secs(20);
 
 impl Agent {
     // ---- members come and go --------------------------------------------------------------
@@ -54,8 +56,14 @@ impl Agent {
     ) {
         let group = shard.base().group;
         let Some(member) = shard.group().membership().member(raft_id) else {
-            // Of a member that this leader has not applied yet nothing is known; it asks again.
-            return self.tell(from, &Control::Left { group, raft_id });
+            // A leader that has not applied everything, or was deposed and does not know it, may
+            // never have heard of the member: that one asks again (C1).
+            let now = self.now;
+            let knows = shard.group().own_term_applied() && shard.split().1.lease_valid(now);
+            if knows {
+                self.tell(from, &Control::Left { group, raft_id });
+            }
+            return;
         };
         match member.kind {
             MemberKind::Data => shard.wish_to_leave(raft_id),
@@ -199,29 +207,29 @@ impl Agent {
         }
     }
 
-    /// W3: a witness that was not heard for cluster-node-timeout is replaced; one that is new has
-    /// that long to be heard for the first time.
+    /// W3: a witness that was not heard for cluster-node-timeout is replaced. One that is new, or
+    /// whose echoes a transfer has dropped, has that long to be heard.
     fn replace_silent_witness<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
         let limit = Duration::from_millis(self.config.bus.node_timeout_ms);
         let list = &shard.group().membership().list;
         let witnesses = list.iter().filter(|m| m.kind == MemberKind::Witness);
         let ids: Vec<u64> = witnesses.map(|m| m.raft_id).collect();
         self.watched.retain(|id, _| ids.contains(id));
-        for id in &ids {
-            self.watched.entry(*id).or_insert(now.mono);
+        if ids.is_empty() {
+            return;
         }
-        let late = |at: Mono| now.mono.since(at) > limit;
         let members = shard.group().members();
-        let silent = members.into_iter().find(|m| {
-            let since = self.watched.get(&m.id).copied();
-            since.is_some_and(late) && m.heard.is_none_or(late)
-        });
-        if let Some(member) = silent {
-            shard.replace_witness(member.id);
+        for id in ids {
+            let heard = members.iter().find(|m| m.id == id).and_then(|m| m.heard);
+            let last = self.watched.entry(id).or_insert(now.mono);
+            *last = heard.map_or(*last, |at| at.max(*last));
+            if now.mono.since(*last) > limit {
+                shard.replace_witness(id);
+            }
         }
     }
 
-    fn invite<D: Disk>(&mut self, now: Now, shard: &Shard<D>) {
+    fn invite<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
         let before = self.invitation.take();
         let mut declined = before
             .as_ref()
@@ -336,17 +344,21 @@ impl Agent {
         }
         let me = self.myself();
         let record = data.record();
-        let next = self.bus.max_epoch().max(record.epoch) + 1;
+        let before = record.epoch;
+        let next = self.bus.max_epoch().max(before) + 1;
         if record.master != me || std::mem::take(&mut self.collision) {
             data.begin_command(0, Access::Lead);
             data.set_epoch(next, me); // S2
             data.end_command();
         }
         let mut told = None;
-        for (by, epoch, slots) in std::mem::take(&mut self.claims) {
+        for Claimed {
+            by, epoch, slots, ..
+        } in std::mem::take(&mut self.claims)
+        {
             let record = data.record();
             // S3: of another shard, and higher: what was said before this node came here is void.
-            if self.bus.shard_of(by) == Some(record.shard) || epoch <= record.epoch {
+            if self.bus.shard_of(by) == Some(record.shard) || epoch <= before {
                 continue;
             }
             let lost: SlotSet = slots.iter().filter(|s| record.slots.contains(*s)).collect();
@@ -363,6 +375,14 @@ impl Agent {
             ));
         }
         told
+    }
+
+    /// S3: a claim that stands is told again and again. One that has not been for long was given up,
+    /// and a member that leads much later must not lose slots to it.
+    pub(super) fn forget_old_claims(&mut self) {
+        let limit = Duration::from_millis(2 * self.config.bus.node_timeout_ms) + CLAIM_LASTS;
+        let now = self.now.mono;
+        self.claims.retain(|claim| now.since(claim.at) <= limit);
     }
 
     /// Whether [`Agent::write_record`] has anything to write.

@@ -22,6 +22,8 @@ mod frames;
 mod joining;
 mod leading;
 pub mod seat;
+#[cfg(test)]
+mod tests;
 mod view;
 pub mod witnesses;
 
@@ -116,6 +118,16 @@ struct Invitation {
     declined: Vec<NodeId>,
 }
 
+/// A claim of another shard on slots of this one.
+#[derive(Debug)]
+struct Claimed {
+    by: NodeId,
+    epoch: u64,
+    slots: SlotSet,
+    /// When the bus told it last.
+    at: Mono,
+}
+
 /// What the shard tells the agent of itself.
 pub struct Agent {
     config: AgentConfig,
@@ -135,8 +147,6 @@ pub struct Agent {
     leaving: bool,
     /// Who leads the shard that this node joins or leaves, as far as it was told.
     hint: Option<NodeId>,
-    /// How often a joiner has asked somebody of whom it does not know whether he leads.
-    asked: usize,
     /// Since when this joiner waits, with its base on disk, for being added.
     ready_since: Option<Mono>,
     resend_at: Mono,
@@ -152,7 +162,7 @@ pub struct Agent {
     invitation: Option<Invitation>,
     /// Witnesses that wanted to go, and until when a successor for them is looked for.
     leaving_witness: Option<(u64, Mono)>,
-    /// Witnesses of the shard that this node leads, and since when it has led them.
+    /// Witnesses of the shard that this node leads: when each was heard last, or first seen.
     watched: BTreeMap<u64, Mono>,
     /// G3: what the leader said last, and when.
     health: Option<(bool, Mono)>,
@@ -160,7 +170,7 @@ pub struct Agent {
 
     // the record
     /// S3: slots that another shard has, to be lost in the log.
-    claims: Vec<(NodeId, u64, SlotSet)>,
+    claims: Vec<Claimed>,
     collision: bool,
 
     // what clients see
@@ -185,7 +195,8 @@ impl Agent {
         let bus = Bus::new(config.bus.clone(), myself, conf, bus_now(now));
         Agent {
             rng: StdRng::seed_from_u64(config.seed),
-            leaving: seat.joining.is_some(),
+            // Whoever has begun there already has nothing to leave.
+            leaving: seat.joining.is_some_and(|j| j.raft_id != seat.member),
             config,
             bus,
             seat,
@@ -194,7 +205,6 @@ impl Agent {
             nodes: BTreeMap::new(),
             peers: BTreeMap::new(),
             hint: None,
-            asked: 0,
             ready_since: None,
             resend_at: now.mono,
             resetting: None,
@@ -297,8 +307,14 @@ impl Agent {
         for action in self.bus.actions() {
             match action {
                 Action::SlotsClaimed { by, epoch, slots } => {
-                    self.claims.retain(|(other, _, _)| *other != by);
-                    self.claims.push((by, epoch, slots));
+                    self.claims.retain(|claim| claim.by != by);
+                    let at = self.now.mono;
+                    self.claims.push(Claimed {
+                        by,
+                        epoch,
+                        slots,
+                        at,
+                    });
                 }
                 Action::EpochCollision { .. } => self.collision = true,
                 Action::EpochSeen(_) => {}

@@ -356,24 +356,25 @@ impl<S: Shelf> Witnesses<S> {
         }
         let membership = hosted.shard.group().membership();
         let unborn = membership.joined_at.is_none() && !membership.left;
-        if hosted.shard.is_removed() || (unborn && now.mono >= hosted.unborn_until) {
+        let late = unborn && (hosted.leaves || now.mono >= hosted.unborn_until);
+        let empty = hosted.shard.group().last_index() == hosted.shard.base().index;
+        if hosted.shard.is_removed() || (late && empty) {
             return self.bury(raft_id);
         }
+        // What it has acknowledged may be committed by that alone: the group has to let it go.
+        hosted.leaves |= late;
         let (group, applied) = (hosted.shard.base().group, hosted.shard.group().applied());
         let leave = hosted.wants_to_go() && now.mono >= hosted.ask_at;
         if leave {
             hosted.ask_at = now.mono + LEAVE_EVERY;
         }
-        let leader = hosted.shard.group().leader();
-        let list = &hosted.shard.group().membership().list;
-        let leader = leader.and_then(|id| self.nodes.get(&id).copied());
-        // Who knows no leader any more asks all who stay.
-        let asked: Vec<NodeId> = match leader {
-            Some(node) => vec![node],
-            None => list.iter().map(|m| m.node).collect(),
-        };
-        for node in asked.into_iter().filter(|_| leave) {
-            self.tell(node, &Control::Leave { group, raft_id });
+        if leave {
+            // All are asked: who led last may be gone, and nobody may write to this member.
+            let list = hosted.shard.group().membership().list.iter();
+            let asked: BTreeSet<NodeId> = list.map(|m| m.node).collect();
+            for node in asked {
+                self.tell(node, &Control::Leave { group, raft_id });
+            }
         }
         for raft_id in strangers {
             if let Some(&node) = self.nodes.get(&raft_id) {
@@ -395,7 +396,7 @@ impl<S: Shelf> Witnesses<S> {
                 at = at.min(h.ask_at);
             }
             let membership = h.shard.group().membership();
-            if membership.joined_at.is_none() && !membership.left {
+            if !h.leaves && membership.joined_at.is_none() && !membership.left {
                 at = at.min(h.unborn_until);
             }
             at

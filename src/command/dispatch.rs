@@ -288,7 +288,10 @@ fn route(env: &Env<'_>, slot: Option<u16>, write: bool) -> Result<Option<bool>, 
     match env.data.ownership(slot) {
         // C3: whoever holds its shard's lease serves, also among a minority of the masters.
         Ownership::Owned => refused(routing.covered).map_or(Ok(None), Err),
-        Ownership::Gaining => Ok(Some(true)),
+        Ownership::Gaining => match env.serving {
+            Serving::Down => Err(Error::CLUSTER_DOWN), // S2: it was held for long enough
+            _ => Ok(Some(true)),
+        },
         Ownership::Foreign => match routing.route(slot) {
             Route::Nobody => Err(Error::SLOT_NOT_SERVED),
             Route::Elsewhere(addr) => {

@@ -44,6 +44,8 @@ texts! {
     EXEC_ABORT = "EXECABORT Transaction discarded because of previous errors.";
     CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot";
     CLUSTER_DOWN = "CLUSTERDOWN The cluster is down";
+    /// C4: this node leads no longer.
+    UNBLOCKED = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
     CLUSTER_READS_ONLY = "CLUSTERDOWN The cluster is down and only accepts read commands";
     SLOT_NOT_SERVED = "CLUSTERDOWN Hash slot not served";
     READ_ONLY_REPLICA = "READONLY You can't write against a read only replica.";

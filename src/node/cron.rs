@@ -3,6 +3,7 @@
 use super::host::HostState;
 use super::turn::Node;
 use crate::clock::Now;
+use crate::command::Error;
 use crate::net::{Gate, Key};
 use crate::resp::{Proto, Reply};
 use crate::shard::Admission;
@@ -119,6 +120,27 @@ impl Node {
                 self.dirty.push(key);
             }
             self.ready.add(key, &mut client.conn);
+        }
+    }
+
+    /// C4: nobody acknowledges anything to a node that leads no longer: WAIT is given up, and as in
+    /// Redis the connection with it.
+    pub(super) fn unblock_waiting(&mut self) {
+        for key in std::mem::take(&mut self.waiting) {
+            let Some(Some(client)) = self.host.clients.get_mut(key) else {
+                continue;
+            };
+            if client.waiting.take().is_none() {
+                continue;
+            }
+            let output = &mut client.conn.output;
+            Error::UNBLOCKED.write(output.buf());
+            output.seal(Gate::OPEN, None);
+            output.close_after();
+            if !client.dirty {
+                client.dirty = true;
+                self.dirty.push(key);
+            }
         }
     }
 

@@ -29,6 +29,9 @@ impl Node {
             self.host.pubsub.outbound.fail(batches.clone());
             self.poison(batches);
         }
+        if output.stepped_down {
+            self.unblock_waiting();
+        }
         if output.released != self.released {
             self.released = output.released;
             self.mark_gated_dirty();
@@ -70,11 +73,16 @@ impl Node {
 
     /// The shard is replaced: what waits for it is never answered, and its clients are closed.
     pub(super) fn forget_gates(&mut self, last: Gate) {
-        if last.read > 0 {
-            self.fail(1..=last.read, true);
+        self.unblock_waiting();
+        if last.read > self.released.read {
+            let reads = self.released.read + 1..=last.read;
+            self.host.pubsub.outbound.fail_reads(reads.clone());
+            self.fail(reads, true);
         }
         if last.batch > self.released.batch {
-            self.poison(self.released.batch + 1..=last.batch);
+            let batches = self.released.batch + 1..=last.batch;
+            self.host.pubsub.outbound.fail(batches.clone());
+            self.poison(batches);
         }
     }
 

@@ -16,7 +16,16 @@ pub(super) struct Ending {
     pub until: Mono,
     /// Since when this member no longer leads.
     pub handed_over: Option<Mono>,
+    /// It led when it was asked to end: its clients have to hear who leads now.
+    led: bool,
+    /// Commands that came in until now, and when the last one did.
+    heard: (u32, Mono),
 }
+
+/// A former leader ends when no client has asked for so long: all that were busy know where to go,
+/// and the other nodes' tables name the new master. Some clients give up a command at once if they
+/// are sent to a node that is gone.
+const QUIET: Duration = Duration::from_millis(100);
 
 impl Node {
     /// Begins to end if it was asked for; true once everything is done.
@@ -34,6 +43,8 @@ impl Node {
             self.ending = Some(Ending {
                 until: now.mono + patience,
                 handed_over: None,
+                led: self.shard.group().is_leader(),
+                heard: (self.commands, now.mono),
             });
         }
         let ending = self.ending.expect("it was just set");
@@ -55,13 +66,14 @@ impl Node {
             return false;
         }
         if self.shard.group().is_leader() {
-            let Some(to) = self.shard.successor(now) else {
-                return false;
-            };
-            if !self.shard.group().is_transferring() {
+            if self.shard.group().is_transferring() {
+                return true; // its echoes are dropped: nobody looks near now
+            }
+            let successor = self.shard.successor(now);
+            if let Some(to) = successor {
                 self.shard.transfer(now, to);
             }
-            return true;
+            return successor.is_some();
         }
         // The successor has to be known, or clients would be told that the cluster is down.
         let known = self.routing.as_ref().is_some_and(|r| r.leader.is_some());
@@ -69,9 +81,13 @@ impl Node {
         if ending.handed_over.is_none() {
             ending.handed_over = Some(now.mono);
         }
+        if ending.heard.0 != self.commands || ending.handed_over == Some(now.mono) {
+            ending.heard = (self.commands, now.mono);
+        }
+        let quiet = !ending.led || now.mono.since(ending.heard.1) >= QUIET;
         let waited = ending.handed_over.map(|at| now.mono.since(at));
         let patience = self.shard.group().election_timeout();
-        let settled = known && self.held.is_empty();
+        let settled = known && self.held.is_empty() && quiet;
         !settled && waited.is_some_and(|waited| waited < patience)
     }
 

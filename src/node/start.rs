@@ -49,11 +49,14 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
     let clock = SystemClock::new();
     let poll = Poll::new()?;
     let listeners = listen(&config, &poll, &logger)?;
-    let seat = match config.cluster_enabled {
+    let mut seat = match config.cluster_enabled {
         true => Some(open_seat(&config)?),
         false => None,
     };
     let shard = open_shard(&config, seat.as_ref(), &clock, &logger)?;
+    if let Some(seat) = &mut seat {
+        seat.take_name(&shard);
+    }
     let waker = poll.waker();
     let addresses = listeners.addresses();
     let begin = |seat| {

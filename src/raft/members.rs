@@ -105,6 +105,7 @@ impl Membership {
         if !self.contains(me) {
             self.left |= self.joined_at.take().is_some();
         } else {
+            self.left = false;
             self.joined_at.get_or_insert(index);
         }
     }

@@ -161,12 +161,14 @@ fn wanted_voters(
     if data.len() % 2 == 1 || data.is_empty() {
         return (data, false);
     }
+    // W3: not beside a data member that it would fall with.
+    let fits = |m: &&Member| stays(m) && data.iter().all(|d| d.node != m.node);
     let is_witness = |m: &&Member| m.kind == MemberKind::Witness;
-    let witness = members.list.iter().filter(is_witness).find(stays);
-    let witness = witness.or_else(|| wishes.witnesses.iter().find(stays));
-    match witness {
+    let witness = members.list.iter().filter(is_witness).find(fits);
+    let witness = witness.or_else(|| wishes.witnesses.iter().find(fits));
+    match witness.copied() {
         Some(witness) => {
-            data.push(*witness);
+            data.push(witness);
             (data, false)
         }
         None => {
@@ -279,6 +281,15 @@ mod tests {
         let members = group(&[data(1), data(2), witness(9)], &[data(3)]);
         let next = plan(1, MemberKind::Data, &members, &Wishes::default(), &near);
         assert_eq!(steps(next), [(AddNode, 3), (RemoveNode, 9)]);
+    }
+
+    #[test]
+    fn a_witness_beside_a_data_member_does_not_count() {
+        let mut beside = witness(9);
+        beside.node = data(2).node;
+        let members = group(&[data(1), data(2), beside], &[]);
+        let next = plan(1, MemberKind::Data, &members, &Wishes::default(), &near);
+        assert_eq!(steps(next), [(AddLearnerNode, 2), (RemoveNode, 9)]);
     }
 
     #[test]

@@ -56,7 +56,10 @@ impl<D: Disk> Shard<D> {
             let Some(entry) = self.to_apply.pop_front() else {
                 break;
             };
-            if is_change(&entry) && !self.apply_members(&entry)? {
+            // T6: with the tail lost the rebuild applies this entry; a change can't be applied twice.
+            let lost = self.tail.front();
+            let lost = lost.is_some_and(|b| b.first <= entry.index && b.term != entry.term);
+            if !lost && is_change(&entry) && !self.apply_members(&entry)? {
                 self.to_apply.push_front(entry);
                 break;
             }
@@ -82,7 +85,10 @@ impl<D: Disk> Shard<D> {
                 return Ok(true); // W1
             }
             apply_entry(&mut self.data, &mut self.stager, entry)?;
-            self.data.commit_record();
+            if self.tail.is_empty() {
+                // S1: else the record shows the tail, which is not committed by this entry.
+                self.data.commit_record();
+            }
             return Ok(true);
         };
         if batch.term != entry.term {

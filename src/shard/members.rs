@@ -33,6 +33,8 @@ pub(super) struct Members {
     pub wants_witness: bool,
     /// A witness that is to go as soon as another one has been found.
     replaces: Option<u64>,
+    /// The highest index that a witness was told to start from.
+    base_given: u64,
     /// One who stays has said that this member was removed: it may write its tombstone (G2, G4).
     pub removed: bool,
     /// Ids of members that are no more where they were.
@@ -53,6 +55,7 @@ impl Members {
             relaxed_end: Position(0),
             wants_witness: false,
             replaces: None,
+            base_given: 0,
             removed: false,
             gone: BTreeSet::new(),
             strangers: Vec::new(),
@@ -129,13 +132,15 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    /// G6: what a new witness may start from: a point that every data member has in its log and
+    /// G6: what a new witness may start from: a point that every data voter has in its log and
     /// behind which no change of members lies; none while there is no such point.
-    pub fn witness_base(&self) -> Option<Base> {
+    pub fn witness_base(&mut self) -> Option<Base> {
         let membership = self.group.membership();
         let is_data = |id: u64| membership.member(id).map(|m| m.kind) == Some(MemberKind::Data);
         let members = self.group.members();
-        let lowest = members.iter().filter(|m| is_data(m.id)).map(|m| m.matched);
+        // A learner that is slow, or dead, must not keep the group without a witness.
+        let voters = members.iter().filter(|m| m.voter && is_data(m.id));
+        let lowest = voters.map(|m| m.matched);
         let highest = members.iter().map(|m| m.matched).max();
         let lowest = if mutation::is(Mutation::WitnessBaseTooHigh) {
             highest
@@ -144,16 +149,19 @@ impl<D: Disk> Shard<D> {
         };
         let index = lowest?.min(self.group.applied());
         let fits = index >= membership.changed_at && !membership.is_joint();
-        Some(Base {
+        let term = self.group.term_at(index).filter(|_| fits)?;
+        let base = Base {
             raft_id: 0,
             kind: MemberKind::Witness,
             index,
-            term: self.group.term_at(index).filter(|_| fits)?,
+            term,
             conf_state: membership.conf.clone(),
             members: membership.list.clone(),
             record: self.record().encode(),
             ..self.base.clone()
-        })
+        };
+        self.members.base_given = self.members.base_given.max(index);
+        Some(base)
     }
 
     /// G3: whether this leader's group survives the loss of any member: not joint, three or more
@@ -250,10 +258,16 @@ impl<D: Disk> Shard<D> {
                 self.members.caught_up.insert(*id);
             }
         }
+        // G6, D7: a new voter needs nothing that the witness's log does not have.
+        let floor = self
+            .group
+            .membership()
+            .changed_at
+            .max(self.members.base_given);
         let of = |id: u64| {
             let found = progress.iter().find(|(other, _)| *other == id);
             found.map(|(_, p)| Progress {
-                caught_up: self.members.caught_up.contains(&id),
+                caught_up: self.members.caught_up.contains(&id) && p.matched >= floor,
                 ..*p
             })
         };
@@ -283,7 +297,11 @@ impl<D: Disk> Shard<D> {
     fn forget_fulfilled(&mut self) {
         let (list, wishes) = (self.group.membership(), &mut self.members.wishes);
         wishes.joins.retain(|m| !list.contains(m.raft_id));
-        wishes.witnesses.retain(|m| !list.contains(m.raft_id));
+        let is_data = |m: &&Member| m.kind == MemberKind::Data;
+        let beside = |w: &Member| list.list.iter().filter(is_data).any(|m| m.node == w.node);
+        wishes
+            .witnesses
+            .retain(|m| !list.contains(m.raft_id) && !beside(m));
         wishes.leaves.retain(|id| list.contains(*id));
     }
 
@@ -322,6 +340,9 @@ impl<D: Disk> Shard<D> {
                 index: entry.index,
                 reason: source.to_string(),
             })?;
+        if self.group.membership().joined_at == Some(entry.index) {
+            self.members.removed = false; // it asked again, and was added again
+        }
         self.members.next_look = Mono(0);
         Ok(true)
     }

@@ -264,6 +264,10 @@ impl<D: Disk> Shard<D> {
         self.next_ticket = old.next_ticket;
         self.released = old.last_gate();
         self.data.take_watches(&mut old.data);
+        // The turn goes on under the new numbers.
+        let writable = self.may_write();
+        self.data
+            .begin_turn(self.next_batch, self.turn_now.unix_ms, writable);
     }
 
     /// The highest gate that any reply may wait for.

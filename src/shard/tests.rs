@@ -222,3 +222,64 @@ fn a_log_that_nobody_wants_synced_wakes_nobody() {
     let now = clock.now().mono;
     assert!(shard.deadline() > now, "the loop would spin");
 }
+
+#[test]
+fn a_member_that_was_removed_knows_it_after_a_restart() {
+    use crate::storage::base::Member;
+    use crate::storage::Record;
+    use protobuf::Message as _;
+    use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, EntryType, HardState};
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = Hand(Cell::new(1));
+    let member = |raft_id| Member {
+        raft_id,
+        node: cluster_bus::NodeId([raft_id as u8; 20]),
+        kind: MemberKind::Data,
+    };
+    let base = Base {
+        conf_state: ConfState::from((vec![1], vec![5])),
+        members: vec![member(1), member(5)],
+        ..base()
+    };
+    let log_config = config(SyncPolicy::Always).log;
+    let disk = RealDisk::new(folder.path());
+    let (mut log, _) = Log::create(disk.clone(), log_config, &base).expect("a log");
+    if let Some(job) = log.alloc_job() {
+        match Job::Alloc(job).run() {
+            Some(crate::storage::Done::Allocated(result)) => log.allocated(result).expect("room"),
+            _ => panic!("an allocation"),
+        }
+    }
+    let mut gone = ConfChangeSingle {
+        node_id: 5,
+        ..ConfChangeSingle::default()
+    };
+    gone.set_change_type(ConfChangeType::RemoveNode);
+    let mut change = ConfChangeV2::default();
+    change.set_changes(vec![gone].into());
+    let mut entry = Entry {
+        index: 2,
+        term: 2,
+        data: change.write_to_bytes().expect("bytes").into(),
+        ..Entry::default()
+    };
+    entry.set_entry_type(EntryType::EntryConfChangeV2);
+    let hard_state = HardState {
+        term: 2,
+        commit: 2,
+        ..HardState::default()
+    };
+    log.append(&Record {
+        hard_state: Some(&hard_state),
+        entries: &[entry],
+    })
+    .expect("it is appended");
+    let job = log.sync_job().expect("something to sync");
+    log.synced(job.run().expect("it is synced"));
+    drop(log);
+
+    let logger = slog::Logger::root(slog::Discard, slog::o!());
+    let shard = Shard::open(disk, config(SyncPolicy::Always), clock.now(), &logger);
+    assert!(shard.expect("a shard opens").awaits_confirmation());
+}

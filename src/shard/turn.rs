@@ -165,7 +165,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// T2, D5: room in the tail and in the log.
-    fn may_write(&mut self) -> bool {
+    pub(super) fn may_write(&mut self) -> bool {
         self.tail_bytes < self.config.tail_limit && self.log.has_room(TURN_ROOM)
     }
 

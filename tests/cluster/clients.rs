@@ -223,8 +223,30 @@ impl Drop for Clients {
     }
 }
 
+/// The crate's asynchronous client, its retries as they come. (Its blocking one gives up a command
+/// when the connection on which it refreshes its slots belongs to a node that was restarted since:
+/// no server can help that.)
 fn crate_writer(name: &str, ports: &[u16], stop: &AtomicBool) -> CrateBook {
-    let mut connection = crate_client(ports);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime starts");
+    runtime.block_on(write_until(name, ports, stop))
+}
+
+async fn write_until(name: &str, ports: &[u16], stop: &AtomicBool) -> CrateBook {
+    let urls: Vec<String> = ports
+        .iter()
+        .map(|p| format!("redis://127.0.0.1:{p}"))
+        .collect();
+    let client = ClusterClient::builder(urls)
+        .response_timeout(SOON * 2)
+        .build()
+        .expect("the client is made");
+    let mut connection = client
+        .get_async_connection()
+        .await
+        .expect("the redis crate connects");
     let mut book = CrateBook {
         name: name.into(),
         written: 0,
@@ -236,7 +258,8 @@ fn crate_writer(name: &str, ports: &[u16], stop: &AtomicBool) -> CrateBook {
         let set: redis::RedisResult<()> = redis::cmd("SET")
             .arg(format!("{name}:{n}"))
             .arg(n)
-            .query(&mut connection);
+            .query_async(&mut connection)
+            .await;
         book.worst = book.worst.max(from.elapsed());
         match set {
             Ok(()) => book.written += 1,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const ALL_BACK: Duration = Duration::from_secs(5);
 
 /// Deletes what a node keeps in its folder, but its log file and what `keep` names.
-fn wipe(dir: &Path, keep: &[&str]) {
+pub fn wipe(dir: &Path, keep: &[&str]) {
     for entry in std::fs::read_dir(dir).expect("a folder") {
         let path = entry.expect("an entry").path();
         let name = path
@@ -107,7 +107,7 @@ fn a_wiped_replica_is_filled_again() {
     cluster.wait_well();
 }
 
-fn forget_everywhere(cluster: &Cluster, id: &str, but: usize) {
+pub fn forget_everywhere(cluster: &Cluster, id: &str, but: usize) {
     for (index, node) in cluster.nodes.iter().enumerate() {
         if index != but {
             node.ok(&["CLUSTER", "FORGET", id]);
@@ -119,7 +119,7 @@ fn forget_everywhere(cluster: &Cluster, id: &str, but: usize) {
     }
 }
 
-fn join(cluster: &Cluster, index: usize, master: usize) {
+pub fn join(cluster: &Cluster, index: usize, master: usize) {
     let node = &cluster.nodes[index];
     let (port, id) = (
         cluster.nodes[master].port.to_string(),

@@ -58,6 +58,10 @@ impl Routed {
     }
 
     fn connection(&mut self, port: u16) -> std::io::Result<&mut Client> {
+        // A connection of before that node's restart: nothing was sent on it, so nothing is lost.
+        if self.connections.get(&port).is_some_and(is_closed) {
+            self.connections.remove(&port);
+        }
         if !self.connections.contains_key(&port) {
             let client = Client::connect(port)?;
             client.stream().set_read_timeout(Some(self.silence))?;
@@ -177,6 +181,15 @@ impl Routed {
             None => Ok(replies),
         }
     }
+}
+
+fn is_closed(client: &Client) -> bool {
+    let stream = client.stream();
+    let looked = stream
+        .set_nonblocking(true)
+        .and_then(|()| stream.peek(&mut [0]));
+    stream.set_nonblocking(false).expect("a socket option");
+    !matches!(looked, Err(e) if e.kind() == std::io::ErrorKind::WouldBlock)
 }
 
 /// The master's port for a slot in a reply to CLUSTER SLOTS.

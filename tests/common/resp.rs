@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 #[derive(Clone, PartialEq, PartialOrd)]
@@ -183,10 +183,19 @@ pub struct Client {
 
 impl Client {
     pub fn connect(port: u16) -> io::Result<Client> {
-        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        let minute = Duration::from_secs(60);
+        Client::over(TcpStream::connect(("127.0.0.1", port))?, minute)
+    }
+
+    /// Elsewhere than on this host's loopback; `silence` is for the connection and each answer.
+    pub fn connect_to(address: SocketAddr, silence: Duration) -> io::Result<Client> {
+        Client::over(TcpStream::connect_timeout(&address, silence)?, silence)
+    }
+
+    fn over(stream: TcpStream, silence: Duration) -> io::Result<Client> {
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        stream.set_write_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_read_timeout(Some(silence))?;
+        stream.set_write_timeout(Some(silence))?;
         Ok(Client {
             stream,
             buf: Vec::new(),

@@ -174,6 +174,13 @@ impl Node {
         let Admission::Lead { writable } = admission else {
             return admission;
         };
+        if cluster.agent.is_joining() {
+            // C1: a replica on its way: what it took now would go with the group it leaves.
+            return Admission::Redirect {
+                leader: self.shard.group().id(),
+                own_copy: self.shard.tail_len() == 0,
+            };
+        }
         let writes = writable && self.ending.is_none();
         if writes && cluster.agent.has_record_to_write(self.shard.data()) {
             let told = cluster.agent.write_record(self.shard.data_mut());
@@ -182,7 +189,7 @@ impl Node {
             }
         }
         let unannounced = cluster.agent.must_announce(&self.shard);
-        if unannounced && !cluster.agent.is_joining() {
+        if unannounced {
             return Admission::Hold;
         }
         admission

@@ -44,7 +44,8 @@ impl Node {
         })?;
         (self.storage, self.results) = (storage, results);
         let path = cluster.root.folder().join(seat::folder(old.base().raft_id));
-        drop(old);
+        // T9: what the old keyspace held is freed elsewhere.
+        self.storage.submit(Job::Garbage(Box::new(old)));
         let logger = self.logger.clone();
         self.storage.submit(Job::Call(Box::new(move || {
             // G2: the seat does not name it any more; what is left is swept at the next start.
@@ -52,7 +53,7 @@ impl Node {
                 slog::warn!(logger, "Can't remove {}: {}", path.display(), error);
             }
         })));
-        cluster.agent.begun();
+        cluster.agent.begun(&self.shard);
         slog::info!(
             self.logger,
             "This node is now member {:016x} of group {:016x}",

@@ -12,6 +12,7 @@ use crate::links::{self, Links};
 use crate::node::start::{log_config, NodeError};
 use crate::node::SystemClock;
 use crate::process::{lock_dir, lock_file, Lock, LockError};
+use crate::shard::Shard;
 use crate::storage::base::FILE as BASE;
 use crate::storage::{Base, Log, LogConfig, RealDisk};
 use cluster_bus::bus::{self, Bus, Options};
@@ -56,6 +57,16 @@ impl Opened {
     /// The folder of the node's shard.
     pub fn shard_disk(&self) -> RealDisk {
         member_disk(&self.root, self.seat.member)
+    }
+
+    /// S4: the name by which the group knows this node is the one that the others reach it by. A
+    /// crash between the seat and nodes.conf (the first start, RESET HARD) leaves another there.
+    pub fn take_name(&mut self, shard: &Shard<RealDisk>) {
+        let member = shard.group().membership().member(self.seat.member);
+        if let Some(name) = member.map(|m| m.node).filter(|name| *name != self.myself) {
+            self.myself = name;
+            self.conf = None;
+        }
     }
 }
 

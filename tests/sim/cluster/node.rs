@@ -346,7 +346,7 @@ impl Node {
         let name = seat::folder(old.base().raft_id);
         drop(old);
         self.disk.remove_folder(&name).map_err(|e| e.to_string())?;
-        self.agent.begun();
+        self.agent.begun(&self.shard);
         Ok(())
     }
 
