@@ -15,7 +15,7 @@ use holdfast::storage::{Base, Log};
 
 use super::world::{World, MACHINES};
 use crate::clock::{True, MS};
-use crate::disk::{Loss, SimDisk};
+use crate::disk::SimDisk;
 
 #[derive(Default)]
 pub struct Checks {
@@ -382,7 +382,6 @@ fn look_at_voters(shard: &Shard<SimDisk>) -> Result<(), String> {
 
 /// The mutation that G2 forbids: the member that lost its disk is made anew under its old id.
 fn remake(disk: &SimDisk, log: &holdfast::storage::LogConfig, base: &Base) {
-    let _ = Loss::Nothing;
     let name = holdfast::agent::seat::folder(base.raft_id);
     let folder = disk.make_folder(&name).expect("an empty disk");
     Log::create(folder, log.clone(), base).expect("an empty disk");

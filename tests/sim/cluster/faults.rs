@@ -121,10 +121,9 @@ fn operate(w: &mut World, fault: Fault) {
             let slot = *w.rng.pick(&slots);
             if let Some(m) = w.master_of(shard) {
                 let set: cluster_bus::SlotSet = [slot].into_iter().collect();
-                w.op(m, Op::DelSlots(set.clone()));
-                if w.rng.chance(0.7) {
-                    w.op(m, Op::AddSlots(set));
-                }
+                w.op(m, Op::DelSlots(set));
+                let at = w.now + w.rng.range(MS, w.plan.t());
+                w.at(at, Event::Gain(shard));
             }
         }
         _ => {
@@ -296,4 +295,14 @@ fn wipe(w: &mut World, lasts: u64, keep: &[&str]) {
         format!("m{m}'s disk is replaced, {keep:?} is kept")
     });
     w.wipe(m, lasts, keep);
+}
+
+/// S1: a shard's slots are given back to it while its members' disks are slow, so that clients come
+/// before the gain has committed.
+pub fn gain(w: &mut World, shard: usize) {
+    let lasts = w.plan.t() / 4;
+    for m in w.members_of(shard) {
+        w.machines[m].slow_until = w.now + lasts;
+    }
+    super::operator::give_slots(w, shard);
 }

@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use holdfast::effect::{parse_entry, Staged, Stager, Unit};
 use holdfast::storage::base::MemberKind;
+use holdfast::storage::StorageError;
+use raft::eraftpb::EntryType;
 
 use super::world::{Event, World, MACHINES, SHARDS};
 use crate::client::Client;
 use crate::clock::MS;
+use crate::history::Logged;
 use crate::member::CAPACITY;
 use crate::net::{Packet, Payload, Weather};
+use crate::world::texts_of;
 
 impl World {
     /// Everything works again, and nothing breaks any more.
@@ -135,11 +140,11 @@ impl World {
             }
         }
         let mut wanted_witnesses = BTreeMap::new();
-        for (shard, &lead) in leads.iter().enumerate() {
-            if let Some(lack) = self.shard_lacks(shard, lead) {
+        for (shard, leads) in leads.into_iter().enumerate() {
+            if let Some(lack) = self.shard_lacks(shard, leads) {
                 return Some(format!("shard {shard}: {lack}"));
             }
-            let list = &self.node(lead)?.shard.group().membership().list;
+            let list = &self.node(leads)?.shard.group().membership().list;
             for member in list.iter().filter(|m| m.kind == MemberKind::Witness) {
                 wanted_witnesses.insert(member.raft_id, member.node);
             }
@@ -231,5 +236,35 @@ impl World {
             }
         }
         None
+    }
+
+    /// The texts of clients in the logs that the members have come to agree on.
+    pub fn logged_texts(&self) -> Logged {
+        let mut texts = Logged::new();
+        for group in &self.groups {
+            let nodes = self.machines.iter().filter_map(|m| m.node.as_ref());
+            let of = nodes.map(|n| &n.shard).find(|s| s.base().group == *group);
+            let shard = of.expect("every shard has a member when all has settled");
+            let (first, last) = (shard.base().index + 1, shard.group().applied());
+            let mut stager = Stager::default();
+            let replayed = shard.log().replay(first, last, |entry| {
+                if entry.get_entry_type() != EntryType::EntryNormal {
+                    return Ok(());
+                }
+                let body = parse_entry(&entry.data).expect("it was applied");
+                match stager.take(entry.term, body).expect("it was applied") {
+                    Staged::Nothing => {}
+                    Staged::Units(units) => {
+                        for unit in units {
+                            texts_of(unit.expect("it was applied"), &mut texts);
+                        }
+                    }
+                    Staged::Whole(body) => texts_of(Unit::new(&body), &mut texts),
+                }
+                Ok::<(), StorageError>(())
+            });
+            replayed.expect("a running member's log can be read");
+        }
+        texts
     }
 }

@@ -2,7 +2,7 @@
 //! the bus, and an operator who changes all of it while things break.
 //!
 //! Reading order: [`node`] the process (what `src/node` does around agent, shard and witnesses),
-//! [`serve`] its clients, [`machine`] what survives a process, [`ops`] what operators ask,
+//! [`start`] how it begins, [`serve`] its clients, [`machine`] what survives a process, [`ops`] what operators ask,
 //! [`world`] the run, [`wires`] packets and jobs, [`plan`] what a seed means, [`faults`] what goes
 //! wrong, [`operator`] who puts nodes where they belong, [`checks`] what must hold at every moment,
 //! [`goal`] what must hold in the end, [`runs`] seeds by the hundred.
@@ -17,5 +17,6 @@ mod ops;
 mod plan;
 pub mod runs;
 mod serve;
+mod start;
 mod wires;
 mod world;

@@ -5,27 +5,24 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_bus::bus::{self, Action, IpAddr, LinkId};
-use cluster_bus::nodes_conf::{self, NodeLine, NodesConf};
-use cluster_bus::wire::Flags;
 use cluster_bus::NodeId;
-use holdfast::agent::seat::{self, Joining, Seat};
+use holdfast::agent::seat::{self, Seat};
 use holdfast::agent::witnesses::{Shelf, Witnesses};
-use holdfast::agent::{self, Act, Agent, AgentConfig, ForWitnesses};
+use holdfast::agent::{Act, Agent, ForWitnesses};
 use holdfast::clock::{Clock, Mono, Now};
-use holdfast::cluster::Record;
 use holdfast::command::Stats;
 use holdfast::config::Config;
-use holdfast::keyspace::Layout;
 use holdfast::net::Gate;
-use holdfast::shard::{Admission, Shard, ShardConfig, ShardError, SyncPolicy};
-use holdfast::storage::{base, Base, Disk, DiskFile, Done, Job, Log, LogConfig};
+use holdfast::shard::{Admission, Shard};
+use holdfast::storage::{base, Base, Disk, Done, Job, LogConfig};
 
 use super::ops::Op;
 use super::serve::ServerConn;
+use super::start::{make_member, open_member};
 use crate::clock::TurnClock;
 use crate::disk::SimDisk;
 use crate::net::Conn;
@@ -33,12 +30,8 @@ use crate::rng::Rng;
 
 pub const CONF: &str = "nodes.conf";
 
-/// Machine, sender and receiver by name, bytes.
-type WitnessFrame = (usize, NodeId, NodeId, Vec<u8>);
-
 /// What a node is made with.
 #[derive(Clone, Debug)]
-
 pub struct Setup {
     pub index: usize,
     pub t_ms: u64,
@@ -87,12 +80,14 @@ pub enum Input {
     Op(Op),
 }
 
+/// A frame to send: (machine, the node that is meant, the sender's name, the bytes).
+pub type Sending = (usize, NodeId, NodeId, Vec<u8>);
+
 /// What a turn wants to happen.
 #[derive(Default)]
 pub struct TurnResult {
     pub bus: Vec<Action>,
-    /// (machine, the node that is meant, the sender's name, the frame).
-    pub frames: Vec<(usize, NodeId, NodeId, Vec<u8>)>,
+    pub frames: Vec<Sending>,
     /// Jobs of the shard that was the n-th of this process.
     pub jobs: Vec<(u64, Job<SimDisk>)>,
     pub conf: Option<(String, u64)>,
@@ -120,16 +115,16 @@ pub struct Node {
     pub(super) stats: Stats,
     pub(super) ops: Vec<Op>,
     pub(super) released: Gate,
-    disk: SimDisk,
-    rng: Rng,
+    pub(super) disk: SimDisk,
+    pub(super) rng: Rng,
     /// The name that this node's links give in their handshakes.
-    name: NodeId,
-    peers: BTreeMap<NodeId, (IpAddr, u16)>,
-    conf_next: Option<(String, u64)>,
-    conf_writing: bool,
-    saved_vote: u64,
-    held: VecDeque<Action>,
-    told_share: usize,
+    pub(super) name: NodeId,
+    pub(super) peers: BTreeMap<NodeId, (IpAddr, u16)>,
+    pub(super) conf_next: Option<(String, u64)>,
+    pub(super) conf_writing: bool,
+    pub(super) saved_vote: u64,
+    pub(super) held: VecDeque<Action>,
+    pub(super) told_share: usize,
     /// What happened, for the world to check: slots served, witnesses founded.
     pub(super) served: Vec<(u16, bool)>,
     /// Violations that the turn itself has seen.
@@ -144,219 +139,7 @@ pub fn bus_now(now: Now) -> bus::Now {
     }
 }
 
-fn options(setup: &Setup, rng: &mut Rng) -> bus::Options {
-    bus::Options {
-        node_timeout_ms: setup.node_timeout_ms,
-        port: 7000 + setup.index as u16,
-        cport: 17_000 + setup.index as u16,
-        require_full_coverage: setup.full_coverage,
-        seed: rng.next(),
-        ..bus::Options::default()
-    }
-}
-
-fn random_id(rng: &mut Rng) -> NodeId {
-    let mut id = [0; 20];
-    id.iter_mut().for_each(|b| *b = rng.next() as u8);
-    NodeId(id)
-}
-
-/// The logger that a witness host gets: what it says loudly is looked at.
-pub fn loud(said: &Arc<Mutex<Vec<String>>>) -> slog::Logger {
-    struct Ear(Arc<Mutex<Vec<String>>>);
-    impl slog::Drain for Ear {
-        type Ok = ();
-        type Err = slog::Never;
-        fn log(&self, r: &slog::Record<'_>, _: &slog::OwnedKVList) -> Result<(), slog::Never> {
-            if r.level() == slog::Level::Critical {
-                let mut said = self.0.lock().expect("nobody panics with it");
-                said.push(r.msg().to_string());
-            }
-            Ok(())
-        }
-    }
-    slog::Logger::root(Ear(Arc::clone(said)), slog::o!())
-}
-
-fn quiet() -> slog::Logger {
-    slog::Logger::root(slog::Discard, slog::o!())
-}
-
-// ---- from a disk to a process ----------------------------------------------------------------
-
-fn load_conf(disk: &SimDisk) -> io::Result<Option<NodesConf>> {
-    if !disk.list()?.iter().any(|n| n == CONF) {
-        return Ok(None);
-    }
-    let file = disk.open(CONF)?;
-    let mut bytes = vec![0; file.len()? as usize];
-    let n = file.read_at(&mut bytes, 0)?;
-    bytes.truncate(n);
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    let text = String::from_utf8(bytes).map_err(io::Error::other)?;
-    let conf = nodes_conf::parse(&text)
-        .map_err(|e| io::Error::other(format!("nodes.conf: {} in\n{text}", e.what)))?;
-    Ok(Some(conf))
-}
-
-/// Replaces nodes.conf, as `src/node/clustered/conf.rs` does.
-pub fn save_conf(disk: &SimDisk, text: &str) -> io::Result<()> {
-    let temp = format!("{CONF}.tmp");
-    let file = disk.create(&temp)?;
-    file.write_at(text.as_bytes(), 0)?;
-    file.sync_data()?;
-    disk.rename(&temp, CONF)?;
-    disk.sync_dir()
-}
-
-/// Another node of the shard that nodes.conf says this node belongs to (S4).
-fn shard_mate(conf: &NodesConf) -> Option<NodeId> {
-    let me = conf.myself()?;
-    if me.flags.has(Flags::SLAVE) {
-        return me.master;
-    }
-    let of_shard = |line: &&NodeLine| {
-        let same = line.shard.is_some() && line.shard == me.shard;
-        line.id != me.id && (same || line.master == Some(me.id))
-    };
-    conf.nodes.iter().find(of_shard).map(|line| line.id)
-}
-
-fn make_member(disk: &SimDisk, log: &LogConfig, base: &Base) -> Result<(), String> {
-    let text = |e: &dyn std::fmt::Display| e.to_string();
-    let name = seat::folder(base.raft_id);
-    if disk.list().map_err(|e| text(&e))?.contains(&name) {
-        disk.remove_folder(&name).map_err(|e| text(&e))?;
-    }
-    let folder = disk.make_folder(&name).map_err(|e| text(&e))?;
-    Log::create(folder, log.clone(), base).map_err(|e| text(&e))?;
-    Ok(())
-}
-
-fn first_seat(
-    disk: &SimDisk,
-    setup: &Setup,
-    myself: NodeId,
-    conf: Option<&NodesConf>,
-    rng: &mut Rng,
-) -> Result<Seat, String> {
-    let record = Record::founded(random_id(rng), myself);
-    let base = agent::birth(rng.next() | 1, rng.next() | 1, record, setup.t_ms);
-    make_member(disk, &setup.log, &base)?;
-    let joining = conf.and_then(shard_mate).map(|target| Joining {
-        target,
-        raft_id: rng.next() | 1,
-    });
-    let seat = Seat {
-        member: base.raft_id,
-        joining,
-    };
-    seat.save(disk).map_err(|e| e.to_string())?;
-    Ok(seat)
-}
-
-fn open_member(
-    disk: &SimDisk,
-    raft_id: u64,
-    setup: &Setup,
-    first: bool,
-    now: Now,
-    rng: &mut Rng,
-) -> Result<Shard<SimDisk>, ShardError> {
-    let config = ShardConfig {
-        layout: Layout::Cluster,
-        seed: rng.next(),
-        sync: SyncPolicy::Always,
-        outcome_timeout: Duration::from_millis(5 * setup.t_ms),
-        tail_limit: 64 << 20,
-        keep_bytes: 4 << 10,
-        log: setup.log.clone(),
-        first,
-    };
-    let io = |source| holdfast::storage::StorageError::Io {
-        action: "open the folder of",
-        file: seat::folder(raft_id),
-        source,
-    };
-    let folder = disk.make_folder(&seat::folder(raft_id)).map_err(io)?;
-    Shard::open(folder, config, now, &quiet())
-}
-
 impl Node {
-    /// Starts the process on what the disk holds. `said`: where a witness that stops complains.
-    pub fn start(
-        disk: SimDisk,
-        setup: Setup,
-        now: Now,
-        said: &Arc<Mutex<Vec<String>>>,
-        rng: &mut Rng,
-    ) -> Result<Node, String> {
-        let conf = load_conf(&disk).map_err(|e| e.to_string())?;
-        let mine = conf.as_ref().and_then(NodesConf::myself);
-        let myself = mine.map_or_else(|| random_id(rng), |line| line.id);
-        if conf.is_none() {
-            // The name is on disk before anything is born under it.
-            let bus = bus::Bus::new(options(&setup, rng), myself, None, bus_now(now));
-            save_conf(&disk, &bus.conf().render()).map_err(|e| e.to_string())?;
-        }
-        let seat = match Seat::load(&disk).map_err(|e| e.to_string())? {
-            Some(seat) => seat,
-            None => first_seat(&disk, &setup, myself, conf.as_ref(), rng)?,
-        };
-        let keep = seat::folder(seat.member);
-        for name in disk.list().map_err(|e| e.to_string())? {
-            if name.starts_with("shard-") && name != keep {
-                disk.remove_folder(&name).map_err(|e| e.to_string())?;
-            }
-        }
-        let shard = open_member(&disk, seat.member, &setup, true, now, rng);
-        let shard = shard.map_err(|e| e.to_string())?;
-        let small = LogConfig {
-            segment_size: 64 << 10,
-            spare_segments: 2,
-            ..setup.log.clone()
-        };
-        let shelf = SimShelf(disk.clone());
-        let witnesses = Witnesses::open(shelf, small, rng.next(), now, loud(said));
-        let witnesses = witnesses.map_err(|e| e.to_string())?;
-        let agent_config = AgentConfig {
-            bus: options(&setup, rng),
-            seed: rng.next(),
-            election_timeout_ms: setup.t_ms,
-            witness: true,
-        };
-        let saved_vote = conf.as_ref().map_or(0, |c| c.last_vote_epoch);
-        let agent = Agent::new(agent_config, seat, myself, conf.as_ref(), now);
-        Ok(Node {
-            hosted: witnesses.len(),
-            shard,
-            agent,
-            witnesses,
-            orders: Vec::new(),
-            setup,
-            shard_no: 1,
-            conns: BTreeMap::new(),
-            config: Config::default(),
-            stats: Stats::new(),
-            ops: Vec::new(),
-            released: Gate { batch: 0, read: 0 },
-            disk,
-            rng: rng.fork(),
-            name: myself,
-            peers: BTreeMap::new(),
-            conf_next: None,
-            conf_writing: false,
-            saved_vote,
-            held: VecDeque::new(),
-            told_share: 0,
-            served: Vec::new(),
-            seen: Vec::new(),
-            done_ops: Vec::new(),
-        })
-    }
-
     // ---- a turn -------------------------------------------------------------------------------
 
     /// A whole turn (T1). An error ends the process.
@@ -570,7 +353,7 @@ impl Node {
     // ---- the thread of the witnesses -----------------------------------------------------------
 
     /// A turn of the witness host: frames to send, and when it wants the next turn.
-    pub fn witness_turn(&mut self, now: Now) -> (Vec<WitnessFrame>, Option<Mono>) {
+    pub fn witness_turn(&mut self, now: Now) -> (Vec<Sending>, Option<Mono>) {
         for order in std::mem::take(&mut self.orders) {
             self.witnesses.take(now, order);
         }

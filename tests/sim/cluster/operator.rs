@@ -73,7 +73,7 @@ fn look_at(w: &mut World, m: usize) {
         }
         return;
     }
-    let busy = node.agent.is_joining() || !node.ops.is_empty();
+    let busy = (node.agent.is_joining() && !w.healed) || !node.ops.is_empty();
     if busy || w.shard_of(m).is_some() && !node.shard.is_removed() {
         return;
     }
@@ -99,6 +99,9 @@ fn look_at(w: &mut World, m: usize) {
         }
         return w.op(m, Op::Meet(master));
     }
+    if w.node(m).is_some_and(|n| n.agent.is_joining()) {
+        return;
+    }
     let smallest = (0..SHARDS)
         .filter(|s| w.master_of(*s).is_some())
         .min_by_key(|s| w.members_of(*s).len());
@@ -110,7 +113,7 @@ fn look_at(w: &mut World, m: usize) {
 }
 
 /// Slots that the shard should have and has not.
-fn give_slots(w: &mut World, shard: usize) {
+pub fn give_slots(w: &mut World, shard: usize) {
     let Some(m) = w.master_of(shard) else { return };
     let node = w.node(m).expect("it leads");
     let has = &node.shard.data().record().slots;

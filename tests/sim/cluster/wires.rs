@@ -7,7 +7,8 @@ use holdfast::storage::Job;
 use raft::eraftpb::MessageType;
 
 use super::machine::BusEnd;
-use super::node::{ip_of, save_conf, Input, TurnResult};
+use super::node::{ip_of, Input, Sending, TurnResult};
+use super::start::save_conf;
 use super::world::{Event, World, MACHINES};
 use crate::clock::{True, TurnClock, US};
 use crate::disk::SimDisk;
@@ -108,7 +109,7 @@ impl World {
 
     // ---- Raft links -----------------------------------------------------------------------------
 
-    fn send_frames(&mut self, m: usize, end: True, frames: Vec<(usize, NodeId, NodeId, Vec<u8>)>) {
+    fn send_frames(&mut self, m: usize, end: True, frames: Vec<Sending>) {
         for (machine, to, from, frame) in frames {
             if machine >= MACHINES {
                 continue;

@@ -7,9 +7,7 @@ use std::collections::BTreeMap;
 
 use cluster_bus::slot::key_slot;
 use cluster_bus::SlotSet;
-use holdfast::effect::{parse_entry, Staged, Stager, Unit};
-use holdfast::storage::{LogConfig, StorageError};
-use raft::eraftpb::EntryType;
+use holdfast::storage::LogConfig;
 
 use super::checks::Checks;
 use super::machine::Machine;
@@ -19,13 +17,13 @@ use super::plan::{bound, Plan};
 use crate::client::{Client, Surroundings};
 use crate::clock::{True, MS, SEC, US};
 use crate::disk::Loss;
-use crate::history::{History, Logged};
+use crate::history::History;
 use crate::member::Ended;
 use crate::net::{Net, Packet, Payload, Weather};
 use crate::rng::Rng;
 use crate::trace::{Lines, Trace};
 use crate::workload::{key_name, Workload};
-use crate::world::{texts_of, Verdict};
+use crate::world::Verdict;
 
 /// Six form the cluster, one may come later.
 pub const MACHINES: usize = 7;
@@ -36,8 +34,16 @@ pub const SHARDS: usize = 3;
 pub enum Event {
     Turn(usize),
     WitnessTurn(usize),
-    JobEnd { m: usize, boot: u64, job: u64 },
-    ConfEnd { m: usize, boot: u64, job: u64 },
+    JobEnd {
+        m: usize,
+        boot: u64,
+        job: u64,
+    },
+    ConfEnd {
+        m: usize,
+        boot: u64,
+        job: u64,
+    },
     Client(usize),
     Start(usize),
     Fault,
@@ -45,6 +51,8 @@ pub enum Event {
     Cut(usize, usize, u64),
     Heal(usize, usize),
     Fuse(usize, u64),
+    /// A shard takes slots again that it has given up.
+    Gain(usize),
 }
 
 pub struct World {
@@ -299,6 +307,7 @@ impl World {
             Event::Heal(a, b) => self.net.heal(self.now, a, b),
             Event::Fuse(m, work) if !self.healed => self.machines[m].disk.light_fuse(work),
             Event::Fuse(..) => {}
+            Event::Gain(shard) => super::faults::gain(self, shard),
         }
     }
 
@@ -446,36 +455,6 @@ impl World {
 
     pub fn bound(&self) -> u64 {
         bound(&self.plan)
-    }
-
-    /// The texts of clients in the logs that the members have come to agree on.
-    fn logged_texts(&self) -> Logged {
-        let mut texts = Logged::new();
-        for group in &self.groups {
-            let nodes = self.machines.iter().filter_map(|m| m.node.as_ref());
-            let of = nodes.map(|n| &n.shard).find(|s| s.base().group == *group);
-            let shard = of.expect("every shard has a member when all has settled");
-            let (first, last) = (shard.base().index + 1, shard.group().applied());
-            let mut stager = Stager::default();
-            let replayed = shard.log().replay(first, last, |entry| {
-                if entry.get_entry_type() != EntryType::EntryNormal {
-                    return Ok(());
-                }
-                let body = parse_entry(&entry.data).expect("it was applied");
-                match stager.take(entry.term, body).expect("it was applied") {
-                    Staged::Nothing => {}
-                    Staged::Units(units) => {
-                        for unit in units {
-                            texts_of(unit.expect("it was applied"), &mut texts);
-                        }
-                    }
-                    Staged::Whole(body) => texts_of(Unit::new(&body), &mut texts),
-                }
-                Ok::<(), StorageError>(())
-            });
-            replayed.expect("a running member's log can be read");
-        }
-        texts
     }
 }
 
