@@ -81,7 +81,7 @@ fn a_value_of_100_mb_and_a_sleep_cause_no_election() {
         .expect("a socket option");
 
     let tag = shards[0].tag(1);
-    let value: Vec<u8> = (0..100 * MB).map(|n| (n * 31 >> 7) as u8).collect();
+    let value: Vec<u8> = (0..100 * MB).map(|n| ((n * 31) >> 7) as u8).collect();
     let set = client.cmd(&[b"SET".as_slice(), tag.as_bytes(), &value]);
     assert!(set.is_ok(), "{set:?}");
     let wrote = from.elapsed();
