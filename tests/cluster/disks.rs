@@ -107,7 +107,7 @@ fn full_disk(whose: Whose) {
         Whose::Replica => shard.replicas[0],
         Whose::Witness => host,
     };
-    let load = Load::start(&cluster, &[shard.clone()], 1);
+    let load = Load::start(&cluster, std::slice::from_ref(&shard), 1);
     load.wait_acks(0, 20);
     let tag = shard.tag(500);
     let mut client = Routed::new(&cluster.ports()).silence(Duration::from_secs(2));

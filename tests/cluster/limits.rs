@@ -81,7 +81,7 @@ fn a_value_of_100_mb_and_a_sleep_cause_no_election() {
         .expect("a socket option");
 
     let tag = shards[0].tag(1);
-    let value: Vec<u8> = (0..100 * MB).map(|n| (n * 31 >> 7) as u8).collect();
+    let value: Vec<u8> = (0..100 * MB).map(|n| ((n * 31) >> 7) as u8).collect();
     let set = client.cmd(&[b"SET".as_slice(), tag.as_bytes(), &value]);
     assert!(set.is_ok(), "{set:?}");
     let wrote = from.elapsed();
@@ -116,11 +116,12 @@ fn a_value_of_100_mb_and_a_sleep_cause_no_election() {
 }
 
 /// T4: replies that wait for a commit that does not come. With a long election timeout, so that the
-/// lease is still valid when the readers come: without it nothing would be executed at all.
+/// lease is still valid when the readers come: without it nothing would be executed
+/// at all. Not much longer either: followers are heard once in a tenth of it.
 #[test]
 fn a_thousand_readers_of_what_is_not_committed() {
     const READERS: usize = 1000;
-    const EACH: usize = 8;
+    const EACH: usize = 6;
     if raise_open_files() < 4096 {
         return crate::common::skipped("a_thousand_readers", "too few open files");
     }
@@ -128,7 +129,7 @@ fn a_thousand_readers_of_what_is_not_committed() {
         "--held-output-limit",
         "1mb",
         "--cluster-raft-election-timeout",
-        "12000",
+        "6000",
     ];
     let cluster = Cluster::with_args(6, &args);
     cluster.create(1);
@@ -188,16 +189,17 @@ fn a_thousand_readers_of_what_is_not_committed() {
     report(
         "1,000 readers of 1 MB that is not committed",
         &format!(
-            "{} MB more at most; {answered} of {} answered; sent within {} ms",
+            "{} MB more at most; {answered} of {} answered; sent within {} ms; slowest PING {} ms",
             most / MB as u64,
             READERS * EACH,
-            sent.as_millis()
+            sent.as_millis(),
+            slowest.as_millis()
         ),
     );
     assert!(answered > 0, "nobody waited for the commit");
-    // Each may hold its limit and the reply that passes it.
+    // Each may hold its limit and the reply that passes it, in a buffer that grows by doubling.
     assert!(
-        most < (READERS * 2 + 256) as u64 * MB as u64,
+        most < (READERS * 3 + 256) as u64 * MB as u64,
         "{} MB",
         most / MB as u64
     );

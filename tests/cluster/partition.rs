@@ -31,7 +31,7 @@ fn is_refusal(value: &Value) -> bool {
     value.is_error()
 }
 
-/// Sets `key` to each number in turn at the node that takes it; `acked` is the newest that was.
+/// The reply of the first of these nodes that does not refuse, and which that was.
 fn write_one(nodes: &[usize], words: &[&str]) -> Option<(usize, Value)> {
     nodes.iter().find_map(|node| {
         let client = connect(*node, SILENCE);
@@ -189,6 +189,7 @@ fn inside(
                 Ok(reply) => {
                     assert!(is_refusal(&reply), "{words:?} -> {reply:?}");
                     seen.refused += 1;
+                    std::thread::sleep(Duration::from_millis(5)); // between two tries
                 }
                 Err(_) => {
                     seen.refused += 1;
@@ -234,7 +235,9 @@ fn a_leader_cut_off_with_its_clients() {
                 })
                 .collect();
             for _ in 0..50 {
-                write(&[master]).expect("the leader takes it");
+                wait_for("the leader takes it", SOON, || {
+                    check(write(&[master]).is_some(), || "refused".into())
+                });
             }
             far.nets.cut(master);
             let cut = Instant::now();
@@ -251,7 +254,9 @@ fn a_leader_cut_off_with_its_clients() {
             far.nets.heal(master);
             far.wait_well();
             for _ in 0..20 {
-                write(&[replica, master]).expect("all is well");
+                wait_for("writes go on", SOON, || {
+                    check(write(&[replica, master]).is_some(), || "refused".into())
+                });
             }
             stop.store(true, Ordering::Relaxed);
             let mut reader = connect(far.shard(replica).expect("a shard").0, SOON).expect("up");

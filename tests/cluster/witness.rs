@@ -215,7 +215,7 @@ fn entries_on_leader_and_witness_only() {
         let (master, replica) = (shard.master, shard.replicas[0]);
         let host = cluster.witness_host(&shard);
         let witness = cluster.witness(&shard).expect("it has one");
-        let load = Load::start(&cluster, &[shard.clone()], 2);
+        let load = Load::start(&cluster, std::slice::from_ref(&shard), 2);
         load.wait_acks(0, 20);
         let stop = Arc::new(AtomicBool::new(false));
         let asked = cluster.nodes[host].port;
