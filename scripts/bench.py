@@ -11,15 +11,11 @@ Only the standard library is used.
 """
 
 import argparse
-import csv
-import io
 import json
 import os
 import platform
 import random
 import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -27,10 +23,9 @@ import tempfile
 import threading
 import time
 
-KEYS = 100_000
-CLIENTS = 50
-VALUE_BYTES = 64
-SERVER_CORE, LOAD_CORE = "0", "1"
+import bench_members
+from bench_server import CLIENTS, KEYS, VALUE_BYTES, Client, Server, fill, load, say
+
 # pipeline -> requests of one measurement, full and quick
 REQUESTS = {1: (300_000, 50_000), 16: (1_500_000, 200_000), 64: (3_000_000, 400_000)}
 # (operation, pipeline) -> the ratio of throughputs that is the goal
@@ -40,140 +35,6 @@ GOALS = {
     ("SET", 64): 1.5, ("GET", 64): 1.2,
 }
 CPU_GOAL_PIPELINE_1 = 1.0
-
-
-def say(text=""):
-    print(text, flush=True)
-
-
-class Client:
-    """A RESP2 client that can pipeline; enough for filling and checking."""
-
-    def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=120)
-        self.file = self.socket.makefile("rb", 1 << 20)
-
-    @staticmethod
-    def encode(*words):
-        parts = [b"*%d\r\n" % len(words)]
-        for word in words:
-            word = word if isinstance(word, bytes) else str(word).encode()
-            parts.append(b"$%d\r\n%s\r\n" % (len(word), word))
-        return b"".join(parts)
-
-    def reply(self):
-        line = self.file.readline()
-        if not line.endswith(b"\r\n"):
-            raise ConnectionError("the server closed the connection")
-        kind, rest = line[:1], line[1:-2]
-        if kind == b"-":
-            raise RuntimeError(rest.decode())
-        if kind == b":":
-            return int(rest)
-        if kind == b"$":
-            size = int(rest)
-            return None if size < 0 else self.file.read(size + 2)[:-2]
-        if kind == b"*":
-            return [self.reply() for _ in range(int(rest))]
-        return rest
-
-    def cmd(self, *words):
-        self.socket.sendall(self.encode(*words))
-        return self.reply()
-
-    def pipeline(self, commands):
-        self.socket.sendall(b"".join(self.encode(*words) for words in commands))
-        return [self.reply() for _ in commands]
-
-
-class Server:
-    """One server process, pinned to its core, in a folder of its own."""
-
-    def __init__(self, binary, folder, appendfsync="everysec", core=SERVER_CORE):
-        self.binary, self.folder, self.appendfsync, self.core = binary, folder, appendfsync, core
-        os.makedirs(folder, exist_ok=True)
-        self.start()
-
-    def start(self):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        command = [
-            "taskset", "-c", self.core, self.binary, "--port", str(self.port), "--dir", self.folder,
-            "--appendonly", "yes", "--appendfsync", self.appendfsync, "--save", "",
-            "--auto-aof-rewrite-percentage", "0",
-        ]
-        self.log = open(os.path.join(self.folder, "server.out"), "ab")
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
-        deadline = time.monotonic() + 180
-        while True:
-            if self.process.poll() is not None:
-                raise SystemExit(f"bench: {self.binary} ended at once; see {self.log.name}")
-            try:
-                Client(self.port).cmd("EXISTS", "ready")
-                return
-            except (OSError, RuntimeError) as why:
-                if time.monotonic() > deadline:
-                    raise SystemExit(f"bench: {self.binary} does not answer: {why}")
-                time.sleep(0.02)
-
-    def client(self):
-        return Client(self.port)
-
-    def info(self, field):
-        for line in self.client().cmd("INFO").decode().splitlines():
-            if line.startswith(field + ":"):
-                return line.split(":", 1)[1].strip()
-        return None
-
-    def cpu_ns(self):
-        """Time on a CPU of all its threads."""
-        total = 0
-        folder = f"/proc/{self.process.pid}/task"
-        for task in os.listdir(folder):
-            with open(f"{folder}/{task}/schedstat") as file:
-                total += int(file.read().split()[0])
-        return total
-
-    def rss(self):
-        with open(f"/proc/{self.process.pid}/status") as file:
-            for line in file:
-                if line.startswith("VmRSS:"):
-                    return int(line.split()[1]) * 1024
-        return 0
-
-    def kill(self):
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-        self.log.close()
-
-    def remove(self):
-        self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def fill(server, keys, value_bytes=VALUE_BYTES):
-    """Every key once: redis-benchmark alone would leave gaps, and a GET of nothing is cheap."""
-    client = server.client()
-    value = b"v" * value_bytes
-    for first in range(0, keys, 2000):
-        client.pipeline([("SET", b"key:%012d" % n, value) for n in range(first, min(first + 2000, keys))])
-
-
-def load(server, operation, pipeline, requests):
-    """One run of redis-benchmark: requests per second and server CPU microseconds per request."""
-    command = [
-        "taskset", "-c", LOAD_CORE, "redis-benchmark", "-p", str(server.port), "-t", operation.lower(),
-        "-n", str(requests), "-c", str(CLIENTS), "-d", str(VALUE_BYTES), "-r", str(KEYS),
-        "-P", str(pipeline), "--csv",
-    ]
-    before = server.cpu_ns()
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
-    cpu_us = (server.cpu_ns() - before) / 1000 / requests
-    rows = [row for row in csv.reader(io.StringIO(result.stdout)) if row and row[0] == operation]
-    if not rows:
-        raise SystemExit(f"bench: redis-benchmark said: {result.stdout}{result.stderr}")
-    return {"rps": float(rows[0][1]), "cpu_us": cpu_us}
 
 
 def measure(binary, folder, quick, check):
@@ -281,25 +142,28 @@ def arguments():
     parser = argparse.ArgumentParser(prog="scripts/bench.sh", description=__doc__.split("\n\n")[0])
     parser.add_argument("--against", default="redis-server", metavar="BINARY", help="the reference (default: redis-server)")
     parser.add_argument("--binary", default="target/release/holdfast-server", help="ours; given, nothing is built")
-    parser.add_argument("--pairs", type=int, default=5, help="alternating pairs (default: 5)")
+    parser.add_argument("--pairs", type=int, help="alternating pairs (default: 5; with --members 9)")
+    parser.add_argument("--members", type=int, choices=(1, 3), default=1, help="3: a shard of three against a master with two replicas")
     parser.add_argument("--quick", action="store_true", help="fewer requests and keys: to try the bench, not to quote")
     parser.add_argument("--strict", action="store_true", help="a missed goal makes the exit code 2")
     parser.add_argument("--out", default=os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "bench"), help="where the JSON goes")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.pairs = options.pairs or (5 if options.members == 1 else 9)
+    return options
 
 
 def median(values):
     return statistics.median(values)
 
 
-def summary(reference, ours):
+def summary(reference, ours, goals, cpu_goal):
     """Per point: medians, the median of the pairs' ratios, the spread of ours, the goals."""
     rows = []
     for pipeline in REQUESTS:
         for operation in ("SET", "GET"):
             point = f"{operation} P{pipeline}"
             column = lambda runs, field: [run[point][field] for run in runs]
-            row = {"point": point, "goal": GOALS[operation, pipeline]}
+            row = {"point": point, "goal": goals.get((operation, pipeline))}
             for name, runs in (("reference", reference), ("ours", ours)):
                 row[f"{name}_rps"] = median(column(runs, "rps"))
                 row[f"{name}_cpu_us"] = median(column(runs, "cpu_us"))
@@ -310,9 +174,9 @@ def summary(reference, ours):
             for ratio, field in (("ratio", "rps"), ("cpu_ratio", "cpu_us")):
                 pairs = zip(column(ours, field), column(reference, field))
                 row[ratio] = median([a / b for a, b in pairs])
-            row["met"] = row["ratio"] >= row["goal"]
-            if pipeline == 1:
-                row["met"] = row["met"] and row["cpu_ratio"] <= CPU_GOAL_PIPELINE_1
+            row["met"] = row["goal"] is None or row["ratio"] >= row["goal"]
+            if pipeline == 1 and cpu_goal:
+                row["met"] = row["met"] and row["cpu_ratio"] <= cpu_goal
             rows.append(row)
     return rows
 
@@ -320,76 +184,99 @@ def summary(reference, ours):
 def table(rows):
     say(f"{'':8} {'reference/s':>12} {'ours/s':>12} {'ratio':>6} {'goal':>5}        {'CPU us/request':>16} {'ratio':>6} {'spread':>7}")
     for row in rows:
+        goal = "    -       " if row["goal"] is None else f"{row['goal']:5.2f} {'met   ' if row['met'] else 'MISSED'}"
         say(
-            f"{row['point']:8} {row['reference_rps']:12,.0f} {row['ours_rps']:12,.0f} {row['ratio']:6.2f} {row['goal']:5.2f} "
-            f"{'met   ' if row['met'] else 'MISSED'} {row['reference_cpu_us']:7.2f} {row['ours_cpu_us']:8.2f} "
+            f"{row['point']:8} {row['reference_rps']:12,.0f} {row['ours_rps']:12,.0f} {row['ratio']:6.2f} {goal} "
+            f"{row['reference_cpu_us']:7.2f} {row['ours_cpu_us']:8.2f} "
             f"{row['cpu_ratio']:6.2f} {row['ours_spread']:6.0%}"
         )
 
 
-def main():
-    options = arguments()
+def check_tools(options):
     if os.cpu_count() < 2:
         raise SystemExit("bench: two cores are needed, one for the server and one for the load")
     if shutil.which(options.against) is None:
         raise SystemExit(f"bench: {options.against} is missing. On Debian: apt-get install redis-server")
     if shutil.which(options.binary) is None:
         raise SystemExit(f"bench: {options.binary} is missing; cargo build --release makes it")
+
+
+def run_single(options, base, results):
+    """The pairs of one server each, memory per key, and the forgetting test."""
+    forgotten = 0
+    for pair in range(options.pairs):
+        order = ["reference", "ours"] if pair % 2 == 0 else ["ours", "reference"]
+        for name in order:
+            binary = options.against if name == "reference" else options.binary
+            points, lost = measure(binary, os.path.join(base, f"{name}-{pair}"), options.quick, name == "ours")
+            forgotten += lost
+            results[name].append(points)
+            say(f"  pair {pair + 1}, {name:9} " + "  ".join(f"{p} {v['rps'] / 1000:.0f}k" for p, v in points.items()))
+    rows = summary(results["reference"], results["ours"], GOALS, CPU_GOAL_PIPELINE_1)
+    say()
+    table(rows)
+
+    memory_keys = 100_000 if options.quick else 1_000_000
+    say(f"\nbytes per key, {memory_keys:,} keys of 16 bytes with values of {VALUE_BYTES}:")
+    per_key = {
+        "reference": memory(options.against, os.path.join(base, "memory-reference"), memory_keys),
+        "ours": memory(options.binary, os.path.join(base, "memory-ours"), memory_keys),
+    }
+    for name, sizes in per_key.items():
+        say(f"  {name:9} " + ", ".join(f"{what} {size:.1f}" for what, size in sizes.items()))
+
+    say("\nforgetting:")
+    say(f"  everysec, kill -9 after two quiet seconds, after each of {options.pairs} runs: {forgotten} answered writes lost")
+    acked, lost = forgetting_always(options.binary, os.path.join(base, "forgetting"))
+    say(f"  always, kill -9 under load: {acked:,} answered writes, {lost} lost")
+    forgetting = {"lost": forgotten + lost, "always_answered": acked}
+    return {"points": rows, "bytes_per_key": per_key, "forgetting": forgetting}
+
+
+def run_members(options, base, results):
+    """The pairs of three servers each, each run of ours with its forgetting test."""
+    answered, lost = bench_members.run(options, base, results)
+    rows = summary(results["reference"], results["ours"], bench_members.GOALS, None)
+    say()
+    table(rows)
+    say(f"\nforgetting: kill -9 of all three under load, {options.pairs} times: {answered:,} answered writes, {lost} lost")
+    return {"points": rows, "forgetting": {"lost": lost, "answered": answered}}
+
+
+def main():
+    options = arguments()
+    check_tools(options)
     os.makedirs(options.out, exist_ok=True)
     base = tempfile.mkdtemp(prefix="run-", dir=options.out)
-    memory_keys = 100_000 if options.quick else 1_000_000
 
     say(f"reference: {version(options.against)}")
     say(f"ours:      {version(options.binary)}")
-    say(f"{options.pairs} pairs, {CLIENTS} clients, {KEYS:,} keys, values of {VALUE_BYTES} bytes, log synced every second")
+    synced = "every second" if options.members == 1 else "always"
+    say(f"{options.members} member(s), {options.pairs} pairs, {CLIENTS} clients, {KEYS:,} keys, values of {VALUE_BYTES} bytes, log synced {synced}")
     busy = os.getloadavg()[0]
     if busy > 0.5:
         say(f"bench: the load average is {busy:.1f}: others use this machine, so trust the ratios and CPU per request only")
     results = {"reference": [], "ours": []}
-    forgotten = 0
     try:
-        for pair in range(options.pairs):
-            order = ["reference", "ours"] if pair % 2 == 0 else ["ours", "reference"]
-            for name in order:
-                binary = options.against if name == "reference" else options.binary
-                points, lost = measure(binary, os.path.join(base, f"{name}-{pair}"), options.quick, name == "ours")
-                forgotten += lost
-                results[name].append(points)
-                say(f"  pair {pair + 1}, {name:9} " + "  ".join(f"{p} {v['rps'] / 1000:.0f}k" for p, v in points.items()))
-        rows = summary(results["reference"], results["ours"])
-        say()
-        table(rows)
-
-        say(f"\nbytes per key, {memory_keys:,} keys of 16 bytes with values of {VALUE_BYTES}:")
-        per_key = {
-            "reference": memory(options.against, os.path.join(base, "memory-reference"), memory_keys),
-            "ours": memory(options.binary, os.path.join(base, "memory-ours"), memory_keys),
-        }
-        for name, sizes in per_key.items():
-            say(f"  {name:9} " + ", ".join(f"{what} {size:.1f}" for what, size in sizes.items()))
-
-        say("\nforgetting:")
-        say(f"  everysec, kill -9 after two quiet seconds, after each of {options.pairs} runs: {forgotten} answered writes lost")
-        acked, lost = forgetting_always(options.binary, os.path.join(base, "forgetting"))
-        say(f"  always, kill -9 under load: {acked:,} answered writes, {lost} lost")
-        forgotten += lost
+        found = (run_single if options.members == 1 else run_members)(options, base, results)
     finally:
         shutil.rmtree(base, ignore_errors=True)
 
     report = {
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "quick": options.quick, "machine": machine(), "load_before": busy,
-        "reference": version(options.against), "ours": version(options.binary), "pairs": options.pairs,
-        "points": rows, "runs": results, "bytes_per_key": per_key,
-        "forgetting": {"lost": forgotten, "always_answered": acked},
+        "reference": version(options.against), "ours": version(options.binary), "members": options.members,
+        "pairs": options.pairs, "runs": results, **found,
     }
-    for name in (time.strftime("%Y%m%d-%H%M%S"), "latest"):
+    latest = "latest" if options.members == 1 else f"latest-members-{options.members}"
+    for name in (time.strftime("%Y%m%d-%H%M%S"), latest):
         with open(os.path.join(options.out, f"{name}.json"), "w") as file:
             json.dump(report, file, indent=1)
-    say(f"\nJSON: {os.path.join(options.out, 'latest.json')}")
+    say(f"\nJSON: {os.path.join(options.out, latest + '.json')}")
+    forgotten = found["forgetting"]["lost"]
     if forgotten:
         say(f"FAILED: {forgotten} answered writes were forgotten")
         return 1
-    missed = [row["point"] for row in rows if not row["met"]]
+    missed = [row["point"] for row in found["points"] if not row["met"]]
     if missed:
         say(f"nothing was forgotten; goals missed: {', '.join(missed)}")
         return 2 if options.strict else 0

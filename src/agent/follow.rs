@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// How soon news of the bus reach the table of slots.
 const ROUTING_EVERY: Duration = Duration::from_millis(20);
+/// How often a leader looks how its members are: they are heard in every tenth of T.
+const MEMBERS_EVERY: Duration = Duration::from_millis(10);
 
 impl Agent {
     /// Follows what the shard has become in this turn.
@@ -25,20 +27,32 @@ impl Agent {
         self.learn_members(shard);
         self.carry_out(shard);
         self.proceed(now, shard);
-        self.look_after_witness(now, shard);
-        self.tell_health(now, shard);
+        let looks = now.mono >= self.look_at_members;
+        if looks {
+            self.look_at_members = now.mono + MEMBERS_EVERY;
+        }
+        self.look_after_witness(now, shard, looks);
+        if looks {
+            self.tell_health(now, shard);
+        }
         self.take_bus_actions();
         self.forget_old_claims();
         self.show_record(now, shard);
+        let was_stale = self.stale;
         if self.stale && now.mono >= self.routing_at {
             self.stale = false;
             self.routing_at = now.mono + ROUTING_EVERY;
             self.refresh_peers(shard);
             self.refresh_routing(shard.data());
         }
-        let leader = self.leader_addr(shard);
-        if self.routing.leader != leader {
-            Arc::make_mut(&mut self.routing).leader = leader;
+        let members = shard.group().membership().list.len();
+        let led_by = shard.group().leader().map(|id| (id, members));
+        if was_stale || led_by != self.led_by {
+            self.led_by = led_by;
+            let leader = self.leader_addr(shard);
+            if self.routing.leader != leader {
+                Arc::make_mut(&mut self.routing).leader = leader;
+            }
         }
         self.look_at(shard);
     }

@@ -16,6 +16,7 @@ use crate::storage::base::{Base, MemberKind};
 use crate::storage::Disk;
 use cluster_bus::NodeId;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// A joiner that has a base and is not added within so many T asks for another one: the group that
 /// it came from may be no more.
@@ -127,6 +128,12 @@ impl Agent {
         let (group, record) = (shard.group(), shard.record());
         let (me, membership) = (shard.base().raft_id, group.membership());
         let others = membership.list.iter().filter(|m| m.raft_id != me);
+        // Counting 16384 bits in every turn would be seen.
+        let counted = self.counted.as_ref().filter(|r| Arc::ptr_eq(r, record));
+        let slots = counted.map_or_else(|| record.slots.len(), |_| self.facts.slots);
+        if counted.is_none() {
+            self.counted = Some(Arc::clone(record));
+        }
         self.facts = Facts {
             is_member: membership.contains(me),
             is_voter: membership.is_voter(me),
@@ -135,7 +142,7 @@ impl Agent {
             others: others.clone().count() > 0,
             other_data: others.clone().any(|m| m.kind == MemberKind::Data),
             shard: record.shard,
-            slots: record.slots.len(),
+            slots,
             epoch: record.epoch,
         };
     }

@@ -161,14 +161,21 @@ impl Agent {
 
     // ---- witnesses ------------------------------------------------------------------------
 
-    /// Looks after the group's witness; called in every turn.
-    pub(super) fn look_after_witness<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
+    /// Looks after the group's witness; called in every turn. `looks`: also how it is.
+    pub(super) fn look_after_witness<D: Disk>(
+        &mut self,
+        now: Now,
+        shard: &mut Shard<D>,
+        looks: bool,
+    ) {
         if shard.group().role() != Role::Leader {
             (self.invitation, self.leaving_witness) = (None, None);
             self.watched.clear();
             return;
         }
-        self.replace_silent_witness(now, shard);
+        if looks {
+            self.replace_silent_witness(now, shard);
+        }
         if let Some((raft_id, until)) = self.leaving_witness {
             if !shard.group().membership().contains(raft_id) {
                 self.leaving_witness = None;

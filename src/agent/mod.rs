@@ -153,6 +153,12 @@ pub struct Agent {
     resetting: Option<Resetting>,
     reset_failed: bool,
     facts: joining::Facts,
+    /// The record whose slots `facts` has counted.
+    counted: Option<Arc<Record>>,
+    /// When the members are looked at next.
+    look_at_members: Mono,
+    /// Whose address `routing.leader` is, and how many members there were then.
+    led_by: Option<(u64, usize)>,
     wants_lead: bool,
     forgotten: Vec<NodeId>,
     /// Raft ids of forgotten nodes that are still members of the shard.
@@ -210,6 +216,9 @@ impl Agent {
             resetting: None,
             reset_failed: false,
             facts: joining::Facts::default(),
+            counted: None,
+            look_at_members: now.mono,
+            led_by: None,
             wants_lead: false,
             forgotten: Vec::new(),
             expelled: BTreeSet::new(),

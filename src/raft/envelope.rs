@@ -4,7 +4,7 @@
 //! envelope or a typed error), and nothing in a header is trusted before [`super::Group::step`]
 //! has checked it.
 
-use protobuf::Message as _;
+use protobuf::{CodedOutputStream, Message as _};
 use raft::eraftpb::Message;
 
 /// How a leader's term and transfers are told apart: an echo, a vote under a transfer and a
@@ -65,8 +65,13 @@ impl Envelope {
         ] {
             out.extend_from_slice(&field.to_le_bytes());
         }
+        // Once: the sizes that this caches are what the writing goes by.
+        let size = self.message.compute_size() as usize;
+        out.reserve(size);
+        let mut stream = CodedOutputStream::vec(out);
         self.message
-            .write_to_vec(out)
+            .write_to_with_cached_sizes(&mut stream)
+            .and_then(|()| stream.flush())
             .expect("writing to memory does not fail");
     }
 

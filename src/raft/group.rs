@@ -8,6 +8,7 @@
 //! - `applied` moves only by what a Ready delivered (T5).
 
 use super::envelope::{Envelope, Reign};
+use super::flow::{Flow, FIRST_WINDOW};
 use super::lease::{Lease, Promise};
 use super::members::Membership;
 use super::timer::{CampaignTimer, Rank};
@@ -106,6 +107,7 @@ pub struct Group {
     pub(super) postponed: Option<Box<Envelope>>,
     /// Applied indexes that members have told.
     pub(super) told_applied: Vec<(u64, u64)>,
+    pub(super) flow: Flow,
     pub(super) role: StateRole,
     pub(super) term: u64,
     pub(super) membership: Membership,
@@ -131,7 +133,9 @@ impl Group {
             heartbeat_tick: 1,
             applied: config.applied,
             max_size_per_msg: 1 << 20,
-            max_inflight_msgs: 256,
+            max_inflight_msgs: FIRST_WINDOW,
+            // Followers hear of a commit with the next entries, or by `tell_commit`.
+            skip_bcast_commit: true,
             check_quorum: true,
             pre_vote: true,
             // E2: raft-rs's own election timer never fires.
@@ -161,6 +165,7 @@ impl Group {
             under_transfer: Reign::default(),
             postponed: None,
             told_applied: Vec::new(),
+            flow: Flow::default(),
             role: node.raft.state,
             term: node.raft.term,
             membership,
@@ -410,6 +415,7 @@ impl Group {
                 self.node.tick();
                 self.push_transfer(now);
             }
+            self.tell_commit(now);
         } else if self.timer.due(now.mono) {
             self.campaign(now);
         }
@@ -418,11 +424,12 @@ impl Group {
 
     /// When [`Group::tick`] wants to be called next.
     pub fn deadline(&self) -> Mono {
-        if self.is_leader() {
-            self.next_tick
-        } else {
-            self.timer.at()
+        if !self.is_leader() {
+            return self.timer.at();
         }
+        self.flow
+            .due()
+            .map_or(self.next_tick, |at| at.min(self.next_tick))
     }
 
     /// E2: nothing of this member's log or term may be in flight, and no committed entry unapplied.
@@ -485,6 +492,7 @@ impl Group {
         if role == StateRole::Leader {
             self.lease.begin(Reign { term, transfers: 0 });
             self.told_applied.clear();
+            self.flow.begin();
             self.next_tick = now.mono;
         } else if was_leader {
             self.lease.begin(Reign::default());
@@ -508,6 +516,7 @@ impl Group {
             self.retry_postponed(now);
         }
         if !self.node.has_ready() {
+            self.note_commit(now);
             return None;
         }
         let mut ready = self.node.ready();
@@ -528,10 +537,7 @@ impl Group {
         if let Some(hs) = &hard_state {
             self.hard_state = hs.clone();
         }
-        for message in at_once {
-            let envelope = self.seal(now, message);
-            self.out.push(envelope);
-        }
+        self.post(now, at_once);
         let messages = self.hold_back(now, persisted);
         self.open.push_back(OpenReady {
             number,
@@ -610,7 +616,12 @@ impl Group {
 
     /// Messages that may leave now.
     pub fn take_messages(&mut self) -> Vec<Envelope> {
-        std::mem::take(&mut self.out)
+        let mut messages = std::mem::take(&mut self.out);
+        for envelope in &mut messages {
+            // C2: more may have been applied since the message was made.
+            envelope.applied = self.applied;
+        }
+        messages
     }
 
     /// Reads of old entries that followers wait for.
@@ -634,7 +645,15 @@ impl Group {
         );
         self.node.ping();
         let messages = std::mem::take(&mut self.node.raft.msgs);
+        self.post(now, messages);
+    }
+
+    /// Messages that need not wait.
+    fn post(&mut self, now: Now, messages: Vec<Message>) {
         for message in messages {
+            if message.get_msg_type() == MessageType::MsgAppend {
+                self.flow.told(message.to, message.commit);
+            }
             let envelope = self.seal(now, message);
             self.out.push(envelope);
         }

@@ -126,20 +126,17 @@ impl Lease {
     /// The send time that a majority of `voters` has echoed, `me` counting as `now`; none before
     /// a majority has echoed.
     pub fn quorum_echo(&self, now: Mono, me: u64, voters: &[u64]) -> Option<Mono> {
-        let mut times: Vec<Option<Mono>> = voters
-            .iter()
-            .map(|&id| {
-                if id == me {
-                    return Some(now);
-                }
-                self.echoes
-                    .iter()
-                    .find(|(member, _)| *member == id)
-                    .map(|&(_, at)| at)
-            })
-            .collect();
-        times.sort_unstable_by(|a, b| b.cmp(a));
-        times.get(voters.len() / 2).copied().flatten()
+        let time = |id: u64| match id == me {
+            true => Some(now),
+            false => self.heard(id),
+        };
+        // The greatest time that a majority has reached. Asked several times a turn: no sorting.
+        let times = voters.iter().map(|&id| time(id));
+        let reached = times.filter(|&at| {
+            let others = voters.iter().filter(|&&id| time(id) >= at);
+            others.count() > voters.len() / 2
+        });
+        reached.max().flatten()
     }
 
     /// When an echo of `member` last came, for status and G3's conditions.

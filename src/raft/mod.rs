@@ -9,6 +9,7 @@
 //! `docs/RAFT.md` rule by rule.
 
 mod envelope;
+mod flow;
 mod group;
 mod lease;
 mod members;

@@ -5,7 +5,7 @@
 
 use super::envelope::Envelope;
 use super::group::Group;
-use crate::clock::Now;
+use crate::clock::{Mono, Now};
 use crate::mutation::{self, Mutation};
 use raft::eraftpb::{Message, MessageType};
 use raft::StateRole;
@@ -76,6 +76,9 @@ impl Group {
             {
                 self.lease.echo(from, reign, sent_ns);
                 self.note_applied(from, applied);
+                if kind == MessageType::MsgAppendResponse && sent_ns > 0 && reign == self.reign() {
+                    self.note_answer(now, from, Mono(sent_ns));
+                }
                 if self.transfer.as_ref().is_some_and(|t| t.to == from) {
                     self.push_transfer(now);
                 }

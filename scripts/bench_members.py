@@ -1,0 +1,190 @@
+"""`scripts/bench.sh --members 3`: a shard of three data members against a master with two replicas.
+
+The leader (or master), all its threads, has core 0; both followers and redis-benchmark share core 1.
+Ours is one shard that owns all slots, the load goes straight to its leader. The reference is a
+master with two replicas, all with a log synced before the answer; it acknowledges before any replica
+has the write, ours after a majority has it on disk.
+
+At the end of each run of ours all three are killed under load, started again, and every write that
+was answered must be there.
+"""
+
+import os
+import random
+import shutil
+import socket
+import threading
+import time
+
+from bench_server import KEYS, Client, Server, fill, load, say
+
+LEADER_CORE, FOLLOWER_CORE = "0", "1"
+# pipeline -> requests of one measurement, full and quick
+REQUESTS = {1: (60_000, 20_000), 16: (400_000, 100_000), 64: (600_000, 200_000)}
+GOALS = {("SET", 1): 0.8, ("GET", 1): 1.0, ("SET", 16): 1.0, ("GET", 16): 1.0}
+PATIENCE = 60
+
+
+def free_port():
+    """A port whose bus port, 10000 above, is free too."""
+    while True:
+        port = random.randrange(20_000, 45_000)
+        try:
+            with socket.socket() as client, socket.socket() as bus:
+                client.bind(("127.0.0.1", port))
+                bus.bind(("127.0.0.1", port + 10_000))
+            return port
+        except OSError:
+            continue
+
+
+def until(what, condition):
+    """Polls; the followers' core is busy, so nothing is expected at once."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            if condition():
+                return
+        except (OSError, RuntimeError):
+            pass
+        if time.monotonic() > deadline:
+            raise SystemExit(f"bench: not within {PATIENCE} s: {what}")
+        time.sleep(0.05)
+
+
+class Shard:
+    """Three processes: a leader or master, and two that follow it."""
+
+    def __init__(self, binary, folder, ours):
+        self.ours, self.folder = ours, folder
+        extra = ["--cluster-enabled", "yes"] if ours else []
+        self.members = [
+            Server(
+                binary, os.path.join(folder, str(n)), appendfsync="always", port=free_port(), extra=extra,
+                core=LEADER_CORE if n == 0 else FOLLOWER_CORE,
+            )
+            for n in range(3)
+        ]
+        self.leader = self.members[0]
+        if ours:
+            self.form()
+        else:
+            for replica in self.members[1:]:
+                replica.client().cmd("REPLICAOF", "127.0.0.1", self.leader.port)
+            until("both replicas are online", self.replicas_online)
+
+    def replicas_online(self):
+        lines = [self.leader.info(f"slave{n}") or "" for n in range(2)]
+        return all("state=online" in line for line in lines)
+
+    def form(self):
+        client = self.leader.client()
+        myself = client.cmd("CLUSTER", "MYID")
+        client.cmd("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        for member in self.members[1:]:
+            client.cmd("CLUSTER", "MEET", "127.0.0.1", member.port)
+        for member in self.members[1:]:
+            until("a follower knows the leader's slots", lambda: b"cluster_state:ok" in member.client().cmd("CLUSTER", "INFO"))
+            until("CLUSTER REPLICATE", lambda: member.client().cmd("CLUSTER", "REPLICATE", myself) == b"OK")
+        self.until_whole(self.leader)
+
+    def until_whole(self, member):
+        def whole():
+            return member.info("raft_voters") == "3" and member.info("raft_ha") == "1"
+        until("raft_voters:3 and raft_ha:1", whole)
+
+    def kill(self):
+        for member in self.members:
+            member.process.kill()
+        for member in self.members:
+            member.kill()
+
+    def remove(self):
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def restart(self):
+        """Starts all three and returns whoever leads now."""
+        for member in self.members:
+            member.start()
+        found = []
+
+        def leads():
+            found[:] = [m for m in self.members if m.info("raft_role") == "leader" and m.client().cmd("DBSIZE") is not None]
+            return bool(found)
+
+        until("somebody leads again", leads)
+        self.until_whole(found[0])
+        return found[0]
+
+
+def start(binary, folder, ours):
+    shard = Shard(binary, folder, ours)
+    fill(shard.leader, KEYS)
+    if ours:
+        shard.until_whole(shard.leader)
+    return shard
+
+
+def forgetting(shard, writers=8, enough_writes=10_000):
+    """kill -9 of all three in the middle of the load; every answer must be kept."""
+    acked = [0] * writers
+    enough = threading.Event()
+
+    def write(writer):
+        client = shard.leader.client()
+        try:
+            while True:
+                first = acked[writer]
+                batch = [("SET", f"w{writer}:{n}", n) for n in range(first, first + 16)]
+                client.socket.sendall(b"".join(Client.encode(*words) for words in batch))
+                for _ in batch:
+                    client.reply()
+                    acked[writer] += 1
+                if sum(acked) >= enough_writes:
+                    enough.set()
+        except (OSError, ValueError):
+            enough.set()
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(writers)]
+    for thread in threads:
+        thread.start()
+    enough.wait(120)
+    shard.kill()
+    for thread in threads:
+        thread.join()
+    leader = shard.restart()
+    client = leader.client()
+    lost = max(0, KEYS + sum(acked) - client.cmd("DBSIZE"))
+    for writer, count in enumerate(acked):
+        for first in range(0, count, 1000):
+            numbers = range(first, min(first + 1000, count))
+            got = client.pipeline([("GET", f"w{writer}:{n}") for n in numbers])
+            lost += sum(1 for n, found in zip(numbers, got) if found != str(n).encode())
+    return sum(acked), lost
+
+
+def run(options, base, results):
+    """The pairs. Both shards live through a pair and are loaded in turn, point by point: on a machine
+    with other work the two numbers of a ratio must not be a minute apart. The one that is not loaded
+    is idle but for its heartbeats. Returns answered and lost writes of all forgetting tests."""
+    answered = lost = 0
+    binaries = {"reference": options.against, "ours": options.binary}
+    for pair in range(options.pairs):
+        shards = {name: start(binary, os.path.join(base, f"{name}-{pair}"), name == "ours") for name, binary in binaries.items()}
+        points = {name: {} for name in binaries}
+        turn = pair
+        for pipeline, (full, few) in REQUESTS.items():
+            for operation in ("SET", "GET"):
+                for name in ("reference", "ours") if turn % 2 == 0 else ("ours", "reference"):
+                    requests = few if options.quick else full
+                    points[name][f"{operation} P{pipeline}"] = load(shards[name].leader, operation, pipeline, requests)
+                turn += 1
+        shards["reference"].remove()
+        kept = forgetting(shards["ours"])
+        shards["ours"].remove()
+        answered, lost = answered + kept[0], lost + kept[1]
+        for name in binaries:
+            results[name].append(points[name])
+            say(f"  pair {pair + 1}, {name:9} " + "  ".join(f"{p} {v['rps'] / 1000:.0f}k" for p, v in points[name].items()))
+    return answered, lost

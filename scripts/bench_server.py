@@ -1,0 +1,154 @@
+"""What the benches share: a client, a server process, and runs of redis-benchmark."""
+
+import csv
+import io
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+KEYS = 100_000
+CLIENTS = 50
+VALUE_BYTES = 64
+SERVER_CORE, LOAD_CORE = "0", "1"
+
+
+def say(text=""):
+    print(text, flush=True)
+
+
+class Client:
+    """A RESP2 client that can pipeline; enough for filling and checking."""
+
+    def __init__(self, port):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=120)
+        self.file = self.socket.makefile("rb", 1 << 20)
+
+    @staticmethod
+    def encode(*words):
+        parts = [b"*%d\r\n" % len(words)]
+        for word in words:
+            word = word if isinstance(word, bytes) else str(word).encode()
+            parts.append(b"$%d\r\n%s\r\n" % (len(word), word))
+        return b"".join(parts)
+
+    def reply(self):
+        line = self.file.readline()
+        if not line.endswith(b"\r\n"):
+            raise ConnectionError("the server closed the connection")
+        kind, rest = line[:1], line[1:-2]
+        if kind == b"-":
+            raise RuntimeError(rest.decode())
+        if kind == b":":
+            return int(rest)
+        if kind == b"$":
+            size = int(rest)
+            return None if size < 0 else self.file.read(size + 2)[:-2]
+        if kind == b"*":
+            return [self.reply() for _ in range(int(rest))]
+        return rest
+
+    def cmd(self, *words):
+        self.socket.sendall(self.encode(*words))
+        return self.reply()
+
+    def pipeline(self, commands):
+        self.socket.sendall(b"".join(self.encode(*words) for words in commands))
+        return [self.reply() for _ in commands]
+
+
+class Server:
+    """One server process, pinned to its core, in a folder of its own."""
+
+    def __init__(self, binary, folder, appendfsync="everysec", core=SERVER_CORE, port=None, extra=()):
+        """`port`: given, it stays the same over restarts."""
+        self.binary, self.folder, self.appendfsync, self.core = binary, folder, appendfsync, core
+        self.fixed_port, self.extra = port, list(extra)
+        os.makedirs(folder, exist_ok=True)
+        self.start()
+
+    def start(self):
+        self.port = self.fixed_port
+        if self.port is None:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                self.port = probe.getsockname()[1]
+        command = [
+            "taskset", "-c", self.core, self.binary, "--port", str(self.port), "--dir", self.folder,
+            "--appendonly", "yes", "--appendfsync", self.appendfsync, "--save", "",
+            "--auto-aof-rewrite-percentage", "0", *self.extra,
+        ]
+        self.log = open(os.path.join(self.folder, "server.out"), "ab")
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+        deadline = time.monotonic() + 180
+        while True:
+            if self.process.poll() is not None:
+                raise SystemExit(f"bench: {self.binary} ended at once; see {self.log.name}")
+            try:
+                # A member of a shard may have to wait for others; alone it is to be loaded first.
+                Client(self.port).cmd(*(("PING",) if self.fixed_port else ("EXISTS", "ready")))
+                return
+            except (OSError, RuntimeError) as why:
+                if time.monotonic() > deadline:
+                    raise SystemExit(f"bench: {self.binary} does not answer: {why}")
+                time.sleep(0.02)
+
+    def client(self):
+        return Client(self.port)
+
+    def info(self, field):
+        for line in self.client().cmd("INFO").decode().splitlines():
+            if line.startswith(field + ":"):
+                return line.split(":", 1)[1].strip()
+        return None
+
+    def cpu_ns(self):
+        """Time on a CPU of all its threads."""
+        total = 0
+        folder = f"/proc/{self.process.pid}/task"
+        for task in os.listdir(folder):
+            with open(f"{folder}/{task}/schedstat") as file:
+                total += int(file.read().split()[0])
+        return total
+
+    def rss(self):
+        with open(f"/proc/{self.process.pid}/status") as file:
+            for line in file:
+                if line.startswith("VmRSS:"):
+                    return int(line.split()[1]) * 1024
+        return 0
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.log.close()
+
+    def remove(self):
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def fill(server, keys, value_bytes=VALUE_BYTES):
+    """Every key once: redis-benchmark alone would leave gaps, and a GET of nothing is cheap."""
+    client = server.client()
+    value = b"v" * value_bytes
+    for first in range(0, keys, 2000):
+        client.pipeline([("SET", b"key:%012d" % n, value) for n in range(first, min(first + 2000, keys))])
+
+
+def load(server, operation, pipeline, requests):
+    """One run of redis-benchmark: requests per second and server CPU microseconds per request."""
+    command = [
+        "taskset", "-c", LOAD_CORE, "redis-benchmark", "-p", str(server.port), "-t", operation.lower(),
+        "-n", str(requests), "-c", str(CLIENTS), "-d", str(VALUE_BYTES), "-r", str(KEYS),
+        "-P", str(pipeline), "--csv",
+    ]
+    before = server.cpu_ns()
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    cpu_us = (server.cpu_ns() - before) / 1000 / requests
+    rows = [row for row in csv.reader(io.StringIO(result.stdout)) if row and row[0] == operation]
+    if not rows:
+        raise SystemExit(f"bench: redis-benchmark said: {result.stdout}{result.stderr}")
+    return {"rps": float(rows[0][1]), "cpu_us": cpu_us}

@@ -1,0 +1,163 @@
+//! How often a leader writes to each member.
+//!
+//! Owns two decisions and nothing else: how many appends with entries may be on their way to a
+//! member, and when one that has everything but the newest commit index is told of it. Both change
+//! only how messages are cut, never what may be acknowledged.
+//!
+//! A follower writes and syncs one batch after another. More and smaller appends than it has syncs
+//! only cost messages, wake-ups and answers: with one on its way at a time, what is proposed
+//! meanwhile goes as one. Where an answer takes long, more may be on their way.
+
+use super::group::Group;
+use crate::clock::{Mono, Now};
+use raft::Progress;
+use std::time::Duration;
+
+/// A member is sent about one append in so much time.
+const APPEND_EVERY: Duration = Duration::from_millis(2);
+/// Appends on their way to one member, before it has answered and at most.
+pub(super) const FIRST_WINDOW: usize = 1;
+const WIDEST_WINDOW: usize = 256;
+/// A sample's weight in the time that answers take.
+const SAMPLE: u32 = 8;
+/// How long a commit index waits for entries to ride with.
+const COMMIT_RIDE: Duration = Duration::from_millis(1);
+
+/// What a leader remembers of the way to a member, in its reign.
+struct Path {
+    to: u64,
+    /// The commit index in the newest append.
+    told: u64,
+    /// From an append to its answer, on average.
+    takes: Option<Duration>,
+    window: usize,
+}
+
+#[derive(Default)]
+pub(super) struct Flow {
+    paths: Vec<Path>,
+    /// When members that have not heard of the newest commit are told without entries.
+    due: Option<Mono>,
+}
+
+impl Flow {
+    /// A new reign.
+    pub fn begin(&mut self) {
+        *self = Flow::default();
+    }
+
+    /// When [`Group::tell_commit`] is to be called.
+    pub fn due(&self) -> Option<Mono> {
+        self.due
+    }
+
+    fn path(&mut self, to: u64) -> &mut Path {
+        let at = self.paths.iter().position(|path| path.to == to);
+        let at = at.unwrap_or_else(|| {
+            self.paths.push(Path {
+                to,
+                told: 0,
+                takes: None,
+                window: FIRST_WINDOW,
+            });
+            self.paths.len() - 1
+        });
+        &mut self.paths[at]
+    }
+
+    /// An append with this commit index leaves.
+    pub fn told(&mut self, to: u64, commit: u64) {
+        self.path(to).told = commit;
+    }
+
+    fn was_told(&self, to: u64) -> u64 {
+        let path = self.paths.iter().find(|path| path.to == to);
+        path.map_or(0, |path| path.told)
+    }
+
+    /// An append was answered after `sample`; the member's window, if it is another one now.
+    fn answered(&mut self, from: u64, sample: Duration) -> Option<usize> {
+        let path = self.path(from);
+        let takes = path
+            .takes
+            .map_or(sample, |takes| (takes * (SAMPLE - 1) + sample) / SAMPLE);
+        path.takes = Some(takes);
+        let more = takes.as_nanos() / APPEND_EVERY.as_nanos();
+        let more = usize::try_from(more).unwrap_or(WIDEST_WINDOW);
+        let window = (FIRST_WINDOW + more).min(WIDEST_WINDOW);
+        let before = std::mem::replace(&mut path.window, window);
+        (before != window).then_some(window)
+    }
+}
+
+impl Group {
+    /// A member has answered an append that left at `sent`.
+    pub(super) fn note_answer(&mut self, now: Now, from: u64, sent: Mono) {
+        if let Some(window) = self.flow.answered(from, now.mono.since(sent)) {
+            self.node.raft.adjust_max_inflight_msgs(from, window);
+        }
+    }
+
+    /// Whether this member has been sent all entries and not the newest commit index. One that lacks
+    /// entries gets it with them.
+    fn lacks_commit(&self, id: u64, progress: &Progress) -> bool {
+        id != self.config.id
+            && progress.next_idx > self.last_index()
+            && !progress.is_paused()
+            && self.flow.was_told(id) < self.commit()
+    }
+
+    /// A commit of which a member was not told waits a moment for entries to ride with.
+    pub(super) fn note_commit(&mut self, now: Now) {
+        let mut progress = self.node.raft.prs().iter();
+        if !self.is_leader() || !progress.any(|(id, p)| self.lacks_commit(*id, p)) {
+            self.flow.due = None;
+        } else if self.flow.due.is_none() {
+            self.flow.due = Some(now.mono + COMMIT_RIDE);
+        }
+    }
+
+    /// Appends without entries for those who have not heard of the newest commit, when it is time.
+    pub(super) fn tell_commit(&mut self, now: Now) {
+        if self.flow.due.is_none_or(|at| now.mono < at) {
+            return;
+        }
+        self.flow.due = None;
+        let progress = self.node.raft.prs().iter();
+        let behind = progress.filter(|(id, p)| self.lacks_commit(**id, p));
+        let behind: Vec<u64> = behind.map(|(id, _)| *id).collect();
+        for id in behind {
+            self.node.raft.send_append(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_answers_widen_the_window_and_quick_ones_narrow_it() {
+        let mut flow = Flow::default();
+        let ms = Duration::from_millis;
+        assert_eq!(flow.answered(2, ms(1)), None);
+        assert_eq!(flow.answered(3, ms(50)), Some(26));
+        assert_eq!(flow.answered(2, ms(1)), None);
+        assert_eq!(flow.answered(3, ms(50)), None);
+        let windows: Vec<usize> = (0..100).filter_map(|_| flow.answered(3, ms(0))).collect();
+        assert_eq!(windows.last(), Some(&FIRST_WINDOW));
+        assert_eq!(
+            flow.answered(3, Duration::from_secs(3600)),
+            Some(WIDEST_WINDOW)
+        );
+    }
+
+    #[test]
+    fn a_new_reign_has_told_nobody() {
+        let mut flow = Flow::default();
+        flow.told(2, 7);
+        assert_eq!((flow.was_told(2), flow.was_told(3)), (7, 0));
+        flow.begin();
+        assert_eq!(flow.was_told(2), 0);
+    }
+}
