@@ -226,9 +226,10 @@ impl Group {
         exempt || !self.promise.binds(now.mono)
     }
 
-    /// E4: whether this member stands because its leader asked for it.
+    /// E4: whether this member stands because its leader, and nobody in its name, asked for it.
     fn obeys(&self, e: &Envelope) -> bool {
         self.node.raft.state == StateRole::Follower
+            && !self.is_usurped(&e.message)
             && e.message.term == self.term()
             && (self.promise.heard() == Some(e.reign) || mutation::is(Mutation::StaleTimeoutNow))
     }
