@@ -15,6 +15,7 @@ mod disk;
 mod faults;
 mod history;
 mod host;
+mod learner;
 mod lin;
 mod member;
 mod net;
