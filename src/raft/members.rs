@@ -6,7 +6,7 @@
 //!
 //! Invariant: the list names exactly the ids of the ConfState, in the order in which they joined.
 
-use super::group::Group;
+use super::group::{Group, Role};
 use crate::clock::Now;
 use crate::storage::base::{Member, MemberKind};
 use protobuf::Message as _;
@@ -222,14 +222,19 @@ impl Group {
         let me = self.id();
         let was_in = self.membership.contains(me);
         self.membership.take_over(conf, added, me, entry.index);
-        if was_in && !self.membership.contains(me) {
-            // G4: raft-rs would go on leading and panic at its next commit.
+        let removed = was_in && !self.membership.contains(me);
+        let demoted = !self.membership.is_voter(me) && self.role() != Role::Follower;
+        if removed || demoted {
+            // G4: raft-rs would go on leading, and panic at its next commit if it was removed. (Who
+            // inherits the end of a joint state that drops it commits that as leader.)
             let term = self.term();
             self.node.raft.become_follower(term, raft::INVALID_ID);
             self.note_role(now);
-            return Ok(Applied::Removed);
         }
-        Ok(Applied::Member)
+        Ok(match removed {
+            true => Applied::Removed,
+            false => Applied::Member,
+        })
     }
 
     /// This member's kind; data before it is known.
