@@ -273,7 +273,7 @@ impl Agent {
     /// W3: who may host a witness of this shard, best first.
     fn hosts<D: Disk>(&self, shard: &Shard<D>) -> Vec<NodeId> {
         let record = shard.record();
-        if !self.bus.state_ok() || self.bus.nodes().any(Node::in_handshake) {
+        if !self.bus.state_ok() {
             return Vec::new(); // gossip has not settled
         }
         let list = &shard.group().membership().list;

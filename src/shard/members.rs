@@ -127,8 +127,13 @@ impl<D: Disk> Shard<D> {
     pub fn replace_witness(&mut self, raft_id: u64) {
         let member = self.group.membership().member(raft_id);
         let goes = self.members.wishes.leaves.contains(&raft_id);
-        if member.is_some_and(|m| m.kind == MemberKind::Witness) && !goes {
+        if member.is_none_or(|m| m.kind != MemberKind::Witness) || goes {
+            return;
+        }
+        if self.members.wishes.witnesses.is_empty() {
             self.members.replaces = Some(raft_id);
+        } else {
+            self.wish_to_leave(raft_id); // another one has been offered already
         }
     }
 
