@@ -136,6 +136,9 @@ impl Agent {
     /// G2: whoever is not a member of the group and thinks that it is gets told.
     pub fn tell_strangers<D: Disk>(&mut self, strangers: Vec<u64>, shard: &Shard<D>) {
         let (group, applied) = (shard.base().group, shard.group().applied());
+        let membership = shard.group().membership();
+        // It may have been added since its message came, up to the very index that is told.
+        let strangers = strangers.into_iter().filter(|id| !membership.contains(*id));
         for raft_id in strangers {
             if let Some(&node) = self.nodes.get(&raft_id) {
                 let control = Control::NotAMember {

@@ -365,6 +365,12 @@ impl<S: Shelf> Witnesses<S> {
         // What it has acknowledged may be committed by that alone: the group has to let it go.
         hosted.leaves |= late;
         let (group, applied) = (hosted.shard.base().group, hosted.shard.group().applied());
+        // They may have been added since their messages came, up to the very index that is told.
+        let membership = hosted.shard.group().membership();
+        let strangers: Vec<u64> = strangers
+            .into_iter()
+            .filter(|id| !membership.contains(*id))
+            .collect();
         let leave = hosted.wants_to_go() && now.mono >= hosted.ask_at;
         if leave {
             hosted.ask_at = now.mono + LEAVE_EVERY;

@@ -228,6 +228,9 @@ impl<D: Disk> Shard<D> {
     /// G2: another member says that this one is not a member as of its applied index.
     pub fn not_a_member(&mut self, applied: u64) {
         let membership = self.group.membership();
+        if membership.contains(self.group.id()) && self.group.applied() >= applied {
+            return; // what is applied here says otherwise, up to a later index of the same log
+        }
         let known = match membership.joined_at {
             None => membership.left.then_some(membership.changed_at),
             joined => joined,
