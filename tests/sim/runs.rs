@@ -184,7 +184,7 @@ mod mutations {
     use holdfast::mutation::{self, Mutation};
 
     /// How far each mutation may have to be looked for.
-    const SEEDS: Range<u64> = 0..1000;
+    const SEEDS: Range<u64> = 0..1500;
 
     fn first_catch(run: Run, mutation: Mutation, range: Range<u64>) -> Option<(u64, Verdict)> {
         mutation::set(Some(mutation));
