@@ -74,8 +74,13 @@ impl Node {
     /// Turns until the process is to end.
     pub(super) fn turns(&mut self) -> Result<(), NodeError> {
         let mut ended = self.turn_started;
+        let mut commands = self.commands;
         loop {
-            self.poll.wait(Some(self.patience(ended)))?;
+            // Clients that have been answered ask again at once; who waits for a disk or for other
+            // members leaves the processor to them.
+            let eager = self.commands != commands && self.gated.is_empty();
+            commands = self.commands;
+            self.poll.wait(Some(self.patience(ended)), eager)?;
             let now = self.host.clock.now();
             self.turn_started = now;
             self.take_events();

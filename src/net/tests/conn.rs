@@ -48,7 +48,7 @@ impl Bench {
         while !until(self.conn()) {
             assert!(Instant::now() < deadline, "the event never came");
             self.poll
-                .wait(Some(Duration::from_millis(100)))
+                .wait(Some(Duration::from_millis(100)), false)
                 .expect("epoll");
             for event in self.poll.events() {
                 if let Event::Conn(key, readiness) = event {
@@ -203,7 +203,7 @@ fn a_short_write_waits_for_the_poller() {
         assert!(Instant::now() < deadline);
         bench
             .poll
-            .wait(Some(Duration::from_millis(100)))
+            .wait(Some(Duration::from_millis(100)), false)
             .expect("epoll");
         for event in bench.poll.events() {
             if let Event::Conn(key, readiness) = event {

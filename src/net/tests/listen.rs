@@ -57,7 +57,8 @@ fn clients_are_accepted_with_their_options_set() {
     let deadline = Instant::now() + Duration::from_secs(10);
     while accepted.len() < clients.len() {
         assert!(Instant::now() < deadline);
-        poll.wait(Some(Duration::from_millis(100))).expect("epoll");
+        poll.wait(Some(Duration::from_millis(100)), false)
+            .expect("epoll");
         for event in poll.events() {
             if let Event::Listener(n) = event {
                 listeners.note(n);

@@ -87,7 +87,7 @@ impl Server {
             .next_deadline()
             .map(|at| at.since(self.now()));
         let timeout = if idle { pause } else { Some(Duration::ZERO) };
-        self.poll.wait(timeout).expect("epoll");
+        self.poll.wait(timeout, true).expect("epoll");
         self.turn += 1;
         for event in self.poll.events() {
             match event {
