@@ -1,6 +1,6 @@
 //! After every turn of the shard: what others see of this node, whom it reaches, where slots are.
 
-use super::{Act, Agent, RESEND};
+use super::{Act, Agent};
 use crate::clock::Now;
 use crate::cluster::Routing;
 use crate::command::Data;
@@ -176,17 +176,12 @@ impl Agent {
             if node.slot_count == 0 || (mine && !self.is_joining()) {
                 continue;
             }
-            let slots: SlotSet = node
-                .slots
-                .iter()
-                .filter(|s| !self.unassigned.contains(*s))
-                .collect();
             if !node.flags.has(Flags::FAIL) {
-                slots.iter().for_each(|slot| {
+                node.slots.iter().for_each(|slot| {
                     covered.insert(slot);
                 });
             }
-            routing.add(client_addr(node), &slots);
+            routing.add(client_addr(node), &node.slots);
         }
         let all = covered.len() == usize::from(cluster_bus::slot::SLOT_COUNT);
         routing.covered = all || !self.config.bus.require_full_coverage;
@@ -210,16 +205,6 @@ impl Agent {
         });
         self.stale = true;
         self.view_stale = true;
-    }
-
-    /// How long a command may be held for want of a leader (S2).
-    pub fn hold_limit<D: Disk>(shard: &Shard<D>) -> Duration {
-        shard.group().election_timeout() * 3 / 2
-    }
-
-    /// The pause between two tries of what was not answered.
-    pub fn resend_every() -> Duration {
-        RESEND
     }
 }
 

@@ -89,7 +89,7 @@ impl Agent {
             }
             Control::Gone { group, raft_id } => {
                 if group == shard.base().group {
-                    shard.note_gone(raft_id);
+                    shard.note_gone(raft_id, from);
                     self.member_is_gone(from, raft_id, shard);
                 }
                 let frame = Frame::Control(Control::Gone { group, raft_id });

@@ -48,13 +48,15 @@ pub(super) struct Facts {
     pub epoch: u64,
 }
 
-/// Whether this member is the last of its shard that has the shard's data.
-fn holds_the_shard<D: Disk>(shard: &Shard<D>) -> bool {
+/// Whether this member is the last of its shard that has the shard's data: keys, or slots that it
+/// was not asked to give up.
+fn holds_the_shard<D: Disk>(shard: &Shard<D>, gives_up_slots: bool) -> bool {
     let membership = shard.group().membership();
     let me = shard.base().raft_id;
     let others = membership.list.iter().filter(|m| m.raft_id != me);
     let alone = others.clone().all(|m| m.kind == MemberKind::Witness);
-    let empty = shard.data().keyspace().len(0) == 0 && shard.data().record().slots.is_empty();
+    let slotless = gives_up_slots || shard.data().record().slots.is_empty();
+    let empty = shard.data().keyspace().len(0) == 0 && slotless;
     !shard.is_removed() && membership.contains(me) && alone && !empty
 }
 
@@ -93,6 +95,7 @@ impl Agent {
             self.resetting = Some(Resetting {
                 hard,
                 until: now.mono + LEAVE_PATIENCE,
+                of_master: self.is_master(),
             });
             self.leaving = true;
             self.hint = None;
@@ -196,7 +199,8 @@ impl Agent {
         let mut list = shard.group().membership().list.iter();
         let others = list.any(|m| m.raft_id != raft_id);
         let left = shard.is_removed() || !in_group || !others;
-        if left && holds_the_shard(shard) {
+        let of_master = self.resetting.is_some_and(|r| r.of_master);
+        if left && holds_the_shard(shard, of_master) {
             return self.stay();
         }
         let hosts = self.resetting.is_some() && self.hosted_witnesses > 0;

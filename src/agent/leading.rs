@@ -111,11 +111,9 @@ impl Agent {
         let forgotten = self.bus_mut().forget(super::bus_now(now), node);
         // A member whose node the bus has forgotten already can still be removed.
         let member = self.nodes.values().any(|of| *of == node);
-        if forgotten == Err(ForgetError::Unknown) && member {
-            self.forgotten.push(node);
-            return Ok(());
+        if forgotten != Err(ForgetError::Unknown) || !member {
+            forgotten?;
         }
-        forgotten?;
         self.forgotten.push(node);
         Ok(())
     }
@@ -237,37 +235,26 @@ impl Agent {
     }
 
     fn invite<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
-        let before = self.invitation.take();
-        let mut declined = before
-            .as_ref()
-            .map_or_else(Vec::new, |i| i.declined.clone());
-        declined.extend(before.map(|i| i.host));
         let Some(base) = shard.witness_base() else {
             return;
         };
-        let candidates = self.hosts(shard);
-        let host = candidates.iter().find(|host| !declined.contains(host));
-        let Some(&host) = host else {
-            // All have declined or are silent: from the start, but not at once.
-            if let Some(&first) = candidates.first() {
-                self.invitation = Some(Invitation {
-                    host: first,
-                    until: now.mono + INVITATION,
-                    declined: candidates,
-                });
-                if declined.len() > 2 * self.bus.nodes().count() {
-                    self.invitation = None;
-                }
-            }
-            return;
-        };
+        // After a pause without a host everybody is asked anew.
+        let before = self.invitation.take().filter(|i| i.host.is_some());
+        let tried = before.map_or_else(Vec::new, |mut i| {
+            i.tried.extend(i.host);
+            i.tried
+        });
+        let hosts = self.hosts(shard);
+        let host = hosts.into_iter().find(|host| !tried.contains(host));
         self.invitation = Some(Invitation {
             host,
             until: now.mono + INVITATION,
-            declined,
+            tried,
         });
-        let base = Box::new(base);
-        self.tell(host, &Control::Invite { base });
+        if let Some(host) = host {
+            let base = Box::new(base);
+            self.tell(host, &Control::Invite { base });
+        }
     }
 
     /// W3: who may host a witness of this shard, best first.
@@ -310,7 +297,10 @@ impl Agent {
         raft_id: u64,
         shard: &mut Shard<D>,
     ) {
-        let expected = self.invitation.as_ref().is_some_and(|i| i.host == from);
+        let expected = self
+            .invitation
+            .as_ref()
+            .is_some_and(|i| i.host == Some(from));
         let fits = expected
             && group == shard.base().group
             && shard.wants_witness()
@@ -331,7 +321,7 @@ impl Agent {
     }
 
     pub(super) fn declined(&mut self, from: NodeId) {
-        if let Some(invitation) = self.invitation.as_mut().filter(|i| i.host == from) {
+        if let Some(invitation) = self.invitation.as_mut().filter(|i| i.host == Some(from)) {
             invitation.until = self.now.mono;
         }
     }
@@ -344,7 +334,7 @@ impl Agent {
     }
 
     /// What the shard's log has to say of epoch and slots, as effects of this turn: to be called
-    /// when the shard admits writes. True if anything was written.
+    /// when the shard admits writes. What it gives is a warning for the log.
     pub fn write_record(&mut self, data: &mut Data) -> Option<String> {
         if self.is_joining() {
             return None;

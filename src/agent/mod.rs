@@ -108,14 +108,17 @@ pub struct AgentConfig {
 struct Resetting {
     hard: bool,
     until: Mono,
+    /// It was asked of a master (without keys): its slots are given up, as in Redis.
+    of_master: bool,
 }
 
-/// An invitation that is out (W3).
+/// An invitation that is out, or the pause after all hosts were asked (W3).
 #[derive(Clone, Debug)]
 struct Invitation {
-    host: NodeId,
+    host: Option<NodeId>,
     until: Mono,
-    declined: Vec<NodeId>,
+    /// Who was asked before: they declined, or were silent.
+    tried: Vec<NodeId>,
 }
 
 /// A claim of another shard on slots of this one.
@@ -128,7 +131,7 @@ struct Claimed {
     at: Mono,
 }
 
-/// What the shard tells the agent of itself.
+/// A node's part in the cluster.
 pub struct Agent {
     config: AgentConfig,
     bus: Bus,
@@ -186,7 +189,6 @@ pub struct Agent {
     shown: Option<(Arc<Record>, bool)>,
     view: ClusterView,
     view_stale: bool,
-    unassigned: SlotSet,
 }
 
 impl Agent {
@@ -236,7 +238,6 @@ impl Agent {
             shown: None,
             view: ClusterView::default(),
             view_stale: true,
-            unassigned: SlotSet::default(),
         }
     }
 
@@ -434,7 +435,8 @@ pub(super) fn is_urgent(envelope: &Envelope) -> bool {
     !bulk
 }
 
-fn bus_now(now: Now) -> bus::Now {
+/// The bus's form of a time.
+pub fn bus_now(now: Now) -> bus::Now {
     bus::Now {
         mono_ms: now.mono.0 / 1_000_000,
         unix_ms: now.unix_ms,

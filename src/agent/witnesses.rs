@@ -211,7 +211,7 @@ impl<S: Shelf> Witnesses<S> {
                 Frame::Control(Control::Gone { group, raft_id }) => {
                     let of_group = |h: &&mut Hosted<S::D>| h.shard.base().group == group;
                     for hosted in self.hosted.values_mut().filter(of_group) {
-                        hosted.shard.note_gone(raft_id);
+                        hosted.shard.note_gone(raft_id, from);
                     }
                 }
                 Frame::Control(_) => {}

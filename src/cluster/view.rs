@@ -5,24 +5,10 @@
 //! among `nodes`; no slot is in the sets of two nodes; role and slots of `myself` are those of the
 //! last applied record (S2).
 
+use cluster_bus::bus::MESSAGE_NAMES;
 use cluster_bus::slot::SLOT_COUNT;
 use cluster_bus::wire::Flags;
 use cluster_bus::{NodeId, SlotSet};
-
-/// Names of the bus's messages as CLUSTER INFO has them, by their number in the packet.
-pub const MESSAGE_TYPES: [&str; 11] = [
-    "ping",
-    "pong",
-    "meet",
-    "fail",
-    "publish",
-    "auth-req",
-    "auth-ack",
-    "update",
-    "mfstart",
-    "module",
-    "publishshard",
-];
 
 /// How a node is, for CLUSTER SHARDS. CLUSTER SLOTS lists only replicas that are online.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,9 +113,9 @@ pub struct ClusterView {
     /// Masters that have slots.
     pub size: usize,
     pub current_epoch: u64,
-    /// Messages by type, in the order of [`MESSAGE_TYPES`].
-    pub sent: [u64; MESSAGE_TYPES.len()],
-    pub received: [u64; MESSAGE_TYPES.len()],
+    /// Messages by type, in the order of [`MESSAGE_NAMES`].
+    pub sent: [u64; MESSAGE_NAMES.len()],
+    pub received: [u64; MESSAGE_NAMES.len()],
     pub links: Vec<LinkView>,
     pub links_over_limit: u64,
     /// Slots of mine that go to, or come from, another node.

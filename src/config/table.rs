@@ -257,7 +257,7 @@ static REAL: &[Directive] = &[
         Kind::Text,
         "",
         field!(masterauth),
-        "Password that members of a shard show to each other.",
+        "Accepted; members of a shard do not ask each other for a password yet.",
     )
     .sensitive(),
     Directive::real(

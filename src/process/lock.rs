@@ -25,21 +25,21 @@ pub enum LockError {
 /// leaves it there: what is synced inside a folder is lost with the folder's own entry.
 pub fn lock_dir(path: &Path) -> Result<Lock, LockError> {
     let open = || {
-        create_durably(path)?;
+        create_dir_durably(path)?;
         File::open(path)
     };
     lock(path, open())
 }
 
 /// The entry of the last folder is synced even if it was there: whoever made it may have crashed.
-fn create_durably(path: &Path) -> io::Result<()> {
+pub fn create_dir_durably(path: &Path) -> io::Result<()> {
     let parent = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
         None => return Ok(()),
     };
     if !parent.is_dir() {
-        create_durably(parent)?;
+        create_dir_durably(parent)?;
     }
     match fs::create_dir(path) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}

@@ -10,6 +10,7 @@ use crate::raft::{self, Change, Plan, Progress, Wishes, NEAR_BYTES};
 use crate::storage::base::{Base, Member, MemberKind};
 use crate::storage::{Disk, Position};
 use ::raft::eraftpb::{Entry, EntryType};
+use cluster_bus::NodeId;
 use std::collections::{BTreeSet, VecDeque};
 
 /// How often a leader looks whether the members are as they should be, in parts of T.
@@ -216,7 +217,11 @@ impl<D: Disk> Shard<D> {
 
     /// G2: no such member is left where it was. Where none of those who stayed is left, nobody is
     /// who could confirm this member's removal, or who would need its vote.
-    pub fn note_gone(&mut self, raft_id: u64) {
+    pub fn note_gone(&mut self, raft_id: u64, from: NodeId) {
+        let member = self.group.membership().member(raft_id);
+        if member.is_none_or(|m| m.node != from) {
+            return; // only its own node can tell
+        }
         self.members.gone.insert(raft_id);
         let list = &self.group.membership().list;
         let all = list.iter().all(|m| self.members.gone.contains(&m.raft_id));

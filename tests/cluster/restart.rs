@@ -171,6 +171,26 @@ fn a_lost_replica_is_forgotten_and_replaced() {
     load.verify();
 }
 
+/// As in Redis: only keys keep a master from being reset.
+#[test]
+fn reset_of_a_master_without_keys_gives_up_its_slots() {
+    let cluster = Cluster::bare(1);
+    let node: &Node = &cluster.nodes[0];
+    node.ok(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    node.ok(&["SET", "key", "value"]);
+    let refused = node.cmd(&["CLUSTER", "RESET"]);
+    assert!(refused.is_error(), "a master with keys: {refused:?}");
+    node.ok(&["FLUSHALL"]);
+    let old = node.id();
+    for how in ["SOFT", "HARD"] {
+        node.ok(&["CLUSTER", "RESET", how]);
+        let mine = node.view();
+        assert!(mine.len() == 1 && mine[0].slots.is_empty(), "{mine:?}");
+        assert_eq!(node.id() == old, how == "SOFT", "{how}");
+        node.ok(&["CLUSTER", "ADDSLOTS", "7"]);
+    }
+}
+
 #[test]
 fn reset_makes_a_replica_an_empty_master() {
     let cluster = Cluster::formed(3, 1);

@@ -9,12 +9,10 @@ use super::super::error::Error;
 use super::super::host::{Failover, Progress};
 use super::slots::has_slots_in_log;
 use super::{find_node, host, parse_id, too_many};
+use crate::config::CLUSTER_PORT_INCREMENT;
 use crate::resp::args::Args;
 use crate::resp::number::parse_i64;
 use cluster_bus::wire::Flags;
-
-/// The bus listens this much above the clients' port.
-const BUS_PORT_OFFSET: i64 = 10000;
 
 pub fn meet(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let cluster = host(env)?;
@@ -24,7 +22,7 @@ pub fn meet(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let port = parse_i64(&args[3]).ok_or_else(|| Error::invalid_port("base", &args[3]))?;
     let cport = match args.get(4) {
         Some(text) => parse_i64(text).ok_or_else(|| Error::invalid_port("bus", text))?,
-        None => port.saturating_add(BUS_PORT_OFFSET),
+        None => port.saturating_add(CLUSTER_PORT_INCREMENT.into()),
     };
     let valid = |port: i64| u16::try_from(port).ok().filter(|port| *port != 0);
     let met = match (std::str::from_utf8(&args[2]), valid(port), valid(cport)) {

@@ -5,9 +5,9 @@
 
 use super::super::env::{Done, Env};
 use super::show;
-use crate::cluster::view::MESSAGE_TYPES;
 use crate::cluster::ClusterView;
 use crate::resp::args::Args;
+use cluster_bus::bus::MESSAGE_NAMES;
 use cluster_bus::wire::Flags;
 use std::fmt::Write;
 
@@ -44,7 +44,7 @@ fn text(view: &ClusterView) -> String {
     line("cluster_current_epoch", &view.current_epoch);
     line("cluster_my_epoch", &view.epoch_of(view.me()));
     for (direction, counts) in [("sent", &view.sent), ("received", &view.received)] {
-        for (kind, count) in MESSAGE_TYPES.iter().zip(counts) {
+        for (kind, count) in MESSAGE_NAMES.iter().zip(counts) {
             if *count > 0 {
                 line(&format!("cluster_stats_messages_{kind}_{direction}"), count);
             }

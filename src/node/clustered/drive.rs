@@ -2,7 +2,7 @@
 
 use super::Clustered;
 use crate::agent::control::Frame;
-use crate::agent::{Act, ForWitnesses};
+use crate::agent::{bus_now, Act, ForWitnesses};
 use crate::clock::{Clock, Now};
 use crate::links::{News, Order};
 use crate::node::start::NodeError;
@@ -10,20 +10,13 @@ use crate::node::turn::Node;
 use crate::raft::{Envelope, Group};
 use crate::shard::{Admission, Shard};
 use crate::storage::RealDisk;
-use cluster_bus::bus::{self, Action, Level};
+use cluster_bus::bus::{Action, Level};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Lines in the log about frames that can't be read.
 const COMPLAINTS_A_SECOND: u32 = 20;
-
-fn bus_now(now: Now) -> bus::Now {
-    bus::Now {
-        mono_ms: now.mono.0 / 1_000_000,
-        unix_ms: now.unix_ms,
-    }
-}
 
 impl Clustered {
     /// Everything that has come on the links since the last turn.

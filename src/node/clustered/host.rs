@@ -1,26 +1,16 @@
 //! What CLUSTER's commands may ask of the cluster around this node.
 
 use super::{conf, Clustered};
-use crate::agent::Refusal;
+use crate::agent::{bus_now, Refusal};
 use crate::clock::Clock;
 use crate::cluster::ClusterView;
 use crate::command::host::{ClusterHost, Failover, Progress};
 use crate::command::Error;
-use cluster_bus::bus::{self, ForgetError};
+use cluster_bus::bus::ForgetError;
 use cluster_bus::{NodeId, SlotSet};
 
 fn refused(refusal: Refusal) -> Error {
     Error::text(format!("ERR {refusal}"))
-}
-
-impl Clustered {
-    fn bus_now(&self) -> bus::Now {
-        let now = self.clock.now();
-        bus::Now {
-            mono_ms: now.mono.0 / 1_000_000,
-            unix_ms: now.unix_ms,
-        }
-    }
 }
 
 impl ClusterHost for Clustered {
@@ -32,7 +22,7 @@ impl ClusterHost for Clustered {
         let Ok(ip) = ip.parse() else {
             return false;
         };
-        let now = self.bus_now();
+        let now = bus_now(self.clock.now());
         // A handshake that is under way already is no error.
         self.agent.bus_mut().meet(now, ip, port, cport);
         true

@@ -11,10 +11,10 @@ use crate::config::Config;
 use crate::links::{self, Links};
 use crate::node::start::{log_config, NodeError};
 use crate::node::SystemClock;
-use crate::process::{lock_dir, lock_file, Lock, LockError};
+use crate::process::{create_dir_durably, lock_file, Lock, LockError};
 use crate::shard::Shard;
 use crate::storage::base::FILE as BASE;
-use crate::storage::{Base, Log, LogConfig, RealDisk};
+use crate::storage::{Base, Log, LogConfig, RealDisk, StorageError};
 use cluster_bus::bus::{self, Bus, Options};
 use cluster_bus::nodes_conf::{NodeLine, NodesConf};
 use cluster_bus::wire::Flags;
@@ -36,6 +36,8 @@ pub enum ClusterError {
     Conf(#[from] ConfFileError),
     #[error(transparent)]
     Seat(#[from] SeatError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     #[error("Sorry, the cluster configuration file is already used by a different Redis Cluster node. Please make sure that different nodes use different cluster configuration files. ({0})")]
     Lock(#[from] LockError),
     #[error("The log in {0} was made with cluster-enabled {1}; give this node another folder")]
@@ -144,7 +146,7 @@ fn first_seat(
         config.cluster_raft_election_timeout,
     );
     let log = log_config(config);
-    make_member(root, &log, &base).map_err(|error| SeatError::Io(io::Error::other(error)))?;
+    make_member(root, &log, &base)?;
     // S4: the shard is not made anew; its members have the data.
     let joining = conf.and_then(shard_mate).map(|target| Joining {
         target,
@@ -176,9 +178,9 @@ pub(super) fn make_member(
     root: &RealDisk,
     log: &LogConfig,
     base: &Base,
-) -> Result<(), crate::storage::StorageError> {
+) -> Result<(), StorageError> {
     let path = root.folder().join(seat::folder(base.raft_id));
-    let io = |source| crate::storage::StorageError::Io {
+    let io = |source| StorageError::Io {
         action: "make the folder of",
         file: path.display().to_string(),
         source,
@@ -186,7 +188,7 @@ pub(super) fn make_member(
     if path.exists() {
         fs::remove_dir_all(&path).map_err(io)?; // a crash has left it half made
     }
-    lock_dir(&path).map_err(|error| io(io::Error::other(error)))?;
+    create_dir_durably(&path).map_err(io)?;
     Log::create(RealDisk::new(path), log.clone(), base)?;
     Ok(())
 }
