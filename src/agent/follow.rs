@@ -149,11 +149,11 @@ impl Agent {
             });
         }
         self.peers = peers;
-        self.share_witnesses();
+        self.tell_witnesses();
     }
 
     /// W3: a node's share of all witnesses, rounded up, and one for the time of a replacement.
-    fn share_witnesses(&mut self) {
+    fn tell_witnesses(&mut self) {
         let nodes = self
             .bus
             .nodes()
@@ -161,8 +161,14 @@ impl Agent {
             .count()
             .max(1);
         let share = self.bus.size().div_ceil(nodes) + 1;
+        let told = Some((share, self.peers.keys().copied().collect()));
+        if self.told_witnesses == told {
+            return;
+        }
+        self.told_witnesses = told;
+        let nodes = self.peers.keys().copied().collect();
         self.acts
-            .push(Act::Witness(super::ForWitnesses::Share(share)));
+            .push(Act::Witness(super::ForWitnesses::Cluster { share, nodes }));
     }
 
     fn refresh_routing(&mut self, data: &Data) {

@@ -89,8 +89,8 @@ pub enum ForWitnesses {
     },
     /// RESET: all witnesses of this node are to be replaced by others.
     LeaveAll,
-    /// W3: more witnesses than this are declined.
-    Share(usize),
+    /// W3: more witnesses than `share` are declined. `nodes`: all others that this node knows.
+    Cluster { share: usize, nodes: Vec<NodeId> },
 }
 
 /// How an agent begins.
@@ -150,6 +150,8 @@ pub struct Agent {
     leaving: bool,
     /// Who leads the shard that this node joins or leaves, as far as it was told.
     hint: Option<NodeId>,
+    /// What the host of witnesses was told of the cluster.
+    told_witnesses: Option<(usize, Vec<NodeId>)>,
     /// Since when this joiner waits, with its base on disk, for being added.
     ready_since: Option<Mono>,
     resend_at: Mono,
@@ -213,6 +215,7 @@ impl Agent {
             nodes: BTreeMap::new(),
             peers: BTreeMap::new(),
             hint: None,
+            told_witnesses: None,
             ready_since: None,
             resend_at: now.mono,
             resetting: None,

@@ -27,6 +27,8 @@ use std::time::Duration;
 const PREFIX: &str = "witness-";
 /// How often a witness that is to go asks for it.
 const LEAVE_EVERY: Duration = Duration::from_millis(200);
+/// Every so many times all nodes are asked: the group may have no member left that this one knows.
+const ASK_ALL_EVERY: u32 = 10;
 /// A witness that was not added within so many T of its group is let go: the leader has taken
 /// another one, or leads no more. Should it be added all the same, it is GONE and replaced (G2).
 const UNBORN_PATIENCE: u32 = 20;
@@ -54,6 +56,8 @@ struct Hosted<D: Disk> {
     /// Asks to be replaced: RESET of this host.
     leaves: bool,
     ask_at: Mono,
+    /// How often it has asked.
+    asked: u32,
     /// When an invitation that has come to nothing is over.
     unborn_until: Mono,
 }
@@ -74,6 +78,8 @@ pub struct Witnesses<S: Shelf> {
     stopped: BTreeSet<u64>,
     nodes: BTreeMap<u64, NodeId>,
     share: usize,
+    /// All other nodes of the cluster.
+    others: Vec<NodeId>,
     out: Vec<Outgoing>,
 }
 
@@ -99,6 +105,7 @@ impl<S: Shelf> Witnesses<S> {
             stopped: BTreeSet::new(),
             nodes: BTreeMap::new(),
             share: 1,
+            others: Vec::new(),
             out: Vec::new(),
         };
         for folder in host.shelf.folders()? {
@@ -153,6 +160,7 @@ impl<S: Shelf> Witnesses<S> {
                     shard,
                     leaves: false,
                     ask_at: now.mono,
+                    asked: 0,
                     unborn_until: now.mono + patience,
                 };
                 self.hosted.insert(raft_id, hosted);
@@ -185,7 +193,9 @@ impl<S: Shelf> Witnesses<S> {
     /// Takes in what the node's loop hands over.
     pub fn take(&mut self, now: Now, order: ForWitnesses) {
         match order {
-            ForWitnesses::Share(share) => self.share = share,
+            ForWitnesses::Cluster { share, nodes } => {
+                (self.share, self.others) = (share, nodes);
+            }
             ForWitnesses::LeaveAll => {
                 for hosted in self.hosted.values_mut() {
                     hosted.leaves = true;
@@ -374,11 +384,13 @@ impl<S: Shelf> Witnesses<S> {
         let leave = hosted.wants_to_go() && now.mono >= hosted.ask_at;
         if leave {
             hosted.ask_at = now.mono + LEAVE_EVERY;
-        }
-        if leave {
+            hosted.asked += 1;
             // All are asked: who led last may be gone, and nobody may write to this member.
             let list = hosted.shard.group().membership().list.iter();
-            let asked: BTreeSet<NodeId> = list.map(|m| m.node).collect();
+            let mut asked: BTreeSet<NodeId> = list.map(|m| m.node).collect();
+            if hosted.asked % ASK_ALL_EVERY == 0 {
+                asked.extend(&self.others);
+            }
             for node in asked {
                 self.tell(node, &Control::Leave { group, raft_id });
             }

@@ -2,7 +2,7 @@
 
 use super::Clustered;
 use crate::agent::control::Frame;
-use crate::agent::{bus_now, Act, ForWitnesses};
+use crate::agent::{bus_now, Act};
 use crate::clock::{Clock, Now};
 use crate::links::{News, Order};
 use crate::node::start::NodeError;
@@ -228,13 +228,7 @@ impl Node {
                 Act::Myself(node) => cluster.links.send(Order::Myself(node)),
                 Act::Seat(seat) => cluster.save_seat(&seat)?,
                 Act::Begin { base, seat } => self.replace_shard(now, &mut cluster, &base, &seat)?,
-                Act::Witness(ForWitnesses::Share(share)) if share == cluster.told_share => {}
-                Act::Witness(order) => {
-                    if let ForWitnesses::Share(share) = order {
-                        cluster.told_share = share;
-                    }
-                    cluster.witness.send(order);
-                }
+                Act::Witness(order) => cluster.witness.send(order),
             }
         }
         if let Some(job) = cluster.conf.job() {

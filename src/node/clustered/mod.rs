@@ -39,7 +39,6 @@ pub struct Clustered {
     backlog: VecDeque<News>,
     /// Bus actions that wait for a vote to be on disk.
     held: VecDeque<cluster_bus::bus::Action>,
-    told_share: usize,
     /// Term and leader, as the log was told.
     led: (u64, Option<u64>),
     clock: SystemClock,

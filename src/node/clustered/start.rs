@@ -266,7 +266,6 @@ pub(in crate::node) fn start(
         hosted,
         backlog: VecDeque::new(),
         held: VecDeque::new(),
-        told_share: 0,
         led: (0, None),
         clock,
         unread: (Mono::default(), 0),

@@ -124,7 +124,6 @@ pub struct Node {
     pub(super) conf_writing: bool,
     pub(super) saved_vote: u64,
     pub(super) held: VecDeque<Action>,
-    pub(super) told_share: usize,
     /// What happened, for the world to check: slots served, witnesses founded.
     pub(super) served: Vec<(u16, bool)>,
     /// Violations that the turn itself has seen.
@@ -290,13 +289,7 @@ impl Node {
                 Act::Myself(node) => self.name = node,
                 Act::Seat(seat) => seat.save(&self.disk).map_err(|e| e.to_string())?,
                 Act::Begin { base, seat } => self.replace_shard(now, &base, &seat)?,
-                Act::Witness(ForWitnesses::Share(share)) if share == self.told_share => {}
-                Act::Witness(order) => {
-                    if let ForWitnesses::Share(share) = order {
-                        self.told_share = share;
-                    }
-                    self.orders.push(order);
-                }
+                Act::Witness(order) => self.orders.push(order),
             }
         }
         result.for_witnesses |= !self.orders.is_empty();

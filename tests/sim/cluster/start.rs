@@ -231,7 +231,6 @@ impl Node {
             conf_writing: false,
             saved_vote,
             held: VecDeque::new(),
-            told_share: 0,
             served: Vec::new(),
             seen: Vec::new(),
             done_ops: Vec::new(),
