@@ -42,6 +42,8 @@ pub enum Control {
     Failover { group: u64, raft_id: u64 },
     /// G3: what the leader knows of its group: 1, it survives the loss of any member.
     Health { group: u64, ha: bool },
+    /// G2: a member that nobody leads asks whether it is still one.
+    Belongs { group: u64, raft_id: u64 },
 }
 
 /// One frame of a Raft link.
@@ -91,6 +93,7 @@ impl Control {
             } => (11, vec![*group, *raft_id, *applied]),
             Control::Failover { group, raft_id } => (12, vec![*group, *raft_id]),
             Control::Health { group, ha } => (13, vec![*group, u64::from(*ha)]),
+            Control::Belongs { group, raft_id } => (14, vec![*group, *raft_id]),
         };
         let mut out = vec![kind];
         numbers
@@ -158,6 +161,7 @@ fn numbers(kind: u8, rest: &[u8]) -> Option<Control> {
         },
         (12, &[group, raft_id]) => Control::Failover { group, raft_id },
         (13, &[group, ha]) => Control::Health { group, ha: ha == 1 },
+        (14, &[group, raft_id]) => Control::Belongs { group, raft_id },
         _ => return None,
     })
 }
@@ -203,6 +207,7 @@ mod tests {
             },
             Control::Failover { group, raft_id },
             Control::Health { group, ha: true },
+            Control::Belongs { group, raft_id },
         ] {
             let Ok(Frame::Control(read)) = Frame::decode(&control.encode()) else {
                 panic!("{control:?}");

@@ -1,5 +1,7 @@
 //! After every turn of the shard: what others see of this node, whom it reaches, where slots are.
 
+use super::control::Control;
+use super::stranded::Stranded;
 use super::{Act, Agent};
 use crate::clock::Now;
 use crate::cluster::Routing;
@@ -34,6 +36,7 @@ impl Agent {
         self.look_after_witness(now, shard, looks);
         if looks {
             self.tell_health(now, shard);
+            self.ask_if_stranded(now, shard);
         }
         self.take_bus_actions();
         self.forget_old_claims();
@@ -64,9 +67,28 @@ impl Agent {
         self.stale = true;
         self.routing_at = self.now.mono;
         self.invitation = None;
+        self.stranded = None;
         self.claims.clear();
         self.collision = false;
         self.resend_at = self.now.mono;
+    }
+
+    /// G2: asks whether this node is still a member where nobody leads it.
+    fn ask_if_stranded<D: Disk>(&mut self, now: Now, shard: &Shard<D>) {
+        let (led, t) = (
+            shard.group().leader().is_some(),
+            shard.group().election_timeout(),
+        );
+        let stranded = self
+            .stranded
+            .get_or_insert_with(|| Stranded::new(now.mono, t));
+        if !stranded.asks(now.mono, led, t) {
+            return;
+        }
+        let (group, raft_id) = (shard.base().group, shard.base().raft_id);
+        for node in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.tell(node, &Control::Belongs { group, raft_id });
+        }
     }
 
     fn learn_members<D: Disk>(&mut self, shard: &Shard<D>) {

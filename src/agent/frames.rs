@@ -99,12 +99,17 @@ impl Agent {
             Control::Health { group, ha } if group == shard.base().group => {
                 self.health = Some((ha, self.now.mono));
             }
+            Control::Belongs { group, raft_id } if group == shard.base().group => {
+                remember(&mut self.nodes, raft_id, from);
+                self.tell_strangers(vec![raft_id], shard);
+            }
             Control::Accept { base } => self.accepted(from, *base),
             Control::NotLeader { leader } => self.hint = leader,
             Control::Invited { group, raft_id } => self.invited(from, group, raft_id, shard),
             Control::Declined { .. } => self.declined(from),
             // These find their member above, or are about a group that this node is not in.
             Control::Health { .. }
+            | Control::Belongs { .. }
             | Control::Invite { .. }
             | Control::Left { .. }
             | Control::NotAMember { .. } => {}

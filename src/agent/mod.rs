@@ -22,6 +22,7 @@ mod frames;
 mod joining;
 mod leading;
 pub mod seat;
+mod stranded;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -44,6 +45,7 @@ use seat::{Joining, Seat};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use stranded::Stranded;
 
 /// How often what was not answered is asked again.
 const RESEND: Duration = Duration::from_millis(200);
@@ -90,7 +92,10 @@ pub enum ForWitnesses {
     /// RESET: all witnesses of this node are to be replaced by others.
     LeaveAll,
     /// W3: more witnesses than `share` are declined. `nodes`: all others that this node knows.
-    Cluster { share: usize, nodes: Vec<NodeId> },
+    Cluster {
+        share: usize,
+        nodes: Vec<NodeId>,
+    },
 }
 
 /// How an agent begins.
@@ -152,6 +157,7 @@ pub struct Agent {
     hint: Option<NodeId>,
     /// What the host of witnesses was told of the cluster.
     told_witnesses: Option<(usize, Vec<NodeId>)>,
+    stranded: Option<Stranded>,
     /// Since when this joiner waits, with its base on disk, for being added.
     ready_since: Option<Mono>,
     resend_at: Mono,
@@ -216,6 +222,7 @@ impl Agent {
             peers: BTreeMap::new(),
             hint: None,
             told_witnesses: None,
+            stranded: None,
             ready_since: None,
             resend_at: now.mono,
             resetting: None,

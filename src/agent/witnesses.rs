@@ -8,6 +8,7 @@
 
 use super::control::{encode_envelope, Control, Frame};
 use super::frames::remember;
+use super::stranded::Stranded;
 use super::ForWitnesses;
 use crate::clock::{Mono, Now};
 use crate::keyspace::Layout;
@@ -60,6 +61,7 @@ struct Hosted<D: Disk> {
     asked: u32,
     /// When an invitation that has come to nothing is over.
     unborn_until: Mono,
+    stranded: Stranded,
 }
 
 impl<D: Disk> Hosted<D> {
@@ -155,13 +157,14 @@ impl<S: Shelf> Witnesses<S> {
         match opened {
             Ok(Ok(shard)) => {
                 self.learn(&shard);
-                let patience = shard.group().election_timeout() * UNBORN_PATIENCE;
+                let t = shard.group().election_timeout();
                 let hosted = Hosted {
                     shard,
                     leaves: false,
                     ask_at: now.mono,
                     asked: 0,
-                    unborn_until: now.mono + patience,
+                    unborn_until: now.mono + t * UNBORN_PATIENCE,
+                    stranded: Stranded::new(now.mono, t),
                 };
                 self.hosted.insert(raft_id, hosted);
             }
@@ -375,6 +378,9 @@ impl<S: Shelf> Witnesses<S> {
         // What it has acknowledged may be committed by that alone: the group has to let it go.
         hosted.leaves |= late;
         let (group, applied) = (hosted.shard.base().group, hosted.shard.group().applied());
+        let led = unborn || hosted.shard.group().leader().is_some();
+        let t = hosted.shard.group().election_timeout();
+        let asks = hosted.stranded.asks(now.mono, led, t);
         // They may have been added since their messages came, up to the very index that is told.
         let membership = hosted.shard.group().membership();
         let strangers: Vec<u64> = strangers
@@ -393,6 +399,11 @@ impl<S: Shelf> Witnesses<S> {
             }
             for node in asked {
                 self.tell(node, &Control::Leave { group, raft_id });
+            }
+        }
+        if asks {
+            for node in self.others.clone() {
+                self.tell(node, &Control::Belongs { group, raft_id });
             }
         }
         for raft_id in strangers {
