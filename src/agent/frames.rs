@@ -84,7 +84,8 @@ impl Agent {
             }
             Control::Failover { group, raft_id } => {
                 if self.answers_for(from, group, shard) {
-                    self.asked_to_hand_over(raft_id, shard);
+                    let now = self.now;
+                    shard.hand_over_to(now, raft_id);
                 }
             }
             Control::Gone { group, raft_id } => {

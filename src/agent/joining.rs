@@ -37,7 +37,6 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Facts {
     pub is_member: bool,
-    pub is_voter: bool,
     pub unconfirmed: bool,
     pub leads: bool,
     /// There are other members; other data members.
@@ -120,7 +119,7 @@ impl Agent {
     /// CLUSTER FAILOVER: the leader is asked to hand over (E4). FORCE is no different: without a
     /// leader this replica campaigns as soon as its promise has run out, of its own.
     pub fn ask_to_lead(&mut self) -> Result<(), Refusal> {
-        if !self.facts.is_voter {
+        if !self.facts.is_member {
             return Err(Refusal::Learner);
         }
         self.wants_lead = true;
@@ -139,7 +138,6 @@ impl Agent {
         }
         self.facts = Facts {
             is_member: membership.contains(me),
-            is_voter: membership.is_voter(me),
             unconfirmed: shard.awaits_confirmation(),
             leads: group.is_leader(),
             others: others.clone().count() > 0,
@@ -222,10 +220,7 @@ impl Agent {
                 return shard.wish_to_leave(raft_id);
             }
             // G4: nobody proposes its own removal.
-            match shard.successor(now) {
-                Some(to) if !shard.group().is_transferring() => shard.transfer(now, to),
-                _ => {}
-            }
+            shard.hand_over(now);
             return;
         }
         // All are asked: who led last may be gone, and a learner learns of no other.

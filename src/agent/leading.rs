@@ -78,19 +78,6 @@ impl Agent {
         }
     }
 
-    /// E4: a replica asks to lead.
-    pub(super) fn asked_to_hand_over<D: Disk>(&mut self, raft_id: u64, shard: &mut Shard<D>) {
-        let membership = shard.group().membership();
-        let member = membership.member(raft_id);
-        let fits = member.is_some_and(|m| m.kind == MemberKind::Data)
-            && membership.is_voter(raft_id)
-            && raft_id != shard.base().raft_id;
-        if fits && !shard.group().is_transferring() {
-            let now = self.now;
-            shard.transfer(now, raft_id);
-        }
-    }
-
     /// G2: `from` says that there is no such member: it has lost its disk, or has left.
     pub(super) fn member_is_gone<D: Disk>(
         &mut self,

@@ -28,6 +28,8 @@ use std::time::Duration;
 const PREFIX: &str = "witness-";
 /// How often a witness that is to go asks for it.
 const LEAVE_EVERY: Duration = Duration::from_millis(200);
+/// W2: when a witness is opened again that was stopped by an error of its disk.
+const REOPEN: Duration = Duration::from_secs(10);
 /// Every so many times all nodes are asked: the group may have no member left that this one knows.
 const ASK_ALL_EVERY: u32 = 10;
 /// A witness that was not added within so many T of its group is let go: the leader has taken
@@ -76,8 +78,10 @@ pub struct Witnesses<S: Shelf> {
     rng: StdRng,
     logger: slog::Logger,
     hosted: BTreeMap<u64, Hosted<S::D>>,
-    /// Groups that were stopped because of an error: their messages are dropped.
-    stopped: BTreeSet<u64>,
+    /// Those that were stopped because of an error, and when they are opened again; a broken
+    /// invariant: never. Their messages are dropped.
+    stopped: BTreeMap<u64, Option<Mono>>,
+    now: Mono,
     nodes: BTreeMap<u64, NodeId>,
     share: usize,
     /// All other nodes of the cluster.
@@ -104,7 +108,8 @@ impl<S: Shelf> Witnesses<S> {
             log,
             logger,
             hosted: BTreeMap::new(),
-            stopped: BTreeSet::new(),
+            stopped: BTreeMap::new(),
+            now: now.mono,
             nodes: BTreeMap::new(),
             share: 1,
             others: Vec::new(),
@@ -168,13 +173,13 @@ impl<S: Shelf> Witnesses<S> {
                 };
                 self.hosted.insert(raft_id, hosted);
             }
-            Ok(Err(error)) => self.stop(raft_id, &error.to_string()),
-            Err(_) => self.stop(raft_id, "a broken invariant"),
+            Ok(Err(error)) => self.stop(raft_id, &error.to_string(), true),
+            Err(_) => self.stop(raft_id, "a broken invariant", false),
         }
     }
 
     /// W2: one group stops, the others and the process go on.
-    fn stop(&mut self, raft_id: u64, why: &str) {
+    fn stop(&mut self, raft_id: u64, why: &str, again: bool) {
         slog::crit!(
             self.logger,
             "The witness {:016x} has stopped: {}",
@@ -182,7 +187,26 @@ impl<S: Shelf> Witnesses<S> {
             why
         );
         self.hosted.remove(&raft_id);
-        self.stopped.insert(raft_id);
+        self.stopped
+            .insert(raft_id, again.then_some(self.now + REOPEN));
+    }
+
+    /// W2: recovers what was stopped, as a restart of the process would.
+    fn reopen(&mut self, now: Now) {
+        let is_due = |at: &Option<Mono>| at.is_some_and(|at| now.mono >= at);
+        let due = self.stopped.iter().filter(|(_, at)| is_due(at));
+        for raft_id in due.map(|(id, _)| *id).collect::<Vec<_>>() {
+            match self.shelf.folder(&name(raft_id)) {
+                Ok(disk) => {
+                    self.stopped.remove(&raft_id);
+                    match Base::load(&disk) {
+                        Ok(None) => {} // it was being removed
+                        _ => self.start(raft_id, disk, now),
+                    }
+                }
+                Err(error) => self.stop(raft_id, &error.to_string(), true),
+            }
+        }
     }
 
     fn learn(&mut self, shard: &Shard<S::D>) {
@@ -234,7 +258,7 @@ impl<S: Shelf> Witnesses<S> {
 
     fn step(&mut self, now: Now, from: NodeId, envelope: Envelope) {
         let (group, raft_id, sender) = (envelope.group, envelope.to, envelope.from);
-        if self.stopped.contains(&raft_id) {
+        if self.stopped.contains_key(&raft_id) {
             return;
         }
         if !self.hosted.contains_key(&raft_id) {
@@ -330,7 +354,8 @@ impl<S: Shelf> Witnesses<S> {
         slog::info!(self.logger, "The witness {:016x} has left", raft_id);
         self.hosted.remove(&raft_id);
         if let Err(error) = self.shelf.remove(&name(raft_id)) {
-            self.stop(raft_id, &format!("its folder can't be removed: {error}"));
+            let why = format!("its folder can't be removed: {error}");
+            self.stop(raft_id, &why, true);
         }
     }
 
@@ -338,6 +363,8 @@ impl<S: Shelf> Witnesses<S> {
 
     /// Timers, Readies, syncs and messages of all witnesses.
     pub fn turn(&mut self, now: Now) {
+        self.now = now.mono;
+        self.reopen(now);
         let ids: Vec<u64> = self.hosted.keys().copied().collect();
         for raft_id in ids {
             let mut messages = Vec::new();
@@ -431,7 +458,8 @@ impl<S: Shelf> Witnesses<S> {
             }
             at
         };
-        self.hosted.values().map(of).min()
+        let again = self.stopped.values().flatten().copied();
+        self.hosted.values().map(of).chain(again).min()
     }
 
     /// What is to be sent.
@@ -449,8 +477,8 @@ impl<S: Shelf> Witnesses<S> {
         };
         match catch_unwind(AssertUnwindSafe(|| run(hosted))) {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => self.stop(raft_id, &error.to_string()),
-            Err(_) => self.stop(raft_id, "a broken invariant"),
+            Ok(Err(error)) => self.stop(raft_id, &error.to_string(), true),
+            Err(_) => self.stop(raft_id, "a broken invariant", false),
         }
     }
 

@@ -66,14 +66,11 @@ impl Node {
             return false;
         }
         if self.shard.group().is_leader() {
-            if self.shard.group().is_transferring() {
-                return true; // its echoes are dropped: nobody looks near now
-            }
-            let successor = self.shard.successor(now);
-            if let Some(to) = successor {
-                self.shard.transfer(now, to);
-            }
-            return successor.is_some();
+            return self.shard.hand_over(now);
+        }
+        let membership = self.shard.group().membership();
+        if membership.is_joint() && membership.is_voter(self.shard.group().id()) {
+            return true; // the successor can't commit without this one's vote
         }
         // The successor has to be known, or clients would be told that the cluster is down.
         let known = self.routing.as_ref().is_some_and(|r| r.leader.is_some());

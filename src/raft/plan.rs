@@ -36,6 +36,8 @@ pub struct Wishes {
     pub leaves: Vec<u64>,
     /// Hosts that have accepted an invitation (G2) and are not members yet.
     pub witnesses: Vec<Member>,
+    /// The learner that is to lead instead of the only voter.
+    pub heir: Option<u64>,
 }
 
 /// The next step.
@@ -90,6 +92,9 @@ pub fn plan(
         }
     } else if let Some(to) = successor(me, members, &wanted, progress) {
         return Plan::Transfer(to);
+    } else if !wanted.is_empty() && !wanted.iter().any(|m| members.is_voter(m.raft_id)) {
+        // Nobody that stays is a voter yet: the joint state makes one, and `end_joint` hands over.
+        return Plan::Propose(change_to(members, wishes, &wanted));
     }
     if invite {
         Plan::Invite
@@ -134,6 +139,25 @@ pub fn successor(
         .map(|(m, _)| m.raft_id)
 }
 
+/// The learners that can take over from `me`, the only voter with data; the best comes last.
+pub fn heirs(
+    me: u64,
+    members: &Membership,
+    progress: &dyn Fn(u64) -> Option<Progress>,
+) -> Vec<u64> {
+    let data = || members.list.iter().filter(|m| m.kind == MemberKind::Data);
+    if data().any(|m| m.raft_id != me && members.is_voter(m.raft_id)) {
+        return Vec::new();
+    }
+    let mut heirs: Vec<(u64, u64)> = data()
+        .filter_map(|m| Some((m.raft_id, progress(m.raft_id)?)))
+        .filter(|(id, p)| *id != me && p.caught_up && is_near(p))
+        .map(|(id, p)| (p.matched, id))
+        .collect();
+    heirs.sort_unstable();
+    heirs.into_iter().map(|(_, id)| id).collect()
+}
+
 fn is_near(p: &Progress) -> bool {
     p.behind <= NEAR_BYTES && p.heard.is_some_and(|ago| ago <= ANSWERED)
 }
@@ -172,8 +196,9 @@ fn wanted_voters(
             (data, false)
         }
         None => {
-            // The last that joined stays a learner, or becomes one; never who leads.
-            let last = data.iter().rposition(|m| m.raft_id != me);
+            // The last that joined stays a learner, or becomes one; not who leads, but for its heir.
+            let heir = data.iter().any(|m| wishes.heir == Some(m.raft_id));
+            let last = data.iter().rposition(|m| (m.raft_id == me) == heir);
             data.remove(last.expect("two data members or more, one of them not me"));
             (data, true)
         }
@@ -317,6 +342,42 @@ mod tests {
         };
         let next = plan(1, MemberKind::Data, &members, &wishes, &near);
         assert_eq!(steps(next), [(RemoveNode, 2), (RemoveNode, 9)]);
+    }
+
+    #[test]
+    fn an_heir_becomes_the_only_voter_instead_of_its_leader() {
+        let members = group(&[data(1)], &[data(2)]);
+        assert_eq!(heirs(1, &members, &near), [2]);
+        let wishes = Wishes {
+            heir: Some(2),
+            ..Wishes::default()
+        };
+        let next = plan(1, MemberKind::Data, &members, &wishes, &near);
+        assert_eq!(steps(next), [(AddNode, 2), (AddLearnerNode, 1)]);
+        // In the joint state the leader of the outgoing half hands over to the incoming one.
+        let joint = Membership::new(
+            ConfState {
+                voters: vec![2],
+                voters_outgoing: vec![1],
+                learners_next: vec![1],
+                ..ConfState::default()
+            },
+            vec![data(1), data(2)],
+            1,
+            1,
+        );
+        let next = plan(1, MemberKind::Data, &joint, &wishes, &near);
+        assert_eq!(next, Plan::Transfer(2));
+        // The heir of old is a learner now, and stays one.
+        let swapped = group(&[data(2)], &[data(1)]);
+        let next = plan(2, MemberKind::Data, &swapped, &Wishes::default(), &near);
+        assert_eq!(next, Plan::Invite);
+    }
+
+    #[test]
+    fn a_group_with_another_voter_needs_no_heir() {
+        let members = group(&[data(1), data(2), witness(9)], &[data(3)]);
+        assert_eq!(heirs(1, &members, &near), []);
     }
 
     #[test]

@@ -184,6 +184,45 @@ impl<D: Disk> Shard<D> {
         self.group.is_leader() && !membership.is_joint() && voters >= 3 && of_voters.all(near)
     }
 
+    /// E4: hands leadership over (nothing executes until that has ended) to the member that can take over soonest: a data voter, or the learner
+    /// beside the only voter, which has to become one first. False if there is none.
+    pub fn hand_over(&mut self, now: Now) -> bool {
+        if self.group.is_transferring() || self.group.membership().is_joint() {
+            return true; // under way; a joint state that drops this leader ends with a transfer
+        }
+        if let Some(to) = self.successor(now) {
+            self.group.transfer(now, to);
+            return true;
+        }
+        let heir = self.heirs(now).pop();
+        if heir.is_some() && self.members.wishes.heir.is_none() {
+            self.members.wishes.heir = heir;
+            self.members.next_look = Mono(0);
+        }
+        heir.is_some()
+    }
+
+    /// E4: the same, to a member of its own choice, if that can take over.
+    pub fn hand_over_to(&mut self, now: Now, raft_id: u64) {
+        let membership = self.group.membership();
+        let is_data = membership.member(raft_id).map(|m| m.kind) == Some(MemberKind::Data);
+        if !is_data || raft_id == self.group.id() || self.group.is_transferring() {
+            return;
+        }
+        if membership.is_voter(raft_id) {
+            self.group.transfer(now, raft_id);
+        } else if self.heirs(now).contains(&raft_id) {
+            self.members.wishes.heir = Some(raft_id);
+            self.members.next_look = Mono(0);
+        }
+    }
+
+    fn heirs(&self, now: Now) -> Vec<u64> {
+        let progress = self.caught_up_progress(now.mono);
+        let of = |id: u64| progress.iter().find(|(other, _)| *other == id).map(|p| p.1);
+        raft::heirs(self.group.id(), self.group.membership(), &of)
+    }
+
     /// E4: the data voter that can take over at once, if there is one.
     pub fn successor(&self, now: Now) -> Option<u64> {
         let progress = self.progress(now.mono);
@@ -265,25 +304,13 @@ impl<D: Disk> Shard<D> {
         }
         self.members.next_look = now.mono + self.group.election_timeout() / LOOKS_PER_TIMEOUT;
         self.forget_fulfilled();
-        let progress = self.progress(now.mono);
-        for (id, p) in &progress {
+        for (id, p) in self.progress(now.mono) {
             if p.behind <= NEAR_BYTES {
-                self.members.caught_up.insert(*id);
+                self.members.caught_up.insert(id);
             }
         }
-        // G6, D7: a new voter needs nothing that the witness's log does not have.
-        let floor = self
-            .group
-            .membership()
-            .changed_at
-            .max(self.members.base_given);
-        let of = |id: u64| {
-            let found = progress.iter().find(|(other, _)| *other == id);
-            found.map(|(_, p)| Progress {
-                caught_up: self.members.caught_up.contains(&id) && p.matched >= floor,
-                ..*p
-            })
-        };
+        let progress = self.caught_up_progress(now.mono);
+        let of = |id: u64| progress.iter().find(|(other, _)| *other == id).map(|p| p.1);
         let (me, list) = (self.group.id(), self.group.membership());
         let plan = raft::plan(me, self.group.kind(), list, &self.members.wishes, &of);
         self.members.wants_witness = plan == Plan::Invite;
@@ -316,6 +343,20 @@ impl<D: Disk> Shard<D> {
             .witnesses
             .retain(|m| !list.contains(m.raft_id) && !beside(m));
         wishes.leaves.retain(|id| list.contains(*id));
+        wishes.heir = wishes
+            .heir
+            .filter(|id| list.contains(*id) && !list.is_voter(*id));
+    }
+
+    /// G6, D7: a new voter needs nothing that the witness's log does not have.
+    fn caught_up_progress(&self, now: Mono) -> Vec<(u64, Progress)> {
+        let changed_at = self.group.membership().changed_at;
+        let floor = changed_at.max(self.members.base_given);
+        let mut progress = self.progress(now);
+        for (id, p) in &mut progress {
+            p.caught_up = self.members.caught_up.contains(id) && p.matched >= floor;
+        }
+        progress
     }
 
     fn progress(&self, now: Mono) -> Vec<(u64, Progress)> {

@@ -329,11 +329,6 @@ impl<D: Disk> Shard<D> {
 
     // ---- beside the turn ------------------------------------------------------------------
 
-    /// E4: hands leadership to another member; nothing executes until that has ended.
-    pub fn transfer(&mut self, now: Now, to: u64) {
-        self.group.transfer(now, to);
-    }
-
     /// T9: what a command that runs long lets happen meanwhile: heartbeats out, and the answers to
     /// them and to appends in ([`crate::raft::Group::takes_meanwhile`]); the driver queues all else.
     pub fn breathe(&mut self, now: Now, answers: Vec<Envelope>) -> Vec<Envelope> {

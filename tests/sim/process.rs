@@ -187,9 +187,8 @@ impl Process {
             }
             Input::Done(done) => self.shard.job_done(now, done)?,
             Input::Transfer { to } => {
-                let group = self.shard.group();
-                if group.is_leader() && !group.is_transferring() {
-                    self.shard.transfer(now, to);
+                if self.shard.group().is_leader() {
+                    self.shard.hand_over_to(now, to);
                 }
             }
             Input::Open { conn, client } => {

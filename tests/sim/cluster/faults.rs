@@ -94,6 +94,19 @@ fn apply(w: &mut World, fault: Fault) {
             w.break_bus(m, to);
         }
         Fault::SlowDisk => w.machines[m].slow_until = now + lasts,
+        Fault::FullDisk => {
+            w.machines[m].disk.set_capacity(0);
+            w.machines[m].down_for = lasts / 4;
+            w.at(now + lasts, Event::Room(m));
+        }
+        Fault::SyncError => {
+            let machine = &mut w.machines[m];
+            if machine.node.is_some() {
+                machine.excused = true;
+                machine.down_for = lasts;
+                machine.disk.fail_next_sync();
+            }
+        }
         Fault::Clock => {
             let mut rng = w.rng.fork();
             w.machines[m].clock.change(now, &mut rng);
@@ -262,7 +275,8 @@ fn lagging_joiner(w: &mut World) {
 /// Whether every group that has a member on the machine survives its loss for good.
 fn can_lose(w: &World, m: usize) -> bool {
     let Some(node) = w.node(m) else { return false };
-    if w.checks.dead_in_use(w) {
+    let failing = |machine: &Machine| machine.excused && machine.disk.will_fail();
+    if w.checks.dead_in_use(w) || w.machines.iter().any(failing) {
         return false;
     }
     let mut groups: Vec<u64> = node.witnesses.shards().map(|s| s.base().group).collect();
@@ -279,7 +293,11 @@ fn can_lose(w: &World, m: usize) -> bool {
         let list = &leads.group().membership().list;
         let up = list.iter().all(|member| {
             let machine = (0..MACHINES).find(|m| w.machines[*m].name == Some(member.node));
-            machine.is_some_and(|m| w.node(m).is_some())
+            machine.and_then(|m| w.node(m)).is_some_and(|node| {
+                // A witness may have stopped alone.
+                let mut shards = std::iter::once(&node.shard).chain(node.witnesses.shards());
+                shards.any(|s| s.base().raft_id == member.raft_id)
+            })
         });
         up && leads.is_ha(now)
     })

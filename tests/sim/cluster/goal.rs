@@ -218,7 +218,7 @@ impl World {
         if data != members.len() || data == 0 {
             return Some(format!("{data} data members, {} machines", members.len()));
         }
-        if data > 1 && !leader.shard.is_ha(now) {
+        if data > 1 && self.plan.witness && !leader.shard.is_ha(now) {
             return Some("it survives a loss".to_string());
         }
         for m in members {

@@ -38,6 +38,8 @@ pub struct Machine {
     pub slow_until: True,
     pub power_on_crash: bool,
     pub down_for: u64,
+    /// A sync was made to fail: the process, or a witness on it, may end itself.
+    pub excused: bool,
     pub disk_free_at: True,
     pub jobs: BTreeMap<u64, (u64, Running)>,
     /// Clients' connections, the bus's.
@@ -74,6 +76,7 @@ impl Machine {
             slow_until: 0,
             power_on_crash: false,
             down_for: 0,
+            excused: false,
             disk_free_at: 0,
             jobs: BTreeMap::new(),
             conns: BTreeMap::new(),
@@ -92,6 +95,8 @@ impl Machine {
     pub fn start(&mut self, now: True, setup: Setup, rng: &mut Rng) -> Ended<()> {
         assert!(self.node.is_none(), "one process for each machine");
         self.boot += 1;
+        // A fault that was ordered for the process before may meet this one in its recovery.
+        self.excused = self.disk.will_fail();
         self.seen_applied = (0, 0);
         let (disk, time, said) = (
             self.disk.clone(),
@@ -111,6 +116,11 @@ impl Machine {
             return Ended::Crashed;
         }
         ended
+    }
+
+    /// Whether the process may end itself: its disk is full, or has failed.
+    pub fn may_end(&self) -> bool {
+        self.excused || self.disk.is_full()
     }
 
     /// A fresh id for a bus link that somebody has opened to this node.

@@ -38,6 +38,7 @@ pub struct Setup {
     pub node_timeout_ms: u64,
     pub log: LogConfig,
     pub full_coverage: bool,
+    pub witness: bool,
 }
 
 /// Folders of witnesses on the simulated disk.
@@ -74,6 +75,7 @@ pub enum Input {
     Frame { from: NodeId, bytes: Vec<u8> },
     Done { of: u64, done: Done<SimDisk> },
     ConfSaved { vote: u64 },
+    ConfFailed,
     Open { conn: Conn, client: usize },
     Bytes { conn: Conn, bytes: Vec<u8> },
     Close { conn: Conn },
@@ -237,6 +239,10 @@ impl Node {
             Input::ConfSaved { vote } => {
                 self.conf_writing = false;
                 self.saved_vote = self.saved_vote.max(vote);
+            }
+            Input::ConfFailed => {
+                self.conf_writing = false;
+                self.agent.bus_mut().save_config(at);
             }
             Input::Open { conn, client } => self.open_client(now, conn, client),
             Input::Bytes { conn, bytes } => {

@@ -22,6 +22,9 @@ pub enum Fault {
     Part,
     Break,
     SlowDisk,
+    FullDisk,
+    /// A sync fails, once.
+    SyncError,
     Clock,
     /// A replica goes to another shard.
     Replicate,
@@ -62,6 +65,8 @@ pub struct Plan {
     pub sync_us: u64,
     pub dies_again_p: f64,
     pub segment: u64,
+    /// Whether shards look for witnesses.
+    pub witness: bool,
     /// How often operators look for nodes that belong nowhere.
     pub operator_every: u64,
 }
@@ -116,6 +121,7 @@ impl Plan {
             sync_us: *rng.pick(&[50, 200, 1000]),
             dies_again_p: 0.1,
             segment: 128 << 10,
+            witness: !rng.chance(0.1),
             operator_every: 2 * t_ms * MS,
         }
     }
@@ -146,6 +152,8 @@ impl Plan {
             (Fault::Part, 2),
             (Fault::Break, 1),
             (Fault::SlowDisk, 1),
+            (Fault::FullDisk, 1),
+            (Fault::SyncError, 1),
             (Fault::Clock, 1),
             (Fault::Replicate, 3),
             (Fault::Failover, 3),
@@ -172,6 +180,7 @@ impl Plan {
             (Fault::Forget, 2),
             (Fault::AddNode, 2),
             (Fault::Regain, 3),
+            (Fault::FullDisk, 1),
             (Fault::Kill, 1),
         ];
     }
@@ -213,6 +222,10 @@ impl Plan {
             (Fault::Wipe, 4),
             (Fault::WipeLog, 4),
             (Fault::SlowDisk, 2),
+            (Fault::FullDisk, 4),
+            (Fault::SyncError, 2),
+            (Fault::Replicate, 2),
+            (Fault::Failover, 1),
             (Fault::Power, 2),
             (Fault::Kill, 2),
             (Fault::Isolate, 1),
@@ -274,10 +287,12 @@ pub fn length(fault: Fault, t: u64, rng: &mut Rng) -> u64 {
         },
         Fault::OneWay | Fault::Isolate | Fault::Part => rng.range(t / 10, 4 * t),
         Fault::SlowDisk => rng.range(t / 4, 3 * t),
+        Fault::FullDisk => rng.range(t / 2, 6 * t),
         Fault::Kill
         | Fault::Power
         | Fault::PowerAll
         | Fault::Fuse
+        | Fault::SyncError
         | Fault::Wipe
         | Fault::WipeLog
         | Fault::CrashInChange => {

@@ -206,7 +206,7 @@ impl Node {
             bus: options(&setup, rng),
             seed: rng.next(),
             election_timeout_ms: setup.t_ms,
-            witness: true,
+            witness: setup.witness,
         };
         let saved_vote = conf.as_ref().map_or(0, |c| c.last_vote_epoch);
         let agent = Agent::new(agent_config, seat, myself, conf.as_ref(), now);

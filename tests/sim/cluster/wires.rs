@@ -10,7 +10,7 @@ use super::machine::BusEnd;
 use super::node::{ip_of, Input, Sending, TurnResult};
 use super::start::save_conf;
 use super::world::{Event, World, MACHINES};
-use crate::clock::{True, TurnClock, US};
+use crate::clock::{True, TurnClock, MS, US};
 use crate::disk::SimDisk;
 use crate::member::{guarded, Ended, Running};
 use crate::net::{BusNews, Conn, Packet, Payload};
@@ -382,6 +382,10 @@ impl World {
             Ended::Fine(()) => {
                 machine.inbox.push(Input::ConfSaved { vote });
                 self.want_turn(m, self.now);
+            }
+            // A full disk, or one that fails: it is tried again, as the real node does.
+            Ended::Stopped(_) if machine.may_end() => {
+                self.at(self.now + 100 * MS, Event::ConfFailed { m, boot });
             }
             ended => self.ended(m, self.now, &ended, "writing nodes.conf"),
         }

@@ -18,7 +18,7 @@ use crate::client::{Client, Surroundings};
 use crate::clock::{True, MS, SEC, US};
 use crate::disk::Loss;
 use crate::history::History;
-use crate::member::Ended;
+use crate::member::{Ended, CAPACITY};
 use crate::net::{Net, Packet, Payload, Weather};
 use crate::rng::Rng;
 use crate::trace::{Lines, Trace};
@@ -44,6 +44,11 @@ pub enum Event {
         boot: u64,
         job: u64,
     },
+    /// nodes.conf could not be written.
+    ConfFailed {
+        m: usize,
+        boot: u64,
+    },
     Client(usize),
     Start(usize),
     Fault,
@@ -51,6 +56,8 @@ pub enum Event {
     Cut(usize, usize, u64),
     Heal(usize, usize),
     Fuse(usize, u64),
+    /// The disk has room again.
+    Room(usize),
     /// A shard takes slots again that it has given up.
     Gain(usize),
 }
@@ -127,6 +134,7 @@ impl World {
                 reserve: 8 << 10,
             },
             full_coverage: self.plan.full_coverage,
+            witness: self.plan.witness,
         }
     }
 
@@ -307,6 +315,13 @@ impl World {
             Event::Heal(a, b) => self.net.heal(self.now, a, b),
             Event::Fuse(m, work) if !self.healed => self.machines[m].disk.light_fuse(work),
             Event::Fuse(..) => {}
+            Event::ConfFailed { m, boot } => {
+                if self.machines[m].boot == boot && self.machines[m].node.is_some() {
+                    self.machines[m].inbox.push(Input::ConfFailed);
+                    self.want_turn(m, self.now);
+                }
+            }
+            Event::Room(m) => self.machines[m].disk.set_capacity(CAPACITY),
             Event::Gain(shard) => super::faults::gain(self, shard),
         }
     }
@@ -341,6 +356,11 @@ impl World {
         match ended {
             Ended::Fine(_) => {}
             Ended::Crashed => self.kill(m, now, self.machines[m].power_on_crash),
+            Ended::Stopped(text) if self.machines[m].may_end() => {
+                self.trace
+                    .say(now, || format!("m{m} ends itself in {doing}: {text}"));
+                self.kill(m, now, false);
+            }
             Ended::Stopped(text) => {
                 self.fail(format!("machine {m} ended itself in {doing}: {text}"));
             }

@@ -205,6 +205,12 @@ impl SimDisk {
         self.lock().capacity = bytes;
     }
 
+    /// Whether nothing can be added to any file.
+    pub fn is_full(&self) -> bool {
+        let inner = self.lock();
+        inner.used() >= inner.capacity
+    }
+
     /// Bytes that all files have together.
     pub fn used(&self) -> u64 {
         self.lock().used()
