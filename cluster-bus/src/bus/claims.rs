@@ -238,8 +238,8 @@ impl Bus {
         self.claim(about, epoch, slots);
     }
 
-    /// A master claims slots: it gets those that nobody has, and those of masters with a lower
-    /// epoch. For ours it does not get them here (S3).
+    /// A master claims slots: it gets those that nobody has or that their owner has stopped to claim,
+    /// and those of masters with a lower epoch. For ours it does not get them here (S3).
     pub(super) fn claim(&mut self, by: NodeId, epoch: u64, slots: &SlotSet) {
         let me = self.table.me;
         let mut ours = SlotSet::default();
@@ -263,7 +263,7 @@ impl Bus {
                     _ => self.epoch_of(owner).unwrap_or(0),
                 };
                 last = Some((owner, of_owner));
-                if of_owner >= epoch {
+                if of_owner >= epoch && !self.table.unclaimed.contains(slot) {
                     continue;
                 }
                 if owner == me {

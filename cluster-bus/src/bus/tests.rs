@@ -359,7 +359,8 @@ fn the_higher_epoch_gets_a_slot_of_another_and_the_lower_one_an_update() {
     assert_eq!(updates, [(bench.out[&1], id(2), 2, range(1500, 3000))]);
     assert_eq!(bench.bus.node(id(1)).map(|n| n.slot_count), Some(500));
 
-    // A slot that is no longer claimed stays where it is, but no UPDATE names it.
+    // A slot that is no longer claimed stays where it is until another claims it, whatever its
+    // epoch; no UPDATE names it.
     bench.say(claim(2, 1600, 3000), ping(PingKind::Ping, Vec::new()));
     assert_eq!(bench.bus.owner(1500), Some(id(2)));
     let actions = bench.say(claim(1, 1000, 2000), ping(PingKind::Ping, Vec::new()));
@@ -368,6 +369,8 @@ fn the_higher_epoch_gets_a_slot_of_another_and_the_lower_one_an_update() {
         |body| matches!(body, Body::Update { slots, .. }
         if *slots == range(1600, 3000))
     ));
+    assert_eq!(bench.bus.owner(1599), Some(id(1)));
+    assert_eq!(bench.bus.owner(1600), Some(id(2)));
 }
 
 #[test]

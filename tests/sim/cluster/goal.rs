@@ -192,7 +192,11 @@ impl World {
                 let owner = bus.owner(slot);
                 let mine = of == shard && node.shard.record().slots.contains(slot);
                 if owner != Some(master) && !mine {
-                    return Some(format!("slot {slot} is {master}'s, not {owner:?}'s"));
+                    let epoch = |of| bus.node(of).map(|n| n.config_epoch);
+                    let (theirs, known) = (epoch(master), owner.map(epoch));
+                    return Some(format!(
+                        "slot {slot} is {master}'s ({theirs:?}), not {owner:?}'s ({known:?})"
+                    ));
                 }
             }
         }
