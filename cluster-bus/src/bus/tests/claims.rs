@@ -1,0 +1,185 @@
+//! Who owns which slot: claims, UPDATE, epochs.
+
+use super::*;
+
+#[test]
+fn the_higher_epoch_gets_a_slot_of_another_and_the_lower_one_an_update() {
+    let mut bench = Bench::new();
+    bench.join_master(1);
+    bench.join_master(2);
+    // 2 has the higher epoch.
+    let claim = |n: u8, from, to| Header {
+        slots: range(from, to),
+        ..header(n)
+    };
+    bench.say(claim(2, 1500, 3000), ping(PingKind::Ping, Vec::new()));
+    assert_eq!(bench.bus.owner(1499), Some(id(1)));
+    assert_eq!(bench.bus.owner(1500), Some(id(2)));
+    let actions = bench.say(claim(1, 1000, 2000), ping(PingKind::Ping, Vec::new()));
+    assert_eq!(bench.bus.owner(1500), Some(id(2)));
+    let updates = sent(&actions)
+        .into_iter()
+        .filter_map(|(link, message)| match message.body {
+            Body::Update {
+                node,
+                config_epoch,
+                slots,
+            } => Some((link, node, config_epoch, slots)),
+            _ => None,
+        });
+    let updates: Vec<_> = updates.collect();
+    assert_eq!(updates, [(bench.out[&1], id(2), 2, range(1500, 3000))]);
+    assert_eq!(bench.bus.node(id(1)).map(|n| n.slot_count), Some(500));
+
+    // A slot that is no longer claimed stays where it is until another claims it, whatever its
+    // epoch; no UPDATE names it.
+    bench.say(claim(2, 1600, 3000), ping(PingKind::Ping, Vec::new()));
+    assert_eq!(bench.bus.owner(1500), Some(id(2)));
+    let actions = bench.say(claim(1, 1000, 2000), ping(PingKind::Ping, Vec::new()));
+    assert!(sends(
+        &actions,
+        |body| matches!(body, Body::Update { slots, .. }
+        if *slots == range(1600, 3000))
+    ));
+    assert_eq!(bench.bus.owner(1599), Some(id(1)));
+    assert_eq!(bench.bus.owner(1600), Some(id(2)));
+}
+
+#[test]
+fn an_update_is_believed_about_others_and_not_about_us() {
+    let mut bench = Bench::new();
+    bench.join_master(1);
+    bench.join_master(2);
+    let update = |n, epoch, from, to| Body::Update {
+        config_epoch: epoch,
+        node: id(n),
+        slots: range(from, to),
+    };
+    bench.from(1, update(2, 2, 1000, 1100));
+    assert_eq!(bench.bus.owner(1000), Some(id(1)), "no news");
+    bench.from(1, update(2, 70, 1000, 1100));
+    assert_eq!(bench.bus.owner(1000), Some(id(2)));
+    assert_eq!(bench.bus.max_epoch(), 70);
+    bench.from(1, update(50, 80, 1000, 1100));
+    assert_eq!(bench.bus.owner(1000), Some(id(2)));
+    assert_eq!(bench.bus.myself_node().config_epoch, 50);
+    assert!(bench.actions.contains(&Action::EpochSeen(80)));
+}
+
+#[test]
+fn a_claim_on_our_slots_is_told_and_not_obeyed() {
+    let mut bench = Bench::new();
+    bench.join(1);
+    let claim = |epoch| Header {
+        slots: range(50, 200),
+        config_epoch: epoch,
+        ..header(1)
+    };
+    let actions = bench.say(claim(49), ping(PingKind::Ping, Vec::new()));
+    assert_eq!(bench.bus.owner(100), Some(id(1)), "nobody's slot");
+    assert_eq!(bench.bus.owner(50), Some(id(50)));
+    assert!(sends(
+        &actions,
+        |body| matches!(body, Body::Update { node, .. } if *node == id(50))
+    ));
+
+    bench.say(claim(50), ping(PingKind::Ping, Vec::new()));
+    let claims = |a: &Action| matches!(a, Action::SlotsClaimed { .. });
+    assert!(
+        !bench.actions.iter().any(claims),
+        "an equal epoch wins nothing"
+    );
+    let actions = bench.say(claim(51), ping(PingKind::Ping, Vec::new()));
+    let told = Action::SlotsClaimed {
+        by: id(1),
+        epoch: 51,
+        slots: range(50, 100),
+    };
+    assert!(actions.contains(&told));
+    assert_eq!(bench.bus.owner(50), Some(id(50)), "S3: the log decides");
+    let actions = bench.say(claim(51), ping(PingKind::Ping, Vec::new()));
+    assert!(!actions.contains(&told), "not with every packet");
+    bench.wait(1000);
+    let actions = bench.say(claim(51), ping(PingKind::Ping, Vec::new()));
+    assert!(actions.contains(&told), "but again while it stands");
+
+    bench.become_(Role::Master, range(0, 50), 50);
+    assert_eq!(bench.bus.owner(50), Some(id(1)), "at once to the claimant");
+    assert_eq!(bench.bus.owner(49), Some(id(50)));
+}
+
+#[test]
+fn a_claim_within_the_shard_waits_for_the_record() {
+    let mut bench = Bench::new();
+    bench.join(1);
+    let header = Header {
+        slots: range(0, 100),
+        config_epoch: 60,
+        ..header(1)
+    };
+    let body = Body::Ping {
+        kind: PingKind::Ping,
+        gossip: Vec::new(),
+        extensions: vec![Extension::ShardId(id(150))],
+    };
+    bench.say(
+        Header::clone(&Header {
+            slots: SlotSet::default(),
+            ..header.clone()
+        }),
+        body,
+    );
+    let actions = bench.say(header, ping(PingKind::Ping, Vec::new()));
+    assert!(!actions
+        .iter()
+        .any(|a| matches!(a, Action::SlotsClaimed { .. })));
+    assert_eq!(bench.bus.owner(0), Some(id(50)));
+    bench.become_(Role::Slave(id(1)), range(0, 100), 60);
+    assert_eq!(bench.bus.owner(0), Some(id(1)));
+    assert!(bench.bus.myself_node().slots.is_empty());
+}
+
+#[test]
+fn a_master_that_follows_another_leaves_no_slot_without_owner() {
+    let mut bench = Bench::new();
+    bench.join_master(1);
+    bench.join(2);
+    let header = Header {
+        master: Some(id(2)),
+        slots: range(1000, 2000),
+        config_epoch: 60,
+        flags: Flags::SLAVE,
+        ..header(1)
+    };
+    bench.say(header, ping(PingKind::Ping, Vec::new()));
+    assert_eq!(bench.bus.owner(1000), Some(id(2)));
+    assert!(bench.flags(1).has(Flags::SLAVE) && !bench.flags(1).has(Flags::MASTER));
+    assert_eq!(bench.bus.size(), 2);
+}
+
+#[test]
+fn the_lower_id_is_told_of_a_collision() {
+    let mut bench = Bench::new();
+    bench.join(1);
+    bench.join(60);
+    for n in [1, 60] {
+        let header = Header {
+            config_epoch: 50,
+            ..header(n)
+        };
+        bench.say(header, ping(PingKind::Ping, Vec::new()));
+    }
+    let told: Vec<_> = bench
+        .actions
+        .iter()
+        .filter(|a| matches!(a, Action::EpochCollision { .. }))
+        .collect();
+    assert_eq!(
+        told,
+        [&Action::EpochCollision {
+            with: id(60),
+            epoch: 50
+        }]
+    );
+    assert_eq!(bench.bus.myself_node().config_epoch, 50, "the log decides");
+}

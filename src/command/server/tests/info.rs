@@ -1,0 +1,178 @@
+//! ROLE and INFO.
+
+use super::*;
+
+fn group_of_three() -> RaftStatus {
+    let member = |raft_id, kind, addr: &str| MemberStatus {
+        raft_id,
+        node: Default::default(),
+        kind,
+        voter: true,
+        addr: Some(addr.to_owned()),
+        matched: 90,
+        applied: 80 + raft_id,
+        heard_ms: Some(1500),
+    };
+    RaftStatus {
+        group: 0xabc,
+        raft_id: 1,
+        role: RaftRole::Leader,
+        leader: Some(1),
+        leader_addr: Some("10.0.0.1:7000".to_owned()),
+        term: 4,
+        commit: 95,
+        applied: 94,
+        last: 96,
+        lease_valid: true,
+        members: vec![
+            member(1, MemberKind::Data, "10.0.0.1:7000"),
+            member(2, MemberKind::Data, "[::1]:7001"),
+            member(3, MemberKind::Witness, "10.0.0.3:7002"),
+        ],
+        ha: true,
+        ..RaftStatus::default()
+    }
+}
+
+/// Clients are told of replicas, and never of a witness.
+#[test]
+fn roles_are_told_in_redis_words() {
+    let mut c = Client::new();
+    c.host.raft = group_of_three();
+    assert_eq!(
+        c.reply("ROLE"),
+        "*3\\r\\n$6\\r\\nmaster\\r\\n:95\\r\\n*1\\r\\n*3\\r\\n$3\\r\\n::1\\r\\n$4\\r\\n7001\\r\\n$2\\r\\n82\\r\\n"
+    );
+    let info = c.raw("INFO replication");
+    assert!(
+        info.contains("role:master\r\nconnected_slaves:1\r\n"),
+        "{info}"
+    );
+    assert!(
+        info.contains("slave0:ip=::1,port=7001,state=online,offset=82,lag=1\r\n"),
+        "{info}"
+    );
+    c.host.raft.role = RaftRole::Follower;
+    c.host.raft.raft_id = 2;
+    assert_eq!(
+        c.reply("ROLE"),
+        "*5\\r\\n$5\\r\\nslave\\r\\n$8\\r\\n10.0.0.1\\r\\n:7000\\r\\n$9\\r\\nconnected\\r\\n:94\\r\\n"
+    );
+    let info = c.raw("INFO replication");
+    assert!(
+        info.contains("role:slave\r\nmaster_host:10.0.0.1\r\nmaster_port:7000\r\n"),
+        "{info}"
+    );
+    assert!(info.contains("master_link_status:up\r\n"), "{info}");
+    c.host.raft.leader = None;
+    c.host.raft.leader_addr = None;
+    assert!(c.reply("ROLE").contains("$7\\r\\nconnect\\r\\n"));
+}
+
+fn titles(info: &str) -> Vec<&str> {
+    info.lines()
+        .filter_map(|line| line.strip_prefix("# "))
+        .collect()
+}
+
+#[test]
+fn info_chooses_its_sections() {
+    let mut c = Client::new();
+    let default = [
+        "Server",
+        "Clients",
+        "Memory",
+        "Persistence",
+        "Stats",
+        "Replication",
+        "CPU",
+        "Modules",
+        "Errorstats",
+        "Cluster",
+        "Raft",
+        "Keyspace",
+    ];
+    assert_eq!(titles(&c.raw("INFO")), default);
+    assert_eq!(titles(&c.raw("INFO default")), default);
+    assert_eq!(titles(&c.raw("INFO CPU server cpu")), ["Server", "CPU"]);
+    assert_eq!(titles(&c.raw("INFO nosuch")), [""; 0]);
+    assert_eq!(titles(&c.raw("INFO all")).len(), 13);
+    assert_eq!(titles(&c.raw("INFO everything")).len(), 14);
+    assert!(!titles(&c.raw("INFO all")).contains(&"Modules"));
+    assert!(titles(&c.raw("INFO default commandstats")).contains(&"Commandstats"));
+}
+
+/// `name:value` or `# Title` in every line, sections divided by an empty line.
+#[test]
+fn info_is_well_formed() {
+    let mut c = Client::new();
+    c.host.raft = group_of_three();
+    c.join(9);
+    c.reply("SET a 1");
+    c.reply("SET b 1 PXAT 1700000060123");
+    c.reply("GET a");
+    c.reply("GET nokey");
+    c.reply("NOSUCH");
+    let reply = c.raw("INFO everything");
+    let (header, text) = reply.split_once("\r\n").unwrap();
+    assert_eq!(header, format!("${}", text.len() - 2));
+    for (previous, line) in std::iter::once("")
+        .chain(text.split("\r\n"))
+        .zip(text.split("\r\n"))
+    {
+        let ok = match line.strip_prefix("# ") {
+            Some(_) => previous.is_empty(),
+            None => {
+                line.is_empty()
+                    || line
+                        .split_once(':')
+                        .is_some_and(|(name, _)| !name.is_empty())
+            }
+        };
+        assert!(ok, "{line:?} after {previous:?}");
+    }
+    for line in [
+        "redis_version:7.4.1",
+        "redis_mode:standalone",
+        "server_time_usec:1700000000123000",
+        "connected_clients:2",
+        "blocked_clients:1",
+        "used_memory:2048",
+        "used_memory_human:2.00K",
+        "used_memory_peak_perc:50.00%",
+        "used_memory_dataset:1024",
+        "maxmemory_policy:noeviction",
+        "mem_fragmentation_ratio:4.00",
+        "loading:0",
+        "keyspace_hits:1",
+        "keyspace_misses:1",
+        "total_error_replies:1",
+        "errorstat_ERR:count=1",
+        "cluster_enabled:0",
+        "raft_role:leader",
+        "raft_ha:1",
+        "raft_voters:3",
+        "raft_member2:id=0000000000000003,kind=witness,voter=1,addr=10.0.0.3:7002,match=90,\
+         applied=83,heard_ms=1500",
+        "master_replid:0000000000000abc000000000000000000000000",
+        "db0:keys=2,expires=1,avg_ttl=60000,subexpiry=0",
+    ] {
+        assert!(
+            text.split("\r\n").any(|l| l == line),
+            "{line} is not in {text}"
+        );
+    }
+    let calls = |name: &str| {
+        let prefix = format!("cmdstat_{name}:calls=");
+        text.split("\r\n")
+            .find_map(|l| l.strip_prefix(&prefix)?.split(',').next())
+            .map(str::to_owned)
+    };
+    assert_eq!(calls("set").as_deref(), Some("2"));
+    assert_eq!(calls("get").as_deref(), Some("2"));
+    assert_eq!(calls("del"), None);
+    assert!(text.contains(&format!(
+        "\r\nholdfast_version:{}\r\n",
+        super::super::HOLDFAST_VERSION
+    )));
+}

@@ -1,0 +1,142 @@
+//! The rows of the table against what Redis says of its own.
+
+use super::*;
+
+const TABLE: &str = include_str!("../../../../tests/golden/redis-7.4.1-commands.tsv");
+
+/// A row as the fixture writes it.
+fn row(command: &Command) -> String {
+    use crate::command::spec::{Acl, Flags, KeyFlags};
+    let spec = command.spec;
+    let flags = Flags::PRINTED
+        .iter()
+        .filter(|f| spec.flags.has(f.0))
+        .map(|f| f.1);
+    let acl = Acl::NAMES
+        .iter()
+        .filter(|a| spec.categories().has(a.0))
+        .map(|a| a.1);
+    let key_specs = spec.key_specs.iter().map(|k| {
+        let flags = KeyFlags::NAMES
+            .iter()
+            .filter(|f| k.flags.has(f.0))
+            .map(|f| f.1);
+        let mut text = format!(
+            "{}|index:{}|range:{}:{}:{}",
+            flags.collect::<Vec<_>>().join(","),
+            k.begin,
+            k.last,
+            k.step,
+            k.limit
+        );
+        if !k.notes.is_empty() {
+            text = format!("{text}|{}", k.notes);
+        }
+        text
+    });
+    let (deprecated, replaced) = spec.deprecated.unwrap_or_default();
+    let doc_flags = match (spec.deprecated, spec.name) {
+        (Some(_), _) => "deprecated",
+        (None, "debug") => "syscmd",
+        (None, _) => "",
+    };
+    [
+        spec.full_name.to_owned(),
+        spec.arity.to_string(),
+        flags.collect::<Vec<_>>().join(","),
+        format!(
+            "{},{},{}",
+            spec.range.first, spec.range.last, spec.range.step
+        ),
+        acl.collect::<Vec<_>>().join(","),
+        spec.tips.join(","),
+        key_specs.collect::<Vec<_>>().join(";"),
+        spec.group.name().to_owned(),
+        spec.since.to_owned(),
+        doc_flags.to_owned(),
+        deprecated.to_owned(),
+        replaced.to_owned(),
+    ]
+    .join("\t")
+}
+
+#[test]
+fn rows_are_those_of_redis() {
+    let redis = |name: &str| {
+        TABLE
+            .lines()
+            .find(|line| line.split('\t').next() == Some(name))
+            .unwrap_or("(none)")
+    };
+    let all = table()
+        .commands()
+        .iter()
+        .flat_map(|c| std::iter::once(c).chain(c.subcommands));
+    let mut wrong = Vec::new();
+    for command in all {
+        let (ours, theirs) = (row(command), redis(command.spec.full_name));
+        let own = command.spec.full_name == "cluster|raft";
+        if ours != theirs && !own {
+            wrong.push(format!("redis: {theirs}\nours:  {ours}"));
+        }
+        if command.spec.summary.is_empty() {
+            wrong.push(format!("{} has no summary", command.spec.full_name));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Where nothing is like Redis's reply, its shape is.
+#[test]
+fn docs_tell_what_clients_ask_for() {
+    let mut c = Client::new();
+    let docs = c.reply("COMMAND DOCS psetex ping nosuch");
+    assert!(
+        docs.starts_with("*4\\r\\n$6\\r\\npsetex\\r\\n*14\\r\\n$7\\r\\nsummary\\r\\n"),
+        "{docs}"
+    );
+    assert!(docs.contains(
+        "$9\\r\\ndoc_flags\\r\\n*1\\r\\n+deprecated\\r\\n$16\\r\\ndeprecated_since\\r\\n$6\\r\\n2.6.12\\r\\n\
+         $11\\r\\nreplaced_by\\r\\n$28\\r\\n`SET` with the `PX` argument\\r\\n$4\\r\\nping\\r\\n"
+    ));
+    assert!(docs.contains("$5\\r\\ngroup\\r\\n$6\\r\\nstring\\r\\n$10\\r\\ncomplexity\\r\\n"));
+    c.session.proto = crate::resp::encode::Proto::Resp3;
+    let docs = c.reply("COMMAND DOCS object");
+    assert!(
+        docs.starts_with("%1\\r\\n$6\\r\\nobject\\r\\n%5\\r\\n"),
+        "{docs}"
+    );
+    assert!(
+        docs.contains("$11\\r\\nsubcommands\\r\\n%5\\r\\n$15\\r\\nobject|encoding\\r\\n%4\\r\\n")
+    );
+    let count = table().commands().len();
+    assert_eq!(c.reply("COMMAND COUNT"), format!(":{count}\\r\\n"));
+    assert!(c
+        .reply("COMMAND DOCS")
+        .starts_with(&format!("%{count}\\r\\n")));
+    assert!(c
+        .reply("COMMAND")
+        .starts_with(&format!("*{count}\\r\\n*10\\r\\n")));
+    assert!(c
+        .reply("COMMAND INFO")
+        .starts_with(&format!("*{count}\\r\\n*10\\r\\n")));
+    assert!(c.raw("COMMAND LIST").contains("\r\nclient|kill\r\n"));
+    assert!(c
+        .raw("COMMAND LIST FILTERBY ACLCAT connection")
+        .contains("\r\nping\r\n"));
+}
+
+#[test]
+fn help_has_redis_frame() {
+    let mut c = Client::new();
+    for container in [
+        "ACL", "CLIENT", "COMMAND", "CONFIG", "DEBUG", "MEMORY", "OBJECT", "PUBSUB",
+    ] {
+        let text = c.raw(&format!("{container} help"));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], format!("*{}", lines.len() - 1));
+        let first = "<subcommand> [<arg> [value] [opt] ...]. Subcommands are:";
+        assert_eq!(lines[1], format!("+{container} {first}"));
+        assert_eq!(lines[lines.len() - 2..], ["+HELP", "+    Print this help."]);
+    }
+}
