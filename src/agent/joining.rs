@@ -119,7 +119,7 @@ impl Agent {
     /// CLUSTER FAILOVER: the leader is asked to hand over (E4). FORCE is no different: without a
     /// leader this replica campaigns as soon as its promise has run out, of its own.
     pub fn ask_to_lead(&mut self) -> Result<(), Refusal> {
-        if !self.facts.is_member {
+        if !self.facts.is_member || self.is_joining() {
             return Err(Refusal::Learner);
         }
         self.wants_lead = true;

@@ -294,6 +294,16 @@ impl Agent {
         Some(follow::client_addr(node))
     }
 
+    /// The address of the node whose shard this node is on its way into.
+    pub fn joins_at(&self) -> Option<String> {
+        let target = self.seat.joining?.target;
+        Some(
+            self.bus
+                .node(target)
+                .map_or_else(String::new, follow::client_addr),
+        )
+    }
+
     /// Whether this node is on its way into a shard: it answers as a replica without data.
     pub fn is_joining(&self) -> bool {
         self.seat.joining.is_some()

@@ -127,6 +127,8 @@ pub struct RaftStatus {
     pub master: Option<bool>,
     pub leader: Option<u64>,
     pub leader_addr: Option<String>,
+    /// This node is on its way into the shard of the node at this address.
+    pub syncing_from: Option<String>,
     pub term: u64,
     pub commit: u64,
     pub applied: u64,

@@ -241,6 +241,7 @@ impl Host for TurnHost<'_> {
             master: agent.map(|a| a.is_master()),
             leader,
             leader_addr: leader.and_then(addr_of),
+            syncing_from: agent.and_then(|a| a.joins_at()),
             term: group.term(),
             commit: group.commit(),
             applied: group.applied(),

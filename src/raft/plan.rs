@@ -139,17 +139,23 @@ pub fn successor(
         .map(|(m, _)| m.raft_id)
 }
 
+/// Whether `me` is the only voter with data.
+pub fn votes_alone(me: u64, members: &Membership) -> bool {
+    let mut others = members.list.iter().filter(|m| m.raft_id != me);
+    !others.any(|m| m.kind == MemberKind::Data && members.is_voter(m.raft_id))
+}
+
 /// The learners that can take over from `me`, the only voter with data; the best comes last.
 pub fn heirs(
     me: u64,
     members: &Membership,
     progress: &dyn Fn(u64) -> Option<Progress>,
 ) -> Vec<u64> {
-    let data = || members.list.iter().filter(|m| m.kind == MemberKind::Data);
-    if data().any(|m| m.raft_id != me && members.is_voter(m.raft_id)) {
+    if !votes_alone(me, members) {
         return Vec::new();
     }
-    let mut heirs: Vec<(u64, u64)> = data()
+    let data = members.list.iter().filter(|m| m.kind == MemberKind::Data);
+    let mut heirs: Vec<(u64, u64)> = data
         .filter_map(|m| Some((m.raft_id, progress(m.raft_id)?)))
         .filter(|(id, p)| *id != me && p.caught_up && is_near(p))
         .map(|(id, p)| (p.matched, id))

@@ -12,7 +12,10 @@ use crate::storage::{Disk, Position};
 use ::raft::eraftpb::{Entry, EntryType};
 use cluster_bus::NodeId;
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
+/// How long CLUSTER FAILOVER waits for a learner to catch up, as Redis's waits for a replica.
+const HEIR_PATIENCE: Duration = Duration::from_secs(5);
 /// How often a leader looks whether the members are as they should be, in parts of T.
 const LOOKS_PER_TIMEOUT: u32 = 10;
 
@@ -36,6 +39,8 @@ pub(super) struct Members {
     replaces: Option<u64>,
     /// The highest index that a witness was told to start from.
     base_given: u64,
+    /// When the wish for an heir is over.
+    heir_until: Mono,
     /// One who stays has said that this member was removed: it may write its tombstone (G2, G4).
     pub removed: bool,
     /// Ids of members that are no more where they were.
@@ -57,6 +62,7 @@ impl Members {
             wants_witness: false,
             replaces: None,
             base_given: 0,
+            heir_until: Mono(0),
             removed: false,
             gone: BTreeSet::new(),
             strangers: Vec::new(),
@@ -194,10 +200,11 @@ impl<D: Disk> Shard<D> {
             self.group.transfer(now, to);
             return true;
         }
-        let heir = self.heirs(now).pop();
-        if heir.is_some() && self.members.wishes.heir.is_none() {
-            self.members.wishes.heir = heir;
-            self.members.next_look = Mono(0);
+        let progress = self.caught_up_progress(now.mono);
+        let of = |id: u64| progress.iter().find(|(other, _)| *other == id).map(|p| p.1);
+        let heir = raft::heirs(self.group.id(), self.group.membership(), &of).pop();
+        if let Some(heir) = heir {
+            self.wish_for_heir(now, heir, self.group.election_timeout());
         }
         heir.is_some()
     }
@@ -205,22 +212,24 @@ impl<D: Disk> Shard<D> {
     /// E4: the same, to a member of its own choice, if that can take over.
     pub fn hand_over_to(&mut self, now: Now, raft_id: u64) {
         let membership = self.group.membership();
-        let is_data = membership.member(raft_id).map(|m| m.kind) == Some(MemberKind::Data);
-        if !is_data || raft_id == self.group.id() || self.group.is_transferring() {
+        let member = membership.member(raft_id);
+        let is_witness = member.is_some_and(|m| m.kind == MemberKind::Witness);
+        if is_witness || raft_id == self.group.id() || self.group.is_transferring() {
             return;
         }
         if membership.is_voter(raft_id) {
             self.group.transfer(now, raft_id);
-        } else if self.heirs(now).contains(&raft_id) {
-            self.members.wishes.heir = Some(raft_id);
-            self.members.next_look = Mono(0);
+        } else if raft::votes_alone(self.group.id(), membership) {
+            self.wish_for_heir(now, raft_id, HEIR_PATIENCE);
         }
     }
 
-    fn heirs(&self, now: Now) -> Vec<u64> {
-        let progress = self.caught_up_progress(now.mono);
-        let of = |id: u64| progress.iter().find(|(other, _)| *other == id).map(|p| p.1);
-        raft::heirs(self.group.id(), self.group.membership(), &of)
+    fn wish_for_heir(&mut self, now: Now, raft_id: u64, patience: Duration) {
+        if self.members.wishes.heir != Some(raft_id) {
+            self.members.wishes.heir = Some(raft_id);
+            self.members.next_look = Mono(0);
+        }
+        self.members.heir_until = now.mono + patience;
     }
 
     /// E4: the data voter that can take over at once, if there is one.
@@ -303,7 +312,7 @@ impl<D: Disk> Shard<D> {
             return;
         }
         self.members.next_look = now.mono + self.group.election_timeout() / LOOKS_PER_TIMEOUT;
-        self.forget_fulfilled();
+        self.forget_fulfilled(now);
         for (id, p) in self.progress(now.mono) {
             if p.behind <= NEAR_BYTES {
                 self.members.caught_up.insert(id);
@@ -334,7 +343,8 @@ impl<D: Disk> Shard<D> {
         self.group.propose_change(change);
     }
 
-    fn forget_fulfilled(&mut self) {
+    fn forget_fulfilled(&mut self, now: Now) {
+        let late = now.mono >= self.members.heir_until;
         let (list, wishes) = (self.group.membership(), &mut self.members.wishes);
         wishes.joins.retain(|m| !list.contains(m.raft_id));
         let is_data = |m: &&Member| m.kind == MemberKind::Data;
@@ -343,9 +353,8 @@ impl<D: Disk> Shard<D> {
             .witnesses
             .retain(|m| !list.contains(m.raft_id) && !beside(m));
         wishes.leaves.retain(|id| list.contains(*id));
-        wishes.heir = wishes
-            .heir
-            .filter(|id| list.contains(*id) && !list.is_voter(*id));
+        let waits = |id: &u64| !late && list.contains(*id) && !list.is_voter(*id);
+        wishes.heir = wishes.heir.filter(waits);
     }
 
     /// G6, D7: a new voter needs nothing that the witness's log does not have.

@@ -11,21 +11,32 @@ use std::time::{Duration, Instant};
 const MB: usize = 1 << 20;
 const STOPPED: Duration = Duration::from_secs(3);
 
-/// 1 + 1: there is nobody to host a witness, so the replica must never be needed for a commit.
-#[test]
-fn a_master_alone_with_its_paused_replica_writes_on() {
+/// A cluster of one master, node 0, and one replica: there is nobody to host a witness.
+pub fn pair() -> Cluster {
     let cluster = Cluster::bare(2);
-    let (master, replica) = (&cluster.nodes[0], &cluster.nodes[1]);
-    master.ok(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    cluster.nodes[0].ok(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
     join(&cluster, 1, 0);
-    let in_sync = || {
+    wait_in_sync(&cluster, 0);
+    cluster
+}
+
+/// Waits until the other node of a pair has all that its master has.
+pub fn wait_in_sync(cluster: &Cluster, master: usize) {
+    let (master, replica) = (&cluster.nodes[master], &cluster.nodes[1 - master]);
+    wait_for("the replica is in sync", SOON, || {
         cluster.agreed()?;
         let link = replica.info("replication", "master_link_status");
         check(link.as_deref() == Some("up"), || format!("link {link:?}"))?;
         let (ours, theirs) = (master.cmd(&["DBSIZE"]), replica.cmd(&["DBSIZE"]));
         check(ours == theirs, || format!("{ours:?} keys, {theirs:?}"))
-    };
-    wait_for("the replica is in sync", SOON, in_sync);
+    });
+}
+
+/// The replica must never be needed for a commit.
+#[test]
+fn a_master_alone_with_its_paused_replica_writes_on() {
+    let cluster = pair();
+    let (master, replica) = (&cluster.nodes[0], &cluster.nodes[1]);
     let load = Load::start(&cluster, &cluster.shards(), 2);
     load.wait_acks(0, 50);
     let term = master.raft_number("raft_term");
@@ -46,7 +57,7 @@ fn a_master_alone_with_its_paused_replica_writes_on() {
         &format!("{} ms", gap.as_millis()),
     );
     load.verify();
-    wait_for("the replica has caught up", SOON, in_sync);
+    wait_in_sync(&cluster, 0);
 }
 
 fn terms(cluster: &Cluster) -> Vec<(u64, Option<String>)> {

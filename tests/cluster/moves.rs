@@ -1,7 +1,8 @@
 //! Planned moves under load: no client sees a failed write, and the gap is short.
 
 use crate::clients::Clients;
-use crate::harness::{median, report, rounds, summary, wait_for, Cluster, Shard, SOON};
+use crate::harness::{check, median, report, rounds, summary, wait_for, Cluster, Shard, SOON};
+use crate::limits::{pair, wait_in_sync};
 use crate::load::Load;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,18 @@ enum Move {
     Force,
     Shutdown,
     Sigterm,
+}
+
+fn start_move(cluster: &Cluster, master: usize, replica: usize, how: Move) {
+    match how {
+        Move::Failover => cluster.nodes[replica].ok(&["CLUSTER", "FAILOVER"]),
+        Move::Force => cluster.nodes[replica].ok(&["CLUSTER", "FAILOVER", "FORCE"]),
+        Move::Shutdown => {
+            let reply = cluster.nodes[master].try_cmd(&["SHUTDOWN"]);
+            assert!(reply.is_err(), "SHUTDOWN -> {reply:?}");
+        }
+        Move::Sigterm => cluster.nodes[master].signal(libc::SIGTERM),
+    }
 }
 
 /// Moves one shard's leader away; returns the gap its writers saw and what they were refused.
@@ -31,15 +44,7 @@ fn move_leader(
     let (master, replica) = (shard.master, shard.replicas[0]);
     let port = cluster.nodes[master].port;
     let from = Instant::now();
-    match how {
-        Move::Failover => cluster.nodes[replica].ok(&["CLUSTER", "FAILOVER"]),
-        Move::Force => cluster.nodes[replica].ok(&["CLUSTER", "FAILOVER", "FORCE"]),
-        Move::Shutdown => {
-            let reply = cluster.nodes[master].try_cmd(&["SHUTDOWN"]);
-            assert!(reply.is_err(), "SHUTDOWN -> {reply:?}");
-        }
-        Move::Sigterm => cluster.nodes[master].signal(libc::SIGTERM),
-    }
+    start_move(cluster, master, replica, how);
     wait_for(
         &format!("{how:?} of {port}: the replica serves"),
         SOON,
@@ -98,6 +103,52 @@ fn planned_moves_are_not_noticed() {
     load.verify();
     let gaps: Vec<Duration> = all.iter().map(|(_, gap)| *gap).collect();
     assert!(median(&gaps) <= GAP_MEDIAN, "{}", summary(&gaps));
+}
+
+/// E4: the master is the only voter, so its replica has to become that first.
+#[test]
+fn a_pair_without_a_witness_moves_as_well() {
+    let mut cluster = pair();
+    let load = Load::start(&cluster, &cluster.shards(), 2);
+    let mut gaps = Vec::new();
+    for (round, how) in [Move::Failover, Move::Sigterm, Move::Shutdown, Move::Force]
+        .into_iter()
+        .enumerate()
+    {
+        let (master, replica) = (round % 2, 1 - round % 2);
+        load.wait_acks(0, 20);
+        wait_in_sync_under_load(&cluster, replica);
+        let from = Instant::now();
+        start_move(&cluster, master, replica, how);
+        let port = cluster.nodes[master].port;
+        wait_for(&format!("{how:?}: the replica serves"), SOON, || {
+            let ack = load.first_ack(0, from, port);
+            ack.ok_or_else(|| format!("{:?}", load.failures(0, from).last()))
+        });
+        load.wait_acks(0, 10);
+        gaps.push(load.gap(0, from, Instant::now()));
+        assert!(load.failures(0, from).is_empty(), "{how:?}");
+        if matches!(how, Move::Shutdown | Move::Sigterm) {
+            let status = cluster.nodes[master].wait_exit(SOON);
+            assert!(status.success(), "{how:?} ended with {status}");
+            cluster.nodes[master].start();
+        }
+        cluster.wait_role(replica, "master");
+        cluster.wait_role(master, "slave");
+    }
+    load.verify();
+    wait_in_sync(&cluster, 0);
+    report("1 + 1, planned moves, gap", &summary(&gaps));
+    assert!(median(&gaps) <= GAP_MEDIAN, "{}", summary(&gaps));
+}
+
+/// The leader sees its learner near the end of the log.
+fn wait_in_sync_under_load(cluster: &Cluster, replica: usize) {
+    let node = &cluster.nodes[replica];
+    wait_for("the replica follows", SOON, || {
+        let link = node.info("replication", "master_link_status");
+        check(link.as_deref() == Some("up"), || format!("link {link:?}"))
+    });
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use super::super::env::Env;
 use super::super::host::{MemberKind, RaftRole, RaftStatus};
 use super::info::Report;
-use super::replication::{host_port, is_master, replicas};
+use super::replication::{has_link, host_port, is_master, master_addr, replicas};
 
 pub fn persistence(report: &mut Report, env: &Env<'_>) {
     let raft = env.host.raft_status();
@@ -31,13 +31,14 @@ pub fn replication(report: &mut Report, env: &Env<'_>) {
     let master = is_master(&status);
     report.line("role", if master { "master" } else { "slave" });
     if !master {
-        let (host, port) = host_port(status.leader_addr.as_deref());
-        let up = status.leader.is_some();
+        let (host, port) = host_port(master_addr(&status));
+        let up = has_link(&status);
         report.line("master_host", host);
         report.line("master_port", port);
         report.line("master_link_status", if up { "up" } else { "down" });
         report.line("master_last_io_seconds_ago", leader_silence_secs(&status));
-        report.line("master_sync_in_progress", 0);
+        let syncs = status.syncing_from.is_some();
+        report.line("master_sync_in_progress", u8::from(syncs));
         report.line("slave_read_repl_offset", status.last);
         report.line("slave_repl_offset", status.applied);
         report.line("slave_priority", 100);

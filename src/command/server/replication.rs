@@ -34,6 +34,17 @@ pub fn is_master(status: &RaftStatus) -> bool {
     status.master.unwrap_or_else(alone)
 }
 
+/// Where the node is that a replica follows, or will follow.
+pub fn master_addr(status: &RaftStatus) -> Option<&str> {
+    let joins = status.syncing_from.as_deref();
+    joins.or(status.leader_addr.as_deref())
+}
+
+/// Whether a replica gets its master's writes.
+pub fn has_link(status: &RaftStatus) -> bool {
+    status.leader.is_some() && status.syncing_from.is_none()
+}
+
 /// The other data members, as a master's replicas: (host, port, member).
 pub fn replicas(status: &RaftStatus) -> Vec<(String, u16, &MemberStatus)> {
     let others = status
@@ -73,11 +84,11 @@ fn role(env: &mut Env<'_>, _: Args<'_>) -> Done {
             reply.bulk_int(member.applied as i64);
         }
     } else {
-        let (host, port) = host_port(status.leader_addr.as_deref());
-        let state: &[u8] = if status.leader.is_some() {
-            b"connected"
-        } else {
-            b"connect"
+        let (host, port) = host_port(master_addr(&status));
+        let state: &[u8] = match (has_link(&status), &status.syncing_from) {
+            (true, _) => b"connected",
+            (false, Some(_)) => b"sync",
+            (false, None) => b"connect",
         };
         reply.array(5);
         reply.bulk(b"slave");

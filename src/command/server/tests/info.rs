@@ -19,6 +19,7 @@ fn group_of_three() -> RaftStatus {
         role: RaftRole::Leader,
         leader: Some(1),
         leader_addr: Some("10.0.0.1:7000".to_owned()),
+        syncing_from: None,
         term: 4,
         commit: 95,
         applied: 94,
@@ -64,6 +65,18 @@ fn roles_are_told_in_redis_words() {
         "{info}"
     );
     assert!(info.contains("master_link_status:up\r\n"), "{info}");
+    c.host.raft.syncing_from = Some("10.0.0.2:7001".to_owned());
+    assert_eq!(
+        c.reply("ROLE"),
+        "*5\\r\\n$5\\r\\nslave\\r\\n$8\\r\\n10.0.0.2\\r\\n:7001\\r\\n$4\\r\\nsync\\r\\n:94\\r\\n"
+    );
+    let info = c.raw("INFO replication");
+    assert!(
+        info.contains("master_host:10.0.0.2\r\nmaster_port:7001\r\nmaster_link_status:down\r\n"),
+        "{info}"
+    );
+    assert!(info.contains("master_sync_in_progress:1\r\n"), "{info}");
+    c.host.raft.syncing_from = None;
     c.host.raft.leader = None;
     c.host.raft.leader_addr = None;
     assert!(c.reply("ROLE").contains("$7\\r\\nconnect\\r\\n"));
