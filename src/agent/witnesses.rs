@@ -13,7 +13,7 @@ use super::ForWitnesses;
 use crate::clock::{Mono, Now};
 use crate::keyspace::Layout;
 use crate::mutation::{self, Mutation};
-use crate::raft::Envelope;
+use crate::raft::{Envelope, StepError};
 use crate::shard::{Shard, ShardConfig, ShardError, SyncPolicy};
 use crate::storage::base::{Base, MemberKind};
 use crate::storage::{Disk, Log, LogConfig};
@@ -467,6 +467,8 @@ impl<S: Shelf> Witnesses<S> {
         std::mem::take(&mut self.out)
     }
 
+    /// W2: what goes wrong in one group stops that group. D6: one that has lost log never comes back
+    /// under its raft id: it is answered GONE, and replaced.
     fn guarded(
         &mut self,
         raft_id: u64,
@@ -477,6 +479,10 @@ impl<S: Shelf> Witnesses<S> {
         };
         match catch_unwind(AssertUnwindSafe(|| run(hosted))) {
             Ok(Ok(())) => {}
+            Ok(Err(ShardError::Step(error @ StepError::LostLog { .. }))) => {
+                slog::crit!(self.logger, "The witness {:016x}: {}", raft_id, error);
+                self.bury(raft_id);
+            }
             Ok(Err(error)) => self.stop(raft_id, &error.to_string(), true),
             Err(_) => self.stop(raft_id, "a broken invariant", false),
         }

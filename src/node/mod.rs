@@ -42,6 +42,7 @@ pub fn run(launch: Launch) -> ExitCode {
         Err(error) => {
             // What was not acknowledged may be lost, nothing else: the log decides at the restart.
             slog::crit!(logger, "Fatal: {}", error);
+            node.give_up_seat(&error);
             ExitCode::FAILURE
         }
     }

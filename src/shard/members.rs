@@ -193,8 +193,10 @@ impl<D: Disk> Shard<D> {
     /// E4: hands leadership over (nothing executes until that has ended) to the member that can take over soonest: a data voter, or the learner
     /// beside the only voter, which has to become one first. False if there is none.
     pub fn hand_over(&mut self, now: Now) -> bool {
-        if self.group.is_transferring() || self.group.membership().is_joint() {
-            return true; // under way; a joint state that drops this leader ends with a transfer
+        let membership = self.group.membership();
+        let dropped = membership.is_joint() && !membership.conf.voters.contains(&self.group.id());
+        if self.group.is_transferring() || dropped {
+            return true; // under way: a joint state that drops this leader ends with a transfer
         }
         if let Some(to) = self.successor(now) {
             self.group.transfer(now, to);

@@ -107,6 +107,63 @@ fn a_wiped_replica_is_filled_again() {
     cluster.wait_well();
 }
 
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let to = to.join(path.file_name().expect("it has a name"));
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            std::fs::copy(&path, &to).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        }
+    }
+}
+
+/// D6: a log that was set back (a restored backup) lacks what its member has acknowledged.
+#[test]
+fn a_replica_whose_log_was_set_back_is_a_new_member() {
+    let mut cluster = Cluster::formed(3, 1);
+    let shards = cluster.shards();
+    let replica = shards[0].replicas[0];
+    let load = Load::start(&cluster, &shards[..1], 2);
+    load.wait_acks(0, 50);
+    let was = cluster.nodes[replica].info("raft", "raft_id");
+    let log = "appendonlydir-nodes";
+    let (dir, backup) = (
+        cluster.nodes[replica].dir.join(log),
+        cluster.nodes[replica].dir.join("backup"),
+    );
+    cluster.nodes[replica].kill9();
+    copy(&dir, &backup);
+    cluster.nodes[replica].start();
+    cluster.wait_well();
+    load.wait_acks(0, 100);
+    cluster.nodes[replica].kill9();
+    std::fs::remove_dir_all(&dir).expect("the log's folder");
+    copy(&backup, &dir);
+    cluster.nodes[replica].spawn();
+    let status = cluster.nodes[replica].wait_exit(SOON);
+    assert!(!status.success(), "it has lost log, and ends: {status}");
+    load.wait_acks(0, 20);
+    cluster.nodes[replica].start();
+    cluster.wait_well();
+    let is = cluster.nodes[replica].info("raft", "raft_id");
+    assert!(was.is_some() && is != was, "{is:?} after {was:?}");
+    let kept = dir.join(format!("lost-{}", was.unwrap_or_default()));
+    assert!(kept.is_dir(), "{} is kept", kept.display());
+    let (master, port) = (shards[0].master, cluster.nodes[shards[0].master].port);
+    let killed = Instant::now();
+    cluster.nodes[master].kill9();
+    wait_for("the filled replica serves", SOON, || {
+        load.first_ack(0, killed, port)
+            .ok_or("no write yet".to_string())
+    });
+    load.verify();
+    cluster.nodes[master].start();
+    cluster.wait_well();
+}
+
 pub fn forget_everywhere(cluster: &Cluster, id: &str, but: usize) {
     for (index, node) in cluster.nodes.iter().enumerate() {
         if index != but {

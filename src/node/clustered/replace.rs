@@ -6,8 +6,9 @@ use crate::agent::seat::{self, Seat};
 use crate::clock::Now;
 use crate::node::start::{log_config, NodeError};
 use crate::node::turn::Node;
+use crate::raft::StepError;
 use crate::shard::ShardError;
-use crate::storage::{Base, Job, StorageThread};
+use crate::storage::{Base, Disk, Job, StorageThread};
 
 impl Clustered {
     pub(super) fn save_seat(&self, seat: &Seat) -> Result<(), NodeError> {
@@ -17,6 +18,35 @@ impl Clustered {
 }
 
 impl Node {
+    /// D6: a member that has lost log never comes back under its raft id: without a seat the next
+    /// start joins the shard anew (S4). What is left of the log is kept, for whoever wants to look.
+    pub(in crate::node) fn give_up_seat(&self, error: &NodeError) {
+        let lost = matches!(
+            error,
+            NodeError::Shard(ShardError::Step(StepError::LostLog { .. }))
+        );
+        let Some(cluster) = self.host.cluster.as_ref().filter(|_| lost) else {
+            return;
+        };
+        let raft_id = self.shard.base().raft_id;
+        let root = &cluster.root;
+        let kept = format!("lost-{raft_id:016x}");
+        // The seat first: without the folder that it names the node would not start.
+        let given_up = root
+            .remove(seat::FILE)
+            .and_then(|()| root.sync_dir())
+            .and_then(|()| root.rename(&seat::folder(raft_id), &kept))
+            .and_then(|()| root.sync_dir());
+        match given_up {
+            Ok(()) => slog::crit!(
+                self.logger,
+                "At its next start this node joins its shard as a new member; the old log is kept in {}",
+                root.folder().join(kept).display()
+            ),
+            Err(error) => slog::crit!(self.logger, "Can't give up the seat: {}", error),
+        }
+    }
+
     /// Puts the member of `base` on disk, takes the seat, and opens it in place of the present
     /// shard. Replies that wait for the old one are never sent: their clients are closed (T6).
     pub(super) fn replace_shard(
