@@ -70,6 +70,17 @@ impl<D: Disk> Hosted<D> {
     fn wants_to_go(&self) -> bool {
         self.leaves || self.shard.awaits_confirmation()
     }
+
+    /// Whether it does not know that it was added to its group.
+    fn is_unborn(&self) -> bool {
+        let membership = self.shard.group().membership();
+        membership.joined_at.is_none() && !membership.left
+    }
+
+    /// Whether its log is that of its invitation: it has acknowledged nothing.
+    fn is_empty(&self) -> bool {
+        self.shard.group().last_index() == self.shard.base().index
+    }
 }
 
 pub struct Witnesses<S: Shelf> {
@@ -297,20 +308,18 @@ impl<S: Shelf> Witnesses<S> {
         let group = base.group;
         // An earlier invitation that led to nothing: its id is never used again.
         let of_group = |h: &Hosted<S::D>| h.shard.base().group == group;
-        let unborn = |h: &Hosted<S::D>| {
-            let membership = h.shard.group().membership();
-            membership.joined_at.is_none() && !membership.left
-        };
         let stale: Vec<u64> = self
             .hosted
             .iter()
-            .filter(|(_, h)| of_group(h) && unborn(h))
+            .filter(|(_, h)| of_group(h) && h.is_unborn() && h.is_empty())
             .map(|(id, _)| *id)
             .collect();
         for raft_id in stale {
             self.bury(raft_id);
         }
-        if self.hosted.len() >= self.share.max(1) {
+        // Who invites may have been deposed: one that has acknowledged something may be a member.
+        let acknowledged = self.hosted.values().any(|h| of_group(h) && h.is_unborn());
+        if acknowledged || self.hosted.len() >= self.share.max(1) {
             return self.tell(from, &Control::Declined { group });
         }
         base.raft_id = loop {
@@ -395,11 +404,9 @@ impl<S: Shelf> Witnesses<S> {
         for member in &hosted.shard.group().membership().list {
             self.nodes.insert(member.raft_id, member.node);
         }
-        let membership = hosted.shard.group().membership();
-        let unborn = membership.joined_at.is_none() && !membership.left;
+        let unborn = hosted.is_unborn();
         let late = unborn && (hosted.leaves || now.mono >= hosted.unborn_until);
-        let empty = hosted.shard.group().last_index() == hosted.shard.base().index;
-        if hosted.shard.is_removed() || (late && empty) {
+        if hosted.shard.is_removed() || (late && hosted.is_empty()) {
             return self.bury(raft_id);
         }
         // What it has acknowledged may be committed by that alone: the group has to let it go.
@@ -452,8 +459,7 @@ impl<S: Shelf> Witnesses<S> {
             if h.wants_to_go() {
                 at = at.min(h.ask_at);
             }
-            let membership = h.shard.group().membership();
-            if !h.leaves && membership.joined_at.is_none() && !membership.left {
+            if !h.leaves && h.is_unborn() {
                 at = at.min(h.unborn_until);
             }
             at

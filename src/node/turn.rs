@@ -277,12 +277,18 @@ impl Node {
     pub(super) fn retry_held(&mut self, admission: Admission) {
         let now = self.turn_started.mono;
         let limit = self.hold_limit();
+        let waits = match admission {
+            Admission::Lead { .. } => false,
+            Admission::Hold => true,
+            // Where to is not known yet.
+            Admission::Redirect { .. } => self.routing.as_ref().is_some_and(|r| r.leader.is_none()),
+        };
         for key in std::mem::take(&mut self.held) {
             let Some(Some(client)) = self.host.clients.get_mut(key) else {
                 continue;
             };
             let overdue = |at: Mono| limit.is_some_and(|limit| now.since(at) >= limit);
-            if admission != Admission::Hold || client.held_since.is_some_and(overdue) {
+            if !waits || client.held_since.is_some_and(overdue) {
                 client.held = false;
                 self.ready.add(key, &mut client.conn);
             } else {
