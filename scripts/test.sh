@@ -12,7 +12,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 SIM_SEEDS="${SIM_SEEDS:-1..200}"
-SIM_CLUSTER_SEEDS="${SIM_CLUSTER_SEEDS:-0..100}"
+SIM_CLUSTER_SEEDS="${SIM_CLUSTER_SEEDS:-0..500}"
 target="${CARGO_TARGET_DIR:-target}"
 started=$SECONDS
 only=""

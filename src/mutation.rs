@@ -53,6 +53,12 @@ pub enum Mutation {
     TransferKeepsLease,
     /// T2: an expired key answers nil without its deletion being logged.
     UnloggedExpiry,
+    /// T4: a reply that waits for nothing takes along those before it that do.
+    OvertakeHeldOutput,
+    /// T5: a batch is released when it is proposed.
+    ReleaseUncommitted,
+    /// D5: an append is stepped that the log has no room for.
+    AppendWithoutRoom,
     /// S1: a slot is served before its gain has committed.
     ServeBeforeGainCommits,
     /// G6: a witness starts above what a data voter has.
@@ -71,11 +77,23 @@ pub enum Mutation {
     StaleTimeoutNow,
     /// G2: a member that lost its disk comes back under its old raft id.
     AmnesiaUnderOldId,
+    /// G3: a group gets an even number of voters.
+    EvenVoters,
+    /// G5: a follower does not learn of members from the log.
+    MembersBesideTheLog,
+    /// W1: a witness that leads goes on leading.
+    WitnessLeadsOn,
+    /// W3: a witness is put beside a data member of its group.
+    WitnessBesideData,
+    /// C1: the last member with a shard's data leaves it.
+    LastDataLeaves,
+    /// D6: what proves that log was lost is stepped all the same.
+    LostLogGoesOn,
 }
 
 impl Mutation {
     /// Those that one group of three shows.
-    pub const ALL: [Mutation; 19] = [
+    pub const ALL: [Mutation; 22] = [
         Mutation::SkipFsync,
         Mutation::SkipRecoverySync,
         Mutation::ReviveBehindCut,
@@ -95,10 +113,13 @@ impl Mutation {
         Mutation::SkipRebuild,
         Mutation::TransferKeepsLease,
         Mutation::UnloggedExpiry,
+        Mutation::OvertakeHeldOutput,
+        Mutation::ReleaseUncommitted,
+        Mutation::AppendWithoutRoom,
     ];
 
     /// Those that need more than one group of three: the whole-cluster simulator catches them.
-    pub const CLUSTER: [Mutation; 8] = [
+    pub const CLUSTER: [Mutation; 13] = [
         Mutation::ServeBeforeGainCommits,
         Mutation::WitnessBaseTooHigh,
         Mutation::JoinWithoutConfState,
@@ -107,10 +128,15 @@ impl Mutation {
         Mutation::OwnRemovalAsLeader,
         Mutation::StaleTimeoutNow,
         Mutation::AmnesiaUnderOldId,
+        Mutation::EvenVoters,
+        Mutation::MembersBesideTheLog,
+        Mutation::WitnessLeadsOn,
+        Mutation::WitnessBesideData,
+        Mutation::LastDataLeaves,
     ];
 
     /// Those that a test of one member shows: chance hardly ever meets what they need.
-    pub const ALONE: [Mutation; 1] = [Mutation::LearnerCampaigns];
+    pub const ALONE: [Mutation; 2] = [Mutation::LearnerCampaigns, Mutation::LostLogGoesOn];
 }
 
 #[cfg(feature = "mutations")]

@@ -198,7 +198,8 @@ impl Agent {
         let others = list.any(|m| m.raft_id != raft_id);
         let left = shard.is_removed() || !in_group || !others;
         let of_master = self.resetting.is_some_and(|r| r.of_master);
-        if left && holds_the_shard(shard, of_master) {
+        let last = holds_the_shard(shard, of_master);
+        if left && last && !mutation::is(Mutation::LastDataLeaves) {
             return self.stay();
         }
         let hosts = self.resetting.is_some() && self.hosted_witnesses > 0;

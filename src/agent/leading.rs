@@ -5,6 +5,7 @@ use super::{Agent, Claimed, Invitation, LEAVE_PATIENCE};
 use crate::agent::control::Control;
 use crate::clock::Now;
 use crate::command::{Access, Data};
+use crate::mutation::{self, Mutation};
 use crate::raft::Role;
 use crate::shard::Shard;
 use crate::storage::base::{Member, MemberKind};
@@ -257,10 +258,11 @@ impl Agent {
                 .any(|other| other.ip == node.ip)
         };
         let fits = |node: &&Node| {
-            let busy = list.iter().any(|m| m.node == node.id);
+            let anywhere = mutation::is(Mutation::WitnessBesideData);
+            let busy = list.iter().any(|m| m.node == node.id) && !anywhere;
             let settled = node.slot_count > 0
                 || (node.flags.has(Flags::SLAVE) && node.offset > 0 && node.master.is_some());
-            let elsewhere = self.bus.shard_of(node.id) != Some(record.shard);
+            let elsewhere = self.bus.shard_of(node.id) != Some(record.shard) || anywhere;
             !busy
                 && settled
                 && elsewhere

@@ -10,6 +10,7 @@
 //! fails (a PING behind a failed SET is still answered by itself).
 
 use super::gate::Gate;
+use crate::mutation::{self, Mutation};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
 use std::ops::RangeInclusive;
@@ -123,6 +124,12 @@ impl Output {
         }
         self.sealed = end;
         if self.segments.is_empty() && self.gate.is_released_by(self.released) {
+            self.open = end;
+            return;
+        }
+        if mutation::is(Mutation::OvertakeHeldOutput) && gate.is_released_by(self.released) {
+            self.segments.clear();
+            self.slots.clear();
             self.open = end;
             return;
         }

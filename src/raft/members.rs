@@ -8,6 +8,7 @@
 
 use super::group::{Group, Role};
 use crate::clock::Now;
+use crate::mutation::{self, Mutation};
 use crate::storage::base::{Member, MemberKind};
 use protobuf::Message as _;
 use raft::eraftpb::{
@@ -214,9 +215,12 @@ impl Group {
 
     /// Applies a committed change of members. The commit index that covers it must be durable (D1).
     pub fn apply_change(&mut self, now: Now, entry: &Entry) -> Result<Applied, ChangeError> {
-        let Some((change, added)) = read(entry)? else {
+        let Some((change, mut added)) = read(entry)? else {
             return Ok(Applied::Member);
         };
+        if mutation::is(Mutation::MembersBesideTheLog) && !self.is_leader() {
+            added.clear();
+        }
         let conf = self.node.apply_conf_change(&change)?;
         self.node.mut_store().set_conf_state(conf.clone());
         let me = self.id();

@@ -64,6 +64,9 @@ pub fn plan(
         return end_joint(me, members, progress);
     }
     if kind == MemberKind::Witness {
+        if mutation::is(Mutation::WitnessLeadsOn) {
+            return Plan::Rest;
+        }
         // W1: only long enough to bring a data member to the end of the log.
         let to = successor(me, members, &members.list, progress);
         let is_data = |id: &u64| members.member(*id).map(|m| m.kind) == Some(MemberKind::Data);
@@ -188,11 +191,12 @@ fn wanted_voters(
         .filter(|m| is_ready(m))
         .copied()
         .collect();
-    if data.len() % 2 == 1 || data.is_empty() {
+    if data.len() % 2 == 1 || data.is_empty() || mutation::is(Mutation::EvenVoters) {
         return (data, false);
     }
     // W3: not beside a data member that it would fall with.
-    let fits = |m: &&Member| stays(m) && data.iter().all(|d| d.node != m.node);
+    let anywhere = mutation::is(Mutation::WitnessBesideData);
+    let fits = |m: &&Member| stays(m) && (anywhere || data.iter().all(|d| d.node != m.node));
     let is_witness = |m: &&Member| m.kind == MemberKind::Witness;
     let witness = members.list.iter().filter(is_witness).find(fits);
     let witness = witness.or_else(|| wishes.witnesses.iter().find(fits));

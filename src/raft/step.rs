@@ -141,7 +141,8 @@ impl Group {
             MessageType::MsgAppend => self.check_append(m)?,
             MessageType::MsgHeartbeat => {
                 let last = self.last_index();
-                if m.term >= self.term() && m.commit > last {
+                let goes_on = mutation::is(Mutation::LostLogGoesOn);
+                if m.term >= self.term() && m.commit > last && !goes_on {
                     return Err(StepError::LostLog {
                         from: m.from,
                         index: m.commit,

@@ -350,7 +350,10 @@ impl<D: Disk> Shard<D> {
         let (list, wishes) = (self.group.membership(), &mut self.members.wishes);
         wishes.joins.retain(|m| !list.contains(m.raft_id));
         let is_data = |m: &&Member| m.kind == MemberKind::Data;
-        let beside = |w: &Member| list.list.iter().filter(is_data).any(|m| m.node == w.node);
+        let beside = |w: &Member| {
+            let mut data = list.list.iter().filter(is_data);
+            data.any(|m| m.node == w.node) && !mutation::is(Mutation::WitnessBesideData)
+        };
         wishes
             .witnesses
             .retain(|m| !list.contains(m.raft_id) && !beside(m));

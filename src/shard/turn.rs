@@ -41,7 +41,7 @@ impl<D: Disk> Shard<D> {
         let message = &envelope.message;
         if message.get_msg_type() == MessageType::MsgAppend && !message.entries.is_empty() {
             let bytes = message.entries.iter().map(entry_len).sum::<u64>() + RECORD_OVERHEAD;
-            if !self.log.has_room(bytes) {
+            if !self.log.has_room(bytes) && !mutation::is(Mutation::AppendWithoutRoom) {
                 self.log.want_room(bytes);
                 return Ok(());
             }
@@ -245,6 +245,9 @@ impl<D: Disk> Shard<D> {
             record,
         });
         self.tail_bytes += bytes;
+        if mutation::is(Mutation::ReleaseUncommitted) {
+            self.released.batch = self.next_batch;
+        }
         self.next_batch += 1;
     }
 

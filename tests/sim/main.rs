@@ -7,6 +7,7 @@
 //! [`faults`], [`world`] the run, [`checks`] what must hold, [`runs`] seeds by the hundred;
 //! [`cluster`] the same for a whole cluster of six nodes.
 
+mod alone;
 mod checks;
 mod client;
 mod clock;
@@ -15,7 +16,6 @@ mod disk;
 mod faults;
 mod history;
 mod host;
-mod learner;
 mod lin;
 mod member;
 mod net;

@@ -123,6 +123,9 @@ impl World {
                 self.look_at_base(shard)?;
             }
         }
+        for (shard, _) in self.views(m) {
+            look_at_hosts(shard)?;
+        }
         self.look_at_leases(m, end)?;
         self.look_at_served(m)?;
         self.look_at_applied(checks, m)
@@ -378,6 +381,24 @@ fn look_at_voters(shard: &Shard<SimDisk>) -> Result<(), String> {
         return Err(format!("G3: an even number of voters: {conf:?}"));
     }
     Ok(())
+}
+
+/// W3: a voting witness is not on the node of a voting data member of its group.
+fn look_at_hosts(shard: &Shard<SimDisk>) -> Result<(), String> {
+    let membership = shard.group().membership();
+    let votes = |m: &&Member| membership.conf.voters.contains(&m.raft_id);
+    let voters: Vec<&Member> = membership.list.iter().filter(votes).collect();
+    let beside = |w: &&&Member| {
+        let others = voters.iter().filter(|m| m.raft_id != w.raft_id);
+        w.kind == MemberKind::Witness && others.into_iter().any(|m| m.node == w.node)
+    };
+    match voters.iter().find(beside) {
+        Some(w) => Err(format!(
+            "W3: witness {:04x} falls with another voter",
+            w.raft_id & 0xffff
+        )),
+        None => Ok(()),
+    }
 }
 
 /// The mutation that G2 forbids: the member that lost its disk is made anew under its old id.

@@ -1,12 +1,16 @@
-//! A learner and its leader's silence (E2): it has no vote, and asks nobody for theirs.
+//! One member alone, for what chance hardly ever shows.
 //!
-//! Played with one member alone: in a cluster learners are rare and short-lived while witnesses can
-//! be had, so seeds hardly ever show what happens when one campaigns.
+//! A learner and its leader's silence (E2): it has no vote, and asks nobody for theirs; in a cluster
+//! learners are rare and short-lived while witnesses can be had. A member that has lost log (D6): no
+//! simulated disk loses what was synced.
 
 use holdfast::clock::{Mono, Now};
-use holdfast::raft::{Group, GroupConfig, Membership, Window};
+#[cfg(feature = "mutations")]
+use holdfast::mutation::Mutation;
+use holdfast::raft::{Envelope, Group, GroupConfig, Membership, Reign, StepError, Window};
 use holdfast::storage::base::MemberKind;
-use raft::eraftpb::{ConfState, HardState, MessageType};
+use raft::eraftpb::{ConfState, HardState, Message, MessageType};
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
 const T: Duration = Duration::from_millis(1000);
@@ -74,12 +78,52 @@ fn a_learner_never_asks_for_votes() {
     assert!(!asks_for_votes());
 }
 
+/// What a heartbeat leads to whose commit index lies beyond the log's end: raft-rs would panic.
+fn lost_log_is_noticed() -> bool {
+    let heartbeat = Message {
+        msg_type: MessageType::MsgHeartbeat,
+        from: 1,
+        to: 4,
+        term: 3,
+        commit: 9,
+        ..Message::default()
+    };
+    let envelope = Envelope {
+        group: 7,
+        incarnation: 1,
+        from: 1,
+        to: 4,
+        message: heartbeat,
+        reign: Reign {
+            term: 3,
+            transfers: 0,
+        },
+        sent_ns: 1,
+        applied: 1,
+    };
+    let stepped = catch_unwind(AssertUnwindSafe(|| learner().step(at(1), envelope)));
+    matches!(
+        stepped,
+        Ok(Err(StepError::LostLog {
+            index: 9,
+            last: 1,
+            ..
+        }))
+    )
+}
+
+#[test]
+fn who_has_lost_log_says_so() {
+    assert!(lost_log_is_noticed());
+}
+
 #[cfg(feature = "mutations")]
 #[test]
 fn every_mutation_of_one_member_is_caught() {
-    for mutation in holdfast::mutation::Mutation::ALONE {
+    for mutation in Mutation::ALONE {
         holdfast::mutation::set(Some(mutation));
-        assert!(asks_for_votes(), "{mutation:?} is not noticed");
+        let caught = asks_for_votes() || !lost_log_is_noticed();
+        holdfast::mutation::set(None);
+        assert!(caught, "{mutation:?} is not noticed");
     }
-    holdfast::mutation::set(None);
 }
