@@ -75,10 +75,7 @@ impl Agent {
 
     /// G2: asks whether this node is still a member where nobody leads it.
     fn ask_if_stranded<D: Disk>(&mut self, now: Now, shard: &Shard<D>) {
-        let (led, t) = (
-            shard.group().leader().is_some(),
-            shard.group().election_timeout(),
-        );
+        let (led, t) = (shard.group().is_led(now), shard.group().election_timeout());
         let stranded = self
             .stranded
             .get_or_insert_with(|| Stranded::new(now.mono, t));

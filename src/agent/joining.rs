@@ -37,6 +37,8 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Facts {
     pub is_member: bool,
+    /// It votes, or is a learner beside the only voter.
+    pub may_lead: bool,
     pub unconfirmed: bool,
     pub leads: bool,
     /// There are other members; other data members.
@@ -119,7 +121,7 @@ impl Agent {
     /// CLUSTER FAILOVER: the leader is asked to hand over (E4). FORCE is no different: without a
     /// leader this replica campaigns as soon as its promise has run out, of its own.
     pub fn ask_to_lead(&mut self) -> Result<(), Refusal> {
-        if !self.facts.is_member || self.is_joining() {
+        if !self.facts.is_member || !self.facts.may_lead || self.is_joining() {
             return Err(Refusal::Learner);
         }
         self.wants_lead = true;
@@ -136,8 +138,14 @@ impl Agent {
         if counted.is_none() {
             self.counted = Some(Arc::clone(record));
         }
+        let data = membership
+            .list
+            .iter()
+            .filter(|m| m.kind == MemberKind::Data);
+        let data_voters = data.filter(|m| membership.is_voter(m.raft_id)).count();
         self.facts = Facts {
             is_member: membership.contains(me),
+            may_lead: membership.is_voter(me) || data_voters == 1,
             unconfirmed: shard.awaits_confirmation(),
             leads: group.is_leader(),
             others: others.clone().count() > 0,

@@ -66,6 +66,9 @@ impl Agent {
             }
             return;
         };
+        if member.node != from {
+            return; // nobody speaks for another node's member
+        }
         match member.kind {
             MemberKind::Data => shard.wish_to_leave(raft_id),
             MemberKind::Witness => {
@@ -289,7 +292,7 @@ impl Agent {
         let expected = self
             .invitation
             .as_ref()
-            .is_some_and(|i| i.host == Some(from));
+            .is_some_and(|i| i.host == Some(from) || i.tried.contains(&from));
         let fits = expected
             && group == shard.base().group
             && shard.wants_witness()

@@ -16,7 +16,7 @@ use crate::mutation::{self, Mutation};
 use crate::raft::{Envelope, StepError};
 use crate::shard::{Shard, ShardConfig, ShardError, SyncPolicy};
 use crate::storage::base::{Base, MemberKind};
-use crate::storage::{Disk, Log, LogConfig};
+use crate::storage::{Disk, Log, LogConfig, StorageError};
 use cluster_bus::NodeId;
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
@@ -98,6 +98,11 @@ pub struct Witnesses<S: Shelf> {
     /// All other nodes of the cluster.
     others: Vec<NodeId>,
     out: Vec<Outgoing>,
+}
+
+/// Whether another try may go better.
+fn is_of_the_disk(error: &ShardError) -> bool {
+    matches!(error, ShardError::Storage(StorageError::Io { .. }))
 }
 
 fn name(raft_id: u64) -> String {
@@ -184,7 +189,7 @@ impl<S: Shelf> Witnesses<S> {
                 };
                 self.hosted.insert(raft_id, hosted);
             }
-            Ok(Err(error)) => self.stop(raft_id, &error.to_string(), true),
+            Ok(Err(error)) => self.stop(raft_id, &error.to_string(), is_of_the_disk(&error)),
             Err(_) => self.stop(raft_id, "a broken invariant", false),
         }
     }
@@ -363,8 +368,9 @@ impl<S: Shelf> Witnesses<S> {
         slog::info!(self.logger, "The witness {:016x} has left", raft_id);
         self.hosted.remove(&raft_id);
         if let Err(error) = self.shelf.remove(&name(raft_id)) {
+            // It may have lost log (D6): only a restart of the host looks at it again.
             let why = format!("its folder can't be removed: {error}");
-            self.stop(raft_id, &why, true);
+            self.stop(raft_id, &why, false);
         }
     }
 
@@ -412,7 +418,7 @@ impl<S: Shelf> Witnesses<S> {
         // What it has acknowledged may be committed by that alone: the group has to let it go.
         hosted.leaves |= late;
         let (group, applied) = (hosted.shard.base().group, hosted.shard.group().applied());
-        let led = unborn || hosted.shard.group().leader().is_some();
+        let led = unborn || hosted.shard.group().is_led(now);
         let t = hosted.shard.group().election_timeout();
         let asks = hosted.stranded.asks(now.mono, led, t);
         // They may have been added since their messages came, up to the very index that is told.
@@ -489,7 +495,7 @@ impl<S: Shelf> Witnesses<S> {
                 slog::crit!(self.logger, "The witness {:016x}: {}", raft_id, error);
                 self.bury(raft_id);
             }
-            Ok(Err(error)) => self.stop(raft_id, &error.to_string(), true),
+            Ok(Err(error)) => self.stop(raft_id, &error.to_string(), is_of_the_disk(&error)),
             Err(_) => self.stop(raft_id, "a broken invariant", false),
         }
     }

@@ -66,11 +66,7 @@ impl Node {
             return false;
         }
         if self.shard.group().is_leader() {
-            return self.shard.hand_over(now);
-        }
-        let membership = self.shard.group().membership();
-        if membership.is_joint() && membership.is_voter(self.shard.group().id()) {
-            return true; // the successor can't commit without this one's vote
+            return self.shard.hand_over_to_voter(now);
         }
         // The successor has to be known, or clients would be told that the cluster is down.
         let known = self.routing.as_ref().is_some_and(|r| r.leader.is_some());

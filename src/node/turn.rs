@@ -281,7 +281,9 @@ impl Node {
             Admission::Lead { .. } => false,
             Admission::Hold => true,
             // Where to is not known yet.
-            Admission::Redirect { .. } => self.routing.as_ref().is_some_and(|r| r.leader.is_none()),
+            Admission::Redirect { own_copy, .. } => {
+                !own_copy && self.routing.as_ref().is_some_and(|r| r.leader.is_none())
+            }
         };
         for key in std::mem::take(&mut self.held) {
             let Some(Some(client)) = self.host.clients.get_mut(key) else {

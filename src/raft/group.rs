@@ -406,6 +406,11 @@ impl Group {
 
     // ---- time -----------------------------------------------------------------------------
 
+    /// Whether somebody leads, and was heard lately; a learner never forgets its leader of itself.
+    pub fn is_led(&self, now: Now) -> bool {
+        self.is_leader() || (self.leader().is_some() && self.promise.binds(now.mono))
+    }
+
     /// What is due: heartbeats, transfers, a campaign. One tick at most, however late (E6).
     pub fn tick(&mut self, now: Now) {
         self.lease.observe_clock(&now);

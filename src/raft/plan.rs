@@ -207,7 +207,8 @@ fn wanted_voters(
         }
         None => {
             // The last that joined stays a learner, or becomes one; not who leads, but for its heir.
-            let heir = data.iter().any(|m| wishes.heir == Some(m.raft_id));
+            let has = |id| data.iter().any(|m| Some(m.raft_id) == id);
+            let heir = has(wishes.heir) && has(Some(me));
             let last = data.iter().rposition(|m| (m.raft_id == me) == heir);
             data.remove(last.expect("two data members or more, one of them not me"));
             (data, true)

@@ -190,25 +190,30 @@ impl<D: Disk> Shard<D> {
         self.group.is_leader() && !membership.is_joint() && voters >= 3 && of_voters.all(near)
     }
 
-    /// E4: hands leadership over (nothing executes until that has ended) to the member that can take over soonest: a data voter, or the learner
-    /// beside the only voter, which has to become one first. False if there is none.
-    pub fn hand_over(&mut self, now: Now) -> bool {
-        let membership = self.group.membership();
-        let dropped = membership.is_joint() && !membership.conf.voters.contains(&self.group.id());
-        if self.group.is_transferring() || dropped {
-            return true; // under way: a joint state that drops this leader ends with a transfer
+    /// E4: hands leadership over (nothing executes until that has ended) to the data voter that can
+    /// take over soonest; false if there is none.
+    pub fn hand_over_to_voter(&mut self, now: Now) -> bool {
+        if self.group.is_transferring() {
+            return true; // its echoes are dropped: nobody looks near now
         }
-        if let Some(to) = self.successor(now) {
+        let successor = self.successor(now);
+        if let Some(to) = successor {
             self.group.transfer(now, to);
-            return true;
+        }
+        successor.is_some()
+    }
+
+    /// E4: the same, or to the learner beside the only voter, which has to become one first. Not for
+    /// a member that ends: until the joint state has ended the learner needs its vote.
+    pub fn hand_over(&mut self, now: Now) {
+        if self.hand_over_to_voter(now) || self.group.membership().is_joint() {
+            return;
         }
         let progress = self.caught_up_progress(now.mono);
         let of = |id: u64| progress.iter().find(|(other, _)| *other == id).map(|p| p.1);
-        let heir = raft::heirs(self.group.id(), self.group.membership(), &of).pop();
-        if let Some(heir) = heir {
+        if let Some(heir) = raft::heirs(self.group.id(), self.group.membership(), &of).pop() {
             self.wish_for_heir(now, heir, self.group.election_timeout());
         }
-        heir.is_some()
     }
 
     /// E4: the same, to a member of its own choice, if that can take over.
@@ -358,7 +363,8 @@ impl<D: Disk> Shard<D> {
             .witnesses
             .retain(|m| !list.contains(m.raft_id) && !beside(m));
         wishes.leaves.retain(|id| list.contains(*id));
-        let waits = |id: &u64| !late && list.contains(*id) && !list.is_voter(*id);
+        let alone = raft::votes_alone(self.group.id(), list);
+        let waits = |id: &u64| !late && alone && list.contains(*id) && !list.is_voter(*id);
         wishes.heir = wishes.heir.filter(waits);
     }
 
