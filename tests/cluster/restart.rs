@@ -298,16 +298,20 @@ fn a_master_dies_while_its_replica_joins() {
         std::thread::sleep(Duration::from_millis(round * 37 % 400));
         cluster.nodes[master].kill9();
         cluster.nodes[master].start();
-        cluster.wait_well();
         joined.push(index);
-        let shard = cluster.shard_of(master);
-        let mut members = shard.replicas.clone();
-        members.push(shard.master);
-        members.sort_unstable();
         let mut wanted = joined.clone();
         wanted.push(master);
         wanted.sort_unstable();
-        assert_eq!(members, wanted, "round {round}");
+        // Until it is a member the newcomer names the master that it was told, who may not be it.
+        let (shard, members) = wait_for(&format!("round {round}: one shard"), SOON * 2, || {
+            cluster.well()?;
+            let shard = cluster.shard_of(master);
+            let mut members = shard.replicas.clone();
+            members.push(shard.master);
+            members.sort_unstable();
+            check(members == wanted, || format!("{members:?}, not {wanted:?}"))?;
+            Ok((shard, members))
+        });
         same_group(&cluster, &members);
         // Back to the first master, which the next round kills.
         if shard.master != master {
