@@ -2,6 +2,7 @@
 
 use crate::harness::{median, report, rounds, summary, wait_for, Cluster, Shard, SOON};
 use crate::load::Load;
+use crate::restart::replica_has_it_all;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::time::{Duration, Instant};
@@ -88,14 +89,5 @@ fn a_node_that_was_away_catches_up_before_it_leads() {
     load.wait_acks(0, 300);
     cluster.nodes[replica].start();
     cluster.wait_well();
-    let port = cluster.nodes[master].port;
-    let killed = Instant::now();
-    cluster.nodes[master].kill9();
-    wait_for("the former replica serves", SOON, || {
-        load.first_ack(0, killed, port)
-            .ok_or("no write yet".to_string())
-    });
-    load.verify();
-    cluster.nodes[master].start();
-    cluster.wait_well();
+    replica_has_it_all(&mut cluster, load, master);
 }

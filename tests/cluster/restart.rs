@@ -95,10 +95,15 @@ fn a_wiped_replica_is_filled_again() {
     wipe(&cluster.nodes[replica].dir, &["nodes.conf"]);
     cluster.nodes[replica].start();
     cluster.wait_well();
+    replica_has_it_all(&mut cluster, load, master);
+}
+
+/// Kills the master under load: its replica serves, with every write that was acknowledged.
+pub fn replica_has_it_all(cluster: &mut Cluster, load: Load, master: usize) {
     let port = cluster.nodes[master].port;
     let killed = Instant::now();
     cluster.nodes[master].kill9();
-    wait_for("the filled replica serves", SOON, || {
+    wait_for("the replica serves", SOON, || {
         load.first_ack(0, killed, port)
             .ok_or("no write yet".to_string())
     });
@@ -152,16 +157,7 @@ fn a_replica_whose_log_was_set_back_is_a_new_member() {
     assert!(was.is_some() && is != was, "{is:?} after {was:?}");
     let kept = dir.join(format!("lost-{}", was.unwrap_or_default()));
     assert!(kept.is_dir(), "{} is kept", kept.display());
-    let (master, port) = (shards[0].master, cluster.nodes[shards[0].master].port);
-    let killed = Instant::now();
-    cluster.nodes[master].kill9();
-    wait_for("the filled replica serves", SOON, || {
-        load.first_ack(0, killed, port)
-            .ok_or("no write yet".to_string())
-    });
-    load.verify();
-    cluster.nodes[master].start();
-    cluster.wait_well();
+    replica_has_it_all(&mut cluster, load, shards[0].master);
 }
 
 pub fn forget_everywhere(cluster: &Cluster, id: &str, but: usize) {
