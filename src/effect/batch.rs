@@ -16,6 +16,12 @@ const KEPT_BYTES: usize = 192 << 10;
 /// Bytes before a unit's body: its length.
 const UNIT_HEADER: usize = 4;
 
+/// Bytes before a part's share of the unit: kind, unit, k, n.
+const PART_HEADER: usize = 13;
+
+/// A varint of 64 bits is not longer.
+const MAX_VARINT: usize = 10;
+
 /// The effects of one turn of the leader.
 #[derive(Default)]
 pub struct Batch {
@@ -25,6 +31,9 @@ pub struct Batch {
     open: Vec<u8>,
     /// Where the open unit's length field stands in `open`; none outside a unit.
     unit_at: Option<usize>,
+    /// The parts of the open unit, once it is a large one; it is cut while it is made, so that its
+    /// bytes are copied once (T9).
+    parts: Vec<Vec<u8>>,
     /// Database of the last effect of the open unit.
     unit_db: u32,
     /// Large units so far in this batch, to number their parts.
@@ -60,6 +69,10 @@ impl Batch {
     }
 
     fn put(&mut self, op: Op, args: &[&[u8]]) {
+        let bytes: usize = args.iter().map(|a| a.len() + MAX_VARINT).sum();
+        if !self.parts.is_empty() || self.unit_len() + bytes + 1 + MAX_VARINT > PART_BYTES {
+            return self.put_large(op, args);
+        }
         self.open.push(op.number());
         put_varint(&mut self.open, args.len() as u64);
         for arg in args {
@@ -68,48 +81,94 @@ impl Batch {
         }
     }
 
+    /// The same for what may not fit the open body.
+    fn put_large(&mut self, op: Op, args: &[&[u8]]) {
+        let mut head = vec![op.number()];
+        put_varint(&mut head, args.len() as u64);
+        self.stream(&head);
+        for arg in args {
+            head.clear();
+            put_varint(&mut head, arg.len() as u64);
+            self.stream(&head);
+            self.stream(arg);
+        }
+    }
+
+    /// T8: bytes of the open unit. Those that make it a large one move it into parts.
+    fn stream(&mut self, mut bytes: &[u8]) {
+        if self.parts.is_empty() {
+            if self.unit_len() + bytes.len() <= PART_BYTES {
+                return self.open.extend_from_slice(bytes);
+            }
+            let at = self.unit_at.expect("a unit is open") + UNIT_HEADER;
+            self.open_part();
+            self.parts[0].extend_from_slice(&self.open[at..]);
+            self.done_bytes += self.open.len() - at;
+            self.open.truncate(at);
+        }
+        while !bytes.is_empty() {
+            let part = self.parts.last_mut().expect("a large unit has a part");
+            let room = PART_HEADER + PART_BYTES - part.len();
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            part.extend_from_slice(now);
+            self.done_bytes += now.len();
+            bytes = later;
+            if !bytes.is_empty() {
+                self.open_part();
+            }
+        }
+    }
+
+    fn open_part(&mut self) {
+        let k = u32::try_from(self.parts.len()).expect("a unit fits memory");
+        let mut part = Vec::with_capacity(PART_HEADER + PART_BYTES);
+        part.push(KIND_PART);
+        part.extend_from_slice(&self.large_units.to_le_bytes());
+        part.extend_from_slice(&k.to_le_bytes());
+        part.extend_from_slice(&[0; 4]); // n, known at the end
+        self.done_bytes += part.len();
+        self.parts.push(part);
+    }
+
+    /// Bytes of the open unit, as long as it has no parts.
+    fn unit_len(&self) -> usize {
+        self.open.len() - self.unit_at.expect("asked about the open unit") - UNIT_HEADER
+    }
+
     /// Whether the open unit has no effect yet.
     pub fn unit_is_empty(&self) -> bool {
-        let at = self.unit_at.expect("asked about the open unit");
-        self.open.len() == at + UNIT_HEADER
+        self.parts.is_empty() && self.unit_len() == 0
     }
 
     /// Closes the open unit and says whether it holds anything; an empty one leaves no trace.
     pub fn end_unit(&mut self) -> bool {
+        if !self.parts.is_empty() {
+            self.end_large();
+            return true;
+        }
+        let body = self.unit_len();
         let at = self.unit_at.take().expect("a unit is open");
-        let body = self.open.len() - at - UNIT_HEADER;
         if body == 0 {
             self.open.truncate(at);
             return false;
-        }
-        if body > PART_BYTES {
-            self.split_large(at);
-            return true;
         }
         let length = u32::try_from(body).expect("at most PART_BYTES");
         self.open[at..at + UNIT_HEADER].copy_from_slice(&length.to_le_bytes());
         true
     }
 
-    /// T8: the unit at the end of the open body becomes entries of its own, one a part.
-    fn split_large(&mut self, at: usize) {
-        let body = self.open.split_off(at + UNIT_HEADER);
+    /// T8: the parts of the open unit become entries of their own, behind the open body.
+    fn end_large(&mut self) {
+        let at = self.unit_at.take().expect("a unit is open");
         self.open.truncate(at);
         self.close_open();
-        let unit = self.large_units;
         self.large_units += 1;
-        let parts = u32::try_from(body.chunks(PART_BYTES).len()).expect("a unit fits memory");
-        for (k, chunk) in body.chunks(PART_BYTES).enumerate() {
-            let k = u32::try_from(k).expect("fewer than `parts`");
-            let mut entry = Vec::with_capacity(13 + chunk.len());
-            entry.push(KIND_PART);
-            entry.extend_from_slice(&unit.to_le_bytes());
-            entry.extend_from_slice(&k.to_le_bytes());
-            entry.extend_from_slice(&parts.to_le_bytes());
-            entry.extend_from_slice(chunk);
-            self.done_bytes += entry.len();
-            self.done.push(entry);
+        let n = u32::try_from(self.parts.len()).expect("each has its number");
+        for part in &mut self.parts {
+            part[PART_HEADER - 4..PART_HEADER].copy_from_slice(&n.to_le_bytes());
+            part.shrink_to_fit();
         }
+        self.done.append(&mut self.parts);
     }
 
     fn close_open(&mut self) {

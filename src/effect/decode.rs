@@ -226,6 +226,47 @@ mod tests {
         assert!(batch.is_empty());
     }
 
+    /// Around the limit, and with it reached inside and between effects.
+    #[test]
+    fn a_unit_is_cut_where_it_passes_the_limit() {
+        for size in PART_BYTES - 24..PART_BYTES + 4 {
+            let value = vec![7u8; size];
+            let mut batch = Batch::new();
+            batch.begin_unit();
+            batch.push(0, Op::Del, &[b"first"]);
+            batch.push(0, Op::Set, &[b"k", &value]);
+            batch.push(0, Op::Del, &[b"last"]);
+            let unit = 2 + 6 + (2 + 2 + 3 + size) + 2 + 5;
+            assert!(!batch.unit_is_empty());
+            assert!(batch.end_unit());
+            let len = batch.len();
+            let bodies = batch.take();
+            assert_eq!(len, bodies.iter().map(Vec::len).sum::<usize>());
+            let whole = if unit <= PART_BYTES {
+                let Ok(Body::Units(mut units)) = parse_entry(&bodies[0]) else {
+                    panic!("{unit} bytes are no large unit")
+                };
+                units
+                    .next()
+                    .expect("one unit")
+                    .expect("readable")
+                    .rest
+                    .to_vec()
+            } else {
+                assert_eq!(bodies.len(), 2);
+                let parts = bodies.iter().map(|body| match parse_entry(body) {
+                    Ok(Body::Part(part)) => part.bytes,
+                    _ => panic!("{unit} bytes are a large unit"),
+                });
+                parts.collect::<Vec<_>>().concat()
+            };
+            assert_eq!(whole.len(), unit);
+            let effects = plain(&whole).expect("readable");
+            assert_eq!(effects.len(), 3);
+            assert_eq!(effects[1].1[1], value);
+        }
+    }
+
     proptest! {
         #[test]
         fn units_round_trip(units in proptest::collection::vec(

@@ -6,7 +6,7 @@ use super::turn::Node;
 use crate::clock::Now;
 use crate::cluster::Routing;
 use crate::command::host::IoView;
-use crate::command::{execute, Block, Env, Error, Flow, Outcome, Serving, Session};
+use crate::command::{execute, Block, Env, Error, Flow, Host, Outcome, Serving, Session};
 use crate::keyspace::PREFETCH;
 use crate::net::{Filled, Gate, Key, Next, Output};
 use crate::resp::{Args, Limits, Skim};
@@ -17,6 +17,9 @@ use std::time::Duration;
 /// A command with more bytes than this asks for log space of its own before it runs (D5): what a
 /// turn is sure to have covers its budget of effects and one such command.
 const BIG_COMMAND: usize = 128 << 10;
+
+/// T9: copying so much takes long, however simple the command is.
+const LONG_COMMAND: usize = 1 << 20;
 
 /// What becomes of the client's input after a command.
 enum After {
@@ -80,6 +83,11 @@ impl Stage<'_> {
                 own_io,
                 own_key: self.key,
             };
+            let leads = matches!(serving, Serving::Lead { .. });
+            let long = leads && bytes + session.transaction.queued_bytes > LONG_COMMAND;
+            if long {
+                host.breathe();
+            }
             let out = output.buf();
             let mut env = Env {
                 data,
@@ -90,7 +98,11 @@ impl Stage<'_> {
                 routing: self.routing,
                 now: self.now,
             };
-            execute(&mut env, args)
+            let outcome = execute(&mut env, args);
+            if long {
+                host.breathe();
+            }
+            outcome
         };
         self.conclude(session, output, outcome)
     }

@@ -67,7 +67,8 @@ impl Envelope {
         }
         // Once: the sizes that this caches are what the writing goes by.
         let size = self.message.compute_size() as usize;
-        out.reserve(size);
+        // And a byte: the stream's flush grows a buffer that is full, which copies it all.
+        out.reserve(size + 1);
         let mut stream = CodedOutputStream::vec(out);
         self.message
             .write_to_with_cached_sizes(&mut stream)

@@ -183,6 +183,8 @@ pub struct Shard<D: Disk> {
     unknown_told: u64,
 
     // writing
+    /// D5: bytes of appends that were stepped and are not in the log yet.
+    stepped: u64,
     readies: VecDeque<(u64, Position)>,
     sync_running: bool,
     retry_alloc_at: Option<Mono>,

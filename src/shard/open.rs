@@ -114,6 +114,7 @@ impl<D: Disk> Shard<D> {
             was_leader: false,
             stepped_down_at: None,
             unknown_told: 0,
+            stepped: 0,
             readies: VecDeque::new(),
             sync_running: false,
             retry_alloc_at: None,

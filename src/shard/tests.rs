@@ -283,3 +283,78 @@ fn a_member_that_was_removed_knows_it_after_a_restart() {
     let shard = Shard::open(disk, config(SyncPolicy::Always), clock.now(), &logger);
     assert!(shard.expect("a shard opens").awaits_confirmation());
 }
+
+/// The follower 5 of the leader 1.
+fn open_follower(folder: &std::path::Path, clock: &Hand) -> Shard<RealDisk> {
+    let base = Base {
+        conf_state: ConfState::from((vec![1, 5, 6], vec![])),
+        ..base()
+    };
+    let config = config(SyncPolicy::Always);
+    let disk = RealDisk::new(folder);
+    found(disk.clone(), config.log.clone(), &base).expect("a group can be founded");
+    let logger = slog::Logger::root(slog::Discard, slog::o!());
+    Shard::open(disk, config, clock.now(), &logger).expect("a shard opens")
+}
+
+/// The leader's entry `index` of 600 kB, behind entries of the same term from 2 on.
+fn append(index: u64) -> Envelope {
+    use crate::raft::Reign;
+    use raft::eraftpb::Message;
+    let entry = Entry {
+        index,
+        term: 2,
+        data: vec![b'x'; 600_000].into(),
+        ..Entry::default()
+    };
+    let message = Message {
+        msg_type: raft::eraftpb::MessageType::MsgAppend,
+        from: 1,
+        to: 5,
+        term: 2,
+        index: index - 1,
+        log_term: if index == 2 { 1 } else { 2 },
+        commit: 1,
+        entries: vec![entry].into(),
+        ..Message::default()
+    };
+    Envelope {
+        group: 1,
+        incarnation: 1,
+        from: 1,
+        to: 5,
+        message,
+        reign: Reign {
+            term: 2,
+            transfers: 0,
+        },
+        sent_ns: 1,
+        applied: 1,
+    }
+}
+
+/// D5: each fits what the log has; all together do not.
+#[test]
+fn appends_of_one_turn_share_the_room_of_the_log() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = Hand(Cell::new(1));
+    let mut shard = open_follower(folder.path(), &clock);
+    let mut turns = 0;
+    while shard.log().last_index() < 9 {
+        turns += 1;
+        assert!(turns < 100, "it does not take what is sent again");
+        for index in shard.log().last_index() + 1..=9 {
+            let stepped = shard.step(clock.now(), append(index));
+            stepped.expect("an append of the leader");
+        }
+        shard.begin(clock.now()).expect("a turn begins");
+        shard.finish(&clock).expect("a turn ends");
+        for job in shard.take_output().jobs {
+            if let Some(done) = job.run() {
+                let taken = shard.job_done(clock.now(), done);
+                taken.expect("a job is taken in");
+            }
+        }
+    }
+    assert!(turns > 1, "all fitted at once: nothing was tested");
+}

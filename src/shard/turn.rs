@@ -40,11 +40,14 @@ impl<D: Disk> Shard<D> {
     pub fn step(&mut self, now: Now, envelope: Envelope) -> Result<(), ShardError> {
         let message = &envelope.message;
         if message.get_msg_type() == MessageType::MsgAppend && !message.entries.is_empty() {
-            let bytes = message.entries.iter().map(entry_len).sum::<u64>() + RECORD_OVERHEAD;
+            let own = message.entries.iter().map(entry_len).sum::<u64>() + RECORD_OVERHEAD;
+            // What was stepped before it in this turn needs its room too.
+            let bytes = self.stepped + own;
             if !self.log.has_room(bytes) && !mutation::is(Mutation::AppendWithoutRoom) {
                 self.log.want_room(bytes);
                 return Ok(());
             }
+            self.stepped = bytes;
         }
         let from = envelope.from;
         let strangers = &mut self.members.strangers;
@@ -79,6 +82,7 @@ impl<D: Disk> Shard<D> {
             self.mark_persisted();
             self.apply_slice()?;
         }
+        self.stepped = 0; // It is in the log.
         self.apply_slice()?;
         self.follow_role(now);
         self.release_reads(now);

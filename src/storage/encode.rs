@@ -6,8 +6,8 @@
 
 use super::position::Position;
 use super::record::{
-    Header, CONTINUED, ENTRY, ENTRY_LEN, FIRST, HARD_STATE, HARD_STATE_LEN, HEADER, LAST, MAX_BODY,
-    MIN_TAIL, SOFT_BODY,
+    entry_len, Header, CONTINUED, ENTRY, ENTRY_LEN, FIRST, HARD_STATE, HARD_STATE_LEN, HEADER,
+    LAST, MAX_BODY, MIN_TAIL, SOFT_BODY,
 };
 use raft::eraftpb::{Entry, EntryType, HardState};
 use std::ops::Range;
@@ -102,6 +102,9 @@ impl<'a> Encoder<'a> {
         index: u64,
     ) -> Option<Encoded> {
         self.index = index;
+        // T9: growing a large buffer step by step copies it several times.
+        let bytes = entries.iter().map(entry_len).sum::<u64>() as usize;
+        self.buf.reserve(bytes + bytes / 64 + HEADER);
         if let Some(hs) = hard_state {
             let mut item = [0; HARD_STATE_LEN];
             item[0] = HARD_STATE;

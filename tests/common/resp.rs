@@ -252,7 +252,7 @@ impl Client {
     pub fn cmd<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Value {
         self.try_cmd(args).unwrap_or_else(|e| {
             let words: Vec<String> = args.iter().map(|a| show(a.as_ref())).collect();
-            panic!("no reply to {}: {e}", words.join(" "))
+            panic!("no reply ({e}) to {}", words.join(" "))
         })
     }
 
