@@ -89,11 +89,25 @@ pub enum Mutation {
     LastDataLeaves,
     /// D6: what proves that log was lost is stepped all the same.
     LostLogGoesOn,
+    /// T7: a former leader shows what is in its open tail.
+    OpenTailIsShown,
+    /// C2: WAIT counts the witness.
+    WitnessCountsForWait,
+    /// S4: a node whose group is gone from its disk founds a shard and forgets the one in nodes.conf.
+    FirstSeatForgets,
+    /// T9: everything that has committed is applied in one turn.
+    ApplyAllAtOnce,
+    /// S3: a higher claim of another shard is not answered by a loss in the log.
+    ClaimIsIgnored,
+    /// C3: slots without a live owner do not stop a cluster that wants all of them.
+    CoverageIsIgnored,
+    /// W2: what breaks in one witness group ends the thread of all.
+    OneWitnessEndsAll,
 }
 
 impl Mutation {
     /// Those that one group of three shows.
-    pub const ALL: [Mutation; 22] = [
+    pub const ALL: [Mutation; 23] = [
         Mutation::SkipFsync,
         Mutation::SkipRecoverySync,
         Mutation::ReviveBehindCut,
@@ -116,10 +130,11 @@ impl Mutation {
         Mutation::OvertakeHeldOutput,
         Mutation::ReleaseUncommitted,
         Mutation::AppendWithoutRoom,
+        Mutation::OpenTailIsShown,
     ];
 
     /// Those that need more than one group of three: the whole-cluster simulator catches them.
-    pub const CLUSTER: [Mutation; 13] = [
+    pub const CLUSTER: [Mutation; 14] = [
         Mutation::ServeBeforeGainCommits,
         Mutation::WitnessBaseTooHigh,
         Mutation::JoinWithoutConfState,
@@ -133,10 +148,19 @@ impl Mutation {
         Mutation::WitnessLeadsOn,
         Mutation::WitnessBesideData,
         Mutation::LastDataLeaves,
+        Mutation::WitnessCountsForWait,
     ];
 
-    /// Those that a test of one member shows: chance hardly ever meets what they need.
-    pub const ALONE: [Mutation; 2] = [Mutation::LearnerCampaigns, Mutation::LostLogGoesOn];
+    /// Those that a test of one member or one node shows: chance hardly ever meets what they need.
+    pub const ALONE: [Mutation; 7] = [
+        Mutation::LearnerCampaigns,
+        Mutation::LostLogGoesOn,
+        Mutation::ApplyAllAtOnce,
+        Mutation::ClaimIsIgnored,
+        Mutation::CoverageIsIgnored,
+        Mutation::OneWitnessEndsAll,
+        Mutation::FirstSeatForgets,
+    ];
 }
 
 #[cfg(feature = "mutations")]

@@ -351,7 +351,7 @@ impl Agent {
                 continue;
             }
             let lost: SlotSet = slots.iter().filter(|s| record.slots.contains(*s)).collect();
-            if lost.is_empty() {
+            if lost.is_empty() || mutation::is(Mutation::ClaimIsIgnored) {
                 continue;
             }
             data.begin_command(0, Access::Lead);

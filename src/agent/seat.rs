@@ -4,7 +4,10 @@
 //! shard, and the JOINING mark (C1). A folder that it does not name is a tombstone's: the member
 //! has left and its raft id is never used again (G2). Never: knows what is in the folders.
 
+use crate::mutation::{self, Mutation};
 use crate::storage::disk::{Disk, DiskFile};
+use cluster_bus::nodes_conf::{NodeLine, NodesConf};
+use cluster_bus::wire::Flags;
 use cluster_bus::NodeId;
 use std::io;
 
@@ -45,6 +48,19 @@ pub fn folder(raft_id: u64) -> String {
 }
 
 impl Seat {
+    /// The seat of a node that has none on disk, in the group that it has just founded as `member`.
+    /// S4: the shard that nodes.conf names is not made anew, its members have the data; the node
+    /// comes up joining it, under an id from `mint`.
+    pub fn first(member: u64, conf: Option<&NodesConf>, mint: impl FnOnce() -> u64) -> Seat {
+        let target = conf.and_then(shard_mate);
+        let target = target.filter(|_| !mutation::is(Mutation::FirstSeatForgets));
+        let joining = target.map(|target| Joining {
+            target,
+            raft_id: mint(),
+        });
+        Seat { member, joining }
+    }
+
     /// Reads the file; none where this node has never been a member.
     pub fn load<D: Disk>(disk: &D) -> Result<Option<Seat>, SeatError> {
         if !disk.list()?.iter().any(|name| name == FILE) {
@@ -105,6 +121,19 @@ impl Seat {
         };
         lines.next().is_none().then_some(Seat { member, joining })
     }
+}
+
+/// Another node of the shard that nodes.conf says this node belongs to.
+fn shard_mate(conf: &NodesConf) -> Option<NodeId> {
+    let me = conf.myself()?;
+    if me.flags.has(Flags::SLAVE) {
+        return me.master;
+    }
+    let of_shard = |line: &&NodeLine| {
+        let same = line.shard.is_some() && line.shard == me.shard;
+        line.id != me.id && (same || line.master == Some(me.id))
+    };
+    conf.nodes.iter().find(of_shard).map(|line| line.id)
 }
 
 #[cfg(test)]

@@ -491,6 +491,7 @@ impl<S: Shelf> Witnesses<S> {
         };
         match catch_unwind(AssertUnwindSafe(|| run(hosted))) {
             Ok(Ok(())) => {}
+            Ok(Err(error)) if mutation::is(Mutation::OneWitnessEndsAll) => panic!("{error}"),
             Ok(Err(ShardError::Step(error @ StepError::LostLog { .. }))) => {
                 slog::crit!(self.logger, "The witness {:016x}: {}", raft_id, error);
                 self.bury(raft_id);

@@ -52,7 +52,8 @@ impl<D: Disk> Shard<D> {
     /// Applies delivered entries, a slice of them; more may be left.
     pub(super) fn apply_slice(&mut self) -> Result<(), ShardError> {
         let (mut bytes, mut count) = (0, 0);
-        while self.rebuild.is_none() && bytes < APPLY_SLICE && count < APPLY_ENTRIES {
+        let all = mutation::is(Mutation::ApplyAllAtOnce);
+        while self.rebuild.is_none() && (all || bytes < APPLY_SLICE && count < APPLY_ENTRIES) {
             let Some(entry) = self.to_apply.pop_front() else {
                 break;
             };

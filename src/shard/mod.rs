@@ -31,6 +31,7 @@ use crate::cluster::Record;
 use crate::command::Data;
 use crate::effect::{CodecError, Stager};
 use crate::keyspace::{Keyspace, Layout};
+use crate::mutation::{self, Mutation};
 use crate::net::Gate;
 use crate::raft::{Envelope, Group, StepError, Wanted};
 use crate::storage::base::MemberKind;
@@ -325,9 +326,8 @@ fn acks(
     let index = recent.get(at).map_or(0, |&(_, index)| index);
     let members = group.membership();
     let is_data = |id: u64| {
-        members
-            .member(id)
-            .is_none_or(|m| m.kind == MemberKind::Data)
+        let kind = members.member(id).map(|m| m.kind);
+        kind != Some(MemberKind::Witness) || mutation::is(Mutation::WitnessCountsForWait)
     };
     let others = group.members().into_iter();
     let others = others.filter(|m| m.id != group.id() && is_data(m.id));

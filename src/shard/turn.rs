@@ -167,10 +167,16 @@ impl<D: Disk> Shard<D> {
         match self.group.leader() {
             Some(leader) => Admission::Redirect {
                 leader,
-                own_copy: self.tail.is_empty() && self.rebuild.is_none(),
+                own_copy: self.is_own_copy(),
             },
             None => Admission::Hold,
         }
+    }
+
+    /// T7: whether all that this member's keyspace has is committed.
+    pub fn is_own_copy(&self) -> bool {
+        let tail_open = !self.tail.is_empty() && !mutation::is(Mutation::OpenTailIsShown);
+        !tail_open && self.rebuild.is_none()
     }
 
     /// T2, D5: room in the tail and in the log.

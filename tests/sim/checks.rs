@@ -114,7 +114,10 @@ impl World {
         let (shard, group) = (&process.shard, process.shard.group());
         let applied = group.applied();
         let from = member.seen_applied;
-        if shard.tail_len() > 0 || shard.is_rebuilding() || applied == from {
+        // T7: a follower may show what it has to READONLY clients; a leader's tail is its own.
+        let leads = shard.group().is_leader();
+        let shows = shard.is_own_copy() && !(leads && shard.tail_len() > 0);
+        if !shows || applied == from {
             return Ok(());
         }
         member.seen_applied = applied;

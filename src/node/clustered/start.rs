@@ -3,7 +3,7 @@
 use super::conf::{self, Conf, ConfFileError};
 use super::witness::Thread;
 use super::Clustered;
-use crate::agent::seat::{self, Joining, Seat, SeatError};
+use crate::agent::seat::{self, Seat, SeatError};
 use crate::agent::{self, Agent, AgentConfig};
 use crate::clock::{Clock, Mono};
 use crate::cluster::Record;
@@ -16,8 +16,7 @@ use crate::shard::Shard;
 use crate::storage::base::FILE as BASE;
 use crate::storage::{Base, Log, LogConfig, RealDisk, StorageError};
 use cluster_bus::bus::{self, Bus, Options};
-use cluster_bus::nodes_conf::{NodeLine, NodesConf};
-use cluster_bus::wire::Flags;
+use cluster_bus::nodes_conf::NodesConf;
 use cluster_bus::NodeId;
 use rand::rngs::OsRng;
 use rand::RngCore;
@@ -147,30 +146,9 @@ fn first_seat(
     );
     let log = log_config(config);
     make_member(root, &log, &base)?;
-    // S4: the shard is not made anew; its members have the data.
-    let joining = conf.and_then(shard_mate).map(|target| Joining {
-        target,
-        raft_id: random_nonzero(),
-    });
-    let seat = Seat {
-        member: base.raft_id,
-        joining,
-    };
+    let seat = Seat::first(base.raft_id, conf, random_nonzero);
     seat.save(root)?;
     Ok(seat)
-}
-
-/// Another node of the shard that nodes.conf says this node belongs to.
-fn shard_mate(conf: &NodesConf) -> Option<NodeId> {
-    let me = conf.myself()?;
-    if me.flags.has(Flags::SLAVE) {
-        return me.master;
-    }
-    let of_shard = |line: &&NodeLine| {
-        let same = line.shard.is_some() && line.shard == me.shard;
-        line.id != me.id && (same || line.master == Some(me.id))
-    };
-    conf.nodes.iter().find(of_shard).map(|line| line.id)
 }
 
 /// A member's folder with its base; durable when this returns.

@@ -121,6 +121,8 @@ impl World {
             look_at_voters(shard)?;
             if shard.group().kind() == MemberKind::Witness {
                 self.look_at_base(shard)?;
+            } else {
+                look_at_wait(shard)?;
             }
         }
         for (shard, _) in self.views(m) {
@@ -216,7 +218,10 @@ impl World {
         let (group, applied) = (shard.base().group, shard.group().applied());
         let seen = self.machines[m].seen_applied;
         let from = if seen.0 == id { seen.1 } else { 0 };
-        if shard.tail_len() > 0 || shard.is_rebuilding() || applied == from {
+        // T7: a follower may show what it has to READONLY clients; a leader's tail is its own.
+        let leads = shard.group().is_leader();
+        let shows = shard.is_own_copy() && !(leads && shard.tail_len() > 0);
+        if !shows || applied == from {
             return Ok(());
         }
         for index in from.max(1)..=applied {
@@ -325,6 +330,22 @@ fn same_members(a: &Membership, b: &Membership) -> bool {
         lists.map(|ids| ids.iter().copied().collect::<BTreeSet<u64>>())
     };
     a.list == b.list && sorted(a) == sorted(b)
+}
+
+/// C2: WAIT never counts more than the other members with data.
+fn look_at_wait(shard: &Shard<SimDisk>) -> Result<(), String> {
+    let own = shard.base().raft_id;
+    let list = &shard.group().membership().list;
+    let is_replica = |m: &&Member| m.kind == MemberKind::Data && m.raft_id != own;
+    let replicas = list.iter().filter(is_replica).count() as u64;
+    let counted = shard.replica_acks(shard.last_gate().batch);
+    if shard.group().is_leader() && counted > replicas {
+        return Err(format!(
+            "C2: WAIT counts {counted} of {replicas} replicas in group {:04x}",
+            shard.base().group & 0xffff
+        ));
+    }
+    Ok(())
 }
 
 /// G2: a raft id is one member's, for ever.

@@ -11,7 +11,7 @@ mod checks;
 mod faults;
 mod goal;
 mod machine;
-mod node;
+pub mod node;
 mod operator;
 mod ops;
 mod plan;

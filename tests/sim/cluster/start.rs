@@ -8,10 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cluster_bus::bus;
-use cluster_bus::nodes_conf::{self, NodeLine, NodesConf};
-use cluster_bus::wire::Flags;
+use cluster_bus::nodes_conf::{self, NodesConf};
 use cluster_bus::NodeId;
-use holdfast::agent::seat::{self, Joining, Seat};
+use holdfast::agent::seat::{self, Seat};
 use holdfast::agent::witnesses::Witnesses;
 use holdfast::agent::{self, Agent, AgentConfig};
 use holdfast::clock::Now;
@@ -92,19 +91,6 @@ pub fn save_conf(disk: &SimDisk, text: &str) -> io::Result<()> {
     disk.sync_dir()
 }
 
-/// Another node of the shard that nodes.conf says this node belongs to (S4).
-fn shard_mate(conf: &NodesConf) -> Option<NodeId> {
-    let me = conf.myself()?;
-    if me.flags.has(Flags::SLAVE) {
-        return me.master;
-    }
-    let of_shard = |line: &&NodeLine| {
-        let same = line.shard.is_some() && line.shard == me.shard;
-        line.id != me.id && (same || line.master == Some(me.id))
-    };
-    conf.nodes.iter().find(of_shard).map(|line| line.id)
-}
-
 pub fn make_member(disk: &SimDisk, log: &LogConfig, base: &Base) -> Result<(), String> {
     let text = |e: &dyn std::fmt::Display| e.to_string();
     let name = seat::folder(base.raft_id);
@@ -126,14 +112,7 @@ fn first_seat(
     let record = Record::founded(random_id(rng), myself);
     let base = agent::birth(rng.next() | 1, rng.next() | 1, record, setup.t_ms);
     make_member(disk, &setup.log, &base)?;
-    let joining = conf.and_then(shard_mate).map(|target| Joining {
-        target,
-        raft_id: rng.next() | 1,
-    });
-    let seat = Seat {
-        member: base.raft_id,
-        joining,
-    };
+    let seat = Seat::first(base.raft_id, conf, || rng.next() | 1);
     seat.save(disk).map_err(|e| e.to_string())?;
     Ok(seat)
 }

@@ -1,19 +1,14 @@
-//! One member alone, for what chance hardly ever shows.
-//!
 //! A learner and its leader's silence (E2): it has no vote, and asks nobody for theirs; in a cluster
 //! learners are rare and short-lived while witnesses can be had. A member that has lost log (D6): no
 //! simulated disk loses what was synced.
 
-use holdfast::clock::{Mono, Now};
-#[cfg(feature = "mutations")]
-use holdfast::mutation::Mutation;
 use holdfast::raft::{Envelope, Group, GroupConfig, Membership, Reign, StepError, Window};
 use holdfast::storage::base::MemberKind;
 use raft::eraftpb::{ConfState, HardState, Message, MessageType};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
-const T: Duration = Duration::from_millis(1000);
+use super::{at, quiet, T_MS};
 
 /// The learner 4 of the voters 1, 2 and 3, after its start.
 fn learner() -> Group {
@@ -34,25 +29,17 @@ fn learner() -> Group {
         id: 4,
         kind: MemberKind::Data,
         membership: Membership::new(conf, Vec::new(), 4, 1),
-        election_timeout: T,
+        election_timeout: Duration::from_millis(T_MS),
         seed: 1,
         first: false,
         applied: 1,
         keep_bytes: 1 << 10,
     };
-    let logger = slog::Logger::root(slog::Discard, slog::o!());
-    Group::new(config, window, at(0), &logger).expect("a group over a sound window")
-}
-
-fn at(ms: u64) -> Now {
-    Now {
-        mono: Mono((ms + 1) * 1_000_000),
-        ..Now::default()
-    }
+    Group::new(config, window, at(0), &quiet()).expect("a group over a sound window")
 }
 
 /// Whether it asks for a vote within ten T of silence.
-fn asks_for_votes() -> bool {
+pub fn asks_for_votes() -> bool {
     let mut group = learner();
     for ms in (0..10_000).step_by(20) {
         group.tick(at(ms));
@@ -79,7 +66,7 @@ fn a_learner_never_asks_for_votes() {
 }
 
 /// What a heartbeat leads to whose commit index lies beyond the log's end: raft-rs would panic.
-fn lost_log_is_noticed() -> bool {
+pub fn lost_log_is_noticed() -> bool {
     let heartbeat = Message {
         msg_type: MessageType::MsgHeartbeat,
         from: 1,
@@ -115,15 +102,4 @@ fn lost_log_is_noticed() -> bool {
 #[test]
 fn who_has_lost_log_says_so() {
     assert!(lost_log_is_noticed());
-}
-
-#[cfg(feature = "mutations")]
-#[test]
-fn every_mutation_of_one_member_is_caught() {
-    for mutation in Mutation::ALONE {
-        holdfast::mutation::set(Some(mutation));
-        let caught = asks_for_votes() || !lost_log_is_noticed();
-        holdfast::mutation::set(None);
-        assert!(caught, "{mutation:?} is not noticed");
-    }
 }

@@ -1,0 +1,121 @@
+//! W2: of two witnesses on one host, one gets what breaks its group. In the cluster world disks
+//! fail under witnesses, but there the process may end as well.
+
+use cluster_bus::NodeId;
+use holdfast::agent::control::{Control, Frame};
+use holdfast::agent::witnesses::Witnesses;
+use holdfast::agent::ForWitnesses;
+use holdfast::raft::{Envelope, Reign};
+use holdfast::storage::base::{Base, Member, MemberKind};
+use raft::eraftpb::{ConfState, Entry, Message, MessageType};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+
+use super::{at, log_config, quiet, T_MS};
+use crate::cluster::node::SimShelf;
+use crate::disk::SimDisk;
+
+/// The node of the leader, 1, of both groups.
+const LEADER: NodeId = NodeId([1; 20]);
+
+fn invitation(group: u64) -> ForWitnesses {
+    let base = Base {
+        group,
+        incarnation: 1,
+        raft_id: 1,
+        kind: MemberKind::Witness,
+        index: 10,
+        term: 2,
+        conf_state: ConfState::from((vec![1, 2], vec![])),
+        members: [1, 2].map(member).to_vec(),
+        election_timeout_ms: T_MS,
+        ..Base::default()
+    };
+    let invite = Control::Invite {
+        base: Box::new(base),
+    };
+    ForWitnesses::Frame {
+        from: LEADER,
+        frame: Frame::Control(invite),
+    }
+}
+
+fn member(raft_id: u64) -> Member {
+    Member {
+        raft_id,
+        node: NodeId([raft_id as u8; 20]),
+        kind: MemberKind::Data,
+    }
+}
+
+/// An append of the leader: the entry 11 of `term`, which is committed already.
+fn append(group: u64, to: u64, term: u64) -> ForWitnesses {
+    let entry = Entry {
+        index: 11,
+        term,
+        ..Entry::default()
+    };
+    let message = Message {
+        msg_type: MessageType::MsgAppend,
+        from: 1,
+        to,
+        term,
+        index: 10,
+        log_term: 2,
+        commit: 11,
+        entries: vec![entry].into(),
+        ..Message::default()
+    };
+    let envelope = Envelope {
+        group,
+        incarnation: 1,
+        from: 1,
+        to,
+        message,
+        reign: Reign { term, transfers: 0 },
+        sent_ns: 1,
+        applied: 11,
+    };
+    ForWitnesses::Frame {
+        from: LEADER,
+        frame: Frame::Raft(Box::new(envelope)),
+    }
+}
+
+/// One group's leader contradicts what is committed: that group stops, and the other one goes on.
+pub fn one_that_breaks_leaves_the_other() -> bool {
+    let shelf = SimShelf(SimDisk::new(1 << 30));
+    let mut host = Witnesses::open(shelf, log_config(), 1, at(0), quiet()).expect("an empty disk");
+    let nodes = vec![LEADER];
+    host.take(at(1), ForWitnesses::Cluster { share: 5, nodes });
+    for group in [7, 8] {
+        host.take(at(1), invitation(group));
+    }
+    let of = |host: &Witnesses<SimShelf>, group| {
+        let mut shards = host.shards();
+        shards.find(|s| s.base().group == group).map(|s| {
+            let group = s.group();
+            (s.base().raft_id, group.last_index(), group.term())
+        })
+    };
+    let ids = [7, 8].map(|group| of(&host, group).expect("it was invited").0);
+    let mut ms = 1;
+    let mut run = |host: &mut Witnesses<SimShelf>, order| {
+        host.take(at(ms), order);
+        for _ in 0..10 {
+            ms += 1;
+            host.turn(at(ms));
+        }
+    };
+    run(&mut host, append(7, ids[0], 3));
+    run(&mut host, append(8, ids[1], 3));
+    let end = catch_unwind(AssertUnwindSafe(|| {
+        run(&mut host, append(7, ids[0], 4));
+        run(&mut host, append(8, ids[1], 3));
+    }));
+    end.is_ok() && of(&host, 7).is_none() && of(&host, 8) == Some((ids[1], 11, 3))
+}
+
+#[test]
+fn a_witness_that_breaks_leaves_the_other_on_its_host() {
+    assert!(one_that_breaks_leaves_the_other());
+}
