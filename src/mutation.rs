@@ -91,6 +91,10 @@ pub enum Mutation {
     LostLogGoesOn,
     /// T7: a former leader shows what is in its open tail.
     OpenTailIsShown,
+    /// C4: a leader that steps down leaves its clients' WATCHes alone.
+    WatchOutlivesReign,
+    /// C5: entries leave memory before they are applied.
+    WindowForgetsUnapplied,
     /// C2: WAIT counts the witness.
     WitnessCountsForWait,
     /// S4: a node whose group is gone from its disk founds a shard and forgets the one in nodes.conf.
@@ -107,7 +111,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Those that one group of three shows.
-    pub const ALL: [Mutation; 23] = [
+    pub const ALL: [Mutation; 24] = [
         Mutation::SkipFsync,
         Mutation::SkipRecoverySync,
         Mutation::ReviveBehindCut,
@@ -131,6 +135,7 @@ impl Mutation {
         Mutation::ReleaseUncommitted,
         Mutation::AppendWithoutRoom,
         Mutation::OpenTailIsShown,
+        Mutation::WindowForgetsUnapplied,
     ];
 
     /// Those that need more than one group of three: the whole-cluster simulator catches them.
@@ -152,13 +157,14 @@ impl Mutation {
     ];
 
     /// Those that a test of one member or one node shows: chance hardly ever meets what they need.
-    pub const ALONE: [Mutation; 7] = [
+    pub const ALONE: [Mutation; 8] = [
         Mutation::LearnerCampaigns,
         Mutation::LostLogGoesOn,
         Mutation::ApplyAllAtOnce,
         Mutation::ClaimIsIgnored,
         Mutation::CoverageIsIgnored,
         Mutation::OneWitnessEndsAll,
+        Mutation::WatchOutlivesReign,
         Mutation::FirstSeatForgets,
     ];
 }

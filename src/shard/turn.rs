@@ -95,8 +95,10 @@ impl<D: Disk> Shard<D> {
         if self.was_leader && !leads {
             self.stepped_down = true;
             self.stepped_down_at = Some(now.mono);
-            // T7: whoever watched a key has lost.
-            self.data.fail_all_watches();
+            // T7, C4: whoever watched a key has lost.
+            if !mutation::is(Mutation::WatchOutlivesReign) {
+                self.data.fail_all_watches();
+            }
             self.lose_tickets();
         }
         self.was_leader = leads;

@@ -5,10 +5,10 @@
 use holdfast::raft::{Envelope, Group, GroupConfig, Membership, Reign, StepError, Window};
 use holdfast::storage::base::MemberKind;
 use raft::eraftpb::{ConfState, HardState, Message, MessageType};
-use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
 use super::{at, quiet, T_MS};
+use crate::member::{guarded, install_panic_hook, Ended};
 
 /// The learner 4 of the voters 1, 2 and 3, after its start.
 fn learner() -> Group {
@@ -88,10 +88,11 @@ pub fn lost_log_is_noticed() -> bool {
         sent_ns: 1,
         applied: 1,
     };
-    let stepped = catch_unwind(AssertUnwindSafe(|| learner().step(at(1), envelope)));
+    install_panic_hook();
+    let stepped = guarded(|| Ok::<_, String>(learner().step(at(1), envelope)));
     matches!(
         stepped,
-        Ok(Err(StepError::LostLog {
+        Ended::Fine(Err(StepError::LostLog {
             index: 9,
             last: 1,
             ..

@@ -8,11 +8,11 @@ use holdfast::agent::ForWitnesses;
 use holdfast::raft::{Envelope, Reign};
 use holdfast::storage::base::{Base, Member, MemberKind};
 use raft::eraftpb::{ConfState, Entry, Message, MessageType};
-use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use super::{at, log_config, quiet, T_MS};
 use crate::cluster::node::SimShelf;
 use crate::disk::SimDisk;
+use crate::member::{guarded, install_panic_hook, Ended};
 
 /// The node of the leader, 1, of both groups.
 const LEADER: NodeId = NodeId([1; 20]);
@@ -108,11 +108,15 @@ pub fn one_that_breaks_leaves_the_other() -> bool {
     };
     run(&mut host, append(7, ids[0], 3));
     run(&mut host, append(8, ids[1], 3));
-    let end = catch_unwind(AssertUnwindSafe(|| {
+    install_panic_hook();
+    let end = guarded(|| {
         run(&mut host, append(7, ids[0], 4));
         run(&mut host, append(8, ids[1], 3));
-    }));
-    end.is_ok() && of(&host, 7).is_none() && of(&host, 8) == Some((ids[1], 11, 3))
+        Ok::<_, String>(())
+    });
+    matches!(end, Ended::Fine(()))
+        && of(&host, 7).is_none()
+        && of(&host, 8) == Some((ids[1], 11, 3))
 }
 
 #[test]
