@@ -37,7 +37,7 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Facts {
     pub is_member: bool,
-    /// It votes, or is a learner beside the only voter.
+    /// It votes, or is a learner beside the only voter, which hears it.
     pub may_lead: bool,
     pub unconfirmed: bool,
     pub leads: bool,
@@ -143,9 +143,11 @@ impl Agent {
             .iter()
             .filter(|m| m.kind == MemberKind::Data);
         let data_voters = data.filter(|m| membership.is_voter(m.raft_id)).count();
+        // E4: a learner can't stand by itself, so FORCE does nothing for it without a leader.
+        let heir = data_voters == 1 && group.is_led(self.now);
         self.facts = Facts {
             is_member: membership.contains(me),
-            may_lead: membership.is_voter(me) || data_voters == 1,
+            may_lead: membership.is_voter(me) || heir,
             unconfirmed: shard.awaits_confirmation(),
             leads: group.is_leader(),
             others: others.clone().count() > 0,

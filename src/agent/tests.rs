@@ -26,6 +26,10 @@ fn member(raft_id: u64, kind: MemberKind) -> Member {
 
 /// Member 5 of a group whose voters are these.
 fn shard(folder: &std::path::Path, voters: &[u64]) -> Shard<RealDisk> {
+    shard_with(folder, voters, &[])
+}
+
+fn shard_with(folder: &std::path::Path, voters: &[u64], learners: &[u64]) -> Shard<RealDisk> {
     let config = ShardConfig {
         layout: crate::keyspace::Layout::Cluster,
         seed: 7,
@@ -42,10 +46,12 @@ fn shard(folder: &std::path::Path, voters: &[u64]) -> Shard<RealDisk> {
     let base = Base {
         conf_state: ConfState {
             voters: voters.to_vec(),
+            learners: learners.to_vec(),
             ..ConfState::default()
         },
         members: voters
             .iter()
+            .chain(learners)
             .map(|id| member(*id, MemberKind::Data))
             .collect(),
         ..birth(1, 5, Record::founded(node(9), node(1)), 1000)
@@ -112,6 +118,22 @@ fn who_has_begun_in_the_new_shard_does_not_leave_it_after_a_restart() {
         asks(&mut agent),
         [(node(1), Control::Ready { group, raft_id })]
     );
+}
+
+/// E4: without a leader nothing can make a learner lead, not even FORCE.
+#[test]
+fn a_learner_without_a_leader_is_told_that_it_has_no_vote() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let seat = Seat {
+        member: 5,
+        joining: None,
+    };
+    let mut agent = agent(seat);
+    agent.follow(NOW, &mut shard_with(folder.path(), &[1], &[5]));
+    assert_eq!(agent.ask_to_lead(), Err(Refusal::Learner));
+    let folder = tempfile::tempdir().expect("a folder");
+    agent.follow(NOW, &mut shard(folder.path(), &[1, 5, 6]));
+    assert_eq!(agent.ask_to_lead(), Ok(()));
 }
 
 #[test]

@@ -92,6 +92,12 @@ impl Membership {
         self.conf.voters.contains(&id) || self.conf.voters_outgoing.contains(&id)
     }
 
+    /// Whether it votes now and after the joint state, if there is one: who only votes until then
+    /// would have to hand leadership back (G4).
+    pub fn votes_on(&self, id: u64) -> bool {
+        self.conf.voters.contains(&id)
+    }
+
     /// Takes over what a change has made.
     fn take_over(&mut self, conf: ConfState, added: Vec<Member>, me: u64, index: u64) {
         for member in added {

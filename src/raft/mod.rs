@@ -22,7 +22,7 @@ pub use envelope::{Envelope, EnvelopeError, Reign};
 pub use group::{Group, GroupConfig, MemberView, Persist, Role};
 pub use lease::{Lease, Promise};
 pub use members::{Applied, Change, ChangeError, Membership};
-pub use plan::{heirs, plan, successor, votes_alone, Plan, Progress, Wishes, NEAR_BYTES};
+pub use plan::{heirs, plan, successor, way_to_lead, Plan, Progress, Way, Wishes, NEAR_BYTES};
 pub use step::StepError;
 pub use window::{Wanted, Window};
 

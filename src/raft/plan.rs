@@ -126,7 +126,7 @@ fn end_joint(me: u64, members: &Membership, progress: &dyn Fn(u64) -> Option<Pro
     }
 }
 
-/// Who of `wanted`, being a voter now, is nearest to the log's end; data before witnesses.
+/// Who of `wanted`, being a voter now and later, is nearest to the log's end; data before witnesses.
 pub fn successor(
     me: u64,
     members: &Membership,
@@ -135,17 +135,38 @@ pub fn successor(
 ) -> Option<u64> {
     wanted
         .iter()
-        .filter(|m| m.raft_id != me && members.is_voter(m.raft_id))
+        .filter(|m| m.raft_id != me && members.votes_on(m.raft_id))
         .filter_map(|m| Some((m, progress(m.raft_id)?)))
         .filter(|(_, p)| is_near(p))
         .max_by_key(|(m, p)| (m.kind == MemberKind::Data, p.matched))
         .map(|(m, _)| m.raft_id)
 }
 
-/// Whether `me` is the only voter with data.
-pub fn votes_alone(me: u64, members: &Membership) -> bool {
+/// Whether `me` is the only voter with data, once a joint state has ended.
+fn votes_alone(me: u64, members: &Membership) -> bool {
     let mut others = members.list.iter().filter(|m| m.raft_id != me);
-    !others.any(|m| m.kind == MemberKind::Data && members.is_voter(m.raft_id))
+    !others.any(|m| m.kind == MemberKind::Data && members.votes_on(m.raft_id))
+}
+
+/// How a member of its own choice can take over from the leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It is a voter and stays one.
+    Transfer,
+    /// It is no voter, or not for long, and `me` is the only one: they have to change places.
+    Swap,
+    /// It is a witness, or a learner beside voters, or unknown.
+    None,
+}
+
+/// How `to` can take over from the leader `me`.
+pub fn way_to_lead(me: u64, to: u64, members: &Membership) -> Way {
+    match members.member(to) {
+        Some(m) if m.kind == MemberKind::Witness || to == me => Way::None,
+        _ if members.votes_on(to) => Way::Transfer,
+        Some(_) if votes_alone(me, members) => Way::Swap,
+        _ => Way::None,
+    }
 }
 
 /// The learners that can take over from `me`, the only voter with data; the best comes last.
@@ -383,6 +404,32 @@ mod tests {
         let swapped = group(&[data(2)], &[data(1)]);
         let next = plan(2, MemberKind::Data, &swapped, &Wishes::default(), &near);
         assert_eq!(next, Plan::Invite);
+    }
+
+    /// Who voted before the swap that is just ending would hand leadership back at once.
+    #[test]
+    fn the_leader_of_old_leads_again_only_after_another_swap() {
+        let joint = Membership::new(
+            ConfState {
+                voters: vec![2],
+                voters_outgoing: vec![1],
+                learners_next: vec![1],
+                ..ConfState::default()
+            },
+            vec![data(1), data(2)],
+            2,
+            1,
+        );
+        assert_eq!(way_to_lead(2, 1, &joint), Way::Swap);
+        assert_eq!(successor(2, &joint, &[data(1), data(2)], &near), None);
+        let swapped = group(&[data(2)], &[data(1)]);
+        assert_eq!(way_to_lead(2, 1, &swapped), Way::Swap);
+        let whole = group(&[data(1), data(2), witness(9)], &[data(3)]);
+        let ways = [1, 2, 3, 9, 7].map(|to| way_to_lead(2, to, &whole));
+        assert_eq!(
+            ways,
+            [Way::Transfer, Way::None, Way::None, Way::None, Way::None]
+        );
     }
 
     #[test]

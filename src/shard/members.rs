@@ -6,7 +6,7 @@
 use super::{Shard, ShardError};
 use crate::clock::{Mono, Now};
 use crate::mutation::{self, Mutation};
-use crate::raft::{self, Change, Plan, Progress, Wishes, NEAR_BYTES};
+use crate::raft::{self, Change, Plan, Progress, Way, Wishes, NEAR_BYTES};
 use crate::storage::base::{Base, Member, MemberKind};
 use crate::storage::{Disk, Position};
 use ::raft::eraftpb::{Entry, EntryType};
@@ -218,16 +218,13 @@ impl<D: Disk> Shard<D> {
 
     /// E4: the same, to a member of its own choice, if that can take over.
     pub fn hand_over_to(&mut self, now: Now, raft_id: u64) {
-        let membership = self.group.membership();
-        let member = membership.member(raft_id);
-        let is_witness = member.is_some_and(|m| m.kind == MemberKind::Witness);
-        if is_witness || raft_id == self.group.id() || self.group.is_transferring() {
+        if self.group.is_transferring() {
             return;
         }
-        if membership.is_voter(raft_id) {
-            self.group.transfer(now, raft_id);
-        } else if raft::votes_alone(self.group.id(), membership) {
-            self.wish_for_heir(now, raft_id, HEIR_PATIENCE);
+        match raft::way_to_lead(self.group.id(), raft_id, self.group.membership()) {
+            Way::Transfer => self.group.transfer(now, raft_id),
+            Way::Swap => self.wish_for_heir(now, raft_id, HEIR_PATIENCE),
+            Way::None => {}
         }
     }
 
@@ -363,8 +360,8 @@ impl<D: Disk> Shard<D> {
             .witnesses
             .retain(|m| !list.contains(m.raft_id) && !beside(m));
         wishes.leaves.retain(|id| list.contains(*id));
-        let alone = raft::votes_alone(self.group.id(), list);
-        let waits = |id: &u64| !late && alone && list.contains(*id) && !list.is_voter(*id);
+        let me = self.group.id();
+        let waits = |id: &u64| !late && raft::way_to_lead(me, *id, list) == Way::Swap;
         wishes.heir = wishes.heir.filter(waits);
     }
 
