@@ -162,7 +162,8 @@ pub enum Way {
 /// How `to` can take over from the leader `me`.
 pub fn way_to_lead(me: u64, to: u64, members: &Membership) -> Way {
     match members.member(to) {
-        Some(m) if m.kind == MemberKind::Witness || to == me => Way::None,
+        _ if to == me => Way::None,
+        Some(m) if m.kind == MemberKind::Witness => Way::None,
         _ if members.votes_on(to) => Way::Transfer,
         Some(_) if votes_alone(me, members) => Way::Swap,
         _ => Way::None,

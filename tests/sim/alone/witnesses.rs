@@ -47,10 +47,11 @@ fn member(raft_id: u64) -> Member {
     }
 }
 
-/// An append of the leader: the entry 11 of `term`, which is committed already.
-fn append(group: u64, to: u64, term: u64) -> ForWitnesses {
+/// An append of the leader of term 3 or later: the entry `index` of `term`, which is committed
+/// already.
+fn append(group: u64, to: u64, (index, term): (u64, u64)) -> ForWitnesses {
     let entry = Entry {
-        index: 11,
+        index,
         term,
         ..Entry::default()
     };
@@ -59,9 +60,9 @@ fn append(group: u64, to: u64, term: u64) -> ForWitnesses {
         from: 1,
         to,
         term,
-        index: 10,
-        log_term: 2,
-        commit: 11,
+        index: index - 1,
+        log_term: if index == 11 { 2 } else { 3 },
+        commit: index,
         entries: vec![entry].into(),
         ..Message::default()
     };
@@ -73,7 +74,7 @@ fn append(group: u64, to: u64, term: u64) -> ForWitnesses {
         message,
         reign: Reign { term, transfers: 0 },
         sent_ns: 1,
-        applied: 11,
+        applied: index,
     };
     ForWitnesses::Frame {
         from: LEADER,
@@ -106,17 +107,17 @@ pub fn one_that_breaks_leaves_the_other() -> bool {
             host.turn(at(ms));
         }
     };
-    run(&mut host, append(7, ids[0], 3));
-    run(&mut host, append(8, ids[1], 3));
+    run(&mut host, append(7, ids[0], (11, 3)));
+    run(&mut host, append(8, ids[1], (11, 3)));
     install_panic_hook();
     let end = guarded(|| {
-        run(&mut host, append(7, ids[0], 4));
-        run(&mut host, append(8, ids[1], 3));
+        run(&mut host, append(7, ids[0], (11, 4)));
+        run(&mut host, append(8, ids[1], (12, 3)));
         Ok::<_, String>(())
     });
     matches!(end, Ended::Fine(()))
         && of(&host, 7).is_none()
-        && of(&host, 8) == Some((ids[1], 11, 3))
+        && of(&host, 8) == Some((ids[1], 12, 3))
 }
 
 #[test]
