@@ -636,9 +636,15 @@ impl Group {
 
     /// Gives raft-rs the entries of a [`Wanted`] read.
     pub fn fetched(&mut self, wanted: Wanted, entries: Vec<Entry>) {
+        self.node.mut_store().end_read(wanted.low);
         self.node.mut_store().lend(entries);
         self.node.on_entries_fetched(wanted.context);
         self.node.mut_store().end_lend();
+    }
+
+    /// A [`Wanted`] read that is not made: who asked asks again.
+    pub fn not_fetched(&mut self, wanted: &Wanted) {
+        self.node.mut_store().end_read(wanted.low);
     }
 
     /// T9: what a long command may do meanwhile: keep the lease and the followers awake, without a
@@ -648,7 +654,12 @@ impl Group {
             self.is_leader(),
             "T9: only a leader executes, and only it breathes"
         );
-        self.node.ping();
+        // No oftener than ticks would: a member that lacks entries is sent some, or the same, for each
+        // answer.
+        if now.mono >= self.next_tick {
+            self.next_tick = now.mono + self.config.election_timeout / TICKS_PER_TIMEOUT;
+            self.node.ping();
+        }
         let messages = std::mem::take(&mut self.node.raft.msgs);
         self.post(now, messages);
     }

@@ -8,7 +8,12 @@ use crate::mutation::{self, Mutation};
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+
+/// How many reads that begin at one index may be under way. raft-rs asks anew with every answer of a
+/// member that lacks entries; all but the first of these would only keep the disk busy. A member
+/// that is left out asks again with its next heartbeat.
+const READS_AT_ONE_PLACE: usize = 2;
 
 /// A read of old entries that raft-rs waits for.
 pub struct Wanted {
@@ -34,6 +39,8 @@ pub struct Window {
     /// Entries that a read job brought, until raft-rs has sent them.
     lent: Vec<Entry>,
     wanted: RefCell<Vec<Wanted>>,
+    /// First index -> reads that are wanted or under way.
+    reading: RefCell<BTreeMap<u64, usize>>,
 }
 
 impl Window {
@@ -64,6 +71,7 @@ impl Window {
             terms,
             lent: Vec::new(),
             wanted: RefCell::new(Vec::new()),
+            reading: RefCell::default(),
         };
         for entry in entries {
             assert_eq!(
@@ -137,6 +145,17 @@ impl Window {
     /// Reads of old entries that raft-rs has asked for since the last call.
     pub fn take_wanted(&mut self) -> Vec<Wanted> {
         self.wanted.take()
+    }
+
+    /// A read that was wanted has ended, or will never be made.
+    pub fn end_read(&mut self, low: u64) {
+        let reading = self.reading.get_mut();
+        if let Some(count) = reading.get_mut(&low) {
+            *count -= 1;
+            if *count == 0 {
+                reading.remove(&low);
+            }
+        }
     }
 
     /// Lends entries from disk until [`Window::end_lend`].
@@ -216,7 +235,12 @@ impl Storage for Window {
             context.can_async(),
             "C5: everything above applied stays in memory"
         );
-        self.wanted.borrow_mut().push(Wanted { low, high, context });
+        let mut reading = self.reading.borrow_mut();
+        let count = reading.entry(low).or_default();
+        if *count < READS_AT_ONE_PLACE {
+            *count += 1;
+            self.wanted.borrow_mut().push(Wanted { low, high, context });
+        }
         Err(StorageError::LogTemporarilyUnavailable.into())
     }
 
@@ -304,5 +328,28 @@ mod tests {
                 .len(),
             2
         );
+    }
+
+    #[test]
+    fn what_is_being_read_is_not_wanted_again_and_again() {
+        let mut w = window();
+        w.append(&[entry(2, 2), entry(3, 2), entry(4, 2)]);
+        w.shrink(4, 0);
+        let ask = |w: &mut Window, low| {
+            let asked = w.entries(low, 5, None, GetEntriesContext::empty(true));
+            assert!(asked.is_err());
+        };
+        for _ in 0..100 {
+            ask(&mut w, 2);
+            ask(&mut w, 3);
+        }
+        let lows: Vec<u64> = w.take_wanted().iter().map(|wanted| wanted.low).collect();
+        assert_eq!(lows, [2, 3, 2, 3]);
+        ask(&mut w, 2);
+        assert_eq!(w.take_wanted().len(), 0, "they are under way");
+        w.end_read(2);
+        ask(&mut w, 2);
+        ask(&mut w, 2);
+        assert_eq!(w.take_wanted().len(), 1);
     }
 }

@@ -115,6 +115,7 @@ impl<D: Disk> Shard<D> {
             // Since it was asked for, this member may have stepped down and its log been cut.
             let to = (wanted.high - 1).min(self.log.last_index());
             if !self.group.is_leader() || wanted.low > to {
+                self.group.not_fetched(&wanted);
                 continue;
             }
             let job = self.log.read_job(wanted.low, to, READ_SLICE)?;
