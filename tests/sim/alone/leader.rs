@@ -1,7 +1,10 @@
-//! C4, T7: whoever watches a key loses when the leader steps down. Chance shows nothing here: what
+//! T1, C4, T7: another leader is heard of: before the clients of that turn are served, and whoever
+//! watches a key loses. Chance shows nothing here: what
 //! the next leader writes marks watched keys as well.
 
 use holdfast::command::Access;
+use holdfast::keyspace::Ttl;
+use holdfast::mutation::{self, Mutation};
 use holdfast::raft::{Envelope, Reign};
 use holdfast::shard::{Admission, Shard};
 use holdfast::storage::{base, Base};
@@ -9,6 +12,7 @@ use raft::eraftpb::{ConfState, Message, MessageType};
 
 use super::{at, shard, Ticking, T_MS};
 use crate::disk::SimDisk;
+use crate::member::{guarded, install_panic_hook, Ended};
 
 /// Member 5 of the voters 1, 5 and 6; the two others answer yes to everything, at once.
 struct Reigning {
@@ -142,6 +146,39 @@ pub fn a_watch_ends_with_the_reign() -> bool {
     reigning.turn(|_| ());
     assert!(!reigning.shard.group().is_leader(), "it is deposed");
     before && !reigning.turn(unchanged)
+}
+
+/// T1: in one turn a client writes and another leader is heard of. The message comes first, so nothing
+/// is executed that could not be proposed.
+pub fn what_is_executed_is_proposed_first() -> bool {
+    let mut reigning = Reigning::new();
+    let between = mutation::is(Mutation::StepBeforeProposal);
+    install_panic_hook();
+    let end = guarded(|| {
+        if !between {
+            reigning.is_deposed();
+        }
+        let now = holdfast::clock::Clock::now(&reigning.clock);
+        reigning.shard.begin(now).map_err(|e| e.to_string())?;
+        let leads = matches!(reigning.shard.admission(), Admission::Lead { .. });
+        if leads {
+            with_key(&mut reigning.shard, |data| {
+                let key = data.key(b"k");
+                data.set(&key, b"v", Ttl::Clear);
+            });
+        }
+        if between {
+            reigning.is_deposed();
+        }
+        let ended = reigning.shard.finish(&reigning.clock);
+        ended.map(|_| leads).map_err(|e| e.to_string())
+    });
+    matches!(end, Ended::Fine(false))
+}
+
+#[test]
+fn a_message_of_another_leader_comes_before_the_clients() {
+    assert!(what_is_executed_is_proposed_first());
 }
 
 #[test]

@@ -78,6 +78,7 @@ fn every_mutation_of_one_member_is_caught() {
             Mutation::ApplyAllAtOnce => slices::what_commits_at_once_is_applied_in_slices,
             Mutation::ClaimIsIgnored => node::a_higher_claim_is_a_loss_in_the_log,
             Mutation::CoverageIsIgnored => node::a_missing_slot_stops_the_cluster,
+            Mutation::StepBeforeProposal => leader::what_is_executed_is_proposed_first,
             Mutation::WatchOutlivesReign => leader::a_watch_ends_with_the_reign,
             Mutation::FirstSeatForgets => node::without_its_log_a_node_claims_nothing,
             Mutation::OneWitnessEndsAll => witnesses::one_that_breaks_leaves_the_other,
