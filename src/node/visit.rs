@@ -20,8 +20,6 @@ const BIG_COMMAND: usize = 128 << 10;
 
 /// T9: copying so much takes long, however simple the command is.
 const LONG_COMMAND: usize = 1 << 20;
-/// T9: whoever takes so long lets the members breathe.
-const BREATH: Duration = Duration::from_millis(5);
 
 /// What becomes of the client's input after a command.
 enum After {
@@ -87,16 +85,8 @@ impl Stage<'_> {
             };
             let leads = matches!(serving, Serving::Lead { .. });
             let long = leads && bytes + session.transaction.queued_bytes > LONG_COMMAND;
-            let mut breathed = self.now.mono;
-            let mut breathe = |host: &mut TurnHost<'_>| {
-                let now = host.now().mono;
-                if now.since(breathed) >= BREATH {
-                    breathed = now;
-                    host.breathe();
-                }
-            };
             if long {
-                breathe(&mut host);
+                host.breathe();
             }
             let out = output.buf();
             let mut env = Env {
@@ -110,7 +100,7 @@ impl Stage<'_> {
             };
             let outcome = execute(&mut env, args);
             if long {
-                breathe(&mut host);
+                host.breathe();
             }
             outcome
         };
