@@ -11,6 +11,7 @@ use crate::agent::seat::{Joining, Seat};
 use crate::clock::Now;
 use crate::cluster::Record;
 use crate::mutation::{self, Mutation};
+use crate::raft::{way_to_lead, Way};
 use crate::shard::Shard;
 use crate::storage::base::{Base, MemberKind};
 use crate::storage::Disk;
@@ -37,7 +38,7 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Facts {
     pub is_member: bool,
-    /// It votes, or is a learner beside the only voter, which hears it.
+    /// It votes, or can change places with the leader.
     pub may_lead: bool,
     pub unconfirmed: bool,
     pub leads: bool,
@@ -138,16 +139,12 @@ impl Agent {
         if counted.is_none() {
             self.counted = Some(Arc::clone(record));
         }
-        let data = membership
-            .list
-            .iter()
-            .filter(|m| m.kind == MemberKind::Data);
-        let data_voters = data.filter(|m| membership.is_voter(m.raft_id)).count();
         // E4: a learner can't stand by itself, so FORCE does nothing for it without a leader.
-        let heir = data_voters == 1 && group.is_led(self.now);
+        let leader = group.leader().filter(|_| group.is_led(self.now));
+        let way = leader.map(|leader| way_to_lead(leader, me, membership));
         self.facts = Facts {
             is_member: membership.contains(me),
-            may_lead: membership.is_voter(me) || heir,
+            may_lead: membership.votes_on(me) || way == Some(Way::Swap),
             unconfirmed: shard.awaits_confirmation(),
             leads: group.is_leader(),
             others: others.clone().count() > 0,

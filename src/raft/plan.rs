@@ -72,6 +72,11 @@ pub fn plan(
         let is_data = |id: &u64| members.member(*id).map(|m| m.kind) == Some(MemberKind::Data);
         return to.filter(is_data).map_or(Plan::Rest, Plan::Transfer);
     }
+    // E4: the learner has become a voter in the ordinary way meanwhile.
+    let votes = |id: &u64| way_to_lead(me, *id, members) == Way::Transfer;
+    if let Some(heir) = wishes.heir.filter(votes) {
+        return Plan::Transfer(heir);
+    }
     let conf = &members.conf;
     if let Some(gone) = conf.learners.iter().find(|id| wishes.leaves.contains(id)) {
         return Plan::Propose(Change {
@@ -377,6 +382,28 @@ mod tests {
         assert_eq!(steps(next), [(RemoveNode, 2), (RemoveNode, 9)]);
     }
 
+    /// As `me` sees it: 2 becomes the only voter instead of 1.
+    fn swap(me: u64) -> Membership {
+        let conf = ConfState {
+            voters: vec![2],
+            voters_outgoing: vec![1],
+            learners_next: vec![1],
+            ..ConfState::default()
+        };
+        Membership::new(conf, vec![data(1), data(2)], me, 1)
+    }
+
+    #[test]
+    fn an_heir_that_votes_by_now_is_handed_over_to() {
+        let members = group(&[data(1), data(2), witness(9)], &[]);
+        let wishes = Wishes {
+            heir: Some(2),
+            ..Wishes::default()
+        };
+        let next = plan(1, MemberKind::Data, &members, &wishes, &near);
+        assert_eq!(next, Plan::Transfer(2));
+    }
+
     #[test]
     fn an_heir_becomes_the_only_voter_instead_of_its_leader() {
         let members = group(&[data(1)], &[data(2)]);
@@ -388,17 +415,7 @@ mod tests {
         let next = plan(1, MemberKind::Data, &members, &wishes, &near);
         assert_eq!(steps(next), [(AddNode, 2), (AddLearnerNode, 1)]);
         // In the joint state the leader of the outgoing half hands over to the incoming one.
-        let joint = Membership::new(
-            ConfState {
-                voters: vec![2],
-                voters_outgoing: vec![1],
-                learners_next: vec![1],
-                ..ConfState::default()
-            },
-            vec![data(1), data(2)],
-            1,
-            1,
-        );
+        let joint = swap(1);
         let next = plan(1, MemberKind::Data, &joint, &wishes, &near);
         assert_eq!(next, Plan::Transfer(2));
         // The heir of old is a learner now, and stays one.
@@ -410,17 +427,7 @@ mod tests {
     /// Who voted before the swap that is just ending would hand leadership back at once.
     #[test]
     fn the_leader_of_old_leads_again_only_after_another_swap() {
-        let joint = Membership::new(
-            ConfState {
-                voters: vec![2],
-                voters_outgoing: vec![1],
-                learners_next: vec![1],
-                ..ConfState::default()
-            },
-            vec![data(1), data(2)],
-            2,
-            1,
-        );
+        let joint = swap(2);
         assert_eq!(way_to_lead(2, 1, &joint), Way::Swap);
         assert_eq!(successor(2, &joint, &[data(1), data(2)], &near), None);
         let swapped = group(&[data(2)], &[data(1)]);

@@ -361,7 +361,7 @@ impl<D: Disk> Shard<D> {
             .retain(|m| !list.contains(m.raft_id) && !beside(m));
         wishes.leaves.retain(|id| list.contains(*id));
         let me = self.group.id();
-        let waits = |id: &u64| !late && raft::way_to_lead(me, *id, list) == Way::Swap;
+        let waits = |id: &u64| !late && raft::way_to_lead(me, *id, list) != Way::None;
         wishes.heir = wishes.heir.filter(waits);
     }
 
