@@ -17,6 +17,9 @@ use std::time::Duration;
 
 /// W3: how long an invited host may take to answer.
 const INVITATION: Duration = Duration::from_millis(500);
+/// W3: how long a leader looks for a replica as host before it takes a master, while there are
+/// replicas that have not settled: the bus tells of them when they have.
+const SETTLING: Duration = Duration::from_secs(2);
 /// A witness that wants to go waits so long for another host; then it goes without one.
 const WITNESS_SEARCH: Duration = Duration::from_millis(LEAVE_PATIENCE.as_millis() as u64 / 2);
 /// S3: how long a claim is remembered at least; the bus tells one that stands with every packet.
@@ -159,6 +162,7 @@ impl Agent {
     ) {
         if shard.group().role() != Role::Leader {
             (self.invitation, self.leaving_witness) = (None, None);
+            self.hosts_wanted = None;
             self.watched.clear();
             return;
         }
@@ -173,7 +177,7 @@ impl Agent {
             }
         }
         if !self.config.witness || !shard.wants_witness() {
-            self.invitation = None;
+            (self.invitation, self.hosts_wanted) = (None, None);
             return;
         }
         let waits = self.invitation.as_ref().is_some_and(|i| now.mono < i.until);
@@ -235,7 +239,9 @@ impl Agent {
             i.tried.extend(i.host);
             i.tried
         });
-        let hosts = self.hosts(shard);
+        let since = *self.hosts_wanted.get_or_insert(now.mono);
+        let patient = self.leaving_witness.is_none() && now.mono.since(since) < SETTLING;
+        let hosts = self.hosts(shard, patient);
         let host = hosts.into_iter().find(|host| !tried.contains(host));
         self.invitation = Some(Invitation {
             host,
@@ -248,8 +254,9 @@ impl Agent {
         }
     }
 
-    /// W3: who may host a witness of this shard, best first.
-    fn hosts<D: Disk>(&self, shard: &Shard<D>) -> Vec<NodeId> {
+    /// W3: who may host a witness of this shard, best first. `patient`: nobody rather than a master,
+    /// while a replica may still settle.
+    fn hosts<D: Disk>(&self, shard: &Shard<D>, patient: bool) -> Vec<NodeId> {
         let record = shard.record();
         if !self.bus.state_ok() {
             return Vec::new(); // gossip has not settled
@@ -263,17 +270,18 @@ impl Agent {
         let fits = |node: &&Node| {
             let anywhere = mutation::is(Mutation::WitnessBesideData);
             let busy = list.iter().any(|m| m.node == node.id) && !anywhere;
-            let settled = node.slot_count > 0
-                || (node.flags.has(Flags::SLAVE) && node.offset > 0 && node.master.is_some());
             let elsewhere = self.bus.shard_of(node.id) != Some(record.shard) || anywhere;
-            !busy
-                && settled
-                && elsewhere
-                && node.connected
-                && !node.suspect()
-                && !node.ip.is_empty()
+            !busy && elsewhere && node.connected && !node.suspect() && !node.ip.is_empty()
         };
-        let mut hosts: Vec<&Node> = self.bus.nodes().filter(fits).collect();
+        let is_replica = |node: &Node| node.flags.has(Flags::SLAVE) && node.master.is_some();
+        let is_settled =
+            |node: &&Node| node.slot_count > 0 || (is_replica(node) && node.offset > 0);
+        let (mut hosts, others): (Vec<&Node>, Vec<&Node>) =
+            self.bus.nodes().filter(fits).partition(is_settled);
+        let masters_only = hosts.iter().all(|node| node.is_master());
+        if patient && masters_only && others.into_iter().any(is_replica) {
+            return Vec::new();
+        }
         hosts.sort_by_cached_key(|node| {
             let weight = rendezvous(record.shard, node.id);
             (is_data_host(node), node.is_master(), weight)

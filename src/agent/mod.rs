@@ -177,6 +177,8 @@ pub struct Agent {
     /// Groups whose witnesses this node hosts: RESET waits for them to be replaced.
     hosted_witnesses: usize,
     invitation: Option<Invitation>,
+    /// Since when this leader has looked for a host.
+    hosts_wanted: Option<Mono>,
     /// Witnesses that wanted to go, and until when a successor for them is looked for.
     leaving_witness: Option<(u64, Mono)>,
     /// Witnesses of the shard that this node leads: when each was heard last, or first seen.
@@ -236,6 +238,7 @@ impl Agent {
             expelled: BTreeSet::new(),
             hosted_witnesses: 0,
             invitation: None,
+            hosts_wanted: None,
             leaving_witness: None,
             watched: BTreeMap::new(),
             health: None,
