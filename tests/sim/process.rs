@@ -11,6 +11,7 @@ use holdfast::clock::{Clock, Mono, Now};
 use holdfast::command::session::Endpoint;
 use holdfast::command::{execute, Env, Flow, Serving, Session, Stats};
 use holdfast::config::Config;
+use holdfast::mutation::{self, Mutation};
 use holdfast::net::{Flushed, Output};
 use holdfast::pubsub::Registry;
 use holdfast::raft::Envelope;
@@ -72,6 +73,8 @@ struct ServerConn {
 struct Begun {
     now: Now,
     admission: Admission,
+    /// A message that is stepped in the wrong place (a mutation).
+    between: Option<Vec<u8>>,
 }
 
 /// Commands executed for one connection in one turn.
@@ -116,12 +119,27 @@ impl Process {
         // (1) The clock is read after the messages have been read: a promise made to a message
         // must not begin before the message was sent.
         let now = clock.now();
+        let mut between = None;
         for input in inbox {
+            let input = match input {
+                Input::Raft(bytes) if mutation::is(Mutation::StepBeforeProposal) => {
+                    // The last one, of which it is most likely that it changes something.
+                    match between.replace(bytes) {
+                        Some(earlier) => Input::Raft(earlier),
+                        None => continue,
+                    }
+                }
+                input => input,
+            };
             self.take(now, input, result)?;
         }
         self.shard.begin(now)?;
         let admission = self.shard.admission();
-        self.begun = Some(Begun { now, admission });
+        self.begun = Some(Begun {
+            now,
+            admission,
+            between,
+        });
         Ok(())
     }
 
@@ -133,7 +151,11 @@ impl Process {
         mut result: TurnResult,
     ) -> Result<TurnResult, ShardError> {
         let begun = self.begun.take().expect("the turn has begun");
-        let Begun { now, admission } = begun;
+        let Begun {
+            now,
+            admission,
+            between,
+        } = begun;
         // (2) Clients' sockets are read when the client is visited, maybe long after `now`.
         for input in late {
             self.take(now, input, &mut result)?;
@@ -141,6 +163,9 @@ impl Process {
         self.execute_clients(clock, now, admission, &mut result);
         if matches!(admission, Admission::Lead { writable: true }) {
             self.shard.data_mut().expire_due(now.unix_ms, 20);
+        }
+        if let Some(bytes) = between {
+            self.take(now, Input::Raft(bytes), &mut result)?;
         }
         // (3)
         self.shard.finish(clock)?;

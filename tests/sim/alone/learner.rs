@@ -2,12 +2,12 @@
 //! learners are rare and short-lived while witnesses can be had. A member that has lost log (D6): no
 //! simulated disk loses what was synced.
 
-use holdfast::raft::{Envelope, Group, GroupConfig, Membership, Reign, StepError, Window};
+use holdfast::raft::{Group, GroupConfig, Membership, StepError, Window};
 use holdfast::storage::base::MemberKind;
 use raft::eraftpb::{ConfState, HardState, Message, MessageType};
 use std::time::Duration;
 
-use super::{at, quiet, T_MS};
+use super::{at, envelope, quiet, T_MS};
 use crate::member::{guarded, install_panic_hook, Ended};
 
 /// The learner 4 of the voters 1, 2 and 3, after its start.
@@ -75,21 +75,8 @@ pub fn lost_log_is_noticed() -> bool {
         commit: 9,
         ..Message::default()
     };
-    let envelope = Envelope {
-        group: 7,
-        incarnation: 1,
-        from: 1,
-        to: 4,
-        message: heartbeat,
-        reign: Reign {
-            term: 3,
-            transfers: 0,
-        },
-        sent_ns: 1,
-        applied: 1,
-    };
     install_panic_hook();
-    let stepped = guarded(|| Ok::<_, String>(learner().step(at(1), envelope)));
+    let stepped = guarded(|| Ok::<_, String>(learner().step(at(1), envelope(7, heartbeat))));
     matches!(
         stepped,
         Ended::Fine(Err(StepError::LostLog {

@@ -3,16 +3,17 @@
 //! Each file has a function that plays a scene with the real code and says whether a rule held, a
 //! test of it, and the mutation that breaks the rule is listed here.
 
+mod follower;
 mod leader;
 mod learner;
 mod node;
-mod slices;
 mod witnesses;
 
-use holdfast::clock::{Clock, Mono, Now};
+use holdfast::clock::{Mono, Now};
+use holdfast::raft::{Envelope, Reign};
 use holdfast::shard::{Shard, ShardConfig, SyncPolicy};
-use holdfast::storage::{Base, Log, LogConfig};
-use std::cell::Cell;
+use holdfast::storage::{base, Base, Log, LogConfig};
+use raft::eraftpb::{ConfState, Entry, Message, MessageType};
 use std::time::Duration;
 
 use crate::disk::SimDisk;
@@ -32,17 +33,6 @@ fn quiet() -> slog::Logger {
     slog::Logger::root(slog::Discard, slog::o!())
 }
 
-/// A clock that goes on by a millisecond with every look.
-#[derive(Default)]
-struct Ticking(Cell<u64>);
-
-impl Clock for Ticking {
-    fn now(&self) -> Now {
-        self.0.set(self.0.get() + 1);
-        at(self.0.get())
-    }
-}
-
 fn log_config() -> LogConfig {
     LogConfig {
         segment_size: 4 << 20,
@@ -50,8 +40,23 @@ fn log_config() -> LogConfig {
     }
 }
 
+/// The data member 5 of the voters 1, 5 and 6, before anything was written.
+fn base() -> Base {
+    Base {
+        group: 1,
+        incarnation: 1,
+        raft_id: 5,
+        kind: base::MemberKind::Data,
+        index: 1,
+        term: 1,
+        conf_state: ConfState::from((vec![1, 5, 6], vec![])),
+        election_timeout_ms: T_MS,
+        ..Base::default()
+    }
+}
+
 /// A member that was born of `base`, on a disk of its own.
-fn shard(base: &Base) -> Shard<SimDisk> {
+fn shard(base: &Base, now: Now) -> Shard<SimDisk> {
     let disk = SimDisk::new(1 << 30);
     Log::create(disk.clone(), log_config(), base).expect("an empty disk");
     let config = ShardConfig {
@@ -64,7 +69,50 @@ fn shard(base: &Base) -> Shard<SimDisk> {
         log: log_config(),
         first: true,
     };
-    Shard::open(disk, config, at(0), &quiet()).expect("a sound log")
+    Shard::open(disk, config, now, &quiet()).expect("a sound log")
+}
+
+/// Does a turn's jobs on the spot; gives its messages.
+fn settle(shard: &mut Shard<SimDisk>, now: Now) -> Vec<Envelope> {
+    let output = shard.take_output();
+    for job in output.jobs {
+        if let Some(done) = job.run() {
+            shard.job_done(now, done).expect("a sound disk");
+        }
+    }
+    output.messages
+}
+
+/// What carries `message` of a term without transfers.
+fn envelope(group: u64, message: Message) -> Envelope {
+    Envelope {
+        group,
+        incarnation: 1,
+        from: message.from,
+        to: message.to,
+        reign: Reign {
+            term: message.term,
+            transfers: 0,
+        },
+        sent_ns: 1,
+        applied: 1,
+        message,
+    }
+}
+
+/// The leader 1's append of `entries`, all of its own term, behind the entry `(index, log_term)`.
+fn append(to: u64, (index, log_term): (u64, u64), entries: Vec<Entry>, commit: u64) -> Message {
+    Message {
+        msg_type: MessageType::MsgAppend,
+        from: 1,
+        to,
+        term: entries.last().expect("it is no probe").term,
+        index,
+        log_term,
+        commit,
+        entries: entries.into(),
+        ..Message::default()
+    }
 }
 
 #[cfg(feature = "mutations")]
@@ -75,7 +123,7 @@ fn every_mutation_of_one_member_is_caught() {
         let holds = match mutation {
             Mutation::LearnerCampaigns => || !learner::asks_for_votes(),
             Mutation::LostLogGoesOn => learner::lost_log_is_noticed,
-            Mutation::ApplyAllAtOnce => slices::what_commits_at_once_is_applied_in_slices,
+            Mutation::ApplyAllAtOnce => follower::what_commits_at_once_is_applied_in_slices,
             Mutation::ClaimIsIgnored => node::a_higher_claim_is_a_loss_in_the_log,
             Mutation::CoverageIsIgnored => node::a_missing_slot_stops_the_cluster,
             Mutation::StepBeforeProposal => leader::what_is_executed_is_proposed_first,

@@ -8,11 +8,12 @@ use cluster_bus::wire::{Body, Flags, Header, Message, PingKind};
 use cluster_bus::{NodeId, SlotSet};
 use holdfast::agent::seat::Seat;
 use holdfast::agent::{self, Agent, AgentConfig};
-use holdfast::clock::Clock;
+use holdfast::clock::{Clock, Now};
 use holdfast::cluster::Record;
 use holdfast::shard::{Admission, Shard};
+use std::cell::Cell;
 
-use super::{shard, Ticking, T_MS};
+use super::{at, settle, shard, T_MS};
 use crate::disk::SimDisk;
 
 const SLOTS: u16 = cluster_bus::slot::SLOT_COUNT;
@@ -21,6 +22,17 @@ const OTHER: NodeId = NodeId([2; 20]);
 const CLAIMED: u16 = 100;
 /// The raft id of node 5.
 const MEMBER: u64 = 77;
+
+/// A clock that goes on by a millisecond with every look.
+#[derive(Default)]
+struct Ticking(Cell<u64>);
+
+impl Clock for Ticking {
+    fn now(&self) -> Now {
+        self.0.set(self.0.get() + 1);
+        at(self.0.get())
+    }
+}
 
 /// The node 5, which knows the node 2.
 struct Lone {
@@ -68,7 +80,7 @@ impl Lone {
         };
         Lone {
             agent: Agent::new(config, seat(&conf), ME, Some(&conf), clock.now()),
-            shard: shard(&agent::birth(1, MEMBER, record, T_MS)),
+            shard: shard(&agent::birth(1, MEMBER, record, T_MS), at(0)),
             clock,
         }
     }
@@ -84,12 +96,7 @@ impl Lone {
             self.agent.write_record(self.shard.data_mut());
         }
         self.shard.finish(&self.clock).expect("a turn ends");
-        for job in self.shard.take_output().jobs {
-            if let Some(done) = job.run() {
-                let taken = self.shard.job_done(self.clock.now(), done);
-                taken.expect("a sound disk");
-            }
-        }
+        settle(&mut self.shard, self.clock.now());
         self.agent.take_acts();
     }
 

@@ -5,11 +5,10 @@ use cluster_bus::NodeId;
 use holdfast::agent::control::{Control, Frame};
 use holdfast::agent::witnesses::Witnesses;
 use holdfast::agent::ForWitnesses;
-use holdfast::raft::{Envelope, Reign};
 use holdfast::storage::base::{Base, Member, MemberKind};
-use raft::eraftpb::{ConfState, Entry, Message, MessageType};
+use raft::eraftpb::{ConfState, Entry};
 
-use super::{at, log_config, quiet, T_MS};
+use super::{append, at, envelope, log_config, quiet, T_MS};
 use crate::cluster::node::SimShelf;
 use crate::disk::SimDisk;
 use crate::member::{guarded, install_panic_hook, Ended};
@@ -47,38 +46,18 @@ fn member(raft_id: u64) -> Member {
     }
 }
 
-/// An append of the leader of term 3 or later: the entry `index` of `term`, which is committed
-/// already.
-fn append(group: u64, to: u64, (index, term): (u64, u64)) -> ForWitnesses {
+/// The leader's entry `index` of `term`, which is committed already.
+fn appended(group: u64, to: u64, (index, term): (u64, u64)) -> ForWitnesses {
     let entry = Entry {
         index,
         term,
         ..Entry::default()
     };
-    let message = Message {
-        msg_type: MessageType::MsgAppend,
-        from: 1,
-        to,
-        term,
-        index: index - 1,
-        log_term: if index == 11 { 2 } else { 3 },
-        commit: index,
-        entries: vec![entry].into(),
-        ..Message::default()
-    };
-    let envelope = Envelope {
-        group,
-        incarnation: 1,
-        from: 1,
-        to,
-        message,
-        reign: Reign { term, transfers: 0 },
-        sent_ns: 1,
-        applied: index,
-    };
+    let behind = (index - 1, if index == 11 { 2 } else { 3 });
+    let message = append(to, behind, vec![entry], index);
     ForWitnesses::Frame {
         from: LEADER,
-        frame: Frame::Raft(Box::new(envelope)),
+        frame: Frame::Raft(Box::new(envelope(group, message))),
     }
 }
 
@@ -107,12 +86,12 @@ pub fn one_that_breaks_leaves_the_other() -> bool {
             host.turn(at(ms));
         }
     };
-    run(&mut host, append(7, ids[0], (11, 3)));
-    run(&mut host, append(8, ids[1], (11, 3)));
+    run(&mut host, appended(7, ids[0], (11, 3)));
+    run(&mut host, appended(8, ids[1], (11, 3)));
     install_panic_hook();
     let end = guarded(|| {
-        run(&mut host, append(7, ids[0], (11, 4)));
-        run(&mut host, append(8, ids[1], (12, 3)));
+        run(&mut host, appended(7, ids[0], (11, 4)));
+        run(&mut host, appended(8, ids[1], (12, 3)));
         Ok::<_, String>(())
     });
     matches!(end, Ended::Fine(()))

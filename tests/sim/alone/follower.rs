@@ -1,0 +1,65 @@
+//! What a leader sends at once to a follower that was behind. T9: what commits at once is not
+//! applied at once; the simulator's time does not pass while code runs, so a turn that takes long
+//! shows nothing there. D5: appends of one turn share the log's room; the worlds' entries are small.
+
+use raft::eraftpb::Entry;
+
+use super::{append, at, base, envelope, settle, shard};
+
+const ENTRIES: u64 = 5_000;
+
+/// The follower gets many entries and their commit in one message.
+pub fn what_commits_at_once_is_applied_in_slices() -> bool {
+    let mut shard = shard(&base(), at(0));
+    let entry = |index| Entry {
+        index,
+        term: 2,
+        ..Entry::default()
+    };
+    let entries = (2..=ENTRIES).map(entry).collect();
+    let message = append(5, (1, 1), entries, ENTRIES);
+    let stepped = shard.step(at(1), envelope(1, message));
+    stepped.expect("a leader's append");
+    let (mut slices, mut before) = (0, shard.group().applied());
+    for ms in 2..100 {
+        shard.begin(at(ms)).expect("a turn begins");
+        settle(&mut shard, at(ms));
+        let applied = shard.group().applied();
+        slices += u32::from(applied > before);
+        before = applied;
+    }
+    assert_eq!(before, ENTRIES, "it has not applied everything");
+    slices > 1
+}
+
+#[test]
+fn a_follower_far_behind_applies_in_slices() {
+    assert!(what_commits_at_once_is_applied_in_slices());
+}
+
+/// Each fits what the log has; all together do not.
+#[test]
+fn appends_of_one_turn_share_the_room_of_the_log() {
+    const LAST: u64 = 9;
+    let mut shard = shard(&base(), at(0));
+    let large = |index| Entry {
+        index,
+        term: 2,
+        data: vec![b'x'; 2_400_000].into(),
+        ..Entry::default()
+    };
+    let mut turns = 0;
+    while shard.log().last_index() < LAST {
+        turns += 1;
+        assert!(turns < 100, "it does not take what is sent again");
+        for index in shard.log().last_index() + 1..=LAST {
+            let behind = (index - 1, if index == 2 { 1 } else { 2 });
+            let message = append(5, behind, vec![large(index)], 1);
+            let stepped = shard.step(at(turns), envelope(1, message));
+            stepped.expect("a leader's append");
+        }
+        shard.begin(at(turns)).expect("a turn begins");
+        settle(&mut shard, at(turns));
+    }
+    assert!(turns > 1, "all fitted at once: nothing was tested");
+}
