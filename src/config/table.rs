@@ -257,7 +257,7 @@ static REAL: &[Directive] = &[
         Kind::Text,
         "",
         field!(masterauth),
-        "Accepted; members of a shard do not ask each other for a password yet.",
+        "What this node shows to other nodes: it must be their `requirepass`. Empty: its own `requirepass` is shown. Holds for links that begin afterwards.",
     )
     .sensitive(),
     Directive::real(

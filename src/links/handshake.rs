@@ -1,17 +1,25 @@
-//! How a Raft link begins: who calls whom, and of which class.
+//! How a Raft link begins: who calls whom, of which class, and that both know the password.
 //!
-//! The caller says the magic, a version, the class, its own id and the id that it wants; the other
-//! side answers with the magic and its id, and closes when it is not the one that was wanted.
+//! The caller says the magic, a version, the class, its own id, the id that it wants and a nonce; the
+//! other side answers with the magic, its id and a nonce of its own. Then the caller proves that its
+//! `masterauth` is the other side's `requirepass`, and only after that the other side proves the same.
+//! A proof is the HMAC-SHA256 (RFC 2104) of all that was said, so it is of use for no other link, and
+//! the password never travels. Without passwords both prove the empty one.
 //! Owns the bytes only. Invariant: total.
 
 use super::frame;
+use super::message::Password;
 use cluster_bus::NodeId;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 
 pub(super) const MAGIC: [u8; 4] = *b"HFL1";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const NONCE: usize = 16;
 /// A hello without its magic.
-pub(super) const HELLO_REST: usize = 2 + 20 + 20;
-pub(super) const ANSWER: usize = 4 + 20;
+pub(super) const HELLO_REST: usize = 2 + 20 + 20 + NONCE;
+pub(super) const ANSWER: usize = 4 + 20 + NONCE;
+pub(super) const PROOF: usize = 32;
 
 const _: () = assert!(MAGIC.len() == frame::BUS_MAGIC.len());
 
@@ -28,6 +36,20 @@ pub(super) struct Hello {
     pub class: Class,
     pub from: NodeId,
     pub to: NodeId,
+    pub nonce: [u8; NONCE],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub node: NodeId,
+    pub nonce: [u8; NONCE],
+}
+
+/// Who proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Caller,
+    Called,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +62,8 @@ pub(super) enum HelloError {
     Magic,
     #[error("node {0} answers there")]
     Other(NodeId),
+    #[error("the masterauth of the one is not the requirepass of the other")]
+    Password,
 }
 
 impl Hello {
@@ -53,6 +77,7 @@ impl Hello {
         out.extend_from_slice(&[VERSION, class]);
         out.extend_from_slice(&self.from.0);
         out.extend_from_slice(&self.to.0);
+        out.extend_from_slice(&self.nonce);
         out
     }
 
@@ -68,29 +93,70 @@ impl Hello {
         Ok(Hello {
             class,
             from: id(&rest[2..22]),
-            to: id(&rest[22..]),
+            to: id(&rest[22..42]),
+            nonce: nonce(&rest[42..]),
         })
     }
 }
 
-pub(super) fn answer(myself: NodeId) -> [u8; ANSWER] {
-    let mut out = [0; ANSWER];
-    out[..4].copy_from_slice(&MAGIC);
-    out[4..].copy_from_slice(&myself.0);
-    out
+impl Answer {
+    pub fn encode(&self) -> Vec<u8> {
+        [MAGIC.as_slice(), &self.node.0, &self.nonce].concat()
+    }
+
+    /// Reads the answer of the node that was wanted.
+    pub fn decode(bytes: &[u8; ANSWER], wanted: NodeId) -> Result<Answer, HelloError> {
+        if bytes[..4] != MAGIC {
+            return Err(HelloError::Magic);
+        }
+        match id(&bytes[4..24]) {
+            node if node == wanted => Ok(Answer {
+                node,
+                nonce: nonce(&bytes[24..]),
+            }),
+            other => Err(HelloError::Other(other)),
+        }
+    }
 }
 
-/// Whether this is the answer of the node that was wanted.
-pub(super) fn check_answer(bytes: &[u8; ANSWER], wanted: NodeId) -> Result<(), HelloError> {
-    if bytes[..4] != MAGIC {
-        return Err(HelloError::Magic);
-    }
-    match id(&bytes[4..]) {
-        node if node == wanted => Ok(()),
-        other => Err(HelloError::Other(other)),
-    }
+fn mac(password: &Password, side: Side, hello: &Hello, answer: &Answer) -> Hmac<Sha256> {
+    let mut mac = Hmac::new_from_slice(password.as_bytes()).expect("HMAC takes keys of any length");
+    mac.update(match side {
+        Side::Caller => b"caller",
+        Side::Called => b"called",
+    });
+    mac.update(&hello.encode());
+    mac.update(&answer.encode());
+    mac
+}
+
+/// What shows to the other side that this one knows the password.
+pub(super) fn prove(
+    password: &Password,
+    side: Side,
+    hello: &Hello,
+    answer: &Answer,
+) -> [u8; PROOF] {
+    let proof = mac(password, side, hello, answer).finalize();
+    proof.into_bytes().into()
+}
+
+/// Whether `side` knows the password. Takes as long for any wrong proof.
+pub(super) fn check(
+    password: &Password,
+    side: Side,
+    hello: &Hello,
+    answer: &Answer,
+    proof: &[u8; PROOF],
+) -> Result<(), HelloError> {
+    let mac = mac(password, side, hello, answer);
+    mac.verify_slice(proof).map_err(|_| HelloError::Password)
 }
 
 fn id(bytes: &[u8]) -> NodeId {
     NodeId(bytes.try_into().expect("a slice of twenty bytes"))
+}
+
+fn nonce(bytes: &[u8]) -> [u8; NONCE] {
+    bytes.try_into().expect("a slice of sixteen bytes")
 }

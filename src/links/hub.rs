@@ -7,11 +7,10 @@ use super::accept;
 use super::bus::{self, BusLink};
 use super::frame;
 use super::handshake::Class;
-use super::message::{Config, LinkId, News, Order, INCOMING};
+use super::message::{Config, LinkId, News, Order, Passwords, INCOMING};
 use super::news::{Counters, Desk};
 use super::outbox::Bytes;
 use super::peer::Peer;
-use super::socket;
 use cluster_bus::NodeId;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -20,7 +19,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 
 /// Orders carried out before the sockets get their turn.
 const BATCH: usize = 256;
@@ -29,12 +27,12 @@ pub(super) struct Hub {
     pub desk: Arc<Desk>,
     pub config: Config,
     pub myself: Cell<Option<NodeId>>,
+    pub passwords: RefCell<Passwords>,
     /// Bus links, both ways.
     pub bus: RefCell<HashMap<LinkId, Rc<BusLink>>>,
     /// Raft links that others have made: what ends the newest of each.
     pub incoming: RefCell<HashMap<(NodeId, Class), Rc<Notify>>>,
     peers: RefCell<HashMap<NodeId, Peer>>,
-    listeners: RefCell<Vec<(SocketAddr, AbortHandle)>>,
     links_taken: Cell<u64>,
 }
 
@@ -43,11 +41,11 @@ impl Hub {
         Hub {
             desk,
             myself: Cell::new(config.myself),
+            passwords: RefCell::new(config.passwords.clone()),
             config,
             bus: RefCell::default(),
             incoming: RefCell::default(),
             peers: RefCell::default(),
-            listeners: RefCell::default(),
             links_taken: Cell::new(0),
         }
     }
@@ -82,8 +80,8 @@ impl Hub {
                 self.close_bus(link);
             }
             Order::Myself(node) => self.set_myself(node),
+            Order::Passwords(passwords) => drop(self.passwords.replace(passwords)),
             Order::Peer { node, addr } => self.set_peer(node, addr),
-            Order::Listen { addrs } => self.listen(&addrs),
             Order::Stop => {}
         }
     }
@@ -157,37 +155,10 @@ impl Hub {
         }
     }
 
-    /// Listens at these addresses and no others. Where we do already, nobody notices.
-    fn listen(self: &Rc<Self>, addrs: &[SocketAddr]) {
-        self.listeners.borrow_mut().retain(|(address, task)| {
-            let keep = addrs.contains(address);
-            if !keep {
-                task.abort();
-            }
-            keep
-        });
-        for &address in addrs {
-            if self.listeners.borrow().iter().any(|(a, _)| *a == address) {
-                continue;
-            }
-            match socket::listen(address, self.config.backlog) {
-                Ok(listener) => self.serve_listener(listener),
-                Err(e) => self
-                    .desk
-                    .say(|| format!("the bus can't listen at {address}: {e}")),
-            }
-        }
-    }
-
     fn serve_listener(self: &Rc<Self>, listener: TcpListener) {
-        let ready = listener
-            .local_addr()
-            .and_then(|address| Ok((address, tokio::net::TcpListener::from_std(listener)?)));
-        match ready {
-            Ok((address, listener)) => {
-                let task = tokio::task::spawn_local(accept::accept(Rc::clone(self), listener));
-                let entry = (address, task.abort_handle());
-                self.listeners.borrow_mut().push(entry);
+        match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => {
+                tokio::task::spawn_local(accept::accept(Rc::clone(self), listener));
             }
             Err(e) => self.desk.say(|| format!("the bus can't listen: {e}")),
         }

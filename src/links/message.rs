@@ -13,6 +13,35 @@ pub type LinkId = u64;
 /// Set in the ids of links that others have made.
 pub const INCOMING: LinkId = 1 << 63;
 
+/// What is proved and never shown, nor printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Password(Vec<u8>);
+
+impl Password {
+    pub fn new(password: impl Into<Vec<u8>>) -> Password {
+        Password(password.into())
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password")
+    }
+}
+
+/// What the two sides of a Raft link prove to each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Passwords {
+    /// Whoever calls knows it (`requirepass`).
+    pub asked: Password,
+    /// Whoever is called knows it (`masterauth`).
+    pub shown: Password,
+}
+
 /// What the loop wants done.
 #[derive(Debug)]
 pub enum Order {
@@ -32,6 +61,8 @@ pub enum Order {
     },
     /// Who this node is: Raft links of another name are closed, and none is made or taken before.
     Myself(NodeId),
+    /// For the Raft links that begin from now on.
+    Passwords(Passwords),
     /// Where a Raft peer lives, or that it is none any more. Another address drops the connections
     /// and what waits for them.
     Peer {
@@ -43,10 +74,6 @@ pub enum Order {
         to: NodeId,
         urgent: bool,
         bytes: Vec<u8>,
-    },
-    /// Listen here in place of where we did. An address that fails is [`News::Failed`].
-    Listen {
-        addrs: Vec<SocketAddr>,
     },
     Stop,
 }
@@ -73,7 +100,7 @@ pub enum News {
         link: LinkId,
         bytes: Vec<u8>,
     },
-    /// One whole frame, on a link whose handshake named both nodes.
+    /// One whole frame, on a link whose handshake named both nodes, which know the same password.
     Raft {
         from: NodeId,
         bytes: Vec<u8>,
@@ -109,6 +136,7 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     pub backlog: i32,
     pub myself: Option<NodeId>,
+    pub passwords: Passwords,
     /// Connections of others at one time.
     pub max_accepted: usize,
     /// For the first bytes of a connection, for the whole handshake, and for its answer.
@@ -132,6 +160,7 @@ impl Default for Config {
             listen: Vec::new(),
             backlog: 511,
             myself: None,
+            passwords: Passwords::default(),
             max_accepted: 10_000,
             greeting: Duration::from_secs(5),
             raft_connect: Duration::from_secs(1),
@@ -154,7 +183,7 @@ pub struct Stats {
     pub refused_full: u64,
     /// Closed because they began with neither magic, or with nothing in time.
     pub refused_garbage: u64,
-    /// Raft handshakes that named another node, or another version.
+    /// Raft handshakes that named another node or another version, or did not know the password.
     pub refused_handshakes: u64,
     /// Links closed for a bad length, signature or checksum.
     pub broken_frames: u64,

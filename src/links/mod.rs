@@ -6,7 +6,8 @@
 //!
 //! Invariants: nothing waits without a limit in bytes (frames for a slow peer are dropped, oldest
 //! first, since Raft repeats; a slow bus link is closed; a slow loop makes the readers pause); no
-//! bytes from the network panic; a frame is given only on a link whose handshake named this node.
+//! bytes from the network panic; a frame is given only on a link whose handshake named this node and
+//! proved its password.
 
 mod accept;
 mod bus;
@@ -22,7 +23,7 @@ mod socket;
 mod tests;
 
 pub use frame::MAX_FRAME;
-pub use message::{Config, LinkId, News, Order, Stats, INCOMING};
+pub use message::{Config, LinkId, News, Order, Password, Passwords, Stats, INCOMING};
 
 use hub::Hub;
 use news::Desk;

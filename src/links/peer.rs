@@ -6,7 +6,7 @@
 //! of two links in of the same peer and class the newer counts, the older is closed.
 
 use super::frame::{Assembler, Kind};
-use super::handshake::{self, Class, Hello, HelloError, ANSWER, HELLO_REST};
+use super::handshake::{self, Answer, Class, Hello, HelloError, Side, ANSWER, HELLO_REST, PROOF};
 use super::hub::Hub;
 use super::message::News;
 use super::news::Counters;
@@ -131,14 +131,9 @@ impl Line {
             class: self.class,
             from,
             to: self.node,
+            nonce: rand::thread_rng().gen(),
         };
-        let mut answer = [0; ANSWER];
-        timeout(hub.config.greeting, async {
-            stream.write_all(&hello.encode()).await?;
-            stream.read_exact(&mut answer).await
-        })
-        .await??;
-        handshake::check_answer(&answer, self.node)?;
+        timeout(hub.config.greeting, call(hub, &mut stream, &hello)).await??;
         Ok(stream)
     }
 
@@ -152,6 +147,25 @@ impl Line {
             false => News::RaftDown { node },
         });
     }
+}
+
+/// The caller's part of the handshake.
+async fn call(hub: &Hub, stream: &mut TcpStream, hello: &Hello) -> Result<(), LineError> {
+    stream.write_all(&hello.encode()).await?;
+    let mut answer = [0; ANSWER];
+    stream.read_exact(&mut answer).await?;
+    let answer = Answer::decode(&answer, hello.to)?;
+    let password = hub.passwords.borrow().shown.clone();
+    let proof = handshake::prove(&password, Side::Caller, hello, &answer);
+    stream.write_all(&proof).await?;
+    let mut proof = [0; PROOF];
+    match stream.read_exact(&mut proof).await {
+        // It has not liked our proof.
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(HelloError::Password)?,
+        read => drop(read?),
+    }
+    handshake::check(&password, Side::Called, hello, &answer, &proof)?;
+    Ok(())
 }
 
 /// How long to wait before the next attempt: longer each time, and never two nodes in step.
@@ -234,18 +248,30 @@ async fn greet(hub: &Hub, stream: &mut TcpStream, peer: SocketAddr) -> Option<He
             return None;
         }
     };
-    let myself = hub.myself.get()?;
+    let answer = Answer {
+        node: hub.myself.get()?,
+        nonce: rand::thread_rng().gen(),
+    };
+    let Hello { from, to, .. } = hello;
     // Also to one that wanted another: it can say in its log who lives here.
-    stream.write_all(&handshake::answer(myself)).await.ok()?;
-    // Read again: nothing may have changed while the answer was written.
-    if Some(hello.to) != hub.myself.get() || hello.to != myself {
-        hub.desk.say(|| {
-            let Hello { from, to, .. } = hello;
-            format!("node {from} at {peer} looks here for node {to}")
-        });
+    stream.write_all(&answer.encode()).await.ok()?;
+    if to != answer.node {
+        hub.desk
+            .say(|| format!("node {from} at {peer} looks here for node {to}"));
         return None;
     }
-    Some(hello)
+    let mut proof = [0; PROOF];
+    stream.read_exact(&mut proof).await.ok()?;
+    let password = hub.passwords.borrow().asked.clone();
+    if let Err(e) = handshake::check(&password, Side::Caller, &hello, &answer, &proof) {
+        hub.desk
+            .say(|| format!("the Raft link from node {from} at {peer} was refused: {e}"));
+        return None;
+    }
+    let proof = handshake::prove(&password, Side::Called, &hello, &answer);
+    stream.write_all(&proof).await.ok()?;
+    // Read again: nothing may have changed while all that was said.
+    (hub.myself.get() == Some(to)).then_some(hello)
 }
 
 async fn carry(hub: &Hub, stream: &TcpStream, hello: Hello) -> ReadError {

@@ -1,5 +1,5 @@
 use super::frame::{Assembler, FrameError, Kind, BUS_MAGIC};
-use super::handshake::{self, Class, Hello};
+use super::handshake::{self, Answer, Class, Hello, Side};
 use super::*;
 use cluster_bus::NodeId;
 use proptest::prelude::*;
@@ -298,12 +298,98 @@ fn by_hand(from: NodeId, to: &Node, class: Class) -> TcpStream {
         class,
         from,
         to: to.id,
+        nonce: [3; 16],
     };
     stream.write_all(&hello.encode()).unwrap();
     let mut answer = [0; handshake::ANSWER];
     stream.read_exact(&mut answer).unwrap();
-    handshake::check_answer(&answer, to.id).unwrap();
+    let answer = Answer::decode(&answer, to.id).unwrap();
+    let none = Password::default();
+    let proof = handshake::prove(&none, Side::Caller, &hello, &answer);
+    stream.write_all(&proof).unwrap();
+    let mut proof = [0; handshake::PROOF];
+    stream.read_exact(&mut proof).unwrap();
+    handshake::check(&none, Side::Called, &hello, &answer, &proof).unwrap();
     stream
+}
+
+#[test]
+fn a_link_needs_the_password_of_the_other_side() {
+    let words = |asked: &str, shown: &str| Passwords {
+        asked: Password::new(asked),
+        shown: Password::new(shown),
+    };
+    let mut a = Node::with(1, |c| c.passwords = words("", "wrong"));
+    let mut b = Node::with(2, |c| c.passwords = words("right", "right"));
+    a.knows(&b);
+    b.knows(&a);
+    let differ = "masterauth of the one is not the requirepass of the other";
+    // The caller's proof is wrong; and a caller that has a password wants one that knows it.
+    let refused = |from: &mut Node, to: &mut Node| {
+        from.raft(to.id, true, *b"lost");
+        from.failure(differ);
+        to.failure(&format!("the Raft link from node {}", from.id));
+        to.until("counted", |s| s.refused_handshakes > 0);
+    };
+    refused(&mut a, &mut b);
+    refused(&mut b, &mut a);
+    let frames = |n: &News| matches!(n, News::Raft { .. } | News::RaftUp { .. });
+    assert!(!a.seen.iter().chain(&b.seen).any(frames));
+    // The one is told the word, then the other is.
+    a.links.send(Order::Passwords(words("", "right")));
+    a.raft_until(&mut b, true, b"heard");
+    assert!(!b.seen.iter().any(|n| matches!(n, News::RaftUp { .. })));
+    a.links.send(Order::Passwords(words("right", "right")));
+    b.raft_until(&mut a, false, b"answered");
+    // What stands goes on when the passwords change, as in Redis.
+    a.links.send(Order::Passwords(words("new", "new")));
+    a.raft_until(&mut b, true, b"goes on");
+}
+
+#[test]
+fn a_caller_trusts_nobody_who_does_not_know_its_password() {
+    let mut a = Node::with(1, |c| c.passwords.shown = Password::new("word"));
+    let impostor = NodeId([2; 20]);
+    // It takes any proof, and its own is that of no password.
+    let (address, thread) = deaf(1, Some(impostor));
+    a.peer(impostor, Some(address));
+    a.raft(impostor, true, *b"secret");
+    a.failure("masterauth");
+    let taken = thread.join().unwrap();
+    assert!(closed(&taken[0]));
+    assert!(!a.seen.contains(&News::RaftUp { node: impostor }));
+}
+
+/// A nonce is used once, and each side's proof is its own.
+#[test]
+fn a_proof_is_of_no_use_on_another_link() {
+    let hello = Hello {
+        class: Class::Urgent,
+        from: NodeId([1; 20]),
+        to: NodeId([2; 20]),
+        nonce: [3; 16],
+    };
+    let answer = Answer {
+        node: hello.to,
+        nonce: [4; 16],
+    };
+    let word = Password::new("word");
+    let proof = handshake::prove(&word, Side::Caller, &hello, &answer);
+    let check = |side, hello: &Hello, answer: &Answer| {
+        handshake::check(&word, side, hello, answer, &proof).is_ok()
+    };
+    assert!(check(Side::Caller, &hello, &answer));
+    assert!(!check(Side::Called, &hello, &answer));
+    let mut other = hello;
+    other.class = Class::Bulk;
+    assert!(!check(Side::Caller, &other, &answer));
+    let mut other = hello;
+    other.from = NodeId([5; 20]);
+    assert!(!check(Side::Caller, &other, &answer));
+    let mut later = answer;
+    later.nonce[15] ^= 1;
+    assert!(!check(Side::Caller, &hello, &later));
+    assert_eq!(format!("{word:?}"), "Password");
 }
 
 fn framed(bytes: &[u8]) -> Vec<u8> {
@@ -387,10 +473,10 @@ fn garbage_at_the_port_is_closed() {
     b.until("counted", |s| s.refused_garbage == 3);
 
     let hello = TcpStream::connect(b.addr()).unwrap();
-    (&hello).write_all(b"HFL1\x01").unwrap();
+    (&hello).write_all(b"HFL1\x02").unwrap();
     let version = TcpStream::connect(b.addr()).unwrap();
     (&version)
-        .write_all(&[b"HFL1\x09", &[0; 41][..]].concat())
+        .write_all(&[b"HFL1\x09", &[0; 57][..]].concat())
         .unwrap();
     assert!(closed(&hello) && closed(&version));
     b.failure("version 9");
@@ -461,6 +547,21 @@ fn another_address_drops_the_old_connections() {
     a.until("dropped", |s| s.dropped_frames == before + 1);
 }
 
+/// The other side of the handshake by hand.
+fn answer_by_hand(stream: &mut TcpStream, node: NodeId) {
+    stream.read_exact(&mut [0; 4]).unwrap();
+    let mut hello = [0; handshake::HELLO_REST];
+    stream.read_exact(&mut hello).unwrap();
+    let hello = Hello::decode(&hello).unwrap();
+    let nonce = [7; 16];
+    let answer = Answer { node, nonce };
+    stream.write_all(&answer.encode()).unwrap();
+    stream.read_exact(&mut [0; handshake::PROOF]).unwrap();
+    let none = Password::default();
+    let proof = handshake::prove(&none, Side::Called, &hello, &answer);
+    stream.write_all(&proof).unwrap();
+}
+
 /// Takes so many connections and reads nothing; with the answer of `node`, if there is one.
 fn deaf(
     count: usize,
@@ -473,8 +574,7 @@ fn deaf(
         for _ in 0..count {
             let (mut stream, _) = listener.accept().unwrap();
             if let Some(node) = node {
-                stream.read_exact(&mut [0; 46]).unwrap();
-                stream.write_all(&handshake::answer(node)).unwrap();
+                answer_by_hand(&mut stream, node);
             }
             taken.push(stream);
         }
@@ -547,46 +647,6 @@ fn a_slow_loop_makes_the_senders_wait() {
         bytes += frame.len();
     }
     assert!(bytes > 64 << 20);
-}
-
-#[test]
-fn listening_elsewhere() {
-    let mut b = Node::new(2);
-    let old = b.addr();
-    let new = free_address();
-    b.links.send(Order::Listen {
-        addrs: vec![old, new],
-    });
-    let accepted = |n: &News| match n {
-        News::BusAccepted { local, .. } => Some(*local),
-        _ => None,
-    };
-    let knock = |address: SocketAddr| {
-        let end = Instant::now() + DEADLINE;
-        let mut stream = loop {
-            match TcpStream::connect(address) {
-                Ok(stream) => break stream,
-                Err(e) => assert!(Instant::now() < end, "{e}"),
-            }
-        };
-        stream.write_all(&BUS_MAGIC).unwrap();
-        stream
-    };
-    for address in [old, new] {
-        let _stream = knock(address);
-        assert_eq!(b.wait("link", accepted), address);
-    }
-    b.links.send(Order::Listen { addrs: vec![new] });
-    let end = Instant::now() + DEADLINE;
-    while TcpStream::connect(old).is_ok() {
-        assert!(Instant::now() < end, "the old address is still open");
-    }
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addrs = vec![new, taken.local_addr().unwrap()];
-    b.links.send(Order::Listen { addrs });
-    b.failure("can't listen");
-    let _stream = knock(new);
-    assert_eq!(b.wait("link", accepted), new);
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl super::turn::Node {
         if std::mem::take(&mut self.host.listeners_fresh) {
             self.host.listeners.register(&self.poll)?;
         }
-        let mut cluster = false;
+        let (mut cluster, mut passwords) = (false, false);
         for name in std::mem::take(&mut self.host.changed) {
             match name {
                 "loglevel" => self.log.set_level(self.host.config.loglevel),
@@ -71,6 +71,7 @@ impl super::turn::Node {
                         .set_tail_limit(self.host.config.uncommitted_tail_limit);
                 }
                 name if name.starts_with("cluster-") => cluster = true,
+                "masterauth" | "requirepass" => passwords = true,
                 // All others are read from the configuration where they are needed.
                 _ => {}
             }
@@ -81,7 +82,13 @@ impl super::turn::Node {
             config,
             ..
         } = &mut self.host;
-        if let Some(around) = around.as_mut().filter(|_| cluster) {
+        let Some(around) = around else {
+            return Ok(());
+        };
+        if passwords {
+            around.set_passwords(super::clustered::link_passwords(config));
+        }
+        if cluster {
             let options = super::clustered::bus_options(config);
             around
                 .agent

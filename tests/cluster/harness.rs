@@ -186,7 +186,11 @@ impl Cluster {
             .map(|p| format!("127.0.0.1:{p}"))
             .collect();
         let replicas = replicas.to_string();
-        let mut args = vec!["--cluster", "create"];
+        let mut args = Vec::new();
+        if let Some(password) = self.nodes[0].password() {
+            args.extend(["--no-auth-warning", "-a", password]);
+        }
+        args.extend(["--cluster", "create"]);
         args.extend(addresses.iter().map(String::as_str));
         args.extend(["--cluster-replicas", &replicas, "--cluster-yes"]);
         redis_cli(&args)

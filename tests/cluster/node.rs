@@ -64,6 +64,17 @@ impl Node {
         self
     }
 
+    /// For the next start, in place of those before.
+    pub fn set_args(&mut self, args: &[&str]) {
+        self.args = args.iter().map(|a| a.to_string()).collect();
+    }
+
+    /// What it asks its clients for.
+    pub fn password(&self) -> Option<&str> {
+        let at = self.args.iter().position(|a| a == "--requirepass")?;
+        self.args.get(at + 1).map(String::as_str)
+    }
+
     pub fn log_path(&self) -> PathBuf {
         self.dir.join(format!("{}.log", self.port))
     }
@@ -184,8 +195,11 @@ impl Node {
     }
 
     pub fn try_client(&self) -> io::Result<Client> {
-        let client = Client::connect(self.port)?;
+        let mut client = Client::connect(self.port)?;
         client.stream().set_read_timeout(Some(ANSWER))?;
+        if let Some(password) = self.password() {
+            client.try_cmd(&["AUTH", password])?;
+        }
         Ok(client)
     }
 

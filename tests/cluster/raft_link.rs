@@ -6,8 +6,10 @@
 
 use crate::harness::{check, wait_for, Cluster, SOON};
 use crate::load::Load;
+use hmac::{Hmac, Mac};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use sha2::Sha256;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -20,18 +22,32 @@ fn unhex(id: &str) -> Vec<u8> {
     digits.map(|d| byte(d).expect("hex")).collect()
 }
 
+/// A proof of a Raft link: that `side` knows the password, which is none.
+fn proof(side: &[u8], said: &[u8]) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(b"").expect("HMAC takes any key");
+    mac.update(side);
+    mac.update(said);
+    mac.finalize().into_bytes().to_vec()
+}
+
 /// A Raft link to a node, after its handshake.
 fn link(port: u16, class: u8, from: &[u8], to: &str) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", port + 10_000)).expect("the bus listens");
     let limit = Some(Duration::from_secs(10));
     stream.set_write_timeout(limit).expect("a socket option");
     stream.set_read_timeout(limit).expect("a socket option");
-    let hello = [b"HFL1".as_slice(), &[1, class], from, &unhex(to)].concat();
+    let hello = [b"HFL1".as_slice(), &[2, class], from, &unhex(to), &[5; 16]].concat();
     stream.write_all(&hello).expect("it reads the hello");
-    let mut answer = [0; 24];
+    let mut answer = [0; 40];
     stream.read_exact(&mut answer).expect("it answers");
     assert_eq!(answer[..4], *b"HFL1");
-    assert_eq!(answer[4..], unhex(to));
+    assert_eq!(answer[4..24], unhex(to));
+    let said = [&hello, answer.as_slice()].concat();
+    let sent = stream.write_all(&proof(b"caller", &said));
+    sent.expect("it reads the proof");
+    let mut theirs = [0; 32];
+    stream.read_exact(&mut theirs).expect("it proves it too");
+    assert_eq!(theirs[..], proof(b"called", &said));
     stream
 }
 

@@ -4,7 +4,7 @@ use super::Clustered;
 use crate::agent::control::Frame;
 use crate::agent::{bus_now, Act};
 use crate::clock::{Clock, Now};
-use crate::links::{News, Order};
+use crate::links::{News, Order, Passwords};
 use crate::node::start::NodeError;
 use crate::node::turn::Node;
 use crate::raft::{Envelope, Group};
@@ -106,6 +106,11 @@ impl Clustered {
 
     fn frame(&mut self, to: cluster_bus::NodeId, urgent: bool, bytes: Vec<u8>) {
         self.links.send(Order::Raft { to, urgent, bytes });
+    }
+
+    /// For the Raft links that begin from now on.
+    pub(in crate::node) fn set_passwords(&self, passwords: Passwords) {
+        self.links.send(Order::Passwords(passwords));
     }
 
     /// Whether bus actions have to wait for a vote to be on disk.

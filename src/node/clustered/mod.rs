@@ -14,7 +14,7 @@ mod start;
 mod witness;
 
 pub use start::ClusterError;
-pub(super) use start::{bus_options, open_seat, start, Opened};
+pub(super) use start::{bus_options, link_passwords, open_seat, start, Opened};
 
 use crate::agent::Agent;
 use crate::clock::Mono;

@@ -8,7 +8,7 @@ use crate::agent::{self, Agent, AgentConfig};
 use crate::clock::{Clock, Mono};
 use crate::cluster::Record;
 use crate::config::Config;
-use crate::links::{self, Links};
+use crate::links::{self, Links, Password, Passwords};
 use crate::node::start::{log_config, NodeError};
 use crate::node::SystemClock;
 use crate::process::{create_dir_durably, lock_file, Lock, LockError};
@@ -209,6 +209,7 @@ pub(in crate::node) fn start(
     let links_config = links::Config {
         listen: listen.collect(),
         myself: Some(myself),
+        passwords: link_passwords(config),
         ..links::Config::default()
     };
     let wake = Arc::clone(&waker);
@@ -250,6 +251,19 @@ pub(in crate::node) fn start(
     };
     slog::info!(logger, "Node configuration loaded, I'm {}", myself);
     Ok((Box::new(clustered), lock))
+}
+
+/// What the Raft links prove and ask. Where only `requirepass` is set it is shown as well: the nodes of
+/// a cluster have the same.
+pub(in crate::node) fn link_passwords(config: &Config) -> Passwords {
+    let shown = match config.masterauth.as_str() {
+        "" => &config.requirepass,
+        masterauth => masterauth,
+    };
+    Passwords {
+        asked: Password::new(config.requirepass.as_str()),
+        shown: Password::new(shown),
+    }
 }
 
 /// The bus's view of the configuration.
