@@ -3,15 +3,17 @@
 //!
 //! Reading order: [`rng`] chance, [`clock`] time, [`net`] and [`disk`] what fails, [`workload`],
 //! [`client`] and [`history`] what clients do and see, [`lin`] whether that is right; then
-//! [`process`] the real code's turn, [`member`] a machine around it, [`plan`] what a seed means,
-//! [`faults`], [`world`] the run, [`checks`] what must hold, [`runs`] seeds by the hundred;
+//! [`conn`] and [`process`] the real code's turn, [`member`] a machine around it, [`plan`] what a seed means,
+//! [`faults`], [`agenda`] and [`world`] the run, [`checks`] what must hold, [`runs`] seeds by the hundred;
 //! [`cluster`] the same for a whole cluster of six nodes.
 
+mod agenda;
 mod alone;
 mod checks;
 mod client;
 mod clock;
 mod cluster;
+mod conn;
 mod disk;
 mod faults;
 mod history;

@@ -8,18 +8,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use holdfast::clock::{Clock, Mono, Now};
-use holdfast::command::session::Endpoint;
-use holdfast::command::{execute, Env, Flow, Serving, Session, Stats};
+use holdfast::command::{Serving, Stats};
 use holdfast::config::Config;
 use holdfast::mutation::{self, Mutation};
-use holdfast::net::{Flushed, Output};
 use holdfast::pubsub::Registry;
 use holdfast::raft::Envelope;
-use holdfast::resp::{Argv, Limits, Parsed, Parser};
 use holdfast::shard::{Admission, Shard, ShardError, TurnOutput};
 use holdfast::storage::{Done, Job};
 
 use crate::clock::TurnClock;
+use crate::conn::{leading, ServerConn, PER_CONN};
 use crate::disk::SimDisk;
 use crate::host::SimHost;
 use crate::net::Conn;
@@ -59,16 +57,6 @@ pub struct TurnResult {
     pub executed: u64,
 }
 
-struct ServerConn {
-    client: usize,
-    session: Session,
-    output: Output,
-    parser: Parser,
-    argv: Argv,
-    inbuf: Vec<u8>,
-    held_since: Option<Mono>,
-}
-
 /// A turn that has taken in its messages and has not executed anything yet.
 struct Begun {
     now: Now,
@@ -77,10 +65,6 @@ struct Begun {
     between: Option<Vec<u8>>,
 }
 
-/// Commands executed for one connection in one turn.
-const PER_CONN: usize = 64;
-/// T1: the budget of effects of a turn.
-const TURN_BYTES: usize = 64 << 10;
 /// A held command is looked at again this often.
 const HOLD_LOOK: Duration = Duration::from_millis(5);
 
@@ -173,7 +157,7 @@ impl Process {
         let output = self.shard.take_output();
         self.settle_replies(output, &mut result);
         result.wake = self.shard.deadline();
-        if self.conns.values().any(|c| c.held_since.is_some()) {
+        if self.conns.values().any(ServerConn::is_held) {
             result.wake = result.wake.min(clock.now().mono + HOLD_LOOK);
         }
         Ok(result)
@@ -192,24 +176,11 @@ impl Process {
                 }
             }
             Input::Open { conn, client } => {
-                let endpoint = Endpoint {
-                    addr: format!("client {client}"),
-                    ..Endpoint::default()
-                };
-                let server = ServerConn {
-                    client,
-                    session: Session::new(conn, endpoint, now.mono, true),
-                    output: Output::new(),
-                    parser: Parser::new(),
-                    argv: Argv::default(),
-                    inbuf: Vec::new(),
-                    held_since: None,
-                };
-                self.conns.insert(conn, server);
+                self.conns.insert(conn, ServerConn::open(now, conn, client));
             }
             Input::Bytes { conn, bytes } => {
                 if let Some(c) = self.conns.get_mut(&conn) {
-                    c.inbuf.extend_from_slice(&bytes);
+                    c.receive(&bytes);
                 }
             }
             Input::Close { conn } => self.close(conn, result),
@@ -255,45 +226,20 @@ impl Process {
     ) -> u64 {
         let mut count = 0;
         for _ in 0..PER_CONN {
-            if c.inbuf.is_empty() || c.output.is_closing() {
+            if !c.is_ready() {
                 break;
             }
             let serving = self.serving(now, admission, addr, c);
-            let limits = Limits::default();
-            let parsed = c
-                .parser
-                .parse(&c.inbuf, &limits, &mut c.argv)
-                .expect("clients speak RESP");
-            let consumed = match parsed {
-                Parsed::Command { consumed } => consumed,
-                Parsed::Skip { consumed } => {
-                    c.inbuf.drain(..consumed);
-                    continue;
-                }
-                Parsed::Incomplete { .. } => break,
-            };
             let mut host = SimHost {
                 config: &self.config,
                 stats: &mut self.stats,
                 clock,
                 pubsub: Registry::new(),
             };
-            let mut env = Env {
-                data: self.shard.data_mut(),
-                session: &mut c.session,
-                host: &mut host,
-                out: c.output.buf(),
-                serving,
-                routing: None,
-                now,
-            };
-            let outcome = execute(&mut env, c.argv.bind(&c.inbuf));
-            if outcome.flow == Flow::Hold {
-                c.held_since.get_or_insert(now.mono);
+            let data = self.shard.data_mut();
+            let Some(outcome) = c.execute(data, &mut host, serving, None, now) else {
                 break;
-            }
-            c.held_since = None;
-            c.inbuf.drain(..consumed);
+            };
             count += 1;
             let gate = self.shard.gate(&outcome);
             c.output.seal(gate, outcome.slot);
@@ -301,7 +247,7 @@ impl Process {
         count
     }
 
-    /// Whether this connection's next command may run. The budget ends writing, not reading.
+    /// Whether this connection's next command may run.
     fn serving<'a>(
         &mut self,
         now: Now,
@@ -309,18 +255,10 @@ impl Process {
         addr: Option<&'a str>,
         c: &ServerConn,
     ) -> Serving<'a> {
-        let waited = c
-            .held_since
-            .is_some_and(|since| now.mono.since(since) >= self.election_timeout.mul_f64(1.5));
         match admission {
-            Admission::Lead { writable } => {
-                let data = self.shard.data_mut();
-                let writable = writable && data.batch_bytes() < TURN_BYTES;
-                data.set_writable(writable);
-                Serving::Lead { writable }
-            }
+            Admission::Lead { writable } => leading(self.shard.data_mut(), writable),
             // S2: long enough.
-            _ if waited => Serving::Redirect {
+            _ if c.is_overdue(now, self.election_timeout) => Serving::Redirect {
                 addr: None,
                 own_copy: false,
             },
@@ -330,15 +268,6 @@ impl Process {
     }
 
     fn settle_replies(&mut self, output: TurnOutput<SimDisk>, result: &mut TurnResult) {
-        let TurnOutput {
-            messages,
-            jobs,
-            failed,
-            failed_reads,
-            unknown,
-            released,
-            ..
-        } = output;
         let leader = self.shard.group().leader();
         let leader = leader.and_then(|id| self.ids.iter().position(|i| *i == id));
         // T6: it did not happen; whoever leads now will do it.
@@ -349,26 +278,14 @@ impl Process {
             );
         };
         for c in self.conns.values_mut() {
-            for range in &failed {
-                c.output.fail(range.clone(), &mut moved);
-            }
-            if let Some(reads) = &failed_reads {
-                c.output.fail_reads(reads.clone(), &mut moved);
-            }
-            if let Some(batches) = &unknown {
-                c.output.poison(batches.clone());
-            }
-            c.output.release(released);
+            c.learn(&output, &mut moved);
+            c.output.release(output.released);
         }
-        result.raft = messages;
-        result.jobs = jobs;
+        result.raft = output.messages;
+        result.jobs = output.jobs;
         let mut finished = Vec::new();
         for (conn, c) in &mut self.conns {
-            let mut bytes = Vec::new();
-            while c.output.wants_write() {
-                let flushed = c.output.write_to(&mut bytes).expect("memory takes it");
-                assert_eq!(flushed, Flushed::All, "memory takes it all");
-            }
+            let bytes = c.flush();
             if !bytes.is_empty() {
                 result.replies.push((*conn, c.client, bytes));
             }

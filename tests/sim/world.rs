@@ -5,17 +5,17 @@
 //! promises within a bound: elect, answer every client, agree. What must hold at every moment is
 //! looked at after every turn ([`crate::checks`]).
 
-use std::collections::BTreeMap;
-
 use holdfast::effect::{parse_entry, Effect, Staged, Stager, Unit};
+use holdfast::shard::Shard;
 use holdfast::storage::{Job, StorageError};
 
-use raft::eraftpb::MessageType;
+use raft::eraftpb::{EntryType, MessageType};
 
+use crate::agenda::{Agenda, Due};
 use crate::checks::Checks;
 use crate::client::{Client, Surroundings};
 use crate::clock::{True, MS, SEC, US};
-use crate::disk::Loss;
+use crate::disk::{Loss, SimDisk};
 use crate::history::{History, Logged};
 use crate::lin::Val;
 use crate::member::{Ended, Member, Running, Turned, CAPACITY, MEMBERS};
@@ -78,15 +78,37 @@ pub struct World {
     history: History,
     workload: Workload,
     voters: Vec<u64>,
-    events: BTreeMap<(True, u64), Event>,
-    seq: u64,
+    agenda: Agenda<Event>,
     next_job: u64,
     turns: u64,
     pub(crate) healed: bool,
     failure: Option<String>,
 }
 
-pub fn texts_of(mut unit: Unit<'_>, texts: &mut Logged) {
+/// Adds the texts of clients that are in a member's log, as far as it is applied.
+pub fn add_texts(shard: &Shard<SimDisk>, texts: &mut Logged) {
+    let (first, last) = (shard.base().index + 1, shard.group().applied());
+    let mut stager = Stager::default();
+    let replayed = shard.log().replay(first, last, |entry| {
+        if entry.get_entry_type() != EntryType::EntryNormal {
+            return Ok(());
+        }
+        let body = parse_entry(&entry.data).expect("it was applied");
+        match stager.take(entry.term, body).expect("it was applied") {
+            Staged::Nothing => {}
+            Staged::Units(units) => {
+                for unit in units {
+                    texts_of(unit.expect("it was applied"), texts);
+                }
+            }
+            Staged::Whole(body) => texts_of(Unit::new(&body), texts),
+        }
+        Ok::<(), StorageError>(())
+    });
+    replayed.expect("a running member's log can be read");
+}
+
+fn texts_of(mut unit: Unit<'_>, texts: &mut Logged) {
     let mut effect = Effect::default();
     while unit.next_into(&mut effect).expect("it was applied") {
         for arg in &effect.args {
@@ -120,8 +142,7 @@ impl World {
             history: History::new(plan.taste.groups),
             workload: Workload::new(plan.taste),
             voters,
-            events: BTreeMap::new(),
-            seq: 0,
+            agenda: Agenda::new(),
             next_job: 0,
             turns: 0,
             healed: false,
@@ -170,30 +191,14 @@ impl World {
     /// The texts of clients in the log that the members have come to agree on.
     fn logged_texts(&self) -> Logged {
         let process = self.members[0].process.as_ref();
-        let shard = &process.expect("all run when all have converged").shard;
-        let (first, last) = (shard.base().index + 1, shard.group().applied());
         let mut texts = Logged::new();
-        let mut stager = Stager::default();
-        let replayed = shard.log().replay(first, last, |entry| {
-            let body = parse_entry(&entry.data).expect("it was applied");
-            match stager.take(entry.term, body).expect("it was applied") {
-                Staged::Nothing => {}
-                Staged::Units(units) => {
-                    for unit in units {
-                        texts_of(unit.expect("it was applied"), &mut texts);
-                    }
-                }
-                Staged::Whole(body) => texts_of(Unit::new(&body), &mut texts),
-            }
-            Ok::<(), StorageError>(())
-        });
-        replayed.expect("a running member's log can be read");
+        let shard = &process.expect("all run when all have converged").shard;
+        add_texts(shard, &mut texts);
         texts
     }
 
     pub fn at(&mut self, at: True, event: Event) {
-        self.seq += 1;
-        self.events.insert((at.max(self.now), self.seq), event);
+        self.agenda.put(at.max(self.now), event);
     }
 
     pub fn fail(&mut self, why: String) {
@@ -213,26 +218,15 @@ impl World {
             if done(self) {
                 return true;
             }
-            let event = self.events.keys().next().map(|(at, _)| *at);
-            let packet = self.net.next_at();
-            let next = match (event, packet) {
-                (Some(a), Some(b)) => a.min(b),
-                (Some(a), None) | (None, Some(a)) => a,
-                (None, None) => end,
-            };
-            if next >= end {
+            let Some((at, due)) = self.agenda.next(&mut self.net, end) else {
                 self.now = end;
                 return done(self);
+            };
+            self.now = at;
+            match due {
+                Due::Packet(packet) => packet.into_iter().for_each(|p| self.arrive(p)),
+                Due::Event(event) => self.happen(event),
             }
-            self.now = next;
-            if packet == Some(next) {
-                if let Some(packet) = self.net.arrive(next) {
-                    self.arrive(packet);
-                }
-                continue;
-            }
-            let (_, event) = self.events.pop_first().expect("it was just seen");
-            self.happen(event);
         }
     }
 

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast::effect::{parse_entry, Staged, Stager, Unit};
 use holdfast::storage::base::MemberKind;
-use holdfast::storage::StorageError;
-use raft::eraftpb::EntryType;
 
 use super::world::{Event, World, MACHINES, SHARDS};
 use crate::client::Client;
@@ -13,7 +10,7 @@ use crate::clock::MS;
 use crate::history::Logged;
 use crate::member::CAPACITY;
 use crate::net::{Packet, Payload, Weather};
-use crate::world::texts_of;
+use crate::world::add_texts;
 
 impl World {
     /// Everything works again, and nothing breaks any more.
@@ -249,25 +246,7 @@ impl World {
             let nodes = self.machines.iter().filter_map(|m| m.node.as_ref());
             let of = nodes.map(|n| &n.shard).find(|s| s.base().group == *group);
             let shard = of.expect("every shard has a member when all has settled");
-            let (first, last) = (shard.base().index + 1, shard.group().applied());
-            let mut stager = Stager::default();
-            let replayed = shard.log().replay(first, last, |entry| {
-                if entry.get_entry_type() != EntryType::EntryNormal {
-                    return Ok(());
-                }
-                let body = parse_entry(&entry.data).expect("it was applied");
-                match stager.take(entry.term, body).expect("it was applied") {
-                    Staged::Nothing => {}
-                    Staged::Units(units) => {
-                        for unit in units {
-                            texts_of(unit.expect("it was applied"), &mut texts);
-                        }
-                    }
-                    Staged::Whole(body) => texts_of(Unit::new(&body), &mut texts),
-                }
-                Ok::<(), StorageError>(())
-            });
-            replayed.expect("a running member's log can be read");
+            add_texts(shard, &mut texts);
         }
         texts
     }

@@ -21,9 +21,9 @@ use holdfast::shard::{Admission, Shard};
 use holdfast::storage::{base, Base, Disk, Done, Job, LogConfig};
 
 use super::ops::Op;
-use super::serve::ServerConn;
 use super::start::{make_member, open_member};
 use crate::clock::TurnClock;
+use crate::conn::ServerConn;
 use crate::disk::SimDisk;
 use crate::net::Conn;
 use crate::rng::Rng;
@@ -208,7 +208,7 @@ impl Node {
 
     fn patience(&self, ended: Now) -> Mono {
         let mut next = self.shard.deadline().min(self.agent.deadline());
-        let waits = self.conns.values().any(|c| c.held_since.is_some()) || !self.ops.is_empty();
+        let waits = self.conns.values().any(ServerConn::is_held) || !self.ops.is_empty();
         if waits {
             let limit = Duration::from_millis(self.setup.t_ms) * 3 / 20;
             next = next.min(ended.mono + limit.min(Duration::from_millis(20)));
@@ -247,7 +247,7 @@ impl Node {
             Input::Open { conn, client } => self.open_client(now, conn, client),
             Input::Bytes { conn, bytes } => {
                 if let Some(c) = self.conns.get_mut(&conn) {
-                    c.inbuf.extend_from_slice(&bytes);
+                    c.receive(&bytes);
                 }
             }
             Input::Close { conn } => self.close_client(conn, result),

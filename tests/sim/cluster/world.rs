@@ -14,6 +14,7 @@ use super::machine::Machine;
 use super::node::{Input, Node, Setup};
 use super::ops::Op;
 use super::plan::{bound, Plan};
+use crate::agenda::{Agenda, Due};
 use crate::client::{Client, Surroundings};
 use crate::clock::{True, MS, SEC, US};
 use crate::disk::Loss;
@@ -78,8 +79,7 @@ pub struct World {
     /// The group that each shard's slots were given to.
     pub groups: Vec<u64>,
     pub(super) confs: BTreeMap<u64, (String, u64)>,
-    events: BTreeMap<(True, u64), Event>,
-    seq: u64,
+    agenda: Agenda<Event>,
     pub(super) next_job: u64,
     turns: u64,
     pub healed: bool,
@@ -112,8 +112,7 @@ impl World {
             slots: slots(&plan),
             groups: Vec::new(),
             confs: BTreeMap::new(),
-            events: BTreeMap::new(),
-            seq: 0,
+            agenda: Agenda::new(),
             next_job: 0,
             turns: 0,
             healed: false,
@@ -243,8 +242,7 @@ impl World {
     // ---- events ---------------------------------------------------------------------------------
 
     pub fn at(&mut self, at: True, event: Event) {
-        self.seq += 1;
-        self.events.insert((at.max(self.now), self.seq), event);
+        self.agenda.put(at.max(self.now), event);
     }
 
     /// One direction is cut later on.
@@ -268,26 +266,15 @@ impl World {
             if done(self) {
                 return true;
             }
-            let event = self.events.keys().next().map(|(at, _)| *at);
-            let packet = self.net.next_at();
-            let next = match (event, packet) {
-                (Some(a), Some(b)) => a.min(b),
-                (Some(a), None) | (None, Some(a)) => a,
-                (None, None) => end,
-            };
-            if next >= end {
+            let Some((at, due)) = self.agenda.next(&mut self.net, end) else {
                 self.now = end;
                 return done(self);
+            };
+            self.now = at;
+            match due {
+                Due::Packet(packet) => packet.into_iter().for_each(|p| self.arrive(p)),
+                Due::Event(event) => self.happen(event),
             }
-            self.now = next;
-            if packet == Some(next) {
-                if let Some(packet) = self.net.arrive(next) {
-                    self.arrive(packet);
-                }
-                continue;
-            }
-            let (_, event) = self.events.pop_first().expect("it was just seen");
-            self.happen(event);
         }
     }
 
