@@ -20,11 +20,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 import bench_members
-from bench_server import CLIENTS, KEYS, VALUE_BYTES, Client, Server, fill, load, say
+from bench_server import CLIENTS, KEYS, VALUE_BYTES, Server, fill, forgotten_by, load, say, say_pair, written_before
 
 # pipeline -> requests of one measurement, full and quick
 REQUESTS = {1: (300_000, 50_000), 16: (1_500_000, 200_000), 64: (3_000_000, 400_000)}
@@ -70,42 +69,12 @@ def count_after_kill(server):
     return forgotten
 
 
-def forgetting_always(binary, folder, writers=8):
+def forgetting_always(binary, folder):
     """appendfsync always: kill -9 in the middle of the load; every answer must be kept."""
     server = Server(binary, folder, appendfsync="always")
-    acked = [0] * writers
-    enough = threading.Event()
-
-    def write(writer):
-        client = server.client()
-        try:
-            while True:
-                first = acked[writer]
-                batch = [("SET", f"w{writer}:{n}", n) for n in range(first, first + 16)]
-                client.socket.sendall(b"".join(Client.encode(*words) for words in batch))
-                for _ in batch:
-                    client.reply()
-                    acked[writer] += 1
-                if sum(acked) >= 20_000:
-                    enough.set()
-        except (OSError, ValueError):
-            enough.set()
-
-    threads = [threading.Thread(target=write, args=(n,)) for n in range(writers)]
-    for thread in threads:
-        thread.start()
-    enough.wait(120)
-    server.kill()
-    for thread in threads:
-        thread.join()
+    acked = written_before(server.kill, server, 20_000)
     server.start()
-    client = server.client()
-    forgotten = 0
-    for writer, count in enumerate(acked):
-        for first in range(0, count, 1000):
-            numbers = range(first, min(first + 1000, count))
-            got = client.cmd("MGET", *[f"w{writer}:{n}" for n in numbers])
-            forgotten += sum(1 for n, found in zip(numbers, got) if found != str(n).encode())
+    forgotten = forgotten_by(server, acked)
     server.remove()
     return sum(acked), forgotten
 
@@ -211,7 +180,7 @@ def run_single(options, base, results):
             points, lost = measure(binary, os.path.join(base, f"{name}-{pair}"), options.quick, name == "ours")
             forgotten += lost
             results[name].append(points)
-            say(f"  pair {pair + 1}, {name:9} " + "  ".join(f"{p} {v['rps'] / 1000:.0f}k" for p, v in points.items()))
+            say_pair(pair, name, points)
     rows = summary(results["reference"], results["ours"], GOALS, CPU_GOAL_PIPELINE_1)
     say()
     table(rows)

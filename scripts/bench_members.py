@@ -13,10 +13,9 @@ import os
 import random
 import shutil
 import socket
-import threading
 import time
 
-from bench_server import KEYS, Client, Server, fill, load, say
+from bench_server import KEYS, Server, fill, forgotten_by, load, say_pair, written_before
 
 LEADER_CORE, FOLLOWER_CORE = "0", "1"
 # pipeline -> requests of one measurement, full and quick
@@ -138,42 +137,12 @@ def start(binary, folder, ours):
     return shard
 
 
-def forgetting(shard, writers=8, enough_writes=10_000):
+def forgetting(shard):
     """kill -9 of all three in the middle of the load; every answer must be kept."""
-    acked = [0] * writers
-    enough = threading.Event()
-
-    def write(writer):
-        client = shard.leader.client()
-        try:
-            while True:
-                first = acked[writer]
-                batch = [("SET", f"w{writer}:{n}", n) for n in range(first, first + 16)]
-                client.socket.sendall(b"".join(Client.encode(*words) for words in batch))
-                for _ in batch:
-                    client.reply()
-                    acked[writer] += 1
-                if sum(acked) >= enough_writes:
-                    enough.set()
-        except (OSError, ValueError):
-            enough.set()
-
-    threads = [threading.Thread(target=write, args=(n,)) for n in range(writers)]
-    for thread in threads:
-        thread.start()
-    enough.wait(120)
-    shard.kill()
-    for thread in threads:
-        thread.join()
+    acked = written_before(shard.kill, shard.leader, 10_000)
     leader = shard.restart()
-    client = leader.client()
-    lost = max(0, KEYS + sum(acked) - client.cmd("DBSIZE"))
-    for writer, count in enumerate(acked):
-        for first in range(0, count, 1000):
-            numbers = range(first, min(first + 1000, count))
-            got = client.pipeline([("GET", f"w{writer}:{n}") for n in numbers])
-            lost += sum(1 for n, found in zip(numbers, got) if found != str(n).encode())
-    return sum(acked), lost
+    lost = max(0, KEYS + sum(acked) - leader.client().cmd("DBSIZE"))
+    return sum(acked), lost + forgotten_by(leader, acked)
 
 
 def run(options, base, results):
@@ -200,5 +169,5 @@ def run(options, base, results):
         answered, lost = answered + kept[0], lost + kept[1]
         for name in binaries:
             results[name].append(points[name])
-            say(f"  pair {pair + 1}, {name:9} " + "  ".join(f"{p} {v['rps'] / 1000:.0f}k" for p, v in points[name].items()))
+            say_pair(pair, name, points[name])
     return answered, lost

@@ -1,4 +1,4 @@
-"""What the benches share: a client, a server process, and runs of redis-benchmark."""
+"""What the benches share: a client, a server process, runs of redis-benchmark, the forgetting test."""
 
 import csv
 import io
@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 KEYS = 100_000
@@ -152,3 +153,48 @@ def load(server, operation, pipeline, requests):
     if not rows:
         raise SystemExit(f"bench: redis-benchmark said: {result.stdout}{result.stderr}")
     return {"rps": float(rows[0][1]), "cpu_us": cpu_us}
+
+
+def say_pair(pair, name, points):
+    say(f"  pair {pair + 1}, {name:9} " + "  ".join(f"{p} {v['rps'] / 1000:.0f}k" for p, v in points.items()))
+
+
+def written_before(kill, server, enough_writes, writers=8):
+    """Writes until `kill` ends the server in the middle of it; how many each writer was answered."""
+    acked = [0] * writers
+    enough = threading.Event()
+
+    def write(writer):
+        client = server.client()
+        try:
+            while True:
+                first = acked[writer]
+                batch = [("SET", f"w{writer}:{n}", n) for n in range(first, first + 16)]
+                client.socket.sendall(b"".join(Client.encode(*words) for words in batch))
+                for _ in batch:
+                    client.reply()
+                    acked[writer] += 1
+                if sum(acked) >= enough_writes:
+                    enough.set()
+        except (OSError, ValueError):
+            enough.set()
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(writers)]
+    for thread in threads:
+        thread.start()
+    enough.wait(120)
+    kill()
+    for thread in threads:
+        thread.join()
+    return acked
+
+
+def forgotten_by(server, acked):
+    """How many of the answered writes it does not have."""
+    client, forgotten = server.client(), 0
+    for writer, count in enumerate(acked):
+        for first in range(0, count, 1000):
+            numbers = range(first, min(first + 1000, count))
+            got = client.pipeline([("GET", f"w{writer}:{n}") for n in numbers])
+            forgotten += sum(1 for n, found in zip(numbers, got) if found != str(n).encode())
+    return forgotten

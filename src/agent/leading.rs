@@ -17,13 +17,36 @@ use std::time::Duration;
 
 /// W3: how long an invited host may take to answer.
 const INVITATION: Duration = Duration::from_millis(500);
-/// W3: how long a leader looks for a replica as host before it takes a master, while there are
-/// replicas that have not settled: the bus tells of them when they have.
+/// W3: how long a leader that finds only masters as hosts waits for nodes that may yet be replicas:
+/// the bus tells of them when they have settled.
 const SETTLING: Duration = Duration::from_secs(2);
 /// A witness that wants to go waits so long for another host; then it goes without one.
 const WITNESS_SEARCH: Duration = Duration::from_millis(LEAVE_PATIENCE.as_millis() as u64 / 2);
 /// S3: how long a claim is remembered at least; the bus tells one that stands with every packet.
 const CLAIM_LASTS: Duration = Duration::from_secs(20);
+
+/// A node that could host a witness.
+struct Host {
+    id: NodeId,
+    /// On a machine of a data member of the shard.
+    beside_data: bool,
+    is_master: bool,
+    /// A master with slots, or a replica of one that has heard it.
+    is_settled: bool,
+    weight: u64,
+}
+
+/// W3: replicas before masters, and on no machine of the shard's if there are others. `patient`:
+/// nobody rather than a master, while somebody may yet settle.
+fn best_first(mut hosts: Vec<Host>, patient: bool) -> Vec<NodeId> {
+    let is_fit = |host: &Host| host.is_settled && !host.is_master;
+    if patient && !hosts.iter().any(is_fit) && hosts.iter().any(|host| !host.is_settled) {
+        return Vec::new();
+    }
+    hosts.retain(|host| host.is_settled);
+    hosts.sort_by_key(|host| (host.beside_data, host.is_master, host.weight));
+    hosts.into_iter().map(|host| host.id).collect()
+}
 
 impl Agent {
     // ---- members come and go --------------------------------------------------------------
@@ -177,7 +200,7 @@ impl Agent {
             }
         }
         if !self.config.witness || !shard.wants_witness() {
-            (self.invitation, self.hosts_wanted) = (None, None);
+            self.invitation = None;
             return;
         }
         let waits = self.invitation.as_ref().is_some_and(|i| now.mono < i.until);
@@ -273,20 +296,15 @@ impl Agent {
             let elsewhere = self.bus.shard_of(node.id) != Some(record.shard) || anywhere;
             !busy && elsewhere && node.connected && !node.suspect() && !node.ip.is_empty()
         };
-        let is_replica = |node: &Node| node.flags.has(Flags::SLAVE) && node.master.is_some();
-        let is_settled =
-            |node: &&Node| node.slot_count > 0 || (is_replica(node) && node.offset > 0);
-        let (mut hosts, others): (Vec<&Node>, Vec<&Node>) =
-            self.bus.nodes().filter(fits).partition(is_settled);
-        let masters_only = hosts.iter().all(|node| node.is_master());
-        if patient && masters_only && others.into_iter().any(is_replica) {
-            return Vec::new();
-        }
-        hosts.sort_by_cached_key(|node| {
-            let weight = rendezvous(record.shard, node.id);
-            (is_data_host(node), node.is_master(), weight)
+        let hosts = self.bus.nodes().filter(fits).map(|node| Host {
+            id: node.id,
+            beside_data: is_data_host(node),
+            is_master: node.is_master(),
+            is_settled: node.slot_count > 0
+                || (node.flags.has(Flags::SLAVE) && node.offset > 0 && node.master.is_some()),
+            weight: rendezvous(record.shard, node.id),
         });
-        hosts.into_iter().map(|node| node.id).collect()
+        best_first(hosts.collect(), patient)
     }
 
     /// A host has accepted.
@@ -311,7 +329,7 @@ impl Agent {
                 .iter()
                 .any(|m| m.node == from);
         if fits {
-            self.invitation = None;
+            (self.invitation, self.hosts_wanted) = (None, None);
             shard.offer_witness(Member {
                 raft_id,
                 node: from,
@@ -395,4 +413,52 @@ fn rendezvous(shard: NodeId, node: NodeId) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(n: u8, is_master: bool, is_settled: bool) -> Host {
+        Host {
+            id: NodeId([n; 20]),
+            beside_data: false,
+            is_master,
+            is_settled,
+            weight: u64::from(n),
+        }
+    }
+
+    fn order(hosts: Vec<Host>, patient: bool) -> Vec<u8> {
+        let ids = best_first(hosts, patient).into_iter();
+        ids.map(|id| id.0[0]).collect()
+    }
+
+    #[test]
+    fn witnesses_go_to_replicas_before_masters() {
+        let all = || {
+            vec![
+                host(1, true, true),
+                host(3, false, true),
+                host(2, false, true),
+            ]
+        };
+        assert_eq!(order(all(), false), [2, 3, 1]);
+        let mut beside = all();
+        beside[2].beside_data = true;
+        assert_eq!(order(beside, false), [3, 1, 2]);
+    }
+
+    #[test]
+    fn a_leader_waits_for_those_that_may_yet_be_replicas() {
+        let master = || host(1, true, true);
+        for young in [host(2, false, false), host(2, true, false)] {
+            assert_eq!(order(vec![master(), young], true), [0; 0]);
+        }
+        assert_eq!(order(vec![master(), host(2, false, false)], false), [1]);
+        // There is nobody to wait for, or no need to.
+        assert_eq!(order(vec![master()], true), [1]);
+        let settled = vec![master(), host(2, false, false), host(3, false, true)];
+        assert_eq!(order(settled, true), [3, 1]);
+    }
 }

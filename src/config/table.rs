@@ -257,7 +257,7 @@ static REAL: &[Directive] = &[
         Kind::Text,
         "",
         field!(masterauth),
-        "What this node shows to other nodes: it must be their `requirepass`. Empty: its own `requirepass` is shown. Holds for links that begin afterwards.",
+        "What this node proves to know to other nodes: it must be their `requirepass`. Empty: its own `requirepass`. Holds for links that begin afterwards.",
     )
     .sensitive(),
     Directive::real(

@@ -3,8 +3,9 @@
 //! The caller says the magic, a version, the class, its own id, the id that it wants and a nonce; the
 //! other side answers with the magic, its id and a nonce of its own. Then the caller proves that its
 //! `masterauth` is the other side's `requirepass`, and only after that the other side proves the same.
-//! A proof is the HMAC-SHA256 (RFC 2104) of all that was said, so it is of use for no other link, and
-//! the password never travels. Without passwords both prove the empty one.
+//! A proof is the HMAC-SHA256 (RFC 2104) of all that was said, so it can't be used again, and the
+//! password never travels. Without passwords both prove the empty one. What it can't do, without TLS:
+//! stop one who sits between the two and passes on what they prove, or hide what follows.
 //! Owns the bytes only. Invariant: total.
 
 use super::frame;
@@ -16,8 +17,8 @@ use sha2::Sha256;
 pub(super) const MAGIC: [u8; 4] = *b"HFL1";
 const VERSION: u8 = 2;
 const NONCE: usize = 16;
-/// A hello without its magic.
-pub(super) const HELLO_REST: usize = 2 + 20 + 20 + NONCE;
+/// A hello without its magic and its version.
+pub(super) const HELLO_REST: usize = 1 + 20 + 20 + NONCE;
 pub(super) const ANSWER: usize = 4 + 20 + NONCE;
 pub(super) const PROOF: usize = 32;
 
@@ -64,11 +65,13 @@ pub(super) enum HelloError {
     Other(NodeId),
     #[error("the masterauth of the one is not the requirepass of the other")]
     Password,
+    #[error("it was closed before the proof, as when masterauth is not the requirepass there")]
+    Closed,
 }
 
 impl Hello {
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(MAGIC.len() + HELLO_REST);
+        let mut out = Vec::with_capacity(MAGIC.len() + 1 + HELLO_REST);
         out.extend_from_slice(&MAGIC);
         let class = match self.class {
             Class::Urgent => 0,
@@ -81,21 +84,27 @@ impl Hello {
         out
     }
 
-    /// Reads what follows the magic.
+    /// Reads what follows magic and version.
     pub fn decode(rest: &[u8; HELLO_REST]) -> Result<Hello, HelloError> {
-        let class = match rest[..2] {
-            [VERSION, 0] => Class::Urgent,
-            [VERSION, 1] => Class::Bulk,
-            [VERSION, other] => return Err(HelloError::Class(other)),
-            [version, ..] => return Err(HelloError::Version(version)),
-            [] => return Err(HelloError::Magic),
+        let class = match rest[0] {
+            0 => Class::Urgent,
+            1 => Class::Bulk,
+            other => return Err(HelloError::Class(other)),
         };
         Ok(Hello {
             class,
-            from: id(&rest[2..22]),
-            to: id(&rest[22..42]),
-            nonce: nonce(&rest[42..]),
+            from: id(&rest[1..21]),
+            to: id(&rest[21..41]),
+            nonce: nonce(&rest[41..]),
         })
+    }
+}
+
+/// To be asked before more is read: another version may have another length.
+pub(super) fn check_version(version: u8) -> Result<(), HelloError> {
+    match version {
+        VERSION => Ok(()),
+        other => Err(HelloError::Version(other)),
     }
 }
 

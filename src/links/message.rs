@@ -13,7 +13,7 @@ pub type LinkId = u64;
 /// Set in the ids of links that others have made.
 pub const INCOMING: LinkId = 1 << 63;
 
-/// What is proved and never shown, nor printed.
+/// What is proved to be known, and never sent or printed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Password(Vec<u8>);
 
@@ -36,10 +36,10 @@ impl std::fmt::Debug for Password {
 /// What the two sides of a Raft link prove to each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Passwords {
-    /// Whoever calls knows it (`requirepass`).
+    /// Of whoever calls this node (`requirepass`).
     pub asked: Password,
-    /// Whoever is called knows it (`masterauth`).
-    pub shown: Password,
+    /// What this node proves to whomever it calls, and asks of it (`masterauth`).
+    pub own: Password,
 }
 
 /// What the loop wants done.

@@ -95,13 +95,13 @@ impl Line {
     /// Connects when there is something to send, again and again.
     async fn keep(&self, hub: &Hub) {
         let mut pause = Pause::new(hub.config.retry);
-        let mut complained = false;
+        let mut complaint = String::new();
         loop {
             self.outbox.filled().await;
             let error = match self.connect(hub).await {
                 Ok(stream) => {
                     pause.reset();
-                    complained = false;
+                    complaint.clear();
                     self.set_up(hub, true);
                     let error = tokio::select! {
                         e = self.outbox.write(&stream) => e,
@@ -113,12 +113,13 @@ impl Line {
                 Err(e) => e,
             };
             self.outbox.clear();
-            if !complained {
-                complained = true; // Once, until it stands again.
-                let (node, addr, class) = (self.node, self.addr, self.class);
-                hub.desk.say(|| {
-                    format!("the Raft link ({class:?}) to node {node} at {addr} failed: {error}")
-                });
+            let (node, addr, class) = (self.node, self.addr, self.class);
+            let text =
+                format!("the Raft link ({class:?}) to node {node} at {addr} failed: {error}");
+            // Once, until it stands again or fails for another reason.
+            if text != complaint {
+                complaint.clone_from(&text);
+                hub.desk.say(|| text);
             }
             tokio::time::sleep(pause.next()).await;
         }
@@ -155,13 +156,13 @@ async fn call(hub: &Hub, stream: &mut TcpStream, hello: &Hello) -> Result<(), Li
     let mut answer = [0; ANSWER];
     stream.read_exact(&mut answer).await?;
     let answer = Answer::decode(&answer, hello.to)?;
-    let password = hub.passwords.borrow().shown.clone();
+    let password = hub.passwords.borrow().own.clone();
     let proof = handshake::prove(&password, Side::Caller, hello, &answer);
     stream.write_all(&proof).await?;
     let mut proof = [0; PROOF];
     match stream.read_exact(&mut proof).await {
         // It has not liked our proof.
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(HelloError::Password)?,
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(HelloError::Closed)?,
         read => drop(read?),
     }
     handshake::check(&password, Side::Called, hello, &answer, &proof)?;
@@ -240,8 +241,15 @@ pub(super) async fn accepted(
 /// The rest of the handshake; `None` when the link can't be.
 async fn greet(hub: &Hub, stream: &mut TcpStream, peer: SocketAddr) -> Option<Hello> {
     let mut rest = [0; HELLO_REST];
-    stream.read_exact(&mut rest).await.ok()?;
-    let hello = match Hello::decode(&rest) {
+    let version = stream.read_u8().await.ok()?;
+    let hello = match handshake::check_version(version) {
+        Ok(()) => {
+            stream.read_exact(&mut rest).await.ok()?;
+            Hello::decode(&rest)
+        }
+        Err(e) => Err(e),
+    };
+    let hello = match hello {
         Ok(hello) => hello,
         Err(e) => {
             hub.desk.say(|| format!("a Raft link from {peer}: {e}"));

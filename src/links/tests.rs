@@ -315,19 +315,18 @@ fn by_hand(from: NodeId, to: &Node, class: Class) -> TcpStream {
 
 #[test]
 fn a_link_needs_the_password_of_the_other_side() {
-    let words = |asked: &str, shown: &str| Passwords {
+    let words = |asked: &str, own: &str| Passwords {
         asked: Password::new(asked),
-        shown: Password::new(shown),
+        own: Password::new(own),
     };
     let mut a = Node::with(1, |c| c.passwords = words("", "wrong"));
     let mut b = Node::with(2, |c| c.passwords = words("right", "right"));
     a.knows(&b);
     b.knows(&a);
-    let differ = "masterauth of the one is not the requirepass of the other";
     // The caller's proof is wrong; and a caller that has a password wants one that knows it.
     let refused = |from: &mut Node, to: &mut Node| {
         from.raft(to.id, true, *b"lost");
-        from.failure(differ);
+        from.failure("masterauth is not the requirepass there");
         to.failure(&format!("the Raft link from node {}", from.id));
         to.until("counted", |s| s.refused_handshakes > 0);
     };
@@ -348,19 +347,47 @@ fn a_link_needs_the_password_of_the_other_side() {
 
 #[test]
 fn a_caller_trusts_nobody_who_does_not_know_its_password() {
-    let mut a = Node::with(1, |c| c.passwords.shown = Password::new("word"));
+    let mut a = Node::with(1, |c| c.passwords.own = Password::new("word"));
     let impostor = NodeId([2; 20]);
     // It takes any proof, and its own is that of no password.
     let (address, thread) = deaf(1, Some(impostor));
     a.peer(impostor, Some(address));
     a.raft(impostor, true, *b"secret");
-    a.failure("masterauth");
+    a.failure("masterauth of the one is not the requirepass of the other");
     let taken = thread.join().unwrap();
     assert!(closed(&taken[0]));
     assert!(!a.seen.contains(&News::RaftUp { node: impostor }));
 }
 
-/// A nonce is used once, and each side's proof is its own.
+#[test]
+fn what_was_proved_on_one_link_is_worth_nothing_on_the_next() {
+    let b = Node::new(2);
+    let hello = Hello {
+        class: Class::Urgent,
+        from: NodeId([1; 20]),
+        to: b.id,
+        nonce: [3; 16],
+    };
+    let ask = || {
+        let mut stream = TcpStream::connect(b.addr()).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.write_all(&hello.encode()).unwrap();
+        let mut answer = [0; handshake::ANSWER];
+        stream.read_exact(&mut answer).unwrap();
+        (stream, Answer::decode(&answer, b.id).unwrap())
+    };
+    let (mut first, answer) = ask();
+    let none = Password::default();
+    let proof = handshake::prove(&none, Side::Caller, &hello, &answer);
+    first.write_all(&proof).unwrap();
+    first.read_exact(&mut [0; handshake::PROOF]).unwrap();
+    let (mut second, answer) = ask();
+    second.write_all(&proof).unwrap();
+    assert!(closed(&second));
+    assert!(handshake::check(&none, Side::Caller, &hello, &answer, &proof).is_err());
+}
+
+/// The calls have nonces of their own, and each side's proof is its own.
 #[test]
 fn a_proof_is_of_no_use_on_another_link() {
     let hello = Hello {
@@ -476,7 +503,7 @@ fn garbage_at_the_port_is_closed() {
     (&hello).write_all(b"HFL1\x02").unwrap();
     let version = TcpStream::connect(b.addr()).unwrap();
     (&version)
-        .write_all(&[b"HFL1\x09", &[0; 57][..]].concat())
+        .write_all(b"HFL1\x09and whatever it says")
         .unwrap();
     assert!(closed(&hello) && closed(&version));
     b.failure("version 9");
@@ -549,7 +576,7 @@ fn another_address_drops_the_old_connections() {
 
 /// The other side of the handshake by hand.
 fn answer_by_hand(stream: &mut TcpStream, node: NodeId) {
-    stream.read_exact(&mut [0; 4]).unwrap();
+    stream.read_exact(&mut [0; 5]).unwrap();
     let mut hello = [0; handshake::HELLO_REST];
     stream.read_exact(&mut hello).unwrap();
     let hello = Hello::decode(&hello).unwrap();

@@ -36,7 +36,7 @@ pub struct Wishes {
     pub leaves: Vec<u64>,
     /// Hosts that have accepted an invitation (G2) and are not members yet.
     pub witnesses: Vec<Member>,
-    /// The learner that is to lead instead of the only voter.
+    /// Who is to lead: a learner instead of the only voter, or what has become of it since.
     pub heir: Option<u64>,
 }
 
@@ -46,7 +46,7 @@ pub enum Plan {
     /// Nothing is to be done.
     Rest,
     Propose(Change),
-    /// Another member has to go on: it leads better, or this one is to go (G4).
+    /// Another member has to go on: it leads better or is wanted, or this one is to go (G4).
     Transfer(u64),
     /// An even number of data members is caught up: a witness is to be invited.
     Invite,
@@ -73,9 +73,11 @@ pub fn plan(
         return to.filter(is_data).map_or(Plan::Rest, Plan::Transfer);
     }
     // E4: the learner has become a voter in the ordinary way meanwhile.
-    let votes = |id: &u64| way_to_lead(me, *id, members) == Way::Transfer;
-    if let Some(heir) = wishes.heir.filter(votes) {
-        return Plan::Transfer(heir);
+    let heir = wishes.heir.and_then(|id| members.member(id)).copied();
+    if let Some(to) = successor(me, members, heir.as_slice(), progress) {
+        if !wishes.leaves.contains(&to) {
+            return Plan::Transfer(to);
+        }
     }
     let conf = &members.conf;
     if let Some(gone) = conf.learners.iter().find(|id| wishes.leaves.contains(id)) {
@@ -235,7 +237,8 @@ fn wanted_voters(
         None => {
             // The last that joined stays a learner, or becomes one; not who leads, but for its heir.
             let has = |id| data.iter().any(|m| Some(m.raft_id) == id);
-            let heir = has(wishes.heir) && has(Some(me));
+            let swaps = |id| way_to_lead(me, id, members) == Way::Swap;
+            let heir = wishes.heir.is_some_and(swaps) && has(wishes.heir) && has(Some(me));
             let last = data.iter().rposition(|m| (m.raft_id == me) == heir);
             data.remove(last.expect("two data members or more, one of them not me"));
             (data, true)
@@ -400,8 +403,21 @@ mod tests {
             heir: Some(2),
             ..Wishes::default()
         };
+        let next = |wishes: &Wishes, progress: &dyn Fn(u64) -> Option<Progress>| {
+            plan(1, MemberKind::Data, &members, wishes, progress)
+        };
+        assert_eq!(next(&wishes, &near), Plan::Transfer(2));
+        // Not while it would stop the shard, and not when it is to go.
+        assert_eq!(next(&wishes, &|_| None), Plan::Rest);
+        let leaves = Wishes {
+            leaves: vec![2],
+            ..wishes.clone()
+        };
+        assert_ne!(next(&leaves, &near), Plan::Transfer(2));
+        // A learner beside voters has to wait until it is one.
+        let members = group(&[data(1), data(3), data(4)], &[data(2)]);
         let next = plan(1, MemberKind::Data, &members, &wishes, &near);
-        assert_eq!(next, Plan::Transfer(2));
+        assert_eq!(next, Plan::Invite);
     }
 
     #[test]

@@ -348,7 +348,6 @@ impl<D: Disk> Shard<D> {
     }
 
     fn forget_fulfilled(&mut self, now: Now) {
-        let late = now.mono >= self.members.heir_until;
         let (list, wishes) = (self.group.membership(), &mut self.members.wishes);
         wishes.joins.retain(|m| !list.contains(m.raft_id));
         let is_data = |m: &&Member| m.kind == MemberKind::Data;
@@ -360,9 +359,8 @@ impl<D: Disk> Shard<D> {
             .witnesses
             .retain(|m| !list.contains(m.raft_id) && !beside(m));
         wishes.leaves.retain(|id| list.contains(*id));
-        let me = self.group.id();
-        let waits = |id: &u64| !late && raft::way_to_lead(me, *id, list) != Way::None;
-        wishes.heir = wishes.heir.filter(waits);
+        let late = now.mono >= self.members.heir_until;
+        wishes.heir = wishes.heir.filter(|_| !late);
     }
 
     /// G6, D7: a new voter needs nothing that the witness's log does not have.

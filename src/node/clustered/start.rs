@@ -253,16 +253,16 @@ pub(in crate::node) fn start(
     Ok((Box::new(clustered), lock))
 }
 
-/// What the Raft links prove and ask. Where only `requirepass` is set it is shown as well: the nodes of
-/// a cluster have the same.
+/// What the Raft links ask and prove. Where only `requirepass` is set it is proved as well: the nodes
+/// of a cluster have the same.
 pub(in crate::node) fn link_passwords(config: &Config) -> Passwords {
-    let shown = match config.masterauth.as_str() {
+    let own = match config.masterauth.as_str() {
         "" => &config.requirepass,
         masterauth => masterauth,
     };
     Passwords {
         asked: Password::new(config.requirepass.as_str()),
-        shown: Password::new(shown),
+        own: Password::new(own),
     }
 }
 
