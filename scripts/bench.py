@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """The bench behind scripts/bench.sh: two servers in turn on the same work.
 
-The server runs on core 0, redis-benchmark on core 1. Pairs alternate which server goes first, so
-that a machine that gets slower or faster meanwhile favours neither. Both servers get the same
-command line, with a log that is synced every second; automatic rewriting of the log is off (the
-reference would fork in the middle of a run). What is compared is the median over the pairs.
+The servers run on core 0, redis-benchmark on core 1. Both live through a pair and are loaded in turn,
+point by point, and who goes first alternates, so that a machine that gets slower or faster meanwhile
+favours neither. Both servers get the same command line, with a log that is synced every second;
+automatic rewriting of the log is off (the reference would fork in the middle of a run). What is
+compared is the median over the pairs.
 
 Then memory per key, and the forgetting test: writes that were answered are there after kill -9.
 Only the standard library is used.
@@ -23,7 +24,7 @@ import tempfile
 import time
 
 import bench_members
-from bench_server import CLIENTS, KEYS, VALUE_BYTES, Server, fill, forgotten_by, load, say, say_pair, written_before
+from bench_server import CLIENTS, KEYS, VALUE_BYTES, Server, fill, forgotten_by, measure_pair, say, written_before
 
 # pipeline -> requests of one measurement, full and quick
 REQUESTS = {1: (300_000, 50_000), 16: (1_500_000, 200_000), 64: (3_000_000, 400_000)}
@@ -34,19 +35,6 @@ GOALS = {
     ("SET", 64): 1.5, ("GET", 64): 1.2,
 }
 CPU_GOAL_PIPELINE_1 = 1.0
-
-
-def measure(binary, folder, quick, check):
-    """All points on a fresh server; with `check`, kill -9 at the end and count."""
-    server = Server(binary, folder)
-    fill(server, KEYS)
-    points = {}
-    for pipeline, (full, few) in REQUESTS.items():
-        for operation in ("SET", "GET"):
-            points[f"{operation} P{pipeline}"] = load(server, operation, pipeline, few if quick else full)
-    forgotten = count_after_kill(server) if check else 0
-    server.remove()
-    return points, forgotten
 
 
 def count_after_kill(server):
@@ -173,14 +161,15 @@ def check_tools(options):
 def run_single(options, base, results):
     """The pairs of one server each, memory per key, and the forgetting test."""
     forgotten = 0
+    binaries = {"reference": options.against, "ours": options.binary}
     for pair in range(options.pairs):
-        order = ["reference", "ours"] if pair % 2 == 0 else ["ours", "reference"]
-        for name in order:
-            binary = options.against if name == "reference" else options.binary
-            points, lost = measure(binary, os.path.join(base, f"{name}-{pair}"), options.quick, name == "ours")
-            forgotten += lost
-            results[name].append(points)
-            say_pair(pair, name, points)
+        servers = {name: Server(binary, os.path.join(base, f"{name}-{pair}")) for name, binary in binaries.items()}
+        for server in servers.values():
+            fill(server, KEYS)
+        measure_pair(pair, servers, servers.values(), REQUESTS, options.quick, results)
+        forgotten += count_after_kill(servers["ours"])
+        for server in servers.values():
+            server.remove()
     rows = summary(results["reference"], results["ours"], GOALS, CPU_GOAL_PIPELINE_1)
     say()
     table(rows)

@@ -13,15 +13,13 @@ import os
 import random
 import shutil
 import socket
-import time
 
-from bench_server import KEYS, Server, fill, forgotten_by, load, say_pair, written_before
+from bench_server import KEYS, Server, fill, forgotten_by, measure_pair, until, written_before
 
 LEADER_CORE, FOLLOWER_CORE = "0", "1"
 # pipeline -> requests of one measurement, full and quick
 REQUESTS = {1: (60_000, 20_000), 16: (400_000, 100_000), 64: (600_000, 200_000)}
 GOALS = {("SET", 1): 0.8, ("GET", 1): 1.0, ("SET", 16): 1.0, ("GET", 16): 1.0}
-PATIENCE = 60
 
 
 def free_port():
@@ -35,20 +33,6 @@ def free_port():
             return port
         except OSError:
             continue
-
-
-def until(what, condition):
-    """Polls; the followers' core is busy, so nothing is expected at once."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            if condition():
-                return
-        except (OSError, RuntimeError):
-            pass
-        if time.monotonic() > deadline:
-            raise SystemExit(f"bench: not within {PATIENCE} s: {what}")
-        time.sleep(0.05)
 
 
 class Shard:
@@ -92,18 +76,6 @@ class Shard:
             return member.info("raft_voters") == "3" and member.info("raft_ha") == "1"
         until("raft_voters:3 and raft_ha:1", whole)
 
-    def settle(self):
-        """Until nobody works any more. A master answers before its replicas have the writes: what
-        they still do when its turn is over must not be charged to the other's."""
-        pause, quiet = 0.1, 0.02  # seconds; of a core
-
-        def at_rest():
-            before = [member.cpu_ns() for member in self.members]
-            time.sleep(pause)
-            return all(member.cpu_ns() - was < pause * quiet * 1e9 for member, was in zip(self.members, before))
-
-        until("the members are at rest", at_rest)
-
     def kill(self):
         for member in self.members:
             member.process.kill()
@@ -146,28 +118,16 @@ def forgetting(shard):
 
 
 def run(options, base, results):
-    """The pairs. Both shards live through a pair and are loaded in turn, point by point: on a machine
-    with other work the two numbers of a ratio must not be a minute apart. The one that is not loaded
-    is idle but for its heartbeats. Returns answered and lost writes of all forgetting tests."""
+    """The pairs. Returns answered and lost writes of all forgetting tests."""
     answered = lost = 0
     binaries = {"reference": options.against, "ours": options.binary}
     for pair in range(options.pairs):
         shards = {name: start(binary, os.path.join(base, f"{name}-{pair}"), name == "ours") for name, binary in binaries.items()}
-        points = {name: {} for name in binaries}
-        turn = pair
-        for pipeline, (full, few) in REQUESTS.items():
-            for operation in ("SET", "GET"):
-                for name in ("reference", "ours") if turn % 2 == 0 else ("ours", "reference"):
-                    requests = few if options.quick else full
-                    for shard in shards.values():
-                        shard.settle()
-                    points[name][f"{operation} P{pipeline}"] = load(shards[name].leader, operation, pipeline, requests)
-                turn += 1
+        members = [member for shard in shards.values() for member in shard.members]
+        leaders = {name: shard.leader for name, shard in shards.items()}
+        measure_pair(pair, leaders, members, REQUESTS, options.quick, results)
         shards["reference"].remove()
         kept = forgetting(shards["ours"])
         shards["ours"].remove()
         answered, lost = answered + kept[0], lost + kept[1]
-        for name in binaries:
-            results[name].append(points[name])
-            say_pair(pair, name, points[name])
     return answered, lost

@@ -14,6 +14,7 @@ KEYS = 100_000
 CLIENTS = 50
 VALUE_BYTES = 64
 SERVER_CORE, LOAD_CORE = "0", "1"
+PATIENCE = 60
 
 
 def say(text=""):
@@ -155,8 +156,48 @@ def load(server, operation, pipeline, requests):
     return {"rps": float(rows[0][1]), "cpu_us": cpu_us}
 
 
-def say_pair(pair, name, points):
-    say(f"  pair {pair + 1}, {name:9} " + "  ".join(f"{p} {v['rps'] / 1000:.0f}k" for p, v in points.items()))
+def until(what, condition):
+    """Polls; cores are busy, so nothing is expected at once."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            if condition():
+                return
+        except (OSError, RuntimeError):
+            pass
+        if time.monotonic() > deadline:
+            raise SystemExit(f"bench: not within {PATIENCE} s: {what}")
+        time.sleep(0.05)
+
+
+def settle(servers):
+    """Until nobody works any more. A master answers before its replicas have the writes, and before
+    its log is synced: what is still done when its turn is over must not be charged to the other."""
+    pause, quiet = 0.1, 0.02  # seconds; of a core
+
+    def at_rest():
+        before = [server.cpu_ns() for server in servers]
+        time.sleep(pause)
+        return all(server.cpu_ns() - was < pause * quiet * 1e9 for server, was in zip(servers, before))
+
+    until("the servers are at rest", at_rest)
+
+
+def measure_pair(pair, loaded, servers, requests, quick, results):
+    """Both live through a pair and are loaded in turn, point by point: on a machine with other work the
+    two numbers of a ratio must not be a minute apart. The one that is not loaded is idle but for its
+    heartbeats."""
+    points = {name: {} for name in loaded}
+    turn = pair
+    for pipeline, (full, few) in requests.items():
+        for operation in ("SET", "GET"):
+            for name in ("reference", "ours") if turn % 2 == 0 else ("ours", "reference"):
+                settle(servers)
+                points[name][f"{operation} P{pipeline}"] = load(loaded[name], operation, pipeline, few if quick else full)
+            turn += 1
+    for name, found in points.items():
+        results[name].append(found)
+        say(f"  pair {pair + 1}, {name:9} " + "  ".join(f"{p} {v['rps'] / 1000:.0f}k" for p, v in found.items()))
 
 
 def written_before(kill, server, enough_writes, writers=8):
