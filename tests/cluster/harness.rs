@@ -98,6 +98,8 @@ impl Drop for Turn {
 pub struct Cluster {
     pub nodes: Vec<Node>,
     pub temp: tempfile::TempDir,
+    /// Nodes that were ever added: each has a folder of its own, also when others have gone.
+    added: usize,
     holdfast: bool,
     _turn: Turn, // last: given up when the nodes are gone
 }
@@ -129,6 +131,7 @@ impl Cluster {
         let mut cluster = Cluster {
             nodes: Vec::new(),
             temp,
+            added: 0,
             holdfast: is_holdfast(),
             _turn: turn,
         };
@@ -149,7 +152,8 @@ impl Cluster {
     }
 
     fn add(&mut self, bin: PathBuf, args: &[&str]) -> usize {
-        let dir = self.temp.path().join(format!("n{}", self.nodes.len()));
+        let dir = self.temp.path().join(format!("n{}", self.added));
+        self.added += 1;
         std::fs::create_dir_all(&dir).expect("a folder for the node");
         for _ in 0..5 {
             let mut node = Node::new(&dir).bin(&bin).args(args);

@@ -116,7 +116,7 @@ impl Node {
         loop {
             if let Some(status) = self.child_mut().try_wait().expect("it can be waited for") {
                 self.child = None;
-                if self.log().to_lowercase().contains("in use") {
+                if self.log().to_lowercase().contains("address already in use") {
                     return false;
                 }
                 panic!("the node on {} ended: {status}\n{}", self.port, self.log());
