@@ -27,6 +27,8 @@ pub enum Mutation {
     SkipCommitOnlyHardState,
     /// E1: a member votes right after its start.
     VoteAfterRestart,
+    /// E1: a promise is dated before its message was taken off the queue.
+    PromiseBeforeMessage,
     /// E3: the lease is tested before the execution instead of after it.
     LeaseBeforeExecution,
     /// E3: an echo of another term or transfer count extends the lease.

@@ -98,6 +98,23 @@ pub enum ForWitnesses {
     },
 }
 
+impl ForWitnesses {
+    /// Bytes of a frame that it keeps in memory; 0 for what must never be dropped.
+    pub fn weight(&self) -> usize {
+        match self {
+            ForWitnesses::Frame {
+                frame: control::Frame::Raft(envelope),
+                ..
+            } => {
+                let entries = envelope.message.entries.iter();
+                size_of::<Envelope>() + entries.map(|e| e.data.len()).sum::<usize>()
+            }
+            ForWitnesses::Frame { .. } => size_of::<Control>(),
+            ForWitnesses::LeaveAll | ForWitnesses::Cluster { .. } => 0,
+        }
+    }
+}
+
 /// How an agent begins.
 pub struct AgentConfig {
     pub bus: bus::Options,

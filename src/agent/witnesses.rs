@@ -10,13 +10,13 @@ use super::control::{encode_envelope, Control, Frame};
 use super::frames::remember;
 use super::stranded::Stranded;
 use super::ForWitnesses;
-use crate::clock::{Mono, Now};
+use crate::clock::{Clock, Mono, Now};
 use crate::keyspace::Layout;
 use crate::mutation::{self, Mutation};
 use crate::raft::{Envelope, StepError};
 use crate::shard::{Shard, ShardConfig, ShardError, SyncPolicy};
 use crate::storage::base::{Base, MemberKind};
-use crate::storage::{Disk, Log, LogConfig, StorageError};
+use crate::storage::{Disk, Folders, Log, LogConfig, StorageError};
 use cluster_bus::NodeId;
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
@@ -25,6 +25,8 @@ use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
+/// What is taken off the queue in one turn.
+const ORDERS_PER_TURN: usize = 1024;
 const PREFIX: &str = "witness-";
 /// How often a witness that is to go asks for it.
 const LEAVE_EVERY: Duration = Duration::from_millis(200);
@@ -35,17 +37,6 @@ const ASK_ALL_EVERY: u32 = 10;
 /// A witness that was not added within so many T of its group is let go: the leader has taken
 /// another one, or leads no more. Should it be added all the same, it is GONE and replaced (G2).
 const UNBORN_PATIENCE: u32 = 20;
-
-/// Where witnesses' folders are.
-pub trait Shelf {
-    type D: Disk;
-    /// The names of all folders.
-    fn folders(&self) -> io::Result<Vec<String>>;
-    /// A folder that is there, or a new one; durable when this returns.
-    fn folder(&self, name: &str) -> io::Result<Self::D>;
-    /// Removes a folder with all that is in it; durable when this returns.
-    fn remove(&self, name: &str) -> io::Result<()>;
-}
 
 /// A frame to send.
 pub struct Outgoing {
@@ -83,8 +74,8 @@ impl<D: Disk> Hosted<D> {
     }
 }
 
-pub struct Witnesses<S: Shelf> {
-    shelf: S,
+pub struct Witnesses<S: Folders> {
+    folders: S,
     log: LogConfig,
     rng: StdRng,
     logger: slog::Logger,
@@ -109,10 +100,10 @@ fn name(raft_id: u64) -> String {
     format!("{PREFIX}{raft_id:016x}")
 }
 
-impl<S: Shelf> Witnesses<S> {
+impl<S: Folders> Witnesses<S> {
     /// Opens every witness that has a folder. One that can't be opened is stopped; the others go on.
     pub fn open(
-        shelf: S,
+        folders: S,
         log: LogConfig,
         seed: u64,
         now: Now,
@@ -120,7 +111,7 @@ impl<S: Shelf> Witnesses<S> {
     ) -> io::Result<Witnesses<S>> {
         let mut host = Witnesses {
             rng: StdRng::seed_from_u64(seed),
-            shelf,
+            folders,
             log,
             logger,
             hosted: BTreeMap::new(),
@@ -131,17 +122,17 @@ impl<S: Shelf> Witnesses<S> {
             others: Vec::new(),
             out: Vec::new(),
         };
-        for folder in host.shelf.folders()? {
+        for folder in host.folders.folders()? {
             let Some(id) = folder.strip_prefix(PREFIX) else {
                 continue;
             };
             let Ok(raft_id) = u64::from_str_radix(id, 16) else {
                 continue;
             };
-            let disk = host.shelf.folder(&folder)?;
+            let disk = host.folders.folder(&folder)?;
             match Base::load(&disk) {
                 // A crash came between the folder and its base: nobody has heard of it.
-                Ok(None) => host.shelf.remove(&folder)?,
+                Ok(None) => host.folders.remove(&folder)?,
                 _ => host.start(raft_id, disk, now),
             }
         }
@@ -212,7 +203,7 @@ impl<S: Shelf> Witnesses<S> {
         let is_due = |at: &Option<Mono>| at.is_some_and(|at| now.mono >= at);
         let due = self.stopped.iter().filter(|(_, at)| is_due(at));
         for raft_id in due.map(|(id, _)| *id).collect::<Vec<_>>() {
-            match self.shelf.folder(&name(raft_id)) {
+            match self.folders.folder(&name(raft_id)) {
                 Ok(disk) => {
                     self.stopped.remove(&raft_id);
                     match Base::load(&disk) {
@@ -234,7 +225,7 @@ impl<S: Shelf> Witnesses<S> {
     // ---- what comes in --------------------------------------------------------------------
 
     /// Takes in what the node's loop hands over.
-    pub fn take(&mut self, now: Now, order: ForWitnesses) {
+    fn take(&mut self, now: Now, order: ForWitnesses) {
         match order {
             ForWitnesses::Cluster { share, nodes } => {
                 (self.share, self.others) = (share, nodes);
@@ -351,7 +342,7 @@ impl<S: Shelf> Witnesses<S> {
             file: folder.clone(),
             source,
         };
-        let disk = self.shelf.folder(&folder).map_err(io)?;
+        let disk = self.folders.folder(&folder).map_err(io)?;
         Log::create(disk.clone(), self.log.clone(), base)?;
         self.start(base.raft_id, disk, now);
         slog::info!(
@@ -367,7 +358,7 @@ impl<S: Shelf> Witnesses<S> {
     fn bury(&mut self, raft_id: u64) {
         slog::info!(self.logger, "The witness {:016x} has left", raft_id);
         self.hosted.remove(&raft_id);
-        if let Err(error) = self.shelf.remove(&name(raft_id)) {
+        if let Err(error) = self.folders.remove(&name(raft_id)) {
             // It may have lost log (D6): only a restart of the host looks at it again.
             let why = format!("its folder can't be removed: {error}");
             self.stop(raft_id, &why, false);
@@ -376,12 +367,25 @@ impl<S: Shelf> Witnesses<S> {
 
     // ---- a turn ---------------------------------------------------------------------------
 
-    /// Timers, Readies, syncs and messages of all witnesses.
-    pub fn turn(&mut self, now: Now) {
+    /// A turn of the thread: takes what is in its queue, a bounded part of it, then timers, Readies,
+    /// syncs and messages of all witnesses.
+    ///
+    /// E1: the clock is read after each message was taken off the queue. An invitation syncs between
+    /// two messages, and a promise must not begin before the message was sent that it answers.
+    pub fn turn(&mut self, clock: &dyn Clock, next: &mut dyn FnMut() -> Option<ForWitnesses>) {
+        let begun = clock.now();
+        let early = mutation::is(Mutation::PromiseBeforeMessage);
+        for _ in 0..ORDERS_PER_TURN {
+            let Some(order) = next() else { break };
+            let now = if early { begun } else { clock.now() };
+            self.take(now, order);
+        }
+        let now = clock.now();
         self.now = now.mono;
         self.reopen(now);
         let ids: Vec<u64> = self.hosted.keys().copied().collect();
         for raft_id in ids {
+            let now = clock.now();
             let mut messages = Vec::new();
             let mut strangers = Vec::new();
             self.guarded(raft_id, |hosted| loop {

@@ -1,37 +1,64 @@
 //! What a turn adds in a cluster: news of the links go in, acts come out.
+//!
+//! Owns the order in which acts are carried out. Never decides what a message leads to.
 
 use super::Clustered;
 use crate::agent::control::Frame;
 use crate::agent::{bus_now, Act};
 use crate::clock::{Clock, Now};
 use crate::links::{News, Order, Passwords};
-use crate::node::start::NodeError;
-use crate::node::turn::Node;
 use crate::raft::{Envelope, Group};
+use crate::server::error::ServerError;
+use crate::server::platform::{ClusterPlatform, Platform};
+use crate::server::turn::Server;
 use crate::shard::{Admission, Shard};
-use crate::storage::RealDisk;
 use cluster_bus::bus::{Action, Level};
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Lines in the log about frames that can't be read.
 const COMPLAINTS_A_SECOND: u32 = 20;
+/// T9: what is taken off the links in one turn.
+const NEWS_PER_TURN: usize = 1024;
+const NEWS_BYTES_PER_TURN: usize = 4 << 20;
 
-impl Clustered {
-    /// Everything that has come on the links since the last turn.
-    fn take_news(
+impl<P: Platform> Clustered<P> {
+    /// What has come on the links, a bounded part of it.
+    pub(in crate::server) fn take_batch(&mut self) -> Vec<News> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        self.more = false;
+        loop {
+            if batch.len() >= NEWS_PER_TURN || bytes >= NEWS_BYTES_PER_TURN {
+                self.more = true;
+                return batch;
+            }
+            let Some(news) = self.backlog.pop_front().or_else(|| self.io.next_news()) else {
+                return batch;
+            };
+            bytes += news.weight();
+            batch.push(news);
+        }
+    }
+
+    /// Whether there may be more on the links than the last turn took.
+    pub(in crate::server) fn has_more(&self) -> bool {
+        self.more || !self.backlog.is_empty()
+    }
+
+    /// Steps what was taken off the links. E1: `now` was read after that.
+    pub(in crate::server) fn receive(
         &mut self,
         now: Now,
-        shard: &mut Shard<RealDisk>,
+        batch: Vec<News>,
+        shard: &mut Shard<P::Disk>,
         logger: &slog::Logger,
-    ) -> Result<(), NodeError> {
-        while let Some(news) = self.backlog.pop_front().or_else(|| self.links.try_recv()) {
+    ) -> Result<(), ServerError> {
+        for news in batch {
             self.take(now, news, shard, logger)?;
         }
-        self.conf.settle(logger);
-        self.agent
-            .set_hosted_witnesses(self.hosted.load(Ordering::Relaxed));
+        self.conf.settle(&mut self.io, logger);
+        let hosted = self.io.hosted_witnesses();
+        self.agent.set_hosted_witnesses(hosted);
         self.agent.tick(now);
         Ok(())
     }
@@ -40,9 +67,9 @@ impl Clustered {
         &mut self,
         now: Now,
         news: News,
-        shard: &mut Shard<RealDisk>,
+        shard: &mut Shard<P::Disk>,
         logger: &slog::Logger,
-    ) -> Result<(), NodeError> {
+    ) -> Result<(), ServerError> {
         let at = bus_now(now);
         match news {
             News::BusAccepted { link, peer, local } => {
@@ -81,7 +108,7 @@ impl Clustered {
 
     /// T9: while a command runs only answers of the own term are taken; all else waits.
     pub fn breathe(&mut self, now: Now, group: &mut Group) {
-        while let Some(news) = self.links.try_recv() {
+        while let Some(news) = self.io.next_news() {
             let answer = match &news {
                 News::Raft { bytes, .. } => match Frame::decode(bytes) {
                     Ok(Frame::Raft(e)) if takes_meanwhile(group, &e) => Some(e),
@@ -105,12 +132,12 @@ impl Clustered {
     }
 
     fn frame(&mut self, to: cluster_bus::NodeId, urgent: bool, bytes: Vec<u8>) {
-        self.links.send(Order::Raft { to, urgent, bytes });
+        self.io.order(Order::Raft { to, urgent, bytes });
     }
 
     /// For the Raft links that begin from now on.
-    pub(in crate::node) fn set_passwords(&self, passwords: Passwords) {
-        self.links.send(Order::Passwords(passwords));
+    pub(in crate::server) fn set_passwords(&mut self, passwords: Passwords) {
+        self.io.order(Order::Passwords(passwords));
     }
 
     /// Whether bus actions have to wait for a vote to be on disk.
@@ -120,12 +147,12 @@ impl Clustered {
 
     fn bus_action(&mut self, action: Action, logger: &slog::Logger) {
         match action {
-            Action::Connect { link, ip, port } => self.links.send(Order::BusConnect {
+            Action::Connect { link, ip, port } => self.io.order(Order::BusConnect {
                 link,
                 addr: SocketAddr::new(ip, port),
             }),
-            Action::Send { link, bytes } => self.links.send(Order::BusSend { link, bytes }),
-            Action::Close { link } => self.links.send(Order::BusClose { link }),
+            Action::Send { link, bytes } => self.io.order(Order::BusSend { link, bytes }),
+            Action::Close { link } => self.io.order(Order::BusClose { link }),
             Action::Log(Level::Debug | Level::Verbose, text) => slog::debug!(logger, "{}", text),
             Action::Log(Level::Notice, text) => slog::info!(logger, "{}", text),
             Action::Log(Level::Warning, text) => slog::warn!(logger, "{}", text),
@@ -143,19 +170,11 @@ fn takes_meanwhile(group: &Group, envelope: &Envelope) -> bool {
     envelope.to == group.id() && group.takes_meanwhile(envelope)
 }
 
-impl Node {
-    /// (1) News of other nodes.
-    pub(in crate::node) fn take_news(&mut self, now: Now) -> Result<(), NodeError> {
-        if let Some(cluster) = &mut self.host.cluster {
-            cluster.take_news(now, &mut self.shard, &self.logger)?;
-        }
-        Ok(())
-    }
-
+impl<P: Platform> Server<P> {
     /// After the shard's timers and Readies: the agent follows, its acts are carried out.
-    pub(in crate::node) fn follow_cluster(&mut self, now: Now) -> Result<(), NodeError> {
-        let Some(cluster) = &mut self.host.cluster else {
-            return Ok(());
+    pub(in crate::server) fn follow_cluster(&mut self, now: Now) {
+        let Some(cluster) = &mut self.state.cluster else {
+            return;
         };
         cluster.agent.follow(now, &mut self.shard);
         let group = self.shard.group();
@@ -176,13 +195,12 @@ impl Node {
                 whom.as_deref().unwrap_or("none")
             );
         }
-        self.act(now)
     }
 
     /// Whether clients' commands on data can be executed; a new leader first writes its epoch (S2).
-    pub(in crate::node) fn admission(&mut self) -> Admission {
+    pub(in crate::server) fn admission(&mut self) -> Admission {
         let admission = self.shard.admission();
-        let Some(cluster) = &mut self.host.cluster else {
+        let Some(cluster) = &mut self.state.cluster else {
             return admission;
         };
         let Admission::Lead { writable } = admission else {
@@ -210,8 +228,8 @@ impl Node {
     }
 
     /// Carries out what the agent asks for, in order.
-    pub(in crate::node) fn act(&mut self, now: Now) -> Result<(), NodeError> {
-        let Some(mut cluster) = self.host.cluster.take() else {
+    pub(in crate::server) fn act(&mut self, now: Now) -> Result<(), ServerError> {
+        let Some(mut cluster) = self.state.cluster.take() else {
             return Ok(());
         };
         let acts = cluster.agent.take_acts();
@@ -226,18 +244,19 @@ impl Node {
                 Act::Bus(action @ Action::Save(_)) => cluster.bus_action(action, &self.logger),
                 Act::Bus(action) => cluster.held.push_back(action),
                 Act::Frame { to, urgent, bytes } => cluster.frame(to, urgent, bytes),
-                Act::Peer { node, addr } => cluster.links.send(Order::Peer {
+                Act::Peer { node, addr } => cluster.io.order(Order::Peer {
                     node,
                     addr: addr.map(|(ip, port)| SocketAddr::new(ip, port)),
                 }),
-                Act::Myself(node) => cluster.links.send(Order::Myself(node)),
+                Act::Myself(node) => cluster.io.order(Order::Myself(node)),
                 Act::Seat(seat) => cluster.save_seat(&seat)?,
                 Act::Begin { base, seat } => self.replace_shard(now, &mut cluster, &base, &seat)?,
-                Act::Witness(order) => cluster.witness.send(order),
+                Act::Witness(order) => cluster.io.tell_witnesses(order),
             }
         }
-        if let Some(job) = cluster.conf.job() {
-            self.storage.submit(job);
+        if let Some((text, vote)) = cluster.conf.start() {
+            let job = cluster.io.conf_job(text, vote);
+            self.state.platform.submit(job);
         }
         while !cluster.awaits_vote() {
             let Some(action) = cluster.held.pop_front() else {
@@ -245,7 +264,7 @@ impl Node {
             };
             cluster.bus_action(action, &self.logger);
         }
-        self.host.cluster = Some(cluster);
+        self.state.cluster = Some(cluster);
         for (sharded, channel, message) in deliver {
             self.deliver_from_bus(sharded, &channel, &message);
         }
@@ -253,8 +272,8 @@ impl Node {
     }
 
     /// What the shard's group has to say to other members, and to those who are none.
-    pub(in crate::node) fn send(&mut self, messages: Vec<Envelope>, strangers: Vec<u64>) {
-        match &mut self.host.cluster {
+    pub(in crate::server) fn send(&mut self, messages: Vec<Envelope>, strangers: Vec<u64>) {
+        match &mut self.state.cluster {
             Some(cluster) => {
                 cluster.agent.send(messages);
                 cluster.agent.tell_strangers(strangers, &self.shard);
@@ -267,9 +286,8 @@ impl Node {
     }
 
     /// Once a second: a text that did not reach a full disk is tried again.
-    pub(in crate::node) fn retry_conf(&mut self) {
-        let now = self.host.clock.now();
-        if let Some(cluster) = &mut self.host.cluster {
+    pub(in crate::server) fn retry_conf(&mut self, now: Now) {
+        if let Some(cluster) = &mut self.state.cluster {
             if cluster.conf.has_failed() {
                 cluster.agent.bus_mut().save_config(bus_now(now));
             }
@@ -277,14 +295,14 @@ impl Node {
     }
 
     /// A message of a client here for the clients of other nodes.
-    pub(in crate::node) fn publish_to_nodes(
+    pub(in crate::server) fn publish_to_nodes(
         &mut self,
         sharded: bool,
         channel: Vec<u8>,
         message: Vec<u8>,
     ) {
-        let now = self.host.clock.now();
-        if let Some(cluster) = &mut self.host.cluster {
+        let now = self.state.clock.now();
+        if let Some(cluster) = &mut self.state.cluster {
             cluster
                 .agent
                 .bus_mut()

@@ -1,7 +1,8 @@
 //! What is due without anybody asking: expiry, rehashing, idle clients, WAIT's end.
 
-use super::host::HostState;
-use super::turn::Node;
+use super::platform::Platform;
+use super::state::ServerState;
+use super::turn::Server;
 use crate::clock::Now;
 use crate::command::Error;
 use crate::net::{Gate, Key};
@@ -16,17 +17,17 @@ const REHASH_PER_TURN: usize = 64;
 /// How long after its last command a client counts as idle.
 const IDLE: Duration = Duration::from_secs(1);
 
-impl Node {
+impl<P: Platform> Server<P> {
     pub(super) fn cron(&mut self, now: Now, admission: Admission) {
         self.answer_waiting(now);
         if now.mono < self.next_cron {
             return;
         }
-        let period = Duration::from_millis(1000 / u64::from(self.host.config.hz.max(1)));
+        let period = Duration::from_millis(1000 / u64::from(self.state.config.hz.max(1)));
         self.next_cron = now.mono + period;
         self.cron_runs += 1;
         let mut more = false;
-        if self.host.active_expire && admission == (Admission::Lead { writable: true }) {
+        if self.state.active_expire && admission == (Admission::Lead { writable: true }) {
             // T2: the leader's deletions are effects like all others.
             more |= self
                 .shard
@@ -42,22 +43,28 @@ impl Node {
         if more {
             self.next_cron = now.mono;
         }
-        if self.cron_runs % u64::from(self.host.config.hz.max(1)) == 0 {
+        if self.cron_runs % u64::from(self.state.config.hz.max(1)) == 0 {
             self.close_idle(now);
-            self.retry_conf();
+            self.retry_conf(now);
             self.trim_idle(now);
-            let HostState { about, stats, .. } = &mut self.host;
+            let ServerState {
+                about,
+                stats,
+                platform,
+                ..
+            } = &mut self.state;
             about.count(stats);
+            platform.sample_memory();
         }
     }
 
     fn close_idle(&mut self, now: Now) {
-        let limit = Duration::from_secs(self.host.config.timeout);
+        let limit = Duration::from_secs(self.state.config.timeout);
         if limit.is_zero() {
             return;
         }
         let idle: Vec<Key> = self
-            .host
+            .state
             .clients
             .iter()
             .filter(|(_, client)| {
@@ -72,13 +79,13 @@ impl Node {
             .collect();
         for key in idle {
             slog::debug!(self.logger, "Closing idle client");
-            self.close(key);
+            self.close_client(key);
         }
     }
 
     /// A client that asks again keeps its output's memory; one that has fallen silent does not.
     fn trim_idle(&mut self, now: Now) {
-        for (_, client) in self.host.clients.iter_mut() {
+        for (_, client) in self.state.clients.iter_mut() {
             let Some(client) = client else { continue };
             if now.mono.since(client.session.last_command_at) >= IDLE {
                 client.conn.output.trim();
@@ -93,11 +100,11 @@ impl Node {
         }
         let released = self.released.batch;
         for key in std::mem::take(&mut self.waiting) {
-            let acks = match self.host.clients.get(key) {
+            let acks = match self.state.clients.get(key) {
                 Some(Some(client)) => client.waiting.map_or(0, |w| self.acks(w.batch)),
                 _ => continue,
             };
-            let Some(Some(client)) = self.host.clients.get_mut(key) else {
+            let Some(Some(client)) = self.state.clients.get_mut(key) else {
                 continue;
             };
             let Some(waiting) = client.waiting else {
@@ -115,10 +122,7 @@ impl Node {
             let output = &mut client.conn.output;
             Reply::new(output.buf(), Proto::Resp2).int(acks as i64);
             output.seal(Gate::OPEN, None);
-            if !client.dirty {
-                client.dirty = true;
-                self.dirty.push(key);
-            }
+            client.mark_dirty(&mut self.dirty, key);
             self.ready.add(key, &mut client.conn);
         }
     }
@@ -127,7 +131,7 @@ impl Node {
     /// Redis the connection with it.
     pub(super) fn unblock_waiting(&mut self) {
         for key in std::mem::take(&mut self.waiting) {
-            let Some(Some(client)) = self.host.clients.get_mut(key) else {
+            let Some(Some(client)) = self.state.clients.get_mut(key) else {
                 continue;
             };
             if client.waiting.take().is_none() {
@@ -137,10 +141,7 @@ impl Node {
             Error::UNBLOCKED.write(output.buf());
             output.seal(Gate::OPEN, None);
             output.close_after();
-            if !client.dirty {
-                client.dirty = true;
-                self.dirty.push(key);
-            }
+            client.mark_dirty(&mut self.dirty, key);
         }
     }
 

@@ -1,8 +1,12 @@
-//! One client's turn: from its bytes to replies behind gates.
+//! One client's commands in a turn: from its bytes to replies behind gates.
+//!
+//! Owns the road of a command through the server: limits, admission, execution, its gate. Never
+//! decides what a command does, nor whether its reply may leave.
 
-use super::client::{Client, Waiting};
-use super::host::{HostState, TurnHost};
-use super::turn::Node;
+use super::clients::{Client, Waiting};
+use super::platform::Platform;
+use super::state::{ServerState, TurnHost};
+use super::turn::Server;
 use crate::clock::Now;
 use crate::cluster::Routing;
 use crate::command::host::IoView;
@@ -11,7 +15,6 @@ use crate::keyspace::PREFETCH;
 use crate::net::{Filled, Gate, Key, Next, Output};
 use crate::resp::{Args, Limits, Skim};
 use crate::shard::{Admission, Shard};
-use crate::storage::RealDisk;
 use std::time::Duration;
 
 /// A command with more bytes than this asks for log space of its own before it runs (D5): what a
@@ -22,7 +25,7 @@ const BIG_COMMAND: usize = 128 << 10;
 const LONG_COMMAND: usize = 1 << 20;
 
 /// What becomes of the client's input after a command.
-enum After {
+enum NextStep {
     /// On to its next command.
     Next,
     /// This command runs again later.
@@ -34,9 +37,9 @@ enum After {
 }
 
 /// What one execution takes place on.
-struct Stage<'a> {
-    shard: &'a mut Shard<RealDisk>,
-    host: &'a mut HostState,
+struct Execution<'a, P: Platform> {
+    shard: &'a mut Shard<P::Disk>,
+    state: &'a mut ServerState<P>,
     now: Now,
     admission: Admission,
     /// The client whose command runs.
@@ -46,7 +49,7 @@ struct Stage<'a> {
     overdue: bool,
 }
 
-impl Stage<'_> {
+impl<P: Platform> Execution<'_, P> {
     /// Runs one command of `bytes` bytes and puts its reply behind its gate.
     fn run(
         &mut self,
@@ -55,7 +58,7 @@ impl Stage<'_> {
         own_io: IoView,
         args: Args<'_>,
         bytes: usize,
-    ) -> After {
+    ) -> NextStep {
         let serving = match self.admission {
             Admission::Lead { writable } => {
                 // D5: a large command, or the transaction behind an EXEC, needs room of its own.
@@ -78,7 +81,7 @@ impl Stage<'_> {
         let outcome = {
             let (data, beside) = self.shard.split();
             let mut host = TurnHost {
-                state: self.host,
+                state: self.state,
                 beside,
                 own_io,
                 own_key: self.key,
@@ -109,43 +112,48 @@ impl Stage<'_> {
 
     /// The command did nothing and runs again later; on a full disk, where "later" may be never, it
     /// is refused (D5).
-    fn put_off(&mut self, session: &mut Session, output: &mut Output) -> After {
+    fn put_off(&mut self, session: &mut Session, output: &mut Output) -> NextStep {
         output.discard_unsealed();
-        self.host.drop_published();
+        self.state.drop_published();
         let leads = matches!(self.admission, Admission::Lead { .. });
         if !leads || !self.shard.is_disk_full() {
-            return After::Again;
+            return NextStep::Again;
         }
         session.discard(self.shard.data_mut());
         Error::DISK_FULL.write(output.buf());
         output.seal(Gate::OPEN, None);
-        After::Next
+        NextStep::Next
     }
 
-    fn conclude(&mut self, session: &mut Session, output: &mut Output, outcome: Outcome) -> After {
+    fn conclude(
+        &mut self,
+        session: &mut Session,
+        output: &mut Output,
+        outcome: Outcome,
+    ) -> NextStep {
         if outcome.flow == Flow::Hold {
             return self.put_off(session, output);
         }
         let gate = self.shard.gate(&outcome);
-        if self.host.has_published() {
-            self.host.seal_published(output, gate, outcome.slot);
+        if self.state.has_published() {
+            self.state.seal_published(output, gate, outcome.slot);
         } else {
             output.seal(gate, outcome.slot);
         }
         match outcome.flow {
-            Flow::Done | Flow::Hold => After::Next,
+            Flow::Done | Flow::Hold => NextStep::Next,
             Flow::Close => {
                 output.close_after();
-                After::Stop
+                NextStep::Stop
             }
             Flow::Shutdown(options) => {
-                self.host.shutdown = Some(options);
-                After::Stop
+                self.state.shutdown = Some(options);
+                NextStep::Stop
             }
             Flow::Block(Block::Wait {
                 replicas,
                 timeout_ms,
-            }) => After::Wait(Waiting {
+            }) => NextStep::Wait(Waiting {
                 replicas,
                 batch: session.last_write,
                 until: (timeout_ms > 0).then(|| self.now.mono + Duration::from_millis(timeout_ms)),
@@ -154,9 +162,9 @@ impl Stage<'_> {
     }
 }
 
-impl Node {
+impl<P: Platform> Server<P> {
     /// Visits every ready client once, within the turn's budget.
-    pub(super) fn visit_clients(&mut self, admission: Admission) {
+    pub(super) fn serve_clients(&mut self, admission: Admission) {
         // E4: at the end nobody is served any more, but sent to whoever took over.
         if self.ending.is_some() && !matches!(admission, Admission::Redirect { .. }) {
             return;
@@ -164,7 +172,7 @@ impl Node {
         self.retry_held(admission);
         for _ in 0..self.ready.len() {
             let Some(key) = self.ready.take() else { break };
-            if !self.visit(key, admission) {
+            if !self.serve_client(key, admission) {
                 break;
             }
         }
@@ -173,8 +181,8 @@ impl Node {
     }
 
     /// One visit; false when the turn is spent.
-    fn visit(&mut self, key: Key, admission: Admission) -> bool {
-        let Some(mut client) = self.host.clients.get_mut(key).and_then(Option::take) else {
+    fn serve_client(&mut self, key: Key, admission: Admission) -> bool {
+        let Some(mut client) = self.state.clients.get_mut(key).and_then(Option::take) else {
             return true;
         };
         client.conn.unlisted();
@@ -183,29 +191,26 @@ impl Node {
             going = self.run_commands(key, &mut client, admission);
         }
         client.conn.input.settle(&self.shared);
-        if !client.dirty {
-            client.dirty = true;
-            self.dirty.push(key);
-        }
+        client.mark_dirty(&mut self.dirty, key);
         if !client.must_wait() && client.conn.has_work() {
             self.ready.add(key, &mut client.conn);
         }
-        *self.host.clients.get_mut(key).expect("its place was kept") = Some(client);
+        *self.state.clients.get_mut(key).expect("its place was kept") = Some(client);
         going
     }
 
     /// Reads if there is nothing left to parse; whether there is something to parse now.
-    fn fill(&mut self, client: &mut Client) -> bool {
+    fn fill(&mut self, client: &mut Client<P::Socket>) -> bool {
         if !client.conn.wants_fill() {
             return !client.conn.input.is_starved();
         }
-        match client
-            .conn
-            .fill(&mut self.shared, self.host.config.client_query_buffer_limit)
-        {
+        match client.conn.fill(
+            &mut self.shared,
+            self.state.config.client_query_buffer_limit,
+        ) {
             Filled::Bytes(n) => {
                 client.net_in += n as u64;
-                self.host.stats.net_input_bytes += n as u64;
+                self.state.stats.net_input_bytes += n as u64;
                 true
             }
             Filled::Blocked => false,
@@ -233,7 +238,12 @@ impl Node {
     }
 
     /// The client's commands, one after the other; false when the turn is spent.
-    fn run_commands(&mut self, key: Key, client: &mut Client, admission: Admission) -> bool {
+    fn run_commands(
+        &mut self,
+        key: Key,
+        client: &mut Client<P::Socket>,
+        admission: Admission,
+    ) -> bool {
         // Commands to come whose keys have been fetched ahead.
         let mut ahead = 0;
         loop {
@@ -269,34 +279,34 @@ impl Node {
                 self.shard.data().prefetch(session.db, Skim::new(rest));
             }
             ahead = ahead.saturating_sub(1);
-            let mut stage = Stage {
+            let mut execution = Execution {
                 shard: &mut self.shard,
-                host: &mut self.host,
+                state: &mut self.state,
                 now: self.turn_started,
                 admission,
                 key,
                 routing: self.routing.as_deref(),
                 overdue,
             };
-            let after = stage.run(session, &mut conn.output, own_io, args, bytes);
-            if !matches!(after, After::Again) {
+            let after = execution.run(session, &mut conn.output, own_io, args, bytes);
+            if !matches!(after, NextStep::Again) {
                 client.held_since = None;
             }
             match after {
-                After::Again => {
+                NextStep::Again => {
                     client.held = true;
                     client.held_since.get_or_insert(self.turn_started.mono);
                     self.held.push(key);
                     return true;
                 }
-                After::Next => conn.input.consume(bytes),
-                After::Wait(waiting) => {
+                NextStep::Next => conn.input.consume(bytes),
+                NextStep::Wait(waiting) => {
                     conn.input.consume(bytes);
                     client.waiting = Some(waiting);
                     self.waiting.push(key);
                     return true;
                 }
-                After::Stop => {
+                NextStep::Stop => {
                     conn.input.consume(bytes);
                     return true;
                 }
@@ -304,8 +314,8 @@ impl Node {
         }
     }
 
-    fn limits(&self, client: &Client) -> Limits {
-        let max_bulk = self.host.config.proto_max_bulk_len;
+    fn limits(&self, client: &Client<P::Socket>) -> Limits {
+        let max_bulk = self.state.config.proto_max_bulk_len;
         Limits {
             max_bulk_bytes: i64::try_from(max_bulk).unwrap_or(i64::MAX),
             unauthenticated: !client.session.authenticated,
@@ -313,7 +323,7 @@ impl Node {
     }
 
     /// S2: whether the client's command was held for as long as a command may be.
-    fn is_overdue(&self, client: &Client) -> bool {
+    fn is_overdue(&self, client: &Client<P::Socket>) -> bool {
         let (since, limit) = (client.held_since, self.hold_limit());
         since
             .zip(limit)
@@ -321,7 +331,7 @@ impl Node {
     }
 
     /// The client broke the protocol: it is told so and closed.
-    fn refuse(&mut self, client: &mut Client, text: &[u8]) {
+    fn refuse(&mut self, client: &mut Client<P::Socket>, text: &[u8]) {
         slog::debug!(
             self.logger,
             "Protocol error ({}) from client: id={} addr={}",
@@ -335,12 +345,5 @@ impl Node {
         output.buf().extend_from_slice(b"\r\n");
         output.seal(Gate::OPEN, None);
         output.close_after();
-    }
-
-    /// Clients that a command or a closed peer has named.
-    pub(super) fn close_killed(&mut self) {
-        for key in std::mem::take(&mut self.host.killed) {
-            self.close(key);
-        }
     }
 }

@@ -1,8 +1,8 @@
 //! What leaves: verdicts on gates, jobs for the storage thread, bytes for sockets (T4-T6).
 
-use super::client::Client;
-use super::start::NodeError;
-use super::turn::Node;
+use super::clients::Client;
+use super::platform::Platform;
+use super::turn::Server;
 use crate::command::Error;
 use crate::net::{Gate, Key};
 use std::ops::RangeInclusive;
@@ -10,24 +10,24 @@ use std::ops::RangeInclusive;
 /// T4: above this share of the limit of all clients, none of those that hold output is read.
 const SHARE_OF_MEMORY: usize = 8;
 
-impl Node {
+impl<P: Platform> Server<P> {
     /// Takes what the shard has decided: jobs go to the storage thread, gates open or fail.
-    pub(super) fn release(&mut self) -> Result<(), NodeError> {
+    pub(super) fn release(&mut self) {
         let output = self.shard.take_output();
         for job in output.jobs {
-            self.storage.submit(job);
+            self.state.platform.submit(job);
         }
         self.send(output.messages, output.strangers);
         for batches in output.failed {
-            self.host.pubsub.outbound.fail(batches.clone());
+            self.state.pubsub.outbound.fail(batches.clone());
             self.fail(batches, false);
         }
         if let Some(reads) = output.failed_reads {
-            self.host.pubsub.outbound.fail_reads(reads.clone());
+            self.state.pubsub.outbound.fail_reads(reads.clone());
             self.fail(reads, true);
         }
         if let Some(batches) = output.unknown {
-            self.host.pubsub.outbound.fail(batches.clone());
+            self.state.pubsub.outbound.fail(batches.clone());
             self.poison(batches);
         }
         if output.stepped_down {
@@ -38,28 +38,24 @@ impl Node {
             self.mark_gated_dirty();
         }
         self.release_published();
-        Ok(())
     }
 
     /// Clients whose front gate may have opened are flushed in this turn.
     fn mark_gated_dirty(&mut self) {
         for key in std::mem::take(&mut self.gated) {
-            let Some(Some(client)) = self.host.clients.get_mut(key) else {
+            let Some(Some(client)) = self.state.clients.get_mut(key) else {
                 continue;
             };
             client.gated = false;
-            if !client.dirty {
-                client.dirty = true;
-                self.dirty.push(key);
-            }
+            client.mark_dirty(&mut self.dirty, key);
         }
     }
 
     /// T6: what did not happen is answered so; the client is sent to whoever leads now.
     fn fail(&mut self, range: RangeInclusive<u64>, reads: bool) {
-        let cluster = self.host.cluster.as_ref();
+        let cluster = self.state.cluster.as_ref();
         let addr = cluster.and_then(|c| c.agent.routing().leader.clone());
-        for (_, client) in self.host.clients.iter_mut() {
+        for (_, client) in self.state.clients.iter_mut() {
             let Some(client) = client else { continue };
             let mut moved = |slot: Option<u16>, out: &mut Vec<u8>| {
                 Error::not_done(slot, addr.as_deref()).write(out);
@@ -77,12 +73,12 @@ impl Node {
         self.unblock_waiting();
         if last.read > self.released.read {
             let reads = self.released.read + 1..=last.read;
-            self.host.pubsub.outbound.fail_reads(reads.clone());
+            self.state.pubsub.outbound.fail_reads(reads.clone());
             self.fail(reads, true);
         }
         if last.batch > self.released.batch {
             let batches = self.released.batch + 1..=last.batch;
-            self.host.pubsub.outbound.fail(batches.clone());
+            self.state.pubsub.outbound.fail(batches.clone());
             self.poison(batches);
         }
     }
@@ -90,14 +86,11 @@ impl Node {
     /// T6: nobody can say what became of these batches: their clients are closed unanswered.
     fn poison(&mut self, batches: RangeInclusive<u64>) {
         let mut count = 0;
-        for (key, client) in self.host.clients.iter_mut() {
+        for (key, client) in self.state.clients.iter_mut() {
             let Some(client) = client else { continue };
             if client.conn.output.poison(batches.clone()) {
                 count += 1;
-                if !client.dirty {
-                    client.dirty = true;
-                    self.dirty.push(key);
-                }
+                client.mark_dirty(&mut self.dirty, key);
             }
         }
         slog::warn!(
@@ -115,8 +108,8 @@ impl Node {
     }
 
     fn flush_one(&mut self, key: Key) {
-        let (limit, all) = (self.host.config.held_output_limit, self.held_limit());
-        let Some(Some(client)) = self.host.clients.get_mut(key) else {
+        let (limit, all) = (self.state.config.held_output_limit, self.held_limit());
+        let Some(Some(client)) = self.state.clients.get_mut(key) else {
             return;
         };
         client.dirty = false;
@@ -125,22 +118,23 @@ impl Node {
         let before = output.pending_bytes();
         if let Err(error) = client.conn.flush() {
             slog::debug!(self.logger, "Error writing to client: {}", error);
-            self.close(key);
+            self.close_client(key);
             return;
         }
         let output = &mut client.conn.output;
         let written = (before - output.pending_bytes()) as u64;
         client.net_out += written;
-        self.host.stats.net_output_bytes += written;
+        self.state.stats.net_output_bytes += written;
         if output.is_finished() {
-            self.close(key);
+            self.close_client(key);
             return;
         }
         if output.pending_gate().is_some() && !client.gated {
             client.gated = true;
             self.gated.push(key);
         }
-        // T4: who holds too much is not read; neither is anybody who holds while all hold too much.
+        // T4: a client above its own limit is not read; while the limit of all is exceeded, no client
+        // with held output is.
         let held = output.held_bytes();
         self.held_bytes = self.held_bytes - client.counted_held + held;
         client.counted_held = held;
@@ -155,10 +149,10 @@ impl Node {
     }
 
     /// T4: whether a client that is being visited has enough to wait for.
-    pub(super) fn is_over(&self, client: &Client) -> bool {
+    pub(super) fn is_over(&self, client: &Client<P::Socket>) -> bool {
         let output = &client.conn.output;
         let held = output.held_bytes();
-        output.pending_bytes() > self.host.config.held_output_limit
+        output.pending_bytes() > self.state.config.held_output_limit
             || (held > 0 && self.held_bytes - client.counted_held + held > self.held_limit())
     }
 

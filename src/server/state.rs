@@ -1,8 +1,8 @@
 //! What commands may ask of this process: configuration, counters, clients, the group.
 
-use super::client::Client;
-use super::clock::SystemClock;
+use super::clients::Client;
 use super::clustered::Clustered;
+use super::platform::Platform;
 use super::pubsub::PubSub;
 use crate::clock::{Clock, Mono, Now};
 use crate::command::env::Shutdown;
@@ -10,41 +10,39 @@ use crate::command::host::{
     ClientView, ClusterHost, IoView, KillFilter, MemberKind, MemberStatus, ProcessView, RaftRole,
     RaftStatus, Rates,
 };
-use crate::command::server::system::{self, MemoryWatch};
 use crate::command::{Host, Stats};
 use crate::config::{Config, ConfigError};
-use crate::net::{Key, Listeners, Slab};
+use crate::net::{Key, Slab};
 use crate::pubsub::{Registry, Subscriber};
 use crate::raft::Role;
 use crate::resp::Proto;
 use crate::shard::Beside;
 use crate::storage::base::{self, Member};
-use crate::storage::RealDisk;
+use rand::rngs::StdRng;
 use rand::RngCore;
-use std::cell::RefCell;
+use std::time::Duration;
 
-/// The node's state that commands can reach. A client whose command runs is out of the slab's
+/// The server's state that commands can reach. A client whose command runs is out of the slab's
 /// place for as long as it runs.
-pub struct HostState {
+pub struct ServerState<P: Platform> {
+    pub platform: P,
+    pub clock: P::Clock,
     pub config: Config,
     pub stats: Stats,
     pub about: About,
     pub logger: slog::Logger,
-    pub listeners: Listeners,
-    /// The listeners are new and not registered with the poller yet.
-    pub listeners_fresh: bool,
+    pub rng: StdRng,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: bool,
-    pub clients: Slab<Option<Box<Client>>>,
-    pub clock: SystemClock,
+    pub clients: Slab<Option<Box<Client<P::Socket>>>>,
     /// Clients that CLIENT KILL named, to be closed when the command is done.
     pub killed: Vec<Key>,
     pub shutdown: Option<Shutdown>,
-    /// The settings that CONFIG SET has changed and the node still has to act upon.
+    /// The settings that CONFIG SET has changed and the server still has to act upon.
     pub changed: Vec<&'static str>,
     pub pubsub: PubSub,
     /// The cluster around this node; none with `cluster-enabled no`.
-    pub cluster: Option<Box<Clustered>>,
+    pub cluster: Option<Box<Clustered<P>>>,
 }
 
 /// What INFO tells of the process.
@@ -53,23 +51,20 @@ pub struct About {
     pub started: Mono,
     pub os: String,
     pub executable: String,
-    pub memory: RefCell<MemoryWatch>,
     pub rates: Rates,
     /// The counters a second ago: commands, bytes in, bytes out.
-    pub counted: (u64, u64, u64),
+    counted: (u64, u64, u64),
 }
 
 impl About {
-    pub fn new(now: Now) -> About {
+    pub fn new(rng: &mut StdRng, now: Now, os: String, executable: String) -> About {
         let mut id = [0u8; 20];
-        rand::rngs::OsRng.fill_bytes(&mut id);
-        let executable = std::env::current_exe().unwrap_or_default();
+        rng.fill_bytes(&mut id);
         About {
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
             started: now.mono,
-            os: system::os(),
-            executable: executable.to_string_lossy().into_owned(),
-            memory: RefCell::new(MemoryWatch::start()),
+            os,
+            executable,
             rates: Rates::default(),
             counted: (0, 0, 0),
         }
@@ -88,11 +83,10 @@ impl About {
             input_bytes: self.counted.1.saturating_sub(input),
             output_bytes: self.counted.2.saturating_sub(output),
         };
-        self.memory.borrow_mut().sample();
     }
 }
 
-impl TurnHost<'_> {
+impl<P: Platform> TurnHost<'_, P> {
     fn raft_role(&self) -> RaftRole {
         let group = &self.beside.group;
         match group.role() {
@@ -132,14 +126,14 @@ impl TurnHost<'_> {
 }
 
 /// The host of one execution: the state, and the group beside the data.
-pub struct TurnHost<'a> {
-    pub state: &'a mut HostState,
-    pub beside: Beside<'a, RealDisk>,
+pub struct TurnHost<'a, P: Platform> {
+    pub state: &'a mut ServerState<P>,
+    pub beside: Beside<'a, P::Disk>,
     pub own_io: IoView,
     pub own_key: Key,
 }
 
-impl Host for TurnHost<'_> {
+impl<P: Platform> Host for TurnHost<'_, P> {
     fn config(&self) -> &Config {
         &self.state.config
     }
@@ -149,7 +143,7 @@ impl Host for TurnHost<'_> {
     }
 
     fn config_rewrite(&mut self) -> Result<(), ConfigError> {
-        crate::config::rewrite::rewrite(&self.state.config)
+        self.state.platform.rewrite_config(&self.state.config)
     }
 
     fn process(&self) -> ProcessView {
@@ -159,8 +153,8 @@ impl Host for TurnHost<'_> {
             started: about.started,
             os: about.os.clone(),
             executable: about.executable.clone(),
-            memory: about.memory.borrow_mut().view(),
-            cpu: system::cpu(),
+            memory: self.state.platform.memory(),
+            cpu: self.state.platform.cpu(),
             rates: about.rates,
         }
     }
@@ -274,7 +268,11 @@ impl Host for TurnHost<'_> {
         Ok(())
     }
 
-    /// T9: the leader of others keeps them awake; who is alone, or follows, has nobody to keep.
+    fn rest(&mut self, time: Duration) {
+        self.state.platform.rest(time);
+    }
+
+    /// T9: only a leader with followers must keep heartbeating during a long command.
     fn breathe(&mut self) {
         let now = self.state.clock.now();
         let group = &mut *self.beside.group;

@@ -4,7 +4,7 @@
 //! publisher's connection depends on is committed (T4), and never if that did not happen (T6);
 //! messages of one connection keep their order, since its gates never fall.
 
-use super::pubsub::Message;
+use super::Message;
 use crate::net::Gate;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;

@@ -1,11 +1,14 @@
 //! What CLUSTER's commands may ask of the cluster around this node.
+//!
+//! Owns the texts of refusals. Never decides: the agent does.
 
-use super::{conf, Clustered};
+use super::Clustered;
 use crate::agent::{bus_now, Refusal};
 use crate::clock::Clock;
 use crate::cluster::ClusterView;
 use crate::command::host::{ClusterHost, Failover, Progress};
 use crate::command::Error;
+use crate::server::platform::{ClusterPlatform, Platform};
 use cluster_bus::bus::ForgetError;
 use cluster_bus::{NodeId, SlotSet};
 
@@ -13,7 +16,7 @@ fn refused(refusal: Refusal) -> Error {
     Error::text(format!("ERR {refusal}"))
 }
 
-impl ClusterHost for Clustered {
+impl<P: Platform> ClusterHost for Clustered<P> {
     fn view(&mut self) -> &ClusterView {
         self.agent.view()
     }
@@ -64,7 +67,8 @@ impl ClusterHost for Clustered {
 
     fn save_config(&mut self) -> Result<(), Error> {
         let text = self.agent.bus().conf().render();
-        conf::save(self.conf.path(), &text).map_err(|error| Error::save_config(&error.to_string()))
+        let saved = self.io.save_conf(&text);
+        saved.map_err(|error| Error::save_config(&error.to_string()))
     }
 
     fn unassign(&mut self, slots: &SlotSet) {

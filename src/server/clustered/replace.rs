@@ -1,47 +1,51 @@
 //! Another shard under the same clients: a join, a leave, a reset (C1).
+//!
+//! Owns the order in which the disk, the clients' replies and the shard change. Never decides when.
 
-use super::start::{make_member, member_disk, ClusterError};
 use super::Clustered;
 use crate::agent::seat::{self, Seat};
 use crate::clock::Now;
-use crate::node::start::{log_config, NodeError};
-use crate::node::turn::Node;
 use crate::raft::StepError;
+use crate::server::error::ServerError;
+use crate::server::platform::Platform;
+use crate::server::start::{self, MemberSetup};
+use crate::server::turn::Server;
 use crate::shard::ShardError;
-use crate::storage::{Base, Disk, Job, StorageThread};
+use crate::storage::{Base, Disk, Folders, Job};
+use rand::RngCore;
 
-impl Clustered {
-    pub(super) fn save_seat(&self, seat: &Seat) -> Result<(), NodeError> {
-        seat.save(&self.root).map_err(ClusterError::from)?;
+impl<P: Platform> Clustered<P> {
+    pub(super) fn save_seat(&self, seat: &Seat) -> Result<(), ServerError> {
+        seat.save(&self.folders.own())?;
         Ok(())
     }
 }
 
-impl Node {
+impl<P: Platform> Server<P> {
     /// D6: a member that has lost log never comes back under its raft id: without a seat the next
-    /// start joins the shard anew (S4). What is left of the log is kept, for whoever wants to look.
-    pub(in crate::node) fn give_up_seat(&self, error: &NodeError) {
+    /// start joins the shard anew (S4). What is left of the log is kept for an operator to look at.
+    pub fn give_up_seat(&self, error: &ServerError) {
         let lost = matches!(
             error,
-            NodeError::Shard(ShardError::Step(StepError::LostLog { .. }))
+            ServerError::Shard(ShardError::Step(StepError::LostLog { .. }))
         );
-        let Some(cluster) = self.host.cluster.as_ref().filter(|_| lost) else {
+        let Some(cluster) = self.state.cluster.as_ref().filter(|_| lost) else {
             return;
         };
         let raft_id = self.shard.base().raft_id;
-        let root = &cluster.root;
+        let folders = &cluster.folders;
+        let own = folders.own();
         let kept = format!("lost-{raft_id:016x}");
         // The seat first: without the folder that it names the node would not start.
-        let given_up = root
+        let given_up = own
             .remove(seat::FILE)
-            .and_then(|()| root.sync_dir())
-            .and_then(|()| root.rename(&seat::folder(raft_id), &kept))
-            .and_then(|()| root.sync_dir());
+            .and_then(|()| own.sync_dir())
+            .and_then(|()| folders.rename(&seat::folder(raft_id), &kept));
         match given_up {
             Ok(()) => slog::crit!(
                 self.logger,
                 "At its next start this node joins its shard as a new member; the old log is kept in {}",
-                root.folder().join(kept).display()
+                folders.place(&kept)
             ),
             Err(error) => slog::crit!(self.logger, "Can't give up the seat: {}", error),
         }
@@ -52,35 +56,34 @@ impl Node {
     pub(super) fn replace_shard(
         &mut self,
         now: Now,
-        cluster: &mut Clustered,
+        cluster: &mut Clustered<P>,
         base: &Base,
         seat: &Seat,
-    ) -> Result<(), NodeError> {
-        let log = log_config(&self.host.config);
-        make_member(&cluster.root, &log, base).map_err(ShardError::from)?;
+    ) -> Result<(), ServerError> {
+        let setup = MemberSetup {
+            seed: self.state.rng.next_u64(),
+            first: false,
+        };
+        start::make_member(&cluster.folders, &self.state.config, base)?;
         cluster.save_seat(seat)?;
-        let disk = member_disk(&cluster.root, base.raft_id);
-        let mut shard =
-            crate::node::start::open_member(disk, &self.host.config, false, now, &self.logger)?;
+        let disk = cluster.folders.folder(&seat::folder(base.raft_id))?;
+        let mut shard = start::open_member(disk, &self.state.config, setup, now, &self.logger)?;
         let last = self.shard.last_gate();
         self.forget_gates(last);
         shard.succeed(&mut self.shard);
         let old = std::mem::replace(&mut self.shard, shard);
         self.released = last;
         // The old shard's jobs end with their thread; their results are nobody's.
-        let waker = self.poll.waker();
-        let (storage, results) = StorageThread::start(move || {
-            let _ = waker.wake();
-        })?;
-        (self.storage, self.results) = (storage, results);
-        let path = cluster.root.folder().join(seat::folder(old.base().raft_id));
+        self.state.platform.replace_storage()?;
+        let folder = seat::folder(old.base().raft_id);
         // T9: what the old keyspace held is freed elsewhere.
-        self.storage.submit(Job::Garbage(Box::new(old)));
-        let logger = self.logger.clone();
-        self.storage.submit(Job::Call(Box::new(move || {
+        self.state.platform.submit(Job::Garbage(Box::new(old)));
+        let (folders, logger) = (cluster.folders.clone(), self.logger.clone());
+        self.state.platform.submit(Job::Call(Box::new(move || {
             // G2: the seat does not name it any more; what is left is swept at the next start.
-            if let Err(error) = std::fs::remove_dir_all(&path) {
-                slog::warn!(logger, "Can't remove {}: {}", path.display(), error);
+            if let Err(error) = folders.remove(&folder) {
+                let place = folders.place(&folder);
+                slog::warn!(logger, "Can't remove {}: {}", place, error);
             }
         })));
         cluster.agent.begun(&self.shard);

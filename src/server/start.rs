@@ -1,0 +1,371 @@
+//! From a configuration and a disk to a server that is ready for its first turn.
+//!
+//! Owns the order in which identity, members and log come to be, or are found, on the disk (S4, G1,
+//! D2). Never: a path, a socket or a thread; those are the driver's.
+
+use super::clustered::{bus_options, link_passwords, Clustered};
+use super::error::ServerError;
+use super::platform::{ClusterPlatform, Platform};
+use super::pubsub::PubSub;
+use super::state::{About, ServerState};
+use super::turn::Server;
+use crate::agent::seat::{self, Seat};
+use crate::agent::{self, Agent, AgentConfig};
+use crate::clock::{Clock, Now};
+use crate::cluster::Record;
+use crate::command::Stats;
+use crate::config::{AppendFsync, Config};
+use crate::keyspace::Layout;
+use crate::links::Order;
+use crate::net::Slab;
+use crate::raft::DEFAULT_KEEP_BYTES;
+use crate::shard::{found, Shard, ShardConfig, ShardError, SyncPolicy};
+use crate::storage::base::FILE as BASE;
+use crate::storage::{Base, Disk, Folders, Log, LogConfig};
+use cluster_bus::bus::{self, Bus};
+use cluster_bus::nodes_conf::{self, NodesConf};
+use cluster_bus::NodeId;
+use raft::eraftpb::ConfState;
+use rand::rngs::StdRng;
+use rand::{RngCore, SeedableRng};
+use slog::Logger;
+use std::time::Duration;
+
+/// What a server is started with.
+pub struct Setup<P: Platform> {
+    pub config: Config,
+    pub platform: P,
+    pub clock: P::Clock,
+    /// The folder of the log, or of the logs of a node in a cluster.
+    pub folders: P::Folders,
+    /// With `cluster-enabled yes`.
+    pub cluster: Option<ClusterSetup<P>>,
+    pub seed: u64,
+    /// Of the machine or its control group.
+    pub memory_bytes: usize,
+    pub about: Machine,
+    pub logger: Logger,
+}
+
+pub struct ClusterSetup<P: Platform> {
+    pub io: P::Cluster,
+    /// What nodes.conf holds; nothing: there is no such file.
+    pub conf: Vec<u8>,
+}
+
+/// What INFO tells of the machine.
+#[derive(Clone, Debug, Default)]
+pub struct Machine {
+    pub os: String,
+    pub executable: String,
+}
+
+/// What a member is opened with beside the configuration.
+pub(super) struct MemberSetup {
+    pub seed: u64,
+    /// Whether this member was the master before the restart (E2).
+    pub first: bool,
+}
+
+impl<P: Platform> Server<P> {
+    /// Opens what is on the disk, or founds it.
+    pub fn start(setup: Setup<P>) -> Result<Server<P>, ServerError> {
+        let Setup {
+            config,
+            platform,
+            clock,
+            folders,
+            cluster,
+            seed,
+            memory_bytes,
+            about,
+            logger,
+        } = setup;
+        let mut rng = StdRng::seed_from_u64(seed);
+        let now = clock.now();
+        let (shard, cluster) = match cluster {
+            None => (alone(&folders, &config, now, &mut rng, &logger)?, None),
+            Some(cluster) => {
+                let opened = open_identity(&config, &folders, cluster, &mut rng)?;
+                let (shard, cluster) = join_up(&config, opened, &clock, &mut rng, &logger)?;
+                (shard, Some(Box::new(cluster)))
+            }
+        };
+        let took = clock.now().mono.since(now.mono);
+        slog::info!(
+            logger,
+            "DB loaded from the log: {} entries replayed in {:.3} seconds",
+            shard.group().applied() - shard.base().index,
+            took.as_secs_f64()
+        );
+        let state = ServerState {
+            platform,
+            clock,
+            stats: Stats::new(),
+            about: About::new(&mut rng, now, about.os, about.executable),
+            logger,
+            rng,
+            active_expire: true,
+            clients: Slab::new(),
+            killed: Vec::new(),
+            shutdown: None,
+            changed: Vec::new(),
+            pubsub: PubSub::default(),
+            cluster,
+            config,
+        };
+        Ok(Server::assemble(shard, state, memory_bytes))
+    }
+}
+
+/// The shard of a node with `cluster-enabled no`: its log lies in the folder itself.
+fn alone<F: Folders>(
+    folders: &F,
+    config: &Config,
+    now: Now,
+    rng: &mut StdRng,
+    logger: &Logger,
+) -> Result<Shard<F::D>, ServerError> {
+    let disk = folders.own();
+    if disk.list()?.iter().any(|name| name == seat::FILE) {
+        return Err(ServerError::OtherMode(folders.place("."), "yes"));
+    }
+    found(disk.clone(), log_config(config), &birth(config, rng))?;
+    let setup = MemberSetup {
+        seed: rng.next_u64(),
+        first: true,
+    };
+    open_member(disk, config, setup, now, logger)
+}
+
+// ---- a node of a cluster ----------------------------------------------------------------------
+
+/// What is known before the shard is opened.
+struct Opened<P: Platform> {
+    seat: Seat,
+    myself: NodeId,
+    conf: Option<NodesConf>,
+    folders: P::Folders,
+    io: P::Cluster,
+}
+
+/// Reads nodes.conf and the seat; a node that has no group on disk founds one, or comes up joining
+/// the shard that nodes.conf names (S4).
+fn open_identity<P: Platform>(
+    config: &Config,
+    folders: &P::Folders,
+    cluster: ClusterSetup<P>,
+    rng: &mut StdRng,
+) -> Result<Opened<P>, ServerError> {
+    let ClusterSetup { mut io, conf } = cluster;
+    let conf = parse_conf(&io.conf_name(), &conf)?;
+    let root = folders.own();
+    if root.list()?.iter().any(|name| name == BASE) {
+        return Err(ServerError::OtherMode(folders.place("."), "no"));
+    }
+    let mine = conf.as_ref().and_then(NodesConf::myself);
+    let myself = mine.map_or_else(|| random_id(rng), |line| line.id);
+    if mine.is_none() {
+        // G5: the name is on disk before anything is born under it; after a crash between the two
+        // the group would name a node that is nobody.
+        let bus = Bus::new(bus_options(config, rng), myself, None, bus::Now::default());
+        io.save_conf(&bus.conf().render())
+            .map_err(|source| ServerError::Conf {
+                name: io.conf_name(),
+                source,
+            })?;
+    }
+    let seat = match Seat::load(&root)? {
+        Some(seat) => seat,
+        None => first_seat(config, folders, myself, conf.as_ref(), rng)?,
+    };
+    sweep(folders, &seat)?;
+    Ok(Opened {
+        seat,
+        myself,
+        conf,
+        folders: folders.clone(),
+        io,
+    })
+}
+
+fn parse_conf(name: &str, bytes: &[u8]) -> Result<Option<NodesConf>, ServerError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let parsed = nodes_conf::parse(&text).map_err(|source| ServerError::DamagedConf {
+        name: name.to_owned(),
+        source,
+    })?;
+    Ok(Some(parsed))
+}
+
+fn first_seat<F: Folders>(
+    config: &Config,
+    folders: &F,
+    myself: NodeId,
+    conf: Option<&NodesConf>,
+    rng: &mut StdRng,
+) -> Result<Seat, ServerError> {
+    let base = agent::birth(
+        random_nonzero(rng),
+        random_nonzero(rng),
+        Record::founded(random_id(rng), myself),
+        config.cluster_raft_election_timeout,
+    );
+    make_member(folders, config, &base)?;
+    let seat = Seat::first(base.raft_id, conf, || random_nonzero(rng));
+    seat.save(&folders.own())?;
+    Ok(seat)
+}
+
+/// A member's folder with its base; durable when this returns.
+pub(super) fn make_member<F: Folders>(
+    folders: &F,
+    config: &Config,
+    base: &Base,
+) -> Result<(), ServerError> {
+    let name = seat::folder(base.raft_id);
+    if folders.folders()?.contains(&name) {
+        folders.remove(&name)?; // a crash has left it half made
+    }
+    Log::create(folders.folder(&name)?, log_config(config), base)?;
+    Ok(())
+}
+
+/// Folders of members that this node is no more (G2).
+fn sweep<F: Folders>(folders: &F, seat: &Seat) -> Result<(), ServerError> {
+    let keep = seat::folder(seat.member);
+    for name in folders.folders()? {
+        if name.starts_with("shard-") && name != keep {
+            folders.remove(&name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Opens the member, and makes the node's part in the cluster around it.
+fn join_up<P: Platform>(
+    config: &Config,
+    opened: Opened<P>,
+    clock: &P::Clock,
+    rng: &mut StdRng,
+    logger: &Logger,
+) -> Result<(Shard<P::Disk>, Clustered<P>), ServerError> {
+    let Opened {
+        seat,
+        mut myself,
+        mut conf,
+        folders,
+        mut io,
+    } = opened;
+    let disk = folders.folder(&seat::folder(seat.member))?;
+    let setup = MemberSetup {
+        seed: rng.next_u64(),
+        first: true,
+    };
+    let shard = open_member(disk, config, setup, clock.now(), logger)?;
+    // S4: the name by which the group knows this node is the one that the others reach it by. A
+    // crash between the seat and nodes.conf (the first start, RESET HARD) leaves another there.
+    let member = shard.group().membership().member(seat.member);
+    if let Some(name) = member.map(|m| m.node).filter(|name| *name != myself) {
+        myself = name;
+        conf = None;
+    }
+    io.order(Order::Passwords(link_passwords(config)));
+    io.order(Order::Myself(myself));
+    let agent_config = AgentConfig {
+        bus: bus_options(config, rng),
+        seed: rng.next_u64(),
+        election_timeout_ms: config.cluster_raft_election_timeout,
+        witness: config.cluster_raft_witness,
+    };
+    let vote = conf.as_ref().map_or(0, |c| c.last_vote_epoch);
+    let agent = Agent::new(agent_config, seat, myself, conf.as_ref(), clock.now());
+    slog::info!(logger, "Node configuration loaded, I'm {}", myself);
+    Ok((
+        shard,
+        Clustered::new(agent, io, clock.clone(), folders, vote),
+    ))
+}
+
+// ---- members ----------------------------------------------------------------------------------
+
+/// Opens the member whose folder this is.
+pub(super) fn open_member<D: Disk>(
+    disk: D,
+    config: &Config,
+    setup: MemberSetup,
+    now: Now,
+    logger: &Logger,
+) -> Result<Shard<D>, ServerError> {
+    let shard_config = ShardConfig {
+        layout: if config.cluster_enabled {
+            Layout::Cluster
+        } else {
+            Layout::Single {
+                databases: config.databases,
+            }
+        },
+        seed: setup.seed,
+        sync: sync_policy(config),
+        outcome_timeout: Duration::from_millis(config.cluster_outcome_timeout),
+        tail_limit: config.uncommitted_tail_limit,
+        keep_bytes: DEFAULT_KEEP_BYTES,
+        log: log_config(config),
+        first: setup.first,
+    };
+    let quiet = crate::log::for_raft(logger);
+    let opened = Shard::open(disk, shard_config, now, &quiet);
+    opened.map_err(|error: ShardError| error.into())
+}
+
+pub(super) fn log_config(config: &Config) -> LogConfig {
+    LogConfig {
+        segment_size: config.log_segment_size,
+        ..LogConfig::default()
+    }
+}
+
+pub(super) fn sync_policy(config: &Config) -> SyncPolicy {
+    match config.appendfsync {
+        AppendFsync::Always => SyncPolicy::Always,
+        AppendFsync::Everysec => SyncPolicy::EverySecond,
+        AppendFsync::No => SyncPolicy::No,
+    }
+}
+
+/// The birth record of a group of one outside a cluster (G1); ids are random and never zero (G2).
+fn birth(config: &Config, rng: &mut StdRng) -> Base {
+    let raft_id = random_nonzero(rng);
+    Base {
+        group: random_nonzero(rng),
+        incarnation: 1,
+        raft_id,
+        index: 1,
+        term: 1,
+        conf_state: ConfState {
+            voters: vec![raft_id],
+            ..ConfState::default()
+        },
+        members: Vec::new(),
+        election_timeout_ms: config.cluster_raft_election_timeout,
+        ..Base::default()
+    }
+}
+
+fn random_id(rng: &mut StdRng) -> NodeId {
+    let mut id = [0; 20];
+    rng.fill_bytes(&mut id);
+    NodeId(id)
+}
+
+fn random_nonzero(rng: &mut StdRng) -> u64 {
+    loop {
+        let id = rng.next_u64();
+        if id != 0 {
+            return id;
+        }
+    }
+}
