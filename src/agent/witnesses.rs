@@ -86,6 +86,9 @@ pub struct Witnesses<S: Folders> {
     now: Mono,
     nodes: BTreeMap<u64, NodeId>,
     share: usize,
+    /// Orders taken in this turn, and the mutation's reading of the clock at its begin.
+    taken: usize,
+    begun: Option<Now>,
     /// All other nodes of the cluster.
     others: Vec<NodeId>,
     out: Vec<Outgoing>,
@@ -119,6 +122,8 @@ impl<S: Folders> Witnesses<S> {
             now: now.mono,
             nodes: BTreeMap::new(),
             share: 1,
+            taken: 0,
+            begun: None,
             others: Vec::new(),
             out: Vec::new(),
         };
@@ -237,7 +242,7 @@ impl<S: Folders> Witnesses<S> {
                 }
             }
             ForWitnesses::Frame { from, frame } => match frame {
-                Frame::Raft(envelope) => self.step(now, from, *envelope),
+                Frame::Raft(envelope) => self.step_envelope(now, from, *envelope),
                 Frame::Control(Control::Invite { base }) => self.invited(now, from, *base),
                 Frame::Control(Control::NotAMember {
                     raft_id, applied, ..
@@ -263,7 +268,7 @@ impl<S: Folders> Witnesses<S> {
         }
     }
 
-    fn step(&mut self, now: Now, from: NodeId, envelope: Envelope) {
+    fn step_envelope(&mut self, now: Now, from: NodeId, envelope: Envelope) {
         let (group, raft_id, sender) = (envelope.group, envelope.to, envelope.from);
         if self.stopped.contains_key(&raft_id) {
             return;
@@ -367,19 +372,28 @@ impl<S: Folders> Witnesses<S> {
 
     // ---- a turn ---------------------------------------------------------------------------
 
-    /// A turn of the thread: takes what is in its queue, a bounded part of it, then timers, Readies,
-    /// syncs and messages of all witnesses.
+    /// The next step of a turn of the thread: one order from its queue or, when none is left, timers,
+    /// Readies, syncs and messages of all witnesses. True: the turn goes on.
     ///
     /// E1: the clock is read after each message was taken off the queue. An invitation syncs between
     /// two messages, and a promise must not begin before the message was sent that it answers.
-    pub fn turn(&mut self, clock: &dyn Clock, next: &mut dyn FnMut() -> Option<ForWitnesses>) {
-        let begun = clock.now();
-        let early = mutation::is(Mutation::PromiseBeforeMessage);
-        for _ in 0..ORDERS_PER_TURN {
-            let Some(order) = next() else { break };
-            let now = if early { begun } else { clock.now() };
-            self.take(now, order);
+    pub fn step(
+        &mut self,
+        clock: &dyn Clock,
+        next: &mut dyn FnMut() -> Option<ForWitnesses>,
+    ) -> bool {
+        if self.taken < ORDERS_PER_TURN {
+            let early = mutation::is(Mutation::PromiseBeforeMessage).then(|| clock.now());
+            if let Some(order) = next() {
+                self.taken += 1;
+                if self.taken == 1 {
+                    self.begun = early;
+                }
+                self.take(self.begun.unwrap_or_else(|| clock.now()), order);
+                return true;
+            }
         }
+        (self.taken, self.begun) = (0, None);
         let now = clock.now();
         self.now = now.mono;
         self.reopen(now);
@@ -405,6 +419,7 @@ impl<S: Folders> Witnesses<S> {
             self.say(messages);
             self.after_turn(now, raft_id, strangers);
         }
+        false
     }
 
     fn after_turn(&mut self, now: Now, raft_id: u64, strangers: Vec<u64>) {

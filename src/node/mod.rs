@@ -65,7 +65,7 @@ impl Node {
             }
             pause = loop {
                 match self.server.step()? {
-                    Progress::More => {}
+                    Progress::More(_) => {}
                     Progress::Done(pause) => break pause,
                     Progress::Ended => return Ok(()),
                 }

@@ -12,7 +12,7 @@ use crate::command::server::system;
 use crate::config::Config;
 use crate::net::{Listeners, Poll};
 use crate::process::{lock_file, Launch, Lock, LockError, Supervisor};
-use crate::server::{ClusterSetup, Machine, Server, ServerError, Setup};
+use crate::server::{ClusterSetup, Machine, Server, ServerError, Setup, Tuning};
 use crate::storage::RealFolders;
 use rand::rngs::OsRng;
 use rand::RngCore;
@@ -88,6 +88,7 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
                 .to_string_lossy()
                 .into_owned(),
         },
+        tuning: Tuning::default(),
         logger: logger.clone(),
     })?;
     shutdown.on_signal(move || {

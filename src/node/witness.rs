@@ -122,7 +122,7 @@ fn run(
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        witnesses.turn(&clock, &mut || first.take().or_else(|| queue.next()));
+        while witnesses.step(&clock, &mut || first.take().or_else(|| queue.next())) {}
         hosted.store(witnesses.len(), Ordering::Relaxed);
         for frame in witnesses.take_outgoing() {
             links.send(Order::Raft {

@@ -10,7 +10,7 @@ use super::turn::Server;
 use crate::clock::Now;
 use crate::cluster::Routing;
 use crate::command::host::IoView;
-use crate::command::{execute, Block, Env, Error, Flow, Host, Outcome, Serving, Session};
+use crate::command::{execute, Access, Block, Env, Error, Flow, Host, Outcome, Serving, Session};
 use crate::keyspace::PREFETCH;
 use crate::net::{Filled, Gate, Key, Next, Output};
 use crate::resp::{Args, Limits, Skim};
@@ -134,6 +134,7 @@ impl<P: Platform> Execution<'_, P> {
         if outcome.flow == Flow::Hold {
             return self.put_off(session, output);
         }
+        self.assert_owned(&outcome);
         let gate = self.shard.gate(&outcome);
         if self.state.has_published() {
             self.state.seal_published(output, gate, outcome.slot);
@@ -158,6 +159,20 @@ impl<P: Platform> Execution<'_, P> {
                 batch: session.last_write,
                 until: (timeout_ms > 0).then(|| self.now.mono + Duration::from_millis(timeout_ms)),
             }),
+        }
+    }
+}
+
+impl<P: Platform> Execution<'_, P> {
+    /// S1: what is gained is served when its gain has committed.
+    fn assert_owned(&self, outcome: &Outcome) {
+        let (Some(slot), Some(_)) = (outcome.slot, self.routing) else {
+            return;
+        };
+        let touched = outcome.footprint.read || outcome.footprint.wrote;
+        if touched && self.shard.data().access() == Access::Lead {
+            let owned = self.shard.record().slots.contains(slot);
+            assert!(owned, "S1: slot {slot} is served before its gain committed");
         }
     }
 }

@@ -30,5 +30,5 @@ pub mod turn;
 
 pub use error::ServerError;
 pub use platform::{ClusterPlatform, Platform};
-pub use start::{ClusterSetup, Machine, Setup};
-pub use turn::{Pause, Progress, Server};
+pub use start::{ClusterSetup, Machine, Setup, Tuning};
+pub use turn::{Pause, Phase, Progress, Server};

@@ -118,8 +118,9 @@ impl<P: Platform> Server<P> {
     /// The last turns: nothing but the last syncs is looked at.
     pub(super) fn close(&mut self) -> Result<Progress, ServerError> {
         let now = self.state.clock.now();
-        let Some(Ending::Closing { until }) = self.ending else {
-            return Ok(Progress::More);
+        let until = match self.ending {
+            Some(Ending::Closing { until }) => until,
+            _ => now.mono,
         };
         if !self.shard.is_all_durable() {
             if now.mono < until {

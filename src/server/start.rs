@@ -44,7 +44,26 @@ pub struct Setup<P: Platform> {
     /// Of the machine or its control group.
     pub memory_bytes: usize,
     pub about: Machine,
+    pub tuning: Tuning,
     pub logger: Logger,
+}
+
+/// Sizes that no directive sets; the simulator makes them small, so that small values cross them.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// The segment size of it is the configuration's.
+    pub log: LogConfig,
+    /// Bytes of applied entries that stay in memory for followers.
+    pub keep_bytes: usize,
+}
+
+impl Default for Tuning {
+    fn default() -> Tuning {
+        Tuning {
+            log: LogConfig::default(),
+            keep_bytes: DEFAULT_KEEP_BYTES,
+        }
+    }
 }
 
 pub struct ClusterSetup<P: Platform> {
@@ -61,10 +80,31 @@ pub struct Machine {
 }
 
 /// What a member is opened with beside the configuration.
-pub(super) struct MemberSetup {
+pub(super) struct MemberSetup<'a> {
+    pub config: &'a Config,
+    pub tuning: &'a Tuning,
     pub seed: u64,
     /// Whether this member was the master before the restart (E2).
     pub first: bool,
+}
+
+impl<'a> MemberSetup<'a> {
+    /// For the member that the node's start finds, or founds.
+    fn first(config: &'a Config, tuning: &'a Tuning, rng: &mut StdRng) -> MemberSetup<'a> {
+        MemberSetup {
+            config,
+            tuning,
+            seed: rng.next_u64(),
+            first: true,
+        }
+    }
+
+    fn log_config(&self) -> LogConfig {
+        LogConfig {
+            segment_size: self.config.log_segment_size,
+            ..self.tuning.log.clone()
+        }
+    }
 }
 
 impl<P: Platform> Server<P> {
@@ -79,15 +119,20 @@ impl<P: Platform> Server<P> {
             seed,
             memory_bytes,
             about,
+            tuning,
             logger,
         } = setup;
         let mut rng = StdRng::seed_from_u64(seed);
         let now = clock.now();
         let (shard, cluster) = match cluster {
-            None => (alone(&folders, &config, now, &mut rng, &logger)?, None),
+            None => {
+                let setup = MemberSetup::first(&config, &tuning, &mut rng);
+                (alone(&folders, setup, now, &mut rng, &logger)?, None)
+            }
             Some(cluster) => {
-                let opened = open_identity(&config, &folders, cluster, &mut rng)?;
-                let (shard, cluster) = join_up(&config, opened, &clock, &mut rng, &logger)?;
+                let setup = MemberSetup::first(&config, &tuning, &mut rng);
+                let opened = open_identity(&setup, &folders, cluster, &mut rng)?;
+                let (shard, cluster) = join_up(setup, opened, &clock, &mut rng, &logger)?;
                 (shard, Some(Box::new(cluster)))
             }
         };
@@ -113,6 +158,7 @@ impl<P: Platform> Server<P> {
             pubsub: PubSub::default(),
             cluster,
             config,
+            tuning,
         };
         Ok(Server::assemble(shard, state, memory_bytes))
     }
@@ -121,7 +167,7 @@ impl<P: Platform> Server<P> {
 /// The shard of a node with `cluster-enabled no`: its log lies in the folder itself.
 fn alone<F: Folders>(
     folders: &F,
-    config: &Config,
+    setup: MemberSetup<'_>,
     now: Now,
     rng: &mut StdRng,
     logger: &Logger,
@@ -130,12 +176,8 @@ fn alone<F: Folders>(
     if disk.list()?.iter().any(|name| name == seat::FILE) {
         return Err(ServerError::OtherMode(folders.place("."), "yes"));
     }
-    found(disk.clone(), log_config(config), &birth(config, rng))?;
-    let setup = MemberSetup {
-        seed: rng.next_u64(),
-        first: true,
-    };
-    open_member(disk, config, setup, now, logger)
+    found(disk.clone(), setup.log_config(), &birth(setup.config, rng))?;
+    open_member(disk, setup, now, logger)
 }
 
 // ---- a node of a cluster ----------------------------------------------------------------------
@@ -152,12 +194,13 @@ struct Opened<P: Platform> {
 /// Reads nodes.conf and the seat; a node that has no group on disk founds one, or comes up joining
 /// the shard that nodes.conf names (S4).
 fn open_identity<P: Platform>(
-    config: &Config,
+    setup: &MemberSetup<'_>,
     folders: &P::Folders,
     cluster: ClusterSetup<P>,
     rng: &mut StdRng,
 ) -> Result<Opened<P>, ServerError> {
     let ClusterSetup { mut io, conf } = cluster;
+    let config = setup.config;
     let conf = parse_conf(&io.conf_name(), &conf)?;
     let root = folders.own();
     if root.list()?.iter().any(|name| name == BASE) {
@@ -177,7 +220,7 @@ fn open_identity<P: Platform>(
     }
     let seat = match Seat::load(&root)? {
         Some(seat) => seat,
-        None => first_seat(config, folders, myself, conf.as_ref(), rng)?,
+        None => first_seat(setup, folders, myself, conf.as_ref(), rng)?,
     };
     sweep(folders, &seat)?;
     Ok(Opened {
@@ -202,7 +245,7 @@ fn parse_conf(name: &str, bytes: &[u8]) -> Result<Option<NodesConf>, ServerError
 }
 
 fn first_seat<F: Folders>(
-    config: &Config,
+    setup: &MemberSetup<'_>,
     folders: &F,
     myself: NodeId,
     conf: Option<&NodesConf>,
@@ -212,9 +255,9 @@ fn first_seat<F: Folders>(
         random_nonzero(rng),
         random_nonzero(rng),
         Record::founded(random_id(rng), myself),
-        config.cluster_raft_election_timeout,
+        setup.config.cluster_raft_election_timeout,
     );
-    make_member(folders, config, &base)?;
+    make_member(folders, setup, &base)?;
     let seat = Seat::first(base.raft_id, conf, || random_nonzero(rng));
     seat.save(&folders.own())?;
     Ok(seat)
@@ -223,14 +266,14 @@ fn first_seat<F: Folders>(
 /// A member's folder with its base; durable when this returns.
 pub(super) fn make_member<F: Folders>(
     folders: &F,
-    config: &Config,
+    setup: &MemberSetup<'_>,
     base: &Base,
 ) -> Result<(), ServerError> {
     let name = seat::folder(base.raft_id);
     if folders.folders()?.contains(&name) {
         folders.remove(&name)?; // a crash has left it half made
     }
-    Log::create(folders.folder(&name)?, log_config(config), base)?;
+    Log::create(folders.folder(&name)?, setup.log_config(), base)?;
     Ok(())
 }
 
@@ -247,7 +290,7 @@ fn sweep<F: Folders>(folders: &F, seat: &Seat) -> Result<(), ServerError> {
 
 /// Opens the member, and makes the node's part in the cluster around it.
 fn join_up<P: Platform>(
-    config: &Config,
+    setup: MemberSetup<'_>,
     opened: Opened<P>,
     clock: &P::Clock,
     rng: &mut StdRng,
@@ -260,12 +303,9 @@ fn join_up<P: Platform>(
         folders,
         mut io,
     } = opened;
+    let config = setup.config;
     let disk = folders.folder(&seat::folder(seat.member))?;
-    let setup = MemberSetup {
-        seed: rng.next_u64(),
-        first: true,
-    };
-    let shard = open_member(disk, config, setup, clock.now(), logger)?;
+    let shard = open_member(disk, setup, clock.now(), logger)?;
     // S4: the name by which the group knows this node is the one that the others reach it by. A
     // crash between the seat and nodes.conf (the first start, RESET HARD) leaves another there.
     let member = shard.group().membership().member(seat.member);
@@ -295,11 +335,11 @@ fn join_up<P: Platform>(
 /// Opens the member whose folder this is.
 pub(super) fn open_member<D: Disk>(
     disk: D,
-    config: &Config,
-    setup: MemberSetup,
+    setup: MemberSetup<'_>,
     now: Now,
     logger: &Logger,
 ) -> Result<Shard<D>, ServerError> {
+    let config = setup.config;
     let shard_config = ShardConfig {
         layout: if config.cluster_enabled {
             Layout::Cluster
@@ -312,20 +352,13 @@ pub(super) fn open_member<D: Disk>(
         sync: sync_policy(config),
         outcome_timeout: Duration::from_millis(config.cluster_outcome_timeout),
         tail_limit: config.uncommitted_tail_limit,
-        keep_bytes: DEFAULT_KEEP_BYTES,
-        log: log_config(config),
+        keep_bytes: setup.tuning.keep_bytes,
+        log: setup.log_config(),
         first: setup.first,
     };
     let quiet = crate::log::for_raft(logger);
     let opened = Shard::open(disk, shard_config, now, &quiet);
     opened.map_err(|error: ShardError| error.into())
-}
-
-pub(super) fn log_config(config: &Config) -> LogConfig {
-    LogConfig {
-        segment_size: config.log_segment_size,
-        ..LogConfig::default()
-    }
 }
 
 pub(super) fn sync_policy(config: &Config) -> SyncPolicy {

@@ -4,6 +4,7 @@ use super::clients::Client;
 use super::clustered::Clustered;
 use super::platform::Platform;
 use super::pubsub::PubSub;
+use super::start::Tuning;
 use crate::clock::{Clock, Mono, Now};
 use crate::command::env::Shutdown;
 use crate::command::host::{
@@ -28,6 +29,7 @@ pub struct ServerState<P: Platform> {
     pub platform: P,
     pub clock: P::Clock,
     pub config: Config,
+    pub tuning: Tuning,
     pub stats: Stats,
     pub about: About,
     pub logger: slog::Logger,

@@ -2,6 +2,7 @@
 
 use super::platform::{ClusterPlatform, Platform};
 use super::pubsub::PubSub;
+use super::start::Tuning;
 use super::state::{About, ServerState};
 use crate::agent::ForWitnesses;
 use crate::clock::{Clock, Mono, Now};
@@ -172,6 +173,7 @@ pub fn state() -> ServerState<TestPlatform> {
         platform: TestPlatform,
         clock: Still,
         config: Config::default(),
+        tuning: Tuning::default(),
         stats: Stats::new(),
         about: About::new(&mut rng, Now::default(), String::new(), String::new()),
         logger: slog::Logger::root(slog::Discard, slog::o!()),

@@ -33,7 +33,7 @@ const COMMANDS_PER_LOOK: u32 = 64;
 /// What comes next in the turn. Time may pass between any two of them, and does when the process is
 /// stopped there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub enum Phase {
     /// Results of the storage thread.
     Results,
     /// What other nodes have sent.
@@ -51,8 +51,8 @@ enum Phase {
 /// How far the turn has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// There is more of it.
-    More,
+    /// There is more of it; this is done.
+    More(Phase),
     /// The turn is done.
     Done(Pause),
     /// It was the last.
@@ -144,7 +144,8 @@ impl<P: Platform> Server<P> {
     /// The next phase of the turn. An error ends the process: what was not acknowledged may be lost,
     /// nothing else; the log decides at the restart.
     pub fn step(&mut self) -> Result<Progress, ServerError> {
-        self.phase = match self.phase {
+        let done = self.phase;
+        self.phase = match done {
             Phase::Results => {
                 self.take_results()?;
                 if self.is_closing() {
@@ -176,7 +177,7 @@ impl<P: Platform> Server<P> {
                 return Ok(Progress::Done(self.pause()));
             }
         };
-        Ok(Progress::More)
+        Ok(Progress::More(done))
     }
 
     /// What the driver has seen of a client's socket since the last turn.

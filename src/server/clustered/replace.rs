@@ -61,13 +61,15 @@ impl<P: Platform> Server<P> {
         seat: &Seat,
     ) -> Result<(), ServerError> {
         let setup = MemberSetup {
+            config: &self.state.config,
+            tuning: &self.state.tuning,
             seed: self.state.rng.next_u64(),
             first: false,
         };
-        start::make_member(&cluster.folders, &self.state.config, base)?;
+        start::make_member(&cluster.folders, &setup, base)?;
         cluster.save_seat(seat)?;
         let disk = cluster.folders.folder(&seat::folder(base.raft_id))?;
-        let mut shard = start::open_member(disk, &self.state.config, setup, now, &self.logger)?;
+        let mut shard = start::open_member(disk, setup, now, &self.logger)?;
         let last = self.shard.last_gate();
         self.forget_gates(last);
         shard.succeed(&mut self.shard);
