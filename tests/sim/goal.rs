@@ -2,15 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use holdfast::effect::{parse_entry, Effect, Staged, Stager, Unit};
+use holdfast::shard::Shard;
 use holdfast::storage::base::MemberKind;
+use holdfast::storage::StorageError;
+use raft::eraftpb::EntryType;
 
-use super::world::{Event, World, MACHINES, SHARDS};
 use crate::client::Client;
-use crate::clock::MS;
+use crate::clock::{MS, SEC};
+use crate::disk::SimDisk;
 use crate::history::Logged;
-use crate::member::CAPACITY;
+use crate::lin::Val;
+use crate::machine::CAPACITY;
 use crate::net::{Packet, Payload, Weather};
-use crate::world::add_texts;
+use crate::workload::parse_value;
+use crate::world::{Event, World};
 
 impl World {
     /// Everything works again, and nothing breaks any more.
@@ -20,7 +26,7 @@ impl World {
         self.healed = true;
         self.net.heal_all(self.now);
         self.net.weather = Weather::FAIR;
-        for m in 0..MACHINES {
+        for m in 0..self.machines.len() {
             let machine = &mut self.machines[m];
             machine.disk.set_capacity(CAPACITY);
             machine.disk.put_out_fuse();
@@ -36,10 +42,10 @@ impl World {
             let Some((conn, m)) = self.clients[c].connection() else {
                 continue;
             };
-            if !self.machines[m].conns.contains_key(&conn) {
+            if !self.machines[m].kernel.borrow().conns.contains_key(&conn) {
                 let packet = Packet {
                     from: m,
-                    to: MACHINES + c,
+                    to: self.machines.len() + c,
                     conn,
                     payload: Payload::Close,
                 };
@@ -96,6 +102,23 @@ impl World {
         self.wait_for("the cluster is whole at the end");
     }
 
+    /// D1: what an idle shard has committed is known to every disk, also where no entry came after
+    /// the commit.
+    pub fn restart_idle(&mut self) {
+        self.until(self.now + self.plan.t() + SEC, |_| false);
+        for m in 0..self.machines.len() {
+            let Some(node) = &self.machines[m].node else {
+                return self.fail(format!("m{m} died while nothing happened"));
+            };
+            self.machines[m].must_know = node.shard().group().commit();
+            self.kill(m, self.now, false);
+        }
+        let all_run = |w: &World| w.machines.iter().all(|m| m.node.is_some());
+        if !self.until(self.now + SEC, all_run) {
+            self.not_served("all members start again");
+        }
+    }
+
     fn read_group(&mut self, group: u8) -> bool {
         let end = self.now + self.bound();
         while self.now < end && self.failure.is_none() {
@@ -125,13 +148,13 @@ impl World {
     /// What is missing of a whole cluster; none: nothing is.
     fn lacks(&self) -> Option<String> {
         let mut leads = Vec::new();
-        for shard in 0..SHARDS {
+        for shard in 0..self.plan.shards {
             match self.master_of(shard) {
                 Some(m) => leads.push(m),
                 None => return Some(format!("shard {shard} has a master that leads")),
             }
         }
-        for m in 0..MACHINES {
+        for m in 0..self.machines.len() {
             if let Some(lack) = self.node_lacks(m) {
                 return Some(format!("machine {m}: {lack}"));
             }
@@ -141,12 +164,12 @@ impl World {
             if let Some(lack) = self.shard_lacks(shard, leads) {
                 return Some(format!("shard {shard}: {lack}"));
             }
-            let list = &self.node(leads)?.shard.group().membership().list;
+            let list = &self.node(leads)?.shard().group().membership().list;
             for member in list.iter().filter(|m| m.kind == MemberKind::Witness) {
                 wanted_witnesses.insert(member.raft_id, member.node);
             }
         }
-        let nodes = (0..MACHINES).filter_map(|m| self.node(m));
+        let nodes = (0..self.machines.len()).filter_map(|m| self.node(m));
         let mut hosted = BTreeMap::new();
         for node in nodes {
             for shard in node.witnesses.shards() {
@@ -165,14 +188,14 @@ impl World {
         let Some(node) = self.node(m) else {
             return Some("it runs".to_string());
         };
-        if node.agent.is_joining() || !node.ops.is_empty() {
+        if node.agent().is_joining() || !self.machines[m].operator.is_idle() {
             return Some("nothing is under way".to_string());
         }
         let Some(shard) = self.shard_of(m) else {
             return Some("it belongs to a shard".to_string());
         };
         let names = self.names();
-        let bus = node.agent.bus();
+        let bus = node.agent().bus();
         let known: Vec<_> = bus.nodes().map(|n| n.id).collect();
         if known.len() != names.len() || !names.iter().all(|n| known.contains(n)) {
             return Some(format!("it knows {} nodes of {}", known.len(), names.len()));
@@ -187,7 +210,7 @@ impl World {
             let master = self.master_of(of).and_then(|m| self.node(m))?.name();
             for slot in slots.iter().take(3) {
                 let owner = bus.owner(slot);
-                let mine = of == shard && node.shard.record().slots.contains(slot);
+                let mine = of == shard && node.shard().record().slots.contains(slot);
                 if owner != Some(master) && !mine {
                     let epoch = |of| bus.node(of).map(|n| n.config_epoch);
                     let (theirs, known) = (epoch(master), owner.map(epoch));
@@ -203,14 +226,14 @@ impl World {
     fn shard_lacks(&self, shard: usize, leads: usize) -> Option<String> {
         let leader = self.node(leads)?;
         let (group, now) = (
-            leader.shard.group(),
-            self.machines[leads].clock.read(self.now),
+            leader.shard().group(),
+            self.machines[leads].clock.borrow().read(self.now),
         );
         let membership = group.membership();
         if membership.is_joint() {
             return Some("it is not joint".to_string());
         }
-        if leader.shard.record().slots != self.slots[shard] {
+        if leader.shard().record().slots != self.slots[shard] {
             return Some("it has its slots".to_string());
         }
         let members = self.members_of(shard);
@@ -219,17 +242,17 @@ impl World {
         if data != members.len() || data == 0 {
             return Some(format!("{data} data members, {} machines", members.len()));
         }
-        if data > 1 && self.plan.witness && !leader.shard.is_ha(now) {
+        if data > 1 && self.plan.witness && !leader.shard().is_ha(now) {
             return Some("it survives a loss".to_string());
         }
         for m in members {
-            let theirs = &self.node(m)?.shard;
+            let theirs = self.node(m)?.shard();
             if theirs.group().membership().list != membership.list
                 || theirs.group().applied() != group.applied()
             {
                 return Some(format!("machine {m} has applied the same"));
             }
-            if theirs.record() != leader.shard.record() {
+            if theirs.record() != leader.shard().record() {
                 return Some(format!("machine {m} has the same record"));
             }
             if theirs.tail_len() > 0 || theirs.is_rebuilding() {
@@ -244,10 +267,45 @@ impl World {
         let mut texts = Logged::new();
         for group in &self.groups {
             let nodes = self.machines.iter().filter_map(|m| m.node.as_ref());
-            let of = nodes.map(|n| &n.shard).find(|s| s.base().group == *group);
+            let of = nodes.map(|n| n.shard()).find(|s| s.base().group == *group);
             let shard = of.expect("every shard has a member when all has settled");
             add_texts(shard, &mut texts);
         }
         texts
+    }
+}
+
+/// Adds the texts of clients that are in a member's log, as far as it is applied.
+fn add_texts(shard: &Shard<SimDisk>, texts: &mut Logged) {
+    let (first, last) = (shard.base().index + 1, shard.group().applied());
+    let mut stager = Stager::default();
+    let replayed = shard.log().replay(first, last, |entry| {
+        if entry.get_entry_type() != EntryType::EntryNormal {
+            return Ok(());
+        }
+        let body = parse_entry(&entry.data).expect("it was applied");
+        match stager.take(entry.term, body).expect("it was applied") {
+            Staged::Nothing => {}
+            Staged::Units(units) => {
+                for unit in units {
+                    texts_of(unit.expect("it was applied"), texts);
+                }
+            }
+            Staged::Whole(body) => texts_of(Unit::new(&body), texts),
+        }
+        Ok::<(), StorageError>(())
+    });
+    replayed.expect("a running member's log can be read");
+}
+
+fn texts_of(mut unit: Unit<'_>, texts: &mut Logged) {
+    let mut effect = Effect::default();
+    while unit.next_into(&mut effect).expect("it was applied") {
+        for arg in &effect.args {
+            if let Ok(Val::Text(id)) = parse_value(arg) {
+                let place = texts.len() as u64;
+                texts.entry(id).or_insert(place);
+            }
+        }
     }
 }
