@@ -247,7 +247,10 @@ impl<P: Platform> Server<P> {
         self.shard.begin(now)?;
         self.follow_cluster(now);
         self.release();
-        self.act(now)?;
+        if self.act(now)? {
+            // S2: what others see is the new shard's.
+            self.follow_cluster(now);
+        }
         self.flush();
         Ok(())
     }
@@ -268,7 +271,8 @@ impl<P: Platform> Server<P> {
     fn finish(&mut self) -> Result<(), ServerError> {
         self.turn_ended = self.shard.finish(&self.state.clock)?;
         self.release();
-        self.act(self.turn_started)
+        self.act(self.turn_started)?;
+        Ok(())
     }
 
     // ---- beside them ----------------------------------------------------------------------

@@ -227,11 +227,13 @@ impl<P: Platform> Server<P> {
         admission
     }
 
-    /// Carries out what the agent asks for, in order.
-    pub(in crate::server) fn act(&mut self, now: Now) -> Result<(), ServerError> {
+    /// Carries out what the agent asks for, in order; whether another shard has taken the place of the
+    /// present one.
+    pub(in crate::server) fn act(&mut self, now: Now) -> Result<bool, ServerError> {
         let Some(mut cluster) = self.state.cluster.take() else {
-            return Ok(());
+            return Ok(false);
         };
+        let mut replaced = false;
         let acts = cluster.agent.take_acts();
         let mut deliver = Vec::new();
         for act in acts {
@@ -250,7 +252,10 @@ impl<P: Platform> Server<P> {
                 }),
                 Act::Myself(node) => cluster.io.order(Order::Myself(node)),
                 Act::Seat(seat) => cluster.save_seat(&seat)?,
-                Act::Begin { base, seat } => self.replace_shard(now, &mut cluster, &base, &seat)?,
+                Act::Begin { base, seat } => {
+                    self.replace_shard(now, &mut cluster, &base, &seat)?;
+                    replaced = true;
+                }
                 Act::Witness(order) => cluster.io.tell_witnesses(order),
             }
         }
@@ -268,7 +273,7 @@ impl<P: Platform> Server<P> {
         for (sharded, channel, message) in deliver {
             self.deliver_from_bus(sharded, &channel, &message);
         }
-        Ok(())
+        Ok(replaced)
     }
 
     /// What the shard's group has to say to other members, and to those who are none.
