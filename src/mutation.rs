@@ -112,18 +112,20 @@ pub enum Mutation {
 }
 
 impl Mutation {
-    /// Those that one group of three shows.
-    pub const ALL: [Mutation; 23] = [
+    /// Every one; the tests have a table that says which scene or seeds must notice it, and by what.
+    pub const ALL: &[Mutation] = &[
         Mutation::SkipFsync,
         Mutation::SkipRecoverySync,
         Mutation::ReviveBehindCut,
         Mutation::KeepPartOfRecord,
         Mutation::SkipCommitOnlyHardState,
         Mutation::VoteAfterRestart,
+        Mutation::PromiseBeforeMessage,
         Mutation::LeaseBeforeExecution,
         Mutation::ForeignEcho,
         Mutation::StaleTransferVote,
         Mutation::AckBeforeSync,
+        Mutation::StepBeforeProposal,
         Mutation::ReadIgnoresDirty,
         Mutation::NoLeaseForNoWrite,
         Mutation::DecideAtTruncation,
@@ -135,16 +137,11 @@ impl Mutation {
         Mutation::OvertakeHeldOutput,
         Mutation::ReleaseUncommitted,
         Mutation::AppendWithoutRoom,
-        Mutation::OpenTailIsShown,
-        Mutation::WindowForgetsUnapplied,
-    ];
-
-    /// Those that need more than one group of three: the whole-cluster simulator catches them.
-    pub const CLUSTER: [Mutation; 14] = [
         Mutation::ServeBeforeGainCommits,
         Mutation::WitnessBaseTooHigh,
         Mutation::JoinWithoutConfState,
         Mutation::ConjuredByMessage,
+        Mutation::LearnerCampaigns,
         Mutation::AnnounceBeforeEpoch,
         Mutation::OwnRemovalAsLeader,
         Mutation::StaleTimeoutNow,
@@ -154,20 +151,16 @@ impl Mutation {
         Mutation::WitnessLeadsOn,
         Mutation::WitnessBesideData,
         Mutation::LastDataLeaves,
-        Mutation::WitnessCountsForWait,
-    ];
-
-    /// Those that a test of one member or one node shows: chance hardly ever meets what they need.
-    pub const ALONE: [Mutation; 9] = [
-        Mutation::LearnerCampaigns,
         Mutation::LostLogGoesOn,
+        Mutation::OpenTailIsShown,
+        Mutation::WatchOutlivesReign,
+        Mutation::WindowForgetsUnapplied,
+        Mutation::WitnessCountsForWait,
+        Mutation::FirstSeatForgets,
         Mutation::ApplyAllAtOnce,
         Mutation::ClaimIsIgnored,
         Mutation::CoverageIsIgnored,
         Mutation::OneWitnessEndsAll,
-        Mutation::WatchOutlivesReign,
-        Mutation::StepBeforeProposal,
-        Mutation::FirstSeatForgets,
     ];
 }
 

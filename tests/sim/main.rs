@@ -23,6 +23,8 @@ mod goal;
 mod history;
 mod lin;
 mod machine;
+#[cfg(feature = "mutations")]
+mod mutations;
 mod net;
 mod operator;
 mod ops;

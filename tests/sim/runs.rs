@@ -34,7 +34,7 @@ pub fn seeds(default: Range<u64>) -> Range<u64> {
     }
 }
 
-fn threads() -> usize {
+pub fn threads() -> usize {
     let given = std::env::var("SIM_THREADS")
         .ok()
         .and_then(|t| t.parse().ok());
