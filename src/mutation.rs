@@ -31,6 +31,16 @@ pub enum Mutation {
     LeaseBeforeExecution,
     /// E3: an echo of another term or transfer count extends the lease.
     ForeignEcho,
+    /// E3: an echo of a time that has not come yet, or from before the reign, extends the lease.
+    EchoOfAnyTime,
+    /// E3: a lease outlives a sleep of the machine until the next tick.
+    LeaseOfASleeper,
+    /// E3: Left is said by who may have been deposed since it was last confirmed.
+    LeftOnAStaleClock,
+    /// D4: what the storage thread has still to write counts as written.
+    RelaxedSyncOfJobs,
+    /// D4: a change of the record is not synced before it is answered.
+    RelaxedSyncOfRecord,
     /// E4: a vote caused by an old transfer is exempt from the promise.
     StaleTransferVote,
     /// E6: append answers and votes leave before their sync.
@@ -89,6 +99,8 @@ pub enum Mutation {
     LastDataLeaves,
     /// D6: what proves that log was lost is stepped all the same.
     LostLogGoesOn,
+    /// D6: a read that reaches what is not written yet is taken for damage.
+    UnwrittenIsDamage,
     /// T7: a former leader shows what is in its open tail.
     OpenTailIsShown,
     /// C4: a leader that steps down leaves its clients' WATCHes alone.
@@ -153,6 +165,16 @@ impl Mutation {
         Mutation::WitnessBesideData,
         Mutation::LastDataLeaves,
         Mutation::WitnessCountsForWait,
+    ];
+
+    /// Those that tests beside the code show (`mutations` in `shard::tests`, `agent::tests`).
+    pub const BESIDE: [Mutation; 6] = [
+        Mutation::UnwrittenIsDamage,
+        Mutation::EchoOfAnyTime,
+        Mutation::LeaseOfASleeper,
+        Mutation::LeftOnAStaleClock,
+        Mutation::RelaxedSyncOfJobs,
+        Mutation::RelaxedSyncOfRecord,
     ];
 
     /// Those that a test of one member or one node shows: chance hardly ever meets what they need.
