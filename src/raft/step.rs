@@ -74,9 +74,9 @@ impl Group {
             MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse
                 if self.is_leader() =>
             {
-                self.lease.echo(from, reign, sent_ns);
+                let counts = self.lease.echo(now, from, reign, sent_ns);
                 self.note_applied(from, applied);
-                if kind == MessageType::MsgAppendResponse && sent_ns > 0 && reign == self.reign() {
+                if kind == MessageType::MsgAppendResponse && counts {
                     self.note_answer(now, from, Mono(sent_ns));
                 }
                 if self.transfer.as_ref().is_some_and(|t| t.to == from) {
