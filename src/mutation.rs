@@ -101,6 +101,10 @@ pub enum Mutation {
     LostLogGoesOn,
     /// D6: a read that reaches what is not written yet is taken for damage.
     UnwrittenIsDamage,
+    /// D6: messages reach raft-rs unchecked.
+    NothingIsChecked,
+    /// D6: an append is stepped whose entries can't be carried out.
+    BodiesAreTrusted,
     /// T7: a former leader shows what is in its open tail.
     OpenTailIsShown,
     /// C4: a leader that steps down leaves its clients' WATCHes alone.
@@ -168,13 +172,15 @@ impl Mutation {
     ];
 
     /// Those that tests beside the code show (`mutations` in `shard::tests`, `agent::tests`).
-    pub const BESIDE: [Mutation; 6] = [
+    pub const BESIDE: [Mutation; 8] = [
         Mutation::UnwrittenIsDamage,
         Mutation::EchoOfAnyTime,
         Mutation::LeaseOfASleeper,
         Mutation::LeftOnAStaleClock,
         Mutation::RelaxedSyncOfJobs,
         Mutation::RelaxedSyncOfRecord,
+        Mutation::NothingIsChecked,
+        Mutation::BodiesAreTrusted,
     ];
 
     /// Those that a test of one member or one node shows: chance hardly ever meets what they need.

@@ -229,7 +229,7 @@ impl Group {
         self.is_only_voter() && self.membership.conf.learners.is_empty()
     }
 
-    fn is_only_voter(&self) -> bool {
+    pub(super) fn is_only_voter(&self) -> bool {
         is_only_voter(&self.membership, self.config.id)
     }
 

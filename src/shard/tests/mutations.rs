@@ -1,13 +1,13 @@
 //! Each rule that the tests beside this one uphold, broken on purpose: the scene fails, and by the
 //! text that belongs to the rule.
 
-use super::{lease, policy, reads};
+use super::{faulty, lease, policy, reads};
 use crate::mutation::{self, Mutation};
 use std::panic::catch_unwind;
 
 #[test]
 fn every_breach_is_caught_by_its_text() {
-    let table: [(Mutation, fn(), &str); 5] = [
+    let table: [(Mutation, fn(), &str); 6] = [
         (
             Mutation::UnwrittenIsDamage,
             reads::a_read_before_an_unwritten_value_returns_what_it_has,
@@ -32,6 +32,11 @@ fn every_breach_is_caught_by_its_text() {
             Mutation::RelaxedSyncOfRecord,
             policy::a_record_change_is_synced_under_every_policy,
             "it is not synced yet",
+        ),
+        (
+            Mutation::BodiesAreTrusted,
+            faulty::an_entry_that_cannot_be_read_is_refused,
+            "UnknownKind(99)",
         ),
     ];
     for (mutation, scene, text) in table {

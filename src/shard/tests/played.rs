@@ -239,6 +239,7 @@ impl Played {
     }
 
     /// The same while its own disk does not end a sync.
+    #[allow(dead_code)]
     pub fn beats_hung(&mut self, who: &[u64], ms: u64) {
         for _ in 0..ms.div_ceil(TICK_MS) {
             self.pass(TICK_MS);
