@@ -33,6 +33,16 @@ pub enum Mutation {
     LeaseBeforeExecution,
     /// E3: an echo of another term or transfer count extends the lease.
     ForeignEcho,
+    /// E3: an echo of a time that has not come yet, or from before the reign, extends the lease.
+    EchoOfAnyTime,
+    /// E3: a lease outlives a sleep of the machine until the next tick.
+    LeaseOfASleeper,
+    /// E3: Left is said by who may have been deposed since it was last confirmed.
+    LeftOnAStaleClock,
+    /// D4: what the storage thread has still to write counts as written.
+    RelaxedSyncOfJobs,
+    /// D4: a change of the record is not synced before it is answered.
+    RelaxedSyncOfRecord,
     /// E4: a vote caused by an old transfer is exempt from the promise.
     StaleTransferVote,
     /// E6: append answers and votes leave before their sync.
@@ -91,6 +101,12 @@ pub enum Mutation {
     LastDataLeaves,
     /// D6: what proves that log was lost is stepped all the same.
     LostLogGoesOn,
+    /// D6: a read that reaches what is not written yet is taken for damage.
+    UnwrittenIsDamage,
+    /// D6: messages reach raft-rs unchecked.
+    NothingIsChecked,
+    /// D6: an append is stepped whose entries can't be carried out.
+    BodiesAreTrusted,
     /// T7: a former leader shows what is in its open tail.
     OpenTailIsShown,
     /// C4: a leader that steps down leaves its clients' WATCHes alone.
@@ -123,6 +139,11 @@ impl Mutation {
         Mutation::PromiseBeforeMessage,
         Mutation::LeaseBeforeExecution,
         Mutation::ForeignEcho,
+        Mutation::EchoOfAnyTime,
+        Mutation::LeaseOfASleeper,
+        Mutation::LeftOnAStaleClock,
+        Mutation::RelaxedSyncOfJobs,
+        Mutation::RelaxedSyncOfRecord,
         Mutation::StaleTransferVote,
         Mutation::AckBeforeSync,
         Mutation::StepBeforeProposal,
@@ -152,6 +173,9 @@ impl Mutation {
         Mutation::WitnessBesideData,
         Mutation::LastDataLeaves,
         Mutation::LostLogGoesOn,
+        Mutation::UnwrittenIsDamage,
+        Mutation::NothingIsChecked,
+        Mutation::BodiesAreTrusted,
         Mutation::OpenTailIsShown,
         Mutation::WatchOutlivesReign,
         Mutation::WindowForgetsUnapplied,

@@ -40,7 +40,9 @@ impl Agent {
         match frame {
             Frame::Raft(envelope) if (envelope.group, envelope.to) == (group, me) => {
                 remember(&mut self.nodes, envelope.from, from);
-                shard.step(now, *envelope)?;
+                if let Some(refusal) = shard.step(now, *envelope)? {
+                    return Ok(Err(refusal.into()));
+                }
             }
             // G2: minted, and no RawNode yet.
             Frame::Raft(envelope) if self.joining().is_some_and(|j| j.raft_id == envelope.to) => {}

@@ -198,6 +198,9 @@ pub struct Agent {
     hosts_wanted: Option<Mono>,
     /// Witnesses that wanted to go, and until when a successor for them is looked for.
     leaving_witness: Option<(u64, Mono)>,
+    /// Who has asked to be let go and is not known here, and when: they are answered once it is sure
+    /// that this member still leads (C1).
+    unknown_leavers: Vec<(NodeId, u64, Mono)>,
     /// Witnesses of the shard that this node leads: when each was heard last, or first seen.
     watched: BTreeMap<u64, Mono>,
     /// G3: what the leader said last, and when.
@@ -257,6 +260,7 @@ impl Agent {
             invitation: None,
             hosts_wanted: None,
             leaving_witness: None,
+            unknown_leavers: Vec::new(),
             watched: BTreeMap::new(),
             health: None,
             tell_health_at: now.mono,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::agent::seat::Seat;
+use crate::shard::tests::played::{config, Played, OTHERS};
 use crate::shard::{Shard, ShardConfig, SyncPolicy};
 use crate::storage::{Log, LogConfig, RealDisk};
 
@@ -150,4 +151,53 @@ fn a_claim_that_was_given_up_long_ago_takes_nothing() {
     agent.now.mono = NOW.mono + Duration::from_secs(3600);
     agent.forget_old_claims();
     assert!(agent.claims.is_empty());
+}
+
+/// C1: whether *Left* is said to a member that this leader has never heard of; `echoes`: others
+/// confirm meanwhile that it still leads. Five seconds lie between the turn's look at the clock and
+/// the question.
+fn says_left(echoes: bool) -> bool {
+    let mut played = Played::leading(config());
+    played.beats(&OTHERS, 100);
+    let mut agent = agent(Seat {
+        member: 5,
+        joining: None,
+    });
+    let stale = played.now();
+    agent.follow(stale, &mut played.shard);
+    let left = Control::Left {
+        group: 1,
+        raft_id: 99,
+    };
+    let leave = Control::Leave {
+        group: 1,
+        raft_id: 99,
+    };
+    let taken = agent.frame(stale, node(1), &leave.encode(), &mut played.shard);
+    assert!(matches!(taken, Ok(Ok(()))));
+    agent.follow(stale, &mut played.shard);
+    if echoes {
+        played.beats(&OTHERS, 200);
+    } else {
+        played.pass(5_000);
+    }
+    let now = played.now();
+    agent.follow(now, &mut played.shard);
+    asks(&mut agent).contains(&(node(1), left))
+}
+
+#[test]
+fn left_is_said_only_by_a_confirmed_leader() {
+    assert!(says_left(true));
+    assert!(!says_left(false));
+}
+
+#[cfg(feature = "mutations")]
+#[test]
+fn left_on_a_stale_clock_is_caught() {
+    use crate::mutation::{self, Mutation};
+    mutation::set(Some(Mutation::LeftOnAStaleClock));
+    let said = says_left(false);
+    mutation::set(None);
+    assert!(said, "the mutation changes nothing");
 }

@@ -13,7 +13,7 @@ use super::ForWitnesses;
 use crate::clock::{Clock, Mono, Now};
 use crate::keyspace::Layout;
 use crate::mutation::{self, Mutation};
-use crate::raft::{Envelope, StepError};
+use crate::raft::{Envelope, Refusal, StepError};
 use crate::shard::{Shard, ShardConfig, ShardError, SyncPolicy};
 use crate::storage::base::{Base, MemberKind};
 use crate::storage::{Disk, Folders, Log, LogConfig, StorageError};
@@ -34,6 +34,8 @@ const LEAVE_EVERY: Duration = Duration::from_millis(200);
 const REOPEN: Duration = Duration::from_secs(10);
 /// Every so many times all nodes are asked: the group may have no member left that this one knows.
 const ASK_ALL_EVERY: u32 = 10;
+/// How often refused messages are told of.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
 /// A witness that was not added within so many T of its group is let go: the leader has taken
 /// another one, or leads no more. Should it be added all the same, it is GONE and replaced (G2).
 const UNBORN_PATIENCE: u32 = 20;
@@ -92,6 +94,8 @@ pub struct Witnesses<S: Folders> {
     /// All other nodes of the cluster.
     others: Vec<NodeId>,
     out: Vec<Outgoing>,
+    /// When a refused message is told of again.
+    complain_at: Mono,
 }
 
 /// Whether another try may go better.
@@ -126,6 +130,7 @@ impl<S: Folders> Witnesses<S> {
             begun: None,
             others: Vec::new(),
             out: Vec::new(),
+            complain_at: Mono(0),
         };
         for folder in host.folders.folders()? {
             let Some(id) = folder.strip_prefix(PREFIX) else {
@@ -282,7 +287,23 @@ impl<S: Folders> Witnesses<S> {
             }
         }
         remember(&mut self.nodes, sender, from);
-        self.guarded(raft_id, |hosted| hosted.shard.step(now, envelope));
+        let mut refused = None;
+        self.guarded(raft_id, |hosted| {
+            refused = hosted.shard.step(now, envelope)?;
+            Ok(())
+        });
+        if let Some(refusal) = refused {
+            self.complain(now, raft_id, &refusal);
+        }
+    }
+
+    /// D6: says what was refused, at a bounded rate.
+    fn complain(&mut self, now: Now, raft_id: u64, refusal: &Refusal) {
+        if now.mono < self.complain_at {
+            return;
+        }
+        self.complain_at = now.mono + COMPLAIN_EVERY;
+        slog::warn!(self.logger, "The witness {:016x}: {}", raft_id, refusal);
     }
 
     /// The mutation that G2 forbids.

@@ -24,7 +24,7 @@ mod persist;
 mod turn;
 pub use turn::Admission;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::clock::{Mono, Now};
 use crate::cluster::Record;
@@ -129,11 +129,9 @@ impl<D: Disk> Beside<'_, D> {
         acks(self.group, self.tail, self.recent, batch)
     }
 
-    /// Whether this member leads and holds its lease at `now`.
+    /// E3: whether this member leads and holds its lease at `now`.
     pub fn lease_valid(&self, now: Now) -> bool {
-        let length = self.group.lease_length();
-        let echo = self.group.quorum_echo(now.mono);
-        !self.group.is_transferring() && echo.is_some_and(|at| at + length > now.mono)
+        self.group.holds_lease(now)
     }
 
     /// Entries that are executed and not known to be committed.

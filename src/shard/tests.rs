@@ -1,5 +1,13 @@
 //! A shard of one member, driven by hand over a folder.
 
+mod faulty;
+mod lease;
+#[cfg(feature = "mutations")]
+mod mutations;
+pub(crate) mod played;
+mod policy;
+mod reads;
+
 use super::*;
 use crate::clock::Clock;
 use crate::command::{Access, Footprint, GateKind, Outcome};
@@ -8,7 +16,7 @@ use crate::storage::{Job, RealDisk};
 use raft::eraftpb::ConfState;
 use std::cell::Cell;
 
-struct Hand(Cell<u64>);
+pub(crate) struct Hand(Cell<u64>);
 
 impl Clock for Hand {
     fn now(&self) -> Now {

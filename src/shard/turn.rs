@@ -1,15 +1,17 @@
 //! The phases of a turn (T1) and the gates of its replies (T3, T5).
 
+use super::members::is_change;
 use super::{Shard, ShardError, SyncPolicy, TailBatch, TurnOutput};
 use crate::clock::{Clock, Mono, Now};
-use crate::command::{GateKind, Outcome};
+use crate::command::{check_entry, check_unit, GateKind, Outcome};
+use crate::effect::{parse_entry, Body, Unit};
 use crate::mutation::{self, Mutation};
 use crate::net::Gate;
-use crate::raft::Envelope;
+use crate::raft::{Envelope, Fault, Refusal, StepError};
 use crate::storage::base::MemberKind;
 use crate::storage::record::entry_len;
 use crate::storage::Disk;
-use raft::eraftpb::MessageType;
+use raft::eraftpb::{Message, MessageType};
 use std::sync::Arc;
 
 /// How many that are not members are told so in one turn.
@@ -33,19 +35,53 @@ pub enum Admission {
     Redirect { leader: u64, own_copy: bool },
 }
 
+/// D6: what can't be carried out is refused at the door. Once it is committed, every member would
+/// end on it, at every start; a witness looks too, or the leader and it would commit it alone. Of a
+/// large unit the door sees the parts; only one that comes whole can be looked into.
+fn check_bodies(append: &Message, databases: u32) -> Result<(), Refusal> {
+    let mut unit: Vec<&[u8]> = Vec::new();
+    for entry in append.entries.iter().filter(|entry| !is_change(entry)) {
+        let mut checked = check_entry(&entry.data, databases);
+        if let Ok(Body::Part(part)) = parse_entry(&entry.data) {
+            if part.k == 0 {
+                unit.clear();
+            }
+            unit.push(part.bytes);
+            let is_whole = part.k + 1 == part.n && unit.len() as u64 == u64::from(part.n);
+            if checked.is_ok() && is_whole {
+                checked = check_unit(Unit::new(&unit.concat()), databases);
+            }
+        }
+        if let Err(error) = checked {
+            if mutation::is(Mutation::BodiesAreTrusted) {
+                continue;
+            }
+            let (from, index) = (append.from, entry.index);
+            let reason = error.to_string();
+            let why = Fault::Unreadable { index, reason };
+            return Err(Refusal { from, why });
+        }
+    }
+    Ok(())
+}
+
 impl<D: Disk> Shard<D> {
     // ---- (1) ------------------------------------------------------------------------------
 
-    /// A message of a peer. Appends for which the log has no room are dropped (D5).
-    pub fn step(&mut self, now: Now, envelope: Envelope) -> Result<(), ShardError> {
+    /// A message of a peer. Appends for which the log has no room are dropped (D5). What is given
+    /// back is a message that was refused, for the server's log.
+    pub fn step(&mut self, now: Now, envelope: Envelope) -> Result<Option<Refusal>, ShardError> {
         let message = &envelope.message;
         if message.get_msg_type() == MessageType::MsgAppend && !message.entries.is_empty() {
+            if let Err(refusal) = check_bodies(message, self.data.keyspace().databases()) {
+                return Ok(Some(refusal));
+            }
             let own = message.entries.iter().map(entry_len).sum::<u64>() + RECORD_OVERHEAD;
             // What was stepped before it in this turn needs its room too.
             let bytes = self.stepped + own;
             if !self.log.has_room(bytes) && !mutation::is(Mutation::AppendWithoutRoom) {
                 self.log.want_room(bytes);
-                return Ok(());
+                return Ok(None);
             }
             self.stepped = bytes;
         }
@@ -56,8 +92,11 @@ impl<D: Disk> Shard<D> {
         if room && !self.group.membership().contains(from) && !strangers.contains(&from) {
             strangers.push(from);
         }
-        self.group.step(now, envelope)?;
-        Ok(())
+        match self.group.step(now, envelope) {
+            Ok(()) => Ok(None),
+            Err(StepError::Refused(refusal)) => Ok(Some(refusal)),
+            Err(error @ StepError::LostLog { .. }) => Err(error.into()),
+        }
     }
 
     /// Timers, Readies, apply, release: everything before the clients.
