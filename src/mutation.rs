@@ -55,6 +55,10 @@ pub enum Mutation {
     NoLeaseForNoWrite,
     /// T6: the tail's outcome is decided when the log is truncated.
     DecideAtTruncation,
+    /// T6: all that a turn has proposed is lost when some of it is.
+    TailLostByTurn,
+    /// C2: WAIT takes what is not even proposed for applied everywhere.
+    WaitBeforeProposal,
     /// T8: the effects of a unit are applied one by one, a broken unit in part.
     ApplyPartOfUnit,
     /// E5: a leader executes before its own term's first entry is applied.
@@ -186,6 +190,9 @@ impl Mutation {
         Mutation::CoverageIsIgnored,
         Mutation::OneWitnessEndsAll,
     ];
+
+    /// Those that a test beside the code catches.
+    pub const BESIDE: [Mutation; 2] = [Mutation::TailLostByTurn, Mutation::WaitBeforeProposal];
 }
 
 #[cfg(feature = "mutations")]

@@ -1,4 +1,7 @@
-//! A shard of one member, driven by hand over a folder.
+//! A shard of one member, driven by hand over a folder; in the files below one of three members.
+
+mod tail;
+mod trio;
 
 mod faulty;
 mod lease;

@@ -4,7 +4,7 @@ use super::members::is_change;
 use super::{Shard, ShardError, SyncPolicy, TailBatch, TurnOutput};
 use crate::clock::{Clock, Mono, Now};
 use crate::command::{check_entry, check_unit, GateKind, Outcome};
-use crate::effect::{parse_entry, Body, Unit};
+use crate::effect::{begins_batch, parse_entry, Body, Unit};
 use crate::mutation::{self, Mutation};
 use crate::net::Gate;
 use crate::raft::{Envelope, Fault, Refusal, StepError};
@@ -12,7 +12,6 @@ use crate::storage::base::MemberKind;
 use crate::storage::record::entry_len;
 use crate::storage::Disk;
 use raft::eraftpb::{Message, MessageType};
-use std::sync::Arc;
 
 /// How many that are not members are told so in one turn.
 const STRANGERS_PER_TURN: usize = 64;
@@ -247,7 +246,7 @@ impl<D: Disk> Shard<D> {
         match outcome.gate {
             GateKind::Free => Gate { batch: 0, read: 0 },
             GateKind::Write => Gate {
-                batch: self.next_batch,
+                batch: outcome.footprint.depends,
                 read: 0,
             },
             GateKind::Read if mutation::is(Mutation::NoLeaseForNoWrite) => Gate {
@@ -280,26 +279,41 @@ impl<D: Disk> Shard<D> {
         let Some(bodies) = self.data.take_batch() else {
             return;
         };
-        let bytes = bodies.iter().map(Vec::len).sum();
-        let (first, last) = self.group.propose(bodies);
+        let open = self.tail.len();
+        self.cut_into_batches(&bodies);
+        let (first, _) = self.group.propose(bodies);
         let term = self.group.term();
-        let record = self.data.record();
-        let before = self.tail.iter().rev().find_map(|b| b.record.as_ref());
-        let before = before.unwrap_or(self.data.committed_record());
-        let record = (!Arc::ptr_eq(before, record)).then(|| Arc::clone(record));
-        self.tail.push_back(TailBatch {
-            seq: self.next_batch,
-            first,
-            last,
-            term,
-            bytes,
-            record,
-        });
-        self.tail_bytes += bytes;
-        if mutation::is(Mutation::ReleaseUncommitted) {
-            self.released.batch = self.next_batch;
+        for batch in self.tail.range_mut(open..) {
+            (batch.first, batch.last) = (first + batch.first, first + batch.last);
+            batch.term = term;
         }
-        self.next_batch += 1;
+    }
+
+    /// T6: a batch is one entry, or all parts of one unit, since of several entries some may commit
+    /// and the others be lost. Where they stand is counted from the first of them, for now.
+    fn cut_into_batches(&mut self, bodies: &[Vec<u8>]) {
+        let by_turn = mutation::is(Mutation::TailLostByTurn);
+        for (at, body) in bodies.iter().enumerate() {
+            let at = at as u64;
+            if at == 0 || (begins_batch(body) && !by_turn) {
+                self.tail.push_back(TailBatch {
+                    seq: self.next_batch,
+                    first: at,
+                    last: at,
+                    term: 0,
+                    bytes: 0,
+                    record: self.data.record_after(self.next_batch),
+                });
+                self.next_batch += 1;
+            }
+            let batch = self.tail.back_mut().expect("the first body begins one");
+            batch.last = at;
+            batch.bytes += body.len();
+            self.tail_bytes += body.len();
+        }
+        if mutation::is(Mutation::ReleaseUncommitted) {
+            self.released.batch = self.next_batch - 1;
+        }
     }
 
     /// E3: the lease is tested against a clock that was read after the execution. Without it the
