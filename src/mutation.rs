@@ -107,6 +107,8 @@ pub enum Mutation {
     CoverageIsIgnored,
     /// W2: what breaks in one witness group ends the thread of all.
     OneWitnessEndsAll,
+    /// S4: folders of members that no seat names are deleted at the start.
+    SeatlessIsSwept,
 }
 
 impl Mutation {

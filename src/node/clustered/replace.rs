@@ -2,6 +2,7 @@
 
 use super::start::{make_member, member_disk, ClusterError};
 use super::Clustered;
+use crate::agent::folders;
 use crate::agent::seat::{self, Seat};
 use crate::clock::Now;
 use crate::node::start::{log_config, NodeError};
@@ -30,12 +31,11 @@ impl Node {
         };
         let raft_id = self.shard.base().raft_id;
         let root = &cluster.root;
-        let kept = format!("lost-{raft_id:016x}");
-        // The seat first: without the folder that it names the node would not start.
-        let given_up = root
-            .remove(seat::FILE)
-            .and_then(|()| root.sync_dir())
-            .and_then(|()| root.rename(&seat::folder(raft_id), &kept))
+        let kept = seat::lost(raft_id);
+        // The folder first (S4): one that no seat names would keep the node from starting, and a
+        // seat whose folder lies set aside is given up.
+        let given_up = folders::set_aside(root, raft_id)
+            .and_then(|()| root.remove(seat::FILE))
             .and_then(|()| root.sync_dir());
         match given_up {
             Ok(()) => slog::crit!(
@@ -57,6 +57,7 @@ impl Node {
         seat: &Seat,
     ) -> Result<(), NodeError> {
         let log = log_config(&self.host.config);
+        folders::announce(&cluster.root, base.raft_id).map_err(ClusterError::from)?;
         make_member(&cluster.root, &log, base).map_err(ShardError::from)?;
         cluster.save_seat(seat)?;
         let disk = member_disk(&cluster.root, base.raft_id);
@@ -73,13 +74,20 @@ impl Node {
             let _ = waker.wake();
         })?;
         (self.storage, self.results) = (storage, results);
-        let path = cluster.root.folder().join(seat::folder(old.base().raft_id));
+        let old_id = old.base().raft_id;
+        let path = cluster.root.folder().join(seat::folder(old_id));
+        let (root, left) = (cluster.root.clone(), seat.spare == Some(old_id));
         // T9: what the old keyspace held is freed elsewhere.
         self.storage.submit(Job::Garbage(Box::new(old)));
         let logger = self.logger.clone();
         self.storage.submit(Job::Call(Box::new(move || {
-            // G2: the seat does not name it any more; what is left is swept at the next start.
-            if let Err(error) = std::fs::remove_dir_all(&path) {
+            // G2: the seat says that it has left, or it is kept (S4). What remains of the one or the
+            // other is for the next start.
+            let gone = match left {
+                true => std::fs::remove_dir_all(&path),
+                false => folders::set_aside(&root, old_id),
+            };
+            if let Err(error) = gone {
                 slog::warn!(logger, "Can't remove {}: {}", path.display(), error);
             }
         })));

@@ -3,6 +3,7 @@
 use super::conf::{self, Conf, ConfFileError};
 use super::witness::Thread;
 use super::Clustered;
+use crate::agent::folders::{self, Begin, Found};
 use crate::agent::seat::{self, Seat, SeatError};
 use crate::agent::{self, Agent, AgentConfig};
 use crate::clock::{Clock, Mono};
@@ -35,6 +36,8 @@ pub enum ClusterError {
     Conf(#[from] ConfFileError),
     #[error(transparent)]
     Seat(#[from] SeatError),
+    #[error("Can't start in {0}: {1}")]
+    Folders(String, folders::Refused),
     #[error(transparent)]
     Storage(#[from] StorageError),
     #[error("Sorry, the cluster configuration file is already used by a different Redis Cluster node. Please make sure that different nodes use different cluster configuration files. ({0})")]
@@ -52,6 +55,8 @@ pub struct Opened {
     conf: Option<NodesConf>,
     root: RealDisk,
     lock: Lock,
+    /// For the log.
+    set_aside: Vec<u64>,
 }
 
 impl Opened {
@@ -118,17 +123,27 @@ pub(in crate::node) fn open_seat(config: &Config) -> Result<Opened, ClusterError
             source,
         })?;
     }
-    let seat = match Seat::load(&root)? {
-        Some(seat) => seat,
-        None => first_seat(config, &root, myself, conf.as_ref())?,
+    let seat = Seat::load(&root)?;
+    let open = |name: &str| RealDisk::new(root.folder().join(name));
+    let plan = folders::decide(&Found::look(&root, open)?, seat.as_ref());
+    let plan = plan.map_err(|e| ClusterError::Folders(root.folder().display().to_string(), e))?;
+    for raft_id in &plan.remove {
+        fs::remove_dir_all(root.folder().join(seat::folder(*raft_id))).map_err(SeatError::from)?;
+    }
+    for raft_id in &plan.set_aside {
+        folders::set_aside(&root, *raft_id).map_err(SeatError::from)?;
+    }
+    let seat = match (plan.begin, seat) {
+        (Begin::Open, Some(seat)) => seat,
+        _ => first_seat(config, &root, myself, conf.as_ref())?,
     };
-    sweep(&root, &seat)?;
     Ok(Opened {
         seat,
         myself,
         conf,
         root,
         lock,
+        set_aside: plan.set_aside,
     })
 }
 
@@ -145,13 +160,14 @@ fn first_seat(
         config.cluster_raft_election_timeout,
     );
     let log = log_config(config);
+    folders::announce(root, base.raft_id)?;
     make_member(root, &log, &base)?;
     let seat = Seat::first(base.raft_id, conf, random_nonzero);
     seat.save(root)?;
     Ok(seat)
 }
 
-/// A member's folder with its base; durable when this returns.
+/// A member's folder with its base; durable when this returns. Its id must be new, and announced.
 pub(super) fn make_member(
     root: &RealDisk,
     log: &LogConfig,
@@ -163,26 +179,8 @@ pub(super) fn make_member(
         file: path.display().to_string(),
         source,
     };
-    if path.exists() {
-        fs::remove_dir_all(&path).map_err(io)?; // a crash has left it half made
-    }
     create_dir_durably(&path).map_err(io)?;
     Log::create(RealDisk::new(path), log.clone(), base)?;
-    Ok(())
-}
-
-/// Folders of members that this node is no more (G2).
-fn sweep(root: &RealDisk, seat: &Seat) -> Result<(), SeatError> {
-    let keep = seat::folder(seat.member);
-    for entry in fs::read_dir(root.folder())? {
-        let entry = entry?;
-        let Ok(name) = entry.file_name().into_string() else {
-            continue;
-        };
-        if name.starts_with("shard-") && name != keep {
-            fs::remove_dir_all(entry.path())?;
-        }
-    }
     Ok(())
 }
 
@@ -201,7 +199,17 @@ pub(in crate::node) fn start(
         conf,
         root,
         lock,
+        set_aside,
     } = opened;
+    for raft_id in set_aside {
+        let (from, to) = (seat::folder(raft_id), seat::lost(raft_id));
+        slog::crit!(
+            logger,
+            "The folder {} is none that this node's seat names: it is now {}",
+            from,
+            to
+        );
+    }
     let port = config.bus_port();
     let listen = addresses
         .iter()

@@ -51,7 +51,7 @@ impl Lone {
         };
         Lone::with(record, "connected", "master - 0 0 1 connected", |_| Seat {
             member: MEMBER,
-            joining: None,
+            ..Seat::default()
         })
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use cluster_bus::bus;
 use cluster_bus::nodes_conf::{self, NodesConf};
 use cluster_bus::NodeId;
+use holdfast::agent::folders::{self, Begin, Found};
 use holdfast::agent::seat::{self, Seat};
 use holdfast::agent::witnesses::Witnesses;
 use holdfast::agent::{self, Agent, AgentConfig};
@@ -94,9 +95,7 @@ pub fn save_conf(disk: &SimDisk, text: &str) -> io::Result<()> {
 pub fn make_member(disk: &SimDisk, log: &LogConfig, base: &Base) -> Result<(), String> {
     let text = |e: &dyn std::fmt::Display| e.to_string();
     let name = seat::folder(base.raft_id);
-    if disk.list().map_err(|e| text(&e))?.contains(&name) {
-        disk.remove_folder(&name).map_err(|e| text(&e))?;
-    }
+    folders::announce(disk, base.raft_id).map_err(|e| text(&e))?;
     let folder = disk.make_folder(&name).map_err(|e| text(&e))?;
     Log::create(folder, log.clone(), base).map_err(|e| text(&e))?;
     Ok(())
@@ -161,16 +160,19 @@ impl Node {
             let bus = bus::Bus::new(options(&setup, rng), myself, None, bus_now(now));
             save_conf(&disk, &bus.conf().render()).map_err(|e| e.to_string())?;
         }
-        let seat = match Seat::load(&disk).map_err(|e| e.to_string())? {
-            Some(seat) => seat,
-            None => first_seat(&disk, &setup, myself, conf.as_ref(), rng)?,
-        };
-        let keep = seat::folder(seat.member);
-        for name in disk.list().map_err(|e| e.to_string())? {
-            if name.starts_with("shard-") && name != keep {
-                disk.remove_folder(&name).map_err(|e| e.to_string())?;
-            }
+        let text = |e: &dyn std::fmt::Display| e.to_string();
+        let seat = Seat::load(&disk).map_err(|e| text(&e))?;
+        let open = |name: &str| disk.make_folder(name).expect("it is there");
+        let found = Found::look(&disk, open).map_err(|e| text(&e))?;
+        let plan = folders::decide(&found, seat.as_ref()).map_err(|e| text(&e))?;
+        for raft_id in plan.remove.iter().chain(&plan.set_aside) {
+            let name = seat::folder(*raft_id);
+            disk.remove_folder(&name).map_err(|e| text(&e))?;
         }
+        let seat = match (plan.begin, seat) {
+            (Begin::Open, Some(seat)) => seat,
+            _ => first_seat(&disk, &setup, myself, conf.as_ref(), rng)?,
+        };
         let shard = open_member(&disk, seat.member, &setup, true, now, rng);
         let shard = shard.map_err(|e| e.to_string())?;
         let small = LogConfig {
