@@ -36,7 +36,7 @@ pub fn link(port: u16, class: u8, from: &[u8], to: &str) -> TcpStream {
     let limit = Some(Duration::from_secs(10));
     stream.set_write_timeout(limit).expect("a socket option");
     stream.set_read_timeout(limit).expect("a socket option");
-    let hello = [b"HFL1".as_slice(), &[2, class], from, &unhex(to), &[5; 16]].concat();
+    let hello = [b"HFL1".as_slice(), &[3, class], from, &unhex(to), &[5; 16]].concat();
     stream.write_all(&hello).expect("it reads the hello");
     let mut answer = [0; 40];
     stream.read_exact(&mut answer).expect("it answers");
