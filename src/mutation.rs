@@ -129,6 +129,8 @@ pub enum Mutation {
     CoverageIsIgnored,
     /// W2: what breaks in one witness group ends the thread of all.
     OneWitnessEndsAll,
+    /// S4: folders of members that no seat names are deleted at the start.
+    SeatlessIsSwept,
 }
 
 impl Mutation {
@@ -154,6 +156,8 @@ impl Mutation {
         Mutation::ReadIgnoresDirty,
         Mutation::NoLeaseForNoWrite,
         Mutation::DecideAtTruncation,
+        Mutation::TailLostByTurn,
+        Mutation::WaitBeforeProposal,
         Mutation::ApplyPartOfUnit,
         Mutation::ServeBeforeOwnTerm,
         Mutation::SkipRebuild,
@@ -189,10 +193,8 @@ impl Mutation {
         Mutation::ClaimIsIgnored,
         Mutation::CoverageIsIgnored,
         Mutation::OneWitnessEndsAll,
+        Mutation::SeatlessIsSwept,
     ];
-
-    /// Those that a test beside the code catches.
-    pub const BESIDE: [Mutation; 2] = [Mutation::TailLostByTurn, Mutation::WaitBeforeProposal];
 }
 
 #[cfg(feature = "mutations")]

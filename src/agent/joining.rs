@@ -159,7 +159,7 @@ impl Agent {
     pub(super) fn proceed<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
         self.expire_reset(now);
         if shard.is_removed() && !self.leaving && self.joining().is_none() {
-            return self.start_over(); // FORGET, or a leader that took this member for lost
+            return self.start_over(None); // FORGET, or a leader that took this member for lost
         }
         if shard.is_removed() && !self.leaving {
             self.mint_again(shard);
@@ -337,6 +337,8 @@ impl Agent {
             base.conf_state.voters = vec![base.raft_id];
         }
         base.kind = MemberKind::Data;
+        // G2: the seat is the old member's tombstone: it was asked to leave, and has left.
+        self.seat.spare = Some(self.seat.member);
         self.seat.member = base.raft_id;
         self.ready_since = None;
         self.resend_at = self.now.mono;
@@ -346,12 +348,14 @@ impl Agent {
         });
     }
 
-    /// A fresh group of its own, under the same name.
-    fn start_over(&mut self) {
+    /// A fresh group of its own, under the same name. `left`: the member that was asked to leave;
+    /// the folder of one that was not is kept (S4).
+    fn start_over(&mut self, left: Option<u64>) {
         let base = self.birth();
         self.seat = Seat {
             member: base.raft_id,
             joining: None,
+            spare: left,
         };
         self.acts.push(Act::Begin {
             base: Box::new(base),
@@ -374,6 +378,6 @@ impl Agent {
         if let Some(id) = new_id {
             self.acts.push(Act::Myself(id));
         }
-        self.start_over();
+        self.start_over(Some(self.seat.member));
     }
 }

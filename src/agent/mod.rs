@@ -17,6 +17,7 @@
 //! (S2); a raft id is minted once and is on disk before anybody hears of it (G2).
 
 pub mod control;
+pub mod folders;
 mod follow;
 mod frames;
 mod joining;

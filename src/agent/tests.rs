@@ -94,7 +94,11 @@ fn a_restart_does_not_forget_that_the_old_shard_is_to_be_left() {
         target: node(3),
         raft_id: 77,
     });
-    let mut agent = agent(Seat { member: 5, joining });
+    let mut agent = agent(Seat {
+        member: 5,
+        joining,
+        spare: None,
+    });
     agent.follow(NOW, &mut shard);
     let (group, raft_id) = (1, 5);
     let leave = Control::Leave { group, raft_id };
@@ -112,7 +116,11 @@ fn who_has_begun_in_the_new_shard_does_not_leave_it_after_a_restart() {
         target: node(1),
         raft_id: 5,
     });
-    let mut agent = agent(Seat { member: 5, joining });
+    let mut agent = agent(Seat {
+        member: 5,
+        joining,
+        spare: None,
+    });
     agent.follow(NOW, &mut shard);
     let (group, raft_id) = (1, 5);
     assert_eq!(
@@ -127,7 +135,7 @@ fn a_learner_without_a_leader_is_told_that_it_has_no_vote() {
     let folder = tempfile::tempdir().expect("a folder");
     let seat = Seat {
         member: 5,
-        joining: None,
+        ..Seat::default()
     };
     let mut agent = agent(seat);
     agent.follow(NOW, &mut shard_with(folder.path(), &[1], &[5]));

@@ -1,5 +1,6 @@
 //! Why a server can't start, or go on: the process ends.
 
+use crate::agent::folders::Refused;
 use crate::agent::seat::SeatError;
 use crate::shard::ShardError;
 use crate::storage::StorageError;
@@ -14,6 +15,8 @@ pub enum ServerError {
     Io(#[from] io::Error),
     #[error(transparent)]
     Seat(#[from] SeatError),
+    #[error("Can't start in {0}: {1}")]
+    Folders(String, Refused),
     #[error(transparent)]
     Storage(#[from] StorageError),
     #[error("can't read or write the cluster configuration {name}: {source}")]

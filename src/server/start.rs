@@ -9,6 +9,7 @@ use super::platform::{ClusterPlatform, Platform};
 use super::pubsub::PubSub;
 use super::state::{About, ServerState};
 use super::turn::Server;
+use crate::agent::folders::{announce, decide, Begin, Found};
 use crate::agent::seat::{self, Seat};
 use crate::agent::{self, Agent, AgentConfig};
 use crate::clock::{Clock, Now};
@@ -131,7 +132,7 @@ impl<P: Platform> Server<P> {
             }
             Some(cluster) => {
                 let setup = MemberSetup::first(&config, &tuning, &mut rng);
-                let opened = open_identity(&setup, &folders, cluster, &mut rng)?;
+                let opened = open_identity(&setup, &folders, cluster, &mut rng, &logger)?;
                 let (shard, cluster) = join_up(setup, opened, &clock, &mut rng, &logger)?;
                 (shard, Some(Box::new(cluster)))
             }
@@ -198,6 +199,7 @@ fn open_identity<P: Platform>(
     folders: &P::Folders,
     cluster: ClusterSetup<P>,
     rng: &mut StdRng,
+    logger: &Logger,
 ) -> Result<Opened<P>, ServerError> {
     let ClusterSetup { mut io, conf } = cluster;
     let config = setup.config;
@@ -218,11 +220,10 @@ fn open_identity<P: Platform>(
                 source,
             })?;
     }
-    let seat = match Seat::load(&root)? {
+    let seat = match settle_folders(folders, logger)? {
         Some(seat) => seat,
         None => first_seat(setup, folders, myself, conf.as_ref(), rng)?,
     };
-    sweep(folders, &seat)?;
     Ok(Opened {
         seat,
         myself,
@@ -263,29 +264,40 @@ fn first_seat<F: Folders>(
     Ok(seat)
 }
 
-/// A member's folder with its base; durable when this returns.
+/// A member's folder with its base; durable when this returns. Its id must be new.
 pub(super) fn make_member<F: Folders>(
     folders: &F,
     setup: &MemberSetup<'_>,
     base: &Base,
 ) -> Result<(), ServerError> {
-    let name = seat::folder(base.raft_id);
-    if folders.folders()?.contains(&name) {
-        folders.remove(&name)?; // a crash has left it half made
-    }
-    Log::create(folders.folder(&name)?, setup.log_config(), base)?;
+    announce(&folders.own(), base.raft_id)?;
+    let folder = folders.folder(&seat::folder(base.raft_id))?;
+    Log::create(folder, setup.log_config(), base)?;
     Ok(())
 }
 
-/// Folders of members that this node is no more (G2).
-fn sweep<F: Folders>(folders: &F, seat: &Seat) -> Result<(), ServerError> {
-    let keep = seat::folder(seat.member);
-    for name in folders.folders()? {
-        if name.starts_with("shard-") && name != keep {
-            folders.remove(&name)?;
-        }
+/// S4: removes, sets aside, or refuses the folders of members as they are found. The seat that is to
+/// be opened; none: the node founds a group.
+fn settle_folders<F: Folders>(folders: &F, logger: &Logger) -> Result<Option<Seat>, ServerError> {
+    let root = folders.own();
+    let seat = Seat::load(&root)?;
+    let found = Found::look(&root, |name| folders.folder(name))?;
+    let refused = |why| ServerError::Folders(folders.place("."), why);
+    let plan = decide(&found, seat.as_ref()).map_err(refused)?;
+    for raft_id in plan.remove {
+        folders.remove(&seat::folder(raft_id))?;
     }
-    Ok(())
+    for raft_id in plan.set_aside {
+        let (from, to) = (seat::folder(raft_id), seat::lost(raft_id));
+        folders.rename(&from, &to)?;
+        slog::crit!(
+            logger,
+            "The folder {} is none that this node's seat names: it is now {}",
+            from,
+            to
+        );
+    }
+    Ok(seat.filter(|_| plan.begin == Begin::Open))
 }
 
 /// Opens the member, and makes the node's part in the cluster around it.

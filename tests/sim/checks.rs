@@ -404,7 +404,7 @@ fn remake(disk: &SimDisk, log: &LogConfig, base: &Base) {
     Log::create(folder, log.clone(), base).expect("an empty disk");
     let seat = Seat {
         member: base.raft_id,
-        joining: None,
+        ..Seat::default()
     };
     seat.save(disk).expect("an empty disk");
 }

@@ -119,6 +119,8 @@ pub struct Plan {
     pub spares: usize,
     /// Whether shards look for witnesses.
     pub witness: bool,
+    /// The nodes know a password: then every link proves who is at its other end.
+    pub password: bool,
     /// How often operators look for nodes that belong nowhere.
     pub operator_every: u64,
 }
@@ -239,6 +241,7 @@ impl Plan {
             spares,
             outcome_timeout_ms: 5 * t_ms,
             witness: true,
+            password: rng.chance(0.2),
             operator_every: 10 * t_ms * MS,
         }
     }
@@ -282,6 +285,7 @@ impl Plan {
             spares: 4,
             outcome_timeout_ms: 5 * t_ms,
             witness: !rng.chance(0.1),
+            password: rng.chance(0.2),
             operator_every: 2 * t_ms * MS,
         }
     }

@@ -105,7 +105,7 @@ impl World {
         Log::create(folder.expect("an empty disk"), log, base).expect("an empty disk");
         let seat = Seat {
             member: base.raft_id,
-            joining: None,
+            ..Seat::default()
         };
         seat.save(disk).expect("an empty disk");
         let mut text = String::new();

@@ -85,6 +85,7 @@ impl World {
                 };
             }
             Order::Raft { to, bytes, .. } => self.send_frame(m, end, to, bytes),
+            Order::Answer { to, bytes } => self.send_answer(m, end, to, bytes),
             Order::Passwords(_) | Order::Stop => {}
         }
     }
@@ -110,7 +111,7 @@ impl World {
         };
         if to == from {
             // As the links do: what a node says to itself comes back.
-            return self.news(m, end, News::Raft { from, bytes: frame });
+            return self.frame(m, end, from, true, frame);
         }
         let Some(&machine) = self.machines[m].peers.get(&to) else {
             return;
@@ -123,14 +124,45 @@ impl World {
             let line = show(&frame);
             self.trace.say(end, || format!("m{m} -> m{machine} {line}"));
         }
-        let mut bytes = Vec::with_capacity(frame.len() + 40);
-        bytes.extend_from_slice(&to.0);
-        bytes.extend_from_slice(&from.0);
-        bytes.extend_from_slice(&frame);
+        let proved = self.plan.password;
+        let bytes = packed(to, from, proved, &frame);
         if self.is_held_back(m, machine, end, &frame, &bytes) {
             return;
         }
         self.net.send_raft(end, m, machine, bytes);
+    }
+
+    /// Back on the connection that the other node has made, if there is one: there an answer proves
+    /// who has sent it.
+    fn send_answer(&mut self, m: usize, end: True, to: NodeId, frame: Vec<u8>) {
+        let Some(from) = self.machines[m].name else {
+            return;
+        };
+        if to == from {
+            return self.frame(m, end, from, true, frame);
+        }
+        let machine = (0..self.machines.len()).find(|m| self.machines[*m].name == Some(to));
+        let Some(machine) = machine else { return };
+        let Some(conn) = self.net.made_link(machine, m) else {
+            return;
+        };
+        self.trace.mix_bytes(&frame);
+        if self.trace.is_on() {
+            let line = show(&frame);
+            self.trace
+                .say(end, || format!("m{m} answers m{machine} {line}"));
+        }
+        let payload = Payload::Raft(packed(to, from, true, &frame));
+        self.put(end, m, machine, conn, payload);
+    }
+
+    fn frame(&mut self, m: usize, at: True, from: NodeId, proved: bool, bytes: Vec<u8>) {
+        let news = News::Raft {
+            from,
+            proved,
+            bytes,
+        };
+        self.news(m, at, news);
     }
 
     fn news(&mut self, m: usize, at: True, news: News) {
@@ -263,9 +295,9 @@ impl World {
                 if self.machines[m].name != Some(id(0)) {
                     return;
                 }
-                let from = id(20);
-                let bytes = bytes[40..].to_vec();
-                return self.news(m, soon, News::Raft { from, bytes });
+                let (from, proved) = (id(20), bytes[40] == 1);
+                let bytes = bytes[41..].to_vec();
+                return self.frame(m, soon, from, proved, bytes);
             }
             Payload::Open => machine.kernel.borrow_mut().open(conn, from),
             Payload::Bytes(bytes) => machine.kernel.borrow_mut().receive(conn, &bytes, false),
@@ -362,6 +394,16 @@ impl World {
             ended => self.ended(m, self.now, &ended, "a job"),
         }
     }
+}
+
+/// A frame as it travels: between whom, whether its link proves that, the frame.
+fn packed(to: NodeId, from: NodeId, proved: bool, frame: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(frame.len() + 41);
+    bytes.extend_from_slice(&to.0);
+    bytes.extend_from_slice(&from.0);
+    bytes.push(u8::from(proved));
+    bytes.extend_from_slice(frame);
+    bytes
 }
 
 fn show(frame: &[u8]) -> String {

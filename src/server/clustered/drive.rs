@@ -82,7 +82,7 @@ impl<P: Platform> Clustered<P> {
             }
             News::BusClosed { link } => self.agent.bus_mut().closed(at, link),
             News::BusPacket { link, bytes } => self.agent.bus_mut().received(at, link, &bytes),
-            News::Raft { from, bytes } => {
+            News::Raft { from, bytes, .. } => {
                 if let Err(error) = self.agent.frame(now, from, &bytes, shard)? {
                     if self.may_complain(now) {
                         slog::warn!(logger, "A frame of node {} can't be read: {}", from, error);

@@ -35,12 +35,13 @@ impl<P: Platform> Server<P> {
         let raft_id = self.shard.base().raft_id;
         let folders = &cluster.folders;
         let own = folders.own();
-        let kept = format!("lost-{raft_id:016x}");
-        // The seat first: without the folder that it names the node would not start.
-        let given_up = own
-            .remove(seat::FILE)
-            .and_then(|()| own.sync_dir())
-            .and_then(|()| folders.rename(&seat::folder(raft_id), &kept));
+        let kept = seat::lost(raft_id);
+        // The folder first (S4): one that no seat names would keep the node from starting, and a
+        // seat whose folder lies set aside is given up.
+        let given_up = folders
+            .rename(&seat::folder(raft_id), &kept)
+            .and_then(|()| own.remove(seat::FILE))
+            .and_then(|()| own.sync_dir());
         match given_up {
             Ok(()) => slog::crit!(
                 self.logger,
@@ -77,13 +78,20 @@ impl<P: Platform> Server<P> {
         self.released = last;
         // The old shard's jobs end with their thread; their results are nobody's.
         self.state.platform.replace_storage()?;
-        let folder = seat::folder(old.base().raft_id);
+        let old_id = old.base().raft_id;
+        let left = seat.spare == Some(old_id);
         // T9: what the old keyspace held is freed elsewhere.
         self.state.platform.submit(Job::Garbage(Box::new(old)));
         let (folders, logger) = (cluster.folders.clone(), self.logger.clone());
         self.state.platform.submit(Job::Call(Box::new(move || {
-            // G2: the seat does not name it any more; what is left is swept at the next start.
-            if let Err(error) = folders.remove(&folder) {
+            // G2: the seat says that it has left, or it is kept (S4). What remains of the one or the
+            // other is for the next start.
+            let folder = seat::folder(old_id);
+            let gone = match left {
+                true => folders.remove(&folder),
+                false => folders.rename(&folder, &seat::lost(old_id)),
+            };
+            if let Err(error) = gone {
                 let place = folders.place(&folder);
                 slog::warn!(logger, "Can't remove {}: {}", place, error);
             }

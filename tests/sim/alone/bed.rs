@@ -34,6 +34,7 @@ pub fn node(raft_id: u64) -> NodeId {
 pub fn received(envelope: &Envelope) -> News {
     News::Raft {
         from: node(envelope.from),
+        proved: true,
         bytes: encode_envelope(envelope),
     }
 }
@@ -81,7 +82,7 @@ pub fn disk(voters: &[u64], record: &Record) -> SimDisk {
     Log::create(folder, log_config(), &base).expect("an empty disk");
     let seat = Seat {
         member: ME,
-        joining: None,
+        ..Seat::default()
     };
     seat.save(&folders.own()).expect("an empty disk");
     folders.own()
