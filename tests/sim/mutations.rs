@@ -16,10 +16,15 @@ use crate::trace::Lines;
 #[ignore = "a tool: SIM_SEEDS=A..B cargo test --features mutations --test sim scan -- --ignored --nocapture"]
 fn scan() {
     let only = std::env::var("SIM_MUTATION").ok();
+    let topology = std::env::var("SIM_TOPOLOGY").unwrap_or_default();
+    let of = |t: &Topology| topology.is_empty() || format!("{t:?}").to_lowercase() == topology;
     let all: Vec<(Mutation, Topology)> = Mutation::ALL
         .iter()
-        .filter(|m| only.as_ref().is_none_or(|only| *only == format!("{m:?}")))
-        .flat_map(|m| [Topology::Shard, Topology::Cluster, Topology::Alone].map(|t| (*m, t)))
+        .filter(|m| {
+            only.as_ref()
+                .is_none_or(|only| only.split(',').any(|o| o == format!("{m:?}")))
+        })
+        .flat_map(|m| Topology::ALL.into_iter().filter(of).map(|t| (*m, t)))
         .collect();
     let next = AtomicUsize::new(0);
     let out = Mutex::new(());
@@ -31,7 +36,7 @@ fn scan() {
                     return;
                 };
                 let mut found = Vec::new();
-                for seed in seeds(0..100) {
+                for seed in seeds(0..150) {
                     mutation::set(Some(mutation));
                     let verdict = run_seed(topology, seed, Lines::None);
                     mutation::set(None);
@@ -39,7 +44,7 @@ fn scan() {
                         let first = why.lines().next().unwrap_or_default();
                         found.push(format!("{seed}: {first:.130}"));
                     }
-                    if found.len() >= 4 {
+                    if found.len() >= 2 {
                         break;
                     }
                 }
