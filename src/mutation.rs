@@ -107,6 +107,12 @@ pub enum Mutation {
     CoverageIsIgnored,
     /// W2: what breaks in one witness group ends the thread of all.
     OneWitnessEndsAll,
+    /// G2: what ends a membership is believed whoever has said it.
+    ForgedLeft,
+    /// G2: an only voter believes that it was removed, or has lost log to another leader.
+    OnlyVoterYields,
+    /// G3: a healthy voter is demoted before anybody has looked for a witness.
+    DemotionBeforeSearch,
     /// S4: folders of members that no seat names are deleted at the start.
     SeatlessIsSwept,
 }

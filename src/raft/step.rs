@@ -117,12 +117,9 @@ impl Group {
     /// T9: steps an answer while a command runs.
     pub(crate) fn step_answer(&mut self, now: Now, e: Envelope) {
         assert!(self.takes_meanwhile(&e), "T9: only answers of the own term");
-        let (from, term) = (e.from, self.term());
-        if let Err(error) = self.step(now, e) {
-            // Nothing may stop the command half-way; an answer beyond the log can only mean that
-            // memory is broken, and that ends the process.
-            panic!("member {from}, term {term}: {error}");
-        }
+        // Nothing may stop the command half-way: an answer beyond the log is not stepped, and comes
+        // again if it is true (the leader takes it for what it is when no command runs).
+        let _ = self.step(now, e);
     }
 
     fn is_addressed(&self, e: &Envelope) -> bool {
@@ -136,6 +133,8 @@ impl Group {
     fn passes(&self, now: Now, e: &Envelope) -> Result<bool, StepError> {
         let m = &e.message;
         Ok(match m.get_msg_type() {
+            // G2: an only voter has no other leader, whatever is said.
+            MessageType::MsgAppend | MessageType::MsgHeartbeat if self.leads_alone() => false,
             // D6: a term has one leader; what another sends in its name proves nothing about us.
             MessageType::MsgAppend | MessageType::MsgHeartbeat if self.is_usurped(m) => false,
             MessageType::MsgAppend => self.check_append(m)?,
@@ -187,6 +186,13 @@ impl Group {
             }
         }
         Ok(true)
+    }
+
+    /// Whether it is the only voter, outside a joint state.
+    fn leads_alone(&self) -> bool {
+        let membership = self.membership();
+        let alone = membership.conf.voters == [self.id()] && !membership.is_joint();
+        alone && !mutation::is(Mutation::OnlyVoterYields)
     }
 
     /// Whether another member is known to lead the term of this message of a leader.

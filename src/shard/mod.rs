@@ -22,6 +22,7 @@ mod members;
 mod open;
 mod persist;
 mod turn;
+pub use members::LEAVE_TIMEOUTS;
 pub use turn::Admission;
 #[cfg(test)]
 mod tests;

@@ -55,8 +55,12 @@ impl Clustered {
             }
             News::BusClosed { link } => self.agent.bus_mut().closed(at, link),
             News::BusPacket { link, bytes } => self.agent.bus_mut().received(at, link, &bytes),
-            News::Raft { from, bytes, .. } => {
-                if let Err(error) = self.agent.frame(now, from, &bytes, shard)? {
+            News::Raft {
+                from,
+                proved,
+                bytes,
+            } => {
+                if let Err(error) = self.agent.frame(now, from, proved, &bytes, shard)? {
                     if self.may_complain(now) {
                         slog::warn!(logger, "A frame of node {} can't be read: {}", from, error);
                     }
@@ -98,14 +102,19 @@ impl Clustered {
         self.agent.send(group.take_messages());
         for act in self.agent.take_acts() {
             match act {
-                Act::Frame { to, urgent, bytes } => self.frame(to, urgent, bytes),
+                Act::Frame {
+                    to,
+                    urgent,
+                    back,
+                    bytes,
+                } => self.frame(to, urgent, back, bytes),
                 other => self.agent.put_back(other),
             }
         }
     }
 
-    fn frame(&mut self, to: cluster_bus::NodeId, urgent: bool, bytes: Vec<u8>) {
-        self.links.send(Order::Raft { to, urgent, bytes });
+    fn frame(&mut self, to: cluster_bus::NodeId, urgent: bool, back: bool, bytes: Vec<u8>) {
+        self.links.send(Order::frame(to, urgent, back, bytes));
     }
 
     /// For the Raft links that begin from now on.
@@ -225,7 +234,12 @@ impl Node {
                 }) => deliver.push((sharded, channel, message)),
                 Act::Bus(action @ Action::Save(_)) => cluster.bus_action(action, &self.logger),
                 Act::Bus(action) => cluster.held.push_back(action),
-                Act::Frame { to, urgent, bytes } => cluster.frame(to, urgent, bytes),
+                Act::Frame {
+                    to,
+                    urgent,
+                    back,
+                    bytes,
+                } => cluster.frame(to, urgent, back, bytes),
                 Act::Peer { node, addr } => cluster.links.send(Order::Peer {
                     node,
                     addr: addr.map(|(ip, port)| SocketAddr::new(ip, port)),

@@ -153,11 +153,12 @@ fn run(
         witnesses.turn(clock.now());
         hosted.store(witnesses.len(), Ordering::Relaxed);
         for frame in witnesses.take_outgoing() {
-            links.send(Order::Raft {
-                to: frame.to,
-                urgent: frame.urgent,
-                bytes: frame.bytes,
-            });
+            links.send(Order::frame(
+                frame.to,
+                frame.urgent,
+                frame.back,
+                frame.bytes,
+            ));
         }
     }
 }

@@ -68,22 +68,51 @@ impl Shelf for SimShelf {
 
 /// What has come since the last turn, in order.
 pub enum Input {
-    BusAccepted { link: LinkId, peer: IpAddr },
-    BusConnected { link: LinkId },
-    BusClosed { link: LinkId },
-    BusPacket { link: LinkId, bytes: Arc<[u8]> },
-    Frame { from: NodeId, bytes: Vec<u8> },
-    Done { of: u64, done: Done<SimDisk> },
-    ConfSaved { vote: u64 },
+    BusAccepted {
+        link: LinkId,
+        peer: IpAddr,
+    },
+    BusConnected {
+        link: LinkId,
+    },
+    BusClosed {
+        link: LinkId,
+    },
+    BusPacket {
+        link: LinkId,
+        bytes: Arc<[u8]>,
+    },
+    Frame {
+        from: NodeId,
+        machine: usize,
+        proved: bool,
+        bytes: Vec<u8>,
+    },
+    Done {
+        of: u64,
+        done: Done<SimDisk>,
+    },
+    ConfSaved {
+        vote: u64,
+    },
     ConfFailed,
-    Open { conn: Conn, client: usize },
-    Bytes { conn: Conn, bytes: Vec<u8> },
-    Close { conn: Conn },
+    Open {
+        conn: Conn,
+        client: usize,
+    },
+    Bytes {
+        conn: Conn,
+        bytes: Vec<u8>,
+    },
+    Close {
+        conn: Conn,
+    },
     Op(Op),
 }
 
-/// A frame to send: (machine, the node that is meant, the sender's name, the bytes).
-pub type Sending = (usize, NodeId, NodeId, Vec<u8>);
+/// A frame to send: (machine, the node that is meant, the sender's name, an answer on the connection
+/// that the other has made, the bytes).
+pub type Sending = (usize, NodeId, NodeId, bool, Vec<u8>);
 
 /// What a turn wants to happen.
 #[derive(Default)]
@@ -122,6 +151,8 @@ pub struct Node {
     /// The name that this node's links give in their handshakes.
     pub(super) name: NodeId,
     pub(super) peers: BTreeMap<NodeId, (IpAddr, u16)>,
+    /// Where the nodes are that have called.
+    pub(super) callers: BTreeMap<NodeId, usize>,
     pub(super) conf_next: Option<(String, u64)>,
     pub(super) conf_writing: bool,
     pub(super) saved_vote: u64,
@@ -226,8 +257,16 @@ impl Node {
             Input::BusConnected { link } => self.agent.bus_mut().connected(at, link, local),
             Input::BusClosed { link } => self.agent.bus_mut().closed(at, link),
             Input::BusPacket { link, bytes } => self.agent.bus_mut().received(at, link, &bytes),
-            Input::Frame { from, bytes } => {
-                let taken = self.agent.frame(now, from, &bytes, &mut self.shard);
+            Input::Frame {
+                from,
+                machine,
+                proved,
+                bytes,
+            } => {
+                if !proved {
+                    self.callers.insert(from, machine);
+                }
+                let taken = self.agent.frame(now, from, proved, &bytes, &mut self.shard);
                 let read = taken.map_err(|e| e.to_string())?;
                 read.map_err(|e| format!("a frame of a node can't be read: {e}"))?;
             }
@@ -281,9 +320,11 @@ impl Node {
                     self.conf_next = Some((text, self.agent.bus().last_vote_epoch()));
                 }
                 Act::Bus(action) => self.held.push_back(action),
-                Act::Frame { to, bytes, .. } => {
-                    if let Some(machine) = self.machine_of(to) {
-                        result.frames.push((machine, to, self.name, bytes));
+                Act::Frame {
+                    to, back, bytes, ..
+                } => {
+                    if let Some(machine) = self.machine_at(to, back) {
+                        result.frames.push((machine, to, self.name, back, bytes));
                     }
                 }
                 Act::Peer { node, addr } => {
@@ -318,6 +359,14 @@ impl Node {
         }
         let (_, cport) = self.peers.get(&node)?;
         usize::from(*cport).checked_sub(17_000)
+    }
+
+    /// An answer goes where the call came from.
+    fn machine_at(&self, node: NodeId, back: bool) -> Option<usize> {
+        match back && node != self.name {
+            true => self.callers.get(&node).copied(),
+            false => self.machine_of(node),
+        }
     }
 
     pub fn name(&self) -> NodeId {
@@ -360,8 +409,8 @@ impl Node {
         self.hosted = self.witnesses.len();
         let mut frames = Vec::new();
         for frame in self.witnesses.take_outgoing() {
-            if let Some(machine) = self.machine_of(frame.to) {
-                frames.push((machine, frame.to, self.name, frame.bytes));
+            if let Some(machine) = self.machine_at(frame.to, frame.back) {
+                frames.push((machine, frame.to, self.name, frame.back, frame.bytes));
             }
         }
         (frames, self.witnesses.deadline())

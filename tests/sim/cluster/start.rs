@@ -208,6 +208,7 @@ impl Node {
             rng: rng.fork(),
             name: myself,
             peers: BTreeMap::new(),
+            callers: BTreeMap::new(),
             conf_next: None,
             conf_writing: false,
             saved_vote,

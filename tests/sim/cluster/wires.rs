@@ -110,13 +110,18 @@ impl World {
     // ---- Raft links -----------------------------------------------------------------------------
 
     fn send_frames(&mut self, m: usize, end: True, frames: Vec<Sending>) {
-        for (machine, to, from, frame) in frames {
+        for (machine, to, from, back, frame) in frames {
             if machine >= MACHINES {
                 continue;
             }
             if machine == m {
                 // As the links do: what a node says to itself comes back.
-                let input = Input::Frame { from, bytes: frame };
+                let input = Input::Frame {
+                    from,
+                    machine,
+                    proved: true,
+                    bytes: frame,
+                };
                 self.machines[m].inbox.push(input);
                 self.want_turn(m, end);
                 continue;
@@ -129,6 +134,7 @@ impl World {
             let mut bytes = Vec::with_capacity(frame.len() + 40);
             bytes.extend_from_slice(&to.0);
             bytes.extend_from_slice(&from.0);
+            bytes.push(u8::from(back));
             bytes.extend_from_slice(&frame);
             if self.is_held_back(m, machine, end, &frame, &bytes) {
                 continue;
@@ -289,7 +295,10 @@ impl World {
                 }
                 Input::Frame {
                     from: id(20),
-                    bytes: bytes[40..].to_vec(),
+                    machine: from,
+                    // Without passwords an answer proves who speaks, a call does not.
+                    proved: bytes[40] == 1,
+                    bytes: bytes[41..].to_vec(),
                 }
             }
             Payload::Open => {
