@@ -396,7 +396,7 @@ impl Agent {
         let me = self.myself();
         let record = data.record();
         let before = record.epoch;
-        let next = self.bus.max_epoch().max(before) + 1;
+        let next = self.bus.max_epoch().max(before).saturating_add(1);
         if record.master != me || std::mem::take(&mut self.collision) {
             data.begin_command(0, Access::Lead);
             data.set_epoch(next, me); // S2
