@@ -129,6 +129,12 @@ pub enum Mutation {
     CoverageIsIgnored,
     /// W2: what breaks in one witness group ends the thread of all.
     OneWitnessEndsAll,
+    /// G2: what ends a membership is believed whoever has said it.
+    ForgedLeft,
+    /// G2: an only voter believes that it was removed, or has lost log to another leader.
+    OnlyVoterYields,
+    /// G3: a healthy voter is demoted before anybody has looked for a witness.
+    DemotionBeforeSearch,
     /// S4: folders of members that no seat names are deleted at the start.
     SeatlessIsSwept,
 }
@@ -193,6 +199,9 @@ impl Mutation {
         Mutation::ClaimIsIgnored,
         Mutation::CoverageIsIgnored,
         Mutation::OneWitnessEndsAll,
+        Mutation::ForgedLeft,
+        Mutation::OnlyVoterYields,
+        Mutation::DemotionBeforeSearch,
         Mutation::SeatlessIsSwept,
     ];
 }

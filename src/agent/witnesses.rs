@@ -6,8 +6,9 @@
 //! Invariants: a witness exists only by an invitation that this host accepted with a fresh id and a
 //! base on disk; an unknown id is answered GONE; a broken invariant stops one group, loudly.
 
-use super::control::{encode_envelope, Control, Frame};
+use super::control::{encode_envelope, Control, Frame, Said};
 use super::frames::remember;
+use super::proof::Doubts;
 use super::stranded::Stranded;
 use super::ForWitnesses;
 use crate::clock::{Clock, Mono, Now};
@@ -22,7 +23,7 @@ use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
 /// What is taken off the queue in one turn.
@@ -36,6 +37,8 @@ const REOPEN: Duration = Duration::from_secs(10);
 const ASK_ALL_EVERY: u32 = 10;
 /// How often refused messages are told of.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
+/// No group has a longer one.
+const LONGEST_TIMEOUT_MS: u64 = 3_600_000;
 /// A witness that was not added within so many T of its group is let go: the leader has taken
 /// another one, or leads no more. Should it be added all the same, it is GONE and replaced (G2).
 const UNBORN_PATIENCE: u32 = 20;
@@ -44,6 +47,8 @@ const UNBORN_PATIENCE: u32 = 20;
 pub struct Outgoing {
     pub to: NodeId,
     pub urgent: bool,
+    /// An answer, on the connection that `to` has made.
+    pub back: bool,
     pub bytes: Vec<u8>,
 }
 
@@ -60,6 +65,20 @@ struct Hosted<D: Disk> {
 }
 
 impl<D: Disk> Hosted<D> {
+    fn is_of(&self, group: u64) -> bool {
+        self.shard.base().group == group
+    }
+
+    /// G2: whether a node can say, when it is proved, what this witness is: the list names it, or
+    /// nobody of the list has led for so long that all nodes were asked.
+    fn believes(&self, node: NodeId) -> bool {
+        let membership = self.shard.group().membership();
+        let me = self.shard.base().raft_id;
+        let mut others = membership.list.iter().filter(|m| m.raft_id != me);
+        let old_list = self.stranded.is_lost() || self.leaves || membership.joined_at.is_none();
+        others.any(|m| m.node == node) || old_list
+    }
+
     fn wants_to_go(&self) -> bool {
         self.leaves || self.shard.awaits_confirmation()
     }
@@ -87,6 +106,7 @@ pub struct Witnesses<S: Folders> {
     stopped: BTreeMap<u64, Option<Mono>>,
     now: Mono,
     nodes: BTreeMap<u64, NodeId>,
+    doubts: Doubts,
     share: usize,
     /// Orders taken in this turn, and the mutation's reading of the clock at its begin.
     taken: usize,
@@ -125,6 +145,7 @@ impl<S: Folders> Witnesses<S> {
             stopped: BTreeMap::new(),
             now: now.mono,
             nodes: BTreeMap::new(),
+            doubts: Doubts::default(),
             share: 1,
             taken: 0,
             begun: None,
@@ -234,8 +255,16 @@ impl<S: Folders> Witnesses<S> {
 
     // ---- what comes in --------------------------------------------------------------------
 
-    /// Takes in what the node's loop hands over.
+    /// Takes in what the node's loop hands over. W2: what breaks on the way breaks one group.
     fn take(&mut self, now: Now, order: ForWitnesses) {
+        let about = match &order {
+            ForWitnesses::Frame { frame, .. } => frame.to_member(),
+            ForWitnesses::LeaveAll | ForWitnesses::Cluster { .. } => None,
+        };
+        self.guarded_host(about, |host| host.take_in(now, order));
+    }
+
+    fn take_in(&mut self, now: Now, order: ForWitnesses) {
         match order {
             ForWitnesses::Cluster { share, nodes } => {
                 (self.share, self.others) = (share, nodes);
@@ -246,34 +275,81 @@ impl<S: Folders> Witnesses<S> {
                     hosted.ask_at = now.mono;
                 }
             }
-            ForWitnesses::Frame { from, frame } => match frame {
-                Frame::Raft(envelope) => self.step_envelope(now, from, *envelope),
-                Frame::Control(Control::Invite { base }) => self.invited(now, from, *base),
-                Frame::Control(Control::NotAMember {
-                    raft_id, applied, ..
-                }) => {
-                    if let Some(hosted) = self.hosted.get_mut(&raft_id) {
-                        hosted.shard.not_a_member(applied);
-                    }
-                }
-                Frame::Control(Control::Left { raft_id, .. }) => {
-                    let hosted = self.hosted.get_mut(&raft_id);
-                    if let Some(hosted) = hosted.filter(|h| h.wants_to_go()) {
-                        hosted.shard.note_removal();
-                    }
-                }
-                Frame::Control(Control::Gone { group, raft_id }) => {
-                    let of_group = |h: &&mut Hosted<S::D>| h.shard.base().group == group;
-                    for hosted in self.hosted.values_mut().filter(of_group) {
-                        hosted.shard.note_gone(raft_id, from);
-                    }
-                }
-                Frame::Control(_) => {}
-            },
+            ForWitnesses::Frame {
+                from,
+                proved,
+                frame: Frame::Raft(envelope),
+            } => self.step_envelope(now, from, proved, *envelope),
+            ForWitnesses::Frame {
+                from,
+                proved,
+                frame: Frame::Control(control),
+            } => self.control(now, from, proved, control),
         }
     }
 
-    fn step_envelope(&mut self, now: Now, from: NodeId, envelope: Envelope) {
+    /// G2: what ends a witness, or makes one, counts only when it is proved who says it.
+    fn control(&mut self, now: Now, from: NodeId, proved: bool, control: Control) {
+        match control {
+            Control::Really {
+                said: Said::Leave,
+                group,
+                raft_id,
+            } => {
+                let of = |h: &&Hosted<S::D>| h.shard.base().group == group && h.wants_to_go();
+                if self.hosted.get(&raft_id).filter(of).is_some() {
+                    let said = Said::Leave;
+                    let control = Control::Confirm {
+                        said,
+                        group,
+                        raft_id,
+                    };
+                    self.answer(from, &control);
+                }
+            }
+            _ if !proved => {}
+            Control::Invite { base } => self.invited(now, from, *base),
+            Control::NotAMember {
+                group,
+                raft_id,
+                applied,
+            } => self.guarded(raft_id, |hosted| {
+                if hosted.is_of(group) && hosted.believes(from) {
+                    hosted.shard.not_a_member(applied);
+                }
+                Ok(())
+            }),
+            Control::Left { group, raft_id } => self.guarded(raft_id, |hosted| {
+                if hosted.is_of(group) && hosted.wants_to_go() && hosted.believes(from) {
+                    hosted.shard.note_removal();
+                }
+                Ok(())
+            }),
+            Control::Stored {
+                group,
+                raft_id,
+                index,
+            } => self.guarded(raft_id, |hosted| {
+                if hosted.is_of(group) && hosted.believes(from) {
+                    hosted.shard.check_stored(index)?; // D6
+                }
+                Ok(())
+            }),
+            Control::Gone { group, raft_id } => {
+                for id in self.hosted.keys().copied().collect::<Vec<_>>() {
+                    self.guarded(id, |hosted| {
+                        if hosted.is_of(group) {
+                            hosted.shard.note_gone(raft_id, from);
+                        }
+                        Ok(())
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn step_envelope(&mut self, now: Now, from: NodeId, proved: bool, envelope: Envelope) {
         let (group, raft_id, sender) = (envelope.group, envelope.to, envelope.from);
         if self.stopped.contains_key(&raft_id) {
             return;
@@ -283,17 +359,27 @@ impl<S: Folders> Witnesses<S> {
                 self.conjure(now, &envelope);
             } else {
                 // G2: nothing is conjured by a message.
-                return self.tell(from, &Control::Gone { group, raft_id });
+                return self.answer(from, &Control::Gone { group, raft_id });
             }
         }
         remember(&mut self.nodes, sender, from);
         let mut refused = None;
-        self.guarded(raft_id, |hosted| {
-            refused = hosted.shard.step(now, envelope)?;
-            Ok(())
+        let mut doubts = false;
+        self.guarded(raft_id, |hosted| match hosted.shard.step(now, envelope) {
+            Err(ShardError::Step(_)) if !(proved && hosted.believes(from)) => {
+                doubts = true; // D6: it is asked over a link of our own
+                Ok(())
+            }
+            stepped => {
+                refused = stepped?;
+                Ok(())
+            }
         });
         if let Some(refusal) = refused {
             self.complain(now, raft_id, &refusal);
+        }
+        if doubts && self.doubts.may_ask(now.mono, from, None) {
+            self.tell(from, &Control::Belongs { group, raft_id });
         }
     }
 
@@ -342,7 +428,7 @@ impl<S: Folders> Witnesses<S> {
         // Who invites may have been deposed: one that has acknowledged something may be a member.
         let acknowledged = self.hosted.values().any(|h| of_group(h) && h.is_unborn());
         if acknowledged || self.hosted.len() >= self.share.max(1) {
-            return self.tell(from, &Control::Declined { group });
+            return self.answer(from, &Control::Declined { group });
         }
         base.raft_id = loop {
             let id = self.rng.next_u64();
@@ -353,24 +439,51 @@ impl<S: Folders> Witnesses<S> {
         base.kind = MemberKind::Witness;
         let raft_id = base.raft_id;
         match self.found(now, &base) {
-            Ok(()) => self.tell(from, &Control::Invited { group, raft_id }),
+            Ok(()) => self.answer(from, &Control::Invited { group, raft_id }),
             Err(error) => {
                 slog::warn!(self.logger, "Can't host a witness: {}", error);
-                self.tell(from, &Control::Declined { group });
+                self.answer(from, &Control::Declined { group });
             }
         }
     }
 
+    /// Makes a witness; where that fails nothing is left of it, on the disk or here.
     fn found(&mut self, now: Now, base: &Base) -> Result<(), ShardError> {
         let folder = name(base.raft_id);
-        let io = |source| crate::storage::StorageError::Io {
+        let made = catch_unwind(AssertUnwindSafe(|| self.try_found(now, base, &folder)));
+        let error = match made {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_) => StorageError::Io {
+                action: "found a group in",
+                file: folder.clone(),
+                source: io::Error::other("a broken invariant"),
+            }
+            .into(),
+        };
+        self.hosted.remove(&base.raft_id);
+        self.stopped.remove(&base.raft_id);
+        if let Err(source) = self.folders.remove(&folder) {
+            slog::warn!(self.logger, "Can't remove {}: {}", folder, source);
+        }
+        Err(error)
+    }
+
+    fn try_found(&mut self, now: Now, base: &Base, folder: &str) -> Result<(), ShardError> {
+        let io = |source| StorageError::Io {
             action: "make the folder of",
-            file: folder.clone(),
+            file: folder.to_owned(),
             source,
         };
-        let disk = self.folders.folder(&folder).map_err(io)?;
+        if base.election_timeout_ms > LONGEST_TIMEOUT_MS {
+            return Err(io(io::Error::other("its election timeout is absurd")).into());
+        }
+        let disk = self.folders.folder(folder).map_err(io)?;
         Log::create(disk.clone(), self.log.clone(), base)?;
         self.start(base.raft_id, disk, now);
+        if !self.hosted.contains_key(&base.raft_id) {
+            return Err(io(io::Error::other("it does not open")).into());
+        }
         slog::info!(
             self.logger,
             "This node hosts the witness {:016x} of group {:016x}",
@@ -437,10 +550,26 @@ impl<S: Folders> Witnesses<S> {
                     }
                 }
             });
-            self.say(messages);
-            self.after_turn(now, raft_id, strangers);
+            self.guarded_host(Some(raft_id), |host| {
+                host.say(messages);
+                host.after_turn(now, raft_id, strangers);
+            });
         }
         false
+    }
+
+    /// W2: the same for what concerns more than the group itself: it must not silence the others.
+    fn guarded_host(&mut self, about: Option<u64>, run: impl FnOnce(&mut Self)) {
+        let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(self))) else {
+            return;
+        };
+        if mutation::is(Mutation::OneWitnessEndsAll) {
+            resume_unwind(panic);
+        }
+        match about.filter(|id| self.hosted.contains_key(id)) {
+            Some(raft_id) => self.stop(raft_id, "a broken invariant", false),
+            None => slog::crit!(self.logger, "A witness host has met a broken invariant"),
+        }
     }
 
     fn after_turn(&mut self, now: Now, raft_id: u64, strangers: Vec<u64>) {
@@ -493,7 +622,7 @@ impl<S: Folders> Witnesses<S> {
                     raft_id,
                     applied,
                 };
-                self.tell(node, &control);
+                self.answer(node, &control);
             }
         }
     }
@@ -501,7 +630,9 @@ impl<S: Folders> Witnesses<S> {
     /// When [`Witnesses::turn`] wants to be called next.
     pub fn deadline(&self) -> Option<Mono> {
         let of = |h: &Hosted<S::D>| {
-            let mut at = h.shard.deadline();
+            // W2: one that can't even say when is looked at, and stopped, by its next turn.
+            let at = catch_unwind(AssertUnwindSafe(|| h.shard.deadline()));
+            let mut at = at.unwrap_or(self.now + LEAVE_EVERY);
             if h.wants_to_go() {
                 at = at.min(h.ask_at);
             }
@@ -547,6 +678,7 @@ impl<S: Folders> Witnesses<S> {
                 self.out.push(Outgoing {
                     to,
                     urgent: super::is_urgent(&envelope),
+                    back: false,
                     bytes: encode_envelope(&envelope),
                 });
             }
@@ -557,6 +689,16 @@ impl<S: Folders> Witnesses<S> {
         self.out.push(Outgoing {
             to,
             urgent: true,
+            back: false,
+            bytes: control.encode(),
+        });
+    }
+
+    fn answer(&mut self, to: NodeId, control: &Control) {
+        self.out.push(Outgoing {
+            to,
+            urgent: true,
+            back: true,
             bytes: control.encode(),
         });
     }

@@ -84,6 +84,16 @@ pub enum Order {
     Stop,
 }
 
+impl Order {
+    /// A frame for `to`; `back`: on the connection that `to` has made.
+    pub fn frame(to: NodeId, urgent: bool, back: bool, bytes: Vec<u8>) -> Order {
+        match back {
+            true => Order::Answer { to, bytes },
+            false => Order::Raft { to, urgent, bytes },
+        }
+    }
+}
+
 /// What the loop is told.
 #[derive(Debug, PartialEq, Eq)]
 pub enum News {

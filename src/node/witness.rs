@@ -125,11 +125,8 @@ fn run(
         while witnesses.step(&clock, &mut || first.take().or_else(|| queue.next())) {}
         hosted.store(witnesses.len(), Ordering::Relaxed);
         for frame in witnesses.take_outgoing() {
-            links.send(Order::Raft {
-                to: frame.to,
-                urgent: frame.urgent,
-                bytes: frame.bytes,
-            });
+            let order = Order::frame(frame.to, frame.urgent, frame.back, frame.bytes);
+            links.send(order);
         }
     }
 }

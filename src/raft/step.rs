@@ -204,7 +204,7 @@ impl Group {
     /// D6: the only voter of a group leads it: every other leader's messages, and every proof that
     /// its log is another one's, are forged or of a foreign group (G2).
     fn check_only_voter(&self, m: &Message) -> Result<(), Refusal> {
-        if !self.is_only_voter() {
+        if !self.is_only_voter() || mutation::is(Mutation::OnlyVoterYields) {
             return Ok(());
         }
         let (from, why) = (m.from, Fault::LeadsOnlyVoter);

@@ -24,6 +24,7 @@ mod members;
 mod open;
 mod persist;
 mod turn;
+pub use members::LEAVE_TIMEOUTS;
 pub use turn::Admission;
 #[cfg(test)]
 pub(crate) mod tests;

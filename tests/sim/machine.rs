@@ -276,7 +276,7 @@ impl Machine {
             memory_bytes: 1 << 30,
             about: About::default(),
             tuning: tuning(plan),
-            logger: quiet(),
+            logger: loud(&self.said),
         });
         let server = server.map_err(|e| e.to_string())?;
         let log = LogConfig {
@@ -384,14 +384,18 @@ pub fn machine_at(port: u16) -> usize {
     usize::from(port).wrapping_sub(17_000)
 }
 
-/// The logger that a witness host gets: what it says loudly is looked at.
+/// The logger of a process: what it says loudly, or of members that are all sound, is looked at.
 fn loud(said: &Arc<Mutex<Vec<String>>>) -> slog::Logger {
     struct Ear(Arc<Mutex<Vec<String>>>);
     impl slog::Drain for Ear {
         type Ok = ();
         type Err = slog::Never;
         fn log(&self, r: &slog::Record<'_>, _: &slog::OwnedKVList) -> Result<(), slog::Never> {
-            if r.level() == slog::Level::Critical {
+            let of_frames = r.level() == slog::Level::Warning
+                && ["A frame of node", "Not proved", "The witness"]
+                    .iter()
+                    .any(|begin| r.msg().to_string().starts_with(begin));
+            if r.level() == slog::Level::Critical || of_frames {
                 let mut said = self.0.lock().expect("nobody panics with it");
                 said.push(r.msg().to_string());
             }
@@ -399,8 +403,4 @@ fn loud(said: &Arc<Mutex<Vec<String>>>) -> slog::Logger {
         }
     }
     slog::Logger::root(Ear(Arc::clone(said)), slog::o!())
-}
-
-fn quiet() -> slog::Logger {
-    slog::Logger::root(slog::Discard, slog::o!())
 }

@@ -82,8 +82,12 @@ impl<P: Platform> Clustered<P> {
             }
             News::BusClosed { link } => self.agent.bus_mut().closed(at, link),
             News::BusPacket { link, bytes } => self.agent.bus_mut().received(at, link, &bytes),
-            News::Raft { from, bytes, .. } => {
-                if let Err(error) = self.agent.frame(now, from, &bytes, shard)? {
+            News::Raft {
+                from,
+                proved,
+                bytes,
+            } => {
+                if let Err(error) = self.agent.frame(now, from, proved, &bytes, shard)? {
                     if self.may_complain(now) {
                         slog::warn!(logger, "A frame of node {} can't be read: {}", from, error);
                     }
@@ -125,14 +129,19 @@ impl<P: Platform> Clustered<P> {
         self.agent.send(group.take_messages());
         for act in self.agent.take_acts() {
             match act {
-                Act::Frame { to, urgent, bytes } => self.frame(to, urgent, bytes),
+                Act::Frame {
+                    to,
+                    urgent,
+                    back,
+                    bytes,
+                } => self.frame(to, urgent, back, bytes),
                 other => self.agent.put_back(other),
             }
         }
     }
 
-    fn frame(&mut self, to: cluster_bus::NodeId, urgent: bool, bytes: Vec<u8>) {
-        self.io.order(Order::Raft { to, urgent, bytes });
+    fn frame(&mut self, to: cluster_bus::NodeId, urgent: bool, back: bool, bytes: Vec<u8>) {
+        self.io.order(Order::frame(to, urgent, back, bytes));
     }
 
     /// For the Raft links that begin from now on.
@@ -245,7 +254,12 @@ impl<P: Platform> Server<P> {
                 }) => deliver.push((sharded, channel, message)),
                 Act::Bus(action @ Action::Save(_)) => cluster.bus_action(action, &self.logger),
                 Act::Bus(action) => cluster.held.push_back(action),
-                Act::Frame { to, urgent, bytes } => cluster.frame(to, urgent, bytes),
+                Act::Frame {
+                    to,
+                    urgent,
+                    back,
+                    bytes,
+                } => cluster.frame(to, urgent, back, bytes),
                 Act::Peer { node, addr } => cluster.io.order(Order::Peer {
                     node,
                     addr: addr.map(|(ip, port)| SocketAddr::new(ip, port)),

@@ -34,6 +34,7 @@ fn invitation(group: u64) -> ForWitnesses {
         base: Box::new(base),
     };
     ForWitnesses::Frame {
+        proved: true,
         from: LEADER,
         frame: Frame::Control(invite),
     }
@@ -57,6 +58,7 @@ fn appended(group: u64, to: u64, (index, term): (u64, u64)) -> ForWitnesses {
     let behind = (index - 1, if index == 11 { 2 } else { 3 });
     let message = append(to, behind, vec![entry], index);
     ForWitnesses::Frame {
+        proved: true,
         from: LEADER,
         frame: Frame::Raft(Box::new(envelope(group, message))),
     }
