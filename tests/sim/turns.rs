@@ -219,7 +219,10 @@ impl World {
                     node.witnesses.take_outgoing()
                 };
                 for frame in frames {
-                    self.send_frame(m, end, frame.to, frame.bytes);
+                    match frame.back {
+                        true => self.send_answer(m, end, frame.to, frame.bytes),
+                        false => self.send_frame(m, end, frame.to, frame.bytes),
+                    }
                 }
                 Some((more, end))
             }
