@@ -63,6 +63,8 @@ pub enum Mutation {
     ReleaseUncommitted,
     /// D5: an append is stepped that the log has no room for.
     AppendWithoutRoom,
+    /// D5: effects are executed without asking whether the log has room for them.
+    RoomByArguments,
     /// S1: a slot is served before its gain has committed.
     ServeBeforeGainCommits,
     /// G6: a witness starts above what a data voter has.
@@ -173,7 +175,11 @@ impl Mutation {
     ];
 
     /// Those that a test beside the code catches.
-    pub const BESIDE: [Mutation; 2] = [Mutation::TailLostByTurn, Mutation::WaitBeforeProposal];
+    pub const BESIDE: [Mutation; 3] = [
+        Mutation::TailLostByTurn,
+        Mutation::WaitBeforeProposal,
+        Mutation::RoomByArguments,
+    ];
 }
 
 #[cfg(feature = "mutations")]
