@@ -277,9 +277,7 @@ impl<D: Disk> Shard<D> {
         self.released = old.last_gate();
         self.data.take_watches(&mut old.data);
         // The turn goes on under the new numbers.
-        let writable = self.may_write();
-        self.data
-            .begin_turn(self.next_batch, self.turn_now.unix_ms, writable);
+        self.begin_data();
     }
 
     /// The highest gate that any reply may wait for.
