@@ -24,3 +24,4 @@ mod view;
 mod wire;
 
 mod basics;
+mod seat;
