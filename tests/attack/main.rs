@@ -24,4 +24,5 @@ mod view;
 mod wire;
 
 mod basics;
+mod forged;
 mod seat;
