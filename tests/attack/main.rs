@@ -25,4 +25,5 @@ mod wire;
 
 mod basics;
 mod forged;
+mod hung;
 mod seat;
