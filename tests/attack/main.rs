@@ -26,4 +26,5 @@ mod wire;
 mod basics;
 mod forged;
 mod hung;
+mod relaxed;
 mod seat;
