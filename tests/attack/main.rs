@@ -24,6 +24,7 @@ mod view;
 mod wire;
 
 mod basics;
+mod clock;
 mod forged;
 mod hung;
 mod relaxed;

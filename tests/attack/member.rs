@@ -124,6 +124,11 @@ impl Member {
         }
     }
 
+    /// Forgets what lies above an index.
+    pub fn cut(&mut self, last: u64) {
+        self.log.truncate((last - self.base.0) as usize);
+    }
+
     /// The append that brings a follower from `after` to the end of this log.
     pub fn append(&self, after: u64) -> Message {
         let mut m = message(MessageType::MsgAppend, self.term);

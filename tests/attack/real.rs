@@ -282,6 +282,10 @@ pub fn base_of(played: &[(&Played, u64)], real: Option<(&Real, u64)>, t: Duratio
         },
         members,
         election_timeout_ms: t.as_millis() as u64,
-        record: Record::founded(played[0].0.shard, played[0].0.id).encode(),
+        record: Record {
+            slots: (0..16384).collect(),
+            ..Record::founded(played[0].0.shard, played[0].0.id)
+        }
+        .encode(),
     }
 }
