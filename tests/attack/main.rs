@@ -27,5 +27,6 @@ mod basics;
 mod clock;
 mod forged;
 mod hung;
+mod outcome;
 mod relaxed;
 mod seat;
