@@ -27,6 +27,7 @@ mod basics;
 mod clock;
 mod forged;
 mod hung;
+mod lagging;
 mod outcome;
 mod relaxed;
 mod seat;
