@@ -30,4 +30,5 @@ mod hung;
 mod lagging;
 mod outcome;
 mod relaxed;
+mod room;
 mod seat;
