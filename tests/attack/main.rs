@@ -32,3 +32,4 @@ mod outcome;
 mod relaxed;
 mod room;
 mod seat;
+mod voters;
