@@ -2,9 +2,13 @@
 
 use crate::common::resp::Value;
 use crate::harness::SOON;
-use crate::real::{reply_within, Stage};
-use crate::shim::{Op, STORAGE};
-use raft::eraftpb::MessageType;
+use crate::member::{message, Member};
+use crate::real::{base_of, played, reply_within, Stage};
+use crate::shim::{Op, STORAGE, WITNESS};
+use crate::wire;
+use cluster_bus::NodeId;
+use holdfast::agent::control::{encode_envelope, Control};
+use raft::eraftpb::{Entry, MessageType};
 use std::time::{Duration, Instant};
 
 /// T5: two followers have it, so it is committed, whatever the leader's own disk does.
@@ -81,4 +85,47 @@ fn sigterm_with_hung_sync_ends_in_time() {
         );
         std::thread::sleep(Duration::from_millis(10)); // between two looks
     }
+}
+
+/// C5: what waits for the witnesses' thread has a limit in bytes.
+#[test]
+#[ignore = "issue 8 A12: fails until mended"]
+fn flood_for_a_hung_witness_thread_is_bounded() {
+    let Some(mut stage) = Stage::open("flood_for_a_hung_witness_thread_is_bounded") else {
+        return;
+    };
+    let real = stage.real(&[]);
+    let inviter = played();
+    inviter.meet(&real);
+    let base = base_of(&[(&inviter, 7)], None, Duration::from_secs(1));
+    let hung = real.shim.on(Op::Sync).thread(WITNESS).hang();
+    let base = Box::new(base);
+    inviter.tell(&real, &Control::Invite { base });
+    hung.wait_hanging(SOON);
+    let before = real.node.rss();
+    // A stranger; what it says is for a member that is not here, so the thread is to say GONE.
+    let from = NodeId(rand::random());
+    let mut line = wire::call(real.bus_port(), 1, from, real.id, "").expect("a link");
+    let limit = line.set_write_timeout(Some(Duration::from_secs(2)));
+    limit.expect("a socket option");
+    let mut m = message(MessageType::MsgAppend, 2);
+    let entry = Entry {
+        index: 1,
+        term: 1,
+        data: vec![0; 8 << 20].into(),
+        ..Entry::default()
+    };
+    m.entries = vec![entry].into();
+    let base = base_of(&[(&inviter, 7)], None, Duration::from_secs(1));
+    let bytes = encode_envelope(&Member::new(&base, 7).envelope(99, m));
+    let mut grown = 0;
+    for _ in 0..75 {
+        if wire::send(&mut line, &bytes).is_err() {
+            break; // it is not read any more, or the node has hung up: both will do
+        }
+        grown = real.node.rss().saturating_sub(before) >> 20;
+        assert!(grown < 400, "{grown} MB wait for the witnesses' thread");
+    }
+    println!("{grown} MB");
+    assert_eq!(real.node.cmd(&["PING"]).text(), "PONG");
 }
