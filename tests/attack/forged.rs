@@ -24,7 +24,7 @@ fn victim(stage: &mut Stage) -> Real {
 /// Sends frames over a link under a name that nobody has.
 fn strike(real: &Real, frames: &[Vec<u8>]) {
     let line = wire::call(real.bus_port(), 0, NodeId(rand::random()), real.id, "");
-    let mut line = line.expect("a stranger gets a link");
+    let (mut line, _) = line.expect("a stranger gets a link");
     for frame in frames {
         // It may hang up.
         let _ = wire::send(&mut line, frame);
@@ -68,8 +68,11 @@ fn forged(real: &Real, from: u64, mut message: Message) -> Vec<u8> {
     })
 }
 
+/// The frames of an attack on this node.
+type Forgery<'a> = &'a dyn Fn(&Real) -> Vec<Vec<u8>>;
+
 /// One forgery after the other, each against a node of its own.
-fn each(test: &str, attacks: &[(&str, &dyn Fn(&Real) -> Vec<Vec<u8>>)]) {
+fn each(test: &str, attacks: &[(&str, Forgery<'_>)]) {
     let Some(mut stage) = Stage::open(test) else {
         return;
     };

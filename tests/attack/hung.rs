@@ -105,7 +105,8 @@ fn flood_for_a_hung_witness_thread_is_bounded() {
     let before = real.node.rss();
     // A stranger; what it says is for a member that is not here, so the thread is to say GONE.
     let from = NodeId(rand::random());
-    let mut line = wire::call(real.bus_port(), 1, from, real.id, "").expect("a link");
+    let link = wire::call(real.bus_port(), 1, from, real.id, "");
+    let (mut line, _) = link.expect("a stranger gets a link");
     let limit = line.set_write_timeout(Some(Duration::from_secs(2)));
     limit.expect("a socket option");
     let mut m = message(MessageType::MsgAppend, 2);

@@ -43,7 +43,6 @@ pub fn sleep_until(ns: u64) {
 /// A frame that came.
 pub struct Seen {
     pub at_ns: u64,
-    pub from: NodeId,
     pub frame: Frame,
 }
 
@@ -69,9 +68,18 @@ struct Inner {
     seen: Vec<Seen>,
     /// Bus ports of the nodes that this one talks to.
     homes: HashMap<NodeId, u16>,
+    /// Links that this node has made.
     lines: HashMap<NodeId, TcpStream>,
+    /// Links that were made to here.
+    calls: HashMap<NodeId, TcpStream>,
+    /// The real nodes take what comes back on their own links.
+    both_ways: bool,
     member: Option<Member>,
 }
+
+/// "Have you said this?", and "I have" (control messages of version 3 of the links): their kinds.
+const REALLY: u8 = 15;
+const CONFIRM: u8 = 16;
 
 struct Shared {
     me: NodeId,
@@ -94,14 +102,20 @@ impl Shared {
     }
 
     /// Sends a frame over a link of our own making, made anew when it broke.
-    fn send(&self, inner: &mut Inner, to: NodeId, bytes: &[u8]) {
+    fn send(self: &Arc<Self>, inner: &mut Inner, to: NodeId, bytes: &[u8]) {
         for _ in 0..2 {
             if !inner.lines.contains_key(&to) {
                 let Some(&port) = inner.homes.get(&to) else {
                     return;
                 };
                 match wire::call(port, 0, self.me, to, &self.password) {
-                    Ok(line) => drop(inner.lines.insert(to, line)),
+                    Ok((line, version)) => {
+                        inner.both_ways = version >= wire::BOTH_WAYS;
+                        let back = line.try_clone().expect("a second handle");
+                        inner.lines.insert(to, line);
+                        let shared = Arc::clone(self);
+                        std::thread::spawn(move || shared.take_in(back, to));
+                    }
                     Err(_) => continue, // a node that is down; who waits has a deadline
                 }
             }
@@ -113,20 +127,35 @@ impl Shared {
         }
     }
 
-    /// A link that a node has made: takes in what it says, and answers in the member's manner.
-    fn listen(&self, mut stream: TcpStream) {
+    /// A link that a node has made.
+    fn listen(self: &Arc<Self>, mut stream: TcpStream) {
         let Ok(from) = wire::answer(&mut stream, self.me, &self.password) else {
             return;
         };
-        while let Ok(bytes) = wire::receive(&mut stream) {
-            let frame = Frame::decode(&bytes).expect("a real node says what can be read");
+        let back = stream.try_clone().expect("a second handle");
+        self.inner().calls.insert(from, back);
+        self.take_in(stream, from);
+    }
+
+    /// Takes in what a node says, and answers in the member's manner.
+    fn take_in(self: &Arc<Self>, mut stream: TcpStream, from: NodeId) {
+        while let Ok(mut bytes) = wire::receive(&mut stream) {
+            let frame = Frame::decode(&bytes);
+            if bytes.first() == Some(&REALLY) {
+                bytes[0] = CONFIRM;
+                if wire::send(&mut stream, &bytes).is_err() {
+                    return;
+                }
+            }
+            // A kind that the crate does not know yet.
+            let Ok(frame) = frame else { continue };
             let mut inner = self.inner();
             let answer = match (&frame, &mut inner.member) {
                 (Frame::Raft(e), Some(m)) if (e.group, e.to) == (m.group, m.raft_id) => m.answer(e),
                 _ => None,
             };
             let at_ns = mono_ns();
-            inner.seen.push(Seen { at_ns, from, frame });
+            inner.seen.push(Seen { at_ns, frame });
             if let Some(answer) = answer {
                 self.send(&mut inner, from, &encode_envelope(&answer));
             }
@@ -179,16 +208,21 @@ impl Played {
         });
     }
 
-    /// For attacks without a place on the bus: where the node is.
-    pub fn call_at(&self, real: &Real) {
-        self.shared.inner().homes.insert(real.id, real.bus_port());
-    }
-
     // ---- what is said ---------------------------------------------------------------------
 
+    /// Says it where it proves who says it, if there is such a link: on one that the node itself
+    /// has made to here.
     pub fn tell(&self, to: &Real, control: &Control) {
-        let mut inner = self.shared.inner();
-        self.shared.send(&mut inner, to.id, &control.encode());
+        let (mut inner, bytes) = (self.shared.inner(), control.encode());
+        if inner.both_ways {
+            if let Some(call) = inner.calls.get_mut(&to.id) {
+                if wire::send(call, &bytes).is_ok() {
+                    return;
+                }
+                inner.calls.remove(&to.id);
+            }
+        }
+        self.shared.send(&mut inner, to.id, &bytes);
     }
 
     /// Sends an envelope as it is.

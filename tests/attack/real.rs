@@ -167,7 +167,7 @@ impl Stage {
         let dir = self.temp.path().join(format!("n{}", self.added));
         self.added += 1;
         std::fs::create_dir_all(&dir).expect("a folder for the node");
-        let shim = Shim::new(self.temp.path().join(&dir).as_path()).expect("a compiler is there");
+        let shim = Shim::new(&dir).expect("a compiler is there");
         for _ in 0..5 {
             let mut node = Node::new(&dir).args(args).envs(&shim.environment());
             node.spawn();
@@ -221,7 +221,6 @@ impl Stage {
             leader,
             other,
             raft_id,
-            t,
         }
     }
 }
@@ -240,7 +239,6 @@ pub struct Follower {
     pub other: Played,
     /// Of the real node.
     pub raft_id: u64,
-    pub t: Duration,
 }
 
 /// A played node whose shard has no slots.

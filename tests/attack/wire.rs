@@ -11,6 +11,10 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 pub const MAGIC: [u8; 4] = *b"HFL1";
+/// Versions of the links that this can speak, the newest first; from [`BOTH_WAYS`] on frames may
+/// come back on the link of who has asked, where they prove who says them.
+const VERSIONS: [u8; 2] = [3, 2];
+pub const BOTH_WAYS: u8 = 3;
 const NONCE: [u8; 16] = [5; 16];
 
 fn proof(password: &str, side: &[u8], said: &[u8]) -> [u8; 32] {
@@ -24,10 +28,32 @@ fn wrong(what: &str) -> io::Error {
     io::Error::other(what.to_owned())
 }
 
-/// Calls a node at its bus port; `class`: 0 urgent, 1 bulk.
+/// Calls a node at its bus port; `class`: 0 urgent, 1 bulk. The link, and in which version.
 pub fn call(
     bus_port: u16,
     class: u8,
+    from: NodeId,
+    to: NodeId,
+    password: &str,
+) -> io::Result<(TcpStream, u8)> {
+    let mut last = wrong("no version");
+    for version in VERSIONS {
+        match call_in(version, (bus_port, class), from, to, password) {
+            Ok(link) => return Ok((link, version)),
+            Err(e) => last = e,
+        }
+        // A node hangs up on a version that it does not know.
+        let hung_up = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset];
+        if !hung_up.contains(&last.kind()) {
+            break;
+        }
+    }
+    Err(last)
+}
+
+fn call_in(
+    version: u8,
+    (bus_port, class): (u16, u8),
     from: NodeId,
     to: NodeId,
     password: &str,
@@ -37,7 +63,7 @@ pub fn call(
     stream.set_nodelay(true)?;
     stream.set_write_timeout(limit)?;
     stream.set_read_timeout(limit)?;
-    let hello = [MAGIC.as_slice(), &[2, class], &from.0, &to.0, &NONCE].concat();
+    let hello = [MAGIC.as_slice(), &[version, class], &from.0, &to.0, &NONCE].concat();
     stream.write_all(&hello)?;
     let mut answer = [0; 40];
     stream.read_exact(&mut answer)?;
@@ -51,6 +77,7 @@ pub fn call(
     if theirs != proof(password, b"called", &said) {
         return Err(wrong("it does not know the password"));
     }
+    stream.set_read_timeout(None)?;
     Ok(stream)
 }
 
