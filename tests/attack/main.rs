@@ -25,6 +25,7 @@ mod wire;
 
 mod basics;
 mod clock;
+mod follower;
 mod forged;
 mod hung;
 mod lagging;

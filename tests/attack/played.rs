@@ -72,6 +72,8 @@ struct Inner {
     lines: HashMap<NodeId, TcpStream>,
     /// Links that were made to here.
     calls: HashMap<NodeId, TcpStream>,
+    /// What this node has said in control messages of numbers alone: their bytes.
+    told: Vec<Vec<u8>>,
     /// The real nodes take what comes back on their own links.
     both_ways: bool,
     member: Option<Member>,
@@ -137,11 +139,22 @@ impl Shared {
         self.take_in(stream, from);
     }
 
+    /// Whether these bytes ask for something that this node has said: `REALLY`, the kind as a
+    /// number, the numbers.
+    fn has_said(&self, bytes: &[u8]) -> bool {
+        let Some((&[REALLY, kind, 0, 0, 0, 0, 0, 0, 0], numbers)) = bytes.split_first_chunk()
+        else {
+            return false;
+        };
+        let said = [&[kind], numbers].concat();
+        self.inner().told.contains(&said)
+    }
+
     /// Takes in what a node says, and answers in the member's manner.
     fn take_in(self: &Arc<Self>, mut stream: TcpStream, from: NodeId) {
         while let Ok(mut bytes) = wire::receive(&mut stream) {
             let frame = Frame::decode(&bytes);
-            if bytes.first() == Some(&REALLY) {
+            if self.has_said(&bytes) {
                 bytes[0] = CONFIRM;
                 if wire::send(&mut stream, &bytes).is_err() {
                     return;
@@ -214,6 +227,9 @@ impl Played {
     /// has made to here.
     pub fn tell(&self, to: &Real, control: &Control) {
         let (mut inner, bytes) = (self.shared.inner(), control.encode());
+        if bytes.len() < 64 && !inner.told.contains(&bytes) {
+            inner.told.push(bytes.clone());
+        }
         if inner.both_ways {
             if let Some(call) = inner.calls.get_mut(&to.id) {
                 if wire::send(call, &bytes).is_ok() {
