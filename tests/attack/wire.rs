@@ -97,12 +97,17 @@ pub fn answer(stream: &mut TcpStream, me: NodeId, password: &str) -> io::Result<
     Ok(NodeId(rest[2..22].try_into().expect("twenty bytes")))
 }
 
-/// Sends one frame.
-pub fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+/// The bytes of one frame.
+pub fn framed(bytes: &[u8]) -> Vec<u8> {
     let mut out = (bytes.len() as u32).to_le_bytes().to_vec();
     out.extend(crc32c::crc32c(bytes).to_le_bytes());
     out.extend(bytes);
-    stream.write_all(&out)
+    out
+}
+
+/// Sends one frame.
+pub fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(&framed(bytes))
 }
 
 /// The next frame.
