@@ -30,6 +30,7 @@ mod follower;
 mod forged;
 mod hung;
 mod lagging;
+mod liar;
 mod outcome;
 mod relaxed;
 mod room;
