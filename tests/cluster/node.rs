@@ -67,6 +67,7 @@ impl Node {
     }
 
     /// For its environment, also when it is started again.
+    #[allow(dead_code)] // the attacks need it
     pub fn envs(mut self, envs: &[(String, String)]) -> Node {
         self.envs.extend_from_slice(envs);
         self
