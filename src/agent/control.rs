@@ -9,6 +9,23 @@ use cluster_bus::NodeId;
 
 const ENVELOPE: u8 = 0;
 
+/// What a node may be asked whether it has said it. The numbers are those of the messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Said {
+    Ready = 3,
+    Leave = 5,
+    Invite = 7,
+    Failover = 12,
+}
+
+impl Said {
+    fn read(number: u64) -> Option<Said> {
+        [Said::Ready, Said::Leave, Said::Invite, Said::Failover]
+            .into_iter()
+            .find(|said| *said as u64 == number)
+    }
+}
+
 /// A control message. `raft_id` is always that of the member it is about.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Control {
@@ -20,7 +37,8 @@ pub enum Control {
     Ready { group: u64, raft_id: u64 },
     /// The receiver of the answer asked a node that does not lead; this one does, if known.
     NotLeader { leader: Option<NodeId> },
-    /// C1: this member wants to be removed.
+    /// C1: this member wants to be removed. Its leader asks `Really`: the removal begins with the
+    /// `Confirm`, so who asked and gave up is not removed afterwards.
     Leave { group: u64, raft_id: u64 },
     /// The removal is committed.
     Left { group: u64, raft_id: u64 },
@@ -44,6 +62,25 @@ pub enum Control {
     Health { group: u64, ha: bool },
     /// G2: a member that nobody leads asks whether it is still one.
     Belongs { group: u64, raft_id: u64 },
+    /// Has the receiver said this? It came on a link that proves nothing, or is to be said twice.
+    Really {
+        said: Said,
+        group: u64,
+        raft_id: u64,
+    },
+    /// It has, and it still means it.
+    Confirm {
+        said: Said,
+        group: u64,
+        raft_id: u64,
+    },
+    /// D6: the leader's answer to a member's `Belongs`: it is one, and it has acknowledged the log
+    /// up to here, which is committed.
+    Stored {
+        group: u64,
+        raft_id: u64,
+        index: u64,
+    },
 }
 
 /// One frame of a Raft link.
@@ -51,6 +88,22 @@ pub enum Control {
 pub enum Frame {
     Raft(Box<Envelope>),
     Control(Control),
+}
+
+impl Frame {
+    /// The raft id of the member that it is for, as far as it says.
+    pub fn to_member(&self) -> Option<u64> {
+        match self {
+            Frame::Raft(envelope) => Some(envelope.to),
+            Frame::Control(
+                Control::Left { raft_id, .. }
+                | Control::NotAMember { raft_id, .. }
+                | Control::Stored { raft_id, .. }
+                | Control::Really { raft_id, .. },
+            ) => Some(*raft_id),
+            Frame::Control(_) => None,
+        }
+    }
 }
 
 /// Why bytes are not a frame.
@@ -62,6 +115,8 @@ pub enum FrameError {
     Base(String),
     #[error("the control message is of an unknown kind, or cut")]
     Control,
+    #[error(transparent)]
+    Refused(#[from] crate::raft::Refusal),
 }
 
 /// The bytes of an envelope's frame.
@@ -94,6 +149,21 @@ impl Control {
             Control::Failover { group, raft_id } => (12, vec![*group, *raft_id]),
             Control::Health { group, ha } => (13, vec![*group, u64::from(*ha)]),
             Control::Belongs { group, raft_id } => (14, vec![*group, *raft_id]),
+            Control::Really {
+                said,
+                group,
+                raft_id,
+            } => (15, vec![*said as u64, *group, *raft_id]),
+            Control::Confirm {
+                said,
+                group,
+                raft_id,
+            } => (16, vec![*said as u64, *group, *raft_id]),
+            Control::Stored {
+                group,
+                raft_id,
+                index,
+            } => (17, vec![*group, *raft_id, *index]),
         };
         let mut out = vec![kind];
         numbers
@@ -162,6 +232,21 @@ fn numbers(kind: u8, rest: &[u8]) -> Option<Control> {
         (12, &[group, raft_id]) => Control::Failover { group, raft_id },
         (13, &[group, ha]) => Control::Health { group, ha: ha == 1 },
         (14, &[group, raft_id]) => Control::Belongs { group, raft_id },
+        (15, &[said, group, raft_id]) => Control::Really {
+            said: Said::read(said)?,
+            group,
+            raft_id,
+        },
+        (16, &[said, group, raft_id]) => Control::Confirm {
+            said: Said::read(said)?,
+            group,
+            raft_id,
+        },
+        (17, &[group, raft_id, index]) => Control::Stored {
+            group,
+            raft_id,
+            index,
+        },
         _ => return None,
     })
 }
@@ -208,6 +293,21 @@ mod tests {
             Control::Failover { group, raft_id },
             Control::Health { group, ha: true },
             Control::Belongs { group, raft_id },
+            Control::Really {
+                said: Said::Invite,
+                group,
+                raft_id,
+            },
+            Control::Confirm {
+                said: Said::Failover,
+                group,
+                raft_id,
+            },
+            Control::Stored {
+                group,
+                raft_id,
+                index: 9,
+            },
         ] {
             let Ok(Frame::Control(read)) = Frame::decode(&control.encode()) else {
                 panic!("{control:?}");

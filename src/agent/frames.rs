@@ -1,17 +1,22 @@
 //! What comes in on Raft links: envelopes find their group, control messages their answer (G2, C1).
 
 use super::{Act, Agent, ForWitnesses};
-use crate::agent::control::{Control, Frame, FrameError};
+use crate::agent::control::{Control, Frame, FrameError, Said};
 use crate::clock::Now;
+use crate::mutation::{self, Mutation};
+use crate::raft::{Envelope, Refusal, StepError};
 use crate::shard::{Shard, ShardError};
 use crate::storage::base::{Member, MemberKind};
 use crate::storage::Disk;
 use cluster_bus::NodeId;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Raft ids whose nodes are remembered because a message came from there. Members are known from
 /// the list; these are strangers, of whom anybody can invent any number.
 const MAX_REMEMBERED: usize = 4096;
+/// How long CLUSTER FAILOVER is meant.
+const LEAD_WISH: Duration = Duration::from_secs(2);
 
 /// Remembers who speaks for a Raft id, for the answer (G2).
 pub(super) fn remember(nodes: &mut BTreeMap<u64, NodeId>, raft_id: u64, node: NodeId) {
@@ -20,17 +25,37 @@ pub(super) fn remember(nodes: &mut BTreeMap<u64, NodeId>, raft_id: u64, node: No
     }
 }
 
+/// Whether a control message says nothing unless it is proved: it ends or changes a membership, or
+/// answers what was asked, and an answer comes back on the link that asked.
+fn needs_proof(control: &Control) -> bool {
+    matches!(
+        control,
+        Control::Accept { .. }
+            | Control::NotLeader { .. }
+            | Control::Left { .. }
+            | Control::Invited { .. }
+            | Control::Declined { .. }
+            | Control::Gone { .. }
+            | Control::NotAMember { .. }
+            | Control::Confirm { .. }
+            | Control::Stored { .. }
+    )
+}
+
 impl Agent {
-    /// Takes in a frame of `from`, whose link's handshake named both nodes. An error of the shard
-    /// ends the process; a frame that can't be read is only reported.
+    /// Takes in a frame of `from`, whose link's handshake named both nodes. `proved`: and nobody else
+    /// can have sent it. An error of the shard ends the process; a frame that can't be read is only
+    /// reported.
     pub fn frame<D: Disk>(
         &mut self,
         now: Now,
         from: NodeId,
+        proved: bool,
         bytes: &[u8],
         shard: &mut Shard<D>,
     ) -> Result<Result<(), FrameError>, ShardError> {
         self.now = now;
+        let proved = proved || mutation::is(Mutation::ForgedLeft);
         let frame = match Frame::decode(bytes) {
             Ok(frame) => frame,
             Err(error) => return Ok(Err(error)),
@@ -39,43 +64,104 @@ impl Agent {
         let (group, me) = (base.group, base.raft_id);
         match frame {
             Frame::Raft(envelope) if (envelope.group, envelope.to) == (group, me) => {
-                remember(&mut self.nodes, envelope.from, from);
-                shard.step(now, *envelope)?;
+                if let Some(refusal) = self.step(now, from, proved, *envelope, shard)? {
+                    return Ok(Err(refusal.into()));
+                }
             }
             // G2: minted, and no RawNode yet.
             Frame::Raft(envelope) if self.joining().is_some_and(|j| j.raft_id == envelope.to) => {}
+            Frame::Control(control) if needs_proof(&control) && !proved => {
+                self.warn(|| format!("Not proved to come from node {from}: {control:.60?}"));
+            }
             Frame::Control(Control::NotAMember {
                 group: of,
                 raft_id,
                 applied,
-            }) if (of, raft_id) == (group, me) => shard.not_a_member(applied),
+            }) if (of, raft_id) == (group, me) => {
+                let ends = self.vouches(from, shard) && shard.not_a_member(applied);
+                if !ends && shard.is_only_voter() {
+                    self.warn(|| format!("Node {from} says that the only voter is no member"));
+                }
+            }
             Frame::Control(Control::Left { group: of, raft_id })
                 if (of, raft_id) == (group, me) =>
             {
-                shard.note_removal();
+                // G2: only who asked to leave can have been let go.
+                let asked = self.leaving || shard.awaits_confirmation();
+                if !(asked && self.vouches(from, shard) && shard.note_removal()) {
+                    self.warn(|| format!("Node {from} lets a member go that stays"));
+                }
+            }
+            Frame::Control(Control::Stored {
+                group: of,
+                raft_id,
+                index,
+            }) if (of, raft_id) == (group, me) => {
+                if self.vouches(from, shard) {
+                    shard.check_stored(index)?; // D6
+                }
+            }
+            Frame::Control(Control::Invite { .. }) if !proved => {
+                self.really(from, Said::Invite, 0, 0);
             }
             frame @ (Frame::Raft(_)
             | Frame::Control(
-                Control::Invite { .. } | Control::Left { .. } | Control::NotAMember { .. },
-            )) => self
-                .acts
-                .push(Act::Witness(ForWitnesses::Frame { from, frame })),
-            Frame::Control(control) => self.control(from, control, shard),
+                Control::Invite { .. }
+                | Control::Left { .. }
+                | Control::NotAMember { .. }
+                | Control::Stored { .. },
+            )) => self.for_witnesses(from, proved, frame),
+            Frame::Control(control) => self.control(from, proved, control, shard),
         }
         Ok(Ok(()))
     }
 
-    fn control<D: Disk>(&mut self, from: NodeId, control: Control, shard: &mut Shard<D>) {
+    fn for_witnesses(&mut self, from: NodeId, proved: bool, frame: Frame) {
+        self.acts.push(Act::Witness(ForWitnesses::Frame {
+            from,
+            proved,
+            frame,
+        }));
+    }
+
+    /// A message of another member. What proves that this one has lost its log, or that the group's
+    /// log has two histories, counts only when it is proved who says it.
+    fn step<D: Disk>(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        proved: bool,
+        envelope: Envelope,
+        shard: &mut Shard<D>,
+    ) -> Result<Option<Refusal>, ShardError> {
+        let sender = envelope.from;
+        if shard.group().membership().member(sender).is_none() {
+            remember(&mut self.nodes, sender, from);
+        }
+        match shard.step(now, envelope) {
+            Err(ShardError::Step(StepError::LostLog { .. })) if !proved => {
+                self.doubt_log(from, shard);
+                Ok(None)
+            }
+            Err(ShardError::Step(error)) if !self.vouches(from, shard) => {
+                self.warn(|| format!("Node {from} is none of this shard and says: {error}"));
+                Ok(None)
+            }
+            stepped => stepped,
+        }
+    }
+
+    fn control<D: Disk>(
+        &mut self,
+        from: NodeId,
+        proved: bool,
+        control: Control,
+        shard: &mut Shard<D>,
+    ) {
         match control {
             Control::Join { raft_id } => self.asked_to_accept(from, raft_id, shard),
             Control::Ready { group, raft_id } => {
-                if self.answers_for(from, group, shard) {
-                    shard.wish_to_join(Member {
-                        raft_id,
-                        node: from,
-                        kind: MemberKind::Data,
-                    });
-                }
+                self.wished(from, proved, Said::Ready, (group, raft_id), shard);
             }
             Control::Leave { group, raft_id } => {
                 if self.answers_for(from, group, shard) {
@@ -83,26 +169,33 @@ impl Agent {
                 }
             }
             Control::Failover { group, raft_id } => {
-                if self.answers_for(from, group, shard) {
-                    let now = self.now;
-                    shard.hand_over_to(now, raft_id);
-                }
+                self.wished(from, proved, Said::Failover, (group, raft_id), shard);
             }
+            Control::Confirm {
+                said,
+                group,
+                raft_id,
+            } => self.wished(from, proved, said, (group, raft_id), shard),
+            Control::Really {
+                said,
+                group,
+                raft_id,
+            } => self.asked_really(from, said, (group, raft_id), shard),
             Control::Gone { group, raft_id } => {
                 if group == shard.base().group {
                     shard.note_gone(raft_id, from);
                     self.member_is_gone(from, raft_id, shard);
                 }
                 let frame = Frame::Control(Control::Gone { group, raft_id });
-                self.acts
-                    .push(Act::Witness(ForWitnesses::Frame { from, frame }));
+                self.for_witnesses(from, proved, frame);
             }
             Control::Health { group, ha } if group == shard.base().group => {
-                self.health = Some((ha, self.now.mono));
+                if self.leader_node(shard) == Some(from) {
+                    self.health = Some((ha, self.now.mono));
+                }
             }
             Control::Belongs { group, raft_id } if group == shard.base().group => {
-                remember(&mut self.nodes, raft_id, from);
-                self.tell_strangers(vec![raft_id], shard);
+                self.asked_if_member(from, raft_id, shard);
             }
             Control::Accept { base } => self.accepted(from, *base),
             Control::NotLeader { leader } => self.hint = leader,
@@ -113,7 +206,107 @@ impl Agent {
             | Control::Belongs { .. }
             | Control::Invite { .. }
             | Control::Left { .. }
+            | Control::Stored { .. }
             | Control::NotAMember { .. } => {}
+        }
+    }
+
+    /// What a node wants of the leader: it is done when it is proved that the node wants it.
+    fn wished<D: Disk>(
+        &mut self,
+        from: NodeId,
+        proved: bool,
+        said: Said,
+        (group, raft_id): (u64, u64),
+        shard: &mut Shard<D>,
+    ) {
+        if !self.answers_for(from, group, shard) {
+            return;
+        }
+        if !proved {
+            return self.really(from, said, group, raft_id);
+        }
+        match said {
+            Said::Ready => shard.wish_to_join(Member {
+                raft_id,
+                node: from,
+                kind: MemberKind::Data,
+            }),
+            Said::Leave => self.let_go(from, raft_id, shard),
+            Said::Failover => {
+                let now = self.now;
+                shard.hand_over_to(now, raft_id);
+            }
+            Said::Invite => {} // it is confirmed by another one
+        }
+    }
+
+    /// Somebody has heard something in this node's name, and asks whether it is meant.
+    fn asked_really<D: Disk>(
+        &mut self,
+        from: NodeId,
+        said: Said,
+        (group, raft_id): (u64, u64),
+        shard: &mut Shard<D>,
+    ) {
+        let mine = (group, raft_id) == (shard.base().group, shard.base().raft_id);
+        let now = self.now.mono;
+        let means_it = match said {
+            Said::Ready => mine && self.joining().is_some_and(|j| j.raft_id == raft_id),
+            Said::Leave if mine => {
+                if let Some(resetting) = &mut self.resetting {
+                    resetting.answered = true;
+                }
+                self.leaving
+            }
+            Said::Leave => {
+                let frame = Frame::Control(Control::Really {
+                    said,
+                    group,
+                    raft_id,
+                });
+                return self.for_witnesses(from, false, frame);
+            }
+            Said::Failover => {
+                let lately = |at| now.since(at) <= LEAD_WISH;
+                mine && self.asked_to_lead.is_some_and(lately)
+            }
+            Said::Invite => return self.invite_again(from, shard),
+        };
+        if means_it {
+            let control = Control::Confirm {
+                said,
+                group,
+                raft_id,
+            };
+            self.answer(from, &control);
+        }
+    }
+
+    /// G2, D6: a member that nobody leads, or that doubts its log, asks what it is here.
+    fn asked_if_member<D: Disk>(&mut self, from: NodeId, raft_id: u64, shard: &Shard<D>) {
+        let (group, membership) = (shard.base().group, shard.group().membership());
+        match membership.member(raft_id) {
+            None => {
+                let applied = shard.group().applied();
+                let control = Control::NotAMember {
+                    group,
+                    raft_id,
+                    applied,
+                };
+                self.answer(from, &control);
+            }
+            Some(member) if member.node == from => {
+                if let Some(index) = shard.stored_by(raft_id) {
+                    let control = Control::Stored {
+                        group,
+                        raft_id,
+                        index,
+                    };
+                    self.answer(from, &control);
+                }
+            }
+            Some(_) => {}
         }
     }
 
@@ -125,7 +318,7 @@ impl Agent {
             let leader = self
                 .leader_node(shard)
                 .filter(|_| shard.base().group == group);
-            self.tell(from, &Control::NotLeader { leader });
+            self.answer(from, &Control::NotLeader { leader });
         }
         leads
     }
@@ -152,7 +345,7 @@ impl Agent {
                     raft_id,
                     applied,
                 };
-                self.tell(node, &control);
+                self.answer(node, &control);
             }
         }
     }

@@ -5,7 +5,7 @@
 //! base, puts it on disk under the id that it minted, opens it, and asks to be added. Everything is
 //! asked again until it has happened, also after a restart.
 
-use super::{Act, Agent, ForWitnesses, Resetting, LEAVE_PATIENCE, RESEND};
+use super::{Act, Agent, ForWitnesses, Resetting, LEAVE_PATIENCE, LEAVE_TIMEOUTS, RESEND};
 use crate::agent::control::Control;
 use crate::agent::seat::{Joining, Seat};
 use crate::clock::Now;
@@ -28,8 +28,12 @@ const READY_PATIENCE: u32 = 20;
 pub enum Refusal {
     #[error("the shard's other members have to stay or leave first: this node leads them")]
     Leads,
+    #[error("the shard's leader did not answer in time: nothing has changed")]
+    NoAnswer,
     #[error("the removal from the shard did not commit in time")]
     NotRemoved,
+    #[error("this node is the last one with the shard's data")]
+    LastWithData,
     #[error("this replica is still catching up: it has no vote in its shard yet")]
     Learner,
 }
@@ -87,8 +91,8 @@ impl Agent {
     /// RESET: true once it has happened. It is asked again until then.
     pub fn reset(&mut self, now: Now, hard: bool) -> Result<bool, Refusal> {
         self.now = now;
-        if std::mem::take(&mut self.reset_failed) {
-            return Err(Refusal::NotRemoved);
+        if let Some(why) = self.reset_failed.take() {
+            return Err(why);
         }
         if self.resetting.is_none() {
             if self.is_fresh(hard) {
@@ -96,13 +100,14 @@ impl Agent {
             }
             self.resetting = Some(Resetting {
                 hard,
-                until: now.mono + LEAVE_PATIENCE,
+                begun: now.mono,
+                answered: false,
+                told_witnesses: false,
                 of_master: self.is_master(),
             });
             self.leaving = true;
             self.hint = None;
             self.resend_at = now.mono;
-            self.acts.push(Act::Witness(ForWitnesses::LeaveAll));
         }
         Ok(false)
     }
@@ -157,9 +162,9 @@ impl Agent {
 
     /// The next step of a leave, a join or a reset.
     pub(super) fn proceed<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
-        self.expire_reset(now);
+        self.expire_reset(now, shard);
         if shard.is_removed() && !self.leaving && self.joining().is_none() {
-            return self.start_over(); // FORGET, or a leader that took this member for lost
+            return self.start_over(None); // FORGET, or a leader that took this member for lost
         }
         if shard.is_removed() && !self.leaving {
             self.mint_again(shard);
@@ -188,11 +193,33 @@ impl Agent {
         self.acts.push(Act::Seat(self.seat));
     }
 
-    fn expire_reset(&mut self, now: Now) {
-        if self.resetting.is_some_and(|r| now.mono >= r.until) {
+    /// C1: the leader's answer comes within a second, the removal within a second more than a
+    /// member keeps its vote (G3).
+    fn expire_reset<D: Disk>(&mut self, now: Now, shard: &Shard<D>) {
+        let Some(resetting) = self.resetting else {
+            return;
+        };
+        let (patience, why) = match resetting.answered {
+            true => (
+                shard.group().election_timeout() * LEAVE_TIMEOUTS + LEAVE_PATIENCE,
+                Refusal::NotRemoved,
+            ),
+            false => (LEAVE_PATIENCE, Refusal::NoAnswer),
+        };
+        if now.mono.since(resetting.begun) >= patience {
             self.resetting = None;
-            self.reset_failed = true;
+            self.reset_failed = Some(why);
             self.leaving = self.joining().is_some();
+        }
+    }
+
+    /// RESET: the witnesses on this node go too, from when it is sure that something changes.
+    fn let_witnesses_go(&mut self, left: bool) {
+        if let Some(resetting) = &mut self.resetting {
+            resetting.answered |= left;
+            if resetting.answered && !std::mem::replace(&mut resetting.told_witnesses, true) {
+                self.acts.push(Act::Witness(ForWitnesses::LeaveAll));
+            }
         }
     }
 
@@ -209,6 +236,7 @@ impl Agent {
         if left && last && !mutation::is(Mutation::LastDataLeaves) {
             return self.stay();
         }
+        self.let_witnesses_go(left);
         let hosts = self.resetting.is_some() && self.hosted_witnesses > 0;
         if left && !hosts {
             self.leaving = false;
@@ -224,6 +252,9 @@ impl Agent {
         }
         self.resend_at = now.mono + RESEND;
         if shard.group().is_leader() {
+            if let Some(resetting) = &mut self.resetting {
+                resetting.answered = true; // by itself
+            }
             if mutation::is(Mutation::OwnRemovalAsLeader) {
                 return shard.wish_to_leave(raft_id);
             }
@@ -245,7 +276,7 @@ impl Agent {
     fn stay(&mut self) {
         self.leaving = false;
         self.hint = None;
-        self.reset_failed = self.resetting.take().is_some();
+        self.reset_failed = self.resetting.take().map(|_| Refusal::LastWithData);
         if self.seat.joining.take().is_some() {
             self.acts.push(Act::Seat(self.seat));
             self.stale = true;
@@ -337,6 +368,8 @@ impl Agent {
             base.conf_state.voters = vec![base.raft_id];
         }
         base.kind = MemberKind::Data;
+        // G2: the seat is the old member's tombstone: it was asked to leave, and has left.
+        self.seat.spare = Some(self.seat.member);
         self.seat.member = base.raft_id;
         self.ready_since = None;
         self.resend_at = self.now.mono;
@@ -346,12 +379,14 @@ impl Agent {
         });
     }
 
-    /// A fresh group of its own, under the same name.
-    fn start_over(&mut self) {
+    /// A fresh group of its own, under the same name. `left`: the member that was asked to leave;
+    /// the folder of one that was not is kept (S4).
+    fn start_over(&mut self, left: Option<u64>) {
         let base = self.birth();
         self.seat = Seat {
             member: base.raft_id,
             joining: None,
+            spare: left,
         };
         self.acts.push(Act::Begin {
             base: Box::new(base),
@@ -374,6 +409,6 @@ impl Agent {
         if let Some(id) = new_id {
             self.acts.push(Act::Myself(id));
         }
-        self.start_over();
+        self.start_over(Some(self.seat.member));
     }
 }

@@ -1,8 +1,8 @@
 //! What the leader of a shard does for its members: accepts joiners, lets members go, looks for
 //! hosts of witnesses (W3), and writes the record (S2, S3).
 
-use super::{Agent, Claimed, Invitation, LEAVE_PATIENCE};
-use crate::agent::control::Control;
+use super::{Agent, Claimed, Invitation, LEAVE_TIMEOUTS};
+use crate::agent::control::{Control, Said};
 use crate::clock::Now;
 use crate::command::{Access, Data};
 use crate::mutation::{self, Mutation};
@@ -20,8 +20,8 @@ const INVITATION: Duration = Duration::from_millis(500);
 /// W3: how long a leader that finds only masters as hosts waits for nodes that may yet be replicas:
 /// the bus tells of them when they have settled.
 const SETTLING: Duration = Duration::from_secs(2);
-/// A witness that wants to go waits so long for another host; then it goes without one.
-const WITNESS_SEARCH: Duration = Duration::from_millis(LEAVE_PATIENCE.as_millis() as u64 / 2);
+/// How many that are not known may wait for an answer.
+const UNKNOWN_LEAVERS: usize = 64;
 /// S3: how long a claim is remembered at least; the bus tells one that stands with every packet.
 const CLAIM_LASTS: Duration = Duration::from_secs(20);
 
@@ -61,12 +61,12 @@ impl Agent {
         let leads = shard.group().is_leader() && shard.group().kind() == MemberKind::Data;
         if !leads || !shard.group().own_term_applied() || self.is_joining() {
             let leader = self.leader_node(shard);
-            return self.tell(from, &Control::NotLeader { leader });
+            return self.answer(from, &Control::NotLeader { leader });
         }
         // G1: from the birth of the group on, the log has everything.
         let mut base = shard.base().clone();
         base.raft_id = raft_id;
-        self.tell(
+        self.answer(
             from,
             &Control::Accept {
                 base: Box::new(base),
@@ -74,7 +74,7 @@ impl Agent {
         );
     }
 
-    /// C1: a member asks to be removed.
+    /// C1: a member asks to be removed: the answer comes first, and the removal when it is confirmed.
     pub(super) fn asked_to_let_go<D: Disk>(
         &mut self,
         from: NodeId,
@@ -84,26 +84,59 @@ impl Agent {
         let group = shard.base().group;
         let Some(member) = shard.group().membership().member(raft_id) else {
             // A leader that has not applied everything, or was deposed and does not know it, may
-            // never have heard of the member: that one asks again (C1).
-            let now = self.now;
-            let knows = shard.group().own_term_applied() && shard.split().1.lease_valid(now);
-            if knows {
-                self.tell(from, &Control::Left { group, raft_id });
+            // never have heard of the member. This turn's clock was read before the question came,
+            // so no lease that is tested against it says anything: a later turn answers (E3).
+            if mutation::is(Mutation::LeftOnAStaleClock) && shard.group().holds_lease(self.now) {
+                self.answer(from, &Control::Left { group, raft_id });
+            }
+            self.unknown_leavers.retain(|(_, id, _)| *id != raft_id);
+            if shard.group().is_leader() && self.unknown_leavers.len() < UNKNOWN_LEAVERS {
+                self.unknown_leavers.push((from, raft_id, self.now.mono));
+                shard.split().1.group.ping();
             }
             return;
         };
-        if member.node != from {
-            return; // nobody speaks for another node's member
+        if member.node == from {
+            self.really(from, Said::Leave, group, raft_id);
         }
-        match member.kind {
-            MemberKind::Data => shard.wish_to_leave(raft_id),
-            MemberKind::Witness => {
-                let until = self.now.mono + WITNESS_SEARCH;
+    }
+
+    /// C1: a member is to go, and it is proved that it wants to.
+    pub(super) fn let_go<D: Disk>(&mut self, from: NodeId, raft_id: u64, shard: &mut Shard<D>) {
+        let member = shard.group().membership().member(raft_id).copied();
+        // Nobody speaks for another node's member.
+        match member.filter(|m| m.node == from).map(|m| m.kind) {
+            None => {}
+            Some(MemberKind::Data) => shard.wish_to_leave(raft_id),
+            Some(MemberKind::Witness) => {
+                let until = self.now.mono + shard.group().election_timeout() * LEAVE_TIMEOUTS;
                 match self.leaving_witness {
                     Some((id, _)) if id == raft_id => {}
                     _ => self.leaving_witness = Some((raft_id, until)),
                 }
                 shard.replace_witness(raft_id);
+            }
+        }
+    }
+
+    /// C1: says *Left* to those whose question came before a message that a majority has echoed: who
+    /// had deposed this leader by then had no majority.
+    fn answer_leavers<D: Disk>(&mut self, now: Now, shard: &Shard<D>) {
+        if self.unknown_leavers.is_empty() {
+            return;
+        }
+        let shard_group = shard.group();
+        let (group, t) = (shard.base().group, shard_group.election_timeout());
+        let knows = shard_group.own_term_applied();
+        let confirmed = shard_group.quorum_echo(now.mono).filter(|_| knows);
+        for (from, raft_id, at) in std::mem::take(&mut self.unknown_leavers) {
+            if shard_group.membership().contains(raft_id) {
+                continue; // it asks again, and is let go
+            }
+            if confirmed.is_some_and(|echo| echo > at) {
+                self.answer(from, &Control::Left { group, raft_id });
+            } else if shard_group.is_leader() && now.mono.since(at) < t {
+                self.unknown_leavers.push((from, raft_id, at));
             }
         }
     }
@@ -117,7 +150,7 @@ impl Agent {
     ) {
         let member = shard.group().membership().member(raft_id).copied();
         match member.filter(|m| m.node == from) {
-            Some(m) if m.kind == MemberKind::Data => shard.wish_to_leave(raft_id),
+            Some(m) if m.kind == MemberKind::Data => shard.note_lost(raft_id),
             Some(_) => shard.replace_witness(raft_id),
             None => {}
         }
@@ -136,13 +169,15 @@ impl Agent {
     }
 
     /// What commands have asked of the shard.
-    pub(super) fn carry_out<D: Disk>(&mut self, shard: &mut Shard<D>) {
+    pub(super) fn carry_out<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
+        self.answer_leavers(now, shard);
         for node in std::mem::take(&mut self.forgotten) {
             self.forget_member(node, shard);
         }
         self.expel(shard);
         if std::mem::take(&mut self.wants_lead) {
             let (group, raft_id) = (shard.base().group, shard.base().raft_id);
+            self.asked_to_lead = Some(self.now.mono);
             if let Some(leader) = self.leader_node(shard) {
                 self.tell(leader, &Control::Failover { group, raft_id });
             }
@@ -196,8 +231,18 @@ impl Agent {
             if !shard.group().membership().contains(raft_id) {
                 self.leaving_witness = None;
             } else if now.mono >= until {
-                shard.wish_to_leave(raft_id);
+                shard.let_witness_go(raft_id);
             }
+        }
+        if looks {
+            shard.set_no_hosts(!self.config.witness || !self.knows_strangers(shard));
+        }
+        if shard.take_fell() {
+            self.warn(|| {
+                "No witness was found for this shard: it has fewer voters than before, and may not \
+                 survive the loss of one"
+                    .to_owned()
+            });
         }
         if !self.config.witness || !shard.wants_witness() {
             self.invitation = None;
@@ -207,6 +252,14 @@ impl Agent {
         if !waits {
             self.invite(now, shard);
         }
+    }
+
+    /// W3: whether there is any node that is none of this shard's, so that it may host a witness.
+    fn knows_strangers<D: Disk>(&self, shard: &Shard<D>) -> bool {
+        let list = &shard.group().membership().list;
+        let stays = |node: &Node| list.iter().any(|m| m.node == node.id);
+        let mut others = self.bus.nodes().filter(|n| n.id != self.myself());
+        others.any(|n| !n.in_handshake() && !stays(n))
     }
 
     /// G3: the leader knows whether the shard survives a loss, and tells the others.
@@ -274,6 +327,18 @@ impl Agent {
         if let Some(host) = host {
             let base = Box::new(base);
             self.tell(host, &Control::Invite { base });
+        }
+    }
+
+    /// A host asks whether this node has invited it.
+    pub(super) fn invite_again<D: Disk>(&mut self, host: NodeId, shard: &mut Shard<D>) {
+        let invitation = self.invitation.as_ref();
+        if !invitation.is_some_and(|i| i.host == Some(host)) || !shard.wants_witness() {
+            return;
+        }
+        if let Some(base) = shard.witness_base() {
+            let base = Box::new(base);
+            self.answer(host, &Control::Invite { base });
         }
     }
 
@@ -360,7 +425,7 @@ impl Agent {
         let me = self.myself();
         let record = data.record();
         let before = record.epoch;
-        let next = self.bus.max_epoch().max(before) + 1;
+        let next = self.bus.max_epoch().max(before).saturating_add(1);
         if record.master != me || std::mem::take(&mut self.collision) {
             data.begin_command(0, Access::Lead);
             data.set_epoch(next, me); // S2

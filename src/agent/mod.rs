@@ -17,10 +17,12 @@
 //! (S2); a raft id is minted once and is on disk before anybody hears of it (G2).
 
 pub mod control;
+pub mod folders;
 mod follow;
 mod frames;
 mod joining;
 mod leading;
+mod proof;
 pub mod seat;
 mod stranded;
 #[cfg(test)]
@@ -38,6 +40,7 @@ use cluster_bus::bus::{self, Action, Bus, IpAddr};
 use cluster_bus::nodes_conf::NodesConf;
 use cluster_bus::{NodeId, SlotSet};
 use control::Control;
+use proof::Doubts;
 use raft::eraftpb::ConfState;
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
@@ -49,8 +52,10 @@ use stranded::Stranded;
 
 /// How often what was not answered is asked again.
 const RESEND: Duration = Duration::from_millis(200);
-/// C1: how long RESET waits for the removal to commit.
+/// C1: how long RESET waits for the leader's answer; and for the removal beyond [`LEAVE_TIMEOUTS`].
 const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
+/// G3: how many T a member that leaves keeps its vote while a host for a witness is looked for.
+const LEAVE_TIMEOUTS: u32 = crate::shard::LEAVE_TIMEOUTS;
 
 /// What the driver does. The order matters: nothing behind a `Seat` or a `Begin` may happen before
 /// it is on disk, and what the bus has behind a `Save` waits for that.
@@ -61,6 +66,8 @@ pub enum Act {
     Frame {
         to: NodeId,
         urgent: bool,
+        /// On the connection that `to` has made: an answer, which proves there who has sent it.
+        back: bool,
         bytes: Vec<u8>,
     },
     /// Where a Raft peer is; none: it is no peer any more.
@@ -87,15 +94,30 @@ pub enum Act {
 pub enum ForWitnesses {
     Frame {
         from: NodeId,
+        proved: bool,
         frame: control::Frame,
     },
     /// RESET: all witnesses of this node are to be replaced by others.
     LeaveAll,
     /// W3: more witnesses than `share` are declined. `nodes`: all others that this node knows.
-    Cluster {
-        share: usize,
-        nodes: Vec<NodeId>,
-    },
+    Cluster { share: usize, nodes: Vec<NodeId> },
+}
+
+impl ForWitnesses {
+    /// Bytes of a frame that it keeps in memory; 0 for what must never be dropped.
+    pub fn weight(&self) -> usize {
+        match self {
+            ForWitnesses::Frame {
+                frame: control::Frame::Raft(envelope),
+                ..
+            } => {
+                let entries = envelope.message.entries.iter();
+                size_of::<Envelope>() + entries.map(|e| e.data.len()).sum::<usize>()
+            }
+            ForWitnesses::Frame { .. } => size_of::<Control>(),
+            ForWitnesses::LeaveAll | ForWitnesses::Cluster { .. } => 0,
+        }
+    }
 }
 
 /// How an agent begins.
@@ -112,7 +134,11 @@ pub struct AgentConfig {
 #[derive(Clone, Copy, Debug)]
 struct Resetting {
     hard: bool,
-    until: Mono,
+    begun: Mono,
+    /// C1: the leader has answered, so the removal may begin; until then nothing has changed.
+    answered: bool,
+    /// The witnesses that this node hosts were told to find others.
+    told_witnesses: bool,
     /// It was asked of a master (without keys): its slots are given up, as in Redis.
     of_master: bool,
 }
@@ -158,11 +184,12 @@ pub struct Agent {
     /// What the host of witnesses was told of the cluster.
     told_witnesses: Option<(usize, Vec<NodeId>)>,
     stranded: Option<Stranded>,
+    doubts: Doubts,
     /// Since when this joiner waits, with its base on disk, for being added.
     ready_since: Option<Mono>,
     resend_at: Mono,
     resetting: Option<Resetting>,
-    reset_failed: bool,
+    reset_failed: Option<Refusal>,
     facts: joining::Facts,
     /// The record whose slots `facts` has counted.
     counted: Option<Arc<Record>>,
@@ -171,6 +198,8 @@ pub struct Agent {
     /// Whose address `routing.leader` is, and how many members there were then.
     led_by: Option<(u64, usize)>,
     wants_lead: bool,
+    /// When it was last asked for (CLUSTER FAILOVER).
+    asked_to_lead: Option<Mono>,
     forgotten: Vec<NodeId>,
     /// Raft ids of forgotten nodes that are still members of the shard.
     expelled: BTreeSet<u64>,
@@ -181,6 +210,9 @@ pub struct Agent {
     hosts_wanted: Option<Mono>,
     /// Witnesses that wanted to go, and until when a successor for them is looked for.
     leaving_witness: Option<(u64, Mono)>,
+    /// Who has asked to be let go and is not known here, and when: they are answered once it is sure
+    /// that this member still leads (C1).
+    unknown_leavers: Vec<(NodeId, u64, Mono)>,
     /// Witnesses of the shard that this node leads: when each was heard last, or first seen.
     watched: BTreeMap<u64, Mono>,
     /// G3: what the leader said last, and when.
@@ -225,21 +257,24 @@ impl Agent {
             hint: None,
             told_witnesses: None,
             stranded: None,
+            doubts: Doubts::default(),
             ready_since: None,
             resend_at: now.mono,
             resetting: None,
-            reset_failed: false,
+            reset_failed: None,
             facts: joining::Facts::default(),
             counted: None,
             look_at_members: now.mono,
             led_by: None,
             wants_lead: false,
+            asked_to_lead: None,
             forgotten: Vec::new(),
             expelled: BTreeSet::new(),
             hosted_witnesses: 0,
             invitation: None,
             hosts_wanted: None,
             leaving_witness: None,
+            unknown_leavers: Vec::new(),
             watched: BTreeMap::new(),
             health: None,
             tell_health_at: now.mono,
@@ -381,6 +416,17 @@ impl Agent {
         self.acts.push(Act::Frame {
             to,
             urgent: true,
+            back: false,
+            bytes: control.encode(),
+        });
+    }
+
+    /// Answers a node that has called: there it proves that this node has said it.
+    fn answer(&mut self, to: NodeId, control: &Control) {
+        self.acts.push(Act::Frame {
+            to,
+            urgent: true,
+            back: true,
             bytes: control.encode(),
         });
     }
@@ -394,6 +440,7 @@ impl Agent {
             self.acts.push(Act::Frame {
                 to,
                 urgent: is_urgent(&envelope),
+                back: false,
                 bytes: control::encode_envelope(&envelope),
             });
         }

@@ -1,8 +1,8 @@
 //! Which member this node is: the file `seat`.
 //!
 //! Owns the form of the file and its atomic replacement. It names the folder that holds the node's
-//! shard, and the JOINING mark (C1). A folder that it does not name is a tombstone's: the member
-//! has left and its raft id is never used again (G2). Never: knows what is in the folders.
+//! shard, the JOINING mark (C1), and the one folder that may be removed: that of a member which has
+//! left (its tombstone, G2), or of one that is being made. Never: knows what is in the folders.
 
 use crate::mutation::{self, Mutation};
 use crate::storage::disk::{Disk, DiskFile};
@@ -13,7 +13,9 @@ use std::io;
 
 pub const FILE: &str = "seat";
 const TEMP: &str = "seat.tmp";
-const TITLE: &str = "holdfast seat 1";
+const TITLE: &str = "holdfast seat 2";
+/// Without the line `spare`.
+const TITLE_1: &str = "holdfast seat 1";
 /// No seat comes near this.
 const MAX_LEN: u64 = 4096;
 
@@ -28,9 +30,12 @@ pub struct Joining {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seat {
-    /// The raft id whose folder holds the node's shard.
+    /// The raft id whose folder holds the node's shard; zero: none yet.
     pub member: u64,
     pub joining: Option<Joining>,
+    /// S4: the raft id whose folder may be removed. The member has left, and this seat names its
+    /// successor; or it is being made, and no seat has named it yet.
+    pub spare: Option<u64>,
 }
 
 /// Why the file can't be used: somebody has to look at it.
@@ -47,6 +52,11 @@ pub fn folder(raft_id: u64) -> String {
     format!("shard-{raft_id:016x}")
 }
 
+/// Where the folder of a data member goes that nothing names any more: nothing reads it.
+pub fn lost(raft_id: u64) -> String {
+    format!("lost-{raft_id:016x}")
+}
+
 impl Seat {
     /// The seat of a node that has none on disk, in the group that it has just founded as `member`.
     /// S4: the shard that nodes.conf names is not made anew, its members have the data; the node
@@ -58,7 +68,11 @@ impl Seat {
             target,
             raft_id: mint(),
         });
-        Seat { member, joining }
+        Seat {
+            member,
+            joining,
+            spare: None,
+        }
     }
 
     /// Reads the file; none where this node has never been a member.
@@ -93,6 +107,9 @@ impl Seat {
         if let Some(Joining { target, raft_id }) = self.joining {
             text += &format!("joining {target} {raft_id:016x}\n");
         }
+        if let Some(spare) = self.spare {
+            text += &format!("spare {spare:016x}\n");
+        }
         let sum = crc32c::crc32c(text.as_bytes());
         text + &format!("crc32c {sum:08x}\n")
     }
@@ -103,23 +120,26 @@ impl Seat {
         if u32::from_str_radix(sum, 16).ok()? != crc32c::crc32c(body.as_bytes()) {
             return None;
         }
-        let mut lines = body.lines();
-        if lines.next()? != TITLE {
+        let mut lines = body.lines().peekable();
+        if ![TITLE, TITLE_1].contains(&lines.next()?) {
             return None;
         }
-        let member = lines.next()?.strip_prefix("member ")?;
-        let member = u64::from_str_radix(member, 16).ok()?;
-        let joining = match lines.next() {
-            None => None,
-            Some(line) => {
-                let (target, raft_id) = line.strip_prefix("joining ")?.split_once(' ')?;
-                Some(Joining {
-                    target: target.parse().ok()?,
-                    raft_id: u64::from_str_radix(raft_id, 16).ok()?,
-                })
-            }
+        let id = |text: &str| u64::from_str_radix(text, 16).ok();
+        let mut seat = Seat {
+            member: id(lines.next()?.strip_prefix("member ")?)?,
+            ..Seat::default()
         };
-        lines.next().is_none().then_some(Seat { member, joining })
+        if let Some(line) = lines.next_if(|line| line.starts_with("joining ")) {
+            let (target, raft_id) = line.strip_prefix("joining ")?.split_once(' ')?;
+            seat.joining = Some(Joining {
+                target: target.parse().ok()?,
+                raft_id: id(raft_id)?,
+            });
+        }
+        if let Some(line) = lines.next() {
+            seat.spare = Some(id(line.strip_prefix("spare ")?)?);
+        }
+        lines.next().is_none().then_some(seat)
     }
 }
 
@@ -142,14 +162,21 @@ mod tests {
 
     #[test]
     fn a_seat_round_trips_and_damage_is_noticed() {
-        for joining in [
-            None,
-            Some(Joining {
-                target: NodeId([3; 20]),
-                raft_id: u64::MAX,
-            }),
+        let joining = Some(Joining {
+            target: NodeId([3; 20]),
+            raft_id: u64::MAX,
+        });
+        for (joining, spare) in [
+            (None, None),
+            (joining, None),
+            (None, Some(9)),
+            (joining, Some(9)),
         ] {
-            let seat = Seat { member: 7, joining };
+            let seat = Seat {
+                member: 7,
+                joining,
+                spare,
+            };
             let text = seat.render();
             assert_eq!(Seat::parse(&text), Some(seat));
             for at in 0..text.len() {
@@ -160,5 +187,16 @@ mod tests {
                 assert_ne!(Seat::parse(&other), Some(Seat::default()));
             }
         }
+    }
+
+    #[test]
+    fn a_seat_of_an_earlier_version_is_read() {
+        let body = "holdfast seat 1\nmember 0000000000000007\n";
+        let text = format!("{body}crc32c {:08x}\n", crc32c::crc32c(body.as_bytes()));
+        let seat = Seat {
+            member: 7,
+            ..Seat::default()
+        };
+        assert_eq!(Seat::parse(&text), Some(seat));
     }
 }

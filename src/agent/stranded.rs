@@ -13,13 +13,21 @@ const ASK_EVERY: u32 = 2;
 #[derive(Debug)]
 pub(super) struct Stranded {
     ask_at: Mono,
+    /// It has asked, and nobody has led since.
+    lost: bool,
 }
 
 impl Stranded {
     pub fn new(now: Mono, t: Duration) -> Stranded {
         Stranded {
             ask_at: now + t * PATIENCE,
+            lost: false,
         }
+    }
+
+    /// Whether nobody has led for so long that it asks.
+    pub fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// Whether to ask now. `led`: somebody leads. `t`: the election timeout.
@@ -30,6 +38,7 @@ impl Stranded {
         let asks = now >= self.ask_at;
         if asks {
             self.ask_at = now + t * ASK_EVERY;
+            self.lost = true;
         }
         asks
     }

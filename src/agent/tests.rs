@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::agent::seat::Seat;
+use crate::shard::tests::played::{config, Played, OTHERS};
 use crate::shard::{Shard, ShardConfig, SyncPolicy};
 use crate::storage::{Log, LogConfig, RealDisk};
 
@@ -93,7 +94,11 @@ fn a_restart_does_not_forget_that_the_old_shard_is_to_be_left() {
         target: node(3),
         raft_id: 77,
     });
-    let mut agent = agent(Seat { member: 5, joining });
+    let mut agent = agent(Seat {
+        member: 5,
+        joining,
+        spare: None,
+    });
     agent.follow(NOW, &mut shard);
     let (group, raft_id) = (1, 5);
     let leave = Control::Leave { group, raft_id };
@@ -111,7 +116,11 @@ fn who_has_begun_in_the_new_shard_does_not_leave_it_after_a_restart() {
         target: node(1),
         raft_id: 5,
     });
-    let mut agent = agent(Seat { member: 5, joining });
+    let mut agent = agent(Seat {
+        member: 5,
+        joining,
+        spare: None,
+    });
     agent.follow(NOW, &mut shard);
     let (group, raft_id) = (1, 5);
     assert_eq!(
@@ -126,7 +135,7 @@ fn a_learner_without_a_leader_is_told_that_it_has_no_vote() {
     let folder = tempfile::tempdir().expect("a folder");
     let seat = Seat {
         member: 5,
-        joining: None,
+        ..Seat::default()
     };
     let mut agent = agent(seat);
     agent.follow(NOW, &mut shard_with(folder.path(), &[1], &[5]));
@@ -150,4 +159,53 @@ fn a_claim_that_was_given_up_long_ago_takes_nothing() {
     agent.now.mono = NOW.mono + Duration::from_secs(3600);
     agent.forget_old_claims();
     assert!(agent.claims.is_empty());
+}
+
+/// C1: whether *Left* is said to a member that this leader has never heard of; `echoes`: others
+/// confirm meanwhile that it still leads. Five seconds lie between the turn's look at the clock and
+/// the question.
+fn says_left(echoes: bool) -> bool {
+    let mut played = Played::leading(config());
+    played.beats(&OTHERS, 100);
+    let mut agent = agent(Seat {
+        member: 5,
+        joining: None,
+    });
+    let stale = played.now();
+    agent.follow(stale, &mut played.shard);
+    let left = Control::Left {
+        group: 1,
+        raft_id: 99,
+    };
+    let leave = Control::Leave {
+        group: 1,
+        raft_id: 99,
+    };
+    let taken = agent.frame(stale, node(1), &leave.encode(), &mut played.shard);
+    assert!(matches!(taken, Ok(Ok(()))));
+    agent.follow(stale, &mut played.shard);
+    if echoes {
+        played.beats(&OTHERS, 200);
+    } else {
+        played.pass(5_000);
+    }
+    let now = played.now();
+    agent.follow(now, &mut played.shard);
+    asks(&mut agent).contains(&(node(1), left))
+}
+
+#[test]
+fn left_is_said_only_by_a_confirmed_leader() {
+    assert!(says_left(true));
+    assert!(!says_left(false));
+}
+
+#[cfg(feature = "mutations")]
+#[test]
+fn left_on_a_stale_clock_is_caught() {
+    use crate::mutation::{self, Mutation};
+    mutation::set(Some(Mutation::LeftOnAStaleClock));
+    let said = says_left(false);
+    mutation::set(None);
+    assert!(said, "the mutation changes nothing");
 }

@@ -6,25 +6,28 @@
 //! Invariants: a witness exists only by an invitation that this host accepted with a fresh id and a
 //! base on disk; an unknown id is answered GONE; a broken invariant stops one group, loudly.
 
-use super::control::{encode_envelope, Control, Frame};
+use super::control::{encode_envelope, Control, Frame, Said};
 use super::frames::remember;
+use super::proof::Doubts;
 use super::stranded::Stranded;
 use super::ForWitnesses;
-use crate::clock::{Mono, Now};
+use crate::clock::{Clock, Mono, Now};
 use crate::keyspace::Layout;
 use crate::mutation::{self, Mutation};
-use crate::raft::{Envelope, StepError};
+use crate::raft::{Envelope, Refusal, StepError};
 use crate::shard::{Shard, ShardConfig, ShardError, SyncPolicy};
 use crate::storage::base::{Base, MemberKind};
-use crate::storage::{Disk, Log, LogConfig, StorageError};
+use crate::storage::{Disk, Folders, Log, LogConfig, StorageError};
 use cluster_bus::NodeId;
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
+/// What is taken off the queue in one turn.
+const ORDERS_PER_TURN: usize = 1024;
 const PREFIX: &str = "witness-";
 /// How often a witness that is to go asks for it.
 const LEAVE_EVERY: Duration = Duration::from_millis(200);
@@ -32,25 +35,20 @@ const LEAVE_EVERY: Duration = Duration::from_millis(200);
 const REOPEN: Duration = Duration::from_secs(10);
 /// Every so many times all nodes are asked: the group may have no member left that this one knows.
 const ASK_ALL_EVERY: u32 = 10;
+/// How often refused messages are told of.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
+/// No group has a longer one.
+const LONGEST_TIMEOUT_MS: u64 = 3_600_000;
 /// A witness that was not added within so many T of its group is let go: the leader has taken
 /// another one, or leads no more. Should it be added all the same, it is GONE and replaced (G2).
 const UNBORN_PATIENCE: u32 = 20;
-
-/// Where witnesses' folders are.
-pub trait Shelf {
-    type D: Disk;
-    /// The names of all folders.
-    fn folders(&self) -> io::Result<Vec<String>>;
-    /// A folder that is there, or a new one; durable when this returns.
-    fn folder(&self, name: &str) -> io::Result<Self::D>;
-    /// Removes a folder with all that is in it; durable when this returns.
-    fn remove(&self, name: &str) -> io::Result<()>;
-}
 
 /// A frame to send.
 pub struct Outgoing {
     pub to: NodeId,
     pub urgent: bool,
+    /// An answer, on the connection that `to` has made.
+    pub back: bool,
     pub bytes: Vec<u8>,
 }
 
@@ -67,6 +65,20 @@ struct Hosted<D: Disk> {
 }
 
 impl<D: Disk> Hosted<D> {
+    fn is_of(&self, group: u64) -> bool {
+        self.shard.base().group == group
+    }
+
+    /// G2: whether a node can say, when it is proved, what this witness is: the list names it, or
+    /// nobody of the list has led for so long that all nodes were asked.
+    fn believes(&self, node: NodeId) -> bool {
+        let membership = self.shard.group().membership();
+        let me = self.shard.base().raft_id;
+        let mut others = membership.list.iter().filter(|m| m.raft_id != me);
+        let old_list = self.stranded.is_lost() || self.leaves || membership.joined_at.is_none();
+        others.any(|m| m.node == node) || old_list
+    }
+
     fn wants_to_go(&self) -> bool {
         self.leaves || self.shard.awaits_confirmation()
     }
@@ -83,8 +95,8 @@ impl<D: Disk> Hosted<D> {
     }
 }
 
-pub struct Witnesses<S: Shelf> {
-    shelf: S,
+pub struct Witnesses<S: Folders> {
+    folders: S,
     log: LogConfig,
     rng: StdRng,
     logger: slog::Logger,
@@ -94,10 +106,16 @@ pub struct Witnesses<S: Shelf> {
     stopped: BTreeMap<u64, Option<Mono>>,
     now: Mono,
     nodes: BTreeMap<u64, NodeId>,
+    doubts: Doubts,
     share: usize,
+    /// Orders taken in this turn, and the mutation's reading of the clock at its begin.
+    taken: usize,
+    begun: Option<Now>,
     /// All other nodes of the cluster.
     others: Vec<NodeId>,
     out: Vec<Outgoing>,
+    /// When a refused message is told of again.
+    complain_at: Mono,
 }
 
 /// Whether another try may go better.
@@ -109,10 +127,10 @@ fn name(raft_id: u64) -> String {
     format!("{PREFIX}{raft_id:016x}")
 }
 
-impl<S: Shelf> Witnesses<S> {
+impl<S: Folders> Witnesses<S> {
     /// Opens every witness that has a folder. One that can't be opened is stopped; the others go on.
     pub fn open(
-        shelf: S,
+        folders: S,
         log: LogConfig,
         seed: u64,
         now: Now,
@@ -120,28 +138,32 @@ impl<S: Shelf> Witnesses<S> {
     ) -> io::Result<Witnesses<S>> {
         let mut host = Witnesses {
             rng: StdRng::seed_from_u64(seed),
-            shelf,
+            folders,
             log,
             logger,
             hosted: BTreeMap::new(),
             stopped: BTreeMap::new(),
             now: now.mono,
             nodes: BTreeMap::new(),
+            doubts: Doubts::default(),
             share: 1,
+            taken: 0,
+            begun: None,
             others: Vec::new(),
             out: Vec::new(),
+            complain_at: Mono(0),
         };
-        for folder in host.shelf.folders()? {
+        for folder in host.folders.folders()? {
             let Some(id) = folder.strip_prefix(PREFIX) else {
                 continue;
             };
             let Ok(raft_id) = u64::from_str_radix(id, 16) else {
                 continue;
             };
-            let disk = host.shelf.folder(&folder)?;
+            let disk = host.folders.folder(&folder)?;
             match Base::load(&disk) {
                 // A crash came between the folder and its base: nobody has heard of it.
-                Ok(None) => host.shelf.remove(&folder)?,
+                Ok(None) => host.folders.remove(&folder)?,
                 _ => host.start(raft_id, disk, now),
             }
         }
@@ -212,7 +234,7 @@ impl<S: Shelf> Witnesses<S> {
         let is_due = |at: &Option<Mono>| at.is_some_and(|at| now.mono >= at);
         let due = self.stopped.iter().filter(|(_, at)| is_due(at));
         for raft_id in due.map(|(id, _)| *id).collect::<Vec<_>>() {
-            match self.shelf.folder(&name(raft_id)) {
+            match self.folders.folder(&name(raft_id)) {
                 Ok(disk) => {
                     self.stopped.remove(&raft_id);
                     match Base::load(&disk) {
@@ -233,8 +255,16 @@ impl<S: Shelf> Witnesses<S> {
 
     // ---- what comes in --------------------------------------------------------------------
 
-    /// Takes in what the node's loop hands over.
-    pub fn take(&mut self, now: Now, order: ForWitnesses) {
+    /// Takes in what the node's loop hands over. W2: what breaks on the way breaks one group.
+    fn take(&mut self, now: Now, order: ForWitnesses) {
+        let about = match &order {
+            ForWitnesses::Frame { frame, .. } => frame.to_member(),
+            ForWitnesses::LeaveAll | ForWitnesses::Cluster { .. } => None,
+        };
+        self.guarded_host(about, |host| host.take_in(now, order));
+    }
+
+    fn take_in(&mut self, now: Now, order: ForWitnesses) {
         match order {
             ForWitnesses::Cluster { share, nodes } => {
                 (self.share, self.others) = (share, nodes);
@@ -245,34 +275,81 @@ impl<S: Shelf> Witnesses<S> {
                     hosted.ask_at = now.mono;
                 }
             }
-            ForWitnesses::Frame { from, frame } => match frame {
-                Frame::Raft(envelope) => self.step(now, from, *envelope),
-                Frame::Control(Control::Invite { base }) => self.invited(now, from, *base),
-                Frame::Control(Control::NotAMember {
-                    raft_id, applied, ..
-                }) => {
-                    if let Some(hosted) = self.hosted.get_mut(&raft_id) {
-                        hosted.shard.not_a_member(applied);
-                    }
-                }
-                Frame::Control(Control::Left { raft_id, .. }) => {
-                    let hosted = self.hosted.get_mut(&raft_id);
-                    if let Some(hosted) = hosted.filter(|h| h.wants_to_go()) {
-                        hosted.shard.note_removal();
-                    }
-                }
-                Frame::Control(Control::Gone { group, raft_id }) => {
-                    let of_group = |h: &&mut Hosted<S::D>| h.shard.base().group == group;
-                    for hosted in self.hosted.values_mut().filter(of_group) {
-                        hosted.shard.note_gone(raft_id, from);
-                    }
-                }
-                Frame::Control(_) => {}
-            },
+            ForWitnesses::Frame {
+                from,
+                proved,
+                frame: Frame::Raft(envelope),
+            } => self.step_envelope(now, from, proved, *envelope),
+            ForWitnesses::Frame {
+                from,
+                proved,
+                frame: Frame::Control(control),
+            } => self.control(now, from, proved, control),
         }
     }
 
-    fn step(&mut self, now: Now, from: NodeId, envelope: Envelope) {
+    /// G2: what ends a witness, or makes one, counts only when it is proved who says it.
+    fn control(&mut self, now: Now, from: NodeId, proved: bool, control: Control) {
+        match control {
+            Control::Really {
+                said: Said::Leave,
+                group,
+                raft_id,
+            } => {
+                let of = |h: &&Hosted<S::D>| h.shard.base().group == group && h.wants_to_go();
+                if self.hosted.get(&raft_id).filter(of).is_some() {
+                    let said = Said::Leave;
+                    let control = Control::Confirm {
+                        said,
+                        group,
+                        raft_id,
+                    };
+                    self.answer(from, &control);
+                }
+            }
+            _ if !proved => {}
+            Control::Invite { base } => self.invited(now, from, *base),
+            Control::NotAMember {
+                group,
+                raft_id,
+                applied,
+            } => self.guarded(raft_id, |hosted| {
+                if hosted.is_of(group) && hosted.believes(from) {
+                    hosted.shard.not_a_member(applied);
+                }
+                Ok(())
+            }),
+            Control::Left { group, raft_id } => self.guarded(raft_id, |hosted| {
+                if hosted.is_of(group) && hosted.wants_to_go() && hosted.believes(from) {
+                    hosted.shard.note_removal();
+                }
+                Ok(())
+            }),
+            Control::Stored {
+                group,
+                raft_id,
+                index,
+            } => self.guarded(raft_id, |hosted| {
+                if hosted.is_of(group) && hosted.believes(from) {
+                    hosted.shard.check_stored(index)?; // D6
+                }
+                Ok(())
+            }),
+            Control::Gone { group, raft_id } => {
+                for id in self.hosted.keys().copied().collect::<Vec<_>>() {
+                    self.guarded(id, |hosted| {
+                        if hosted.is_of(group) {
+                            hosted.shard.note_gone(raft_id, from);
+                        }
+                        Ok(())
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn step_envelope(&mut self, now: Now, from: NodeId, proved: bool, envelope: Envelope) {
         let (group, raft_id, sender) = (envelope.group, envelope.to, envelope.from);
         if self.stopped.contains_key(&raft_id) {
             return;
@@ -282,11 +359,37 @@ impl<S: Shelf> Witnesses<S> {
                 self.conjure(now, &envelope);
             } else {
                 // G2: nothing is conjured by a message.
-                return self.tell(from, &Control::Gone { group, raft_id });
+                return self.answer(from, &Control::Gone { group, raft_id });
             }
         }
         remember(&mut self.nodes, sender, from);
-        self.guarded(raft_id, |hosted| hosted.shard.step(now, envelope));
+        let mut refused = None;
+        let mut doubts = false;
+        self.guarded(raft_id, |hosted| match hosted.shard.step(now, envelope) {
+            Err(ShardError::Step(_)) if !(proved && hosted.believes(from)) => {
+                doubts = true; // D6: it is asked over a link of our own
+                Ok(())
+            }
+            stepped => {
+                refused = stepped?;
+                Ok(())
+            }
+        });
+        if let Some(refusal) = refused {
+            self.complain(now, raft_id, &refusal);
+        }
+        if doubts && self.doubts.may_ask(now.mono, from, None) {
+            self.tell(from, &Control::Belongs { group, raft_id });
+        }
+    }
+
+    /// D6: says what was refused, at a bounded rate.
+    fn complain(&mut self, now: Now, raft_id: u64, refusal: &Refusal) {
+        if now.mono < self.complain_at {
+            return;
+        }
+        self.complain_at = now.mono + COMPLAIN_EVERY;
+        slog::warn!(self.logger, "The witness {:016x}: {}", raft_id, refusal);
     }
 
     /// The mutation that G2 forbids.
@@ -325,7 +428,7 @@ impl<S: Shelf> Witnesses<S> {
         // Who invites may have been deposed: one that has acknowledged something may be a member.
         let acknowledged = self.hosted.values().any(|h| of_group(h) && h.is_unborn());
         if acknowledged || self.hosted.len() >= self.share.max(1) {
-            return self.tell(from, &Control::Declined { group });
+            return self.answer(from, &Control::Declined { group });
         }
         base.raft_id = loop {
             let id = self.rng.next_u64();
@@ -336,24 +439,51 @@ impl<S: Shelf> Witnesses<S> {
         base.kind = MemberKind::Witness;
         let raft_id = base.raft_id;
         match self.found(now, &base) {
-            Ok(()) => self.tell(from, &Control::Invited { group, raft_id }),
+            Ok(()) => self.answer(from, &Control::Invited { group, raft_id }),
             Err(error) => {
                 slog::warn!(self.logger, "Can't host a witness: {}", error);
-                self.tell(from, &Control::Declined { group });
+                self.answer(from, &Control::Declined { group });
             }
         }
     }
 
+    /// Makes a witness; where that fails nothing is left of it, on the disk or here.
     fn found(&mut self, now: Now, base: &Base) -> Result<(), ShardError> {
         let folder = name(base.raft_id);
-        let io = |source| crate::storage::StorageError::Io {
+        let made = catch_unwind(AssertUnwindSafe(|| self.try_found(now, base, &folder)));
+        let error = match made {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_) => StorageError::Io {
+                action: "found a group in",
+                file: folder.clone(),
+                source: io::Error::other("a broken invariant"),
+            }
+            .into(),
+        };
+        self.hosted.remove(&base.raft_id);
+        self.stopped.remove(&base.raft_id);
+        if let Err(source) = self.folders.remove(&folder) {
+            slog::warn!(self.logger, "Can't remove {}: {}", folder, source);
+        }
+        Err(error)
+    }
+
+    fn try_found(&mut self, now: Now, base: &Base, folder: &str) -> Result<(), ShardError> {
+        let io = |source| StorageError::Io {
             action: "make the folder of",
-            file: folder.clone(),
+            file: folder.to_owned(),
             source,
         };
-        let disk = self.shelf.folder(&folder).map_err(io)?;
+        if base.election_timeout_ms > LONGEST_TIMEOUT_MS {
+            return Err(io(io::Error::other("its election timeout is absurd")).into());
+        }
+        let disk = self.folders.folder(folder).map_err(io)?;
         Log::create(disk.clone(), self.log.clone(), base)?;
         self.start(base.raft_id, disk, now);
+        if !self.hosted.contains_key(&base.raft_id) {
+            return Err(io(io::Error::other("it does not open")).into());
+        }
         slog::info!(
             self.logger,
             "This node hosts the witness {:016x} of group {:016x}",
@@ -367,7 +497,7 @@ impl<S: Shelf> Witnesses<S> {
     fn bury(&mut self, raft_id: u64) {
         slog::info!(self.logger, "The witness {:016x} has left", raft_id);
         self.hosted.remove(&raft_id);
-        if let Err(error) = self.shelf.remove(&name(raft_id)) {
+        if let Err(error) = self.folders.remove(&name(raft_id)) {
             // It may have lost log (D6): only a restart of the host looks at it again.
             let why = format!("its folder can't be removed: {error}");
             self.stop(raft_id, &why, false);
@@ -376,12 +506,34 @@ impl<S: Shelf> Witnesses<S> {
 
     // ---- a turn ---------------------------------------------------------------------------
 
-    /// Timers, Readies, syncs and messages of all witnesses.
-    pub fn turn(&mut self, now: Now) {
+    /// The next step of a turn of the thread: one order from its queue or, when none is left, timers,
+    /// Readies, syncs and messages of all witnesses. True: the turn goes on.
+    ///
+    /// E1: the clock is read after each message was taken off the queue. An invitation syncs between
+    /// two messages, and a promise must not begin before the message was sent that it answers.
+    pub fn step(
+        &mut self,
+        clock: &dyn Clock,
+        next: &mut dyn FnMut() -> Option<ForWitnesses>,
+    ) -> bool {
+        if self.taken < ORDERS_PER_TURN {
+            let early = mutation::is(Mutation::PromiseBeforeMessage).then(|| clock.now());
+            if let Some(order) = next() {
+                self.taken += 1;
+                if self.taken == 1 {
+                    self.begun = early;
+                }
+                self.take(self.begun.unwrap_or_else(|| clock.now()), order);
+                return true;
+            }
+        }
+        (self.taken, self.begun) = (0, None);
+        let now = clock.now();
         self.now = now.mono;
         self.reopen(now);
         let ids: Vec<u64> = self.hosted.keys().copied().collect();
         for raft_id in ids {
+            let now = clock.now();
             let mut messages = Vec::new();
             let mut strangers = Vec::new();
             self.guarded(raft_id, |hosted| loop {
@@ -398,8 +550,25 @@ impl<S: Shelf> Witnesses<S> {
                     }
                 }
             });
-            self.say(messages);
-            self.after_turn(now, raft_id, strangers);
+            self.guarded_host(Some(raft_id), |host| {
+                host.say(messages);
+                host.after_turn(now, raft_id, strangers);
+            });
+        }
+        false
+    }
+
+    /// W2: the same for what concerns more than the group itself: it must not silence the others.
+    fn guarded_host(&mut self, about: Option<u64>, run: impl FnOnce(&mut Self)) {
+        let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(self))) else {
+            return;
+        };
+        if mutation::is(Mutation::OneWitnessEndsAll) {
+            resume_unwind(panic);
+        }
+        match about.filter(|id| self.hosted.contains_key(id)) {
+            Some(raft_id) => self.stop(raft_id, "a broken invariant", false),
+            None => slog::crit!(self.logger, "A witness host has met a broken invariant"),
         }
     }
 
@@ -453,7 +622,7 @@ impl<S: Shelf> Witnesses<S> {
                     raft_id,
                     applied,
                 };
-                self.tell(node, &control);
+                self.answer(node, &control);
             }
         }
     }
@@ -461,7 +630,9 @@ impl<S: Shelf> Witnesses<S> {
     /// When [`Witnesses::turn`] wants to be called next.
     pub fn deadline(&self) -> Option<Mono> {
         let of = |h: &Hosted<S::D>| {
-            let mut at = h.shard.deadline();
+            // W2: one that can't even say when is looked at, and stopped, by its next turn.
+            let at = catch_unwind(AssertUnwindSafe(|| h.shard.deadline()));
+            let mut at = at.unwrap_or(self.now + LEAVE_EVERY);
             if h.wants_to_go() {
                 at = at.min(h.ask_at);
             }
@@ -507,6 +678,7 @@ impl<S: Shelf> Witnesses<S> {
                 self.out.push(Outgoing {
                     to,
                     urgent: super::is_urgent(&envelope),
+                    back: false,
                     bytes: encode_envelope(&envelope),
                 });
             }
@@ -517,6 +689,16 @@ impl<S: Shelf> Witnesses<S> {
         self.out.push(Outgoing {
             to,
             urgent: true,
+            back: false,
+            bytes: control.encode(),
+        });
+    }
+
+    fn answer(&mut self, to: NodeId, control: &Control) {
+        self.out.push(Outgoing {
+            to,
+            urgent: true,
+            back: true,
             bytes: control.encode(),
         });
     }

@@ -4,7 +4,8 @@
 //! other side answers with the magic, its id and a nonce of its own. Then the caller proves that its
 //! `masterauth` is the other side's `requirepass`, and only after that the other side proves the same.
 //! A proof is the HMAC-SHA256 (RFC 2104) of all that was said, so it can't be used again, and the
-//! password never travels. Without passwords both prove the empty one. What it can't do, without TLS:
+//! password never travels. Without passwords both prove the empty one: then the caller still knows
+//! whom it has reached (the answer holds its nonce), the other side knows nothing. What it can't do, without TLS:
 //! stop one who sits between the two and passes on what they prove, or hide what follows.
 //! Owns the bytes only. Invariant: total.
 
@@ -15,7 +16,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 pub(super) const MAGIC: [u8; 4] = *b"HFL1";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const NONCE: usize = 16;
 /// A hello without its magic and its version.
 pub(super) const HELLO_REST: usize = 1 + 20 + 20 + NONCE;

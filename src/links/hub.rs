@@ -10,7 +10,7 @@ use super::handshake::Class;
 use super::message::{Config, LinkId, News, Order, Passwords, INCOMING};
 use super::news::{Counters, Desk};
 use super::outbox::Bytes;
-use super::peer::Peer;
+use super::peer::{Incoming, Peer};
 use cluster_bus::NodeId;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -18,7 +18,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::Notify;
 
 /// Orders carried out before the sockets get their turn.
 const BATCH: usize = 256;
@@ -30,8 +29,8 @@ pub(super) struct Hub {
     pub passwords: RefCell<Passwords>,
     /// Bus links, both ways.
     pub bus: RefCell<HashMap<LinkId, Rc<BusLink>>>,
-    /// Raft links that others have made: what ends the newest of each.
-    pub incoming: RefCell<HashMap<(NodeId, Class), Rc<Notify>>>,
+    /// Raft links that others have made: the newest of each.
+    pub incoming: RefCell<HashMap<(NodeId, Class), Rc<Incoming>>>,
     peers: RefCell<HashMap<NodeId, Peer>>,
     links_taken: Cell<u64>,
 }
@@ -74,6 +73,7 @@ impl Hub {
     fn carry_out(self: &Rc<Self>, order: Order) {
         match order {
             Order::Raft { to, urgent, bytes } => self.send_raft(to, urgent, bytes),
+            Order::Answer { to, bytes } => self.send_answer(to, bytes),
             Order::BusSend { link, bytes } => self.send_bus(link, bytes),
             Order::BusConnect { link, addr } => bus::connect(self, link, addr),
             Order::BusClose { link } => {
@@ -89,7 +89,7 @@ impl Hub {
     fn send_raft(&self, to: NodeId, urgent: bool, bytes: Vec<u8>) {
         if self.myself.get() == Some(to) {
             // A shard may have moved onto the host of its witness (W3): they talk here.
-            return self.desk.tell(News::Raft { from: to, bytes });
+            return self.tell_myself(to, bytes);
         }
         let peers = self.peers.borrow();
         let dropped = &self.desk.counters.dropped_frames;
@@ -97,11 +97,7 @@ impl Hub {
             Counters::add(dropped, 1);
             return;
         };
-        let Some(head) = frame::header(&bytes) else {
-            Counters::add(dropped, 1);
-            let length = bytes.len();
-            self.desk
-                .say(|| format!("a frame of {length} bytes for node {to} is too long to be sent"));
+        let Some(head) = self.header(to, &bytes) else {
             return;
         };
         let (line, limit) = match urgent {
@@ -110,6 +106,42 @@ impl Hub {
         };
         line.outbox.push(Some(head), Bytes::Own(bytes));
         line.outbox.drop_oldest(limit);
+    }
+
+    /// Back on the connection that `to` has made.
+    fn send_answer(&self, to: NodeId, bytes: Vec<u8>) {
+        if self.myself.get() == Some(to) {
+            return self.tell_myself(to, bytes);
+        }
+        let incoming = self.incoming.borrow();
+        let link = [Class::Urgent, Class::Bulk].map(|class| incoming.get(&(to, class)));
+        let Some(link) = link.into_iter().flatten().next() else {
+            Counters::add(&self.desk.counters.dropped_frames, 1);
+            return;
+        };
+        if let Some(head) = self.header(to, &bytes) {
+            link.outbox.push(Some(head), Bytes::Own(bytes));
+            link.outbox.drop_oldest(self.config.urgent_bytes);
+        }
+    }
+
+    fn tell_myself(&self, from: NodeId, bytes: Vec<u8>) {
+        self.desk.tell(News::Raft {
+            from,
+            proved: true,
+            bytes,
+        });
+    }
+
+    fn header(&self, to: NodeId, bytes: &[u8]) -> Option<[u8; 8]> {
+        let head = frame::header(bytes);
+        if head.is_none() {
+            Counters::add(&self.desk.counters.dropped_frames, 1);
+            let length = bytes.len();
+            self.desk
+                .say(|| format!("a frame of {length} bytes for node {to} is too long to be sent"));
+        }
+        head
     }
 
     fn send_bus(&self, link: LinkId, bytes: Arc<[u8]>) {
@@ -138,8 +170,8 @@ impl Hub {
         if self.myself.replace(Some(node)) == Some(node) {
             return;
         }
-        for (_, stop) in self.incoming.borrow_mut().drain() {
-            stop.notify_one();
+        for (_, link) in self.incoming.borrow_mut().drain() {
+            link.stop.notify_one();
         }
         for (node, peer) in self.peers.borrow_mut().iter_mut() {
             *peer = Peer::start(self, *node, peer.addr);

@@ -75,7 +75,23 @@ pub enum Order {
         urgent: bool,
         bytes: Vec<u8>,
     },
+    /// A frame that answers a node, on the connection that this node has made: there it proves who
+    /// has sent it. It is lost when there is none.
+    Answer {
+        to: NodeId,
+        bytes: Vec<u8>,
+    },
     Stop,
+}
+
+impl Order {
+    /// A frame for `to`; `back`: on the connection that `to` has made.
+    pub fn frame(to: NodeId, urgent: bool, back: bool, bytes: Vec<u8>) -> Order {
+        match back {
+            true => Order::Answer { to, bytes },
+            false => Order::Raft { to, urgent, bytes },
+        }
+    }
 }
 
 /// What the loop is told.
@@ -103,6 +119,10 @@ pub enum News {
     /// One whole frame, on a link whose handshake named both nodes, which know the same password.
     Raft {
         from: NodeId,
+        /// It is `from` that has sent it: it came on a connection that we have opened to the address
+        /// that [`Order::Peer`] gave for `from`, or on one whose opener has proved a password that
+        /// is not empty. Else anybody who reaches the port can have sent it.
+        proved: bool,
         bytes: Vec<u8>,
     },
     /// Our urgent connection to this peer stands.
@@ -119,7 +139,7 @@ pub enum News {
 
 impl News {
     /// Bytes that it keeps in memory.
-    pub(super) fn weight(&self) -> usize {
+    pub fn weight(&self) -> usize {
         size_of::<News>()
             + match self {
                 News::BusPacket { bytes, .. } | News::Raft { bytes, .. } => bytes.len(),

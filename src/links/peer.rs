@@ -1,4 +1,5 @@
-//! Raft links: two to every peer for what we send, two from it for what it sends.
+//! Raft links: two to every peer for what we send, two from it for what it sends. Against their
+//! direction only answers travel: there they prove who has sent them.
 //!
 //! Owns their lives: the lines out, made when there is something to send and made again when they
 //! broke; the links in, which belong to a handshake. Invariants: what waited for an attempt that
@@ -69,6 +70,8 @@ enum LineError {
     Late(#[from] tokio::time::error::Elapsed),
     #[error("{0}")]
     Hello(#[from] HelloError),
+    #[error("{0}")]
+    Read(#[from] ReadError),
 }
 
 impl Line {
@@ -103,12 +106,14 @@ impl Line {
                     pause.reset();
                     complaint.clear();
                     self.set_up(hub, true);
+                    // What comes back is proved: the handshake has named this node, at the address
+                    // that the loop has given for it.
                     let error = tokio::select! {
-                        e = self.outbox.write(&stream) => e,
-                        e = socket::read_nothing(&stream) => e,
+                        e = self.outbox.write(&stream) => e.into(),
+                        e = carry(hub, &stream, self.class, self.node, true) => e.into(),
                     };
                     self.set_up(hub, false);
-                    error.into()
+                    error
                 }
                 Err(e) => e,
             };
@@ -201,6 +206,13 @@ impl Pause {
 
 // ---- links in -----------------------------------------------------------------------------
 
+/// A link that somebody else has made.
+pub(super) struct Incoming {
+    pub stop: Notify,
+    /// Answers.
+    pub outbox: Outbox,
+}
+
 /// The life of a link of which the magic has been read.
 pub(super) async fn accepted(
     hub: &Hub,
@@ -208,23 +220,27 @@ pub(super) async fn accepted(
     peer: SocketAddr,
     deadline: Instant,
 ) {
-    let hello = match timeout_at(deadline, greet(hub, &mut stream, peer)).await {
-        Ok(Some(hello)) => hello,
+    let (hello, proved) = match timeout_at(deadline, greet(hub, &mut stream, peer)).await {
+        Ok(Some(greeted)) => greeted,
         _ => {
             Counters::add(&hub.desk.counters.refused_handshakes, 1);
             return;
         }
     };
     let key = (hello.from, hello.class);
-    let stop = Rc::new(Notify::new());
-    let before = hub.incoming.borrow_mut().insert(key, Rc::clone(&stop));
+    let link = Rc::new(Incoming {
+        stop: Notify::new(),
+        outbox: Outbox::new(&hub.desk, &hub.config),
+    });
+    let before = hub.incoming.borrow_mut().insert(key, Rc::clone(&link));
     if let Some(before) = before {
-        before.notify_one();
+        before.stop.notify_one();
     }
     let end = tokio::select! {
         biased;
-        () = stop.notified() => return,
-        end = carry(hub, &stream, hello) => end,
+        () = link.stop.notified() => return,
+        e = link.outbox.write(&stream) => e.into(),
+        end = carry(hub, &stream, hello.class, hello.from, proved) => end,
     };
     if let ReadError::Frame(e) = end {
         Counters::add(&hub.desk.counters.broken_frames, 1);
@@ -233,13 +249,14 @@ pub(super) async fn accepted(
             .say(|| format!("the Raft link from node {from} at {peer} was closed: {e}"));
     }
     let mut incoming = hub.incoming.borrow_mut();
-    if incoming.get(&key).is_some_and(|s| Rc::ptr_eq(s, &stop)) {
+    if incoming.get(&key).is_some_and(|l| Rc::ptr_eq(l, &link)) {
         incoming.remove(&key);
     }
 }
 
-/// The rest of the handshake; `None` when the link can't be.
-async fn greet(hub: &Hub, stream: &mut TcpStream, peer: SocketAddr) -> Option<Hello> {
+/// The rest of the handshake, and whether it proves who has made the link; `None` when the link
+/// can't be.
+async fn greet(hub: &Hub, stream: &mut TcpStream, peer: SocketAddr) -> Option<(Hello, bool)> {
     let mut rest = [0; HELLO_REST];
     let version = stream.read_u8().await.ok()?;
     let hello = match handshake::check_version(version) {
@@ -279,15 +296,28 @@ async fn greet(hub: &Hub, stream: &mut TcpStream, peer: SocketAddr) -> Option<He
     let proof = handshake::prove(&password, Side::Called, &hello, &answer);
     stream.write_all(&proof).await.ok()?;
     // Read again: nothing may have changed while all that was said.
-    (hub.myself.get() == Some(to)).then_some(hello)
+    let proved = !password.as_bytes().is_empty();
+    (hub.myself.get() == Some(to)).then_some((hello, proved))
 }
 
-async fn carry(hub: &Hub, stream: &TcpStream, hello: Hello) -> ReadError {
+/// Reads what a link brings, for as long as it can.
+async fn carry(
+    hub: &Hub,
+    stream: &TcpStream,
+    class: Class,
+    from: NodeId,
+    proved: bool,
+) -> ReadError {
     let mut assembler = Assembler::new(Kind::Raft);
-    let from = hello.from;
     loop {
-        hub.desk.room(hello.class == Class::Urgent).await;
-        let give = |bytes| hub.desk.tell(News::Raft { from, bytes });
+        hub.desk.room(class == Class::Urgent).await;
+        let give = |bytes| {
+            hub.desk.tell(News::Raft {
+                from,
+                proved,
+                bytes,
+            });
+        };
         if let Err(e) = socket::read(stream, &mut assembler, give).await {
             return e;
         }

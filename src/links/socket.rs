@@ -94,18 +94,3 @@ pub(super) async fn read(
         }
     }
 }
-
-/// Waits until the peer closes, or says what it must not: a link that is only written.
-pub(super) async fn read_nothing(stream: &TcpStream) -> io::Error {
-    loop {
-        if let Err(e) = stream.readable().await {
-            return e;
-        }
-        match stream.try_read(&mut [0; 1]) {
-            Ok(0) => return ErrorKind::ConnectionReset.into(),
-            Ok(_) => return io::Error::new(ErrorKind::InvalidData, "bytes that nobody asked for"),
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-            Err(e) => return e,
-        }
-    }
-}

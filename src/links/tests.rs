@@ -95,7 +95,7 @@ impl Node {
     #[track_caller]
     fn raft_frame(&mut self) -> (NodeId, Vec<u8>) {
         self.wait("frame", |n| match n {
-            News::Raft { from, bytes } => Some((*from, bytes.clone())),
+            News::Raft { from, bytes, .. } => Some((*from, bytes.clone())),
             _ => None,
         })
     }
@@ -253,6 +253,78 @@ fn frames_come_to_the_right_node_in_order() {
     let up = |n: &News| matches!(n, News::RaftUp { .. });
     let told = b.seen.iter().chain(&c.seen).filter(|n| up(n)).count();
     assert_eq!(told, 0, "links in, and bulk links, are not told of");
+}
+
+impl Node {
+    fn answer(&self, to: NodeId, bytes: &[u8]) {
+        let bytes = bytes.to_vec();
+        self.links.send(Order::Answer { to, bytes });
+    }
+
+    fn heard(&mut self, from: NodeId, proved: bool, bytes: &[u8]) {
+        let bytes = bytes.to_vec();
+        self.wait_for(News::Raft {
+            from,
+            proved,
+            bytes,
+        });
+    }
+}
+
+#[test]
+fn an_answer_comes_back_proved_a_call_does_not() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    a.knows(&b);
+    b.knows(&a);
+    b.answer(a.id, b"to nobody, it has not called");
+    a.raft(b.id, true, *b"question");
+    b.heard(a.id, false, b"question");
+    b.answer(a.id, b"answer");
+    a.heard(b.id, true, b"answer");
+    b.raft(a.id, true, *b"call");
+    a.heard(b.id, false, b"call");
+    // Where only the bulk link stands it is answered there.
+    let (mut c, mut d) = (Node::new(3), Node::new(4));
+    c.knows(&d);
+    c.raft(d.id, false, *b"long question");
+    d.heard(c.id, false, b"long question");
+    d.answer(c.id, b"answer");
+    c.heard(d.id, true, b"answer");
+    // To itself nobody else can speak.
+    c.answer(c.id, b"mine");
+    c.heard(c.id, true, b"mine");
+}
+
+#[test]
+fn a_password_proves_who_calls() {
+    let both = || Passwords {
+        asked: Password::new("word"),
+        own: Password::new("word"),
+    };
+    let a = Node::with(1, |c| c.passwords = both());
+    let mut b = Node::with(2, |c| c.passwords = both());
+    a.knows(&b);
+    a.raft(b.id, true, *b"call");
+    b.heard(a.id, true, b"call");
+}
+
+/// The answer goes to whoever has called last in that name; a caller in another's name gets only
+/// what it asked for itself.
+#[test]
+fn a_frame_in_another_nodes_name_is_not_proved() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    b.knows(&a);
+    let mut forger = by_hand(b.id, &a, Class::Urgent);
+    forger.write_all(&framed(b"forged")).unwrap();
+    a.heard(b.id, false, b"forged");
+    a.answer(b.id, b"who?");
+    forger.read_exact(&mut [0; 12]).unwrap();
+    // The node of that name is heard, and gets its answers, from its next call on.
+    b.raft(a.id, true, *b"hello");
+    a.heard(b.id, false, b"hello");
+    a.answer(b.id, b"you");
+    b.heard(a.id, true, b"you");
+    assert!(closed(&forger));
 }
 
 #[test]

@@ -34,6 +34,12 @@ pub struct Wishes {
     pub joins: Vec<Member>,
     /// Raft ids that are to go (REPLICATE of another shard, RESET, FORGET).
     pub leaves: Vec<u64>,
+    /// Raft ids whose disk is gone: their nodes may be members again, under another one.
+    pub lost: Vec<u64>,
+    /// No node could ever host a witness.
+    pub no_hosts: bool,
+    /// G3: what was waited for has not come.
+    pub overdue: bool,
     /// Hosts that have accepted an invitation (G2) and are not members yet.
     pub witnesses: Vec<Member>,
     /// Who is to lead: a learner instead of the only voter, or what has become of it since.
@@ -50,6 +56,27 @@ pub enum Plan {
     Transfer(u64),
     /// An even number of data members is caught up: a witness is to be invited.
     Invite,
+    /// G3: all votes stay as they are until there is a witness, or a new member in place of a lost
+    /// one. `invite`: a witness is to be invited.
+    Hold {
+        invite: bool,
+    },
+}
+
+impl Wishes {
+    fn goes(&self, id: u64) -> bool {
+        self.leaves.contains(&id) || self.lost.contains(&id)
+    }
+}
+
+/// The voters that are wanted (G3).
+#[derive(Clone, Debug, PartialEq)]
+struct Wanted {
+    voters: Vec<Member>,
+    /// A witness is missing among them.
+    invite: bool,
+    /// They are those of now, but for a leader that goes: the rest has to wait.
+    held: bool,
 }
 
 /// Decides for the leader `me` of a group with no change pending.
@@ -80,7 +107,7 @@ pub fn plan(
         }
     }
     let conf = &members.conf;
-    if let Some(gone) = conf.learners.iter().find(|id| wishes.leaves.contains(id)) {
+    if let Some(gone) = conf.learners.iter().find(|id| wishes.goes(**id)) {
         return Plan::Propose(Change {
             steps: vec![(RemoveNode, *gone)],
             ..Change::default()
@@ -94,22 +121,27 @@ pub fn plan(
             joint: false,
         });
     }
-    let (wanted, invite) = wanted_voters(me, members, wishes, progress);
+    let wants = wanted_voters(me, members, wishes, progress);
+    let (wanted, invite) = (wants.voters, wants.invite);
+    let stays = |m: &&Member| !wishes.goes(m.raft_id);
     if wanted.iter().any(|m| m.raft_id == me) || mutation::is(Mutation::OwnRemovalAsLeader) {
         let change = change_to(members, wishes, &wanted);
         if !change.steps.is_empty() {
             return Plan::Propose(change);
         }
-    } else if let Some(to) = successor(me, members, &wanted, progress) {
+    } else if let Some(to) = {
+        let staying: Vec<Member> = wanted.iter().filter(stays).copied().collect();
+        successor(me, members, &staying, progress)
+    } {
         return Plan::Transfer(to);
     } else if !wanted.is_empty() && !wanted.iter().any(|m| members.is_voter(m.raft_id)) {
         // Nobody that stays is a voter yet: the joint state makes one, and `end_joint` hands over.
         return Plan::Propose(change_to(members, wishes, &wanted));
     }
-    if invite {
-        Plan::Invite
-    } else {
-        Plan::Rest
+    match (wants.held, invite) {
+        (true, invite) => Plan::Hold { invite },
+        (false, true) => Plan::Invite,
+        (false, false) => Plan::Rest,
     }
 }
 
@@ -200,14 +232,14 @@ fn is_near(p: &Progress) -> bool {
     p.behind <= NEAR_BYTES && p.heard.is_some_and(|ago| ago <= ANSWERED)
 }
 
-/// G3: the wanted voters, and whether a witness is missing among them.
+/// G3: the wanted voters.
 fn wanted_voters(
     me: u64,
     members: &Membership,
     wishes: &Wishes,
     progress: &dyn Fn(u64) -> Option<Progress>,
-) -> (Vec<Member>, bool) {
-    let stays = |m: &&Member| !wishes.leaves.contains(&m.raft_id);
+) -> Wanted {
+    let stays = |m: &&Member| !wishes.goes(m.raft_id);
     let is_ready = |m: &Member| {
         let lately = progress(m.raft_id).is_some_and(|p| p.caught_up && is_near(&p));
         m.raft_id == me || members.is_voter(m.raft_id) || lately
@@ -221,7 +253,12 @@ fn wanted_voters(
         .copied()
         .collect();
     if data.len() % 2 == 1 || data.is_empty() || mutation::is(Mutation::EvenVoters) {
-        return (data, false);
+        // Who lost its disk may be back soon, and two copies are better than one.
+        let alone = data.len() == 1 && has_lost_voter(members, wishes);
+        if alone && !wishes.overdue {
+            return hold(me, members, wishes, false);
+        }
+        return now(data, false);
     }
     // W3: not beside a data member that it would fall with.
     let anywhere = mutation::is(Mutation::WitnessBesideData);
@@ -229,21 +266,62 @@ fn wanted_voters(
     let is_witness = |m: &&Member| m.kind == MemberKind::Witness;
     let witness = members.list.iter().filter(is_witness).find(fits);
     let witness = witness.or_else(|| wishes.witnesses.iter().find(fits));
-    match witness.copied() {
-        Some(witness) => {
-            data.push(witness);
-            (data, false)
-        }
-        None => {
-            // The last that joined stays a learner, or becomes one; not who leads, but for its heir.
-            let has = |id| data.iter().any(|m| Some(m.raft_id) == id);
-            let swaps = |id| way_to_lead(me, id, members) == Way::Swap;
-            let heir = wishes.heir.is_some_and(swaps) && has(wishes.heir) && has(Some(me));
-            let last = data.iter().rposition(|m| (m.raft_id == me) == heir);
-            data.remove(last.expect("two data members or more, one of them not me"));
-            (data, true)
-        }
+    if let Some(witness) = witness.copied() {
+        data.push(witness);
+        return now(data, false);
     }
+    without_witness(me, data, members, wishes)
+}
+
+fn now(voters: Vec<Member>, invite: bool) -> Wanted {
+    Wanted {
+        voters,
+        invite,
+        held: false,
+    }
+}
+
+/// The votes of now, but for a leader that is to go: it hands over (G4).
+fn hold(me: u64, members: &Membership, wishes: &Wishes, invite: bool) -> Wanted {
+    let votes = |m: &&Member| members.conf.voters.contains(&m.raft_id);
+    let leads_on = |m: &&Member| m.raft_id != me || !wishes.goes(me);
+    let list = members.list.iter();
+    Wanted {
+        voters: list.filter(votes).filter(leads_on).copied().collect(),
+        invite,
+        held: true,
+    }
+}
+
+fn has_lost_voter(members: &Membership, wishes: &Wishes) -> bool {
+    wishes.lost.iter().any(|id| members.is_voter(*id))
+}
+
+/// G3: an even number of data members, and no witness for them: one of them has no vote. It is one
+/// that has none now; a healthy voter loses it only when the search for a witness has failed.
+fn without_witness(
+    me: u64,
+    mut data: Vec<Member>,
+    members: &Membership,
+    wishes: &Wishes,
+) -> Wanted {
+    let has = |id| data.iter().any(|m| Some(m.raft_id) == id);
+    let swaps = |id| way_to_lead(me, id, members) == Way::Swap;
+    if wishes.heir.is_some_and(swaps) && has(wishes.heir) && has(Some(me)) {
+        // E4: who leads becomes the learner.
+        data.retain(|m| m.raft_id != me);
+        return now(data, true);
+    }
+    let no_host = wishes.no_hosts && !has_lost_voter(members, wishes);
+    let failed = wishes.overdue || no_host || mutation::is(Mutation::DemotionBeforeSearch);
+    let learner = data.iter().rposition(|m| !members.is_voter(m.raft_id));
+    let last = learner.or_else(|| data.iter().rposition(|m| m.raft_id != me));
+    let shrinks = data.len() - 1 < members.conf.voters.len();
+    if shrinks && !failed {
+        return hold(me, members, wishes, true);
+    }
+    data.remove(last.expect("two data members or more, one of them not me"));
+    now(data, true)
 }
 
 /// The one joint change from the voters of now to `wanted`.
@@ -266,7 +344,7 @@ fn change_to(members: &Membership, wishes: &Wishes, wanted: &[Member]) -> Change
         if !members.conf.voters.contains(&id) || stays {
             continue;
         }
-        let goes = member.kind == MemberKind::Witness || wishes.leaves.contains(&id);
+        let goes = member.kind == MemberKind::Witness || wishes.goes(id);
         let step = if goes { RemoveNode } else { AddLearnerNode };
         change.steps.push((step, id));
     }
@@ -354,8 +432,184 @@ mod tests {
         let mut beside = witness(9);
         beside.node = data(2).node;
         let members = group(&[data(1), data(2), beside], &[]);
-        let next = plan(1, MemberKind::Data, &members, &Wishes::default(), &near);
-        assert_eq!(steps(next), [(AddLearnerNode, 2), (RemoveNode, 9)]);
+        let next = |wishes: &Wishes| plan(1, MemberKind::Data, &members, wishes, &near);
+        assert_eq!(next(&Wishes::default()), Plan::Hold { invite: true });
+        let wishes = Wishes {
+            witnesses: vec![witness(10)],
+            ..Wishes::default()
+        };
+        assert_eq!(steps(next(&wishes)), [(AddNode, 10), (RemoveNode, 9)]);
+        assert_eq!(
+            steps(next(&overdue(&[], &[]))),
+            [(AddLearnerNode, 2), (RemoveNode, 9)]
+        );
+    }
+
+    fn overdue(leaves: &[u64], lost: &[u64]) -> Wishes {
+        Wishes {
+            overdue: true,
+            ..going(leaves, lost)
+        }
+    }
+
+    fn going(leaves: &[u64], lost: &[u64]) -> Wishes {
+        Wishes {
+            leaves: leaves.to_vec(),
+            lost: lost.to_vec(),
+            ..Wishes::default()
+        }
+    }
+
+    fn with_host(wishes: Wishes) -> Wishes {
+        Wishes {
+            witnesses: vec![witness(10)],
+            ..wishes
+        }
+    }
+
+    /// The plan of member 1, as steps or as a word.
+    fn next(members: &Membership, wishes: &Wishes) -> String {
+        match plan(1, MemberKind::Data, members, wishes, &near) {
+            Plan::Propose(change) => {
+                let step = |(kind, id): &(raft::eraftpb::ConfChangeType, u64)| match kind {
+                    AddNode => format!("+{id}"),
+                    AddLearnerNode => format!("~{id}"),
+                    RemoveNode => format!("-{id}"),
+                };
+                let steps: Vec<String> = change.steps.iter().map(step).collect();
+                steps.join(" ")
+            }
+            Plan::Hold { invite: true } => "hold, invite".to_owned(),
+            Plan::Hold { invite: false } => "hold".to_owned(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    /// G3: who leaves, or has lost its disk, is exchanged for a witness in one change; no healthy
+    /// voter loses its vote before the search for one has failed.
+    #[test]
+    fn votes_stay_until_a_witness_is_found() {
+        let three = group(&[data(1), data(2), data(3)], &[]);
+        let two = group(&[data(1), data(2), witness(9)], &[]);
+        let five = group(&[data(1), data(2), data(3), data(4), data(5)], &[]);
+        let near_four = group(&[data(1), data(2), data(3)], &[data(4)]);
+        let no_hosts = |wishes: Wishes| Wishes {
+            no_hosts: true,
+            ..wishes
+        };
+        for (what, members, wishes, wanted) in [
+            (
+                "one of three leaves",
+                &three,
+                going(&[3], &[]),
+                "hold, invite",
+            ),
+            (
+                "a host accepts",
+                &three,
+                with_host(going(&[3], &[])),
+                "+10 -3",
+            ),
+            ("no host accepts", &three, overdue(&[3], &[]), "~2 -3"),
+            (
+                "there is no host",
+                &three,
+                no_hosts(going(&[3], &[])),
+                "~2 -3",
+            ),
+            (
+                "one of three is wiped",
+                &three,
+                going(&[], &[3]),
+                "hold, invite",
+            ),
+            (
+                "a host for its witness",
+                &three,
+                with_host(going(&[], &[3])),
+                "+10 -3",
+            ),
+            ("neither it nor a host", &three, overdue(&[], &[3]), "~2 -3"),
+            (
+                "wiped, and no host",
+                &three,
+                no_hosts(going(&[], &[3])),
+                "hold, invite",
+            ),
+            ("two of three leave", &three, going(&[2, 3], &[]), "-2 -3"),
+            (
+                "one leaves, one is wiped",
+                &three,
+                going(&[2], &[3]),
+                "hold",
+            ),
+            ("one of two leaves", &two, going(&[2], &[]), "-2 -9"),
+            ("one of two is wiped", &two, going(&[], &[2]), "hold"),
+            ("it does not come back", &two, overdue(&[], &[2]), "-2 -9"),
+            ("the witness leaves", &two, going(&[9], &[]), "hold, invite"),
+            (
+                "its successor accepts",
+                &two,
+                with_host(going(&[9], &[])),
+                "+10 -9",
+            ),
+            ("it has no successor", &two, overdue(&[9], &[]), "~2 -9"),
+            (
+                "one of five leaves",
+                &five,
+                going(&[5], &[]),
+                "hold, invite",
+            ),
+            ("no host for five", &five, overdue(&[5], &[]), "~4 -5"),
+            ("two of five leave", &five, going(&[4, 5], &[]), "-4 -5"),
+            ("a fourth waits", &near_four, going(&[], &[]), "Invite"),
+            (
+                "a fourth in place of one",
+                &near_four,
+                going(&[3], &[]),
+                "+4 -3",
+            ),
+            (
+                "a fourth in place of a wiped",
+                &near_four,
+                going(&[], &[2]),
+                "+4 -2",
+            ),
+            ("the leader goes", &three, going(&[1], &[]), "Transfer(3)"),
+            (
+                "the leader and one more go",
+                &three,
+                going(&[1, 3], &[]),
+                "Transfer(2)",
+            ),
+        ] {
+            assert_eq!(next(members, &wishes), wanted, "{what}");
+        }
+    }
+
+    /// A learner that was demoted once must not push out a voter that joined later.
+    #[test]
+    fn a_learner_takes_no_healthy_voters_place() {
+        let mut members = group(&[data(1), data(3), data(4)], &[data(2)]);
+        members.list.sort_by_key(|m| m.raft_id);
+        assert_eq!(next(&members, &Wishes::default()), "Invite");
+    }
+
+    #[test]
+    fn a_new_disk_in_place_of_a_lost_one() {
+        let members = group(&[data(1), data(2), witness(9)], &[data(3)]);
+        assert_eq!(next(&members, &going(&[], &[2])), "+3 -2");
+    }
+
+    #[cfg(feature = "mutations")]
+    #[test]
+    fn a_demotion_before_the_search_is_caught() {
+        let three = group(&[data(1), data(2), data(3)], &[]);
+        mutation::set(Some(Mutation::DemotionBeforeSearch));
+        let mutated = next(&three, &going(&[3], &[]));
+        mutation::set(None);
+        assert_eq!(mutated, "~2 -3", "G3: an OK would rest on one disk");
+        assert_eq!(next(&three, &going(&[3], &[])), "hold, invite");
     }
 
     #[test]

@@ -6,16 +6,19 @@
 use super::{Shard, ShardError};
 use crate::clock::{Mono, Now};
 use crate::mutation::{self, Mutation};
-use crate::raft::{self, Change, Plan, Progress, Way, Wishes, NEAR_BYTES};
+use crate::raft::{self, Change, Plan, Progress, StepError, Way, Wishes, NEAR_BYTES};
 use crate::storage::base::{Base, Member, MemberKind};
 use crate::storage::{Disk, Position};
-use ::raft::eraftpb::{Entry, EntryType};
+use ::raft::eraftpb::{ConfChangeType, Entry, EntryType};
 use cluster_bus::NodeId;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// How long CLUSTER FAILOVER waits for a learner to catch up, as Redis's waits for a replica.
 const HEIR_PATIENCE: Duration = Duration::from_secs(5);
+/// G3: how many T the id of a member that leaves, or is lost, stays while a host for a witness is
+/// looked for.
+pub const LEAVE_TIMEOUTS: u32 = 10;
 /// How often a leader looks whether the members are as they should be, in parts of T.
 const LOOKS_PER_TIMEOUT: u32 = 10;
 
@@ -35,6 +38,10 @@ pub(super) struct Members {
     relaxed_end: Position,
     /// An even number of data members has caught up and no witness is known.
     pub wants_witness: bool,
+    /// G3: votes are kept while a witness, or a new member, is waited for; until then at most.
+    search_until: Option<Mono>,
+    /// G3: the voters have become fewer, since the search has come to nothing.
+    pub fell: bool,
     /// A witness that is to go as soon as another one has been found.
     replaces: Option<u64>,
     /// The highest index that a witness was told to start from.
@@ -60,6 +67,8 @@ impl Members {
             strict: false,
             relaxed_end: Position(0),
             wants_witness: false,
+            search_until: None,
+            fell: false,
             replaces: None,
             base_given: 0,
             heir_until: Mono(0),
@@ -107,6 +116,33 @@ impl<D: Disk> Shard<D> {
             leaves.push(raft_id);
             self.members.next_look = Mono(0);
         }
+    }
+
+    /// G2: a member has lost its disk, or has left: its id stays for a while (G3).
+    pub fn note_lost(&mut self, raft_id: u64) {
+        let wishes = &mut self.members.wishes;
+        if !wishes.lost.contains(&raft_id) && !wishes.leaves.contains(&raft_id) {
+            wishes.lost.push(raft_id);
+            self.members.next_look = Mono(0);
+        }
+    }
+
+    /// G3: whether no node at all could ever host a witness.
+    pub fn set_no_hosts(&mut self, none: bool) {
+        self.members.wishes.no_hosts = none;
+    }
+
+    /// G3: a witness goes without a successor: the search has failed.
+    pub fn let_witness_go(&mut self, raft_id: u64) {
+        if !self.members.wishes.leaves.contains(&raft_id) {
+            self.wish_to_leave(raft_id);
+            self.members.search_until = Some(self.turn_now.mono);
+        }
+    }
+
+    /// G3: whether the voters have become fewer for want of a witness since this was asked last.
+    pub fn take_fell(&mut self) -> bool {
+        std::mem::take(&mut self.members.fell)
     }
 
     /// G2: a host has accepted to be witness and has its base on disk.
@@ -250,9 +286,36 @@ impl<D: Disk> Shard<D> {
         raft::successor(self.group.id(), membership, &data, &of)
     }
 
-    /// C1: the leader has said that this member's removal is committed.
-    pub fn note_removal(&mut self) {
+    /// C1: the leader has said that this member's removal is committed. False: it can't be.
+    pub fn note_removal(&mut self) -> bool {
+        if self.is_only_voter() {
+            return false;
+        }
         self.members.removed = true;
+        true
+    }
+
+    /// G2: whether nobody but this member can have committed anything, its removal least of all.
+    pub fn is_only_voter(&self) -> bool {
+        let membership = self.group.membership();
+        let alone = membership.conf.voters == [self.group.id()] && !membership.is_joint();
+        alone && !mutation::is(Mutation::OnlyVoterYields)
+    }
+
+    /// D6: what this leader knows to be in a member's log, and committed.
+    pub fn stored_by(&self, raft_id: u64) -> Option<u64> {
+        let members = self.group.members();
+        let member = members.iter().find(|m| m.id == raft_id)?;
+        Some(member.matched.min(self.group.commit()))
+    }
+
+    /// D6: the leader says, proved, that this member has acknowledged the log up to `index`.
+    pub fn check_stored(&self, index: u64) -> Result<(), ShardError> {
+        let (from, last) = (self.group.leader().unwrap_or(0), self.group.last_index());
+        if index <= last || self.is_only_voter() {
+            return Ok(());
+        }
+        Err(StepError::LostLog { from, index, last }.into())
     }
 
     /// Whether this member was removed from the group, and one who stays has said so: those who stay
@@ -282,19 +345,23 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    /// G2: another member says that this one is not a member as of its applied index.
-    pub fn not_a_member(&mut self, applied: u64) {
+    /// G2: another member says that this one is not a member as of its applied index. Whether that
+    /// proves its removal.
+    pub fn not_a_member(&mut self, applied: u64) -> bool {
         let membership = self.group.membership();
+        if self.is_only_voter() {
+            return false;
+        }
         if membership.contains(self.group.id()) && self.group.applied() >= applied {
-            return; // what is applied here says otherwise, up to a later index of the same log
+            return false; // what is applied here says otherwise, up to a later index of the same log
         }
         let known = match membership.joined_at {
             None => membership.left.then_some(membership.changed_at),
             joined => joined,
         };
-        if known.is_some_and(|at| at <= applied) {
-            self.members.removed = true;
-        }
+        let removed = known.is_some_and(|at| at <= applied);
+        self.members.removed |= removed;
+        removed
     }
 
     // ---- leading --------------------------------------------------------------------------
@@ -305,6 +372,7 @@ impl<D: Disk> Shard<D> {
             self.members.caught_up.clear();
             self.members.wants_witness = false;
             self.members.replaces = None;
+            self.members.search_until = None;
             self.members.wishes = Wishes::default();
             return;
         }
@@ -324,11 +392,21 @@ impl<D: Disk> Shard<D> {
         }
         let progress = self.caught_up_progress(now.mono);
         let of = |id: u64| progress.iter().find(|(other, _)| *other == id).map(|p| p.1);
+        let until = self.members.search_until;
+        self.members.wishes.overdue = until.is_some_and(|at| now.mono >= at);
         let (me, list) = (self.group.id(), self.group.membership());
         let plan = raft::plan(me, self.group.kind(), list, &self.members.wishes, &of);
-        self.members.wants_witness = plan == Plan::Invite;
+        self.members.wants_witness = matches!(plan, Plan::Invite | Plan::Hold { invite: true });
+        self.members.search_until = match plan {
+            Plan::Hold { .. } => {
+                let patience = self.group.election_timeout() * LEAVE_TIMEOUTS;
+                until.or(Some(now.mono + patience))
+            }
+            Plan::Rest | Plan::Invite => None,
+            Plan::Propose(_) | Plan::Transfer(_) => until,
+        };
         match plan {
-            Plan::Rest | Plan::Invite => {}
+            Plan::Rest | Plan::Invite | Plan::Hold { .. } => {}
             Plan::Transfer(to) => self.group.transfer(now, to),
             Plan::Propose(change) => self.propose_change(&change),
         }
@@ -344,6 +422,10 @@ impl<D: Disk> Shard<D> {
         if unsafe_yet || !self.log.has_room(super::turn::RECORD_OVERHEAD) {
             return;
         }
+        let demotes = |step: &(ConfChangeType, u64)| step.0 == ConfChangeType::AddLearnerNode;
+        let wishes = &self.members.wishes;
+        let falls = wishes.overdue || wishes.heir.is_none() && change.steps.iter().any(demotes);
+        self.members.fell |= change.joint && !change.steps.is_empty() && falls;
         self.group.propose_change(change);
     }
 
@@ -359,6 +441,7 @@ impl<D: Disk> Shard<D> {
             .witnesses
             .retain(|m| !list.contains(m.raft_id) && !beside(m));
         wishes.leaves.retain(|id| list.contains(*id));
+        wishes.lost.retain(|id| list.contains(*id));
         let late = now.mono >= self.members.heir_until;
         wishes.heir = wishes.heir.filter(|_| !late);
     }

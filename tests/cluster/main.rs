@@ -9,6 +9,7 @@
 //!     HOLDFAST_ROUNDS=50 cargo test --release --test cluster  the long forms (scripts/chaos.sh)
 //!     HOLDFAST_TABLE=file                                     where measured numbers are added
 
+mod attack;
 mod auth;
 mod clients;
 #[path = "../common/mod.rs"]

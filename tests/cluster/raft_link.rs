@@ -16,7 +16,7 @@ use std::time::Duration;
 
 const MB: u64 = 1 << 20;
 
-fn unhex(id: &str) -> Vec<u8> {
+pub fn unhex(id: &str) -> Vec<u8> {
     let digits = id.as_bytes().chunks(2);
     let byte = |d: &[u8]| u8::from_str_radix(std::str::from_utf8(d).expect("ascii"), 16);
     digits.map(|d| byte(d).expect("hex")).collect()
@@ -31,12 +31,12 @@ fn proof(side: &[u8], said: &[u8]) -> Vec<u8> {
 }
 
 /// A Raft link to a node, after its handshake.
-fn link(port: u16, class: u8, from: &[u8], to: &str) -> TcpStream {
+pub fn link(port: u16, class: u8, from: &[u8], to: &str) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", port + 10_000)).expect("the bus listens");
     let limit = Some(Duration::from_secs(10));
     stream.set_write_timeout(limit).expect("a socket option");
     stream.set_read_timeout(limit).expect("a socket option");
-    let hello = [b"HFL1".as_slice(), &[2, class], from, &unhex(to), &[5; 16]].concat();
+    let hello = [b"HFL1".as_slice(), &[3, class], from, &unhex(to), &[5; 16]].concat();
     stream.write_all(&hello).expect("it reads the hello");
     let mut answer = [0; 40];
     stream.read_exact(&mut answer).expect("it answers");
@@ -51,7 +51,7 @@ fn link(port: u16, class: u8, from: &[u8], to: &str) -> TcpStream {
     stream
 }
 
-fn frame(bytes: &[u8]) -> Vec<u8> {
+pub fn frame(bytes: &[u8]) -> Vec<u8> {
     let mut out = (bytes.len() as u32).to_le_bytes().to_vec();
     out.extend(crc32c::crc32c(bytes).to_le_bytes());
     out.extend(bytes);
@@ -123,7 +123,7 @@ fn envelope(rng: &mut StdRng, known: &Known) -> Vec<u8> {
     bytes
 }
 
-fn varint(out: &mut Vec<u8>, tag: u8, mut value: u64) {
+pub fn varint(out: &mut Vec<u8>, tag: u8, mut value: u64) {
     out.push(tag << 3);
     while value > 127 {
         out.push(value as u8 | 0x80);

@@ -8,7 +8,23 @@ use super::ping::MESSAGE_FORCES_ACK;
 use super::*;
 use crate::wire::{Body, Header, Message};
 
+/// Epochs go up one by one. One that is so far above all that are known is a forgery or damage, and
+/// believing it would soon leave none to go up to.
+const FARTHEST: u64 = 1 << 32;
+
 impl Bus {
+    /// Whether a packet names an epoch that can't be.
+    pub(super) fn is_of_no_epoch(&self, message: &Message) -> bool {
+        let header = &message.header;
+        let told = match &message.body {
+            Body::Update { config_epoch, .. } => *config_epoch,
+            _ => 0,
+        };
+        let highest = told.max(header.current_epoch).max(header.config_epoch);
+        let is_far = |from: u64| highest > from.saturating_add(FARTHEST);
+        is_far(self.current_epoch) && is_far(self.max_epoch())
+    }
+
     /// Raises the current epoch (SET-CONFIG-EPOCH, BUMPEPOCH); it never falls.
     pub fn set_current_epoch(&mut self, now: Now, epoch: u64) {
         self.now = now;

@@ -34,6 +34,11 @@ impl Bus {
             self.own_voice(link, &message.body);
             return;
         }
+        if self.is_of_no_epoch(message) {
+            let sender = header.sender;
+            self.complain(|| format!("Dropped a packet of {sender}: its epoch is absurd"));
+            return;
+        }
         let known = |node: &Node| !node.in_handshake();
         let sender = self.table.get(header.sender).is_some_and(known);
         let sender = sender.then_some(header.sender);
@@ -158,9 +163,7 @@ impl Bus {
             // It has answered a MEET, or sends pings of its own: it knows us.
             node.flags.set(Flags::MEET, false);
         }
-        if kind == PingKind::Ping {
-            self.update_address(id, link, header);
-        }
+        self.update_address(id, link, header);
         self.update_role(id, header);
         self.compare_slots(id, header);
         self.check_collision(id, header);
@@ -302,7 +305,9 @@ impl Bus {
         }
     }
 
-    /// A known node speaks from, or announces, another address than the one that we have.
+    /// A known node speaks from, or announces, another address than the one that we have. While it
+    /// answers there it is believed only on the link that goes there: on any other one somebody
+    /// else may speak in its name, and would have our words for it from then on.
     fn update_address(&mut self, id: NodeId, link: LinkId, header: &Header) {
         let Some(ip) = self.address_of(link, header) else {
             return;
@@ -312,8 +317,8 @@ impl Bus {
         };
         let new = (ip, header.port, header.pport, header.cport);
         let same = (&node.ip, node.port, node.pport, node.cport) == (&new.0, new.1, new.2, new.3);
-        // Its own outgoing link proves nothing: that goes where the table says.
-        if node.link != Some(link) && !same {
+        let is_there = node.connected && node.link != Some(link);
+        if !same && !is_there {
             self.move_node(id, new);
         }
     }

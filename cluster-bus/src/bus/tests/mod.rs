@@ -489,6 +489,67 @@ fn another_node_at_an_address_is_no_address() {
     );
 }
 
+/// Whoever had the address of another node would get our words for it, and speak in its name.
+#[test]
+fn a_node_that_answers_is_not_moved_by_others() {
+    let mut bench = Bench::new();
+    bench.join(2);
+    let moved = |cport| Header { cport, ..header(2) };
+    // On a link that somebody has opened in its name, while its own link stands.
+    bench.say(moved(9), ping(PingKind::Ping, Vec::new()));
+    assert_eq!(bench.bus.node(id(2)).map(|n| n.cport), Some(16379));
+    // A handshake with a stranger that then takes its name.
+    bench.say(header(3), ping(PingKind::Meet, Vec::new()));
+    bench.wait(100);
+    let link = bench.out[&3];
+    bench.hear(link, moved(9), ping(PingKind::Pong, Vec::new()));
+    assert_eq!(bench.bus.node(id(2)).map(|n| n.cport), Some(16379));
+    // Where it answers it may say that it is to be reached elsewhere.
+    let link = bench.out[&2];
+    bench.hear(link, moved(7), ping(PingKind::Pong, Vec::new()));
+    assert_eq!(bench.bus.node(id(2)).map(|n| n.cport), Some(7));
+    // One that answers no more can be anywhere.
+    bench.dead.push(2);
+    let link = bench.out[&2];
+    bench.bus.closed(bench.now, link);
+    bench.collect();
+    bench.say(moved(8), ping(PingKind::Ping, Vec::new()));
+    assert_eq!(bench.bus.node(id(2)).map(|n| n.cport), Some(8));
+}
+
+#[test]
+fn absurd_epochs_are_not_believed() {
+    let mut bench = Bench::new();
+    bench.join(2);
+    let (known, near) = (bench.bus.max_epoch(), bench.bus.max_epoch() + (1 << 32));
+    for epoch in [u64::MAX, u64::MAX - 1, near + 1] {
+        let none = || ping(PingKind::Ping, Vec::new());
+        let update = |config_epoch| Body::Update {
+            config_epoch,
+            node: id(2),
+            slots: SlotSet::default(),
+        };
+        let current = Header {
+            current_epoch: epoch,
+            ..header(2)
+        };
+        let config = Header {
+            config_epoch: epoch,
+            ..header(2)
+        };
+        bench.say(current, none());
+        bench.say(config, none());
+        bench.from(2, update(epoch));
+        assert_eq!(bench.bus.max_epoch(), known, "{epoch}");
+    }
+    let header = Header {
+        current_epoch: near,
+        ..header(2)
+    };
+    bench.say(header, ping(PingKind::Ping, Vec::new()));
+    assert_eq!(bench.bus.max_epoch(), near);
+}
+
 #[test]
 fn meeting_oneself_comes_to_nothing() {
     let mut bench = Bench::new();
