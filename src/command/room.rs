@@ -21,7 +21,7 @@ pub(super) const COMMAND: usize = 128;
 
 /// T1, T9: above this expired keys are deleted in the next turn: what a turn is sure to have room
 /// for, and its followers apply in milliseconds.
-pub(super) const SLICE: usize = 128 << 10;
+pub const SLICE: usize = 128 << 10;
 
 /// No command, and no transaction, may put more than this into the log at once.
 pub(super) const MOST: usize = 4 << 30;

@@ -174,6 +174,8 @@ pub struct Shard<D: Disk> {
     next_batch: u64,
     next_ticket: u64,
     ticket_used: bool,
+    /// The last turn's effects were as many as belong in one: something may go on at once.
+    turn_was_full: bool,
     released: Gate,
     /// Read tickets that wait for a majority's echo: (ticket, clock after execution).
     tickets: VecDeque<(u64, Mono)>,

@@ -3,7 +3,7 @@
 use super::members::is_change;
 use super::{Shard, ShardError, SyncPolicy, TailBatch, TurnOutput};
 use crate::clock::{Clock, Mono, Now};
-use crate::command::{check_entry, check_unit, GateKind, Outcome};
+use crate::command::{check_entry, check_unit, room, GateKind, Outcome};
 use crate::effect::{begins_batch, parse_entry, Body, Unit};
 use crate::mutation::{self, Mutation};
 use crate::net::Gate;
@@ -278,6 +278,7 @@ impl<D: Disk> Shard<D> {
     /// Proposes what the turn wrote, then reads the clock, then tests the lease; then the Ready.
     /// Returns what it read.
     pub fn finish(&mut self, clock: &dyn Clock) -> Result<Now, ShardError> {
+        self.turn_was_full = self.data.batch_bytes() >= room::SLICE;
         if let Some(bytes) = self.data.take_wanted() {
             self.log.want_room(room_to_want(bytes));
         }
@@ -391,7 +392,8 @@ impl<D: Disk> Shard<D> {
 
     /// When [`Shard::begin`] wants to be called next, if nothing else happens.
     pub fn deadline(&self) -> Mono {
-        if self.has_unapplied() {
+        // T2: a command that goes on in slices is held until the next turn.
+        if self.has_unapplied() || self.turn_was_full {
             return self.turn_now.mono;
         }
         let mut at = self.group.deadline();
