@@ -358,6 +358,7 @@ impl World {
             reign,
             sent_ns: [0, 1, self.now, u64::MAX][usize::from(d.sent)],
             applied: self.index(d.commit),
+            has_room: d.reject,
             message,
         }
     }

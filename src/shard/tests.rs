@@ -1,5 +1,6 @@
 //! A shard of one member, driven by hand over a folder.
 
+mod disks;
 mod faulty;
 mod lease;
 #[cfg(feature = "mutations")]
