@@ -85,10 +85,7 @@ pub fn plan(
         // W1: only long enough to bring a data member to the end of the log.
         let is_data = |m: &&Member| m.kind == MemberKind::Data;
         let data: Vec<Member> = members.list.iter().filter(is_data).copied().collect();
-        let best = successor(me, members, &data, progress);
-        // One without room can serve reads at least.
-        let any = || nearest(me, members, &data, progress, &|p| !p.failed);
-        return best.or_else(any).map_or(Plan::Rest, Plan::Transfer);
+        return go_on(me, members, &data, progress).map_or(Plan::Rest, Plan::Transfer);
     }
     // E4: the learner has become a voter in the ordinary way meanwhile.
     let heir = wishes.heir.and_then(|id| members.member(id)).copied();
@@ -118,7 +115,7 @@ pub fn plan(
         if !change.steps.is_empty() {
             return Plan::Propose(change);
         }
-    } else if let Some(to) = successor(me, members, &wanted, progress) {
+    } else if let Some(to) = go_on(me, members, &wanted, progress) {
         return Plan::Transfer(to);
     } else if !wanted.is_empty() && !wanted.iter().any(|m| members.is_voter(m.raft_id)) {
         // Nobody that stays is a voter yet: the joint state makes one, and `end_joint` hands over.
@@ -145,7 +142,7 @@ fn end_joint(me: u64, members: &Membership, progress: &dyn Fn(u64) -> Option<Pro
         .filter(|m| members.conf.voters.contains(&m.raft_id))
         .copied()
         .collect();
-    match successor(me, members, &staying, progress) {
+    match go_on(me, members, &staying, progress) {
         Some(to) => Plan::Transfer(to),
         None => Plan::Rest,
     }
@@ -177,6 +174,18 @@ pub fn successor(
     progress: &dyn Fn(u64) -> Option<Progress>,
 ) -> Option<u64> {
     nearest(me, members, wanted, progress, &is_fit)
+}
+
+/// Who goes on instead of a leader that may not: the successor or, where nobody is fit, one who was not
+/// asked in vain. Without room it can serve reads and change members (D5).
+fn go_on(
+    me: u64,
+    members: &Membership,
+    wanted: &[Member],
+    progress: &dyn Fn(u64) -> Option<Progress>,
+) -> Option<u64> {
+    let any = || nearest(me, members, wanted, progress, &|p| !p.failed);
+    successor(me, members, wanted, progress).or_else(any)
 }
 
 fn nearest(

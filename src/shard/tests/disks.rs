@@ -184,20 +184,23 @@ fn no_op(index: u64, before: (u64, u64), term: u64, data: &[u8]) -> Envelope {
 /// A follower whose log is full, and where it ends.
 fn full_follower() -> (Played, (u64, u64)) {
     let mut played = Played::new(config());
-    // A part of a unit that is never whole.
-    let mut body = vec![2, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0];
-    body.resize(64 << 10, b'x');
     let mut before = (1, base().term);
-    for index in 2.. {
-        played.step(no_op(index, before, 7, &body));
-        played.turn(|_| ());
-        played.work_but(|job| matches!(job, Job::Alloc(_)));
-        if played.shard.group().last_index() < index {
-            return (played, before);
+    for size in [64 << 10, 100] {
+        // Parts of a unit that is never whole.
+        let mut body = vec![2, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0];
+        body.resize(size, b'x');
+        for _ in 0..2_000 {
+            let next = before.0 + 1;
+            played.step(no_op(next, before, 7, &body));
+            played.turn(|_| ());
+            played.work_but(|job| matches!(job, Job::Alloc(_)));
+            if played.shard.group().last_index() < next {
+                break;
+            }
+            before = (next, 7);
         }
-        before = (index, 7);
     }
-    unreachable!("a log ends");
+    (played, before)
 }
 
 /// D5: a new leader's first entry, and a change of members, must not wait for room.

@@ -42,10 +42,13 @@ fn a_follower_far_behind_applies_in_slices() {
 fn appends_of_one_turn_share_the_room_of_the_log() {
     const LAST: u64 = 9;
     let mut shard = shard(&base(), at(0));
+    // Parts of a unit that is never whole.
+    let mut body = vec![2, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0];
+    body.resize(2_400_000, b'x');
     let large = |index| Entry {
         index,
         term: 2,
-        data: vec![b'x'; 2_400_000].into(),
+        data: body.clone().into(),
         ..Entry::default()
     };
     let mut turns = 0;

@@ -6,7 +6,7 @@ use holdfast::agent::control::{Control, Frame};
 use holdfast::agent::witnesses::Witnesses;
 use holdfast::agent::ForWitnesses;
 use holdfast::storage::base::{Base, Member, MemberKind};
-use raft::eraftpb::{ConfState, Entry};
+use raft::eraftpb::{ConfState, Entry, Message, MessageType};
 
 use super::{append, at, envelope, log_config, quiet, T_MS};
 use crate::cluster::node::SimShelf;
@@ -61,7 +61,23 @@ fn appended(group: u64, to: u64, (index, term): (u64, u64)) -> ForWitnesses {
     }
 }
 
-/// One group's leader contradicts what is committed: that group stops, and the other one goes on.
+/// The leader knows that more is committed than this witness has: it has lost log (D6).
+fn beyond_the_end(group: u64, to: u64) -> ForWitnesses {
+    let message = Message {
+        msg_type: MessageType::MsgHeartbeat,
+        from: 1,
+        to,
+        term: 3,
+        commit: 99,
+        ..Message::default()
+    };
+    ForWitnesses::Frame {
+        from: LEADER,
+        frame: Frame::Raft(Box::new(envelope(group, message))),
+    }
+}
+
+/// One group's witness has lost log: it ends, and the other one goes on.
 pub fn one_that_breaks_leaves_the_other() -> bool {
     let shelf = SimShelf(SimDisk::new(1 << 30));
     let mut host = Witnesses::open(shelf, log_config(), 1, at(0), quiet()).expect("an empty disk");
@@ -90,7 +106,7 @@ pub fn one_that_breaks_leaves_the_other() -> bool {
     run(&mut host, appended(8, ids[1], (11, 3)));
     install_panic_hook();
     let end = guarded(|| {
-        run(&mut host, appended(7, ids[0], (11, 4)));
+        run(&mut host, beyond_the_end(7, ids[0]));
         run(&mut host, appended(8, ids[1], (12, 3)));
         Ok::<_, String>(())
     });
