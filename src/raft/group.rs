@@ -725,13 +725,25 @@ impl Group {
     }
 
     /// Messages that need not wait.
-    fn post(&mut self, now: Now, messages: Vec<Message>) {
-        for message in messages {
+    pub(super) fn post(&mut self, now: Now, messages: Vec<Message>) {
+        for mut message in messages {
             if message.get_msg_type() == MessageType::MsgAppend {
+                self.mend_batch(&mut message);
                 self.flow.told(message.to, message.commit);
             }
             let envelope = self.seal(now, message);
             self.out.push(envelope);
+        }
+    }
+
+    /// raft-rs batches entries into an append without any that is still waiting to leave, also if they
+    /// begin elsewhere: then the message says that they follow what they do not follow (D6).
+    fn mend_batch(&self, append: &mut Message) {
+        let Some(before) = append.entries.first().map(|e| e.index - 1) else {
+            return;
+        };
+        if let Some(term) = self.term_at(before).filter(|_| before != append.index) {
+            (append.index, append.log_term) = (before, term);
         }
     }
 
