@@ -113,6 +113,18 @@ pub enum Mutation {
     NothingIsChecked,
     /// D6: an append is stepped whose entries can't be carried out.
     BodiesAreTrusted,
+    /// T5: replies wait until the leader's own disk has what a quorum has.
+    WaitForTheOwnDisk,
+    /// E4, D5: a leader whose disk hangs or is full keeps its shard.
+    LeadsOnABadDisk,
+    /// E4: who did not take over is asked again at once.
+    TransferAgainAndAgain,
+    /// E4: who answers and can't sync is asked to take over.
+    TransferToAHungDisk,
+    /// D5: who has no room is asked to take over.
+    TransferWithoutRoom,
+    /// D5: a new leader's first entry needs more than the reserve.
+    ReserveForNothing,
     /// T7: a former leader shows what is in its open tail.
     OpenTailIsShown,
     /// C4: a leader that steps down leaves its clients' WATCHes alone.
@@ -193,6 +205,12 @@ impl Mutation {
         Mutation::UnwrittenIsDamage,
         Mutation::NothingIsChecked,
         Mutation::BodiesAreTrusted,
+        Mutation::WaitForTheOwnDisk,
+        Mutation::LeadsOnABadDisk,
+        Mutation::TransferAgainAndAgain,
+        Mutation::TransferToAHungDisk,
+        Mutation::TransferWithoutRoom,
+        Mutation::ReserveForNothing,
         Mutation::OpenTailIsShown,
         Mutation::WatchOutlivesReign,
         Mutation::WindowForgetsUnapplied,

@@ -31,6 +31,8 @@ pub struct Envelope {
     pub sent_ns: u64,
     /// The sender's applied index.
     pub applied: u64,
+    /// Whether the sender's log has room for writes (D5).
+    pub has_room: bool,
     pub message: Message,
 }
 
@@ -45,12 +47,14 @@ pub enum EnvelopeError {
     Message(#[from] protobuf::ProtobufError),
 }
 
-const VERSION: u8 = 1;
-const HEADER: usize = 1 + 8 * 8;
+const VERSION: u8 = 2;
+const HEADER: usize = 1 + 8 * 8 + 1;
+/// A flag: the sender's log has room.
+const HAS_ROOM: u8 = 1;
 
 impl Envelope {
-    /// Appends the envelope's bytes: version, the eight header numbers (little endian), the Raft
-    /// message as protobuf.
+    /// Appends the envelope's bytes: version, the eight header numbers (little endian), the flags,
+    /// the Raft message as protobuf.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
         for field in [
@@ -65,6 +69,7 @@ impl Envelope {
         ] {
             out.extend_from_slice(&field.to_le_bytes());
         }
+        out.push(if self.has_room { HAS_ROOM } else { 0 });
         // Once: the sizes that this caches are what the writing goes by.
         let size = self.message.compute_size() as usize;
         // And a byte: the stream's flush grows a buffer that is full, which copies it all.
@@ -102,6 +107,7 @@ impl Envelope {
             },
             sent_ns: field(6),
             applied: field(7),
+            has_room: bytes[HEADER - 1] & HAS_ROOM != 0,
             message,
         })
     }
@@ -130,6 +136,7 @@ mod tests {
             },
             sent_ns: 7,
             applied: 8,
+            has_room: true,
             message,
         };
         let mut bytes = Vec::new();

@@ -87,6 +87,22 @@ pub struct MemberView {
     pub applied: u64,
     /// Send time of the newest message that it has answered.
     pub heard: Option<Mono>,
+    /// When it last acknowledged entries that it had not acknowledged before: its disk does syncs.
+    pub acked: Option<Mono>,
+    /// D5: whether its log has room for writes, as its last answer says.
+    pub has_room: bool,
+    /// E4: when a transfer to it came to nothing.
+    pub failed: Option<Mono>,
+}
+
+/// What a leader remembers of a member, in its reign.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Told {
+    id: u64,
+    applied: u64,
+    acked: Option<Mono>,
+    lacks_room: bool,
+    failed: Option<Mono>,
 }
 
 fn is_only_voter(membership: &Membership, me: u64) -> bool {
@@ -105,8 +121,8 @@ pub struct Group {
     pub(super) under_transfer: Reign,
     /// A TimeoutNow that waits for everything to be persisted (E2).
     pub(super) postponed: Option<Box<Envelope>>,
-    /// Applied indexes that members have told.
-    pub(super) told_applied: Vec<(u64, u64)>,
+    /// What members have told, or shown.
+    told: Vec<Told>,
     pub(super) flow: Flow,
     pub(super) role: StateRole,
     pub(super) term: u64,
@@ -116,6 +132,8 @@ pub struct Group {
     hard_state: HardState,
     applied: u64,
     next_tick: Mono,
+    /// D5: whether this member's log has room for writes.
+    has_room: bool,
     out: Vec<Envelope>,
 }
 
@@ -164,7 +182,7 @@ impl Group {
             transfer: None,
             under_transfer: Reign::default(),
             postponed: None,
-            told_applied: Vec::new(),
+            told: Vec::new(),
             flow: Flow::default(),
             role: node.raft.state,
             term: node.raft.term,
@@ -174,6 +192,7 @@ impl Group {
             hard_state,
             applied: config.applied,
             next_tick: now.mono,
+            has_room: true,
             out: Vec::new(),
             node,
             config,
@@ -256,27 +275,67 @@ impl Group {
             .raft
             .prs()
             .iter()
-            .map(|(&id, progress)| MemberView {
-                id,
-                voter: self.membership.is_voter(id),
-                matched: progress.matched,
-                applied: if id == self.config.id {
-                    self.applied
-                } else {
-                    self.told_applied(id)
-                },
-                heard: self.lease.heard(id),
+            .map(|(&id, progress)| {
+                let told = self.told_by(id);
+                let is_me = id == self.config.id;
+                MemberView {
+                    id,
+                    voter: self.membership.is_voter(id),
+                    matched: progress.matched,
+                    applied: if is_me { self.applied } else { told.applied },
+                    heard: self.lease.heard(id),
+                    acked: told.acked,
+                    has_room: if is_me {
+                        self.has_room
+                    } else {
+                        !told.lacks_room
+                    },
+                    failed: told.failed,
+                }
             })
             .collect();
         members.sort_unstable_by_key(|m| m.id);
         members
     }
 
-    fn told_applied(&self, id: u64) -> u64 {
-        self.told_applied
-            .iter()
-            .find(|(member, _)| *member == id)
-            .map_or(0, |&(_, at)| at)
+    fn told_by(&self, id: u64) -> Told {
+        let told = self.told.iter().find(|told| told.id == id);
+        told.copied().unwrap_or_default()
+    }
+
+    fn told_mut(&mut self, id: u64) -> &mut Told {
+        let at = self.told.iter().position(|told| told.id == id);
+        let at = at.unwrap_or_else(|| {
+            let id = Told {
+                id,
+                ..Told::default()
+            };
+            self.told.push(id);
+            self.told.len() - 1
+        });
+        &mut self.told[at]
+    }
+
+    /// A member's answer: what it has applied, whether it has room, and entries that it has on disk
+    /// and had not told of before.
+    pub(super) fn note_told(&mut self, now: Now, from: u64, answer: (u64, bool), acks: bool) {
+        let (applied, has_room) = answer;
+        let told = self.told_mut(from);
+        told.applied = told.applied.max(applied);
+        told.lacks_room = !has_room;
+        if acks {
+            told.acked = Some(now.mono);
+        }
+    }
+
+    /// Entries that a member has acknowledged to this leader.
+    pub(super) fn matched(&self, id: u64) -> u64 {
+        self.node.raft.prs().get(id).map_or(0, |p| p.matched)
+    }
+
+    /// D5: whether this member's log has room for writes; every message says so.
+    pub fn set_room(&mut self, has_room: bool) {
+        self.has_room = has_room;
     }
 
     // ---- leading --------------------------------------------------------------------------
@@ -387,12 +446,7 @@ impl Group {
             return;
         };
         let (to, since) = (transfer.to, transfer.since);
-        let caught_up = self
-            .node
-            .raft
-            .prs()
-            .get(to)
-            .is_some_and(|p| p.matched == self.last_index());
+        let caught_up = self.matched(to) == self.last_index();
         if now.mono >= since + self.config.election_timeout {
             // No successor came: a new count, so that late votes of this try are void.
             let reign = self.lease.reign();
@@ -402,6 +456,7 @@ impl Group {
             };
             self.lease.begin(now.mono, next);
             self.transfer = None;
+            self.told_mut(to).failed = Some(now.mono);
             self.ping();
         } else if caught_up {
             self.node.raft.send_timeout_now(to);
@@ -500,7 +555,7 @@ impl Group {
         let was_leader = self.role == StateRole::Leader;
         if role == StateRole::Leader {
             self.lease.begin(now.mono, Reign { term, transfers: 0 });
-            self.told_applied.clear();
+            self.told.clear();
             self.flow.begin();
             self.next_tick = now.mono;
         } else if was_leader {
@@ -629,6 +684,7 @@ impl Group {
         for envelope in &mut messages {
             // C2: more may have been applied since the message was made.
             envelope.applied = self.applied;
+            envelope.has_room = self.has_room;
         }
         messages
     }
@@ -669,13 +725,25 @@ impl Group {
     }
 
     /// Messages that need not wait.
-    fn post(&mut self, now: Now, messages: Vec<Message>) {
-        for message in messages {
+    pub(super) fn post(&mut self, now: Now, messages: Vec<Message>) {
+        for mut message in messages {
             if message.get_msg_type() == MessageType::MsgAppend {
+                self.mend_batch(&mut message);
                 self.flow.told(message.to, message.commit);
             }
             let envelope = self.seal(now, message);
             self.out.push(envelope);
+        }
+    }
+
+    /// raft-rs batches entries into an append without any that is still waiting to leave, also if they
+    /// begin elsewhere: then the message says that they follow what they do not follow (D6).
+    fn mend_batch(&self, append: &mut Message) {
+        let Some(before) = append.entries.first().map(|e| e.index - 1) else {
+            return;
+        };
+        if let Some(term) = self.term_at(before).filter(|_| before != append.index) {
+            (append.index, append.log_term) = (before, term);
         }
     }
 
@@ -716,6 +784,7 @@ impl Group {
             reign,
             sent_ns,
             applied: self.applied,
+            has_room: self.has_room,
             message,
         }
     }

@@ -24,7 +24,9 @@ pub use envelope::{Envelope, EnvelopeError, Reign};
 pub use group::{Group, GroupConfig, MemberView, Persist, Role};
 pub use lease::{Lease, Promise};
 pub use members::{Applied, Change, ChangeError, Membership};
-pub use plan::{heirs, plan, successor, way_to_lead, Plan, Progress, Way, Wishes, NEAR_BYTES};
+pub use plan::{
+    heirs, plan, relief, successor, way_to_lead, OwnDisk, Plan, Progress, Way, Wishes, NEAR_BYTES,
+};
 pub use step::{Fault, Refusal, StepError};
 pub use window::{Wanted, Window};
 

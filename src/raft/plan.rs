@@ -25,6 +25,21 @@ pub struct Progress {
     pub heard: Option<Duration>,
     /// It has been near the end of the log once.
     pub caught_up: bool,
+    /// Its disk does syncs: it has all entries, or has acknowledged some lately.
+    pub syncs: bool,
+    /// D5: its log has room for writes.
+    pub has_room: bool,
+    /// E4: a transfer to it has failed lately.
+    pub failed: bool,
+}
+
+/// How the leader's own disk does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnDisk {
+    /// How long the sync that is under way has taken so far.
+    pub sync_for: Option<Duration>,
+    /// How long there has been no room for writes.
+    pub full_for: Option<Duration>,
 }
 
 /// What nodes have asked of the leader.
@@ -95,9 +110,9 @@ pub fn plan(
             return Plan::Rest;
         }
         // W1: only long enough to bring a data member to the end of the log.
-        let to = successor(me, members, &members.list, progress);
-        let is_data = |id: &u64| members.member(*id).map(|m| m.kind) == Some(MemberKind::Data);
-        return to.filter(is_data).map_or(Plan::Rest, Plan::Transfer);
+        let is_data = |m: &&Member| m.kind == MemberKind::Data;
+        let data: Vec<Member> = members.list.iter().filter(is_data).copied().collect();
+        return go_on(me, members, &data, progress).map_or(Plan::Rest, Plan::Transfer);
     }
     // E4: the learner has become a voter in the ordinary way meanwhile.
     let heir = wishes.heir.and_then(|id| members.member(id)).copied();
@@ -131,7 +146,7 @@ pub fn plan(
         }
     } else if let Some(to) = {
         let staying: Vec<Member> = wanted.iter().filter(stays).copied().collect();
-        successor(me, members, &staying, progress)
+        go_on(me, members, &staying, progress)
     } {
         return Plan::Transfer(to);
     } else if !wanted.is_empty() && !wanted.iter().any(|m| members.is_voter(m.raft_id)) {
@@ -159,10 +174,28 @@ fn end_joint(me: u64, members: &Membership, progress: &dyn Fn(u64) -> Option<Pro
         .filter(|m| members.conf.voters.contains(&m.raft_id))
         .copied()
         .collect();
-    match successor(me, members, &staying, progress) {
+    match go_on(me, members, &staying, progress) {
         Some(to) => Plan::Transfer(to),
         None => Plan::Rest,
     }
+}
+
+/// T5, D5: who takes over from the leader `me`, whose own disk has failed it for T: a data voter that
+/// is better off. Nobody else: a leader that others carry serves better than none.
+pub fn relief(
+    me: u64,
+    election_timeout: Duration,
+    disk: OwnDisk,
+    members: &Membership,
+    progress: &dyn Fn(u64) -> Option<Progress>,
+) -> Option<u64> {
+    let lasts = |time: Option<Duration>| time.is_some_and(|time| time >= election_timeout);
+    if !lasts(disk.sync_for) && !lasts(disk.full_for) || mutation::is(Mutation::LeadsOnABadDisk) {
+        return None;
+    }
+    let is_data = |m: &&Member| m.kind == MemberKind::Data;
+    let data: Vec<Member> = members.list.iter().filter(is_data).copied().collect();
+    successor(me, members, &data, progress)
 }
 
 /// Who of `wanted`, being a voter now and later, is nearest to the log's end; data before witnesses.
@@ -172,11 +205,33 @@ pub fn successor(
     wanted: &[Member],
     progress: &dyn Fn(u64) -> Option<Progress>,
 ) -> Option<u64> {
+    nearest(me, members, wanted, progress, &is_fit)
+}
+
+/// Who goes on instead of a leader that may not: the successor or, where nobody is fit, one who was not
+/// asked in vain. Without room it can serve reads and change members (D5).
+fn go_on(
+    me: u64,
+    members: &Membership,
+    wanted: &[Member],
+    progress: &dyn Fn(u64) -> Option<Progress>,
+) -> Option<u64> {
+    let any = || nearest(me, members, wanted, progress, &|p| !p.failed);
+    successor(me, members, wanted, progress).or_else(any)
+}
+
+fn nearest(
+    me: u64,
+    members: &Membership,
+    wanted: &[Member],
+    progress: &dyn Fn(u64) -> Option<Progress>,
+    fits: &dyn Fn(&Progress) -> bool,
+) -> Option<u64> {
     wanted
         .iter()
         .filter(|m| m.raft_id != me && members.votes_on(m.raft_id))
         .filter_map(|m| Some((m, progress(m.raft_id)?)))
-        .filter(|(_, p)| is_near(p))
+        .filter(|(_, p)| is_near(p) && fits(p))
         .max_by_key(|(m, p)| (m.kind == MemberKind::Data, p.matched))
         .map(|(m, _)| m.raft_id)
 }
@@ -226,6 +281,14 @@ pub fn heirs(
         .collect();
     heirs.sort_unstable();
     heirs.into_iter().map(|(_, id)| id).collect()
+}
+
+/// E4, D5: it can write its vote and its first entries, and has not just been asked in vain.
+fn is_fit(p: &Progress) -> bool {
+    let in_vain = p.failed && !mutation::is(Mutation::TransferAgainAndAgain);
+    let syncs = p.syncs || mutation::is(Mutation::TransferToAHungDisk);
+    let has_room = p.has_room || mutation::is(Mutation::TransferWithoutRoom);
+    syncs && has_room && !in_vain
 }
 
 fn is_near(p: &Progress) -> bool {
@@ -385,6 +448,9 @@ mod tests {
             behind: 0,
             heard: Some(Duration::ZERO),
             caught_up: true,
+            syncs: true,
+            has_room: true,
+            failed: false,
         })
     }
 
@@ -392,6 +458,83 @@ mod tests {
         match plan {
             Plan::Propose(change) => change.steps,
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// The leader 1 of the voters 1, 2, 3 and the witness 9, a minute ago sound: how its disk does, how
+    /// the others do, who takes over.
+    #[test]
+    fn a_leader_with_a_bad_disk_is_relieved_by_a_better_one() {
+        let ms = |ms| Some(Duration::from_millis(ms));
+        let sound = near(0).expect("some");
+        let (hung, full) = (
+            OwnDisk {
+                sync_for: ms(1_000),
+                full_for: None,
+            },
+            OwnDisk {
+                sync_for: None,
+                full_for: ms(1_000),
+            },
+        );
+        let soon = OwnDisk {
+            sync_for: ms(999),
+            full_for: ms(999),
+        };
+        let ahead = Progress {
+            matched: 11,
+            ..sound
+        };
+        let unfit = |change: fn(&mut Progress)| {
+            let mut p = ahead;
+            change(&mut p);
+            p
+        };
+        let silent = unfit(|p| p.heard = Some(Duration::from_secs(2)));
+        let table = [
+            ("a sound disk", OwnDisk::default(), sound, ahead, None),
+            ("not for T yet", soon, sound, ahead, None),
+            ("a hung disk", hung, sound, ahead, Some(3)),
+            ("a full disk", full, sound, ahead, Some(3)),
+            ("3 is silent", hung, sound, silent, Some(2)),
+            (
+                "3 does not sync",
+                hung,
+                sound,
+                unfit(|p| p.syncs = false),
+                Some(2),
+            ),
+            (
+                "3 has no room",
+                full,
+                sound,
+                unfit(|p| p.has_room = false),
+                Some(2),
+            ),
+            (
+                "3 was asked in vain",
+                hung,
+                sound,
+                unfit(|p| p.failed = true),
+                Some(2),
+            ),
+            (
+                "nobody is better off",
+                hung,
+                silent,
+                unfit(|p| p.failed = true),
+                None,
+            ),
+        ];
+        let members = group(&[data(1), data(2), data(3), witness(9)], &[data(4)]);
+        for (what, disk, second, third, expected) in table {
+            let of = |id: u64| match id {
+                2 => Some(second),
+                3 => Some(third),
+                _ => near(id),
+            };
+            let t = Duration::from_secs(1);
+            assert_eq!(relief(1, t, disk, &members, &of), expected, "{what}");
         }
     }
 

@@ -71,6 +71,7 @@ impl Group {
             sent_ns,
             from,
             applied,
+            has_room,
             message,
             ..
         } = &envelope;
@@ -84,7 +85,8 @@ impl Group {
             }
         }
         let (kind, term) = (message.get_msg_type(), message.term);
-        let (reign, sent_ns, from, applied) = (*reign, *sent_ns, *from, *applied);
+        let (reign, sent_ns, from, told) = (*reign, *sent_ns, *from, (*applied, *has_room));
+        let matched = self.matched(from);
         if kind == MessageType::MsgTimeoutNow {
             if !self.may_campaign() {
                 // E2: not before everything is persisted, which is a matter of a moment.
@@ -116,7 +118,7 @@ impl Group {
                 if self.is_leader() =>
             {
                 let counts = self.lease.echo(now, from, reign, sent_ns);
-                self.note_applied(from, applied);
+                self.note_told(now, from, told, self.matched(from) > matched);
                 if kind == MessageType::MsgAppendResponse && counts {
                     self.note_answer(now, from, Mono(sent_ns));
                 }
@@ -306,13 +308,6 @@ impl Group {
             && !self.is_usurped(&e.message)
             && e.message.term == self.term()
             && (self.promise.heard() == Some(e.reign) || mutation::is(Mutation::StaleTimeoutNow))
-    }
-
-    fn note_applied(&mut self, from: u64, applied: u64) {
-        match self.told_applied.iter_mut().find(|(id, _)| *id == from) {
-            Some((_, told)) => *told = (*told).max(applied),
-            None => self.told_applied.push((from, applied)),
-        }
     }
 }
 

@@ -358,6 +358,7 @@ impl World {
             reign,
             sent_ns: [0, 1, self.now, u64::MAX][usize::from(d.sent)],
             applied: self.index(d.commit),
+            has_room: d.reject,
             message,
         }
     }
@@ -525,4 +526,24 @@ fn unchecked_messages_reach_a_panic_of_raft() {
     let panic = outcome.expect_err("the mutation changes nothing");
     let said = panic.downcast_ref::<String>().cloned().unwrap_or_default();
     assert!(said.contains("to_commit 12 is out of range"), "{said}");
+}
+
+/// raft-rs puts entries into a waiting append that was empty, wherever they begin.
+#[test]
+fn an_append_names_what_its_entries_follow() {
+    let mut world = World::new(1);
+    let message = Message {
+        msg_type: MessageType::MsgAppend,
+        from: 1,
+        to: 2,
+        term: 4,
+        index: 9,
+        log_term: 3,
+        entries: vec![world.log[&5].clone()].into(),
+        ..Message::default()
+    };
+    world.group.post(world.now(), vec![message]);
+    let sent = world.group.take_messages();
+    let of = &sent[0].message;
+    assert_eq!((of.index, of.log_term), (4, 2));
 }

@@ -419,7 +419,8 @@ impl<D: Disk> Shard<D> {
             self.members.relaxed_end = self.log.end();
         }
         let unsafe_yet = self.log.durable() < self.members.relaxed_end;
-        if unsafe_yet || !self.log.has_room(super::turn::RECORD_OVERHEAD) {
+        // D5: the reserve is for this, too.
+        if unsafe_yet || !self.log.has_reserve(super::turn::RECORD_OVERHEAD) {
             return;
         }
         let demotes = |step: &(ConfChangeType, u64)| step.0 == ConfChangeType::AddLearnerNode;
@@ -457,14 +458,18 @@ impl<D: Disk> Shard<D> {
         progress
     }
 
-    fn progress(&self, now: Mono) -> Vec<(u64, Progress)> {
-        let me = self.group.id();
+    pub(super) fn progress(&self, now: Mono) -> Vec<(u64, Progress)> {
+        let (me, t) = (self.group.id(), self.group.election_timeout());
+        let last = self.group.last_index();
         let view = |m: raft::MemberView| {
             let progress = Progress {
                 matched: m.matched,
                 behind: self.log.bytes_after(m.matched),
                 heard: m.heard.map(|at| now.since(at)),
                 caught_up: m.id == me,
+                syncs: m.matched == last || m.acked.is_some_and(|at| now.since(at) <= t),
+                has_room: m.has_room,
+                failed: self.failed_lately(m.failed, now),
             };
             (m.id, progress)
         };
@@ -478,7 +483,7 @@ impl<D: Disk> Shard<D> {
     pub(super) fn apply_members(&mut self, entry: &Entry) -> Result<bool, ShardError> {
         if self.members.durable_commit(self.log.durable()) < entry.index {
             let newest = self.members.written.back().map_or(0, |&(commit, _)| commit);
-            if newest < entry.index && self.log.has_room(super::persist::SMALL_RECORD) {
+            if newest < entry.index && self.log.has_reserve(super::persist::SMALL_RECORD) {
                 let hard_state = self.group.hard_state().clone();
                 self.append(Some(&hard_state), &[])?;
             }

@@ -20,6 +20,7 @@
 //! - The tail is decided by what *commits* at its indexes, by nothing else (T6).
 
 mod apply;
+mod health;
 mod members;
 mod open;
 mod persist;
@@ -191,7 +192,10 @@ pub struct Shard<D: Disk> {
     /// D5: bytes of appends that were stepped and are not in the log yet.
     stepped: u64,
     readies: VecDeque<(u64, Position)>,
-    sync_running: bool,
+    /// When the sync began that is under way.
+    sync_since: Option<Mono>,
+    /// D5: since when there has been no room for writes.
+    full_since: Option<Mono>,
     retry_alloc_at: Option<Mono>,
     reads: VecDeque<ReadFor>,
     commit_pending: Option<Mono>,

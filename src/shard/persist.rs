@@ -107,9 +107,9 @@ impl<D: Disk> Shard<D> {
             SyncPolicy::No => false,
             _ => now.mono >= self.next_relaxed_sync,
         };
-        if behind && wanted && !self.sync_running {
+        if behind && wanted && self.sync_since.is_none() {
             if let Some(job) = self.log.sync_job() {
-                self.sync_running = true;
+                self.sync_since = Some(now.mono);
                 self.next_relaxed_sync = now.mono + RELAXED_SYNC;
                 self.jobs.push(Job::Sync(job));
             }
@@ -175,7 +175,7 @@ impl<D: Disk> Shard<D> {
     pub fn job_done(&mut self, now: Now, done: Done<D>) -> Result<(), ShardError> {
         match done {
             Done::Synced(result) => {
-                self.sync_running = false;
+                self.sync_since = None;
                 self.log.synced(result?);
             }
             Done::Allocated(result) => match self.log.allocated(result) {

@@ -92,11 +92,13 @@ impl<D: Disk> Shard<D> {
             let own = message.entries.iter().map(entry_len).sum::<u64>() + RECORD_OVERHEAD;
             // What was stepped before it in this turn needs its room too.
             let bytes = self.stepped + own;
-            if !self.log.has_room(bytes) && !mutation::is(Mutation::AppendWithoutRoom) {
+            if !self.fits(message, bytes) && !mutation::is(Mutation::AppendWithoutRoom) {
                 self.log.want_room(bytes);
                 return Ok(None);
             }
             self.stepped = bytes;
+        } else if !self.can_write_term() && !self.writes_nothing(message) {
+            return Ok(None); // D5
         }
         let from = envelope.from;
         let strangers = &mut self.members.strangers;
@@ -115,7 +117,10 @@ impl<D: Disk> Shard<D> {
     /// Timers, Readies, apply, release: everything before the clients.
     pub fn begin(&mut self, now: Now) -> Result<(), ShardError> {
         self.turn_now = now;
-        self.group.tick(now);
+        self.look_at_disk(now);
+        if self.group.is_leader() || self.can_write_term() {
+            self.group.tick(now);
+        }
         self.manage_members(now);
         self.settle(now)?;
         self.begin_data();
@@ -144,6 +149,7 @@ impl<D: Disk> Shard<D> {
         }
         self.stepped = 0; // It is in the log.
         self.apply_slice()?;
+        self.release_committed();
         self.follow_role(now);
         self.release_reads(now);
         self.give_up_waiting(now);
@@ -190,17 +196,11 @@ impl<D: Disk> Shard<D> {
         let Some(last) = self.tail.back().map(|b| b.seq) else {
             return;
         };
-        if now.mono >= since + self.config.outcome_timeout && self.unknown_told < last {
-            let undecided = self
-                .tail
-                .iter()
-                .filter(|b| b.seq > self.unknown_told)
-                .count();
+        let told = self.answered();
+        if now.mono >= since + self.config.outcome_timeout && told < last {
+            let undecided = self.tail.iter().filter(|b| b.seq > told).count();
             self.unknown_outcomes += undecided as u64;
-            let first = self
-                .unknown
-                .take()
-                .map_or(self.unknown_told + 1, |e| *e.start());
+            let first = self.unknown.take().map_or(told + 1, |e| *e.start());
             self.unknown = Some(first..=last);
             self.unknown_told = last;
         }
@@ -404,11 +404,11 @@ impl<D: Disk> Shard<D> {
             at = at.min(retry);
         }
         let by_the_second = self.relaxed() && self.config.sync == SyncPolicy::EverySecond;
-        if by_the_second && self.log.end() > self.log.durable() && !self.sync_running {
+        if by_the_second && self.log.end() > self.log.durable() && self.sync_since.is_none() {
             at = at.min(self.next_relaxed_sync);
         }
         if let Some(since) = self.stepped_down_at {
-            if self.tail.back().is_some_and(|b| b.seq > self.unknown_told) {
+            if self.tail.back().is_some_and(|b| b.seq > self.answered()) {
                 at = at.min(since + self.config.outcome_timeout);
             }
         }

@@ -77,12 +77,22 @@ impl<D: Disk> Log<D> {
     /// touching the reserve. To be asked, with the sum of all that may reach the log before it is
     /// asked again, before a message is stepped or a write is executed.
     pub fn has_room(&self, bytes: u64) -> bool {
+        self.room() >= self.with_overhead(bytes)
+    }
+
+    /// D5: the same for what may use the reserve: terms and votes, what a new leader begins with, and
+    /// changes of members.
+    pub fn has_reserve(&self, bytes: u64) -> bool {
+        self.free() >= self.with_overhead(bytes)
+    }
+
+    fn with_overhead(&self, bytes: u64) -> u64 {
         // Headers of pieces, alignment, unused ends of segments.
         let pieces = bytes / SOFT_BODY as u64 + 2;
         let segments = bytes / self.config.capacity() + 2;
         let overhead =
             pieces * (HEADER as u64 + 8) + segments * (MIN_TAIL + HEADER as u64) + SECTOR;
-        self.room() >= bytes + overhead
+        bytes + overhead
     }
 
     /// Asks for this much room once (a large command): `alloc_job` goes on until it is there.

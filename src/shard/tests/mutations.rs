@@ -1,13 +1,13 @@
 //! Each rule that the tests beside this one uphold, broken on purpose: the scene fails, and by the
 //! text that belongs to the rule.
 
-use super::{faulty, lease, policy, reads};
+use super::{disks, faulty, lease, policy, reads};
 use crate::mutation::{self, Mutation};
 use std::panic::catch_unwind;
 
 #[test]
 fn every_breach_is_caught_by_its_text() {
-    let table: [(Mutation, fn(), &str); 6] = [
+    let table: [(Mutation, fn(), &str); 12] = [
         (
             Mutation::UnwrittenIsDamage,
             reads::a_read_before_an_unwritten_value_returns_what_it_has,
@@ -37,6 +37,36 @@ fn every_breach_is_caught_by_its_text() {
             Mutation::BodiesAreTrusted,
             faulty::an_entry_that_cannot_be_read_is_refused,
             "UnknownKind(99)",
+        ),
+        (
+            Mutation::WaitForTheOwnDisk,
+            disks::a_quorum_of_followers_passes_the_own_disk,
+            "it waits for its own disk",
+        ),
+        (
+            Mutation::LeadsOnABadDisk,
+            disks::a_leader_whose_disk_hangs_hands_over,
+            "it keeps its shard",
+        ),
+        (
+            Mutation::TransferAgainAndAgain,
+            disks::a_failed_transfer_is_not_repeated,
+            "each is asked once",
+        ),
+        (
+            Mutation::TransferToAHungDisk,
+            disks::who_cannot_sync_is_not_asked_to_lead,
+            "it asked one that can't sync",
+        ),
+        (
+            Mutation::TransferWithoutRoom,
+            disks::nobody_without_room_is_asked_to_lead,
+            "nobody has room",
+        ),
+        (
+            Mutation::ReserveForNothing,
+            disks::a_full_follower_takes_the_entry_of_a_new_term,
+            "the reserve is not for it",
         ),
     ];
     for (mutation, scene, text) in table {

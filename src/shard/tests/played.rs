@@ -111,6 +111,7 @@ pub(crate) fn envelope(message: Message) -> Envelope {
         },
         sent_ns: 1,
         applied: 1,
+        has_room: true,
         message,
     }
 }
@@ -236,18 +237,6 @@ impl Played {
     /// So many milliseconds of that.
     pub fn beats(&mut self, who: &[u64], ms: u64) {
         (0..ms.div_ceil(TICK_MS)).for_each(|_| self.beat(who));
-    }
-
-    /// The same while its own disk does not end a sync.
-    #[allow(dead_code)]
-    pub fn beats_hung(&mut self, who: &[u64], ms: u64) {
-        for _ in 0..ms.div_ceil(TICK_MS) {
-            self.pass(TICK_MS);
-            self.turn(|_| ());
-            self.work_but(|job| matches!(job, Job::Sync(_)));
-            self.answer(who);
-            self.turn(|_| ());
-        }
     }
 
     /// A write, in a turn of its own; what its reply waits for.

@@ -98,6 +98,7 @@ fn envelope(group: u64, message: Message) -> Envelope {
         },
         sent_ns: 1,
         applied: 1,
+        has_room: true,
         message,
     }
 }
