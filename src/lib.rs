@@ -5,8 +5,8 @@
 //! families, [`keyspace`] the data, [`effect`] what a write becomes, [`shard`] one turn around all
 //! of it, [`raft`] the group, [`storage`] the log; [`cluster`] the shard among others,
 //! [`agent`] this node's part among them, [`links`] the connections to other nodes, [`pubsub`] who listens to what; [`config`], [`log`] and [`process`]
-//! serve everybody and
-//! [`node`] drives it all. `docs/ARCHITECTURE.md` has the picture.
+//! serve everybody; [`server`] has the turn around it all, and [`node`] drives it with sockets,
+//! threads and files. `docs/ARCHITECTURE.md` has the picture.
 //!
 //! Knowledge goes one way: `resp`, `keyspace`, `effect`, `raft`, `storage` know nobody above them.
 
@@ -26,5 +26,6 @@ pub mod process;
 pub mod pubsub;
 pub mod raft;
 pub mod resp;
+pub mod server;
 pub mod shard;
 pub mod storage;

@@ -27,10 +27,22 @@ pub enum Mutation {
     SkipCommitOnlyHardState,
     /// E1: a member votes right after its start.
     VoteAfterRestart,
+    /// E1: a promise is dated before its message was taken off the queue.
+    PromiseBeforeMessage,
     /// E3: the lease is tested before the execution instead of after it.
     LeaseBeforeExecution,
     /// E3: an echo of another term or transfer count extends the lease.
     ForeignEcho,
+    /// E3: an echo of a time that has not come yet, or from before the reign, extends the lease.
+    EchoOfAnyTime,
+    /// E3: a lease outlives a sleep of the machine until the next tick.
+    LeaseOfASleeper,
+    /// E3: Left is said by who may have been deposed since it was last confirmed.
+    LeftOnAStaleClock,
+    /// D4: what the storage thread has still to write counts as written.
+    RelaxedSyncOfJobs,
+    /// D4: a change of the record is not synced before it is answered.
+    RelaxedSyncOfRecord,
     /// E4: a vote caused by an old transfer is exempt from the promise.
     StaleTransferVote,
     /// E6: append answers and votes leave before their sync.
@@ -43,6 +55,10 @@ pub enum Mutation {
     NoLeaseForNoWrite,
     /// T6: the tail's outcome is decided when the log is truncated.
     DecideAtTruncation,
+    /// T6: all that a turn has proposed is lost when some of it is.
+    TailLostByTurn,
+    /// C2: WAIT takes what is not even proposed for applied everywhere.
+    WaitBeforeProposal,
     /// T8: the effects of a unit are applied one by one, a broken unit in part.
     ApplyPartOfUnit,
     /// E5: a leader executes before its own term's first entry is applied.
@@ -89,6 +105,12 @@ pub enum Mutation {
     LastDataLeaves,
     /// D6: what proves that log was lost is stepped all the same.
     LostLogGoesOn,
+    /// D6: a read that reaches what is not written yet is taken for damage.
+    UnwrittenIsDamage,
+    /// D6: messages reach raft-rs unchecked.
+    NothingIsChecked,
+    /// D6: an append is stepped whose entries can't be carried out.
+    BodiesAreTrusted,
     /// T7: a former leader shows what is in its open tail.
     OpenTailIsShown,
     /// C4: a leader that steps down leaves its clients' WATCHes alone.
@@ -118,21 +140,30 @@ pub enum Mutation {
 }
 
 impl Mutation {
-    /// Those that one group of three shows.
-    pub const ALL: [Mutation; 23] = [
+    /// Every one; the tests have a table that says which scene or seeds must notice it, and by what.
+    pub const ALL: &[Mutation] = &[
         Mutation::SkipFsync,
         Mutation::SkipRecoverySync,
         Mutation::ReviveBehindCut,
         Mutation::KeepPartOfRecord,
         Mutation::SkipCommitOnlyHardState,
         Mutation::VoteAfterRestart,
+        Mutation::PromiseBeforeMessage,
         Mutation::LeaseBeforeExecution,
         Mutation::ForeignEcho,
+        Mutation::EchoOfAnyTime,
+        Mutation::LeaseOfASleeper,
+        Mutation::LeftOnAStaleClock,
+        Mutation::RelaxedSyncOfJobs,
+        Mutation::RelaxedSyncOfRecord,
         Mutation::StaleTransferVote,
         Mutation::AckBeforeSync,
+        Mutation::StepBeforeProposal,
         Mutation::ReadIgnoresDirty,
         Mutation::NoLeaseForNoWrite,
         Mutation::DecideAtTruncation,
+        Mutation::TailLostByTurn,
+        Mutation::WaitBeforeProposal,
         Mutation::ApplyPartOfUnit,
         Mutation::ServeBeforeOwnTerm,
         Mutation::SkipRebuild,
@@ -141,16 +172,11 @@ impl Mutation {
         Mutation::OvertakeHeldOutput,
         Mutation::ReleaseUncommitted,
         Mutation::AppendWithoutRoom,
-        Mutation::OpenTailIsShown,
-        Mutation::WindowForgetsUnapplied,
-    ];
-
-    /// Those that need more than one group of three: the whole-cluster simulator catches them.
-    pub const CLUSTER: [Mutation; 14] = [
         Mutation::ServeBeforeGainCommits,
         Mutation::WitnessBaseTooHigh,
         Mutation::JoinWithoutConfState,
         Mutation::ConjuredByMessage,
+        Mutation::LearnerCampaigns,
         Mutation::AnnounceBeforeEpoch,
         Mutation::OwnRemovalAsLeader,
         Mutation::StaleTimeoutNow,
@@ -160,20 +186,23 @@ impl Mutation {
         Mutation::WitnessLeadsOn,
         Mutation::WitnessBesideData,
         Mutation::LastDataLeaves,
-        Mutation::WitnessCountsForWait,
-    ];
-
-    /// Those that a test of one member or one node shows: chance hardly ever meets what they need.
-    pub const ALONE: [Mutation; 9] = [
-        Mutation::LearnerCampaigns,
         Mutation::LostLogGoesOn,
+        Mutation::UnwrittenIsDamage,
+        Mutation::NothingIsChecked,
+        Mutation::BodiesAreTrusted,
+        Mutation::OpenTailIsShown,
+        Mutation::WatchOutlivesReign,
+        Mutation::WindowForgetsUnapplied,
+        Mutation::WitnessCountsForWait,
+        Mutation::FirstSeatForgets,
         Mutation::ApplyAllAtOnce,
         Mutation::ClaimIsIgnored,
         Mutation::CoverageIsIgnored,
         Mutation::OneWitnessEndsAll,
-        Mutation::WatchOutlivesReign,
-        Mutation::StepBeforeProposal,
-        Mutation::FirstSeatForgets,
+        Mutation::ForgedLeft,
+        Mutation::OnlyVoterYields,
+        Mutation::DemotionBeforeSearch,
+        Mutation::SeatlessIsSwept,
     ];
 }
 

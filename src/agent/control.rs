@@ -115,6 +115,8 @@ pub enum FrameError {
     Base(String),
     #[error("the control message is of an unknown kind, or cut")]
     Control,
+    #[error(transparent)]
+    Refused(#[from] crate::raft::Refusal),
 }
 
 /// The bytes of an envelope's frame.

@@ -5,7 +5,7 @@
 //! replaced in one step and synced, so it is the tombstone of a member that has left, and the
 //! permission for one that was never finished).
 
-use super::seat::{folder, lost, Seat, SeatError};
+use super::seat::{folder, Seat, SeatError};
 use crate::mutation::{self, Mutation};
 use crate::storage::base::FILE as BASE;
 use crate::storage::Disk;
@@ -65,12 +65,15 @@ pub enum Refused {
 
 impl Found {
     /// Looks through a node's folder.
-    pub fn look<D: Disk>(root: &D, open: impl Fn(&str) -> D) -> Result<Found, SeatError> {
+    pub fn look<D: Disk>(
+        root: &D,
+        open: impl Fn(&str) -> std::io::Result<D>,
+    ) -> Result<Found, SeatError> {
         let mut found = Found::default();
         for name in root.list()? {
             let id = |prefix| u64::from_str_radix(name.strip_prefix(prefix)?, 16).ok();
             if let Some(raft_id) = id("shard-").filter(|id| folder(*id) == name) {
-                let inside = open(&name).list()?;
+                let inside = open(&name)?.list()?;
                 let whole = inside.iter().any(|file| file == BASE);
                 found.members.push(Folder { raft_id, whole });
             } else if let Some(raft_id) = id("lost-") {
@@ -117,12 +120,6 @@ pub fn announce<D: Disk>(root: &D, raft_id: u64) -> Result<(), SeatError> {
     let mut seat = Seat::load(root)?.unwrap_or_default();
     seat.spare = Some(raft_id);
     seat.save(root)
-}
-
-/// Renames the folder of a member that nothing names any more; durable when this returns.
-pub fn set_aside<D: Disk>(root: &D, raft_id: u64) -> std::io::Result<()> {
-    root.rename(&folder(raft_id), &lost(raft_id))?;
-    root.sync_dir()
 }
 
 #[cfg(test)]

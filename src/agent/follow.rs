@@ -27,7 +27,7 @@ impl Agent {
     pub fn follow<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
         self.now = now;
         self.learn_members(shard);
-        self.carry_out(shard);
+        self.carry_out(now, shard);
         self.proceed(now, shard);
         let looks = now.mono >= self.look_at_members;
         if looks {

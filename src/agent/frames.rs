@@ -4,7 +4,7 @@ use super::{Act, Agent, ForWitnesses};
 use crate::agent::control::{Control, Frame, FrameError, Said};
 use crate::clock::Now;
 use crate::mutation::{self, Mutation};
-use crate::raft::{Envelope, StepError};
+use crate::raft::{Envelope, Refusal, StepError};
 use crate::shard::{Shard, ShardError};
 use crate::storage::base::{Member, MemberKind};
 use crate::storage::Disk;
@@ -64,7 +64,9 @@ impl Agent {
         let (group, me) = (base.group, base.raft_id);
         match frame {
             Frame::Raft(envelope) if (envelope.group, envelope.to) == (group, me) => {
-                self.step(now, from, proved, *envelope, shard)?;
+                if let Some(refusal) = self.step(now, from, proved, *envelope, shard)? {
+                    return Ok(Err(refusal.into()));
+                }
             }
             // G2: minted, and no RawNode yet.
             Frame::Raft(envelope) if self.joining().is_some_and(|j| j.raft_id == envelope.to) => {}
@@ -131,7 +133,7 @@ impl Agent {
         proved: bool,
         envelope: Envelope,
         shard: &mut Shard<D>,
-    ) -> Result<(), ShardError> {
+    ) -> Result<Option<Refusal>, ShardError> {
         let sender = envelope.from;
         if shard.group().membership().member(sender).is_none() {
             remember(&mut self.nodes, sender, from);
@@ -139,16 +141,14 @@ impl Agent {
         match shard.step(now, envelope) {
             Err(ShardError::Step(StepError::LostLog { .. })) if !proved => {
                 self.doubt_log(from, shard);
-            }
-            Err(ShardError::Step(error @ StepError::ConflictBelowCommit { .. })) if !proved => {
-                self.warn(|| format!("Not proved to come from node {from}: {error}"));
+                Ok(None)
             }
             Err(ShardError::Step(error)) if !self.vouches(from, shard) => {
                 self.warn(|| format!("Node {from} is none of this shard and says: {error}"));
+                Ok(None)
             }
-            stepped => stepped?,
+            stepped => stepped,
         }
-        Ok(())
     }
 
     fn control<D: Disk>(

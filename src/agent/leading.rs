@@ -20,6 +20,8 @@ const INVITATION: Duration = Duration::from_millis(500);
 /// W3: how long a leader that finds only masters as hosts waits for nodes that may yet be replicas:
 /// the bus tells of them when they have settled.
 const SETTLING: Duration = Duration::from_secs(2);
+/// How many that are not known may wait for an answer.
+const UNKNOWN_LEAVERS: usize = 64;
 /// S3: how long a claim is remembered at least; the bus tells one that stands with every packet.
 const CLAIM_LASTS: Duration = Duration::from_secs(20);
 
@@ -82,11 +84,15 @@ impl Agent {
         let group = shard.base().group;
         let Some(member) = shard.group().membership().member(raft_id) else {
             // A leader that has not applied everything, or was deposed and does not know it, may
-            // never have heard of the member: that one asks again (C1).
-            let now = self.now;
-            let knows = shard.group().own_term_applied() && shard.split().1.lease_valid(now);
-            if knows {
+            // never have heard of the member. This turn's clock was read before the question came,
+            // so no lease that is tested against it says anything: a later turn answers (E3).
+            if mutation::is(Mutation::LeftOnAStaleClock) && shard.group().holds_lease(self.now) {
                 self.answer(from, &Control::Left { group, raft_id });
+            }
+            self.unknown_leavers.retain(|(_, id, _)| *id != raft_id);
+            if shard.group().is_leader() && self.unknown_leavers.len() < UNKNOWN_LEAVERS {
+                self.unknown_leavers.push((from, raft_id, self.now.mono));
+                shard.split().1.group.ping();
             }
             return;
         };
@@ -109,6 +115,28 @@ impl Agent {
                     _ => self.leaving_witness = Some((raft_id, until)),
                 }
                 shard.replace_witness(raft_id);
+            }
+        }
+    }
+
+    /// C1: says *Left* to those whose question came before a message that a majority has echoed: who
+    /// had deposed this leader by then had no majority.
+    fn answer_leavers<D: Disk>(&mut self, now: Now, shard: &Shard<D>) {
+        if self.unknown_leavers.is_empty() {
+            return;
+        }
+        let shard_group = shard.group();
+        let (group, t) = (shard.base().group, shard_group.election_timeout());
+        let knows = shard_group.own_term_applied();
+        let confirmed = shard_group.quorum_echo(now.mono).filter(|_| knows);
+        for (from, raft_id, at) in std::mem::take(&mut self.unknown_leavers) {
+            if shard_group.membership().contains(raft_id) {
+                continue; // it asks again, and is let go
+            }
+            if confirmed.is_some_and(|echo| echo > at) {
+                self.answer(from, &Control::Left { group, raft_id });
+            } else if shard_group.is_leader() && now.mono.since(at) < t {
+                self.unknown_leavers.push((from, raft_id, at));
             }
         }
     }
@@ -141,7 +169,8 @@ impl Agent {
     }
 
     /// What commands have asked of the shard.
-    pub(super) fn carry_out<D: Disk>(&mut self, shard: &mut Shard<D>) {
+    pub(super) fn carry_out<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
+        self.answer_leavers(now, shard);
         for node in std::mem::take(&mut self.forgotten) {
             self.forget_member(node, shard);
         }

@@ -103,6 +103,23 @@ pub enum ForWitnesses {
     Cluster { share: usize, nodes: Vec<NodeId> },
 }
 
+impl ForWitnesses {
+    /// Bytes of a frame that it keeps in memory; 0 for what must never be dropped.
+    pub fn weight(&self) -> usize {
+        match self {
+            ForWitnesses::Frame {
+                frame: control::Frame::Raft(envelope),
+                ..
+            } => {
+                let entries = envelope.message.entries.iter();
+                size_of::<Envelope>() + entries.map(|e| e.data.len()).sum::<usize>()
+            }
+            ForWitnesses::Frame { .. } => size_of::<Control>(),
+            ForWitnesses::LeaveAll | ForWitnesses::Cluster { .. } => 0,
+        }
+    }
+}
+
 /// How an agent begins.
 pub struct AgentConfig {
     pub bus: bus::Options,
@@ -193,6 +210,9 @@ pub struct Agent {
     hosts_wanted: Option<Mono>,
     /// Witnesses that wanted to go, and until when a successor for them is looked for.
     leaving_witness: Option<(u64, Mono)>,
+    /// Who has asked to be let go and is not known here, and when: they are answered once it is sure
+    /// that this member still leads (C1).
+    unknown_leavers: Vec<(NodeId, u64, Mono)>,
     /// Witnesses of the shard that this node leads: when each was heard last, or first seen.
     watched: BTreeMap<u64, Mono>,
     /// G3: what the leader said last, and when.
@@ -254,6 +274,7 @@ impl Agent {
             invitation: None,
             hosts_wanted: None,
             leaving_witness: None,
+            unknown_leavers: Vec::new(),
             watched: BTreeMap::new(),
             health: None,
             tell_health_at: now.mono,

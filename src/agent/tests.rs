@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::agent::seat::Seat;
+use crate::shard::tests::played::{config, Played, OTHERS};
 use crate::shard::{Shard, ShardConfig, SyncPolicy};
-use crate::storage::{Log, LogConfig, RealDisk};
+use crate::storage::{Log, LogConfig, RealDisk, RealFolders};
 
 const NOW: Now = Now {
     mono: Mono(1_000_000_000),
@@ -366,29 +367,7 @@ mod mutated {
 
 // ---- the host of witnesses --------------------------------------------------------------------
 
-#[derive(Clone)]
-struct TestShelf(std::path::PathBuf);
-
-impl witnesses::Shelf for TestShelf {
-    type D = RealDisk;
-
-    fn folders(&self) -> std::io::Result<Vec<String>> {
-        use crate::storage::Disk;
-        RealDisk::new(&self.0).list()
-    }
-
-    fn folder(&self, name: &str) -> std::io::Result<RealDisk> {
-        let path = self.0.join(name);
-        std::fs::create_dir_all(&path)?;
-        Ok(RealDisk::new(path))
-    }
-
-    fn remove(&self, name: &str) -> std::io::Result<()> {
-        std::fs::remove_dir_all(self.0.join(name))
-    }
-}
-
-fn invite(host: &mut witnesses::Witnesses<TestShelf>, proved: bool, base: Base) {
+fn invite(host: &mut witnesses::Witnesses<RealFolders>, proved: bool, base: Base) {
     let control = Control::Invite {
         base: Box::new(base),
     };
@@ -397,8 +376,20 @@ fn invite(host: &mut witnesses::Witnesses<TestShelf>, proved: bool, base: Base) 
         proved,
         frame: control::Frame::Control(control),
     };
-    host.take(NOW, order);
-    host.turn(NOW);
+    hand(host, order);
+}
+
+struct Still;
+
+impl crate::clock::Clock for Still {
+    fn now(&self) -> Now {
+        NOW
+    }
+}
+
+fn hand(host: &mut witnesses::Witnesses<RealFolders>, order: ForWitnesses) {
+    let mut order = Some(order);
+    while host.step(&Still, &mut || order.take()) {}
 }
 
 /// G2: an invitation that fails leaves no folder, and none that is not proved makes one.
@@ -406,16 +397,16 @@ fn invite(host: &mut witnesses::Witnesses<TestShelf>, proved: bool, base: Base) 
 fn a_failed_invitation_leaves_nothing_behind() {
     use crate::storage::Disk;
     let folder = tempfile::tempdir().expect("a folder");
-    let shelf = TestShelf(folder.path().to_owned());
+    let shelf = RealFolders::new(folder.path());
     let logger = slog::Logger::root(slog::Discard, slog::o!());
     let log = LogConfig {
         segment_size: 1 << 20,
         ..LogConfig::default()
     };
-    let host = witnesses::Witnesses::open(shelf.clone(), log, 1, NOW, logger);
+    let host = witnesses::Witnesses::open(shelf, log, 1, NOW, logger);
     let mut host = host.expect("an empty folder");
     let nodes = vec![node(1)];
-    host.take(NOW, ForWitnesses::Cluster { share: 9, nodes });
+    hand(&mut host, ForWitnesses::Cluster { share: 9, nodes });
     let good = |group| Base {
         index: 10,
         term: 2,
@@ -454,4 +445,50 @@ fn a_failed_invitation_leaves_nothing_behind() {
     let before = host.len();
     invite(&mut host, true, good(8));
     assert_eq!((host.len(), folders()), (before + 1, before + 1));
+}
+
+/// C1: whether *Left* is said to a member that this leader has never heard of; `echoes`: others
+/// confirm meanwhile that it still leads. Five seconds lie between the turn's look at the clock and
+/// the question.
+fn says_left(echoes: bool) -> bool {
+    let mut played = Played::leading(config());
+    played.beats(&OTHERS, 100);
+    let mut agent = agent(SEAT);
+    let stale = played.now();
+    agent.follow(stale, &mut played.shard);
+    let left = Control::Left {
+        group: 1,
+        raft_id: 99,
+    };
+    let leave = Control::Leave {
+        group: 1,
+        raft_id: 99,
+    };
+    let taken = agent.frame(stale, node(1), false, &leave.encode(), &mut played.shard);
+    assert!(matches!(taken, Ok(Ok(()))));
+    agent.follow(stale, &mut played.shard);
+    if echoes {
+        played.beats(&OTHERS, 200);
+    } else {
+        played.pass(5_000);
+    }
+    let now = played.now();
+    agent.follow(now, &mut played.shard);
+    asks(&mut agent).contains(&(node(1), left))
+}
+
+#[test]
+fn left_is_said_only_by_a_confirmed_leader() {
+    assert!(says_left(true));
+    assert!(!says_left(false));
+}
+
+#[cfg(feature = "mutations")]
+#[test]
+fn left_on_a_stale_clock_is_caught() {
+    use crate::mutation::{self, Mutation};
+    mutation::set(Some(Mutation::LeftOnAStaleClock));
+    let said = says_left(false);
+    mutation::set(None);
+    assert!(said, "the mutation changes nothing");
 }

@@ -11,13 +11,13 @@ use super::frames::remember;
 use super::proof::Doubts;
 use super::stranded::Stranded;
 use super::ForWitnesses;
-use crate::clock::{Mono, Now};
+use crate::clock::{Clock, Mono, Now};
 use crate::keyspace::Layout;
 use crate::mutation::{self, Mutation};
-use crate::raft::{Envelope, StepError};
+use crate::raft::{Envelope, Refusal, StepError};
 use crate::shard::{Shard, ShardConfig, ShardError, SyncPolicy};
 use crate::storage::base::{Base, MemberKind};
-use crate::storage::{Disk, Log, LogConfig, StorageError};
+use crate::storage::{Disk, Folders, Log, LogConfig, StorageError};
 use cluster_bus::NodeId;
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
@@ -26,6 +26,8 @@ use std::io;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
+/// What is taken off the queue in one turn.
+const ORDERS_PER_TURN: usize = 1024;
 const PREFIX: &str = "witness-";
 /// How often a witness that is to go asks for it.
 const LEAVE_EVERY: Duration = Duration::from_millis(200);
@@ -33,22 +35,13 @@ const LEAVE_EVERY: Duration = Duration::from_millis(200);
 const REOPEN: Duration = Duration::from_secs(10);
 /// Every so many times all nodes are asked: the group may have no member left that this one knows.
 const ASK_ALL_EVERY: u32 = 10;
+/// How often refused messages are told of.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
 /// No group has a longer one.
 const LONGEST_TIMEOUT_MS: u64 = 3_600_000;
 /// A witness that was not added within so many T of its group is let go: the leader has taken
 /// another one, or leads no more. Should it be added all the same, it is GONE and replaced (G2).
 const UNBORN_PATIENCE: u32 = 20;
-
-/// Where witnesses' folders are.
-pub trait Shelf {
-    type D: Disk;
-    /// The names of all folders.
-    fn folders(&self) -> io::Result<Vec<String>>;
-    /// A folder that is there, or a new one; durable when this returns.
-    fn folder(&self, name: &str) -> io::Result<Self::D>;
-    /// Removes a folder with all that is in it; durable when this returns.
-    fn remove(&self, name: &str) -> io::Result<()>;
-}
 
 /// A frame to send.
 pub struct Outgoing {
@@ -102,8 +95,8 @@ impl<D: Disk> Hosted<D> {
     }
 }
 
-pub struct Witnesses<S: Shelf> {
-    shelf: S,
+pub struct Witnesses<S: Folders> {
+    folders: S,
     log: LogConfig,
     rng: StdRng,
     logger: slog::Logger,
@@ -115,9 +108,14 @@ pub struct Witnesses<S: Shelf> {
     nodes: BTreeMap<u64, NodeId>,
     doubts: Doubts,
     share: usize,
+    /// Orders taken in this turn, and the mutation's reading of the clock at its begin.
+    taken: usize,
+    begun: Option<Now>,
     /// All other nodes of the cluster.
     others: Vec<NodeId>,
     out: Vec<Outgoing>,
+    /// When a refused message is told of again.
+    complain_at: Mono,
 }
 
 /// Whether another try may go better.
@@ -129,10 +127,10 @@ fn name(raft_id: u64) -> String {
     format!("{PREFIX}{raft_id:016x}")
 }
 
-impl<S: Shelf> Witnesses<S> {
+impl<S: Folders> Witnesses<S> {
     /// Opens every witness that has a folder. One that can't be opened is stopped; the others go on.
     pub fn open(
-        shelf: S,
+        folders: S,
         log: LogConfig,
         seed: u64,
         now: Now,
@@ -140,7 +138,7 @@ impl<S: Shelf> Witnesses<S> {
     ) -> io::Result<Witnesses<S>> {
         let mut host = Witnesses {
             rng: StdRng::seed_from_u64(seed),
-            shelf,
+            folders,
             log,
             logger,
             hosted: BTreeMap::new(),
@@ -149,20 +147,23 @@ impl<S: Shelf> Witnesses<S> {
             nodes: BTreeMap::new(),
             doubts: Doubts::default(),
             share: 1,
+            taken: 0,
+            begun: None,
             others: Vec::new(),
             out: Vec::new(),
+            complain_at: Mono(0),
         };
-        for folder in host.shelf.folders()? {
+        for folder in host.folders.folders()? {
             let Some(id) = folder.strip_prefix(PREFIX) else {
                 continue;
             };
             let Ok(raft_id) = u64::from_str_radix(id, 16) else {
                 continue;
             };
-            let disk = host.shelf.folder(&folder)?;
+            let disk = host.folders.folder(&folder)?;
             match Base::load(&disk) {
                 // A crash came between the folder and its base: nobody has heard of it.
-                Ok(None) => host.shelf.remove(&folder)?,
+                Ok(None) => host.folders.remove(&folder)?,
                 _ => host.start(raft_id, disk, now),
             }
         }
@@ -233,7 +234,7 @@ impl<S: Shelf> Witnesses<S> {
         let is_due = |at: &Option<Mono>| at.is_some_and(|at| now.mono >= at);
         let due = self.stopped.iter().filter(|(_, at)| is_due(at));
         for raft_id in due.map(|(id, _)| *id).collect::<Vec<_>>() {
-            match self.shelf.folder(&name(raft_id)) {
+            match self.folders.folder(&name(raft_id)) {
                 Ok(disk) => {
                     self.stopped.remove(&raft_id);
                     match Base::load(&disk) {
@@ -255,7 +256,7 @@ impl<S: Shelf> Witnesses<S> {
     // ---- what comes in --------------------------------------------------------------------
 
     /// Takes in what the node's loop hands over. W2: what breaks on the way breaks one group.
-    pub fn take(&mut self, now: Now, order: ForWitnesses) {
+    fn take(&mut self, now: Now, order: ForWitnesses) {
         let about = match &order {
             ForWitnesses::Frame { frame, .. } => frame.to_member(),
             ForWitnesses::LeaveAll | ForWitnesses::Cluster { .. } => None,
@@ -278,7 +279,7 @@ impl<S: Shelf> Witnesses<S> {
                 from,
                 proved,
                 frame: Frame::Raft(envelope),
-            } => self.step(now, from, proved, *envelope),
+            } => self.step_envelope(now, from, proved, *envelope),
             ForWitnesses::Frame {
                 from,
                 proved,
@@ -348,7 +349,7 @@ impl<S: Shelf> Witnesses<S> {
         }
     }
 
-    fn step(&mut self, now: Now, from: NodeId, proved: bool, envelope: Envelope) {
+    fn step_envelope(&mut self, now: Now, from: NodeId, proved: bool, envelope: Envelope) {
         let (group, raft_id, sender) = (envelope.group, envelope.to, envelope.from);
         if self.stopped.contains_key(&raft_id) {
             return;
@@ -362,17 +363,33 @@ impl<S: Shelf> Witnesses<S> {
             }
         }
         remember(&mut self.nodes, sender, from);
+        let mut refused = None;
         let mut doubts = false;
         self.guarded(raft_id, |hosted| match hosted.shard.step(now, envelope) {
             Err(ShardError::Step(_)) if !(proved && hosted.believes(from)) => {
                 doubts = true; // D6: it is asked over a link of our own
                 Ok(())
             }
-            stepped => stepped,
+            stepped => {
+                refused = stepped?;
+                Ok(())
+            }
         });
+        if let Some(refusal) = refused {
+            self.complain(now, raft_id, &refusal);
+        }
         if doubts && self.doubts.may_ask(now.mono, from, None) {
             self.tell(from, &Control::Belongs { group, raft_id });
         }
+    }
+
+    /// D6: says what was refused, at a bounded rate.
+    fn complain(&mut self, now: Now, raft_id: u64, refusal: &Refusal) {
+        if now.mono < self.complain_at {
+            return;
+        }
+        self.complain_at = now.mono + COMPLAIN_EVERY;
+        slog::warn!(self.logger, "The witness {:016x}: {}", raft_id, refusal);
     }
 
     /// The mutation that G2 forbids.
@@ -446,7 +463,7 @@ impl<S: Shelf> Witnesses<S> {
         };
         self.hosted.remove(&base.raft_id);
         self.stopped.remove(&base.raft_id);
-        if let Err(source) = self.shelf.remove(&folder) {
+        if let Err(source) = self.folders.remove(&folder) {
             slog::warn!(self.logger, "Can't remove {}: {}", folder, source);
         }
         Err(error)
@@ -461,7 +478,7 @@ impl<S: Shelf> Witnesses<S> {
         if base.election_timeout_ms > LONGEST_TIMEOUT_MS {
             return Err(io(io::Error::other("its election timeout is absurd")).into());
         }
-        let disk = self.shelf.folder(folder).map_err(io)?;
+        let disk = self.folders.folder(folder).map_err(io)?;
         Log::create(disk.clone(), self.log.clone(), base)?;
         self.start(base.raft_id, disk, now);
         if !self.hosted.contains_key(&base.raft_id) {
@@ -480,7 +497,7 @@ impl<S: Shelf> Witnesses<S> {
     fn bury(&mut self, raft_id: u64) {
         slog::info!(self.logger, "The witness {:016x} has left", raft_id);
         self.hosted.remove(&raft_id);
-        if let Err(error) = self.shelf.remove(&name(raft_id)) {
+        if let Err(error) = self.folders.remove(&name(raft_id)) {
             // It may have lost log (D6): only a restart of the host looks at it again.
             let why = format!("its folder can't be removed: {error}");
             self.stop(raft_id, &why, false);
@@ -489,12 +506,34 @@ impl<S: Shelf> Witnesses<S> {
 
     // ---- a turn ---------------------------------------------------------------------------
 
-    /// Timers, Readies, syncs and messages of all witnesses.
-    pub fn turn(&mut self, now: Now) {
+    /// The next step of a turn of the thread: one order from its queue or, when none is left, timers,
+    /// Readies, syncs and messages of all witnesses. True: the turn goes on.
+    ///
+    /// E1: the clock is read after each message was taken off the queue. An invitation syncs between
+    /// two messages, and a promise must not begin before the message was sent that it answers.
+    pub fn step(
+        &mut self,
+        clock: &dyn Clock,
+        next: &mut dyn FnMut() -> Option<ForWitnesses>,
+    ) -> bool {
+        if self.taken < ORDERS_PER_TURN {
+            let early = mutation::is(Mutation::PromiseBeforeMessage).then(|| clock.now());
+            if let Some(order) = next() {
+                self.taken += 1;
+                if self.taken == 1 {
+                    self.begun = early;
+                }
+                self.take(self.begun.unwrap_or_else(|| clock.now()), order);
+                return true;
+            }
+        }
+        (self.taken, self.begun) = (0, None);
+        let now = clock.now();
         self.now = now.mono;
         self.reopen(now);
         let ids: Vec<u64> = self.hosted.keys().copied().collect();
         for raft_id in ids {
+            let now = clock.now();
             let mut messages = Vec::new();
             let mut strangers = Vec::new();
             self.guarded(raft_id, |hosted| loop {
@@ -516,6 +555,7 @@ impl<S: Shelf> Witnesses<S> {
                 host.after_turn(now, raft_id, strangers);
             });
         }
+        false
     }
 
     /// W2: the same for what concerns more than the group itself: it must not silence the others.

@@ -57,6 +57,8 @@ pub struct Data {
     batch: Batch,
     /// Whether a unit is open in `batch`: it is opened by the first effect of a command.
     unit_open: bool,
+    /// The number of the turn's first batch, and of the one that the running command writes to.
+    first_seq: u64,
     batch_seq: u64,
     now_ms: i64,
     writable: bool,
@@ -74,6 +76,10 @@ pub struct Data {
     /// The shard's record as executed (the tail's copy) and as committed (S1).
     record: Arc<Record>,
     committed: Arc<Record>,
+    /// Whether the open unit has changed the record.
+    record_changed: bool,
+    /// The record as of the turn's batches that have changed it.
+    turn_records: Vec<(u64, Arc<Record>)>,
 }
 
 /// Whether the own shard serves a slot (S1).
@@ -107,6 +113,7 @@ impl Data {
             keyspace,
             batch: Batch::new(),
             unit_open: false,
+            first_seq: 0,
             batch_seq: 0,
             now_ms: 0,
             writable: false,
@@ -122,6 +129,8 @@ impl Data {
             rng,
             record: Arc::default(),
             committed: Arc::default(),
+            record_changed: false,
+            turn_records: Vec::new(),
         }
     }
 
@@ -171,10 +180,13 @@ impl Data {
 
     // ---- turns and commands --------------------------------------------------------------------
 
-    /// The effects from here on belong to batch `batch_seq`, which is above all earlier ones.
+    /// The effects from here on belong to batch `batch_seq`, which is above all earlier ones, and
+    /// to those after it, if a large unit makes them several.
     pub fn begin_turn(&mut self, batch_seq: u64, now_ms: i64, writable: bool) {
         assert!(self.batch.is_empty(), "the last turn's batch was not taken");
         assert!(batch_seq >= self.newest, "batches are numbered upwards");
+        self.turn_records.clear();
+        self.first_seq = batch_seq;
         self.batch_seq = batch_seq;
         self.now_ms = now_ms;
         self.writable = writable;
@@ -194,8 +206,12 @@ impl Data {
         self.batch.len()
     }
 
-    pub fn batch_seq(&self) -> u64 {
-        self.batch_seq
+    /// The record as of the turn's batch `seq`, if that has changed it (S1).
+    pub fn record_after(&self, seq: u64) -> Option<Arc<Record>> {
+        let mut changes = self.turn_records.iter().rev();
+        changes
+            .find(|(of, _)| *of == seq)
+            .map(|(_, r)| Arc::clone(r))
     }
 
     /// What the turn has written, if anything: the bodies of the entries to propose.
@@ -219,8 +235,20 @@ impl Data {
         if self.unit_open {
             self.unit_open = false;
             self.batch.end_unit();
+            // T6: the number is known only now: a unit that has grown large moves on to the next.
+            self.footprint.depends = self.batch_seq;
+            if self.record_changed {
+                self.note_record();
+            }
         }
         self.footprint
+    }
+
+    #[cold]
+    fn note_record(&mut self) {
+        self.record_changed = false;
+        let record = Arc::clone(&self.record);
+        self.turn_records.push((self.batch_seq, record));
     }
 
     /// The running command can't happen now: it will run again, and this run leaves no trace.
@@ -388,13 +416,32 @@ impl Data {
             self.access == Access::Lead && self.writable,
             "T2: a write was not admitted"
         );
-        if !self.unit_open {
+        let fresh = !self.unit_open;
+        if fresh {
             self.unit_open = true;
             self.batch.begin_unit();
         }
         self.batch.push(db, op, args);
+        let seq = self.first_seq + u64::from(self.batch.number());
+        if seq != self.batch_seq {
+            self.next_batch(seq, fresh);
+        }
         self.newest = self.batch_seq;
         self.footprint.wrote = true;
+    }
+
+    /// T6: a large unit is a batch of its own, and so is what comes after it.
+    #[cold]
+    fn next_batch(&mut self, seq: u64, fresh: bool) {
+        if mutation::is(Mutation::TailLostByTurn) {
+            return;
+        }
+        self.batch_seq = seq;
+        if !fresh {
+            // T3: what the unit has changed before it grew large is marked with the number that it
+            // has left.
+            self.floor = seq;
+        }
     }
 
     /// A key has changed: its slot is dirty (T3) and whoever watches it has lost.
@@ -563,6 +610,7 @@ impl Data {
     /// The shard gains these slots.
     pub fn add_slots(&mut self, slots: &SlotSet) {
         self.emit(self.db, Op::AddSlots, &[&encode_ranges(slots)]);
+        self.record_changed = self.access == Access::Lead;
         let record = Arc::make_mut(&mut self.record);
         slots.iter().for_each(|slot| {
             record.slots.insert(slot);
@@ -595,6 +643,7 @@ impl Data {
     }
 
     fn remove_slots(&mut self, slots: &SlotSet) {
+        self.record_changed = self.access == Access::Lead;
         let record = Arc::make_mut(&mut self.record);
         slots.iter().for_each(|slot| {
             record.slots.remove(slot);
@@ -604,6 +653,7 @@ impl Data {
     /// S2: the shard's epoch, and the node that is its master from here on.
     pub fn set_epoch(&mut self, epoch: u64, master: NodeId) {
         self.emit(self.db, Op::Epoch, &[&epoch.to_le_bytes(), &master.0]);
+        self.record_changed = self.access == Access::Lead;
         let record = Arc::make_mut(&mut self.record);
         record.epoch = epoch;
         record.master = master;

@@ -65,7 +65,7 @@ fn finish(env: &mut Env<'_>, start: usize, before: ReplyMode, footprint: &Footpr
     // ASKING holds for one command, or for one transaction.
     session.asking &= std::mem::take(&mut session.just_asked) || session.transaction.open;
     if footprint.wrote {
-        session.last_write = env.data.batch_seq();
+        session.last_write = footprint.depends;
     }
     match (before, session.reply_mode) {
         (_, ReplyMode::On) => return session.unmuted.clear(),

@@ -86,18 +86,19 @@ pub enum GateKind {
     Free,
     /// The lease (or a ReadIndex) and the batch it depends on (T3).
     Read,
-    /// This turn's batch.
+    /// The batch that it has written to.
     Write,
 }
 
 /// What a command did to the data and what its reply depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Footprint {
-    /// Something entered this turn's batch.
+    /// Something entered the turn's batches.
     pub wrote: bool,
     /// The reply shows data (or its absence).
     pub read: bool,
-    /// The newest batch that the reply may show; 0: none that is not yet committed for all we know.
+    /// The newest batch that the reply may show, its own one included; 0: none that is not yet
+    /// committed for all we know.
     pub depends: u64,
     /// An expired key had to be deleted and nothing may enter the batch (T2).
     pub hold: bool,

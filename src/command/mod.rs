@@ -34,7 +34,7 @@ mod tests;
 mod transaction;
 mod watch;
 
-pub use apply::{apply_unit, ApplyError};
+pub use apply::{apply_unit, check_entry, check_unit, ApplyError};
 pub use data::{Access, Data};
 pub use dispatch::execute;
 pub use env::{Block, Done, Env, Flow, Footprint, GateKind, Outcome, Serving, DONE};

@@ -10,6 +10,7 @@ use super::session::{Endpoint, Session};
 use super::stats::Stats;
 use crate::clock::{Mono, Now};
 use crate::config::{Config, ConfigError};
+use crate::effect::begins_batch;
 use crate::keyspace::{Keyspace, Layout};
 use crate::pubsub::{Registry, Subscriber};
 use crate::resp::args::Args;
@@ -165,8 +166,8 @@ impl Fixture {
             "T3: {outcome:?}"
         );
         if let Some(bodies) = batch {
+            self.next_batch += bodies.iter().filter(|body| begins_batch(body)).count() as u64;
             self.log.extend(bodies);
-            self.next_batch += 1;
         }
         if outcome.flow == Flow::Hold {
             assert!(out.is_empty(), "a command that waits has replied");

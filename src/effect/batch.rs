@@ -19,17 +19,24 @@ const UNIT_HEADER: usize = 4;
 /// Bytes before a part's share of the unit: kind, unit, k, n.
 const PART_HEADER: usize = 13;
 
+/// Where a part's k stands.
+const K_AT: usize = 5;
+
 /// A varint of 64 bits is not longer.
 const MAX_VARINT: usize = 10;
 
-/// The effects of one turn of the leader.
+/// The effects of one turn of the leader: whole batches and the one under construction. What one
+/// gate names is one entry, or all parts of one large unit, and nothing else besides (T6).
 #[derive(Default)]
 pub struct Batch {
     /// Bodies of entries that are complete (a large unit closes the open body before it).
     done: Vec<Vec<u8>>,
+    /// How many batches `done` holds.
+    whole: u32,
     /// The body under construction: kind byte, then units.
     open: Vec<u8>,
-    /// Where the open unit's length field stands in `open`; none outside a unit.
+    /// Where the open unit's length field stands in `open` (of a large one: stood); none outside a
+    /// unit.
     unit_at: Option<usize>,
     /// The parts of the open unit, once it is a large one; it is cut while it is made, so that its
     /// bytes are copied once (T9).
@@ -100,11 +107,7 @@ impl Batch {
             if self.unit_len() + bytes.len() <= PART_BYTES {
                 return self.open.extend_from_slice(bytes);
             }
-            let at = self.unit_at.expect("a unit is open") + UNIT_HEADER;
-            self.open_part();
-            self.parts[0].extend_from_slice(&self.open[at..]);
-            self.done_bytes += self.open.len() - at;
-            self.open.truncate(at);
+            self.move_to_parts();
         }
         while !bytes.is_empty() {
             let part = self.parts.last_mut().expect("a large unit has a part");
@@ -117,6 +120,18 @@ impl Batch {
                 self.open_part();
             }
         }
+    }
+
+    /// T6: the units before a large one are an entry of their own, so a batch of their own: it may
+    /// commit without the parts.
+    fn move_to_parts(&mut self) {
+        let at = self.unit_at.expect("a unit is open");
+        self.open_part();
+        let body = at + UNIT_HEADER;
+        self.parts[0].extend_from_slice(&self.open[body..]);
+        self.done_bytes += self.open.len() - body;
+        self.open.truncate(at);
+        self.close_open();
     }
 
     fn open_part(&mut self) {
@@ -157,11 +172,10 @@ impl Batch {
         true
     }
 
-    /// T8: the parts of the open unit become entries of their own, behind the open body.
+    /// T8: the parts of the open unit become entries of their own, and a batch of their own.
     fn end_large(&mut self) {
-        let at = self.unit_at.take().expect("a unit is open");
-        self.open.truncate(at);
-        self.close_open();
+        self.unit_at = None;
+        self.whole += 1;
         self.large_units += 1;
         let n = u32::try_from(self.parts.len()).expect("each has its number");
         for part in &mut self.parts {
@@ -175,6 +189,7 @@ impl Batch {
         if self.open.len() > 1 {
             self.done_bytes += self.open.len();
             self.done.push(self.open.as_slice().to_vec());
+            self.whole += 1;
         }
         self.open.clear();
         self.open.shrink_to(KEPT_BYTES);
@@ -182,7 +197,13 @@ impl Batch {
 
     /// Whether nothing is to be proposed.
     pub fn is_empty(&self) -> bool {
-        self.done.is_empty() && self.open.len() <= 1
+        self.done.is_empty() && self.parts.is_empty() && self.open.len() <= 1
+    }
+
+    /// The turn's batches before the one that the open unit is in, or the next one will be. A unit
+    /// that becomes a large one while it is open moves on to the next.
+    pub fn number(&self) -> u32 {
+        self.whole
     }
 
     /// Bytes that the proposal would carry.
@@ -190,14 +211,23 @@ impl Batch {
         self.done_bytes + self.open.len()
     }
 
-    /// The bodies of the entries to propose, in order; the batch is empty afterwards.
+    /// The bodies of the entries to propose, in order; [`begins_batch`] tells their batches apart.
+    /// The batch is empty afterwards.
     pub fn take(&mut self) -> Vec<Vec<u8>> {
         assert!(self.unit_at.is_none(), "a unit is still open");
         self.close_open();
         self.done_bytes = 0;
         self.large_units = 0;
+        self.whole = 0;
         std::mem::take(&mut self.done)
     }
+}
+
+/// Whether a batch begins with the entry of this body: all do but the parts of a large unit that
+/// follow its first one.
+pub fn begins_batch(body: &[u8]) -> bool {
+    let k = body.get(K_AT..K_AT + 4);
+    body.first() != Some(&KIND_PART) || k == Some(&[0; 4])
 }
 
 /// LEB128, as protobuf has it.
@@ -207,4 +237,76 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
         value >>= 7;
     }
     out.push(value as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::effect::{parse_entry, Body};
+
+    const LARGE: usize = PART_BYTES + 1;
+
+    /// Makes a unit of effects of these sizes; the number that it ends with.
+    fn unit(batch: &mut Batch, sizes: &[usize]) -> u32 {
+        batch.begin_unit();
+        let mut number = 0;
+        for size in sizes {
+            batch.push(0, Op::Append, &[b"k", &vec![b'x'; *size]]);
+            number = batch.number();
+        }
+        batch.end_unit();
+        number
+    }
+
+    /// How many units each batch of a proposal holds.
+    fn batches(bodies: &[Vec<u8>]) -> Vec<usize> {
+        let mut batches = Vec::new();
+        for body in bodies {
+            let units = match parse_entry(body).expect("a body") {
+                Body::Units(units) => units.filter(Result::is_ok).count(),
+                Body::Part(part) => usize::from(part.k + 1 == part.n),
+                Body::Empty => panic!("nothing is proposed empty"),
+            };
+            if begins_batch(body) {
+                batches.push(0);
+            }
+            *batches.last_mut().expect("the first body begins one") += units;
+        }
+        batches
+    }
+
+    #[test]
+    fn a_large_unit_is_a_batch_of_its_own() {
+        for (units, numbers, whole) in [
+            (vec![vec![1], vec![1]], vec![0, 0], vec![2]),
+            (vec![vec![LARGE]], vec![0], vec![1]),
+            (
+                vec![vec![LARGE], vec![1], vec![1]],
+                vec![0, 1, 1],
+                vec![1, 2],
+            ),
+            (vec![vec![1], vec![LARGE]], vec![0, 1], vec![1, 1]),
+            // The second unit grows large.
+            (
+                vec![vec![1], vec![1, LARGE], vec![1]],
+                vec![0, 1, 2],
+                vec![1, 1, 1],
+            ),
+            (vec![vec![3 * LARGE], vec![LARGE]], vec![0, 1], vec![1, 1]),
+            (
+                vec![vec![LARGE, 1], vec![], vec![1]],
+                vec![0, 0, 1],
+                vec![1, 1],
+            ),
+        ] {
+            let mut batch = Batch::new();
+            let given: Vec<u32> = units.iter().map(|u| unit(&mut batch, u)).collect();
+            let bytes = batch.len();
+            let bodies = batch.take();
+            assert_eq!(batches(&bodies), whole, "T6: {units:?}");
+            assert_eq!(given, numbers, "{units:?}");
+            assert_eq!(bodies.iter().map(Vec::len).sum::<usize>(), bytes);
+            assert!(batch.is_empty() && batch.number() == 0);
+        }
+    }
 }

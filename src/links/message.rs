@@ -139,7 +139,7 @@ pub enum News {
 
 impl News {
     /// Bytes that it keeps in memory.
-    pub(super) fn weight(&self) -> usize {
+    pub fn weight(&self) -> usize {
         size_of::<News>()
             + match self {
                 News::BusPacket { bytes, .. } | News::Raft { bytes, .. } => bytes.len(),

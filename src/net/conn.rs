@@ -9,8 +9,8 @@
 use super::input::{Input, ReadBuffer};
 use super::output::{Flushed, Output};
 use super::poll::Readiness;
+use super::socket::Socket;
 use mio::net::TcpStream;
-use socket2::SockRef;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
@@ -30,8 +30,8 @@ pub enum Filled {
     Failed(io::Error),
 }
 
-pub struct Conn {
-    socket: TcpStream,
+pub struct Conn<S = TcpStream> {
+    socket: S,
     peer: SocketAddr,
     pub input: Input,
     pub output: Output,
@@ -43,8 +43,8 @@ pub struct Conn {
     pub(super) listed: bool,
 }
 
-impl Conn {
-    pub fn new(socket: TcpStream, peer: SocketAddr) -> Conn {
+impl<S: Socket> Conn<S> {
+    pub fn new(socket: S, peer: SocketAddr) -> Conn<S> {
         Conn {
             socket,
             peer,
@@ -59,7 +59,8 @@ impl Conn {
         }
     }
 
-    pub(super) fn socket_mut(&mut self) -> &mut TcpStream {
+    /// For the poller's registration.
+    pub fn socket_mut(&mut self) -> &mut S {
         &mut self.socket
     }
 
@@ -68,12 +69,12 @@ impl Conn {
     }
 
     pub fn local(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        self.socket.local()
     }
 
     /// The descriptor's number, for CLIENT LIST.
     pub fn fd(&self) -> i32 {
-        std::os::fd::AsRawFd::as_raw_fd(&self.socket)
+        self.socket.fd()
     }
 
     /// Remembers what the poller said.
@@ -115,7 +116,7 @@ impl Conn {
 
     /// One read. `limit` bounds the unconsumed bytes.
     pub fn fill(&mut self, shared: &mut ReadBuffer, limit: usize) -> Filled {
-        let (n, full) = match self.input.read(SockRef::from(&self.socket), shared) {
+        let (n, full) = match self.input.read(&mut self.socket, shared) {
             Ok(read) => read,
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
                 self.readable = false;
@@ -142,12 +143,7 @@ impl Conn {
         if self.eof {
             return true;
         }
-        let mut byte = [std::mem::MaybeUninit::uninit()];
-        self.read_closed
-            && match SockRef::from(&self.socket).peek(&mut byte) {
-                Ok(n) => n == 0,
-                Err(e) => e.kind() != ErrorKind::WouldBlock,
-            }
+        self.read_closed && self.socket.is_at_end()
     }
 
     /// One write of what is released, if the socket takes it. `Short`: the poller will say when.

@@ -7,9 +7,9 @@
 //! number of times, whatever their cut; memory follows what has arrived (at most eight times that),
 //! not what was announced; the order of bytes is that of the socket.
 
+use super::socket::Socket;
 use crate::resp::{Args, Argv, Limits, Parsed, Parser, ProtocolError};
-use socket2::SockRef;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::mem::MaybeUninit;
 
 /// One read at most.
@@ -191,7 +191,7 @@ impl Input {
     /// room it was offered, so that there may be more.
     pub(super) fn read(
         &mut self,
-        socket: SockRef<'_>,
+        socket: &mut impl Socket,
         shared: &mut ReadBuffer,
     ) -> io::Result<(usize, bool)> {
         assert!(self.shared_end == 0, "a visit was not settled");
@@ -199,7 +199,7 @@ impl Input {
             let carried = self.own.len();
             shared.bytes[..carried].copy_from_slice(&self.own);
             let room = &mut shared.bytes[carried..carried + READ_BYTES];
-            let n = receive(socket, as_uninit(room))?;
+            let n = socket.recv(as_uninit(room))?;
             if n > 0 {
                 self.shared_end = carried + n;
                 self.starved = false;
@@ -210,9 +210,9 @@ impl Input {
         let len = self.own.len();
         let room = self.own.spare_capacity_mut();
         let offered = room.len().min(BIG_READ_BYTES);
-        let n = receive(socket, &mut room[..offered])?;
+        let n = socket.recv(&mut room[..offered])?;
         assert!(n <= offered);
-        // SAFETY: the kernel has written `n` bytes, no more than the room offered, behind `len`.
+        // SAFETY: the socket has written `n` bytes, no more than the room offered, behind `len`.
         unsafe { self.own.set_len(len + n) };
         if n > 0 {
             self.starved = false;
@@ -240,16 +240,7 @@ impl Input {
 }
 
 fn as_uninit(bytes: &mut [u8]) -> &mut [MaybeUninit<u8>] {
-    // SAFETY: the same layout; `receive` hands the slice to recv(2), which writes initialised bytes
-    // only, so the bytes stay initialised.
+    // SAFETY: the same layout; a socket only ever writes initialised bytes there, so the bytes stay
+    // initialised.
     unsafe { &mut *(std::ptr::from_mut(bytes) as *mut [MaybeUninit<u8>]) }
-}
-
-fn receive(socket: SockRef<'_>, room: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
-    loop {
-        match socket.recv(room) {
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
 }

@@ -4,7 +4,7 @@
 //! set. Invariants: a listener that may have more to accept is remembered (edges come once); when
 //! files run out nothing spins: it is tried again after a pause.
 
-use super::poll::Poll;
+use super::poll::Registrar;
 use crate::clock::Mono;
 use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
@@ -37,8 +37,8 @@ pub struct Bound {
 
 /// A client at the door.
 #[derive(Debug)]
-pub struct Accepted {
-    pub socket: TcpStream,
+pub struct Accepted<S = TcpStream> {
+    pub socket: S,
     pub peer: SocketAddr,
 }
 
@@ -110,9 +110,9 @@ impl Listeners {
             .collect()
     }
 
-    pub fn register(&mut self, poll: &Poll) -> io::Result<()> {
+    pub fn register(&mut self, registrar: &Registrar) -> io::Result<()> {
         for (n, listener) in self.listeners.iter_mut().enumerate() {
-            poll.register_listener(&mut listener.socket, n)?;
+            registrar.register_listener(&mut listener.socket, n)?;
         }
         Ok(())
     }

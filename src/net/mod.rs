@@ -15,6 +15,7 @@ mod output;
 mod poll;
 mod rlimit;
 mod slab;
+mod socket;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ pub use gate::Gate;
 pub use input::{Input, Next, ReadBuffer};
 pub use listen::{Accepted, BindFailure, Bound, Listeners};
 pub use output::{Flushed, Output};
-pub use poll::{Event, Poll, Readiness, ReadyList};
+pub use poll::{Event, Poll, Readiness, ReadyList, Registrar};
 pub use rlimit::{raise_open_files, OpenFiles, RESERVED_FILES};
 pub use slab::{Key, Slab};
+pub use socket::Socket;

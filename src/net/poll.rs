@@ -10,7 +10,8 @@
 use super::conn::Conn;
 use super::slab::Key;
 use mio::event::Source;
-use mio::{Events, Interest, Token, Waker};
+use mio::net::TcpStream;
+use mio::{Events, Interest, Registry, Token, Waker};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -112,21 +113,40 @@ impl Poll {
         })
     }
 
+    /// The registering side.
+    pub fn registrar(&self) -> io::Result<Registrar> {
+        Ok(Registrar {
+            registry: self.poll.registry().try_clone()?,
+        })
+    }
+
     pub fn register(&self, conn: &mut Conn, key: Key) -> io::Result<()> {
-        let both = Interest::READABLE | Interest::WRITABLE;
-        self.poll
-            .registry()
-            .register(conn.socket_mut(), key.token(), both)
+        register(self.poll.registry(), conn.socket_mut(), key)
     }
 
     /// Optional: closing the socket does it as well.
     pub fn deregister(&self, conn: &mut Conn) -> io::Result<()> {
         self.poll.registry().deregister(conn.socket_mut())
     }
+}
+
+fn register(registry: &Registry, socket: &mut TcpStream, key: Key) -> io::Result<()> {
+    let both = Interest::READABLE | Interest::WRITABLE;
+    registry.register(socket, key.token(), both)
+}
+
+/// Registers sockets with a poller that somebody else waits on.
+pub struct Registrar {
+    registry: Registry,
+}
+
+impl Registrar {
+    pub fn register(&self, socket: &mut TcpStream, key: Key) -> io::Result<()> {
+        register(&self.registry, socket, key)
+    }
 
     pub(super) fn register_listener(&self, source: &mut impl Source, n: usize) -> io::Result<()> {
-        self.poll
-            .registry()
+        self.registry
             .register(source, Token(n + 1), Interest::READABLE)
     }
 }
@@ -152,7 +172,7 @@ impl ReadyList {
 
     /// Puts a connection at the end, unless it is listed.
     #[inline]
-    pub fn add(&mut self, key: Key, conn: &mut Conn) {
+    pub fn add<S>(&mut self, key: Key, conn: &mut Conn<S>) {
         if !conn.listed {
             conn.listed = true;
             self.keys.push_back(key);

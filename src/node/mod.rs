@@ -1,31 +1,33 @@
-//! The node: one thread that drives a shard and its clients, and the threads that serve it.
+//! The node: the loop that drives a server, and what the server runs on.
 //!
-//! Owns sockets, the clock, the storage thread, and the order in which they are looked at. Decides
-//! nothing about data, elections or what may be answered: that is `command`, `raft`, `shard`.
+//! Owns sockets, the clock, files and threads. Decides nothing: the order of a turn and all that
+//! happens in it is [`crate::server`]'s; here is waiting, and the carrying of bytes.
 //!
-//! Reading order: [`turn`] (the loop), `visit` (one client's commands), `flush` (what leaves),
-//! `cron` (what is due without anybody asking), `host` (what commands may ask), `pubsub` and
-//! `outbound` (messages on their way), `settings` (what
-//! CONFIG SET changes), `shutdown`.
+//! Reading order: this file (the loop), `start` (locks, sockets, threads), `platform` and `cluster`
+//! (what the server runs on), `conf` (nodes.conf), `witness` (the thread of hosted witnesses),
+//! `clock`.
 
-mod client;
 mod clock;
-mod clustered;
-mod cron;
-mod flush;
-mod host;
-mod outbound;
-mod pubsub;
-mod settings;
-mod shutdown;
+mod cluster;
+mod conf;
+mod platform;
 mod start;
-mod turn;
-mod visit;
+mod witness;
 
 pub use clock::SystemClock;
 
-use crate::process::Launch;
+use crate::net::{Event, Poll};
+use crate::process::{Launch, Lock};
+use crate::server::{Pause, Progress, Server, ServerError};
+use platform::RealPlatform;
 use std::process::ExitCode;
+
+struct Node {
+    poll: Poll,
+    server: Server<RealPlatform>,
+    /// Held as long as the folder and nodes.conf are in use.
+    _locks: (Lock, Option<Lock>),
+}
 
 /// Runs until the process is asked to end.
 pub fn run(launch: Launch) -> ExitCode {
@@ -37,13 +39,37 @@ pub fn run(launch: Launch) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match node.turns() {
+    match node.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // What was not acknowledged may be lost, nothing else: the log decides at the restart.
             slog::crit!(logger, "Fatal: {}", error);
-            node.give_up_seat(&error);
+            node.server.give_up_seat(&error);
             ExitCode::FAILURE
+        }
+    }
+}
+
+impl Node {
+    /// Turns until the process is to end.
+    fn run(&mut self) -> Result<(), ServerError> {
+        let mut pause = Pause::default();
+        loop {
+            self.poll.wait(Some(pause.patience), pause.eager)?;
+            for event in self.poll.events() {
+                match event {
+                    // Results, news and signals are looked for in every turn.
+                    Event::Wake => {}
+                    Event::Listener(n) => self.server.platform_mut().note_listener(n),
+                    Event::Conn(key, readiness) => self.server.note(key, readiness),
+                }
+            }
+            pause = loop {
+                match self.server.step()? {
+                    Progress::More(_) => {}
+                    Progress::Done(pause) => break pause,
+                    Progress::Ended => return Ok(()),
+                }
+            };
         }
     }
 }

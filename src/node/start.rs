@@ -1,39 +1,42 @@
-//! From a configuration to a node that is ready for its first turn.
+//! From a configuration to a node that is ready for its first turn: locks, sockets, threads.
+//!
+//! Owns the order in which they are had: nothing in the folder is read before its lock is held.
+//! Never decides what is on the disk; that is the server's start.
 
 use super::clock::SystemClock;
-use super::clustered::{self, open_seat, ClusterError, Opened};
-use super::host::{About, HostState};
-use super::pubsub::PubSub;
-use super::turn::Node;
-use crate::agent::seat;
-use crate::clock::{Clock, Now};
-use crate::command::Stats;
-use crate::config::{AppendFsync, Config};
-use crate::keyspace::Layout;
-use crate::net::{Listeners, Poll, ReadBuffer, ReadyList, Slab};
-use crate::process::{Launch, Supervisor};
-use crate::raft::DEFAULT_KEEP_BYTES;
-use crate::resp::Argv;
-use crate::shard::{found, Shard, ShardConfig, ShardError, SyncPolicy};
-use crate::storage::{Base, LogConfig, RealDisk, StorageThread};
-use raft::eraftpb::ConfState;
+use super::cluster::RealCluster;
+use super::conf;
+use super::platform::{bind, RealPlatform};
+use super::Node;
+use crate::command::server::system;
+use crate::config::Config;
+use crate::net::{Listeners, Poll};
+use crate::process::{lock_file, Launch, Lock, LockError, Supervisor};
+use crate::server::{ClusterSetup, Machine, Server, ServerError, Setup, Tuning};
+use crate::storage::RealFolders;
+use rand::rngs::OsRng;
 use rand::RngCore;
 use slog::Logger;
 use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// Why a node can't start, or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     #[error(transparent)]
-    Shard(#[from] ShardError),
+    Server(#[from] ServerError),
     #[error("{0}")]
     Io(#[from] io::Error),
-    #[error(transparent)]
-    Cluster(#[from] ClusterError),
     #[error("Failed listening on port {port}, aborting: {reason}")]
     Listen { port: u16, reason: String },
+    #[error("can't read the cluster configuration {path}: {source}")]
+    Conf { path: String, source: io::Error },
+    #[error("Sorry, the cluster configuration file is already used by a different Redis Cluster node. Please make sure that different nodes use different cluster configuration files. ({0})")]
+    Lock(#[from] LockError),
+    #[error("Could not listen on the cluster bus port {0}: {1}")]
+    BusPort(u16, io::Error),
 }
 
 pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
@@ -48,68 +51,60 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
     } = launch;
     let clock = SystemClock::new();
     let poll = Poll::new()?;
-    let listeners = listen(&config, &poll, &logger)?;
-    let mut seat = match config.cluster_enabled {
-        true => Some(open_seat(&config)?),
-        false => None,
-    };
-    let shard = open_shard(&config, seat.as_ref(), &clock, &logger)?;
-    if let Some(seat) = &mut seat {
-        seat.take_name(&shard);
-    }
+    let registrar = poll.registrar()?;
     let waker = poll.waker();
+    let mut listeners = listen(&config, &logger)?;
+    listeners.register(&registrar)?;
+    let folders = RealFolders::new(&config.log_dir());
     let addresses = listeners.addresses();
-    let begin = |seat| {
-        let waker = Arc::clone(&waker);
-        clustered::start(&config, seat, &addresses, waker, clock, &logger)
+    let (cluster, conf_lock) = if config.cluster_enabled {
+        let begin = || begin_cluster(&config, &folders, &addresses, &waker, clock, &logger);
+        let (cluster, lock) = begin()?;
+        (Some(cluster), Some(lock))
+    } else {
+        (None, None)
     };
-    let (cluster, conf_lock) = seat.map(begin).transpose()?.unzip();
-    let wake = Arc::clone(&waker);
-    let (storage, results) = StorageThread::start(move || {
-        // It fails only if the loop's end is closed, and then nobody waits.
-        let _ = wake.wake();
+    let signals = shutdown.clone();
+    let platform = RealPlatform::start(
+        listeners,
+        registrar,
+        Arc::clone(&waker),
+        signals,
+        log,
+        logger.clone(),
+    )?;
+    let server = Server::start(Setup {
+        config,
+        platform,
+        clock,
+        folders,
+        cluster,
+        seed: OsRng.next_u64(),
+        memory_bytes: memory_bytes(),
+        about: Machine {
+            os: system::os(),
+            executable: std::env::current_exe()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+        },
+        tuning: Tuning::default(),
+        logger: logger.clone(),
     })?;
     shutdown.on_signal(move || {
+        // It fails only if the loop's end is closed, and then nobody waits.
         let _ = waker.wake();
     });
-    announce(&listeners, &supervisor, &logger);
-    let now = clock.now();
+    announce(&server.platform().addresses(), &supervisor, &logger);
     Ok(Node {
         poll,
-        shard,
-        storage,
-        results,
-        host: HostState {
-            cluster,
-            ..host_state(config, clock, listeners, now, logger.clone())
-        },
-        logger,
-        log,
-        signals: shutdown,
+        server,
         _locks: (lock, conf_lock),
-        ready: ReadyList::new(),
-        shared: ReadBuffer::new(),
-        argv: Argv::new(),
-        dirty: Vec::new(),
-        gated: Vec::new(),
-        held: Vec::new(),
-        waiting: Vec::new(),
-        released: Default::default(),
-        next_client_id: 1,
-        next_cron: now.mono,
-        cron_runs: 0,
-        turn_started: now,
-        commands: 0,
-        held_bytes: 0,
-        memory_bytes: memory_bytes(),
-        ending: None,
-        disk_full_told: false,
-        routing: None,
     })
 }
 
-fn listen(config: &Config, poll: &Poll, logger: &Logger) -> Result<Listeners, NodeError> {
-    let mut listeners = super::settings::bind(config, logger).map_err(|failure| {
+fn listen(config: &Config, logger: &Logger) -> Result<Listeners, NodeError> {
+    bind(config, logger).map_err(|failure| {
         slog::warn!(
             logger,
             "Could not create server TCP listening socket {}",
@@ -119,15 +114,54 @@ fn listen(config: &Config, poll: &Poll, logger: &Logger) -> Result<Listeners, No
             port: config.port,
             reason: failure.error.to_string(),
         }
-    })?;
-    listeners.register(poll)?;
-    Ok(listeners)
+    })
 }
 
-/// Says in the log, and to whoever supervises the process, that clients are welcome.
-fn announce(listeners: &Listeners, supervisor: &Supervisor, logger: &Logger) {
+fn begin_cluster(
+    config: &Config,
+    folders: &RealFolders,
+    addresses: &[SocketAddr],
+    waker: &Arc<mio::Waker>,
+    clock: SystemClock,
+    logger: &Logger,
+) -> Result<(ClusterSetup<RealPlatform>, Lock), NodeError> {
+    let path = config.dir.join(&config.cluster_config_file);
+    let mut lock_name = path.as_os_str().to_owned();
+    lock_name.push(".lock");
+    let lock = lock_file(&PathBuf::from(lock_name))?;
+    let conf = conf::load(&path).map_err(|source| NodeError::Conf {
+        path: path.display().to_string(),
+        source,
+    })?;
+    let open = addresses
+        .iter()
+        .any(|a| !a.ip().to_canonical().is_loopback());
+    if open && config.requirepass.is_empty() {
+        slog::warn!(
+            logger,
+            "The cluster bus listens beyond this machine and no password guards the Raft links: \
+             whoever reaches the port can disturb this node's shard. Set requirepass and masterauth"
+        );
+    }
+    let port = config.bus_port();
+    let listen = addresses.iter().map(|a| SocketAddr::new(a.ip(), port));
+    let io = RealCluster::start(
+        listen.collect(),
+        path,
+        folders.clone(),
+        Arc::clone(waker),
+        clock,
+        OsRng.next_u64(),
+        logger.clone(),
+    );
+    let io = io.map_err(|error| NodeError::BusPort(port, error))?;
+    Ok((ClusterSetup { io, conf }, lock))
+}
+
+/// Says in the log, and to the supervisor of the process if there is one, that clients are welcome.
+fn announce(addresses: &[SocketAddr], supervisor: &Supervisor, logger: &Logger) {
     slog::info!(logger, "Server initialized");
-    for address in listeners.addresses() {
+    for address in addresses {
         slog::info!(logger, "Ready to accept connections tcp on {}", address);
     }
     if let Err(error) = supervisor.ready() {
@@ -136,130 +170,6 @@ fn announce(listeners: &Listeners, supervisor: &Supervisor, logger: &Logger) {
             "Can't tell the supervisor that the server is ready: {}",
             error
         );
-    }
-}
-
-pub(super) fn host_state(
-    config: Config,
-    clock: SystemClock,
-    listeners: Listeners,
-    now: Now,
-    logger: Logger,
-) -> HostState {
-    HostState {
-        config,
-        stats: Stats::new(),
-        about: About::new(now),
-        logger,
-        listeners,
-        listeners_fresh: false,
-        active_expire: true,
-        clients: Slab::new(),
-        clock,
-        killed: Vec::new(),
-        shutdown: None,
-        changed: Vec::new(),
-        cluster: None,
-        pubsub: PubSub::default(),
-    }
-}
-
-fn open_shard(
-    config: &Config,
-    seat: Option<&Opened>,
-    clock: &SystemClock,
-    logger: &Logger,
-) -> Result<Shard<RealDisk>, NodeError> {
-    let disk = match seat {
-        Some(seat) => seat.shard_disk(),
-        None => {
-            let folder = config.log_dir();
-            if folder.join(seat::FILE).exists() {
-                let folder = folder.display().to_string();
-                return Err(ClusterError::OtherMode(folder, "yes").into());
-            }
-            let disk = RealDisk::new(folder);
-            found(disk.clone(), log_config(config), &birth(config))?;
-            disk
-        }
-    };
-    let begun = Instant::now();
-    let shard = open_member(disk, config, true, clock.now(), logger)?;
-    slog::info!(
-        logger,
-        "DB loaded from the log: {} entries replayed in {:.3} seconds",
-        shard.group().applied() - shard.base().index,
-        begun.elapsed().as_secs_f64()
-    );
-    Ok(shard)
-}
-
-pub(super) fn log_config(config: &Config) -> LogConfig {
-    LogConfig {
-        segment_size: config.log_segment_size,
-        ..LogConfig::default()
-    }
-}
-
-/// Opens the member whose folder this is.
-pub(super) fn open_member(
-    disk: RealDisk,
-    config: &Config,
-    first: bool,
-    now: Now,
-    logger: &Logger,
-) -> Result<Shard<RealDisk>, NodeError> {
-    let shard_config = ShardConfig {
-        layout: if config.cluster_enabled {
-            Layout::Cluster
-        } else {
-            Layout::Single {
-                databases: config.databases,
-            }
-        },
-        seed: rand::rngs::OsRng.next_u64(),
-        sync: sync_policy(config),
-        outcome_timeout: Duration::from_millis(config.cluster_outcome_timeout),
-        tail_limit: config.uncommitted_tail_limit,
-        keep_bytes: DEFAULT_KEEP_BYTES,
-        log: log_config(config),
-        first,
-    };
-    let quiet = crate::log::for_raft(logger);
-    Ok(Shard::open(disk, shard_config, now, &quiet)?)
-}
-
-pub(super) fn sync_policy(config: &Config) -> SyncPolicy {
-    match config.appendfsync {
-        AppendFsync::Always => SyncPolicy::Always,
-        AppendFsync::Everysec => SyncPolicy::EverySecond,
-        AppendFsync::No => SyncPolicy::No,
-    }
-}
-
-/// The birth record of a group of one (G1); ids are random and never zero (G2).
-fn birth(config: &Config) -> Base {
-    let mut random = rand::rngs::OsRng;
-    let mut id = || loop {
-        let id = random.next_u64();
-        if id != 0 {
-            return id;
-        }
-    };
-    let raft_id = id();
-    Base {
-        group: id(),
-        incarnation: 1,
-        raft_id,
-        index: 1,
-        term: 1,
-        conf_state: ConfState {
-            voters: vec![raft_id],
-            ..ConfState::default()
-        },
-        members: Vec::new(),
-        election_timeout_ms: config.cluster_raft_election_timeout,
-        ..Base::default()
     }
 }
 

@@ -229,7 +229,7 @@ impl Group {
         self.is_only_voter() && self.membership.conf.learners.is_empty()
     }
 
-    fn is_only_voter(&self) -> bool {
+    pub(super) fn is_only_voter(&self) -> bool {
         is_only_voter(&self.membership, self.config.id)
     }
 
@@ -288,8 +288,9 @@ impl Group {
                 || mutation::is(Mutation::ServeBeforeOwnTerm))
     }
 
-    /// E3: whether no other member can be leading at `now`, a reading taken after execution.
-    pub fn holds_lease(&mut self, now: Now) -> bool {
+    /// E3: whether no other member can be leading at `now`, a reading taken after execution. The one
+    /// place that says so.
+    pub fn holds_lease(&self, now: Now) -> bool {
         if !self.is_leader() {
             return false;
         }
@@ -299,7 +300,9 @@ impl Group {
         if self.is_only_voter() {
             return true;
         }
-        self.lease.observe_clock(&now);
+        if self.lease.has_slept(&now) && !mutation::is(Mutation::LeaseOfASleeper) {
+            return false;
+        }
         self.quorum_echo(now.mono)
             .is_some_and(|at| at + self.lease.length() > now.mono)
     }
@@ -320,7 +323,7 @@ impl Group {
         Some(incoming.min(outgoing))
     }
 
-    /// How long a lease lasts beyond an echo.
+    /// How long a lease lasts beyond an echo; for checks, which work it out on their own.
     pub fn lease_length(&self) -> Duration {
         self.lease.length()
     }
@@ -370,7 +373,7 @@ impl Group {
         );
         if !mutation::is(Mutation::TransferKeepsLease) {
             let reign = self.lease.reign();
-            self.lease.begin(reign);
+            self.lease.begin(now.mono, reign);
         }
         self.transfer = Some(Transfer {
             to,
@@ -393,10 +396,11 @@ impl Group {
         if now.mono >= since + self.config.election_timeout {
             // No successor came: a new count, so that late votes of this try are void.
             let reign = self.lease.reign();
-            self.lease.begin(Reign {
+            let next = Reign {
                 transfers: reign.transfers + 1,
                 ..reign
-            });
+            };
+            self.lease.begin(now.mono, next);
             self.transfer = None;
             self.ping();
         } else if caught_up {
@@ -495,12 +499,12 @@ impl Group {
         }
         let was_leader = self.role == StateRole::Leader;
         if role == StateRole::Leader {
-            self.lease.begin(Reign { term, transfers: 0 });
+            self.lease.begin(now.mono, Reign { term, transfers: 0 });
             self.told_applied.clear();
             self.flow.begin();
             self.next_tick = now.mono;
         } else if was_leader {
-            self.lease.begin(Reign::default());
+            self.lease.begin(now.mono, Reign::default());
             self.timer.leaderless(now.mono);
         }
         if was_leader || role == StateRole::Leader {

@@ -8,6 +8,7 @@
 
 use super::envelope::Reign;
 use crate::clock::{Mono, Now};
+use crate::mutation::{self, Mutation};
 use std::time::Duration;
 
 /// E1: what a member has promised to its leader.
@@ -76,6 +77,8 @@ impl Promise {
 pub struct Lease {
     election_timeout: Duration,
     reign: Reign,
+    /// What was sent before this does not count: the reign's beginning, or the end of a sleep.
+    since: Mono,
     echoes: Vec<(u64, Mono)>,
     asleep_ms: u64,
 }
@@ -85,6 +88,7 @@ impl Lease {
         Lease {
             election_timeout,
             reign: Reign::default(),
+            since: Mono(0),
             echoes: Vec::new(),
             asleep_ms: 0,
         }
@@ -96,31 +100,42 @@ impl Lease {
     }
 
     /// Starts counting anew for `reign`: all echoes are dropped.
-    pub fn begin(&mut self, reign: Reign) {
+    pub fn begin(&mut self, now: Mono, reign: Reign) {
         self.reign = reign;
+        self.since = now;
         self.echoes.clear();
     }
 
-    /// Counts an echo from `member`, if it is of exactly the reign that counts.
-    pub fn echo(&mut self, member: u64, reign: Reign, sent_ns: u64) {
-        let counts =
-            reign == self.reign || crate::mutation::is(crate::mutation::Mutation::ForeignEcho);
-        if sent_ns == 0 || !counts {
-            return;
-        }
+    /// Counts an echo from `member`, if it is of exactly the reign that counts and of a time in it
+    /// that has come; says whether it does.
+    pub fn echo(&mut self, now: Now, member: u64, reign: Reign, sent_ns: u64) -> bool {
+        self.observe_clock(&now);
         let at = Mono(sent_ns);
+        let in_reign = at >= self.since && at <= now.mono;
+        let counts = reign == self.reign && (in_reign || mutation::is(Mutation::EchoOfAnyTime));
+        if sent_ns == 0 || !(counts || mutation::is(Mutation::ForeignEcho)) {
+            return false;
+        }
         match self.echoes.iter_mut().find(|(id, _)| *id == member) {
             Some((_, newest)) => *newest = (*newest).max(at),
             None => self.echoes.push((member, at)),
         }
+        true
     }
 
-    /// A clock that slept has hidden time from the promises of others (E3).
+    /// A clock that slept has hidden time from the promises of others: what was sent before counts
+    /// no more, also when its echo comes later (E3).
     pub fn observe_clock(&mut self, now: &Now) {
-        if now.asleep_ms > self.asleep_ms + 1 {
+        if self.has_slept(now) {
             self.echoes.clear();
+            self.since = self.since.max(now.mono);
         }
         self.asleep_ms = self.asleep_ms.max(now.asleep_ms);
+    }
+
+    /// Whether the boot clock has gone on without the monotonic one since it was last looked at.
+    pub fn has_slept(&self, now: &Now) -> bool {
+        now.asleep_ms > self.asleep_ms + 1
     }
 
     /// The send time that a majority of `voters` has echoed, `me` counting as `now`; none before
@@ -167,6 +182,13 @@ mod tests {
         at(ms).0
     }
 
+    fn clock(ms: u64) -> Now {
+        Now {
+            mono: at(ms),
+            ..Now::default()
+        }
+    }
+
     #[test]
     fn a_promise_binds_after_every_start() {
         let promise = Promise::at_start(at(5), T);
@@ -202,10 +224,11 @@ mod tests {
             term: 2,
             transfers: 0,
         };
-        lease.begin(reign);
+        lease.begin(at(0), reign);
         assert_eq!(lease.quorum_echo(at(100), 1, &[1, 2, 3]), None);
-        lease.echo(2, reign, ns(40));
+        lease.echo(clock(100), 2, reign, ns(40));
         lease.echo(
+            clock(100),
             3,
             Reign {
                 term: 1,
@@ -214,7 +237,7 @@ mod tests {
             ns(90),
         );
         assert_eq!(lease.quorum_echo(at(100), 1, &[1, 2, 3]), Some(at(40)));
-        lease.echo(3, reign, ns(60));
+        lease.echo(clock(100), 3, reign, ns(60));
         assert_eq!(lease.quorum_echo(at(100), 1, &[1, 2, 3]), Some(at(60)));
         assert_eq!(
             lease.quorum_echo(at(100), 4, &[1, 2, 3]),
@@ -231,13 +254,41 @@ mod tests {
             term: 2,
             transfers: 0,
         };
-        lease.begin(reign);
-        lease.echo(2, reign, ns(40));
+        lease.begin(at(0), reign);
+        lease.echo(clock(45), 2, reign, ns(40));
         lease.observe_clock(&Now {
             mono: at(50),
             unix_ms: 0,
             asleep_ms: 500,
         });
         assert_eq!(lease.quorum_echo(at(50), 1, &[1, 2, 3]), None);
+    }
+
+    /// (sent, echoed at, slept by then): whether it counts in a reign that begins at 100.
+    #[test]
+    fn only_echoes_of_this_reign_until_now_count() {
+        let reign = Reign {
+            term: 2,
+            transfers: 0,
+        };
+        let table = [
+            (99, 200, 0, false),
+            (100, 200, 0, true),
+            (200, 200, 0, true),
+            (201, 200, 0, false),
+            (u64::MAX / 1_000_000 - 1, 200, 0, false),
+            (150, 200, 500, false),
+            (200, 200, 500, true),
+        ];
+        for (sent, now, asleep_ms, counts) in table {
+            let mut lease = Lease::new(T);
+            lease.begin(at(100), reign);
+            let now = Now {
+                asleep_ms,
+                ..clock(now)
+            };
+            assert_eq!(lease.echo(now, 2, reign, ns(sent)), counts, "{sent}");
+            assert_eq!(lease.heard(2), counts.then_some(at(sent)), "{sent}");
+        }
     }
 }

@@ -144,6 +144,12 @@ fn ids(conf: &ConfState) -> impl Iterator<Item = u64> + '_ {
         .copied()
 }
 
+/// D6: whether an entry that changes members can be read; others are not looked at.
+pub(super) fn is_readable(entry: &Entry) -> bool {
+    let old_form = entry.get_entry_type() == EntryType::EntryConfChange;
+    !old_form && read(entry).is_ok()
+}
+
 /// A change and the members that it adds; none if the entry is an empty one, which stands where
 /// raft-rs has refused a change.
 fn read(entry: &Entry) -> Result<Option<(ConfChangeV2, Vec<Member>)>, ChangeError> {

@@ -15,6 +15,8 @@ mod lease;
 mod members;
 mod plan;
 mod step;
+#[cfg(test)]
+mod tests;
 mod timer;
 mod window;
 
@@ -23,7 +25,7 @@ pub use group::{Group, GroupConfig, MemberView, Persist, Role};
 pub use lease::{Lease, Promise};
 pub use members::{Applied, Change, ChangeError, Membership};
 pub use plan::{heirs, plan, successor, way_to_lead, Plan, Progress, Way, Wishes, NEAR_BYTES};
-pub use step::StepError;
+pub use step::{Fault, Refusal, StepError};
 pub use window::{Wanted, Window};
 
 /// raft-rs ticks in one election timeout: heartbeats leave on every tick.

@@ -5,6 +5,7 @@
 
 use super::envelope::Envelope;
 use super::group::Group;
+use super::members;
 use crate::clock::{Mono, Now};
 use crate::mutation::{self, Mutation};
 use raft::eraftpb::{Message, MessageType};
@@ -13,18 +14,52 @@ use raft::StateRole;
 /// The context that raft-rs gives to votes of a transfer.
 const CAMPAIGN_TRANSFER: &[u8] = b"CampaignTransfer";
 
-/// D6: what a message can prove about this member that ends it.
+/// D6: a message raises the own term by no more than this: nobody can use the terms up.
+const TERM_LEAP: u64 = 1 << 32;
+/// D6: no log gets here, and arithmetic around it does not overflow.
+const INDEX_END: u64 = 1 << 62;
+
+/// D6: what became of a message that was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StepError {
+    /// The one proof that ends a member.
     #[error(
         "member {from} says that index {index} of this log is committed or stored, but the log \
          ends at {last}: this member has lost log and must not vote again under its raft id"
     )]
     LostLog { from: u64, index: u64, last: u64 },
+    /// A message that no sound member sends: it is dropped, and the server's log says so. It never
+    /// ends a process, for the same one could come again after every start.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+/// D6: why a message was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("member {from} is faulty: {why}")]
+pub struct Refusal {
+    pub from: u64,
+    pub why: Fault,
+}
+
+/// What is wrong with a message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error("its {kind:?} has {what}")]
+    Malformed {
+        kind: MessageType,
+        what: &'static str,
+    },
+    #[error("it speaks of term {term}, far above this member's term {own}")]
+    TermTooFar { term: u64, own: u64 },
     #[error(
-        "leader {from} of term {term} sends an entry {index} that differs from a committed one"
+        "as leader of term {term} it sends an entry {index} that differs from a committed one"
     )]
-    ConflictBelowCommit { from: u64, term: u64, index: u64 },
+    ConflictBelowCommit { term: u64, index: u64 },
+    #[error("it sends an entry {index} that can't be read: {reason}")]
+    Unreadable { index: u64, reason: String },
+    #[error("it claims to lead, or to know more than, the only voter of this group")]
+    LeadsOnlyVoter,
 }
 
 impl Group {
@@ -39,8 +74,14 @@ impl Group {
             message,
             ..
         } = &envelope;
-        if !self.is_addressed(&envelope) || !self.passes(now, &envelope)? {
+        if !self.is_addressed(&envelope) {
             return Ok(());
+        }
+        if !mutation::is(Mutation::NothingIsChecked) {
+            self.check_form(message)?;
+            if !self.passes(now, &envelope)? {
+                return Ok(());
+            }
         }
         let (kind, term) = (message.get_msg_type(), message.term);
         let (reign, sent_ns, from, applied) = (*reign, *sent_ns, *from, *applied);
@@ -74,9 +115,9 @@ impl Group {
             MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse
                 if self.is_leader() =>
             {
-                self.lease.echo(from, reign, sent_ns);
+                let counts = self.lease.echo(now, from, reign, sent_ns);
                 self.note_applied(from, applied);
-                if kind == MessageType::MsgAppendResponse && sent_ns > 0 && reign == self.reign() {
+                if kind == MessageType::MsgAppendResponse && counts {
                     self.note_answer(now, from, Mono(sent_ns));
                 }
                 if self.transfer.as_ref().is_some_and(|t| t.to == from) {
@@ -111,14 +152,15 @@ impl Group {
             e.message.get_msg_type(),
             MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse
         );
-        answer && self.is_leader() && e.message.term == self.term()
+        // One that proves something about this member (D6) waits for the turn to end.
+        let harmless = e.message.reject || e.message.index <= self.last_index();
+        answer && harmless && self.is_leader() && e.message.term == self.term()
     }
 
     /// T9: steps an answer while a command runs.
     pub(crate) fn step_answer(&mut self, now: Now, e: Envelope) {
         assert!(self.takes_meanwhile(&e), "T9: only answers of the own term");
-        // Nothing may stop the command half-way: an answer beyond the log is not stepped, and comes
-        // again if it is true (the leader takes it for what it is when no command runs).
+        // What is refused here says so when it comes again; nothing may stop the command half-way.
         let _ = self.step(now, e);
     }
 
@@ -127,72 +169,96 @@ impl Group {
             && e.message.from == e.from
             && e.message.to == e.to
             && e.from != self.id()
+            && e.from != raft::INVALID_ID
             && e.message.term > 0
+    }
+
+    /// D6: what no sound member of whatever state sends, whichever state this one is in.
+    fn check_form(&self, m: &Message) -> Result<(), Refusal> {
+        let (from, kind) = (m.from, m.get_msg_type());
+        let own = self.term();
+        if m.term > own.saturating_add(TERM_LEAP) {
+            let why = Fault::TermTooFar { term: m.term, own };
+            return Err(Refusal { from, why });
+        }
+        let malformed = |what| {
+            let why = Fault::Malformed { kind, what };
+            Err(Refusal { from, why })
+        };
+        let indexes = [m.index, m.commit, m.reject_hint];
+        if indexes.into_iter().any(|index| index >= INDEX_END) {
+            return malformed("an index that no log has");
+        }
+        if m.log_term > m.term || m.commit_term > m.term {
+            return malformed("a log of a later term than its own");
+        }
+        if m.request_snapshot != raft::INVALID_INDEX {
+            return malformed("a request for a snapshot");
+        }
+        match kind {
+            MessageType::MsgAppend => check_entries(m).or_else(malformed),
+            _ => Ok(()),
+        }
+    }
+
+    /// D6: the only voter of a group leads it: every other leader's messages, and every proof that
+    /// its log is another one's, are forged or of a foreign group (G2).
+    fn check_only_voter(&self, m: &Message) -> Result<(), Refusal> {
+        if !self.is_only_voter() || mutation::is(Mutation::OnlyVoterYields) {
+            return Ok(());
+        }
+        let (from, why) = (m.from, Fault::LeadsOnlyVoter);
+        Err(Refusal { from, why })
     }
 
     fn passes(&self, now: Now, e: &Envelope) -> Result<bool, StepError> {
         let m = &e.message;
         Ok(match m.get_msg_type() {
-            // G2: an only voter has no other leader, whatever is said.
-            MessageType::MsgAppend | MessageType::MsgHeartbeat if self.leads_alone() => false,
+            // A message of a leader that is not of its own reign was made before it stepped down.
+            MessageType::MsgAppend | MessageType::MsgHeartbeat if e.reign.term != m.term => false,
             // D6: a term has one leader; what another sends in its name proves nothing about us.
             MessageType::MsgAppend | MessageType::MsgHeartbeat if self.is_usurped(m) => false,
-            MessageType::MsgAppend => self.check_append(m)?,
-            MessageType::MsgHeartbeat => {
-                let last = self.last_index();
-                let goes_on = mutation::is(Mutation::LostLogGoesOn);
-                if m.term >= self.term() && m.commit > last && !goes_on {
-                    return Err(StepError::LostLog {
-                        from: m.from,
-                        index: m.commit,
-                        last,
-                    });
-                }
-                true
+            MessageType::MsgAppend | MessageType::MsgHeartbeat if m.term >= self.term() => {
+                self.check_only_voter(m)?;
+                self.check_leader(m)?
             }
+            // raft-rs tells a leader of the past which term it is.
+            MessageType::MsgAppend | MessageType::MsgHeartbeat => true,
             MessageType::MsgAppendResponse => self.check_append_answer(m)?,
             MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => self.may_help(now, e),
             MessageType::MsgTimeoutNow => self.obeys(e),
-            MessageType::MsgHeartbeatResponse
-            | MessageType::MsgRequestVoteResponse
-            | MessageType::MsgRequestPreVoteResponse => true,
+            // Nothing was asked of who is no member.
+            MessageType::MsgHeartbeatResponse => self.membership().contains(m.from),
+            MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse => true,
             // MsgPropose (T2), MsgTransferLeader (E4), MsgReadIndex and all else are not for the
             // network; MsgSnapshot comes with snapshots.
             _ => false,
         })
     }
 
-    /// An append's entries must be consecutive and must not contradict what is committed.
-    fn check_append(&self, m: &Message) -> Result<bool, StepError> {
-        let mut previous = (m.index, m.log_term);
-        for entry in m.entries.iter() {
-            if entry.index != previous.0 + 1 || entry.term < previous.1 || entry.term > m.term {
-                return Ok(false);
+    /// What the leader of this term, or of a later one, says of the log.
+    fn check_leader(&self, m: &Message) -> Result<bool, StepError> {
+        let (from, last) = (m.from, self.last_index());
+        if m.get_msg_type() == MessageType::MsgHeartbeat {
+            let goes_on = mutation::is(Mutation::LostLogGoesOn);
+            if m.commit > last && !goes_on {
+                let index = m.commit;
+                return Err(StepError::LostLog { from, index, last });
             }
-            previous = (entry.index, entry.term);
-        }
-        if m.term < self.term() || self.term_at(m.index) != Some(m.log_term) {
             return Ok(true);
+        }
+        if self.term_at(m.index) != Some(m.log_term) {
+            return Ok(true); // it is answered with a rejection
         }
         let commit = self.commit();
         for entry in m.entries.iter().take_while(|e| e.index <= commit) {
             if self.term_at(entry.index) != Some(entry.term) {
-                let (from, term) = (m.from, m.term);
-                return Err(StepError::ConflictBelowCommit {
-                    from,
-                    term,
-                    index: entry.index,
-                });
+                let (term, index) = (m.term, entry.index);
+                let why = Fault::ConflictBelowCommit { term, index };
+                return Err(Refusal { from, why }.into());
             }
         }
         Ok(true)
-    }
-
-    /// Whether it is the only voter, outside a joint state.
-    fn leads_alone(&self) -> bool {
-        let membership = self.membership();
-        let alone = membership.conf.voters == [self.id()] && !membership.is_joint();
-        alone && !mutation::is(Mutation::OnlyVoterYields)
     }
 
     /// Whether another member is known to lead the term of this message of a leader.
@@ -208,6 +274,7 @@ impl Group {
         }
         let last = self.last_index();
         if self.is_leader() && m.term == self.term() && !m.reject && m.index > last {
+            self.check_only_voter(m)?;
             return Err(StepError::LostLog {
                 from: m.from,
                 index: m.index,
@@ -247,4 +314,25 @@ impl Group {
             None => self.told_applied.push((from, applied)),
         }
     }
+}
+
+/// D6: an append's entries follow each other, their terms never fall, and those that change members
+/// can be read. What normal entries hold is not known here.
+fn check_entries(m: &Message) -> Result<(), &'static str> {
+    // raft-rs finds no term beyond the end of a log and calls it 0: such an append would fit there.
+    if m.log_term == 0 {
+        return Err("no entry that it follows");
+    }
+    let mut previous = (m.index, m.log_term);
+    for entry in m.entries.iter() {
+        let follows = entry.index == previous.0 + 1 && entry.index < INDEX_END;
+        if !follows || entry.term < previous.1 || entry.term > m.term {
+            return Err("entries that do not follow each other");
+        }
+        if !members::is_readable(entry) {
+            return Err("a change of members that can't be read");
+        }
+        previous = (entry.index, entry.term);
+    }
+    Ok(())
 }

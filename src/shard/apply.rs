@@ -3,8 +3,8 @@
 use super::members::is_change;
 use super::{Rebuild, Shard, ShardError, TailBatch};
 use crate::clock::Now;
-use crate::command::{apply_unit, Data};
-use crate::effect::{parse_entry, Staged, Stager, Unit};
+use crate::command::{apply_unit, check_unit, ApplyError, Data};
+use crate::effect::{parse_entry, CodecError, Staged, Stager, Unit};
 use crate::mutation::{self, Mutation};
 use crate::storage::base::MemberKind;
 use crate::storage::{Disk, Job};
@@ -34,7 +34,12 @@ pub(super) fn apply_entry(
         return Ok(()); // the group's business: see members.rs
     }
     let body = parse_entry(&entry.data).map_err(effect_error)?;
-    match stager.take(entry.term, body).map_err(effect_error)? {
+    let staged = match stager.take(entry.term, body) {
+        // T8: a part that does not follow the one before it is void, for every member alike.
+        Err(CodecError::PartOutOfOrder { .. }) => return Ok(()),
+        staged => staged.map_err(effect_error)?,
+    };
+    match staged {
         Staged::Nothing => {}
         Staged::Units(units) => {
             for unit in units {
@@ -42,6 +47,13 @@ pub(super) fn apply_entry(
             }
         }
         Staged::Whole(body) => {
+            let databases = data.keyspace().databases();
+            let form = check_unit(Unit::new(&body), databases);
+            if let Err(ApplyError::Codec(CodecError::Truncated | CodecError::Overflow)) = form {
+                // T8, D6: the door sees parts, not units. What no version can read is void, whole,
+                // for every member alike; an effect that only this version does not know is not.
+                return Ok(());
+            }
             apply_unit(data, Unit::new(&body)).map_err(|e| apply_error(&e))?;
         }
     }

@@ -15,6 +15,8 @@
 //! - Between the first execution of a turn and its proposal nothing is stepped, ticked or applied.
 //! - A batch gets its number before execution and its index and term after the proposal; a gate
 //!   names the number, so no index is ever predicted (T2).
+//! - A batch is one entry, or all parts of one large unit: nothing of which a part may commit and
+//!   another be lost (T6). A turn makes one, or several when there are large units.
 //! - The tail is decided by what *commits* at its indexes, by nothing else (T6).
 
 mod apply;
@@ -25,7 +27,7 @@ mod turn;
 pub use members::LEAVE_TIMEOUTS;
 pub use turn::Admission;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::clock::{Mono, Now};
 use crate::cluster::Record;
@@ -120,6 +122,7 @@ pub struct Beside<'a, D: Disk> {
     pub log: &'a Log<D>,
     tail: &'a VecDeque<TailBatch>,
     recent: &'a VecDeque<(u64, u64)>,
+    next_batch: u64,
     pub tail_bytes: usize,
     pub unknown_outcomes: u64,
 }
@@ -127,14 +130,12 @@ pub struct Beside<'a, D: Disk> {
 impl<D: Disk> Beside<'_, D> {
     /// C2: how many other data members have applied what `batch` became.
     pub fn replica_acks(&self, batch: u64) -> u64 {
-        acks(self.group, self.tail, self.recent, batch)
+        acks(self.group, self.tail, self.recent, self.next_batch, batch)
     }
 
-    /// Whether this member leads and holds its lease at `now`.
+    /// E3: whether this member leads and holds its lease at `now`.
     pub fn lease_valid(&self, now: Now) -> bool {
-        let length = self.group.lease_length();
-        let echo = self.group.quorum_echo(now.mono);
-        !self.group.is_transferring() && echo.is_some_and(|at| at + length > now.mono)
+        self.group.holds_lease(now)
     }
 
     /// Entries that are executed and not known to be committed.
@@ -227,6 +228,7 @@ impl<D: Disk> Shard<D> {
             log: &self.log,
             tail: &self.tail,
             recent: &self.recent,
+            next_batch: self.next_batch,
             tail_bytes: self.tail_bytes,
             unknown_outcomes: self.unknown_outcomes,
         };
@@ -257,7 +259,13 @@ impl<D: Disk> Shard<D> {
 
     /// C2: how many other data members have applied what `batch` became.
     pub fn replica_acks(&self, batch: u64) -> u64 {
-        acks(&self.group, &self.tail, &self.recent, batch)
+        acks(
+            &self.group,
+            &self.tail,
+            &self.recent,
+            self.next_batch,
+            batch,
+        )
     }
 
     /// This shard takes the place of another one under the same clients: its batches are numbered
@@ -312,14 +320,17 @@ impl<D: Disk> Shard<D> {
     }
 }
 
-/// C2: before a batch is committed its entries are in the tail, and nobody else has applied it.
+/// C2: nobody else has applied a batch that is not committed: its entries are in the tail or, in the
+/// turn that executes it (from `next_batch` on), not even proposed.
 fn acks(
     group: &Group,
     tail: &VecDeque<TailBatch>,
     recent: &VecDeque<(u64, u64)>,
+    next_batch: u64,
     batch: u64,
 ) -> u64 {
-    if tail.front().is_some_and(|open| open.seq <= batch) {
+    let running = batch >= next_batch && !mutation::is(Mutation::WaitBeforeProposal);
+    if running || tail.front().is_some_and(|open| open.seq <= batch) {
         return 0;
     }
     // A batch that is no longer remembered lies below all that are.

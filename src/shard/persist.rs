@@ -6,6 +6,7 @@ use crate::mutation::{self, Mutation};
 use crate::raft::Persist;
 use crate::storage::{Disk, Done, Job, Position, Record, StorageError};
 use raft::eraftpb::{Entry, HardState};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a commit index may wait for a record to ride in (D1).
@@ -79,11 +80,20 @@ impl<D: Disk> Shard<D> {
 
     /// D4: up to where the log counts as persisted.
     fn safe_position(&self) -> Position {
-        if self.relaxed() && !self.log.has_unwritten() {
+        if !self.relaxed() || self.record_is_open() {
+            self.log.durable()
+        } else if mutation::is(Mutation::RelaxedSyncOfJobs) {
             self.log.end()
         } else {
-            self.log.durable()
+            self.log.written()
         }
+    }
+
+    /// D4: a change of the record is executed and not committed. Other nodes hear of it and act by
+    /// it, and an operator is answered: it is synced first, whatever the policy.
+    fn record_is_open(&self) -> bool {
+        !Arc::ptr_eq(self.data.record(), self.data.committed_record())
+            && !mutation::is(Mutation::RelaxedSyncOfRecord)
     }
 
     /// Orders what another thread has to do: syncs, space, reads.
@@ -91,9 +101,9 @@ impl<D: Disk> Shard<D> {
         self.flush_commit(now)?;
         let behind = self.log.end() > self.log.durable();
         let wanted = match self.config.sync {
-            _ if !self.relaxed() || self.must_sync() => true,
+            _ if !self.relaxed() || self.must_sync() || self.record_is_open() => true,
             // A large record is not even written before its sync job has run (T8).
-            _ if self.log.has_unwritten() => true,
+            _ if self.log.written() < self.log.end() => true,
             SyncPolicy::No => false,
             _ => now.mono >= self.next_relaxed_sync,
         };
@@ -179,6 +189,10 @@ impl<D: Disk> Shard<D> {
             Done::Read(result) => {
                 let entries = result?.entries;
                 match self.reads.pop_front().expect("a read was asked for") {
+                    // D6: nothing of it is written yet; the follower asks again.
+                    ReadFor::Follower(wanted) if entries.is_empty() => {
+                        self.group.not_fetched(&wanted);
+                    }
                     ReadFor::Follower(wanted) => self.group.fetched(wanted, entries),
                     ReadFor::Rebuild => self.rebuild_slice(now, entries)?,
                 }

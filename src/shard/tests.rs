@@ -1,4 +1,15 @@
-//! A shard of one member, driven by hand over a folder.
+//! A shard of one member, driven by hand over a folder; in the files below one of three members.
+
+mod tail;
+mod trio;
+
+mod faulty;
+mod lease;
+#[cfg(feature = "mutations")]
+mod mutations;
+pub(crate) mod played;
+mod policy;
+mod reads;
 
 use super::*;
 use crate::clock::Clock;
@@ -8,7 +19,7 @@ use crate::storage::{Job, RealDisk};
 use raft::eraftpb::ConfState;
 use std::cell::Cell;
 
-struct Hand(Cell<u64>);
+pub(crate) struct Hand(Cell<u64>);
 
 impl Clock for Hand {
     fn now(&self) -> Now {

@@ -1,16 +1,17 @@
 //! The phases of a turn (T1) and the gates of its replies (T3, T5).
 
+use super::members::is_change;
 use super::{Shard, ShardError, SyncPolicy, TailBatch, TurnOutput};
 use crate::clock::{Clock, Mono, Now};
-use crate::command::{GateKind, Outcome};
+use crate::command::{check_entry, check_unit, GateKind, Outcome};
+use crate::effect::{begins_batch, parse_entry, Body, Unit};
 use crate::mutation::{self, Mutation};
 use crate::net::Gate;
-use crate::raft::Envelope;
+use crate::raft::{Envelope, Fault, Refusal, StepError};
 use crate::storage::base::MemberKind;
 use crate::storage::record::entry_len;
 use crate::storage::Disk;
-use raft::eraftpb::MessageType;
-use std::sync::Arc;
+use raft::eraftpb::{Message, MessageType};
 
 /// How many that are not members are told so in one turn.
 const STRANGERS_PER_TURN: usize = 64;
@@ -33,19 +34,53 @@ pub enum Admission {
     Redirect { leader: u64, own_copy: bool },
 }
 
+/// D6: what can't be carried out is refused at the door. Once it is committed, every member would
+/// end on it, at every start; a witness looks too, or the leader and it would commit it alone. Of a
+/// large unit the door sees the parts; only one that comes whole can be looked into.
+fn check_bodies(append: &Message, databases: u32) -> Result<(), Refusal> {
+    let mut unit: Vec<&[u8]> = Vec::new();
+    for entry in append.entries.iter().filter(|entry| !is_change(entry)) {
+        let mut checked = check_entry(&entry.data, databases);
+        if let Ok(Body::Part(part)) = parse_entry(&entry.data) {
+            if part.k == 0 {
+                unit.clear();
+            }
+            unit.push(part.bytes);
+            let is_whole = part.k + 1 == part.n && unit.len() as u64 == u64::from(part.n);
+            if checked.is_ok() && is_whole {
+                checked = check_unit(Unit::new(&unit.concat()), databases);
+            }
+        }
+        if let Err(error) = checked {
+            if mutation::is(Mutation::BodiesAreTrusted) {
+                continue;
+            }
+            let (from, index) = (append.from, entry.index);
+            let reason = error.to_string();
+            let why = Fault::Unreadable { index, reason };
+            return Err(Refusal { from, why });
+        }
+    }
+    Ok(())
+}
+
 impl<D: Disk> Shard<D> {
     // ---- (1) ------------------------------------------------------------------------------
 
-    /// A message of a peer. Appends for which the log has no room are dropped (D5).
-    pub fn step(&mut self, now: Now, envelope: Envelope) -> Result<(), ShardError> {
+    /// A message of a peer. Appends for which the log has no room are dropped (D5). What is given
+    /// back is a message that was refused, for the server's log.
+    pub fn step(&mut self, now: Now, envelope: Envelope) -> Result<Option<Refusal>, ShardError> {
         let message = &envelope.message;
         if message.get_msg_type() == MessageType::MsgAppend && !message.entries.is_empty() {
+            if let Err(refusal) = check_bodies(message, self.data.keyspace().databases()) {
+                return Ok(Some(refusal));
+            }
             let own = message.entries.iter().map(entry_len).sum::<u64>() + RECORD_OVERHEAD;
             // What was stepped before it in this turn needs its room too.
             let bytes = self.stepped + own;
             if !self.log.has_room(bytes) && !mutation::is(Mutation::AppendWithoutRoom) {
                 self.log.want_room(bytes);
-                return Ok(());
+                return Ok(None);
             }
             self.stepped = bytes;
         }
@@ -56,8 +91,11 @@ impl<D: Disk> Shard<D> {
         if room && !self.group.membership().contains(from) && !strangers.contains(&from) {
             strangers.push(from);
         }
-        self.group.step(now, envelope)?;
-        Ok(())
+        match self.group.step(now, envelope) {
+            Ok(()) => Ok(None),
+            Err(StepError::Refused(refusal)) => Ok(Some(refusal)),
+            Err(error @ StepError::LostLog { .. }) => Err(error.into()),
+        }
     }
 
     /// Timers, Readies, apply, release: everything before the clients.
@@ -208,7 +246,7 @@ impl<D: Disk> Shard<D> {
         match outcome.gate {
             GateKind::Free => Gate { batch: 0, read: 0 },
             GateKind::Write => Gate {
-                batch: self.next_batch,
+                batch: outcome.footprint.depends,
                 read: 0,
             },
             GateKind::Read if mutation::is(Mutation::NoLeaseForNoWrite) => Gate {
@@ -241,26 +279,41 @@ impl<D: Disk> Shard<D> {
         let Some(bodies) = self.data.take_batch() else {
             return;
         };
-        let bytes = bodies.iter().map(Vec::len).sum();
-        let (first, last) = self.group.propose(bodies);
+        let open = self.tail.len();
+        self.cut_into_batches(&bodies);
+        let (first, _) = self.group.propose(bodies);
         let term = self.group.term();
-        let record = self.data.record();
-        let before = self.tail.iter().rev().find_map(|b| b.record.as_ref());
-        let before = before.unwrap_or(self.data.committed_record());
-        let record = (!Arc::ptr_eq(before, record)).then(|| Arc::clone(record));
-        self.tail.push_back(TailBatch {
-            seq: self.next_batch,
-            first,
-            last,
-            term,
-            bytes,
-            record,
-        });
-        self.tail_bytes += bytes;
-        if mutation::is(Mutation::ReleaseUncommitted) {
-            self.released.batch = self.next_batch;
+        for batch in self.tail.range_mut(open..) {
+            (batch.first, batch.last) = (first + batch.first, first + batch.last);
+            batch.term = term;
         }
-        self.next_batch += 1;
+    }
+
+    /// T6: a batch is one entry, or all parts of one unit, since of several entries some may commit
+    /// and the others be lost. Where they stand is counted from the first of them, for now.
+    fn cut_into_batches(&mut self, bodies: &[Vec<u8>]) {
+        let by_turn = mutation::is(Mutation::TailLostByTurn);
+        for (at, body) in bodies.iter().enumerate() {
+            let at = at as u64;
+            if at == 0 || (begins_batch(body) && !by_turn) {
+                self.tail.push_back(TailBatch {
+                    seq: self.next_batch,
+                    first: at,
+                    last: at,
+                    term: 0,
+                    bytes: 0,
+                    record: self.data.record_after(self.next_batch),
+                });
+                self.next_batch += 1;
+            }
+            let batch = self.tail.back_mut().expect("the first body begins one");
+            batch.last = at;
+            batch.bytes += body.len();
+            self.tail_bytes += body.len();
+        }
+        if mutation::is(Mutation::ReleaseUncommitted) {
+            self.released.batch = self.next_batch - 1;
+        }
     }
 
     /// E3: the lease is tested against a clock that was read after the execution. Without it the

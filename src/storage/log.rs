@@ -314,10 +314,10 @@ impl<D: Disk> Log<D> {
         })
     }
 
-    /// Whether large records wait for the next sync job to be written at all. Under a relaxed sync
-    /// policy this is a reason not to put that job off.
-    pub fn has_unwritten(&self) -> bool {
-        !self.writes.is_empty()
+    /// D4: everything below this has been written, so that kill -9 leaves it; a write counts when
+    /// it has returned, never when its job was made.
+    pub fn written(&self) -> Position {
+        self.unwritten.front().map_or(self.end, |r| r.0)
     }
 
     /// A sync job has returned `position`.
@@ -353,8 +353,7 @@ impl<D: Disk> Log<D> {
     }
 
     /// A job that reads entries `from..=to`, or the first of them up to about `max_bytes`, but at
-    /// least one. They must be written: asked for after the sync job that covers them was handed
-    /// over.
+    /// least one. D6: of what is not written yet it returns nothing.
     pub fn read_job(&self, from: u64, to: u64, max_bytes: u64) -> Result<ReadJob<D>> {
         Ok(ReadJob::new(
             self.disk.clone(),
@@ -380,7 +379,8 @@ impl<D: Disk> Log<D> {
         Ok(ReadPlan {
             segments: used.iter().map(|s| s.meta.clone()).collect(),
             start,
-            limit: self.unwritten.front().map_or(self.end, |r| r.0),
+            limit: self.written(),
+            is_open: self.written() < self.end,
             cuts: self.index.cuts_after(start).to_vec(),
             from,
             to,

@@ -3,7 +3,7 @@
 //! Owns the folder that holds one group's log. Knows entries and hard states, never what is in
 //! them; runs no election, applies nothing, takes no lock (who opens the folder holds one).
 //!
-//! Reading order: [`disk`] the seam, [`base`] the birth record, [`record`] the bytes of a Ready,
+//! Reading order: [`disk`] the seam, `folders` the folders of members, [`base`] the birth record, [`record`] the bytes of a Ready,
 //! [`segment`] the files, [`log`] appending, `space` room to append to, [`sync`] making it durable,
 //! `recover` opening, [`read`] getting entries back, [`thread`] the storage thread. `docs/DATA_FORMATS.md` has the bytes.
 
@@ -11,6 +11,7 @@ pub mod base;
 pub mod disk;
 mod encode;
 pub mod error;
+mod folders;
 mod index;
 pub mod log;
 pub mod position;
@@ -26,6 +27,7 @@ pub mod thread;
 pub use base::Base;
 pub use disk::{Disk, DiskFile, RealDisk, RealFile};
 pub use error::StorageError;
+pub use folders::{Folders, RealFolders};
 pub use log::{Log, LogConfig, Record, Recovered};
 pub use position::Position;
 pub use read::{ReadDone, ReadJob};

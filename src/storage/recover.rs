@@ -22,9 +22,6 @@ use crate::mutation::{self, Mutation};
 use raft::eraftpb::HardState;
 use std::sync::Arc;
 
-/// Of these newest segments the cached pages are forgotten: more than can be unsynced at once.
-const RECENT: usize = 8;
-
 /// A recovered log.
 pub(super) struct State<D: Disk> {
     pub base: Base,
@@ -68,6 +65,7 @@ pub(super) fn recover<D: Disk>(disk: &D) -> Result<State<D>> {
         + 1;
     if !mutation::is(Mutation::SkipRecoverySync) {
         sync_segments(disk, &segments)?; // D2
+        forget_unsure(disk, &segments)?;
     }
     let metas: Vec<SegmentMeta> = segments.iter().map(|s| s.meta.clone()).collect();
     let walk = walk(disk, &metas, &base)?;
@@ -150,14 +148,34 @@ fn missing_before(meta: &SegmentMeta) -> StorageError {
 fn sync_segments<D: Disk>(disk: &D, segments: &[Segment<D>]) -> Result<()> {
     disk.sync_dir()
         .map_err(StorageError::io("sync the folder of", base::FILE))?;
-    for (i, segment) in segments.iter().enumerate() {
+    for segment in segments {
         let name = segment.meta.name();
         let file = disk.open(&name).map_err(StorageError::io("open", &name))?;
         file.sync_data().map_err(StorageError::io("sync", &name))?;
-        if i + RECENT >= segments.len() {
-            file.drop_cache()
-                .map_err(StorageError::io("re-read", &name))?;
+    }
+    Ok(())
+}
+
+/// D3: forgets cached pages that a failed write-back may have left clean though they never reached
+/// the disk. Those are all above the highest position that was known durable, which newer records
+/// tell: so from the newest segment back to that position, however large the last record was.
+fn forget_unsure<D: Disk>(disk: &D, segments: &[Segment<D>]) -> Result<()> {
+    let mut durable = Position(0);
+    for segment in segments.iter().rev() {
+        let meta = &segment.meta;
+        if meta.end <= durable {
+            break;
         }
+        let name = meta.name();
+        let file = disk.open(&name).map_err(StorageError::io("open", &name))?;
+        file.drop_cache()
+            .map_err(StorageError::io("re-read", &name))?;
+        let mut bytes = vec![0; (meta.end.0 - meta.start.0) as usize];
+        let n = file
+            .read_at(&mut bytes, meta.offset(meta.start))
+            .map_err(StorageError::io("read", &name))?;
+        let claimed = claims(&bytes[..n], meta, meta.start);
+        durable = durable.max(claimed.unwrap_or_default());
     }
     Ok(())
 }

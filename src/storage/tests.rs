@@ -302,7 +302,7 @@ impl Run {
     }
 
     fn read_somewhere(&mut self, log: &Log<TestDisk>) -> Result<(), String> {
-        if log.last_index() < log.first_index() || log.has_unwritten() {
+        if log.last_index() < log.first_index() || log.written() < log.end() {
             return Ok(());
         }
         let from = self.rng.gen_range(log.first_index()..=log.last_index());
@@ -567,9 +567,10 @@ fn a_large_ready_is_whole_and_read_in_parts() {
             entries: &entries,
         })
         .unwrap();
-    assert!(log.has_unwritten());
-    // The record waits for the storage thread; until then it can't be read.
-    assert!(log.read_job(2, 2, 1).unwrap().run().is_err());
+    assert!(log.written() < end);
+    // D6: the record waits for the storage thread; until then nothing of it can be read.
+    let early = log.read_job(2, 2, 1).unwrap();
+    assert_eq!(early.run().unwrap().entries, []);
     assert_eq!(log.sync_job().unwrap().run().unwrap(), end);
     log.synced(end);
     let check = |log: &Log<RealDisk>| {
@@ -591,6 +592,37 @@ fn a_large_ready_is_whole_and_read_in_parts() {
     check(&log);
     assert_eq!((recovered.hard_state, recovered.cut), (hs, None));
     assert_eq!((&log.index, log.segments.len()), (&index, segments));
+}
+
+/// D3: the record lies in more segments than a few, and the write-back of its first page failed.
+#[test]
+fn clean_pages_that_never_reached_the_disk_are_forgotten() {
+    let disk = TestDisk::new(false);
+    let (mut log, _) = Log::create(disk.clone(), config(), &base()).unwrap();
+    let bytes = 40 * config().segment_size;
+    log.want_room(bytes);
+    while let Some(job) = log.alloc_job() {
+        log.allocated(job.run()).unwrap();
+    }
+    let append = |log: &mut Log<TestDisk>, entry: Entry| {
+        let record = Record {
+            hard_state: None,
+            entries: &[entry],
+        };
+        log.append(&record).unwrap()
+    };
+    append(&mut log, entry(2, 1, vec![1; 100]));
+    let before = log.sync_job().unwrap().run().unwrap();
+    log.synced(before);
+    let large = vec![7; (30 * config().segment_size) as usize];
+    append(&mut log, entry(3, 1, large));
+    // Of its many files the first one fails.
+    disk.set_fail_sync(true);
+    assert!(log.sync_job().unwrap().run().is_err());
+    disk.set_fail_sync(false);
+    drop(log); // D5: the process ends
+    let (log, _) = Log::open(disk, config()).unwrap();
+    assert_eq!(log.last_index(), 2, "its bytes are only in the page cache");
 }
 
 #[test]

@@ -1,24 +1,34 @@
 //! What must hold at every moment, looked at after every turn.
 //!
-//! Owns: digests and terms by applied index, for the comparison between members and with the past.
-//! Lease: at no moment of true time do two members hold a valid one (E3).
+//! Owns: leaders by term, digests, terms and members by applied index, of every group; the raft ids
+//! that are dead and must never come back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cluster_bus::NodeId;
+use holdfast::agent::seat::Seat;
 use holdfast::mutation::{self, Mutation};
+use holdfast::raft::Membership;
+use holdfast::shard::Shard;
+use holdfast::storage::base::{Member, MemberKind};
+use holdfast::storage::{Base, Log, LogConfig};
 
 use crate::clock::{True, MS};
-use crate::member::MEMBERS;
+use crate::disk::SimDisk;
 use crate::world::World;
 
 #[derive(Default)]
 pub struct Checks {
-    /// Applied index -> keyspace digest, and who had it first.
-    digests: BTreeMap<u64, ([u8; 20], usize)>,
-    /// Applied index -> the entry's term.
-    terms: BTreeMap<u64, (u64, usize)>,
-    /// Term -> its leader.
-    leaders: BTreeMap<u64, usize>,
+    /// (group, applied index) -> keyspace digest, the entry's term, members.
+    digests: BTreeMap<(u64, u64), ([u8; 20], usize)>,
+    terms: BTreeMap<(u64, u64), (u64, usize)>,
+    members: BTreeMap<(u64, u64), (Membership, usize)>,
+    /// (group, term) -> its leader's raft id.
+    leaders: BTreeMap<(u64, u64), u64>,
+    /// Raft id -> group, kind, node: none of them ever changes (G2).
+    ids: BTreeMap<u64, (u64, MemberKind, NodeId)>,
+    /// Raft ids whose disk is gone.
+    dead: BTreeSet<u64>,
 }
 
 impl Checks {
@@ -26,120 +36,375 @@ impl Checks {
         self.leaders.len()
     }
 
-    /// All run, none has a tail, all have applied the same.
-    pub fn have_converged(w: &World) -> bool {
-        let mut applied = BTreeSet::new();
-        for member in &w.members {
-            let Some(process) = &member.process else {
-                return false;
-            };
-            let shard = &process.shard;
-            if shard.tail_len() > 0 || shard.is_rebuilding() {
-                return false;
-            }
-            applied.insert((
-                shard.group().applied(),
-                shard.data().keyspace().digest_all(),
-            ));
-        }
-        applied.len() == 1
+    /// Whether a member whose disk is gone still counts somewhere.
+    pub fn dead_in_use(&self, w: &World) -> bool {
+        let shards = w.machines.iter().filter_map(|m| m.node.as_ref());
+        let mut lists = shards.flat_map(|n| &n.shard().group().membership().list);
+        lists.any(|m| self.dead.contains(&m.raft_id))
     }
 }
 
+type View<'a> = (&'a Shard<SimDisk>, NodeId);
+
 impl World {
-    /// Looks at member `m` after its turn, which ended at `end`.
-    pub(crate) fn look(&mut self, m: usize, end: True) -> Result<(), String> {
-        self.look_at_leader(m)?;
-        self.look_at_leases(end)?;
-        self.look_at_applied(m)
+    /// The machine's disk is replaced.
+    pub fn wipe(&mut self, m: usize, lasts: u64, keep: &[&str]) {
+        let Some(node) = &self.machines[m].node else {
+            return;
+        };
+        let base = node.shard().base().clone();
+        let mut ids: Vec<u64> = node.witnesses.shards().map(|s| s.base().raft_id).collect();
+        ids.push(base.raft_id);
+        self.checks.dead.extend(ids);
+        self.machines[m].down_for = lasts;
+        self.kill(m, self.now, false);
+        self.machines[m].disk.wipe(keep);
+        if keep.is_empty() {
+            self.machines[m].name = None;
+        } else if mutation::is(Mutation::AmnesiaUnderOldId) {
+            let disk = self.machines[m].disk.clone();
+            let log = LogConfig {
+                segment_size: self.plan.segment,
+                spare_segments: self.plan.spares,
+                reserve: 8 << 10,
+            };
+            remake(&disk, &log, &base);
+        }
     }
 
-    fn look_at_leader(&mut self, m: usize) -> Result<(), String> {
-        let Some(process) = &self.members[m].process else {
-            return Ok(());
+    fn views(&self, m: usize) -> Vec<View<'_>> {
+        let Some(node) = &self.machines[m].node else {
+            return Vec::new();
         };
-        let group = process.shard.group();
-        if !group.is_leader() {
-            return Ok(());
+        let name = node.name();
+        let witnesses = node.witnesses.shards().map(|s| (s, name));
+        std::iter::once((node.shard(), name))
+            .chain(witnesses)
+            .collect()
+    }
+
+    /// Looks at machine `m` after a turn that ended at `end`.
+    pub fn look(&mut self, m: usize, end: True) {
+        if self.failure.is_some() {
+            return;
         }
-        let (term, now) = (group.term(), self.now);
-        let before = *self.checks.leaders.entry(term).or_insert_with(|| {
-            self.trace.say(now, || format!("m{m} leads term {term}"));
-            m
-        });
-        if before != m {
-            return Err(format!(
-                "two leaders in term {term}: members {before} and {m}"
-            ));
+        self.trace.mix(self.now ^ (m as u64) << 56);
+        if let Err(why) = self.examine(m, end) {
+            let all = self.describe_all();
+            self.fail(format!("{why}\n{all}"));
+        }
+    }
+
+    fn examine(&mut self, m: usize, end: True) -> Result<(), String> {
+        let mut checks = std::mem::take(&mut self.checks);
+        let result = self.examine_with(&mut checks, m, end);
+        self.checks = checks;
+        result?;
+        let machine = &mut self.machines[m];
+        let said = std::mem::take(&mut *machine.said.lock().expect("nobody panics with it"));
+        if let Some(said) = said.first().filter(|_| !machine.may_end()) {
+            return Err(format!("W2: machine {m}: {said}"));
+        }
+        Ok(())
+    }
+
+    fn examine_with(&mut self, checks: &mut Checks, m: usize, end: True) -> Result<(), String> {
+        for (shard, name) in self.views(m) {
+            look_at_ids(checks, shard, name)?;
+            look_at_leader(checks, shard)?;
+            look_at_voters(shard)?;
+            if shard.group().kind() == MemberKind::Witness {
+                self.look_at_base(shard)?;
+            } else {
+                look_at_wait(shard)?;
+            }
+        }
+        for (shard, _) in self.views(m) {
+            look_at_hosts(shard)?;
+        }
+        self.look_at_leases(m, end)?;
+        self.look_at_applied(checks, m)
+    }
+
+    /// G6: a witness starts where the log of every data voter reaches, now and later: it can bring
+    /// each of them up.
+    fn look_at_base(&self, shard: &Shard<SimDisk>) -> Result<(), String> {
+        let base = shard.base();
+        let membership = shard.group().membership();
+        let is_voter = |m: &&Member| m.kind == MemberKind::Data && membership.is_voter(m.raft_id);
+        for member in membership.list.iter().filter(is_voter) {
+            let nodes = self.machines.iter().filter_map(|m| m.node.as_ref());
+            let of = nodes
+                .map(|n| n.shard())
+                .find(|s| s.base().raft_id == member.raft_id);
+            if let Some(short) = of.filter(|s| s.group().last_index() < base.index) {
+                return Err(format!(
+                    "G6: witness {:04x} starts at {}, member {:04x} ends at {}",
+                    base.raft_id & 0xffff,
+                    base.index,
+                    member.raft_id & 0xffff,
+                    short.group().last_index()
+                ));
+            }
         }
         Ok(())
     }
 
     /// Whether the member would answer reads alone at this moment of true time.
-    fn has_lease(&self, m: usize, at: True) -> bool {
-        let member = &self.members[m];
-        let Some(process) = &member.process else {
-            return false;
-        };
-        let group = process.shard.group();
-        let transferring = group.is_transferring() && !mutation::is(Mutation::TransferKeepsLease);
-        if !group.is_leader() || transferring {
+    fn has_lease(&self, m: usize, shard: &Shard<SimDisk>, at: True) -> bool {
+        let group = shard.group();
+        if !group.is_leader() || group.is_transferring() {
             return false;
         }
-        let now = member.clock.mono(at);
-        let length = group.election_timeout() * 9 / 10;
+        let now = self.machines[m].clock.borrow().mono(at);
+        let length = group.lease_length();
         group
             .quorum_echo(now)
             .is_some_and(|echo| echo + length > now)
     }
 
-    fn look_at_leases(&self, end: True) -> Result<(), String> {
-        let holders: Vec<usize> = (0..MEMBERS).filter(|m| self.has_lease(*m, end)).collect();
-        if holders.len() > 1 {
-            let all: Vec<String> = holders.iter().map(|m| self.describe(*m)).collect();
-            return Err(format!(
-                "two valid leases at {} ms of true time:\n  {}",
-                end / MS,
-                all.join("\n  ")
-            ));
+    fn look_at_leases(&self, m: usize, end: True) -> Result<(), String> {
+        for (shard, _) in self.views(m) {
+            if !self.has_lease(m, shard, end) {
+                continue;
+            }
+            let group = shard.base().group;
+            for other in 0..self.machines.len() {
+                for (theirs, _) in self.views(other) {
+                    let same = theirs.base().raft_id == shard.base().raft_id;
+                    if theirs.base().group == group && !same && self.has_lease(other, theirs, end) {
+                        return Err(format!(
+                            "two valid leases in group {:04x} at {} ms of true time: machines {m} and {other}",
+                            group & 0xffff,
+                            end / MS
+                        ));
+                    }
+                }
+            }
         }
         Ok(())
     }
 
-    fn look_at_applied(&mut self, m: usize) -> Result<(), String> {
-        let member = &mut self.members[m];
-        let Some(process) = &member.process else {
+    fn look_at_applied(&mut self, checks: &mut Checks, m: usize) -> Result<(), String> {
+        let Some(node) = &self.machines[m].node else {
             return Ok(());
         };
-        let (shard, group) = (&process.shard, process.shard.group());
-        let applied = group.applied();
-        let from = member.seen_applied;
+        let (shard, id) = (node.shard(), node.shard().base().raft_id);
+        let (group, applied) = (shard.base().group, shard.group().applied());
+        let seen = self.machines[m].seen_applied;
+        let from = if seen.0 == id { seen.1 } else { 0 };
         // T7: a follower may show what it has to READONLY clients; a leader's tail is its own.
         let leads = shard.group().is_leader();
         let shows = shard.is_own_copy() && !(leads && shard.tail_len() > 0);
         if !shows || applied == from {
             return Ok(());
         }
-        member.seen_applied = applied;
         for index in from.max(1)..=applied {
-            let Some(term) = group.term_at(index) else {
+            let Some(term) = shard.group().term_at(index) else {
                 continue;
             };
-            let (first, by) = *self.checks.terms.entry(index).or_insert((term, m));
+            let (first, by) = *checks.terms.entry((group, index)).or_insert((term, m));
             if first != term {
                 return Err(format!(
-                    "applied prefixes differ at {index}: term {first} at member {by}, {term} at {m}"
+                    "applied prefixes differ at {index}: term {first} at machine {by}, {term} at {m}"
                 ));
             }
         }
         let digest = shard.data().keyspace().digest_all();
-        self.trace.mix_bytes(&digest);
-        let (first, by) = *self.checks.digests.entry(applied).or_insert((digest, m));
+        let key = (group, applied);
+        let (first, by) = *checks.digests.entry(key).or_insert((digest, m));
         if first != digest {
             return Err(format!(
-                "keyspaces differ at applied index {applied}: members {by} and {m}"
+                "keyspaces differ at applied index {applied}: machines {by} and {m}"
             ));
         }
+        let own = shard.group().membership();
+        let (members, by) = checks.members.entry(key).or_insert((own.clone(), m));
+        if !same_members(members, own) {
+            return Err(format!(
+                "G5: members differ at applied index {applied}: machine {by} has {members:?}, {m} has {own:?}"
+            ));
+        }
+        self.trace.mix_bytes(&digest);
+        self.machines[m].seen_applied = (id, applied);
         Ok(())
     }
+
+    // ---- descriptions -----------------------------------------------------------------------
+
+    pub fn describe_all(&self) -> String {
+        let lines: Vec<String> = (0..self.machines.len()).map(|m| self.describe(m)).collect();
+        lines.join("\n")
+    }
+
+    pub fn describe(&self, m: usize) -> String {
+        let Some(node) = &self.machines[m].node else {
+            return format!("  m{m}: down");
+        };
+        let mut lines = vec![format!(
+            "  m{m}: {} {} joining {:?} nodes {} ha {} ops {}",
+            &node.name().to_string()[..6],
+            if node.agent().is_master() {
+                "master"
+            } else {
+                "slave"
+            },
+            node.agent().seat().joining.map(|j| j.raft_id & 0xffff),
+            node.agent().bus().nodes().count(),
+            node.agent().is_ha(),
+            self.machines[m].operator.pending.len(),
+        )];
+        for (shard, _) in self.views(m) {
+            lines.push(describe_shard(shard));
+        }
+        lines.join("\n")
+    }
+}
+
+fn describe_shard(shard: &Shard<SimDisk>) -> String {
+    let (base, group) = (shard.base(), shard.group());
+    let short = |ids: &[u64]| -> Vec<String> {
+        ids.iter()
+            .map(|id| format!("{:04x}", id & 0xffff))
+            .collect()
+    };
+    let conf = &group.membership().conf;
+    format!(
+        "    {:?} {:04x} of {:04x} base {} {:?} term {} leader {:?} commit {} applied {} last {} voters {:?} out {:?} learners {:?} removed {} tail {} epoch {} slots {} master {}",
+        base.kind,
+        base.raft_id & 0xffff,
+        base.group & 0xffff,
+        base.index,
+        group.role(),
+        group.term(),
+        group.leader().map(|id| format!("{:04x}", id & 0xffff)),
+        group.commit(),
+        group.applied(),
+        group.last_index(),
+        short(&conf.voters),
+        short(&conf.voters_outgoing),
+        short(&conf.learners),
+        shard.is_removed(),
+        shard.tail_len(),
+        shard.record().epoch,
+        shard.record().slots.len(),
+        &shard.record().master.to_string()[..6],
+    )
+}
+
+/// The same members in the same roles; in which order is no matter.
+fn same_members(a: &Membership, b: &Membership) -> bool {
+    let sorted = |m: &Membership| {
+        let conf = &m.conf;
+        let lists = [
+            &conf.voters,
+            &conf.voters_outgoing,
+            &conf.learners,
+            &conf.learners_next,
+        ];
+        lists.map(|ids| ids.iter().copied().collect::<BTreeSet<u64>>())
+    };
+    a.list == b.list && sorted(a) == sorted(b)
+}
+
+/// C2: WAIT never counts more than the other members with data.
+fn look_at_wait(shard: &Shard<SimDisk>) -> Result<(), String> {
+    let own = shard.base().raft_id;
+    let list = &shard.group().membership().list;
+    let is_replica = |m: &&Member| m.kind == MemberKind::Data && m.raft_id != own;
+    let replicas = list.iter().filter(is_replica).count() as u64;
+    let counted = shard.replica_acks(shard.last_gate().batch);
+    if shard.group().is_leader() && counted > replicas {
+        return Err(format!(
+            "C2: WAIT counts {counted} of {replicas} replicas in group {:04x}",
+            shard.base().group & 0xffff
+        ));
+    }
+    Ok(())
+}
+
+/// G2: a raft id is one member's, for ever.
+fn look_at_ids(checks: &mut Checks, shard: &Shard<SimDisk>, name: NodeId) -> Result<(), String> {
+    let base = shard.base();
+    let id = base.raft_id;
+    if checks.dead.contains(&id) {
+        return Err(format!(
+            "G2: member {:04x} lost its disk and is back under its id",
+            id & 0xffff
+        ));
+    }
+    let own = (base.group, base.kind, name);
+    let first = *checks.ids.entry(id).or_insert(own);
+    if (first.0, first.1) != (own.0, own.1) {
+        return Err(format!(
+            "G2: raft id {:04x} was {first:?}, is {own:?}",
+            id & 0xffff
+        ));
+    }
+    Ok(())
+}
+
+fn look_at_leader(checks: &mut Checks, shard: &Shard<SimDisk>) -> Result<(), String> {
+    let group = shard.group();
+    if !group.is_leader() {
+        return Ok(());
+    }
+    let key = (shard.base().group, group.term());
+    let first = *checks.leaders.entry(key).or_insert(group.id());
+    if first != group.id() {
+        return Err(format!(
+            "two leaders of group {:04x} in term {}: {:04x} and {:04x}",
+            key.0 & 0xffff,
+            key.1,
+            first & 0xffff,
+            group.id() & 0xffff
+        ));
+    }
+    if !group.membership().is_voter(group.id()) {
+        return Err(format!(
+            "E2: {:04x} leads and is no voter",
+            group.id() & 0xffff
+        ));
+    }
+    Ok(())
+}
+
+/// G3: voters are odd in number.
+fn look_at_voters(shard: &Shard<SimDisk>) -> Result<(), String> {
+    let conf = &shard.group().membership().conf;
+    let even = |voters: &[u64]| voters.len() % 2 == 0;
+    if even(&conf.voters) || (!conf.voters_outgoing.is_empty() && even(&conf.voters_outgoing)) {
+        return Err(format!("G3: an even number of voters: {conf:?}"));
+    }
+    Ok(())
+}
+
+/// W3: a voting witness is not on the node of a voting data member of its group.
+fn look_at_hosts(shard: &Shard<SimDisk>) -> Result<(), String> {
+    let membership = shard.group().membership();
+    let votes = |m: &&Member| membership.conf.voters.contains(&m.raft_id);
+    let voters: Vec<&Member> = membership.list.iter().filter(votes).collect();
+    let beside = |w: &&&Member| {
+        let others = voters.iter().filter(|m| m.raft_id != w.raft_id);
+        w.kind == MemberKind::Witness && others.into_iter().any(|m| m.node == w.node)
+    };
+    match voters.iter().find(beside) {
+        Some(w) => Err(format!(
+            "W3: witness {:04x} falls with another voter",
+            w.raft_id & 0xffff
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The mutation that G2 forbids: the member that lost its disk is made anew under its old id.
+fn remake(disk: &SimDisk, log: &LogConfig, base: &Base) {
+    let name = holdfast::agent::seat::folder(base.raft_id);
+    let folder = disk.make_folder(&name).expect("an empty disk");
+    Log::create(folder, log.clone(), base).expect("an empty disk");
+    let seat = Seat {
+        member: base.raft_id,
+        ..Seat::default()
+    };
+    seat.save(disk).expect("an empty disk");
 }

@@ -520,7 +520,7 @@ impl Client {
             self.led_away = true;
             return true;
         }
-        text.starts_with("CLUSTERDOWN")
+        text.starts_with("CLUSTERDOWN") || text.starts_with("MISCONF Errors writing")
     }
 
     fn note(

@@ -7,8 +7,7 @@
 //! lasts 0.9 T of its leader's clock and a promise T of its maker's, so rates between 0.95 and 1.05
 //! are as bad as the rules allow: 0.9 / 0.95 < 1 / 1.05.
 
-use holdfast::clock::{Clock, Mono, Now};
-use std::cell::{Cell, RefCell};
+use holdfast::clock::{Mono, Now};
 
 use crate::rng::Rng;
 
@@ -96,48 +95,6 @@ impl MemberClock {
     }
 }
 
-/// A member's clock during one turn: every reading costs a little time, and one of them may find
-/// that the process was stopped meanwhile (SIGSTOP, a busy hypervisor).
-pub struct TurnClock<'a> {
-    clock: &'a MemberClock,
-    now: Cell<True>,
-    /// Readings left until the stop, and how long it lasts.
-    stop: Cell<Option<(u32, u64)>>,
-    cost: RefCell<Rng>,
-}
-
-impl<'a> TurnClock<'a> {
-    pub fn new(clock: &'a MemberClock, now: True, stop: Option<(u32, u64)>, rng: Rng) -> Self {
-        TurnClock {
-            clock,
-            now: Cell::new(now),
-            stop: Cell::new(stop),
-            cost: RefCell::new(rng),
-        }
-    }
-
-    /// True time at the end of what has been done so far.
-    pub fn true_now(&self) -> True {
-        self.now.get()
-    }
-}
-
-impl Clock for TurnClock<'_> {
-    fn now(&self) -> Now {
-        let mut now = self.now.get() + self.cost.borrow_mut().range(200, 3000);
-        match self.stop.get() {
-            Some((0, length)) => {
-                now += length;
-                self.stop.set(None);
-            }
-            Some((left, length)) => self.stop.set(Some((left - 1, length))),
-            None => {}
-        }
-        self.now.set(now);
-        self.clock.read(now)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,15 +118,5 @@ mod tests {
         let lease = 900_000u64 * 1_000_000 / 950_000;
         let promise = 1_000_000u64 * 1_000_000 / 1_050_000;
         assert!(lease < promise);
-    }
-
-    #[test]
-    fn a_turn_can_be_stopped_between_two_readings() {
-        let clock = MemberClock::new(&mut Rng::new(1), false);
-        let turn = TurnClock::new(&clock, 0, Some((1, SEC)), Rng::new(2));
-        let first = turn.now().mono;
-        let second = turn.now().mono;
-        assert!(second.since(first).as_nanos() >= u128::from(SEC));
-        assert!(turn.true_now() >= SEC);
     }
 }

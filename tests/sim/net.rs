@@ -121,6 +121,11 @@ impl Net {
         conn
     }
 
+    /// The connection from one member to another, if there is one.
+    pub fn made_link(&self, from: Endpoint, to: Endpoint) -> Option<Conn> {
+        self.links.get(&(from, to)).copied()
+    }
+
     /// Sends between members.
     pub fn send_raft(&mut self, now: True, from: Endpoint, to: Endpoint, bytes: Vec<u8>) {
         if self.rng.chance(self.weather.drop_p) {

@@ -8,26 +8,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use crate::member::install_panic_hook;
+use crate::machine::install_panic_hook;
+use crate::plan::Topology;
 use crate::trace::Lines;
 use crate::world::{Verdict, World};
 
-pub fn run_seed(seed: u64, lines: Lines) -> Verdict {
+pub fn run_seed(topology: Topology, seed: u64, lines: Lines) -> Verdict {
     install_panic_hook();
-    World::new(seed, lines).run()
+    World::new(topology, seed, lines).run()
 }
-
-/// Runs one seed of a world.
-pub type Run = fn(u64, Lines) -> Verdict;
 
 /// The range in `SIM_SEEDS`, or `default`.
 pub fn seeds(default: Range<u64>) -> Range<u64> {
-    seeds_of("SIM_SEEDS", default)
-}
-
-/// The range in a variable of the environment, or `default`.
-pub fn seeds_of(variable: &str, default: Range<u64>) -> Range<u64> {
-    let Ok(text) = std::env::var(variable) else {
+    let Ok(text) = std::env::var("SIM_SEEDS") else {
         return default;
     };
     let parse = |t: &str| {
@@ -41,7 +34,7 @@ pub fn seeds_of(variable: &str, default: Range<u64>) -> Range<u64> {
     }
 }
 
-fn threads() -> usize {
+pub fn threads() -> usize {
     let given = std::env::var("SIM_THREADS")
         .ok()
         .and_then(|t| t.parse().ok());
@@ -53,14 +46,13 @@ fn mutate() {
     #[cfg(feature = "mutations")]
     if let Ok(name) = std::env::var("SIM_MUTATION") {
         use holdfast::mutation::Mutation;
-        let all = Mutation::ALL.into_iter().chain(Mutation::CLUSTER);
-        let named = all.into_iter().find(|m| format!("{m:?}") == name);
-        holdfast::mutation::set(Some(named.expect("SIM_MUTATION names a mutation")));
+        let named = Mutation::ALL.iter().find(|m| format!("{m:?}") == name);
+        holdfast::mutation::set(Some(*named.expect("SIM_MUTATION names a mutation")));
     }
 }
 
 /// Runs every seed; gives the failures in the order of their seeds, and all verdicts.
-pub fn run_range(run: Run, range: Range<u64>, stop_at_first: bool) -> Vec<(u64, Verdict)> {
+pub fn run_range(run: Topology, range: Range<u64>, stop_at_first: bool) -> Vec<(u64, Verdict)> {
     let next = AtomicU64::new(range.start);
     let failed = AtomicU64::new(u64::MAX);
     let results = Mutex::new(Vec::new());
@@ -78,7 +70,7 @@ pub fn run_range(run: Run, range: Range<u64>, stop_at_first: bool) -> Vec<(u64, 
                 } else {
                     Lines::None
                 };
-                let verdict = run(seed, lines);
+                let verdict = run_seed(run, seed, lines);
                 if verdict.failure.is_some() {
                     failed.fetch_min(seed, Ordering::Relaxed);
                 }
@@ -95,16 +87,12 @@ pub fn run_range(run: Run, range: Range<u64>, stop_at_first: bool) -> Vec<(u64, 
 }
 
 /// Runs a range and panics with a report if a seed fails.
-pub fn must_be_clean(range: Range<u64>) {
-    must_be_clean_with(run_seed, range);
-}
-
-pub fn must_be_clean_with(run: Run, range: Range<u64>) {
+fn must_be_clean(run: Topology, range: Range<u64>) {
     let begun = Instant::now();
     let results = run_range(run, range.clone(), true);
     let sum = |f: fn(&Verdict) -> u64| results.iter().map(|(_, v)| f(v)).sum::<u64>();
     println!(
-        "seeds {range:?}: {} runs in {:.1} s, {} operations ({} unknown, {} moved), {} turns, {} leaders",
+        "{run:?}, seeds {range:?}: {} runs in {:.1} s, {} operations ({} unknown, {} moved), {} turns, {} leaders",
         results.len(),
         begun.elapsed().as_secs_f64(),
         sum(|v| v.operations as u64),
@@ -119,8 +107,8 @@ pub fn must_be_clean_with(run: Run, range: Range<u64>) {
 }
 
 /// A failure's report: the run is repeated with a trace.
-pub fn report(run: Run, seed: u64, verdict: &Verdict, mutation: Option<&str>) -> String {
-    let again = run(seed, Lines::Last);
+pub fn report(run: Topology, seed: u64, verdict: &Verdict, mutation: Option<&str>) -> String {
+    let again = run_seed(run, seed, Lines::Last);
     let same = if again.hash == verdict.hash {
         ""
     } else {
@@ -132,7 +120,7 @@ pub fn report(run: Run, seed: u64, verdict: &Verdict, mutation: Option<&str>) ->
         .unwrap_or(60);
     let skip = again.lines.len().saturating_sub(keep);
     format!(
-        "seed {seed} ({}), mutation {}{same}:\n{}\nlast lines:\n{}",
+        "{run:?}, seed {seed} ({}), mutation {}{same}:\n{}\nlast lines:\n{}",
         verdict.plan,
         mutation.unwrap_or("none"),
         again.failure.as_deref().unwrap_or("no failure"),
@@ -141,114 +129,57 @@ pub fn report(run: Run, seed: u64, verdict: &Verdict, mutation: Option<&str>) ->
 }
 
 #[test]
-fn seeds_are_clean() {
-    must_be_clean(seeds(0..200));
+fn seeds_of_one_node_are_clean() {
+    must_be_clean(Topology::Alone, seeds(0..100));
+}
+
+#[test]
+fn seeds_of_a_shard_are_clean() {
+    must_be_clean(Topology::Shard, seeds(0..100));
+}
+
+#[test]
+fn seeds_of_a_cluster_are_clean() {
+    must_be_clean(Topology::Cluster, seeds(0..50));
 }
 
 #[test]
 fn a_seed_reproduces_its_run() {
-    for seed in [0, 3, 7] {
-        let (a, b) = (run_seed(seed, Lines::None), run_seed(seed, Lines::Last));
-        assert_eq!(
-            a.hash, b.hash,
-            "seed {seed} ran differently the second time"
-        );
-        assert_eq!(a.operations, b.operations);
+    for topology in Topology::ALL {
+        for seed in [0, 3] {
+            let (a, b) = (
+                run_seed(topology, seed, Lines::None),
+                run_seed(topology, seed, Lines::Last),
+            );
+            let what = format!("{topology:?}, seed {seed} ran differently the second time");
+            assert_eq!(a.hash, b.hash, "{what}");
+            assert_eq!(a.operations, b.operations, "{what}");
+        }
     }
 }
 
 /// Every failure of a range in one line each, for looking at many at once.
 #[test]
-#[ignore = "a tool: SIM_SEEDS=A..B cargo test --test sim survey -- --ignored --nocapture"]
+#[ignore = "a tool: SIM_SEEDS=A..B SIM_TOPOLOGY=T cargo test --test sim survey -- --ignored --nocapture"]
 fn survey() {
-    survey_with(run_seed, seeds(0..200));
+    for topology in Topology::ALL {
+        let wanted = std::env::var("SIM_TOPOLOGY").ok();
+        let name = format!("{topology:?}").to_lowercase();
+        if wanted.is_none_or(|wanted| wanted == name) {
+            survey_of(topology, seeds(0..100));
+        }
+    }
 }
 
-pub fn survey_with(run: Run, range: Range<u64>) {
-    let results = run_range(run, range, false);
+fn survey_of(topology: Topology, range: Range<u64>) {
+    let results = run_range(topology, range, false);
     let mut failures = 0;
     for (seed, verdict) in &results {
         if let Some(why) = &verdict.failure {
             failures += 1;
             let first = why.lines().take(3).collect::<Vec<_>>().join(" | ");
-            println!("seed {seed} ({}): {first:.400}", verdict.plan);
+            println!("{topology:?} seed {seed} ({}): {first:.400}", verdict.plan);
         }
     }
-    println!("{failures} of {} seeds fail", results.len());
-}
-
-/// For every mutation: the first seed of `SIM_SEEDS` that catches it, as rows of a table.
-#[cfg(feature = "mutations")]
-mod mutations {
-    use super::*;
-    use holdfast::mutation::{self, Mutation};
-
-    /// How far each mutation may have to be looked for.
-    const SEEDS: Range<u64> = 0..1500;
-
-    fn first_catch(run: Run, mutation: Mutation, range: Range<u64>) -> Option<(u64, Verdict)> {
-        mutation::set(Some(mutation));
-        let caught = range
-            .map(|seed| (seed, run(seed, Lines::None)))
-            .find(|(_, verdict)| verdict.failure.is_some());
-        mutation::set(None);
-        caught
-    }
-
-    /// The mutations still to be looked at, taken by the threads in turn.
-    fn table(
-        run: Run,
-        all: &[Mutation],
-        range: &Range<u64>,
-    ) -> Vec<(Mutation, Option<(u64, Verdict)>)> {
-        let next = AtomicU64::new(0);
-        let rows = Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
-            for _ in 0..threads() {
-                scope.spawn(|| loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed) as usize;
-                    let Some(&mutation) = all.get(at) else {
-                        return;
-                    };
-                    let caught = first_catch(run, mutation, range.clone());
-                    rows.lock()
-                        .expect("no thread panics with it")
-                        .push((at, mutation, caught));
-                });
-            }
-        });
-        let mut rows = rows.into_inner().expect("no thread panicked with it");
-        rows.sort_by_key(|(at, ..)| *at);
-        rows.into_iter().map(|(_, m, caught)| (m, caught)).collect()
-    }
-
-    fn must_all_be_caught(run: Run, all: &[Mutation], range: &Range<u64>) {
-        let mut missed = Vec::new();
-        for (mutation, caught) in table(run, all, range) {
-            match caught {
-                Some((seed, verdict)) => {
-                    let why = verdict.failure.unwrap_or_default();
-                    let why = why.lines().next().unwrap_or_default();
-                    println!("| {mutation:?} | {seed} ({}) | {why:.110} |", verdict.plan);
-                }
-                None => {
-                    println!("| {mutation:?} | - | not caught |");
-                    missed.push(mutation);
-                }
-            }
-        }
-        assert!(missed.is_empty(), "not caught: {missed:?}");
-    }
-
-    #[test]
-    fn every_mutation_is_caught() {
-        must_all_be_caught(run_seed, &Mutation::ALL, &seeds(SEEDS));
-    }
-
-    #[test]
-    fn every_mutation_of_the_cluster_is_caught() {
-        let range = seeds_of("SIM_CLUSTER_SEEDS", SEEDS);
-        let run = crate::cluster::runs::run_seed;
-        must_all_be_caught(run, &Mutation::CLUSTER, &range);
-    }
+    println!("{topology:?}: {failures} of {} seeds fail", results.len());
 }

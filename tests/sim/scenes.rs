@@ -2,8 +2,7 @@
 //! chance alone would hardly ever hit it. All lengths are drawn, so a scene often misses too.
 
 use crate::clock::US;
-use crate::member::MEMBERS;
-use crate::process::Input;
+use crate::ops::Op;
 use crate::world::{Event, World};
 
 /// A step of a scene that is due later.
@@ -17,27 +16,30 @@ pub enum Step {
     Restart(usize),
     /// The machine loses power when so much more has been written.
     Fuse(usize, u64),
+    /// A shard takes slots again that it has given up.
+    Gain(usize),
 }
 
 pub fn step(w: &mut World, step: Step) {
     match step {
         Step::Cut(from, to, lasts) => cut(w, from, to, lasts),
         Step::Stop(m, lasts) => {
-            if w.members[m].process.is_some() && w.members[m].in_turn_until <= w.now {
-                w.members[m].busy_until = w.now + lasts;
+            if w.machines[m].node.is_some() {
+                w.machines[m].busy_until = w.machines[m].busy_until.max(w.now + lasts);
             }
         }
         Step::Restart(m) => {
-            if w.members[m].process.is_some() && w.members[m].in_turn_until <= w.now {
-                w.members[m].down_for = 0;
+            if w.machines[m].node.is_some() {
+                w.machines[m].down_for = 0;
                 w.kill(m, w.now, false);
             }
         }
         Step::Fuse(m, work) => {
-            let member = &mut w.members[m];
-            member.power_on_crash = true;
-            member.disk.light_fuse(work);
+            let machine = &mut w.machines[m];
+            machine.power_on_crash = true;
+            machine.disk.light_fuse(work);
         }
+        Step::Gain(shard) => crate::faults::gain(w, shard),
     }
 }
 
@@ -54,15 +56,28 @@ pub fn cut_both(w: &mut World, a: usize, b: usize, lasts: u64) {
     cut(w, b, a, lasts);
 }
 
-/// The member that leads, and the two others in any order.
+/// Of a shard with three voters: the machine that leads, and the two others in any order.
 fn cast(w: &mut World) -> Option<(usize, usize, usize)> {
-    let leads = |m: &usize| {
-        let process = w.members[*m].process.as_ref();
-        process.is_some_and(|p| p.shard.group().is_leader())
+    let shard = w.rng.below(w.plan.shards as u64) as usize;
+    let a = w.master_of(shard)?;
+    let node = w.node(a)?;
+    let me = node.name();
+    let list = node.shard().group().membership().list.iter();
+    let others: Vec<usize> = list
+        .filter(|member| member.node != me)
+        .filter_map(|member| {
+            let is = |m: &usize| w.machines[*m].name == Some(member.node);
+            (0..w.machines.len()).find(is)
+        })
+        .collect();
+    let &[b, c] = others.as_slice() else {
+        return None;
     };
-    let a = (0..MEMBERS).find(leads)?;
-    let b = (a + 1 + w.rng.below(2) as usize) % MEMBERS;
-    Some((a, b, MEMBERS - a - b))
+    Some(if w.rng.chance(0.5) {
+        (a, b, c)
+    } else {
+        (a, c, b)
+    })
 }
 
 /// E1: the leader loses one follower, which comes to want a leader, then the other one, which
@@ -77,36 +92,35 @@ pub fn forgetful_follower(w: &mut World) {
     w.at(at + 10 * US, Event::Step(Step::Restart(b)));
 }
 
-/// E4, E3: a transfer whose candidate is heard after the leader has given the transfer up. In half
-/// of them the third member hears of the giving up, in the others only its old echoes come.
+/// E4, E3: a TimeoutNow that comes after its leader has given the transfer up. In half of them the
+/// third voter has not heard of the giving up, and in some only its old answers come.
 pub fn late_transfer(w: &mut World) {
     let Some((a, b, c)) = cast(w) else { return };
     let (t, now) = (w.plan.t(), w.now);
-    let to = w.members[c].raft_id;
-    w.members[a].inbox.push(Input::Transfer { to });
-    w.want_turn(a, now);
+    let is_data = w.shard_of(c) == w.shard_of(a);
+    if !is_data {
+        return;
+    }
+    w.op(c, Op::Failover);
     // A leader gives up after T of its clock, at its next tick; a candidate soon after T of its own.
-    let late = w.rng.range(100 * t / 100, 125 * t / 100);
-    w.members[a].hold_timeout_now = Some(late);
-    if w.rng.chance(0.5) {
-        let deaf = now + w.rng.range(7 * t / 10, 9 * t / 10);
-        w.at(deaf, Event::Step(Step::Cut(a, b, 3 * t)));
+    let late = w.rng.range(100 * t / 100, 160 * t / 100);
+    w.machines[a].hold_timeout_now = Some(late);
+    let deaf = w.rng.range(7 * t / 10, 11 * t / 10);
+    w.at(now + deaf, Event::Step(Step::Cut(a, b, 2 * t)));
+    if w.rng.chance(0.4) {
         let mute = now + w.rng.range(5 * t / 10, 8 * t / 10);
         let lasts = (now + late).saturating_sub(mute);
         w.at(mute, Event::Step(Step::Cut(b, a, lasts)));
     }
-}
-
-/// The member that `leader` asks to stand is not heard by the third member for so long, and by the
-/// leader for longer: it is deposed when it hears of the candidate's term, maybe (T1) at a moment
-/// at which commands wait beside the message.
-pub fn hold_candidacy(w: &mut World, leader: usize, candidate: usize, lasts: u64) {
-    let t = w.plan.t();
-    let longer = lasts + w.rng.range(t / 5, 2 * t);
-    cut(w, candidate, leader, longer);
-    let stop = w.now + longer - t / 40;
-    w.at(stop, Event::Step(Step::Stop(leader, t / 20)));
-    cut(w, candidate, MEMBERS - leader - candidate, lasts);
+    if w.rng.chance(0.3) {
+        // The candidate's term is heard late: by the third voter, and later still by the leader,
+        // maybe (T1) at a moment at which commands wait beside the message.
+        let longer = late + w.rng.range(t / 5, 2 * t);
+        cut(w, c, a, longer);
+        cut(w, c, b, late);
+        let stop = now + longer - t / 40;
+        w.at(stop, Event::Step(Step::Stop(a, t / 20)));
+    }
 }
 
 /// D1: a follower is behind; while it is brought up, in large appends, its power fails.

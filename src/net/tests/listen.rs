@@ -48,7 +48,9 @@ fn clients_are_accepted_with_their_options_set() {
     let mut poll = Poll::new().expect("epoll");
     let bound = Listeners::bind(&strings(&["127.0.0.1", "127.0.0.2"]), 0, 16).expect("bind");
     let mut listeners = bound.listeners;
-    listeners.register(&poll).expect("register");
+    listeners
+        .register(&poll.registrar().expect("registrar"))
+        .expect("register");
     let addresses = listeners.addresses();
     let clients: Vec<TcpStream> = (0..20)
         .map(|n| TcpStream::connect(addresses[n % 2]).expect("connect"))

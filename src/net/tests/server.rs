@@ -53,7 +53,9 @@ impl Server {
         let poll = Poll::new().expect("epoll");
         let bound = Listeners::bind(&[address.to_string()], port, 511).expect("a free port");
         let mut listeners = bound.listeners;
-        listeners.register(&poll).expect("register");
+        listeners
+            .register(&poll.registrar().expect("registrar"))
+            .expect("register");
         Server {
             poll,
             listeners,

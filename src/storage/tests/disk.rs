@@ -159,6 +159,12 @@ fn write_into(bytes: &mut Vec<u8>, offset: usize, data: &[u8]) {
 }
 
 impl FileState {
+    fn write_back(&mut self) {
+        for (offset, data) in std::mem::take(&mut self.pending) {
+            write_into(&mut self.durable, offset, &data);
+        }
+    }
+
     /// Of every sector with unsynced writes one of its states is left, or two of them torn.
     fn lose(&mut self, shred: bool, rng: &mut StdRng) {
         let sector = SECTOR as usize;
@@ -284,12 +290,22 @@ impl DiskFile for TestFile {
         let mut s = self.disk.lock();
         let crashing = s.change()?;
         if s.fail_sync {
+            // As a kernel does: the pages look clean from now on, and what is in them is lost.
+            s.files[self.id].pending.clear();
             return Err(io::Error::other("the device is gone"));
         }
         if !crashing {
-            let file = &mut s.files[self.id];
-            file.durable = file.live.clone();
-            file.pending.clear();
+            s.files[self.id].write_back();
+        }
+        Ok(())
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        let mut s = self.disk.lock();
+        let file = &mut s.files[self.id];
+        file.live = file.durable.clone();
+        for (offset, data) in &file.pending {
+            write_into(&mut file.live, *offset, data);
         }
         Ok(())
     }

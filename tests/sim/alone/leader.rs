@@ -2,32 +2,16 @@
 //! its reign end the watches. Chance shows little of either: it took more than a thousand seeds to
 //! meet the first, and what the next leader writes marks watched keys as well.
 
+use holdfast::links::News;
 use holdfast::raft::Envelope;
-use holdfast::shard::Admission;
 use raft::eraftpb::{Message, MessageType};
-use std::time::Duration;
 
-use super::{base, envelope, shard, T_MS};
-use crate::clock::{MemberClock, True, TurnClock, MS};
-use crate::member::{guarded, install_panic_hook, Ended};
-use crate::process::{Input, Process, TurnResult};
-use crate::rng::Rng;
-
-/// The client's connection.
-const CONN: u64 = 1;
-
-/// A process whose member leads; the two others answer yes to everything, at once.
-struct Reigning {
-    process: Process,
-    clock: MemberClock,
-    now: True,
-    rng: Rng,
-    /// What the next turn begins with: what jobs and followers have answered.
-    inbox: Vec<Input>,
-}
+use super::bed::{disk, node, received, record, Bed, ME};
+use super::envelope;
+use crate::machine::{guarded, install_panic_hook, Ended};
 
 /// What a willing follower answers.
-fn answer(asked: &Envelope) -> Option<Input> {
+fn willing(asked: &Envelope) -> Option<News> {
     let of = &asked.message;
     let (kind, index) = match of.get_msg_type() {
         MessageType::MsgRequestPreVote => (MessageType::MsgRequestPreVoteResponse, 0),
@@ -54,114 +38,57 @@ fn answer(asked: &Envelope) -> Option<Input> {
     }))
 }
 
-fn received(envelope: &Envelope) -> Input {
-    let mut bytes = Vec::new();
-    envelope.encode(&mut bytes);
-    Input::Raft(bytes)
+/// A node whose member leads; the two others answer yes to everything, at once.
+fn reigning() -> Bed {
+    let all = (0..cluster_bus::slot::SLOT_COUNT).collect();
+    let (me, one, six) = (node(ME), node(1), node(6));
+    let conf = format!(
+        "{me} 127.0.0.1:7005@17005 myself,master - 0 0 1 connected 0-16383\n\
+         {one} 127.0.0.1:7001@17001 slave {me} 0 0 1 connected\n\
+         {six} 127.0.0.1:7006@17006 slave {me} 0 0 1 connected\n\
+         vars currentEpoch 1 lastVoteEpoch 0\n"
+    );
+    let disk = disk(&[1, ME, 6], &record(all, 1));
+    let mut bed = Bed::start(disk, &conf, willing);
+    bed.wins();
+    bed
 }
 
-impl Reigning {
-    fn new() -> Reigning {
-        let mut rng = Rng::new(1);
-        let clock = MemberClock::new(&mut rng, false);
-        let shard = shard(&base(), clock.read(0));
-        let t = Duration::from_millis(T_MS);
-        let mut reigning = Reigning {
-            process: Process::new(shard, vec![1, 5, 6], t),
-            clock,
-            now: 0,
-            rng,
-            inbox: vec![Input::Open {
-                conn: CONN,
-                client: 0,
-            }],
-        };
-        reigning.wins();
-        reigning
-    }
-
-    fn leads(&mut self) -> bool {
-        let admission = self.process.shard.admission();
-        matches!(admission, Admission::Lead { writable: true })
-    }
-
-    /// Turns until it leads.
-    fn wins(&mut self) {
-        for _ in 0..4 * T_MS {
-            if self.leads() {
-                return;
-            }
-            self.turn("");
-        }
-        panic!("it was not elected");
-    }
-
-    /// Another member leads a later term: that is heard at the beginning of the next turn.
-    fn is_deposed(&mut self) {
-        let heartbeat = Message {
-            msg_type: MessageType::MsgHeartbeat,
-            from: 6,
-            to: 5,
-            term: self.process.shard.group().term() + 1,
-            ..Message::default()
-        };
-        self.inbox.push(received(&envelope(1, heartbeat)));
-    }
-
-    /// A millisecond later: a turn in which the client has sent `commands`; what it is answered.
-    fn turn(&mut self, commands: &str) -> String {
-        self.now += MS;
-        let clock = TurnClock::new(&self.clock, self.now, None, self.rng.fork());
-        let mut result = TurnResult::default();
-        let inbox = std::mem::take(&mut self.inbox);
-        let sent = Input::Bytes {
-            conn: CONN,
-            bytes: commands.into(),
-        };
-        let begun = self.process.begin_turn(&clock, inbox, &mut result);
-        begun.expect("a turn begins");
-        let ended = self.process.rest_of_turn(&clock, vec![sent], result);
-        let result = ended.expect("a turn ends");
-        let done = result.jobs.into_iter().filter_map(|job| job.run());
-        self.inbox.extend(done.map(Input::Done));
-        self.inbox.extend(result.raft.iter().filter_map(answer));
-        let replies = result.replies.into_iter().map(|(_, _, bytes)| bytes);
-        String::from_utf8(replies.flatten().collect()).expect("short replies are text")
-    }
-
-    /// What the client is answered to `commands` in the end.
-    fn answers(&mut self, commands: &str) -> String {
-        let mut replies = self.turn(commands);
-        for _ in 0..5 {
-            replies += &self.turn("");
-        }
-        replies
-    }
+/// Another member leads a later term: that is heard at the beginning of the next turn.
+fn is_deposed(bed: &mut Bed) {
+    let heartbeat = Message {
+        msg_type: MessageType::MsgHeartbeat,
+        from: 6,
+        to: ME,
+        term: bed.shard().group().term() + 1,
+        ..Message::default()
+    };
+    bed.hears(received(&envelope(1, heartbeat)));
 }
 
 pub fn a_watch_ends_with_the_reign() -> bool {
-    let mut reigning = Reigning::new();
+    let mut bed = reigning();
     let transaction = "MULTI\r\nGET k\r\nEXEC\r\n";
-    assert_eq!(reigning.answers("WATCH k\r\n"), "+OK\r\n");
-    let unchanged = reigning.answers(transaction);
+    assert_eq!(bed.answers("WATCH k\r\n"), "+OK\r\n");
+    let unchanged = bed.answers(transaction);
     assert_eq!(unchanged, "+OK\r\n+QUEUED\r\n*1\r\n$-1\r\n");
-    assert_eq!(reigning.answers("WATCH k\r\n"), "+OK\r\n");
-    reigning.is_deposed();
-    reigning.turn("");
-    assert!(!reigning.leads(), "it is deposed");
-    reigning.wins();
-    reigning.answers(transaction) == "+OK\r\n+QUEUED\r\n*-1\r\n"
+    assert_eq!(bed.answers("WATCH k\r\n"), "+OK\r\n");
+    is_deposed(&mut bed);
+    bed.turn("");
+    assert!(!bed.leads(), "it is deposed");
+    bed.wins();
+    bed.answers(transaction) == "+OK\r\n+QUEUED\r\n*-1\r\n"
 }
 
 /// In one turn a client writes and another leader is heard of: nothing is executed that could not be
 /// proposed.
 pub fn what_is_executed_is_proposed_first() -> bool {
-    let mut reigning = Reigning::new();
-    assert_eq!(reigning.answers("SET k v\r\n"), "+OK\r\n");
-    reigning.is_deposed();
+    let mut bed = reigning();
+    assert_eq!(bed.answers("SET k v\r\n"), "+OK\r\n");
+    is_deposed(&mut bed);
     install_panic_hook();
-    let end = guarded(|| Ok::<_, String>(reigning.turn("SET k w\r\n")));
-    matches!(end, Ended::Fine(_)) && !reigning.leads()
+    let end = guarded(|| Ok::<_, String>(bed.turn("SET k w\r\n")));
+    matches!(end, Ended::Fine(_)) && !bed.leads()
 }
 
 #[test]

@@ -8,7 +8,7 @@ use raft::eraftpb::{ConfState, HardState, Message, MessageType};
 use std::time::Duration;
 
 use super::{at, envelope, quiet, T_MS};
-use crate::member::{guarded, install_panic_hook, Ended};
+use crate::machine::{guarded, install_panic_hook, Ended};
 
 /// The learner 4 of the voters 1, 2 and 3, after its start.
 fn learner() -> Group {

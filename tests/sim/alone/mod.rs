@@ -3,11 +3,12 @@
 //! Each file has a function that plays a scene with the real code and says whether a rule held, a
 //! test of it, and the mutation that breaks the rule is listed here.
 
-mod follower;
-mod leader;
-mod learner;
-mod node;
-mod witnesses;
+mod bed;
+pub mod follower;
+pub mod leader;
+pub mod learner;
+pub mod node;
+pub mod witnesses;
 
 use holdfast::clock::{Mono, Now};
 use holdfast::raft::{Envelope, Reign};
@@ -112,33 +113,5 @@ fn append(to: u64, (index, log_term): (u64, u64), entries: Vec<Entry>, commit: u
         commit,
         entries: entries.into(),
         ..Message::default()
-    }
-}
-
-#[cfg(feature = "mutations")]
-#[test]
-fn every_mutation_of_one_member_is_caught() {
-    use holdfast::mutation::{self, Mutation};
-    for mutation in Mutation::ALONE {
-        let holds = match mutation {
-            Mutation::LearnerCampaigns => || !learner::asks_for_votes(),
-            Mutation::LostLogGoesOn => learner::lost_log_is_noticed,
-            Mutation::ApplyAllAtOnce => follower::what_commits_at_once_is_applied_in_slices,
-            Mutation::ClaimIsIgnored => node::a_higher_claim_is_a_loss_in_the_log,
-            Mutation::CoverageIsIgnored => node::a_missing_slot_stops_the_cluster,
-            Mutation::StepBeforeProposal => leader::what_is_executed_is_proposed_first,
-            Mutation::WatchOutlivesReign => leader::a_watch_ends_with_the_reign,
-            Mutation::FirstSeatForgets => node::without_its_log_a_node_claims_nothing,
-            Mutation::OneWitnessEndsAll => witnesses::one_that_breaks_leaves_the_other,
-            other => panic!("{other:?} has no scene"),
-        };
-        assert!(
-            holds(),
-            "{mutation:?} has a scene that does not hold anyway"
-        );
-        mutation::set(Some(mutation));
-        let held = holds();
-        mutation::set(None);
-        assert!(!held, "{mutation:?} is not noticed");
     }
 }

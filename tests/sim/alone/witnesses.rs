@@ -5,13 +5,14 @@ use cluster_bus::NodeId;
 use holdfast::agent::control::{Control, Frame};
 use holdfast::agent::witnesses::Witnesses;
 use holdfast::agent::ForWitnesses;
+use holdfast::clock::{Clock, Now};
 use holdfast::storage::base::{Base, Member, MemberKind};
 use raft::eraftpb::{ConfState, Entry};
 
 use super::{append, at, envelope, log_config, quiet, T_MS};
-use crate::cluster::node::SimShelf;
 use crate::disk::SimDisk;
-use crate::member::{guarded, install_panic_hook, Ended};
+use crate::machine::{guarded, install_panic_hook, Ended};
+use crate::platform::SimFolders;
 
 /// The node of the leader, 1, of both groups.
 const LEADER: NodeId = NodeId([1; 20]);
@@ -63,16 +64,31 @@ fn appended(group: u64, to: u64, (index, term): (u64, u64)) -> ForWitnesses {
     }
 }
 
+/// A turn of the host at this time, which begins with this order.
+fn take(host: &mut Witnesses<SimFolders>, ms: u64, mut order: Option<ForWitnesses>) {
+    struct Still(u64);
+    impl Clock for Still {
+        fn now(&self) -> Now {
+            at(self.0)
+        }
+    }
+    while host.step(&Still(ms), &mut || order.take()) {}
+}
+
 /// One group's leader contradicts what is committed: that group stops, and the other one goes on.
 pub fn one_that_breaks_leaves_the_other() -> bool {
-    let shelf = SimShelf(SimDisk::new(1 << 30));
+    let shelf = SimFolders(SimDisk::new(1 << 30));
     let mut host = Witnesses::open(shelf, log_config(), 1, at(0), quiet()).expect("an empty disk");
     let nodes = vec![LEADER];
-    host.take(at(1), ForWitnesses::Cluster { share: 5, nodes });
+    take(
+        &mut host,
+        1,
+        Some(ForWitnesses::Cluster { share: 5, nodes }),
+    );
     for group in [7, 8] {
-        host.take(at(1), invitation(group));
+        take(&mut host, 1, Some(invitation(group)));
     }
-    let of = |host: &Witnesses<SimShelf>, group| {
+    let of = |host: &Witnesses<SimFolders>, group| {
         let mut shards = host.shards();
         shards.find(|s| s.base().group == group).map(|s| {
             let group = s.group();
@@ -81,11 +97,11 @@ pub fn one_that_breaks_leaves_the_other() -> bool {
     };
     let ids = [7, 8].map(|group| of(&host, group).expect("it was invited").0);
     let mut ms = 1;
-    let mut run = |host: &mut Witnesses<SimShelf>, order| {
-        host.take(at(ms), order);
+    let mut run = |host: &mut Witnesses<SimFolders>, order| {
+        take(host, ms, Some(order));
         for _ in 0..10 {
             ms += 1;
-            host.turn(at(ms));
+            take(host, ms, None);
         }
     };
     run(&mut host, appended(7, ids[0], (11, 3)));

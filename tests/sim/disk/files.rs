@@ -55,6 +55,13 @@ impl DirOp {
                 if let Some(inode) = dir.remove(from) {
                     dir.insert(to.clone(), inode);
                 }
+                // A folder takes along what is in it.
+                let inside = format!("{from}/");
+                let names = dir.keys().filter(|name| name.starts_with(&inside));
+                for name in names.cloned().collect::<Vec<_>>() {
+                    let inode = dir.remove(&name).expect("it was just seen");
+                    dir.insert(format!("{to}/{}", &name[inside.len()..]), inode);
+                }
             }
             DirOp::Remove(name) => {
                 dir.remove(name);

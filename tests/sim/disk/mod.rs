@@ -59,6 +59,9 @@ struct Inner {
     fuse: Option<u64>,
     crashed: bool,
     fail_syncs: u32,
+    /// What a sync costs that is waited for, and what all of them have cost.
+    sync_ns: u64,
+    synced_ns: u64,
     /// Set while a sync job runs whose end is to come later.
     deferred: Option<Vec<Covered>>,
 }
@@ -93,6 +96,8 @@ impl SimDisk {
             fuse: None,
             crashed: false,
             fail_syncs: 0,
+            sync_ns: 0,
+            synced_ns: 0,
             deferred: None,
         };
         SimDisk {
@@ -219,6 +224,16 @@ impl SimDisk {
     /// Lets the next sync of a file fail, as a device does once and then never again.
     pub fn fail_next_sync(&self) {
         self.lock().fail_syncs += 1;
+    }
+
+    /// What each sync costs from now on that its thread waits for.
+    pub fn set_sync_time(&self, ns: u64) {
+        self.lock().sync_ns = ns;
+    }
+
+    /// The time that such syncs have taken in all.
+    pub fn synced_ns(&self) -> u64 {
+        self.lock().synced_ns
     }
 
     /// Whether a sync to come will fail.
@@ -466,11 +481,11 @@ impl DiskFile for SimFile {
             }
             match &mut d.deferred {
                 Some(covers) => covers.push(Covered::File(self.inode, seq)),
-                None => d
-                    .inodes
-                    .get_mut(&self.inode)
-                    .expect("an open file")
-                    .sync(seq),
+                None => {
+                    d.synced_ns += d.sync_ns;
+                    let inode = d.inodes.get_mut(&self.inode);
+                    inode.expect("an open file").sync(seq);
+                }
             }
             Ok(())
         })

@@ -1,0 +1,98 @@
+//! What a real server in a cluster runs on: the links' thread, the witnesses' thread, nodes.conf.
+//!
+//! Owns them. Decides nothing.
+
+use super::clock::SystemClock;
+use super::conf::ConfFile;
+use super::witness;
+use crate::agent::ForWitnesses;
+use crate::links::{self, Links, News, Order};
+use crate::server::ClusterPlatform;
+use crate::storage::{Job, RealDisk, RealFolders};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+
+pub struct RealCluster {
+    links: Links,
+    conf: ConfFile,
+    witness: witness::Thread,
+    hosted: Arc<AtomicUsize>,
+}
+
+impl RealCluster {
+    /// Listens on the bus port at `listen` and starts the threads. The links take and make no Raft
+    /// connection before they are told this node's name.
+    pub fn start(
+        listen: Vec<SocketAddr>,
+        conf: PathBuf,
+        folders: RealFolders,
+        waker: Arc<mio::Waker>,
+        clock: SystemClock,
+        seed: u64,
+        logger: slog::Logger,
+    ) -> io::Result<RealCluster> {
+        let config = links::Config {
+            listen,
+            ..links::Config::default()
+        };
+        let links = links::start(Arc::clone(&waker), config)?;
+        let hosted = Arc::new(AtomicUsize::new(0));
+        let witness = witness::Thread::start(
+            folders,
+            links.orders(),
+            Arc::clone(&hosted),
+            clock,
+            seed,
+            logger,
+        )?;
+        let wake = move || {
+            // It fails only if the loop's end is closed, and then nobody waits.
+            let _ = waker.wake();
+        };
+        Ok(RealCluster {
+            links,
+            conf: ConfFile::new(conf, Arc::new(wake)),
+            witness,
+            hosted,
+        })
+    }
+}
+
+impl ClusterPlatform for RealCluster {
+    type Disk = RealDisk;
+
+    fn next_news(&mut self) -> Option<News> {
+        self.links.try_recv()
+    }
+
+    fn order(&mut self, order: Order) {
+        self.links.send(order);
+    }
+
+    fn tell_witnesses(&mut self, order: ForWitnesses) {
+        self.witness.send(order);
+    }
+
+    fn hosted_witnesses(&self) -> usize {
+        self.hosted.load(Ordering::Relaxed)
+    }
+
+    fn conf_job(&mut self, text: String, vote: u64) -> Job<RealDisk> {
+        self.conf.job(text, vote)
+    }
+
+    fn next_conf_saved(&mut self) -> Option<io::Result<u64>> {
+        self.conf.next_saved()
+    }
+
+    fn save_conf(&mut self, text: &str) -> io::Result<()> {
+        self.conf.save(text)
+    }
+
+    fn conf_name(&self) -> String {
+        self.conf.path().display().to_string()
+    }
+}

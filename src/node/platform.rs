@@ -1,0 +1,190 @@
+//! What a real server runs on: the kernel's sockets, the storage thread, this process.
+//!
+//! Owns them. Decides nothing: it does what the server asks for, and hands over what came.
+
+use super::clock::SystemClock;
+use super::cluster::RealCluster;
+use crate::clock::Mono;
+use crate::command::host::{CpuView, MemoryView};
+use crate::command::server::system::{self, MemoryWatch};
+use crate::config::{Config, ConfigError, LogLevel};
+use crate::log::Log;
+use crate::net::{Accepted, BindFailure, Key, Listeners, Registrar};
+use crate::process::Shutdown;
+use crate::server::Platform;
+use crate::storage::{Done, Job, RealDisk, RealFolders, StorageThread};
+use mio::net::TcpStream;
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc::Receiver;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub struct RealPlatform {
+    listeners: Listeners,
+    registrar: Registrar,
+    waker: Arc<mio::Waker>,
+    storage: Option<StorageThread<RealDisk>>,
+    results: Receiver<Done<RealDisk>>,
+    signals: Shutdown,
+    log: Log,
+    logger: slog::Logger,
+    memory: RefCell<MemoryWatch>,
+}
+
+impl RealPlatform {
+    pub fn start(
+        listeners: Listeners,
+        registrar: Registrar,
+        waker: Arc<mio::Waker>,
+        signals: Shutdown,
+        log: Log,
+        logger: slog::Logger,
+    ) -> io::Result<RealPlatform> {
+        let (storage, results) = start_storage(&waker)?;
+        Ok(RealPlatform {
+            listeners,
+            registrar,
+            waker,
+            storage: Some(storage),
+            results,
+            signals,
+            log,
+            logger,
+            memory: RefCell::new(MemoryWatch::start()),
+        })
+    }
+
+    /// A client is at the door of this listener.
+    pub fn note_listener(&mut self, n: usize) {
+        self.listeners.note(n);
+    }
+
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.addresses()
+    }
+}
+
+fn start_storage(
+    waker: &Arc<mio::Waker>,
+) -> io::Result<(StorageThread<RealDisk>, Receiver<Done<RealDisk>>)> {
+    let waker = Arc::clone(waker);
+    StorageThread::start(move || {
+        // It fails only if the loop's end is closed, and then nobody waits.
+        let _ = waker.wake();
+    })
+}
+
+/// Listens as the configuration says; addresses that may be missing are logged.
+pub fn bind(config: &Config, logger: &slog::Logger) -> Result<Listeners, BindFailure> {
+    if config.port == 0 {
+        return Ok(Listeners::default());
+    }
+    let backlog = i32::try_from(config.tcp_backlog).unwrap_or(i32::MAX);
+    let bound = Listeners::bind(&config.bind, config.port, backlog)?;
+    for skipped in &bound.skipped {
+        slog::warn!(logger, "Not listening on {}", skipped);
+    }
+    Ok(bound.listeners)
+}
+
+impl Platform for RealPlatform {
+    type Disk = RealDisk;
+    type Folders = RealFolders;
+    type Socket = TcpStream;
+    type Clock = SystemClock;
+    type Cluster = RealCluster;
+
+    fn has_arrivals(&self, now: Mono) -> bool {
+        self.listeners.has_work(now)
+    }
+
+    fn next_arrival(&self) -> Option<Mono> {
+        self.listeners.next_deadline()
+    }
+
+    fn accept(
+        &mut self,
+        now: Mono,
+        keepalive: Duration,
+        take: &mut dyn FnMut(Accepted),
+    ) -> io::Result<()> {
+        self.listeners.accept(now, keepalive, take)
+    }
+
+    fn watch(&mut self, socket: &mut TcpStream, key: Key) -> io::Result<()> {
+        self.registrar.register(socket, key)
+    }
+
+    fn file_freed(&mut self) {
+        self.listeners.file_freed();
+    }
+
+    fn listen(&mut self, config: &Config) -> Result<(), BindFailure> {
+        // The old sockets go first: old and new addresses may overlap.
+        self.listeners = Listeners::default();
+        self.listeners = bind(config, &self.logger)?;
+        let registered = self.listeners.register(&self.registrar);
+        registered.map_err(|error| BindFailure {
+            address: config.bind.join(" "),
+            port: config.port,
+            step: "epoll_ctl",
+            error,
+        })
+    }
+
+    fn submit(&mut self, job: Job<RealDisk>) {
+        if let Some(storage) = &self.storage {
+            storage.submit(job);
+        }
+    }
+
+    fn next_done(&mut self) -> Option<Done<RealDisk>> {
+        self.results.try_recv().ok()
+    }
+
+    fn replace_storage(&mut self) -> io::Result<()> {
+        let (storage, results) = start_storage(&self.waker)?;
+        self.results = results;
+        let old = self.storage.replace(storage);
+        // A disk that hangs must not stop the loop: the old thread ends by itself.
+        std::thread::Builder::new()
+            .name("hf-storage-end".to_owned())
+            .spawn(move || drop(old))?;
+        Ok(())
+    }
+
+    fn abandon_storage(&mut self) {
+        // Its end would wait for the job that hangs.
+        std::mem::forget(self.storage.take());
+    }
+
+    fn is_asked_to_end(&self) -> bool {
+        self.signals.asked().is_some()
+    }
+
+    fn rest(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn set_log_level(&mut self, level: LogLevel) {
+        self.log.set_level(level);
+    }
+
+    fn rewrite_config(&mut self, config: &Config) -> Result<(), ConfigError> {
+        crate::config::rewrite::rewrite(config)
+    }
+
+    fn memory(&self) -> MemoryView {
+        self.memory.borrow_mut().view()
+    }
+
+    fn sample_memory(&mut self) {
+        self.memory.get_mut().sample();
+    }
+
+    fn cpu(&self) -> CpuView {
+        system::cpu()
+    }
+}

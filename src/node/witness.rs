@@ -1,0 +1,132 @@
+//! The thread of the witnesses that this node hosts (W2).
+//!
+//! Owns the thread and its queue, which has a limit in bytes: what is above it is dropped, since Raft
+//! repeats. Decides nothing: `agent::witnesses` does.
+
+use crate::agent::witnesses::Witnesses;
+use crate::agent::ForWitnesses;
+use crate::clock::Clock;
+use crate::links::{Order, Orders};
+use crate::node::SystemClock;
+use crate::storage::{LogConfig, RealFolders};
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+/// With no witness here there is nothing to do until somebody asks.
+const IDLE: Duration = Duration::from_secs(3600);
+/// Bytes of frames that the thread may have before it.
+const QUEUE_BYTES: usize = 64 << 20;
+
+/// The handle: dropping it ends the thread.
+pub struct Thread {
+    orders: Option<Sender<ForWitnesses>>,
+    /// Bytes of frames in the queue.
+    queued: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Thread {
+    /// Opens the witnesses in `folders` and starts the thread.
+    pub fn start(
+        folders: RealFolders,
+        links: Orders,
+        hosted: Arc<AtomicUsize>,
+        clock: SystemClock,
+        seed: u64,
+        logger: slog::Logger,
+    ) -> io::Result<Thread> {
+        let log = LogConfig {
+            segment_size: 4 << 20,
+            ..LogConfig::default()
+        };
+        let (orders, queue) = channel();
+        let queued = Arc::new(AtomicUsize::new(0));
+        let taken = Arc::clone(&queued);
+        let thread = Builder::new()
+            .name(crate::process::WITNESS_THREAD.to_owned())
+            .spawn(move || {
+                let opened = Witnesses::open(folders, log, seed, clock.now(), logger.clone());
+                match opened {
+                    Ok(witnesses) => {
+                        run(witnesses, &Queue { queue, taken }, &links, &hosted, clock)
+                    }
+                    Err(error) => slog::crit!(logger, "No witness can be hosted: {}", error),
+                }
+            })?;
+        Ok(Thread {
+            orders: Some(orders),
+            queued,
+            thread: Some(thread),
+        })
+    }
+
+    /// Never waits.
+    pub fn send(&self, order: ForWitnesses) {
+        let bytes = order.weight();
+        if bytes > 0 && self.queued.load(Ordering::SeqCst) > QUEUE_BYTES {
+            return;
+        }
+        self.queued.fetch_add(bytes, Ordering::SeqCst);
+        // A thread that could not start has said so.
+        let _ = self.orders.as_ref().map(|orders| orders.send(order));
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            // Only a panic makes this fail, and it has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread's end of the queue.
+struct Queue {
+    queue: Receiver<ForWitnesses>,
+    taken: Arc<AtomicUsize>,
+}
+
+impl Queue {
+    fn note(&self, order: ForWitnesses) -> ForWitnesses {
+        self.taken.fetch_sub(order.weight(), Ordering::SeqCst);
+        order
+    }
+
+    fn wait(&self, time: Duration) -> Result<ForWitnesses, RecvTimeoutError> {
+        self.queue.recv_timeout(time).map(|order| self.note(order))
+    }
+
+    fn next(&self) -> Option<ForWitnesses> {
+        self.queue.try_recv().ok().map(|order| self.note(order))
+    }
+}
+
+fn run(
+    mut witnesses: Witnesses<RealFolders>,
+    queue: &Queue,
+    links: &Orders,
+    hosted: &AtomicUsize,
+    clock: SystemClock,
+) {
+    loop {
+        let wait = witnesses.deadline();
+        let wait = wait.map_or(IDLE, |at| at.since(clock.now().mono));
+        let mut first = match queue.wait(wait) {
+            Ok(order) => Some(order),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        while witnesses.step(&clock, &mut || first.take().or_else(|| queue.next())) {}
+        hosted.store(witnesses.len(), Ordering::Relaxed);
+        for frame in witnesses.take_outgoing() {
+            let order = Order::frame(frame.to, frame.urgent, frame.back, frame.bytes);
+            links.send(order);
+        }
+    }
+}

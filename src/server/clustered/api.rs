@@ -1,0 +1,77 @@
+//! What CLUSTER's commands may ask of the cluster around this node.
+//!
+//! Owns the texts of refusals. Never decides: the agent does.
+
+use super::Clustered;
+use crate::agent::{bus_now, Refusal};
+use crate::clock::Clock;
+use crate::cluster::ClusterView;
+use crate::command::host::{ClusterHost, Failover, Progress};
+use crate::command::Error;
+use crate::server::platform::{ClusterPlatform, Platform};
+use cluster_bus::bus::ForgetError;
+use cluster_bus::{NodeId, SlotSet};
+
+fn refused(refusal: Refusal) -> Error {
+    Error::text(format!("ERR {refusal}"))
+}
+
+impl<P: Platform> ClusterHost for Clustered<P> {
+    fn view(&mut self) -> &ClusterView {
+        self.agent.view()
+    }
+
+    fn meet(&mut self, ip: &str, port: u16, cport: u16) -> bool {
+        let Ok(ip) = ip.parse() else {
+            return false;
+        };
+        let now = bus_now(self.clock.now());
+        // A handshake that is under way already is no error.
+        self.agent.bus_mut().meet(now, ip, port, cport);
+        true
+    }
+
+    fn forget(&mut self, node: NodeId) -> Result<(), Error> {
+        let now = self.clock.now();
+        match self.agent.forget(now, node) {
+            Ok(()) => Ok(()),
+            Err(ForgetError::Unknown) => Err(Error::unknown_node(node.to_string().as_bytes())),
+            Err(ForgetError::Myself) => Err(Error::FORGET_MYSELF),
+            Err(ForgetError::MyMaster) => Err(Error::FORGET_MASTER),
+        }
+    }
+
+    fn replicate(&mut self, master: NodeId) -> Result<(), Error> {
+        self.agent.replicate(master).map_err(refused)?;
+        self.agent.touch_view();
+        Ok(())
+    }
+
+    fn failover(&mut self, mode: Failover) -> Result<(), Error> {
+        match mode {
+            Failover::Planned | Failover::Force => self.agent.ask_to_lead().map_err(refused),
+            Failover::Takeover => Err(Error::text(
+                "ERR CLUSTER FAILOVER TAKEOVER is not supported".to_owned(),
+            )),
+        }
+    }
+
+    fn reset(&mut self, hard: bool) -> Result<Progress, Error> {
+        let now = self.clock.now();
+        match self.agent.reset(now, hard) {
+            Ok(true) => Ok(Progress::Done),
+            Ok(false) => Ok(Progress::Later),
+            Err(refusal) => Err(refused(refusal)),
+        }
+    }
+
+    fn save_config(&mut self) -> Result<(), Error> {
+        let text = self.agent.bus().conf().render();
+        let saved = self.io.save_conf(&text);
+        saved.map_err(|error| Error::save_config(&error.to_string()))
+    }
+
+    fn unassign(&mut self, slots: &SlotSet) {
+        self.agent.unassign(slots);
+    }
+}

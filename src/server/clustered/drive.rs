@@ -1,0 +1,331 @@
+//! What a turn adds in a cluster: news of the links go in, acts come out.
+//!
+//! Owns the order in which acts are carried out. Never decides what a message leads to.
+
+use super::Clustered;
+use crate::agent::control::Frame;
+use crate::agent::{bus_now, Act};
+use crate::clock::{Clock, Now};
+use crate::links::{News, Order, Passwords};
+use crate::raft::{Envelope, Group};
+use crate::server::error::ServerError;
+use crate::server::platform::{ClusterPlatform, Platform};
+use crate::server::turn::Server;
+use crate::shard::{Admission, Shard};
+use cluster_bus::bus::{Action, Level};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Lines in the log about frames that can't be read.
+const COMPLAINTS_A_SECOND: u32 = 20;
+/// T9: what is taken off the links in one turn.
+const NEWS_PER_TURN: usize = 1024;
+const NEWS_BYTES_PER_TURN: usize = 4 << 20;
+
+impl<P: Platform> Clustered<P> {
+    /// What has come on the links, a bounded part of it.
+    pub(in crate::server) fn take_batch(&mut self) -> Vec<News> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        self.more = false;
+        loop {
+            if batch.len() >= NEWS_PER_TURN || bytes >= NEWS_BYTES_PER_TURN {
+                self.more = true;
+                return batch;
+            }
+            let Some(news) = self.backlog.pop_front().or_else(|| self.io.next_news()) else {
+                return batch;
+            };
+            bytes += news.weight();
+            batch.push(news);
+        }
+    }
+
+    /// Whether there may be more on the links than the last turn took.
+    pub(in crate::server) fn has_more(&self) -> bool {
+        self.more || !self.backlog.is_empty()
+    }
+
+    /// Steps what was taken off the links. E1: `now` was read after that.
+    pub(in crate::server) fn receive(
+        &mut self,
+        now: Now,
+        batch: Vec<News>,
+        shard: &mut Shard<P::Disk>,
+        logger: &slog::Logger,
+    ) -> Result<(), ServerError> {
+        for news in batch {
+            self.take(now, news, shard, logger)?;
+        }
+        self.conf.settle(&mut self.io, logger);
+        let hosted = self.io.hosted_witnesses();
+        self.agent.set_hosted_witnesses(hosted);
+        self.agent.tick(now);
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        now: Now,
+        news: News,
+        shard: &mut Shard<P::Disk>,
+        logger: &slog::Logger,
+    ) -> Result<(), ServerError> {
+        let at = bus_now(now);
+        match news {
+            News::BusAccepted { link, peer, local } => {
+                let (peer, local) = (peer.ip().to_canonical(), local.ip().to_canonical());
+                self.agent.bus_mut().accepted(at, link, peer, local);
+            }
+            News::BusConnected { link, local } => {
+                let local = local.ip().to_canonical();
+                self.agent.bus_mut().connected(at, link, local);
+            }
+            News::BusClosed { link } => self.agent.bus_mut().closed(at, link),
+            News::BusPacket { link, bytes } => self.agent.bus_mut().received(at, link, &bytes),
+            News::Raft {
+                from,
+                proved,
+                bytes,
+            } => {
+                if let Err(error) = self.agent.frame(now, from, proved, &bytes, shard)? {
+                    if self.may_complain(now) {
+                        slog::warn!(logger, "A frame of node {} can't be read: {}", from, error);
+                    }
+                }
+            }
+            News::RaftUp { node } => slog::debug!(logger, "Raft link to {} is up", node),
+            News::RaftDown { node } => slog::debug!(logger, "Raft link to {} is down", node),
+            News::Failed(what) => slog::warn!(logger, "Cluster links: {}", what),
+        }
+        Ok(())
+    }
+
+    /// Whether one more line may be said: whoever sends garbage must not fill the disk with the log.
+    fn may_complain(&mut self, now: Now) -> bool {
+        let (since, lines) = &mut self.unread;
+        if now.mono.since(*since) >= Duration::from_secs(1) {
+            (*since, *lines) = (now.mono, 0);
+        }
+        *lines += 1;
+        *lines <= COMPLAINTS_A_SECOND
+    }
+
+    /// T9: while a command runs only answers of the own term are taken; all else waits.
+    pub fn breathe(&mut self, now: Now, group: &mut Group) {
+        while let Some(news) = self.io.next_news() {
+            let answer = match &news {
+                News::Raft { bytes, .. } => match Frame::decode(bytes) {
+                    Ok(Frame::Raft(e)) if takes_meanwhile(group, &e) => Some(e),
+                    _ => None,
+                },
+                _ => None,
+            };
+            match answer {
+                Some(envelope) => group.step_answer(now, *envelope),
+                None => self.backlog.push_back(news),
+            }
+        }
+        group.breathe(now);
+        self.agent.send(group.take_messages());
+        for act in self.agent.take_acts() {
+            match act {
+                Act::Frame {
+                    to,
+                    urgent,
+                    back,
+                    bytes,
+                } => self.frame(to, urgent, back, bytes),
+                other => self.agent.put_back(other),
+            }
+        }
+    }
+
+    fn frame(&mut self, to: cluster_bus::NodeId, urgent: bool, back: bool, bytes: Vec<u8>) {
+        self.io.order(Order::frame(to, urgent, back, bytes));
+    }
+
+    /// For the Raft links that begin from now on.
+    pub(in crate::server) fn set_passwords(&mut self, passwords: Passwords) {
+        self.io.order(Order::Passwords(passwords));
+    }
+
+    /// Whether bus actions have to wait for a vote to be on disk.
+    fn awaits_vote(&self) -> bool {
+        !self.conf.has_saved(self.agent.bus().last_vote_epoch())
+    }
+
+    fn bus_action(&mut self, action: Action, logger: &slog::Logger) {
+        match action {
+            Action::Connect { link, ip, port } => self.io.order(Order::BusConnect {
+                link,
+                addr: SocketAddr::new(ip, port),
+            }),
+            Action::Send { link, bytes } => self.io.order(Order::BusSend { link, bytes }),
+            Action::Close { link } => self.io.order(Order::BusClose { link }),
+            Action::Log(Level::Debug | Level::Verbose, text) => slog::debug!(logger, "{}", text),
+            Action::Log(Level::Notice, text) => slog::info!(logger, "{}", text),
+            Action::Log(Level::Warning, text) => slog::warn!(logger, "{}", text),
+            Action::Save(text) => self.conf.put(text, self.agent.bus().last_vote_epoch()),
+            // The node's, or the agent's.
+            Action::Publish { .. }
+            | Action::SlotsClaimed { .. }
+            | Action::EpochCollision { .. }
+            | Action::EpochSeen(_) => {}
+        }
+    }
+}
+
+fn takes_meanwhile(group: &Group, envelope: &Envelope) -> bool {
+    envelope.to == group.id() && group.takes_meanwhile(envelope)
+}
+
+impl<P: Platform> Server<P> {
+    /// After the shard's timers and Readies: the agent follows, its acts are carried out.
+    pub(in crate::server) fn follow_cluster(&mut self, now: Now) {
+        let Some(cluster) = &mut self.state.cluster else {
+            return;
+        };
+        cluster.agent.follow(now, &mut self.shard);
+        let group = self.shard.group();
+        let led = (group.term(), group.leader());
+        if cluster.led != led {
+            cluster.led = led;
+            let role = if group.is_leader() {
+                "leads"
+            } else {
+                "follows"
+            };
+            let whom = group.leader().map(|id| format!("{id:016x}"));
+            slog::info!(
+                self.logger,
+                "This node {} in term {}; leader: {}",
+                role,
+                led.0,
+                whom.as_deref().unwrap_or("none")
+            );
+        }
+    }
+
+    /// Whether clients' commands on data can be executed; a new leader first writes its epoch (S2).
+    pub(in crate::server) fn admission(&mut self) -> Admission {
+        let admission = self.shard.admission();
+        let Some(cluster) = &mut self.state.cluster else {
+            return admission;
+        };
+        let Admission::Lead { writable } = admission else {
+            return admission;
+        };
+        if cluster.agent.is_joining() {
+            // C1: a replica on its way: what it took now would go with the group it leaves.
+            return Admission::Redirect {
+                leader: self.shard.group().id(),
+                own_copy: self.shard.tail_len() == 0,
+            };
+        }
+        let writes = writable && self.ending.is_none();
+        if writes && cluster.agent.has_record_to_write(self.shard.data()) {
+            let told = cluster.agent.write_record(self.shard.data_mut());
+            if let Some(warning) = told {
+                slog::warn!(self.logger, "{}", warning);
+            }
+        }
+        let unannounced = cluster.agent.must_announce(&self.shard);
+        if unannounced {
+            return Admission::Hold;
+        }
+        admission
+    }
+
+    /// Carries out what the agent asks for, in order; whether another shard has taken the place of the
+    /// present one.
+    pub(in crate::server) fn act(&mut self, now: Now) -> Result<bool, ServerError> {
+        let Some(mut cluster) = self.state.cluster.take() else {
+            return Ok(false);
+        };
+        let mut replaced = false;
+        let acts = cluster.agent.take_acts();
+        let mut deliver = Vec::new();
+        for act in acts {
+            match act {
+                Act::Bus(Action::Publish {
+                    sharded,
+                    channel,
+                    message,
+                }) => deliver.push((sharded, channel, message)),
+                Act::Bus(action @ Action::Save(_)) => cluster.bus_action(action, &self.logger),
+                Act::Bus(action) => cluster.held.push_back(action),
+                Act::Frame {
+                    to,
+                    urgent,
+                    back,
+                    bytes,
+                } => cluster.frame(to, urgent, back, bytes),
+                Act::Peer { node, addr } => cluster.io.order(Order::Peer {
+                    node,
+                    addr: addr.map(|(ip, port)| SocketAddr::new(ip, port)),
+                }),
+                Act::Myself(node) => cluster.io.order(Order::Myself(node)),
+                Act::Seat(seat) => cluster.save_seat(&seat)?,
+                Act::Begin { base, seat } => {
+                    self.replace_shard(now, &mut cluster, &base, &seat)?;
+                    replaced = true;
+                }
+                Act::Witness(order) => cluster.io.tell_witnesses(order),
+            }
+        }
+        if let Some((text, vote)) = cluster.conf.start() {
+            let job = cluster.io.conf_job(text, vote);
+            self.state.platform.submit(job);
+        }
+        while !cluster.awaits_vote() {
+            let Some(action) = cluster.held.pop_front() else {
+                break;
+            };
+            cluster.bus_action(action, &self.logger);
+        }
+        self.state.cluster = Some(cluster);
+        for (sharded, channel, message) in deliver {
+            self.deliver_from_bus(sharded, &channel, &message);
+        }
+        Ok(replaced)
+    }
+
+    /// What the shard's group has to say to other members, and to those who are none.
+    pub(in crate::server) fn send(&mut self, messages: Vec<Envelope>, strangers: Vec<u64>) {
+        match &mut self.state.cluster {
+            Some(cluster) => {
+                cluster.agent.send(messages);
+                cluster.agent.tell_strangers(strangers, &self.shard);
+            }
+            None => assert!(
+                messages.is_empty(),
+                "a group of one member writes to nobody"
+            ),
+        }
+    }
+
+    /// Once a second: a text that did not reach a full disk is tried again.
+    pub(in crate::server) fn retry_conf(&mut self, now: Now) {
+        if let Some(cluster) = &mut self.state.cluster {
+            if cluster.conf.has_failed() {
+                cluster.agent.bus_mut().save_config(bus_now(now));
+            }
+        }
+    }
+
+    /// A message of a client here for the clients of other nodes.
+    pub(in crate::server) fn publish_to_nodes(
+        &mut self,
+        sharded: bool,
+        channel: Vec<u8>,
+        message: Vec<u8>,
+    ) {
+        let now = self.state.clock.now();
+        if let Some(cluster) = &mut self.state.cluster {
+            cluster
+                .agent
+                .bus_mut()
+                .publish(bus_now(now), sharded, channel, message);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The server in a cluster: what [`crate::agent`] asks for is carried out, in order.
+//!
+//! Owns the file nodes.conf's text to come, what waits for it, what came on the links and was not
+//! taken yet. Decides nothing about membership or the bus: frames and packets go in, acts come out.
+//!
+//! Reading order: `drive` (what a turn adds), `replace` (another shard under the same clients),
+//! `api` (CLUSTER's wishes), `conf` (nodes.conf).
+
+mod api;
+mod conf;
+mod drive;
+mod replace;
+
+pub(super) use conf::Conf;
+
+use super::platform::Platform;
+use crate::agent::Agent;
+use crate::clock::Mono;
+use crate::config::Config;
+use crate::links::{News, Password, Passwords};
+use cluster_bus::bus::Options;
+use rand::rngs::StdRng;
+use rand::RngCore;
+use std::collections::VecDeque;
+
+/// What a node has besides its shard when it is part of a cluster.
+pub struct Clustered<P: Platform> {
+    pub agent: Agent,
+    pub(super) io: P::Cluster,
+    clock: P::Clock,
+    /// The folder of the seat and of all members.
+    folders: P::Folders,
+    conf: Conf,
+    /// T9: news that came while a command was running and may not be taken then.
+    backlog: VecDeque<News>,
+    /// The last drain of the links stopped at its bound.
+    more: bool,
+    /// Bus actions that wait for a vote to be on disk.
+    held: VecDeque<cluster_bus::bus::Action>,
+    /// Term and leader, as the log was told.
+    led: (u64, Option<u64>),
+    /// When the second began in which so many lines were said about frames that can't be read.
+    unread: (Mono, u32),
+}
+
+impl<P: Platform> Clustered<P> {
+    pub(super) fn new(
+        agent: Agent,
+        io: P::Cluster,
+        clock: P::Clock,
+        folders: P::Folders,
+        saved_vote: u64,
+    ) -> Clustered<P> {
+        Clustered {
+            agent,
+            io,
+            clock,
+            folders,
+            conf: Conf::new(saved_vote),
+            backlog: VecDeque::new(),
+            more: false,
+            held: VecDeque::new(),
+            led: (0, None),
+            unread: (Mono::default(), 0),
+        }
+    }
+}
+
+/// What the Raft links ask and prove. Where only `requirepass` is set it is proved as well: the nodes
+/// of a cluster have the same.
+pub(super) fn link_passwords(config: &Config) -> Passwords {
+    let own = match config.masterauth.as_str() {
+        "" => &config.requirepass,
+        masterauth => masterauth,
+    };
+    Passwords {
+        asked: Password::new(config.requirepass.as_str()),
+        own: Password::new(own),
+    }
+}
+
+/// The bus's view of the configuration.
+pub(super) fn bus_options(config: &Config, rng: &mut StdRng) -> Options {
+    let given = |port: u16| (port != 0).then_some(port);
+    Options {
+        node_timeout_ms: config.cluster_node_timeout,
+        port: config.port,
+        cport: config.bus_port(),
+        announce_ip: (!config.cluster_announce_ip.is_empty())
+            .then(|| config.cluster_announce_ip.clone()),
+        announce_port: given(config.cluster_announce_port),
+        announce_cport: given(config.cluster_announce_bus_port),
+        hostname: config.cluster_announce_hostname.clone(),
+        human_nodename: config.cluster_announce_human_nodename.clone(),
+        require_full_coverage: config.cluster_require_full_coverage,
+        no_failover: false,
+        seed: rng.next_u64(),
+    }
+}

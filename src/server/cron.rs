@@ -1,0 +1,151 @@
+//! What is due without anybody asking: expiry, rehashing, idle clients, WAIT's end.
+
+use super::platform::Platform;
+use super::state::ServerState;
+use super::turn::Server;
+use crate::clock::Now;
+use crate::command::Error;
+use crate::net::{Gate, Key};
+use crate::resp::{Proto, Reply};
+use crate::shard::Admission;
+use std::time::Duration;
+
+/// Keys that active expiry deletes in one turn: a burst of deadlines is spread over turns.
+const EXPIRE_PER_TURN: usize = 200;
+/// Buckets that one turn moves for tables that grow or shrink.
+const REHASH_PER_TURN: usize = 64;
+/// How long after its last command a client counts as idle.
+const IDLE: Duration = Duration::from_secs(1);
+
+impl<P: Platform> Server<P> {
+    pub(super) fn cron(&mut self, now: Now, admission: Admission) {
+        self.answer_waiting(now);
+        if now.mono < self.next_cron {
+            return;
+        }
+        let period = Duration::from_millis(1000 / u64::from(self.state.config.hz.max(1)));
+        self.next_cron = now.mono + period;
+        self.cron_runs += 1;
+        let mut more = false;
+        if self.state.active_expire && admission == (Admission::Lead { writable: true }) {
+            // T2: the leader's deletions are effects like all others.
+            more |= self
+                .shard
+                .data_mut()
+                .expire_due(now.unix_ms, EXPIRE_PER_TURN)
+                == EXPIRE_PER_TURN;
+        }
+        more |= self
+            .shard
+            .data_mut()
+            .keyspace_mut()
+            .maintain(REHASH_PER_TURN);
+        if more {
+            self.next_cron = now.mono;
+        }
+        if self.cron_runs % u64::from(self.state.config.hz.max(1)) == 0 {
+            self.close_idle(now);
+            self.retry_conf(now);
+            self.trim_idle(now);
+            let ServerState {
+                about,
+                stats,
+                platform,
+                ..
+            } = &mut self.state;
+            about.count(stats);
+            platform.sample_memory();
+        }
+    }
+
+    fn close_idle(&mut self, now: Now) {
+        let limit = Duration::from_secs(self.state.config.timeout);
+        if limit.is_zero() {
+            return;
+        }
+        let idle: Vec<Key> = self
+            .state
+            .clients
+            .iter()
+            .filter(|(_, client)| {
+                client.as_ref().is_some_and(|c| {
+                    // Who listens may be silent.
+                    !c.must_wait()
+                        && !c.session.subscriptions.any()
+                        && now.mono.since(c.session.last_command_at) > limit
+                })
+            })
+            .map(|(key, _)| key)
+            .collect();
+        for key in idle {
+            slog::debug!(self.logger, "Closing idle client");
+            self.close_client(key);
+        }
+    }
+
+    /// A client that asks again keeps its output's memory; one that has fallen silent does not.
+    fn trim_idle(&mut self, now: Now) {
+        for (_, client) in self.state.clients.iter_mut() {
+            let Some(client) = client else { continue };
+            if now.mono.since(client.session.last_command_at) >= IDLE {
+                client.conn.output.trim();
+            }
+        }
+    }
+
+    /// C2: WAIT ends when enough replicas have applied, or when its time is over.
+    fn answer_waiting(&mut self, now: Now) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let released = self.released.batch;
+        for key in std::mem::take(&mut self.waiting) {
+            let acks = match self.state.clients.get(key) {
+                Some(Some(client)) => client.waiting.map_or(0, |w| self.acks(w.batch)),
+                _ => continue,
+            };
+            let Some(Some(client)) = self.state.clients.get_mut(key) else {
+                continue;
+            };
+            let Some(waiting) = client.waiting else {
+                continue;
+            };
+            let enough = acks >= waiting.replicas && waiting.batch <= released;
+            if !enough && waiting.until.is_none_or(|until| now.mono < until) {
+                self.waiting.push(key);
+                if let Some(until) = waiting.until {
+                    self.next_cron = self.next_cron.min(until);
+                }
+                continue;
+            }
+            client.waiting = None;
+            let output = &mut client.conn.output;
+            Reply::new(output.buf(), Proto::Resp2).int(acks as i64);
+            output.seal(Gate::OPEN, None);
+            client.mark_dirty(&mut self.dirty, key);
+            self.ready.add(key, &mut client.conn);
+        }
+    }
+
+    /// C4: nobody acknowledges anything to a node that leads no longer: WAIT is given up, and as in
+    /// Redis the connection with it.
+    pub(super) fn unblock_waiting(&mut self) {
+        for key in std::mem::take(&mut self.waiting) {
+            let Some(Some(client)) = self.state.clients.get_mut(key) else {
+                continue;
+            };
+            if client.waiting.take().is_none() {
+                continue;
+            }
+            let output = &mut client.conn.output;
+            Error::UNBLOCKED.write(output.buf());
+            output.seal(Gate::OPEN, None);
+            output.close_after();
+            client.mark_dirty(&mut self.dirty, key);
+        }
+    }
+
+    fn acks(&self, batch: u64) -> u64 {
+        self.shard.replica_acks(batch)
+    }
+}

@@ -1,0 +1,32 @@
+//! Why a server can't start, or go on: the process ends.
+
+use crate::agent::folders::Refused;
+use crate::agent::seat::SeatError;
+use crate::shard::ShardError;
+use crate::storage::StorageError;
+use cluster_bus::nodes_conf::ConfError;
+use std::io;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Seat(#[from] SeatError),
+    #[error("Can't start in {0}: {1}")]
+    Folders(String, Refused),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("can't read or write the cluster configuration {name}: {source}")]
+    Conf { name: String, source: io::Error },
+    #[error(
+        "Unrecoverable error: corrupted cluster config file \"{name}\", line {}: {}",
+        .source.line,
+        .source.what
+    )]
+    DamagedConf { name: String, source: ConfError },
+    #[error("The log in {0} was made with cluster-enabled {1}; give this node another folder")]
+    OtherMode(String, &'static str),
+}

@@ -1,0 +1,34 @@
+//! The server: clients, turns, execution, admission, messages, shutdown, and the node's part in the
+//! cluster, sans-I/O.
+//!
+//! Owns every decision of the process and the order in which they are taken. Never: mio, tokio,
+//! `std::fs`, `std::time`'s clocks, a thread. It is generic over what it runs on ([`Platform`]): the
+//! node gives it real sockets, disks and threads, the simulator queues and a virtual clock, and both
+//! do nothing but call [`Server::note`] and [`Server::step`].
+//!
+//! Reading order: [`platform`] the seam, `start` (from a disk to a server), [`turn`] (the order),
+//! `execute` (one client's commands), `flush` (what leaves), `cron` (what is due without a command),
+//! `clients` (how they come and go), `state` (what commands may ask), `pubsub` (messages on their
+//! way), `clustered` (what a turn adds in a cluster), `settings` (what CONFIG SET changes),
+//! `shutdown`.
+
+mod clients;
+mod clustered;
+mod cron;
+mod error;
+mod execute;
+mod flush;
+pub mod platform;
+mod pubsub;
+mod settings;
+mod shutdown;
+mod start;
+mod state;
+#[cfg(test)]
+mod testing;
+pub mod turn;
+
+pub use error::ServerError;
+pub use platform::{ClusterPlatform, Platform};
+pub use start::{ClusterSetup, Machine, Setup, Tuning};
+pub use turn::{Pause, Phase, Progress, Server};

@@ -1,0 +1,416 @@
+//! From a configuration and a disk to a server that is ready for its first turn.
+//!
+//! Owns the order in which identity, members and log come to be, or are found, on the disk (S4, G1,
+//! D2). Never: a path, a socket or a thread; those are the driver's.
+
+use super::clustered::{bus_options, link_passwords, Clustered};
+use super::error::ServerError;
+use super::platform::{ClusterPlatform, Platform};
+use super::pubsub::PubSub;
+use super::state::{About, ServerState};
+use super::turn::Server;
+use crate::agent::folders::{announce, decide, Begin, Found};
+use crate::agent::seat::{self, Seat};
+use crate::agent::{self, Agent, AgentConfig};
+use crate::clock::{Clock, Now};
+use crate::cluster::Record;
+use crate::command::Stats;
+use crate::config::{AppendFsync, Config};
+use crate::keyspace::Layout;
+use crate::links::Order;
+use crate::net::Slab;
+use crate::raft::DEFAULT_KEEP_BYTES;
+use crate::shard::{found, Shard, ShardConfig, ShardError, SyncPolicy};
+use crate::storage::base::FILE as BASE;
+use crate::storage::{Base, Disk, Folders, Log, LogConfig};
+use cluster_bus::bus::{self, Bus};
+use cluster_bus::nodes_conf::{self, NodesConf};
+use cluster_bus::NodeId;
+use raft::eraftpb::ConfState;
+use rand::rngs::StdRng;
+use rand::{RngCore, SeedableRng};
+use slog::Logger;
+use std::time::Duration;
+
+/// What a server is started with.
+pub struct Setup<P: Platform> {
+    pub config: Config,
+    pub platform: P,
+    pub clock: P::Clock,
+    /// The folder of the log, or of the logs of a node in a cluster.
+    pub folders: P::Folders,
+    /// With `cluster-enabled yes`.
+    pub cluster: Option<ClusterSetup<P>>,
+    pub seed: u64,
+    /// Of the machine or its control group.
+    pub memory_bytes: usize,
+    pub about: Machine,
+    pub tuning: Tuning,
+    pub logger: Logger,
+}
+
+/// Sizes that no directive sets; the simulator makes them small, so that small values cross them.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// The segment size of it is the configuration's.
+    pub log: LogConfig,
+    /// Bytes of applied entries that stay in memory for followers.
+    pub keep_bytes: usize,
+}
+
+impl Default for Tuning {
+    fn default() -> Tuning {
+        Tuning {
+            log: LogConfig::default(),
+            keep_bytes: DEFAULT_KEEP_BYTES,
+        }
+    }
+}
+
+pub struct ClusterSetup<P: Platform> {
+    pub io: P::Cluster,
+    /// What nodes.conf holds; nothing: there is no such file.
+    pub conf: Vec<u8>,
+}
+
+/// What INFO tells of the machine.
+#[derive(Clone, Debug, Default)]
+pub struct Machine {
+    pub os: String,
+    pub executable: String,
+}
+
+/// What a member is opened with beside the configuration.
+pub(super) struct MemberSetup<'a> {
+    pub config: &'a Config,
+    pub tuning: &'a Tuning,
+    pub seed: u64,
+    /// Whether this member was the master before the restart (E2).
+    pub first: bool,
+}
+
+impl<'a> MemberSetup<'a> {
+    /// For the member that the node's start finds, or founds.
+    fn first(config: &'a Config, tuning: &'a Tuning, rng: &mut StdRng) -> MemberSetup<'a> {
+        MemberSetup {
+            config,
+            tuning,
+            seed: rng.next_u64(),
+            first: true,
+        }
+    }
+
+    fn log_config(&self) -> LogConfig {
+        LogConfig {
+            segment_size: self.config.log_segment_size,
+            ..self.tuning.log.clone()
+        }
+    }
+}
+
+impl<P: Platform> Server<P> {
+    /// Opens what is on the disk, or founds it.
+    pub fn start(setup: Setup<P>) -> Result<Server<P>, ServerError> {
+        let Setup {
+            config,
+            platform,
+            clock,
+            folders,
+            cluster,
+            seed,
+            memory_bytes,
+            about,
+            tuning,
+            logger,
+        } = setup;
+        let mut rng = StdRng::seed_from_u64(seed);
+        let now = clock.now();
+        let (shard, cluster) = match cluster {
+            None => {
+                let setup = MemberSetup::first(&config, &tuning, &mut rng);
+                (alone(&folders, setup, now, &mut rng, &logger)?, None)
+            }
+            Some(cluster) => {
+                let setup = MemberSetup::first(&config, &tuning, &mut rng);
+                let opened = open_identity(&setup, &folders, cluster, &mut rng, &logger)?;
+                let (shard, cluster) = join_up(setup, opened, &clock, &mut rng, &logger)?;
+                (shard, Some(Box::new(cluster)))
+            }
+        };
+        let took = clock.now().mono.since(now.mono);
+        slog::info!(
+            logger,
+            "DB loaded from the log: {} entries replayed in {:.3} seconds",
+            shard.group().applied() - shard.base().index,
+            took.as_secs_f64()
+        );
+        let state = ServerState {
+            platform,
+            clock,
+            stats: Stats::new(),
+            about: About::new(&mut rng, now, about.os, about.executable),
+            logger,
+            rng,
+            active_expire: true,
+            clients: Slab::new(),
+            killed: Vec::new(),
+            shutdown: None,
+            changed: Vec::new(),
+            pubsub: PubSub::default(),
+            cluster,
+            config,
+            tuning,
+        };
+        Ok(Server::assemble(shard, state, memory_bytes))
+    }
+}
+
+/// The shard of a node with `cluster-enabled no`: its log lies in the folder itself.
+fn alone<F: Folders>(
+    folders: &F,
+    setup: MemberSetup<'_>,
+    now: Now,
+    rng: &mut StdRng,
+    logger: &Logger,
+) -> Result<Shard<F::D>, ServerError> {
+    let disk = folders.own();
+    if disk.list()?.iter().any(|name| name == seat::FILE) {
+        return Err(ServerError::OtherMode(folders.place("."), "yes"));
+    }
+    found(disk.clone(), setup.log_config(), &birth(setup.config, rng))?;
+    open_member(disk, setup, now, logger)
+}
+
+// ---- a node of a cluster ----------------------------------------------------------------------
+
+/// What is known before the shard is opened.
+struct Opened<P: Platform> {
+    seat: Seat,
+    myself: NodeId,
+    conf: Option<NodesConf>,
+    folders: P::Folders,
+    io: P::Cluster,
+}
+
+/// Reads nodes.conf and the seat; a node that has no group on disk founds one, or comes up joining
+/// the shard that nodes.conf names (S4).
+fn open_identity<P: Platform>(
+    setup: &MemberSetup<'_>,
+    folders: &P::Folders,
+    cluster: ClusterSetup<P>,
+    rng: &mut StdRng,
+    logger: &Logger,
+) -> Result<Opened<P>, ServerError> {
+    let ClusterSetup { mut io, conf } = cluster;
+    let config = setup.config;
+    let conf = parse_conf(&io.conf_name(), &conf)?;
+    let root = folders.own();
+    if root.list()?.iter().any(|name| name == BASE) {
+        return Err(ServerError::OtherMode(folders.place("."), "no"));
+    }
+    let mine = conf.as_ref().and_then(NodesConf::myself);
+    let myself = mine.map_or_else(|| random_id(rng), |line| line.id);
+    if mine.is_none() {
+        // G5: the name is on disk before anything is born under it; after a crash between the two
+        // the group would name a node that is nobody.
+        let bus = Bus::new(bus_options(config, rng), myself, None, bus::Now::default());
+        io.save_conf(&bus.conf().render())
+            .map_err(|source| ServerError::Conf {
+                name: io.conf_name(),
+                source,
+            })?;
+    }
+    let seat = match settle_folders(folders, logger)? {
+        Some(seat) => seat,
+        None => first_seat(setup, folders, myself, conf.as_ref(), rng)?,
+    };
+    Ok(Opened {
+        seat,
+        myself,
+        conf,
+        folders: folders.clone(),
+        io,
+    })
+}
+
+fn parse_conf(name: &str, bytes: &[u8]) -> Result<Option<NodesConf>, ServerError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let parsed = nodes_conf::parse(&text).map_err(|source| ServerError::DamagedConf {
+        name: name.to_owned(),
+        source,
+    })?;
+    Ok(Some(parsed))
+}
+
+fn first_seat<F: Folders>(
+    setup: &MemberSetup<'_>,
+    folders: &F,
+    myself: NodeId,
+    conf: Option<&NodesConf>,
+    rng: &mut StdRng,
+) -> Result<Seat, ServerError> {
+    let base = agent::birth(
+        random_nonzero(rng),
+        random_nonzero(rng),
+        Record::founded(random_id(rng), myself),
+        setup.config.cluster_raft_election_timeout,
+    );
+    make_member(folders, setup, &base)?;
+    let seat = Seat::first(base.raft_id, conf, || random_nonzero(rng));
+    seat.save(&folders.own())?;
+    Ok(seat)
+}
+
+/// A member's folder with its base; durable when this returns. Its id must be new.
+pub(super) fn make_member<F: Folders>(
+    folders: &F,
+    setup: &MemberSetup<'_>,
+    base: &Base,
+) -> Result<(), ServerError> {
+    announce(&folders.own(), base.raft_id)?;
+    let folder = folders.folder(&seat::folder(base.raft_id))?;
+    Log::create(folder, setup.log_config(), base)?;
+    Ok(())
+}
+
+/// S4: removes, sets aside, or refuses the folders of members as they are found. The seat that is to
+/// be opened; none: the node founds a group.
+fn settle_folders<F: Folders>(folders: &F, logger: &Logger) -> Result<Option<Seat>, ServerError> {
+    let root = folders.own();
+    let seat = Seat::load(&root)?;
+    let found = Found::look(&root, |name| folders.folder(name))?;
+    let refused = |why| ServerError::Folders(folders.place("."), why);
+    let plan = decide(&found, seat.as_ref()).map_err(refused)?;
+    for raft_id in plan.remove {
+        folders.remove(&seat::folder(raft_id))?;
+    }
+    for raft_id in plan.set_aside {
+        let (from, to) = (seat::folder(raft_id), seat::lost(raft_id));
+        folders.rename(&from, &to)?;
+        slog::crit!(
+            logger,
+            "The folder {} is none that this node's seat names: it is now {}",
+            from,
+            to
+        );
+    }
+    Ok(seat.filter(|_| plan.begin == Begin::Open))
+}
+
+/// Opens the member, and makes the node's part in the cluster around it.
+fn join_up<P: Platform>(
+    setup: MemberSetup<'_>,
+    opened: Opened<P>,
+    clock: &P::Clock,
+    rng: &mut StdRng,
+    logger: &Logger,
+) -> Result<(Shard<P::Disk>, Clustered<P>), ServerError> {
+    let Opened {
+        seat,
+        mut myself,
+        mut conf,
+        folders,
+        mut io,
+    } = opened;
+    let config = setup.config;
+    let disk = folders.folder(&seat::folder(seat.member))?;
+    let shard = open_member(disk, setup, clock.now(), logger)?;
+    // S4: the name by which the group knows this node is the one that the others reach it by. A
+    // crash between the seat and nodes.conf (the first start, RESET HARD) leaves another there.
+    let member = shard.group().membership().member(seat.member);
+    if let Some(name) = member.map(|m| m.node).filter(|name| *name != myself) {
+        myself = name;
+        conf = None;
+    }
+    io.order(Order::Passwords(link_passwords(config)));
+    io.order(Order::Myself(myself));
+    let agent_config = AgentConfig {
+        bus: bus_options(config, rng),
+        seed: rng.next_u64(),
+        election_timeout_ms: config.cluster_raft_election_timeout,
+        witness: config.cluster_raft_witness,
+    };
+    let vote = conf.as_ref().map_or(0, |c| c.last_vote_epoch);
+    let agent = Agent::new(agent_config, seat, myself, conf.as_ref(), clock.now());
+    slog::info!(logger, "Node configuration loaded, I'm {}", myself);
+    Ok((
+        shard,
+        Clustered::new(agent, io, clock.clone(), folders, vote),
+    ))
+}
+
+// ---- members ----------------------------------------------------------------------------------
+
+/// Opens the member whose folder this is.
+pub(super) fn open_member<D: Disk>(
+    disk: D,
+    setup: MemberSetup<'_>,
+    now: Now,
+    logger: &Logger,
+) -> Result<Shard<D>, ServerError> {
+    let config = setup.config;
+    let shard_config = ShardConfig {
+        layout: if config.cluster_enabled {
+            Layout::Cluster
+        } else {
+            Layout::Single {
+                databases: config.databases,
+            }
+        },
+        seed: setup.seed,
+        sync: sync_policy(config),
+        outcome_timeout: Duration::from_millis(config.cluster_outcome_timeout),
+        tail_limit: config.uncommitted_tail_limit,
+        keep_bytes: setup.tuning.keep_bytes,
+        log: setup.log_config(),
+        first: setup.first,
+    };
+    let quiet = crate::log::for_raft(logger);
+    let opened = Shard::open(disk, shard_config, now, &quiet);
+    opened.map_err(|error: ShardError| error.into())
+}
+
+pub(super) fn sync_policy(config: &Config) -> SyncPolicy {
+    match config.appendfsync {
+        AppendFsync::Always => SyncPolicy::Always,
+        AppendFsync::Everysec => SyncPolicy::EverySecond,
+        AppendFsync::No => SyncPolicy::No,
+    }
+}
+
+/// The birth record of a group of one outside a cluster (G1); ids are random and never zero (G2).
+fn birth(config: &Config, rng: &mut StdRng) -> Base {
+    let raft_id = random_nonzero(rng);
+    Base {
+        group: random_nonzero(rng),
+        incarnation: 1,
+        raft_id,
+        index: 1,
+        term: 1,
+        conf_state: ConfState {
+            voters: vec![raft_id],
+            ..ConfState::default()
+        },
+        members: Vec::new(),
+        election_timeout_ms: config.cluster_raft_election_timeout,
+        ..Base::default()
+    }
+}
+
+fn random_id(rng: &mut StdRng) -> NodeId {
+    let mut id = [0; 20];
+    rng.fill_bytes(&mut id);
+    NodeId(id)
+}
+
+fn random_nonzero(rng: &mut StdRng) -> u64 {
+    loop {
+        let id = rng.next_u64();
+        if id != 0 {
+            return id;
+        }
+    }
+}

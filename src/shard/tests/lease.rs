@@ -1,0 +1,57 @@
+//! Who may believe that it leads (E3).
+
+use super::played::{config, Played, OTHERS};
+use super::*;
+
+/// E3: an echo of a time that has not come yet.
+#[test]
+pub(super) fn an_echo_of_the_future_makes_no_lease() {
+    let mut played = Played::leading(config());
+    let later = played.now().mono + Duration::from_secs(60);
+    for other in OTHERS {
+        let echo = played.echo(other, later);
+        played.step(echo);
+    }
+    played.pass(5_000);
+    let now = played.now();
+    let held = played.shard.split().1.lease_valid(now);
+    assert!(!held, "a lease of the future");
+    assert!(!played.shard.is_ha(now), "nobody was heard lately");
+}
+
+/// E3: an echo of a time before this member led.
+#[test]
+fn an_echo_from_before_the_reign_is_ignored() {
+    let mut played = Played::leading_with(config(), &[1]);
+    let echo = played.echo(6, Mono(1));
+    played.step(echo);
+    let members = played.shard.group().members();
+    let heard = members.iter().find(|m| m.id == 6).and_then(|m| m.heard);
+    assert_eq!(heard, None);
+}
+
+/// E3: one function says whether the lease is held, for everybody who asks.
+#[test]
+pub(super) fn a_machine_that_slept_has_no_lease() {
+    let mut played = Played::leading(config());
+    played.beats(&OTHERS, 100);
+    let before = played.now();
+    assert!(played.shard.split().1.lease_valid(before));
+    played.sleep(5_000);
+    let now = played.now();
+    let held = played.shard.split().1.lease_valid(now);
+    assert!(!held, "a lease of before the sleep");
+    // What left before the sleep is echoed after it: the promise was taken long ago.
+    for other in OTHERS {
+        let echo = played.echo(other, before.mono);
+        played.step(echo);
+    }
+    played.turn(|_| ());
+    let now = played.now();
+    assert!(!played.shard.split().1.lease_valid(now));
+    for other in OTHERS {
+        let echo = played.echo(other, now.mono);
+        played.step(echo);
+    }
+    assert!(played.shard.split().1.lease_valid(now), "new echoes count");
+}

@@ -1,0 +1,286 @@
+//! A shard of three whose other two members are played by hand: they answer what the test wants,
+//! when it wants it. Jobs for the disk wait until the test has them done.
+
+use super::Hand;
+use crate::clock::{Clock, Mono, Now};
+use crate::command::{Access, GateKind};
+use crate::keyspace::{Layout, Ttl};
+use crate::net::Gate;
+use crate::raft::{Envelope, Reign};
+use crate::shard::{Admission, Shard, ShardConfig, ShardError, SyncPolicy};
+use crate::storage::base::{Member, MemberKind};
+use crate::storage::{Base, Job, Log, LogConfig, RealDisk};
+use cluster_bus::NodeId;
+use raft::eraftpb::{ConfState, Message, MessageType};
+use std::cell::Cell;
+use std::time::Duration;
+
+/// The member that is real.
+pub(crate) const ME: u64 = 5;
+pub(crate) const OTHERS: [u64; 2] = [1, 6];
+pub(crate) const T_MS: u64 = 1000;
+const TICK_MS: u64 = 20;
+
+pub(crate) fn member(raft_id: u64) -> Member {
+    Member {
+        raft_id,
+        node: NodeId([raft_id as u8; 20]),
+        kind: MemberKind::Data,
+    }
+}
+
+pub(crate) fn base() -> Base {
+    Base {
+        group: 1,
+        incarnation: 1,
+        raft_id: ME,
+        index: 1,
+        term: 1,
+        conf_state: ConfState::from((vec![1, 5, 6], vec![])),
+        members: [1, 5, 6].map(member).to_vec(),
+        election_timeout_ms: T_MS,
+        ..Base::default()
+    }
+}
+
+pub(crate) fn config() -> ShardConfig {
+    ShardConfig {
+        layout: Layout::Cluster,
+        seed: 7,
+        sync: SyncPolicy::Always,
+        outcome_timeout: Duration::from_secs(5),
+        tail_limit: 64 << 20,
+        keep_bytes: 0,
+        log: LogConfig {
+            segment_size: 8 << 20,
+            ..LogConfig::default()
+        },
+        first: true,
+    }
+}
+
+pub(crate) struct Played {
+    pub shard: Shard<RealDisk>,
+    clock: Hand,
+    asleep_ms: u64,
+    _folder: tempfile::TempDir,
+    pub jobs: Vec<Job<RealDisk>>,
+    /// What it has sent and nobody has taken.
+    pub sent: Vec<Envelope>,
+    pub released: Gate,
+}
+
+/// What a willing member answers; its disk and its log are sound.
+pub(crate) fn answer(asked: &Envelope) -> Option<Envelope> {
+    let of = &asked.message;
+    let (kind, index) = match of.get_msg_type() {
+        MessageType::MsgRequestPreVote => (MessageType::MsgRequestPreVoteResponse, 0),
+        MessageType::MsgRequestVote => (MessageType::MsgRequestVoteResponse, 0),
+        MessageType::MsgHeartbeat => (MessageType::MsgHeartbeatResponse, 0),
+        MessageType::MsgAppend => (
+            MessageType::MsgAppendResponse,
+            of.index + of.entries.len() as u64,
+        ),
+        _ => return None,
+    };
+    let message = Message {
+        msg_type: kind,
+        from: asked.to,
+        to: asked.from,
+        term: of.term,
+        index,
+        ..Message::default()
+    };
+    Some(Envelope {
+        reign: asked.reign,
+        sent_ns: asked.sent_ns,
+        ..envelope(message)
+    })
+}
+
+/// What carries `message`, of a reign without transfers.
+pub(crate) fn envelope(message: Message) -> Envelope {
+    Envelope {
+        group: 1,
+        incarnation: 1,
+        from: message.from,
+        to: message.to,
+        reign: Reign {
+            term: message.term,
+            transfers: 0,
+        },
+        sent_ns: 1,
+        applied: 1,
+        message,
+    }
+}
+
+impl Played {
+    /// After its start.
+    pub fn new(config: ShardConfig) -> Played {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = RealDisk::new(folder.path());
+        Log::create(disk.clone(), config.log.clone(), &base()).expect("an empty folder");
+        let clock = Hand(Cell::new(1_000_000));
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let shard = Shard::open(disk, config, clock.now(), &logger).expect("a shard opens");
+        Played {
+            shard,
+            clock,
+            asleep_ms: 0,
+            _folder: folder,
+            jobs: Vec::new(),
+            sent: Vec::new(),
+            released: Gate { batch: 0, read: 0 },
+        }
+    }
+
+    /// After both others have helped it to lead.
+    pub fn leading(config: ShardConfig) -> Played {
+        Played::leading_with(config, &OTHERS)
+    }
+
+    /// After these have.
+    pub fn leading_with(config: ShardConfig, who: &[u64]) -> Played {
+        let mut played = Played::new(config);
+        for _ in 0..4 * T_MS / TICK_MS {
+            played.beat(who);
+            if played.leads() {
+                return played;
+            }
+        }
+        panic!("it was not elected");
+    }
+
+    pub fn leads(&mut self) -> bool {
+        self.shard.admission() == Admission::Lead { writable: true }
+    }
+
+    pub fn now(&self) -> Now {
+        Now {
+            asleep_ms: self.asleep_ms,
+            ..self.clock.now()
+        }
+    }
+
+    pub fn pass(&mut self, ms: u64) {
+        self.clock.0.set(self.clock.0.get() + ms * 1_000_000);
+    }
+
+    /// The machine was suspended.
+    pub fn sleep(&mut self, ms: u64) {
+        self.asleep_ms += ms;
+    }
+
+    /// A turn in which `run` executes.
+    pub fn turn<R>(&mut self, run: impl FnOnce(&mut Shard<RealDisk>) -> R) -> R {
+        self.try_turn(run).expect("a turn goes well")
+    }
+
+    pub fn try_turn<R>(
+        &mut self,
+        run: impl FnOnce(&mut Shard<RealDisk>) -> R,
+    ) -> Result<R, ShardError> {
+        let now = self.now();
+        self.shard.begin(now)?;
+        let result = run(&mut self.shard);
+        self.shard.finish(&self.clock)?;
+        let output = self.shard.take_output();
+        self.jobs.extend(output.jobs);
+        self.sent.extend(output.messages);
+        self.released = output.released;
+        Ok(result)
+    }
+
+    /// Its disk does what it was asked to do.
+    pub fn work(&mut self) {
+        self.work_but(|_| false);
+    }
+
+    /// The same, but for the jobs that hang.
+    pub fn work_but(&mut self, hangs: impl Fn(&Job<RealDisk>) -> bool) {
+        let (hung, jobs): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.jobs).into_iter().partition(hangs);
+        self.jobs = hung;
+        for job in jobs {
+            if let Some(done) = job.run() {
+                let taken = self.shard.job_done(self.now(), done);
+                taken.expect("a job is taken in");
+            }
+        }
+    }
+
+    /// These members answer what was sent to them; what was sent to others is lost.
+    pub fn answer(&mut self, who: &[u64]) {
+        for sent in std::mem::take(&mut self.sent) {
+            if let Some(answer) = answer(&sent).filter(|a| who.contains(&a.from)) {
+                self.step(answer);
+            }
+        }
+    }
+
+    pub fn step(&mut self, envelope: Envelope) {
+        let stepped = self.shard.step(self.now(), envelope);
+        stepped.expect("it is taken, or dropped");
+    }
+
+    /// A little while in which these members and the disk do what they are asked.
+    pub fn beat(&mut self, who: &[u64]) {
+        self.pass(TICK_MS);
+        self.turn(|_| ());
+        self.work();
+        self.answer(who);
+        self.turn(|_| ());
+    }
+
+    /// So many milliseconds of that.
+    pub fn beats(&mut self, who: &[u64], ms: u64) {
+        (0..ms.div_ceil(TICK_MS)).for_each(|_| self.beat(who));
+    }
+
+    /// The same while its own disk does not end a sync.
+    #[allow(dead_code)]
+    pub fn beats_hung(&mut self, who: &[u64], ms: u64) {
+        for _ in 0..ms.div_ceil(TICK_MS) {
+            self.pass(TICK_MS);
+            self.turn(|_| ());
+            self.work_but(|job| matches!(job, Job::Sync(_)));
+            self.answer(who);
+            self.turn(|_| ());
+        }
+    }
+
+    /// A write, in a turn of its own; what its reply waits for.
+    pub fn set(&mut self, key: &[u8], value: &[u8]) -> Gate {
+        self.turn(|shard| {
+            let data = shard.data_mut();
+            data.begin_command(0, Access::Lead);
+            let key = data.key(key);
+            data.set(&key, value, Ttl::Clear);
+            let footprint = data.end_command();
+            super::outcome_gate(shard, footprint, GateKind::Write)
+        })
+    }
+
+    pub fn matched(&self, id: u64) -> u64 {
+        let members = self.shard.group().members();
+        let member = members.iter().find(|m| m.id == id);
+        member.expect("it is a member").matched
+    }
+
+    /// An answer of `from` to a heartbeat that left at `sent_ns`.
+    pub fn echo(&self, from: u64, sent: Mono) -> Envelope {
+        let message = Message {
+            msg_type: MessageType::MsgHeartbeatResponse,
+            from,
+            to: ME,
+            term: self.shard.group().term(),
+            ..Message::default()
+        };
+        Envelope {
+            reign: self.shard.group().reign(),
+            sent_ns: sent.0,
+            ..envelope(message)
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! A server by itself, on a simulated disk: its clock goes on by a millisecond with every turn, its
+//! jobs are done at once, and the other members of its shard answer as the scene wants.
+
+use cluster_bus::{NodeId, SlotSet};
+use holdfast::agent::control::{encode_envelope, Frame};
+use holdfast::agent::seat::{self, Seat};
+use holdfast::agent::Agent;
+use holdfast::cluster::Record;
+use holdfast::links::{News, Order};
+use holdfast::raft::Envelope;
+use holdfast::server::{ClusterSetup, Progress, Server, Setup, Tuning};
+use holdfast::shard::Shard;
+use holdfast::storage::base::{Member, MemberKind};
+use holdfast::storage::{Base, Folders, Log};
+use raft::eraftpb::ConfState;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::{base, log_config, quiet, T_MS};
+use crate::clock::{MemberClock, True, MS};
+use crate::disk::SimDisk;
+use crate::platform::{Kernel, SimClock, SimCluster, SimFolders, SimPlatform, Wires};
+use crate::rng::Rng;
+
+/// The client's connection.
+const CONN: u64 = 1;
+/// The member under test, and its node.
+pub const ME: u64 = 5;
+
+pub fn node(raft_id: u64) -> NodeId {
+    NodeId([raft_id as u8; 20])
+}
+
+pub fn received(envelope: &Envelope) -> News {
+    News::Raft {
+        from: node(envelope.from),
+        proved: true,
+        bytes: encode_envelope(envelope),
+    }
+}
+
+/// What the other members answer to a message.
+pub type Answer = fn(&Envelope) -> Option<News>;
+
+pub fn silence(_: &Envelope) -> Option<News> {
+    None
+}
+
+pub struct Bed {
+    server: Server<SimPlatform>,
+    clock: SimClock,
+    kernel: Rc<RefCell<Kernel>>,
+    wires: Rc<RefCell<Wires>>,
+    now: True,
+    answer: Answer,
+}
+
+/// The record of a shard whose master is this node.
+pub fn record(slots: SlotSet, epoch: u64) -> Record {
+    Record {
+        slots,
+        epoch,
+        ..Record::founded(NodeId([9; 20]), node(ME))
+    }
+}
+
+/// A disk with the member 5 of these voters.
+pub fn disk(voters: &[u64], record: &Record) -> SimDisk {
+    let member = |raft_id: &u64| Member {
+        raft_id: *raft_id,
+        node: node(*raft_id),
+        kind: MemberKind::Data,
+    };
+    let base = Base {
+        conf_state: ConfState::from((voters.to_vec(), vec![])),
+        members: voters.iter().map(member).collect(),
+        record: record.encode(),
+        ..base()
+    };
+    let folders = SimFolders(SimDisk::new(1 << 30));
+    let folder = folders.folder(&seat::folder(ME)).expect("an empty disk");
+    Log::create(folder, log_config(), &base).expect("an empty disk");
+    let seat = Seat {
+        member: ME,
+        ..Seat::default()
+    };
+    seat.save(&folders.own()).expect("an empty disk");
+    folders.own()
+}
+
+impl Bed {
+    /// A node that starts on this disk, with this nodes.conf.
+    pub fn start(disk: SimDisk, conf: &str, answer: Answer) -> Bed {
+        let mut rng = Rng::new(1);
+        let member = Rc::new(RefCell::new(MemberClock::new(&mut rng, false)));
+        let clock = SimClock::new(member, disk.clone(), 0, rng.fork());
+        let (kernel, wires): (Rc<RefCell<Kernel>>, Rc<RefCell<Wires>>) = Default::default();
+        let mut config = holdfast::config::Config::default();
+        config.cluster_enabled = true;
+        config.cluster_raft_election_timeout = T_MS;
+        config.log_segment_size = log_config().segment_size;
+        let server = Server::start(Setup {
+            config,
+            platform: SimPlatform {
+                kernel: Rc::clone(&kernel),
+                clock: clock.clone(),
+            },
+            clock: clock.clone(),
+            folders: SimFolders(disk.clone()),
+            cluster: Some(ClusterSetup {
+                io: SimCluster::new(Rc::clone(&wires), disk),
+                conf: conf.as_bytes().to_vec(),
+            }),
+            seed: 7,
+            memory_bytes: 1 << 30,
+            about: Default::default(),
+            tuning: Tuning::default(),
+            logger: quiet(),
+        });
+        kernel.borrow_mut().open(CONN, 0);
+        Bed {
+            server: server.expect("a sound disk"),
+            clock,
+            kernel,
+            wires,
+            now: 0,
+            answer,
+        }
+    }
+
+    pub fn shard(&self) -> &Shard<SimDisk> {
+        self.server.shard()
+    }
+
+    pub fn agent(&self) -> &Agent {
+        self.server.agent().expect("it is in a cluster")
+    }
+
+    pub fn leads(&self) -> bool {
+        self.shard().group().own_term_applied()
+    }
+
+    /// Turns until it leads.
+    pub fn wins(&mut self) {
+        for _ in 0..4 * T_MS {
+            if self.leads() {
+                return;
+            }
+            self.turn("");
+        }
+        panic!("it was not elected");
+    }
+
+    /// What the next turn takes off the links.
+    pub fn hears(&mut self, news: News) {
+        self.wires.borrow_mut().news.push_back(news);
+    }
+
+    /// A millisecond later: a turn in which the client has sent `commands`; what it is answered.
+    pub fn turn(&mut self, commands: &str) -> String {
+        self.now += MS;
+        self.clock.begin(self.now);
+        let mut kernel = self.kernel.borrow_mut();
+        if !commands.is_empty() {
+            kernel.receive(CONN, commands.as_bytes(), false);
+        }
+        let notes = std::mem::take(&mut kernel.notes);
+        drop(kernel);
+        for (key, readiness) in notes {
+            self.server.note(key, readiness);
+        }
+        while let Progress::More(_) = self.server.step().expect("a sound node") {}
+        let mut kernel = self.kernel.borrow_mut();
+        for (_, job) in std::mem::take(&mut kernel.jobs) {
+            kernel.done.extend(job.run());
+        }
+        let mut wires = self.wires.borrow_mut();
+        for order in std::mem::take(&mut wires.orders) {
+            let Order::Raft { bytes, .. } = order else {
+                continue;
+            };
+            if let Ok(Frame::Raft(asked)) = Frame::decode(&bytes) {
+                wires.news.extend((self.answer)(&asked));
+            }
+        }
+        let (written, _) = kernel.take_output();
+        let replies = written.into_iter().flat_map(|(_, _, bytes)| bytes);
+        String::from_utf8(replies.collect()).expect("short replies are text")
+    }
+
+    pub fn turns(&mut self, n: usize) {
+        (0..n).for_each(|_| drop(self.turn("")));
+    }
+
+    /// What the client is answered to `commands` in the end.
+    pub fn answers(&mut self, commands: &str) -> String {
+        let mut replies = self.turn(commands);
+        for _ in 0..5 {
+            replies += &self.turn("");
+        }
+        replies
+    }
+}
