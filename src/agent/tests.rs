@@ -247,7 +247,7 @@ fn an_only_voter_yields_to_nobody() {
     for control in [left(), not_a_member(), stored()] {
         assert!(!ends(&mut agent, &mut shard, 1, true, &control));
     }
-    let beat = control::encode_envelope(&heartbeat(1 << 40));
+    let beat = control::encode_envelope(&heartbeat(1000));
     let taken = agent.frame(NOW, node(1), true, &beat, &mut shard);
     assert!(taken.is_ok(), "D6: {taken:?}");
 }
@@ -281,7 +281,7 @@ fn a_heartbeat_beyond_the_log_is_asked_again() {
     let mut agent = agent(SEAT);
     agent.follow(NOW, &mut shard);
     agent.take_acts();
-    let beat = control::encode_envelope(&heartbeat(1 << 40));
+    let beat = control::encode_envelope(&heartbeat(1000));
     for _ in 0..2 {
         let taken = agent.frame(NOW, node(1), false, &beat, &mut shard);
         assert!(taken.is_ok(), "{taken:?}");
