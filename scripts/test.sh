@@ -2,7 +2,7 @@
 # Everything that CI runs, in one command, on a fresh machine with Rust.
 #
 #   scripts/test.sh                 all of it
-#   scripts/test.sh --only STAGE    one stage: format lint unit sim sim-cluster mutations process differential cluster
+#   scripts/test.sh --only STAGE    one stage: format lint unit sim sim-cluster mutations process attack differential cluster
 #   SIM_SEEDS=1..2000 scripts/test.sh   more of the simulator
 #
 # Installs by package name what is missing (redis-server and redis-tools, the reference of the
@@ -31,7 +31,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 case "$only" in
-    "" | format | lint | unit | sim | sim-cluster | mutations | process | differential | cluster) ;;
+    "" | format | lint | unit | sim | sim-cluster | mutations | process | attack | differential | cluster) ;;
     *) say "there is no stage '$only'"; usage; exit 64 ;;
 esac
 
@@ -152,6 +152,8 @@ if [ -x scripts/sim.sh ] && has_test sim; then
 fi
 stage process "cargo test --test process NAME -- --nocapture runs one test alone" \
     run_tests --test process
+stage attack "cargo test --test attack NAME -- --nocapture runs one attack alone" \
+    run_tests --test attack
 stage differential "the story above is the shortest found; compare.rs holds the known differences" \
     run_tests --test differential
 stage cluster "cargo test --test cluster NAME -- --nocapture runs one test alone" \

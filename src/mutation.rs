@@ -75,6 +75,8 @@ pub enum Mutation {
     ReleaseUncommitted,
     /// D5: an append is stepped that the log has no room for.
     AppendWithoutRoom,
+    /// D5: effects are executed without asking whether the log has room for them.
+    RoomByArguments,
     /// S1: a slot is served before its gain has committed.
     ServeBeforeGainCommits,
     /// G6: a witness starts above what a data voter has.
@@ -172,6 +174,7 @@ impl Mutation {
         Mutation::OvertakeHeldOutput,
         Mutation::ReleaseUncommitted,
         Mutation::AppendWithoutRoom,
+        Mutation::RoomByArguments,
         Mutation::ServeBeforeGainCommits,
         Mutation::WitnessBaseTooHigh,
         Mutation::JoinWithoutConfState,

@@ -4,7 +4,7 @@
 use super::{Agent, Claimed, Invitation, LEAVE_TIMEOUTS};
 use crate::agent::control::{Control, Said};
 use crate::clock::Now;
-use crate::command::{Access, Data};
+use crate::command::{room, Access, Data};
 use crate::mutation::{self, Mutation};
 use crate::raft::Role;
 use crate::shard::Shard;
@@ -420,6 +420,11 @@ impl Agent {
     /// when the shard admits writes. What it gives is a warning for the log.
     pub fn write_record(&mut self, data: &mut Data) -> Option<String> {
         if self.is_joining() {
+            return None;
+        }
+        // D5: what has no room now is said in a later turn.
+        data.begin_command(0, Access::Lead);
+        if !data.room_for((1 + self.claims.len()) * room::RECORD) {
             return None;
         }
         let me = self.myself();

@@ -15,17 +15,19 @@
 //! - `dirty[slot]` is the newest batch that changed the slot; `floor` bounds all slots from below;
 //!   neither ever decreases.
 
+mod record;
+
 use super::env::Footprint;
+use super::room;
 pub use super::watch::Watch;
 use super::watch::Watches;
-use crate::cluster::record::encode_ranges;
 use crate::cluster::Record;
 use crate::effect::{Batch, Op};
 use crate::keyspace::{prefetch, Entry, Key, Keyspace, Ttl};
 use crate::mutation::{self, Mutation};
-use cluster_bus::{NodeId, SlotSet};
 use rand::rngs::StdRng;
 use rand::SeedableRng;
+pub use record::Ownership;
 use std::sync::Arc;
 
 /// Slots of the dirty index; single-database layouts index it by the key's hash.
@@ -62,6 +64,10 @@ pub struct Data {
     batch_seq: u64,
     now_ms: i64,
     writable: bool,
+    /// D5: the batches' bytes may not become more than this in this turn.
+    grant: usize,
+    /// What would have been enough for an effect that was held.
+    wanted: Option<usize>,
     access: Access,
     pub(super) db: u32,
     dirty: Box<[u64]>,
@@ -80,17 +86,6 @@ pub struct Data {
     record_changed: bool,
     /// The record as of the turn's batches that have changed it.
     turn_records: Vec<(u64, Arc<Record>)>,
-}
-
-/// Whether the own shard serves a slot (S1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ownership {
-    /// By the tail's copy and by the committed one.
-    Owned,
-    /// Its gain is not committed yet: commands wait.
-    Gaining,
-    /// It is another's, or its loss is proposed.
-    Foreign,
 }
 
 /// The hash and slot of a key of the running command, worked out at admission. The address is
@@ -117,6 +112,8 @@ impl Data {
             batch_seq: 0,
             now_ms: 0,
             writable: false,
+            grant: 0,
+            wanted: None,
             access: Access::Lead,
             db: 0,
             dirty: vec![0; SLOTS].into_boxed_slice(),
@@ -182,7 +179,8 @@ impl Data {
 
     /// The effects from here on belong to batch `batch_seq`, which is above all earlier ones, and
     /// to those after it, if a large unit makes them several.
-    pub fn begin_turn(&mut self, batch_seq: u64, now_ms: i64, writable: bool) {
+    /// `grant`: the bytes of effects that the log has room for (D5).
+    pub fn begin_turn(&mut self, batch_seq: u64, now_ms: i64, writable: bool, grant: usize) {
         assert!(self.batch.is_empty(), "the last turn's batch was not taken");
         assert!(batch_seq >= self.newest, "batches are numbered upwards");
         self.turn_records.clear();
@@ -190,6 +188,7 @@ impl Data {
         self.batch_seq = batch_seq;
         self.now_ms = now_ms;
         self.writable = writable;
+        self.grant = grant;
     }
 
     /// Admission may end within a turn (the budget of T1, the limits of T2).
@@ -212,6 +211,39 @@ impl Data {
         changes
             .find(|(of, _)| *of == seq)
             .map(|(_, r)| Arc::clone(r))
+    }
+
+    /// D5: whether a command may put `bytes` more into the log in this turn; if not the command is
+    /// held, and room for them is asked for. For commands of several effects, before the first one.
+    pub fn room_for(&mut self, bytes: usize) -> bool {
+        let may = match self.access {
+            Access::Lead => self.fits(bytes) || mutation::is(Mutation::RoomByArguments),
+            Access::Replica | Access::Apply => true,
+        };
+        may || self.refuse(bytes)
+    }
+
+    #[inline]
+    fn fits(&self, bytes: usize) -> bool {
+        self.batch.len().saturating_add(bytes) <= self.grant
+    }
+
+    #[cold]
+    fn refuse(&mut self, bytes: usize) -> bool {
+        self.footprint.hold = true;
+        let need = self.batch.len().saturating_add(bytes);
+        self.wanted = self.wanted.max(Some(need));
+        false
+    }
+
+    /// D5: what would have been enough for all that was held in this turn.
+    pub fn take_wanted(&mut self) -> Option<usize> {
+        self.wanted.take()
+    }
+
+    /// How many more bytes of expired keys may be deleted in this turn (T1, T9).
+    pub(super) fn slice_left(&self) -> usize {
+        room::SLICE.saturating_sub(self.batch.len())
     }
 
     /// What the turn has written, if anything: the bodies of the entries to propose.
@@ -395,39 +427,75 @@ impl Data {
     fn expire(&mut self, key: &Key<'_>) {
         match self.access {
             Access::Lead if mutation::is(Mutation::UnloggedExpiry) => {}
-            Access::Lead if self.writable => {
-                self.counters.expired += 1;
-                self.delete_at(self.db, key);
-            }
+            Access::Lead if self.writable => self.delete_expired(self.db, key),
             Access::Lead => self.footprint.hold = true,
             Access::Replica => {}
             Access::Apply => unreachable!("apply never finds a key due"),
         }
     }
 
+    /// D5: without room the command is held. With it, the deletion stands even if the command is held
+    /// for something else.
+    fn delete_expired(&mut self, db: u32, key: &Key<'_>) {
+        let wrote = self.footprint.wrote;
+        if self.delete_at(db, key) {
+            self.counters.expired += 1;
+            self.footprint.wrote = wrote;
+            self.footprint.expired = true;
+        }
+    }
+
+    /// Deletes every key that is due, so that what runs next in this turn meets none. False: a slice
+    /// of them is deleted, and the command is held.
+    pub(super) fn purge_due(&mut self) -> bool {
+        if self.access != Access::Lead || mutation::is(Mutation::UnloggedExpiry) {
+            return true;
+        }
+        while let Some((db, bytes)) = self.keyspace.next_expired(self.now_ms) {
+            if self.slice_left() == 0 || !self.writable {
+                self.footprint.hold = true;
+            } else {
+                let key = self.keyspace.key(&bytes);
+                self.delete_expired(db, &key);
+            }
+            if self.footprint.hold {
+                return false;
+            }
+        }
+        true
+    }
+
     // ---- changes -------------------------------------------------------------------------------
 
-    /// Adds an effect to the running command's unit; only the leader makes effects.
-    fn emit(&mut self, db: u32, op: Op, args: &[&[u8]]) {
+    /// Adds an effect to the running command's unit; only the leader makes effects. False: the log has
+    /// no room for it now, nothing was added, and nothing may change (D5).
+    #[must_use]
+    fn emit(&mut self, db: u32, op: Op, args: &[&[u8]]) -> bool {
         if self.access == Access::Apply {
-            return;
+            return true;
         }
         assert!(
             self.access == Access::Lead && self.writable,
             "T2: a write was not admitted"
         );
+        let bytes = Batch::size(args);
+        let most = bytes + room::headers(bytes) + room::EFFECT;
+        if !self.fits(most) && !mutation::is(Mutation::RoomByArguments) {
+            return self.refuse(most);
+        }
         let fresh = !self.unit_open;
         if fresh {
             self.unit_open = true;
             self.batch.begin_unit();
         }
-        self.batch.push(db, op, args);
+        self.batch.push_sized(db, op, args, bytes);
         let seq = self.first_seq + u64::from(self.batch.number());
         if seq != self.batch_seq {
             self.next_batch(seq, fresh);
         }
         self.newest = self.batch_seq;
         self.footprint.wrote = true;
+        true
     }
 
     /// T6: a large unit is a batch of its own, and so is what comes after it.
@@ -457,14 +525,17 @@ impl Data {
     /// SET: any value becomes this string.
     pub fn set(&mut self, key: &Key<'_>, value: &[u8], ttl: Ttl) {
         self.assert_owned(Op::Set, key);
-        match ttl {
+        let logged = match ttl {
             Ttl::Clear => self.emit(self.db, Op::Set, &[key.bytes, value]),
             Ttl::Keep => self.emit(self.db, Op::Set, &[key.bytes, value, b"KEEPTTL"]),
             Ttl::At(ms) => {
                 let mut text = itoa::Buffer::new();
                 let ms = text.format(ms).as_bytes();
-                self.emit(self.db, Op::Set, &[key.bytes, value, b"PXAT", ms]);
+                self.emit(self.db, Op::Set, &[key.bytes, value, b"PXAT", ms])
             }
+        };
+        if !logged {
+            return;
         }
         self.keyspace.set_string(self.db, key, value, ttl);
         self.changed(self.db, key);
@@ -472,7 +543,9 @@ impl Data {
 
     /// MSET: `pairs` is key, value, key, value, ...
     pub fn set_many(&mut self, pairs: &[&[u8]]) {
-        self.emit(self.db, Op::MSet, pairs);
+        if !self.emit(self.db, Op::MSet, pairs) {
+            return;
+        }
         for pair in pairs.chunks_exact(2) {
             let key = self.key(pair[0]);
             self.assert_owned(Op::MSet, &key);
@@ -485,30 +558,33 @@ impl Data {
     pub fn set_incremented(&mut self, key: &Key<'_>, delta: i64, value: i64) {
         self.assert_owned(Op::IncrBy, key);
         let mut text = itoa::Buffer::new();
-        self.emit(
-            self.db,
-            Op::IncrBy,
-            &[key.bytes, text.format(delta).as_bytes()],
-        );
+        let args = [key.bytes, text.format(delta).as_bytes()];
+        if !self.emit(self.db, Op::IncrBy, &args) {
+            return;
+        }
         self.keyspace.set_int(self.db, key, value, Ttl::Keep);
         self.changed(self.db, key);
     }
 
-    /// APPEND; the new length.
+    /// APPEND; the new length (of a command that is held: anything).
     pub fn append(&mut self, key: &Key<'_>, tail: &[u8]) -> usize {
         self.assert_owned(Op::Append, key);
-        self.emit(self.db, Op::Append, &[key.bytes, tail]);
+        if !self.emit(self.db, Op::Append, &[key.bytes, tail]) {
+            return 0;
+        }
         let len = self.keyspace.append(self.db, key, tail);
         self.changed(self.db, key);
         len
     }
 
-    /// SETRANGE; the new length.
+    /// SETRANGE; the new length (of a command that is held: anything).
     pub fn set_range(&mut self, key: &Key<'_>, offset: usize, bytes: &[u8]) -> usize {
         self.assert_owned(Op::SetRange, key);
         let mut text = itoa::Buffer::new();
         let at = text.format(offset).as_bytes();
-        self.emit(self.db, Op::SetRange, &[key.bytes, at, bytes]);
+        if !self.emit(self.db, Op::SetRange, &[key.bytes, at, bytes]) {
+            return 0;
+        }
         let len = self.keyspace.set_range(self.db, key, offset, bytes);
         self.changed(self.db, key);
         len
@@ -516,24 +592,27 @@ impl Data {
 
     /// DEL of a key that exists.
     pub fn delete(&mut self, key: &Key<'_>) {
-        self.delete_at(self.db, key);
+        let _held_if_not = self.delete_at(self.db, key);
     }
 
-    fn delete_at(&mut self, db: u32, key: &Key<'_>) {
-        self.emit(db, Op::Del, &[key.bytes]);
-        self.keyspace.remove(db, key);
-        self.changed(db, key);
+    #[must_use]
+    fn delete_at(&mut self, db: u32, key: &Key<'_>) -> bool {
+        let logged = self.emit(db, Op::Del, &[key.bytes]);
+        if logged {
+            self.keyspace.remove(db, key);
+            self.changed(db, key);
+        }
+        logged
     }
 
     /// PEXPIREAT of a key that exists.
     pub fn expire_at(&mut self, key: &Key<'_>, at_ms: i64) {
         self.assert_owned(Op::PExpireAt, key);
         let mut text = itoa::Buffer::new();
-        self.emit(
-            self.db,
-            Op::PExpireAt,
-            &[key.bytes, text.format(at_ms).as_bytes()],
-        );
+        let args = [key.bytes, text.format(at_ms).as_bytes()];
+        if !self.emit(self.db, Op::PExpireAt, &args) {
+            return;
+        }
         self.keyspace.set_expiry(self.db, key, Some(at_ms));
         self.changed(self.db, key);
     }
@@ -541,7 +620,9 @@ impl Data {
     /// PERSIST of a key that has an expiry.
     pub fn persist(&mut self, key: &Key<'_>) {
         self.assert_owned(Op::Persist, key);
-        self.emit(self.db, Op::Persist, &[key.bytes]);
+        if !self.emit(self.db, Op::Persist, &[key.bytes]) {
+            return;
+        }
         self.keyspace.set_expiry(self.db, key, None);
         self.changed(self.db, key);
     }
@@ -549,7 +630,9 @@ impl Data {
     /// RENAME of a key that exists.
     pub fn rename(&mut self, from: &Key<'_>, to: &Key<'_>) {
         self.assert_owned(Op::Rename, to);
-        self.emit(self.db, Op::Rename, &[from.bytes, to.bytes]);
+        if !self.emit(self.db, Op::Rename, &[from.bytes, to.bytes]) {
+            return;
+        }
         self.keyspace.rename(self.db, from, to);
         self.changed(self.db, from);
         self.changed(self.db, to);
@@ -558,9 +641,12 @@ impl Data {
     /// FLUSHDB (`Some`) or FLUSHALL: logged also when nothing is there, as a flush may race with
     /// nothing that a reply could show.
     pub fn flush(&mut self, db: Option<u32>) {
-        match db {
+        let logged = match db {
             Some(db) => self.emit(db, Op::FlushDb, &[]),
             None => self.emit(self.db, Op::FlushAll, &[]),
+        };
+        if !logged {
+            return;
         }
         let keyspace = &self.keyspace;
         let gone = |of: u32, bytes: &[u8]| keyspace.get(of, &keyspace.key(bytes)).is_some();
@@ -570,105 +656,6 @@ impl Data {
         if self.access == Access::Lead {
             self.floor = self.batch_seq; // T3: under all slots
         }
-    }
-
-    // ---- the shard's record ----------------------------------------------------------------------
-
-    /// The record as the running turn sees it.
-    pub fn record(&self) -> &Arc<Record> {
-        &self.record
-    }
-
-    /// What gossip, nodes.conf and redirects say (S1).
-    pub fn committed_record(&self) -> &Arc<Record> {
-        &self.committed
-    }
-
-    /// All that has been applied is committed.
-    pub fn commit_record(&mut self) {
-        if !Arc::ptr_eq(&self.record, &self.committed) {
-            self.committed = Arc::clone(&self.record);
-        }
-    }
-
-    /// The record as of the last entry that is known to be committed.
-    pub fn set_committed_record(&mut self, record: Arc<Record>) {
-        self.committed = record;
-    }
-
-    /// S1: given up at the proposal, gained at the commit.
-    pub fn ownership(&self, slot: u16) -> Ownership {
-        let committed =
-            self.committed.slots.contains(slot) || mutation::is(Mutation::ServeBeforeGainCommits);
-        match (self.record.slots.contains(slot), committed) {
-            (true, true) => Ownership::Owned,
-            (true, false) => Ownership::Gaining,
-            (false, _) => Ownership::Foreign,
-        }
-    }
-
-    /// The shard gains these slots.
-    pub fn add_slots(&mut self, slots: &SlotSet) {
-        self.emit(self.db, Op::AddSlots, &[&encode_ranges(slots)]);
-        self.record_changed = self.access == Access::Lead;
-        let record = Arc::make_mut(&mut self.record);
-        slots.iter().for_each(|slot| {
-            record.slots.insert(slot);
-        });
-    }
-
-    /// The shard gives these slots up. As in Redis their keys stay, unreachable, until the slots
-    /// are gained again.
-    pub fn del_slots(&mut self, slots: &SlotSet) {
-        self.emit(self.db, Op::DelSlots, &[&encode_ranges(slots)]);
-        self.remove_slots(slots);
-    }
-
-    /// S3: another shard has these slots; their keys go with them. How many keys.
-    pub fn lose_slots(&mut self, slots: &SlotSet) -> u64 {
-        self.emit(self.db, Op::LoseSlots, &[&encode_ranges(slots)]);
-        self.remove_slots(slots);
-        let mut lost = 0;
-        for slot in slots.iter() {
-            lost += self.keyspace.flush_slot(slot);
-            if self.access == Access::Lead {
-                self.dirty[usize::from(slot)] = self.batch_seq;
-            }
-        }
-        if lost > 0 {
-            self.watches.fail_all();
-            self.counters.changes += lost;
-        }
-        lost
-    }
-
-    fn remove_slots(&mut self, slots: &SlotSet) {
-        self.record_changed = self.access == Access::Lead;
-        let record = Arc::make_mut(&mut self.record);
-        slots.iter().for_each(|slot| {
-            record.slots.remove(slot);
-        });
-    }
-
-    /// S2: the shard's epoch, and the node that is its master from here on.
-    pub fn set_epoch(&mut self, epoch: u64, master: NodeId) {
-        self.emit(self.db, Op::Epoch, &[&epoch.to_le_bytes(), &master.0]);
-        self.record_changed = self.access == Access::Lead;
-        let record = Arc::make_mut(&mut self.record);
-        record.epoch = epoch;
-        record.master = master;
-    }
-
-    /// S1: a change of a key in a slot that the shard does not have means that a rule was broken.
-    fn assert_owned(&self, op: Op, key: &Key<'_>) {
-        assert!(
-            self.access != Access::Apply
-                || !self.keyspace.is_cluster()
-                || self.record.slots.contains(key.slot),
-            "S1: {} in slot {}, which the shard does not have at this index",
-            op.command(),
-            key.slot
-        );
     }
 
     // ---- expiry --------------------------------------------------------------------------------
@@ -683,7 +670,9 @@ impl Data {
                 break;
             };
             let key = self.keyspace.key(&bytes);
-            self.delete_at(db, &key);
+            if !self.delete_at(db, &key) {
+                break; // D5: it asks for the room, and goes on in a later turn
+            }
             self.end_command();
             self.counters.expired += 1;
             expired += 1;

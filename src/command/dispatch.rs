@@ -23,7 +23,8 @@ pub fn execute(env: &mut Env<'_>, args: Args<'_>) -> Outcome {
     let result = run(env, args);
     let footprint = env.data.end_command();
     let flow = match result {
-        // T2: it met an expired key whose deletion can't be logged now; it never happened.
+        // T2, D5: what it did, or the deletion of an expired key that it met, can't be logged now; it
+        // never happened.
         _ if footprint.hold => Flow::Hold,
         Ok(flow) => flow,
         Err(error) => {
@@ -37,14 +38,14 @@ pub fn execute(env: &mut Env<'_>, args: Args<'_>) -> Outcome {
         env.session.unmuted.clear();
         assert!(
             !footprint.wrote,
-            "a command that is to run again has changed something"
+            "D5: a command that is to run again has changed something"
         );
         env.out.truncate(start);
     } else {
         finish(env, start, replies, &footprint);
     }
     let gate = match footprint {
-        Footprint { wrote: true, .. } => GateKind::Write,
+        _ if footprint.logged() => GateKind::Write,
         // A replica's own copy shows only what is committed: nothing to wait for.
         Footprint { read: true, .. } if env.data.access() == Access::Lead => GateKind::Read,
         _ => GateKind::Free,
@@ -64,7 +65,7 @@ fn finish(env: &mut Env<'_>, start: usize, before: ReplyMode, footprint: &Footpr
     session.last_command_at = env.now.mono;
     // ASKING holds for one command, or for one transaction.
     session.asking &= std::mem::take(&mut session.just_asked) || session.transaction.open;
-    if footprint.wrote {
+    if footprint.logged() {
         session.last_write = footprint.depends;
     }
     match (before, session.reply_mode) {

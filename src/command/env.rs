@@ -55,7 +55,8 @@ pub enum Flow {
     Done,
     /// Close the connection when the reply is out.
     Close,
-    /// Nothing happened and nothing was written: run the same command again later.
+    /// Nothing happened (but that expired keys may have been deleted) and nothing was written: run
+    /// the same command again later.
     Hold,
     /// No reply yet: the client waits.
     Block(Block),
@@ -93,17 +94,27 @@ pub enum GateKind {
 /// What a command did to the data and what its reply depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Footprint {
-    /// Something entered the turn's batches.
+    /// Something entered the turn's batches beside [`Footprint::expired`].
     pub wrote: bool,
+    /// Deletions of expired keys entered the turn's batches: they stand whatever becomes of the
+    /// command.
+    pub expired: bool,
     /// The reply shows data (or its absence).
     pub read: bool,
     /// The newest batch that the reply may show, its own one included; 0: none that is not yet
     /// committed for all we know.
     pub depends: u64,
-    /// An expired key had to be deleted and nothing may enter the batch (T2).
+    /// Something had to enter the batch that may not, or that the log has no room for now (T2, D5).
     pub hold: bool,
     /// The slot of the first key that was looked at.
     pub slot: Option<u16>,
+}
+
+impl Footprint {
+    /// Whether anything entered the turn's batches.
+    pub fn logged(&self) -> bool {
+        self.wrote || self.expired
+    }
 }
 
 /// The result of [`super::execute`].

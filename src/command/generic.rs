@@ -1,7 +1,8 @@
 //! Keys whatever their value: DEL, UNLINK, EXISTS, TOUCH, TYPE, RENAME, RENAMENX.
 
-use super::env::{Done, Env, DONE};
+use super::env::{Done, Env, Flow, DONE};
 use super::error::Error;
+use super::room;
 use super::spec::{flags, Acl, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 use crate::keyspace::{Entry, Kind};
 use crate::resp::args::Args;
@@ -68,6 +69,11 @@ pub static SPECS: &[Spec] = &[
 
 /// Freeing large values never happens here, so DEL and UNLINK are the same.
 fn del(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    // D5: all of them or none: they are one unit.
+    let keys = args.skip(1);
+    if keys.len() > 1 && !env.data.room_for(room::deletions(keys)) {
+        return Ok(Flow::Hold);
+    }
     let mut deleted = 0;
     for bytes in args.skip(1).iter() {
         let key = env.data.key(bytes);

@@ -4,11 +4,13 @@
 //! Expired keys that they meet are deleted like any others (T2): leaving one out unlogged would
 //! show its end before it is decided.
 
+use super::data::{Access, Data};
 use super::env::{Done, Env, DONE};
 use super::error::Error;
 use super::generic::kind_name;
 use super::glob;
 use super::host::Host;
+use super::room;
 use super::spec::{flags, Acl, Flags, Group, Run, Spec};
 use super::string::integer;
 use crate::clock::Mono;
@@ -140,32 +142,69 @@ fn keys(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let mut reply = crate::resp::encode::Reply::new(out, session.proto);
     let header = reply.deferred();
     let mut count = 0;
-    let mut due: Vec<Box<[u8]>> = Vec::new();
+    let mut due = Due::new(data);
     let mut pace = Pace::new(&mut **host);
     data.keyspace().for_each(session.db, &mut |entry| {
         pace.step();
         if pattern == b"*" || glob::matches(pattern, entry.key(), false) {
-            if data.is_due(&entry) {
-                due.push(entry.key().into());
-            } else {
+            if !data.is_due(&entry) {
                 reply.bulk(entry.key());
                 count += 1;
+            } else if !due.take(&entry) {
+                return ControlFlow::Break(());
             }
         }
         ControlFlow::Continue(())
     });
     reply.set_array(header, count);
-    delete_due(env, &due);
+    due.delete(env);
     DONE
 }
 
-/// Deletes what a walk has found expired.
-fn delete_due(env: &mut Env<'_>, due: &[Box<[u8]>]) {
-    let mut pace = Pace::new(&mut *env.host);
-    for bytes in due {
-        pace.step();
-        let key = env.data.key(bytes);
-        env.data.exists(&key);
+/// The expired keys that a walk has met. Only those of a slice are deleted at once: with more of
+/// them the command is held and goes on in the next turn, where it meets fewer (T2, D5).
+struct Due {
+    keys: Vec<Box<[u8]>>,
+    /// Bytes of deletions that still belong to the slice.
+    left: usize,
+    more: bool,
+    /// Only a leader deletes; others just don't show them.
+    leads: bool,
+}
+
+impl Due {
+    fn new(data: &Data) -> Due {
+        Due {
+            keys: Vec::new(),
+            left: data.slice_left(),
+            more: false,
+            leads: data.access() == Access::Lead,
+        }
+    }
+
+    /// False: the slice is full, and the command will be held.
+    fn take(&mut self, entry: &Entry<'_>) -> bool {
+        if self.leads && self.left > 0 {
+            // A key that is larger than the slice is deleted all the same: it must go some time.
+            let bytes = entry.key().len() + room::DELETION;
+            self.left = self.left.saturating_sub(bytes);
+            self.keys.push(entry.key().into());
+        } else {
+            self.more |= self.leads;
+        }
+        !self.more
+    }
+
+    fn delete(self, env: &mut Env<'_>) {
+        let mut pace = Pace::new(&mut *env.host);
+        for bytes in &self.keys {
+            pace.step();
+            let key = env.data.key(bytes);
+            env.data.exists(&key);
+        }
+        if self.more {
+            env.data.hold();
+        }
     }
 }
 
@@ -226,7 +265,7 @@ fn scan(env: &mut Env<'_>, args: Args<'_>) -> Done {
     env.data.depends_on_all();
     let mut found: Vec<u8> = Vec::new();
     let mut keys = 0;
-    let mut due: Vec<Box<[u8]>> = Vec::new();
+    let mut due = Due::new(env.data);
     let Env {
         data,
         session,
@@ -240,13 +279,13 @@ fn scan(env: &mut Env<'_>, args: Args<'_>) -> Done {
         .scan(session.db, cursor, options.count, &mut |entry| {
             pace.step();
             if data.is_due(&entry) {
-                due.push(entry.key().into());
+                due.take(&entry);
             } else if options.shows(&entry) {
                 elements.bulk(entry.key());
                 keys += 1;
             }
         });
-    delete_due(env, &due);
+    due.delete(env);
     let mut reply = env.reply();
     reply.array(2);
     reply.bulk_fmt(format_args!("{next}"));
@@ -266,8 +305,15 @@ fn randomkey(env: &mut Env<'_>, _args: Args<'_>) -> Done {
             break None;
         };
         let key = env.data.key(&bytes);
-        tries += 1;
-        if env.data.exists(&key) || env.data.footprint().hold || tries >= RANDOM_TRIES {
+        if env.data.exists(&key) {
+            break Some(bytes);
+        }
+        match env.data.access() {
+            Access::Lead if env.data.slice_left() == 0 => env.data.hold(),
+            Access::Lead => {}
+            Access::Replica | Access::Apply => tries += 1,
+        }
+        if env.data.footprint().hold || tries >= RANDOM_TRIES {
             break Some(bytes);
         }
     };

@@ -21,6 +21,7 @@ pub mod glob;
 pub mod host;
 mod keys;
 mod pubsub;
+pub mod room;
 pub mod server;
 pub mod session;
 pub mod spec;

@@ -294,6 +294,8 @@ pub struct Spec {
     /// (deprecated since, replaced by)
     pub deprecated: Option<(&'static str, &'static str)>,
     pub subcommands: &'static [Spec],
+    /// D5: bytes that its effects may have beyond those of its arguments.
+    pub effects: Option<fn(Args<'_>) -> usize>,
     pub run: Run,
 }
 
@@ -318,6 +320,7 @@ impl Spec {
             tips: &[],
             deprecated: None,
             subcommands: &[],
+            effects: None,
             run,
         }
     }
@@ -369,6 +372,12 @@ impl Spec {
 
     pub const fn subcommands(mut self, subcommands: &'static [Spec]) -> Spec {
         self.subcommands = subcommands;
+        self
+    }
+
+    /// The effects may be larger than the arguments, by so much.
+    pub const fn effects(mut self, more: fn(Args<'_>) -> usize) -> Spec {
+        self.effects = Some(more);
         self
     }
 

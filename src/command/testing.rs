@@ -28,6 +28,19 @@ pub struct TestHost {
     pub pubsub: Registry,
 }
 
+impl TestHost {
+    pub fn new(config: Config, now: Now) -> TestHost {
+        TestHost {
+            config,
+            stats: Stats::new(),
+            now,
+            breaths: 0,
+            cluster: None,
+            pubsub: Registry::new(),
+        }
+    }
+}
+
 impl Host for TestHost {
     fn config(&self) -> &Config {
         &self.config
@@ -99,6 +112,8 @@ pub struct Fixture {
     pub serving: Serving<'static>,
     /// The batch of the next command: each runs in a turn of its own.
     pub next_batch: u64,
+    /// D5: the bytes of effects that a turn may have.
+    pub grant: usize,
     /// Bodies of all entries so far.
     pub log: Vec<Vec<u8>>,
 }
@@ -117,14 +132,8 @@ impl Fixture {
         Fixture {
             data: Data::new(Keyspace::new(layout, 1)),
             session: session(1),
-            host: TestHost {
-                config: Config::default(),
-                stats: Stats::new(),
-                now,
-                breaths: 0,
-                cluster: None,
-                pubsub: Registry::new(),
-            },
+            host: TestHost::new(Config::default(), now),
+            grant: usize::MAX,
             serving: Serving::Lead { writable: true },
             next_batch: 1,
             log: Vec::new(),
@@ -147,7 +156,8 @@ impl Fixture {
         let args: Vec<&[u8]> = args.iter().map(AsRef::as_ref).collect();
         let writable = self.serving == Serving::Lead { writable: true };
         let now = self.host.now;
-        self.data.begin_turn(self.next_batch, now.unix_ms, writable);
+        self.data
+            .begin_turn(self.next_batch, now.unix_ms, writable, self.grant);
         let mut out = Vec::new();
         let mut env = Env {
             data: &mut self.data,

@@ -6,5 +6,6 @@ mod effects;
 mod generic;
 mod keys;
 mod pubsub;
+mod room;
 mod strings;
 mod transactions;

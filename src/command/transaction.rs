@@ -5,8 +5,10 @@
 //! the queue, the watches and the database as they were.
 
 use super::dispatch::call;
-use super::env::{Done, Env, Flow, DONE};
+use super::env::{Done, Env, Flow, Serving, DONE};
 use super::error::Error;
+use super::room;
+use super::session::Queued;
 use super::spec::{flags, Acl, Group, KeyFlags, KeySpec, Spec};
 use crate::resp::args::Args;
 
@@ -123,6 +125,9 @@ fn exec(env: &mut Env<'_>, _args: Args<'_>) -> Done {
         env.session.discard(env.data);
         return Err(Error::EXEC_ABORT);
     }
+    if !has_room(env)? {
+        return Ok(Flow::Hold);
+    }
     let unchanged = watches_hold(env);
     if env.data.footprint().hold {
         return Ok(Flow::Hold);
@@ -133,6 +138,37 @@ fn exec(env: &mut Env<'_>, _args: Args<'_>) -> Done {
         return DONE;
     }
     run_queue(env)
+}
+
+/// D5: a transaction that can't be put off half-way, because it changes something, needs room for all
+/// its effects, which may be many times its arguments, and may meet no expired key that it does not
+/// name. False: it is held.
+fn has_room(env: &mut Env<'_>) -> Result<bool, Error> {
+    if env.serving != (Serving::Lead { writable: true }) {
+        return Ok(true); // it writes nothing, or is held anyway
+    }
+    let (mut bytes, mut writes, mut walks) = (0usize, false, false);
+    let (mut data, mut other) = (false, false);
+    for Queued { command, args } in &env.session.transaction.queue {
+        let spec = command.spec;
+        bytes = bytes.saturating_add(room::of(spec, Args::from(args.as_slice())));
+        writes |= spec.writes() || spec.effects.is_some();
+        data |= spec.is_data();
+        other |= !spec.is_data();
+        walks |= spec.name == "keys" || spec.flags.has(flags![TOUCHES_ARBITRARY_KEYS]);
+    }
+    let stands = !writes && (!data || !other);
+    if stands {
+        return Ok(true); // nothing but deletions of expired keys: they stand, and it runs again
+    }
+    for watch in &env.session.watches {
+        bytes = bytes.saturating_add(watch.key.len() + room::EFFECT);
+    }
+    if bytes > room::MOST {
+        env.session.discard(env.data);
+        return Err(Error::DISK_FULL);
+    }
+    Ok((!walks || env.data.purge_due()) && env.data.room_for(bytes))
 }
 
 /// Whether every watched key is as it was.
@@ -164,8 +200,8 @@ fn run_queue(env: &mut Env<'_>) -> Done {
             }
         };
         if env.data.footprint().hold {
-            // T2: nothing was written (no write is in a queue that runs while none may be): as if
-            // EXEC had not been called.
+            // T2: nothing was written (no write is in a queue that runs while none may be, and D5:
+            // all of it has room) but deletions of expired keys: as if EXEC had not been called.
             env.session.in_exec = false;
             env.session.db = db;
             env.session.proto = proto;

@@ -64,20 +64,31 @@ impl Batch {
         self.open.extend_from_slice(&[0; UNIT_HEADER]);
     }
 
+    /// What these arguments take at most, with their lengths.
+    #[inline]
+    pub fn size(args: &[&[u8]]) -> usize {
+        args.iter().map(|a| a.len() + MAX_VARINT).sum()
+    }
+
     /// Adds an effect on database `db` to the open unit.
     pub fn push(&mut self, db: u32, op: Op, args: &[&[u8]]) {
+        self.push_sized(db, op, args, Batch::size(args));
+    }
+
+    /// The same for arguments whose [`Batch::size`] is known.
+    pub fn push_sized(&mut self, db: u32, op: Op, args: &[&[u8]], size: usize) {
         assert!(self.unit_at.is_some(), "an effect outside a unit");
         if db != self.unit_db {
             self.unit_db = db;
             let mut text = itoa::Buffer::new();
-            self.put(Op::Select, &[text.format(db).as_bytes()]);
+            let args: [&[u8]; 1] = [text.format(db).as_bytes()];
+            self.put(Op::Select, &args, Batch::size(&args));
         }
-        self.put(op, args);
+        self.put(op, args, size);
     }
 
-    fn put(&mut self, op: Op, args: &[&[u8]]) {
-        let bytes: usize = args.iter().map(|a| a.len() + MAX_VARINT).sum();
-        if !self.parts.is_empty() || self.unit_len() + bytes + 1 + MAX_VARINT > PART_BYTES {
+    fn put(&mut self, op: Op, args: &[&[u8]], size: usize) {
+        if !self.parts.is_empty() || self.unit_len() + size + 1 + MAX_VARINT > PART_BYTES {
             return self.put_large(op, args);
         }
         self.open.push(op.number());

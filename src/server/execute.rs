@@ -17,10 +17,6 @@ use crate::resp::{Args, Limits, Skim};
 use crate::shard::{Admission, Shard};
 use std::time::Duration;
 
-/// A command with more bytes than this asks for log space of its own before it runs (D5): what a
-/// turn is sure to have covers its budget of effects and one such command.
-const BIG_COMMAND: usize = 128 << 10;
-
 /// T9: copying so much takes long, however simple the command is.
 const LONG_COMMAND: usize = 1 << 20;
 
@@ -60,14 +56,7 @@ impl<P: Platform> Execution<'_, P> {
         bytes: usize,
     ) -> NextStep {
         let serving = match self.admission {
-            Admission::Lead { writable } => {
-                // D5: a large command, or the transaction behind an EXEC, needs room of its own.
-                let most = bytes + session.transaction.queued_bytes;
-                if most > BIG_COMMAND && !self.shard.has_room_for(most) {
-                    return self.put_off(session, output);
-                }
-                Serving::Lead { writable }
-            }
+            Admission::Lead { writable } => Serving::Lead { writable },
             Admission::Hold if self.overdue => Serving::Down,
             Admission::Hold => Serving::Hold,
             Admission::Redirect { own_copy, .. } => {

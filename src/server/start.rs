@@ -270,7 +270,12 @@ pub(super) fn make_member<F: Folders>(
     setup: &MemberSetup<'_>,
     base: &Base,
 ) -> Result<(), ServerError> {
-    announce(&folders.own(), base.raft_id)?;
+    let root = folders.own();
+    // S4: the seat has room for one folder that may go, and the last one may not have gone yet.
+    if let Some(spare) = Seat::load(&root)?.and_then(|seat| seat.spare) {
+        folders.remove(&seat::folder(spare))?;
+    }
+    announce(&root, base.raft_id)?;
     let folder = folders.folder(&seat::folder(base.raft_id))?;
     Log::create(folder, setup.log_config(), base)?;
     Ok(())

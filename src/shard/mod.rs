@@ -174,6 +174,8 @@ pub struct Shard<D: Disk> {
     next_batch: u64,
     next_ticket: u64,
     ticket_used: bool,
+    /// The last turn's effects were as many as belong in one: something may go on at once.
+    turn_was_full: bool,
     released: Gate,
     /// Read tickets that wait for a majority's echo: (ticket, clock after execution).
     tickets: VecDeque<(u64, Mono)>,
@@ -277,9 +279,7 @@ impl<D: Disk> Shard<D> {
         self.released = old.last_gate();
         self.data.take_watches(&mut old.data);
         // The turn goes on under the new numbers.
-        let writable = self.may_write();
-        self.data
-            .begin_turn(self.next_batch, self.turn_now.unix_ms, writable);
+        self.begin_data();
     }
 
     /// The highest gate that any reply may wait for.

@@ -106,6 +106,7 @@ impl<D: Disk> Shard<D> {
             next_batch: 1,
             next_ticket: 1,
             ticket_used: false,
+            turn_was_full: false,
             released: Gate { batch: 0, read: 0 },
             tickets: VecDeque::new(),
             tail: VecDeque::new(),

@@ -3,7 +3,7 @@
 use super::members::is_change;
 use super::{Shard, ShardError, SyncPolicy, TailBatch, TurnOutput};
 use crate::clock::{Clock, Mono, Now};
-use crate::command::{check_entry, check_unit, GateKind, Outcome};
+use crate::command::{check_entry, check_unit, room, GateKind, Outcome};
 use crate::effect::{begins_batch, parse_entry, Body, Unit};
 use crate::mutation::{self, Mutation};
 use crate::net::Gate;
@@ -17,11 +17,25 @@ use raft::eraftpb::{Message, MessageType};
 const STRANGERS_PER_TURN: usize = 64;
 
 /// Log room that must be there before a turn may write: its budget of effects and a margin. A
-/// command that brings more bytes than this asks for its own room.
+/// command that needs more is held until there is more (D5).
 pub const TURN_ROOM: u64 = 256 << 10;
-/// Bytes that a batch's records may need beyond the effects themselves, and beyond the arguments
-/// that made them.
+/// Bytes that a batch's records may need beyond the effects themselves.
 pub const RECORD_OVERHEAD: u64 = 8 << 10;
+/// Bytes that an entry may need beyond its body, with its share of the hard state.
+const ENTRY_ROOM: u64 = 64;
+
+/// D5: how many bytes of effects fit a log with so much room: it needs some for entries, records,
+/// pieces and the unused ends of segments.
+pub(super) fn grant(room: u64) -> usize {
+    let bytes = room.saturating_sub(room / 16 + 2 * RECORD_OVERHEAD);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// The log room with which [`grant`] is at least `bytes`.
+pub(super) fn room_to_want(bytes: usize) -> u64 {
+    let bytes = bytes as u64;
+    bytes.saturating_add(bytes / 15 + 3 * RECORD_OVERHEAD)
+}
 
 /// Whether clients' commands on data can be executed in this turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,9 +118,17 @@ impl<D: Disk> Shard<D> {
         self.group.tick(now);
         self.manage_members(now);
         self.settle(now)?;
-        let writable = self.may_write();
-        self.data.begin_turn(self.next_batch, now.unix_ms, writable);
+        self.begin_data();
         Ok(())
+    }
+
+    /// The turn's number, time and room for the data.
+    pub(super) fn begin_data(&mut self) {
+        let writable = self.may_write();
+        let grant = if writable { grant(self.log.room()) } else { 0 };
+        let now_ms = self.turn_now.unix_ms;
+        self.data
+            .begin_turn(self.next_batch, now_ms, writable, grant);
     }
 
     /// Handles Readies until there are none, applies a slice, and sees which gates have opened.
@@ -224,18 +246,6 @@ impl<D: Disk> Shard<D> {
         self.tail_bytes < self.config.tail_limit && self.log.has_room(TURN_ROOM)
     }
 
-    /// Whether a command that brings `bytes` of arguments still fits this turn: if not it waits,
-    /// and room for it is asked for.
-    pub fn has_room_for(&mut self, bytes: usize) -> bool {
-        // What the batch holds is encoded once more around it; large units are cut into parts.
-        let need = (self.data.batch_bytes() + bytes + bytes / 64) as u64 + RECORD_OVERHEAD;
-        if self.log.has_room(need) {
-            return true;
-        }
-        self.log.want_room(need);
-        false
-    }
-
     /// What a reply of this turn waits for.
     pub fn gate(&mut self, outcome: &Outcome) -> Gate {
         let depends = if mutation::is(Mutation::ReadIgnoresDirty) {
@@ -268,6 +278,10 @@ impl<D: Disk> Shard<D> {
     /// Proposes what the turn wrote, then reads the clock, then tests the lease; then the Ready.
     /// Returns what it read.
     pub fn finish(&mut self, clock: &dyn Clock) -> Result<Now, ShardError> {
+        self.turn_was_full = self.data.batch_bytes() >= room::SLICE;
+        if let Some(bytes) = self.data.take_wanted() {
+            self.log.want_room(room_to_want(bytes));
+        }
         self.propose();
         let now = clock.now();
         self.redeem_ticket(now);
@@ -279,6 +293,11 @@ impl<D: Disk> Shard<D> {
         let Some(bodies) = self.data.take_batch() else {
             return;
         };
+        let entries = bodies.iter().map(|body| body.len() as u64 + ENTRY_ROOM);
+        assert!(
+            self.log.has_room(entries.sum()),
+            "D5: a turn's effects fit the room that it was granted"
+        );
         let open = self.tail.len();
         self.cut_into_batches(&bodies);
         let (first, _) = self.group.propose(bodies);
@@ -373,7 +392,8 @@ impl<D: Disk> Shard<D> {
 
     /// When [`Shard::begin`] wants to be called next, if nothing else happens.
     pub fn deadline(&self) -> Mono {
-        if self.has_unapplied() {
+        // T2: a command that goes on in slices is held until the next turn.
+        if self.has_unapplied() || self.turn_was_full {
             return self.turn_now.mono;
         }
         let mut at = self.group.deadline();

@@ -20,7 +20,8 @@ pub trait Folders: Clone + Send + 'static {
     /// Gives a folder another name; durable when this returns.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a folder with all that is in it, its base first: without that a folder is nobody's,
-    /// whatever a crash leaves of the rest. Durable when this returns.
+    /// whatever a crash leaves of the rest. Durable when this returns; nothing is done where there
+    /// is no such folder.
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Where a folder is, for a line in the log.
     fn place(&self, name: &str) -> String;
@@ -84,7 +85,10 @@ impl Folders for RealFolders {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed?,
         }
-        File::open(&path)?.sync_all()?;
+        match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            folder => folder?.sync_all()?,
+        }
         fs::remove_dir_all(&path)?;
         self.root.sync_dir()
     }

@@ -39,6 +39,7 @@ pub struct Node {
     pub dir: PathBuf,
     bin: PathBuf,
     args: Vec<String>,
+    envs: Vec<(String, String)>,
     child: Option<Child>,
 }
 
@@ -50,6 +51,7 @@ impl Node {
             dir: dir.to_path_buf(),
             bin: binary(),
             args: Vec::new(),
+            envs: Vec::new(),
             child: None,
         }
     }
@@ -61,6 +63,13 @@ impl Node {
 
     pub fn args(mut self, args: &[&str]) -> Node {
         self.args.extend(args.iter().map(|a| a.to_string()));
+        self
+    }
+
+    /// For its environment, also when it is started again.
+    #[allow(dead_code)] // the attacks need it
+    pub fn envs(mut self, envs: &[(String, String)]) -> Node {
+        self.envs.extend_from_slice(envs);
         self
     }
 
@@ -101,6 +110,7 @@ impl Node {
             // Redis needs to be told to keep a log; ours always does and accepts both.
             .args(["--appendonly", "yes", "--save", ""])
             .args(&self.args)
+            .envs(self.envs.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)

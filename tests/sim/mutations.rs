@@ -7,9 +7,180 @@ use holdfast::mutation::{self, Mutation};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
 
+use crate::alone::{follower, leader, learner, node, voter, witnesses};
 use crate::plan::Topology;
 use crate::runs::{run_seed, seeds, threads};
 use crate::trace::Lines;
+
+/// What must notice a mutation.
+#[derive(Clone, Copy)]
+enum Notice {
+    /// A run of this topology, which fails with this text.
+    Seed(Topology, &'static str),
+    /// A scene of one member or node, which holds without the mutation.
+    Scene(fn() -> bool),
+    /// A test in this file, beside the code: it turns the mutation on itself.
+    Beside(&'static str),
+}
+
+/// How far a seed may have to be looked for.
+const SEEDS: std::ops::Range<u64> = 0..300;
+
+#[rustfmt::skip]
+const TABLE: &[(Mutation, Notice)] = {
+    use Mutation as M;
+    use Notice::{Beside, Scene, Seed};
+    use Topology::{Cluster, Shard};
+    &[
+        (M::SkipFsync, Seed(Shard, "no valid record where one was known durable")),
+        (M::SkipRecoverySync, Beside("src/storage/tests.rs")),
+        (M::ReviveBehindCut, Beside("src/storage/tests.rs")),
+        (M::KeepPartOfRecord, Beside("src/storage/tests.rs")),
+        (M::SkipCommitOnlyHardState, Seed(Shard, "D1: m")),
+        (M::VoteAfterRestart, Scene(voter::a_restarted_voter_waits)),
+        (M::PromiseBeforeMessage, Scene(voter::a_promise_begins_when_its_message_came)),
+        (M::LeaseBeforeExecution, Scene(leader::a_read_before_a_long_stop_is_not_answered)),
+        (M::ForeignEcho, Scene(leader::a_foreign_echo_makes_no_lease)),
+        (M::EchoOfAnyTime, Beside("src/shard/tests/mutations.rs")),
+        (M::LeaseOfASleeper, Beside("src/shard/tests/mutations.rs")),
+        (M::LeftOnAStaleClock, Beside("src/agent/tests.rs")),
+        (M::RelaxedSyncOfJobs, Beside("src/shard/tests/mutations.rs")),
+        (M::RelaxedSyncOfRecord, Beside("src/shard/tests/mutations.rs")),
+        (M::StaleTransferVote, Scene(voter::a_vote_of_an_old_transfer_is_dropped)),
+        (M::AckBeforeSync, Seed(Shard, "is committed or stored, but the log ends")),
+        (M::StepBeforeProposal, Scene(leader::what_is_executed_is_proposed_first)),
+        (M::ReadIgnoresDirty, Seed(Shard, "is not linearizable")),
+        (M::NoLeaseForNoWrite, Scene(leader::a_read_before_a_long_stop_is_not_answered)),
+        (M::DecideAtTruncation, Seed(Shard, "is not linearizable")),
+        (M::TailLostByTurn, Beside("src/shard/tests/tail.rs")),
+        (M::WaitBeforeProposal, Beside("src/shard/tests/tail.rs")),
+        (M::ApplyPartOfUnit, Seed(Shard, "keyspaces differ")),
+        (M::ServeBeforeOwnTerm, Seed(Shard, "keyspaces differ")),
+        (M::SkipRebuild, Seed(Shard, "keyspaces differ")),
+        (M::TransferKeepsLease, Scene(leader::a_transferring_leader_serves_nobody)),
+        (M::UnloggedExpiry, Seed(Shard, "is not linearizable")),
+        (M::OvertakeHeldOutput, Seed(Shard, "is not linearizable")),
+        (M::ReleaseUncommitted, Seed(Shard, "is not linearizable")),
+        (M::AppendWithoutRoom, Seed(Shard, "XXX")),
+        (M::RoomByArguments, Beside("src/shard/tests/room.rs")),
+        (M::ServeBeforeGainCommits, Seed(Cluster, "is served before its gain committed")),
+        (M::WitnessBaseTooHigh, Seed(Cluster, "G6: witness")),
+        (M::JoinWithoutConfState, Seed(Cluster, "two valid leases")),
+        (M::ConjuredByMessage, Seed(Cluster, "G2: raft id")),
+        (M::LearnerCampaigns, Scene(|| !learner::asks_for_votes())),
+        (M::AnnounceBeforeEpoch, Seed(Cluster, "S2: the bus shows")),
+        (M::OwnRemovalAsLeader, Seed(Cluster, "removed all voters")),
+        (M::StaleTimeoutNow, Seed(Cluster, "two valid leases")),
+        (M::AmnesiaUnderOldId, Seed(Cluster, "lost its disk and is back under its id")),
+        (M::EvenVoters, Seed(Cluster, "G3: an even number of voters")),
+        (M::MembersBesideTheLog, Seed(Cluster, "G5: members differ")),
+        (M::WitnessLeadsOn, Seed(Cluster, "has a master that leads")),
+        (M::WitnessBesideData, Seed(Cluster, "W3: witness")),
+        (M::LastDataLeaves, Seed(Cluster, "XXX")),
+        (M::LostLogGoesOn, Scene(learner::lost_log_is_noticed)),
+        (M::UnwrittenIsDamage, Beside("src/shard/tests/mutations.rs")),
+        (M::NothingIsChecked, Beside("src/raft/tests.rs")),
+        (M::BodiesAreTrusted, Beside("src/shard/tests/mutations.rs")),
+        (M::OpenTailIsShown, Seed(Shard, "keyspaces differ")),
+        (M::WatchOutlivesReign, Scene(leader::a_watch_ends_with_the_reign)),
+        (M::WindowForgetsUnapplied, Seed(Shard, "XXX")),
+        (M::WitnessCountsForWait, Seed(Cluster, "C2: WAIT counts")),
+        (M::FirstSeatForgets, Scene(node::without_its_log_a_node_claims_nothing)),
+        (M::ApplyAllAtOnce, Scene(follower::what_commits_at_once_is_applied_in_slices)),
+        (M::ClaimIsIgnored, Scene(node::a_higher_claim_is_a_loss_in_the_log)),
+        (M::CoverageIsIgnored, Scene(node::a_missing_slot_stops_the_cluster)),
+        (M::OneWitnessEndsAll, Scene(witnesses::one_that_breaks_leaves_the_other)),
+        (M::ForgedLeft, Beside("src/agent/tests.rs")),
+        (M::OnlyVoterYields, Beside("src/agent/tests.rs")),
+        (M::DemotionBeforeSearch, Beside("src/raft/plan.rs")),
+        (M::SeatlessIsSwept, Beside("src/agent/folders.rs")),
+    ]
+};
+
+/// Whether the mutation is noticed, and by what; or why that is no catch.
+fn noticed(mutation: Mutation, notice: Notice) -> Result<String, String> {
+    match notice {
+        Notice::Seed(topology, text) => by_seed(mutation, topology, text),
+        Notice::Scene(holds) => {
+            if !holds() {
+                return Err("its scene does not hold anyway".to_string());
+            }
+            mutation::set(Some(mutation));
+            let held = holds();
+            mutation::set(None);
+            match held {
+                true => Err("its scene holds all the same".to_string()),
+                false => Ok("its scene".to_string()),
+            }
+        }
+        Notice::Beside(file) => {
+            let text = std::fs::read_to_string(file).map_err(|e| e.to_string())?;
+            let named = text.contains(&format!("Mutation::{mutation:?}"));
+            match named && text.contains("mutations") {
+                true => Ok(format!("a test in {file}")),
+                false => Err(format!("{file} does not speak of it")),
+            }
+        }
+    }
+}
+
+fn by_seed(mutation: Mutation, topology: Topology, text: &str) -> Result<String, String> {
+    let mut others = Vec::new();
+    for seed in seeds(SEEDS) {
+        mutation::set(Some(mutation));
+        let verdict = run_seed(topology, seed, Lines::None);
+        mutation::set(None);
+        let Some(why) = verdict.failure else { continue };
+        let first = why.lines().next().unwrap_or_default().to_string();
+        if !why.contains(text) {
+            others.push(format!("{seed}: {first:.100}"));
+            continue;
+        }
+        if let Some(why) = run_seed(topology, seed, Lines::None).failure {
+            return Err(format!("seed {seed} fails without it too: {why:.200}"));
+        }
+        return Ok(format!("{topology:?} {seed}: {first:.90}"));
+    }
+    others.truncate(3);
+    Err(format!("no seed fails with {text:?}; others: {others:?}"))
+}
+
+#[test]
+fn every_mutation_is_noticed_by_what_the_table_names() {
+    for mutation in Mutation::ALL {
+        let rows = TABLE.iter().filter(|(m, _)| m == mutation).count();
+        assert_eq!(rows, 1, "{mutation:?} has {rows} rows in the table");
+    }
+    let only = std::env::var("SIM_MUTATION").ok();
+    let wanted = |m: &Mutation| {
+        let mut names = only.as_deref().unwrap_or_default().split(',');
+        only.is_none() || names.any(|name| name == format!("{m:?}"))
+    };
+    let rows: Vec<_> = TABLE.iter().filter(|(m, _)| wanted(m)).collect();
+    let next = AtomicUsize::new(0);
+    let missed = Mutex::new(Vec::new());
+    crate::machine::install_panic_hook();
+    std::thread::scope(|scope| {
+        for _ in 0..threads() {
+            scope.spawn(|| loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(&&(mutation, notice)) = rows.get(at) else {
+                    return;
+                };
+                match noticed(mutation, notice) {
+                    Ok(by) => println!("| {mutation:?} | {by} |"),
+                    Err(why) => {
+                        println!("| {mutation:?} | NOT NOTICED: {why} |");
+                        let mut missed = missed.lock().expect("nobody panics with it");
+                        missed.push(format!("{mutation:?}: {why}"));
+                    }
+                }
+            });
+        }
+    });
+    let missed = missed.into_inner().expect("nobody panicked with it");
+    assert!(missed.is_empty(), "not noticed:\n  {}", missed.join("\n  "));
+}
 
 /// Every failure of a range in a line each, for every mutation: for making the table.
 #[test]

@@ -492,6 +492,9 @@ impl Folders for SimFolders {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        if !self.0.list()?.iter().any(|n| n == name) {
+            return Ok(());
+        }
         // As the real one: without its base a folder is nobody's.
         let folder = self.0.make_folder(name)?;
         let base = holdfast::storage::base::FILE;

@@ -1,7 +1,6 @@
 //! Turns: the server's steps, one after the other, with time between them where the process is
 //! stopped; and the steps of the witness thread. What comes out of a step is carried away at once.
 
-use holdfast::mutation::{self, Mutation};
 use holdfast::server::{Pause, Phase, Progress};
 use holdfast::shard::Shard;
 
@@ -160,7 +159,7 @@ impl World {
     /// S2: what the bus shows of this node is the record as of what is applied.
     fn look_after(&mut self, m: usize, phase: Phase) -> Result<(), String> {
         let node = self.machines[m].node.as_ref().expect("it runs");
-        if phase != Phase::Settle || mutation::is(Mutation::AnnounceBeforeEpoch) {
+        if phase != Phase::Settle {
             return Ok(());
         }
         shown(node)
@@ -219,7 +218,10 @@ impl World {
                     node.witnesses.take_outgoing()
                 };
                 for frame in frames {
-                    self.send_frame(m, end, frame.to, frame.bytes);
+                    match frame.back {
+                        true => self.send_answer(m, end, frame.to, frame.bytes),
+                        false => self.send_frame(m, end, frame.to, frame.bytes),
+                    }
                 }
                 Some((more, end))
             }

@@ -4,7 +4,7 @@
 //! the tail's copy of the record, so that `MULTI; DELSLOTS; ADDSLOTS; EXEC` validates; what other
 //! shards have is the view's to say. Never: decides who serves a slot.
 
-use super::super::env::{Done, Env, DONE};
+use super::super::env::{Done, Env, Flow, DONE};
 use super::super::error::Error;
 use super::admin::holds_keys;
 use super::host;
@@ -126,6 +126,9 @@ impl Plan {
                 let (own, others) = (of(&self.own), of(&self.others));
                 if !own.is_empty() {
                     env.data.del_slots(&own);
+                    if env.data.footprint().hold {
+                        return Ok(Flow::Hold);
+                    }
                 }
                 if !others.is_empty() {
                     host(env)?.unassign(&others);

@@ -6,6 +6,7 @@
 use super::super::data::Access;
 use super::super::env::{Done, Env, Flow, Serving, DONE};
 use super::super::error::Error;
+use super::super::room;
 use super::super::spec::{flags, Group, Spec};
 use super::help;
 use super::object::{encoding_name, references};
@@ -23,6 +24,7 @@ pub const DEBUG: Spec = Spec::new(
     debug,
 )
 .since("1.0.0")
+.effects(populated)
 .summary("For tests: sleeps, digests, fills.");
 
 /// T9: how long a command may run without answering heartbeats.
@@ -169,6 +171,30 @@ struct Filling<'a> {
     size: Option<usize>,
 }
 
+impl Filling<'_> {
+    /// D5: what it may put into the log, with the deletion of keys of these names that have expired.
+    fn effects(&self) -> usize {
+        let digits = self.count.max(1).ilog10() as usize + 1;
+        let key = self.prefix.len() + 1 + digits + room::DELETION;
+        let value = self.size.unwrap_or(b"value:".len() + digits) + room::DELETION;
+        let one = key.saturating_mul(2).saturating_add(value);
+        let all = one.saturating_mul(usize::try_from(self.count).unwrap_or(usize::MAX));
+        all.saturating_add(room::headers(all))
+            .saturating_add(room::COMMAND)
+    }
+}
+
+/// D5: what DEBUG POPULATE writes, of which its arguments say little.
+fn populated(args: Args<'_>) -> usize {
+    if !args
+        .get(1)
+        .is_some_and(|name| name.eq_ignore_ascii_case(b"populate"))
+    {
+        return 0;
+    }
+    parse_populate(args).map_or(0, |filling| filling.effects())
+}
+
 fn parse_populate(args: Args<'_>) -> Result<Filling<'_>, Error> {
     let number = |at: usize| match args.get(at) {
         Some(text) => parse_i64(text)
@@ -203,6 +229,14 @@ fn populate(env: &mut Env<'_>, args: Args<'_>) -> Done {
         Serving::Lead { writable: true } => {}
         Serving::Lead { writable: false } | Serving::Hold => return held(env),
         Serving::Redirect { .. } | Serving::Down => return Err(Error::READ_ONLY_REPLICA),
+    }
+    // D5: they are one unit.
+    let bytes = filling.effects();
+    if bytes > room::MOST {
+        return Err(Error::DISK_FULL);
+    }
+    if !env.data.room_for(bytes) {
+        return Ok(Flow::Hold);
     }
     let mut breath = env.host.now().mono + BREATH;
     let mut name = Vec::new();

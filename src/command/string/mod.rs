@@ -10,6 +10,7 @@ mod read;
 mod set;
 
 use super::error::Error;
+use super::room;
 use super::spec::{flags, Acl, Group, KeyFlags, KeySpec, Spec};
 use crate::keyspace::{Entry, Kind, Value};
 use crate::resp::number::parse_i64;
@@ -141,6 +142,7 @@ pub static SPECS: &[Spec] = &[
         "2.6.0",
         edit::incrbyfloat,
     )
+    .effects(room::float)
     .keys(1, 1, 1, ONE_RW_ACCESS)
     .summary("Adds a number to a floating-point value."),
     row("lcs", -3, flags![READONLY], "7.0.0", lcs::lcs)

@@ -264,7 +264,7 @@ proptest! {
             leader.advance(*wait_ms);
             if command[0] == "EXPIRE-DUE" {
                 let now = leader.host.now.unix_ms;
-                leader.data.begin_turn(leader.next_batch, now, true);
+                leader.data.begin_turn(leader.next_batch, now, true, usize::MAX);
                 leader.data.expire_due(now, 3);
                 if let Some(bodies) = leader.data.take_batch() {
                     leader.log.extend(bodies);

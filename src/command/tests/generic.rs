@@ -134,9 +134,9 @@ fn active_expiry_deletes_what_is_due_one_unit_each() {
     f.line("SET other v PX 5");
     f.advance(16);
     let now = f.host.now.unix_ms;
-    f.data.begin_turn(100, now, false);
+    f.data.begin_turn(100, now, false, 0);
     assert_eq!(f.data.expire_due(now, 100), 0, "T2: nothing may be written");
-    f.data.begin_turn(100, now, true);
+    f.data.begin_turn(100, now, true, usize::MAX);
     assert_eq!(f.data.expire_due(now, 4), 4);
     assert_eq!(f.data.expire_due(now, 100), 3);
     let bodies = f.data.take_batch().expect("something was written");

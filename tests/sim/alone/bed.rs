@@ -8,7 +8,7 @@ use holdfast::agent::Agent;
 use holdfast::cluster::Record;
 use holdfast::links::{News, Order};
 use holdfast::raft::Envelope;
-use holdfast::server::{ClusterSetup, Progress, Server, Setup, Tuning};
+use holdfast::server::{ClusterSetup, Phase, Progress, Server, Setup, Tuning};
 use holdfast::shard::Shard;
 use holdfast::storage::base::{Member, MemberKind};
 use holdfast::storage::{Base, Folders, Log};
@@ -51,8 +51,11 @@ pub struct Bed {
     clock: SimClock,
     kernel: Rc<RefCell<Kernel>>,
     wires: Rc<RefCell<Wires>>,
+    member: Rc<RefCell<MemberClock>>,
     now: True,
     answer: Answer,
+    /// What it has said to the other members.
+    pub said: Vec<Envelope>,
 }
 
 /// The record of a shard whose master is this node.
@@ -62,6 +65,17 @@ pub fn record(slots: SlotSet, epoch: u64) -> Record {
         epoch,
         ..Record::founded(NodeId([9; 20]), node(ME))
     }
+}
+
+/// What nodes.conf of the shard of 1, 5 and 6 says, whose master is this node.
+pub fn conf() -> String {
+    let (me, one, six) = (node(ME), node(1), node(6));
+    format!(
+        "{me} 127.0.0.1:7005@17005 myself,master - 0 0 1 connected 0-16383\n\
+         {one} 127.0.0.1:7001@17001 slave {me} 0 0 1 connected\n\
+         {six} 127.0.0.1:7006@17006 slave {me} 0 0 1 connected\n\
+         vars currentEpoch 1 lastVoteEpoch 0\n"
+    )
 }
 
 /// A disk with the member 5 of these voters.
@@ -93,7 +107,7 @@ impl Bed {
     pub fn start(disk: SimDisk, conf: &str, answer: Answer) -> Bed {
         let mut rng = Rng::new(1);
         let member = Rc::new(RefCell::new(MemberClock::new(&mut rng, false)));
-        let clock = SimClock::new(member, disk.clone(), 0, rng.fork());
+        let clock = SimClock::new(Rc::clone(&member), disk.clone(), 0, rng.fork());
         let (kernel, wires): (Rc<RefCell<Kernel>>, Rc<RefCell<Wires>>) = Default::default();
         let mut config = holdfast::config::Config::default();
         config.cluster_enabled = true;
@@ -123,8 +137,10 @@ impl Bed {
             clock,
             kernel,
             wires,
+            member,
             now: 0,
             answer,
+            said: Vec::new(),
         }
     }
 
@@ -156,9 +172,34 @@ impl Bed {
         self.wires.borrow_mut().news.push_back(news);
     }
 
+    /// From now on the other members answer so.
+    pub fn set_answer(&mut self, answer: Answer) {
+        self.answer = answer;
+    }
+
+    /// Time goes by.
+    pub fn pass(&mut self, ms: u64) {
+        self.now += ms * MS;
+    }
+
+    /// The node's clock, in nanoseconds, as it is now.
+    pub fn mono(&self) -> u64 {
+        self.member.borrow().mono(self.now).0
+    }
+
     /// A millisecond later: a turn in which the client has sent `commands`; what it is answered.
     pub fn turn(&mut self, commands: &str) -> String {
-        self.now += MS;
+        self.turn_stopped(commands, None, |_| {})
+    }
+
+    /// The same, with a stop of so many ms behind a phase, at whose end something happens.
+    pub fn turn_stopped(
+        &mut self,
+        commands: &str,
+        stop: Option<(Phase, u64)>,
+        meanwhile: impl FnOnce(&mut Bed),
+    ) -> String {
+        self.pass(1);
         self.clock.begin(self.now);
         let mut kernel = self.kernel.borrow_mut();
         if !commands.is_empty() {
@@ -169,7 +210,22 @@ impl Bed {
         for (key, readiness) in notes {
             self.server.note(key, readiness);
         }
-        while let Progress::More(_) = self.server.step().expect("a sound node") {}
+        let mut meanwhile = Some(meanwhile);
+        while let Progress::More(phase) = self.server.step().expect("a sound node") {
+            let Some((_, ms)) = stop.filter(|(behind, _)| *behind == phase) else {
+                continue;
+            };
+            self.pass(ms);
+            self.clock.begin(self.now);
+            if let Some(meanwhile) = meanwhile.take() {
+                meanwhile(self);
+            }
+        }
+        self.carry()
+    }
+
+    /// Does what the server wants; gives what the client is answered.
+    fn carry(&mut self) -> String {
         let mut kernel = self.kernel.borrow_mut();
         for (_, job) in std::mem::take(&mut kernel.jobs) {
             kernel.done.extend(job.run());
@@ -181,6 +237,7 @@ impl Bed {
             };
             if let Ok(Frame::Raft(asked)) = Frame::decode(&bytes) {
                 wires.news.extend((self.answer)(&asked));
+                self.said.push(*asked);
             }
         }
         let (written, _) = kernel.take_output();

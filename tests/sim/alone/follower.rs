@@ -2,6 +2,7 @@
 //! applied at once; the simulator's time does not pass while code runs, so a turn that takes long
 //! shows nothing there. D5: appends of one turn share the log's room; the worlds' entries are small.
 
+use holdfast::effect::{Batch, Op};
 use raft::eraftpb::Entry;
 
 use super::{append, at, base, envelope, settle, shard};
@@ -40,12 +41,17 @@ fn a_follower_far_behind_applies_in_slices() {
 /// Each fits what the log has; all together do not.
 #[test]
 fn appends_of_one_turn_share_the_room_of_the_log() {
-    const LAST: u64 = 9;
+    const LAST: u64 = 25;
     let mut shard = shard(&base(), at(0));
+    let mut batch = Batch::new();
+    batch.begin_unit();
+    batch.push(0, Op::Set, &[b"k", &[b'x'; 900_000]]);
+    batch.end_unit();
+    let body = batch.take().pop().expect("one unit");
     let large = |index| Entry {
         index,
         term: 2,
-        data: vec![b'x'; 2_400_000].into(),
+        data: body.clone().into(),
         ..Entry::default()
     };
     let mut turns = 0;

@@ -2,13 +2,15 @@
 //! its reign end the watches. Chance shows little of either: it took more than a thousand seeds to
 //! meet the first, and what the next leader writes marks watched keys as well.
 
+use holdfast::agent::control::Control;
 use holdfast::links::News;
-use holdfast::raft::Envelope;
+use holdfast::raft::{Envelope, Reign};
 use raft::eraftpb::{Message, MessageType};
 
-use super::bed::{disk, node, received, record, Bed, ME};
-use super::envelope;
+use super::bed::{conf, disk, node, received, record, silence, Bed, ME};
+use super::{envelope, T_MS};
 use crate::machine::{guarded, install_panic_hook, Ended};
+use holdfast::server::Phase;
 
 /// What a willing follower answers.
 fn willing(asked: &Envelope) -> Option<News> {
@@ -41,15 +43,8 @@ fn willing(asked: &Envelope) -> Option<News> {
 /// A node whose member leads; the two others answer yes to everything, at once.
 fn reigning() -> Bed {
     let all = (0..cluster_bus::slot::SLOT_COUNT).collect();
-    let (me, one, six) = (node(ME), node(1), node(6));
-    let conf = format!(
-        "{me} 127.0.0.1:7005@17005 myself,master - 0 0 1 connected 0-16383\n\
-         {one} 127.0.0.1:7001@17001 slave {me} 0 0 1 connected\n\
-         {six} 127.0.0.1:7006@17006 slave {me} 0 0 1 connected\n\
-         vars currentEpoch 1 lastVoteEpoch 0\n"
-    );
     let disk = disk(&[1, ME, 6], &record(all, 1));
-    let mut bed = Bed::start(disk, &conf, willing);
+    let mut bed = Bed::start(disk, &conf(), willing);
     bed.wins();
     bed
 }
@@ -89,6 +84,74 @@ pub fn what_is_executed_is_proposed_first() -> bool {
     install_panic_hook();
     let end = guarded(|| Ok::<_, String>(bed.turn("SET k w\r\n")));
     matches!(end, Ended::Fine(_)) && !bed.leads()
+}
+
+/// E3, T3: the process stands still between the execution of a read and the look at the lease, for
+/// longer than that lasts, and nobody answers any more: the read is answered by nobody.
+pub fn a_read_before_a_long_stop_is_not_answered() -> bool {
+    let mut bed = reigning();
+    assert_eq!(bed.answers("SET k v\r\n"), "+OK\r\n");
+    bed.set_answer(silence);
+    let mut replies = bed.turn_stopped("GET k\r\n", Some((Phase::Serve, 2 * T_MS)), |_| {});
+    for _ in 0..5 {
+        replies += &bed.turn("");
+    }
+    replies.is_empty()
+}
+
+/// What a follower answers that echoes another transfer count than the leader's own.
+fn of_another_reign(asked: &Envelope) -> Option<News> {
+    let foreign = Envelope {
+        reign: Reign {
+            transfers: asked.reign.transfers + 1,
+            ..asked.reign
+        },
+        ..asked.clone()
+    };
+    willing(&foreign)
+}
+
+/// E3: answers that echo another reign come all the time; when the lease of the own one has run out,
+/// no read is answered.
+pub fn a_foreign_echo_makes_no_lease() -> bool {
+    let mut bed = reigning();
+    assert_eq!(bed.answers("GET k\r\n"), "$-1\r\n");
+    bed.set_answer(of_another_reign);
+    bed.turns(usize::try_from(T_MS).expect("a small number"));
+    bed.answers("GET k\r\n").is_empty()
+}
+
+/// E4: the leadership is being handed to 6, which does not answer: nothing is executed meanwhile.
+pub fn a_transferring_leader_serves_nobody() -> bool {
+    let mut bed = reigning();
+    bed.turns(50);
+    let wish = Control::Failover {
+        group: 1,
+        raft_id: 6,
+    };
+    bed.hears(News::Raft {
+        from: node(6),
+        proved: true,
+        bytes: wish.encode(),
+    });
+    bed.turns(3);
+    assert!(bed.shard().group().is_transferring(), "it hands over");
+    bed.answers("SET k v\r\n").is_empty()
+}
+
+#[test]
+fn a_long_stop_before_the_lease_test_holds_a_read() {
+    assert!(a_read_before_a_long_stop_is_not_answered());
+}
+
+#[test]
+fn an_echo_of_another_reign_makes_no_lease() {
+    assert!(a_foreign_echo_makes_no_lease());
+}
+
+#[test]
+fn a_leader_that_hands_over_executes_nothing() {
+    assert!(a_transferring_leader_serves_nobody());
 }
 
 #[test]

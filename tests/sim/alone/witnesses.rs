@@ -1,4 +1,4 @@
-//! W2: of two witnesses on one host, one gets what breaks its group. In the cluster world disks
+//! W2: of two witnesses on one host, one meets what breaks its group. In the cluster world disks
 //! fail under witnesses, but there the process may end as well.
 
 use cluster_bus::NodeId;
@@ -75,10 +75,12 @@ fn take(host: &mut Witnesses<SimFolders>, ms: u64, mut order: Option<ForWitnesse
     while host.step(&Still(ms), &mut || order.take()) {}
 }
 
-/// One group's leader contradicts what is committed: that group stops, and the other one goes on.
+/// A sync of one group fails: that group stops, and the other one goes on.
 pub fn one_that_breaks_leaves_the_other() -> bool {
-    let shelf = SimFolders(SimDisk::new(1 << 30));
-    let mut host = Witnesses::open(shelf, log_config(), 1, at(0), quiet()).expect("an empty disk");
+    let disk = SimDisk::new(1 << 30);
+    let folders = SimFolders(disk.clone());
+    let mut host =
+        Witnesses::open(folders, log_config(), 1, at(0), quiet()).expect("an empty disk");
     let nodes = vec![LEADER];
     take(
         &mut host,
@@ -108,7 +110,8 @@ pub fn one_that_breaks_leaves_the_other() -> bool {
     run(&mut host, appended(8, ids[1], (11, 3)));
     install_panic_hook();
     let end = guarded(|| {
-        run(&mut host, appended(7, ids[0], (11, 4)));
+        disk.fail_next_sync();
+        run(&mut host, appended(7, ids[0], (12, 3)));
         run(&mut host, appended(8, ids[1], (12, 3)));
         Ok::<_, String>(())
     });

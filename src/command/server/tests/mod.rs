@@ -160,7 +160,7 @@ fn endpoint(port: u16) -> Endpoint {
 impl Client {
     fn new() -> Client {
         let mut data = Data::new(Keyspace::new(Layout::Single { databases: 16 }, 1));
-        data.begin_turn(1, 1_000_000, true);
+        data.begin_turn(1, 1_000_000, true, usize::MAX);
         let (config, _) =
             Config::from_args(["--enable-debug-command", "yes"]).expect("a valid command line");
         let host = FakeHost {

@@ -1,0 +1,132 @@
+//! The shard's record as the data shows and changes it (S1-S3).
+//!
+//! Owns: which slots are served by the tail's copy and by the committed one, and the effects that
+//! change the record. Never: decides who should have a slot.
+
+use super::{Access, Data};
+use crate::cluster::record::encode_ranges;
+use crate::cluster::Record;
+use crate::effect::Op;
+use crate::keyspace::Key;
+use crate::mutation::{self, Mutation};
+use cluster_bus::{NodeId, SlotSet};
+use std::sync::Arc;
+
+/// Whether the own shard serves a slot (S1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// By the tail's copy and by the committed one.
+    Owned,
+    /// Its gain is not committed yet: commands wait.
+    Gaining,
+    /// It is another's, or its loss is proposed.
+    Foreign,
+}
+
+impl Data {
+    /// The record as the running turn sees it.
+    pub fn record(&self) -> &Arc<Record> {
+        &self.record
+    }
+
+    /// What gossip, nodes.conf and redirects say (S1).
+    pub fn committed_record(&self) -> &Arc<Record> {
+        &self.committed
+    }
+
+    /// All that has been applied is committed.
+    pub fn commit_record(&mut self) {
+        if !Arc::ptr_eq(&self.record, &self.committed) {
+            self.committed = Arc::clone(&self.record);
+        }
+    }
+
+    /// The record as of the last entry that is known to be committed.
+    pub fn set_committed_record(&mut self, record: Arc<Record>) {
+        self.committed = record;
+    }
+
+    /// S1: given up at the proposal, gained at the commit.
+    pub fn ownership(&self, slot: u16) -> Ownership {
+        let committed =
+            self.committed.slots.contains(slot) || mutation::is(Mutation::ServeBeforeGainCommits);
+        match (self.record.slots.contains(slot), committed) {
+            (true, true) => Ownership::Owned,
+            (true, false) => Ownership::Gaining,
+            (false, _) => Ownership::Foreign,
+        }
+    }
+
+    /// The shard gains these slots.
+    pub fn add_slots(&mut self, slots: &SlotSet) {
+        if !self.emit(self.db, Op::AddSlots, &[&encode_ranges(slots)]) {
+            return;
+        }
+        self.record_changed = self.access == Access::Lead;
+        let record = Arc::make_mut(&mut self.record);
+        slots.iter().for_each(|slot| {
+            record.slots.insert(slot);
+        });
+    }
+
+    /// The shard gives these slots up. As in Redis their keys stay, unreachable, until the slots
+    /// are gained again.
+    pub fn del_slots(&mut self, slots: &SlotSet) {
+        if !self.emit(self.db, Op::DelSlots, &[&encode_ranges(slots)]) {
+            return;
+        }
+        self.remove_slots(slots);
+    }
+
+    /// S3: another shard has these slots; their keys go with them. How many keys.
+    pub fn lose_slots(&mut self, slots: &SlotSet) -> u64 {
+        if !self.emit(self.db, Op::LoseSlots, &[&encode_ranges(slots)]) {
+            return 0;
+        }
+        self.remove_slots(slots);
+        let mut lost = 0;
+        for slot in slots.iter() {
+            lost += self.keyspace.flush_slot(slot);
+            if self.access == Access::Lead {
+                self.dirty[usize::from(slot)] = self.batch_seq;
+            }
+        }
+        if lost > 0 {
+            self.watches.fail_all();
+            self.counters.changes += lost;
+        }
+        lost
+    }
+
+    fn remove_slots(&mut self, slots: &SlotSet) {
+        self.record_changed = self.access == Access::Lead;
+        let record = Arc::make_mut(&mut self.record);
+        slots.iter().for_each(|slot| {
+            record.slots.remove(slot);
+        });
+    }
+
+    /// S2: the shard's epoch, and the node that is its master from here on.
+    pub fn set_epoch(&mut self, epoch: u64, master: NodeId) {
+        let args: [&[u8]; 2] = [&epoch.to_le_bytes(), &master.0];
+        if !self.emit(self.db, Op::Epoch, &args) {
+            return;
+        }
+        self.record_changed = self.access == Access::Lead;
+        let record = Arc::make_mut(&mut self.record);
+        record.epoch = epoch;
+        record.master = master;
+    }
+
+    /// S1: a change of a key in a slot that the shard does not have means that a rule was broken.
+    pub(super) fn assert_owned(&self, op: Op, key: &Key<'_>) {
+        assert!(
+            self.access != Access::Apply
+                || !self.keyspace.is_cluster()
+                || self.record.slots.contains(key.slot),
+            "S1: {} in slot {}, which the shard does not have at this index",
+            op.command(),
+            key.slot
+        );
+    }
+}

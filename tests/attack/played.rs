@@ -1,0 +1,402 @@
+//! A node that the test plays: on the bus like any other, on the Raft links as the test likes.
+//!
+//! Owns its two sockets' worth of links (the real node calls it, it calls the real node), everything
+//! it was told ([`Seen`]), and the member that it plays, which answers by itself in the manner that
+//! the test sets. Every wait has a deadline.
+
+use crate::bus::{self, BusHandle};
+use crate::harness::{check, wait_for, SOON};
+use crate::member::{message, Manner, Member};
+use crate::real::Real;
+use crate::wire;
+use cluster_bus::bus::SelfState;
+use cluster_bus::NodeId;
+use holdfast::agent::control::{encode_envelope, Control, Frame};
+use holdfast::raft::Envelope;
+use holdfast::storage::Base;
+use raft::eraftpb::{Message, MessageType};
+use std::collections::HashMap;
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// The clock by which leases and promises go, the same in all processes of a machine.
+pub fn mono_ns() -> u64 {
+    let mut t = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the call writes one timespec.
+    assert_eq!(
+        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut t) },
+        0
+    );
+    t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
+}
+
+/// Waits for a moment of that clock: where the passing of time is what is tested.
+pub fn sleep_until(ns: u64) {
+    std::thread::sleep(Duration::from_nanos(ns.saturating_sub(mono_ns())));
+}
+
+/// A frame that came.
+pub struct Seen {
+    pub at_ns: u64,
+    pub frame: Frame,
+}
+
+impl Seen {
+    /// The envelope, if it is one of this kind.
+    pub fn raft(&self, kind: MessageType) -> Option<&Envelope> {
+        match &self.frame {
+            Frame::Raft(e) if e.message.get_msg_type() == kind => Some(e),
+            _ => None,
+        }
+    }
+
+    pub fn control(&self) -> Option<&Control> {
+        match &self.frame {
+            Frame::Control(control) => Some(control),
+            Frame::Raft(_) => None,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Inner {
+    seen: Vec<Seen>,
+    /// Bus ports of the nodes that this one talks to.
+    homes: HashMap<NodeId, u16>,
+    /// Links that this node has made.
+    lines: HashMap<NodeId, TcpStream>,
+    /// Links that were made to here.
+    calls: HashMap<NodeId, TcpStream>,
+    /// What this node has said in control messages of numbers alone: their bytes.
+    told: Vec<Vec<u8>>,
+    /// The real nodes take what comes back on their own links.
+    both_ways: bool,
+    member: Option<Member>,
+}
+
+/// "Have you said this?", and "I have" (control messages of version 3 of the links): their kinds.
+const REALLY: u8 = 15;
+const CONFIRM: u8 = 16;
+
+struct Shared {
+    me: NodeId,
+    password: String,
+    inner: Mutex<Inner>,
+}
+
+pub struct Played {
+    pub id: NodeId,
+    /// On the bus.
+    pub shard: NodeId,
+    pub port: u16,
+    pub bus: BusHandle,
+    shared: Arc<Shared>,
+}
+
+impl Shared {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no holder panics")
+    }
+
+    /// Sends a frame over a link of our own making, made anew when it broke.
+    fn send(self: &Arc<Self>, inner: &mut Inner, to: NodeId, bytes: &[u8]) {
+        for _ in 0..2 {
+            if !inner.lines.contains_key(&to) {
+                let Some(&port) = inner.homes.get(&to) else {
+                    return;
+                };
+                match wire::call(port, 0, self.me, to, &self.password) {
+                    Ok((line, version)) => {
+                        inner.both_ways = version >= wire::BOTH_WAYS;
+                        let back = line.try_clone().expect("a second handle");
+                        inner.lines.insert(to, line);
+                        let shared = Arc::clone(self);
+                        std::thread::spawn(move || shared.take_in(back, to));
+                    }
+                    Err(_) => continue, // a node that is down; who waits has a deadline
+                }
+            }
+            let line = inner.lines.get_mut(&to).expect("it was just made");
+            if wire::send(line, bytes).is_ok() {
+                return;
+            }
+            inner.lines.remove(&to);
+        }
+    }
+
+    /// A link that a node has made.
+    fn listen(self: &Arc<Self>, mut stream: TcpStream) {
+        let Ok(from) = wire::answer(&mut stream, self.me, &self.password) else {
+            return;
+        };
+        let back = stream.try_clone().expect("a second handle");
+        self.inner().calls.insert(from, back);
+        self.take_in(stream, from);
+    }
+
+    /// Whether these bytes ask for something that this node has said: `REALLY`, the kind as a
+    /// number, the numbers.
+    fn has_said(&self, bytes: &[u8]) -> bool {
+        let Some((&[REALLY, kind, 0, 0, 0, 0, 0, 0, 0], numbers)) = bytes.split_first_chunk()
+        else {
+            return false;
+        };
+        let said = [&[kind], numbers].concat();
+        self.inner().told.contains(&said)
+    }
+
+    /// Takes in what a node says, and answers in the member's manner.
+    fn take_in(self: &Arc<Self>, mut stream: TcpStream, from: NodeId) {
+        while let Ok(mut bytes) = wire::receive(&mut stream) {
+            let frame = Frame::decode(&bytes);
+            if self.has_said(&bytes) {
+                bytes[0] = CONFIRM;
+                if wire::send(&mut stream, &bytes).is_err() {
+                    return;
+                }
+            }
+            // A kind that the crate does not know yet.
+            let Ok(frame) = frame else { continue };
+            let mut inner = self.inner();
+            let answer = match (&frame, &mut inner.member) {
+                (Frame::Raft(e), Some(m)) if (e.group, e.to) == (m.group, m.raft_id) => m.answer(e),
+                _ => None,
+            };
+            let at_ns = mono_ns();
+            inner.seen.push(Seen { at_ns, frame });
+            if let Some(answer) = answer {
+                self.send(&mut inner, from, &encode_envelope(&answer));
+            }
+        }
+    }
+}
+
+impl Played {
+    /// A node with this name and this state on the bus; it knows nobody.
+    pub fn start(state: SelfState, password: &str) -> Played {
+        let port = crate::node::free_port();
+        let listener = TcpListener::bind(("127.0.0.1", port + 10_000)).expect("the port is free");
+        let id = NodeId(rand::random());
+        let shared = Arc::new(Shared {
+            me: id,
+            password: password.to_owned(),
+            inner: Mutex::default(),
+        });
+        let given = Arc::clone(&shared);
+        let raft = move |stream| {
+            let shared = Arc::clone(&given);
+            std::thread::spawn(move || shared.listen(stream));
+        };
+        let shard = state.shard;
+        let bus = bus::start(listener, id, port, state, raft);
+        Played {
+            id,
+            shard,
+            port,
+            bus,
+            shared,
+        }
+    }
+
+    /// Lets the real node meet this one, and waits until it knows it by its name.
+    pub fn meet(&self, real: &Real) {
+        self.shared.inner().homes.insert(real.id, real.bus_port());
+        let (port, bus_port) = (self.port.to_string(), (self.port + 10_000).to_string());
+        let met = real
+            .node
+            .cmd(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus_port]);
+        assert!(met.is_ok(), "{met:?}");
+        let name = self.id.to_string();
+        wait_for("the node knows the played one", SOON, || {
+            let view = real.node.try_view().map_err(|e| e.to_string())?;
+            let known = view
+                .iter()
+                .any(|l| l.id == name && l.connected && !l.has("handshake"));
+            check(known, || format!("{view:?}"))
+        });
+    }
+
+    // ---- what is said ---------------------------------------------------------------------
+
+    /// Says it where it proves who says it, if there is such a link: on one that the node itself
+    /// has made to here.
+    pub fn tell(&self, to: &Real, control: &Control) {
+        let (mut inner, bytes) = (self.shared.inner(), control.encode());
+        if bytes.len() < 64 && !inner.told.contains(&bytes) {
+            inner.told.push(bytes.clone());
+        }
+        if inner.both_ways {
+            if let Some(call) = inner.calls.get_mut(&to.id) {
+                if wire::send(call, &bytes).is_ok() {
+                    return;
+                }
+                inner.calls.remove(&to.id);
+            }
+        }
+        self.shared.send(&mut inner, to.id, &bytes);
+    }
+
+    /// Sends an envelope as it is.
+    pub fn post(&self, to: &Real, envelope: &Envelope) {
+        let mut inner = self.shared.inner();
+        let bytes = encode_envelope(envelope);
+        self.shared.send(&mut inner, to.id, &bytes);
+    }
+
+    /// Sends a message of the member that this node plays, made now: its envelope.
+    pub fn say(&self, to: &Real, raft_id: u64, message: Message) -> Envelope {
+        let envelope = self.member(|m| m.envelope(raft_id, message));
+        self.post(to, &envelope);
+        envelope
+    }
+
+    // ---- what was heard -------------------------------------------------------------------
+
+    /// Frames that have come until now.
+    pub fn heard(&self) -> usize {
+        self.shared.inner().seen.len()
+    }
+
+    /// The first that `find` finds among what has come since `from` (of [`Played::heard`]).
+    pub fn find<T>(&self, from: usize, find: impl FnMut(&Seen) -> Option<T>) -> Option<T> {
+        self.shared.inner().seen[from..].iter().find_map(find)
+    }
+
+    /// Waits for such a frame.
+    pub fn wait_seen<T>(
+        &self,
+        what: &str,
+        from: usize,
+        deadline: Duration,
+        mut find: impl FnMut(&Seen) -> Option<T>,
+    ) -> T {
+        wait_for(what, deadline, || {
+            let found = self.find(from, &mut find);
+            found.ok_or_else(|| format!("{} frames came", self.heard() - from))
+        })
+    }
+
+    // ---- the member -----------------------------------------------------------------------
+
+    /// Takes a member's part; frames for it are answered from now on.
+    pub fn play(&self, member: Member) {
+        self.shared.inner().member = Some(member);
+    }
+
+    pub fn member<T>(&self, with: impl FnOnce(&mut Member) -> T) -> T {
+        let mut inner = self.shared.inner();
+        with(inner.member.as_mut().expect("it plays a member"))
+    }
+
+    pub fn raft_id(&self) -> u64 {
+        self.member(|m| m.raft_id)
+    }
+
+    pub fn set_manner(&self, manner: Manner) {
+        self.member(|m| m.manner = manner);
+    }
+
+    /// Becomes a data member of the real node's group, as a joiner does it (C1), and waits until it
+    /// is in the list.
+    pub fn join(&self, real: &Real) {
+        let raft_id = rand::random::<u64>() | 1;
+        let from = self.heard();
+        let base = wait_for("the group's base comes", SOON, || {
+            self.tell(real, &Control::Join { raft_id });
+            let accepted = |seen: &Seen| match seen.control() {
+                Some(Control::Accept { base }) if base.raft_id == raft_id => Some(base.clone()),
+                _ => None,
+            };
+            self.soon(from, accepted)
+        });
+        let group = base.group;
+        self.play(Member::new(&base, raft_id));
+        wait_for("the node adds the joiner", SOON, || {
+            self.tell(real, &Control::Ready { group, raft_id });
+            std::thread::sleep(Duration::from_millis(50)); // between two wishes
+            let members = real.members();
+            let listed = members.iter().any(|m| m.raft_id == raft_id);
+            check(listed, || format!("{members:?}"))
+        });
+    }
+
+    /// Looks a tenth of a second.
+    pub fn soon<T>(
+        &self,
+        from: usize,
+        mut find: impl FnMut(&Seen) -> Option<T>,
+    ) -> Result<T, String> {
+        let end = Instant::now() + Duration::from_millis(100);
+        loop {
+            match self.find(from, &mut find) {
+                Some(found) => return Ok(found),
+                None if Instant::now() > end => return Err("nothing of the sort came".into()),
+                None => std::thread::sleep(Duration::from_millis(2)),
+            }
+        }
+    }
+
+    /// Takes a real node (empty, without slots) into a group of ours as a voter: it asks to join
+    /// (CLUSTER REPLICATE), and is given this base, with its own new raft id put in by `base`.
+    pub fn take_in(&self, real: &Real, base: impl FnOnce(u64) -> Base) -> u64 {
+        let from = self.heard();
+        real.node
+            .ok(&["CLUSTER", "REPLICATE", &self.id.to_string()]);
+        let joins = |seen: &Seen| match seen.control() {
+            Some(Control::Join { raft_id }) => Some(*raft_id),
+            _ => None,
+        };
+        let raft_id = self.wait_seen("the node asks for entry", from, SOON, joins);
+        let base = Box::new(base(raft_id));
+        self.tell(real, &Control::Accept { base });
+        let id = format!("{raft_id:016x}");
+        wait_for("the node has opened its member", SOON, || {
+            let is = real.node.info("raft", "raft_id");
+            check(is.as_ref() == Some(&id), || format!("{is:?}, not {id}"))
+        });
+        raft_id
+    }
+
+    /// Leads: heartbeats to these members (each with the commit index that it is known to have),
+    /// every `pause`, until what is returned is dropped.
+    pub fn heartbeats(&self, to: &Real, raft_id: u64, pause: Duration) -> Heartbeats {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, shared, node) = (Arc::clone(&stop), Arc::clone(&self.shared), to.id);
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::SeqCst) {
+                let mut inner = shared.inner();
+                let member = inner.member.as_ref().expect("it plays a member");
+                let mut m = message(MessageType::MsgHeartbeat, member.term);
+                m.commit = member.commit;
+                let envelope = member.envelope(raft_id, m);
+                shared.send(&mut inner, node, &encode_envelope(&envelope));
+                drop(inner);
+                std::thread::sleep(pause);
+            }
+        });
+        Heartbeats {
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+/// Heartbeats that go out until this is dropped.
+pub struct Heartbeats {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Heartbeats {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
