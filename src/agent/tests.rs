@@ -4,7 +4,7 @@ use super::*;
 use crate::agent::seat::Seat;
 use crate::shard::tests::played::{config, Played, OTHERS};
 use crate::shard::{Shard, ShardConfig, SyncPolicy};
-use crate::storage::{Log, LogConfig, RealDisk};
+use crate::storage::{Log, LogConfig, RealDisk, RealFolders};
 
 const NOW: Now = Now {
     mono: Mono(1_000_000_000),
@@ -161,16 +161,299 @@ fn a_claim_that_was_given_up_long_ago_takes_nothing() {
     assert!(agent.claims.is_empty());
 }
 
+// ---- G2: what counts only when it is proved ---------------------------------------------------
+
+const SEAT: Seat = Seat {
+    member: 5,
+    joining: None,
+    spare: None,
+};
+
+fn left() -> Control {
+    let (group, raft_id) = (1, 5);
+    Control::Left { group, raft_id }
+}
+
+fn not_a_member() -> Control {
+    Control::NotAMember {
+        group: 1,
+        raft_id: 5,
+        applied: 1 << 40,
+    }
+}
+
+fn stored() -> Control {
+    Control::Stored {
+        group: 1,
+        raft_id: 5,
+        index: 1 << 40,
+    }
+}
+
+/// Whether a control message ends member 5: it is removed, or has lost its log.
+fn ends(
+    agent: &mut Agent,
+    shard: &mut Shard<RealDisk>,
+    from: u8,
+    proved: bool,
+    control: &Control,
+) -> bool {
+    let taken = agent.frame(NOW, node(from), proved, &control.encode(), shard);
+    taken.is_err() || shard.is_removed()
+}
+
+#[test]
+fn what_is_not_proved_ends_no_member() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut shard = shard(folder.path(), &[1, 5, 6]);
+    let mut agent = agent(SEAT);
+    agent.follow(NOW, &mut shard);
+    for control in [left(), not_a_member(), stored()] {
+        assert!(!ends(&mut agent, &mut shard, 1, false, &control));
+        // Of a node that the list does not name.
+        assert!(!ends(&mut agent, &mut shard, 9, true, &control));
+    }
+    // It has not asked to leave.
+    assert!(!ends(&mut agent, &mut shard, 1, true, &left()));
+    // It has acknowledged nothing beyond its log's end.
+    let fine = Control::Stored {
+        group: 1,
+        raft_id: 5,
+        index: 1,
+    };
+    assert!(!ends(&mut agent, &mut shard, 1, true, &fine));
+    assert!(ends(&mut agent, &mut shard, 1, true, &stored()), "D6");
+    assert!(ends(&mut agent, &mut shard, 1, true, &not_a_member()));
+}
+
+#[test]
+fn who_asked_to_leave_believes_its_leader() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut shard = shard(folder.path(), &[1, 5, 6]);
+    let mut agent = agent(SEAT);
+    agent.follow(NOW, &mut shard);
+    assert_eq!(agent.reset(NOW, false), Ok(false));
+    assert!(!ends(&mut agent, &mut shard, 1, false, &left()));
+    assert!(ends(&mut agent, &mut shard, 1, true, &left()));
+}
+
+#[test]
+fn an_only_voter_yields_to_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut shard = shard_with(folder.path(), &[5], &[1]);
+    let mut agent = agent(SEAT);
+    agent.follow(NOW, &mut shard);
+    agent.leaving = true;
+    for control in [left(), not_a_member(), stored()] {
+        assert!(!ends(&mut agent, &mut shard, 1, true, &control));
+    }
+    let beat = control::encode_envelope(&heartbeat(1000));
+    let taken = agent.frame(NOW, node(1), true, &beat, &mut shard);
+    assert!(taken.is_ok(), "D6: {taken:?}");
+}
+
+fn heartbeat(commit: u64) -> Envelope {
+    let mut message = raft::eraftpb::Message {
+        from: 1,
+        to: 5,
+        term: 3,
+        commit,
+        ..Default::default()
+    };
+    message.set_msg_type(raft::eraftpb::MessageType::MsgHeartbeat);
+    Envelope {
+        group: 1,
+        incarnation: 1,
+        from: 1,
+        to: 5,
+        reign: crate::raft::Reign::default(),
+        sent_ns: 1,
+        applied: 1,
+        message,
+    }
+}
+
+/// D6: Raft's messages come on links that prove nothing. What would end this member is asked again.
+#[test]
+fn a_heartbeat_beyond_the_log_is_asked_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut shard = shard(folder.path(), &[1, 5, 6]);
+    let mut agent = agent(SEAT);
+    agent.follow(NOW, &mut shard);
+    agent.take_acts();
+    let beat = control::encode_envelope(&heartbeat(1000));
+    for _ in 0..2 {
+        let taken = agent.frame(NOW, node(1), false, &beat, &mut shard);
+        assert!(taken.is_ok(), "{taken:?}");
+    }
+    let (group, raft_id) = (1, 5);
+    let belongs = Control::Belongs { group, raft_id };
+    assert_eq!(asks(&mut agent), [(node(1), belongs)], "once, not twice");
+    let taken = agent.frame(NOW, node(1), true, &beat, &mut shard);
+    assert!(taken.is_err(), "{taken:?}");
+}
+
+/// C1: RESET without a leader's answer changes nothing; with it there is time for the removal.
+#[test]
+fn a_reset_waits_for_the_leaders_answer_first() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut shard = shard(folder.path(), &[1, 5, 6]);
+    let mut agent = agent(SEAT);
+    let at = |ms: u64| Now {
+        mono: NOW.mono + Duration::from_millis(ms),
+        ..NOW
+    };
+    agent.follow(NOW, &mut shard);
+    assert_eq!(agent.reset(NOW, false), Ok(false));
+    agent.follow(at(1000), &mut shard);
+    assert_eq!(agent.reset(at(1000), false), Err(Refusal::NoAnswer));
+    assert!(!agent.leaving);
+    assert_eq!(agent.reset(at(1001), false), Ok(false));
+    agent.follow(at(1001), &mut shard);
+    agent.take_acts();
+    let (group, raft_id, said) = (1, 5, control::Said::Leave);
+    let really = Control::Really {
+        said,
+        group,
+        raft_id,
+    };
+    let taken = agent.frame(at(1002), node(1), false, &really.encode(), &mut shard);
+    assert!(taken.is_ok());
+    let acts = agent.take_acts();
+    let confirm = Control::Confirm {
+        said,
+        group,
+        raft_id,
+    };
+    let answered = |act: &Act| {
+        matches!(act, Act::Frame { to, back: true, bytes, .. }
+            if *to == node(1) && *bytes == confirm.encode())
+    };
+    assert!(acts.iter().any(answered), "{acts:?}");
+    agent.follow(at(11_000), &mut shard);
+    assert_eq!(agent.reset(at(11_000), false), Ok(false));
+    agent.follow(at(12_001), &mut shard);
+    assert_eq!(agent.reset(at(12_001), false), Err(Refusal::NotRemoved));
+}
+
+#[cfg(feature = "mutations")]
+mod mutated {
+    use super::*;
+    use crate::mutation::{self, Mutation};
+
+    fn ended(mutation: Option<Mutation>, voters: &[u64], learners: &[u64], proved: bool) -> bool {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut shard = shard_with(folder.path(), voters, learners);
+        let mut agent = agent(SEAT);
+        agent.follow(NOW, &mut shard);
+        mutation::set(mutation);
+        let ended = ends(&mut agent, &mut shard, 1, proved, &not_a_member());
+        mutation::set(None);
+        ended
+    }
+
+    #[test]
+    fn a_forged_word_that_is_believed_is_caught() {
+        assert!(ended(Some(Mutation::ForgedLeft), &[1, 5, 6], &[], false));
+        assert!(!ended(None, &[1, 5, 6], &[], false));
+    }
+
+    #[test]
+    fn an_only_voter_that_yields_is_caught() {
+        assert!(ended(Some(Mutation::OnlyVoterYields), &[5], &[1], true));
+        assert!(!ended(None, &[5], &[1], true));
+    }
+}
+
+// ---- the host of witnesses --------------------------------------------------------------------
+
+fn invite(host: &mut witnesses::Witnesses<RealFolders>, proved: bool, base: Base) {
+    let control = Control::Invite {
+        base: Box::new(base),
+    };
+    let order = ForWitnesses::Frame {
+        from: node(1),
+        proved,
+        frame: control::Frame::Control(control),
+    };
+    hand(host, order);
+}
+
+struct Still;
+
+impl crate::clock::Clock for Still {
+    fn now(&self) -> Now {
+        NOW
+    }
+}
+
+fn hand(host: &mut witnesses::Witnesses<RealFolders>, order: ForWitnesses) {
+    let mut order = Some(order);
+    while host.step(&Still, &mut || order.take()) {}
+}
+
+/// G2: an invitation that fails leaves no folder, and none that is not proved makes one.
+#[test]
+fn a_failed_invitation_leaves_nothing_behind() {
+    use crate::storage::Disk;
+    let folder = tempfile::tempdir().expect("a folder");
+    let shelf = RealFolders::new(folder.path());
+    let logger = slog::Logger::root(slog::Discard, slog::o!());
+    let log = LogConfig {
+        segment_size: 1 << 20,
+        ..LogConfig::default()
+    };
+    let host = witnesses::Witnesses::open(shelf, log, 1, NOW, logger);
+    let mut host = host.expect("an empty folder");
+    let nodes = vec![node(1)];
+    hand(&mut host, ForWitnesses::Cluster { share: 9, nodes });
+    let good = |group| Base {
+        index: 10,
+        term: 2,
+        kind: MemberKind::Witness,
+        ..birth(group, 1, Record::founded(node(9), node(1)), 1000)
+    };
+    let folders = || RealDisk::new(folder.path()).list().expect("a folder").len();
+    invite(&mut host, false, good(2));
+    assert_eq!((host.len(), folders()), (0, 0), "not proved");
+    for base in [
+        Base {
+            election_timeout_ms: u64::MAX,
+            ..good(3)
+        },
+        Base {
+            election_timeout_ms: 0,
+            ..good(4)
+        },
+        Base {
+            conf_state: ConfState::default(),
+            ..good(5)
+        },
+        Base {
+            index: u64::MAX,
+            ..good(6)
+        },
+        Base {
+            record: vec![1, 2, 3],
+            ..good(7)
+        },
+    ] {
+        let group = base.group;
+        invite(&mut host, true, base);
+        assert_eq!(host.len(), folders(), "group {group}");
+    }
+    let before = host.len();
+    invite(&mut host, true, good(8));
+    assert_eq!((host.len(), folders()), (before + 1, before + 1));
+}
+
 /// C1: whether *Left* is said to a member that this leader has never heard of; `echoes`: others
 /// confirm meanwhile that it still leads. Five seconds lie between the turn's look at the clock and
 /// the question.
 fn says_left(echoes: bool) -> bool {
     let mut played = Played::leading(config());
     played.beats(&OTHERS, 100);
-    let mut agent = agent(Seat {
-        member: 5,
-        joining: None,
-    });
+    let mut agent = agent(SEAT);
     let stale = played.now();
     agent.follow(stale, &mut played.shard);
     let left = Control::Left {
@@ -181,7 +464,7 @@ fn says_left(echoes: bool) -> bool {
         group: 1,
         raft_id: 99,
     };
-    let taken = agent.frame(stale, node(1), &leave.encode(), &mut played.shard);
+    let taken = agent.frame(stale, node(1), false, &leave.encode(), &mut played.shard);
     assert!(matches!(taken, Ok(Ok(()))));
     agent.follow(stale, &mut played.shard);
     if echoes {

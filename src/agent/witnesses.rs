@@ -9,6 +9,7 @@
 use super::control::{encode_envelope, Control, Frame, Said};
 use super::frames::remember;
 use super::proof::Doubts;
+use super::seat::lost;
 use super::stranded::Stranded;
 use super::ForWitnesses;
 use crate::clock::{Clock, Mono, Now};
@@ -62,6 +63,8 @@ struct Hosted<D: Disk> {
     /// When an invitation that has come to nothing is over.
     unborn_until: Mono,
     stranded: Stranded,
+    /// Its folder is set aside when it ends.
+    log_is_kept: bool,
 }
 
 impl<D: Disk> Hosted<D> {
@@ -72,11 +75,22 @@ impl<D: Disk> Hosted<D> {
     /// G2: whether a node can say, when it is proved, what this witness is: the list names it, or
     /// nobody of the list has led for so long that all nodes were asked.
     fn believes(&self, node: NodeId) -> bool {
-        let membership = self.shard.group().membership();
-        let me = self.shard.base().raft_id;
-        let mut others = membership.list.iter().filter(|m| m.raft_id != me);
-        let old_list = self.stranded.is_lost() || self.leaves || membership.joined_at.is_none();
-        others.any(|m| m.node == node) || old_list
+        let joined_at = self.shard.group().membership().joined_at;
+        self.lists(node) || self.stranded.is_lost() || self.leaves || joined_at.is_none()
+    }
+
+    fn lists(&self, node: NodeId) -> bool {
+        let (list, me) = (
+            &self.shard.group().membership().list,
+            self.shard.base().raft_id,
+        );
+        list.iter().any(|m| m.raft_id != me && m.node == node)
+    }
+
+    /// `node` has ended it. Where the list does not name that one, and nobody has asked for it, the
+    /// log is kept.
+    fn ended_by(&mut self, node: NodeId) {
+        self.log_is_kept |= !self.lists(node) && !self.leaves && !self.is_empty();
     }
 
     fn wants_to_go(&self) -> bool {
@@ -208,6 +222,7 @@ impl<S: Folders> Witnesses<S> {
                     asked: 0,
                     unborn_until: now.mono + t * UNBORN_PATIENCE,
                     stranded: Stranded::new(now.mono, t),
+                    log_is_kept: false,
                 };
                 self.hosted.insert(raft_id, hosted);
             }
@@ -314,14 +329,16 @@ impl<S: Folders> Witnesses<S> {
                 raft_id,
                 applied,
             } => self.guarded(raft_id, |hosted| {
-                if hosted.is_of(group) && hosted.believes(from) {
-                    hosted.shard.not_a_member(applied);
+                let heard = hosted.is_of(group) && hosted.believes(from);
+                if heard && hosted.shard.not_a_member(applied) {
+                    hosted.ended_by(from);
                 }
                 Ok(())
             }),
             Control::Left { group, raft_id } => self.guarded(raft_id, |hosted| {
-                if hosted.is_of(group) && hosted.wants_to_go() && hosted.believes(from) {
-                    hosted.shard.note_removal();
+                let heard = hosted.is_of(group) && hosted.wants_to_go() && hosted.believes(from);
+                if heard && hosted.shard.note_removal() {
+                    hosted.ended_by(from);
                 }
                 Ok(())
             }),
@@ -496,8 +513,12 @@ impl<S: Folders> Witnesses<S> {
     /// G2: the folder goes, and with it the id: whoever writes to it is answered GONE.
     fn bury(&mut self, raft_id: u64) {
         slog::info!(self.logger, "The witness {:016x} has left", raft_id);
-        self.hosted.remove(&raft_id);
-        if let Err(error) = self.folders.remove(&name(raft_id)) {
+        let hosted = self.hosted.remove(&raft_id);
+        let gone = match hosted.is_some_and(|h| h.log_is_kept) {
+            true => self.folders.rename(&name(raft_id), &lost(raft_id)),
+            false => self.folders.remove(&name(raft_id)),
+        };
+        if let Err(error) = gone {
             // It may have lost log (D6): only a restart of the host looks at it again.
             let why = format!("its folder can't be removed: {error}");
             self.stop(raft_id, &why, false);

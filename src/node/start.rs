@@ -133,6 +133,16 @@ fn begin_cluster(
         path: path.display().to_string(),
         source,
     })?;
+    let open = addresses
+        .iter()
+        .any(|a| !a.ip().to_canonical().is_loopback());
+    if open && config.requirepass.is_empty() {
+        slog::warn!(
+            logger,
+            "The cluster bus listens beyond this machine and no password guards the Raft links: \
+             whoever reaches the port can disturb this node's shard. Set requirepass and masterauth"
+        );
+    }
     let port = config.bus_port();
     let listen = addresses.iter().map(|a| SocketAddr::new(a.ip(), port));
     let io = RealCluster::start(

@@ -19,6 +19,7 @@ mod disks;
 mod harness;
 mod hostile;
 mod kill;
+mod leave;
 mod limits;
 mod load;
 mod members;

@@ -7,8 +7,11 @@
 use super::table::Claim;
 use super::*;
 use crate::slot::SLOT_COUNT;
-use crate::wire::{Body, Header, Message};
+use crate::wire::{Body, Header, Message, PingKind};
 use crate::SlotSet;
+
+/// How soon a claimant is asked again.
+const ASK_CLAIMANT_MS: u64 = 100;
 
 impl Bus {
     /// What the record says of this node (S2, S4). All others are told if role, slots or epoch
@@ -281,11 +284,31 @@ impl Bus {
         self.claimed(by, epoch, ours);
     }
 
+    /// Keys are deleted for a claim, so it must be the claimant's own: on a link that it, or somebody
+    /// in its name, has opened, it proves nothing. Its answer to a ping of ours does.
+    fn ask_claimant(&mut self, by: NodeId) {
+        let now = self.now.mono_ms;
+        let link = self
+            .table
+            .get(by)
+            .filter(|n| n.connected)
+            .and_then(|n| n.link);
+        let lately = |at: u64| now < at + ASK_CLAIMANT_MS;
+        if let Some(link) = link.filter(|_| !self.claimant_asked.is_some_and(lately)) {
+            self.claimant_asked = Some(now);
+            self.send_ping(link, PingKind::Ping);
+        }
+    }
+
     /// S3: the shard's log decides. Within the shard it has decided already, and our copy of the
     /// record will follow.
     fn claimed(&mut self, by: NodeId, epoch: u64, slots: SlotSet) {
         let now = self.now.mono_ms;
         let shard = self.table.shard_of(by);
+        let proved = self.proved == Some(by) || shard == Some(self.me.shard);
+        if !slots.is_empty() && !proved {
+            return self.ask_claimant(by);
+        }
         let Some(node) = self.table.get_mut(by) else {
             return;
         };

@@ -67,6 +67,10 @@ pub struct Bus {
     complained: Option<u64>,
     complaints: u64,
     collision_told: Option<u64>,
+    /// The sender of the packet that is being taken in, if it came on the link that we have opened
+    /// to it: anybody can send in its name on another one.
+    proved: Option<NodeId>,
+    claimant_asked: Option<u64>,
 }
 
 impl Bus {
@@ -101,6 +105,8 @@ impl Bus {
             complained: None,
             complaints: 0,
             collision_told: None,
+            proved: None,
+            claimant_asked: None,
         };
         if let Some(conf) = conf {
             bus.load(conf);

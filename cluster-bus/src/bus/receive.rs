@@ -46,6 +46,8 @@ impl Bus {
             self.associate(link, id);
             self.heard(id, header);
         }
+        let ours = |id: &NodeId| self.table.get(*id).is_some_and(|n| n.link == Some(link));
+        self.proved = sender.filter(ours);
         match (&message.body, sender) {
             (
                 Body::Ping {

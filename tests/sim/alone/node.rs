@@ -2,7 +2,7 @@
 //! is gone while nodes.conf is not (S4). In the cluster world slots never change their shard, and an
 //! operator sends nodes without a shard back to where they were.
 
-use cluster_bus::bus::{Role, INCOMING};
+use cluster_bus::bus::Role;
 use cluster_bus::wire::{Body, Flags, Header, Message, PingKind};
 use cluster_bus::{NodeId, SlotSet};
 use holdfast::links::News;
@@ -64,19 +64,18 @@ impl Lone {
             offset: 0,
         };
         let body = Body::Ping {
-            kind: PingKind::Ping,
+            kind: PingKind::Pong,
             gossip: Vec::new(),
             extensions: Vec::new(),
         };
         let mut bytes = Vec::new();
         Message { header, body }.encode(&mut bytes);
-        let link = INCOMING | 1;
-        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 17_000));
-        self.bed.hears(News::BusAccepted {
-            link,
-            peer: at,
-            local: at,
-        });
+        // On the link that this node has opened: on others anybody can say so.
+        let bus = self.bed.agent().bus();
+        let mut links = bus.links().filter(|l| l.node == Some(OTHER));
+        let link = links.next().expect("it calls the nodes that it knows").id;
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 17_000));
+        self.bed.hears(News::BusConnected { link, local });
         self.bed.hears(News::BusPacket { link, bytes });
     }
 }

@@ -89,7 +89,24 @@ fn a_claim_on_our_slots_is_told_and_not_obeyed() {
         !bench.actions.iter().any(claims),
         "an equal epoch wins nothing"
     );
-    let actions = bench.say(claim(51), ping(PingKind::Ping, Vec::new()));
+    // In its name anybody can say so: it is asked.
+    let asked = bench.say(claim(51), ping(PingKind::Ping, Vec::new()));
+    assert!(!bench.actions.iter().any(claims), "not proved");
+    let link = bench.out[&1];
+    let pinged = |(to, message): &(LinkId, Message)| {
+        let is_ping = matches!(
+            message.body,
+            Body::Ping {
+                kind: PingKind::Ping,
+                ..
+            }
+        );
+        *to == link && is_ping
+    };
+    assert!(sent(&asked).iter().any(pinged));
+    let answers =
+        |bench: &mut Bench, epoch| bench.hear(link, claim(epoch), ping(PingKind::Pong, Vec::new()));
+    let actions = answers(&mut bench, 51);
     let told = Action::SlotsClaimed {
         by: id(1),
         epoch: 51,
@@ -97,10 +114,11 @@ fn a_claim_on_our_slots_is_told_and_not_obeyed() {
     };
     assert!(actions.contains(&told));
     assert_eq!(bench.bus.owner(50), Some(id(50)), "S3: the log decides");
-    let actions = bench.say(claim(51), ping(PingKind::Ping, Vec::new()));
+    let actions = answers(&mut bench, 51);
     assert!(!actions.contains(&told), "not with every packet");
     bench.wait(1000);
-    let actions = bench.say(claim(51), ping(PingKind::Ping, Vec::new()));
+    let link = bench.out[&1];
+    let actions = bench.hear(link, claim(51), ping(PingKind::Pong, Vec::new()));
     assert!(actions.contains(&told), "but again while it stands");
 
     bench.become_(Role::Master, range(0, 50), 50);

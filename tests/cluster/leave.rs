@@ -1,0 +1,113 @@
+//! Members that leave their shard: RESET, FORGET, `redis-cli --cluster del-node` (C1, G3).
+
+use crate::harness::{check, report, rounds, summary, try_redis_cli, wait_for, Cluster, SOON};
+use crate::load::Load;
+use crate::restart::{forget_everywhere, join, wipe};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// FORGET on all nodes, then RESET: redis-cli gives it up with the first error.
+#[test]
+fn del_node_of_a_replica_under_load() {
+    let cluster = Cluster::formed(3, 1);
+    let shards = cluster.shards();
+    let load = Load::start(&cluster, &shards, 1);
+    load.wait_acks_everywhere(20);
+    let (mut times, mut failed) = (Vec::new(), Vec::new());
+    for round in 0..rounds(2) {
+        let shards = cluster.shards();
+        let shard = &shards[round % shards.len()];
+        let (master, replica) = (shard.master, shard.replicas[0]);
+        let node = &cluster.nodes[replica];
+        let (id, at) = (node.id(), format!("127.0.0.1:{}", node.port));
+        let from = Instant::now();
+        let (fine, text) = try_redis_cli(&["--cluster", "del-node", &at, &id]);
+        times.push(from.elapsed());
+        if !fine || text.contains("ERR") {
+            println!("round {round}: {text}");
+            failed.push(round);
+        }
+        let mine = node.view();
+        let alone = mine.len() == 1 && mine[0].has("master") && mine[0].slots.is_empty();
+        assert!(alone, "round {round}: {mine:?}\n{text}");
+        assert_eq!(node.cmd(&["DBSIZE"]).int(), 0);
+        // Redis keeps a forgotten node away for a minute, unless it has another name.
+        node.ok(&["CLUSTER", "RESET", "HARD"]);
+        join(&cluster, replica, master);
+        cluster.wait_well();
+    }
+    report("del-node of a replica under load", &summary(&times));
+    assert!(
+        failed.is_empty(),
+        "{} of {} failed",
+        failed.len(),
+        times.len()
+    );
+    load.verify();
+}
+
+/// The least number of voters of a shard, as its master says, while `run` runs.
+fn fewest_voters(cluster: &Cluster, master: usize, run: impl FnOnce() + Send) -> usize {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut fewest = usize::MAX;
+            while !over.load(Ordering::Relaxed) {
+                if let Ok(members) = cluster.nodes[master].members() {
+                    fewest = fewest.min(members.iter().filter(|m| m.voter).count());
+                }
+            }
+            fewest
+        });
+        run();
+        over.store(true, Ordering::Relaxed);
+        watch.join().expect("it only looks")
+    })
+}
+
+/// G3: an OK never rests on one disk while three are there.
+#[test]
+fn one_of_three_voters_is_exchanged_for_a_witness() {
+    let mut cluster = Cluster::formed(3, 1);
+    let third = cluster.add_node(&[]);
+    let master = cluster.shards()[0].master;
+    join(&cluster, third, master);
+    cluster.wait_well();
+    let shard = cluster.shard_of(master);
+    let load = Load::start(&cluster, &[shard.clone()], 1);
+    load.wait_acks(0, 20);
+    let (master, gone) = (shard.master, shard.replicas[0]);
+    let old = cluster.nodes[gone].id();
+    let witnessed = || {
+        wait_for("a witness in its place", SOON, || {
+            let members = cluster.nodes[master].members()?;
+            let votes = members.iter().filter(|m| m.voter).count();
+            let witnesses = members.iter().filter(|m| m.witness).count();
+            check((votes, witnesses) == (3, 1), || format!("{members:?}"))
+        });
+    };
+    let fewest = fewest_voters(&cluster, master, || {
+        cluster.nodes[gone].ok(&["CLUSTER", "RESET", "HARD"]);
+        witnessed();
+    });
+    assert_eq!(fewest, 3, "when one has left");
+    forget_everywhere(&cluster, &old, gone);
+    join(&cluster, gone, master);
+    cluster.wait_well();
+    // And when one is wiped, and comes back as a node that nobody knows.
+    let old = cluster.nodes[gone].id();
+    let members = |cluster: &Cluster| cluster.nodes[master].members().expect("it answers");
+    let voters = |cluster: &Cluster| members(cluster).iter().filter(|m| m.voter).count();
+    assert_eq!(voters(&cluster), 3);
+    cluster.nodes[gone].kill9();
+    let keep = ["nodes.conf"];
+    wipe(&cluster.nodes[gone].dir, &keep);
+    cluster.nodes[gone].start();
+    let cluster = &cluster;
+    let fewest = fewest_voters(cluster, master, || {
+        cluster.wait_well();
+    });
+    assert_eq!(fewest, 3, "when one was wiped");
+    assert_eq!(cluster.nodes[gone].id(), old);
+    load.verify();
+}
