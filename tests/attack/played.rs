@@ -225,6 +225,8 @@ impl Played {
                 .any(|l| l.id == name && l.connected && !l.has("handshake"));
             check(known, || format!("{view:?}"))
         });
+        // Its Raft links follow the table of nodes every 20 ms, and nobody can see when.
+        std::thread::sleep(Duration::from_millis(100));
     }
 
     // ---- what is said ---------------------------------------------------------------------
