@@ -70,16 +70,18 @@ struct Inner {
     homes: HashMap<NodeId, u16>,
     /// Links that this node has made.
     lines: HashMap<NodeId, TcpStream>,
-    /// Links that were made to here.
+    /// Links that were made to here by nodes that take what comes back on them.
     calls: HashMap<NodeId, TcpStream>,
     /// What this node has said in control messages of numbers alone: their bytes.
     told: Vec<Vec<u8>>,
-    /// The real nodes take what comes back on their own links.
-    both_ways: bool,
+    /// The newest invitation to each node: one that came without proof is asked for again.
+    invited: HashMap<NodeId, Vec<u8>>,
     member: Option<Member>,
 }
 
-/// "Have you said this?", and "I have" (control messages of version 3 of the links): their kinds.
+/// Kinds of control messages: an invitation, "have you said this?", "I have" (the last two from
+/// version 3 of the links on).
+const INVITE: u8 = 7;
 const REALLY: u8 = 15;
 const CONFIRM: u8 = 16;
 
@@ -111,8 +113,7 @@ impl Shared {
                     return;
                 };
                 match wire::call(port, 0, self.me, to, &self.password) {
-                    Ok((line, version)) => {
-                        inner.both_ways = version >= wire::BOTH_WAYS;
+                    Ok((line, _)) => {
                         let back = line.try_clone().expect("a second handle");
                         inner.lines.insert(to, line);
                         let shared = Arc::clone(self);
@@ -131,32 +132,37 @@ impl Shared {
 
     /// A link that a node has made.
     fn listen(self: &Arc<Self>, mut stream: TcpStream) {
-        let Ok(from) = wire::answer(&mut stream, self.me, &self.password) else {
+        let Ok((from, version)) = wire::answer(&mut stream, self.me, &self.password) else {
             return;
         };
-        let back = stream.try_clone().expect("a second handle");
-        self.inner().calls.insert(from, back);
+        if version >= wire::BOTH_WAYS {
+            let back = stream.try_clone().expect("a second handle");
+            self.inner().calls.insert(from, back);
+        }
         self.take_in(stream, from);
     }
 
-    /// Whether these bytes ask for something that this node has said: `REALLY`, the kind as a
-    /// number, the numbers.
-    fn has_said(&self, bytes: &[u8]) -> bool {
-        let Some((&[REALLY, kind, 0, 0, 0, 0, 0, 0, 0], numbers)) = bytes.split_first_chunk()
-        else {
-            return false;
+    /// The answer to bytes that ask whether this node has said something (`REALLY`, the kind as a
+    /// number, the numbers), if it has.
+    fn confirm(&self, from: NodeId, bytes: &[u8]) -> Option<Vec<u8>> {
+        let (&[REALLY, kind, 0, 0, 0, 0, 0, 0, 0], numbers) = bytes.split_first_chunk()? else {
+            return None;
         };
+        let inner = self.inner();
+        if kind == INVITE {
+            return inner.invited.get(&from).cloned();
+        }
         let said = [&[kind], numbers].concat();
-        self.inner().told.contains(&said)
+        let confirmed = [&[CONFIRM], &bytes[1..]].concat();
+        inner.told.contains(&said).then_some(confirmed)
     }
 
     /// Takes in what a node says, and answers in the member's manner.
     fn take_in(self: &Arc<Self>, mut stream: TcpStream, from: NodeId) {
-        while let Ok(mut bytes) = wire::receive(&mut stream) {
+        while let Ok(bytes) = wire::receive(&mut stream) {
             let frame = Frame::decode(&bytes);
-            if self.has_said(&bytes) {
-                bytes[0] = CONFIRM;
-                if wire::send(&mut stream, &bytes).is_err() {
+            if let Some(confirmed) = self.confirm(from, &bytes) {
+                if wire::send(&mut stream, &confirmed).is_err() {
                     return;
                 }
             }
@@ -219,6 +225,8 @@ impl Played {
                 .any(|l| l.id == name && l.connected && !l.has("handshake"));
             check(known, || format!("{view:?}"))
         });
+        // Its Raft links follow the table of nodes every 20 ms, and nobody can see when.
+        std::thread::sleep(Duration::from_millis(100));
     }
 
     // ---- what is said ---------------------------------------------------------------------
@@ -230,13 +238,14 @@ impl Played {
         if bytes.len() < 64 && !inner.told.contains(&bytes) {
             inner.told.push(bytes.clone());
         }
-        if inner.both_ways {
-            if let Some(call) = inner.calls.get_mut(&to.id) {
-                if wire::send(call, &bytes).is_ok() {
-                    return;
-                }
-                inner.calls.remove(&to.id);
+        if bytes[0] == INVITE {
+            inner.invited.insert(to.id, bytes.clone());
+        }
+        if let Some(call) = inner.calls.get_mut(&to.id) {
+            if wire::send(call, &bytes).is_ok() {
+                return;
             }
+            inner.calls.remove(&to.id);
         }
         self.shared.send(&mut inner, to.id, &bytes);
     }

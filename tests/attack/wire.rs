@@ -81,8 +81,8 @@ fn call_in(
     Ok(stream)
 }
 
-/// Answers a call whose magic has been read: who calls.
-pub fn answer(stream: &mut TcpStream, me: NodeId, password: &str) -> io::Result<NodeId> {
+/// Answers a call whose magic has been read: who calls, and in which version.
+pub fn answer(stream: &mut TcpStream, me: NodeId, password: &str) -> io::Result<(NodeId, u8)> {
     let mut rest = [0; 1 + 1 + 20 + 20 + 16];
     stream.read_exact(&mut rest)?;
     let answer = [MAGIC.as_slice(), &me.0, &NONCE].concat();
@@ -94,7 +94,8 @@ pub fn answer(stream: &mut TcpStream, me: NodeId, password: &str) -> io::Result<
         return Err(wrong("it does not know the password"));
     }
     stream.write_all(&proof(password, b"called", &said))?;
-    Ok(NodeId(rest[2..22].try_into().expect("twenty bytes")))
+    let from = NodeId(rest[2..22].try_into().expect("twenty bytes"));
+    Ok((from, rest[0]))
 }
 
 /// The bytes of one frame.
