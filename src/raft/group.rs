@@ -748,23 +748,7 @@ impl Group {
     }
 
     /// Puts our header around a message that this member sends.
-    /// D6: raft-rs joins entries to an empty append to the same member that has not left yet, without
-    /// a look at what that append follows. A follower would count the entries from the wrong index.
-    fn mend_append(&self, message: &mut Message) {
-        let Some(before) = message.entries.first().map(|first| first.index - 1) else {
-            return;
-        };
-        if before == message.index {
-            return;
-        }
-        match self.term_at(before) {
-            Some(term) => (message.index, message.log_term) = (before, term),
-            None => message.entries.clear(),
-        }
-    }
-
-    fn seal(&self, now: Now, mut message: Message) -> Envelope {
-        self.mend_append(&mut message);
+    fn seal(&self, now: Now, message: Message) -> Envelope {
         let (reign, sent_ns) = match message.get_msg_type() {
             MessageType::MsgAppend
             | MessageType::MsgHeartbeat

@@ -154,7 +154,9 @@ impl<P: Platform> Server<P> {
                 Phase::Receive
             }
             Phase::Receive => {
-                self.receive()?;
+                if !mutation::is(Mutation::StepBeforeProposal) {
+                    self.receive()?;
+                }
                 Phase::Settle
             }
             Phase::Settle => {
@@ -269,6 +271,9 @@ impl<P: Platform> Server<P> {
     }
 
     fn finish(&mut self) -> Result<(), ServerError> {
+        if mutation::is(Mutation::StepBeforeProposal) {
+            self.receive()?; // the mutation that T1 forbids
+        }
         self.turn_ended = self.shard.finish(&self.state.clock)?;
         self.release();
         self.act(self.turn_started)?;

@@ -5,6 +5,7 @@
 use cluster_bus::bus::Role;
 use cluster_bus::wire::{Body, Flags, Header, Message, PingKind};
 use cluster_bus::{NodeId, SlotSet};
+use holdfast::agent::seat::{Joining, Seat};
 use holdfast::links::News;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -71,9 +72,10 @@ impl Lone {
         let mut bytes = Vec::new();
         Message { header, body }.encode(&mut bytes);
         // On the link that this node has opened: on others anybody can say so.
-        let bus = self.bed.agent().bus();
-        let mut links = bus.links().filter(|l| l.node == Some(OTHER));
-        let link = links.next().expect("it calls the nodes that it knows").id;
+        let mut links = self.bed.agent().bus().links();
+        let link = links.find(|l| l.node == Some(OTHER)).map(|l| l.id);
+        drop(links);
+        let link = link.expect("it calls the nodes that it knows");
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 17_000));
         self.bed.hears(News::BusConnected { link, local });
         self.bed.hears(News::BusPacket { link, bytes });
@@ -120,6 +122,29 @@ pub fn without_its_log_a_node_claims_nothing() -> bool {
     let state = agent.bus().self_state();
     let none = state.slots.is_empty() && agent.bus().owner(0) != Some(node(ME));
     none && state.role == Role::Slave(OTHER) && agent.is_joining()
+}
+
+/// C1: the node was told to go to another shard, and before it went it became the only member that has
+/// its shard's data: it stays.
+pub fn the_last_data_member_stays() -> bool {
+    let disk = disk(&[ME], &record((0..SLOTS).collect(), 5));
+    let seat = Seat {
+        member: ME,
+        joining: Some(Joining {
+            target: OTHER,
+            raft_id: 78,
+        }),
+        ..Seat::default()
+    };
+    seat.save(&disk).expect("a sound disk");
+    let mut lone = Lone::with(disk, "connected 0-16383", "master - 0 0 1 connected");
+    lone.turns(50);
+    !lone.bed.agent().is_joining()
+}
+
+#[test]
+fn the_last_member_with_data_stays_in_its_shard() {
+    assert!(the_last_data_member_stays());
 }
 
 #[test]
