@@ -269,6 +269,7 @@ fn heartbeat(commit: u64) -> Envelope {
         reign: crate::raft::Reign::default(),
         sent_ns: 1,
         applied: 1,
+        has_room: true,
         message,
     }
 }

@@ -306,11 +306,11 @@ impl Group {
     fn told_mut(&mut self, id: u64) -> &mut Told {
         let at = self.told.iter().position(|told| told.id == id);
         let at = at.unwrap_or_else(|| {
-            let id = Told {
+            let new = Told {
                 id,
                 ..Told::default()
             };
-            self.told.push(id);
+            self.told.push(new);
             self.told.len() - 1
         });
         &mut self.told[at]

@@ -64,6 +64,7 @@ fn forged(real: &Real, from: u64, mut message: Message) -> Vec<u8> {
         reign: Reign { term, transfers: 0 },
         sent_ns: crate::played::mono_ns(),
         applied: 0,
+        has_room: true,
         message,
     })
 }

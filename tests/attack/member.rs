@@ -107,6 +107,7 @@ impl Member {
             },
             sent_ns: mono_ns(),
             applied: self.commit,
+            has_room: true,
             message,
         }
     }

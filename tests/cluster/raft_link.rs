@@ -106,7 +106,7 @@ fn control(rng: &mut StdRng, known: &Known) -> Vec<u8> {
 
 /// An envelope for a member, or nearly; behind its header random bytes.
 fn envelope(rng: &mut StdRng, known: &Known) -> Vec<u8> {
-    let mut bytes = vec![0, if rng.gen_bool(0.9) { 1 } else { rng.gen() }];
+    let mut bytes = vec![0, if rng.gen_bool(0.9) { 2 } else { rng.gen() }];
     let aimed = rng.gen_bool(0.7);
     for field in 0..8 {
         let value = match field {
@@ -116,6 +116,7 @@ fn envelope(rng: &mut StdRng, known: &Known) -> Vec<u8> {
         };
         bytes.extend(value.to_le_bytes());
     }
+    bytes.push(rng.gen());
     bytes.extend(random(rng, 200));
     if rng.gen_bool(0.1) {
         bytes.truncate(rng.gen_range(0..bytes.len()));
@@ -136,7 +137,7 @@ pub fn varint(out: &mut Vec<u8>, tag: u8, mut value: u64) {
 /// of no term above the group's, which would be a new leader's right.
 fn stranger(rng: &mut StdRng, known: &Known) -> Vec<u8> {
     let from = rng.gen::<u64>() | 1;
-    let mut bytes = vec![0, 1];
+    let mut bytes = vec![0, 2];
     for value in [
         known.group,
         1,
@@ -149,6 +150,7 @@ fn stranger(rng: &mut StdRng, known: &Known) -> Vec<u8> {
     ] {
         bytes.extend(value.to_le_bytes());
     }
+    bytes.push(1);
     varint(&mut bytes, 1, rng.gen_range(0..20)); // its type
     varint(&mut bytes, 2, known.ids[0]);
     varint(&mut bytes, 3, from);
