@@ -72,8 +72,8 @@ impl Lone {
         Message { header, body }.encode(&mut bytes);
         // On the link that this node has opened: on others anybody can say so.
         let bus = self.bed.agent().bus();
-        let mut links = bus.links().filter(|l| l.node == Some(OTHER));
-        let link = links.next().expect("it calls the nodes that it knows").id;
+        let link = bus.links().find(|l| l.node == Some(OTHER)).map(|l| l.id);
+        let link = link.expect("it calls the nodes that it knows");
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 17_000));
         self.bed.hears(News::BusConnected { link, local });
         self.bed.hears(News::BusPacket { link, bytes });
