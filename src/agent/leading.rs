@@ -333,7 +333,8 @@ impl Agent {
     /// A host asks whether this node has invited it.
     pub(super) fn invite_again<D: Disk>(&mut self, host: NodeId, shard: &mut Shard<D>) {
         let invitation = self.invitation.as_ref();
-        if !invitation.is_some_and(|i| i.host == Some(host)) || !shard.wants_witness() {
+        let invited = invitation.is_some_and(|i| i.host == Some(host));
+        if !(invited && shard.wants_witness()) {
             return;
         }
         if let Some(base) = shard.witness_base() {

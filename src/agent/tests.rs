@@ -266,7 +266,10 @@ fn heartbeat(commit: u64) -> Envelope {
         incarnation: 1,
         from: 1,
         to: 5,
-        reign: crate::raft::Reign::default(),
+        reign: crate::raft::Reign {
+            term: 3,
+            transfers: 0,
+        },
         sent_ns: 1,
         applied: 1,
         has_room: true,

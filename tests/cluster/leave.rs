@@ -74,7 +74,7 @@ fn one_of_three_voters_is_exchanged_for_a_witness() {
     join(&cluster, third, master);
     cluster.wait_well();
     let shard = cluster.shard_of(master);
-    let load = Load::start(&cluster, &[shard.clone()], 1);
+    let load = Load::start(&cluster, std::slice::from_ref(&shard), 1);
     load.wait_acks(0, 20);
     let (master, gone) = (shard.master, shard.replicas[0]);
     let old = cluster.nodes[gone].id();

@@ -72,9 +72,8 @@ impl Lone {
         let mut bytes = Vec::new();
         Message { header, body }.encode(&mut bytes);
         // On the link that this node has opened: on others anybody can say so.
-        let mut links = self.bed.agent().bus().links();
-        let link = links.find(|l| l.node == Some(OTHER)).map(|l| l.id);
-        drop(links);
+        let bus = self.bed.agent().bus();
+        let link = bus.links().find(|l| l.node == Some(OTHER)).map(|l| l.id);
         let link = link.expect("it calls the nodes that it knows");
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 17_000));
         self.bed.hears(News::BusConnected { link, local });
