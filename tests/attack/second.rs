@@ -29,7 +29,6 @@ fn wait_writes(real: &Real, words: &[&str]) {
 /// A write that a full disk refuses is no end of the client's watches: an EXEC after it would
 /// overwrite what others have written since.
 #[test]
-#[ignore = "found by the second attack: a refused write forgets the watches"]
 fn write_refused_by_full_disk_keeps_watches() {
     let Some(mut stage) = Stage::open("write_refused_by_full_disk_keeps_watches") else {
         return;
