@@ -55,7 +55,6 @@ fn write_refused_by_full_disk_keeps_watches() {
 /// C1: REPLICATE is answered OK, and done also after a crash. The mark is synced; the address of the
 /// node that it names must be, too.
 #[test]
-#[ignore = "found by the second attack: the mark outlives the address"]
 fn replicate_before_nodes_conf_joins_after_crash() {
     let Some(mut stage) = Stage::open("replicate_before_nodes_conf_joins_after_crash") else {
         return;
