@@ -200,7 +200,6 @@ fn forged_append_changes_no_data() {
 /// C1: a joiner sees that it was added when it has applied the log up to there, which may take any
 /// time. While the group's leader feeds it, it was added.
 #[test]
-#[ignore = "found by the second attack: after 20 T it begins anew, for ever"]
 fn joiner_of_a_long_log_is_not_begun_again() {
     let Some(mut stage) = Stage::open("joiner_of_a_long_log_is_not_begun_again") else {
         return;
