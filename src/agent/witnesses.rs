@@ -686,6 +686,10 @@ impl<S: Folders> Witnesses<S> {
             Ok(Err(error)) if mutation::is(Mutation::OneWitnessEndsAll) => panic!("{error}"),
             Ok(Err(ShardError::Step(error @ StepError::LostLog { .. }))) => {
                 slog::crit!(self.logger, "The witness {:016x}: {}", raft_id, error);
+                // G2: who says so may lie; what is left of the log is kept.
+                if let Some(hosted) = self.hosted.get_mut(&raft_id) {
+                    hosted.log_is_kept |= !hosted.is_empty();
+                }
                 self.bury(raft_id);
             }
             Ok(Err(error)) => self.stop(raft_id, &error.to_string(), is_of_the_disk(&error)),
