@@ -14,12 +14,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// With no witness here there is nothing to do until somebody asks.
 const IDLE: Duration = Duration::from_secs(3600);
 /// Bytes of frames that the thread may have before it.
 const QUEUE_BYTES: usize = 64 << 20;
+
+/// A disk that hangs would keep the process for ever: the thread's last sync is waited for so long.
+/// What it would have made durable was acknowledged to nobody.
+const LAST_SYNC: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// The handle: dropping it ends the thread.
 pub struct Thread {
@@ -79,10 +84,18 @@ impl Thread {
 impl Drop for Thread {
     fn drop(&mut self) {
         self.orders = None;
-        if let Some(thread) = self.thread.take() {
-            // Only a panic makes this fail, and it has been printed.
-            let _ = thread.join();
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        let end = Instant::now() + LAST_SYNC;
+        while !thread.is_finished() {
+            if Instant::now() >= end {
+                return; // its disk hangs: it ends with the process
+            }
+            std::thread::sleep(LOOK_AGAIN);
         }
+        // Only a panic makes this fail, and it has been printed.
+        let _ = thread.join();
     }
 }
 

@@ -378,7 +378,6 @@ fn witness_told_of_lost_log_keeps_it() {
 
 /// SIGTERM waits for no disk for ever, for that of the hosted witnesses neither.
 #[test]
-#[ignore = "found by the second attack: it never ends"]
 fn sigterm_with_hung_witness_ends_in_time() {
     let Some(mut stage) = Stage::open("sigterm_with_hung_witness_ends_in_time") else {
         return;
