@@ -272,8 +272,7 @@ impl<P: Platform> Server<P> {
                 }) => (args, consumed, rest),
                 Ok(Next::Starved) => return true,
                 Err(error) => {
-                    let text = error.text();
-                    self.refuse(client, &text);
+                    self.refuse(client, &error.text());
                     return true;
                 }
             };
@@ -298,9 +297,7 @@ impl<P: Platform> Server<P> {
             }
             match after {
                 NextStep::Again => {
-                    client.held = true;
-                    client.held_since.get_or_insert(self.turn_started.mono);
-                    self.held.push(key);
+                    self.hold(key, client);
                     return true;
                 }
                 NextStep::Next => conn.input.consume(bytes),
@@ -316,6 +313,13 @@ impl<P: Platform> Server<P> {
                 }
             }
         }
+    }
+
+    /// The client's next command can't run yet.
+    fn hold(&mut self, key: Key, client: &mut Client<P::Socket>) {
+        client.held = true;
+        client.held_since.get_or_insert(self.turn_started.mono);
+        self.held.push(key);
     }
 
     fn limits(&self, client: &Client<P::Socket>) -> Limits {
