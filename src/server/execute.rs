@@ -292,25 +292,23 @@ impl<P: Platform> Server<P> {
                 overdue,
             };
             let after = execution.run(session, &mut conn.output, own_io, args, bytes);
-            if !matches!(after, NextStep::Again) {
-                client.held_since = None;
-            }
-            match after {
+            let goes_on = match after {
                 NextStep::Again => {
                     self.hold(key, client);
                     return true;
                 }
-                NextStep::Next => conn.input.consume(bytes),
+                NextStep::Next => true,
                 NextStep::Wait(waiting) => {
-                    conn.input.consume(bytes);
                     client.waiting = Some(waiting);
                     self.waiting.push(key);
-                    return true;
+                    false
                 }
-                NextStep::Stop => {
-                    conn.input.consume(bytes);
-                    return true;
-                }
+                NextStep::Stop => false,
+            };
+            client.held_since = None;
+            client.conn.input.consume(bytes);
+            if !goes_on {
+                return true;
             }
         }
     }
