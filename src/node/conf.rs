@@ -18,10 +18,11 @@ pub fn load(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Replaces the file; durable when this returns.
-fn save(path: &Path, text: &str) -> io::Result<()> {
+/// Replaces the file by way of one with this ending; durable when this returns. Two threads may do so
+/// at one time: neither may write into, or give its name to, what the other has not finished.
+fn save(path: &Path, ending: &str, text: &str) -> io::Result<()> {
     let mut temp = path.as_os_str().to_owned();
-    temp.push(".tmp");
+    temp.push(ending);
     let mut file = File::create(&temp)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
@@ -54,7 +55,7 @@ impl ConfFile {
     }
 
     pub fn save(&self, text: &str) -> io::Result<()> {
-        save(&self.path, text)
+        save(&self.path, ".now.tmp", text)
     }
 
     /// Replaces the file elsewhere; `vote` comes back when it is durable.
@@ -62,7 +63,7 @@ impl ConfFile {
         let (path, sender) = (self.path.clone(), self.sender.clone());
         let wake = Arc::clone(&self.wake);
         Job::Call(Box::new(move || {
-            let result = save(&path, &text).map(|()| vote);
+            let result = save(&path, ".tmp", &text).map(|()| vote);
             // Without a receiver the node is gone.
             let _ = sender.send(result);
             wake();

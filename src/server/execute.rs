@@ -108,7 +108,9 @@ impl<P: Platform> Execution<'_, P> {
         if !leads || !self.shard.is_disk_full() {
             return NextStep::Again;
         }
-        session.discard(self.shard.data_mut());
+        if session.transaction.open {
+            session.discard(self.shard.data_mut()); // the watches of any other command stand
+        }
         Error::DISK_FULL.write(output.buf());
         output.seal(Gate::OPEN, None);
         NextStep::Next

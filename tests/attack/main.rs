@@ -35,4 +35,5 @@ mod outcome;
 mod relaxed;
 mod room;
 mod seat;
+mod second;
 mod voters;

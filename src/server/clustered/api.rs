@@ -42,6 +42,9 @@ impl<P: Platform> ClusterHost for Clustered<P> {
     }
 
     fn replicate(&mut self, master: NodeId) -> Result<(), Error> {
+        // C1: the mark, which is synced at once, outlives a crash: so must the address of the node
+        // that it names, or what was answered OK is never done.
+        self.save_config()?;
         self.agent.replicate(master).map_err(refused)?;
         self.agent.touch_view();
         Ok(())
