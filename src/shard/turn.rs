@@ -103,17 +103,20 @@ impl<D: Disk> Shard<D> {
         } else if !self.can_write_term() && !self.writes_nothing(message) {
             return Ok(None); // D5
         }
-        let from = envelope.from;
-        let strangers = &mut self.members.strangers;
-        // Who is not told this time asks again (G2).
-        let room = strangers.len() < STRANGERS_PER_TURN;
-        if room && !self.group.membership().contains(from) && !strangers.contains(&from) {
-            strangers.push(from);
-        }
+        self.note_sender(envelope.from);
         match self.group.step(now, envelope) {
             Ok(()) => Ok(None),
             Err(StepError::Refused(refusal)) => Ok(Some(refusal)),
             Err(error @ StepError::LostLog { .. }) => Err(error.into()),
+        }
+    }
+
+    /// G2: a sender that is no member is told so. One that is not told this time asks again.
+    pub fn note_sender(&mut self, from: u64) {
+        let strangers = &mut self.members.strangers;
+        let room = strangers.len() < STRANGERS_PER_TURN;
+        if room && !self.group.membership().contains(from) && !strangers.contains(&from) {
+            strangers.push(from);
         }
     }
 

@@ -124,7 +124,11 @@ impl<P: Platform> Clustered<P> {
                 break;
             };
             let taken = match &news {
-                News::Raft { bytes, .. } => match Frame::decode(bytes) {
+                News::Raft {
+                    bytes,
+                    proved: true,
+                    ..
+                } => match Frame::decode(bytes) {
                     Ok(Frame::Raft(e)) if takes_meanwhile(group, &e) => Some(e),
                     _ => None,
                 },
