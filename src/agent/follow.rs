@@ -62,6 +62,7 @@ impl Agent {
 
     /// The shard was replaced (a join, a reset): everything about it is looked at anew.
     pub fn begun<D: Disk>(&mut self, shard: &Shard<D>) {
+        self.beginning = false;
         self.look_at(shard);
         self.shown = None;
         self.stale = true;

@@ -34,6 +34,8 @@ pub enum Refusal {
     NotRemoved,
     #[error("this node is the last one with the shard's data")]
     LastWithData,
+    #[error("this node begins in another shard as soon as its disk has room")]
+    Begins,
     #[error("this replica is still catching up: it has no vote in its shard yet")]
     Learner,
 }
@@ -69,6 +71,9 @@ fn holds_the_shard<D: Disk>(shard: &Shard<D>, gives_up_slots: bool) -> bool {
 impl Agent {
     /// REPLICATE: a synced mark, then the rest in the background.
     pub fn replicate(&mut self, target: NodeId) -> Result<(), Refusal> {
+        if self.beginning {
+            return Err(Refusal::Begins);
+        }
         let same_shard = self.bus.shard_of(target) == Some(self.facts.shard);
         if self.facts.is_member && same_shard && self.joining().is_none() {
             return Ok(()); // it is a member of that shard already
@@ -93,6 +98,9 @@ impl Agent {
         self.now = now;
         if let Some(why) = self.reset_failed.take() {
             return Err(why);
+        }
+        if self.beginning {
+            return Ok(false);
         }
         if self.resetting.is_none() {
             if self.is_fresh(hard) {
@@ -162,6 +170,9 @@ impl Agent {
 
     /// The next step of a leave, a join or a reset.
     pub(super) fn proceed<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
+        if self.beginning {
+            return; // the seat is named already
+        }
         self.expire_reset(now, shard);
         if shard.is_removed() && !self.leaving && self.joining().is_none() {
             return self.start_over(None); // FORGET, or a leader that took this member for lost
@@ -373,6 +384,7 @@ impl Agent {
         self.seat.member = base.raft_id;
         self.ready_since = None;
         self.resend_at = self.now.mono;
+        self.beginning = true;
         self.acts.push(Act::Begin {
             base: Box::new(base),
             seat: self.seat,
@@ -388,6 +400,7 @@ impl Agent {
             joining: None,
             spare: left,
         };
+        self.beginning = true;
         self.acts.push(Act::Begin {
             base: Box::new(base),
             seat: self.seat,

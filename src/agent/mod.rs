@@ -189,6 +189,9 @@ pub struct Agent {
     ready_since: Option<Mono>,
     resend_at: Mono,
     resetting: Option<Resetting>,
+    /// Another shard is to take the place of this one, and has not: it is being made, or waits for
+    /// room on the disk (D5).
+    beginning: bool,
     reset_failed: Option<Refusal>,
     facts: joining::Facts,
     /// The record whose slots `facts` has counted.
@@ -261,6 +264,7 @@ impl Agent {
             ready_since: None,
             resend_at: now.mono,
             resetting: None,
+            beginning: false,
             reset_failed: None,
             facts: joining::Facts::default(),
             counted: None,

@@ -3,7 +3,7 @@
 use crate::agent::folders::Refused;
 use crate::agent::seat::SeatError;
 use crate::shard::ShardError;
-use crate::storage::StorageError;
+use crate::storage::{is_full, StorageError};
 use cluster_bus::nodes_conf::ConfError;
 use std::io;
 
@@ -29,4 +29,17 @@ pub enum ServerError {
     DamagedConf { name: String, source: ConfError },
     #[error("The log in {0} was made with cluster-enabled {1}; give this node another folder")]
     OtherMode(String, &'static str),
+}
+
+impl ServerError {
+    /// Whether the disk or the quota was full: what failed can be tried again when there is room (D5).
+    pub fn is_full(&self) -> bool {
+        match self {
+            ServerError::Io(error) | ServerError::Seat(SeatError::Io(error)) => is_full(error),
+            ServerError::Storage(error) | ServerError::Shard(ShardError::Storage(error)) => {
+                error.is_full()
+            }
+            _ => false,
+        }
+    }
 }

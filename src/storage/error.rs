@@ -82,15 +82,18 @@ impl StorageError {
     /// Whether the disk or the quota was full: resumes when there is room (D5).
     pub fn is_full(&self) -> bool {
         match self {
-            StorageError::Io { source, .. } => matches!(
-                source.kind(),
-                io::ErrorKind::StorageFull
-                    | io::ErrorKind::QuotaExceeded
-                    | io::ErrorKind::FileTooLarge
-            ),
+            StorageError::Io { source, .. } => is_full(source),
             _ => false,
         }
     }
+}
+
+/// Whether the disk or the quota was full.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
 }
 
 pub type Result<T, E = StorageError> = std::result::Result<T, E>;

@@ -26,7 +26,7 @@ pub mod thread;
 
 pub use base::Base;
 pub use disk::{Disk, DiskFile, RealDisk, RealFile};
-pub use error::StorageError;
+pub use error::{is_full, StorageError};
 pub use folders::{Folders, RealFolders};
 pub use log::{Log, LogConfig, Record, Recovered};
 pub use position::Position;

@@ -101,7 +101,6 @@ fn meet(one: &Real, other: &Real) {
 /// D5: a node that FORGET has removed from its shard makes a group of its own; on a full disk it
 /// waits for room. It also hosts other shards' witnesses, which end with it.
 #[test]
-#[ignore = "found by the second attack: it ends, and again at every start"]
 fn forget_on_full_disk_ends_no_node() {
     let Some(mut stage) = Stage::open("forget_on_full_disk_ends_no_node") else {
         return;

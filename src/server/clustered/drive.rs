@@ -270,6 +270,9 @@ impl<P: Platform> Server<P> {
             return Ok(false);
         };
         let mut replaced = false;
+        if let Some((_, base, seat)) = cluster.put_off.take_if(|(at, ..)| now.mono >= *at) {
+            replaced |= self.begin_member(now, &mut cluster, base, seat)?;
+        }
         let acts = cluster.agent.take_acts();
         let mut deliver = Vec::new();
         for act in acts {
@@ -294,8 +297,7 @@ impl<P: Platform> Server<P> {
                 Act::Myself(node) => cluster.io.order(Order::Myself(node)),
                 Act::Seat(seat) => cluster.save_seat(&seat)?,
                 Act::Begin { base, seat } => {
-                    self.replace_shard(now, &mut cluster, &base, &seat)?;
-                    replaced = true;
+                    replaced |= self.begin_member(now, &mut cluster, base, seat)?;
                 }
                 Act::Witness(order) => cluster.io.tell_witnesses(order),
             }

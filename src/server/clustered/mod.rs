@@ -14,10 +14,12 @@ mod replace;
 pub(super) use conf::Conf;
 
 use super::platform::Platform;
+use crate::agent::seat::Seat;
 use crate::agent::Agent;
 use crate::clock::Mono;
 use crate::config::Config;
 use crate::links::{News, Password, Passwords};
+use crate::storage::Base;
 use cluster_bus::bus::Options;
 use rand::rngs::StdRng;
 use rand::RngCore;
@@ -40,6 +42,8 @@ pub struct Clustered<P: Platform> {
     more: bool,
     /// Bus actions that wait for a vote to be on disk.
     held: VecDeque<cluster_bus::bus::Action>,
+    /// D5: the member that this node is to be, made when the disk has room; not before then.
+    put_off: Option<(Mono, Box<Base>, Seat)>,
     /// Term and leader, as the log was told.
     led: (u64, Option<u64>),
     /// When the second began in which so many lines were said about frames that can't be read.
@@ -65,6 +69,7 @@ impl<P: Platform> Clustered<P> {
             breathed: Mono::default(),
             more: false,
             held: VecDeque::new(),
+            put_off: None,
             led: (0, None),
             unread: (Mono::default(), 0),
         }

@@ -13,6 +13,10 @@ use crate::server::turn::Server;
 use crate::shard::ShardError;
 use crate::storage::{Base, Disk, Folders, Job};
 use rand::RngCore;
+use std::time::Duration;
+
+/// D5: how long a full disk is left alone.
+const RETRY: Duration = Duration::from_secs(1);
 
 impl<P: Platform> Clustered<P> {
     pub(super) fn save_seat(&self, seat: &Seat) -> Result<(), ServerError> {
@@ -49,6 +53,25 @@ impl<P: Platform> Server<P> {
                 folders.place(&kept)
             ),
             Err(error) => slog::crit!(self.logger, "Can't give up the seat: {}", error),
+        }
+    }
+
+    /// Another shard in place of the present one; false where the disk is full: it is tried again (D5).
+    pub(super) fn begin_member(
+        &mut self,
+        now: Now,
+        cluster: &mut Clustered<P>,
+        base: Box<Base>,
+        seat: Seat,
+    ) -> Result<bool, ServerError> {
+        match self.replace_shard(now, cluster, &base, &seat) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_full() => {
+                slog::warn!(self.logger, "Can't begin in another shard yet: {}", error);
+                cluster.put_off = Some((now.mono + RETRY, base, seat));
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
     }
 
