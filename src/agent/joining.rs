@@ -318,6 +318,11 @@ impl Agent {
             return;
         }
         self.resend_at = now.mono + RESEND;
+        if shard.group().is_led(now) {
+            // A leader writes to members only: it was added, and sees that when it has applied the
+            // log up to there, however long that takes.
+            self.ready_since = None;
+        }
         let patience = shard.group().election_timeout() * READY_PATIENCE;
         if opened && now.mono.since(*self.ready_since.get_or_insert(now.mono)) > patience {
             return self.begin_again(joining.target);

@@ -194,3 +194,30 @@ fn forged_append_changes_no_data() {
         "{value:?}, which its leader never sent"
     );
 }
+
+/// C1: a joiner sees that it was added when it has applied the log up to there, which may take any
+/// time. While the group's leader feeds it, it was added.
+#[test]
+fn joiner_of_a_long_log_is_not_begun_again() {
+    let Some(mut stage) = Stage::open("joiner_of_a_long_log_is_not_begun_again") else {
+        return;
+    };
+    let t = ["--cluster-raft-election-timeout", "200"];
+    let (leader, joiner) = (stage.alone(&t), stage.real(&t));
+    let mut client = leader.node.client();
+    let value = "x".repeat(600 << 10);
+    for n in 0..40 {
+        let reply = client.cmd(&["SET", &format!("k{}", n % 5), &value]);
+        assert!(reply.is_ok(), "{reply:?}");
+    }
+    meet(&joiner, &leader);
+    let _slow = joiner
+        .shim
+        .on(Op::Sync)
+        .thread(STORAGE)
+        .path("shard-")
+        .delay(Duration::from_millis(400));
+    let target = leader.id.to_string();
+    joiner.node.ok(&["CLUSTER", "REPLICATE", &target]);
+    joiner.wait_info("raft_members", "2");
+}
