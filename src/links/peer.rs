@@ -261,6 +261,14 @@ fn between_links(kind: u8, nonce: [u8; NONCE]) -> Vec<u8> {
     bytes
 }
 
+/// A frame of the links' own: no envelope begins so (its first byte is its version).
+fn of_the_links(bytes: &[u8]) -> Option<(u8, [u8; NONCE])> {
+    match bytes.split_first()? {
+        (&kind @ (ASK | VOUCH), nonce) => Some((kind, nonce.try_into().ok()?)),
+        _ => None,
+    }
+}
+
 /// The life of a link of which the magic has been read.
 pub(super) async fn accepted(
     hub: &Hub,
@@ -396,11 +404,8 @@ async fn carry(
     loop {
         hub.desk.room(class == Class::Urgent).await;
         let give = |bytes: Vec<u8>| {
-            if let Some((&kind @ (ASK | VOUCH), nonce)) = bytes.split_first() {
-                if let Ok(nonce) = nonce.try_into() {
-                    between(hub, from, link, kind, nonce);
-                }
-                return;
+            if let Some((kind, nonce)) = of_the_links(&bytes) {
+                return between(hub, from, link, kind, nonce);
             }
             let proved = link.is_none_or(|link| link.proved.get());
             if let Some(link) = link {
