@@ -128,6 +128,11 @@ impl Hub {
         }
     }
 
+    /// Whether it has that peer's address.
+    pub fn knows(&self, node: NodeId) -> bool {
+        self.peers.borrow().contains_key(&node)
+    }
+
     /// A short frame of the links' own for a peer.
     pub fn say_to_peer(&self, to: NodeId, bytes: &[u8]) {
         let peers = self.peers.borrow();

@@ -21,7 +21,7 @@ use super::outbox::Outbox;
 use super::socket::{self, ReadError};
 use cluster_bus::NodeId;
 use rand::Rng;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -75,6 +75,10 @@ const ASK: u8 = 255;
 const VOUCH: u8 = 254;
 /// How soon the same is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// How long, and how much of, what a new link brings waits for the answer: an election's first message
+/// is often the first on its link, and a frame that is not proved is as good as lost.
+const HELD_FOR: Duration = Duration::from_millis(100);
+const HELD_BYTES: usize = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
 enum LineError {
@@ -240,6 +244,16 @@ pub(super) struct Incoming {
     proved: Cell<bool>,
     /// When that node was asked last.
     asked: Cell<Option<Instant>>,
+    held: RefCell<Held>,
+}
+
+/// Frames that wait until it is known whether they are proved.
+#[derive(Default)]
+struct Held {
+    frames: Vec<Vec<u8>>,
+    bytes: usize,
+    /// Nothing waits any more.
+    over: bool,
 }
 
 impl Incoming {
@@ -253,6 +267,45 @@ impl Incoming {
         self.asked.set(Some(now));
         hub.say_to_peer(self.hello.from, &between_links(ASK, self.hello.nonce));
     }
+
+    /// Gives a frame to the loop, or keeps it while it is not known whether it is proved.
+    fn bring(&self, hub: &Hub, bytes: Vec<u8>) {
+        self.ask(hub);
+        let mut held = self.held.borrow_mut();
+        if held.over {
+            return tell(hub, self.hello.from, self.proved.get(), bytes);
+        }
+        held.bytes += bytes.len();
+        held.frames.push(bytes);
+        if held.bytes > HELD_BYTES {
+            drop(held);
+            self.let_go(hub);
+        }
+    }
+
+    /// What waits goes to the loop, and nothing waits from now on.
+    fn let_go(&self, hub: &Hub) {
+        let mut held = self.held.borrow_mut();
+        held.over = true;
+        for bytes in std::mem::take(&mut held.frames) {
+            tell(hub, self.hello.from, self.proved.get(), bytes);
+        }
+    }
+
+    /// Lets go in any case after a while; never ends.
+    async fn let_go_later(&self, hub: &Hub) -> ReadError {
+        tokio::time::sleep(HELD_FOR).await;
+        self.let_go(hub);
+        std::future::pending().await
+    }
+}
+
+fn tell(hub: &Hub, from: NodeId, proved: bool, bytes: Vec<u8>) {
+    hub.desk.tell(News::Raft {
+        from,
+        proved,
+        bytes,
+    });
 }
 
 fn between_links(kind: u8, nonce: [u8; NONCE]) -> Vec<u8> {
@@ -289,15 +342,20 @@ pub(super) async fn accepted(
         hello,
         proved: Cell::new(proved),
         asked: Cell::new(None),
+        held: RefCell::default(),
     });
     take_place(hub, &link);
     hub.made_here.borrow_mut().push(Rc::clone(&link));
+    if proved || !hub.knows(hello.from) {
+        link.let_go(hub);
+    }
     link.ask(hub);
     let end = tokio::select! {
         biased;
         () = link.stop.notified() => return,
         e = link.outbox.write(&stream) => e.into(),
         end = carry(hub, &stream, hello.class, hello.from, Some(&*link)) => end,
+        end = link.let_go_later(hub) => end,
     };
     leave_place(hub, &link);
     if let ReadError::Frame(e) = end {
@@ -344,6 +402,7 @@ fn vouched(hub: &Hub, node: NodeId, nonce: [u8; NONCE]) {
     drop(links);
     link.proved.set(true);
     take_place(hub, &link);
+    link.let_go(hub);
 }
 
 /// The rest of the handshake, and whether it proves who has made the link; `None` when the link
@@ -407,15 +466,10 @@ async fn carry(
             if let Some((kind, nonce)) = of_the_links(&bytes) {
                 return between(hub, from, link, kind, nonce);
             }
-            let proved = link.is_none_or(|link| link.proved.get());
-            if let Some(link) = link {
-                link.ask(hub);
+            match link {
+                Some(link) => link.bring(hub, bytes),
+                None => tell(hub, from, true, bytes),
             }
-            hub.desk.tell(News::Raft {
-                from,
-                proved,
-                bytes,
-            });
         };
         if let Err(e) = socket::read(stream, &mut assembler, give).await {
             return e;
