@@ -4,7 +4,7 @@ use super::{Act, Agent, ForWitnesses};
 use crate::agent::control::{Control, Frame, FrameError, Said};
 use crate::clock::Now;
 use crate::mutation::{self, Mutation};
-use crate::raft::{Envelope, Refusal, StepError};
+use crate::raft::{Envelope, Refusal};
 use crate::shard::{Shard, ShardError};
 use crate::storage::base::{Member, MemberKind};
 use crate::storage::Disk;
@@ -124,8 +124,8 @@ impl Agent {
         }));
     }
 
-    /// A message of another member. What proves that this one has lost its log, or that the group's
-    /// log has two histories, counts only when it is proved who says it.
+    /// A message of another member. Without proof of its sender it is not stepped: it could make data,
+    /// or an OK for what no follower has.
     fn step<D: Disk>(
         &mut self,
         now: Now,
@@ -135,14 +135,20 @@ impl Agent {
         shard: &mut Shard<D>,
     ) -> Result<Option<Refusal>, ShardError> {
         let sender = envelope.from;
-        if shard.group().membership().member(sender).is_none() {
-            remember(&mut self.nodes, sender, from);
+        match shard.group().membership().member(sender).map(|m| m.node) {
+            None => remember(&mut self.nodes, sender, from),
+            Some(node) if node == from => {}
+            Some(node) => {
+                self.warn(|| format!("Node {from} speaks for the member of node {node}"));
+                return Ok(None);
+            }
+        }
+        if !proved {
+            // Anybody can have said it in a member's name. The links ask that node; Raft repeats.
+            shard.note_sender(sender);
+            return Ok(None);
         }
         match shard.step(now, envelope) {
-            Err(ShardError::Step(StepError::LostLog { .. })) if !proved => {
-                self.doubt_log(from, shard);
-                Ok(None)
-            }
             Err(ShardError::Step(error)) if !self.vouches(from, shard) => {
                 self.warn(|| format!("Node {from} is none of this shard and says: {error}"));
                 Ok(None)

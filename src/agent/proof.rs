@@ -68,14 +68,6 @@ impl Agent {
         }
     }
 
-    /// A frame in `node`'s name would prove that this member has lost its log (D6): it is asked.
-    pub(super) fn doubt_log<D: Disk>(&mut self, node: NodeId, shard: &Shard<D>) {
-        if self.doubts.may_ask(self.now.mono, node, None) {
-            let (group, raft_id) = (shard.base().group, shard.base().raft_id);
-            self.tell(node, &Control::Belongs { group, raft_id });
-        }
-    }
-
     /// G2: whether `node` can say, when it is proved, what this member is in its group: the list
     /// names it. Who asked to leave, was not added yet, or is led by nobody for long, knows only an
     /// old list, or none: the bus tells it of the nodes that are of its shard by now.

@@ -382,14 +382,23 @@ impl<S: Folders> Witnesses<S> {
         remember(&mut self.nodes, sender, from);
         let mut refused = None;
         let mut doubts = false;
-        self.guarded(raft_id, |hosted| match hosted.shard.step(now, envelope) {
-            Err(ShardError::Step(_)) if !(proved && hosted.believes(from)) => {
-                doubts = true; // D6: it is asked over a link of our own
-                Ok(())
+        self.guarded(raft_id, |hosted| {
+            let member = hosted.shard.group().membership().member(sender);
+            let speaks_for_itself = member.is_none_or(|m| m.node == from);
+            if !proved || !speaks_for_itself {
+                // Anybody can have said it in a member's name. The links ask; Raft repeats.
+                hosted.shard.note_sender(sender);
+                return Ok(());
             }
-            stepped => {
-                refused = stepped?;
-                Ok(())
+            match hosted.shard.step(now, envelope) {
+                Err(ShardError::Step(_)) if !hosted.believes(from) => {
+                    doubts = true; // D6: it is asked over a link of our own
+                    Ok(())
+                }
+                stepped => {
+                    refused = stepped?;
+                    Ok(())
+                }
             }
         });
         if let Some(refusal) = refused {

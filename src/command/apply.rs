@@ -24,12 +24,28 @@ pub enum ApplyError {
     Mismatch(Op),
 }
 
+/// T9: bytes of effects applied between two breaths; a small effect takes as long as so many bytes.
+const BREATH: usize = 256 << 10;
+const EFFECT: usize = 256;
+
 /// Applies a unit of the log, whole.
-pub fn apply_unit(data: &mut Data, mut unit: Unit<'_>) -> Result<(), ApplyError> {
+///
+/// T9: `breathe` is called after every [`BREATH`] bytes of effects.
+pub fn apply_unit(
+    data: &mut Data,
+    mut unit: Unit<'_>,
+    breathe: &mut dyn FnMut(),
+) -> Result<(), ApplyError> {
     data.begin_command(0, Access::Apply);
     let mut effect = Effect::default();
     let mut result = Ok(());
+    let mut bytes = 0;
     while result.is_ok() && unit.next_into(&mut effect)? {
+        bytes += EFFECT + effect.args.iter().map(|arg| arg.len()).sum::<usize>();
+        if bytes >= BREATH {
+            bytes = 0;
+            breathe();
+        }
         result = apply_effect(data, &effect);
         if mutation::is(Mutation::ApplyPartOfUnit) {
             break;

@@ -179,7 +179,7 @@ pub struct Rates {
     pub output_bytes: u64,
 }
 
-/// The process, for INFO. `command::server::system` takes the readings for a real one.
+/// The process, for INFO. `node::system` takes the readings for a real one.
 #[derive(Clone, Debug, Default)]
 pub struct ProcessView {
     /// 40 hex digits, new at every start.
@@ -299,9 +299,7 @@ pub trait Host {
     fn log(&mut self, text: &str);
 
     /// Stands still for that long, a few milliseconds at most (DEBUG SLEEP).
-    fn rest(&mut self, time: std::time::Duration) {
-        std::thread::sleep(time);
-    }
+    fn rest(&mut self, time: std::time::Duration);
 
     /// Unix time in microseconds (TIME), as precise as the host's clock.
     fn unix_micros(&self) -> i64 {

@@ -97,6 +97,8 @@ impl Host for TestHost {
     fn request_shutdown(&mut self, _options: Shutdown) -> Result<(), String> {
         Ok(())
     }
+    fn rest(&mut self, _time: std::time::Duration) {}
+
     fn breathe(&mut self) {
         self.breaths += 1;
     }

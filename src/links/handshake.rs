@@ -17,7 +17,7 @@ use sha2::Sha256;
 
 pub(super) const MAGIC: [u8; 4] = *b"HFL1";
 const VERSION: u8 = 3;
-const NONCE: usize = 16;
+pub(super) const NONCE: usize = 16;
 /// A hello without its magic and its version.
 pub(super) const HELLO_REST: usize = 1 + 20 + 20 + NONCE;
 pub(super) const ANSWER: usize = 4 + 20 + NONCE;

@@ -6,7 +6,7 @@
 use super::accept;
 use super::bus::{self, BusLink};
 use super::frame;
-use super::handshake::Class;
+use super::handshake::{Class, NONCE};
 use super::message::{Config, LinkId, News, Order, Passwords, INCOMING};
 use super::news::{Counters, Desk};
 use super::outbox::Bytes;
@@ -31,6 +31,8 @@ pub(super) struct Hub {
     pub bus: RefCell<HashMap<LinkId, Rc<BusLink>>>,
     /// Raft links that others have made: the newest of each.
     pub incoming: RefCell<HashMap<(NodeId, Class), Rc<Incoming>>>,
+    /// All that others have made, while they live.
+    pub made_here: RefCell<Vec<Rc<Incoming>>>,
     peers: RefCell<HashMap<NodeId, Peer>>,
     links_taken: Cell<u64>,
 }
@@ -44,6 +46,7 @@ impl Hub {
             config,
             bus: RefCell::default(),
             incoming: RefCell::default(),
+            made_here: RefCell::default(),
             peers: RefCell::default(),
             links_taken: Cell::new(0),
         }
@@ -123,6 +126,38 @@ impl Hub {
             link.outbox.push(Some(head), Bytes::Own(bytes));
             link.outbox.drop_oldest(self.config.urgent_bytes);
         }
+    }
+
+    /// Whether it has that peer's address.
+    pub fn knows(&self, node: NodeId) -> bool {
+        self.peers.borrow().contains_key(&node)
+    }
+
+    /// A short frame of the links' own for a peer.
+    pub fn say_to_peer(&self, to: NodeId, bytes: &[u8]) {
+        let peers = self.peers.borrow();
+        if let (Some(peer), Some(head)) = (peers.get(&to), frame::header(bytes)) {
+            let outbox = &peer.urgent.outbox;
+            outbox.push(Some(head), Bytes::Own(bytes.to_vec()));
+            outbox.drop_oldest(self.config.urgent_bytes);
+        }
+    }
+
+    /// The same against the direction of a link that was made to here.
+    pub fn say_back(&self, link: &Incoming, bytes: &[u8]) {
+        if let Some(head) = frame::header(bytes) {
+            link.outbox.push(Some(head), Bytes::Own(bytes.to_vec()));
+            link.outbox.drop_oldest(self.config.urgent_bytes);
+        }
+    }
+
+    /// Whether this node has made a link to a peer with this nonce.
+    pub fn has_made_link(&self, to: NodeId, nonce: [u8; NONCE]) -> bool {
+        let peers = self.peers.borrow();
+        let Some(peer) = peers.get(&to) else {
+            return false;
+        };
+        peer.urgent.has_made(nonce) || peer.bulk.has_made(nonce)
     }
 
     fn tell_myself(&self, from: NodeId, bytes: Vec<u8>) {

@@ -1,13 +1,19 @@
 //! Raft links: two to every peer for what we send, two from it for what it sends. Against their
 //! direction only answers travel: there they prove who has sent them.
 //!
+//! Without a password a link that was made to here proves nothing: anybody can call in a node's name.
+//! So that node is asked, over a link of our own to its address, whether it has made a link with this
+//! nonce ([`ASK`]); when it says so ([`VOUCH`]), what the link brings is proved from then on.
+//!
 //! Owns their lives: the lines out, made when there is something to send and made again when they
 //! broke; the links in, which belong to a handshake. Invariants: what waited for an attempt that
 //! failed, or on a connection that broke, is dropped (Raft repeats, and late messages help nobody);
 //! of two links in of the same peer and class the newer counts, the older is closed.
 
 use super::frame::{Assembler, Kind};
-use super::handshake::{self, Answer, Class, Hello, HelloError, Side, ANSWER, HELLO_REST, PROOF};
+use super::handshake::{
+    self, Answer, Class, Hello, HelloError, Side, ANSWER, HELLO_REST, NONCE, PROOF,
+};
 use super::hub::Hub;
 use super::message::News;
 use super::news::Counters;
@@ -15,7 +21,7 @@ use super::outbox::Outbox;
 use super::socket::{self, ReadError};
 use cluster_bus::NodeId;
 use rand::Rng;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -58,7 +64,21 @@ pub(super) struct Line {
     stop: Notify,
     /// [`News::RaftUp`] has been given.
     up: Cell<bool>,
+    /// Of the connection that stands, or is being made.
+    nonce: Cell<Option<[u8; NONCE]>>,
 }
+
+/// The first byte of a frame between the links themselves: has the receiver made a link to the sender
+/// with the nonce that follows?
+const ASK: u8 = 255;
+/// It has.
+const VOUCH: u8 = 254;
+/// How soon the same is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// How long, and how much of, what a new link brings waits for the answer: an election's first message
+/// is often the first on its link, and a frame that is not proved is as good as lost.
+const HELD_FOR: Duration = Duration::from_millis(100);
+const HELD_BYTES: usize = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
 enum LineError {
@@ -83,6 +103,7 @@ impl Line {
             outbox: Outbox::new(&hub.desk, &hub.config),
             stop: Notify::new(),
             up: Cell::new(false),
+            nonce: Cell::new(None),
         });
         let (hub, given) = (Rc::clone(hub), Rc::clone(&line));
         tokio::task::spawn_local(async move {
@@ -110,7 +131,7 @@ impl Line {
                     // that the loop has given for it.
                     let error = tokio::select! {
                         e = self.outbox.write(&stream) => e.into(),
-                        e = carry(hub, &stream, self.class, self.node, true) => e.into(),
+                        e = carry(hub, &stream, self.class, self.node, None) => e.into(),
                     };
                     self.set_up(hub, false);
                     error
@@ -118,6 +139,7 @@ impl Line {
                 Err(e) => e,
             };
             self.outbox.clear();
+            self.nonce.set(None);
             let (node, addr, class) = (self.node, self.addr, self.class);
             let text =
                 format!("the Raft link ({class:?}) to node {node} at {addr} failed: {error}");
@@ -139,8 +161,14 @@ impl Line {
             to: self.node,
             nonce: rand::thread_rng().gen(),
         };
+        self.nonce.set(Some(hello.nonce));
         timeout(hub.config.greeting, call(hub, &mut stream, &hello)).await??;
         Ok(stream)
+    }
+
+    /// Whether this is the nonce of its connection.
+    pub fn has_made(&self, nonce: [u8; NONCE]) -> bool {
+        self.nonce.get() == Some(nonce)
     }
 
     fn set_up(&self, hub: &Hub, up: bool) {
@@ -211,6 +239,87 @@ pub(super) struct Incoming {
     pub stop: Notify,
     /// Answers.
     pub outbox: Outbox,
+    hello: Hello,
+    /// It is known that the node whose name it gives has made it.
+    proved: Cell<bool>,
+    /// When that node was asked last.
+    asked: Cell<Option<Instant>>,
+    held: RefCell<Held>,
+}
+
+/// Frames that wait until it is known whether they are proved.
+#[derive(Default)]
+struct Held {
+    frames: Vec<Vec<u8>>,
+    bytes: usize,
+    /// Nothing waits any more.
+    over: bool,
+}
+
+impl Incoming {
+    /// Asks the node in whose name the link was made.
+    fn ask(&self, hub: &Hub) {
+        let now = Instant::now();
+        let lately = |at: Instant| now.duration_since(at) < ASK_AGAIN;
+        if self.proved.get() || self.asked.get().is_some_and(lately) {
+            return;
+        }
+        self.asked.set(Some(now));
+        hub.say_to_peer(self.hello.from, &between_links(ASK, self.hello.nonce));
+    }
+
+    /// Gives a frame to the loop, or keeps it while it is not known whether it is proved.
+    fn bring(&self, hub: &Hub, bytes: Vec<u8>) {
+        self.ask(hub);
+        let mut held = self.held.borrow_mut();
+        if held.over {
+            return tell(hub, self.hello.from, self.proved.get(), bytes);
+        }
+        held.bytes += bytes.len();
+        held.frames.push(bytes);
+        if held.bytes > HELD_BYTES {
+            drop(held);
+            self.let_go(hub);
+        }
+    }
+
+    /// What waits goes to the loop, and nothing waits from now on.
+    fn let_go(&self, hub: &Hub) {
+        let mut held = self.held.borrow_mut();
+        held.over = true;
+        for bytes in std::mem::take(&mut held.frames) {
+            tell(hub, self.hello.from, self.proved.get(), bytes);
+        }
+    }
+
+    /// Lets go in any case after a while; never ends.
+    async fn let_go_later(&self, hub: &Hub) -> ReadError {
+        tokio::time::sleep(HELD_FOR).await;
+        self.let_go(hub);
+        std::future::pending().await
+    }
+}
+
+fn tell(hub: &Hub, from: NodeId, proved: bool, bytes: Vec<u8>) {
+    hub.desk.tell(News::Raft {
+        from,
+        proved,
+        bytes,
+    });
+}
+
+fn between_links(kind: u8, nonce: [u8; NONCE]) -> Vec<u8> {
+    let mut bytes = vec![kind];
+    bytes.extend_from_slice(&nonce);
+    bytes
+}
+
+/// A frame of the links' own: no envelope begins so (its first byte is its version).
+fn of_the_links(bytes: &[u8]) -> Option<(u8, [u8; NONCE])> {
+    match bytes.split_first()? {
+        (&kind @ (ASK | VOUCH), nonce) => Some((kind, nonce.try_into().ok()?)),
+        _ => None,
+    }
 }
 
 /// The life of a link of which the magic has been read.
@@ -227,31 +336,73 @@ pub(super) async fn accepted(
             return;
         }
     };
-    let key = (hello.from, hello.class);
     let link = Rc::new(Incoming {
         stop: Notify::new(),
         outbox: Outbox::new(&hub.desk, &hub.config),
+        hello,
+        proved: Cell::new(proved),
+        asked: Cell::new(None),
+        held: RefCell::default(),
     });
-    let before = hub.incoming.borrow_mut().insert(key, Rc::clone(&link));
-    if let Some(before) = before {
-        before.stop.notify_one();
+    take_place(hub, &link);
+    hub.made_here.borrow_mut().push(Rc::clone(&link));
+    if proved || !hub.knows(hello.from) {
+        link.let_go(hub);
     }
+    link.ask(hub);
     let end = tokio::select! {
         biased;
         () = link.stop.notified() => return,
         e = link.outbox.write(&stream) => e.into(),
-        end = carry(hub, &stream, hello.class, hello.from, proved) => end,
+        end = carry(hub, &stream, hello.class, hello.from, Some(&*link)) => end,
+        end = link.let_go_later(hub) => end,
     };
+    leave_place(hub, &link);
     if let ReadError::Frame(e) = end {
         Counters::add(&hub.desk.counters.broken_frames, 1);
         let from = hello.from;
         hub.desk
             .say(|| format!("the Raft link from node {from} at {peer} was closed: {e}"));
     }
+}
+
+/// The newest link of a node and class counts, but none that is not proved displaces one that is: a
+/// stranger's call in a node's name would cut that node off.
+fn take_place(hub: &Hub, link: &Rc<Incoming>) {
+    let key = (link.hello.from, link.hello.class);
     let mut incoming = hub.incoming.borrow_mut();
-    if incoming.get(&key).is_some_and(|l| Rc::ptr_eq(l, &link)) {
+    let stays = |before: &Rc<Incoming>| before.proved.get() && !link.proved.get();
+    if incoming.get(&key).is_some_and(stays) {
+        return;
+    }
+    if let Some(before) = incoming.insert(key, Rc::clone(link)) {
+        if !Rc::ptr_eq(&before, link) {
+            before.stop.notify_one();
+        }
+    }
+}
+
+fn leave_place(hub: &Hub, link: &Rc<Incoming>) {
+    let key = (link.hello.from, link.hello.class);
+    let mut incoming = hub.incoming.borrow_mut();
+    if incoming.get(&key).is_some_and(|l| Rc::ptr_eq(l, link)) {
         incoming.remove(&key);
     }
+    let mut made_here = hub.made_here.borrow_mut();
+    made_here.retain(|l| !Rc::ptr_eq(l, link));
+}
+
+/// The node says, on a link of ours, that it has made the link with this nonce.
+fn vouched(hub: &Hub, node: NodeId, nonce: [u8; NONCE]) {
+    let links = hub.made_here.borrow();
+    let is_it = |l: &&Rc<Incoming>| l.hello.from == node && l.hello.nonce == nonce;
+    let Some(link) = links.iter().find(is_it).cloned() else {
+        return;
+    };
+    drop(links);
+    link.proved.set(true);
+    take_place(hub, &link);
+    link.let_go(hub);
 }
 
 /// The rest of the handshake, and whether it proves who has made the link; `None` when the link
@@ -306,20 +457,34 @@ async fn carry(
     stream: &TcpStream,
     class: Class,
     from: NodeId,
-    proved: bool,
+    link: Option<&Incoming>,
 ) -> ReadError {
     let mut assembler = Assembler::new(Kind::Raft);
     loop {
         hub.desk.room(class == Class::Urgent).await;
-        let give = |bytes| {
-            hub.desk.tell(News::Raft {
-                from,
-                proved,
-                bytes,
-            });
+        let give = |bytes: Vec<u8>| {
+            if let Some((kind, nonce)) = of_the_links(&bytes) {
+                return between(hub, from, link, kind, nonce);
+            }
+            match link {
+                Some(link) => link.bring(hub, bytes),
+                None => tell(hub, from, true, bytes),
+            }
         };
         if let Err(e) = socket::read(stream, &mut assembler, give).await {
             return e;
         }
+    }
+}
+
+/// A frame between the links: a question comes on a link that was made to here, an answer on one of
+/// ours.
+fn between(hub: &Hub, from: NodeId, link: Option<&Incoming>, kind: u8, nonce: [u8; NONCE]) {
+    match (kind, link) {
+        (ASK, Some(link)) if hub.has_made_link(from, nonce) => {
+            hub.say_back(link, &between_links(VOUCH, nonce));
+        }
+        (VOUCH, None) => vouched(hub, from, nonce),
+        _ => {}
     }
 }

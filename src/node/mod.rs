@@ -5,13 +5,14 @@
 //!
 //! Reading order: this file (the loop), `start` (locks, sockets, threads), `platform` and `cluster`
 //! (what the server runs on), `conf` (nodes.conf), `witness` (the thread of hosted witnesses),
-//! `clock`.
+//! `clock`, `system` (readings for INFO).
 
 mod clock;
 mod cluster;
 mod conf;
 mod platform;
 mod start;
+mod system;
 mod witness;
 
 pub use clock::SystemClock;

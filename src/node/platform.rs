@@ -4,9 +4,9 @@
 
 use super::clock::SystemClock;
 use super::cluster::RealCluster;
+use super::system::{self, MemoryWatch};
 use crate::clock::Mono;
 use crate::command::host::{CpuView, MemoryView};
-use crate::command::server::system::{self, MemoryWatch};
 use crate::config::{Config, ConfigError, LogLevel};
 use crate::log::Log;
 use crate::net::{Accepted, BindFailure, Key, Listeners, Registrar};

@@ -710,10 +710,9 @@ impl Group {
     /// T9: what a long command may do meanwhile: keep the lease and the followers awake, without a
     /// tick, without a Ready.
     pub fn breathe(&mut self, now: Now) {
-        assert!(
-            self.is_leader(),
-            "T9: only a leader executes, and only it breathes"
-        );
+        if !self.is_leader() {
+            return self.answer_heartbeats(now);
+        }
         // No oftener than ticks would: a member that lacks entries is sent some, or the same, for each
         // answer.
         if now.mono >= self.next_tick {
@@ -722,6 +721,18 @@ impl Group {
         }
         let messages = std::mem::take(&mut self.node.raft.msgs);
         self.post(now, messages);
+    }
+
+    /// E6: a heartbeat's answer needs only the durable term, and leaves at once.
+    fn answer_heartbeats(&mut self, now: Now) {
+        if self.durable_term != self.node.raft.term {
+            return;
+        }
+        let light = |m: &Message| m.get_msg_type() == MessageType::MsgHeartbeatResponse;
+        let messages = std::mem::take(&mut self.node.raft.msgs);
+        let (answers, others) = messages.into_iter().partition::<Vec<_>, _>(light);
+        self.node.raft.msgs = others;
+        self.post(now, answers);
     }
 
     /// Messages that need not wait.

@@ -147,22 +147,32 @@ impl Group {
         self.note_role(now);
     }
 
-    /// T9: whether this message may be stepped while a command runs: an answer of the own term, which
-    /// can't change the leader's role.
+    /// T9: whether this message may be stepped while a command runs, or a large unit is applied: a
+    /// leader takes answers of its own term, a follower its leader's heartbeats. Neither can change a
+    /// role, and what proves something about this member (D6) waits for the turn to end.
     pub fn takes_meanwhile(&self, e: &Envelope) -> bool {
-        let answer = matches!(
-            e.message.get_msg_type(),
-            MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse
-        );
-        // One that proves something about this member (D6) waits for the turn to end.
-        let harmless = e.message.reject || e.message.index <= self.last_index();
-        answer && harmless && self.is_leader() && e.message.term == self.term()
+        let m = &e.message;
+        if m.term != self.term() || e.reign.term != m.term && !self.is_leader() {
+            return false;
+        }
+        match m.get_msg_type() {
+            MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse => {
+                self.is_leader() && (m.reject || m.index <= self.last_index())
+            }
+            MessageType::MsgHeartbeat => {
+                !self.is_leader() && self.leader() == Some(m.from) && m.commit <= self.last_index()
+            }
+            _ => false,
+        }
     }
 
-    /// T9: steps an answer while a command runs.
-    pub(crate) fn step_answer(&mut self, now: Now, e: Envelope) {
-        assert!(self.takes_meanwhile(&e), "T9: only answers of the own term");
-        // What is refused here says so when it comes again; nothing may stop the command half-way.
+    /// T9: steps one of those.
+    pub(crate) fn step_meanwhile(&mut self, now: Now, e: Envelope) {
+        assert!(
+            self.takes_meanwhile(&e),
+            "T9: only what changes no role is stepped meanwhile"
+        );
+        // What is refused here says so when it comes again; nothing may stop the work half-way.
         let _ = self.step(now, e);
     }
 

@@ -274,8 +274,7 @@ impl<P: Platform> Server<P> {
                 }) => (args, consumed, rest),
                 Ok(Next::Starved) => return true,
                 Err(error) => {
-                    let text = error.text();
-                    self.refuse(client, &text);
+                    self.refuse(client, &error.text());
                     return true;
                 }
             };
@@ -295,29 +294,32 @@ impl<P: Platform> Server<P> {
                 overdue,
             };
             let after = execution.run(session, &mut conn.output, own_io, args, bytes);
-            if !matches!(after, NextStep::Again) {
-                client.held_since = None;
-            }
-            match after {
+            let goes_on = match after {
                 NextStep::Again => {
-                    client.held = true;
-                    client.held_since.get_or_insert(self.turn_started.mono);
-                    self.held.push(key);
+                    self.hold(key, client);
                     return true;
                 }
-                NextStep::Next => conn.input.consume(bytes),
+                NextStep::Next => true,
                 NextStep::Wait(waiting) => {
-                    conn.input.consume(bytes);
                     client.waiting = Some(waiting);
                     self.waiting.push(key);
-                    return true;
+                    false
                 }
-                NextStep::Stop => {
-                    conn.input.consume(bytes);
-                    return true;
-                }
+                NextStep::Stop => false,
+            };
+            client.held_since = None;
+            client.conn.input.consume(bytes);
+            if !goes_on {
+                return true;
             }
         }
+    }
+
+    /// The client's next command can't run yet.
+    fn hold(&mut self, key: Key, client: &mut Client<P::Socket>) {
+        client.held = true;
+        client.held_since.get_or_insert(self.turn_started.mono);
+        self.held.push(key);
     }
 
     fn limits(&self, client: &Client<P::Socket>) -> Limits {

@@ -276,11 +276,10 @@ impl<P: Platform> Host for TurnHost<'_, P> {
 
     /// T9: only a leader with followers must keep heartbeating during a long command.
     fn breathe(&mut self) {
-        let now = self.state.clock.now();
         let group = &mut *self.beside.group;
         if let Some(cluster) = &mut self.state.cluster {
             if group.is_leader() && !group.is_alone() {
-                cluster.breathe(now, group);
+                cluster.breathe(group);
             }
         }
     }

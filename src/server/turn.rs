@@ -9,6 +9,7 @@
 //! replies leave only after `finish`; a client's commands run in the order in which they came,
 //! whatever they have to wait for.
 
+use super::clustered::Clustered;
 use super::error::ServerError;
 use super::platform::Platform;
 use super::shutdown::Ending;
@@ -17,6 +18,7 @@ use crate::clock::{Clock, Mono, Now};
 use crate::cluster::Routing;
 use crate::mutation::{self, Mutation};
 use crate::net::{Gate, Key, ReadBuffer, Readiness, ReadyList};
+use crate::raft::Group;
 use crate::resp::Argv;
 use crate::shard::{Admission, Shard};
 use slog::Logger;
@@ -103,6 +105,13 @@ pub struct Server<P: Platform> {
     disk_full_told: bool,
     /// Where slots are, as of this turn; none outside a cluster.
     pub(super) routing: Option<Arc<Routing>>,
+}
+
+/// T9: a follower that applies a large unit answers its leader's heartbeats.
+fn breathe<P: Platform>(cluster: &mut Option<Box<Clustered<P>>>, group: &mut Group) {
+    if let Some(cluster) = cluster {
+        cluster.breathe_applying(group);
+    }
 }
 
 impl<P: Platform> Server<P> {
@@ -246,7 +255,8 @@ impl<P: Platform> Server<P> {
     /// What a finished sync or a heartbeat has made ready leaves before clients are served.
     fn settle(&mut self) -> Result<(), ServerError> {
         let now = self.turn_started;
-        self.shard.begin(now)?;
+        let (shard, cluster) = (&mut self.shard, &mut self.state.cluster);
+        shard.begin_with(now, &mut |group| breathe(cluster, group))?;
         self.follow_cluster(now);
         self.release();
         if self.act(now)? {
@@ -274,7 +284,9 @@ impl<P: Platform> Server<P> {
         if mutation::is(Mutation::StepBeforeProposal) {
             self.receive()?; // the mutation that T1 forbids
         }
-        self.turn_ended = self.shard.finish(&self.state.clock)?;
+        let (shard, cluster) = (&mut self.shard, &mut self.state.cluster);
+        let clock = &self.state.clock;
+        self.turn_ended = shard.finish_with(clock, &mut |group| breathe(cluster, group))?;
         self.release();
         self.act(self.turn_started)?;
         Ok(())

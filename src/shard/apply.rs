@@ -1,6 +1,7 @@
 //! What commits: the tail's outcome, followers' apply, rebuilds (T6, T8).
 
 use super::members::is_change;
+use super::turn::Breath;
 use super::{Rebuild, Shard, ShardError, TailBatch};
 use crate::clock::Now;
 use crate::command::{apply_unit, check_unit, ApplyError, Data};
@@ -23,6 +24,7 @@ pub(super) fn apply_entry(
     data: &mut Data,
     stager: &mut Stager,
     entry: &Entry,
+    breathe: &mut dyn FnMut(),
 ) -> Result<(), ShardError> {
     let index = entry.index;
     let effect_error = |source| ShardError::Effect { index, source };
@@ -43,7 +45,8 @@ pub(super) fn apply_entry(
         Staged::Nothing => {}
         Staged::Units(units) => {
             for unit in units {
-                apply_unit(data, unit.map_err(effect_error)?).map_err(|e| apply_error(&e))?;
+                let unit = unit.map_err(effect_error)?;
+                apply_unit(data, unit, breathe).map_err(|e| apply_error(&e))?;
             }
         }
         Staged::Whole(body) => {
@@ -54,7 +57,7 @@ pub(super) fn apply_entry(
                 // for every member alike; an effect that only this version does not know is not.
                 return Ok(());
             }
-            apply_unit(data, Unit::new(&body)).map_err(|e| apply_error(&e))?;
+            apply_unit(data, Unit::new(&body), breathe).map_err(|e| apply_error(&e))?;
         }
     }
     Ok(())
@@ -62,7 +65,7 @@ pub(super) fn apply_entry(
 
 impl<D: Disk> Shard<D> {
     /// Applies delivered entries, a slice of them; more may be left.
-    pub(super) fn apply_slice(&mut self) -> Result<(), ShardError> {
+    pub(super) fn apply_slice(&mut self, breath: &mut Breath<'_>) -> Result<(), ShardError> {
         let (mut bytes, mut count) = (0, 0);
         let all = mutation::is(Mutation::ApplyAllAtOnce);
         while self.rebuild.is_none() && (all || bytes < APPLY_SLICE && count < APPLY_ENTRIES) {
@@ -78,7 +81,7 @@ impl<D: Disk> Shard<D> {
             }
             bytes += entry.data.len();
             count += 1;
-            if !self.confirm(&entry)? {
+            if !self.confirm(&entry, breath)? {
                 break;
             }
             self.group.advance_applied(entry.index);
@@ -92,12 +95,14 @@ impl<D: Disk> Shard<D> {
     }
 
     /// One committed entry: the outcome of a batch of the tail, or new. False: the tail was lost.
-    fn confirm(&mut self, entry: &Entry) -> Result<bool, ShardError> {
+    fn confirm(&mut self, entry: &Entry, breath: &mut Breath<'_>) -> Result<bool, ShardError> {
         let Some(batch) = self.tail.front().filter(|b| b.first <= entry.index) else {
             if self.group.kind() == MemberKind::Witness {
                 return Ok(true); // W1
             }
-            apply_entry(&mut self.data, &mut self.stager, entry)?;
+            let group = &mut self.group;
+            let mut breathe = || breath(group);
+            apply_entry(&mut self.data, &mut self.stager, entry, &mut breathe)?;
             if self.tail.is_empty() {
                 // S1: else the record shows the tail, which is not committed by this entry.
                 self.data.commit_record();
@@ -180,7 +185,7 @@ impl<D: Disk> Shard<D> {
                 break; // it is read again when the commit index is on disk (D1)
             }
             if self.group.kind() == MemberKind::Data {
-                apply_entry(&mut self.data, &mut self.stager, entry)?;
+                apply_entry(&mut self.data, &mut self.stager, entry, &mut || {})?;
                 if new {
                     self.data.commit_record();
                 }

@@ -162,6 +162,6 @@ fn replay<D: Disk>(
         if base.kind == MemberKind::Witness {
             return Ok(()); // W1
         }
-        super::apply::apply_entry(data, stager, &entry)
+        super::apply::apply_entry(data, stager, &entry, &mut || {})
     })
 }

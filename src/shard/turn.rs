@@ -7,11 +7,14 @@ use crate::command::{check_entry, check_unit, room, GateKind, Outcome};
 use crate::effect::{begins_batch, parse_entry, Body, Unit};
 use crate::mutation::{self, Mutation};
 use crate::net::Gate;
-use crate::raft::{Envelope, Fault, Refusal, StepError};
+use crate::raft::{Envelope, Fault, Group, Refusal, StepError};
 use crate::storage::base::MemberKind;
 use crate::storage::record::entry_len;
 use crate::storage::Disk;
 use raft::eraftpb::{Message, MessageType};
+
+/// T9: what is done while a large unit is applied.
+pub type Breath<'a> = dyn FnMut(&mut Group) + 'a;
 
 /// How many that are not members are told so in one turn.
 const STRANGERS_PER_TURN: usize = 64;
@@ -100,13 +103,7 @@ impl<D: Disk> Shard<D> {
         } else if !self.can_write_term() && !self.writes_nothing(message) {
             return Ok(None); // D5
         }
-        let from = envelope.from;
-        let strangers = &mut self.members.strangers;
-        // Who is not told this time asks again (G2).
-        let room = strangers.len() < STRANGERS_PER_TURN;
-        if room && !self.group.membership().contains(from) && !strangers.contains(&from) {
-            strangers.push(from);
-        }
+        self.note_sender(envelope.from);
         match self.group.step(now, envelope) {
             Ok(()) => Ok(None),
             Err(StepError::Refused(refusal)) => Ok(Some(refusal)),
@@ -114,15 +111,29 @@ impl<D: Disk> Shard<D> {
         }
     }
 
+    /// G2: a sender that is no member is told so. One that is not told this time asks again.
+    pub fn note_sender(&mut self, from: u64) {
+        let strangers = &mut self.members.strangers;
+        let room = strangers.len() < STRANGERS_PER_TURN;
+        if room && !self.group.membership().contains(from) && !strangers.contains(&from) {
+            strangers.push(from);
+        }
+    }
+
     /// Timers, Readies, apply, release: everything before the clients.
     pub fn begin(&mut self, now: Now) -> Result<(), ShardError> {
+        self.begin_with(now, &mut |_| {})
+    }
+
+    /// The same; `breath` is drawn now and then while a large unit is applied (T9).
+    pub fn begin_with(&mut self, now: Now, breath: &mut Breath<'_>) -> Result<(), ShardError> {
         self.turn_now = now;
         self.look_at_disk(now);
         if self.group.is_leader() || self.can_write_term() {
             self.group.tick(now);
         }
         self.manage_members(now);
-        self.settle(now)?;
+        self.settle(now, breath)?;
         self.begin_data();
         Ok(())
     }
@@ -137,7 +148,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// Handles Readies until there are none, applies a slice, and sees which gates have opened.
-    fn settle(&mut self, now: Now) -> Result<(), ShardError> {
+    fn settle(&mut self, now: Now, breath: &mut Breath<'_>) -> Result<(), ShardError> {
         loop {
             self.mark_persisted();
             let Some(ready) = self.group.ready(now) else {
@@ -145,10 +156,10 @@ impl<D: Disk> Shard<D> {
             };
             self.persist(now, ready)?;
             self.mark_persisted();
-            self.apply_slice()?;
+            self.apply_slice(breath)?;
         }
         self.stepped = 0; // It is in the log.
-        self.apply_slice()?;
+        self.apply_slice(breath)?;
         self.release_committed();
         self.follow_role(now);
         self.release_reads(now);
@@ -278,6 +289,15 @@ impl<D: Disk> Shard<D> {
     /// Proposes what the turn wrote, then reads the clock, then tests the lease; then the Ready.
     /// Returns what it read.
     pub fn finish(&mut self, clock: &dyn Clock) -> Result<Now, ShardError> {
+        self.finish_with(clock, &mut |_| {})
+    }
+
+    /// The same, with breaths as in [`Self::begin_with`].
+    pub fn finish_with(
+        &mut self,
+        clock: &dyn Clock,
+        breath: &mut Breath<'_>,
+    ) -> Result<Now, ShardError> {
         self.turn_was_full = self.data.batch_bytes() >= room::SLICE;
         if let Some(bytes) = self.data.take_wanted() {
             self.log.want_room(room_to_want(bytes));
@@ -285,7 +305,7 @@ impl<D: Disk> Shard<D> {
         self.propose();
         let now = clock.now();
         self.redeem_ticket(now);
-        self.settle(now)?;
+        self.settle(now, breath)?;
         Ok(now)
     }
 
@@ -421,7 +441,7 @@ impl<D: Disk> Shard<D> {
     /// them and to appends in ([`crate::raft::Group::takes_meanwhile`]); the driver queues all else.
     pub fn breathe(&mut self, now: Now, answers: Vec<Envelope>) -> Vec<Envelope> {
         for envelope in answers {
-            self.group.step_answer(now, envelope);
+            self.group.step_meanwhile(now, envelope);
         }
         self.group.breathe(now);
         self.group.take_messages()

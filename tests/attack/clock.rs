@@ -64,7 +64,6 @@ fn assert_promise_holds(other: &Played, leader: &Played, real: &Real, to: u64, s
 }
 
 #[test]
-#[ignore = "issue 8 A1: fails until mended"]
 fn loop_stopped_behind_its_clock_keeps_the_promise() {
     let Some(mut stage) = Stage::open("loop_stopped_behind_its_clock_keeps_the_promise") else {
         return;
@@ -100,7 +99,6 @@ fn loop_stopped_behind_its_clock_keeps_the_promise() {
 }
 
 #[test]
-#[ignore = "issue 8 A1: fails until mended"]
 fn invitation_between_messages_keeps_a_witness_promise() {
     let Some(mut stage) = Stage::open("invitation_between_messages_keeps_a_witness_promise") else {
         return;
@@ -149,7 +147,6 @@ fn invitation_between_messages_keeps_a_witness_promise() {
 
 /// E3: an echo of the future, from a member that lies, makes no lease.
 #[test]
-#[ignore = "issue 8 A12: fails until mended"]
 fn echo_of_the_future_makes_no_lease() {
     let Some(mut stage) = Stage::open("echo_of_the_future_makes_no_lease") else {
         return;

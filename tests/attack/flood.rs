@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 /// T9: a drain of the links is bounded. Small frames, as fast as three links carry them.
 #[test]
-#[ignore = "issue 8 T9 (2): fails until mended"]
 fn flood_of_small_frames_starves_no_client() {
     let Some(mut stage) = Stage::open("flood_of_small_frames_starves_no_client") else {
         return;

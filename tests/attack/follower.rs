@@ -155,7 +155,6 @@ fn transfer_of_another_reign_moves_nobody() {
 
 /// T9: a follower that applies a unit of 48 MB answers its leader meanwhile.
 #[test]
-#[ignore = "issue 8 T9 (2): fails until mended"]
 fn follower_in_a_long_apply_answers_heartbeats() {
     let Some(mut stage) = Stage::open("follower_in_a_long_apply_answers_heartbeats") else {
         return;

@@ -94,7 +94,6 @@ fn each(test: &str, attacks: &[(&str, Forgery<'_>)]) {
 
 /// G2: an only voter can't have been removed.
 #[test]
-#[ignore = "issue 8 A5: fails until mended"]
 fn forged_removal_deletes_nothing() {
     let left = |real: &Real| {
         let (group, raft_id) = (real.group(), real.raft_id());
@@ -116,7 +115,6 @@ fn forged_removal_deletes_nothing() {
 
 /// D6: one that leads alone can't have lost log to another leader.
 #[test]
-#[ignore = "issue 8 A5: fails until mended"]
 fn forged_heartbeat_ends_no_lone_master() {
     let heartbeat = |real: &Real| {
         let mut m = message(MessageType::MsgHeartbeat, real.number("raft_term") + 1);
@@ -149,7 +147,6 @@ pub fn beyond(last: u64, term: u64) -> Message {
 
 /// D6: no peer can reach a `fatal!` of raft-rs.
 #[test]
-#[ignore = "issue 8 A5: fails until mended"]
 fn forged_append_beyond_end_is_dropped() {
     let append = |real: &Real| {
         vec![forged(
@@ -166,7 +163,6 @@ fn forged_append_beyond_end_is_dropped() {
 
 /// D6: a term far above the own one is refused.
 #[test]
-#[ignore = "issue 8 A5: fails until mended"]
 fn forged_last_term_is_refused() {
     let of = |kind: MessageType| {
         move |real: &Real| {
@@ -189,7 +185,6 @@ fn forged_last_term_is_refused() {
 
 /// D6: an epoch of the bus far above the own one is refused, the current one and that of a master.
 #[test]
-#[ignore = "issue 8 A5: fails until mended"]
 fn last_epoch_on_the_bus_is_refused() {
     let Some(mut stage) = Stage::open("last_epoch_on_the_bus_is_refused") else {
         return;
@@ -230,7 +225,6 @@ fn last_epoch_on_the_bus_is_refused() {
 
 /// G2: what a stranger says in the name of a member changes no membership.
 #[test]
-#[ignore = "issue 8 A5: fails until mended"]
 fn wishes_in_a_members_name_change_nothing() {
     let Some(mut stage) = Stage::open("wishes_in_a_members_name_change_nothing") else {
         return;

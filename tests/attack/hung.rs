@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 /// T5: two followers have it, so it is committed, whatever the leader's own disk does.
 #[test]
-#[ignore = "issue 8 A10: fails until mended"]
 fn leader_with_hung_sync_answers_by_its_followers() {
     let Some(mut stage) = Stage::open("leader_with_hung_sync_answers_by_its_followers") else {
         return;
@@ -38,7 +37,6 @@ fn leader_with_hung_sync_answers_by_its_followers() {
 
 /// T5: a sync that has been pending for T is reason to hand over.
 #[test]
-#[ignore = "issue 8 A10: fails until mended"]
 fn leader_with_hung_sync_hands_over() {
     let Some(mut stage) = Stage::open("leader_with_hung_sync_hands_over") else {
         return;
@@ -65,7 +63,6 @@ fn leader_with_hung_sync_hands_over() {
 
 /// SIGTERM waits for no disk for ever.
 #[test]
-#[ignore = "issue 8 A12: fails until mended"]
 fn sigterm_with_hung_sync_ends_in_time() {
     let Some(mut stage) = Stage::open("sigterm_with_hung_sync_ends_in_time") else {
         return;
@@ -89,7 +86,6 @@ fn sigterm_with_hung_sync_ends_in_time() {
 
 /// C5: what waits for the witnesses' thread has a limit in bytes.
 #[test]
-#[ignore = "issue 8 A12: fails until mended"]
 fn flood_for_a_hung_witness_thread_is_bounded() {
     let Some(mut stage) = Stage::open("flood_for_a_hung_witness_thread_is_bounded") else {
         return;

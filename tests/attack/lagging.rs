@@ -11,7 +11,6 @@ use std::time::Duration;
 /// A read of old entries for the one that lags reaches into a value of 5 MiB which the leader's
 /// storage thread has not written: that is no damage.
 #[test]
-#[ignore = "issue 8 A3: fails until mended"]
 fn lagging_member_and_large_value_end_no_leader() {
     let Some(mut stage) = Stage::open("lagging_member_and_large_value_end_no_leader") else {
         return;

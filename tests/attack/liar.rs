@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 /// D6, as a member that knows the password and lies: it may stop a shard, never end a process.
 #[test]
-#[ignore = "issue 8 A5: fails until mended"]
 fn lies_of_a_member_end_no_process() {
     let Some(mut stage) = Stage::open("lies_of_a_member_end_no_process") else {
         return;
@@ -71,7 +70,6 @@ fn lies_of_a_member_end_no_process() {
 
 /// G2: a base from which no witness can start leaves nothing behind.
 #[test]
-#[ignore = "issue 8 A5: fails until mended"]
 fn failed_invitation_leaves_no_files() {
     let Some(mut stage) = Stage::open("failed_invitation_leaves_no_files") else {
         return;
@@ -115,7 +113,6 @@ fn failed_invitation_leaves_no_files() {
 
 /// G2: only a member that has asked for it can have been let go.
 #[test]
-#[ignore = "issue 8 A5: fails until mended"]
 fn unasked_left_of_the_leader_moves_no_follower() {
     let Some(mut stage) = Stage::open("unasked_left_of_the_leader_moves_no_follower") else {
         return;
@@ -139,7 +136,6 @@ fn unasked_left_of_the_leader_moves_no_follower() {
 
 /// W2: a base that makes the witnesses' thread panic, or their host slow, silences no other one.
 #[test]
-#[ignore = "issue 8 A12: fails until mended"]
 fn bad_invitations_silence_no_witness() {
     let Some(mut stage) = Stage::open("bad_invitations_silence_no_witness") else {
         return;
@@ -200,7 +196,6 @@ fn bad_invitations_silence_no_witness() {
 
 /// D6: an effect that can't be read, committed by a leader that lies, ends no process at every start.
 #[test]
-#[ignore = "issue 8 A12: fails until mended"]
 fn undecodable_effect_is_no_crash_loop() {
     let Some(mut stage) = Stage::open("undecodable_effect_is_no_crash_loop") else {
         return;

@@ -175,6 +175,7 @@ impl Member {
             from: self.raft_id,
             to: e.from,
             applied: self.commit,
+            has_room: true,
             message: answer,
             ..e.clone()
         })

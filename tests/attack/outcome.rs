@@ -8,7 +8,6 @@ use std::time::Duration;
 /// A turn with an INCR and a unit above 1 MiB makes several entries. The first commits, then another
 /// leader overwrites the rest: the INCR happened.
 #[test]
-#[ignore = "issue 8 A2: fails until mended"]
 fn increment_beside_a_lost_large_unit_is_answered() {
     let Some(mut stage) = Stage::open("increment_beside_a_lost_large_unit_is_answered") else {
         return;

@@ -72,6 +72,8 @@ struct Inner {
     lines: HashMap<NodeId, TcpStream>,
     /// Links that were made to here by nodes that take what comes back on them.
     calls: HashMap<NodeId, TcpStream>,
+    /// Of those links.
+    nonces: Vec<wire::Nonce>,
     /// What this node has said in control messages of numbers alone: their bytes.
     told: Vec<Vec<u8>>,
     /// The newest invitation to each node: one that came without proof is asked for again.
@@ -112,7 +114,10 @@ impl Shared {
                 let Some(&port) = inner.homes.get(&to) else {
                     return;
                 };
-                match wire::call(port, 0, self.me, to, &self.password) {
+                let nonce = rand::random();
+                // Before the call: the other side asks at once.
+                inner.nonces.push(nonce);
+                match wire::call_with(nonce, (port, 0), self.me, to, &self.password) {
                     Ok((line, _)) => {
                         let back = line.try_clone().expect("a second handle");
                         inner.lines.insert(to, line);
@@ -160,6 +165,14 @@ impl Shared {
     /// Takes in what a node says, and answers in the member's manner.
     fn take_in(self: &Arc<Self>, mut stream: TcpStream, from: NodeId) {
         while let Ok(bytes) = wire::receive(&mut stream) {
+            if let Some((&wire::ASK, nonce)) = bytes.split_first() {
+                let made = self.inner().nonces.iter().any(|made| made == nonce);
+                let vouch = [&[wire::VOUCH], nonce].concat();
+                if made && wire::send(&mut stream, &vouch).is_err() {
+                    return;
+                }
+                continue;
+            }
             let frame = Frame::decode(&bytes);
             if let Some(confirmed) = self.confirm(from, &bytes) {
                 if wire::send(&mut stream, &confirmed).is_err() {

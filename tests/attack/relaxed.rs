@@ -8,7 +8,6 @@ use std::time::Duration;
 
 /// D4: "written" means that the write has returned.
 #[test]
-#[ignore = "issue 8 A8: fails until mended"]
 fn large_value_under_everysec_survives_kill() {
     let Some(mut stage) = Stage::open("large_value_under_everysec_survives_kill") else {
         return;
@@ -42,7 +41,6 @@ fn large_value_under_everysec_survives_kill() {
 
 /// D4: record changes are synced before they are acknowledged, in every mode.
 #[test]
-#[ignore = "issue 8 A8: fails until mended"]
 fn slots_under_everysec_wait_for_their_sync() {
     let Some(mut stage) = Stage::open("slots_under_everysec_wait_for_their_sync") else {
         return;

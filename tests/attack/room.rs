@@ -65,34 +65,30 @@ fn survives(test: &str, prepare: impl Fn(&Real), commands: &[Vec<String>]) {
         }
         drop(no_room);
         if !full {
-            let last = replies.last().map(|r| r.text());
-            assert_eq!(replies.len(), commands.len(), "the last reply is {last:?}");
+            assert_eq!(replies.len(), commands.len(), "not all were answered");
         }
         wait_for("it writes", SOON, || {
             let reply = real.node.try_cmd(&["SET", "a", "v"]);
             let reply = reply.map_err(|e| e.to_string())?;
-            check(reply.is_ok(), || reply.text())
+            check(reply.is_ok(), || format!("{reply:.100?}"))
         });
     }
     assert!(broken.is_empty(), "it ended; was the disk full: {broken:?}");
 }
 
 #[test]
-#[ignore = "issue 8 A4: fails until mended"]
 fn keys_over_expired_keys_ends_no_node() {
     let test = "keys_over_expired_keys_ends_no_node";
     survives(test, expired, &[words("KEYS *")]);
 }
 
 #[test]
-#[ignore = "issue 8 A4: fails until mended"]
 fn scan_over_expired_keys_ends_no_node() {
     let test = "scan_over_expired_keys_ends_no_node";
     survives(test, expired, &[words("SCAN 0 COUNT 1000000")]);
 }
 
 #[test]
-#[ignore = "issue 8 A4: fails until mended"]
 fn growing_effects_of_a_transaction_end_no_node() {
     let test = "growing_effects_of_a_transaction_end_no_node";
     let mut commands = vec![words("MULTI")];
@@ -102,7 +98,6 @@ fn growing_effects_of_a_transaction_end_no_node() {
 }
 
 #[test]
-#[ignore = "issue 8 A4: fails until mended"]
 fn debug_populate_ends_no_node() {
     let test = "debug_populate_ends_no_node";
     survives(test, |_| (), &[words("DEBUG POPULATE 200000")]);
@@ -146,7 +141,6 @@ fn fill(leader: &Played, other: &Played, real: &Real, to: u64) -> u64 {
 
 /// D5: a leader that can't write its epoch entry hands over within 2 T to a voter that has room.
 #[test]
-#[ignore = "issue 8 A9: fails until mended"]
 fn elected_replica_without_room_hands_over() {
     let Some(mut stage) = Stage::open("elected_replica_without_room_hands_over") else {
         return;

@@ -16,7 +16,6 @@ fn is_kept(root: &Path, base: &[u8]) -> bool {
 }
 
 #[test]
-#[ignore = "issue 8 A6: fails until mended"]
 fn start_without_seat_keeps_the_data() {
     let Some(mut stage) = Stage::open("start_without_seat_keeps_the_data") else {
         return;

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 /// Until a host of a witness has accepted the voters stay three; then the one that leaves is
 /// exchanged for the witness.
 #[test]
-#[ignore = "issue 8 A7: fails until mended"]
 fn leaving_voter_is_exchanged_for_a_witness() {
     let Some(mut stage) = Stage::open("leaving_voter_is_exchanged_for_a_witness") else {
         return;

@@ -15,7 +15,14 @@ pub const MAGIC: [u8; 4] = *b"HFL1";
 /// come back on the link of who has asked, where they prove who says them.
 const VERSIONS: [u8; 2] = [3, 2];
 pub const BOTH_WAYS: u8 = 3;
+/// Of answers.
 const NONCE: [u8; 16] = [5; 16];
+/// A frame of the links themselves: has the receiver made a link with the nonce that follows?
+pub const ASK: u8 = 255;
+/// It has.
+pub const VOUCH: u8 = 254;
+
+pub type Nonce = [u8; 16];
 
 fn proof(password: &str, side: &[u8], said: &[u8]) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(password.as_bytes()).expect("any key will do");
@@ -36,9 +43,20 @@ pub fn call(
     to: NodeId,
     password: &str,
 ) -> io::Result<(TcpStream, u8)> {
+    call_with(rand::random(), (bus_port, class), from, to, password)
+}
+
+/// The same with a nonce of the caller's: it can say later that it has made this link.
+pub fn call_with(
+    nonce: Nonce,
+    (bus_port, class): (u16, u8),
+    from: NodeId,
+    to: NodeId,
+    password: &str,
+) -> io::Result<(TcpStream, u8)> {
     let mut last = wrong("no version");
     for version in VERSIONS {
-        match call_in(version, (bus_port, class), from, to, password) {
+        match call_in((version, nonce), (bus_port, class), from, to, password) {
             Ok(link) => return Ok((link, version)),
             Err(e) => last = e,
         }
@@ -52,7 +70,7 @@ pub fn call(
 }
 
 fn call_in(
-    version: u8,
+    (version, nonce): (u8, Nonce),
     (bus_port, class): (u16, u8),
     from: NodeId,
     to: NodeId,
@@ -63,7 +81,7 @@ fn call_in(
     stream.set_nodelay(true)?;
     stream.set_write_timeout(limit)?;
     stream.set_read_timeout(limit)?;
-    let hello = [MAGIC.as_slice(), &[version, class], &from.0, &to.0, &NONCE].concat();
+    let hello = [MAGIC.as_slice(), &[version, class], &from.0, &to.0, &nonce].concat();
     stream.write_all(&hello)?;
     let mut answer = [0; 40];
     stream.read_exact(&mut answer)?;

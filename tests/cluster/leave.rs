@@ -90,7 +90,7 @@ fn one_of_three_voters_is_exchanged_for_a_witness() {
         cluster.nodes[gone].ok(&["CLUSTER", "RESET", "HARD"]);
         witnessed();
     });
-    assert_eq!(fewest, 3, "when one has left");
+    assert!(fewest >= 3, "{fewest} when one has left");
     forget_everywhere(&cluster, &old, gone);
     join(&cluster, gone, master);
     cluster.wait_well();
@@ -107,7 +107,7 @@ fn one_of_three_voters_is_exchanged_for_a_witness() {
     let fewest = fewest_voters(cluster, master, || {
         cluster.wait_well();
     });
-    assert_eq!(fewest, 3, "when one was wiped");
+    assert!(fewest >= 3, "{fewest} when one was wiped");
     assert_eq!(cluster.nodes[gone].id(), old);
     load.verify();
 }

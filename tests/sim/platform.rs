@@ -189,6 +189,9 @@ pub struct SimConn {
     pub peer: usize,
 }
 
+/// A connection, the endpoint at its other end, and the bytes for it.
+pub type Written = (Conn, usize, Vec<u8>);
+
 /// The kernel's side of clients and of the storage thread.
 #[derive(Default)]
 pub struct Kernel {
@@ -240,7 +243,7 @@ impl Kernel {
     }
 
     /// What the server has written since the last look, and which connections it has closed.
-    pub fn take_output(&mut self) -> (Vec<(Conn, usize, Vec<u8>)>, Vec<(Conn, usize)>) {
+    pub fn take_output(&mut self) -> (Vec<Written>, Vec<(Conn, usize)>) {
         let (mut written, mut closed) = (Vec::new(), Vec::new());
         for (conn, of) in &self.conns {
             let mut pipe = of.pipe.borrow_mut();

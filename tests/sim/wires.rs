@@ -295,7 +295,10 @@ impl World {
                 if self.machines[m].name != Some(id(0)) {
                     return;
                 }
-                let (from, proved) = (id(20), bytes[40] == 1);
+                let from = id(20);
+                // Without a password the links ask the node that has called, if they know where it is.
+                let vouched = self.machines[m].peers.contains_key(&from);
+                let proved = bytes[40] == 1 || vouched;
                 let bytes = bytes[41..].to_vec();
                 return self.frame(m, soon, from, proved, bytes);
             }

@@ -3,8 +3,8 @@
 //! Owns: the rows of this family and what they share. One file for each group: `connection`
 //! (PING, HELLO, AUTH, ...), `client` and `client_list`, `config`, `introspect` and `docs`
 //! (COMMAND), `info` with its two files of sections, `replication` (ROLE, WAIT), `process`
-//! (SHUTDOWN, TIME, ...), `debug`, `object` (OBJECT, MEMORY), `help`; `system` takes the readings
-//! that hosts hand to INFO. C4: nothing here but DEBUG POPULATE is ever logged.
+//! (SHUTDOWN, TIME, ...), `debug`, `object` (OBJECT, MEMORY), `help`.
+//! C4: nothing here but DEBUG POPULATE is ever logged.
 
 mod attribute;
 mod client;
@@ -21,7 +21,6 @@ mod introspect;
 mod object;
 mod process;
 mod replication;
-pub mod system;
 
 #[cfg(test)]
 mod tests;

@@ -24,11 +24,11 @@ fn follow(layout: Layout, log: &[Vec<u8>]) -> Data {
             Staged::Nothing => {}
             Staged::Units(units) => {
                 for unit in units {
-                    apply_unit(&mut data, unit.expect("a unit")).expect("applies");
+                    apply_unit(&mut data, unit.expect("a unit"), &mut || {}).expect("applies");
                 }
             }
             Staged::Whole(body) => {
-                apply_unit(&mut data, Unit::new(&body)).expect("applies");
+                apply_unit(&mut data, Unit::new(&body), &mut || {}).expect("applies");
             }
         }
     }
@@ -133,7 +133,7 @@ fn a_follower_stops_at_what_it_cannot_apply() {
             panic!("units")
         };
         assert_eq!(
-            apply_unit(&mut data, units.next().unwrap().unwrap()),
+            apply_unit(&mut data, units.next().unwrap().unwrap(), &mut || {}),
             Err(want)
         );
     }
@@ -141,18 +141,18 @@ fn a_follower_stops_at_what_it_cannot_apply() {
     let Ok(Body::Units(mut units)) = parse_entry(&bodies[0]) else {
         panic!("units")
     };
-    apply_unit(&mut data, units.next().unwrap().unwrap()).unwrap();
+    apply_unit(&mut data, units.next().unwrap().unwrap(), &mut || {}).unwrap();
     let bodies = unit(Op::IncrBy, &[b"k", b"1"]);
     let Ok(Body::Units(mut units)) = parse_entry(&bodies[0]) else {
         panic!("units")
     };
     assert_eq!(
-        apply_unit(&mut data, units.next().unwrap().unwrap()),
+        apply_unit(&mut data, units.next().unwrap().unwrap(), &mut || {}),
         Err(ApplyError::Mismatch(Op::IncrBy))
     );
     let unknown = Unit::new(&[200, 0]);
     assert!(matches!(
-        apply_unit(&mut data, unknown),
+        apply_unit(&mut data, unknown, &mut || {}),
         Err(ApplyError::Codec(_))
     ));
 }

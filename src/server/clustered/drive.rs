@@ -21,6 +21,10 @@ const COMPLAINTS_A_SECOND: u32 = 20;
 /// T9: what is taken off the links in one turn.
 const NEWS_PER_TURN: usize = 1024;
 const NEWS_BYTES_PER_TURN: usize = 4 << 20;
+/// T9: bytes of news that may wait for a long command to end; the links keep the rest.
+const BACKLOG: usize = 64 << 20;
+/// T9: between two breaths.
+const BREATH: Duration = Duration::from_millis(5);
 
 impl<P: Platform> Clustered<P> {
     /// What has come on the links, a bounded part of it.
@@ -32,7 +36,9 @@ impl<P: Platform> Clustered<P> {
                 self.more = true;
                 return batch;
             }
-            let Some(news) = self.backlog.pop_front().or_else(|| self.io.next_news()) else {
+            let held = self.backlog.pop_front();
+            self.backlog_bytes -= held.as_ref().map_or(0, News::weight);
+            let Some(news) = held.or_else(|| self.io.next_news()) else {
                 return batch;
             };
             bytes += news.weight();
@@ -110,21 +116,35 @@ impl<P: Platform> Clustered<P> {
         *lines <= COMPLAINTS_A_SECOND
     }
 
-    /// T9: while a command runs only answers of the own term are taken; all else waits.
-    pub fn breathe(&mut self, now: Now, group: &mut Group) {
-        while let Some(news) = self.io.next_news() {
-            let answer = match &news {
-                News::Raft { bytes, .. } => match Frame::decode(bytes) {
+    /// T9: while a command runs only answers of the own term are taken, while a large unit is applied
+    /// only the own leader's heartbeats; all else waits, a bounded part of it.
+    pub fn breathe(&mut self, group: &mut Group) {
+        while self.backlog_bytes < BACKLOG {
+            let Some(news) = self.io.next_news() else {
+                break;
+            };
+            let taken = match &news {
+                News::Raft {
+                    bytes,
+                    proved: true,
+                    ..
+                } => match Frame::decode(bytes) {
                     Ok(Frame::Raft(e)) if takes_meanwhile(group, &e) => Some(e),
                     _ => None,
                 },
                 _ => None,
             };
-            match answer {
-                Some(envelope) => group.step_answer(now, *envelope),
-                None => self.backlog.push_back(news),
+            match taken {
+                // E1: the clock is read after the message was taken off the queue.
+                Some(envelope) => group.step_meanwhile(self.clock.now(), *envelope),
+                None => {
+                    self.backlog_bytes += news.weight();
+                    self.backlog.push_back(news);
+                }
             }
         }
+        let now = self.clock.now();
+        self.breathed = now.mono;
         group.breathe(now);
         self.agent.send(group.take_messages());
         for act in self.agent.take_acts() {
@@ -137,6 +157,13 @@ impl<P: Platform> Clustered<P> {
                 } => self.frame(to, urgent, back, bytes),
                 other => self.agent.put_back(other),
             }
+        }
+    }
+
+    /// T9: a breath between two effects of a large unit, if the last one is long ago.
+    pub(in crate::server) fn breathe_applying(&mut self, group: &mut Group) {
+        if self.clock.now().mono.since(self.breathed) >= BREATH {
+            self.breathe(group);
         }
     }
 

@@ -35,6 +35,9 @@ pub struct Clustered<P: Platform> {
     conf: Conf,
     /// T9: news that came while a command was running and may not be taken then.
     backlog: VecDeque<News>,
+    backlog_bytes: usize,
+    /// When it breathed last.
+    breathed: Mono,
     /// The last drain of the links stopped at its bound.
     more: bool,
     /// Bus actions that wait for a vote to be on disk.
@@ -62,6 +65,8 @@ impl<P: Platform> Clustered<P> {
             folders,
             conf: Conf::new(saved_vote),
             backlog: VecDeque::new(),
+            backlog_bytes: 0,
+            breathed: Mono::default(),
             more: false,
             held: VecDeque::new(),
             put_off: None,

@@ -1,9 +1,9 @@
-//! Readings of the operating system and the allocator, for hosts to hand to INFO.
+//! Readings of the operating system and the allocator, for INFO.
 //!
 //! Owns: no state but what a caller keeps in [`MemoryWatch`]. Never: is called by a command (a
 //! simulated host has no process of its own to read).
 
-use super::super::host::{CpuView, MemoryView};
+use crate::command::host::{CpuView, MemoryView};
 use std::mem::MaybeUninit;
 
 /// Remembers the start and the peak.
