@@ -399,7 +399,6 @@ fn sigterm_with_hung_witness_ends_in_time() {
 
 /// A password that is set while the node runs keeps out who came before it.
 #[test]
-#[ignore = "found by the second attack: links from before go on"]
 fn link_from_before_password_acknowledges_nothing() {
     let Some(mut stage) = Stage::open("link_from_before_password_acknowledges_nothing") else {
         return;
