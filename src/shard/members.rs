@@ -283,7 +283,12 @@ impl<D: Disk> Shard<D> {
             .filter(|m| m.kind == MemberKind::Data)
             .copied()
             .collect();
-        raft::successor(self.group.id(), membership, &data, &of)
+        // One that is asked to leave never becomes the record's master: of several that leave none
+        // may hand over to the other, for ever, while one that stays could lead.
+        let node = self.record().master;
+        let master: Vec<Member> = data.iter().filter(|m| m.node == node).copied().collect();
+        let to = |wanted: &[Member]| raft::successor(self.group.id(), membership, wanted, &of);
+        to(&master).or_else(|| to(&data))
     }
 
     /// C1: the leader has said that this member's removal is committed. False: it can't be.
