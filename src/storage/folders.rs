@@ -21,7 +21,7 @@ pub trait Folders: Clone + Send + 'static {
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a folder with all that is in it, its base first: without that a folder is nobody's,
     /// whatever a crash leaves of the rest. Durable when this returns; nothing is done where there
-    /// is no such folder.
+    /// is no such folder. Two threads may remove the same one.
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Where a folder is, for a line in the log.
     fn place(&self, name: &str) -> String;
@@ -85,15 +85,45 @@ impl Folders for RealFolders {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed?,
         }
-        match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            folder => folder?.sync_all()?,
+        loop {
+            match File::open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                folder => folder?.sync_all()?,
+            }
+            match fs::remove_dir_all(&path) {
+                // The storage thread removes the same folder: it has been faster with a part of it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
         }
-        fs::remove_dir_all(&path)?;
         self.root.sync_dir()
     }
 
     fn place(&self, name: &str) -> String {
         self.root().join(name).display().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Disk;
+
+    /// After a reset the loop removes the folder that the storage thread is removing.
+    #[test]
+    fn two_threads_remove_one_folder() {
+        let temp = tempfile::tempdir().unwrap();
+        let folders = RealFolders::new(temp.path());
+        for _ in 0..50 {
+            let folder = folders.folder("shard-1").unwrap();
+            for n in 0..20 {
+                folder.create(&format!("{n}")).unwrap();
+            }
+            let other = folders.clone();
+            let there = std::thread::spawn(move || other.remove("shard-1"));
+            folders.remove("shard-1").unwrap();
+            there.join().unwrap().unwrap();
+            assert_eq!(folders.folders().unwrap(), Vec::<String>::new());
+        }
     }
 }
