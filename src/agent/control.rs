@@ -189,6 +189,12 @@ impl Frame {
         }
         let base = || -> Result<Box<Base>, FrameError> {
             let base = Base::from_bytes(rest).map_err(|e| FrameError::Base(e.to_string()))?;
+            // No log gets there, and what counts on from there would overflow.
+            if base.index.max(base.term) > u64::MAX / 2 {
+                return Err(FrameError::Base(
+                    "it begins behind the end of any log".into(),
+                ));
+            }
             Ok(Box::new(base))
         };
         let control = match kind {
