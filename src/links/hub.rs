@@ -205,7 +205,8 @@ impl Hub {
         if self.myself.replace(Some(node)) == Some(node) {
             return;
         }
-        for (_, link) in self.incoming.borrow_mut().drain() {
+        self.incoming.borrow_mut().clear();
+        for link in self.made_here.borrow().iter() {
             link.stop.notify_one();
         }
         for (node, peer) in self.peers.borrow_mut().iter_mut() {

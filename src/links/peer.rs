@@ -352,13 +352,13 @@ pub(super) async fn accepted(
     link.ask(hub);
     let end = tokio::select! {
         biased;
-        () = link.stop.notified() => return,
-        e = link.outbox.write(&stream) => e.into(),
-        end = carry(hub, &stream, hello.class, hello.from, Some(&*link)) => end,
-        end = link.let_go_later(hub) => end,
+        () = link.stop.notified() => None,
+        e = link.outbox.write(&stream) => Some(e.into()),
+        end = carry(hub, &stream, hello.class, hello.from, Some(&*link)) => Some(end),
+        end = link.let_go_later(hub) => Some(end),
     };
     leave_place(hub, &link);
-    if let ReadError::Frame(e) = end {
+    if let Some(ReadError::Frame(e)) = end {
         Counters::add(&hub.desk.counters.broken_frames, 1);
         let from = hello.from;
         hub.desk

@@ -325,6 +325,9 @@ fn a_call_is_proved_once_its_node_vouches() {
     }
     b.answer(a.id, b"answer");
     a.heard(b.id, true, b"answer");
+    // Another name ends them all, also a link that never had the place.
+    b.links.send(Order::Myself(NodeId([9; 20])));
+    assert!(closed(&forger));
 }
 
 #[test]
