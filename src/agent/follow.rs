@@ -100,6 +100,9 @@ impl Agent {
 
     /// S2: role, slots and epoch on the bus are those of the last applied record.
     fn show_record<D: Disk>(&mut self, now: Now, shard: &Shard<D>) {
+        if self.beginning {
+            return; // after a RESET the old shard's epoch would be back on the bus
+        }
         let mut record = Arc::clone(shard.record());
         if mutation::is(Mutation::AnnounceBeforeEpoch) {
             record = Arc::clone(shard.data().record());

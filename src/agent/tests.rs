@@ -44,6 +44,10 @@ fn shard_with(folder: &std::path::Path, voters: &[u64], learners: &[u64]) -> Sha
         },
         first: true,
     };
+    let record = Record {
+        epoch: 3,
+        ..Record::founded(node(9), node(1))
+    };
     let base = Base {
         conf_state: ConfState {
             voters: voters.to_vec(),
@@ -55,7 +59,7 @@ fn shard_with(folder: &std::path::Path, voters: &[u64], learners: &[u64]) -> Sha
             .chain(learners)
             .map(|id| member(*id, MemberKind::Data))
             .collect(),
-        ..birth(1, 5, Record::founded(node(9), node(1)), 1000)
+        ..birth(1, 5, record, 1000)
     };
     let disk = RealDisk::new(folder);
     Log::create(disk.clone(), config.log.clone(), &base).expect("a log");
@@ -335,6 +339,27 @@ fn a_reset_waits_for_the_leaders_answer_first() {
     assert_eq!(agent.reset(at(11_000), false), Ok(false));
     agent.follow(at(12_001), &mut shard);
     assert_eq!(agent.reset(at(12_001), false), Err(Refusal::NotRemoved));
+}
+
+/// C1: the old shard's record, shown once more, would give the bus its epoch back: the node would not be
+/// taken for reset, and be reset again.
+#[test]
+fn a_reset_shows_nothing_of_the_old_shard() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut shard = shard(folder.path(), &[1, 5, 6]);
+    let mut agent = agent(SEAT);
+    agent.follow(NOW, &mut shard);
+    assert_ne!(agent.bus.current_epoch(), 0);
+    assert_eq!(agent.reset(NOW, true), Ok(false));
+    assert!(ends(&mut agent, &mut shard, 1, true, &left()));
+    agent.take_acts();
+    agent.follow(NOW, &mut shard);
+    let begins = |act: &Act| matches!(act, Act::Begin { .. });
+    assert_eq!(agent.take_acts().iter().filter(|a| begins(a)).count(), 1);
+    agent.follow(NOW, &mut shard);
+    assert_eq!(agent.bus.current_epoch(), 0);
+    let me = agent.bus.node(agent.myself()).expect("itself");
+    assert!(me.flags.has(cluster_bus::wire::Flags::MASTER));
 }
 
 #[cfg(feature = "mutations")]
