@@ -139,6 +139,12 @@ unit_tests() {
     run_tests "${targets[@]}"
 }
 
+# The simulator's own parts (its checkers, disk and network can't be blind), then the seeds.
+simulator() {
+    cargo test --quiet --test sim -- --skip seeds_of --skip every_mutation || return
+    scripts/sim.sh --seeds "$SIM_SEEDS"
+}
+
 stage format 1 "cargo fmt --all" \
     cargo fmt --all --check
 stage lint 7 "the messages above say what to change; nothing is allowed away without a reason beside it" \
@@ -146,7 +152,7 @@ stage lint 7 "the messages above say what to change; nothing is allowed away wit
 stage unit 7 "cargo test NAME runs one test alone" \
     unit_tests
 stage sim 7 "the seed above reproduces the run: scripts/sim.sh --seed N --topology T (docs/TESTING.md)" \
-    scripts/sim.sh --seeds "$SIM_SEEDS"
+    simulator
 stage mutations 5 "a broken rule that nothing notices: the tests have become blind to it" \
     scripts/sim.sh --mutations
 stage process 1 "cargo test --test process NAME -- --nocapture runs one test alone" \

@@ -37,7 +37,7 @@ pub enum Mutation {
     EchoOfAnyTime,
     /// E3: a lease outlives a sleep of the machine until the next tick.
     LeaseOfASleeper,
-    /// E3: Left is said by who may have been deposed since it was last confirmed.
+    /// E3: Left is said by a leader that may have been deposed since it was last confirmed.
     LeftOnAStaleClock,
     /// D4: what the storage thread has still to write counts as written.
     RelaxedSyncOfJobs,
@@ -117,11 +117,11 @@ pub enum Mutation {
     WaitForTheOwnDisk,
     /// E4, D5: a leader whose disk hangs or is full keeps its shard.
     LeadsOnABadDisk,
-    /// E4: who did not take over is asked again at once.
+    /// E4: a member that did not take over is asked again at once.
     TransferAgainAndAgain,
-    /// E4: who answers and can't sync is asked to take over.
+    /// E4: a member that answers and can't sync is asked to take over.
     TransferToAHungDisk,
-    /// D5: who has no room is asked to take over.
+    /// D5: a member without room is asked to take over.
     TransferWithoutRoom,
     /// D5: a new leader's first entry needs more than the reserve.
     ReserveForNothing,
@@ -143,7 +143,7 @@ pub enum Mutation {
     CoverageIsIgnored,
     /// W2: what breaks in one witness group ends the thread of all.
     OneWitnessEndsAll,
-    /// G2: what ends a membership is believed whoever has said it.
+    /// G2: what ends a membership is believed, whichever node has said it.
     ForgedLeft,
     /// G2: an only voter believes that it was removed, or has lost log to another leader.
     OnlyVoterYields,

@@ -38,7 +38,7 @@ pub enum Control {
     /// The receiver of the answer asked a node that does not lead; this one does, if known.
     NotLeader { leader: Option<NodeId> },
     /// C1: this member wants to be removed. Its leader asks `Really`: the removal begins with the
-    /// `Confirm`, so who asked and gave up is not removed afterwards.
+    /// `Confirm`, so a member that asked and gave up is not removed afterwards.
     Leave { group: u64, raft_id: u64 },
     /// The removal is committed.
     Left { group: u64, raft_id: u64 },

@@ -86,7 +86,7 @@ impl Agent {
             Frame::Control(Control::Left { group: of, raft_id })
                 if (of, raft_id) == (group, me) =>
             {
-                // G2: only who asked to leave can have been let go.
+                // G2: only a member that asked to leave can have been let go.
                 let asked = self.leaving || shard.awaits_confirmation();
                 if !(asked && self.vouches(from, shard) && shard.note_removal()) {
                     self.warn(|| format!("Node {from} lets a member go that stays"));

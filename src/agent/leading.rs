@@ -119,8 +119,8 @@ impl Agent {
         }
     }
 
-    /// C1: says *Left* to those whose question came before a message that a majority has echoed: who
-    /// had deposed this leader by then had no majority.
+    /// C1: says *Left* to those whose question came before a message that a majority has echoed: a
+    /// leader that had deposed this one by then had no majority.
     fn answer_leavers<D: Disk>(&mut self, now: Now, shard: &Shard<D>) {
         if self.unknown_leavers.is_empty() {
             return;

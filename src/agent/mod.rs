@@ -66,7 +66,7 @@ pub enum Act {
     Frame {
         to: NodeId,
         urgent: bool,
-        /// On the connection that `to` has made: an answer, which proves there who has sent it.
+        /// On the connection that `to` has made: an answer, which proves there that this node has sent it.
         back: bool,
         bytes: Vec<u8>,
     },
@@ -213,7 +213,7 @@ pub struct Agent {
     hosts_wanted: Option<Mono>,
     /// Witnesses that wanted to go, and until when a successor for them is looked for.
     leaving_witness: Option<(u64, Mono)>,
-    /// Who has asked to be let go and is not known here, and when: they are answered once it is sure
+    /// Members that asked to be let go and are not known here, and when: they are answered once it is sure
     /// that this member still leads (C1).
     unknown_leavers: Vec<(NodeId, u64, Mono)>,
     /// Witnesses of the shard that this node leads: when each was heard last, or first seen.

@@ -69,7 +69,7 @@ impl Agent {
     }
 
     /// G2: whether `node` can say, when it is proved, what this member is in its group: the list
-    /// names it. Who asked to leave, was not added yet, or is led by nobody for long, knows only an
+    /// names it. A member that asked to leave, was not added yet, or is led by nobody for long, knows only an
     /// old list, or none: the bus tells it of the nodes that are of its shard by now.
     pub(super) fn vouches<D: Disk>(&self, node: NodeId, shard: &Shard<D>) -> bool {
         let me = shard.base().raft_id;

@@ -303,7 +303,7 @@ impl<S: Folders> Witnesses<S> {
         }
     }
 
-    /// G2: what ends a witness, or makes one, counts only when it is proved who says it.
+    /// G2: what ends a witness, or makes one, counts only when its sender is proved.
     fn control(&mut self, now: Now, from: NodeId, proved: bool, control: Control) {
         match control {
             Control::Really {
@@ -695,7 +695,7 @@ impl<S: Folders> Witnesses<S> {
             Ok(Err(error)) if mutation::is(Mutation::OneWitnessEndsAll) => panic!("{error}"),
             Ok(Err(ShardError::Step(error @ StepError::LostLog { .. }))) => {
                 slog::crit!(self.logger, "The witness {:016x}: {}", raft_id, error);
-                // G2: who says so may lie; what is left of the log is kept.
+                // G2: the node that says so may lie; what is left of the log is kept.
                 if let Some(hosted) = self.hosted.get_mut(&raft_id) {
                     hosted.log_is_kept |= !hosted.is_empty();
                 }

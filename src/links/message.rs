@@ -75,8 +75,8 @@ pub enum Order {
         urgent: bool,
         bytes: Vec<u8>,
     },
-    /// A frame that answers a node, on the connection that this node has made: there it proves who
-    /// has sent it. It is lost when there is none.
+    /// A frame that answers a node, on the connection that this node has made: there it proves
+    /// its sender. It is lost when there is none.
     Answer {
         to: NodeId,
         bytes: Vec<u8>,
@@ -121,7 +121,7 @@ pub enum News {
         from: NodeId,
         /// It is `from` that has sent it: it came on a connection that we have opened to the address
         /// that [`Order::Peer`] gave for `from`, or on one whose opener has proved a password that
-        /// is not empty. Else anybody who reaches the port can have sent it.
+        /// is not empty. Else any stranger that reaches the port can have sent it.
         proved: bool,
         bytes: Vec<u8>,
     },

@@ -1,5 +1,5 @@
 //! Raft links: two to every peer for what we send, two from it for what it sends. Against their
-//! direction only answers travel: there they prove who has sent them.
+//! direction only answers travel: there they prove their sender.
 //!
 //! Without a password a link that was made to here proves nothing: anybody can call in a node's name.
 //! So that node is asked, over a link of our own to its address, whether it has made a link with this
@@ -405,7 +405,7 @@ fn vouched(hub: &Hub, node: NodeId, nonce: [u8; NONCE]) {
     link.let_go(hub);
 }
 
-/// The rest of the handshake, and whether it proves who has made the link; `None` when the link
+/// The rest of the handshake, and whether it proves the node that made the link; `None` when the link
 /// can't be.
 async fn greet(hub: &Hub, stream: &mut TcpStream, peer: SocketAddr) -> Option<(Hello, bool)> {
     let mut rest = [0; HELLO_REST];

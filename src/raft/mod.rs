@@ -16,6 +16,8 @@ mod members;
 mod plan;
 mod step;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod timer;
 mod window;

@@ -239,7 +239,7 @@ impl Group {
             MessageType::MsgAppendResponse => self.check_append_answer(m)?,
             MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => self.may_help(now, e),
             MessageType::MsgTimeoutNow => self.obeys(e),
-            // Nothing was asked of who is no member.
+            // Nothing was asked of a node that is no member.
             MessageType::MsgHeartbeatResponse => self.membership().contains(m.from),
             MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse => true,
             // MsgPropose (T2), MsgTransferLeader (E4), MsgReadIndex and all else are not for the

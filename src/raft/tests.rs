@@ -396,35 +396,6 @@ impl World {
         true
     }
 
-    fn answers(&self, sent: &Envelope) -> Option<Envelope> {
-        let of = &sent.message;
-        let (kind, index) = match of.get_msg_type() {
-            MessageType::MsgRequestPreVote => (MessageType::MsgRequestPreVoteResponse, 0),
-            MessageType::MsgRequestVote => (MessageType::MsgRequestVoteResponse, 0),
-            MessageType::MsgHeartbeat => (MessageType::MsgHeartbeatResponse, 0),
-            MessageType::MsgAppend => (
-                MessageType::MsgAppendResponse,
-                of.index + of.entries.len() as u64,
-            ),
-            _ => return None,
-        };
-        let message = Message {
-            msg_type: kind,
-            from: sent.to,
-            to: sent.from,
-            term: of.term,
-            index,
-            ..Message::default()
-        };
-        Some(Envelope {
-            from: sent.to,
-            to: sent.from,
-            applied: 0,
-            message,
-            ..sent.clone()
-        })
-    }
-
     /// Carries out `op`; false when the member's process would end.
     fn run(&mut self, op: &Op) -> bool {
         let mut lost = false;
@@ -449,7 +420,7 @@ impl World {
             }
             Op::Answer => {
                 for sent in std::mem::take(&mut self.sent) {
-                    if let Some(answer) = self.answers(&sent) {
+                    if let Some(answer) = super::testing::answer(&sent) {
                         let stepped = self.group.step(self.now(), answer);
                         lost |= matches!(stepped, Err(StepError::LostLog { .. }));
                     }

@@ -34,7 +34,7 @@ pub(super) struct HandOver {
     until: Mono,
     /// Since when this member no longer leads.
     since: Option<Mono>,
-    /// It led when it was asked to end: its clients have to hear who leads now.
+    /// It led when it was asked to end: its clients have to hear which node leads now.
     led: bool,
     /// Commands that came in until now, and when the last one did.
     heard: (u32, Mono),

@@ -1,6 +1,6 @@
 //! A turn of the server, in the order of rule T1.
 //!
-//! Owns the order of everything that happens in a turn, and who is served in it. Never waits, and
+//! Owns the order of everything that happens in a turn, and which clients are served in it. Never waits, and
 //! never touches a socket, a file or a thread but through its platform. The driver calls
 //! [`Server::note`] for what the sockets report and [`Server::step`] until the turn is done; the node
 //! and the simulator do just that, so there is one order and it is here.

@@ -1,7 +1,7 @@
 //! How this member's own disk does, and what follows from it (T5, E4, D5).
 //!
 //! Owns: since when a sync is under way, since when there is no room, what the reserve is for. Never:
-//! decides who takes over (that is [`crate::raft::relief`]).
+//! decides which member takes over (that is [`crate::raft::relief`]).
 
 use super::members::is_change;
 use super::persist::SMALL_RECORD;

@@ -22,7 +22,7 @@
 enum { RULES = 16 };
 enum { OFF = 0, ARMED = 1 };
 enum { DELAY = 0, HANG = 1, FAIL = 2 };
-enum { SYNC = 1, WRITE = 2, TRUNCATE = 4, ALLOCATE = 8, CLOCK = 16, RENAME = 32 };
+enum { SYNC = 1, WRITE = 2, ALLOCATE = 8, CLOCK = 16 };
 
 struct rule {
     uint32_t state;
@@ -30,7 +30,6 @@ struct rule {
     uint32_t action;
     int32_t error;
     uint32_t delay_ms;
-    uint32_t skip;    /* matches that pass before the first that counts */
     uint32_t hits;    /* matches that counted */
     uint32_t hanging; /* threads that wait in it now */
     int32_t clock;    /* CLOCK: which one */
@@ -63,16 +62,12 @@ static int is_thread(struct rule *r) {
     return !strncmp(name, r->thread, strlen(r->thread));
 }
 
-static int is_path(struct rule *r, int fd, const char *name) {
+static int is_path(struct rule *r, int fd) {
     if (!r->path[0]) return 1;
-    char path[4096] = {0};
-    if (!name) {
-        char link[64];
-        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-        if (syscall(SYS_readlinkat, AT_FDCWD, link, path, sizeof path - 1) < 0) return 0;
-        name = path;
-    }
-    return strstr(name, r->path) != NULL;
+    char path[4096] = {0}, link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    if (syscall(SYS_readlinkat, AT_FDCWD, link, path, sizeof path - 1) < 0) return 0;
+    return strstr(path, r->path) != NULL;
 }
 
 static void nap(uint32_t ms) {
@@ -81,19 +76,14 @@ static void nap(uint32_t ms) {
 }
 
 /* What is ordered for this call: 0, or -1 with errno set. */
-static int obey(uint32_t op, int fd, const char *name) {
+static int obey(uint32_t op, int fd) {
     if (!rules) return 0;
     int saved = errno;
     for (struct rule *r = rules; r < rules + RULES; r++) {
         if (load(&r->state) != ARMED || !(r->ops & op) || !is_thread(r)) continue;
         if (op == CLOCK) {
             if (r->clock != fd || !load(&r->woken)) continue;
-        } else if (!is_path(r, fd, name)) {
-            continue;
-        }
-        uint32_t skip = load(&r->skip);
-        if (skip) {
-            __atomic_store_n(&r->skip, skip - 1, __ATOMIC_SEQ_CST);
+        } else if (!is_path(r, fd)) {
             continue;
         }
         __atomic_fetch_add(&r->hits, 1, __ATOMIC_SEQ_CST);
@@ -112,30 +102,23 @@ static int obey(uint32_t op, int fd, const char *name) {
     return 0;
 }
 
-int fdatasync(int fd) { return obey(SYNC, fd, NULL) ? -1 : syscall(SYS_fdatasync, fd); }
-int fsync(int fd) { return obey(SYNC, fd, NULL) ? -1 : syscall(SYS_fsync, fd); }
+int fdatasync(int fd) { return obey(SYNC, fd) ? -1 : syscall(SYS_fdatasync, fd); }
+int fsync(int fd) { return obey(SYNC, fd) ? -1 : syscall(SYS_fsync, fd); }
 
 ssize_t pwrite64(int fd, const void *bytes, size_t n, off_t at) {
-    return obey(WRITE, fd, NULL) ? -1 : syscall(SYS_pwrite64, fd, bytes, n, at);
+    return obey(WRITE, fd) ? -1 : syscall(SYS_pwrite64, fd, bytes, n, at);
 }
 ssize_t pwrite(int fd, const void *bytes, size_t n, off_t at) { return pwrite64(fd, bytes, n, at); }
 
 ssize_t pwritev64(int fd, const struct iovec *v, int n, off_t at) {
-    return obey(WRITE, fd, NULL) ? -1 : syscall(SYS_pwritev, fd, v, (long)n, (long)at, 0L);
+    return obey(WRITE, fd) ? -1 : syscall(SYS_pwritev, fd, v, (long)n, (long)at, 0L);
 }
 ssize_t pwritev(int fd, const struct iovec *v, int n, off_t at) { return pwritev64(fd, v, n, at); }
 
-int ftruncate64(int fd, off_t n) { return obey(TRUNCATE, fd, NULL) ? -1 : syscall(SYS_ftruncate, fd, n); }
-int ftruncate(int fd, off_t n) { return ftruncate64(fd, n); }
-
 int fallocate64(int fd, int mode, off_t at, off_t n) {
-    return obey(ALLOCATE, fd, NULL) ? -1 : syscall(SYS_fallocate, fd, mode, at, n);
+    return obey(ALLOCATE, fd) ? -1 : syscall(SYS_fallocate, fd, mode, at, n);
 }
 int fallocate(int fd, int mode, off_t at, off_t n) { return fallocate64(fd, mode, at, n); }
-
-int rename(const char *from, const char *to) {
-    return obey(RENAME, -1, to) ? -1 : syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
-}
 
 int epoll_wait(int fd, struct epoll_event *events, int most, int ms) {
     int n = syscall(SYS_epoll_pwait, fd, events, most, ms, NULL, 0);
@@ -154,6 +137,6 @@ int clock_gettime(clockid_t clock, struct timespec *to) {
         __atomic_store_n(&real, call, __ATOMIC_RELAXED);
     }
     int result = call(clock, to); /* the reading is taken, then the thread stops */
-    obey(CLOCK, clock, NULL);
+    obey(CLOCK, clock);
     return result;
 }

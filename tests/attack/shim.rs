@@ -23,7 +23,6 @@ struct Raw {
     action: u32,
     error: i32,
     delay_ms: u32,
-    skip: AtomicU32,
     hits: AtomicU32,
     hanging: AtomicU32,
     clock: i32,
@@ -34,18 +33,13 @@ struct Raw {
 
 /// What a node asks of its disk.
 #[derive(Clone, Copy)]
-#[allow(dead_code)] // no attack cuts or renames yet
 pub enum Op {
     /// fdatasync, fsync
     Sync = 1,
     /// pwrite, pwritev
     Write = 2,
-    /// ftruncate
-    Truncate = 4,
     /// fallocate
     Allocate = 8,
-    /// rename
-    Rename = 32,
 }
 
 /// For `Order::clock`: the last of the three that the loop reads at the begin of a turn.
@@ -127,7 +121,6 @@ impl Shim {
             ops,
             thread: "",
             path: String::new(),
-            skip: 0,
             clock: 0,
         }
     }
@@ -154,7 +147,6 @@ pub struct Order<'a> {
     ops: u32,
     thread: &'static str,
     path: String,
-    skip: u32,
     clock: i32,
 }
 
@@ -168,13 +160,6 @@ impl Order<'_> {
     /// Only files whose path has this in it.
     pub fn path(mut self, part: &str) -> Self {
         self.path = part.to_owned();
-        self
-    }
-
-    /// Lets so many calls pass first.
-    #[allow(dead_code)] // no attack needs it yet
-    pub fn after(mut self, calls: u32) -> Self {
-        self.skip = calls;
         self
     }
 
@@ -202,7 +187,6 @@ impl Order<'_> {
         let raw = unsafe { &mut *first.add(at) };
         (raw.ops, raw.action, raw.error) = (self.ops, action, error);
         (raw.delay_ms, raw.clock) = (delay.as_millis() as u32, self.clock);
-        raw.skip.store(self.skip, SeqCst);
         for count in [&raw.hits, &raw.hanging, &raw.woken] {
             count.store(0, SeqCst);
         }

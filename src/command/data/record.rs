@@ -1,7 +1,7 @@
 //! The shard's record as the data shows and changes it (S1-S3).
 //!
 //! Owns: which slots are served by the tail's copy and by the committed one, and the effects that
-//! change the record. Never: decides who should have a slot.
+//! change the record. Never: decides which shard should have a slot.
 
 use super::{Access, Data};
 use crate::cluster::record::encode_ranges;

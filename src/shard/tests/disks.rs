@@ -2,6 +2,7 @@
 
 use super::played::{base, config, envelope, Played, ME, OTHERS, T_MS};
 use super::*;
+use crate::raft::testing::answer;
 use crate::raft::Envelope;
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 
@@ -68,7 +69,7 @@ pub(super) fn a_leader_whose_disk_hangs_hands_over() {
     assert!(OTHERS.contains(&asked[0]));
 }
 
-/// E4: who does not take over is not asked again and again; nobody is served meanwhile.
+/// E4: a member that does not take over is not asked again and again; nobody is served meanwhile.
 #[test]
 pub(super) fn a_failed_transfer_is_not_repeated() {
     let mut played = Played::leading(config());
@@ -137,7 +138,7 @@ fn asked_by_a_full_leader(with_room: &[u64]) -> Vec<u64> {
         played.work_but(|job| matches!(job, Job::Alloc(_)));
         asked.extend(asked_to_lead(&played.sent));
         for sent in std::mem::take(&mut played.sent) {
-            if let Some(mut answer) = super::played::answer(&sent) {
+            if let Some(mut answer) = answer(&sent) {
                 answer.has_room = with_room.contains(&answer.from);
                 played.step(answer);
             }

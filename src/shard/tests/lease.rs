@@ -1,4 +1,4 @@
-//! Who may believe that it leads (E3).
+//! Which member may believe that it leads (E3).
 
 use super::played::{config, Played, OTHERS};
 use super::*;
@@ -30,7 +30,7 @@ fn an_echo_from_before_the_reign_is_ignored() {
     assert_eq!(heard, None);
 }
 
-/// E3: one function says whether the lease is held, for everybody who asks.
+/// E3: one function says whether the lease is held, for every caller.
 #[test]
 pub(super) fn a_machine_that_slept_has_no_lease() {
     let mut played = Played::leading(config());

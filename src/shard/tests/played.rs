@@ -6,6 +6,7 @@ use crate::clock::{Clock, Mono, Now};
 use crate::command::{Access, GateKind};
 use crate::keyspace::{Layout, Ttl};
 use crate::net::Gate;
+use crate::raft::testing::answer;
 use crate::raft::{Envelope, Reign};
 use crate::shard::{Admission, Shard, ShardConfig, ShardError, SyncPolicy};
 use crate::storage::base::{Member, MemberKind};
@@ -68,34 +69,6 @@ pub(crate) struct Played {
     /// What it has sent and nobody has taken.
     pub sent: Vec<Envelope>,
     pub released: Gate,
-}
-
-/// What a willing member answers; its disk and its log are sound.
-pub(crate) fn answer(asked: &Envelope) -> Option<Envelope> {
-    let of = &asked.message;
-    let (kind, index) = match of.get_msg_type() {
-        MessageType::MsgRequestPreVote => (MessageType::MsgRequestPreVoteResponse, 0),
-        MessageType::MsgRequestVote => (MessageType::MsgRequestVoteResponse, 0),
-        MessageType::MsgHeartbeat => (MessageType::MsgHeartbeatResponse, 0),
-        MessageType::MsgAppend => (
-            MessageType::MsgAppendResponse,
-            of.index + of.entries.len() as u64,
-        ),
-        _ => return None,
-    };
-    let message = Message {
-        msg_type: kind,
-        from: asked.to,
-        to: asked.from,
-        term: of.term,
-        index,
-        ..Message::default()
-    };
-    Some(Envelope {
-        reign: asked.reign,
-        sent_ns: asked.sent_ns,
-        ..envelope(message)
-    })
 }
 
 /// What carries `message`, of a reign without transfers.

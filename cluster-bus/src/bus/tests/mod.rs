@@ -489,7 +489,7 @@ fn another_node_at_an_address_is_no_address() {
     );
 }
 
-/// Whoever had the address of another node would get our words for it, and speak in its name.
+/// A stranger at the address of another node would get our words for it, and speak in its name.
 #[test]
 fn a_node_that_answers_is_not_moved_by_others() {
     let mut bench = Bench::new();
