@@ -351,6 +351,12 @@ impl Agent {
         self.seat.joining.is_some()
     }
 
+    /// Whether the shard is being replaced: the new one's log is being made, and the bus shows the
+    /// old record no more.
+    pub fn is_beginning(&self) -> bool {
+        self.beginning
+    }
+
     pub fn set_options(&mut self, now: Now, options: bus::Options, witness: bool) {
         self.config.bus = options.clone();
         self.config.witness = witness;

@@ -9,6 +9,8 @@ use crate::clock::True;
 
 /// Lines kept for a failure's report.
 const KEEP: usize = 400;
+/// Characters of a kept line: an invitation carries a record of 2 KiB, which hides the other lines.
+const KEEP_CHARS: usize = 400;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lines {
@@ -63,7 +65,11 @@ impl Trace {
         if self.ring.len() == KEEP {
             self.ring.pop_front();
         }
-        self.ring.push_back(line);
+        let kept = match line.char_indices().nth(KEEP_CHARS) {
+            Some((at, _)) => format!("{} ...", &line[..at]),
+            None => line,
+        };
+        self.ring.push_back(kept);
     }
 
     /// Whether somebody will read the lines.
