@@ -131,6 +131,8 @@ pub enum Mutation {
     WatchOutlivesReign,
     /// C5: entries leave memory before they are applied.
     WindowForgetsUnapplied,
+    /// G2: a Raft link is taken for made by the node that it names, though nobody vouches for it.
+    EveryCallIsProved,
     /// C2: WAIT counts the witness.
     WitnessCountsForWait,
     /// S4: a node whose group is gone from its disk founds a shard and forgets the one in nodes.conf.
@@ -214,6 +216,7 @@ impl Mutation {
         Mutation::OpenTailIsShown,
         Mutation::WatchOutlivesReign,
         Mutation::WindowForgetsUnapplied,
+        Mutation::EveryCallIsProved,
         Mutation::WitnessCountsForWait,
         Mutation::FirstSeatForgets,
         Mutation::ApplyAllAtOnce,

@@ -69,28 +69,35 @@ fn holds_the_shard<D: Disk>(shard: &Shard<D>, gives_up_slots: bool) -> bool {
 }
 
 impl Agent {
-    /// REPLICATE: a synced mark, then the rest in the background.
-    pub fn replicate(&mut self, target: NodeId) -> Result<(), Refusal> {
+    /// REPLICATE: the seat that is to be on disk before [`Agent::replicate`]; none where the node is a
+    /// member of that shard already.
+    pub fn seat_to_replicate(&mut self, target: NodeId) -> Result<Option<Seat>, Refusal> {
         if self.beginning {
             return Err(Refusal::Begins);
         }
         let same_shard = self.bus.shard_of(target) == Some(self.facts.shard);
         if self.facts.is_member && same_shard && self.joining().is_none() {
-            return Ok(()); // it is a member of that shard already
+            return Ok(None);
         }
         if self.facts.leads && self.facts.other_data {
             return Err(Refusal::Leads);
         }
         let raft_id = self.mint();
-        self.seat.joining = Some(Joining { target, raft_id });
-        self.acts.push(Act::Seat(self.seat));
+        Ok(Some(Seat {
+            joining: Some(Joining { target, raft_id }),
+            ..self.seat
+        }))
+    }
+
+    /// This seat is on disk: the rest happens in the background.
+    pub fn replicate(&mut self, seat: Seat) {
+        self.seat = seat;
         self.resetting = None;
         self.leaving = true;
         self.hint = None;
         self.resend_at = self.now.mono;
         self.stale = true;
         self.shown = None;
-        Ok(())
     }
 
     /// RESET: true once it has happened. It is asked again until then.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::agent::seat::Seat;
 use crate::shard::tests::played::{config, Played, OTHERS};
-use crate::shard::{Shard, ShardConfig, SyncPolicy};
+use crate::shard::{Shard, ShardConfig, Sizes, SyncPolicy};
 use crate::storage::{Log, LogConfig, RealDisk, RealFolders};
 
 const NOW: Now = Now {
@@ -38,6 +38,7 @@ fn shard_with(folder: &std::path::Path, voters: &[u64], learners: &[u64]) -> Sha
         outcome_timeout: Duration::from_secs(5),
         tail_limit: 1 << 20,
         keep_bytes: 0,
+        sizes: Sizes::default(),
         log: LogConfig {
             segment_size: 1 << 20,
             ..LogConfig::default()

@@ -16,7 +16,7 @@ use crate::clock::{Clock, Mono, Now};
 use crate::keyspace::Layout;
 use crate::mutation::{self, Mutation};
 use crate::raft::{Envelope, Refusal, StepError};
-use crate::shard::{Shard, ShardConfig, ShardError, SyncPolicy};
+use crate::shard::{Shard, ShardConfig, ShardError, Sizes, SyncPolicy};
 use crate::storage::base::{Base, MemberKind};
 use crate::storage::{Disk, Folders, Log, LogConfig, StorageError};
 use cluster_bus::NodeId;
@@ -206,6 +206,7 @@ impl<S: Folders> Witnesses<S> {
             outcome_timeout: Duration::from_secs(5),
             tail_limit: 0,
             keep_bytes: 1 << 20,
+            sizes: Sizes::default(),
             log: self.log.clone(),
             first: false,
         };

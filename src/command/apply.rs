@@ -20,6 +20,8 @@ pub enum ApplyError {
     Codec(#[from] CodecError),
     #[error("the arguments of the effect {} are not what it takes", .0.command())]
     Arguments(Op),
+    #[error("there is no database {0}")]
+    Database(i64),
     #[error("the keyspace is not what the effect {} expects", .0.command())]
     Mismatch(Op),
 }
@@ -84,8 +86,9 @@ fn read<'e, 'a>(effect: &'e Effect<'a>, databases: u32) -> Result<Change<'e, 'a>
     let ranges = |bytes: &[u8]| decode_ranges(bytes).ok_or(bad);
     Ok(match (op, effect.args.as_slice()) {
         (Op::Select, [db]) => {
-            let db = parse(db).and_then(|n| u32::try_from(n).ok());
-            Change::Select(db.filter(|db| *db < databases).ok_or(bad)?)
+            let n = parse(db).ok_or(bad)?;
+            let db = u32::try_from(n).ok().filter(|db| *db < databases);
+            Change::Select(db.ok_or(ApplyError::Database(n))?)
         }
         (Op::Set, [key, value, how @ ..]) => {
             let ttl = match how {
@@ -161,7 +164,11 @@ fn apply_effect(data: &mut Data, effect: &Effect<'_>) -> Result<(), ApplyError> 
             data.expire_at(&data.key(key), ms);
         }
         Change::Persist(key) => data.persist(&data.key(key)),
-        Change::Rename(from, to) => data.rename(&data.key(from), &data.key(to)),
+        Change::Rename(from, to) => {
+            if !data.rename(&data.key(from), &data.key(to)) {
+                return Err(ApplyError::Mismatch(Op::Rename));
+            }
+        }
         Change::MSet(pairs) => data.set_many(pairs),
         Change::FlushDb => data.flush(Some(data.db)),
         Change::FlushAll => data.flush(None),

@@ -100,13 +100,14 @@ struct Memo {
 }
 
 impl Data {
-    pub fn new(keyspace: Keyspace) -> Data {
+    /// `part_bytes`: see [`Batch::new`].
+    pub fn new(keyspace: Keyspace, part_bytes: usize) -> Data {
         let watches = Watches::new(keyspace.databases());
         // The keyspace's own seed decides, so that a simulated run can be repeated.
         let rng = StdRng::seed_from_u64(keyspace.key(b"randomkey").hash);
         Data {
             keyspace,
-            batch: Batch::new(),
+            batch: Batch::new(part_bytes),
             unit_open: false,
             first_seq: 0,
             batch_seq: 0,
@@ -627,15 +628,16 @@ impl Data {
         self.changed(self.db, key);
     }
 
-    /// RENAME of a key that exists.
-    pub fn rename(&mut self, from: &Key<'_>, to: &Key<'_>) {
+    /// RENAME; false where there is no such key.
+    pub fn rename(&mut self, from: &Key<'_>, to: &Key<'_>) -> bool {
         self.assert_owned(Op::Rename, to);
         if !self.emit(self.db, Op::Rename, &[from.bytes, to.bytes]) {
-            return;
+            return true; // it is held, and comes again
         }
-        self.keyspace.rename(self.db, from, to);
+        let renamed = self.keyspace.rename(self.db, from, to);
         self.changed(self.db, from);
         self.changed(self.db, to);
+        renamed
     }
 
     /// FLUSHDB (`Some`) or FLUSHALL: logged also when nothing is there, as a flush may race with

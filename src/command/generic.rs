@@ -134,6 +134,6 @@ fn move_key(env: &mut Env<'_>, args: Args<'_>, nx: bool) -> Result<bool, Error> 
     if from.bytes == to.bytes || (nx && data.exists(&to)) {
         return Ok(false);
     }
-    data.rename(&from, &to);
+    assert!(data.rename(&from, &to), "the key was just looked at");
     Ok(true)
 }

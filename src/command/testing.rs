@@ -10,7 +10,7 @@ use super::session::{Endpoint, Session};
 use super::stats::Stats;
 use crate::clock::{Mono, Now};
 use crate::config::{Config, ConfigError};
-use crate::effect::begins_batch;
+use crate::effect::{begins_batch, PART_BYTES};
 use crate::keyspace::{Keyspace, Layout};
 use crate::pubsub::{Registry, Subscriber};
 use crate::resp::args::Args;
@@ -132,7 +132,7 @@ impl Fixture {
             ..Now::default()
         };
         Fixture {
-            data: Data::new(Keyspace::new(layout, 1)),
+            data: Data::new(Keyspace::new(layout, 1), PART_BYTES),
             session: session(1),
             host: TestHost::new(Config::default(), now),
             grant: usize::MAX,

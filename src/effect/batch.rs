@@ -10,6 +10,9 @@ use super::{Op, KIND_BATCH, KIND_PART};
 /// A unit whose body is larger than this is logged as consecutive parts (T8).
 pub const PART_BYTES: usize = 1 << 20;
 
+/// D5: parts are not shorter, so that their headers are few beside what they carry.
+const SHORTEST_PART: usize = 4 << 10;
+
 /// What the buffer may keep between turns: the budget of a turn's effects and a large command.
 const KEPT_BYTES: usize = 192 << 10;
 
@@ -27,8 +30,9 @@ const MAX_VARINT: usize = 10;
 
 /// The effects of one turn of the leader: whole batches and the one under construction. What one
 /// gate names is one entry, or all parts of one large unit, and nothing else besides (T6).
-#[derive(Default)]
 pub struct Batch {
+    /// [`PART_BYTES`], or less, so that small values cross it.
+    part_bytes: usize,
     /// Bodies of entries that are complete (a large unit closes the open body before it).
     done: Vec<Vec<u8>>,
     /// How many batches `done` holds.
@@ -49,8 +53,20 @@ pub struct Batch {
 }
 
 impl Batch {
-    pub fn new() -> Batch {
-        Batch::default()
+    /// A unit above `part_bytes` is cut into parts of so many bytes.
+    pub fn new(part_bytes: usize) -> Batch {
+        assert!((SHORTEST_PART..=PART_BYTES).contains(&part_bytes));
+        Batch {
+            part_bytes,
+            done: Vec::new(),
+            whole: 0,
+            open: Vec::new(),
+            unit_at: None,
+            parts: Vec::new(),
+            unit_db: 0,
+            large_units: 0,
+            done_bytes: 0,
+        }
     }
 
     /// Opens a unit. Units do not nest.
@@ -88,7 +104,7 @@ impl Batch {
     }
 
     fn put(&mut self, op: Op, args: &[&[u8]], size: usize) {
-        if !self.parts.is_empty() || self.unit_len() + size + 1 + MAX_VARINT > PART_BYTES {
+        if !self.parts.is_empty() || self.unit_len() + size + 1 + MAX_VARINT > self.part_bytes {
             return self.put_large(op, args);
         }
         self.open.push(op.number());
@@ -115,14 +131,14 @@ impl Batch {
     /// T8: bytes of the open unit. Those that make it a large one move it into parts.
     fn stream(&mut self, mut bytes: &[u8]) {
         if self.parts.is_empty() {
-            if self.unit_len() + bytes.len() <= PART_BYTES {
+            if self.unit_len() + bytes.len() <= self.part_bytes {
                 return self.open.extend_from_slice(bytes);
             }
             self.move_to_parts();
         }
         while !bytes.is_empty() {
             let part = self.parts.last_mut().expect("a large unit has a part");
-            let room = PART_HEADER + PART_BYTES - part.len();
+            let room = PART_HEADER + self.part_bytes - part.len();
             let (now, later) = bytes.split_at(room.min(bytes.len()));
             part.extend_from_slice(now);
             self.done_bytes += now.len();
@@ -147,7 +163,7 @@ impl Batch {
 
     fn open_part(&mut self) {
         let k = u32::try_from(self.parts.len()).expect("a unit fits memory");
-        let mut part = Vec::with_capacity(PART_HEADER + PART_BYTES);
+        let mut part = Vec::with_capacity(PART_HEADER + self.part_bytes);
         part.push(KIND_PART);
         part.extend_from_slice(&self.large_units.to_le_bytes());
         part.extend_from_slice(&k.to_le_bytes());
@@ -310,7 +326,7 @@ mod tests {
                 vec![1, 1],
             ),
         ] {
-            let mut batch = Batch::new();
+            let mut batch = Batch::new(PART_BYTES);
             let given: Vec<u32> = units.iter().map(|u| unit(&mut batch, u)).collect();
             let bytes = batch.len();
             let bodies = batch.take();

@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn an_empty_unit_leaves_no_trace() {
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(PART_BYTES);
         batch.begin_unit();
         assert!(batch.unit_is_empty());
         assert!(!batch.end_unit());
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn another_database_is_selected_inside_the_unit() {
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(PART_BYTES);
         batch.begin_unit();
         batch.push(3, Op::Del, &[b"k"]);
         batch.push(3, Op::Del, &[b"l"]);
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_large_unit_becomes_parts_between_the_units_around_it() {
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(PART_BYTES);
         let big = vec![7u8; 2 * PART_BYTES + 5];
         for value in [&b"small"[..], &big, b"after"] {
             batch.begin_unit();
@@ -231,7 +231,7 @@ mod tests {
     fn a_unit_is_cut_where_it_passes_the_limit() {
         for size in PART_BYTES - 24..PART_BYTES + 4 {
             let value = vec![7u8; size];
-            let mut batch = Batch::new();
+            let mut batch = Batch::new(PART_BYTES);
             batch.begin_unit();
             batch.push(0, Op::Del, &[b"first"]);
             batch.push(0, Op::Set, &[b"k", &value]);
@@ -274,7 +274,7 @@ mod tests {
                 (1u8..=16, proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..4)),
                 1..5),
             1..8)) {
-            let mut batch = Batch::new();
+            let mut batch = Batch::new(PART_BYTES);
             for unit in &units {
                 batch.begin_unit();
                 for (op, args) in unit {

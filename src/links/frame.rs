@@ -20,7 +20,7 @@ const FIRST_BYTES: usize = 256 << 10;
 
 /// Why a link can't go on.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum FrameError {
+pub enum FrameError {
     #[error("a length of {0} bytes")]
     Length(usize),
     #[error("a packet without its signature")]
@@ -30,7 +30,7 @@ pub(super) enum FrameError {
 }
 
 /// The header of a frame of these bytes, or nothing when they are too many.
-pub(super) fn header(bytes: &[u8]) -> Option<[u8; HEAD]> {
+pub fn header(bytes: &[u8]) -> Option<[u8; HEAD]> {
     let length = u32::try_from(bytes.len()).ok()?;
     if bytes.len() > MAX_FRAME {
         return None;
@@ -42,13 +42,13 @@ pub(super) fn header(bytes: &[u8]) -> Option<[u8; HEAD]> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     Bus,
     Raft,
 }
 
 /// Puts the pieces of one link together.
-pub(super) struct Assembler {
+pub struct Assembler {
     kind: Kind,
     head: [u8; HEAD],
     head_len: usize,

@@ -2,7 +2,8 @@
 //!
 //! The loop gives [`Order`]s and takes [`News`]; what packets and frames mean is not known here.
 //! Both kinds of link arrive at the same port and say with their first four bytes which they are:
-//! `bus` has the one kind, `peer` the other, `handshake` and `frame` what travels.
+//! `bus` has the one kind, `peer` the other, `handshake` and `frame` what travels, `vouch` whether a
+//! frame is proved to come from the node that it names.
 //!
 //! Invariants: nothing waits without a limit in bytes (frames for a slow peer are dropped, oldest
 //! first, since Raft repeats; a slow bus link is closed; a slow loop makes the readers pause); no
@@ -11,7 +12,7 @@
 
 mod accept;
 mod bus;
-mod frame;
+pub mod frame;
 mod handshake;
 mod hub;
 mod message;
@@ -21,6 +22,7 @@ mod peer;
 mod socket;
 #[cfg(test)]
 mod tests;
+pub mod vouch;
 
 pub use frame::MAX_FRAME;
 pub use message::{Config, LinkId, News, Order, Password, Passwords, Stats, INCOMING};

@@ -1,9 +1,9 @@
 //! Raft links: two to every peer for what we send, two from it for what it sends. Against their
 //! direction only answers travel: there they prove their sender.
 //!
-//! Without a password a link that was made to here proves nothing: anybody can call in a node's name.
-//! So that node is asked, over a link of our own to its address, whether it has made a link with this
-//! nonce ([`ASK`]); when it says so ([`VOUCH`]), what the link brings is proved from then on.
+//! Without a password a link that was made to here proves nothing ([`Vouch`]): the node whose name it
+//! bears is asked, over a link of our own to its address, whether it has made a link with this nonce
+//! ([`ASK`]), and says so ([`VOUCH`]).
 //!
 //! Owns their lives: the lines out, made when there is something to send and made again when they
 //! broke; the links in, which belong to a handshake. Invariants: what waited for an attempt that
@@ -19,6 +19,7 @@ use super::message::News;
 use super::news::Counters;
 use super::outbox::Outbox;
 use super::socket::{self, ReadError};
+use super::vouch::{Vouch, HELD_FOR};
 use cluster_bus::NodeId;
 use rand::Rng;
 use std::cell::{Cell, RefCell};
@@ -73,12 +74,6 @@ pub(super) struct Line {
 const ASK: u8 = 255;
 /// It has.
 const VOUCH: u8 = 254;
-/// How soon the same is asked again.
-const ASK_AGAIN: Duration = Duration::from_millis(50);
-/// How long, and how much of, what a new link brings waits for the answer: an election's first message
-/// is often the first on its link, and a frame that is not proved is as good as lost.
-const HELD_FOR: Duration = Duration::from_millis(100);
-const HELD_BYTES: usize = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
 enum LineError {
@@ -240,63 +235,38 @@ pub(super) struct Incoming {
     /// Answers.
     pub outbox: Outbox,
     hello: Hello,
-    /// It is known that the node whose name it gives has made it.
-    proved: Cell<bool>,
-    /// When that node was asked last.
-    asked: Cell<Option<Instant>>,
-    held: RefCell<Held>,
-}
-
-/// Frames that wait until it is known whether they are proved.
-#[derive(Default)]
-struct Held {
-    frames: Vec<Vec<u8>>,
-    bytes: usize,
-    /// Nothing waits any more.
-    over: bool,
+    made: Instant,
+    vouch: RefCell<Vouch>,
 }
 
 impl Incoming {
-    /// Asks the node in whose name the link was made.
+    fn is_proved(&self) -> bool {
+        self.vouch.borrow().is_proved()
+    }
+
+    /// Asks the node in whose name the link was made, if it is time to.
     fn ask(&self, hub: &Hub) {
-        let now = Instant::now();
-        let lately = |at: Instant| now.duration_since(at) < ASK_AGAIN;
-        if self.proved.get() || self.asked.get().is_some_and(lately) {
-            return;
+        if self.vouch.borrow_mut().asks(self.made.elapsed()) {
+            hub.say_to_peer(self.hello.from, &between_links(ASK, self.hello.nonce));
         }
-        self.asked.set(Some(now));
-        hub.say_to_peer(self.hello.from, &between_links(ASK, self.hello.nonce));
     }
 
     /// Gives a frame to the loop, or keeps it while it is not known whether it is proved.
     fn bring(&self, hub: &Hub, bytes: Vec<u8>) {
         self.ask(hub);
-        let mut held = self.held.borrow_mut();
-        if held.over {
-            return tell(hub, self.hello.from, self.proved.get(), bytes);
-        }
-        held.bytes += bytes.len();
-        held.frames.push(bytes);
-        if held.bytes > HELD_BYTES {
-            drop(held);
-            self.let_go(hub);
-        }
-    }
-
-    /// What waits goes to the loop, and nothing waits from now on.
-    fn let_go(&self, hub: &Hub) {
-        let mut held = self.held.borrow_mut();
-        held.over = true;
-        for bytes in std::mem::take(&mut held.frames) {
-            tell(hub, self.hello.from, self.proved.get(), bytes);
-        }
+        self.vouch.borrow_mut().bring(bytes, self.to_loop(hub));
     }
 
     /// Lets go in any case after a while; never ends.
     async fn let_go_later(&self, hub: &Hub) -> ReadError {
         tokio::time::sleep(HELD_FOR).await;
-        self.let_go(hub);
+        self.vouch.borrow_mut().let_go(self.to_loop(hub));
         std::future::pending().await
+    }
+
+    fn to_loop<'a>(&self, hub: &'a Hub) -> impl FnMut(bool, Vec<u8>) + 'a {
+        let from = self.hello.from;
+        move |proved, bytes| tell(hub, from, proved, bytes)
     }
 }
 
@@ -340,15 +310,11 @@ pub(super) async fn accepted(
         stop: Notify::new(),
         outbox: Outbox::new(&hub.desk, &hub.config),
         hello,
-        proved: Cell::new(proved),
-        asked: Cell::new(None),
-        held: RefCell::default(),
+        made: Instant::now(),
+        vouch: RefCell::new(Vouch::new(proved, hub.knows(hello.from))),
     });
     take_place(hub, &link);
     hub.made_here.borrow_mut().push(Rc::clone(&link));
-    if proved || !hub.knows(hello.from) {
-        link.let_go(hub);
-    }
     link.ask(hub);
     let end = tokio::select! {
         biased;
@@ -371,7 +337,7 @@ pub(super) async fn accepted(
 fn take_place(hub: &Hub, link: &Rc<Incoming>) {
     let key = (link.hello.from, link.hello.class);
     let mut incoming = hub.incoming.borrow_mut();
-    let stays = |before: &Rc<Incoming>| before.proved.get() && !link.proved.get();
+    let stays = |before: &Rc<Incoming>| before.is_proved() && !link.is_proved();
     if incoming.get(&key).is_some_and(stays) {
         return;
     }
@@ -400,9 +366,8 @@ fn vouched(hub: &Hub, node: NodeId, nonce: [u8; NONCE]) {
         return;
     };
     drop(links);
-    link.proved.set(true);
+    link.vouch.borrow_mut().vouched(link.to_loop(hub));
     take_place(hub, &link);
-    link.let_go(hub);
 }
 
 /// The rest of the handshake, and whether it proves the node that made the link; `None` when the link

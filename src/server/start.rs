@@ -20,7 +20,7 @@ use crate::keyspace::Layout;
 use crate::links::Order;
 use crate::net::Slab;
 use crate::raft::DEFAULT_KEEP_BYTES;
-use crate::shard::{found, Shard, ShardConfig, ShardError, SyncPolicy};
+use crate::shard::{found, Shard, ShardConfig, ShardError, Sizes, SyncPolicy};
 use crate::storage::base::FILE as BASE;
 use crate::storage::{Base, Disk, Folders, Log, LogConfig};
 use cluster_bus::bus::{self, Bus};
@@ -56,6 +56,7 @@ pub struct Tuning {
     pub log: LogConfig,
     /// Bytes of applied entries that stay in memory for followers.
     pub keep_bytes: usize,
+    pub sizes: Sizes,
 }
 
 impl Default for Tuning {
@@ -63,6 +64,7 @@ impl Default for Tuning {
         Tuning {
             log: LogConfig::default(),
             keep_bytes: DEFAULT_KEEP_BYTES,
+            sizes: Sizes::default(),
         }
     }
 }
@@ -370,6 +372,7 @@ pub(super) fn open_member<D: Disk>(
         outcome_timeout: Duration::from_millis(config.cluster_outcome_timeout),
         tail_limit: config.uncommitted_tail_limit,
         keep_bytes: setup.tuning.keep_bytes,
+        sizes: setup.tuning.sizes,
         log: setup.log_config(),
         first: setup.first,
     };

@@ -6,13 +6,12 @@ use super::{Rebuild, Shard, ShardError, TailBatch};
 use crate::clock::Now;
 use crate::command::{apply_unit, check_unit, ApplyError, Data};
 use crate::effect::{parse_entry, CodecError, Staged, Stager, Unit};
+use crate::keyspace::Keyspace;
 use crate::mutation::{self, Mutation};
 use crate::storage::base::MemberKind;
 use crate::storage::{Disk, Job};
 use raft::eraftpb::Entry;
 
-/// T9: bytes of entries applied before the loop looks at its sockets again.
-const APPLY_SLICE: usize = 1 << 20;
 /// T9: entries applied before the loop looks at its sockets again.
 const APPLY_ENTRIES: usize = 2_000;
 
@@ -50,11 +49,7 @@ pub(super) fn apply_entry(
             }
         }
         Staged::Whole(body) => {
-            let databases = data.keyspace().databases();
-            let form = check_unit(Unit::new(&body), databases);
-            if let Err(ApplyError::Codec(CodecError::Truncated | CodecError::Overflow)) = form {
-                // T8, D6: the door sees parts, not units. What no version can read is void, whole,
-                // for every member alike; an effect that only this version does not know is not.
+            if is_void(&body, data.keyspace()) {
                 return Ok(());
             }
             apply_unit(data, Unit::new(&body), breathe).map_err(|e| apply_error(&e))?;
@@ -63,12 +58,26 @@ pub(super) fn apply_entry(
     Ok(())
 }
 
+/// T8, D6: the door sees parts, not the unit that they make. One that no version can read, or that
+/// names a database that no member of a cluster has, is void, whole, for every member alike. An effect
+/// that only this version does not know is not, nor is one that does not fit what this member has:
+/// both can be an acknowledged write, and a member that skipped it would lose it.
+fn is_void(body: &[u8], keyspace: &Keyspace) -> bool {
+    match check_unit(Unit::new(body), keyspace.databases()) {
+        Err(ApplyError::Codec(CodecError::Truncated | CodecError::Overflow)) => true,
+        Err(ApplyError::Database(_)) => keyspace.is_cluster(),
+        _ => false,
+    }
+}
+
 impl<D: Disk> Shard<D> {
     /// Applies delivered entries, a slice of them; more may be left.
     pub(super) fn apply_slice(&mut self, breath: &mut Breath<'_>) -> Result<(), ShardError> {
         let (mut bytes, mut count) = (0, 0);
         let all = mutation::is(Mutation::ApplyAllAtOnce);
-        while self.rebuild.is_none() && (all || bytes < APPLY_SLICE && count < APPLY_ENTRIES) {
+        while self.rebuild.is_none()
+            && (all || bytes < self.config.sizes.apply_slice && count < APPLY_ENTRIES)
+        {
             let Some(entry) = self.to_apply.pop_front() else {
                 break;
             };

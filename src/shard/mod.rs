@@ -33,7 +33,7 @@ pub(crate) mod tests;
 use crate::clock::{Mono, Now};
 use crate::cluster::Record;
 use crate::command::Data;
-use crate::effect::{CodecError, Stager};
+use crate::effect::{CodecError, Stager, PART_BYTES};
 use crate::keyspace::{Keyspace, Layout};
 use crate::mutation::{self, Mutation};
 use crate::net::Gate;
@@ -59,6 +59,24 @@ pub enum SyncPolicy {
     No,
 }
 
+/// Where work is cut; less than by default only for small values to cross it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// T8: a unit above so many bytes is logged in parts.
+    pub part: usize,
+    /// T9: bytes of entries applied before the loop looks at its sockets again.
+    pub apply_slice: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Sizes {
+        Sizes {
+            part: PART_BYTES,
+            apply_slice: 1 << 20,
+        }
+    }
+}
+
 /// What a shard is opened with.
 #[derive(Clone, Debug)]
 pub struct ShardConfig {
@@ -72,6 +90,7 @@ pub struct ShardConfig {
     pub tail_limit: usize,
     /// Bytes of applied entries that stay in memory for followers.
     pub keep_bytes: usize,
+    pub sizes: Sizes,
     pub log: LogConfig,
     /// Whether this member was the master before the restart (E2).
     pub first: bool,

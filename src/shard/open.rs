@@ -42,7 +42,7 @@ impl<D: Disk> Shard<D> {
             base.raft_id,
             base.index,
         );
-        let mut data = Data::new(Shard::<D>::empty_keyspace(&config));
+        let mut data = Data::new(Shard::<D>::empty_keyspace(&config), config.sizes.part);
         data.begin_record(Shard::<D>::birth_record(&base));
         let mut stager = Stager::default();
         let applied = recovered.hard_state.commit.max(base.index);

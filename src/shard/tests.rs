@@ -42,6 +42,7 @@ fn config(sync: SyncPolicy) -> ShardConfig {
         outcome_timeout: Duration::from_secs(5),
         tail_limit: 1 << 20,
         keep_bytes: 0,
+        sizes: Sizes::default(),
         log: LogConfig {
             segment_size: 1 << 20,
             ..LogConfig::default()

@@ -6,7 +6,7 @@ use crate::member::{message, Manner, Member};
 use crate::played::{mono_ns, sleep_until, Played, Seen};
 use crate::real::{Follower, Stage};
 use crate::shim::{Op, STORAGE};
-use holdfast::effect::{Batch, Op as Effect};
+use holdfast::effect::{Batch, Op as Effect, PART_BYTES};
 use holdfast::raft::Reign;
 use raft::eraftpb::{Message, MessageType};
 use std::time::{Duration, Instant};
@@ -162,7 +162,7 @@ fn follower_in_a_long_apply_answers_heartbeats() {
     let t = Duration::from_secs(1);
     let f = settled(&mut stage, t, &["--log-segment-size", "256mb"]);
     let beats = f.leader.heartbeats(&f.real, f.raft_id, t / 10);
-    let mut batch = Batch::new();
+    let mut batch = Batch::new(PART_BYTES);
     batch.begin_unit();
     for n in 0..1_500_000 {
         let key = format!("key:{n:010}");

@@ -6,7 +6,7 @@ use crate::member::{Manner, Member};
 use crate::played::{Played, Seen};
 use crate::real::{reply_within, Real, Stage};
 use crate::shim::{Op, STORAGE};
-use holdfast::effect::{Batch, Op as Effect};
+use holdfast::effect::{Batch, Op as Effect, PART_BYTES};
 use raft::eraftpb::MessageType;
 use std::time::{Duration, Instant};
 
@@ -105,7 +105,7 @@ fn debug_populate_ends_no_node() {
 
 /// A body that sets a key to so many bytes.
 fn body(n: u64, bytes: usize) -> Vec<u8> {
-    let mut batch = Batch::new();
+    let mut batch = Batch::new(PART_BYTES);
     batch.begin_unit();
     let key = format!("k{n}");
     batch.push(0, Effect::Set, &[key.as_bytes(), &vec![b'x'; bytes]]);

@@ -354,9 +354,11 @@ impl Client {
                 self.inbuf = buf;
                 Ok(())
             }
-            Payload::Open | Payload::Raft(_) | Payload::Bus(_) => {
-                Err("a client got what no server sends".to_string())
-            }
+            Payload::Open
+            | Payload::Raft(_)
+            | Payload::Ask(_)
+            | Payload::Vouch(_)
+            | Payload::Bus(_) => Err("a client got what no server sends".to_string()),
         }
     }
 

@@ -24,6 +24,7 @@ use holdfast::storage::{Done, Job, LogConfig};
 
 use crate::clock::{MemberClock, True};
 use crate::disk::{Crash, Loss, SimDisk, Ticket};
+use crate::links::RaftEnd;
 use crate::net::Conn;
 use crate::ops::Op;
 use crate::plan::Plan;
@@ -168,6 +169,8 @@ pub struct Machine {
     pub lanes: [True; 3],
     pub jobs: BTreeMap<u64, (u64, Running)>,
     pub bus: BTreeMap<Conn, BusEnd>,
+    /// Raft links that bring something.
+    pub links: BTreeMap<Conn, RaftEnd>,
     next_incoming: u64,
     /// What witnesses that stopped have said.
     pub said: Arc<Mutex<Vec<String>>>,
@@ -217,6 +220,7 @@ impl Machine {
             lanes: [0; 3],
             jobs: BTreeMap::new(),
             bus: BTreeMap::new(),
+            links: BTreeMap::new(),
             next_incoming: 0,
             said: Arc::default(),
             operator: Operator::default(),
@@ -236,6 +240,7 @@ impl Machine {
         self.excused = self.disk.will_fail();
         self.seen_applied = (0, 0);
         (self.kernel, self.wires) = (Rc::default(), Rc::default());
+        self.links.clear();
         let clock = SimClock::new(Rc::clone(&self.clock), self.disk.clone(), now, rng.fork());
         let witness_clock =
             SimClock::new(Rc::clone(&self.clock), self.disk.clone(), now, rng.fork());
@@ -372,6 +377,7 @@ fn tuning(plan: &Plan) -> Tuning {
             reserve: 8 << 10,
         },
         keep_bytes: 4 << 10,
+        sizes: plan.sizes,
     }
 }
 

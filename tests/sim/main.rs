@@ -21,7 +21,9 @@ mod disk;
 mod faults;
 mod goal;
 mod history;
+mod lies;
 mod lin;
+mod links;
 mod machine;
 #[cfg(feature = "mutations")]
 mod mutations;

@@ -8,6 +8,7 @@
 //! unless the connection is broken meanwhile. Packets of a broken connection are lost from some
 //! point on; those before it may come late, after packets of the next connection.
 
+use cluster_bus::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -20,8 +21,11 @@ pub type Conn = u64;
 /// What travels.
 #[derive(Clone, Debug)]
 pub enum Payload {
-    /// An encoded envelope between members.
-    Raft(Vec<u8>),
+    /// A piece of a Raft link's byte stream.
+    Raft(Piece),
+    /// One node asks the other whether it has made this link; the answer that it has.
+    Ask(Conn),
+    Vouch(Conn),
     /// A client connects.
     Open,
     /// A piece of a client connection's byte stream.
@@ -32,6 +36,17 @@ pub enum Payload {
     Refused,
     /// Of a connection of the cluster bus.
     Bus(BusNews),
+}
+
+/// Bytes of a Raft link, and what its handshake says: the nodes at its ends, and whether it proves them.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    pub from: NodeId,
+    pub to: NodeId,
+    pub proved: bool,
+    /// Nothing came before it this way on its connection.
+    pub first: bool,
+    pub bytes: Vec<u8>,
 }
 
 /// What travels on a connection of the cluster bus.
@@ -83,6 +98,8 @@ pub struct Net {
     seq: u64,
     /// Earliest time at which the next packet of a connection's direction may arrive.
     fifo: BTreeMap<(Conn, Endpoint), True>,
+    /// Directions of connections that a Raft link's bytes have gone.
+    begun: BTreeSet<(Conn, Endpoint)>,
     cut: BTreeSet<(Endpoint, Endpoint)>,
     waiting: BTreeMap<(Endpoint, Endpoint), Vec<Packet>>,
     next_conn: Conn,
@@ -98,6 +115,7 @@ impl Net {
             flying: BTreeMap::new(),
             seq: 0,
             fifo: BTreeMap::new(),
+            begun: BTreeSet::new(),
             cut: BTreeSet::new(),
             waiting: BTreeMap::new(),
             next_conn: 1,
@@ -121,27 +139,54 @@ impl Net {
         conn
     }
 
+    /// The connection is not taken by the other member: the next frame goes by another one.
+    pub fn refused(&mut self, from: Endpoint, to: Endpoint, conn: Conn) {
+        if self.links.get(&(from, to)) == Some(&conn) {
+            self.links.remove(&(from, to));
+        }
+    }
+
     /// The connection from one member to another, if there is one.
     pub fn made_link(&self, from: Endpoint, to: Endpoint) -> Option<Conn> {
         self.links.get(&(from, to)).copied()
     }
 
-    /// Sends between members.
-    pub fn send_raft(&mut self, now: True, from: Endpoint, to: Endpoint, bytes: Vec<u8>) {
+    /// Sends a frame between members, in pieces.
+    pub fn send_raft(&mut self, now: True, from: Endpoint, to: Endpoint, pieces: Vec<Piece>) {
         if self.rng.chance(self.weather.drop_p) {
             return;
         }
+        if self.rng.chance(self.weather.double_p) {
+            // A copy comes as if by a connection that was there before, and was proved.
+            let late = now + self.rng.around(200 * MS);
+            let conn = self.new_conn();
+            for mut piece in pieces.clone() {
+                piece.proved = true;
+                self.send_piece(late, from, to, conn, piece);
+            }
+        }
         let conn = self.link(from, to);
+        for piece in pieces {
+            self.send_piece(now, from, to, conn, piece);
+        }
+    }
+
+    pub fn send_piece(
+        &mut self,
+        now: True,
+        from: Endpoint,
+        to: Endpoint,
+        conn: Conn,
+        mut piece: Piece,
+    ) {
+        piece.first = self.begun.insert((conn, to));
+        let payload = Payload::Raft(piece);
         let packet = Packet {
             from,
             to,
             conn,
-            payload: Payload::Raft(bytes),
+            payload,
         };
-        if self.rng.chance(self.weather.double_p) {
-            let late = now + self.rng.around(200 * MS);
-            self.put(late, packet.clone());
-        }
         self.send(now, packet);
     }
 
@@ -278,9 +323,19 @@ mod tests {
 
     fn number(p: &Packet) -> u8 {
         match &p.payload {
-            Payload::Raft(b) => b[0],
+            Payload::Raft(piece) => piece.bytes[0],
             other => panic!("{other:?}"),
         }
+    }
+
+    fn one(number: u8) -> Vec<Piece> {
+        vec![Piece {
+            from: NodeId([0; 20]),
+            to: NodeId([1; 20]),
+            proved: true,
+            first: false,
+            bytes: vec![number],
+        }]
     }
 
     fn drain(net: &mut Net) -> Vec<u8> {
@@ -301,7 +356,7 @@ mod tests {
             ..Weather::FAIR
         };
         let mut net = Net::new(Rng::new(1), weather);
-        (0..100).for_each(|i| net.send_raft(u64::from(i), 0, 1, vec![i]));
+        (0..100).for_each(|i| net.send_raft(u64::from(i), 0, 1, one(i)));
         assert_eq!(drain(&mut net), (0..100).collect::<Vec<u8>>());
     }
 
@@ -310,9 +365,9 @@ mod tests {
         let mut overtaken = 0;
         for seed in 0..20 {
             let mut net = Net::new(Rng::new(seed), Weather::FAIR);
-            (0..50).for_each(|i| net.send_raft(0, 0, 1, vec![i]));
+            (0..50).for_each(|i| net.send_raft(0, 0, 1, one(i)));
             net.break_link(0, 0, 1);
-            (50..100).for_each(|i| net.send_raft(0, 0, 1, vec![i]));
+            (50..100).for_each(|i| net.send_raft(0, 0, 1, one(i)));
             let got = drain(&mut net);
             assert_eq!(
                 got.iter().filter(|i| **i >= 50).count(),
@@ -335,8 +390,8 @@ mod tests {
     fn a_cut_has_one_direction_and_holds_back() {
         let mut net = Net::new(Rng::new(1), Weather::FAIR);
         net.cut(0, 1);
-        net.send_raft(0, 0, 1, vec![1]);
-        net.send_raft(0, 1, 0, vec![2]);
+        net.send_raft(0, 0, 1, one(1));
+        net.send_raft(0, 1, 0, one(2));
         assert_eq!(drain(&mut net), [2]);
         net.heal(MS, 0, 1);
         assert_eq!(drain(&mut net), [1]);

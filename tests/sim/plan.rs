@@ -4,6 +4,7 @@
 //! Profiles lean on different rules, so that each rule is under stress in some seed of any dozen.
 
 use holdfast::config::AppendFsync;
+use holdfast::shard::Sizes;
 
 use crate::client::Manner;
 use crate::clock::{MS, SEC, US};
@@ -117,10 +118,13 @@ pub struct Plan {
     pub dies_again_p: f64,
     pub segment: u64,
     pub spares: usize,
+    pub sizes: Sizes,
     /// Whether shards look for witnesses.
     pub witness: bool,
     /// The nodes know a password: then every link proves who is at its other end.
     pub password: bool,
+    /// This machine lies to the others: all that is asked is that no process ends by that (D6).
+    pub liar: Option<usize>,
     /// How often operators look for nodes that belong nowhere.
     pub operator_every: u64,
 }
@@ -166,7 +170,7 @@ impl Plan {
             machines: if rng.chance(0.2) { 5 } else { 3 },
             ..Plan::common_of_shard(rng)
         };
-        match seed % 14 {
+        match seed % 15 {
             0 => plan.shard_mixed(),
             1 => plan.shard_partitions(),
             2 => plan.stops(),
@@ -180,6 +184,7 @@ impl Plan {
             10 => plan.catching_up(),
             11 => plan.hung_disks(),
             12 => plan.shutdowns(),
+            13 => plan.liars(),
             _ => plan.calm(),
         }
         plan
@@ -239,9 +244,14 @@ impl Plan {
             dies_again_p: 0.1,
             segment,
             spares,
+            sizes: Sizes {
+                part: *rng.pick(&[4 << 10, Sizes::default().part]),
+                apply_slice: *rng.pick(&[4 << 10, Sizes::default().apply_slice]),
+            },
             outcome_timeout_ms: 5 * t_ms,
             witness: true,
             password: rng.chance(0.2),
+            liar: None,
             operator_every: 10 * t_ms * MS,
         }
     }
@@ -283,9 +293,14 @@ impl Plan {
             dies_again_p: 0.1,
             segment: 128 << 10,
             spares: 4,
+            sizes: Sizes {
+                part: Sizes::default().part,
+                apply_slice: *rng.pick(&[4 << 10, Sizes::default().apply_slice]),
+            },
             outcome_timeout_ms: 5 * t_ms,
             witness: !rng.chance(0.1),
             password: rng.chance(0.2),
+            liar: None,
             operator_every: 2 * t_ms * MS,
         }
     }
@@ -320,6 +335,19 @@ impl Plan {
             (Fault::SyncError, 1),
             (Fault::Failover, 2),
             (Fault::Clock, 1),
+        ];
+    }
+
+    fn liars(&mut self) {
+        self.name = "liars";
+        self.liar = Some(0);
+        self.fault_every = self.t() / 2;
+        self.faults = vec![
+            (Fault::Kill, 2),
+            (Fault::Isolate, 2),
+            (Fault::Break, 1),
+            (Fault::Failover, 3),
+            (Fault::SlowDisk, 1),
         ];
     }
 

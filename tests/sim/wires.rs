@@ -1,10 +1,7 @@
 //! What a step wants is done here: packets leave and arrive, jobs begin and end.
 
-use cluster_bus::NodeId;
-use holdfast::agent::control::Frame;
 use holdfast::links::{News, Order};
 use holdfast::storage::{Done, Job};
-use raft::eraftpb::MessageType;
 use std::net::SocketAddr;
 
 use crate::clock::{True, MS, US};
@@ -76,7 +73,7 @@ impl World {
                     self.put(end, m, peer, conn, Payload::Bus(BusNews::Closed));
                 }
             }
-            Order::Myself(name) => self.machines[m].name = Some(name),
+            Order::Myself(name) => self.renamed(m, name),
             Order::Peer { node, addr } => {
                 let peers = &mut self.machines[m].peers;
                 match addr {
@@ -90,7 +87,7 @@ impl World {
         }
     }
 
-    fn put(&mut self, at: True, from: usize, to: usize, conn: Conn, payload: Payload) {
+    pub fn put(&mut self, at: True, from: usize, to: usize, conn: Conn, payload: Payload) {
         if to >= self.machines.len() + self.clients.len() {
             return;
         }
@@ -103,99 +100,9 @@ impl World {
         self.net.send(at, packet);
     }
 
-    // ---- Raft links -------------------------------------------------------------------------
-
-    pub fn send_frame(&mut self, m: usize, end: True, to: NodeId, frame: Vec<u8>) {
-        let Some(from) = self.machines[m].name else {
-            return;
-        };
-        if to == from {
-            // As the links do: what a node says to itself comes back.
-            return self.frame(m, end, from, true, frame);
-        }
-        let Some(&machine) = self.machines[m].peers.get(&to) else {
-            return;
-        };
-        if machine >= self.machines.len() || machine == m {
-            return;
-        }
-        self.trace.mix_bytes(&frame);
-        if self.trace.is_on() {
-            let line = show(&frame);
-            self.trace.say(end, || format!("m{m} -> m{machine} {line}"));
-        }
-        let proved = self.plan.password;
-        let bytes = packed(to, from, proved, &frame);
-        if self.is_held_back(m, machine, end, &frame, &bytes) {
-            return;
-        }
-        self.net.send_raft(end, m, machine, bytes);
-    }
-
-    /// Back on the connection that the other node has made, if there is one: there an answer proves
-    /// who has sent it.
-    pub fn send_answer(&mut self, m: usize, end: True, to: NodeId, frame: Vec<u8>) {
-        let Some(from) = self.machines[m].name else {
-            return;
-        };
-        if to == from {
-            return self.frame(m, end, from, true, frame);
-        }
-        let machine = (0..self.machines.len()).find(|m| self.machines[*m].name == Some(to));
-        let Some(machine) = machine else { return };
-        let Some(conn) = self.net.made_link(machine, m) else {
-            return;
-        };
-        self.trace.mix_bytes(&frame);
-        if self.trace.is_on() {
-            let line = show(&frame);
-            self.trace
-                .say(end, || format!("m{m} answers m{machine} {line}"));
-        }
-        let payload = Payload::Raft(packed(to, from, true, &frame));
-        self.put(end, m, machine, conn, payload);
-    }
-
-    fn frame(&mut self, m: usize, at: True, from: NodeId, proved: bool, bytes: Vec<u8>) {
-        let news = News::Raft {
-            from,
-            proved,
-            bytes,
-        };
-        self.news(m, at, news);
-    }
-
-    fn news(&mut self, m: usize, at: True, news: News) {
+    pub fn news(&mut self, m: usize, at: True, news: News) {
         self.machines[m].wires.borrow_mut().news.push_back(news);
         self.want_turn(m, at);
-    }
-
-    /// A scene: the first TimeoutNow comes late, others do not come.
-    fn is_held_back(&mut self, m: usize, to: usize, end: True, frame: &[u8], all: &[u8]) -> bool {
-        let machine = &mut self.machines[m];
-        if machine.hold_timeout_now.is_none() && machine.lose_timeout_now <= end {
-            return false;
-        }
-        let is_timeout_now = matches!(Frame::decode(frame), Ok(Frame::Raft(e))
-            if e.message.get_msg_type() == MessageType::MsgTimeoutNow);
-        if !is_timeout_now {
-            return false;
-        }
-        if let Some(late) = machine.hold_timeout_now.take() {
-            machine.lose_timeout_now = end + late;
-            self.trace.say(end, || {
-                format!("m{m}'s TimeoutNow comes {} us late", late / US)
-            });
-            let conn = self.net.new_conn();
-            let packet = Packet {
-                from: m,
-                to,
-                conn,
-                payload: Payload::Raft(all.to_vec()),
-            };
-            self.net.send(end + late, packet);
-        }
-        true
     }
 
     // ---- the bus ----------------------------------------------------------------------------
@@ -279,6 +186,7 @@ impl World {
         let unknown = matches!(packet.payload, Payload::Bytes(_)) && !known;
         if !runs || unknown {
             let payload = match packet.payload {
+                Payload::Raft(_) => return self.net.refused(from, m, conn),
                 Payload::Open => Payload::Refused,
                 Payload::Bytes(_) => Payload::Close,
                 Payload::Bus(BusNews::Open | BusNews::Packet(_)) => Payload::Bus(BusNews::Closed),
@@ -289,19 +197,9 @@ impl World {
         let soon = self.now + self.rng.below(40 * US);
         match packet.payload {
             Payload::Bus(news) => return self.bus_arrives(from, m, conn, news),
-            Payload::Raft(bytes) => {
-                let id = |at: usize| NodeId(bytes[at..at + 20].try_into().expect("20 bytes"));
-                // The handshake of a Raft link names both nodes (G2).
-                if self.machines[m].name != Some(id(0)) {
-                    return;
-                }
-                let from = id(20);
-                // Without a password the links ask the node that has called, if they know where it is.
-                let vouched = self.machines[m].peers.contains_key(&from);
-                let proved = bytes[40] == 1 || vouched;
-                let bytes = bytes[41..].to_vec();
-                return self.frame(m, soon, from, proved, bytes);
-            }
+            Payload::Raft(piece) => return self.piece_arrives(from, m, soon, conn, piece),
+            Payload::Ask(link) => return self.asked(m, from, conn, link),
+            Payload::Vouch(link) => return self.vouched(m, soon, from, link),
             Payload::Open => machine.kernel.borrow_mut().open(conn, from),
             Payload::Bytes(bytes) => machine.kernel.borrow_mut().receive(conn, &bytes, false),
             Payload::Close | Payload::Refused => {
@@ -396,30 +294,5 @@ impl World {
             Ended::Fine(_) => self.want_turn(m, self.now),
             ended => self.ended(m, self.now, &ended, "a job"),
         }
-    }
-}
-
-/// A frame as it travels: between whom, whether its link proves that, the frame.
-fn packed(to: NodeId, from: NodeId, proved: bool, frame: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(frame.len() + 41);
-    bytes.extend_from_slice(&to.0);
-    bytes.extend_from_slice(&from.0);
-    bytes.push(u8::from(proved));
-    bytes.extend_from_slice(frame);
-    bytes
-}
-
-fn show(frame: &[u8]) -> String {
-    match Frame::decode(frame) {
-        Ok(Frame::Raft(e)) => {
-            let m = &e.message;
-            format!(
-                "{:04x}:{:04x}>{:04x} {:?} term {} index {} logterm {} commit {} entries {} reject {} reign {:?} sent {}",
-                e.group & 0xffff, e.from & 0xffff, e.to & 0xffff,
-                m.msg_type, m.term, m.index, m.log_term, m.commit, m.entries.len(), m.reject, e.reign, e.sent_ns
-            )
-        }
-        Ok(Frame::Control(control)) => format!("{control:.200?}"),
-        Err(error) => format!("? {error}"),
     }
 }

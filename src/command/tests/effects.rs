@@ -3,14 +3,14 @@
 use crate::cluster::Record;
 use crate::command::testing::{single, Fixture, START_MS};
 use crate::command::{apply_unit, ApplyError, Data};
-use crate::effect::{parse_entry, Batch, Body, Effect, Op, Staged, Stager, Unit};
+use crate::effect::{parse_entry, Batch, Body, Effect, Op, Staged, Stager, Unit, PART_BYTES};
 use crate::keyspace::{Keyspace, Layout};
 use cluster_bus::slot::SLOT_COUNT;
 use proptest::prelude::*;
 
 /// Applies a leader's log to a fresh keyspace of another seed.
 fn follow(layout: Layout, log: &[Vec<u8>]) -> Data {
-    let mut data = Data::new(Keyspace::new(layout, 99));
+    let mut data = Data::new(Keyspace::new(layout, 99), PART_BYTES);
     // S1: effects are only applied to slots that the shard has.
     let record = Record {
         slots: (0..SLOT_COUNT).collect(),
@@ -98,13 +98,13 @@ fn effects_contain_nothing_relative() {
 #[test]
 fn a_follower_stops_at_what_it_cannot_apply() {
     let unit = |op, args: &[&[u8]]| {
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(PART_BYTES);
         batch.begin_unit();
         batch.push(0, op, args);
         batch.end_unit();
         batch.take()
     };
-    let mut data = Data::new(Keyspace::new(single(), 1));
+    let mut data = Data::new(Keyspace::new(single(), 1), PART_BYTES);
     for (bodies, want) in [
         (unit(Op::Set, &[b"k"]), ApplyError::Arguments(Op::Set)),
         (
@@ -115,9 +115,14 @@ fn a_follower_stops_at_what_it_cannot_apply() {
             unit(Op::PExpireAt, &[b"k", b"soon"]),
             ApplyError::Arguments(Op::PExpireAt),
         ),
+        (unit(Op::Select, &[b"16"]), ApplyError::Database(16)),
         (
-            unit(Op::Select, &[b"16"]),
+            unit(Op::Select, &[b"one"]),
             ApplyError::Arguments(Op::Select),
+        ),
+        (
+            unit(Op::Rename, &[b"none", b"k"]),
+            ApplyError::Mismatch(Op::Rename),
         ),
         (unit(Op::MSet, &[b"k"]), ApplyError::Arguments(Op::MSet)),
         (

@@ -476,3 +476,18 @@ fn who_stays_ends_a_joint_state() {
         Plan::Transfer(_)
     ));
 }
+
+/// G4: the leader is not among the voters to come; a voter that stays ends the joint state.
+#[cfg(feature = "mutations")]
+#[test]
+fn a_removal_proposed_by_oneself_is_caught() {
+    let mut members = group(&[data(1), data(2), data(3)], &[]);
+    members.conf.voters = vec![2, 3];
+    members.conf.voters_outgoing = vec![1, 2, 3];
+    let next = || plan(1, MemberKind::Data, &members, &going(&[], &[]), &near);
+    mutation::set(Some(Mutation::OwnRemovalAsLeader));
+    let mutated = next();
+    mutation::set(None);
+    assert!(matches!(mutated, Plan::Propose(_)), "{mutated:?}");
+    assert!(matches!(next(), Plan::Transfer(2 | 3)), "{:?}", next());
+}

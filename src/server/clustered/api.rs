@@ -42,10 +42,15 @@ impl<P: Platform> ClusterHost for Clustered<P> {
     }
 
     fn replicate(&mut self, master: NodeId) -> Result<(), Error> {
-        // C1: the mark, which is synced at once, outlives a crash: so must the address of the node
-        // that it names, or what was answered OK is never done.
+        let Some(seat) = self.agent.seat_to_replicate(master).map_err(refused)? else {
+            return Ok(());
+        };
+        // C1: the mark outlives a crash, and so must the address of the node that it names, or what
+        // was answered OK is never done.
         self.save_config()?;
-        self.agent.replicate(master).map_err(refused)?;
+        let saved = self.save_seat(&seat);
+        saved.map_err(|error| Error::save_config(&error.to_string()))?;
+        self.agent.replicate(seat);
         self.agent.touch_view();
         Ok(())
     }

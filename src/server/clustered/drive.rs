@@ -2,7 +2,7 @@
 //!
 //! Owns the order in which acts are carried out. Never decides what a message leads to.
 
-use super::Clustered;
+use super::{Clustered, PutOff};
 use crate::agent::control::Frame;
 use crate::agent::{bus_now, Act};
 use crate::clock::{Clock, Now};
@@ -270,8 +270,12 @@ impl<P: Platform> Server<P> {
             return Ok(false);
         };
         let mut replaced = false;
-        if let Some((_, base, seat)) = cluster.put_off.take_if(|(at, ..)| now.mono >= *at) {
-            replaced |= self.begin_member(now, &mut cluster, base, seat)?;
+        match cluster.put_off.take_if(|(at, _)| now.mono >= *at) {
+            None => {}
+            Some((_, PutOff::Seat(seat))) => self.take_seat(now, &mut cluster, seat)?,
+            Some((_, PutOff::Member(base, seat))) => {
+                replaced |= self.begin_member(now, &mut cluster, base, seat)?;
+            }
         }
         let acts = cluster.agent.take_acts();
         let mut deliver = Vec::new();
@@ -295,7 +299,7 @@ impl<P: Platform> Server<P> {
                     addr: addr.map(|(ip, port)| SocketAddr::new(ip, port)),
                 }),
                 Act::Myself(node) => cluster.io.order(Order::Myself(node)),
-                Act::Seat(seat) => cluster.save_seat(&seat)?,
+                Act::Seat(seat) => self.take_seat(now, &mut cluster, seat)?,
                 Act::Begin { base, seat } => {
                     replaced |= self.begin_member(now, &mut cluster, base, seat)?;
                 }

@@ -25,6 +25,14 @@ use rand::rngs::StdRng;
 use rand::RngCore;
 use std::collections::VecDeque;
 
+/// What a full disk keeps from being done. A seat says what earlier ones have said: the newest counts.
+enum PutOff {
+    /// The seat is written.
+    Seat(Seat),
+    /// The member is made, and this node takes its seat.
+    Member(Box<Base>, Seat),
+}
+
 /// What a node has besides its shard when it is part of a cluster.
 pub struct Clustered<P: Platform> {
     pub agent: Agent,
@@ -42,8 +50,8 @@ pub struct Clustered<P: Platform> {
     more: bool,
     /// Bus actions that wait for a vote to be on disk.
     held: VecDeque<cluster_bus::bus::Action>,
-    /// D5: the member that this node is to be, made when the disk has room; not before then.
-    put_off: Option<(Mono, Box<Base>, Seat)>,
+    /// D5: what waits for room on the disk, and until when it is left alone.
+    put_off: Option<(Mono, PutOff)>,
     /// Term and leader, as the log was told.
     led: (u64, Option<u64>),
     /// When the second began in which so many lines were said about frames that can't be read.

@@ -2,7 +2,7 @@
 //!
 //! Owns the order in which the disk, the clients' replies and the shard change. Never decides when.
 
-use super::Clustered;
+use super::{Clustered, PutOff};
 use crate::agent::seat::{self, Seat};
 use crate::clock::Now;
 use crate::raft::StepError;
@@ -19,8 +19,10 @@ use std::time::Duration;
 const RETRY: Duration = Duration::from_secs(1);
 
 impl<P: Platform> Clustered<P> {
-    pub(super) fn save_seat(&self, seat: &Seat) -> Result<(), ServerError> {
+    /// Writes the seat. One that waited for room says less, so it is not written any more.
+    pub(super) fn save_seat(&mut self, seat: &Seat) -> Result<(), ServerError> {
         seat.save(&self.folders.own())?;
+        self.put_off = None;
         Ok(())
     }
 }
@@ -56,6 +58,25 @@ impl<P: Platform> Server<P> {
         }
     }
 
+    /// The seat as the agent has it now. Where the disk is full it is tried again (D5): a seat that is
+    /// not on disk is one step behind, and after a crash the agent takes that step again. What a client
+    /// has been told is done is no such step: see `ClusterHost::replicate`.
+    pub(super) fn take_seat(
+        &self,
+        now: Now,
+        cluster: &mut Clustered<P>,
+        seat: Seat,
+    ) -> Result<(), ServerError> {
+        match cluster.save_seat(&seat) {
+            Err(error) if error.is_full() => {
+                slog::warn!(self.logger, "Can't write the seat yet: {}", error);
+                cluster.put_off = Some((now.mono + RETRY, PutOff::Seat(seat)));
+                Ok(())
+            }
+            saved => saved,
+        }
+    }
+
     /// Another shard in place of the present one; false where the disk is full: it is tried again (D5).
     pub(super) fn begin_member(
         &mut self,
@@ -68,7 +89,7 @@ impl<P: Platform> Server<P> {
             Ok(()) => Ok(true),
             Err(error) if error.is_full() => {
                 slog::warn!(self.logger, "Can't begin in another shard yet: {}", error);
-                cluster.put_off = Some((now.mono + RETRY, base, seat));
+                cluster.put_off = Some((now.mono + RETRY, PutOff::Member(base, seat)));
                 Ok(false)
             }
             Err(error) => Err(error),

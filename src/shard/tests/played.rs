@@ -8,7 +8,7 @@ use crate::keyspace::{Layout, Ttl};
 use crate::net::Gate;
 use crate::raft::testing::answer;
 use crate::raft::{Envelope, Reign};
-use crate::shard::{Admission, Shard, ShardConfig, ShardError, SyncPolicy};
+use crate::shard::{Admission, Shard, ShardConfig, ShardError, Sizes, SyncPolicy};
 use crate::storage::base::{Member, MemberKind};
 use crate::storage::{Base, Job, Log, LogConfig, RealDisk};
 use cluster_bus::NodeId;
@@ -52,6 +52,7 @@ pub(crate) fn config() -> ShardConfig {
         outcome_timeout: Duration::from_secs(5),
         tail_limit: 64 << 20,
         keep_bytes: 0,
+        sizes: Sizes::default(),
         log: LogConfig {
             segment_size: 8 << 20,
             ..LogConfig::default()

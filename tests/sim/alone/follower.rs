@@ -2,7 +2,7 @@
 //! applied at once; the simulator's time does not pass while code runs, so a turn that takes long
 //! shows nothing there. D5: appends of one turn share the log's room; the worlds' entries are small.
 
-use holdfast::effect::{Batch, Op};
+use holdfast::effect::{Batch, Op, PART_BYTES};
 use raft::eraftpb::Entry;
 
 use crate::machine::{guarded, install_panic_hook, Ended};
@@ -57,7 +57,7 @@ pub fn appends_of_one_turn_share_the_room() -> bool {
 fn sends_many() -> u64 {
     const LAST: u64 = 25;
     let mut shard = shard(&base(), at(0));
-    let mut batch = Batch::new();
+    let mut batch = Batch::new(PART_BYTES);
     batch.begin_unit();
     batch.push(0, Op::Set, &[b"k", &[b'x'; 900_000]]);
     batch.end_unit();

@@ -99,6 +99,21 @@ pub fn a_read_before_a_long_stop_is_not_answered() -> bool {
     replies.is_empty()
 }
 
+/// T2: the deadline of a key has passed, and nobody stores what would delete it: that it is gone is
+/// not answered, though the lease lasts.
+pub fn an_expired_key_is_gone_by_the_log() -> bool {
+    let mut bed = reigning();
+    assert_eq!(bed.answers("SET k v PX 5\r\n"), "+OK\r\n");
+    bed.set_answer(silence);
+    bed.turns(10);
+    let mut replies = bed.turn("GET k\r\n");
+    replies += &bed.turn("");
+    let waits = replies.is_empty();
+    bed.set_answer(willing);
+    (0..2 * T_MS).for_each(|_| replies += &bed.turn(""));
+    waits && replies == "$-1\r\n"
+}
+
 /// What a follower answers that echoes another transfer count than the leader's own.
 fn of_another_reign(asked: &Envelope) -> Option<News> {
     let foreign = Envelope {
@@ -137,6 +152,11 @@ pub fn a_transferring_leader_serves_nobody() -> bool {
     bed.turns(3);
     assert!(bed.shard().group().is_transferring(), "it hands over");
     bed.answers("SET k v\r\n").is_empty()
+}
+
+#[test]
+fn a_deletion_without_a_quorum_is_not_answered() {
+    assert!(an_expired_key_is_gone_by_the_log());
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub mod witnesses;
 
 use holdfast::clock::{Mono, Now};
 use holdfast::raft::{Envelope, Reign};
-use holdfast::shard::{Shard, ShardConfig, SyncPolicy};
+use holdfast::shard::{Shard, ShardConfig, Sizes, SyncPolicy};
 use holdfast::storage::{base, Base, Log, LogConfig};
 use raft::eraftpb::{ConfState, Entry, Message, MessageType};
 use std::time::Duration;
@@ -68,6 +68,7 @@ fn shard(base: &Base, now: Now) -> Shard<SimDisk> {
         outcome_timeout: Duration::from_secs(5),
         tail_limit: 1 << 20,
         keep_bytes: 1 << 20,
+        sizes: Sizes::default(),
         log: log_config(),
         first: true,
     };

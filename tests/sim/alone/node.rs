@@ -126,6 +126,13 @@ pub fn without_its_log_a_node_claims_nothing() -> bool {
 /// C1: the node was told to go to another shard, and before it went it became the only member that has
 /// its shard's data: it stays.
 pub fn the_last_data_member_stays() -> bool {
+    let (mut lone, _) = on_its_way();
+    lone.turns(50);
+    !lone.bed.agent().is_joining()
+}
+
+/// The only member that has its shard's data, told before to go to another one.
+fn on_its_way() -> (Lone, SimDisk) {
     let disk = disk(&[ME], &record((0..SLOTS).collect(), 5));
     let seat = Seat {
         member: ME,
@@ -136,9 +143,22 @@ pub fn the_last_data_member_stays() -> bool {
         ..Seat::default()
     };
     seat.save(&disk).expect("a sound disk");
-    let mut lone = Lone::with(disk, "connected 0-16383", "master - 0 0 1 connected");
+    let master = "master - 0 0 1 connected";
+    (Lone::with(disk.clone(), "connected 0-16383", master), disk)
+}
+
+/// D5: the seat that says so waits for room on the disk; the node goes on meanwhile.
+#[test]
+fn a_seat_waits_for_room_on_a_full_disk() {
+    let (mut lone, disk) = on_its_way();
+    let written = || Seat::load(&disk).expect("sound").expect("there").joining;
+    disk.set_capacity(0);
     lone.turns(50);
-    !lone.bed.agent().is_joining()
+    assert!(!lone.bed.agent().is_joining() && written().is_some());
+    disk.set_capacity(1 << 30);
+    lone.turns(1500);
+    assert_eq!(written(), None);
+    assert_eq!(lone.bed.answers("GET k\r\n"), "$-1\r\n");
 }
 
 #[test]

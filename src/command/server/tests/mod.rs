@@ -15,6 +15,7 @@ use super::super::table::{table, Command};
 use super::super::{execute, Data};
 use crate::clock::{Mono, Now};
 use crate::config::{words, Config, ConfigError, ProtectedAction};
+use crate::effect::PART_BYTES;
 use crate::keyspace::{Keyspace, Layout};
 use crate::pubsub::{Registry, Subscriber};
 use crate::resp::args::Args;
@@ -159,7 +160,10 @@ fn endpoint(port: u16) -> Endpoint {
 
 impl Client {
     fn new() -> Client {
-        let mut data = Data::new(Keyspace::new(Layout::Single { databases: 16 }, 1));
+        let mut data = Data::new(
+            Keyspace::new(Layout::Single { databases: 16 }, 1),
+            PART_BYTES,
+        );
         data.begin_turn(1, 1_000_000, true, usize::MAX);
         let (config, _) =
             Config::from_args(["--enable-debug-command", "yes"]).expect("a valid command line");
