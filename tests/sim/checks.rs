@@ -15,6 +15,7 @@ use holdfast::storage::{Base, Log, LogConfig};
 
 use crate::clock::{True, MS};
 use crate::disk::SimDisk;
+use crate::machine::CAPACITY;
 use crate::world::World;
 
 #[derive(Default)]
@@ -59,6 +60,7 @@ impl World {
         self.machines[m].down_for = lasts;
         self.kill(m, self.now, false);
         self.machines[m].disk.wipe(keep);
+        self.machines[m].disk.set_capacity(CAPACITY);
         if keep.is_empty() {
             self.machines[m].name = None;
         } else if mutation::is(Mutation::AmnesiaUnderOldId) {

@@ -74,7 +74,7 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::AmnesiaUnderOldId, Seed(Cluster, "lost its disk and is back under its id")),
         (M::EvenVoters, Seed(Cluster, "G3: an even number of voters")),
         (M::MembersBesideTheLog, Seed(Cluster, "G5: members differ")),
-        (M::WitnessLeadsOn, Seed(Cluster, "has a master that leads")),
+        (M::WitnessLeadsOn, Beside("src/raft/plan/tests.rs")),
         (M::WitnessBesideData, Seed(Cluster, "W3: witness")),
         (M::LastDataLeaves, Scene(node::the_last_data_member_stays)),
         (M::LostLogGoesOn, Scene(learner::lost_log_is_noticed)),

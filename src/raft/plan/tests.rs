@@ -491,3 +491,18 @@ fn a_removal_proposed_by_oneself_is_caught() {
     assert!(matches!(mutated, Plan::Propose(_)), "{mutated:?}");
     assert!(matches!(next(), Plan::Transfer(2 | 3)), "{:?}", next());
 }
+
+/// W1: a witness leads only until a data member has all that it has.
+#[test]
+fn a_witness_that_leads_hands_over() {
+    let members = group(&[data(1), data(2), witness(9)], &[]);
+    let next = || plan(9, MemberKind::Witness, &members, &going(&[], &[]), &near);
+    assert!(matches!(next(), Plan::Transfer(1 | 2)), "{:?}", next());
+    #[cfg(feature = "mutations")]
+    {
+        mutation::set(Some(Mutation::WitnessLeadsOn));
+        let mutated = next();
+        mutation::set(None);
+        assert_eq!(mutated, Plan::Rest);
+    }
+}
