@@ -121,8 +121,6 @@ pub struct ClusterView {
     /// Slots of mine that go to, or come from, another node.
     pub migrating: Vec<(u16, NodeId)>,
     pub importing: Vec<(u16, NodeId)>,
-    /// Nodes that FORGET has banned for a while.
-    pub forgotten: Vec<NodeId>,
     pub preferred: PreferredEndpoint,
 }
 

@@ -169,7 +169,9 @@ impl Bus {
             return Err(ForgetError::Myself);
         }
         if self.table.get(id).is_none() {
-            return Err(ForgetError::Unknown);
+            // Another node may have been told before, and its gossip was faster than the operator.
+            let already = self.blacklist.contains_key(&id);
+            return already.then_some(()).ok_or(ForgetError::Unknown);
         }
         if self.me.role == Role::Slave(id) {
             return Err(ForgetError::MyMaster);

@@ -41,12 +41,8 @@ pub fn forget(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let view = cluster.view();
     let node = match find_node(view, &args[2]) {
         Ok(node) => node.id,
-        // Somebody else may have told this node to forget it.
-        Err(_) if parse_id(&args[2]).is_some_and(|id| view.forgotten.contains(&id)) => {
-            env.reply().ok();
-            return DONE;
-        }
-        // C1: a member of the shard can be removed whose node the bus has forgotten already.
+        // C1: a node can be forgotten that the bus has forgotten already, by gossip, and a member of
+        // the shard removed.
         Err(unknown) => {
             let Some(id) = parse_id(&args[2]) else {
                 return Err(unknown);

@@ -377,6 +377,8 @@ fn the_forgotten_stay_away_for_a_minute() {
     };
     bench.from(1, body);
     assert!(bench.bus.node(id(2)).is_none());
+    let again = bench.bus.forget(bench.now, id(2));
+    assert_eq!(again, Ok(()), "an operator tells all nodes, one by one");
     bench.become_(Role::Slave(id(1)), SlotSet::default(), 0);
     assert_eq!(
         bench.bus.forget(bench.now, id(1)),

@@ -21,6 +21,8 @@ pub struct FakeCluster {
     pub view: ClusterView,
     pub calls: Vec<String>,
     pub refusal: Option<Error>,
+    /// Nodes that the bus has forgotten already.
+    pub forgotten: Vec<NodeId>,
     /// RESET is under way.
     pub later: bool,
 }
@@ -41,7 +43,7 @@ impl ClusterHost for FakeCluster {
         ip.parse::<IpAddr>().is_ok()
     }
     fn forget(&mut self, node: NodeId) -> Result<(), Error> {
-        if self.view.node(node).is_none() {
+        if self.view.node(node).is_none() && !self.forgotten.contains(&node) {
             return Err(Error::unknown_node(node.to_string().as_bytes()));
         }
         self.call(format!("forget {node}"))
