@@ -66,7 +66,7 @@ impl World {
         }
         let machine = (0..self.machines.len()).find(|m| self.machines[*m].name == Some(to));
         let Some(machine) = machine else { return };
-        let Some(conn) = self.net.made_link(machine, m) else {
+        let Some(conn) = self.net.made_link(machine, m, from) else {
             return;
         };
         let frame = self.perhaps_a_lie(m, frame);
@@ -120,12 +120,12 @@ impl World {
         self.news(m, at, news);
     }
 
-    pub fn piece_arrives(&mut self, by: usize, m: usize, soon: True, conn: Conn, piece: Piece) {
+    pub fn piece_arrives(&mut self, m: usize, soon: True, conn: Conn, piece: Piece) {
         let (now, machine) = (self.now, &mut self.machines[m]);
         let is_new = !machine.links.contains_key(&conn);
         // The handshake of a Raft link names both nodes (G2); one that is refused carries nothing.
         if machine.name != Some(piece.to) || (is_new && !piece.first) {
-            return self.net.refused(by, m, conn);
+            return self.net.refused(conn);
         }
         let from = piece.from;
         let at = machine.peers.get(&from).copied();
@@ -152,7 +152,7 @@ impl World {
             self.frame(m, soon, from, proved, bytes);
         }
         if let Some(at) = at.filter(|at| asks && *at != m) {
-            let line = self.net.link(m, at);
+            let line = self.net.link(m, at, from);
             self.put(now, m, at, line, Payload::Ask(conn));
         }
     }
@@ -171,9 +171,11 @@ impl World {
 
     /// Whether this machine has made that link is asked, on a link of the node that asks.
     pub fn asked(&mut self, m: usize, by: usize, line: Conn, link: Conn) {
-        let name = self.machines[by].name;
-        let knows = name.is_some_and(|name| self.machines[m].peers.get(&name) == Some(&by));
-        if knows && self.net.made_link(m, by) == Some(link) {
+        let Some(name) = self.machines[by].name else {
+            return;
+        };
+        let knows = self.machines[m].peers.get(&name) == Some(&by);
+        if knows && self.net.made_link(m, by, name) == Some(link) {
             self.put(self.now, m, by, line, Payload::Vouch(link));
         }
     }

@@ -104,7 +104,7 @@ pub struct Net {
     waiting: BTreeMap<(Endpoint, Endpoint), Vec<Packet>>,
     next_conn: Conn,
     /// The current connection from one member to another.
-    links: BTreeMap<(Endpoint, Endpoint), Conn>,
+    links: BTreeMap<(Endpoint, Endpoint, NodeId), Conn>,
 }
 
 impl Net {
@@ -129,26 +129,24 @@ impl Net {
         self.next_conn
     }
 
-    /// The connection from one member to another; made if there is none.
-    pub fn link(&mut self, from: Endpoint, to: Endpoint) -> Conn {
-        if let Some(conn) = self.links.get(&(from, to)) {
-            return *conn;
+    /// The connection from one member to another that is to have this name; made if there is none.
+    pub fn link(&mut self, from: Endpoint, to: Endpoint, name: NodeId) -> Conn {
+        if let Some(conn) = self.made_link(from, to, name) {
+            return conn;
         }
         let conn = self.new_conn();
-        self.links.insert((from, to), conn);
+        self.links.insert((from, to, name), conn);
         conn
     }
 
-    /// The connection is not taken by the other member: the next frame goes by another one.
-    pub fn refused(&mut self, from: Endpoint, to: Endpoint, conn: Conn) {
-        if self.links.get(&(from, to)) == Some(&conn) {
-            self.links.remove(&(from, to));
-        }
+    /// The same, if there is one.
+    pub fn made_link(&self, from: Endpoint, to: Endpoint, name: NodeId) -> Option<Conn> {
+        self.links.get(&(from, to, name)).copied()
     }
 
-    /// The connection from one member to another, if there is one.
-    pub fn made_link(&self, from: Endpoint, to: Endpoint) -> Option<Conn> {
-        self.links.get(&(from, to)).copied()
+    /// The connection is not taken by the other member: the next frame goes by another one.
+    pub fn refused(&mut self, conn: Conn) {
+        self.links.retain(|_, of| *of != conn);
     }
 
     /// Sends a frame between members, in pieces.
@@ -165,7 +163,10 @@ impl Net {
                 self.send_piece(late, from, to, conn, piece);
             }
         }
-        let conn = self.link(from, to);
+        let Some(name) = pieces.first().map(|piece| piece.to) else {
+            return;
+        };
+        let conn = self.link(from, to, name);
         for piece in pieces {
             self.send_piece(now, from, to, conn, piece);
         }
@@ -268,12 +269,18 @@ impl Net {
         }
     }
 
-    /// The connection between two members breaks: from some packet on they are lost, those before
-    /// it may be late; what is sent next goes by another connection.
+    /// The connections from one member to another break: from some packet on they are lost, those
+    /// before it may be late; what is sent next goes by another connection.
     pub fn break_link(&mut self, now: True, from: Endpoint, to: Endpoint) {
-        let Some(conn) = self.links.remove(&(from, to)) else {
-            return;
-        };
+        let of = |key: &(Endpoint, Endpoint, NodeId)| (key.0, key.1) == (from, to);
+        let keys = self.links.keys().filter(|key| of(key));
+        for key in keys.copied().collect::<Vec<_>>() {
+            let conn = self.links.remove(&key).expect("it was just listed");
+            self.break_conn(now, (from, to), conn);
+        }
+    }
+
+    fn break_conn(&mut self, now: True, (from, to): (Endpoint, Endpoint), conn: Conn) {
         let mut keys: Vec<(True, u64)> = self
             .flying
             .iter()

@@ -186,7 +186,7 @@ impl World {
         let unknown = matches!(packet.payload, Payload::Bytes(_)) && !known;
         if !runs || unknown {
             let payload = match packet.payload {
-                Payload::Raft(_) => return self.net.refused(from, m, conn),
+                Payload::Raft(_) => return self.net.refused(conn),
                 Payload::Open => Payload::Refused,
                 Payload::Bytes(_) => Payload::Close,
                 Payload::Bus(BusNews::Open | BusNews::Packet(_)) => Payload::Bus(BusNews::Closed),
@@ -197,7 +197,7 @@ impl World {
         let soon = self.now + self.rng.below(40 * US);
         match packet.payload {
             Payload::Bus(news) => return self.bus_arrives(from, m, conn, news),
-            Payload::Raft(piece) => return self.piece_arrives(from, m, soon, conn, piece),
+            Payload::Raft(piece) => return self.piece_arrives(m, soon, conn, piece),
             Payload::Ask(link) => return self.asked(m, from, conn, link),
             Payload::Vouch(link) => return self.vouched(m, soon, from, link),
             Payload::Open => machine.kernel.borrow_mut().open(conn, from),

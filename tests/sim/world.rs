@@ -262,7 +262,11 @@ impl World {
         match ended {
             Ended::Fine(_) => {}
             Ended::Crashed => self.kill(m, now, self.machines[m].power_on_crash),
-            Ended::Stopped(text) if self.machines[m].may_end() => {
+            // What proves a lost log can be a lie as well; the member comes back as another one.
+            Ended::Stopped(text)
+                if self.machines[m].may_end()
+                    || self.plan.liar.is_some() && text.contains("has lost log") =>
+            {
                 self.trace
                     .say(now, || format!("m{m} ends itself in {doing}: {text}"));
                 self.kill(m, now, false);
