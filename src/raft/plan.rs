@@ -79,7 +79,7 @@ pub enum Plan {
 }
 
 impl Wishes {
-    fn goes(&self, id: u64) -> bool {
+    pub fn goes(&self, id: u64) -> bool {
         self.leaves.contains(&id) || self.lost.contains(&id)
     }
 }

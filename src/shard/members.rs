@@ -239,10 +239,18 @@ impl<D: Disk> Shard<D> {
         successor.is_some()
     }
 
-    /// E4: the same, or to the learner beside the only voter, which has to become one first. Not for
-    /// a member that ends: until the joint state has ended the learner needs its vote.
+    /// E4: a leader that leaves hands over to a data voter that stays, or to the learner beside the only
+    /// voter, which has to become one first. Not for a member that ends: until the joint state has ended
+    /// the learner needs its vote. Where all others leave as well it goes on leading, until they are gone:
+    /// two that leave would hand over to each other for ever, and none could remove the other.
     pub fn hand_over(&mut self, now: Now) {
-        if self.hand_over_to_voter(now) || self.group.membership().is_joint() {
+        if self.group.is_transferring() {
+            return;
+        }
+        if let Some(to) = self.successor_of(now, &|id| self.members.wishes.goes(id)) {
+            return self.group.transfer(now, to);
+        }
+        if self.group.membership().is_joint() {
             return;
         }
         let progress = self.caught_up_progress(now.mono);
@@ -274,13 +282,18 @@ impl<D: Disk> Shard<D> {
 
     /// E4: the data voter that can take over at once, if there is one.
     pub fn successor(&self, now: Now) -> Option<u64> {
+        self.successor_of(now, &|_| false)
+    }
+
+    /// The same, but for those that go.
+    fn successor_of(&self, now: Now, goes: &dyn Fn(u64) -> bool) -> Option<u64> {
         let progress = self.progress(now.mono);
         let membership = self.group.membership();
         let of = |id: u64| progress.iter().find(|(other, _)| *other == id).map(|p| p.1);
         let data: Vec<Member> = membership
             .list
             .iter()
-            .filter(|m| m.kind == MemberKind::Data)
+            .filter(|m| m.kind == MemberKind::Data && !goes(m.raft_id))
             .copied()
             .collect();
         // One that is asked to leave never becomes the record's master: of several that leave none

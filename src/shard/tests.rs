@@ -7,6 +7,7 @@ mod trio;
 mod disks;
 mod faulty;
 mod lease;
+mod leaving;
 #[cfg(feature = "mutations")]
 mod mutations;
 pub(crate) mod played;
