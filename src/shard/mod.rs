@@ -343,8 +343,10 @@ impl<D: Disk> Shard<D> {
     }
 }
 
-/// C2: nobody else has applied a batch that is not committed: its entries are in the tail or, in the
-/// turn that executes it (from `next_batch` on), not even proposed.
+/// C2: the other members with data that say they have applied what `batch` became. A batch of the turn
+/// that executes it (from `next_batch` on) is not even proposed, and of a deposed leader's tail nobody
+/// can say which entries the others have. In the tail of one that leads a batch may be committed: its
+/// own disk is the last to have it (T5).
 fn acks(
     group: &Group,
     tail: &VecDeque<TailBatch>,
@@ -353,12 +355,14 @@ fn acks(
     batch: u64,
 ) -> u64 {
     let running = batch >= next_batch && !mutation::is(Mutation::WaitBeforeProposal);
-    if running || tail.front().is_some_and(|open| open.seq <= batch) {
+    let open = tail.iter().rev().find(|open| open.seq <= batch);
+    if running || open.is_some_and(|open| !group.is_leader() || open.term != group.term()) {
         return 0;
     }
     // A batch that is no longer remembered lies below all that are.
     let at = recent.partition_point(|&(seq, _)| seq < batch);
-    let index = recent.get(at).map_or(0, |&(_, index)| index);
+    let applied = || recent.get(at).map_or(0, |&(_, index)| index);
+    let index = open.map_or_else(applied, |open| open.last);
     let members = group.membership();
     let is_data = |id: u64| {
         let kind = members.member(id).map(|m| m.kind);

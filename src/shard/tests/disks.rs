@@ -41,6 +41,14 @@ pub(super) fn a_quorum_of_followers_passes_the_own_disk() {
         "it waits for its own disk"
     );
     assert_eq!(played.shard.tail_len(), 1, "it is not applied here");
+    // C2: WAIT counts a member that has applied it.
+    assert_eq!(played.shard.replica_acks(gate.batch), 0);
+    let applied = Envelope {
+        applied: played.shard.group().last_index(),
+        ..played.echo(6, played.now().mono)
+    };
+    played.step(applied);
+    assert_eq!(played.shard.replica_acks(gate.batch), 1);
     // The disk comes back before anybody noticed.
     played.beats(&OTHERS, 200);
     assert_eq!(played.shard.tail_len(), 0);
