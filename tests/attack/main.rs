@@ -36,4 +36,5 @@ mod relaxed;
 mod room;
 mod seat;
 mod second;
+mod third;
 mod voters;
