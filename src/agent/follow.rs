@@ -2,7 +2,7 @@
 
 use super::control::Control;
 use super::stranded::Stranded;
-use super::{Act, Agent};
+use super::{Act, Agent, Beginning};
 use crate::clock::Now;
 use crate::cluster::Routing;
 use crate::command::Data;
@@ -62,7 +62,11 @@ impl Agent {
 
     /// The shard was replaced (a join, a reset): everything about it is looked at anew.
     pub fn begun<D: Disk>(&mut self, shard: &Shard<D>) {
-        self.beginning = false;
+        if let Some(Beginning::Reset { name }) = self.beginning.take() {
+            self.bus.reset(super::bus_now(self.now), name);
+            self.take_bus_actions();
+            self.acts.extend(name.map(Act::Myself));
+        }
         self.look_at(shard);
         self.shown = None;
         self.stale = true;
@@ -100,9 +104,6 @@ impl Agent {
 
     /// S2: role, slots and epoch on the bus are those of the last applied record.
     fn show_record<D: Disk>(&mut self, now: Now, shard: &Shard<D>) {
-        if self.beginning {
-            return; // after a RESET the old shard's epoch would be back on the bus
-        }
         let mut record = Arc::clone(shard.record());
         if mutation::is(Mutation::AnnounceBeforeEpoch) {
             record = Arc::clone(shard.data().record());

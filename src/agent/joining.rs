@@ -5,7 +5,9 @@
 //! base, puts it on disk under the id that it minted, opens it, and asks to be added. Everything is
 //! asked again until it has happened, also after a restart.
 
-use super::{Act, Agent, ForWitnesses, Resetting, LEAVE_PATIENCE, LEAVE_TIMEOUTS, RESEND};
+use super::{
+    Act, Agent, Beginning, ForWitnesses, Resetting, LEAVE_PATIENCE, LEAVE_TIMEOUTS, RESEND,
+};
 use crate::agent::control::Control;
 use crate::agent::seat::{Joining, Seat};
 use crate::clock::Now;
@@ -32,6 +34,8 @@ pub enum Refusal {
     NoAnswer,
     #[error("the removal from the shard did not commit in time")]
     NotRemoved,
+    #[error("another command has taken the place of this reset")]
+    Replaced,
     #[error("this node is the last one with the shard's data")]
     LastWithData,
     #[error("this node begins in another shard as soon as its disk has room")]
@@ -72,7 +76,7 @@ impl Agent {
     /// REPLICATE: the seat that is to be on disk before [`Agent::replicate`]; none where the node is a
     /// member of that shard already.
     pub fn seat_to_replicate(&mut self, target: NodeId) -> Result<Option<Seat>, Refusal> {
-        if self.beginning {
+        if self.is_beginning() {
             return Err(Refusal::Begins);
         }
         let same_shard = self.bus.shard_of(target) == Some(self.facts.shard);
@@ -100,31 +104,47 @@ impl Agent {
         self.shown = None;
     }
 
-    /// RESET: true once it has happened. It is asked again until then.
-    pub fn reset(&mut self, now: Now, hard: bool) -> Result<bool, Refusal> {
+    /// RESET: the number of the reset to wait for, nothing once it has happened. A command that waits
+    /// asks again with that number: what becomes of another reset is no answer to it.
+    pub fn reset(
+        &mut self,
+        now: Now,
+        hard: bool,
+        waits_for: Option<u64>,
+    ) -> Result<Option<u64>, Refusal> {
         self.now = now;
-        if let Some(why) = self.reset_failed.take() {
+        let failed = self.reset_failed.filter(|(of, _)| waits_for == Some(*of));
+        if let Some((_, why)) = failed {
             return Err(why);
         }
-        if self.beginning {
-            return Ok(false);
+        if self.is_beginning() {
+            return Err(Refusal::Begins);
         }
-        if self.resetting.is_none() {
-            if self.is_fresh(hard) {
-                return Ok(true);
+        if let Some(resetting) = &mut self.resetting {
+            if waits_for.is_none_or(|of| of == resetting.number) {
+                resetting.hard |= hard;
+                return Ok(Some(resetting.number));
             }
-            self.resetting = Some(Resetting {
-                hard,
-                begun: now.mono,
-                answered: false,
-                told_witnesses: false,
-                of_master: self.is_master(),
-            });
-            self.leaving = true;
-            self.hint = None;
-            self.resend_at = now.mono;
         }
-        Ok(false)
+        if self.is_fresh(hard) {
+            return Ok(None);
+        }
+        if waits_for.is_some() {
+            return Err(Refusal::Replaced);
+        }
+        self.resets += 1;
+        self.resetting = Some(Resetting {
+            number: self.resets,
+            hard,
+            begun: now.mono,
+            answered: false,
+            told_witnesses: false,
+            of_master: self.is_master(),
+        });
+        self.leaving = true;
+        self.hint = None;
+        self.resend_at = now.mono;
+        Ok(Some(self.resets))
     }
 
     /// Whether a reset has just been carried out: a group of one without anything, no other node
@@ -177,12 +197,12 @@ impl Agent {
 
     /// The next step of a leave, a join or a reset.
     pub(super) fn proceed<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
-        if self.beginning {
+        if self.is_beginning() {
             return; // the seat is named already
         }
         self.expire_reset(now, shard);
         if shard.is_removed() && !self.leaving && self.joining().is_none() {
-            return self.start_over(None); // FORGET, or a leader that took this member for lost
+            return self.start_over(None, Beginning::Alone); // FORGET, or a leader that took this member for lost
         }
         if shard.is_removed() && !self.leaving {
             self.mint_again(shard);
@@ -226,7 +246,7 @@ impl Agent {
         };
         if now.mono.since(resetting.begun) >= patience {
             self.resetting = None;
-            self.reset_failed = Some(why);
+            self.reset_failed = Some((resetting.number, why));
             self.leaving = self.joining().is_some();
         }
     }
@@ -294,7 +314,9 @@ impl Agent {
     fn stay(&mut self) {
         self.leaving = false;
         self.hint = None;
-        self.reset_failed = self.resetting.take().map(|_| Refusal::LastWithData);
+        if let Some(resetting) = self.resetting.take() {
+            self.reset_failed = Some((resetting.number, Refusal::LastWithData));
+        }
         if self.seat.joining.take().is_some() {
             self.acts.push(Act::Seat(self.seat));
             self.stale = true;
@@ -396,23 +418,27 @@ impl Agent {
         self.seat.member = base.raft_id;
         self.ready_since = None;
         self.resend_at = self.now.mono;
-        self.beginning = true;
+        self.beginning = Some(Beginning::Joined);
         self.acts.push(Act::Begin {
             base: Box::new(base),
             seat: self.seat,
         });
     }
 
-    /// A fresh group of its own, under the same name. `left`: the member that was asked to leave;
-    /// the folder of one that was not is kept (S4).
-    fn start_over(&mut self, left: Option<u64>) {
-        let base = self.birth();
+    /// A fresh group of its own. `left`: the member that was asked to leave; the folder of one that was
+    /// not is kept (S4).
+    fn start_over(&mut self, left: Option<u64>, beginning: Beginning) {
+        let name = match beginning {
+            Beginning::Reset { name: Some(name) } => name,
+            _ => self.myself(),
+        };
+        let base = self.birth(name);
         self.seat = Seat {
             member: base.raft_id,
             joining: None,
             spare: left,
         };
-        self.beginning = true;
+        self.beginning = Some(beginning);
         self.acts.push(Act::Begin {
             base: Box::new(base),
             seat: self.seat,
@@ -423,17 +449,14 @@ impl Agent {
         self.shown = None;
     }
 
+    /// The bus, and with it nodes.conf, forgets the others when the new member is on disk
+    /// ([`Agent::begun`]): after a crash in between the node still knows its shard, and is reset again.
     fn carry_out_reset(&mut self) {
         let Some(resetting) = self.resetting.take() else {
             return;
         };
         self.seat.joining = None;
-        let new_id = resetting.hard.then(|| self.mint_shard());
-        self.bus.reset(super::bus_now(self.now), new_id);
-        self.take_bus_actions();
-        if let Some(id) = new_id {
-            self.acts.push(Act::Myself(id));
-        }
-        self.start_over(Some(self.seat.member));
+        let name = resetting.hard.then(|| self.mint_shard());
+        self.start_over(Some(self.seat.member), Beginning::Reset { name });
     }
 }

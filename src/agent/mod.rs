@@ -130,9 +130,21 @@ pub struct AgentConfig {
     pub witness: bool,
 }
 
+/// What takes the place of this shard.
+#[derive(Clone, Copy, Debug)]
+enum Beginning {
+    /// The shard that this node joins.
+    Joined,
+    /// A fresh group under the same name, for a member that was removed.
+    Alone,
+    /// The same after a RESET, under another name if it is a hard one.
+    Reset { name: Option<NodeId> },
+}
+
 /// RESET under way.
 #[derive(Clone, Copy, Debug)]
 struct Resetting {
+    number: u64,
     hard: bool,
     begun: Mono,
     /// C1: the leader has answered, so the removal may begin; until then nothing has changed.
@@ -191,8 +203,11 @@ pub struct Agent {
     resetting: Option<Resetting>,
     /// Another shard is to take the place of this one, and has not: it is being made, or waits for
     /// room on the disk (D5).
-    beginning: bool,
-    reset_failed: Option<Refusal>,
+    beginning: Option<Beginning>,
+    /// Resets that were begun: the number of the last one.
+    resets: u64,
+    /// What became of a reset that has failed.
+    reset_failed: Option<(u64, Refusal)>,
     facts: joining::Facts,
     /// The record whose slots `facts` has counted.
     counted: Option<Arc<Record>>,
@@ -264,7 +279,8 @@ impl Agent {
             ready_since: None,
             resend_at: now.mono,
             resetting: None,
-            beginning: false,
+            beginning: None,
+            resets: 0,
             reset_failed: None,
             facts: joining::Facts::default(),
             counted: None,
@@ -351,10 +367,10 @@ impl Agent {
         self.seat.joining.is_some()
     }
 
-    /// Whether the shard is being replaced: the new one's log is being made, and the bus shows the
-    /// old record no more.
+    /// Whether another shard is to take the place of this one, and has not: its log waits for room on
+    /// the disk (D5).
     pub fn is_beginning(&self) -> bool {
-        self.beginning
+        self.beginning.is_some()
     }
 
     pub fn set_options(&mut self, now: Now, options: bus::Options, witness: bool) {
@@ -473,12 +489,12 @@ impl Agent {
     }
 
     /// The base of a new group whose only member is this node (G1).
-    pub fn birth(&mut self) -> Base {
+    fn birth(&mut self, name: NodeId) -> Base {
         let (group, raft_id, shard) = (self.mint(), self.mint(), self.mint_shard());
         birth(
             group,
             raft_id,
-            Record::founded(shard, self.myself()),
+            Record::founded(shard, name),
             self.config.election_timeout_ms,
         )
     }

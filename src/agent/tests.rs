@@ -31,20 +31,6 @@ fn shard(folder: &std::path::Path, voters: &[u64]) -> Shard<RealDisk> {
 }
 
 fn shard_with(folder: &std::path::Path, voters: &[u64], learners: &[u64]) -> Shard<RealDisk> {
-    let config = ShardConfig {
-        layout: crate::keyspace::Layout::Cluster,
-        seed: 7,
-        sync: SyncPolicy::Always,
-        outcome_timeout: Duration::from_secs(5),
-        tail_limit: 1 << 20,
-        keep_bytes: 0,
-        sizes: Sizes::default(),
-        log: LogConfig {
-            segment_size: 1 << 20,
-            ..LogConfig::default()
-        },
-        first: true,
-    };
     let record = Record {
         epoch: 3,
         ..Record::founded(node(9), node(1))
@@ -62,8 +48,27 @@ fn shard_with(folder: &std::path::Path, voters: &[u64], learners: &[u64]) -> Sha
             .collect(),
         ..birth(1, 5, record, 1000)
     };
+    open(folder, &base)
+}
+
+/// The member that is born of this base.
+fn open(folder: &std::path::Path, base: &Base) -> Shard<RealDisk> {
+    let config = ShardConfig {
+        layout: crate::keyspace::Layout::Cluster,
+        seed: 7,
+        sync: SyncPolicy::Always,
+        outcome_timeout: Duration::from_secs(5),
+        tail_limit: 1 << 20,
+        keep_bytes: 0,
+        sizes: Sizes::default(),
+        log: LogConfig {
+            segment_size: 1 << 20,
+            ..LogConfig::default()
+        },
+        first: true,
+    };
     let disk = RealDisk::new(folder);
-    Log::create(disk.clone(), config.log.clone(), &base).expect("a log");
+    Log::create(disk.clone(), config.log.clone(), base).expect("a log");
     let logger = slog::Logger::root(slog::Discard, slog::o!());
     Shard::open(disk, config, NOW, &logger).expect("a shard opens")
 }
@@ -237,7 +242,7 @@ fn who_asked_to_leave_believes_its_leader() {
     let mut shard = shard(folder.path(), &[1, 5, 6]);
     let mut agent = agent(SEAT);
     agent.follow(NOW, &mut shard);
-    assert_eq!(agent.reset(NOW, false), Ok(false));
+    assert_eq!(agent.reset(NOW, false, None), Ok(Some(1)));
     assert!(!ends(&mut agent, &mut shard, 1, false, &left()));
     assert!(ends(&mut agent, &mut shard, 1, true, &left()));
 }
@@ -310,11 +315,13 @@ fn a_reset_waits_for_the_leaders_answer_first() {
         ..NOW
     };
     agent.follow(NOW, &mut shard);
-    assert_eq!(agent.reset(NOW, false), Ok(false));
+    assert_eq!(agent.reset(NOW, false, None), Ok(Some(1)));
     agent.follow(at(1000), &mut shard);
-    assert_eq!(agent.reset(at(1000), false), Err(Refusal::NoAnswer));
+    let waits = Some(1);
+    assert_eq!(agent.reset(at(1000), false, waits), Err(Refusal::NoAnswer));
     assert!(!agent.leaving);
-    assert_eq!(agent.reset(at(1001), false), Ok(false));
+    // What became of it is no answer to another one.
+    assert_eq!(agent.reset(at(1001), false, None), Ok(Some(2)));
     agent.follow(at(1001), &mut shard);
     agent.take_acts();
     let (group, raft_id, said) = (1, 5, control::Said::Leave);
@@ -337,30 +344,61 @@ fn a_reset_waits_for_the_leaders_answer_first() {
     };
     assert!(acts.iter().any(answered), "{acts:?}");
     agent.follow(at(11_000), &mut shard);
-    assert_eq!(agent.reset(at(11_000), false), Ok(false));
+    let waits = Some(2);
+    assert_eq!(agent.reset(at(11_000), false, waits), Ok(waits));
     agent.follow(at(12_001), &mut shard);
-    assert_eq!(agent.reset(at(12_001), false), Err(Refusal::NotRemoved));
+    let removed = agent.reset(at(12_001), false, waits);
+    assert_eq!(removed, Err(Refusal::NotRemoved));
 }
 
-/// C1: the old shard's record, shown once more, would give the bus its epoch back: the node would not be
-/// taken for reset, and be reset again.
+/// C1: a REPLICATE that was answered OK is not undone by the reset that it has replaced, whose command
+/// asks again.
+#[test]
+fn a_replaced_reset_begins_no_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut shard = shard(folder.path(), &[1, 5, 6]);
+    let mut agent = agent(SEAT);
+    agent.follow(NOW, &mut shard);
+    assert_eq!(agent.reset(NOW, false, None), Ok(Some(1)));
+    let seat = agent.seat_to_replicate(node(8)).expect("it may");
+    agent.replicate(seat.expect("another shard"));
+    let again = agent.reset(NOW, false, Some(1));
+    assert_eq!(again, Err(Refusal::Replaced));
+    assert!(agent.is_joining() && agent.resetting.is_none());
+}
+
+/// C1: the bus forgets the others, and the old epoch, when the new member is on disk and not before: a
+/// crash in between leaves a node that knows its shard. Then it is fresh, and not reset once more.
 #[test]
 fn a_reset_shows_nothing_of_the_old_shard() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut shard = shard(folder.path(), &[1, 5, 6]);
     let mut agent = agent(SEAT);
     agent.follow(NOW, &mut shard);
-    assert_ne!(agent.bus.current_epoch(), 0);
-    assert_eq!(agent.reset(NOW, true), Ok(false));
+    let (old, epoch) = (agent.myself(), agent.bus.current_epoch());
+    assert_ne!(epoch, 0);
+    assert_eq!(agent.reset(NOW, true, None), Ok(Some(1)));
     assert!(ends(&mut agent, &mut shard, 1, true, &left()));
     agent.take_acts();
     agent.follow(NOW, &mut shard);
-    let begins = |act: &Act| matches!(act, Act::Begin { .. });
-    assert_eq!(agent.take_acts().iter().filter(|a| begins(a)).count(), 1);
+    let base = agent.take_acts().into_iter().find_map(|act| match act {
+        Act::Begin { base, .. } => Some(base),
+        _ => None,
+    });
+    let base = base.expect("it begins");
     agent.follow(NOW, &mut shard);
+    assert_eq!((agent.myself(), agent.bus.current_epoch()), (old, epoch));
+    let waits = Some(1);
+    assert_eq!(agent.reset(NOW, true, waits), Err(Refusal::Begins));
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut fresh = open(folder.path(), &base);
+    agent.begun(&fresh);
+    agent.follow(NOW, &mut fresh);
     assert_eq!(agent.bus.current_epoch(), 0);
     let me = agent.bus.node(agent.myself()).expect("itself");
-    assert!(me.flags.has(cluster_bus::wire::Flags::MASTER));
+    assert!(me.flags.has(cluster_bus::wire::Flags::MASTER) && me.id == base.members[0].node);
+    assert_eq!(agent.reset(NOW, true, waits), Ok(None));
 }
 
 #[cfg(feature = "mutations")]

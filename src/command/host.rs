@@ -205,8 +205,8 @@ pub enum Failover {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     Done,
-    /// Under way: the command runs again later.
-    Later,
+    /// Under way, as what has this number: the command runs again later.
+    Later(u64),
 }
 
 /// The cluster around this node, as far as CLUSTER needs it. What a method refuses with an error
@@ -227,8 +227,9 @@ pub trait ClusterHost {
     /// FAILOVER on a replica (E4).
     fn failover(&mut self, mode: Failover) -> Result<(), Error>;
 
-    /// RESET of a replica, or of a master without keys (C1).
-    fn reset(&mut self, hard: bool) -> Result<Progress, Error>;
+    /// RESET of a replica, or of a master without keys (C1). `waits_for`: the number that this command
+    /// was given when it ran before.
+    fn reset(&mut self, hard: bool, waits_for: Option<u64>) -> Result<Progress, Error>;
 
     /// SAVECONFIG.
     fn save_config(&mut self) -> Result<(), Error>;

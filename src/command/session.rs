@@ -87,6 +87,8 @@ pub struct Session {
     pub subscriptions: Counts,
     /// The batch of this client's last write: what WAIT waits for.
     pub last_write: u64,
+    /// The CLUSTER RESET that this client's command waits for.
+    pub waits_for_reset: Option<u64>,
 }
 
 impl Session {
@@ -117,6 +119,7 @@ impl Session {
             no_touch: false,
             subscriptions: Counts::default(),
             last_write: 0,
+            waits_for_reset: None,
         }
     }
 

@@ -3,6 +3,7 @@
 //! Owns its path. Invariant: the file is an old whole text or a new whole text. Never knows what is
 //! in it.
 
+use crate::server::{Version, Versions};
 use crate::storage::{Job, RealDisk};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -19,14 +20,15 @@ pub fn load(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Replaces the file by way of one with this ending; durable when this returns. Two threads may do so
-/// at one time: neither may write into, or give its name to, what the other has not finished.
-fn save(path: &Path, ending: &str, text: &str) -> io::Result<()> {
+/// at one time: neither may write into, or give its name to, what the other has not finished, and an
+/// older text never takes the place of a newer one.
+fn save(path: &Path, ending: &str, text: &str, version: &Version) -> io::Result<()> {
     let mut temp = path.as_os_str().to_owned();
     temp.push(ending);
     let mut file = File::create(&temp)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    fs::rename(&temp, path)?;
+    version.replace(|| fs::rename(&temp, path))?;
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
@@ -37,6 +39,7 @@ pub struct ConfFile {
     results: Receiver<io::Result<u64>>,
     sender: Sender<io::Result<u64>>,
     wake: Arc<dyn Fn() + Send + Sync>,
+    versions: Versions,
 }
 
 impl ConfFile {
@@ -47,6 +50,7 @@ impl ConfFile {
             results,
             sender,
             wake,
+            versions: Versions::default(),
         }
     }
 
@@ -55,15 +59,15 @@ impl ConfFile {
     }
 
     pub fn save(&self, text: &str) -> io::Result<()> {
-        save(&self.path, ".now.tmp", text)
+        save(&self.path, ".now.tmp", text, &self.versions.next())
     }
 
     /// Replaces the file elsewhere; `vote` comes back when it is durable.
     pub fn job(&self, text: String, vote: u64) -> Job<RealDisk> {
         let (path, sender) = (self.path.clone(), self.sender.clone());
-        let wake = Arc::clone(&self.wake);
+        let (wake, version) = (Arc::clone(&self.wake), self.versions.next());
         Job::Call(Box::new(move || {
-            let result = save(&path, ".tmp", &text).map(|()| vote);
+            let result = save(&path, ".tmp", &text, &version).map(|()| vote);
             // Without a receiver the node is gone.
             let _ = sender.send(result);
             wake();

@@ -28,6 +28,7 @@ mod state;
 mod testing;
 pub mod turn;
 
+pub use clustered::{Version, Versions};
 pub use error::ServerError;
 pub use platform::{ClusterPlatform, Platform};
 pub use start::{ClusterSetup, Machine, Setup, Tuning};

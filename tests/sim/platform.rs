@@ -18,7 +18,7 @@ use holdfast::command::host::{CpuView, MemoryView};
 use holdfast::config::{Config, ConfigError, LogLevel};
 use holdfast::links::{News, Order};
 use holdfast::net::{Accepted, BindFailure, Key, Readiness, Socket};
-use holdfast::server::{ClusterPlatform, Platform};
+use holdfast::server::{ClusterPlatform, Platform, Version, Versions};
 use holdfast::storage::{Disk, DiskFile, Done, Folders, Job};
 
 use crate::clock::{MemberClock, True};
@@ -394,6 +394,7 @@ pub struct SimCluster {
     pub wires: Rc<RefCell<Wires>>,
     disk: SimDisk,
     saved: Saved,
+    versions: Versions,
 }
 
 impl SimCluster {
@@ -402,17 +403,18 @@ impl SimCluster {
             wires,
             disk,
             saved: Saved::default(),
+            versions: Versions::default(),
         }
     }
 }
 
 /// Replaces nodes.conf, as the node's `conf` does.
-fn save_conf(disk: &SimDisk, text: &str) -> io::Result<()> {
+fn save_conf(disk: &SimDisk, text: &str, version: &Version) -> io::Result<()> {
     let temp = format!("{CONF}.tmp");
     let file = disk.create(&temp)?;
     file.write_at(text.as_bytes(), 0)?;
     file.sync_data()?;
-    disk.rename(&temp, CONF)?;
+    version.replace(|| disk.rename(&temp, CONF))?;
     disk.sync_dir()
 }
 
@@ -449,8 +451,9 @@ impl ClusterPlatform for SimCluster {
 
     fn conf_job(&mut self, text: String, vote: u64) -> Job<SimDisk> {
         let (disk, saved) = (self.disk.clone(), Arc::clone(&self.saved));
+        let version = self.versions.next();
         Job::Call(Box::new(move || {
-            let result = save_conf(&disk, &text).map(|()| vote);
+            let result = save_conf(&disk, &text, &version).map(|()| vote);
             let mut saved = saved.lock().expect("nobody panics with it");
             saved.push_back(result);
         }))
@@ -462,7 +465,7 @@ impl ClusterPlatform for SimCluster {
     }
 
     fn save_conf(&mut self, text: &str) -> io::Result<()> {
-        save_conf(&self.disk, text)
+        save_conf(&self.disk, text, &self.versions.next())
     }
 
     fn conf_name(&self) -> String {

@@ -122,10 +122,14 @@ pub fn reset(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if host(env)?.view().me().is_master() && holds_keys(env) {
         return Err(Error::RESET_NOT_EMPTY);
     }
-    match host(env)?.reset(hard)? {
+    let waits_for = env.session.waits_for_reset.take();
+    match host(env)?.reset(hard, waits_for)? {
         // Between MULTI and EXEC nothing can wait: the reset goes on behind the reply.
-        Progress::Later if !env.session.in_exec => return Ok(Flow::Hold),
-        Progress::Later | Progress::Done => env.reply().ok(),
+        Progress::Later(number) if !env.session.in_exec => {
+            env.session.waits_for_reset = Some(number);
+            return Ok(Flow::Hold);
+        }
+        Progress::Later(_) | Progress::Done => env.reply().ok(),
     }
     DONE
 }

@@ -64,19 +64,18 @@ impl<P: Platform> ClusterHost for Clustered<P> {
         }
     }
 
-    fn reset(&mut self, hard: bool) -> Result<Progress, Error> {
+    fn reset(&mut self, hard: bool, waits_for: Option<u64>) -> Result<Progress, Error> {
         let now = self.clock.now();
-        match self.agent.reset(now, hard) {
-            Ok(true) => Ok(Progress::Done),
-            Ok(false) => Ok(Progress::Later),
-            Err(refusal) => Err(refused(refusal)),
-        }
+        let number = self.agent.reset(now, hard, waits_for).map_err(refused)?;
+        Ok(number.map_or(Progress::Done, Progress::Later))
     }
 
     fn save_config(&mut self) -> Result<(), Error> {
         let text = self.agent.bus().conf().render();
         let saved = self.io.save_conf(&text);
-        saved.map_err(|error| Error::save_config(&error.to_string()))
+        saved.map_err(|error| Error::save_config(&error.to_string()))?;
+        self.conf.saved(self.agent.bus().last_vote_epoch());
+        Ok(())
     }
 
     fn unassign(&mut self, slots: &SlotSet) {

@@ -242,8 +242,8 @@ impl<P: Platform> Server<P> {
         let Admission::Lead { writable } = admission else {
             return admission;
         };
-        if cluster.agent.is_joining() {
-            // C1: a replica on its way: what it took now would go with the group it leaves.
+        if cluster.agent.is_joining() || cluster.agent.is_beginning() {
+            // C1: what a node took now would go with the group that it leaves.
             return Admission::Redirect {
                 leader: self.shard.group().id(),
                 own_copy: self.shard.tail_len() == 0,

@@ -12,6 +12,7 @@ mod drive;
 mod replace;
 
 pub(super) use conf::Conf;
+pub use conf::{Version, Versions};
 
 use super::platform::Platform;
 use crate::agent::seat::Seat;

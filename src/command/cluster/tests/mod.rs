@@ -54,10 +54,10 @@ impl ClusterHost for FakeCluster {
     fn failover(&mut self, mode: Failover) -> Result<(), Error> {
         self.call(format!("failover {mode:?}"))
     }
-    fn reset(&mut self, hard: bool) -> Result<Progress, Error> {
-        self.call(format!("reset {hard}"))?;
+    fn reset(&mut self, hard: bool, waits_for: Option<u64>) -> Result<Progress, Error> {
+        self.call(format!("reset {hard} {waits_for:?}"))?;
         Ok(if self.later {
-            Progress::Later
+            Progress::Later(3)
         } else {
             Progress::Done
         })
