@@ -617,11 +617,16 @@ impl Group {
         })
     }
 
-    /// E6: of a follower's messages, those that need only the durable term leave now.
-    fn hold_back(&mut self, now: Now, messages: Vec<Message>) -> Vec<Envelope> {
+    /// E6: of a follower's messages, those that need only the durable term leave now. What it said as a
+    /// leader, and had not sent when it stepped down, is of no reign any more: nobody is to step it, and
+    /// raft-rs may have joined to it what it does not follow (D6).
+    pub(super) fn hold_back(&mut self, now: Now, messages: Vec<Message>) -> Vec<Envelope> {
         let mut held = Vec::new();
         for message in messages {
             let kind = message.get_msg_type();
+            if is_of_leader(kind) {
+                continue;
+            }
             if kind == MessageType::MsgRequestVoteResponse && !message.reject {
                 self.timer.granted(now.mono);
             }
@@ -761,10 +766,7 @@ impl Group {
     /// Puts our header around a message that this member sends.
     fn seal(&self, now: Now, message: Message) -> Envelope {
         let (reign, sent_ns) = match message.get_msg_type() {
-            MessageType::MsgAppend
-            | MessageType::MsgHeartbeat
-            | MessageType::MsgSnapshot
-            | MessageType::MsgTimeoutNow => (self.lease.reign(), now.mono.0),
+            kind if is_of_leader(kind) => (self.lease.reign(), now.mono.0),
             MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse => {
                 self.promise.echo(message.term)
             }
@@ -783,4 +785,10 @@ impl Group {
             message,
         }
     }
+}
+
+/// What only a leader says.
+fn is_of_leader(kind: MessageType) -> bool {
+    use MessageType::{MsgAppend, MsgHeartbeat, MsgSnapshot, MsgTimeoutNow};
+    matches!(kind, MsgAppend | MsgHeartbeat | MsgSnapshot | MsgTimeoutNow)
 }

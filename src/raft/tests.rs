@@ -500,6 +500,33 @@ fn unchecked_messages_reach_a_panic_of_raft() {
 }
 
 /// raft-rs puts entries into a waiting append that was empty, wherever they begin.
+/// D6, E3: what a leader had not sent yet when it stepped down is of no reign.
+#[test]
+fn a_former_leaders_messages_do_not_leave() {
+    let mut world = World::new(1);
+    let of = |msg_type| Message {
+        msg_type,
+        from: 1,
+        to: 2,
+        term: 4,
+        ..Message::default()
+    };
+    let kinds = [
+        MessageType::MsgAppend,
+        MessageType::MsgHeartbeat,
+        MessageType::MsgTimeoutNow,
+        MessageType::MsgAppendResponse,
+    ];
+    let now = world.now();
+    let held = world.group.hold_back(now, kinds.map(of).to_vec());
+    let left = world.group.take_messages();
+    let kinds = |all: &[Envelope]| -> Vec<MessageType> {
+        all.iter().map(|e| e.message.get_msg_type()).collect()
+    };
+    assert_eq!(kinds(&left), []);
+    assert_eq!(kinds(&held), [MessageType::MsgAppendResponse]);
+}
+
 #[test]
 fn an_append_names_what_its_entries_follow() {
     let mut world = World::new(1);

@@ -246,9 +246,9 @@ fn show(frame: &[u8]) -> String {
         Ok(Frame::Raft(e)) => {
             let m = &e.message;
             format!(
-                "{:04x}:{:04x}>{:04x} {:?} term {} index {} logterm {} commit {} entries {} reject {} reign {:?} sent {}",
+                "{:04x}:{:04x}>{:04x} {:?} term {} index {} logterm {} commit {} entries {:?} reject {} reign {:?} sent {}",
                 e.group & 0xffff, e.from & 0xffff, e.to & 0xffff,
-                m.msg_type, m.term, m.index, m.log_term, m.commit, m.entries.len(), m.reject, e.reign, e.sent_ns
+                m.msg_type, m.term, m.index, m.log_term, m.commit, m.entries.iter().map(|e| e.index).collect::<Vec<_>>(), m.reject, e.reign, e.sent_ns
             )
         }
         Ok(Frame::Control(control)) => format!("{control:.200?}"),
