@@ -33,8 +33,6 @@ pub(super) struct Guests {
     /// Who can be displaced. A rank may be out of date: it is put right when it comes first, so that
     /// a packet costs nothing here, and to find the oldest among thousands next to nothing.
     ranks: RefCell<BTreeMap<Rank, Weak<Guest>>>,
-    /// Memory of pieces that are not whole, of all that can be displaced.
-    unfinished: Cell<usize>,
 }
 
 /// One connection's place.
@@ -58,7 +56,6 @@ impl Guests {
             silence: config.silence,
             came: Cell::new(0),
             ranks: RefCell::default(),
-            unfinished: Cell::new(0),
         })
     }
 
@@ -125,7 +122,8 @@ impl Guest {
         let counts = bytes > FIRST_BYTES && !self.proved.get() && !self.is_displaced.get();
         self.count(if counts { bytes } else { 0 });
         let guests = &self.guests;
-        while counts && guests.unfinished.get() > guests.max_unfinished {
+        let total = &guests.desk.counters.unfinished_bytes;
+        while counts && total.load(Ordering::Relaxed) > guests.max_unfinished as u64 {
             match guests.oldest_that_keeps().filter(|guest| guest.is_silent()) {
                 Some(other) if !std::ptr::eq(Rc::as_ptr(&other), self) => other.displace(),
                 _ => return false,
@@ -165,8 +163,9 @@ impl Guest {
     }
 
     fn count(&self, bytes: usize) {
-        let total = self.guests.unfinished.get() - self.unfinished.replace(bytes);
-        self.guests.unfinished.set(total + bytes);
+        let total = &self.guests.desk.counters.unfinished_bytes;
+        Counters::add(total, bytes as u64);
+        Counters::sub(total, self.unfinished.replace(bytes) as u64);
     }
 }
 

@@ -210,6 +210,8 @@ pub struct Stats {
     pub refused_full: u64,
     /// Closed for others, when places or memory ran short.
     pub displaced: u64,
+    /// Memory of what others have begun to send and not finished, as far as it is bounded.
+    pub unfinished_bytes: u64,
     /// Closed because they began with neither magic, or with nothing in time.
     pub refused_garbage: u64,
     /// Raft handshakes that named another node or another version, or did not know the password.

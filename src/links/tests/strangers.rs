@@ -97,7 +97,7 @@ fn unfinished_pieces_share_what_memory_there_is() {
         News::BusAccepted { link, peer, .. } => Some((*link, *peer)),
         _ => None,
     });
-    std::thread::sleep(LITTLE); // it has been read
+    b.until("read", |s| s.unfinished_bytes >= 2 << 20);
     let mut two = connect(&b);
     let _ = two.write_all(&unfinished(2 * MIB));
     assert!(closed(&two));
@@ -117,10 +117,10 @@ fn unfinished_pieces_share_what_memory_there_is() {
     assert!(b.packet(link) == bus_packet(7, 2 * MIB));
     for _ in 0..3 {
         let again = says(&b, &unfinished(2 * MIB));
-        std::thread::sleep(LITTLE);
+        b.until("read", |s| s.unfinished_bytes >= 2 << 20);
         assert!(is_open(&again));
         drop(again);
-        b.until("gone", |s| s.accepted_now == 2);
+        b.until("gone", |s| s.unfinished_bytes == 0 && s.accepted_now == 2);
     }
     assert_eq!(b.links.stats().broken_frames, 2);
 }
@@ -131,7 +131,8 @@ fn who_leaves_a_packet_unfinished_for_long_makes_room() {
     let mut b = Node::with(2, |c| (c.silence, c.unfinished_bytes) = (LITTLE, 3 * MIB));
     let idle = says(&b, &BUS_MAGIC);
     let old = says(&b, &unfinished(2 * MIB));
-    std::thread::sleep(3 * LITTLE);
+    b.until("read", |s| s.unfinished_bytes >= 2 << 20);
+    std::thread::sleep(LITTLE);
     let mut new = says(&b, &unfinished(2 * MIB));
     assert!(closed(&old));
     new.write_all(&[7]).unwrap();
