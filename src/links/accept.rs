@@ -55,7 +55,7 @@ async fn live(hub: Rc<Hub>, guest: Rc<Guest>, stream: TcpStream, from: SocketAdd
     tokio::select! {
         biased;
         () = guest.displaced() => hub.desk.say(|| {
-            format!("a connection from {from} was closed: it was silent, and there are too many")
+            format!("a connection from {from} was closed: it was silent, and others need its place")
         }),
         () = greet(&hub, &guest, stream, from) => {}
     }

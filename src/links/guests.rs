@@ -3,10 +3,11 @@
 //! Strangers who take all places and say nothing would keep members out for good; strangers who
 //! begin long packets and don't finish them would fill the memory. So both are bounded, and when
 //! they run short the guest that has brought nothing whole for longest is displaced: members speak
-//! every few seconds, and make a link again that they have lost.
+//! every few seconds, and make a link again that they have lost. A stranger who speaks all the time
+//! keeps what it has.
 //!
 //! Owns who has a place, and the count of unfinished bytes. Never closes: who is displaced is told,
-//! and its task ends it. Invariants: no more places than are allowed; a guest that is proved is not
+//! and its task ends it, so for a moment there is one more, with its bytes. Invariants: no more places than are allowed; a guest that is proved is not
 //! displaced, and its bytes do not count; whatever a guest has had is given back when it goes.
 
 use super::frame::FIRST_BYTES;
@@ -83,7 +84,8 @@ impl Guests {
         Some(guest)
     }
 
-    /// The guest that has been silent for longest. Ranks only rise, so each is put right once at most.
+    /// The guest that has been silent for longest. One whose rank is out of date is put right and
+    /// comes no more: under a flood of silent ones the first is the one, and a packet pays for a step.
     fn oldest(&self) -> Option<Rc<Guest>> {
         let mut ranks = self.ranks.borrow_mut();
         loop {
