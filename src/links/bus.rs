@@ -4,6 +4,7 @@
 //! exactly one [`News::BusClosed`], unless the loop has closed it.
 
 use super::frame::{Assembler, Kind, BUS_MAGIC};
+use super::guests::Guest;
 use super::hub::Hub;
 use super::message::{LinkId, News};
 use super::news::Counters;
@@ -41,14 +42,14 @@ pub(super) fn connect(hub: &Rc<Hub>, id: LinkId, addr: SocketAddr) {
             let stream = socket::connect(addr, hub.config.bus_connect).await?;
             let local = stream.local_addr()?;
             hub.desk.tell(News::BusConnected { link: id, local });
-            carry(&hub, &link, &stream, Assembler::new(Kind::Bus)).await
+            carry(&hub, &link, &stream, Assembler::new(Kind::Bus), None).await
         };
         until_stopped(&hub, &link, addr, carried).await;
     });
 }
 
-/// The life of a link of which the magic has been read.
-pub(super) async fn accepted(hub: &Hub, stream: TcpStream, peer: SocketAddr) {
+/// The life of a link of which the magic has been read. It may be dropped at any time.
+pub(super) async fn accepted(hub: &Hub, guest: &Guest, stream: TcpStream, peer: SocketAddr) {
     let Ok(local) = stream.local_addr() else {
         return;
     };
@@ -62,9 +63,28 @@ pub(super) async fn accepted(hub: &Hub, stream: TcpStream, peer: SocketAddr) {
     let carried = async {
         let mut assembler = Assembler::new(Kind::Bus);
         assembler.next(&mut &BUS_MAGIC[..])?;
-        carry(hub, &link, &stream, assembler).await
+        carry(hub, &link, &stream, assembler, Some(guest)).await
     };
     until_stopped(hub, &link, peer, carried).await;
+}
+
+/// A link that is in the table, until it is dropped.
+struct InTable<'a> {
+    hub: &'a Hub,
+    link: &'a BusLink,
+}
+
+impl Drop for InTable<'_> {
+    fn drop(&mut self) {
+        let link = self.link.id;
+        // Only if nobody has stopped it in the meantime.
+        let ours = |found: &Rc<BusLink>| std::ptr::eq(Rc::as_ptr(found), self.link);
+        let mut table = self.hub.bus.borrow_mut();
+        if table.get(&link).is_some_and(ours) {
+            table.remove(&link);
+            self.hub.desk.tell(News::BusClosed { link });
+        }
+    }
 }
 
 async fn until_stopped(
@@ -73,6 +93,7 @@ async fn until_stopped(
     peer: SocketAddr,
     carried: impl Future<Output = Result<(), ReadError>>,
 ) {
+    let _place = InTable { hub, link };
     let end = tokio::select! {
         () = link.stop.notified() => return,
         end = carried => end,
@@ -82,13 +103,6 @@ async fn until_stopped(
         hub.desk
             .say(|| format!("the bus link with {peer} was closed: {e}"));
     }
-    // Only if nobody has stopped it in the meantime.
-    let ours = |found: &Rc<BusLink>| std::ptr::eq(Rc::as_ptr(found), link);
-    let mut table = hub.bus.borrow_mut();
-    if table.get(&link.id).is_some_and(ours) {
-        table.remove(&link.id);
-        hub.desk.tell(News::BusClosed { link: link.id });
-    }
 }
 
 /// Reads and writes until one of the two can't.
@@ -97,13 +111,14 @@ async fn carry(
     link: &BusLink,
     stream: &TcpStream,
     mut assembler: Assembler,
+    guest: Option<&Guest>,
 ) -> Result<(), ReadError> {
     let id = link.id;
     let reading = async {
         loop {
             hub.desk.room(false).await;
             let give = |bytes| hub.desk.tell(News::BusPacket { link: id, bytes });
-            if let Err(e) = socket::read(stream, &mut assembler, give).await {
+            if let Err(e) = socket::read(stream, &mut assembler, guest, give).await {
                 return e;
             }
         }

@@ -16,7 +16,7 @@ const HEAD: usize = 8;
 /// A packet has at least its signature, its length, and something to say.
 const MIN_PACKET: usize = 16;
 /// Memory taken at once for a piece that has only begun to arrive.
-const FIRST_BYTES: usize = 256 << 10;
+pub(super) const FIRST_BYTES: usize = 16 << 10;
 
 /// Why a link can't go on.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +27,8 @@ pub enum FrameError {
     Signature,
     #[error("a frame whose checksum is wrong")]
     Checksum,
+    #[error("{0} bytes that are not whole yet, and too many such on all links")]
+    Unfinished(usize),
 }
 
 /// The header of a frame of these bytes, or nothing when they are too many.
@@ -95,7 +97,7 @@ impl Assembler {
         Ok(Some(piece))
     }
 
-    #[cfg(test)]
+    /// What the piece that is not whole takes.
     pub fn memory(&self) -> usize {
         self.piece.capacity()
     }

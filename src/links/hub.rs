@@ -6,6 +6,7 @@
 use super::accept;
 use super::bus::{self, BusLink};
 use super::frame;
+use super::guests::Guests;
 use super::handshake::{Class, NONCE};
 use super::message::{Config, LinkId, News, Order, Passwords, INCOMING};
 use super::news::{Counters, Desk};
@@ -25,6 +26,7 @@ const BATCH: usize = 256;
 pub(super) struct Hub {
     pub desk: Arc<Desk>,
     pub config: Config,
+    pub guests: Rc<Guests>,
     pub myself: Cell<Option<NodeId>>,
     pub passwords: RefCell<Passwords>,
     /// Bus links, both ways.
@@ -40,6 +42,7 @@ pub(super) struct Hub {
 impl Hub {
     pub fn new(desk: Arc<Desk>, config: Config) -> Hub {
         Hub {
+            guests: Guests::new(&desk, &config),
             desk,
             myself: Cell::new(config.myself),
             passwords: RefCell::new(config.passwords.clone()),

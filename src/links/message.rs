@@ -2,6 +2,7 @@
 //!
 //! Owns the types only; never does anything.
 
+use super::frame::MAX_FRAME;
 use cluster_bus::NodeId;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -159,6 +160,10 @@ pub struct Config {
     pub passwords: Passwords,
     /// Connections of others at one time.
     pub max_accepted: usize,
+    /// One that has brought nothing whole for so long loses its place when others need it.
+    pub silence: Duration,
+    /// Memory for what others have begun to send and not finished, unless they are proved members.
+    pub unfinished_bytes: usize,
     /// For the first bytes of a connection, for the whole handshake, and for its answer.
     pub greeting: Duration,
     pub raft_connect: Duration,
@@ -182,6 +187,8 @@ impl Default for Config {
             myself: None,
             passwords: Passwords::default(),
             max_accepted: 10_000,
+            silence: Duration::from_secs(1),
+            unfinished_bytes: 2 * MAX_FRAME,
             greeting: Duration::from_secs(5),
             raft_connect: Duration::from_secs(1),
             bus_connect: Duration::from_secs(5),
@@ -201,11 +208,15 @@ pub struct Stats {
     pub accepted_now: u64,
     /// Closed because there were too many.
     pub refused_full: u64,
+    /// Closed for others, when places or memory ran short.
+    pub displaced: u64,
+    /// Memory of what others have begun to send and not finished, as far as it is bounded.
+    pub unfinished_bytes: u64,
     /// Closed because they began with neither magic, or with nothing in time.
     pub refused_garbage: u64,
     /// Raft handshakes that named another node or another version, or did not know the password.
     pub refused_handshakes: u64,
-    /// Links closed for a bad length, signature or checksum.
+    /// Links closed for a bad length, signature or checksum, or for bytes without an end.
     pub broken_frames: u64,
     /// Frames for Raft peers that were never written.
     pub dropped_frames: u64,

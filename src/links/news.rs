@@ -127,6 +127,8 @@ impl Desk {
 pub(super) struct Counters {
     pub accepted_now: AtomicU64,
     pub refused_full: AtomicU64,
+    pub displaced: AtomicU64,
+    pub unfinished_bytes: AtomicU64,
     pub refused_garbage: AtomicU64,
     pub refused_handshakes: AtomicU64,
     pub broken_frames: AtomicU64,
@@ -149,6 +151,8 @@ impl Counters {
         Stats {
             accepted_now: get(&self.accepted_now),
             refused_full: get(&self.refused_full),
+            displaced: get(&self.displaced),
+            unfinished_bytes: get(&self.unfinished_bytes),
             refused_garbage: get(&self.refused_garbage),
             refused_handshakes: get(&self.refused_handshakes),
             broken_frames: get(&self.broken_frames),

@@ -11,6 +11,7 @@
 //! of two links in of the same peer and class the newer counts, the older is closed.
 
 use super::frame::{Assembler, Kind};
+use super::guests::Guest;
 use super::handshake::{
     self, Answer, Class, Hello, HelloError, Side, ANSWER, HELLO_REST, NONCE, PROOF,
 };
@@ -236,6 +237,7 @@ pub(super) struct Incoming {
     pub outbox: Outbox,
     hello: Hello,
     made: Instant,
+    guest: Rc<Guest>,
     vouch: RefCell<Vouch>,
 }
 
@@ -292,9 +294,10 @@ fn of_the_links(bytes: &[u8]) -> Option<(u8, [u8; NONCE])> {
     }
 }
 
-/// The life of a link of which the magic has been read.
+/// The life of a link of which the magic has been read. It may be dropped at any time.
 pub(super) async fn accepted(
     hub: &Hub,
+    guest: &Rc<Guest>,
     mut stream: TcpStream,
     peer: SocketAddr,
     deadline: Instant,
@@ -311,10 +314,15 @@ pub(super) async fn accepted(
         outbox: Outbox::new(&hub.desk, &hub.config),
         hello,
         made: Instant::now(),
+        guest: Rc::clone(guest),
         vouch: RefCell::new(Vouch::new(proved, hub.knows(hello.from))),
     });
+    if proved {
+        guest.prove();
+    }
     take_place(hub, &link);
     hub.made_here.borrow_mut().push(Rc::clone(&link));
+    let _place = Placed { hub, link: &link };
     link.ask(hub);
     let end = tokio::select! {
         biased;
@@ -323,7 +331,6 @@ pub(super) async fn accepted(
         end = carry(hub, &stream, hello.class, hello.from, Some(&*link)) => Some(end),
         end = link.let_go_later(hub) => Some(end),
     };
-    leave_place(hub, &link);
     if let Some(ReadError::Frame(e)) = end {
         Counters::add(&hub.desk.counters.broken_frames, 1);
         let from = hello.from;
@@ -348,14 +355,23 @@ fn take_place(hub: &Hub, link: &Rc<Incoming>) {
     }
 }
 
-fn leave_place(hub: &Hub, link: &Rc<Incoming>) {
-    let key = (link.hello.from, link.hello.class);
-    let mut incoming = hub.incoming.borrow_mut();
-    if incoming.get(&key).is_some_and(|l| Rc::ptr_eq(l, link)) {
-        incoming.remove(&key);
+/// A link that is in the hub's tables, until it is dropped.
+struct Placed<'a> {
+    hub: &'a Hub,
+    link: &'a Rc<Incoming>,
+}
+
+impl Drop for Placed<'_> {
+    fn drop(&mut self) {
+        let Placed { hub, link } = self;
+        let key = (link.hello.from, link.hello.class);
+        let mut incoming = hub.incoming.borrow_mut();
+        if incoming.get(&key).is_some_and(|l| Rc::ptr_eq(l, link)) {
+            incoming.remove(&key);
+        }
+        let mut made_here = hub.made_here.borrow_mut();
+        made_here.retain(|l| !Rc::ptr_eq(l, link));
     }
-    let mut made_here = hub.made_here.borrow_mut();
-    made_here.retain(|l| !Rc::ptr_eq(l, link));
 }
 
 /// The node says, on a link of ours, that it has made the link with this nonce.
@@ -367,6 +383,7 @@ fn vouched(hub: &Hub, node: NodeId, nonce: [u8; NONCE]) {
     };
     drop(links);
     link.vouch.borrow_mut().vouched(link.to_loop(hub));
+    link.guest.prove();
     take_place(hub, &link);
 }
 
@@ -425,6 +442,7 @@ async fn carry(
     link: Option<&Incoming>,
 ) -> ReadError {
     let mut assembler = Assembler::new(Kind::Raft);
+    let guest = link.map(|link| &*link.guest);
     loop {
         hub.desk.room(class == Class::Urgent).await;
         let give = |bytes: Vec<u8>| {
@@ -436,7 +454,7 @@ async fn carry(
                 None => tell(hub, from, true, bytes),
             }
         };
-        if let Err(e) = socket::read(stream, &mut assembler, give).await {
+        if let Err(e) = socket::read(stream, &mut assembler, guest, give).await {
             return e;
         }
     }

@@ -3,6 +3,7 @@
 //! Owns no connection. Invariant: a stream prepared here has TCP_NODELAY and keepalive.
 
 use super::frame::{Assembler, FrameError};
+use super::guests::Guest;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
@@ -64,10 +65,12 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
 }
 
-/// Waits for bytes and gives the pieces that they complete.
+/// Waits for bytes and gives the pieces that they complete. `guest`: who has made the connection, if
+/// it was not made by us.
 pub(super) async fn read(
     stream: &TcpStream,
     assembler: &mut Assembler,
+    guest: Option<&Guest>,
     mut give: impl FnMut(Vec<u8>),
 ) -> Result<(), ReadError> {
     loop {
@@ -79,6 +82,11 @@ pub(super) async fn read(
                 let mut input = &buffer[..n];
                 while let Some(piece) = assembler.next(&mut input)? {
                     give(piece);
+                    guest.inspect(|guest| guest.has_spoken());
+                }
+                let memory = assembler.memory();
+                if guest.is_some_and(|guest| !guest.keeps(memory)) {
+                    return Err(FrameError::Unfinished(memory).into());
                 }
                 Ok(n)
             }

@@ -9,6 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 mod proof;
+mod strangers;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -546,7 +547,8 @@ fn garbage_at_the_port_is_closed() {
 
 #[test]
 fn there_are_only_so_many_connections() {
-    let mut b = Node::with(2, |c| c.max_accepted = 2);
+    let never = Duration::from_secs(1000);
+    let mut b = Node::with(2, |c| (c.max_accepted, c.silence) = (2, never));
     let first: Vec<TcpStream> = (0..2)
         .map(|_| TcpStream::connect(b.addr()).unwrap())
         .collect();

@@ -10,7 +10,6 @@ use crate::links::{self, Links, News, Order};
 use crate::server::ClusterPlatform;
 use crate::storage::{Job, RealDisk, RealFolders};
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -23,10 +22,10 @@ pub struct RealCluster {
 }
 
 impl RealCluster {
-    /// Listens on the bus port at `listen` and starts the threads. The links take and make no Raft
+    /// Listens on the bus port as `config` says and starts the threads. The links take and make no Raft
     /// connection before they are told this node's name.
     pub fn start(
-        listen: Vec<SocketAddr>,
+        config: links::Config,
         conf: PathBuf,
         folders: RealFolders,
         waker: Arc<mio::Waker>,
@@ -34,10 +33,6 @@ impl RealCluster {
         seed: u64,
         logger: slog::Logger,
     ) -> io::Result<RealCluster> {
-        let config = links::Config {
-            listen,
-            ..links::Config::default()
-        };
         let links = links::start(Arc::clone(&waker), config)?;
         let hosted = Arc::new(AtomicUsize::new(0));
         let witness = witness::Thread::start(

@@ -10,8 +10,9 @@ use super::platform::{bind, RealPlatform};
 use super::system;
 use super::Node;
 use crate::config::Config;
+use crate::links;
 use crate::net::{Listeners, Poll};
-use crate::process::{lock_file, Launch, Lock, LockError, Supervisor};
+use crate::process::{self, lock_file, Launch, Lock, LockError, Supervisor};
 use crate::server::{ClusterSetup, Machine, Server, ServerError, Setup, Tuning};
 use crate::storage::RealFolders;
 use rand::rngs::OsRng;
@@ -144,9 +145,8 @@ fn begin_cluster(
         );
     }
     let port = config.bus_port();
-    let listen = addresses.iter().map(|a| SocketAddr::new(a.ip(), port));
     let io = RealCluster::start(
-        listen.collect(),
+        config_of_links(config, addresses),
         path,
         folders.clone(),
         Arc::clone(waker),
@@ -156,6 +156,19 @@ fn begin_cluster(
     );
     let io = io.map_err(|error| NodeError::BusPort(port, error))?;
     Ok((ClusterSetup { io, conf }, lock))
+}
+
+/// Listens beside the clients' listeners, and takes as many connections as there are files for.
+fn config_of_links(config: &Config, addresses: &[SocketAddr]) -> links::Config {
+    let port = config.bus_port();
+    let listen = addresses.iter().map(|a| SocketAddr::new(a.ip(), port));
+    let mut links = links::Config {
+        listen: listen.collect(),
+        ..links::Config::default()
+    };
+    let wanted = u32::try_from(links.max_accepted).unwrap_or(u32::MAX);
+    links.max_accepted = process::raise_for_bus(config.maxclients, wanted) as usize;
+    links
 }
 
 /// Says in the log, and to the supervisor of the process if there is one, that clients are welcome.

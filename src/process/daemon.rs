@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// Descriptors that are not clients: listeners, log segments, links, the log.
 const RESERVED_DESCRIPTORS: u32 = 128;
+/// Connections on the bus port that there may be even where clients may take all the files.
+const FEWEST_BUS_CONNECTIONS: u32 = 256;
 
 /// Continues in a child process in a session of its own; the parent ends with success.
 ///
@@ -53,7 +55,27 @@ pub fn harden_umask() {
 /// Raises the limit of open files to what `maxclients` needs. Returns how many clients can be
 /// served under the limit that was reached, which may be fewer.
 pub fn raise_open_files(maxclients: u32) -> io::Result<u32> {
-    let wanted = libc::rlim_t::from(maxclients) + libc::rlim_t::from(RESERVED_DESCRIPTORS);
+    let reached = raise(maxclients.saturating_add(RESERVED_DESCRIPTORS))?;
+    Ok(maxclients.min(reached.saturating_sub(RESERVED_DESCRIPTORS)))
+}
+
+/// The same for connections of other nodes, beside `maxclients`: strangers who take every file keep
+/// members and clients out, and the log from growing. Returns how many there may be: some in any case.
+pub fn raise_for_bus(maxclients: u32, wanted: u32) -> u32 {
+    let others = maxclients.saturating_add(RESERVED_DESCRIPTORS);
+    // A limit that can't be read may be any.
+    let reached = raise(others.saturating_add(wanted)).unwrap_or(0);
+    for_bus(reached, others, wanted)
+}
+
+pub(super) fn for_bus(limit: u32, others: u32, wanted: u32) -> u32 {
+    let fewest = FEWEST_BUS_CONNECTIONS.min(wanted);
+    limit.saturating_sub(others).clamp(fewest, wanted)
+}
+
+/// Raises the limit of open files to `wanted`, or as far as it can be. Returns what it is.
+fn raise(wanted: u32) -> io::Result<u32> {
+    let wanted = libc::rlim_t::from(wanted);
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
@@ -80,8 +102,7 @@ pub fn raise_open_files(maxclients: u32) -> io::Result<u32> {
             reached = current;
         }
     }
-    let served = reached.saturating_sub(RESERVED_DESCRIPTORS.into());
-    Ok(maxclients.min(u32::try_from(served).unwrap_or(u32::MAX)))
+    Ok(u32::try_from(reached).unwrap_or(u32::MAX))
 }
 
 /// The file that holds the process id. Removed when dropped.
