@@ -1,14 +1,15 @@
-//! What those get who have made connections to here: places, and memory for what they don't finish.
+//! Guests: connections that other nodes, or strangers, have made to here. They need places, and memory
+//! for what they do not finish.
 //!
-//! Strangers who take all places and say nothing would keep members out for good; strangers who
-//! begin long packets and don't finish them would fill the memory. So both are bounded, and when
-//! they run short the guest that has brought nothing whole for longest is displaced: members speak
-//! every few seconds, and make a link again that they have lost. A stranger who speaks all the time
-//! keeps what it has.
+//! Strangers that take all places and say nothing would keep members out for good; strangers that begin
+//! long packets and do not finish them would fill the memory. So both are bounded, and when they run
+//! short the guest that has brought nothing whole for longest is displaced: members speak every few
+//! seconds, and make a link again that they have lost. A stranger that speaks all the time keeps its place.
 //!
-//! Owns who has a place, and the count of unfinished bytes. Never closes: who is displaced is told,
-//! and its task ends it, so for a moment there is one more, with its bytes. Invariants: no more places than are allowed; a guest that is proved is not
-//! displaced, and its bytes do not count; whatever a guest has had is given back when it goes.
+//! Owns the places and the count of unfinished bytes. Never closes: a displaced guest is told, and its task
+//! ends it, so for a moment there is one more, with its bytes. Invariants: no more places than are
+//! allowed; a proved guest is not displaced, and its bytes do not count; what a guest has had is given
+//! back when it goes.
 
 use super::frame::FIRST_BYTES;
 use super::message::Config;
@@ -31,7 +32,7 @@ pub(super) struct Guests {
     max_unfinished: usize,
     silence: Duration,
     came: Cell<u64>,
-    /// Who can be displaced. A rank may be out of date: it is put right when it comes first, so that
+    /// Guests that can be displaced. A rank may be out of date: it is put right when it comes first, so that
     /// a packet costs nothing here, and to find the oldest among thousands next to nothing.
     ranks: RefCell<BTreeMap<Rank, Weak<Guest>>>,
 }
