@@ -450,7 +450,7 @@ impl Agent {
     }
 
     /// The bus, and with it nodes.conf, forgets the others when the new member is on disk
-    /// ([`Agent::begun`]): after a crash in between the node still knows its shard, and is reset again.
+    /// ([`Agent::begun`]): after a crash in between the node still knows its shard, and can be reset again.
     fn carry_out_reset(&mut self) {
         let Some(resetting) = self.resetting.take() else {
             return;

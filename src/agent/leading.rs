@@ -119,7 +119,7 @@ impl Agent {
         }
     }
 
-    /// C1: says *Left* to those whose question came before a message that a majority has echoed: a
+    /// C1: says *Left* to members that asked before a message was sent which a majority has echoed: a
     /// leader that had deposed this one by then had no majority.
     fn answer_leavers<D: Disk>(&mut self, now: Now, shard: &Shard<D>) {
         if self.unknown_leavers.is_empty() {

@@ -351,8 +351,8 @@ fn a_reset_waits_for_the_leaders_answer_first() {
     assert_eq!(removed, Err(Refusal::NotRemoved));
 }
 
-/// C1: a REPLICATE that was answered OK is not undone by the reset that it has replaced, whose command
-/// asks again.
+/// C1: a REPLICATE that was answered OK is not undone by the reset that it has replaced: the command
+/// that waits for that one asks again.
 #[test]
 fn a_replaced_reset_begins_no_other() {
     let folder = tempfile::tempdir().expect("a folder");

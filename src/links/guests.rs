@@ -85,7 +85,7 @@ impl Guests {
         Some(guest)
     }
 
-    /// The guest that has been silent for longest. One whose rank is out of date is put right and
+    /// The guest that has been silent for longest. An old rank is put right and
     /// comes no more: under a flood of silent ones the first is the one, and a packet pays for a step.
     fn oldest(&self) -> Option<Rc<Guest>> {
         let mut ranks = self.ranks.borrow_mut();

@@ -8,7 +8,7 @@
 //! Invariants: nothing waits without a limit in bytes (frames for a slow peer are dropped, oldest
 //! first, since Raft repeats; a slow bus link is closed; a slow loop makes the readers pause; what
 //! strangers don't finish is bounded for all of them together); no bytes from the network panic; a
-//! frame is given only on a link whose handshake named this node and proved its password.
+//! frame is given only on a link with a handshake that named this node and proved its password.
 
 mod accept;
 mod bus;

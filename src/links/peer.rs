@@ -1,8 +1,8 @@
 //! Raft links: two to every peer for what we send, two from it for what it sends. Against their
 //! direction only answers travel: there they prove their sender.
 //!
-//! Without a password a link that was made to here proves nothing ([`Vouch`]): the node whose name it
-//! bears is asked, over a link of our own to its address, whether it has made a link with this nonce
+//! Without a password a link that was made to here proves nothing ([`Vouch`]): the node of that name
+//! is asked, over a link of our own to its address, whether it has made a link with this nonce
 //! ([`ASK`]), and says so ([`VOUCH`]).
 //!
 //! Owns their lives: the lines out, made when there is something to send and made again when they
@@ -246,7 +246,7 @@ impl Incoming {
         self.vouch.borrow().is_proved()
     }
 
-    /// Asks the node in whose name the link was made, if it is time to.
+    /// Asks the node that the link names, if it is time to.
     fn ask(&self, hub: &Hub) {
         if self.vouch.borrow_mut().asks(self.made.elapsed()) {
             hub.say_to_peer(self.hello.from, &between_links(ASK, self.hello.nonce));

@@ -65,8 +65,8 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
 }
 
-/// Waits for bytes and gives the pieces that they complete. `guest`: who has made the connection, if
-/// it was not made by us.
+/// Waits for bytes and gives the pieces that they complete. `guest`: the other node, if
+/// it has made the connection.
 pub(super) async fn read(
     stream: &TcpStream,
     assembler: &mut Assembler,

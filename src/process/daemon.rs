@@ -59,7 +59,7 @@ pub fn raise_open_files(maxclients: u32) -> io::Result<u32> {
     Ok(maxclients.min(reached.saturating_sub(RESERVED_DESCRIPTORS)))
 }
 
-/// The same for connections of other nodes, beside `maxclients`: strangers who take every file keep
+/// The same for connections of other nodes, beside `maxclients`: strangers that take every file keep
 /// members and clients out, and the log from growing. Returns how many there may be: some in any case.
 pub fn raise_for_bus(maxclients: u32, wanted: u32) -> u32 {
     let others = maxclients.saturating_add(RESERVED_DESCRIPTORS);

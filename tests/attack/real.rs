@@ -85,6 +85,28 @@ impl Real {
         });
     }
 
+    /// The two nodes know each other.
+    pub fn meet(&self, other: &Real) {
+        let port = other.node.port.to_string();
+        self.node.ok(&["CLUSTER", "MEET", "127.0.0.1", &port]);
+        for (node, known) in [(self, other), (other, self)] {
+            let id = known.id.to_string();
+            wait_for("the nodes know each other", SOON, || {
+                let view = node.node.try_view().map_err(|e| e.to_string())?;
+                let knows = view.iter().any(|l| l.id == id && !l.has("handshake"));
+                check(knows, || format!("{view:?}"))
+            });
+        }
+    }
+
+    /// It becomes a member of that node's shard, which has no other one.
+    pub fn joins(&self, leader: &Real) {
+        self.meet(leader);
+        self.node
+            .ok(&["CLUSTER", "REPLICATE", &leader.id.to_string()]);
+        self.wait_info("raft_members", "2");
+    }
+
     /// Takes these slots, and waits until the node serves.
     pub fn own(&self, first: u16, last: u16) {
         let (first, last) = (first.to_string(), last.to_string());

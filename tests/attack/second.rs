@@ -75,7 +75,7 @@ fn replicate_before_nodes_conf_joins_after_crash() {
         .thread(STORAGE)
         .path("nodes.conf")
         .hang();
-    meet(&joiner, &leader);
+    joiner.meet(&leader);
     hung.wait_hanging(SOON);
     let target = leader.id.to_string();
     joiner.node.ok(&["CLUSTER", "REPLICATE", &target]);
@@ -83,20 +83,6 @@ fn replicate_before_nodes_conf_joins_after_crash() {
     drop(hung);
     joiner.node.start();
     joiner.wait_info("raft_members", "2");
-}
-
-/// Two real nodes know each other.
-fn meet(one: &Real, other: &Real) {
-    let port = other.node.port.to_string();
-    one.node.ok(&["CLUSTER", "MEET", "127.0.0.1", &port]);
-    for (node, known) in [(one, other), (other, one)] {
-        let id = known.id.to_string();
-        wait_for("the nodes know each other", SOON, || {
-            let view = node.node.try_view().map_err(|e| e.to_string())?;
-            let knows = view.iter().any(|l| l.id == id && !l.has("handshake"));
-            check(knows, || format!("{view:?}"))
-        });
-    }
 }
 
 /// D5: a node that FORGET has removed from its shard makes a group of its own; on a full disk it
@@ -107,10 +93,7 @@ fn forget_on_full_disk_ends_no_node() {
         return;
     };
     let (leader, mut member) = (stage.alone(&[]), stage.real(&[]));
-    meet(&member, &leader);
-    let target = leader.id.to_string();
-    member.node.ok(&["CLUSTER", "REPLICATE", &target]);
-    member.wait_info("raft_members", "2");
+    member.joins(&leader);
     let full = member.shim.on(Op::Write).path("seat").fail(libc::ENOSPC);
     leader
         .node
@@ -211,7 +194,7 @@ fn joiner_of_a_long_log_is_not_begun_again() {
         let reply = client.cmd(&["SET", &format!("k{}", n % 5), &value]);
         assert!(reply.is_ok(), "{reply:?}");
     }
-    meet(&joiner, &leader);
+    joiner.meet(&leader);
     let _slow = joiner
         .shim
         .on(Op::Sync)

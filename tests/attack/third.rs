@@ -12,20 +12,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Two real nodes know each other.
-fn meet(one: &Real, other: &Real) {
-    let port = other.node.port.to_string();
-    one.node.ok(&["CLUSTER", "MEET", "127.0.0.1", &port]);
-    for (node, known) in [(one, other), (other, one)] {
-        let id = known.id.to_string();
-        wait_for("the nodes know each other", SOON, || {
-            let view = node.node.try_view().map_err(|e| e.to_string())?;
-            let knows = view.iter().any(|l| l.id == id && !l.has("handshake"));
-            check(knows, || format!("{view:?}"))
-        });
-    }
-}
-
 /// No room for the log of a new member; the member that is there goes on.
 fn no_room_for_a_member(real: &Real) -> Rule {
     real.shim
@@ -44,6 +30,7 @@ fn write_while_reset_waits_for_room_stays() {
         return;
     };
     let mut real = stage.alone(&[]);
+    let before = real.node.info("raft", "raft_id").expect("its id");
     let full = no_room_for_a_member(&real);
     let mut operator = real.node.client();
     operator.send(&["CLUSTER", "RESET"]).expect("it is sent");
@@ -53,7 +40,10 @@ fn write_while_reset_waits_for_room_stays() {
     let written = reply_within(&mut client, Duration::from_secs(3));
     drop(full);
     let reset = reply_within(&mut operator, SOON);
-    std::thread::sleep(Duration::from_millis(2500)); // what was put off has had its turn
+    wait_for("the reset happens", SOON, || {
+        let now = real.node.info("raft", "raft_id");
+        check(now.as_deref() != Some(&before), || format!("{reset:?}"))
+    });
     real.assert_lives("RESET, and room again");
     let promised = written.as_ref().is_some_and(|reply| reply.is_ok());
     let found = real.node.cmd(&["GET", "a"]);
@@ -84,10 +74,7 @@ fn reset_cut_short_on_full_disk_resumes() {
         return;
     };
     let (leader, mut member) = (stage.alone(&[]), stage.real(&[]));
-    meet(&member, &leader);
-    let target = leader.id.to_string();
-    member.node.ok(&["CLUSTER", "REPLICATE", &target]);
-    member.wait_info("raft_members", "2");
+    member.joins(&leader);
     leader.wait_info("raft_members", "2");
     leader.wait_info("raft_voters", "1");
     let full = no_room_for_a_member(&member);
@@ -100,7 +87,7 @@ fn reset_cut_short_on_full_disk_resumes() {
     });
     // What others are known by must outlive the crash: nothing else says where the shard is.
     let conf = conf_of(&member.node.dir).unwrap_or_default();
-    assert!(conf.contains(&target), "{conf}");
+    assert!(conf.contains(&leader.id.to_string()), "{conf}");
     member.node.kill9();
     drop(full);
     member.node.start();
@@ -131,8 +118,7 @@ fn reset_after_failed_one_is_tried() {
         client.cmd(words);
     }
     let done = client.cmd(&["EXEC"]);
-    real.wait_serving();
-    std::thread::sleep(Duration::from_millis(300)); // the reset has given up
+    real.wait_serving(); // turns have gone by: the reset has given up
     let flushed = client.cmd(&["FLUSHALL"]);
     let reset = client.cmd(&["CLUSTER", "RESET"]);
     assert!(reset.is_ok(), "{reset:?}, after {done:?} and {flushed:?}");
@@ -146,7 +132,7 @@ fn reset_while_join_waits_is_answered() {
         return;
     };
     let (leader, member) = (stage.alone(&[]), stage.real(&[]));
-    meet(&member, &leader);
+    member.meet(&leader);
     let full = no_room_for_a_member(&member);
     member
         .node
@@ -164,6 +150,13 @@ fn memory_of(pid: u32) -> usize {
     let line = status.lines().find(|l| l.starts_with("VmRSS"));
     let number = line.and_then(|l| l.split_whitespace().nth(1)?.parse::<usize>().ok());
     number.expect("a number of KiB") / 1024
+}
+
+/// Whether the other side has ended it.
+fn has_ended(mut link: &TcpStream) -> bool {
+    link.set_nonblocking(true).expect("a socket option");
+    let read = link.read(&mut [0]);
+    !read.is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock)
 }
 
 /// T9: what a stranger sends and does not finish must not fill the memory.
@@ -189,7 +182,14 @@ fn unfinished_packets_of_strangers_are_bounded() {
         }
         links.push((link, sent));
     }
-    std::thread::sleep(Duration::from_secs(2)); // it has read them
+    // Two of them fit; the others must not stay.
+    wait_for("the node ends what does not fit", SOON, || {
+        let ended = links
+            .iter()
+            .filter(|(link, sent)| sent.is_err() || has_ended(link));
+        let ended = ended.count();
+        check(ended >= links.len() - 3, || format!("{ended} have ended"))
+    });
     let after = memory_of(pid);
     real.assert_lives("unfinished packets");
     assert!(after - before < 300, "{before} MiB before, {after} MiB now");
@@ -203,10 +203,7 @@ fn calls_in_a_members_name_do_not_silence_it() {
         return;
     };
     let (leader, mut member) = (stage.alone(&[]), stage.real(&[]));
-    meet(&member, &leader);
-    let target = leader.id.to_string();
-    member.node.ok(&["CLUSTER", "REPLICATE", &target]);
-    member.wait_info("raft_members", "2");
+    member.joins(&leader);
     leader.node.ok(&["SET", "a", "1"]);
     let stop = AtomicBool::new(false);
     let took = std::thread::scope(|scope| {
@@ -257,10 +254,7 @@ fn forgotten_member_on_full_disk_survives_crash() {
         return;
     };
     let (leader, mut member) = (stage.alone(&[]), stage.real(&[]));
-    meet(&member, &leader);
-    let target = leader.id.to_string();
-    member.node.ok(&["CLUSTER", "REPLICATE", &target]);
-    member.wait_info("raft_members", "2");
+    member.joins(&leader);
     let full = no_room_for_a_member(&member);
     leader
         .node
@@ -280,7 +274,7 @@ fn join_on_full_disk_survives_crash() {
         return;
     };
     let (leader, mut member) = (stage.alone(&[]), stage.real(&[]));
-    meet(&member, &leader);
+    member.meet(&leader);
     let full = no_room_for_a_member(&member);
     member
         .node
@@ -301,8 +295,8 @@ fn replicate_after_waiting_reset_joins() {
         return;
     };
     let (leader, member, other) = (stage.alone(&[]), stage.real(&[]), stage.real(&[]));
-    meet(&member, &leader);
-    meet(&member, &other);
+    member.meet(&leader);
+    member.meet(&other);
     member
         .node
         .ok(&["CLUSTER", "REPLICATE", &leader.id.to_string()]);
@@ -343,10 +337,10 @@ fn older_nodes_conf_replaces_none_of_replicate() {
     let place = joiner.shim.on(Op::Allocate).path("nothing").fail(0);
     let older = hang(&joiner);
     drop(place);
-    meet(&joiner, &third);
+    joiner.meet(&third);
     older.wait_hanging(SOON);
     third.node.kill9(); // it could tell of the target
-    meet(&joiner, &leader);
+    joiner.meet(&leader);
     let target = leader.id.to_string();
     leader.node.signal(libc::SIGSTOP); // it would take the node in at once
     joiner.node.ok(&["CLUSTER", "REPLICATE", &target]);
@@ -366,8 +360,8 @@ fn older_nodes_conf_replaces_none_of_replicate() {
     });
 }
 
-/// T9: whoever reaches the port takes places there and says no more; who speaks must get one all the
-/// same, or a restarted member never comes back.
+/// T9: strangers that reach the port take places there and say no more; a node that speaks must get one
+/// all the same, or a restarted member never comes back.
 #[test]
 fn idle_strangers_keep_no_node_out() {
     let Some(mut stage) = Stage::open("idle_strangers_keep_no_node_out") else {
@@ -390,7 +384,7 @@ fn idle_strangers_keep_no_node_out() {
         })
     });
     // Within many times as long as a greeting may take; and they are still there, but for a few.
-    meet(&node, &leader);
+    node.meet(&leader);
     let gone = |link: &&TcpStream| {
         link.set_nonblocking(true).expect("a socket option");
         (&mut &**link).read(&mut [0]).is_ok_and(|n| n == 0)
@@ -425,4 +419,22 @@ fn refused_calls_fill_no_log() {
         "{lines} lines in {took:?}, the last: {}",
         real.last_lines()
     );
+}
+
+/// D5: the sync of the seat fails. Its name may be on disk already, so an error would tell the client
+/// that nothing has happened while the next start may do it: the process ends.
+#[test]
+fn failed_sync_of_seat_ends_process() {
+    let Some(mut stage) = Stage::open("failed_sync_of_seat_ends_process") else {
+        return;
+    };
+    let (leader, mut member) = (stage.alone(&[]), stage.real(&[]));
+    member.meet(&leader);
+    let _failing = member.shim.on(Op::Sync).path("seat").fail(libc::EIO);
+    let mut client = member.node.client();
+    let sent = client.send(&["CLUSTER", "REPLICATE", &leader.id.to_string()]);
+    sent.expect("it is sent");
+    member.node.wait_exit(SOON);
+    let reply = reply_within(&mut client, SOON);
+    assert!(!reply.is_some_and(|r| r.is_ok()), "OK before the sync");
 }

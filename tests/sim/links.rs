@@ -56,7 +56,7 @@ impl World {
     }
 
     /// Back on the connection that the other node has made, if there is one: there an answer proves
-    /// who has sent it.
+    /// its sender.
     pub fn send_answer(&mut self, m: usize, end: True, to: NodeId, frame: Vec<u8>) {
         let Some(from) = self.machines[m].name else {
             return;

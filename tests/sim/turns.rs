@@ -246,9 +246,6 @@ fn shown(node: &Node) -> Result<(), String> {
         }
         return Ok(());
     }
-    if agent.is_beginning() && shown.slots.is_empty() {
-        return Ok(()); // C1: after a reset the old record is shown no more
-    }
     let role = match record.master {
         master if master == agent.myself() => Role::Master,
         master => Role::Slave(master),

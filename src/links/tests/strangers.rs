@@ -1,4 +1,4 @@
-//! Strangers who take what members need: places, and memory.
+//! Strangers that take what members need: places, and memory.
 
 use super::*;
 
@@ -26,10 +26,11 @@ fn is_open(mut stream: &TcpStream) -> bool {
     read.is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock)
 }
 
+/// After so long a guest counts as silent.
 const LITTLE: Duration = Duration::from_millis(100);
 
 #[test]
-fn who_is_silent_for_longest_goes_first() {
+fn the_longest_silent_guest_goes_first() {
     let mut b = Node::with(2, |c| (c.max_accepted, c.silence) = (3, LITTLE));
     let mut speaker = says(&b, &bus_packet(1, 16));
     let bus = says(&b, &BUS_MAGIC);
@@ -126,7 +127,7 @@ fn unfinished_pieces_share_what_memory_there_is() {
 }
 
 #[test]
-fn who_leaves_a_packet_unfinished_for_long_makes_room() {
+fn an_old_unfinished_packet_makes_room() {
     const MIB: usize = 1 << 20;
     let mut b = Node::with(2, |c| (c.silence, c.unfinished_bytes) = (LITTLE, 3 * MIB));
     let idle = says(&b, &BUS_MAGIC);

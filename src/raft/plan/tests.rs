@@ -421,7 +421,7 @@ fn an_heir_becomes_the_only_voter_instead_of_its_leader() {
     assert_eq!(next, Plan::Invite);
 }
 
-/// Who voted before the swap that is just ending would hand leadership back at once.
+/// A member that voted before the swap that is just ending would hand leadership back at once.
 #[test]
 fn the_leader_of_old_leads_again_only_after_another_swap() {
     let joint = swap(2);
