@@ -48,8 +48,11 @@ impl<P: Platform> ClusterHost for Clustered<P> {
         // C1: the mark outlives a crash, and so must the address of the node that it names, or what
         // was answered OK is never done.
         self.save_config()?;
-        let saved = self.save_seat(&seat);
-        saved.map_err(|error| Error::save_config(&error.to_string()))?;
+        if let Err(error) = self.save_seat(&seat) {
+            let refused = Error::save_config(&error.to_string());
+            self.seat_lost = Some(error).filter(|error| !error.is_full());
+            return Err(refused);
+        }
         self.agent.replicate(seat);
         self.agent.touch_view();
         Ok(())

@@ -269,6 +269,9 @@ impl<P: Platform> Server<P> {
         let Some(mut cluster) = self.state.cluster.take() else {
             return Ok(false);
         };
+        if let Some(error) = cluster.seat_lost.take() {
+            return Err(error);
+        }
         let mut replaced = false;
         match cluster.put_off.take_if(|(at, _)| now.mono >= *at) {
             None => {}

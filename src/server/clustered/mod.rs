@@ -14,6 +14,7 @@ mod replace;
 pub(super) use conf::Conf;
 pub use conf::{Version, Versions};
 
+use super::error::ServerError;
 use super::platform::Platform;
 use crate::agent::seat::Seat;
 use crate::agent::Agent;
@@ -53,6 +54,8 @@ pub struct Clustered<P: Platform> {
     held: VecDeque<cluster_bus::bus::Action>,
     /// D5: what waits for room on the disk, and until when it is left alone.
     put_off: Option<(Mono, PutOff)>,
+    /// D5: the seat could not be written, nor is it known what the disk has of it: the process ends.
+    seat_lost: Option<ServerError>,
     /// Term and leader, as the log was told.
     led: (u64, Option<u64>),
     /// When the second began in which so many lines were said about frames that can't be read.
@@ -79,6 +82,7 @@ impl<P: Platform> Clustered<P> {
             more: false,
             held: VecDeque::new(),
             put_off: None,
+            seat_lost: None,
             led: (0, None),
             unread: (Mono::default(), 0),
         }
