@@ -104,8 +104,11 @@ fn daemonize_writes_a_pidfile() {
     let exe = std::fs::read_link(format!("/proc/{pid}/exe")).expect("that process runs");
     let same = std::fs::canonicalize(&exe).ok() == std::fs::canonicalize(which(binary())).ok();
     assert!(same, "the pidfile names {}", exe.display());
-    let log = std::fs::read_to_string(at("d.log")).expect("the log file is there");
-    assert!(log.contains("Ready to accept connections"), "{log}");
+    // The log has a thread of its own: a line may reach the file after the answer the client.
+    wait_until("the log says that it is ready", START_DEADLINE, || {
+        std::fs::read_to_string(at("d.log"))
+            .is_ok_and(|log| log.contains("Ready to accept connections"))
+    });
     // SAFETY: a pid that was just shown to be our own server's.
     assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
     wait_until("the daemon ends", Duration::from_secs(15), || {
