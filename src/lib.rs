@@ -2,13 +2,13 @@
 //!
 //! Reading order (a request travels through the folders in this order):
 //! [`net`] bytes in and gated bytes out, [`resp`] the protocol, [`command`] the table and the
-//! families, [`keyspace`] the data, [`effect`] what a write becomes, [`shard`] one turn around all
+//! families, [`state`] the replicated state machine: [`keyspace`] the data, [`effect`] what a write becomes; [`shard`] one turn around all
 //! of it, [`raft`] the group, [`storage`] the log; [`cluster`] the shard among others,
 //! [`agent`] this node's part among them, [`links`] the connections to other nodes, [`pubsub`] who listens to what; [`config`], [`log`] and [`process`]
 //! serve everybody; [`server`] has the turn around it all, and [`node`] drives it with sockets,
 //! threads and files. `docs/ARCHITECTURE.md` has the picture.
 //!
-//! Knowledge goes one way: `resp`, `keyspace`, `effect`, `raft`, `storage` know nobody above them.
+//! Knowledge goes one way: `resp`, `keyspace`, `effect`, `state`, `raft`, `storage` know nobody above them.
 
 pub mod agent;
 pub mod clock;
@@ -28,4 +28,5 @@ pub mod raft;
 pub mod resp;
 pub mod server;
 pub mod shard;
+pub mod state;
 pub mod storage;

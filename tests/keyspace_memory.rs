@@ -112,9 +112,12 @@ fn random_operations(layout: Layout, seed: u64) {
         match rng.gen_range(0..12) {
             0..=3 => ks.set_string(0, &a, &bytes[..len], ttl),
             4 => ks.set_int(0, &a, rng.gen(), ttl),
-            5 => drop(ks.append(0, &a, &bytes[..len]).max(1)),
+            5 => {
+                let end = ks.string_len(0, &a).unwrap_or(0);
+                ks.write_string(0, &a, end, &bytes[..len]);
+            }
             6 => drop(
-                ks.set_range(0, &a, rng.gen_range(0..1500), &bytes[..len])
+                ks.write_string(0, &a, rng.gen_range(0..1500), &bytes[..len])
                     .max(1),
             ),
             7 => drop(ks.rename(0, &a, &b)),

@@ -19,6 +19,7 @@ const SANS_IO: &[&str] = &[
     "src/effect",
     "src/keyspace",
     "src/resp",
+    "src/state",
     "src/command",
     "src/server",
     "cluster-bus/src",
@@ -49,23 +50,24 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cluster", &[]),
     ("storage", &["clock", "log"]),
     ("raft", &["clock", "storage"]),
+    ("state", &["cluster", "effect", "keyspace", "resp"]),
     (
         "command",
-        &["clock", "cluster", "config", "effect", "keyspace", "resp"],
+        &["clock", "cluster", "config", "keyspace", "resp", "state"],
     ),
-    ("net", &["clock", "config", "log", "resp"]),
+    ("net", &["clock", "config", "log", "resp", "state"]),
     ("links", &[]),
     (
         "shard",
         &[
-            "clock", "cluster", "command", "config", "effect", "keyspace", "log", "net", "raft",
-            "resp", "storage",
+            "clock", "cluster", "config", "effect", "keyspace", "log", "raft", "resp", "state",
+            "storage",
         ],
     ),
     (
         "agent",
         &[
-            "clock", "cluster", "command", "keyspace", "raft", "shard", "storage",
+            "clock", "cluster", "keyspace", "raft", "shard", "state", "storage",
         ],
     ),
     // Never the node, mio, tokio, threads: it is generic over what it runs on.
@@ -73,7 +75,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "server",
         &[
             "agent", "clock", "cluster", "command", "config", "keyspace", "links", "log", "net",
-            "pubsub", "raft", "resp", "shard", "storage",
+            "pubsub", "raft", "resp", "shard", "state", "storage",
         ],
     ),
 ];

@@ -5,9 +5,9 @@ use super::stranded::Stranded;
 use super::{Act, Agent, Beginning};
 use crate::clock::Now;
 use crate::cluster::Routing;
-use crate::command::Data;
 use crate::mutation::{self, Mutation};
 use crate::shard::Shard;
+use crate::state::StateMachine;
 use crate::storage::base::MemberKind;
 use crate::storage::Disk;
 use cluster_bus::bus::{IpAddr, Node, Role, SelfState};
@@ -195,7 +195,7 @@ impl Agent {
             .push(Act::Witness(super::ForWitnesses::Cluster { share, nodes }));
     }
 
-    fn refresh_routing(&mut self, data: &Data) {
+    fn refresh_routing(&mut self, data: &StateMachine) {
         let own = &data.committed_record().slots;
         let (me, shard) = (self.myself(), data.committed_record().shard);
         let mut covered: SlotSet = own.clone();

@@ -4,10 +4,10 @@
 use super::{Agent, Claimed, Invitation, LEAVE_TIMEOUTS};
 use crate::agent::control::{Control, Said};
 use crate::clock::Now;
-use crate::command::{room, Access, Data};
 use crate::mutation::{self, Mutation};
 use crate::raft::Role;
 use crate::shard::Shard;
+use crate::state::{room, Access, StateMachine};
 use crate::storage::base::{Member, MemberKind};
 use crate::storage::Disk;
 use cluster_bus::bus::{ForgetError, Node};
@@ -419,7 +419,7 @@ impl Agent {
 
     /// What the shard's log has to say of epoch and slots, as effects of this turn: to be called
     /// when the shard admits writes. What it gives is a warning for the log.
-    pub fn write_record(&mut self, data: &mut Data) -> Option<String> {
+    pub fn write_record(&mut self, data: &mut StateMachine) -> Option<String> {
         if self.is_joining() {
             return None;
         }
@@ -472,7 +472,7 @@ impl Agent {
     }
 
     /// Whether [`Agent::write_record`] has anything to write.
-    pub fn has_record_to_write(&self, data: &Data) -> bool {
+    pub fn has_record_to_write(&self, data: &StateMachine) -> bool {
         !self.is_joining()
             && (data.record().master != self.myself() || self.collision || !self.claims.is_empty())
     }

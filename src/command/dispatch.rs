@@ -6,14 +6,14 @@
 //! leaves no trace at all; every reply's gate follows from what really happened (T3), not from the
 //! command's flags.
 
-use super::data::{Access, Ownership};
-use super::env::{Env, Flow, Footprint, GateKind, Outcome, Serving};
+use super::env::{Env, Flow, Outcome, Serving};
 use super::error::Error;
 use super::session::{Queued, ReplyMode};
 use super::spec::{flags, Spec};
 use super::table::{table, Command, Lookup};
 use crate::cluster::Route;
 use crate::resp::args::Args;
+use crate::state::{Access, Footprint, GateKind, Ownership};
 
 /// Executes one command of one client. `args` has at least one element.
 pub fn execute(env: &mut Env<'_>, args: Args<'_>) -> Outcome {

@@ -3,13 +3,14 @@
 //! Owns: [`Env`] (the borrowed surroundings of one execution), [`Outcome`] and its parts. Never:
 //! holds anything between two commands.
 
-use super::data::Data;
 use super::error::Error;
 use super::host::Host;
 use super::session::Session;
 use crate::clock::Now;
 use crate::cluster::Routing;
 use crate::resp::encode::Reply;
+use crate::state::StateMachine;
+use crate::state::{Footprint, GateKind};
 
 /// Whether this process executes keyed commands at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub enum Serving<'a> {
 /// The surroundings of one execution. Fields are public so that a command can borrow several at
 /// once.
 pub struct Env<'a> {
-    pub data: &'a mut Data,
+    pub data: &'a mut StateMachine,
     pub session: &'a mut Session,
     pub host: &'a mut dyn Host,
     /// Where the reply goes.
@@ -78,43 +79,6 @@ pub struct Shutdown {
     pub save: Option<bool>,
     pub now: bool,
     pub force: bool,
-}
-
-/// What a reply waits for before it may leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GateKind {
-    /// PING, INFO, CONFIG, errors that no data led to: nothing, but it leaves in order (T4).
-    Free,
-    /// The lease (or a ReadIndex) and the batch it depends on (T3).
-    Read,
-    /// The batch that it has written to.
-    Write,
-}
-
-/// What a command did to the data and what its reply depends on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Footprint {
-    /// Something entered the turn's batches beside [`Footprint::expired`].
-    pub wrote: bool,
-    /// Deletions of expired keys entered the turn's batches: they stand whatever becomes of the
-    /// command.
-    pub expired: bool,
-    /// The reply shows data (or its absence).
-    pub read: bool,
-    /// The newest batch that the reply may show, its own one included; 0: none that is not yet
-    /// committed for all we know.
-    pub depends: u64,
-    /// Something had to enter the batch that may not, or that the log has no room for now (T2, D5).
-    pub hold: bool,
-    /// The slot of the first key that was looked at.
-    pub slot: Option<u16>,
-}
-
-impl Footprint {
-    /// Whether anything entered the turn's batches.
-    pub fn logged(&self) -> bool {
-        self.wrote || self.expired
-    }
 }
 
 /// The result of [`super::execute`].

@@ -4,7 +4,6 @@
 //! Expired keys that they meet are deleted like any others (T2): leaving one out unlogged would
 //! show its end before it is decided.
 
-use super::data::{Access, Data};
 use super::env::{Done, Env, DONE};
 use super::error::Error;
 use super::generic::kind_name;
@@ -16,6 +15,7 @@ use super::string::integer;
 use crate::clock::Mono;
 use crate::keyspace::Entry;
 use crate::resp::args::Args;
+use crate::state::{Access, StateMachine};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -173,7 +173,7 @@ struct Due {
 }
 
 impl Due {
-    fn new(data: &Data) -> Due {
+    fn new(data: &StateMachine) -> Due {
         Due {
             keys: Vec::new(),
             left: data.slice_left(),

@@ -1,6 +1,6 @@
 //! How much a command may put into the log, worked out before it runs (D5).
 //!
-//! Owns: the bounds. A command of one effect needs none: [`Data`](super::Data) refuses the effect
+//! Owns: the bounds. A command of one effect needs none: [`StateMachine`](crate::state::StateMachine) refuses the effect
 //! before the change, and the command is held. One of several asks for all of them beforehand,
 //! since what it has changed can't be taken back. Never: knows how much room there is.
 //!
@@ -8,27 +8,10 @@
 
 use super::spec::{flags, Spec};
 use crate::resp::args::Args;
-
-/// What an effect may take beyond its arguments and their lengths: opcode, number of arguments, a
-/// SELECT, the unit's header, the opening of an entry and of a part.
-pub(super) const EFFECT: usize = 64;
-
-/// What a deletion takes beyond its key when it is not the first effect of its command.
-pub(super) const DELETION: usize = 7;
-
-/// The same for a command, with the arguments that an effect has and the command has not.
-pub(super) const COMMAND: usize = 128;
-
-/// T1, T9: above this expired keys are deleted in the next turn: what a turn is sure to have room
-/// for, and its followers apply in milliseconds.
-pub const SLICE: usize = 128 << 10;
+pub use crate::state::room::{headers, COMMAND, DELETION, EFFECT, RECORD};
 
 /// No command, and no transaction, may put more than this into the log at once.
 pub(super) const MOST: usize = 4 << 30;
-
-/// A change of the record: 4 bytes for every range of slots, of which there may be one for every
-/// second slot, whatever the arguments are.
-pub const RECORD: usize = 4 * 8192 + COMMAND;
 
 /// The most digits of a `long double`, with its sign and a fraction.
 const LONGEST_FLOAT: usize = 4_960;
@@ -52,12 +35,6 @@ pub(super) fn of(spec: &Spec, args: Args<'_>) -> usize {
     let more = spec.effects.map_or(record, |more| more(args));
     let bytes = expired.saturating_add(effects).saturating_add(more);
     bytes.saturating_add(headers(bytes)).saturating_add(COMMAND)
-}
-
-/// The headers of the parts that so many bytes are cut into, if they are a large unit (T8).
-#[inline]
-pub(super) fn headers(bytes: usize) -> usize {
-    bytes >> 16
 }
 
 /// INCRBYFLOAT: its effect is the sum, and a short argument may stand for a long one.

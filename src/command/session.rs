@@ -1,14 +1,14 @@
 //! One client as commands see it: identity, protocol, database, transaction.
 //!
 //! Owns: what a connection's commands remember from one to the next. Never: knows a socket, a
-//! buffer or a gate. Invariant: every entry of `watches` is registered in the [`Data`] it was made
+//! buffer or a gate. Invariant: every entry of `watches` is registered in the [`StateMachine`] it was made
 //! with; a session that ends must be handed to [`Session::end`], or its watches leak.
 
-use super::data::{Data, Watch};
 use super::table::Command;
 use crate::clock::Mono;
 use crate::pubsub::Counts;
 use crate::resp::encode::Proto;
+use crate::state::{StateMachine, Watch};
 
 /// CLIENT REPLY.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,17 +124,17 @@ impl Session {
     }
 
     /// The client is gone: its watches are taken out of the data.
-    pub fn end(&mut self, data: &mut Data) {
+    pub fn end(&mut self, data: &mut StateMachine) {
         self.discard(data);
     }
 
     /// Leaves MULTI without executing, and forgets the watches (DISCARD, RESET).
-    pub fn discard(&mut self, data: &mut Data) {
+    pub fn discard(&mut self, data: &mut StateMachine) {
         self.transaction = Transaction::default();
         self.unwatch(data);
     }
 
-    pub fn unwatch(&mut self, data: &mut Data) {
+    pub fn unwatch(&mut self, data: &mut StateMachine) {
         for watch in self.watches.drain(..) {
             data.unwatch(&watch);
         }
@@ -149,7 +149,7 @@ impl Session {
     /// RESET: everything a command can have set on this client, except its authentication, which
     /// depends on the configuration, and its subscriptions, which are the host's: both are the
     /// caller's to reset.
-    pub fn reset(&mut self, data: &mut Data) {
+    pub fn reset(&mut self, data: &mut StateMachine) {
         self.discard(data);
         self.proto = Proto::Resp2;
         self.db = 0;

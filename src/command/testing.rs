@@ -3,8 +3,7 @@
 //! Owns: [`Fixture`], on which tests of every family run commands and look at the bytes.
 
 use super::cluster::tests::FakeCluster;
-use super::data::Data;
-use super::env::{Env, Flow, GateKind, Outcome, Serving, Shutdown};
+use super::env::{Env, Flow, Outcome, Serving, Shutdown};
 use super::host::{ClientView, ClusterHost, Host, IoView, KillFilter, ProcessView, RaftStatus};
 use super::session::{Endpoint, Session};
 use super::stats::Stats;
@@ -15,6 +14,8 @@ use crate::keyspace::{Keyspace, Layout};
 use crate::pubsub::{Registry, Subscriber};
 use crate::resp::args::Args;
 use crate::resp::Proto;
+use crate::state::GateKind;
+use crate::state::StateMachine;
 
 /// A moment with nothing special about it.
 pub const START_MS: i64 = 1_700_000_000_000;
@@ -108,7 +109,7 @@ impl Host for TestHost {
 }
 
 pub struct Fixture {
-    pub data: Data,
+    pub data: StateMachine,
     pub session: Session,
     pub host: TestHost,
     pub serving: Serving<'static>,
@@ -132,7 +133,7 @@ impl Fixture {
             ..Now::default()
         };
         Fixture {
-            data: Data::new(Keyspace::new(layout, 1), PART_BYTES),
+            data: StateMachine::new(Keyspace::new(layout, 1), PART_BYTES),
             session: session(1),
             host: TestHost::new(Config::default(), now),
             grant: usize::MAX,

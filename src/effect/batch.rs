@@ -98,7 +98,7 @@ impl Batch {
             self.unit_db = db;
             let mut text = itoa::Buffer::new();
             let args: [&[u8]; 1] = [text.format(db).as_bytes()];
-            self.put(Op::Select, &args, Batch::size(&args));
+            self.put(Op::SELECT, &args, Batch::size(&args));
         }
         self.put(op, args, size);
     }
@@ -278,7 +278,7 @@ mod tests {
         batch.begin_unit();
         let mut number = 0;
         for size in sizes {
-            batch.push(0, Op::Append, &[b"k", &vec![b'x'; *size]]);
+            batch.push(0, Op::numbered(99), &[b"k", &vec![b'x'; *size]]);
             number = batch.number();
         }
         batch.end_unit();

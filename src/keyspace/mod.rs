@@ -213,24 +213,15 @@ impl Keyspace {
         }
     }
 
-    /// Appends to a string, making it if need be; keeps its expiry. Returns its length.
-    pub fn append(&mut self, db: u32, key: &Key, tail: &[u8]) -> usize {
-        match self.get(db, key) {
-            None => {
-                self.set_string(db, key, tail, Ttl::Clear);
-                tail.len()
-            }
-            Some(entry) => {
-                let len = entry.value().len();
-                self.write_at(db, key, len, len + tail.len(), tail)
-            }
-        }
+    /// How long the string is; `None` without one.
+    pub fn string_len(&self, db: u32, key: &Key) -> Option<usize> {
+        self.get(db, key).map(|entry| entry.value().len())
     }
 
     /// Writes into a string, padding with zeros up to `offset`, making it if need be; keeps its
     /// expiry. Returns its length. Writing nothing changes nothing.
-    pub fn set_range(&mut self, db: u32, key: &Key, offset: usize, bytes: &[u8]) -> usize {
-        let len = self.get(db, key).map(|entry| entry.value().len());
+    pub fn write_string(&mut self, db: u32, key: &Key, offset: usize, bytes: &[u8]) -> usize {
+        let len = self.string_len(db, key);
         if bytes.is_empty() {
             return len.unwrap_or(0);
         }

@@ -8,7 +8,6 @@
 //! the socket says that it would block; one read and one write per connection and visit.
 
 mod conn;
-mod gate;
 mod input;
 mod listen;
 mod output;
@@ -20,7 +19,6 @@ mod socket;
 mod tests;
 
 pub use conn::{Conn, Filled};
-pub use gate::Gate;
 pub use input::{Input, Next, ReadBuffer};
 pub use listen::{Accepted, BindFailure, Bound, Listeners};
 pub use output::{Flushed, Output};

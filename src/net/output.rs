@@ -9,8 +9,8 @@
 //! Two gates per reply: the running maximum decides when it leaves, its own decides whether it
 //! fails (a PING behind a failed SET is still answered by itself).
 
-use super::gate::Gate;
 use crate::mutation::{self, Mutation};
+use crate::state::Gate;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
 use std::ops::RangeInclusive;

@@ -5,9 +5,10 @@ use super::state::ServerState;
 use super::turn::Server;
 use crate::clock::Now;
 use crate::command::Error;
-use crate::net::{Gate, Key};
+use crate::net::Key;
 use crate::resp::{Proto, Reply};
 use crate::shard::Admission;
+use crate::state::Gate;
 use std::time::Duration;
 
 /// Keys that active expiry deletes in one turn: a burst of deadlines is spread over turns.

@@ -10,11 +10,12 @@ use super::turn::Server;
 use crate::clock::Now;
 use crate::cluster::Routing;
 use crate::command::host::IoView;
-use crate::command::{execute, Access, Block, Env, Error, Flow, Host, Outcome, Serving, Session};
+use crate::command::{execute, Block, Env, Error, Flow, Host, Outcome, Serving, Session};
 use crate::keyspace::PREFETCH;
-use crate::net::{Filled, Gate, Key, Next, Output};
+use crate::net::{Filled, Key, Next, Output};
 use crate::resp::{Args, Limits, Skim};
 use crate::shard::{Admission, Shard};
+use crate::state::{Access, Gate};
 use std::time::Duration;
 
 /// T9: copying so much takes long, however simple the command is.
@@ -126,7 +127,7 @@ impl<P: Platform> Execution<'_, P> {
             return self.put_off(session, output);
         }
         self.assert_owned(&outcome);
-        let gate = self.shard.gate(&outcome);
+        let gate = self.shard.gate(outcome.gate, outcome.footprint.depends);
         if self.state.has_published() {
             self.state.seal_published(output, gate, outcome.slot);
         } else {

@@ -4,7 +4,8 @@ use super::clients::Client;
 use super::platform::Platform;
 use super::turn::Server;
 use crate::command::Error;
-use crate::net::{Gate, Key};
+use crate::net::Key;
+use crate::state::Gate;
 use std::ops::RangeInclusive;
 
 /// T4: above this share of the limit of all clients, none of those that hold output is read.

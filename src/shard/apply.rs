@@ -4,10 +4,10 @@ use super::members::is_change;
 use super::turn::Breath;
 use super::{Rebuild, Shard, ShardError, TailBatch};
 use crate::clock::Now;
-use crate::command::{apply_unit, check_unit, ApplyError, Data};
 use crate::effect::{parse_entry, CodecError, Staged, Stager, Unit};
 use crate::keyspace::Keyspace;
 use crate::mutation::{self, Mutation};
+use crate::state::{apply_unit, check_unit, ApplyError, StateMachine};
 use crate::storage::base::MemberKind;
 use crate::storage::{Disk, Job};
 use raft::eraftpb::Entry;
@@ -20,7 +20,7 @@ const RECENT: usize = 1024;
 
 /// Applies one committed entry that this member has not executed itself.
 pub(super) fn apply_entry(
-    data: &mut Data,
+    data: &mut StateMachine,
     stager: &mut Stager,
     entry: &Entry,
     breathe: &mut dyn FnMut(),

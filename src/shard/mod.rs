@@ -32,12 +32,12 @@ pub(crate) mod tests;
 
 use crate::clock::{Mono, Now};
 use crate::cluster::Record;
-use crate::command::Data;
 use crate::effect::{CodecError, Stager, PART_BYTES};
 use crate::keyspace::{Keyspace, Layout};
 use crate::mutation::{self, Mutation};
-use crate::net::Gate;
 use crate::raft::{Envelope, Group, StepError, Wanted};
+use crate::state::Gate;
+use crate::state::StateMachine;
 use crate::storage::base::MemberKind;
 use crate::storage::{Base, Disk, Job, Log, LogConfig, Position, StorageError};
 use raft::eraftpb::Entry;
@@ -185,7 +185,7 @@ struct Rebuild {
 pub struct Shard<D: Disk> {
     config: ShardConfig,
     base: Base,
-    data: Data,
+    data: StateMachine,
     group: Group,
     log: Log<D>,
 
@@ -237,17 +237,17 @@ pub struct Shard<D: Disk> {
 }
 
 impl<D: Disk> Shard<D> {
-    pub fn data(&self) -> &Data {
+    pub fn data(&self) -> &StateMachine {
         &self.data
     }
 
     /// For executing commands in phase (2), and for housekeeping that changes no key.
-    pub fn data_mut(&mut self) -> &mut Data {
+    pub fn data_mut(&mut self) -> &mut StateMachine {
         &mut self.data
     }
 
     /// The data, and beside it what a running command may ask about or do meanwhile (T9).
-    pub fn split(&mut self) -> (&mut Data, Beside<'_, D>) {
+    pub fn split(&mut self) -> (&mut StateMachine, Beside<'_, D>) {
         let beside = Beside {
             group: &mut self.group,
             log: &self.log,

@@ -2,10 +2,10 @@
 
 use super::{Shard, ShardConfig, ShardError, SyncPolicy};
 use crate::clock::{Mono, Now};
-use crate::command::Data;
 use crate::effect::Stager;
-use crate::net::Gate;
 use crate::raft::{Group, GroupConfig, Membership, Window};
+use crate::state::Gate;
+use crate::state::StateMachine;
 use crate::storage::base::MemberKind;
 use crate::storage::{Base, Disk, Log, LogConfig};
 use std::collections::VecDeque;
@@ -42,7 +42,7 @@ impl<D: Disk> Shard<D> {
             base.raft_id,
             base.index,
         );
-        let mut data = Data::new(Shard::<D>::empty_keyspace(&config), config.sizes.part);
+        let mut data = StateMachine::new(Shard::<D>::empty_keyspace(&config), config.sizes.part);
         data.begin_record(Shard::<D>::birth_record(&base));
         let mut stager = Stager::default();
         let applied = recovered.hard_state.commit.max(base.index);
@@ -90,7 +90,7 @@ impl<D: Disk> Shard<D> {
     fn assemble(
         config: ShardConfig,
         base: Base,
-        data: Data,
+        data: StateMachine,
         group: Group,
         log: Log<D>,
         stager: Stager,
@@ -145,7 +145,7 @@ fn replay<D: Disk>(
     base: &Base,
     applied: u64,
     members: &mut Membership,
-    data: &mut Data,
+    data: &mut StateMachine,
     stager: &mut Stager,
 ) -> Result<(), ShardError> {
     if applied <= base.index {

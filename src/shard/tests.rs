@@ -16,8 +16,8 @@ mod reads;
 
 use super::*;
 use crate::clock::Clock;
-use crate::command::{Access, Footprint, GateKind, Outcome};
 use crate::keyspace::Ttl;
+use crate::state::{Access, Footprint, GateKind};
 use crate::storage::{Job, RealDisk};
 use raft::eraftpb::ConfState;
 use std::cell::Cell;
@@ -106,12 +106,7 @@ fn set(shard: &mut Shard<RealDisk>, key: &[u8], value: &[u8]) -> Gate {
 }
 
 fn outcome_gate(shard: &mut Shard<RealDisk>, footprint: Footprint, gate: GateKind) -> Gate {
-    shard.gate(&Outcome {
-        flow: crate::command::Flow::Done,
-        footprint,
-        gate,
-        slot: None,
-    })
+    shard.gate(gate, footprint.depends)
 }
 
 #[test]

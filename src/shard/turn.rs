@@ -3,11 +3,11 @@
 use super::members::is_change;
 use super::{Shard, ShardError, SyncPolicy, TailBatch, TurnOutput};
 use crate::clock::{Clock, Mono, Now};
-use crate::command::{check_entry, check_unit, room, GateKind, Outcome};
 use crate::effect::{begins_batch, parse_entry, Body, Unit};
 use crate::mutation::{self, Mutation};
-use crate::net::Gate;
 use crate::raft::{Envelope, Fault, Group, Refusal, StepError};
+use crate::state::Gate;
+use crate::state::{check_entry, check_unit, room, GateKind};
 use crate::storage::base::MemberKind;
 use crate::storage::record::entry_len;
 use crate::storage::Disk;
@@ -257,27 +257,27 @@ impl<D: Disk> Shard<D> {
         self.tail_bytes < self.config.tail_limit && self.log.has_room(TURN_ROOM)
     }
 
-    /// What a reply of this turn waits for.
-    pub fn gate(&mut self, outcome: &Outcome) -> Gate {
-        let depends = if mutation::is(Mutation::ReadIgnoresDirty) {
+    /// What a reply of this turn waits for; `depends`: the newest batch that it may show.
+    pub fn gate(&mut self, kind: GateKind, depends: u64) -> Gate {
+        let shows = if mutation::is(Mutation::ReadIgnoresDirty) {
             0
         } else {
-            outcome.footprint.depends
+            depends
         };
-        match outcome.gate {
+        match kind {
             GateKind::Free => Gate { batch: 0, read: 0 },
             GateKind::Write => Gate {
-                batch: outcome.footprint.depends,
+                batch: depends,
                 read: 0,
             },
             GateKind::Read if mutation::is(Mutation::NoLeaseForNoWrite) => Gate {
-                batch: depends,
+                batch: shows,
                 read: 0,
             },
             GateKind::Read => {
                 self.ticket_used = true;
                 Gate {
-                    batch: depends,
+                    batch: shows,
                     read: self.next_ticket,
                 }
             }

@@ -6,8 +6,9 @@ use crate::member::{message, Manner, Member};
 use crate::played::{mono_ns, sleep_until, Played, Seen};
 use crate::real::{Follower, Stage};
 use crate::shim::{Op, STORAGE};
-use holdfast::effect::{Batch, Op as Effect, PART_BYTES};
+use holdfast::effect::{Batch, PART_BYTES};
 use holdfast::raft::Reign;
+use holdfast::state::op;
 use raft::eraftpb::{Message, MessageType};
 use std::time::{Duration, Instant};
 
@@ -166,7 +167,7 @@ fn follower_in_a_long_apply_answers_heartbeats() {
     batch.begin_unit();
     for n in 0..1_500_000 {
         let key = format!("key:{n:010}");
-        batch.push(0, Effect::Set, &[key.as_bytes(), b"value-of-it"]);
+        batch.push(0, op::SET, &[key.as_bytes(), b"value-of-it"]);
     }
     batch.end_unit();
     let parts = batch.take();

@@ -6,7 +6,8 @@ use crate::member::{Manner, Member};
 use crate::played::{Played, Seen};
 use crate::real::{reply_within, Real, Stage};
 use crate::shim::{Op, STORAGE};
-use holdfast::effect::{Batch, Op as Effect, PART_BYTES};
+use holdfast::effect::{Batch, PART_BYTES};
+use holdfast::state::op;
 use raft::eraftpb::MessageType;
 use std::time::{Duration, Instant};
 
@@ -108,7 +109,7 @@ fn body(n: u64, bytes: usize) -> Vec<u8> {
     let mut batch = Batch::new(PART_BYTES);
     batch.begin_unit();
     let key = format!("k{n}");
-    batch.push(0, Effect::Set, &[key.as_bytes(), &vec![b'x'; bytes]]);
+    batch.push(0, op::SET, &[key.as_bytes(), &vec![b'x'; bytes]]);
     batch.end_unit();
     batch.take().pop().expect("one body")
 }

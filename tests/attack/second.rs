@@ -9,8 +9,9 @@ use crate::real::{base_of, played, reply_within, Follower, Real, Stage};
 use crate::shim::{Op, STORAGE, WITNESS};
 use crate::wire;
 use holdfast::agent::control::{encode_envelope, Control};
-use holdfast::effect::{Batch, Op as Effect, PART_BYTES};
+use holdfast::effect::{Batch, PART_BYTES};
 use holdfast::raft::Envelope;
+use holdfast::state::op;
 use raft::eraftpb::{Entry, MessageType};
 use std::time::{Duration, Instant};
 
@@ -156,7 +157,7 @@ fn forged_append_changes_no_data() {
     let _beats = f.leader.heartbeats(&f.real, f.raft_id, t / 10);
     let mut batch = Batch::new(PART_BYTES);
     batch.begin_unit();
-    batch.push(0, Effect::Set, &[b"a", b"forged"]);
+    batch.push(0, op::SET, &[b"a", b"forged"]);
     batch.end_unit();
     let mut append = message(MessageType::MsgAppend, 2);
     (append.index, append.log_term, append.commit) = (1, 1, 2);
@@ -216,7 +217,7 @@ fn undecodable_large_unit_is_no_crash_loop() {
     let mut f = stage.follows_played(t, &[]);
     let _beats = f.leader.heartbeats(&f.real, f.raft_id, t / 10);
     // A node of a cluster has one database.
-    let parts = bodies(5, Effect::Set, &[b"a", &vec![b'x'; 1_500_000]]);
+    let parts = bodies(5, op::SET, &[b"a", &vec![b'x'; 1_500_000]]);
     assert!(parts.len() > 1);
     lead(&f, parts);
     assert_starts(&mut f.real, "a large unit");
@@ -231,10 +232,10 @@ fn unfitting_effect_ends_member_keeps_its_log() {
         return;
     };
     let t = Duration::from_secs(2);
-    let text = bodies(0, Effect::Set, &[b"{a}text", b"no number"]);
+    let text = bodies(0, op::SET, &[b"{a}text", b"no number"]);
     let lies = [
-        ("INCRBY", bodies(0, Effect::IncrBy, &[b"{a}text", b"1"])),
-        ("RENAME", bodies(0, Effect::Rename, &[b"{a}none", b"{a}b"])),
+        ("INCRBY", bodies(0, op::INCRBY, &[b"{a}text", b"1"])),
+        ("RENAME", bodies(0, op::RENAME, &[b"{a}none", b"{a}b"])),
     ];
     for (what, lie) in lies {
         let mut f = stage.follows_played(t, &[]);
@@ -254,7 +255,7 @@ fn unfitting_effect_ends_member_keeps_its_log() {
 }
 
 /// The bodies of the entries that hold one effect.
-fn bodies(db: u32, effect: Effect, args: &[&[u8]]) -> Vec<Vec<u8>> {
+fn bodies(db: u32, effect: op::Op, args: &[&[u8]]) -> Vec<Vec<u8>> {
     let mut batch = Batch::new(PART_BYTES);
     batch.begin_unit();
     batch.push(db, effect, args);

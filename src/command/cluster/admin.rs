@@ -3,7 +3,6 @@
 //! Owns: the checks that Redis makes first, in its order, and its refusals. Never: carries anything
 //! out; that is the host's (C1, E4), which may refuse as well.
 
-use super::super::data::Access;
 use super::super::env::{Done, Env, Flow, Serving, DONE};
 use super::super::error::Error;
 use super::super::host::{Failover, Progress};
@@ -12,6 +11,7 @@ use super::{find_node, host, parse_id, too_many};
 use crate::config::CLUSTER_PORT_INCREMENT;
 use crate::resp::args::Args;
 use crate::resp::number::parse_i64;
+use crate::state::Access;
 use cluster_bus::wire::Flags;
 
 pub fn meet(env: &mut Env<'_>, args: Args<'_>) -> Done {

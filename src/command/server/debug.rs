@@ -3,7 +3,6 @@
 //! Owns: SLEEP, DIGEST, DIGEST-VALUE, SET-ACTIVE-EXPIRE, POPULATE, OBJECT, ERROR, LOG, PROTOCOL.
 //! Never: crashes the server on request. T9: what runs long here breathes.
 
-use super::super::data::Access;
 use super::super::env::{Done, Env, Flow, Serving, DONE};
 use super::super::error::Error;
 use super::super::room;
@@ -14,6 +13,7 @@ use crate::keyspace::{Ttl, Value};
 use crate::resp::args::Args;
 use crate::resp::encode::Reply;
 use crate::resp::number::parse_i64;
+use crate::state::Access;
 use std::time::Duration;
 
 pub const DEBUG: Spec = Spec::new(

@@ -1,11 +1,12 @@
 //! Changing a value in place: APPEND, SETRANGE, INCR and DECR, INCRBYFLOAT.
 
 use super::long_double::LongDouble;
-use super::{as_string, integer, number};
+use super::{as_string, integer};
 use crate::command::env::{Done, Env, DONE};
 use crate::command::error::Error;
 use crate::keyspace::{Ttl, Value};
 use crate::resp::args::Args;
+use crate::state::number;
 
 /// The length of a string of `size` bytes that grows by `more`, if it may be that long.
 fn checked_len(env: &Env<'_>, size: usize, more: usize) -> Result<usize, Error> {

@@ -15,14 +15,6 @@ use super::spec::{flags, Acl, Group, KeyFlags, KeySpec, Spec};
 use crate::keyspace::{Entry, Kind, Value};
 use crate::resp::number::parse_i64;
 
-/// The integer that a string is, by the strict rules of INCR.
-pub(super) fn number(value: &Value<'_>) -> Option<i64> {
-    match value {
-        Value::Int(n) => Some(*n),
-        Value::Bytes(text) => parse_i64(text),
-    }
-}
-
 /// An integer argument.
 pub(super) fn integer(text: &[u8]) -> Result<i64, Error> {
     parse_i64(text).ok_or(Error::NOT_AN_INTEGER)

@@ -4,9 +4,9 @@
 
 use super::read::reply_value;
 use super::{as_string, integer};
-use crate::command::data::Data;
 use crate::command::env::{Done, Env, DONE};
 use crate::command::error::Error;
+use crate::state::StateMachine;
 
 use crate::keyspace::{Key, Ttl};
 use crate::resp::args::Args;
@@ -131,7 +131,7 @@ pub fn set(env: &mut Env<'_>, args: Args<'_>) -> Done {
 }
 
 /// Replies with what the key holds now; whether there is something.
-fn reply_old(data: &mut Data, key: &Key<'_>, reply: &mut Reply<'_>) -> Result<bool, Error> {
+fn reply_old(data: &mut StateMachine, key: &Key<'_>, reply: &mut Reply<'_>) -> Result<bool, Error> {
     data.with_counted(key, |entry| {
         match &entry {
             None => reply.null(),

@@ -1,9 +1,10 @@
 //! Refusals in Redis's order, roles, the dirty index, reply modes.
 
-use crate::command::env::{Flow, GateKind, Serving};
+use crate::command::env::{Flow, Serving};
 use crate::command::session::ReplyMode;
 use crate::command::testing::{session, single, Fixture};
 use crate::keyspace::Layout;
+use crate::state::GateKind;
 
 #[test]
 fn refusals() {

@@ -2,15 +2,15 @@
 
 use crate::cluster::Record;
 use crate::command::testing::{single, Fixture, START_MS};
-use crate::command::{apply_unit, ApplyError, Data};
 use crate::effect::{parse_entry, Batch, Body, Effect, Op, Staged, Stager, Unit, PART_BYTES};
 use crate::keyspace::{Keyspace, Layout};
+use crate::state::{apply_unit, effects, op, ApplyError, StateMachine};
 use cluster_bus::slot::SLOT_COUNT;
 use proptest::prelude::*;
 
 /// Applies a leader's log to a fresh keyspace of another seed.
-fn follow(layout: Layout, log: &[Vec<u8>]) -> Data {
-    let mut data = Data::new(Keyspace::new(layout, 99), PART_BYTES);
+fn follow(layout: Layout, log: &[Vec<u8>]) -> StateMachine {
+    let mut data = StateMachine::new(Keyspace::new(layout, 99), PART_BYTES);
     // S1: effects are only applied to slots that the shard has.
     let record = Record {
         slots: (0..SLOT_COUNT).collect(),
@@ -49,7 +49,7 @@ fn effects_of(body: &[u8]) -> Vec<String> {
                 .map(|a| String::from_utf8_lossy(a))
                 .collect();
             texts.push(
-                format!("{} {}", effect.op.command(), args.join(" "))
+                format!("{} {}", effects::name(effect.op), args.join(" "))
                     .trim_end()
                     .to_owned(),
             );
@@ -104,34 +104,34 @@ fn a_follower_stops_at_what_it_cannot_apply() {
         batch.end_unit();
         batch.take()
     };
-    let mut data = Data::new(Keyspace::new(single(), 1), PART_BYTES);
+    let mut data = StateMachine::new(Keyspace::new(single(), 1), PART_BYTES);
     for (bodies, want) in [
-        (unit(Op::Set, &[b"k"]), ApplyError::Arguments(Op::Set)),
+        (unit(op::SET, &[b"k"]), ApplyError::Arguments(op::SET)),
         (
-            unit(Op::Set, &[b"k", b"v", b"PX", b"1"]),
-            ApplyError::Arguments(Op::Set),
+            unit(op::SET, &[b"k", b"v", b"PX", b"1"]),
+            ApplyError::Arguments(op::SET),
         ),
         (
-            unit(Op::PExpireAt, &[b"k", b"soon"]),
-            ApplyError::Arguments(Op::PExpireAt),
+            unit(op::PEXPIREAT, &[b"k", b"soon"]),
+            ApplyError::Arguments(op::PEXPIREAT),
         ),
-        (unit(Op::Select, &[b"16"]), ApplyError::Database(16)),
+        (unit(Op::SELECT, &[b"16"]), ApplyError::Database(16)),
         (
-            unit(Op::Select, &[b"one"]),
-            ApplyError::Arguments(Op::Select),
-        ),
-        (
-            unit(Op::Rename, &[b"none", b"k"]),
-            ApplyError::Mismatch(Op::Rename),
-        ),
-        (unit(Op::MSet, &[b"k"]), ApplyError::Arguments(Op::MSet)),
-        (
-            unit(Op::SetRange, &[b"k", b"-1", b"x"]),
-            ApplyError::Arguments(Op::SetRange),
+            unit(Op::SELECT, &[b"one"]),
+            ApplyError::Arguments(Op::SELECT),
         ),
         (
-            unit(Op::IncrBy, &[b"k", b"x"]),
-            ApplyError::Arguments(Op::IncrBy),
+            unit(op::RENAME, &[b"none", b"k"]),
+            ApplyError::Mismatch(op::RENAME),
+        ),
+        (unit(op::MSET, &[b"k"]), ApplyError::Arguments(op::MSET)),
+        (
+            unit(op::SETRANGE, &[b"k", b"-1", b"x"]),
+            ApplyError::Arguments(op::SETRANGE),
+        ),
+        (
+            unit(op::INCRBY, &[b"k", b"x"]),
+            ApplyError::Arguments(op::INCRBY),
         ),
     ] {
         let Ok(Body::Units(mut units)) = parse_entry(&bodies[0]) else {
@@ -142,18 +142,18 @@ fn a_follower_stops_at_what_it_cannot_apply() {
             Err(want)
         );
     }
-    let bodies = unit(Op::Set, &[b"k", b"abc"]);
+    let bodies = unit(op::SET, &[b"k", b"abc"]);
     let Ok(Body::Units(mut units)) = parse_entry(&bodies[0]) else {
         panic!("units")
     };
     apply_unit(&mut data, units.next().unwrap().unwrap(), &mut || {}).unwrap();
-    let bodies = unit(Op::IncrBy, &[b"k", b"1"]);
+    let bodies = unit(op::INCRBY, &[b"k", b"1"]);
     let Ok(Body::Units(mut units)) = parse_entry(&bodies[0]) else {
         panic!("units")
     };
     assert_eq!(
         apply_unit(&mut data, units.next().unwrap().unwrap(), &mut || {}),
-        Err(ApplyError::Mismatch(Op::IncrBy))
+        Err(ApplyError::Mismatch(op::INCRBY))
     );
     let unknown = Unit::new(&[200, 0]);
     assert!(matches!(
@@ -244,7 +244,7 @@ fn command() -> impl Strategy<Value = Vec<String>> {
     })
 }
 
-fn expiries(data: &Data) -> Vec<(u32, Vec<u8>, Option<i64>)> {
+fn expiries(data: &StateMachine) -> Vec<(u32, Vec<u8>, Option<i64>)> {
     let mut all = vec![];
     for db in 0..data.keyspace().databases() {
         data.keyspace().for_each(db, &mut |entry| {

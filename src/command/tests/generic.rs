@@ -1,7 +1,8 @@
 //! Keys and expiry times.
 
-use crate::command::env::{Flow, GateKind, Serving};
+use crate::command::env::{Flow, Serving};
 use crate::command::testing::{single, Fixture, START_MS};
+use crate::state::GateKind;
 
 #[test]
 fn keys_come_go_and_change_their_names() {

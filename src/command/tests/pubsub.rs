@@ -1,10 +1,11 @@
 //! SUBSCRIBE, PUBLISH, PUBSUB and what a subscribed client may do. The replies are Redis's.
 
-use crate::command::env::{Flow, GateKind, Serving};
+use crate::command::env::{Flow, Serving};
 use crate::command::testing::{single, Fixture};
 use crate::keyspace::Layout;
 use crate::pubsub::{Kind, Subscriber};
 use crate::resp::encode::Proto;
+use crate::state::GateKind;
 
 /// One confirmation in RESP2.
 fn told(verb: &str, name: &str, count: usize) -> String {

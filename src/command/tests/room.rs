@@ -1,8 +1,9 @@
 //! D5: what is held for want of room changes nothing, and what it asks for is enough.
 
 use crate::command::testing::{single, Fixture};
-use crate::command::{Flow, GateKind};
+use crate::command::Flow;
 use crate::config::Config;
+use crate::state::GateKind;
 use proptest::prelude::*;
 
 /// A fixture with keys that are due and keys that are not.

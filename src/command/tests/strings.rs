@@ -1,8 +1,8 @@
 //! The string family.
 
-use crate::command::env::GateKind;
 use crate::command::testing::{single, Fixture, START_MS};
 use crate::resp::encode::Proto;
+use crate::state::GateKind;
 
 const SYNTAX: &str = "-ERR syntax error\r\n";
 const NOT_INT: &str = "-ERR value is not an integer or out of range\r\n";

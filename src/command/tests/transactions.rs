@@ -1,10 +1,11 @@
 //! MULTI, EXEC, WATCH.
 
-use crate::command::env::{Flow, GateKind, Serving};
+use crate::command::env::{Flow, Serving};
 use crate::command::testing::{session, single, Fixture};
 use crate::effect::{parse_entry, Body};
 use crate::keyspace::Layout;
 use crate::resp::encode::Proto;
+use crate::state::GateKind;
 
 const QUEUED: &str = "+QUEUED\r\n";
 

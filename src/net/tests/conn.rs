@@ -1,7 +1,8 @@
 //! One connection over a real socket pair, step by step.
 
-use crate::net::{Conn, Event, Filled, Flushed, Gate, Key, Next, Poll, ReadBuffer, Slab};
+use crate::net::{Conn, Event, Filled, Flushed, Key, Next, Poll, ReadBuffer, Slab};
 use crate::resp::{Argv, Limits};
+use crate::state::Gate;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};

@@ -1,6 +1,7 @@
 //! [`Output`] against a model that keeps every reply by itself, and what it does with memory.
 
-use crate::net::{Flushed, Gate, Output};
+use crate::net::{Flushed, Output};
+use crate::state::Gate;
 use proptest::prelude::*;
 use std::io::{self, ErrorKind, Write};
 use std::ops::RangeInclusive;

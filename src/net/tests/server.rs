@@ -6,10 +6,11 @@
 
 use crate::clock::Mono;
 use crate::net::{
-    raise_open_files, Conn, Event, Filled, Gate, Key, Listeners, Next, OpenFiles, Poll, ReadBuffer,
+    raise_open_files, Conn, Event, Filled, Key, Listeners, Next, OpenFiles, Poll, ReadBuffer,
     ReadyList, Slab,
 };
 use crate::resp::{Args, Argv, Limits, Proto, Reply};
+use crate::state::Gate;
 use mio::Waker;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

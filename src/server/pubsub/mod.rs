@@ -13,9 +13,10 @@ mod tests;
 use super::platform::Platform;
 use super::state::ServerState;
 use super::turn::Server;
-use crate::net::{Gate, Key, Output};
+use crate::net::{Key, Output};
 use crate::pubsub::{write_message, Registry, Subscriber};
 use crate::resp::Proto;
+use crate::state::Gate;
 use outbound::Outbound;
 
 /// Room kept between commands.

@@ -5,7 +5,7 @@
 //! messages of one connection keep their order, since its gates never fall.
 
 use super::Message;
-use crate::net::Gate;
+use crate::state::Gate;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 

@@ -3,12 +3,12 @@
 
 use super::Hand;
 use crate::clock::{Clock, Mono, Now};
-use crate::command::{Access, GateKind};
 use crate::keyspace::{Layout, Ttl};
-use crate::net::Gate;
 use crate::raft::testing::answer;
 use crate::raft::{Envelope, Reign};
 use crate::shard::{Admission, Shard, ShardConfig, ShardError, Sizes, SyncPolicy};
+use crate::state::Gate;
+use crate::state::{Access, GateKind};
 use crate::storage::base::{Member, MemberKind};
 use crate::storage::{Base, Job, Log, LogConfig, RealDisk};
 use cluster_bus::NodeId;

@@ -1,7 +1,7 @@
 //! What may be answered, and shown to others, before a sync (D4).
 
 use super::*;
-use crate::command::Access;
+use crate::state::Access;
 
 const POLICIES: [SyncPolicy; 3] = [SyncPolicy::Always, SyncPolicy::EverySecond, SyncPolicy::No];
 

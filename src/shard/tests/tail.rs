@@ -8,7 +8,7 @@ use crate::keyspace::Value;
 const LARGE: usize = PART_BYTES + PART_BYTES / 2;
 
 /// What INCR has left in `n`.
-fn counter(data: &Data) -> i64 {
+fn counter(data: &StateMachine) -> i64 {
     let entry = data.keyspace().get(0, &data.keyspace().key(b"n"));
     match entry.map(|e| e.value()) {
         None => 0,
@@ -25,7 +25,7 @@ fn incr(shard: &mut Shard<RealDisk>) -> Gate {
     })
 }
 
-fn write(shard: &mut Shard<RealDisk>, change: impl FnOnce(&mut Data)) -> Gate {
+fn write(shard: &mut Shard<RealDisk>, change: impl FnOnce(&mut StateMachine)) -> Gate {
     let data = shard.data_mut();
     data.begin_command(0, Access::Lead);
     change(data);

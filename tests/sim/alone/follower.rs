@@ -2,7 +2,8 @@
 //! applied at once; the simulator's time does not pass while code runs, so a turn that takes long
 //! shows nothing there. D5: appends of one turn share the log's room; the worlds' entries are small.
 
-use holdfast::effect::{Batch, Op, PART_BYTES};
+use holdfast::effect::{Batch, PART_BYTES};
+use holdfast::state::op;
 use raft::eraftpb::Entry;
 
 use crate::machine::{guarded, install_panic_hook, Ended};
@@ -59,7 +60,7 @@ fn sends_many() -> u64 {
     let mut shard = shard(&base(), at(0));
     let mut batch = Batch::new(PART_BYTES);
     batch.begin_unit();
-    batch.push(0, Op::Set, &[b"k", &[b'x'; 900_000]]);
+    batch.push(0, op::SET, &[b"k", &[b'x'; 900_000]]);
     batch.end_unit();
     let body = batch.take().pop().expect("one unit");
     let large = |index| Entry {

@@ -1,8 +1,9 @@
 //! Changes of the record: what they do, what they wait for, and how they stand in MULTI.
 
 use super::{calls, fixture, id, master, replica, set, view};
-use crate::command::env::{Flow, GateKind, Serving};
+use crate::command::env::{Flow, Serving};
 use crate::command::testing::Fixture;
+use crate::state::GateKind;
 
 /// The first of two masters; its own slots are in the record, not (yet) in the view.
 fn first_of_two() -> Fixture {

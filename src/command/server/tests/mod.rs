@@ -4,7 +4,8 @@
 mod info;
 mod rows;
 
-use super::super::env::{Block, Env, Flow, GateKind, Outcome, Serving, Shutdown};
+use super::super::env::{Block, Env, Flow, Outcome, Serving, Shutdown};
+use super::super::execute;
 use super::super::host::{
     ClientView, Host, IoView, KillFilter, MemberKind, MemberStatus, MemoryView, ProcessView,
     RaftRole, RaftStatus,
@@ -12,7 +13,6 @@ use super::super::host::{
 use super::super::session::{Endpoint, Session};
 use super::super::stats::Stats;
 use super::super::table::{table, Command};
-use super::super::{execute, Data};
 use crate::clock::{Mono, Now};
 use crate::config::{words, Config, ConfigError, ProtectedAction};
 use crate::effect::PART_BYTES;
@@ -20,6 +20,7 @@ use crate::keyspace::{Keyspace, Layout};
 use crate::pubsub::{Registry, Subscriber};
 use crate::resp::args::Args;
 use crate::resp::Proto;
+use crate::state::{GateKind, StateMachine};
 use std::time::Duration;
 
 /// A process with other clients, whose time passes only when somebody rests.
@@ -143,7 +144,7 @@ impl Host for FakeHost {
 }
 
 struct Client {
-    data: Data,
+    data: StateMachine,
     session: Session,
     host: FakeHost,
     serving: Serving<'static>,
@@ -160,7 +161,7 @@ fn endpoint(port: u16) -> Endpoint {
 
 impl Client {
     fn new() -> Client {
-        let mut data = Data::new(
+        let mut data = StateMachine::new(
             Keyspace::new(Layout::Single { databases: 16 }, 1),
             PART_BYTES,
         );

@@ -3,8 +3,9 @@
 //! Owns: which slots are served by the tail's copy and by the committed one, and the effects that
 //! change the record. Never: decides which shard should have a slot.
 
-use super::{Access, Data};
-use crate::cluster::record::encode_ranges;
+use super::core::{Access, StateMachine};
+use super::effects::{effects, name};
+use crate::cluster::record::{decode_ranges, encode_ranges};
 use crate::cluster::Record;
 use crate::effect::Op;
 use crate::keyspace::Key;
@@ -23,7 +24,18 @@ pub enum Ownership {
     Foreign,
 }
 
-impl Data {
+effects! {
+    /// The shard gains slots: pairs of first and last (S1).
+    13 ADD_SLOTS "CLUSTER ADDSLOTS": read_slots => |state: &mut StateMachine, slots: SlotSet| { state.add_slots(&slots); Ok(()) };
+    /// The shard gives up slots; their keys stay (`DELSLOTS`).
+    14 DEL_SLOTS "CLUSTER DELSLOTS": read_slots => |state: &mut StateMachine, slots: SlotSet| { state.del_slots(&slots); Ok(()) };
+    /// The shard loses slots and their keys (S3).
+    15 LOSE_SLOTS "the loss of slots": read_slots => |state: &mut StateMachine, slots: SlotSet| { state.lose_slots(&slots); Ok(()) };
+    /// The shard's epoch (8 bytes, little endian) and its master (20 bytes) (S2).
+    16 EPOCH "the epoch": read_epoch => |state: &mut StateMachine, (epoch, master)| { state.set_epoch(epoch, master); Ok(()) };
+}
+
+impl StateMachine {
     /// The record as the running turn sees it.
     pub fn record(&self) -> &Arc<Record> {
         &self.record
@@ -59,7 +71,7 @@ impl Data {
 
     /// The shard gains these slots.
     pub fn add_slots(&mut self, slots: &SlotSet) {
-        if !self.emit(self.db, Op::AddSlots, &[&encode_ranges(slots)]) {
+        if !self.emit(self.db, ADD_SLOTS, &[&encode_ranges(slots)]) {
             return;
         }
         self.record_changed = self.access == Access::Lead;
@@ -72,7 +84,7 @@ impl Data {
     /// The shard gives these slots up. As in Redis their keys stay, unreachable, until the slots
     /// are gained again.
     pub fn del_slots(&mut self, slots: &SlotSet) {
-        if !self.emit(self.db, Op::DelSlots, &[&encode_ranges(slots)]) {
+        if !self.emit(self.db, DEL_SLOTS, &[&encode_ranges(slots)]) {
             return;
         }
         self.remove_slots(slots);
@@ -80,7 +92,7 @@ impl Data {
 
     /// S3: another shard has these slots; their keys go with them. How many keys.
     pub fn lose_slots(&mut self, slots: &SlotSet) -> u64 {
-        if !self.emit(self.db, Op::LoseSlots, &[&encode_ranges(slots)]) {
+        if !self.emit(self.db, LOSE_SLOTS, &[&encode_ranges(slots)]) {
             return 0;
         }
         self.remove_slots(slots);
@@ -109,7 +121,7 @@ impl Data {
     /// S2: the shard's epoch, and the node that is its master from here on.
     pub fn set_epoch(&mut self, epoch: u64, master: NodeId) {
         let args: [&[u8]; 2] = [&epoch.to_le_bytes(), &master.0];
-        if !self.emit(self.db, Op::Epoch, &args) {
+        if !self.emit(self.db, EPOCH, &args) {
             return;
         }
         self.record_changed = self.access == Access::Lead;
@@ -125,8 +137,24 @@ impl Data {
                 || !self.keyspace.is_cluster()
                 || self.record.slots.contains(key.slot),
             "S1: {} in slot {}, which the shard does not have at this index",
-            op.command(),
+            name(op),
             key.slot
         );
     }
+}
+
+fn read_slots(args: &[&[u8]]) -> Option<SlotSet> {
+    match args {
+        [ranges] => decode_ranges(ranges),
+        _ => None,
+    }
+}
+
+fn read_epoch(args: &[&[u8]]) -> Option<(u64, NodeId)> {
+    let [epoch, master] = args else {
+        return None;
+    };
+    let epoch: [u8; 8] = (*epoch).try_into().ok()?;
+    let master: [u8; 20] = (*master).try_into().ok()?;
+    Some((u64::from_le_bytes(epoch), NodeId(master)))
 }

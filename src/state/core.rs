@@ -15,19 +15,15 @@
 //! - `dirty[slot]` is the newest batch that changed the slot; `floor` bounds all slots from below;
 //!   neither ever decreases.
 
-mod record;
-
-use super::env::Footprint;
+use super::gate::Footprint;
 use super::room;
-pub use super::watch::Watch;
-use super::watch::Watches;
+use super::watch::{Watch, Watches};
 use crate::cluster::Record;
 use crate::effect::{Batch, Op};
-use crate::keyspace::{prefetch, Entry, Key, Keyspace, Ttl};
+use crate::keyspace::{prefetch, Entry, Key, Keyspace};
 use crate::mutation::{self, Mutation};
 use rand::rngs::StdRng;
 use rand::SeedableRng;
-pub use record::Ownership;
 use std::sync::Arc;
 
 /// Slots of the dirty index; single-database layouts index it by the key's hash.
@@ -54,36 +50,36 @@ pub struct Counters {
     pub changes: u64,
 }
 
-pub struct Data {
+pub struct StateMachine {
     pub(super) keyspace: Keyspace,
     batch: Batch,
     /// Whether a unit is open in `batch`: it is opened by the first effect of a command.
     unit_open: bool,
     /// The number of the turn's first batch, and of the one that the running command writes to.
     first_seq: u64,
-    batch_seq: u64,
-    now_ms: i64,
-    writable: bool,
+    pub(super) batch_seq: u64,
+    pub(super) now_ms: i64,
+    pub(super) writable: bool,
     /// D5: the batches' bytes may not become more than this in this turn.
     grant: usize,
     /// What would have been enough for an effect that was held.
     wanted: Option<usize>,
-    access: Access,
+    pub(super) access: Access,
     pub(super) db: u32,
-    dirty: Box<[u64]>,
-    floor: u64,
+    pub(super) dirty: Box<[u64]>,
+    pub(super) floor: u64,
     /// The newest batch that holds anything.
     newest: u64,
-    footprint: Footprint,
+    pub(super) footprint: Footprint,
     pub(super) watches: Watches,
     memo: Option<Memo>,
     pub(super) counters: Counters,
     rng: StdRng,
     /// The shard's record as executed (the tail's copy) and as committed (S1).
-    record: Arc<Record>,
-    committed: Arc<Record>,
+    pub(super) record: Arc<Record>,
+    pub(super) committed: Arc<Record>,
     /// Whether the open unit has changed the record.
-    record_changed: bool,
+    pub(super) record_changed: bool,
     /// The record as of the turn's batches that have changed it.
     turn_records: Vec<(u64, Arc<Record>)>,
 }
@@ -99,13 +95,13 @@ struct Memo {
     slot: u16,
 }
 
-impl Data {
+impl StateMachine {
     /// `part_bytes`: see [`Batch::new`].
-    pub fn new(keyspace: Keyspace, part_bytes: usize) -> Data {
+    pub fn new(keyspace: Keyspace, part_bytes: usize) -> StateMachine {
         let watches = Watches::new(keyspace.databases());
         // The keyspace's own seed decides, so that a simulated run can be repeated.
         let rng = StdRng::seed_from_u64(keyspace.key(b"randomkey").hash);
-        Data {
+        StateMachine {
             keyspace,
             batch: Batch::new(part_bytes),
             unit_open: false,
@@ -166,7 +162,7 @@ impl Data {
     }
 
     /// The watches of clients whose shard this one replaces; all of them fail.
-    pub fn take_watches(&mut self, old: &mut Data) {
+    pub fn take_watches(&mut self, old: &mut StateMachine) {
         self.watches = std::mem::replace(&mut old.watches, Watches::new(1));
         self.watches.fail_all();
     }
@@ -243,7 +239,7 @@ impl Data {
     }
 
     /// How many more bytes of expired keys may be deleted in this turn (T1, T9).
-    pub(super) fn slice_left(&self) -> usize {
+    pub fn slice_left(&self) -> usize {
         room::SLICE.saturating_sub(self.batch.len())
     }
 
@@ -285,7 +281,7 @@ impl Data {
     }
 
     /// The running command can't happen now: it will run again, and this run leaves no trace.
-    pub(super) fn hold(&mut self) {
+    pub fn hold(&mut self) {
         self.footprint.hold = true;
     }
 
@@ -302,12 +298,17 @@ impl Data {
         self.keyspace.is_cluster()
     }
 
-    pub(super) fn set_access(&mut self, access: Access) {
+    pub fn set_access(&mut self, access: Access) {
         self.access = access;
     }
 
     pub fn now_ms(&self) -> i64 {
         self.now_ms
+    }
+
+    /// The database that the running command has selected.
+    pub fn db(&self) -> u32 {
+        self.db
     }
 
     /// SELECT.
@@ -338,7 +339,7 @@ impl Data {
     }
 
     /// The slot of an argument of the running command; remembers its hash for the handler.
-    pub(super) fn admit_key(&mut self, bytes: &[u8]) -> u16 {
+    pub fn admit_key(&mut self, bytes: &[u8]) -> u16 {
         let key = self.keyspace.key(bytes);
         self.memo = Some(Memo {
             addr: bytes.as_ptr() as usize,
@@ -361,7 +362,7 @@ impl Data {
         see(None)
     }
 
-    /// As [`Data::with`], counted as a hit or a miss: for commands that read a value.
+    /// As [`StateMachine::with`], counted as a hit or a miss: for commands that read a value.
     pub fn with_counted<R>(
         &mut self,
         key: &Key<'_>,
@@ -395,7 +396,7 @@ impl Data {
     }
 
     /// A key drawn at random; it may have expired.
-    pub(super) fn random_key(&mut self) -> Option<Box<[u8]>> {
+    pub fn random_key(&mut self) -> Option<Box<[u8]>> {
         let entry = self.keyspace.random_key(self.db, &mut self.rng)?;
         Some(entry.key().into())
     }
@@ -418,60 +419,12 @@ impl Data {
             .max(self.floor);
     }
 
-    pub(super) fn is_due(&self, entry: &Entry<'_>) -> bool {
-        // Apply carries out what was decided: the leader's DEL comes through the log.
-        self.access != Access::Apply && entry.expiry().is_some_and(|at| self.now_ms > at)
-    }
-
-    /// T2: an expired key that is met passes the admission of a write: its deletion is logged, or
-    /// the command that met it waits.
-    fn expire(&mut self, key: &Key<'_>) {
-        match self.access {
-            Access::Lead if mutation::is(Mutation::UnloggedExpiry) => {}
-            Access::Lead if self.writable => self.delete_expired(self.db, key),
-            Access::Lead => self.footprint.hold = true,
-            Access::Replica => {}
-            Access::Apply => unreachable!("apply never finds a key due"),
-        }
-    }
-
-    /// D5: without room the command is held. With it, the deletion stands even if the command is held
-    /// for something else.
-    fn delete_expired(&mut self, db: u32, key: &Key<'_>) {
-        let wrote = self.footprint.wrote;
-        if self.delete_at(db, key) {
-            self.counters.expired += 1;
-            self.footprint.wrote = wrote;
-            self.footprint.expired = true;
-        }
-    }
-
-    /// Deletes every key that is due, so that what runs next in this turn meets none. False: a slice
-    /// of them is deleted, and the command is held.
-    pub(super) fn purge_due(&mut self) -> bool {
-        if self.access != Access::Lead || mutation::is(Mutation::UnloggedExpiry) {
-            return true;
-        }
-        while let Some((db, bytes)) = self.keyspace.next_expired(self.now_ms) {
-            if self.slice_left() == 0 || !self.writable {
-                self.footprint.hold = true;
-            } else {
-                let key = self.keyspace.key(&bytes);
-                self.delete_expired(db, &key);
-            }
-            if self.footprint.hold {
-                return false;
-            }
-        }
-        true
-    }
-
     // ---- changes -------------------------------------------------------------------------------
 
     /// Adds an effect to the running command's unit; only the leader makes effects. False: the log has
     /// no room for it now, nothing was added, and nothing may change (D5).
     #[must_use]
-    fn emit(&mut self, db: u32, op: Op, args: &[&[u8]]) -> bool {
+    pub(super) fn emit(&mut self, db: u32, op: Op, args: &[&[u8]]) -> bool {
         if self.access == Access::Apply {
             return true;
         }
@@ -514,172 +467,13 @@ impl Data {
     }
 
     /// A key has changed: its slot is dirty (T3) and whoever watches it has lost.
-    fn changed(&mut self, db: u32, key: &Key<'_>) {
+    pub(super) fn changed(&mut self, db: u32, key: &Key<'_>) {
         self.counters.changes += 1;
         if self.access == Access::Lead {
             self.dirty[usize::from(key.slot)] = self.batch_seq;
             self.footprint.slot.get_or_insert(key.slot);
         }
         self.watches.touch(db, key.bytes);
-    }
-
-    /// SET: any value becomes this string.
-    pub fn set(&mut self, key: &Key<'_>, value: &[u8], ttl: Ttl) {
-        self.assert_owned(Op::Set, key);
-        let logged = match ttl {
-            Ttl::Clear => self.emit(self.db, Op::Set, &[key.bytes, value]),
-            Ttl::Keep => self.emit(self.db, Op::Set, &[key.bytes, value, b"KEEPTTL"]),
-            Ttl::At(ms) => {
-                let mut text = itoa::Buffer::new();
-                let ms = text.format(ms).as_bytes();
-                self.emit(self.db, Op::Set, &[key.bytes, value, b"PXAT", ms])
-            }
-        };
-        if !logged {
-            return;
-        }
-        self.keyspace.set_string(self.db, key, value, ttl);
-        self.changed(self.db, key);
-    }
-
-    /// MSET: `pairs` is key, value, key, value, ...
-    pub fn set_many(&mut self, pairs: &[&[u8]]) {
-        if !self.emit(self.db, Op::MSet, pairs) {
-            return;
-        }
-        for pair in pairs.chunks_exact(2) {
-            let key = self.key(pair[0]);
-            self.assert_owned(Op::MSet, &key);
-            self.keyspace.set_string(self.db, &key, pair[1], Ttl::Clear);
-            self.changed(self.db, &key);
-        }
-    }
-
-    /// INCRBY, whose outcome the caller has worked out: `value` is the old one plus `delta`.
-    pub fn set_incremented(&mut self, key: &Key<'_>, delta: i64, value: i64) {
-        self.assert_owned(Op::IncrBy, key);
-        let mut text = itoa::Buffer::new();
-        let args = [key.bytes, text.format(delta).as_bytes()];
-        if !self.emit(self.db, Op::IncrBy, &args) {
-            return;
-        }
-        self.keyspace.set_int(self.db, key, value, Ttl::Keep);
-        self.changed(self.db, key);
-    }
-
-    /// APPEND; the new length (of a command that is held: anything).
-    pub fn append(&mut self, key: &Key<'_>, tail: &[u8]) -> usize {
-        self.assert_owned(Op::Append, key);
-        if !self.emit(self.db, Op::Append, &[key.bytes, tail]) {
-            return 0;
-        }
-        let len = self.keyspace.append(self.db, key, tail);
-        self.changed(self.db, key);
-        len
-    }
-
-    /// SETRANGE; the new length (of a command that is held: anything).
-    pub fn set_range(&mut self, key: &Key<'_>, offset: usize, bytes: &[u8]) -> usize {
-        self.assert_owned(Op::SetRange, key);
-        let mut text = itoa::Buffer::new();
-        let at = text.format(offset).as_bytes();
-        if !self.emit(self.db, Op::SetRange, &[key.bytes, at, bytes]) {
-            return 0;
-        }
-        let len = self.keyspace.set_range(self.db, key, offset, bytes);
-        self.changed(self.db, key);
-        len
-    }
-
-    /// DEL of a key that exists.
-    pub fn delete(&mut self, key: &Key<'_>) {
-        let _held_if_not = self.delete_at(self.db, key);
-    }
-
-    #[must_use]
-    fn delete_at(&mut self, db: u32, key: &Key<'_>) -> bool {
-        let logged = self.emit(db, Op::Del, &[key.bytes]);
-        if logged {
-            self.keyspace.remove(db, key);
-            self.changed(db, key);
-        }
-        logged
-    }
-
-    /// PEXPIREAT of a key that exists.
-    pub fn expire_at(&mut self, key: &Key<'_>, at_ms: i64) {
-        self.assert_owned(Op::PExpireAt, key);
-        let mut text = itoa::Buffer::new();
-        let args = [key.bytes, text.format(at_ms).as_bytes()];
-        if !self.emit(self.db, Op::PExpireAt, &args) {
-            return;
-        }
-        self.keyspace.set_expiry(self.db, key, Some(at_ms));
-        self.changed(self.db, key);
-    }
-
-    /// PERSIST of a key that has an expiry.
-    pub fn persist(&mut self, key: &Key<'_>) {
-        self.assert_owned(Op::Persist, key);
-        if !self.emit(self.db, Op::Persist, &[key.bytes]) {
-            return;
-        }
-        self.keyspace.set_expiry(self.db, key, None);
-        self.changed(self.db, key);
-    }
-
-    /// RENAME; false where there is no such key.
-    pub fn rename(&mut self, from: &Key<'_>, to: &Key<'_>) -> bool {
-        self.assert_owned(Op::Rename, to);
-        if !self.emit(self.db, Op::Rename, &[from.bytes, to.bytes]) {
-            return true; // it is held, and comes again
-        }
-        let renamed = self.keyspace.rename(self.db, from, to);
-        self.changed(self.db, from);
-        self.changed(self.db, to);
-        renamed
-    }
-
-    /// FLUSHDB (`Some`) or FLUSHALL: logged also when nothing is there, as a flush may race with
-    /// nothing that a reply could show.
-    pub fn flush(&mut self, db: Option<u32>) {
-        let logged = match db {
-            Some(db) => self.emit(db, Op::FlushDb, &[]),
-            None => self.emit(self.db, Op::FlushAll, &[]),
-        };
-        if !logged {
-            return;
-        }
-        let keyspace = &self.keyspace;
-        let gone = |of: u32, bytes: &[u8]| keyspace.get(of, &keyspace.key(bytes)).is_some();
-        self.watches.touch_where(db, &gone);
-        self.keyspace.flush(db);
-        self.counters.changes += 1;
-        if self.access == Access::Lead {
-            self.floor = self.batch_seq; // T3: under all slots
-        }
-    }
-
-    // ---- expiry --------------------------------------------------------------------------------
-
-    /// Active expiry: deletes up to `limit` keys that are due, each as a unit of its own (T2: only
-    /// when writable). How many.
-    pub fn expire_due(&mut self, now_ms: i64, limit: usize) -> usize {
-        self.begin_command(0, Access::Lead);
-        let mut expired = 0;
-        while expired < limit && self.writable {
-            let Some((db, bytes)) = self.keyspace.next_expired(now_ms) else {
-                break;
-            };
-            let key = self.keyspace.key(&bytes);
-            if !self.delete_at(db, &key) {
-                break; // D5: it asks for the room, and goes on in a later turn
-            }
-            self.end_command();
-            self.counters.expired += 1;
-            expired += 1;
-        }
-        expired
     }
 
     // ---- watches -------------------------------------------------------------------------------

@@ -1,0 +1,110 @@
+//! Carrying out effects: followers, recovery, rebuild.
+//!
+//! Owns: the way through an entry's units and effects. Never: decides anything; what an effect does is
+//! done by the same functions of [`StateMachine`] that made it on the leader. Invariant: an effect that
+//! can't be read, or that the keyspace contradicts, is an error, and the caller must stop: skipping it
+//! would let members drift apart.
+
+use super::core::{Access, StateMachine};
+use super::effects::{self, name};
+use crate::effect::{parse_entry, Body, CodecError, Effect, Op, Part, Unit};
+use crate::mutation::{self, Mutation};
+use crate::resp::number::parse_i64;
+
+/// Why a unit can't be applied. The process must not go on with this keyspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    #[error("the effect's opcode {} is not known to this version", .0.number())]
+    Unknown(Op),
+    #[error("the arguments of the effect {} are not what it takes", name(*.0))]
+    Arguments(Op),
+    #[error("there is no database {0}")]
+    Database(i64),
+    #[error("the keyspace is not what the effect {} expects", name(*.0))]
+    Mismatch(Op),
+}
+
+/// T9: bytes of effects applied between two breaths; a small effect takes as long as so many bytes.
+const BREATH: usize = 256 << 10;
+const EFFECT: usize = 256;
+
+/// Applies a unit of the log, whole.
+///
+/// T9: `breathe` is called after every [`BREATH`] bytes of effects.
+pub fn apply_unit(
+    state: &mut StateMachine,
+    mut unit: Unit<'_>,
+    breathe: &mut dyn FnMut(),
+) -> Result<(), ApplyError> {
+    state.begin_command(0, Access::Apply);
+    let mut effect = Effect::default();
+    let mut result = Ok(());
+    let mut bytes = 0;
+    while result.is_ok() && unit.next_into(&mut effect)? {
+        bytes += EFFECT + effect.args.iter().map(|arg| arg.len()).sum::<usize>();
+        if bytes >= BREATH {
+            bytes = 0;
+            breathe();
+        }
+        result = apply_effect(state, &effect);
+        if mutation::is(Mutation::ApplyPartOfUnit) {
+            break;
+        }
+    }
+    let footprint = state.end_command();
+    assert!(!footprint.wrote, "apply emits nothing");
+    state.set_access(Access::Lead);
+    result
+}
+
+fn apply_effect(state: &mut StateMachine, effect: &Effect<'_>) -> Result<(), ApplyError> {
+    match effects::find(effect.op) {
+        Some(spec) => (spec.apply)(state, &effect.args),
+        None => {
+            let db = database(effect, state.keyspace().databases())?;
+            state.select(db);
+            Ok(())
+        }
+    }
+}
+
+/// D6: whether an entry's body can be carried out, as far as its form says; nothing is copied. Of a
+/// part of a large unit only the part's own header is looked at.
+pub fn check_entry(body: &[u8], databases: u32) -> Result<(), ApplyError> {
+    match parse_entry(body)? {
+        Body::Empty => Ok(()),
+        Body::Units(mut units) => units.try_for_each(|unit| check_unit(unit?, databases)),
+        Body::Part(Part { k, n, .. }) if k >= n => Err(CodecError::PartOutOfOrder { k, n }.into()),
+        Body::Part(_) => Ok(()),
+    }
+}
+
+/// The same for one unit.
+pub fn check_unit(mut unit: Unit<'_>, databases: u32) -> Result<(), ApplyError> {
+    let mut effect = Effect::default();
+    while unit.next_into(&mut effect)? {
+        match effects::find(effect.op) {
+            Some(spec) if (spec.check)(&effect.args) => {}
+            Some(spec) => return Err(ApplyError::Arguments(spec.op)),
+            None => {
+                database(&effect, databases)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The database that a SELECT names; any other effect without a row is unknown.
+fn database(effect: &Effect<'_>, databases: u32) -> Result<u32, ApplyError> {
+    let (Op::SELECT, args) = (effect.op, effect.args.as_slice()) else {
+        return Err(ApplyError::Unknown(effect.op));
+    };
+    let [text] = args else {
+        return Err(ApplyError::Arguments(Op::SELECT));
+    };
+    let n = parse_i64(text).ok_or(ApplyError::Arguments(Op::SELECT))?;
+    let db = u32::try_from(n).ok().filter(|db| *db < databases);
+    db.ok_or(ApplyError::Database(n))
+}

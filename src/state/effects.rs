@@ -1,0 +1,92 @@
+//! The table of effects: what each number in the log is and does.
+//!
+//! Owns: the form of a row, and the table that all types' rows make. Never: reads an effect's bytes
+//! (the type's file does). Invariant: a number stands for one effect; two rows that share one do not
+//! compile.
+
+use super::apply::ApplyError;
+use super::{expire, key, record, string, StateMachine};
+use crate::effect::Op;
+
+/// One effect: an element of the `EFFECTS` of the type that it changes.
+pub struct EffectSpec {
+    pub op: Op,
+    /// The Redis command whose arguments it has, in the one form that its row gives; those of the
+    /// record have no such command.
+    pub name: &'static str,
+    /// D6: whether the arguments are what it takes; nothing is looked at but them.
+    pub check: fn(&[&[u8]]) -> bool,
+    pub apply: fn(&mut StateMachine, &[&[u8]]) -> Result<(), ApplyError>,
+}
+
+/// The effects of a type, one line each: number, name in code, the command, then the function that
+/// reads the arguments (`None`: they are not what it takes) and the one that carries them out, which is
+/// the one that the leader ran.
+macro_rules! effects {
+    ($($(#[$form:meta])* $number:literal $op:ident $name:literal: $read:expr => $apply:expr;)+) => {
+        $($(#[$form])* pub const $op: $crate::effect::Op = $crate::effect::Op::numbered($number);)+
+
+        pub(super) const EFFECTS: &[$crate::state::effects::EffectSpec] = &[
+            $($crate::state::effects::EffectSpec {
+                op: $op,
+                name: $name,
+                check: |args| $read(args).is_some(),
+                apply: |state, args| match $read(args) {
+                    None => Err($crate::state::apply::ApplyError::Arguments($op)),
+                    Some(read) => $apply(state, read),
+                },
+            },)+
+        ];
+    };
+}
+pub(super) use effects;
+
+/// All types; a new one adds its line.
+const TYPES: &[&[EffectSpec]] = &[
+    key::EFFECTS,
+    expire::EFFECTS,
+    string::EFFECTS,
+    record::EFFECTS,
+];
+
+static BY_NUMBER: [Option<&EffectSpec>; 256] = by_number();
+
+const fn by_number() -> [Option<&'static EffectSpec>; 256] {
+    let mut table = [None; 256];
+    let mut of = 0;
+    while of < TYPES.len() {
+        let rows = TYPES[of];
+        let mut row = 0;
+        while row < rows.len() {
+            let number = rows[row].op.number();
+            assert!(number > Op::SELECT.number(), "0 is none, 1 is SELECT");
+            assert!(
+                table[number as usize].is_none(),
+                "a number stands for one effect"
+            );
+            table[number as usize] = Some(&rows[row]);
+            row += 1;
+        }
+        of += 1;
+    }
+    table
+}
+
+/// The effect with this number, if this version knows it. SELECT has no row: it is the unit's own.
+pub fn find(op: Op) -> Option<&'static EffectSpec> {
+    BY_NUMBER[usize::from(op.number())]
+}
+
+/// All rows, in the order of their numbers.
+pub fn all() -> impl Iterator<Item = &'static EffectSpec> {
+    BY_NUMBER.iter().copied().flatten()
+}
+
+/// What logs and errors call the effect.
+pub fn name(op: Op) -> &'static str {
+    match find(op) {
+        Some(spec) => spec.name,
+        None if op == Op::SELECT => "SELECT",
+        None => "of an unknown number",
+    }
+}

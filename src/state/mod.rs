@@ -1,0 +1,39 @@
+//! The replicated state machine: what the log drives, on the leader and on every other member alike.
+//!
+//! Owns: the one door to the keyspace ([`StateMachine`]), the effects of each type, watched keys, and
+//! what a reply depends on ([`Footprint`], [`Gate`]). Never: writes replies, parses commands, reads a
+//! clock, knows Raft or sockets. `command` and `shard` are siblings above it.
+//!
+//! Reading order: `core` (turns, commands, keys, the dirty index), then a file for each type (`string`;
+//! `key` and `expire` for all types; `record` for the shard's own), whose mutators make an effect and
+//! carry it out, and whose `EFFECTS` are the rows by which the log does the same; `effects` (the table),
+//! `apply` (the way through an entry), `watch`, `gate`, `room`.
+//!
+//! A new type is a file here, a file in `keyspace`, a folder in `command`, and a line in each table.
+
+mod apply;
+mod core;
+pub mod effects;
+mod expire;
+mod gate;
+mod key;
+mod record;
+pub mod room;
+mod string;
+mod watch;
+
+pub use self::core::{Access, Counters, StateMachine};
+pub use apply::{apply_unit, check_entry, check_unit, ApplyError};
+pub use gate::{Footprint, Gate, GateKind};
+pub use record::Ownership;
+pub use string::number;
+pub use watch::Watch;
+
+/// The numbers of effects, by their names.
+pub mod op {
+    pub use super::expire::{PERSIST, PEXPIREAT};
+    pub use super::key::{DEL, FLUSHALL, FLUSHDB, RENAME};
+    pub use super::record::{ADD_SLOTS, DEL_SLOTS, EPOCH, LOSE_SLOTS};
+    pub use super::string::{APPEND, INCRBY, MSET, SET, SETRANGE};
+    pub use crate::effect::Op;
+}
