@@ -9,13 +9,13 @@ use super::session::{Endpoint, Session};
 use super::stats::Stats;
 use crate::clock::{Mono, Now};
 use crate::config::{Config, ConfigError};
-use crate::effect::{begins_batch, PART_BYTES};
 use crate::keyspace::{Keyspace, Layout};
 use crate::pubsub::{Registry, Subscriber};
 use crate::resp::args::Args;
 use crate::resp::Proto;
 use crate::state::GateKind;
 use crate::state::StateMachine;
+use crate::state::{begins_batch, PART_BYTES};
 
 /// A moment with nothing special about it.
 pub const START_MS: i64 = 1_700_000_000_000;

@@ -21,6 +21,7 @@ use std::mem;
 use std::ptr::{self, NonNull};
 
 use super::object::Object;
+use super::value::Kind;
 
 /// The longest string that is kept inside its entry.
 pub(super) const EMBED_MAX: usize = 1024;
@@ -34,21 +35,24 @@ const ADDRESS_MASK: usize = (1 << TAG_SHIFT) - 1;
 /// In the expiry field: there is none (the field stays once it exists).
 const NEVER: i64 = i64::MIN;
 
+/// What the value field holds, and of which type the value is: one number for both, so that neither
+/// takes a look at an object.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Encoding {
+enum Form {
     Int = 0,
-    Embedded = 1,
-    Object = 2,
+    Bytes = 1,
+    ObjString = 2,
 }
 
-/// Bits 0-1 encoding, 2 HAS_EXPIRY, 3 LONG_KEY, 4-7 free, 8-31 kept for an access clock,
-/// 32-47 key length (unless LONG_KEY), 48-63 length of the value field.
+/// Bits 0-3 form, 4 HAS_EXPIRY, 5 LONG_KEY, 6 kept for a snapshot's mark, 7 free, 8-31 kept for an
+/// access clock, 32-47 key length (unless LONG_KEY), 48-63 length of the value field.
 #[derive(Clone, Copy)]
 struct Header(u64);
 
 impl Header {
-    const HAS_EXPIRY: u64 = 1 << 2;
-    const LONG_KEY: u64 = 1 << 3;
+    const FORM: u64 = 0xF;
+    const HAS_EXPIRY: u64 = 1 << 4;
+    const LONG_KEY: u64 = 1 << 5;
 
     fn new(key_len: usize) -> Header {
         match u16::try_from(key_len) {
@@ -57,9 +61,11 @@ impl Header {
         }
     }
 
-    fn with_value(self, encoding: Encoding, value_len: usize) -> Header {
+    fn with_value(self, form: Form, value_len: usize) -> Header {
         let len = u16::try_from(value_len).expect("a value field is at most EMBED_MAX long");
-        Header((self.0 & 0x0000_FFFF_FFFF_FFFC) | encoding as u64 | u64::from(len) << 48)
+        Header(
+            (self.0 & 0x0000_FFFF_FFFF_FFFF & !Header::FORM) | form as u64 | u64::from(len) << 48,
+        )
     }
 
     fn with_expiry(self) -> Header {
@@ -71,13 +77,18 @@ impl Header {
         Header((self.0 & !(0xFFFF << 32 | Header::LONG_KEY)) | Header::new(key_len).0)
     }
 
-    fn encoding(self) -> Encoding {
-        match self.0 & 3 {
-            0 => Encoding::Int,
-            1 => Encoding::Embedded,
-            2 => Encoding::Object,
-            other => unreachable!("encoding {other} is never written"),
+    fn form(self) -> Form {
+        match self.0 & Header::FORM {
+            0 => Form::Int,
+            1 => Form::Bytes,
+            2 => Form::ObjString,
+            other => unreachable!("form {other} is never written"),
         }
+    }
+
+    /// Whether the value field is a pointer from `Box<Object>` that the entry owns.
+    fn is_object(self) -> bool {
+        self.form() == Form::ObjString
     }
 
     fn has_expiry(self) -> bool {
@@ -115,6 +126,15 @@ fn size_class(size: usize) -> usize {
     size.next_multiple_of(spacing)
 }
 
+impl Object {
+    /// The form of an entry that holds this object.
+    fn form(&self) -> Form {
+        match self {
+            Object::String(_) => Form::ObjString,
+        }
+    }
+}
+
 /// What to write as an entry's value.
 pub(super) enum Payload<'a> {
     Int(i64),
@@ -124,14 +144,14 @@ pub(super) enum Payload<'a> {
 }
 
 impl Payload<'_> {
-    fn shape(&self) -> (Encoding, usize) {
+    fn shape(&self) -> (Form, usize) {
         match self {
-            Payload::Int(_) => (Encoding::Int, 8),
+            Payload::Int(_) => (Form::Int, 8),
             Payload::Bytes(bytes) => {
                 assert!(bytes.len() <= EMBED_MAX);
-                (Encoding::Embedded, bytes.len())
+                (Form::Bytes, bytes.len())
             }
-            Payload::Object(_) => (Encoding::Object, 8),
+            Payload::Object(object) => (object.form(), 8),
         }
     }
 
@@ -176,8 +196,8 @@ const _: fn() = || {
 
 impl EntryPtr {
     pub fn new(tag: u16, key: &[u8], expiry: Option<i64>, payload: Payload<'_>) -> EntryPtr {
-        let (encoding, value_len) = payload.shape();
-        let mut header = Header::new(key.len()).with_value(encoding, value_len);
+        let (form, value_len) = payload.shape();
+        let mut header = Header::new(key.len()).with_value(form, value_len);
         if expiry.is_some() {
             header = header.with_expiry();
         }
@@ -223,25 +243,33 @@ impl EntryPtr {
         Some(self.block().expiry()).filter(|&at| at != NEVER)
     }
 
+    /// The value's kind, by the header alone.
+    #[inline]
+    pub fn kind(&self) -> Kind {
+        match self.block().header().form() {
+            Form::Int | Form::Bytes | Form::ObjString => Kind::String,
+        }
+    }
+
     pub fn payload(&self) -> PayloadRef<'_> {
         let block = self.block();
         let header = block.header();
         let at = block.value();
-        // SAFETY: the encoding says what was written there; the borrow of `self` keeps it.
+        // SAFETY: the form says what was written there; the borrow of `self` keeps it.
         unsafe {
-            match header.encoding() {
-                Encoding::Int => PayloadRef::Int(at.cast::<i64>().read_unaligned()),
-                Encoding::Embedded => {
+            match header.form() {
+                Form::Int => PayloadRef::Int(at.cast::<i64>().read_unaligned()),
+                Form::Bytes => {
                     PayloadRef::Bytes(std::slice::from_raw_parts(at, header.value_len()))
                 }
-                Encoding::Object => PayloadRef::Object(&*at.cast::<*mut Object>().read_unaligned()),
+                Form::ObjString => PayloadRef::Object(&*at.cast::<*mut Object>().read_unaligned()),
             }
         }
     }
 
     pub fn object_mut(&mut self) -> Option<&mut Object> {
         let block = self.block();
-        if block.header().encoding() != Encoding::Object {
+        if !block.header().is_object() {
             return None;
         }
         // SAFETY: an object's pointer was written there, we own it and are borrowed exclusively.
@@ -259,9 +287,9 @@ impl EntryPtr {
     pub fn store(&mut self, payload: Payload<'_>, expiry: Option<i64>) -> Option<Box<Object>> {
         let old = self.block();
         let object = old.take_object();
-        let (encoding, value_len) = payload.shape();
+        let (form, value_len) = payload.shape();
         let header = old.header();
-        let mut header = header.with_value(encoding, value_len);
+        let mut header = header.with_value(form, value_len);
         if expiry.is_some() {
             header = header.with_expiry();
         }
@@ -285,11 +313,11 @@ impl EntryPtr {
     pub fn resize_embedded(&mut self, len: usize) -> Option<&mut [u8]> {
         assert!(len <= EMBED_MAX);
         let header = self.block().header();
-        if header.encoding() != Encoding::Embedded {
+        if header.form() != Form::Bytes {
             return None;
         }
         let kept = header.value_len().min(len);
-        let block = self.reshape(header.with_value(Encoding::Embedded, len), kept);
+        let block = self.reshape(header.with_value(Form::Bytes, len), kept);
         // SAFETY: the value field is `len` bytes long now, of which `kept` are initialised; the
         // rest is before the slice is made. We are borrowed exclusively.
         unsafe {
@@ -436,7 +464,7 @@ impl Block {
     /// Takes the object out and leaves an integer where its pointer was.
     fn take_object(self) -> Option<Box<Object>> {
         let header = self.header();
-        if header.encoding() != Encoding::Object {
+        if !header.is_object() {
             return None;
         }
         // SAFETY: the pointer is one from `Box::into_raw`; the new header makes sure that it is
@@ -444,7 +472,7 @@ impl Block {
         unsafe {
             let object = self.value().cast::<*mut Object>().read_unaligned();
             self.value().cast::<i64>().write_unaligned(0);
-            self.set_header(header.with_value(Encoding::Int, 8));
+            self.set_header(header.with_value(Form::Int, 8));
             Some(Box::from_raw(object))
         }
     }

@@ -62,10 +62,7 @@ impl<'a> Entry<'a> {
 
     #[inline]
     pub fn kind(&self) -> Kind {
-        match self.0.payload() {
-            PayloadRef::Int(_) | PayloadRef::Bytes(_) => Kind::String,
-            PayloadRef::Object(Object::String(_)) => Kind::String,
-        }
+        self.0.kind()
     }
 
     pub(super) fn digest(&self) -> Digest {

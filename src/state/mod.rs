@@ -23,6 +23,7 @@ mod string;
 mod watch;
 
 pub use self::core::{Access, Counters, StateMachine};
+pub use crate::effect::{begins_batch, PART_BYTES};
 pub use apply::{apply_unit, check_entry, check_unit, ApplyError};
 pub use gate::{Footprint, Gate, GateKind};
 pub use record::Ownership;
