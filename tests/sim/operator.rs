@@ -99,7 +99,10 @@ fn look_at(w: &mut World, m: usize) {
         }
         return w.op(m, Op::Meet(master));
     }
-    if w.node(m).is_some_and(|n| n.agent().is_joining()) {
+    // A node that was to join one which has been reset since waits for a name that nobody has any more:
+    // a person sees that its master is gone, and names another.
+    let target = w.node(m).and_then(|n| n.agent().seat().joining);
+    if target.is_some_and(|joining| w.names().contains(&joining.target)) {
         return;
     }
     let smallest = (0..w.plan.shards)
