@@ -2,7 +2,7 @@
 //! Never knows time (an expired key is there until it is removed), clients, effects or RESP.
 //!
 //! From the inside out: `raw` entries and buckets in memory (all unsafe code), `object` values
-//! outside their entry, `table` the hash table, `expiry` the order in which keys expire, `db` one
+//! outside their entry, `string` how a string is kept and edited, `table` the hash table, `expiry` the order in which keys expire, `db` one
 //! database, `digest` the proof that two keyspaces are equal, `garbage` memory on its way out.
 //!
 //! Invariants:
@@ -21,17 +21,18 @@ mod expiry;
 mod garbage;
 mod object;
 mod raw;
+mod string;
 mod table;
 mod value;
 
 use db::Db;
 use digest::Digest;
 pub use garbage::Garbage;
-use object::Object;
 pub(crate) use raw::prefetch;
-use raw::{EntryPtr, Payload, EMBED_MAX};
+use raw::{EntryPtr, Payload};
+pub use string::parse_int;
 use table::{tag_of, Upkeep};
-pub use value::{parse_int, Entry, Kind, Value};
+pub use value::{Entry, Kind, Value};
 
 /// How keys are spread over tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,32 +153,6 @@ impl Keyspace {
         self.db(db).prefetch(&places[..count]);
     }
 
-    /// Writes a string; an integer's canonical text is kept as the integer.
-    pub fn set_string(&mut self, db: u32, key: &Key, value: &[u8], ttl: Ttl) {
-        if let Some(n) = parse_int(value) {
-            return self.set_int(db, key, n, ttl);
-        }
-        if value.len() <= EMBED_MAX {
-            return self.put(db, key, Payload::Bytes(value), ttl);
-        }
-        let entry = self.dbs[db as usize].get_mut(key);
-        let old_expiry = entry.as_ref().and_then(|e| e.expiry());
-        if let Some(Object::String(old)) = entry.and_then(EntryPtr::object_mut) {
-            if value.len() <= old.capacity() && old.capacity() / 2 <= value.len() {
-                old.clear();
-                old.extend_from_slice(value);
-                let at = ttl.applied_to(old_expiry);
-                self.set_expiry(db, key, at);
-                return;
-            }
-        }
-        self.put(db, key, Payload::Object(Object::string(value)), ttl);
-    }
-
-    pub fn set_int(&mut self, db: u32, key: &Key, value: i64, ttl: Ttl) {
-        self.put(db, key, Payload::Int(value), ttl);
-    }
-
     // Not by `change`: moving the payload into its closure reads as one word what was written as two
     // just before, and a CPU waits with that until all earlier writes have reached the cache.
     fn put(&mut self, db: u32, key: &Key, payload: Payload<'_>, ttl: Ttl) {
@@ -211,53 +186,6 @@ impl Keyspace {
         } else {
             self.resizing.remove(&table);
         }
-    }
-
-    /// How long the string is; `None` without one.
-    pub fn string_len(&self, db: u32, key: &Key) -> Option<usize> {
-        self.get(db, key).map(|entry| entry.value().len())
-    }
-
-    /// Writes into a string, padding with zeros up to `offset`, making it if need be; keeps its
-    /// expiry. Returns its length. Writing nothing changes nothing.
-    pub fn write_string(&mut self, db: u32, key: &Key, offset: usize, bytes: &[u8]) -> usize {
-        let len = self.string_len(db, key);
-        if bytes.is_empty() {
-            return len.unwrap_or(0);
-        }
-        if len.is_none() {
-            self.put(db, key, Payload::Bytes(b""), Ttl::Clear);
-        }
-        let new_len = len.unwrap_or(0).max(offset + bytes.len());
-        self.write_at(db, key, offset, new_len, bytes)
-    }
-
-    /// Makes the existing string at `key` `new_len` bytes long (it never shrinks) and writes
-    /// `bytes` at `offset`.
-    fn write_at(
-        &mut self,
-        db: u32,
-        key: &Key,
-        offset: usize,
-        new_len: usize,
-        bytes: &[u8],
-    ) -> usize {
-        let entry = self.dbs[db as usize]
-            .get_mut(key)
-            .expect("the caller has seen or made it");
-        let end = offset + bytes.len();
-        if new_len <= EMBED_MAX {
-            value::make_embedded(entry);
-            if let Some(string) = entry.resize_embedded(new_len) {
-                string[offset..end].copy_from_slice(bytes);
-                return new_len;
-            }
-        }
-        let Object::String(string) = value::make_object(entry, new_len);
-        object::reserve_growing(string, new_len);
-        string.resize(new_len, 0);
-        string[offset..end].copy_from_slice(bytes);
-        new_len
     }
 
     /// False if there is no such key.

@@ -5,10 +5,6 @@
 /// Objects that take at least this many bytes are freed by whoever takes the garbage.
 const SLOW_TO_FREE: usize = 64 << 10;
 
-/// Up to here a growing string doubles; beyond, it grows by an eighth (at least by this much), so
-/// that a huge string never wastes half of its memory.
-const DOUBLE_UP_TO: usize = 1 << 20;
-
 /// A value that is not embedded in its entry.
 pub(super) enum Object {
     /// A string too long to be embedded; grows in place.
@@ -28,34 +24,9 @@ impl Object {
     }
 }
 
-/// Grows `bytes` to at least `len` bytes of capacity, with room for further growth.
-pub(super) fn reserve_growing(bytes: &mut Vec<u8>, len: usize) {
-    if len > bytes.capacity() {
-        let slack = len.min((len / 8).max(DOUBLE_UP_TO));
-        bytes.reserve_exact(len - bytes.len() + slack);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn growth_is_amortised_and_bounded() {
-        let mut bytes = Vec::new();
-        let mut moves = 0;
-        while bytes.len() < 64 << 20 {
-            let before = bytes.capacity();
-            let len = bytes.len() + 4096;
-            reserve_growing(&mut bytes, len);
-            bytes.resize(len, 1);
-            moves += usize::from(bytes.capacity() != before);
-            assert!(
-                bytes.capacity() - len <= len.max(DOUBLE_UP_TO).min((len / 8).max(DOUBLE_UP_TO))
-            );
-        }
-        assert!(moves < 64, "{moves}");
-    }
 
     #[test]
     fn only_large_objects_are_slow_to_free() {

@@ -72,7 +72,9 @@ pub struct StateMachine {
     newest: u64,
     pub(super) footprint: Footprint,
     pub(super) watches: Watches,
-    memo: Option<Memo>,
+    /// The first keys of the running command, and how many they are.
+    memos: [Memo; MEMOS],
+    memo_count: usize,
     pub(super) counters: Counters,
     rng: StdRng,
     /// The shard's record as executed (the tail's copy) and as committed (S1).
@@ -84,10 +86,13 @@ pub struct StateMachine {
     turn_records: Vec<(u64, Arc<Record>)>,
 }
 
+/// Keys whose hash is remembered: commands of a fixed number of keys have no more.
+const MEMOS: usize = 4;
+
 /// The hash and slot of a key of the running command, worked out at admission. The address is
 /// only compared: while the command runs, its arguments are borrowed, so no other slice of that
 /// length can stand there.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Memo {
     addr: usize,
     len: usize,
@@ -118,7 +123,8 @@ impl StateMachine {
             newest: 0,
             footprint: Footprint::default(),
             watches,
-            memo: None,
+            memos: [Memo::default(); MEMOS],
+            memo_count: 0,
             counters: Counters::default(),
             rng,
             record: Arc::default(),
@@ -256,7 +262,7 @@ impl StateMachine {
         self.db = db;
         self.access = access;
         self.footprint = Footprint::default();
-        self.memo = None;
+        self.memo_count = 0;
     }
 
     /// Closes the command's unit (T8: a command, or a whole EXEC, is one unit).
@@ -328,25 +334,30 @@ impl StateMachine {
 
     /// Hash and slot of a key; free when admission has worked them out already.
     pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
-        match self.memo {
-            Some(m) if m.addr == bytes.as_ptr() as usize && m.len == bytes.len() => Key {
+        let addr = bytes.as_ptr() as usize;
+        let is_it = |m: &&Memo| m.addr == addr && m.len == bytes.len();
+        match self.memos[..self.memo_count].iter().find(is_it) {
+            Some(m) => Key {
                 bytes,
                 hash: m.hash,
                 slot: m.slot,
             },
-            _ => self.keyspace.key(bytes),
+            None => self.keyspace.key(bytes),
         }
     }
 
     /// The slot of an argument of the running command; remembers its hash for the handler.
     pub fn admit_key(&mut self, bytes: &[u8]) -> u16 {
         let key = self.keyspace.key(bytes);
-        self.memo = Some(Memo {
-            addr: bytes.as_ptr() as usize,
-            len: bytes.len(),
-            hash: key.hash,
-            slot: key.slot,
-        });
+        if let Some(memo) = self.memos.get_mut(self.memo_count) {
+            *memo = Memo {
+                addr: bytes.as_ptr() as usize,
+                len: bytes.len(),
+                hash: key.hash,
+                slot: key.slot,
+            };
+            self.memo_count += 1;
+        }
         key.slot
     }
 
