@@ -11,22 +11,18 @@
 //! Knowledge goes one way: `resp`, `keyspace`, `effect`, `state`, `raft`, `storage` know nobody above them.
 
 pub mod agent;
-pub mod clock;
-pub mod cluster;
 pub mod command;
 pub mod config;
-pub mod effect;
-pub mod keyspace;
 pub mod links;
 pub mod log;
-pub mod mutation;
 pub mod net;
 pub mod node;
 pub mod process;
 pub mod pubsub;
 pub mod raft;
-pub mod resp;
 pub mod server;
 pub mod shard;
-pub mod state;
 pub mod storage;
+
+pub use base::{clock, glob, mutation};
+pub use {effect, keyspace, resp, state, topology as cluster};

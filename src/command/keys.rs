@@ -7,12 +7,12 @@
 use super::env::{Done, Env, DONE};
 use super::error::Error;
 use super::generic::kind_name;
-use super::glob;
 use super::host::Host;
 use super::room;
 use super::spec::{flags, Acl, Flags, Group, Run, Spec};
 use super::string::integer;
 use crate::clock::Mono;
+use crate::glob;
 use crate::keyspace::Entry;
 use crate::resp::args::Args;
 use crate::state::{Access, StateMachine};

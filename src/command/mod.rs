@@ -12,7 +12,6 @@ pub mod env;
 pub mod error;
 mod expiry;
 mod generic;
-pub mod glob;
 pub mod host;
 mod keys;
 mod pubsub;

@@ -1,7 +1,7 @@
 //! The registry of subscriptions.
 
 use super::{Counts, Kind, Subscriber};
-use crate::command::glob;
+use crate::glob;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@
 
 use std::ops::ControlFlow;
 
-use cluster_bus::slot::SLOT_COUNT;
+use base::slot::SLOT_COUNT;
 use rand::RngCore;
 
 use super::expiry::{Due, ExpiryIndex};

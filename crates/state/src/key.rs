@@ -7,7 +7,7 @@ use super::apply::ApplyError;
 use super::core::{Access, StateMachine};
 use super::effects::effects;
 use super::string::two;
-use crate::keyspace::Key;
+use keyspace::Key;
 
 effects! {
     /// `DEL key [key ...]`

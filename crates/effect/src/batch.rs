@@ -269,7 +269,7 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::effect::{parse_entry, Body};
+    use crate::{parse_entry, Body};
 
     const LARGE: usize = PART_BYTES + 1;
 

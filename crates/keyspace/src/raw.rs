@@ -511,7 +511,7 @@ impl Bucket {
 
 /// Asks for the cache line at `at` and goes on without it.
 #[inline]
-pub(crate) fn prefetch<T>(at: *const T) {
+pub fn prefetch<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint; it reads nothing that the program could see and never faults.
     unsafe {

@@ -11,14 +11,12 @@ pub struct Entry<'a>(pub(super) &'a EntryPtr);
 
 /// The kinds of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Kind {
     String,
 }
 
 /// A value, borrowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Value<'a> {
     /// A string that is the canonical text of this number.
     Int(i64),

@@ -23,8 +23,8 @@ mod string;
 mod watch;
 
 pub use self::core::{Access, Counters, StateMachine};
-pub use crate::effect::{begins_batch, PART_BYTES};
 pub use apply::{apply_unit, check_entry, check_unit, ApplyError};
+pub use effect::{begins_batch, PART_BYTES};
 pub use gate::{Footprint, Gate, GateKind};
 pub use record::Ownership;
 pub use string::number;
@@ -36,5 +36,5 @@ pub mod op {
     pub use super::key::{DEL, FLUSHALL, FLUSHDB, RENAME};
     pub use super::record::{ADD_SLOTS, DEL_SLOTS, EPOCH, LOSE_SLOTS};
     pub use super::string::{APPEND, INCRBY, MSET, SET, SETRANGE};
-    pub use crate::effect::Op;
+    pub use effect::Op;
 }

@@ -6,8 +6,8 @@
 use super::core::{Access, StateMachine};
 use super::effects::effects;
 use super::string::read_number;
-use crate::keyspace::{Entry, Key};
-use crate::mutation::{self, Mutation};
+use base::mutation::{self, Mutation};
+use keyspace::{Entry, Key};
 
 effects! {
     /// `PEXPIREAT key ms`

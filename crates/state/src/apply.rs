@@ -7,9 +7,9 @@
 
 use super::core::{Access, StateMachine};
 use super::effects::{self, name};
-use crate::effect::{parse_entry, Body, CodecError, Effect, Op, Part, Unit};
-use crate::mutation::{self, Mutation};
-use crate::resp::number::parse_i64;
+use base::mutation::{self, Mutation};
+use effect::{parse_entry, Body, CodecError, Effect, Op, Part, Unit};
+use resp::number::parse_i64;
 
 /// Why a unit can't be applied. The process must not go on with this keyspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

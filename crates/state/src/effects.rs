@@ -6,7 +6,7 @@
 
 use super::apply::ApplyError;
 use super::{expire, key, record, string, StateMachine};
-use crate::effect::Op;
+use effect::Op;
 
 /// One effect: an element of the `EFFECTS` of the type that it changes.
 pub struct EffectSpec {
@@ -24,15 +24,15 @@ pub struct EffectSpec {
 /// the one that the leader ran.
 macro_rules! effects {
     ($($(#[$form:meta])* $number:literal $op:ident $name:literal: $read:expr => $apply:expr;)+) => {
-        $($(#[$form])* pub const $op: $crate::effect::Op = $crate::effect::Op::numbered($number);)+
+        $($(#[$form])* pub const $op: ::effect::Op = ::effect::Op::numbered($number);)+
 
-        pub(super) const EFFECTS: &[$crate::state::effects::EffectSpec] = &[
-            $($crate::state::effects::EffectSpec {
+        pub(super) const EFFECTS: &[$crate::effects::EffectSpec] = &[
+            $($crate::effects::EffectSpec {
                 op: $op,
                 name: $name,
                 check: |args| $read(args).is_some(),
                 apply: |state, args| match $read(args) {
-                    None => Err($crate::state::apply::ApplyError::Arguments($op)),
+                    None => Err($crate::apply::ApplyError::Arguments($op)),
                     Some(read) => $apply(state, read),
                 },
             },)+

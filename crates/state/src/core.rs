@@ -18,13 +18,13 @@
 use super::gate::Footprint;
 use super::room;
 use super::watch::{Watch, Watches};
-use crate::cluster::Record;
-use crate::effect::{Batch, Op};
-use crate::keyspace::{prefetch, Entry, Key, Keyspace};
-use crate::mutation::{self, Mutation};
+use base::mutation::{self, Mutation};
+use effect::{Batch, Op};
+use keyspace::{prefetch, Entry, Key, Keyspace};
 use rand::rngs::StdRng;
 use rand::SeedableRng;
 use std::sync::Arc;
+use topology::Record;
 
 /// Slots of the dirty index; single-database layouts index it by the key's hash.
 const SLOTS: usize = 16384;

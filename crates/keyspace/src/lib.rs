@@ -28,7 +28,7 @@ mod value;
 use db::Db;
 use digest::Digest;
 pub use garbage::Garbage;
-pub(crate) use raw::prefetch;
+pub use raw::prefetch;
 use raw::{EntryPtr, Payload};
 pub use string::parse_int;
 use table::{tag_of, Upkeep};
@@ -109,7 +109,7 @@ impl Keyspace {
     pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
         let hash = self.upkeep.hash(bytes);
         let slot = if self.cluster {
-            cluster_bus::slot::key_slot(bytes)
+            base::slot::key_slot(bytes)
         } else {
             (hash >> 50) as u16
         };

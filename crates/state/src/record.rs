@@ -5,13 +5,13 @@
 
 use super::core::{Access, StateMachine};
 use super::effects::{effects, name};
-use crate::cluster::record::{decode_ranges, encode_ranges};
-use crate::cluster::Record;
-use crate::effect::Op;
-use crate::keyspace::Key;
-use crate::mutation::{self, Mutation};
-use cluster_bus::{NodeId, SlotSet};
+use base::mutation::{self, Mutation};
+use base::{NodeId, SlotSet};
+use effect::Op;
+use keyspace::Key;
 use std::sync::Arc;
+use topology::record::{decode_ranges, encode_ranges};
+use topology::Record;
 
 /// Whether the own shard serves a slot (S1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
