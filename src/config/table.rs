@@ -133,7 +133,7 @@ static REAL: &[Directive] = &[
         Kind::Text,
         "",
         field!(cluster_announce_human_nodename),
-        "Name of this node for people, shown in logs.",
+        "Name of this node for people, told to other nodes.",
     )
     .check(check_nodename),
     Directive::real(
@@ -420,9 +420,9 @@ fn check_hostname(value: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// The name becomes a field of a line of nodes.conf; what would break that line is refused too.
+/// What Redis refuses, and control characters: the name is for people's eyes.
 fn check_nodename(value: &Value) -> Result<(), String> {
-    let breaks = |c: char| "!#$%&()*+:;<>?@[]^{|}~,= ".contains(c) || c.is_control();
+    let breaks = |c: char| "!#$%&()*+:;<>?@[]^{|}~".contains(c) || c.is_control();
     if value.as_text().contains(breaks) || value.as_text().len() >= 256 {
         return Err("Announced human node name contained invalid character".to_owned());
     }
