@@ -154,10 +154,10 @@ pub(super) fn call(
     of.calls += 1;
     of.failed += u64::from(result.is_err());
     if let (Some(weight), Some(begun), Some(ended)) = (weight, begun, ended) {
-        let usec = ended.mono.since(begun.mono).as_micros();
-        of.usec += u64::try_from(usec)
-            .unwrap_or(u64::MAX)
-            .saturating_mul(weight);
+        // A client that waits is not what a command costs.
+        let track = env.host.config().latency_tracking && !matches!(result, Ok(Flow::Block(_)));
+        let took = ended.mono.since(begun.mono);
+        env.host.stats_mut().timed(command.id, took, weight, track);
     }
     result
 }

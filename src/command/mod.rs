@@ -15,6 +15,7 @@ mod generic;
 pub mod glob;
 pub mod host;
 mod keys;
+pub mod latency;
 mod pubsub;
 pub mod room;
 pub mod server;

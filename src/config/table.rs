@@ -238,6 +238,22 @@ static REAL: &[Directive] = &[
         "Rounds of background work per second, held between 1 and 500.",
     ),
     Directive::real(
+        "latency-tracking",
+        Kind::Bool,
+        "yes",
+        field!(latency_tracking),
+        "Keep how long commands take, for LATENCY HISTOGRAM and INFO latencystats. Once a command \
+         has been called 64 times, one call in 64 is timed and stands for all of them.",
+    ),
+    Directive::real(
+        "latency-tracking-info-percentiles",
+        Kind::Special(&special::PERCENTILES),
+        "50 99 99.9",
+        field!(latency_tracking_info_percentiles),
+        "The percentiles that INFO latencystats shows.",
+    )
+    .many(),
+    Directive::real(
         "logfile",
         Kind::Text,
         "",

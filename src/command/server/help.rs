@@ -166,6 +166,12 @@ pub const DEBUG: &[&str] = &[
     "    Keep the server busy for <seconds>, which may be a fraction.",
 ];
 
+pub const LATENCY: &[&str] = &[
+    "HISTOGRAM [COMMAND ...]",
+    "    How many calls of each <command>, or of all commands, took how long: a map from",
+    "    microseconds to the calls that took no longer.",
+];
+
 pub const MEMORY: &[&str] = &[
     "USAGE <key> [SAMPLES <count>]",
     "    About how many bytes <key> and its value take.",

@@ -1,4 +1,5 @@
-//! INFO's sections about the process: server, clients, memory, stats, cpu, commandstats, errorstats.
+//! INFO's sections about the process: server, clients, memory, stats, cpu, commandstats,
+//! latencystats, errorstats.
 //!
 //! Owns: field names and their formats (Redis's, where the field means something here). Never:
 //! measures (the host hands over what it knows).
@@ -204,11 +205,7 @@ pub fn cpu(report: &mut Report, env: &Env<'_>) {
 
 pub fn commandstats(report: &mut Report, env: &Env<'_>) {
     let stats = env.host.stats();
-    let all = table()
-        .commands()
-        .iter()
-        .flat_map(|c| std::iter::once(c).chain(c.subcommands));
-    for command in all {
+    for command in table().rows() {
         let of = stats.commands.get(command.id).copied().unwrap_or_default();
         let CommandStats {
             calls,
@@ -224,6 +221,30 @@ pub fn commandstats(report: &mut Report, env: &Env<'_>) {
                 ratio(usec, calls)
             ));
         }
+    }
+}
+
+pub fn latencystats(report: &mut Report, env: &Env<'_>) {
+    let config = env.host.config();
+    if !config.latency_tracking {
+        return;
+    }
+    let percents = config.latency_percentiles();
+    for command in table().rows() {
+        let histogram = &env.host.stats().latencies[command.id];
+        if histogram.is_empty() {
+            continue;
+        }
+        let of = |(percent, name): &(f64, String)| {
+            let usec = histogram.percentile(*percent) as f64 / 1000.0;
+            format!("p{name}={usec:.3}")
+        };
+        let all: Vec<String> = percents.iter().map(of).collect();
+        report.raw(format_args!(
+            "latency_percentiles_usec_{}:{}",
+            command.spec.full_name,
+            all.join(",")
+        ));
     }
 }
 

@@ -18,6 +18,7 @@ mod info;
 mod info_process;
 mod info_shard;
 mod introspect;
+mod latency;
 mod object;
 mod process;
 mod replication;
@@ -44,6 +45,7 @@ pub static SPECS: &[Spec] = &[
     connection::ECHO,
     connection::HELLO,
     info::INFO,
+    latency::LATENCY,
     process::LOLWUT,
     object::MEMORY,
     object::OBJECT,

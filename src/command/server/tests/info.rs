@@ -189,3 +189,82 @@ fn info_is_well_formed() {
         super::super::HOLDFAST_VERSION
     )));
 }
+
+#[test]
+fn latencystats_show_the_percentiles_asked_for() {
+    let mut c = Client::new();
+    let empty = "$16\r\n# Latencystats\r\n\r\n";
+    assert_eq!(c.raw("INFO latencystats"), empty);
+    // Time passes for one command alone: 100 calls of 1 ms, of which the first 64 are all timed.
+    for _ in 0..100 {
+        c.reply("DEBUG SLEEP 0.001");
+    }
+    let line = |c: &mut Client, name: &str| {
+        let info = c.raw("INFO latencystats");
+        let prefix = format!("latency_percentiles_usec_{name}:");
+        let found = info.split("\r\n").find_map(|l| l.strip_prefix(&prefix));
+        found.map(str::to_owned)
+    };
+    let all = Some("p50=1003.519,p99=1003.519,p99.9=1003.519".to_owned());
+    assert_eq!(line(&mut c, "debug"), all);
+    assert_eq!(line(&mut c, "get"), None);
+    assert_eq!(
+        c.reply("CONFIG SET latency-tracking-info-percentiles \"0 25.50 100\""),
+        "+OK\\r\\n"
+    );
+    assert_eq!(
+        c.reply("CONFIG GET latency-tracking-info-percentiles"),
+        "*2\\r\\n$33\\r\\nlatency-tracking-info-percentiles\\r\\n$10\\r\\n0 25.5 100\\r\\n"
+    );
+    let all = Some("p0=999.424,p25.5=1003.519,p100=1003.519".to_owned());
+    assert_eq!(line(&mut c, "debug"), all);
+    c.reply("CONFIG SET latency-tracking-info-percentiles \"\"");
+    assert_eq!(line(&mut c, "config|get").as_deref(), Some(""));
+    c.reply("CONFIG SET latency-tracking no");
+    assert_eq!(line(&mut c, "debug"), None);
+}
+
+#[test]
+fn latency_histogram_counts_what_took_how_long() {
+    let mut c = Client::new();
+    c.reply("DEBUG SLEEP 0.001");
+    c.reply("DEBUG SLEEP 0.001");
+    c.reply("DEBUG SLEEP 0.0001");
+    c.reply("CONFIG GET hz");
+    c.reply("CONFIG GET nosuch");
+    let debug = "$5\\r\\ndebug\\r\\n*4\\r\\n$5\\r\\ncalls\\r\\n:3\\r\\n\
+                 $14\\r\\nhistogram_usec\\r\\n*4\\r\\n:132\\r\\n:1\\r\\n:1056\\r\\n:3\\r\\n";
+    assert_eq!(
+        c.reply("LATENCY HISTOGRAM debug"),
+        format!("*2\\r\\n{debug}")
+    );
+    // A container means its subcommands; what was never called, or does not exist, is left out.
+    let config = "$10\\r\\nconfig|get\\r\\n*4\\r\\n$5\\r\\ncalls\\r\\n:2\\r\\n\
+                  $14\\r\\nhistogram_usec\\r\\n*2\\r\\n:1\\r\\n:2\\r\\n";
+    assert_eq!(
+        c.reply("LATENCY HISTOGRAM config nosuch get DEBUG"),
+        format!("*4\\r\\n{config}{debug}")
+    );
+    c.session.proto = Proto::Resp3;
+    let reply = c.reply("LATENCY HISTOGRAM");
+    assert!(
+        reply.starts_with("%3\\r\\n"),
+        "config|get, debug, latency|histogram: {reply}"
+    );
+    assert!(
+        reply
+            .contains("$14\\r\\nhistogram_usec\\r\\n%2\\r\\n:132\\r\\n:1\\r\\n:1056\\r\\n:3\\r\\n"),
+        "{reply}"
+    );
+    c.reply("CONFIG SET latency-tracking no");
+    c.reply("DEBUG SLEEP 0.001");
+    assert!(c
+        .reply("LATENCY HISTOGRAM debug")
+        .contains("calls\\r\\n:3\\r\\n"));
+    c.reply("CONFIG RESETSTAT");
+    assert_eq!(c.reply("LATENCY HISTOGRAM"), "%0\\r\\n");
+    assert_eq!(
+        c.reply("LATENCY LATEST"),
+        "-ERR unknown subcommand 'LATEST'. Try LATENCY HELP.\\r\\n"
+    );
+}

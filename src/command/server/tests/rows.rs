@@ -130,7 +130,7 @@ fn docs_tell_what_clients_ask_for() {
 fn help_has_redis_frame() {
     let mut c = Client::new();
     for container in [
-        "ACL", "CLIENT", "COMMAND", "CONFIG", "DEBUG", "MEMORY", "OBJECT", "PUBSUB",
+        "ACL", "CLIENT", "COMMAND", "CONFIG", "DEBUG", "LATENCY", "MEMORY", "OBJECT", "PUBSUB",
     ] {
         let text = c.raw(&format!("{container} help"));
         let lines: Vec<&str> = text.lines().collect();
