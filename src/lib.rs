@@ -30,3 +30,4 @@ pub mod server;
 pub mod shard;
 pub mod state;
 pub mod storage;
+pub mod version;

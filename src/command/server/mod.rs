@@ -32,8 +32,7 @@ use super::spec::Spec;
 pub use crate::config::REDIS_VERSION;
 use crate::resp::args::Args;
 
-/// The version of this program.
-pub const HOLDFAST_VERSION: &str = env!("CARGO_PKG_VERSION");
+pub use crate::version::HOLDFAST as HOLDFAST_VERSION;
 
 pub static SPECS: &[Spec] = &[
     process::ACL,

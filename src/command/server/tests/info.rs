@@ -190,6 +190,58 @@ fn info_is_well_formed() {
     )));
 }
 
+/// What Redis 7.4.1 prints in these sections of a server with an append-only file, but for
+/// `aof_buffer_length`: here a turn's effects are not in the log's hands before its end.
+const SERVER_FIELDS: &str =
+    "redis_version redis_git_sha1 redis_git_dirty redis_build_id redis_mode os \
+    arch_bits monotonic_clock multiplexing_api atomicvar_api gcc_version process_id \
+    process_supervised run_id tcp_port server_time_usec uptime_in_seconds uptime_in_days hz \
+    configured_hz lru_clock executable config_file io_threads_active listener0";
+const PERSISTENCE_FIELDS: &str = "loading async_loading current_cow_peak current_cow_size \
+    current_cow_size_age current_fork_perc current_save_keys_processed current_save_keys_total \
+    rdb_changes_since_last_save rdb_bgsave_in_progress rdb_last_save_time rdb_last_bgsave_status \
+    rdb_last_bgsave_time_sec rdb_current_bgsave_time_sec rdb_saves rdb_last_cow_size \
+    rdb_last_load_keys_expired rdb_last_load_keys_loaded aof_enabled aof_rewrite_in_progress \
+    aof_rewrite_scheduled aof_last_rewrite_time_sec aof_current_rewrite_time_sec \
+    aof_last_bgrewrite_status aof_rewrites aof_rewrites_consecutive_failures \
+    aof_last_write_status aof_last_cow_size module_fork_in_progress module_fork_last_cow_size \
+    aof_current_size aof_base_size aof_pending_rewrite aof_pending_bio_fsync \
+    aof_delayed_fsync";
+
+#[test]
+fn sections_have_redis_fields_in_its_order() {
+    let mut c = Client::new();
+    for (section, fields) in [
+        ("server", SERVER_FIELDS),
+        ("persistence", PERSISTENCE_FIELDS),
+    ] {
+        let info = c.raw(&format!("INFO {section}"));
+        let ours: Vec<&str> = info
+            .split("\r\n")
+            .filter_map(|line| Some(line.split_once(':')?.0))
+            .filter(|name| *name != "holdfast_version")
+            .collect();
+        assert_eq!(
+            ours,
+            fields.split_whitespace().collect::<Vec<_>>(),
+            "{section}"
+        );
+    }
+    let info = c.raw("INFO server persistence");
+    for line in [
+        format!("redis_git_sha1:{}", crate::version::GIT_SHA1),
+        format!("redis_build_id:{}", crate::version::BUILD_ID),
+        "process_supervised:systemd".to_owned(),
+        "listener0:name=tcp,bind=*,bind=-::*,port=6379".to_owned(),
+        "rdb_last_save_time:1699999910".to_owned(),
+    ] {
+        assert!(
+            info.split("\r\n").any(|l| l == line),
+            "{line} is not in {info}"
+        );
+    }
+}
+
 #[test]
 fn latencystats_show_the_percentiles_asked_for() {
     let mut c = Client::new();
