@@ -88,10 +88,13 @@ fn run(env: &mut Env<'_>, args: Args<'_>) -> Result<Flow, Error> {
         Ok(command) => command,
         Err(_) if is_http(args.at(0)) => return Ok(close_http(env)),
         Err(error) => {
+            env.session.last_command = None;
             env.session.transaction.aborted |= env.session.transaction.open;
             return Err(error);
         }
     };
+    // CLIENT LIST shows what a client sent last, whether it ran, is queued or was refused.
+    env.session.last_command = Some(command);
     match admit(env, command, args) {
         Ok(Admitted::Run) => call(env, command, args),
         Ok(Admitted::Queue) => {
@@ -142,7 +145,6 @@ pub(super) fn call(
 ) -> Result<Flow, Error> {
     let weight = env.host.stats().commands[command.id].weight();
     let begun = weight.map(|_| env.host.now());
-    env.session.last_command = Some(command);
     let result = (command.spec.run)(env, args);
     if matches!(result, Ok(Flow::Hold)) || env.data.footprint().hold {
         return result;

@@ -290,4 +290,8 @@ impl<P: Platform> Host for TurnHost<'_, P> {
     fn now(&self) -> Now {
         self.state.clock.now()
     }
+
+    fn unix_micros(&self) -> i64 {
+        self.state.clock.unix_micros()
+    }
 }

@@ -320,3 +320,29 @@ fn latency_histogram_counts_what_took_how_long() {
         "-ERR unknown subcommand 'LATEST'. Try LATENCY HELP.\\r\\n"
     );
 }
+
+/// A client shows what it sent last: run, queued or refused; nothing, if no command has that name.
+#[test]
+fn client_list_shows_the_command_sent_last() {
+    let mut c = Client::new();
+    let shown = |c: &Client| c.session.last_command.map_or("NULL", |l| l.spec.full_name);
+    assert_eq!(shown(&c), "NULL");
+    for (line, want) in [
+        ("PING", "ping"),
+        ("MULTI", "multi"),
+        ("SET a 1", "set"),
+        ("CLIENT LIST", "client|list"),
+        ("GET", "get"),
+        ("EXEC", "exec"),
+        ("NOSUCH", "NULL"),
+        ("CLIENT NOSUCH", "NULL"),
+        ("MULTI", "multi"),
+        ("CLIENT INFO", "client|info"),
+        ("GET a", "get"),
+    ] {
+        c.reply(line);
+        assert_eq!(shown(&c), want, "after {line}");
+    }
+    let reply = c.raw("EXEC");
+    assert!(reply.contains(" cmd=exec "), "{reply}");
+}
