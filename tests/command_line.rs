@@ -164,6 +164,11 @@ fn the_tool_prints_the_table_and_checks_files() {
         .unwrap();
     assert!(out.status.success() && text(&out.stdout).contains("| `appendfsync` |"));
     let out = Command::new(TOOL)
+        .args(["commands", "--markdown"])
+        .output()
+        .unwrap();
+    assert!(out.status.success() && text(&out.stdout).contains("| `GETDEL key` |"));
+    let out = Command::new(TOOL)
         .args(["config", "--check", "--port", "x"])
         .output()
         .unwrap();

@@ -1,11 +1,12 @@
 //! Connection and server commands: everything that is about the process rather than about keys.
 //!
 //! Owns: the rows of this family and what they share. One file for each group: `connection`
-//! (PING, HELLO, AUTH, ...), `client` and `client_list`, `config`, `introspect` and `docs`
-//! (COMMAND), `info` with its two files of sections, `replication` (ROLE, WAIT), `process`
+//! (PING, HELLO, AUTH, ...), `client` and `client_list`, `config`, `introspect`, `docs` and
+//! `arguments` (COMMAND), `info` with its two files of sections, `latency`, `replication` (ROLE, WAIT), `process`
 //! (SHUTDOWN, TIME, ...), `debug`, `object` (OBJECT, MEMORY), `help`.
 //! C4: nothing here but DEBUG POPULATE is ever logged.
 
+pub(super) mod arguments;
 mod attribute;
 mod client;
 mod client_list;
