@@ -23,6 +23,7 @@ pub mod raft;
 pub mod server;
 pub mod shard;
 pub mod storage;
+pub mod version;
 
 pub use base::{clock, glob, mutation};
 pub use {effect, keyspace, resp, state, topology as cluster};

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -80,8 +81,64 @@ fn version_and_help_succeed() {
             "{line}"
         );
     }
+    let line = text(&server(&["-v"]).stdout);
+    let (_, sha) = line.split_once(" sha=").unwrap();
+    let (sha, rest) = sha.split_once(':').unwrap();
+    assert!(
+        ["0 ", "1 "].iter().any(|dirty| rest.starts_with(dirty)),
+        "{rest}"
+    );
+    let known = |commit: &str| {
+        let git = Command::new("git")
+            .args(["rev-parse", "--quiet", "--verify", commit])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output();
+        git.is_ok_and(|out| out.status.success())
+    };
+    // Outside a checkout there is nothing to name.
+    assert_eq!(sha != "00000000", known("HEAD^{commit}"), "{sha}");
+    assert!(
+        sha == "00000000" || known(&format!("{sha}^{{commit}}")),
+        "{sha}"
+    );
     let help = server(&["--help"]);
     assert!(help.status.success() && text(&help.stdout).starts_with("Usage: "));
+}
+
+#[test]
+fn systemd_hears_of_start_and_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let next = || {
+        let mut buffer = [0; 200];
+        let n = socket.recv(&mut buffer).expect("a message in time");
+        text(&buffer[..n])
+    };
+    let mut command = Command::new(SERVER);
+    command
+        .args([
+            "--port",
+            "0",
+            "--logfile",
+            "log",
+            "--supervised",
+            "systemd",
+            "--dir",
+        ])
+        .arg(dir.path())
+        .env("NOTIFY_SOCKET", &path);
+    let mut running = Running(command.stdin(Stdio::null()).spawn().unwrap());
+    assert!(next().contains("READY=1\n"));
+    signal(running.0.id(), libc::SIGTERM);
+    assert_eq!(next(), "STOPPING=1\n");
+    let status = wait_for("the end", || running.0.try_wait().unwrap());
+    assert!(status.success(), "{status}");
+    socket.set_nonblocking(true).unwrap();
+    assert!(socket.recv(&mut [0; 200]).is_err(), "it was told twice");
 }
 
 #[test]
@@ -106,6 +163,11 @@ fn the_tool_prints_the_table_and_checks_files() {
         .output()
         .unwrap();
     assert!(out.status.success() && text(&out.stdout).contains("| `appendfsync` |"));
+    let out = Command::new(TOOL)
+        .args(["commands", "--markdown"])
+        .output()
+        .unwrap();
+    assert!(out.status.success() && text(&out.stdout).contains("| `GETDEL key` |"));
     let out = Command::new(TOOL)
         .args(["config", "--check", "--port", "x"])
         .output()

@@ -83,6 +83,23 @@ fn the_form_of_7_4() {
     assert_eq!((node.port, node.tls_port), (6000, 7000));
 }
 
+/// A Redis writes such a name as it is, and can't read the file afterwards.
+#[test]
+fn a_name_that_breaks_the_line_is_not_written() {
+    let aux = format!(",tls-port=0,nodename=rack-1,shard-id={NODE_3}");
+    let text =
+        format!("{NODE_1} ::1:7000@17000,{aux} myself,master - 0 0 3 connected 0-9 11\n{VARS}");
+    let written = read(&text);
+    for name in ["rack 2", "rack,2", "a=b", "\"rack\"", "büro"] {
+        let mut conf = written.clone();
+        conf.nodes[0].human_nodename = name.to_owned();
+        let again = read(&conf.render());
+        assert_eq!(again.nodes[0].human_nodename, "", "{name}");
+        conf.nodes[0].human_nodename.clear();
+        assert_eq!(again, conf, "{name}");
+    }
+}
+
 #[test]
 fn what_a_first_start_and_old_files_have() {
     // As a Redis writes it when nobody has met it yet.

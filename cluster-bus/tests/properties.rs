@@ -24,6 +24,8 @@ fn ips() -> impl Strategy<Value = String> {
 
 const HOSTNAME: &str = "[A-Za-z0-9.-]{0,40}";
 const NODENAME: &str = "[A-Za-z0-9._:/-]{0,40}";
+/// On the wire it may also have what would break a line of nodes.conf.
+const ANY_NODENAME: &str = "[A-Za-z0-9._:/, ='é-]{0,40}";
 
 fn slot_sets() -> impl Strategy<Value = SlotSet> {
     prop_oneof![
@@ -78,7 +80,7 @@ fn gossip() -> impl Strategy<Value = Gossip> {
 fn extensions() -> impl Strategy<Value = Extension> {
     prop_oneof![
         HOSTNAME.prop_map(Extension::Hostname),
-        NODENAME.prop_map(Extension::HumanNodename),
+        ANY_NODENAME.prop_map(Extension::HumanNodename),
         (ids(), any::<u64>())
             .prop_map(|(node, ttl_seconds)| Extension::ForgottenNode { node, ttl_seconds }),
         ids().prop_map(Extension::ShardId),

@@ -3,6 +3,7 @@
 //! Owns its command line only; what the commands do is in the library.
 
 use clap::{Parser, Subcommand};
+use holdfast::command;
 use holdfast::config::{self, Config};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -26,10 +27,22 @@ enum Command {
         #[arg(long, num_args = 1.., value_name = "FILE|--OPTION", allow_hyphen_values = true)]
         check: Option<Vec<OsString>>,
     },
+    /// The commands that work, and those of Redis 7.4 that come later
+    Commands {
+        /// Print the table of commands as Markdown (this is docs/COMMANDS.md)
+        #[arg(long, required = true)]
+        markdown: bool,
+    },
 }
 
 fn main() -> ExitCode {
-    let Command::Config { markdown, check } = Cli::parse().command;
+    let (markdown, check) = match Cli::parse().command {
+        Command::Config { markdown, check } => (markdown, check),
+        Command::Commands { markdown: _ } => {
+            print!("{}", command::markdown());
+            return ExitCode::SUCCESS;
+        }
+    };
     if markdown {
         print!("{}", config::markdown());
         return ExitCode::SUCCESS;

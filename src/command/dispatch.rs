@@ -88,10 +88,13 @@ fn run(env: &mut Env<'_>, args: Args<'_>) -> Result<Flow, Error> {
         Ok(command) => command,
         Err(_) if is_http(args.at(0)) => return Ok(close_http(env)),
         Err(error) => {
+            env.session.last_command = None;
             env.session.transaction.aborted |= env.session.transaction.open;
             return Err(error);
         }
     };
+    // CLIENT LIST shows what a client sent last, whether it ran, is queued or was refused.
+    env.session.last_command = Some(command);
     match admit(env, command, args) {
         Ok(Admitted::Run) => call(env, command, args),
         Ok(Admitted::Queue) => {
@@ -142,7 +145,6 @@ pub(super) fn call(
 ) -> Result<Flow, Error> {
     let weight = env.host.stats().commands[command.id].weight();
     let begun = weight.map(|_| env.host.now());
-    env.session.last_command = Some(command);
     let result = (command.spec.run)(env, args);
     if matches!(result, Ok(Flow::Hold)) || env.data.footprint().hold {
         return result;
@@ -154,10 +156,10 @@ pub(super) fn call(
     of.calls += 1;
     of.failed += u64::from(result.is_err());
     if let (Some(weight), Some(begun), Some(ended)) = (weight, begun, ended) {
-        let usec = ended.mono.since(begun.mono).as_micros();
-        of.usec += u64::try_from(usec)
-            .unwrap_or(u64::MAX)
-            .saturating_mul(weight);
+        // A client that waits is not what a command costs.
+        let track = env.host.config().latency_tracking && !matches!(result, Ok(Flow::Block(_)));
+        let took = ended.mono.since(begun.mono);
+        env.host.stats_mut().timed(command.id, took, weight, track);
     }
     result
 }

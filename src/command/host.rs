@@ -143,6 +143,8 @@ pub struct RaftStatus {
     /// Commands whose outcome nobody could learn (T6).
     pub unknown_outcomes: u64,
     pub log_bytes: u64,
+    /// Some of the log is written and not yet synced.
+    pub log_unsynced: bool,
     pub log_segments: u64,
 }
 
@@ -185,6 +187,10 @@ pub struct ProcessView {
     /// 40 hex digits, new at every start.
     pub run_id: String,
     pub started: Mono,
+    /// The same moment in Unix seconds.
+    pub started_unix: i64,
+    /// Whether a service manager waits to hear of it, and which.
+    pub supervised: &'static str,
     /// Kernel's name, release and machine.
     pub os: String,
     pub executable: String,

@@ -15,6 +15,7 @@ use crate::clock::Mono;
 use crate::glob;
 use crate::keyspace::Entry;
 use crate::resp::args::Args;
+use crate::resp::number::parse_i64;
 use crate::state::{Access, StateMachine};
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -251,12 +252,28 @@ impl<'a> ScanOptions<'a> {
     }
 }
 
-/// A cursor is any u64 in digits.
-fn parse_cursor(text: &[u8]) -> Result<u64, Error> {
-    std::str::from_utf8(text)
+/// A cursor is any u64 in digits. What is no number by Redis's strict rule is read by C's lenient
+/// one, as Redis does: space before it, a sign, zeros; a text ends at a zero byte. A minus then
+/// counts down from 2^64, but a plain negative number is refused.
+pub(super) fn parse_cursor(text: &[u8]) -> Result<u64, Error> {
+    let text = text.split(|b| *b == 0).next().unwrap_or_default();
+    if parse_i64(text).is_some_and(|n| n < 0) {
+        return Err(Error::INVALID_CURSOR);
+    }
+    let start = text.iter().position(|b| !b" \t\n\x0b\x0c\r".contains(b));
+    let (minus, digits) = match &text[start.unwrap_or(text.len())..] {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(Error::INVALID_CURSOR);
+    }
+    let number = std::str::from_utf8(digits)
         .ok()
-        .and_then(|text| text.parse().ok())
-        .ok_or(Error::INVALID_CURSOR)
+        .and_then(|d| d.parse::<u64>().ok());
+    let number = number.ok_or(Error::INVALID_CURSOR)?;
+    Ok(if minus { number.wrapping_neg() } else { number })
 }
 
 fn scan(env: &mut Env<'_>, args: Args<'_>) -> Done {

@@ -1,10 +1,12 @@
-//! Counters of the process: INFO stats, commandstats, errorstats.
+//! Counters of the process: INFO stats, commandstats, latencystats, errorstats.
 //!
 //! Owns: plain numbers. Never: reads a clock. Hits, misses and expired keys are counted where they
 //! happen, in [`super::data::Counters`].
 
+use super::latency::Histogram;
 use crate::clock::Mono;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CommandStats {
@@ -42,6 +44,8 @@ pub struct Stats {
     pub error_replies: u64,
     /// By [`super::table::Command::id`].
     pub commands: Vec<CommandStats>,
+    /// Of the timed calls, by the same id; with `latency-tracking` only.
+    pub latencies: Vec<Histogram>,
     /// By the error's first word.
     pub errors: BTreeMap<Vec<u8>, u64>,
     /// When the log last told of HTTP on the clients' port.
@@ -53,9 +57,10 @@ const MAX_ERROR_CODES: usize = 128;
 
 impl Stats {
     pub fn new() -> Stats {
-        let commands = vec![CommandStats::default(); super::table::table().len()];
+        let rows = super::table::table().len();
         Stats {
-            commands,
+            commands: vec![CommandStats::default(); rows],
+            latencies: vec![Histogram::default(); rows],
             ..Stats::default()
         }
     }
@@ -63,6 +68,19 @@ impl Stats {
     /// CONFIG RESETSTAT.
     pub fn reset(&mut self) {
         *self = Stats::new();
+    }
+
+    /// A call of this command was timed; it stands for `weight` calls. Out of the way of all the
+    /// others.
+    #[cold]
+    pub fn timed(&mut self, id: usize, took: Duration, weight: u64, track: bool) {
+        let usec = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let of = &mut self.commands[id];
+        of.usec = of.usec.saturating_add(usec.saturating_mul(weight));
+        if track {
+            let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            self.latencies[id].record(nanos, weight);
+        }
     }
 
     pub fn count_error(&mut self, code: &[u8]) {

@@ -111,6 +111,13 @@ impl Table {
         self.commands
     }
 
+    /// Every row: each command, then its subcommands.
+    pub fn rows(&self) -> impl Iterator<Item = &'static Command> {
+        self.commands
+            .iter()
+            .flat_map(|command| std::iter::once(command).chain(command.subcommands))
+    }
+
     /// The command of that name, in any case; not a subcommand.
     pub fn get(&self, name: &[u8]) -> Option<&'static Command> {
         let mut bucket = hash(name);

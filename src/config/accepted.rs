@@ -179,8 +179,6 @@ pub(super) static ACCEPTED: &[Directive] = &[
     special("client-output-buffer-limit", &special::OUTPUT_LIMITS,
         "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60", LATER).many(),
     special("notify-keyspace-events", &special::EVENTS, "", LATER),
-    special("latency-tracking-info-percentiles", &special::PERCENTILES, "50 99 99.9", LATER).many(),
-    yes("latency-tracking", LATER),
     number("latency-monitor-threshold", 0, LONG_MAX, "0", LATER),
     number("slowlog-log-slower-than", -1, LONG_MAX, "10000", LATER),
     number("slowlog-max-len", 0, LONG_MAX, "128", LATER),

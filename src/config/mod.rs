@@ -120,6 +120,9 @@ pub struct Config {
     pub enable_protected_configs: ProtectedAction,
     pub held_output_limit: usize,
     pub hz: u32,
+    pub latency_tracking: bool,
+    /// Numbers as CONFIG GET shows them: see [`Config::latency_percentiles`].
+    latency_tracking_info_percentiles: Vec<String>,
     pub log_segment_size: u64,
     /// Relative to `dir`; empty: standard output.
     pub logfile: String,
@@ -199,6 +202,8 @@ impl Config {
             enable_protected_configs: ProtectedAction::No,
             held_output_limit: 0,
             hz: 0,
+            latency_tracking: false,
+            latency_tracking_info_percentiles: Vec::new(),
             log_segment_size: 0,
             logfile: String::new(),
             loglevel: LogLevel::Notice,
@@ -237,6 +242,13 @@ impl Config {
             0 => self.port.saturating_add(CLUSTER_PORT_INCREMENT),
             given => given,
         }
+    }
+
+    /// What `latency-tracking-info-percentiles` names, each as a number and as its text.
+    pub fn latency_percentiles(&self) -> Vec<(f64, String)> {
+        let number = |text: &String| (text.parse().expect("its row takes numbers"), text.clone());
+        let all = &self.latency_tracking_info_percentiles;
+        all.iter().map(number).collect()
     }
 
     /// The folder of the log.

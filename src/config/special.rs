@@ -163,11 +163,13 @@ pub(super) static OOM_SCORES: Special = Special {
 
 pub(super) static PERCENTILES: Special = Special {
     parse: |given| {
+        let wrong = || "Invalid latency-tracking-info-percentiles parameters".to_owned();
         let mut shown = Vec::new();
         for word in without_lone_empty(given.words) {
-            let n: f64 = word
-                .parse()
-                .map_err(|_| "Invalid latency-tracking-info-percentiles parameters".to_owned())?;
+            let n: f64 = word.parse().map_err(|_| wrong())?;
+            if n.is_nan() {
+                return Err(wrong());
+            }
             if !(0.0..=100.0).contains(&n) {
                 return Err(
                     "latency-tracking-info-percentiles parameters should sit between \
@@ -175,7 +177,10 @@ pub(super) static PERCENTILES: Special = Special {
                         .to_owned(),
                 );
             }
-            shown.push(n.to_string());
+            // Six digits, as Redis keeps and shows them, without zeros at the end.
+            let digits = format!("{n:.6}");
+            let digits = digits.trim_end_matches('0').trim_end_matches('.');
+            shown.push(digits.to_owned());
         }
         Ok(Value::Words(shown))
     },

@@ -133,7 +133,7 @@ static REAL: &[Directive] = &[
         Kind::Text,
         "",
         field!(cluster_announce_human_nodename),
-        "Name of this node for people, shown in logs.",
+        "Name of this node for people, told to other nodes.",
     )
     .check(check_nodename),
     Directive::real(
@@ -237,6 +237,22 @@ static REAL: &[Directive] = &[
         field!(hz),
         "Rounds of background work per second, held between 1 and 500.",
     ),
+    Directive::real(
+        "latency-tracking",
+        Kind::Bool,
+        "yes",
+        field!(latency_tracking),
+        "Keep how long commands take, for LATENCY HISTOGRAM and INFO latencystats. Once a command \
+         has been called 64 times, one call in 64 is timed and stands for all of them.",
+    ),
+    Directive::real(
+        "latency-tracking-info-percentiles",
+        Kind::Special(&special::PERCENTILES),
+        "50 99 99.9",
+        field!(latency_tracking_info_percentiles),
+        "The percentiles that INFO latencystats shows.",
+    )
+    .many(),
     Directive::real(
         "logfile",
         Kind::Text,
@@ -420,9 +436,9 @@ fn check_hostname(value: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// The name becomes a field of a line of nodes.conf; what would break that line is refused too.
+/// What Redis refuses, and control characters: the name is for people's eyes.
 fn check_nodename(value: &Value) -> Result<(), String> {
-    let breaks = |c: char| "!#$%&()*+:;<>?@[]^{|}~,= ".contains(c) || c.is_control();
+    let breaks = |c: char| "!#$%&()*+:;<>?@[]^{|}~".contains(c) || c.is_control();
     if value.as_text().contains(breaks) || value.as_text().len() >= 256 {
         return Err("Announced human node name contained invalid character".to_owned());
     }

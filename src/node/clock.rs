@@ -51,6 +51,10 @@ impl Clock for SystemClock {
             asleep_ms: ahead.saturating_sub(self.ahead_at_start_ns) / 1_000_000,
         }
     }
+
+    fn unix_micros(&self) -> i64 {
+        (read(libc::CLOCK_REALTIME) / 1000) as i64
+    }
 }
 
 #[cfg(test)]
@@ -63,5 +67,20 @@ mod tests {
         let (a, b) = (clock.now(), clock.now());
         assert!(b.mono >= a.mono);
         assert!(b.asleep_ms <= 1);
+    }
+
+    /// Both readings are of one clock, and the finer one is not made of whole milliseconds.
+    #[test]
+    fn microseconds_are_of_the_wall_clock() {
+        let clock = SystemClock::new();
+        let before = clock.now().unix_ms;
+        let mut readings: Vec<i64> = (0..1000).map(|_| clock.unix_micros()).collect();
+        let after = clock.now().unix_ms;
+        assert!(readings
+            .iter()
+            .all(|us| (before..=after).contains(&(us / 1000))));
+        assert!(readings.iter().any(|us| us % 1000 != 0));
+        readings.dedup();
+        assert!(readings.len() > 10, "{} different readings", readings.len());
     }
 }

@@ -18,7 +18,7 @@ mod witness;
 pub use clock::SystemClock;
 
 use crate::net::{Event, Poll};
-use crate::process::{Launch, Lock};
+use crate::process::{Launch, Lock, Supervisor};
 use crate::server::{Pause, Progress, Server, ServerError};
 use platform::RealPlatform;
 use std::process::ExitCode;
@@ -26,6 +26,8 @@ use std::process::ExitCode;
 struct Node {
     poll: Poll,
     server: Server<RealPlatform>,
+    /// Is to be told when the server begins to end.
+    supervisor: Option<Supervisor>,
     /// Held as long as the folder and nodes.conf are in use.
     _locks: (Lock, Option<Lock>),
 }
@@ -51,6 +53,20 @@ pub fn run(launch: Launch) -> ExitCode {
 }
 
 impl Node {
+    /// Once: a service manager that knows of the end neither restarts the process nor thinks it hangs.
+    fn tell_supervisor(&mut self) {
+        let Some(supervisor) = self.supervisor.take() else {
+            return;
+        };
+        if let Err(error) = supervisor.stopping() {
+            slog::warn!(
+                self.server.logger(),
+                "Can't tell the supervisor that the server ends: {}",
+                error
+            );
+        }
+    }
+
     /// Turns until the process is to end.
     fn run(&mut self) -> Result<(), ServerError> {
         let mut pause = Pause::default();
@@ -65,7 +81,11 @@ impl Node {
                 }
             }
             pause = loop {
-                match self.server.step()? {
+                let progress = self.server.step()?;
+                if self.server.is_ending() {
+                    self.tell_supervisor();
+                }
+                match progress {
                     Progress::More(_) => {}
                     Progress::Done(pause) => break pause,
                     Progress::Ended => return Ok(()),

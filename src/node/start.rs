@@ -83,6 +83,7 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
         seed: OsRng.next_u64(),
         memory_bytes: memory_bytes(),
         about: Machine {
+            supervised: supervisor.kind(),
             os: system::os(),
             executable: std::env::current_exe()
                 .unwrap_or_default()
@@ -100,6 +101,7 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
     Ok(Node {
         poll,
         server,
+        supervisor: Some(supervisor),
         _locks: (lock, conf_lock),
     })
 }

@@ -1,27 +1,15 @@
 //! What the server says about itself: version line, usage, the banner at the head of the log.
 
 use crate::config::{Config, REDIS_VERSION};
-
-/// Version of this server, beside the Redis version that it speaks.
-const OURS: &str = env!("CARGO_PKG_VERSION");
+use crate::version::{BUILD_ID, GIT_DIRTY, GIT_SHA1, HOLDFAST as OURS};
 
 /// The answer to `--version`. Clients' test suites read ` v=7.` from it.
 pub fn version() -> String {
     format!(
-        "Redis server v={REDIS_VERSION} sha=00000000:0 malloc=jemalloc-5.3.0 bits={} build={:x} \
-         holdfast={OURS}",
-        usize::BITS,
-        build()
+        "Redis server v={REDIS_VERSION} sha={GIT_SHA1}:{GIT_DIRTY} malloc=jemalloc-5.3.0 bits={} \
+         build={BUILD_ID} holdfast={OURS}",
+        usize::BITS
     )
-}
-
-/// Redis prints a hash of its build; this one changes with the version.
-fn build() -> u64 {
-    let seed = 0xcbf2_9ce4_8422_2325u64;
-    let text = concat!(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
-    text.bytes().fold(seed, |hash, b| {
-        (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 /// The answer to `--help`.
@@ -55,8 +43,8 @@ pub fn banner(config: &Config, terminal: bool) -> Vec<String> {
     let mut lines = vec![
         "oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo".to_owned(),
         format!(
-            "Redis version={REDIS_VERSION}, bits={}, commit=00000000, modified=0, pid={pid}, \
-             just started",
+            "Redis version={REDIS_VERSION}, bits={}, commit={GIT_SHA1}, modified={GIT_DIRTY}, \
+             pid={pid}, just started",
             usize::BITS
         ),
         format!("Holdfast version={OURS}"),

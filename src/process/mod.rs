@@ -31,7 +31,7 @@ pub struct Launch {
     pub log: Log,
     /// Says when the process was asked to end.
     pub shutdown: Shutdown,
-    /// Is to be told when clients can connect.
+    /// Is to be told when clients can connect, and when the server begins to end.
     pub supervisor: Supervisor,
     /// The command line as given, for INFO's `executable` and the like.
     pub args: Vec<std::ffi::OsString>,

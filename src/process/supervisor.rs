@@ -38,6 +38,17 @@ impl Supervisor {
         }
     }
 
+    /// Its name in INFO.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Supervisor { upstart: true, .. } => "upstart",
+            Supervisor {
+                systemd: Some(_), ..
+            } => "systemd",
+            Supervisor { systemd: None, .. } => "no",
+        }
+    }
+
     /// A supervised process stays in the foreground.
     pub fn is_present(&self) -> bool {
         self.systemd.is_some() || self.upstart

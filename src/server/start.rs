@@ -75,9 +75,11 @@ pub struct ClusterSetup<P: Platform> {
     pub conf: Vec<u8>,
 }
 
-/// What INFO tells of the machine.
+/// What INFO tells of the machine, and of the program's place on it.
 #[derive(Clone, Debug, Default)]
 pub struct Machine {
+    /// `no`, `systemd` or `upstart`.
+    pub supervised: &'static str,
     pub os: String,
     pub executable: String,
 }
@@ -150,7 +152,7 @@ impl<P: Platform> Server<P> {
             platform,
             clock,
             stats: Stats::new(),
-            about: About::new(&mut rng, now, about.os, about.executable),
+            about: About::new(&mut rng, now, about),
             logger,
             rng,
             active_expire: true,

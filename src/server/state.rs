@@ -4,7 +4,7 @@ use super::clients::Client;
 use super::clustered::Clustered;
 use super::platform::Platform;
 use super::pubsub::PubSub;
-use super::start::Tuning;
+use super::start::{Machine, Tuning};
 use crate::clock::{Clock, Mono, Now};
 use crate::command::env::Shutdown;
 use crate::command::host::{
@@ -51,22 +51,22 @@ pub struct ServerState<P: Platform> {
 pub struct About {
     pub run_id: String,
     pub started: Mono,
-    pub os: String,
-    pub executable: String,
+    pub started_unix: i64,
+    pub machine: Machine,
     pub rates: Rates,
     /// The counters a second ago: commands, bytes in, bytes out.
     counted: (u64, u64, u64),
 }
 
 impl About {
-    pub fn new(rng: &mut StdRng, now: Now, os: String, executable: String) -> About {
+    pub fn new(rng: &mut StdRng, now: Now, machine: Machine) -> About {
         let mut id = [0u8; 20];
         rng.fill_bytes(&mut id);
         About {
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
             started: now.mono,
-            os,
-            executable,
+            started_unix: now.unix_ms / 1000,
+            machine,
             rates: Rates::default(),
             counted: (0, 0, 0),
         }
@@ -153,8 +153,10 @@ impl<P: Platform> Host for TurnHost<'_, P> {
         ProcessView {
             run_id: about.run_id.clone(),
             started: about.started,
-            os: about.os.clone(),
-            executable: about.executable.clone(),
+            started_unix: about.started_unix,
+            supervised: about.machine.supervised,
+            os: about.machine.os.clone(),
+            executable: about.machine.executable.clone(),
             memory: self.state.platform.memory(),
             cpu: self.state.platform.cpu(),
             rates: about.rates,
@@ -252,6 +254,7 @@ impl<P: Platform> Host for TurnHost<'_, P> {
             },
             unknown_outcomes: beside.unknown_outcomes,
             log_bytes: beside.log.end().0,
+            log_unsynced: beside.log.durable() != beside.log.end(),
             log_segments: beside.log.segment_count() as u64,
         }
     }
@@ -286,5 +289,9 @@ impl<P: Platform> Host for TurnHost<'_, P> {
 
     fn now(&self) -> Now {
         self.state.clock.now()
+    }
+
+    fn unix_micros(&self) -> i64 {
+        self.state.clock.unix_micros()
     }
 }

@@ -2,7 +2,7 @@
 
 use super::platform::{ClusterPlatform, Platform};
 use super::pubsub::PubSub;
-use super::start::Tuning;
+use super::start::{Machine, Tuning};
 use super::state::{About, ServerState};
 use crate::agent::ForWitnesses;
 use crate::clock::{Clock, Mono, Now};
@@ -175,7 +175,7 @@ pub fn state() -> ServerState<TestPlatform> {
         config: Config::default(),
         tuning: Tuning::default(),
         stats: Stats::new(),
-        about: About::new(&mut rng, Now::default(), String::new(), String::new()),
+        about: About::new(&mut rng, Now::default(), Machine::default()),
         logger: slog::Logger::root(slog::Discard, slog::o!()),
         rng,
         active_expire: true,

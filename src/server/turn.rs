@@ -381,6 +381,15 @@ impl<P: Platform> Server<P> {
         &self.shard
     }
 
+    /// SHUTDOWN or a signal is being carried out.
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    pub fn logger(&self) -> &slog::Logger {
+        &self.logger
+    }
+
     pub fn platform(&self) -> &P {
         &self.state.platform
     }

@@ -41,6 +41,11 @@ pub const VERSIONS: &[(&str, &str, &str)] = &[
         "blocking, and allowed in scripts, since 7.2",
     ),
     (
+        "COMMAND|DOCS",
+        "names of arguments, display_text",
+        "7.2 tidied the trees up; docs.rs lists which",
+    ),
+    (
         "COMMAND|COUNT",
         "number",
         "7.4 has more commands, ours fewer",

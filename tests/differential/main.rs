@@ -10,6 +10,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;
+mod docs;
 mod generate;
 mod pair;
 mod raw;

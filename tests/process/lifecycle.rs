@@ -130,3 +130,27 @@ fn which(program: std::path::PathBuf) -> std::path::PathBuf {
         .find(|p| p.exists());
     found.unwrap_or(program)
 }
+
+/// TIME is of this moment, to the microsecond, in a transaction too.
+#[test]
+fn time_moves_by_microseconds() {
+    let server = Server::fresh();
+    let mut client = server.client();
+    let unix = || {
+        let since = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
+        i64::try_from(since.as_micros()).expect("it fits")
+    };
+    let mut told = Vec::new();
+    for _ in 0..100 {
+        let before = unix();
+        let reply = client.cmd(&["TIME"]);
+        let number = |at: usize| -> i64 { reply.items()[at].text().parse().expect("digits") };
+        let (seconds, micros) = (number(0), number(1));
+        assert!((0..1_000_000).contains(&micros), "{micros}");
+        let at = seconds * 1_000_000 + micros;
+        assert!((before..=unix()).contains(&at), "{before} {at} {}", unix());
+        told.push(at);
+    }
+    assert!(told.windows(2).all(|pair| pair[0] < pair[1]), "{told:?}");
+    assert!(told.iter().any(|at| at % 1000 != 0), "{told:?}");
+}

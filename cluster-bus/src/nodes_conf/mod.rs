@@ -2,12 +2,13 @@
 //!
 //! Owns the lines and how they are written; `parse` reads them. A line without its auxiliary
 //! fields is also a line of CLUSTER NODES. Never touches a file. Invariant: what `render` writes,
-//! `parse` reads back as it was.
+//! `parse` reads back as it was; a nodename that would break its line is not written.
 
 mod parse;
 
 pub use parse::{parse, ConfError};
 
+use crate::names;
 use crate::wire::Flags;
 use crate::{NodeId, SlotSet};
 use std::fmt::{self, Write};
@@ -152,7 +153,8 @@ impl NodeLine {
     /// The hostname is there even when empty, so that the named fields can follow it.
     fn write_aux(&self, out: &mut String) -> fmt::Result {
         write!(out, ",{},tls-port={}", self.hostname, self.tls_port)?;
-        if !self.human_nodename.is_empty() {
+        // Any other name is learned anew: the own from its directive, others by gossip.
+        if !self.human_nodename.is_empty() && names::fits_a_line(&self.human_nodename) {
             write!(out, ",nodename={}", self.human_nodename)?;
         }
         match self.shard {

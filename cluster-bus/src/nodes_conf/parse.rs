@@ -238,7 +238,7 @@ fn read_aux<'a>(fields: impl Iterator<Item = &'a str>, node: &mut NodeLine) -> C
             "tcp-port" => tcp = Some(number(value, "tcp-port")?),
             "tls-port" => tls = Some(number(value, "tls-port")?),
             "shard-id" => node.shard = Some(node_id(value)?),
-            "nodename" if names::is_human_nodename(value) => node.human_nodename = value.to_owned(),
+            "nodename" if names::fits_a_line(value) => node.human_nodename = value.to_owned(),
             "nodename" => return Err(format!("nodename {value:?}")),
             _ => return Err(format!("field {name:?} is not known")),
         }

@@ -224,8 +224,8 @@ fn extensions(packet: &[u8], from: usize) -> Result<Vec<Extension>> {
 }
 
 /// `None` for an extension that is not known (newer servers have more of them) and for a name that
-/// is not taken over: Redis lets a human nodename hold a space or a comma, which would break
-/// nodes.conf, but the node itself is as good as any.
+/// is not taken over: Redis lets a human nodename hold a line end, but the node itself is as good as
+/// any.
 fn extension(kind: u16, data: &[u8], wrong: WireError) -> Result<Option<Extension>> {
     let needs = |bytes: usize| match data.len() < bytes {
         true => Err(wrong),

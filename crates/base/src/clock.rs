@@ -48,4 +48,9 @@ pub struct Now {
 /// Who can read the time: the node's loop owns the real one, the simulator a virtual one.
 pub trait Clock {
     fn now(&self) -> Now;
+
+    /// The wall clock in Unix microseconds, as precisely as it is known.
+    fn unix_micros(&self) -> i64 {
+        self.now().unix_ms * 1000
+    }
 }

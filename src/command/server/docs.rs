@@ -1,11 +1,12 @@
 //! COMMAND DOCS.
 //!
 //! Owns: the shape of the reply, and the complexities, which no other part needs. Summaries are
-//! our own words. Never: lists arguments (redis-cli then shows no hints for them).
+//! our own words; the arguments are `arguments`'. Never: tells a command's history.
 
 use super::super::env::{Done, Env, DONE};
 use super::super::spec::Spec;
 use super::super::table::{table, Command};
+use super::arguments::{self, arguments};
 use super::introspect::by_full_name;
 use crate::resp::args::Args;
 use crate::resp::encode::Reply;
@@ -39,9 +40,11 @@ fn write(reply: &mut Reply<'_>, command: &Command) {
         ("complexity", complexity),
     ];
     texts.retain(|(_, text)| !text.is_empty());
+    let arguments = arguments(spec.full_name);
     let parts = texts.len()
         + usize::from(!doc_flags.is_empty())
         + 2 * usize::from(spec.deprecated.is_some())
+        + usize::from(!arguments.is_empty())
         + usize::from(!command.subcommands.is_empty());
     reply.bulk(spec.full_name.as_bytes());
     reply.map(parts);
@@ -60,6 +63,10 @@ fn write(reply: &mut Reply<'_>, command: &Command) {
             reply.bulk(name.as_bytes());
             reply.bulk(text.as_bytes());
         }
+    }
+    if !arguments.is_empty() {
+        reply.bulk(b"arguments");
+        arguments::write(reply, arguments);
     }
     if !command.subcommands.is_empty() {
         reply.bulk(b"subcommands");

@@ -114,6 +114,8 @@ pub const CLUSTER: &[&str] = &[
     "    Write the table of nodes to disk.",
     "LINKS",
     "    The connections of the bus, a map each.",
+    "RAFT (HELP|MEMBERS|STATUS)",
+    "    The Raft group of this node's shard. Redis has no such command.",
 ];
 
 pub const COMMAND: &[&str] = &[
@@ -166,6 +168,12 @@ pub const DEBUG: &[&str] = &[
     "    Keep the server busy for <seconds>, which may be a fraction.",
 ];
 
+pub const LATENCY: &[&str] = &[
+    "HISTOGRAM [COMMAND ...]",
+    "    How many calls of each <command>, or of all commands, took how long: a map from",
+    "    microseconds to the calls that took no longer.",
+];
+
 pub const MEMORY: &[&str] = &[
     "USAGE <key> [SAMPLES <count>]",
     "    About how many bytes <key> and its value take.",
@@ -193,6 +201,13 @@ pub const PUBSUB: &[&str] = &[
     "    The same as CHANNELS, of shard channels.",
     "SHARDNUMSUB [<shardchannel> ...]",
     "    The same as NUMSUB, of shard channels.",
+];
+
+pub const RAFT: &[&str] = &[
+    "MEMBERS",
+    "    The members of this shard's group, a map each.",
+    "STATUS",
+    "    The group as this member sees it: role, leader, positions in the log, members.",
 ];
 
 /// The reply to `<container> HELP`.

@@ -106,7 +106,12 @@ static SECTIONS: &[Section] = &[
         info_process::commandstats,
     ),
     section("errorstats", "Errorstats", true, info_process::errorstats),
-    section("latencystats", "Latencystats", false, nothing),
+    section(
+        "latencystats",
+        "Latencystats",
+        false,
+        info_process::latencystats,
+    ),
     section("cluster", "Cluster", true, info_shard::cluster),
     section("raft", "Raft", true, info_shard::raft),
     section("keyspace", "Keyspace", true, info_shard::keyspace),

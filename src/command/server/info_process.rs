@@ -1,4 +1,5 @@
-//! INFO's sections about the process: server, clients, memory, stats, cpu, commandstats, errorstats.
+//! INFO's sections about the process: server, clients, memory, stats, cpu, commandstats,
+//! latencystats, errorstats.
 //!
 //! Owns: field names and their formats (Redis's, where the field means something here). Never:
 //! measures (the host hands over what it knows).
@@ -11,6 +12,7 @@ use super::super::table::table;
 use super::info::Report;
 use super::{HOLDFAST_VERSION, REDIS_VERSION};
 use crate::pubsub::Kind;
+use crate::version;
 
 pub fn server(report: &mut Report, env: &Env<'_>) {
     let config = env.host.config();
@@ -19,6 +21,9 @@ pub fn server(report: &mut Report, env: &Env<'_>) {
     let micros = env.host.unix_micros();
     report.line("redis_version", REDIS_VERSION);
     report.line("holdfast_version", HOLDFAST_VERSION);
+    report.line("redis_git_sha1", version::GIT_SHA1);
+    report.line("redis_git_dirty", version::GIT_DIRTY);
+    report.line("redis_build_id", version::BUILD_ID);
     report.line(
         "redis_mode",
         if config.cluster_enabled {
@@ -31,8 +36,11 @@ pub fn server(report: &mut Report, env: &Env<'_>) {
     report.line("arch_bits", usize::BITS);
     report.line("monotonic_clock", "POSIX clock_gettime");
     report.line("multiplexing_api", "epoll");
+    // What Redis says where the compiler is another than GCC.
+    report.line("atomicvar_api", "c11-builtin");
+    report.line("gcc_version", "0.0.0");
     report.line("process_id", std::process::id());
-    report.line("process_supervised", "no");
+    report.line("process_supervised", process.supervised);
     report.line("run_id", &process.run_id);
     report.line("tcp_port", config.port);
     report.line("server_time_usec", micros);
@@ -49,6 +57,13 @@ pub fn server(report: &mut Report, env: &Env<'_>) {
         .map(|path| path.display().to_string());
     report.line("config_file", file.unwrap_or_default());
     report.line("io_threads_active", 0);
+    if config.port != 0 {
+        let binds: String = config.bind.iter().map(|a| format!(",bind={a}")).collect();
+        report.raw(format_args!(
+            "listener0:name=tcp{binds},port={}",
+            config.port
+        ));
+    }
 }
 
 /// Calls `see` for every client, the own one too.
@@ -204,11 +219,7 @@ pub fn cpu(report: &mut Report, env: &Env<'_>) {
 
 pub fn commandstats(report: &mut Report, env: &Env<'_>) {
     let stats = env.host.stats();
-    let all = table()
-        .commands()
-        .iter()
-        .flat_map(|c| std::iter::once(c).chain(c.subcommands));
-    for command in all {
+    for command in table().rows() {
         let of = stats.commands.get(command.id).copied().unwrap_or_default();
         let CommandStats {
             calls,
@@ -224,6 +235,30 @@ pub fn commandstats(report: &mut Report, env: &Env<'_>) {
                 ratio(usec, calls)
             ));
         }
+    }
+}
+
+pub fn latencystats(report: &mut Report, env: &Env<'_>) {
+    let config = env.host.config();
+    if !config.latency_tracking {
+        return;
+    }
+    let percents = config.latency_percentiles();
+    for command in table().rows() {
+        let histogram = &env.host.stats().latencies[command.id];
+        if histogram.is_empty() {
+            continue;
+        }
+        let of = |(percent, name): &(f64, String)| {
+            let usec = histogram.percentile(*percent) as f64 / 1000.0;
+            format!("p{name}={usec:.3}")
+        };
+        let all: Vec<String> = percents.iter().map(of).collect();
+        report.raw(format_args!(
+            "latency_percentiles_usec_{}:{}",
+            command.spec.full_name,
+            all.join(",")
+        ));
     }
 }
 

@@ -12,18 +12,54 @@ pub fn persistence(report: &mut Report, env: &Env<'_>) {
     let raft = env.host.raft_status();
     report.line("loading", 0);
     report.line("async_loading", 0);
+    // Nothing forks and nothing is saved: as in a Redis that has not saved since its start.
+    for name in [
+        "current_cow_peak",
+        "current_cow_size",
+        "current_cow_size_age",
+    ] {
+        report.line(name, 0);
+    }
+    report.line("current_fork_perc", "0.00");
+    report.line("current_save_keys_processed", 0);
+    report.line("current_save_keys_total", 0);
     report.line("rdb_changes_since_last_save", env.data.counters().changes);
     report.line("rdb_bgsave_in_progress", 0);
+    report.line("rdb_last_save_time", env.host.process().started_unix);
     report.line("rdb_last_bgsave_status", "ok");
+    report.line("rdb_last_bgsave_time_sec", -1);
+    report.line("rdb_current_bgsave_time_sec", -1);
+    for name in [
+        "rdb_saves",
+        "rdb_last_cow_size",
+        "rdb_last_load_keys_expired",
+        "rdb_last_load_keys_loaded",
+    ] {
+        report.line(name, 0);
+    }
     // The log plays the part of Redis's append-only file, and it is never off.
     report.line("aof_enabled", 1);
     report.line("aof_rewrite_in_progress", 0);
     report.line("aof_rewrite_scheduled", 0);
+    report.line("aof_last_rewrite_time_sec", -1);
+    report.line("aof_current_rewrite_time_sec", -1);
     report.line("aof_last_bgrewrite_status", "ok");
+    report.line("aof_rewrites", 0);
+    report.line("aof_rewrites_consecutive_failures", 0);
     report.line("aof_last_write_status", "ok");
+    for name in [
+        "aof_last_cow_size",
+        "module_fork_in_progress",
+        "module_fork_last_cow_size",
+    ] {
+        report.line(name, 0);
+    }
     report.line("aof_current_size", raft.log_bytes);
     report.line("aof_base_size", 0);
     report.line("aof_pending_rewrite", 0);
+    report.line("aof_pending_bio_fsync", u8::from(raft.log_unsynced));
+    // A write to the log never waits for a sync.
+    report.line("aof_delayed_fsync", 0);
 }
 
 pub fn replication(report: &mut Report, env: &Env<'_>) {

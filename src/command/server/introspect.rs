@@ -242,11 +242,9 @@ pub fn category(name: &[u8]) -> Option<Acl> {
 
 /// The full names of all commands and subcommands that `passes` lets through.
 pub fn full_names(passes: impl Fn(&Spec) -> bool) -> Vec<&'static str> {
-    let all = table()
-        .commands()
-        .iter()
-        .flat_map(|c| std::iter::once(c).chain(c.subcommands));
-    all.filter(|c| passes(c.spec))
+    table()
+        .rows()
+        .filter(|c| passes(c.spec))
         .map(|c| c.spec.full_name)
         .collect()
 }

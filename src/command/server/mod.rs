@@ -1,11 +1,12 @@
 //! Connection and server commands: everything that is about the process rather than about keys.
 //!
 //! Owns: the rows of this family and what they share. One file for each group: `connection`
-//! (PING, HELLO, AUTH, ...), `client` and `client_list`, `config`, `introspect` and `docs`
-//! (COMMAND), `info` with its two files of sections, `replication` (ROLE, WAIT), `process`
+//! (PING, HELLO, AUTH, ...), `client` and `client_list`, `config`, `introspect`, `docs` and
+//! `arguments` (COMMAND), `info` with its two files of sections, `latency`, `replication` (ROLE, WAIT), `process`
 //! (SHUTDOWN, TIME, ...), `debug`, `object` (OBJECT, MEMORY), `help`.
 //! C4: nothing here but DEBUG POPULATE is ever logged.
 
+pub(super) mod arguments;
 mod attribute;
 mod client;
 mod client_list;
@@ -18,6 +19,7 @@ mod info;
 mod info_process;
 mod info_shard;
 mod introspect;
+mod latency;
 mod object;
 mod process;
 mod replication;
@@ -31,8 +33,7 @@ use super::spec::Spec;
 pub use crate::config::REDIS_VERSION;
 use crate::resp::args::Args;
 
-/// The version of this program.
-pub const HOLDFAST_VERSION: &str = env!("CARGO_PKG_VERSION");
+pub use crate::version::HOLDFAST as HOLDFAST_VERSION;
 
 pub static SPECS: &[Spec] = &[
     process::ACL,
@@ -44,6 +45,7 @@ pub static SPECS: &[Spec] = &[
     connection::ECHO,
     connection::HELLO,
     info::INFO,
+    latency::LATENCY,
     process::LOLWUT,
     object::MEMORY,
     object::OBJECT,

@@ -1,5 +1,7 @@
 //! The keyspace as a whole.
 
+use crate::command::error::Error;
+use crate::command::keys;
 use crate::command::testing::{single, Fixture};
 use crate::keyspace::Layout;
 use std::collections::BTreeSet;
@@ -102,6 +104,42 @@ fn scan_finds_every_key() {
             ("SCAN 0 MATCH", "-ERR syntax error\r\n"),
             ("SCAN 0 FOO bar", "-ERR syntax error\r\n"),
         ]);
+    }
+}
+
+/// Redis 7.4 reads a cursor strictly first, and what that refuses as C's strtoull does.
+#[test]
+fn cursors_are_read_as_leniently_as_redis_does() {
+    let mut f = Fixture::new(single());
+    let end = "*2\r\n$1\r\n0\r\n*0\r\n";
+    for cursor in [
+        " 0",
+        "0",
+        "+0",
+        "-0",
+        "00",
+        "\t\n\x0b\x0c\r 0",
+        "0\0x",
+        " -0",
+    ] {
+        assert_eq!(f.run(&["SCAN", cursor]), end, "{cursor:?}");
+    }
+    let wrong = "-ERR invalid cursor\r\n";
+    let beyond = "18446744073709551616";
+    for cursor in [
+        "", " ", "-", "+", "0 ", "- 0", "+-0", "0x0", "-1", "1.0", beyond, "\0",
+    ] {
+        assert_eq!(f.run(&["SCAN", cursor]), wrong, "{cursor:?}");
+    }
+    for (text, want) in [
+        ("18446744073709551615", Ok(u64::MAX)),
+        (" 7", Ok(7)),
+        ("007", Ok(7)),
+        (" -1", Ok(u64::MAX)),
+        ("-9223372036854775809", Ok((1 << 63) - 1)),
+        ("-9223372036854775808", Err(Error::INVALID_CURSOR)),
+    ] {
+        assert_eq!(keys::parse_cursor(text.as_bytes()), want, "{text:?}");
     }
 }
 

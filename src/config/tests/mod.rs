@@ -596,6 +596,57 @@ fn set_errors_have_redis_s_texts() {
 }
 
 #[test]
+fn a_nodename_may_have_spaces_as_in_redis() {
+    let mut config = Config::default();
+    let name = "cluster-announce-human-nodename";
+    for good in ["rack 2", "rack,2", "a=b", "node_1/rack-2", "b\u{fc}ro", ""] {
+        set(&mut config, &[(name, good)]).unwrap();
+        assert_eq!(config.get_one(name).unwrap(), good);
+    }
+    for bad in ["a\nb", "rack#2", "rack:2", "<rack>", &"a".repeat(256)] {
+        assert_eq!(
+            set(&mut config, &[(name, bad)]).unwrap_err(),
+            format!(
+                "ERR CONFIG SET failed (possibly related to argument '{name}') - \
+                 Announced human node name contained invalid character"
+            ),
+            "{bad:?}"
+        );
+    }
+}
+
+#[test]
+fn percentiles_have_six_digits_at_most() {
+    let mut config = Config::default();
+    let name = "latency-tracking-info-percentiles";
+    set(&mut config, &[(name, "0 50.0 99.12345678 100")]).unwrap();
+    assert_eq!(config.get_one(name).unwrap(), "0 50 99.123457 100");
+    let numbers: Vec<f64> = config.latency_percentiles().iter().map(|p| p.0).collect();
+    assert_eq!(numbers, [0.0, 50.0, 99.123457, 100.0]);
+    let failed = |reason: &str| {
+        format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}")
+    };
+    let between = "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]";
+    for (bad, why) in [
+        (
+            "nan",
+            "Invalid latency-tracking-info-percentiles parameters",
+        ),
+        ("x", "Invalid latency-tracking-info-percentiles parameters"),
+        ("-1", between),
+        ("50 100.1", between),
+    ] {
+        assert_eq!(
+            set(&mut config, &[(name, bad)]).unwrap_err(),
+            failed(why),
+            "{bad}"
+        );
+    }
+    set(&mut config, &[(name, "")]).unwrap();
+    assert!(config.latency_percentiles().is_empty());
+}
+
+#[test]
 fn the_data_folder_stays_where_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let args = ["--enable-protected-configs", "local"];

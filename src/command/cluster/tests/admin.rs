@@ -196,6 +196,11 @@ fn help_has_the_usual_frame() {
     assert_eq!(lines[0], format!("*{}", lines.len() - 2));
     assert!(lines[1].starts_with("+CLUSTER <subcommand> "));
     assert!(lines.contains(&"+LINKS") && lines.contains(&"+HELP"));
+    let reply = of_master().line("CLUSTER RAFT help");
+    let lines: Vec<&str> = reply.split("\r\n").collect();
+    assert_eq!(lines[0], format!("*{}", lines.len() - 2));
+    assert!(lines[1].starts_with("+CLUSTER RAFT <subcommand> "));
+    assert!(lines.contains(&"+MEMBERS") && lines.contains(&"+STATUS"));
 }
 
 #[test]

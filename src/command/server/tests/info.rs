@@ -189,3 +189,160 @@ fn info_is_well_formed() {
         super::super::HOLDFAST_VERSION
     )));
 }
+
+/// What Redis 7.4.1 prints in these sections of a server with an append-only file, but for
+/// `aof_buffer_length`: here a turn's effects are not in the log's hands before its end.
+const SERVER_FIELDS: &str =
+    "redis_version redis_git_sha1 redis_git_dirty redis_build_id redis_mode os \
+    arch_bits monotonic_clock multiplexing_api atomicvar_api gcc_version process_id \
+    process_supervised run_id tcp_port server_time_usec uptime_in_seconds uptime_in_days hz \
+    configured_hz lru_clock executable config_file io_threads_active listener0";
+const PERSISTENCE_FIELDS: &str = "loading async_loading current_cow_peak current_cow_size \
+    current_cow_size_age current_fork_perc current_save_keys_processed current_save_keys_total \
+    rdb_changes_since_last_save rdb_bgsave_in_progress rdb_last_save_time rdb_last_bgsave_status \
+    rdb_last_bgsave_time_sec rdb_current_bgsave_time_sec rdb_saves rdb_last_cow_size \
+    rdb_last_load_keys_expired rdb_last_load_keys_loaded aof_enabled aof_rewrite_in_progress \
+    aof_rewrite_scheduled aof_last_rewrite_time_sec aof_current_rewrite_time_sec \
+    aof_last_bgrewrite_status aof_rewrites aof_rewrites_consecutive_failures \
+    aof_last_write_status aof_last_cow_size module_fork_in_progress module_fork_last_cow_size \
+    aof_current_size aof_base_size aof_pending_rewrite aof_pending_bio_fsync \
+    aof_delayed_fsync";
+
+#[test]
+fn sections_have_redis_fields_in_its_order() {
+    let mut c = Client::new();
+    for (section, fields) in [
+        ("server", SERVER_FIELDS),
+        ("persistence", PERSISTENCE_FIELDS),
+    ] {
+        let info = c.raw(&format!("INFO {section}"));
+        let ours: Vec<&str> = info
+            .split("\r\n")
+            .filter_map(|line| Some(line.split_once(':')?.0))
+            .filter(|name| *name != "holdfast_version")
+            .collect();
+        assert_eq!(
+            ours,
+            fields.split_whitespace().collect::<Vec<_>>(),
+            "{section}"
+        );
+    }
+    let info = c.raw("INFO server persistence");
+    for line in [
+        format!("redis_git_sha1:{}", crate::version::GIT_SHA1),
+        format!("redis_build_id:{}", crate::version::BUILD_ID),
+        "process_supervised:systemd".to_owned(),
+        "listener0:name=tcp,bind=*,bind=-::*,port=6379".to_owned(),
+        "rdb_last_save_time:1699999910".to_owned(),
+    ] {
+        assert!(
+            info.split("\r\n").any(|l| l == line),
+            "{line} is not in {info}"
+        );
+    }
+}
+
+#[test]
+fn latencystats_show_the_percentiles_asked_for() {
+    let mut c = Client::new();
+    let empty = "$16\r\n# Latencystats\r\n\r\n";
+    assert_eq!(c.raw("INFO latencystats"), empty);
+    // Time passes for one command alone: 100 calls of 1 ms, of which the first 64 are all timed.
+    for _ in 0..100 {
+        c.reply("DEBUG SLEEP 0.001");
+    }
+    let line = |c: &mut Client, name: &str| {
+        let info = c.raw("INFO latencystats");
+        let prefix = format!("latency_percentiles_usec_{name}:");
+        let found = info.split("\r\n").find_map(|l| l.strip_prefix(&prefix));
+        found.map(str::to_owned)
+    };
+    let all = Some("p50=1003.519,p99=1003.519,p99.9=1003.519".to_owned());
+    assert_eq!(line(&mut c, "debug"), all);
+    assert_eq!(line(&mut c, "get"), None);
+    assert_eq!(
+        c.reply("CONFIG SET latency-tracking-info-percentiles \"0 25.50 100\""),
+        "+OK\\r\\n"
+    );
+    assert_eq!(
+        c.reply("CONFIG GET latency-tracking-info-percentiles"),
+        "*2\\r\\n$33\\r\\nlatency-tracking-info-percentiles\\r\\n$10\\r\\n0 25.5 100\\r\\n"
+    );
+    let all = Some("p0=999.424,p25.5=1003.519,p100=1003.519".to_owned());
+    assert_eq!(line(&mut c, "debug"), all);
+    c.reply("CONFIG SET latency-tracking-info-percentiles \"\"");
+    assert_eq!(line(&mut c, "config|get").as_deref(), Some(""));
+    c.reply("CONFIG SET latency-tracking no");
+    assert_eq!(line(&mut c, "debug"), None);
+}
+
+#[test]
+fn latency_histogram_counts_what_took_how_long() {
+    let mut c = Client::new();
+    c.reply("DEBUG SLEEP 0.001");
+    c.reply("DEBUG SLEEP 0.001");
+    c.reply("DEBUG SLEEP 0.0001");
+    c.reply("CONFIG GET hz");
+    c.reply("CONFIG GET nosuch");
+    let debug = "$5\\r\\ndebug\\r\\n*4\\r\\n$5\\r\\ncalls\\r\\n:3\\r\\n\
+                 $14\\r\\nhistogram_usec\\r\\n*4\\r\\n:132\\r\\n:1\\r\\n:1056\\r\\n:3\\r\\n";
+    assert_eq!(
+        c.reply("LATENCY HISTOGRAM debug"),
+        format!("*2\\r\\n{debug}")
+    );
+    // A container means its subcommands; what was never called, or does not exist, is left out.
+    let config = "$10\\r\\nconfig|get\\r\\n*4\\r\\n$5\\r\\ncalls\\r\\n:2\\r\\n\
+                  $14\\r\\nhistogram_usec\\r\\n*2\\r\\n:1\\r\\n:2\\r\\n";
+    assert_eq!(
+        c.reply("LATENCY HISTOGRAM config nosuch get DEBUG"),
+        format!("*4\\r\\n{config}{debug}")
+    );
+    c.session.proto = Proto::Resp3;
+    let reply = c.reply("LATENCY HISTOGRAM");
+    assert!(
+        reply.starts_with("%3\\r\\n"),
+        "config|get, debug, latency|histogram: {reply}"
+    );
+    assert!(
+        reply
+            .contains("$14\\r\\nhistogram_usec\\r\\n%2\\r\\n:132\\r\\n:1\\r\\n:1056\\r\\n:3\\r\\n"),
+        "{reply}"
+    );
+    c.reply("CONFIG SET latency-tracking no");
+    c.reply("DEBUG SLEEP 0.001");
+    assert!(c
+        .reply("LATENCY HISTOGRAM debug")
+        .contains("calls\\r\\n:3\\r\\n"));
+    c.reply("CONFIG RESETSTAT");
+    assert_eq!(c.reply("LATENCY HISTOGRAM"), "%0\\r\\n");
+    assert_eq!(
+        c.reply("LATENCY LATEST"),
+        "-ERR unknown subcommand 'LATEST'. Try LATENCY HELP.\\r\\n"
+    );
+}
+
+/// A client shows what it sent last: run, queued or refused; nothing, if no command has that name.
+#[test]
+fn client_list_shows_the_command_sent_last() {
+    let mut c = Client::new();
+    let shown = |c: &Client| c.session.last_command.map_or("NULL", |l| l.spec.full_name);
+    assert_eq!(shown(&c), "NULL");
+    for (line, want) in [
+        ("PING", "ping"),
+        ("MULTI", "multi"),
+        ("SET a 1", "set"),
+        ("CLIENT LIST", "client|list"),
+        ("GET", "get"),
+        ("EXEC", "exec"),
+        ("NOSUCH", "NULL"),
+        ("CLIENT NOSUCH", "NULL"),
+        ("MULTI", "multi"),
+        ("CLIENT INFO", "client|info"),
+        ("GET a", "get"),
+    ] {
+        c.reply(line);
+        assert_eq!(shown(&c), want, "after {line}");
+    }
+    let reply = c.raw("EXEC");
+    assert!(reply.contains(" cmd=exec "), "{reply}");
+}

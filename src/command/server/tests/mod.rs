@@ -122,6 +122,8 @@ impl Host for FakeHost {
         ProcessView {
             run_id,
             os: "Linux 6.1 x86_64".to_owned(),
+            supervised: "systemd",
+            started_unix: 1_699_999_910,
             memory,
             ..ProcessView::default()
         }
