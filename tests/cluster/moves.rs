@@ -1,7 +1,7 @@
 //! Planned moves under load: no client sees a failed write, and the gap is short.
 
 use crate::clients::Clients;
-use crate::harness::{check, median, report, rounds, summary, wait_for, Cluster, Shard, SOON};
+use crate::harness::{median, report, rounds, summary, wait_for, Cluster, Shard, SOON};
 use crate::limits::{follows, pair, wait_in_sync};
 use crate::load::Load;
 use std::time::{Duration, Instant};
