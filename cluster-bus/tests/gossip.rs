@@ -156,6 +156,58 @@ fn a_partition_heals() {
     net.report("partition healed", rounds);
 }
 
+/// All are stopped and come back, `moved` under the address of the node beside it in the list.
+fn all_back_with(moved: &[(usize, usize)], seed: u64) {
+    let mut net = Network::new(6, seed);
+    for node in 0..6 {
+        let shard = net.shard(node);
+        net.become_(node, |me| {
+            me.shard = shard;
+            me.slots = (0..SLOT_COUNT)
+                .filter(|slot| usize::from(slot % 6) == node)
+                .collect();
+            me.config_epoch = node as u64 + 1;
+        });
+    }
+    for node in 1..6 {
+        net.meet(0, node);
+    }
+    let whole = |net: &Network| {
+        (0..6).all(|node| {
+            let bus = net.bus(node);
+            let is_right = |other: usize| {
+                let known = bus.node(net.id(other));
+                known.is_some_and(|n| {
+                    let linked = n.connected || other == node;
+                    linked && n.ip == net.address(other) && !n.flags.has(Flags::NOADDR)
+                })
+            };
+            bus.state_ok() && bus.nodes().count() == 6 && (0..6).all(is_right)
+        })
+    };
+    net.until(600, "one cluster", whole);
+    (0..6).for_each(|node| net.kill(node));
+    moved.iter().for_each(|&(node, to)| net.move_to(node, to));
+    (0..6).for_each(|node| net.restart(node));
+    let rounds = net.until(300, "all are found at their new addresses", whole);
+    net.report("addresses exchanged", rounds);
+}
+
+#[test]
+fn two_that_exchanged_addresses_find_each_other() {
+    for seed in 0..20 {
+        all_back_with(&[(2, 3), (3, 2)], seed);
+    }
+}
+
+#[test]
+fn nodes_whose_addresses_were_shuffled_find_all() {
+    for seed in 0..20 {
+        all_back_with(&[(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 0)], seed);
+        all_back_with(&[(0, 1), (1, 0), (2, 3), (3, 2), (4, 5), (5, 4)], seed);
+    }
+}
+
 fn join(net: &mut Network) {
     net.until(1200, "one cluster", |net| {
         net.live()

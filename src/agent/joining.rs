@@ -52,6 +52,8 @@ pub(super) struct Facts {
     pub may_lead: bool,
     pub unconfirmed: bool,
     pub leads: bool,
+    /// C3: the shard has no leader with a quorum.
+    pub without_quorum: bool,
     /// There are other members; other data members.
     pub others: bool,
     pub other_data: bool,
@@ -187,6 +189,7 @@ impl Agent {
             may_lead: membership.votes_on(me) || way == Some(Way::Swap),
             unconfirmed: shard.awaits_confirmation(),
             leads: group.is_leader(),
+            without_quorum: !shard.has_quorum(),
             others: others.clone().count() > 0,
             other_data: others.clone().any(|m| m.kind == MemberKind::Data),
             shard: record.shard,

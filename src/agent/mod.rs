@@ -352,6 +352,14 @@ impl Agent {
         Some(follow::client_addr(node))
     }
 
+    /// Where clients reach the master of this replica's shard, whether it leads or not.
+    pub fn master_addr(&self) -> Option<String> {
+        match self.bus.self_state().role {
+            bus::Role::Master => None,
+            bus::Role::Slave(master) => self.bus.node(master).map(follow::client_addr),
+        }
+    }
+
     /// The address of the node whose shard this node is on its way into.
     pub fn joins_at(&self) -> Option<String> {
         let target = self.seat.joining?.target;

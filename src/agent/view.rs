@@ -37,7 +37,7 @@ impl Agent {
         ClusterView {
             myself: bus.myself(),
             nodes: bus.nodes().map(|node| self.node_view(node)).collect(),
-            ok: bus.state_ok(),
+            ok: bus.state_ok() && !self.facts.without_quorum, // C3
             size: bus.size(),
             current_epoch: bus.current_epoch(),
             sent,

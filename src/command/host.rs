@@ -114,6 +114,8 @@ pub struct MemberStatus {
     pub applied: u64,
     /// Milliseconds since it was last heard.
     pub heard_ms: Option<u64>,
+    /// It has answered this leader, and the link to it was not lost since.
+    pub connected: bool,
 }
 
 /// The group as this member sees it: INFO `# Raft`, ROLE, WAIT.
@@ -127,6 +129,12 @@ pub struct RaftStatus {
     pub master: Option<bool>,
     pub leader: Option<u64>,
     pub leader_addr: Option<String>,
+    /// The address of the record's master, whether it leads or not; none outside a cluster.
+    pub master_addr: Option<String>,
+    /// Milliseconds since a follower heard its leader.
+    pub leader_heard_ms: Option<u64>,
+    /// If the leader were lost, the others could elect this member.
+    pub electable: bool,
     /// This node is on its way into the shard of the node at this address.
     pub syncing_from: Option<String>,
     pub term: u64,
@@ -134,6 +142,10 @@ pub struct RaftStatus {
     pub applied: u64,
     pub last: u64,
     pub lease_valid: bool,
+    /// The shard has a leader with a quorum, as far as this member knows.
+    pub quorum: bool,
+    /// D5: writes are refused for lack of room.
+    pub disk_full: bool,
     /// Entries executed here that are not committed yet.
     pub tail_entries: u64,
     pub tail_bytes: u64,

@@ -470,6 +470,12 @@ impl Group {
         self.is_leader() || (self.leader().is_some() && self.promise.binds(now.mono))
     }
 
+    /// How long ago this follower heard its leader.
+    pub fn leader_silent_for(&self, now: Now) -> Option<Duration> {
+        let at = self.promise.heard_at().filter(|_| !self.is_leader())?;
+        Some(now.mono.since(at))
+    }
+
     /// What is due: heartbeats, transfers, a campaign. One tick at most, however late (E6).
     pub fn tick(&mut self, now: Now) {
         self.lease.observe_clock(&now);

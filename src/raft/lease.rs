@@ -52,6 +52,11 @@ impl Promise {
         self.until
     }
 
+    /// When its leader was heard last, since this member's start.
+    pub fn heard_at(&self) -> Option<Mono> {
+        self.heard.map(|_| self.until - self.election_timeout)
+    }
+
     /// Whether the promise still binds.
     pub fn binds(&self, now: Mono) -> bool {
         now < self.until

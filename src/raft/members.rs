@@ -98,6 +98,17 @@ impl Membership {
         self.conf.voters.contains(&id)
     }
 
+    /// Whether the others could elect `id` if `lost` were gone: it has a vote, and without `lost` there
+    /// is a majority, in both halves of a joint state.
+    pub fn could_elect(&self, id: u64, lost: u64) -> bool {
+        let without = |half: &[u64]| {
+            let rest = half.iter().filter(|voter| **voter != lost).count();
+            half.is_empty() || rest > half.len() / 2
+        };
+        let halves = without(&self.conf.voters) && without(&self.conf.voters_outgoing);
+        id != lost && self.votes_on(id) && halves
+    }
+
     /// Takes over what a change has made.
     fn take_over(&mut self, conf: ConfState, added: Vec<Member>, me: u64, index: u64) {
         for member in added {
@@ -256,5 +267,39 @@ impl Group {
     /// This member's kind; data before it is known.
     pub fn kind(&self) -> MemberKind {
         self.config.kind
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn votes_without_a_majority_elect_nobody() {
+        // incoming, outgoing, whether 2 could be elected without 1
+        let table: [(&[u64], &[u64], bool); 9] = [
+            (&[1, 2, 3], &[], true),
+            (&[2, 3, 4], &[], true),
+            (&[1, 2], &[], false),
+            (&[1], &[], false),
+            (&[1, 3, 4], &[], false),
+            // The old half has one voter, the one that is gone.
+            (&[1, 2, 3], &[1], false),
+            (&[1, 2, 3], &[1, 2, 4], true),
+            (&[1, 3, 4], &[1, 2, 4], false),
+            (&[2, 3, 4, 5, 6], &[1, 2, 3], true),
+        ];
+        for (incoming, outgoing, can) in table {
+            let mut conf = ConfState::from((incoming.to_vec(), vec![]));
+            conf.voters_outgoing = outgoing.to_vec();
+            let membership = Membership::new(conf, Vec::new(), 2, 1);
+            assert_eq!(
+                membership.could_elect(2, 1),
+                can,
+                "{incoming:?} {outgoing:?}"
+            );
+        }
+        let three = Membership::new(ConfState::from((vec![1, 2, 3], vec![])), vec![], 2, 1);
+        assert!(!three.could_elect(2, 2));
     }
 }

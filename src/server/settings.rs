@@ -10,6 +10,7 @@ use super::state::ServerState;
 use super::turn::Server;
 use crate::clock::Clock;
 use crate::config::ConfigError;
+use cluster_bus::bus::Options;
 
 /// Sets all pairs, with what follows from them, or none.
 pub(super) fn set<P: Platform>(
@@ -53,7 +54,7 @@ impl<P: Platform> Server<P> {
                     let limit = self.state.config.uncommitted_tail_limit;
                     self.shard.set_tail_limit(limit);
                 }
-                name if name.starts_with("cluster-") => cluster = true,
+                name if name.starts_with("cluster-") || name == "port" => cluster = true,
                 "masterauth" | "requirepass" => passwords = true,
                 // All others are read from the configuration where they are needed.
                 _ => {}
@@ -76,7 +77,11 @@ impl<P: Platform> Server<P> {
             around.set_passwords(clustered::link_passwords(config));
         }
         if cluster {
-            let options = clustered::bus_options(config, rng);
+            let options = Options {
+                // The bus listens where it did at the start.
+                cport: around.agent.bus().options().cport,
+                ..clustered::bus_options(config, rng)
+            };
             around
                 .agent
                 .set_options(now, options, config.cluster_raft_witness);

@@ -23,6 +23,10 @@ use rand::rngs::StdRng;
 use rand::RngCore;
 use std::time::Duration;
 
+/// A replica that has not answered for so long is not connected, though its link stands: Redis's
+/// `repl-timeout`.
+const REPLICA_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The server's state that commands can reach. A client whose command runs is out of the slab's
 /// place for as long as it runs.
 pub struct ServerState<P: Platform> {
@@ -121,6 +125,11 @@ impl<P: Platform> TurnHost<'_, P> {
                 heard_ms: view
                     .and_then(|m| m.heard)
                     .map(|at| now.since(at).as_millis() as u64),
+                connected: view.and_then(|m| m.heard).is_some_and(|at| {
+                    let cluster = self.state.cluster.as_ref();
+                    let cut = cluster.is_some_and(|c| c.is_cut_off(member.node));
+                    !cut && now.since(at) < REPLICA_TIMEOUT
+                }),
             }
         };
         group.membership().list.iter().map(status).collect()
@@ -229,7 +238,9 @@ impl<P: Platform> Host for TurnHost<'_, P> {
         let beside = &self.beside;
         let group = &beside.group;
         let agent = self.state.cluster.as_ref().map(|c| &c.agent);
-        let leader = group.leader();
+        let now = self.now();
+        // A learner never forgets its leader of itself.
+        let leader = group.leader().filter(|_| group.is_led(now));
         let addr_of = |raft_id| agent.and_then(|a| a.client_addr_of(raft_id));
         RaftStatus {
             group: beside.log.base().group,
@@ -239,12 +250,19 @@ impl<P: Platform> Host for TurnHost<'_, P> {
             master: agent.map(|a| a.is_master()),
             leader,
             leader_addr: leader.and_then(addr_of),
+            master_addr: agent.and_then(|a| a.master_addr()),
+            leader_heard_ms: group
+                .leader_silent_for(now)
+                .map(|silent| silent.as_millis() as u64),
+            electable: leader.is_some_and(|id| group.membership().could_elect(group.id(), id)),
             syncing_from: agent.and_then(|a| a.joins_at()),
             term: group.term(),
             commit: group.commit(),
             applied: group.applied(),
             last: group.last_index(),
-            lease_valid: beside.lease_valid(self.now()),
+            lease_valid: beside.lease_valid(now),
+            quorum: beside.has_quorum,
+            disk_full: beside.is_disk_full,
             tail_entries: beside.tail_entries(),
             tail_bytes: beside.tail_bytes as u64,
             members: self.member_statuses(),

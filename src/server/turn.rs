@@ -226,10 +226,13 @@ impl<P: Platform> Server<P> {
             if self.disk_full_told {
                 slog::warn!(
                     self.logger,
-                    "The disk is full: writes wait until there is room again"
+                    "The disk is full: writes are refused until there is room"
                 );
             } else {
-                slog::warn!(self.logger, "There is room on the disk again: writes go on");
+                slog::warn!(
+                    self.logger,
+                    "There is room on the disk again: writes are taken"
+                );
             }
         }
         Ok(())

@@ -24,6 +24,7 @@ mod health;
 mod members;
 mod open;
 mod persist;
+mod quorum;
 mod turn;
 pub use members::LEAVE_TIMEOUTS;
 pub use turn::Admission;
@@ -145,6 +146,8 @@ pub struct Beside<'a, D: Disk> {
     next_batch: u64,
     pub tail_bytes: usize,
     pub unknown_outcomes: u64,
+    pub has_quorum: bool,
+    pub is_disk_full: bool,
 }
 
 impl<D: Disk> Beside<'_, D> {
@@ -216,6 +219,8 @@ pub struct Shard<D: Disk> {
     /// D5: since when there has been no room for writes.
     full_since: Option<Mono>,
     retry_alloc_at: Option<Mono>,
+    /// D5: the log could not get the space that it wants, and has not got it since.
+    disk_full: bool,
     reads: VecDeque<ReadFor>,
     commit_pending: Option<Mono>,
     next_relaxed_sync: Mono,
@@ -226,6 +231,7 @@ pub struct Shard<D: Disk> {
     delivered: u64,
     rebuild: Option<Rebuild>,
     members: members::Members,
+    quorum: quorum::Quorum,
 
     // output
     jobs: Vec<Job<D>>,
@@ -256,6 +262,8 @@ impl<D: Disk> Shard<D> {
             next_batch: self.next_batch,
             tail_bytes: self.tail_bytes,
             unknown_outcomes: self.unknown_outcomes,
+            has_quorum: !self.quorum.lost,
+            is_disk_full: self.disk_full,
         };
         (&mut self.data, beside)
     }

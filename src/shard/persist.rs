@@ -114,12 +114,15 @@ impl<D: Disk> Shard<D> {
                 self.jobs.push(Job::Sync(job));
             }
         }
-        if self.retry_alloc_at.is_some_and(|at| now.mono >= at) {
+        let retries = self.retry_alloc_at.is_some_and(|at| now.mono >= at);
+        if retries {
             self.retry_alloc_at = None;
             self.log.retry_alloc();
         }
-        if let Some(job) = self.log.alloc_job() {
-            self.jobs.push(Job::Alloc(job));
+        match self.log.alloc_job() {
+            Some(job) => self.jobs.push(Job::Alloc(job)),
+            // It wants no more space than it has.
+            None => self.disk_full &= !retries,
         }
         for wanted in self.group.take_wanted() {
             // Since it was asked for, this member may have stepped down and its log been cut.
@@ -179,9 +182,10 @@ impl<D: Disk> Shard<D> {
                 self.log.synced(result?);
             }
             Done::Allocated(result) => match self.log.allocated(result) {
-                Ok(()) => {}
+                Ok(()) => self.disk_full = false,
                 Err(StorageError::Io { source, .. }) if is_full(&source) => {
-                    // Writes wait until there is room again.
+                    // Until a try has gone well: what is under way promises nothing.
+                    self.disk_full = true;
                     self.retry_alloc_at = Some(now.mono + RETRY_ALLOC);
                 }
                 Err(error) => return Err(error.into()),
@@ -218,7 +222,7 @@ impl<D: Disk> Shard<D> {
 
     /// Whether the log could not get more space: the disk is full.
     pub fn is_disk_full(&self) -> bool {
-        self.retry_alloc_at.is_some()
+        self.disk_full
     }
 }
 

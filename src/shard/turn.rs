@@ -104,6 +104,7 @@ impl<D: Disk> Shard<D> {
             return Ok(None); // D5
         }
         self.note_sender(envelope.from);
+        self.quorum.hear(now.mono, envelope.from);
         match self.group.step(now, envelope) {
             Ok(()) => Ok(None),
             Err(StepError::Refused(refusal)) => Ok(Some(refusal)),
@@ -134,6 +135,7 @@ impl<D: Disk> Shard<D> {
         }
         self.manage_members(now);
         self.settle(now, breath)?;
+        self.look_at_quorum(now);
         self.begin_data();
         Ok(())
     }

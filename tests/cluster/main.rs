@@ -9,6 +9,7 @@
 //!     HOLDFAST_ROUNDS=50 cargo test --release --test cluster  the long forms (scripts/chaos.sh)
 //!     HOLDFAST_TABLE=file                                     where measured numbers are added
 
+mod addresses;
 mod attack;
 mod auth;
 mod clients;
@@ -32,5 +33,6 @@ mod raft_link;
 mod restart;
 mod routed;
 mod stall;
+mod truth;
 mod view;
 mod witness;

@@ -197,6 +197,10 @@ fn full_disk_refuses_writes_and_resumes() {
         );
     };
     println!("refused after {acked} writes of 20 kB: {refused}");
+    let status = |server: &Server| server.info("aof_last_write_status");
+    assert_eq!(status(&server).as_deref(), Some("err"));
+    let told = "The disk is full: writes are refused until there is room";
+    wait_until("the log says so", MINUTE, || server.output().contains(told));
     assert!(server.is_running(), "a full disk must not end the server");
     // Reads and what needs no room go on.
     let mut other = server.client();
@@ -224,6 +228,9 @@ fn full_disk_refuses_writes_and_resumes() {
         std::thread::sleep(Duration::from_millis(50)); // the pause between two tries
     }
     acked += 1;
+    assert_eq!(status(&server).as_deref(), Some("ok"));
+    let told = "There is room on the disk again";
+    wait_until("the log says so", MINUTE, || server.output().contains(told));
     server.kill9();
     let server = server.restart();
     let mut client = server.client();

@@ -3,7 +3,7 @@
 //! Owns the choice of entries, the extensions and how nodes are learned. Never believes a sender that
 //! the table lacks. Invariant: nodes in handshake are neither told nor learned.
 
-use super::table::suspect;
+use super::table::{suspect, Address};
 use super::*;
 use crate::wire::{Extension, Gossip};
 
@@ -148,23 +148,8 @@ impl Bus {
         }
     }
 
-    /// We can't reach a node, another can, at another address.
-    fn believe_address(&mut self, entry: &Gossip) {
-        let Some(node) = self.table.get(entry.node) else {
-            return;
-        };
-        let ours = (&node.ip, node.port, node.pport, node.cport);
-        let theirs = (&entry.ip, entry.port, entry.pport, entry.cport);
-        let usable = !entry.flags.has(Flags::NOADDR) && entry.ip.parse::<IpAddr>().is_ok();
-        if !node.suspect() || !usable || ours == theirs {
-            return;
-        }
-        let address = (entry.ip.clone(), entry.port, entry.pport, entry.cport);
-        self.move_node(entry.node, address);
-    }
-
     /// Gives a node another address; the link to the old one is closed.
-    pub(super) fn move_node(&mut self, id: NodeId, address: (String, u16, u16, u16)) {
+    pub(super) fn move_node(&mut self, id: NodeId, address: Address) {
         self.close_outgoing(id);
         if let Some(node) = self.table.get_mut(id) {
             (node.ip, node.port, node.pport, node.cport) = address;

@@ -8,6 +8,7 @@
 //!
 //! Every public method that takes `now` may leave actions; the driver fetches them with `actions`.
 
+mod addresses;
 mod claims;
 mod epochs;
 mod failure;
@@ -124,7 +125,11 @@ impl Bus {
     /// Replaces the configuration.
     pub fn set_options(&mut self, now: Now, options: Options) {
         self.now = now;
+        let announced = self.options.announce_ip.is_some();
         self.options = options;
+        if announced && self.options.announce_ip.is_none() {
+            self.find_own_address();
+        }
         self.refresh_myself();
         self.state_stale = true;
         self.unsaved = true;

@@ -138,7 +138,7 @@ impl Bus {
         extensions: &[Extension],
     ) {
         if kind != PingKind::Pong {
-            self.learn_own_address(link, kind);
+            self.learn_own_address(link, kind, sender);
             if sender.is_none() && kind == PingKind::Meet {
                 self.met_by(link, header);
             }
@@ -196,6 +196,10 @@ impl Bus {
             (false, _) => {
                 let other = header.sender;
                 self.complain(|| format!("At the address of node {node} there is node {other}."));
+                if sender.is_some() {
+                    // All may have exchanged their addresses: then it can be found here alone.
+                    self.update_address(other, link, header);
+                }
                 self.lose_address(node);
                 None
             }
@@ -280,25 +284,6 @@ impl Bus {
         Some(id)
     }
 
-    /// Others reach us under our official address: that is how we learn it.
-    fn learn_own_address(&mut self, link: LinkId, kind: PingKind) {
-        let unknown = self.myself_node().ip.is_empty();
-        if self.options.announce_ip.is_some() || !(unknown || kind == PingKind::Meet) {
-            return;
-        }
-        let Some(local) = self.links.get(&link).map(|link| link.local.clone()) else {
-            return;
-        };
-        let me = self.table.me;
-        let node = self.table.get_mut(me).expect("the own node never leaves");
-        if !local.is_empty() && node.ip != local {
-            node.ip.clone_from(&local);
-            self.unsaved = true;
-            let text = format!("IP address for this node updated to {local}");
-            self.log(Level::Notice, text);
-        }
-    }
-
     /// The address that a sender announces, else the one that it speaks from.
     fn address_of(&self, link: LinkId, header: &Header) -> Option<String> {
         match header.ip.parse::<IpAddr>() {
@@ -322,16 +307,6 @@ impl Bus {
         let is_there = node.connected && node.link != Some(link);
         if !same && !is_there {
             self.move_node(id, new);
-        }
-    }
-
-    fn lose_address(&mut self, id: NodeId) {
-        self.close_outgoing(id);
-        if let Some(node) = self.table.get_mut(id) {
-            node.flags.set(Flags::NOADDR, true);
-            node.ip.clear();
-            (node.port, node.pport, node.cport) = (0, 0, 0);
-            self.unsaved = true;
         }
     }
 }

@@ -47,7 +47,12 @@ pub struct Node {
     pub(super) voted: Option<u64>,
     /// Slots of ours that it claims, its epoch, and when the driver was last told.
     pub(super) claimed: Option<Claim>,
+    /// Where another node was found in its place, and when.
+    pub(super) not_at: Option<(Address, u64)>,
 }
+
+/// Where a node listens: ip, port, TLS port, bus port.
+pub(super) type Address = (String, u16, u16, u16);
 
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
@@ -68,6 +73,10 @@ impl Node {
     /// A master with slots: the ones that count in majorities.
     pub fn votes(&self) -> bool {
         self.is_master() && self.slot_count > 0
+    }
+
+    pub(super) fn address(&self) -> Address {
+        (self.ip.clone(), self.port, self.pport, self.cport)
     }
 
     /// PFAIL or FAIL.

@@ -22,6 +22,8 @@ struct Host {
     bus: Bus,
     me: SelfState,
     up: bool,
+    /// The number of its address; two hosts may have exchanged theirs.
+    at: usize,
     /// Its links: the other host and the link's id there.
     wires: BTreeMap<LinkId, (usize, LinkId)>,
     conf: String,
@@ -82,6 +84,7 @@ impl Network {
             bus: Bus::new(options(seed * 1000 + n as u64), id_of(n), None, now),
             me: SelfState::default(),
             up: true,
+            at: n,
             wires: BTreeMap::new(),
             conf: String::new(),
             far: false,
@@ -134,6 +137,23 @@ impl Network {
         change(&mut host.me);
         host.bus.set_self(now, host.me.clone());
         self.carry_out(number);
+    }
+
+    /// Gives a dead host the address of this number.
+    pub fn move_to(&mut self, number: usize, address: usize) {
+        assert!(!self.hosts[number].up, "only the dead move");
+        self.hosts[number].at = address;
+    }
+
+    /// The address of a host, as a table of nodes has it.
+    pub fn address(&self, number: usize) -> String {
+        ip_of(self.hosts[number].at).to_string()
+    }
+
+    fn host_at(&self, address: usize) -> usize {
+        let mut hosts = self.hosts.iter();
+        let host = hosts.position(|host| host.at == address);
+        host.expect("an address of this network")
     }
 
     pub fn meet(&mut self, number: usize, other: usize) {
@@ -264,7 +284,8 @@ impl Network {
         match action {
             Action::Connect { link, ip, port } => {
                 assert_eq!(port, 16379);
-                self.connect(number, link, number_of(ip));
+                let other = self.host_at(number_of(ip));
+                self.connect(number, link, other);
             }
             Action::Send { link, bytes } => {
                 let Some(&(other, there)) = self.hosts[number].wires.get(&link) else {
@@ -302,7 +323,7 @@ impl Network {
         let there = INCOMING | self.count;
         self.hosts[number].wires.insert(link, (other, there));
         self.hosts[other].wires.insert(there, (number, link));
-        let (here_ip, there_ip) = (ip_of(number), ip_of(other));
+        let (here_ip, there_ip) = (ip_of(self.hosts[number].at), ip_of(self.hosts[other].at));
         self.hosts[other]
             .bus
             .accepted(now, there, here_ip, there_ip);

@@ -6,7 +6,7 @@
 use super::super::env::Env;
 use super::super::host::{MemberKind, RaftRole, RaftStatus};
 use super::info::Report;
-use super::replication::{has_link, host_port, is_master, master_addr, replicas};
+use super::replication::{host_port, is_master, link, master_addr, replicas, Link};
 
 pub fn persistence(report: &mut Report, env: &Env<'_>) {
     let raft = env.host.raft_status();
@@ -46,7 +46,8 @@ pub fn persistence(report: &mut Report, env: &Env<'_>) {
     report.line("aof_last_bgrewrite_status", "ok");
     report.line("aof_rewrites", 0);
     report.line("aof_rewrites_consecutive_failures", 0);
-    report.line("aof_last_write_status", "ok");
+    let refused = raft.disk_full;
+    report.line("aof_last_write_status", if refused { "err" } else { "ok" });
     for name in [
         "aof_last_cow_size",
         "module_fork_in_progress",
@@ -68,13 +69,13 @@ pub fn replication(report: &mut Report, env: &Env<'_>) {
     report.line("role", if master { "master" } else { "slave" });
     if !master {
         let (host, port) = host_port(master_addr(&status));
-        let up = has_link(&status);
+        let link = link(&status);
         report.line("master_host", host);
         report.line("master_port", port);
+        let up = link == Link::Up;
         report.line("master_link_status", if up { "up" } else { "down" });
         report.line("master_last_io_seconds_ago", leader_silence_secs(&status));
-        let syncs = status.syncing_from.is_some();
-        report.line("master_sync_in_progress", u8::from(syncs));
+        report.line("master_sync_in_progress", u8::from(link == Link::Syncing));
         report.line("slave_read_repl_offset", status.last);
         report.line("slave_repl_offset", status.applied);
         report.line("slave_priority", 100);
@@ -112,15 +113,10 @@ pub fn replication(report: &mut Report, env: &Env<'_>) {
     report.line("repl_backlog_active", 0);
 }
 
-/// Seconds since the leader was heard; -1 when there is none or it is not known.
+/// Seconds since the leader was heard; -1 when there is none.
 fn leader_silence_secs(status: &RaftStatus) -> i64 {
-    let leader = status
-        .members
-        .iter()
-        .find(|m| Some(m.raft_id) == status.leader);
-    leader
-        .and_then(|m| m.heard_ms)
-        .map_or(-1, |ms| (ms / 1000) as i64)
+    let heard = status.leader_heard_ms.filter(|_| status.leader.is_some());
+    heard.map_or(-1, |ms| (ms / 1000) as i64)
 }
 
 pub fn cluster(report: &mut Report, env: &Env<'_>) {
@@ -155,6 +151,7 @@ pub fn raft(report: &mut Report, env: &Env<'_>) {
     report.line("raft_members", status.members.len());
     report.line("raft_voters", voters);
     report.line("raft_ha", u8::from(status.ha));
+    report.line("raft_quorum", u8::from(status.quorum));
     report.line("raft_unknown_outcomes", status.unknown_outcomes);
     report.line("raft_log_bytes", status.log_bytes);
     report.line("raft_log_segments", status.log_segments);

@@ -37,20 +37,37 @@ pub fn is_master(status: &RaftStatus) -> bool {
 /// Where the node is that a replica follows, or will follow.
 pub fn master_addr(status: &RaftStatus) -> Option<&str> {
     let joins = status.syncing_from.as_deref();
-    joins.or(status.leader_addr.as_deref())
+    let shown = joins.or(status.master_addr.as_deref());
+    shown.or(status.leader_addr.as_deref())
 }
 
-/// Whether a replica gets its master's writes.
-pub fn has_link(status: &RaftStatus) -> bool {
-    status.leader.is_some() && status.syncing_from.is_none()
+/// How a replica stands to its master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// No master is heard.
+    Down,
+    /// It gets the writes, or is on its way to them, and could not take over.
+    Syncing,
+    /// It gets the writes, and could take over.
+    Up,
 }
 
-/// The other data members, as a master's replicas: (host, port, member).
+pub fn link(status: &RaftStatus) -> Link {
+    match status.leader {
+        _ if status.syncing_from.is_some() => Link::Syncing,
+        None => Link::Down,
+        // "Up" is what operators wait for before they stop a master: then a failover works.
+        Some(_) if !status.electable => Link::Syncing,
+        Some(_) => Link::Up,
+    }
+}
+
+/// The other data members that are connected, as a master's replicas: (host, port, member).
 pub fn replicas(status: &RaftStatus) -> Vec<(String, u16, &MemberStatus)> {
     let others = status
         .members
         .iter()
-        .filter(|m| m.kind == MemberKind::Data && m.raft_id != status.raft_id);
+        .filter(|m| m.kind == MemberKind::Data && m.raft_id != status.raft_id && m.connected);
     others
         .map(|member| {
             let (host, port) = host_port(member.addr.as_deref());
@@ -85,10 +102,10 @@ fn role(env: &mut Env<'_>, _: Args<'_>) -> Done {
         }
     } else {
         let (host, port) = host_port(master_addr(&status));
-        let state: &[u8] = match (has_link(&status), &status.syncing_from) {
-            (true, _) => b"connected",
-            (false, Some(_)) => b"sync",
-            (false, None) => b"connect",
+        let state: &[u8] = match link(&status) {
+            Link::Up => b"connected",
+            Link::Syncing => b"sync",
+            Link::Down => b"connect",
         };
         reply.array(5);
         reply.bulk(b"slave");

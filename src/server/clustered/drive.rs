@@ -12,6 +12,7 @@ use crate::server::error::ServerError;
 use crate::server::platform::{ClusterPlatform, Platform};
 use crate::server::turn::Server;
 use crate::shard::{Admission, Shard};
+use crate::storage::base::{Member, MemberKind};
 use cluster_bus::bus::{Action, Level};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -99,8 +100,14 @@ impl<P: Platform> Clustered<P> {
                     }
                 }
             }
-            News::RaftUp { node } => slog::debug!(logger, "Raft link to {} is up", node),
-            News::RaftDown { node } => slog::debug!(logger, "Raft link to {} is down", node),
+            News::RaftUp { node } => {
+                self.cut_off.remove(&node);
+                slog::debug!(logger, "Raft link to {} is up", node);
+            }
+            News::RaftDown { node } => {
+                self.cut_off.insert(node);
+                slog::debug!(logger, "Raft link to {} is down", node);
+            }
             News::Failed(what) => slog::warn!(logger, "Cluster links: {}", what),
         }
         Ok(())
@@ -202,6 +209,23 @@ impl<P: Platform> Clustered<P> {
     }
 }
 
+/// For the log: what a lost quorum means, and which voters are silent.
+fn no_quorum(silent: &[Member]) -> String {
+    let name = |member: &Member| {
+        let kind = match member.kind {
+            MemberKind::Data => "node",
+            MemberKind::Witness => "the witness on node",
+        };
+        format!("{kind} {} (member {:016x})", member.node, member.raft_id)
+    };
+    let silent: Vec<String> = silent.iter().map(name).collect();
+    let silent = match silent.is_empty() {
+        true => "every voter answers, and none is elected".to_owned(),
+        false => format!("not heard: {}", silent.join(", ")),
+    };
+    format!("This shard has NO QUORUM and serves nothing: {silent}")
+}
+
 fn takes_meanwhile(group: &Group, envelope: &Envelope) -> bool {
     envelope.to == group.id() && group.takes_meanwhile(envelope)
 }
@@ -213,6 +237,13 @@ impl<P: Platform> Server<P> {
             return;
         };
         cluster.agent.follow(now, &mut self.shard);
+        if cluster.told_no_quorum == self.shard.has_quorum() {
+            cluster.told_no_quorum = !cluster.told_no_quorum;
+            match cluster.told_no_quorum {
+                true => slog::warn!(self.logger, "{}", no_quorum(&self.shard.silent_voters())),
+                false => slog::warn!(self.logger, "This shard has a quorum again"),
+            }
+        }
         let group = self.shard.group();
         let led = (group.term(), group.leader());
         if cluster.led != led {

@@ -23,9 +23,10 @@ use crate::config::Config;
 use crate::links::{News, Password, Passwords};
 use crate::storage::Base;
 use cluster_bus::bus::Options;
+use cluster_bus::NodeId;
 use rand::rngs::StdRng;
 use rand::RngCore;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// What a full disk keeps from being done. A seat says what earlier ones have said: the newest counts.
 enum PutOff {
@@ -58,6 +59,10 @@ pub struct Clustered<P: Platform> {
     seat_lost: Option<ServerError>,
     /// Term and leader, as the log was told.
     led: (u64, Option<u64>),
+    /// The log was told that the shard has no quorum.
+    told_no_quorum: bool,
+    /// Nodes whose Raft link was lost and does not stand again.
+    cut_off: BTreeSet<NodeId>,
     /// When the second began in which so many lines were said about frames that can't be read.
     unread: (Mono, u32),
 }
@@ -84,8 +89,15 @@ impl<P: Platform> Clustered<P> {
             put_off: None,
             seat_lost: None,
             led: (0, None),
+            told_no_quorum: false,
+            cut_off: BTreeSet::new(),
             unread: (Mono::default(), 0),
         }
+    }
+
+    /// Whether the Raft link to a node was lost and does not stand again.
+    pub(super) fn is_cut_off(&self, node: NodeId) -> bool {
+        self.cut_off.contains(&node)
     }
 }
 

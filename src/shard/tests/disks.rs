@@ -4,6 +4,7 @@ use super::played::{base, config, envelope, Played, ME, OTHERS, T_MS};
 use super::*;
 use crate::raft::testing::answer;
 use crate::raft::Envelope;
+use crate::storage::{Done, StorageError};
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 
 /// Whom it has asked to take over since it was last asked.
@@ -249,4 +250,42 @@ pub(super) fn a_spent_reserve_ends_no_process() {
         let who = OTHERS;
         played.answer(&who);
     }
+}
+
+/// D5: a try that is under way says nothing yet; told by turns, the log would have two lines a second.
+#[test]
+fn a_disk_is_full_until_space_was_made() {
+    let mut played = Played::leading(config());
+    played.beats(&OTHERS, 200);
+    fill(&mut played);
+    assert!(!played.shard.is_disk_full(), "it is not known yet");
+    let now = played.now();
+    let is_alloc = |job: &Job<RealDisk>| matches!(job, Job::Alloc(_));
+    let fails = |played: &mut Played, now| {
+        let at = played.jobs.iter().position(is_alloc);
+        played.jobs.remove(at.expect("it tries to make space"));
+        let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let error = StorageError::Io {
+            action: "make",
+            file: "a segment".to_owned(),
+            source,
+        };
+        let taken = played.shard.job_done(now, Done::Allocated(Err(error)));
+        taken.expect("a full disk ends nothing");
+    };
+    fails(&mut played, now);
+    for _ in 0..3 {
+        assert!(played.shard.is_disk_full());
+        for _ in 0..60 {
+            played.pass(20);
+            played.turn(|_| ());
+            played.work_but(is_alloc);
+            played.answer(&OTHERS);
+            assert!(played.shard.is_disk_full());
+        }
+        let now = played.now();
+        fails(&mut played, now);
+    }
+    played.beats(&OTHERS, 2 * T_MS);
+    assert!(!played.shard.is_disk_full(), "there is room");
 }

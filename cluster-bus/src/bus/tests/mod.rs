@@ -1,5 +1,6 @@
 //! One bus and peers that are played by hand, packet by packet.
 
+mod addresses;
 mod claims;
 
 use super::*;

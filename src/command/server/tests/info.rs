@@ -12,6 +12,7 @@ fn group_of_three() -> RaftStatus {
         matched: 90,
         applied: 80 + raft_id,
         heard_ms: Some(1500),
+        connected: true,
     };
     RaftStatus {
         group: 0xabc,
@@ -25,6 +26,9 @@ fn group_of_three() -> RaftStatus {
         applied: 94,
         last: 96,
         lease_valid: true,
+        quorum: true,
+        electable: true,
+        leader_heard_ms: Some(2100),
         members: vec![
             member(1, MemberKind::Data, "10.0.0.1:7000"),
             member(2, MemberKind::Data, "[::1]:7001"),
@@ -65,6 +69,7 @@ fn roles_are_told_in_redis_words() {
         "{info}"
     );
     assert!(info.contains("master_link_status:up\r\n"), "{info}");
+    assert!(info.contains("master_last_io_seconds_ago:2\r\n"), "{info}");
     c.host.raft.syncing_from = Some("10.0.0.2:7001".to_owned());
     assert_eq!(
         c.reply("ROLE"),
@@ -80,6 +85,81 @@ fn roles_are_told_in_redis_words() {
     c.host.raft.leader = None;
     c.host.raft.leader_addr = None;
     assert!(c.reply("ROLE").contains("$7\\r\\nconnect\\r\\n"));
+}
+
+/// A learner, or one whose vote does not count yet: its master must not be stopped.
+#[test]
+fn a_replica_that_cannot_take_over_is_not_up() {
+    let mut c = Client::new();
+    c.host.raft = RaftStatus {
+        role: RaftRole::Learner,
+        raft_id: 2,
+        electable: false,
+        ..group_of_three()
+    };
+    let info = c.raw("INFO replication");
+    assert!(info.contains("master_link_status:down\r\n"), "{info}");
+    assert!(info.contains("master_sync_in_progress:1\r\n"), "{info}");
+    assert!(c.reply("ROLE").contains("$4\\r\\nsync\\r\\n"));
+}
+
+/// Redis's replica shows the master that it looks for.
+#[test]
+fn a_replica_without_leader_shows_its_master() {
+    let mut c = Client::new();
+    c.host.raft = RaftStatus {
+        role: RaftRole::Follower,
+        raft_id: 2,
+        leader: None,
+        leader_addr: None,
+        electable: false,
+        master_addr: Some("10.0.0.1:7000".to_owned()),
+        ..group_of_three()
+    };
+    let info = c.raw("INFO replication");
+    let shown = "master_host:10.0.0.1\r\nmaster_port:7000\r\nmaster_link_status:down\r\n\
+        master_last_io_seconds_ago:-1\r\nmaster_sync_in_progress:0\r\n";
+    assert!(info.contains(shown), "{info}");
+    let role = c.reply("ROLE");
+    assert!(
+        role.contains("10.0.0.1\\r\\n:7000\\r\\n$7\\r\\nconnect\\r\\n"),
+        "{role}"
+    );
+}
+
+#[test]
+fn a_replica_that_is_cut_off_is_dropped() {
+    let mut c = Client::new();
+    c.host.raft = group_of_three();
+    c.host.raft.members[1].connected = false;
+    let info = c.raw("INFO replication");
+    assert!(
+        info.contains("connected_slaves:0\r\nmaster_failover"),
+        "{info}"
+    );
+    assert_eq!(
+        c.reply("ROLE"),
+        "*3\\r\\n$6\\r\\nmaster\\r\\n:95\\r\\n*0\\r\\n"
+    );
+    assert!(
+        c.raw("INFO raft").contains("raft_members:3\r\n"),
+        "it is a member still"
+    );
+}
+
+#[test]
+fn a_full_disk_and_a_lost_quorum_are_told() {
+    let mut c = Client::new();
+    c.host.raft = group_of_three();
+    assert!(c
+        .raw("INFO persistence")
+        .contains("aof_last_write_status:ok\r\n"));
+    assert!(c.raw("INFO raft").contains("raft_quorum:1\r\n"));
+    (c.host.raft.disk_full, c.host.raft.quorum) = (true, false);
+    assert!(c
+        .raw("INFO persistence")
+        .contains("aof_last_write_status:err\r\n"));
+    assert!(c.raw("INFO raft").contains("raft_quorum:0\r\n"));
 }
 
 fn titles(info: &str) -> Vec<&str> {
