@@ -4,6 +4,7 @@
 
 use holdfast::config::{os_text, Config, ConfigError, Loaded};
 use holdfast::log::{Log, Output};
+use holdfast::net::{raise_open_files, OpenFiles};
 use holdfast::process::{self, Launch, PidFile, Shutdown, Supervisor};
 use slog::{info, warn, Logger};
 use std::ffi::OsString;
@@ -119,7 +120,9 @@ fn run(
         Ok(lock) => lock,
         Err(error) => return failed(error.to_string()),
     };
-    limit_clients(&mut config, logger);
+    if let Err(too_few) = limit_clients(&mut config, logger) {
+        return failed(too_few);
+    }
     let pidfile = match config.pidfile.as_str() {
         "" => None,
         path => PidFile::create(Path::new(path))
@@ -145,19 +148,62 @@ fn run(
     code
 }
 
-/// As many clients as the operating system lets us have.
-fn limit_clients(config: &mut Config, logger: &Logger) {
-    match process::raise_open_files(config.maxclients) {
-        Ok(possible) if possible < config.maxclients => {
+/// As many clients as the operating system lets us have, in Redis's words; an error if that is not one.
+fn limit_clients(config: &mut Config, logger: &Logger) -> Result<(), String> {
+    let asked = config.maxclients;
+    let files = raise_open_files(asked.into(), process::reserved_files(config).into());
+    let possible = match files {
+        OpenFiles::Enough => return Ok(()),
+        OpenFiles::Raised { from, to } => {
+            info!(
+                logger,
+                "Increased maximum number of open files to {} (it was originally set to {}).",
+                to,
+                from
+            );
+            return Ok(());
+        }
+        OpenFiles::TooFew { limit, wanted } => {
+            return Err(format!(
+                "Your current 'ulimit -n' of {limit} is not enough for the server to start. Please \
+                 increase your open file limit to at least {wanted}. Exiting."
+            ))
+        }
+        OpenFiles::Unknown { maxclients, error } => {
             warn!(
                 logger,
-                "maxclients is {} but the limit of open files allows {}: serving that many",
-                config.maxclients,
-                possible
+                "Unable to obtain the current NOFILE limit ({}), assuming 1024 and setting the max \
+                 clients configuration accordingly.",
+                os_text(&error)
             );
-            config.maxclients = possible.max(1);
+            maxclients
         }
-        Ok(_) => {}
-        Err(error) => warn!(logger, "Can't read the limit of open files: {}", error),
-    }
+        OpenFiles::Lowered {
+            limit,
+            wanted,
+            maxclients,
+            error,
+        } => {
+            for line in [
+                format!(
+                    "You requested maxclients of {asked} requiring at least {wanted} max file \
+                     descriptors."
+                ),
+                format!(
+                    "Server can't set maximum open files to {wanted} because of OS error: {}.",
+                    os_text(&error)
+                ),
+                format!(
+                    "Current maximum open files is {limit}. maxclients has been reduced to \
+                     {maxclients} to compensate for low ulimit. If you need higher maxclients \
+                     increase 'ulimit -n'."
+                ),
+            ] {
+                warn!(logger, "{}", line);
+            }
+            maxclients
+        }
+    };
+    config.maxclients = u32::try_from(possible).unwrap_or(asked).min(asked);
+    Ok(())
 }

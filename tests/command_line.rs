@@ -47,7 +47,15 @@ fn wait_for<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
 fn start_in(dir: &Path, args: &[&str]) -> Running {
     let mut command = Command::new(SERVER);
     command
-        .args(["--port", "0", "--logfile", "log", "--dir"])
+        .args([
+            "--port",
+            "0",
+            "--unixsocket",
+            "socket",
+            "--logfile",
+            "log",
+            "--dir",
+        ])
         .arg(dir)
         .args(args);
     Running(command.stdin(Stdio::null()).spawn().unwrap())
@@ -173,21 +181,64 @@ fn the_tool_prints_the_table_and_checks_files() {
         .output()
         .unwrap();
     assert_eq!(out.status.code(), Some(1));
-    let args = [
-        "config",
-        "--check",
-        "--port",
-        "7",
-        "--requirepass",
-        "secret",
-    ];
-    let out = Command::new(TOOL).args(args).output().unwrap();
-    let shown = text(&out.stdout);
     assert!(
-        out.status.success() && shown.contains("\nport 7\n"),
-        "{shown}"
+        text(&out.stderr).ends_with("refuses this configuration.\n"),
+        "{out:?}"
     );
-    assert!(!shown.contains("secret"));
+}
+
+#[test]
+fn a_check_names_what_has_no_effect() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("redis.conf");
+    fs::write(
+        &path,
+        "port 7\nmaxmemory 1gb\nappendonly no\nappendfsync everysec\n",
+    )
+    .unwrap();
+    let check = |args: &[&str]| {
+        let out = Command::new(TOOL)
+            .args(["config", "--check"])
+            .args(args)
+            .output()
+            .unwrap();
+        (out.status.code(), text(&out.stdout), text(&out.stderr))
+    };
+    let file = path.to_str().unwrap();
+    let (code, shown, _) = check(&[file, "--requirepass", "secret", "--io-threads", "4"]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(!shown.contains("secret"), "{shown}");
+    let parts = [
+        "Given:\n  appendfsync everysec\n  port 7\n  requirepass (hidden)\n",
+        "Given, but without effect here:\n  io-threads 4: The event loop has its own bounds.\n  \
+         maxmemory 1073741824: There is no eviction and no memory limit yet.\n",
+        "Given with their defaults, and without effect here:\n  appendonly\n",
+        "an OK is not yet on disk",
+    ];
+    for part in parts {
+        assert!(shown.contains(part), "{part} is not in:\n{shown}");
+    }
+    let verdict =
+        "\nVerdict: holdfast-server takes this configuration; 2 directives have no effect.\n";
+    assert!(shown.ends_with(verdict), "{shown}");
+    let (code, shown, _) = check(&["--port", "7"]);
+    assert_eq!(
+        (code, shown.as_str()),
+        (
+            Some(0),
+            "Given:\n  port 7\nVerdict: holdfast-server takes this configuration.\n"
+        )
+    );
+    // What a start would refuse, a check does.
+    for args in [
+        &["--port", "0"][..],
+        &["no-such-file"],
+        &[file, "--tls-port", "1"],
+    ] {
+        let (code, _, told) = check(args);
+        assert_eq!(code, Some(1), "{args:?}");
+        assert!(told.ends_with("\nVerdict: holdfast-server refuses this configuration.\n"));
+    }
 }
 
 #[test]

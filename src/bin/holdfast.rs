@@ -23,7 +23,7 @@ enum Command {
         /// Print the table of directives as Markdown (this is docs/CONFIG.md)
         #[arg(long, conflicts_with = "check")]
         markdown: bool,
-        /// Read a file (and options, after --) as holdfast-server would and say what is wrong
+        /// Read a file and options as holdfast-server would: say what is wrong, or what has no effect
         #[arg(long, num_args = 1.., value_name = "FILE|--OPTION", allow_hyphen_values = true)]
         check: Option<Vec<OsString>>,
     },
@@ -50,17 +50,11 @@ fn main() -> ExitCode {
     let args = check.unwrap_or_default();
     match Config::from_args(args.into_iter().map(OsString::into_vec)) {
         Ok((config, loaded)) => {
-            for (name, value) in config.get(&[b"*"]) {
-                let secret = config::is_sensitive(&name) && !value.is_empty();
-                println!("{name} {}", if secret { "(hidden)" } else { &value });
-            }
-            for warning in loaded.warnings {
-                eprintln!("{warning}");
-            }
+            print!("{}", config::check::report(&config, &loaded));
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("{error}");
+            eprint!("{}", config::check::refusal(&error));
             ExitCode::FAILURE
         }
     }

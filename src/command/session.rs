@@ -47,6 +47,8 @@ pub struct Endpoint {
     pub fd: i64,
     /// Same machine (protected mode asks).
     pub loopback: bool,
+    /// It has come through the Unix socket.
+    pub unix: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -39,6 +39,8 @@ pub struct Stats {
     pub commands_processed: u64,
     pub connections_received: u64,
     pub connections_rejected: u64,
+    /// Clients closed for output that they did not read.
+    pub output_limit_disconnections: u64,
     pub net_input_bytes: u64,
     pub net_output_bytes: u64,
     pub error_replies: u64,

@@ -17,12 +17,15 @@ const DEFRAG: &str = "There is no active defragmentation.";
 const ENCODING: &str = "Thresholds of encodings; the types they belong to come later.";
 const EVICTION: &str = "There is no eviction and no memory limit yet.";
 const LATER: &str = "The feature that reads it comes later.";
-const SOCKET: &str = "There is no listener on a Unix socket yet.";
 const SYSTEM: &str = "A setting of the process or of the machine that is left alone.";
 const LOOP: &str = "The event loop has its own bounds.";
 const TESTING: &str = "A hook of Redis's own tests.";
 const CLUSTER: &str = "Redis's failover and replica migration: here Raft elects.";
 const TLS: &str = "There is no TLS; nothing reads it.";
+
+const NO_MAXMEMORY: &str =
+    "Holdfast does not limit its memory yet and evicts nothing: the limit would not be kept";
+const NO_MIN_REPLICAS: &str = "Holdfast does not count replicas before a write yet: an OK says that a majority of the shard has it on disk, and this would not change that";
 
 const fn no(name: &'static str, why: &'static str) -> Directive {
     Directive::accepted(name, Kind::Bool, "no", why)
@@ -120,7 +123,7 @@ pub(super) static ACCEPTED: &[Directive] = &[
     text("replica-announce-ip", "", REPLICATION).alias("slave-announce-ip"),
     Directive::accepted("replica-announce-port", PORT, "0", REPLICATION).alias("slave-announce-port"),
     number("replica-priority", 0, INT_MAX, "100", REPLICATION).alias("slave-priority"),
-    number("min-replicas-to-write", 0, INT_MAX, "0", REPLICATION).alias("min-slaves-to-write"),
+    number("min-replicas-to-write", 0, INT_MAX, "0", REPLICATION).alias("min-slaves-to-write").fixed(NO_MIN_REPLICAS),
     number("min-replicas-max-lag", 0, INT_MAX, "10", REPLICATION).alias("min-slaves-max-lag"),
     yes("repl-diskless-sync", REPLICATION),
     number("repl-diskless-sync-delay", 0, INT_MAX, "5", REPLICATION),
@@ -143,7 +146,7 @@ pub(super) static ACCEPTED: &[Directive] = &[
     Directive::accepted("cluster-announce-tls-port", PORT, "0", TLS),
     number("cluster-ping-interval", 0, LONG_MAX, "0", TESTING).hidden(),
 
-    bytes("maxmemory", 0, ULONG_MAX, "0", EVICTION),
+    bytes("maxmemory", 0, ULONG_MAX, "0", EVICTION).fixed(NO_MAXMEMORY),
     choice("maxmemory-policy", POLICIES, "noeviction", EVICTION),
     number("maxmemory-samples", 1, 64, "5", EVICTION),
     number("maxmemory-eviction-tenacity", 0, 100, "10", EVICTION),
@@ -176,8 +179,6 @@ pub(super) static ACCEPTED: &[Directive] = &[
     bytes("stream-node-max-bytes", 0, LONG_MAX, "4096", ENCODING),
     bytes("hll-sparse-max-bytes", 0, LONG_MAX, "3000", ENCODING),
 
-    special("client-output-buffer-limit", &special::OUTPUT_LIMITS,
-        "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60", LATER).many(),
     special("notify-keyspace-events", &special::EVENTS, "", LATER),
     number("latency-monitor-threshold", 0, LONG_MAX, "0", LATER),
     number("slowlog-log-slower-than", -1, LONG_MAX, "10000", LATER),
@@ -200,8 +201,6 @@ pub(super) static ACCEPTED: &[Directive] = &[
     number("max-new-connections-per-cycle", 1, 1000, "10", LOOP),
     number("max-new-tls-connections-per-cycle", 1, 1000, "1", TLS),
 
-    text("unixsocket", "", SOCKET).immutable(),
-    Directive::accepted("unixsocketperm", Kind::Octal { min: 0, max: 0o777 }, "0", SOCKET).immutable(),
     text("bind-source-addr", "", SYSTEM),
     number("socket-mark-id", 0, UINT_MAX, "0", SYSTEM).immutable(),
     text("server-cpulist", "", SYSTEM).alias("server_cpulist").immutable(),

@@ -98,6 +98,9 @@ pub struct Directive {
     pub doc: &'static str,
     pub(super) keep: Keep,
     pub(super) check: Option<Check>,
+    /// Why CONFIG SET takes nothing but the default: an operator who relies on the effect must not get
+    /// an OK. A file or an option is only warned of: it may be older than the server.
+    pub(super) fixed: Option<&'static str>,
 }
 
 impl std::fmt::Debug for Directive {
@@ -130,6 +133,7 @@ impl Directive {
             doc,
             keep,
             check: None,
+            fixed: None,
         }
     }
 
@@ -197,6 +201,11 @@ impl Directive {
     }
     pub(super) const fn check(mut self, check: Check) -> Directive {
         self.check = Some(check);
+        self
+    }
+
+    pub(super) const fn fixed(mut self, why: &'static str) -> Directive {
+        self.fixed = Some(why);
         self
     }
 

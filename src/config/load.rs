@@ -4,7 +4,7 @@
 //! count lines the same way. Reads files; changes nothing on disk and does not change folders:
 //! `dir` moves only the folder that later relative paths are resolved in.
 
-use super::directive::{Directive, Given, Standing};
+use super::directive::{Directive, Given};
 use super::error::os_text;
 use super::value::Value;
 use super::{table, words, Config, ConfigError, Place};
@@ -22,6 +22,8 @@ const INCLUDE_DEPTH: usize = 16;
 pub struct Loaded {
     /// Nothing was given at all: neither file nor options.
     pub all_defaults: bool,
+    /// The directives that a file, stdin or the command line has set, sorted.
+    pub given: Vec<&'static str>,
     /// What the operator should hear of although it is no error; for the log.
     pub warnings: Vec<String>,
 }
@@ -81,10 +83,12 @@ pub(super) fn from_args(
     };
     loader.text(&text)?;
     let warnings = loader.finish()?;
+    let given = loader.given();
     Ok((
         loader.config,
         Loaded {
             all_defaults: args.is_empty(),
+            given,
             warnings,
         },
     ))
@@ -275,23 +279,21 @@ impl Loader {
         if config.cluster_enabled {
             cluster_can_listen(config)?;
         }
-        let mut idle: Vec<&str> = self
-            .seen
-            .iter()
-            .copied()
-            .filter(|name| {
-                let row = table()[table::find(name).expect("only known names are seen")];
-                row.standing == Standing::Accepted && config.value(row) != row.default_value()
-            })
-            .collect();
-        idle.sort_unstable();
-        if !idle.is_empty() {
-            warnings.push(format!(
-                "Accepted, but without effect here: {}",
-                idle.join(", ")
-            ));
+        if (config.port == 0 || config.bind.is_empty()) && config.unixsocket.is_empty() {
+            return Err(ConfigError::Fatal {
+                at: None,
+                reason: NOWHERE.to_owned(),
+            });
         }
+        let given = self.given();
+        warnings.extend(self.config.warnings_of(&given));
         Ok(warnings)
+    }
+
+    fn given(&self) -> Vec<&'static str> {
+        let mut given: Vec<&'static str> = self.seen.iter().copied().collect();
+        given.sort_unstable();
+        given
     }
 }
 
@@ -338,6 +340,10 @@ fn cluster_can_listen(config: &Config) -> Result<(), ConfigError> {
         reason: reason.to_owned(),
     })
 }
+
+/// Redis's words, and what to do.
+const NOWHERE: &str = "Configured to not listen anywhere, exiting. \
+     Give a port and an address to bind to, or a unixsocket.";
 
 const UNBALANCED: &str = "Unbalanced quotes in configuration line";
 

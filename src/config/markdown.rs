@@ -34,7 +34,9 @@ pub fn markdown() -> String {
         (
             Standing::Accepted,
             "Redis's directives that are accepted without effect",
-            "They are stored, and CONFIG GET answers what was set.",
+            "They are stored, CONFIG GET answers what was set, and the log warns of those that are given \
+             another value than their default. In a file or on the command line they are never an \
+             error; `holdfast config --check` lists them.",
         ),
     ];
     for (standing, title, text) in sections {
@@ -103,6 +105,9 @@ fn meaning(row: &Directive) -> String {
         if flag {
             write!(text, " {note}").expect("writing to a string");
         }
+    }
+    if row.fixed.is_some() {
+        text.push_str(" CONFIG SET refuses anything but the default.");
     }
     if let Some(alias) = row.alias {
         write!(text, " Also `{alias}`.").expect("writing to a string");

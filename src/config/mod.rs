@@ -7,9 +7,11 @@
 //! Invariant: every field holds a value that its directive's row accepts.
 
 mod accepted;
+pub mod check;
 mod directive;
 mod error;
 pub mod glob;
+mod limits;
 mod load;
 mod markdown;
 pub mod rewrite;
@@ -23,6 +25,7 @@ mod tests;
 
 pub use directive::{Directive, Kind, Standing};
 pub use error::{os_text, ConfigError, Place};
+pub use limits::{OutputLimit, OutputLimits};
 pub use load::{Loaded, Sources};
 pub use markdown::markdown;
 pub use table::table;
@@ -93,6 +96,7 @@ pub struct Config {
     pub appenddirname: String,
     pub appendfsync: AppendFsync,
     pub bind: Vec<String>,
+    pub client_output_buffer_limit: OutputLimits,
     pub client_query_buffer_limit: usize,
     pub cluster_allow_reads_when_down: bool,
     pub cluster_announce_bus_port: u16,
@@ -144,6 +148,10 @@ pub struct Config {
     /// Seconds; 0: never.
     pub timeout: u64,
     pub uncommitted_tail_limit: usize,
+    /// Relative to `dir`; empty: none.
+    pub unixsocket: String,
+    /// Permissions of its file; 0: those that the umask leaves.
+    pub unixsocketperm: u32,
     /// The file that was loaded, absolute; CONFIG REWRITE writes it.
     pub file: Option<PathBuf>,
     /// `appenddirname` was given rather than derived.
@@ -180,6 +188,7 @@ impl Config {
             appenddirname: String::new(),
             appendfsync: AppendFsync::Always,
             bind: Vec::new(),
+            client_output_buffer_limit: OutputLimits::NONE,
             client_query_buffer_limit: 0,
             cluster_allow_reads_when_down: false,
             cluster_announce_bus_port: 0,
@@ -220,6 +229,8 @@ impl Config {
             tcp_keepalive: 0,
             timeout: 0,
             uncommitted_tail_limit: 0,
+            unixsocket: String::new(),
+            unixsocketperm: 0,
             file: None,
             appenddirname_given: false,
             aside: Vec::new(),
@@ -314,6 +325,12 @@ impl Config {
                 again: false,
             };
             let value = row.parse(&given).map_err(failed)?;
+            if let Some(reason) = row
+                .fixed
+                .filter(|_| value != old && value != row.default_value())
+            {
+                return Err(failed(reason.to_owned()));
+            }
             if row.name == "dir" && !self.is_dir(&value) {
                 let reason = "the folder of the data can't change while the server runs";
                 return Err(failed(reason.to_owned()));
@@ -402,9 +419,50 @@ impl Config {
         row.show(&self.value(row))
     }
 
+    fn has_default(&self, row: &Directive) -> bool {
+        self.value(row) == row.default_value()
+    }
+
     /// Redis takes any `hz` and holds it to this range.
     fn hold_hz(&mut self) {
         self.hz = self.hz.clamp(1, 500);
+    }
+}
+
+/// How the line begins that names what has no effect.
+const IDLE: &str = "Accepted, but without effect here: ";
+
+fn is_idle_line(line: &str) -> bool {
+    line.starts_with(IDLE)
+}
+
+impl Config {
+    /// What the operator should hear, of these directives that were given or changed: which have a
+    /// value that changes nothing here, and what `appendfsync` gives up.
+    pub fn warnings_of(&self, names: &[&str]) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let accepted = |name: &&str| {
+            let row = table::find(name).map(|at| table()[at]);
+            row.is_some_and(|row| row.standing == Standing::Accepted && !self.has_default(row))
+        };
+        let mut idle: Vec<&str> = names.iter().copied().filter(accepted).collect();
+        if !idle.is_empty() {
+            idle.sort_unstable();
+            warnings.push(format!("{IDLE}{}", idle.join(", ")));
+        }
+        let (policy, lost) = match self.appendfsync {
+            AppendFsync::Always => return warnings,
+            AppendFsync::Everysec => ("everysec", "the last second of writes, or more"),
+            AppendFsync::No => ("no", "all writes that the system has kept in memory"),
+        };
+        if names.contains(&"appendfsync") {
+            warnings.push(format!(
+                "WARNING: appendfsync {policy}: while this shard has one member an OK is not yet on \
+                 disk, and a crash of the machine loses {lost}. In a shard of two members or more it has \
+                 no effect. Use 'appendfsync always', the default, for an OK that is a promise"
+            ));
+        }
+        warnings
     }
 }
 

@@ -3,7 +3,8 @@
 //! Each is one `Special`: how its words are parsed, shown by CONFIG GET and written to a file.
 
 use super::directive::{Given, Special};
-use super::value::{memory, memory_text, Value};
+use super::limits::OutputLimits;
+use super::value::{memory, memory_text, Field, Value};
 
 fn no_lines_but_shown(name: &str, value: &Value) -> Vec<String> {
     vec![format!("{name} {}", joined(value))]
@@ -110,10 +111,7 @@ fn output_limits(given: &Given) -> Result<Value, String> {
     }
     let mut limits = match given.old {
         Value::Words(old) if old.len() == 12 => old.clone(),
-        _ => "normal 0 0 0 slave 0 0 0 pubsub 0 0 0"
-            .split(' ')
-            .map(str::to_owned)
-            .collect(),
+        _ => OutputLimits::NONE.to_value().as_words().to_vec(),
     };
     for class in given.words.chunks_exact(4) {
         let at = match class[0].to_ascii_lowercase().as_str() {

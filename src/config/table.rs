@@ -100,6 +100,16 @@ static REAL: &[Directive] = &[
     )
     .many(),
     Directive::real(
+        "client-output-buffer-limit",
+        Kind::Special(&special::OUTPUT_LIMITS),
+        "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
+        field!(client_output_buffer_limit),
+        "A client that does not read is closed when `hard` bytes that may leave wait for it, or `soft` \
+         bytes for longer than `seconds`; 0 is no limit. Replies that wait for a commit don't count: \
+         see `held-output-limit`. No connection is of the class replica.",
+    )
+    .many(),
+    Directive::real(
         "client-query-buffer-limit",
         size(MB, LONG_MAX),
         "1gb",
@@ -296,7 +306,7 @@ static REAL: &[Directive] = &[
         PORT,
         "6379",
         field!(port),
-        "Client port; 0 means none.",
+        "Client port; 0 means none: then a `unixsocket` must be given.",
     ),
     Directive::real(
         "protected-mode",
@@ -357,6 +367,24 @@ static REAL: &[Directive] = &[
         field!(timeout),
         "Close a client that was idle for this many seconds; 0 means never.",
     ),
+    Directive::real(
+        "unixsocket",
+        Kind::Text,
+        "",
+        field!(unixsocket),
+        "Path of a Unix socket to listen on as well. A socket that is there already is replaced; the \
+         file is removed at a clean end.",
+    )
+    .immutable()
+    .check(check_unixsocket),
+    Directive::real(
+        "unixsocketperm",
+        Kind::Octal { min: 0, max: 0o777 },
+        "0",
+        field!(unixsocketperm),
+        "Permissions of that socket's file; 0 means those that the umask leaves.",
+    )
+    .immutable(),
 ];
 
 /// Directives that Redis does not have.
@@ -408,6 +436,17 @@ static OWN: &[Directive] = &[
         "Bytes of executed writes that may wait for a commit; beyond it writes pause.",
     ),
 ];
+
+/// What the kernel takes, without the byte that ends it.
+fn check_unixsocket(value: &Value) -> Result<(), String> {
+    const ROOM: usize = 108;
+    match value.as_text().len() {
+        n if n >= ROOM => Err(format!(
+            "unix socket path too long ({n}), must be under {ROOM}"
+        )),
+        _ => Ok(()),
+    }
+}
 
 fn check_appenddirname(value: &Value) -> Result<(), String> {
     let name = value.as_text();

@@ -9,8 +9,7 @@
 use super::input::{Input, ReadBuffer};
 use super::output::{Flushed, Output};
 use super::poll::Readiness;
-use super::socket::Socket;
-use mio::net::TcpStream;
+use super::socket::{Socket, Stream};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
@@ -30,9 +29,8 @@ pub enum Filled {
     Failed(io::Error),
 }
 
-pub struct Conn<S = TcpStream> {
+pub struct Conn<S = Stream> {
     socket: S,
-    peer: SocketAddr,
     pub input: Input,
     pub output: Output,
     readable: bool,
@@ -44,10 +42,9 @@ pub struct Conn<S = TcpStream> {
 }
 
 impl<S: Socket> Conn<S> {
-    pub fn new(socket: S, peer: SocketAddr) -> Conn<S> {
+    pub fn new(socket: S) -> Conn<S> {
         Conn {
             socket,
-            peer,
             input: Input::new(),
             output: Output::new(),
             readable: false,
@@ -62,10 +59,6 @@ impl<S: Socket> Conn<S> {
     /// For the poller's registration.
     pub fn socket_mut(&mut self) -> &mut S {
         &mut self.socket
-    }
-
-    pub fn peer(&self) -> SocketAddr {
-        self.peer
     }
 
     pub fn local(&self) -> io::Result<SocketAddr> {

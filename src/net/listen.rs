@@ -1,15 +1,19 @@
-//! The listening sockets: bound as Redis's `bind` directive says, accepting in batches.
+//! The listening sockets: bound as Redis's `bind` and `unixsocket` say, accepting in batches.
 //!
 //! Never keeps a client: it hands sockets over, non-blocking and with TCP_NODELAY and keepalive
 //! set. Invariants: a listener that may have more to accept is remembered (edges come once); when
-//! files run out nothing spins: it is tried again after a pause.
+//! files run out nothing spins: it is tried again after a pause; the Unix socket keeps its place, and
+//! with it its name for the poller, when the addresses change.
 
 use super::poll::Registrar;
+use super::socket::Stream;
+use super::unix::UnixDoor;
 use crate::clock::Mono;
 use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::time::Duration;
 
 /// Clients taken in by one call from one listener.
@@ -35,20 +39,57 @@ pub struct Bound {
     pub skipped: Vec<BindFailure>,
 }
 
+/// Where a client comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    Net(SocketAddr),
+    /// The Unix socket: a program on this machine.
+    Unix,
+}
+
 /// A client at the door.
 #[derive(Debug)]
-pub struct Accepted<S = TcpStream> {
+pub struct Accepted<S = Stream> {
     pub socket: S,
-    pub peer: SocketAddr,
+    pub peer: Peer,
+}
+
+enum Door {
+    Tcp(TcpListener),
+    Unix(UnixDoor),
+}
+
+impl Door {
+    fn accept(&self, keepalive: Duration) -> io::Result<Accepted> {
+        match self {
+            Door::Tcp(listener) => {
+                let (socket, peer) = listener.accept()?;
+                // A client that is gone already fails here; reading will tell.
+                let _ = prepare(&socket, keepalive);
+                Ok(Accepted {
+                    socket: Stream::Tcp(socket),
+                    peer: Peer::Net(peer),
+                })
+            }
+            Door::Unix(door) => Ok(Accepted {
+                socket: Stream::Unix(door.accept()?),
+                peer: Peer::Unix,
+            }),
+        }
+    }
 }
 
 struct Listener {
-    socket: TcpListener,
+    door: Door,
     ready: bool,
 }
 
+/// The place of the Unix socket, if there is one; the addresses follow.
+const UNIX_PLACE: usize = 0;
+
 #[derive(Default)]
 pub struct Listeners {
+    unix: Option<Listener>,
     listeners: Vec<Listener>,
     /// Nothing is accepted before.
     paused_until: Option<Mono>,
@@ -71,7 +112,7 @@ impl Listeners {
             match listen(address, port, backlog) {
                 Ok(socket) => {
                     bound.listeners.listeners.push(Listener {
-                        socket,
+                        door: Door::Tcp(socket),
                         ready: false,
                     });
                 }
@@ -94,45 +135,103 @@ impl Listeners {
         Ok(bound)
     }
 
+    /// Listens on a Unix socket as well; see [`UnixDoor::open`].
+    pub fn open_unix(
+        &mut self,
+        path: &Path,
+        mode: u32,
+        backlog: i32,
+    ) -> Result<(), (&'static str, io::Error)> {
+        self.unix = Some(Listener {
+            door: Door::Unix(UnixDoor::open(path, mode, backlog)?),
+            ready: false,
+        });
+        Ok(())
+    }
+
+    /// The path of the Unix socket.
+    pub fn unix_path(&self) -> Option<&Path> {
+        match &self.unix.as_ref()?.door {
+            Door::Unix(door) => Some(door.path()),
+            Door::Tcp(_) => None,
+        }
+    }
+
+    /// Removes the Unix socket's file, unless another server has put its own there.
+    pub fn remove_unix_file(&mut self) -> io::Result<()> {
+        match self.unix.take().map(|listener| listener.door) {
+            Some(Door::Unix(door)) => door.remove_file(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Closes the listeners at addresses; the Unix socket stays.
+    pub fn close_addresses(&mut self) {
+        self.listeners.clear();
+    }
+
+    /// Takes over the addresses of others, which are not registered yet, and registers them.
+    pub fn take_addresses(&mut self, others: Listeners, registrar: &Registrar) -> io::Result<()> {
+        self.listeners = others.listeners;
+        self.register_addresses(registrar)
+    }
+
     pub fn len(&self) -> usize {
-        self.listeners.len()
+        self.listeners.len() + usize::from(self.unix.is_some())
     }
 
     pub fn is_empty(&self) -> bool {
-        self.listeners.is_empty()
+        self.len() == 0
     }
 
     /// The addresses in fact listened on (a port of 0 has become a real one).
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners
             .iter()
-            .filter_map(|l| l.socket.local_addr().ok())
+            .filter_map(|l| match &l.door {
+                Door::Tcp(socket) => socket.local_addr().ok(),
+                Door::Unix(_) => None,
+            })
             .collect()
     }
 
     pub fn register(&mut self, registrar: &Registrar) -> io::Result<()> {
+        if let Some(listener) = &mut self.unix {
+            listener.register(registrar, UNIX_PLACE)?;
+        }
+        self.register_addresses(registrar)
+    }
+
+    fn register_addresses(&mut self, registrar: &Registrar) -> io::Result<()> {
         for (n, listener) in self.listeners.iter_mut().enumerate() {
-            registrar.register_listener(&mut listener.socket, n)?;
+            listener.register(registrar, UNIX_PLACE + 1 + n)?;
         }
         Ok(())
     }
 
+    fn all(&self) -> impl Iterator<Item = &Listener> {
+        self.unix.iter().chain(&self.listeners)
+    }
+
     /// Remembers an [`super::Event::Listener`].
     pub fn note(&mut self, n: usize) {
-        if let Some(listener) = self.listeners.get_mut(n) {
+        let listener = match n.checked_sub(UNIX_PLACE + 1) {
+            None => self.unix.as_mut(),
+            Some(n) => self.listeners.get_mut(n),
+        };
+        if let Some(listener) = listener {
             listener.ready = true;
         }
     }
 
     /// There may be clients to accept now.
     pub fn has_work(&self, now: Mono) -> bool {
-        self.paused_until.is_none_or(|until| until <= now) && self.listeners.iter().any(|l| l.ready)
+        self.paused_until.is_none_or(|until| until <= now) && self.all().any(|l| l.ready)
     }
 
     /// When to call [`Self::accept`] again although no event comes.
     pub fn next_deadline(&self) -> Option<Mono> {
-        self.paused_until
-            .filter(|_| self.listeners.iter().any(|l| l.ready))
+        self.paused_until.filter(|_| self.all().any(|l| l.ready))
     }
 
     /// A file has become free: a pause for want of files may end.
@@ -153,15 +252,14 @@ impl Listeners {
             return Ok(());
         }
         self.paused_until = None;
-        for listener in self.listeners.iter_mut().filter(|l| l.ready) {
+        let all = self.unix.iter_mut().chain(&mut self.listeners);
+        for listener in all.filter(|l| l.ready) {
             let mut left = MAX_ACCEPTS;
             while left > 0 {
-                match listener.socket.accept() {
-                    Ok((socket, peer)) => {
+                match listener.door.accept(keepalive) {
+                    Ok(accepted) => {
                         left -= 1;
-                        // A client that is gone already fails here; reading will tell.
-                        let _ = prepare(&socket, keepalive);
-                        take(Accepted { socket, peer });
+                        take(accepted);
                     }
                     Err(e) if e.kind() == ErrorKind::WouldBlock => {
                         listener.ready = false;
@@ -176,6 +274,15 @@ impl Listeners {
             }
         }
         Ok(())
+    }
+}
+
+impl Listener {
+    fn register(&mut self, registrar: &Registrar, n: usize) -> io::Result<()> {
+        match &mut self.door {
+            Door::Tcp(listener) => registrar.register_listener(listener, n),
+            Door::Unix(door) => registrar.register_listener(door.source(), n),
+        }
     }
 }
 

@@ -17,12 +17,13 @@ mod slab;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod unix;
 
 pub use conn::{Conn, Filled};
 pub use input::{Input, Next, ReadBuffer};
-pub use listen::{Accepted, BindFailure, Bound, Listeners};
+pub use listen::{Accepted, BindFailure, Bound, Listeners, Peer};
 pub use output::{Flushed, Output};
 pub use poll::{Event, Poll, Readiness, ReadyList, Registrar};
 pub use rlimit::{raise_open_files, OpenFiles, RESERVED_FILES};
 pub use slab::{Key, Slab};
-pub use socket::Socket;
+pub use socket::{Socket, Stream};

@@ -301,6 +301,12 @@ impl Output {
         self.buf.len() - self.open
     }
 
+    /// Bytes that may leave and that the socket has not taken: its client does not read.
+    #[inline]
+    pub fn unread_bytes(&self) -> usize {
+        self.open - self.written
+    }
+
     /// Bytes that the socket has not taken, held or not.
     pub fn pending_bytes(&self) -> usize {
         self.buf.len() - self.written

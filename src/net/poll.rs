@@ -9,8 +9,8 @@
 
 use super::conn::Conn;
 use super::slab::Key;
+use super::socket::Stream;
 use mio::event::Source;
-use mio::net::TcpStream;
 use mio::{Events, Interest, Registry, Token, Waker};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -130,7 +130,7 @@ impl Poll {
     }
 }
 
-fn register(registry: &Registry, socket: &mut TcpStream, key: Key) -> io::Result<()> {
+fn register(registry: &Registry, socket: &mut Stream, key: Key) -> io::Result<()> {
     let both = Interest::READABLE | Interest::WRITABLE;
     registry.register(socket, key.token(), both)
 }
@@ -141,7 +141,7 @@ pub struct Registrar {
 }
 
 impl Registrar {
-    pub fn register(&self, socket: &mut TcpStream, key: Key) -> io::Result<()> {
+    pub fn register(&self, socket: &mut Stream, key: Key) -> io::Result<()> {
         register(&self.registry, socket, key)
     }
 

@@ -3,8 +3,9 @@
 
 use std::io;
 
-/// Files beside those of clients: logs, listeners, the bus, what libraries open.
-pub const RESERVED_FILES: u64 = 32;
+/// Files beside those of clients, as many as Redis reserves: log, listeners, what libraries open. A
+/// node of a cluster needs more.
+pub const RESERVED_FILES: u32 = 32;
 
 /// What `maxclients` may be, and why.
 #[derive(Debug)]
@@ -34,9 +35,9 @@ pub enum OpenFiles {
     },
 }
 
-/// Makes room for `maxclients`.
-pub fn raise_open_files(maxclients: u64) -> OpenFiles {
-    let wanted = maxclients.saturating_add(RESERVED_FILES);
+/// Makes room for `maxclients` beside `reserved` other files.
+pub fn raise_open_files(maxclients: u64, reserved: u64) -> OpenFiles {
+    let wanted = maxclients.saturating_add(reserved);
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
@@ -45,7 +46,7 @@ pub fn raise_open_files(maxclients: u64) -> OpenFiles {
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
         let error = io::Error::last_os_error();
         return OpenFiles::Unknown {
-            maxclients: 1024 - RESERVED_FILES,
+            maxclients: 1024 - reserved,
             error,
         };
     }
@@ -63,19 +64,19 @@ pub fn raise_open_files(maxclients: u64) -> OpenFiles {
         if best == wanted {
             return OpenFiles::Raised { from, to: best };
         }
-        return lowered(best, wanted, error);
+        return lowered(best, wanted, reserved, error);
     }
-    lowered(from, wanted, error)
+    lowered(from, wanted, reserved, error)
 }
 
-fn lowered(limit: u64, wanted: u64, error: io::Error) -> OpenFiles {
-    if limit <= RESERVED_FILES {
+fn lowered(limit: u64, wanted: u64, reserved: u64, error: io::Error) -> OpenFiles {
+    if limit <= reserved {
         return OpenFiles::TooFew { limit, wanted };
     }
     OpenFiles::Lowered {
         limit,
         wanted,
-        maxclients: limit - RESERVED_FILES,
+        maxclients: limit - reserved,
         error,
     }
 }

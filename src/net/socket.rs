@@ -1,14 +1,16 @@
-//! The seam between a connection and its socket: one trait, and the kernel's TCP socket behind it.
+//! The seam between a connection and its socket: one trait, and the kernel's sockets behind it.
 //!
 //! Owns the system calls on a client's socket but for its registration with a poller. Never decides
 //! when to read or to write. The simulator puts queues of bytes behind the same trait.
 
-use mio::net::TcpStream;
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 use std::io::{self, ErrorKind, Write};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// A client's socket; no call blocks (`WouldBlock` instead). Writing is [`Write::write`].
 pub trait Socket: Write {
@@ -19,13 +21,72 @@ pub trait Socket: Write {
     /// Whether the client has gone and no byte is left before the end.
     fn is_at_end(&self) -> bool;
 
+    /// The address that the client reached; an error for a socket that has none.
     fn local(&self) -> io::Result<SocketAddr>;
 
     /// The descriptor's number, for CLIENT LIST.
     fn fd(&self) -> i32;
 }
 
-impl Socket for TcpStream {
+/// A client's socket as the kernel has it.
+#[derive(Debug)]
+pub enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl From<TcpStream> for Stream {
+    fn from(socket: TcpStream) -> Stream {
+        Stream::Tcp(socket)
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Stream::Tcp(socket) => socket.as_fd(),
+            Stream::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(socket) => socket.write(bytes),
+            Stream::Unix(socket) => socket.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Source for Stream {
+    fn register(&mut self, to: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        match self {
+            Stream::Tcp(socket) => socket.register(to, token, interest),
+            Stream::Unix(socket) => socket.register(to, token, interest),
+        }
+    }
+
+    fn reregister(&mut self, at: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        match self {
+            Stream::Tcp(socket) => socket.reregister(at, token, interest),
+            Stream::Unix(socket) => socket.reregister(at, token, interest),
+        }
+    }
+
+    fn deregister(&mut self, from: &Registry) -> io::Result<()> {
+        match self {
+            Stream::Tcp(socket) => socket.deregister(from),
+            Stream::Unix(socket) => socket.deregister(from),
+        }
+    }
+}
+
+impl Socket for Stream {
     fn recv(&mut self, room: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
         loop {
             match SockRef::from(&*self).recv(room) {
@@ -44,10 +105,13 @@ impl Socket for TcpStream {
     }
 
     fn local(&self) -> io::Result<SocketAddr> {
-        self.local_addr()
+        match self {
+            Stream::Tcp(socket) => socket.local_addr(),
+            Stream::Unix(_) => Err(ErrorKind::AddrNotAvailable.into()),
+        }
     }
 
     fn fd(&self) -> i32 {
-        self.as_raw_fd()
+        self.as_fd().as_raw_fd()
     }
 }

@@ -42,7 +42,9 @@ pub fn run(launch: Launch) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match node.run() {
+    let ended = node.run();
+    node.server.platform_mut().remove_unix_file();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             slog::crit!(logger, "Fatal: {}", error);

@@ -9,14 +9,16 @@ use crate::clock::Mono;
 use crate::command::host::{CpuView, MemoryView};
 use crate::config::{Config, ConfigError, LogLevel};
 use crate::log::Log;
-use crate::net::{Accepted, BindFailure, Key, Listeners, Registrar};
-use crate::process::Shutdown;
+use crate::net::{
+    raise_open_files, Accepted, BindFailure, Key, Listeners, OpenFiles, Registrar, Stream,
+};
+use crate::process::{self, Shutdown};
 use crate::server::Platform;
 use crate::storage::{Done, Job, RealDisk, RealFolders, StorageThread};
-use mio::net::TcpStream;
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::mpsc::Receiver;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +66,25 @@ impl RealPlatform {
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.addresses()
     }
+
+    pub fn unix_path(&self) -> Option<&Path> {
+        self.listeners.unix_path()
+    }
+
+    /// Nobody is to find the Unix socket of a process that ends.
+    pub fn remove_unix_file(&mut self) {
+        if self.listeners.unix_path().is_none() {
+            return;
+        }
+        slog::info!(self.logger, "Removing the unix socket file.");
+        if let Err(error) = self.listeners.remove_unix_file() {
+            slog::warn!(
+                self.logger,
+                "Error removing the unix socket file: {}",
+                error
+            );
+        }
+    }
 }
 
 fn start_storage(
@@ -76,13 +97,16 @@ fn start_storage(
     })
 }
 
+pub fn backlog(config: &Config) -> i32 {
+    i32::try_from(config.tcp_backlog).unwrap_or(i32::MAX)
+}
+
 /// Listens as the configuration says; addresses that may be missing are logged.
 pub fn bind(config: &Config, logger: &slog::Logger) -> Result<Listeners, BindFailure> {
     if config.port == 0 {
         return Ok(Listeners::default());
     }
-    let backlog = i32::try_from(config.tcp_backlog).unwrap_or(i32::MAX);
-    let bound = Listeners::bind(&config.bind, config.port, backlog)?;
+    let bound = Listeners::bind(&config.bind, config.port, backlog(config))?;
     for skipped in &bound.skipped {
         slog::warn!(logger, "Not listening on {}", skipped);
     }
@@ -92,7 +116,7 @@ pub fn bind(config: &Config, logger: &slog::Logger) -> Result<Listeners, BindFai
 impl Platform for RealPlatform {
     type Disk = RealDisk;
     type Folders = RealFolders;
-    type Socket = TcpStream;
+    type Socket = Stream;
     type Clock = SystemClock;
     type Cluster = RealCluster;
 
@@ -113,7 +137,7 @@ impl Platform for RealPlatform {
         self.listeners.accept(now, keepalive, take)
     }
 
-    fn watch(&mut self, socket: &mut TcpStream, key: Key) -> io::Result<()> {
+    fn watch(&mut self, socket: &mut Stream, key: Key) -> io::Result<()> {
         self.registrar.register(socket, key)
     }
 
@@ -123,15 +147,24 @@ impl Platform for RealPlatform {
 
     fn listen(&mut self, config: &Config) -> Result<(), BindFailure> {
         // The old sockets go first: old and new addresses may overlap.
-        self.listeners = Listeners::default();
-        self.listeners = bind(config, &self.logger)?;
-        let registered = self.listeners.register(&self.registrar);
-        registered.map_err(|error| BindFailure {
+        self.listeners.close_addresses();
+        let bound = bind(config, &self.logger)?;
+        let taken = self.listeners.take_addresses(bound, &self.registrar);
+        taken.map_err(|error| BindFailure {
             address: config.bind.join(" "),
             port: config.port,
             step: "epoll_ctl",
             error,
         })
+    }
+
+    fn make_room(&mut self, config: &Config) -> Option<u32> {
+        let reserved = process::reserved_files(config).into();
+        match raise_open_files(config.maxclients.into(), reserved) {
+            OpenFiles::Lowered { maxclients, .. } => u32::try_from(maxclients).ok(),
+            OpenFiles::TooFew { .. } => Some(1),
+            OpenFiles::Enough | OpenFiles::Raised { .. } | OpenFiles::Unknown { .. } => None,
+        }
     }
 
     fn submit(&mut self, job: Job<RealDisk>) {

@@ -6,7 +6,7 @@
 use super::clock::SystemClock;
 use super::cluster::RealCluster;
 use super::conf;
-use super::platform::{bind, RealPlatform};
+use super::platform::{backlog, bind, RealPlatform};
 use super::system;
 use super::Node;
 use crate::config::Config;
@@ -20,7 +20,7 @@ use rand::RngCore;
 use slog::Logger;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Why a node can't start, or go on.
@@ -32,6 +32,10 @@ pub enum NodeError {
     Io(#[from] io::Error),
     #[error("Failed listening on port {port}, aborting: {reason}")]
     Listen { port: u16, reason: String },
+    #[error("Failed opening Unix socket: {0}: {1}")]
+    UnixSocket(&'static str, io::Error),
+    #[error("Configured to not listen anywhere, exiting.")]
+    Nowhere,
     #[error("can't read the cluster configuration {path}: {source}")]
     Conf { path: String, source: io::Error },
     #[error("Sorry, the cluster configuration file is already used by a different Redis Cluster node. Please make sure that different nodes use different cluster configuration files. ({0})")]
@@ -57,8 +61,8 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
     let mut listeners = listen(&config, &logger)?;
     listeners.register(&registrar)?;
     let folders = RealFolders::new(&config.log_dir());
-    let addresses = listeners.addresses();
     let (cluster, conf_lock) = if config.cluster_enabled {
+        let addresses = bus_addresses(&config, &listeners)?;
         let begin = || begin_cluster(&config, &folders, &addresses, &waker, clock, &logger);
         let (cluster, lock) = begin()?;
         (Some(cluster), Some(lock))
@@ -97,7 +101,7 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
         // It fails only if the loop's end is closed, and then nobody waits.
         let _ = waker.wake();
     });
-    announce(&server.platform().addresses(), &supervisor, &logger);
+    announce(server.platform(), &supervisor, &logger);
     Ok(Node {
         poll,
         server,
@@ -107,7 +111,7 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
 }
 
 fn listen(config: &Config, logger: &Logger) -> Result<Listeners, NodeError> {
-    bind(config, logger).map_err(|failure| {
+    let mut listeners = bind(config, logger).map_err(|failure| {
         slog::warn!(
             logger,
             "Could not create server TCP listening socket {}",
@@ -117,7 +121,28 @@ fn listen(config: &Config, logger: &Logger) -> Result<Listeners, NodeError> {
             port: config.port,
             reason: failure.error.to_string(),
         }
-    })
+    })?;
+    if !config.unixsocket.is_empty() {
+        let (path, mode) = (Path::new(&config.unixsocket), config.unixsocketperm);
+        let opened = listeners.open_unix(path, mode, backlog(config));
+        opened.map_err(|(step, error)| NodeError::UnixSocket(step, error))?;
+    }
+    if listeners.is_empty() {
+        return Err(NodeError::Nowhere);
+    }
+    Ok(listeners)
+}
+
+/// The bus listens beside the clients' listeners; where they are none (port 0), at those addresses of
+/// `bind` at which it can. Whether it can is tried: the sockets are closed again.
+fn bus_addresses(config: &Config, listeners: &Listeners) -> Result<Vec<SocketAddr>, NodeError> {
+    if config.port != 0 {
+        return Ok(listeners.addresses());
+    }
+    let port = config.bus_port();
+    let bound = Listeners::bind(&config.bind, port, backlog(config));
+    let bound = bound.map_err(|failure| NodeError::BusPort(port, failure.error))?;
+    Ok(bound.listeners.addresses())
 }
 
 fn begin_cluster(
@@ -174,10 +199,17 @@ fn config_of_links(config: &Config, addresses: &[SocketAddr]) -> links::Config {
 }
 
 /// Says in the log, and to the supervisor of the process if there is one, that clients are welcome.
-fn announce(addresses: &[SocketAddr], supervisor: &Supervisor, logger: &Logger) {
+fn announce(platform: &RealPlatform, supervisor: &Supervisor, logger: &Logger) {
     slog::info!(logger, "Server initialized");
-    for address in addresses {
+    for address in platform.addresses() {
         slog::info!(logger, "Ready to accept connections tcp on {}", address);
+    }
+    if let Some(path) = platform.unix_path() {
+        slog::info!(
+            logger,
+            "Ready to accept connections unix on {}",
+            path.display()
+        );
     }
     if let Err(error) = supervisor.ready() {
         slog::warn!(

@@ -1,11 +1,13 @@
 //! Going to the background, the pidfile, limits and masks of the process.
 
+use crate::config::Config;
+use crate::net::RESERVED_FILES;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-/// Descriptors that are not clients: listeners, log segments, links, the log.
+/// Descriptors of a node that are not clients: listeners, log segments, links, the log.
 const RESERVED_DESCRIPTORS: u32 = 128;
 /// Connections on the bus port that there may be even where clients may take all the files.
 const FEWEST_BUS_CONNECTIONS: u32 = 256;
@@ -52,15 +54,18 @@ pub fn harden_umask() {
     }
 }
 
-/// Raises the limit of open files to what `maxclients` needs. Returns how many clients can be
-/// served under the limit that was reached, which may be fewer.
-pub fn raise_open_files(maxclients: u32) -> io::Result<u32> {
-    let reached = raise(maxclients.saturating_add(RESERVED_DESCRIPTORS))?;
-    Ok(maxclients.min(reached.saturating_sub(RESERVED_DESCRIPTORS)))
+/// How many files are kept for other uses than clients.
+pub fn reserved_files(config: &Config) -> u32 {
+    if config.cluster_enabled {
+        RESERVED_DESCRIPTORS
+    } else {
+        RESERVED_FILES
+    }
 }
 
-/// The same for connections of other nodes, beside `maxclients`: strangers that take every file keep
-/// members and clients out, and the log from growing. Returns how many there may be: some in any case.
+/// Raises the limit of open files for connections of other nodes, beside `maxclients`: strangers that
+/// take every file keep members and clients out, and the log from growing. Returns how many there may
+/// be: some in any case.
 pub fn raise_for_bus(maxclients: u32, wanted: u32) -> u32 {
     let others = maxclients.saturating_add(RESERVED_DESCRIPTORS);
     // A limit that can't be read may be any.

@@ -15,7 +15,7 @@ mod supervisor;
 mod tests;
 
 pub use about::{banner, usage, version};
-pub use daemon::{daemonize, detach_stdin, harden_umask, raise_for_bus, raise_open_files, PidFile};
+pub use daemon::{daemonize, detach_stdin, harden_umask, raise_for_bus, reserved_files, PidFile};
 pub use lock::{create_dir_durably, lock_dir, lock_file, Lock, LockError};
 pub use panic::{die_on_panic, WITNESS_THREAD};
 pub use signals::{ignore_hangup_and_pipe, Shutdown, Signal};

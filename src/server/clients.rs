@@ -8,7 +8,7 @@ use crate::clock::{Mono, Now};
 use crate::command::host::IoView;
 use crate::command::session::Endpoint;
 use crate::command::{Error, Session};
-use crate::net::{Accepted, Conn, Key, Socket};
+use crate::net::{Accepted, Conn, Key, Peer, Socket};
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -38,6 +38,8 @@ pub struct Client<S> {
     pub offered: bool,
     /// It is to be closed at the end of the turn, without another byte.
     pub doomed: bool,
+    /// Since when it has left more unread than the soft limit of its class.
+    pub unread_since: Option<Mono>,
     /// T4: what this client adds to the node's sum of held bytes.
     pub counted_held: usize,
     pub net_in: u64,
@@ -56,6 +58,7 @@ impl<S: Socket> Client<S> {
             gated: false,
             offered: false,
             doomed: false,
+            unread_since: None,
             counted_held: 0,
             net_in: 0,
             net_out: 0,
@@ -116,7 +119,10 @@ impl<P: Platform> Server<P> {
     fn accept_client(&mut self, accepted: Accepted<P::Socket>, now: Now) {
         self.state.stats.connections_received += 1;
         let Accepted { mut socket, peer } = accepted;
-        let loopback = peer.ip().to_canonical().is_loopback();
+        let loopback = match peer {
+            Peer::Net(address) => address.ip().to_canonical().is_loopback(),
+            Peer::Unix => true,
+        };
         let config = &self.state.config;
         let refusal = if self.state.clients.len() >= config.maxclients as usize {
             Some(Error::MAX_CLIENTS)
@@ -134,12 +140,20 @@ impl<P: Platform> Server<P> {
             self.state.platform.file_freed();
             return;
         }
-        let mut conn = Conn::new(socket, peer);
+        let mut conn = Conn::new(socket);
+        let (addr, laddr) = match peer {
+            Peer::Net(peer) => (address(peer), conn.local().map(address).unwrap_or_default()),
+            Peer::Unix => {
+                let both = format!("{}:0", config.unixsocket);
+                (both.clone(), both)
+            }
+        };
         let endpoint = Endpoint {
-            addr: address(peer),
-            laddr: conn.local().map(address).unwrap_or_default(),
+            addr,
+            laddr,
             fd: conn.fd().into(),
             loopback,
+            unix: peer == Peer::Unix,
         };
         let id = self.next_client_id;
         self.next_client_id += 1;

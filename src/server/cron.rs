@@ -46,6 +46,7 @@ impl<P: Platform> Server<P> {
         }
         if self.cron_runs % u64::from(self.state.config.hz.max(1)) == 0 {
             self.close_idle(now);
+            self.close_all_unread(now.mono);
             self.retry_conf(now);
             self.trim_idle(now);
             let ServerState {

@@ -4,7 +4,7 @@ use super::clients::Client;
 use super::platform::Platform;
 use super::turn::Server;
 use crate::command::Error;
-use crate::net::Key;
+use crate::net::{Flushed, Key};
 use crate::state::Gate;
 use std::ops::RangeInclusive;
 
@@ -117,11 +117,14 @@ impl<P: Platform> Server<P> {
         let output = &mut client.conn.output;
         output.release(self.released);
         let before = output.pending_bytes();
-        if let Err(error) = client.conn.flush() {
-            slog::debug!(self.logger, "Error writing to client: {}", error);
-            self.close_client(key);
-            return;
-        }
+        let flushed = match client.conn.flush() {
+            Ok(flushed) => flushed,
+            Err(error) => {
+                slog::debug!(self.logger, "Error writing to client: {}", error);
+                self.close_client(key);
+                return;
+            }
+        };
         let output = &mut client.conn.output;
         let written = (before - output.pending_bytes()) as u64;
         client.net_out += written;
@@ -130,6 +133,17 @@ impl<P: Platform> Server<P> {
             self.close_client(key);
             return;
         }
+        match flushed {
+            Flushed::All => client.unread_since = None,
+            Flushed::Short => {
+                let limits = &self.state.config.client_output_buffer_limit;
+                if client.reads_too_little(limits, self.turn_started.mono) {
+                    self.close_unread(key);
+                    return;
+                }
+            }
+        }
+        let output = &mut client.conn.output;
         if output.pending_gate().is_some() && !client.gated {
             client.gated = true;
             self.gated.push(key);

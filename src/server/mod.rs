@@ -8,7 +8,7 @@
 //!
 //! Reading order: [`platform`] the seam, `start` (from a disk to a server), [`turn`] (the order),
 //! `execute` (one client's commands), `flush` (what leaves), `cron` (what is due without a command),
-//! `clients` (how they come and go), `state` (what commands may ask), `pubsub` (messages on their
+//! `clients` (how they come and go), `unread` (which are closed for what they don't read), `state` (what commands may ask), `pubsub` (messages on their
 //! way), `clustered` (what a turn adds in a cluster), `settings` (what CONFIG SET changes),
 //! `shutdown`.
 
@@ -27,6 +27,7 @@ mod state;
 #[cfg(test)]
 mod testing;
 pub mod turn;
+mod unread;
 
 pub use clustered::{Version, Versions};
 pub use error::ServerError;

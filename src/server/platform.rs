@@ -45,8 +45,10 @@ pub trait Platform {
     fn watch(&mut self, socket: &mut Self::Socket, key: Key) -> io::Result<()>;
     /// A client's file is free again.
     fn file_freed(&mut self);
-    /// Listens as the configuration says, at these addresses only.
+    /// Listens as the configuration says, at these addresses only; the Unix socket stays.
     fn listen(&mut self, config: &Config) -> Result<(), BindFailure>;
+    /// Makes room for `maxclients` as configured; for how many there is room, if for fewer.
+    fn make_room(&mut self, config: &Config) -> Option<u32>;
 
     // ---- the storage thread ---------------------------------------------------------------
 

@@ -35,8 +35,26 @@ pub(super) fn set<P: Platform>(
             return Err(ConfigError::SetFailed { name, reason });
         }
     }
+    if names.contains(&"maxclients") {
+        if let Some(possible) = state.platform.make_room(&state.config) {
+            state.config.restore(changed);
+            return Err(ConfigError::SetFailed {
+                name: "maxclients".to_owned(),
+                reason: too_many_clients(possible),
+            });
+        }
+    }
+    for warning in state.config.warnings_of(&names) {
+        slog::warn!(state.logger, "{}", warning);
+    }
     state.changed.extend(names);
     Ok(())
+}
+
+fn too_many_clients(possible: u32) -> String {
+    format!(
+        "The operating system is not able to handle the specified number of clients, try with {possible}"
+    )
 }
 
 impl<P: Platform> Server<P> {
@@ -53,6 +71,10 @@ impl<P: Platform> Server<P> {
                 "uncommitted-tail-limit" => {
                     let limit = self.state.config.uncommitted_tail_limit;
                     self.shard.set_tail_limit(limit);
+                }
+                "cluster-outcome-timeout" => {
+                    let timeout = start::outcome_timeout(&self.state.config);
+                    self.shard.set_outcome_timeout(timeout);
                 }
                 name if name.starts_with("cluster-") || name == "port" => cluster = true,
                 "masterauth" | "requirepass" => passwords = true,

@@ -371,7 +371,7 @@ pub(super) fn open_member<D: Disk>(
         },
         seed: setup.seed,
         sync: sync_policy(config),
-        outcome_timeout: Duration::from_millis(config.cluster_outcome_timeout),
+        outcome_timeout: outcome_timeout(config),
         tail_limit: config.uncommitted_tail_limit,
         keep_bytes: setup.tuning.keep_bytes,
         sizes: setup.tuning.sizes,
@@ -389,6 +389,10 @@ pub(super) fn sync_policy(config: &Config) -> SyncPolicy {
         AppendFsync::Everysec => SyncPolicy::EverySecond,
         AppendFsync::No => SyncPolicy::No,
     }
+}
+
+pub(super) fn outcome_timeout(config: &Config) -> Duration {
+    Duration::from_millis(config.cluster_outcome_timeout)
 }
 
 /// The birth record of a group of one outside a cluster (G1); ids are random and never zero (G2).

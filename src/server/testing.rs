@@ -96,6 +96,10 @@ impl Platform for TestPlatform {
         Ok(())
     }
 
+    fn make_room(&mut self, _: &Config) -> Option<u32> {
+        None
+    }
+
     fn submit(&mut self, _: Job<RealDisk>) {}
 
     fn next_done(&mut self) -> Option<Done<RealDisk>> {

@@ -220,6 +220,11 @@ impl<D: Disk> Shard<D> {
         self.config.tail_limit = bytes;
     }
 
+    /// CONFIG SET of how long a write's outcome may be open (T6).
+    pub fn set_outcome_timeout(&mut self, timeout: Duration) {
+        self.config.outcome_timeout = timeout;
+    }
+
     /// Whether the log could not get more space: the disk is full.
     pub fn is_disk_full(&self) -> bool {
         self.disk_full

@@ -100,6 +100,64 @@ fn a_slow_reader_with_a_big_pipeline() {
     assert_eq!(slow.cmd(&["PING"]).text(), "PONG");
 }
 
+/// Asks for 200 MB and reads nothing; the client, and how often the server has closed one for that.
+fn unread(server: &Server) -> (Client, String) {
+    let big = vec![b'b'; MB as usize];
+    assert!(server
+        .client()
+        .cmd(&[b"SET".as_slice(), b"big", &big])
+        .is_ok());
+    let mut slow = server.client();
+    slow.send_raw(&encode(&["GET", "big"]).repeat(200))
+        .expect("200 small requests fit");
+    let closed = || server.info("client_output_buffer_limit_disconnections");
+    wait_until("the client is closed", MINUTE, || {
+        closed().is_some_and(|n| n != "0")
+    });
+    (slow, closed().expect("the field was there"))
+}
+
+#[test]
+fn unread_output_above_the_hard_limit_closes() {
+    let limit = ("client-output-buffer-limit", "normal 2mb 0 0");
+    let server = Options::new(&[limit, ("appendfsync", "always")]).start();
+    let (mut slow, closed) = unread(&server);
+    assert_eq!(closed, "1");
+    let text = "overcoming of output buffer limits";
+    wait_until("the log says so", MINUTE, || server.output().contains(text));
+    let got = slow.read_to_end().len() as u64;
+    assert!(got < 200 * MB, "{got} bytes came");
+    // One that reads is served, also where a reply is larger than what a socket takes at once.
+    let mut good = server.client();
+    for _ in 0..50 {
+        assert_eq!(good.cmd(&["GET", "big"]).text().len() as u64, MB);
+    }
+    assert_eq!(server.info("connected_clients").as_deref(), Some("2"));
+    // Without the limit nobody is closed any more.
+    let none = [
+        "CONFIG",
+        "SET",
+        "client-output-buffer-limit",
+        "normal 0 0 0",
+    ];
+    assert!(good.cmd(&none).is_ok());
+    good.send_raw(&encode(&["GET", "big"]).repeat(20))
+        .expect("sent");
+    for _ in 0..20 {
+        assert_eq!(good.receive().expect("a reply").text().len() as u64, MB);
+    }
+}
+
+#[test]
+fn unread_output_above_the_soft_limit_closes() {
+    let limit = ("client-output-buffer-limit", "normal 0 1mb 2");
+    let server = Options::new(&[limit, ("appendfsync", "always")]).start();
+    let start = Instant::now();
+    let (_slow, closed) = unread(&server);
+    assert_eq!(closed, "1");
+    assert!(start.elapsed() > Duration::from_secs(2), "too early");
+}
+
 /// Many requests, half read: replies stay whole and in order.
 #[test]
 fn a_long_pipeline_is_answered_in_order() {

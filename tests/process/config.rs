@@ -2,7 +2,12 @@
 
 use crate::common::resp::Value;
 use crate::common::server::{Options, Server};
+use crate::common::wait_until;
+use crate::ours_only;
 use std::fs;
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 fn refused(conf: &str, args: &[(&str, &str)]) -> String {
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -103,4 +108,77 @@ fn config_set_and_rewrite() {
     let server = server.restart();
     let reply = server.client().cmd(&["CONFIG", "GET", "timeout"]);
     assert_eq!(reply.items()[1], Value::Bulk(b"77".to_vec()));
+}
+
+/// How often the log holds a text.
+fn told(server: &Server, text: &str) -> usize {
+    server.output().matches(text).count()
+}
+
+#[test]
+fn what_has_no_effect_is_warned_of() {
+    if !ours_only("what_has_no_effect_is_warned_of") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("test.conf");
+    let text = "maxmemory 100mb\nnotify-keyspace-events KEA\nmin-replicas-to-write 1\n";
+    fs::write(&path, text).expect("a writable folder");
+    let server = Options::new(&[]).dir(dir.path()).conf(&path).start();
+    let at_start =
+        "Accepted, but without effect here: appendonly, maxmemory, min-replicas-to-write, \
+                    notify-keyspace-events, save";
+    wait_until("the start warns", MINUTE, || told(&server, at_start) == 1);
+    let mut client = server.client();
+    let set = "Accepted, but without effect here: notify-keyspace-events\n";
+    for (events, warned) in [("KEx", 1), ("KEx", 1), ("", 1), ("AKE", 2)] {
+        let reply = client.cmd(&["CONFIG", "SET", "notify-keyspace-events", events]);
+        assert!(reply.is_ok(), "{reply:?}");
+        wait_until("it is warned of", MINUTE, || told(&server, set) >= warned);
+        assert_eq!(told(&server, set), warned, "{events}");
+    }
+    let refused = |client: &mut crate::common::resp::Client, name: &str, value: &str| {
+        client.cmd(&["CONFIG", "SET", name, value]).text()
+    };
+    let limit = refused(&mut client, "maxmemory", "1gb");
+    assert_eq!(
+        limit,
+        "ERR CONFIG SET failed (possibly related to argument 'maxmemory') - Holdfast does not limit \
+         its memory yet and evicts nothing: the limit would not be kept"
+    );
+    let replicas = refused(&mut client, "min-slaves-to-write", "2");
+    assert!(replicas.contains("Holdfast does not count replicas before a write yet"));
+    // What is so already, and nothing, may be set.
+    for value in ["100mb", "0"] {
+        assert!(client.cmd(&["CONFIG", "SET", "maxmemory", value]).is_ok());
+    }
+    assert!(client
+        .cmd(&["CONFIG", "SET", "min-replicas-to-write", "0"])
+        .is_ok());
+}
+
+#[test]
+fn everysec_is_warned_of_once() {
+    if !ours_only("everysec_is_warned_of_once") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("test.conf");
+    fs::write(&path, "appendfsync everysec\n").expect("a writable folder");
+    let server = Options::new(&[]).dir(dir.path()).conf(&path).start();
+    let text = "an OK is not yet on disk";
+    wait_until("the start warns", MINUTE, || told(&server, text) == 1);
+    let mut client = server.client();
+    for (policy, warned) in [("always", 1), ("no", 2), ("no", 2), ("everysec", 3)] {
+        assert!(client
+            .cmd(&["CONFIG", "SET", "appendfsync", policy])
+            .is_ok());
+        wait_until("it is warned of", MINUTE, || told(&server, text) >= warned);
+        assert_eq!(told(&server, text), warned, "{policy}");
+    }
+    let always = Options::new(&[("appendfsync", "always")]).start();
+    wait_until("the start is over", MINUTE, || {
+        told(&always, "Ready to") > 0
+    });
+    assert_eq!(told(&always, text), 0);
 }

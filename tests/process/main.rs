@@ -13,6 +13,7 @@ mod crash;
 mod disk;
 mod hostile;
 mod lifecycle;
+mod listening;
 mod load;
 mod pubsub;
 

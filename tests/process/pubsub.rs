@@ -180,6 +180,23 @@ fn a_listener_that_does_not_read_is_closed() {
 }
 
 #[test]
+fn a_listener_above_its_class_s_limit_closes() {
+    let limit = ("client-output-buffer-limit", "pubsub 1mb 0 0");
+    let server = Options::new(&[limit, ("appendfsync", "always")]).start();
+    let (mut publisher, mut slow) = (server.client(), server.client());
+    slow.cmd(&["SUBSCRIBE", "a"]);
+    let message = "x".repeat(100_000);
+    let mut sent = 0;
+    // A socket's own buffers take some megabytes.
+    while publisher.cmd(&["PUBLISH", "a", &message]).int() == 1 {
+        sent += 1;
+        assert!(sent < 300, "30 MB and still there");
+    }
+    let closed = server.info("client_output_buffer_limit_disconnections");
+    assert_eq!(closed.as_deref(), Some("1"));
+}
+
+#[test]
 fn listeners_may_be_silent() {
     let server = Options::new(&[("timeout", "1")]).start();
     let mut listener = server.client();

@@ -17,7 +17,7 @@ use holdfast::clock::{Clock, Mono, Now};
 use holdfast::command::host::{CpuView, MemoryView};
 use holdfast::config::{Config, ConfigError, LogLevel};
 use holdfast::links::{News, Order};
-use holdfast::net::{Accepted, BindFailure, Key, Readiness, Socket};
+use holdfast::net::{Accepted, BindFailure, Key, Peer, Readiness, Socket};
 use holdfast::server::{ClusterPlatform, Platform, Version, Versions};
 use holdfast::storage::{Disk, DiskFile, Done, Folders, Job};
 
@@ -302,7 +302,7 @@ impl Platform for SimPlatform {
             let pipe = Rc::clone(&of.pipe);
             take(Accepted {
                 socket: SimSocket { conn, pipe },
-                peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000)),
+                peer: Peer::Net(SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000))),
             });
         }
         Ok(())
@@ -329,6 +329,10 @@ impl Platform for SimPlatform {
 
     fn listen(&mut self, _: &Config) -> Result<(), BindFailure> {
         Ok(())
+    }
+
+    fn make_room(&mut self, _: &Config) -> Option<u32> {
+        None
     }
 
     fn submit(&mut self, job: Job<SimDisk>) {

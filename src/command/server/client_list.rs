@@ -87,6 +87,7 @@ fn flags(session: &Session, io: &IoView) -> String {
         (session.transaction.open, 'x'),
         (io.blocked, 'b'),
         (io.closing, 'c'),
+        (session.endpoint.unix, 'U'),
         (session.readonly, 'r'),
         (session.no_evict, 'e'),
         (session.no_touch, 'T'),

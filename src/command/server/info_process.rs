@@ -199,6 +199,10 @@ pub fn stats(report: &mut Report, env: &Env<'_>) {
     report.line("migrate_cached_sockets", 0);
     report.line("unexpected_error_replies", 0);
     report.line("total_error_replies", stats.error_replies);
+    report.line(
+        "client_output_buffer_limit_disconnections",
+        stats.output_limit_disconnections,
+    );
 }
 
 pub fn cpu(report: &mut Report, env: &Env<'_>) {

@@ -21,11 +21,11 @@ impl Bench {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let peer = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
         peer.set_nodelay(true).expect("nodelay");
-        let (socket, address) = listener.accept().expect("accept");
+        let (socket, _) = listener.accept().expect("accept");
         socket.set_nonblocking(true).expect("nonblocking");
         let poll = Poll::new().expect("epoll");
         let mut conns = Slab::new();
-        let key = conns.insert(Conn::new(mio::net::TcpStream::from_std(socket), address));
+        let key = conns.insert(Conn::new(mio::net::TcpStream::from_std(socket).into()));
         poll.register(conns.get_mut(key).expect("inserted"), key)
             .expect("register");
         let (shared, argv) = (ReadBuffer::new(), Argv::new());

@@ -122,7 +122,7 @@ fn child_without_files() {
     let mut listeners = bound.listeners;
     let client = TcpStream::connect(listeners.addresses()[0]).expect("connect");
     set_limit(client.as_raw_fd() as u64 + 1, 4096);
-    listeners.note(0);
+    listeners.note(1);
     let (mut taken, start) = (0, Mono(1));
     let mut accept = |listeners: &mut Listeners, now| {
         let result = listeners.accept(now, Duration::ZERO, &mut |_| taken += 1);
@@ -151,16 +151,16 @@ fn the_limit_of_open_files() {
 fn child_raises_the_limit() {
     set_limit(256, 512);
     assert!(matches!(
-        raise_open_files(256 - RESERVED_FILES),
+        raise_open_files(256 - u64::from(RESERVED_FILES), RESERVED_FILES.into()),
         OpenFiles::Enough
     ));
-    let raised = raise_open_files(300);
+    let raised = raise_open_files(300, RESERVED_FILES.into());
     assert!(
         matches!(raised, OpenFiles::Raised { from: 256, to: 332 }),
         "{raised:?}"
     );
     // Above the hard limit only the privileged come.
-    match raise_open_files(1000) {
+    match raise_open_files(1000, RESERVED_FILES.into()) {
         OpenFiles::Raised {
             from: 332,
             to: 1032,

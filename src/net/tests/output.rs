@@ -50,6 +50,22 @@ fn moved(slot: Option<u16>, out: &mut Vec<u8>) {
     out.extend_from_slice(format!("M{slot:?};").as_bytes());
 }
 
+#[test]
+fn unread_is_what_may_leave() {
+    let mut output = Output::new();
+    put(&mut output, b"abc", Gate::OPEN);
+    put(&mut output, b"held", batch(1));
+    assert_eq!((output.unread_bytes(), output.pending_bytes()), (3, 7));
+    let mut sink = Sink {
+        room: 2,
+        ..Sink::default()
+    };
+    assert_eq!(output.write_to(&mut sink).expect("room"), Flushed::Short);
+    assert_eq!((output.unread_bytes(), output.pending_bytes()), (1, 5));
+    output.release(batch(1));
+    assert_eq!((output.unread_bytes(), output.held_bytes()), (5, 0));
+}
+
 fn written(output: &mut Output) -> String {
     let mut sink = open_sink();
     assert_eq!(

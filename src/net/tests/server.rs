@@ -7,7 +7,7 @@
 use crate::clock::Mono;
 use crate::net::{
     raise_open_files, Conn, Event, Filled, Key, Listeners, Next, OpenFiles, Poll, ReadBuffer,
-    ReadyList, Slab,
+    ReadyList, Slab, RESERVED_FILES,
 };
 use crate::resp::{Args, Argv, Limits, Proto, Reply};
 use crate::state::Gate;
@@ -125,7 +125,7 @@ impl Server {
         let result = self
             .listeners
             .accept(now, Duration::from_secs(300), &mut |accepted| {
-                let key = conns.insert(Conn::new(accepted.socket, accepted.peer));
+                let key = conns.insert(Conn::new(accepted.socket));
                 let conn = conns.get_mut(key).expect("just inserted");
                 poll.register(conn, key).expect("register");
             });
@@ -454,7 +454,7 @@ fn held_output_stops_reading_and_resumes() {
 fn ten_thousand_idle_connections() {
     let server = Running::start();
     // Both ends are in this process.
-    let clients = match raise_open_files(20_200) {
+    let clients = match raise_open_files(20_200, RESERVED_FILES.into()) {
         OpenFiles::Enough | OpenFiles::Raised { .. } => 10_000,
         OpenFiles::Lowered { maxclients, .. } | OpenFiles::Unknown { maxclients, .. } => {
             (maxclients.saturating_sub(200) / 2) as usize

@@ -6,7 +6,6 @@ use crate::net::Conn;
 use crate::pubsub::Kind;
 use crate::server::clients::Client;
 use crate::server::testing::{self, Nowhere, TestPlatform};
-use std::net::{Ipv4Addr, SocketAddr};
 
 struct Fixture {
     state: ServerState<TestPlatform>,
@@ -20,8 +19,7 @@ impl Fixture {
     }
 
     fn join(&mut self, kind: Kind, name: &str) -> Key {
-        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let client = Box::new(Client::new(Conn::new(Nowhere, peer), session(1)));
+        let client = Box::new(Client::new(Conn::new(Nowhere), session(1)));
         let key = self.state.clients.insert(Some(client));
         let who = Subscriber(key.bits());
         let registry = &mut self.state.pubsub.registry;

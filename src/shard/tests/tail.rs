@@ -124,6 +124,24 @@ fn wait_counts_nobody_before_the_proposal() {
     trio.until(|t| t.shards[0].replica_acks(batch) == 2);
 }
 
+#[test]
+fn a_changed_outcome_timeout_holds_at_once() {
+    let given_up_after = |timeout: Duration| {
+        let mut trio = Trio::led();
+        trio.turn(0, Vec::new(), |shard| {
+            incr(shard);
+        });
+        trio.shards[0].set_outcome_timeout(timeout);
+        let start = trio.clock.0.get();
+        let apart = |e: &Envelope| e.from != 1 && e.to != 1;
+        trio.until_through(apart, |t| t.shards[0].unknown_outcomes > 0);
+        Duration::from_nanos(trio.clock.0.get() - start)
+    };
+    let soon = given_up_after(Duration::from_millis(100));
+    let late = given_up_after(Duration::from_secs(5));
+    assert!(soon + Duration::from_secs(4) < late, "{soon:?}, {late:?}");
+}
+
 #[cfg(feature = "mutations")]
 mod mutations {
     use super::*;

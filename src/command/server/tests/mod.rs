@@ -158,6 +158,7 @@ fn endpoint(port: u16) -> Endpoint {
         laddr: "127.0.0.1:6379".to_owned(),
         fd: 8,
         loopback: true,
+        unix: false,
     }
 }
 
