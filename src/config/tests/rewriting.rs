@@ -6,12 +6,10 @@ use super::*;
 fn rewrite_keeps_comments_order_and_includes() {
     let old = "# mine\nport 1\n\n\n\ntimeout 3 # not a comment\ninclude x.conf\nsave 1 2\n\
                save 3 4\nslave-priority 7\nfoo bar\n# end\n";
-    let mut config = load(&["--port", "7", "--save", "", "--requirepass", "p \"q\""]).unwrap();
-    set(
-        &mut config,
-        &[("replica-priority", "8"), ("maxmemory", "2gb")],
-    )
-    .unwrap();
+    let args = ["--port", "7", "--save", "", "--requirepass", "p \"q\""];
+    let args = [&args[..], &["--maxmemory", "2gb"]].concat();
+    let mut config = load(&args).unwrap();
+    set(&mut config, &[("replica-priority", "8")]).unwrap();
     assert_eq!(
         rewritten_text(&config, old),
         "# mine\nport 7\n\ntimeout 0\ninclude x.conf\nsave \"\"\n\nreplica-priority 8\n\
