@@ -31,6 +31,7 @@ mod partition;
 mod raft_link;
 mod restart;
 mod routed;
+mod script;
 mod stall;
 mod view;
 mod witness;
