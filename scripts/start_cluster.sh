@@ -376,6 +376,8 @@ write_conf() { # PORT
         umask 077
         {
             say "# Written by start_cluster.sh, which gives port, folders and the rest on the command line."
+            # For this machine alone, unless the file says more.
+            say "bind 127.0.0.1 -::1"
             [ -z "$config" ] || say "include $(quoted "$config")"
             [ -z "$password" ] || say "requirepass $(quoted "$password")"
             [ -z "$password" ] || say "masterauth $(quoted "$password")"
@@ -403,7 +405,7 @@ start_node() { # PORT
         printf '%s %s %s\n' "$BASHPID" "$began" "$boot" >"$home/process.new"
         mv "$home/process.new" "$home/process"
         exec setsid "$server" "$home/redis.conf" --port "$1" --cluster-enabled yes \
-            --cluster-config-file nodes.conf --dir "$home" --appendonly yes --save "" --daemonize no \
+            --cluster-config-file nodes.conf --dir "$home" --daemonize no \
             --pidfile "$home/node.pid" --logfile "$home/node.log" ${options[@]+"${options[@]}"}
     ) &
     disown # its end is ours to tell, not the shell's
