@@ -44,6 +44,7 @@ if [ "$what" = bench_instructions.py ]; then
     fi
     need valgrind valgrind
     need vgdb valgrind
+    need cc build-essential
 else
     need taskset util-linux
     need redis-benchmark redis-tools redis-server
