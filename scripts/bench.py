@@ -98,7 +98,7 @@ def machine():
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/bench.sh", description=__doc__.split("\n\n")[0])
     parser.add_argument("--against", default="redis-server", metavar="BINARY", help="the reference (default: redis-server)")
-    parser.add_argument("--binary", default="target/release/holdfast-server", help="ours; given, nothing is built")
+    parser.add_argument("--binary", default="target/dist/holdfast-server", help="ours; given, nothing is built")
     parser.add_argument("--pairs", type=int, help="alternating pairs (default: 5; with --members 9)")
     parser.add_argument("--members", type=int, choices=(1, 3), default=1, help="3: a shard of three against a master with two replicas")
     parser.add_argument("--quick", action="store_true", help="fewer requests and keys: to try the bench, not to quote")
@@ -155,7 +155,7 @@ def check_tools(options):
     if shutil.which(options.against) is None:
         raise SystemExit(f"bench: {options.against} is missing. On Debian: apt-get install redis-server")
     if shutil.which(options.binary) is None:
-        raise SystemExit(f"bench: {options.binary} is missing; cargo build --release makes it")
+        raise SystemExit(f"bench: {options.binary} is missing; cargo build --profile dist makes it")
 
 
 def run_single(options, base, results):

@@ -1,10 +1,22 @@
 #!/usr/bin/env bash
 # Side by side: Redis and Holdfast in turn on the same work, then proof that nothing was forgotten.
-# Builds ours in release mode and hands over to bench.py. docs/BENCHMARKS.md has the method.
+#
+#   scripts/bench.sh [OPTIONS]                 times, against redis-server; --help has the options
+#   scripts/bench.sh instructions [OPTIONS]    instructions per GET and SET, counted by callgrind; installs
+#                                              valgrind with apt when it is missing
+#
+# Builds ours as it is installed (the profile dist) and hands over to bench.py or bench_instructions.py.
+# docs/BENCHMARKS.md has the method.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 say() { printf '%s\n' "$*" >&2; }
+
+what=bench.py
+if [ "${1:-}" = instructions ]; then
+    what=bench_instructions.py
+    shift
+fi
 
 wants_build=yes
 for arg in "$@"; do
@@ -13,16 +25,34 @@ for arg in "$@"; do
     esac
 done
 
-for tool in python3 taskset redis-benchmark; do
-    if ! command -v "$tool" >/dev/null; then
-        say "bench: $tool is missing. On Debian: apt-get install python3 util-linux redis-tools redis-server"
-        exit 1
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+need() { # TOOL PACKAGES...
+    ! command -v "$1" >/dev/null || return 0
+    say "bench: $1 is missing. On Debian: apt-get install ${*:2}"
+    exit 1
+}
+
+need python3 python3
+if [ "$what" = bench_instructions.py ]; then
+    if ! command -v valgrind >/dev/null && command -v apt-get >/dev/null; then
+        say "bench: installing valgrind (apt-get)"
+        as_root apt-get update -qq || true
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends valgrind >&2 || true
     fi
-done
+    need valgrind valgrind
+    need vgdb valgrind
+    need cc build-essential
+else
+    need taskset util-linux
+    need redis-benchmark redis-tools redis-server
+fi
 
 if [ "$wants_build" = yes ]; then
-    say "bench: building holdfast-server (release)"
-    cargo build --release --bin holdfast-server
-    set -- --binary "${CARGO_TARGET_DIR:-target}/release/holdfast-server" "$@"
+    say "bench: building holdfast-server (cargo build --profile dist)"
+    cargo build --profile dist --bin holdfast-server
+    set -- --binary "${CARGO_TARGET_DIR:-target}/dist/holdfast-server" "$@"
 fi
-exec python3 scripts/bench.py "$@"
+exec python3 "scripts/$what" "$@"

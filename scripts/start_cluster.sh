@@ -10,14 +10,21 @@
 #
 #   --nodes N      nodes in all (6)              --port P   the first port (7000)
 #   --replicas R   replicas of each master (1)   --dir D    where it lives (holdfast-cluster, in the repository)
+#   --password P   what clients and nodes must know (requirepass and masterauth)
+#   --config FILE  a redis.conf that every node reads first
+#   -- OPTIONS     for holdfast-server, last of all: -- --loglevel verbose --maxclients 500
+#
+# What a cluster was made with is remembered: a later start needs none of it. --password, --config
+# and -- at a later start replace what was remembered, and write each node's redis.conf anew.
 #
 # Installs redis-tools (redis-cli) with apt when it is missing. HOLDFAST_BIN names a server binary
-# to be used in place of building one. Signals only processes that it started itself.
+# to be used in place of building one. Signals only processes that it started itself. A start that
+# fails or is interrupted ends the nodes it began; of a cluster that never was, only logs are left.
 set -euo pipefail
 
 repo="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 dir="$repo/holdfast-cluster"
-nodes=6 replicas=1 port=7000
+nodes=6 replicas=1 port=7000 password="" config="" options=()
 given="" action="" follow=no server=""
 boot="$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo none)"
 
@@ -25,6 +32,7 @@ START_DEADLINE=60   # a node answers PING
 FORM_DEADLINE=120   # redis-cli --cluster create ends
 READY_DEADLINE=60   # cluster_state:ok and raft_ha:1 everywhere
 STOP_DEADLINE=30    # a node ends after SIGTERM
+CLI_DEADLINE=5      # redis-cli has an answer; in a start 1, so that the end of another node is seen
 
 say() { printf '%s\n' "$*"; }
 die() {
@@ -34,7 +42,7 @@ die() {
     for line in "$@"; do printf '  %s\n' "$line" >&2; done
     exit 1
 }
-usage() { sed -n '2,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '2,25s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
 # --- the command line ---------------------------------------------------------------------------
 
@@ -44,20 +52,45 @@ number() { # NAME VALUE LOW HIGH
     fi
 }
 
+plain_password() {
+    [ -n "$password" ] || die "--password must not be empty"
+    ! [[ "$password" =~ [[:cntrl:]] ]] || die "--password must be one line of text"
+}
+
+readable_config() {
+    [ -f "$config" ] && [ -r "$config" ] || die "--config: there is no file $config that can be read"
+    config="$(cd "$(dirname "$config")" && pwd)/$(basename "$config")"
+}
+
+own_options() { # what this script has to know of a node is not for others to say
+    local word
+    for word in ${options[@]+"${options[@]}"}; do
+        case "$word" in
+            --port | --dir | --daemonize | --pidfile | --logfile | --cluster-enabled | --cluster-config-file \
+                | --requirepass | --masterauth | --unixsocket)
+                die "$word is not for the options after --: this script gives it to each node" \
+                    "--port, --dir and --password before the -- are what it asks for" ;;
+        esac
+    done
+}
+
 while [ $# -gt 0 ]; do
     case "$1" in
         start | stop | status | clean | logs)
             [ -z "$action" ] || die "one action at a time: '$action' or '$1'?"
             action="$1"; shift ;;
-        --nodes | --replicas | --port | --dir)
+        --nodes | --replicas | --port | --dir | --password | --config)
             [ $# -ge 2 ] || die "$1 needs a value"
             case "$1" in
+                --password) password="$2"; plain_password ;;
+                --config) config="$2"; readable_config ;;
                 --nodes) nodes="$2"; number nodes "$2" 1 200 ;;
                 --replicas) replicas="$2"; number replicas "$2" 0 20 ;;
                 --port) port="$2"; number port "$2" 1 55535 ;;
                 --dir) dir="$2" ;;
             esac
             given="$given ${1#--}"; shift 2 ;;
+        --) shift; options=("$@"); own_options; given="$given options"; break ;;
         --follow | -f) follow=yes; shift ;;
         --help | -h | help) usage; exit 0 ;;
         *) usage >&2; die "unknown argument '$1'" ;;
@@ -68,30 +101,51 @@ action="${action:-start}"
 # me ACTION: how to call this script again for the same cluster.
 me() { printf '%s%s%s' "$0" "${1:+ $1}" "$([ "$dir" = "$repo/holdfast-cluster" ] || printf ' --dir %s' "$dir")"; }
 
+# given NAME: whether it was said on the command line.
+given() { [[ " $given " == *" $1 "* ]]; }
+
+# Whether nodes have folders here. Without any, what the settings say binds nobody.
+has_nodes() {
+    local home
+    for home in "$dir"/[0-9]*; do [ ! -d "$home" ] || return 0; done
+    return 1
+}
+
 # The folder remembers with what it was made, so that `stop --dir D` is enough.
 settings="$dir/settings"
 if [ -f "$settings" ]; then
     while IFS='=' read -r name value; do
-        case "$name" in nodes | replicas | port) ;; *) continue ;; esac
-        if [[ " $given " == *" $name "* ]] && [ "${!name}" != "$value" ]; then
-            die "the cluster in $dir was made with --$name $value, not ${!name}" \
-                "another --dir makes a second cluster; '$0 clean --dir $dir' deletes this one"
-        fi
+        case "$name" in
+            nodes | replicas | port)
+                if given "$name" && [ "${!name}" != "$value" ]; then
+                    has_nodes || continue
+                    die "the cluster in $dir was made with --$name $value, not ${!name}" \
+                        "another --dir makes a second cluster; '$0 clean --dir $dir' deletes this one"
+                fi ;;
+            config) ! given config || continue ;;
+            *) continue ;;
+        esac
         printf -v "$name" '%s' "$value"
     done <"$settings"
+    given password || [ ! -f "$dir/password" ] || password="$(cat "$dir/password")"
+    given options || [ ! -f "$dir/options" ] || mapfile -d '' -t options <"$dir/options"
 elif [ "$action" != start ]; then
     [ "$action" = clean ] && { say "there is no cluster in $dir"; exit 0; }
     die "there is no cluster in $dir" "'$(me start)' makes one"
 fi
 last=$((port + nodes - 1))
+# Of the environment, where no list of processes shows it.
+[ -z "$password" ] || export REDISCLI_AUTH="$password"
 
 # --- small things -------------------------------------------------------------------------------
 
-# until_true SECONDS COMMAND...: polls until the command succeeds.
+# until_true SECONDS COMMAND...: polls until the command succeeds. A node of this start that has ended
+# meanwhile ends it.
 until_true() {
     local end=$((SECONDS + $1))
     shift
     until "$@"; do
+        all_live
         [ "$SECONDS" -lt "$end" ] || return 1
         sleep 0.1 # between two looks
     done
@@ -100,7 +154,7 @@ until_true() {
 cli() { # PORT COMMAND...; never waits long for a node that hangs
     local at="$1"
     shift
-    timeout 5 redis-cli -h 127.0.0.1 -p "$at" "$@" 2>/dev/null
+    timeout --foreground "$CLI_DEADLINE" redis-cli -h 127.0.0.1 -p "$at" "$@" 2>/dev/null
 }
 
 field() { # NAME, on standard input the text of INFO or CLUSTER INFO
@@ -130,32 +184,106 @@ need() { # PROGRAM PACKAGE
 
 # --- processes: a pid alone is not enough, it may belong to somebody else by now -----------------
 
-start_time() { # PID: the kernel's start time of that process, or nothing
+start_time() { # PID: sets `began` to the kernel's start time of that process; fails without one
     local stat
-    stat="$(cat "/proc/$1/stat" 2>/dev/null)" || return 1
-    stat="${stat##*) }" # the name before may hold spaces
-    [ "${stat%% *}" != Z ] || return 1
-    cut -d' ' -f20 <<<"$stat"
+    read -r stat 2>/dev/null <"/proc/$1/stat" || return 1
+    # The name before may hold spaces. A process that nobody has waited for is none.
+    read -ra stat <<<"${stat##*) }"
+    [ "${stat[0]}" != Z ] || return 1
+    began="${stat[19]}"
 }
 
-# The pid of the node on this port, if it still is the process that we started.
-pid_of() {
-    local pid began where
-    read -r pid began where 2>/dev/null <"$dir/$1/process" || return 1
-    [ "$where" = "$boot" ] && [ "$(start_time "$pid")" = "$began" ] && printf '%s\n' "$pid"
+# Whether the node on this port still is the process that we started; sets `pid`.
+alive() {
+    local then where began
+    read -r pid then where 2>/dev/null <"$dir/$1/process" || return 1
+    [ "$where" = "$boot" ] && start_time "$pid" && [ "$began" = "$then" ]
 }
-
-remember() { # PORT, once its pidfile is there
-    local pid began
-    pid="$(tr -dc 0-9 <"$dir/$1/node.pid" 2>/dev/null)" && [ -n "$pid" ] || return 1
-    began="$(start_time "$pid")" || return 1
-    printf '%s %s %s\n' "$pid" "$began" "$boot" >"$dir/$1/process"
-}
+gone() { ! alive "$1"; }
 
 taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-log_tail() { # PORT LINES
-    tail -n "$2" "$dir/$1/node.log" 2>/dev/null | sed "s/^/  $1 | /" || true
+# --- a start that does not end well --------------------------------------------------------------
+
+begun=()        # ports of the nodes that this start began
+made=()         # those of them that had no folder before
+declare -A size # how long a node's log was before
+job=""          # a build, or redis-cli at work: the leader of a process group
+finished=no deferring=no pending=""
+
+on_signal() { # NAME STATUS
+    if [ "$deferring" = yes ]; then
+        pending="$*"
+        return
+    fi
+    printf '\ninterrupted (SIG%s)\n' "$1" >&2
+    exit "$2"
+}
+
+end_job() { [ -z "$job" ] || kill -TERM -- "-$job" 2>/dev/null || true; }
+
+# Ends what this start began. A cluster that was never formed holds nothing: its folders go, so that
+# the next start finds none of it, and the logs stay.
+clean_up() {
+    local p home
+    # From here on nothing may stop it: neither an impatient second Ctrl-C nor a closed terminal.
+    trap '' INT TERM HUP PIPE QUIT
+    trap - EXIT
+    set +e
+    [ "$finished" = no ] || return
+    end_job
+    [ "${#begun[@]}" -gt 0 ] || return
+    say "ending what this start began (ports ${begun[*]})" >&2
+    ended=yes
+    if [ -e "$dir/formed" ]; then
+        end_nodes TERM "$STOP_DEADLINE" "${begun[@]}" >&2
+        return
+    fi
+    end_nodes KILL 10 "${begun[@]}" >&2
+    mkdir -p "$dir/failed"
+    for p in ${made[@]+"${made[@]}"}; do
+        home="$dir/$p"
+        alive "$p" && continue
+        cat "$home/node.out" "$home/node.log" >"$dir/failed/$p.log" 2>/dev/null
+        rm -rf -- "$home"
+    done
+}
+
+# What a node has said since this start, most of it in its log; before there is one, on stderr.
+last_words() { # PORT
+    local home="$dir/$1" text
+    text="$({ cat "$home/node.out"; tail -c "+$((${size[$1]:-0} + 1))" "$home/node.log"; } 2>/dev/null)" || true
+    [ -z "$text" ] || tail -n 12 <<<"$text" | sed "s/^/  $1 | /" >&2
+}
+
+# The one error about one node, with its last words.
+die_of_node() { # PORT TEXT
+    printf '\nerror: the node on port %s %s\n' "$1" "$2" >&2
+    last_words "$1"
+    local log="$dir/$1/node.log"
+    # Where it will be when this start has been cleaned up.
+    if [ ! -e "$dir/formed" ] && [[ " ${made[*]-} " == *" $1 "* ]]; then log="$dir/failed/$1.log"; fi
+    printf '  all of it: %s\n' "$log" >&2
+    exit 1
+}
+
+# Whether every node that this start began still runs; the first that does not ends the start.
+ended=no
+all_live() {
+    local p pid
+    [ "$ended" = no ] || return 0
+    for p in ${begun[@]+"${begun[@]}"}; do
+        alive "$p" || die_of_node "$p" "has ended"
+    done
+}
+
+# A node that is slow to answer is no reason to end a cluster that has data: it may be reading its log.
+die_of_patience() { # TEXT
+    if [ -e "$dir/formed" ]; then
+        finished=yes
+        die "$1" "the nodes still run: '$(me status)', '$(me logs)', '$(me stop)'"
+    fi
+    die "$1"
 }
 
 # --- start --------------------------------------------------------------------------------------
@@ -181,8 +309,8 @@ build() {
     need make build-essential
     local log="$dir/build.log" from=$SECONDS status=0 working
     say "building (cargo build --release; the first time takes some minutes)"
-    (cd "$repo" && exec cargo build --release --bin holdfast-server) >"$log" 2>&1 &
-    working=$!
+    (cd "$repo" && exec setsid cargo build --release --bin holdfast-server) >"$log" 2>&1 9>&- &
+    working=$! job=$!
     while kill -0 "$working" 2>/dev/null; do
         # A line every ten seconds of what is being compiled: a silent minute looks like a hang.
         sleep 0.2
@@ -192,6 +320,7 @@ build() {
         fi
     done
     wait "$working" || status=$?
+    job=""
     if [ "$status" != 0 ]; then
         tail -n 20 "$log" >&2
         die "the build failed (cargo ended with $status)" "all of it: $log"
@@ -203,47 +332,115 @@ build() {
 refuse_taken_ports() {
     local p
     for ((p = port; p <= last; p++)); do
-        pid_of "$p" >/dev/null && continue
+        gone "$p" || continue
         ! taken "$p" || die "port $p is in use by something else" \
             "see who: ss -ltnp 'sport = :$p'" "or take others: $0 --port 7100 --dir $dir-7100"
         ! taken "$((p + 10000))" || die "port $((p + 10000)), the bus of $p, is in use by something else"
     done
 }
 
+# The kernel gives outgoing connections ports of a range of their own, also ours while a node is down.
+warn_of_outgoing_ports() {
+    local low high from
+    read -r low high 2>/dev/null </proc/sys/net/ipv4/ip_local_port_range || return 0
+    for from in "$port" $((port + 10000)); do
+        [ "$from" -le "$high" ] && [ $((from + nodes - 1)) -ge "$low" ] || continue
+        say "note: ports $from-$((from + nodes - 1)) are in the range $low-$high from which this machine's outgoing"
+        say "  connections take theirs: while a node is down any program may get its port, and the node can't start."
+        [ $((low - 10000 - nodes)) -lt 1 ] || say "  With --port $((low - 10000 - nodes)) or less, ports and bus ports are below it."
+        return 0
+    done
+}
+
+quoted() { # TEXT, as redis.conf has it
+    local text="${1//\\/\\\\}"
+    printf '"%s"' "${text//\"/\\\"}"
+}
+
+# What the nodes are started with, for the next start.
+remember_settings() {
+    (
+        umask 077
+        printf 'nodes=%s\nreplicas=%s\nport=%s\nconfig=%s\n' "$nodes" "$replicas" "$port" "$config" >"$settings"
+        [ -z "$password" ] || printf '%s' "$password" >"$dir/password"
+        ! given options || printf '%s\0' ${options[@]+"${options[@]}"} >"$dir/options"
+        [ "${#options[@]}" -gt 0 ] || rm -f "$dir/options"
+    )
+}
+
+# A file for each node: CONFIG REWRITE writes into it, and a password stands in no list of processes.
+write_conf() { # PORT
+    local file="$dir/$1/redis.conf"
+    [ ! -f "$file" ] || given config || given password || return 0
+    (
+        umask 077
+        {
+            say "# Written by start_cluster.sh, which gives port, folders and the rest on the command line."
+            # For this machine alone, unless the file says more.
+            say "bind 127.0.0.1 -::1"
+            [ -z "$config" ] || say "include $(quoted "$config")"
+            [ -z "$password" ] || say "requirepass $(quoted "$password")"
+            [ -z "$password" ] || say "masterauth $(quoted "$password")"
+        } >"$file"
+    )
+}
+
+# The node is remembered before it is one: the process that becomes the server by exec writes its own
+# id down first. Signals wait until that is done.
 start_node() { # PORT
-    local home="$dir/$1" out
+    local home="$dir/$1"
+    deferring=yes
+    begun+=("$1")
+    [ -d "$home" ] || made+=("$1")
     mkdir -p "$home"
-    rm -f "$home/node.pid" "$home/process"
-    if ! out="$(cd "$home" && "$server" --port "$1" --cluster-enabled yes \
-        --cluster-config-file nodes.conf --dir "$home" --appendonly yes --save "" --daemonize yes \
-        --pidfile "$home/node.pid" --logfile "$home/node.log" 2>&1)"; then
-        printf '%s\n' "$out" | tail -n 10 >&2
-        log_tail "$1" 10 >&2
-        die "the node on port $1 did not start" "its log: $home/node.log"
-    fi
+    rm -f "$home/process"
+    write_conf "$1"
+    size[$1]="$(stat -c %s "$home/node.log" 2>/dev/null || echo 0)"
+    (
+        trap - INT TERM HUP PIPE QUIT EXIT
+        exec 9>&- </dev/null >"$home/node.out" 2>&1
+        unset REDISCLI_AUTH
+        cd "$home"
+        start_time "$BASHPID"
+        printf '%s %s %s\n' "$BASHPID" "$began" "$boot" >"$home/process.new"
+        mv "$home/process.new" "$home/process"
+        exec setsid "$server" "$home/redis.conf" --port "$1" --cluster-enabled yes \
+            --cluster-config-file nodes.conf --dir "$home" --daemonize no \
+            --pidfile "$home/node.pid" --logfile "$home/node.log" ${options[@]+"${options[@]}"}
+    ) &
+    disown # its end is ours to tell, not the shell's
+    local end=$((SECONDS + 10))
+    until [ -s "$home/process" ] || [ "$SECONDS" -ge "$end" ]; do
+        sleep 0.01 || true # a signal may end it
+    done
+    deferring=no
+    # shellcheck disable=SC2086 # a name and a number
+    [ -z "$pending" ] || on_signal $pending
 }
 
 answers() { # PORT
-    remember "$1" || return 1
-    [ "$(cli "$1" ping)" = PONG ]
+    case "$(cli "$1" ping)" in
+        PONG) return 0 ;;
+        NOAUTH*) die "the node on port $1 wants another password than this script knows" "--password P" ;;
+    esac
+    return 1
 }
 
 start_nodes() {
-    local p begun=()
+    local p pid
     for ((p = port; p <= last; p++)); do
-        if pid_of "$p" >/dev/null; then
-            say "  $p runs already (pid $(pid_of "$p"))"
+        if alive "$p"; then
+            say "  $p runs already (pid $pid)"
             continue
         fi
         start_node "$p"
-        begun+=("$p")
     done
     for p in ${begun[@]+"${begun[@]}"}; do
-        if ! until_true "$START_DEADLINE" answers "$p"; then
-            log_tail "$p" 15 >&2
-            die "the node on port $p gives no answer after $START_DEADLINE s" "its log: $dir/$p/node.log"
-        fi
-        say "  $p is up (pid $(pid_of "$p"))"
+        until_true "$START_DEADLINE" answers "$p" \
+            || die_of_patience "the node on port $p gives no answer after $START_DEADLINE s"
+        all_live
+        alive "$p"
+        say "  $p is up (pid $pid)"
     done
 }
 
@@ -258,20 +455,28 @@ all_alone() {
 }
 
 form() {
-    local p addresses=() log="$dir/create.log"
+    local p addresses=() log="$dir/create.log" status=0
     if [ -e "$dir/formed" ]; then
         say "the cluster was formed before; the nodes find each other again"
         return
     fi
-    all_alone || die "the nodes in $dir are part of a cluster that was never finished" \
+    until_true 10 all_alone || die "the nodes in $dir are part of a cluster that was never finished" \
         "'$(me clean)' deletes it, then start again"
     for ((p = port; p <= last; p++)); do addresses+=("127.0.0.1:$p"); done
     say "forming the cluster: redis-cli --cluster create, $((nodes / (replicas + 1))) masters, $replicas replica(s) each"
-    if ! timeout "$FORM_DEADLINE" redis-cli --cluster create "${addresses[@]}" \
-        --cluster-replicas "$replicas" --cluster-yes </dev/null >"$log" 2>&1; then
+    setsid timeout "$FORM_DEADLINE" redis-cli --cluster create "${addresses[@]}" \
+        --cluster-replicas "$replicas" --cluster-yes </dev/null >"$log" 2>&1 9>&- &
+    job=$!
+    while kill -0 "$job" 2>/dev/null; do
+        all_live
+        sleep 0.1 # between two looks
+    done
+    wait "$job" || status=$?
+    job=""
+    if [ "$status" != 0 ]; then
+        all_live
         tail -n 15 "$log" >&2
-        die "redis-cli could not form the cluster (within $FORM_DEADLINE s)" \
-            "all it said: $log" "the nodes still run: '$(me clean)' ends and deletes them"
+        die "redis-cli could not form the cluster (within $FORM_DEADLINE s)" "all it said: $log"
     fi
     date -u +%FT%TZ >"$dir/formed"
 }
@@ -282,6 +487,7 @@ ready() {
     local p info
     missing=""
     for ((p = port; p <= last; p++)); do
+        all_live
         info="$(cli "$p" cluster info)" || { missing="$p gives no answer"; return 1; }
         if [ "$(field cluster_state <<<"$info")" != ok ]; then
             missing="cluster_state of $p is '$(field cluster_state <<<"$info")'"
@@ -302,57 +508,75 @@ start() {
     need redis-cli redis-tools
     mkdir -p "$dir"
     dir="$(cd "$dir" && pwd)" settings="$dir/settings"
-    build
+    exec 9>"$dir/lock"
+    flock -n 9 || die "another start is at work in $dir"
+    CLI_DEADLINE=1
+    trap clean_up EXIT
+    trap 'on_signal INT 130' INT
+    trap 'on_signal TERM 143' TERM
+    trap 'on_signal HUP 129' HUP
+    trap 'on_signal QUIT 131' QUIT
+    trap 'on_signal PIPE 141' PIPE
+    [ -z "$config" ] || readable_config
     refuse_taken_ports
-    [ -f "$settings" ] || printf 'nodes=%s\nreplicas=%s\nport=%s\n' "$nodes" "$replicas" "$port" >"$settings"
+    warn_of_outgoing_ports
+    build
+    rm -rf -- "$dir/failed"
+    remember_settings
     say "starting $nodes nodes on 127.0.0.1, ports $port-$last, in $dir"
     start_nodes
     form
     say "waiting for cluster_state:ok$([ "$replicas" = 0 ] || printf ' and raft_ha:1 of every master')"
-    if ! until_true "$READY_DEADLINE" ready; then
-        log_tail "$port" 10 >&2
-        die "not ready after $READY_DEADLINE s: $missing" \
-            "the nodes still run: '$(me status)', '$(me logs)', '$(me clean)'"
-    fi
+    until_true "$READY_DEADLINE" ready || die_of_patience "not ready after $READY_DEADLINE s: $missing"
+    all_live
+    finished=yes
     say ""
     if [ "$replicas" -gt 0 ]; then
         say "The cluster is ready: any one node can die without a lost write."
     else
         say "The cluster is ready. Without replicas a node that dies takes its slots with it until it is back."
     fi
-    say "  connect:  redis-cli -c -p $port            (any of $port-$last)"
-    say "  look:     redis-cli --cluster check 127.0.0.1:$port"
+    local auth=""
+    [ -z "$password" ] || auth=" --askpass"
+    say "  connect:  redis-cli -c -p $port$auth            (any of $port-$last)"
+    say "  look:     redis-cli$auth --cluster check 127.0.0.1:$port"
     say "  then:     $(me "status | stop | start | logs | clean")"
 }
 
 # --- stop, status, logs, clean ------------------------------------------------------------------
 
-gone() { ! pid_of "$1" >/dev/null; }
+# end_nodes SIGNAL SECONDS PORTS...: sends it to those that run, waits for all, and makes an end of them.
+end_nodes() {
+    local signal="$1" patience="$2" p pid
+    shift 2
+    for p in "$@"; do
+        alive "$p" && kill "-$signal" "$pid" 2>/dev/null || true
+    done
+    for p in "$@"; do
+        until_true "$patience" gone "$p" && continue
+        # What was acknowledged is on disk: this loses nothing.
+        say "  $p does not end within $patience s after SIG$signal: kill -9"
+        if alive "$p"; then kill -KILL "$pid" 2>/dev/null || true; fi
+        until_true 10 gone "$p" || die "the node on port $p can't be ended"
+    done
+}
 
 stop() {
-    local p pid running=()
+    local p running=()
     for ((p = port; p <= last; p++)); do
-        pid="$(pid_of "$p")" || continue
-        running+=("$p")
-        kill -TERM "$pid" 2>/dev/null || true
+        gone "$p" || running+=("$p")
     done
     if [ "${#running[@]}" = 0 ]; then
         say "no node of $dir runs"
         return
     fi
     say "stopping the nodes on ports ${running[*]}"
-    for p in "${running[@]}"; do
-        until_true "$STOP_DEADLINE" gone "$p" && continue
-        # What was acknowledged is on disk: this loses nothing.
-        say "  $p does not end within $STOP_DEADLINE s after SIGTERM: kill -9"
-        if pid="$(pid_of "$p")"; then kill -KILL "$pid" 2>/dev/null || true; fi
-        until_true 10 gone "$p" || die "the node on port $p can't be ended"
-    done
+    end_nodes TERM "$STOP_DEADLINE" "${running[@]}"
     say "stopped; '$(me start)' starts them again"
 }
 
 status() {
-    local p info state bad=0 format='%-6s %-8s %-8s %-7s %-8s %-6s %s\n'
+    local p pid info state locked=no bad=0 format='%-6s %-8s %-8s %-7s %-8s %-6s %s\n'
     need redis-cli redis-tools
     # shellcheck disable=SC2059 # the format is above
     printf "$format" PORT PID ROLE STATE RAFT_HA TERM KEYS
@@ -364,13 +588,20 @@ status() {
             continue
         fi
         info="$(cli "$p" info | tr -d '\r')" || info=""
+        if [[ "$info" == NOAUTH* ]]; then
+            # shellcheck disable=SC2059
+            printf "$format" "$p" "$pid" - locked - - -
+            bad=1 locked=yes
+            continue
+        fi
         state="$(cli "$p" cluster info | field cluster_state)" || state=""
         [ "$state" = ok ] || bad=1
         # shellcheck disable=SC2059
-        printf "$format" "$p" "$(pid_of "$p")" "$(field role <<<"$info")" "${state:-silent}" \
+        printf "$format" "$p" "$pid" "$(field role <<<"$info")" "${state:-silent}" \
             "$(field raft_ha <<<"$info")" "$(field raft_term <<<"$info")" \
             "$(sed -n 's/^db0:keys=\([0-9]*\).*/\1/p' <<<"$info" | grep . || echo 0)"
     done
+    [ "$locked" = no ] || say "locked: the node wants another password; '$(me status) --password P'"
     return "$bad"
 }
 
@@ -378,6 +609,7 @@ logs() {
     local p files=()
     for ((p = port; p <= last; p++)); do
         [ ! -f "$dir/$p/node.log" ] || files+=("$dir/$p/node.log")
+        [ ! -f "$dir/failed/$p.log" ] || files+=("$dir/failed/$p.log")
     done
     [ "${#files[@]}" -gt 0 ] || die "there are no logs in $dir"
     if [ "$follow" = yes ]; then

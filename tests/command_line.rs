@@ -280,6 +280,24 @@ fn wait_until_signals_are_taken(pid: u32) {
     });
 }
 
+/// As logrotate does it, without a signal and without copying.
+#[test]
+fn renamed_log_gets_no_further_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut running = start_in(dir.path(), &[]);
+    let pid = running.0.id();
+    wait_until_signals_are_taken(pid);
+    // The last line of a start: nothing more comes by itself.
+    let before = wait_for_log(dir.path(), "Server initialized");
+    fs::rename(dir.path().join("log"), dir.path().join("log.1")).unwrap();
+    signal(pid, libc::SIGTERM);
+    assert!(wait_for("the end", || running.0.try_wait().unwrap()).success());
+    let after = wait_for_log(dir.path(), "bye bye");
+    assert!(after.contains("Received SIGTERM"), "{after}");
+    let renamed = fs::read_to_string(dir.path().join("log.1")).unwrap();
+    assert_eq!(renamed, before);
+}
+
 #[test]
 fn two_servers_do_not_share_a_folder() {
     let dir = tempfile::tempdir().unwrap();

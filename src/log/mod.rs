@@ -4,7 +4,7 @@
 //! the queue is full lines are dropped, counted, and the count is logged as soon as there is room.
 //! [`Log`] is the handle: level and role at run time, flushing at the end, last words of a panic.
 //!
-//! Owns the output file and reopens it when it was moved away (log rotation). Never rotates itself.
+//! Owns the output file, and opens it anew when it was moved away (log rotation). Never rotates itself.
 
 mod line;
 mod output;

@@ -1,13 +1,12 @@
 //! Where lines go: standard output, or a file that is opened for append.
+//!
+//! Invariant: a line never goes into a file that was renamed or removed before it (log rotation). Redis opens
+//! its file for each line; we look at what the name stands for, and open it when that is another file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-/// How often a file is looked at for having been moved away.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// The sink of a log.
 pub struct Output {
@@ -19,7 +18,8 @@ enum To {
     File {
         path: PathBuf,
         file: File,
-        looked: Instant,
+        /// Which file it is: device and inode.
+        id: (u64, u64),
     },
     #[cfg(test)]
     Other(Box<dyn Write + Send>),
@@ -32,12 +32,12 @@ impl Output {
 
     /// Opens (and creates) the file for append.
     pub fn file(path: &Path) -> io::Result<Output> {
-        let file = open(path)?;
+        let (file, id) = open(path)?;
         Ok(Output {
             to: To::File {
                 path: path.to_owned(),
                 file,
-                looked: Instant::now(),
+                id,
             },
         })
     }
@@ -49,13 +49,6 @@ impl Output {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn look_now(&mut self) {
-        if let To::File { path, file, .. } = &mut self.to {
-            reopen_if_moved(path, file);
-        }
-    }
-
     /// Writes one line with one system call, so that lines of several writers don't mix.
     pub(super) fn write(&mut self, line: &str) -> io::Result<()> {
         match &mut self.to {
@@ -64,10 +57,12 @@ impl Output {
                 out.write_all(line.as_bytes())?;
                 out.flush()
             }
-            To::File { path, file, looked } => {
-                if looked.elapsed() >= LOOK {
-                    *looked = Instant::now();
-                    reopen_if_moved(path, file);
+            To::File { path, file, id } => {
+                // If it can't be opened, the old file is better than none.
+                if std::fs::metadata(&*path).map_or(true, |named| identity(&named) != *id) {
+                    if let Ok(new) = open(path) {
+                        (*file, *id) = new;
+                    }
                 }
                 file.write_all(line.as_bytes())
             }
@@ -77,19 +72,12 @@ impl Output {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+fn open(path: &Path) -> io::Result<(File, (u64, u64))> {
+    let file = OpenOptions::new().append(true).create(true).open(path)?;
+    let id = identity(&file.metadata()?);
+    Ok((file, id))
 }
 
-/// Rotation by rename leaves us with the old file: go on in a new one under the name. If that
-/// can't be opened, the old file is better than none.
-fn reopen_if_moved(path: &Path, file: &mut File) {
-    let identity = |m: &std::fs::Metadata| (m.dev(), m.ino());
-    let ours = file.metadata().as_ref().map(identity).ok();
-    let named = std::fs::metadata(path).as_ref().map(identity).ok();
-    if ours != named {
-        if let Ok(new) = open(path) {
-            *file = new;
-        }
-    }
+fn identity(metadata: &std::fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }

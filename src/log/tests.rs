@@ -180,11 +180,17 @@ fn a_file_that_was_moved_is_opened_again() {
     let mut output = Output::file(&path).unwrap();
     output.write("one\n").unwrap();
     std::fs::rename(&path, dir.path().join("old")).unwrap();
-    output.look_now();
     output.write("two\n").unwrap();
     assert_eq!(
         std::fs::read_to_string(dir.path().join("old")).unwrap(),
         "kept\none\n"
     );
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "two\n");
+    // Another file under the name, as logrotate's `create` makes it; then none, and no folder for one.
+    std::fs::write(dir.path().join("made"), "made\n").unwrap();
+    std::fs::rename(dir.path().join("made"), &path).unwrap();
+    output.write("three\n").unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "made\nthree\n");
+    std::fs::remove_dir_all(dir.path()).unwrap();
+    output.write("four\n").unwrap();
 }

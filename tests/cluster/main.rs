@@ -32,6 +32,7 @@ mod partition;
 mod raft_link;
 mod restart;
 mod routed;
+mod script;
 mod stall;
 mod truth;
 mod view;
