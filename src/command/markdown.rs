@@ -67,7 +67,7 @@ fn rows() -> Vec<Row> {
     let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
     let holds = |name: &str| {
         let begins = |other: &&str| other.split_once('|').is_some_and(|(c, _)| c == name);
-        name != "command" && names.iter().any(|other| begins(&other))
+        name != "command" && names.iter().any(begins)
     };
     rows.retain(|row| !holds(row.name));
     rows.sort_by_key(|row| row.name);
