@@ -3,7 +3,7 @@
 //! Owns the road of a command through the server: limits, admission, execution, its gate. Never
 //! decides what a command does, nor whether its reply may leave.
 
-use super::clients::{Client, Waiting};
+use super::clients::Client;
 use super::platform::Platform;
 use super::state::{ServerState, TurnHost};
 use super::turn::Server;
@@ -16,7 +16,6 @@ use crate::net::{Filled, Key, Next, Output};
 use crate::resp::{Args, Limits, Skim};
 use crate::shard::{Admission, Shard};
 use crate::state::{Access, Gate};
-use std::time::Duration;
 
 /// T9: copying so much takes long, however simple the command is.
 const LONG_COMMAND: usize = 1 << 20;
@@ -27,8 +26,8 @@ enum NextStep {
     Next,
     /// This command runs again later.
     Again,
-    /// The client is in WAIT.
-    Wait(Waiting),
+    /// The client waits.
+    Block(Block),
     /// The client is to be closed, or the process is to end.
     Stop,
 }
@@ -143,14 +142,7 @@ impl<P: Platform> Execution<'_, P> {
                 self.state.shutdown = Some(options);
                 NextStep::Stop
             }
-            Flow::Block(Block::Wait {
-                replicas,
-                timeout_ms,
-            }) => NextStep::Wait(Waiting {
-                replicas,
-                batch: session.last_write,
-                until: (timeout_ms > 0).then(|| self.now.mono + Duration::from_millis(timeout_ms)),
-            }),
+            Flow::Block(block) => NextStep::Block(block),
         }
     }
 }
@@ -184,6 +176,7 @@ impl<P: Platform> Server<P> {
             }
         }
         self.mark_delivered_dirty();
+        self.resume_unblocked();
         self.close_killed();
     }
 
@@ -301,9 +294,8 @@ impl<P: Platform> Server<P> {
                     return true;
                 }
                 NextStep::Next => true,
-                NextStep::Wait(waiting) => {
-                    client.waiting = Some(waiting);
-                    self.waiting.push(key);
+                NextStep::Block(block) => {
+                    self.block(key, client, &block);
                     false
                 }
                 NextStep::Stop => false,

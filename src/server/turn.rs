@@ -86,8 +86,6 @@ pub struct Server<P: Platform> {
     pub(super) gated: Vec<Key>,
     /// Clients whose next command can't run yet.
     pub(super) held: Vec<Key>,
-    /// Clients in WAIT.
-    pub(super) waiting: Vec<Key>,
     pub(super) released: Gate,
     pub(super) next_client_id: u64,
     pub(super) next_cron: Mono,
@@ -134,7 +132,6 @@ impl<P: Platform> Server<P> {
             dirty: Vec::new(),
             gated: Vec::new(),
             held: Vec::new(),
-            waiting: Vec::new(),
             released: Gate::OPEN,
             next_client_id: 1,
             next_cron: now.mono,
@@ -324,6 +321,9 @@ impl<P: Platform> Server<P> {
             next = next.min(self.turn_started.mono + limit / 10);
         }
         if let Some(at) = platform.next_arrival() {
+            next = next.min(at);
+        }
+        if let Some(at) = self.state.blocking.next_deadline() {
             next = next.min(at);
         }
         if let Some(at) = self.ending.and_then(|ending| ending.deadline()) {
