@@ -103,7 +103,7 @@ impl<P: Platform> Execution<'_, P> {
     /// is refused (D5).
     fn put_off(&mut self, session: &mut Session, output: &mut Output) -> NextStep {
         output.discard_unsealed();
-        self.state.drop_published();
+        self.state.drop_fanout();
         let leads = matches!(self.admission, Admission::Lead { .. });
         if !leads || !self.shard.is_disk_full() {
             return NextStep::Again;
@@ -127,8 +127,8 @@ impl<P: Platform> Execution<'_, P> {
         }
         self.assert_owned(&outcome);
         let gate = self.shard.gate(outcome.gate, outcome.footprint.depends);
-        if self.state.has_published() {
-            self.state.seal_published(output, gate, outcome.slot);
+        if self.state.pubsub.fanout.is_pending() {
+            self.state.seal_fanout(output, gate, outcome.slot);
         } else {
             output.seal(gate, outcome.slot);
         }

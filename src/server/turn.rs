@@ -256,10 +256,12 @@ impl<P: Platform> Server<P> {
         let (shard, cluster) = (&mut self.shard, &mut self.state.cluster);
         shard.begin_with(now, &mut |group| breathe(cluster, group))?;
         self.follow_cluster(now);
+        self.end_lost_shard_channels();
         self.release();
         if self.act(now)? {
             // S2: what others see is the new shard's.
             self.follow_cluster(now);
+            self.end_lost_shard_channels();
         }
         self.flush();
         Ok(())
@@ -285,6 +287,7 @@ impl<P: Platform> Server<P> {
         let (shard, cluster) = (&mut self.shard, &mut self.state.cluster);
         let clock = &self.state.clock;
         self.turn_ended = shard.finish_with(clock, &mut |group| breathe(cluster, group))?;
+        self.end_lost_shard_channels();
         self.release();
         self.act(self.turn_started)?;
         Ok(())
