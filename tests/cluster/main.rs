@@ -29,6 +29,7 @@ mod nets;
 mod node;
 mod partition;
 mod raft_link;
+mod replicas;
 mod restart;
 mod routed;
 mod stall;
