@@ -1,7 +1,6 @@
 //! When followers hear of a commit.
 
 use super::played::{config, Played, OTHERS};
-use super::*;
 use crate::raft::Envelope;
 use raft::eraftpb::MessageType;
 use std::collections::BTreeSet;
