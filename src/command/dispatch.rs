@@ -42,7 +42,13 @@ pub fn execute(env: &mut Env<'_>, args: Args<'_>) -> Outcome {
         );
         env.out.truncate(start);
     } else {
-        finish(env, start, replies, &footprint);
+        finish(
+            env,
+            start,
+            replies,
+            &footprint,
+            matches!(flow, Flow::Block(_)),
+        );
     }
     let gate = match footprint {
         _ if footprint.logged() => GateKind::Write,
@@ -58,8 +64,9 @@ pub fn execute(env: &mut Env<'_>, args: Args<'_>) -> Outcome {
     }
 }
 
-/// Accounts for a command that ran or was refused, and drops the reply if the client wants none.
-fn finish(env: &mut Env<'_>, start: usize, before: ReplyMode, footprint: &Footprint) {
+/// Accounts for a command that ran or was refused, and drops the reply if the client wants none. One
+/// that blocks has its reply still to come.
+fn finish(env: &mut Env<'_>, start: usize, before: ReplyMode, footprint: &Footprint, blocks: bool) {
     let session = &mut *env.session;
     session.commands += 1;
     session.last_command_at = env.now.mono;
@@ -67,6 +74,9 @@ fn finish(env: &mut Env<'_>, start: usize, before: ReplyMode, footprint: &Footpr
     session.asking &= std::mem::take(&mut session.just_asked) || session.transaction.open;
     if footprint.logged() {
         session.last_write = footprint.depends;
+    }
+    if blocks {
+        return;
     }
     match (before, session.reply_mode) {
         (_, ReplyMode::On) => return session.unmuted.clear(),
@@ -253,7 +263,7 @@ fn serve_queue(env: &mut Env<'_>) -> Result<bool, Error> {
     for Queued { command, args } in &queue {
         data |= command.spec.is_data();
         write |= command.spec.writes();
-        told |= command.spec.flags.has(flags![PUBSUB]);
+        told |= command.spec.flags.has(flags![PUBSUB]) || command.spec.flags.has(flags![ADMIN]);
         checked = check_slots(env, command.spec, Args::from(args.as_slice()), &mut slot);
         if checked.is_err() {
             break;
@@ -266,7 +276,8 @@ fn serve_queue(env: &mut Env<'_>) -> Result<bool, Error> {
     }
     match env.serving {
         // An EXEC that is going to be refused anyway has nothing to wait for. One that reads may
-        // have to be put off half-way (T2), which messages and subscriptions can't be.
+        // have to be put off half-way (T2), which messages, subscriptions and what is done to other
+        // clients can't be.
         Serving::Lead { writable } => {
             let whole = write || (told && data);
             Ok(writable || !whole || env.session.transaction.aborted)

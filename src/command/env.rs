@@ -11,6 +11,7 @@ use crate::cluster::Routing;
 use crate::resp::encode::Reply;
 use crate::state::StateMachine;
 use crate::state::{Footprint, GateKind};
+use std::time::Duration;
 
 /// Whether this process executes keyed commands at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,12 +66,18 @@ pub enum Flow {
     Shutdown(Shutdown),
 }
 
-/// What a client waits for.
+/// What a client waits for, and for how long at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Block {
-    /// WAIT: until this many data replicas have applied all that this client wrote (C2), at most
-    /// `timeout_ms` (0: for ever). The reply is an integer: how many have.
-    Wait { replicas: u64, timeout_ms: u64 },
+pub struct Block {
+    pub kind: BlockKind,
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlockKind {
+    /// WAIT: until this many data replicas have applied all that this client wrote (C2). The reply is
+    /// an integer: how many have.
+    Wait { replicas: u64 },
 }
 
 /// SHUTDOWN's options.

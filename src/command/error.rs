@@ -46,6 +46,7 @@ texts! {
     CLUSTER_DOWN = "CLUSTERDOWN The cluster is down";
     /// C4: this node leads no longer.
     UNBLOCKED = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
+    UNBLOCKED_BY_CLIENT = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
     CLUSTER_READS_ONLY = "CLUSTERDOWN The cluster is down and only accepts read commands";
     SLOT_NOT_SERVED = "CLUSTERDOWN Hash slot not served";
     READ_ONLY_REPLICA = "READONLY You can't write against a read only replica.";
@@ -176,13 +177,14 @@ impl Error {
 
 // Connection and server commands.
 texts! {
-    SSUBSCRIBE_IN_EXEC = "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client";
+    SSUBSCRIBE_DENIED = "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client";
     AUTH_WITHOUT_PASSWORD = "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?";
     WRONG_PASS = "WRONGPASS invalid username-password pair or user is disabled.";
     PROTOCOL_NOT_AN_INTEGER = "ERR Protocol version is not an integer or out of range";
     NO_PROTO = "NOPROTO unsupported protocol version";
     HELLO_NO_AUTH = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
     CLIENT_NAME = "ERR Client names cannot contain spaces, newlines or special characters.";
+    UNBLOCK_REASON = "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR";
     INVALID_CLIENT_ID = "ERR Invalid client ID";
     CLIENT_ID_RANGE = "ERR client-id should be greater than 0";
     MAX_AGE_NOT_AN_INTEGER = "ERR maxage is not an integer or out of range";

@@ -211,6 +211,14 @@ pub struct ProcessView {
     pub rates: Rates,
 }
 
+/// How CLIENT UNBLOCK ends a blocking command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unblock {
+    /// As if its time were over.
+    Timeout,
+    Error,
+}
+
 /// How CLUSTER FAILOVER was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failover {
@@ -278,6 +286,9 @@ pub trait Host {
 
     /// Closes the matching clients other than the running one; how many.
     fn kill_clients(&mut self, filter: &KillFilter) -> usize;
+
+    /// CLIENT UNBLOCK: ends the blocking command of the client with this id; false: there is none.
+    fn unblock(&mut self, client: u64, how: Unblock) -> bool;
 
     /// Who listens to what.
     fn pubsub(&self) -> &Registry;

@@ -31,7 +31,7 @@ mod tests;
 mod transaction;
 
 pub use dispatch::execute;
-pub use env::{Block, Done, Env, Flow, Outcome, Serving, DONE};
+pub use env::{Block, BlockKind, Done, Env, Flow, Outcome, Serving, DONE};
 pub use error::Error;
 pub use host::{ClusterHost, Host};
 pub use markdown::markdown;

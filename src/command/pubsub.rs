@@ -87,8 +87,8 @@ fn psubscribe(env: &mut Env<'_>, args: Args<'_>) -> Done {
 
 fn ssubscribe(env: &mut Env<'_>, args: Args<'_>) -> Done {
     // Redis lets the other two pass here.
-    if env.session.in_exec {
-        return Err(Error::SSUBSCRIBE_IN_EXEC);
+    if env.session.deny_blocking {
+        return Err(Error::SSUBSCRIBE_DENIED);
     }
     begin(env, args, Kind::Shard)
 }

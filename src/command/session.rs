@@ -75,8 +75,8 @@ pub struct Session {
     pub unmuted: Vec<u8>,
     pub transaction: Transaction,
     pub watches: Vec<Watch>,
-    /// A command of EXEC is running: it must not block.
-    pub in_exec: bool,
+    /// What is running must not block (EXEC).
+    pub deny_blocking: bool,
     /// READONLY: this client may read from a replica, which may be stale.
     pub readonly: bool,
     /// ASKING: the next command may use a slot that is being imported.
@@ -113,7 +113,7 @@ impl Session {
             unmuted: Vec::new(),
             transaction: Transaction::default(),
             watches: Vec::new(),
-            in_exec: false,
+            deny_blocking: false,
             readonly: false,
             asking: false,
             just_asked: false,

@@ -4,7 +4,9 @@
 
 use super::cluster::tests::FakeCluster;
 use super::env::{Env, Flow, Outcome, Serving, Shutdown};
-use super::host::{ClientView, ClusterHost, Host, IoView, KillFilter, ProcessView, RaftStatus};
+use super::host::{
+    ClientView, ClusterHost, Host, IoView, KillFilter, ProcessView, RaftStatus, Unblock,
+};
 use super::session::{Endpoint, Session};
 use super::stats::Stats;
 use crate::clock::{Mono, Now};
@@ -70,6 +72,9 @@ impl Host for TestHost {
     }
     fn kill_clients(&mut self, _filter: &KillFilter) -> usize {
         0
+    }
+    fn unblock(&mut self, _client: u64, _how: Unblock) -> bool {
+        false
     }
     fn pubsub(&self) -> &Registry {
         &self.pubsub

@@ -185,7 +185,7 @@ fn watches_hold(env: &mut Env<'_>) -> bool {
 fn run_queue(env: &mut Env<'_>) -> Done {
     let queue = std::mem::take(&mut env.session.transaction.queue);
     let (db, proto) = (env.session.db, env.session.proto);
-    env.session.in_exec = true;
+    env.session.deny_blocking = true;
     env.reply().array(queue.len());
     let mut end = Flow::Done;
     for queued in &queue {
@@ -202,7 +202,7 @@ fn run_queue(env: &mut Env<'_>) -> Done {
         if env.data.footprint().hold {
             // T2: nothing was written (no write is in a queue that runs while none may be, and D5:
             // all of it has room) but deletions of expired keys: as if EXEC had not been called.
-            env.session.in_exec = false;
+            env.session.deny_blocking = false;
             env.session.db = db;
             env.session.proto = proto;
             env.session.transaction.queue = queue;
@@ -212,7 +212,7 @@ fn run_queue(env: &mut Env<'_>) -> Done {
             end = flow;
         }
     }
-    env.session.in_exec = false;
+    env.session.deny_blocking = false;
     env.session.discard(env.data);
     Ok(end)
 }

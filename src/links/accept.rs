@@ -9,6 +9,7 @@ use super::guests::Guest;
 use super::handshake;
 use super::hub::Hub;
 use super::news::Counters;
+use super::seldom::kind_of;
 use super::{bus, peer, socket};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -30,14 +31,16 @@ pub(super) async fn accept(hub: Rc<Hub>, listener: TcpListener) {
                 }
                 None => {
                     Counters::add(&hub.desk.counters.refused_full, 1);
-                    hub.desk
-                        .say(|| format!("a connection from {peer} was closed: there are too many"));
+                    hub.desk.say(peer.ip(), "too many", || {
+                        format!("a connection from {peer} was closed: there are too many")
+                    });
                 }
             },
             Err(e) if is_passing(&e) => {}
             Err(e) => {
-                hub.desk
-                    .say(|| format!("the bus can't take in connections: {e}"));
+                hub.desk.say("bus", kind_of(&e.kind()), || {
+                    format!("the bus can't take in connections: {e}")
+                });
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -54,7 +57,7 @@ fn is_passing(error: &io::Error) -> bool {
 async fn live(hub: Rc<Hub>, guest: Rc<Guest>, stream: TcpStream, from: SocketAddr) {
     tokio::select! {
         biased;
-        () = guest.displaced() => hub.desk.say(|| {
+        () = guest.displaced() => hub.desk.say(from.ip(), "displaced", || {
             format!("a connection from {from} was closed: it was silent, and others need its place")
         }),
         () = greet(&hub, &guest, stream, from) => {}

@@ -9,6 +9,7 @@ use super::hub::Hub;
 use super::message::{LinkId, News};
 use super::news::Counters;
 use super::outbox::Outbox;
+use super::seldom::kind_of;
 use super::socket::{self, ReadError};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -100,8 +101,9 @@ async fn until_stopped(
     };
     if let Err(ReadError::Frame(e)) = end {
         Counters::add(&hub.desk.counters.broken_frames, 1);
-        hub.desk
-            .say(|| format!("the bus link with {peer} was closed: {e}"));
+        hub.desk.say(peer.ip(), kind_of(&e), || {
+            format!("the bus link with {peer} was closed: {e}")
+        });
     }
 }
 

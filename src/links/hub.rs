@@ -176,8 +176,9 @@ impl Hub {
         if head.is_none() {
             Counters::add(&self.desk.counters.dropped_frames, 1);
             let length = bytes.len();
-            self.desk
-                .say(|| format!("a frame of {length} bytes for node {to} is too long to be sent"));
+            self.desk.say(to, "too long", || {
+                format!("a frame of {length} bytes for node {to} is too long to be sent")
+            });
         }
         head
     }
@@ -192,8 +193,9 @@ impl Hub {
         };
         if waiting > self.config.bus_bytes {
             self.close_bus(link);
-            self.desk
-                .say(|| format!("a bus link was closed: {waiting} bytes waited for a slow node"));
+            self.desk.say("bus", "slow", || {
+                format!("a bus link was closed: {waiting} bytes waited for a slow node")
+            });
             self.desk.tell(News::BusClosed { link });
         }
     }
@@ -231,7 +233,9 @@ impl Hub {
             Ok(listener) => {
                 tokio::task::spawn_local(accept::accept(Rc::clone(self), listener));
             }
-            Err(e) => self.desk.say(|| format!("the bus can't listen: {e}")),
+            Err(e) => self
+                .desk
+                .say("bus", "listening", || format!("the bus can't listen: {e}")),
         }
     }
 

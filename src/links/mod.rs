@@ -20,6 +20,7 @@ mod message;
 mod news;
 mod outbox;
 mod peer;
+mod seldom;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub mod vouch;
 
 pub use frame::MAX_FRAME;
 pub use message::{Config, LinkId, News, Order, Password, Passwords, Stats, INCOMING};
+pub use seldom::{kind_of, Seldom};
 
 use hub::Hub;
 use news::Desk;

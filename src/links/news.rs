@@ -5,6 +5,8 @@
 //! taken are bounded, because readers wait at [`Desk::room`] above a limit.
 
 use super::message::{News, Stats};
+use super::seldom::Seldom;
+use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,6 +38,8 @@ pub(super) struct Desk {
 }
 
 struct Talk {
+    begun: Instant,
+    seldom: Seldom,
     since: Instant,
     lines: u32,
 }
@@ -51,6 +55,8 @@ impl Desk {
             paused: AtomicBool::new(false),
             room: Notify::new(),
             talk: Mutex::new(Talk {
+                begun: Instant::now(),
+                seldom: Seldom::default(),
                 since: Instant::now(),
                 lines: 0,
             }),
@@ -71,20 +77,21 @@ impl Desk {
         }
     }
 
-    /// A line for the log, unless there were too many just now.
-    pub fn say(&self, text: impl FnOnce() -> String) {
+    /// A line for the log about something of this kind with this peer, unless that was said within the
+    /// last minute, or there were too many lines just now.
+    pub fn say(&self, peer: impl Display, kind: impl Display, text: impl FnOnce() -> String) {
         let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
         if talk.since.elapsed() > TALK_PERIOD {
-            *talk = Talk {
-                since: Instant::now(),
-                lines: 0,
-            };
+            talk.since = Instant::now();
+            talk.lines = 0;
         }
-        talk.lines += 1;
-        if talk.lines > TALK {
+        let now = talk.begun.elapsed();
+        let full = talk.lines >= TALK;
+        if full || !talk.seldom.admits(now, peer, kind) {
             Counters::add(&self.counters.muted, 1);
             return;
         }
+        talk.lines += 1;
         drop(talk);
         self.tell(News::Failed(text()));
     }

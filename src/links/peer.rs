@@ -19,6 +19,7 @@ use super::hub::Hub;
 use super::message::News;
 use super::news::Counters;
 use super::outbox::Outbox;
+use super::seldom::kind_of;
 use super::socket::{self, ReadError};
 use super::vouch::{Vouch, HELD_FOR};
 use cluster_bus::NodeId;
@@ -90,6 +91,17 @@ enum LineError {
     Read(#[from] ReadError),
 }
 
+impl LineError {
+    fn kind(&self) -> String {
+        match self {
+            LineError::Io(e) | LineError::Read(ReadError::Io(e)) => kind_of(&e.kind()),
+            LineError::Hello(e) => kind_of(e),
+            LineError::Read(ReadError::Frame(e)) => kind_of(e),
+            LineError::Nameless | LineError::Late(_) | LineError::Read(_) => kind_of(self),
+        }
+    }
+}
+
 impl Line {
     fn start(hub: &Rc<Hub>, node: NodeId, addr: SocketAddr, class: Class) -> Rc<Line> {
         let line = Rc::new(Line {
@@ -142,7 +154,7 @@ impl Line {
             // Once, until it stands again or fails for another reason.
             if text != complaint {
                 complaint.clone_from(&text);
-                hub.desk.say(|| text);
+                hub.desk.say(node, error.kind(), || text);
             }
             tokio::time::sleep(pause.next()).await;
         }
@@ -334,8 +346,9 @@ pub(super) async fn accepted(
     if let Some(ReadError::Frame(e)) = end {
         Counters::add(&hub.desk.counters.broken_frames, 1);
         let from = hello.from;
-        hub.desk
-            .say(|| format!("the Raft link from node {from} at {peer} was closed: {e}"));
+        hub.desk.say(peer.ip(), kind_of(&e), || {
+            format!("the Raft link from node {from} at {peer} was closed: {e}")
+        });
     }
 }
 
@@ -402,7 +415,9 @@ async fn greet(hub: &Hub, stream: &mut TcpStream, peer: SocketAddr) -> Option<(H
     let hello = match hello {
         Ok(hello) => hello,
         Err(e) => {
-            hub.desk.say(|| format!("a Raft link from {peer}: {e}"));
+            hub.desk.say(peer.ip(), kind_of(&e), || {
+                format!("a Raft link from {peer}: {e}")
+            });
             return None;
         }
     };
@@ -414,16 +429,18 @@ async fn greet(hub: &Hub, stream: &mut TcpStream, peer: SocketAddr) -> Option<(H
     // Also to one that wanted another: it can say in its log who lives here.
     stream.write_all(&answer.encode()).await.ok()?;
     if to != answer.node {
-        hub.desk
-            .say(|| format!("node {from} at {peer} looks here for node {to}"));
+        hub.desk.say(peer.ip(), "looks for another node", || {
+            format!("node {from} at {peer} looks here for node {to}")
+        });
         return None;
     }
     let mut proof = [0; PROOF];
     stream.read_exact(&mut proof).await.ok()?;
     let password = hub.passwords.borrow().asked.clone();
     if let Err(e) = handshake::check(&password, Side::Caller, &hello, &answer, &proof) {
-        hub.desk
-            .say(|| format!("the Raft link from node {from} at {peer} was refused: {e}"));
+        hub.desk.say(peer.ip(), kind_of(&e), || {
+            format!("the Raft link from node {from} at {peer} was refused: {e}")
+        });
         return None;
     }
     let proof = handshake::prove(&password, Side::Called, &hello, &answer);

@@ -1,4 +1,5 @@
-//! What raft-rs says, one level less important and at a bounded rate per place in its code.
+//! What raft-rs says, one level less important, at a bounded rate per place in its code, and with
+//! members' ids as CLUSTER RAFT shows them.
 //!
 //! A group that changes leaders says much at info; users want to hear our own words at that level.
 
@@ -15,6 +16,34 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// The logger to give to raft-rs: its info becomes verbose, its debug becomes debug.
 pub fn for_raft(logger: &Logger) -> Logger {
     Logger::root(Quiet::new(logger), o!())
+}
+
+/// Raft ids are random numbers of 64 bits; indexes and terms never get so long.
+const ID_DIGITS: usize = 13;
+
+/// Writes the numbers that are members' ids in the form that users see elsewhere.
+pub(super) fn hex_ids(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (before, from) = rest.split_at(at);
+        let end = from
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(from.len());
+        let (digits, after) = from.split_at(end);
+        out.push_str(before);
+        let part_of_word = before.ends_with(|c: char| c.is_alphanumeric() || c == '_')
+            || after.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+        match digits.parse::<u64>() {
+            Ok(id) if digits.len() >= ID_DIGITS && !part_of_word => {
+                out.push_str(&format!("{id:016x}"));
+            }
+            _ => out.push_str(digits),
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
 }
 
 pub(super) struct Quiet {
@@ -81,7 +110,7 @@ impl Drain for Quiet {
         let Some(suppressed) = self.admit((record.file(), record.line()), Instant::now()) else {
             return Ok(());
         };
-        let text = line::message(record, values);
+        let text = hex_ids(&line::message(record, values));
         let left_out = match suppressed {
             0 => String::new(),
             n => format!(" ({n} like this left out)"),

@@ -154,6 +154,25 @@ fn raft_is_quiet_and_keeps_its_values() {
 }
 
 #[test]
+fn ids_of_members_are_hexadecimal() {
+    for (text, want) in [
+        (
+            "from=11529215046068469760 term=7",
+            "from=a000000000000000 term=7",
+        ),
+        (
+            "voters: {1234567890123456789, 5}",
+            "voters: {112210f47de98115, 5}",
+        ),
+        ("file9999999999999999.log", "file9999999999999999.log"),
+        ("99999999999999999999999", "99999999999999999999999"),
+        ("", ""),
+    ] {
+        assert_eq!(quiet::hex_ids(text), want);
+    }
+}
+
+#[test]
 fn what_was_left_out_is_counted() {
     let place = ("file.rs", 1);
     let quiet = for_tests();

@@ -14,6 +14,7 @@ use mio::event::Source;
 use mio::{Events, Interest, Registry, Token, Waker};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ const EVENTS_PER_WAIT: usize = 1024;
 
 /// How often an eager wait looks before it sleeps: 3 to 5 us in all.
 const EAGER_LOOKS: u32 = 10;
+
+/// epoll's timeouts are multiples of this.
+const EPOLL_UNIT: Duration = Duration::from_millis(1);
 
 const WAKE: Token = Token(0);
 
@@ -83,12 +87,39 @@ impl Poll {
     }
 
     fn look(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let brief = timeout.filter(|t| !t.is_zero() && *t < EPOLL_UNIT);
+        if let Some(timeout) = brief {
+            self.rest(timeout)?;
+        }
+        let timeout = brief.map_or(timeout, |_| Some(Duration::ZERO));
         match self.poll.poll(&mut self.events, timeout) {
             Err(e) if e.kind() == ErrorKind::Interrupted => {
                 self.events.clear();
                 Ok(())
             }
             other => other,
+        }
+    }
+
+    /// Waits until there is an event, for less than a millisecond: epoll's own timeout would make a
+    /// whole one of it.
+    fn rest(&self, timeout: Duration) -> io::Result<()> {
+        let mut poller = libc::pollfd {
+            fd: self.poll.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let timeout = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: timeout.subsec_nanos().into(),
+        };
+        // SAFETY: one pollfd and a timespec, both alive during the call; no signal mask is set.
+        let rc = unsafe { libc::ppoll(&mut poller, 1, &timeout, std::ptr::null()) };
+        let error =
+            || Some(io::Error::last_os_error()).filter(|e| e.kind() != ErrorKind::Interrupted);
+        match (rc < 0).then(error).flatten() {
+            Some(error) => Err(error),
+            None => Ok(()),
         }
     }
 

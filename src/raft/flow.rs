@@ -20,8 +20,8 @@ pub(super) const FIRST_WINDOW: usize = 1;
 const WIDEST_WINDOW: usize = 256;
 /// A sample's weight in the time that answers take.
 const SAMPLE: u32 = 8;
-/// How long a commit index waits for entries to ride with.
-const COMMIT_RIDE: Duration = Duration::from_millis(1);
+/// How long a commit index waits for entries to ride with, where entries come that soon.
+const COMMIT_RIDE: Duration = Duration::from_micros(100);
 
 /// What a leader remembers of the way to a member, in its reign.
 struct Path {
@@ -38,6 +38,10 @@ pub(super) struct Flow {
     paths: Vec<Path>,
     /// When members that have not heard of the newest commit are told without entries.
     due: Option<Mono>,
+    /// Since when a commit has waited for entries, or whether none came with it in time.
+    waits_since: Option<Mono>,
+    /// Whether entries are expected to come in time for the next commit.
+    rides: bool,
 }
 
 impl Flow {
@@ -68,6 +72,33 @@ impl Flow {
     /// An append with this commit index leaves.
     pub fn told(&mut self, to: u64, commit: u64) {
         self.path(to).told = commit;
+    }
+
+    /// Entries leave at `now`: whether the last commit could have ridden with them says whether the
+    /// next one waits. On an idle group none would come, and replicas would show old data for nothing.
+    pub fn entries_leave(&mut self, now: Mono) {
+        if let Some(since) = self.waits_since.take() {
+            self.rides = now.since(since) <= COMMIT_RIDE;
+        }
+    }
+
+    /// A commit of which some member was not told.
+    fn commit_waits(&mut self, now: Mono) {
+        self.waits_since.get_or_insert(now);
+        let ride = if self.rides {
+            COMMIT_RIDE
+        } else {
+            Duration::ZERO
+        };
+        self.due.get_or_insert(now + ride);
+    }
+
+    /// Whether members are to be told now. One after the other at that distance at most: with answers
+    /// that come one by one there would be an append for each.
+    fn tells(&mut self, now: Mono) -> bool {
+        let due = self.due.take_if(|at| now >= *at).is_some();
+        self.rides |= due;
+        due
     }
 
     fn was_told(&self, to: u64) -> u64 {
@@ -107,22 +138,22 @@ impl Group {
             && self.flow.was_told(id) < self.commit()
     }
 
-    /// A commit of which a member was not told waits a moment for entries to ride with.
+    /// A commit of which a member was not told waits for entries to ride with, if they are likely to
+    /// come.
     pub(super) fn note_commit(&mut self, now: Now) {
         let mut progress = self.node.raft.prs().iter();
         if !self.is_leader() || !progress.any(|(id, p)| self.lacks_commit(*id, p)) {
             self.flow.due = None;
-        } else if self.flow.due.is_none() {
-            self.flow.due = Some(now.mono + COMMIT_RIDE);
+        } else {
+            self.flow.commit_waits(now.mono);
         }
     }
 
     /// Appends without entries for those who have not heard of the newest commit, when it is time.
     pub(super) fn tell_commit(&mut self, now: Now) {
-        if self.flow.due.is_none_or(|at| now.mono < at) {
+        if !self.flow.tells(now.mono) {
             return;
         }
-        self.flow.due = None;
         let progress = self.node.raft.prs().iter();
         let behind = progress.filter(|(id, p)| self.lacks_commit(**id, p));
         let behind: Vec<u64> = behind.map(|(id, _)| *id).collect();
@@ -150,6 +181,55 @@ mod tests {
             flow.answered(3, Duration::from_secs(3600)),
             Some(WIDEST_WINDOW)
         );
+    }
+
+    #[test]
+    fn an_idle_group_tells_a_commit_at_once() {
+        let mut flow = Flow::default();
+        let (us, mut now) = (Duration::from_micros, Mono(1));
+        for _ in 0..3 {
+            flow.entries_leave(now);
+            now = now + us(300);
+            flow.commit_waits(now);
+            assert_eq!(flow.due(), Some(now));
+            assert!(flow.tells(now));
+            assert!(!flow.tells(now), "once");
+            now = now + us(101);
+        }
+    }
+
+    #[test]
+    fn a_busy_group_lets_commits_ride() {
+        let mut flow = Flow::default();
+        let (us, mut now) = (Duration::from_micros, Mono(1));
+        flow.commit_waits(now);
+        assert!(flow.tells(now), "nothing is known yet");
+        for _ in 0..3 {
+            now = now + us(60);
+            flow.entries_leave(now);
+            now = now + us(300);
+            flow.commit_waits(now);
+            assert!(!flow.tells(now + us(99)));
+            assert_eq!(flow.due(), Some(now + COMMIT_RIDE));
+        }
+        // The last of them is told all the same.
+        now = now + COMMIT_RIDE;
+        assert!(flow.tells(now));
+        now = now + us(1);
+        flow.entries_leave(now);
+        flow.commit_waits(now);
+        assert!(flow.tells(now), "entries came too late for the last one");
+    }
+
+    #[test]
+    fn commits_in_a_row_share_an_append() {
+        let mut flow = Flow::default();
+        let (us, now) = (Duration::from_micros, Mono(1));
+        flow.commit_waits(now);
+        assert!(flow.tells(now));
+        flow.commit_waits(now + us(5));
+        assert!(!flow.tells(now + us(50)));
+        assert!(flow.tells(now + us(105)));
     }
 
     #[test]

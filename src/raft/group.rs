@@ -752,6 +752,9 @@ impl Group {
             if message.get_msg_type() == MessageType::MsgAppend {
                 self.mend_batch(&mut message);
                 self.flow.told(message.to, message.commit);
+                if !message.entries.is_empty() {
+                    self.flow.entries_leave(now.mono);
+                }
             }
             let envelope = self.seal(now, message);
             self.out.push(envelope);

@@ -24,7 +24,7 @@ const INDEX_END: u64 = 1 << 62;
 pub enum StepError {
     /// The one proof that ends a member.
     #[error(
-        "member {from} says that index {index} of this log is committed or stored, but the log \
+        "member {from:016x} says that index {index} of this log is committed or stored, but the log \
          ends at {last}: this member has lost log and must not vote again under its raft id"
     )]
     LostLog { from: u64, index: u64, last: u64 },
@@ -36,7 +36,7 @@ pub enum StepError {
 
 /// D6: why a message was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("member {from} is faulty: {why}")]
+#[error("member {from:016x} is faulty: {why}")]
 pub struct Refusal {
     pub from: u64,
     pub why: Fault,

@@ -2,6 +2,7 @@
 //!
 //! Owns what is known of a client beside its bytes. Never decides what a command does.
 
+use super::blocking::Blocked;
 use super::platform::Platform;
 use super::turn::Server;
 use crate::clock::{Mono, Now};
@@ -13,15 +14,6 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// WAIT in progress (C2).
-#[derive(Clone, Copy, Debug)]
-pub struct Waiting {
-    pub replicas: u64,
-    /// The batch of the client's last write before it.
-    pub batch: u64,
-    pub until: Option<Mono>,
-}
-
 pub struct Client<S> {
     pub conn: Conn<S>,
     pub session: Session,
@@ -29,7 +21,8 @@ pub struct Client<S> {
     pub held: bool,
     /// Since when its next command can't run (S2).
     pub held_since: Option<Mono>,
-    pub waiting: Option<Waiting>,
+    /// It stands in the registry of blocked clients.
+    pub blocked: Option<Blocked>,
     /// It has output that this turn must flush.
     pub dirty: bool,
     /// It has output behind a gate and stands in the node's list.
@@ -53,7 +46,7 @@ impl<S: Socket> Client<S> {
             session,
             held: false,
             held_since: None,
-            waiting: None,
+            blocked: None,
             dirty: false,
             gated: false,
             offered: false,
@@ -67,7 +60,7 @@ impl<S: Socket> Client<S> {
 
     /// Nothing of this client may be executed now.
     pub fn must_wait(&self) -> bool {
-        self.held || self.waiting.is_some() || self.doomed || self.conn.output.is_closing()
+        self.held || self.blocked.is_some() || self.doomed || self.conn.output.is_closing()
     }
 
     /// Its output is flushed in this turn.
@@ -91,7 +84,7 @@ impl<S: Socket> Client<S> {
             total_memory: self.conn.memory_bytes() + std::mem::size_of::<Client<S>>(),
             total_net_in: self.net_in,
             total_net_out: self.net_out,
-            blocked: self.waiting.is_some(),
+            blocked: self.blocked.is_some(),
             closing: self.doomed || self.conn.output.is_closing(),
         }
     }
@@ -171,10 +164,13 @@ impl<P: Platform> Server<P> {
         *place = Some(Box::new(Client::new(conn, session)));
     }
 
-    /// Ends a client: its socket, its watches, its places in the lists (which find no client under
+    /// Ends a client: its socket, its watches, its wait, its places in the lists (which find no client under
     /// its key any more).
     pub(super) fn close_client(&mut self, key: Key) {
         if let Some(Some(mut client)) = self.state.clients.remove(key) {
+            if let Some(blocked) = client.blocked {
+                self.state.blocking.remove(client.session.id, blocked.until);
+            }
             client.session.end(self.shard.data_mut());
             self.forget_subscriber(key);
             self.held_bytes -= client.counted_held;

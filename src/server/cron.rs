@@ -1,14 +1,11 @@
-//! What is due without anybody asking: expiry, rehashing, idle clients, WAIT's end.
+//! What is due without anybody asking: expiry, rehashing, idle clients, the end of blocking commands.
 
 use super::platform::Platform;
 use super::state::ServerState;
 use super::turn::Server;
 use crate::clock::Now;
-use crate::command::Error;
 use crate::net::Key;
-use crate::resp::{Proto, Reply};
 use crate::shard::Admission;
-use crate::state::Gate;
 use std::time::Duration;
 
 /// Keys that active expiry deletes in one turn: a burst of deadlines is spread over turns.
@@ -20,7 +17,7 @@ const IDLE: Duration = Duration::from_secs(1);
 
 impl<P: Platform> Server<P> {
     pub(super) fn cron(&mut self, now: Now, admission: Admission) {
-        self.answer_waiting(now);
+        self.answer_blocked(now);
         if now.mono < self.next_cron {
             return;
         }
@@ -93,61 +90,5 @@ impl<P: Platform> Server<P> {
                 client.conn.output.trim();
             }
         }
-    }
-
-    /// C2: WAIT ends when enough replicas have applied, or when its time is over.
-    fn answer_waiting(&mut self, now: Now) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        let released = self.released.batch;
-        for key in std::mem::take(&mut self.waiting) {
-            let acks = match self.state.clients.get(key) {
-                Some(Some(client)) => client.waiting.map_or(0, |w| self.acks(w.batch)),
-                _ => continue,
-            };
-            let Some(Some(client)) = self.state.clients.get_mut(key) else {
-                continue;
-            };
-            let Some(waiting) = client.waiting else {
-                continue;
-            };
-            let enough = acks >= waiting.replicas && waiting.batch <= released;
-            if !enough && waiting.until.is_none_or(|until| now.mono < until) {
-                self.waiting.push(key);
-                if let Some(until) = waiting.until {
-                    self.next_cron = self.next_cron.min(until);
-                }
-                continue;
-            }
-            client.waiting = None;
-            let output = &mut client.conn.output;
-            Reply::new(output.buf(), Proto::Resp2).int(acks as i64);
-            output.seal(Gate::OPEN, None);
-            client.mark_dirty(&mut self.dirty, key);
-            self.ready.add(key, &mut client.conn);
-        }
-    }
-
-    /// C4: nobody acknowledges anything to a node that leads no longer: WAIT is given up, and as in
-    /// Redis the connection with it.
-    pub(super) fn unblock_waiting(&mut self) {
-        for key in std::mem::take(&mut self.waiting) {
-            let Some(Some(client)) = self.state.clients.get_mut(key) else {
-                continue;
-            };
-            if client.waiting.take().is_none() {
-                continue;
-            }
-            let output = &mut client.conn.output;
-            Error::UNBLOCKED.write(output.buf());
-            output.seal(Gate::OPEN, None);
-            output.close_after();
-            client.mark_dirty(&mut self.dirty, key);
-        }
-    }
-
-    fn acks(&self, batch: u64) -> u64 {
-        self.shard.replica_acks(batch)
     }
 }

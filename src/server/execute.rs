@@ -3,7 +3,7 @@
 //! Owns the road of a command through the server: limits, admission, execution, its gate. Never
 //! decides what a command does, nor whether its reply may leave.
 
-use super::clients::{Client, Waiting};
+use super::clients::Client;
 use super::platform::Platform;
 use super::state::{ServerState, TurnHost};
 use super::turn::Server;
@@ -16,7 +16,6 @@ use crate::net::{Filled, Key, Next, Output};
 use crate::resp::{Args, Limits, Skim};
 use crate::shard::{Admission, Shard};
 use crate::state::{Access, Gate};
-use std::time::Duration;
 
 /// T9: copying so much takes long, however simple the command is.
 const LONG_COMMAND: usize = 1 << 20;
@@ -27,8 +26,8 @@ enum NextStep {
     Next,
     /// This command runs again later.
     Again,
-    /// The client is in WAIT.
-    Wait(Waiting),
+    /// The client waits.
+    Block(Block),
     /// The client is to be closed, or the process is to end.
     Stop,
 }
@@ -104,7 +103,7 @@ impl<P: Platform> Execution<'_, P> {
     /// is refused (D5).
     fn put_off(&mut self, session: &mut Session, output: &mut Output) -> NextStep {
         output.discard_unsealed();
-        self.state.drop_published();
+        self.state.drop_fanout();
         let leads = matches!(self.admission, Admission::Lead { .. });
         if !leads || !self.shard.is_disk_full() {
             return NextStep::Again;
@@ -128,8 +127,8 @@ impl<P: Platform> Execution<'_, P> {
         }
         self.assert_owned(&outcome);
         let gate = self.shard.gate(outcome.gate, outcome.footprint.depends);
-        if self.state.has_published() {
-            self.state.seal_published(output, gate, outcome.slot);
+        if self.state.pubsub.fanout.is_pending() {
+            self.state.seal_fanout(output, gate, outcome.slot);
         } else {
             output.seal(gate, outcome.slot);
         }
@@ -143,14 +142,7 @@ impl<P: Platform> Execution<'_, P> {
                 self.state.shutdown = Some(options);
                 NextStep::Stop
             }
-            Flow::Block(Block::Wait {
-                replicas,
-                timeout_ms,
-            }) => NextStep::Wait(Waiting {
-                replicas,
-                batch: session.last_write,
-                until: (timeout_ms > 0).then(|| self.now.mono + Duration::from_millis(timeout_ms)),
-            }),
+            Flow::Block(block) => NextStep::Block(block),
         }
     }
 }
@@ -184,6 +176,7 @@ impl<P: Platform> Server<P> {
             }
         }
         self.mark_delivered_dirty();
+        self.resume_unblocked();
         self.close_killed();
     }
 
@@ -301,9 +294,8 @@ impl<P: Platform> Server<P> {
                     return true;
                 }
                 NextStep::Next => true,
-                NextStep::Wait(waiting) => {
-                    client.waiting = Some(waiting);
-                    self.waiting.push(key);
+                NextStep::Block(block) => {
+                    self.block(key, client, &block);
                     false
                 }
                 NextStep::Stop => false,

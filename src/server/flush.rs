@@ -32,7 +32,7 @@ impl<P: Platform> Server<P> {
             self.poison(batches);
         }
         if output.stepped_down {
-            self.unblock_waiting();
+            self.give_up_blocked();
         }
         if output.released != self.released {
             self.released = output.released;
@@ -71,7 +71,7 @@ impl<P: Platform> Server<P> {
 
     /// The shard is replaced: what waits for it is never answered, and its clients are closed.
     pub(super) fn forget_gates(&mut self, last: Gate) {
-        self.unblock_waiting();
+        self.give_up_blocked();
         if last.read > self.released.read {
             let reads = self.released.read + 1..=last.read;
             self.state.pubsub.outbound.fail_reads(reads.clone());

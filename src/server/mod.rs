@@ -8,10 +8,12 @@
 //!
 //! Reading order: [`platform`] the seam, `start` (from a disk to a server), [`turn`] (the order),
 //! `execute` (one client's commands), `flush` (what leaves), `cron` (what is due without a command),
-//! `clients` (how they come and go), `unread` (which are closed for what they don't read), `state` (what commands may ask), `pubsub` (messages on their
+//! `clients` (how they come and go), `blocking` (commands that wait), `unread` (which clients are closed
+//! for what they don't read), `state` (what commands may ask), `pubsub` (messages on their
 //! way), `clustered` (what a turn adds in a cluster), `settings` (what CONFIG SET changes),
 //! `shutdown`.
 
+mod blocking;
 mod clients;
 mod clustered;
 mod cron;

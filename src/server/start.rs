@@ -3,6 +3,7 @@
 //! Owns the order in which identity, members and log come to be, or are found, on the disk (S4, G1,
 //! D2). Never: a path, a socket or a thread; those are the driver's.
 
+use super::blocking::Blocking;
 use super::clustered::{bus_options, link_passwords, Clustered};
 use super::error::ServerError;
 use super::platform::{ClusterPlatform, Platform};
@@ -161,6 +162,7 @@ impl<P: Platform> Server<P> {
             shutdown: None,
             changed: Vec::new(),
             pubsub: PubSub::default(),
+            blocking: Blocking::default(),
             cluster,
             config,
             tuning,

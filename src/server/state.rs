@@ -1,5 +1,6 @@
 //! What commands may ask of this process: configuration, counters, clients, the group.
 
+use super::blocking::Blocking;
 use super::clients::Client;
 use super::clustered::Clustered;
 use super::platform::Platform;
@@ -9,7 +10,7 @@ use crate::clock::{Clock, Mono, Now};
 use crate::command::env::Shutdown;
 use crate::command::host::{
     ClientView, ClusterHost, IoView, KillFilter, MemberKind, MemberStatus, ProcessView, RaftRole,
-    RaftStatus, Rates,
+    RaftStatus, Rates, Unblock,
 };
 use crate::command::{Host, Stats};
 use crate::config::{Config, ConfigError};
@@ -47,6 +48,7 @@ pub struct ServerState<P: Platform> {
     /// The settings that CONFIG SET has changed and the server still has to act upon.
     pub changed: Vec<&'static str>,
     pub pubsub: PubSub,
+    pub blocking: Blocking,
     /// The cluster around this node; none with `cluster-enabled no`.
     pub cluster: Option<Box<Clustered<P>>>,
 }
@@ -215,6 +217,12 @@ impl<P: Platform> Host for TurnHost<'_, P> {
             }
         }
         count
+    }
+
+    fn unblock(&mut self, client: u64, how: Unblock) -> bool {
+        let beside = &self.beside;
+        let acks = |batch| beside.replica_acks(batch);
+        self.state.unblock(client, how, acks)
     }
 
     fn pubsub(&self) -> &Registry {

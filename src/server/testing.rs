@@ -1,5 +1,6 @@
 //! A platform in memory, for unit tests of the server's parts: nothing ever comes, nothing leaves.
 
+use super::blocking::Blocking;
 use super::platform::{ClusterPlatform, Platform};
 use super::pubsub::PubSub;
 use super::start::{Machine, Tuning};
@@ -188,6 +189,7 @@ pub fn state() -> ServerState<TestPlatform> {
         shutdown: None,
         changed: Vec::new(),
         pubsub: PubSub::default(),
+        blocking: Blocking::default(),
         cluster: None,
     }
 }

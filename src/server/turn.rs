@@ -86,8 +86,6 @@ pub struct Server<P: Platform> {
     pub(super) gated: Vec<Key>,
     /// Clients whose next command can't run yet.
     pub(super) held: Vec<Key>,
-    /// Clients in WAIT.
-    pub(super) waiting: Vec<Key>,
     pub(super) released: Gate,
     pub(super) next_client_id: u64,
     pub(super) next_cron: Mono,
@@ -134,7 +132,6 @@ impl<P: Platform> Server<P> {
             dirty: Vec::new(),
             gated: Vec::new(),
             held: Vec::new(),
-            waiting: Vec::new(),
             released: Gate::OPEN,
             next_client_id: 1,
             next_cron: now.mono,
@@ -262,10 +259,12 @@ impl<P: Platform> Server<P> {
         let (shard, cluster) = (&mut self.shard, &mut self.state.cluster);
         shard.begin_with(now, &mut |group| breathe(cluster, group))?;
         self.follow_cluster(now);
+        self.end_lost_shard_channels();
         self.release();
         if self.act(now)? {
             // S2: what others see is the new shard's.
             self.follow_cluster(now);
+            self.end_lost_shard_channels();
         }
         self.flush();
         Ok(())
@@ -291,6 +290,7 @@ impl<P: Platform> Server<P> {
         let (shard, cluster) = (&mut self.shard, &mut self.state.cluster);
         let clock = &self.state.clock;
         self.turn_ended = shard.finish_with(clock, &mut |group| breathe(cluster, group))?;
+        self.end_lost_shard_channels();
         self.release();
         self.act(self.turn_started)?;
         Ok(())
@@ -327,6 +327,9 @@ impl<P: Platform> Server<P> {
             next = next.min(self.turn_started.mono + limit / 10);
         }
         if let Some(at) = platform.next_arrival() {
+            next = next.min(at);
+        }
+        if let Some(at) = self.state.blocking.next_deadline() {
             next = next.min(at);
         }
         if let Some(at) = self.ending.and_then(|ending| ending.deadline()) {

@@ -4,6 +4,7 @@ mod room;
 mod tail;
 mod trio;
 
+mod commits;
 mod disks;
 mod faulty;
 mod lease;

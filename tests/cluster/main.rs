@@ -30,6 +30,7 @@ mod nets;
 mod node;
 mod partition;
 mod raft_link;
+mod replicas;
 mod restart;
 mod routed;
 mod script;

@@ -5,6 +5,7 @@
 //! are skipped then. Nothing waits for a time to pass, only for a condition with a deadline, but
 //! where the passing of time is what is tested.
 
+mod blocking;
 mod clients;
 #[path = "../common/mod.rs"]
 mod common;

@@ -9,6 +9,10 @@ use super::*;
 use crate::slot::SLOT_COUNT;
 use crate::wire::{Body, Header, Message, PingKind};
 use crate::SlotSet;
+use std::collections::BTreeMap;
+
+/// Lines in the log about slots that have changed their owner.
+const LOSSES_A_SECOND: u32 = 20;
 
 /// How soon a claimant is asked again.
 const ASK_CLAIMANT_MS: u64 = 100;
@@ -248,6 +252,7 @@ impl Bus {
         let mut ours = SlotSet::default();
         let mut bound = false;
         let mut last: Option<(NodeId, u64)> = None;
+        let mut lost: BTreeMap<NodeId, usize> = BTreeMap::new();
         for slot in 0..SLOT_COUNT {
             let owner = self.table.owner(slot);
             if !slots.contains(slot) {
@@ -276,12 +281,45 @@ impl Bus {
             }
             self.table.bind(slot, Some(by));
             bound = true;
+            if let Some(owner) = owner {
+                *lost.entry(owner).or_default() += 1;
+            }
+        }
+        for (owner, count) in lost {
+            self.tell_loss(owner, count, by, epoch);
         }
         if bound {
             self.unsaved = true;
             self.state_stale = true;
         }
         self.claimed(by, epoch, ours);
+    }
+
+    /// What the log says of slots that have changed their owner: a failover, if both are of one shard.
+    fn tell_loss(&mut self, owner: NodeId, count: usize, by: NodeId, epoch: u64) {
+        let second = self.now.mono_ms / 1000;
+        if self.losses_told.0 != second {
+            self.losses_told = (second, 0);
+        }
+        self.losses_told.1 += 1;
+        if self.losses_told.1 > LOSSES_A_SECOND {
+            return; // anybody may claim in any name
+        }
+        let addr = |id| {
+            let node = self.table.get(id);
+            node.map_or_else(String::new, |node| format!("{}:{}", node.ip, node.port))
+        };
+        let shard = self.table.shard_of(by);
+        let failover = match shard.filter(|shard| self.table.shard_of(owner) == Some(*shard)) {
+            Some(shard) => format!("A failover occurred in shard {shard}; node"),
+            None => "Node".to_owned(),
+        };
+        let (of_owner, of_by) = (addr(owner), addr(by));
+        let text = format!(
+            "{failover} {owner} ({of_owner}) lost {count} slot(s) to node {by} ({of_by}) with a \
+             config epoch of {epoch}"
+        );
+        self.log(Level::Notice, text);
     }
 
     /// Keys are deleted for a claim, so it must be the claimant's own: on a link that it, or somebody

@@ -67,6 +67,8 @@ pub struct Bus {
     out: Vec<Action>,
     complained: Option<u64>,
     complaints: u64,
+    /// How often the log was told of slots with new owners, in which second.
+    losses_told: (u64, u32),
     collision_told: Option<u64>,
     /// The sender of the packet that is being taken in, if it came on the link that we have opened
     /// to it: anybody can send in its name on another one.
@@ -105,6 +107,7 @@ impl Bus {
             out: Vec::new(),
             complained: None,
             complaints: 0,
+            losses_told: (0, 0),
             collision_told: None,
             proved: None,
             claimant_asked: None,

@@ -166,7 +166,7 @@ fn readwrite(env: &mut Env<'_>, _: Args<'_>) -> Done {
 fn asking(env: &mut Env<'_>, _: Args<'_>) -> Done {
     host(env)?;
     env.session.asking = true;
-    env.session.just_asked = !env.session.in_exec;
+    env.session.just_asked = !env.session.deny_blocking;
     env.reply().ok();
     DONE
 }

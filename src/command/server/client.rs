@@ -7,7 +7,7 @@ use super::super::env::{Done, Env, DONE};
 use super::super::error::Error;
 use super::super::session::ReplyMode;
 use super::super::spec::{flags, Acl, Flags, Group, Spec};
-use super::client_list::{info, kill, list};
+use super::client_list::{info, kill, list, unblock};
 use super::{attribute, help, no_subcommand};
 use crate::resp::args::Args;
 
@@ -75,6 +75,10 @@ static SUBCOMMANDS: &[Spec] = &[
         .since("2.6.9")
         .summary("Names the connection.")
         .tips(TO_ALL_NODES),
+    Spec::sub("client|unblock", -3, ADMIN, Group::Connection, unblock)
+        .acl(Acl::CONNECTION)
+        .since("5.0.0")
+        .summary("Ends the blocking command of another connection."),
 ];
 
 fn print_help(env: &mut Env<'_>, _: Args<'_>) -> Done {

@@ -5,7 +5,7 @@
 
 use super::super::env::{Done, Env, Flow, DONE};
 use super::super::error::Error;
-use super::super::host::{ClientKind, IoView, KillFilter};
+use super::super::host::{ClientKind, IoView, KillFilter, Unblock};
 use super::super::session::Session;
 use super::connection::DEFAULT_USER;
 use crate::clock::Now;
@@ -225,6 +225,22 @@ fn parse_kill(args: Args<'_>) -> Result<(KillFilter, bool), Error> {
         i += 2;
     }
     Ok((filter, skip_me))
+}
+
+pub fn unblock(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let how = match args.get(3) {
+        _ if args.len() > 4 => {
+            return Err(Error::unknown_subcommand_or_arity("CLIENT", &args[1]));
+        }
+        None => Unblock::Timeout,
+        Some(how) if how.eq_ignore_ascii_case(b"timeout") => Unblock::Timeout,
+        Some(how) if how.eq_ignore_ascii_case(b"error") => Unblock::Error,
+        Some(_) => return Err(Error::UNBLOCK_REASON),
+    };
+    let id = parse_i64(&args[2]).ok_or(Error::NOT_AN_INTEGER)?;
+    let ended = u64::try_from(id).is_ok_and(|id| env.host.unblock(id, how));
+    env.reply().int(ended.into());
+    DONE
 }
 
 pub fn kill(env: &mut Env<'_>, args: Args<'_>) -> Done {

@@ -56,6 +56,8 @@ pub const CLIENT: &[&str] = &[
     "    * LIB-VER: its version.",
     "SETNAME <name>",
     "    Name this connection.",
+    "UNBLOCK <client-id> [TIMEOUT|ERROR]",
+    "    End the blocking command of the connection with this id.",
 ];
 
 /// In Redis 7.4's order: what every kind of cluster has, then the rest.

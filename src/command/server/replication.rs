@@ -1,14 +1,15 @@
 //! The shard as clients see it: ROLE, WAIT, and the role that HELLO and INFO report.
 //!
 //! Owns: how a group's status is told in Redis's words. Never: names a witness (clients don't know
-//! that there are any), waits itself (WAIT hands [`Block::Wait`] to the connection).
+//! that there are any), waits itself (WAIT hands a [`Block`] to the connection).
 
-use super::super::env::{Block, Done, Env, Flow, DONE};
+use super::super::env::{Block, BlockKind, Done, Env, Flow, DONE};
 use super::super::error::Error;
 use super::super::host::{MemberKind, MemberStatus, RaftRole, RaftStatus};
 use super::super::spec::{flags, Acl, Group, Spec};
 use crate::resp::args::Args;
 use crate::resp::number::parse_i64;
+use std::time::Duration;
 
 pub const ROLE: Spec = Spec::new(
     "role",
@@ -132,13 +133,14 @@ fn wait(env: &mut Env<'_>, args: Args<'_>) -> Done {
     }
     let replicas = u64::try_from(wanted).unwrap_or(0);
     let acks = env.host.replica_acks(env.session.last_write);
-    // Inside EXEC nothing blocks: the answer is how things are.
-    if acks >= replicas || env.session.in_exec {
+    // Where nothing blocks the answer is how things are.
+    if acks >= replicas || env.session.deny_blocking {
         env.reply().int(acks as i64);
         return DONE;
     }
-    Ok(Flow::Block(Block::Wait {
-        replicas,
-        timeout_ms: timeout.unsigned_abs(),
+    let timeout = (timeout > 0).then(|| Duration::from_millis(timeout.unsigned_abs()));
+    Ok(Flow::Block(Block {
+        kind: BlockKind::Wait { replicas },
+        timeout,
     }))
 }

@@ -215,3 +215,27 @@ fn a_short_write_waits_for_the_poller() {
     reader.join().expect("read");
     assert!(bench.conn().memory_bytes() <= 64 << 10);
 }
+
+#[test]
+fn a_brief_wait_ends_before_a_millisecond() {
+    let mut poll = Poll::new().expect("epoll");
+    let brief = Duration::from_micros(100);
+    let wait = |_| {
+        let begun = Instant::now();
+        poll.wait(Some(brief), false).expect("it waits");
+        begun.elapsed()
+    };
+    // On a busy machine any of them may take long, not all of them.
+    let shortest = (0..200).map(wait).min().expect("there were some");
+    assert!(shortest >= brief, "{shortest:?}");
+    assert!(shortest < Duration::from_millis(1), "{shortest:?}");
+}
+
+#[test]
+fn a_brief_wait_finds_what_is_there() {
+    let mut poll = Poll::new().expect("epoll");
+    poll.waker().wake().expect("woken");
+    let brief = Duration::from_micros(900);
+    poll.wait(Some(brief), false).expect("it waits");
+    assert_eq!(poll.events().collect::<Vec<_>>(), [Event::Wake]);
+}

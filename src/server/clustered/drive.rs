@@ -5,8 +5,8 @@
 use super::{Clustered, PutOff};
 use crate::agent::control::Frame;
 use crate::agent::{bus_now, Act};
-use crate::clock::{Clock, Now};
-use crate::links::{News, Order, Passwords};
+use crate::clock::{Clock, Mono, Now};
+use crate::links::{kind_of, News, Order, Passwords};
 use crate::raft::{Envelope, Group};
 use crate::server::error::ServerError;
 use crate::server::platform::{ClusterPlatform, Platform};
@@ -14,6 +14,7 @@ use crate::server::turn::Server;
 use crate::shard::{Admission, Shard};
 use crate::storage::base::{Member, MemberKind};
 use cluster_bus::bus::{Action, Level};
+use cluster_bus::NodeId;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -95,7 +96,7 @@ impl<P: Platform> Clustered<P> {
                 bytes,
             } => {
                 if let Err(error) = self.agent.frame(now, from, proved, &bytes, shard)? {
-                    if self.may_complain(now) {
+                    if self.may_complain(now, from, kind_of(&error)) {
                         slog::warn!(logger, "A frame of node {} can't be read: {}", from, error);
                     }
                 }
@@ -113,14 +114,17 @@ impl<P: Platform> Clustered<P> {
         Ok(())
     }
 
-    /// Whether one more line may be said: whoever sends garbage must not fill the disk with the log.
-    fn may_complain(&mut self, now: Now) -> bool {
+    /// Whether one more line may be said about a frame of this node: garbage must not fill the disk
+    /// with the log.
+    fn may_complain(&mut self, now: Now, from: NodeId, kind: String) -> bool {
         let (since, lines) = &mut self.unread;
         if now.mono.since(*since) >= Duration::from_secs(1) {
             (*since, *lines) = (now.mono, 0);
         }
-        *lines += 1;
-        *lines <= COMPLAINTS_A_SECOND
+        let may =
+            *lines < COMPLAINTS_A_SECOND && self.said.admits(now.mono.since(Mono(0)), from, kind);
+        *lines += u32::from(may);
+        may
     }
 
     /// T9: while a command runs only answers of the own term are taken, while a large unit is applied
@@ -174,7 +178,7 @@ impl<P: Platform> Clustered<P> {
         }
     }
 
-    fn frame(&mut self, to: cluster_bus::NodeId, urgent: bool, back: bool, bytes: Vec<u8>) {
+    fn frame(&mut self, to: NodeId, urgent: bool, back: bool, bytes: Vec<u8>) {
         self.io.order(Order::frame(to, urgent, back, bytes));
     }
 
@@ -244,6 +248,7 @@ impl<P: Platform> Server<P> {
                 false => slog::warn!(self.logger, "This shard has a quorum again"),
             }
         }
+        cluster.tell_master(&self.shard, &self.logger);
         let group = self.shard.group();
         let led = (group.term(), group.leader());
         if cluster.led != led {

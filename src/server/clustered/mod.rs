@@ -4,11 +4,12 @@
 //! taken yet. Decides nothing about membership or the bus: frames and packets go in, acts come out.
 //!
 //! Reading order: `drive` (what a turn adds), `replace` (another shard under the same clients),
-//! `api` (CLUSTER's wishes), `conf` (nodes.conf).
+//! `api` (CLUSTER's wishes), `failover` (what the log tells of one), `conf` (nodes.conf).
 
 mod api;
 mod conf;
 mod drive;
+mod failover;
 mod replace;
 
 pub(super) use conf::Conf;
@@ -19,14 +20,16 @@ use super::platform::Platform;
 use crate::agent::seat::Seat;
 use crate::agent::Agent;
 use crate::clock::Mono;
+use crate::cluster::Record;
 use crate::config::Config;
-use crate::links::{News, Password, Passwords};
+use crate::links::{News, Password, Passwords, Seldom};
 use crate::storage::Base;
 use cluster_bus::bus::Options;
 use cluster_bus::NodeId;
 use rand::rngs::StdRng;
 use rand::RngCore;
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 /// What a full disk keeps from being done. A seat says what earlier ones have said: the newest counts.
 enum PutOff {
@@ -65,6 +68,9 @@ pub struct Clustered<P: Platform> {
     cut_off: BTreeSet<NodeId>,
     /// When the second began in which so many lines were said about frames that can't be read.
     unread: (Mono, u32),
+    said: Seldom,
+    /// The record that [`Self::tell_master`] has seen.
+    seen: Option<Arc<Record>>,
 }
 
 impl<P: Platform> Clustered<P> {
@@ -92,6 +98,8 @@ impl<P: Platform> Clustered<P> {
             told_no_quorum: false,
             cut_off: BTreeSet::new(),
             unread: (Mono::default(), 0),
+            said: Seldom::default(),
+            seen: None,
         }
     }
 

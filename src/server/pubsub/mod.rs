@@ -1,41 +1,37 @@
 //! Messages on their way: from a command to the listeners' outputs and to the other nodes.
 //!
-//! Owns: what a running command has published and nobody may see yet, and what waits for its gate
-//! before it may leave this process. Never: decides who listens (`crate::pubsub`). Invariants (T4):
-//! a message carries the gate of all that its publisher's connection depends on, the running command
-//! included; between two commands no listener's output holds an unsealed message. C4: fan-out, not
-//! logged.
+//! Owns: what a running command has published, and what waits for its gate before it may leave this
+//! process. Never: decides who listens (`crate::pubsub`). Invariants (T4) are those of [`fanout`], the
+//! one road by which anything gets into another client's output; a message for other nodes carries
+//! the same gate. C4: fan-out, not logged.
 
+mod fanout;
 mod outbound;
+mod shard_channels;
 #[cfg(test)]
 mod tests;
 
 use super::platform::Platform;
 use super::state::ServerState;
 use super::turn::Server;
-use crate::net::{Key, Output};
+use crate::cluster::Record;
+use crate::net::Key;
 use crate::pubsub::{write_message, Registry, Subscriber};
 use crate::resp::Proto;
 use crate::state::Gate;
+use fanout::{Fanout, Running};
 use outbound::Outbound;
-
-/// Room kept between commands.
-const KEPT_BYTES: usize = 16 << 10;
+use std::sync::Arc;
 
 #[derive(Default)]
 pub struct PubSub {
     pub registry: Registry,
-    /// The running command has published.
-    published: bool,
-    /// Listeners with unsealed messages.
-    offered: Vec<Key>,
-    /// What the running client published to itself: it follows the reply.
-    own: Vec<u8>,
-    /// Listeners with messages that this turn must flush.
-    delivered: Vec<Key>,
+    pub fanout: Fanout,
     /// Messages of the running command for other nodes.
     leaving: Vec<Message>,
     pub outbound: Outbound,
+    /// The record by which shard channels were last looked at.
+    record: Option<Arc<Record>>,
 }
 
 /// A message for other nodes.
@@ -48,7 +44,7 @@ pub struct Message {
 
 impl<P: Platform> ServerState<P> {
     /// PUBLISH and SPUBLISH of the client `own`: to everyone who listens here and, in a cluster, to
-    /// the other nodes (of this shard, if `sharded`). [`Self::seal_published`] must follow.
+    /// the other nodes (of this shard, if `sharded`). [`Self::seal_fanout`] must follow.
     pub fn publish(
         &mut self,
         sharded: bool,
@@ -56,7 +52,7 @@ impl<P: Platform> ServerState<P> {
         message: &[u8],
         own: (Key, Proto),
     ) -> usize {
-        let receivers = self.offer(sharded, channel, message, Some(own));
+        let receivers = self.offer_message(sharded, channel, message, Some(own));
         if self.config.cluster_enabled {
             self.pubsub.leaving.push(Message {
                 sharded,
@@ -67,13 +63,13 @@ impl<P: Platform> ServerState<P> {
         receivers
     }
 
-    /// Appends a message, unsealed, to the outputs of all who listen to it; how many they are.
-    fn offer(
+    /// Offers a message to all who listen to it; how many they are.
+    fn offer_message(
         &mut self,
         sharded: bool,
         channel: &[u8],
         message: &[u8],
-        own: Option<(Key, Proto)>,
+        running: Running,
     ) -> usize {
         let ServerState {
             pubsub,
@@ -83,36 +79,21 @@ impl<P: Platform> ServerState<P> {
             logger,
             ..
         } = self;
-        pubsub.published = true;
         let PubSub {
-            registry,
-            offered,
-            own: to_self,
-            ..
+            registry, fanout, ..
         } = pubsub;
+        fanout.begin();
         let limit = config.held_output_limit;
         let mut receivers = 0;
         registry.for_each_receiver(sharded, channel, &mut |who, pattern| {
             receivers += 1;
             let key = Key::from_bits(who.0);
-            if let Some((_, proto)) = own.filter(|(own, _)| *own == key) {
-                return write_message(to_self, proto, sharded, pattern, channel, message);
-            }
-            let Some(Some(client)) = clients.get_mut(key) else {
-                return;
-            };
-            if client.doomed || client.conn.output.is_closing() {
-                return;
-            }
-            let output = &mut client.conn.output;
-            let proto = client.session.proto;
-            write_message(output.buf(), proto, sharded, pattern, channel, message);
-            if !client.offered {
-                client.offered = true;
-                offered.push(key);
-            }
+            let offered = fanout.offer(clients, running, key, |out, proto| {
+                write_message(out, proto, sharded, pattern, channel, message);
+            });
+            let Some(client) = offered else { return };
             // T4: others can't be kept from writing to a client that does not read.
-            if output.pending_bytes() > limit {
+            if client.conn.output.pending_bytes() > limit {
                 slog::warn!(
                     logger,
                     "Closing subscriber that does not read its messages: id={} addr={}",
@@ -126,32 +107,8 @@ impl<P: Platform> ServerState<P> {
         receivers
     }
 
-    /// The running command has published something.
-    pub fn has_published(&self) -> bool {
-        self.pubsub.published
-    }
-
-    /// The command that has published has ended, `output` holds its reply and `gate` is what that
-    /// depends on: reply and messages take their places. T4: what others see depends on all that
-    /// this connection depends on, and so does the reply that says how many see it.
-    pub fn seal_published(&mut self, output: &mut Output, gate: Gate, slot: Option<u16>) {
-        let gate = gate.join(output.gate());
-        output.seal(gate, slot);
-        output.buf().append(&mut self.pubsub.own);
-        output.seal_push(gate);
-        self.seal_offered(gate);
-    }
-
-    fn seal_offered(&mut self, gate: Gate) {
-        self.pubsub.published = false;
-        for key in std::mem::take(&mut self.pubsub.offered) {
-            let Some(Some(client)) = self.clients.get_mut(key) else {
-                continue;
-            };
-            client.offered = false;
-            client.conn.output.seal_push(gate);
-            self.pubsub.delivered.push(key);
-        }
+    /// What the command has for other nodes waits for its gate.
+    fn seal_leaving(&mut self, gate: Gate) {
         let limit = self.config.held_output_limit;
         for message in std::mem::take(&mut self.pubsub.leaving) {
             if !self.pubsub.outbound.push(gate, message, limit) {
@@ -159,20 +116,6 @@ impl<P: Platform> ServerState<P> {
                     self.logger,
                     "Too many messages wait to be published to other nodes: dropped one"
                 );
-            }
-        }
-        self.pubsub.own.shrink_to(KEPT_BYTES);
-    }
-
-    /// The command is going to run again: nothing was published.
-    pub fn drop_published(&mut self) {
-        self.pubsub.published = false;
-        self.pubsub.leaving.clear();
-        self.pubsub.own.clear();
-        for key in std::mem::take(&mut self.pubsub.offered) {
-            if let Some(Some(client)) = self.clients.get_mut(key) {
-                client.offered = false;
-                client.conn.output.discard_unsealed();
             }
         }
     }
@@ -186,7 +129,7 @@ impl<P: Platform> Server<P> {
 
     /// Listeners that have got messages are flushed in this turn.
     pub(super) fn mark_delivered_dirty(&mut self) {
-        for key in std::mem::take(&mut self.state.pubsub.delivered) {
+        for key in self.state.pubsub.fanout.take_delivered() {
             let Some(Some(client)) = self.state.clients.get_mut(key) else {
                 continue;
             };
@@ -196,7 +139,7 @@ impl<P: Platform> Server<P> {
 
     /// A message that another node has published: its gate was opened there.
     pub(super) fn deliver_from_bus(&mut self, sharded: bool, channel: &[u8], message: &[u8]) {
-        self.state.offer(sharded, channel, message, None);
+        self.state.offer_message(sharded, channel, message, None);
         self.state.seal_offered(Gate::OPEN);
         self.mark_delivered_dirty();
         self.close_killed();

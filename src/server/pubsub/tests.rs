@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::command::testing::session;
-use crate::net::Conn;
+use crate::net::{Conn, Output};
 use crate::pubsub::Kind;
 use crate::server::clients::Client;
 use crate::server::testing::{self, Nowhere, TestPlatform};
@@ -60,7 +60,7 @@ fn a_message_waits_for_all_that_its_publisher_depends_on() {
     publisher.seal(batch(5), None);
     assert_eq!(f.state.publish(false, b"a", b"hello", own), 2);
     publisher.buf().extend_from_slice(b":2\r\n");
-    f.state.seal_published(&mut publisher, Gate::OPEN, None);
+    f.state.seal_fanout(&mut publisher, Gate::OPEN, None);
     assert_eq!(f.output(listener).pending_gate(), Some(batch(5)));
     assert_eq!(sent(f.output(listener), batch(4)), "");
     assert_eq!(sent(f.output(listener), batch(5)), HELLO);
@@ -75,7 +75,7 @@ fn a_message_waits_for_all_that_its_publisher_depends_on() {
     // A transaction: what it wrote after the PUBLISH counts as well.
     f.state.publish(false, b"a", b"hello", own);
     publisher.buf().extend_from_slice(b"*2\r\n:2\r\n+OK\r\n");
-    f.state.seal_published(&mut publisher, batch(6), None);
+    f.state.seal_fanout(&mut publisher, batch(6), None);
     assert_eq!(f.output(listener).pending_gate(), Some(batch(6)));
 }
 
@@ -87,15 +87,15 @@ fn what_did_not_happen_is_never_told() {
     f.state.config.cluster_enabled = true;
     // The command runs again later.
     assert_eq!(f.state.publish(false, b"a", b"hello", own), 1);
-    assert!(f.state.has_published());
-    f.state.drop_published();
-    assert!(!f.state.has_published());
+    assert!(f.state.pubsub.fanout.is_pending());
+    f.state.drop_fanout();
+    assert!(!f.state.pubsub.fanout.is_pending());
     assert_eq!(f.output(listener).pending_bytes(), 0);
     // Its batch is lost.
     let mut publisher = Output::new();
     f.state.publish(false, b"a", b"hello", own);
     publisher.buf().extend_from_slice(b":1\r\n");
-    f.state.seal_published(&mut publisher, batch(1), None);
+    f.state.seal_fanout(&mut publisher, batch(1), None);
     let mut moved = |_: Option<u16>, out: &mut Vec<u8>| out.extend_from_slice(b"-MOVED\r\n");
     f.output(listener).fail(1..=1, &mut moved);
     publisher.fail(1..=1, &mut moved);
@@ -114,9 +114,36 @@ fn who_does_not_read_its_messages_is_closed() {
     for n in 0..20 {
         f.state
             .publish(false, b"a", &[b'x'; 90], (other, Proto::Resp2));
-        f.state.seal_published(&mut Output::new(), Gate::OPEN, None);
+        f.state.seal_fanout(&mut Output::new(), Gate::OPEN, None);
         let bytes = f.output(listener).pending_bytes();
         assert!(bytes <= 1000 + 200, "{bytes} bytes after {n} messages");
     }
     assert_eq!(f.state.killed, [listener]);
+}
+
+#[test]
+fn a_lost_slot_ends_its_shard_channels() {
+    use cluster_bus::slot::key_slot;
+    let mut f = Fixture::new();
+    let listener = f.join(Kind::Shard, "a");
+    let who = Subscriber(listener.bits());
+    for (kind, name) in [(Kind::Shard, "b"), (Kind::Channel, "a")] {
+        f.state
+            .pubsub
+            .registry
+            .subscribe(who, kind, name.as_bytes());
+    }
+    let own = cluster_bus::SlotSet::from_iter([key_slot(b"b")]);
+    f.state.end_shard_channels(&own);
+    let told = "*3\r\n$12\r\nsunsubscribe\r\n$1\r\na\r\n:1\r\n";
+    assert_eq!(sent(f.output(listener), Gate::OPEN), told);
+    let registry = &f.state.pubsub.registry;
+    assert_eq!(registry.listeners(Kind::Shard, b"a"), 0);
+    let counts = registry.counts(who);
+    let client = f.state.clients.get(listener).unwrap().as_ref().unwrap();
+    assert_eq!(client.session.subscriptions, counts);
+    assert_eq!((counts.shard, counts.channels), (1, 1));
+    // What is still served stays.
+    f.state.end_shard_channels(&own);
+    assert_eq!(sent(f.output(listener), Gate::OPEN), "");
 }

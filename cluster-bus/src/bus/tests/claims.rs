@@ -201,3 +201,42 @@ fn the_lower_id_is_told_of_a_collision() {
     );
     assert_eq!(bench.bus.myself_node().config_epoch, 50, "the log decides");
 }
+
+/// What the log is told of owners that change.
+fn losses(actions: &[Action]) -> Vec<&str> {
+    let texts = actions.iter().filter_map(|action| match action {
+        Action::Log(Level::Notice, text) if text.contains("slot(s)") => Some(text.as_str()),
+        _ => None,
+    });
+    texts.collect()
+}
+
+#[test]
+fn a_failover_elsewhere_is_told_once() {
+    let mut bench = Bench::new();
+    bench.join_master(1);
+    bench.join_master(2);
+    let claim = |epoch| Header {
+        slots: range(1000, 2000),
+        config_epoch: epoch,
+        ..header(2)
+    };
+    let actions = bench.say(claim(9), ping(PingKind::Ping, Vec::new()));
+    let told = losses(&actions);
+    assert_eq!(told.len(), 1, "{told:?}");
+    let node = |n| bench.bus.node(id(n)).expect("it is known");
+    let at = |n| format!("{} ({}:{})", id(n), node(n).ip, node(n).port);
+    let end = format!(
+        "{} lost 1000 slot(s) to node {} with a config epoch of 9",
+        at(1),
+        at(2)
+    );
+    assert!(told[0].ends_with(&end), "{told:?}");
+    let same_shard = bench.bus.shard_of(id(1)) == bench.bus.shard_of(id(2));
+    assert_eq!(
+        told[0].starts_with("A failover occurred in shard"),
+        same_shard
+    );
+    let again = bench.say(claim(9), ping(PingKind::Ping, Vec::new()));
+    assert_eq!(losses(&again), [""; 0]);
+}

@@ -4,11 +4,11 @@
 mod info;
 mod rows;
 
-use super::super::env::{Block, Env, Flow, Outcome, Serving, Shutdown};
+use super::super::env::{Block, BlockKind, Env, Flow, Outcome, Serving, Shutdown};
 use super::super::execute;
 use super::super::host::{
     ClientView, Host, IoView, KillFilter, MemberKind, MemberStatus, MemoryView, ProcessView,
-    RaftRole, RaftStatus,
+    RaftRole, RaftStatus, Unblock,
 };
 use super::super::session::{Endpoint, Session};
 use super::super::stats::Stats;
@@ -29,6 +29,7 @@ struct FakeHost {
     stats: Stats,
     others: Vec<Session>,
     killed: Vec<u64>,
+    unblocked: Vec<(u64, Unblock)>,
     raft: RaftStatus,
     acks: u64,
     now: Now,
@@ -85,6 +86,10 @@ impl Host for FakeHost {
         self.others.retain(|s| !ids.contains(&s.id));
         self.killed.extend(&ids);
         ids.len()
+    }
+    fn unblock(&mut self, client: u64, how: Unblock) -> bool {
+        self.unblocked.push((client, how));
+        self.others.iter().any(|s| s.id == client)
     }
     fn pubsub(&self) -> &Registry {
         &self.pubsub
@@ -176,6 +181,7 @@ impl Client {
             stats: Stats::new(),
             others: Vec::new(),
             killed: Vec::new(),
+            unblocked: Vec::new(),
             raft: RaftStatus {
                 role: RaftRole::Leader,
                 ..RaftStatus::default()
@@ -578,16 +584,16 @@ fn wait_blocks_until_enough_have_answered() {
     let mut c = Client::new();
     assert_eq!(
         c.flow("WAIT 1 0"),
-        Flow::Block(Block::Wait {
-            replicas: 1,
-            timeout_ms: 0
+        Flow::Block(Block {
+            kind: BlockKind::Wait { replicas: 1 },
+            timeout: None
         })
     );
     assert_eq!(
         c.flow("WAIT 2 150"),
-        Flow::Block(Block::Wait {
-            replicas: 2,
-            timeout_ms: 150
+        Flow::Block(Block {
+            kind: BlockKind::Wait { replicas: 2 },
+            timeout: Some(Duration::from_millis(150))
         })
     );
     c.host.acks = 2;
@@ -597,6 +603,36 @@ fn wait_blocks_until_enough_have_answered() {
     assert!(c
         .reply("WAIT 0 0")
         .starts_with("-ERR WAIT cannot be used with replica instances."));
+}
+
+#[test]
+fn unblock_names_a_client_and_a_reason() {
+    let mut c = Client::new();
+    c.join(10);
+    for (line, want) in [
+        ("CLIENT UNBLOCK 10", ":1\\r\\n"),
+        ("CLIENT UNBLOCK 10 timeout", ":1\\r\\n"),
+        ("CLIENT UNBLOCK 10 ERROR", ":1\\r\\n"),
+        ("CLIENT UNBLOCK 11", ":0\\r\\n"),
+        ("CLIENT UNBLOCK -10", ":0\\r\\n"),
+        (
+            "CLIENT UNBLOCK 10 now",
+            "-ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR\\r\\n",
+        ),
+        (
+            "CLIENT UNBLOCK x",
+            "-ERR value is not an integer or out of range\\r\\n",
+        ),
+        (
+            "CLIENT UNBLOCK 10 ERROR 1",
+            "-ERR unknown subcommand or wrong number of arguments for 'UNBLOCK'. Try CLIENT HELP.\\r\\n",
+        ),
+    ] {
+        assert_eq!(c.reply(line), want, "{line}");
+    }
+    let asked = [Unblock::Timeout, Unblock::Timeout, Unblock::Error];
+    let told: Vec<(u64, Unblock)> = asked.iter().map(|how| (10, *how)).collect();
+    assert_eq!(c.host.unblocked[..3], told[..]);
 }
 
 #[test]
