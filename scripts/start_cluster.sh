@@ -438,8 +438,7 @@ start_nodes() {
     for p in ${begun[@]+"${begun[@]}"}; do
         until_true "$START_DEADLINE" answers "$p" \
             || die_of_patience "the node on port $p gives no answer after $START_DEADLINE s"
-        all_live
-        alive "$p"
+        alive "$p" || die_of_node "$p" "has ended"
         say "  $p is up (pid $pid)"
     done
 }
