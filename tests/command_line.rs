@@ -131,6 +131,8 @@ fn systemd_hears_of_start_and_end() {
         .args([
             "--port",
             "0",
+            "--unixsocket",
+            "socket",
             "--logfile",
             "log",
             "--supervised",
@@ -288,7 +290,7 @@ fn renamed_log_gets_no_further_line() {
     let pid = running.0.id();
     wait_until_signals_are_taken(pid);
     // The last line of a start: nothing more comes by itself.
-    let before = wait_for_log(dir.path(), "Server initialized");
+    let before = wait_for_log(dir.path(), "Ready to accept connections");
     fs::rename(dir.path().join("log"), dir.path().join("log.1")).unwrap();
     signal(pid, libc::SIGTERM);
     assert!(wait_for("the end", || running.0.try_wait().unwrap()).success());
