@@ -42,7 +42,7 @@ pub const VERSIONS: &[(&str, &str, &str)] = &[
     ),
     (
         "COMMAND|DOCS",
-        "names of arguments, display_text",
+        "names of arguments, display_text, what is deprecated",
         "7.2 tidied the trees up; docs.rs lists which",
     ),
     (

@@ -24,6 +24,12 @@ const RENAMED: &[&str] = &[
     "shutdown",
 ];
 
+/// Deprecated since 7.2.
+const DEPRECATED: &[&str] = &["psetex", "quit", "setex", "setnx"];
+
+/// What tells of it.
+const DEPRECATION: &[&str] = &["doc_flags", "deprecated_since", "replaced_by"];
+
 /// The trees themselves have changed, and how.
 const CHANGED: &[(&str, &str)] = &[
     (
@@ -91,8 +97,15 @@ fn arguments(fields: &[(String, Value)], named: bool) -> Option<Value> {
 }
 
 fn compare(name: &str, redis: &[(String, Value)], ours: &[(String, Value)]) -> Option<String> {
+    let newly = DEPRECATED.contains(&name);
+    let deprecation = |field: &str| newly && DEPRECATION.contains(&field);
+    if redis.iter().any(|(field, _)| deprecation(field)) {
+        return Some(format!("{name} was deprecated before"));
+    }
     let facts = |fields: &[(String, Value)]| -> Vec<(String, Value)> {
-        let told = |(name, _): &&(String, Value)| !LEFT_OUT.contains(&name.as_str());
+        let told = |(field, _): &&(String, Value)| {
+            !LEFT_OUT.contains(&field.as_str()) && !deprecation(field)
+        };
         fields.iter().filter(told).cloned().collect()
     };
     if facts(redis) != facts(ours) {

@@ -57,11 +57,18 @@ pub fn server(report: &mut Report, env: &Env<'_>) {
         .map(|path| path.display().to_string());
     report.line("config_file", file.unwrap_or_default());
     report.line("io_threads_active", 0);
+    // A kind of listener has its number also where the others are none.
     if config.port != 0 {
         let binds: String = config.bind.iter().map(|a| format!(",bind={a}")).collect();
         report.raw(format_args!(
             "listener0:name=tcp{binds},port={}",
             config.port
+        ));
+    }
+    if !config.unixsocket.is_empty() {
+        report.raw(format_args!(
+            "listener1:name=unix,bind={}",
+            config.unixsocket
         ));
     }
 }

@@ -320,6 +320,11 @@ fn sections_have_redis_fields_in_its_order() {
             "{line} is not in {info}"
         );
     }
+    c.host.config.port = 0;
+    c.host.config.unixsocket = "/run/redis.sock".to_owned();
+    let info = c.raw("INFO server");
+    assert!(info.contains("\r\nlistener1:name=unix,bind=/run/redis.sock\r\n"));
+    assert!(!info.contains("listener0"), "{info}");
 }
 
 #[test]
