@@ -59,9 +59,17 @@ fn texts(value: &Value) -> Vec<String> {
     value.items().iter().map(text).collect()
 }
 
+/// A client that waits for as long as joining or leaving a shard may take: there are files to be made.
+fn patient(cluster: &Cluster, node: usize) -> Client {
+    let client = cluster.nodes[node].client();
+    let patience = client.stream().set_read_timeout(Some(SOON));
+    patience.expect("a socket option");
+    client
+}
+
 /// A client of this node that listens to shard channels, which are all of one slot.
 fn listener(cluster: &Cluster, node: usize, channels: &[&str]) -> Client {
-    let mut client = cluster.nodes[node].client();
+    let mut client = patient(cluster, node);
     let mut command = vec!["SSUBSCRIBE"];
     command.extend_from_slice(channels);
     client.send(&command).expect("sent");
@@ -111,7 +119,7 @@ fn reset_ends_shard_subscriptions() {
     let cluster = pair();
     let channels = ["a{one}", "b{one}"];
     let mut client = listener(&cluster, 1, &channels);
-    cluster.nodes[1].ok(&["CLUSTER", "RESET"]);
+    assert!(patient(&cluster, 1).cmd(&["CLUSTER", "RESET"]).is_ok());
     is_told(&cluster, 1, &mut client, &channels);
 }
 
