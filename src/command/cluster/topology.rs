@@ -4,7 +4,7 @@
 
 use super::super::env::{Done, Env};
 use super::super::error::Error;
-use super::{find_node, show};
+use super::shared::{find_node, show};
 use crate::cluster::{ClusterView, LinkView, NodeView, PreferredEndpoint};
 use crate::resp::args::Args;
 use crate::resp::encode::Reply;
