@@ -3,6 +3,7 @@
 //! It reads the sources as text. What it owns: sizes, headers, banned calls, who may know whom,
 //! names of rules that exist, files nobody compiles, paths of somebody's machine.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -44,8 +45,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("raft", &["clock", "storage"]),
     (
         "command",
-        &["clock", "cluster", "config", "keyspace", "resp", "state"],
+        &[
+            "clock", "cluster", "config", "glob", "keyspace", "pubsub", "resp", "state",
+        ],
     ),
+    ("pubsub", &["glob", "resp"]),
     ("net", &["clock", "config", "log", "resp", "state"]),
     ("links", &[]),
     (
@@ -72,7 +76,9 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates below, by the names that modules use: what they know of each other is in their Cargo.toml.
-const CRATES: &[&str] = &["clock", "cluster", "effect", "keyspace", "resp", "state"];
+const CRATES: &[&str] = &[
+    "clock", "cluster", "effect", "glob", "keyspace", "resp", "state",
+];
 
 /// The safety rules: letter and how many there are (docs/RAFT.md says what each is).
 const RULES: &[(char, u32)] = &[
@@ -94,6 +100,7 @@ struct Source {
 impl Source {
     fn is_test(&self) -> bool {
         self.path.ends_with("/tests.rs")
+            || self.path.ends_with("/testing.rs")
             || self.path.ends_with("_tests.rs")
             || self.path.contains("/tests/")
     }
@@ -323,6 +330,217 @@ fn modules_used(line: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// What a file of `src/command` uses of that folder, as module paths; by the file's own.
+type Uses = BTreeMap<Vec<String>, BTreeSet<Vec<String>>>;
+
+fn uses_within_command() -> Uses {
+    let path_of = |path: &str| -> Option<Vec<String>> {
+        let path = path.strip_prefix("src/command/")?.strip_suffix(".rs")?;
+        let path = path.strip_suffix("mod").unwrap_or(path);
+        Some(
+            path.split('/')
+                .filter(|part| !part.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        )
+    };
+    let all = rust_sources();
+    let for_tests = |source: &Source| {
+        let name = Path::new(&source.path)
+            .file_stem()
+            .expect("a name")
+            .to_string_lossy();
+        let declared = format!("#[cfg(test)]\npub mod {name};");
+        let private = format!("#[cfg(test)]\nmod {name};");
+        let mut owners = all
+            .iter()
+            .filter(|owner| owner.path == "src/command/mod.rs");
+        owners.any(|owner| owner.text.contains(&declared) || owner.text.contains(&private))
+    };
+    let files: BTreeMap<Vec<String>, String> = all
+        .iter()
+        .filter(|source| !source.is_test() && !for_tests(source))
+        .filter_map(|source| {
+            let lines = source
+                .code()
+                .into_iter()
+                .map(|(_, line)| without_comment(line));
+            Some((path_of(&source.path)?, lines.collect::<Vec<_>>().join(" ")))
+        })
+        .collect();
+    let file_of = |mut path: Vec<String>| {
+        while !files.contains_key(&path) {
+            path.pop();
+        }
+        path
+    };
+    let used = |own: &Vec<String>, text: &str| {
+        let mut used: BTreeSet<_> = paths_in(own, text).into_iter().map(file_of).collect();
+        used.remove(own);
+        used
+    };
+    files
+        .iter()
+        .map(|(own, text)| (own.clone(), used(own, text)))
+        .collect()
+}
+
+/// The paths below `src/command` that the code of a module names: `super::a::b`, also with braces,
+/// `crate::command::a`, and `a::b` where `a` is its own submodule.
+fn paths_in(own: &[String], text: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    let starts_word = |at: usize| {
+        let before = text[..at].chars().next_back();
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':')
+    };
+    for (at, _) in text
+        .match_indices("crate::command::")
+        .filter(|(at, _)| starts_word(*at))
+    {
+        paths_from(
+            Vec::new(),
+            &text[at + "crate::command::".len()..],
+            &mut found,
+        );
+    }
+    for (at, _) in text
+        .match_indices("super::")
+        .filter(|(at, _)| starts_word(*at))
+    {
+        let (mut base, mut rest) = (own.to_vec(), &text[at..]);
+        while let Some(after) = rest.strip_prefix("super::") {
+            base.pop();
+            rest = after;
+        }
+        paths_from(base, rest, &mut found);
+    }
+    let words: Vec<&str> = text.split_whitespace().collect();
+    for pair in words
+        .windows(2)
+        .filter(|pair| pair[0] == "mod" && pair[1].ends_with(';'))
+    {
+        let child = pair[1].trim_end_matches(';');
+        let start = format!("{child}::");
+        if text.match_indices(&start).any(|(at, _)| starts_word(at)) {
+            found.push([own, &[child.to_owned()]].concat());
+        }
+    }
+    found
+}
+
+/// All paths of `a::{b, c::{d, e}}`, each behind `base`; returns what follows.
+fn paths_from<'t>(base: Vec<String>, text: &'t str, found: &mut Vec<Vec<String>>) -> &'t str {
+    let text = text.trim_start();
+    if let Some(mut list) = text.strip_prefix('{') {
+        loop {
+            list = paths_from(base.clone(), list, found).trim_start();
+            match list.strip_prefix(',') {
+                Some(more) => list = more,
+                None => return list.strip_prefix('}').unwrap_or(list),
+            }
+        }
+    }
+    let end = text
+        .find(|c: char| !c.is_alphanumeric() && c != '_')
+        .unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    let path = [base, vec![name.to_owned()]].concat();
+    match rest.strip_prefix("::") {
+        Some(rest) if !name.is_empty() => paths_from(path, rest, found),
+        _ => {
+            found.push(path);
+            rest
+        }
+    }
+}
+
+#[test]
+fn only_the_table_knows_the_families() {
+    let table = fs::read_to_string(root().join("src/command/table.rs")).expect("the table");
+    let is_family = |name: &str| {
+        ["ROWS", "TABLES"]
+            .iter()
+            .any(|of| table.contains(&format!("{name}::{of}")))
+    };
+    let uses = uses_within_command();
+    let families = uses
+        .keys()
+        .filter(|path| path.len() == 1 && is_family(&path[0]))
+        .count();
+    assert!(families >= 8, "{families} families were found");
+    let mut wrong = Vec::new();
+    for (own, used) in &uses {
+        let [first, ..] = own.as_slice() else {
+            continue; // mod.rs lists them all
+        };
+        for other in used {
+            let foreign =
+                other.first() != Some(first) && other.first().is_some_and(|o| is_family(o));
+            if foreign && first != "table" {
+                wrong.push(format!("{} uses {}", own.join("/"), other.join("/")));
+            }
+            if other.is_empty() {
+                wrong.push(format!(
+                    "{} uses mod.rs, which lists the others",
+                    own.join("/")
+                ));
+            }
+        }
+    }
+    verdict(
+        "families know the core, never each other; the core knows no family",
+        wrong,
+    );
+}
+
+#[test]
+fn no_files_of_command_need_each_other() {
+    let uses = uses_within_command();
+    // Again and again: no circle has a file that needs, or is needed by, none of those that are left.
+    let mut left: BTreeSet<_> = uses.keys().filter(|own| !own.is_empty()).collect();
+    loop {
+        let before = left.clone();
+        let needed: BTreeSet<_> = before.iter().flat_map(|own| &uses[*own]).collect();
+        let needs = |own: &Vec<String>| uses[own].iter().any(|other| before.contains(other));
+        left.retain(|own| needed.contains(own) && needs(own));
+        if left.len() == before.len() {
+            break;
+        }
+    }
+    let line = |own: &&Vec<String>| {
+        let others = uses[*own].iter().filter(|other| left.contains(other));
+        let others: Vec<String> = others.map(|other| other.join("/")).collect();
+        (!others.is_empty()).then(|| format!("{} uses {}", own.join("/"), others.join(", ")))
+    };
+    verdict(
+        "circles among these",
+        left.iter().filter_map(line).collect(),
+    );
+}
+
+#[test]
+fn paths_are_read_as_the_compiler_reads_them() {
+    let own: Vec<String> = ["server", "info"].map(str::to_owned).to_vec();
+    let text =
+        "mod part; use super::super::env::{Done, Env}; use super::{help, report::{Report, X}}; \
+                crate::command::table(); part::go(); not_super::x(); ::super::y();";
+    let mut found: Vec<String> = paths_in(&own, text)
+        .iter()
+        .map(|path| path.join("/"))
+        .collect();
+    found.sort();
+    let want = [
+        "env/Done",
+        "env/Env",
+        "server/help",
+        "server/info/part",
+        "server/report/Report",
+        "server/report/X",
+        "table",
+    ];
+    assert_eq!(found, want);
 }
 
 #[test]

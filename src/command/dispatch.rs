@@ -6,11 +6,13 @@
 //! leaves no trace at all; every reply's gate follows from what really happened (T3), not from the
 //! command's flags.
 
-use super::env::{Env, Flow, Outcome, Serving};
+use super::call::call;
+use super::env::{Command, Env, Flow, Outcome, Serving};
 use super::error::Error;
+use super::key_spec::BadKeys;
+use super::registry::Lookup;
 use super::session::{Queued, ReplyMode};
-use super::spec::{flags, Spec};
-use super::table::{table, Command, Lookup};
+use super::spec::{flags, Role, Spec};
 use crate::cluster::Route;
 use crate::resp::args::Args;
 use crate::state::{Access, Footprint, GateKind, Ownership};
@@ -94,7 +96,7 @@ fn finish(env: &mut Env<'_>, start: usize, before: ReplyMode, footprint: &Footpr
 }
 
 fn run(env: &mut Env<'_>, args: Args<'_>) -> Result<Flow, Error> {
-    let command = match find(args) {
+    let command = match find(env, args) {
         Ok(command) => command,
         Err(_) if is_http(args.at(0)) => return Ok(close_http(env)),
         Err(error) => {
@@ -104,8 +106,8 @@ fn run(env: &mut Env<'_>, args: Args<'_>) -> Result<Flow, Error> {
         }
     };
     // CLIENT LIST shows what a client sent last, whether it ran, is queued or was refused.
-    env.session.last_command = Some(command);
-    match admit(env, command, args) {
+    env.session.last_command = Some(command.id);
+    match admit(env, command.spec, args) {
         Ok(Admitted::Run) => call(env, command, args),
         Ok(Admitted::Queue) => {
             queue(env, command, args);
@@ -117,8 +119,8 @@ fn run(env: &mut Env<'_>, args: Args<'_>) -> Result<Flow, Error> {
 }
 
 /// The row that the arguments name.
-fn find(args: Args<'_>) -> Result<&'static Command, Error> {
-    match table().lookup(args.at(0), args.get(1)) {
+fn find(env: &Env<'_>, args: Args<'_>) -> Result<&'static Command, Error> {
+    match env.commands.lookup(args.at(0), args.get(1)) {
         Lookup::Found(command) => Ok(command),
         Lookup::Unknown => Err(Error::unknown_command(args.at(0), &mut args.skip(1).iter())),
         Lookup::UnknownSubcommand(container) => {
@@ -147,33 +149,6 @@ fn close_http(env: &mut Env<'_>) -> Flow {
     Flow::Close
 }
 
-/// Runs a handler and counts it.
-pub(super) fn call(
-    env: &mut Env<'_>,
-    command: &'static Command,
-    args: Args<'_>,
-) -> Result<Flow, Error> {
-    let weight = env.host.stats().commands[command.id].weight();
-    let begun = weight.map(|_| env.host.now());
-    let result = (command.spec.run)(env, args);
-    if matches!(result, Ok(Flow::Hold)) || env.data.footprint().hold {
-        return result;
-    }
-    let ended = begun.map(|_| env.host.now());
-    let stats = env.host.stats_mut();
-    stats.commands_processed += 1;
-    let of = &mut stats.commands[command.id];
-    of.calls += 1;
-    of.failed += u64::from(result.is_err());
-    if let (Some(weight), Some(begun), Some(ended)) = (weight, begun, ended) {
-        // A client that waits is not what a command costs.
-        let track = env.host.config().latency_tracking && !matches!(result, Ok(Flow::Block(_)));
-        let took = ended.mono.since(begun.mono);
-        env.host.stats_mut().timed(command.id, took, weight, track);
-    }
-    result
-}
-
 enum Admitted {
     Run,
     Queue,
@@ -181,8 +156,7 @@ enum Admitted {
 }
 
 /// Every reason not to run a command now, in Redis's order.
-fn admit(env: &mut Env<'_>, command: &'static Command, args: Args<'_>) -> Result<Admitted, Error> {
-    let spec = command.spec;
+fn admit(env: &mut Env<'_>, spec: &Spec, args: Args<'_>) -> Result<Admitted, Error> {
     if !spec.accepts(args.len()) {
         return Err(Error::wrong_arity(spec.full_name));
     }
@@ -194,7 +168,7 @@ fn admit(env: &mut Env<'_>, command: &'static Command, args: Args<'_>) -> Result
     if in_multi && spec.flags.has(flags![NO_MULTI]) {
         return Err(Error::NO_MULTI);
     }
-    let is_exec = is(spec, "exec");
+    let is_exec = spec.role == Role::Exec;
     let wait;
     if is_exec && in_multi {
         wait = !serve_queue(env)?;
@@ -211,29 +185,17 @@ fn admit(env: &mut Env<'_>, command: &'static Command, args: Args<'_>) -> Result
     }
     Ok(if wait {
         Admitted::Hold
-    } else if in_multi && !is_exec && !runs_inside_multi(spec) {
+    } else if in_multi && !is_exec && !spec.role.runs_inside_multi() {
         Admitted::Queue
     } else {
         Admitted::Run
     })
 }
 
-/// Commands that are carried out at once between MULTI and EXEC.
-fn runs_inside_multi(spec: &Spec) -> bool {
-    ["multi", "discard", "watch", "quit", "reset"]
-        .iter()
-        .any(|name| is(spec, name))
-}
-
 /// What a subscribed RESP2 client may still say.
 fn runs_while_listening(spec: &Spec) -> bool {
     let listening = spec.flags.has(flags![PUBSUB]) && spec.flags.has(flags![NOSCRIPT]);
-    listening || ["ping", "quit", "reset"].iter().any(|name| is(spec, name))
-}
-
-/// Rows are told apart by their names; containers' subcommands have a `|` in theirs.
-fn is(spec: &Spec, name: &str) -> bool {
-    spec.full_name == name
+    listening || matches!(spec.role, Role::Ping | Role::Quit | Role::Reset)
 }
 
 /// Whether this process may run a data command now; sets the right by which it touches the data.
@@ -261,10 +223,11 @@ fn serve_queue(env: &mut Env<'_>) -> Result<bool, Error> {
     let mut told = false;
     let mut checked = Ok(());
     for Queued { command, args } in &queue {
-        data |= command.spec.is_data();
-        write |= command.spec.writes();
-        told |= command.spec.flags.has(flags![PUBSUB]) || command.spec.flags.has(flags![ADMIN]);
-        checked = check_slots(env, command.spec, Args::from(args.as_slice()), &mut slot);
+        let spec = env.commands.command(*command).spec;
+        data |= spec.is_data();
+        write |= spec.writes();
+        told |= spec.flags.has(flags![PUBSUB, ADMIN]);
+        checked = check_slots(env, spec, Args::from(args.as_slice()), &mut slot);
         if checked.is_err() {
             break;
         }
@@ -354,24 +317,30 @@ fn check_slots(
     if !cluster && matches!(env.serving, Serving::Lead { .. }) {
         return Ok(());
     }
-    for index in spec.range.indexes(args.len()) {
+    let (mut common, mut crossing) = (*slot, false);
+    let named = spec.keys(args, |index| {
         let of = env.data.admit_key(args.at(index));
-        match *slot {
-            None => *slot = Some(of),
-            Some(slot) if slot != of && cluster => return Err(Error::CROSS_SLOT),
-            Some(_) => {}
+        match common {
+            None => common = Some(of),
+            Some(slot) => crossing |= slot != of,
         }
+    });
+    match named {
+        // It names no keys that could be told: the handler refuses it.
+        Err(BadKeys) => {}
+        Ok(()) if crossing && cluster => return Err(Error::CROSS_SLOT),
+        Ok(()) => *slot = common,
     }
     Ok(())
 }
 
-fn queue(env: &mut Env<'_>, command: &'static Command, args: Args<'_>) {
+fn queue(env: &mut Env<'_>, command: &Command, args: Args<'_>) {
     let transaction = &mut env.session.transaction;
     // Once a command was refused the rest can't be executed: remembering it would cost memory.
     if !transaction.aborted {
         transaction.queued_bytes += args.iter().map(<[u8]>::len).sum::<usize>();
         transaction.queue.push(Queued {
-            command,
+            command: command.id,
             args: args.to_vecs(),
         });
     }
@@ -379,9 +348,9 @@ fn queue(env: &mut Env<'_>, command: &'static Command, args: Args<'_>) {
 }
 
 /// What a refusal does to a transaction, and the text that the client gets.
-fn refuse(env: &mut Env<'_>, command: &'static Command, error: Error) -> Error {
-    env.host.stats_mut().commands[command.id].rejected += 1;
-    if !is(command.spec, "exec") {
+fn refuse(env: &mut Env<'_>, command: &Command, error: Error) -> Error {
+    env.host.stats_mut().of(command.id).rejected += 1;
+    if command.spec.role != Role::Exec {
         env.session.transaction.aborted |= env.session.transaction.open;
         return error;
     }

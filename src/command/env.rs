@@ -4,14 +4,23 @@
 //! holds anything between two commands.
 
 use super::error::Error;
-use super::host::Host;
+use super::host::{Host, Shutdown};
+use super::registry;
 use super::session::Session;
 use crate::clock::Now;
 use crate::cluster::Routing;
+use crate::resp::args::Args;
 use crate::resp::encode::Reply;
-use crate::state::StateMachine;
-use crate::state::{Footprint, GateKind};
+use crate::state::{Footprint, GateKind, StateMachine};
 use std::time::Duration;
+
+/// Executes a command whose arity has been checked. A returned error is written by the dispatcher.
+pub type Run = fn(&mut Env<'_>, Args<'_>) -> Done;
+
+/// The command table, and what is in it.
+pub type Commands = registry::Registry<Run>;
+pub type Command = registry::Command<Run>;
+pub type Row = registry::Row<Run>;
 
 /// Whether this process executes keyed commands at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +50,8 @@ pub struct Env<'a> {
     pub serving: Serving<'a>,
     /// Where slots are; none outside a cluster.
     pub routing: Option<&'a Routing>,
+    /// The command table.
+    pub commands: &'static Commands,
     pub now: Now,
 }
 
@@ -48,6 +59,12 @@ impl Env<'_> {
     /// A writer for the reply in the client's protocol.
     pub fn reply(&mut self) -> Reply<'_> {
         Reply::new(self.out, self.session.proto)
+    }
+
+    /// The data, and a writer for the reply beside it.
+    #[inline]
+    pub fn parts(&mut self) -> (&mut StateMachine, Reply<'_>) {
+        (self.data, Reply::new(self.out, self.session.proto))
     }
 }
 
@@ -78,14 +95,6 @@ pub enum BlockKind {
     /// WAIT: until this many data replicas have applied all that this client wrote (C2). The reply is
     /// an integer: how many have.
     Wait { replicas: u64 },
-}
-
-/// SHUTDOWN's options.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Shutdown {
-    pub save: Option<bool>,
-    pub now: bool,
-    pub force: bool,
 }
 
 /// The result of [`super::execute`].

@@ -3,46 +3,26 @@
 //! Relative times become absolute here; a time that has passed deletes the key at once, as a DEL in
 //! the log.
 
+use super::args::integer;
 use super::env::{Done, Env, DONE};
 use super::error::Error;
-use super::spec::{flags, Acl, Flags, Group, KeyFlags, KeySpec, Run, Spec};
-use super::string::integer;
+use super::rows::rows;
+use super::words::Words;
 use crate::resp::args::Args;
 
-const UPDATED: &[KeySpec] = &[KeySpec::new(KeyFlags::RW.and(KeyFlags::UPDATE), 1, 0, 1)];
-const READ: &[KeySpec] = &[KeySpec::new(KeyFlags::RO.and(KeyFlags::ACCESS), 1, 0, 1)];
+const VARIES: &[&str] = &["nondeterministic_output"];
 
-const fn setter(name: &'static str, since: &'static str, run: Run) -> Spec {
-    row(name, -3, flags![WRITE, FAST], since, run).keys(1, 1, 1, UPDATED)
-}
-
-const fn getter(name: &'static str, since: &'static str, run: Run) -> Spec {
-    row(name, 2, flags![READONLY, FAST], since, run).keys(1, 1, 1, READ)
-}
-
-const fn row(name: &'static str, arity: i16, flags: Flags, since: &'static str, run: Run) -> Spec {
-    Spec::new(name, arity, flags, Group::Generic, run)
-        .acl(Acl::KEYSPACE)
-        .since(since)
-}
-
-pub static SPECS: &[Spec] = &[
-    setter("expire", "1.0.0", expire).summary("Lets a key expire after so many seconds."),
-    setter("expireat", "1.2.0", expireat).summary("Lets a key expire at a time in seconds."),
-    getter("expiretime", "7.0.0", expiretime).summary("When a key expires, in seconds."),
-    row("persist", 2, flags![WRITE, FAST], "2.2.0", persist)
-        .keys(1, 1, 1, UPDATED)
-        .summary("Lets a key stay for ever."),
-    setter("pexpire", "2.6.0", pexpire).summary("Lets a key expire after so many milliseconds."),
-    setter("pexpireat", "2.6.0", pexpireat).summary("Lets a key expire at a time in milliseconds."),
-    getter("pexpiretime", "7.0.0", pexpiretime).summary("When a key expires, in milliseconds."),
-    getter("pttl", "2.6.0", pttl)
-        .tips(&["nondeterministic_output"])
-        .summary("How many milliseconds a key has left."),
-    getter("ttl", "1.0.0", ttl)
-        .tips(&["nondeterministic_output"])
-        .summary("How many seconds a key has left."),
-];
+rows! { pub static ROWS: Generic [KEYSPACE] {
+    "expire" -3 [WRITE FAST] "1.0.0" key(1 RW UPDATE) => expire: "Lets a key expire after so many seconds.";
+    "expireat" -3 [WRITE FAST] "1.2.0" key(1 RW UPDATE) => expireat: "Lets a key expire at a time in seconds.";
+    "expiretime" 2 [READONLY FAST] "7.0.0" key(1 RO ACCESS) => expiretime: "When a key expires, in seconds.";
+    "persist" 2 [WRITE FAST] "2.2.0" key(1 RW UPDATE) => persist: "Lets a key stay for ever.";
+    "pexpire" -3 [WRITE FAST] "2.6.0" key(1 RW UPDATE) => pexpire: "Lets a key expire after so many milliseconds.";
+    "pexpireat" -3 [WRITE FAST] "2.6.0" key(1 RW UPDATE) => pexpireat: "Lets a key expire at a time in milliseconds.";
+    "pexpiretime" 2 [READONLY FAST] "7.0.0" key(1 RO ACCESS) => pexpiretime: "When a key expires, in milliseconds.";
+    "pttl" 2 [READONLY FAST] "2.6.0" key(1 RO ACCESS) => pttl: "How many milliseconds a key has left." .tips(VARIES);
+    "ttl" 2 [READONLY FAST] "1.0.0" key(1 RO ACCESS) => ttl: "How many seconds a key has left." .tips(VARIES);
+}}
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Condition {
@@ -53,15 +33,19 @@ struct Condition {
 }
 
 impl Condition {
-    fn parse(args: Args<'_>) -> Result<Condition, Error> {
+    fn parse(mut words: Words<'_>) -> Result<Condition, Error> {
         let mut c = Condition::default();
-        for word in args.iter() {
-            match word.to_ascii_lowercase().as_slice() {
-                b"nx" => c.nx = true,
-                b"xx" => c.xx = true,
-                b"gt" => c.gt = true,
-                b"lt" => c.lt = true,
-                _ => return Err(Error::unsupported_option(word)),
+        while !words.is_empty() {
+            if words.word("nx") {
+                c.nx = true;
+            } else if words.word("xx") {
+                c.xx = true;
+            } else if words.word("gt") {
+                c.gt = true;
+            } else if words.word("lt") {
+                c.lt = true;
+            } else {
+                return Err(Error::unsupported_option(words.need()?));
             }
         }
         if c.nx && (c.xx || c.gt || c.lt) {
@@ -99,7 +83,7 @@ fn pexpireat(env: &mut Env<'_>, args: Args<'_>) -> Done {
 }
 
 fn set_expiry(env: &mut Env<'_>, args: Args<'_>, base_ms: i64, unit: i64, name: &str) -> Done {
-    let condition = Condition::parse(args.skip(3))?;
+    let condition = Condition::parse(Words::new(args, 3))?;
     let at = integer(args.at(2))?
         .checked_mul(unit)
         .and_then(|ms| ms.checked_add(base_ms))

@@ -3,69 +3,21 @@
 use super::env::{Done, Env, Flow, DONE};
 use super::error::Error;
 use super::room;
-use super::spec::{flags, Acl, Flags, Group, KeyFlags, KeySpec, Run, Spec};
-use crate::keyspace::{Entry, Kind};
+use super::rows::rows;
+use super::values::kind_name;
 use crate::resp::args::Args;
 
-const ALL_REMOVED: &[KeySpec] = &[KeySpec::new(KeyFlags::RM.and(KeyFlags::DELETE), 1, -1, 1)];
-const ALL_READ: &[KeySpec] = &[KeySpec::new(KeyFlags::RO, 1, -1, 1)];
-const FROM: KeySpec = KeySpec::new(
-    KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::DELETE),
-    1,
-    0,
-    1,
-);
 const SPREAD_SUM: &[&str] = &["request_policy:multi_shard", "response_policy:agg_sum"];
 
-const fn row(name: &'static str, arity: i16, flags: Flags, since: &'static str, run: Run) -> Spec {
-    Spec::new(name, arity, flags, Group::Generic, run)
-        .acl(Acl::KEYSPACE)
-        .since(since)
-}
-
-pub static SPECS: &[Spec] = &[
-    row("del", -2, flags![WRITE], "1.0.0", del)
-        .keys(1, -1, 1, ALL_REMOVED)
-        .tips(SPREAD_SUM)
-        .summary("Deletes keys."),
-    row("exists", -2, flags![READONLY, FAST], "1.0.0", exists)
-        .keys(1, -1, 1, ALL_READ)
-        .tips(SPREAD_SUM)
-        .summary("How many of the keys exist."),
-    row("rename", 3, flags![WRITE], "1.0.0", rename)
-        .keys(
-            1,
-            2,
-            1,
-            &[
-                FROM,
-                KeySpec::new(KeyFlags::OW.and(KeyFlags::UPDATE), 2, 0, 1),
-            ],
-        )
-        .summary("Renames a key; one that has the new name is overwritten."),
-    row("renamenx", 3, flags![WRITE, FAST], "1.0.0", renamenx)
-        .keys(
-            1,
-            2,
-            1,
-            &[
-                FROM,
-                KeySpec::new(KeyFlags::OW.and(KeyFlags::INSERT), 2, 0, 1),
-            ],
-        )
-        .summary("Renames a key if none has the new name."),
-    row("touch", -2, flags![READONLY, FAST], "3.2.1", exists)
-        .keys(1, -1, 1, ALL_READ)
-        .tips(SPREAD_SUM)
-        .summary("How many of the keys exist; counts as a use of them."),
-    row("type", 2, flags![READONLY, FAST], "1.0.0", kind)
-        .keys(1, 1, 1, &[KeySpec::new(KeyFlags::RO, 1, 0, 1)])
-        .summary("The type of a key's value."),
-    row("unlink", -2, flags![WRITE, FAST], "4.0.0", del)
-        .keys(1, -1, 1, ALL_REMOVED)
-        .tips(SPREAD_SUM)
-        .summary("Deletes keys; memory is freed later."),
-];
+rows! { pub static ROWS: Generic [KEYSPACE] {
+    "del" -2 [WRITE] "1.0.0" keys(1 -1 1 RM DELETE) => del: "Deletes keys." .tips(SPREAD_SUM);
+    "exists" -2 [READONLY FAST] "1.0.0" keys(1 -1 1 RO) => exists: "How many of the keys exist." .tips(SPREAD_SUM);
+    "rename" 3 [WRITE] "1.0.0" key(1 RW ACCESS DELETE) key(2 OW UPDATE) => rename: "Renames a key; one that has the new name is overwritten.";
+    "renamenx" 3 [WRITE FAST] "1.0.0" key(1 RW ACCESS DELETE) key(2 OW INSERT) => renamenx: "Renames a key if none has the new name.";
+    "touch" -2 [READONLY FAST] "3.2.1" keys(1 -1 1 RO) => exists: "How many of the keys exist; counts as a use of them." .tips(SPREAD_SUM);
+    "type" 2 [READONLY FAST] "1.0.0" key(1 RO) => kind: "The type of a key's value.";
+    "unlink" -2 [WRITE FAST] "4.0.0" keys(1 -1 1 RM DELETE) => del: "Deletes keys; memory is freed later." .tips(SPREAD_SUM);
+}}
 
 /// Freeing large values never happens here, so DEL and UNLINK are the same.
 fn del(env: &mut Env<'_>, args: Args<'_>) -> Done {
@@ -94,13 +46,6 @@ fn exists(env: &mut Env<'_>, args: Args<'_>) -> Done {
     }
     env.reply().int(count);
     DONE
-}
-
-/// The name of a type, as TYPE says and SCAN's TYPE takes it.
-pub(super) fn kind_name(entry: &Entry<'_>) -> &'static str {
-    match entry.kind() {
-        Kind::String => "string",
-    }
 }
 
 fn kind(env: &mut Env<'_>, args: Args<'_>) -> Done {

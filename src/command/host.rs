@@ -235,6 +235,14 @@ pub enum Progress {
     Later(u64),
 }
 
+/// SHUTDOWN's options.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shutdown {
+    pub save: Option<bool>,
+    pub now: bool,
+    pub force: bool,
+}
+
 /// The cluster around this node, as far as CLUSTER needs it. What a method refuses with an error
 /// has not happened. The checks that Redis makes come before the calls.
 pub trait ClusterHost {
@@ -313,7 +321,7 @@ pub trait Host {
     fn replica_acks(&self, batch: u64) -> u64;
 
     /// SHUTDOWN and SIGTERM take the same road; an error is the whole text after `ERR `.
-    fn request_shutdown(&mut self, options: super::env::Shutdown) -> Result<(), String>;
+    fn request_shutdown(&mut self, options: Shutdown) -> Result<(), String>;
 
     /// SHUTDOWN ABORT; false: none was under way.
     fn abort_shutdown(&mut self) -> bool {

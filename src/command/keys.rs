@@ -4,84 +4,54 @@
 //! Expired keys that they meet are deleted like any others (T2): leaving one out unlogged would
 //! show its end before it is decided.
 
+use super::args::integer;
 use super::env::{Done, Env, DONE};
 use super::error::Error;
-use super::generic::kind_name;
 use super::host::Host;
 use super::room;
-use super::spec::{flags, Acl, Flags, Group, Run, Spec};
-use super::string::integer;
+use super::rows::rows;
+use super::spec::Role;
+use super::values::kind_name;
+use super::words::Words;
 use crate::clock::Mono;
 use crate::glob;
 use crate::keyspace::Entry;
 use crate::resp::args::Args;
+use crate::resp::encode::Reply;
 use crate::resp::number::parse_i64;
 use crate::state::{Access, StateMachine};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-const fn row(name: &'static str, arity: i16, flags: Flags, group: Group, run: Run) -> Spec {
-    Spec::new(name, arity, flags, group, run)
-}
-
 const ALL_SUCCEEDED: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
-
-pub static SPECS: &[Spec] = &[
-    row("dbsize", 1, flags![READONLY, FAST], Group::Server, dbsize)
-        .acl(Acl::KEYSPACE)
-        .tips(&["request_policy:all_shards", "response_policy:agg_sum"])
-        .summary("How many keys the database has."),
-    row("flushall", -1, flags![WRITE], Group::Server, flushall)
-        .acl(Acl::KEYSPACE.and(Acl::DANGEROUS))
-        .tips(ALL_SUCCEEDED)
-        .summary("Deletes all keys of all databases."),
-    row("flushdb", -1, flags![WRITE], Group::Server, flushdb)
-        .acl(Acl::KEYSPACE.and(Acl::DANGEROUS))
-        .tips(ALL_SUCCEEDED)
-        .summary("Deletes all keys of the database."),
-    row("keys", 2, flags![READONLY], Group::Generic, keys)
-        .acl(Acl::KEYSPACE.and(Acl::DANGEROUS))
-        .tips(&["request_policy:all_shards", "nondeterministic_output_order"])
-        .summary("All keys that match a pattern."),
-    row(
-        "randomkey",
-        1,
-        flags![READONLY, TOUCHES_ARBITRARY_KEYS],
-        Group::Generic,
-        randomkey,
-    )
-    .acl(Acl::KEYSPACE)
-    .tips(&[
-        "request_policy:all_shards",
-        "response_policy:special",
-        "nondeterministic_output",
-    ])
-    .summary("A key, drawn at random."),
-    row(
-        "scan",
-        -2,
-        flags![READONLY, TOUCHES_ARBITRARY_KEYS],
-        Group::Generic,
-        scan,
-    )
-    .acl(Acl::KEYSPACE)
-    .since("2.8.0")
-    .tips(&[
-        "nondeterministic_output",
-        "request_policy:special",
-        "response_policy:special",
-    ])
-    .summary("Walks through the keys, some at a time."),
-    row(
-        "select",
-        2,
-        flags![LOADING, STALE, FAST],
-        Group::Connection,
-        select,
-    )
-    .acl(Acl::CONNECTION)
-    .summary("Changes the database."),
+const SUM: &[&str] = &["request_policy:all_shards", "response_policy:agg_sum"];
+const ANY_ORDER: &[&str] = &["request_policy:all_shards", "nondeterministic_output_order"];
+const DRAWN: &[&str] = &[
+    "request_policy:all_shards",
+    "response_policy:special",
+    "nondeterministic_output",
 ];
+const SCANNED: &[&str] = &[
+    "nondeterministic_output",
+    "request_policy:special",
+    "response_policy:special",
+];
+
+rows! { pub static ROWS:
+    Server [KEYSPACE] {
+        "dbsize" 1 [READONLY FAST] "1.0.0" => dbsize: "How many keys the database has." .tips(SUM);
+        "flushall" -1 [WRITE] @DANGEROUS "1.0.0" => flushall: "Deletes all keys of all databases." .tips(ALL_SUCCEEDED);
+        "flushdb" -1 [WRITE] @DANGEROUS "1.0.0" => flushdb: "Deletes all keys of the database." .tips(ALL_SUCCEEDED);
+    }
+    Generic [KEYSPACE] {
+        "keys" 2 [READONLY] @DANGEROUS "1.0.0" => keys: "All keys that match a pattern." .tips(ANY_ORDER).role(Role::Walk);
+        "randomkey" 1 [READONLY TOUCHES_ARBITRARY_KEYS] "1.0.0" => randomkey: "A key, drawn at random." .tips(DRAWN).role(Role::Walk);
+        "scan" -2 [READONLY TOUCHES_ARBITRARY_KEYS] "2.8.0" => scan: "Walks through the keys, some at a time." .tips(SCANNED).role(Role::Walk);
+    }
+    Connection [CONNECTION] {
+        "select" 2 [LOADING STALE FAST] "1.0.0" => select: "Changes the database.";
+    }
+}
 
 /// Breathes every few milliseconds (T9), and looks at the clock only now and then.
 struct Pace<'a> {
@@ -140,7 +110,7 @@ fn keys(env: &mut Env<'_>, args: Args<'_>) -> Done {
         out,
         ..
     } = env;
-    let mut reply = crate::resp::encode::Reply::new(out, session.proto);
+    let mut reply = Reply::new(out, session.proto);
     let header = reply.deferred();
     let mut count = 0;
     let mut due = Due::new(data);
@@ -216,28 +186,22 @@ struct ScanOptions<'a> {
 }
 
 impl<'a> ScanOptions<'a> {
-    fn parse(args: Args<'a>) -> Result<ScanOptions<'a>, Error> {
+    fn parse(mut words: Words<'a>) -> Result<ScanOptions<'a>, Error> {
         let mut o = ScanOptions {
             pattern: None,
             count: 10,
             kind: None,
         };
-        let mut i = 0;
-        while i < args.len() {
-            let value = args.get(i + 1).ok_or(Error::SYNTAX)?;
-            match args.at(i).to_ascii_lowercase().as_slice() {
-                b"match" => o.pattern = Some(value),
-                b"count" => {
-                    let count = integer(value)?;
-                    o.count = usize::try_from(count)
-                        .ok()
-                        .filter(|n| *n > 0)
-                        .ok_or(Error::SYNTAX)?;
-                }
-                b"type" => o.kind = Some(value),
-                _ => return Err(Error::SYNTAX),
+        while !words.is_empty() {
+            if words.word("match") {
+                o.pattern = Some(words.need()?);
+            } else if words.word("count") {
+                o.count = words.count(Error::SYNTAX)?;
+            } else if words.word("type") {
+                o.kind = Some(words.need()?);
+            } else {
+                return Err(Error::SYNTAX);
             }
-            i += 2;
         }
         o.pattern = o.pattern.filter(|p| *p != b"*");
         Ok(o)
@@ -278,7 +242,7 @@ pub(super) fn parse_cursor(text: &[u8]) -> Result<u64, Error> {
 
 fn scan(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let cursor = parse_cursor(args.at(1))?;
-    let options = ScanOptions::parse(args.skip(2))?;
+    let options = ScanOptions::parse(Words::new(args, 2))?;
     env.data.depends_on_all();
     let mut found: Vec<u8> = Vec::new();
     let mut keys = 0;
@@ -289,7 +253,7 @@ fn scan(env: &mut Env<'_>, args: Args<'_>) -> Done {
         host,
         ..
     } = env;
-    let mut elements = crate::resp::encode::Reply::new(&mut found, session.proto);
+    let mut elements = Reply::new(&mut found, session.proto);
     let mut pace = Pace::new(&mut **host);
     let next = data
         .keyspace()
@@ -343,15 +307,9 @@ fn randomkey(env: &mut Env<'_>, _args: Args<'_>) -> Done {
 
 /// SYNC and ASYNC make no difference: what is flushed is freed later in any case.
 fn check_flush_mode(args: Args<'_>) -> Result<(), Error> {
-    match (args.len(), args.get(1)) {
-        (1, _) => Ok(()),
-        (2, Some(mode))
-            if mode.eq_ignore_ascii_case(b"sync") || mode.eq_ignore_ascii_case(b"async") =>
-        {
-            Ok(())
-        }
-        _ => Err(Error::SYNTAX),
-    }
+    let mut words = Words::new(args, 1);
+    let _either = words.word("sync") || words.word("async");
+    words.finish()
 }
 
 fn flushall(env: &mut Env<'_>, args: Args<'_>) -> Done {

@@ -3,8 +3,9 @@
 //! Owns the page's form. Never: knows of its own what works: that is what the table has. What Redis
 //! 7.4 has beside it is in the list that the rows are tested against.
 
-use super::server::arguments::{arguments, syntax};
-use super::table::{table, Command};
+use super::arguments::{arguments, syntax};
+use super::env::Command;
+use super::table::table;
 use std::fmt::Write;
 
 /// Every command and subcommand of Redis 7.4: name, group, since and more, divided by tabs.
@@ -42,7 +43,7 @@ struct Row {
 }
 
 fn rows() -> Vec<Row> {
-    let ours = |name: &str| table().rows().find(|c| c.spec.full_name == name);
+    let ours = |name: &str| table().by_full_name(name.as_bytes());
     let redis = REDIS.lines().skip(1).map(|line| {
         let mut columns = line.split('\t');
         let mut next = |skip: usize| columns.nth(skip).unwrap_or_default();
@@ -55,8 +56,8 @@ fn rows() -> Vec<Row> {
         }
     });
     let mut rows: Vec<Row> = redis.collect();
-    let own = |c: &&Command| rows.iter().all(|row| row.name != c.spec.full_name);
-    let own: Vec<&Command> = table().rows().filter(own).collect();
+    let own = |c: &&&Command| rows.iter().all(|row| row.name != c.spec.full_name);
+    let own: Vec<&Command> = table().all().iter().filter(own).copied().collect();
     rows.extend(own.into_iter().map(|command| Row {
         name: command.spec.full_name,
         group: command.spec.group.name(),

@@ -1,24 +1,36 @@
 //! Commands: one table of rows, one file for each family, and the one way through them.
 //!
-//! Reading order: [`spec`] (what a row says), [`table`], [`env`] (what a command runs in and what
-//! comes of it), [`dispatch`] (admission in Redis's order), then the families: `string`, `generic`, `expiry`, `keys`, `transaction`, `pubsub`,
-//! `cluster`, `server`.
-//! What a command changes it changes through [`crate::state`]. Nothing here knows sockets or Raft. A family file holds its rows (`SPECS`) and its handlers,
-//! whose signature is [`spec::Run`].
+//! Reading order: [`spec`] and [`key_spec`] (what a row says), [`registry`] (from a name to a row),
+//! [`env`] (what a command runs in and what comes of it), [`dispatch`] (admission in Redis's order)
+//! and `call`, what handlers share (`rows`, `args`, `words`, `values`, `help`), then the families:
+//! `string`, `generic`, `expiry`, `keys`, `transaction`, `pubsub`, `cluster`, `server`, which
+//! [`table`] collects.
+//!
+//! What a command changes it changes through [`crate::state`]. Nothing here knows sockets or Raft. A
+//! family file holds its rows (`ROWS`) and its handlers, whose signature is [`env::Run`]. Families
+//! know the core, never each other; of the core only [`table`] knows them. `tests/tidy.rs` checks
+//! it, and that no two files here need each other.
 
+mod args;
+mod arguments;
+mod call;
 mod cluster;
 pub mod dispatch;
 pub mod env;
 pub mod error;
 mod expiry;
 mod generic;
+mod help;
 pub mod host;
+pub mod key_spec;
 mod keys;
 pub mod latency;
 mod markdown;
 mod pubsub;
+pub mod registry;
 pub mod room;
-pub mod server;
+mod rows;
+mod server;
 pub mod session;
 pub mod spec;
 pub mod stats;
@@ -29,12 +41,14 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod values;
+mod words;
 
 pub use dispatch::execute;
-pub use env::{Block, BlockKind, Done, Env, Flow, Outcome, Serving, DONE};
+pub use env::{Block, BlockKind, Command, Commands, Done, Env, Flow, Outcome, Serving, DONE};
 pub use error::Error;
 pub use host::{ClusterHost, Host};
 pub use markdown::markdown;
 pub use session::Session;
 pub use stats::Stats;
-pub use table::{table, Command};
+pub use table::table;

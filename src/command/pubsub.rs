@@ -1,79 +1,51 @@
 //! Publish and subscribe: the commands.
 //!
-//! Owns: the rows of this family, what confirms a subscription, PUBSUB's answers. Never: delivers a
-//! message or keeps a subscription (the host does, with `crate::pubsub`). C4: none of this is data;
+//! Owns: the rows of this family (shard channels have slots, but are no keys), what confirms a
+//! subscription, PUBSUB's answers. Never: delivers a message or keeps a subscription (the host does, with `crate::pubsub`). C4: none of this is data;
 //! nothing is logged, and no reply waits for anything but what its connection already waits for.
 
 use super::env::{Done, Env, DONE};
 use super::error::Error;
-use super::server::{help, no_subcommand};
+use super::help;
+use super::rows::{no_subcommand, rows};
 use super::session::ReplyMode;
-use super::spec::{flags, Flags, Group, KeyFlags, KeySpec, Run, Spec};
 use crate::pubsub::{write_confirmation, Kind};
 use crate::resp::args::Args;
 use crate::resp::Reply;
 
-const LISTEN: Flags = flags![PUBSUB, NOSCRIPT, LOADING, STALE];
-const SEND: Flags = flags![PUBSUB, LOADING, STALE, FAST];
-const ASK: Flags = flags![PUBSUB, LOADING, STALE];
+rows! { pub static ROWS: Pubsub [] {
+    "subscribe" -2 [PUBSUB NOSCRIPT LOADING STALE] "2.0.0" => subscribe: "Listens to channels.";
+    "unsubscribe" -1 [PUBSUB NOSCRIPT LOADING STALE] "2.0.0" => unsubscribe: "Ends listening to channels, or to all.";
+    "psubscribe" -2 [PUBSUB NOSCRIPT LOADING STALE] "2.0.0" => psubscribe: "Listens to all channels that match patterns.";
+    "punsubscribe" -1 [PUBSUB NOSCRIPT LOADING STALE] "2.0.0" => punsubscribe: "Ends listening to patterns, or to all.";
+    "ssubscribe" -2 [PUBSUB NOSCRIPT LOADING STALE] "7.0.0" keys(1 -1 1 NOT_KEY) => ssubscribe: "Listens to shard channels.";
+    "sunsubscribe" -1 [PUBSUB NOSCRIPT LOADING STALE] "7.0.0" keys(1 -1 1 NOT_KEY) => sunsubscribe: "Ends listening to shard channels, or to all.";
+    "publish" 3 [PUBSUB LOADING STALE FAST] "2.0.0" => publish: "Sends a message to a channel.";
+    "spublish" 3 [PUBSUB LOADING STALE FAST] "7.0.0" key(1 NOT_KEY) => spublish: "Sends a message to a shard channel.";
+    "pubsub" -2 [] "2.8.0" => no_subcommand [SUBCOMMANDS]: "Groups the commands about who listens to what.";
+}}
 
-/// Shard channels have slots, but are no keys.
-const ALL_CHANNELS: &[KeySpec] = &[KeySpec::new(KeyFlags::NOT_KEY, 1, -1, 1)];
-const ONE_CHANNEL: &[KeySpec] = &[KeySpec::new(KeyFlags::NOT_KEY, 1, 0, 1)];
+rows! { static SUBCOMMANDS: Pubsub [] {
+    "pubsub|channels" -2 [PUBSUB LOADING STALE] "2.8.0" => channels: "Lists the channels that somebody listens to.";
+    "pubsub|help" 2 [LOADING STALE] "6.2.0" => help_text: "Explains the subcommands.";
+    "pubsub|numpat" 2 [PUBSUB LOADING STALE] "2.8.0" => numpat: "Counts the patterns that somebody listens to.";
+    "pubsub|numsub" -2 [PUBSUB LOADING STALE] "2.8.0" => numsub: "Counts who listens to channels.";
+    "pubsub|shardchannels" -2 [PUBSUB LOADING STALE] "7.0.0" => shardchannels: "Lists the shard channels that somebody listens to.";
+    "pubsub|shardnumsub" -2 [PUBSUB LOADING STALE] "7.0.0" => shardnumsub: "Counts who listens to shard channels.";
+}}
 
-const fn row(name: &'static str, arity: i16, flags: Flags, run: Run) -> Spec {
-    Spec::new(name, arity, flags, Group::Pubsub, run).since("2.0.0")
-}
-
-pub static SPECS: &[Spec] = &[
-    row("subscribe", -2, LISTEN, subscribe).summary("Listens to channels."),
-    row("unsubscribe", -1, LISTEN, unsubscribe).summary("Ends listening to channels, or to all."),
-    row("psubscribe", -2, LISTEN, psubscribe)
-        .summary("Listens to all channels that match patterns."),
-    row("punsubscribe", -1, LISTEN, punsubscribe).summary("Ends listening to patterns, or to all."),
-    row("ssubscribe", -2, LISTEN, ssubscribe)
-        .since("7.0.0")
-        .keys(1, -1, 1, ALL_CHANNELS)
-        .summary("Listens to shard channels."),
-    row("sunsubscribe", -1, LISTEN, sunsubscribe)
-        .since("7.0.0")
-        .keys(1, -1, 1, ALL_CHANNELS)
-        .summary("Ends listening to shard channels, or to all."),
-    row("publish", 3, SEND, publish).summary("Sends a message to a channel."),
-    row("spublish", 3, SEND, spublish)
-        .since("7.0.0")
-        .keys(1, 1, 1, ONE_CHANNEL)
-        .summary("Sends a message to a shard channel."),
-    Spec::new("pubsub", -2, Flags::NONE, Group::Pubsub, no_subcommand)
-        .since("2.8.0")
-        .summary("Groups the commands about who listens to what.")
-        .subcommands(SUBCOMMANDS),
+const HELP: &[&str] = &[
+    "CHANNELS [<pattern>]",
+    "    The channels that somebody listens to and that match <pattern>, or all.",
+    "NUMPAT",
+    "    How many patterns somebody listens to.",
+    "NUMSUB [<channel> ...]",
+    "    How many listen to each <channel>, not counting patterns.",
+    "SHARDCHANNELS [<pattern>]",
+    "    The same as CHANNELS, of shard channels.",
+    "SHARDNUMSUB [<shardchannel> ...]",
+    "    The same as NUMSUB, of shard channels.",
 ];
-
-static SUBCOMMANDS: &[Spec] = &[
-    sub("pubsub|channels", -2, ASK, channels)
-        .since("2.8.0")
-        .summary("Lists the channels that somebody listens to."),
-    sub("pubsub|help", 2, flags![LOADING, STALE], help_text)
-        .since("6.2.0")
-        .summary("Explains the subcommands."),
-    sub("pubsub|numpat", 2, ASK, numpat)
-        .since("2.8.0")
-        .summary("Counts the patterns that somebody listens to."),
-    sub("pubsub|numsub", -2, ASK, numsub)
-        .since("2.8.0")
-        .summary("Counts who listens to channels."),
-    sub("pubsub|shardchannels", -2, ASK, shardchannels)
-        .since("7.0.0")
-        .summary("Lists the shard channels that somebody listens to."),
-    sub("pubsub|shardnumsub", -2, ASK, shardnumsub)
-        .since("7.0.0")
-        .summary("Counts who listens to shard channels."),
-];
-
-const fn sub(full: &'static str, arity: i16, flags: Flags, run: Run) -> Spec {
-    Spec::sub(full, arity, flags, Group::Pubsub, run)
-}
 
 // ---- subscriptions ------------------------------------------------------------------------------
 
@@ -212,6 +184,6 @@ fn numpat(env: &mut Env<'_>, _: Args<'_>) -> Done {
 }
 
 fn help_text(env: &mut Env<'_>, _: Args<'_>) -> Done {
-    help::write(&mut env.reply(), "PUBSUB", help::PUBSUB);
+    help::write(&mut env.reply(), "PUBSUB", HELP);
     DONE
 }

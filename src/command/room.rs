@@ -6,7 +6,7 @@
 //!
 //! Invariant: what a command really puts there is never more than [`of`] says.
 
-use super::spec::{flags, Spec};
+use super::spec::Spec;
 use crate::resp::args::Args;
 pub use crate::state::room::{headers, COMMAND, DELETION, EFFECT, RECORD};
 
@@ -21,20 +21,22 @@ const LONGEST_FLOAT: usize = 4_960;
 pub(super) fn of(spec: &Spec, args: Args<'_>) -> usize {
     let len = |index: usize| args.get(index).map_or(0, |arg| arg.len() + DELETION);
     let all = (1..args.len()).map(len).sum::<usize>();
-    let expired = if spec.has_keys() {
-        spec.range.indexes(args.len()).map(len).sum()
-    } else {
-        all
+    let mut named = 0;
+    let mut add = |index| named += len(index);
+    // What names no keys may meet any that is among its arguments, or is refused.
+    let expired = match spec.keys(args, &mut add) {
+        Ok(()) if spec.has_keys() => named,
+        _ => all,
     };
     let effects = if spec.writes() { all } else { 0 };
-    let record = if spec.flags.has(flags![CHANGES_RECORD]) {
-        RECORD
-    } else {
-        0
-    };
-    let more = spec.effects.map_or(record, |more| more(args));
+    let more = spec.effects.map_or(0, |more| more(args));
     let bytes = expired.saturating_add(effects).saturating_add(more);
     bytes.saturating_add(headers(bytes)).saturating_add(COMMAND)
+}
+
+/// ADDSLOTS and its like: see [`RECORD`].
+pub(super) fn record(_args: Args<'_>) -> usize {
+    RECORD
 }
 
 /// INCRBYFLOAT: its effect is the sum, and a short argument may stand for a long one.

@@ -4,7 +4,7 @@
 //! buffer or a gate. Invariant: every entry of `watches` is registered in the [`StateMachine`] it was made
 //! with; a session that ends must be handed to [`Session::end`], or its watches leak.
 
-use super::table::Command;
+use super::registry::CommandId;
 use crate::clock::Mono;
 use crate::pubsub::Counts;
 use crate::resp::encode::Proto;
@@ -24,7 +24,7 @@ pub enum ReplyMode {
 /// A command waiting in MULTI.
 #[derive(Clone, Debug)]
 pub struct Queued {
-    pub command: &'static Command,
+    pub command: CommandId,
     pub args: Vec<Vec<u8>>,
 }
 
@@ -57,7 +57,7 @@ pub struct Session {
     pub endpoint: Endpoint,
     pub created: Mono,
     pub last_command_at: Mono,
-    pub last_command: Option<&'static Command>,
+    pub last_command: Option<CommandId>,
     pub commands: u64,
 
     pub proto: Proto,

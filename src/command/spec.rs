@@ -1,17 +1,13 @@
 //! What a command *is*, apart from what it does: the row of the command table.
 //!
-//! Owns: [`Spec`] and the small types of its columns (flags, ACL categories, key specs, arity).
-//! Never: looks anything up, executes anything. Rows are `const` and live in the family files
+//! Owns: [`Spec`] and the small types of its columns (flags, ACL categories, group, role). Never: knows
+//! a handler, looks anything up, executes anything. Rows are `const` and live in the family files
 //! (`string`, `generic`, ...); `table` collects them. Names, flags and tips follow Redis 7.4, since
 //! clients read them through `COMMAND`.
 
-use super::env::{Env, Flow};
-use super::error::Error;
+use super::key_spec::{BadKeys, Finder, KeyFlags, KeyRange, KeySpec};
 use crate::resp::args::Args;
 use std::ops::BitOr;
-
-/// Executes a command whose arity has been checked. A returned error is written by the dispatcher.
-pub type Run = fn(&mut Env<'_>, Args<'_>) -> Result<Flow, Error>;
 
 /// Command flags, with Redis's names and meaning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +42,8 @@ impl Flags {
     pub const READS_DATA: Flags = Flags(1 << 22);
     /// Ours: admitted like a write, as it changes the shard's record (CLUSTER ADDSLOTS).
     pub const CHANGES_RECORD: Flags = Flags(1 << 23);
+    /// Ours: effects may be larger than the arguments, so what they take is worked out before (D5).
+    pub const AMPLIFIES: Flags = Flags(1 << 24);
 
     /// Flags that COMMAND prints, in Redis's order; the others are the server's own business.
     pub const PRINTED: &'static [(Flags, &'static str)] = &[
@@ -147,6 +145,14 @@ impl Acl {
         (Acl::SCRIPTING, "scripting"),
     ];
 
+    /// The category of that name, in any case.
+    pub fn named(name: &[u8]) -> Option<Acl> {
+        let found = Acl::NAMES
+            .iter()
+            .find(|(_, known)| known.as_bytes().eq_ignore_ascii_case(name));
+        found.map(|(acl, _)| *acl)
+    }
+
     pub const fn has(self, other: Acl) -> bool {
         self.0 & other.0 != 0
     }
@@ -159,11 +165,20 @@ impl Acl {
 /// COMMAND DOCS's group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
+    Bitmap,
     Cluster,
     Connection,
     Generic,
+    Geo,
+    Hash,
+    HyperLogLog,
+    List,
     Pubsub,
+    Scripting,
     Server,
+    Set,
+    SortedSet,
+    Stream,
     String,
     Transactions,
 }
@@ -171,109 +186,53 @@ pub enum Group {
 impl Group {
     pub const fn name(self) -> &'static str {
         match self {
+            Group::Bitmap => "bitmap",
             Group::Cluster => "cluster",
             Group::Connection => "connection",
             Group::Generic => "generic",
+            Group::Geo => "geo",
+            Group::Hash => "hash",
+            Group::HyperLogLog => "hyperloglog",
+            Group::List => "list",
             Group::Pubsub => "pubsub",
+            Group::Scripting => "scripting",
             Group::Server => "server",
+            Group::Set => "set",
+            Group::SortedSet => "sorted-set",
+            Group::Stream => "stream",
             Group::String => "string",
             Group::Transactions => "transactions",
         }
     }
 }
 
-/// What a command does to the keys of one key spec (Redis's key-spec flags).
+/// What a client does with a command beside having it executed, as far as admission asks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KeyFlags(pub u16);
+pub enum Role {
+    #[default]
+    Plain,
+    Multi,
+    Exec,
+    Discard,
+    Watch,
+    Ping,
+    Quit,
+    Reset,
+    /// Goes through keys that it does not name, and deletes the expired ones that it meets (T2).
+    Walk,
+}
 
-impl KeyFlags {
-    pub const RO: KeyFlags = KeyFlags(1 << 0);
-    pub const RW: KeyFlags = KeyFlags(1 << 1);
-    pub const OW: KeyFlags = KeyFlags(1 << 2);
-    pub const RM: KeyFlags = KeyFlags(1 << 3);
-    pub const ACCESS: KeyFlags = KeyFlags(1 << 4);
-    pub const UPDATE: KeyFlags = KeyFlags(1 << 5);
-    pub const INSERT: KeyFlags = KeyFlags(1 << 6);
-    pub const DELETE: KeyFlags = KeyFlags(1 << 7);
-    pub const NOT_KEY: KeyFlags = KeyFlags(1 << 8);
-    pub const INCOMPLETE: KeyFlags = KeyFlags(1 << 9);
-    pub const VARIABLE_FLAGS: KeyFlags = KeyFlags(1 << 10);
-
-    /// Every flag with its name, in Redis's order.
-    pub const NAMES: &'static [(KeyFlags, &'static str)] = &[
-        (KeyFlags::RO, "RO"),
-        (KeyFlags::RW, "RW"),
-        (KeyFlags::OW, "OW"),
-        (KeyFlags::RM, "RM"),
-        (KeyFlags::ACCESS, "access"),
-        (KeyFlags::UPDATE, "update"),
-        (KeyFlags::INSERT, "insert"),
-        (KeyFlags::DELETE, "delete"),
-        (KeyFlags::NOT_KEY, "not_key"),
-        (KeyFlags::INCOMPLETE, "incomplete"),
-        (KeyFlags::VARIABLE_FLAGS, "variable_flags"),
-    ];
-
-    pub const fn has(self, other: KeyFlags) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    pub const fn and(self, other: KeyFlags) -> KeyFlags {
-        KeyFlags(self.0 | other.0)
+impl Role {
+    /// Commands that are carried out at once between MULTI and EXEC.
+    pub const fn runs_inside_multi(self) -> bool {
+        matches!(
+            self,
+            Role::Multi | Role::Discard | Role::Watch | Role::Quit | Role::Reset
+        )
     }
 }
 
-/// Where the keys of one spec begin: every command so far has them at a fixed place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeySpec {
-    pub flags: KeyFlags,
-    /// Index of the first key in the arguments (the command's name is 0).
-    pub begin: u16,
-    /// Last key relative to `begin`; negative counts from the end of the arguments.
-    pub last: i16,
-    pub step: u16,
-    pub limit: u16,
-    pub notes: &'static str,
-}
-
-impl KeySpec {
-    pub const fn new(flags: KeyFlags, begin: u16, last: i16, step: u16) -> KeySpec {
-        KeySpec {
-            flags,
-            begin,
-            last,
-            step,
-            limit: 0,
-            notes: "",
-        }
-    }
-}
-
-/// First, last (negative: from the end) and step of the keys, as `COMMAND INFO` has them. `first`
-/// is 0 when there are none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KeyRange {
-    pub first: u16,
-    pub last: i16,
-    pub step: u16,
-}
-
-impl KeyRange {
-    /// The indexes of the keys among `argc` arguments.
-    pub fn indexes(self, argc: usize) -> impl Iterator<Item = usize> {
-        let first = usize::from(self.first);
-        let last = if self.last < 0 {
-            argc.saturating_sub(usize::from(self.last.unsigned_abs()))
-        } else {
-            self.last.unsigned_abs().into()
-        };
-        // No keys: an empty range, written as one that ends before it begins.
-        let end = if first == 0 { 0 } else { (last + 1).min(argc) };
-        (first.min(end)..end).step_by(usize::from(self.step.max(1)))
-    }
-}
-
-/// One row of the command table.
+/// One row of the command table, without its handler.
 #[derive(Debug)]
 pub struct Spec {
     /// Lower case, without the container's name.
@@ -286,78 +245,54 @@ pub struct Spec {
     /// Explicit categories; [`Spec::categories`] adds what the flags imply.
     pub acl: Acl,
     pub group: Group,
+    pub role: Role,
     pub since: &'static str,
     pub summary: &'static str,
+    /// All keys, unless the command has the flag MOVABLE_KEYS.
     pub range: KeyRange,
     pub key_specs: &'static [KeySpec],
+    pub finder: Option<Finder>,
     pub tips: &'static [&'static str],
     /// (deprecated since, replaced by)
     pub deprecated: Option<(&'static str, &'static str)>,
-    pub subcommands: &'static [Spec],
     /// D5: bytes that its effects may have beyond those of its arguments.
     pub effects: Option<fn(Args<'_>) -> usize>,
-    pub run: Run,
 }
 
 impl Spec {
-    /// A command without keys; the methods below add the rest.
-    pub const fn new(name: &'static str, arity: i16, flags: Flags, group: Group, run: Run) -> Spec {
+    /// The macro `rows!` is the usual way to make one. `full_name` is `container|name` for a
+    /// subcommand.
+    pub const fn new(
+        full_name: &'static str,
+        arity: i16,
+        flags: Flags,
+        (group, acl): (Group, Acl),
+        (since, summary): (&'static str, &'static str),
+        key_specs: &'static [KeySpec],
+    ) -> Spec {
+        let (range, movable) = KeyRange::of(key_specs);
+        let movable = if movable {
+            Flags::MOVABLE_KEYS
+        } else {
+            Flags::NONE
+        };
         Spec {
-            name,
-            full_name: name,
+            name: name_of(full_name),
+            full_name,
             arity,
-            flags,
-            acl: Acl::NONE,
+            flags: flags.and(movable),
+            acl,
             group,
-            since: "1.0.0",
-            summary: "",
-            range: KeyRange {
-                first: 0,
-                last: 0,
-                step: 0,
-            },
-            key_specs: &[],
+            role: Role::Plain,
+            since,
+            summary,
+            range,
+            key_specs,
+            finder: None,
             tips: &[],
             deprecated: None,
-            subcommands: &[],
             effects: None,
-            run,
         }
-    }
-
-    /// A subcommand: `full` is `container|name`.
-    pub const fn sub(full: &'static str, arity: i16, flags: Flags, group: Group, run: Run) -> Spec {
-        let mut spec = Spec::new(name_of(full), arity, flags, group, run);
-        spec.full_name = full;
-        spec
-    }
-
-    pub const fn acl(mut self, acl: Acl) -> Spec {
-        self.acl = acl;
-        self
-    }
-
-    pub const fn since(mut self, since: &'static str) -> Spec {
-        self.since = since;
-        self
-    }
-
-    pub const fn summary(mut self, summary: &'static str) -> Spec {
-        self.summary = summary;
-        self
-    }
-
-    /// The legacy key range and the key specs.
-    pub const fn keys(
-        mut self,
-        first: u16,
-        last: i16,
-        step: u16,
-        specs: &'static [KeySpec],
-    ) -> Spec {
-        self.range = KeyRange { first, last, step };
-        self.key_specs = specs;
-        self
     }
 
     pub const fn tips(mut self, tips: &'static [&'static str]) -> Spec {
@@ -370,14 +305,21 @@ impl Spec {
         self
     }
 
-    pub const fn subcommands(mut self, subcommands: &'static [Spec]) -> Spec {
-        self.subcommands = subcommands;
+    pub const fn role(mut self, role: Role) -> Spec {
+        self.role = role;
         self
     }
 
     /// The effects may be larger than the arguments, by so much.
-    pub const fn effects(mut self, more: fn(Args<'_>) -> usize) -> Spec {
+    pub const fn amplifies(mut self, more: fn(Args<'_>) -> usize) -> Spec {
+        self.flags = self.flags.and(Flags::AMPLIFIES);
         self.effects = Some(more);
+        self
+    }
+
+    /// The key specs don't say all; this does.
+    pub const fn keys_by(mut self, finder: Finder) -> Spec {
+        self.finder = Some(finder);
         self
     }
 
@@ -392,7 +334,37 @@ impl Spec {
     }
 
     pub const fn has_keys(&self) -> bool {
-        self.range.first != 0
+        self.range.first != 0 || self.flags.has(Flags::MOVABLE_KEYS)
+    }
+
+    /// Calls `visit` with the index of every key among the arguments. Shard channels count: they have
+    /// slots as keys do.
+    #[inline]
+    pub fn keys(&self, args: Args<'_>, mut visit: impl FnMut(usize)) -> Result<(), BadKeys> {
+        if self.flags.has(Flags::MOVABLE_KEYS) {
+            return self.keys_and_flags(args, &mut |index, _| visit(index));
+        }
+        self.range.indexes(args.len()).for_each(visit);
+        Ok(())
+    }
+
+    /// The same with what happens to each key. When the arguments turn out to be bad some keys may
+    /// have been visited.
+    #[cold]
+    pub fn keys_and_flags(
+        &self,
+        args: Args<'_>,
+        visit: &mut dyn FnMut(usize, KeyFlags),
+    ) -> Result<(), BadKeys> {
+        if let Some(find) = self.finder {
+            return find(args, visit);
+        }
+        for spec in self.key_specs {
+            for index in spec.indexes(args)? {
+                visit(index, spec.flags);
+            }
+        }
+        Ok(())
     }
 
     /// Whether the command's reply or effect depends on the keyspace: it has keys, or works on
@@ -437,7 +409,7 @@ impl Spec {
     }
 }
 
-/// The part of `container|name` after the bar.
+/// The part of `container|name` after the bar, or all of a name without one.
 const fn name_of(full: &'static str) -> &'static str {
     let mut rest = full.as_bytes();
     while let [first, tail @ ..] = rest {
@@ -446,33 +418,9 @@ const fn name_of(full: &'static str) -> &'static str {
             break;
         }
     }
-    match std::str::from_utf8(rest) {
-        Ok(name) => name,
-        Err(_) => panic!("what follows a bar is text"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn key_ranges_follow_the_arguments() {
-        let all = |first, last, step, argc| {
-            KeyRange { first, last, step }
-                .indexes(argc)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(all(0, 0, 0, 3), Vec::<usize>::new());
-        assert_eq!(all(1, 1, 1, 3), vec![1]);
-        assert_eq!(all(1, -1, 1, 4), vec![1, 2, 3]);
-        assert_eq!(all(1, -1, 2, 5), vec![1, 3]);
-        assert_eq!(all(1, 2, 1, 3), vec![1, 2]);
-        assert_eq!(
-            all(1, 2, 1, 2),
-            vec![1],
-            "a short command names only the keys it has"
-        );
-        assert_eq!(all(1, -1, 1, 1), Vec::<usize>::new());
+    match (rest, std::str::from_utf8(rest)) {
+        ([], _) => full,
+        (_, Ok(name)) => name,
+        (_, Err(_)) => panic!("what follows a bar is text"),
     }
 }

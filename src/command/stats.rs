@@ -4,6 +4,7 @@
 //! happen, in [`super::data::Counters`].
 
 use super::latency::Histogram;
+use super::registry::CommandId;
 use crate::clock::Mono;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -44,7 +45,7 @@ pub struct Stats {
     pub net_input_bytes: u64,
     pub net_output_bytes: u64,
     pub error_replies: u64,
-    /// By [`super::table::Command::id`].
+    /// By [`super::registry::CommandId`].
     pub commands: Vec<CommandStats>,
     /// Of the timed calls, by the same id; with `latency-tracking` only.
     pub latencies: Vec<Histogram>,
@@ -58,30 +59,34 @@ pub struct Stats {
 const MAX_ERROR_CODES: usize = 128;
 
 impl Stats {
-    pub fn new() -> Stats {
-        let rows = super::table::table().len();
+    /// For so many commands.
+    pub fn new(commands: usize) -> Stats {
         Stats {
-            commands: vec![CommandStats::default(); rows],
-            latencies: vec![Histogram::default(); rows],
+            commands: vec![CommandStats::default(); commands],
+            latencies: vec![Histogram::default(); commands],
             ..Stats::default()
         }
     }
 
+    pub fn of(&mut self, command: CommandId) -> &mut CommandStats {
+        &mut self.commands[command.index()]
+    }
+
     /// CONFIG RESETSTAT.
     pub fn reset(&mut self) {
-        *self = Stats::new();
+        *self = Stats::new(self.commands.len());
     }
 
     /// A call of this command was timed; it stands for `weight` calls. Out of the way of all the
     /// others.
     #[cold]
-    pub fn timed(&mut self, id: usize, took: Duration, weight: u64, track: bool) {
+    pub fn timed(&mut self, id: CommandId, took: Duration, weight: u64, track: bool) {
         let usec = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let of = &mut self.commands[id];
+        let of = self.of(id);
         of.usec = of.usec.saturating_add(usec.saturating_mul(weight));
         if track {
             let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-            self.latencies[id].record(nanos, weight);
+            self.latencies[id.index()].record(nanos, weight);
         }
     }
 

@@ -3,12 +3,13 @@
 //! Owns: [`Fixture`], on which tests of every family run commands and look at the bytes.
 
 use super::cluster::tests::FakeCluster;
-use super::env::{Env, Flow, Outcome, Serving, Shutdown};
+use super::env::{Env, Flow, Outcome, Serving};
 use super::host::{
-    ClientView, ClusterHost, Host, IoView, KillFilter, ProcessView, RaftStatus, Unblock,
+    ClientView, ClusterHost, Host, IoView, KillFilter, ProcessView, RaftStatus, Shutdown, Unblock,
 };
 use super::session::{Endpoint, Session};
 use super::stats::Stats;
+use super::table::table;
 use crate::clock::{Mono, Now};
 use crate::config::{Config, ConfigError};
 use crate::keyspace::{Keyspace, Layout};
@@ -35,7 +36,7 @@ impl TestHost {
     pub fn new(config: Config, now: Now) -> TestHost {
         TestHost {
             config,
-            stats: Stats::new(),
+            stats: Stats::new(table().all().len()),
             now,
             breaths: 0,
             cluster: None,
@@ -174,6 +175,7 @@ impl Fixture {
             out: &mut out,
             serving: self.serving,
             routing: None,
+            commands: table(),
             now,
         };
         let outcome = super::execute(&mut env, Args::from(args.as_slice()));

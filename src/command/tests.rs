@@ -4,6 +4,7 @@
 mod admission;
 mod effects;
 mod generic;
+pub mod golden;
 mod keys;
 mod pubsub;
 mod room;

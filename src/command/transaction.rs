@@ -4,67 +4,22 @@
 //! `dispatch`). Invariants: EXEC is one command, so one unit (T8); an EXEC that has to wait leaves
 //! the queue, the watches and the database as they were.
 
-use super::dispatch::call;
+use super::call::call;
 use super::env::{Done, Env, Flow, Serving, DONE};
 use super::error::Error;
 use super::room;
+use super::rows::rows;
 use super::session::Queued;
-use super::spec::{flags, Acl, Group, KeyFlags, KeySpec, Spec};
+use super::spec::{flags, Role};
 use crate::resp::args::Args;
 
-pub static SPECS: &[Spec] = &[
-    Spec::new(
-        "multi",
-        1,
-        flags![NOSCRIPT, LOADING, STALE, FAST, ALLOW_BUSY],
-        Group::Transactions,
-        multi,
-    )
-    .acl(Acl::TRANSACTION)
-    .since("1.2.0")
-    .summary("Opens a transaction."),
-    Spec::new(
-        "exec",
-        1,
-        flags![NOSCRIPT, LOADING, STALE, SKIP_SLOWLOG],
-        Group::Transactions,
-        exec,
-    )
-    .acl(Acl::TRANSACTION)
-    .since("1.2.0")
-    .summary("Executes the queued commands as one."),
-    Spec::new(
-        "discard",
-        1,
-        flags![NOSCRIPT, LOADING, STALE, FAST, ALLOW_BUSY],
-        Group::Transactions,
-        discard,
-    )
-    .acl(Acl::TRANSACTION)
-    .since("2.0.0")
-    .summary("Drops the queued commands."),
-    Spec::new(
-        "watch",
-        -2,
-        flags![NOSCRIPT, LOADING, STALE, FAST, ALLOW_BUSY],
-        Group::Transactions,
-        watch,
-    )
-    .acl(Acl::TRANSACTION)
-    .since("2.2.0")
-    .summary("Lets EXEC fail if one of the keys changes first.")
-    .keys(1, -1, 1, &[KeySpec::new(KeyFlags::RO, 1, -1, 1)]),
-    Spec::new(
-        "unwatch",
-        1,
-        flags![NOSCRIPT, LOADING, STALE, FAST, ALLOW_BUSY],
-        Group::Transactions,
-        unwatch,
-    )
-    .acl(Acl::TRANSACTION)
-    .since("2.2.0")
-    .summary("Forgets the watched keys."),
-];
+rows! { pub static ROWS: Transactions [TRANSACTION] {
+    "multi" 1 [NOSCRIPT LOADING STALE FAST ALLOW_BUSY] "1.2.0" => multi: "Opens a transaction." .role(Role::Multi);
+    "exec" 1 [NOSCRIPT LOADING STALE SKIP_SLOWLOG] "1.2.0" => exec: "Executes the queued commands as one." .role(Role::Exec);
+    "discard" 1 [NOSCRIPT LOADING STALE FAST ALLOW_BUSY] "2.0.0" => discard: "Drops the queued commands." .role(Role::Discard);
+    "watch" -2 [NOSCRIPT LOADING STALE FAST ALLOW_BUSY] "2.2.0" keys(1 -1 1 RO) => watch: "Lets EXEC fail if one of the keys changes first." .role(Role::Watch);
+    "unwatch" 1 [NOSCRIPT LOADING STALE FAST ALLOW_BUSY] "2.2.0" => unwatch: "Forgets the watched keys.";
+}}
 
 fn multi(env: &mut Env<'_>, _args: Args<'_>) -> Done {
     if env.session.transaction.open {
@@ -150,12 +105,12 @@ fn has_room(env: &mut Env<'_>) -> Result<bool, Error> {
     let (mut bytes, mut writes, mut walks) = (0usize, false, false);
     let (mut data, mut other) = (false, false);
     for Queued { command, args } in &env.session.transaction.queue {
-        let spec = command.spec;
+        let spec = env.commands.command(*command).spec;
         bytes = bytes.saturating_add(room::of(spec, Args::from(args.as_slice())));
-        writes |= spec.writes() || spec.effects.is_some();
+        writes |= spec.writes() || spec.flags.has(flags![AMPLIFIES]);
         data |= spec.is_data();
         other |= !spec.is_data();
-        walks |= spec.name == "keys" || spec.flags.has(flags![TOUCHES_ARBITRARY_KEYS]);
+        walks |= spec.role == Role::Walk;
     }
     let stands = !writes && (!data || !other);
     if stands {
@@ -190,7 +145,8 @@ fn run_queue(env: &mut Env<'_>) -> Done {
     let mut end = Flow::Done;
     for queued in &queue {
         let start = env.out.len();
-        let flow = match call(env, queued.command, Args::from(queued.args.as_slice())) {
+        let command = env.commands.command(queued.command);
+        let flow = match call(env, command, Args::from(queued.args.as_slice())) {
             Ok(flow) => flow,
             Err(error) => {
                 env.out.truncate(start);

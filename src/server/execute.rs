@@ -69,6 +69,7 @@ impl<P: Platform> Execution<'_, P> {
         };
         let outcome = {
             let (data, beside) = self.shard.split();
+            let commands = self.state.commands;
             let mut host = TurnHost {
                 state: self.state,
                 beside,
@@ -88,6 +89,7 @@ impl<P: Platform> Execution<'_, P> {
                 out,
                 serving,
                 routing: self.routing,
+                commands,
                 now: self.now,
             };
             let outcome = execute(&mut env, args);

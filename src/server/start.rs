@@ -15,7 +15,7 @@ use crate::agent::seat::{self, Seat};
 use crate::agent::{self, Agent, AgentConfig};
 use crate::clock::{Clock, Now};
 use crate::cluster::Record;
-use crate::command::Stats;
+use crate::command::{table, Stats};
 use crate::config::{AppendFsync, Config};
 use crate::keyspace::Layout;
 use crate::links::Order;
@@ -152,7 +152,8 @@ impl<P: Platform> Server<P> {
         let state = ServerState {
             platform,
             clock,
-            stats: Stats::new(),
+            commands: table(),
+            stats: Stats::new(table().all().len()),
             about: About::new(&mut rng, now, about),
             logger,
             rng,

@@ -7,12 +7,11 @@ use super::platform::Platform;
 use super::pubsub::PubSub;
 use super::start::{Machine, Tuning};
 use crate::clock::{Clock, Mono, Now};
-use crate::command::env::Shutdown;
 use crate::command::host::{
     ClientView, ClusterHost, IoView, KillFilter, MemberKind, MemberStatus, ProcessView, RaftRole,
-    RaftStatus, Rates, Unblock,
+    RaftStatus, Rates, Shutdown, Unblock,
 };
-use crate::command::{Host, Stats};
+use crate::command::{Commands, Host, Stats};
 use crate::config::{Config, ConfigError};
 use crate::net::{Key, Slab};
 use crate::pubsub::{Registry, Subscriber};
@@ -35,6 +34,8 @@ pub struct ServerState<P: Platform> {
     pub clock: P::Clock,
     pub config: Config,
     pub tuning: Tuning,
+    /// The command table.
+    pub commands: &'static Commands,
     pub stats: Stats,
     pub about: About,
     pub logger: slog::Logger,

@@ -8,7 +8,7 @@ use super::state::{About, ServerState};
 use crate::agent::ForWitnesses;
 use crate::clock::{Clock, Mono, Now};
 use crate::command::host::{CpuView, MemoryView};
-use crate::command::Stats;
+use crate::command::{table, Stats};
 use crate::config::{Config, ConfigError, LogLevel};
 use crate::links::{News, Order};
 use crate::net::{Accepted, BindFailure, Key, Slab, Socket};
@@ -179,7 +179,8 @@ pub fn state() -> ServerState<TestPlatform> {
         clock: Still,
         config: Config::default(),
         tuning: Tuning::default(),
-        stats: Stats::new(),
+        commands: table(),
+        stats: Stats::new(table().all().len()),
         about: About::new(&mut rng, Now::default(), Machine::default()),
         logger: slog::Logger::root(slog::Discard, slog::o!()),
         rng,

@@ -3,15 +3,13 @@
 //! Owns: the checks that Redis makes first, in its order, and its refusals. Never: carries anything
 //! out; that is the host's (C1, E4), which may refuse as well.
 
-use super::super::env::{Done, Env, Flow, Serving, DONE};
+use super::super::env::{Done, Env, Flow, DONE};
 use super::super::error::Error;
 use super::super::host::{Failover, Progress};
-use super::slots::has_slots_in_log;
-use super::{find_node, host, parse_id, too_many};
+use super::shared::{find_node, has_slots_in_log, holds_keys, host, parse_id, too_many};
 use crate::config::CLUSTER_PORT_INCREMENT;
 use crate::resp::args::Args;
 use crate::resp::number::parse_i64;
-use crate::state::Access;
 use cluster_bus::wire::Flags;
 
 pub fn meet(env: &mut Env<'_>, args: Args<'_>) -> Done {
@@ -138,16 +136,4 @@ pub fn saveconfig(env: &mut Env<'_>, _: Args<'_>) -> Done {
     host(env)?.save_config()?;
     env.reply().ok();
     DONE
-}
-
-/// Whether there is any key; if so the refusal that follows shows data (T3).
-pub(super) fn holds_keys(env: &mut Env<'_>) -> bool {
-    if env.data.keyspace().len(0) == 0 {
-        return false;
-    }
-    if !matches!(env.serving, Serving::Lead { .. }) {
-        env.data.set_access(Access::Replica); // its own copy, with no lease to wait for
-    }
-    env.data.depends_on_all();
-    true
 }

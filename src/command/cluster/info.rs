@@ -4,7 +4,7 @@
 //! the business of whoever makes the view).
 
 use super::super::env::{Done, Env};
-use super::show;
+use super::shared::show;
 use crate::cluster::ClusterView;
 use crate::resp::args::Args;
 use cluster_bus::bus::MESSAGE_NAMES;

@@ -6,9 +6,8 @@
 
 use super::super::env::{Done, Env, DONE};
 use super::super::error::Error;
-use super::host;
+use super::shared::host;
 use crate::resp::args::Args;
-use crate::resp::encode::Reply;
 use crate::resp::number::parse_i64;
 use cluster_bus::slot::{key_slot, SLOT_COUNT};
 
@@ -42,11 +41,11 @@ pub fn getkeysinslot(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let (Some(slot), Ok(limit)) = (slot, usize::try_from(limit)) else {
         return Err(Error::INVALID_SLOT_OR_COUNT);
     };
-    env.data.depends_on_all();
-    let mut reply = Reply::new(env.out, env.session.proto);
+    let (data, mut reply) = env.parts();
+    data.depends_on_all();
     let header = reply.deferred();
     let mut count = 0;
-    env.data.keyspace().keys_in_slot(slot, limit, &mut |entry| {
+    data.keyspace().keys_in_slot(slot, limit, &mut |entry| {
         reply.bulk(entry.key());
         count += 1;
     });

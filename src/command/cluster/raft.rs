@@ -3,15 +3,15 @@
 use super::super::env::{Done, Env, DONE};
 use super::super::error::Error;
 use super::super::host::{MemberKind, MemberStatus, RaftRole, RaftStatus};
-use super::super::server::help;
-use super::host;
+use super::help;
+use super::shared::host;
 use crate::resp::args::Args;
 use crate::resp::encode::Reply;
 
 pub fn raft(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let word = &args[2];
     if word.eq_ignore_ascii_case(b"help") && args.len() == 3 {
-        help::write(&mut env.reply(), "CLUSTER RAFT", help::RAFT);
+        super::super::help::write(&mut env.reply(), "CLUSTER RAFT", help::RAFT);
         return DONE;
     }
     host(env)?;

@@ -6,8 +6,7 @@
 
 use super::super::env::{Done, Env, Flow, DONE};
 use super::super::error::Error;
-use super::admin::holds_keys;
-use super::host;
+use super::shared::{holds_keys, host};
 use crate::cluster::ClusterView;
 use crate::resp::args::Args;
 use crate::resp::number::parse_i64;
@@ -151,11 +150,6 @@ pub fn flushslots(env: &mut Env<'_>, _: Args<'_>) -> Done {
     }
     env.reply().ok();
     DONE
-}
-
-/// The tail's copy: the view shows only what is applied.
-pub(super) fn has_slots_in_log(env: &Env<'_>) -> bool {
-    !env.data.record().slots.is_empty()
 }
 
 // ---- the epoch ---------------------------------------------------------------------------------

@@ -4,12 +4,12 @@
 
 use super::super::env::{Done, Env};
 use super::super::error::Error;
-use super::{find_node, show};
+use super::shared::{find_node, show};
 use crate::cluster::{ClusterView, LinkView, NodeView, PreferredEndpoint};
 use crate::resp::args::Args;
 use crate::resp::encode::Reply;
-use cluster_bus::wire::Flags;
-use std::fmt::Write;
+use cluster_bus::nodes_conf::{Form, NodeLine};
+use cluster_bus::NodeId;
 
 pub fn myid(env: &mut Env<'_>, _: Args<'_>) -> Done {
     show(env, |view, reply| {
@@ -39,7 +39,7 @@ pub fn nodes(env: &mut Env<'_>, _: Args<'_>) -> Done {
     show(env, |view, reply| {
         let mut text = String::new();
         for node in &view.nodes {
-            push_line(&mut text, view, node);
+            text.push_str(&line(view, node));
             text.push('\n');
         }
         reply.verbatim("txt", text.as_bytes());
@@ -55,82 +55,34 @@ pub fn replicas(env: &mut Env<'_>, args: Args<'_>) -> Done {
         }
         reply.array(view.replicas_of(master.id).count());
         for replica in view.replicas_of(master.id) {
-            let mut text = String::new();
-            push_line(&mut text, view, replica);
-            reply.bulk(text.as_bytes());
+            reply.bulk(line(view, replica).as_bytes());
         }
         Ok(())
     })
 }
 
-const FLAG_NAMES: [(Flags, &str); 8] = [
-    (Flags::MYSELF, "myself"),
-    (Flags::MASTER, "master"),
-    (Flags::SLAVE, "slave"),
-    (Flags::PFAIL, "fail?"),
-    (Flags::FAIL, "fail"),
-    (Flags::HANDSHAKE, "handshake"),
-    (Flags::NOADDR, "noaddr"),
-    (Flags::NOFAILOVER, "nofailover"),
-];
-
-fn flag_names(flags: Flags) -> String {
-    let set = FLAG_NAMES.iter().filter(|(flag, _)| flags.has(*flag));
-    let names: Vec<&str> = set.map(|(_, name)| *name).collect();
-    if names.is_empty() {
-        return "noflags".to_owned();
-    }
-    names.join(",")
-}
-
-/// The line of one node, without its line end.
-fn push_line(out: &mut String, view: &ClusterView, node: &NodeView) {
-    let mut push = |text: std::fmt::Arguments<'_>| {
-        out.write_fmt(text).expect("a String takes everything");
-    };
-    push(format_args!(
-        "{} {}:{}@{}",
-        node.id, node.ip, node.port, node.cport
-    ));
-    if !node.hostname.is_empty() {
-        push(format_args!(",{}", node.hostname));
-    }
-    push(format_args!(" {} ", flag_names(node.flags)));
-    match node.master {
-        Some(master) => push(format_args!("{master}")),
-        None => push(format_args!("-")),
-    }
+/// The line of one node, without its line end. Marks of slots that move are shown of this node alone.
+fn line(view: &ClusterView, node: &NodeView) -> String {
     let is_me = node.id == view.myself;
-    let link = if node.connected || is_me {
-        "connected"
-    } else {
-        "disconnected"
+    let marks = |marks: &[(u16, NodeId)]| if is_me { marks.to_vec() } else { Vec::new() };
+    let line = NodeLine {
+        id: node.id,
+        ip: node.ip.clone(),
+        port: node.port,
+        cport: node.cport,
+        hostname: node.hostname.clone(),
+        flags: node.flags,
+        master: node.master,
+        ping_sent_ms: node.ping_sent,
+        pong_received_ms: node.pong_received,
+        config_epoch: view.epoch_of(node),
+        connected: node.connected || is_me,
+        slots: node.slots.clone(),
+        migrating: marks(&view.migrating),
+        importing: marks(&view.importing),
+        ..NodeLine::default()
     };
-    push(format_args!(
-        " {} {} {} {link}",
-        node.ping_sent,
-        node.pong_received,
-        view.epoch_of(node),
-    ));
-    for (first, last) in node.slots.ranges() {
-        if first == last {
-            push(format_args!(" {first}"));
-        } else {
-            push(format_args!(" {first}-{last}"));
-        }
-    }
-    if is_me {
-        let to = view.migrating.iter().map(|(slot, id)| (*slot, '>', id));
-        let from = view.importing.iter().map(|(slot, id)| (*slot, '<', id));
-        let mut marks: Vec<_> = to.chain(from).collect();
-        marks.sort_unstable_by_key(|mark| mark.0);
-        for (slot, direction, id) in marks {
-            match direction {
-                '>' => push(format_args!(" [{slot}->-{id}]")),
-                _ => push(format_args!(" [{slot}-<-{id}]")),
-            }
-        }
-    }
+    line.line(Form::Reply)
 }
 
 // ---- SLOTS -------------------------------------------------------------------------------------

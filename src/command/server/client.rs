@@ -5,84 +5,37 @@
 
 use super::super::env::{Done, Env, DONE};
 use super::super::error::Error;
+use super::super::help::write;
+use super::super::rows::{no_subcommand, rows};
 use super::super::session::ReplyMode;
-use super::super::spec::{flags, Acl, Flags, Group, Spec};
 use super::client_list::{info, kill, list, unblock};
-use super::{attribute, help, no_subcommand};
+use super::{attribute, help};
 use crate::resp::args::Args;
 
-pub const CLIENT: Spec = Spec::new("client", -2, Flags::NONE, Group::Connection, no_subcommand)
-    .since("2.4.0")
-    .summary("Groups the commands about client connections.")
-    .subcommands(SUBCOMMANDS);
-
-const PLAIN: Flags = flags![NOSCRIPT, LOADING, STALE];
-const ADMIN: Flags = flags![ADMIN, NOSCRIPT, LOADING, STALE];
+const VARIES: &[&str] = &["nondeterministic_output"];
 const TO_ALL_NODES: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
 
-static SUBCOMMANDS: &[Spec] = &[
-    Spec::sub("client|getname", 2, PLAIN, Group::Connection, getname)
-        .acl(Acl::CONNECTION)
-        .since("2.6.9")
-        .summary("Names the connection, if it has a name."),
-    Spec::sub(
-        "client|help",
-        2,
-        flags![LOADING, STALE],
-        Group::Connection,
-        print_help,
-    )
-    .acl(Acl::CONNECTION)
-    .since("5.0.0")
-    .summary("Lists the subcommands."),
-    Spec::sub("client|id", 2, PLAIN, Group::Connection, id)
-        .acl(Acl::CONNECTION)
-        .since("5.0.0")
-        .summary("Answers with the id of the connection."),
-    Spec::sub("client|info", 2, PLAIN, Group::Connection, info)
-        .acl(Acl::CONNECTION)
-        .since("6.2.0")
-        .summary("Describes the connection.")
-        .tips(&["nondeterministic_output"]),
-    Spec::sub("client|kill", -3, ADMIN, Group::Connection, kill)
-        .acl(Acl::CONNECTION)
-        .since("2.4.0")
-        .summary("Closes connections."),
-    Spec::sub("client|list", -2, ADMIN, Group::Connection, list)
-        .acl(Acl::CONNECTION)
-        .since("2.4.0")
-        .summary("Describes the open connections.")
-        .tips(&["nondeterministic_output"]),
-    Spec::sub("client|no-evict", 3, ADMIN, Group::Connection, no_evict)
-        .acl(Acl::CONNECTION)
-        .since("7.0.0")
-        .summary("Protects the connection from client eviction."),
-    Spec::sub("client|no-touch", 3, PLAIN, Group::Connection, no_touch)
-        .acl(Acl::CONNECTION)
-        .since("7.2.0")
-        .summary("Keeps the connection's commands from counting as use of their keys."),
-    Spec::sub("client|reply", 3, PLAIN, Group::Connection, reply_mode)
-        .acl(Acl::CONNECTION)
-        .since("3.2.0")
-        .summary("Chooses whether the connection gets replies."),
-    Spec::sub("client|setinfo", 4, PLAIN, Group::Connection, setinfo)
-        .acl(Acl::CONNECTION)
-        .since("7.2.0")
-        .summary("Tells the server what library the client uses.")
-        .tips(TO_ALL_NODES),
-    Spec::sub("client|setname", 3, PLAIN, Group::Connection, setname)
-        .acl(Acl::CONNECTION)
-        .since("2.6.9")
-        .summary("Names the connection.")
-        .tips(TO_ALL_NODES),
-    Spec::sub("client|unblock", -3, ADMIN, Group::Connection, unblock)
-        .acl(Acl::CONNECTION)
-        .since("5.0.0")
-        .summary("Ends the blocking command of another connection."),
-];
+rows! { pub static ROWS: Connection [] {
+    "client" -2 [] "2.4.0" => no_subcommand [SUBCOMMANDS]: "Groups the commands about client connections.";
+}}
+
+rows! { static SUBCOMMANDS: Connection [CONNECTION] {
+    "client|getname" 2 [NOSCRIPT LOADING STALE] "2.6.9" => getname: "Names the connection, if it has a name.";
+    "client|help" 2 [LOADING STALE] "5.0.0" => print_help: "Lists the subcommands.";
+    "client|id" 2 [NOSCRIPT LOADING STALE] "5.0.0" => id: "Answers with the id of the connection.";
+    "client|info" 2 [NOSCRIPT LOADING STALE] "6.2.0" => info: "Describes the connection." .tips(VARIES);
+    "client|kill" -3 [ADMIN NOSCRIPT LOADING STALE] "2.4.0" => kill: "Closes connections.";
+    "client|list" -2 [ADMIN NOSCRIPT LOADING STALE] "2.4.0" => list: "Describes the open connections." .tips(VARIES);
+    "client|no-evict" 3 [ADMIN NOSCRIPT LOADING STALE] "7.0.0" => no_evict: "Protects the connection from client eviction.";
+    "client|no-touch" 3 [NOSCRIPT LOADING STALE] "7.2.0" => no_touch: "Keeps the connection's commands from counting as use of their keys.";
+    "client|reply" 3 [NOSCRIPT LOADING STALE] "3.2.0" => reply_mode: "Chooses whether the connection gets replies.";
+    "client|setinfo" 4 [NOSCRIPT LOADING STALE] "7.2.0" => setinfo: "Tells the server what library the client uses." .tips(TO_ALL_NODES);
+    "client|setname" 3 [NOSCRIPT LOADING STALE] "2.6.9" => setname: "Names the connection." .tips(TO_ALL_NODES);
+    "client|unblock" -3 [ADMIN NOSCRIPT LOADING STALE] "5.0.0" => unblock: "Ends the blocking command of another connection.";
+}}
 
 fn print_help(env: &mut Env<'_>, _: Args<'_>) -> Done {
-    help::write(&mut env.reply(), "CLIENT", help::CLIENT);
+    write(&mut env.reply(), "CLIENT", help::CLIENT);
     DONE
 }
 

@@ -3,10 +3,11 @@
 //! Owns: the line format of CLIENT LIST. Never: closes a socket (the host does; the own connection
 //! is closed after its reply).
 
-use super::super::env::{Done, Env, Flow, DONE};
+use super::super::env::{Commands, Done, Env, Flow, DONE};
 use super::super::error::Error;
 use super::super::host::{ClientKind, IoView, KillFilter, Unblock};
 use super::super::session::Session;
+use super::super::words::Words;
 use super::connection::DEFAULT_USER;
 use crate::clock::Now;
 use crate::resp::args::Args;
@@ -28,8 +29,16 @@ fn kind(word: &[u8]) -> Result<ClientKind, Error> {
 }
 
 /// Writes the line of one client, without line end.
-fn describe(out: &mut Vec<u8>, session: &Session, io: &IoView, argv_bytes: usize, now: Now) {
+fn describe(
+    out: &mut Vec<u8>,
+    commands: &Commands,
+    (session, io): (&Session, &IoView),
+    argv_bytes: usize,
+    now: Now,
+) {
     let s = session;
+    let name = |id| commands.command(id).spec.full_name;
+    let command = s.last_command.map_or("NULL", name);
     let mut text = |part: std::fmt::Arguments<'_>| {
         out.write_fmt(part)
             .expect("writing into memory does not fail");
@@ -71,7 +80,7 @@ fn describe(out: &mut Vec<u8>, session: &Session, io: &IoView, argv_bytes: usize
         io.output_bytes,
         io.total_memory,
         if io.output_bytes > 0 { "rw" } else { "r" },
-        s.last_command.map_or("NULL", |command| command.spec.full_name),
+        command,
         s.user,
         if s.proto == Proto::Resp3 { 3 } else { 2 },
     ));
@@ -110,8 +119,8 @@ fn describe_own(env: &Env<'_>, args: Args<'_>) -> Vec<u8> {
     let argv_bytes = args.iter().map(<[u8]>::len).sum();
     describe(
         &mut line,
-        env.session,
-        &env.host.own_io(),
+        env.commands,
+        (env.session, &env.host.own_io()),
         argv_bytes,
         env.now,
     );
@@ -132,12 +141,12 @@ enum Choice {
     Ids(Vec<i64>),
 }
 
-fn parse_choice(args: Args<'_>) -> Result<Choice, Error> {
-    match args.len() {
-        2 => Ok(Choice::All),
-        4 if args[2].eq_ignore_ascii_case(b"type") => Ok(Choice::Kind(kind(&args[3])?)),
-        4.. if args[2].eq_ignore_ascii_case(b"id") => {
-            let ids: Option<Vec<i64>> = args.iter().skip(3).map(parse_i64).collect();
+fn parse_choice(mut words: Words<'_>) -> Result<Choice, Error> {
+    match words.len() {
+        0 => Ok(Choice::All),
+        2 if words.word("type") => Ok(Choice::Kind(kind(words.need()?)?)),
+        2.. if words.word("id") => {
+            let ids: Option<Vec<i64>> = words.rest().iter().map(parse_i64).collect();
             Ok(Choice::Ids(ids.ok_or(Error::INVALID_CLIENT_ID)?))
         }
         _ => Err(Error::SYNTAX),
@@ -145,7 +154,7 @@ fn parse_choice(args: Args<'_>) -> Result<Choice, Error> {
 }
 
 pub fn list(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let choice = parse_choice(args)?;
+    let choice = parse_choice(Words::new(args, 2))?;
     let wanted = |session: &Session| match &choice {
         Choice::All => true,
         Choice::Kind(kind) => ClientKind::of(session) == *kind,
@@ -155,11 +164,11 @@ pub fn list(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if wanted(env.session) {
         lines.push((env.session.id, describe_own(env, args)));
     }
-    let now = env.now;
+    let (now, commands) = (env.now, env.commands);
     env.host.for_each_client(&mut |client| {
         if wanted(client.session) {
             let mut line = Vec::with_capacity(320);
-            describe(&mut line, client.session, &client.io, 0, now);
+            describe(&mut line, commands, (client.session, &client.io), 0, now);
             lines.push((client.session.id, line));
         }
     });
@@ -185,44 +194,42 @@ pub fn list(env: &mut Env<'_>, args: Args<'_>) -> Done {
 }
 
 /// The filters of the new form, and whether the own connection is spared.
-fn parse_kill(args: Args<'_>) -> Result<(KillFilter, bool), Error> {
+fn parse_kill(mut words: Words<'_>) -> Result<(KillFilter, bool), Error> {
     let mut filter = KillFilter::default();
     let mut skip_me = true;
-    let mut i = 2;
-    while i < args.len() {
-        let (option, value) = (&args[i], args.get(i + 1).ok_or(Error::SYNTAX)?);
-        let is = |name: &[u8]| option.eq_ignore_ascii_case(name);
-        let text = || String::from_utf8_lossy(value).into_owned();
-        if is(b"id") {
-            let id = parse_i64(value)
-                .filter(|id| *id > 0)
-                .ok_or(Error::CLIENT_ID_RANGE)?;
-            filter.id = Some(id.unsigned_abs());
-        } else if is(b"maxage") {
-            let age = parse_i64(value).ok_or(Error::MAX_AGE_NOT_AN_INTEGER)?;
+    while !words.is_empty() {
+        if words.len() == 1 {
+            return Err(Error::SYNTAX); // every option has a value
+        }
+        if words.word("id") {
+            let id = parse_i64(words.need()?).filter(|id| *id > 0);
+            filter.id = Some(id.ok_or(Error::CLIENT_ID_RANGE)?.unsigned_abs());
+        } else if words.word("maxage") {
+            let age = parse_i64(words.need()?).ok_or(Error::MAX_AGE_NOT_AN_INTEGER)?;
             if age <= 0 {
                 return Err(Error::MAX_AGE_RANGE);
             }
             filter.min_age_secs = Some(age.unsigned_abs());
-        } else if is(b"type") {
-            filter.kind = Some(kind(value)?);
-        } else if is(b"addr") {
-            filter.addr = Some(text());
-        } else if is(b"laddr") {
-            filter.laddr = Some(text());
-        } else if is(b"user") {
-            if value != DEFAULT_USER.as_bytes() {
-                return Err(Error::no_such_user(value));
+        } else if words.word("type") {
+            filter.kind = Some(kind(words.need()?)?);
+        } else if words.word("addr") {
+            filter.addr = Some(text(words.need()?));
+        } else if words.word("laddr") {
+            filter.laddr = Some(text(words.need()?));
+        } else if words.word("user") {
+            let user = words.need()?;
+            if user != DEFAULT_USER.as_bytes() {
+                return Err(Error::no_such_user(user));
             }
-            filter.user = Some(text());
-        } else if is(b"skipme") && value.eq_ignore_ascii_case(b"yes") {
-            skip_me = true;
-        } else if is(b"skipme") && value.eq_ignore_ascii_case(b"no") {
-            skip_me = false;
+            filter.user = Some(text(user));
+        } else if words.word("skipme") {
+            skip_me = words.word("yes");
+            if !skip_me && !words.word("no") {
+                return Err(Error::SYNTAX);
+            }
         } else {
             return Err(Error::SYNTAX);
         }
-        i += 2;
     }
     Ok((filter, skip_me))
 }
@@ -243,6 +250,10 @@ pub fn unblock(env: &mut Env<'_>, args: Args<'_>) -> Done {
     DONE
 }
 
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
 pub fn kill(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let old_form = args.len() == 3;
     let (filter, skip_me) = if old_form {
@@ -256,7 +267,7 @@ pub fn kill(env: &mut Env<'_>, args: Args<'_>) -> Done {
             false,
         )
     } else {
-        parse_kill(args)?
+        parse_kill(Words::new(args, 2))?
     };
     let kill_me = !skip_me && filter.matches(env.session, env.now);
     let killed = env.host.kill_clients(&filter) + usize::from(kill_me);

@@ -5,48 +5,28 @@
 
 use super::super::env::{Done, Env, DONE};
 use super::super::error::Error;
-use super::super::spec::{flags, Flags, Group, Spec};
-use super::{help, no_subcommand};
+use super::super::help::write;
+use super::super::rows::{no_subcommand, rows};
+use super::help;
 use crate::config::ConfigError;
 use crate::resp::args::Args;
 
-pub const CONFIG: Spec = Spec::new("config", -2, Flags::NONE, Group::Server, no_subcommand)
-    .since("2.0.0")
-    .summary("Groups the commands about the configuration.")
-    .subcommands(SUBCOMMANDS);
-
-const ADMIN: Flags = flags![ADMIN, NOSCRIPT, LOADING, STALE];
 const TO_ALL_NODES: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
 
-static SUBCOMMANDS: &[Spec] = &[
-    Spec::sub("config|get", -3, ADMIN, Group::Server, get)
-        .since("2.0.0")
-        .summary("Answers with the values of directives."),
-    Spec::sub(
-        "config|help",
-        2,
-        flags![LOADING, STALE],
-        Group::Server,
-        print_help,
-    )
-    .since("5.0.0")
-    .summary("Lists the subcommands."),
-    Spec::sub("config|resetstat", 2, ADMIN, Group::Server, resetstat)
-        .since("2.0.0")
-        .summary("Sets the statistics to zero.")
-        .tips(TO_ALL_NODES),
-    Spec::sub("config|rewrite", 2, ADMIN, Group::Server, rewrite)
-        .since("2.8.0")
-        .summary("Writes the running configuration into its file.")
-        .tips(TO_ALL_NODES),
-    Spec::sub("config|set", -4, ADMIN, Group::Server, set)
-        .since("2.0.0")
-        .summary("Changes directives while the server runs.")
-        .tips(TO_ALL_NODES),
-];
+rows! { pub static ROWS: Server [] {
+    "config" -2 [] "2.0.0" => no_subcommand [SUBCOMMANDS]: "Groups the commands about the configuration.";
+}}
+
+rows! { static SUBCOMMANDS: Server [] {
+    "config|get" -3 [ADMIN NOSCRIPT LOADING STALE] "2.0.0" => get: "Answers with the values of directives.";
+    "config|help" 2 [LOADING STALE] "5.0.0" => print_help: "Lists the subcommands.";
+    "config|resetstat" 2 [ADMIN NOSCRIPT LOADING STALE] "2.0.0" => resetstat: "Sets the statistics to zero." .tips(TO_ALL_NODES);
+    "config|rewrite" 2 [ADMIN NOSCRIPT LOADING STALE] "2.8.0" => rewrite: "Writes the running configuration into its file." .tips(TO_ALL_NODES);
+    "config|set" -4 [ADMIN NOSCRIPT LOADING STALE] "2.0.0" => set: "Changes directives while the server runs." .tips(TO_ALL_NODES);
+}}
 
 fn print_help(env: &mut Env<'_>, _: Args<'_>) -> Done {
-    help::write(&mut env.reply(), "CONFIG", help::CONFIG);
+    write(&mut env.reply(), "CONFIG", help::CONFIG);
     DONE
 }
 

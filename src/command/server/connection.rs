@@ -5,75 +5,25 @@
 
 use super::super::env::{Done, Env, Flow, DONE};
 use super::super::error::Error;
-use super::super::spec::{flags, Acl, Group, Spec};
+use super::super::rows::rows;
+use super::super::spec::Role;
+use super::super::words::Words;
 use super::attribute;
 use super::replication::is_master;
+use crate::config::REDIS_VERSION;
 use crate::pubsub::Counts;
 use crate::resp::args::Args;
 use crate::resp::encode::Proto;
 use crate::resp::number::parse_i64;
 
-pub const AUTH: Spec = Spec::new(
-    "auth",
-    -2,
-    flags![NOSCRIPT, LOADING, STALE, FAST, NO_AUTH, ALLOW_BUSY],
-    Group::Connection,
-    auth,
-)
-.acl(Acl::CONNECTION)
-.since("1.0.0")
-.summary("Authenticates the connection.");
-
-pub const ECHO: Spec = Spec::new(
-    "echo",
-    2,
-    flags![LOADING, STALE, FAST],
-    Group::Connection,
-    echo,
-)
-.acl(Acl::CONNECTION)
-.since("1.0.0")
-.summary("Answers with its argument.");
-
-pub const HELLO: Spec = Spec::new(
-    "hello",
-    -1,
-    flags![NOSCRIPT, LOADING, STALE, FAST, NO_AUTH, ALLOW_BUSY],
-    Group::Connection,
-    hello,
-)
-.acl(Acl::CONNECTION)
-.since("6.0.0")
-.summary("Greets the server and chooses the protocol version.");
-
-pub const PING: Spec = Spec::new("ping", -1, flags![FAST], Group::Connection, ping)
-    .acl(Acl::CONNECTION)
-    .since("1.0.0")
-    .summary("Tells whether the server answers.")
-    .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]);
-
-pub const QUIT: Spec = Spec::new(
-    "quit",
-    -1,
-    flags![ALLOW_BUSY, NOSCRIPT, LOADING, STALE, FAST, NO_AUTH],
-    Group::Connection,
-    quit,
-)
-.acl(Acl::CONNECTION)
-.since("1.0.0")
-.summary("Closes the connection.")
-.deprecated("7.2.0", "just closing the connection");
-
-pub const RESET: Spec = Spec::new(
-    "reset",
-    1,
-    flags![NOSCRIPT, LOADING, STALE, FAST, NO_AUTH, ALLOW_BUSY],
-    Group::Connection,
-    reset,
-)
-.acl(Acl::CONNECTION)
-.since("6.2.0")
-.summary("Brings the connection back to how it began.");
+rows! { pub static ROWS: Connection [CONNECTION] {
+    "auth" -2 [NOSCRIPT LOADING STALE FAST NO_AUTH ALLOW_BUSY] "1.0.0" => auth: "Authenticates the connection.";
+    "echo" 2 [LOADING STALE FAST] "1.0.0" => echo: "Answers with its argument.";
+    "hello" -1 [NOSCRIPT LOADING STALE FAST NO_AUTH ALLOW_BUSY] "6.0.0" => hello: "Greets the server and chooses the protocol version.";
+    "ping" -1 [FAST] "1.0.0" => ping: "Tells whether the server answers." .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]).role(Role::Ping);
+    "quit" -1 [ALLOW_BUSY NOSCRIPT LOADING STALE FAST NO_AUTH] "1.0.0" => quit: "Closes the connection." .deprecated("7.2.0", "just closing the connection").role(Role::Quit);
+    "reset" 1 [NOSCRIPT LOADING STALE FAST NO_AUTH ALLOW_BUSY] "6.2.0" => reset: "Brings the connection back to how it began." .role(Role::Reset);
+}}
 
 /// The only user there is.
 pub const DEFAULT_USER: &str = "default";
@@ -159,37 +109,34 @@ struct Greeting<'a> {
     name: Option<&'a [u8]>,
 }
 
-fn parse_hello<'a>(args: &'a Args<'_>) -> Result<Greeting<'a>, Error> {
+fn parse_hello(args: Args<'_>) -> Result<Greeting<'_>, Error> {
     let mut greeting = Greeting::default();
-    if args.len() >= 2 {
-        greeting.proto = match parse_i64(&args[1]).ok_or(Error::PROTOCOL_NOT_AN_INTEGER)? {
+    let mut words = Words::new(args, 1);
+    if let Some(version) = words.next() {
+        greeting.proto = match parse_i64(version).ok_or(Error::PROTOCOL_NOT_AN_INTEGER)? {
             2 => Some(Proto::Resp2),
             3 => Some(Proto::Resp3),
             _ => return Err(Error::NO_PROTO),
         };
     }
-    let mut i = 2;
-    while i < args.len() {
-        let more = args.len() - 1 - i;
-        if args[i].eq_ignore_ascii_case(b"auth") && more >= 2 {
-            greeting.credentials = Some((&args[i + 1], &args[i + 2]));
-            i += 3;
-        } else if args[i].eq_ignore_ascii_case(b"setname") && more >= 1 {
-            let name = &args[i + 1];
+    while !words.is_empty() {
+        if words.len() > 2 && words.word("auth") {
+            greeting.credentials = Some((words.need()?, words.need()?));
+        } else if words.len() > 1 && words.word("setname") {
+            let name = words.need()?;
             if !attribute::is_valid(name) {
                 return Err(Error::CLIENT_NAME);
             }
             greeting.name = Some(name);
-            i += 2;
         } else {
-            return Err(Error::hello_option(&args[i]));
+            return Err(Error::hello_option(words.need()?));
         }
     }
     Ok(greeting)
 }
 
 fn hello(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let greeting = parse_hello(&args)?;
+    let greeting = parse_hello(args)?;
     if let Some((user, given)) = greeting.credentials {
         authenticate(env, user, given)?;
     }
@@ -225,7 +172,7 @@ fn hello(env: &mut Env<'_>, args: Args<'_>) -> Done {
         reply.bulk(value);
     };
     pair(b"server", b"redis");
-    pair(b"version", super::REDIS_VERSION.as_bytes());
+    pair(b"version", REDIS_VERSION.as_bytes());
     reply.bulk(b"proto");
     reply.int(proto);
     reply.bulk(b"id");

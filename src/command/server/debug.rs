@@ -5,8 +5,9 @@
 
 use super::super::env::{Done, Env, Flow, Serving, DONE};
 use super::super::error::Error;
+use super::super::help::write;
 use super::super::room;
-use super::super::spec::{flags, Group, Spec};
+use super::super::rows::rows;
 use super::help;
 use super::object::{encoding_name, references};
 use crate::keyspace::{Ttl, Value};
@@ -16,16 +17,9 @@ use crate::resp::number::parse_i64;
 use crate::state::Access;
 use std::time::Duration;
 
-pub const DEBUG: Spec = Spec::new(
-    "debug",
-    -2,
-    flags![ADMIN, NOSCRIPT, LOADING, STALE, PROTECTED],
-    Group::Server,
-    debug,
-)
-.since("1.0.0")
-.effects(populated)
-.summary("For tests: sleeps, digests, fills.");
+rows! { pub static ROWS: Server [] {
+    "debug" -2 [ADMIN NOSCRIPT LOADING STALE PROTECTED] "1.0.0" => debug: "For tests: sleeps, digests, fills." .amplifies(populated);
+}}
 
 /// T9: how long a command may run without answering heartbeats.
 const BREATH: Duration = Duration::from_millis(5);
@@ -43,7 +37,7 @@ fn debug(env: &mut Env<'_>, args: Args<'_>) -> Done {
     }
     let is = |name: &str| args[1].eq_ignore_ascii_case(name.as_bytes());
     match args.len() {
-        2 if is("help") => help::write(&mut env.reply(), "DEBUG", help::DEBUG),
+        2 if is("help") => write(&mut env.reply(), "DEBUG", help::DEBUG),
         2 if is("digest") => return digest(env),
         2.. if is("digest-value") => return digest_value(env, args),
         3 if is("sleep") => sleep(env, &args[2]),

@@ -3,19 +3,19 @@
 //! Owns: the shape of the reply, and the complexities, which no other part needs. Summaries are
 //! our own words; the arguments are `arguments`'. Never: tells a command's history.
 
-use super::super::env::{Done, Env, DONE};
-use super::super::spec::Spec;
-use super::super::table::{table, Command};
-use super::arguments::{self, arguments};
-use super::introspect::by_full_name;
+use super::super::arguments::{self, arguments};
+use super::super::env::{Command, Done, Env, DONE};
 use crate::resp::args::Args;
 use crate::resp::encode::Reply;
 
 pub fn docs(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let commands: Vec<&Command> = if args.len() == 2 {
-        table().commands().iter().collect()
+        env.commands.commands().iter().collect()
     } else {
-        args.iter().skip(2).filter_map(by_full_name).collect()
+        let named = args.iter().skip(2);
+        named
+            .filter_map(|name| env.commands.by_full_name(name))
+            .collect()
     };
     let mut reply = env.reply();
     reply.map(commands.len());
@@ -27,7 +27,7 @@ pub fn docs(env: &mut Env<'_>, args: Args<'_>) -> Done {
 
 fn write(reply: &mut Reply<'_>, command: &Command) {
     let spec = command.spec;
-    let complexity = complexity(spec);
+    let complexity = complexity(command);
     let doc_flags: &[&str] = match spec.deprecated {
         Some(_) => &["deprecated"],
         None if SYSTEM.contains(&spec.full_name) => &["syscmd"],
@@ -119,13 +119,13 @@ const LINEAR: &[&str] = &[
     "watch",
 ];
 
-fn complexity(spec: &Spec) -> &'static str {
-    match spec.full_name {
+fn complexity(command: &Command) -> &'static str {
+    match command.spec.full_name {
         "debug" | "exec" => "Depends on what it runs",
         "lolwut" => "",
         "lcs" => "O(N*M)",
         "scan" => "O(1) a call, O(N) for a whole iteration",
-        _ if !spec.subcommands.is_empty() && spec.full_name != "command" => {
+        _ if !command.subcommands.is_empty() && command.spec.full_name != "command" => {
             "Depends on the subcommand"
         }
         name if LINEAR.contains(&name) => "O(N)",
@@ -136,11 +136,12 @@ fn complexity(spec: &Spec) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::table;
 
     #[test]
     fn special_cases_name_commands_that_exist() {
         for name in LINEAR.iter().chain(SYSTEM) {
-            assert!(by_full_name(name.as_bytes()).is_some(), "{name}");
+            assert!(table().by_full_name(name.as_bytes()).is_some(), "{name}");
         }
     }
 }

@@ -1,10 +1,7 @@
 //! The HELP subcommands.
 //!
-//! Owns: the texts of HELP of every container here, and the frame around them. The frame (first
-//! line, last two lines, status replies) and the usage lines are Redis's; the explanations are
-//! our own words. Never: decides anything.
-
-use crate::resp::encode::Reply;
+//! Owns: the texts of HELP of every container of this family. The usage lines are Redis's; the
+//! explanations are our own words. Never: decides anything, writes the frame around them.
 
 pub const ACL: &[&str] = &[
     "CAT [<category>]",
@@ -58,66 +55,6 @@ pub const CLIENT: &[&str] = &[
     "    Name this connection.",
     "UNBLOCK <client-id> [TIMEOUT|ERROR]",
     "    End the blocking command of the connection with this id.",
-];
-
-/// In Redis 7.4's order: what every kind of cluster has, then the rest.
-pub const CLUSTER: &[&str] = &[
-    "COUNTKEYSINSLOT <slot>",
-    "    How many keys this node has in <slot>.",
-    "GETKEYSINSLOT <slot> <count>",
-    "    Up to <count> keys that this node has in <slot>.",
-    "INFO",
-    "    The state of the cluster.",
-    "KEYSLOT <key>",
-    "    The slot of <key>.",
-    "MYID",
-    "    The id of this node.",
-    "MYSHARDID",
-    "    The id of this node's shard.",
-    "NODES",
-    "    The nodes that this one knows, a line each:",
-    "    <id> <ip:port@bus-port[,hostname]> <flags> <master> <pings> <pongs> <epoch> <link> <slot> ...",
-    "REPLICAS <node-id>",
-    "    The replicas of the master <node-id>, as NODES has them.",
-    "SLOTS",
-    "    Ranges of slots: first, last, then the address, port and id of the master and of each",
-    "    replica.",
-    "SHARDS",
-    "    The shards: their slots and their nodes.",
-    "ADDSLOTS <slot> [<slot> ...]",
-    "    Give slots that nobody has to this node.",
-    "ADDSLOTSRANGE <start slot> <end slot> [<start slot> <end slot> ...]",
-    "    Give ranges of slots that nobody has to this node.",
-    "BUMPEPOCH",
-    "    Raise this node's config epoch above all others.",
-    "COUNT-FAILURE-REPORTS <node-id>",
-    "    How many masters report <node-id> as failing.",
-    "DELSLOTS <slot> [<slot> ...]",
-    "    Make slots nobody's, for this node.",
-    "DELSLOTSRANGE <start slot> <end slot> [<start slot> <end slot> ...]",
-    "    Make ranges of slots nobody's, for this node.",
-    "FAILOVER [FORCE|TAKEOVER]",
-    "    Make this replica the master of its shard.",
-    "FORGET <node-id>",
-    "    Remove a node from this node's table.",
-    "FLUSHSLOTS",
-    "    Take all slots from this node.",
-    "MEET <ip> <port> [<bus-port>]",
-    "    Introduce another node to this one.",
-    "REPLICATE <node-id>",
-    "    Make this node a replica of <node-id>.",
-    "RESET [HARD|SOFT]",
-    "    Take this node out of its cluster; SOFT is the default.",
-    "SET-CONFIG-EPOCH <epoch>",
-    "    Set the config epoch of a node that knows no other.",
-    "SETSLOT <slot> (IMPORTING <node-id>|MIGRATING <node-id>|STABLE|NODE <node-id>)",
-    "    Mark a slot as moving, or assign it. Not supported yet.",
-    "SAVECONFIG",
-    "    Write the table of nodes to disk.",
-    "LINKS",
-    "    The connections of the bus, a map each.",
-    "RAFT (HELP|MEMBERS|STATUS)",
-    "    The Raft group of this node's shard. Redis has no such command.",
 ];
 
 pub const COMMAND: &[&str] = &[
@@ -191,36 +128,3 @@ pub const OBJECT: &[&str] = &[
     "REFCOUNT <key>",
     "    How many references the value of <key> has.",
 ];
-
-pub const PUBSUB: &[&str] = &[
-    "CHANNELS [<pattern>]",
-    "    The channels that somebody listens to and that match <pattern>, or all.",
-    "NUMPAT",
-    "    How many patterns somebody listens to.",
-    "NUMSUB [<channel> ...]",
-    "    How many listen to each <channel>, not counting patterns.",
-    "SHARDCHANNELS [<pattern>]",
-    "    The same as CHANNELS, of shard channels.",
-    "SHARDNUMSUB [<shardchannel> ...]",
-    "    The same as NUMSUB, of shard channels.",
-];
-
-pub const RAFT: &[&str] = &[
-    "MEMBERS",
-    "    The members of this shard's group, a map each.",
-    "STATUS",
-    "    The group as this member sees it: role, leader, positions in the log, members.",
-];
-
-/// The reply to `<container> HELP`.
-pub fn write(reply: &mut Reply<'_>, container: &str, lines: &[&str]) {
-    reply.array(lines.len() + 3);
-    reply.simple(&format!(
-        "{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
-    ));
-    for line in lines {
-        reply.simple(line);
-    }
-    reply.simple("HELP");
-    reply.simple("    Print this help.");
-}

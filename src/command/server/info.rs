@@ -4,67 +4,20 @@
 //! (`info_process`, `info_shard`); waits for anything (T3: a report is not a read).
 
 use super::super::env::{Done, Env, DONE};
-use super::super::spec::{flags, Acl, Group, Spec};
+use super::super::rows::rows;
+use super::report::Report;
 use super::{info_process, info_shard};
 use crate::resp::args::Args;
-use std::fmt::{Display, Write};
 
-pub const INFO: Spec = Spec::new("info", -1, flags![LOADING, STALE], Group::Server, info)
-    .acl(Acl::DANGEROUS)
-    .since("1.0.0")
-    .summary("Reports on the server: version, load, memory, group.")
-    .tips(&[
-        "nondeterministic_output",
-        "request_policy:all_shards",
-        "response_policy:special",
-    ]);
+const TIPS: &[&str] = &[
+    "nondeterministic_output",
+    "request_policy:all_shards",
+    "response_policy:special",
+];
 
-/// The text under construction.
-#[derive(Default)]
-pub struct Report(String);
-
-impl Report {
-    fn begin(&mut self, title: &str) {
-        if !self.0.is_empty() {
-            self.0.push_str("\r\n");
-        }
-        self.raw(format_args!("# {title}"));
-    }
-
-    /// `name:value`
-    pub fn line(&mut self, name: &str, value: impl Display) {
-        self.raw(format_args!("{name}:{value}"));
-    }
-
-    /// `name:value` for a number of bytes, and `name_human` for people.
-    pub fn bytes(&mut self, name: &str, value: u64) {
-        self.line(name, value);
-        self.raw(format_args!("{name}_human:{}", human(value)));
-    }
-
-    pub fn raw(&mut self, line: std::fmt::Arguments<'_>) {
-        self.0
-            .write_fmt(line)
-            .expect("writing into memory does not fail");
-        self.0.push_str("\r\n");
-    }
-}
-
-/// 100B, 4.00K, 1.50G, as Redis writes sizes for people.
-pub fn human(bytes: u64) -> String {
-    const UNITS: &str = "KMGTP";
-    let mut scale = 1024.0;
-    if bytes < 1024 {
-        return format!("{bytes}B");
-    }
-    for unit in UNITS.chars() {
-        if (bytes as f64) < scale * 1024.0 {
-            return format!("{:.2}{unit}", bytes as f64 / scale);
-        }
-        scale *= 1024.0;
-    }
-    format!("{bytes}B")
-}
+rows! { pub static ROWS: Server [] {
+    "info" -1 [LOADING STALE] @DANGEROUS "1.0.0" => info: "Reports on the server: version, load, memory, group." .tips(TIPS);
+}}
 
 struct Section {
     /// What a client asks for; lower case.
@@ -141,21 +94,6 @@ fn info(env: &mut Env<'_>, args: Args<'_>) -> Done {
         report.begin(section.title);
         (section.write)(&mut report, env);
     }
-    env.reply().verbatim("txt", report.0.as_bytes());
+    env.reply().verbatim("txt", report.text().as_bytes());
     DONE
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_for_people() {
-        assert_eq!(human(0), "0B");
-        assert_eq!(human(1023), "1023B");
-        assert_eq!(human(1024), "1.00K");
-        assert_eq!(human(916_512), "895.03K");
-        assert_eq!(human(25_274_793_984), "23.54G");
-        assert_eq!(human(u64::MAX), format!("{}B", u64::MAX));
-    }
 }

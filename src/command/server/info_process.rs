@@ -8,9 +8,8 @@ use super::super::env::Env;
 use super::super::host::IoView;
 use super::super::session::Session;
 use super::super::stats::CommandStats;
-use super::super::table::table;
-use super::info::Report;
-use super::{HOLDFAST_VERSION, REDIS_VERSION};
+use super::report::Report;
+use crate::config::REDIS_VERSION;
 use crate::pubsub::Kind;
 use crate::version;
 
@@ -20,7 +19,7 @@ pub fn server(report: &mut Report, env: &Env<'_>) {
     let up = env.now.mono.since(process.started).as_secs();
     let micros = env.host.unix_micros();
     report.line("redis_version", REDIS_VERSION);
-    report.line("holdfast_version", HOLDFAST_VERSION);
+    report.line("holdfast_version", version::HOLDFAST);
     report.line("redis_git_sha1", version::GIT_SHA1);
     report.line("redis_git_dirty", version::GIT_DIRTY);
     report.line("redis_build_id", version::BUILD_ID);
@@ -230,8 +229,8 @@ pub fn cpu(report: &mut Report, env: &Env<'_>) {
 
 pub fn commandstats(report: &mut Report, env: &Env<'_>) {
     let stats = env.host.stats();
-    for command in table().rows() {
-        let of = stats.commands.get(command.id).copied().unwrap_or_default();
+    for command in env.commands.all() {
+        let of = stats.commands[command.id.index()];
         let CommandStats {
             calls,
             usec,
@@ -255,8 +254,8 @@ pub fn latencystats(report: &mut Report, env: &Env<'_>) {
         return;
     }
     let percents = config.latency_percentiles();
-    for command in table().rows() {
-        let histogram = &env.host.stats().latencies[command.id];
+    for command in env.commands.all() {
+        let histogram = &env.host.stats().latencies[command.id.index()];
         if histogram.is_empty() {
             continue;
         }

@@ -5,8 +5,8 @@
 
 use super::super::env::Env;
 use super::super::host::{MemberKind, RaftRole, RaftStatus};
-use super::info::Report;
 use super::replication::{host_port, is_master, link, master_addr, replicas, Link};
+use super::report::Report;
 
 pub fn persistence(report: &mut Report, env: &Env<'_>) {
     let raft = env.host.raft_status();

@@ -3,91 +3,62 @@
 //! Owns: the shapes of COMMAND, COMMAND INFO, COUNT, LIST, GETKEYS and GETKEYSANDFLAGS. Never:
 //! knows a command itself; all facts come from the table's rows.
 
-use super::super::env::{Done, Env, DONE};
+use super::super::env::{Command, Commands, Done, Env, DONE};
 use super::super::error::Error;
-use super::super::spec::{flags, Acl, Flags, Group, KeyFlags, KeyRange, KeySpec, Spec};
-use super::super::table::{table, Command, Lookup};
+use super::super::help::write;
+use super::super::key_spec::{Begin, Find, KeyFlags, KeySpec};
+use super::super::registry::Lookup;
+use super::super::rows::rows;
+use super::super::spec::{Acl, Flags, Spec};
 use super::docs::docs;
 use super::help;
 use crate::config::glob;
 use crate::resp::args::Args;
 use crate::resp::encode::Reply;
 
-const READ_ANY_TIME: Flags = flags![LOADING, STALE];
-
-pub const COMMAND: Spec = Spec::new("command", -1, READ_ANY_TIME, Group::Server, command)
-    .acl(Acl::CONNECTION)
-    .since("2.8.13")
-    .summary("Describes every command.")
-    .tips(ANY_ORDER)
-    .subcommands(SUBCOMMANDS);
-
 const ANY_ORDER: &[&str] = &["nondeterministic_output_order"];
 
-static SUBCOMMANDS: &[Spec] = &[
-    Spec::sub("command|count", 2, READ_ANY_TIME, Group::Server, count)
-        .acl(Acl::CONNECTION)
-        .since("2.8.13")
-        .summary("Counts the commands."),
-    Spec::sub("command|docs", -2, READ_ANY_TIME, Group::Server, docs)
-        .acl(Acl::CONNECTION)
-        .since("7.0.0")
-        .summary("Documents commands.")
-        .tips(ANY_ORDER),
-    Spec::sub("command|getkeys", -3, READ_ANY_TIME, Group::Server, getkeys)
-        .acl(Acl::CONNECTION)
-        .since("2.8.13")
-        .summary("Finds the keys in a full command."),
-    Spec::sub(
-        "command|getkeysandflags",
-        -3,
-        READ_ANY_TIME,
-        Group::Server,
-        getkeysandflags,
-    )
-    .acl(Acl::CONNECTION)
-    .since("7.0.0")
-    .summary("Finds the keys in a full command and what happens to them."),
-    Spec::sub("command|help", 2, READ_ANY_TIME, Group::Server, print_help)
-        .acl(Acl::CONNECTION)
-        .since("5.0.0")
-        .summary("Lists the subcommands."),
-    Spec::sub("command|info", -2, READ_ANY_TIME, Group::Server, info)
-        .acl(Acl::CONNECTION)
-        .since("2.8.13")
-        .summary("Describes the named commands.")
-        .tips(ANY_ORDER),
-    Spec::sub("command|list", -2, READ_ANY_TIME, Group::Server, list)
-        .acl(Acl::CONNECTION)
-        .since("7.0.0")
-        .summary("Lists the names of commands.")
-        .tips(ANY_ORDER),
-];
+rows! { pub static ROWS: Server [CONNECTION] {
+    "command" -1 [LOADING STALE] "2.8.13" => command [SUBCOMMANDS]: "Describes every command." .tips(ANY_ORDER);
+}}
+
+rows! { static SUBCOMMANDS: Server [CONNECTION] {
+    "command|count" 2 [LOADING STALE] "2.8.13" => count: "Counts the commands.";
+    "command|docs" -2 [LOADING STALE] "7.0.0" => docs: "Documents commands." .tips(ANY_ORDER);
+    "command|getkeys" -3 [LOADING STALE] "2.8.13" => getkeys: "Finds the keys in a full command.";
+    "command|getkeysandflags" -3 [LOADING STALE] "7.0.0" => getkeysandflags: "Finds the keys in a full command and what happens to them.";
+    "command|help" 2 [LOADING STALE] "5.0.0" => print_help: "Lists the subcommands.";
+    "command|info" -2 [LOADING STALE] "2.8.13" => info: "Describes the named commands." .tips(ANY_ORDER);
+    "command|list" -2 [LOADING STALE] "7.0.0" => list: "Lists the names of commands." .tips(ANY_ORDER);
+}}
 
 fn print_help(env: &mut Env<'_>, _: Args<'_>) -> Done {
-    help::write(&mut env.reply(), "COMMAND", help::COMMAND);
+    write(&mut env.reply(), "COMMAND", help::COMMAND);
     DONE
 }
 
 fn count(env: &mut Env<'_>, _: Args<'_>) -> Done {
-    env.reply().int(table().commands().len() as i64);
+    let count = env.commands.commands().len();
+    env.reply().int(count as i64);
     DONE
 }
 
 fn command(env: &mut Env<'_>, _: Args<'_>) -> Done {
-    write_all(&mut env.reply());
+    let commands = env.commands;
+    write_all(&mut env.reply(), commands);
     DONE
 }
 
 fn info(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let commands = env.commands;
     let mut reply = env.reply();
     if args.len() == 2 {
-        write_all(&mut reply);
+        write_all(&mut reply, commands);
         return DONE;
     }
     reply.array(args.len() - 2);
     for name in args.iter().skip(2) {
-        match by_full_name(name) {
+        match commands.by_full_name(name) {
             Some(command) => write_command(&mut reply, command),
             None => reply.null(),
         }
@@ -95,19 +66,9 @@ fn info(env: &mut Env<'_>, args: Args<'_>) -> Done {
     DONE
 }
 
-/// The command called `name`, or the subcommand called `container|name`.
-pub fn by_full_name(name: &[u8]) -> Option<&'static Command> {
-    let mut parts = name.splitn(2, |byte| *byte == b'|');
-    let command = table().get(parts.next()?)?;
-    match parts.next() {
-        None => Some(command),
-        Some(sub) => command.subcommand(sub),
-    }
-}
-
-fn write_all(reply: &mut Reply<'_>) {
-    reply.array(table().commands().len());
-    for command in table().commands() {
+fn write_all(reply: &mut Reply<'_>, commands: &Commands) {
+    reply.array(commands.commands().len());
+    for command in commands.commands() {
         write_command(reply, command);
     }
 }
@@ -189,25 +150,53 @@ fn write_key_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
     reply.bulk(b"flags");
     write_key_flags(reply, spec.flags);
     reply.bulk(b"begin_search");
-    write_search(reply, "index", &[("index", spec.begin.into())]);
+    match spec.begin {
+        Begin::Index(index) => write_search(reply, "index", &[("index", number(index))]),
+        Begin::Keyword { word, from } => {
+            let word = ("keyword", Fact::Word(word));
+            write_search(reply, "keyword", &[word, ("startfrom", number(from))]);
+        }
+        Begin::Unknown => write_search(reply, "unknown", &[]),
+    }
     reply.bulk(b"find_keys");
-    let range = [
-        ("lastkey", spec.last.into()),
-        ("keystep", spec.step.into()),
-        ("limit", spec.limit.into()),
-    ];
-    write_search(reply, "range", &range);
+    match spec.find {
+        Find::Range { last, step, limit } => {
+            let last = ("lastkey", number(last));
+            let rest = [("keystep", number(step)), ("limit", number(limit))];
+            write_search(reply, "range", &[last, rest[0], rest[1]]);
+        }
+        Find::KeyNum { at, first, step } => {
+            let at = ("keynumidx", number(at));
+            let rest = [("firstkey", number(first)), ("keystep", number(step))];
+            write_search(reply, "keynum", &[at, rest[0], rest[1]]);
+        }
+        Find::Unknown => write_search(reply, "unknown", &[]),
+    }
 }
 
-fn write_search(reply: &mut Reply<'_>, kind: &str, numbers: &[(&str, i64)]) {
+/// What is told of a search.
+#[derive(Clone, Copy)]
+enum Fact {
+    Number(i64),
+    Word(&'static str),
+}
+
+fn number(number: impl Into<i64>) -> Fact {
+    Fact::Number(number.into())
+}
+
+fn write_search(reply: &mut Reply<'_>, kind: &str, facts: &[(&str, Fact)]) {
     reply.map(2);
     reply.bulk(b"type");
     reply.bulk(kind.as_bytes());
     reply.bulk(b"spec");
-    reply.map(numbers.len());
-    for (name, number) in numbers {
+    reply.map(facts.len());
+    for (name, fact) in facts {
         reply.bulk(name.as_bytes());
-        reply.int(*number);
+        match fact {
+            Fact::Number(number) => reply.int(*number),
+            Fact::Word(word) => reply.bulk(word.as_bytes()),
+        }
     }
 }
 
@@ -232,23 +221,6 @@ impl Filter<'_> {
     }
 }
 
-/// The category of that name, in any case; none is in an unknown one.
-pub fn category(name: &[u8]) -> Option<Acl> {
-    Acl::NAMES
-        .iter()
-        .find(|a| a.1.as_bytes().eq_ignore_ascii_case(name))
-        .map(|a| a.0)
-}
-
-/// The full names of all commands and subcommands that `passes` lets through.
-pub fn full_names(passes: impl Fn(&Spec) -> bool) -> Vec<&'static str> {
-    table()
-        .rows()
-        .filter(|c| passes(c.spec))
-        .map(|c| c.spec.full_name)
-        .collect()
-}
-
 fn list(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let filter = match args.len() {
         2 => Filter::None,
@@ -257,7 +229,7 @@ fn list(env: &mut Env<'_>, args: Args<'_>) -> Done {
             if kind.eq_ignore_ascii_case(b"module") {
                 Filter::Module
             } else if kind.eq_ignore_ascii_case(b"aclcat") {
-                Filter::Category(category(value).unwrap_or(Acl::NONE))
+                Filter::Category(Acl::named(value).unwrap_or(Acl::NONE))
             } else if kind.eq_ignore_ascii_case(b"pattern") {
                 Filter::Pattern(value)
             } else {
@@ -266,7 +238,7 @@ fn list(env: &mut Env<'_>, args: Args<'_>) -> Done {
         }
         _ => return Err(Error::SYNTAX),
     };
-    let names = full_names(|spec| filter.passes(spec));
+    let names = env.commands.full_names(|spec| filter.passes(spec));
     let mut reply = env.reply();
     reply.array(names.len());
     for name in names {
@@ -278,34 +250,24 @@ fn list(env: &mut Env<'_>, args: Args<'_>) -> Done {
 // ---- GETKEYS -----------------------------------------------------------------------------------
 
 /// The keys of the command in `args[2..]`: their indexes in `args`, and what happens to them.
-fn keys_of(args: Args<'_>) -> Result<Vec<(usize, KeyFlags)>, Error> {
-    let argc = args.len() - 2;
-    let Lookup::Found(command) = table().lookup(&args[2], args.get(3)) else {
+fn keys_of(commands: &Commands, args: Args<'_>) -> Result<Vec<(usize, KeyFlags)>, Error> {
+    let call = args.skip(2);
+    let Lookup::Found(command) = commands.lookup(call.at(0), call.get(1)) else {
         return Err(Error::GETKEYS_NO_COMMAND);
     };
     let spec = command.spec;
     // Shard channels have slots, but are no keys.
     let channel = |k: &KeySpec| k.flags.has(KeyFlags::NOT_KEY);
-    if !spec.has_keys() || spec.key_specs.iter().all(channel) {
+    if spec.key_specs.iter().all(channel) {
         return Err(Error::GETKEYS_NO_KEYS);
     }
-    if !spec.accepts(argc) {
+    if !spec.accepts(call.len()) {
         return Err(Error::GETKEYS_ARITY);
     }
     let mut keys = Vec::new();
-    for key_spec in spec.key_specs {
-        let last = if key_spec.last < 0 {
-            key_spec.last
-        } else {
-            key_spec.begin as i16 + key_spec.last
-        };
-        let range = KeyRange {
-            first: key_spec.begin,
-            last,
-            step: key_spec.step,
-        };
-        let flags = effective_flags(spec, key_spec, args);
-        keys.extend(range.indexes(argc).map(|index| (index + 2, flags)));
+    let found = spec.keys_and_flags(call, &mut |index, flags| keys.push((index + 2, flags)));
+    if found.is_err() {
+        keys.clear();
     }
     if keys.is_empty() && !spec.flags.has(Flags::NO_MANDATORY_KEYS) {
         return Err(Error::GETKEYS_ARGUMENTS);
@@ -313,28 +275,8 @@ fn keys_of(args: Args<'_>) -> Result<Vec<(usize, KeyFlags)>, Error> {
     Ok(keys)
 }
 
-/// The flags of a key where they depend on the options: only SET's do so far (GET makes it read).
-fn effective_flags(spec: &Spec, key_spec: &KeySpec, args: Args<'_>) -> KeyFlags {
-    if !key_spec.flags.has(KeyFlags::VARIABLE_FLAGS) {
-        return key_spec.flags;
-    }
-    assert_eq!(
-        spec.full_name, "set",
-        "the only command whose key flags vary"
-    );
-    if args
-        .iter()
-        .skip(5)
-        .any(|arg| arg.eq_ignore_ascii_case(b"get"))
-    {
-        KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE)
-    } else {
-        KeyFlags::OW.and(KeyFlags::UPDATE)
-    }
-}
-
 fn getkeys(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let keys = keys_of(args)?;
+    let keys = keys_of(env.commands, args)?;
     let mut reply = env.reply();
     reply.array(keys.len());
     for (index, _) in keys {
@@ -344,7 +286,7 @@ fn getkeys(env: &mut Env<'_>, args: Args<'_>) -> Done {
 }
 
 fn getkeysandflags(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let keys = keys_of(args)?;
+    let keys = keys_of(env.commands, args)?;
     let mut reply = env.reply();
     reply.array(keys.len());
     for (index, flags) in keys {
@@ -353,4 +295,41 @@ fn getkeysandflags(env: &mut Env<'_>, args: Args<'_>) -> Done {
         write_key_flags(&mut reply, flags);
     }
     DONE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::tests::golden;
+    use crate::resp::Proto;
+
+    /// What COMMAND INFO of redis-server says of the last key spec, behind its flags.
+    #[test]
+    fn key_specs_are_told_as_by_redis() {
+        for (command, want) in [
+            (
+                "xread",
+                "$12 begin_search *4 $4 type $7 keyword $4 spec *4 $7 keyword $7 STREAMS $9 startfrom :1 \
+                 $9 find_keys *4 $4 type $5 range $4 spec *6 $7 lastkey :-1 $7 keystep :1 $5 limit :2 ",
+            ),
+            (
+                "evalsha",
+                "$12 begin_search *4 $4 type $5 index $4 spec *2 $5 index :2 \
+                 $9 find_keys *4 $4 type $6 keynum $4 spec *6 $9 keynumidx :0 $8 firstkey :1 $7 keystep :1 ",
+            ),
+            (
+                "sort",
+                "$12 begin_search *4 $4 type $7 unknown $4 spec *0 \
+                 $9 find_keys *4 $4 type $7 unknown $4 spec *0 ",
+            ),
+        ] {
+            let spec = golden::spec(command);
+            let mut out = Vec::new();
+            let last = spec.key_specs.last().unwrap();
+            write_key_spec(&mut Reply::new(&mut out, Proto::Resp2), last);
+            let text = String::from_utf8(out).unwrap().replace("\r\n", " ");
+            let at = text.find("$12 begin_search").unwrap();
+            assert_eq!(&text[at..], want, "{command}");
+        }
+    }
 }

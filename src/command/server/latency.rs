@@ -1,61 +1,45 @@
 //! LATENCY HISTOGRAM: how long the calls of commands took.
 //!
-//! Owns: the shape of its reply. Never: measures (`dispatch` times calls, and
+//! Owns: the shape of its reply. Never: measures (`call` times calls, and
 //! [`crate::command::latency`] keeps them). LATENCY's other subcommands are about events, which
 //! nothing here watches yet.
 
-use super::super::env::{Done, Env, DONE};
+use super::super::env::{Command, Commands, Done, Env, DONE};
+use super::super::help::write as write_help;
 use super::super::latency::Histogram;
-use super::super::spec::{flags, Flags, Group, Spec};
-use super::super::table::{table, Command};
-use super::introspect::by_full_name;
-use super::{help, no_subcommand};
+use super::super::rows::{no_subcommand, rows};
+use super::help;
 use crate::resp::args::Args;
 use crate::resp::encode::Reply;
 
-pub const LATENCY: Spec = Spec::new("latency", -2, Flags::NONE, Group::Server, no_subcommand)
-    .since("2.8.13")
-    .summary("Groups the commands about latency.")
-    .subcommands(SUBCOMMANDS);
-
-static SUBCOMMANDS: &[Spec] = &[
-    Spec::sub(
-        "latency|help",
-        2,
-        flags![LOADING, STALE],
-        Group::Server,
-        print_help,
-    )
-    .since("2.8.13")
-    .summary("Lists the subcommands."),
-    Spec::sub(
-        "latency|histogram",
-        -2,
-        flags![ADMIN, NOSCRIPT, LOADING, STALE],
-        Group::Server,
-        histogram,
-    )
-    .since("7.0.0")
-    .summary("Answers how many calls of commands took how long.")
-    .tips(&[
-        "nondeterministic_output",
-        "request_policy:all_nodes",
-        "response_policy:special",
-    ]),
+const TIPS: &[&str] = &[
+    "nondeterministic_output",
+    "request_policy:all_nodes",
+    "response_policy:special",
 ];
 
+rows! { pub static ROWS: Server [] {
+    "latency" -2 [] "2.8.13" => no_subcommand [SUBCOMMANDS]: "Groups the commands about latency.";
+}}
+
+rows! { static SUBCOMMANDS: Server [] {
+    "latency|help" 2 [LOADING STALE] "2.8.13" => print_help: "Lists the subcommands.";
+    "latency|histogram" -2 [ADMIN NOSCRIPT LOADING STALE] "7.0.0" => histogram: "Answers how many calls of commands took how long." .tips(TIPS);
+}}
+
 fn print_help(env: &mut Env<'_>, _: Args<'_>) -> Done {
-    help::write(&mut env.reply(), "LATENCY", help::LATENCY);
+    write_help(&mut env.reply(), "LATENCY", help::LATENCY);
     DONE
 }
 
 /// The rows that are asked for: all, or the named ones, a container with its subcommands. A name
 /// that no command has is passed over.
-fn asked_for(args: Args<'_>) -> Vec<&'static Command> {
+fn asked_for(commands: &Commands, args: Args<'_>) -> Vec<&'static Command> {
     if args.len() == 2 {
-        return table().rows().collect();
+        return commands.all().to_vec();
     }
-    let named = args.iter().skip(2).filter_map(by_full_name);
+    let named = args.iter().skip(2);
+    let named = named.filter_map(|name| commands.by_full_name(name));
     named
         .flat_map(|command| std::iter::once(command).chain(command.subcommands))
         .collect()
@@ -63,9 +47,9 @@ fn asked_for(args: Args<'_>) -> Vec<&'static Command> {
 
 fn histogram(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let stats = env.host.stats();
-    let called: Vec<(&str, Histogram)> = asked_for(args)
+    let called: Vec<(&str, Histogram)> = asked_for(env.commands, args)
         .into_iter()
-        .map(|command| (command.spec.full_name, &stats.latencies[command.id]))
+        .map(|command| (command.spec.full_name, &stats.latencies[command.id.index()]))
         .filter(|(_, histogram)| !histogram.is_empty())
         .map(|(name, histogram)| (name, histogram.clone()))
         .collect();

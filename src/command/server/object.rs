@@ -4,103 +4,44 @@
 
 use super::super::env::{Done, Env, DONE};
 use super::super::error::Error;
-use super::super::spec::{flags, Acl, Flags, Group, KeyFlags, KeySpec, Spec};
-use super::{help, no_subcommand};
+use super::super::help::write;
+use super::super::rows::{no_subcommand, rows};
+use super::super::words::Words;
+use super::help;
 use crate::keyspace::{Entry, Value};
 use crate::resp::args::Args;
-use crate::resp::number::parse_i64;
 
-pub const OBJECT: Spec = Spec::new("object", -2, Flags::NONE, Group::Generic, no_subcommand)
-    .since("2.2.3")
-    .summary("Groups the commands about how values are kept.")
-    .subcommands(OBJECT_SUBCOMMANDS);
-
-const KEY: &[KeySpec] = &[KeySpec::new(KeyFlags::RO, 2, 0, 1)];
 const UNSURE: &[&str] = &["nondeterministic_output"];
 
-static OBJECT_SUBCOMMANDS: &[Spec] = &[
-    Spec::sub(
-        "object|encoding",
-        3,
-        flags![READONLY],
-        Group::Generic,
-        encoding,
-    )
-    .acl(Acl::KEYSPACE)
-    .since("2.2.3")
-    .summary("Tells how a value is encoded.")
-    .keys(2, 2, 1, KEY)
-    .tips(UNSURE),
-    Spec::sub("object|freq", 3, flags![READONLY], Group::Generic, freq)
-        .acl(Acl::KEYSPACE)
-        .since("4.0.0")
-        .summary("Tells how often a key is used.")
-        .keys(2, 2, 1, KEY)
-        .tips(UNSURE),
-    Spec::sub(
-        "object|help",
-        2,
-        flags![LOADING, STALE],
-        Group::Generic,
-        object_help,
-    )
-    .acl(Acl::KEYSPACE)
-    .since("6.2.0")
-    .summary("Lists the subcommands."),
-    Spec::sub(
-        "object|idletime",
-        3,
-        flags![READONLY],
-        Group::Generic,
-        idletime,
-    )
-    .acl(Acl::KEYSPACE)
-    .since("2.2.3")
-    .summary("Tells how long ago a key was used.")
-    .keys(2, 2, 1, KEY)
-    .tips(UNSURE),
-    Spec::sub(
-        "object|refcount",
-        3,
-        flags![READONLY],
-        Group::Generic,
-        refcount,
-    )
-    .acl(Acl::KEYSPACE)
-    .since("2.2.3")
-    .summary("Tells how many references a value has.")
-    .keys(2, 2, 1, KEY)
-    .tips(UNSURE),
-];
+rows! { pub static ROWS:
+    Generic [] {
+        "object" -2 [] "2.2.3" => no_subcommand [OBJECT_SUBCOMMANDS]: "Groups the commands about how values are kept.";
+    }
+    Server [] {
+        "memory" -2 [] "4.0.0" => no_subcommand [MEMORY_SUBCOMMANDS]: "Groups the commands about memory.";
+    }
+}
 
-pub const MEMORY: Spec = Spec::new("memory", -2, Flags::NONE, Group::Server, no_subcommand)
-    .since("4.0.0")
-    .summary("Groups the commands about memory.")
-    .subcommands(MEMORY_SUBCOMMANDS);
+rows! { static OBJECT_SUBCOMMANDS: Generic [KEYSPACE] {
+    "object|encoding" 3 [READONLY] "2.2.3" key(2 RO) => encoding: "Tells how a value is encoded." .tips(UNSURE);
+    "object|freq" 3 [READONLY] "4.0.0" key(2 RO) => freq: "Tells how often a key is used." .tips(UNSURE);
+    "object|help" 2 [LOADING STALE] "6.2.0" => object_help: "Lists the subcommands.";
+    "object|idletime" 3 [READONLY] "2.2.3" key(2 RO) => idletime: "Tells how long ago a key was used." .tips(UNSURE);
+    "object|refcount" 3 [READONLY] "2.2.3" key(2 RO) => refcount: "Tells how many references a value has." .tips(UNSURE);
+}}
 
-static MEMORY_SUBCOMMANDS: &[Spec] = &[
-    Spec::sub(
-        "memory|help",
-        2,
-        flags![LOADING, STALE],
-        Group::Server,
-        memory_help,
-    )
-    .since("4.0.0")
-    .summary("Lists the subcommands."),
-    Spec::sub("memory|usage", -3, flags![READONLY], Group::Server, usage)
-        .since("4.0.0")
-        .summary("Estimates the memory that a key takes.")
-        .keys(2, 2, 1, KEY),
-];
+rows! { static MEMORY_SUBCOMMANDS: Server [] {
+    "memory|help" 2 [LOADING STALE] "4.0.0" => memory_help: "Lists the subcommands.";
+    "memory|usage" -3 [READONLY] "4.0.0" key(2 RO) => usage: "Estimates the memory that a key takes.";
+}}
 
 fn object_help(env: &mut Env<'_>, _: Args<'_>) -> Done {
-    help::write(&mut env.reply(), "OBJECT", help::OBJECT);
+    write(&mut env.reply(), "OBJECT", help::OBJECT);
     DONE
 }
 
 fn memory_help(env: &mut Env<'_>, _: Args<'_>) -> Done {
-    help::write(&mut env.reply(), "MEMORY", help::MEMORY);
+    write(&mut env.reply(), "MEMORY", help::MEMORY);
     DONE
 }
 
@@ -180,16 +121,11 @@ const ENTRY_OVERHEAD_BYTES: usize = 32;
 const EXPIRY_OVERHEAD_BYTES: usize = 32;
 
 fn usage(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let mut i = 3;
-    while i < args.len() {
-        let count = args.get(i + 1).ok_or(Error::SYNTAX)?;
-        if !args[i].eq_ignore_ascii_case(b"samples") {
+    let mut words = Words::new(args, 3);
+    while !words.is_empty() {
+        if words.len() < 2 || !words.word("samples") || words.int()? < 0 {
             return Err(Error::SYNTAX);
         }
-        if parse_i64(count).ok_or(Error::NOT_AN_INTEGER)? < 0 {
-            return Err(Error::SYNTAX);
-        }
-        i += 2;
     }
     let bytes = look(env, args, |entry| {
         let value = match entry.value() {

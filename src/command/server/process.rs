@@ -2,83 +2,45 @@
 //!
 //! Owns: reading their options. Never: ends the process (the host does), reads a clock.
 
-use super::super::env::{Done, Env, Flow, Shutdown, DONE};
+use super::super::env::{Done, Env, Flow, DONE};
 use super::super::error::Error;
-use super::super::spec::{flags, Acl, Flags, Group, Spec};
-use super::introspect::{category, full_names};
-use super::{help, no_subcommand, REDIS_VERSION};
+use super::super::help::write;
+use super::super::host::Shutdown;
+use super::super::rows::{no_subcommand, rows};
+use super::super::spec::Acl;
+use super::super::words::Words;
+use super::help;
+use crate::config::REDIS_VERSION;
 use crate::resp::args::Args;
 use crate::resp::number::parse_i64;
 
-pub const SHUTDOWN: Spec = Spec::new(
-    "shutdown",
-    -1,
-    flags![ADMIN, NOSCRIPT, LOADING, STALE, NO_MULTI, ALLOW_BUSY],
-    Group::Server,
-    shutdown,
-)
-.since("1.0.0")
-.summary("Ends the server.");
+rows! { pub static ROWS: Server [] {
+    "acl" -2 [] "6.0.0" => no_subcommand [ACL_SUBCOMMANDS]: "Groups the commands about users.";
+    "lolwut" -1 [READONLY FAST] "5.0.0" => lolwut: "Shows the version.";
+    "shutdown" -1 [ADMIN NOSCRIPT LOADING STALE NO_MULTI ALLOW_BUSY] "1.0.0" => shutdown: "Ends the server.";
+    "time" 1 [LOADING STALE FAST] "2.6.0" => time: "Answers with the time of the server." .tips(&["nondeterministic_output"]);
+}}
 
-pub const TIME: Spec = Spec::new("time", 1, flags![LOADING, STALE, FAST], Group::Server, time)
-    .since("2.6.0")
-    .summary("Answers with the time of the server.")
-    .tips(&["nondeterministic_output"]);
-
-pub const LOLWUT: Spec = Spec::new("lolwut", -1, flags![READONLY, FAST], Group::Server, lolwut)
-    .since("5.0.0")
-    .summary("Shows the version.");
-
-pub const ACL: Spec = Spec::new("acl", -2, Flags::NONE, Group::Server, no_subcommand)
-    .since("6.0.0")
-    .summary("Groups the commands about users.")
-    .subcommands(ACL_SUBCOMMANDS);
-
-static ACL_SUBCOMMANDS: &[Spec] = &[
-    Spec::sub(
-        "acl|cat",
-        -2,
-        flags![NOSCRIPT, LOADING, STALE],
-        Group::Server,
-        acl_cat,
-    )
-    .since("6.0.0")
-    .summary("Lists the categories of commands, or the commands of one."),
-    Spec::sub(
-        "acl|help",
-        2,
-        flags![LOADING, STALE],
-        Group::Server,
-        acl_help,
-    )
-    .since("6.0.0")
-    .summary("Lists the subcommands."),
-    Spec::sub(
-        "acl|whoami",
-        2,
-        flags![NOSCRIPT, LOADING, STALE],
-        Group::Server,
-        acl_whoami,
-    )
-    .since("6.0.0")
-    .summary("Names the user of the connection."),
-];
+rows! { static ACL_SUBCOMMANDS: Server [] {
+    "acl|cat" -2 [NOSCRIPT LOADING STALE] "6.0.0" => acl_cat: "Lists the categories of commands, or the commands of one.";
+    "acl|help" 2 [LOADING STALE] "6.0.0" => acl_help: "Lists the subcommands.";
+    "acl|whoami" 2 [NOSCRIPT LOADING STALE] "6.0.0" => acl_whoami: "Names the user of the connection.";
+}}
 
 /// SHUTDOWN's options; `None` is ABORT.
-fn parse_shutdown(args: Args<'_>) -> Result<Option<Shutdown>, Error> {
+fn parse_shutdown(mut words: Words<'_>) -> Result<Option<Shutdown>, Error> {
     let (mut save, mut nosave, mut abort) = (false, false, false);
     let mut options = Shutdown::default();
-    for option in args.iter().skip(1) {
-        let is = |name: &[u8]| option.eq_ignore_ascii_case(name);
-        if is(b"nosave") {
+    while !words.is_empty() {
+        if words.word("nosave") {
             nosave = true;
-        } else if is(b"save") {
+        } else if words.word("save") {
             save = true;
-        } else if is(b"now") {
+        } else if words.word("now") {
             options.now = true;
-        } else if is(b"force") {
+        } else if words.word("force") {
             options.force = true;
-        } else if is(b"abort") {
+        } else if words.word("abort") {
             abort = true;
         } else {
             return Err(Error::SYNTAX);
@@ -95,7 +57,7 @@ fn parse_shutdown(args: Args<'_>) -> Result<Option<Shutdown>, Error> {
 }
 
 fn shutdown(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let Some(options) = parse_shutdown(args)? else {
+    let Some(options) = parse_shutdown(Words::new(args, 1))? else {
         if !env.host.abort_shutdown() {
             return Err(Error::NO_SHUTDOWN);
         }
@@ -127,7 +89,7 @@ fn lolwut(env: &mut Env<'_>, args: Args<'_>) -> Done {
 }
 
 fn acl_help(env: &mut Env<'_>, _: Args<'_>) -> Done {
-    help::write(&mut env.reply(), "ACL", help::ACL);
+    write(&mut env.reply(), "ACL", help::ACL);
     DONE
 }
 
@@ -141,8 +103,9 @@ fn acl_cat(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let names = match args.len() {
         2 => Acl::NAMES.iter().map(|a| a.1).collect(),
         3 => {
-            let wanted = category(&args[2]).ok_or_else(|| Error::acl_category(&args[2]))?;
-            full_names(|spec| spec.categories().has(wanted))
+            let wanted = Acl::named(&args[2]).ok_or_else(|| Error::acl_category(&args[2]))?;
+            env.commands
+                .full_names(|spec| spec.categories().has(wanted))
         }
         _ => return Err(Error::unknown_subcommand_or_arity("ACL", &args[1])),
     };

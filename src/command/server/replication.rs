@@ -6,27 +6,21 @@
 use super::super::env::{Block, BlockKind, Done, Env, Flow, DONE};
 use super::super::error::Error;
 use super::super::host::{MemberKind, MemberStatus, RaftRole, RaftStatus};
-use super::super::spec::{flags, Acl, Group, Spec};
+use super::super::rows::rows;
 use crate::resp::args::Args;
 use crate::resp::number::parse_i64;
 use std::time::Duration;
 
-pub const ROLE: Spec = Spec::new(
-    "role",
-    1,
-    flags![NOSCRIPT, LOADING, STALE, FAST],
-    Group::Server,
-    role,
-)
-.acl(Acl::ADMIN.and(Acl::DANGEROUS))
-.since("2.8.12")
-.summary("Tells the role of the server in its shard.");
+const SLOWEST: &[&str] = &["request_policy:all_shards", "response_policy:agg_min"];
 
-pub const WAIT: Spec = Spec::new("wait", 3, flags![BLOCKING], Group::Generic, wait)
-    .acl(Acl::CONNECTION)
-    .since("3.0.0")
-    .summary("Waits until replicas have applied what this connection wrote.")
-    .tips(&["request_policy:all_shards", "response_policy:agg_min"]);
+rows! { pub static ROWS:
+    Server [] {
+        "role" 1 [NOSCRIPT LOADING STALE FAST] @ADMIN @DANGEROUS "2.8.12" => role: "Tells the role of the server in its shard.";
+    }
+    Generic [CONNECTION] {
+        "wait" 3 [BLOCKING] "3.0.0" => wait: "Waits until replicas have applied what this connection wrote." .tips(SLOWEST);
+    }
+}
 
 /// Whether this node is its shard's master: by the record (S2), outside a cluster by leading or
 /// being alone.

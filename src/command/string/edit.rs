@@ -1,9 +1,10 @@
 //! Changing a value in place: APPEND, SETRANGE, INCR and DECR, INCRBYFLOAT.
 
 use super::long_double::LongDouble;
-use super::{as_string, integer};
+use crate::command::args::integer;
 use crate::command::env::{Done, Env, DONE};
 use crate::command::error::Error;
+use crate::command::values::as_string;
 use crate::keyspace::{Ttl, Value};
 use crate::resp::args::Args;
 use crate::state::number;

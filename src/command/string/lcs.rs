@@ -1,8 +1,9 @@
 //! LCS: the longest common subsequence of two strings.
 
-use super::{as_string, integer};
 use crate::command::env::{Done, Env, DONE};
 use crate::command::error::Error;
+use crate::command::values::as_string;
+use crate::command::words::Words;
 use crate::keyspace::Value;
 use crate::resp::args::Args;
 
@@ -15,21 +16,20 @@ struct Options {
 }
 
 impl Options {
-    fn parse(args: Args<'_>) -> Result<Options, Error> {
+    fn parse(mut words: Words<'_>) -> Result<Options, Error> {
         let mut o = Options::default();
-        let mut i = 0;
-        while i < args.len() {
-            match (args.at(i).to_ascii_lowercase().as_slice(), args.get(i + 1)) {
-                (b"idx", _) => o.idx = true,
-                (b"len", _) => o.len = true,
-                (b"withmatchlen", _) => o.with_match_len = true,
-                (b"minmatchlen", Some(text)) => {
-                    o.min_match_len = usize::try_from(integer(text)?).unwrap_or(0);
-                    i += 1;
-                }
-                _ => return Err(Error::SYNTAX),
+        while !words.is_empty() {
+            if words.word("idx") {
+                o.idx = true;
+            } else if words.word("len") {
+                o.len = true;
+            } else if words.word("withmatchlen") {
+                o.with_match_len = true;
+            } else if words.word("minmatchlen") {
+                o.min_match_len = usize::try_from(words.int()?).unwrap_or(0);
+            } else {
+                return Err(Error::SYNTAX);
             }
-            i += 1;
         }
         if o.idx && o.len {
             return Err(Error::LCS_LEN_AND_IDX);
@@ -48,7 +48,7 @@ struct Match {
 pub fn lcs(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let a = value(env, args.at(1))?;
     let b = value(env, args.at(2))?;
-    let options = Options::parse(args.skip(3))?;
+    let options = Options::parse(Words::new(args, 3))?;
     let limit = env.host.config().proto_max_bulk_len;
     let Some(table) = Table::fill(env, &a, &b, limit) else {
         return Err(Error::LCS_MEMORY);

@@ -9,193 +9,30 @@ mod long_double;
 mod read;
 mod set;
 
-use super::error::Error;
 use super::room;
-use super::spec::{flags, Acl, Group, KeyFlags, KeySpec, Spec};
-use crate::keyspace::{Entry, Kind, Value};
-use crate::resp::number::parse_i64;
+use super::rows::rows;
 
-/// An integer argument.
-pub(super) fn integer(text: &[u8]) -> Result<i64, Error> {
-    parse_i64(text).ok_or(Error::NOT_AN_INTEGER)
-}
-
-/// The value of a key that has to be a string.
-pub(super) fn as_string<'a>(entry: &Entry<'a>) -> Result<Value<'a>, Error> {
-    match entry.kind() {
-        Kind::String => Ok(entry.value()),
-    }
-}
-
-const RO: KeyFlags = KeyFlags::RO.and(KeyFlags::ACCESS);
-const OW: KeyFlags = KeyFlags::OW.and(KeyFlags::UPDATE);
-const RW: KeyFlags = KeyFlags::RW.and(KeyFlags::UPDATE);
-const RW_ACCESS: KeyFlags = RW.and(KeyFlags::ACCESS);
-
-const ONE_RO: &[KeySpec] = &[KeySpec::new(RO, 1, 0, 1)];
-const ONE_RO_BLIND: &[KeySpec] = &[KeySpec::new(KeyFlags::RO, 1, 0, 1)];
-const ONE_OW: &[KeySpec] = &[KeySpec::new(OW, 1, 0, 1)];
-const ONE_OW_INSERT: &[KeySpec] = &[KeySpec::new(KeyFlags::OW.and(KeyFlags::INSERT), 1, 0, 1)];
-const ONE_RW: &[KeySpec] = &[KeySpec::new(RW, 1, 0, 1)];
-const ONE_RW_ACCESS: &[KeySpec] = &[KeySpec::new(RW_ACCESS, 1, 0, 1)];
-const ONE_RW_INSERT: &[KeySpec] = &[KeySpec::new(KeyFlags::RW.and(KeyFlags::INSERT), 1, 0, 1)];
-const SET_NOTES: &str = "RW and ACCESS due to the optional `GET` argument";
-const SET_KEY: &[KeySpec] = &[KeySpec {
-    notes: SET_NOTES,
-    ..KeySpec::new(RW_ACCESS.and(KeyFlags::VARIABLE_FLAGS), 1, 0, 1)
-}];
-const GETDEL_KEY: &[KeySpec] = &[KeySpec::new(
-    KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::DELETE),
-    1,
-    0,
-    1,
-)];
-
-const fn row(
-    name: &'static str,
-    arity: i16,
-    flags: super::spec::Flags,
-    since: &'static str,
-    run: super::spec::Run,
-) -> Spec {
-    Spec::new(name, arity, flags, Group::String, run)
-        .acl(Acl::STRING)
-        .since(since)
-}
-
-pub static SPECS: &[Spec] = &[
-    row(
-        "append",
-        3,
-        flags![WRITE, DENYOOM, FAST],
-        "2.0.0",
-        edit::append,
-    )
-    .keys(1, 1, 1, ONE_RW_INSERT)
-    .summary("Adds bytes to the end of a string."),
-    row("decr", 2, flags![WRITE, DENYOOM, FAST], "1.0.0", edit::decr)
-        .keys(1, 1, 1, ONE_RW_ACCESS)
-        .summary("Takes one from an integer."),
-    row(
-        "decrby",
-        3,
-        flags![WRITE, DENYOOM, FAST],
-        "1.0.0",
-        edit::decrby,
-    )
-    .keys(1, 1, 1, ONE_RW_ACCESS)
-    .summary("Takes a number from an integer."),
-    row("get", 2, flags![READONLY, FAST], "1.0.0", read::get)
-        .keys(1, 1, 1, ONE_RO)
-        .summary("A string's value."),
-    row("getdel", 2, flags![WRITE, FAST], "6.2.0", set::getdel)
-        .keys(1, 1, 1, GETDEL_KEY)
-        .summary("A string's value; deletes the key."),
-    row("getex", -2, flags![WRITE, FAST], "6.2.0", set::getex)
-        .keys(
-            1,
-            1,
-            1,
-            &[KeySpec {
-                notes: GETEX_NOTES,
-                ..KeySpec::new(RW_ACCESS, 1, 0, 1)
-            }],
-        )
-        .summary("A string's value; sets or removes the key's expiry."),
-    row("getrange", 4, flags![READONLY], "2.4.0", read::getrange)
-        .keys(1, 1, 1, ONE_RO)
-        .summary("A part of a string."),
-    row(
-        "getset",
-        3,
-        flags![WRITE, DENYOOM, FAST],
-        "1.0.0",
-        set::getset,
-    )
-    .keys(1, 1, 1, ONE_RW_ACCESS)
-    .deprecated("6.2.0", "`SET` with the `!GET` argument")
-    .summary("Sets a string and returns the value it had."),
-    row("incr", 2, flags![WRITE, DENYOOM, FAST], "1.0.0", edit::incr)
-        .keys(1, 1, 1, ONE_RW_ACCESS)
-        .summary("Adds one to an integer."),
-    row(
-        "incrby",
-        3,
-        flags![WRITE, DENYOOM, FAST],
-        "1.0.0",
-        edit::incrby,
-    )
-    .keys(1, 1, 1, ONE_RW_ACCESS)
-    .summary("Adds a number to an integer."),
-    row(
-        "incrbyfloat",
-        3,
-        flags![WRITE, DENYOOM, FAST],
-        "2.6.0",
-        edit::incrbyfloat,
-    )
-    .effects(room::float)
-    .keys(1, 1, 1, ONE_RW_ACCESS)
-    .summary("Adds a number to a floating-point value."),
-    row("lcs", -3, flags![READONLY], "7.0.0", lcs::lcs)
-        .keys(1, 2, 1, &[KeySpec::new(RO, 1, 1, 1)])
-        .summary("The longest common subsequence of two strings."),
-    row("mget", -2, flags![READONLY, FAST], "1.0.0", read::mget)
-        .keys(1, -1, 1, &[KeySpec::new(RO, 1, -1, 1)])
-        .tips(&["request_policy:multi_shard"])
-        .summary("The values of several strings."),
-    row("mset", -3, flags![WRITE, DENYOOM], "1.0.1", set::mset)
-        .keys(1, -1, 2, &[KeySpec::new(OW, 1, -1, 2)])
-        .tips(&[
-            "request_policy:multi_shard",
-            "response_policy:all_succeeded",
-        ])
-        .summary("Sets several strings at once."),
-    row("msetnx", -3, flags![WRITE, DENYOOM], "1.0.1", set::msetnx)
-        .keys(
-            1,
-            -1,
-            2,
-            &[KeySpec::new(KeyFlags::OW.and(KeyFlags::INSERT), 1, -1, 2)],
-        )
-        .summary("Sets several strings at once if none of the keys exists."),
-    row("psetex", 4, flags![WRITE, DENYOOM], "2.6.0", set::psetex)
-        .keys(1, 1, 1, ONE_OW)
-        .deprecated("2.6.12", "`SET` with the `PX` argument")
-        .summary("Sets a string that expires, in milliseconds."),
-    row("set", -3, flags![WRITE, DENYOOM], "1.0.0", set::set)
-        .keys(1, 1, 1, SET_KEY)
-        .summary("Sets a string."),
-    row("setex", 4, flags![WRITE, DENYOOM], "2.0.0", set::setex)
-        .keys(1, 1, 1, ONE_OW)
-        .deprecated("2.6.12", "`SET` with the `EX` argument")
-        .summary("Sets a string that expires, in seconds."),
-    row(
-        "setnx",
-        3,
-        flags![WRITE, DENYOOM, FAST],
-        "1.0.0",
-        set::setnx,
-    )
-    .keys(1, 1, 1, ONE_OW_INSERT)
-    .deprecated("2.6.12", "`SET` with the `NX` argument")
-    .summary("Sets a string if the key does not exist."),
-    row(
-        "setrange",
-        4,
-        flags![WRITE, DENYOOM],
-        "2.2.0",
-        edit::setrange,
-    )
-    .keys(1, 1, 1, ONE_RW)
-    .summary("Overwrites a part of a string."),
-    row("strlen", 2, flags![READONLY, FAST], "2.2.0", read::strlen)
-        .keys(1, 1, 1, ONE_RO_BLIND)
-        .summary("The length of a string."),
-    row("substr", 4, flags![READONLY], "1.0.0", read::getrange)
-        .keys(1, 1, 1, ONE_RO)
-        .deprecated("2.0.0", "`GETRANGE`")
-        .summary("A part of a string."),
-];
-
-const GETEX_NOTES: &str = "RW and UPDATE because it changes the TTL";
+rows! { pub static ROWS: String [STRING] {
+    "append" 3 [WRITE DENYOOM FAST] "2.0.0" key(1 RW INSERT) => edit::append: "Adds bytes to the end of a string.";
+    "decr" 2 [WRITE DENYOOM FAST] "1.0.0" key(1 RW ACCESS UPDATE) => edit::decr: "Takes one from an integer.";
+    "decrby" 3 [WRITE DENYOOM FAST] "1.0.0" key(1 RW ACCESS UPDATE) => edit::decrby: "Takes a number from an integer.";
+    "get" 2 [READONLY FAST] "1.0.0" key(1 RO ACCESS) => read::get: "A string's value.";
+    "getdel" 2 [WRITE FAST] "6.2.0" key(1 RW ACCESS DELETE) => set::getdel: "A string's value; deletes the key.";
+    "getex" -2 [WRITE FAST] "6.2.0" key(1 RW ACCESS UPDATE "RW and UPDATE because it changes the TTL") => set::getex: "A string's value; sets or removes the key's expiry.";
+    "getrange" 4 [READONLY] "2.4.0" key(1 RO ACCESS) => read::getrange: "A part of a string.";
+    "getset" 3 [WRITE DENYOOM FAST] "1.0.0" key(1 RW ACCESS UPDATE) => set::getset: "Sets a string and returns the value it had." .deprecated("6.2.0", "`SET` with the `!GET` argument");
+    "incr" 2 [WRITE DENYOOM FAST] "1.0.0" key(1 RW ACCESS UPDATE) => edit::incr: "Adds one to an integer.";
+    "incrby" 3 [WRITE DENYOOM FAST] "1.0.0" key(1 RW ACCESS UPDATE) => edit::incrby: "Adds a number to an integer.";
+    "incrbyfloat" 3 [WRITE DENYOOM FAST] "2.6.0" key(1 RW ACCESS UPDATE) => edit::incrbyfloat: "Adds a number to a floating-point value." .amplifies(room::float);
+    "lcs" -3 [READONLY] "7.0.0" keys(1 1 1 RO ACCESS) => lcs::lcs: "The longest common subsequence of two strings.";
+    "mget" -2 [READONLY FAST] "1.0.0" keys(1 -1 1 RO ACCESS) => read::mget: "The values of several strings." .tips(&["request_policy:multi_shard"]);
+    "mset" -3 [WRITE DENYOOM] "1.0.1" keys(1 -1 2 OW UPDATE) => set::mset: "Sets several strings at once." .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"]);
+    "msetnx" -3 [WRITE DENYOOM] "1.0.1" keys(1 -1 2 OW INSERT) => set::msetnx: "Sets several strings at once if none of the keys exists.";
+    "psetex" 4 [WRITE DENYOOM] "2.6.0" key(1 OW UPDATE) => set::psetex: "Sets a string that expires, in milliseconds." .deprecated("2.6.12", "`SET` with the `PX` argument");
+    "set" -3 [WRITE DENYOOM] "1.0.0" key(1 RW ACCESS UPDATE VARIABLE_FLAGS "RW and ACCESS due to the optional `GET` argument") => set::set: "Sets a string." .keys_by(set::keys);
+    "setex" 4 [WRITE DENYOOM] "2.0.0" key(1 OW UPDATE) => set::setex: "Sets a string that expires, in seconds." .deprecated("2.6.12", "`SET` with the `EX` argument");
+    "setnx" 3 [WRITE DENYOOM FAST] "1.0.0" key(1 OW INSERT) => set::setnx: "Sets a string if the key does not exist." .deprecated("2.6.12", "`SET` with the `NX` argument");
+    "setrange" 4 [WRITE DENYOOM] "2.2.0" key(1 RW UPDATE) => edit::setrange: "Overwrites a part of a string.";
+    "strlen" 2 [READONLY FAST] "2.2.0" key(1 RO) => read::strlen: "The length of a string.";
+    "substr" 4 [READONLY] "1.0.0" key(1 RO ACCESS) => read::getrange: "A part of a string." .deprecated("2.0.0", "`GETRANGE`");
+}}

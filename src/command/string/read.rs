@@ -1,7 +1,8 @@
 //! GET, MGET, STRLEN, GETRANGE.
 
-use super::{as_string, integer};
+use crate::command::args::integer;
 use crate::command::env::{Done, Env, DONE};
+use crate::command::values::as_string;
 use crate::keyspace::{Entry, Value};
 use crate::resp::args::Args;
 use crate::resp::encode::Reply;
@@ -16,12 +17,9 @@ pub(super) fn reply_value(reply: &mut Reply<'_>, value: Value<'_>) {
 }
 
 pub fn get(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let Env {
-        data, session, out, ..
-    } = env;
+    let (data, mut reply) = env.parts();
     let key = data.key(args.at(1));
     data.with_counted(&key, |entry| {
-        let mut reply = Reply::new(out, session.proto);
         match entry {
             None => reply.null(),
             Some(entry) => reply_value(&mut reply, as_string(&entry)?),
@@ -31,10 +29,7 @@ pub fn get(env: &mut Env<'_>, args: Args<'_>) -> Done {
 }
 
 pub fn mget(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let Env {
-        data, session, out, ..
-    } = env;
-    let mut reply = Reply::new(out, session.proto);
+    let (data, mut reply) = env.parts();
     reply.array(args.len() - 1);
     for bytes in args.skip(1).iter() {
         let key = data.key(bytes);
@@ -50,16 +45,14 @@ pub fn mget(env: &mut Env<'_>, args: Args<'_>) -> Done {
 }
 
 pub fn strlen(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let Env {
-        data, session, out, ..
-    } = env;
+    let (data, mut reply) = env.parts();
     let key = data.key(args.at(1));
     data.with_counted(&key, |entry| {
         let len = match entry {
             None => 0,
             Some(entry) => as_string(&entry)?.len(),
         };
-        Reply::new(out, session.proto).int(i64::try_from(len).expect("a length fits an i64"));
+        reply.int(i64::try_from(len).expect("a length fits an i64"));
         DONE
     })
 }
@@ -67,12 +60,9 @@ pub fn strlen(env: &mut Env<'_>, args: Args<'_>) -> Done {
 pub fn getrange(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let start = integer(args.at(2))?;
     let end = integer(args.at(3))?;
-    let Env {
-        data, session, out, ..
-    } = env;
+    let (data, mut reply) = env.parts();
     let key = data.key(args.at(1));
     data.with_counted(&key, |entry: Option<Entry<'_>>| {
-        let mut reply = Reply::new(out, session.proto);
         let mut digits = itoa::Buffer::new();
         let bytes = match entry.map(|e| as_string(&e)).transpose()? {
             None => b"",

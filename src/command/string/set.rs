@@ -3,14 +3,16 @@
 //! Relative times become absolute here, before anything is written: an effect never contains one.
 
 use super::read::reply_value;
-use super::{as_string, integer};
+use crate::command::args::integer;
 use crate::command::env::{Done, Env, DONE};
 use crate::command::error::Error;
-use crate::state::StateMachine;
-
+use crate::command::key_spec::{BadKeys, KeyFlags};
+use crate::command::values::as_string;
+use crate::command::words::Words;
 use crate::keyspace::{Key, Ttl};
 use crate::resp::args::Args;
 use crate::resp::encode::Reply;
+use crate::state::StateMachine;
 
 /// An expiry as the client gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,51 +50,62 @@ struct Options<'a> {
 impl<'a> Options<'a> {
     /// `set`: SET's options, else GETEX's. Options that contradict each other are a syntax error;
     /// the same time option given twice is not, the last one counts.
-    fn parse(args: Args<'a>, set: bool) -> Result<Options<'a>, Error> {
+    fn parse(mut words: Words<'a>, set: bool) -> Result<Options<'a>, Error> {
         let mut o = Options::default();
-        let mut i = 0;
-        while i < args.len() {
-            let word = args.at(i);
-            let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+        while !words.is_empty() {
             let no_ttl = o.expire.is_none() && !o.persist;
-            if set && is("nx") && !o.xx {
+            if set && !o.xx && words.word("nx") {
                 o.nx = true;
-            } else if set && is("xx") && !o.nx {
+            } else if set && !o.nx && words.word("xx") {
                 o.xx = true;
-            } else if set && is("get") {
+            } else if set && words.word("get") {
                 o.get = true;
-            } else if set && is("keepttl") && no_ttl {
+            } else if set && no_ttl && words.word("keepttl") {
                 o.keep_ttl = true;
-            } else if !set && is("persist") && o.expire.is_none() {
+            } else if !set && o.expire.is_none() && words.word("persist") {
                 o.persist = true;
             } else {
-                o.expire = Some(o.time_option(word, args.get(i + 1))?);
-                i += 1;
+                o.expire = Some(o.time_option(&mut words)?);
             }
-            i += 1;
         }
         Ok(o)
     }
 
-    fn time_option(&self, word: &[u8], next: Option<&'a [u8]>) -> Result<Expire<'a>, Error> {
-        let (seconds, absolute) = match word.to_ascii_lowercase().as_slice() {
-            b"ex" => (true, false),
-            b"px" => (false, false),
-            b"exat" => (true, true),
-            b"pxat" => (false, true),
-            _ => return Err(Error::SYNTAX),
+    fn time_option(&self, words: &mut Words<'a>) -> Result<Expire<'a>, Error> {
+        let (seconds, absolute) = if words.word("ex") {
+            (true, false)
+        } else if words.word("px") {
+            (false, false)
+        } else if words.word("exat") {
+            (true, true)
+        } else if words.word("pxat") {
+            (false, true)
+        } else {
+            return Err(Error::SYNTAX);
         };
         let same = |e: Expire<'_>| (e.seconds, e.absolute) == (seconds, absolute);
         if self.keep_ttl || self.persist || self.expire.is_some_and(|e| !same(e)) {
             return Err(Error::SYNTAX);
         }
-        let text = next.ok_or(Error::SYNTAX)?;
+        let text = words.need()?;
         Ok(Expire {
             text,
             seconds,
             absolute,
         })
     }
+}
+
+/// SET's key: with GET it is read as well.
+pub fn keys(args: Args<'_>, visit: &mut dyn FnMut(usize, KeyFlags)) -> Result<(), BadKeys> {
+    let reads = |word: &[u8]| word.eq_ignore_ascii_case(b"get");
+    let flags = if args.iter().skip(3).any(reads) {
+        KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE)
+    } else {
+        KeyFlags::OW.and(KeyFlags::UPDATE)
+    };
+    visit(1, flags);
+    Ok(())
 }
 
 pub fn set(env: &mut Env<'_>, args: Args<'_>) -> Done {
@@ -102,16 +115,13 @@ pub fn set(env: &mut Env<'_>, args: Args<'_>) -> Done {
         env.reply().ok();
         return DONE;
     }
-    let options = Options::parse(args.skip(3), true)?;
+    let options = Options::parse(Words::new(args, 3), true)?;
     let ttl = match options.expire {
         Some(expire) => Ttl::At(expire.at_ms(env.data.now_ms(), "set")?),
         None if options.keep_ttl => Ttl::Keep,
         None => Ttl::Clear,
     };
-    let Env {
-        data, session, out, ..
-    } = env;
-    let mut reply = Reply::new(out, session.proto);
+    let (data, mut reply) = env.parts();
     let key = data.key(args.at(1));
     let found = if options.get {
         reply_old(data, &key, &mut reply)?
@@ -173,33 +183,27 @@ fn set_expiring(env: &mut Env<'_>, args: Args<'_>, seconds: bool, command: &str)
 }
 
 pub fn getset(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let Env {
-        data, session, out, ..
-    } = env;
+    let (data, mut reply) = env.parts();
     let key = data.key(args.at(1));
-    reply_old(data, &key, &mut Reply::new(out, session.proto))?;
+    reply_old(data, &key, &mut reply)?;
     data.set(&key, args.at(2), Ttl::Clear);
     DONE
 }
 
 pub fn getdel(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let Env {
-        data, session, out, ..
-    } = env;
+    let (data, mut reply) = env.parts();
     let key = data.key(args.at(1));
-    if reply_old(data, &key, &mut Reply::new(out, session.proto))? {
+    if reply_old(data, &key, &mut reply)? {
         data.delete(&key);
     }
     DONE
 }
 
 pub fn getex(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let options = Options::parse(args.skip(2), false)?;
-    let Env {
-        data, session, out, ..
-    } = env;
+    let options = Options::parse(Words::new(args, 2), false)?;
+    let (data, mut reply) = env.parts();
     let key = data.key(args.at(1));
-    if !reply_old(data, &key, &mut Reply::new(out, session.proto))? {
+    if !reply_old(data, &key, &mut reply)? {
         return DONE;
     }
     if let Some(expire) = options.expire {

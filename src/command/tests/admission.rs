@@ -171,7 +171,8 @@ fn calls_are_counted_refusals_too() {
     f.line("INCR k");
     f.run_as(&mut session(2), &["GET", "none"]);
     let of = |f: &Fixture, name: &[u8]| {
-        f.host.stats.commands[crate::command::table().get(name).unwrap().id]
+        let command = crate::command::table().get(name).unwrap();
+        f.host.stats.commands[command.id.index()]
     };
     assert_eq!(of(&f, b"get").calls, 2);
     assert_eq!(of(&f, b"incr").failed, 1);

@@ -93,6 +93,7 @@ impl Server {
                     out: &mut reply,
                     serving: Serving::Lead { writable },
                     routing: None,
+                    commands: crate::command::table(),
                     now,
                 };
                 execute(&mut env, Args::from(args.as_slice()))

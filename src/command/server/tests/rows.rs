@@ -2,11 +2,11 @@
 
 use super::*;
 
-const TABLE: &str = include_str!("../../../../tests/golden/redis-7.4.1-commands.tsv");
+use crate::command::tests::golden::{self, TABLE};
 
 /// A row as the fixture writes it.
 fn row(command: &Command) -> String {
-    use crate::command::spec::{Acl, Flags, KeyFlags};
+    use crate::command::spec::{Acl, Flags};
     let spec = command.spec;
     let flags = Flags::PRINTED
         .iter()
@@ -16,24 +16,7 @@ fn row(command: &Command) -> String {
         .iter()
         .filter(|a| spec.categories().has(a.0))
         .map(|a| a.1);
-    let key_specs = spec.key_specs.iter().map(|k| {
-        let flags = KeyFlags::NAMES
-            .iter()
-            .filter(|f| k.flags.has(f.0))
-            .map(|f| f.1);
-        let mut text = format!(
-            "{}|index:{}|range:{}:{}:{}",
-            flags.collect::<Vec<_>>().join(","),
-            k.begin,
-            k.last,
-            k.step,
-            k.limit
-        );
-        if !k.notes.is_empty() {
-            text = format!("{text}|{}", k.notes);
-        }
-        text
-    });
+    let key_specs = spec.key_specs.iter().map(golden::key_spec);
     let (deprecated, replaced) = spec.deprecated.unwrap_or_default();
     let doc_flags = match (spec.deprecated, spec.name) {
         (Some(_), _) => "deprecated",
@@ -68,12 +51,8 @@ fn rows_are_those_of_redis() {
             .find(|line| line.split('\t').next() == Some(name))
             .unwrap_or("(none)")
     };
-    let all = table()
-        .commands()
-        .iter()
-        .flat_map(|c| std::iter::once(c).chain(c.subcommands));
     let mut wrong = Vec::new();
-    for command in all {
+    for command in table().all() {
         let (ours, theirs) = (row(command), redis(command.spec.full_name));
         let own = command.spec.full_name == "cluster|raft";
         if ours != theirs && !own {

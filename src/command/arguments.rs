@@ -188,7 +188,7 @@ mod tests {
     use crate::command::table::table;
     use std::collections::BTreeSet;
 
-    const REDIS: &str = include_str!("../../../tests/golden/redis-7.4.1-commands.tsv");
+    const REDIS: &str = include_str!("../../tests/golden/redis-7.4.1-commands.tsv");
 
     /// More words than any command has without an argument that repeats.
     const ENDLESS: usize = 1_000;
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn arguments_agree_with_the_arity() {
         let mut wrong = Vec::new();
-        for command in table().rows() {
+        for command in table().all() {
             let spec = command.spec;
             let arguments = arguments(spec.full_name);
             let names = 1 + usize::from(command.container.is_some());
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn containers_alone_have_no_second_word() {
-        for command in table().rows() {
+        for command in table().all() {
             let spec = command.spec;
             let silent = spec.arity == -2 && arguments(spec.full_name).is_empty();
             let container = !command.subcommands.is_empty() || spec.full_name == "debug";
@@ -307,7 +307,7 @@ mod tests {
                 keys(&argument.parts, found);
             }
         }
-        for command in table().rows() {
+        for command in table().all() {
             let mut named = Vec::new();
             keys(arguments(command.spec.full_name), &mut named);
             let specs = command.spec.key_specs.len() as i64;
