@@ -1,7 +1,7 @@
 //! A node's way out of its shard, driven by hand.
 
 use super::*;
-use crate::agent::seat::Seat;
+use crate::agent::seat::{Joining, Seat};
 use crate::shard::tests::played::{config, Played, OTHERS};
 use crate::shard::{Shard, ShardConfig, Sizes, SyncPolicy};
 use crate::storage::{Log, LogConfig, RealDisk, RealFolders};
@@ -155,22 +155,6 @@ fn a_learner_without_a_leader_is_told_that_it_has_no_vote() {
     assert_eq!(agent.ask_to_lead(), Ok(()));
 }
 
-#[test]
-fn a_claim_that_was_given_up_long_ago_takes_nothing() {
-    let mut agent = agent(Seat::default());
-    agent.claims.push(Claimed {
-        by: node(2),
-        epoch: 10,
-        slots: [5].into_iter().collect(),
-        at: NOW.mono,
-    });
-    agent.forget_old_claims();
-    assert_eq!(agent.claims.len(), 1);
-    agent.now.mono = NOW.mono + Duration::from_secs(3600);
-    agent.forget_old_claims();
-    assert!(agent.claims.is_empty());
-}
-
 // ---- G2: what counts only when it is proved ---------------------------------------------------
 
 const SEAT: Seat = Seat {
@@ -253,7 +237,7 @@ fn an_only_voter_yields_to_nobody() {
     let mut shard = shard_with(folder.path(), &[5], &[1]);
     let mut agent = agent(SEAT);
     agent.follow(NOW, &mut shard);
-    agent.leaving = true;
+    assert_eq!(agent.reset(NOW, false, None), Ok(Some(1)));
     for control in [left(), not_a_member(), stored()] {
         assert!(!ends(&mut agent, &mut shard, 1, true, &control));
     }
@@ -319,7 +303,7 @@ fn a_reset_waits_for_the_leaders_answer_first() {
     agent.follow(at(1000), &mut shard);
     let waits = Some(1);
     assert_eq!(agent.reset(at(1000), false, waits), Err(Refusal::NoAnswer));
-    assert!(!agent.leaving);
+    assert!(!agent.membership.is_leaving());
     // What became of it is no answer to another one.
     assert_eq!(agent.reset(at(1001), false, None), Ok(Some(2)));
     agent.follow(at(1001), &mut shard);
@@ -364,7 +348,7 @@ fn a_replaced_reset_begins_no_other() {
     agent.replicate(seat.expect("another shard"));
     let again = agent.reset(NOW, false, Some(1));
     assert_eq!(again, Err(Refusal::Replaced));
-    assert!(agent.is_joining() && agent.resetting.is_none());
+    assert_eq!(agent.seat(), seat.expect("another shard"));
 }
 
 /// C1: the bus forgets the others, and the old epoch, when the new member is on disk and not before: a

@@ -111,3 +111,119 @@ fn one_of_three_voters_is_exchanged_for_a_witness() {
     assert_eq!(cluster.nodes[gone].id(), old);
     load.verify();
 }
+
+/// Whether a node is alone, with a group of its own and no data: it was a member of another shard.
+fn is_alone(node: &crate::node::Node, was: &str) -> Result<(), String> {
+    let members = node.members()?;
+    let is = node.info("raft", "raft_id");
+    let alone = members.len() == 1 && is.is_some() && is.as_deref() != Some(was);
+    check(alone, || format!("{was} is {is:?} of {members:?}"))?;
+    let role = node.info("replication", "role");
+    check(role.as_deref() == Some("master"), || format!("{role:?}"))?;
+    let keys = node.cmd(&["DBSIZE"]).int();
+    check(keys == 0, || format!("{keys} keys"))
+}
+
+/// Waits until a removed member has left by itself; how long that took.
+fn wait_alone(node: &crate::node::Node, was: &str) -> std::time::Duration {
+    let from = Instant::now();
+    wait_for("the removed member has left", SOON, || is_alone(node, was));
+    from.elapsed()
+}
+
+fn raft_id(node: &crate::node::Node) -> String {
+    node.info("raft", "raft_id").expect("a member has one")
+}
+
+/// G2: nobody has to tell a removed member to reset.
+#[test]
+fn forgotten_members_leave_by_themselves() {
+    let mut cluster = Cluster::formed(3, 1);
+    let load = Load::start(&cluster, &cluster.shards(), 1);
+    load.wait_acks_everywhere(20);
+    for (round, away) in [false, true, true].into_iter().enumerate() {
+        let shards = cluster.shards();
+        let (master, replica) = (shards[round].master, shards[round].replicas[0]);
+        let (id, was) = (
+            cluster.nodes[replica].id(),
+            raft_id(&cluster.nodes[replica]),
+        );
+        if away {
+            cluster.nodes[replica].kill9();
+        }
+        forget_everywhere(&cluster, &id, replica);
+        wait_for("the removal", SOON, || {
+            let members = cluster.nodes[master].members()?;
+            check(members.iter().all(|m| m.id != was), || {
+                format!("{members:?}")
+            })
+        });
+        if away {
+            cluster.nodes[replica].start();
+        }
+        println!(
+            "away {away}: {:?}",
+            wait_alone(&cluster.nodes[replica], &was)
+        );
+        println!(
+            "{}",
+            cluster.nodes[replica].cmd(&["CLUSTER", "NODES"]).text()
+        );
+        println!(
+            "{}",
+            cluster.nodes[replica].cmd(&["CLUSTER", "INFO"]).text()
+        );
+        cluster.nodes[replica].ok(&["CLUSTER", "RESET", "HARD"]);
+        join(&cluster, replica, master);
+        cluster.wait_well();
+    }
+    load.verify();
+}
+
+/// The master that was removed while it was away was the last that led by its own knowledge.
+#[test]
+fn forgotten_master_leaves_by_itself() {
+    let mut cluster = Cluster::formed(3, 1);
+    let load = Load::start(&cluster, &cluster.shards()[..1], 1);
+    load.wait_acks_everywhere(20);
+    let shard = cluster.shards()[0].clone();
+    let (master, replica) = (shard.master, shard.replicas[0]);
+    let (id, was) = (cluster.nodes[master].id(), raft_id(&cluster.nodes[master]));
+    cluster.nodes[master].kill9();
+    cluster.wait_role(replica, "master");
+    forget_everywhere(&cluster, &id, master);
+    wait_for("the removal", SOON, || {
+        let members = cluster.nodes[replica].members()?;
+        check(members.iter().all(|m| m.id != was), || {
+            format!("{members:?}")
+        })
+    });
+    cluster.nodes[master].start();
+    println!("master: {:?}", wait_alone(&cluster.nodes[master], &was));
+    println!(
+        "{}",
+        cluster.nodes[master].cmd(&["CLUSTER", "NODES"]).text()
+    );
+    load.verify();
+}
+
+/// Without a witness the second member is a learner, which has no vote to ask for.
+#[test]
+fn forgotten_learner_leaves_by_itself() {
+    let mut cluster = Cluster::with_args(6, &["--cluster-raft-witness", "no"]);
+    cluster.create(1);
+    let shard = cluster.shards()[0].clone();
+    let (master, replica) = (shard.master, shard.replicas[0]);
+    wait_for("the learner", SOON, || {
+        let members = cluster.nodes[master].members()?;
+        check(members.len() == 2, || format!("{members:?}"))
+    });
+    let (id, was) = (
+        cluster.nodes[replica].id(),
+        raft_id(&cluster.nodes[replica]),
+    );
+    cluster.nodes[replica].kill9();
+    forget_everywhere(&cluster, &id, replica);
+    cluster.nodes[replica].start();
+    println!("learner: {:?}", wait_alone(&cluster.nodes[replica], &was));
+}
