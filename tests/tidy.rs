@@ -18,6 +18,7 @@ const SANS_IO: &[&str] = &[
     "src/shard",
     "crates/",
     "src/command",
+    "src/agent",
     "src/server",
     "cluster-bus/src",
 ];

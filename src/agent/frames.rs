@@ -24,12 +24,13 @@ fn needs_proof(control: &Control) -> bool {
             | Control::NotAMember { .. }
             | Control::Confirm { .. }
             | Control::Stored { .. }
+            | Control::Unknown { .. }
     )
 }
 
 impl Agent {
-    /// Takes in a frame of `from`, whose link's handshake named both nodes. `proved`: and nobody else
-    /// can have sent it. An error of the shard ends the process; a frame that can't be read is only
+    /// Takes in a frame of `from`, whose link's handshake named both nodes. `proved`: and no
+    /// other node can have sent it. An error of the shard ends the process; a frame that can't be read is only
     /// reported.
     pub fn frame<D: Disk>(
         &mut self,
@@ -193,6 +194,7 @@ impl Agent {
                 self.asked_if_member(from, raft_id, shard);
             }
             Control::Accept { base } => self.accepted(from, *base, shard),
+            Control::Unknown { raft_id } => self.told_unknown(from, raft_id, shard),
             Control::NotLeader { leader } => self.membership.told_leader(leader),
             Control::Invited { group, raft_id } => self.invited(from, group, raft_id, shard),
             Control::Declined { .. } => self.declined(from, shard),
@@ -217,6 +219,10 @@ impl Agent {
     ) {
         if !self.answers_for(from, group, shard) {
             return;
+        }
+        let added = shard.group().membership().contains(raft_id);
+        if said == Said::Ready && !added && !self.knows(from) {
+            return self.out.answer(from, &Control::Unknown { raft_id });
         }
         if !proved {
             return self.really(from, said, group, raft_id);
@@ -269,7 +275,7 @@ impl Agent {
         }
     }
 
-    /// G2, D6: a member that nobody leads, or that doubts its log, asks what it is here.
+    /// G2, D6: a member that no node leads, or that doubts its log, asks what it is here.
     fn asked_if_member<D: Disk>(&mut self, from: NodeId, raft_id: u64, shard: &Shard<D>) {
         let (group, membership) = (shard.base().group, shard.group().membership());
         match membership.member(raft_id) {
@@ -296,7 +302,7 @@ impl Agent {
         }
     }
 
-    /// Whether this node leads that group; if not, who asked is told who does.
+    /// Whether this node leads that group; if not, the node that asked is told which one does.
     fn answers_for<D: Disk>(&mut self, from: NodeId, group: u64, shard: &Shard<D>) -> bool {
         let leads = shard.base().group == group && shard.group().is_leader();
         if !leads {
@@ -334,7 +340,7 @@ impl Agent {
         }
     }
 
-    /// G2: whoever is not a member of the group and thinks that it is gets told.
+    /// G2: a sender that is no member of the group and thinks that it is one gets told.
     pub fn tell_strangers<D: Disk>(&mut self, strangers: Vec<u64>, shard: &Shard<D>) {
         let (group, applied) = (shard.base().group, shard.group().applied());
         let membership = shard.group().membership();

@@ -76,8 +76,8 @@ impl Removals {
         }
     }
 
-    /// C1: the members of forgotten nodes are to go, whoever leads by then: every node that was told to
-    /// forget them remembers that.
+    /// C1: the members of forgotten nodes are to go, whichever node leads by then: every node that was
+    /// told to forget them remembers that.
     pub fn expel<D: Disk>(&mut self, shard: &mut Shard<D>) {
         let me = shard.base().raft_id;
         let list = &shard.group().membership().list;
@@ -113,11 +113,19 @@ impl Agent {
             let leader = self.leader_node(shard);
             return self.out.answer(from, &Control::NotLeader { leader });
         }
+        if !self.knows(from) {
+            return self.out.answer(from, &Control::Unknown { raft_id });
+        }
         // G1: from the birth of the group on, the log has everything.
         let mut base = shard.base().clone();
         base.raft_id = raft_id;
         let base = Box::new(base);
         self.out.answer(from, &Control::Accept { base });
+    }
+
+    /// C1: whether this node's bus knows that node. A member that it does not know could not be reached.
+    pub(super) fn knows(&self, node: NodeId) -> bool {
+        self.bus.node(node).is_some_and(|n| !n.in_handshake())
     }
 
     /// C1: a member asks to be removed: the answer comes first, and the removal when it is confirmed.

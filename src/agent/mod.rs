@@ -41,9 +41,9 @@ pub use membership::Refusal;
 
 use crate::clock::{Mono, Now};
 use crate::cluster::{ClusterView, Record, Routing};
-use crate::state::StateMachine;
 use crate::raft::Envelope;
 use crate::shard::Shard;
+use crate::state::StateMachine;
 use crate::storage::base::{Base, Member, MemberKind};
 use crate::storage::Disk;
 use cluster_bus::bus::{self, Action, Bus, IpAddr};

@@ -1,7 +1,7 @@
 //! Which node speaks for a raft id, where the nodes are that this one talks to, and what the host of
 //! witnesses is told of them (W3).
 //!
-//! Owns both tables. Never: decides who is a member, or sends what it was not given.
+//! Owns both tables. Never: decides which node is a member, or sends what it was not given.
 
 use super::control::encode_envelope;
 use super::outbox::Outbox;
@@ -13,10 +13,10 @@ use cluster_bus::NodeId;
 use std::collections::BTreeMap;
 
 /// Raft ids whose nodes are remembered because a message came from there. Members are known from
-/// the list; these are strangers, of whom anybody can invent any number.
+/// the list; these are strangers', and a stranger can invent any number.
 const MAX_REMEMBERED: usize = 4096;
 
-/// Remembers who speaks for a Raft id, for the answer (G2).
+/// Remembers which node speaks for a Raft id, for the answer (G2).
 pub(super) fn remember(nodes: &mut BTreeMap<u64, NodeId>, raft_id: u64, node: NodeId) {
     if nodes.len() < MAX_REMEMBERED || nodes.contains_key(&raft_id) {
         nodes.insert(raft_id, node);
@@ -83,7 +83,7 @@ impl Peers {
     pub fn send(&self, messages: Vec<Envelope>, out: &mut Outbox) {
         for envelope in messages {
             let Some(to) = self.node_of(envelope.to) else {
-                continue; // nobody knows yet where it is; Raft repeats
+                continue; // it is not known yet where that is; Raft repeats
             };
             out.push(Act::Frame {
                 to,

@@ -5,8 +5,8 @@
 //! does not admit writes, or believes a claim of its own shard.
 
 use crate::clock::Mono;
-use crate::state::{room, Access, StateMachine};
 use crate::mutation::{self, Mutation};
+use crate::state::{room, Access, StateMachine};
 use cluster_bus::bus::Bus;
 use cluster_bus::{NodeId, SlotSet};
 use std::time::Duration;

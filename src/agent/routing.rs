@@ -1,13 +1,13 @@
 //! Where slots are, for the admission of commands and for redirects.
 //!
-//! Owns the table, and how soon news of the bus reach it. Never: decides who owns a slot: the own shard's
+//! Owns the table, and how soon news of the bus reach it. Never: decides which node owns a slot: the own shard's
 //! are the record's, all others the bus's (S2).
 
 use crate::clock::Mono;
 use crate::cluster::Routing;
-use crate::state::StateMachine;
 use crate::mutation::{self, Mutation};
 use crate::shard::Shard;
+use crate::state::StateMachine;
 use crate::storage::base::MemberKind;
 use crate::storage::Disk;
 use cluster_bus::bus::{Bus, Node};

@@ -155,6 +155,61 @@ fn a_learner_without_a_leader_is_told_that_it_has_no_vote() {
     assert_eq!(agent.ask_to_lead(), Ok(()));
 }
 
+/// C1: a node that the leader's bus does not know gets no base, and is told why.
+#[test]
+fn a_leader_takes_in_no_unknown_node() {
+    let mut played = Played::leading(config());
+    played.beats(&OTHERS, 100);
+    let mut agent = agent(SEAT);
+    let now = played.now();
+    agent.follow(now, &mut played.shard);
+    agent.take_acts();
+    let (group, raft_id) = (played.shard.base().group, 99);
+    for control in [Control::Join { raft_id }, Control::Ready { group, raft_id }] {
+        for proved in [false, true] {
+            let taken = agent.frame(now, node(7), proved, &control.encode(), &mut played.shard);
+            assert!(matches!(taken, Ok(Ok(()))), "{taken:?}");
+            assert_eq!(asks(&mut agent), [(node(7), Control::Unknown { raft_id })]);
+        }
+    }
+}
+
+/// C1: whether a joiner gives up when a node has told it for 100 s that it does not know it.
+fn gives_up(from: u8, proved: bool, about: Option<u64>) -> bool {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut shard = shard(folder.path(), &[1]);
+    let joining = Some(Joining {
+        target: node(1),
+        raft_id: 5,
+    });
+    let mut agent = agent(Seat { joining, ..SEAT });
+    let begins = (0..100).any(|second| {
+        let now = Now {
+            mono: NOW.mono + Duration::from_secs(second),
+            ..NOW
+        };
+        // It asks under another id now and then.
+        let asks_under = agent.seat().joining.map_or(0, |mark| mark.raft_id);
+        let raft_id = about.unwrap_or(asks_under);
+        let unknown = Control::Unknown { raft_id }.encode();
+        let taken = agent.frame(now, node(from), proved, &unknown, &mut shard);
+        assert!(matches!(taken, Ok(Ok(()))), "{taken:?}");
+        agent.follow(now, &mut shard);
+        let mut acts = agent.take_acts().into_iter();
+        acts.any(|act| matches!(act, Act::Begin { seat, .. } if seat.joining.is_none()))
+    });
+    assert_eq!(begins, agent.is_beginning());
+    begins
+}
+
+#[test]
+fn only_its_shard_tells_a_joiner_of_forget() {
+    assert!(gives_up(1, true, None));
+    assert!(!gives_up(1, false, None), "it is not proved");
+    assert!(!gives_up(9, true, None), "of a node of no shard");
+    assert!(!gives_up(1, true, Some(6)), "about another id");
+}
+
 // ---- G2: what counts only when it is proved ---------------------------------------------------
 
 const SEAT: Seat = Seat {

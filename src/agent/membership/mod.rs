@@ -6,9 +6,10 @@
 //! asked again until it has happened, also after a restart. A member that others have removed begins
 //! anew by itself, alone.
 //!
-//! Owns where the node is on this way. [`phase`] decides; here its facts are gathered and its outputs
+//! Owns where the node is on this way. [`machine`] decides; here its facts are gathered and its outputs
 //! are carried out. Never: decides a change of members, or writes a file.
 
+mod machine;
 mod phase;
 mod stale;
 mod standing;
@@ -25,7 +26,8 @@ use crate::shard::Shard;
 use crate::storage::base::{Base, MemberKind};
 use crate::storage::Disk;
 use cluster_bus::NodeId;
-use phase::{Event, Facts, Machine, Output, ResetWish};
+use machine::Machine;
+use phase::{Event, Facts, Output, ResetWish};
 pub(super) use stale::StaleCheck;
 use standing::{LeadWish, Standing};
 use std::collections::BTreeSet;
@@ -356,6 +358,19 @@ impl Agent {
         let accepted = Event::Accepted { raft_id };
         let outputs = self.membership.machine.step(accepted, &facts);
         self.begin(base, outputs);
+    }
+
+    /// C1: a node says that its bus does not know this one. It counts if it is of the target's shard.
+    pub(super) fn told_unknown<D: Disk>(&mut self, from: NodeId, raft_id: u64, shard: &Shard<D>) {
+        let mark = self.membership.mark();
+        let Some(mark) = mark.filter(|mark| mark.raft_id == raft_id) else {
+            return;
+        };
+        let of = |node| self.bus.shard_of(node);
+        if from == mark.target || (of(from).is_some() && of(from) == of(mark.target)) {
+            let facts = self.facts(self.now, shard);
+            self.membership.machine.step(Event::Unknown, &facts);
+        }
     }
 
     /// A fresh group of its own, under another name for RESET HARD.

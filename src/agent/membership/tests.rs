@@ -1,9 +1,7 @@
 //! The machine of phases, as tables: every phase under every event that it may meet.
 
-use super::phase::{
-    Beginning, Event, Facts, Machine, Output, Phase, Reset, ResetWish, Step, Then, LEAVE_PATIENCE,
-    RESEND,
-};
+use super::machine::{Machine, LEAVE_PATIENCE, RESEND, UNKNOWN_PATIENCE, UNKNOWN_SILENCE};
+use super::phase::{Beginning, Event, Facts, Output, Phase, Reset, ResetWish, Step, Then};
 use super::Refusal;
 use crate::agent::seat::{Joining as Mark, Seat};
 use crate::clock::Mono;
@@ -51,16 +49,14 @@ fn then_join() -> Phase {
 }
 
 fn ask_base() -> Phase {
-    Phase::Joining {
-        mark: mark(FRESH),
-        step: Step::AskBase,
-    }
+    Phase::joining(mark(FRESH), ME)
 }
 
 fn have_base(since: Option<Mono>) -> Phase {
     Phase::Joining {
         mark: mark(ME),
         step: Step::HaveBase { since },
+        unknown: None,
     }
 }
 
@@ -353,7 +349,7 @@ fn a_reset_that_takes_too_long_fails() {
 }
 
 #[test]
-fn a_joiner_asks_for_a_base_and_then_to_be_added() {
+fn a_joiner_asks_for_a_base_first() {
     let (mark, hint) = (mark(FRESH), Some(HINT));
     let base = Output::AskForBase { mark, hint };
     let ready = |hint| Output::AskToBeAdded {
@@ -431,6 +427,61 @@ fn a_joiner_asks_for_a_base_and_then_to_be_added() {
     ]);
 }
 
+/// C1: the leader answers each question at these seconds with *Unknown*; whether the joiner has given up
+/// by then.
+#[test]
+fn a_joiner_that_was_forgotten_gives_up() {
+    let patience = u64::from(UNKNOWN_PATIENCE);
+    let silence = UNKNOWN_SILENCE.as_secs();
+    let all = |until: u64| (1..=until).collect::<Vec<_>>();
+    let but = |gap: std::ops::Range<u64>| {
+        let mut seconds = all(patience + 1);
+        seconds.retain(|s| !gap.contains(s));
+        seconds
+    };
+    let found = [Output::Found { renamed: false }];
+    for (what, answers, gives_up) in [
+        ("at once", vec![1], false),
+        ("long", all(patience), false),
+        ("for good", all(patience + 1), true),
+        ("with a short silence", but(9..9 + silence - 1), true),
+        ("with a long silence", but(9..9 + silence + 1), false),
+    ] {
+        for phase in [ask_base(), have_base(None)] {
+            let mut machine = Machine::in_phase(phase, ME, None);
+            for second in &answers {
+                let asked = machine.step(Event::Turn, &unheard(second * 1000));
+                assert_ne!(asked, found, "{what}: before the last answer");
+                machine.step(Event::Unknown, &unheard(second * 1000));
+            }
+            let last = answers.last().expect("one at least") * 1000;
+            let given_up = machine.step(Event::Turn, &unheard(last + 1)) == found;
+            assert_eq!(given_up, gives_up, "{what}: {phase:?}");
+            // What was said long ago says nothing of now.
+            let late = last + silence * 1000 + 1;
+            assert_ne!(machine.step(Event::Turn, &unheard(late)), found, "{what}");
+        }
+    }
+    // A leader writes to the member that is open: that of the join, or the one before.
+    for (phase, gives_up) in [(have_base(None), false), (ask_base(), true)] {
+        let mut machine = Machine::in_phase(phase, ME, None);
+        let mut outputs = Vec::new();
+        for second in 1..=patience + 2 {
+            let led = Facts {
+                led: true,
+                ..unheard(second * 1000)
+            };
+            outputs = machine.step(Event::Turn, &led);
+            machine.step(Event::Unknown, &led);
+        }
+        assert_eq!(outputs == found, gives_up, "{phase:?}");
+    }
+    for phase in [Phase::Member, then_join(), then_reset(None)] {
+        let is = step(phase, Event::Unknown, &facts());
+        assert_eq!(is, (phase, vec![]), "it does not ask");
+    }
+}
+
 #[test]
 fn nothing_is_asked_while_a_member_is_made() {
     let removed = Facts {
@@ -451,6 +502,7 @@ fn nothing_is_asked_while_a_member_is_made() {
             vec![],
         )]);
         let mut machine = Machine::in_phase(phase, ME, None);
+        assert_eq!(machine.deadline(false), None, "no turn helps the disk");
         let wish = ResetWish {
             hard: true,
             waits_for: None,
@@ -501,10 +553,7 @@ fn each_phase_takes_each_event() {
         mark: again,
         hint: named,
     };
-    let joining_again = Phase::Joining {
-        mark: again,
-        step: Step::AskBase,
-    };
+    let joining_again = Phase::joining(again, ME);
     let rows = [
         (
             Phase::Member,
@@ -549,6 +598,12 @@ fn each_phase_takes_each_event() {
         ),
         (
             Phase::Member,
+            founded(None),
+            beginning(Beginning::Alone),
+            vec![begin(seat(6, None, None)), Output::Changed],
+        ),
+        (
+            ask_base(),
             founded(None),
             beginning(Beginning::Alone),
             vec![begin(seat(6, None, None)), Output::Changed],

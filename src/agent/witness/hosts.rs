@@ -21,7 +21,7 @@ struct Host {
 }
 
 /// W3: replicas before masters, and on no machine of the shard's if there are others. `patient`:
-/// nobody rather than a master, while somebody may yet settle.
+/// no host rather than a master, while a node may yet settle.
 fn best_first(mut hosts: Vec<Host>, patient: bool) -> Vec<NodeId> {
     let is_fit = |host: &Host| host.is_settled && !host.is_master;
     if patient && !hosts.iter().any(is_fit) && hosts.iter().any(|host| !host.is_settled) {
@@ -32,7 +32,7 @@ fn best_first(mut hosts: Vec<Host>, patient: bool) -> Vec<NodeId> {
     hosts.into_iter().map(|host| host.id).collect()
 }
 
-/// The nodes outside this shard, best first. `patient`: nobody rather than a master, while a replica may
+/// The nodes outside this shard, best first. `patient`: no host rather than a master, while a replica may
 /// still settle.
 pub(super) fn hosts(bus: &Bus, record: &Record, list: &[Member], patient: bool) -> Vec<NodeId> {
     if !bus.state_ok() {
@@ -116,7 +116,7 @@ mod tests {
             assert_eq!(order(vec![master(), young], true), [0; 0]);
         }
         assert_eq!(order(vec![master(), host(2, false, false)], false), [1]);
-        // There is nobody to wait for, or no need to.
+        // There is no node to wait for, or no need to.
         assert_eq!(order(vec![master()], true), [1]);
         let settled = vec![master(), host(2, false, false), host(3, false, true)];
         assert_eq!(order(settled, true), [3, 1]);

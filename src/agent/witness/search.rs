@@ -124,7 +124,7 @@ impl Search {
                 tried.push(host);
                 tried
             }
-            // After a pause everybody is asked anew.
+            // After a pause all hosts are asked anew.
             WitnessSearch::Idle | WitnessSearch::Pausing { .. } => Vec::new(),
         };
         let since = *self.since.get_or_insert(facts.now);
@@ -292,7 +292,7 @@ mod tests {
 
     /// For each question: when, in a hurry or not, and whether the search is still patient.
     #[test]
-    fn patience_with_masters_ends_two_seconds_after_the_first_look() {
+    fn patience_with_masters_ends_after_two_seconds() {
         let mut search = Search::default();
         for (now, hurry, patient) in [
             (1000, false, true),
