@@ -19,6 +19,7 @@ const SANS_IO: &[&str] = &[
     "src/shard",
     "crates/",
     "src/command",
+    "src/agent",
     "src/server",
     "cluster-bus/src",
 ];

@@ -81,6 +81,9 @@ pub enum Control {
         raft_id: u64,
         index: u64,
     },
+    /// C1: the leader's answer to a joiner whose node its bus does not know: it was forgotten, or was
+    /// not told of yet.
+    Unknown { raft_id: u64 },
 }
 
 /// One frame of a Raft link.
@@ -164,6 +167,7 @@ impl Control {
                 raft_id,
                 index,
             } => (17, vec![*group, *raft_id, *index]),
+            Control::Unknown { raft_id } => (18, vec![*raft_id]),
         };
         let mut out = vec![kind];
         numbers
@@ -253,6 +257,7 @@ fn numbers(kind: u8, rest: &[u8]) -> Option<Control> {
             raft_id,
             index,
         },
+        (18, &[raft_id]) => Control::Unknown { raft_id },
         _ => return None,
     })
 }
@@ -314,6 +319,7 @@ mod tests {
                 raft_id,
                 index: 9,
             },
+            Control::Unknown { raft_id },
         ] {
             let Ok(Frame::Control(read)) = Frame::decode(&control.encode()) else {
                 panic!("{control:?}");

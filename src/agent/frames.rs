@@ -1,6 +1,6 @@
 //! What comes in on Raft links: envelopes find their group, control messages their answer (G2, C1).
 
-use super::{Act, Agent, ForWitnesses};
+use super::{around, Act, Agent, ForWitnesses};
 use crate::agent::control::{Control, Frame, FrameError, Said};
 use crate::clock::Now;
 use crate::mutation::{self, Mutation};
@@ -9,21 +9,6 @@ use crate::shard::{Shard, ShardError};
 use crate::storage::base::{Member, MemberKind};
 use crate::storage::Disk;
 use cluster_bus::NodeId;
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-/// Raft ids whose nodes are remembered because a message came from there. Members are known from
-/// the list; these are strangers, of whom anybody can invent any number.
-const MAX_REMEMBERED: usize = 4096;
-/// How long CLUSTER FAILOVER is meant.
-const LEAD_WISH: Duration = Duration::from_secs(2);
-
-/// Remembers who speaks for a Raft id, for the answer (G2).
-pub(super) fn remember(nodes: &mut BTreeMap<u64, NodeId>, raft_id: u64, node: NodeId) {
-    if nodes.len() < MAX_REMEMBERED || nodes.contains_key(&raft_id) {
-        nodes.insert(raft_id, node);
-    }
-}
 
 /// Whether a control message says nothing unless it is proved: it ends or changes a membership, or
 /// answers what was asked, and an answer comes back on the link that asked.
@@ -39,12 +24,13 @@ fn needs_proof(control: &Control) -> bool {
             | Control::NotAMember { .. }
             | Control::Confirm { .. }
             | Control::Stored { .. }
+            | Control::Unknown { .. }
     )
 }
 
 impl Agent {
-    /// Takes in a frame of `from`, whose link's handshake named both nodes. `proved`: and nobody else
-    /// can have sent it. An error of the shard ends the process; a frame that can't be read is only
+    /// Takes in a frame of `from`, whose link's handshake named both nodes. `proved`: and no
+    /// other node can have sent it. An error of the shard ends the process; a frame that can't be read is only
     /// reported.
     pub fn frame<D: Disk>(
         &mut self,
@@ -69,7 +55,11 @@ impl Agent {
                 }
             }
             // G2: minted, and no RawNode yet.
-            Frame::Raft(envelope) if self.joining().is_some_and(|j| j.raft_id == envelope.to) => {}
+            Frame::Raft(envelope)
+                if self
+                    .membership
+                    .mark()
+                    .is_some_and(|j| j.raft_id == envelope.to) => {}
             Frame::Control(control) if needs_proof(&control) && !proved => {
                 self.warn(|| format!("Not proved to come from node {from}: {control:.60?}"));
             }
@@ -87,7 +77,7 @@ impl Agent {
                 if (of, raft_id) == (group, me) =>
             {
                 // G2: only a member that asked to leave can have been let go.
-                let asked = self.leaving || shard.awaits_confirmation();
+                let asked = self.membership.is_leaving() || shard.awaits_confirmation();
                 if !(asked && self.vouches(from, shard) && shard.note_removal()) {
                     self.warn(|| format!("Node {from} lets a member go that stays"));
                 }
@@ -117,7 +107,7 @@ impl Agent {
     }
 
     fn for_witnesses(&mut self, from: NodeId, proved: bool, frame: Frame) {
-        self.acts.push(Act::Witness(ForWitnesses::Frame {
+        self.out.push(Act::Witness(ForWitnesses::Frame {
             from,
             proved,
             frame,
@@ -136,7 +126,7 @@ impl Agent {
     ) -> Result<Option<Refusal>, ShardError> {
         let sender = envelope.from;
         match shard.group().membership().member(sender).map(|m| m.node) {
-            None => remember(&mut self.nodes, sender, from),
+            None => self.peers.remember(sender, from),
             Some(node) if node == from => {}
             Some(node) => {
                 self.warn(|| format!("Node {from} speaks for the member of node {node}"));
@@ -197,16 +187,17 @@ impl Agent {
             }
             Control::Health { group, ha } if group == shard.base().group => {
                 if self.leader_node(shard) == Some(from) {
-                    self.health = Some((ha, self.now.mono));
+                    self.health.heard(self.now.mono, ha);
                 }
             }
             Control::Belongs { group, raft_id } if group == shard.base().group => {
                 self.asked_if_member(from, raft_id, shard);
             }
-            Control::Accept { base } => self.accepted(from, *base),
-            Control::NotLeader { leader } => self.hint = leader,
+            Control::Accept { base } => self.accepted(from, *base, shard),
+            Control::Unknown { raft_id } => self.told_unknown(from, raft_id, shard),
+            Control::NotLeader { leader } => self.membership.told_leader(leader),
             Control::Invited { group, raft_id } => self.invited(from, group, raft_id, shard),
-            Control::Declined { .. } => self.declined(from),
+            Control::Declined { .. } => self.declined(from, shard),
             // These find their member above, or are about a group that this node is not in.
             Control::Health { .. }
             | Control::Belongs { .. }
@@ -228,6 +219,10 @@ impl Agent {
     ) {
         if !self.answers_for(from, group, shard) {
             return;
+        }
+        let added = shard.group().membership().contains(raft_id);
+        if said == Said::Ready && !added && !self.knows(from) {
+            return self.out.answer(from, &Control::Unknown { raft_id });
         }
         if !proved {
             return self.really(from, said, group, raft_id);
@@ -256,15 +251,9 @@ impl Agent {
         shard: &mut Shard<D>,
     ) {
         let mine = (group, raft_id) == (shard.base().group, shard.base().raft_id);
-        let now = self.now.mono;
         let means_it = match said {
-            Said::Ready => mine && self.joining().is_some_and(|j| j.raft_id == raft_id),
-            Said::Leave if mine => {
-                if let Some(resetting) = &mut self.resetting {
-                    resetting.answered = true;
-                }
-                self.leaving
-            }
+            Said::Ready => mine && self.membership.mark().is_some_and(|j| j.raft_id == raft_id),
+            Said::Leave if mine => self.membership.asked_if_leaving(),
             Said::Leave => {
                 let frame = Frame::Control(Control::Really {
                     said,
@@ -273,10 +262,7 @@ impl Agent {
                 });
                 return self.for_witnesses(from, false, frame);
             }
-            Said::Failover => {
-                let lately = |at| now.since(at) <= LEAD_WISH;
-                mine && self.asked_to_lead.is_some_and(lately)
-            }
+            Said::Failover => mine && self.membership.means_to_lead(self.now.mono),
             Said::Invite => return self.invite_again(from, shard),
         };
         if means_it {
@@ -285,11 +271,11 @@ impl Agent {
                 group,
                 raft_id,
             };
-            self.answer(from, &control);
+            self.out.answer(from, &control);
         }
     }
 
-    /// G2, D6: a member that nobody leads, or that doubts its log, asks what it is here.
+    /// G2, D6: a member that no node leads, or that doubts its log, asks what it is here.
     fn asked_if_member<D: Disk>(&mut self, from: NodeId, raft_id: u64, shard: &Shard<D>) {
         let (group, membership) = (shard.base().group, shard.group().membership());
         match membership.member(raft_id) {
@@ -300,7 +286,7 @@ impl Agent {
                     raft_id,
                     applied,
                 };
-                self.answer(from, &control);
+                self.out.answer(from, &control);
             }
             Some(member) if member.node == from => {
                 if let Some(index) = shard.stored_by(raft_id) {
@@ -309,14 +295,14 @@ impl Agent {
                         raft_id,
                         index,
                     };
-                    self.answer(from, &control);
+                    self.out.answer(from, &control);
                 }
             }
             Some(_) => {}
         }
     }
 
-    /// Whether this node leads that group; if not, who asked is told who does.
+    /// Whether this node leads that group; if not, the node that asked is told which one does.
     fn answers_for<D: Disk>(&mut self, from: NodeId, group: u64, shard: &Shard<D>) -> bool {
         let leads = shard.base().group == group && shard.group().is_leader();
         if !leads {
@@ -324,34 +310,50 @@ impl Agent {
             let leader = self
                 .leader_node(shard)
                 .filter(|_| shard.base().group == group);
-            self.answer(from, &Control::NotLeader { leader });
+            self.out.answer(from, &Control::NotLeader { leader });
         }
         leads
     }
 
     /// The node that leads the shard's group, if it is known.
     pub(super) fn leader_node<D: Disk>(&self, shard: &Shard<D>) -> Option<NodeId> {
-        let leader = shard.group().leader()?;
-        if leader == shard.group().id() {
-            return Some(self.myself());
-        }
-        self.nodes.get(&leader).copied()
+        self.peers.leader_of(shard.group(), self.myself())
     }
 
-    /// G2: whoever is not a member of the group and thinks that it is gets told.
+    /// A host has accepted.
+    fn invited<D: Disk>(&mut self, from: NodeId, group: u64, raft_id: u64, shard: &mut Shard<D>) {
+        let around = around(self.now.mono, &self.bus, &self.config);
+        self.placement
+            .accepted(around, from, (group, raft_id), shard);
+    }
+
+    fn declined<D: Disk>(&mut self, from: NodeId, shard: &Shard<D>) {
+        let around = around(self.now.mono, &self.bus, &self.config);
+        self.placement.declined(around, from, shard);
+    }
+
+    /// A host asks whether this node has invited it.
+    fn invite_again<D: Disk>(&mut self, host: NodeId, shard: &mut Shard<D>) {
+        if let Some(base) = self.placement.invites(host, shard) {
+            let base = Box::new(base);
+            self.out.answer(host, &Control::Invite { base });
+        }
+    }
+
+    /// G2: a sender that is no member of the group and thinks that it is one gets told.
     pub fn tell_strangers<D: Disk>(&mut self, strangers: Vec<u64>, shard: &Shard<D>) {
         let (group, applied) = (shard.base().group, shard.group().applied());
         let membership = shard.group().membership();
         // It may have been added since its message came, up to the very index that is told.
         let strangers = strangers.into_iter().filter(|id| !membership.contains(*id));
         for raft_id in strangers {
-            if let Some(&node) = self.nodes.get(&raft_id) {
+            if let Some(node) = self.peers.node_of(raft_id) {
                 let control = Control::NotAMember {
                     group,
                     raft_id,
                     applied,
                 };
-                self.answer(node, &control);
+                self.out.answer(node, &control);
             }
         }
     }

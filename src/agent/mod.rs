@@ -1,10 +1,11 @@
 //! A node's part in the cluster, sans-I/O: the bus, the membership of its shard, and what follows
 //! from both for clients.
 //!
-//! Owns the bus's state machine, the seat, what is under way (a join, a leave, an invitation), and
-//! the tables that redirects and CLUSTER replies are made from. Never: a socket, a clock, a thread
-//! or a file; [`Act`]s say what the driver does, in order. The node's loop and the simulator drive
-//! the same code:
+//! Owns the bus's state machine and one struct for each room: [`membership`] (this node's way between
+//! shards), [`leading`] (members that come and go), [`witness`] (where the shard's witness is),
+//! [`record`], [`health`], [`peers`], [`routing`], [`view`], [`proof`]. A room's fields are its own: the
+//! agent only hands it what it needs. Never: a socket, a clock, a thread or a file; [`Act`]s say what the
+//! driver does, in order. The node's loop and the simulator drive the same code:
 //!
 //! ```text
 //! (1) frame* · bus packets* · bus.tick      before Shard::begin
@@ -14,46 +15,58 @@
 //! ```
 //!
 //! Invariants: role, slots and epoch of this node on the bus are those of the last applied record
-//! (S2); a raft id is minted once and is on disk before anybody hears of it (G2).
+//! (S2); a raft id is minted once and is on disk before any other node hears of it (G2).
 
 pub mod control;
 pub mod folders;
 mod follow;
 mod frames;
-mod joining;
+mod health;
+mod ids;
 mod leading;
+mod membership;
+mod outbox;
+mod peers;
 mod proof;
+mod record;
+mod routing;
 pub mod seat;
-mod stranded;
 #[cfg(test)]
 mod tests;
 mod view;
+mod witness;
 pub mod witnesses;
 
-pub use joining::Refusal;
+pub use membership::Refusal;
 
 use crate::clock::{Mono, Now};
 use crate::cluster::{ClusterView, Record, Routing};
 use crate::raft::Envelope;
+use crate::shard::Shard;
+use crate::state::StateMachine;
 use crate::storage::base::{Base, Member, MemberKind};
+use crate::storage::Disk;
 use cluster_bus::bus::{self, Action, Bus, IpAddr};
 use cluster_bus::nodes_conf::NodesConf;
-use cluster_bus::{NodeId, SlotSet};
+use cluster_bus::NodeId;
 use control::Control;
+use follow::{Looks, Shown};
+use health::Health;
+use ids::Ids;
+use leading::Removals;
+use membership::Membership;
+use outbox::Outbox;
+use peers::Peers;
 use proof::Doubts;
 use raft::eraftpb::ConfState;
-use rand::rngs::StdRng;
-use rand::{RngCore, SeedableRng};
-use seat::{Joining, Seat};
-use std::collections::{BTreeMap, BTreeSet};
+use record::RecordWriter;
+use routing::{client_addr, RoutingTable};
+use seat::Seat;
 use std::sync::Arc;
 use std::time::Duration;
-use stranded::Stranded;
+use view::View;
+use witness::{Around, WitnessPlacement};
 
-/// How often what was not answered is asked again.
-const RESEND: Duration = Duration::from_millis(200);
-/// C1: how long RESET waits for the leader's answer; and for the removal beyond [`LEAVE_TIMEOUTS`].
-const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
 /// G3: how many T a member that leaves keeps its vote while a host for a witness is looked for.
 const LEAVE_TIMEOUTS: u32 = crate::shard::LEAVE_TIMEOUTS;
 
@@ -130,125 +143,32 @@ pub struct AgentConfig {
     pub witness: bool,
 }
 
-/// What takes the place of this shard.
-#[derive(Clone, Copy, Debug)]
-enum Beginning {
-    /// The shard that this node joins.
-    Joined,
-    /// A fresh group under the same name, for a member that was removed.
-    Alone,
-    /// The same after a RESET, under another name if it is a hard one.
-    Reset { name: Option<NodeId> },
-}
-
-/// RESET under way.
-#[derive(Clone, Copy, Debug)]
-struct Resetting {
-    number: u64,
-    hard: bool,
-    begun: Mono,
-    /// C1: the leader has answered, so the removal may begin; until then nothing has changed.
-    answered: bool,
-    /// The witnesses that this node hosts were told to find others.
-    told_witnesses: bool,
-    /// It was asked of a master (without keys): its slots are given up, as in Redis.
-    of_master: bool,
-}
-
-/// An invitation that is out, or the pause after all hosts were asked (W3).
-#[derive(Clone, Debug)]
-struct Invitation {
-    host: Option<NodeId>,
-    until: Mono,
-    /// Who was asked before: they declined, or were silent.
-    tried: Vec<NodeId>,
-}
-
-/// A claim of another shard on slots of this one.
-#[derive(Debug)]
-struct Claimed {
-    by: NodeId,
-    epoch: u64,
-    slots: SlotSet,
-    /// When the bus told it last.
-    at: Mono,
+impl AgentConfig {
+    fn node_timeout(&self) -> Duration {
+        Duration::from_millis(self.bus.node_timeout_ms)
+    }
 }
 
 /// A node's part in the cluster.
 pub struct Agent {
     config: AgentConfig,
     bus: Bus,
-    seat: Seat,
-    rng: StdRng,
-    acts: Vec<Act>,
+    ids: Ids,
+    out: Outbox,
     now: Now,
-
-    // whom to reach, and where
-    /// Nodes behind raft ids, as messages and member lists have told.
-    nodes: BTreeMap<u64, NodeId>,
-    peers: BTreeMap<NodeId, (IpAddr, u16)>,
-
-    // membership
-    /// The member that is to leave its group, before a join or a reset.
-    leaving: bool,
-    /// Who leads the shard that this node joins or leaves, as far as it was told.
-    hint: Option<NodeId>,
-    /// What the host of witnesses was told of the cluster.
-    told_witnesses: Option<(usize, Vec<NodeId>)>,
-    stranded: Option<Stranded>,
+    membership: Membership,
+    removals: Removals,
+    placement: WitnessPlacement,
+    health: Health,
+    record: RecordWriter,
+    peers: Peers,
     doubts: Doubts,
-    /// Since when this joiner waits, with its base on disk, for being added.
-    ready_since: Option<Mono>,
-    resend_at: Mono,
-    resetting: Option<Resetting>,
-    /// Another shard is to take the place of this one, and has not: it is being made, or waits for
-    /// room on the disk (D5).
-    beginning: Option<Beginning>,
-    /// Resets that were begun: the number of the last one.
-    resets: u64,
-    /// What became of a reset that has failed.
-    reset_failed: Option<(u64, Refusal)>,
-    facts: joining::Facts,
-    /// The record whose slots `facts` has counted.
-    counted: Option<Arc<Record>>,
-    /// When the members are looked at next.
-    look_at_members: Mono,
-    /// Whose address `routing.leader` is, and how many members there were then.
-    led_by: Option<(u64, usize)>,
-    wants_lead: bool,
-    /// When it was last asked for (CLUSTER FAILOVER).
-    asked_to_lead: Option<Mono>,
-    forgotten: Vec<NodeId>,
-    /// Raft ids of forgotten nodes that are still members of the shard.
-    expelled: BTreeSet<u64>,
+    looks: Looks,
+    shown: Shown,
+    table: RoutingTable,
+    view: View,
     /// Groups whose witnesses this node hosts: RESET waits for them to be replaced.
     hosted_witnesses: usize,
-    invitation: Option<Invitation>,
-    /// Since when this leader has looked for a host.
-    hosts_wanted: Option<Mono>,
-    /// Witnesses that wanted to go, and until when a successor for them is looked for.
-    leaving_witness: Option<(u64, Mono)>,
-    /// Members that asked to be let go and are not known here, and when: they are answered once it is sure
-    /// that this member still leads (C1).
-    unknown_leavers: Vec<(NodeId, u64, Mono)>,
-    /// Witnesses of the shard that this node leads: when each was heard last, or first seen.
-    watched: BTreeMap<u64, Mono>,
-    /// G3: what the leader said last, and when.
-    health: Option<(bool, Mono)>,
-    tell_health_at: Mono,
-
-    // the record
-    /// S3: slots that another shard has, to be lost in the log.
-    claims: Vec<Claimed>,
-    collision: bool,
-
-    // what clients see
-    routing: Arc<Routing>,
-    routing_at: Mono,
-    stale: bool,
-    shown: Option<(Arc<Record>, bool)>,
-    view: ClusterView,
-    view_stale: bool,
 }
 
 impl Agent {
@@ -260,52 +180,24 @@ impl Agent {
         conf: Option<&NodesConf>,
         now: Now,
     ) -> Agent {
-        let bus = Bus::new(config.bus.clone(), myself, conf, bus_now(now));
         Agent {
-            rng: StdRng::seed_from_u64(config.seed),
-            // Whoever has begun there already has nothing to leave.
-            leaving: seat.joining.is_some_and(|j| j.raft_id != seat.member),
+            ids: Ids::new(config.seed),
+            bus: Bus::new(config.bus.clone(), myself, conf, bus_now(now)),
             config,
-            bus,
-            seat,
-            acts: Vec::new(),
+            out: Outbox::default(),
             now,
-            nodes: BTreeMap::new(),
-            peers: BTreeMap::new(),
-            hint: None,
-            told_witnesses: None,
-            stranded: None,
+            membership: Membership::new(seat, now.mono),
+            removals: Removals::default(),
+            placement: WitnessPlacement::default(),
+            health: Health::default(),
+            record: RecordWriter::default(),
+            peers: Peers::default(),
             doubts: Doubts::default(),
-            ready_since: None,
-            resend_at: now.mono,
-            resetting: None,
-            beginning: None,
-            resets: 0,
-            reset_failed: None,
-            facts: joining::Facts::default(),
-            counted: None,
-            look_at_members: now.mono,
-            led_by: None,
-            wants_lead: false,
-            asked_to_lead: None,
-            forgotten: Vec::new(),
-            expelled: BTreeSet::new(),
+            looks: Looks::new(now.mono),
+            shown: Shown::default(),
+            table: RoutingTable::new(now.mono),
+            view: View::default(),
             hosted_witnesses: 0,
-            invitation: None,
-            hosts_wanted: None,
-            leaving_witness: None,
-            unknown_leavers: Vec::new(),
-            watched: BTreeMap::new(),
-            health: None,
-            tell_health_at: now.mono,
-            claims: Vec::new(),
-            collision: false,
-            routing: Arc::default(),
-            routing_at: now.mono,
-            stale: true,
-            shown: None,
-            view: ClusterView::default(),
-            view_stale: true,
         }
     }
 
@@ -320,18 +212,19 @@ impl Agent {
 
     /// The bus, to hand it what came from its links.
     pub fn bus_mut(&mut self) -> &mut Bus {
-        self.stale = true;
-        self.view_stale = true;
+        self.table.touch();
+        self.view.touch();
         &mut self.bus
     }
 
-    pub fn seat(&self) -> &Seat {
-        &self.seat
+    /// The seat as it should be on disk.
+    pub fn seat(&self) -> Seat {
+        self.membership.seat()
     }
 
     /// Where slots are, for the admission of commands.
     pub fn routing(&self) -> &Arc<Routing> {
-        &self.routing
+        self.table.routing()
     }
 
     /// S2: whether this node is its shard's master.
@@ -342,50 +235,44 @@ impl Agent {
     /// G3: `raft_ha`, as the leader knows it or has told lately.
     pub fn is_ha(&self) -> bool {
         let limit = Duration::from_millis(3 * self.config.election_timeout_ms);
-        self.health
-            .is_some_and(|(ha, at)| ha && self.now.mono.since(at) <= limit)
+        self.health.is_ha(self.now.mono, limit)
     }
 
     /// Where clients reach the node of a member.
     pub fn client_addr_of(&self, raft_id: u64) -> Option<String> {
-        let node = self.bus.node(*self.nodes.get(&raft_id)?)?;
-        Some(follow::client_addr(node))
+        self.bus.node(self.peers.node_of(raft_id)?).map(client_addr)
     }
 
     /// Where clients reach the master of this replica's shard, whether it leads or not.
     pub fn master_addr(&self) -> Option<String> {
         match self.bus.self_state().role {
             bus::Role::Master => None,
-            bus::Role::Slave(master) => self.bus.node(master).map(follow::client_addr),
+            bus::Role::Slave(master) => self.bus.node(master).map(client_addr),
         }
     }
 
     /// The address of the node whose shard this node is on its way into.
     pub fn joins_at(&self) -> Option<String> {
-        let target = self.seat.joining?.target;
-        Some(
-            self.bus
-                .node(target)
-                .map_or_else(String::new, follow::client_addr),
-        )
+        let target = self.membership.mark()?.target;
+        Some(self.bus.node(target).map_or_else(String::new, client_addr))
     }
 
     /// Whether this node is on its way into a shard: it answers as a replica without data.
     pub fn is_joining(&self) -> bool {
-        self.seat.joining.is_some()
+        self.membership.mark().is_some()
     }
 
     /// Whether another shard is to take the place of this one, and has not: its log waits for room on
     /// the disk (D5).
     pub fn is_beginning(&self) -> bool {
-        self.beginning.is_some()
+        self.membership.is_beginning()
     }
 
     pub fn set_options(&mut self, now: Now, options: bus::Options, witness: bool) {
         self.config.bus = options.clone();
         self.config.witness = witness;
         self.bus.set_options(bus_now(now), options);
-        self.stale = true;
+        self.table.touch();
     }
 
     /// How many witnesses this node hosts, as the witness host says.
@@ -396,12 +283,12 @@ impl Agent {
     /// What is to be done, in order.
     pub fn take_acts(&mut self) -> Vec<Act> {
         self.take_bus_actions();
-        std::mem::take(&mut self.acts)
+        self.out.take()
     }
 
     /// An act that can't be carried out now: it comes first the next time.
     pub fn put_back(&mut self, act: Act) {
-        self.acts.push(act);
+        self.out.push(act);
     }
 
     /// The bus's actions join the agent's own; those that are for the shard stay here.
@@ -409,18 +296,11 @@ impl Agent {
         for action in self.bus.actions() {
             match action {
                 Action::SlotsClaimed { by, epoch, slots } => {
-                    self.claims.retain(|claim| claim.by != by);
-                    let at = self.now.mono;
-                    self.claims.push(Claimed {
-                        by,
-                        epoch,
-                        slots,
-                        at,
-                    });
+                    self.record.claimed(self.now.mono, by, epoch, slots);
                 }
-                Action::EpochCollision { .. } => self.collision = true,
+                Action::EpochCollision { .. } => self.record.collided(),
                 Action::EpochSeen(_) => {}
-                other => self.acts.push(Act::Bus(other)),
+                other => self.out.push(Act::Bus(other)),
             }
         }
     }
@@ -428,10 +308,8 @@ impl Agent {
     /// When [`Agent::follow`] wants to be called next.
     pub fn deadline(&self) -> Mono {
         let bus = Mono(self.bus.deadline().saturating_mul(1_000_000));
-        if self.is_joining() || self.leaving || self.facts.unconfirmed || self.resetting.is_some() {
-            return bus.min(self.resend_at);
-        }
-        bus
+        let asks = self.membership.deadline();
+        asks.map_or(bus, |at| bus.min(at))
     }
 
     /// Steps the timers of the bus.
@@ -440,71 +318,68 @@ impl Agent {
         let at = bus_now(now);
         if at.mono_ms >= self.bus.deadline() {
             self.bus.tick(at);
-            self.stale = true;
+            self.table.touch();
         }
-        self.view_stale = true;
-    }
-
-    /// Sends a control message.
-    fn tell(&mut self, to: NodeId, control: &Control) {
-        self.acts.push(Act::Frame {
-            to,
-            urgent: true,
-            back: false,
-            bytes: control.encode(),
-        });
-    }
-
-    /// Answers a node that has called: there it proves that this node has said it.
-    fn answer(&mut self, to: NodeId, control: &Control) {
-        self.acts.push(Act::Frame {
-            to,
-            urgent: true,
-            back: true,
-            bytes: control.encode(),
-        });
+        self.view.touch();
     }
 
     /// Sends what the shard's group has to say.
     pub fn send(&mut self, messages: Vec<Envelope>) {
-        for envelope in messages {
-            let Some(&to) = self.nodes.get(&envelope.to) else {
-                continue; // nobody knows yet where it is; Raft repeats
-            };
-            self.acts.push(Act::Frame {
-                to,
-                urgent: is_urgent(&envelope),
-                back: false,
-                bytes: control::encode_envelope(&envelope),
-            });
-        }
+        self.peers.send(messages, &mut self.out);
     }
 
-    /// G2: random, never zero.
-    fn mint(&mut self) -> u64 {
-        loop {
-            let id = self.rng.next_u64();
-            if id != 0 {
-                return id;
-            }
-        }
+    /// The cluster as it is now.
+    pub fn view(&mut self) -> &ClusterView {
+        self.view.of(&self.bus, self.membership.has_quorum())
     }
 
-    fn mint_shard(&mut self) -> NodeId {
-        let mut id = [0; 20];
-        self.rng.fill_bytes(&mut id);
-        NodeId(id)
+    /// Something has changed that the view shows.
+    pub fn touch_view(&mut self) {
+        self.view.touch();
+    }
+
+    /// This node is something else than before, in the same record.
+    fn show_anew(&mut self) {
+        self.shown.forget();
+        self.table.touch();
+    }
+
+    // ---- the record -----------------------------------------------------------------------
+
+    /// Whether this leader has to write its epoch entry before it serves (S2).
+    pub fn must_announce<D: Disk>(&self, shard: &Shard<D>) -> bool {
+        shard.record().master != self.myself()
+    }
+
+    /// What the shard's log has to say of epoch and slots, as effects of this turn: to be called
+    /// when the shard admits writes. What it gives is a warning for the log.
+    pub fn write_record(&mut self, data: &mut StateMachine) -> Option<String> {
+        if self.is_joining() {
+            return None;
+        }
+        self.record.write(data, &self.bus)
+    }
+
+    /// Whether [`Agent::write_record`] has anything to write.
+    pub fn has_record_to_write(&self, data: &StateMachine) -> bool {
+        !self.is_joining() && self.record.has_news(data, self.myself())
     }
 
     /// The base of a new group whose only member is this node (G1).
     fn birth(&mut self, name: NodeId) -> Base {
-        let (group, raft_id, shard) = (self.mint(), self.mint(), self.mint_shard());
-        birth(
-            group,
-            raft_id,
-            Record::founded(shard, name),
-            self.config.election_timeout_ms,
-        )
+        let (group, raft_id) = (self.ids.mint(), self.ids.mint());
+        let record = Record::founded(self.ids.mint_shard(), name);
+        birth(group, raft_id, record, self.config.election_timeout_ms)
+    }
+}
+
+/// What the placement of the witness is told of the world.
+fn around<'a>(now: Mono, bus: &'a Bus, config: &AgentConfig) -> Around<'a> {
+    Around {
+        now,
+        bus,
+        enabled: config.witness,
+        node_timeout: config.node_timeout(),
     }
 }
 
@@ -544,12 +419,5 @@ pub fn bus_now(now: Now) -> bus::Now {
     bus::Now {
         mono_ms: now.mono.0 / 1_000_000,
         unix_ms: now.unix_ms,
-    }
-}
-
-impl Agent {
-    /// The mark of a join that is under way.
-    fn joining(&self) -> Option<Joining> {
-        self.seat.joining
     }
 }

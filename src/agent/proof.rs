@@ -53,24 +53,21 @@ impl Doubts {
 impl Agent {
     /// Something was said in `node`'s name that only it may say: it is asked.
     pub(super) fn really(&mut self, node: NodeId, said: Said, group: u64, raft_id: u64) {
-        let known = self.peers.contains_key(&node) || node == self.myself();
-        if known
-            && self
-                .doubts
-                .may_ask(self.now.mono, node, Some((said, raft_id)))
-        {
+        let known = self.peers.reaches(node) || node == self.myself();
+        let about = Some((said, raft_id));
+        if known && self.doubts.may_ask(self.now.mono, node, about) {
             let control = Control::Really {
                 said,
                 group,
                 raft_id,
             };
-            self.tell(node, &control);
+            self.out.tell(node, &control);
         }
     }
 
     /// G2: whether `node` can say, when it is proved, what this member is in its group: the list
-    /// names it. A member that asked to leave, was not added yet, or is led by nobody for long, knows only an
-    /// old list, or none: the bus tells it of the nodes that are of its shard by now.
+    /// names it. A member that asked to leave, was not added yet, or is led by no node for long, knows
+    /// only an old list, or none: the bus tells it of the nodes that are of its shard by now.
     pub(super) fn vouches<D: Disk>(&self, node: NodeId, shard: &Shard<D>) -> bool {
         let me = shard.base().raft_id;
         let membership = shard.group().membership();
@@ -78,8 +75,8 @@ impl Agent {
         if others.any(|m| m.node == node) {
             return true;
         }
-        let stranded = self.stranded.as_ref().is_some_and(|s| s.is_lost());
-        let old_list = self.leaving || membership.joined_at.is_none() || stranded;
+        let (leaving, stale) = (self.membership.is_leaving(), self.membership.is_stale());
+        let old_list = leaving || membership.joined_at.is_none() || stale;
         old_list && self.bus.shard_of(node) == Some(shard.record().shard)
     }
 
@@ -87,7 +84,7 @@ impl Agent {
     pub(super) fn warn(&mut self, text: impl FnOnce() -> String) {
         if self.doubts.may_warn(self.now.mono) {
             let action = Action::Log(Level::Warning, text());
-            self.acts.push(Act::Bus(action));
+            self.out.push(Act::Bus(action));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A node's way out of its shard, driven by hand.
 
 use super::*;
-use crate::agent::seat::Seat;
+use crate::agent::seat::{Joining, Seat};
 use crate::shard::tests::played::{config, Played, OTHERS};
 use crate::shard::{Shard, ShardConfig, Sizes, SyncPolicy};
 use crate::storage::{Log, LogConfig, RealDisk, RealFolders};
@@ -155,20 +155,59 @@ fn a_learner_without_a_leader_is_told_that_it_has_no_vote() {
     assert_eq!(agent.ask_to_lead(), Ok(()));
 }
 
+/// C1: a node that the leader's bus does not know gets no base, and is told why.
 #[test]
-fn a_claim_that_was_given_up_long_ago_takes_nothing() {
-    let mut agent = agent(Seat::default());
-    agent.claims.push(Claimed {
-        by: node(2),
-        epoch: 10,
-        slots: [5].into_iter().collect(),
-        at: NOW.mono,
+fn a_leader_takes_in_no_unknown_node() {
+    let mut played = Played::leading(config());
+    played.beats(&OTHERS, 100);
+    let mut agent = agent(SEAT);
+    let now = played.now();
+    agent.follow(now, &mut played.shard);
+    agent.take_acts();
+    let (group, raft_id) = (played.shard.base().group, 99);
+    for control in [Control::Join { raft_id }, Control::Ready { group, raft_id }] {
+        for proved in [false, true] {
+            let taken = agent.frame(now, node(7), proved, &control.encode(), &mut played.shard);
+            assert!(matches!(taken, Ok(Ok(()))), "{taken:?}");
+            assert_eq!(asks(&mut agent), [(node(7), Control::Unknown { raft_id })]);
+        }
+    }
+}
+
+/// C1: whether a joiner gives up when a node has told it for 100 s that it does not know it.
+fn gives_up(from: u8, proved: bool, about: Option<u64>) -> bool {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut shard = shard(folder.path(), &[1]);
+    let joining = Some(Joining {
+        target: node(1),
+        raft_id: 5,
     });
-    agent.forget_old_claims();
-    assert_eq!(agent.claims.len(), 1);
-    agent.now.mono = NOW.mono + Duration::from_secs(3600);
-    agent.forget_old_claims();
-    assert!(agent.claims.is_empty());
+    let mut agent = agent(Seat { joining, ..SEAT });
+    let begins = (0..100).any(|second| {
+        let now = Now {
+            mono: NOW.mono + Duration::from_secs(second),
+            ..NOW
+        };
+        // It asks under another id now and then.
+        let asks_under = agent.seat().joining.map_or(0, |mark| mark.raft_id);
+        let raft_id = about.unwrap_or(asks_under);
+        let unknown = Control::Unknown { raft_id }.encode();
+        let taken = agent.frame(now, node(from), proved, &unknown, &mut shard);
+        assert!(matches!(taken, Ok(Ok(()))), "{taken:?}");
+        agent.follow(now, &mut shard);
+        let mut acts = agent.take_acts().into_iter();
+        acts.any(|act| matches!(act, Act::Begin { seat, .. } if seat.joining.is_none()))
+    });
+    assert_eq!(begins, agent.is_beginning());
+    begins
+}
+
+#[test]
+fn only_its_shard_tells_a_joiner_of_forget() {
+    assert!(gives_up(1, true, None));
+    assert!(!gives_up(1, false, None), "it is not proved");
+    assert!(!gives_up(9, true, None), "of a node of no shard");
+    assert!(!gives_up(1, true, Some(6)), "about another id");
 }
 
 // ---- G2: what counts only when it is proved ---------------------------------------------------
@@ -253,7 +292,7 @@ fn an_only_voter_yields_to_nobody() {
     let mut shard = shard_with(folder.path(), &[5], &[1]);
     let mut agent = agent(SEAT);
     agent.follow(NOW, &mut shard);
-    agent.leaving = true;
+    assert_eq!(agent.reset(NOW, false, None), Ok(Some(1)));
     for control in [left(), not_a_member(), stored()] {
         assert!(!ends(&mut agent, &mut shard, 1, true, &control));
     }
@@ -319,7 +358,7 @@ fn a_reset_waits_for_the_leaders_answer_first() {
     agent.follow(at(1000), &mut shard);
     let waits = Some(1);
     assert_eq!(agent.reset(at(1000), false, waits), Err(Refusal::NoAnswer));
-    assert!(!agent.leaving);
+    assert!(!agent.membership.is_leaving());
     // What became of it is no answer to another one.
     assert_eq!(agent.reset(at(1001), false, None), Ok(Some(2)));
     agent.follow(at(1001), &mut shard);
@@ -364,7 +403,7 @@ fn a_replaced_reset_begins_no_other() {
     agent.replicate(seat.expect("another shard"));
     let again = agent.reset(NOW, false, Some(1));
     assert_eq!(again, Err(Refusal::Replaced));
-    assert!(agent.is_joining() && agent.resetting.is_none());
+    assert_eq!(agent.seat(), seat.expect("another shard"));
 }
 
 /// C1: the bus forgets the others, and the old epoch, when the new member is on disk and not before: a

@@ -7,10 +7,10 @@
 //! base on disk; an unknown id is answered GONE; a broken invariant stops one group, loudly.
 
 use super::control::{encode_envelope, Control, Frame, Said};
-use super::frames::remember;
+use super::membership::StaleCheck;
+use super::peers::remember;
 use super::proof::Doubts;
 use super::seat::lost;
-use super::stranded::Stranded;
 use super::ForWitnesses;
 use crate::clock::{Clock, Mono, Now};
 use crate::keyspace::Layout;
@@ -62,7 +62,7 @@ struct Hosted<D: Disk> {
     asked: u32,
     /// When an invitation that has come to nothing is over.
     unborn_until: Mono,
-    stranded: Stranded,
+    stale_check: StaleCheck,
     /// Its folder is set aside when it ends.
     log_is_kept: bool,
 }
@@ -76,7 +76,7 @@ impl<D: Disk> Hosted<D> {
     /// nobody of the list has led for so long that all nodes were asked.
     fn believes(&self, node: NodeId) -> bool {
         let joined_at = self.shard.group().membership().joined_at;
-        self.lists(node) || self.stranded.is_lost() || self.leaves || joined_at.is_none()
+        self.lists(node) || self.stale_check.is_stale() || self.leaves || joined_at.is_none()
     }
 
     fn lists(&self, node: NodeId) -> bool {
@@ -222,7 +222,7 @@ impl<S: Folders> Witnesses<S> {
                     ask_at: now.mono,
                     asked: 0,
                     unborn_until: now.mono + t * UNBORN_PATIENCE,
-                    stranded: Stranded::new(now.mono, t),
+                    stale_check: StaleCheck::new(now.mono, t),
                     log_is_kept: false,
                 };
                 self.hosted.insert(raft_id, hosted);
@@ -620,7 +620,7 @@ impl<S: Folders> Witnesses<S> {
         let (group, applied) = (hosted.shard.base().group, hosted.shard.group().applied());
         let led = unborn || hosted.shard.group().is_led(now);
         let t = hosted.shard.group().election_timeout();
-        let asks = hosted.stranded.asks(now.mono, led, t);
+        let asks = hosted.stale_check.asks(now.mono, led, t);
         // They may have been added since their messages came, up to the very index that is told.
         let membership = hosted.shard.group().membership();
         let strangers: Vec<u64> = strangers

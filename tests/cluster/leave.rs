@@ -2,9 +2,10 @@
 
 use crate::harness::{check, report, rounds, summary, try_redis_cli, wait_for, Cluster, SOON};
 use crate::load::Load;
+use crate::node::Node;
 use crate::restart::{forget_everywhere, join, wipe};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// FORGET on all nodes, then RESET: redis-cli gives it up with the first error.
 #[test]
@@ -110,4 +111,130 @@ fn one_of_three_voters_is_exchanged_for_a_witness() {
     assert!(fewest >= 3, "{fewest} when one was wiped");
     assert_eq!(cluster.nodes[gone].id(), old);
     load.verify();
+}
+
+/// Whether a node is alone, in a group of its own and without data: it was this member of another one.
+fn is_alone(node: &Node, was: &str) -> Result<(), String> {
+    let members = node.members()?;
+    let is = node.info("raft", "raft_id");
+    let alone = members.len() == 1 && is.is_some() && is.as_deref() != Some(was);
+    check(alone, || format!("{was} is {is:?} of {members:?}"))?;
+    let role = node.info("replication", "role");
+    check(role.as_deref() == Some("master"), || format!("{role:?}"))?;
+    let keys = node.cmd(&["DBSIZE"]).int();
+    check(keys == 0, || format!("{keys} keys"))
+}
+
+/// Waits until a removed member has left by itself; how long that took.
+fn wait_alone(node: &Node, was: &str) -> Duration {
+    let from = Instant::now();
+    wait_for("the removed member has left", SOON * 2, || {
+        is_alone(node, was)
+    });
+    from.elapsed()
+}
+
+fn raft_id(node: &Node) -> String {
+    node.info("raft", "raft_id").expect("a member has one")
+}
+
+/// FORGET of a node everywhere, and its member is gone from the group that `master` leads.
+fn forget_member(cluster: &Cluster, index: usize, master: usize, id: &str, was: &str) {
+    forget_everywhere(cluster, id, index);
+    wait_for("the removal", SOON, || {
+        let members = cluster.nodes[master].members()?;
+        check(members.iter().all(|m| m.id != was), || {
+            format!("{members:?}")
+        })
+    });
+}
+
+/// G2: no operator has to tell a removed member that it is one. It has been forgotten while it ran, or
+/// while it was away, and is killed once more when it comes back.
+#[test]
+fn forgotten_replicas_leave_by_themselves() {
+    let mut cluster = Cluster::formed(3, 1);
+    let load = Load::start(&cluster, &cluster.shards(), 1);
+    load.wait_acks_everywhere(20);
+    let mut times = Vec::new();
+    for (round, starts) in [0, 1, 2].into_iter().enumerate() {
+        let shards = cluster.shards();
+        let (master, gone) = (shards[round].master, shards[round].replicas[0]);
+        let (id, was) = (cluster.nodes[gone].id(), raft_id(&cluster.nodes[gone]));
+        if starts > 0 {
+            cluster.nodes[gone].kill9();
+        }
+        forget_member(&cluster, gone, master, &id, &was);
+        for _ in 0..starts {
+            cluster.nodes[gone].kill9();
+            cluster.nodes[gone].start();
+        }
+        times.push(wait_alone(&cluster.nodes[gone], &was));
+        let kept = cluster.nodes[gone].dir.join("appendonlydir-nodes");
+        let kept = kept.join(format!("lost-{was}"));
+        wait_for("its log is set aside", SOON, || {
+            check(kept.is_dir(), || kept.display().to_string())
+        });
+        // Redis keeps a forgotten node away for a minute, unless it has another name.
+        cluster.nodes[gone].ok(&["CLUSTER", "RESET", "HARD"]);
+        join(&cluster, gone, master);
+        cluster.wait_well();
+    }
+    report("a forgotten replica has left", &summary(&times));
+    load.verify();
+}
+
+/// It was the last that led, as far as its own log knows.
+#[test]
+fn forgotten_master_leaves_by_itself() {
+    let mut cluster = Cluster::formed(3, 1);
+    let load = Load::start(&cluster, &cluster.shards()[..1], 1);
+    load.wait_acks_everywhere(20);
+    let shard = cluster.shards()[0].clone();
+    let (master, replica) = (shard.master, shard.replicas[0]);
+    let (id, was) = (cluster.nodes[master].id(), raft_id(&cluster.nodes[master]));
+    cluster.nodes[master].kill9();
+    cluster.wait_role(replica, "master");
+    forget_member(&cluster, master, replica, &id, &was);
+    cluster.nodes[master].start();
+    wait_alone(&cluster.nodes[master], &was);
+    load.verify();
+}
+
+/// A learner has no vote to ask for, and so no answer by which it would learn of its removal.
+#[test]
+fn forgotten_learner_leaves_by_itself() {
+    let mut cluster = Cluster::with_args(6, &["--cluster-raft-witness", "no"]);
+    cluster.create(1);
+    let shard = cluster.shards()[0].clone();
+    let (master, replica) = (shard.master, shard.replicas[0]);
+    wait_for("it is a learner, and knows it", SOON, || {
+        let members = cluster.nodes[replica].members()?;
+        check(members.len() == 2, || format!("{members:?}"))
+    });
+    let (id, was) = (
+        cluster.nodes[replica].id(),
+        raft_id(&cluster.nodes[replica]),
+    );
+    cluster.nodes[replica].kill9();
+    forget_member(&cluster, replica, master, &id, &was);
+    cluster.nodes[replica].start();
+    wait_alone(&cluster.nodes[replica], &was);
+}
+
+/// C1: a node on its way into the shard, added already or not, would ask for entry for ever: the cluster
+/// does not know it any more.
+#[test]
+fn forgotten_joiner_gives_up() {
+    let mut cluster = Cluster::with_args(7, &["--cluster-raft-election-timeout", "200"]);
+    let joiner = cluster.nodes.pop().expect("seven nodes");
+    cluster.create(1);
+    cluster.nodes.push(joiner);
+    let (joiner, master) = (6, cluster.shards()[0].master);
+    let (id, was) = (cluster.nodes[joiner].id(), raft_id(&cluster.nodes[joiner]));
+    join(&cluster, joiner, master);
+    cluster.nodes[joiner].kill9();
+    forget_member(&cluster, joiner, master, &id, &was);
+    cluster.nodes[joiner].start();
+    wait_alone(&cluster.nodes[joiner], &was);
 }

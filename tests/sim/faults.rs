@@ -146,11 +146,11 @@ fn apply(w: &mut World, fault: Fault) {
         Fault::LaggingJoiner => lagging_joiner(w),
         Fault::Wipe => wipe(w, lasts, &[]),
         Fault::WipeLog => wipe(w, lasts, &[CONF]),
-        _ => operate(w, fault),
+        _ => operate(w, fault, lasts),
     }
 }
 
-fn operate(w: &mut World, fault: Fault) {
+fn operate(w: &mut World, fault: Fault, lasts: u64) {
     match fault {
         Fault::AddNode => {
             if w.machines[w.plan.machines].spare {
@@ -171,13 +171,13 @@ fn operate(w: &mut World, fault: Fault) {
         }
         _ => {
             let Some(m) = replica(w) else { return };
-            change(w, fault, m);
+            change(w, fault, m, lasts);
         }
     }
 }
 
-/// An operation on a replica.
-fn change(w: &mut World, fault: Fault, m: usize) {
+/// An operation on a replica, or on all others about it.
+fn change(w: &mut World, fault: Fault, m: usize, lasts: u64) {
     match fault {
         Fault::Replicate => {
             let from = w.shard_of(m).expect("a replica");
@@ -190,15 +190,24 @@ fn change(w: &mut World, fault: Fault, m: usize) {
         Fault::ResetSoft => w.op(m, Op::Reset { hard: false }),
         Fault::ResetHard => w.op(m, Op::Reset { hard: true }),
         Fault::Forget => {
-            let Some(name) = w.node(m).map(crate::machine::Node::name) else {
-                return;
-            };
-            for other in (0..w.machines.len()).filter(|o| *o != m) {
-                w.op(other, Op::Forget(name));
-            }
+            forget(w, m);
             w.op(m, Op::Reset { hard: true });
         }
+        Fault::ForgetAway => {
+            forget(w, m);
+            crash(w, m, lasts, false);
+        }
         _ => {}
+    }
+}
+
+/// All others are told to forget the machine's node.
+fn forget(w: &mut World, m: usize) {
+    let Some(name) = w.node(m).map(crate::machine::Node::name) else {
+        return;
+    };
+    for other in (0..w.machines.len()).filter(|o| *o != m) {
+        w.op(other, Op::Forget(name));
     }
 }
 
@@ -227,7 +236,7 @@ fn crash_in_change(w: &mut World, lasts: u64) {
         Fault::ResetSoft,
         Fault::Failover,
     ]);
-    change(w, kind, m);
+    change(w, kind, m, lasts);
     let mut cast: Vec<usize> = vec![m, m];
     cast.extend(w.master_of(from));
     cast.extend((0..w.plan.shards).filter_map(|s| w.master_of(s)));
@@ -247,7 +256,7 @@ fn crash_in_change(w: &mut World, lasts: u64) {
 /// G6: a replica that is cut off from its leader just when a witness is looked for.
 fn lagging_joiner(w: &mut World) {
     let Some(m) = replica(w) else { return };
-    change(w, Fault::Replicate, m);
+    change(w, Fault::Replicate, m, 0);
     let after = w.rng.range(w.plan.t() / 10, 3 * w.plan.t());
     let lasts = w.rng.range(w.plan.t() / 2, 4 * w.plan.t());
     for shard in 0..w.plan.shards {

@@ -69,6 +69,8 @@ pub enum Fault {
     ResetSoft,
     ResetHard,
     Forget,
+    /// A replica is forgotten by all others while it is down, and no operator resets it.
+    ForgetAway,
     /// The disk of a replica, or of the host of a witness, is replaced by an empty one.
     Wipe,
     /// The log is lost and nodes.conf is not.
@@ -579,6 +581,7 @@ impl Plan {
             (Fault::ResetSoft, 1),
             (Fault::ResetHard, 1),
             (Fault::Forget, 1),
+            (Fault::ForgetAway, 1),
             (Fault::Wipe, 1),
             (Fault::WipeLog, 1),
             (Fault::AddNode, 1),
@@ -597,6 +600,7 @@ impl Plan {
             (Fault::ResetSoft, 2),
             (Fault::ResetHard, 2),
             (Fault::Forget, 2),
+            (Fault::ForgetAway, 2),
             (Fault::AddNode, 2),
             (Fault::Regain, 3),
             (Fault::FullDisk, 1),
@@ -732,6 +736,7 @@ pub fn length(fault: Fault, t: u64, rng: &mut Rng) -> u64 {
         | Fault::SyncError
         | Fault::Wipe
         | Fault::WipeLog
+        | Fault::ForgetAway
         | Fault::CrashInChange => {
             if rng.chance(0.5) {
                 rng.range(5 * MS, t / 4)

@@ -1,0 +1,35 @@
+//! New ids, from the agent's seed (G2: random, never used twice).
+
+use cluster_bus::NodeId;
+use rand::rngs::StdRng;
+use rand::{RngCore, SeedableRng};
+
+#[derive(Debug)]
+pub(super) struct Ids {
+    rng: StdRng,
+}
+
+impl Ids {
+    pub fn new(seed: u64) -> Ids {
+        Ids {
+            rng: StdRng::seed_from_u64(seed),
+        }
+    }
+
+    /// Of a member or a group: never zero.
+    pub fn mint(&mut self) -> u64 {
+        loop {
+            let id = self.rng.next_u64();
+            if id != 0 {
+                return id;
+            }
+        }
+    }
+
+    /// Of a shard, or of a node that begins under a new name.
+    pub fn mint_shard(&mut self) -> NodeId {
+        let mut id = [0; 20];
+        self.rng.fill_bytes(&mut id);
+        NodeId(id)
+    }
+}
