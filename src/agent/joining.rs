@@ -9,7 +9,7 @@ use super::{
     Act, Agent, Beginning, ForWitnesses, Resetting, LEAVE_PATIENCE, LEAVE_TIMEOUTS, RESEND,
 };
 use crate::agent::control::Control;
-use crate::agent::seat::{Joining, Seat};
+use crate::agent::identity::{Joining, NodeIdentity};
 use crate::clock::Now;
 use crate::cluster::Record;
 use crate::mutation::{self, Mutation};
@@ -75,9 +75,12 @@ fn holds_the_shard<D: Disk>(shard: &Shard<D>, gives_up_slots: bool) -> bool {
 }
 
 impl Agent {
-    /// REPLICATE: the seat that is to be on disk before [`Agent::replicate`]; none where the node is a
+    /// REPLICATE: the identity that is to be on disk before [`Agent::replicate`]; none where the node is a
     /// member of that shard already.
-    pub fn seat_to_replicate(&mut self, target: NodeId) -> Result<Option<Seat>, Refusal> {
+    pub fn identity_to_replicate(
+        &mut self,
+        target: NodeId,
+    ) -> Result<Option<NodeIdentity>, Refusal> {
         if self.is_beginning() {
             return Err(Refusal::Begins);
         }
@@ -89,15 +92,15 @@ impl Agent {
             return Err(Refusal::Leads);
         }
         let raft_id = self.mint();
-        Ok(Some(Seat {
+        Ok(Some(NodeIdentity {
             joining: Some(Joining { target, raft_id }),
-            ..self.seat
+            ..self.identity
         }))
     }
 
-    /// This seat is on disk: the rest happens in the background.
-    pub fn replicate(&mut self, seat: Seat) {
-        self.seat = seat;
+    /// This identity is on disk: the rest happens in the background.
+    pub fn replicate(&mut self, identity: NodeIdentity) {
+        self.identity = identity;
         self.resetting = None;
         self.leaving = true;
         self.hint = None;
@@ -201,7 +204,7 @@ impl Agent {
     /// The next step of a leave, a join or a reset.
     pub(super) fn proceed<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
         if self.is_beginning() {
-            return; // the seat is named already
+            return; // the identity is named already
         }
         self.expire_reset(now, shard);
         if shard.is_removed() && !self.leaving && self.joining().is_none() {
@@ -229,9 +232,9 @@ impl Agent {
     /// it is GONE (G2).
     fn begin_again(&mut self, target: NodeId) {
         let raft_id = self.mint();
-        self.seat.joining = Some(Joining { target, raft_id });
+        self.identity.joining = Some(Joining { target, raft_id });
         self.ready_since = None;
-        self.acts.push(Act::Seat(self.seat));
+        self.acts.push(Act::Identity(self.identity));
     }
 
     /// C1: the leader's answer comes within a second, the removal within a second more than a
@@ -320,8 +323,8 @@ impl Agent {
         if let Some(resetting) = self.resetting.take() {
             self.reset_failed = Some((resetting.number, Refusal::LastWithData));
         }
-        if self.seat.joining.take().is_some() {
-            self.acts.push(Act::Seat(self.seat));
+        if self.identity.joining.take().is_some() {
+            self.acts.push(Act::Identity(self.identity));
             self.stale = true;
             self.shown = None;
         }
@@ -340,8 +343,8 @@ impl Agent {
         let (group, raft_id) = (shard.base().group, shard.base().raft_id);
         let opened = raft_id == joining.raft_id;
         if opened && shard.group().membership().contains(raft_id) {
-            self.seat.joining = None;
-            self.acts.push(Act::Seat(self.seat));
+            self.identity.joining = None;
+            self.acts.push(Act::Identity(self.identity));
             self.stale = true;
             self.shown = None;
             return;
@@ -402,7 +405,7 @@ impl Agent {
     /// The leader of the shard that this node joins has sent the group's base.
     pub(super) fn accepted(&mut self, from: NodeId, mut base: Base) {
         let wanted = self.joining().map(|j| j.raft_id);
-        if self.leaving || wanted != Some(base.raft_id) || self.seat.member == base.raft_id {
+        if self.leaving || wanted != Some(base.raft_id) || self.identity.member == base.raft_id {
             return;
         }
         // A hint about another group may have led the question to a leader of another shard.
@@ -416,15 +419,15 @@ impl Agent {
             base.conf_state.voters = vec![base.raft_id];
         }
         base.kind = MemberKind::Data;
-        // G2: the seat is the old member's tombstone: it was asked to leave, and has left.
-        self.seat.spare = Some(self.seat.member);
-        self.seat.member = base.raft_id;
+        // G2: the identity is the old member's tombstone: it was asked to leave, and has left.
+        self.identity.spare = Some(self.identity.member);
+        self.identity.member = base.raft_id;
         self.ready_since = None;
         self.resend_at = self.now.mono;
         self.beginning = Some(Beginning::Joined);
         self.acts.push(Act::Begin {
             base: Box::new(base),
-            seat: self.seat,
+            identity: self.identity,
         });
     }
 
@@ -436,7 +439,7 @@ impl Agent {
             _ => self.myself(),
         };
         let base = self.birth(name);
-        self.seat = Seat {
+        self.identity = NodeIdentity {
             member: base.raft_id,
             joining: None,
             spare: left,
@@ -444,7 +447,7 @@ impl Agent {
         self.beginning = Some(beginning);
         self.acts.push(Act::Begin {
             base: Box::new(base),
-            seat: self.seat,
+            identity: self.identity,
         });
         self.claims.clear();
         self.collision = false;
@@ -458,8 +461,8 @@ impl Agent {
         let Some(resetting) = self.resetting.take() else {
             return;
         };
-        self.seat.joining = None;
+        self.identity.joining = None;
         let name = resetting.hard.then(|| self.mint_shard());
-        self.start_over(Some(self.seat.member), Beginning::Reset { name });
+        self.start_over(Some(self.identity.member), Beginning::Reset { name });
     }
 }

@@ -1,7 +1,7 @@
 //! A node's part in the cluster, sans-I/O: the bus, the membership of its shard, and what follows
 //! from both for clients.
 //!
-//! Owns the bus's state machine, the seat, what is under way (a join, a leave, an invitation), and
+//! Owns the bus's state machine, the identity, what is under way (a join, a leave, an invitation), and
 //! the tables that redirects and CLUSTER replies are made from. Never: a socket, a clock, a thread
 //! or a file; [`Act`]s say what the driver does, in order. The node's loop and the simulator drive
 //! the same code:
@@ -20,10 +20,10 @@ pub mod control;
 pub mod folders;
 mod follow;
 mod frames;
+pub mod identity;
 mod joining;
 mod leading;
 mod proof;
-pub mod seat;
 mod stranded;
 #[cfg(test)]
 mod tests;
@@ -40,11 +40,11 @@ use cluster_bus::bus::{self, Action, Bus, IpAddr};
 use cluster_bus::nodes_conf::NodesConf;
 use cluster_bus::{NodeId, SlotSet};
 use control::Control;
+use identity::{Joining, NodeIdentity};
 use proof::Doubts;
 use raft::eraftpb::ConfState;
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
-use seat::{Joining, Seat};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +57,7 @@ const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
 /// G3: how many T a member that leaves keeps its vote while a host for a witness is looked for.
 const LEAVE_TIMEOUTS: u32 = crate::shard::LEAVE_TIMEOUTS;
 
-/// What the driver does. The order matters: nothing behind a `Seat` or a `Begin` may happen before
+/// What the driver does. The order matters: nothing behind an `Identity` or a `Begin` may happen before
 /// it is on disk, and what the bus has behind a `Save` waits for that.
 #[derive(Debug)]
 pub enum Act {
@@ -77,13 +77,13 @@ pub enum Act {
     },
     /// This node's name has changed (RESET HARD).
     Myself(NodeId),
-    /// Replace the file `seat`.
-    Seat(Seat),
-    /// Make the folder of the member of this base, then replace the seat, then open the member in
+    /// Replace the file `identity`.
+    Identity(NodeIdentity),
+    /// Make the folder of the member of this base, then replace the identity, then open the member in
     /// place of the present shard.
     Begin {
         base: Box<Base>,
-        seat: Seat,
+        identity: NodeIdentity,
     },
     /// For the witnesses that this node hosts.
     Witness(ForWitnesses),
@@ -178,7 +178,7 @@ struct Claimed {
 pub struct Agent {
     config: AgentConfig,
     bus: Bus,
-    seat: Seat,
+    identity: NodeIdentity,
     rng: StdRng,
     acts: Vec<Act>,
     now: Now,
@@ -252,10 +252,10 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// An agent for a node that has `seat` on disk.
+    /// An agent for a node that has `identity` on disk.
     pub fn new(
         config: AgentConfig,
-        seat: Seat,
+        identity: NodeIdentity,
         myself: NodeId,
         conf: Option<&NodesConf>,
         now: Now,
@@ -264,10 +264,12 @@ impl Agent {
         Agent {
             rng: StdRng::seed_from_u64(config.seed),
             // Whoever has begun there already has nothing to leave.
-            leaving: seat.joining.is_some_and(|j| j.raft_id != seat.member),
+            leaving: identity
+                .joining
+                .is_some_and(|j| j.raft_id != identity.member),
             config,
             bus,
-            seat,
+            identity,
             acts: Vec::new(),
             now,
             nodes: BTreeMap::new(),
@@ -325,8 +327,8 @@ impl Agent {
         &mut self.bus
     }
 
-    pub fn seat(&self) -> &Seat {
-        &self.seat
+    pub fn identity(&self) -> &NodeIdentity {
+        &self.identity
     }
 
     /// Where slots are, for the admission of commands.
@@ -362,7 +364,7 @@ impl Agent {
 
     /// The address of the node whose shard this node is on its way into.
     pub fn joins_at(&self) -> Option<String> {
-        let target = self.seat.joining?.target;
+        let target = self.identity.joining?.target;
         Some(
             self.bus
                 .node(target)
@@ -372,7 +374,7 @@ impl Agent {
 
     /// Whether this node is on its way into a shard: it answers as a replica without data.
     pub fn is_joining(&self) -> bool {
-        self.seat.joining.is_some()
+        self.identity.joining.is_some()
     }
 
     /// Whether another shard is to take the place of this one, and has not: its log waits for room on
@@ -550,6 +552,6 @@ pub fn bus_now(now: Now) -> bus::Now {
 impl Agent {
     /// The mark of a join that is under way.
     fn joining(&self) -> Option<Joining> {
-        self.seat.joining
+        self.identity.joining
     }
 }

@@ -1,7 +1,7 @@
 //! A node's way out of its shard, driven by hand.
 
 use super::*;
-use crate::agent::seat::Seat;
+use crate::agent::identity::NodeIdentity;
 use crate::shard::tests::played::{config, Played, OTHERS};
 use crate::shard::{Shard, ShardConfig, Sizes, SyncPolicy};
 use crate::storage::{Log, LogConfig, RealDisk, RealFolders};
@@ -73,14 +73,14 @@ fn open(folder: &std::path::Path, base: &Base) -> Shard<RealDisk> {
     Shard::open(disk, config, NOW, &logger).expect("a shard opens")
 }
 
-fn agent(seat: Seat) -> Agent {
+fn agent(identity: NodeIdentity) -> Agent {
     let config = AgentConfig {
         bus: bus::Options::default(),
         seed: 1,
         election_timeout_ms: 1000,
         witness: true,
     };
-    Agent::new(config, seat, node(5), None, NOW)
+    Agent::new(config, identity, node(5), None, NOW)
 }
 
 fn asks(agent: &mut Agent) -> Vec<(NodeId, Control)> {
@@ -104,7 +104,7 @@ fn a_restart_does_not_forget_that_the_old_shard_is_to_be_left() {
         target: node(3),
         raft_id: 77,
     });
-    let mut agent = agent(Seat {
+    let mut agent = agent(NodeIdentity {
         member: 5,
         joining,
         spare: None,
@@ -126,7 +126,7 @@ fn who_has_begun_in_the_new_shard_does_not_leave_it_after_a_restart() {
         target: node(1),
         raft_id: 5,
     });
-    let mut agent = agent(Seat {
+    let mut agent = agent(NodeIdentity {
         member: 5,
         joining,
         spare: None,
@@ -143,11 +143,11 @@ fn who_has_begun_in_the_new_shard_does_not_leave_it_after_a_restart() {
 #[test]
 fn a_learner_without_a_leader_is_told_that_it_has_no_vote() {
     let folder = tempfile::tempdir().expect("a folder");
-    let seat = Seat {
+    let identity = NodeIdentity {
         member: 5,
-        ..Seat::default()
+        ..NodeIdentity::default()
     };
-    let mut agent = agent(seat);
+    let mut agent = agent(identity);
     agent.follow(NOW, &mut shard_with(folder.path(), &[1], &[5]));
     assert_eq!(agent.ask_to_lead(), Err(Refusal::Learner));
     let folder = tempfile::tempdir().expect("a folder");
@@ -157,7 +157,7 @@ fn a_learner_without_a_leader_is_told_that_it_has_no_vote() {
 
 #[test]
 fn a_claim_that_was_given_up_long_ago_takes_nothing() {
-    let mut agent = agent(Seat::default());
+    let mut agent = agent(NodeIdentity::default());
     agent.claims.push(Claimed {
         by: node(2),
         epoch: 10,
@@ -173,7 +173,7 @@ fn a_claim_that_was_given_up_long_ago_takes_nothing() {
 
 // ---- G2: what counts only when it is proved ---------------------------------------------------
 
-const SEAT: Seat = Seat {
+const IDENTITY: NodeIdentity = NodeIdentity {
     member: 5,
     joining: None,
     spare: None,
@@ -216,7 +216,7 @@ fn ends(
 fn what_is_not_proved_ends_no_member() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut shard = shard(folder.path(), &[1, 5, 6]);
-    let mut agent = agent(SEAT);
+    let mut agent = agent(IDENTITY);
     agent.follow(NOW, &mut shard);
     for control in [left(), not_a_member(), stored()] {
         assert!(!ends(&mut agent, &mut shard, 1, false, &control));
@@ -240,7 +240,7 @@ fn what_is_not_proved_ends_no_member() {
 fn who_asked_to_leave_believes_its_leader() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut shard = shard(folder.path(), &[1, 5, 6]);
-    let mut agent = agent(SEAT);
+    let mut agent = agent(IDENTITY);
     agent.follow(NOW, &mut shard);
     assert_eq!(agent.reset(NOW, false, None), Ok(Some(1)));
     assert!(!ends(&mut agent, &mut shard, 1, false, &left()));
@@ -251,7 +251,7 @@ fn who_asked_to_leave_believes_its_leader() {
 fn an_only_voter_yields_to_nobody() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut shard = shard_with(folder.path(), &[5], &[1]);
-    let mut agent = agent(SEAT);
+    let mut agent = agent(IDENTITY);
     agent.follow(NOW, &mut shard);
     agent.leaving = true;
     for control in [left(), not_a_member(), stored()] {
@@ -292,7 +292,7 @@ fn heartbeat(commit: u64) -> Envelope {
 fn a_heartbeat_beyond_the_log_counts_only_proved() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut shard = shard(folder.path(), &[1, 5, 6]);
-    let mut agent = agent(SEAT);
+    let mut agent = agent(IDENTITY);
     agent.follow(NOW, &mut shard);
     agent.take_acts();
     let beat = control::encode_envelope(&heartbeat(1000));
@@ -309,7 +309,7 @@ fn a_heartbeat_beyond_the_log_counts_only_proved() {
 fn a_reset_waits_for_the_leaders_answer_first() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut shard = shard(folder.path(), &[1, 5, 6]);
-    let mut agent = agent(SEAT);
+    let mut agent = agent(IDENTITY);
     let at = |ms: u64| Now {
         mono: NOW.mono + Duration::from_millis(ms),
         ..NOW
@@ -357,11 +357,11 @@ fn a_reset_waits_for_the_leaders_answer_first() {
 fn a_replaced_reset_begins_no_other() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut shard = shard(folder.path(), &[1, 5, 6]);
-    let mut agent = agent(SEAT);
+    let mut agent = agent(IDENTITY);
     agent.follow(NOW, &mut shard);
     assert_eq!(agent.reset(NOW, false, None), Ok(Some(1)));
-    let seat = agent.seat_to_replicate(node(8)).expect("it may");
-    agent.replicate(seat.expect("another shard"));
+    let identity = agent.identity_to_replicate(node(8)).expect("it may");
+    agent.replicate(identity.expect("another shard"));
     let again = agent.reset(NOW, false, Some(1));
     assert_eq!(again, Err(Refusal::Replaced));
     assert!(agent.is_joining() && agent.resetting.is_none());
@@ -373,7 +373,7 @@ fn a_replaced_reset_begins_no_other() {
 fn a_reset_shows_nothing_of_the_old_shard() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut shard = shard(folder.path(), &[1, 5, 6]);
-    let mut agent = agent(SEAT);
+    let mut agent = agent(IDENTITY);
     agent.follow(NOW, &mut shard);
     let (old, epoch) = (agent.myself(), agent.bus.current_epoch());
     assert_ne!(epoch, 0);
@@ -409,7 +409,7 @@ mod mutated {
     fn ended(mutation: Option<Mutation>, voters: &[u64], learners: &[u64], proved: bool) -> bool {
         let folder = tempfile::tempdir().expect("a folder");
         let mut shard = shard_with(folder.path(), voters, learners);
-        let mut agent = agent(SEAT);
+        let mut agent = agent(IDENTITY);
         agent.follow(NOW, &mut shard);
         mutation::set(mutation);
         let ended = ends(&mut agent, &mut shard, 1, proved, &not_a_member());
@@ -518,7 +518,7 @@ fn a_failed_invitation_leaves_nothing_behind() {
 fn says_left(echoes: bool) -> bool {
     let mut played = Played::leading(config());
     played.beats(&OTHERS, 100);
-    let mut agent = agent(SEAT);
+    let mut agent = agent(IDENTITY);
     let stale = played.now();
     agent.follow(stale, &mut played.shard);
     let left = Control::Left {

@@ -8,8 +8,8 @@
 
 use super::control::{encode_envelope, Control, Frame, Said};
 use super::frames::remember;
+use super::identity::lost;
 use super::proof::Doubts;
-use super::seat::lost;
 use super::stranded::Stranded;
 use super::ForWitnesses;
 use crate::clock::{Clock, Mono, Now};

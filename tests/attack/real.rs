@@ -133,23 +133,23 @@ impl Real {
         lines[lines.len().saturating_sub(8)..].join("\n")
     }
 
-    /// Where the node's log and its seat are.
+    /// Where the node's log and its identity are.
     pub fn log_dir(&self) -> PathBuf {
         let mut found = None;
         let mut folders = vec![self.node.dir.clone()];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(&folder).expect("its folder").flatten() {
-                if entry.file_name() == "seat" {
+                if entry.file_name() == "identity" {
                     found = Some(folder.clone());
                 } else if entry.path().is_dir() {
                     folders.push(entry.path());
                 }
             }
         }
-        found.expect("a seat")
+        found.expect("an identity")
     }
 
-    /// The names in the folder of seat and members.
+    /// The names in the folder of identity and members.
     pub fn folders(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.log_dir()).expect("the folder");
         let mut names: Vec<String> = entries

@@ -95,7 +95,11 @@ fn forget_on_full_disk_ends_no_node() {
     };
     let (leader, mut member) = (stage.alone(&[]), stage.real(&[]));
     member.joins(&leader);
-    let full = member.shim.on(Op::Write).path("seat").fail(libc::ENOSPC);
+    let full = member
+        .shim
+        .on(Op::Write)
+        .path("identity")
+        .fail(libc::ENOSPC);
     leader
         .node
         .ok(&["CLUSTER", "FORGET", &member.id.to_string()]);

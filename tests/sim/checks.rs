@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cluster_bus::NodeId;
-use holdfast::agent::seat::Seat;
+use holdfast::agent::identity::NodeIdentity;
 use holdfast::mutation::{self, Mutation};
 use holdfast::raft::Membership;
 use holdfast::shard::Shard;
@@ -255,7 +255,7 @@ impl World {
             } else {
                 "slave"
             },
-            node.agent().seat().joining.map(|j| j.raft_id & 0xffff),
+            node.agent().identity().joining.map(|j| j.raft_id & 0xffff),
             node.agent().bus().nodes().count(),
             node.agent().is_ha(),
             self.machines[m].operator.pending.len(),
@@ -405,12 +405,12 @@ fn look_at_hosts(shard: &Shard<SimDisk>) -> Result<(), String> {
 
 /// The mutation that G2 forbids: the member that lost its disk is made anew under its old id.
 fn remake(disk: &SimDisk, log: &LogConfig, base: &Base) {
-    let name = holdfast::agent::seat::folder(base.raft_id);
+    let name = holdfast::agent::identity::folder(base.raft_id);
     let folder = disk.make_folder(&name).expect("an empty disk");
     Log::create(folder, log.clone(), base).expect("an empty disk");
-    let seat = Seat {
+    let identity = NodeIdentity {
         member: base.raft_id,
-        ..Seat::default()
+        ..NodeIdentity::default()
     };
-    seat.save(disk).expect("an empty disk");
+    identity.save(disk).expect("an empty disk");
 }

@@ -401,7 +401,7 @@ fn loud(said: &Arc<Mutex<Vec<String>>>) -> slog::Logger {
                 && ["A frame of node", "Not proved", "The witness"]
                     .iter()
                     .any(|begin| r.msg().to_string().starts_with(begin));
-            // S4: after a crash between a new seat and the end of the old folder the start does the rest.
+            // S4: after a crash between a new identity and the end of the old folder the start does the rest.
             let text = r.msg().to_string();
             let set_aside = text.starts_with("The folder shard-");
             if r.level() == slog::Level::Critical && !set_aside || of_frames {

@@ -3,7 +3,7 @@
 
 use cluster_bus::slot::key_slot;
 use cluster_bus::{NodeId, SlotSet};
-use holdfast::agent::seat::{self, Seat};
+use holdfast::agent::identity::{self, NodeIdentity};
 use holdfast::cluster::Record;
 use holdfast::storage::base::{Base, Member, MemberKind};
 use holdfast::storage::{Disk, DiskFile, Log, LogConfig};
@@ -101,13 +101,13 @@ impl World {
             spare_segments: self.plan.spares,
             reserve: 8 << 10,
         };
-        let folder = disk.make_folder(&seat::folder(base.raft_id));
+        let folder = disk.make_folder(&identity::folder(base.raft_id));
         Log::create(folder.expect("an empty disk"), log, base).expect("an empty disk");
-        let seat = Seat {
+        let identity = NodeIdentity {
             member: base.raft_id,
-            ..Seat::default()
+            ..NodeIdentity::default()
         };
-        seat.save(disk).expect("an empty disk");
+        identity.save(disk).expect("an empty disk");
         let mut text = String::new();
         for (other, member) in members.iter().enumerate() {
             let (ip, port, cport) = (ip_of(other), 7000 + other, 17_000 + other);

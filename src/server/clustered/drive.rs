@@ -300,15 +300,17 @@ impl<P: Platform> Server<P> {
         let Some(mut cluster) = self.state.cluster.take() else {
             return Ok(false);
         };
-        if let Some(error) = cluster.seat_lost.take() {
+        if let Some(error) = cluster.identity_lost.take() {
             return Err(error);
         }
         let mut replaced = false;
         match cluster.put_off.take_if(|(at, _)| now.mono >= *at) {
             None => {}
-            Some((_, PutOff::Seat(seat))) => self.take_seat(now, &mut cluster, seat)?,
-            Some((_, PutOff::Member(base, seat))) => {
-                replaced |= self.begin_member(now, &mut cluster, base, seat)?;
+            Some((_, PutOff::Identity(identity))) => {
+                self.write_identity(now, &mut cluster, identity)?
+            }
+            Some((_, PutOff::Member(base, identity))) => {
+                replaced |= self.begin_member(now, &mut cluster, base, identity)?;
             }
         }
         let acts = cluster.agent.take_acts();
@@ -333,9 +335,9 @@ impl<P: Platform> Server<P> {
                     addr: addr.map(|(ip, port)| SocketAddr::new(ip, port)),
                 }),
                 Act::Myself(node) => cluster.io.order(Order::Myself(node)),
-                Act::Seat(seat) => self.take_seat(now, &mut cluster, seat)?,
-                Act::Begin { base, seat } => {
-                    replaced |= self.begin_member(now, &mut cluster, base, seat)?;
+                Act::Identity(identity) => self.write_identity(now, &mut cluster, identity)?,
+                Act::Begin { base, identity } => {
+                    replaced |= self.begin_member(now, &mut cluster, base, identity)?;
                 }
                 Act::Witness(order) => cluster.io.tell_witnesses(order),
             }

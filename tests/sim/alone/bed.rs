@@ -3,7 +3,7 @@
 
 use cluster_bus::{NodeId, SlotSet};
 use holdfast::agent::control::{encode_envelope, Frame};
-use holdfast::agent::seat::{self, Seat};
+use holdfast::agent::identity::{self, NodeIdentity};
 use holdfast::agent::Agent;
 use holdfast::cluster::Record;
 use holdfast::links::{News, Order};
@@ -92,13 +92,15 @@ pub fn disk(voters: &[u64], record: &Record) -> SimDisk {
         ..base()
     };
     let folders = SimFolders(SimDisk::new(1 << 30));
-    let folder = folders.folder(&seat::folder(ME)).expect("an empty disk");
+    let folder = folders
+        .folder(&identity::folder(ME))
+        .expect("an empty disk");
     Log::create(folder, log_config(), &base).expect("an empty disk");
-    let seat = Seat {
+    let identity = NodeIdentity {
         member: ME,
-        ..Seat::default()
+        ..NodeIdentity::default()
     };
-    seat.save(&folders.own()).expect("an empty disk");
+    identity.save(&folders.own()).expect("an empty disk");
     folders.own()
 }
 
