@@ -190,7 +190,7 @@ impl Frame {
         let base = || -> Result<Box<Base>, FrameError> {
             let base = Base::from_bytes(rest).map_err(|e| FrameError::Base(e.to_string()))?;
             // No log gets there, and what counts on from there would overflow.
-            if base.index.max(base.term) > u64::MAX / 2 {
+            if base.snapshot.index.max(base.snapshot.term) > u64::MAX / 2 {
                 return Err(FrameError::Base(
                     "it begins behind the end of any log".into(),
                 ));
@@ -260,21 +260,27 @@ fn numbers(kind: u8, rest: &[u8]) -> Option<Control> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::{MemberIdentity, SnapshotMeta};
     use proptest::prelude::*;
     use raft::eraftpb::ConfState;
 
     #[test]
     fn control_messages_round_trip() {
         let base = Box::new(Base {
-            group: 1,
-            raft_id: 2,
-            index: 1,
-            term: 1,
-            conf_state: ConfState {
-                voters: vec![2],
-                ..ConfState::default()
+            identity: MemberIdentity {
+                group: 1,
+                raft_id: 2,
+                ..MemberIdentity::default()
             },
-            ..Base::default()
+            snapshot: SnapshotMeta {
+                index: 1,
+                term: 1,
+                conf_state: ConfState {
+                    voters: vec![2],
+                    ..ConfState::default()
+                },
+                ..SnapshotMeta::default()
+            },
         });
         let (group, raft_id) = (3, 4);
         for control in [

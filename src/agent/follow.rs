@@ -87,7 +87,7 @@ impl Agent {
         if !stranded.asks(now.mono, led, t) {
             return;
         }
-        let (group, raft_id) = (shard.base().group, shard.base().raft_id);
+        let (group, raft_id) = (shard.identity().group, shard.identity().raft_id);
         for node in self.peers.keys().copied().collect::<Vec<_>>() {
             self.tell(node, &Control::Belongs { group, raft_id });
         }

@@ -61,7 +61,7 @@ impl Agent {
             Err(error) => return Ok(Err(error)),
         };
         let base = shard.base();
-        let (group, me) = (base.group, base.raft_id);
+        let (group, me) = (base.identity.group, base.identity.raft_id);
         match frame {
             Frame::Raft(envelope) if (envelope.group, envelope.to) == (group, me) => {
                 if let Some(refusal) = self.step(now, from, proved, *envelope, shard)? {
@@ -188,19 +188,19 @@ impl Agent {
                 raft_id,
             } => self.asked_really(from, said, (group, raft_id), shard),
             Control::Gone { group, raft_id } => {
-                if group == shard.base().group {
+                if group == shard.identity().group {
                     shard.note_gone(raft_id, from);
                     self.member_is_gone(from, raft_id, shard);
                 }
                 let frame = Frame::Control(Control::Gone { group, raft_id });
                 self.for_witnesses(from, proved, frame);
             }
-            Control::Health { group, ha } if group == shard.base().group => {
+            Control::Health { group, ha } if group == shard.identity().group => {
                 if self.leader_node(shard) == Some(from) {
                     self.health = Some((ha, self.now.mono));
                 }
             }
-            Control::Belongs { group, raft_id } if group == shard.base().group => {
+            Control::Belongs { group, raft_id } if group == shard.identity().group => {
                 self.asked_if_member(from, raft_id, shard);
             }
             Control::Accept { base } => self.accepted(from, *base),
@@ -255,7 +255,7 @@ impl Agent {
         (group, raft_id): (u64, u64),
         shard: &mut Shard<D>,
     ) {
-        let mine = (group, raft_id) == (shard.base().group, shard.base().raft_id);
+        let mine = (group, raft_id) == (shard.identity().group, shard.identity().raft_id);
         let now = self.now.mono;
         let means_it = match said {
             Said::Ready => mine && self.joining().is_some_and(|j| j.raft_id == raft_id),
@@ -291,7 +291,7 @@ impl Agent {
 
     /// G2, D6: a member that nobody leads, or that doubts its log, asks what it is here.
     fn asked_if_member<D: Disk>(&mut self, from: NodeId, raft_id: u64, shard: &Shard<D>) {
-        let (group, membership) = (shard.base().group, shard.group().membership());
+        let (group, membership) = (shard.identity().group, shard.group().membership());
         match membership.member(raft_id) {
             None => {
                 let applied = shard.group().applied();
@@ -318,12 +318,12 @@ impl Agent {
 
     /// Whether this node leads that group; if not, who asked is told who does.
     fn answers_for<D: Disk>(&mut self, from: NodeId, group: u64, shard: &Shard<D>) -> bool {
-        let leads = shard.base().group == group && shard.group().is_leader();
+        let leads = shard.identity().group == group && shard.group().is_leader();
         if !leads {
             // Who leads another group would only lead astray.
             let leader = self
                 .leader_node(shard)
-                .filter(|_| shard.base().group == group);
+                .filter(|_| shard.identity().group == group);
             self.answer(from, &Control::NotLeader { leader });
         }
         leads
@@ -340,7 +340,7 @@ impl Agent {
 
     /// G2: whoever is not a member of the group and thinks that it is gets told.
     pub fn tell_strangers<D: Disk>(&mut self, strangers: Vec<u64>, shard: &Shard<D>) {
-        let (group, applied) = (shard.base().group, shard.group().applied());
+        let (group, applied) = (shard.identity().group, shard.group().applied());
         let membership = shard.group().membership();
         // It may have been added since its message came, up to the very index that is told.
         let strangers = strangers.into_iter().filter(|id| !membership.contains(*id));

@@ -214,7 +214,7 @@ holdfast identity 3
 member 0000000000000007
 joining 0303030303030303030303030303030303030303 ffffffffffffffff
 spare 0000000000000009
-crc32c 00000000
+crc32c 0c8757f6
 ";
 
     fn golden() -> NodeIdentity {

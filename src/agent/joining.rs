@@ -66,7 +66,7 @@ pub(super) struct Facts {
 /// was not asked to give up.
 fn holds_the_shard<D: Disk>(shard: &Shard<D>, gives_up_slots: bool) -> bool {
     let membership = shard.group().membership();
-    let me = shard.base().raft_id;
+    let me = shard.identity().raft_id;
     let others = membership.list.iter().filter(|m| m.raft_id != me);
     let alone = others.clone().all(|m| m.kind == MemberKind::Witness);
     let slotless = gives_up_slots || shard.data().record().slots.is_empty();
@@ -176,7 +176,7 @@ impl Agent {
 
     pub(super) fn look_at<D: Disk>(&mut self, shard: &Shard<D>) {
         let (group, record) = (shard.group(), shard.record());
-        let (me, membership) = (shard.base().raft_id, group.membership());
+        let (me, membership) = (shard.identity().raft_id, group.membership());
         let others = membership.list.iter().filter(|m| m.raft_id != me);
         // Counting 16384 bits in every turn would be seen.
         let counted = self.counted.as_ref().filter(|r| Arc::ptr_eq(r, record));
@@ -222,7 +222,7 @@ impl Agent {
 
     /// G2: a joiner that was added and removed before it knew begins anew, under another id.
     fn mint_again<D: Disk>(&mut self, shard: &Shard<D>) {
-        let spent = |joining: &Joining| joining.raft_id == shard.base().raft_id;
+        let spent = |joining: &Joining| joining.raft_id == shard.identity().raft_id;
         if let Some(Joining { target, .. }) = self.joining().filter(spent) {
             self.begin_again(target);
         }
@@ -268,7 +268,7 @@ impl Agent {
     }
 
     fn leave<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
-        let (group, raft_id) = (shard.base().group, shard.base().raft_id);
+        let (group, raft_id) = (shard.identity().group, shard.identity().raft_id);
         let in_group = shard.group().membership().contains(raft_id)
             || self.is_added_there(shard)
             || shard.awaits_confirmation();
@@ -332,15 +332,15 @@ impl Agent {
 
     /// A joiner that has its base but has not seen itself added may have been added all the same.
     fn is_added_there<D: Disk>(&self, shard: &Shard<D>) -> bool {
-        shard.group().membership().joined_at.is_none() && shard.base().index >= 1 && {
-            let me = shard.base().raft_id;
-            let base = &shard.base().conf_state;
+        shard.group().membership().joined_at.is_none() && shard.snapshot_meta().index >= 1 && {
+            let me = shard.identity().raft_id;
+            let base = &shard.snapshot_meta().conf_state;
             !base.voters.contains(&me)
         }
     }
 
     fn join<D: Disk>(&mut self, now: Now, joining: Joining, shard: &mut Shard<D>) {
-        let (group, raft_id) = (shard.base().group, shard.base().raft_id);
+        let (group, raft_id) = (shard.identity().group, shard.identity().raft_id);
         let opened = raft_id == joining.raft_id;
         if opened && shard.group().membership().contains(raft_id) {
             self.identity.joining = None;
@@ -405,23 +405,26 @@ impl Agent {
     /// The leader of the shard that this node joins has sent the group's base.
     pub(super) fn accepted(&mut self, from: NodeId, mut base: Base) {
         let wanted = self.joining().map(|j| j.raft_id);
-        if self.leaving || wanted != Some(base.raft_id) || self.identity.member == base.raft_id {
+        if self.leaving
+            || wanted != Some(base.identity.raft_id)
+            || self.identity.member == base.identity.raft_id
+        {
             return;
         }
         // A hint about another group may have led the question to a leader of another shard.
         let target = self.joining().map(|j| j.target);
         let wanted = target.and_then(|target| self.bus.shard_of(target));
-        let given = Record::decode(&base.record).map(|record| record.shard);
+        let given = Record::decode(&base.snapshot.record).map(|record| record.shard);
         if given != wanted && (wanted.is_some() || target != Some(from)) {
             return;
         }
         if mutation::is(Mutation::JoinWithoutConfState) {
-            base.conf_state.voters = vec![base.raft_id];
+            base.snapshot.conf_state.voters = vec![base.identity.raft_id];
         }
-        base.kind = MemberKind::Data;
+        base.identity.kind = MemberKind::Data;
         // G2: the identity is the old member's tombstone: it was asked to leave, and has left.
         self.identity.spare = Some(self.identity.member);
-        self.identity.member = base.raft_id;
+        self.identity.member = base.identity.raft_id;
         self.ready_since = None;
         self.resend_at = self.now.mono;
         self.beginning = Some(Beginning::Joined);
@@ -440,7 +443,7 @@ impl Agent {
         };
         let base = self.birth(name);
         self.identity = NodeIdentity {
-            member: base.raft_id,
+            member: base.identity.raft_id,
             joining: None,
             spare: left,
         };

@@ -65,7 +65,7 @@ impl Agent {
         }
         // G1: from the birth of the group on, the log has everything.
         let mut base = shard.base().clone();
-        base.raft_id = raft_id;
+        base.identity.raft_id = raft_id;
         self.answer(
             from,
             &Control::Accept {
@@ -81,7 +81,7 @@ impl Agent {
         raft_id: u64,
         shard: &mut Shard<D>,
     ) {
-        let group = shard.base().group;
+        let group = shard.identity().group;
         let Some(member) = shard.group().membership().member(raft_id) else {
             // A leader that has not applied everything, or was deposed and does not know it, may
             // never have heard of the member. This turn's clock was read before the question came,
@@ -126,7 +126,7 @@ impl Agent {
             return;
         }
         let shard_group = shard.group();
-        let (group, t) = (shard.base().group, shard_group.election_timeout());
+        let (group, t) = (shard.identity().group, shard_group.election_timeout());
         let knows = shard_group.own_term_applied();
         let confirmed = shard_group.quorum_echo(now.mono).filter(|_| knows);
         for (from, raft_id, at) in std::mem::take(&mut self.unknown_leavers) {
@@ -176,7 +176,7 @@ impl Agent {
         }
         self.expel(shard);
         if std::mem::take(&mut self.wants_lead) {
-            let (group, raft_id) = (shard.base().group, shard.base().raft_id);
+            let (group, raft_id) = (shard.identity().group, shard.identity().raft_id);
             self.asked_to_lead = Some(self.now.mono);
             if let Some(leader) = self.leader_node(shard) {
                 self.tell(leader, &Control::Failover { group, raft_id });
@@ -187,7 +187,7 @@ impl Agent {
     /// C1: the members of a forgotten node are to go, whoever leads by then: every node that was
     /// told to forget it remembers that.
     fn forget_member<D: Disk>(&mut self, node: NodeId, shard: &Shard<D>) {
-        let me = shard.base().raft_id;
+        let me = shard.identity().raft_id;
         let list = &shard.group().membership().list;
         let of = list.iter().filter(|m| m.node == node && m.raft_id != me);
         self.expelled.extend(of.map(|m| m.raft_id));
@@ -274,7 +274,7 @@ impl Agent {
             return;
         }
         self.tell_health_at = now.mono + shard.group().election_timeout();
-        let group = shard.base().group;
+        let group = shard.identity().group;
         let (me, list) = (self.myself(), &shard.group().membership().list);
         let others = list.iter().filter(|m| m.kind == MemberKind::Data);
         let nodes: Vec<NodeId> = others.map(|m| m.node).filter(|n| *n != me).collect();
@@ -386,7 +386,7 @@ impl Agent {
             .as_ref()
             .is_some_and(|i| i.host == Some(from) || i.tried.contains(&from));
         let fits = expected
-            && group == shard.base().group
+            && group == shard.identity().group
             && shard.wants_witness()
             && !shard
                 .group()

@@ -35,7 +35,7 @@ pub use joining::Refusal;
 use crate::clock::{Mono, Now};
 use crate::cluster::{ClusterView, Record, Routing};
 use crate::raft::Envelope;
-use crate::storage::base::{Base, Member, MemberKind};
+use crate::storage::base::{Base, Member, MemberIdentity, MemberKind, SnapshotMeta};
 use cluster_bus::bus::{self, Action, Bus, IpAddr};
 use cluster_bus::nodes_conf::NodesConf;
 use cluster_bus::{NodeId, SlotSet};
@@ -513,23 +513,27 @@ impl Agent {
 /// G1: a group is born from a synthetic snapshot at index 1, term 1.
 pub fn birth(group: u64, raft_id: u64, record: Record, election_timeout_ms: u64) -> Base {
     Base {
-        group,
-        incarnation: 1,
-        raft_id,
-        kind: MemberKind::Data,
-        index: 1,
-        term: 1,
-        conf_state: ConfState {
-            voters: vec![raft_id],
-            ..ConfState::default()
-        },
-        members: vec![Member {
+        identity: MemberIdentity {
+            group,
+            incarnation: 1,
             raft_id,
-            node: record.master,
             kind: MemberKind::Data,
-        }],
-        election_timeout_ms,
-        record: record.encode(),
+            election_timeout_ms,
+        },
+        snapshot: SnapshotMeta {
+            index: 1,
+            term: 1,
+            conf_state: ConfState {
+                voters: vec![raft_id],
+                ..ConfState::default()
+            },
+            members: vec![Member {
+                raft_id,
+                node: record.master,
+                kind: MemberKind::Data,
+            }],
+            record: record.encode(),
+        },
     }
 }
 

@@ -72,7 +72,7 @@ impl Agent {
     /// names it. A member that asked to leave, was not added yet, or is led by nobody for long, knows only an
     /// old list, or none: the bus tells it of the nodes that are of its shard by now.
     pub(super) fn vouches<D: Disk>(&self, node: NodeId, shard: &Shard<D>) -> bool {
-        let me = shard.base().raft_id;
+        let me = shard.identity().raft_id;
         let membership = shard.group().membership();
         let mut others = membership.list.iter().filter(|m| m.raft_id != me);
         if others.any(|m| m.node == node) {

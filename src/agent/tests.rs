@@ -35,19 +35,14 @@ fn shard_with(folder: &std::path::Path, voters: &[u64], learners: &[u64]) -> Sha
         epoch: 3,
         ..Record::founded(node(9), node(1))
     };
-    let base = Base {
-        conf_state: ConfState {
-            voters: voters.to_vec(),
-            learners: learners.to_vec(),
-            ..ConfState::default()
-        },
-        members: voters
-            .iter()
-            .chain(learners)
-            .map(|id| member(*id, MemberKind::Data))
-            .collect(),
-        ..birth(1, 5, record, 1000)
+    let mut base = birth(1, 5, record, 1000);
+    base.snapshot.conf_state = ConfState {
+        voters: voters.to_vec(),
+        learners: learners.to_vec(),
+        ..ConfState::default()
     };
+    let ids = voters.iter().chain(learners);
+    base.snapshot.members = ids.map(|id| member(*id, MemberKind::Data)).collect();
     open(folder, &base)
 }
 
@@ -397,7 +392,9 @@ fn a_reset_shows_nothing_of_the_old_shard() {
     agent.follow(NOW, &mut fresh);
     assert_eq!(agent.bus.current_epoch(), 0);
     let me = agent.bus.node(agent.myself()).expect("itself");
-    assert!(me.flags.has(cluster_bus::wire::Flags::MASTER) && me.id == base.members[0].node);
+    assert!(
+        me.flags.has(cluster_bus::wire::Flags::MASTER) && me.id == base.snapshot.members[0].node
+    );
     assert_eq!(agent.reset(NOW, true, waits), Ok(None));
 }
 
@@ -472,38 +469,25 @@ fn a_failed_invitation_leaves_nothing_behind() {
     let mut host = host.expect("an empty folder");
     let nodes = vec![node(1)];
     hand(&mut host, ForWitnesses::Cluster { share: 9, nodes });
-    let good = |group| Base {
-        index: 10,
-        term: 2,
-        kind: MemberKind::Witness,
-        ..birth(group, 1, Record::founded(node(9), node(1)), 1000)
+    let good = |group| {
+        let mut base = birth(group, 1, Record::founded(node(9), node(1)), 1000);
+        base.identity.kind = MemberKind::Witness;
+        (base.snapshot.index, base.snapshot.term) = (10, 2);
+        base
     };
     let folders = || RealDisk::new(folder.path()).list().expect("a folder").len();
     invite(&mut host, false, good(2));
     assert_eq!((host.len(), folders()), (0, 0), "not proved");
-    for base in [
-        Base {
-            election_timeout_ms: u64::MAX,
-            ..good(3)
-        },
-        Base {
-            election_timeout_ms: 0,
-            ..good(4)
-        },
-        Base {
-            conf_state: ConfState::default(),
-            ..good(5)
-        },
-        Base {
-            index: u64::MAX,
-            ..good(6)
-        },
-        Base {
-            record: vec![1, 2, 3],
-            ..good(7)
-        },
-    ] {
-        let group = base.group;
+    let breaks: [fn(&mut Base); 5] = [
+        |base| base.identity.election_timeout_ms = u64::MAX,
+        |base| base.identity.election_timeout_ms = 0,
+        |base| base.snapshot.conf_state = ConfState::default(),
+        |base| base.snapshot.index = u64::MAX,
+        |base| base.snapshot.record = vec![1, 2, 3],
+    ];
+    for (change, group) in breaks.into_iter().zip(3..) {
+        let mut base = good(group);
+        change(&mut base);
         invite(&mut host, true, base);
         assert_eq!(host.len(), folders(), "group {group}");
     }

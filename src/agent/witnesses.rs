@@ -17,7 +17,7 @@ use crate::keyspace::Layout;
 use crate::mutation::{self, Mutation};
 use crate::raft::{Envelope, Refusal, StepError};
 use crate::shard::{Shard, ShardConfig, ShardError, Sizes, SyncPolicy};
-use crate::storage::base::{Base, MemberKind};
+use crate::storage::base::{Base, MemberIdentity, MemberKind, SnapshotMeta};
 use crate::storage::{Disk, Folders, Log, LogConfig, StorageError};
 use cluster_bus::NodeId;
 use rand::rngs::StdRng;
@@ -69,7 +69,7 @@ struct Hosted<D: Disk> {
 
 impl<D: Disk> Hosted<D> {
     fn is_of(&self, group: u64) -> bool {
-        self.shard.base().group == group
+        self.shard.identity().group == group
     }
 
     /// G2: whether a node can say, when it is proved, what this witness is: the list names it, or
@@ -82,7 +82,7 @@ impl<D: Disk> Hosted<D> {
     fn lists(&self, node: NodeId) -> bool {
         let (list, me) = (
             &self.shard.group().membership().list,
-            self.shard.base().raft_id,
+            self.shard.identity().raft_id,
         );
         list.iter().any(|m| m.raft_id != me && m.node == node)
     }
@@ -105,7 +105,7 @@ impl<D: Disk> Hosted<D> {
 
     /// Whether its log is that of its invitation: it has acknowledged nothing.
     fn is_empty(&self) -> bool {
-        self.shard.group().last_index() == self.shard.base().index
+        self.shard.group().last_index() == self.shard.snapshot_meta().index
     }
 }
 
@@ -312,7 +312,7 @@ impl<S: Folders> Witnesses<S> {
                 group,
                 raft_id,
             } => {
-                let of = |h: &&Hosted<S::D>| h.shard.base().group == group && h.wants_to_go();
+                let of = |h: &&Hosted<S::D>| h.shard.identity().group == group && h.wants_to_go();
                 if self.hosted.get(&raft_id).filter(of).is_some() {
                     let said = Said::Leave;
                     let control = Control::Confirm {
@@ -422,27 +422,31 @@ impl<S: Folders> Witnesses<S> {
     /// The mutation that G2 forbids.
     fn conjure(&mut self, now: Now, envelope: &Envelope) {
         let base = Base {
-            group: envelope.group,
-            incarnation: envelope.incarnation,
-            raft_id: envelope.to,
-            kind: MemberKind::Witness,
-            index: 1,
-            term: 1,
-            conf_state: raft::eraftpb::ConfState {
-                voters: vec![envelope.from],
-                ..Default::default()
+            identity: MemberIdentity {
+                group: envelope.group,
+                incarnation: envelope.incarnation,
+                raft_id: envelope.to,
+                kind: MemberKind::Witness,
+                election_timeout_ms: 1000,
             },
-            election_timeout_ms: 1000,
-            ..Base::default()
+            snapshot: SnapshotMeta {
+                index: 1,
+                term: 1,
+                conf_state: raft::eraftpb::ConfState {
+                    voters: vec![envelope.from],
+                    ..Default::default()
+                },
+                ..SnapshotMeta::default()
+            },
         };
         let _ = self.found(now, &base);
     }
 
     /// G2: mints an id, puts the base on disk, answers.
     fn invited(&mut self, now: Now, from: NodeId, mut base: Base) {
-        let group = base.group;
+        let group = base.identity.group;
         // An earlier invitation that led to nothing: its id is never used again.
-        let of_group = |h: &Hosted<S::D>| h.shard.base().group == group;
+        let of_group = |h: &Hosted<S::D>| h.shard.identity().group == group;
         let stale: Vec<u64> = self
             .hosted
             .iter()
@@ -457,14 +461,14 @@ impl<S: Folders> Witnesses<S> {
         if acknowledged || self.hosted.len() >= self.share.max(1) {
             return self.answer(from, &Control::Declined { group });
         }
-        base.raft_id = loop {
+        base.identity.raft_id = loop {
             let id = self.rng.next_u64();
             if id != 0 {
                 break id;
             }
         };
-        base.kind = MemberKind::Witness;
-        let raft_id = base.raft_id;
+        base.identity.kind = MemberKind::Witness;
+        let raft_id = base.identity.raft_id;
         match self.found(now, &base) {
             Ok(()) => self.answer(from, &Control::Invited { group, raft_id }),
             Err(error) => {
@@ -476,7 +480,7 @@ impl<S: Folders> Witnesses<S> {
 
     /// Makes a witness; where that fails nothing is left of it, on the disk or here.
     fn found(&mut self, now: Now, base: &Base) -> Result<(), ShardError> {
-        let folder = name(base.raft_id);
+        let folder = name(base.identity.raft_id);
         let made = catch_unwind(AssertUnwindSafe(|| self.try_found(now, base, &folder)));
         let error = match made {
             Ok(Ok(())) => return Ok(()),
@@ -488,8 +492,8 @@ impl<S: Folders> Witnesses<S> {
             }
             .into(),
         };
-        self.hosted.remove(&base.raft_id);
-        self.stopped.remove(&base.raft_id);
+        self.hosted.remove(&base.identity.raft_id);
+        self.stopped.remove(&base.identity.raft_id);
         if let Err(source) = self.folders.remove(&folder) {
             slog::warn!(self.logger, "Can't remove {}: {}", folder, source);
         }
@@ -502,20 +506,20 @@ impl<S: Folders> Witnesses<S> {
             file: folder.to_owned(),
             source,
         };
-        if base.election_timeout_ms > LONGEST_TIMEOUT_MS {
+        if base.identity.election_timeout_ms > LONGEST_TIMEOUT_MS {
             return Err(io(io::Error::other("its election timeout is absurd")).into());
         }
         let disk = self.folders.folder(folder).map_err(io)?;
         Log::create(disk.clone(), self.log.clone(), base)?;
-        self.start(base.raft_id, disk, now);
-        if !self.hosted.contains_key(&base.raft_id) {
+        self.start(base.identity.raft_id, disk, now);
+        if !self.hosted.contains_key(&base.identity.raft_id) {
             return Err(io(io::Error::other("it does not open")).into());
         }
         slog::info!(
             self.logger,
             "This node hosts the witness {:016x} of group {:016x}",
-            base.raft_id,
-            base.group
+            base.identity.raft_id,
+            base.identity.group
         );
         Ok(())
     }
@@ -617,7 +621,10 @@ impl<S: Folders> Witnesses<S> {
         }
         // What it has acknowledged may be committed by that alone: the group has to let it go.
         hosted.leaves |= late;
-        let (group, applied) = (hosted.shard.base().group, hosted.shard.group().applied());
+        let (group, applied) = (
+            hosted.shard.identity().group,
+            hosted.shard.group().applied(),
+        );
         let led = unborn || hosted.shard.group().is_led(now);
         let t = hosted.shard.group().election_timeout();
         let asks = hosted.stranded.asks(now.mono, led, t);

@@ -41,7 +41,7 @@ pub struct GroupConfig {
     pub kind: MemberKind,
     /// As of `applied` (D2).
     pub membership: Membership,
-    /// T, fixed in the group's birth record.
+    /// T, fixed for the life of the group.
     pub election_timeout: Duration,
     /// Seed of the campaign timer's jitter.
     pub seed: u64,

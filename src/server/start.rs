@@ -22,7 +22,7 @@ use crate::net::Slab;
 use crate::raft::DEFAULT_KEEP_BYTES;
 use crate::shard::{found, Shard, ShardConfig, ShardError, Sizes, SyncPolicy};
 use crate::storage::base::FILE as BASE;
-use crate::storage::{Base, Disk, Folders, Log, LogConfig};
+use crate::storage::{Base, Disk, Folders, Log, LogConfig, MemberIdentity, SnapshotMeta};
 use cluster_bus::bus::{self, Bus};
 use cluster_bus::nodes_conf::{self, NodesConf};
 use cluster_bus::NodeId;
@@ -145,7 +145,7 @@ impl<P: Platform> Server<P> {
         slog::info!(
             logger,
             "DB loaded from the log: {} entries replayed in {:.3} seconds",
-            shard.group().applied() - shard.base().index,
+            shard.group().applied() - shard.snapshot_meta().index,
             took.as_secs_f64()
         );
         let state = ServerState {
@@ -265,7 +265,7 @@ fn first_identity<F: Folders>(
         setup.config.cluster_raft_election_timeout,
     );
     make_member(folders, setup, &base)?;
-    let identity = NodeIdentity::first(base.raft_id, conf, || random_nonzero(rng));
+    let identity = NodeIdentity::first(base.identity.raft_id, conf, || random_nonzero(rng));
     identity.save(&folders.own())?;
     Ok(identity)
 }
@@ -281,8 +281,8 @@ pub(super) fn make_member<F: Folders>(
     if let Some(spare) = NodeIdentity::load(&root)?.and_then(|identity| identity.spare) {
         folders.remove(&identity::folder(spare))?;
     }
-    announce(&root, base.raft_id)?;
-    let folder = folders.folder(&identity::folder(base.raft_id))?;
+    announce(&root, base.identity.raft_id)?;
+    let folder = folders.folder(&identity::folder(base.identity.raft_id))?;
     Log::create(folder, setup.log_config(), base)?;
     Ok(())
 }
@@ -396,22 +396,27 @@ pub(super) fn sync_policy(config: &Config) -> SyncPolicy {
     }
 }
 
-/// The birth record of a group of one outside a cluster (G1); ids are random and never zero (G2).
+/// The base of a group of one outside a cluster (G1); ids are random and never zero (G2).
 fn birth(config: &Config, rng: &mut StdRng) -> Base {
     let raft_id = random_nonzero(rng);
     Base {
-        group: random_nonzero(rng),
-        incarnation: 1,
-        raft_id,
-        index: 1,
-        term: 1,
-        conf_state: ConfState {
-            voters: vec![raft_id],
-            ..ConfState::default()
+        identity: MemberIdentity {
+            group: random_nonzero(rng),
+            incarnation: 1,
+            raft_id,
+            election_timeout_ms: config.cluster_raft_election_timeout,
+            ..MemberIdentity::default()
         },
-        members: Vec::new(),
-        election_timeout_ms: config.cluster_raft_election_timeout,
-        ..Base::default()
+        snapshot: SnapshotMeta {
+            index: 1,
+            term: 1,
+            conf_state: ConfState {
+                voters: vec![raft_id],
+                ..ConfState::default()
+            },
+            members: Vec::new(),
+            ..SnapshotMeta::default()
+        },
     }
 }
 

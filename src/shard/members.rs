@@ -7,7 +7,7 @@ use super::{Shard, ShardError};
 use crate::clock::{Mono, Now};
 use crate::mutation::{self, Mutation};
 use crate::raft::{self, Change, Plan, Progress, StepError, Way, Wishes, NEAR_BYTES};
-use crate::storage::base::{Base, Member, MemberKind};
+use crate::storage::base::{Base, Member, MemberIdentity, MemberKind, SnapshotMeta};
 use crate::storage::{Disk, Position};
 use ::raft::eraftpb::{ConfChangeType, Entry, EntryType};
 use cluster_bus::NodeId;
@@ -199,14 +199,18 @@ impl<D: Disk> Shard<D> {
         let fits = index >= membership.changed_at && !membership.is_joint();
         let term = self.group.term_at(index).filter(|_| fits)?;
         let base = Base {
-            raft_id: 0,
-            kind: MemberKind::Witness,
-            index,
-            term,
-            conf_state: membership.conf.clone(),
-            members: membership.list.clone(),
-            record: self.record().encode(),
-            ..self.base.clone()
+            identity: MemberIdentity {
+                raft_id: 0, // the host mints it
+                kind: MemberKind::Witness,
+                ..self.base.identity
+            },
+            snapshot: SnapshotMeta {
+                index,
+                term,
+                conf_state: membership.conf.clone(),
+                members: membership.list.clone(),
+                record: self.record().encode(),
+            },
         };
         self.members.base_given = self.members.base_given.max(index);
         Some(base)

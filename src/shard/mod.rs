@@ -40,7 +40,9 @@ use crate::raft::{Envelope, Group, StepError, Wanted};
 use crate::state::Gate;
 use crate::state::StateMachine;
 use crate::storage::base::MemberKind;
-use crate::storage::{Base, Disk, Job, Log, LogConfig, Position, StorageError};
+use crate::storage::{
+    Base, Disk, Job, Log, LogConfig, MemberIdentity, Position, SnapshotMeta, StorageError,
+};
 use raft::eraftpb::Entry;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -280,6 +282,16 @@ impl<D: Disk> Shard<D> {
         &self.base
     }
 
+    /// Who this member is.
+    pub fn identity(&self) -> &MemberIdentity {
+        &self.base.identity
+    }
+
+    /// The snapshot behind which the log begins.
+    pub fn snapshot_meta(&self) -> &SnapshotMeta {
+        &self.base.snapshot
+    }
+
     /// Batches that are executed and not decided.
     pub fn tail_len(&self) -> usize {
         self.tail.len()
@@ -337,7 +349,7 @@ impl<D: Disk> Shard<D> {
 
     /// The record as of the base; empty outside a cluster.
     fn birth_record(base: &Base) -> Record {
-        Record::decode(&base.record).unwrap_or_default()
+        Record::decode(&base.snapshot.record).unwrap_or_default()
     }
 
     /// An empty keyspace as this shard lays it out.

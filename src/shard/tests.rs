@@ -54,18 +54,23 @@ fn config(sync: SyncPolicy) -> ShardConfig {
 
 fn base() -> Base {
     Base {
-        group: 1,
-        incarnation: 1,
-        raft_id: 5,
-        index: 1,
-        term: 1,
-        conf_state: ConfState {
-            voters: vec![5],
-            ..ConfState::default()
+        identity: MemberIdentity {
+            group: 1,
+            incarnation: 1,
+            raft_id: 5,
+            election_timeout_ms: 1000,
+            ..MemberIdentity::default()
         },
-        members: Vec::new(),
-        election_timeout_ms: 1000,
-        ..Base::default()
+        snapshot: SnapshotMeta {
+            index: 1,
+            term: 1,
+            conf_state: ConfState {
+                voters: vec![5],
+                ..ConfState::default()
+            },
+            members: Vec::new(),
+            ..SnapshotMeta::default()
+        },
     }
 }
 
@@ -249,11 +254,9 @@ fn a_member_that_was_removed_knows_it_after_a_restart() {
         node: cluster_bus::NodeId([raft_id as u8; 20]),
         kind: MemberKind::Data,
     };
-    let base = Base {
-        conf_state: ConfState::from((vec![1], vec![5])),
-        members: vec![member(1), member(5)],
-        ..base()
-    };
+    let mut base = base();
+    base.snapshot.conf_state = ConfState::from((vec![1], vec![5]));
+    base.snapshot.members = vec![member(1), member(5)];
     let log_config = config(SyncPolicy::Always).log;
     let disk = RealDisk::new(folder.path());
     let (mut log, _) = Log::create(disk.clone(), log_config, &base).expect("a log");

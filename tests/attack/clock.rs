@@ -114,12 +114,14 @@ fn invitation_between_messages_keeps_a_witness_promise() {
     let from = leader.heard();
     let invite = |group: u64| {
         let mut base = Box::new(base.clone());
-        base.group = group;
+        base.identity.group = group;
         leader.tell(&real, &Control::Invite { base });
     };
-    invite(base.group);
+    invite(base.identity.group);
     let accepted = |seen: &Seen| match seen.control() {
-        Some(Control::Invited { group, raft_id }) if *group == base.group => Some(*raft_id),
+        Some(Control::Invited { group, raft_id }) if *group == base.identity.group => {
+            Some(*raft_id)
+        }
         _ => None,
     };
     let witness = leader.wait_seen("it hosts the witness", from, SOON, accepted);
@@ -134,7 +136,7 @@ fn invitation_between_messages_keeps_a_witness_promise() {
 
     // Another invitation is carried out, and its first sync takes 0.4 T.
     let hung = real.shim.on(Op::Sync).thread(WITNESS).hang();
-    invite(base.group + 1);
+    invite(base.identity.group + 1);
     hung.wait_hanging(SOON);
     sleep_until(mono_ns() + part_of_t(40));
     let from = leader.heard();

@@ -66,13 +66,13 @@ impl Member {
     /// As this base says, with an empty log.
     pub fn new(base: &Base, raft_id: u64) -> Member {
         Member {
-            group: base.group,
-            incarnation: base.incarnation,
+            group: base.identity.group,
+            incarnation: base.identity.incarnation,
             raft_id,
-            term: base.term,
-            commit: base.index,
+            term: base.snapshot.term,
+            commit: base.snapshot.index,
             manner: Manner::GOOD,
-            base: (base.index, base.term),
+            base: (base.snapshot.index, base.snapshot.term),
             log: Vec::new(),
         }
     }

@@ -331,12 +331,14 @@ impl Played {
         let base = wait_for("the group's base comes", SOON, || {
             self.tell(real, &Control::Join { raft_id });
             let accepted = |seen: &Seen| match seen.control() {
-                Some(Control::Accept { base }) if base.raft_id == raft_id => Some(base.clone()),
+                Some(Control::Accept { base }) if base.identity.raft_id == raft_id => {
+                    Some(base.clone())
+                }
                 _ => None,
             };
             self.soon(from, accepted)
         });
-        let group = base.group;
+        let group = base.identity.group;
         self.play(Member::new(&base, raft_id));
         wait_for("the node adds the joiner", SOON, || {
             self.tell(real, &Control::Ready { group, raft_id });

@@ -10,7 +10,7 @@ use cluster_bus::bus::SelfState;
 use cluster_bus::{NodeId, SlotSet};
 use holdfast::cluster::Record;
 use holdfast::storage::base::{Member, MemberKind};
-use holdfast::storage::Base;
+use holdfast::storage::{Base, MemberIdentity, SnapshotMeta};
 use raft::eraftpb::ConfState;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -290,22 +290,26 @@ pub fn base_of(played: &[(&Played, u64)], real: Option<(&Real, u64)>, t: Duratio
     let mut members: Vec<Member> = played.iter().map(|(p, id)| member(p.id, *id)).collect();
     members.extend(real.map(|(r, id)| member(r.id, id)));
     Base {
-        group: played[0].1 ^ 0x5a5a,
-        incarnation: 1,
-        raft_id: real.map_or(0, |(_, id)| id),
-        kind: MemberKind::Data,
-        index: 1,
-        term: 1,
-        conf_state: ConfState {
-            voters: members.iter().map(|m| m.raft_id).collect(),
-            ..ConfState::default()
+        identity: MemberIdentity {
+            group: played[0].1 ^ 0x5a5a,
+            incarnation: 1,
+            raft_id: real.map_or(0, |(_, id)| id),
+            kind: MemberKind::Data,
+            election_timeout_ms: t.as_millis() as u64,
         },
-        members,
-        election_timeout_ms: t.as_millis() as u64,
-        record: Record {
-            slots: (0..16384).collect(),
-            ..Record::founded(played[0].0.shard, played[0].0.id)
-        }
-        .encode(),
+        snapshot: SnapshotMeta {
+            index: 1,
+            term: 1,
+            conf_state: ConfState {
+                voters: members.iter().map(|m| m.raft_id).collect(),
+                ..ConfState::default()
+            },
+            members,
+            record: Record {
+                slots: (0..16384).collect(),
+                ..Record::founded(played[0].0.shard, played[0].0.id)
+            }
+            .encode(),
+        },
     }
 }

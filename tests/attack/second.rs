@@ -316,7 +316,7 @@ fn witness_told_of_lost_log_keeps_it() {
     let leader = played();
     leader.meet(&real);
     let base = base_of(&[(&leader, 7)], None, Duration::from_secs(2));
-    let group = base.group;
+    let group = base.identity.group;
     let from = leader.heard();
     let raft_id = wait_for("the host accepts", SOON, || {
         let base = Box::new(base.clone());

@@ -53,7 +53,7 @@ fn leaving_voter_is_exchanged_for_a_witness() {
     wait_for("the witness votes in its place", SOON, || {
         if let Ok(base) = host.soon(host.heard(), invitation) {
             host.play(Member::new(&base, raft_id));
-            let group = base.group;
+            let group = base.identity.group;
             host.tell(&real, &Control::Invited { group, raft_id });
         }
         a.tell(&real, &leave);

@@ -38,7 +38,7 @@ impl<P: Platform> Server<P> {
         let Some(cluster) = self.state.cluster.as_ref().filter(|_| lost) else {
             return;
         };
-        let raft_id = self.shard.base().raft_id;
+        let raft_id = self.shard.identity().raft_id;
         let folders = &cluster.folders;
         let own = folders.own();
         let kept = identity::lost(raft_id);
@@ -113,7 +113,9 @@ impl<P: Platform> Server<P> {
         };
         start::make_member(&cluster.folders, &setup, base)?;
         cluster.save_identity(identity)?;
-        let disk = cluster.folders.folder(&identity::folder(base.raft_id))?;
+        let disk = cluster
+            .folders
+            .folder(&identity::folder(base.identity.raft_id))?;
         let mut shard = start::open_member(disk, setup, now, &self.logger)?;
         let last = self.shard.last_gate();
         self.forget_gates(last);
@@ -122,7 +124,7 @@ impl<P: Platform> Server<P> {
         self.released = last;
         // The old shard's jobs end with their thread; their results are nobody's.
         self.state.platform.replace_storage()?;
-        let old_id = old.base().raft_id;
+        let old_id = old.identity().raft_id;
         let left = identity.spare == Some(old_id);
         // T9: what the old keyspace held is freed elsewhere.
         self.state.platform.submit(Job::Garbage(Box::new(old)));
@@ -144,8 +146,8 @@ impl<P: Platform> Server<P> {
         slog::info!(
             self.logger,
             "This node is now member {:016x} of group {:016x}",
-            base.raft_id,
-            base.group
+            base.identity.raft_id,
+            base.identity.group
         );
         Ok(())
     }

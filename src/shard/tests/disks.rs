@@ -194,7 +194,7 @@ fn no_op(index: u64, before: (u64, u64), term: u64, data: &[u8]) -> Envelope {
 /// A follower whose log is full, and where it ends.
 fn full_follower() -> (Played, (u64, u64)) {
     let mut played = Played::new(config());
-    let mut before = (1, base().term);
+    let mut before = (1, base().snapshot.term);
     for size in [64 << 10, 100] {
         // Parts of a unit that is never whole.
         let mut body = vec![2, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0];

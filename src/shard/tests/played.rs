@@ -10,7 +10,7 @@ use crate::shard::{Admission, Shard, ShardConfig, ShardError, Sizes, SyncPolicy}
 use crate::state::Gate;
 use crate::state::{Access, GateKind};
 use crate::storage::base::{Member, MemberKind};
-use crate::storage::{Base, Job, Log, LogConfig, RealDisk};
+use crate::storage::{Base, Job, Log, LogConfig, MemberIdentity, RealDisk, SnapshotMeta};
 use cluster_bus::NodeId;
 use raft::eraftpb::{ConfState, Message, MessageType};
 use std::cell::Cell;
@@ -32,15 +32,20 @@ pub(crate) fn member(raft_id: u64) -> Member {
 
 pub(crate) fn base() -> Base {
     Base {
-        group: 1,
-        incarnation: 1,
-        raft_id: ME,
-        index: 1,
-        term: 1,
-        conf_state: ConfState::from((vec![1, 5, 6], vec![])),
-        members: [1, 5, 6].map(member).to_vec(),
-        election_timeout_ms: T_MS,
-        ..Base::default()
+        identity: MemberIdentity {
+            group: 1,
+            incarnation: 1,
+            raft_id: ME,
+            election_timeout_ms: T_MS,
+            ..MemberIdentity::default()
+        },
+        snapshot: SnapshotMeta {
+            index: 1,
+            term: 1,
+            conf_state: ConfState::from((vec![1, 5, 6], vec![])),
+            members: [1, 5, 6].map(member).to_vec(),
+            ..SnapshotMeta::default()
+        },
     }
 }
 

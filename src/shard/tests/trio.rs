@@ -26,11 +26,9 @@ impl Trio {
             .collect();
         let shard = |i: u64| {
             let disk = RealDisk::new(folders[i as usize].path());
-            let base = Base {
-                raft_id: i + 1,
-                conf_state: ConfState::from((vec![1, 2, 3], vec![])),
-                ..base()
-            };
+            let mut base = base();
+            base.identity.raft_id = i + 1;
+            base.snapshot.conf_state = ConfState::from((vec![1, 2, 3], vec![]));
             let config = ShardConfig {
                 first: i == 0,
                 ..config(SyncPolicy::Always)

@@ -11,7 +11,7 @@ use holdfast::raft::Envelope;
 use holdfast::server::{ClusterSetup, Phase, Progress, Server, Setup, Tuning};
 use holdfast::shard::Shard;
 use holdfast::storage::base::{Member, MemberKind};
-use holdfast::storage::{Base, Folders, Log};
+use holdfast::storage::{Folders, Log, SnapshotMeta};
 use raft::eraftpb::ConfState;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -85,11 +85,12 @@ pub fn disk(voters: &[u64], record: &Record) -> SimDisk {
         node: node(*raft_id),
         kind: MemberKind::Data,
     };
-    let base = Base {
+    let mut base = base();
+    base.snapshot = SnapshotMeta {
         conf_state: ConfState::from((voters.to_vec(), vec![])),
         members: voters.iter().map(member).collect(),
         record: record.encode(),
-        ..base()
+        ..base.snapshot
     };
     let folders = SimFolders(SimDisk::new(1 << 30));
     let folder = folders

@@ -6,7 +6,7 @@ use holdfast::agent::control::{Control, Frame};
 use holdfast::agent::witnesses::Witnesses;
 use holdfast::agent::ForWitnesses;
 use holdfast::clock::{Clock, Now};
-use holdfast::storage::base::{Base, Member, MemberKind};
+use holdfast::storage::base::{Base, Member, MemberIdentity, MemberKind, SnapshotMeta};
 use raft::eraftpb::{ConfState, Entry, Message, MessageType};
 
 use super::{append, at, envelope, log_config, quiet, T_MS};
@@ -19,16 +19,20 @@ const LEADER: NodeId = NodeId([1; 20]);
 
 fn invitation(group: u64) -> ForWitnesses {
     let base = Base {
-        group,
-        incarnation: 1,
-        raft_id: 1,
-        kind: MemberKind::Witness,
-        index: 10,
-        term: 2,
-        conf_state: ConfState::from((vec![1, 2], vec![])),
-        members: [1, 2].map(member).to_vec(),
-        election_timeout_ms: T_MS,
-        ..Base::default()
+        identity: MemberIdentity {
+            group,
+            incarnation: 1,
+            raft_id: 1,
+            kind: MemberKind::Witness,
+            election_timeout_ms: T_MS,
+        },
+        snapshot: SnapshotMeta {
+            index: 10,
+            term: 2,
+            conf_state: ConfState::from((vec![1, 2], vec![])),
+            members: [1, 2].map(member).to_vec(),
+            ..SnapshotMeta::default()
+        },
     };
     let invite = Control::Invite {
         base: Box::new(base),
@@ -108,9 +112,9 @@ pub fn one_that_breaks_leaves_the_other() -> bool {
     }
     let of = |host: &Witnesses<SimFolders>, group| {
         let mut shards = host.shards();
-        shards.find(|s| s.base().group == group).map(|s| {
+        shards.find(|s| s.identity().group == group).map(|s| {
             let group = s.group();
-            (s.base().raft_id, group.last_index(), group.term())
+            (s.identity().raft_id, group.last_index(), group.term())
         })
     };
     let ids = [7, 8].map(|group| of(&host, group).expect("it was invited").0);
