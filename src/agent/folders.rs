@@ -6,6 +6,7 @@
 //! permission for one that was never finished).
 
 use super::identity::{folder, IdentityError, NodeIdentity};
+use crate::ids::RaftId;
 use crate::mutation::{self, Mutation};
 use crate::storage::base::FILE as BASE;
 use crate::storage::Disk;
@@ -13,7 +14,7 @@ use crate::storage::Disk;
 /// A folder `shard-<raft id>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Folder {
-    pub raft_id: u64,
+    pub raft_id: RaftId,
     /// It has the base of a member; without one it was not finished, or is damaged.
     pub whole: bool,
 }
@@ -23,7 +24,7 @@ pub struct Folder {
 pub struct Found {
     pub members: Vec<Folder>,
     /// Raft ids of what was set aside before.
-    pub lost: Vec<u64>,
+    pub lost: Vec<RaftId>,
 }
 
 /// How the node begins.
@@ -39,28 +40,28 @@ pub enum Begin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub begin: Begin,
-    pub remove: Vec<u64>,
-    pub set_aside: Vec<u64>,
+    pub remove: Vec<RaftId>,
+    pub set_aside: Vec<RaftId>,
 }
 
 /// Why a start is refused: somebody has to decide which data count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error(
-        "the file identity is missing, but the folder shard-{0:016x} beside it holds a member of a shard. Put \
+        "the file identity is missing, but the folder shard-{0} beside it holds a member of a shard. Put \
          the file back from a copy. If the other members have the data, or nobody needs them, rename \
-         the folder to lost-{0:016x}: then the node starts anew and joins the shard that nodes.conf \
+         the folder to lost-{0}: then the node starts anew and joins the shard that nodes.conf \
          names"
     )]
-    NoIdentity(u64),
+    NoIdentity(RaftId),
     #[error(
-        "the file identity names the folder shard-{0:016x}, which is missing. Put the folder back. If the \
+        "the file identity names the folder shard-{0}, which is missing. Put the folder back. If the \
          other members have its data, remove the file identity, and rename any other folder shard-* to \
          lost-*: then the node starts anew and joins the shard that nodes.conf names"
     )]
-    NoFolder(u64),
-    #[error("the folder shard-{0:016x} is nobody's, and lost-{0:016x} is there already: remove one of them")]
-    Twice(u64),
+    NoFolder(RaftId),
+    #[error("the folder shard-{0} is nobody's, and lost-{0} is there already: remove one of them")]
+    Twice(RaftId),
 }
 
 impl Found {
@@ -71,7 +72,10 @@ impl Found {
     ) -> Result<Found, IdentityError> {
         let mut found = Found::default();
         for name in root.list()? {
-            let id = |prefix| u64::from_str_radix(name.strip_prefix(prefix)?, 16).ok();
+            let id = |prefix| {
+                let id = u64::from_str_radix(name.strip_prefix(prefix)?, 16);
+                id.ok().map(RaftId)
+            };
             if let Some(raft_id) = id("shard-").filter(|id| folder(*id) == name) {
                 let inside = open(&name)?.list()?;
                 let whole = inside.iter().any(|file| file == BASE);
@@ -86,15 +90,15 @@ impl Found {
 
 /// S4: no folder of a member is deleted or passed over because no identity file names it.
 pub fn decide(found: &Found, identity: Option<&NodeIdentity>) -> Result<Plan, Refused> {
-    let member = identity.map_or(0, |identity| identity.member);
+    let member = identity.map_or(RaftId(0), |identity| identity.member);
     let spare = identity.and_then(|identity| identity.spare);
-    let named = |f: &&Folder| member != 0 && f.raft_id == member;
+    let named = |f: &&Folder| member != RaftId(0) && f.raft_id == member;
     let others = || found.members.iter().filter(|f| !named(f));
     let is_spare = |f: &&Folder| spare == Some(f.raft_id) || mutation::is(Mutation::UnnamedIsSwept);
     let strange = || others().filter(|f| !is_spare(f));
     let begin = match found.members.iter().find(named) {
         Some(_) => Begin::Open,
-        None if member == 0 => match strange().find(|f| f.whole) {
+        None if member == RaftId(0) => match strange().find(|f| f.whole) {
             Some(whole) => return Err(Refused::NoIdentity(whole.raft_id)),
             None => Begin::Found,
         },
@@ -115,7 +119,7 @@ pub fn decide(found: &Found, identity: Option<&NodeIdentity>) -> Result<Plan, Re
 
 /// To be called before the folder of a new member is made: should a crash come before the identity
 /// names it, the next start removes it.
-pub fn announce<D: Disk>(root: &D, raft_id: u64) -> Result<(), IdentityError> {
+pub fn announce<D: Disk>(root: &D, raft_id: RaftId) -> Result<(), IdentityError> {
     let mut identity = NodeIdentity::load(root)?.unwrap_or_default();
     identity.spare = Some(raft_id);
     identity.save(root)
@@ -126,17 +130,20 @@ mod tests {
     use super::*;
 
     fn found(members: &[(u64, bool)], lost: &[u64]) -> Found {
-        let folder = |&(raft_id, whole): &(u64, bool)| Folder { raft_id, whole };
+        let folder = |&(raft_id, whole): &(u64, bool)| Folder {
+            raft_id: RaftId(raft_id),
+            whole,
+        };
         Found {
             members: members.iter().map(folder).collect(),
-            lost: lost.to_vec(),
+            lost: lost.iter().copied().map(RaftId).collect(),
         }
     }
 
     fn identity(member: u64, spare: Option<u64>) -> Option<NodeIdentity> {
         Some(NodeIdentity {
-            member,
-            spare,
+            member: RaftId(member),
+            spare: spare.map(RaftId),
             ..NodeIdentity::default()
         })
     }
@@ -144,8 +151,8 @@ mod tests {
     fn plan(begin: Begin, remove: &[u64], set_aside: &[u64]) -> Result<Plan, Refused> {
         Ok(Plan {
             begin,
-            remove: remove.to_vec(),
-            set_aside: set_aside.to_vec(),
+            remove: remove.iter().copied().map(RaftId).collect(),
+            set_aside: set_aside.iter().copied().map(RaftId).collect(),
         })
     }
 
@@ -158,13 +165,13 @@ mod tests {
                 "the identity is missing",
                 found(&[(1, true)], &[]),
                 None,
-                Err(Refused::NoIdentity(1)),
+                Err(Refused::NoIdentity(RaftId(1))),
             ),
             (
                 "two, no identity",
                 found(&[(1, false), (2, true)], &[]),
                 None,
-                Err(Refused::NoIdentity(2)),
+                Err(Refused::NoIdentity(RaftId(2))),
             ),
             (
                 "half made, no identity",
@@ -176,7 +183,7 @@ mod tests {
                 "an identity of nobody",
                 found(&[(1, true)], &[]),
                 identity(0, None),
-                Err(Refused::NoIdentity(1)),
+                Err(Refused::NoIdentity(RaftId(1))),
             ),
             (
                 "a crash in a birth",
@@ -236,13 +243,13 @@ mod tests {
                 "the named one is gone",
                 found(&[], &[]),
                 identity(1, None),
-                Err(Refused::NoFolder(1)),
+                Err(Refused::NoFolder(RaftId(1))),
             ),
             (
                 "another one is there",
                 found(&[(2, true)], &[]),
                 identity(1, None),
-                Err(Refused::NoFolder(1)),
+                Err(Refused::NoFolder(RaftId(1))),
             ),
             (
                 "the identity was given up",
@@ -266,7 +273,7 @@ mod tests {
                 "set aside twice",
                 found(&[(1, true), (2, true)], &[2]),
                 identity(1, None),
-                Err(Refused::Twice(2)),
+                Err(Refused::Twice(RaftId(2))),
             ),
         ];
         for (what, found, identity, wanted) in table {

@@ -3,6 +3,7 @@
 use super::{Act, Agent, ForWitnesses};
 use crate::agent::control::{Control, Frame, FrameError, Said};
 use crate::clock::Now;
+use crate::ids::{GroupId, RaftId};
 use crate::mutation::{self, Mutation};
 use crate::raft::{Envelope, Refusal};
 use crate::shard::{Shard, ShardError};
@@ -19,7 +20,7 @@ const MAX_REMEMBERED: usize = 4096;
 const LEAD_WISH: Duration = Duration::from_secs(2);
 
 /// Remembers who speaks for a Raft id, for the answer (G2).
-pub(super) fn remember(nodes: &mut BTreeMap<u64, NodeId>, raft_id: u64, node: NodeId) {
+pub(super) fn remember(nodes: &mut BTreeMap<RaftId, NodeId>, raft_id: RaftId, node: NodeId) {
     if nodes.len() < MAX_REMEMBERED || nodes.contains_key(&raft_id) {
         nodes.insert(raft_id, node);
     }
@@ -102,7 +103,7 @@ impl Agent {
                 }
             }
             Frame::Control(Control::Invite { .. }) if !proved => {
-                self.really(from, Said::Invite, 0, 0);
+                self.really(from, Said::Invite, GroupId(0), RaftId(0));
             }
             frame @ (Frame::Raft(_)
             | Frame::Control(
@@ -223,7 +224,7 @@ impl Agent {
         from: NodeId,
         proved: bool,
         said: Said,
-        (group, raft_id): (u64, u64),
+        (group, raft_id): (GroupId, RaftId),
         shard: &mut Shard<D>,
     ) {
         if !self.answers_for(from, group, shard) {
@@ -252,7 +253,7 @@ impl Agent {
         &mut self,
         from: NodeId,
         said: Said,
-        (group, raft_id): (u64, u64),
+        (group, raft_id): (GroupId, RaftId),
         shard: &mut Shard<D>,
     ) {
         let mine = (group, raft_id) == (shard.identity().group, shard.identity().raft_id);
@@ -290,7 +291,7 @@ impl Agent {
     }
 
     /// G2, D6: a member that nobody leads, or that doubts its log, asks what it is here.
-    fn asked_if_member<D: Disk>(&mut self, from: NodeId, raft_id: u64, shard: &Shard<D>) {
+    fn asked_if_member<D: Disk>(&mut self, from: NodeId, raft_id: RaftId, shard: &Shard<D>) {
         let (group, membership) = (shard.identity().group, shard.group().membership());
         match membership.member(raft_id) {
             None => {
@@ -317,7 +318,7 @@ impl Agent {
     }
 
     /// Whether this node leads that group; if not, who asked is told who does.
-    fn answers_for<D: Disk>(&mut self, from: NodeId, group: u64, shard: &Shard<D>) -> bool {
+    fn answers_for<D: Disk>(&mut self, from: NodeId, group: GroupId, shard: &Shard<D>) -> bool {
         let leads = shard.identity().group == group && shard.group().is_leader();
         if !leads {
             // Who leads another group would only lead astray.
@@ -339,7 +340,7 @@ impl Agent {
     }
 
     /// G2: whoever is not a member of the group and thinks that it is gets told.
-    pub fn tell_strangers<D: Disk>(&mut self, strangers: Vec<u64>, shard: &Shard<D>) {
+    pub fn tell_strangers<D: Disk>(&mut self, strangers: Vec<RaftId>, shard: &Shard<D>) {
         let (group, applied) = (shard.identity().group, shard.group().applied());
         let membership = shard.group().membership();
         // It may have been added since its message came, up to the very index that is told.

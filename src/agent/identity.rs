@@ -7,6 +7,7 @@
 //! Invariants: one identity has one text, so no bit of the file can change unnoticed; a file of
 //! another version is refused, and nothing in its folder is touched.
 
+use crate::ids::RaftId;
 use crate::mutation::{self, Mutation};
 use crate::storage::disk::{Disk, DiskFile};
 use cluster_bus::nodes_conf::{NodeLine, NodesConf};
@@ -31,17 +32,17 @@ pub struct Joining {
     /// The node whose shard it is.
     pub target: NodeId,
     /// Minted for this join (G2).
-    pub raft_id: u64,
+    pub raft_id: RaftId,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeIdentity {
     /// The raft id whose folder holds the node's shard; zero: none yet.
-    pub member: u64,
+    pub member: RaftId,
     pub joining: Option<Joining>,
     /// S4: the raft id whose folder may be removed. The member has left, and this identity names
     /// its successor; or it is being made, and no identity has named it yet.
-    pub spare: Option<u64>,
+    pub spare: Option<RaftId>,
 }
 
 /// Why the file can't be used: somebody has to look at it.
@@ -60,13 +61,13 @@ pub enum IdentityError {
 }
 
 /// The folder of a data member.
-pub fn folder(raft_id: u64) -> String {
-    format!("shard-{raft_id:016x}")
+pub fn folder(raft_id: RaftId) -> String {
+    format!("shard-{raft_id}")
 }
 
 /// Where the folder of a data member goes that nothing names any more: nothing reads it.
-pub fn lost(raft_id: u64) -> String {
-    format!("lost-{raft_id:016x}")
+pub fn lost(raft_id: RaftId) -> String {
+    format!("lost-{raft_id}")
 }
 
 impl NodeIdentity {
@@ -74,9 +75,9 @@ impl NodeIdentity {
     /// S4: the shard that nodes.conf names is not made anew, its members have the data; the node
     /// comes up joining it, under an id from `mint`.
     pub fn first(
-        member: u64,
+        member: RaftId,
         conf: Option<&NodesConf>,
-        mint: impl FnOnce() -> u64,
+        mint: impl FnOnce() -> RaftId,
     ) -> NodeIdentity {
         let target = conf.and_then(shard_mate);
         let target = target.filter(|_| !mutation::is(Mutation::FirstIdentityForgets));
@@ -111,12 +112,12 @@ impl NodeIdentity {
     }
 
     fn render(&self) -> String {
-        let mut text = format!("{TITLE}{VERSION}\nmember {:016x}\n", self.member);
+        let mut text = format!("{TITLE}{VERSION}\nmember {}\n", self.member);
         if let Some(Joining { target, raft_id }) = self.joining {
-            text += &format!("joining {target} {raft_id:016x}\n");
+            text += &format!("joining {target} {raft_id}\n");
         }
         if let Some(spare) = self.spare {
-            text += &format!("spare {spare:016x}\n");
+            text += &format!("spare {spare}\n");
         }
         let sum = crc32c::crc32c(text.as_bytes());
         text + &format!("crc32c {sum:08x}\n")
@@ -138,7 +139,7 @@ impl NodeIdentity {
 
     /// The fields of a file, whose checksum is not looked at here.
     fn parse(text: &str) -> Option<NodeIdentity> {
-        let id = |text: &str| u64::from_str_radix(text, 16).ok();
+        let id = |text: &str| u64::from_str_radix(text, 16).ok().map(RaftId);
         let mut lines = text.lines().skip(1).peekable();
         let mut identity = NodeIdentity {
             member: id(lines.next()?.strip_prefix("member ")?)?,
@@ -219,12 +220,12 @@ crc32c 0c8757f6
 
     fn golden() -> NodeIdentity {
         NodeIdentity {
-            member: 7,
+            member: RaftId(7),
             joining: Some(Joining {
                 target: NodeId([3; 20]),
-                raft_id: u64::MAX,
+                raft_id: RaftId(u64::MAX),
             }),
-            spare: Some(9),
+            spare: Some(RaftId(9)),
         }
     }
 
@@ -232,12 +233,12 @@ crc32c 0c8757f6
         let joining = prop::option::of((any::<[u8; 20]>(), any::<u64>()));
         let parts = (any::<u64>(), joining, prop::option::of(any::<u64>()));
         parts.prop_map(|(member, joining, spare)| NodeIdentity {
-            member,
+            member: RaftId(member),
             joining: joining.map(|(target, raft_id)| Joining {
                 target: NodeId(target),
-                raft_id,
+                raft_id: RaftId(raft_id),
             }),
-            spare,
+            spare: spare.map(RaftId),
         })
     }
 

@@ -12,6 +12,7 @@ use crate::agent::control::Control;
 use crate::agent::identity::{Joining, NodeIdentity};
 use crate::clock::Now;
 use crate::cluster::Record;
+use crate::ids::RaftId;
 use crate::mutation::{self, Mutation};
 use crate::raft::{way_to_lead, Way};
 use crate::shard::Shard;
@@ -91,7 +92,7 @@ impl Agent {
         if self.facts.leads && self.facts.other_data {
             return Err(Refusal::Leads);
         }
-        let raft_id = self.mint();
+        let raft_id = RaftId(self.mint());
         Ok(Some(NodeIdentity {
             joining: Some(Joining { target, raft_id }),
             ..self.identity
@@ -231,7 +232,7 @@ impl Agent {
     /// A joiner asks for a base once more, under another id. Should the old one be added after all,
     /// it is GONE (G2).
     fn begin_again(&mut self, target: NodeId) {
-        let raft_id = self.mint();
+        let raft_id = RaftId(self.mint());
         self.identity.joining = Some(Joining { target, raft_id });
         self.ready_since = None;
         self.acts.push(Act::Identity(self.identity));
@@ -335,7 +336,7 @@ impl Agent {
         shard.group().membership().joined_at.is_none() && shard.snapshot_meta().index >= 1 && {
             let me = shard.identity().raft_id;
             let base = &shard.snapshot_meta().conf_state;
-            !base.voters.contains(&me)
+            !base.voters.contains(&me.0)
         }
     }
 
@@ -419,7 +420,7 @@ impl Agent {
             return;
         }
         if mutation::is(Mutation::JoinWithoutConfState) {
-            base.snapshot.conf_state.voters = vec![base.identity.raft_id];
+            base.snapshot.conf_state.voters = vec![base.identity.raft_id.0];
         }
         base.identity.kind = MemberKind::Data;
         // G2: the identity is the old member's tombstone: it was asked to leave, and has left.
@@ -436,7 +437,7 @@ impl Agent {
 
     /// A fresh group of its own. `left`: the member that was asked to leave; the folder of one that was
     /// not is kept (S4).
-    fn start_over(&mut self, left: Option<u64>, beginning: Beginning) {
+    fn start_over(&mut self, left: Option<RaftId>, beginning: Beginning) {
         let name = match beginning {
             Beginning::Reset { name: Some(name) } => name,
             _ => self.myself(),

@@ -4,6 +4,7 @@
 use super::{Agent, Claimed, Invitation, LEAVE_TIMEOUTS};
 use crate::agent::control::{Control, Said};
 use crate::clock::Now;
+use crate::ids::{GroupId, RaftId};
 use crate::mutation::{self, Mutation};
 use crate::raft::Role;
 use crate::shard::Shard;
@@ -55,7 +56,7 @@ impl Agent {
     pub(super) fn asked_to_accept<D: Disk>(
         &mut self,
         from: NodeId,
-        raft_id: u64,
+        raft_id: RaftId,
         shard: &Shard<D>,
     ) {
         let leads = shard.group().is_leader() && shard.group().kind() == MemberKind::Data;
@@ -78,7 +79,7 @@ impl Agent {
     pub(super) fn asked_to_let_go<D: Disk>(
         &mut self,
         from: NodeId,
-        raft_id: u64,
+        raft_id: RaftId,
         shard: &mut Shard<D>,
     ) {
         let group = shard.identity().group;
@@ -102,7 +103,7 @@ impl Agent {
     }
 
     /// C1: a member is to go, and it is proved that it wants to.
-    pub(super) fn let_go<D: Disk>(&mut self, from: NodeId, raft_id: u64, shard: &mut Shard<D>) {
+    pub(super) fn let_go<D: Disk>(&mut self, from: NodeId, raft_id: RaftId, shard: &mut Shard<D>) {
         let member = shard.group().membership().member(raft_id).copied();
         // Nobody speaks for another node's member.
         match member.filter(|m| m.node == from).map(|m| m.kind) {
@@ -145,7 +146,7 @@ impl Agent {
     pub(super) fn member_is_gone<D: Disk>(
         &mut self,
         from: NodeId,
-        raft_id: u64,
+        raft_id: RaftId,
         shard: &mut Shard<D>,
     ) {
         let member = shard.group().membership().member(raft_id).copied();
@@ -289,7 +290,7 @@ impl Agent {
         let limit = Duration::from_millis(self.config.bus.node_timeout_ms);
         let list = &shard.group().membership().list;
         let witnesses = list.iter().filter(|m| m.kind == MemberKind::Witness);
-        let ids: Vec<u64> = witnesses.map(|m| m.raft_id).collect();
+        let ids: Vec<RaftId> = witnesses.map(|m| m.raft_id).collect();
         self.watched.retain(|id, _| ids.contains(id));
         if ids.is_empty() {
             return;
@@ -377,8 +378,8 @@ impl Agent {
     pub(super) fn invited<D: Disk>(
         &mut self,
         from: NodeId,
-        group: u64,
-        raft_id: u64,
+        group: GroupId,
+        raft_id: RaftId,
         shard: &mut Shard<D>,
     ) {
         let expected = self

@@ -34,6 +34,7 @@ pub use joining::Refusal;
 
 use crate::clock::{Mono, Now};
 use crate::cluster::{ClusterView, Record, Routing};
+use crate::ids::{GroupId, Incarnation, RaftId};
 use crate::raft::Envelope;
 use crate::storage::base::{Base, Member, MemberIdentity, MemberKind, SnapshotMeta};
 use cluster_bus::bus::{self, Action, Bus, IpAddr};
@@ -185,7 +186,7 @@ pub struct Agent {
 
     // whom to reach, and where
     /// Nodes behind raft ids, as messages and member lists have told.
-    nodes: BTreeMap<u64, NodeId>,
+    nodes: BTreeMap<RaftId, NodeId>,
     peers: BTreeMap<NodeId, (IpAddr, u16)>,
 
     // membership
@@ -214,25 +215,25 @@ pub struct Agent {
     /// When the members are looked at next.
     look_at_members: Mono,
     /// Whose address `routing.leader` is, and how many members there were then.
-    led_by: Option<(u64, usize)>,
+    led_by: Option<(RaftId, usize)>,
     wants_lead: bool,
     /// When it was last asked for (CLUSTER FAILOVER).
     asked_to_lead: Option<Mono>,
     forgotten: Vec<NodeId>,
     /// Raft ids of forgotten nodes that are still members of the shard.
-    expelled: BTreeSet<u64>,
+    expelled: BTreeSet<RaftId>,
     /// Groups whose witnesses this node hosts: RESET waits for them to be replaced.
     hosted_witnesses: usize,
     invitation: Option<Invitation>,
     /// Since when this leader has looked for a host.
     hosts_wanted: Option<Mono>,
     /// Witnesses that wanted to go, and until when a successor for them is looked for.
-    leaving_witness: Option<(u64, Mono)>,
+    leaving_witness: Option<(RaftId, Mono)>,
     /// Members that asked to be let go and are not known here, and when: they are answered once it is sure
     /// that this member still leads (C1).
-    unknown_leavers: Vec<(NodeId, u64, Mono)>,
+    unknown_leavers: Vec<(NodeId, RaftId, Mono)>,
     /// Witnesses of the shard that this node leads: when each was heard last, or first seen.
-    watched: BTreeMap<u64, Mono>,
+    watched: BTreeMap<RaftId, Mono>,
     /// G3: what the leader said last, and when.
     health: Option<(bool, Mono)>,
     tell_health_at: Mono,
@@ -349,7 +350,7 @@ impl Agent {
     }
 
     /// Where clients reach the node of a member.
-    pub fn client_addr_of(&self, raft_id: u64) -> Option<String> {
+    pub fn client_addr_of(&self, raft_id: RaftId) -> Option<String> {
         let node = self.bus.node(*self.nodes.get(&raft_id)?)?;
         Some(follow::client_addr(node))
     }
@@ -500,7 +501,8 @@ impl Agent {
 
     /// The base of a new group whose only member is this node (G1).
     fn birth(&mut self, name: NodeId) -> Base {
-        let (group, raft_id, shard) = (self.mint(), self.mint(), self.mint_shard());
+        let (group, raft_id) = (GroupId(self.mint()), RaftId(self.mint()));
+        let shard = self.mint_shard();
         birth(
             group,
             raft_id,
@@ -511,11 +513,11 @@ impl Agent {
 }
 
 /// G1: a group is born from a synthetic snapshot at index 1, term 1.
-pub fn birth(group: u64, raft_id: u64, record: Record, election_timeout_ms: u64) -> Base {
+pub fn birth(group: GroupId, raft_id: RaftId, record: Record, election_timeout_ms: u64) -> Base {
     Base {
         identity: MemberIdentity {
             group,
-            incarnation: 1,
+            incarnation: Incarnation(1),
             raft_id,
             kind: MemberKind::Data,
             election_timeout_ms,
@@ -524,7 +526,7 @@ pub fn birth(group: u64, raft_id: u64, record: Record, election_timeout_ms: u64)
             index: 1,
             term: 1,
             conf_state: ConfState {
-                voters: vec![raft_id],
+                voters: vec![raft_id.0],
                 ..ConfState::default()
             },
             members: vec![Member {

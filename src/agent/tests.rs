@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::agent::identity::NodeIdentity;
+use crate::ids::{GroupId, Incarnation, RaftId};
 use crate::shard::tests::played::{config, Played, OTHERS};
 use crate::shard::{Shard, ShardConfig, Sizes, SyncPolicy};
 use crate::storage::{Log, LogConfig, RealDisk, RealFolders};
@@ -19,7 +20,7 @@ fn node(n: u8) -> NodeId {
 fn member(raft_id: u64, kind: MemberKind) -> Member {
     let node = node(raft_id as u8);
     Member {
-        raft_id,
+        raft_id: RaftId(raft_id),
         node,
         kind,
     }
@@ -35,7 +36,7 @@ fn shard_with(folder: &std::path::Path, voters: &[u64], learners: &[u64]) -> Sha
         epoch: 3,
         ..Record::founded(node(9), node(1))
     };
-    let mut base = birth(1, 5, record, 1000);
+    let mut base = birth(GroupId(1), RaftId(5), record, 1000);
     base.snapshot.conf_state = ConfState {
         voters: voters.to_vec(),
         learners: learners.to_vec(),
@@ -97,16 +98,19 @@ fn a_restart_does_not_forget_that_the_old_shard_is_to_be_left() {
     let mut shard = shard(folder.path(), &[1, 5, 6]);
     let joining = Some(Joining {
         target: node(3),
-        raft_id: 77,
+        raft_id: RaftId(77),
     });
     let mut agent = agent(NodeIdentity {
-        member: 5,
+        member: RaftId(5),
         joining,
         spare: None,
     });
     agent.follow(NOW, &mut shard);
     let (group, raft_id) = (1, 5);
-    let leave = Control::Leave { group, raft_id };
+    let leave = Control::Leave {
+        group: GroupId(group),
+        raft_id: RaftId(raft_id),
+    };
     assert_eq!(
         asks(&mut agent),
         [(node(1), leave.clone()), (node(6), leave)]
@@ -119,10 +123,10 @@ fn who_has_begun_in_the_new_shard_does_not_leave_it_after_a_restart() {
     let mut shard = shard(folder.path(), &[1]);
     let joining = Some(Joining {
         target: node(1),
-        raft_id: 5,
+        raft_id: RaftId(5),
     });
     let mut agent = agent(NodeIdentity {
-        member: 5,
+        member: RaftId(5),
         joining,
         spare: None,
     });
@@ -130,7 +134,13 @@ fn who_has_begun_in_the_new_shard_does_not_leave_it_after_a_restart() {
     let (group, raft_id) = (1, 5);
     assert_eq!(
         asks(&mut agent),
-        [(node(1), Control::Ready { group, raft_id })]
+        [(
+            node(1),
+            Control::Ready {
+                group: GroupId(group),
+                raft_id: RaftId(raft_id)
+            }
+        )]
     );
 }
 
@@ -139,7 +149,7 @@ fn who_has_begun_in_the_new_shard_does_not_leave_it_after_a_restart() {
 fn a_learner_without_a_leader_is_told_that_it_has_no_vote() {
     let folder = tempfile::tempdir().expect("a folder");
     let identity = NodeIdentity {
-        member: 5,
+        member: RaftId(5),
         ..NodeIdentity::default()
     };
     let mut agent = agent(identity);
@@ -169,28 +179,31 @@ fn a_claim_that_was_given_up_long_ago_takes_nothing() {
 // ---- G2: what counts only when it is proved ---------------------------------------------------
 
 const IDENTITY: NodeIdentity = NodeIdentity {
-    member: 5,
+    member: RaftId(5),
     joining: None,
     spare: None,
 };
 
 fn left() -> Control {
     let (group, raft_id) = (1, 5);
-    Control::Left { group, raft_id }
+    Control::Left {
+        group: GroupId(group),
+        raft_id: RaftId(raft_id),
+    }
 }
 
 fn not_a_member() -> Control {
     Control::NotAMember {
-        group: 1,
-        raft_id: 5,
+        group: GroupId(1),
+        raft_id: RaftId(5),
         applied: 1 << 40,
     }
 }
 
 fn stored() -> Control {
     Control::Stored {
-        group: 1,
-        raft_id: 5,
+        group: GroupId(1),
+        raft_id: RaftId(5),
         index: 1 << 40,
     }
 }
@@ -222,8 +235,8 @@ fn what_is_not_proved_ends_no_member() {
     assert!(!ends(&mut agent, &mut shard, 1, true, &left()));
     // It has acknowledged nothing beyond its log's end.
     let fine = Control::Stored {
-        group: 1,
-        raft_id: 5,
+        group: GroupId(1),
+        raft_id: RaftId(5),
         index: 1,
     };
     assert!(!ends(&mut agent, &mut shard, 1, true, &fine));
@@ -267,10 +280,10 @@ fn heartbeat(commit: u64) -> Envelope {
     };
     message.set_msg_type(raft::eraftpb::MessageType::MsgHeartbeat);
     Envelope {
-        group: 1,
-        incarnation: 1,
-        from: 1,
-        to: 5,
+        group: GroupId(1),
+        incarnation: Incarnation(1),
+        from: RaftId(1),
+        to: RaftId(5),
         reign: crate::raft::Reign {
             term: 3,
             transfers: 0,
@@ -322,16 +335,16 @@ fn a_reset_waits_for_the_leaders_answer_first() {
     let (group, raft_id, said) = (1, 5, control::Said::Leave);
     let really = Control::Really {
         said,
-        group,
-        raft_id,
+        group: GroupId(group),
+        raft_id: RaftId(raft_id),
     };
     let taken = agent.frame(at(1002), node(1), false, &really.encode(), &mut shard);
     assert!(taken.is_ok());
     let acts = agent.take_acts();
     let confirm = Control::Confirm {
         said,
-        group,
-        raft_id,
+        group: GroupId(group),
+        raft_id: RaftId(raft_id),
     };
     let answered = |act: &Act| {
         matches!(act, Act::Frame { to, back: true, bytes, .. }
@@ -470,13 +483,13 @@ fn a_failed_invitation_leaves_nothing_behind() {
     let nodes = vec![node(1)];
     hand(&mut host, ForWitnesses::Cluster { share: 9, nodes });
     let good = |group| {
-        let mut base = birth(group, 1, Record::founded(node(9), node(1)), 1000);
+        let mut base = birth(group, RaftId(1), Record::founded(node(9), node(1)), 1000);
         base.identity.kind = MemberKind::Witness;
         (base.snapshot.index, base.snapshot.term) = (10, 2);
         base
     };
     let folders = || RealDisk::new(folder.path()).list().expect("a folder").len();
-    invite(&mut host, false, good(2));
+    invite(&mut host, false, good(GroupId(2)));
     assert_eq!((host.len(), folders()), (0, 0), "not proved");
     let breaks: [fn(&mut Base); 5] = [
         |base| base.identity.election_timeout_ms = u64::MAX,
@@ -486,13 +499,13 @@ fn a_failed_invitation_leaves_nothing_behind() {
         |base| base.snapshot.record = vec![1, 2, 3],
     ];
     for (change, group) in breaks.into_iter().zip(3..) {
-        let mut base = good(group);
+        let mut base = good(GroupId(group));
         change(&mut base);
         invite(&mut host, true, base);
         assert_eq!(host.len(), folders(), "group {group}");
     }
     let before = host.len();
-    invite(&mut host, true, good(8));
+    invite(&mut host, true, good(GroupId(8)));
     assert_eq!((host.len(), folders()), (before + 1, before + 1));
 }
 
@@ -506,12 +519,12 @@ fn says_left(echoes: bool) -> bool {
     let stale = played.now();
     agent.follow(stale, &mut played.shard);
     let left = Control::Left {
-        group: 1,
-        raft_id: 99,
+        group: GroupId(1),
+        raft_id: RaftId(99),
     };
     let leave = Control::Leave {
-        group: 1,
-        raft_id: 99,
+        group: GroupId(1),
+        raft_id: RaftId(99),
     };
     let taken = agent.frame(stale, node(1), false, &leave.encode(), &mut played.shard);
     assert!(matches!(taken, Ok(Ok(()))));

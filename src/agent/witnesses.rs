@@ -13,6 +13,7 @@ use super::proof::Doubts;
 use super::stranded::Stranded;
 use super::ForWitnesses;
 use crate::clock::{Clock, Mono, Now};
+use crate::ids::{GroupId, RaftId};
 use crate::keyspace::Layout;
 use crate::mutation::{self, Mutation};
 use crate::raft::{Envelope, Refusal, StepError};
@@ -68,7 +69,7 @@ struct Hosted<D: Disk> {
 }
 
 impl<D: Disk> Hosted<D> {
-    fn is_of(&self, group: u64) -> bool {
+    fn is_of(&self, group: GroupId) -> bool {
         self.shard.identity().group == group
     }
 
@@ -114,12 +115,12 @@ pub struct Witnesses<S: Folders> {
     log: LogConfig,
     rng: StdRng,
     logger: slog::Logger,
-    hosted: BTreeMap<u64, Hosted<S::D>>,
+    hosted: BTreeMap<RaftId, Hosted<S::D>>,
     /// Those that were stopped because of an error, and when they are opened again; a broken
     /// invariant: never. Their messages are dropped.
-    stopped: BTreeMap<u64, Option<Mono>>,
+    stopped: BTreeMap<RaftId, Option<Mono>>,
     now: Mono,
-    nodes: BTreeMap<u64, NodeId>,
+    nodes: BTreeMap<RaftId, NodeId>,
     doubts: Doubts,
     share: usize,
     /// Orders taken in this turn, and the mutation's reading of the clock at its begin.
@@ -137,7 +138,7 @@ fn is_of_the_disk(error: &ShardError) -> bool {
     matches!(error, ShardError::Storage(StorageError::Io { .. }))
 }
 
-fn name(raft_id: u64) -> String {
+fn name(raft_id: RaftId) -> String {
     format!("{PREFIX}{raft_id:016x}")
 }
 
@@ -171,9 +172,10 @@ impl<S: Folders> Witnesses<S> {
             let Some(id) = folder.strip_prefix(PREFIX) else {
                 continue;
             };
-            let Ok(raft_id) = u64::from_str_radix(id, 16) else {
+            let Ok(id) = u64::from_str_radix(id, 16) else {
                 continue;
             };
+            let raft_id = RaftId(id);
             let disk = host.folders.folder(&folder)?;
             match Base::load(&disk) {
                 // A crash came between the folder and its base: nobody has heard of it.
@@ -198,7 +200,7 @@ impl<S: Folders> Witnesses<S> {
         self.hosted.values().map(|h| &h.shard)
     }
 
-    fn start(&mut self, raft_id: u64, disk: S::D, now: Now) {
+    fn start(&mut self, raft_id: RaftId, disk: S::D, now: Now) {
         let config = ShardConfig {
             layout: Layout::Cluster,
             seed: self.rng.next_u64(),
@@ -233,7 +235,7 @@ impl<S: Folders> Witnesses<S> {
     }
 
     /// W2: one group stops, the others and the process go on.
-    fn stop(&mut self, raft_id: u64, why: &str, again: bool) {
+    fn stop(&mut self, raft_id: RaftId, why: &str, again: bool) {
         slog::crit!(
             self.logger,
             "The witness {:016x} has stopped: {}",
@@ -411,7 +413,7 @@ impl<S: Folders> Witnesses<S> {
     }
 
     /// D6: says what was refused, at a bounded rate.
-    fn complain(&mut self, now: Now, raft_id: u64, refusal: &Refusal) {
+    fn complain(&mut self, now: Now, raft_id: RaftId, refusal: &Refusal) {
         if now.mono < self.complain_at {
             return;
         }
@@ -433,7 +435,7 @@ impl<S: Folders> Witnesses<S> {
                 index: 1,
                 term: 1,
                 conf_state: raft::eraftpb::ConfState {
-                    voters: vec![envelope.from],
+                    voters: vec![envelope.from.0],
                     ..Default::default()
                 },
                 ..SnapshotMeta::default()
@@ -447,7 +449,7 @@ impl<S: Folders> Witnesses<S> {
         let group = base.identity.group;
         // An earlier invitation that led to nothing: its id is never used again.
         let of_group = |h: &Hosted<S::D>| h.shard.identity().group == group;
-        let stale: Vec<u64> = self
+        let stale: Vec<RaftId> = self
             .hosted
             .iter()
             .filter(|(_, h)| of_group(h) && h.is_unborn() && h.is_empty())
@@ -464,7 +466,7 @@ impl<S: Folders> Witnesses<S> {
         base.identity.raft_id = loop {
             let id = self.rng.next_u64();
             if id != 0 {
-                break id;
+                break RaftId(id);
             }
         };
         base.identity.kind = MemberKind::Witness;
@@ -525,7 +527,7 @@ impl<S: Folders> Witnesses<S> {
     }
 
     /// G2: the folder goes, and with it the id: whoever writes to it is answered GONE.
-    fn bury(&mut self, raft_id: u64) {
+    fn bury(&mut self, raft_id: RaftId) {
         slog::info!(self.logger, "The witness {:016x} has left", raft_id);
         let hosted = self.hosted.remove(&raft_id);
         let gone = match hosted.is_some_and(|h| h.log_is_kept) {
@@ -566,7 +568,7 @@ impl<S: Folders> Witnesses<S> {
         let now = clock.now();
         self.now = now.mono;
         self.reopen(now);
-        let ids: Vec<u64> = self.hosted.keys().copied().collect();
+        let ids: Vec<RaftId> = self.hosted.keys().copied().collect();
         for raft_id in ids {
             let now = clock.now();
             let mut messages = Vec::new();
@@ -594,7 +596,7 @@ impl<S: Folders> Witnesses<S> {
     }
 
     /// W2: the same for what concerns more than the group itself: it must not silence the others.
-    fn guarded_host(&mut self, about: Option<u64>, run: impl FnOnce(&mut Self)) {
+    fn guarded_host(&mut self, about: Option<RaftId>, run: impl FnOnce(&mut Self)) {
         let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(self))) else {
             return;
         };
@@ -607,7 +609,7 @@ impl<S: Folders> Witnesses<S> {
         }
     }
 
-    fn after_turn(&mut self, now: Now, raft_id: u64, strangers: Vec<u64>) {
+    fn after_turn(&mut self, now: Now, raft_id: RaftId, strangers: Vec<RaftId>) {
         let Some(hosted) = self.hosted.get_mut(&raft_id) else {
             return;
         };
@@ -630,7 +632,7 @@ impl<S: Folders> Witnesses<S> {
         let asks = hosted.stranded.asks(now.mono, led, t);
         // They may have been added since their messages came, up to the very index that is told.
         let membership = hosted.shard.group().membership();
-        let strangers: Vec<u64> = strangers
+        let strangers: Vec<RaftId> = strangers
             .into_iter()
             .filter(|id| !membership.contains(*id))
             .collect();
@@ -692,7 +694,7 @@ impl<S: Folders> Witnesses<S> {
     /// under its raft id: it is answered GONE, and replaced.
     fn guarded(
         &mut self,
-        raft_id: u64,
+        raft_id: RaftId,
         run: impl FnOnce(&mut Hosted<S::D>) -> Result<(), ShardError>,
     ) {
         let Some(hosted) = self.hosted.get_mut(&raft_id) else {

@@ -16,6 +16,7 @@ use crate::clock::{Clock, Now};
 use crate::cluster::Record;
 use crate::command::Stats;
 use crate::config::{AppendFsync, Config};
+use crate::ids::{GroupId, Incarnation, RaftId};
 use crate::keyspace::Layout;
 use crate::links::Order;
 use crate::net::Slab;
@@ -259,13 +260,13 @@ fn first_identity<F: Folders>(
     rng: &mut StdRng,
 ) -> Result<NodeIdentity, ServerError> {
     let base = agent::birth(
-        random_nonzero(rng),
-        random_nonzero(rng),
+        GroupId(random_nonzero(rng)),
+        RaftId(random_nonzero(rng)),
         Record::founded(random_id(rng), myself),
         setup.config.cluster_raft_election_timeout,
     );
     make_member(folders, setup, &base)?;
-    let identity = NodeIdentity::first(base.identity.raft_id, conf, || random_nonzero(rng));
+    let identity = NodeIdentity::first(base.identity.raft_id, conf, || RaftId(random_nonzero(rng)));
     identity.save(&folders.own())?;
     Ok(identity)
 }
@@ -398,11 +399,11 @@ pub(super) fn sync_policy(config: &Config) -> SyncPolicy {
 
 /// The base of a group of one outside a cluster (G1); ids are random and never zero (G2).
 fn birth(config: &Config, rng: &mut StdRng) -> Base {
-    let raft_id = random_nonzero(rng);
+    let raft_id = RaftId(random_nonzero(rng));
     Base {
         identity: MemberIdentity {
-            group: random_nonzero(rng),
-            incarnation: 1,
+            group: GroupId(random_nonzero(rng)),
+            incarnation: Incarnation(1),
             raft_id,
             election_timeout_ms: config.cluster_raft_election_timeout,
             ..MemberIdentity::default()
@@ -411,7 +412,7 @@ fn birth(config: &Config, rng: &mut StdRng) -> Base {
             index: 1,
             term: 1,
             conf_state: ConfState {
-                voters: vec![raft_id],
+                voters: vec![raft_id.0],
                 ..ConfState::default()
             },
             members: Vec::new(),

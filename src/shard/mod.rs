@@ -34,6 +34,7 @@ pub(crate) mod tests;
 use crate::clock::{Mono, Now};
 use crate::cluster::Record;
 use crate::effect::{CodecError, Stager, PART_BYTES};
+use crate::ids::RaftId;
 use crate::keyspace::{Keyspace, Layout};
 use crate::mutation::{self, Mutation};
 use crate::raft::{Envelope, Group, StepError, Wanted};
@@ -136,7 +137,7 @@ pub struct TurnOutput<D: Disk> {
     /// This member has just stopped leading (C4).
     pub stepped_down: bool,
     /// G2: raft ids that sent something and are not members as far as has been applied here.
-    pub strangers: Vec<u64>,
+    pub strangers: Vec<RaftId>,
 }
 
 /// What stands beside the data while a command runs.
@@ -384,7 +385,7 @@ fn acks(
     let applied = || recent.get(at).map_or(0, |&(_, index)| index);
     let index = open.map_or_else(applied, |open| open.last);
     let members = group.membership();
-    let is_data = |id: u64| {
+    let is_data = |id: RaftId| {
         let kind = members.member(id).map(|m| m.kind);
         kind != Some(MemberKind::Witness) || mutation::is(Mutation::WitnessCountsForWait)
     };

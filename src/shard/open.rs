@@ -72,7 +72,7 @@ impl<D: Disk> Shard<D> {
             kind: base.identity.kind,
             membership: members,
             election_timeout: Duration::from_millis(base.identity.election_timeout_ms),
-            seed: config.seed ^ base.identity.raft_id,
+            seed: config.seed ^ base.identity.raft_id.0,
             first,
             applied,
             keep_bytes: config.keep_bytes,

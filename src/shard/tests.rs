@@ -16,6 +16,7 @@ mod reads;
 
 use super::*;
 use crate::clock::Clock;
+use crate::ids::{GroupId, Incarnation, RaftId};
 use crate::keyspace::Ttl;
 use crate::state::{Access, Footprint, GateKind};
 use crate::storage::{Job, RealDisk};
@@ -55,9 +56,9 @@ fn config(sync: SyncPolicy) -> ShardConfig {
 fn base() -> Base {
     Base {
         identity: MemberIdentity {
-            group: 1,
-            incarnation: 1,
-            raft_id: 5,
+            group: GroupId(1),
+            incarnation: Incarnation(1),
+            raft_id: RaftId(5),
             election_timeout_ms: 1000,
             ..MemberIdentity::default()
         },
@@ -251,12 +252,12 @@ fn a_member_that_was_removed_knows_it_after_a_restart() {
     let clock = Hand(Cell::new(1));
     let member = |raft_id| Member {
         raft_id,
-        node: cluster_bus::NodeId([raft_id as u8; 20]),
+        node: cluster_bus::NodeId([raft_id.0 as u8; 20]),
         kind: MemberKind::Data,
     };
     let mut base = base();
     base.snapshot.conf_state = ConfState::from((vec![1], vec![5]));
-    base.snapshot.members = vec![member(1), member(5)];
+    base.snapshot.members = vec![member(RaftId(1)), member(RaftId(5))];
     let log_config = config(SyncPolicy::Always).log;
     let disk = RealDisk::new(folder.path());
     let (mut log, _) = Log::create(disk.clone(), log_config, &base).expect("a log");

@@ -13,6 +13,7 @@ mod form;
 
 use super::disk::{Disk, DiskFile};
 use super::error::{Result, StorageError};
+use crate::ids::{GroupId, Incarnation, RaftId};
 use cluster_bus::NodeId;
 use raft::eraftpb::ConfState;
 
@@ -32,7 +33,7 @@ pub enum MemberKind {
 /// One entry of a group's member list (G5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
-    pub raft_id: u64,
+    pub raft_id: RaftId,
     pub node: NodeId,
     pub kind: MemberKind,
 }
@@ -42,7 +43,7 @@ impl Member {
     pub const LEN: usize = 8 + 20 + 1;
 
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.raft_id.to_le_bytes());
+        out.extend_from_slice(&self.raft_id.0.to_le_bytes());
         out.extend_from_slice(&self.node.0);
         out.push(match self.kind {
             MemberKind::Data => 0,
@@ -60,7 +61,7 @@ impl Member {
             _ => return None,
         };
         Some(Member {
-            raft_id: u64::from_le_bytes(*id),
+            raft_id: RaftId(u64::from_le_bytes(*id)),
             node: NodeId(*node),
             kind,
         })
@@ -70,11 +71,11 @@ impl Member {
 /// Who a member is: fixed when it joins, and the same in every base that it ever has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemberIdentity {
-    pub group: u64,
+    pub group: GroupId,
     /// Counts takeovers (G7).
-    pub incarnation: u64,
+    pub incarnation: Incarnation,
     /// This member's id, minted at its join.
-    pub raft_id: u64,
+    pub raft_id: RaftId,
     pub kind: MemberKind,
     /// T, fixed for the life of the group.
     pub election_timeout_ms: u64,

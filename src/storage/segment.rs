@@ -57,9 +57,9 @@ impl SegmentMeta {
             self.generation,
             self.start.0,
             self.end.0,
-            of.group,
-            of.incarnation,
-            of.raft_id,
+            of.group.0,
+            of.incarnation.0,
+            of.raft_id.0,
         ];
         for (i, v) in fields.into_iter().enumerate() {
             h[16 + 8 * i..24 + 8 * i].copy_from_slice(&v.to_le_bytes());
@@ -105,7 +105,7 @@ impl SegmentMeta {
             end: Position(field(3)),
         };
         let (start, end) = (meta.start.0, meta.end.0);
-        if (field(4), field(5), field(6)) != (of.group, of.incarnation, of.raft_id) {
+        if (field(4), field(5), field(6)) != (of.group.0, of.incarnation.0, of.raft_id.0) {
             return bad("belongs to another group or member");
         }
         if name_of(meta.sequence) != name {

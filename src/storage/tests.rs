@@ -6,6 +6,7 @@ mod golden;
 
 use super::log::LogConfig;
 use super::*;
+use crate::ids::{GroupId, Incarnation, RaftId};
 #[cfg(feature = "mutations")]
 use crate::mutation::Mutation;
 use disk::{Crash, TestDisk};
@@ -30,9 +31,9 @@ struct Past {
 fn base() -> Base {
     Base {
         identity: MemberIdentity {
-            group: 11,
-            incarnation: 1,
-            raft_id: 42,
+            group: GroupId(11),
+            incarnation: Incarnation(1),
+            raft_id: RaftId(42),
             election_timeout_ms: 1000,
             ..MemberIdentity::default()
         },

@@ -7,6 +7,7 @@ use crate::member::message;
 use crate::played::Seen;
 use crate::real::{base_of, played, Real, Stage};
 use holdfast::agent::control::Control;
+use holdfast::ids::{GroupId, RaftId};
 use holdfast::storage::Base;
 use raft::eraftpb::{Entry, MessageType};
 use std::time::{Duration, Instant};
@@ -80,7 +81,7 @@ fn failed_invitation_leaves_no_files() {
     inviter.meet(&real);
     let good = |group: u64| {
         let mut base = base_of(&[(&inviter, 7)], None, Duration::from_secs(1));
-        base.identity.group = group;
+        base.identity.group = GroupId(group);
         base
     };
     let hosted = |real: &Real| {
@@ -96,7 +97,7 @@ fn failed_invitation_leaves_no_files() {
     for (what, base, most) in [("voter and learner", twice, 0), ("last index", end, 2)] {
         for n in 0..10 {
             let mut base = base.clone();
-            base.identity.group += 2 * n;
+            base.identity.group.0 += 2 * n;
             let from = inviter.heard();
             let base = Box::new(base);
             inviter.tell(&real, &Control::Invite { base });
@@ -122,8 +123,8 @@ fn unasked_left_of_the_leader_moves_no_follower() {
     let mut f = stage.follows_played(t, &[]);
     let _beats = f.leader.heartbeats(&f.real, f.raft_id, t / 10);
     let left = Control::Left {
-        group: f.real.group(),
-        raft_id: f.raft_id,
+        group: GroupId(f.real.group()),
+        raft_id: RaftId(f.raft_id),
     };
     let end = Instant::now() + WATCHED;
     while Instant::now() < end {
@@ -146,7 +147,7 @@ fn bad_invitations_silence_no_witness() {
     let good = base_of(&[(&inviter, 7)], None, Duration::from_secs(1));
     let with = |change: &dyn Fn(&mut Base)| {
         let mut base = good.clone();
-        base.identity.group = 1;
+        base.identity.group = GroupId(1);
         change(&mut base);
         base
     };

@@ -9,6 +9,7 @@ use crate::shim::Shim;
 use cluster_bus::bus::SelfState;
 use cluster_bus::{NodeId, SlotSet};
 use holdfast::cluster::Record;
+use holdfast::ids::{GroupId, Incarnation, RaftId};
 use holdfast::storage::base::{Member, MemberKind};
 use holdfast::storage::{Base, MemberIdentity, SnapshotMeta};
 use raft::eraftpb::ConfState;
@@ -287,13 +288,16 @@ pub fn base_of(played: &[(&Played, u64)], real: Option<(&Real, u64)>, t: Duratio
         node,
         kind: MemberKind::Data,
     };
-    let mut members: Vec<Member> = played.iter().map(|(p, id)| member(p.id, *id)).collect();
-    members.extend(real.map(|(r, id)| member(r.id, id)));
+    let mut members: Vec<Member> = played
+        .iter()
+        .map(|(p, id)| member(p.id, RaftId(*id)))
+        .collect();
+    members.extend(real.map(|(r, id)| member(r.id, RaftId(id))));
     Base {
         identity: MemberIdentity {
-            group: played[0].1 ^ 0x5a5a,
-            incarnation: 1,
-            raft_id: real.map_or(0, |(_, id)| id),
+            group: GroupId(played[0].1 ^ 0x5a5a),
+            incarnation: Incarnation(1),
+            raft_id: RaftId(real.map_or(0, |(_, id)| id)),
             kind: MemberKind::Data,
             election_timeout_ms: t.as_millis() as u64,
         },
@@ -301,7 +305,7 @@ pub fn base_of(played: &[(&Played, u64)], real: Option<(&Real, u64)>, t: Duratio
             index: 1,
             term: 1,
             conf_state: ConfState {
-                voters: members.iter().map(|m| m.raft_id).collect(),
+                voters: members.iter().map(|m| m.raft_id.0).collect(),
                 ..ConfState::default()
             },
             members,

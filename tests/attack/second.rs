@@ -333,7 +333,7 @@ fn witness_told_of_lost_log_keeps_it() {
     let append = member.append(1);
     leader.play(member);
     let from = leader.heard();
-    leader.say(&real, raft_id, append);
+    leader.say(&real, raft_id.0, append);
     let stored = |seen: &Seen| {
         let answer = seen.raft(MessageType::MsgAppendResponse)?;
         (answer.message.index == 2 && !answer.message.reject).then_some(())

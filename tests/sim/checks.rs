@@ -3,6 +3,7 @@
 //! Owns: leaders by term, digests, terms and members by applied index, of every group; the raft ids
 //! that are dead and must never come back.
 
+use holdfast::ids::{GroupId, RaftId};
 use std::collections::{BTreeMap, BTreeSet};
 
 use cluster_bus::NodeId;
@@ -21,15 +22,15 @@ use crate::world::World;
 #[derive(Default)]
 pub struct Checks {
     /// (group, applied index) -> keyspace digest, the entry's term, members.
-    digests: BTreeMap<(u64, u64), ([u8; 20], usize)>,
-    terms: BTreeMap<(u64, u64), (u64, usize)>,
-    members: BTreeMap<(u64, u64), (Membership, usize)>,
+    digests: BTreeMap<(GroupId, u64), ([u8; 20], usize)>,
+    terms: BTreeMap<(GroupId, u64), (u64, usize)>,
+    members: BTreeMap<(GroupId, u64), (Membership, usize)>,
     /// (group, term) -> its leader's raft id.
-    leaders: BTreeMap<(u64, u64), u64>,
+    leaders: BTreeMap<(GroupId, u64), RaftId>,
     /// Raft id -> group, kind, node: none of them ever changes (G2).
-    ids: BTreeMap<u64, (u64, MemberKind, NodeId)>,
+    ids: BTreeMap<RaftId, (GroupId, MemberKind, NodeId)>,
     /// Raft ids whose disk is gone.
-    dead: BTreeSet<u64>,
+    dead: BTreeSet<RaftId>,
 }
 
 impl Checks {
@@ -54,7 +55,7 @@ impl World {
             return;
         };
         let base = node.shard().base().clone();
-        let mut ids: Vec<u64> = node
+        let mut ids: Vec<RaftId> = node
             .witnesses
             .shards()
             .map(|s| s.identity().raft_id)
@@ -150,9 +151,9 @@ impl World {
             if let Some(short) = of.filter(|s| s.group().last_index() < base.snapshot.index) {
                 return Err(format!(
                     "G6: witness {:04x} starts at {}, member {:04x} ends at {}",
-                    base.identity.raft_id & 0xffff,
+                    base.identity.raft_id.0 & 0xffff,
                     base.snapshot.index,
-                    member.raft_id & 0xffff,
+                    member.raft_id.0 & 0xffff,
                     short.group().last_index()
                 ));
             }
@@ -188,7 +189,7 @@ impl World {
                     {
                         return Err(format!(
                             "two valid leases in group {:04x} at {} ms of true time: machines {m} and {other}",
-                            group & 0xffff,
+                            group.0 & 0xffff,
                             end / MS
                         ));
                     }
@@ -262,7 +263,10 @@ impl World {
             } else {
                 "slave"
             },
-            node.agent().identity().joining.map(|j| j.raft_id & 0xffff),
+            node.agent()
+                .identity()
+                .joining
+                .map(|j| j.raft_id.0 & 0xffff),
             node.agent().bus().nodes().count(),
             node.agent().is_ha(),
             self.machines[m].operator.pending.len(),
@@ -285,12 +289,12 @@ fn describe_shard(shard: &Shard<SimDisk>) -> String {
     format!(
         "    {:?} {:04x} of {:04x} base {} {:?} term {} leader {:?} commit {} applied {} last {} voters {:?} out {:?} learners {:?} removed {} tail {} epoch {} slots {} master {}",
         base.identity.kind,
-        base.identity.raft_id & 0xffff,
-        base.identity.group & 0xffff,
+        base.identity.raft_id.0 & 0xffff,
+        base.identity.group.0 & 0xffff,
         base.snapshot.index,
         group.role(),
         group.term(),
-        group.leader().map(|id| format!("{:04x}", id & 0xffff)),
+        group.leader().map(|id| format!("{:04x}", id.0 & 0xffff)),
         group.commit(),
         group.applied(),
         group.last_index(),
@@ -330,7 +334,7 @@ fn look_at_wait(shard: &Shard<SimDisk>) -> Result<(), String> {
     if shard.group().is_leader() && counted > replicas {
         return Err(format!(
             "C2: WAIT counts {counted} of {replicas} replicas in group {:04x}",
-            shard.identity().group & 0xffff
+            shard.identity().group.0 & 0xffff
         ));
     }
     Ok(())
@@ -343,7 +347,7 @@ fn look_at_ids(checks: &mut Checks, shard: &Shard<SimDisk>, name: NodeId) -> Res
     if checks.dead.contains(&id) {
         return Err(format!(
             "G2: member {:04x} lost its disk and is back under its id",
-            id & 0xffff
+            id.0 & 0xffff
         ));
     }
     let own = (base.identity.group, base.identity.kind, name);
@@ -351,7 +355,7 @@ fn look_at_ids(checks: &mut Checks, shard: &Shard<SimDisk>, name: NodeId) -> Res
     if (first.0, first.1) != (own.0, own.1) {
         return Err(format!(
             "G2: raft id {:04x} was {first:?}, is {own:?}",
-            id & 0xffff
+            id.0 & 0xffff
         ));
     }
     Ok(())
@@ -367,16 +371,16 @@ fn look_at_leader(checks: &mut Checks, shard: &Shard<SimDisk>) -> Result<(), Str
     if first != group.id() {
         return Err(format!(
             "two leaders of group {:04x} in term {}: {:04x} and {:04x}",
-            key.0 & 0xffff,
+            key.0 .0 & 0xffff,
             key.1,
-            first & 0xffff,
-            group.id() & 0xffff
+            first.0 & 0xffff,
+            group.id().0 & 0xffff
         ));
     }
     if !group.membership().is_voter(group.id()) {
         return Err(format!(
             "E2: {:04x} leads and is no voter",
-            group.id() & 0xffff
+            group.id().0 & 0xffff
         ));
     }
     Ok(())
@@ -395,7 +399,7 @@ fn look_at_voters(shard: &Shard<SimDisk>) -> Result<(), String> {
 /// W3: a voting witness is not on the node of a voting data member of its group.
 fn look_at_hosts(shard: &Shard<SimDisk>) -> Result<(), String> {
     let membership = shard.group().membership();
-    let votes = |m: &&Member| membership.conf.voters.contains(&m.raft_id);
+    let votes = |m: &&Member| membership.conf.voters.contains(&m.raft_id.0);
     let voters: Vec<&Member> = membership.list.iter().filter(votes).collect();
     let beside = |w: &&&Member| {
         let others = voters.iter().filter(|m| m.raft_id != w.raft_id);
@@ -404,7 +408,7 @@ fn look_at_hosts(shard: &Shard<SimDisk>) -> Result<(), String> {
     match voters.iter().find(beside) {
         Some(w) => Err(format!(
             "W3: witness {:04x} falls with another voter",
-            w.raft_id & 0xffff
+            w.raft_id.0 & 0xffff
         )),
         None => Ok(()),
     }

@@ -7,6 +7,7 @@ use crate::plan::{length, Fault};
 use crate::platform::CONF;
 use crate::scenes::{self, cut, cut_both, Step};
 use crate::world::{Event, World};
+use holdfast::ids::GroupId;
 
 pub fn inject(w: &mut World) {
     let total: u32 = w.plan.faults.iter().map(|(_, weight)| weight).sum();
@@ -264,7 +265,7 @@ fn can_lose(w: &World, m: usize) -> bool {
     if w.checks.dead_in_use(w) || w.machines.iter().any(failing) {
         return false;
     }
-    let mut groups: Vec<u64> = node
+    let mut groups: Vec<GroupId> = node
         .witnesses
         .shards()
         .map(|s| s.identity().group)

@@ -5,6 +5,7 @@ use cluster_bus::slot::key_slot;
 use cluster_bus::{NodeId, SlotSet};
 use holdfast::agent::identity::{self, NodeIdentity};
 use holdfast::cluster::Record;
+use holdfast::ids::{GroupId, Incarnation, RaftId};
 use holdfast::storage::base::{Base, Member, MemberIdentity, MemberKind, SnapshotMeta};
 use holdfast::storage::{Disk, DiskFile, Log, LogConfig};
 use raft::eraftpb::ConfState;
@@ -49,7 +50,7 @@ impl World {
         let name = |m: usize| NodeId([m as u8 + 1; 20]);
         let members: Vec<Member> = (0..count)
             .map(|m| Member {
-                raft_id: 1000 + self.rng.below(1 << 40) * 10 + m as u64,
+                raft_id: RaftId(1000 + self.rng.below(1 << 40) * 10 + m as u64),
                 node: name(m),
                 kind: MemberKind::Data,
             })
@@ -61,9 +62,9 @@ impl World {
         };
         let base = Base {
             identity: MemberIdentity {
-                group: 77,
-                incarnation: 1,
-                raft_id: 0,
+                group: GroupId(77),
+                incarnation: Incarnation(1),
+                raft_id: RaftId(0),
                 kind: MemberKind::Data,
                 election_timeout_ms: self.plan.t_ms,
             },
@@ -71,7 +72,7 @@ impl World {
                 index: 1,
                 term: 1,
                 conf_state: ConfState {
-                    voters: members.iter().map(|m| m.raft_id).collect(),
+                    voters: members.iter().map(|m| m.raft_id.0).collect(),
                     ..ConfState::default()
                 },
                 members: members.clone(),

@@ -6,6 +6,7 @@ use super::{Clustered, PutOff};
 use crate::agent::control::Frame;
 use crate::agent::{bus_now, Act};
 use crate::clock::{Clock, Now};
+use crate::ids::RaftId;
 use crate::links::{News, Order, Passwords};
 use crate::raft::{Envelope, Group};
 use crate::server::error::ServerError;
@@ -360,7 +361,7 @@ impl<P: Platform> Server<P> {
     }
 
     /// What the shard's group has to say to other members, and to those who are none.
-    pub(in crate::server) fn send(&mut self, messages: Vec<Envelope>, strangers: Vec<u64>) {
+    pub(in crate::server) fn send(&mut self, messages: Vec<Envelope>, strangers: Vec<RaftId>) {
         match &mut self.state.cluster {
             Some(cluster) => {
                 cluster.agent.send(messages);

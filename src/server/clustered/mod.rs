@@ -20,6 +20,7 @@ use crate::agent::identity::NodeIdentity;
 use crate::agent::Agent;
 use crate::clock::Mono;
 use crate::config::Config;
+use crate::ids::RaftId;
 use crate::links::{News, Password, Passwords};
 use crate::storage::Base;
 use cluster_bus::bus::Options;
@@ -58,7 +59,7 @@ pub struct Clustered<P: Platform> {
     /// D5: the identity could not be written, nor is it known what the disk has of it: the process ends.
     identity_lost: Option<ServerError>,
     /// Term and leader, as the log was told.
-    led: (u64, Option<u64>),
+    led: (u64, Option<RaftId>),
     /// The log was told that the shard has no quorum.
     told_no_quorum: bool,
     /// Nodes whose Raft link was lost and does not stand again.

@@ -3,6 +3,7 @@
 
 use super::Hand;
 use crate::clock::{Clock, Mono, Now};
+use crate::ids::{GroupId, Incarnation, RaftId};
 use crate::keyspace::{Layout, Ttl};
 use crate::raft::testing::answer;
 use crate::raft::{Envelope, Reign};
@@ -24,7 +25,7 @@ const TICK_MS: u64 = 20;
 
 pub(crate) fn member(raft_id: u64) -> Member {
     Member {
-        raft_id,
+        raft_id: RaftId(raft_id),
         node: NodeId([raft_id as u8; 20]),
         kind: MemberKind::Data,
     }
@@ -33,9 +34,9 @@ pub(crate) fn member(raft_id: u64) -> Member {
 pub(crate) fn base() -> Base {
     Base {
         identity: MemberIdentity {
-            group: 1,
-            incarnation: 1,
-            raft_id: ME,
+            group: GroupId(1),
+            incarnation: Incarnation(1),
+            raft_id: RaftId(ME),
             election_timeout_ms: T_MS,
             ..MemberIdentity::default()
         },
@@ -80,10 +81,10 @@ pub(crate) struct Played {
 /// What carries `message`, of a reign without transfers.
 pub(crate) fn envelope(message: Message) -> Envelope {
     Envelope {
-        group: 1,
-        incarnation: 1,
-        from: message.from,
-        to: message.to,
+        group: GroupId(1),
+        incarnation: Incarnation(1),
+        from: RaftId(message.from),
+        to: RaftId(message.to),
         reign: Reign {
             term: message.term,
             transfers: 0,
@@ -193,7 +194,7 @@ impl Played {
     /// These members answer what was sent to them; what was sent to others is lost.
     pub fn answer(&mut self, who: &[u64]) {
         for sent in std::mem::take(&mut self.sent) {
-            if let Some(answer) = answer(&sent).filter(|a| who.contains(&a.from)) {
+            if let Some(answer) = answer(&sent).filter(|a| who.contains(&a.from.0)) {
                 self.step(answer);
             }
         }
@@ -232,7 +233,7 @@ impl Played {
 
     pub fn matched(&self, id: u64) -> u64 {
         let members = self.shard.group().members();
-        let member = members.iter().find(|m| m.id == id);
+        let member = members.iter().find(|m| m.id == RaftId(id));
         member.expect("it is a member").matched
     }
 

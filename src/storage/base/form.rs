@@ -8,6 +8,7 @@
 //! Invariants: decoding is total, and one base has one form, so no bit can change unnoticed.
 
 use super::{bad, Base, Member, MemberIdentity, MemberKind, SnapshotMeta, FILE};
+use crate::ids::{GroupId, Incarnation, RaftId};
 use crate::storage::error::{Result, StorageError};
 use raft::eraftpb::ConfState;
 
@@ -83,9 +84,9 @@ impl Base {
 
 fn put_identity(out: &mut Vec<u8>, identity: &MemberIdentity) {
     for v in [
-        identity.group,
-        identity.incarnation,
-        identity.raft_id,
+        identity.group.0,
+        identity.incarnation.0,
+        identity.raft_id.0,
         identity.election_timeout_ms,
     ] {
         put_u64(out, v);
@@ -145,9 +146,9 @@ struct Fields<'a>(&'a [u8]);
 impl<'a> Fields<'a> {
     fn identity(&mut self) -> Result<MemberIdentity> {
         let identity = MemberIdentity {
-            group: self.u64()?,
-            incarnation: self.u64()?,
-            raft_id: self.u64()?,
+            group: GroupId(self.u64()?),
+            incarnation: Incarnation(self.u64()?),
+            raft_id: RaftId(self.u64()?),
             election_timeout_ms: self.u64()?,
             kind: match self.u8()? {
                 0 => MemberKind::Data,
@@ -277,14 +278,14 @@ mod tests {
             || any::<bool>().prop_map(|w| [MemberKind::Data, MemberKind::Witness][usize::from(w)]);
         let member =
             (any::<u64>(), any::<[u8; 20]>(), kind()).prop_map(|(raft_id, node, kind)| Member {
-                raft_id,
+                raft_id: RaftId(raft_id),
                 node: NodeId(node),
                 kind,
             });
         let identity = (any::<[u64; 4]>(), kind()).prop_map(|(n, kind)| MemberIdentity {
-            group: n[0],
-            incarnation: n[1],
-            raft_id: n[2],
+            group: GroupId(n[0]),
+            incarnation: Incarnation(n[1]),
+            raft_id: RaftId(n[2]),
             kind,
             election_timeout_ms: n[3],
         });
@@ -317,7 +318,7 @@ mod tests {
     fn sample() -> Base {
         Base {
             identity: MemberIdentity {
-                group: 7,
+                group: GroupId(7),
                 ..MemberIdentity::default()
             },
             snapshot: SnapshotMeta {

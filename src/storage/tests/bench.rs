@@ -1,6 +1,7 @@
 //! What an append costs the loop while the storage thread syncs. Not part of the test run:
 //! `cargo test --release --lib storage::tests::bench -- --ignored --nocapture`.
 
+use crate::ids::{GroupId, RaftId};
 use crate::storage::*;
 use raft::eraftpb::{Entry, HardState};
 use std::time::{Duration, Instant};
@@ -11,8 +12,8 @@ fn measure(size: usize) {
     let disk = RealDisk::new(folder.path());
     let mut base = Base {
         identity: MemberIdentity {
-            group: 1,
-            raft_id: 1,
+            group: GroupId(1),
+            raft_id: RaftId(1),
             ..MemberIdentity::default()
         },
         snapshot: SnapshotMeta {

@@ -2,6 +2,7 @@
 //! version changes (docs/DATA_FORMATS.md).
 
 use super::disk::TestDisk;
+use crate::ids::{GroupId, Incarnation, RaftId};
 use crate::storage::record::{Header, Item, Items, CONTINUED, FIRST, HEADER, LAST};
 use crate::storage::*;
 use proptest::prelude::*;
@@ -39,9 +40,9 @@ const RECORDS: &str = "
 fn golden_base() -> Base {
     Base {
         identity: MemberIdentity {
-            group: 0x1111_2222_3333_4444,
-            incarnation: 1,
-            raft_id: 0x5555_6666_7777_8888,
+            group: GroupId(0x1111_2222_3333_4444),
+            incarnation: Incarnation(1),
+            raft_id: RaftId(0x5555_6666_7777_8888),
             election_timeout_ms: 1000,
             ..MemberIdentity::default()
         },

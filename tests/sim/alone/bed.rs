@@ -6,6 +6,7 @@ use holdfast::agent::control::{encode_envelope, Frame};
 use holdfast::agent::identity::{self, NodeIdentity};
 use holdfast::agent::Agent;
 use holdfast::cluster::Record;
+use holdfast::ids::RaftId;
 use holdfast::links::{News, Order};
 use holdfast::raft::Envelope;
 use holdfast::server::{ClusterSetup, Phase, Progress, Server, Setup, Tuning};
@@ -33,7 +34,7 @@ pub fn node(raft_id: u64) -> NodeId {
 
 pub fn received(envelope: &Envelope) -> News {
     News::Raft {
-        from: node(envelope.from),
+        from: node(envelope.from.0),
         proved: true,
         bytes: encode_envelope(envelope),
     }
@@ -81,7 +82,7 @@ pub fn conf() -> String {
 /// A disk with the member 5 of these voters.
 pub fn disk(voters: &[u64], record: &Record) -> SimDisk {
     let member = |raft_id: &u64| Member {
-        raft_id: *raft_id,
+        raft_id: RaftId(*raft_id),
         node: node(*raft_id),
         kind: MemberKind::Data,
     };
@@ -94,11 +95,11 @@ pub fn disk(voters: &[u64], record: &Record) -> SimDisk {
     };
     let folders = SimFolders(SimDisk::new(1 << 30));
     let folder = folders
-        .folder(&identity::folder(ME))
+        .folder(&identity::folder(RaftId(ME)))
         .expect("an empty disk");
     Log::create(folder, log_config(), &base).expect("an empty disk");
     let identity = NodeIdentity {
-        member: ME,
+        member: RaftId(ME),
         ..NodeIdentity::default()
     };
     identity.save(&folders.own()).expect("an empty disk");

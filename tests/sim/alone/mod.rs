@@ -12,6 +12,7 @@ pub mod voter;
 pub mod witnesses;
 
 use holdfast::clock::{Mono, Now};
+use holdfast::ids::{GroupId, Incarnation, RaftId};
 use holdfast::raft::{Envelope, Reign};
 use holdfast::shard::{Shard, ShardConfig, Sizes, SyncPolicy};
 use holdfast::storage::{base, Base, Log, LogConfig, MemberIdentity, SnapshotMeta};
@@ -46,9 +47,9 @@ fn log_config() -> LogConfig {
 fn base() -> Base {
     Base {
         identity: MemberIdentity {
-            group: 1,
-            incarnation: 1,
-            raft_id: 5,
+            group: GroupId(1),
+            incarnation: Incarnation(1),
+            raft_id: RaftId(5),
             kind: base::MemberKind::Data,
             election_timeout_ms: T_MS,
         },
@@ -93,10 +94,10 @@ fn settle(shard: &mut Shard<SimDisk>, now: Now) -> Vec<Envelope> {
 /// What carries `message` of a term without transfers.
 fn envelope(group: u64, message: Message) -> Envelope {
     Envelope {
-        group,
-        incarnation: 1,
-        from: message.from,
-        to: message.to,
+        group: GroupId(group),
+        incarnation: Incarnation(1),
+        from: RaftId(message.from),
+        to: RaftId(message.to),
         reign: Reign {
             term: message.term,
             transfers: 0,

@@ -6,6 +6,7 @@ use cluster_bus::bus::Role;
 use cluster_bus::wire::{Body, Flags, Header, Message, PingKind};
 use cluster_bus::{NodeId, SlotSet};
 use holdfast::agent::identity::{Joining, NodeIdentity};
+use holdfast::ids::RaftId;
 use holdfast::links::News;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -135,10 +136,10 @@ pub fn the_last_data_member_stays() -> bool {
 fn on_its_way() -> (Lone, SimDisk) {
     let disk = disk(&[ME], &record((0..SLOTS).collect(), 5));
     let identity = NodeIdentity {
-        member: ME,
+        member: RaftId(ME),
         joining: Some(Joining {
             target: OTHER,
-            raft_id: 78,
+            raft_id: RaftId(78),
         }),
         ..NodeIdentity::default()
     };
