@@ -25,5 +25,5 @@ pub mod shard;
 pub mod storage;
 pub mod version;
 
-pub use base::{clock, glob, mutation};
+pub use base::{clock, glob, ids, mutation};
 pub use {effect, keyspace, resp, state, topology as cluster};

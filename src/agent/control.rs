@@ -3,6 +3,7 @@
 //! Owns the frames of a Raft link: an envelope of Raft, or a control message. Never: decides what a
 //! message leads to. Invariant: decoding is total.
 
+use crate::ids::{GroupId, RaftId};
 use crate::raft::{Envelope, EnvelopeError};
 use crate::storage::Base;
 use cluster_bus::NodeId;
@@ -30,60 +31,60 @@ impl Said {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Control {
     /// C1: the sender wants to be a data member of the receiver's shard under this id.
-    Join { raft_id: u64 },
+    Join { raft_id: RaftId },
     /// The base that a joiner starts from (G1).
     Accept { base: Box<Base> },
     /// The joiner has its base on disk: it may be added.
-    Ready { group: u64, raft_id: u64 },
+    Ready { group: GroupId, raft_id: RaftId },
     /// The receiver of the answer asked a node that does not lead; this one does, if known.
     NotLeader { leader: Option<NodeId> },
     /// C1: this member wants to be removed. Its leader asks `Really`: the removal begins with the
     /// `Confirm`, so a member that asked and gave up is not removed afterwards.
-    Leave { group: u64, raft_id: u64 },
+    Leave { group: GroupId, raft_id: RaftId },
     /// The removal is committed.
-    Left { group: u64, raft_id: u64 },
+    Left { group: GroupId, raft_id: RaftId },
     /// G2: the receiver is asked to host a witness that starts from this base (G6).
     Invite { base: Box<Base> },
     /// The host has minted an id and has the base on disk.
-    Invited { group: u64, raft_id: u64 },
+    Invited { group: GroupId, raft_id: RaftId },
     /// The host has more than its share of witnesses (W3).
-    Declined { group: u64 },
+    Declined { group: GroupId },
     /// G2: no member of this id is here.
-    Gone { group: u64, raft_id: u64 },
+    Gone { group: GroupId, raft_id: RaftId },
     /// G2: `raft_id` sent a message and is not a member as of `applied`.
     NotAMember {
-        group: u64,
-        raft_id: u64,
+        group: GroupId,
+        raft_id: RaftId,
         applied: u64,
     },
     /// E4: this replica wants to lead (CLUSTER FAILOVER).
-    Failover { group: u64, raft_id: u64 },
+    Failover { group: GroupId, raft_id: RaftId },
     /// G3: what the leader knows of its group: 1, it survives the loss of any member.
-    Health { group: u64, ha: bool },
+    Health { group: GroupId, ha: bool },
     /// G2: a member that nobody leads asks whether it is still one.
-    Belongs { group: u64, raft_id: u64 },
+    Belongs { group: GroupId, raft_id: RaftId },
     /// Has the receiver said this? It came on a link that proves nothing, or is to be said twice.
     Really {
         said: Said,
-        group: u64,
-        raft_id: u64,
+        group: GroupId,
+        raft_id: RaftId,
     },
     /// It has, and it still means it.
     Confirm {
         said: Said,
-        group: u64,
-        raft_id: u64,
+        group: GroupId,
+        raft_id: RaftId,
     },
     /// D6: the leader's answer to a member's `Belongs`: it is one, and it has acknowledged the log
     /// up to here, which is committed.
     Stored {
-        group: u64,
-        raft_id: u64,
+        group: GroupId,
+        raft_id: RaftId,
         index: u64,
     },
     /// C1: the leader's answer to a joiner whose node its bus does not know: it was forgotten, or was
     /// not told of yet.
-    Unknown { raft_id: u64 },
+    Unknown { raft_id: RaftId },
 }
 
 /// One frame of a Raft link.
@@ -95,7 +96,7 @@ pub enum Frame {
 
 impl Frame {
     /// The raft id of the member that it is for, as far as it says.
-    pub fn to_member(&self) -> Option<u64> {
+    pub fn to_member(&self) -> Option<RaftId> {
         match self {
             Frame::Raft(envelope) => Some(envelope.to),
             Frame::Control(
@@ -134,40 +135,40 @@ impl Control {
     /// The bytes of the frame: kind, then the fields (little endian).
     pub fn encode(&self) -> Vec<u8> {
         let (kind, numbers): (u8, Vec<u64>) = match self {
-            Control::Join { raft_id } => (1, vec![*raft_id]),
+            Control::Join { raft_id } => (1, vec![raft_id.0]),
             Control::Accept { .. } => (2, vec![]),
-            Control::Ready { group, raft_id } => (3, vec![*group, *raft_id]),
+            Control::Ready { group, raft_id } => (3, vec![group.0, raft_id.0]),
             Control::NotLeader { .. } => (4, vec![]),
-            Control::Leave { group, raft_id } => (5, vec![*group, *raft_id]),
-            Control::Left { group, raft_id } => (6, vec![*group, *raft_id]),
+            Control::Leave { group, raft_id } => (5, vec![group.0, raft_id.0]),
+            Control::Left { group, raft_id } => (6, vec![group.0, raft_id.0]),
             Control::Invite { .. } => (7, vec![]),
-            Control::Invited { group, raft_id } => (8, vec![*group, *raft_id]),
-            Control::Declined { group } => (9, vec![*group]),
-            Control::Gone { group, raft_id } => (10, vec![*group, *raft_id]),
+            Control::Invited { group, raft_id } => (8, vec![group.0, raft_id.0]),
+            Control::Declined { group } => (9, vec![group.0]),
+            Control::Gone { group, raft_id } => (10, vec![group.0, raft_id.0]),
             Control::NotAMember {
                 group,
                 raft_id,
                 applied,
-            } => (11, vec![*group, *raft_id, *applied]),
-            Control::Failover { group, raft_id } => (12, vec![*group, *raft_id]),
-            Control::Health { group, ha } => (13, vec![*group, u64::from(*ha)]),
-            Control::Belongs { group, raft_id } => (14, vec![*group, *raft_id]),
+            } => (11, vec![group.0, raft_id.0, *applied]),
+            Control::Failover { group, raft_id } => (12, vec![group.0, raft_id.0]),
+            Control::Health { group, ha } => (13, vec![group.0, u64::from(*ha)]),
+            Control::Belongs { group, raft_id } => (14, vec![group.0, raft_id.0]),
             Control::Really {
                 said,
                 group,
                 raft_id,
-            } => (15, vec![*said as u64, *group, *raft_id]),
+            } => (15, vec![*said as u64, group.0, raft_id.0]),
             Control::Confirm {
                 said,
                 group,
                 raft_id,
-            } => (16, vec![*said as u64, *group, *raft_id]),
+            } => (16, vec![*said as u64, group.0, raft_id.0]),
             Control::Stored {
                 group,
                 raft_id,
                 index,
-            } => (17, vec![*group, *raft_id, *index]),
-            Control::Unknown { raft_id } => (18, vec![*raft_id]),
+            } => (17, vec![group.0, raft_id.0, *index]),
+            Control::Unknown { raft_id } => (18, vec![raft_id.0]),
         };
         let mut out = vec![kind];
         numbers
@@ -194,7 +195,7 @@ impl Frame {
         let base = || -> Result<Box<Base>, FrameError> {
             let base = Base::from_bytes(rest).map_err(|e| FrameError::Base(e.to_string()))?;
             // No log gets there, and what counts on from there would overflow.
-            if base.index.max(base.term) > u64::MAX / 2 {
+            if base.snapshot.index.max(base.snapshot.term) > u64::MAX / 2 {
                 return Err(FrameError::Base(
                     "it begins behind the end of any log".into(),
                 ));
@@ -227,37 +228,67 @@ fn numbers(kind: u8, rest: &[u8]) -> Option<Control> {
         .map(|c| u64::from_le_bytes(c.try_into().expect("eight bytes")))
         .collect();
     Some(match (kind, fields.as_slice()) {
-        (1, &[raft_id]) => Control::Join { raft_id },
-        (3, &[group, raft_id]) => Control::Ready { group, raft_id },
-        (5, &[group, raft_id]) => Control::Leave { group, raft_id },
-        (6, &[group, raft_id]) => Control::Left { group, raft_id },
-        (8, &[group, raft_id]) => Control::Invited { group, raft_id },
-        (9, &[group]) => Control::Declined { group },
-        (10, &[group, raft_id]) => Control::Gone { group, raft_id },
+        (1, &[raft_id]) => Control::Join {
+            raft_id: RaftId(raft_id),
+        },
+        (3, &[group, raft_id]) => Control::Ready {
+            group: GroupId(group),
+            raft_id: RaftId(raft_id),
+        },
+        (5, &[group, raft_id]) => Control::Leave {
+            group: GroupId(group),
+            raft_id: RaftId(raft_id),
+        },
+        (6, &[group, raft_id]) => Control::Left {
+            group: GroupId(group),
+            raft_id: RaftId(raft_id),
+        },
+        (8, &[group, raft_id]) => Control::Invited {
+            group: GroupId(group),
+            raft_id: RaftId(raft_id),
+        },
+        (9, &[group]) => Control::Declined {
+            group: GroupId(group),
+        },
+        (10, &[group, raft_id]) => Control::Gone {
+            group: GroupId(group),
+            raft_id: RaftId(raft_id),
+        },
         (11, &[group, raft_id, applied]) => Control::NotAMember {
-            group,
-            raft_id,
+            group: GroupId(group),
+            raft_id: RaftId(raft_id),
             applied,
         },
-        (12, &[group, raft_id]) => Control::Failover { group, raft_id },
-        (13, &[group, ha]) => Control::Health { group, ha: ha == 1 },
-        (14, &[group, raft_id]) => Control::Belongs { group, raft_id },
+        (12, &[group, raft_id]) => Control::Failover {
+            group: GroupId(group),
+            raft_id: RaftId(raft_id),
+        },
+        (13, &[group, ha]) => Control::Health {
+            group: GroupId(group),
+            ha: ha == 1,
+        },
+        (14, &[group, raft_id]) => Control::Belongs {
+            group: GroupId(group),
+            raft_id: RaftId(raft_id),
+        },
         (15, &[said, group, raft_id]) => Control::Really {
             said: Said::read(said)?,
-            group,
-            raft_id,
+            group: GroupId(group),
+            raft_id: RaftId(raft_id),
         },
         (16, &[said, group, raft_id]) => Control::Confirm {
             said: Said::read(said)?,
-            group,
-            raft_id,
+            group: GroupId(group),
+            raft_id: RaftId(raft_id),
         },
         (17, &[group, raft_id, index]) => Control::Stored {
-            group,
-            raft_id,
+            group: GroupId(group),
+            raft_id: RaftId(raft_id),
             index,
         },
-        (18, &[raft_id]) => Control::Unknown { raft_id },
+        (18, &[raft_id]) => Control::Unknown {
+            raft_id: RaftId(raft_id),
+        },
         _ => return None,
     })
 }
@@ -265,61 +296,97 @@ fn numbers(kind: u8, rest: &[u8]) -> Option<Control> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::{MemberIdentity, SnapshotMeta};
     use proptest::prelude::*;
     use raft::eraftpb::ConfState;
 
     #[test]
     fn control_messages_round_trip() {
         let base = Box::new(Base {
-            group: 1,
-            raft_id: 2,
-            index: 1,
-            term: 1,
-            conf_state: ConfState {
-                voters: vec![2],
-                ..ConfState::default()
+            identity: MemberIdentity {
+                group: GroupId(1),
+                raft_id: RaftId(2),
+                ..MemberIdentity::default()
             },
-            ..Base::default()
+            snapshot: SnapshotMeta {
+                index: 1,
+                term: 1,
+                conf_state: ConfState {
+                    voters: vec![2],
+                    ..ConfState::default()
+                },
+                ..SnapshotMeta::default()
+            },
         });
         let (group, raft_id) = (3, 4);
         for control in [
-            Control::Join { raft_id },
+            Control::Join {
+                raft_id: RaftId(raft_id),
+            },
             Control::Accept { base: base.clone() },
-            Control::Ready { group, raft_id },
+            Control::Ready {
+                group: GroupId(group),
+                raft_id: RaftId(raft_id),
+            },
             Control::NotLeader { leader: None },
             Control::NotLeader {
                 leader: Some(NodeId([7; 20])),
             },
-            Control::Leave { group, raft_id },
-            Control::Left { group, raft_id },
+            Control::Leave {
+                group: GroupId(group),
+                raft_id: RaftId(raft_id),
+            },
+            Control::Left {
+                group: GroupId(group),
+                raft_id: RaftId(raft_id),
+            },
             Control::Invite { base },
-            Control::Invited { group, raft_id },
-            Control::Declined { group },
-            Control::Gone { group, raft_id },
+            Control::Invited {
+                group: GroupId(group),
+                raft_id: RaftId(raft_id),
+            },
+            Control::Declined {
+                group: GroupId(group),
+            },
+            Control::Gone {
+                group: GroupId(group),
+                raft_id: RaftId(raft_id),
+            },
             Control::NotAMember {
-                group,
-                raft_id,
+                group: GroupId(group),
+                raft_id: RaftId(raft_id),
                 applied: 9,
             },
-            Control::Failover { group, raft_id },
-            Control::Health { group, ha: true },
-            Control::Belongs { group, raft_id },
+            Control::Failover {
+                group: GroupId(group),
+                raft_id: RaftId(raft_id),
+            },
+            Control::Health {
+                group: GroupId(group),
+                ha: true,
+            },
+            Control::Belongs {
+                group: GroupId(group),
+                raft_id: RaftId(raft_id),
+            },
             Control::Really {
                 said: Said::Invite,
-                group,
-                raft_id,
+                group: GroupId(group),
+                raft_id: RaftId(raft_id),
             },
             Control::Confirm {
                 said: Said::Failover,
-                group,
-                raft_id,
+                group: GroupId(group),
+                raft_id: RaftId(raft_id),
             },
             Control::Stored {
-                group,
-                raft_id,
+                group: GroupId(group),
+                raft_id: RaftId(raft_id),
                 index: 9,
             },
-            Control::Unknown { raft_id },
+            Control::Unknown {
+                raft_id: RaftId(raft_id),
+            },
         ] {
             let Ok(Frame::Control(read)) = Frame::decode(&control.encode()) else {
                 panic!("{control:?}");

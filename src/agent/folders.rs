@@ -1,11 +1,12 @@
 //! Which folders of members a start opens, removes, or sets aside (S4).
 //!
-//! Owns the decision, as a function of names and of the seat. Invariant: what may be the only copy
-//! of data is never removed: a folder goes only when the seat itself says that it may (the file is
+//! Owns the decision, as a function of names and of the identity. Invariant: what may be the only copy
+//! of data is never removed: a folder goes only when the identity itself says that it may (the file is
 //! replaced in one step and synced, so it is the tombstone of a member that has left, and the
 //! permission for one that was never finished).
 
-use super::seat::{folder, Seat, SeatError};
+use super::identity::{folder, IdentityError, NodeIdentity};
+use crate::ids::RaftId;
 use crate::mutation::{self, Mutation};
 use crate::storage::base::FILE as BASE;
 use crate::storage::Disk;
@@ -13,7 +14,7 @@ use crate::storage::Disk;
 /// A folder `shard-<raft id>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Folder {
-    pub raft_id: u64,
+    pub raft_id: RaftId,
     /// It has the base of a member; without one it was not finished, or is damaged.
     pub whole: bool,
 }
@@ -23,15 +24,15 @@ pub struct Folder {
 pub struct Found {
     pub members: Vec<Folder>,
     /// Raft ids of what was set aside before.
-    pub lost: Vec<u64>,
+    pub lost: Vec<RaftId>,
 }
 
 /// How the node begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begin {
-    /// With the member that the seat names.
+    /// With the member that the identity names.
     Open,
-    /// In a group that it founds: it has never been a member, or has given its seat up (D6).
+    /// In a group that it founds: it has never been a member, or has given its identity up (D6).
     Found,
 }
 
@@ -39,28 +40,28 @@ pub enum Begin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub begin: Begin,
-    pub remove: Vec<u64>,
-    pub set_aside: Vec<u64>,
+    pub remove: Vec<RaftId>,
+    pub set_aside: Vec<RaftId>,
 }
 
 /// Why a start is refused: somebody has to decide which data count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error(
-        "the file seat is missing, but the folder shard-{0:016x} beside it holds a member of a shard. Put \
+        "the file identity is missing, but the folder shard-{0} beside it holds a member of a shard. Put \
          the file back from a copy. If the other members have the data, or nobody needs them, rename \
-         the folder to lost-{0:016x}: then the node starts anew and joins the shard that nodes.conf \
+         the folder to lost-{0}: then the node starts anew and joins the shard that nodes.conf \
          names"
     )]
-    NoSeat(u64),
+    NoIdentity(RaftId),
     #[error(
-        "the file seat names the folder shard-{0:016x}, which is missing. Put the folder back. If the \
-         other members have its data, remove the file seat, and rename any other folder shard-* to \
+        "the file identity names the folder shard-{0}, which is missing. Put the folder back. If the \
+         other members have its data, remove the file identity, and rename any other folder shard-* to \
          lost-*: then the node starts anew and joins the shard that nodes.conf names"
     )]
-    NoFolder(u64),
-    #[error("the folder shard-{0:016x} is nobody's, and lost-{0:016x} is there already: remove one of them")]
-    Twice(u64),
+    NoFolder(RaftId),
+    #[error("the folder shard-{0} is nobody's, and lost-{0} is there already: remove one of them")]
+    Twice(RaftId),
 }
 
 impl Found {
@@ -68,10 +69,13 @@ impl Found {
     pub fn look<D: Disk>(
         root: &D,
         open: impl Fn(&str) -> std::io::Result<D>,
-    ) -> Result<Found, SeatError> {
+    ) -> Result<Found, IdentityError> {
         let mut found = Found::default();
         for name in root.list()? {
-            let id = |prefix| u64::from_str_radix(name.strip_prefix(prefix)?, 16).ok();
+            let id = |prefix| {
+                let id = u64::from_str_radix(name.strip_prefix(prefix)?, 16);
+                id.ok().map(RaftId)
+            };
             if let Some(raft_id) = id("shard-").filter(|id| folder(*id) == name) {
                 let inside = open(&name)?.list()?;
                 let whole = inside.iter().any(|file| file == BASE);
@@ -85,21 +89,20 @@ impl Found {
 }
 
 /// S4: no folder of a member is deleted or passed over because no identity file names it.
-pub fn decide(found: &Found, seat: Option<&Seat>) -> Result<Plan, Refused> {
-    let member = seat.map_or(0, |seat| seat.member);
-    let spare = seat.and_then(|seat| seat.spare);
-    let named = |f: &&Folder| member != 0 && f.raft_id == member;
+pub fn decide(found: &Found, identity: Option<&NodeIdentity>) -> Result<Plan, Refused> {
+    let member = identity.map_or(RaftId(0), |identity| identity.member);
+    let spare = identity.and_then(|identity| identity.spare);
+    let named = |f: &&Folder| member != RaftId(0) && f.raft_id == member;
     let others = || found.members.iter().filter(|f| !named(f));
-    let is_spare =
-        |f: &&Folder| spare == Some(f.raft_id) || mutation::is(Mutation::SeatlessIsSwept);
+    let is_spare = |f: &&Folder| spare == Some(f.raft_id) || mutation::is(Mutation::UnnamedIsSwept);
     let strange = || others().filter(|f| !is_spare(f));
     let begin = match found.members.iter().find(named) {
         Some(_) => Begin::Open,
-        None if member == 0 => match strange().find(|f| f.whole) {
-            Some(whole) => return Err(Refused::NoSeat(whole.raft_id)),
+        None if member == RaftId(0) => match strange().find(|f| f.whole) {
+            Some(whole) => return Err(Refused::NoIdentity(whole.raft_id)),
             None => Begin::Found,
         },
-        // D6: a seat that was being given up; its folder is set aside first.
+        // D6: an identity that was being given up; its folder is set aside first.
         None if found.lost.contains(&member) => Begin::Found,
         None => return Err(Refused::NoFolder(member)),
     };
@@ -114,12 +117,12 @@ pub fn decide(found: &Found, seat: Option<&Seat>) -> Result<Plan, Refused> {
     })
 }
 
-/// To be called before the folder of a new member is made: should a crash come before the seat
+/// To be called before the folder of a new member is made: should a crash come before the identity
 /// names it, the next start removes it.
-pub fn announce<D: Disk>(root: &D, raft_id: u64) -> Result<(), SeatError> {
-    let mut seat = Seat::load(root)?.unwrap_or_default();
-    seat.spare = Some(raft_id);
-    seat.save(root)
+pub fn announce<D: Disk>(root: &D, raft_id: RaftId) -> Result<(), IdentityError> {
+    let mut identity = NodeIdentity::load(root)?.unwrap_or_default();
+    identity.spare = Some(raft_id);
+    identity.save(root)
 }
 
 #[cfg(test)]
@@ -127,26 +130,29 @@ mod tests {
     use super::*;
 
     fn found(members: &[(u64, bool)], lost: &[u64]) -> Found {
-        let folder = |&(raft_id, whole): &(u64, bool)| Folder { raft_id, whole };
+        let folder = |&(raft_id, whole): &(u64, bool)| Folder {
+            raft_id: RaftId(raft_id),
+            whole,
+        };
         Found {
             members: members.iter().map(folder).collect(),
-            lost: lost.to_vec(),
+            lost: lost.iter().copied().map(RaftId).collect(),
         }
     }
 
-    fn seat(member: u64, spare: Option<u64>) -> Option<Seat> {
-        Some(Seat {
-            member,
-            spare,
-            ..Seat::default()
+    fn identity(member: u64, spare: Option<u64>) -> Option<NodeIdentity> {
+        Some(NodeIdentity {
+            member: RaftId(member),
+            spare: spare.map(RaftId),
+            ..NodeIdentity::default()
         })
     }
 
     fn plan(begin: Begin, remove: &[u64], set_aside: &[u64]) -> Result<Plan, Refused> {
         Ok(Plan {
             begin,
-            remove: remove.to_vec(),
-            set_aside: set_aside.to_vec(),
+            remove: remove.iter().copied().map(RaftId).collect(),
+            set_aside: set_aside.iter().copied().map(RaftId).collect(),
         })
     }
 
@@ -156,105 +162,105 @@ mod tests {
         let table = [
             ("a first start", found(&[], &[]), None, plan(Anew, &[], &[])),
             (
-                "the seat is missing",
+                "the identity is missing",
                 found(&[(1, true)], &[]),
                 None,
-                Err(Refused::NoSeat(1)),
+                Err(Refused::NoIdentity(RaftId(1))),
             ),
             (
-                "two, no seat",
+                "two, no identity",
                 found(&[(1, false), (2, true)], &[]),
                 None,
-                Err(Refused::NoSeat(2)),
+                Err(Refused::NoIdentity(RaftId(2))),
             ),
             (
-                "half made, no seat",
+                "half made, no identity",
                 found(&[(1, false)], &[]),
                 None,
                 plan(Anew, &[], &[1]),
             ),
             (
-                "a seat of nobody",
+                "an identity of nobody",
                 found(&[(1, true)], &[]),
-                seat(0, None),
-                Err(Refused::NoSeat(1)),
+                identity(0, None),
+                Err(Refused::NoIdentity(RaftId(1))),
             ),
             (
                 "a crash in a birth",
                 found(&[(1, true)], &[]),
-                seat(0, Some(1)),
+                identity(0, Some(1)),
                 plan(Anew, &[1], &[]),
             ),
             (
                 "an earlier crash in it",
                 found(&[], &[]),
-                seat(0, Some(1)),
+                identity(0, Some(1)),
                 plan(Anew, &[], &[]),
             ),
             (
                 "all is well",
                 found(&[(1, true)], &[]),
-                seat(1, None),
+                identity(1, None),
                 plan(Open, &[], &[]),
             ),
             (
                 "half made, named",
                 found(&[(1, false)], &[]),
-                seat(1, None),
+                identity(1, None),
                 plan(Open, &[], &[]),
             ),
             (
                 "a stranger",
                 found(&[(1, true), (2, true)], &[]),
-                seat(1, None),
+                identity(1, None),
                 plan(Open, &[], &[2]),
             ),
             (
                 "a half stranger",
                 found(&[(1, true), (2, false)], &[]),
-                seat(1, None),
+                identity(1, None),
                 plan(Open, &[], &[2]),
             ),
             (
                 "one that has left",
                 found(&[(1, true), (2, true)], &[]),
-                seat(2, Some(1)),
+                identity(2, Some(1)),
                 plan(Open, &[1], &[]),
             ),
             (
                 "a crash in a join",
                 found(&[(1, true), (2, true)], &[]),
-                seat(1, Some(2)),
+                identity(1, Some(2)),
                 plan(Open, &[2], &[]),
             ),
             (
                 "two have left",
                 found(&[(1, true), (2, true), (3, true)], &[]),
-                seat(3, Some(2)),
+                identity(3, Some(2)),
                 plan(Open, &[2], &[1]),
             ),
             (
                 "the named one is gone",
                 found(&[], &[]),
-                seat(1, None),
-                Err(Refused::NoFolder(1)),
+                identity(1, None),
+                Err(Refused::NoFolder(RaftId(1))),
             ),
             (
                 "another one is there",
                 found(&[(2, true)], &[]),
-                seat(1, None),
-                Err(Refused::NoFolder(1)),
+                identity(1, None),
+                Err(Refused::NoFolder(RaftId(1))),
             ),
             (
-                "the seat was given up",
+                "the identity was given up",
                 found(&[], &[1]),
-                seat(1, None),
+                identity(1, None),
                 plan(Anew, &[], &[]),
             ),
             (
                 "given up, then a crash",
                 found(&[(2, true)], &[1]),
-                seat(1, Some(2)),
+                identity(1, Some(2)),
                 plan(Anew, &[2], &[]),
             ),
             (
@@ -266,19 +272,19 @@ mod tests {
             (
                 "set aside twice",
                 found(&[(1, true), (2, true)], &[2]),
-                seat(1, None),
-                Err(Refused::Twice(2)),
+                identity(1, None),
+                Err(Refused::Twice(RaftId(2))),
             ),
         ];
-        for (what, found, seat, wanted) in table {
-            assert_eq!(decide(&found, seat.as_ref()), wanted, "{what}");
+        for (what, found, identity, wanted) in table {
+            assert_eq!(decide(&found, identity.as_ref()), wanted, "{what}");
         }
     }
 
     #[cfg(feature = "mutations")]
     #[test]
-    fn a_sweep_without_a_seat_is_caught() {
-        mutation::set(Some(Mutation::SeatlessIsSwept));
+    fn a_sweep_without_an_identity_is_caught() {
+        mutation::set(Some(Mutation::UnnamedIsSwept));
         let swept = decide(&found(&[(1, true)], &[]), None);
         mutation::set(None);
         assert_eq!(
@@ -288,7 +294,7 @@ mod tests {
         );
         assert_eq!(
             decide(&found(&[(1, true)], &[]), None),
-            Err(Refused::NoSeat(1))
+            Err(Refused::NoIdentity(1))
         );
     }
 }

@@ -3,6 +3,7 @@
 use super::{around, Act, Agent, ForWitnesses};
 use crate::agent::control::{Control, Frame, FrameError, Said};
 use crate::clock::Now;
+use crate::ids::{GroupId, RaftId};
 use crate::mutation::{self, Mutation};
 use crate::raft::{Envelope, Refusal};
 use crate::shard::{Shard, ShardError};
@@ -47,7 +48,7 @@ impl Agent {
             Err(error) => return Ok(Err(error)),
         };
         let base = shard.base();
-        let (group, me) = (base.group, base.raft_id);
+        let (group, me) = (base.identity.group, base.identity.raft_id);
         match frame {
             Frame::Raft(envelope) if (envelope.group, envelope.to) == (group, me) => {
                 if let Some(refusal) = self.step(now, from, proved, *envelope, shard)? {
@@ -92,7 +93,7 @@ impl Agent {
                 }
             }
             Frame::Control(Control::Invite { .. }) if !proved => {
-                self.really(from, Said::Invite, 0, 0);
+                self.really(from, Said::Invite, GroupId(0), RaftId(0));
             }
             frame @ (Frame::Raft(_)
             | Frame::Control(
@@ -178,19 +179,19 @@ impl Agent {
                 raft_id,
             } => self.asked_really(from, said, (group, raft_id), shard),
             Control::Gone { group, raft_id } => {
-                if group == shard.base().group {
+                if group == shard.identity().group {
                     shard.note_gone(raft_id, from);
                     self.member_is_gone(from, raft_id, shard);
                 }
                 let frame = Frame::Control(Control::Gone { group, raft_id });
                 self.for_witnesses(from, proved, frame);
             }
-            Control::Health { group, ha } if group == shard.base().group => {
+            Control::Health { group, ha } if group == shard.identity().group => {
                 if self.leader_node(shard) == Some(from) {
                     self.health.heard(self.now.mono, ha);
                 }
             }
-            Control::Belongs { group, raft_id } if group == shard.base().group => {
+            Control::Belongs { group, raft_id } if group == shard.identity().group => {
                 self.asked_if_member(from, raft_id, shard);
             }
             Control::Accept { base } => self.accepted(from, *base, shard),
@@ -214,7 +215,7 @@ impl Agent {
         from: NodeId,
         proved: bool,
         said: Said,
-        (group, raft_id): (u64, u64),
+        (group, raft_id): (GroupId, RaftId),
         shard: &mut Shard<D>,
     ) {
         if !self.answers_for(from, group, shard) {
@@ -247,10 +248,10 @@ impl Agent {
         &mut self,
         from: NodeId,
         said: Said,
-        (group, raft_id): (u64, u64),
+        (group, raft_id): (GroupId, RaftId),
         shard: &mut Shard<D>,
     ) {
-        let mine = (group, raft_id) == (shard.base().group, shard.base().raft_id);
+        let mine = (group, raft_id) == (shard.identity().group, shard.identity().raft_id);
         let means_it = match said {
             Said::Ready => mine && self.membership.mark().is_some_and(|j| j.raft_id == raft_id),
             Said::Leave if mine => self.membership.asked_if_leaving(),
@@ -276,8 +277,8 @@ impl Agent {
     }
 
     /// G2, D6: a member that no node leads, or that doubts its log, asks what it is here.
-    fn asked_if_member<D: Disk>(&mut self, from: NodeId, raft_id: u64, shard: &Shard<D>) {
-        let (group, membership) = (shard.base().group, shard.group().membership());
+    fn asked_if_member<D: Disk>(&mut self, from: NodeId, raft_id: RaftId, shard: &Shard<D>) {
+        let (group, membership) = (shard.identity().group, shard.group().membership());
         match membership.member(raft_id) {
             None => {
                 let applied = shard.group().applied();
@@ -303,13 +304,13 @@ impl Agent {
     }
 
     /// Whether this node leads that group; if not, the node that asked is told which one does.
-    fn answers_for<D: Disk>(&mut self, from: NodeId, group: u64, shard: &Shard<D>) -> bool {
-        let leads = shard.base().group == group && shard.group().is_leader();
+    fn answers_for<D: Disk>(&mut self, from: NodeId, group: GroupId, shard: &Shard<D>) -> bool {
+        let leads = shard.identity().group == group && shard.group().is_leader();
         if !leads {
             // Who leads another group would only lead astray.
             let leader = self
                 .leader_node(shard)
-                .filter(|_| shard.base().group == group);
+                .filter(|_| shard.identity().group == group);
             self.out.answer(from, &Control::NotLeader { leader });
         }
         leads
@@ -321,7 +322,13 @@ impl Agent {
     }
 
     /// A host has accepted.
-    fn invited<D: Disk>(&mut self, from: NodeId, group: u64, raft_id: u64, shard: &mut Shard<D>) {
+    fn invited<D: Disk>(
+        &mut self,
+        from: NodeId,
+        group: GroupId,
+        raft_id: RaftId,
+        shard: &mut Shard<D>,
+    ) {
         let around = around(self.now.mono, &self.bus, &self.config);
         self.placement
             .accepted(around, from, (group, raft_id), shard);
@@ -341,8 +348,8 @@ impl Agent {
     }
 
     /// G2: a sender that is no member of the group and thinks that it is one gets told.
-    pub fn tell_strangers<D: Disk>(&mut self, strangers: Vec<u64>, shard: &Shard<D>) {
-        let (group, applied) = (shard.base().group, shard.group().applied());
+    pub fn tell_strangers<D: Disk>(&mut self, strangers: Vec<RaftId>, shard: &Shard<D>) {
+        let (group, applied) = (shard.identity().group, shard.group().applied());
         let membership = shard.group().membership();
         // It may have been added since its message came, up to the very index that is told.
         let strangers = strangers.into_iter().filter(|id| !membership.contains(*id));

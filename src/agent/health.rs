@@ -42,7 +42,7 @@ impl Health {
             return;
         }
         self.tell_at = now.mono + shard.group().election_timeout();
-        let group = shard.base().group;
+        let group = shard.identity().group;
         let list = &shard.group().membership().list;
         let data = list.iter().filter(|m| m.kind == MemberKind::Data);
         for node in data.map(|m| m.node).filter(|node| *node != myself) {

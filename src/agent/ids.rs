@@ -1,5 +1,6 @@
 //! New ids, from the agent's seed (G2: random, never used twice).
 
+use crate::ids::{GroupId, RaftId};
 use cluster_bus::NodeId;
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
@@ -16,8 +17,16 @@ impl Ids {
         }
     }
 
-    /// Of a member or a group: never zero.
-    pub fn mint(&mut self) -> u64 {
+    pub fn mint_member(&mut self) -> RaftId {
+        RaftId(self.mint())
+    }
+
+    pub fn mint_group(&mut self) -> GroupId {
+        GroupId(self.mint())
+    }
+
+    /// Never zero.
+    fn mint(&mut self) -> u64 {
         loop {
             let id = self.rng.next_u64();
             if id != 0 {

@@ -8,6 +8,7 @@ use super::outbox::Outbox;
 use super::Agent;
 use crate::agent::control::{Control, Said};
 use crate::clock::{Mono, Now};
+use crate::ids::RaftId;
 use crate::mutation::{self, Mutation};
 use crate::shard::Shard;
 use crate::storage::base::MemberKind;
@@ -24,10 +25,10 @@ pub(super) struct Removals {
     /// Nodes that a client has forgotten, until the member list was looked through for them.
     forgotten: Vec<NodeId>,
     /// Raft ids of forgotten nodes that are still members of the shard.
-    expelled: BTreeSet<u64>,
+    expelled: BTreeSet<RaftId>,
     /// Members that asked to be let go and are not known here, and when: they are answered once it is sure
     /// that this member still leads (C1).
-    unknown_leavers: Vec<(NodeId, u64, Mono)>,
+    unknown_leavers: Vec<(NodeId, RaftId, Mono)>,
 }
 
 impl Removals {
@@ -44,7 +45,7 @@ impl Removals {
         &mut self,
         now: Mono,
         from: NodeId,
-        raft_id: u64,
+        raft_id: RaftId,
         shard: &mut Shard<D>,
     ) {
         self.unknown_leavers.retain(|(_, id, _)| *id != raft_id);
@@ -61,7 +62,7 @@ impl Removals {
             return;
         }
         let shard_group = shard.group();
-        let (group, t) = (shard.base().group, shard_group.election_timeout());
+        let (group, t) = (shard.identity().group, shard_group.election_timeout());
         let knows = shard_group.own_term_applied();
         let confirmed = shard_group.quorum_echo(now.mono).filter(|_| knows);
         for (from, raft_id, at) in std::mem::take(&mut self.unknown_leavers) {
@@ -79,7 +80,7 @@ impl Removals {
     /// C1: the members of forgotten nodes are to go, whichever node leads by then: every node that was
     /// told to forget them remembers that.
     pub fn expel<D: Disk>(&mut self, shard: &mut Shard<D>) {
-        let me = shard.base().raft_id;
+        let me = shard.identity().raft_id;
         let list = &shard.group().membership().list;
         for node in std::mem::take(&mut self.forgotten) {
             let of = list.iter().filter(|m| m.node == node && m.raft_id != me);
@@ -105,7 +106,7 @@ impl Agent {
     pub(super) fn asked_to_accept<D: Disk>(
         &mut self,
         from: NodeId,
-        raft_id: u64,
+        raft_id: RaftId,
         shard: &Shard<D>,
     ) {
         let leads = shard.group().is_leader() && shard.group().kind() == MemberKind::Data;
@@ -118,7 +119,7 @@ impl Agent {
         }
         // G1: from the birth of the group on, the log has everything.
         let mut base = shard.base().clone();
-        base.raft_id = raft_id;
+        base.identity.raft_id = raft_id;
         let base = Box::new(base);
         self.out.answer(from, &Control::Accept { base });
     }
@@ -132,10 +133,10 @@ impl Agent {
     pub(super) fn asked_to_let_go<D: Disk>(
         &mut self,
         from: NodeId,
-        raft_id: u64,
+        raft_id: RaftId,
         shard: &mut Shard<D>,
     ) {
-        let group = shard.base().group;
+        let group = shard.identity().group;
         let Some(member) = shard.group().membership().member(raft_id) else {
             if mutation::is(Mutation::LeftOnAStaleClock) && shard.group().holds_lease(self.now) {
                 self.out.answer(from, &Control::Left { group, raft_id });
@@ -149,7 +150,7 @@ impl Agent {
     }
 
     /// C1: a member is to go, and it is proved that it wants to.
-    pub(super) fn let_go<D: Disk>(&mut self, from: NodeId, raft_id: u64, shard: &mut Shard<D>) {
+    pub(super) fn let_go<D: Disk>(&mut self, from: NodeId, raft_id: RaftId, shard: &mut Shard<D>) {
         let member = shard.group().membership().member(raft_id).copied();
         // Nobody speaks for another node's member.
         match member.filter(|m| m.node == from).map(|m| m.kind) {
@@ -163,7 +164,7 @@ impl Agent {
     pub(super) fn member_is_gone<D: Disk>(
         &mut self,
         from: NodeId,
-        raft_id: u64,
+        raft_id: RaftId,
         shard: &mut Shard<D>,
     ) {
         let member = shard.group().membership().member(raft_id).copied();

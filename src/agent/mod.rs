@@ -22,6 +22,7 @@ pub mod folders;
 mod follow;
 mod frames;
 mod health;
+pub mod identity;
 mod ids;
 mod leading;
 mod membership;
@@ -30,7 +31,6 @@ mod peers;
 mod proof;
 mod record;
 mod routing;
-pub mod seat;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -41,10 +41,11 @@ pub use membership::Refusal;
 
 use crate::clock::{Mono, Now};
 use crate::cluster::{ClusterView, Record, Routing};
+use crate::ids::{GroupId, Incarnation, RaftId};
 use crate::raft::Envelope;
 use crate::shard::Shard;
 use crate::state::StateMachine;
-use crate::storage::base::{Base, Member, MemberKind};
+use crate::storage::base::{Base, Member, MemberIdentity, MemberKind, SnapshotMeta};
 use crate::storage::Disk;
 use cluster_bus::bus::{self, Action, Bus, IpAddr};
 use cluster_bus::nodes_conf::NodesConf;
@@ -52,6 +53,7 @@ use cluster_bus::NodeId;
 use control::Control;
 use follow::{Looks, Shown};
 use health::Health;
+use identity::NodeIdentity;
 use ids::Ids;
 use leading::Removals;
 use membership::Membership;
@@ -61,7 +63,6 @@ use proof::Doubts;
 use raft::eraftpb::ConfState;
 use record::RecordWriter;
 use routing::{client_addr, RoutingTable};
-use seat::Seat;
 use std::sync::Arc;
 use std::time::Duration;
 use view::View;
@@ -70,7 +71,7 @@ use witness::{Around, WitnessPlacement};
 /// G3: how many T a member that leaves keeps its vote while a host for a witness is looked for.
 const LEAVE_TIMEOUTS: u32 = crate::shard::LEAVE_TIMEOUTS;
 
-/// What the driver does. The order matters: nothing behind a `Seat` or a `Begin` may happen before
+/// What the driver does. The order matters: nothing behind an `Identity` or a `Begin` may happen before
 /// it is on disk, and what the bus has behind a `Save` waits for that.
 #[derive(Debug)]
 pub enum Act {
@@ -90,13 +91,13 @@ pub enum Act {
     },
     /// This node's name has changed (RESET HARD).
     Myself(NodeId),
-    /// Replace the file `seat`.
-    Seat(Seat),
-    /// Make the folder of the member of this base, then replace the seat, then open the member in
+    /// Replace the file `identity`.
+    Identity(NodeIdentity),
+    /// Make the folder of the member of this base, then replace the identity, then open the member in
     /// place of the present shard.
     Begin {
         base: Box<Base>,
-        seat: Seat,
+        identity: NodeIdentity,
     },
     /// For the witnesses that this node hosts.
     Witness(ForWitnesses),
@@ -172,10 +173,10 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// An agent for a node that has `seat` on disk.
+    /// An agent for a node that has `identity` on disk.
     pub fn new(
         config: AgentConfig,
-        seat: Seat,
+        identity: NodeIdentity,
         myself: NodeId,
         conf: Option<&NodesConf>,
         now: Now,
@@ -186,7 +187,7 @@ impl Agent {
             config,
             out: Outbox::default(),
             now,
-            membership: Membership::new(seat, now.mono),
+            membership: Membership::new(identity, now.mono),
             removals: Removals::default(),
             placement: WitnessPlacement::default(),
             health: Health::default(),
@@ -217,9 +218,9 @@ impl Agent {
         &mut self.bus
     }
 
-    /// The seat as it should be on disk.
-    pub fn seat(&self) -> Seat {
-        self.membership.seat()
+    /// The identity as it should be on disk.
+    pub fn identity(&self) -> NodeIdentity {
+        self.membership.identity()
     }
 
     /// Where slots are, for the admission of commands.
@@ -239,7 +240,7 @@ impl Agent {
     }
 
     /// Where clients reach the node of a member.
-    pub fn client_addr_of(&self, raft_id: u64) -> Option<String> {
+    pub fn client_addr_of(&self, raft_id: RaftId) -> Option<String> {
         self.bus.node(self.peers.node_of(raft_id)?).map(client_addr)
     }
 
@@ -367,7 +368,7 @@ impl Agent {
 
     /// The base of a new group whose only member is this node (G1).
     fn birth(&mut self, name: NodeId) -> Base {
-        let (group, raft_id) = (self.ids.mint(), self.ids.mint());
+        let (group, raft_id) = (self.ids.mint_group(), self.ids.mint_member());
         let record = Record::founded(self.ids.mint_shard(), name);
         birth(group, raft_id, record, self.config.election_timeout_ms)
     }
@@ -384,25 +385,29 @@ fn around<'a>(now: Mono, bus: &'a Bus, config: &AgentConfig) -> Around<'a> {
 }
 
 /// G1: a group is born from a synthetic snapshot at index 1, term 1.
-pub fn birth(group: u64, raft_id: u64, record: Record, election_timeout_ms: u64) -> Base {
+pub fn birth(group: GroupId, raft_id: RaftId, record: Record, election_timeout_ms: u64) -> Base {
     Base {
-        group,
-        incarnation: 1,
-        raft_id,
-        kind: MemberKind::Data,
-        index: 1,
-        term: 1,
-        conf_state: ConfState {
-            voters: vec![raft_id],
-            ..ConfState::default()
-        },
-        members: vec![Member {
+        identity: MemberIdentity {
+            group,
+            incarnation: Incarnation(1),
             raft_id,
-            node: record.master,
             kind: MemberKind::Data,
-        }],
-        election_timeout_ms,
-        record: record.encode(),
+            election_timeout_ms,
+        },
+        snapshot: SnapshotMeta {
+            index: 1,
+            term: 1,
+            conf_state: ConfState {
+                voters: vec![raft_id.0],
+                ..ConfState::default()
+            },
+            members: vec![Member {
+                raft_id,
+                node: record.master,
+                kind: MemberKind::Data,
+            }],
+            record: record.encode(),
+        },
     }
 }
 

@@ -6,6 +6,7 @@
 use super::control::encode_envelope;
 use super::outbox::Outbox;
 use super::{Act, ForWitnesses};
+use crate::ids::RaftId;
 use crate::raft::{Envelope, Group};
 use crate::storage::base::Member;
 use cluster_bus::bus::{Bus, IpAddr, Node};
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 const MAX_REMEMBERED: usize = 4096;
 
 /// Remembers which node speaks for a Raft id, for the answer (G2).
-pub(super) fn remember(nodes: &mut BTreeMap<u64, NodeId>, raft_id: u64, node: NodeId) {
+pub(super) fn remember(nodes: &mut BTreeMap<RaftId, NodeId>, raft_id: RaftId, node: NodeId) {
     if nodes.len() < MAX_REMEMBERED || nodes.contains_key(&raft_id) {
         nodes.insert(raft_id, node);
     }
@@ -26,7 +27,7 @@ pub(super) fn remember(nodes: &mut BTreeMap<u64, NodeId>, raft_id: u64, node: No
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     /// Nodes behind raft ids, as messages and member lists have told.
-    nodes: BTreeMap<u64, NodeId>,
+    nodes: BTreeMap<RaftId, NodeId>,
     addrs: BTreeMap<NodeId, (IpAddr, u16)>,
     /// What the host of witnesses was told of the cluster.
     told_witnesses: Option<(usize, Vec<NodeId>)>,
@@ -46,12 +47,12 @@ impl Peers {
     }
 
     /// A message for a raft id came from this node.
-    pub fn remember(&mut self, raft_id: u64, node: NodeId) {
+    pub fn remember(&mut self, raft_id: RaftId, node: NodeId) {
         remember(&mut self.nodes, raft_id, node);
     }
 
     /// The node that speaks for a raft id.
-    pub fn node_of(&self, raft_id: u64) -> Option<NodeId> {
+    pub fn node_of(&self, raft_id: RaftId) -> Option<NodeId> {
         self.nodes.get(&raft_id).copied()
     }
 

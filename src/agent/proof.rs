@@ -9,6 +9,7 @@
 use super::control::{Control, Said};
 use super::{Act, Agent};
 use crate::clock::Mono;
+use crate::ids::{GroupId, RaftId};
 use crate::shard::Shard;
 use crate::storage::Disk;
 use cluster_bus::bus::{Action, Level};
@@ -26,13 +27,13 @@ const WARN_EVERY: Duration = Duration::from_secs(1);
 /// What was asked again, and when.
 #[derive(Debug, Default)]
 pub(super) struct Doubts {
-    asked: BTreeMap<(NodeId, Option<(Said, u64)>), Mono>,
+    asked: BTreeMap<(NodeId, Option<(Said, RaftId)>), Mono>,
     warned: Option<Mono>,
 }
 
 impl Doubts {
     /// Whether it is time to ask `node`. None: whether this node belongs to its group.
-    pub fn may_ask(&mut self, now: Mono, node: NodeId, said: Option<(Said, u64)>) -> bool {
+    pub fn may_ask(&mut self, now: Mono, node: NodeId, said: Option<(Said, RaftId)>) -> bool {
         self.asked.retain(|_, at| now.since(*at) < ASK_AGAIN);
         let new = !self.asked.contains_key(&(node, said)) && self.asked.len() < MOST_ASKED;
         if new {
@@ -52,7 +53,7 @@ impl Doubts {
 
 impl Agent {
     /// Something was said in `node`'s name that only it may say: it is asked.
-    pub(super) fn really(&mut self, node: NodeId, said: Said, group: u64, raft_id: u64) {
+    pub(super) fn really(&mut self, node: NodeId, said: Said, group: GroupId, raft_id: RaftId) {
         let known = self.peers.reaches(node) || node == self.myself();
         let about = Some((said, raft_id));
         if known && self.doubts.may_ask(self.now.mono, node, about) {
@@ -69,7 +70,7 @@ impl Agent {
     /// names it. A member that asked to leave, was not added yet, or is led by no node for long, knows
     /// only an old list, or none: the bus tells it of the nodes that are of its shard by now.
     pub(super) fn vouches<D: Disk>(&self, node: NodeId, shard: &Shard<D>) -> bool {
-        let me = shard.base().raft_id;
+        let me = shard.identity().raft_id;
         let membership = shard.group().membership();
         let mut others = membership.list.iter().filter(|m| m.raft_id != me);
         if others.any(|m| m.node == node) {
@@ -99,7 +100,7 @@ mod tests {
         let at = |ms: u64| Mono(ms * 1_000_000);
         assert!(doubts.may_ask(at(0), node, None));
         assert!(!doubts.may_ask(at(49), node, None));
-        assert!(doubts.may_ask(at(49), node, Some((Said::Leave, 1))));
+        assert!(doubts.may_ask(at(49), node, Some((Said::Leave, RaftId(1)))));
         assert!(doubts.may_ask(at(50), node, None));
         assert_eq!(doubts.asked.len(), 2);
         assert!(doubts.may_warn(at(0)) && !doubts.may_warn(at(999)) && doubts.may_warn(at(1000)));

@@ -5,6 +5,7 @@
 
 use crate::clock::Mono;
 use crate::cluster::Routing;
+use crate::ids::RaftId;
 use crate::mutation::{self, Mutation};
 use crate::shard::Shard;
 use crate::state::StateMachine;
@@ -26,7 +27,7 @@ pub(super) struct RoutingTable {
     /// There is news.
     stale: bool,
     /// Whose address `routing.leader` is, and how many members there were then.
-    led_by: Option<(u64, usize)>,
+    led_by: Option<(RaftId, usize)>,
 }
 
 /// What the table is made from, besides the shard.

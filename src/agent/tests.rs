@@ -1,7 +1,8 @@
 //! A node's way out of its shard, driven by hand.
 
 use super::*;
-use crate::agent::seat::{Joining, Seat};
+use crate::agent::identity::{Joining, NodeIdentity};
+use crate::ids::{GroupId, RaftId};
 use crate::shard::tests::played::{config, Played, OTHERS};
 use crate::shard::{Shard, ShardConfig, Sizes, SyncPolicy};
 use crate::storage::{Log, LogConfig, RealDisk, RealFolders};
@@ -19,7 +20,7 @@ fn node(n: u8) -> NodeId {
 fn member(raft_id: u64, kind: MemberKind) -> Member {
     let node = node(raft_id as u8);
     Member {
-        raft_id,
+        raft_id: RaftId(raft_id),
         node,
         kind,
     }
@@ -35,19 +36,14 @@ fn shard_with(folder: &std::path::Path, voters: &[u64], learners: &[u64]) -> Sha
         epoch: 3,
         ..Record::founded(node(9), node(1))
     };
-    let base = Base {
-        conf_state: ConfState {
-            voters: voters.to_vec(),
-            learners: learners.to_vec(),
-            ..ConfState::default()
-        },
-        members: voters
-            .iter()
-            .chain(learners)
-            .map(|id| member(*id, MemberKind::Data))
-            .collect(),
-        ..birth(1, 5, record, 1000)
+    let mut base = birth(GroupId(1), RaftId(5), record, 1000);
+    base.snapshot.conf_state = ConfState {
+        voters: voters.to_vec(),
+        learners: learners.to_vec(),
+        ..ConfState::default()
     };
+    let ids = voters.iter().chain(learners);
+    base.snapshot.members = ids.map(|id| member(*id, MemberKind::Data)).collect();
     open(folder, &base)
 }
 
@@ -73,14 +69,14 @@ fn open(folder: &std::path::Path, base: &Base) -> Shard<RealDisk> {
     Shard::open(disk, config, NOW, &logger).expect("a shard opens")
 }
 
-fn agent(seat: Seat) -> Agent {
+fn agent(identity: NodeIdentity) -> Agent {
     let config = AgentConfig {
         bus: bus::Options::default(),
         seed: 1,
         election_timeout_ms: 1000,
         witness: true,
     };
-    Agent::new(config, seat, node(5), None, NOW)
+    Agent::new(config, identity, node(5), None, NOW)
 }
 
 fn asks(agent: &mut Agent) -> Vec<(NodeId, Control)> {
@@ -102,16 +98,19 @@ fn a_restart_does_not_forget_that_the_old_shard_is_to_be_left() {
     let mut shard = shard(folder.path(), &[1, 5, 6]);
     let joining = Some(Joining {
         target: node(3),
-        raft_id: 77,
+        raft_id: RaftId(77),
     });
-    let mut agent = agent(Seat {
-        member: 5,
+    let mut agent = agent(NodeIdentity {
+        member: RaftId(5),
         joining,
         spare: None,
     });
     agent.follow(NOW, &mut shard);
     let (group, raft_id) = (1, 5);
-    let leave = Control::Leave { group, raft_id };
+    let leave = Control::Leave {
+        group: GroupId(group),
+        raft_id: RaftId(raft_id),
+    };
     assert_eq!(
         asks(&mut agent),
         [(node(1), leave.clone()), (node(6), leave)]
@@ -124,10 +123,10 @@ fn who_has_begun_in_the_new_shard_does_not_leave_it_after_a_restart() {
     let mut shard = shard(folder.path(), &[1]);
     let joining = Some(Joining {
         target: node(1),
-        raft_id: 5,
+        raft_id: RaftId(5),
     });
-    let mut agent = agent(Seat {
-        member: 5,
+    let mut agent = agent(NodeIdentity {
+        member: RaftId(5),
         joining,
         spare: None,
     });
@@ -135,7 +134,13 @@ fn who_has_begun_in_the_new_shard_does_not_leave_it_after_a_restart() {
     let (group, raft_id) = (1, 5);
     assert_eq!(
         asks(&mut agent),
-        [(node(1), Control::Ready { group, raft_id })]
+        [(
+            node(1),
+            Control::Ready {
+                group: GroupId(group),
+                raft_id: RaftId(raft_id)
+            }
+        )]
     );
 }
 
@@ -143,11 +148,11 @@ fn who_has_begun_in_the_new_shard_does_not_leave_it_after_a_restart() {
 #[test]
 fn a_learner_without_a_leader_is_told_that_it_has_no_vote() {
     let folder = tempfile::tempdir().expect("a folder");
-    let seat = Seat {
-        member: 5,
-        ..Seat::default()
+    let identity = NodeIdentity {
+        member: RaftId(5),
+        ..NodeIdentity::default()
     };
-    let mut agent = agent(seat);
+    let mut agent = agent(identity);
     agent.follow(NOW, &mut shard_with(folder.path(), &[1], &[5]));
     assert_eq!(agent.ask_to_lead(), Err(Refusal::Learner));
     let folder = tempfile::tempdir().expect("a folder");
@@ -160,11 +165,11 @@ fn a_learner_without_a_leader_is_told_that_it_has_no_vote() {
 fn a_leader_takes_in_no_unknown_node() {
     let mut played = Played::leading(config());
     played.beats(&OTHERS, 100);
-    let mut agent = agent(SEAT);
+    let mut agent = agent(IDENTITY);
     let now = played.now();
     agent.follow(now, &mut played.shard);
     agent.take_acts();
-    let (group, raft_id) = (played.shard.base().group, 99);
+    let (group, raft_id) = (played.shard.identity().group, RaftId(99));
     for control in [Control::Join { raft_id }, Control::Ready { group, raft_id }] {
         for proved in [false, true] {
             let taken = agent.frame(now, node(7), proved, &control.encode(), &mut played.shard);
@@ -175,28 +180,34 @@ fn a_leader_takes_in_no_unknown_node() {
 }
 
 /// C1: whether a joiner gives up when a node has told it for 100 s that it does not know it.
-fn gives_up(from: u8, proved: bool, about: Option<u64>) -> bool {
+fn gives_up(from: u8, proved: bool, about: Option<RaftId>) -> bool {
     let folder = tempfile::tempdir().expect("a folder");
     let mut shard = shard(folder.path(), &[1]);
     let joining = Some(Joining {
         target: node(1),
-        raft_id: 5,
+        raft_id: RaftId(5),
     });
-    let mut agent = agent(Seat { joining, ..SEAT });
+    let mut agent = agent(NodeIdentity {
+        joining,
+        ..IDENTITY
+    });
     let begins = (0..100).any(|second| {
         let now = Now {
             mono: NOW.mono + Duration::from_secs(second),
             ..NOW
         };
         // It asks under another id now and then.
-        let asks_under = agent.seat().joining.map_or(0, |mark| mark.raft_id);
+        let asks_under = agent
+            .identity()
+            .joining
+            .map_or(RaftId(0), |mark| mark.raft_id);
         let raft_id = about.unwrap_or(asks_under);
         let unknown = Control::Unknown { raft_id }.encode();
         let taken = agent.frame(now, node(from), proved, &unknown, &mut shard);
         assert!(matches!(taken, Ok(Ok(()))), "{taken:?}");
         agent.follow(now, &mut shard);
         let mut acts = agent.take_acts().into_iter();
-        acts.any(|act| matches!(act, Act::Begin { seat, .. } if seat.joining.is_none()))
+        acts.any(|act| matches!(act, Act::Begin { identity, .. } if identity.joining.is_none()))
     });
     assert_eq!(begins, agent.is_beginning());
     begins
@@ -207,34 +218,37 @@ fn only_its_shard_tells_a_joiner_of_forget() {
     assert!(gives_up(1, true, None));
     assert!(!gives_up(1, false, None), "it is not proved");
     assert!(!gives_up(9, true, None), "of a node of no shard");
-    assert!(!gives_up(1, true, Some(6)), "about another id");
+    assert!(!gives_up(1, true, Some(RaftId(6))), "about another id");
 }
 
 // ---- G2: what counts only when it is proved ---------------------------------------------------
 
-const SEAT: Seat = Seat {
-    member: 5,
+const IDENTITY: NodeIdentity = NodeIdentity {
+    member: RaftId(5),
     joining: None,
     spare: None,
 };
 
 fn left() -> Control {
     let (group, raft_id) = (1, 5);
-    Control::Left { group, raft_id }
+    Control::Left {
+        group: GroupId(group),
+        raft_id: RaftId(raft_id),
+    }
 }
 
 fn not_a_member() -> Control {
     Control::NotAMember {
-        group: 1,
-        raft_id: 5,
+        group: GroupId(1),
+        raft_id: RaftId(5),
         applied: 1 << 40,
     }
 }
 
 fn stored() -> Control {
     Control::Stored {
-        group: 1,
-        raft_id: 5,
+        group: GroupId(1),
+        raft_id: RaftId(5),
         index: 1 << 40,
     }
 }
@@ -255,7 +269,7 @@ fn ends(
 fn what_is_not_proved_ends_no_member() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut shard = shard(folder.path(), &[1, 5, 6]);
-    let mut agent = agent(SEAT);
+    let mut agent = agent(IDENTITY);
     agent.follow(NOW, &mut shard);
     for control in [left(), not_a_member(), stored()] {
         assert!(!ends(&mut agent, &mut shard, 1, false, &control));
@@ -266,8 +280,8 @@ fn what_is_not_proved_ends_no_member() {
     assert!(!ends(&mut agent, &mut shard, 1, true, &left()));
     // It has acknowledged nothing beyond its log's end.
     let fine = Control::Stored {
-        group: 1,
-        raft_id: 5,
+        group: GroupId(1),
+        raft_id: RaftId(5),
         index: 1,
     };
     assert!(!ends(&mut agent, &mut shard, 1, true, &fine));
@@ -279,7 +293,7 @@ fn what_is_not_proved_ends_no_member() {
 fn who_asked_to_leave_believes_its_leader() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut shard = shard(folder.path(), &[1, 5, 6]);
-    let mut agent = agent(SEAT);
+    let mut agent = agent(IDENTITY);
     agent.follow(NOW, &mut shard);
     assert_eq!(agent.reset(NOW, false, None), Ok(Some(1)));
     assert!(!ends(&mut agent, &mut shard, 1, false, &left()));
@@ -290,7 +304,7 @@ fn who_asked_to_leave_believes_its_leader() {
 fn an_only_voter_yields_to_nobody() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut shard = shard_with(folder.path(), &[5], &[1]);
-    let mut agent = agent(SEAT);
+    let mut agent = agent(IDENTITY);
     agent.follow(NOW, &mut shard);
     assert_eq!(agent.reset(NOW, false, None), Ok(Some(1)));
     for control in [left(), not_a_member(), stored()] {
@@ -311,10 +325,10 @@ fn heartbeat(commit: u64) -> Envelope {
     };
     message.set_msg_type(raft::eraftpb::MessageType::MsgHeartbeat);
     Envelope {
-        group: 1,
-        incarnation: 1,
-        from: 1,
-        to: 5,
+        group: GroupId(1),
+        incarnation: Incarnation(1),
+        from: RaftId(1),
+        to: RaftId(5),
         reign: crate::raft::Reign {
             term: 3,
             transfers: 0,
@@ -331,7 +345,7 @@ fn heartbeat(commit: u64) -> Envelope {
 fn a_heartbeat_beyond_the_log_counts_only_proved() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut shard = shard(folder.path(), &[1, 5, 6]);
-    let mut agent = agent(SEAT);
+    let mut agent = agent(IDENTITY);
     agent.follow(NOW, &mut shard);
     agent.take_acts();
     let beat = control::encode_envelope(&heartbeat(1000));
@@ -348,7 +362,7 @@ fn a_heartbeat_beyond_the_log_counts_only_proved() {
 fn a_reset_waits_for_the_leaders_answer_first() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut shard = shard(folder.path(), &[1, 5, 6]);
-    let mut agent = agent(SEAT);
+    let mut agent = agent(IDENTITY);
     let at = |ms: u64| Now {
         mono: NOW.mono + Duration::from_millis(ms),
         ..NOW
@@ -366,16 +380,16 @@ fn a_reset_waits_for_the_leaders_answer_first() {
     let (group, raft_id, said) = (1, 5, control::Said::Leave);
     let really = Control::Really {
         said,
-        group,
-        raft_id,
+        group: GroupId(group),
+        raft_id: RaftId(raft_id),
     };
     let taken = agent.frame(at(1002), node(1), false, &really.encode(), &mut shard);
     assert!(taken.is_ok());
     let acts = agent.take_acts();
     let confirm = Control::Confirm {
         said,
-        group,
-        raft_id,
+        group: GroupId(group),
+        raft_id: RaftId(raft_id),
     };
     let answered = |act: &Act| {
         matches!(act, Act::Frame { to, back: true, bytes, .. }
@@ -396,14 +410,14 @@ fn a_reset_waits_for_the_leaders_answer_first() {
 fn a_replaced_reset_begins_no_other() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut shard = shard(folder.path(), &[1, 5, 6]);
-    let mut agent = agent(SEAT);
+    let mut agent = agent(IDENTITY);
     agent.follow(NOW, &mut shard);
     assert_eq!(agent.reset(NOW, false, None), Ok(Some(1)));
-    let seat = agent.seat_to_replicate(node(8)).expect("it may");
-    agent.replicate(seat.expect("another shard"));
+    let identity = agent.identity_to_replicate(node(8)).expect("it may");
+    agent.replicate(identity.expect("another shard"));
     let again = agent.reset(NOW, false, Some(1));
     assert_eq!(again, Err(Refusal::Replaced));
-    assert_eq!(agent.seat(), seat.expect("another shard"));
+    assert_eq!(agent.identity(), identity.expect("another shard"));
 }
 
 /// C1: the bus forgets the others, and the old epoch, when the new member is on disk and not before: a
@@ -412,7 +426,7 @@ fn a_replaced_reset_begins_no_other() {
 fn a_reset_shows_nothing_of_the_old_shard() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut shard = shard(folder.path(), &[1, 5, 6]);
-    let mut agent = agent(SEAT);
+    let mut agent = agent(IDENTITY);
     agent.follow(NOW, &mut shard);
     let (old, epoch) = (agent.myself(), agent.bus.current_epoch());
     assert_ne!(epoch, 0);
@@ -436,7 +450,9 @@ fn a_reset_shows_nothing_of_the_old_shard() {
     agent.follow(NOW, &mut fresh);
     assert_eq!(agent.bus.current_epoch(), 0);
     let me = agent.bus.node(agent.myself()).expect("itself");
-    assert!(me.flags.has(cluster_bus::wire::Flags::MASTER) && me.id == base.members[0].node);
+    assert!(
+        me.flags.has(cluster_bus::wire::Flags::MASTER) && me.id == base.snapshot.members[0].node
+    );
     assert_eq!(agent.reset(NOW, true, waits), Ok(None));
 }
 
@@ -448,7 +464,7 @@ mod mutated {
     fn ended(mutation: Option<Mutation>, voters: &[u64], learners: &[u64], proved: bool) -> bool {
         let folder = tempfile::tempdir().expect("a folder");
         let mut shard = shard_with(folder.path(), voters, learners);
-        let mut agent = agent(SEAT);
+        let mut agent = agent(IDENTITY);
         agent.follow(NOW, &mut shard);
         mutation::set(mutation);
         let ended = ends(&mut agent, &mut shard, 1, proved, &not_a_member());
@@ -511,43 +527,30 @@ fn a_failed_invitation_leaves_nothing_behind() {
     let mut host = host.expect("an empty folder");
     let nodes = vec![node(1)];
     hand(&mut host, ForWitnesses::Cluster { share: 9, nodes });
-    let good = |group| Base {
-        index: 10,
-        term: 2,
-        kind: MemberKind::Witness,
-        ..birth(group, 1, Record::founded(node(9), node(1)), 1000)
+    let good = |group| {
+        let mut base = birth(group, RaftId(1), Record::founded(node(9), node(1)), 1000);
+        base.identity.kind = MemberKind::Witness;
+        (base.snapshot.index, base.snapshot.term) = (10, 2);
+        base
     };
     let folders = || RealDisk::new(folder.path()).list().expect("a folder").len();
-    invite(&mut host, false, good(2));
+    invite(&mut host, false, good(GroupId(2)));
     assert_eq!((host.len(), folders()), (0, 0), "not proved");
-    for base in [
-        Base {
-            election_timeout_ms: u64::MAX,
-            ..good(3)
-        },
-        Base {
-            election_timeout_ms: 0,
-            ..good(4)
-        },
-        Base {
-            conf_state: ConfState::default(),
-            ..good(5)
-        },
-        Base {
-            index: u64::MAX,
-            ..good(6)
-        },
-        Base {
-            record: vec![1, 2, 3],
-            ..good(7)
-        },
-    ] {
-        let group = base.group;
+    let breaks: [fn(&mut Base); 5] = [
+        |base| base.identity.election_timeout_ms = u64::MAX,
+        |base| base.identity.election_timeout_ms = 0,
+        |base| base.snapshot.conf_state = ConfState::default(),
+        |base| base.snapshot.index = u64::MAX,
+        |base| base.snapshot.record = vec![1, 2, 3],
+    ];
+    for (change, group) in breaks.into_iter().zip(3..) {
+        let mut base = good(GroupId(group));
+        change(&mut base);
         invite(&mut host, true, base);
         assert_eq!(host.len(), folders(), "group {group}");
     }
     let before = host.len();
-    invite(&mut host, true, good(8));
+    invite(&mut host, true, good(GroupId(8)));
     assert_eq!((host.len(), folders()), (before + 1, before + 1));
 }
 
@@ -557,16 +560,16 @@ fn a_failed_invitation_leaves_nothing_behind() {
 fn says_left(echoes: bool) -> bool {
     let mut played = Played::leading(config());
     played.beats(&OTHERS, 100);
-    let mut agent = agent(SEAT);
+    let mut agent = agent(IDENTITY);
     let stale = played.now();
     agent.follow(stale, &mut played.shard);
     let left = Control::Left {
-        group: 1,
-        raft_id: 99,
+        group: GroupId(1),
+        raft_id: RaftId(99),
     };
     let leave = Control::Leave {
-        group: 1,
-        raft_id: 99,
+        group: GroupId(1),
+        raft_id: RaftId(99),
     };
     let taken = agent.frame(stale, node(1), false, &leave.encode(), &mut played.shard);
     assert!(matches!(taken, Ok(Ok(()))));

@@ -7,17 +7,18 @@
 //! base on disk; an unknown id is answered GONE; a broken invariant stops one group, loudly.
 
 use super::control::{encode_envelope, Control, Frame, Said};
+use super::identity::lost;
 use super::membership::StaleCheck;
 use super::peers::remember;
 use super::proof::Doubts;
-use super::seat::lost;
 use super::ForWitnesses;
 use crate::clock::{Clock, Mono, Now};
+use crate::ids::{GroupId, RaftId};
 use crate::keyspace::Layout;
 use crate::mutation::{self, Mutation};
 use crate::raft::{Envelope, Refusal, StepError};
 use crate::shard::{Shard, ShardConfig, ShardError, Sizes, SyncPolicy};
-use crate::storage::base::{Base, MemberKind};
+use crate::storage::base::{Base, MemberIdentity, MemberKind, SnapshotMeta};
 use crate::storage::{Disk, Folders, Log, LogConfig, StorageError};
 use cluster_bus::NodeId;
 use rand::rngs::StdRng;
@@ -68,8 +69,8 @@ struct Hosted<D: Disk> {
 }
 
 impl<D: Disk> Hosted<D> {
-    fn is_of(&self, group: u64) -> bool {
-        self.shard.base().group == group
+    fn is_of(&self, group: GroupId) -> bool {
+        self.shard.identity().group == group
     }
 
     /// G2: whether a node can say, when it is proved, what this witness is: the list names it, or
@@ -82,7 +83,7 @@ impl<D: Disk> Hosted<D> {
     fn lists(&self, node: NodeId) -> bool {
         let (list, me) = (
             &self.shard.group().membership().list,
-            self.shard.base().raft_id,
+            self.shard.identity().raft_id,
         );
         list.iter().any(|m| m.raft_id != me && m.node == node)
     }
@@ -105,7 +106,7 @@ impl<D: Disk> Hosted<D> {
 
     /// Whether its log is that of its invitation: it has acknowledged nothing.
     fn is_empty(&self) -> bool {
-        self.shard.group().last_index() == self.shard.base().index
+        self.shard.group().last_index() == self.shard.snapshot_meta().index
     }
 }
 
@@ -114,12 +115,12 @@ pub struct Witnesses<S: Folders> {
     log: LogConfig,
     rng: StdRng,
     logger: slog::Logger,
-    hosted: BTreeMap<u64, Hosted<S::D>>,
+    hosted: BTreeMap<RaftId, Hosted<S::D>>,
     /// Those that were stopped because of an error, and when they are opened again; a broken
     /// invariant: never. Their messages are dropped.
-    stopped: BTreeMap<u64, Option<Mono>>,
+    stopped: BTreeMap<RaftId, Option<Mono>>,
     now: Mono,
-    nodes: BTreeMap<u64, NodeId>,
+    nodes: BTreeMap<RaftId, NodeId>,
     doubts: Doubts,
     share: usize,
     /// Orders taken in this turn, and the mutation's reading of the clock at its begin.
@@ -137,7 +138,7 @@ fn is_of_the_disk(error: &ShardError) -> bool {
     matches!(error, ShardError::Storage(StorageError::Io { .. }))
 }
 
-fn name(raft_id: u64) -> String {
+fn name(raft_id: RaftId) -> String {
     format!("{PREFIX}{raft_id:016x}")
 }
 
@@ -171,9 +172,10 @@ impl<S: Folders> Witnesses<S> {
             let Some(id) = folder.strip_prefix(PREFIX) else {
                 continue;
             };
-            let Ok(raft_id) = u64::from_str_radix(id, 16) else {
+            let Ok(id) = u64::from_str_radix(id, 16) else {
                 continue;
             };
+            let raft_id = RaftId(id);
             let disk = host.folders.folder(&folder)?;
             match Base::load(&disk) {
                 // A crash came between the folder and its base: nobody has heard of it.
@@ -198,7 +200,7 @@ impl<S: Folders> Witnesses<S> {
         self.hosted.values().map(|h| &h.shard)
     }
 
-    fn start(&mut self, raft_id: u64, disk: S::D, now: Now) {
+    fn start(&mut self, raft_id: RaftId, disk: S::D, now: Now) {
         let config = ShardConfig {
             layout: Layout::Cluster,
             seed: self.rng.next_u64(),
@@ -233,7 +235,7 @@ impl<S: Folders> Witnesses<S> {
     }
 
     /// W2: one group stops, the others and the process go on.
-    fn stop(&mut self, raft_id: u64, why: &str, again: bool) {
+    fn stop(&mut self, raft_id: RaftId, why: &str, again: bool) {
         slog::crit!(
             self.logger,
             "The witness {:016x} has stopped: {}",
@@ -312,7 +314,7 @@ impl<S: Folders> Witnesses<S> {
                 group,
                 raft_id,
             } => {
-                let of = |h: &&Hosted<S::D>| h.shard.base().group == group && h.wants_to_go();
+                let of = |h: &&Hosted<S::D>| h.shard.identity().group == group && h.wants_to_go();
                 if self.hosted.get(&raft_id).filter(of).is_some() {
                     let said = Said::Leave;
                     let control = Control::Confirm {
@@ -411,7 +413,7 @@ impl<S: Folders> Witnesses<S> {
     }
 
     /// D6: says what was refused, at a bounded rate.
-    fn complain(&mut self, now: Now, raft_id: u64, refusal: &Refusal) {
+    fn complain(&mut self, now: Now, raft_id: RaftId, refusal: &Refusal) {
         if now.mono < self.complain_at {
             return;
         }
@@ -422,28 +424,32 @@ impl<S: Folders> Witnesses<S> {
     /// The mutation that G2 forbids.
     fn conjure(&mut self, now: Now, envelope: &Envelope) {
         let base = Base {
-            group: envelope.group,
-            incarnation: envelope.incarnation,
-            raft_id: envelope.to,
-            kind: MemberKind::Witness,
-            index: 1,
-            term: 1,
-            conf_state: raft::eraftpb::ConfState {
-                voters: vec![envelope.from],
-                ..Default::default()
+            identity: MemberIdentity {
+                group: envelope.group,
+                incarnation: envelope.incarnation,
+                raft_id: envelope.to,
+                kind: MemberKind::Witness,
+                election_timeout_ms: 1000,
             },
-            election_timeout_ms: 1000,
-            ..Base::default()
+            snapshot: SnapshotMeta {
+                index: 1,
+                term: 1,
+                conf_state: raft::eraftpb::ConfState {
+                    voters: vec![envelope.from.0],
+                    ..Default::default()
+                },
+                ..SnapshotMeta::default()
+            },
         };
         let _ = self.found(now, &base);
     }
 
     /// G2: mints an id, puts the base on disk, answers.
     fn invited(&mut self, now: Now, from: NodeId, mut base: Base) {
-        let group = base.group;
+        let group = base.identity.group;
         // An earlier invitation that led to nothing: its id is never used again.
-        let of_group = |h: &Hosted<S::D>| h.shard.base().group == group;
-        let stale: Vec<u64> = self
+        let of_group = |h: &Hosted<S::D>| h.shard.identity().group == group;
+        let stale: Vec<RaftId> = self
             .hosted
             .iter()
             .filter(|(_, h)| of_group(h) && h.is_unborn() && h.is_empty())
@@ -457,14 +463,14 @@ impl<S: Folders> Witnesses<S> {
         if acknowledged || self.hosted.len() >= self.share.max(1) {
             return self.answer(from, &Control::Declined { group });
         }
-        base.raft_id = loop {
+        base.identity.raft_id = loop {
             let id = self.rng.next_u64();
             if id != 0 {
-                break id;
+                break RaftId(id);
             }
         };
-        base.kind = MemberKind::Witness;
-        let raft_id = base.raft_id;
+        base.identity.kind = MemberKind::Witness;
+        let raft_id = base.identity.raft_id;
         match self.found(now, &base) {
             Ok(()) => self.answer(from, &Control::Invited { group, raft_id }),
             Err(error) => {
@@ -476,7 +482,7 @@ impl<S: Folders> Witnesses<S> {
 
     /// Makes a witness; where that fails nothing is left of it, on the disk or here.
     fn found(&mut self, now: Now, base: &Base) -> Result<(), ShardError> {
-        let folder = name(base.raft_id);
+        let folder = name(base.identity.raft_id);
         let made = catch_unwind(AssertUnwindSafe(|| self.try_found(now, base, &folder)));
         let error = match made {
             Ok(Ok(())) => return Ok(()),
@@ -488,8 +494,8 @@ impl<S: Folders> Witnesses<S> {
             }
             .into(),
         };
-        self.hosted.remove(&base.raft_id);
-        self.stopped.remove(&base.raft_id);
+        self.hosted.remove(&base.identity.raft_id);
+        self.stopped.remove(&base.identity.raft_id);
         if let Err(source) = self.folders.remove(&folder) {
             slog::warn!(self.logger, "Can't remove {}: {}", folder, source);
         }
@@ -502,26 +508,26 @@ impl<S: Folders> Witnesses<S> {
             file: folder.to_owned(),
             source,
         };
-        if base.election_timeout_ms > LONGEST_TIMEOUT_MS {
+        if base.identity.election_timeout_ms > LONGEST_TIMEOUT_MS {
             return Err(io(io::Error::other("its election timeout is absurd")).into());
         }
         let disk = self.folders.folder(folder).map_err(io)?;
         Log::create(disk.clone(), self.log.clone(), base)?;
-        self.start(base.raft_id, disk, now);
-        if !self.hosted.contains_key(&base.raft_id) {
+        self.start(base.identity.raft_id, disk, now);
+        if !self.hosted.contains_key(&base.identity.raft_id) {
             return Err(io(io::Error::other("it does not open")).into());
         }
         slog::info!(
             self.logger,
             "This node hosts the witness {:016x} of group {:016x}",
-            base.raft_id,
-            base.group
+            base.identity.raft_id,
+            base.identity.group
         );
         Ok(())
     }
 
     /// G2: the folder goes, and with it the id: whoever writes to it is answered GONE.
-    fn bury(&mut self, raft_id: u64) {
+    fn bury(&mut self, raft_id: RaftId) {
         slog::info!(self.logger, "The witness {:016x} has left", raft_id);
         let hosted = self.hosted.remove(&raft_id);
         let gone = match hosted.is_some_and(|h| h.log_is_kept) {
@@ -562,7 +568,7 @@ impl<S: Folders> Witnesses<S> {
         let now = clock.now();
         self.now = now.mono;
         self.reopen(now);
-        let ids: Vec<u64> = self.hosted.keys().copied().collect();
+        let ids: Vec<RaftId> = self.hosted.keys().copied().collect();
         for raft_id in ids {
             let now = clock.now();
             let mut messages = Vec::new();
@@ -590,7 +596,7 @@ impl<S: Folders> Witnesses<S> {
     }
 
     /// W2: the same for what concerns more than the group itself: it must not silence the others.
-    fn guarded_host(&mut self, about: Option<u64>, run: impl FnOnce(&mut Self)) {
+    fn guarded_host(&mut self, about: Option<RaftId>, run: impl FnOnce(&mut Self)) {
         let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(self))) else {
             return;
         };
@@ -603,7 +609,7 @@ impl<S: Folders> Witnesses<S> {
         }
     }
 
-    fn after_turn(&mut self, now: Now, raft_id: u64, strangers: Vec<u64>) {
+    fn after_turn(&mut self, now: Now, raft_id: RaftId, strangers: Vec<RaftId>) {
         let Some(hosted) = self.hosted.get_mut(&raft_id) else {
             return;
         };
@@ -617,13 +623,16 @@ impl<S: Folders> Witnesses<S> {
         }
         // What it has acknowledged may be committed by that alone: the group has to let it go.
         hosted.leaves |= late;
-        let (group, applied) = (hosted.shard.base().group, hosted.shard.group().applied());
+        let (group, applied) = (
+            hosted.shard.identity().group,
+            hosted.shard.group().applied(),
+        );
         let led = unborn || hosted.shard.group().is_led(now);
         let t = hosted.shard.group().election_timeout();
         let asks = hosted.stale_check.asks(now.mono, led, t);
         // They may have been added since their messages came, up to the very index that is told.
         let membership = hosted.shard.group().membership();
-        let strangers: Vec<u64> = strangers
+        let strangers: Vec<RaftId> = strangers
             .into_iter()
             .filter(|id| !membership.contains(*id))
             .collect();
@@ -685,7 +694,7 @@ impl<S: Folders> Witnesses<S> {
     /// under its raft id: it is answered GONE, and replaced.
     fn guarded(
         &mut self,
-        raft_id: u64,
+        raft_id: RaftId,
         run: impl FnOnce(&mut Hosted<S::D>) -> Result<(), ShardError>,
     ) {
         let Some(hosted) = self.hosted.get_mut(&raft_id) else {

@@ -10,6 +10,7 @@ use super::stats::Stats;
 use crate::clock::{Mono, Now};
 use crate::cluster::ClusterView;
 use crate::config::{Config, ConfigError};
+use crate::ids::{GroupId, Incarnation, RaftId};
 use crate::pubsub::{Registry, Subscriber};
 use crate::resp::Proto;
 use cluster_bus::{NodeId, SlotSet};
@@ -103,7 +104,7 @@ pub enum MemberKind {
 
 #[derive(Clone, Debug, Default)]
 pub struct MemberStatus {
-    pub raft_id: u64,
+    pub raft_id: RaftId,
     pub node: NodeId,
     pub kind: MemberKind,
     pub voter: bool,
@@ -121,13 +122,13 @@ pub struct MemberStatus {
 /// The group as this member sees it: INFO `# Raft`, ROLE, WAIT.
 #[derive(Clone, Debug, Default)]
 pub struct RaftStatus {
-    pub group: u64,
-    pub incarnation: u64,
-    pub raft_id: u64,
+    pub group: GroupId,
+    pub incarnation: Incarnation,
+    pub raft_id: RaftId,
     pub role: RaftRole,
     /// Whether this node is the shard's master by its record (S2); none outside a cluster.
     pub master: Option<bool>,
-    pub leader: Option<u64>,
+    pub leader: Option<RaftId>,
     pub leader_addr: Option<String>,
     /// The address of the record's master, whether it leads or not; none outside a cluster.
     pub master_addr: Option<String>,

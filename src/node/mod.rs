@@ -48,7 +48,7 @@ pub fn run(launch: Launch) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             slog::crit!(logger, "Fatal: {}", error);
-            node.server.give_up_seat(&error);
+            node.server.give_up_identity(&error);
             ExitCode::FAILURE
         }
     }

@@ -4,6 +4,7 @@
 //! envelope or a typed error), and nothing in a header is trusted before [`super::Group::step`]
 //! has checked it.
 
+use crate::ids::{GroupId, Incarnation, RaftId};
 use protobuf::{CodedOutputStream, Message as _};
 use raft::eraftpb::Message;
 
@@ -19,10 +20,10 @@ pub struct Reign {
 /// A message between members.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Envelope {
-    pub group: u64,
-    pub incarnation: u64,
-    pub from: u64,
-    pub to: u64,
+    pub group: GroupId,
+    pub incarnation: Incarnation,
+    pub from: RaftId,
+    pub to: RaftId,
     /// From a leader: its reign. In an answer: the reign that is echoed. In a vote request under a
     /// transfer: the reign of the leader that asked for it.
     pub reign: Reign,
@@ -58,10 +59,10 @@ impl Envelope {
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
         for field in [
-            self.group,
-            self.incarnation,
-            self.from,
-            self.to,
+            self.group.0,
+            self.incarnation.0,
+            self.from.0,
+            self.to.0,
             self.reign.term,
             self.reign.transfers,
             self.sent_ns,
@@ -97,10 +98,10 @@ impl Envelope {
         let mut message = Message::default();
         message.merge_from_bytes(&bytes[HEADER..])?;
         Ok(Envelope {
-            group: field(0),
-            incarnation: field(1),
-            from: field(2),
-            to: field(3),
+            group: GroupId(field(0)),
+            incarnation: Incarnation(field(1)),
+            from: RaftId(field(2)),
+            to: RaftId(field(3)),
             reign: Reign {
                 term: field(4),
                 transfers: field(5),
@@ -126,10 +127,10 @@ mod tests {
             ..Message::default()
         };
         let envelope = Envelope {
-            group: 1,
-            incarnation: 2,
-            from: 3,
-            to: 4,
+            group: GroupId(1),
+            incarnation: Incarnation(2),
+            from: RaftId(3),
+            to: RaftId(4),
             reign: Reign {
                 term: 5,
                 transfers: 6,

@@ -10,6 +10,7 @@
 
 use super::group::Group;
 use crate::clock::{Mono, Now};
+use crate::ids::RaftId;
 use raft::Progress;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ const COMMIT_RIDE: Duration = Duration::from_micros(100);
 
 /// What a leader remembers of the way to a member, in its reign.
 struct Path {
-    to: u64,
+    to: RaftId,
     /// The commit index in the newest append.
     told: u64,
     /// From an append to its answer, on average.
@@ -55,7 +56,7 @@ impl Flow {
         self.due
     }
 
-    fn path(&mut self, to: u64) -> &mut Path {
+    fn path(&mut self, to: RaftId) -> &mut Path {
         let at = self.paths.iter().position(|path| path.to == to);
         let at = at.unwrap_or_else(|| {
             self.paths.push(Path {
@@ -70,7 +71,7 @@ impl Flow {
     }
 
     /// An append with this commit index leaves.
-    pub fn told(&mut self, to: u64, commit: u64) {
+    pub fn told(&mut self, to: RaftId, commit: u64) {
         self.path(to).told = commit;
     }
 
@@ -101,13 +102,13 @@ impl Flow {
         due
     }
 
-    fn was_told(&self, to: u64) -> u64 {
+    fn was_told(&self, to: RaftId) -> u64 {
         let path = self.paths.iter().find(|path| path.to == to);
         path.map_or(0, |path| path.told)
     }
 
     /// An append was answered after `sample`; the member's window, if it is another one now.
-    fn answered(&mut self, from: u64, sample: Duration) -> Option<usize> {
+    fn answered(&mut self, from: RaftId, sample: Duration) -> Option<usize> {
         let path = self.path(from);
         let takes = path
             .takes
@@ -123,15 +124,15 @@ impl Flow {
 
 impl Group {
     /// A member has answered an append that left at `sent`.
-    pub(super) fn note_answer(&mut self, now: Now, from: u64, sent: Mono) {
+    pub(super) fn note_answer(&mut self, now: Now, from: RaftId, sent: Mono) {
         if let Some(window) = self.flow.answered(from, now.mono.since(sent)) {
-            self.node.raft.adjust_max_inflight_msgs(from, window);
+            self.node.raft.adjust_max_inflight_msgs(from.0, window);
         }
     }
 
     /// Whether this member has been sent all entries and not the newest commit index. One that lacks
     /// entries gets it with them.
-    fn lacks_commit(&self, id: u64, progress: &Progress) -> bool {
+    fn lacks_commit(&self, id: RaftId, progress: &Progress) -> bool {
         id != self.config.id
             && progress.next_idx > self.last_index()
             && !progress.is_paused()
@@ -142,7 +143,7 @@ impl Group {
     /// come.
     pub(super) fn note_commit(&mut self, now: Now) {
         let mut progress = self.node.raft.prs().iter();
-        if !self.is_leader() || !progress.any(|(id, p)| self.lacks_commit(*id, p)) {
+        if !self.is_leader() || !progress.any(|(id, p)| self.lacks_commit(RaftId(*id), p)) {
             self.flow.due = None;
         } else {
             self.flow.commit_waits(now.mono);
@@ -155,7 +156,7 @@ impl Group {
             return;
         }
         let progress = self.node.raft.prs().iter();
-        let behind = progress.filter(|(id, p)| self.lacks_commit(**id, p));
+        let behind = progress.filter(|(id, p)| self.lacks_commit(RaftId(**id), p));
         let behind: Vec<u64> = behind.map(|(id, _)| *id).collect();
         for id in behind {
             self.node.raft.send_append(id);
@@ -171,14 +172,16 @@ mod tests {
     fn slow_answers_widen_the_window_and_quick_ones_narrow_it() {
         let mut flow = Flow::default();
         let ms = Duration::from_millis;
-        assert_eq!(flow.answered(2, ms(1)), None);
-        assert_eq!(flow.answered(3, ms(50)), Some(26));
-        assert_eq!(flow.answered(2, ms(1)), None);
-        assert_eq!(flow.answered(3, ms(50)), None);
-        let windows: Vec<usize> = (0..100).filter_map(|_| flow.answered(3, ms(0))).collect();
+        assert_eq!(flow.answered(RaftId(2), ms(1)), None);
+        assert_eq!(flow.answered(RaftId(3), ms(50)), Some(26));
+        assert_eq!(flow.answered(RaftId(2), ms(1)), None);
+        assert_eq!(flow.answered(RaftId(3), ms(50)), None);
+        let windows: Vec<usize> = (0..100)
+            .filter_map(|_| flow.answered(RaftId(3), ms(0)))
+            .collect();
         assert_eq!(windows.last(), Some(&FIRST_WINDOW));
         assert_eq!(
-            flow.answered(3, Duration::from_secs(3600)),
+            flow.answered(RaftId(3), Duration::from_secs(3600)),
             Some(WIDEST_WINDOW)
         );
     }
@@ -236,9 +239,9 @@ mod tests {
     #[test]
     fn a_new_reign_has_told_nobody() {
         let mut flow = Flow::default();
-        flow.told(2, 7);
-        assert_eq!((flow.was_told(2), flow.was_told(3)), (7, 0));
+        flow.told(RaftId(2), 7);
+        assert_eq!((flow.was_told(RaftId(2)), flow.was_told(RaftId(3))), (7, 0));
         flow.begin();
-        assert_eq!(flow.was_told(2), 0);
+        assert_eq!(flow.was_told(RaftId(2)), 0);
     }
 }

@@ -15,6 +15,7 @@ use super::timer::{CampaignTimer, Rank};
 use super::window::{Wanted, Window};
 use super::TICKS_PER_TIMEOUT;
 use crate::clock::{Mono, Now};
+use crate::ids::{GroupId, Incarnation, RaftId};
 use crate::mutation::{self, Mutation};
 use crate::storage::base::MemberKind;
 use raft::eraftpb::{Entry, HardState, Message, MessageType};
@@ -34,14 +35,14 @@ pub enum Role {
 /// What a group is made with.
 #[derive(Clone, Debug)]
 pub struct GroupConfig {
-    pub group: u64,
-    pub incarnation: u64,
+    pub group: GroupId,
+    pub incarnation: Incarnation,
     /// This member's raft id.
-    pub id: u64,
+    pub id: RaftId,
     pub kind: MemberKind,
     /// As of `applied` (D2).
     pub membership: Membership,
-    /// T, fixed in the group's birth record.
+    /// T, fixed for the life of the group.
     pub election_timeout: Duration,
     /// Seed of the campaign timer's jitter.
     pub seed: u64,
@@ -74,14 +75,14 @@ struct OpenReady {
 }
 
 pub(super) struct Transfer {
-    pub to: u64,
+    pub to: RaftId,
     pub since: Mono,
 }
 
 /// A member as its leader sees it, for status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberView {
-    pub id: u64,
+    pub id: RaftId,
     pub voter: bool,
     pub matched: u64,
     pub applied: u64,
@@ -98,15 +99,15 @@ pub struct MemberView {
 /// What a leader remembers of a member, in its reign.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Told {
-    id: u64,
+    id: RaftId,
     applied: u64,
     acked: Option<Mono>,
     lacks_room: bool,
     failed: Option<Mono>,
 }
 
-fn is_only_voter(membership: &Membership, me: u64) -> bool {
-    membership.conf.voters == [me] && !membership.is_joint()
+fn is_only_voter(membership: &Membership, me: RaftId) -> bool {
+    membership.conf.voters == [me.0] && !membership.is_joint()
 }
 
 /// One member's part in its group.
@@ -146,7 +147,7 @@ impl Group {
         logger: &slog::Logger,
     ) -> raft::Result<Group> {
         let raft_config = Config {
-            id: config.id,
+            id: config.id.0,
             election_tick: TICKS_PER_TIMEOUT as usize,
             heartbeat_tick: 1,
             applied: config.applied,
@@ -201,7 +202,7 @@ impl Group {
 
     // ---- what it is -----------------------------------------------------------------------
 
-    pub fn id(&self) -> u64 {
+    pub fn id(&self) -> RaftId {
         self.config.id
     }
 
@@ -219,8 +220,9 @@ impl Group {
     }
 
     /// The leader that this member knows of, in its own term.
-    pub fn leader(&self) -> Option<u64> {
-        Some(self.node.raft.leader_id).filter(|&id| id != raft::INVALID_ID)
+    pub fn leader(&self) -> Option<RaftId> {
+        let id = self.node.raft.leader_id;
+        (id != raft::INVALID_ID).then_some(RaftId(id))
     }
 
     pub fn term(&self) -> u64 {
@@ -276,6 +278,7 @@ impl Group {
             .prs()
             .iter()
             .map(|(&id, progress)| {
+                let id = RaftId(id);
                 let told = self.told_by(id);
                 let is_me = id == self.config.id;
                 MemberView {
@@ -283,7 +286,7 @@ impl Group {
                     voter: self.membership.is_voter(id),
                     matched: progress.matched,
                     applied: if is_me { self.applied } else { told.applied },
-                    heard: self.lease.heard(id),
+                    heard: self.lease.heard(id.0),
                     acked: told.acked,
                     has_room: if is_me {
                         self.has_room
@@ -298,12 +301,12 @@ impl Group {
         members
     }
 
-    fn told_by(&self, id: u64) -> Told {
+    fn told_by(&self, id: RaftId) -> Told {
         let told = self.told.iter().find(|told| told.id == id);
         told.copied().unwrap_or_default()
     }
 
-    fn told_mut(&mut self, id: u64) -> &mut Told {
+    fn told_mut(&mut self, id: RaftId) -> &mut Told {
         let at = self.told.iter().position(|told| told.id == id);
         let at = at.unwrap_or_else(|| {
             let new = Told {
@@ -318,7 +321,7 @@ impl Group {
 
     /// A member's answer: what it has applied, whether it has room, and entries that it has on disk
     /// and had not told of before.
-    pub(super) fn note_told(&mut self, now: Now, from: u64, answer: (u64, bool), acks: bool) {
+    pub(super) fn note_told(&mut self, now: Now, from: RaftId, answer: (u64, bool), acks: bool) {
         let (applied, has_room) = answer;
         let told = self.told_mut(from);
         told.applied = told.applied.max(applied);
@@ -329,8 +332,8 @@ impl Group {
     }
 
     /// Entries that a member has acknowledged to this leader.
-    pub(super) fn matched(&self, id: u64) -> u64 {
-        self.node.raft.prs().get(id).map_or(0, |p| p.matched)
+    pub(super) fn matched(&self, id: RaftId) -> u64 {
+        self.node.raft.prs().get(id.0).map_or(0, |p| p.matched)
     }
 
     /// D5: whether this member's log has room for writes; every message says so.
@@ -372,7 +375,7 @@ impl Group {
         if !self.is_leader() {
             return None;
         }
-        let (me, conf) = (self.config.id, &self.membership.conf);
+        let (me, conf) = (self.config.id.0, &self.membership.conf);
         let incoming = self.lease.quorum_echo(now, me, &conf.voters)?;
         if conf.voters_outgoing.is_empty() {
             return Some(incoming);
@@ -407,7 +410,7 @@ impl Group {
             })
             .collect();
         let mut message = Message {
-            from: self.config.id,
+            from: self.config.id.0,
             ..Message::default()
         };
         message.set_msg_type(MessageType::MsgPropose);
@@ -425,7 +428,7 @@ impl Group {
     }
 
     /// E4: begins to hand leadership to `to`; from now on nothing executes until it has ended.
-    pub fn transfer(&mut self, now: Now, to: u64) {
+    pub fn transfer(&mut self, now: Now, to: RaftId) {
         assert!(
             self.is_leader() && to != self.config.id,
             "a leader transfers to another"
@@ -459,7 +462,7 @@ impl Group {
             self.told_mut(to).failed = Some(now.mono);
             self.ping();
         } else if caught_up {
-            self.node.raft.send_timeout_now(to);
+            self.node.raft.send_timeout_now(to.0);
         }
     }
 
@@ -538,11 +541,11 @@ impl Group {
             return; // E6: the term has to be durable
         }
         let others = self.membership.list.iter().map(|m| m.raft_id);
-        let others: Vec<u64> = others.filter(|id| *id != self.config.id).collect();
+        let others: Vec<RaftId> = others.filter(|id| *id != self.config.id).collect();
         for to in others {
             let mut message = Message {
-                from: self.config.id,
-                to,
+                from: self.config.id.0,
+                to: to.0,
                 term: self.term(),
                 ..Message::default()
             };
@@ -751,7 +754,7 @@ impl Group {
         for mut message in messages {
             if message.get_msg_type() == MessageType::MsgAppend {
                 self.mend_batch(&mut message);
-                self.flow.told(message.to, message.commit);
+                self.flow.told(RaftId(message.to), message.commit);
                 if !message.entries.is_empty() {
                     self.flow.entries_leave(now.mono);
                 }
@@ -786,7 +789,7 @@ impl Group {
             group: self.config.group,
             incarnation: self.config.incarnation,
             from: self.config.id,
-            to: message.to,
+            to: RaftId(message.to),
             reign,
             sent_ns,
             applied: self.applied,

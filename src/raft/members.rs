@@ -8,6 +8,7 @@
 
 use super::group::{Group, Role};
 use crate::clock::Now;
+use crate::ids::RaftId;
 use crate::mutation::{self, Mutation};
 use crate::storage::base::{Member, MemberKind};
 use protobuf::Message as _;
@@ -35,7 +36,7 @@ pub struct Membership {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Change {
     /// What becomes of whom; empty: leave the joint state.
-    pub steps: Vec<(ConfChangeType, u64)>,
+    pub steps: Vec<(ConfChangeType, RaftId)>,
     /// Members that are new to the group (G5: they travel in the context).
     pub added: Vec<Member>,
     /// G4: a change of voters goes through a joint state. One learner more or less touches no
@@ -63,7 +64,7 @@ pub enum ChangeError {
 }
 
 impl Membership {
-    pub fn new(conf: ConfState, list: Vec<Member>, me: u64, index: u64) -> Membership {
+    pub fn new(conf: ConfState, list: Vec<Member>, me: RaftId, index: u64) -> Membership {
         let mut membership = Membership {
             conf,
             list,
@@ -76,11 +77,11 @@ impl Membership {
     }
 
     /// Whether the ConfState names the id in any role.
-    pub fn contains(&self, id: u64) -> bool {
-        ids(&self.conf).any(|i| i == id)
+    pub fn contains(&self, id: RaftId) -> bool {
+        ids(&self.conf).any(|i| i == id.0)
     }
 
-    pub fn member(&self, id: u64) -> Option<&Member> {
+    pub fn member(&self, id: RaftId) -> Option<&Member> {
         self.list.iter().find(|m| m.raft_id == id)
     }
 
@@ -88,21 +89,21 @@ impl Membership {
         !self.conf.voters_outgoing.is_empty()
     }
 
-    pub fn is_voter(&self, id: u64) -> bool {
-        self.conf.voters.contains(&id) || self.conf.voters_outgoing.contains(&id)
+    pub fn is_voter(&self, id: RaftId) -> bool {
+        self.conf.voters.contains(&id.0) || self.conf.voters_outgoing.contains(&id.0)
     }
 
     /// Whether it votes now and after the joint state, if there is one: who only votes until then
     /// would have to hand leadership back (G4).
-    pub fn votes_on(&self, id: u64) -> bool {
-        self.conf.voters.contains(&id)
+    pub fn votes_on(&self, id: RaftId) -> bool {
+        self.conf.voters.contains(&id.0)
     }
 
     /// Whether the others could elect `id` if `lost` were gone: it has a vote, and without `lost` there
     /// is a majority, in both halves of a joint state.
-    pub fn could_elect(&self, id: u64, lost: u64) -> bool {
+    pub fn could_elect(&self, id: RaftId, lost: RaftId) -> bool {
         let without = |half: &[u64]| {
-            let rest = half.iter().filter(|voter| **voter != lost).count();
+            let rest = half.iter().filter(|voter| **voter != lost.0).count();
             half.is_empty() || rest > half.len() / 2
         };
         let halves = without(&self.conf.voters) && without(&self.conf.voters_outgoing);
@@ -110,7 +111,7 @@ impl Membership {
     }
 
     /// Takes over what a change has made.
-    fn take_over(&mut self, conf: ConfState, added: Vec<Member>, me: u64, index: u64) {
+    fn take_over(&mut self, conf: ConfState, added: Vec<Member>, me: RaftId, index: u64) {
         for member in added {
             if self.member(member.raft_id).is_none() {
                 self.list.push(member);
@@ -119,7 +120,7 @@ impl Membership {
         self.conf = conf;
         self.changed_at = index;
         let conf = &self.conf;
-        self.list.retain(|m| ids(conf).any(|id| id == m.raft_id));
+        self.list.retain(|m| ids(conf).any(|id| id == m.raft_id.0));
         if !self.contains(me) {
             self.left |= self.joined_at.take().is_some();
         } else {
@@ -129,13 +130,13 @@ impl Membership {
     }
 
     /// D2: takes a committed change of the log into account, without a group.
-    pub fn replay(&mut self, entry: &Entry, me: u64) -> Result<(), ChangeError> {
+    pub fn replay(&mut self, entry: &Entry, me: RaftId) -> Result<(), ChangeError> {
         let Some((change, added)) = read(entry)? else {
             return Ok(());
         };
         let storage = MemStorage::new_with_conf_state(self.conf.clone());
         let config = Config {
-            id: me,
+            id: me.0,
             ..Config::default()
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
@@ -180,10 +181,10 @@ fn read(entry: &Entry) -> Result<Option<(ConfChangeV2, Vec<Member>)>, ChangeErro
 impl Change {
     fn to_raft(&self) -> ConfChangeV2 {
         let mut change = ConfChangeV2::default();
-        let voters = |&(kind, id): &(ConfChangeType, u64)| {
+        let voters = |&(kind, id): &(ConfChangeType, RaftId)| {
             let mut single = ConfChangeSingle::default();
             single.set_change_type(kind);
-            single.node_id = id;
+            single.node_id = id.0;
             single
         };
         let singles: Vec<ConfChangeSingle> = self.steps.iter().map(voters).collect();
@@ -223,7 +224,7 @@ impl Group {
         change.added.iter().for_each(|m| m.encode(&mut context));
         entry.context = context.into();
         let mut message = Message {
-            from: self.id(),
+            from: self.id().0,
             ..Message::default()
         };
         message.set_msg_type(MessageType::MsgPropose);
@@ -292,14 +293,19 @@ mod tests {
         for (incoming, outgoing, can) in table {
             let mut conf = ConfState::from((incoming.to_vec(), vec![]));
             conf.voters_outgoing = outgoing.to_vec();
-            let membership = Membership::new(conf, Vec::new(), 2, 1);
+            let membership = Membership::new(conf, Vec::new(), RaftId(2), 1);
             assert_eq!(
-                membership.could_elect(2, 1),
+                membership.could_elect(RaftId(2), RaftId(1)),
                 can,
                 "{incoming:?} {outgoing:?}"
             );
         }
-        let three = Membership::new(ConfState::from((vec![1, 2, 3], vec![])), vec![], 2, 1);
-        assert!(!three.could_elect(2, 2));
+        let three = Membership::new(
+            ConfState::from((vec![1, 2, 3], vec![])),
+            vec![],
+            RaftId(2),
+            1,
+        );
+        assert!(!three.could_elect(RaftId(2), RaftId(2)));
     }
 }

@@ -5,6 +5,7 @@
 //! in number; a new voter has answered lately; a leader never takes itself out.
 
 use super::members::{Change, Membership};
+use crate::ids::RaftId;
 use crate::mutation::{self, Mutation};
 use crate::storage::base::{Member, MemberKind};
 use raft::eraftpb::ConfChangeType::{AddLearnerNode, AddNode, RemoveNode};
@@ -48,9 +49,9 @@ pub struct Wishes {
     /// Nodes that are ready to be learners (C1).
     pub joins: Vec<Member>,
     /// Raft ids that are to go (REPLICATE of another shard, RESET, FORGET).
-    pub leaves: Vec<u64>,
+    pub leaves: Vec<RaftId>,
     /// Raft ids whose disk is gone: their nodes may be members again, under another one.
-    pub lost: Vec<u64>,
+    pub lost: Vec<RaftId>,
     /// No node could ever host a witness.
     pub no_hosts: bool,
     /// G3: what was waited for has not come.
@@ -58,7 +59,7 @@ pub struct Wishes {
     /// Hosts that have accepted an invitation (G2) and are not members yet.
     pub witnesses: Vec<Member>,
     /// Who is to lead: a learner instead of the only voter, or what has become of it since.
-    pub heir: Option<u64>,
+    pub heir: Option<RaftId>,
 }
 
 /// The next step.
@@ -68,7 +69,7 @@ pub enum Plan {
     Rest,
     Propose(Change),
     /// Another member has to go on: it leads better or is wanted, or this one is to go (G4).
-    Transfer(u64),
+    Transfer(RaftId),
     /// An even number of data members is caught up: a witness is to be invited.
     Invite,
     /// G3: all votes stay as they are until there is a witness, or a new member in place of a lost
@@ -79,7 +80,7 @@ pub enum Plan {
 }
 
 impl Wishes {
-    pub fn goes(&self, id: u64) -> bool {
+    pub fn goes(&self, id: RaftId) -> bool {
         self.leaves.contains(&id) || self.lost.contains(&id)
     }
 }
@@ -96,11 +97,11 @@ struct Wanted {
 
 /// Decides for the leader `me` of a group with no change pending.
 pub fn plan(
-    me: u64,
+    me: RaftId,
     kind: MemberKind,
     members: &Membership,
     wishes: &Wishes,
-    progress: &dyn Fn(u64) -> Option<Progress>,
+    progress: &dyn Fn(RaftId) -> Option<Progress>,
 ) -> Plan {
     if members.is_joint() {
         return end_joint(me, members, progress);
@@ -122,9 +123,15 @@ pub fn plan(
         }
     }
     let conf = &members.conf;
-    if let Some(gone) = conf.learners.iter().find(|id| wishes.goes(**id)) {
+    if let Some(gone) = conf
+        .learners
+        .iter()
+        .copied()
+        .map(RaftId)
+        .find(|id| wishes.goes(*id))
+    {
         return Plan::Propose(Change {
-            steps: vec![(RemoveNode, *gone)],
+            steps: vec![(RemoveNode, gone)],
             ..Change::default()
         });
     }
@@ -161,8 +168,12 @@ pub fn plan(
 }
 
 /// G4: whoever stays proposes the end of a joint state.
-fn end_joint(me: u64, members: &Membership, progress: &dyn Fn(u64) -> Option<Progress>) -> Plan {
-    if members.conf.voters.contains(&me) || mutation::is(Mutation::OwnRemovalAsLeader) {
+fn end_joint(
+    me: RaftId,
+    members: &Membership,
+    progress: &dyn Fn(RaftId) -> Option<Progress>,
+) -> Plan {
+    if members.conf.voters.contains(&me.0) || mutation::is(Mutation::OwnRemovalAsLeader) {
         return Plan::Propose(Change {
             joint: true,
             ..Change::default()
@@ -171,7 +182,7 @@ fn end_joint(me: u64, members: &Membership, progress: &dyn Fn(u64) -> Option<Pro
     let staying: Vec<Member> = members
         .list
         .iter()
-        .filter(|m| members.conf.voters.contains(&m.raft_id))
+        .filter(|m| members.conf.voters.contains(&m.raft_id.0))
         .copied()
         .collect();
     match go_on(me, members, &staying, progress) {
@@ -183,12 +194,12 @@ fn end_joint(me: u64, members: &Membership, progress: &dyn Fn(u64) -> Option<Pro
 /// T5, D5: the member that takes over from the leader `me`, whose own disk has failed it for T: a data
 /// voter that is better off. Nobody else: a leader that others carry serves better than none.
 pub fn relief(
-    me: u64,
+    me: RaftId,
     election_timeout: Duration,
     disk: OwnDisk,
     members: &Membership,
-    progress: &dyn Fn(u64) -> Option<Progress>,
-) -> Option<u64> {
+    progress: &dyn Fn(RaftId) -> Option<Progress>,
+) -> Option<RaftId> {
     let lasts = |time: Option<Duration>| time.is_some_and(|time| time >= election_timeout);
     if !lasts(disk.sync_for) && !lasts(disk.full_for) || mutation::is(Mutation::LeadsOnABadDisk) {
         return None;
@@ -200,33 +211,33 @@ pub fn relief(
 
 /// Who of `wanted`, being a voter now and later, is nearest to the log's end; data before witnesses.
 pub fn successor(
-    me: u64,
+    me: RaftId,
     members: &Membership,
     wanted: &[Member],
-    progress: &dyn Fn(u64) -> Option<Progress>,
-) -> Option<u64> {
+    progress: &dyn Fn(RaftId) -> Option<Progress>,
+) -> Option<RaftId> {
     nearest(me, members, wanted, progress, &is_fit)
 }
 
 /// The member that goes on instead of a leader that may not: the successor or, where nobody is fit,
 /// one that was not asked in vain. Without room it can serve reads and change members (D5).
 fn go_on(
-    me: u64,
+    me: RaftId,
     members: &Membership,
     wanted: &[Member],
-    progress: &dyn Fn(u64) -> Option<Progress>,
-) -> Option<u64> {
+    progress: &dyn Fn(RaftId) -> Option<Progress>,
+) -> Option<RaftId> {
     let any = || nearest(me, members, wanted, progress, &|p| !p.failed);
     successor(me, members, wanted, progress).or_else(any)
 }
 
 fn nearest(
-    me: u64,
+    me: RaftId,
     members: &Membership,
     wanted: &[Member],
-    progress: &dyn Fn(u64) -> Option<Progress>,
+    progress: &dyn Fn(RaftId) -> Option<Progress>,
     fits: &dyn Fn(&Progress) -> bool,
-) -> Option<u64> {
+) -> Option<RaftId> {
     wanted
         .iter()
         .filter(|m| m.raft_id != me && members.votes_on(m.raft_id))
@@ -237,7 +248,7 @@ fn nearest(
 }
 
 /// Whether `me` is the only voter with data, once a joint state has ended.
-fn votes_alone(me: u64, members: &Membership) -> bool {
+fn votes_alone(me: RaftId, members: &Membership) -> bool {
     let mut others = members.list.iter().filter(|m| m.raft_id != me);
     !others.any(|m| m.kind == MemberKind::Data && members.votes_on(m.raft_id))
 }
@@ -254,7 +265,7 @@ pub enum Way {
 }
 
 /// How `to` can take over from the leader `me`.
-pub fn way_to_lead(me: u64, to: u64, members: &Membership) -> Way {
+pub fn way_to_lead(me: RaftId, to: RaftId, members: &Membership) -> Way {
     match members.member(to) {
         _ if to == me => Way::None,
         Some(m) if m.kind == MemberKind::Witness => Way::None,
@@ -266,15 +277,15 @@ pub fn way_to_lead(me: u64, to: u64, members: &Membership) -> Way {
 
 /// The learners that can take over from `me`, the only voter with data; the best comes last.
 pub fn heirs(
-    me: u64,
+    me: RaftId,
     members: &Membership,
-    progress: &dyn Fn(u64) -> Option<Progress>,
-) -> Vec<u64> {
+    progress: &dyn Fn(RaftId) -> Option<Progress>,
+) -> Vec<RaftId> {
     if !votes_alone(me, members) {
         return Vec::new();
     }
     let data = members.list.iter().filter(|m| m.kind == MemberKind::Data);
-    let mut heirs: Vec<(u64, u64)> = data
+    let mut heirs: Vec<(u64, RaftId)> = data
         .filter_map(|m| Some((m.raft_id, progress(m.raft_id)?)))
         .filter(|(id, p)| *id != me && p.caught_up && is_near(p))
         .map(|(id, p)| (p.matched, id))
@@ -297,10 +308,10 @@ fn is_near(p: &Progress) -> bool {
 
 /// G3: the wanted voters.
 fn wanted_voters(
-    me: u64,
+    me: RaftId,
     members: &Membership,
     wishes: &Wishes,
-    progress: &dyn Fn(u64) -> Option<Progress>,
+    progress: &dyn Fn(RaftId) -> Option<Progress>,
 ) -> Wanted {
     let stays = |m: &&Member| !wishes.goes(m.raft_id);
     let is_ready = |m: &Member| {
@@ -345,8 +356,8 @@ fn now(voters: Vec<Member>, invite: bool) -> Wanted {
 }
 
 /// The votes of now, but for a leader that is to go: it hands over (G4).
-fn hold(me: u64, members: &Membership, wishes: &Wishes, invite: bool) -> Wanted {
-    let votes = |m: &&Member| members.conf.voters.contains(&m.raft_id);
+fn hold(me: RaftId, members: &Membership, wishes: &Wishes, invite: bool) -> Wanted {
+    let votes = |m: &&Member| members.conf.voters.contains(&m.raft_id.0);
     let leads_on = |m: &&Member| m.raft_id != me || !wishes.goes(me);
     let list = members.list.iter();
     Wanted {
@@ -363,7 +374,7 @@ fn has_lost_voter(members: &Membership, wishes: &Wishes) -> bool {
 /// G3: an even number of data members, and no witness for them: one of them has no vote. It is one
 /// that has none now; a healthy voter loses it only when the search for a witness has failed.
 fn without_witness(
-    me: u64,
+    me: RaftId,
     mut data: Vec<Member>,
     members: &Membership,
     wishes: &Wishes,
@@ -394,7 +405,7 @@ fn change_to(members: &Membership, wishes: &Wishes, wanted: &[Member]) -> Change
         ..Change::default()
     };
     for member in wanted {
-        if !members.conf.voters.contains(&member.raft_id) {
+        if !members.conf.voters.contains(&member.raft_id.0) {
             change.steps.push((AddNode, member.raft_id));
             if !members.contains(member.raft_id) {
                 change.added.push(*member);
@@ -404,7 +415,7 @@ fn change_to(members: &Membership, wishes: &Wishes, wanted: &[Member]) -> Change
     for member in &members.list {
         let id = member.raft_id;
         let stays = wanted.iter().any(|m| m.raft_id == id);
-        if !members.conf.voters.contains(&id) || stays {
+        if !members.conf.voters.contains(&id.0) || stays {
             continue;
         }
         let goes = member.kind == MemberKind::Witness || wishes.goes(id);

@@ -7,6 +7,7 @@ use super::envelope::Envelope;
 use super::group::Group;
 use super::members;
 use crate::clock::{Mono, Now};
+use crate::ids::RaftId;
 use crate::mutation::{self, Mutation};
 use raft::eraftpb::{Message, MessageType};
 use raft::StateRole;
@@ -27,7 +28,7 @@ pub enum StepError {
         "member {from:016x} says that index {index} of this log is committed or stored, but the log \
          ends at {last}: this member has lost log and must not vote again under its raft id"
     )]
-    LostLog { from: u64, index: u64, last: u64 },
+    LostLog { from: RaftId, index: u64, last: u64 },
     /// A message that no sound member sends: it is dropped, and the server's log says so. It never
     /// ends a process, for the same one could come again after every start.
     #[error(transparent)]
@@ -38,7 +39,7 @@ pub enum StepError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("member {from:016x} is faulty: {why}")]
 pub struct Refusal {
-    pub from: u64,
+    pub from: RaftId,
     pub why: Fault,
 }
 
@@ -109,7 +110,7 @@ impl Group {
         match kind {
             MessageType::MsgAppend | MessageType::MsgHeartbeat => {
                 let raft = &self.node.raft;
-                if raft.leader_id == from && raft.term == term {
+                if raft.leader_id == from.0 && raft.term == term {
                     self.promise.take(now.mono, reign, sent_ns);
                     self.timer.promised(self.promise.until());
                 }
@@ -117,7 +118,7 @@ impl Group {
             MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse
                 if self.is_leader() =>
             {
-                let counts = self.lease.echo(now, from, reign, sent_ns);
+                let counts = self.lease.echo(now, from.0, reign, sent_ns);
                 self.note_told(now, from, told, self.matched(from) > matched);
                 if kind == MessageType::MsgAppendResponse && counts {
                     self.note_answer(now, from, Mono(sent_ns));
@@ -160,7 +161,9 @@ impl Group {
                 self.is_leader() && (m.reject || m.index <= self.last_index())
             }
             MessageType::MsgHeartbeat => {
-                !self.is_leader() && self.leader() == Some(m.from) && m.commit <= self.last_index()
+                !self.is_leader()
+                    && self.leader() == Some(RaftId(m.from))
+                    && m.commit <= self.last_index()
             }
             _ => false,
         }
@@ -178,16 +181,16 @@ impl Group {
 
     fn is_addressed(&self, e: &Envelope) -> bool {
         (e.group, e.incarnation, e.to) == (self.config.group, self.config.incarnation, self.id())
-            && e.message.from == e.from
-            && e.message.to == e.to
+            && e.message.from == e.from.0
+            && e.message.to == e.to.0
             && e.from != self.id()
-            && e.from != raft::INVALID_ID
+            && e.from.0 != raft::INVALID_ID
             && e.message.term > 0
     }
 
     /// D6: what no sound member of whatever state sends, whichever state this one is in.
     fn check_form(&self, m: &Message) -> Result<(), Refusal> {
-        let (from, kind) = (m.from, m.get_msg_type());
+        let (from, kind) = (RaftId(m.from), m.get_msg_type());
         let own = self.term();
         if m.term > own.saturating_add(TERM_LEAP) {
             let why = Fault::TermTooFar { term: m.term, own };
@@ -219,7 +222,7 @@ impl Group {
         if !self.is_only_voter() || mutation::is(Mutation::OnlyVoterYields) {
             return Ok(());
         }
-        let (from, why) = (m.from, Fault::LeadsOnlyVoter);
+        let (from, why) = (RaftId(m.from), Fault::LeadsOnlyVoter);
         Err(Refusal { from, why })
     }
 
@@ -240,7 +243,7 @@ impl Group {
             MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => self.may_help(now, e),
             MessageType::MsgTimeoutNow => self.obeys(e),
             // Nothing was asked of a node that is no member.
-            MessageType::MsgHeartbeatResponse => self.membership().contains(m.from),
+            MessageType::MsgHeartbeatResponse => self.membership().contains(RaftId(m.from)),
             MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse => true,
             // MsgPropose (T2), MsgTransferLeader (E4), MsgReadIndex and all else are not for the
             // network; MsgSnapshot comes with snapshots.
@@ -250,7 +253,7 @@ impl Group {
 
     /// What the leader of this term, or of a later one, says of the log.
     fn check_leader(&self, m: &Message) -> Result<bool, StepError> {
-        let (from, last) = (m.from, self.last_index());
+        let (from, last) = (RaftId(m.from), self.last_index());
         if m.get_msg_type() == MessageType::MsgHeartbeat {
             let goes_on = mutation::is(Mutation::LostLogGoesOn);
             if m.commit > last && !goes_on {
@@ -281,14 +284,14 @@ impl Group {
 
     fn check_append_answer(&self, m: &Message) -> Result<bool, StepError> {
         // D6: nothing was sent to who is no member, so its answer is about another log.
-        if !self.membership().contains(m.from) {
+        if !self.membership().contains(RaftId(m.from)) {
             return Ok(false);
         }
         let last = self.last_index();
         if self.is_leader() && m.term == self.term() && !m.reject && m.index > last {
             self.check_only_voter(m)?;
             return Err(StepError::LostLog {
-                from: m.from,
+                from: RaftId(m.from),
                 index: m.index,
                 last,
             });

@@ -18,8 +18,8 @@ pub(crate) fn answer(asked: &Envelope) -> Option<Envelope> {
     };
     let message = Message {
         msg_type: kind,
-        from: asked.to,
-        to: asked.from,
+        from: asked.to.0,
+        to: asked.from.0,
         term: of.term,
         index,
         ..Message::default()

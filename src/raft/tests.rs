@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::clock::{Mono, Now};
+use crate::ids::{GroupId, Incarnation, RaftId};
 use crate::storage::base::{Member, MemberKind};
 use cluster_bus::NodeId;
 use proptest::prelude::*;
@@ -188,7 +189,7 @@ fn change(what: u8, id: u64) -> (Vec<u8>, Vec<u8>) {
 
 fn member(raft_id: u64) -> Member {
     Member {
-        raft_id,
+        raft_id: RaftId(raft_id),
         node: NodeId([raft_id as u8; 20]),
         kind: MemberKind::Data,
     }
@@ -225,11 +226,11 @@ impl World {
         let window = Window::new((1, 1), hard_state, conf.clone(), terms, 6, tail);
         let members = [1, 2, 3, 4].map(member).to_vec();
         let config = GroupConfig {
-            group: 7,
-            incarnation: 1,
-            id: me,
+            group: GroupId(7),
+            incarnation: Incarnation(1),
+            id: RaftId(me),
             kind: MemberKind::Data,
-            membership: Membership::new(conf, members, me, 1),
+            membership: Membership::new(conf, members, RaftId(me), 1),
             election_timeout: T,
             seed: 1,
             first: true,
@@ -284,7 +285,7 @@ impl World {
         let mut message = Message {
             msg_type: d.kind,
             from: d.from,
-            to: self.group.id(),
+            to: self.group.id().0,
             term,
             index,
             log_term: self.term(d.log_term, index),
@@ -351,9 +352,9 @@ impl World {
             },
         };
         Envelope {
-            group: 7,
-            incarnation: 1,
-            from: d.from,
+            group: GroupId(7),
+            incarnation: Incarnation(1),
+            from: RaftId(d.from),
             to: self.group.id(),
             reign,
             sent_ns: [0, 1, self.now, u64::MAX][usize::from(d.sent)],
@@ -429,8 +430,8 @@ impl World {
             Op::Propose(n) if self.group.is_leader() => {
                 self.group.propose(vec![vec![1; 40]; usize::from(*n)]);
             }
-            Op::Transfer(to) if self.group.is_leader() && *to != self.group.id() => {
-                self.group.transfer(self.now(), *to);
+            Op::Transfer(to) if self.group.is_leader() && *to != self.group.id().0 => {
+                self.group.transfer(self.now(), RaftId(*to));
             }
             Op::Ping => self.group.ping(),
             _ => {}

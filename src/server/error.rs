@@ -1,7 +1,7 @@
 //! Why a server can't start, or go on: the process ends.
 
 use crate::agent::folders::Refused;
-use crate::agent::seat::SeatError;
+use crate::agent::identity::IdentityError;
 use crate::shard::ShardError;
 use crate::storage::{is_full, StorageError};
 use cluster_bus::nodes_conf::ConfError;
@@ -14,7 +14,7 @@ pub enum ServerError {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error(transparent)]
-    Seat(#[from] SeatError),
+    Identity(#[from] IdentityError),
     #[error("Can't start in {0}: {1}")]
     Folders(String, Refused),
     #[error(transparent)]
@@ -35,7 +35,9 @@ impl ServerError {
     /// Whether the disk or the quota was full: what failed can be tried again when there is room (D5).
     pub fn is_full(&self) -> bool {
         match self {
-            ServerError::Io(error) | ServerError::Seat(SeatError::Io(error)) => is_full(error),
+            ServerError::Io(error) | ServerError::Identity(IdentityError::Io(error)) => {
+                is_full(error)
+            }
             ServerError::Storage(error) | ServerError::Shard(ShardError::Storage(error)) => {
                 error.is_full()
             }

@@ -11,19 +11,20 @@ use super::pubsub::PubSub;
 use super::state::{About, ServerState};
 use super::turn::Server;
 use crate::agent::folders::{announce, decide, Begin, Found};
-use crate::agent::seat::{self, Seat};
+use crate::agent::identity::{self, NodeIdentity};
 use crate::agent::{self, Agent, AgentConfig};
 use crate::clock::{Clock, Now};
 use crate::cluster::Record;
 use crate::command::{table, Stats};
 use crate::config::{AppendFsync, Config};
+use crate::ids::{GroupId, Incarnation, RaftId};
 use crate::keyspace::Layout;
 use crate::links::Order;
 use crate::net::Slab;
 use crate::raft::DEFAULT_KEEP_BYTES;
 use crate::shard::{found, Shard, ShardConfig, ShardError, Sizes, SyncPolicy};
 use crate::storage::base::FILE as BASE;
-use crate::storage::{Base, Disk, Folders, Log, LogConfig};
+use crate::storage::{Base, Disk, Folders, Log, LogConfig, MemberIdentity, SnapshotMeta};
 use cluster_bus::bus::{self, Bus};
 use cluster_bus::nodes_conf::{self, NodesConf};
 use cluster_bus::NodeId;
@@ -146,7 +147,7 @@ impl<P: Platform> Server<P> {
         slog::info!(
             logger,
             "DB loaded from the log: {} entries replayed in {:.3} seconds",
-            shard.group().applied() - shard.base().index,
+            shard.group().applied() - shard.snapshot_meta().index,
             took.as_secs_f64()
         );
         let state = ServerState {
@@ -181,7 +182,8 @@ fn alone<F: Folders>(
     logger: &Logger,
 ) -> Result<Shard<F::D>, ServerError> {
     let disk = folders.own();
-    if disk.list()?.iter().any(|name| name == seat::FILE) {
+    identity::refuse_older(&disk)?;
+    if disk.list()?.iter().any(|name| name == identity::FILE) {
         return Err(ServerError::OtherMode(folders.place("."), "yes"));
     }
     found(disk.clone(), setup.log_config(), &birth(setup.config, rng))?;
@@ -192,15 +194,15 @@ fn alone<F: Folders>(
 
 /// What is known before the shard is opened.
 struct Opened<P: Platform> {
-    seat: Seat,
+    identity: NodeIdentity,
     myself: NodeId,
     conf: Option<NodesConf>,
     folders: P::Folders,
     io: P::Cluster,
 }
 
-/// Reads nodes.conf and the seat; a node that has no group on disk founds one, or comes up joining
-/// the shard that nodes.conf names (S4).
+/// Reads nodes.conf and the identity; a node that has no group on disk founds one, or comes up
+/// joining the shard that nodes.conf names (S4).
 fn open_identity<P: Platform>(
     setup: &MemberSetup<'_>,
     folders: &P::Folders,
@@ -210,8 +212,9 @@ fn open_identity<P: Platform>(
 ) -> Result<Opened<P>, ServerError> {
     let ClusterSetup { mut io, conf } = cluster;
     let config = setup.config;
-    let conf = parse_conf(&io.conf_name(), &conf)?;
     let root = folders.own();
+    identity::refuse_older(&root)?;
+    let conf = parse_conf(&io.conf_name(), &conf)?;
     if root.list()?.iter().any(|name| name == BASE) {
         return Err(ServerError::OtherMode(folders.place("."), "no"));
     }
@@ -227,12 +230,12 @@ fn open_identity<P: Platform>(
                 source,
             })?;
     }
-    let seat = match settle_folders(folders, logger)? {
-        Some(seat) => seat,
-        None => first_seat(setup, folders, myself, conf.as_ref(), rng)?,
+    let identity = match settle_folders(folders, logger)? {
+        Some(identity) => identity,
+        None => first_identity(setup, folders, myself, conf.as_ref(), rng)?,
     };
     Ok(Opened {
-        seat,
+        identity,
         myself,
         conf,
         folders: folders.clone(),
@@ -252,23 +255,23 @@ fn parse_conf(name: &str, bytes: &[u8]) -> Result<Option<NodesConf>, ServerError
     Ok(Some(parsed))
 }
 
-fn first_seat<F: Folders>(
+fn first_identity<F: Folders>(
     setup: &MemberSetup<'_>,
     folders: &F,
     myself: NodeId,
     conf: Option<&NodesConf>,
     rng: &mut StdRng,
-) -> Result<Seat, ServerError> {
+) -> Result<NodeIdentity, ServerError> {
     let base = agent::birth(
-        random_nonzero(rng),
-        random_nonzero(rng),
+        GroupId(random_nonzero(rng)),
+        RaftId(random_nonzero(rng)),
         Record::founded(random_id(rng), myself),
         setup.config.cluster_raft_election_timeout,
     );
     make_member(folders, setup, &base)?;
-    let seat = Seat::first(base.raft_id, conf, || random_nonzero(rng));
-    seat.save(&folders.own())?;
-    Ok(seat)
+    let identity = NodeIdentity::first(base.identity.raft_id, conf, || RaftId(random_nonzero(rng)));
+    identity.save(&folders.own())?;
+    Ok(identity)
 }
 
 /// A member's folder with its base; durable when this returns. Its id must be new.
@@ -278,38 +281,41 @@ pub(super) fn make_member<F: Folders>(
     base: &Base,
 ) -> Result<(), ServerError> {
     let root = folders.own();
-    // S4: the seat has room for one folder that may go, and the last one may not have gone yet.
-    if let Some(spare) = Seat::load(&root)?.and_then(|seat| seat.spare) {
-        folders.remove(&seat::folder(spare))?;
+    // S4: the identity has room for one folder that may go, and the last one may not have gone yet.
+    if let Some(spare) = NodeIdentity::load(&root)?.and_then(|identity| identity.spare) {
+        folders.remove(&identity::folder(spare))?;
     }
-    announce(&root, base.raft_id)?;
-    let folder = folders.folder(&seat::folder(base.raft_id))?;
+    announce(&root, base.identity.raft_id)?;
+    let folder = folders.folder(&identity::folder(base.identity.raft_id))?;
     Log::create(folder, setup.log_config(), base)?;
     Ok(())
 }
 
-/// S4: removes, sets aside, or refuses the folders of members as they are found. The seat that is to
-/// be opened; none: the node founds a group.
-fn settle_folders<F: Folders>(folders: &F, logger: &Logger) -> Result<Option<Seat>, ServerError> {
+/// S4: removes, sets aside, or refuses the folders of members as they are found. Returns the
+/// identity that is to be opened; none: the node founds a group.
+fn settle_folders<F: Folders>(
+    folders: &F,
+    logger: &Logger,
+) -> Result<Option<NodeIdentity>, ServerError> {
     let root = folders.own();
-    let seat = Seat::load(&root)?;
+    let identity = NodeIdentity::load(&root)?;
     let found = Found::look(&root, |name| folders.folder(name))?;
     let refused = |why| ServerError::Folders(folders.place("."), why);
-    let plan = decide(&found, seat.as_ref()).map_err(refused)?;
+    let plan = decide(&found, identity.as_ref()).map_err(refused)?;
     for raft_id in plan.remove {
-        folders.remove(&seat::folder(raft_id))?;
+        folders.remove(&identity::folder(raft_id))?;
     }
     for raft_id in plan.set_aside {
-        let (from, to) = (seat::folder(raft_id), seat::lost(raft_id));
+        let (from, to) = (identity::folder(raft_id), identity::lost(raft_id));
         folders.rename(&from, &to)?;
         slog::crit!(
             logger,
-            "The folder {} is none that this node's seat names: it is now {}",
+            "The folder {} is none that this node's identity names: it is now {}",
             from,
             to
         );
     }
-    Ok(seat.filter(|_| plan.begin == Begin::Open))
+    Ok(identity.filter(|_| plan.begin == Begin::Open))
 }
 
 /// Opens the member, and makes the node's part in the cluster around it.
@@ -321,18 +327,18 @@ fn join_up<P: Platform>(
     logger: &Logger,
 ) -> Result<(Shard<P::Disk>, Clustered<P>), ServerError> {
     let Opened {
-        seat,
+        identity,
         mut myself,
         mut conf,
         folders,
         mut io,
     } = opened;
     let config = setup.config;
-    let disk = folders.folder(&seat::folder(seat.member))?;
+    let disk = folders.folder(&identity::folder(identity.member))?;
     let shard = open_member(disk, setup, clock.now(), logger)?;
     // S4: the name by which the group knows this node is the one that the others reach it by. A
-    // crash between the seat and nodes.conf (the first start, RESET HARD) leaves another there.
-    let member = shard.group().membership().member(seat.member);
+    // crash between the identity and nodes.conf (the first start, RESET HARD) leaves another there.
+    let member = shard.group().membership().member(identity.member);
     if let Some(name) = member.map(|m| m.node).filter(|name| *name != myself) {
         myself = name;
         conf = None;
@@ -346,7 +352,7 @@ fn join_up<P: Platform>(
         witness: config.cluster_raft_witness,
     };
     let vote = conf.as_ref().map_or(0, |c| c.last_vote_epoch);
-    let agent = Agent::new(agent_config, seat, myself, conf.as_ref(), clock.now());
+    let agent = Agent::new(agent_config, identity, myself, conf.as_ref(), clock.now());
     slog::info!(logger, "Node configuration loaded, I'm {}", myself);
     Ok((
         shard,
@@ -400,20 +406,25 @@ pub(super) fn outcome_timeout(config: &Config) -> Duration {
 
 /// The birth record of a group of one outside a cluster (G1); ids are random and never zero (G2).
 fn birth(config: &Config, rng: &mut StdRng) -> Base {
-    let raft_id = random_nonzero(rng);
+    let raft_id = RaftId(random_nonzero(rng));
     Base {
-        group: random_nonzero(rng),
-        incarnation: 1,
-        raft_id,
-        index: 1,
-        term: 1,
-        conf_state: ConfState {
-            voters: vec![raft_id],
-            ..ConfState::default()
+        identity: MemberIdentity {
+            group: GroupId(random_nonzero(rng)),
+            incarnation: Incarnation(1),
+            raft_id,
+            election_timeout_ms: config.cluster_raft_election_timeout,
+            ..MemberIdentity::default()
         },
-        members: Vec::new(),
-        election_timeout_ms: config.cluster_raft_election_timeout,
-        ..Base::default()
+        snapshot: SnapshotMeta {
+            index: 1,
+            term: 1,
+            conf_state: ConfState {
+                voters: vec![raft_id.0],
+                ..ConfState::default()
+            },
+            members: Vec::new(),
+            ..SnapshotMeta::default()
+        },
     }
 }
 

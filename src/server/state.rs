@@ -252,8 +252,8 @@ impl<P: Platform> Host for TurnHost<'_, P> {
         let leader = group.leader().filter(|_| group.is_led(now));
         let addr_of = |raft_id| agent.and_then(|a| a.client_addr_of(raft_id));
         RaftStatus {
-            group: beside.log.base().group,
-            incarnation: beside.log.base().incarnation,
+            group: beside.log.identity().group,
+            incarnation: beside.log.identity().incarnation,
             raft_id: group.id(),
             role: self.raft_role(),
             master: agent.map(|a| a.is_master()),

@@ -160,7 +160,7 @@ impl<D: Disk> Shard<D> {
         }
         self.stager = Stager::default();
         self.rebuild = Some(Rebuild {
-            next: self.base.index + 1,
+            next: self.base.snapshot.index + 1,
             reading: false,
         });
     }

@@ -8,6 +8,7 @@ use super::persist::SMALL_RECORD;
 use super::turn::TURN_ROOM;
 use super::Shard;
 use crate::clock::{Mono, Now};
+use crate::ids::RaftId;
 use crate::mutation::{self, Mutation};
 use crate::raft::{self, OwnDisk};
 use crate::storage::Disk;
@@ -69,7 +70,7 @@ impl<D: Disk> Shard<D> {
             sync_for: lasts(self.sync_since),
             full_for: lasts(self.full_since),
         };
-        let of = |id: u64| {
+        let of = |id: RaftId| {
             let mut progress = self.progress(now.mono).into_iter();
             progress.find(|(other, _)| *other == id).map(|p| p.1)
         };

@@ -5,9 +5,10 @@
 
 use super::{Shard, ShardError};
 use crate::clock::{Mono, Now};
+use crate::ids::RaftId;
 use crate::mutation::{self, Mutation};
 use crate::raft::{self, Change, Plan, Progress, StepError, Way, Wishes, NEAR_BYTES};
-use crate::storage::base::{Base, Member, MemberKind};
+use crate::storage::base::{Base, Member, MemberIdentity, MemberKind, SnapshotMeta};
 use crate::storage::{Disk, Position};
 use ::raft::eraftpb::{ConfChangeType, Entry, EntryType};
 use cluster_bus::NodeId;
@@ -26,7 +27,7 @@ const LOOKS_PER_TIMEOUT: u32 = 10;
 pub(super) struct Members {
     wishes: Wishes,
     /// Members that have been near the end of this leader's log once (G3).
-    caught_up: BTreeSet<u64>,
+    caught_up: BTreeSet<RaftId>,
     next_look: Mono,
     /// Commit indexes that have been written, and where their records end.
     written: VecDeque<(u64, Position)>,
@@ -43,7 +44,7 @@ pub(super) struct Members {
     /// G3: the voters have become fewer, since the search has come to nothing.
     pub fell: bool,
     /// A witness that is to go as soon as another one has been found.
-    replaces: Option<u64>,
+    replaces: Option<RaftId>,
     /// The highest index that a witness was told to start from.
     base_given: u64,
     /// When the wish for an heir is over.
@@ -51,9 +52,9 @@ pub(super) struct Members {
     /// One who stays has said that this member was removed: it may write its tombstone (G2, G4).
     pub removed: bool,
     /// Ids of members that are no more where they were.
-    gone: BTreeSet<u64>,
+    gone: BTreeSet<RaftId>,
     /// Who sent a message and is not in this member's applied ConfState.
-    pub strangers: Vec<u64>,
+    pub strangers: Vec<RaftId>,
 }
 
 impl Members {
@@ -110,7 +111,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// C1: a member is to go.
-    pub fn wish_to_leave(&mut self, raft_id: u64) {
+    pub fn wish_to_leave(&mut self, raft_id: RaftId) {
         let leaves = &mut self.members.wishes.leaves;
         if !leaves.contains(&raft_id) {
             leaves.push(raft_id);
@@ -119,7 +120,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// G2: a member has lost its disk, or has left: its id stays for a while (G3).
-    pub fn note_lost(&mut self, raft_id: u64) {
+    pub fn note_lost(&mut self, raft_id: RaftId) {
         let wishes = &mut self.members.wishes;
         if !wishes.lost.contains(&raft_id) && !wishes.leaves.contains(&raft_id) {
             wishes.lost.push(raft_id);
@@ -133,7 +134,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// G3: a witness goes without a successor: the search has failed.
-    pub fn let_witness_go(&mut self, raft_id: u64) {
+    pub fn let_witness_go(&mut self, raft_id: RaftId) {
         if !self.members.wishes.leaves.contains(&raft_id) {
             self.wish_to_leave(raft_id);
             self.members.search_until = Some(self.turn_now.mono);
@@ -167,7 +168,7 @@ impl<D: Disk> Shard<D> {
 
     /// W3: a witness is to go, but not before another one has been found: one joint change swaps
     /// them.
-    pub fn replace_witness(&mut self, raft_id: u64) {
+    pub fn replace_witness(&mut self, raft_id: RaftId) {
         let member = self.group.membership().member(raft_id);
         let goes = self.members.wishes.leaves.contains(&raft_id);
         if member.is_none_or(|m| m.kind != MemberKind::Witness) || goes {
@@ -184,7 +185,7 @@ impl<D: Disk> Shard<D> {
     /// behind which no change of members lies; none while there is no such point.
     pub fn witness_base(&mut self) -> Option<Base> {
         let membership = self.group.membership();
-        let is_data = |id: u64| membership.member(id).map(|m| m.kind) == Some(MemberKind::Data);
+        let is_data = |id: RaftId| membership.member(id).map(|m| m.kind) == Some(MemberKind::Data);
         let members = self.group.members();
         // A learner that is slow, or dead, must not keep the group without a witness.
         let voters = members.iter().filter(|m| m.voter && is_data(m.id));
@@ -199,14 +200,18 @@ impl<D: Disk> Shard<D> {
         let fits = index >= membership.changed_at && !membership.is_joint();
         let term = self.group.term_at(index).filter(|_| fits)?;
         let base = Base {
-            raft_id: 0,
-            kind: MemberKind::Witness,
-            index,
-            term,
-            conf_state: membership.conf.clone(),
-            members: membership.list.clone(),
-            record: self.record().encode(),
-            ..self.base.clone()
+            identity: MemberIdentity {
+                raft_id: RaftId(0), // the host mints it
+                kind: MemberKind::Witness,
+                ..self.base.identity
+            },
+            snapshot: SnapshotMeta {
+                index,
+                term,
+                conf_state: membership.conf.clone(),
+                members: membership.list.clone(),
+                record: self.record().encode(),
+            },
         };
         self.members.base_given = self.members.base_given.max(index);
         Some(base)
@@ -217,7 +222,7 @@ impl<D: Disk> Shard<D> {
     pub fn is_ha(&self, now: Now) -> bool {
         let (me, t) = (self.group.id(), self.group.election_timeout());
         let membership = self.group.membership();
-        let near = |(id, p): &(u64, Progress)| {
+        let near = |(id, p): &(RaftId, Progress)| {
             *id == me || (p.heard.is_some_and(|ago| ago <= t) && p.behind <= NEAR_BYTES)
         };
         let voters = membership.conf.voters.len();
@@ -254,14 +259,14 @@ impl<D: Disk> Shard<D> {
             return;
         }
         let progress = self.caught_up_progress(now.mono);
-        let of = |id: u64| progress.iter().find(|(other, _)| *other == id).map(|p| p.1);
+        let of = |id: RaftId| progress.iter().find(|(other, _)| *other == id).map(|p| p.1);
         if let Some(heir) = raft::heirs(self.group.id(), self.group.membership(), &of).pop() {
             self.wish_for_heir(now, heir, self.group.election_timeout());
         }
     }
 
     /// E4: the same, to a member of its own choice, if that can take over.
-    pub fn hand_over_to(&mut self, now: Now, raft_id: u64) {
+    pub fn hand_over_to(&mut self, now: Now, raft_id: RaftId) {
         if self.group.is_transferring() {
             return;
         }
@@ -272,7 +277,7 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    fn wish_for_heir(&mut self, now: Now, raft_id: u64, patience: Duration) {
+    fn wish_for_heir(&mut self, now: Now, raft_id: RaftId, patience: Duration) {
         if self.members.wishes.heir != Some(raft_id) {
             self.members.wishes.heir = Some(raft_id);
             self.members.next_look = Mono(0);
@@ -281,15 +286,15 @@ impl<D: Disk> Shard<D> {
     }
 
     /// E4: the data voter that can take over at once, if there is one.
-    pub fn successor(&self, now: Now) -> Option<u64> {
+    pub fn successor(&self, now: Now) -> Option<RaftId> {
         self.successor_of(now, &|_| false)
     }
 
     /// The same, but for those that go.
-    fn successor_of(&self, now: Now, goes: &dyn Fn(u64) -> bool) -> Option<u64> {
+    fn successor_of(&self, now: Now, goes: &dyn Fn(RaftId) -> bool) -> Option<RaftId> {
         let progress = self.progress(now.mono);
         let membership = self.group.membership();
-        let of = |id: u64| progress.iter().find(|(other, _)| *other == id).map(|p| p.1);
+        let of = |id: RaftId| progress.iter().find(|(other, _)| *other == id).map(|p| p.1);
         let data: Vec<Member> = membership
             .list
             .iter()
@@ -316,12 +321,12 @@ impl<D: Disk> Shard<D> {
     /// G2: whether nobody but this member can have committed anything, its removal least of all.
     pub fn is_only_voter(&self) -> bool {
         let membership = self.group.membership();
-        let alone = membership.conf.voters == [self.group.id()] && !membership.is_joint();
+        let alone = membership.conf.voters == [self.group.id().0] && !membership.is_joint();
         alone && !mutation::is(Mutation::OnlyVoterYields)
     }
 
     /// D6: what this leader knows to be in a member's log, and committed.
-    pub fn stored_by(&self, raft_id: u64) -> Option<u64> {
+    pub fn stored_by(&self, raft_id: RaftId) -> Option<u64> {
         let members = self.group.members();
         let member = members.iter().find(|m| m.id == raft_id)?;
         Some(member.matched.min(self.group.commit()))
@@ -329,7 +334,10 @@ impl<D: Disk> Shard<D> {
 
     /// D6: the leader says, proved, that this member has acknowledged the log up to `index`.
     pub fn check_stored(&self, index: u64) -> Result<(), ShardError> {
-        let (from, last) = (self.group.leader().unwrap_or(0), self.group.last_index());
+        let (from, last) = (
+            self.group.leader().unwrap_or_default(),
+            self.group.last_index(),
+        );
         if index <= last || self.is_only_voter() {
             return Ok(());
         }
@@ -350,7 +358,7 @@ impl<D: Disk> Shard<D> {
 
     /// G2: no such member is left where it was. Where none of those who stayed is left, nobody is
     /// who could confirm this member's removal, or who would need its vote.
-    pub fn note_gone(&mut self, raft_id: u64, from: NodeId) {
+    pub fn note_gone(&mut self, raft_id: RaftId, from: NodeId) {
         let member = self.group.membership().member(raft_id);
         if member.is_none_or(|m| m.node != from) {
             return; // only its own node can tell
@@ -409,7 +417,7 @@ impl<D: Disk> Shard<D> {
             }
         }
         let progress = self.caught_up_progress(now.mono);
-        let of = |id: u64| progress.iter().find(|(other, _)| *other == id).map(|p| p.1);
+        let of = |id: RaftId| progress.iter().find(|(other, _)| *other == id).map(|p| p.1);
         let until = self.members.search_until;
         self.members.wishes.overdue = until.is_some_and(|at| now.mono >= at);
         let (me, list) = (self.group.id(), self.group.membership());
@@ -441,7 +449,7 @@ impl<D: Disk> Shard<D> {
         if unsafe_yet || !self.log.has_reserve(super::turn::RECORD_OVERHEAD) {
             return;
         }
-        let demotes = |step: &(ConfChangeType, u64)| step.0 == ConfChangeType::AddLearnerNode;
+        let demotes = |step: &(ConfChangeType, RaftId)| step.0 == ConfChangeType::AddLearnerNode;
         let wishes = &self.members.wishes;
         let falls = wishes.overdue || wishes.heir.is_none() && change.steps.iter().any(demotes);
         self.members.fell |= change.joint && !change.steps.is_empty() && falls;
@@ -466,7 +474,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// G6, D7: a new voter needs nothing that the witness's log does not have.
-    fn caught_up_progress(&self, now: Mono) -> Vec<(u64, Progress)> {
+    fn caught_up_progress(&self, now: Mono) -> Vec<(RaftId, Progress)> {
         let changed_at = self.group.membership().changed_at;
         let floor = changed_at.max(self.members.base_given);
         let mut progress = self.progress(now);
@@ -476,7 +484,7 @@ impl<D: Disk> Shard<D> {
         progress
     }
 
-    pub(super) fn progress(&self, now: Mono) -> Vec<(u64, Progress)> {
+    pub(super) fn progress(&self, now: Mono) -> Vec<(RaftId, Progress)> {
         let (me, t) = (self.group.id(), self.group.election_timeout());
         let last = self.group.last_index();
         let view = |m: raft::MemberView| {

@@ -34,13 +34,16 @@ pub(crate) mod tests;
 use crate::clock::{Mono, Now};
 use crate::cluster::Record;
 use crate::effect::{CodecError, Stager, PART_BYTES};
+use crate::ids::RaftId;
 use crate::keyspace::{Keyspace, Layout};
 use crate::mutation::{self, Mutation};
 use crate::raft::{Envelope, Group, StepError, Wanted};
 use crate::state::Gate;
 use crate::state::StateMachine;
 use crate::storage::base::MemberKind;
-use crate::storage::{Base, Disk, Job, Log, LogConfig, Position, StorageError};
+use crate::storage::{
+    Base, Disk, Job, Log, LogConfig, MemberIdentity, Position, SnapshotMeta, StorageError,
+};
 use raft::eraftpb::Entry;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -134,7 +137,7 @@ pub struct TurnOutput<D: Disk> {
     /// This member has just stopped leading (C4).
     pub stepped_down: bool,
     /// G2: raft ids that sent something and are not members as far as has been applied here.
-    pub strangers: Vec<u64>,
+    pub strangers: Vec<RaftId>,
 }
 
 /// What stands beside the data while a command runs.
@@ -280,6 +283,16 @@ impl<D: Disk> Shard<D> {
         &self.base
     }
 
+    /// Who this member is.
+    pub fn identity(&self) -> &MemberIdentity {
+        &self.base.identity
+    }
+
+    /// The snapshot behind which the log begins.
+    pub fn snapshot_meta(&self) -> &SnapshotMeta {
+        &self.base.snapshot
+    }
+
     /// Batches that are executed and not decided.
     pub fn tail_len(&self) -> usize {
         self.tail.len()
@@ -337,7 +350,7 @@ impl<D: Disk> Shard<D> {
 
     /// The record as of the base; empty outside a cluster.
     fn birth_record(base: &Base) -> Record {
-        Record::decode(&base.record).unwrap_or_default()
+        Record::decode(&base.snapshot.record).unwrap_or_default()
     }
 
     /// An empty keyspace as this shard lays it out.
@@ -372,7 +385,7 @@ fn acks(
     let applied = || recent.get(at).map_or(0, |&(_, index)| index);
     let index = open.map_or_else(applied, |open| open.last);
     let members = group.membership();
-    let is_data = |id: u64| {
+    let is_data = |id: RaftId| {
         let kind = members.member(id).map(|m| m.kind);
         kind != Some(MemberKind::Witness) || mutation::is(Mutation::WitnessCountsForWait)
     };

@@ -14,9 +14,13 @@ use std::time::Duration;
 /// Founds a group in an empty folder (G1): its base is a synthetic snapshot of an empty keyspace at
 /// index 1, term 1, and its first log index is 2. Nothing is done where a group is already.
 pub fn found<D: Disk>(disk: D, config: LogConfig, base: &Base) -> Result<(), ShardError> {
-    assert_eq!((base.index, base.term), (1, 1), "G1: the birth snapshot");
+    assert_eq!(
+        (base.snapshot.index, base.snapshot.term),
+        (1, 1),
+        "G1: the birth snapshot"
+    );
     assert!(
-        !base.conf_state.voters.is_empty(),
+        !base.snapshot.conf_state.voters.is_empty(),
         "G1: an empty ConfState is never used"
     );
     if Base::load(&disk)?.is_none() {
@@ -37,20 +41,20 @@ impl<D: Disk> Shard<D> {
         let (log, recovered) = Log::open(disk, config.log.clone())?;
         let base = recovered.base;
         let mut members = Membership::new(
-            base.conf_state.clone(),
-            base.members.clone(),
-            base.raft_id,
-            base.index,
+            base.snapshot.conf_state.clone(),
+            base.snapshot.members.clone(),
+            base.identity.raft_id,
+            base.snapshot.index,
         );
         let mut data = StateMachine::new(Shard::<D>::empty_keyspace(&config), config.sizes.part);
         data.begin_record(Shard::<D>::birth_record(&base));
         let mut stager = Stager::default();
-        let applied = recovered.hard_state.commit.max(base.index);
+        let applied = recovered.hard_state.commit.max(base.snapshot.index);
         replay(&log, &base, applied, &mut members, &mut data, &mut stager)?;
         data.commit_record();
 
         let window = Window::new(
-            (base.index, base.term),
+            (base.snapshot.index, base.snapshot.term),
             recovered.hard_state,
             members.conf.clone(),
             log.terms().to_vec(),
@@ -58,17 +62,17 @@ impl<D: Disk> Shard<D> {
             recovered.tail,
         );
         // E2: the record says who was the master.
-        let mine = members.member(base.raft_id).map(|m| m.node);
+        let mine = members.member(base.identity.raft_id).map(|m| m.node);
         let master = data.committed_record().master;
         let first = config.first && mine.is_none_or(|node| node == master);
         let group_config = GroupConfig {
-            group: base.group,
-            incarnation: base.incarnation,
-            id: base.raft_id,
-            kind: base.kind,
+            group: base.identity.group,
+            incarnation: base.identity.incarnation,
+            id: base.identity.raft_id,
+            kind: base.identity.kind,
             membership: members,
-            election_timeout: Duration::from_millis(base.election_timeout_ms),
-            seed: config.seed ^ base.raft_id,
+            election_timeout: Duration::from_millis(base.identity.election_timeout_ms),
+            seed: config.seed ^ base.identity.raft_id.0,
             first,
             applied,
             keep_bytes: config.keep_bytes,
@@ -150,18 +154,18 @@ fn replay<D: Disk>(
     data: &mut StateMachine,
     stager: &mut Stager,
 ) -> Result<(), ShardError> {
-    if applied <= base.index {
+    if applied <= base.snapshot.index {
         return Ok(());
     }
-    log.replay(base.index + 1, applied, |entry| {
+    log.replay(base.snapshot.index + 1, applied, |entry| {
         let index = entry.index;
         members
-            .replay(&entry, base.raft_id)
+            .replay(&entry, base.identity.raft_id)
             .map_err(|source| ShardError::Apply {
                 index,
                 reason: source.to_string(),
             })?;
-        if base.kind == MemberKind::Witness {
+        if base.identity.kind == MemberKind::Witness {
             return Ok(()); // W1
         }
         super::apply::apply_entry(data, stager, &entry, &mut || {})

@@ -6,6 +6,7 @@
 
 use super::Shard;
 use crate::clock::{Mono, Now};
+use crate::ids::RaftId;
 use crate::storage::base::Member;
 use crate::storage::Disk;
 use std::time::Duration;
@@ -19,12 +20,12 @@ pub(super) struct Quorum {
     unled_since: Option<Mono>,
     pub lost: bool,
     /// Raft ids, and when each was heard last.
-    heard: Vec<(u64, Mono)>,
+    heard: Vec<(RaftId, Mono)>,
 }
 
 impl Quorum {
     /// A message of a member has come.
-    pub fn hear(&mut self, now: Mono, from: u64) {
+    pub fn hear(&mut self, now: Mono, from: RaftId) {
         match self.heard.iter_mut().find(|(id, _)| *id == from) {
             Some((_, at)) => *at = now,
             None => self.heard.push((from, now)),
@@ -42,13 +43,13 @@ impl Quorum {
     }
 
     /// Whether a member was not heard within T.
-    fn is_silent(&self, now: Mono, id: u64, t: Duration) -> bool {
+    fn is_silent(&self, now: Mono, id: RaftId, t: Duration) -> bool {
         let heard = self.heard.iter().find(|(other, _)| *other == id);
         heard.is_none_or(|(_, at)| now.since(*at) >= t)
     }
 
     /// Forgets those that are no members any more.
-    fn retain(&mut self, is_member: impl Fn(u64) -> bool) {
+    fn retain(&mut self, is_member: impl Fn(RaftId) -> bool) {
         self.heard.retain(|(id, _)| is_member(*id));
     }
 }
@@ -119,13 +120,19 @@ mod tests {
     #[test]
     fn members_not_heard_within_t_are_silent() {
         let mut quorum = Quorum::default();
-        quorum.hear(at(100), 6);
-        quorum.hear(at(500), 6);
-        assert!(!quorum.is_silent(at(1499), 6, T));
-        assert!(quorum.is_silent(at(1500), 6, T));
-        assert!(quorum.is_silent(at(100), 1, T), "it was never heard");
+        quorum.hear(at(100), RaftId(6));
+        quorum.hear(at(500), RaftId(6));
+        assert!(!quorum.is_silent(at(1499), RaftId(6), T));
+        assert!(quorum.is_silent(at(1500), RaftId(6), T));
+        assert!(
+            quorum.is_silent(at(100), RaftId(1), T),
+            "it was never heard"
+        );
         quorum.retain(|_| false);
-        assert!(quorum.is_silent(at(501), 6, T), "it is no member any more");
+        assert!(
+            quorum.is_silent(at(501), RaftId(6), T),
+            "it is no member any more"
+        );
     }
 
     #[test]
@@ -139,7 +146,7 @@ mod tests {
         assert!(played.shard.has_quorum());
         let silent = |played: &Played| -> Vec<u64> {
             let silent = played.shard.silent_voters();
-            silent.iter().map(|m| m.raft_id).collect()
+            silent.iter().map(|m| m.raft_id.0).collect()
         };
         assert_eq!(silent(&played), OTHERS[1..]);
         played.beats(&[], T_MS);

@@ -17,6 +17,7 @@ mod reads;
 
 use super::*;
 use crate::clock::Clock;
+use crate::ids::{GroupId, Incarnation, RaftId};
 use crate::keyspace::Ttl;
 use crate::state::{Access, Footprint, GateKind};
 use crate::storage::{Job, RealDisk};
@@ -55,18 +56,23 @@ fn config(sync: SyncPolicy) -> ShardConfig {
 
 fn base() -> Base {
     Base {
-        group: 1,
-        incarnation: 1,
-        raft_id: 5,
-        index: 1,
-        term: 1,
-        conf_state: ConfState {
-            voters: vec![5],
-            ..ConfState::default()
+        identity: MemberIdentity {
+            group: GroupId(1),
+            incarnation: Incarnation(1),
+            raft_id: RaftId(5),
+            election_timeout_ms: 1000,
+            ..MemberIdentity::default()
         },
-        members: Vec::new(),
-        election_timeout_ms: 1000,
-        ..Base::default()
+        snapshot: SnapshotMeta {
+            index: 1,
+            term: 1,
+            conf_state: ConfState {
+                voters: vec![5],
+                ..ConfState::default()
+            },
+            members: Vec::new(),
+            ..SnapshotMeta::default()
+        },
     }
 }
 
@@ -247,14 +253,12 @@ fn a_member_that_was_removed_knows_it_after_a_restart() {
     let clock = Hand(Cell::new(1));
     let member = |raft_id| Member {
         raft_id,
-        node: cluster_bus::NodeId([raft_id as u8; 20]),
+        node: cluster_bus::NodeId([raft_id.0 as u8; 20]),
         kind: MemberKind::Data,
     };
-    let base = Base {
-        conf_state: ConfState::from((vec![1], vec![5])),
-        members: vec![member(1), member(5)],
-        ..base()
-    };
+    let mut base = base();
+    base.snapshot.conf_state = ConfState::from((vec![1], vec![5]));
+    base.snapshot.members = vec![member(RaftId(1)), member(RaftId(5))];
     let log_config = config(SyncPolicy::Always).log;
     let disk = RealDisk::new(folder.path());
     let (mut log, _) = Log::create(disk.clone(), log_config, &base).expect("a log");

@@ -4,6 +4,7 @@ use super::members::is_change;
 use super::{Shard, ShardError, SyncPolicy, TailBatch, TurnOutput};
 use crate::clock::{Clock, Mono, Now};
 use crate::effect::{begins_batch, parse_entry, Body, Unit};
+use crate::ids::RaftId;
 use crate::mutation::{self, Mutation};
 use crate::raft::{Envelope, Fault, Group, Refusal, StepError};
 use crate::state::Gate;
@@ -48,7 +49,7 @@ pub enum Admission {
     /// Nobody is known to lead, or this member is not ready to: commands wait.
     Hold,
     /// Another member leads. `own_copy`: what this one has is all committed (T7).
-    Redirect { leader: u64, own_copy: bool },
+    Redirect { leader: RaftId, own_copy: bool },
 }
 
 /// D6: what can't be carried out is refused at the door. Once it is committed, every member would
@@ -72,7 +73,7 @@ fn check_bodies(append: &Message, databases: u32) -> Result<(), Refusal> {
             if mutation::is(Mutation::BodiesAreTrusted) {
                 continue;
             }
-            let (from, index) = (append.from, entry.index);
+            let (from, index) = (RaftId(append.from), entry.index);
             let reason = error.to_string();
             let why = Fault::Unreadable { index, reason };
             return Err(Refusal { from, why });
@@ -113,7 +114,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// G2: a sender that is no member is told so. One that is not told this time asks again.
-    pub fn note_sender(&mut self, from: u64) {
+    pub fn note_sender(&mut self, from: RaftId) {
         let strangers = &mut self.members.strangers;
         let room = strangers.len() < STRANGERS_PER_TURN;
         if room && !self.group.membership().contains(from) && !strangers.contains(&from) {

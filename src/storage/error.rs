@@ -28,12 +28,20 @@ pub enum StorageError {
     #[error("{file}: {what}")]
     BadFile { file: String, what: &'static str },
 
-    #[error("{file} has format version {found}, this program knows up to {known}")]
+    /// Another build's file.
+    #[error(
+        "{file} has format version {found}, and this build reads version {known}. Nothing has been \
+         changed here: start the build that wrote it, or give this node an empty folder"
+    )]
     Version {
         file: String,
         found: u32,
         known: u32,
     },
+
+    /// A file of this version that uses a part of it which is not built yet.
+    #[error("{file} has {what}, which this build does not read")]
+    Unread { file: String, what: &'static str },
 
     /// Records are readable, but no sequence of Readies produces what they say.
     #[error("{file} at offset {offset}: {what}")]
@@ -43,7 +51,7 @@ pub enum StorageError {
         what: String,
     },
 
-    /// There is no birth record: no group was founded or joined in this folder.
+    /// There is no base: no group was founded or joined in this folder.
     #[error("no group in this folder: the file {0} is missing")]
     NoBase(String),
 
@@ -51,7 +59,7 @@ pub enum StorageError {
     #[error("a group is already in this folder: {0} exists")]
     Exists(String),
 
-    /// The birth record is there, the log is not.
+    /// The base is there, the log is not.
     #[error("the group's log is missing: no segment beside {0}")]
     NoLog(String),
 

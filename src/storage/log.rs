@@ -12,7 +12,7 @@
 //!   it;
 //! - an error of `append` or of a sync leaves the log unusable: the caller ends the process (D5).
 
-use super::base::Base;
+use super::base::{Base, MemberIdentity};
 use super::disk::{Disk, DiskFile};
 use super::encode::{Encoded, Encoder, Place};
 use super::error::{Result, StorageError};
@@ -62,7 +62,7 @@ pub(super) struct Segment<D: Disk> {
 /// One member's log.
 pub struct Log<D: Disk> {
     pub(super) disk: D,
-    pub(super) base: Arc<Base>,
+    pub(super) base: Base,
     pub(super) config: LogConfig,
     pub(super) segments: Vec<Segment<D>>,
     /// The segment that is appended to; those behind it are spare.
@@ -107,7 +107,7 @@ impl<D: Disk> Log<D> {
             .unwrap_or(0);
         let log = Log {
             disk,
-            base: Arc::new(state.base),
+            base: state.base,
             config,
             segments: state.segments,
             active,
@@ -134,7 +134,7 @@ impl<D: Disk> Log<D> {
             })?;
         }
         let recovered = Recovered {
-            base: (*log.base).clone(),
+            base: log.base.clone(),
             hard_state: log.hard_state.clone(),
             tail,
             cut: state.cut,
@@ -144,6 +144,11 @@ impl<D: Disk> Log<D> {
 
     pub fn base(&self) -> &Base {
         &self.base
+    }
+
+    /// Whose log this is.
+    pub fn identity(&self) -> &MemberIdentity {
+        &self.base.identity
     }
 
     /// The newest hard state that was appended.
@@ -227,7 +232,7 @@ impl<D: Disk> Log<D> {
     fn check(&self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };
         assert!(
-            first.index > self.base.index && first.index <= self.last_index() + 1,
+            first.index > self.base.snapshot.index && first.index <= self.last_index() + 1,
             "entry {} can't follow a log of {}..={}",
             first.index,
             self.first_index(),

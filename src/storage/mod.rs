@@ -3,7 +3,7 @@
 //! Owns the folder that holds one group's log. Knows entries and hard states, never what is in
 //! them; runs no election, applies nothing, takes no lock (who opens the folder holds one).
 //!
-//! Reading order: [`disk`] the seam, `folders` the folders of members, [`base`] the birth record, [`record`] the bytes of a Ready,
+//! Reading order: [`disk`] the seam, `folders` the folders of members, [`base`] with what a member begins, [`record`] the bytes of a Ready,
 //! [`segment`] the files, [`log`] appending, `space` room to append to, [`sync`] making it durable,
 //! `recover` opening, [`read`] getting entries back, [`thread`] the storage thread. `docs/DATA_FORMATS.md` has the bytes.
 
@@ -24,7 +24,7 @@ mod space;
 pub mod sync;
 pub mod thread;
 
-pub use base::Base;
+pub use base::{Base, MemberIdentity, SnapshotMeta};
 pub use disk::{Disk, DiskFile, RealDisk, RealFile};
 pub use error::{is_full, StorageError};
 pub use folders::{Folders, RealFolders};

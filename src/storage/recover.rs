@@ -1,6 +1,6 @@
 //! Opening a log: what was there, what of it counts, and what is cut off.
 //!
-//! Owns birth (the first segment, then the base) and recovery (D2, D3):
+//! Owns the bootstrap of a log (the first segment, then the base) and recovery (D2, D3):
 //! 1. everything in the files is synced, so that what is read is what is durable, and pages that
 //!    a failed write-back left clean are forgotten;
 //! 2. all pieces are walked; a record counts when all its pieces are there;
@@ -34,7 +34,7 @@ pub(super) struct State<D: Disk> {
     pub next_generation: u64,
 }
 
-/// Births a log: its first segment, then the base that says that it is there.
+/// Bootstraps a log: its first segment, then the base that says that it is there.
 pub(super) fn found<D: Disk>(disk: &D, capacity: u64, base: &Base) -> Result<()> {
     let names = list(disk)?;
     if names.iter().any(|n| n == base::FILE) {
@@ -50,7 +50,7 @@ pub(super) fn found<D: Disk>(disk: &D, capacity: u64, base: &Base) -> Result<()>
         start: Position(0),
         end: Position(capacity),
     };
-    AllocJob::new(disk.clone(), Arc::new(base.clone()), meta).run()?;
+    AllocJob::new(disk.clone(), base.identity, meta).run()?;
     base.save(disk)
 }
 
@@ -77,11 +77,11 @@ pub(super) fn recover<D: Disk>(disk: &D) -> Result<State<D>> {
     }
     let behind = look_behind(&segments, &metas, &walk)?;
     let (commit, last) = (walk.hard_state.commit, walk.index.last());
-    if commit < base.index || commit > last {
+    if commit < base.snapshot.index || commit > last {
         let (file, offset) = locate(&metas, walk.end);
         let what = format!(
             "the commit index {commit} is outside the log {}..={last}",
-            base.index
+            base.snapshot.index
         );
         return Err(StorageError::Inconsistent { file, offset, what });
     }
@@ -116,7 +116,7 @@ fn find_segments<D: Disk>(disk: &D, base: &Base) -> Result<Vec<Segment<D>>> {
                 .map_err(StorageError::io("remove", &name))?;
         } else if is_segment(&name) {
             let file = disk.open(&name).map_err(StorageError::io("open", &name))?;
-            let meta = SegmentMeta::read(&file, &name, base)?;
+            let meta = SegmentMeta::read(&file, &name, &base.identity)?;
             segments.push(Segment { meta, file: None });
         }
     }
@@ -206,10 +206,10 @@ struct Pending {
 
 fn walk<D: Disk>(disk: &D, metas: &[SegmentMeta], base: &Base) -> Result<Walk> {
     let mut walk = Walk {
-        index: LogIndex::new(base.index, base.term),
+        index: LogIndex::new(base.snapshot.index, base.snapshot.term),
         hard_state: HardState {
-            term: base.term,
-            commit: base.index,
+            term: base.snapshot.term,
+            commit: base.snapshot.index,
             ..HardState::default()
         },
         end: Position(0),

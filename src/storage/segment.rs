@@ -7,7 +7,7 @@
 //! Invariants: a file with a segment's name has a durable, valid header (a crash can't leave it
 //! otherwise, so another header is damage); no two segments ever have the same generation.
 
-use super::base::Base;
+use super::base::MemberIdentity;
 use super::disk::{Disk, DiskFile};
 use super::error::{Result, StorageError};
 use super::position::Position;
@@ -48,7 +48,7 @@ impl SegmentMeta {
         Position(self.start.0 + (offset - DATA))
     }
 
-    fn encode(&self, base: &Base) -> [u8; HEADER] {
+    fn encode(&self, of: &MemberIdentity) -> [u8; HEADER] {
         let mut h = [0; HEADER];
         h[..8].copy_from_slice(MAGIC);
         h[8..12].copy_from_slice(&VERSION.to_le_bytes());
@@ -57,9 +57,9 @@ impl SegmentMeta {
             self.generation,
             self.start.0,
             self.end.0,
-            base.group,
-            base.incarnation,
-            base.raft_id,
+            of.group.0,
+            of.incarnation.0,
+            of.raft_id.0,
         ];
         for (i, v) in fields.into_iter().enumerate() {
             h[16 + 8 * i..24 + 8 * i].copy_from_slice(&v.to_le_bytes());
@@ -70,7 +70,7 @@ impl SegmentMeta {
     }
 
     /// Reads and checks the header of `name`.
-    pub fn read<F: DiskFile>(file: &F, name: &str, base: &Base) -> Result<SegmentMeta> {
+    pub fn read<F: DiskFile>(file: &F, name: &str, of: &MemberIdentity) -> Result<SegmentMeta> {
         let bad = |what| {
             Err(StorageError::BadFile {
                 file: name.into(),
@@ -105,7 +105,7 @@ impl SegmentMeta {
             end: Position(field(3)),
         };
         let (start, end) = (meta.start.0, meta.end.0);
-        if (field(4), field(5), field(6)) != (base.group, base.incarnation, base.raft_id) {
+        if (field(4), field(5), field(6)) != (of.group.0, of.incarnation.0, of.raft_id.0) {
             return bad("belongs to another group or member");
         }
         if name_of(meta.sequence) != name {
@@ -144,7 +144,7 @@ pub struct Allocated<D: Disk> {
 /// Makes a segment (on the storage thread); in steps, so that syncs need not wait for all of it.
 pub struct AllocJob<D: Disk> {
     disk: D,
-    base: Arc<Base>,
+    of: MemberIdentity,
     meta: SegmentMeta,
     temp: String,
     file: Option<D::File>,
@@ -152,11 +152,11 @@ pub struct AllocJob<D: Disk> {
 }
 
 impl<D: Disk> AllocJob<D> {
-    pub(crate) fn new(disk: D, base: Arc<Base>, meta: SegmentMeta) -> Self {
+    pub(crate) fn new(disk: D, of: MemberIdentity, meta: SegmentMeta) -> Self {
         let temp = format!("{}{TEMP_SUFFIX}", meta.sequence);
         AllocJob {
             disk,
-            base,
+            of,
             meta,
             temp,
             file: None,
@@ -199,7 +199,7 @@ impl<D: Disk> AllocJob<D> {
             self.filled = to;
             return Ok(None);
         }
-        file.write_at(&self.meta.encode(&self.base), 0)
+        file.write_at(&self.meta.encode(&self.of), 0)
             .map_err(io("write"))?;
         file.sync_data().map_err(io("sync"))?;
         self.disk

@@ -123,7 +123,7 @@ impl<D: Disk> Log<D> {
         };
         // A generation is never used twice, not even after a failure.
         self.space.next_generation += 1;
-        Some(AllocJob::new(self.disk.clone(), self.base.clone(), meta))
+        Some(AllocJob::new(self.disk.clone(), self.base.identity, meta))
     }
 
     /// The result of an allocation. A failure (a full disk) is returned for the log; `alloc_job`

@@ -6,6 +6,7 @@ mod golden;
 
 use super::log::LogConfig;
 use super::*;
+use crate::ids::{GroupId, Incarnation, RaftId};
 #[cfg(feature = "mutations")]
 use crate::mutation::Mutation;
 use disk::{Crash, TestDisk};
@@ -29,16 +30,20 @@ struct Past {
 
 fn base() -> Base {
     Base {
-        group: 11,
-        incarnation: 1,
-        raft_id: 42,
-        index: 1,
-        term: 1,
-        conf_state: (vec![42], vec![]).into(),
-        members: Vec::new(),
-        election_timeout_ms: 1000,
-        record: b"the record".to_vec(),
-        ..Base::default()
+        identity: MemberIdentity {
+            group: GroupId(11),
+            incarnation: Incarnation(1),
+            raft_id: RaftId(42),
+            election_timeout_ms: 1000,
+            ..MemberIdentity::default()
+        },
+        snapshot: SnapshotMeta {
+            index: 1,
+            term: 1,
+            conf_state: (vec![42], vec![]).into(),
+            members: Vec::new(),
+            record: b"the record".to_vec(),
+        },
     }
 }
 

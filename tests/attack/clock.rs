@@ -7,6 +7,7 @@ use crate::played::{mono_ns, sleep_until, Played, Seen};
 use crate::real::{base_of, played, Real, Stage};
 use crate::shim::{Op, WITNESS};
 use holdfast::agent::control::Control;
+use holdfast::ids::GroupId;
 use holdfast::raft::Envelope;
 use raft::eraftpb::MessageType;
 use std::time::Duration;
@@ -114,12 +115,14 @@ fn invitation_between_messages_keeps_a_witness_promise() {
     let from = leader.heard();
     let invite = |group: u64| {
         let mut base = Box::new(base.clone());
-        base.group = group;
+        base.identity.group = GroupId(group);
         leader.tell(&real, &Control::Invite { base });
     };
-    invite(base.group);
+    invite(base.identity.group.0);
     let accepted = |seen: &Seen| match seen.control() {
-        Some(Control::Invited { group, raft_id }) if *group == base.group => Some(*raft_id),
+        Some(Control::Invited { group, raft_id }) if *group == base.identity.group => {
+            Some(*raft_id)
+        }
         _ => None,
     };
     let witness = leader.wait_seen("it hosts the witness", from, SOON, accepted);
@@ -129,20 +132,20 @@ fn invitation_between_messages_keeps_a_witness_promise() {
         played.play(member);
     }
     let from = leader.heard();
-    let beat = heartbeat(&leader, &real, witness);
+    let beat = heartbeat(&leader, &real, witness.0);
     wait_echo(&leader, from, &beat);
 
     // Another invitation is carried out, and its first sync takes 0.4 T.
     let hung = real.shim.on(Op::Sync).thread(WITNESS).hang();
-    invite(base.group + 1);
+    invite(base.identity.group.0 + 1);
     hung.wait_hanging(SOON);
     sleep_until(mono_ns() + part_of_t(40));
     let from = leader.heard();
-    let beat = heartbeat(&leader, &real, witness);
+    let beat = heartbeat(&leader, &real, witness.0);
     sleep_until(mono_ns() + part_of_t(5)); // until the thread's queue has it
     hung.release();
     wait_echo(&leader, from, &beat);
-    assert_promise_holds(&other, &leader, &real, witness, beat.sent_ns);
+    assert_promise_holds(&other, &leader, &real, witness.0, beat.sent_ns);
 }
 
 /// E3: an echo of the future, from a member that lies, makes no lease.
@@ -158,7 +161,7 @@ fn echo_of_the_future_makes_no_lease() {
     b.set_manner(Manner::SILENT);
     a.set_manner(Manner::SILENT);
     let m = message(MessageType::MsgHeartbeatResponse, beat.message.term);
-    let mut answer = a.member(|m2| m2.envelope(beat.from, m));
+    let mut answer = a.member(|m2| m2.envelope(beat.from.0, m));
     (answer.reign, answer.sent_ns) = (beat.reign, mono_ns() + 3_600_000_000_000);
     a.post(&real, &answer);
     let silent = mono_ns();

@@ -5,6 +5,7 @@ use crate::real::{base_of, played, Stage};
 use crate::wire;
 use cluster_bus::NodeId;
 use holdfast::agent::control::{encode_envelope, Control};
+use holdfast::ids::GroupId;
 use raft::eraftpb::MessageType;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,12 +22,12 @@ fn flood_of_small_frames_starves_no_client() {
     let base = base_of(&[(&inviter, 7)], None, Duration::from_secs(1));
     let raft_id = real.raft_id();
     let mut beat = Member::new(&base, 7).envelope(raft_id, message(MessageType::MsgHeartbeat, 1));
-    beat.group = real.group();
+    beat.group = GroupId(real.group());
     let frames = [
         encode_envelope(&beat),
-        Control::Declined { group: 1 }.encode(),
+        Control::Declined { group: GroupId(1) }.encode(),
         Control::Health {
-            group: 1,
+            group: GroupId(1),
             ha: false,
         }
         .encode(),

@@ -7,6 +7,7 @@ use crate::wire;
 use cluster_bus::bus::SelfState;
 use cluster_bus::NodeId;
 use holdfast::agent::control::{encode_envelope, Control};
+use holdfast::ids::{GroupId, Incarnation, RaftId};
 use holdfast::raft::{Envelope, Reign};
 use raft::eraftpb::{Entry, Message, MessageType};
 use std::time::{Duration, Instant};
@@ -57,10 +58,10 @@ fn forged(real: &Real, from: u64, mut message: Message) -> Vec<u8> {
     (message.from, message.to) = (from, to);
     let term = message.term;
     encode_envelope(&Envelope {
-        group: real.group(),
-        incarnation: 1,
-        from,
-        to,
+        group: GroupId(real.group()),
+        incarnation: Incarnation(1),
+        from: RaftId(from),
+        to: RaftId(to),
         reign: Reign { term, transfers: 0 },
         sent_ns: crate::played::mono_ns(),
         applied: 0,
@@ -97,12 +98,16 @@ fn each(test: &str, attacks: &[(&str, Forgery<'_>)]) {
 fn forged_removal_deletes_nothing() {
     let left = |real: &Real| {
         let (group, raft_id) = (real.group(), real.raft_id());
-        vec![Control::Left { group, raft_id }.encode()]
+        vec![Control::Left {
+            group: GroupId(group),
+            raft_id: RaftId(raft_id),
+        }
+        .encode()]
     };
     let no_member = |real: &Real| {
         let control = Control::NotAMember {
-            group: real.group(),
-            raft_id: real.raft_id(),
+            group: GroupId(real.group()),
+            raft_id: RaftId(real.raft_id()),
             applied: u64::MAX,
         };
         vec![control.encode()]
@@ -235,16 +240,31 @@ fn wishes_in_a_members_name_change_nothing() {
         real.node.ok(&["SET", "a", "v"]);
         let (group, raft_id, me) = (real.group(), a.raft_id(), real.raft_id());
         let control = match name {
-            "Leave" => Control::Leave { group, raft_id },
-            "Gone" => Control::Gone { group, raft_id },
-            "Left" => Control::Left { group, raft_id: me },
+            "Leave" => Control::Leave {
+                group: GroupId(group),
+                raft_id: RaftId(raft_id),
+            },
+            "Gone" => Control::Gone {
+                group: GroupId(group),
+                raft_id: RaftId(raft_id),
+            },
+            "Left" => Control::Left {
+                group: GroupId(group),
+                raft_id: RaftId(me),
+            },
             "NotAMember" => Control::NotAMember {
-                group,
-                raft_id: me,
+                group: GroupId(group),
+                raft_id: RaftId(me),
                 applied: u64::MAX,
             },
-            "Ready" => Control::Ready { group, raft_id: 99 },
-            _ => Control::Failover { group, raft_id },
+            "Ready" => Control::Ready {
+                group: GroupId(group),
+                raft_id: RaftId(99),
+            },
+            _ => Control::Failover {
+                group: GroupId(group),
+                raft_id: RaftId(raft_id),
+            },
         };
         let before = real.members();
         let line = wire::call(real.bus_port(), 1, a.id, real.id, "");

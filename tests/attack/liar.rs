@@ -7,6 +7,7 @@ use crate::member::message;
 use crate::played::Seen;
 use crate::real::{base_of, played, Real, Stage};
 use holdfast::agent::control::Control;
+use holdfast::ids::{GroupId, RaftId};
 use holdfast::storage::Base;
 use raft::eraftpb::{Entry, MessageType};
 use std::time::{Duration, Instant};
@@ -78,9 +79,10 @@ fn failed_invitation_leaves_no_files() {
     real.own(0, 100); // a share of witnesses is counted from masters with slots
     let inviter = played();
     inviter.meet(&real);
-    let good = |group: u64| Base {
-        group,
-        ..base_of(&[(&inviter, 7)], None, Duration::from_secs(1))
+    let good = |group: u64| {
+        let mut base = base_of(&[(&inviter, 7)], None, Duration::from_secs(1));
+        base.identity.group = GroupId(group);
+        base
     };
     let hosted = |real: &Real| {
         let names = real.folders();
@@ -89,13 +91,13 @@ fn failed_invitation_leaves_no_files() {
     // Somebody who is voter and learner; a log that begins at the end of all numbers, where one
     // may be hosted, but no more than this node's share.
     let mut twice = good(1);
-    twice.conf_state.learners = vec![7];
+    twice.snapshot.conf_state.learners = vec![7];
     let mut end = good(2);
-    (end.index, end.term) = (u64::MAX, u64::MAX);
+    (end.snapshot.index, end.snapshot.term) = (u64::MAX, u64::MAX);
     for (what, base, most) in [("voter and learner", twice, 0), ("last index", end, 2)] {
         for n in 0..10 {
             let mut base = base.clone();
-            base.group += 2 * n;
+            base.identity.group.0 += 2 * n;
             let from = inviter.heard();
             let base = Box::new(base);
             inviter.tell(&real, &Control::Invite { base });
@@ -121,8 +123,8 @@ fn unasked_left_of_the_leader_moves_no_follower() {
     let mut f = stage.follows_played(t, &[]);
     let _beats = f.leader.heartbeats(&f.real, f.raft_id, t / 10);
     let left = Control::Left {
-        group: f.real.group(),
-        raft_id: f.raft_id,
+        group: GroupId(f.real.group()),
+        raft_id: RaftId(f.raft_id),
     };
     let end = Instant::now() + WATCHED;
     while Instant::now() < end {
@@ -145,21 +147,33 @@ fn bad_invitations_silence_no_witness() {
     let good = base_of(&[(&inviter, 7)], None, Duration::from_secs(1));
     let with = |change: &dyn Fn(&mut Base)| {
         let mut base = good.clone();
-        base.group = 1;
+        base.identity.group = GroupId(1);
         change(&mut base);
         base
     };
     let bases = [
-        ("last index", with(&|b| b.index = u64::MAX)),
-        ("last index but one", with(&|b| b.index = u64::MAX - 1)),
-        ("last term", with(&|b| b.term = u64::MAX)),
-        ("index 0", with(&|b| (b.index, b.term) = (0, 0))),
-        ("no time", with(&|b| b.election_timeout_ms = 0)),
-        ("all time", with(&|b| b.election_timeout_ms = u64::MAX)),
-        ("nobody", with(&|b| b.members.clear())),
-        ("no voter", with(&|b| b.conf_state.voters.clear())),
-        ("raft id 0", with(&|b| b.conf_state.voters = vec![0])),
-        ("no record", with(&|b| b.record.clear())),
+        ("last index", with(&|b| b.snapshot.index = u64::MAX)),
+        (
+            "last index but one",
+            with(&|b| b.snapshot.index = u64::MAX - 1),
+        ),
+        ("last term", with(&|b| b.snapshot.term = u64::MAX)),
+        (
+            "index 0",
+            with(&|b| (b.snapshot.index, b.snapshot.term) = (0, 0)),
+        ),
+        ("no time", with(&|b| b.identity.election_timeout_ms = 0)),
+        (
+            "all time",
+            with(&|b| b.identity.election_timeout_ms = u64::MAX),
+        ),
+        ("nobody", with(&|b| b.snapshot.members.clear())),
+        ("no voter", with(&|b| b.snapshot.conf_state.voters.clear())),
+        (
+            "raft id 0",
+            with(&|b| b.snapshot.conf_state.voters = vec![0]),
+        ),
+        ("no record", with(&|b| b.snapshot.record.clear())),
     ];
     for (what, base) in bases {
         let real = stage.real(&[]);
@@ -175,7 +189,7 @@ fn bad_invitations_silence_no_witness() {
         let end = Instant::now() + Duration::from_secs(3);
         let answered = |seen: &Seen| match seen.control() {
             Some(Control::Invited { group, .. } | Control::Declined { group })
-                if *group == good.group =>
+                if *group == good.identity.group =>
             {
                 Some(())
             }

@@ -4,6 +4,7 @@
 //! envelopes of a leader or candidate that a test makes up. Never: a timer, or a will of its own.
 
 use crate::played::mono_ns;
+use holdfast::ids::{GroupId, Incarnation, RaftId};
 use holdfast::raft::{Envelope, Reign};
 use holdfast::storage::Base;
 use raft::eraftpb::{Entry, Message, MessageType};
@@ -66,13 +67,13 @@ impl Member {
     /// As this base says, with an empty log.
     pub fn new(base: &Base, raft_id: u64) -> Member {
         Member {
-            group: base.group,
-            incarnation: base.incarnation,
+            group: base.identity.group.0,
+            incarnation: base.identity.incarnation.0,
             raft_id,
-            term: base.term,
-            commit: base.index,
+            term: base.snapshot.term,
+            commit: base.snapshot.index,
             manner: Manner::GOOD,
-            base: (base.index, base.term),
+            base: (base.snapshot.index, base.snapshot.term),
             log: Vec::new(),
         }
     }
@@ -97,10 +98,10 @@ impl Member {
     pub fn envelope(&self, to: u64, mut message: Message) -> Envelope {
         (message.from, message.to) = (self.raft_id, to);
         Envelope {
-            group: self.group,
-            incarnation: self.incarnation,
-            from: self.raft_id,
-            to,
+            group: GroupId(self.group),
+            incarnation: Incarnation(self.incarnation),
+            from: RaftId(self.raft_id),
+            to: RaftId(to),
             reign: Reign {
                 term: message.term,
                 transfers: 0,
@@ -170,9 +171,9 @@ impl Member {
             }
             _ => return None,
         };
-        (answer.from, answer.to) = (self.raft_id, e.from);
+        (answer.from, answer.to) = (self.raft_id, e.from.0);
         Some(Envelope {
-            from: self.raft_id,
+            from: RaftId(self.raft_id),
             to: e.from,
             applied: self.commit,
             has_room: true,

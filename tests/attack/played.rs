@@ -12,6 +12,7 @@ use crate::wire;
 use cluster_bus::bus::SelfState;
 use cluster_bus::NodeId;
 use holdfast::agent::control::{encode_envelope, Control, Frame};
+use holdfast::ids::{GroupId, RaftId};
 use holdfast::raft::Envelope;
 use holdfast::storage::Base;
 use raft::eraftpb::{Message, MessageType};
@@ -183,7 +184,11 @@ impl Shared {
             let Ok(frame) = frame else { continue };
             let mut inner = self.inner();
             let answer = match (&frame, &mut inner.member) {
-                (Frame::Raft(e), Some(m)) if (e.group, e.to) == (m.group, m.raft_id) => m.answer(e),
+                (Frame::Raft(e), Some(m))
+                    if (e.group, e.to) == (GroupId(m.group), RaftId(m.raft_id)) =>
+                {
+                    m.answer(e)
+                }
                 _ => None,
             };
             let at_ns = mono_ns();
@@ -329,17 +334,30 @@ impl Played {
         let raft_id = rand::random::<u64>() | 1;
         let from = self.heard();
         let base = wait_for("the group's base comes", SOON, || {
-            self.tell(real, &Control::Join { raft_id });
+            self.tell(
+                real,
+                &Control::Join {
+                    raft_id: RaftId(raft_id),
+                },
+            );
             let accepted = |seen: &Seen| match seen.control() {
-                Some(Control::Accept { base }) if base.raft_id == raft_id => Some(base.clone()),
+                Some(Control::Accept { base }) if base.identity.raft_id == RaftId(raft_id) => {
+                    Some(base.clone())
+                }
                 _ => None,
             };
             self.soon(from, accepted)
         });
-        let group = base.group;
+        let group = base.identity.group;
         self.play(Member::new(&base, raft_id));
         wait_for("the node adds the joiner", SOON, || {
-            self.tell(real, &Control::Ready { group, raft_id });
+            self.tell(
+                real,
+                &Control::Ready {
+                    group,
+                    raft_id: RaftId(raft_id),
+                },
+            );
             std::thread::sleep(Duration::from_millis(50)); // between two wishes
             let members = real.members();
             let listed = members.iter().any(|m| m.raft_id == raft_id);
@@ -374,14 +392,14 @@ impl Played {
             _ => None,
         };
         let raft_id = self.wait_seen("the node asks for entry", from, SOON, joins);
-        let base = Box::new(base(raft_id));
+        let base = Box::new(base(raft_id.0));
         self.tell(real, &Control::Accept { base });
         let id = format!("{raft_id:016x}");
         wait_for("the node has opened its member", SOON, || {
             let is = real.node.info("raft", "raft_id");
             check(is.as_ref() == Some(&id), || format!("{is:?}, not {id}"))
         });
-        raft_id
+        raft_id.0
     }
 
     /// Leads: heartbeats to these members (each with the commit index that it is known to have),

@@ -9,8 +9,9 @@ use crate::shim::Shim;
 use cluster_bus::bus::SelfState;
 use cluster_bus::{NodeId, SlotSet};
 use holdfast::cluster::Record;
+use holdfast::ids::{GroupId, Incarnation, RaftId};
 use holdfast::storage::base::{Member, MemberKind};
-use holdfast::storage::Base;
+use holdfast::storage::{Base, MemberIdentity, SnapshotMeta};
 use raft::eraftpb::ConfState;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -133,23 +134,23 @@ impl Real {
         lines[lines.len().saturating_sub(8)..].join("\n")
     }
 
-    /// Where the node's log and its seat are.
+    /// Where the node's log and its identity are.
     pub fn log_dir(&self) -> PathBuf {
         let mut found = None;
         let mut folders = vec![self.node.dir.clone()];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(&folder).expect("its folder").flatten() {
-                if entry.file_name() == "seat" {
+                if entry.file_name() == "identity" {
                     found = Some(folder.clone());
                 } else if entry.path().is_dir() {
                     folders.push(entry.path());
                 }
             }
         }
-        found.expect("a seat")
+        found.expect("an identity")
     }
 
-    /// The names in the folder of seat and members.
+    /// The names in the folder of identity and members.
     pub fn folders(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.log_dir()).expect("the folder");
         let mut names: Vec<String> = entries
@@ -287,25 +288,32 @@ pub fn base_of(played: &[(&Played, u64)], real: Option<(&Real, u64)>, t: Duratio
         node,
         kind: MemberKind::Data,
     };
-    let mut members: Vec<Member> = played.iter().map(|(p, id)| member(p.id, *id)).collect();
-    members.extend(real.map(|(r, id)| member(r.id, id)));
+    let mut members: Vec<Member> = played
+        .iter()
+        .map(|(p, id)| member(p.id, RaftId(*id)))
+        .collect();
+    members.extend(real.map(|(r, id)| member(r.id, RaftId(id))));
     Base {
-        group: played[0].1 ^ 0x5a5a,
-        incarnation: 1,
-        raft_id: real.map_or(0, |(_, id)| id),
-        kind: MemberKind::Data,
-        index: 1,
-        term: 1,
-        conf_state: ConfState {
-            voters: members.iter().map(|m| m.raft_id).collect(),
-            ..ConfState::default()
+        identity: MemberIdentity {
+            group: GroupId(played[0].1 ^ 0x5a5a),
+            incarnation: Incarnation(1),
+            raft_id: RaftId(real.map_or(0, |(_, id)| id)),
+            kind: MemberKind::Data,
+            election_timeout_ms: t.as_millis() as u64,
         },
-        members,
-        election_timeout_ms: t.as_millis() as u64,
-        record: Record {
-            slots: (0..16384).collect(),
-            ..Record::founded(played[0].0.shard, played[0].0.id)
-        }
-        .encode(),
+        snapshot: SnapshotMeta {
+            index: 1,
+            term: 1,
+            conf_state: ConfState {
+                voters: members.iter().map(|m| m.raft_id.0).collect(),
+                ..ConfState::default()
+            },
+            members,
+            record: Record {
+                slots: (0..16384).collect(),
+                ..Record::founded(played[0].0.shard, played[0].0.id)
+            }
+            .encode(),
+        },
     }
 }

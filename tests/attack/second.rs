@@ -95,7 +95,11 @@ fn forget_on_full_disk_ends_no_node() {
     };
     let (leader, mut member) = (stage.alone(&[]), stage.real(&[]));
     member.joins(&leader);
-    let full = member.shim.on(Op::Write).path("seat").fail(libc::ENOSPC);
+    let full = member
+        .shim
+        .on(Op::Write)
+        .path("identity")
+        .fail(libc::ENOSPC);
     leader
         .node
         .ok(&["CLUSTER", "FORGET", &member.id.to_string()]);
@@ -312,7 +316,7 @@ fn witness_told_of_lost_log_keeps_it() {
     let leader = played();
     leader.meet(&real);
     let base = base_of(&[(&leader, 7)], None, Duration::from_secs(2));
-    let group = base.group;
+    let group = base.identity.group;
     let from = leader.heard();
     let raft_id = wait_for("the host accepts", SOON, || {
         let base = Box::new(base.clone());
@@ -329,7 +333,7 @@ fn witness_told_of_lost_log_keeps_it() {
     let append = member.append(1);
     leader.play(member);
     let from = leader.heard();
-    leader.say(&real, raft_id, append);
+    leader.say(&real, raft_id.0, append);
     let stored = |seen: &Seen| {
         let answer = seen.raft(MessageType::MsgAppendResponse)?;
         (answer.message.index == 2 && !answer.message.reject).then_some(())

@@ -421,16 +421,16 @@ fn refused_calls_fill_no_log() {
     );
 }
 
-/// D5: the sync of the seat fails. Its name may be on disk already, so an error would tell the client
+/// D5: the sync of the identity fails. Its name may be on disk already, so an error would tell the client
 /// that nothing has happened while the next start may do it: the process ends.
 #[test]
-fn failed_sync_of_seat_ends_process() {
-    let Some(mut stage) = Stage::open("failed_sync_of_seat_ends_process") else {
+fn failed_sync_of_identity_ends_process() {
+    let Some(mut stage) = Stage::open("failed_sync_of_identity_ends_process") else {
         return;
     };
     let (leader, mut member) = (stage.alone(&[]), stage.real(&[]));
     member.meet(&leader);
-    let _failing = member.shim.on(Op::Sync).path("seat").fail(libc::EIO);
+    let _failing = member.shim.on(Op::Sync).path("identity").fail(libc::EIO);
     let mut client = member.node.client();
     let sent = client.send(&["CLUSTER", "REPLICATE", &leader.id.to_string()]);
     sent.expect("it is sent");

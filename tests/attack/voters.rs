@@ -5,6 +5,7 @@ use crate::member::Member;
 use crate::played::Seen;
 use crate::real::{played, played_with, Stage};
 use holdfast::agent::control::Control;
+use holdfast::ids::{GroupId, RaftId};
 use std::time::{Duration, Instant};
 
 /// Until a host of a witness has accepted the voters stay three; then the one that leaves is
@@ -32,8 +33,8 @@ fn leaving_voter_is_exchanged_for_a_witness() {
     });
     let from = host.heard();
     let leave = Control::Leave {
-        group: real.group(),
-        raft_id: a.raft_id(),
+        group: GroupId(real.group()),
+        raft_id: RaftId(a.raft_id()),
     };
     a.tell(&real, &leave);
     let asked = Instant::now();
@@ -53,8 +54,14 @@ fn leaving_voter_is_exchanged_for_a_witness() {
     wait_for("the witness votes in its place", SOON, || {
         if let Ok(base) = host.soon(host.heard(), invitation) {
             host.play(Member::new(&base, raft_id));
-            let group = base.group;
-            host.tell(&real, &Control::Invited { group, raft_id });
+            let group = base.identity.group;
+            host.tell(
+                &real,
+                &Control::Invited {
+                    group,
+                    raft_id: RaftId(raft_id),
+                },
+            );
         }
         a.tell(&real, &leave);
         let members = real.members();

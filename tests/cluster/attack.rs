@@ -80,8 +80,8 @@ fn folder(node: &Node) -> PathBuf {
     let path = std::fs::read_dir(&node.dir).expect("a folder");
     let found = path
         .map(|e| e.expect("an entry").path())
-        .find(|p| p.join("seat").exists());
-    found.unwrap_or_else(|| panic!("no seat under {}", node.dir.display()))
+        .find(|p| p.join("identity").exists());
+    found.unwrap_or_else(|| panic!("no identity under {}", node.dir.display()))
 }
 
 fn names(dir: &std::path::Path) -> Vec<String> {
@@ -92,23 +92,26 @@ fn names(dir: &std::path::Path) -> Vec<String> {
         .collect()
 }
 
-/// S4: the 60 bytes of the seat are not worth more than the data that they name.
+/// S4: the 60 bytes of the identity are not worth more than the data that they name.
 #[test]
-fn a_missing_seat_costs_no_data() {
+fn a_missing_identity_costs_no_data() {
     let mut cluster = alone();
     let node = &mut cluster.nodes[0];
     let dir = folder(node);
     node.kill9();
-    let seat = std::fs::read(dir.join("seat")).expect("it was there");
-    std::fs::remove_file(dir.join("seat")).expect("it goes");
+    let identity = std::fs::read(dir.join("identity")).expect("it was there");
+    std::fs::remove_file(dir.join("identity")).expect("it goes");
     let before = names(&dir);
     node.spawn();
     let status = node.wait_exit(SOON);
     assert!(!status.success(), "{}", node.log());
     assert_eq!(names(&dir), before, "nothing was made, nothing removed");
     let said = node.log();
-    assert!(said.contains("seat") && said.contains("lost-"), "{said}");
-    std::fs::write(dir.join("seat"), seat).expect("it comes back");
+    assert!(
+        said.contains("identity") && said.contains("lost-"),
+        "{said}"
+    );
+    std::fs::write(dir.join("identity"), identity).expect("it comes back");
     node.start();
     wait_for("its data are back", SOON, || {
         let reply = node.cmd(&["GET", "k"]);

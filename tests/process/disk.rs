@@ -239,3 +239,58 @@ fn full_disk_refuses_writes_and_resumes() {
         assert_eq!(reply, Value::Int(20_000), "acknowledged write full:{n}");
     }
 }
+
+/// Every file below `dir`, with its bytes.
+fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).expect("a folder").flatten() {
+        let path = entry.path();
+        match path.is_dir() {
+            true => found.extend(contents(&path)),
+            false => found.push((path.clone(), fs::read(path).expect("a readable file"))),
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The formats of folders that an earlier build has made: the start names both versions, and touches
+/// nothing.
+#[test]
+fn older_folder_is_refused_and_kept() {
+    if !ours_only("older_folder_is_refused_and_kept") {
+        return;
+    }
+    let base = [b"HFBASE\r\n".as_slice(), &1u32.to_le_bytes(), &[7; 60]].concat();
+    let seat = b"holdfast seat 2\nmember 0000000000000007\ncrc32c 00000000\n".as_slice();
+    let (shard, lost) = ("shard-0000000000000007/base", "lost-0000000000000009/base");
+    for (cluster, files, versions) in [
+        ("no", vec![("base", &base[..])], ["version 1", "version 2"]),
+        (
+            "yes",
+            vec![("seat", seat), (shard, &base), (lost, &base)],
+            ["version 2", "version 3"],
+        ),
+        ("no", vec![("seat", seat)], ["version 2", "version 3"]),
+    ] {
+        let temp = tempfile::tempdir().expect("a temporary folder");
+        let folder = temp.path().join("appendonlydir");
+        for (name, bytes) in files {
+            let path = folder.join(name);
+            fs::create_dir_all(path.parent().expect("its folder")).expect("a folder");
+            fs::write(path, bytes).expect("a file");
+        }
+        let before = contents(&folder);
+        let mode = [
+            ("cluster-enabled", cluster),
+            ("appenddirname", "appendonlydir"),
+        ];
+        let options = Options::new(&mode).dir(temp.path());
+        let (status, output) = Server::start_refused(options);
+        assert!(!status.success(), "it must refuse\n{output}");
+        for version in versions {
+            assert!(output.contains(version), "{version}:\n{output}");
+        }
+        assert_eq!(contents(&folder), before, "cluster-enabled {cluster}");
+    }
+}

@@ -3,10 +3,11 @@
 //! Owns: leaders by term, digests, terms and members by applied index, of every group; the raft ids
 //! that are dead and must never come back.
 
+use holdfast::ids::{GroupId, RaftId};
 use std::collections::{BTreeMap, BTreeSet};
 
 use cluster_bus::NodeId;
-use holdfast::agent::seat::Seat;
+use holdfast::agent::identity::NodeIdentity;
 use holdfast::mutation::{self, Mutation};
 use holdfast::raft::Membership;
 use holdfast::shard::Shard;
@@ -21,15 +22,15 @@ use crate::world::World;
 #[derive(Default)]
 pub struct Checks {
     /// (group, applied index) -> keyspace digest, the entry's term, members.
-    digests: BTreeMap<(u64, u64), ([u8; 20], usize)>,
-    terms: BTreeMap<(u64, u64), (u64, usize)>,
-    members: BTreeMap<(u64, u64), (Membership, usize)>,
+    digests: BTreeMap<(GroupId, u64), ([u8; 20], usize)>,
+    terms: BTreeMap<(GroupId, u64), (u64, usize)>,
+    members: BTreeMap<(GroupId, u64), (Membership, usize)>,
     /// (group, term) -> its leader's raft id.
-    leaders: BTreeMap<(u64, u64), u64>,
+    leaders: BTreeMap<(GroupId, u64), RaftId>,
     /// Raft id -> group, kind, node: none of them ever changes (G2).
-    ids: BTreeMap<u64, (u64, MemberKind, NodeId)>,
+    ids: BTreeMap<RaftId, (GroupId, MemberKind, NodeId)>,
     /// Raft ids whose disk is gone.
-    dead: BTreeSet<u64>,
+    dead: BTreeSet<RaftId>,
 }
 
 impl Checks {
@@ -54,8 +55,12 @@ impl World {
             return;
         };
         let base = node.shard().base().clone();
-        let mut ids: Vec<u64> = node.witnesses.shards().map(|s| s.base().raft_id).collect();
-        ids.push(base.raft_id);
+        let mut ids: Vec<RaftId> = node
+            .witnesses
+            .shards()
+            .map(|s| s.identity().raft_id)
+            .collect();
+        ids.push(base.identity.raft_id);
         self.checks.dead.extend(ids);
         self.machines[m].down_for = lasts;
         self.kill(m, self.now, false);
@@ -142,13 +147,13 @@ impl World {
             let nodes = self.machines.iter().filter_map(|m| m.node.as_ref());
             let of = nodes
                 .map(|n| n.shard())
-                .find(|s| s.base().raft_id == member.raft_id);
-            if let Some(short) = of.filter(|s| s.group().last_index() < base.index) {
+                .find(|s| s.identity().raft_id == member.raft_id);
+            if let Some(short) = of.filter(|s| s.group().last_index() < base.snapshot.index) {
                 return Err(format!(
                     "G6: witness {:04x} starts at {}, member {:04x} ends at {}",
-                    base.raft_id & 0xffff,
-                    base.index,
-                    member.raft_id & 0xffff,
+                    base.identity.raft_id.0 & 0xffff,
+                    base.snapshot.index,
+                    member.raft_id.0 & 0xffff,
                     short.group().last_index()
                 ));
             }
@@ -174,14 +179,17 @@ impl World {
             if !self.has_lease(m, shard, end) {
                 continue;
             }
-            let group = shard.base().group;
+            let group = shard.identity().group;
             for other in 0..self.machines.len() {
                 for (theirs, _) in self.views(other) {
-                    let same = theirs.base().raft_id == shard.base().raft_id;
-                    if theirs.base().group == group && !same && self.has_lease(other, theirs, end) {
+                    let same = theirs.identity().raft_id == shard.identity().raft_id;
+                    if theirs.identity().group == group
+                        && !same
+                        && self.has_lease(other, theirs, end)
+                    {
                         return Err(format!(
                             "two valid leases in group {:04x} at {} ms of true time: machines {m} and {other}",
-                            group & 0xffff,
+                            group.0 & 0xffff,
                             end / MS
                         ));
                     }
@@ -195,8 +203,8 @@ impl World {
         let Some(node) = &self.machines[m].node else {
             return Ok(());
         };
-        let (shard, id) = (node.shard(), node.shard().base().raft_id);
-        let (group, applied) = (shard.base().group, shard.group().applied());
+        let (shard, id) = (node.shard(), node.shard().identity().raft_id);
+        let (group, applied) = (shard.identity().group, shard.group().applied());
         let seen = self.machines[m].seen_applied;
         let from = if seen.0 == id { seen.1 } else { 0 };
         // T7: a follower may show what it has to READONLY clients; a leader's tail is its own.
@@ -255,7 +263,10 @@ impl World {
             } else {
                 "slave"
             },
-            node.agent().seat().joining.map(|j| j.raft_id & 0xffff),
+            node.agent()
+                .identity()
+                .joining
+                .map(|j| j.raft_id.0 & 0xffff),
             node.agent().bus().nodes().count(),
             node.agent().is_ha(),
             self.machines[m].operator.pending.len(),
@@ -277,13 +288,13 @@ fn describe_shard(shard: &Shard<SimDisk>) -> String {
     let conf = &group.membership().conf;
     format!(
         "    {:?} {:04x} of {:04x} base {} {:?} term {} leader {:?} commit {} applied {} last {} voters {:?} out {:?} learners {:?} removed {} tail {} epoch {} slots {} master {}",
-        base.kind,
-        base.raft_id & 0xffff,
-        base.group & 0xffff,
-        base.index,
+        base.identity.kind,
+        base.identity.raft_id.0 & 0xffff,
+        base.identity.group.0 & 0xffff,
+        base.snapshot.index,
         group.role(),
         group.term(),
-        group.leader().map(|id| format!("{:04x}", id & 0xffff)),
+        group.leader().map(|id| format!("{:04x}", id.0 & 0xffff)),
         group.commit(),
         group.applied(),
         group.last_index(),
@@ -315,7 +326,7 @@ fn same_members(a: &Membership, b: &Membership) -> bool {
 
 /// C2: WAIT never counts more than the other members with data.
 fn look_at_wait(shard: &Shard<SimDisk>) -> Result<(), String> {
-    let own = shard.base().raft_id;
+    let own = shard.identity().raft_id;
     let list = &shard.group().membership().list;
     let is_replica = |m: &&Member| m.kind == MemberKind::Data && m.raft_id != own;
     let replicas = list.iter().filter(is_replica).count() as u64;
@@ -323,7 +334,7 @@ fn look_at_wait(shard: &Shard<SimDisk>) -> Result<(), String> {
     if shard.group().is_leader() && counted > replicas {
         return Err(format!(
             "C2: WAIT counts {counted} of {replicas} replicas in group {:04x}",
-            shard.base().group & 0xffff
+            shard.identity().group.0 & 0xffff
         ));
     }
     Ok(())
@@ -332,19 +343,19 @@ fn look_at_wait(shard: &Shard<SimDisk>) -> Result<(), String> {
 /// G2: a raft id is one member's, for ever.
 fn look_at_ids(checks: &mut Checks, shard: &Shard<SimDisk>, name: NodeId) -> Result<(), String> {
     let base = shard.base();
-    let id = base.raft_id;
+    let id = base.identity.raft_id;
     if checks.dead.contains(&id) {
         return Err(format!(
             "G2: member {:04x} lost its disk and is back under its id",
-            id & 0xffff
+            id.0 & 0xffff
         ));
     }
-    let own = (base.group, base.kind, name);
+    let own = (base.identity.group, base.identity.kind, name);
     let first = *checks.ids.entry(id).or_insert(own);
     if (first.0, first.1) != (own.0, own.1) {
         return Err(format!(
             "G2: raft id {:04x} was {first:?}, is {own:?}",
-            id & 0xffff
+            id.0 & 0xffff
         ));
     }
     Ok(())
@@ -355,21 +366,21 @@ fn look_at_leader(checks: &mut Checks, shard: &Shard<SimDisk>) -> Result<(), Str
     if !group.is_leader() {
         return Ok(());
     }
-    let key = (shard.base().group, group.term());
+    let key = (shard.identity().group, group.term());
     let first = *checks.leaders.entry(key).or_insert(group.id());
     if first != group.id() {
         return Err(format!(
             "two leaders of group {:04x} in term {}: {:04x} and {:04x}",
-            key.0 & 0xffff,
+            key.0 .0 & 0xffff,
             key.1,
-            first & 0xffff,
-            group.id() & 0xffff
+            first.0 & 0xffff,
+            group.id().0 & 0xffff
         ));
     }
     if !group.membership().is_voter(group.id()) {
         return Err(format!(
             "E2: {:04x} leads and is no voter",
-            group.id() & 0xffff
+            group.id().0 & 0xffff
         ));
     }
     Ok(())
@@ -388,7 +399,7 @@ fn look_at_voters(shard: &Shard<SimDisk>) -> Result<(), String> {
 /// W3: a voting witness is not on the node of a voting data member of its group.
 fn look_at_hosts(shard: &Shard<SimDisk>) -> Result<(), String> {
     let membership = shard.group().membership();
-    let votes = |m: &&Member| membership.conf.voters.contains(&m.raft_id);
+    let votes = |m: &&Member| membership.conf.voters.contains(&m.raft_id.0);
     let voters: Vec<&Member> = membership.list.iter().filter(votes).collect();
     let beside = |w: &&&Member| {
         let others = voters.iter().filter(|m| m.raft_id != w.raft_id);
@@ -397,7 +408,7 @@ fn look_at_hosts(shard: &Shard<SimDisk>) -> Result<(), String> {
     match voters.iter().find(beside) {
         Some(w) => Err(format!(
             "W3: witness {:04x} falls with another voter",
-            w.raft_id & 0xffff
+            w.raft_id.0 & 0xffff
         )),
         None => Ok(()),
     }
@@ -405,12 +416,12 @@ fn look_at_hosts(shard: &Shard<SimDisk>) -> Result<(), String> {
 
 /// The mutation that G2 forbids: the member that lost its disk is made anew under its old id.
 fn remake(disk: &SimDisk, log: &LogConfig, base: &Base) {
-    let name = holdfast::agent::seat::folder(base.raft_id);
+    let name = holdfast::agent::identity::folder(base.identity.raft_id);
     let folder = disk.make_folder(&name).expect("an empty disk");
     Log::create(folder, log.clone(), base).expect("an empty disk");
-    let seat = Seat {
-        member: base.raft_id,
-        ..Seat::default()
+    let identity = NodeIdentity {
+        member: base.identity.raft_id,
+        ..NodeIdentity::default()
     };
-    seat.save(disk).expect("an empty disk");
+    identity.save(disk).expect("an empty disk");
 }

@@ -7,6 +7,7 @@ use crate::plan::{length, Fault};
 use crate::platform::CONF;
 use crate::scenes::{self, cut, cut_both, Step};
 use crate::world::{Event, World};
+use holdfast::ids::GroupId;
 
 pub fn inject(w: &mut World) {
     let total: u32 = w.plan.faults.iter().map(|(_, weight)| weight).sum();
@@ -273,8 +274,12 @@ fn can_lose(w: &World, m: usize) -> bool {
     if w.checks.dead_in_use(w) || w.machines.iter().any(failing) {
         return false;
     }
-    let mut groups: Vec<u64> = node.witnesses.shards().map(|s| s.base().group).collect();
-    groups.push(node.shard().base().group);
+    let mut groups: Vec<GroupId> = node
+        .witnesses
+        .shards()
+        .map(|s| s.identity().group)
+        .collect();
+    groups.push(node.shard().identity().group);
     groups.iter().all(|group| {
         let Some(shard) = w.groups.iter().position(|g| g == group) else {
             return true;
@@ -290,7 +295,7 @@ fn can_lose(w: &World, m: usize) -> bool {
             machine.and_then(|m| w.node(m)).is_some_and(|node| {
                 // A witness may have stopped alone.
                 let mut shards = std::iter::once(node.shard()).chain(node.witnesses.shards());
-                shards.any(|s| s.base().raft_id == member.raft_id)
+                shards.any(|s| s.identity().raft_id == member.raft_id)
             })
         });
         up && leads.is_ha(now)

@@ -173,7 +173,7 @@ impl World {
         let mut hosted = BTreeMap::new();
         for node in nodes {
             for shard in node.witnesses.shards() {
-                hosted.insert(shard.base().raft_id, node.name());
+                hosted.insert(shard.identity().raft_id, node.name());
             }
         }
         (hosted != wanted_witnesses).then(|| {
@@ -268,7 +268,9 @@ impl World {
         let mut texts = Logged::new();
         for group in &self.groups {
             let nodes = self.machines.iter().filter_map(|m| m.node.as_ref());
-            let of = nodes.map(|n| n.shard()).find(|s| s.base().group == *group);
+            let of = nodes
+                .map(|n| n.shard())
+                .find(|s| s.identity().group == *group);
             let shard = of.expect("every shard has a member when all has settled");
             add_texts(shard, &mut texts);
         }
@@ -278,7 +280,7 @@ impl World {
 
 /// Adds the texts of clients that are in a member's log, as far as it is applied.
 fn add_texts(shard: &Shard<SimDisk>, texts: &mut Logged) {
-    let (first, last) = (shard.base().index + 1, shard.group().applied());
+    let (first, last) = (shard.snapshot_meta().index + 1, shard.group().applied());
     let mut stager = Stager::default();
     let replayed = shard.log().replay(first, last, |entry| {
         if entry.get_entry_type() != EntryType::EntryNormal {

@@ -4,6 +4,7 @@
 //! says otherwise; what must hold all the same is D6: no process ends by what another one says.
 
 use holdfast::agent::control::{encode_envelope, Frame};
+use holdfast::ids::{GroupId, RaftId};
 use holdfast::raft::Envelope;
 use protobuf::ProtobufEnum;
 use raft::eraftpb::{Entry, EntryType, MessageType};
@@ -54,10 +55,10 @@ fn of_raft(rng: &mut Rng, e: &mut Envelope, ids: &[u64]) {
         10 => e.sent_ns = number(rng, e.sent_ns),
         11 => e.applied = number(rng, e.applied),
         12 => e.has_room = !e.has_room,
-        13 => (e.from, message.from) = (id(rng), id(rng)),
-        14 => e.to = id(rng),
+        13 => (e.from, message.from) = (RaftId(id(rng)), id(rng)),
+        14 => e.to = RaftId(id(rng)),
         15 => message.to = id(rng),
-        16 => e.group = number(rng, e.group),
+        16 => e.group = GroupId(number(rng, e.group.0)),
         17 => message.request_snapshot = number(rng, message.request_snapshot),
         18 => message.context = vec![0; rng.below(20) as usize].into(),
         _ => of_entries(rng, message.mut_entries()),

@@ -86,7 +86,7 @@ impl World {
             return frame;
         };
         let list = &node.shard().group().membership().list;
-        let mut ids: Vec<u64> = list.iter().map(|member| member.raft_id).collect();
+        let mut ids: Vec<u64> = list.iter().map(|member| member.raft_id.0).collect();
         ids.push(7);
         lies::maybe(&mut self.rng, &frame, &ids).unwrap_or(frame)
     }
@@ -247,7 +247,7 @@ fn show(frame: &[u8]) -> String {
             let m = &e.message;
             format!(
                 "{:04x}:{:04x}>{:04x} {:?} term {} index {} logterm {} commit {} entries {:?} reject {} reign {:?} sent {}",
-                e.group & 0xffff, e.from & 0xffff, e.to & 0xffff,
+                e.group.0 & 0xffff, e.from.0 & 0xffff, e.to.0 & 0xffff,
                 m.msg_type, m.term, m.index, m.log_term, m.commit, m.entries.iter().map(|e| e.index).collect::<Vec<_>>(), m.reject, e.reign, e.sent_ns
             )
         }

@@ -4,6 +4,7 @@
 //! server: the loop's and the witness thread's clocks, an operator's connection. Never does: decide
 //! when anything happens.
 
+use holdfast::ids::RaftId;
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -181,7 +182,7 @@ pub struct Machine {
     pub hold_timeout_now: Option<u64>,
     /// TimeoutNows are lost until then (a scene).
     pub lose_timeout_now: True,
-    pub seen_applied: (u64, u64),
+    pub seen_applied: (RaftId, u64),
     /// The commit index that its disk must know of at the next start (D1).
     pub must_know: u64,
     /// How often it was told to meet another one.
@@ -227,7 +228,7 @@ impl Machine {
             spare: false,
             hold_timeout_now: None,
             lose_timeout_now: 0,
-            seen_applied: (0, 0),
+            seen_applied: (RaftId(0), 0),
             must_know: 0,
             meets: 0,
         }
@@ -238,7 +239,7 @@ impl Machine {
         self.boot += 1;
         // A fault that was ordered for the process before may meet this one in its recovery.
         self.excused = self.disk.will_fail();
-        self.seen_applied = (0, 0);
+        self.seen_applied = (RaftId(0), 0);
         (self.kernel, self.wires) = (Rc::default(), Rc::default());
         self.links.clear();
         let clock = SimClock::new(Rc::clone(&self.clock), self.disk.clone(), now, rng.fork());
@@ -401,7 +402,7 @@ fn loud(said: &Arc<Mutex<Vec<String>>>) -> slog::Logger {
                 && ["A frame of node", "Not proved", "The witness"]
                     .iter()
                     .any(|begin| r.msg().to_string().starts_with(begin));
-            // S4: after a crash between a new seat and the end of the old folder the start does the rest.
+            // S4: after a crash between a new identity and the end of the old folder the start does the rest.
             let text = r.msg().to_string();
             let set_aside = text.starts_with("The folder shard-");
             if r.level() == slog::Level::Critical && !set_aside || of_frames {

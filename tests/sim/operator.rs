@@ -18,7 +18,7 @@ impl World {
     pub fn master_of(&self, shard: usize) -> Option<usize> {
         (0..self.machines.len()).find(|m| {
             self.node(*m).is_some_and(|n| {
-                n.shard().base().group == self.groups[shard]
+                n.shard().identity().group == self.groups[shard]
                     && n.shard().group().is_leader()
                     && n.agent().is_master()
             })
@@ -30,13 +30,13 @@ impl World {
         let group = self.groups[shard];
         let of = |m: &usize| {
             let node = self.node(*m);
-            node.is_some_and(|n| n.shard().base().group == group && !n.shard().is_removed())
+            node.is_some_and(|n| n.shard().identity().group == group && !n.shard().is_removed())
         };
         (0..self.machines.len()).filter(of).collect()
     }
 
     pub fn shard_of(&self, m: usize) -> Option<usize> {
-        let group = self.node(m)?.shard().base().group;
+        let group = self.node(m)?.shard().identity().group;
         self.groups.iter().position(|g| *g == group)
     }
 
@@ -101,7 +101,7 @@ fn look_at(w: &mut World, m: usize) {
     }
     // A node that was to join one which has been reset since waits for a name that nobody has any more:
     // a person sees that its master is gone, and names another.
-    let target = w.node(m).and_then(|n| n.agent().seat().joining);
+    let target = w.node(m).and_then(|n| n.agent().identity().joining);
     if target.is_some_and(|joining| w.names().contains(&joining.target)) {
         return;
     }

@@ -3,9 +3,10 @@
 
 use cluster_bus::slot::key_slot;
 use cluster_bus::{NodeId, SlotSet};
-use holdfast::agent::seat::{self, Seat};
+use holdfast::agent::identity::{self, NodeIdentity};
 use holdfast::cluster::Record;
-use holdfast::storage::base::{Base, Member, MemberKind};
+use holdfast::ids::{GroupId, Incarnation, RaftId};
+use holdfast::storage::base::{Base, Member, MemberIdentity, MemberKind, SnapshotMeta};
 use holdfast::storage::{Disk, DiskFile, Log, LogConfig};
 use raft::eraftpb::ConfState;
 
@@ -49,7 +50,7 @@ impl World {
         let name = |m: usize| NodeId([m as u8 + 1; 20]);
         let members: Vec<Member> = (0..count)
             .map(|m| Member {
-                raft_id: 1000 + self.rng.below(1 << 40) * 10 + m as u64,
+                raft_id: RaftId(1000 + self.rng.below(1 << 40) * 10 + m as u64),
                 node: name(m),
                 kind: MemberKind::Data,
             })
@@ -60,26 +61,28 @@ impl World {
             ..Record::founded(NodeId([0x77; 20]), name(0))
         };
         let base = Base {
-            group: 77,
-            incarnation: 1,
-            raft_id: 0,
-            kind: MemberKind::Data,
-            index: 1,
-            term: 1,
-            conf_state: ConfState {
-                voters: members.iter().map(|m| m.raft_id).collect(),
-                ..ConfState::default()
+            identity: MemberIdentity {
+                group: GroupId(77),
+                incarnation: Incarnation(1),
+                raft_id: RaftId(0),
+                kind: MemberKind::Data,
+                election_timeout_ms: self.plan.t_ms,
             },
-            members: members.clone(),
-            election_timeout_ms: self.plan.t_ms,
-            record: record.encode(),
+            snapshot: SnapshotMeta {
+                index: 1,
+                term: 1,
+                conf_state: ConfState {
+                    voters: members.iter().map(|m| m.raft_id.0).collect(),
+                    ..ConfState::default()
+                },
+                members: members.clone(),
+                record: record.encode(),
+            },
         };
-        self.groups.push(base.group);
+        self.groups.push(base.identity.group);
         for (m, member) in members.iter().enumerate() {
-            let base = Base {
-                raft_id: member.raft_id,
-                ..base.clone()
-            };
+            let mut base = base.clone();
+            base.identity.raft_id = member.raft_id;
             self.write_member(m, &base, &members, &record);
             self.machines[m].name = Some(member.node);
             let at = self.rng.below(20 * MS);
@@ -101,13 +104,13 @@ impl World {
             spare_segments: self.plan.spares,
             reserve: 8 << 10,
         };
-        let folder = disk.make_folder(&seat::folder(base.raft_id));
+        let folder = disk.make_folder(&identity::folder(base.identity.raft_id));
         Log::create(folder.expect("an empty disk"), log, base).expect("an empty disk");
-        let seat = Seat {
-            member: base.raft_id,
-            ..Seat::default()
+        let identity = NodeIdentity {
+            member: base.identity.raft_id,
+            ..NodeIdentity::default()
         };
-        seat.save(disk).expect("an empty disk");
+        identity.save(disk).expect("an empty disk");
         let mut text = String::new();
         for (other, member) in members.iter().enumerate() {
             let (ip, port, cport) = (ip_of(other), 7000 + other, 17_000 + other);
@@ -154,7 +157,7 @@ impl World {
         }
         for shard in 0..shards {
             let node = self.machines[shard].node.as_ref().expect("it runs");
-            self.groups.push(node.shard().base().group);
+            self.groups.push(node.shard().identity().group);
             let op = Op::AddSlots(self.slots[shard].clone());
             self.op(shard, op);
         }

@@ -5,6 +5,7 @@
 //! after every turn ([`crate::checks`]).
 
 use cluster_bus::SlotSet;
+use holdfast::ids::GroupId;
 
 use crate::agenda::{Agenda, Due};
 use crate::checks::Checks;
@@ -77,7 +78,7 @@ pub struct World {
     /// The slots that each shard is to have.
     pub slots: Vec<SlotSet>,
     /// The group that each shard's slots were given to.
-    pub groups: Vec<u64>,
+    pub groups: Vec<GroupId>,
     agenda: Agenda<Event>,
     pub next_job: u64,
     pub turns: u64,

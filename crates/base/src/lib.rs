@@ -1,11 +1,12 @@
 //! The ground that everything stands on: values without behaviour of their own.
 //!
-//! Owns: node ids, hash slots and sets of them, time as values, glob patterns, the switch of mutations.
+//! Owns: ids of nodes, groups and members, hash slots and sets of them, time as values, glob patterns, the switch of mutations.
 //! Never: does I/O, knows anything above it.
 
 pub mod clock;
 pub mod glob;
 pub mod id;
+pub mod ids;
 pub mod mutation;
 pub mod slot;
 pub mod slots;

@@ -136,7 +136,7 @@ pub enum Mutation {
     /// C2: WAIT counts the witness.
     WitnessCountsForWait,
     /// S4: a node whose group is gone from its disk founds a shard and forgets the one in nodes.conf.
-    FirstSeatForgets,
+    FirstIdentityForgets,
     /// T9: everything that has committed is applied in one turn.
     ApplyAllAtOnce,
     /// S3: a higher claim of another shard is not answered by a loss in the log.
@@ -151,8 +151,8 @@ pub enum Mutation {
     OnlyVoterYields,
     /// G3: a healthy voter is demoted before anybody has looked for a witness.
     DemotionBeforeSearch,
-    /// S4: folders of members that no seat names are deleted at the start.
-    SeatlessIsSwept,
+    /// S4: folders of members that no identity names are deleted at the start.
+    UnnamedIsSwept,
 }
 
 impl Mutation {
@@ -218,7 +218,7 @@ impl Mutation {
         Mutation::WindowForgetsUnapplied,
         Mutation::EveryCallIsProved,
         Mutation::WitnessCountsForWait,
-        Mutation::FirstSeatForgets,
+        Mutation::FirstIdentityForgets,
         Mutation::ApplyAllAtOnce,
         Mutation::ClaimIsIgnored,
         Mutation::CoverageIsIgnored,
@@ -226,7 +226,7 @@ impl Mutation {
         Mutation::ForgedLeft,
         Mutation::OnlyVoterYields,
         Mutation::DemotionBeforeSearch,
-        Mutation::SeatlessIsSwept,
+        Mutation::UnnamedIsSwept,
     ];
 }
 

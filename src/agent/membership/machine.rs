@@ -1,6 +1,6 @@
 //! C1, G2: where this node is on its way between shards, as a pure machine.
 //!
-//! Owns the phase, the seat that follows from it, which RESET is under way, and when the next question is
+//! Owns the phase, the identity that follows from it, which RESET is under way, and when the next question is
 //! due. Never: a shard, a disk, a clock, a random number, or which nodes to ask. Events and [`Facts`] go
 //! in, [`Output`]s come out, and the agent carries them out in order.
 //!
@@ -21,14 +21,15 @@
 //!
 //! REPLICATE and RESET are taken in every phase but `Beginning`, and the newest word counts.
 //!
-//! Invariants: the mark that the seat has on disk is the phase's mark, or one step older (a crash takes
+//! Invariants: the mark that the identity has on disk is the phase's mark, or one step older (a crash takes
 //! that step again); nothing is asked while the next member is being made; an id that was added and
 //! removed is never used again (G2).
 
 use super::phase::{Beginning, Event, Facts, Output, Phase, Reset, ResetWish, Step, Then, Unknown};
 use super::Refusal;
-use crate::agent::seat::{Joining as Mark, Seat};
+use crate::agent::identity::{Joining as Mark, NodeIdentity};
 use crate::clock::Mono;
+use crate::ids::RaftId;
 use crate::mutation::{self, Mutation};
 use cluster_bus::NodeId;
 use std::time::Duration;
@@ -52,9 +53,9 @@ pub(super) const UNKNOWN_SILENCE: Duration = Duration::from_secs(2);
 pub(super) struct Machine {
     phase: Phase,
     /// The raft id whose folder holds the node's shard, or will.
-    member: u64,
-    /// S4: see [`Seat::spare`].
-    spare: Option<u64>,
+    member: RaftId,
+    /// S4: see [`NodeIdentity::spare`].
+    spare: Option<RaftId>,
     /// The leader of the shard that this node joins or leaves, as far as it was told.
     hint: Option<NodeId>,
     resend_at: Mono,
@@ -65,18 +66,18 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// A node that starts with this seat on disk.
-    pub fn new(seat: Seat, now: Mono) -> Machine {
-        let phase = match seat.joining {
+    /// A node that starts with this identity on disk.
+    pub fn new(identity: NodeIdentity, now: Mono) -> Machine {
+        let phase = match identity.joining {
             None => Phase::Member,
             // It has begun there already, and has nothing to leave.
-            Some(mark) if mark.raft_id == seat.member => Phase::joining(mark, seat.member),
+            Some(mark) if mark.raft_id == identity.member => Phase::joining(mark, identity.member),
             Some(mark) => Phase::Leaving(Then::Join(mark)),
         };
         Machine {
             phase,
-            member: seat.member,
-            spare: seat.spare,
+            member: identity.member,
+            spare: identity.spare,
             hint: None,
             resend_at: now,
             resets: 0,
@@ -85,7 +86,7 @@ impl Machine {
     }
 
     #[cfg(test)]
-    pub fn in_phase(phase: Phase, member: u64, hint: Option<NodeId>) -> Machine {
+    pub fn in_phase(phase: Phase, member: RaftId, hint: Option<NodeId>) -> Machine {
         Machine {
             phase,
             member,
@@ -102,9 +103,9 @@ impl Machine {
         self.phase
     }
 
-    /// The seat as it should be on disk.
-    pub fn seat(&self) -> Seat {
-        Seat {
+    /// The identity as it should be on disk.
+    pub fn identity(&self) -> NodeIdentity {
+        NodeIdentity {
             member: self.member,
             joining: self.mark(),
             spare: self.spare,
@@ -312,7 +313,7 @@ impl Machine {
         let marked = self.mark().is_some();
         self.phase = Phase::Member;
         if marked {
-            out.extend([Output::Save(self.seat()), Output::Changed]);
+            out.extend([Output::Save(self.identity()), Output::Changed]);
         }
     }
 
@@ -337,7 +338,7 @@ impl Machine {
         let opened = matches!(step, Step::HaveBase { .. });
         if opened && facts.listed {
             self.phase = Phase::Member;
-            return out.extend([Output::Save(self.seat()), Output::Changed]);
+            return out.extend([Output::Save(self.identity()), Output::Changed]);
         }
         if !self.is_due(facts.now) {
             return;
@@ -363,13 +364,13 @@ impl Machine {
     }
 
     /// G2: the join goes on under another id. Should the old one be added after all, it is GONE.
-    fn minted(&mut self, raft_id: u64, facts: &Facts, out: &mut Vec<Output>) {
+    fn minted(&mut self, raft_id: RaftId, facts: &Facts, out: &mut Vec<Output>) {
         let Phase::Joining { mark, step, .. } = &mut self.phase else {
             return;
         };
         (mark.raft_id, *step) = (raft_id, Step::AskBase);
         let (mark, step) = (*mark, *step);
-        out.push(Output::Save(self.seat()));
+        out.push(Output::Save(self.identity()));
         self.join(mark, step, facts, out);
     }
 
@@ -382,19 +383,19 @@ impl Machine {
         }
     }
 
-    fn accepted(&mut self, raft_id: u64, facts: &Facts, out: &mut Vec<Output>) {
+    fn accepted(&mut self, raft_id: RaftId, facts: &Facts, out: &mut Vec<Output>) {
         let Some(mark) = self.awaits_base().filter(|m| m.raft_id == raft_id) else {
             return;
         };
-        // G2: the seat is the old member's tombstone: it was asked to leave, and has left.
+        // G2: the identity is the old member's tombstone: it was asked to leave, and has left.
         self.spare = Some(self.member);
         self.member = raft_id;
         self.resend_at = facts.now;
         self.phase = Phase::Beginning(Beginning::Joined(mark));
-        out.push(Output::Begin(self.seat()));
+        out.push(Output::Begin(self.identity()));
     }
 
-    fn founded(&mut self, raft_id: u64, name: Option<NodeId>, out: &mut Vec<Output>) {
+    fn founded(&mut self, raft_id: RaftId, name: Option<NodeId>, out: &mut Vec<Output>) {
         let beginning = match self.phase {
             Phase::Leaving(Then::Reset { .. }) => {
                 // It was asked to leave; the folder of a member that was not is kept (S4).
@@ -408,7 +409,7 @@ impl Machine {
         };
         self.member = raft_id;
         self.phase = Phase::Beginning(beginning);
-        out.extend([Output::Begin(self.seat()), Output::Changed]);
+        out.extend([Output::Begin(self.identity()), Output::Changed]);
     }
 
     fn begun(&mut self, facts: &Facts, out: &mut Vec<Output>) {

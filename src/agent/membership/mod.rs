@@ -17,10 +17,11 @@ mod standing;
 mod tests;
 
 use super::control::Control;
-use super::seat::{Joining as Mark, Seat};
+use super::identity::{Joining as Mark, NodeIdentity};
 use super::{Act, Agent, ForWitnesses};
 use crate::clock::{Mono, Now};
 use crate::cluster::Record;
+use crate::ids::RaftId;
 use crate::mutation::{self, Mutation};
 use crate::shard::Shard;
 use crate::storage::base::{Base, MemberKind};
@@ -61,19 +62,19 @@ pub(super) struct Membership {
 }
 
 impl Membership {
-    /// A node that starts with this seat on disk.
-    pub fn new(seat: Seat, now: Mono) -> Membership {
+    /// A node that starts with this identity on disk.
+    pub fn new(identity: NodeIdentity, now: Mono) -> Membership {
         Membership {
-            machine: Machine::new(seat, now),
+            machine: Machine::new(identity, now),
             standing: Standing::default(),
             lead_wish: LeadWish::default(),
             stale_check: None,
         }
     }
 
-    /// The seat as it should be on disk.
-    pub fn seat(&self) -> Seat {
-        self.machine.seat()
+    /// The identity as it should be on disk.
+    pub fn identity(&self) -> NodeIdentity {
+        self.machine.identity()
     }
 
     /// The mark of a join that is under way.
@@ -132,9 +133,12 @@ impl Membership {
 impl Agent {
     // ---- commands -------------------------------------------------------------------------
 
-    /// REPLICATE: the seat that is to be on disk before [`Agent::replicate`]; none where the node is a
+    /// REPLICATE: the identity that is to be on disk before [`Agent::replicate`]; none where the node is a
     /// member of that shard already.
-    pub fn seat_to_replicate(&mut self, target: NodeId) -> Result<Option<Seat>, Refusal> {
+    pub fn identity_to_replicate(
+        &mut self,
+        target: NodeId,
+    ) -> Result<Option<NodeIdentity>, Refusal> {
         let Membership {
             machine, standing, ..
         } = &self.membership;
@@ -150,17 +154,19 @@ impl Agent {
         }
         let joining = Some(Mark {
             target,
-            raft_id: self.ids.mint(),
+            raft_id: self.ids.mint_member(),
         });
-        Ok(Some(Seat {
+        Ok(Some(NodeIdentity {
             joining,
-            ..self.membership.seat()
+            ..self.membership.identity()
         }))
     }
 
-    /// This seat is on disk: the rest happens in the background.
-    pub fn replicate(&mut self, seat: Seat) {
-        let mark = seat.joining.expect("a seat to replicate has a mark");
+    /// This identity is on disk: the rest happens in the background.
+    pub fn replicate(&mut self, identity: NodeIdentity) {
+        let mark = identity
+            .joining
+            .expect("an identity to replicate has a mark");
         let facts = Facts {
             now: self.now.mono,
             ..Facts::default()
@@ -214,7 +220,7 @@ impl Agent {
         if !self.membership.lead_wish.take(self.now.mono) {
             return;
         }
-        let (group, raft_id) = (shard.base().group, shard.base().raft_id);
+        let (group, raft_id) = (shard.identity().group, shard.identity().raft_id);
         if let Some(leader) = self.leader_node(shard) {
             self.out.tell(leader, &Control::Failover { group, raft_id });
         }
@@ -239,7 +245,7 @@ impl Agent {
 
     fn facts<D: Disk>(&self, now: Now, shard: &Shard<D>) -> Facts {
         let (group, base) = (shard.group(), shard.base());
-        let (me, membership) = (base.raft_id, group.membership());
+        let (me, membership) = (base.identity.raft_id, group.membership());
         let others = || membership.list.iter().filter(|m| m.raft_id != me);
         Facts {
             now: now.mono,
@@ -248,8 +254,8 @@ impl Agent {
             unconfirmed: shard.awaits_confirmation(),
             listed: membership.contains(me),
             perhaps_added: membership.joined_at.is_none()
-                && base.index >= 1
-                && !base.conf_state.voters.contains(&me),
+                && base.snapshot.index >= 1
+                && !base.snapshot.conf_state.voters.contains(&me.0),
             others: others().next().is_some(),
             other_data: others().any(|m| m.kind == MemberKind::Data),
             keys: shard.data().keyspace().len(0) > 0,
@@ -262,14 +268,14 @@ impl Agent {
     }
 
     fn carry_out<D: Disk>(&mut self, now: Now, output: Output, shard: &mut Shard<D>) {
-        let (group, raft_id) = (shard.base().group, shard.base().raft_id);
+        let (group, raft_id) = (shard.identity().group, shard.identity().raft_id);
         match output {
             Output::Mint => {
-                let raft_id = self.ids.mint();
+                let raft_id = self.ids.mint_member();
                 self.take_step(now, Event::Minted { raft_id }, shard);
             }
             Output::Found { renamed } => self.found_anew(now, renamed, shard),
-            Output::Save(seat) => self.out.push(Act::Seat(seat)),
+            Output::Save(identity) => self.out.push(Act::Identity(identity)),
             Output::Changed => self.show_anew(),
             Output::AskToLeave { hint } => {
                 // All are asked: the leader of before may be gone, and a learner learns of no other.
@@ -339,21 +345,21 @@ impl Agent {
 
     /// The leader of the shard that this node joins has sent the group's base.
     pub(super) fn accepted<D: Disk>(&mut self, from: NodeId, mut base: Base, shard: &Shard<D>) {
-        let raft_id = base.raft_id;
+        let raft_id = base.identity.raft_id;
         let mark = self.membership.machine.awaits_base();
         let Some(mark) = mark.filter(|mark| mark.raft_id == raft_id) else {
             return;
         };
         // A hint about another group may have led the question to a leader of another shard.
         let wanted = self.bus.shard_of(mark.target);
-        let given = Record::decode(&base.record).map(|record| record.shard);
+        let given = Record::decode(&base.snapshot.record).map(|record| record.shard);
         if given != wanted && (wanted.is_some() || mark.target != from) {
             return;
         }
         if mutation::is(Mutation::JoinWithoutConfState) {
-            base.conf_state.voters = vec![base.raft_id];
+            base.snapshot.conf_state.voters = vec![base.identity.raft_id.0];
         }
-        base.kind = MemberKind::Data;
+        base.identity.kind = MemberKind::Data;
         let facts = self.facts(self.now, shard);
         let accepted = Event::Accepted { raft_id };
         let outputs = self.membership.machine.step(accepted, &facts);
@@ -361,7 +367,12 @@ impl Agent {
     }
 
     /// C1: a node says that its bus does not know this one. It counts if it is of the target's shard.
-    pub(super) fn told_unknown<D: Disk>(&mut self, from: NodeId, raft_id: u64, shard: &Shard<D>) {
+    pub(super) fn told_unknown<D: Disk>(
+        &mut self,
+        from: NodeId,
+        raft_id: RaftId,
+        shard: &Shard<D>,
+    ) {
         let mark = self.membership.mark();
         let Some(mark) = mark.filter(|mark| mark.raft_id == raft_id) else {
             return;
@@ -377,7 +388,7 @@ impl Agent {
     fn found_anew<D: Disk>(&mut self, now: Now, renamed: bool, shard: &Shard<D>) {
         let name = renamed.then(|| self.ids.mint_shard());
         let base = self.birth(name.unwrap_or(self.myself()));
-        let raft_id = base.raft_id;
+        let raft_id = base.identity.raft_id;
         let facts = self.facts(now, shard);
         let founded = Event::Founded { raft_id, name };
         let outputs = self.membership.machine.step(founded, &facts);
@@ -389,9 +400,9 @@ impl Agent {
         let mut base = Some(Box::new(base));
         for output in outputs {
             match output {
-                Output::Begin(seat) => {
+                Output::Begin(identity) => {
                     let base = base.take().expect("one member begins");
-                    self.out.push(Act::Begin { base, seat });
+                    self.out.push(Act::Begin { base, identity });
                 }
                 Output::Changed => self.show_anew(),
                 other => unreachable!("no member begins with {other:?}"),
@@ -427,7 +438,7 @@ impl Agent {
         if !asks {
             return;
         }
-        let (group, raft_id) = (shard.base().group, shard.base().raft_id);
+        let (group, raft_id) = (shard.identity().group, shard.identity().raft_id);
         for node in self.peers.reached() {
             self.out.tell(node, &Control::Belongs { group, raft_id });
         }

@@ -3,8 +3,9 @@
 //! Owns the words; [`super::machine`] owns the transitions. Invariant: each phase carries what belongs to it
 //! and nothing else, so what can't be together can't be written down.
 
-use crate::agent::seat::{Joining as Mark, Seat};
+use crate::agent::identity::{Joining as Mark, NodeIdentity};
 use crate::clock::Mono;
+use crate::ids::RaftId;
 use cluster_bus::NodeId;
 use std::time::Duration;
 
@@ -140,11 +141,14 @@ pub(super) enum Event {
     /// The leader of the target's shard does not know this node.
     Unknown,
     /// The leader of the target's shard has given the base of the group, for this id.
-    Accepted { raft_id: u64 },
+    Accepted { raft_id: RaftId },
     /// The id that [`Output::Mint`] has asked for.
-    Minted { raft_id: u64 },
+    Minted { raft_id: RaftId },
     /// The group that [`Output::Found`] has asked for: its member, and the node's new name.
-    Founded { raft_id: u64, name: Option<NodeId> },
+    Founded {
+        raft_id: RaftId,
+        name: Option<NodeId>,
+    },
     /// The member is on disk and open.
     Begun,
 }
@@ -155,10 +159,10 @@ pub(super) enum Output {
     Mint,
     /// A group of its own, under a new name if `renamed`.
     Found { renamed: bool },
-    /// Replace the seat on disk.
-    Save(Seat),
-    /// Make the member, then replace the seat, then open it.
-    Begin(Seat),
+    /// Replace the identity on disk.
+    Save(NodeIdentity),
+    /// Make the member, then replace the identity, then open it.
+    Begin(NodeIdentity),
     /// What others see of this node has changed.
     Changed,
     /// C1: ask all that may lead the group to let this member go.
@@ -179,7 +183,7 @@ pub(super) enum Output {
 
 impl Phase {
     /// A join of this mark, by a node whose member is `member`.
-    pub fn joining(mark: Mark, member: u64) -> Phase {
+    pub fn joining(mark: Mark, member: RaftId) -> Phase {
         let step = match mark.raft_id == member {
             true => Step::HaveBase { since: None },
             false => Step::AskBase,

@@ -37,7 +37,7 @@ pub(in crate::agent) struct Standing {
 impl Standing {
     pub fn look<D: Disk>(&mut self, now: Now, shard: &Shard<D>) {
         let (group, record) = (shard.group(), shard.record());
-        let (me, membership) = (shard.base().raft_id, group.membership());
+        let (me, membership) = (shard.identity().raft_id, group.membership());
         let others = membership.list.iter().filter(|m| m.raft_id != me);
         // Counting 16384 bits in every turn would be seen.
         let counted = self.counted.take().filter(|r| Arc::ptr_eq(r, record));

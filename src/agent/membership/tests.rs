@@ -3,16 +3,17 @@
 use super::machine::{Machine, LEAVE_PATIENCE, RESEND, UNKNOWN_PATIENCE, UNKNOWN_SILENCE};
 use super::phase::{Beginning, Event, Facts, Output, Phase, Reset, ResetWish, Step, Then};
 use super::Refusal;
-use crate::agent::seat::{Joining as Mark, Seat};
+use crate::agent::identity::{Joining as Mark, NodeIdentity};
 use crate::clock::Mono;
+use crate::ids::RaftId;
 use crate::shard::LEAVE_TIMEOUTS;
 use cluster_bus::NodeId;
 use std::time::Duration;
 
 /// The raft id of the member that is open.
-const ME: u64 = 5;
+const ME: RaftId = RaftId(5);
 /// Minted for the join.
-const FRESH: u64 = 77;
+const FRESH: RaftId = RaftId(77);
 const T: Duration = Duration::from_secs(1);
 const TARGET: NodeId = NodeId([3; 20]);
 const HINT: NodeId = NodeId([8; 20]);
@@ -21,7 +22,7 @@ fn at(ms: u64) -> Mono {
     Mono(ms * 1_000_000)
 }
 
-const fn mark(raft_id: u64) -> Mark {
+const fn mark(raft_id: RaftId) -> Mark {
     Mark {
         target: TARGET,
         raft_id,
@@ -101,8 +102,8 @@ fn unheard(now: u64) -> Facts {
     }
 }
 
-fn seat(member: u64, joining: Option<Mark>, spare: Option<u64>) -> Seat {
-    Seat {
+fn identity(member: RaftId, joining: Option<Mark>, spare: Option<RaftId>) -> NodeIdentity {
+    NodeIdentity {
         member,
         joining,
         spare,
@@ -168,7 +169,7 @@ fn a_member_that_leaves_asks_until_it_has_left() {
         keys: true,
         ..alone()
     };
-    let stays = vec![Output::Save(seat(ME, None, None)), Output::Changed];
+    let stays = vec![Output::Save(identity(ME, None, None)), Output::Changed];
     let not_listed = Facts {
         listed: false,
         ..facts()
@@ -370,7 +371,7 @@ fn a_joiner_asks_for_a_base_first() {
         perhaps_added: false,
         ..unheard(1000)
     };
-    let added = vec![Output::Save(seat(ME, None, None)), Output::Changed];
+    let added = vec![Output::Save(identity(ME, None, None)), Output::Changed];
     let since = |ms| have_base(Some(at(ms)));
     turns(vec![
         ("no base yet", ask_base(), facts(), ask_base(), vec![base]),
@@ -539,16 +540,21 @@ fn a_question_is_asked_again_after_a_while() {
 fn each_phase_takes_each_event() {
     let other = Mark {
         target: HINT,
-        raft_id: 99,
+        raft_id: RaftId(99),
     };
     let accepted = |raft_id| Event::Accepted { raft_id };
-    let minted = Event::Minted { raft_id: 99 };
-    let founded = |name| Event::Founded { raft_id: 6, name };
+    let minted = Event::Minted {
+        raft_id: RaftId(99),
+    };
+    let founded = |name| Event::Founded {
+        raft_id: RaftId(6),
+        name,
+    };
     let beginning = Phase::Beginning;
     let joined = beginning(Beginning::Joined(mark(FRESH)));
     let named = Some(HINT);
     let begin = Output::Begin;
-    let again = mark(99);
+    let again = mark(RaftId(99));
     let asks = Output::AskForBase {
         mark: again,
         hint: named,
@@ -583,9 +589,9 @@ fn each_phase_takes_each_event() {
             ask_base(),
             accepted(FRESH),
             joined,
-            vec![begin(seat(FRESH, Some(mark(FRESH)), Some(ME)))],
+            vec![begin(identity(FRESH, Some(mark(FRESH)), Some(ME)))],
         ),
-        (ask_base(), accepted(98), ask_base(), vec![]),
+        (ask_base(), accepted(RaftId(98)), ask_base(), vec![]),
         (then_join(), accepted(FRESH), then_join(), vec![]),
         (have_base(None), accepted(ME), have_base(None), vec![]),
         (joined, accepted(FRESH), joined, vec![]),
@@ -594,25 +600,25 @@ fn each_phase_takes_each_event() {
             have_base(None),
             minted,
             joining_again,
-            vec![Output::Save(seat(ME, Some(again), None)), asks],
+            vec![Output::Save(identity(ME, Some(again), None)), asks],
         ),
         (
             Phase::Member,
             founded(None),
             beginning(Beginning::Alone),
-            vec![begin(seat(6, None, None)), Output::Changed],
+            vec![begin(identity(RaftId(6), None, None)), Output::Changed],
         ),
         (
             ask_base(),
             founded(None),
             beginning(Beginning::Alone),
-            vec![begin(seat(6, None, None)), Output::Changed],
+            vec![begin(identity(RaftId(6), None, None)), Output::Changed],
         ),
         (
             then_reset(Some(mark(FRESH))),
             founded(named),
             beginning(Beginning::Reset { name: named }),
-            vec![begin(seat(6, None, Some(ME))), Output::Changed],
+            vec![begin(identity(RaftId(6), None, Some(ME))), Output::Changed],
         ),
         (
             beginning(Beginning::Joined(mark(ME))),
@@ -685,13 +691,16 @@ fn a_reset_is_answered_by_its_own_number() {
 
 #[test]
 fn a_start_goes_on_where_the_seat_says() {
-    for (seat, phase) in [
-        (seat(ME, None, None), Phase::Member),
-        (seat(ME, Some(mark(FRESH)), None), then_join()),
-        (seat(ME, Some(mark(ME)), Some(4)), have_base(None)),
+    for (identity, phase) in [
+        (identity(ME, None, None), Phase::Member),
+        (identity(ME, Some(mark(FRESH)), None), then_join()),
+        (
+            identity(ME, Some(mark(ME)), Some(RaftId(4))),
+            have_base(None),
+        ),
     ] {
-        let machine = Machine::new(seat, at(0));
+        let machine = Machine::new(identity, at(0));
         assert_eq!(machine.phase(), phase);
-        assert_eq!(machine.seat(), seat, "it says the same again");
+        assert_eq!(machine.identity(), identity, "it says the same again");
     }
 }

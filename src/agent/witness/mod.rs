@@ -10,6 +10,7 @@ use super::control::Control;
 use super::outbox::Outbox;
 use super::LEAVE_TIMEOUTS;
 use crate::clock::Mono;
+use crate::ids::{GroupId, RaftId};
 use crate::raft::Role;
 use crate::shard::Shard;
 use crate::storage::base::{Base, Member, MemberKind};
@@ -34,9 +35,9 @@ pub(super) struct Around<'a> {
 pub(super) struct WitnessPlacement {
     search: Search,
     /// A witness that wants to go, and until when a successor for it is looked for.
-    leaving: Option<(u64, Mono)>,
+    leaving: Option<(RaftId, Mono)>,
     /// Witnesses of the shard that this node leads: when each was heard last, or first seen.
-    watched: BTreeMap<u64, Mono>,
+    watched: BTreeMap<RaftId, Mono>,
 }
 
 impl WitnessPlacement {
@@ -110,7 +111,7 @@ impl WitnessPlacement {
     fn replace_silent<D: Disk>(&mut self, around: Around, shard: &mut Shard<D>) {
         let list = &shard.group().membership().list;
         let witnesses = list.iter().filter(|m| m.kind == MemberKind::Witness);
-        let ids: Vec<u64> = witnesses.map(|m| m.raft_id).collect();
+        let ids: Vec<RaftId> = witnesses.map(|m| m.raft_id).collect();
         self.watched.retain(|id, _| ids.contains(id));
         if ids.is_empty() {
             return;
@@ -127,7 +128,7 @@ impl WitnessPlacement {
     }
 
     /// C1: a witness wants to go, and it is proved that it does.
-    pub fn let_go<D: Disk>(&mut self, now: Mono, raft_id: u64, shard: &mut Shard<D>) {
+    pub fn let_go<D: Disk>(&mut self, now: Mono, raft_id: RaftId, shard: &mut Shard<D>) {
         let until = now + shard.group().election_timeout() * LEAVE_TIMEOUTS;
         match self.leaving {
             Some((id, _)) if id == raft_id => {}
@@ -147,12 +148,12 @@ impl WitnessPlacement {
         &mut self,
         around: Around,
         host: NodeId,
-        (group, raft_id): (u64, u64),
+        (group, raft_id): (GroupId, RaftId),
         shard: &mut Shard<D>,
     ) {
         let mut list = shard.group().membership().list.iter();
         let free = !list.any(|m| m.node == host);
-        let fits = group == shard.base().group && shard.wants_witness() && free;
+        let fits = group == shard.identity().group && shard.wants_witness() && free;
         let accepted = Event::Accepted { host, fits };
         if let Some(Output::Offer(node)) = self.step(accepted, around, shard) {
             shard.offer_witness(Member {

@@ -49,13 +49,13 @@ fn write_status(reply: &mut Reply<'_>, status: &RaftStatus) {
     };
     reply.map(14);
     field(reply, "group", &format!("{:016x}", status.group));
-    number(reply, "incarnation", status.incarnation);
+    number(reply, "incarnation", status.incarnation.0);
     field(reply, "id", &format!("{:016x}", status.raft_id));
     field(reply, "role", role);
     field(
         reply,
         "leader",
-        &format!("{:016x}", status.leader.unwrap_or(0)),
+        &format!("{:016x}", status.leader.unwrap_or_default()),
     );
     number(reply, "term", status.term);
     number(reply, "commit", status.commit);

@@ -98,7 +98,7 @@ pub fn replication(report: &mut Report, env: &Env<'_>) {
     report.line("master_failover_state", "no-failover");
     report.line(
         "master_replid",
-        format_args!("{:016x}{:024x}", status.group, status.incarnation),
+        format_args!("{:016x}{:024x}", status.group, status.incarnation.0),
     );
     report.line("master_replid2", "0".repeat(40));
     report.line(
@@ -130,12 +130,12 @@ pub fn raft(report: &mut Report, env: &Env<'_>) {
     let status = env.host.raft_status();
     let voters = status.members.iter().filter(|m| m.voter).count();
     report.line("raft_group", format_args!("{:016x}", status.group));
-    report.line("raft_incarnation", status.incarnation);
+    report.line("raft_incarnation", status.incarnation.0);
     report.line("raft_id", format_args!("{:016x}", status.raft_id));
     report.line("raft_role", role(status.role));
     report.line(
         "raft_leader",
-        format_args!("{:016x}", status.leader.unwrap_or(0)),
+        format_args!("{:016x}", status.leader.unwrap_or_default()),
     );
     report.line(
         "raft_leader_addr",

@@ -1,12 +1,13 @@
 //! The decisions of [`super`] in tables.
 
 use super::*;
+use crate::ids::RaftId;
 use cluster_bus::NodeId;
 use raft::eraftpb::ConfState;
 
 fn member(raft_id: u64, kind: MemberKind) -> Member {
     Member {
-        raft_id,
+        raft_id: RaftId(raft_id),
         node: NodeId([raft_id as u8; 20]),
         kind,
     }
@@ -21,12 +22,12 @@ fn witness(id: u64) -> Member {
 }
 
 fn group(voters: &[Member], learners: &[Member]) -> Membership {
-    let ids = |list: &[Member]| list.iter().map(|m| m.raft_id).collect::<Vec<_>>();
+    let ids = |list: &[Member]| list.iter().map(|m| m.raft_id.0).collect::<Vec<_>>();
     let conf = ConfState::from((ids(voters), ids(learners)));
-    Membership::new(conf, [voters, learners].concat(), 1, 1)
+    Membership::new(conf, [voters, learners].concat(), RaftId(1), 1)
 }
 
-fn near(_: u64) -> Option<Progress> {
+fn near(_: RaftId) -> Option<Progress> {
     Some(Progress {
         matched: 10,
         behind: 0,
@@ -40,7 +41,10 @@ fn near(_: u64) -> Option<Progress> {
 
 fn steps(plan: Plan) -> Vec<(raft::eraftpb::ConfChangeType, u64)> {
     match plan {
-        Plan::Propose(change) => change.steps,
+        Plan::Propose(change) => {
+            let steps = change.steps.into_iter();
+            steps.map(|(kind, id)| (kind, id.0)).collect()
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -50,7 +54,7 @@ fn steps(plan: Plan) -> Vec<(raft::eraftpb::ConfChangeType, u64)> {
 #[test]
 fn a_leader_with_a_bad_disk_is_relieved_by_a_better_one() {
     let ms = |ms| Some(Duration::from_millis(ms));
-    let sound = near(0).expect("some");
+    let sound = near(RaftId(0)).expect("some");
     let (hung, full) = (
         OwnDisk {
             sync_for: ms(1_000),
@@ -112,13 +116,17 @@ fn a_leader_with_a_bad_disk_is_relieved_by_a_better_one() {
     ];
     let members = group(&[data(1), data(2), data(3), witness(9)], &[data(4)]);
     for (what, disk, second, third, expected) in table {
-        let of = |id: u64| match id {
+        let of = |id: RaftId| match id.0 {
             2 => Some(second),
             3 => Some(third),
             _ => near(id),
         };
         let t = Duration::from_secs(1);
-        assert_eq!(relief(1, t, disk, &members, &of), expected, "{what}");
+        assert_eq!(
+            relief(RaftId(1), t, disk, &members, &of),
+            expected.map(RaftId),
+            "{what}"
+        );
     }
 }
 
@@ -128,7 +136,13 @@ fn a_joiner_becomes_a_learner_first() {
         joins: vec![data(2)],
         ..Wishes::default()
     };
-    let next = plan(1, MemberKind::Data, &group(&[data(1)], &[]), &wishes, &near);
+    let next = plan(
+        RaftId(1),
+        MemberKind::Data,
+        &group(&[data(1)], &[]),
+        &wishes,
+        &near,
+    );
     assert_eq!(steps(next), [(AddLearnerNode, 2)]);
 }
 
@@ -136,21 +150,33 @@ fn a_joiner_becomes_a_learner_first() {
 fn an_even_number_waits_for_a_witness() {
     let members = group(&[data(1)], &[data(2)]);
     assert_eq!(
-        plan(1, MemberKind::Data, &members, &Wishes::default(), &near),
+        plan(
+            RaftId(1),
+            MemberKind::Data,
+            &members,
+            &Wishes::default(),
+            &near
+        ),
         Plan::Invite
     );
     let wishes = Wishes {
         witnesses: vec![witness(9)],
         ..Wishes::default()
     };
-    let next = plan(1, MemberKind::Data, &members, &wishes, &near);
+    let next = plan(RaftId(1), MemberKind::Data, &members, &wishes, &near);
     assert_eq!(steps(next), [(AddNode, 2), (AddNode, 9)]);
 }
 
 #[test]
 fn a_third_data_member_replaces_the_witness() {
     let members = group(&[data(1), data(2), witness(9)], &[data(3)]);
-    let next = plan(1, MemberKind::Data, &members, &Wishes::default(), &near);
+    let next = plan(
+        RaftId(1),
+        MemberKind::Data,
+        &members,
+        &Wishes::default(),
+        &near,
+    );
     assert_eq!(steps(next), [(AddNode, 3), (RemoveNode, 9)]);
 }
 
@@ -159,7 +185,7 @@ fn a_witness_beside_a_data_member_does_not_count() {
     let mut beside = witness(9);
     beside.node = data(2).node;
     let members = group(&[data(1), data(2), beside], &[]);
-    let next = |wishes: &Wishes| plan(1, MemberKind::Data, &members, wishes, &near);
+    let next = |wishes: &Wishes| plan(RaftId(1), MemberKind::Data, &members, wishes, &near);
     assert_eq!(next(&Wishes::default()), Plan::Hold { invite: true });
     let wishes = Wishes {
         witnesses: vec![witness(10)],
@@ -181,8 +207,8 @@ fn overdue(leaves: &[u64], lost: &[u64]) -> Wishes {
 
 fn going(leaves: &[u64], lost: &[u64]) -> Wishes {
     Wishes {
-        leaves: leaves.to_vec(),
-        lost: lost.to_vec(),
+        leaves: leaves.iter().copied().map(RaftId).collect(),
+        lost: lost.iter().copied().map(RaftId).collect(),
         ..Wishes::default()
     }
 }
@@ -196,9 +222,9 @@ fn with_host(wishes: Wishes) -> Wishes {
 
 /// The plan of member 1, as steps or as a word.
 fn next(members: &Membership, wishes: &Wishes) -> String {
-    match plan(1, MemberKind::Data, members, wishes, &near) {
+    match plan(RaftId(1), MemberKind::Data, members, wishes, &near) {
         Plan::Propose(change) => {
-            let step = |(kind, id): &(raft::eraftpb::ConfChangeType, u64)| match kind {
+            let step = |(kind, RaftId(id)): &(raft::eraftpb::ConfChangeType, RaftId)| match kind {
                 AddNode => format!("+{id}"),
                 AddLearnerNode => format!("~{id}"),
                 RemoveNode => format!("-{id}"),
@@ -346,11 +372,17 @@ fn who_is_behind_stays_a_learner() {
         Some(Progress {
             behind: 2 << 20,
             caught_up: false,
-            ..near(0).expect("some")
+            ..near(RaftId(0)).expect("some")
         })
     };
     assert_eq!(
-        plan(1, MemberKind::Data, &members, &Wishes::default(), &far),
+        plan(
+            RaftId(1),
+            MemberKind::Data,
+            &members,
+            &Wishes::default(),
+            &far
+        ),
         Plan::Rest
     );
 }
@@ -359,10 +391,10 @@ fn who_is_behind_stays_a_learner() {
 fn a_leaving_voter_takes_the_witness_along() {
     let members = group(&[data(1), data(2), witness(9)], &[]);
     let wishes = Wishes {
-        leaves: vec![2],
+        leaves: vec![RaftId(2)],
         ..Wishes::default()
     };
-    let next = plan(1, MemberKind::Data, &members, &wishes, &near);
+    let next = plan(RaftId(1), MemberKind::Data, &members, &wishes, &near);
     assert_eq!(steps(next), [(RemoveNode, 2), (RemoveNode, 9)]);
 }
 
@@ -374,50 +406,56 @@ fn swap(me: u64) -> Membership {
         learners_next: vec![1],
         ..ConfState::default()
     };
-    Membership::new(conf, vec![data(1), data(2)], me, 1)
+    Membership::new(conf, vec![data(1), data(2)], RaftId(me), 1)
 }
 
 #[test]
 fn an_heir_that_votes_by_now_is_handed_over_to() {
     let members = group(&[data(1), data(2), witness(9)], &[]);
     let wishes = Wishes {
-        heir: Some(2),
+        heir: Some(RaftId(2)),
         ..Wishes::default()
     };
-    let next = |wishes: &Wishes, progress: &dyn Fn(u64) -> Option<Progress>| {
-        plan(1, MemberKind::Data, &members, wishes, progress)
+    let next = |wishes: &Wishes, progress: &dyn Fn(RaftId) -> Option<Progress>| {
+        plan(RaftId(1), MemberKind::Data, &members, wishes, progress)
     };
-    assert_eq!(next(&wishes, &near), Plan::Transfer(2));
+    assert_eq!(next(&wishes, &near), Plan::Transfer(RaftId(2)));
     // Not while it would stop the shard, and not when it is to go.
     assert_eq!(next(&wishes, &|_| None), Plan::Rest);
     let leaves = Wishes {
-        leaves: vec![2],
+        leaves: vec![RaftId(2)],
         ..wishes.clone()
     };
-    assert_ne!(next(&leaves, &near), Plan::Transfer(2));
+    assert_ne!(next(&leaves, &near), Plan::Transfer(RaftId(2)));
     // A learner beside voters has to wait until it is one.
     let members = group(&[data(1), data(3), data(4)], &[data(2)]);
-    let next = plan(1, MemberKind::Data, &members, &wishes, &near);
+    let next = plan(RaftId(1), MemberKind::Data, &members, &wishes, &near);
     assert_eq!(next, Plan::Invite);
 }
 
 #[test]
 fn an_heir_becomes_the_only_voter_instead_of_its_leader() {
     let members = group(&[data(1)], &[data(2)]);
-    assert_eq!(heirs(1, &members, &near), [2]);
+    assert_eq!(heirs(RaftId(1), &members, &near), [RaftId(2)]);
     let wishes = Wishes {
-        heir: Some(2),
+        heir: Some(RaftId(2)),
         ..Wishes::default()
     };
-    let next = plan(1, MemberKind::Data, &members, &wishes, &near);
+    let next = plan(RaftId(1), MemberKind::Data, &members, &wishes, &near);
     assert_eq!(steps(next), [(AddNode, 2), (AddLearnerNode, 1)]);
     // In the joint state the leader of the outgoing half hands over to the incoming one.
     let joint = swap(1);
-    let next = plan(1, MemberKind::Data, &joint, &wishes, &near);
-    assert_eq!(next, Plan::Transfer(2));
+    let next = plan(RaftId(1), MemberKind::Data, &joint, &wishes, &near);
+    assert_eq!(next, Plan::Transfer(RaftId(2)));
     // The heir of old is a learner now, and stays one.
     let swapped = group(&[data(2)], &[data(1)]);
-    let next = plan(2, MemberKind::Data, &swapped, &Wishes::default(), &near);
+    let next = plan(
+        RaftId(2),
+        MemberKind::Data,
+        &swapped,
+        &Wishes::default(),
+        &near,
+    );
     assert_eq!(next, Plan::Invite);
 }
 
@@ -425,12 +463,15 @@ fn an_heir_becomes_the_only_voter_instead_of_its_leader() {
 #[test]
 fn the_leader_of_old_leads_again_only_after_another_swap() {
     let joint = swap(2);
-    assert_eq!(way_to_lead(2, 1, &joint), Way::Swap);
-    assert_eq!(successor(2, &joint, &[data(1), data(2)], &near), None);
+    assert_eq!(way_to_lead(RaftId(2), RaftId(1), &joint), Way::Swap);
+    assert_eq!(
+        successor(RaftId(2), &joint, &[data(1), data(2)], &near),
+        None
+    );
     let swapped = group(&[data(2)], &[data(1)]);
-    assert_eq!(way_to_lead(2, 1, &swapped), Way::Swap);
+    assert_eq!(way_to_lead(RaftId(2), RaftId(1), &swapped), Way::Swap);
     let whole = group(&[data(1), data(2), witness(9)], &[data(3)]);
-    let ways = [1, 2, 3, 9, 7].map(|to| way_to_lead(2, to, &whole));
+    let ways = [1, 2, 3, 9, 7].map(|to| way_to_lead(RaftId(2), RaftId(to), &whole));
     assert_eq!(
         ways,
         [Way::Transfer, Way::None, Way::None, Way::None, Way::None]
@@ -440,19 +481,19 @@ fn the_leader_of_old_leads_again_only_after_another_swap() {
 #[test]
 fn a_group_with_another_voter_needs_no_heir() {
     let members = group(&[data(1), data(2), witness(9)], &[data(3)]);
-    assert_eq!(heirs(1, &members, &near), []);
+    assert_eq!(heirs(RaftId(1), &members, &near), []);
 }
 
 #[test]
 fn a_leader_that_is_to_go_hands_over() {
     let members = group(&[data(1), data(2), witness(9)], &[]);
     let wishes = Wishes {
-        leaves: vec![1],
+        leaves: vec![RaftId(1)],
         ..Wishes::default()
     };
     assert_eq!(
-        plan(1, MemberKind::Data, &members, &wishes, &near),
-        Plan::Transfer(2)
+        plan(RaftId(1), MemberKind::Data, &members, &wishes, &near),
+        Plan::Transfer(RaftId(2))
     );
 }
 
@@ -462,7 +503,7 @@ fn who_stays_ends_a_joint_state() {
     members.conf.voters_outgoing = vec![1];
     assert_eq!(
         steps(plan(
-            1,
+            RaftId(1),
             MemberKind::Data,
             &members,
             &Wishes::default(),
@@ -472,7 +513,13 @@ fn who_stays_ends_a_joint_state() {
     );
     members.conf.voters = vec![2, 3];
     assert!(matches!(
-        plan(1, MemberKind::Data, &members, &Wishes::default(), &near),
+        plan(
+            RaftId(1),
+            MemberKind::Data,
+            &members,
+            &Wishes::default(),
+            &near
+        ),
         Plan::Transfer(_)
     ));
 }
@@ -496,8 +543,20 @@ fn a_removal_proposed_by_oneself_is_caught() {
 #[test]
 fn a_witness_that_leads_hands_over() {
     let members = group(&[data(1), data(2), witness(9)], &[]);
-    let next = || plan(9, MemberKind::Witness, &members, &going(&[], &[]), &near);
-    assert!(matches!(next(), Plan::Transfer(1 | 2)), "{:?}", next());
+    let next = || {
+        plan(
+            RaftId(9),
+            MemberKind::Witness,
+            &members,
+            &going(&[], &[]),
+            &near,
+        )
+    };
+    assert!(
+        matches!(next(), Plan::Transfer(RaftId(1) | RaftId(2))),
+        "{:?}",
+        next()
+    );
     #[cfg(feature = "mutations")]
     {
         mutation::set(Some(Mutation::WitnessLeadsOn));

@@ -42,18 +42,18 @@ impl<P: Platform> ClusterHost for Clustered<P> {
     }
 
     fn replicate(&mut self, master: NodeId) -> Result<(), Error> {
-        let Some(seat) = self.agent.seat_to_replicate(master).map_err(refused)? else {
+        let Some(identity) = self.agent.identity_to_replicate(master).map_err(refused)? else {
             return Ok(());
         };
         // C1: the mark outlives a crash, and so must the address of the node that it names, or what
         // was answered OK is never done.
         self.save_config()?;
-        if let Err(error) = self.save_seat(&seat) {
+        if let Err(error) = self.save_identity(&identity) {
             let refused = Error::save_config(&error.to_string());
-            self.seat_lost = Some(error).filter(|error| !error.is_full());
+            self.identity_lost = Some(error).filter(|error| !error.is_full());
             return Err(refused);
         }
-        self.agent.replicate(seat);
+        self.agent.replicate(identity);
         self.agent.touch_view();
         Ok(())
     }

@@ -6,6 +6,7 @@ use super::{Clustered, PutOff};
 use crate::agent::control::Frame;
 use crate::agent::{bus_now, Act};
 use crate::clock::{Clock, Mono, Now};
+use crate::ids::RaftId;
 use crate::links::{kind_of, News, Order, Passwords};
 use crate::raft::{Envelope, Group};
 use crate::server::error::ServerError;
@@ -305,15 +306,17 @@ impl<P: Platform> Server<P> {
         let Some(mut cluster) = self.state.cluster.take() else {
             return Ok(false);
         };
-        if let Some(error) = cluster.seat_lost.take() {
+        if let Some(error) = cluster.identity_lost.take() {
             return Err(error);
         }
         let mut replaced = false;
         match cluster.put_off.take_if(|(at, _)| now.mono >= *at) {
             None => {}
-            Some((_, PutOff::Seat(seat))) => self.take_seat(now, &mut cluster, seat)?,
-            Some((_, PutOff::Member(base, seat))) => {
-                replaced |= self.begin_member(now, &mut cluster, base, seat)?;
+            Some((_, PutOff::Identity(identity))) => {
+                self.write_identity(now, &mut cluster, identity)?
+            }
+            Some((_, PutOff::Member(base, identity))) => {
+                replaced |= self.begin_member(now, &mut cluster, base, identity)?;
             }
         }
         let acts = cluster.agent.take_acts();
@@ -338,9 +341,9 @@ impl<P: Platform> Server<P> {
                     addr: addr.map(|(ip, port)| SocketAddr::new(ip, port)),
                 }),
                 Act::Myself(node) => cluster.io.order(Order::Myself(node)),
-                Act::Seat(seat) => self.take_seat(now, &mut cluster, seat)?,
-                Act::Begin { base, seat } => {
-                    replaced |= self.begin_member(now, &mut cluster, base, seat)?;
+                Act::Identity(identity) => self.write_identity(now, &mut cluster, identity)?,
+                Act::Begin { base, identity } => {
+                    replaced |= self.begin_member(now, &mut cluster, base, identity)?;
                 }
                 Act::Witness(order) => cluster.io.tell_witnesses(order),
             }
@@ -363,7 +366,7 @@ impl<P: Platform> Server<P> {
     }
 
     /// What the shard's group has to say to other members, and to those who are none.
-    pub(in crate::server) fn send(&mut self, messages: Vec<Envelope>, strangers: Vec<u64>) {
+    pub(in crate::server) fn send(&mut self, messages: Vec<Envelope>, strangers: Vec<RaftId>) {
         match &mut self.state.cluster {
             Some(cluster) => {
                 cluster.agent.send(messages);

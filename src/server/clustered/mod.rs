@@ -17,11 +17,12 @@ pub use conf::{Version, Versions};
 
 use super::error::ServerError;
 use super::platform::Platform;
-use crate::agent::seat::Seat;
+use crate::agent::identity::NodeIdentity;
 use crate::agent::Agent;
 use crate::clock::Mono;
 use crate::cluster::Record;
 use crate::config::Config;
+use crate::ids::RaftId;
 use crate::links::{News, Password, Passwords, Seldom};
 use crate::storage::Base;
 use cluster_bus::bus::Options;
@@ -31,12 +32,12 @@ use rand::RngCore;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-/// What a full disk keeps from being done. A seat says what earlier ones have said: the newest counts.
+/// A step that a full disk delays. Each identity contains the earlier ones: the newest counts.
 enum PutOff {
-    /// The seat is written.
-    Seat(Seat),
-    /// The member is made, and this node takes its seat.
-    Member(Box<Base>, Seat),
+    /// The identity is written.
+    Identity(NodeIdentity),
+    /// The member is made, and the identity names it.
+    Member(Box<Base>, NodeIdentity),
 }
 
 /// What a node has besides its shard when it is part of a cluster.
@@ -44,7 +45,7 @@ pub struct Clustered<P: Platform> {
     pub agent: Agent,
     pub(super) io: P::Cluster,
     clock: P::Clock,
-    /// The folder of the seat and of all members.
+    /// The folder of the identity and of all members.
     folders: P::Folders,
     conf: Conf,
     /// T9: news that came while a command was running and may not be taken then.
@@ -58,10 +59,10 @@ pub struct Clustered<P: Platform> {
     held: VecDeque<cluster_bus::bus::Action>,
     /// D5: what waits for room on the disk, and until when it is left alone.
     put_off: Option<(Mono, PutOff)>,
-    /// D5: the seat could not be written, nor is it known what the disk has of it: the process ends.
-    seat_lost: Option<ServerError>,
+    /// D5: the identity could not be written, nor is it known what the disk has of it: the process ends.
+    identity_lost: Option<ServerError>,
     /// Term and leader, as the log was told.
-    led: (u64, Option<u64>),
+    led: (u64, Option<RaftId>),
     /// The log was told that the shard has no quorum.
     told_no_quorum: bool,
     /// Nodes whose Raft link was lost and does not stand again.
@@ -93,7 +94,7 @@ impl<P: Platform> Clustered<P> {
             more: false,
             held: VecDeque::new(),
             put_off: None,
-            seat_lost: None,
+            identity_lost: None,
             led: (0, None),
             told_no_quorum: false,
             cut_off: BTreeSet::new(),

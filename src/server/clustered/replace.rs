@@ -3,7 +3,7 @@
 //! Owns the order in which the disk, the clients' replies and the shard change. Never decides when.
 
 use super::{Clustered, PutOff};
-use crate::agent::seat::{self, Seat};
+use crate::agent::identity::{self, NodeIdentity};
 use crate::clock::Now;
 use crate::raft::StepError;
 use crate::server::error::ServerError;
@@ -19,18 +19,18 @@ use std::time::Duration;
 const RETRY: Duration = Duration::from_secs(1);
 
 impl<P: Platform> Clustered<P> {
-    /// Writes the seat. One that waited for room says less, so it is not written any more.
-    pub(super) fn save_seat(&mut self, seat: &Seat) -> Result<(), ServerError> {
-        seat.save(&self.folders.own())?;
+    /// Writes the identity. An earlier one that waits for room says less: it is dropped.
+    pub(super) fn save_identity(&mut self, identity: &NodeIdentity) -> Result<(), ServerError> {
+        identity.save(&self.folders.own())?;
         self.put_off = None;
         Ok(())
     }
 }
 
 impl<P: Platform> Server<P> {
-    /// D6: a member that has lost log never comes back under its raft id: without a seat the next
+    /// D6: a member that has lost log never comes back under its raft id: without an identity the next
     /// start joins the shard anew (S4). What is left of the log is kept for an operator to look at.
-    pub fn give_up_seat(&self, error: &ServerError) {
+    pub fn give_up_identity(&self, error: &ServerError) {
         let lost = matches!(
             error,
             ServerError::Shard(ShardError::Step(StepError::LostLog { .. }))
@@ -38,15 +38,15 @@ impl<P: Platform> Server<P> {
         let Some(cluster) = self.state.cluster.as_ref().filter(|_| lost) else {
             return;
         };
-        let raft_id = self.shard.base().raft_id;
+        let raft_id = self.shard.identity().raft_id;
         let folders = &cluster.folders;
         let own = folders.own();
-        let kept = seat::lost(raft_id);
-        // The folder first (S4): one that no seat names would keep the node from starting, and a
-        // seat whose folder lies set aside is given up.
+        let kept = identity::lost(raft_id);
+        // The folder first (S4): one that no identity names would keep the node from starting, and
+        // an identity whose folder lies set aside is given up.
         let given_up = folders
-            .rename(&seat::folder(raft_id), &kept)
-            .and_then(|()| own.remove(seat::FILE))
+            .rename(&identity::folder(raft_id), &kept)
+            .and_then(|()| own.remove(identity::FILE))
             .and_then(|()| own.sync_dir());
         match given_up {
             Ok(()) => slog::crit!(
@@ -54,23 +54,23 @@ impl<P: Platform> Server<P> {
                 "At its next start this node joins its shard as a new member; the old log is kept in {}",
                 folders.place(&kept)
             ),
-            Err(error) => slog::crit!(self.logger, "Can't give up the seat: {}", error),
+            Err(error) => slog::crit!(self.logger, "Can't give up the file identity: {}", error),
         }
     }
 
-    /// The seat as the agent has it now. Where the disk is full it is tried again (D5): a seat that is
-    /// not on disk is one step behind, and after a crash the agent takes that step again. What a client
-    /// has been told is done is no such step: see `ClusterHost::replicate`.
-    pub(super) fn take_seat(
+    /// Writes the identity as the agent has it now. On a full disk this is tried again (D5): a file
+    /// that is one step behind is no harm, for after a crash the agent takes that step again. A step
+    /// that a client was told of is written before the answer: see `ClusterHost::replicate`.
+    pub(super) fn write_identity(
         &self,
         now: Now,
         cluster: &mut Clustered<P>,
-        seat: Seat,
+        identity: NodeIdentity,
     ) -> Result<(), ServerError> {
-        match cluster.save_seat(&seat) {
+        match cluster.save_identity(&identity) {
             Err(error) if error.is_full() => {
-                slog::warn!(self.logger, "Can't write the seat yet: {}", error);
-                cluster.put_off = Some((now.mono + RETRY, PutOff::Seat(seat)));
+                slog::warn!(self.logger, "Can't write the file identity yet: {}", error);
+                cluster.put_off = Some((now.mono + RETRY, PutOff::Identity(identity)));
                 Ok(())
             }
             saved => saved,
@@ -83,27 +83,27 @@ impl<P: Platform> Server<P> {
         now: Now,
         cluster: &mut Clustered<P>,
         base: Box<Base>,
-        seat: Seat,
+        identity: NodeIdentity,
     ) -> Result<bool, ServerError> {
-        match self.replace_shard(now, cluster, &base, &seat) {
+        match self.replace_shard(now, cluster, &base, &identity) {
             Ok(()) => Ok(true),
             Err(error) if error.is_full() => {
                 slog::warn!(self.logger, "Can't begin in another shard yet: {}", error);
-                cluster.put_off = Some((now.mono + RETRY, PutOff::Member(base, seat)));
+                cluster.put_off = Some((now.mono + RETRY, PutOff::Member(base, identity)));
                 Ok(false)
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Puts the member of `base` on disk, takes the seat, and opens it in place of the present
+    /// Puts the member of `base` on disk, names it in the identity, and opens it in place of the present
     /// shard. Replies that wait for the old one are never sent: their clients are closed (T6).
     pub(super) fn replace_shard(
         &mut self,
         now: Now,
         cluster: &mut Clustered<P>,
         base: &Base,
-        seat: &Seat,
+        identity: &NodeIdentity,
     ) -> Result<(), ServerError> {
         let setup = MemberSetup {
             config: &self.state.config,
@@ -112,8 +112,10 @@ impl<P: Platform> Server<P> {
             first: false,
         };
         start::make_member(&cluster.folders, &setup, base)?;
-        cluster.save_seat(seat)?;
-        let disk = cluster.folders.folder(&seat::folder(base.raft_id))?;
+        cluster.save_identity(identity)?;
+        let disk = cluster
+            .folders
+            .folder(&identity::folder(base.identity.raft_id))?;
         let mut shard = start::open_member(disk, setup, now, &self.logger)?;
         let last = self.shard.last_gate();
         self.forget_gates(last);
@@ -122,18 +124,18 @@ impl<P: Platform> Server<P> {
         self.released = last;
         // The old shard's jobs end with their thread; their results are nobody's.
         self.state.platform.replace_storage()?;
-        let old_id = old.base().raft_id;
-        let left = seat.spare == Some(old_id);
+        let old_id = old.identity().raft_id;
+        let left = identity.spare == Some(old_id);
         // T9: what the old keyspace held is freed elsewhere.
         self.state.platform.submit(Job::Garbage(Box::new(old)));
         let (folders, logger) = (cluster.folders.clone(), self.logger.clone());
         self.state.platform.submit(Job::Call(Box::new(move || {
-            // G2: the seat says that it has left, or it is kept (S4). What remains of the one or the
+            // G2: the identity says that it has left, or it is kept (S4). What remains of the one or the
             // other is for the next start.
-            let folder = seat::folder(old_id);
+            let folder = identity::folder(old_id);
             let gone = match left {
                 true => folders.remove(&folder),
-                false => folders.rename(&folder, &seat::lost(old_id)),
+                false => folders.rename(&folder, &identity::lost(old_id)),
             };
             if let Err(error) = gone {
                 let place = folders.place(&folder);
@@ -144,8 +146,8 @@ impl<P: Platform> Server<P> {
         slog::info!(
             self.logger,
             "This node is now member {:016x} of group {:016x}",
-            base.raft_id,
-            base.group
+            base.identity.raft_id,
+            base.identity.group
         );
         Ok(())
     }

@@ -12,7 +12,7 @@ fn told(played: &Played) -> BTreeSet<u64> {
         let m = &e.message;
         m.get_msg_type() == MessageType::MsgAppend && m.entries.is_empty() && m.commit == commit
     });
-    told.map(|e| e.to).collect()
+    told.map(|e| e.to.0).collect()
 }
 
 /// Replicas would show old data for as long as the leader waits for entries that do not come.

@@ -2,6 +2,7 @@
 
 use super::played::{base, config, envelope, Played, ME, OTHERS, T_MS};
 use super::*;
+use crate::ids::RaftId;
 use crate::raft::testing::answer;
 use crate::raft::Envelope;
 use crate::storage::{Done, StorageError};
@@ -10,7 +11,7 @@ use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 /// Whom it has asked to take over since it was last asked.
 fn asked_to_lead(sent: &[Envelope]) -> Vec<u64> {
     let timeout = |e: &&Envelope| e.message.get_msg_type() == MessageType::MsgTimeoutNow;
-    sent.iter().filter(timeout).map(|e| e.to).collect()
+    sent.iter().filter(timeout).map(|e| e.to.0).collect()
 }
 
 /// Lets time pass with a hung disk; whom it asked to take over, in order, each named once in a row.
@@ -108,7 +109,7 @@ pub(super) fn who_cannot_sync_is_not_asked_to_lead() {
         played.turn(|_| ());
         played.work_but(|job| matches!(job, Job::Sync(_)));
         let is_append = |e: &Envelope| e.message.get_msg_type() == MessageType::MsgAppend;
-        played.sent.retain(|e| e.to != 6 || !is_append(e));
+        played.sent.retain(|e| e.to != RaftId(6) || !is_append(e));
         played.answer(&OTHERS);
         played.turn(|_| ());
     }
@@ -148,7 +149,7 @@ fn asked_by_a_full_leader(with_room: &[u64]) -> Vec<u64> {
         asked.extend(asked_to_lead(&played.sent));
         for sent in std::mem::take(&mut played.sent) {
             if let Some(mut answer) = answer(&sent) {
-                answer.has_room = with_room.contains(&answer.from);
+                answer.has_room = with_room.contains(&answer.from.0);
                 played.step(answer);
             }
         }
@@ -194,7 +195,7 @@ fn no_op(index: u64, before: (u64, u64), term: u64, data: &[u8]) -> Envelope {
 /// A follower whose log is full, and where it ends.
 fn full_follower() -> (Played, (u64, u64)) {
     let mut played = Played::new(config());
-    let mut before = (1, base().term);
+    let mut before = (1, base().snapshot.term);
     for size in [64 << 10, 100] {
         // Parts of a unit that is never whole.
         let mut body = vec![2, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0];

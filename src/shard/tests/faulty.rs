@@ -128,7 +128,7 @@ fn a_large_unit_that_cannot_be_read_is_void() {
         part(1, b"x"),
         Vec::new(),
     ];
-    let mut at = (1, base().term);
+    let mut at = (1, base().snapshot.term);
     for body in bodies {
         assert_eq!(send(&mut played, append(at.0, at.1, &[body])), None);
         at = (at.0 + 1, 7);
@@ -143,7 +143,7 @@ proptest! {
     #[test]
     fn no_entry_ends_a_member(bodies in prop::collection::vec(body(), 1..6)) {
         let mut played = Played::new(config());
-        let mut at = (1, base().term);
+        let mut at = (1, base().snapshot.term);
         for body in bodies {
             if send(&mut played, append(at.0, at.1, &[body])).is_none() {
                 at = (at.0 + 1, 7);

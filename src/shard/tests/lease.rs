@@ -2,6 +2,7 @@
 
 use super::played::{config, Played, OTHERS};
 use super::*;
+use crate::ids::RaftId;
 
 /// E3: an echo of a time that has not come yet.
 #[test]
@@ -26,7 +27,10 @@ fn an_echo_from_before_the_reign_is_ignored() {
     let echo = played.echo(6, Mono(1));
     played.step(echo);
     let members = played.shard.group().members();
-    let heard = members.iter().find(|m| m.id == 6).and_then(|m| m.heard);
+    let heard = members
+        .iter()
+        .find(|m| m.id == RaftId(6))
+        .and_then(|m| m.heard);
     assert_eq!(heard, None);
 }
 

@@ -1,6 +1,7 @@
 //! A leader that is to leave its shard (C1, E4).
 
 use super::played::{config, Played, OTHERS};
+use crate::ids::RaftId;
 
 /// Whether it hands over when these are to leave as well; the record's master is none of them.
 fn hands_over(leave: &[u64]) -> bool {
@@ -8,7 +9,7 @@ fn hands_over(leave: &[u64]) -> bool {
     played.beat(&OTHERS);
     let now = played.now();
     played.turn(|shard| {
-        leave.iter().for_each(|id| shard.wish_to_leave(*id));
+        leave.iter().for_each(|id| shard.wish_to_leave(RaftId(*id)));
         shard.hand_over(now);
     });
     played.shard.group().is_transferring()

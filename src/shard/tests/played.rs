@@ -3,6 +3,7 @@
 
 use super::Hand;
 use crate::clock::{Clock, Mono, Now};
+use crate::ids::{GroupId, Incarnation, RaftId};
 use crate::keyspace::{Layout, Ttl};
 use crate::raft::testing::answer;
 use crate::raft::{Envelope, Reign};
@@ -10,7 +11,7 @@ use crate::shard::{Admission, Shard, ShardConfig, ShardError, Sizes, SyncPolicy}
 use crate::state::Gate;
 use crate::state::{Access, GateKind};
 use crate::storage::base::{Member, MemberKind};
-use crate::storage::{Base, Job, Log, LogConfig, RealDisk};
+use crate::storage::{Base, Job, Log, LogConfig, MemberIdentity, RealDisk, SnapshotMeta};
 use cluster_bus::NodeId;
 use raft::eraftpb::{ConfState, Message, MessageType};
 use std::cell::Cell;
@@ -24,7 +25,7 @@ const TICK_MS: u64 = 20;
 
 pub(crate) fn member(raft_id: u64) -> Member {
     Member {
-        raft_id,
+        raft_id: RaftId(raft_id),
         node: NodeId([raft_id as u8; 20]),
         kind: MemberKind::Data,
     }
@@ -32,15 +33,20 @@ pub(crate) fn member(raft_id: u64) -> Member {
 
 pub(crate) fn base() -> Base {
     Base {
-        group: 1,
-        incarnation: 1,
-        raft_id: ME,
-        index: 1,
-        term: 1,
-        conf_state: ConfState::from((vec![1, 5, 6], vec![])),
-        members: [1, 5, 6].map(member).to_vec(),
-        election_timeout_ms: T_MS,
-        ..Base::default()
+        identity: MemberIdentity {
+            group: GroupId(1),
+            incarnation: Incarnation(1),
+            raft_id: RaftId(ME),
+            election_timeout_ms: T_MS,
+            ..MemberIdentity::default()
+        },
+        snapshot: SnapshotMeta {
+            index: 1,
+            term: 1,
+            conf_state: ConfState::from((vec![1, 5, 6], vec![])),
+            members: [1, 5, 6].map(member).to_vec(),
+            ..SnapshotMeta::default()
+        },
     }
 }
 
@@ -75,10 +81,10 @@ pub(crate) struct Played {
 /// What carries `message`, of a reign without transfers.
 pub(crate) fn envelope(message: Message) -> Envelope {
     Envelope {
-        group: 1,
-        incarnation: 1,
-        from: message.from,
-        to: message.to,
+        group: GroupId(1),
+        incarnation: Incarnation(1),
+        from: RaftId(message.from),
+        to: RaftId(message.to),
         reign: Reign {
             term: message.term,
             transfers: 0,
@@ -188,7 +194,7 @@ impl Played {
     /// These members answer what was sent to them; what was sent to others is lost.
     pub fn answer(&mut self, who: &[u64]) {
         for sent in std::mem::take(&mut self.sent) {
-            if let Some(answer) = answer(&sent).filter(|a| who.contains(&a.from)) {
+            if let Some(answer) = answer(&sent).filter(|a| who.contains(&a.from.0)) {
                 self.step(answer);
             }
         }
@@ -227,7 +233,7 @@ impl Played {
 
     pub fn matched(&self, id: u64) -> u64 {
         let members = self.shard.group().members();
-        let member = members.iter().find(|m| m.id == id);
+        let member = members.iter().find(|m| m.id == RaftId(id));
         member.expect("it is a member").matched
     }
 

@@ -133,7 +133,7 @@ fn a_changed_outcome_timeout_holds_at_once() {
         });
         trio.shards[0].set_outcome_timeout(timeout);
         let start = trio.clock.0.get();
-        let apart = |e: &Envelope| e.from != 1 && e.to != 1;
+        let apart = |e: &Envelope| e.from != RaftId(1) && e.to != RaftId(1);
         trio.until_through(apart, |t| t.shards[0].unknown_outcomes > 0);
         Duration::from_nanos(trio.clock.0.get() - start)
     };

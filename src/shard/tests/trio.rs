@@ -1,6 +1,7 @@
 //! Three members of one group, driven by hand: the test decides what is delivered, and whole or not.
 
 use super::*;
+use crate::ids::RaftId;
 use raft::eraftpb::MessageType;
 
 /// The parts of T in which time passes.
@@ -26,11 +27,9 @@ impl Trio {
             .collect();
         let shard = |i: u64| {
             let disk = RealDisk::new(folders[i as usize].path());
-            let base = Base {
-                raft_id: i + 1,
-                conf_state: ConfState::from((vec![1, 2, 3], vec![])),
-                ..base()
-            };
+            let mut base = base();
+            base.identity.raft_id = RaftId(i + 1);
+            base.snapshot.conf_state = ConfState::from((vec![1, 2, 3], vec![]));
             let config = ShardConfig {
                 first: i == 0,
                 ..config(SyncPolicy::Always)
@@ -68,7 +67,7 @@ impl Trio {
             wires.retain(&passes);
             for i in 0..3 {
                 let to = i as u64 + 1;
-                let (mine, others) = wires.into_iter().partition(|e| e.to == to);
+                let (mine, others) = wires.into_iter().partition(|e| e.to == RaftId(to));
                 wires = others;
                 self.turn(i, mine, |_| {});
             }
@@ -125,7 +124,7 @@ impl Trio {
         let is_append = |e: &Envelope| e.message.get_msg_type() == MessageType::MsgAppend;
         loop {
             let mut cut = std::mem::take(&mut self.wires);
-            cut.retain(|e| e.to == 2 && is_append(e));
+            cut.retain(|e| e.to == RaftId(2) && is_append(e));
             for envelope in &mut cut {
                 let fits = end.saturating_sub(envelope.message.index);
                 envelope.message.mut_entries().truncate(fits as usize);
@@ -138,7 +137,7 @@ impl Trio {
             let answers = std::mem::take(&mut self.wires);
             self.turn(0, answers, |_| {});
         }
-        let apart = |e: &Envelope| e.from != 1 && e.to != 1;
+        let apart = |e: &Envelope| e.from != RaftId(1) && e.to != RaftId(1);
         self.wires.retain(apart);
         self.until_through(apart, |t| t.shards[1].group().is_leader());
         self.until(|t| at_rest(t) && t.shards[0].tail_len() == 0);

@@ -1,6 +1,7 @@
 //! What an append costs the loop while the storage thread syncs. Not part of the test run:
 //! `cargo test --release --lib storage::tests::bench -- --ignored --nocapture`.
 
+use crate::ids::{GroupId, RaftId};
 use crate::storage::*;
 use raft::eraftpb::{Entry, HardState};
 use std::time::{Duration, Instant};
@@ -10,13 +11,18 @@ fn measure(size: usize) {
     let folder = tempfile::tempdir_in(".").unwrap();
     let disk = RealDisk::new(folder.path());
     let mut base = Base {
-        group: 1,
-        raft_id: 1,
-        index: 1,
-        term: 1,
-        ..Base::default()
+        identity: MemberIdentity {
+            group: GroupId(1),
+            raft_id: RaftId(1),
+            ..MemberIdentity::default()
+        },
+        snapshot: SnapshotMeta {
+            index: 1,
+            term: 1,
+            ..SnapshotMeta::default()
+        },
     };
-    base.conf_state = (vec![1], vec![]).into();
+    base.snapshot.conf_state = (vec![1], vec![]).into();
     let (mut log, _) = Log::create(disk, LogConfig::default(), &base).unwrap();
     let (thread, results) = StorageThread::start(|| {}).unwrap();
     let data = bytes::Bytes::from(vec![7u8; size]);

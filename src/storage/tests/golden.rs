@@ -2,12 +2,21 @@
 //! version changes (docs/DATA_FORMATS.md).
 
 use super::disk::TestDisk;
+use crate::ids::{GroupId, Incarnation, RaftId};
 use crate::storage::record::{Header, Item, Items, CONTINUED, FIRST, HEADER, LAST};
 use crate::storage::*;
 use proptest::prelude::*;
 use raft::eraftpb::{ConfState, Entry, EntryType, HardState};
 
 const BASE: &str = "
+    4846424153450d0a0200000071000000c678d2f4444433332222111101000000
+    000000008888777766665555e803000000000000000000000001010000000000
+    0000010000000000000000000002000000030000000000000004000000000000
+    0001000000050000000000000000000000000000000000000000000300000072
+    6563000000
+";
+/// As version 1 had it, which nobody has data in.
+const BASE_1: &str = "
     4846424153450d0a0100000065000000b7dbf0b1444433332222111101000000
     00000000888877776666555501000000000000000100000000000000e8030000
     0000000000000200000003000000000000000400000000000000010000000500
@@ -30,20 +39,24 @@ const RECORDS: &str = "
 
 fn golden_base() -> Base {
     Base {
-        group: 0x1111_2222_3333_4444,
-        incarnation: 1,
-        raft_id: 0x5555_6666_7777_8888,
-        index: 1,
-        term: 1,
-        conf_state: ConfState {
-            voters: vec![3, 4],
-            learners: vec![5],
-            ..ConfState::default()
+        identity: MemberIdentity {
+            group: GroupId(0x1111_2222_3333_4444),
+            incarnation: Incarnation(1),
+            raft_id: RaftId(0x5555_6666_7777_8888),
+            election_timeout_ms: 1000,
+            ..MemberIdentity::default()
         },
-        members: Vec::new(),
-        election_timeout_ms: 1000,
-        record: b"rec".to_vec(),
-        ..Base::default()
+        snapshot: SnapshotMeta {
+            index: 1,
+            term: 1,
+            conf_state: ConfState {
+                voters: vec![3, 4],
+                learners: vec![5],
+                ..ConfState::default()
+            },
+            members: Vec::new(),
+            record: b"rec".to_vec(),
+        },
     }
 }
 
@@ -98,7 +111,7 @@ fn read(disk: &TestDisk, name: &str, offset: u64, len: usize) -> Vec<u8> {
 }
 
 #[test]
-fn the_bytes_are_those_of_version_1() {
+fn bytes_are_those_of_the_formats() {
     let disk = TestDisk::new(false);
     let (mut log, _) = Log::create(disk.clone(), config(), &golden_base()).unwrap();
     let hs = HardState {
@@ -135,7 +148,7 @@ fn the_bytes_are_those_of_version_1() {
 }
 
 #[test]
-fn version_1_can_be_opened() {
+fn golden_folder_can_be_opened() {
     let disk = TestDisk::new(false);
     disk.create("base")
         .unwrap()
@@ -161,6 +174,29 @@ fn version_1_can_be_opened() {
     })
     .unwrap();
     assert_eq!(entries, golden_entries());
+}
+
+#[test]
+fn base_of_version_1_is_refused_and_kept() {
+    let disk = TestDisk::new(false);
+    let old = unhex(BASE_1);
+    disk.create("base").unwrap().write_at(&old, 0).unwrap();
+    disk.create("00000000000000000001.seg.tmp").unwrap();
+    let before = disk.list().unwrap();
+    let error = Log::open(disk.clone(), config()).map(|_| ()).unwrap_err();
+    let version = matches!(
+        error,
+        StorageError::Version {
+            found: 1,
+            known: 2,
+            ..
+        }
+    );
+    assert!(version, "{error}");
+    let found = Log::create(disk.clone(), config(), &golden_base()).map(|_| ());
+    assert!(matches!(found, Err(StorageError::Exists(_))));
+    assert_eq!(read(&disk, "base", 0, 1000), old);
+    assert_eq!(disk.list().unwrap(), before);
 }
 
 #[test]

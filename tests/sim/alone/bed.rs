@@ -3,15 +3,16 @@
 
 use cluster_bus::{NodeId, SlotSet};
 use holdfast::agent::control::{encode_envelope, Frame};
-use holdfast::agent::seat::{self, Seat};
+use holdfast::agent::identity::{self, NodeIdentity};
 use holdfast::agent::Agent;
 use holdfast::cluster::Record;
+use holdfast::ids::RaftId;
 use holdfast::links::{News, Order};
 use holdfast::raft::Envelope;
 use holdfast::server::{ClusterSetup, Phase, Progress, Server, Setup, Tuning};
 use holdfast::shard::Shard;
 use holdfast::storage::base::{Member, MemberKind};
-use holdfast::storage::{Base, Folders, Log};
+use holdfast::storage::{Folders, Log, SnapshotMeta};
 use raft::eraftpb::ConfState;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -33,7 +34,7 @@ pub fn node(raft_id: u64) -> NodeId {
 
 pub fn received(envelope: &Envelope) -> News {
     News::Raft {
-        from: node(envelope.from),
+        from: node(envelope.from.0),
         proved: true,
         bytes: encode_envelope(envelope),
     }
@@ -81,24 +82,27 @@ pub fn conf() -> String {
 /// A disk with the member 5 of these voters.
 pub fn disk(voters: &[u64], record: &Record) -> SimDisk {
     let member = |raft_id: &u64| Member {
-        raft_id: *raft_id,
+        raft_id: RaftId(*raft_id),
         node: node(*raft_id),
         kind: MemberKind::Data,
     };
-    let base = Base {
+    let mut base = base();
+    base.snapshot = SnapshotMeta {
         conf_state: ConfState::from((voters.to_vec(), vec![])),
         members: voters.iter().map(member).collect(),
         record: record.encode(),
-        ..base()
+        ..base.snapshot
     };
     let folders = SimFolders(SimDisk::new(1 << 30));
-    let folder = folders.folder(&seat::folder(ME)).expect("an empty disk");
+    let folder = folders
+        .folder(&identity::folder(RaftId(ME)))
+        .expect("an empty disk");
     Log::create(folder, log_config(), &base).expect("an empty disk");
-    let seat = Seat {
-        member: ME,
-        ..Seat::default()
+    let identity = NodeIdentity {
+        member: RaftId(ME),
+        ..NodeIdentity::default()
     };
-    seat.save(&folders.own()).expect("an empty disk");
+    identity.save(&folders.own()).expect("an empty disk");
     folders.own()
 }
 

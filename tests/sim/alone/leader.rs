@@ -3,6 +3,7 @@
 //! meet the first, and what the next leader writes marks watched keys as well.
 
 use holdfast::agent::control::Control;
+use holdfast::ids::{GroupId, RaftId};
 use holdfast::links::News;
 use holdfast::raft::{Envelope, Reign};
 use raft::eraftpb::{Message, MessageType};
@@ -27,8 +28,8 @@ fn willing(asked: &Envelope) -> Option<News> {
     };
     let message = Message {
         msg_type: kind,
-        from: asked.to,
-        to: asked.from,
+        from: asked.to.0,
+        to: asked.from.0,
         term: of.term,
         index,
         ..Message::default()
@@ -141,8 +142,8 @@ pub fn a_transferring_leader_serves_nobody() -> bool {
     let mut bed = reigning();
     bed.turns(50);
     let wish = Control::Failover {
-        group: 1,
-        raft_id: 6,
+        group: GroupId(1),
+        raft_id: RaftId(6),
     };
     bed.hears(News::Raft {
         from: node(6),

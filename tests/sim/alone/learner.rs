@@ -2,6 +2,7 @@
 //! learners are rare and short-lived while witnesses can be had. A member that has lost log (D6): no
 //! simulated disk loses what was synced.
 
+use holdfast::ids::{GroupId, Incarnation, RaftId};
 use holdfast::raft::{Group, GroupConfig, Membership, StepError, Window};
 use holdfast::storage::base::MemberKind;
 use raft::eraftpb::{ConfState, HardState, Message, MessageType};
@@ -24,11 +25,11 @@ fn learner() -> Group {
     };
     let window = Window::new((1, 1), hard_state, conf.clone(), Vec::new(), 1, Vec::new());
     let config = GroupConfig {
-        group: 7,
-        incarnation: 1,
-        id: 4,
+        group: GroupId(7),
+        incarnation: Incarnation(1),
+        id: RaftId(4),
         kind: MemberKind::Data,
-        membership: Membership::new(conf, Vec::new(), 4, 1),
+        membership: Membership::new(conf, Vec::new(), RaftId(4), 1),
         election_timeout: Duration::from_millis(T_MS),
         seed: 1,
         first: false,

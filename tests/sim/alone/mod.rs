@@ -12,9 +12,10 @@ pub mod voter;
 pub mod witnesses;
 
 use holdfast::clock::{Mono, Now};
+use holdfast::ids::{GroupId, Incarnation, RaftId};
 use holdfast::raft::{Envelope, Reign};
 use holdfast::shard::{Shard, ShardConfig, Sizes, SyncPolicy};
-use holdfast::storage::{base, Base, Log, LogConfig};
+use holdfast::storage::{base, Base, Log, LogConfig, MemberIdentity, SnapshotMeta};
 use raft::eraftpb::{ConfState, Entry, Message, MessageType};
 use std::time::Duration;
 
@@ -45,15 +46,19 @@ fn log_config() -> LogConfig {
 /// The data member 5 of the voters 1, 5 and 6, before anything was written.
 fn base() -> Base {
     Base {
-        group: 1,
-        incarnation: 1,
-        raft_id: 5,
-        kind: base::MemberKind::Data,
-        index: 1,
-        term: 1,
-        conf_state: ConfState::from((vec![1, 5, 6], vec![])),
-        election_timeout_ms: T_MS,
-        ..Base::default()
+        identity: MemberIdentity {
+            group: GroupId(1),
+            incarnation: Incarnation(1),
+            raft_id: RaftId(5),
+            kind: base::MemberKind::Data,
+            election_timeout_ms: T_MS,
+        },
+        snapshot: SnapshotMeta {
+            index: 1,
+            term: 1,
+            conf_state: ConfState::from((vec![1, 5, 6], vec![])),
+            ..SnapshotMeta::default()
+        },
     }
 }
 
@@ -89,10 +94,10 @@ fn settle(shard: &mut Shard<SimDisk>, now: Now) -> Vec<Envelope> {
 /// What carries `message` of a term without transfers.
 fn envelope(group: u64, message: Message) -> Envelope {
     Envelope {
-        group,
-        incarnation: 1,
-        from: message.from,
-        to: message.to,
+        group: GroupId(group),
+        incarnation: Incarnation(1),
+        from: RaftId(message.from),
+        to: RaftId(message.to),
         reign: Reign {
             term: message.term,
             transfers: 0,

@@ -5,7 +5,8 @@
 use cluster_bus::bus::Role;
 use cluster_bus::wire::{Body, Flags, Header, Message, PingKind};
 use cluster_bus::{NodeId, SlotSet};
-use holdfast::agent::seat::{Joining, Seat};
+use holdfast::agent::identity::{Joining, NodeIdentity};
+use holdfast::ids::RaftId;
 use holdfast::links::News;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -134,24 +135,29 @@ pub fn the_last_data_member_stays() -> bool {
 /// The only member that has its shard's data, told before to go to another one.
 fn on_its_way() -> (Lone, SimDisk) {
     let disk = disk(&[ME], &record((0..SLOTS).collect(), 5));
-    let seat = Seat {
-        member: ME,
+    let identity = NodeIdentity {
+        member: RaftId(ME),
         joining: Some(Joining {
             target: OTHER,
-            raft_id: 78,
+            raft_id: RaftId(78),
         }),
-        ..Seat::default()
+        ..NodeIdentity::default()
     };
-    seat.save(&disk).expect("a sound disk");
+    identity.save(&disk).expect("a sound disk");
     let master = "master - 0 0 1 connected";
     (Lone::with(disk.clone(), "connected 0-16383", master), disk)
 }
 
-/// D5: the seat that says so waits for room on the disk; the node goes on meanwhile.
+/// D5: the identity that says so waits for room on the disk; the node goes on meanwhile.
 #[test]
-fn a_seat_waits_for_room_on_a_full_disk() {
+fn an_identity_waits_for_room_on_a_full_disk() {
     let (mut lone, disk) = on_its_way();
-    let written = || Seat::load(&disk).expect("sound").expect("there").joining;
+    let written = || {
+        NodeIdentity::load(&disk)
+            .expect("sound")
+            .expect("there")
+            .joining
+    };
     disk.set_capacity(0);
     lone.turns(50);
     assert!(!lone.bed.agent().is_joining() && written().is_some());

@@ -6,7 +6,8 @@ use holdfast::agent::control::{Control, Frame};
 use holdfast::agent::witnesses::Witnesses;
 use holdfast::agent::ForWitnesses;
 use holdfast::clock::{Clock, Now};
-use holdfast::storage::base::{Base, Member, MemberKind};
+use holdfast::ids::{GroupId, Incarnation, RaftId};
+use holdfast::storage::base::{Base, Member, MemberIdentity, MemberKind, SnapshotMeta};
 use raft::eraftpb::{ConfState, Entry, Message, MessageType};
 
 use super::{append, at, envelope, log_config, quiet, T_MS};
@@ -19,16 +20,20 @@ const LEADER: NodeId = NodeId([1; 20]);
 
 fn invitation(group: u64) -> ForWitnesses {
     let base = Base {
-        group,
-        incarnation: 1,
-        raft_id: 1,
-        kind: MemberKind::Witness,
-        index: 10,
-        term: 2,
-        conf_state: ConfState::from((vec![1, 2], vec![])),
-        members: [1, 2].map(member).to_vec(),
-        election_timeout_ms: T_MS,
-        ..Base::default()
+        identity: MemberIdentity {
+            group: GroupId(group),
+            incarnation: Incarnation(1),
+            raft_id: RaftId(1),
+            kind: MemberKind::Witness,
+            election_timeout_ms: T_MS,
+        },
+        snapshot: SnapshotMeta {
+            index: 10,
+            term: 2,
+            conf_state: ConfState::from((vec![1, 2], vec![])),
+            members: [1, 2].map(member).to_vec(),
+            ..SnapshotMeta::default()
+        },
     };
     let invite = Control::Invite {
         base: Box::new(base),
@@ -42,7 +47,7 @@ fn invitation(group: u64) -> ForWitnesses {
 
 fn member(raft_id: u64) -> Member {
     Member {
-        raft_id,
+        raft_id: RaftId(raft_id),
         node: NodeId([raft_id as u8; 20]),
         kind: MemberKind::Data,
     }
@@ -108,12 +113,12 @@ pub fn one_that_breaks_leaves_the_other() -> bool {
     }
     let of = |host: &Witnesses<SimFolders>, group| {
         let mut shards = host.shards();
-        shards.find(|s| s.base().group == group).map(|s| {
+        shards.find(|s| s.identity().group == group).map(|s| {
             let group = s.group();
-            (s.base().raft_id, group.last_index(), group.term())
+            (s.identity().raft_id, group.last_index(), group.term())
         })
     };
-    let ids = [7, 8].map(|group| of(&host, group).expect("it was invited").0);
+    let ids = [7, 8].map(|group| of(&host, GroupId(group)).expect("it was invited").0);
     let mut ms = 1;
     let mut run = |host: &mut Witnesses<SimFolders>, order| {
         take(host, ms, Some(order));
@@ -122,17 +127,17 @@ pub fn one_that_breaks_leaves_the_other() -> bool {
             take(host, ms, None);
         }
     };
-    run(&mut host, appended(7, ids[0], (11, 3)));
-    run(&mut host, appended(8, ids[1], (11, 3)));
+    run(&mut host, appended(7, ids[0].0, (11, 3)));
+    run(&mut host, appended(8, ids[1].0, (11, 3)));
     install_panic_hook();
     let end = guarded(|| {
-        run(&mut host, beyond_the_end(7, ids[0]));
-        run(&mut host, appended(8, ids[1], (12, 3)));
+        run(&mut host, beyond_the_end(7, ids[0].0));
+        run(&mut host, appended(8, ids[1].0, (12, 3)));
         Ok::<_, String>(())
     });
     matches!(end, Ended::Fine(()))
-        && of(&host, 7).is_none()
-        && of(&host, 8) == Some((ids[1], 12, 3))
+        && of(&host, GroupId(7)).is_none()
+        && of(&host, GroupId(8)) == Some((ids[1], 12, 3))
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! ROLE and INFO.
 
 use super::*;
+use crate::ids::{GroupId, RaftId};
 
 fn group_of_three() -> RaftStatus {
     let member = |raft_id, kind, addr: &str| MemberStatus {
@@ -10,15 +11,15 @@ fn group_of_three() -> RaftStatus {
         voter: true,
         addr: Some(addr.to_owned()),
         matched: 90,
-        applied: 80 + raft_id,
+        applied: 80 + raft_id.0,
         heard_ms: Some(1500),
         connected: true,
     };
     RaftStatus {
-        group: 0xabc,
-        raft_id: 1,
+        group: GroupId(0xabc),
+        raft_id: RaftId(1),
         role: RaftRole::Leader,
-        leader: Some(1),
+        leader: Some(RaftId(1)),
         leader_addr: Some("10.0.0.1:7000".to_owned()),
         syncing_from: None,
         term: 4,
@@ -30,9 +31,9 @@ fn group_of_three() -> RaftStatus {
         electable: true,
         leader_heard_ms: Some(2100),
         members: vec![
-            member(1, MemberKind::Data, "10.0.0.1:7000"),
-            member(2, MemberKind::Data, "[::1]:7001"),
-            member(3, MemberKind::Witness, "10.0.0.3:7002"),
+            member(RaftId(1), MemberKind::Data, "10.0.0.1:7000"),
+            member(RaftId(2), MemberKind::Data, "[::1]:7001"),
+            member(RaftId(3), MemberKind::Witness, "10.0.0.3:7002"),
         ],
         ha: true,
         ..RaftStatus::default()
@@ -58,7 +59,7 @@ fn roles_are_told_in_redis_words() {
         "{info}"
     );
     c.host.raft.role = RaftRole::Follower;
-    c.host.raft.raft_id = 2;
+    c.host.raft.raft_id = RaftId(2);
     assert_eq!(
         c.reply("ROLE"),
         "*5\\r\\n$5\\r\\nslave\\r\\n$8\\r\\n10.0.0.1\\r\\n:7000\\r\\n$9\\r\\nconnected\\r\\n:94\\r\\n"
@@ -93,7 +94,7 @@ fn a_replica_that_cannot_take_over_is_not_up() {
     let mut c = Client::new();
     c.host.raft = RaftStatus {
         role: RaftRole::Learner,
-        raft_id: 2,
+        raft_id: RaftId(2),
         electable: false,
         ..group_of_three()
     };
@@ -109,7 +110,7 @@ fn a_replica_without_leader_shows_its_master() {
     let mut c = Client::new();
     c.host.raft = RaftStatus {
         role: RaftRole::Follower,
-        raft_id: 2,
+        raft_id: RaftId(2),
         leader: None,
         leader_addr: None,
         electable: false,

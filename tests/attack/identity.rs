@@ -16,8 +16,8 @@ fn is_kept(root: &Path, base: &[u8]) -> bool {
 }
 
 #[test]
-fn start_without_seat_keeps_the_data() {
-    let Some(mut stage) = Stage::open("start_without_seat_keeps_the_data") else {
+fn start_without_identity_keeps_the_data() {
+    let Some(mut stage) = Stage::open("start_without_identity_keeps_the_data") else {
         return;
     };
     let mut real = stage.alone(&[]);
@@ -26,7 +26,7 @@ fn start_without_seat_keeps_the_data() {
     let folder = root.join(format!("shard-{:016x}", real.raft_id()));
     let base = fs::read(folder.join("base")).expect("the member's base");
     real.node.kill9();
-    fs::remove_file(root.join("seat")).expect("the seat");
+    fs::remove_file(root.join("identity")).expect("the identity");
     let before = real.node.log().len();
     real.node.spawn();
     // It refuses to start, or sets aside what it does not know, and says which.
