@@ -328,12 +328,17 @@ fn votes_stay_until_a_witness_is_found() {
             going(&[], &[2]),
             "+4 -2",
         ),
-        ("the leader goes", &three, going(&[1], &[]), "Transfer(3)"),
+        (
+            "the leader goes",
+            &three,
+            going(&[1], &[]),
+            "Transfer(RaftId(3))",
+        ),
         (
             "the leader and one more go",
             &three,
             going(&[1, 3], &[]),
-            "Transfer(2)",
+            "Transfer(RaftId(2))",
         ),
     ] {
         assert_eq!(next(members, &wishes), wanted, "{what}");
