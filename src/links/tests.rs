@@ -519,7 +519,7 @@ fn garbage_at_the_port_is_closed() {
         .write_all(b"HFL1\x09and whatever it says")
         .unwrap();
     assert!(closed(&hello) && closed(&version));
-    b.failure("version 9");
+    b.failure("of the Raft links is not known"); // the first of them: the same is said once
     b.until("counted", |s| s.refused_handshakes == 2);
 
     for length in [0u32, 15, MAX_FRAME as u32 + 1, u32::MAX] {
@@ -529,7 +529,7 @@ fn garbage_at_the_port_is_closed() {
         assert!(closed(&bus));
     }
     b.failure("a length of");
-    b.until("said once", |s| (s.broken_frames, s.muted) == (4, 3));
+    b.until("said once", |s| s.broken_frames == 4 && s.muted >= 3);
     let bus = TcpStream::connect(b.addr()).unwrap();
     (&bus).write_all(&bus_packet(1, 20)).unwrap();
     (&bus).write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
