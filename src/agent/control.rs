@@ -231,63 +231,65 @@ fn numbers(kind: u8, rest: &[u8]) -> Option<Control> {
         (1, &[raft_id]) => Control::Join {
             raft_id: RaftId(raft_id),
         },
-        (3, &[group, raft_id]) => Control::Ready {
-            group: GroupId(group),
-            raft_id: RaftId(raft_id),
-        },
-        (5, &[group, raft_id]) => Control::Leave {
-            group: GroupId(group),
-            raft_id: RaftId(raft_id),
-        },
-        (6, &[group, raft_id]) => Control::Left {
-            group: GroupId(group),
-            raft_id: RaftId(raft_id),
-        },
-        (8, &[group, raft_id]) => Control::Invited {
-            group: GroupId(group),
-            raft_id: RaftId(raft_id),
-        },
         (9, &[group]) => Control::Declined {
             group: GroupId(group),
-        },
-        (10, &[group, raft_id]) => Control::Gone {
-            group: GroupId(group),
-            raft_id: RaftId(raft_id),
-        },
-        (11, &[group, raft_id, applied]) => Control::NotAMember {
-            group: GroupId(group),
-            raft_id: RaftId(raft_id),
-            applied,
-        },
-        (12, &[group, raft_id]) => Control::Failover {
-            group: GroupId(group),
-            raft_id: RaftId(raft_id),
         },
         (13, &[group, ha]) => Control::Health {
             group: GroupId(group),
             ha: ha == 1,
         },
-        (14, &[group, raft_id]) => Control::Belongs {
-            group: GroupId(group),
-            raft_id: RaftId(raft_id),
-        },
-        (15, &[said, group, raft_id]) => Control::Really {
-            said: Said::read(said)?,
-            group: GroupId(group),
-            raft_id: RaftId(raft_id),
-        },
-        (16, &[said, group, raft_id]) => Control::Confirm {
-            said: Said::read(said)?,
-            group: GroupId(group),
-            raft_id: RaftId(raft_id),
-        },
-        (17, &[group, raft_id, index]) => Control::Stored {
-            group: GroupId(group),
-            raft_id: RaftId(raft_id),
-            index,
-        },
         (18, &[raft_id]) => Control::Unknown {
             raft_id: RaftId(raft_id),
+        },
+        (kind, &[group, raft_id]) => of_member(kind, GroupId(group), RaftId(raft_id))?,
+        (11 | 17, &[group, raft_id, at]) => at_index(kind, GroupId(group), RaftId(raft_id), at)?,
+        (15 | 16, &[said, group, raft_id]) => {
+            doubted(kind, Said::read(said)?, GroupId(group), RaftId(raft_id))?
+        }
+        _ => return None,
+    })
+}
+
+fn of_member(kind: u8, group: GroupId, raft_id: RaftId) -> Option<Control> {
+    Some(match kind {
+        3 => Control::Ready { group, raft_id },
+        5 => Control::Leave { group, raft_id },
+        6 => Control::Left { group, raft_id },
+        8 => Control::Invited { group, raft_id },
+        10 => Control::Gone { group, raft_id },
+        12 => Control::Failover { group, raft_id },
+        14 => Control::Belongs { group, raft_id },
+        _ => return None,
+    })
+}
+
+fn at_index(kind: u8, group: GroupId, raft_id: RaftId, index: u64) -> Option<Control> {
+    Some(match kind {
+        11 => Control::NotAMember {
+            group,
+            raft_id,
+            applied: index,
+        },
+        17 => Control::Stored {
+            group,
+            raft_id,
+            index,
+        },
+        _ => return None,
+    })
+}
+
+fn doubted(kind: u8, said: Said, group: GroupId, raft_id: RaftId) -> Option<Control> {
+    Some(match kind {
+        15 => Control::Really {
+            said,
+            group,
+            raft_id,
+        },
+        16 => Control::Confirm {
+            said,
+            group,
+            raft_id,
         },
         _ => return None,
     })

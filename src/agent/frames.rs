@@ -49,6 +49,7 @@ impl Agent {
         };
         let base = shard.base();
         let (group, me) = (base.identity.group, base.identity.raft_id);
+        let minted = self.membership.mark().map(|mark| mark.raft_id);
         match frame {
             Frame::Raft(envelope) if (envelope.group, envelope.to) == (group, me) => {
                 if let Some(refusal) = self.step(now, from, proved, *envelope, shard)? {
@@ -56,11 +57,7 @@ impl Agent {
                 }
             }
             // G2: minted, and no RawNode yet.
-            Frame::Raft(envelope)
-                if self
-                    .membership
-                    .mark()
-                    .is_some_and(|j| j.raft_id == envelope.to) => {}
+            Frame::Raft(envelope) if minted == Some(envelope.to) => {}
             Frame::Control(control) if needs_proof(&control) && !proved => {
                 self.warn(|| format!("Not proved to come from node {from}: {control:.60?}"));
             }

@@ -129,13 +129,13 @@ pub struct Group {
     pub(super) term: u64,
     pub(super) membership: Membership,
     open: VecDeque<OpenReady>,
-    durable_term: u64,
+    pub(super) durable_term: u64,
     hard_state: HardState,
-    applied: u64,
-    next_tick: Mono,
+    pub(super) applied: u64,
+    pub(super) next_tick: Mono,
     /// D5: whether this member's log has room for writes.
-    has_room: bool,
-    out: Vec<Envelope>,
+    pub(super) has_room: bool,
+    pub(super) out: Vec<Envelope>,
 }
 
 impl Group {
@@ -626,36 +626,6 @@ impl Group {
         })
     }
 
-    /// E6: of a follower's messages, those that need only the durable term leave now. What it said as a
-    /// leader, and had not sent when it stepped down, is of no reign any more: nobody is to step it, and
-    /// raft-rs may have joined to it what it does not follow (D6).
-    pub(super) fn hold_back(&mut self, now: Now, messages: Vec<Message>) -> Vec<Envelope> {
-        let mut held = Vec::new();
-        for message in messages {
-            let kind = message.get_msg_type();
-            if is_of_leader(kind) {
-                continue;
-            }
-            if kind == MessageType::MsgRequestVoteResponse && !message.reject {
-                self.timer.granted(now.mono);
-            }
-            let light = matches!(
-                kind,
-                MessageType::MsgHeartbeatResponse | MessageType::MsgRequestPreVoteResponse
-            );
-            let early = (light && self.durable_term == self.node.raft.term)
-                || (kind == MessageType::MsgAppendResponse
-                    && mutation::is(Mutation::AckBeforeSync));
-            let envelope = self.seal(now, message);
-            if early {
-                self.out.push(envelope);
-            } else {
-                held.push(envelope);
-            }
-        }
-        held
-    }
-
     /// All Readies up to `number` are on disk: their messages may leave.
     pub fn persisted(&mut self, number: u64) {
         let mut any = false;
@@ -692,17 +662,6 @@ impl Group {
         &self.hard_state
     }
 
-    /// Messages that may leave now.
-    pub fn take_messages(&mut self) -> Vec<Envelope> {
-        let mut messages = std::mem::take(&mut self.out);
-        for envelope in &mut messages {
-            // C2: more may have been applied since the message was made.
-            envelope.applied = self.applied;
-            envelope.has_room = self.has_room;
-        }
-        messages
-    }
-
     /// Reads of old entries that followers wait for.
     pub fn take_wanted(&mut self) -> Vec<Wanted> {
         self.node.mut_store().take_wanted()
@@ -720,87 +679,4 @@ impl Group {
     pub fn not_fetched(&mut self, wanted: &Wanted) {
         self.node.mut_store().end_read(wanted.low);
     }
-
-    /// T9: what a long command may do meanwhile: keep the lease and the followers awake, without a
-    /// tick, without a Ready.
-    pub fn breathe(&mut self, now: Now) {
-        if !self.is_leader() {
-            return self.answer_heartbeats(now);
-        }
-        // No oftener than ticks would: a member that lacks entries is sent some, or the same, for each
-        // answer.
-        if now.mono >= self.next_tick {
-            self.next_tick = now.mono + self.config.election_timeout / TICKS_PER_TIMEOUT;
-            self.node.ping();
-        }
-        let messages = std::mem::take(&mut self.node.raft.msgs);
-        self.post(now, messages);
-    }
-
-    /// E6: a heartbeat's answer needs only the durable term, and leaves at once.
-    fn answer_heartbeats(&mut self, now: Now) {
-        if self.durable_term != self.node.raft.term {
-            return;
-        }
-        let light = |m: &Message| m.get_msg_type() == MessageType::MsgHeartbeatResponse;
-        let messages = std::mem::take(&mut self.node.raft.msgs);
-        let (answers, others) = messages.into_iter().partition::<Vec<_>, _>(light);
-        self.node.raft.msgs = others;
-        self.post(now, answers);
-    }
-
-    /// Messages that need not wait.
-    pub(super) fn post(&mut self, now: Now, messages: Vec<Message>) {
-        for mut message in messages {
-            if message.get_msg_type() == MessageType::MsgAppend {
-                self.mend_batch(&mut message);
-                self.flow.told(RaftId(message.to), message.commit);
-                if !message.entries.is_empty() {
-                    self.flow.entries_leave(now.mono);
-                }
-            }
-            let envelope = self.seal(now, message);
-            self.out.push(envelope);
-        }
-    }
-
-    /// raft-rs batches entries into an append without any that is still waiting to leave, also if they
-    /// begin elsewhere: then the message says that they follow what they do not follow (D6).
-    fn mend_batch(&self, append: &mut Message) {
-        let Some(before) = append.entries.first().map(|e| e.index - 1) else {
-            return;
-        };
-        if let Some(term) = self.term_at(before).filter(|_| before != append.index) {
-            (append.index, append.log_term) = (before, term);
-        }
-    }
-
-    /// Puts our header around a message that this member sends.
-    fn seal(&self, now: Now, message: Message) -> Envelope {
-        let (reign, sent_ns) = match message.get_msg_type() {
-            kind if is_of_leader(kind) => (self.lease.reign(), now.mono.0),
-            MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse => {
-                self.promise.echo(message.term)
-            }
-            MessageType::MsgRequestVote => (self.under_transfer, 0),
-            _ => (Reign::default(), 0),
-        };
-        Envelope {
-            group: self.config.group,
-            incarnation: self.config.incarnation,
-            from: self.config.id,
-            to: RaftId(message.to),
-            reign,
-            sent_ns,
-            applied: self.applied,
-            has_room: self.has_room,
-            message,
-        }
-    }
-}
-
-/// What only a leader says.
-fn is_of_leader(kind: MessageType) -> bool {
-    use MessageType::{MsgAppend, MsgHeartbeat, MsgSnapshot, MsgTimeoutNow};
-    matches!(kind, MsgAppend | MsgHeartbeat | MsgSnapshot | MsgTimeoutNow)
 }

@@ -13,6 +13,7 @@ mod flow;
 mod group;
 mod lease;
 mod members;
+mod outgoing;
 mod plan;
 mod step;
 #[cfg(test)]
