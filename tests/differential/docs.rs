@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 const RENAMED: &[&str] = &[
     "acl|cat",
     "client|reply",
+    "client|unblock",
     "cluster|addslotsrange",
     "cluster|delslotsrange",
     "cluster|meet",
