@@ -101,6 +101,7 @@ impl<D: Disk> Shard<D> {
         now: Now,
     ) -> Shard<D> {
         let delivered = group.applied();
+        let quorum = super::quorum::Quorum::at_start(now.mono, group.election_timeout());
         Shard {
             base,
             data,
@@ -133,7 +134,7 @@ impl<D: Disk> Shard<D> {
             delivered,
             rebuild: None,
             members: super::members::Members::new(delivered),
-            quorum: super::quorum::Quorum::default(),
+            quorum,
             jobs: Vec::new(),
             failed: Vec::new(),
             failed_reads: None,

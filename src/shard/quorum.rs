@@ -24,6 +24,14 @@ pub(super) struct Quorum {
 }
 
 impl Quorum {
+    /// After any start nobody is elected before the promise ends (E1): until then none can be missed.
+    pub fn at_start(now: Mono, t: Duration) -> Quorum {
+        Quorum {
+            unled_since: Some(now + t),
+            ..Quorum::default()
+        }
+    }
+
     /// A message of a member has come.
     pub fn hear(&mut self, now: Mono, from: RaftId) {
         match self.heard.iter_mut().find(|(id, _)| *id == from) {
@@ -113,6 +121,15 @@ mod tests {
             (9001, true, false),
         ] {
             quorum.look(at(ms), led, T);
+            assert_eq!(quorum.lost, lost, "{ms}");
+        }
+    }
+
+    #[test]
+    fn a_start_has_the_promise_to_wait_for() {
+        let mut quorum = Quorum::at_start(at(500), T);
+        for (ms, lost) in [(500, false), (2000, false), (2999, false), (3000, true)] {
+            quorum.look(at(ms), false, T);
             assert_eq!(quorum.lost, lost, "{ms}");
         }
     }
