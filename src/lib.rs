@@ -2,18 +2,18 @@
 //!
 //! Reading order (a request travels through the folders in this order):
 //! [`net`] bytes in and gated bytes out, [`resp`] the protocol, [`command`] the table and the
-//! families, [`state`] the replicated state machine: [`keyspace`] the data, [`effect`] what a write becomes; [`shard`] one turn around all
-//! of it, [`raft`] the group, [`storage`] the log; [`cluster`] the shard among others,
-//! [`agent`] this node's part among them, [`links`] the connections to other nodes, [`pubsub`] who listens to what; [`config`], [`log`] and [`process`]
-//! serve everybody; [`server`] has the turn around it all, and [`node`] drives it with sockets,
+//! families, [`state`] the replicated state machine: [`keyspace`] the data, [`effect`] what a write
+//! becomes; [`shard`] one turn around all of it, [`raft`] the group, [`storage`] the log;
+//! [`topology`] the shard among others, [`cluster`] this node's part among them, [`transport`] the
+//! connections to other nodes, [`pubsub`] which client listens to what; [`config`], [`log`] and
+//! [`process`] serve everybody; [`server`] has the turn around it all, and [`node`] drives it with sockets,
 //! threads and files. `docs/ARCHITECTURE.md` has the picture.
 //!
 //! Knowledge goes one way: `resp`, `keyspace`, `effect`, `state`, `raft`, `storage` know nobody above them.
 
-pub mod agent;
+pub mod cluster;
 pub mod command;
 pub mod config;
-pub mod links;
 pub mod log;
 pub mod net;
 pub mod node;
@@ -23,7 +23,8 @@ pub mod raft;
 pub mod server;
 pub mod shard;
 pub mod storage;
+pub mod transport;
 pub mod version;
 
 pub use base::{clock, glob, ids, mutation};
-pub use {effect, keyspace, resp, state, topology as cluster};
+pub use {effect, keyspace, resp, state, topology};

@@ -19,7 +19,7 @@ const SANS_IO: &[&str] = &[
     "src/shard",
     "crates/",
     "src/command",
-    "src/agent",
+    "src/core",
     "src/server",
     "cluster-bus/src",
 ];
@@ -47,38 +47,51 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "command",
         &[
-            "clock", "cluster", "config", "glob", "keyspace", "pubsub", "resp", "state",
+            "clock", "topology", "config", "glob", "keyspace", "pubsub", "resp", "state",
         ],
     ),
     ("pubsub", &["glob", "resp"]),
     ("net", &["clock", "config", "log", "resp", "state"]),
-    ("links", &[]),
+    ("transport", &[]),
     (
         "shard",
         &[
-            "clock", "cluster", "config", "effect", "keyspace", "log", "raft", "resp", "state",
+            "clock", "topology", "config", "effect", "keyspace", "log", "raft", "resp", "state",
             "storage",
         ],
     ),
     (
-        "agent",
+        "cluster",
         &[
-            "clock", "cluster", "keyspace", "raft", "shard", "state", "storage",
+            "clock", "topology", "keyspace", "raft", "shard", "state", "storage",
         ],
     ),
     // Never the node, mio, tokio, threads: it is generic over what it runs on.
     (
         "server",
         &[
-            "agent", "clock", "cluster", "command", "config", "keyspace", "links", "log", "net",
-            "pubsub", "raft", "resp", "shard", "state", "storage",
+            "cluster",
+            "clock",
+            "topology",
+            "command",
+            "config",
+            "keyspace",
+            "transport",
+            "log",
+            "net",
+            "pubsub",
+            "raft",
+            "resp",
+            "shard",
+            "state",
+            "storage",
         ],
     ),
 ];
 
 /// Crates below, by the names that modules use: what they know of each other is in their Cargo.toml.
 const CRATES: &[&str] = &[
-    "clock", "cluster", "effect", "glob", "keyspace", "resp", "state",
+    "clock", "topology", "effect", "glob", "keyspace", "resp", "state",
 ];
 
 /// The safety rules: letter and how many there are (docs/RAFT.md says what each is).

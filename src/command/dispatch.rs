@@ -13,9 +13,9 @@ use super::key_spec::BadKeys;
 use super::registry::Lookup;
 use super::session::{Queued, ReplyMode};
 use super::spec::{flags, Role, Spec};
-use crate::cluster::Route;
 use crate::resp::args::Args;
 use crate::state::{Access, Footprint, GateKind, Ownership};
+use crate::topology::Route;
 
 /// Executes one command of one client. `args` has at least one element.
 pub fn execute(env: &mut Env<'_>, args: Args<'_>) -> Outcome {
@@ -31,7 +31,7 @@ pub fn execute(env: &mut Env<'_>, args: Args<'_>) -> Outcome {
         Ok(flow) => flow,
         Err(error) => {
             env.out.truncate(start);
-            env.host.stats_mut().count_error(error.code());
+            env.server.stats_mut().count_error(error.code());
             error.write(env.out);
             Flow::Done
         }
@@ -137,10 +137,10 @@ fn is_http(name: &[u8]) -> bool {
 /// Closes without an answer, as Redis does, and says so at most once a minute.
 fn close_http(env: &mut Env<'_>) -> Flow {
     let now = env.now.mono;
-    let last = &mut env.host.stats_mut().http_warned;
+    let last = &mut env.server.stats_mut().http_warned;
     if last.is_none_or(|last| now.since(last).as_secs() >= 60) {
         *last = Some(now);
-        env.host.log(
+        env.server.log(
             "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: \
              commands to Redis. This is likely due to an attacker attempting to use Cross Protocol \
              Scripting to compromise your Redis instance. Connection aborted.",
@@ -256,7 +256,7 @@ fn route(env: &Env<'_>, slot: Option<u16>, write: bool) -> Result<Option<bool>, 
     let (Some(routing), Some(slot)) = (env.routing, slot) else {
         return Ok(None);
     };
-    let refused = |up: bool| match (up, env.host.config().cluster_allow_reads_when_down) {
+    let refused = |up: bool| match (up, env.server.config().cluster_allow_reads_when_down) {
         (true, _) => None,
         (false, true) if !write => None,
         (false, true) => Some(Error::CLUSTER_READS_ONLY),
@@ -349,7 +349,7 @@ fn queue(env: &mut Env<'_>, command: &Command, args: Args<'_>) {
 
 /// What a refusal does to a transaction, and the text that the client gets.
 fn refuse(env: &mut Env<'_>, command: &Command, error: Error) -> Error {
-    env.host.stats_mut().of(command.id).rejected += 1;
+    env.server.stats_mut().of(command.id).rejected += 1;
     if command.spec.role != Role::Exec {
         env.session.transaction.aborted |= env.session.transaction.open;
         return error;

@@ -3,15 +3,15 @@
 //! Owns: [`Env`] (the borrowed surroundings of one execution), [`Outcome`] and its parts. Never:
 //! holds anything between two commands.
 
+use super::api::{ServerApi, Shutdown};
 use super::error::Error;
-use super::host::{Host, Shutdown};
 use super::registry;
 use super::session::Session;
 use crate::clock::Now;
-use crate::cluster::Routing;
 use crate::resp::args::Args;
 use crate::resp::encode::Reply;
 use crate::state::{Footprint, GateKind, StateMachine};
+use crate::topology::Routing;
 use std::time::Duration;
 
 /// Executes a command whose arity has been checked. A returned error is written by the dispatcher.
@@ -44,7 +44,7 @@ pub enum Serving<'a> {
 pub struct Env<'a> {
     pub data: &'a mut StateMachine,
     pub session: &'a mut Session,
-    pub host: &'a mut dyn Host,
+    pub server: &'a mut dyn ServerApi,
     /// Where the reply goes.
     pub out: &'a mut Vec<u8>,
     pub serving: Serving<'a>,

@@ -4,10 +4,10 @@
 //! Expired keys that they meet are deleted like any others (T2): leaving one out unlogged would
 //! show its end before it is decided.
 
+use super::api::ServerApi;
 use super::args::integer;
 use super::env::{Done, Env, DONE};
 use super::error::Error;
-use super::host::Host;
 use super::room;
 use super::rows::rows;
 use super::spec::Role;
@@ -55,7 +55,7 @@ rows! { pub static ROWS:
 
 /// Breathes every few milliseconds (T9), and looks at the clock only now and then.
 struct Pace<'a> {
-    host: &'a mut dyn Host,
+    server: &'a mut dyn ServerApi,
     keys: u32,
     last: Mono,
 }
@@ -65,10 +65,10 @@ const KEYS_PER_LOOK: u32 = 512;
 const BREATHE_EVERY: Duration = Duration::from_millis(5);
 
 impl<'a> Pace<'a> {
-    fn new(host: &'a mut dyn Host) -> Pace<'a> {
-        let last = host.now().mono;
+    fn new(server: &'a mut dyn ServerApi) -> Pace<'a> {
+        let last = server.now().mono;
         Pace {
-            host,
+            server,
             keys: 0,
             last,
         }
@@ -84,10 +84,10 @@ impl<'a> Pace<'a> {
 
     #[cold]
     fn look(&mut self) {
-        let now = self.host.now().mono;
+        let now = self.server.now().mono;
         if now.since(self.last) >= BREATHE_EVERY {
-            self.host.breathe();
-            self.last = self.host.now().mono;
+            self.server.breathe();
+            self.last = self.server.now().mono;
         }
     }
 }
@@ -106,7 +106,7 @@ fn keys(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let Env {
         data,
         session,
-        host,
+        server,
         out,
         ..
     } = env;
@@ -114,7 +114,7 @@ fn keys(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let header = reply.deferred();
     let mut count = 0;
     let mut due = Due::new(data);
-    let mut pace = Pace::new(&mut **host);
+    let mut pace = Pace::new(&mut **server);
     data.keyspace().for_each(session.db, &mut |entry| {
         pace.step();
         if pattern == b"*" || glob::matches(pattern, entry.key(), false) {
@@ -167,7 +167,7 @@ impl Due {
     }
 
     fn delete(self, env: &mut Env<'_>) {
-        let mut pace = Pace::new(&mut *env.host);
+        let mut pace = Pace::new(&mut *env.server);
         for bytes in &self.keys {
             pace.step();
             let key = env.data.key(bytes);
@@ -250,11 +250,11 @@ fn scan(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let Env {
         data,
         session,
-        host,
+        server,
         ..
     } = env;
     let mut elements = Reply::new(&mut found, session.proto);
-    let mut pace = Pace::new(&mut **host);
+    let mut pace = Pace::new(&mut **server);
     let next = data
         .keyspace()
         .scan(session.db, cursor, options.count, &mut |entry| {

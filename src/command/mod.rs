@@ -11,6 +11,7 @@
 //! know the core, never each other; of the core only [`table`] knows them. `tests/tidy.rs` checks
 //! it, and that no two files here need each other.
 
+pub mod api;
 mod args;
 mod arguments;
 mod call;
@@ -21,7 +22,6 @@ pub mod error;
 mod expiry;
 mod generic;
 mod help;
-pub mod host;
 pub mod key_spec;
 mod keys;
 pub mod latency;
@@ -44,10 +44,10 @@ mod transaction;
 mod values;
 mod words;
 
+pub use api::{ClusterApi, ServerApi};
 pub use dispatch::execute;
 pub use env::{Block, BlockKind, Command, Commands, Done, Env, Flow, Outcome, Serving, DONE};
 pub use error::Error;
-pub use host::{ClusterHost, Host};
 pub use markdown::markdown;
 pub use session::Session;
 pub use stats::Stats;

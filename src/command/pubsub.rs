@@ -79,9 +79,9 @@ fn sunsubscribe(env: &mut Env<'_>, args: Args<'_>) -> Done {
 
 /// One confirmation for each name, also for one that was subscribed to before.
 fn begin(env: &mut Env<'_>, args: Args<'_>, kind: Kind) -> Done {
-    let own = env.host.own_subscriber();
+    let own = env.server.own_subscriber();
     for name in args.skip(1).iter() {
-        env.session.subscriptions = env.host.pubsub_mut().subscribe(own, kind, name);
+        env.session.subscriptions = env.server.pubsub_mut().subscribe(own, kind, name);
         confirm(env, kind.subscribed(), kind, Some(name));
     }
     DONE
@@ -89,16 +89,16 @@ fn begin(env: &mut Env<'_>, args: Args<'_>, kind: Kind) -> Done {
 
 /// The same for the end of subscriptions; without names all end, and if there are none that is said.
 fn end(env: &mut Env<'_>, args: Args<'_>, kind: Kind) -> Done {
-    let own = env.host.own_subscriber();
+    let own = env.server.own_subscriber();
     let stop = |env: &mut Env<'_>, name: &[u8]| {
-        env.session.subscriptions = env.host.pubsub_mut().unsubscribe(own, kind, name);
+        env.session.subscriptions = env.server.pubsub_mut().unsubscribe(own, kind, name);
         confirm(env, kind.unsubscribed(), kind, Some(name));
     };
     if args.len() > 1 {
         args.skip(1).iter().for_each(|name| stop(env, name));
         return DONE;
     }
-    let all = env.host.pubsub().of(own, kind);
+    let all = env.server.pubsub().of(own, kind);
     all.iter().for_each(|name| stop(env, name));
     if all.is_empty() {
         confirm(env, kind.unsubscribed(), kind, None);
@@ -129,7 +129,7 @@ fn spublish(env: &mut Env<'_>, args: Args<'_>) -> Done {
 
 fn send(env: &mut Env<'_>, args: Args<'_>, sharded: bool) -> Done {
     let own = env.session.proto;
-    let receivers = env.host.publish(sharded, &args[1], &args[2], own);
+    let receivers = env.server.publish(sharded, &args[1], &args[2], own);
     env.reply().int(receivers as i64);
     DONE
 }
@@ -149,9 +149,12 @@ fn active(env: &mut Env<'_>, args: Args<'_>, kind: Kind) -> Done {
         return Err(Error::unknown_subcommand_or_arity("PUBSUB", &args[1]));
     }
     let Env {
-        host, out, session, ..
+        server,
+        out,
+        session,
+        ..
     } = env;
-    let names: Vec<&[u8]> = host.pubsub().active(kind, args.get(2)).collect();
+    let names: Vec<&[u8]> = server.pubsub().active(kind, args.get(2)).collect();
     let mut reply = Reply::new(out, session.proto);
     reply.array(names.len());
     names.iter().for_each(|name| reply.bulk(name));
@@ -170,7 +173,7 @@ fn listeners(env: &mut Env<'_>, args: Args<'_>, kind: Kind) -> Done {
     let names = args.skip(2);
     env.reply().array(names.len() * 2);
     for name in names.iter() {
-        let count = env.host.pubsub().listeners(kind, name);
+        let count = env.server.pubsub().listeners(kind, name);
         env.reply().bulk(name);
         env.reply().int(count as i64);
     }
@@ -178,7 +181,7 @@ fn listeners(env: &mut Env<'_>, args: Args<'_>, kind: Kind) -> Done {
 }
 
 fn numpat(env: &mut Env<'_>, _: Args<'_>) -> Done {
-    let count = env.host.pubsub().len(Kind::Pattern);
+    let count = env.server.pubsub().len(Kind::Pattern);
     env.reply().int(count as i64);
     DONE
 }

@@ -2,11 +2,12 @@
 //!
 //! Owns: [`Fixture`], on which tests of every family run commands and look at the bytes.
 
+use super::api::{
+    ClientView, ClusterApi, IoView, KillFilter, ProcessView, RaftStatus, ServerApi, Shutdown,
+    Unblock,
+};
 use super::cluster::tests::FakeCluster;
 use super::env::{Env, Flow, Outcome, Serving};
-use super::host::{
-    ClientView, ClusterHost, Host, IoView, KillFilter, ProcessView, RaftStatus, Shutdown, Unblock,
-};
 use super::session::{Endpoint, Session};
 use super::stats::Stats;
 use super::table::table;
@@ -23,7 +24,7 @@ use crate::state::{begins_batch, PART_BYTES};
 /// A moment with nothing special about it.
 pub const START_MS: i64 = 1_700_000_000_000;
 
-pub struct TestHost {
+pub struct TestServer {
     pub config: Config,
     pub stats: Stats,
     pub now: Now,
@@ -32,9 +33,9 @@ pub struct TestHost {
     pub pubsub: Registry,
 }
 
-impl TestHost {
-    pub fn new(config: Config, now: Now) -> TestHost {
-        TestHost {
+impl TestServer {
+    pub fn new(config: Config, now: Now) -> TestServer {
+        TestServer {
             config,
             stats: Stats::new(table().all().len()),
             now,
@@ -45,7 +46,7 @@ impl TestHost {
     }
 }
 
-impl Host for TestHost {
+impl ServerApi for TestServer {
     fn config(&self) -> &Config {
         &self.config
     }
@@ -95,7 +96,7 @@ impl Host for TestHost {
     fn raft_status(&self) -> RaftStatus {
         RaftStatus::default()
     }
-    fn cluster(&mut self) -> Option<&mut dyn ClusterHost> {
+    fn cluster(&mut self) -> Option<&mut dyn ClusterApi> {
         Some(self.cluster.as_mut()?)
     }
     fn replica_acks(&self, _batch: u64) -> u64 {
@@ -117,7 +118,7 @@ impl Host for TestHost {
 pub struct Fixture {
     pub data: StateMachine,
     pub session: Session,
-    pub host: TestHost,
+    pub host: TestServer,
     pub serving: Serving<'static>,
     /// The batch of the next command: each runs in a turn of its own.
     pub next_batch: u64,
@@ -141,7 +142,7 @@ impl Fixture {
         Fixture {
             data: StateMachine::new(Keyspace::new(layout, 1), PART_BYTES),
             session: session(1),
-            host: TestHost::new(Config::default(), now),
+            host: TestServer::new(Config::default(), now),
             grant: usize::MAX,
             serving: Serving::Lead { writable: true },
             next_batch: 1,
@@ -171,7 +172,7 @@ impl Fixture {
         let mut env = Env {
             data: &mut self.data,
             session,
-            host: &mut self.host,
+            server: &mut self.host,
             out: &mut out,
             serving: self.serving,
             routing: None,

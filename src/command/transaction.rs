@@ -150,7 +150,7 @@ fn run_queue(env: &mut Env<'_>) -> Done {
             Ok(flow) => flow,
             Err(error) => {
                 env.out.truncate(start);
-                env.host.stats_mut().count_error(error.code());
+                env.server.stats_mut().count_error(error.code());
                 error.write(env.out);
                 Flow::Done
             }

@@ -5,10 +5,10 @@
 use super::clock::SystemClock;
 use super::conf::ConfFile;
 use super::witness;
-use crate::agent::ForWitnesses;
-use crate::links::{self, Links, News, Order};
+use crate::cluster::ForWitnesses;
 use crate::server::ClusterPlatform;
 use crate::storage::{Job, RealDisk, RealFolders};
+use crate::transport::{self, Command, Event, Links};
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,7 +25,7 @@ impl RealCluster {
     /// Listens on the bus port as `config` says and starts the threads. The links take and make no Raft
     /// connection before they are told this node's name.
     pub fn start(
-        config: links::Config,
+        config: transport::Config,
         conf: PathBuf,
         folders: RealFolders,
         waker: Arc<mio::Waker>,
@@ -33,7 +33,7 @@ impl RealCluster {
         seed: u64,
         logger: slog::Logger,
     ) -> io::Result<RealCluster> {
-        let links = links::start(Arc::clone(&waker), config)?;
+        let links = transport::start(Arc::clone(&waker), config)?;
         let hosted = Arc::new(AtomicUsize::new(0));
         let witness = witness::Thread::start(
             folders,
@@ -59,11 +59,11 @@ impl RealCluster {
 impl ClusterPlatform for RealCluster {
     type Disk = RealDisk;
 
-    fn next_news(&mut self) -> Option<News> {
+    fn next_event(&mut self) -> Option<Event> {
         self.links.try_recv()
     }
 
-    fn order(&mut self, order: Order) {
+    fn order(&mut self, order: Command) {
         self.links.send(order);
     }
 

@@ -76,7 +76,7 @@ impl Node {
             self.poll.wait(Some(pause.patience), pause.eager)?;
             for event in self.poll.events() {
                 match event {
-                    // Results, news and signals are looked for in every turn.
+                    // Results, events and signals are looked for in every turn.
                     Event::Wake => {}
                     Event::Listener(n) => self.server.platform_mut().note_listener(n),
                     Event::Conn(key, readiness) => self.server.note(key, readiness),

@@ -6,7 +6,7 @@ use super::clock::SystemClock;
 use super::cluster::RealCluster;
 use super::system::{self, MemoryWatch};
 use crate::clock::Mono;
-use crate::command::host::{CpuView, MemoryView};
+use crate::command::api::{CpuView, MemoryView};
 use crate::config::{Config, ConfigError, LogLevel};
 use crate::log::Log;
 use crate::net::{

@@ -10,11 +10,11 @@ use super::platform::{backlog, bind, RealPlatform};
 use super::system;
 use super::Node;
 use crate::config::Config;
-use crate::links;
 use crate::net::{Listeners, Poll};
 use crate::process::{self, lock_file, Launch, Lock, LockError, Supervisor};
 use crate::server::{ClusterSetup, Machine, Server, ServerError, Setup, Tuning};
 use crate::storage::RealFolders;
+use crate::transport;
 use rand::rngs::OsRng;
 use rand::RngCore;
 use slog::Logger;
@@ -186,12 +186,12 @@ fn begin_cluster(
 }
 
 /// Listens beside the clients' listeners, and takes as many connections as there are files for.
-fn config_of_links(config: &Config, addresses: &[SocketAddr]) -> links::Config {
+fn config_of_links(config: &Config, addresses: &[SocketAddr]) -> transport::Config {
     let port = config.bus_port();
     let listen = addresses.iter().map(|a| SocketAddr::new(a.ip(), port));
-    let mut links = links::Config {
+    let mut links = transport::Config {
         listen: listen.collect(),
-        ..links::Config::default()
+        ..transport::Config::default()
     };
     let wanted = u32::try_from(links.max_accepted).unwrap_or(u32::MAX);
     links.max_accepted = process::raise_for_bus(config.maxclients, wanted) as usize;

@@ -1,14 +1,14 @@
 //! The thread of the witnesses that this node hosts (W2).
 //!
 //! Owns the thread and its queue, which has a limit in bytes: what is above it is dropped, since Raft
-//! repeats. Decides nothing: `agent::witnesses` does.
+//! repeats. Decides nothing: `cluster::witnesses` does.
 
-use crate::agent::witnesses::Witnesses;
-use crate::agent::ForWitnesses;
 use crate::clock::Clock;
-use crate::links::{Order, Orders};
+use crate::cluster::witnesses::Witnesses;
+use crate::cluster::ForWitnesses;
 use crate::node::SystemClock;
 use crate::storage::{LogConfig, RealFolders};
+use crate::transport::{Command, Orders};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
@@ -138,7 +138,7 @@ fn run(
         while witnesses.step(&clock, &mut || first.take().or_else(|| queue.next())) {}
         hosted.store(witnesses.len(), Ordering::Relaxed);
         for frame in witnesses.take_outgoing() {
-            let order = Order::frame(frame.to, frame.urgent, frame.back, frame.bytes);
+            let order = Command::frame(frame.to, frame.urgent, frame.back, frame.bytes);
             links.send(order);
         }
     }

@@ -8,10 +8,10 @@ use crate::ids::{GroupId, Incarnation, RaftId};
 use protobuf::{CodedOutputStream, Message as _};
 use raft::eraftpb::Message;
 
-/// How a leader's term and transfers are told apart: an echo, a vote under a transfer and a
+/// How a leader's term and transfers are told apart: an acknowledgement, a vote under a transfer and a
 /// TimeoutNow count only for exactly one of these (E3, E4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Reign {
+pub struct LeaseEpoch {
     pub term: u64,
     /// Transfers that this leader has given up in this term.
     pub transfers: u64,
@@ -24,11 +24,11 @@ pub struct Envelope {
     pub incarnation: Incarnation,
     pub from: RaftId,
     pub to: RaftId,
-    /// From a leader: its reign. In an answer: the reign that is echoed. In a vote request under a
-    /// transfer: the reign of the leader that asked for it.
-    pub reign: Reign,
+    /// From a leader: its lease epoch. In an answer: the lease epoch that is acknowledged. In a vote request under a
+    /// transfer: the lease epoch of the leader that asked for it.
+    pub lease_epoch: LeaseEpoch,
     /// From a leader: its monotonic clock when the message was made. In an answer: the newest such
-    /// time of `reign` whose promise has been taken. Zero: none.
+    /// time of `lease_epoch` whose promise has been taken. Zero: none.
     pub sent_ns: u64,
     /// The sender's applied index.
     pub applied: u64,
@@ -63,8 +63,8 @@ impl Envelope {
             self.incarnation.0,
             self.from.0,
             self.to.0,
-            self.reign.term,
-            self.reign.transfers,
+            self.lease_epoch.term,
+            self.lease_epoch.transfers,
             self.sent_ns,
             self.applied,
         ] {
@@ -102,7 +102,7 @@ impl Envelope {
             incarnation: Incarnation(field(1)),
             from: RaftId(field(2)),
             to: RaftId(field(3)),
-            reign: Reign {
+            lease_epoch: LeaseEpoch {
                 term: field(4),
                 transfers: field(5),
             },
@@ -131,7 +131,7 @@ mod tests {
             incarnation: Incarnation(2),
             from: RaftId(3),
             to: RaftId(4),
-            reign: Reign {
+            lease_epoch: LeaseEpoch {
                 term: 5,
                 transfers: 6,
             },

@@ -24,7 +24,7 @@ const SAMPLE: u32 = 8;
 /// How long a commit index waits for entries to ride with, where entries come that soon.
 const COMMIT_RIDE: Duration = Duration::from_micros(100);
 
-/// What a leader remembers of the way to a member, in its reign.
+/// What a leader remembers of the way to a member, in its lease epoch.
 struct Path {
     to: RaftId,
     /// The commit index in the newest append.
@@ -46,7 +46,7 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    /// A new reign.
+    /// A new lease epoch.
     pub fn begin(&mut self) {
         *self = Flow::default();
     }

@@ -7,7 +7,7 @@
 //!   than the durable term, leave at once.
 //! - `applied` moves only by what a Ready delivered (T5).
 
-use super::envelope::{Envelope, Reign};
+use super::envelope::{Envelope, LeaseEpoch};
 use super::flow::{Flow, FIRST_WINDOW};
 use super::lease::{Lease, Promise};
 use super::members::Membership;
@@ -96,7 +96,7 @@ pub struct MemberView {
     pub failed: Option<Mono>,
 }
 
-/// What a leader remembers of a member, in its reign.
+/// What a leader remembers of a member, in its lease epoch.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Told {
     id: RaftId,
@@ -118,8 +118,8 @@ pub struct Group {
     pub(super) lease: Lease,
     pub(super) timer: CampaignTimer,
     pub(super) transfer: Option<Transfer>,
-    /// The reign whose TimeoutNow this member obeys, carried by the votes it asks for (E4).
-    pub(super) under_transfer: Reign,
+    /// The lease epoch whose TimeoutNow this member obeys, carried by the votes it asks for (E4).
+    pub(super) under_transfer: LeaseEpoch,
     /// A TimeoutNow that waits for everything to be persisted (E2).
     pub(super) postponed: Option<Box<Envelope>>,
     /// What members have told, or shown.
@@ -181,7 +181,7 @@ impl Group {
             lease: Lease::new(t),
             timer: CampaignTimer::at_start(now.mono, t, config.seed, Rank::of(&config, alone)),
             transfer: None,
-            under_transfer: Reign::default(),
+            under_transfer: LeaseEpoch::default(),
             postponed: None,
             told: Vec::new(),
             flow: Flow::default(),
@@ -262,9 +262,9 @@ impl Group {
         self.transfer.is_some()
     }
 
-    /// The reign under which this member leads, or the default.
-    pub fn reign(&self) -> Reign {
-        self.lease.reign()
+    /// The lease epoch under which this member leads, or the default.
+    pub fn lease_epoch(&self) -> LeaseEpoch {
+        self.lease.lease_epoch()
     }
 
     /// Every member as the leader sees it; empty on others.
@@ -365,32 +365,32 @@ impl Group {
         if self.lease.has_slept(&now) && !mutation::is(Mutation::LeaseOfASleeper) {
             return false;
         }
-        self.quorum_echo(now.mono)
+        self.quorum_ack_time(now.mono)
             .is_some_and(|at| at + self.lease.length() > now.mono)
     }
 
-    /// The send time that a majority has echoed: at that moment this member was the leader, and
+    /// The send time that a majority has acknowledged: at that moment this member was the leader, and
     /// everything executed before it saw all that was committed (our ReadIndex).
-    pub fn quorum_echo(&self, now: Mono) -> Option<Mono> {
+    pub fn quorum_ack_time(&self, now: Mono) -> Option<Mono> {
         if !self.is_leader() {
             return None;
         }
         let (me, conf) = (self.config.id.0, &self.membership.conf);
-        let incoming = self.lease.quorum_echo(now, me, &conf.voters)?;
+        let incoming = self.lease.quorum_ack_time(now, me, &conf.voters)?;
         if conf.voters_outgoing.is_empty() {
             return Some(incoming);
         }
         // E3: while joint, both halves.
-        let outgoing = self.lease.quorum_echo(now, me, &conf.voters_outgoing)?;
+        let outgoing = self.lease.quorum_ack_time(now, me, &conf.voters_outgoing)?;
         Some(incoming.min(outgoing))
     }
 
-    /// How long a lease lasts beyond an echo; for checks, which work it out on their own.
+    /// How long a lease lasts beyond an acknowledgement; for checks, which work it out on their own.
     pub fn lease_length(&self) -> Duration {
         self.lease.length()
     }
 
-    /// Asks all members for an echo now, outside the rhythm of the ticks.
+    /// Asks all members for an acknowledgement now, outside the rhythm of the ticks.
     pub fn ping(&mut self) {
         self.node.ping();
     }
@@ -434,8 +434,8 @@ impl Group {
             "a leader transfers to another"
         );
         if !mutation::is(Mutation::TransferKeepsLease) {
-            let reign = self.lease.reign();
-            self.lease.begin(now.mono, reign);
+            let lease_epoch = self.lease.lease_epoch();
+            self.lease.begin(now.mono, lease_epoch);
         }
         self.transfer = Some(Transfer {
             to,
@@ -452,10 +452,10 @@ impl Group {
         let caught_up = self.matched(to) == self.last_index();
         if now.mono >= since + self.config.election_timeout {
             // No successor came: a new count, so that late votes of this try are void.
-            let reign = self.lease.reign();
-            let next = Reign {
-                transfers: reign.transfers + 1,
-                ..reign
+            let lease_epoch = self.lease.lease_epoch();
+            let next = LeaseEpoch {
+                transfers: lease_epoch.transfers + 1,
+                ..lease_epoch
             };
             self.lease.begin(now.mono, next);
             self.transfer = None;
@@ -527,7 +527,7 @@ impl Group {
             self.timer.not_ready(now.mono);
             return;
         }
-        self.under_transfer = Reign::default();
+        self.under_transfer = LeaseEpoch::default();
         self.node
             .campaign()
             .expect("a local message is always taken");
@@ -563,12 +563,13 @@ impl Group {
         }
         let was_leader = self.role == StateRole::Leader;
         if role == StateRole::Leader {
-            self.lease.begin(now.mono, Reign { term, transfers: 0 });
+            self.lease
+                .begin(now.mono, LeaseEpoch { term, transfers: 0 });
             self.told.clear();
             self.flow.begin();
             self.next_tick = now.mono;
         } else if was_leader {
-            self.lease.begin(now.mono, Reign::default());
+            self.lease.begin(now.mono, LeaseEpoch::default());
             self.timer.leaderless(now.mono);
         }
         if was_leader || role == StateRole::Leader {

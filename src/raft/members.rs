@@ -1,7 +1,7 @@
 //! Who is in the group: ConfState and member list, which change in one apply (G5).
 //!
 //! Owns: the translation between a change's context and the member list, proposing a change,
-//! applying one to the RawNode, and computing what an applied prefix of the log made of the birth
+//! applying one to the RawNode, and computing what an applied prefix of the log made of the bootstrap
 //! ConfState (D2). Never: decides which change is wanted (that is [`super::plan`]).
 //!
 //! Invariant: the list names exactly the ids of the ConfState, in the order in which they joined.

@@ -23,12 +23,13 @@ mod tests;
 mod timer;
 mod window;
 
-pub use envelope::{Envelope, EnvelopeError, Reign};
+pub use envelope::{Envelope, EnvelopeError, LeaseEpoch};
 pub use group::{Group, GroupConfig, MemberView, Persist, Role};
 pub use lease::{Lease, Promise};
 pub use members::{Applied, Change, ChangeError, Membership};
 pub use plan::{
-    heirs, plan, relief, successor, way_to_lead, OwnDisk, Plan, Progress, Way, Wishes, NEAR_BYTES,
+    plan, relief, successor, transfer_kind, transferees, MembershipRequests, OwnDisk, Plan,
+    Progress, TransferKind, NEAR_BYTES,
 };
 pub use step::{Fault, Refusal, StepError};
 pub use window::{Wanted, Window};

@@ -4,7 +4,7 @@
 //! messages. Never: sends, decides what is said. Invariant: of a follower's messages only those leave
 //! early that need no more than the durable term.
 
-use super::envelope::{Envelope, Reign};
+use super::envelope::{Envelope, LeaseEpoch};
 use super::group::Group;
 use super::TICKS_PER_TIMEOUT;
 use crate::clock::Now;
@@ -14,7 +14,7 @@ use raft::eraftpb::{Message, MessageType};
 
 impl Group {
     /// E6: of a follower's messages, those that need only the durable term leave now. What it said as a
-    /// leader, and had not sent when it stepped down, is of no reign any more: nobody is to step it, and
+    /// leader, and had not sent when it stepped down, is of no lease epoch any more: nobody is to step it, and
     /// raft-rs may have joined to it what it does not follow (D6).
     pub(super) fn hold_back(&mut self, now: Now, messages: Vec<Message>) -> Vec<Envelope> {
         let mut held = Vec::new();
@@ -110,20 +110,20 @@ impl Group {
 
     /// Puts our header around a message that this member sends.
     pub(super) fn seal(&self, now: Now, message: Message) -> Envelope {
-        let (reign, sent_ns) = match message.get_msg_type() {
-            kind if is_of_leader(kind) => (self.lease.reign(), now.mono.0),
+        let (lease_epoch, sent_ns) = match message.get_msg_type() {
+            kind if is_of_leader(kind) => (self.lease.lease_epoch(), now.mono.0),
             MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse => {
-                self.promise.echo(message.term)
+                self.promise.ack_of_send_time(message.term)
             }
             MessageType::MsgRequestVote => (self.under_transfer, 0),
-            _ => (Reign::default(), 0),
+            _ => (LeaseEpoch::default(), 0),
         };
         Envelope {
             group: self.config.group,
             incarnation: self.config.incarnation,
             from: self.config.id,
             to: RaftId(message.to),
-            reign,
+            lease_epoch,
             sent_ns,
             applied: self.applied,
             has_room: self.has_room,

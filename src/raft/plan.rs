@@ -45,7 +45,7 @@ pub struct OwnDisk {
 
 /// What nodes have asked of the leader.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Wishes {
+pub struct MembershipRequests {
     /// Nodes that are ready to be learners (C1).
     pub joins: Vec<Member>,
     /// Raft ids that are to go (REPLICATE of another shard, RESET, FORGET).
@@ -59,7 +59,7 @@ pub struct Wishes {
     /// Hosts that have accepted an invitation (G2) and are not members yet.
     pub witnesses: Vec<Member>,
     /// Who is to lead: a learner instead of the only voter, or what has become of it since.
-    pub heir: Option<RaftId>,
+    pub transferee: Option<RaftId>,
 }
 
 /// The next step.
@@ -79,7 +79,7 @@ pub enum Plan {
     },
 }
 
-impl Wishes {
+impl MembershipRequests {
     pub fn goes(&self, id: RaftId) -> bool {
         self.leaves.contains(&id) || self.lost.contains(&id)
     }
@@ -100,7 +100,7 @@ pub fn plan(
     me: RaftId,
     kind: MemberKind,
     members: &Membership,
-    wishes: &Wishes,
+    requests: &MembershipRequests,
     progress: &dyn Fn(RaftId) -> Option<Progress>,
 ) -> Plan {
     if members.is_joint() {
@@ -116,38 +116,35 @@ pub fn plan(
         return go_on(me, members, &data, progress).map_or(Plan::Rest, Plan::Transfer);
     }
     // E4: the learner has become a voter in the ordinary way meanwhile.
-    let heir = wishes.heir.and_then(|id| members.member(id)).copied();
-    if let Some(to) = successor(me, members, heir.as_slice(), progress) {
-        if !wishes.leaves.contains(&to) {
+    let transferee = requests
+        .transferee
+        .and_then(|id| members.member(id))
+        .copied();
+    if let Some(to) = successor(me, members, transferee.as_slice(), progress) {
+        if !requests.leaves.contains(&to) {
             return Plan::Transfer(to);
         }
     }
-    let conf = &members.conf;
-    if let Some(gone) = conf
-        .learners
-        .iter()
-        .copied()
-        .map(RaftId)
-        .find(|id| wishes.goes(*id))
-    {
+    let mut learners = members.conf.learners.iter().copied().map(RaftId);
+    if let Some(gone) = learners.find(|id| requests.goes(*id)) {
         return Plan::Propose(Change {
             steps: vec![(RemoveNode, gone)],
             ..Change::default()
         });
     }
-    let known = |m: &&Member| !members.contains(m.raft_id) && !wishes.leaves.contains(&m.raft_id);
-    if let Some(joiner) = wishes.joins.iter().find(known) {
+    let known = |m: &&Member| !members.contains(m.raft_id) && !requests.leaves.contains(&m.raft_id);
+    if let Some(joiner) = requests.joins.iter().find(known) {
         return Plan::Propose(Change {
             steps: vec![(AddLearnerNode, joiner.raft_id)],
             added: vec![*joiner],
             joint: false,
         });
     }
-    let wants = wanted_voters(me, members, wishes, progress);
+    let wants = wanted_voters(me, members, requests, progress);
     let (wanted, invite) = (wants.voters, wants.invite);
-    let stays = |m: &&Member| !wishes.goes(m.raft_id);
+    let stays = |m: &&Member| !requests.goes(m.raft_id);
     if wanted.iter().any(|m| m.raft_id == me) || mutation::is(Mutation::OwnRemovalAsLeader) {
-        let change = change_to(members, wishes, &wanted);
+        let change = change_to(members, requests, &wanted);
         if !change.steps.is_empty() {
             return Plan::Propose(change);
         }
@@ -158,7 +155,7 @@ pub fn plan(
         return Plan::Transfer(to);
     } else if !wanted.is_empty() && !wanted.iter().any(|m| members.is_voter(m.raft_id)) {
         // Nobody that stays is a voter yet: the joint state makes one, and `end_joint` hands over.
-        return Plan::Propose(change_to(members, wishes, &wanted));
+        return Plan::Propose(change_to(members, requests, &wanted));
     }
     match (wants.held, invite) {
         (true, invite) => Plan::Hold { invite },
@@ -255,7 +252,7 @@ fn votes_alone(me: RaftId, members: &Membership) -> bool {
 
 /// How a member of its own choice can take over from the leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum TransferKind {
     /// It is a voter and stays one.
     Transfer,
     /// It is no voter, or not for long, and `me` is the only one: they have to change places.
@@ -265,18 +262,18 @@ pub enum Way {
 }
 
 /// How `to` can take over from the leader `me`.
-pub fn way_to_lead(me: RaftId, to: RaftId, members: &Membership) -> Way {
+pub fn transfer_kind(me: RaftId, to: RaftId, members: &Membership) -> TransferKind {
     match members.member(to) {
-        _ if to == me => Way::None,
-        Some(m) if m.kind == MemberKind::Witness => Way::None,
-        _ if members.votes_on(to) => Way::Transfer,
-        Some(_) if votes_alone(me, members) => Way::Swap,
-        _ => Way::None,
+        _ if to == me => TransferKind::None,
+        Some(m) if m.kind == MemberKind::Witness => TransferKind::None,
+        _ if members.votes_on(to) => TransferKind::Transfer,
+        Some(_) if votes_alone(me, members) => TransferKind::Swap,
+        _ => TransferKind::None,
     }
 }
 
 /// The learners that can take over from `me`, the only voter with data; the best comes last.
-pub fn heirs(
+pub fn transferees(
     me: RaftId,
     members: &Membership,
     progress: &dyn Fn(RaftId) -> Option<Progress>,
@@ -285,13 +282,13 @@ pub fn heirs(
         return Vec::new();
     }
     let data = members.list.iter().filter(|m| m.kind == MemberKind::Data);
-    let mut heirs: Vec<(u64, RaftId)> = data
+    let mut transferees: Vec<(u64, RaftId)> = data
         .filter_map(|m| Some((m.raft_id, progress(m.raft_id)?)))
         .filter(|(id, p)| *id != me && p.caught_up && is_near(p))
         .map(|(id, p)| (p.matched, id))
         .collect();
-    heirs.sort_unstable();
-    heirs.into_iter().map(|(_, id)| id).collect()
+    transferees.sort_unstable();
+    transferees.into_iter().map(|(_, id)| id).collect()
 }
 
 /// E4, D5: it can write its vote and its first entries, and has not just been asked in vain.
@@ -310,10 +307,10 @@ fn is_near(p: &Progress) -> bool {
 fn wanted_voters(
     me: RaftId,
     members: &Membership,
-    wishes: &Wishes,
+    requests: &MembershipRequests,
     progress: &dyn Fn(RaftId) -> Option<Progress>,
 ) -> Wanted {
-    let stays = |m: &&Member| !wishes.goes(m.raft_id);
+    let stays = |m: &&Member| !requests.goes(m.raft_id);
     let is_ready = |m: &Member| {
         let lately = progress(m.raft_id).is_some_and(|p| p.caught_up && is_near(&p));
         m.raft_id == me || members.is_voter(m.raft_id) || lately
@@ -328,9 +325,9 @@ fn wanted_voters(
         .collect();
     if data.len() % 2 == 1 || data.is_empty() || mutation::is(Mutation::EvenVoters) {
         // A member that lost its disk may be back soon, and two copies are better than one.
-        let alone = data.len() == 1 && has_lost_voter(members, wishes);
-        if alone && !wishes.overdue {
-            return hold(me, members, wishes, false);
+        let alone = data.len() == 1 && has_lost_voter(members, requests);
+        if alone && !requests.overdue {
+            return hold(me, members, requests, false);
         }
         return now(data, false);
     }
@@ -339,12 +336,12 @@ fn wanted_voters(
     let fits = |m: &&Member| stays(m) && (anywhere || data.iter().all(|d| d.node != m.node));
     let is_witness = |m: &&Member| m.kind == MemberKind::Witness;
     let witness = members.list.iter().filter(is_witness).find(fits);
-    let witness = witness.or_else(|| wishes.witnesses.iter().find(fits));
+    let witness = witness.or_else(|| requests.witnesses.iter().find(fits));
     if let Some(witness) = witness.copied() {
         data.push(witness);
         return now(data, false);
     }
-    without_witness(me, data, members, wishes)
+    without_witness(me, data, members, requests)
 }
 
 fn now(voters: Vec<Member>, invite: bool) -> Wanted {
@@ -356,9 +353,9 @@ fn now(voters: Vec<Member>, invite: bool) -> Wanted {
 }
 
 /// The votes of now, but for a leader that is to go: it hands over (G4).
-fn hold(me: RaftId, members: &Membership, wishes: &Wishes, invite: bool) -> Wanted {
+fn hold(me: RaftId, members: &Membership, requests: &MembershipRequests, invite: bool) -> Wanted {
     let votes = |m: &&Member| members.conf.voters.contains(&m.raft_id.0);
-    let leads_on = |m: &&Member| m.raft_id != me || !wishes.goes(me);
+    let leads_on = |m: &&Member| m.raft_id != me || !requests.goes(me);
     let list = members.list.iter();
     Wanted {
         voters: list.filter(votes).filter(leads_on).copied().collect(),
@@ -367,8 +364,8 @@ fn hold(me: RaftId, members: &Membership, wishes: &Wishes, invite: bool) -> Want
     }
 }
 
-fn has_lost_voter(members: &Membership, wishes: &Wishes) -> bool {
-    wishes.lost.iter().any(|id| members.is_voter(*id))
+fn has_lost_voter(members: &Membership, requests: &MembershipRequests) -> bool {
+    requests.lost.iter().any(|id| members.is_voter(*id))
 }
 
 /// G3: an even number of data members, and no witness for them: one of them has no vote. It is one
@@ -377,29 +374,29 @@ fn without_witness(
     me: RaftId,
     mut data: Vec<Member>,
     members: &Membership,
-    wishes: &Wishes,
+    requests: &MembershipRequests,
 ) -> Wanted {
     let has = |id| data.iter().any(|m| Some(m.raft_id) == id);
-    let swaps = |id| way_to_lead(me, id, members) == Way::Swap;
-    if wishes.heir.is_some_and(swaps) && has(wishes.heir) && has(Some(me)) {
+    let swaps = |id| transfer_kind(me, id, members) == TransferKind::Swap;
+    if requests.transferee.is_some_and(swaps) && has(requests.transferee) && has(Some(me)) {
         // E4: the leader becomes the learner.
         data.retain(|m| m.raft_id != me);
         return now(data, true);
     }
-    let no_host = wishes.no_hosts && !has_lost_voter(members, wishes);
-    let failed = wishes.overdue || no_host || mutation::is(Mutation::DemotionBeforeSearch);
+    let no_host = requests.no_hosts && !has_lost_voter(members, requests);
+    let failed = requests.overdue || no_host || mutation::is(Mutation::DemotionBeforeSearch);
     let learner = data.iter().rposition(|m| !members.is_voter(m.raft_id));
     let last = learner.or_else(|| data.iter().rposition(|m| m.raft_id != me));
     let shrinks = data.len() - 1 < members.conf.voters.len();
     if shrinks && !failed {
-        return hold(me, members, wishes, true);
+        return hold(me, members, requests, true);
     }
     data.remove(last.expect("two data members or more, one of them not me"));
     now(data, true)
 }
 
 /// The one joint change from the voters of now to `wanted`.
-fn change_to(members: &Membership, wishes: &Wishes, wanted: &[Member]) -> Change {
+fn change_to(members: &Membership, requests: &MembershipRequests, wanted: &[Member]) -> Change {
     let mut change = Change {
         joint: true,
         ..Change::default()
@@ -418,7 +415,7 @@ fn change_to(members: &Membership, wishes: &Wishes, wanted: &[Member]) -> Change
         if !members.conf.voters.contains(&id.0) || stays {
             continue;
         }
-        let goes = member.kind == MemberKind::Witness || wishes.goes(id);
+        let goes = member.kind == MemberKind::Witness || requests.goes(id);
         let step = if goes { RemoveNode } else { AddLearnerNode };
         change.steps.push((step, id));
     }

@@ -68,7 +68,7 @@ impl Group {
     /// allowed from the network are dropped.
     pub fn step(&mut self, now: Now, envelope: Envelope) -> Result<(), StepError> {
         let Envelope {
-            reign,
+            lease_epoch,
             sent_ns,
             from,
             applied,
@@ -86,7 +86,8 @@ impl Group {
             }
         }
         let (kind, term) = (message.get_msg_type(), message.term);
-        let (reign, sent_ns, from, told) = (*reign, *sent_ns, *from, (*applied, *has_room));
+        let (lease_epoch, sent_ns, from, told) =
+            (*lease_epoch, *sent_ns, *from, (*applied, *has_room));
         let matched = self.matched(from);
         if kind == MessageType::MsgTimeoutNow {
             if !self.may_campaign() {
@@ -94,7 +95,7 @@ impl Group {
                 self.postponed = Some(Box::new(envelope));
                 return Ok(());
             }
-            self.under_transfer = reign;
+            self.under_transfer = lease_epoch;
         }
         let asks = matches!(
             kind,
@@ -111,14 +112,16 @@ impl Group {
             MessageType::MsgAppend | MessageType::MsgHeartbeat => {
                 let raft = &self.node.raft;
                 if raft.leader_id == from.0 && raft.term == term {
-                    self.promise.take(now.mono, reign, sent_ns);
+                    self.promise.take(now.mono, lease_epoch, sent_ns);
                     self.timer.promised(self.promise.until());
                 }
             }
             MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse
                 if self.is_leader() =>
             {
-                let counts = self.lease.echo(now, from.0, reign, sent_ns);
+                let counts = self
+                    .lease
+                    .ack_of_send_time(now, from.0, lease_epoch, sent_ns);
                 self.note_told(now, from, told, self.matched(from) > matched);
                 if kind == MessageType::MsgAppendResponse && counts {
                     self.note_answer(now, from, Mono(sent_ns));
@@ -142,7 +145,7 @@ impl Group {
             self.postponed = Some(envelope);
             return;
         }
-        self.under_transfer = envelope.reign;
+        self.under_transfer = envelope.lease_epoch;
         // A local refusal is no error: the leader asks again.
         let _ = self.node.step(envelope.message);
         self.note_role(now);
@@ -153,7 +156,7 @@ impl Group {
     /// role, and what proves something about this member (D6) waits for the turn to end.
     pub fn takes_meanwhile(&self, e: &Envelope) -> bool {
         let m = &e.message;
-        if m.term != self.term() || e.reign.term != m.term && !self.is_leader() {
+        if m.term != self.term() || e.lease_epoch.term != m.term && !self.is_leader() {
             return false;
         }
         match m.get_msg_type() {
@@ -229,8 +232,10 @@ impl Group {
     fn passes(&self, now: Now, e: &Envelope) -> Result<bool, StepError> {
         let m = &e.message;
         Ok(match m.get_msg_type() {
-            // A message of a leader that is not of its own reign was made before it stepped down.
-            MessageType::MsgAppend | MessageType::MsgHeartbeat if e.reign.term != m.term => false,
+            // A message of a leader that is not of its own lease epoch was made before it stepped down.
+            MessageType::MsgAppend | MessageType::MsgHeartbeat if e.lease_epoch.term != m.term => {
+                false
+            }
             // D6: a term has one leader; what another sends in its name proves nothing about us.
             MessageType::MsgAppend | MessageType::MsgHeartbeat if self.is_usurped(m) => false,
             MessageType::MsgAppend | MessageType::MsgHeartbeat if m.term >= self.term() => {
@@ -307,11 +312,12 @@ impl Group {
         if self.is_leader() {
             // raft-rs drops all others: a leader is always in its own lease.
             return transfer
-                && (e.reign == self.reign() && self.is_transferring()
+                && (e.lease_epoch == self.lease_epoch() && self.is_transferring()
                     || mutation::is(Mutation::StaleTransferVote));
         }
         let exempt = transfer
-            && (self.promise.heard() == Some(e.reign) || mutation::is(Mutation::StaleTransferVote));
+            && (self.promise.heard() == Some(e.lease_epoch)
+                || mutation::is(Mutation::StaleTransferVote));
         exempt || !self.promise.binds(now.mono)
     }
 
@@ -320,7 +326,8 @@ impl Group {
         self.node.raft.state == StateRole::Follower
             && !self.is_usurped(&e.message)
             && e.message.term == self.term()
-            && (self.promise.heard() == Some(e.reign) || mutation::is(Mutation::StaleTimeoutNow))
+            && (self.promise.heard() == Some(e.lease_epoch)
+                || mutation::is(Mutation::StaleTimeoutNow))
     }
 }
 

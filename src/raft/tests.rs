@@ -53,7 +53,7 @@ struct Drawn {
     context: u8,
     priority: i64,
     snapshot: Option<u64>,
-    reign: (Term, u8),
+    lease_epoch: (Term, u8),
     sent: u8,
 }
 
@@ -124,7 +124,7 @@ fn drawn() -> impl Strategy<Value = Drawn> {
     (head, body, rest).prop_map(|(head, body, rest)| {
         let (kind, from, term, index, log_term, commit, commit_term) = head;
         let (entries, sound, reject, hint) = body;
-        let (request_snapshot, context, priority, snapshot, reign, sent) = rest;
+        let (request_snapshot, context, priority, snapshot, lease_epoch, sent) = rest;
         Drawn {
             kind,
             from,
@@ -141,7 +141,7 @@ fn drawn() -> impl Strategy<Value = Drawn> {
             context,
             priority,
             snapshot,
-            reign,
+            lease_epoch,
             sent,
         }
     })
@@ -343,10 +343,10 @@ impl World {
             entries.push(entry);
         }
         message.set_entries(entries.into());
-        let reign = match d.reign {
-            (_, 0) => Reign { term, transfers: 0 },
-            (_, 1) => self.group.reign(),
-            (of, n) => Reign {
+        let lease_epoch = match d.lease_epoch {
+            (_, 0) => LeaseEpoch { term, transfers: 0 },
+            (_, 1) => self.group.lease_epoch(),
+            (of, n) => LeaseEpoch {
                 term: self.term(of, index),
                 transfers: n.into(),
             },
@@ -356,7 +356,7 @@ impl World {
             incarnation: Incarnation(1),
             from: RaftId(d.from),
             to: self.group.id(),
-            reign,
+            lease_epoch,
             sent_ns: [0, 1, self.now, u64::MAX][usize::from(d.sent)],
             applied: self.index(d.commit),
             has_room: d.reject,
@@ -477,7 +477,7 @@ fn an_append_beyond_the_end() {
         context: 0,
         priority: 0,
         snapshot: None,
-        reign: (Term::Own(0), 0),
+        lease_epoch: (Term::Own(0), 0),
         sent: 2,
     };
     assert!(world.run(&Op::Step(Box::new(drawn))));
@@ -501,7 +501,7 @@ fn unchecked_messages_reach_a_panic_of_raft() {
 }
 
 /// raft-rs puts entries into a waiting append that was empty, wherever they begin.
-/// D6, E3: what a leader had not sent yet when it stepped down is of no reign.
+/// D6, E3: what a leader had not sent yet when it stepped down is of no lease epoch.
 #[test]
 fn a_former_leaders_messages_do_not_leave() {
     let mut world = World::new(1);

@@ -66,7 +66,7 @@ impl CampaignTimer {
         timer
     }
 
-    /// After the end of a promise, or of a reign.
+    /// After the end of a promise, or of a lease epoch.
     fn patience(&mut self) -> Duration {
         let (low, high) = self.rank.patience();
         self.between(low, high)

@@ -14,7 +14,7 @@ use super::platform::Platform;
 use super::state::ServerState;
 use super::turn::Server;
 use crate::clock::{Mono, Now};
-use crate::command::host::Unblock;
+use crate::command::api::Unblock;
 use crate::command::session::ReplyMode;
 use crate::command::{Block, BlockKind, Error};
 use crate::net::Key;

@@ -6,7 +6,7 @@ use super::blocking::Blocked;
 use super::platform::Platform;
 use super::turn::Server;
 use crate::clock::{Mono, Now};
-use crate::command::host::IoView;
+use crate::command::api::IoView;
 use crate::command::session::Endpoint;
 use crate::command::{Error, Session};
 use crate::net::{Accepted, Conn, Key, Peer, Socket};

@@ -1,7 +1,7 @@
 //! Why a server can't start, or go on: the process ends.
 
-use crate::agent::folders::Refused;
-use crate::agent::identity::IdentityError;
+use crate::cluster::folders::Refused;
+use crate::cluster::identity::IdentityError;
 use crate::shard::ShardError;
 use crate::storage::{is_full, StorageError};
 use cluster_bus::nodes_conf::ConfError;

@@ -5,17 +5,17 @@
 
 use super::clients::Client;
 use super::platform::Platform;
-use super::state::{ServerState, TurnHost};
+use super::state::{ServerState, TurnApi};
 use super::turn::Server;
 use crate::clock::Now;
-use crate::cluster::Routing;
-use crate::command::host::IoView;
-use crate::command::{execute, Block, Env, Error, Flow, Host, Outcome, Serving, Session};
+use crate::command::api::IoView;
+use crate::command::{execute, Block, Env, Error, Flow, Outcome, ServerApi, Serving, Session};
 use crate::keyspace::PREFETCH;
 use crate::net::{Filled, Key, Next, Output};
 use crate::resp::{Args, Limits, Skim};
 use crate::shard::{Admission, Shard};
 use crate::state::{Access, Gate};
+use crate::topology::Routing;
 
 /// T9: copying so much takes long, however simple the command is.
 const LONG_COMMAND: usize = 1 << 20;
@@ -68,11 +68,11 @@ impl<P: Platform> Execution<'_, P> {
             }
         };
         let outcome = {
-            let (data, beside) = self.shard.split();
+            let (data, handle) = self.shard.split();
             let commands = self.state.commands;
-            let mut host = TurnHost {
+            let mut host = TurnApi {
                 state: self.state,
-                beside,
+                handle,
                 own_io,
                 own_key: self.key,
             };
@@ -85,7 +85,7 @@ impl<P: Platform> Execution<'_, P> {
             let mut env = Env {
                 data,
                 session,
-                host: &mut host,
+                server: &mut host,
                 out,
                 serving,
                 routing: self.routing,

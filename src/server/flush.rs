@@ -55,7 +55,7 @@ impl<P: Platform> Server<P> {
     /// T6: what did not happen is answered so; the client is sent to whoever leads now.
     fn fail(&mut self, range: RangeInclusive<u64>, reads: bool) {
         let cluster = self.state.cluster.as_ref();
-        let addr = cluster.and_then(|c| c.agent.routing().leader.clone());
+        let addr = cluster.and_then(|c| c.core.routing().leader.clone());
         for (_, client) in self.state.clients.iter_mut() {
             let Some(client) = client else { continue };
             let mut moved = |slot: Option<u16>, out: &mut Vec<u8>| {

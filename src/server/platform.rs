@@ -9,13 +9,13 @@
 //! - results, events and arrivals come in the order in which they happened;
 //! - a clock never goes back.
 
-use crate::agent::ForWitnesses;
 use crate::clock::{Clock, Mono};
-use crate::command::host::{CpuView, MemoryView};
+use crate::cluster::ForWitnesses;
+use crate::command::api::{CpuView, MemoryView};
 use crate::config::{Config, ConfigError, LogLevel};
-use crate::links::{News, Order};
 use crate::net::{Accepted, BindFailure, Key, Socket};
 use crate::storage::{Disk, Done, Folders, Job};
+use crate::transport::{Command, Event};
 use std::io;
 use std::time::Duration;
 
@@ -79,9 +79,9 @@ pub trait ClusterPlatform {
     type Disk: Disk;
 
     /// What has come on the links, in order.
-    fn next_news(&mut self) -> Option<News>;
+    fn next_event(&mut self) -> Option<Event>;
     /// Orders are carried out in their order.
-    fn order(&mut self, order: Order);
+    fn order(&mut self, order: Command);
     fn tell_witnesses(&mut self, order: ForWitnesses);
     /// How many witnesses this node hosts.
     fn hosted_witnesses(&self) -> usize;

@@ -101,11 +101,11 @@ impl<P: Platform> Server<P> {
         if cluster {
             let options = Options {
                 // The bus listens where it did at the start.
-                cport: around.agent.bus().options().cport,
+                cport: around.core.bus().options().cport,
                 ..clustered::bus_options(config, rng)
             };
             around
-                .agent
+                .core
                 .set_options(now, options, config.cluster_raft_witness);
         }
     }

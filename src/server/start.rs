@@ -10,21 +10,21 @@ use super::platform::{ClusterPlatform, Platform};
 use super::pubsub::PubSub;
 use super::state::{About, ServerState};
 use super::turn::Server;
-use crate::agent::folders::{announce, decide, Begin, Found};
-use crate::agent::identity::{self, NodeIdentity};
-use crate::agent::{self, Agent, AgentConfig};
 use crate::clock::{Clock, Now};
-use crate::cluster::Record;
+use crate::cluster::folders::{announce, decide, Begin, Found};
+use crate::cluster::identity::{self, NodeIdentity};
+use crate::cluster::{self, Cluster, ClusterConfig};
 use crate::command::{table, Stats};
 use crate::config::{AppendFsync, Config};
 use crate::ids::{GroupId, Incarnation, RaftId};
 use crate::keyspace::Layout;
-use crate::links::Order;
 use crate::net::Slab;
 use crate::raft::DEFAULT_KEEP_BYTES;
-use crate::shard::{found, Shard, ShardConfig, ShardError, Sizes, SyncPolicy};
+use crate::shard::{bootstrap, Shard, ShardConfig, ShardError, Sizes, SyncPolicy};
 use crate::storage::base::FILE as BASE;
 use crate::storage::{Base, Disk, Folders, Log, LogConfig, MemberIdentity, SnapshotMeta};
+use crate::topology::Record;
+use crate::transport::Command;
 use cluster_bus::bus::{self, Bus};
 use cluster_bus::nodes_conf::{self, NodesConf};
 use cluster_bus::NodeId;
@@ -186,7 +186,11 @@ fn alone<F: Folders>(
     if disk.list()?.iter().any(|name| name == identity::FILE) {
         return Err(ServerError::OtherMode(folders.place("."), "yes"));
     }
-    found(disk.clone(), setup.log_config(), &birth(setup.config, rng))?;
+    bootstrap(
+        disk.clone(),
+        setup.log_config(),
+        &bootstrap_base(setup.config, rng),
+    )?;
     open_member(disk, setup, now, logger)
 }
 
@@ -262,7 +266,7 @@ fn first_identity<F: Folders>(
     conf: Option<&NodesConf>,
     rng: &mut StdRng,
 ) -> Result<NodeIdentity, ServerError> {
-    let base = agent::birth(
+    let base = cluster::bootstrap_base(
         GroupId(random_nonzero(rng)),
         RaftId(random_nonzero(rng)),
         Record::founded(random_id(rng), myself),
@@ -343,20 +347,20 @@ fn join_up<P: Platform>(
         myself = name;
         conf = None;
     }
-    io.order(Order::Passwords(link_passwords(config)));
-    io.order(Order::Myself(myself));
-    let agent_config = AgentConfig {
+    io.order(Command::Passwords(link_passwords(config)));
+    io.order(Command::Myself(myself));
+    let cluster_config = ClusterConfig {
         bus: bus_options(config, rng),
         seed: rng.next_u64(),
         election_timeout_ms: config.cluster_raft_election_timeout,
         witness: config.cluster_raft_witness,
     };
     let vote = conf.as_ref().map_or(0, |c| c.last_vote_epoch);
-    let agent = Agent::new(agent_config, identity, myself, conf.as_ref(), clock.now());
+    let core = Cluster::new(cluster_config, identity, myself, conf.as_ref(), clock.now());
     slog::info!(logger, "Node configuration loaded, I'm {}", myself);
     Ok((
         shard,
-        Clustered::new(agent, io, clock.clone(), folders, vote),
+        Clustered::new(core, io, clock.clone(), folders, vote),
     ))
 }
 
@@ -404,8 +408,8 @@ pub(super) fn outcome_timeout(config: &Config) -> Duration {
     Duration::from_millis(config.cluster_outcome_timeout)
 }
 
-/// The birth record of a group of one outside a cluster (G1); ids are random and never zero (G2).
-fn birth(config: &Config, rng: &mut StdRng) -> Base {
+/// The bootstrap record of a group of one outside a cluster (G1); ids are random and never zero (G2).
+fn bootstrap_base(config: &Config, rng: &mut StdRng) -> Base {
     let raft_id = RaftId(random_nonzero(rng));
     Base {
         identity: MemberIdentity {

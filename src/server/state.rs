@@ -7,17 +7,17 @@ use super::platform::Platform;
 use super::pubsub::PubSub;
 use super::start::{Machine, Tuning};
 use crate::clock::{Clock, Mono, Now};
-use crate::command::host::{
-    ClientView, ClusterHost, IoView, KillFilter, MemberKind, MemberStatus, ProcessView, RaftRole,
+use crate::command::api::{
+    ClientView, ClusterApi, IoView, KillFilter, MemberKind, MemberStatus, ProcessView, RaftRole,
     RaftStatus, Rates, Shutdown, Unblock,
 };
-use crate::command::{Commands, Host, Stats};
+use crate::command::{Commands, ServerApi, Stats};
 use crate::config::{Config, ConfigError};
 use crate::net::{Key, Slab};
 use crate::pubsub::{Registry, Subscriber};
 use crate::raft::Role;
 use crate::resp::Proto;
-use crate::shard::Beside;
+use crate::shard::GroupHandle;
 use crate::storage::base::{self, Member};
 use rand::rngs::StdRng;
 use rand::RngCore;
@@ -95,9 +95,9 @@ impl About {
     }
 }
 
-impl<P: Platform> TurnHost<'_, P> {
+impl<P: Platform> TurnApi<'_, P> {
     fn raft_role(&self) -> RaftRole {
-        let group = &self.beside.group;
+        let group = &self.handle.group;
         match group.role() {
             Role::Leader => RaftRole::Leader,
             Role::Follower if !group.membership().is_voter(group.id()) => RaftRole::Learner,
@@ -108,8 +108,8 @@ impl<P: Platform> TurnHost<'_, P> {
 
     /// Every member; what only the leader knows of it is there on the leader alone.
     fn member_statuses(&self) -> Vec<MemberStatus> {
-        let group = &self.beside.group;
-        let agent = self.state.cluster.as_ref().map(|c| &c.agent);
+        let group = &self.handle.group;
+        let core = self.state.cluster.as_ref().map(|c| &c.core);
         let now = self.now().mono;
         let seen = group.members();
         let status = |member: &Member| {
@@ -122,7 +122,7 @@ impl<P: Platform> TurnHost<'_, P> {
                     base::MemberKind::Witness => MemberKind::Witness,
                 },
                 voter: group.membership().is_voter(member.raft_id),
-                addr: agent.and_then(|a| a.client_addr_of(member.raft_id)),
+                addr: core.and_then(|a| a.client_addr_of(member.raft_id)),
                 matched: view.map_or(0, |m| m.matched),
                 applied: view.map_or(0, |m| m.applied),
                 heard_ms: view
@@ -140,14 +140,14 @@ impl<P: Platform> TurnHost<'_, P> {
 }
 
 /// The host of one execution: the state, and the group beside the data.
-pub struct TurnHost<'a, P: Platform> {
+pub struct TurnApi<'a, P: Platform> {
     pub state: &'a mut ServerState<P>,
-    pub beside: Beside<'a, P::Disk>,
+    pub handle: GroupHandle<'a, P::Disk>,
     pub own_io: IoView,
     pub own_key: Key,
 }
 
-impl<P: Platform> Host for TurnHost<'_, P> {
+impl<P: Platform> ServerApi for TurnApi<'_, P> {
     fn config(&self) -> &Config {
         &self.state.config
     }
@@ -221,8 +221,8 @@ impl<P: Platform> Host for TurnHost<'_, P> {
     }
 
     fn unblock(&mut self, client: u64, how: Unblock) -> bool {
-        let beside = &self.beside;
-        let acks = |batch| beside.replica_acks(batch);
+        let handle = &self.handle;
+        let acks = |batch| handle.replica_acks(batch);
         self.state.unblock(client, how, acks)
     }
 
@@ -244,55 +244,55 @@ impl<P: Platform> Host for TurnHost<'_, P> {
     }
 
     fn raft_status(&self) -> RaftStatus {
-        let beside = &self.beside;
-        let group = &beside.group;
-        let agent = self.state.cluster.as_ref().map(|c| &c.agent);
+        let handle = &self.handle;
+        let group = &handle.group;
+        let core = self.state.cluster.as_ref().map(|c| &c.core);
         let now = self.now();
         // A learner never forgets its leader of itself.
         let leader = group.leader().filter(|_| group.is_led(now));
-        let addr_of = |raft_id| agent.and_then(|a| a.client_addr_of(raft_id));
+        let addr_of = |raft_id| core.and_then(|a| a.client_addr_of(raft_id));
         RaftStatus {
-            group: beside.log.identity().group,
-            incarnation: beside.log.identity().incarnation,
+            group: handle.log.identity().group,
+            incarnation: handle.log.identity().incarnation,
             raft_id: group.id(),
             role: self.raft_role(),
-            master: agent.map(|a| a.is_master()),
+            master: core.map(|a| a.is_master()),
             leader,
             leader_addr: leader.and_then(addr_of),
-            master_addr: agent.and_then(|a| a.master_addr()),
+            master_addr: core.and_then(|a| a.master_addr()),
             leader_heard_ms: group
                 .leader_silent_for(now)
                 .map(|silent| silent.as_millis() as u64),
             electable: leader.is_some_and(|id| group.membership().could_elect(group.id(), id)),
-            syncing_from: agent.and_then(|a| a.joins_at()),
+            syncing_from: core.and_then(|a| a.joins_at()),
             term: group.term(),
             commit: group.commit(),
             applied: group.applied(),
             last: group.last_index(),
-            lease_valid: beside.lease_valid(now),
-            quorum: beside.has_quorum,
-            disk_full: beside.is_disk_full,
-            tail_entries: beside.tail_entries(),
-            tail_bytes: beside.tail_bytes as u64,
+            lease_valid: handle.lease_valid(now),
+            quorum: handle.has_quorum,
+            disk_full: handle.is_disk_full,
+            tail_entries: handle.tail_entries(),
+            tail_bytes: handle.tail_bytes as u64,
             members: self.member_statuses(),
-            ha: match agent {
-                Some(agent) => agent.is_ha(),
+            ha: match core {
+                Some(core) => core.is_ha(),
                 None => false,
             },
-            unknown_outcomes: beside.unknown_outcomes,
-            log_bytes: beside.log.end().0,
-            log_unsynced: beside.log.durable() != beside.log.end(),
-            log_segments: beside.log.segment_count() as u64,
+            unknown_outcomes: handle.unknown_outcomes,
+            log_bytes: handle.log.end().0,
+            log_unsynced: handle.log.durable() != handle.log.end(),
+            log_segments: handle.log.segment_count() as u64,
         }
     }
 
-    fn cluster(&mut self) -> Option<&mut dyn ClusterHost> {
+    fn cluster(&mut self) -> Option<&mut dyn ClusterApi> {
         let cluster = self.state.cluster.as_deref_mut()?;
         Some(cluster)
     }
 
     fn replica_acks(&self, batch: u64) -> u64 {
-        self.beside.replica_acks(batch)
+        self.handle.replica_acks(batch)
     }
 
     fn request_shutdown(&mut self, options: Shutdown) -> Result<(), String> {
@@ -306,7 +306,7 @@ impl<P: Platform> Host for TurnHost<'_, P> {
 
     /// T9: only a leader with followers must keep heartbeating during a long command.
     fn breathe(&mut self) {
-        let group = &mut *self.beside.group;
+        let group = &mut *self.handle.group;
         if let Some(cluster) = &mut self.state.cluster {
             if group.is_leader() && !group.is_alone() {
                 cluster.breathe(group);

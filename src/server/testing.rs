@@ -5,14 +5,14 @@ use super::platform::{ClusterPlatform, Platform};
 use super::pubsub::PubSub;
 use super::start::{Machine, Tuning};
 use super::state::{About, ServerState};
-use crate::agent::ForWitnesses;
 use crate::clock::{Clock, Mono, Now};
-use crate::command::host::{CpuView, MemoryView};
+use crate::cluster::ForWitnesses;
+use crate::command::api::{CpuView, MemoryView};
 use crate::command::{table, Stats};
 use crate::config::{Config, ConfigError, LogLevel};
-use crate::links::{News, Order};
 use crate::net::{Accepted, BindFailure, Key, Slab, Socket};
 use crate::storage::{Done, Job, RealDisk, RealFolders};
+use crate::transport::{Command, Event};
 use rand::rngs::StdRng;
 use rand::SeedableRng;
 use std::io::{self, Write};
@@ -142,11 +142,11 @@ pub struct NoCluster;
 impl ClusterPlatform for NoCluster {
     type Disk = RealDisk;
 
-    fn next_news(&mut self) -> Option<News> {
+    fn next_event(&mut self) -> Option<Event> {
         None
     }
 
-    fn order(&mut self, _: Order) {}
+    fn order(&mut self, _: Command) {}
 
     fn tell_witnesses(&mut self, _: ForWitnesses) {}
 

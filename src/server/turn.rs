@@ -15,13 +15,13 @@ use super::platform::Platform;
 use super::shutdown::Ending;
 use super::state::ServerState;
 use crate::clock::{Clock, Mono, Now};
-use crate::cluster::Routing;
 use crate::mutation::{self, Mutation};
 use crate::net::{Key, ReadBuffer, Readiness, ReadyList};
 use crate::raft::Group;
 use crate::resp::Argv;
 use crate::shard::{Admission, Shard};
 use crate::state::Gate;
+use crate::topology::Routing;
 use slog::Logger;
 use std::sync::Arc;
 use std::time::Duration;
@@ -261,7 +261,7 @@ impl<P: Platform> Server<P> {
         self.follow_cluster(now);
         self.end_lost_shard_channels();
         self.release();
-        if self.act(now)? {
+        if self.execute_outputs(now)? {
             // S2: what others see is the new shard's.
             self.follow_cluster(now);
             self.end_lost_shard_channels();
@@ -278,7 +278,7 @@ impl<P: Platform> Server<P> {
             .state
             .cluster
             .as_ref()
-            .map(|c| Arc::clone(c.agent.routing()));
+            .map(|c| Arc::clone(c.core.routing()));
         self.serve_clients(admission);
         self.cron(now, admission);
     }
@@ -292,7 +292,7 @@ impl<P: Platform> Server<P> {
         self.turn_ended = shard.finish_with(clock, &mut |group| breathe(cluster, group))?;
         self.end_lost_shard_channels();
         self.release();
-        self.act(self.turn_started)?;
+        self.execute_outputs(self.turn_started)?;
         Ok(())
     }
 
@@ -321,7 +321,7 @@ impl<P: Platform> Server<P> {
             if cluster.has_more() {
                 return Duration::ZERO;
             }
-            next = next.min(cluster.agent.deadline());
+            next = next.min(cluster.core.deadline());
         }
         if let (Some(limit), false) = (self.hold_limit(), self.held.is_empty()) {
             next = next.min(self.turn_started.mono + limit / 10);
@@ -404,7 +404,7 @@ impl<P: Platform> Server<P> {
         &mut self.state.platform
     }
 
-    pub fn agent(&self) -> Option<&crate::agent::Agent> {
-        self.state.cluster.as_ref().map(|c| &c.agent)
+    pub fn cluster(&self) -> Option<&crate::cluster::Cluster> {
+        self.state.cluster.as_ref().map(|c| &c.core)
     }
 }

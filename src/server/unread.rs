@@ -8,7 +8,7 @@ use super::clients::Client;
 use super::platform::Platform;
 use super::turn::Server;
 use crate::clock::Mono;
-use crate::command::host::ClientKind;
+use crate::command::api::ClientKind;
 use crate::config::{OutputLimit, OutputLimits};
 use crate::net::{Key, Socket};
 use std::time::Duration;

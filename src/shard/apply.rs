@@ -151,7 +151,7 @@ impl<D: Disk> Shard<D> {
             return;
         }
         let empty = Shard::<D>::empty_keyspace(&self.config);
-        let record = Shard::<D>::birth_record(&self.base);
+        let record = Shard::<D>::bootstrap_record(&self.base);
         let mut old = self.data.restart(empty, record);
         // T9: what the lost keyspace held is freed elsewhere.
         old.flush(None);

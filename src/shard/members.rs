@@ -1,13 +1,15 @@
 //! Changes of the group's members: when they are proposed, applied and made durable (G3-G5, D1, D4).
 //!
-//! Owns: what nodes have wished, who has caught up once, which commit index is on disk. Never:
+//! Owns: what nodes have asked, who has caught up once, which commit index is on disk. Never:
 //! decides by itself which change is next (that is [`crate::raft::plan`]), or sends anything.
 
 use super::{Shard, ShardError};
 use crate::clock::{Mono, Now};
 use crate::ids::RaftId;
 use crate::mutation::{self, Mutation};
-use crate::raft::{self, Change, Plan, Progress, StepError, Way, Wishes, NEAR_BYTES};
+use crate::raft::{
+    self, Change, MembershipRequests, Plan, Progress, StepError, TransferKind, NEAR_BYTES,
+};
 use crate::storage::base::{Base, Member, MemberIdentity, MemberKind, SnapshotMeta};
 use crate::storage::{Disk, Position};
 use ::raft::eraftpb::{ConfChangeType, Entry, EntryType};
@@ -16,7 +18,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// How long CLUSTER FAILOVER waits for a learner to catch up, as Redis's waits for a replica.
-const HEIR_PATIENCE: Duration = Duration::from_secs(5);
+const TRANSFEREE_PATIENCE: Duration = Duration::from_secs(5);
 /// G3: how many T the id of a member that leaves, or is lost, stays while a host for a witness is
 /// looked for.
 pub const LEAVE_TIMEOUTS: u32 = 10;
@@ -25,7 +27,7 @@ const LOOKS_PER_TIMEOUT: u32 = 10;
 
 /// The part of a shard's state that is about members.
 pub(super) struct Members {
-    wishes: Wishes,
+    requests: MembershipRequests,
     /// Members that have been near the end of this leader's log once (G3).
     caught_up: BTreeSet<RaftId>,
     next_look: Mono,
@@ -47,8 +49,8 @@ pub(super) struct Members {
     replaces: Option<RaftId>,
     /// The highest index that a witness was told to start from.
     base_given: u64,
-    /// When the wish for an heir is over.
-    heir_until: Mono,
+    /// When the request for an transferee is over.
+    transferee_until: Mono,
     /// One who stays has said that this member was removed: it may write its tombstone (G2, G4).
     pub removed: bool,
     /// Ids of members that are no more where they were.
@@ -60,7 +62,7 @@ pub(super) struct Members {
 impl Members {
     pub fn new(commit: u64) -> Members {
         Members {
-            wishes: Wishes::default(),
+            requests: MembershipRequests::default(),
             caught_up: BTreeSet::new(),
             next_look: Mono(0),
             written: VecDeque::from([(commit, Position(0))]),
@@ -72,7 +74,7 @@ impl Members {
             fell: false,
             replaces: None,
             base_given: 0,
-            heir_until: Mono(0),
+            transferee_until: Mono(0),
             removed: false,
             gone: BTreeSet::new(),
             strangers: Vec::new(),
@@ -100,19 +102,19 @@ pub(super) fn is_change(entry: &Entry) -> bool {
 }
 
 impl<D: Disk> Shard<D> {
-    // ---- what nodes wish ------------------------------------------------------------------
+    // ---- what nodes request ------------------------------------------------------------------
 
     /// C1: a node that has the group's base on disk wants to be a member.
-    pub fn wish_to_join(&mut self, member: Member) {
-        let joins = &mut self.members.wishes.joins;
+    pub fn request_join(&mut self, member: Member) {
+        let joins = &mut self.members.requests.joins;
         joins.retain(|m| m.node != member.node || m.kind != member.kind);
         joins.push(member);
         self.members.next_look = Mono(0);
     }
 
     /// C1: a member is to go.
-    pub fn wish_to_leave(&mut self, raft_id: RaftId) {
-        let leaves = &mut self.members.wishes.leaves;
+    pub fn request_leave(&mut self, raft_id: RaftId) {
+        let leaves = &mut self.members.requests.leaves;
         if !leaves.contains(&raft_id) {
             leaves.push(raft_id);
             self.members.next_look = Mono(0);
@@ -121,22 +123,22 @@ impl<D: Disk> Shard<D> {
 
     /// G2: a member has lost its disk, or has left: its id stays for a while (G3).
     pub fn note_lost(&mut self, raft_id: RaftId) {
-        let wishes = &mut self.members.wishes;
-        if !wishes.lost.contains(&raft_id) && !wishes.leaves.contains(&raft_id) {
-            wishes.lost.push(raft_id);
+        let requests = &mut self.members.requests;
+        if !requests.lost.contains(&raft_id) && !requests.leaves.contains(&raft_id) {
+            requests.lost.push(raft_id);
             self.members.next_look = Mono(0);
         }
     }
 
     /// G3: whether no node at all could ever host a witness.
     pub fn set_no_hosts(&mut self, none: bool) {
-        self.members.wishes.no_hosts = none;
+        self.members.requests.no_hosts = none;
     }
 
     /// G3: a witness goes without a successor: the search has failed.
     pub fn let_witness_go(&mut self, raft_id: RaftId) {
-        if !self.members.wishes.leaves.contains(&raft_id) {
-            self.wish_to_leave(raft_id);
+        if !self.members.requests.leaves.contains(&raft_id) {
+            self.request_leave(raft_id);
             self.members.search_until = Some(self.turn_now.mono);
         }
     }
@@ -150,10 +152,10 @@ impl<D: Disk> Shard<D> {
     pub fn offer_witness(&mut self, member: Member) {
         assert_eq!(member.kind, MemberKind::Witness, "a witness was invited");
         if let Some(old) = self.members.replaces.take() {
-            self.wish_to_leave(old);
+            self.request_leave(old);
         }
-        self.members.wishes.witnesses.clear();
-        self.members.wishes.witnesses.push(member);
+        self.members.requests.witnesses.clear();
+        self.members.requests.witnesses.push(member);
         self.members.wants_witness = false;
         self.members.next_look = Mono(0);
     }
@@ -162,7 +164,7 @@ impl<D: Disk> Shard<D> {
     pub fn wants_witness(&self) -> bool {
         let members = &self.members;
         // One that has been offered is used first: a host forgets it when it is invited once more.
-        let offered = !members.wishes.witnesses.is_empty();
+        let offered = !members.requests.witnesses.is_empty();
         self.group.is_leader() && !offered && (members.wants_witness || members.replaces.is_some())
     }
 
@@ -170,14 +172,14 @@ impl<D: Disk> Shard<D> {
     /// them.
     pub fn replace_witness(&mut self, raft_id: RaftId) {
         let member = self.group.membership().member(raft_id);
-        let goes = self.members.wishes.leaves.contains(&raft_id);
+        let goes = self.members.requests.leaves.contains(&raft_id);
         if member.is_none_or(|m| m.kind != MemberKind::Witness) || goes {
             return;
         }
-        if self.members.wishes.witnesses.is_empty() {
+        if self.members.requests.witnesses.is_empty() {
             self.members.replaces = Some(raft_id);
         } else {
-            self.wish_to_leave(raft_id); // another one has been offered already
+            self.request_leave(raft_id); // another one has been offered already
         }
     }
 
@@ -235,7 +237,7 @@ impl<D: Disk> Shard<D> {
     /// take over soonest; false if there is none.
     pub fn hand_over_to_voter(&mut self, now: Now) -> bool {
         if self.group.is_transferring() {
-            return true; // its echoes are dropped: nobody looks near now
+            return true; // its acknowledgements are dropped: nobody looks near now
         }
         let successor = self.successor(now);
         if let Some(to) = successor {
@@ -252,7 +254,7 @@ impl<D: Disk> Shard<D> {
         if self.group.is_transferring() {
             return;
         }
-        if let Some(to) = self.successor_of(now, &|id| self.members.wishes.goes(id)) {
+        if let Some(to) = self.successor_of(now, &|id| self.members.requests.goes(id)) {
             return self.group.transfer(now, to);
         }
         if self.group.membership().is_joint() {
@@ -260,8 +262,10 @@ impl<D: Disk> Shard<D> {
         }
         let progress = self.caught_up_progress(now.mono);
         let of = |id: RaftId| progress.iter().find(|(other, _)| *other == id).map(|p| p.1);
-        if let Some(heir) = raft::heirs(self.group.id(), self.group.membership(), &of).pop() {
-            self.wish_for_heir(now, heir, self.group.election_timeout());
+        if let Some(transferee) =
+            raft::transferees(self.group.id(), self.group.membership(), &of).pop()
+        {
+            self.request_transferee(now, transferee, self.group.election_timeout());
         }
     }
 
@@ -270,19 +274,19 @@ impl<D: Disk> Shard<D> {
         if self.group.is_transferring() {
             return;
         }
-        match raft::way_to_lead(self.group.id(), raft_id, self.group.membership()) {
-            Way::Transfer => self.group.transfer(now, raft_id),
-            Way::Swap => self.wish_for_heir(now, raft_id, HEIR_PATIENCE),
-            Way::None => {}
+        match raft::transfer_kind(self.group.id(), raft_id, self.group.membership()) {
+            TransferKind::Transfer => self.group.transfer(now, raft_id),
+            TransferKind::Swap => self.request_transferee(now, raft_id, TRANSFEREE_PATIENCE),
+            TransferKind::None => {}
         }
     }
 
-    fn wish_for_heir(&mut self, now: Now, raft_id: RaftId, patience: Duration) {
-        if self.members.wishes.heir != Some(raft_id) {
-            self.members.wishes.heir = Some(raft_id);
+    fn request_transferee(&mut self, now: Now, raft_id: RaftId, patience: Duration) {
+        if self.members.requests.transferee != Some(raft_id) {
+            self.members.requests.transferee = Some(raft_id);
             self.members.next_look = Mono(0);
         }
-        self.members.heir_until = now.mono + patience;
+        self.members.transferee_until = now.mono + patience;
     }
 
     /// E4: the data voter that can take over at once, if there is one.
@@ -399,7 +403,7 @@ impl<D: Disk> Shard<D> {
             self.members.wants_witness = false;
             self.members.replaces = None;
             self.members.search_until = None;
-            self.members.wishes = Wishes::default();
+            self.members.requests = MembershipRequests::default();
             return;
         }
         let idle = self.group.own_term_applied()
@@ -419,9 +423,9 @@ impl<D: Disk> Shard<D> {
         let progress = self.caught_up_progress(now.mono);
         let of = |id: RaftId| progress.iter().find(|(other, _)| *other == id).map(|p| p.1);
         let until = self.members.search_until;
-        self.members.wishes.overdue = until.is_some_and(|at| now.mono >= at);
+        self.members.requests.overdue = until.is_some_and(|at| now.mono >= at);
         let (me, list) = (self.group.id(), self.group.membership());
-        let plan = raft::plan(me, self.group.kind(), list, &self.members.wishes, &of);
+        let plan = raft::plan(me, self.group.kind(), list, &self.members.requests, &of);
         self.members.wants_witness = matches!(plan, Plan::Invite | Plan::Hold { invite: true });
         self.members.search_until = match plan {
             Plan::Hold { .. } => {
@@ -450,27 +454,28 @@ impl<D: Disk> Shard<D> {
             return;
         }
         let demotes = |step: &(ConfChangeType, RaftId)| step.0 == ConfChangeType::AddLearnerNode;
-        let wishes = &self.members.wishes;
-        let falls = wishes.overdue || wishes.heir.is_none() && change.steps.iter().any(demotes);
+        let requests = &self.members.requests;
+        let falls =
+            requests.overdue || requests.transferee.is_none() && change.steps.iter().any(demotes);
         self.members.fell |= change.joint && !change.steps.is_empty() && falls;
         self.group.propose_change(change);
     }
 
     fn forget_fulfilled(&mut self, now: Now) {
-        let (list, wishes) = (self.group.membership(), &mut self.members.wishes);
-        wishes.joins.retain(|m| !list.contains(m.raft_id));
+        let (list, requests) = (self.group.membership(), &mut self.members.requests);
+        requests.joins.retain(|m| !list.contains(m.raft_id));
         let is_data = |m: &&Member| m.kind == MemberKind::Data;
-        let beside = |w: &Member| {
+        let handle = |w: &Member| {
             let mut data = list.list.iter().filter(is_data);
             data.any(|m| m.node == w.node) && !mutation::is(Mutation::WitnessBesideData)
         };
-        wishes
+        requests
             .witnesses
-            .retain(|m| !list.contains(m.raft_id) && !beside(m));
-        wishes.leaves.retain(|id| list.contains(*id));
-        wishes.lost.retain(|id| list.contains(*id));
-        let late = now.mono >= self.members.heir_until;
-        wishes.heir = wishes.heir.filter(|_| !late);
+            .retain(|m| !list.contains(m.raft_id) && !handle(m));
+        requests.leaves.retain(|id| list.contains(*id));
+        requests.lost.retain(|id| list.contains(*id));
+        let late = now.mono >= self.members.transferee_until;
+        requests.transferee = requests.transferee.filter(|_| !late);
     }
 
     /// G6, D7: a new voter needs nothing that the witness's log does not have.

@@ -32,7 +32,6 @@ pub use turn::Admission;
 pub(crate) mod tests;
 
 use crate::clock::{Mono, Now};
-use crate::cluster::Record;
 use crate::effect::{CodecError, Stager, PART_BYTES};
 use crate::ids::RaftId;
 use crate::keyspace::{Keyspace, Layout};
@@ -44,13 +43,14 @@ use crate::storage::base::MemberKind;
 use crate::storage::{
     Base, Disk, Job, Log, LogConfig, MemberIdentity, Position, SnapshotMeta, StorageError,
 };
+use crate::topology::Record;
 use raft::eraftpb::Entry;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use open::found;
+pub use open::bootstrap;
 
 /// When appended bytes count as persisted (D4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +141,7 @@ pub struct TurnOutput<D: Disk> {
 }
 
 /// What stands beside the data while a command runs.
-pub struct Beside<'a, D: Disk> {
+pub struct GroupHandle<'a, D: Disk> {
     pub group: &'a mut Group,
     pub log: &'a Log<D>,
     tail: &'a VecDeque<TailBatch>,
@@ -153,7 +153,7 @@ pub struct Beside<'a, D: Disk> {
     pub is_disk_full: bool,
 }
 
-impl<D: Disk> Beside<'_, D> {
+impl<D: Disk> GroupHandle<'_, D> {
     /// C2: how many other data members have applied what `batch` became.
     pub fn replica_acks(&self, batch: u64) -> u64 {
         acks(self.group, self.tail, self.recent, self.next_batch, batch)
@@ -198,13 +198,13 @@ pub struct Shard<D: Disk> {
     // the turn
     turn_now: Now,
     next_batch: u64,
-    next_ticket: u64,
-    ticket_used: bool,
+    next_read_index: u64,
+    read_index_used: bool,
     /// The last turn's effects were as many as belong in one: something may go on at once.
     turn_was_full: bool,
     released: Gate,
-    /// Read tickets that wait for a majority's echo: (ticket, clock after execution).
-    tickets: VecDeque<(u64, Mono)>,
+    /// Read read indexes that wait for a majority's acknowledgement: (read index, clock after execution).
+    read_indexes: VecDeque<(u64, Mono)>,
     tail: VecDeque<TailBatch>,
     tail_bytes: usize,
     /// (batch, last index) of the newest committed batches, for WAIT.
@@ -256,8 +256,8 @@ impl<D: Disk> Shard<D> {
     }
 
     /// The data, and beside it what a running command may ask about or do meanwhile (T9).
-    pub fn split(&mut self) -> (&mut StateMachine, Beside<'_, D>) {
-        let beside = Beside {
+    pub fn split(&mut self) -> (&mut StateMachine, GroupHandle<'_, D>) {
+        let handle = GroupHandle {
             group: &mut self.group,
             log: &self.log,
             tail: &self.tail,
@@ -268,7 +268,7 @@ impl<D: Disk> Shard<D> {
             has_quorum: !self.quorum.lost,
             is_disk_full: self.disk_full,
         };
-        (&mut self.data, beside)
+        (&mut self.data, handle)
     }
 
     pub fn group(&self) -> &Group {
@@ -319,7 +319,7 @@ impl<D: Disk> Shard<D> {
     /// one must have been dealt with.
     pub fn succeed(&mut self, old: &mut Shard<D>) {
         self.next_batch = old.next_batch;
-        self.next_ticket = old.next_ticket;
+        self.next_read_index = old.next_read_index;
         self.released = old.last_gate();
         self.data.take_watches(&mut old.data);
         // The turn goes on under the new numbers.
@@ -330,7 +330,7 @@ impl<D: Disk> Shard<D> {
     pub fn last_gate(&self) -> Gate {
         Gate {
             batch: self.next_batch - 1,
-            read: self.next_ticket - 1,
+            read: self.next_read_index - 1,
         }
     }
 
@@ -349,7 +349,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// The record as of the base; empty outside a cluster.
-    fn birth_record(base: &Base) -> Record {
+    fn bootstrap_record(base: &Base) -> Record {
         Record::decode(&base.snapshot.record).unwrap_or_default()
     }
 

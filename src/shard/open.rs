@@ -13,11 +13,11 @@ use std::time::Duration;
 
 /// Founds a group in an empty folder (G1): its base is a synthetic snapshot of an empty keyspace at
 /// index 1, term 1, and its first log index is 2. Nothing is done where a group is already.
-pub fn found<D: Disk>(disk: D, config: LogConfig, base: &Base) -> Result<(), ShardError> {
+pub fn bootstrap<D: Disk>(disk: D, config: LogConfig, base: &Base) -> Result<(), ShardError> {
     assert_eq!(
         (base.snapshot.index, base.snapshot.term),
         (1, 1),
-        "G1: the birth snapshot"
+        "G1: the bootstrap_base snapshot"
     );
     assert!(
         !base.snapshot.conf_state.voters.is_empty(),
@@ -47,7 +47,7 @@ impl<D: Disk> Shard<D> {
             base.snapshot.index,
         );
         let mut data = StateMachine::new(Shard::<D>::empty_keyspace(&config), config.sizes.part);
-        data.begin_record(Shard::<D>::birth_record(&base));
+        data.begin_record(Shard::<D>::bootstrap_record(&base));
         let mut stager = Stager::default();
         let applied = recovered.hard_state.commit.max(base.snapshot.index);
         replay(&log, &base, applied, &mut members, &mut data, &mut stager)?;
@@ -109,11 +109,11 @@ impl<D: Disk> Shard<D> {
             log,
             turn_now: now,
             next_batch: 1,
-            next_ticket: 1,
-            ticket_used: false,
+            next_read_index: 1,
+            read_index_used: false,
             turn_was_full: false,
             released: Gate { batch: 0, read: 0 },
-            tickets: VecDeque::new(),
+            read_indexes: VecDeque::new(),
             tail: VecDeque::new(),
             tail_bytes: 0,
             recent: VecDeque::new(),

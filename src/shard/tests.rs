@@ -78,7 +78,7 @@ fn base() -> Base {
 
 fn open(folder: &std::path::Path, sync: SyncPolicy, clock: &Hand) -> Shard<RealDisk> {
     let disk = RealDisk::new(folder);
-    found(disk.clone(), config(sync).log, &base()).expect("a group can be founded");
+    bootstrap(disk.clone(), config(sync).log, &base()).expect("a group can be founded");
     let logger = slog::Logger::root(slog::Discard, slog::o!());
     Shard::open(disk, config(sync), clock.now(), &logger).expect("a shard opens")
 }

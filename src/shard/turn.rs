@@ -176,10 +176,10 @@ impl<D: Disk> Shard<D> {
             self.stepped_down = true;
             self.stepped_down_at = Some(now.mono);
             // T7, C4: whoever watched a key has lost.
-            if !mutation::is(Mutation::WatchOutlivesReign) {
+            if !mutation::is(Mutation::WatchOutlivesEpoch) {
                 self.data.fail_all_watches();
             }
-            self.lose_tickets();
+            self.lose_read_indexes();
         }
         self.was_leader = leads;
         if self.tail.is_empty() {
@@ -187,13 +187,14 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    /// Reads that wait for proof of leadership will not get it in this reign: nobody may see them.
-    fn lose_tickets(&mut self) {
-        let (Some(&(first, _)), Some(&(last, _))) = (self.tickets.front(), self.tickets.back())
+    /// Reads that wait for proof of leadership will not get it in this lease epoch: nobody may see them.
+    fn lose_read_indexes(&mut self) {
+        let (Some(&(first, _)), Some(&(last, _))) =
+            (self.read_indexes.front(), self.read_indexes.back())
         else {
             return;
         };
-        self.tickets.clear();
+        self.read_indexes.clear();
         let first = self
             .failed_reads
             .take()
@@ -278,10 +279,10 @@ impl<D: Disk> Shard<D> {
                 read: 0,
             },
             GateKind::Read => {
-                self.ticket_used = true;
+                self.read_index_used = true;
                 Gate {
                     batch: shows,
-                    read: self.next_ticket,
+                    read: self.next_read_index,
                 }
             }
         }
@@ -307,7 +308,7 @@ impl<D: Disk> Shard<D> {
         }
         self.propose();
         let now = clock.now();
-        self.redeem_ticket(now);
+        self.confirm_read_index(now);
         self.settle(now, breath)?;
         Ok(now)
     }
@@ -359,41 +360,45 @@ impl<D: Disk> Shard<D> {
     }
 
     /// E3: the lease is tested against a clock that was read after the execution. Without it the
-    /// turn's reads wait for an echo of a message that is sent now (a ReadIndex of their own).
-    fn redeem_ticket(&mut self, now: Now) {
-        if !std::mem::take(&mut self.ticket_used) {
+    /// turn's reads wait for an acknowledgement of a message that is sent now (a ReadIndex of their own).
+    fn confirm_read_index(&mut self, now: Now) {
+        if !std::mem::take(&mut self.read_index_used) {
             return;
         }
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
+        let read_index = self.next_read_index;
+        self.next_read_index += 1;
         let tested = if mutation::is(Mutation::LeaseBeforeExecution) {
             self.turn_now
         } else {
             now
         };
         if self.group.holds_lease(tested) {
-            // Older tickets of this reign are good as well: nobody else has led since.
-            self.released.read = ticket;
-            self.tickets.clear();
+            // Older read indexes of this lease epoch are good as well: nobody else has led since.
+            self.released.read = read_index;
+            self.read_indexes.clear();
         } else {
-            self.tickets.push_back((ticket, now.mono));
+            self.read_indexes.push_back((read_index, now.mono));
             self.group.ping();
             if !self.group.is_leader() {
-                self.lose_tickets();
+                self.lose_read_indexes();
             }
         }
     }
 
     fn release_reads(&mut self, now: Now) {
-        if self.tickets.is_empty() {
+        if self.read_indexes.is_empty() {
             return;
         }
-        let Some(echo) = self.group.quorum_echo(now.mono) else {
+        let Some(ack_of_send_time) = self.group.quorum_ack_time(now.mono) else {
             return;
         };
-        while self.tickets.front().is_some_and(|&(_, at)| at <= echo) {
-            let (ticket, _) = self.tickets.pop_front().expect("it was just seen");
-            self.released.read = ticket;
+        while self
+            .read_indexes
+            .front()
+            .is_some_and(|&(_, at)| at <= ack_of_send_time)
+        {
+            let (read_index, _) = self.read_indexes.pop_front().expect("it was just seen");
+            self.released.read = read_index;
         }
     }
 

@@ -88,10 +88,10 @@ pub struct Log<D: Disk> {
 }
 
 impl<D: Disk> Log<D> {
-    /// Founds the log of a newborn member and opens it (G1). What an earlier, unfinished birth left
+    /// Founds the log of a newborn member and opens it (G1). What an earlier, unfinished bootstrap left
     /// is removed.
     pub fn create(disk: D, config: LogConfig, base: &Base) -> Result<(Self, Recovered)> {
-        recover::found(&disk, config.capacity(), base)?;
+        recover::bootstrap(&disk, config.capacity(), base)?;
         Log::open(disk, config)
     }
 

@@ -1,6 +1,6 @@
 //! Positions in the log.
 
-/// A byte offset in the log as a whole, counted over all segments since the group's birth; it only
+/// A byte offset in the log as a whole, counted over all segments since the group's bootstrap; it only
 /// grows, except that a recovery's cut may give a position out again.
 ///
 /// A position's segment and file offset follow from the segments' headers.

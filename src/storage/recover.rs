@@ -35,7 +35,7 @@ pub(super) struct State<D: Disk> {
 }
 
 /// Bootstraps a log: its first segment, then the base that says that it is there.
-pub(super) fn found<D: Disk>(disk: &D, capacity: u64, base: &Base) -> Result<()> {
+pub(super) fn bootstrap<D: Disk>(disk: &D, capacity: u64, base: &Base) -> Result<()> {
     let names = list(disk)?;
     if names.iter().any(|n| n == base::FILE) {
         return Err(StorageError::Exists(base::FILE.into()));

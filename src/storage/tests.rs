@@ -425,7 +425,7 @@ fn every_crash_point_of_a_short_script() {
             run.crash();
             match Log::open(run.disk.clone(), config()) {
                 Ok((log, recovered)) => run.compare(&log, &recovered).unwrap(),
-                // Nothing was born yet; then birth can be repeated.
+                // Nothing was born yet; then bootstrap can be repeated.
                 Err(StorageError::NoBase(_)) => {
                     assert_eq!(run.past.len(), 1);
                     Log::create(run.disk.clone(), config(), &base()).unwrap();

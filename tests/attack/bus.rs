@@ -12,14 +12,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-type Wish = Box<dyn FnOnce(&mut Bus, Now) + Send>;
+type MembershipRequest = Box<dyn FnOnce(&mut Bus, Now) + Send>;
 
 enum Event {
     Accepted(TcpStream),
     Connected(u64, TcpStream),
     Packet(u64, Vec<u8>),
     Closed(u64),
-    Do(Wish),
+    Do(MembershipRequest),
 }
 
 /// The handle. Its threads end with the process: they only move bytes.
@@ -28,8 +28,8 @@ pub struct BusHandle(Sender<Event>);
 
 impl BusHandle {
     /// Has something done with the state machine.
-    pub fn with(&self, wish: impl FnOnce(&mut Bus, Now) + Send + 'static) {
-        let _ = self.0.send(Event::Do(Box::new(wish)));
+    pub fn with(&self, request: impl FnOnce(&mut Bus, Now) + Send + 'static) {
+        let _ = self.0.send(Event::Do(Box::new(request)));
     }
 }
 
@@ -105,7 +105,7 @@ fn run(mut bus: Bus, events: &Receiver<Event>, to_self: &Sender<Event>) {
                     bus.closed(now(), link);
                 }
             }
-            Ok(Event::Do(wish)) => wish(&mut bus, now()),
+            Ok(Event::Do(request)) => request(&mut bus, now()),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }

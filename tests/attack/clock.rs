@@ -6,7 +6,7 @@ use crate::member::{message, Manner, Member};
 use crate::played::{mono_ns, sleep_until, Played, Seen};
 use crate::real::{base_of, played, Real, Stage};
 use crate::shim::{Op, WITNESS};
-use holdfast::agent::control::Control;
+use holdfast::cluster::control::Control;
 use holdfast::ids::GroupId;
 use holdfast::raft::Envelope;
 use raft::eraftpb::MessageType;
@@ -28,16 +28,16 @@ fn heartbeat(leader: &Played, real: &Real, to: u64) -> Envelope {
     leader.say(real, to, m)
 }
 
-/// Waits for the answer that echoes this message.
-fn wait_echo(leader: &Played, from: usize, sent: &Envelope) {
-    let echoes = |seen: &Seen| {
+/// Waits for the answer that acknowledgements this message.
+fn wait_ack(leader: &Played, from: usize, sent: &Envelope) {
+    let acks = |seen: &Seen| {
         let answer = seen.raft(MessageType::MsgHeartbeatResponse)?;
         (answer.sent_ns == sent.sent_ns).then_some(())
     };
-    leader.wait_seen("the heartbeat is echoed", from, SOON, echoes);
+    leader.wait_seen("the heartbeat is echoed", from, SOON, acks);
 }
 
-/// After an echo that leases until 0.9 T behind `sent`, `other` asks for the vote at 0.7 T.
+/// After an acknowledgement that leases until 0.9 T behind `sent`, `other` asks for the vote at 0.7 T.
 fn assert_promise_holds(other: &Played, leader: &Played, real: &Real, to: u64, sent: u64) {
     let (from, to_leader) = (other.heard(), leader.heard());
     let ask_at = sent + part_of_t(70);
@@ -86,7 +86,7 @@ fn loop_stopped_behind_its_clock_keeps_the_promise() {
     f.leader.member(|m| m.commit = 2);
     let from = f.leader.heard();
     let beat = heartbeat(&f.leader, &f.real, f.raft_id);
-    wait_echo(&f.leader, from, &beat);
+    wait_ack(&f.leader, from, &beat);
 
     let stopped = f.real.shim.stop_loop_behind_clock();
     stopped.wait_hanging(SOON);
@@ -95,7 +95,7 @@ fn loop_stopped_behind_its_clock_keeps_the_promise() {
     let beat = heartbeat(&f.leader, &f.real, f.raft_id);
     sleep_until(mono_ns() + part_of_t(5)); // until the links have it
     stopped.release();
-    wait_echo(&f.leader, from, &beat);
+    wait_ack(&f.leader, from, &beat);
     assert_promise_holds(&f.other, &f.leader, &f.real, f.raft_id, beat.sent_ns);
 }
 
@@ -133,7 +133,7 @@ fn invitation_between_messages_keeps_a_witness_promise() {
     }
     let from = leader.heard();
     let beat = heartbeat(&leader, &real, witness.0);
-    wait_echo(&leader, from, &beat);
+    wait_ack(&leader, from, &beat);
 
     // Another invitation is carried out, and its first sync takes 0.4 T.
     let hung = real.shim.on(Op::Sync).thread(WITNESS).hang();
@@ -144,14 +144,14 @@ fn invitation_between_messages_keeps_a_witness_promise() {
     let beat = heartbeat(&leader, &real, witness.0);
     sleep_until(mono_ns() + part_of_t(5)); // until the thread's queue has it
     hung.release();
-    wait_echo(&leader, from, &beat);
+    wait_ack(&leader, from, &beat);
     assert_promise_holds(&other, &leader, &real, witness.0, beat.sent_ns);
 }
 
-/// E3: an echo of the future, from a member that lies, makes no lease.
+/// E3: an acknowledgement of the future, from a member that lies, makes no lease.
 #[test]
-fn echo_of_the_future_makes_no_lease() {
-    let Some(mut stage) = Stage::open("echo_of_the_future_makes_no_lease") else {
+fn ack_of_the_future_makes_no_lease() {
+    let Some(mut stage) = Stage::open("ack_of_the_future_makes_no_lease") else {
         return;
     };
     let (real, a, b) = stage.led_by_real(&[]);
@@ -162,7 +162,7 @@ fn echo_of_the_future_makes_no_lease() {
     a.set_manner(Manner::SILENT);
     let m = message(MessageType::MsgHeartbeatResponse, beat.message.term);
     let mut answer = a.member(|m2| m2.envelope(beat.from.0, m));
-    (answer.reign, answer.sent_ns) = (beat.reign, mono_ns() + 3_600_000_000_000);
+    (answer.lease_epoch, answer.sent_ns) = (beat.lease_epoch, mono_ns() + 3_600_000_000_000);
     a.post(&real, &answer);
     let silent = mono_ns();
     // raft-rs steps down by ticks, between T and 2 T; until then only the lease tells.
@@ -170,7 +170,7 @@ fn echo_of_the_future_makes_no_lease() {
     while mono_ns() < silent + 1_600_000_000 {
         let lease = real.number("raft_lease");
         let ms = (mono_ns() - silent) / 1_000_000;
-        assert_eq!(lease, 0, "{ms} ms after the last true echo");
+        assert_eq!(lease, 0, "{ms} ms after the last true ack_of_send_time");
         std::thread::sleep(Duration::from_millis(5)); // between two looks
     }
 }

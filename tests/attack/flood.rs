@@ -4,7 +4,7 @@ use crate::member::{message, Member};
 use crate::real::{base_of, played, Stage};
 use crate::wire;
 use cluster_bus::NodeId;
-use holdfast::agent::control::{encode_envelope, Control};
+use holdfast::cluster::control::{encode_envelope, Control};
 use holdfast::ids::GroupId;
 use raft::eraftpb::MessageType;
 use std::io::Write;

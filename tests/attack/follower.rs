@@ -7,7 +7,7 @@ use crate::played::{mono_ns, sleep_until, Played, Seen};
 use crate::real::{Follower, Stage};
 use crate::shim::{Op, STORAGE};
 use holdfast::effect::{Batch, PART_BYTES};
-use holdfast::raft::Reign;
+use holdfast::raft::LeaseEpoch;
 use holdfast::state::op;
 use raft::eraftpb::{Message, MessageType};
 use std::time::{Duration, Instant};
@@ -49,8 +49,8 @@ fn beat(f: &Follower) -> Message {
     })
 }
 
-fn wait_echo(leader: &Played, from: usize, sent_ns: u64) -> u64 {
-    leader.wait_seen("an echo", from, SOON, |seen| {
+fn wait_ack(leader: &Played, from: usize, sent_ns: u64) -> u64 {
+    leader.wait_seen("an ack_of_send_time", from, SOON, |seen| {
         let answer = seen.raft(MessageType::MsgHeartbeatResponse)?;
         (answer.sent_ns >= sent_ns).then_some(seen.at_ns)
     })
@@ -70,7 +70,7 @@ fn follower_with_hung_sync_acknowledges_nothing() {
     f.leader.say(&f.real, f.raft_id, append);
     hung.wait_hanging(SOON);
     let sent = f.leader.say(&f.real, f.raft_id, beat(&f));
-    wait_echo(&f.leader, from, sent.sent_ns);
+    wait_ack(&f.leader, from, sent.sent_ns);
     // Past its promise it may help another, but only durably.
     sleep_until(sent.sent_ns + T.as_nanos() as u64);
     let at_other = f.other.heard();
@@ -118,22 +118,22 @@ fn restarted_follower_votes_for_nobody_within_t() {
     });
 }
 
-/// E4: TimeoutNow and a transfer's vote count only under the reign that the leader has told.
+/// E4: TimeoutNow and a transfer's vote count only under the lease epoch that the leader has told.
 #[test]
-fn transfer_of_another_reign_moves_nobody() {
-    let Some(mut stage) = Stage::open("transfer_of_another_reign_moves_nobody") else {
+fn transfer_of_another_epoch_moves_nobody() {
+    let Some(mut stage) = Stage::open("transfer_of_another_epoch_moves_nobody") else {
         return;
     };
     let f = settled(&mut stage, T, &[]);
     let _beats = f.leader.heartbeats(&f.real, f.raft_id, T / 10);
     let (at_leader, at_other) = (f.leader.heard(), f.other.heard());
-    let reigns = [(2, 1), (1, 0), (3, 0), (0, 0)];
-    for (term, transfers) in reigns {
-        let reign = Reign { term, transfers };
+    let lease_epochs = [(2, 1), (1, 0), (3, 0), (0, 0)];
+    for (term, transfers) in lease_epochs {
+        let lease_epoch = LeaseEpoch { term, transfers };
         for from in [&f.leader, &f.other] {
             let order = message(MessageType::MsgTimeoutNow, 2);
             let mut order = from.member(|m| m.envelope(f.raft_id, order));
-            order.reign = reign;
+            order.lease_epoch = lease_epoch;
             from.post(&f.real, &order);
         }
         let mut m = f
@@ -141,7 +141,7 @@ fn transfer_of_another_reign_moves_nobody() {
             .member(|m| m.candidacy(MessageType::MsgRequestVote, 3));
         m.context = b"CampaignTransfer".to_vec().into();
         let mut ask = f.other.member(|other| other.envelope(f.raft_id, m));
-        ask.reign = reign;
+        ask.lease_epoch = lease_epoch;
         f.other.post(&f.real, &ask);
     }
     std::thread::sleep(T / 2); // for what must not come

@@ -6,9 +6,9 @@ use crate::real::{played, Real, Stage};
 use crate::wire;
 use cluster_bus::bus::SelfState;
 use cluster_bus::NodeId;
-use holdfast::agent::control::{encode_envelope, Control};
+use holdfast::cluster::control::{encode_envelope, Control};
 use holdfast::ids::{GroupId, Incarnation, RaftId};
-use holdfast::raft::{Envelope, Reign};
+use holdfast::raft::{Envelope, LeaseEpoch};
 use raft::eraftpb::{Entry, Message, MessageType};
 use std::time::{Duration, Instant};
 
@@ -62,7 +62,7 @@ fn forged(real: &Real, from: u64, mut message: Message) -> Vec<u8> {
         incarnation: Incarnation(1),
         from: RaftId(from),
         to: RaftId(to),
-        reign: Reign { term, transfers: 0 },
+        lease_epoch: LeaseEpoch { term, transfers: 0 },
         sent_ns: crate::played::mono_ns(),
         applied: 0,
         has_room: true,
@@ -230,8 +230,8 @@ fn last_epoch_on_the_bus_is_refused() {
 
 /// G2: what a stranger says in the name of a member changes no membership.
 #[test]
-fn wishes_in_a_members_name_change_nothing() {
-    let Some(mut stage) = Stage::open("wishes_in_a_members_name_change_nothing") else {
+fn requests_in_a_members_name_change_nothing() {
+    let Some(mut stage) = Stage::open("requests_in_a_members_name_change_nothing") else {
         return;
     };
     let mut broken = Vec::new();

@@ -7,7 +7,7 @@ use crate::real::{base_of, played, reply_within, Stage};
 use crate::shim::{Op, STORAGE, WITNESS};
 use crate::wire;
 use cluster_bus::NodeId;
-use holdfast::agent::control::{encode_envelope, Control};
+use holdfast::cluster::control::{encode_envelope, Control};
 use raft::eraftpb::{Entry, MessageType};
 use std::time::{Duration, Instant};
 

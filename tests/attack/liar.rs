@@ -6,7 +6,7 @@ use crate::harness::SOON;
 use crate::member::message;
 use crate::played::Seen;
 use crate::real::{base_of, played, Real, Stage};
-use holdfast::agent::control::Control;
+use holdfast::cluster::control::Control;
 use holdfast::ids::{GroupId, RaftId};
 use holdfast::storage::Base;
 use raft::eraftpb::{Entry, MessageType};

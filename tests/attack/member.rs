@@ -5,7 +5,7 @@
 
 use crate::played::mono_ns;
 use holdfast::ids::{GroupId, Incarnation, RaftId};
-use holdfast::raft::{Envelope, Reign};
+use holdfast::raft::{Envelope, LeaseEpoch};
 use holdfast::storage::Base;
 use raft::eraftpb::{Entry, Message, MessageType};
 
@@ -94,7 +94,7 @@ impl Member {
         self.log.get(at as usize).map(|e| e.term)
     }
 
-    /// An envelope of this member; a leader's has its term as reign and the present as send time.
+    /// An envelope of this member; a leader's has its term as lease epoch and the present as send time.
     pub fn envelope(&self, to: u64, mut message: Message) -> Envelope {
         (message.from, message.to) = (self.raft_id, to);
         Envelope {
@@ -102,7 +102,7 @@ impl Member {
             incarnation: Incarnation(self.incarnation),
             from: RaftId(self.raft_id),
             to: RaftId(to),
-            reign: Reign {
+            lease_epoch: LeaseEpoch {
                 term: message.term,
                 transfers: 0,
             },

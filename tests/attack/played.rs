@@ -11,7 +11,7 @@ use crate::real::Real;
 use crate::wire;
 use cluster_bus::bus::SelfState;
 use cluster_bus::NodeId;
-use holdfast::agent::control::{encode_envelope, Control, Frame};
+use holdfast::cluster::control::{encode_envelope, Control, Frame};
 use holdfast::ids::{GroupId, RaftId};
 use holdfast::raft::Envelope;
 use holdfast::storage::Base;
@@ -358,7 +358,7 @@ impl Played {
                     raft_id: RaftId(raft_id),
                 },
             );
-            std::thread::sleep(Duration::from_millis(50)); // between two wishes
+            std::thread::sleep(Duration::from_millis(50)); // between two requests
             let members = real.members();
             let listed = members.iter().any(|m| m.raft_id == raft_id);
             check(listed, || format!("{members:?}"))

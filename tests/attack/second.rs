@@ -8,7 +8,7 @@ use crate::played::{Played, Seen};
 use crate::real::{base_of, played, reply_within, Follower, Real, Stage};
 use crate::shim::{Op, STORAGE, WITNESS};
 use crate::wire;
-use holdfast::agent::control::{encode_envelope, Control};
+use holdfast::cluster::control::{encode_envelope, Control};
 use holdfast::effect::{Batch, PART_BYTES};
 use holdfast::raft::Envelope;
 use holdfast::state::op;

@@ -4,7 +4,7 @@ use crate::harness::{check, wait_for, SOON};
 use crate::member::Member;
 use crate::played::Seen;
 use crate::real::{played, played_with, Stage};
-use holdfast::agent::control::Control;
+use holdfast::cluster::control::Control;
 use holdfast::ids::{GroupId, RaftId};
 use std::time::{Duration, Instant};
 

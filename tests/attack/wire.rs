@@ -1,6 +1,6 @@
 //! The handshake and the frames of a Raft link, written down once more for both sides.
 //!
-//! What the frames say is encoded and read by the crate itself (`agent::control`): an attack is what
+//! What the frames say is encoded and read by the crate itself (`cluster::control`): an attack is what
 //! a member says and when, not a misspelling of it. Never panics on what the other side does.
 
 use cluster_bus::NodeId;

@@ -7,7 +7,7 @@ use holdfast::ids::{GroupId, RaftId};
 use std::collections::{BTreeMap, BTreeSet};
 
 use cluster_bus::NodeId;
-use holdfast::agent::identity::NodeIdentity;
+use holdfast::cluster::identity::NodeIdentity;
 use holdfast::mutation::{self, Mutation};
 use holdfast::raft::Membership;
 use holdfast::shard::Shard;
@@ -170,8 +170,8 @@ impl World {
         let now = self.machines[m].clock.borrow().mono(at);
         let length = group.lease_length();
         group
-            .quorum_echo(now)
-            .is_some_and(|echo| echo + length > now)
+            .quorum_ack_time(now)
+            .is_some_and(|ack_of_send_time| ack_of_send_time + length > now)
     }
 
     fn look_at_leases(&self, m: usize, end: True) -> Result<(), String> {
@@ -258,17 +258,17 @@ impl World {
         let mut lines = vec![format!(
             "  m{m}: {} {} joining {:?} nodes {} ha {} ops {}",
             &node.name().to_string()[..6],
-            if node.agent().is_master() {
+            if node.cluster().is_master() {
                 "master"
             } else {
                 "slave"
             },
-            node.agent()
+            node.cluster()
                 .identity()
                 .joining
                 .map(|j| j.raft_id.0 & 0xffff),
-            node.agent().bus().nodes().count(),
-            node.agent().is_ha(),
+            node.cluster().bus().nodes().count(),
+            node.cluster().is_ha(),
             self.machines[m].operator.pending.len(),
         )];
         for (shard, _) in self.views(m) {
@@ -401,11 +401,11 @@ fn look_at_hosts(shard: &Shard<SimDisk>) -> Result<(), String> {
     let membership = shard.group().membership();
     let votes = |m: &&Member| membership.conf.voters.contains(&m.raft_id.0);
     let voters: Vec<&Member> = membership.list.iter().filter(votes).collect();
-    let beside = |w: &&&Member| {
+    let handle = |w: &&&Member| {
         let others = voters.iter().filter(|m| m.raft_id != w.raft_id);
         w.kind == MemberKind::Witness && others.into_iter().any(|m| m.node == w.node)
     };
-    match voters.iter().find(beside) {
+    match voters.iter().find(handle) {
         Some(w) => Err(format!(
             "W3: witness {:04x} falls with another voter",
             w.raft_id.0 & 0xffff
@@ -416,7 +416,7 @@ fn look_at_hosts(shard: &Shard<SimDisk>) -> Result<(), String> {
 
 /// The mutation that G2 forbids: the member that lost its disk is made anew under its old id.
 fn remake(disk: &SimDisk, log: &LogConfig, base: &Base) {
-    let name = holdfast::agent::identity::folder(base.identity.raft_id);
+    let name = holdfast::cluster::identity::folder(base.identity.raft_id);
     let folder = disk.make_folder(&name).expect("an empty disk");
     Log::create(folder, log.clone(), base).expect("an empty disk");
     let identity = NodeIdentity {

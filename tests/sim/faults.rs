@@ -49,7 +49,7 @@ fn replica(w: &mut World) -> Option<usize> {
     let is = |m: &usize| {
         w.shard_of(*m).is_some()
             && w.node(*m)
-                .is_some_and(|n| !n.agent().is_master() && !n.agent().is_joining())
+                .is_some_and(|n| !n.cluster().is_master() && !n.cluster().is_joining())
     };
     let all: Vec<usize> = (0..w.machines.len()).filter(is).collect();
     (!all.is_empty()).then(|| *w.rng.pick(&all))

@@ -188,14 +188,14 @@ impl World {
         let Some(node) = self.node(m) else {
             return Some("it runs".to_string());
         };
-        if node.agent().is_joining() || !self.machines[m].operator.is_idle() {
+        if node.cluster().is_joining() || !self.machines[m].operator.is_idle() {
             return Some("nothing is under way".to_string());
         }
         let Some(shard) = self.shard_of(m) else {
             return Some("it belongs to a shard".to_string());
         };
         let names = self.names();
-        let bus = node.agent().bus();
+        let bus = node.cluster().bus();
         let known: Vec<_> = bus.nodes().map(|n| n.id).collect();
         if known.len() != names.len() || !names.iter().all(|n| known.contains(n)) {
             return Some(format!("it knows {} nodes of {}", known.len(), names.len()));

@@ -3,7 +3,7 @@
 //! Owns how a frame becomes a lie. A lying voter can break its shard's promises, and no Raft group
 //! says otherwise; what must hold all the same is D6: no process ends by what another one says.
 
-use holdfast::agent::control::{encode_envelope, Frame};
+use holdfast::cluster::control::{encode_envelope, Frame};
 use holdfast::ids::{GroupId, RaftId};
 use holdfast::raft::Envelope;
 use protobuf::ProtobufEnum;
@@ -50,8 +50,8 @@ fn of_raft(rng: &mut Rng, e: &mut Envelope, ids: &[u64]) {
             let kinds = MessageType::values();
             message.set_msg_type(*rng.pick(kinds));
         }
-        8 => e.reign.term = number(rng, e.reign.term),
-        9 => e.reign.transfers = number(rng, e.reign.transfers),
+        8 => e.lease_epoch.term = number(rng, e.lease_epoch.term),
+        9 => e.lease_epoch.transfers = number(rng, e.lease_epoch.transfers),
         10 => e.sent_ns = number(rng, e.sent_ns),
         11 => e.applied = number(rng, e.applied),
         12 => e.has_room = !e.has_room,

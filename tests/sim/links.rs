@@ -4,10 +4,10 @@
 //! gets its bytes and its time. A link that breaks may end within a frame.
 
 use cluster_bus::NodeId;
-use holdfast::agent::control::Frame;
-use holdfast::links::frame::{header, Assembler, Kind};
-use holdfast::links::vouch::{Vouch, HELD_FOR};
-use holdfast::links::News;
+use holdfast::cluster::control::Frame;
+use holdfast::transport::frame::{header, Assembler, Kind};
+use holdfast::transport::vouch::{Vouch, HELD_FOR};
+use holdfast::transport::Event as LinkEvent;
 use raft::eraftpb::MessageType;
 use std::time::Duration;
 
@@ -112,12 +112,12 @@ impl World {
     }
 
     fn frame(&mut self, m: usize, at: True, from: NodeId, proved: bool, bytes: Vec<u8>) {
-        let news = News::Raft {
+        let event = LinkEvent::Raft {
             from,
             proved,
             bytes,
         };
-        self.news(m, at, news);
+        self.event(m, at, event);
     }
 
     pub fn piece_arrives(&mut self, m: usize, soon: True, conn: Conn, piece: Piece) {
@@ -246,9 +246,9 @@ fn show(frame: &[u8]) -> String {
         Ok(Frame::Raft(e)) => {
             let m = &e.message;
             format!(
-                "{:04x}:{:04x}>{:04x} {:?} term {} index {} logterm {} commit {} entries {:?} reject {} reign {:?} sent {}",
+                "{:04x}:{:04x}>{:04x} {:?} term {} index {} logterm {} commit {} entries {:?} reject {} lease_epoch {:?} sent {}",
                 e.group.0 & 0xffff, e.from.0 & 0xffff, e.to.0 & 0xffff,
-                m.msg_type, m.term, m.index, m.log_term, m.commit, m.entries.iter().map(|e| e.index).collect::<Vec<_>>(), m.reject, e.reign, e.sent_ns
+                m.msg_type, m.term, m.index, m.log_term, m.commit, m.entries.iter().map(|e| e.index).collect::<Vec<_>>(), m.reject, e.lease_epoch, e.sent_ns
             )
         }
         Ok(Frame::Control(control)) => format!("{control:.200?}"),

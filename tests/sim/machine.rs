@@ -15,9 +15,9 @@ use std::sync::{Arc, Mutex};
 
 use cluster_bus::bus::{LinkId, INCOMING};
 use cluster_bus::NodeId;
-use holdfast::agent::witnesses::Witnesses;
-use holdfast::agent::Agent;
 use holdfast::clock::Clock;
+use holdfast::cluster::witnesses::Witnesses;
+use holdfast::cluster::Cluster;
 use holdfast::config::{AppendFsync, Config};
 use holdfast::server::{ClusterSetup, Machine as About, Server, Setup, Tuning};
 use holdfast::shard::Shard;
@@ -119,12 +119,14 @@ impl Node {
         self.server.shard()
     }
 
-    pub fn agent(&self) -> &Agent {
-        self.server.agent().expect("the worlds have clusters only")
+    pub fn cluster(&self) -> &Cluster {
+        self.server
+            .cluster()
+            .expect("the worlds have clusters only")
     }
 
     pub fn name(&self) -> NodeId {
-        self.agent().myself()
+        self.cluster().myself()
     }
 }
 

@@ -20,7 +20,7 @@ impl World {
             self.node(*m).is_some_and(|n| {
                 n.shard().identity().group == self.groups[shard]
                     && n.shard().group().is_leader()
-                    && n.agent().is_master()
+                    && n.cluster().is_master()
             })
         })
     }
@@ -66,14 +66,14 @@ pub fn look(w: &mut World) {
 
 fn look_at(w: &mut World, m: usize) {
     let Some(node) = w.node(m) else { return };
-    let lost = node.agent().is_joining() && node.agent().bus().nodes().count() == 1;
+    let lost = node.cluster().is_joining() && node.cluster().bus().nodes().count() == 1;
     if lost && w.machines[m].operator.is_idle() {
         if let Some(master) = (0..w.plan.shards).find_map(|s| w.master_of(s)) {
             w.op(m, Op::Meet(master));
         }
         return;
     }
-    let busy = (node.agent().is_joining() && !w.healed) || !w.machines[m].operator.is_idle();
+    let busy = (node.cluster().is_joining() && !w.healed) || !w.machines[m].operator.is_idle();
     if busy || w.shard_of(m).is_some() && !node.shard().is_removed() {
         return;
     }
@@ -83,7 +83,7 @@ fn look_at(w: &mut World, m: usize) {
         return;
     }
     let met = |w: &World, a: usize, b: NodeId| {
-        let bus = w.node(a).map(|n| n.agent().bus());
+        let bus = w.node(a).map(|n| n.cluster().bus());
         bus.and_then(|bus| bus.node(b))
             .is_some_and(|n| !n.in_handshake())
     };
@@ -101,7 +101,7 @@ fn look_at(w: &mut World, m: usize) {
     }
     // A node that was to join one which has been reset since waits for a name that nobody has any more:
     // a person sees that its master is gone, and names another.
-    let target = w.node(m).and_then(|n| n.agent().identity().joining);
+    let target = w.node(m).and_then(|n| n.cluster().identity().joining);
     if target.is_some_and(|joining| w.names().contains(&joining.target)) {
         return;
     }
@@ -134,7 +134,7 @@ fn forget_dead_names(w: &mut World) {
     let mut dead = Vec::new();
     for m in 0..w.machines.len() {
         let Some(node) = w.node(m) else { continue };
-        let gone = node.agent().bus().nodes();
+        let gone = node.cluster().bus().nodes();
         let gone = gone.filter(|n| !n.in_handshake() && !names.contains(&n.id));
         dead.extend(gone.map(|n| n.id));
         if node.shard().group().is_leader() {
@@ -149,7 +149,7 @@ fn forget_dead_names(w: &mut World) {
         for m in 0..w.machines.len() {
             let knows = |n: &Node| {
                 let list = &n.shard().group().membership().list;
-                n.agent().bus().node(id).is_some() || list.iter().any(|m| m.node == id)
+                n.cluster().bus().node(id).is_some() || list.iter().any(|m| m.node == id)
             };
             if w.node(m).is_some_and(knows) {
                 w.op(m, Op::Forget(id));
@@ -166,7 +166,7 @@ fn introduce(w: &mut World) {
                 continue;
             };
             let belong = w.shard_of(a).is_some() && w.shard_of(b).is_some();
-            if a != b && belong && one.agent().bus().node(other.name()).is_none() {
+            if a != b && belong && one.cluster().bus().node(other.name()).is_none() {
                 w.op(a, Op::Meet(b));
             }
         }

@@ -12,14 +12,14 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use holdfast::agent::ForWitnesses;
 use holdfast::clock::{Clock, Mono, Now};
-use holdfast::command::host::{CpuView, MemoryView};
+use holdfast::cluster::ForWitnesses;
+use holdfast::command::api::{CpuView, MemoryView};
 use holdfast::config::{Config, ConfigError, LogLevel};
-use holdfast::links::{News, Order};
 use holdfast::net::{Accepted, BindFailure, Key, Peer, Readiness, Socket};
 use holdfast::server::{ClusterPlatform, Platform, Version, Versions};
 use holdfast::storage::{Disk, DiskFile, Done, Folders, Job};
+use holdfast::transport::{Command, Event as LinkEvent};
 
 use crate::clock::{MemberClock, True};
 use crate::disk::SimDisk;
@@ -385,8 +385,8 @@ impl Platform for SimPlatform {
 /// The links, and what the thread of the witnesses has before it.
 #[derive(Default)]
 pub struct Wires {
-    pub news: VecDeque<News>,
-    pub orders: Vec<Order>,
+    pub event: VecDeque<LinkEvent>,
+    pub orders: Vec<Command>,
     pub for_witnesses: VecDeque<ForWitnesses>,
     pub hosted: Cell<usize>,
 }
@@ -437,11 +437,11 @@ pub fn load_conf(disk: &SimDisk) -> io::Result<Vec<u8>> {
 impl ClusterPlatform for SimCluster {
     type Disk = SimDisk;
 
-    fn next_news(&mut self) -> Option<News> {
-        self.wires.borrow_mut().news.pop_front()
+    fn next_event(&mut self) -> Option<LinkEvent> {
+        self.wires.borrow_mut().event.pop_front()
     }
 
-    fn order(&mut self, order: Order) {
+    fn order(&mut self, order: Command) {
         self.wires.borrow_mut().orders.push(order);
     }
 

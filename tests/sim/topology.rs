@@ -3,11 +3,11 @@
 
 use cluster_bus::slot::key_slot;
 use cluster_bus::{NodeId, SlotSet};
-use holdfast::agent::identity::{self, NodeIdentity};
-use holdfast::cluster::Record;
+use holdfast::cluster::identity::{self, NodeIdentity};
 use holdfast::ids::{GroupId, Incarnation, RaftId};
 use holdfast::storage::base::{Base, Member, MemberIdentity, MemberKind, SnapshotMeta};
 use holdfast::storage::{Disk, DiskFile, Log, LogConfig};
+use holdfast::topology::Record;
 use raft::eraftpb::ConfState;
 
 use crate::clock::{MS, SEC};
@@ -196,7 +196,7 @@ impl World {
         let Some(node) = &self.machines[m].node else {
             return false;
         };
-        let bus = node.agent().bus();
+        let bus = node.cluster().bus();
         let owners = (0..self.plan.shards).all(|s| {
             let slot = self.slots[s].iter().next().expect("every shard has slots");
             bus.owner(slot) == self.machines[s].name

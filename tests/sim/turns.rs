@@ -146,7 +146,7 @@ impl World {
         machine.busy_until = end + 2 * US;
         let more = !machine.kernel.borrow().notes.is_empty()
             || !machine.kernel.borrow().done.is_empty()
-            || !machine.wires.borrow().news.is_empty();
+            || !machine.wires.borrow().event.is_empty();
         let wake = {
             let clock = machine.clock.borrow();
             clock.when(clock.mono(end) + pause.patience)
@@ -236,18 +236,18 @@ impl World {
 /// S2.
 fn shown(node: &Node) -> Result<(), String> {
     use cluster_bus::bus::Role;
-    let agent = node.agent();
+    let core = node.cluster();
     let shard: &Shard<SimDisk> = node.shard();
-    let shown = agent.bus().self_state();
+    let shown = core.bus().self_state();
     let record = shard.record();
-    if agent.is_joining() {
+    if core.is_joining() {
         if !shown.slots.is_empty() {
             return Err("C1: a joining node shows slots".to_string());
         }
         return Ok(());
     }
     let role = match record.master {
-        master if master == agent.myself() => Role::Master,
+        master if master == core.myself() => Role::Master,
         master => Role::Slave(master),
     };
     let same = shown.role == role

@@ -1,7 +1,7 @@
 //! What a step wants is done here: packets leave and arrive, jobs begin and end.
 
-use holdfast::links::{News, Order};
 use holdfast::storage::{Done, Job};
+use holdfast::transport::{Command, Event as LinkEvent};
 use std::net::SocketAddr;
 
 use crate::clock::{True, MS, US};
@@ -51,9 +51,9 @@ impl World {
         }
     }
 
-    fn order(&mut self, m: usize, end: True, order: Order) {
+    fn order(&mut self, m: usize, end: True, order: Command) {
         match order {
-            Order::BusConnect { link, addr } => {
+            Command::BusConnect { link, addr } => {
                 let peer = machine_at(addr.port());
                 let conn = self.net.new_conn();
                 self.machines[m].bus.insert(conn, BusEnd { link, peer });
@@ -61,29 +61,29 @@ impl World {
                     self.put(end, m, peer, conn, Payload::Bus(BusNews::Open));
                 }
             }
-            Order::BusSend { link, bytes } => {
+            Command::BusSend { link, bytes } => {
                 if let Some((conn, peer)) = self.bus_end(m, link) {
                     self.trace.mix_bytes(&bytes);
                     self.put(end, m, peer, conn, Payload::Bus(BusNews::Packet(bytes)));
                 }
             }
-            Order::BusClose { link } => {
+            Command::BusClose { link } => {
                 if let Some((conn, peer)) = self.bus_end(m, link) {
                     self.machines[m].bus.remove(&conn);
                     self.put(end, m, peer, conn, Payload::Bus(BusNews::Closed));
                 }
             }
-            Order::Myself(name) => self.renamed(m, name),
-            Order::Peer { node, addr } => {
+            Command::Myself(name) => self.renamed(m, name),
+            Command::Peer { node, addr } => {
                 let peers = &mut self.machines[m].peers;
                 match addr {
                     Some(addr) => peers.insert(node, machine_at(addr.port())),
                     None => peers.remove(&node),
                 };
             }
-            Order::Raft { to, bytes, .. } => self.send_frame(m, end, to, bytes),
-            Order::Answer { to, bytes } => self.send_answer(m, end, to, bytes),
-            Order::Passwords(_) | Order::Stop => {}
+            Command::Raft { to, bytes, .. } => self.send_frame(m, end, to, bytes),
+            Command::Answer { to, bytes } => self.send_answer(m, end, to, bytes),
+            Command::Passwords(_) | Command::Stop => {}
         }
     }
 
@@ -100,8 +100,8 @@ impl World {
         self.net.send(at, packet);
     }
 
-    pub fn news(&mut self, m: usize, at: True, news: News) {
-        self.machines[m].wires.borrow_mut().news.push_back(news);
+    pub fn event(&mut self, m: usize, at: True, event: LinkEvent) {
+        self.machines[m].wires.borrow_mut().event.push_back(event);
         self.want_turn(m, at);
     }
 
@@ -133,35 +133,35 @@ impl World {
             for m in [a, b] {
                 if let Some(end) = self.machines[m].bus.remove(&conn) {
                     let link = end.link;
-                    self.news(m, self.now, News::BusClosed { link });
+                    self.event(m, self.now, LinkEvent::BusClosed { link });
                 }
             }
         }
     }
 
-    fn bus_arrives(&mut self, from: usize, m: usize, conn: Conn, news: BusNews) {
+    fn bus_arrives(&mut self, from: usize, m: usize, conn: Conn, event: BusNews) {
         let machine = &mut self.machines[m];
         let known = machine.bus.get(&conn).copied();
         let local = SocketAddr::new(ip_of(m), 17_000 + m as u16);
-        let input = match (news, known) {
+        let input = match (event, known) {
             (BusNews::Open, _) => {
                 let link = machine.incoming();
                 machine.bus.insert(conn, BusEnd { link, peer: from });
                 self.put(self.now, m, from, conn, Payload::Bus(BusNews::Up));
                 let peer = SocketAddr::new(ip_of(from), 40_000);
-                News::BusAccepted { link, peer, local }
+                LinkEvent::BusAccepted { link, peer, local }
             }
-            (BusNews::Up, Some(end)) => News::BusConnected {
+            (BusNews::Up, Some(end)) => LinkEvent::BusConnected {
                 link: end.link,
                 local,
             },
-            (BusNews::Packet(bytes), Some(end)) => News::BusPacket {
+            (BusNews::Packet(bytes), Some(end)) => LinkEvent::BusPacket {
                 link: end.link,
                 bytes: bytes.to_vec(),
             },
             (BusNews::Closed, Some(end)) => {
                 machine.bus.remove(&conn);
-                News::BusClosed { link: end.link }
+                LinkEvent::BusClosed { link: end.link }
             }
             (BusNews::Closed, None) => return,
             (BusNews::Up | BusNews::Packet(_), None) => {
@@ -169,7 +169,7 @@ impl World {
             }
         };
         let soon = self.now + self.rng.below(40 * US);
-        self.news(m, soon, input);
+        self.event(m, soon, input);
     }
 
     // ---- packets ----------------------------------------------------------------------------
@@ -196,7 +196,7 @@ impl World {
         }
         let soon = self.now + self.rng.below(40 * US);
         match packet.payload {
-            Payload::Bus(news) => return self.bus_arrives(from, m, conn, news),
+            Payload::Bus(event) => return self.bus_arrives(from, m, conn, event),
             Payload::Raft(piece) => return self.piece_arrives(m, soon, conn, piece),
             Payload::Ask(link) => return self.asked(m, from, conn, link),
             Payload::Vouch(link) => return self.vouched(m, soon, from, link),

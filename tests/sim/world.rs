@@ -348,7 +348,7 @@ impl World {
     pub fn with_client(
         &mut self,
         c: usize,
-        act: impl FnOnce(&mut Client, &mut Surroundings<'_>) -> Result<(), String>,
+        output: impl FnOnce(&mut Client, &mut Surroundings<'_>) -> Result<(), String>,
     ) {
         let mut s = Surroundings {
             now: self.now,
@@ -357,7 +357,7 @@ impl World {
             workload: &mut self.workload,
             trace: &mut self.trace,
         };
-        let ended = act(&mut self.clients[c], &mut s);
+        let ended = output(&mut self.clients[c], &mut s);
         if let Some(why) = ended.err().filter(|_| self.plan.liar.is_none()) {
             self.fail(why);
         }

@@ -31,10 +31,10 @@ pub enum Mutation {
     PromiseBeforeMessage,
     /// E3: the lease is tested before the execution instead of after it.
     LeaseBeforeExecution,
-    /// E3: an echo of another term or transfer count extends the lease.
-    ForeignEcho,
-    /// E3: an echo of a time that has not come yet, or from before the reign, extends the lease.
-    EchoOfAnyTime,
+    /// E3: an acknowledgement of another term or transfer count extends the lease.
+    ForeignAck,
+    /// E3: an acknowledgement of a time that has not come yet, or from before the lease epoch, extends the lease.
+    AckOfAnyTime,
     /// E3: a lease outlives a sleep of the machine until the next tick.
     LeaseOfASleeper,
     /// E3: Left is said by a leader that may have been deposed since it was last confirmed.
@@ -91,7 +91,7 @@ pub enum Mutation {
     AnnounceBeforeEpoch,
     /// G4: a leader proposes its own removal.
     OwnRemovalAsLeader,
-    /// E4: a TimeoutNow of an old reign is obeyed.
+    /// E4: a TimeoutNow of an old lease epoch is obeyed.
     StaleTimeoutNow,
     /// G2: a member that lost its disk comes back under its old raft id.
     AmnesiaUnderOldId,
@@ -128,7 +128,7 @@ pub enum Mutation {
     /// T7: a former leader shows what is in its open tail.
     OpenTailIsShown,
     /// C4: a leader that steps down leaves its clients' WATCHes alone.
-    WatchOutlivesReign,
+    WatchOutlivesEpoch,
     /// C5: entries leave memory before they are applied.
     WindowForgetsUnapplied,
     /// G2: a Raft link is taken for made by the node that it names, though nobody vouches for it.
@@ -166,8 +166,8 @@ impl Mutation {
         Mutation::VoteAfterRestart,
         Mutation::PromiseBeforeMessage,
         Mutation::LeaseBeforeExecution,
-        Mutation::ForeignEcho,
-        Mutation::EchoOfAnyTime,
+        Mutation::ForeignAck,
+        Mutation::AckOfAnyTime,
         Mutation::LeaseOfASleeper,
         Mutation::LeftOnAStaleClock,
         Mutation::RelaxedSyncOfJobs,
@@ -214,7 +214,7 @@ impl Mutation {
         Mutation::TransferWithoutRoom,
         Mutation::ReserveForNothing,
         Mutation::OpenTailIsShown,
-        Mutation::WatchOutlivesReign,
+        Mutation::WatchOutlivesEpoch,
         Mutation::WindowForgetsUnapplied,
         Mutation::EveryCallIsProved,
         Mutation::WitnessCountsForWait,

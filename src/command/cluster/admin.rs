@@ -3,9 +3,9 @@
 //! Owns: the checks that Redis makes first, in its order, and its refusals. Never: carries anything
 //! out; that is the host's (C1, E4), which may refuse as well.
 
+use super::super::api::{Failover, Progress};
 use super::super::env::{Done, Env, Flow, DONE};
 use super::super::error::Error;
-use super::super::host::{Failover, Progress};
 use super::shared::{find_node, has_slots_in_log, holds_keys, host, parse_id, too_many};
 use crate::config::CLUSTER_PORT_INCREMENT;
 use crate::resp::args::Args;

@@ -5,8 +5,8 @@
 
 use super::super::env::{Done, Env};
 use super::shared::show;
-use crate::cluster::ClusterView;
 use crate::resp::args::Args;
+use crate::topology::ClusterView;
 use cluster_bus::bus::MESSAGE_NAMES;
 use cluster_bus::wire::Flags;
 use std::fmt::Write;

@@ -1,8 +1,8 @@
 //! CLUSTER RAFT: the shard's Raft group as it is, witness and all. Redis has no such command.
 
+use super::super::api::{MemberKind, MemberStatus, RaftRole, RaftStatus};
 use super::super::env::{Done, Env, DONE};
 use super::super::error::Error;
-use super::super::host::{MemberKind, MemberStatus, RaftRole, RaftStatus};
 use super::help;
 use super::shared::host;
 use crate::resp::args::Args;
@@ -15,7 +15,7 @@ pub fn raft(env: &mut Env<'_>, args: Args<'_>) -> Done {
         return DONE;
     }
     host(env)?;
-    let status = env.host.raft_status();
+    let status = env.server.raft_status();
     let mut reply = env.reply();
     if word.eq_ignore_ascii_case(b"status") && args.len() == 3 {
         write_status(&mut reply, &status);

@@ -2,18 +2,18 @@
 //!
 //! Owns: how a node is named by its id. Never: answers a command.
 
+use super::super::api::ClusterApi;
 use super::super::env::{Done, Env, Serving, DONE};
 use super::super::error::Error;
-use super::super::host::ClusterHost;
-use crate::cluster::{ClusterView, NodeView};
 use crate::resp::args::Args;
 use crate::resp::encode::Reply;
 use crate::state::Access;
+use crate::topology::{ClusterView, NodeView};
 use cluster_bus::NodeId;
 
 /// The cluster, if this instance is in cluster mode.
-pub fn host<'e>(env: &'e mut Env<'_>) -> Result<&'e mut dyn ClusterHost, Error> {
-    env.host.cluster().ok_or(Error::CLUSTER_DISABLED)
+pub fn host<'e>(env: &'e mut Env<'_>) -> Result<&'e mut dyn ClusterApi, Error> {
+    env.server.cluster().ok_or(Error::CLUSTER_DISABLED)
 }
 
 /// A reply that only shows the view.
@@ -21,7 +21,7 @@ pub fn show(
     env: &mut Env<'_>,
     write: impl FnOnce(&ClusterView, &mut Reply<'_>) -> Result<(), Error>,
 ) -> Done {
-    let view = env.host.cluster().ok_or(Error::CLUSTER_DISABLED)?.view();
+    let view = env.server.cluster().ok_or(Error::CLUSTER_DISABLED)?.view();
     write(view, &mut Reply::new(env.out, env.session.proto))?;
     DONE
 }

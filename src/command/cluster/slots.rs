@@ -7,9 +7,9 @@
 use super::super::env::{Done, Env, Flow, DONE};
 use super::super::error::Error;
 use super::shared::{holds_keys, host};
-use crate::cluster::ClusterView;
 use crate::resp::args::Args;
 use crate::resp::number::parse_i64;
+use crate::topology::ClusterView;
 use cluster_bus::slot::SLOT_COUNT;
 use cluster_bus::SlotSet;
 

@@ -5,9 +5,9 @@
 use super::super::env::{Done, Env};
 use super::super::error::Error;
 use super::shared::{find_node, show};
-use crate::cluster::{ClusterView, LinkView, NodeView, PreferredEndpoint};
 use crate::resp::args::Args;
 use crate::resp::encode::Reply;
+use crate::topology::{ClusterView, LinkView, NodeView, PreferredEndpoint};
 use cluster_bus::nodes_conf::{Form, NodeLine};
 use cluster_bus::NodeId;
 
@@ -92,7 +92,7 @@ pub fn slots(env: &mut Env<'_>, _: Args<'_>) -> Done {
         let ranges = view.ranges();
         reply.array(ranges.len());
         for (first, last, owner) in ranges {
-            let online = |node: &&NodeView| node.health == crate::cluster::Health::Online;
+            let online = |node: &&NodeView| node.health == crate::topology::Health::Online;
             let replicas: Vec<&NodeView> = view.replicas_of(owner.id).filter(online).collect();
             reply.array(3 + replicas.len());
             reply.int(first.into());

@@ -3,9 +3,9 @@
 //! Owns: the line format of CLIENT LIST. Never: closes a socket (the host does; the own connection
 //! is closed after its reply).
 
+use super::super::api::{ClientKind, IoView, KillFilter, Unblock};
 use super::super::env::{Commands, Done, Env, Flow, DONE};
 use super::super::error::Error;
-use super::super::host::{ClientKind, IoView, KillFilter, Unblock};
 use super::super::session::Session;
 use super::super::words::Words;
 use super::connection::DEFAULT_USER;
@@ -120,7 +120,7 @@ fn describe_own(env: &Env<'_>, args: Args<'_>) -> Vec<u8> {
     describe(
         &mut line,
         env.commands,
-        (env.session, &env.host.own_io()),
+        (env.session, &env.server.own_io()),
         argv_bytes,
         env.now,
     );
@@ -165,7 +165,7 @@ pub fn list(env: &mut Env<'_>, args: Args<'_>) -> Done {
         lines.push((env.session.id, describe_own(env, args)));
     }
     let (now, commands) = (env.now, env.commands);
-    env.host.for_each_client(&mut |client| {
+    env.server.for_each_client(&mut |client| {
         if wanted(client.session) {
             let mut line = Vec::with_capacity(320);
             describe(&mut line, commands, (client.session, &client.io), 0, now);
@@ -245,7 +245,7 @@ pub fn unblock(env: &mut Env<'_>, args: Args<'_>) -> Done {
         Some(_) => return Err(Error::UNBLOCK_REASON),
     };
     let id = parse_i64(&args[2]).ok_or(Error::NOT_AN_INTEGER)?;
-    let ended = u64::try_from(id).is_ok_and(|id| env.host.unblock(id, how));
+    let ended = u64::try_from(id).is_ok_and(|id| env.server.unblock(id, how));
     env.reply().int(ended.into());
     DONE
 }
@@ -270,7 +270,7 @@ pub fn kill(env: &mut Env<'_>, args: Args<'_>) -> Done {
         parse_kill(Words::new(args, 2))?
     };
     let kill_me = !skip_me && filter.matches(env.session, env.now);
-    let killed = env.host.kill_clients(&filter) + usize::from(kill_me);
+    let killed = env.server.kill_clients(&filter) + usize::from(kill_me);
     if !old_form {
         env.reply().int(killed as i64);
     } else if killed == 0 {

@@ -32,7 +32,7 @@ fn print_help(env: &mut Env<'_>, _: Args<'_>) -> Done {
 
 fn get(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let patterns: Vec<&[u8]> = args.iter().skip(2).collect();
-    let found = env.host.config().get(&patterns);
+    let found = env.server.config().get(&patterns);
     let mut reply = env.reply();
     reply.map(found.len());
     for (name, value) in found {
@@ -49,7 +49,7 @@ fn set(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let words: Vec<&[u8]> = args.iter().skip(2).collect();
     let pairs: Vec<(&[u8], &[u8])> = words.chunks_exact(2).map(|p| (p[0], p[1])).collect();
     let local = env.session.endpoint.loopback;
-    env.host.config_set(&pairs, local).map_err(refused)?;
+    env.server.config_set(&pairs, local).map_err(refused)?;
     env.reply().ok();
     DONE
 }
@@ -60,14 +60,14 @@ fn refused(error: ConfigError) -> Error {
 }
 
 fn resetstat(env: &mut Env<'_>, _: Args<'_>) -> Done {
-    env.host.stats_mut().reset();
+    env.server.stats_mut().reset();
     env.data.reset_counters();
     env.reply().ok();
     DONE
 }
 
 fn rewrite(env: &mut Env<'_>, _: Args<'_>) -> Done {
-    env.host.config_rewrite().map_err(refused)?;
+    env.server.config_rewrite().map_err(refused)?;
     env.reply().ok();
     DONE
 }

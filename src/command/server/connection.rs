@@ -55,8 +55,8 @@ fn quit(env: &mut Env<'_>, _: Args<'_>) -> Done {
 
 fn reset(env: &mut Env<'_>, _: Args<'_>) -> Done {
     env.session.reset(env.data);
-    let own = env.host.own_subscriber();
-    env.host.pubsub_mut().remove(own);
+    let own = env.server.own_subscriber();
+    env.server.pubsub_mut().remove(own);
     env.session.subscriptions = Counts::default();
     env.session.authenticated = password(env).is_empty();
     env.reply().simple("RESET");
@@ -77,7 +77,7 @@ fn auth(env: &mut Env<'_>, args: Args<'_>) -> Done {
 
 /// The password of the only user; empty: any will do.
 fn password<'a>(env: &'a Env<'_>) -> &'a [u8] {
-    env.host.config().requirepass.as_bytes()
+    env.server.config().requirepass.as_bytes()
 }
 
 /// A failed attempt leaves the connection as authenticated as it was.
@@ -149,12 +149,12 @@ fn hello(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if let Some(proto) = greeting.proto {
         env.session.proto = proto;
     }
-    let mode: &[u8] = if env.host.config().cluster_enabled {
+    let mode: &[u8] = if env.server.config().cluster_enabled {
         b"cluster"
     } else {
         b"standalone"
     };
-    let role: &[u8] = if is_master(&env.host.raft_status()) {
+    let role: &[u8] = if is_master(&env.server.raft_status()) {
         b"master"
     } else {
         b"replica"

@@ -28,7 +28,7 @@ const MAX_SLEEP_SECS: f64 = 1e9;
 
 fn debug(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if !env
-        .host
+        .server
         .config()
         .enable_debug_command
         .allows(env.session.endpoint.loopback)
@@ -42,14 +42,15 @@ fn debug(env: &mut Env<'_>, args: Args<'_>) -> Done {
         2.. if is("digest-value") => return digest_value(env, args),
         3 if is("sleep") => sleep(env, &args[2]),
         3 if is("set-active-expire") => {
-            env.host.set_active_expire(leading_number(&args[2]) != 0.0);
+            env.server
+                .set_active_expire(leading_number(&args[2]) != 0.0);
             env.reply().ok();
         }
         3..=5 if is("populate") => return populate(env, args),
         3 if is("object") => return object(env, args),
         3 if is("error") => return Err(Error::bytes(args[2].to_vec())),
         3 if is("log") => {
-            env.host
+            env.server
                 .log(&format!("DEBUG LOG: {}", String::from_utf8_lossy(&args[2])));
             env.reply().ok();
         }
@@ -71,14 +72,14 @@ fn leading_number(text: &[u8]) -> f64 {
 
 fn sleep(env: &mut Env<'_>, seconds: &[u8]) {
     let seconds = leading_number(seconds).clamp(0.0, MAX_SLEEP_SECS);
-    let end = env.host.now().mono + Duration::from_secs_f64(seconds);
+    let end = env.server.now().mono + Duration::from_secs_f64(seconds);
     loop {
-        let left = end.since(env.host.now().mono);
+        let left = end.since(env.server.now().mono);
         if left.is_zero() {
             break;
         }
-        env.host.rest(left.min(BREATH));
-        env.host.breathe(); // T9
+        env.server.rest(left.min(BREATH));
+        env.server.breathe(); // T9
     }
     env.reply().ok();
 }
@@ -215,7 +216,7 @@ fn populate(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let filling = parse_populate(args)?;
     if filling
         .size
-        .is_some_and(|size| size > env.host.config().proto_max_bulk_len)
+        .is_some_and(|size| size > env.server.config().proto_max_bulk_len)
     {
         return Err(Error::STRING_TOO_LONG);
     }
@@ -232,7 +233,7 @@ fn populate(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if !env.data.room_for(bytes) {
         return Ok(Flow::Hold);
     }
-    let mut breath = env.host.now().mono + BREATH;
+    let mut breath = env.server.now().mono + BREATH;
     let mut name = Vec::new();
     for n in 0..filling.count {
         name.clear();
@@ -248,9 +249,9 @@ fn populate(env: &mut Env<'_>, args: Args<'_>) -> Done {
             value.resize(size, 0);
         }
         env.data.set(&key, &value, Ttl::Clear);
-        if n % 64 == 63 && env.host.now().mono >= breath {
-            env.host.breathe(); // T9
-            breath = env.host.now().mono + BREATH;
+        if n % 64 == 63 && env.server.now().mono >= breath {
+            env.server.breathe(); // T9
+            breath = env.server.now().mono + BREATH;
         }
     }
     env.reply().ok();

@@ -4,8 +4,8 @@
 //! Owns: field names and their formats (Redis's, where the field means something here). Never:
 //! measures (the host hands over what it knows).
 
+use super::super::api::IoView;
 use super::super::env::Env;
-use super::super::host::IoView;
 use super::super::session::Session;
 use super::super::stats::CommandStats;
 use super::report::Report;
@@ -14,10 +14,10 @@ use crate::pubsub::Kind;
 use crate::version;
 
 pub fn server(report: &mut Report, env: &Env<'_>) {
-    let config = env.host.config();
-    let process = env.host.process();
+    let config = env.server.config();
+    let process = env.server.process();
     let up = env.now.mono.since(process.started).as_secs();
-    let micros = env.host.unix_micros();
+    let micros = env.server.unix_micros();
     report.line("redis_version", REDIS_VERSION);
     report.line("holdfast_version", version::HOLDFAST);
     report.line("redis_git_sha1", version::GIT_SHA1);
@@ -74,8 +74,8 @@ pub fn server(report: &mut Report, env: &Env<'_>) {
 
 /// Calls `see` for every client, the own one too.
 fn each_client(env: &Env<'_>, see: &mut dyn FnMut(&Session, &IoView)) {
-    see(env.session, &env.host.own_io());
-    env.host
+    see(env.session, &env.server.own_io());
+    env.server
         .for_each_client(&mut |client| see(client.session, &client.io));
 }
 
@@ -94,7 +94,7 @@ pub fn clients(report: &mut Report, env: &Env<'_>) {
     });
     report.line("connected_clients", all);
     report.line("cluster_connections", 0);
-    report.line("maxclients", env.host.config().maxclients);
+    report.line("maxclients", env.server.config().maxclients);
     report.line("client_recent_max_input_buffer", input);
     report.line("client_recent_max_output_buffer", output);
     report.line("blocked_clients", blocked);
@@ -116,7 +116,7 @@ fn ratio(part: u64, whole: u64) -> f64 {
 }
 
 pub fn memory(report: &mut Report, env: &Env<'_>) {
-    let m = env.host.process().memory;
+    let m = env.server.process().memory;
     let percent = |part, whole| format!("{:.2}%", ratio(part, whole) * 100.0);
     let dataset = m.used.saturating_sub(m.startup);
     let mut of_clients = 0;
@@ -132,7 +132,7 @@ pub fn memory(report: &mut Report, env: &Env<'_>) {
     report.line("allocator_active", m.active);
     report.line("allocator_resident", m.resident);
     report.bytes("total_system_memory", m.system);
-    let config = env.host.config();
+    let config = env.server.config();
     let limit = config
         .get_one("maxmemory")
         .and_then(|text| text.parse().ok())
@@ -179,9 +179,9 @@ pub fn memory(report: &mut Report, env: &Env<'_>) {
 }
 
 pub fn stats(report: &mut Report, env: &Env<'_>) {
-    let stats = env.host.stats();
+    let stats = env.server.stats();
     let data = env.data.counters();
-    let rates = env.host.process().rates;
+    let rates = env.server.process().rates;
     let kilobytes = |per_second: u64| format!("{:.2}", per_second as f64 / 1024.0);
     report.line("total_connections_received", stats.connections_received);
     report.line("total_commands_processed", stats.commands_processed);
@@ -196,7 +196,7 @@ pub fn stats(report: &mut Report, env: &Env<'_>) {
     report.line("evicted_clients", 0);
     report.line("keyspace_hits", data.hits);
     report.line("keyspace_misses", data.misses);
-    let pubsub = env.host.pubsub();
+    let pubsub = env.server.pubsub();
     report.line("pubsub_channels", pubsub.len(Kind::Channel));
     report.line("pubsub_patterns", pubsub.len(Kind::Pattern));
     report.line("pubsubshard_channels", pubsub.len(Kind::Shard));
@@ -212,7 +212,7 @@ pub fn stats(report: &mut Report, env: &Env<'_>) {
 }
 
 pub fn cpu(report: &mut Report, env: &Env<'_>) {
-    let cpu = env.host.process().cpu;
+    let cpu = env.server.process().cpu;
     let mut seconds = |name: &str, micros: u64| {
         report.line(
             name,
@@ -228,7 +228,7 @@ pub fn cpu(report: &mut Report, env: &Env<'_>) {
 }
 
 pub fn commandstats(report: &mut Report, env: &Env<'_>) {
-    let stats = env.host.stats();
+    let stats = env.server.stats();
     for command in env.commands.all() {
         let of = stats.commands[command.id.index()];
         let CommandStats {
@@ -249,13 +249,13 @@ pub fn commandstats(report: &mut Report, env: &Env<'_>) {
 }
 
 pub fn latencystats(report: &mut Report, env: &Env<'_>) {
-    let config = env.host.config();
+    let config = env.server.config();
     if !config.latency_tracking {
         return;
     }
     let percents = config.latency_percentiles();
     for command in env.commands.all() {
-        let histogram = &env.host.stats().latencies[command.id.index()];
+        let histogram = &env.server.stats().latencies[command.id.index()];
         if histogram.is_empty() {
             continue;
         }
@@ -273,7 +273,7 @@ pub fn latencystats(report: &mut Report, env: &Env<'_>) {
 }
 
 pub fn errorstats(report: &mut Report, env: &Env<'_>) {
-    for (code, count) in &env.host.stats().errors {
+    for (code, count) in &env.server.stats().errors {
         // DEBUG ERROR can make up any code; what would break the report's lines is replaced.
         let code: String = String::from_utf8_lossy(code)
             .chars()

@@ -3,13 +3,13 @@
 //! Owns: field names and their formats. Redis's fields tell the group in Redis's words (a witness
 //! is not in them); `# Raft` tells it as it is.
 
+use super::super::api::{MemberKind, RaftRole, RaftStatus};
 use super::super::env::Env;
-use super::super::host::{MemberKind, RaftRole, RaftStatus};
 use super::replication::{host_port, is_master, link, master_addr, replicas, Link};
 use super::report::Report;
 
 pub fn persistence(report: &mut Report, env: &Env<'_>) {
-    let raft = env.host.raft_status();
+    let raft = env.server.raft_status();
     report.line("loading", 0);
     report.line("async_loading", 0);
     // Nothing forks and nothing is saved: as in a Redis that has not saved since its start.
@@ -25,7 +25,7 @@ pub fn persistence(report: &mut Report, env: &Env<'_>) {
     report.line("current_save_keys_total", 0);
     report.line("rdb_changes_since_last_save", env.data.counters().changes);
     report.line("rdb_bgsave_in_progress", 0);
-    report.line("rdb_last_save_time", env.host.process().started_unix);
+    report.line("rdb_last_save_time", env.server.process().started_unix);
     report.line("rdb_last_bgsave_status", "ok");
     report.line("rdb_last_bgsave_time_sec", -1);
     report.line("rdb_current_bgsave_time_sec", -1);
@@ -64,7 +64,7 @@ pub fn persistence(report: &mut Report, env: &Env<'_>) {
 }
 
 pub fn replication(report: &mut Report, env: &Env<'_>) {
-    let status = env.host.raft_status();
+    let status = env.server.raft_status();
     let master = is_master(&status);
     report.line("role", if master { "master" } else { "slave" });
     if !master {
@@ -122,12 +122,12 @@ fn leader_silence_secs(status: &RaftStatus) -> i64 {
 pub fn cluster(report: &mut Report, env: &Env<'_>) {
     report.line(
         "cluster_enabled",
-        u8::from(env.host.config().cluster_enabled),
+        u8::from(env.server.config().cluster_enabled),
     );
 }
 
 pub fn raft(report: &mut Report, env: &Env<'_>) {
-    let status = env.host.raft_status();
+    let status = env.server.raft_status();
     let voters = status.members.iter().filter(|m| m.voter).count();
     report.line("raft_group", format_args!("{:016x}", status.group));
     report.line("raft_incarnation", status.incarnation.0);

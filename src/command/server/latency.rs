@@ -46,7 +46,7 @@ fn asked_for(commands: &Commands, args: Args<'_>) -> Vec<&'static Command> {
 }
 
 fn histogram(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let stats = env.host.stats();
+    let stats = env.server.stats();
     let called: Vec<(&str, Histogram)> = asked_for(env.commands, args)
         .into_iter()
         .map(|command| (command.spec.full_name, &stats.latencies[command.id.index()]))

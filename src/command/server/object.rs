@@ -90,7 +90,7 @@ fn refcount(env: &mut Env<'_>, args: Args<'_>) -> Done {
 }
 
 fn policy_is_lfu(env: &Env<'_>) -> bool {
-    env.host
+    env.server
         .config()
         .get_one("maxmemory-policy")
         .is_some_and(|policy| policy.contains("lfu"))

@@ -2,10 +2,10 @@
 //!
 //! Owns: reading their options. Never: ends the process (the host does), reads a clock.
 
+use super::super::api::Shutdown;
 use super::super::env::{Done, Env, Flow, DONE};
 use super::super::error::Error;
 use super::super::help::write;
-use super::super::host::Shutdown;
 use super::super::rows::{no_subcommand, rows};
 use super::super::spec::Acl;
 use super::super::words::Words;
@@ -58,20 +58,20 @@ fn parse_shutdown(mut words: Words<'_>) -> Result<Option<Shutdown>, Error> {
 
 fn shutdown(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let Some(options) = parse_shutdown(Words::new(args, 1))? else {
-        if !env.host.abort_shutdown() {
+        if !env.server.abort_shutdown() {
             return Err(Error::NO_SHUTDOWN);
         }
         env.reply().ok();
         return DONE;
     };
-    env.host
+    env.server
         .request_shutdown(options)
         .map_err(|why| Error::text(format!("ERR {why}")))?;
     Ok(Flow::Shutdown(options))
 }
 
 fn time(env: &mut Env<'_>, _: Args<'_>) -> Done {
-    let micros = env.host.unix_micros();
+    let micros = env.server.unix_micros();
     let mut reply = env.reply();
     reply.array(2);
     reply.bulk_int(micros / 1_000_000);

@@ -3,9 +3,9 @@
 //! Owns: how a group's status is told in Redis's words. Never: names a witness (clients don't know
 //! that there are any), waits itself (WAIT hands a [`Block`] to the connection).
 
+use super::super::api::{MemberKind, MemberStatus, RaftRole, RaftStatus};
 use super::super::env::{Block, BlockKind, Done, Env, Flow, DONE};
 use super::super::error::Error;
-use super::super::host::{MemberKind, MemberStatus, RaftRole, RaftStatus};
 use super::super::rows::rows;
 use crate::resp::args::Args;
 use crate::resp::number::parse_i64;
@@ -81,7 +81,7 @@ pub fn host_port(addr: Option<&str>) -> (String, u16) {
 }
 
 fn role(env: &mut Env<'_>, _: Args<'_>) -> Done {
-    let status = env.host.raft_status();
+    let status = env.server.raft_status();
     let mut reply = env.reply();
     if is_master(&status) {
         let replicas = replicas(&status);
@@ -114,7 +114,7 @@ fn role(env: &mut Env<'_>, _: Args<'_>) -> Done {
 
 /// C2: counts data replicas that have applied this connection's last write.
 fn wait(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    if !is_master(&env.host.raft_status()) {
+    if !is_master(&env.server.raft_status()) {
         return Err(Error::WAIT_ON_REPLICA);
     }
     let wanted = parse_i64(&args[1]).ok_or(Error::NOT_AN_INTEGER)?;
@@ -126,7 +126,7 @@ fn wait(env: &mut Env<'_>, args: Args<'_>) -> Done {
         return Err(Error::TIMEOUT_OUT_OF_RANGE);
     }
     let replicas = u64::try_from(wanted).unwrap_or(0);
-    let acks = env.host.replica_acks(env.session.last_write);
+    let acks = env.server.replica_acks(env.session.last_write);
     // Where nothing blocks the answer is how things are.
     if acks >= replicas || env.session.deny_blocking {
         env.reply().int(acks as i64);

@@ -11,7 +11,7 @@ use crate::state::number;
 
 /// The length of a string of `size` bytes that grows by `more`, if it may be that long.
 fn checked_len(env: &Env<'_>, size: usize, more: usize) -> Result<usize, Error> {
-    let limit = env.host.config().proto_max_bulk_len;
+    let limit = env.server.config().proto_max_bulk_len;
     size.checked_add(more)
         .filter(|len| *len <= limit)
         .ok_or(Error::STRING_TOO_LONG)

@@ -49,7 +49,7 @@ pub fn lcs(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let a = value(env, args.at(1))?;
     let b = value(env, args.at(2))?;
     let options = Options::parse(Words::new(args, 3))?;
-    let limit = env.host.config().proto_max_bulk_len;
+    let limit = env.server.config().proto_max_bulk_len;
     let Some(table) = Table::fill(env, &a, &b, limit) else {
         return Err(Error::LCS_MEMORY);
     };
@@ -112,7 +112,7 @@ impl Table {
             since_breath += width;
             if since_breath >= CELLS_PER_BREATH {
                 since_breath = 0;
-                env.host.breathe(); // T9
+                env.server.breathe(); // T9
             }
         }
         Some(table)

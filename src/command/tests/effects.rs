@@ -1,10 +1,10 @@
 //! Effects rebuild on a follower what the leader has, expiry times included.
 
-use crate::cluster::Record;
 use crate::command::testing::{single, Fixture, START_MS};
 use crate::effect::{parse_entry, Batch, Body, Effect, Op, Staged, Stager, Unit, PART_BYTES};
 use crate::keyspace::{Keyspace, Layout};
 use crate::state::{apply_unit, effects, op, ApplyError, StateMachine};
+use crate::topology::Record;
 use cluster_bus::slot::SLOT_COUNT;
 use proptest::prelude::*;
 

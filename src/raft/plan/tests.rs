@@ -132,15 +132,15 @@ fn a_leader_with_a_bad_disk_is_relieved_by_a_better_one() {
 
 #[test]
 fn a_joiner_becomes_a_learner_first() {
-    let wishes = Wishes {
+    let requests = MembershipRequests {
         joins: vec![data(2)],
-        ..Wishes::default()
+        ..MembershipRequests::default()
     };
     let next = plan(
         RaftId(1),
         MemberKind::Data,
         &group(&[data(1)], &[]),
-        &wishes,
+        &requests,
         &near,
     );
     assert_eq!(steps(next), [(AddLearnerNode, 2)]);
@@ -154,16 +154,16 @@ fn an_even_number_waits_for_a_witness() {
             RaftId(1),
             MemberKind::Data,
             &members,
-            &Wishes::default(),
+            &MembershipRequests::default(),
             &near
         ),
         Plan::Invite
     );
-    let wishes = Wishes {
+    let requests = MembershipRequests {
         witnesses: vec![witness(9)],
-        ..Wishes::default()
+        ..MembershipRequests::default()
     };
-    let next = plan(RaftId(1), MemberKind::Data, &members, &wishes, &near);
+    let next = plan(RaftId(1), MemberKind::Data, &members, &requests, &near);
     assert_eq!(steps(next), [(AddNode, 2), (AddNode, 9)]);
 }
 
@@ -174,7 +174,7 @@ fn a_third_data_member_replaces_the_witness() {
         RaftId(1),
         MemberKind::Data,
         &members,
-        &Wishes::default(),
+        &MembershipRequests::default(),
         &near,
     );
     assert_eq!(steps(next), [(AddNode, 3), (RemoveNode, 9)]);
@@ -185,44 +185,49 @@ fn a_witness_beside_a_data_member_does_not_count() {
     let mut beside = witness(9);
     beside.node = data(2).node;
     let members = group(&[data(1), data(2), beside], &[]);
-    let next = |wishes: &Wishes| plan(RaftId(1), MemberKind::Data, &members, wishes, &near);
-    assert_eq!(next(&Wishes::default()), Plan::Hold { invite: true });
-    let wishes = Wishes {
-        witnesses: vec![witness(10)],
-        ..Wishes::default()
+    let next = |requests: &MembershipRequests| {
+        plan(RaftId(1), MemberKind::Data, &members, requests, &near)
     };
-    assert_eq!(steps(next(&wishes)), [(AddNode, 10), (RemoveNode, 9)]);
+    assert_eq!(
+        next(&MembershipRequests::default()),
+        Plan::Hold { invite: true }
+    );
+    let requests = MembershipRequests {
+        witnesses: vec![witness(10)],
+        ..MembershipRequests::default()
+    };
+    assert_eq!(steps(next(&requests)), [(AddNode, 10), (RemoveNode, 9)]);
     assert_eq!(
         steps(next(&overdue(&[], &[]))),
         [(AddLearnerNode, 2), (RemoveNode, 9)]
     );
 }
 
-fn overdue(leaves: &[u64], lost: &[u64]) -> Wishes {
-    Wishes {
+fn overdue(leaves: &[u64], lost: &[u64]) -> MembershipRequests {
+    MembershipRequests {
         overdue: true,
         ..going(leaves, lost)
     }
 }
 
-fn going(leaves: &[u64], lost: &[u64]) -> Wishes {
-    Wishes {
+fn going(leaves: &[u64], lost: &[u64]) -> MembershipRequests {
+    MembershipRequests {
         leaves: leaves.iter().copied().map(RaftId).collect(),
         lost: lost.iter().copied().map(RaftId).collect(),
-        ..Wishes::default()
+        ..MembershipRequests::default()
     }
 }
 
-fn with_host(wishes: Wishes) -> Wishes {
-    Wishes {
+fn with_host(requests: MembershipRequests) -> MembershipRequests {
+    MembershipRequests {
         witnesses: vec![witness(10)],
-        ..wishes
+        ..requests
     }
 }
 
 /// The plan of member 1, as steps or as a word.
-fn next(members: &Membership, wishes: &Wishes) -> String {
-    match plan(RaftId(1), MemberKind::Data, members, wishes, &near) {
+fn next(members: &Membership, requests: &MembershipRequests) -> String {
+    match plan(RaftId(1), MemberKind::Data, members, requests, &near) {
         Plan::Propose(change) => {
             let step = |(kind, RaftId(id)): &(raft::eraftpb::ConfChangeType, RaftId)| match kind {
                 AddNode => format!("+{id}"),
@@ -246,11 +251,11 @@ fn votes_stay_until_a_witness_is_found() {
     let two = group(&[data(1), data(2), witness(9)], &[]);
     let five = group(&[data(1), data(2), data(3), data(4), data(5)], &[]);
     let near_four = group(&[data(1), data(2), data(3)], &[data(4)]);
-    let no_hosts = |wishes: Wishes| Wishes {
+    let no_hosts = |requests: MembershipRequests| MembershipRequests {
         no_hosts: true,
-        ..wishes
+        ..requests
     };
-    for (what, members, wishes, wanted) in [
+    for (what, members, requests, wanted) in [
         (
             "one of three leaves",
             &three,
@@ -341,7 +346,7 @@ fn votes_stay_until_a_witness_is_found() {
             "Transfer(RaftId(2))",
         ),
     ] {
-        assert_eq!(next(members, &wishes), wanted, "{what}");
+        assert_eq!(next(members, &requests), wanted, "{what}");
     }
 }
 
@@ -350,7 +355,7 @@ fn votes_stay_until_a_witness_is_found() {
 fn a_learner_takes_no_healthy_voters_place() {
     let mut members = group(&[data(1), data(3), data(4)], &[data(2)]);
     members.list.sort_by_key(|m| m.raft_id);
-    assert_eq!(next(&members, &Wishes::default()), "Invite");
+    assert_eq!(next(&members, &MembershipRequests::default()), "Invite");
 }
 
 #[test]
@@ -385,7 +390,7 @@ fn who_is_behind_stays_a_learner() {
             RaftId(1),
             MemberKind::Data,
             &members,
-            &Wishes::default(),
+            &MembershipRequests::default(),
             &far
         ),
         Plan::Rest
@@ -395,11 +400,11 @@ fn who_is_behind_stays_a_learner() {
 #[test]
 fn a_leaving_voter_takes_the_witness_along() {
     let members = group(&[data(1), data(2), witness(9)], &[]);
-    let wishes = Wishes {
+    let requests = MembershipRequests {
         leaves: vec![RaftId(2)],
-        ..Wishes::default()
+        ..MembershipRequests::default()
     };
-    let next = plan(RaftId(1), MemberKind::Data, &members, &wishes, &near);
+    let next = plan(RaftId(1), MemberKind::Data, &members, &requests, &near);
     assert_eq!(steps(next), [(RemoveNode, 2), (RemoveNode, 9)]);
 }
 
@@ -415,50 +420,50 @@ fn swap(me: u64) -> Membership {
 }
 
 #[test]
-fn an_heir_that_votes_by_now_is_handed_over_to() {
+fn an_transferee_that_votes_by_now_is_handed_over_to() {
     let members = group(&[data(1), data(2), witness(9)], &[]);
-    let wishes = Wishes {
-        heir: Some(RaftId(2)),
-        ..Wishes::default()
+    let requests = MembershipRequests {
+        transferee: Some(RaftId(2)),
+        ..MembershipRequests::default()
     };
-    let next = |wishes: &Wishes, progress: &dyn Fn(RaftId) -> Option<Progress>| {
-        plan(RaftId(1), MemberKind::Data, &members, wishes, progress)
+    let next = |requests: &MembershipRequests, progress: &dyn Fn(RaftId) -> Option<Progress>| {
+        plan(RaftId(1), MemberKind::Data, &members, requests, progress)
     };
-    assert_eq!(next(&wishes, &near), Plan::Transfer(RaftId(2)));
+    assert_eq!(next(&requests, &near), Plan::Transfer(RaftId(2)));
     // Not while it would stop the shard, and not when it is to go.
-    assert_eq!(next(&wishes, &|_| None), Plan::Rest);
-    let leaves = Wishes {
+    assert_eq!(next(&requests, &|_| None), Plan::Rest);
+    let leaves = MembershipRequests {
         leaves: vec![RaftId(2)],
-        ..wishes.clone()
+        ..requests.clone()
     };
     assert_ne!(next(&leaves, &near), Plan::Transfer(RaftId(2)));
     // A learner beside voters has to wait until it is one.
     let members = group(&[data(1), data(3), data(4)], &[data(2)]);
-    let next = plan(RaftId(1), MemberKind::Data, &members, &wishes, &near);
+    let next = plan(RaftId(1), MemberKind::Data, &members, &requests, &near);
     assert_eq!(next, Plan::Invite);
 }
 
 #[test]
-fn an_heir_becomes_the_only_voter_instead_of_its_leader() {
+fn an_transferee_becomes_the_only_voter_instead_of_its_leader() {
     let members = group(&[data(1)], &[data(2)]);
-    assert_eq!(heirs(RaftId(1), &members, &near), [RaftId(2)]);
-    let wishes = Wishes {
-        heir: Some(RaftId(2)),
-        ..Wishes::default()
+    assert_eq!(transferees(RaftId(1), &members, &near), [RaftId(2)]);
+    let requests = MembershipRequests {
+        transferee: Some(RaftId(2)),
+        ..MembershipRequests::default()
     };
-    let next = plan(RaftId(1), MemberKind::Data, &members, &wishes, &near);
+    let next = plan(RaftId(1), MemberKind::Data, &members, &requests, &near);
     assert_eq!(steps(next), [(AddNode, 2), (AddLearnerNode, 1)]);
     // In the joint state the leader of the outgoing half hands over to the incoming one.
     let joint = swap(1);
-    let next = plan(RaftId(1), MemberKind::Data, &joint, &wishes, &near);
+    let next = plan(RaftId(1), MemberKind::Data, &joint, &requests, &near);
     assert_eq!(next, Plan::Transfer(RaftId(2)));
-    // The heir of old is a learner now, and stays one.
+    // The transferee of old is a learner now, and stays one.
     let swapped = group(&[data(2)], &[data(1)]);
     let next = plan(
         RaftId(2),
         MemberKind::Data,
         &swapped,
-        &Wishes::default(),
+        &MembershipRequests::default(),
         &near,
     );
     assert_eq!(next, Plan::Invite);
@@ -468,36 +473,48 @@ fn an_heir_becomes_the_only_voter_instead_of_its_leader() {
 #[test]
 fn the_leader_of_old_leads_again_only_after_another_swap() {
     let joint = swap(2);
-    assert_eq!(way_to_lead(RaftId(2), RaftId(1), &joint), Way::Swap);
+    assert_eq!(
+        transfer_kind(RaftId(2), RaftId(1), &joint),
+        TransferKind::Swap
+    );
     assert_eq!(
         successor(RaftId(2), &joint, &[data(1), data(2)], &near),
         None
     );
     let swapped = group(&[data(2)], &[data(1)]);
-    assert_eq!(way_to_lead(RaftId(2), RaftId(1), &swapped), Way::Swap);
+    assert_eq!(
+        transfer_kind(RaftId(2), RaftId(1), &swapped),
+        TransferKind::Swap
+    );
     let whole = group(&[data(1), data(2), witness(9)], &[data(3)]);
-    let ways = [1, 2, 3, 9, 7].map(|to| way_to_lead(RaftId(2), RaftId(to), &whole));
+    let ways = [1, 2, 3, 9, 7].map(|to| transfer_kind(RaftId(2), RaftId(to), &whole));
     assert_eq!(
         ways,
-        [Way::Transfer, Way::None, Way::None, Way::None, Way::None]
+        [
+            TransferKind::Transfer,
+            TransferKind::None,
+            TransferKind::None,
+            TransferKind::None,
+            TransferKind::None
+        ]
     );
 }
 
 #[test]
-fn a_group_with_another_voter_needs_no_heir() {
+fn a_group_with_another_voter_needs_no_transferee() {
     let members = group(&[data(1), data(2), witness(9)], &[data(3)]);
-    assert_eq!(heirs(RaftId(1), &members, &near), []);
+    assert_eq!(transferees(RaftId(1), &members, &near), []);
 }
 
 #[test]
 fn a_leader_that_is_to_go_hands_over() {
     let members = group(&[data(1), data(2), witness(9)], &[]);
-    let wishes = Wishes {
+    let requests = MembershipRequests {
         leaves: vec![RaftId(1)],
-        ..Wishes::default()
+        ..MembershipRequests::default()
     };
     assert_eq!(
-        plan(RaftId(1), MemberKind::Data, &members, &wishes, &near),
+        plan(RaftId(1), MemberKind::Data, &members, &requests, &near),
         Plan::Transfer(RaftId(2))
     );
 }
@@ -511,7 +528,7 @@ fn who_stays_ends_a_joint_state() {
             RaftId(1),
             MemberKind::Data,
             &members,
-            &Wishes::default(),
+            &MembershipRequests::default(),
             &near
         )),
         []
@@ -522,7 +539,7 @@ fn who_stays_ends_a_joint_state() {
             RaftId(1),
             MemberKind::Data,
             &members,
-            &Wishes::default(),
+            &MembershipRequests::default(),
             &near
         ),
         Plan::Transfer(_)

@@ -1,14 +1,14 @@
 //! What CLUSTER's commands may ask of the cluster around this node.
 //!
-//! Owns the texts of refusals. Never decides: the agent does.
+//! Owns the texts of refusals. Never decides: the cluster core does.
 
 use super::Clustered;
-use crate::agent::{bus_now, Refusal};
 use crate::clock::Clock;
-use crate::cluster::ClusterView;
-use crate::command::host::{ClusterHost, Failover, Progress};
+use crate::cluster::{bus_now, Refusal};
+use crate::command::api::{ClusterApi, Failover, Progress};
 use crate::command::Error;
 use crate::server::platform::{ClusterPlatform, Platform};
+use crate::topology::ClusterView;
 use cluster_bus::bus::ForgetError;
 use cluster_bus::{NodeId, SlotSet};
 
@@ -16,9 +16,9 @@ fn refused(refusal: Refusal) -> Error {
     Error::text(format!("ERR {refusal}"))
 }
 
-impl<P: Platform> ClusterHost for Clustered<P> {
+impl<P: Platform> ClusterApi for Clustered<P> {
     fn view(&mut self) -> &ClusterView {
-        self.agent.view()
+        self.core.view()
     }
 
     fn meet(&mut self, ip: &str, port: u16, cport: u16) -> bool {
@@ -27,13 +27,13 @@ impl<P: Platform> ClusterHost for Clustered<P> {
         };
         let now = bus_now(self.clock.now());
         // A handshake that is under way already is no error.
-        self.agent.bus_mut().meet(now, ip, port, cport);
+        self.core.bus_mut().meet(now, ip, port, cport);
         true
     }
 
     fn forget(&mut self, node: NodeId) -> Result<(), Error> {
         let now = self.clock.now();
-        match self.agent.forget(now, node) {
+        match self.core.forget(now, node) {
             Ok(()) => Ok(()),
             Err(ForgetError::Unknown) => Err(Error::unknown_node(node.to_string().as_bytes())),
             Err(ForgetError::Myself) => Err(Error::FORGET_MYSELF),
@@ -42,7 +42,7 @@ impl<P: Platform> ClusterHost for Clustered<P> {
     }
 
     fn replicate(&mut self, master: NodeId) -> Result<(), Error> {
-        let Some(identity) = self.agent.identity_to_replicate(master).map_err(refused)? else {
+        let Some(identity) = self.core.identity_to_replicate(master).map_err(refused)? else {
             return Ok(());
         };
         // C1: the mark outlives a crash, and so must the address of the node that it names, or what
@@ -53,14 +53,14 @@ impl<P: Platform> ClusterHost for Clustered<P> {
             self.identity_lost = Some(error).filter(|error| !error.is_full());
             return Err(refused);
         }
-        self.agent.replicate(identity);
-        self.agent.touch_view();
+        self.core.replicate(identity);
+        self.core.touch_view();
         Ok(())
     }
 
     fn failover(&mut self, mode: Failover) -> Result<(), Error> {
         match mode {
-            Failover::Planned | Failover::Force => self.agent.ask_to_lead().map_err(refused),
+            Failover::Planned | Failover::Force => self.core.ask_to_lead().map_err(refused),
             Failover::Takeover => Err(Error::text(
                 "ERR CLUSTER FAILOVER TAKEOVER is not supported".to_owned(),
             )),
@@ -69,19 +69,19 @@ impl<P: Platform> ClusterHost for Clustered<P> {
 
     fn reset(&mut self, hard: bool, waits_for: Option<u64>) -> Result<Progress, Error> {
         let now = self.clock.now();
-        let number = self.agent.reset(now, hard, waits_for).map_err(refused)?;
+        let number = self.core.reset(now, hard, waits_for).map_err(refused)?;
         Ok(number.map_or(Progress::Done, Progress::Later))
     }
 
     fn save_config(&mut self) -> Result<(), Error> {
-        let text = self.agent.bus().conf().render();
+        let text = self.core.bus().conf().render();
         let saved = self.io.save_conf(&text);
         saved.map_err(|error| Error::save_config(&error.to_string()))?;
-        self.conf.saved(self.agent.bus().last_vote_epoch());
+        self.conf.saved(self.core.bus().last_vote_epoch());
         Ok(())
     }
 
     fn unassign(&mut self, slots: &SlotSet) {
-        self.agent.unassign(slots);
+        self.core.unassign(slots);
     }
 }

@@ -1,19 +1,19 @@
-//! What a turn adds in a cluster: news of the links go in, acts come out.
+//! What a turn adds in a cluster: events of the links go in, outputs come out.
 //!
-//! Owns the order in which acts are carried out. Never decides what a message leads to.
+//! Owns the order in which outputs are carried out. Never decides what a message leads to.
 
 use super::{Clustered, PutOff};
-use crate::agent::control::Frame;
-use crate::agent::{bus_now, Act};
 use crate::clock::{Clock, Mono, Now};
+use crate::cluster::control::Frame;
+use crate::cluster::{bus_now, ClusterOutput};
 use crate::ids::RaftId;
-use crate::links::{kind_of, News, Order, Passwords};
 use crate::raft::{Envelope, Group};
 use crate::server::error::ServerError;
 use crate::server::platform::{ClusterPlatform, Platform};
 use crate::server::turn::Server;
 use crate::shard::{Admission, Shard};
 use crate::storage::base::{Member, MemberKind};
+use crate::transport::{kind_of, Command, Event, Passwords};
 use cluster_bus::bus::{Action, Level};
 use cluster_bus::NodeId;
 use std::net::SocketAddr;
@@ -22,30 +22,30 @@ use std::time::Duration;
 /// Lines in the log about frames that can't be read.
 const COMPLAINTS_A_SECOND: u32 = 20;
 /// T9: what is taken off the links in one turn.
-const NEWS_PER_TURN: usize = 1024;
-const NEWS_BYTES_PER_TURN: usize = 4 << 20;
-/// T9: bytes of news that may wait for a long command to end; the links keep the rest.
+const EVENTS_PER_TURN: usize = 1024;
+const EVENT_BYTES_PER_TURN: usize = 4 << 20;
+/// T9: bytes of events that may wait for a long command to end; the links keep the rest.
 const BACKLOG: usize = 64 << 20;
 /// T9: between two breaths.
 const BREATH: Duration = Duration::from_millis(5);
 
 impl<P: Platform> Clustered<P> {
     /// What has come on the links, a bounded part of it.
-    pub(in crate::server) fn take_batch(&mut self) -> Vec<News> {
+    pub(in crate::server) fn take_batch(&mut self) -> Vec<Event> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         self.more = false;
         loop {
-            if batch.len() >= NEWS_PER_TURN || bytes >= NEWS_BYTES_PER_TURN {
+            if batch.len() >= EVENTS_PER_TURN || bytes >= EVENT_BYTES_PER_TURN {
                 self.more = true;
                 return batch;
             }
             let held = self.backlog.pop_front();
-            self.backlog_bytes -= held.as_ref().map_or(0, News::weight);
-            let Some(news) = held.or_else(|| self.io.next_news()) else {
+            self.backlog_bytes -= held.as_ref().map_or(0, Event::weight);
+            let Some(event) = held.or_else(|| self.io.next_event()) else {
                 return batch;
             };
-            bytes += news.weight();
-            batch.push(news);
+            bytes += event.weight();
+            batch.push(event);
         }
     }
 
@@ -58,59 +58,59 @@ impl<P: Platform> Clustered<P> {
     pub(in crate::server) fn receive(
         &mut self,
         now: Now,
-        batch: Vec<News>,
+        batch: Vec<Event>,
         shard: &mut Shard<P::Disk>,
         logger: &slog::Logger,
     ) -> Result<(), ServerError> {
-        for news in batch {
-            self.take(now, news, shard, logger)?;
+        for event in batch {
+            self.take(now, event, shard, logger)?;
         }
         self.conf.settle(&mut self.io, logger);
         let hosted = self.io.hosted_witnesses();
-        self.agent.set_hosted_witnesses(hosted);
-        self.agent.tick(now);
+        self.core.set_hosted_witnesses(hosted);
+        self.core.tick(now);
         Ok(())
     }
 
     fn take(
         &mut self,
         now: Now,
-        news: News,
+        event: Event,
         shard: &mut Shard<P::Disk>,
         logger: &slog::Logger,
     ) -> Result<(), ServerError> {
         let at = bus_now(now);
-        match news {
-            News::BusAccepted { link, peer, local } => {
+        match event {
+            Event::BusAccepted { link, peer, local } => {
                 let (peer, local) = (peer.ip().to_canonical(), local.ip().to_canonical());
-                self.agent.bus_mut().accepted(at, link, peer, local);
+                self.core.bus_mut().accepted(at, link, peer, local);
             }
-            News::BusConnected { link, local } => {
+            Event::BusConnected { link, local } => {
                 let local = local.ip().to_canonical();
-                self.agent.bus_mut().connected(at, link, local);
+                self.core.bus_mut().connected(at, link, local);
             }
-            News::BusClosed { link } => self.agent.bus_mut().closed(at, link),
-            News::BusPacket { link, bytes } => self.agent.bus_mut().received(at, link, &bytes),
-            News::Raft {
+            Event::BusClosed { link } => self.core.bus_mut().closed(at, link),
+            Event::BusPacket { link, bytes } => self.core.bus_mut().received(at, link, &bytes),
+            Event::Raft {
                 from,
                 proved,
                 bytes,
             } => {
-                if let Err(error) = self.agent.frame(now, from, proved, &bytes, shard)? {
+                if let Err(error) = self.core.frame(now, from, proved, &bytes, shard)? {
                     if self.may_complain(now, from, kind_of(&error)) {
                         slog::warn!(logger, "A frame of node {} can't be read: {}", from, error);
                     }
                 }
             }
-            News::RaftUp { node } => {
+            Event::RaftUp { node } => {
                 self.cut_off.remove(&node);
                 slog::debug!(logger, "Raft link to {} is up", node);
             }
-            News::RaftDown { node } => {
+            Event::RaftDown { node } => {
                 self.cut_off.insert(node);
                 slog::debug!(logger, "Raft link to {} is down", node);
             }
-            News::Failed(what) => slog::warn!(logger, "Cluster links: {}", what),
+            Event::Failed(what) => slog::warn!(logger, "Cluster links: {}", what),
         }
         Ok(())
     }
@@ -132,11 +132,11 @@ impl<P: Platform> Clustered<P> {
     /// only the own leader's heartbeats; all else waits, a bounded part of it.
     pub fn breathe(&mut self, group: &mut Group) {
         while self.backlog_bytes < BACKLOG {
-            let Some(news) = self.io.next_news() else {
+            let Some(event) = self.io.next_event() else {
                 break;
             };
-            let taken = match &news {
-                News::Raft {
+            let taken = match &event {
+                Event::Raft {
                     bytes,
                     proved: true,
                     ..
@@ -150,24 +150,24 @@ impl<P: Platform> Clustered<P> {
                 // E1: the clock is read after the message was taken off the queue.
                 Some(envelope) => group.step_meanwhile(self.clock.now(), *envelope),
                 None => {
-                    self.backlog_bytes += news.weight();
-                    self.backlog.push_back(news);
+                    self.backlog_bytes += event.weight();
+                    self.backlog.push_back(event);
                 }
             }
         }
         let now = self.clock.now();
         self.breathed = now.mono;
         group.breathe(now);
-        self.agent.send(group.take_messages());
-        for act in self.agent.take_acts() {
-            match act {
-                Act::Frame {
+        self.core.send(group.take_messages());
+        for output in self.core.take_outputs() {
+            match output {
+                ClusterOutput::Frame {
                     to,
                     urgent,
                     back,
                     bytes,
                 } => self.frame(to, urgent, back, bytes),
-                other => self.agent.put_back(other),
+                other => self.core.put_back(other),
             }
         }
     }
@@ -180,32 +180,32 @@ impl<P: Platform> Clustered<P> {
     }
 
     fn frame(&mut self, to: NodeId, urgent: bool, back: bool, bytes: Vec<u8>) {
-        self.io.order(Order::frame(to, urgent, back, bytes));
+        self.io.order(Command::frame(to, urgent, back, bytes));
     }
 
     /// For the Raft links that begin from now on.
     pub(in crate::server) fn set_passwords(&mut self, passwords: Passwords) {
-        self.io.order(Order::Passwords(passwords));
+        self.io.order(Command::Passwords(passwords));
     }
 
     /// Whether bus actions have to wait for a vote to be on disk.
     fn awaits_vote(&self) -> bool {
-        !self.conf.has_saved(self.agent.bus().last_vote_epoch())
+        !self.conf.has_saved(self.core.bus().last_vote_epoch())
     }
 
     fn bus_action(&mut self, action: Action, logger: &slog::Logger) {
         match action {
-            Action::Connect { link, ip, port } => self.io.order(Order::BusConnect {
+            Action::Connect { link, ip, port } => self.io.order(Command::BusConnect {
                 link,
                 addr: SocketAddr::new(ip, port),
             }),
-            Action::Send { link, bytes } => self.io.order(Order::BusSend { link, bytes }),
-            Action::Close { link } => self.io.order(Order::BusClose { link }),
+            Action::Send { link, bytes } => self.io.order(Command::BusSend { link, bytes }),
+            Action::Close { link } => self.io.order(Command::BusClose { link }),
             Action::Log(Level::Debug | Level::Verbose, text) => slog::debug!(logger, "{}", text),
             Action::Log(Level::Notice, text) => slog::info!(logger, "{}", text),
             Action::Log(Level::Warning, text) => slog::warn!(logger, "{}", text),
-            Action::Save(text) => self.conf.put(text, self.agent.bus().last_vote_epoch()),
-            // The node's, or the agent's.
+            Action::Save(text) => self.conf.put(text, self.core.bus().last_vote_epoch()),
+            // The node's, or the cluster core's.
             Action::Publish { .. }
             | Action::SlotsClaimed { .. }
             | Action::EpochCollision { .. }
@@ -236,12 +236,12 @@ fn takes_meanwhile(group: &Group, envelope: &Envelope) -> bool {
 }
 
 impl<P: Platform> Server<P> {
-    /// After the shard's timers and Readies: the agent follows, its acts are carried out.
+    /// After the shard's timers and Readies: the cluster core follows, its outputs are carried out.
     pub(in crate::server) fn follow_cluster(&mut self, now: Now) {
         let Some(cluster) = &mut self.state.cluster else {
             return;
         };
-        cluster.agent.follow(now, &mut self.shard);
+        cluster.core.follow(now, &mut self.shard);
         if cluster.told_no_quorum == self.shard.has_quorum() {
             cluster.told_no_quorum = !cluster.told_no_quorum;
             match cluster.told_no_quorum {
@@ -279,7 +279,7 @@ impl<P: Platform> Server<P> {
         let Admission::Lead { writable } = admission else {
             return admission;
         };
-        if cluster.agent.is_joining() || cluster.agent.is_beginning() {
+        if cluster.core.is_joining() || cluster.core.is_beginning() {
             // C1: what a node took now would go with the group that it leaves.
             return Admission::Redirect {
                 leader: self.shard.group().id(),
@@ -287,22 +287,22 @@ impl<P: Platform> Server<P> {
             };
         }
         let writes = writable && self.ending.is_none();
-        if writes && cluster.agent.has_record_to_write(self.shard.data()) {
-            let told = cluster.agent.write_record(self.shard.data_mut());
+        if writes && cluster.core.has_record_to_write(self.shard.data()) {
+            let told = cluster.core.write_record(self.shard.data_mut());
             if let Some(warning) = told {
                 slog::warn!(self.logger, "{}", warning);
             }
         }
-        let unannounced = cluster.agent.must_announce(&self.shard);
+        let unannounced = cluster.core.must_announce(&self.shard);
         if unannounced {
             return Admission::Hold;
         }
         admission
     }
 
-    /// Carries out what the agent asks for, in order; whether another shard has taken the place of the
+    /// Carries out what the cluster core asks for, in order; whether another shard has taken the place of the
     /// present one.
-    pub(in crate::server) fn act(&mut self, now: Now) -> Result<bool, ServerError> {
+    pub(in crate::server) fn execute_outputs(&mut self, now: Now) -> Result<bool, ServerError> {
         let Some(mut cluster) = self.state.cluster.take() else {
             return Ok(false);
         };
@@ -319,33 +319,37 @@ impl<P: Platform> Server<P> {
                 replaced |= self.begin_member(now, &mut cluster, base, identity)?;
             }
         }
-        let acts = cluster.agent.take_acts();
+        let outputs = cluster.core.take_outputs();
         let mut deliver = Vec::new();
-        for act in acts {
-            match act {
-                Act::Bus(Action::Publish {
+        for output in outputs {
+            match output {
+                ClusterOutput::Bus(Action::Publish {
                     sharded,
                     channel,
                     message,
                 }) => deliver.push((sharded, channel, message)),
-                Act::Bus(action @ Action::Save(_)) => cluster.bus_action(action, &self.logger),
-                Act::Bus(action) => cluster.held.push_back(action),
-                Act::Frame {
+                ClusterOutput::Bus(action @ Action::Save(_)) => {
+                    cluster.bus_action(action, &self.logger)
+                }
+                ClusterOutput::Bus(action) => cluster.held.push_back(action),
+                ClusterOutput::Frame {
                     to,
                     urgent,
                     back,
                     bytes,
                 } => cluster.frame(to, urgent, back, bytes),
-                Act::Peer { node, addr } => cluster.io.order(Order::Peer {
+                ClusterOutput::Peer { node, addr } => cluster.io.order(Command::Peer {
                     node,
                     addr: addr.map(|(ip, port)| SocketAddr::new(ip, port)),
                 }),
-                Act::Myself(node) => cluster.io.order(Order::Myself(node)),
-                Act::Identity(identity) => self.write_identity(now, &mut cluster, identity)?,
-                Act::Begin { base, identity } => {
+                ClusterOutput::Myself(node) => cluster.io.order(Command::Myself(node)),
+                ClusterOutput::Identity(identity) => {
+                    self.write_identity(now, &mut cluster, identity)?
+                }
+                ClusterOutput::Begin { base, identity } => {
                     replaced |= self.begin_member(now, &mut cluster, base, identity)?;
                 }
-                Act::Witness(order) => cluster.io.tell_witnesses(order),
+                ClusterOutput::Witness(order) => cluster.io.tell_witnesses(order),
             }
         }
         if let Some((text, vote)) = cluster.conf.start() {
@@ -369,8 +373,8 @@ impl<P: Platform> Server<P> {
     pub(in crate::server) fn send(&mut self, messages: Vec<Envelope>, strangers: Vec<RaftId>) {
         match &mut self.state.cluster {
             Some(cluster) => {
-                cluster.agent.send(messages);
-                cluster.agent.tell_strangers(strangers, &self.shard);
+                cluster.core.send(messages);
+                cluster.core.tell_strangers(strangers, &self.shard);
             }
             None => assert!(
                 messages.is_empty(),
@@ -383,7 +387,7 @@ impl<P: Platform> Server<P> {
     pub(in crate::server) fn retry_conf(&mut self, now: Now) {
         if let Some(cluster) = &mut self.state.cluster {
             if cluster.conf.has_failed() {
-                cluster.agent.bus_mut().save_config(bus_now(now));
+                cluster.core.bus_mut().save_config(bus_now(now));
             }
         }
     }
@@ -398,7 +402,7 @@ impl<P: Platform> Server<P> {
         let now = self.state.clock.now();
         if let Some(cluster) = &mut self.state.cluster {
             cluster
-                .agent
+                .core
                 .bus_mut()
                 .publish(bus_now(now), sharded, channel, message);
         }

@@ -5,9 +5,9 @@
 //! the bus.
 
 use super::Clustered;
-use crate::cluster::Record;
 use crate::server::platform::Platform;
 use crate::shard::Shard;
+use crate::topology::Record;
 use cluster_bus::SlotSet;
 use slog::Logger;
 use std::fmt::Write;
@@ -28,8 +28,8 @@ impl<P: Platform> Clustered<P> {
         let Some(before) = self.seen.replace(Arc::clone(record)) else {
             return;
         };
-        let me = self.agent.myself();
-        let node = self.agent.bus().node(record.master);
+        let me = self.core.myself();
+        let node = self.core.bus().node(record.master);
         let addr = node.map_or_else(String::new, |node| format!("{}:{}", node.ip, node.port));
         for line in lines(&before, record, me, &addr) {
             slog::info!(logger, "{}", line);

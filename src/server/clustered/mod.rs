@@ -1,10 +1,10 @@
-//! The server in a cluster: what [`crate::agent`] asks for is carried out, in order.
+//! The server in a cluster: what [`crate::cluster`] asks for is carried out, in order.
 //!
 //! Owns the file nodes.conf's text to come, what waits for it, what came on the links and was not
-//! taken yet. Decides nothing about membership or the bus: frames and packets go in, acts come out.
+//! taken yet. Decides nothing about membership or the bus: frames and packets go in, outputs come out.
 //!
 //! Reading order: `drive` (what a turn adds), `replace` (another shard under the same clients),
-//! `api` (CLUSTER's wishes), `failover` (what the log tells of one), `conf` (nodes.conf).
+//! `api` (CLUSTER's requests), `failover` (what the log tells of one), `conf` (nodes.conf).
 
 mod api;
 mod conf;
@@ -17,14 +17,14 @@ pub use conf::{Version, Versions};
 
 use super::error::ServerError;
 use super::platform::Platform;
-use crate::agent::identity::NodeIdentity;
-use crate::agent::Agent;
 use crate::clock::Mono;
-use crate::cluster::Record;
+use crate::cluster::identity::NodeIdentity;
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::ids::RaftId;
-use crate::links::{News, Password, Passwords, Seldom};
 use crate::storage::Base;
+use crate::topology::Record;
+use crate::transport::{Event, Password, Passwords, Seldom};
 use cluster_bus::bus::Options;
 use cluster_bus::NodeId;
 use rand::rngs::StdRng;
@@ -42,14 +42,14 @@ enum PutOff {
 
 /// What a node has besides its shard when it is part of a cluster.
 pub struct Clustered<P: Platform> {
-    pub agent: Agent,
+    pub core: Cluster,
     pub(super) io: P::Cluster,
     clock: P::Clock,
     /// The folder of the identity and of all members.
     folders: P::Folders,
     conf: Conf,
-    /// T9: news that came while a command was running and may not be taken then.
-    backlog: VecDeque<News>,
+    /// T9: events that came while a command was running and may not be taken then.
+    backlog: VecDeque<Event>,
     backlog_bytes: usize,
     /// When it breathed last.
     breathed: Mono,
@@ -76,14 +76,14 @@ pub struct Clustered<P: Platform> {
 
 impl<P: Platform> Clustered<P> {
     pub(super) fn new(
-        agent: Agent,
+        core: Cluster,
         io: P::Cluster,
         clock: P::Clock,
         folders: P::Folders,
         saved_vote: u64,
     ) -> Clustered<P> {
         Clustered {
-            agent,
+            core,
             io,
             clock,
             folders,

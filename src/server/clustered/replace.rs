@@ -3,8 +3,8 @@
 //! Owns the order in which the disk, the clients' replies and the shard change. Never decides when.
 
 use super::{Clustered, PutOff};
-use crate::agent::identity::{self, NodeIdentity};
 use crate::clock::Now;
+use crate::cluster::identity::{self, NodeIdentity};
 use crate::raft::StepError;
 use crate::server::error::ServerError;
 use crate::server::platform::Platform;
@@ -58,9 +58,9 @@ impl<P: Platform> Server<P> {
         }
     }
 
-    /// Writes the identity as the agent has it now. On a full disk this is tried again (D5): a file
-    /// that is one step behind is no harm, for after a crash the agent takes that step again. A step
-    /// that a client was told of is written before the answer: see `ClusterHost::replicate`.
+    /// Writes the identity as the cluster core has it now. On a full disk this is tried again (D5): a file
+    /// that is one step behind is no harm, for after a crash the cluster core takes that step again. A step
+    /// that a client was told of is written before the answer: see `ClusterApi::replicate`.
     pub(super) fn write_identity(
         &self,
         now: Now,
@@ -142,7 +142,7 @@ impl<P: Platform> Server<P> {
                 slog::warn!(logger, "Can't remove {}: {}", place, error);
             }
         })));
-        cluster.agent.begun(&self.shard);
+        cluster.core.begun(&self.shard);
         slog::info!(
             self.logger,
             "This node is now member {:016x} of group {:016x}",

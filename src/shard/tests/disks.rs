@@ -47,7 +47,7 @@ pub(super) fn a_quorum_of_followers_passes_the_own_disk() {
     assert_eq!(played.shard.replica_acks(gate.batch), 0);
     let applied = Envelope {
         applied: played.shard.group().last_index(),
-        ..played.echo(6, played.now().mono)
+        ..played.ack_of_send_time(6, played.now().mono)
     };
     played.step(applied);
     assert_eq!(played.shard.replica_acks(gate.batch), 1);

@@ -9,7 +9,7 @@ fn hands_over(leave: &[u64]) -> bool {
     played.beat(&OTHERS);
     let now = played.now();
     played.turn(|shard| {
-        leave.iter().for_each(|id| shard.wish_to_leave(RaftId(*id)));
+        leave.iter().for_each(|id| shard.request_leave(RaftId(*id)));
         shard.hand_over(now);
     });
     played.shard.group().is_transferring()

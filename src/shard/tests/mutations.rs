@@ -14,8 +14,8 @@ fn every_breach_is_caught_by_its_text() {
             "no valid record where entries must be",
         ),
         (
-            Mutation::EchoOfAnyTime,
-            lease::an_echo_of_the_future_makes_no_lease,
+            Mutation::AckOfAnyTime,
+            lease::an_ack_of_the_future_makes_no_lease,
             "a lease of the future",
         ),
         (

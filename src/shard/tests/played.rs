@@ -6,7 +6,7 @@ use crate::clock::{Clock, Mono, Now};
 use crate::ids::{GroupId, Incarnation, RaftId};
 use crate::keyspace::{Layout, Ttl};
 use crate::raft::testing::answer;
-use crate::raft::{Envelope, Reign};
+use crate::raft::{Envelope, LeaseEpoch};
 use crate::shard::{Admission, Shard, ShardConfig, ShardError, Sizes, SyncPolicy};
 use crate::state::Gate;
 use crate::state::{Access, GateKind};
@@ -78,14 +78,14 @@ pub(crate) struct Played {
     pub released: Gate,
 }
 
-/// What carries `message`, of a reign without transfers.
+/// What carries `message`, of a lease epoch without transfers.
 pub(crate) fn envelope(message: Message) -> Envelope {
     Envelope {
         group: GroupId(1),
         incarnation: Incarnation(1),
         from: RaftId(message.from),
         to: RaftId(message.to),
-        reign: Reign {
+        lease_epoch: LeaseEpoch {
             term: message.term,
             transfers: 0,
         },
@@ -238,7 +238,7 @@ impl Played {
     }
 
     /// An answer of `from` to a heartbeat that left at `sent_ns`.
-    pub fn echo(&self, from: u64, sent: Mono) -> Envelope {
+    pub fn ack_of_send_time(&self, from: u64, sent: Mono) -> Envelope {
         let message = Message {
             msg_type: MessageType::MsgHeartbeatResponse,
             from,
@@ -247,7 +247,7 @@ impl Played {
             ..Message::default()
         };
         Envelope {
-            reign: self.shard.group().reign(),
+            lease_epoch: self.shard.group().lease_epoch(),
             sent_ns: sent.0,
             ..envelope(message)
         }

@@ -15,8 +15,8 @@ pub(super) fn a_read_before_an_unwritten_value_returns_what_it_has() {
     // Member 6 comes back: what it lacks lies before the value that waits for the storage thread.
     let behind = played.matched(6);
     let sent = played.now().mono;
-    let echo = played.echo(6, sent);
-    played.step(echo);
+    let ack_of_send_time = played.ack_of_send_time(6, sent);
+    played.step(ack_of_send_time);
     played.turn(|_| ());
     assert!(played.jobs.iter().any(|job| matches!(job, Job::Read(_))));
     played.work();

@@ -2,7 +2,7 @@
 
 use super::super::turn::{grant, room_to_want};
 use super::*;
-use crate::command::testing::{session, TestHost};
+use crate::command::testing::{session, TestServer};
 use crate::command::{execute, Env, Flow, Serving, Session};
 use crate::config::Config;
 use crate::resp::args::Args;
@@ -11,7 +11,7 @@ struct Server {
     shard: Shard<RealDisk>,
     clock: Hand,
     session: Session,
-    host: TestHost,
+    host: TestServer,
     folder: tempfile::TempDir,
 }
 
@@ -30,7 +30,7 @@ impl Server {
         let (config, _) = Config::from_args(["--enable-debug-command", "yes"]).expect("a config");
         let mut server = Server {
             shard,
-            host: TestHost::new(config, clock.now()),
+            host: TestServer::new(config, clock.now()),
             clock,
             session: session(1),
             folder,
@@ -80,7 +80,8 @@ impl Server {
             let mut reply = Vec::new();
             let mut session = std::mem::replace(&mut self.session, session(0));
             let now = self.clock.now();
-            let mut host = std::mem::replace(&mut self.host, TestHost::new(Config::default(), now));
+            let mut host =
+                std::mem::replace(&mut self.host, TestServer::new(Config::default(), now));
             let outcome = self.turn(|shard| {
                 let Admission::Lead { writable } = shard.admission() else {
                     panic!("it leads");
@@ -89,7 +90,7 @@ impl Server {
                 let mut env = Env {
                     data,
                     session: &mut session,
-                    host: &mut host,
+                    server: &mut host,
                     out: &mut reply,
                     serving: Serving::Lead { writable },
                     routing: None,

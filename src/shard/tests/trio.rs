@@ -34,7 +34,7 @@ impl Trio {
                 first: i == 0,
                 ..config(SyncPolicy::Always)
             };
-            found(disk.clone(), config.log.clone(), &base).expect("a group can be founded");
+            bootstrap(disk.clone(), config.log.clone(), &base).expect("a group can be founded");
             let logger = slog::Logger::root(slog::Discard, slog::o!());
             Shard::open(disk, config, clock.now(), &logger).expect("a shard opens")
         };

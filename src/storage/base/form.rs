@@ -22,7 +22,7 @@ const ABSENT: u8 = 0;
 mod state {
     /// There is none: it has to be fetched.
     pub const NONE: u8 = 0;
-    /// The empty keyspace of a group's birth; or the member is a witness, which never has one.
+    /// The empty keyspace of a group's bootstrap; or the member is a witness, which never has one.
     pub const BOOTSTRAP: u8 = 1;
     /// A file, whose length and checksum follow.
     pub const SNAPSHOT: u8 = 2;

@@ -2,17 +2,17 @@
 //! jobs are done at once, and the other members of its shard answer as the scene wants.
 
 use cluster_bus::{NodeId, SlotSet};
-use holdfast::agent::control::{encode_envelope, Frame};
-use holdfast::agent::identity::{self, NodeIdentity};
-use holdfast::agent::Agent;
-use holdfast::cluster::Record;
+use holdfast::cluster::control::{encode_envelope, Frame};
+use holdfast::cluster::identity::{self, NodeIdentity};
+use holdfast::cluster::Cluster;
 use holdfast::ids::RaftId;
-use holdfast::links::{News, Order};
 use holdfast::raft::Envelope;
 use holdfast::server::{ClusterSetup, Phase, Progress, Server, Setup, Tuning};
 use holdfast::shard::Shard;
 use holdfast::storage::base::{Member, MemberKind};
 use holdfast::storage::{Folders, Log, SnapshotMeta};
+use holdfast::topology::Record;
+use holdfast::transport::{Command, Event as LinkEvent};
 use raft::eraftpb::ConfState;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -32,8 +32,8 @@ pub fn node(raft_id: u64) -> NodeId {
     NodeId([raft_id as u8; 20])
 }
 
-pub fn received(envelope: &Envelope) -> News {
-    News::Raft {
+pub fn received(envelope: &Envelope) -> LinkEvent {
+    LinkEvent::Raft {
         from: node(envelope.from.0),
         proved: true,
         bytes: encode_envelope(envelope),
@@ -41,9 +41,9 @@ pub fn received(envelope: &Envelope) -> News {
 }
 
 /// What the other members answer to a message.
-pub type Answer = fn(&Envelope) -> Option<News>;
+pub type Answer = fn(&Envelope) -> Option<LinkEvent>;
 
-pub fn silence(_: &Envelope) -> Option<News> {
+pub fn silence(_: &Envelope) -> Option<LinkEvent> {
     None
 }
 
@@ -152,8 +152,8 @@ impl Bed {
         self.server.shard()
     }
 
-    pub fn agent(&self) -> &Agent {
-        self.server.agent().expect("it is in a cluster")
+    pub fn cluster(&self) -> &Cluster {
+        self.server.cluster().expect("it is in a cluster")
     }
 
     pub fn leads(&self) -> bool {
@@ -172,8 +172,8 @@ impl Bed {
     }
 
     /// What the next turn takes off the links.
-    pub fn hears(&mut self, news: News) {
-        self.wires.borrow_mut().news.push_back(news);
+    pub fn hears(&mut self, event: LinkEvent) {
+        self.wires.borrow_mut().event.push_back(event);
     }
 
     /// From now on the other members answer so.
@@ -236,11 +236,11 @@ impl Bed {
         }
         let mut wires = self.wires.borrow_mut();
         for order in std::mem::take(&mut wires.orders) {
-            let Order::Raft { bytes, .. } = order else {
+            let Command::Raft { bytes, .. } = order else {
                 continue;
             };
             if let Ok(Frame::Raft(asked)) = Frame::decode(&bytes) {
-                wires.news.extend((self.answer)(&asked));
+                wires.event.extend((self.answer)(&asked));
                 self.said.push(*asked);
             }
         }

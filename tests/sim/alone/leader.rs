@@ -1,11 +1,11 @@
 //! A leader that hears of another one. T1: that comes before the clients of its turn. T7, C4: with
-//! its reign end the watches. Chance shows little of either: it took more than a thousand seeds to
+//! its lease epoch end the watches. Chance shows little of either: it took more than a thousand seeds to
 //! meet the first, and what the next leader writes marks watched keys as well.
 
-use holdfast::agent::control::Control;
+use holdfast::cluster::control::Control;
 use holdfast::ids::{GroupId, RaftId};
-use holdfast::links::News;
-use holdfast::raft::{Envelope, Reign};
+use holdfast::raft::{Envelope, LeaseEpoch};
+use holdfast::transport::Event as LinkEvent;
 use raft::eraftpb::{Message, MessageType};
 
 use super::bed::{conf, disk, node, received, record, silence, Bed, ME};
@@ -14,7 +14,7 @@ use crate::machine::{guarded, install_panic_hook, Ended};
 use holdfast::server::Phase;
 
 /// What a willing follower answers.
-fn willing(asked: &Envelope) -> Option<News> {
+fn willing(asked: &Envelope) -> Option<LinkEvent> {
     let of = &asked.message;
     let (kind, index) = match of.get_msg_type() {
         MessageType::MsgRequestPreVote => (MessageType::MsgRequestPreVoteResponse, 0),
@@ -35,7 +35,7 @@ fn willing(asked: &Envelope) -> Option<News> {
         ..Message::default()
     };
     Some(received(&Envelope {
-        reign: asked.reign,
+        lease_epoch: asked.lease_epoch,
         sent_ns: asked.sent_ns,
         ..envelope(1, message)
     }))
@@ -62,7 +62,7 @@ fn is_deposed(bed: &mut Bed) {
     bed.hears(received(&envelope(1, heartbeat)));
 }
 
-pub fn a_watch_ends_with_the_reign() -> bool {
+pub fn a_watch_ends_with_the_lease_epoch() -> bool {
     let mut bed = reigning();
     let transaction = "MULTI\r\nGET k\r\nEXEC\r\n";
     assert_eq!(bed.answers("WATCH k\r\n"), "+OK\r\n");
@@ -115,24 +115,24 @@ pub fn an_expired_key_is_gone_by_the_log() -> bool {
     waits && replies == "$-1\r\n"
 }
 
-/// What a follower answers that echoes another transfer count than the leader's own.
-fn of_another_reign(asked: &Envelope) -> Option<News> {
+/// What a follower answers that acknowledgements another transfer count than the leader's own.
+fn of_another_epoch(asked: &Envelope) -> Option<LinkEvent> {
     let foreign = Envelope {
-        reign: Reign {
-            transfers: asked.reign.transfers + 1,
-            ..asked.reign
+        lease_epoch: LeaseEpoch {
+            transfers: asked.lease_epoch.transfers + 1,
+            ..asked.lease_epoch
         },
         ..asked.clone()
     };
     willing(&foreign)
 }
 
-/// E3: answers that echo another reign come all the time; when the lease of the own one has run out,
+/// E3: answers that acknowledgement another lease epoch come all the time; when the lease of the own one has run out,
 /// no read is answered.
-pub fn a_foreign_echo_makes_no_lease() -> bool {
+pub fn a_foreign_ack_makes_no_lease() -> bool {
     let mut bed = reigning();
     assert_eq!(bed.answers("GET k\r\n"), "$-1\r\n");
-    bed.set_answer(of_another_reign);
+    bed.set_answer(of_another_epoch);
     bed.turns(usize::try_from(T_MS).expect("a small number"));
     bed.answers("GET k\r\n").is_empty()
 }
@@ -141,14 +141,14 @@ pub fn a_foreign_echo_makes_no_lease() -> bool {
 pub fn a_transferring_leader_serves_nobody() -> bool {
     let mut bed = reigning();
     bed.turns(50);
-    let wish = Control::Failover {
+    let request = Control::Failover {
         group: GroupId(1),
         raft_id: RaftId(6),
     };
-    bed.hears(News::Raft {
+    bed.hears(LinkEvent::Raft {
         from: node(6),
         proved: true,
-        bytes: wish.encode(),
+        bytes: request.encode(),
     });
     bed.turns(3);
     assert!(bed.shard().group().is_transferring(), "it hands over");
@@ -167,7 +167,7 @@ fn a_long_stop_before_the_lease_test_holds_a_read() {
 
 #[test]
 fn an_echo_of_another_reign_makes_no_lease() {
-    assert!(a_foreign_echo_makes_no_lease());
+    assert!(a_foreign_ack_makes_no_lease());
 }
 
 #[test]
@@ -182,5 +182,5 @@ fn a_message_of_another_leader_comes_before_the_clients() {
 
 #[test]
 fn a_leader_that_steps_down_fails_all_watches() {
-    assert!(a_watch_ends_with_the_reign());
+    assert!(a_watch_ends_with_the_lease_epoch());
 }

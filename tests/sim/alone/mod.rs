@@ -13,7 +13,7 @@ pub mod witnesses;
 
 use holdfast::clock::{Mono, Now};
 use holdfast::ids::{GroupId, Incarnation, RaftId};
-use holdfast::raft::{Envelope, Reign};
+use holdfast::raft::{Envelope, LeaseEpoch};
 use holdfast::shard::{Shard, ShardConfig, Sizes, SyncPolicy};
 use holdfast::storage::{base, Base, Log, LogConfig, MemberIdentity, SnapshotMeta};
 use raft::eraftpb::{ConfState, Entry, Message, MessageType};
@@ -98,7 +98,7 @@ fn envelope(group: u64, message: Message) -> Envelope {
         incarnation: Incarnation(1),
         from: RaftId(message.from),
         to: RaftId(message.to),
-        reign: Reign {
+        lease_epoch: LeaseEpoch {
             term: message.term,
             transfers: 0,
         },

@@ -5,9 +5,9 @@
 use cluster_bus::bus::Role;
 use cluster_bus::wire::{Body, Flags, Header, Message, PingKind};
 use cluster_bus::{NodeId, SlotSet};
-use holdfast::agent::identity::{Joining, NodeIdentity};
+use holdfast::cluster::identity::{Joining, NodeIdentity};
 use holdfast::ids::RaftId;
-use holdfast::links::News;
+use holdfast::transport::Event as LinkEvent;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::bed::{disk, node, record, silence, Bed, ME};
@@ -73,12 +73,12 @@ impl Lone {
         let mut bytes = Vec::new();
         Message { header, body }.encode(&mut bytes);
         // On the link that this node has opened: on others anybody can say so.
-        let bus = self.bed.agent().bus();
+        let bus = self.bed.cluster().bus();
         let link = bus.links().find(|l| l.node == Some(OTHER)).map(|l| l.id);
         let link = link.expect("it calls the nodes that it knows");
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 17_000));
-        self.bed.hears(News::BusConnected { link, local });
-        self.bed.hears(News::BusPacket { link, bytes });
+        self.bed.hears(LinkEvent::BusConnected { link, local });
+        self.bed.hears(LinkEvent::BusPacket { link, bytes });
     }
 }
 
@@ -93,7 +93,7 @@ pub fn a_higher_claim_is_a_loss_in_the_log() -> bool {
     lone.turns(20);
     let lost = !lone.bed.shard().record().slots.contains(CLAIMED);
     let others = lone.bed.shard().record().slots.len() == usize::from(SLOTS) - 1;
-    kept && lost && others && lone.bed.agent().bus().owner(CLAIMED) == Some(OTHER)
+    kept && lost && others && lone.bed.cluster().bus().owner(CLAIMED) == Some(OTHER)
 }
 
 /// C3: with cluster-require-full-coverage one slot that no node has stops all.
@@ -106,7 +106,7 @@ pub fn a_missing_slot_stops_the_cluster() -> bool {
         let reply = lone.bed.answers("GET k\r\n");
         let ok = info.contains("cluster_state:ok");
         assert_eq!(ok, info.contains("cluster_state:ok") && reply == "$-1\r\n");
-        (lone.bed.agent().routing().covered, ok)
+        (lone.bed.cluster().routing().covered, ok)
     };
     serves(&mut whole) == (true, true) && serves(&mut short) == (false, false)
 }
@@ -118,10 +118,10 @@ pub fn without_its_log_a_node_claims_nothing() -> bool {
     let other = format!("slave {} 0 0 5 connected", node(ME));
     let mut lone = Lone::with(empty, "connected 0-99", &other);
     lone.turns(20);
-    let agent = lone.bed.agent();
-    let state = agent.bus().self_state();
-    let none = state.slots.is_empty() && agent.bus().owner(0) != Some(node(ME));
-    none && state.role == Role::Slave(OTHER) && agent.is_joining()
+    let core = lone.bed.cluster();
+    let state = core.bus().self_state();
+    let none = state.slots.is_empty() && core.bus().owner(0) != Some(node(ME));
+    none && state.role == Role::Slave(OTHER) && core.is_joining()
 }
 
 /// C1: the node was told to go to another shard, and before it went it became the only member that has
@@ -129,7 +129,7 @@ pub fn without_its_log_a_node_claims_nothing() -> bool {
 pub fn the_last_data_member_stays() -> bool {
     let (mut lone, _) = on_its_way();
     lone.turns(50);
-    !lone.bed.agent().is_joining()
+    !lone.bed.cluster().is_joining()
 }
 
 /// The only member that has its shard's data, told before to go to another one.
@@ -160,7 +160,7 @@ fn an_identity_waits_for_room_on_a_full_disk() {
     };
     disk.set_capacity(0);
     lone.turns(50);
-    assert!(!lone.bed.agent().is_joining() && written().is_some());
+    assert!(!lone.bed.cluster().is_joining() && written().is_some());
     disk.set_capacity(1 << 30);
     lone.turns(1500);
     assert_eq!(written(), None);

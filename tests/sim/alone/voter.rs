@@ -1,7 +1,7 @@
 //! A voter and its promise (E1, E4): its leader's words bind it for T from the moment at which they
-//! were sent, whatever stops its loop, and only a transfer of that very reign is exempt.
+//! were sent, whatever stops its loop, and only a transfer of that very lease epoch is exempt.
 
-use holdfast::raft::{Envelope, Reign};
+use holdfast::raft::{Envelope, LeaseEpoch};
 use holdfast::server::Phase;
 use raft::eraftpb::{Message, MessageType};
 
@@ -27,11 +27,11 @@ fn message(kind: MessageType, from: u64, term: u64) -> Message {
     }
 }
 
-/// The leader's heartbeat, of its reign after so many transfers.
+/// The leader's heartbeat, of its lease epoch after so many transfers.
 fn heartbeat(transfers: u64, sent_ns: u64) -> Envelope {
     let of = message(MessageType::MsgHeartbeat, 1, TERM);
     Envelope {
-        reign: Reign {
+        lease_epoch: LeaseEpoch {
             term: TERM,
             transfers,
         },
@@ -93,12 +93,12 @@ pub fn a_vote_of_an_old_transfer_is_dropped() -> bool {
         context: b"CampaignTransfer"[..].into(),
         ..candidacy()
     };
-    let old = Reign {
+    let old = LeaseEpoch {
         term: TERM,
         transfers: 0,
     };
     bed.hears(received(&Envelope {
-        reign: old,
+        lease_epoch: old,
         ..envelope(1, candidacy)
     }));
     !has_voted(&mut bed)

@@ -2,10 +2,10 @@
 //! fail under witnesses, but there the process may end as well.
 
 use cluster_bus::NodeId;
-use holdfast::agent::control::{Control, Frame};
-use holdfast::agent::witnesses::Witnesses;
-use holdfast::agent::ForWitnesses;
 use holdfast::clock::{Clock, Now};
+use holdfast::cluster::control::{Control, Frame};
+use holdfast::cluster::witnesses::Witnesses;
+use holdfast::cluster::ForWitnesses;
 use holdfast::ids::{GroupId, Incarnation, RaftId};
 use holdfast::storage::base::{Base, Member, MemberIdentity, MemberKind, SnapshotMeta};
 use raft::eraftpb::{ConfState, Entry, Message, MessageType};

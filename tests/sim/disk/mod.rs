@@ -241,7 +241,7 @@ impl SimDisk {
         self.lock().fail_syncs > 0
     }
 
-    /// Runs `job`, whose syncs return at once but count only when the ticket is completed.
+    /// Runs `job`, whose syncs return at once but count only when the read index is completed.
     pub fn deferred<R>(&self, job: impl FnOnce() -> R) -> (R, Ticket) {
         self.lock().deferred = Some(Vec::new());
         let result = job();

@@ -6,11 +6,11 @@ mod recorded;
 mod slots;
 mod topology;
 
-use crate::cluster::{ClusterView, Health, NodeView};
-use crate::command::host::{ClusterHost, Failover, Progress};
+use crate::command::api::{ClusterApi, Failover, Progress};
 use crate::command::testing::Fixture;
 use crate::command::Error;
 use crate::keyspace::Layout;
+use crate::topology::{ClusterView, Health, NodeView};
 use cluster_bus::wire::Flags;
 use cluster_bus::{NodeId, SlotSet};
 use std::net::IpAddr;
@@ -34,7 +34,7 @@ impl FakeCluster {
     }
 }
 
-impl ClusterHost for FakeCluster {
+impl ClusterApi for FakeCluster {
     fn view(&mut self) -> &ClusterView {
         &self.view
     }

@@ -2,7 +2,7 @@
 //! other words, they are 7.4's.
 
 use super::{fixture, master, view};
-use crate::cluster::NodeView;
+use crate::topology::NodeView;
 
 const WRONG: &str = "unknown subcommand or wrong number of arguments for";
 

@@ -1,8 +1,8 @@
 //! NODES, REPLICAS, SLOTS, SHARDS, LINKS, INFO and the ids.
 
 use super::{fixture, id, master, replica, set, view};
-use crate::cluster::{ClusterView, Health, LinkView, NodeView, PreferredEndpoint};
 use crate::command::testing::Fixture;
+use crate::topology::{ClusterView, Health, LinkView, NodeView, PreferredEndpoint};
 use cluster_bus::wire::Flags;
 
 fn bulk(text: &str) -> String {

@@ -4,12 +4,12 @@
 mod info;
 mod rows;
 
+use super::super::api::{
+    ClientView, IoView, KillFilter, MemberKind, MemberStatus, MemoryView, ProcessView, RaftRole,
+    RaftStatus, ServerApi, Shutdown, Unblock,
+};
 use super::super::env::{Block, BlockKind, Command, Env, Flow, Outcome, Serving};
 use super::super::execute;
-use super::super::host::{
-    ClientView, Host, IoView, KillFilter, MemberKind, MemberStatus, MemoryView, ProcessView,
-    RaftRole, RaftStatus, Shutdown, Unblock,
-};
 use super::super::session::{Endpoint, Session};
 use super::super::stats::Stats;
 use super::super::table::table;
@@ -24,7 +24,7 @@ use crate::state::{GateKind, StateMachine};
 use std::time::Duration;
 
 /// A process with other clients, whose time passes only when somebody rests.
-struct FakeHost {
+struct FakeServer {
     config: Config,
     stats: Stats,
     others: Vec<Session>,
@@ -40,7 +40,7 @@ struct FakeHost {
     shutdown: Option<Shutdown>,
 }
 
-impl Host for FakeHost {
+impl ServerApi for FakeServer {
     fn config(&self) -> &Config {
         &self.config
     }
@@ -153,7 +153,7 @@ impl Host for FakeHost {
 struct Client {
     data: StateMachine,
     session: Session,
-    host: FakeHost,
+    host: FakeServer,
     serving: Serving<'static>,
 }
 
@@ -176,7 +176,7 @@ impl Client {
         data.begin_turn(1, 1_000_000, true, usize::MAX);
         let (config, _) =
             Config::from_args(["--enable-debug-command", "yes"]).expect("a valid command line");
-        let host = FakeHost {
+        let host = FakeServer {
             config,
             stats: Stats::new(table().all().len()),
             others: Vec::new(),
@@ -225,7 +225,7 @@ impl Client {
             &mut Env {
                 data: &mut self.data,
                 session: &mut self.session,
-                host: &mut self.host,
+                server: &mut self.host,
                 out: &mut out,
                 serving: self.serving,
                 routing: None,

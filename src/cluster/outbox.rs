@@ -1,0 +1,40 @@
+//! What the cluster core wants done, in order ([`ClusterOutput`]): every room adds to it, the driver takes it.
+
+use super::control::Control;
+use super::ClusterOutput;
+use cluster_bus::NodeId;
+
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    outputs: Vec<ClusterOutput>,
+}
+
+impl Outbox {
+    pub fn push(&mut self, output: ClusterOutput) {
+        self.outputs.push(output);
+    }
+
+    /// Sends a control message.
+    pub fn tell(&mut self, to: NodeId, control: &Control) {
+        self.outputs.push(ClusterOutput::Frame {
+            to,
+            urgent: true,
+            back: false,
+            bytes: control.encode(),
+        });
+    }
+
+    /// Answers a node that has called: there it proves that this node has said it.
+    pub fn answer(&mut self, to: NodeId, control: &Control) {
+        self.outputs.push(ClusterOutput::Frame {
+            to,
+            urgent: true,
+            back: true,
+            bytes: control.encode(),
+        });
+    }
+
+    pub fn take(&mut self) -> Vec<ClusterOutput> {
+        std::mem::take(&mut self.outputs)
+    }
+}

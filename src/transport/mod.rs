@@ -1,0 +1,138 @@
+//! The connections to other nodes: bus links and Raft links, on a thread that only moves bytes (C5).
+//!
+//! The loop gives [`Command`]s and takes [`Event`]; what packets and frames mean is not known here.
+//! Both kinds of link arrive at the same port and say with their first four bytes which they are:
+//! `bus` has the one kind, `peer` the other, `handshake` and `frame` what travels, `vouch` whether a
+//! frame is proved to come from the node that it names.
+//!
+//! Invariants: nothing waits without a limit in bytes (frames for a slow peer are dropped, oldest
+//! first, since Raft repeats; a slow bus link is closed; a slow loop makes the readers pause; what
+//! strangers don't finish is bounded for all of them together); no bytes from the network panic; a
+//! frame is given only on a link with a handshake that named this node and proved its password.
+
+mod accept;
+mod bus;
+mod event;
+pub mod frame;
+mod guests;
+mod handshake;
+mod links;
+mod message;
+mod outbox;
+mod peer;
+mod seldom;
+mod socket;
+#[cfg(test)]
+mod tests;
+pub mod vouch;
+
+pub use frame::MAX_FRAME;
+pub use message::{Command, Config, Event, LinkId, Password, Passwords, Stats, INCOMING};
+pub use seldom::{kind_of, Seldom};
+
+use event::EventQueue;
+use links::Transport;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc::Receiver;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// The loop's end of the links. Dropping it closes every connection and ends the thread.
+pub struct Links {
+    orders: UnboundedSender<Command>,
+    event: Receiver<Event>,
+    event_queue: Arc<EventQueue>,
+    addresses: Vec<SocketAddr>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Listens as `config` says and starts the thread; `waker` ends the loop's wait when there is events.
+pub fn start(waker: Arc<mio::Waker>, config: Config) -> io::Result<Links> {
+    let mut listeners = Vec::with_capacity(config.listen.len());
+    for &address in &config.listen {
+        listeners.push(socket::listen(address, config.backlog)?);
+    }
+    let addresses = listeners
+        .iter()
+        .map(std::net::TcpListener::local_addr)
+        .collect::<io::Result<_>>()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
+    let (event_queue, event) = EventQueue::new(waker);
+    let (orders, queue) = tokio::sync::mpsc::unbounded_channel();
+    let for_thread = Arc::clone(&event_queue);
+    let thread = std::thread::Builder::new()
+        .name("holdfast-links".to_owned())
+        .spawn(move || {
+            let tasks = tokio::task::LocalSet::new();
+            let transport = Transport::new(for_thread, config);
+            tasks.block_on(&runtime, transport.run(queue, listeners));
+        })?;
+    Ok(Links {
+        orders,
+        event,
+        event_queue,
+        addresses,
+        thread: Some(thread),
+    })
+}
+
+/// Another thread's way to give orders.
+#[derive(Clone)]
+pub struct Orders(UnboundedSender<Command>);
+
+impl Orders {
+    /// Never waits.
+    pub fn send(&self, order: Command) {
+        // A thread that is gone has been told to stop, or has panicked and said why.
+        let _ = self.0.send(order);
+    }
+}
+
+impl Links {
+    /// For other threads than the one that takes the events.
+    pub fn orders(&self) -> Orders {
+        Orders(self.orders.clone())
+    }
+
+    /// Never waits. Orders are carried out in the order in which they were given.
+    pub fn send(&self, order: Command) {
+        // A thread that is gone has been told to stop, or has panicked and said why.
+        let _ = self.orders.send(order);
+    }
+
+    /// The next events. The waker is called once for all the events since this last gave `None`: who
+    /// stops before has to come back unasked.
+    pub fn try_recv(&self) -> Option<Event> {
+        let event = self.event.try_recv().ok().or_else(|| {
+            self.event_queue.drained();
+            // What was put there before `drained` woke nobody.
+            self.event.try_recv().ok()
+        })?;
+        self.event_queue.taken(&event);
+        Some(event)
+    }
+
+    /// The addresses that [`start`] in fact listens on (a port of 0 has become a real one).
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    pub fn stats(&self) -> Stats {
+        self.event_queue.counters.read()
+    }
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        self.send(Command::Stop);
+        if let Some(thread) = self.thread.take() {
+            // Only a panic makes this fail, and it has been printed.
+            let _ = thread.join();
+        }
+    }
+}
