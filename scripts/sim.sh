@@ -39,7 +39,7 @@ done
 
 if [ -n "$mutations" ]; then
     # Some are noticed by tests beside the code, which turn them on themselves.
-    cargo test --quiet --features mutations --lib
+    cargo test --quiet --workspace --features mutations --lib
     exec cargo test --quiet --features mutations --test sim every_mutation -- --nocapture
 fi
 [ -n "$seeds" ] || usage

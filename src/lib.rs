@@ -13,7 +13,6 @@
 
 pub mod cluster;
 pub mod command;
-pub mod config;
 pub mod log;
 pub mod net;
 pub mod node;
@@ -22,9 +21,7 @@ pub mod pubsub;
 pub mod raft;
 pub mod server;
 pub mod shard;
-pub mod storage;
-pub mod transport;
 pub mod version;
 
 pub use base::{clock, glob, ids, mutation};
-pub use {effect, keyspace, resp, state, topology};
+pub use {config, effect, keyspace, resp, state, storage, topology, transport};

@@ -294,7 +294,7 @@ mod tests {
         );
         assert_eq!(
             decide(&found(&[(1, true)], &[]), None),
-            Err(Refused::NoIdentity(1))
+            Err(Refused::NoIdentity(RaftId(1)))
         );
     }
 }

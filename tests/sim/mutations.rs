@@ -20,7 +20,7 @@ enum Notice {
     /// A scene of one member or node, which holds without the mutation.
     Scene(fn() -> bool),
     /// A test in this file, beside the code: it turns the mutation on itself.
-    GroupHandle(&'static str),
+    Beside(&'static str),
 }
 
 /// How far a seed may have to be looked for.
@@ -29,31 +29,31 @@ const SEEDS: std::ops::Range<u64> = 0..300;
 #[rustfmt::skip]
 const TABLE: &[(Mutation, Notice)] = {
     use Mutation as M;
-    use Notice::{GroupHandle, Scene, Seed};
+    use Notice::{Beside, Scene, Seed};
     use Topology::{Cluster, Shard};
     &[
         (M::SkipFsync, Seed(Shard, "no valid record where one was known durable")),
-        (M::SkipRecoverySync, GroupHandle("src/storage/tests.rs")),
-        (M::ReviveBehindCut, GroupHandle("src/storage/tests.rs")),
-        (M::KeepPartOfRecord, GroupHandle("src/storage/tests.rs")),
+        (M::SkipRecoverySync, Beside("crates/storage/src/tests.rs")),
+        (M::ReviveBehindCut, Beside("crates/storage/src/tests.rs")),
+        (M::KeepPartOfRecord, Beside("crates/storage/src/tests.rs")),
         (M::SkipCommitOnlyHardState, Seed(Shard, "D1: m")),
         (M::VoteAfterRestart, Scene(voter::a_restarted_voter_waits)),
         (M::PromiseBeforeMessage, Scene(voter::a_promise_begins_when_its_message_came)),
         (M::LeaseBeforeExecution, Scene(leader::a_read_before_a_long_stop_is_not_answered)),
         (M::ForeignAck, Scene(leader::a_foreign_ack_makes_no_lease)),
-        (M::AckOfAnyTime, GroupHandle("src/shard/tests/mutations.rs")),
-        (M::LeaseOfASleeper, GroupHandle("src/shard/tests/mutations.rs")),
-        (M::LeftOnAStaleClock, GroupHandle("src/cluster/tests.rs")),
-        (M::RelaxedSyncOfJobs, GroupHandle("src/shard/tests/mutations.rs")),
-        (M::RelaxedSyncOfRecord, GroupHandle("src/shard/tests/mutations.rs")),
+        (M::AckOfAnyTime, Beside("src/shard/tests/mutations.rs")),
+        (M::LeaseOfASleeper, Beside("src/shard/tests/mutations.rs")),
+        (M::LeftOnAStaleClock, Beside("src/cluster/tests.rs")),
+        (M::RelaxedSyncOfJobs, Beside("src/shard/tests/mutations.rs")),
+        (M::RelaxedSyncOfRecord, Beside("src/shard/tests/mutations.rs")),
         (M::StaleTransferVote, Scene(voter::a_vote_of_an_old_transfer_is_dropped)),
         (M::AckBeforeSync, Seed(Shard, "is committed or stored, but the log ends")),
         (M::StepBeforeProposal, Scene(leader::what_is_executed_is_proposed_first)),
         (M::ReadIgnoresDirty, Seed(Shard, "is not linearizable")),
         (M::NoLeaseForNoWrite, Scene(leader::a_read_before_a_long_stop_is_not_answered)),
         (M::DecideAtTruncation, Seed(Shard, "is not linearizable")),
-        (M::TailLostByTurn, GroupHandle("src/shard/tests/tail.rs")),
-        (M::WaitBeforeProposal, GroupHandle("src/shard/tests/tail.rs")),
+        (M::TailLostByTurn, Beside("src/shard/tests/tail.rs")),
+        (M::WaitBeforeProposal, Beside("src/shard/tests/tail.rs")),
         (M::ApplyPartOfUnit, Seed(Shard, "keyspaces differ")),
         (M::ServeBeforeOwnTerm, Seed(Shard, "keyspaces differ")),
         (M::SkipRebuild, Seed(Shard, "keyspaces differ")),
@@ -62,45 +62,45 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::OvertakeHeldOutput, Seed(Shard, "is not linearizable")),
         (M::ReleaseUncommitted, Seed(Shard, "is not linearizable")),
         (M::AppendWithoutRoom, Scene(follower::appends_of_one_turn_share_the_room)),
-        (M::RoomByArguments, GroupHandle("src/shard/tests/room.rs")),
+        (M::RoomByArguments, Beside("src/shard/tests/room.rs")),
         (M::ServeBeforeGainCommits, Seed(Cluster, "is served before its gain committed")),
         (M::WitnessBaseTooHigh, Seed(Cluster, "G6: witness")),
         (M::JoinWithoutConfState, Seed(Cluster, "two valid leases")),
         (M::ConjuredByMessage, Seed(Cluster, "G2: raft id")),
         (M::LearnerCampaigns, Scene(|| !learner::asks_for_votes())),
         (M::AnnounceBeforeEpoch, Seed(Cluster, "S2: the bus shows")),
-        (M::OwnRemovalAsLeader, GroupHandle("src/raft/plan/tests.rs")),
+        (M::OwnRemovalAsLeader, Beside("src/raft/plan/tests.rs")),
         (M::StaleTimeoutNow, Seed(Cluster, "two valid leases")),
         (M::AmnesiaUnderOldId, Seed(Cluster, "lost its disk and is back under its id")),
         (M::EvenVoters, Seed(Cluster, "G3: an even number of voters")),
         (M::MembersBesideTheLog, Seed(Cluster, "G5: members differ")),
-        (M::WitnessLeadsOn, GroupHandle("src/raft/plan/tests.rs")),
+        (M::WitnessLeadsOn, Beside("src/raft/plan/tests.rs")),
         (M::WitnessBesideData, Seed(Cluster, "W3: witness")),
         (M::LastDataLeaves, Scene(node::the_last_data_member_stays)),
         (M::LostLogGoesOn, Scene(learner::lost_log_is_noticed)),
-        (M::UnwrittenIsDamage, GroupHandle("src/shard/tests/mutations.rs")),
-        (M::NothingIsChecked, GroupHandle("src/raft/tests.rs")),
-        (M::BodiesAreTrusted, GroupHandle("src/shard/tests/mutations.rs")),
+        (M::UnwrittenIsDamage, Beside("src/shard/tests/mutations.rs")),
+        (M::NothingIsChecked, Beside("src/raft/tests.rs")),
+        (M::BodiesAreTrusted, Beside("src/shard/tests/mutations.rs")),
         (M::OpenTailIsShown, Seed(Shard, "keyspaces differ")),
         (M::WatchOutlivesEpoch, Scene(leader::a_watch_ends_with_the_lease_epoch)),
         (M::WindowForgetsUnapplied, Seed(Shard, "C5: everything above applied stays in memory")),
-        (M::EveryCallIsProved, GroupHandle("src/transport/vouch.rs")),
+        (M::EveryCallIsProved, Beside("crates/transport/src/vouch.rs")),
         (M::WitnessCountsForWait, Seed(Cluster, "C2: WAIT counts")),
         (M::FirstIdentityForgets, Scene(node::without_its_log_a_node_claims_nothing)),
         (M::ApplyAllAtOnce, Scene(follower::what_commits_at_once_is_applied_in_slices)),
         (M::ClaimIsIgnored, Scene(node::a_higher_claim_is_a_loss_in_the_log)),
         (M::CoverageIsIgnored, Scene(node::a_missing_slot_stops_the_cluster)),
         (M::OneWitnessEndsAll, Scene(witnesses::one_that_breaks_leaves_the_other)),
-        (M::ForgedLeft, GroupHandle("src/cluster/tests.rs")),
-        (M::OnlyVoterYields, GroupHandle("src/cluster/tests.rs")),
-        (M::DemotionBeforeSearch, GroupHandle("src/raft/plan/tests.rs")),
-        (M::UnnamedIsSwept, GroupHandle("src/cluster/folders.rs")),
-        (M::WaitForTheOwnDisk, GroupHandle("src/shard/tests/mutations.rs")),
-        (M::LeadsOnABadDisk, GroupHandle("src/shard/tests/mutations.rs")),
-        (M::TransferAgainAndAgain, GroupHandle("src/shard/tests/mutations.rs")),
-        (M::TransferToAHungDisk, GroupHandle("src/shard/tests/mutations.rs")),
-        (M::TransferWithoutRoom, GroupHandle("src/shard/tests/mutations.rs")),
-        (M::ReserveForNothing, GroupHandle("src/shard/tests/mutations.rs")),
+        (M::ForgedLeft, Beside("src/cluster/tests.rs")),
+        (M::OnlyVoterYields, Beside("src/cluster/tests.rs")),
+        (M::DemotionBeforeSearch, Beside("src/raft/plan/tests.rs")),
+        (M::UnnamedIsSwept, Beside("src/cluster/folders.rs")),
+        (M::WaitForTheOwnDisk, Beside("src/shard/tests/mutations.rs")),
+        (M::LeadsOnABadDisk, Beside("src/shard/tests/mutations.rs")),
+        (M::TransferAgainAndAgain, Beside("src/shard/tests/mutations.rs")),
+        (M::TransferToAHungDisk, Beside("src/shard/tests/mutations.rs")),
+        (M::TransferWithoutRoom, Beside("src/shard/tests/mutations.rs")),
+        (M::ReserveForNothing, Beside("src/shard/tests/mutations.rs")),
     ]
 };
 
@@ -120,7 +120,7 @@ fn noticed(mutation: Mutation, notice: Notice) -> Result<String, String> {
                 false => Ok("its scene".to_string()),
             }
         }
-        Notice::GroupHandle(file) => {
+        Notice::Beside(file) => {
             let text = std::fs::read_to_string(file).map_err(|e| e.to_string())?;
             // The library's tests run with this one; code that only asks for the mutation turns nothing on.
             let count = |what: String| text.matches(&what).count();

@@ -553,12 +553,24 @@ fn a_removal_proposed_by_oneself_is_caught() {
     let mut members = group(&[data(1), data(2), data(3)], &[]);
     members.conf.voters = vec![2, 3];
     members.conf.voters_outgoing = vec![1, 2, 3];
-    let next = || plan(1, MemberKind::Data, &members, &going(&[], &[]), &near);
+    let next = || {
+        plan(
+            RaftId(1),
+            MemberKind::Data,
+            &members,
+            &going(&[], &[]),
+            &near,
+        )
+    };
     mutation::set(Some(Mutation::OwnRemovalAsLeader));
     let mutated = next();
     mutation::set(None);
     assert!(matches!(mutated, Plan::Propose(_)), "{mutated:?}");
-    assert!(matches!(next(), Plan::Transfer(2 | 3)), "{:?}", next());
+    assert!(
+        matches!(next(), Plan::Transfer(RaftId(2 | 3))),
+        "{:?}",
+        next()
+    );
 }
 
 /// W1: a witness leads only until a data member has all that it has.

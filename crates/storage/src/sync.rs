@@ -6,7 +6,7 @@
 use super::disk::{Disk, DiskFile};
 use super::error::{Result, StorageError};
 use super::position::Position;
-use crate::mutation::{self, Mutation};
+use ::base::mutation::{self, Mutation};
 use std::sync::Arc;
 
 /// A part of a record that the storage thread has to write.

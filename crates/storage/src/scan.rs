@@ -8,7 +8,7 @@ use super::error::{Result, StorageError};
 use super::position::Position;
 use super::record::{Header, ALIGN, HEADER, MIN_TAIL};
 use super::segment::SegmentMeta;
-use crate::mutation::{self, Mutation};
+use ::base::mutation::{self, Mutation};
 
 /// Read ahead at least this much.
 const AHEAD: usize = 256 * 1024;

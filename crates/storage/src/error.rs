@@ -78,7 +78,7 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    pub(crate) fn io(action: &'static str, file: &str) -> impl FnOnce(io::Error) -> StorageError {
+    pub fn io(action: &'static str, file: &str) -> impl FnOnce(io::Error) -> StorageError {
         let file = file.to_owned();
         move |source| StorageError::Io {
             action,

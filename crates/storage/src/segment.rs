@@ -137,8 +137,8 @@ pub fn is_temporary(name: &str) -> bool {
 
 /// A segment that is ready to be appended to.
 pub struct Allocated<D: Disk> {
-    pub(crate) meta: SegmentMeta,
-    pub(crate) file: Arc<D::File>,
+    pub meta: SegmentMeta,
+    pub file: Arc<D::File>,
 }
 
 /// Makes a segment (on the storage thread); in steps, so that syncs need not wait for all of it.
@@ -152,7 +152,7 @@ pub struct AllocJob<D: Disk> {
 }
 
 impl<D: Disk> AllocJob<D> {
-    pub(crate) fn new(disk: D, of: MemberIdentity, meta: SegmentMeta) -> Self {
+    pub fn new(disk: D, of: MemberIdentity, meta: SegmentMeta) -> Self {
         let temp = format!("{}{TEMP_SUFFIX}", meta.sequence);
         AllocJob {
             disk,

@@ -10,7 +10,7 @@
 //! Invariants: frames leave in the order in which they came; what waits is bounded in time
 //! ([`HELD_FOR`]) and bytes; nothing becomes proved but by a password or by its node.
 
-use crate::mutation::{self, Mutation};
+use base::mutation::{self, Mutation};
 use std::time::Duration;
 
 /// How long what a new link brings waits at most.

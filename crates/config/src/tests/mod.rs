@@ -120,7 +120,7 @@ fn every_default_is_shown_as_a_line_that_gives_it_again() {
 
 #[test]
 fn the_documents_list_is_the_table() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFIG.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/CONFIG.md");
     let written = fs::read_to_string(path).unwrap();
     assert!(
         written == markdown(),

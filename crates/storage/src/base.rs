@@ -13,8 +13,8 @@ mod form;
 
 use super::disk::{Disk, DiskFile};
 use super::error::{Result, StorageError};
-use crate::ids::{GroupId, Incarnation, RaftId};
-use cluster_bus::NodeId;
+use ::base::ids::{GroupId, Incarnation, RaftId};
+use ::base::NodeId;
 use raft::eraftpb::ConfState;
 
 pub const FILE: &str = "base";

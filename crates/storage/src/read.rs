@@ -11,7 +11,7 @@ use super::position::Position;
 use super::record::{Item, Items};
 use super::scan::{segment_of, Link, Scanner};
 use super::segment::SegmentMeta;
-use crate::mutation::{self, Mutation};
+use ::base::mutation::{self, Mutation};
 use raft::eraftpb::Entry;
 
 /// Where the entries `from..=to` are to be found.

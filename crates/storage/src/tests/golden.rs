@@ -2,9 +2,9 @@
 //! version changes (docs/DATA_FORMATS.md).
 
 use super::disk::TestDisk;
-use crate::ids::{GroupId, Incarnation, RaftId};
-use crate::storage::record::{Header, Item, Items, CONTINUED, FIRST, HEADER, LAST};
-use crate::storage::*;
+use crate::record::{Header, Item, Items, CONTINUED, FIRST, HEADER, LAST};
+use crate::*;
+use ::base::ids::{GroupId, Incarnation, RaftId};
 use proptest::prelude::*;
 use raft::eraftpb::{ConfState, Entry, EntryType, HardState};
 

@@ -4,8 +4,8 @@
 //! done in part or not at all. A crash of the process keeps what was written; a crash of the
 //! machine keeps what was synced and, of the rest, what chance leaves of each sector.
 
-use crate::storage::disk::{Disk, DiskFile};
-use crate::storage::position::SECTOR;
+use crate::disk::{Disk, DiskFile};
+use crate::position::SECTOR;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;

@@ -9,7 +9,7 @@ use std::fmt::Write;
 pub fn markdown() -> String {
     let mut out = String::from(
         "# Directives\n\n\
-         Made from the table in `src/config/` by `holdfast config --markdown`; a test compares.\n\
+         Made from the table in `crates/config/` by `holdfast config --markdown`; a test compares.\n\
          The file's syntax, units and command line are Redis's. Unless a row says otherwise, a\n\
          directive can be changed while the server runs (CONFIG SET).\n",
     );

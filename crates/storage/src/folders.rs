@@ -107,7 +107,7 @@ impl Folders for RealFolders {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::Disk;
+    use crate::Disk;
 
     /// After a reset the loop removes the folder that the storage thread is removing.
     #[test]

@@ -8,8 +8,8 @@
 //! Invariants: decoding is total, and one base has one form, so no bit can change unnoticed.
 
 use super::{bad, Base, Member, MemberIdentity, MemberKind, SnapshotMeta, FILE};
-use crate::ids::{GroupId, Incarnation, RaftId};
-use crate::storage::error::{Result, StorageError};
+use crate::error::{Result, StorageError};
+use ::base::ids::{GroupId, Incarnation, RaftId};
 use raft::eraftpb::ConfState;
 
 const MAGIC: &[u8; 8] = b"HFBASE\r\n";
@@ -267,8 +267,8 @@ fn unread(what: &'static str) -> StorageError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::RealDisk;
-    use cluster_bus::NodeId;
+    use crate::RealDisk;
+    use ::base::NodeId;
     use proptest::collection::vec;
     use proptest::prelude::*;
 

@@ -6,9 +6,9 @@ mod golden;
 
 use super::log::LogConfig;
 use super::*;
-use crate::ids::{GroupId, Incarnation, RaftId};
+use ::base::ids::{GroupId, Incarnation, RaftId};
 #[cfg(feature = "mutations")]
-use crate::mutation::Mutation;
+use ::base::mutation::Mutation;
 use disk::{Crash, TestDisk};
 use raft::eraftpb::{Entry, EntryType, HardState};
 use rand::rngs::StdRng;
@@ -339,9 +339,9 @@ fn what_was_promised_is_recovered_after_any_crash() {
 
 #[cfg(feature = "mutations")]
 fn caught(mutation: Mutation) -> (u64, String) {
-    crate::mutation::set(Some(mutation));
+    ::base::mutation::set(Some(mutation));
     let caught = (0..3000).find_map(|seed| run(seed).err().map(|e| (seed, e)));
-    crate::mutation::set(None);
+    ::base::mutation::set(None);
     caught.unwrap_or_else(|| panic!("{mutation:?} was not caught"))
 }
 

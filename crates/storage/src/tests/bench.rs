@@ -1,8 +1,8 @@
 //! What an append costs the loop while the storage thread syncs. Not part of the test run:
 //! `cargo test --release --lib storage::tests::bench -- --ignored --nocapture`.
 
-use crate::ids::{GroupId, RaftId};
-use crate::storage::*;
+use crate::*;
+use ::base::ids::{GroupId, RaftId};
 use raft::eraftpb::{Entry, HardState};
 use std::time::{Duration, Instant};
 

@@ -18,7 +18,7 @@ use super::read::locate;
 use super::record::{Header, Item, Items, CONTINUED, FIRST, LAST};
 use super::scan::{claims, Link, Scanner};
 use super::segment::{is_segment, is_temporary, AllocJob, SegmentMeta, DATA};
-use crate::mutation::{self, Mutation};
+use ::base::mutation::{self, Mutation};
 use raft::eraftpb::HardState;
 use std::sync::Arc;
 
