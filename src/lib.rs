@@ -18,10 +18,9 @@ pub mod net;
 pub mod node;
 pub mod process;
 pub mod pubsub;
-pub mod raft;
 pub mod server;
 pub mod shard;
 pub mod version;
 
 pub use base::{clock, glob, ids, mutation};
-pub use {config, effect, keyspace, resp, state, storage, topology, transport};
+pub use {config, effect, keyspace, raft_group as raft, resp, state, storage, topology, transport};

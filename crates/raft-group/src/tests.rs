@@ -3,9 +3,9 @@
 //! log, around the own term, and at the ends of their types.
 
 use super::*;
-use crate::clock::{Mono, Now};
-use crate::ids::{GroupId, Incarnation, RaftId};
-use crate::storage::base::{Member, MemberKind};
+use base::clock::{Mono, Now};
+use base::ids::{GroupId, Incarnation, RaftId};
+use storage::base::{Member, MemberKind};
 use cluster_bus::NodeId;
 use proptest::prelude::*;
 use protobuf::Message as _;
@@ -491,7 +491,7 @@ fn an_append_beyond_the_end_changes_nothing() {
 #[cfg(feature = "mutations")]
 #[test]
 fn unchecked_messages_reach_a_panic_of_raft() {
-    use crate::mutation::{self, Mutation};
+    use base::mutation::{self, Mutation};
     mutation::set(Some(Mutation::NothingIsChecked));
     let outcome = std::panic::catch_unwind(an_append_beyond_the_end);
     mutation::set(None);

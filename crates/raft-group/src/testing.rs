@@ -4,7 +4,7 @@ use super::Envelope;
 use raft::eraftpb::{Message, MessageType};
 
 /// What a willing member answers; its disk and its log are sound.
-pub(crate) fn answer(asked: &Envelope) -> Option<Envelope> {
+pub fn answer(asked: &Envelope) -> Option<Envelope> {
     let of = &asked.message;
     let (kind, index) = match of.get_msg_type() {
         MessageType::MsgRequestPreVote => (MessageType::MsgRequestPreVoteResponse, 0),

@@ -16,8 +16,8 @@ mod members;
 mod outgoing;
 mod plan;
 mod step;
-#[cfg(test)]
-pub(crate) mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod timer;
@@ -35,7 +35,7 @@ pub use step::{Fault, Refusal, StepError};
 pub use window::{Wanted, Window};
 
 /// raft-rs ticks in one election timeout: heartbeats leave on every tick.
-pub(crate) const TICKS_PER_TIMEOUT: u32 = 10;
+pub const TICKS_PER_TIMEOUT: u32 = 10;
 
 /// Bytes of applied entries that stay in memory for followers that are a little behind.
 pub const DEFAULT_KEEP_BYTES: usize = 4 << 20;

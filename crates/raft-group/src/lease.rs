@@ -7,8 +7,8 @@
 //! them, s + T, on clocks that drift by less than 0.1 T over T; the lease ends at s + 0.9 T.
 
 use super::envelope::LeaseEpoch;
-use crate::clock::{Mono, Now};
-use crate::mutation::{self, Mutation};
+use base::clock::{Mono, Now};
+use base::mutation::{self, Mutation};
 use std::time::Duration;
 
 /// E1: what a member has promised to its leader.

@@ -7,10 +7,10 @@
 //! Invariant: the list names exactly the ids of the ConfState, in the order in which they joined.
 
 use super::group::{Group, Role};
-use crate::clock::Now;
-use crate::ids::RaftId;
-use crate::mutation::{self, Mutation};
-use crate::storage::base::{Member, MemberKind};
+use base::clock::Now;
+use base::ids::RaftId;
+use base::mutation::{self, Mutation};
+use storage::base::{Member, MemberKind};
 use protobuf::Message as _;
 use raft::eraftpb::{
     ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState, Entry,

@@ -4,7 +4,7 @@
 //! can't take. Older entries are on disk only: a follower that needs them is served by a read job,
 //! which the driver runs elsewhere, and whose result is lent to raft-rs through [`Window::lend`].
 
-use crate::mutation::{self, Mutation};
+use base::mutation::{self, Mutation};
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 use std::cell::RefCell;

@@ -9,8 +9,8 @@
 //! meanwhile goes as one. Where an answer takes long, more may be on their way.
 
 use super::group::Group;
-use crate::clock::{Mono, Now};
-use crate::ids::RaftId;
+use base::clock::{Mono, Now};
+use base::ids::RaftId;
 use raft::Progress;
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The decisions of [`super`] in tables.
 
 use super::*;
-use crate::ids::RaftId;
+use base::ids::RaftId;
 use cluster_bus::NodeId;
 use raft::eraftpb::ConfState;
 

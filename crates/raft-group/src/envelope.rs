@@ -4,7 +4,7 @@
 //! envelope or a typed error), and nothing in a header is trusted before [`super::Group::step`]
 //! has checked it.
 
-use crate::ids::{GroupId, Incarnation, RaftId};
+use base::ids::{GroupId, Incarnation, RaftId};
 use protobuf::{CodedOutputStream, Message as _};
 use raft::eraftpb::Message;
 

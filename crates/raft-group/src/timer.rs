@@ -3,8 +3,8 @@
 //! All jitter comes from a seeded generator, so a seed reproduces a run (raft-rs draws from the
 //! thread's generator, which is why its own timer is disabled).
 
-use crate::clock::Mono;
-use crate::storage::base::MemberKind;
+use base::clock::Mono;
+use storage::base::MemberKind;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::time::Duration;

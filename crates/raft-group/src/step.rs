@@ -6,9 +6,9 @@
 use super::envelope::Envelope;
 use super::group::Group;
 use super::members;
-use crate::clock::{Mono, Now};
-use crate::ids::RaftId;
-use crate::mutation::{self, Mutation};
+use base::clock::{Mono, Now};
+use base::ids::RaftId;
+use base::mutation::{self, Mutation};
 use raft::eraftpb::{Message, MessageType};
 use raft::StateRole;
 
@@ -173,7 +173,7 @@ impl Group {
     }
 
     /// T9: steps one of those.
-    pub(crate) fn step_meanwhile(&mut self, now: Now, e: Envelope) {
+    pub fn step_meanwhile(&mut self, now: Now, e: Envelope) {
         assert!(
             self.takes_meanwhile(&e),
             "T9: only what changes no role is stepped meanwhile"

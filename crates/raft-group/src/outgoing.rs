@@ -7,9 +7,9 @@
 use super::envelope::{Envelope, LeaseEpoch};
 use super::group::Group;
 use super::TICKS_PER_TIMEOUT;
-use crate::clock::Now;
-use crate::ids::RaftId;
-use crate::mutation::{self, Mutation};
+use base::clock::Now;
+use base::ids::RaftId;
+use base::mutation::{self, Mutation};
 use raft::eraftpb::{Message, MessageType};
 
 impl Group {

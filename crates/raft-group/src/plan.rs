@@ -5,9 +5,9 @@
 //! in number; a new voter has answered lately; a leader never takes itself out.
 
 use super::members::{Change, Membership};
-use crate::ids::RaftId;
-use crate::mutation::{self, Mutation};
-use crate::storage::base::{Member, MemberKind};
+use base::ids::RaftId;
+use base::mutation::{self, Mutation};
+use storage::base::{Member, MemberKind};
 use raft::eraftpb::ConfChangeType::{AddLearnerNode, AddNode, RemoveNode};
 use std::time::Duration;
 
