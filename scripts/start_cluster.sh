@@ -84,9 +84,9 @@ while [ $# -gt 0 ]; do
             case "$1" in
                 --password) password="$2"; plain_password ;;
                 --config) config="$2"; readable_config ;;
-                --nodes) nodes="$2"; number nodes "$2" 1 200 ;;
-                --replicas) replicas="$2"; number replicas "$2" 0 20 ;;
-                --port) port="$2"; number port "$2" 1 55535 ;;
+                --nodes) number nodes "$2" 1 200; nodes=$((10#$2)) ;;
+                --replicas) number replicas "$2" 0 20; replicas=$((10#$2)) ;;
+                --port) number port "$2" 1 55535; port=$((10#$2)) ;;
                 --dir) dir="$2" ;;
             esac
             given="$given ${1#--}"; shift 2 ;;

@@ -126,9 +126,10 @@ fi
 # Libraries, binaries and every test target that has no stage of its own.
 unit_tests() {
     local targets=(--workspace --lib --bins) path name
-    for path in tests/*.rs tests/*/main.rs; do
+    for path in tests/*.rs tests/*/main.rs cluster-bus/tests/*.rs; do
         [ -e "$path" ] || continue
-        name="${path#tests/}"
+        name="${path#cluster-bus/}"
+        name="${name#tests/}"
         name="${name%/main.rs}"
         name="${name%.rs}"
         case "$name" in

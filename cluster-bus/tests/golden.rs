@@ -251,7 +251,7 @@ fn what_is_not_known_is_skipped() {
     let shard = extension(3, NODE_2.as_bytes());
     let body = [
         extension(77, b"what is this?"),
-        extension(1, b"two words\0"),
+        extension(0, b"two words\0"),
         shard,
     ]
     .concat();

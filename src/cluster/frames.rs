@@ -218,8 +218,10 @@ impl Cluster {
         if !self.answers_for(from, group, shard) {
             return;
         }
+        // A leader that has not applied its own term may have added it all the same.
         let added = shard.group().membership().contains(raft_id);
-        if said == Said::Ready && !added && !self.knows(from) {
+        let sure = shard.group().own_term_applied();
+        if said == Said::Ready && !added && sure && !self.knows(from) {
             return self.out.answer(from, &Control::Unknown { raft_id });
         }
         if !proved {

@@ -19,6 +19,7 @@ texts! {
     SYNTAX = "ERR syntax error";
     WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value";
     NO_SUCH_KEY = "ERR no such key";
+    NOVALUES_OF_HSCAN = "ERR NOVALUES option can only be used in HSCAN";
     NOT_AN_INTEGER = "ERR value is not an integer or out of range";
     NOT_AN_INT32 = "ERR value is out of range, value must between -2147483648 and 2147483647";
     NOT_A_FLOAT = "ERR value is not a valid float";

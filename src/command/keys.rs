@@ -199,6 +199,8 @@ impl<'a> ScanOptions<'a> {
                 o.count = words.count(Error::SYNTAX)?;
             } else if words.word("type") {
                 o.kind = Some(words.need()?);
+            } else if words.word("novalues") {
+                return Err(Error::NOVALUES_OF_HSCAN);
             } else {
                 return Err(Error::SYNTAX);
             }

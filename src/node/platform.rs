@@ -160,6 +160,11 @@ impl Platform for RealPlatform {
 
     fn make_room(&mut self, config: &Config) -> Option<u32> {
         let reserved = process::reserved_files(config).into();
+        if config.cluster_enabled {
+            // As at the start: what clients take must not be missing for other nodes.
+            let links = crate::transport::Config::default().max_accepted;
+            process::raise_for_bus(config.maxclients, u32::try_from(links).unwrap_or(u32::MAX));
+        }
         match raise_open_files(config.maxclients.into(), reserved) {
             OpenFiles::Lowered { maxclients, .. } => u32::try_from(maxclients).ok(),
             OpenFiles::TooFew { .. } => Some(1),

@@ -139,6 +139,11 @@ impl<P: Platform> Server<P> {
                 batch: client.session.last_write,
             },
         };
+        if client.conn.peer_has_gone() && !client.doomed {
+            // Data and end came together: the socket will not report the end once more.
+            client.doomed = true;
+            self.state.killed.push(key);
+        }
         client.blocked = Some(Blocked { on, until });
         self.state.blocking.add(client.session.id, key, until);
     }
@@ -147,6 +152,10 @@ impl<P: Platform> Server<P> {
     pub(super) fn answer_blocked(&mut self, now: Now) {
         if self.state.blocking.clients.is_empty() {
             return;
+        }
+        if !self.shard.group().is_leader() {
+            // C4: also a command that came after the step-down, of which nobody would tell it.
+            return self.give_up_blocked();
         }
         let (shard, released) = (&self.shard, self.released.batch);
         for key in self.state.blocking.due(now.mono) {

@@ -20,6 +20,16 @@ pub(super) fn set<P: Platform>(
 ) -> Result<(), ConfigError> {
     let changed = state.config.set(pairs, local)?;
     let names: Vec<&'static str> = changed.iter().map(|change| change.name).collect();
+    // First what can be refused without a trace.
+    if names.contains(&"maxclients") {
+        if let Some(possible) = state.platform.make_room(&state.config) {
+            state.config.restore(changed);
+            return Err(ConfigError::SetFailed {
+                name: "maxclients".to_owned(),
+                reason: too_many_clients(possible),
+            });
+        }
+    }
     if let Some(&name) = names.iter().find(|name| matches!(**name, "port" | "bind")) {
         if let Err(failure) = state.platform.listen(&state.config) {
             slog::warn!(state.logger, "Could not listen as configured: {}", failure);
@@ -33,15 +43,6 @@ pub(super) fn set<P: Platform>(
             };
             let (name, reason) = (name.to_owned(), reason.to_owned());
             return Err(ConfigError::SetFailed { name, reason });
-        }
-    }
-    if names.contains(&"maxclients") {
-        if let Some(possible) = state.platform.make_room(&state.config) {
-            state.config.restore(changed);
-            return Err(ConfigError::SetFailed {
-                name: "maxclients".to_owned(),
-                reason: too_many_clients(possible),
-            });
         }
     }
     for warning in state.config.warnings_of(&names) {

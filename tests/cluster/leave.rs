@@ -128,7 +128,7 @@ fn is_alone(node: &Node, was: &str) -> Result<(), String> {
 /// Waits until a removed member has left by itself; how long that took.
 fn wait_alone(node: &Node, was: &str) -> Duration {
     let from = Instant::now();
-    wait_for("the removed member has left", SOON * 2, || {
+    wait_for("the removed member has left", SOON * 5, || {
         is_alone(node, was)
     });
     from.elapsed()

@@ -84,7 +84,8 @@ impl Bus {
 
     /// We can't reach a node, or have lost its address; another can, at another address. Two nodes that
     /// have exchanged addresses both find themselves where the other one was, so neither would ever
-    /// connect to the other one if this were not believed.
+    /// connect to the other one if this were not believed. The caller has seen that the entry came on our
+    /// own link to a known node: anybody can speak in a node's name, and would move others to itself.
     pub(super) fn believe_address(&mut self, entry: &Gossip) {
         let Some(node) = self.table.get(entry.node) else {
             return;
@@ -94,7 +95,8 @@ impl Bus {
         };
         let ip = ip.to_canonical().to_string();
         let told: Address = (ip, entry.port, entry.pport, entry.cport);
-        let away = node.suspect() || node.flags.has(Flags::NOADDR);
+        let lost = node.suspect() || node.flags.has(Flags::NOADDR);
+        let away = lost && !node.connected;
         let fits = !entry.flags.has(Flags::NOADDR) && told != node.address();
         let was_not_there =
             |(at, when): &(Address, u64)| *at == told && self.since(*when) < NOT_THERE_MS;

@@ -99,7 +99,9 @@ impl Bus {
             }
             if !suspect(entry.flags) {
                 self.believe_pong(entry);
-                self.believe_address(entry);
+                if self.proved == Some(sender) {
+                    self.believe_address(entry);
+                }
             }
         }
     }
@@ -174,8 +176,11 @@ impl Bus {
             match extension {
                 Extension::Hostname(text) => hostname = text,
                 Extension::HumanNodename(text) => name = text,
+                // A stranger could have us forget a node, and tell us of it anew at its own address.
                 Extension::ForgottenNode { node, ttl_seconds } => {
-                    self.forgotten(*node, *ttl_seconds);
+                    if self.proved == Some(sender) {
+                        self.forgotten(*node, *ttl_seconds);
+                    }
                 }
                 Extension::ShardId(id) => shard = Some(*id),
             }

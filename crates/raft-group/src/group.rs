@@ -17,11 +17,11 @@ use super::TICKS_PER_TIMEOUT;
 use base::clock::{Mono, Now};
 use base::ids::{GroupId, Incarnation, RaftId};
 use base::mutation::{self, Mutation};
-use storage::base::MemberKind;
 use raft::eraftpb::{Entry, HardState, Message, MessageType};
 use raft::{Config, RawNode, StateRole};
 use std::collections::VecDeque;
 use std::time::Duration;
+use storage::base::MemberKind;
 
 /// What a member is at this moment, as raft-rs sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

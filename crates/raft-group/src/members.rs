@@ -10,7 +10,6 @@ use super::group::{Group, Role};
 use base::clock::Now;
 use base::ids::RaftId;
 use base::mutation::{self, Mutation};
-use storage::base::{Member, MemberKind};
 use protobuf::Message as _;
 use raft::eraftpb::{
     ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState, Entry,
@@ -18,6 +17,7 @@ use raft::eraftpb::{
 };
 use raft::storage::MemStorage;
 use raft::{Config, RawNode};
+use storage::base::{Member, MemberKind};
 
 /// Members as of some index.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -7,9 +7,9 @@
 use super::members::{Change, Membership};
 use base::ids::RaftId;
 use base::mutation::{self, Mutation};
-use storage::base::{Member, MemberKind};
 use raft::eraftpb::ConfChangeType::{AddLearnerNode, AddNode, RemoveNode};
 use std::time::Duration;
+use storage::base::{Member, MemberKind};
 
 /// A member that is behind by no more than this has caught up (G3).
 pub const NEAR_BYTES: u64 = 1 << 20;

@@ -5,7 +5,6 @@
 use super::*;
 use base::clock::{Mono, Now};
 use base::ids::{GroupId, Incarnation, RaftId};
-use storage::base::{Member, MemberKind};
 use cluster_bus::NodeId;
 use proptest::prelude::*;
 use protobuf::Message as _;
@@ -15,6 +14,7 @@ use raft::eraftpb::{
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
+use storage::base::{Member, MemberKind};
 
 const T: Duration = Duration::from_millis(1000);
 

@@ -4,10 +4,10 @@
 //! thread's generator, which is why its own timer is disabled).
 
 use base::clock::Mono;
-use storage::base::MemberKind;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::time::Duration;
+use storage::base::MemberKind;
 
 /// Who campaigns before whom (E2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -141,8 +141,8 @@ fn read_set_range<'a>(args: &[&'a [u8]]) -> Option<(&'a [u8], usize, &'a [u8])> 
     let [key, offset, bytes] = args else {
         return None;
     };
-    let offset = u32::try_from(parse_i64(offset)?).ok()?;
-    Some((key, offset as usize, bytes))
+    let offset = usize::try_from(parse_i64(offset)?).ok()?;
+    Some((key, offset, bytes))
 }
 
 fn read_pairs<'e, 'a>(args: &'e [&'a [u8]]) -> Option<&'e [&'a [u8]]> {

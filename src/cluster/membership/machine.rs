@@ -43,9 +43,9 @@ const LEAVE_TIMEOUTS: u32 = crate::shard::LEAVE_TIMEOUTS;
 /// A joiner that has a base and is not added within so many T asks for another one: the group that
 /// it came from may be no more.
 const READY_PATIENCE: u32 = 20;
-/// C1: a joiner whose node the leader's bus has not known for so many T was forgotten. Gossip needs a few
-/// seconds to tell of a new node, and a minute if it was forgotten before and met again.
-pub(super) const UNKNOWN_PATIENCE: u32 = 90;
+/// C1: a joiner whose node the leader's bus has not known for so long was forgotten. Gossip needs a few
+/// seconds to tell of a new node, and a minute if it was forgotten before and met again, whatever T is.
+pub(super) const UNKNOWN_PATIENCE: Duration = Duration::from_secs(90);
 /// A silence of so long between two such answers: it begins anew.
 pub(super) const UNKNOWN_SILENCE: Duration = Duration::from_secs(2);
 
@@ -290,7 +290,8 @@ impl Machine {
             return self.ask_to_leave(facts, out);
         }
         if hosts {
-            return; // RESET waits until they have been replaced
+            self.is_due(facts.now); // RESET waits until they have been replaced, and sleeps meanwhile
+            return;
         }
         self.ask_soon(facts.now);
         match self.phase {
@@ -447,6 +448,6 @@ fn is_forgotten(step: Step, unknown: Option<Unknown>, facts: &Facts) -> bool {
     let added = step != Step::AskBase && facts.led;
     unknown.filter(|_| !added).is_some_and(|u| {
         let now = facts.now.since(u.last) <= UNKNOWN_SILENCE;
-        now && u.last.since(u.since) >= facts.t * UNKNOWN_PATIENCE
+        now && u.last.since(u.since) >= UNKNOWN_PATIENCE
     })
 }

@@ -432,7 +432,7 @@ fn a_joiner_asks_for_a_base_first() {
 /// by then.
 #[test]
 fn a_joiner_that_was_forgotten_gives_up() {
-    let patience = u64::from(UNKNOWN_PATIENCE);
+    let patience = UNKNOWN_PATIENCE.as_secs();
     let silence = UNKNOWN_SILENCE.as_secs();
     let all = |until: u64| (1..=until).collect::<Vec<_>>();
     let but = |gap: std::ops::Range<u64>| {

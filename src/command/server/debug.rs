@@ -14,7 +14,7 @@ use crate::keyspace::{Ttl, Value};
 use crate::resp::args::Args;
 use crate::resp::encode::Reply;
 use crate::resp::number::parse_i64;
-use crate::state::Access;
+use crate::state::{Access, Ownership};
 use std::time::Duration;
 
 rows! { pub static ROWS: Server [] {
@@ -134,11 +134,19 @@ fn digest_value(env: &mut Env<'_>, args: Args<'_>) -> Done {
     DONE
 }
 
+/// S1: whether the own shard serves the slot; all of them outside a cluster.
+fn serves(env: &Env<'_>, slot: u16) -> bool {
+    !env.data.is_cluster() || env.data.ownership(slot) == Ownership::Owned
+}
+
 fn object(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if !may_look(env) {
         return held(env);
     }
     let key = env.data.key(&args[2]);
+    if !serves(env, key.slot) {
+        return Err(Error::NO_SUCH_KEY); // as in Redis, which does not look elsewhere
+    }
     let seen = env.data.with(&key, |entry| {
         entry.map(|entry| {
             let value = entry.value();
@@ -241,7 +249,8 @@ fn populate(env: &mut Env<'_>, args: Args<'_>) -> Done {
         name.push(b':');
         name.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
         let key = env.data.key(&name);
-        if env.data.exists(&key) {
+        // S1: DEBUG names no keys, so no check of slots has stood before it.
+        if !serves(env, key.slot) || env.data.exists(&key) {
             continue;
         }
         let mut value = format!("value:{n}").into_bytes();

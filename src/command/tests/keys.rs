@@ -103,6 +103,10 @@ fn scan_finds_every_key() {
             ),
             ("SCAN 0 MATCH", "-ERR syntax error\r\n"),
             ("SCAN 0 FOO bar", "-ERR syntax error\r\n"),
+            (
+                "SCAN 0 NOVALUES",
+                "-ERR NOVALUES option can only be used in HSCAN\r\n",
+            ),
         ]);
     }
 }

@@ -116,9 +116,16 @@ fn a_node_without_address_is_found_by_gossip() {
         ip: ip(n).to_string(),
         ..entry(1, Flags::MASTER)
     };
-    bench.from(2, ping(PingKind::Ping, vec![at(1)]));
+    let link = bench.out[&2];
+    let say = |at| ping(PingKind::Pong, vec![at]);
+    bench.hear(link, header(2), say(at(1)));
     assert!(bench.flags(1).has(Flags::NOADDR), "another node is there");
     bench.from(2, ping(PingKind::Ping, vec![at(4)]));
+    assert!(
+        bench.flags(1).has(Flags::NOADDR),
+        "anybody can say it in its name"
+    );
+    bench.hear(link, header(2), say(at(4)));
     assert!(!bench.flags(1).has(Flags::NOADDR));
     assert_eq!(
         bench.bus.node(id(1)).map(|n| n.ip.clone()),
@@ -148,4 +155,23 @@ fn a_node_found_in_anothers_place_is_there() {
         bench.bus.node(id(2)).map(|n| n.ip.clone()),
         Some(ip(1).to_string())
     );
+}
+
+/// FAIL and gossip, both forged: a node that answers us stays where it is.
+#[test]
+fn a_connected_node_is_not_moved_by_gossip() {
+    let mut bench = Bench::new();
+    bench.join_master(1);
+    bench.join_master(2);
+    bench.from(2, Body::Fail(id(1)));
+    assert!(bench.flags(1).has(Flags::FAIL));
+    let elsewhere = Gossip {
+        ip: ip(4).to_string(),
+        ..entry(1, Flags::MASTER)
+    };
+    let link = bench.out[&2];
+    bench.hear(link, header(2), ping(PingKind::Pong, vec![elsewhere]));
+    let node = bench.bus.node(id(1)).expect("it is known");
+    assert!(node.connected);
+    assert_eq!(node.ip, ip(1).to_string());
 }

@@ -367,7 +367,7 @@ fn the_forgotten_stay_away_for_a_minute() {
 
     // Another forgets: we too, but never ourselves.
     let body = Body::Ping {
-        kind: PingKind::Ping,
+        kind: PingKind::Pong,
         gossip: vec![entry(2, Flags::MASTER)],
         extensions: [2, 50]
             .map(|n| Extension::ForgottenNode {
@@ -376,7 +376,13 @@ fn the_forgotten_stay_away_for_a_minute() {
             })
             .to_vec(),
     };
-    bench.from(1, body);
+    bench.from(1, body.clone());
+    assert!(
+        bench.bus.node(id(2)).is_some(),
+        "anybody can say it in its name"
+    );
+    let link = bench.out[&1];
+    bench.hear(link, header(1), body);
     assert!(bench.bus.node(id(2)).is_none());
     let again = bench.bus.forget(bench.now, id(2));
     assert_eq!(again, Ok(()), "an operator tells all nodes, one by one");

@@ -178,3 +178,24 @@ fn setslot_says_that_it_is_not_there() {
         "-ERR Please use SETSLOT only with masters.\r\n",
     )]);
 }
+
+/// S1: DEBUG has no key specs, so no check of slots comes before it.
+#[test]
+fn debug_touches_no_slot_of_others() {
+    let mut f = first_of_two();
+    f.data.commit_record();
+    f.host.config.enable_debug_command = crate::config::ProtectedAction::Yes;
+    f.expect(&[("DEBUG POPULATE 2000", "+OK\r\n")]);
+    let mut found = 0;
+    f.data.keyspace().for_each(0, &mut |entry| {
+        let slot = cluster_bus::slot::key_slot(entry.key());
+        assert!(slot < 100, "slot {slot}");
+        found += 1;
+        std::ops::ControlFlow::Continue(())
+    });
+    assert!(found > 0, "none of 2000 keys in 100 slots");
+    // Slot 12182.
+    f.expect(&[("DEBUG OBJECT foo", "-ERR no such key\r\n")]);
+    let (_, outcome) = f.outcome(&["DEBUG", "OBJECT", "foo"]);
+    assert_eq!(outcome.slot, None);
+}
