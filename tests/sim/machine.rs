@@ -164,6 +164,8 @@ pub struct Machine {
     /// Stop in the turn to come, for so long.
     pub stop_next: Option<(Stop, u64)>,
     pub slow_until: True,
+    /// Jobs of the thread don't end before: one that was put off while the process stood still.
+    pub put_off_until: True,
     pub power_on_crash: bool,
     pub down_for: u64,
     /// A sync was made to fail: the process, or a witness on it, may end itself.
@@ -217,6 +219,7 @@ impl Machine {
             busy_until: 0,
             stop_next: None,
             slow_until: 0,
+            put_off_until: 0,
             power_on_crash: false,
             down_for: 0,
             excused: false,

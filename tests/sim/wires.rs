@@ -263,10 +263,17 @@ impl World {
         if machine.boot != boot {
             return;
         }
-        // A stopped process has no running threads; what the disk does by itself is done.
+        // A stopped process has no running threads; what the disk does by itself is done. The thread takes
+        // its jobs in order: one that was put off holds up those behind it (shard seed 182).
         let stopped = machine.busy_until > self.now + MS;
-        if stopped && matches!(machine.jobs.get(&job), Some((_, Running::Other(_)))) {
-            let later = machine.busy_until + 10 * US;
+        let behind = self.now < machine.put_off_until;
+        let of_thread = matches!(machine.jobs.get(&job), Some((_, Running::Other(_))));
+        if of_thread && (stopped || behind) {
+            if stopped {
+                let later = machine.busy_until + 10 * US;
+                machine.put_off_until = machine.put_off_until.max(later);
+            }
+            let later = machine.put_off_until;
             return self.at(later, Event::JobEnd { m, boot, job });
         }
         let Some((of, running)) = machine.jobs.remove(&job) else {
