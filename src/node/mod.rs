@@ -83,16 +83,18 @@ impl Node {
                 }
             }
             pause = loop {
-                let progress = self.server.step()?;
-                if self.server.is_ending() {
-                    self.tell_supervisor();
-                }
-                match progress {
+                match self.server.step()? {
                     Progress::More(_) => {}
                     Progress::Done(pause) => break pause,
-                    Progress::Ended => return Ok(()),
+                    Progress::Ended => {
+                        self.tell_supervisor();
+                        return Ok(());
+                    }
                 }
             };
+            if self.server.is_ending() {
+                self.tell_supervisor();
+            }
         }
     }
 }

@@ -192,7 +192,14 @@ impl<P: Platform> Server<P> {
     }
 
     /// Clients that were answered are flushed, and their next commands run.
+    #[inline]
     pub(super) fn resume_unblocked(&mut self) {
+        if !self.state.blocking.unblocked.is_empty() {
+            self.resume_all_unblocked();
+        }
+    }
+
+    fn resume_all_unblocked(&mut self) {
         for key in std::mem::take(&mut self.state.blocking.unblocked) {
             let Some(Some(client)) = self.state.clients.get_mut(key) else {
                 continue;

@@ -21,7 +21,12 @@ pub(super) struct Quorum {
     pub lost: bool,
     /// Raft ids, and when each was heard last.
     heard: Vec<(RaftId, Mono)>,
+    /// It tells people: it need not be looked at in every turn.
+    next_look: Mono,
 }
+
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 impl Quorum {
     /// After any start nobody is elected before the promise ends (E1): until then none can be missed.
@@ -64,6 +69,10 @@ impl Quorum {
 
 impl<D: Disk> Shard<D> {
     pub(super) fn look_at_quorum(&mut self, now: Now) {
+        if now.mono < self.quorum.next_look {
+            return;
+        }
+        self.quorum.next_look = now.mono + LOOK_EVERY;
         let (group, membership) = (&self.group, self.group.membership());
         let led = match group.is_leader() {
             true => group.is_transferring() || group.holds_lease(now),

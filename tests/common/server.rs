@@ -57,8 +57,9 @@ pub struct Options {
     pub password: Option<String>,
     /// A configuration file, given before the directives.
     pub conf: Option<PathBuf>,
-    /// Where standard output goes, in `dir`.
+    /// Where standard output goes, in `dir` or in `output_in`.
     pub out_name: &'static str,
+    pub output_in: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -70,6 +71,7 @@ impl Default for Options {
             password: None,
             conf: None,
             out_name: "server.out",
+            output_in: None,
         }
     }
 }
@@ -275,9 +277,9 @@ pub fn info_field(info: &str, field: &str) -> Option<String> {
 }
 
 fn output_path(options: &Options) -> PathBuf {
-    options
-        .dir
-        .as_deref()
+    let elsewhere = options.output_in.as_deref();
+    elsewhere
+        .or(options.dir.as_deref())
         .expect("set at start")
         .join(options.out_name)
 }

@@ -172,9 +172,11 @@ fn full_disk_refuses_writes_and_resumes() {
     };
     let ballast = disk.dir.path().join("ballast");
     fs::write(&ballast, vec![1u8; 50 << 20]).expect("room for the ballast");
-    let mut server = Options::new(&[("appendfsync", "always")])
-        .dir(disk.dir.path())
-        .start();
+    // A full disk takes no line of the log either.
+    let beside = tempfile::tempdir().expect("a temporary folder");
+    let mut options = Options::new(&[("appendfsync", "always")]).dir(disk.dir.path());
+    options.output_in = Some(beside.path().to_path_buf());
+    let mut server = options.start();
     let mut client = server.client();
     let payload = vec![b'p'; 20_000];
     let set = |n: u64| {

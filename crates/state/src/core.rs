@@ -263,6 +263,7 @@ impl StateMachine {
         self.access = access;
         self.footprint = Footprint::default();
         self.memo_count = 0;
+        self.memos[0].addr = 0; // where nothing is
     }
 
     /// Closes the command's unit (T8: a command, or a whole EXEC, is one unit).
@@ -333,7 +334,20 @@ impl StateMachine {
     // ---- keys ----------------------------------------------------------------------------------
 
     /// Hash and slot of a key; free when admission has worked them out already.
+    #[inline]
     pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+        let first = &self.memos[0];
+        if first.addr == bytes.as_ptr() as usize && first.len == bytes.len() {
+            return Key {
+                bytes,
+                hash: first.hash,
+                slot: first.slot,
+            };
+        }
+        self.further_key(bytes)
+    }
+
+    fn further_key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
         let addr = bytes.as_ptr() as usize;
         let is_it = |m: &&Memo| m.addr == addr && m.len == bytes.len();
         match self.memos[..self.memo_count].iter().find(is_it) {
@@ -347,6 +361,7 @@ impl StateMachine {
     }
 
     /// The slot of an argument of the running command; remembers its hash for the handler.
+    #[inline]
     pub fn admit_key(&mut self, bytes: &[u8]) -> u16 {
         let key = self.keyspace.key(bytes);
         if let Some(memo) = self.memos.get_mut(self.memo_count) {

@@ -18,10 +18,14 @@ use std::sync::Arc;
 impl<P: Platform> Server<P> {
     /// A subscriber would wait for ever for messages that are sent elsewhere: its subscription ends, and
     /// it is told so.
+    #[inline]
     pub(in crate::server) fn end_lost_shard_channels(&mut self) {
-        if self.state.cluster.is_none() {
-            return; // no slots
+        if self.state.cluster.is_some() {
+            self.follow_slots_of_channels();
         }
+    }
+
+    fn follow_slots_of_channels(&mut self) {
         let record = self.shard.record();
         let seen = self.state.pubsub.record.as_ref();
         if seen.is_some_and(|seen| Arc::ptr_eq(seen, record)) {
