@@ -164,8 +164,8 @@ pub struct Machine {
     /// Stop in the turn to come, for so long.
     pub stop_next: Option<(Stop, u64)>,
     pub slow_until: True,
-    /// Jobs of the thread don't end before: one that was put off while the process stood still.
-    pub put_off_until: True,
+    /// The jobs of the rest, as they were handed over: they end in that order.
+    pub in_order: VecDeque<u64>,
     pub power_on_crash: bool,
     pub down_for: u64,
     /// A sync was made to fail: the process, or a witness on it, may end itself.
@@ -219,7 +219,7 @@ impl Machine {
             busy_until: 0,
             stop_next: None,
             slow_until: 0,
-            put_off_until: 0,
+            in_order: VecDeque::new(),
             power_on_crash: false,
             down_for: 0,
             excused: false,
@@ -358,6 +358,7 @@ impl Machine {
         self.operator = Operator::default();
         self.peers.clear();
         self.jobs.clear();
+        self.in_order.clear();
         self.next_turn = None;
         self.next_witness_turn = None;
         self.stop_next = None;

@@ -15,6 +15,9 @@ const SYNCS: usize = 0;
 const ALLOCATIONS: usize = 1;
 const REST: usize = 2;
 
+/// The end of the job of the rest that is the next in order; no job has this number.
+const NEXT: u64 = 0;
+
 impl World {
     /// Carries away what the server wants at this moment.
     pub fn carry(&mut self, m: usize, end: True) {
@@ -252,6 +255,13 @@ impl World {
                 let job = self.next_job;
                 let boot = self.machines[m].boot;
                 self.machines[m].jobs.insert(job, (of, running));
+                let job = match lane {
+                    REST => {
+                        self.machines[m].in_order.push_back(job);
+                        NEXT
+                    }
+                    _ => job,
+                };
                 self.at(end, Event::JobEnd { m, boot, job });
             }
             ended => self.ended(m, now, &ended, "a job"),
@@ -263,19 +273,19 @@ impl World {
         if machine.boot != boot {
             return;
         }
-        // A stopped process has no running threads; what the disk does by itself is done. The thread takes
-        // its jobs in order: one that was put off holds up those behind it (shard seed 182).
+        // A stopped process has no running threads; what the disk does by itself is done.
         let stopped = machine.busy_until > self.now + MS;
-        let behind = self.now < machine.put_off_until;
-        let of_thread = matches!(machine.jobs.get(&job), Some((_, Running::Other(_))));
-        if of_thread && (stopped || behind) {
-            if stopped {
-                let later = machine.busy_until + 10 * US;
-                machine.put_off_until = machine.put_off_until.max(later);
-            }
-            let later = machine.put_off_until;
+        let of_thread =
+            job == NEXT || matches!(machine.jobs.get(&job), Some((_, Running::Other(_))));
+        if stopped && of_thread {
+            let later = machine.busy_until + 10 * US;
             return self.at(later, Event::JobEnd { m, boot, job });
         }
+        // The thread takes its jobs in order, whichever of them was put off (shard seeds 182 and 7862).
+        let job = match job {
+            NEXT => machine.in_order.pop_front().expect("as many as ends"),
+            job => job,
+        };
         let Some((of, running)) = machine.jobs.remove(&job) else {
             return;
         };
