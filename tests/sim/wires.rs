@@ -282,9 +282,12 @@ impl World {
             return self.at(later, Event::JobEnd { m, boot, job });
         }
         // The thread takes its jobs in order, whichever of them was put off (shard seeds 182 and 7862).
-        let job = match job {
-            NEXT => machine.in_order.pop_front().expect("as many as ends"),
-            job => job,
+        let next = match job {
+            NEXT => machine.in_order.pop_front(),
+            job => Some(job),
+        };
+        let Some(job) = next else {
+            return; // the process has ended
         };
         let Some((of, running)) = machine.jobs.remove(&job) else {
             return;
