@@ -57,7 +57,7 @@ impl Removals {
 
     /// C1: says *Left* to members that asked before a message was sent which a majority has acknowledged: a
     /// leader that had deposed this one by then had no majority.
-    pub fn answer_leavers<D: Disk>(&mut self, now: Now, shard: &Shard<D>, out: &mut Outbox) {
+    pub fn answer_leavers<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>, out: &mut Outbox) {
         if self.unknown_leavers.is_empty() {
             return;
         }
@@ -65,13 +65,17 @@ impl Removals {
         let (group, t) = (shard.identity().group, shard_group.election_timeout());
         let knows = shard_group.own_term_applied();
         let confirmed = shard_group.quorum_ack_time(now.mono).filter(|_| knows);
+        let may_be_added = shard_group.has_pending_change();
         for (from, raft_id, at) in std::mem::take(&mut self.unknown_leavers) {
-            if shard_group.membership().contains(raft_id) {
+            if shard.group().membership().contains(raft_id) {
                 continue; // it asks again, and is let go
             }
-            if confirmed.is_some_and(|ack_of_send_time| ack_of_send_time > at) {
+            // A join that is still to be proposed would make it a member behind its back.
+            shard.withdraw_joins(|m| m.raft_id == raft_id);
+            let sure = confirmed.is_some_and(|ack_of_send_time| ack_of_send_time > at);
+            if sure && !may_be_added {
                 out.answer(from, &Control::Left { group, raft_id });
-            } else if shard_group.is_leader() && now.mono.since(at) < t {
+            } else if shard.group().is_leader() && now.mono.since(at) < t {
                 self.unknown_leavers.push((from, raft_id, at));
             }
         }
@@ -81,10 +85,15 @@ impl Removals {
     /// told to forget them remembers that.
     pub fn expel<D: Disk>(&mut self, shard: &mut Shard<D>) {
         let me = shard.identity().raft_id;
+        shard.withdraw_joins(|m| self.forgotten.contains(&m.node));
         let list = &shard.group().membership().list;
-        for node in std::mem::take(&mut self.forgotten) {
-            let of = list.iter().filter(|m| m.node == node && m.raft_id != me);
+        for node in &self.forgotten {
+            let of = list.iter().filter(|m| m.node == *node && m.raft_id != me);
             self.expelled.extend(of.map(|m| m.raft_id));
+        }
+        // A change that is under way may add one of them yet.
+        if !shard.group().has_pending_change() {
+            self.forgotten.clear();
         }
         self.expelled
             .retain(|id| list.iter().any(|m| m.raft_id == *id));

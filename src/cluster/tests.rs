@@ -605,6 +605,28 @@ fn left_is_said_only_by_a_confirmed_leader() {
     assert!(!says_left(false));
 }
 
+/// Whether a node that has asked to be a member is added, when it is forgotten before its turn has come.
+fn adds_a_joiner(forgotten: bool) -> bool {
+    let mut played = Played::leading(config());
+    played.beats(&OTHERS, 100);
+    let mut cluster = cluster(IDENTITY);
+    cluster.follow(played.now(), &mut played.shard);
+    played.shard.request_join(member(99, MemberKind::Data));
+    if forgotten {
+        cluster.removals.forget(node(99));
+    }
+    cluster.follow(played.now(), &mut played.shard);
+    played.beats(&OTHERS, 200);
+    let group = played.shard.group();
+    group.has_pending_change() || group.membership().contains(RaftId(99))
+}
+
+#[test]
+fn forget_withdraws_a_join_that_waits() {
+    assert!(adds_a_joiner(false));
+    assert!(!adds_a_joiner(true));
+}
+
 #[cfg(feature = "mutations")]
 #[test]
 fn left_on_a_stale_clock_is_caught() {

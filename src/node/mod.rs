@@ -44,14 +44,20 @@ pub fn run(launch: Launch) -> ExitCode {
     };
     let ended = node.run();
     node.server.platform_mut().remove_unix_file();
-    match ended {
+    // A client that sees its connection end may start the next server in this folder at once: the threads
+    // and the locks go before that.
+    let clients = node.server.take_clients();
+    let code = match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             slog::crit!(logger, "Fatal: {}", error);
             node.server.give_up_identity(&error);
             ExitCode::FAILURE
         }
-    }
+    };
+    drop(node);
+    drop(clients);
+    code
 }
 
 impl Node {

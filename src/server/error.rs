@@ -19,6 +19,8 @@ pub enum ServerError {
     Folders(String, Refused),
     #[error(transparent)]
     Storage(#[from] StorageError),
+    #[error("Can't start with the member in {0}: {1}")]
+    Member(String, StorageError),
     #[error("can't read or write the cluster configuration {name}: {source}")]
     Conf { name: String, source: io::Error },
     #[error(

@@ -217,7 +217,7 @@ fn open_identity<P: Platform>(
     let ClusterSetup { mut io, conf } = cluster;
     let config = setup.config;
     let root = folders.own();
-    identity::refuse_older(&root)?;
+    refuse_other_versions(folders)?;
     let conf = parse_conf(&io.conf_name(), &conf)?;
     if root.list()?.iter().any(|name| name == BASE) {
         return Err(ServerError::OtherMode(folders.place("."), "no"));
@@ -245,6 +245,21 @@ fn open_identity<P: Platform>(
         folders: folders.clone(),
         io,
     })
+}
+
+/// What another build wrote is refused before anything is changed.
+fn refuse_other_versions<F: Folders>(folders: &F) -> Result<(), ServerError> {
+    let root = folders.own();
+    identity::refuse_older(&root)?;
+    let Some(identity) = NodeIdentity::load(&root)? else {
+        return Ok(());
+    };
+    let name = identity::folder(identity.member);
+    if root.list()?.contains(&name) {
+        let member = folders.folder(&name)?;
+        Base::load(&member).map_err(|why| ServerError::Member(folders.place(&name), why))?;
+    }
+    Ok(())
 }
 
 fn parse_conf(name: &str, bytes: &[u8]) -> Result<Option<NodesConf>, ServerError> {

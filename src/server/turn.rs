@@ -390,6 +390,11 @@ impl<P: Platform> Server<P> {
     }
 
     /// SHUTDOWN or a signal is being carried out.
+    /// The clients' connections, for the driver to close when all else has ended.
+    pub fn take_clients(&mut self) -> impl Sized {
+        std::mem::take(&mut self.state.clients)
+    }
+
     pub fn is_ending(&self) -> bool {
         self.ending.is_some()
     }

@@ -112,6 +112,11 @@ impl<D: Disk> Shard<D> {
         self.members.next_look = Mono(0);
     }
 
+    /// C1: these nodes are not wanted any more, or say that they do not want it.
+    pub fn withdraw_joins(&mut self, of: impl Fn(&Member) -> bool) {
+        self.members.requests.joins.retain(|m| !of(m));
+    }
+
     /// C1: a member is to go.
     pub fn request_leave(&mut self, raft_id: RaftId) {
         let leaves = &mut self.members.requests.leaves;

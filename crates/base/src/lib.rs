@@ -1,6 +1,6 @@
 //! The ground that everything stands on: values without behaviour of their own.
 //!
-//! Owns: ids of nodes, groups and members, hash slots and sets of them, time as values, glob patterns, the switch of mutations.
+//! Owns: ids of nodes, groups and members, hash slots and sets of them, time as values, glob patterns, integers in text, the switch of mutations.
 //! Never: does I/O, knows anything above it.
 
 pub mod clock;
@@ -8,6 +8,7 @@ pub mod glob;
 pub mod id;
 pub mod ids;
 pub mod mutation;
+pub mod number;
 pub mod slot;
 pub mod slots;
 

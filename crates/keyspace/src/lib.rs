@@ -30,7 +30,6 @@ use digest::Digest;
 pub use garbage::Garbage;
 pub use raw::prefetch;
 use raw::{EntryPtr, Payload};
-pub use string::parse_int;
 use table::{tag_of, Upkeep};
 pub use value::{Entry, Kind, Value};
 

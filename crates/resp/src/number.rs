@@ -1,37 +1,6 @@
 //! Numbers in text, with Redis's rules: strict integers, and doubles as Redis 7.4 prints them.
 
-/// The longest text of an i64.
-const MAX_I64_DIGITS: usize = 20;
-
-/// An integer in its one canonical text: no sign but `-`, no leading zero, no space, no `-0`.
-pub fn parse_i64(text: &[u8]) -> Option<i64> {
-    if text.is_empty() || text.len() > MAX_I64_DIGITS {
-        return None;
-    }
-    if text == b"0" {
-        return Some(0);
-    }
-    let (negative, digits) = match text[0] {
-        b'-' => (true, &text[1..]),
-        _ => (false, text),
-    };
-    if !matches!(digits.first(), Some(b'1'..=b'9')) {
-        return None;
-    }
-    let mut magnitude: u64 = 0;
-    for &c in digits {
-        let digit = c.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        magnitude = magnitude.checked_mul(10)?.checked_add(u64::from(digit))?;
-    }
-    if negative {
-        0i64.checked_sub_unsigned(magnitude)
-    } else {
-        i64::try_from(magnitude).ok()
-    }
-}
+pub use base::number::parse_i64;
 
 /// Appends `value` as Redis 7.4 prints a double in replies: an integer without a point, else the
 /// shortest digits that read back as the same double, with an exponent where the plain form would

@@ -1,7 +1,7 @@
 //! The parser against every cut of its input, the texts and layouts of Redis 7.4.
 
 use super::encode::{Proto, Reply};
-use super::number::{parse_i64, push_double};
+use super::number::push_double;
 use super::parse::{Limits, Parsed, Parser, ProtocolError, MAX_LINE_BYTES};
 use super::{Args, Argv};
 use proptest::prelude::*;
@@ -292,28 +292,6 @@ fn args_views_agree() {
         assert_eq!(args.skip(9).len(), 0);
         assert_eq!(args.iter().len(), 3);
     }
-}
-
-#[test]
-fn integers_are_canonical() {
-    for n in [0, 1, -1, 10, i64::MAX, i64::MIN, 1234567890] {
-        assert_eq!(parse_i64(n.to_string().as_bytes()), Some(n));
-    }
-    for text in [
-        "",
-        "-",
-        "+1",
-        "01",
-        "-0",
-        "-01",
-        " 1",
-        "1 ",
-        "9223372036854775808",
-        "0x1",
-    ] {
-        assert_eq!(parse_i64(text.as_bytes()), None, "{text:?}");
-    }
-    assert_eq!(parse_i64(b"-9223372036854775809"), None);
 }
 
 #[test]

@@ -8,8 +8,8 @@
 use super::core::{Access, StateMachine};
 use super::effects::{self, name};
 use base::mutation::{self, Mutation};
+use base::number::parse_i64;
 use effect::{parse_entry, Body, CodecError, Effect, Op, Part, Unit};
-use resp::number::parse_i64;
 
 /// Why a unit can't be applied. The process must not go on with this keyspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

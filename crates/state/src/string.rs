@@ -6,8 +6,8 @@
 use super::apply::ApplyError;
 use super::core::StateMachine;
 use super::effects::effects;
+use base::number::parse_i64;
 use keyspace::{Key, Ttl, Value};
-use resp::number::parse_i64;
 
 effects! {
     /// `SET key value [PXAT ms | KEEPTTL]`

@@ -98,7 +98,6 @@ impl Machine {
         }
     }
 
-    #[cfg(test)]
     pub fn phase(&self) -> Phase {
         self.phase
     }

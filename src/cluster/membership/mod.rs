@@ -274,7 +274,19 @@ impl Cluster {
                 let raft_id = self.ids.mint_member();
                 self.take_step(now, Event::Minted { raft_id }, shard);
             }
-            Output::Found { renamed } => self.found_anew(now, renamed, shard),
+            Output::Found { renamed } => {
+                if matches!(
+                    self.membership.machine.phase(),
+                    phase::Phase::Joining { .. }
+                ) {
+                    self.warn(|| {
+                        "The shard that this node was to join does not know it any more (CLUSTER FORGET): \
+                         it begins anew, alone. To join all the same: CLUSTER MEET, then CLUSTER REPLICATE"
+                            .to_owned()
+                    });
+                }
+                self.found_anew(now, renamed, shard);
+            }
             Output::Save(identity) => self.out.push(ClusterOutput::Identity(identity)),
             Output::Changed => self.show_anew(),
             Output::AskToLeave { hint } => {

@@ -4,6 +4,7 @@
 
 use holdfast::cluster::control::Control;
 use holdfast::ids::{GroupId, RaftId};
+use holdfast::raft::testing::answer;
 use holdfast::raft::{Envelope, LeaseEpoch};
 use holdfast::transport::Event as LinkEvent;
 use raft::eraftpb::{Message, MessageType};
@@ -15,30 +16,7 @@ use holdfast::server::Phase;
 
 /// What a willing follower answers.
 fn willing(asked: &Envelope) -> Option<LinkEvent> {
-    let of = &asked.message;
-    let (kind, index) = match of.get_msg_type() {
-        MessageType::MsgRequestPreVote => (MessageType::MsgRequestPreVoteResponse, 0),
-        MessageType::MsgRequestVote => (MessageType::MsgRequestVoteResponse, 0),
-        MessageType::MsgHeartbeat => (MessageType::MsgHeartbeatResponse, 0),
-        MessageType::MsgAppend => (
-            MessageType::MsgAppendResponse,
-            of.index + of.entries.len() as u64,
-        ),
-        _ => return None,
-    };
-    let message = Message {
-        msg_type: kind,
-        from: asked.to.0,
-        to: asked.from.0,
-        term: of.term,
-        index,
-        ..Message::default()
-    };
-    Some(received(&Envelope {
-        lease_epoch: asked.lease_epoch,
-        sent_ns: asked.sent_ns,
-        ..envelope(1, message)
-    }))
+    answer(asked).map(|envelope| received(&envelope))
 }
 
 /// A node whose member leads; the two others answer yes to everything, at once.
