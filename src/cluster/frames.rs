@@ -306,7 +306,7 @@ impl Cluster {
     fn answers_for<D: Disk>(&mut self, from: NodeId, group: GroupId, shard: &Shard<D>) -> bool {
         let leads = shard.identity().group == group && shard.group().is_leader();
         if !leads {
-            // Who leads another group would only lead astray.
+            // The leader of another group would only lead astray.
             let leader = self
                 .leader_node(shard)
                 .filter(|_| shard.identity().group == group);

@@ -26,7 +26,7 @@ pub(super) struct RoutingTable {
     refresh_at: Mono,
     /// There is events.
     stale: bool,
-    /// Whose address `routing.leader` is, and how many members there were then.
+    /// The leader of `routing.leader`'s address, and how many members there were then.
     led_by: Option<(RaftId, usize)>,
 }
 

@@ -458,7 +458,7 @@ impl<S: Folders> Witnesses<S> {
         for raft_id in stale {
             self.destroy(raft_id);
         }
-        // Who invites may have been deposed: one that has acknowledged something may be a member.
+        // A leader that invites may have been deposed: one that has acknowledged something may be a member.
         let acknowledged = self
             .hosted
             .values()
@@ -529,7 +529,7 @@ impl<S: Folders> Witnesses<S> {
         Ok(())
     }
 
-    /// G2: the folder goes, and with it the id: whoever writes to it is answered GONE.
+    /// G2: the folder goes, and with it the id: a member that writes to it is answered GONE.
     fn destroy(&mut self, raft_id: RaftId) {
         slog::info!(self.logger, "The witness {:016x} has left", raft_id);
         let hosted = self.hosted.remove(&raft_id);
@@ -643,7 +643,7 @@ impl<S: Folders> Witnesses<S> {
         if leave {
             hosted.ask_at = now.mono + LEAVE_EVERY;
             hosted.asked += 1;
-            // All are asked: who led last may be gone, and nobody may write to this member.
+            // All are asked: the last leader may be gone, and nobody may write to this member.
             let list = hosted.shard.group().membership().list.iter();
             let mut asked: BTreeSet<NodeId> = list.map(|m| m.node).collect();
             if hosted.asked % ASK_ALL_EVERY == 0 {

@@ -1,6 +1,6 @@
 //! What a command may ask of the process around it.
 //!
-//! Owns: the trait [`Host`] and the plain values it hands over. Never: knows who implements it (the
+//! Owns: the trait [`ServerApi`] and the plain values it hands over. Never: knows what implements it (the
 //! node's loop, the simulator, the tests). The trait stays object-safe: a command holds
 //! `&mut dyn ServerApi`.
 
@@ -299,7 +299,7 @@ pub trait ServerApi {
     /// CLIENT UNBLOCK: ends the blocking command of the client with this id; false: there is none.
     fn unblock(&mut self, client: u64, how: Unblock) -> bool;
 
-    /// Who listens to what.
+    /// The subscriptions.
     fn pubsub(&self) -> &Registry;
     fn pubsub_mut(&mut self) -> &mut Registry;
 

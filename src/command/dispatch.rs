@@ -263,7 +263,7 @@ fn route(env: &Env<'_>, slot: Option<u16>, write: bool) -> Result<Option<bool>, 
         (false, false) => Some(Error::CLUSTER_DOWN),
     };
     match env.data.ownership(slot) {
-        // C3: whoever holds its shard's lease serves, also among a minority of the masters.
+        // C3: a leader that holds its shard's lease serves, also among a minority of the masters.
         Ownership::Owned => refused(routing.covered).map_or(Ok(None), Err),
         Ownership::Gaining => match env.serving {
             Serving::Down => Err(Error::CLUSTER_DOWN), // S2: it was held for long enough
@@ -283,7 +283,7 @@ fn elsewhere(env: &mut Env<'_>, write: bool, slot: Option<u16>) -> Result<bool, 
     let (addr, whole) = match env.serving {
         Serving::Redirect { addr, own_copy } => (addr, own_copy),
         Serving::Down => return Err(Error::CLUSTER_DOWN),
-        // S2, T7: nobody knows yet who leads, or a tail is open
+        // S2, T7: no leader is known yet, or a tail is open
         Serving::Lead { .. } | Serving::Hold => return Ok(false),
     };
     let own_copy = !write && (slot.is_none() || env.session.readonly);

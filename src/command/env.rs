@@ -27,7 +27,7 @@ pub type Row = registry::Row<Run>;
 pub enum Serving<'a> {
     /// The leader, with its lease; `writable` says whether anything may enter the batch (T2).
     Lead { writable: bool },
-    /// Nobody knows yet who leads, or a transfer is under way: keyed commands wait (S2, E4).
+    /// No leader is known yet, or a transfer is under way: keyed commands wait (S2, E4).
     Hold,
     /// Another member leads; without an address the cluster is down. `own_copy`: reads that need not
     /// be fresh may be answered from here (T7).

@@ -85,7 +85,7 @@ pub struct Session {
     pub just_asked: bool,
     pub no_evict: bool,
     pub no_touch: bool,
-    /// What the registry has of this client, kept here for whoever asks in passing.
+    /// What the registry has of this client, kept here for questions in passing.
     pub subscriptions: Counts,
     /// The batch of this client's last write: what WAIT waits for.
     pub last_write: u64,

@@ -1,7 +1,7 @@
 //! Bytes in, gated bytes out: everything of a connection that is not its meaning.
 //!
 //! [`Poll`] waits for the kernel, [`Listeners`] take clients in, [`Slab`] keeps them under keys that
-//! die with them, [`Conn`] reads ([`Input`]) and writes ([`Output`]), [`ReadyList`] remembers who
+//! die with them, [`Conn`] reads ([`Input`]) and writes ([`Output`]), [`ReadyList`] remembers which client
 //! has more to do than a turn allows. Never: a command, a session, Raft, a clock of its own.
 //!
 //! Invariants: no call blocks but [`Poll::wait`]; readiness is edge-triggered and remembered until

@@ -2,7 +2,7 @@
 //! more to do than one turn allowed.
 //!
 //! Readiness is edge-triggered: a socket says once that it became readable or writable. So
-//! [`super::Conn`] remembers it until a read or write proves the contrary, and who still has work
+//! [`super::Conn`] remembers it until a read or write proves the contrary, and which connection still has work
 //! stands in the [`ReadyList`]; while that list is not empty, wait with a timeout of zero.
 //! A connection is registered once, for both directions: under edge triggering the writable side
 //! wakes nobody until a write was short, so no further system call is ever needed.

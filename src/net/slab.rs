@@ -16,7 +16,7 @@ impl Key {
         Token((self.generation as usize) << 32 | self.index as usize)
     }
 
-    /// The key as a number, for whoever keeps names of clients and knows no connections.
+    /// The key as a number, for a registry that has names of clients and knows no connections.
     pub fn bits(self) -> u64 {
         u64::from(self.generation) << 32 | u64::from(self.index)
     }

@@ -36,8 +36,6 @@ pub enum NodeError {
     UnixSocket(&'static str, io::Error),
     #[error("Configured to not listen anywhere, exiting.")]
     Nowhere,
-    #[error("cluster-enabled needs an address for the cluster bus, and bind names none, exiting.")]
-    NoBusAddress,
     #[error("can't read the cluster configuration {path}: {source}")]
     Conf { path: String, source: io::Error },
     #[error("Sorry, the cluster configuration file is already used by a different Redis Cluster node. Please make sure that different nodes use different cluster configuration files. ({0})")]
@@ -138,9 +136,6 @@ fn listen(config: &Config, logger: &Logger) -> Result<Listeners, NodeError> {
 /// The bus listens beside the clients' listeners; where they are none (port 0), at those addresses of
 /// `bind` at which it can. Whether it can is tried: the sockets are closed again.
 fn bus_addresses(config: &Config, listeners: &Listeners) -> Result<Vec<SocketAddr>, NodeError> {
-    if config.bind.is_empty() {
-        return Err(NodeError::NoBusAddress);
-    }
     if config.port != 0 {
         return Ok(listeners.addresses());
     }

@@ -7,7 +7,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// Whom to tell; `none` for most.
+/// The service manager to tell; `none` for most.
 pub struct Supervisor {
     systemd: Option<SocketAddr>,
     upstart: bool,

@@ -1,4 +1,4 @@
-//! Who listens to what: channels, patterns and shard channels, and the form of their messages.
+//! Subscriptions: channels, patterns and shard channels, and the form of their messages.
 //!
 //! Owns: [`Registry`], the one place that knows subscriptions. Never: knows a socket, a session, a
 //! gate or another node; C4: nothing here is logged or in a snapshot. Invariants: a name is listed
@@ -13,7 +13,7 @@ pub use registry::Registry;
 
 use crate::resp::{Proto, Reply};
 
-/// One who listens: a name that the host chooses, and that it can find the client by.
+/// A subscriber: a name that the host chooses, and that it can find the client by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subscriber(pub u64);
 

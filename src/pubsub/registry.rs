@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// A channel or a pattern; shared by the lists that hold it.
 type Name = Arc<[u8]>;
 
-/// Who listens to each name of one kind. Sets: one who leaves a channel of many costs a step down a
+/// The subscribers of each name of one kind. Sets: a subscriber that leaves a channel of many costs a step down a
 /// tree, not a walk.
 type Names = HashMap<Name, BTreeSet<Subscriber>>;
 
@@ -83,7 +83,7 @@ impl Registry {
     }
 
     /// Ends the subscriptions to all shard channels that `gone` names (their slots have left this
-    /// shard): who was subscribed to what, and what is left to each.
+    /// shard): which client was subscribed to what, and what is left to each.
     pub fn remove_shard_channels(
         &mut self,
         gone: impl Fn(&[u8]) -> bool,
@@ -104,9 +104,9 @@ impl Registry {
         told
     }
 
-    /// Calls `each` for everyone who gets a message on `channel`, with the pattern that matched if
+    /// Calls `each` for every subscriber that gets a message on `channel`, with the pattern that matched if
     /// it was one: first the channel's own subscribers, then those of patterns (a shard channel has
-    /// none). One who listens to both is called twice.
+    /// none). A subscriber of both is called twice.
     pub fn for_each_receiver<'a>(
         &'a self,
         sharded: bool,

@@ -68,7 +68,7 @@ impl<P: Platform> Server<P> {
             .iter()
             .filter(|(_, client)| {
                 client.as_ref().is_some_and(|c| {
-                    // Who listens may be silent.
+                    // A subscriber may be silent.
                     !c.must_wait()
                         && !c.session.subscriptions.any()
                         && now.mono.since(c.session.last_command_at) > limit

@@ -166,7 +166,7 @@ impl<P: Platform> Execution<'_, P> {
 impl<P: Platform> Server<P> {
     /// Visits every ready client once, within the turn's budget.
     pub(super) fn serve_clients(&mut self, admission: Admission) {
-        // E4: at the end nobody is served any more, but sent to whoever took over.
+        // E4: at the end nobody is served any more, but sent to the new leader.
         if self.ending.is_some() && !matches!(admission, Admission::Redirect { .. }) {
             return;
         }

@@ -52,7 +52,7 @@ impl<P: Platform> Server<P> {
         }
     }
 
-    /// T6: what did not happen is answered so; the client is sent to whoever leads now.
+    /// T6: what did not happen is answered so; the client is sent to the leader of now.
     fn fail(&mut self, range: RangeInclusive<u64>, reads: bool) {
         let cluster = self.state.cluster.as_ref();
         let addr = cluster.and_then(|c| c.core.routing().leader.clone());

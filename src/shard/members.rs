@@ -1,6 +1,6 @@
 //! Changes of the group's members: when they are proposed, applied and made durable (G3-G5, D1, D4).
 //!
-//! Owns: what nodes have asked, who has caught up once, which commit index is on disk. Never:
+//! Owns: what nodes have asked, which members have caught up once, which commit index is on disk. Never:
 //! decides by itself which change is next (that is [`crate::raft::plan`]), or sends anything.
 
 use super::{Shard, ShardError};
@@ -51,11 +51,11 @@ pub(super) struct Members {
     base_given: u64,
     /// When the request for an transferee is over.
     transferee_until: Mono,
-    /// One who stays has said that this member was removed: it may write its tombstone (G2, G4).
+    /// A member that stays has said that this member was removed: it may write its tombstone (G2, G4).
     pub removed: bool,
     /// Ids of members that are no more where they were.
     gone: BTreeSet<RaftId>,
-    /// Who sent a message and is not in this member's applied ConfState.
+    /// The senders of messages that are not in this member's applied ConfState.
     pub strangers: Vec<RaftId>,
 }
 
@@ -353,20 +353,20 @@ impl<D: Disk> Shard<D> {
         Err(StepError::LostLog { from, index, last }.into())
     }
 
-    /// Whether this member was removed from the group, and one who stays has said so: those who stay
+    /// Whether this member was removed from the group, and a member that stays has said so: those that stay
     /// know then, durably (D1), that the change is committed. Until then its vote may be the one
     /// without which they can't leave the joint state.
     pub fn is_removed(&self) -> bool {
         self.members.removed
     }
 
-    /// G2: this member has applied its own removal, and nobody who stays has confirmed it yet.
+    /// G2: this member has applied its own removal, and no member that stays has confirmed it yet.
     pub fn awaits_confirmation(&self) -> bool {
         self.group.membership().left && !self.members.removed
     }
 
-    /// G2: no such member is left where it was. Where none of those who stayed is left, nobody is
-    /// who could confirm this member's removal, or who would need its vote.
+    /// G2: no such member is left where it was. Where none of the members that stayed is left, no member is there
+    /// that could confirm this member's removal, or that would need its vote.
     pub fn note_gone(&mut self, raft_id: RaftId, from: NodeId) {
         let member = self.group.membership().member(raft_id);
         if member.is_none_or(|m| m.node != from) {

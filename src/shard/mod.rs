@@ -115,7 +115,7 @@ pub enum ShardError {
     Step(#[from] StepError),
 }
 
-/// Who asked for a read of old entries; reads are answered in the order in which they were asked.
+/// What asked for a read of old entries; reads are answered in the order in which they were asked.
 enum ReadFor {
     Rebuild,
     Follower(Wanted),
@@ -283,7 +283,7 @@ impl<D: Disk> Shard<D> {
         &self.base
     }
 
-    /// Who this member is.
+    /// This member's identity.
     pub fn identity(&self) -> &MemberIdentity {
         &self.base.identity
     }
@@ -315,7 +315,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// This shard takes the place of another one under the same clients: its batches are numbered
-    /// on from there, and whoever watched a key there has lost. The replies that wait for the other
+    /// on from there, and every client that watched a key there has lost. The replies that wait for the other
     /// one must have been dealt with.
     pub fn succeed(&mut self, old: &mut Shard<D>) {
         self.next_batch = old.next_batch;

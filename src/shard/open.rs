@@ -61,7 +61,7 @@ impl<D: Disk> Shard<D> {
             applied,
             recovered.tail,
         );
-        // E2: the record says who was the master.
+        // E2: the record says which node was the master.
         let mine = members.member(base.identity.raft_id).map(|m| m.node);
         let master = data.committed_record().master;
         let first = config.first && mine.is_none_or(|node| node == master);

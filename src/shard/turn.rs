@@ -175,7 +175,7 @@ impl<D: Disk> Shard<D> {
         if self.was_leader && !leads {
             self.stepped_down = true;
             self.stepped_down_at = Some(now.mono);
-            // T7, C4: whoever watched a key has lost.
+            // T7, C4: every client that watched a key has lost.
             if !mutation::is(Mutation::WatchOutlivesEpoch) {
                 self.data.fail_all_watches();
             }

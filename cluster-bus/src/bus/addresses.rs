@@ -8,7 +8,7 @@ use super::table::Address;
 use super::*;
 use crate::wire::{Gossip, PingKind};
 
-/// So long no gossip is believed that a node is where another one was found: whoever else has that
+/// So long no gossip is believed that a node is where another one was found: the node that has that
 /// address for it finds out as soon as it connects, and until then would say it again and again.
 const NOT_THERE_MS: u64 = 60_000;
 

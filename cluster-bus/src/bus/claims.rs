@@ -1,4 +1,4 @@
-//! Who owns which slot: claims by epoch, and the roles of other nodes.
+//! Which node owns which slot: claims by epoch, and the roles of other nodes.
 //!
 //! Owns the rule that the higher epoch wins. Never gives or takes a slot of our own: those follow
 //! the record (`set_self`); a claim on them is told to the driver (S3). Invariant: the slots bound
@@ -50,7 +50,7 @@ impl Bus {
         self.refresh_myself();
     }
 
-    /// Binds exactly the record's slots to us. One that we have lost goes to who claimed it.
+    /// Binds exactly the record's slots to us. One that we have lost goes to the node that claimed it.
     fn own_slots(&mut self) {
         let me = self.table.me;
         for slot in 0..SLOT_COUNT {

@@ -1,4 +1,4 @@
-//! Who is down: PFAIL is an own opinion, FAIL that of most masters, and what follows for the state
+//! Nodes that are down: PFAIL is an own opinion, FAIL that of most masters, and what follows for the state
 //! of the cluster (C3).
 //!
 //! Owns the flags PFAIL and FAIL and the reports. Never removes a node for being down. Invariant:

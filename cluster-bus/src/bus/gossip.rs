@@ -165,7 +165,7 @@ impl Bus {
         }
     }
 
-    /// What a known node says of itself, and whom it has forgotten.
+    /// What a known node says of itself, and which nodes it has forgotten.
     pub(super) fn receive_extensions(&mut self, sender: NodeId, extensions: &[Extension]) {
         if extensions.is_empty() {
             // The sender can't know yet that we read them: it takes nothing back.

@@ -113,7 +113,7 @@ impl Bus {
         Some(id)
     }
 
-    /// Remembers who speaks on an incoming link; an older one from the same node is closed.
+    /// Remembers which node speaks on an incoming link; an older one from the same node is closed.
     pub(super) fn associate(&mut self, link: LinkId, id: NodeId) {
         let Some(open) = self.links.get_mut(&link) else {
             return;

@@ -1,6 +1,6 @@
 //! The state machine of the cluster bus: bytes and time in, bytes and decisions out.
 //!
-//! Owns what this node knows of the others: the table of nodes, the links, the epochs, who seems
+//! Owns what this node knows of the others: the table of nodes, the links, the epochs, which nodes seem
 //! down. Never owns a clock or a socket, and never decides its own role, slots or epoch: those come
 //! from the shard's record by `set_self` (S2, S4), and what gossip says of them goes to the driver
 //! as `SlotsClaimed`, `EpochSeen` and `EpochCollision` (S3). It behaves as Redis 7's bus does, so

@@ -1,4 +1,4 @@
-//! When to ping whom: ten ticks a second, as Redis has them.
+//! When to ping which node: ten ticks a second, as Redis has them.
 //!
 //! Owns the schedule and the reconnects. Never judges an answer. Invariant: a node that answers
 //! nothing is pinged within half the node timeout, and its link is opened anew within the timeout.
@@ -120,7 +120,7 @@ impl Bus {
         }
     }
 
-    /// Sends a PING, PONG or MEET with gossip and, to whom knows them, extensions.
+    /// Sends a PING, PONG or MEET with gossip and, for nodes that know them, extensions.
     pub(super) fn send_ping(&mut self, link: LinkId, kind: PingKind) {
         let Some(open) = self.links.get(&link).filter(|open| open.up) else {
             return;

@@ -1,4 +1,4 @@
-//! What a packet makes of the table: who sent it, the handshake, addresses and roles of others.
+//! What a packet makes of the table: its sender, the handshake, addresses and roles of others.
 //!
 //! Owns the way of a packet through the machine. Never believes a packet of ourselves or of a
 //! stranger, but for a MEET, which starts a handshake. Invariant: no bytes of a peer end the process.

@@ -1,6 +1,6 @@
-//! The table of nodes and who owns which slot.
+//! The table of nodes, and the owner of each slot.
 //!
-//! Owns `Node` and `Table`. Never decides anything: who calls has judged the news. Invariant: a
+//! Owns `Node` and `Table`. Never decides anything: the caller has judged what it was told. Invariant: a
 //! node's slots and the owners of the slots say the same (only `bind` writes them).
 
 use super::types::LinkId;

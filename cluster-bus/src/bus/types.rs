@@ -33,7 +33,7 @@ pub struct Options {
     pub require_full_coverage: bool,
     /// `cluster-replica-no-failover`: only a flag that others see.
     pub no_failover: bool,
-    /// Of the generator that picks whom to ping and whom to gossip about.
+    /// Of the generator that picks nodes to ping and nodes to gossip about.
     pub seed: u64,
 }
 
@@ -114,7 +114,7 @@ pub enum Action {
         epoch: u64,
         slots: SlotSet,
     },
-    /// Another master has our config epoch and it is us who must take a new one.
+    /// Another master has our config epoch and this node must take a new one.
     EpochCollision {
         with: NodeId,
         epoch: u64,
@@ -160,7 +160,7 @@ pub struct Stats {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     pub id: LinkId,
-    /// Whom it leads to, if that is known; the temporary id while a handshake is under way.
+    /// The node that it leads to, if that is known; the temporary id while a handshake is under way.
     pub node: Option<NodeId>,
     /// The other end's address.
     pub peer: String,

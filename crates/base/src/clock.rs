@@ -45,7 +45,7 @@ pub struct Now {
     pub asleep_ms: u64,
 }
 
-/// Who can read the time: the node's loop owns the real one, the simulator a virtual one.
+/// What can read the time: the node's loop owns the real one, the simulator a virtual one.
 pub trait Clock {
     fn now(&self) -> Now;
 

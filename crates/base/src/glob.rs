@@ -137,4 +137,21 @@ mod tests {
         let pattern = "a*".repeat(200) + "b";
         assert!(!fits(&pattern, &"a".repeat(5000)));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn globs_agree_with_a_plain_matcher(pattern in "[ab*?]{0,8}", text in "[ab]{1,8}") {
+            fn plain(p: &[u8], t: &[u8]) -> bool {
+                match (p.first(), t.first()) {
+                    (None, _) => t.is_empty(),
+                    (Some(b'*'), _) => plain(&p[1..], t) || (!t.is_empty() && plain(p, &t[1..])),
+                    (Some(b'?'), Some(_)) => plain(&p[1..], &t[1..]),
+                    (Some(a), Some(b)) => a == b && plain(&p[1..], &t[1..]),
+                    (Some(_), None) => false,
+                }
+            }
+            let agrees = fits(&pattern, &text) == plain(pattern.as_bytes(), text.as_bytes());
+            proptest::prop_assert!(agrees, "{} {}", pattern, text);
+        }
+    }
 }

@@ -1,5 +1,5 @@
 //! Owns the map from a key to its hash slot: CRC16 (XMODEM) of the key, or of its hash tag, modulo
-//! 16384. Never knows who serves a slot. Invariant: every client and every node of a cluster
+//! 16384. Never knows which shard serves a slot. Invariant: every client and every node of a cluster
 //! computes the same slot, so nothing here may ever change.
 
 /// How many hash slots a cluster has.

@@ -1,4 +1,4 @@
-//! One row of the table of directives: its type, range, default, who may change it, its doc.
+//! One row of the table of directives: its type, range, default, which way changes it, its doc.
 //!
 //! Owns parsing a value according to a row's type with Redis's texts, and rendering it for
 //! CONFIG GET and for a line of the file. Which rows exist is in `table` and `accepted`.
@@ -65,7 +65,7 @@ pub(super) struct Given<'a> {
 
 /// Where a directive's value lives.
 pub(super) enum Keep {
-    /// In a plain field of `Config`, for those who read it often.
+    /// In a plain field of `Config`, for code that reads it often.
     Field {
         get: fn(&Config) -> Value,
         put: fn(&mut Config, Value),
@@ -98,7 +98,7 @@ pub struct Directive {
     pub doc: &'static str,
     pub(super) keep: Keep,
     pub(super) check: Option<Check>,
-    /// Why CONFIG SET takes nothing but the default: an operator who relies on the effect must not get
+    /// Why CONFIG SET takes nothing but the default: an operator relies on the effect, and must not get
     /// an OK. A file or an option is only warned of: it may be older than the server.
     pub(super) fixed: Option<&'static str>,
 }

@@ -1,7 +1,7 @@
 //! The configuration: every directive in one table, redis.conf and the command line, CONFIG.
 //!
 //! Owns the typed [`Config`], its parsing ([`Config::from_args`]), CONFIG GET and SET
-//! ([`Config::get`], [`Config::set`]) and REWRITE ([`rewrite`]). Never applies anything: whoever
+//! ([`Config::get`], [`Config::set`]) and REWRITE ([`rewrite`]). Never applies anything: the caller that
 //! calls `set` makes the changes happen and calls [`Config::restore`] if it could not.
 //!
 //! Invariant: every field holds a value that its directive's row accepts.
@@ -10,7 +10,6 @@ mod accepted;
 pub mod check;
 mod directive;
 mod error;
-pub mod glob;
 mod limits;
 mod load;
 mod markdown;
@@ -31,6 +30,7 @@ pub use markdown::markdown;
 pub use table::table;
 pub use value::Value;
 
+use base::glob;
 use directive::{Given, Keep};
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -74,11 +74,11 @@ names! {
     }
 }
 names! {
-    /// Who may do something dangerous.
+    /// Which clients may do something dangerous.
     ProtectedAction { No = "no", Yes = "yes", Local = "local" }
 }
 names! {
-    /// Who started the process and wants to know when it is ready.
+    /// The service manager that started the process and wants to know when it is ready.
     Supervised { Upstart = "upstart", Systemd = "systemd", Auto = "auto", No = "no" }
 }
 
@@ -288,7 +288,7 @@ impl Config {
             }
             for row in table().iter().filter(|row| !row.hidden) {
                 for name in std::iter::once(row.name).chain(row.alias) {
-                    if glob::matches(pattern, name.as_bytes()) && !has(&answered, name) {
+                    if glob::matches(pattern, name.as_bytes(), true) && !has(&answered, name) {
                         answered.push((Cow::Borrowed(name), self.shown(row)));
                     }
                 }

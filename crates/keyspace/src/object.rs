@@ -1,8 +1,8 @@
 //! Owns the values that live outside their entry's block, behind one pointer: large strings today,
 //! lists, hashes and the others as further variants. Never knows keys or expiry.
-//! Invariant: an object is `Send`, so that whoever removes it may have another thread free it.
+//! Invariant: an object is `Send`, so that another thread may free it.
 
-/// Objects that take at least this many bytes are freed by whoever takes the garbage.
+/// Objects that take at least this many bytes are freed by the taker of the garbage.
 const SLOW_TO_FREE: usize = 64 << 10;
 
 /// A value that is not embedded in its entry.

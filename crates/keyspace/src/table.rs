@@ -29,7 +29,7 @@ const BUCKETS_PER_OPERATION: usize = 2;
 /// Arrays up to this size are moved in one go.
 const SMALL: usize = 8;
 
-/// Emptied arrays above this size (1 MiB) are freed by whoever takes the garbage.
+/// Emptied arrays above this size (1 MiB) are freed by the taker of the garbage.
 const SLOW_TO_FREE: usize = 1 << 14;
 
 /// What moving entries needs, and what it leaves behind.

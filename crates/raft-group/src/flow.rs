@@ -150,7 +150,7 @@ impl Group {
         }
     }
 
-    /// Appends without entries for those who have not heard of the newest commit, when it is time.
+    /// Appends without entries for members that have not heard of the newest commit, when it is time.
     pub(super) fn tell_commit(&mut self, now: Now) {
         if !self.flow.tells(now.mono) {
             return;

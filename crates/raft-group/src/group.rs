@@ -534,8 +534,8 @@ impl Group {
         self.timer.asked(now.mono);
     }
 
-    /// G2: who has no vote sends nothing of its own, and so would never learn that it was removed
-    /// while it was away. A heartbeat's answer changes nothing, and whoever is asked says so.
+    /// G2: a learner sends nothing of its own, and so would never learn that it was removed
+    /// while it was away. A heartbeat's answer changes nothing, and a member that is asked says so.
     fn probe(&mut self, now: Now) {
         if !self.open.is_empty() || self.term() == 0 {
             return; // E6: the term has to be durable
@@ -676,7 +676,7 @@ impl Group {
         self.node.mut_store().end_lend();
     }
 
-    /// A [`Wanted`] read that is not made: who asked asks again.
+    /// A [`Wanted`] read that is not made: the follower asks again.
     pub fn not_fetched(&mut self, wanted: &Wanted) {
         self.node.mut_store().end_read(wanted.low);
     }

@@ -1,4 +1,4 @@
-//! Promise and lease: who may be elected when, and until when a leader may answer reads alone.
+//! Promise and lease: which member may be elected when, and until when a leader may answer reads alone.
 //!
 //! Both are measured on monotonic clocks, never in ticks (a burst of ticks after a stall would use
 //! up a promise in microseconds). Why the lease is safe: a member that acknowledges a send time `s` of a

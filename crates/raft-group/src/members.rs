@@ -1,4 +1,4 @@
-//! Who is in the group: ConfState and member list, which change in one apply (G5).
+//! The group's members: ConfState and member list, which change in one apply (G5).
 //!
 //! Owns: the translation between a change's context and the member list, proposing a change,
 //! applying one to the RawNode, and computing what an applied prefix of the log made of the bootstrap
@@ -35,7 +35,7 @@ pub struct Membership {
 /// A change that is to be proposed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Change {
-    /// What becomes of whom; empty: leave the joint state.
+    /// What becomes of which member; empty: leave the joint state.
     pub steps: Vec<(ConfChangeType, RaftId)>,
     /// Members that are new to the group (G5: they travel in the context).
     pub added: Vec<Member>,
@@ -93,7 +93,7 @@ impl Membership {
         self.conf.voters.contains(&id.0) || self.conf.voters_outgoing.contains(&id.0)
     }
 
-    /// Whether it votes now and after the joint state, if there is one: who only votes until then
+    /// Whether it votes now and after the joint state, if there is one: a member that only votes until then
     /// would have to hand leadership back (G4).
     pub fn votes_on(&self, id: RaftId) -> bool {
         self.conf.voters.contains(&id.0)
@@ -188,7 +188,7 @@ impl Change {
             single
         };
         let singles: Vec<ConfChangeSingle> = self.steps.iter().map(voters).collect();
-        // G4: explicit, so that who leads decides when the joint state ends.
+        // G4: explicit, so that the leader decides when the joint state ends.
         // raft-rs takes an empty change for the end of a joint state only if it is not explicit.
         change.set_transition(if self.joint && !self.steps.is_empty() {
             ConfChangeTransition::Explicit

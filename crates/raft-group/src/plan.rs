@@ -58,7 +58,7 @@ pub struct MembershipRequests {
     pub overdue: bool,
     /// Hosts that have accepted an invitation (G2) and are not members yet.
     pub witnesses: Vec<Member>,
-    /// Who is to lead: a learner instead of the only voter, or what has become of it since.
+    /// The member that is to lead: a learner instead of the only voter, or what has become of it since.
     pub transferee: Option<RaftId>,
 }
 
@@ -164,7 +164,7 @@ pub fn plan(
     }
 }
 
-/// G4: whoever stays proposes the end of a joint state.
+/// G4: a member that stays proposes the end of a joint state.
 fn end_joint(
     me: RaftId,
     members: &Membership,
@@ -206,7 +206,7 @@ pub fn relief(
     successor(me, members, &data, progress)
 }
 
-/// Who of `wanted`, being a voter now and later, is nearest to the log's end; data before witnesses.
+/// Which of `wanted`, being a voter now and later, is nearest to the log's end; data before witnesses.
 pub fn successor(
     me: RaftId,
     members: &Membership,

@@ -288,7 +288,7 @@ impl Group {
     }
 
     fn check_append_answer(&self, m: &Message) -> Result<bool, StepError> {
-        // D6: nothing was sent to who is no member, so its answer is about another log.
+        // D6: nothing was sent to a node that is no member, so its answer is about another log.
         if !self.membership().contains(RaftId(m.from)) {
             return Ok(false);
         }

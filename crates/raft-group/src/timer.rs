@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use std::time::Duration;
 use storage::base::MemberKind;
 
-/// Who campaigns before whom (E2).
+/// Which member campaigns before which (E2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rank {
     /// The only voter of its group.

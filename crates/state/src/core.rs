@@ -140,7 +140,7 @@ impl StateMachine {
         self.commit_record();
     }
 
-    /// A rebuild: the keyspace and the record start over (T6); whoever watched a key has lost (T7).
+    /// A rebuild: the keyspace and the record start over (T6); every client that watched a key has lost (T7).
     pub fn restart(&mut self, keyspace: Keyspace, record: Record) -> Keyspace {
         self.watches.fail_all();
         self.record = Arc::new(record);
@@ -492,7 +492,7 @@ impl StateMachine {
         }
     }
 
-    /// A key has changed: its slot is dirty (T3) and whoever watches it has lost.
+    /// A key has changed: its slot is dirty (T3) and every client that watches it has lost.
     pub(super) fn changed(&mut self, db: u32, key: &Key<'_>) {
         self.counters.changes += 1;
         if self.access == Access::Lead {

@@ -1,6 +1,6 @@
 //! Keys that clients WATCH.
 //!
-//! Owns: a version for each watched key, counted up by every change of it. Never: knows who
+//! Owns: a version for each watched key, counted up by every change of it. Never: knows which client
 //! watches. Invariant: a key is here exactly while somebody watches it, so the cost for everybody
 //! else is one comparison with zero.
 

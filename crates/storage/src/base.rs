@@ -1,6 +1,6 @@
 //! With what a member begins: the file `base`.
 //!
-//! Owns two things in one file, because they change by one rename: who the member is, which never
+//! Owns two things in one file, because they change by one rename: the member's identity, which never
 //! changes under one raft id (G2), and the metadata of the snapshot behind which its log begins,
 //! which a later snapshot replaces. Owns the atomic replacement; [`form`] has the bytes. A member's
 //! RawNode is made from this file and the log behind it, never from nothing (G1). The record's
@@ -68,7 +68,7 @@ impl Member {
     }
 }
 
-/// Who a member is: fixed when it joins, and the same in every base that it ever has.
+/// A member's identity: fixed when it joins, and the same in every base that it ever has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemberIdentity {
     pub group: GroupId,

@@ -64,7 +64,7 @@ pub struct RealDisk {
 }
 
 impl RealDisk {
-    /// The folder must exist; who creates it syncs its parent.
+    /// The folder must exist; its creator syncs its parent.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         RealDisk {
             folder: Arc::new(folder.into()),

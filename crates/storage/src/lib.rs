@@ -1,7 +1,7 @@
 //! The Raft log on disk: segments, records, recovery, and the thread that syncs them.
 //!
 //! Owns the folder that holds one group's log. Knows entries and hard states, never what is in
-//! them; runs no election, applies nothing, takes no lock (who opens the folder holds one).
+//! them; runs no election, applies nothing, takes no lock (the opener of the folder holds one).
 //!
 //! Reading order: [`disk`] the seam, `folders` the folders of members, [`base`] with what a member begins, [`record`] the bytes of a Ready,
 //! [`segment`] the files, [`log`] appending, `space` room to append to, [`sync`] making it durable,

@@ -146,7 +146,7 @@ impl<D: Disk> Log<D> {
         &self.base
     }
 
-    /// Whose log this is.
+    /// The member whose log this is.
     pub fn identity(&self) -> &MemberIdentity {
         &self.base.identity
     }

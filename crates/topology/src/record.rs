@@ -2,7 +2,7 @@
 //!
 //! Owns the record's fields and their codec. Slots and epoch change only through effects of the
 //! shard's log; gossip, nodes.conf and redirects follow what has been committed. Never: decides a
-//! change, or knows who leads. The members are beside it, in the group's ConfState (G5).
+//! change, or knows the leader. The members are beside it, in the group's ConfState (G5).
 
 use cluster_bus::{NodeId, SlotSet};
 
@@ -15,7 +15,7 @@ pub struct Record {
     pub shard: NodeId,
     /// The config epoch of the shard's master on the bus.
     pub epoch: u64,
-    /// The node of the last epoch entry: the master, whoever leads the group (S2).
+    /// The node of the last epoch entry: the master, whichever member leads the group (S2).
     pub master: NodeId,
     pub slots: SlotSet,
 }

@@ -8,7 +8,7 @@ use cluster_bus::SlotSet;
 
 const NOBODY: u16 = u16::MAX;
 
-/// Who serves a slot.
+/// Which node serves a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route<'a> {
     /// A master of another shard, by `host:port`.

@@ -1,7 +1,7 @@
 //! The cluster as this node sees it, as plain data: what CLUSTER's replies are rendered from.
 //!
 //! Owns: [`ClusterView`] and the questions that several replies ask of it. Never: knows the bus, a
-//! socket or a reply's form; whoever makes a view decides what it says. Invariants: `myself` is
+//! socket or a reply's form; the maker of a view decides what it says. Invariants: `myself` is
 //! among `nodes`; no slot is in the sets of two nodes; role and slots of `myself` are those of the
 //! last applied record (S2).
 

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 pub(super) struct BusLink {
     id: LinkId,
     pub outbox: Outbox,
-    /// Whoever calls it has taken the link out of the table, and says so if it has to be said.
+    /// The caller has taken the link out of the table, and says so if it has to be said.
     pub stop: Notify,
 }
 

@@ -1,12 +1,12 @@
-//! How a Raft link begins: who calls whom, of which class, and that both know the password.
+//! How a Raft link begins: which node calls which, of which class, and that both know the password.
 //!
 //! The caller says the magic, a version, the class, its own id, the id that it wants and a nonce; the
 //! other side answers with the magic, its id and a nonce of its own. Then the caller proves that its
 //! `masterauth` is the other side's `requirepass`, and only after that the other side proves the same.
 //! A proof is the HMAC-SHA256 (RFC 2104) of all that was said, so it can't be used again, and the
 //! password never travels. Without passwords both prove the empty one: then the caller still knows
-//! whom it has reached (the answer holds its nonce), the other side knows nothing. What it can't do, without TLS:
-//! stop one who sits between the two and passes on what they prove, or hide what follows.
+//! which node it has reached (the answer holds its nonce), the other side knows nothing. What it can't do, without TLS:
+//! stop an attacker that sits between the two and passes on what they prove, or hide what follows.
 //! Owns the bytes only. Invariant: total.
 
 use super::frame;
@@ -47,7 +47,7 @@ pub(super) struct Answer {
     pub nonce: [u8; NONCE],
 }
 
-/// Who proves.
+/// The side that proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Caller,

@@ -37,7 +37,7 @@ impl std::fmt::Debug for Password {
 /// What the two sides of a Raft link prove to each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Passwords {
-    /// Of whoever calls this node (`requirepass`).
+    /// Of every node that calls this one (`requirepass`).
     pub asked: Password,
     /// What this node proves to whomever it calls, and asks of it (`masterauth`).
     pub own: Password,
@@ -60,7 +60,7 @@ pub enum Command {
     BusClose {
         link: LinkId,
     },
-    /// Who this node is: Raft links of another name are closed, and none is made or taken before.
+    /// This node's id: Raft links of another name are closed, and none is made or taken before.
     Myself(NodeId),
     /// For the Raft links that begin from now on.
     Passwords(Passwords),

@@ -443,7 +443,7 @@ async fn greet(
         nonce: rand::thread_rng().gen(),
     };
     let Hello { from, to, .. } = hello;
-    // Also to one that wanted another: it can say in its log who lives here.
+    // Also to one that wanted another: it can say in its log which node lives here.
     stream.write_all(&answer.encode()).await.ok()?;
     if to != answer.node {
         transport

@@ -1,7 +1,7 @@
 //! CLUSTER INFO.
 //!
 //! Owns: its lines. `text` is also what INFO-like tools may show. Never: decides the state (C3 is
-//! the business of whoever makes the view).
+//! the business of the view's maker).
 
 use super::super::env::{Done, Env};
 use super::shared::show;

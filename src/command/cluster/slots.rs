@@ -2,7 +2,7 @@
 //!
 //! Owns: Redis's checks and the changes, which are effects of the shard's log. S1: they execute on
 //! the tail's copy of the record, so that `MULTI; DELSLOTS; ADDSLOTS; EXEC` validates; what other
-//! shards have is the view's to say. Never: decides who serves a slot.
+//! shards have is the view's to say. Never: decides which shard serves a slot.
 
 use super::super::env::{Done, Env, Flow, DONE};
 use super::super::error::Error;

@@ -1,4 +1,4 @@
-//! Who is in the cluster: NODES, REPLICAS, SLOTS, SHARDS, LINKS and the ids.
+//! The nodes of the cluster: NODES, REPLICAS, SLOTS, SHARDS, LINKS and the ids.
 //!
 //! Owns: the shapes of these replies. Never: changes anything; shows only what the view says.
 

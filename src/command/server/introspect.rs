@@ -12,7 +12,7 @@ use super::super::rows::rows;
 use super::super::spec::{Acl, Flags, Spec};
 use super::docs::docs;
 use super::help;
-use crate::config::glob;
+use crate::glob;
 use crate::resp::args::Args;
 use crate::resp::encode::Reply;
 
@@ -216,7 +216,7 @@ impl Filter<'_> {
             Filter::None => true,
             Filter::Module => false,
             Filter::Category(category) => spec.categories().has(*category),
-            Filter::Pattern(pattern) => glob::matches(pattern, spec.full_name.as_bytes()),
+            Filter::Pattern(pattern) => glob::matches(pattern, spec.full_name.as_bytes(), true),
         }
     }
 }

@@ -190,7 +190,7 @@ fn shard_channels_have_slots() {
         ),
     ]);
     f.line("RESET");
-    // Nobody knows who leads: that holds up data, not messages.
+    // No leader is known: that holds up data, not messages.
     f.serving = Serving::Hold;
     let (out, outcome) = f.outcome(&["SPUBLISH", "a", "x"]);
     assert_eq!((out, outcome.gate), (b":0\r\n".to_vec(), GateKind::Free));

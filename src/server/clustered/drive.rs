@@ -369,7 +369,7 @@ impl<P: Platform> Server<P> {
         Ok(replaced)
     }
 
-    /// What the shard's group has to say to other members, and to those who are none.
+    /// What the shard's group has to say to other members, and to nodes that are none.
     pub(in crate::server) fn send(&mut self, messages: Vec<Envelope>, strangers: Vec<RaftId>) {
         match &mut self.state.cluster {
             Some(cluster) => {

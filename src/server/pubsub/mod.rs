@@ -1,7 +1,7 @@
 //! Messages on their way: from a command to the listeners' outputs and to the other nodes.
 //!
 //! Owns: what a running command has published, and what waits for its gate before it may leave this
-//! process. Never: decides who listens (`crate::pubsub`). Invariants (T4) are those of [`fanout`], the
+//! process. Never: decides which clients listen (`crate::pubsub`). Invariants (T4) are those of [`fanout`], the
 //! one road by which anything gets into another client's output; a message for other nodes carries
 //! the same gate. C4: fan-out, not logged.
 
@@ -43,7 +43,7 @@ pub struct Message {
 }
 
 impl<P: Platform> ServerState<P> {
-    /// PUBLISH and SPUBLISH of the client `own`: to everyone who listens here and, in a cluster, to
+    /// PUBLISH and SPUBLISH of the client `own`: to every subscriber here and, in a cluster, to
     /// the other nodes (of this shard, if `sharded`). [`Self::seal_fanout`] must follow.
     pub fn publish(
         &mut self,
@@ -63,7 +63,7 @@ impl<P: Platform> ServerState<P> {
         receivers
     }
 
-    /// Offers a message to all who listen to it; how many they are.
+    /// Offers a message to all its subscribers; how many they are.
     fn offer_message(
         &mut self,
         sharded: bool,

@@ -5,7 +5,7 @@ use crate::raft::Envelope;
 use raft::eraftpb::MessageType;
 use std::collections::BTreeSet;
 
-/// Who was sent the newest commit index without an entry.
+/// The members that were sent the newest commit index without an entry.
 fn told(played: &Played) -> BTreeSet<u64> {
     let commit = played.shard.group().commit();
     let told = played.sent.iter().filter(|e| {

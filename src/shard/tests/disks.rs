@@ -8,13 +8,13 @@ use crate::raft::Envelope;
 use crate::storage::{Done, StorageError};
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 
-/// Whom it has asked to take over since it was last asked.
+/// The member that it has asked to take over since the last look.
 fn asked_to_lead(sent: &[Envelope]) -> Vec<u64> {
     let timeout = |e: &&Envelope| e.message.get_msg_type() == MessageType::MsgTimeoutNow;
     sent.iter().filter(timeout).map(|e| e.to.0).collect()
 }
 
-/// Lets time pass with a hung disk; whom it asked to take over, in order, each named once in a row.
+/// Lets time pass with a hung disk; the members that it asked to take over, in order, each named once in a row.
 fn hung(played: &mut Played, who: &[u64], ms: u64) -> Vec<u64> {
     let mut asked = Vec::new();
     for _ in 0..ms / 20 {

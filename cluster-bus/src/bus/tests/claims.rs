@@ -1,4 +1,4 @@
-//! Who owns which slot: claims, UPDATE, epochs.
+//! Which node owns which slot: claims, UPDATE, epochs.
 
 use super::*;
 

@@ -755,23 +755,6 @@ proptest! {
         prop_assert_eq!(value::integer(&text), canonical.map(i128::from));
     }
 
-    #[test]
-    fn globs_agree_with_a_plain_matcher(pattern in "[ab*?]{0,8}", text in "[ab]{0,8}") {
-        fn plain(p: &[u8], t: &[u8]) -> bool {
-            match (p.first(), t.first()) {
-                (None, _) => t.is_empty(),
-                (Some(b'*'), _) => plain(&p[1..], t) || (!t.is_empty() && plain(p, &t[1..])),
-                (Some(b'?'), Some(_)) => plain(&p[1..], &t[1..]),
-                (Some(a), Some(b)) => a == b && plain(&p[1..], &t[1..]),
-                (Some(_), None) => false,
-            }
-        }
-        prop_assert_eq!(
-            glob::matches(pattern.as_bytes(), text.as_bytes()),
-            plain(pattern.as_bytes(), text.as_bytes())
-        );
-    }
-
     /// What CONFIG SET took, CONFIG GET answers, REWRITE writes and the next start reads.
     #[test]
     fn a_set_value_survives_get_rewrite_and_load(
@@ -788,28 +771,5 @@ proptest! {
         fs::write(dir.path().join("r.conf"), &file).unwrap();
         let (again, _) = load_in(dir.path(), "", &["r.conf"]).unwrap();
         prop_assert_eq!(all(&again), all(&config));
-    }
-}
-
-#[test]
-fn glob_classes() {
-    for (pattern, text, expected) in [
-        ("h[a-c]llo", "hBllo", true),
-        ("h[^a-c]llo", "hello", true),
-        ("h[^a-e]llo", "hello", false),
-        ("h\\*llo", "h*llo", true),
-        ("h\\*llo", "hello", false),
-        ("[abc", "b", true),
-        ("*[", "x", false),
-        ("a]", "a]", true),
-        ("", "", true),
-        ("*", "", true),
-        ("a**b", "ab", true),
-    ] {
-        assert_eq!(
-            glob::matches(pattern.as_bytes(), text.as_bytes()),
-            expected,
-            "{pattern}"
-        );
     }
 }
