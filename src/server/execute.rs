@@ -240,6 +240,9 @@ impl<P: Platform> Server<P> {
     }
 
     /// The client's commands, one after the other; false when the turn is spent.
+    // Apart from the turn, which is one function with the driver's loop: in there its variables would
+    // not stay in registers.
+    #[inline(never)]
     fn run_commands(
         &mut self,
         key: Key,

@@ -263,7 +263,6 @@ impl StateMachine {
         self.access = access;
         self.footprint = Footprint::default();
         self.memo_count = 0;
-        self.memos[0].addr = 0; // where nothing is
     }
 
     /// Closes the command's unit (T8: a command, or a whole EXEC, is one unit).
@@ -336,6 +335,9 @@ impl StateMachine {
     /// Hash and slot of a key; free when admission has worked them out already.
     #[inline]
     pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+        if self.memo_count == 0 {
+            return self.keyspace.key(bytes);
+        }
         let first = &self.memos[0];
         if first.addr == bytes.as_ptr() as usize && first.len == bytes.len() {
             return Key {
