@@ -231,6 +231,20 @@ fn a_check_names_what_has_no_effect() {
             "Given:\n  port 7\nVerdict: holdfast-server takes this configuration.\n"
         )
     );
+    // The same for programs; what stands behind --check belongs to the server.
+    let json = |args: &[&str]| -> serde_json::Value {
+        let out = Command::new(TOOL)
+            .args(["config", "--json", "--check"])
+            .args(args)
+            .output()
+            .unwrap();
+        serde_json::from_slice(&out.stdout).expect("JSON")
+    };
+    let said = json(&[file, "--requirepass", "secret"]);
+    assert_eq!(said["taken"], true, "{said}");
+    assert_eq!(said["without_effect"][0]["name"], "maxmemory", "{said}");
+    assert_eq!(said["given"][2]["value"], "(hidden)", "{said}");
+    assert_eq!(json(&["--port", "x"])["taken"], false);
     // What a start would refuse, a check does.
     for args in [
         &["--port", "0"][..],

@@ -3,8 +3,10 @@
 //! Owns its command line only; what the commands do is in the library.
 
 use clap::{Parser, Subcommand};
+use config::check::{Line, Report};
 use holdfast::command;
 use holdfast::config::{self, Config};
+use serde_json::{json, Value};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
@@ -26,6 +28,9 @@ enum Command {
         /// Read a file and options as holdfast-server would: say what is wrong, or what has no effect
         #[arg(long, num_args = 1.., value_name = "FILE|--OPTION", allow_hyphen_values = true)]
         check: Option<Vec<OsString>>,
+        /// Answer a check in JSON, for programs
+        #[arg(long, requires = "check")]
+        json: bool,
     },
     /// The commands that work, and those of Redis 7.4 that come later
     Commands {
@@ -36,8 +41,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let (markdown, check) = match Cli::parse().command {
-        Command::Config { markdown, check } => (markdown, check),
+    let (markdown, check, json) = match Cli::parse().command {
+        Command::Config {
+            markdown,
+            check,
+            json,
+        } => (markdown, check, json),
         Command::Commands { markdown: _ } => {
             print!("{}", command::markdown());
             return ExitCode::SUCCESS;
@@ -50,12 +59,34 @@ fn main() -> ExitCode {
     let args = check.unwrap_or_default();
     match Config::from_args(args.into_iter().map(OsString::into_vec)) {
         Ok((config, loaded)) => {
-            print!("{}", config::check::report(&config, &loaded));
+            let report = config::check::report(&config, &loaded);
+            match json {
+                true => println!("{}", in_json(&report)),
+                false => print!("{}", report.text()),
+            }
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprint!("{}", config::check::refusal(&error));
+            if json {
+                println!("{}", json!({ "taken": false, "error": error.to_string() }));
+            } else {
+                eprint!("{}", config::check::refusal(&error));
+            }
             ExitCode::FAILURE
         }
     }
+}
+
+fn in_json(report: &Report) -> Value {
+    let lines = |of: &[Line]| -> Value {
+        let line = |l: &Line| json!({ "name": l.name, "value": l.value, "doc": l.doc });
+        of.iter().map(line).collect()
+    };
+    json!({
+        "taken": true,
+        "given": lines(&report.given),
+        "without_effect": lines(&report.without_effect),
+        "at_default": report.at_default,
+        "warnings": report.warnings,
+    })
 }

@@ -1,54 +1,89 @@
 //! What `holdfast config --check` says of a configuration: the directives that were given, which of
 //! them have no effect here and why, and a verdict.
 //!
-//! Owns the text. Never: reads or changes anything.
+//! Owns what is said, and its text. Never: reads or changes anything.
 
 use super::directive::{Directive, Standing};
 use super::{table, Config, ConfigError, Loaded};
 use std::fmt::Write;
 
-/// The report on a configuration that loads.
-pub fn report(config: &Config, loaded: &Loaded) -> String {
+/// A directive that was given, as CONFIG GET would show it.
+pub struct Line {
+    pub name: &'static str,
+    pub value: String,
+    /// What it would do.
+    pub doc: &'static str,
+}
+
+/// A configuration that loads.
+pub struct Report {
+    /// Given, and they have their effect.
+    pub given: Vec<Line>,
+    /// Given, and they have none here.
+    pub without_effect: Vec<Line>,
+    /// Given with their defaults; they have no effect, which changes nothing.
+    pub at_default: Vec<&'static str>,
+    /// What else the start would warn of.
+    pub warnings: Vec<String>,
+}
+
+pub fn report(config: &Config, loaded: &Loaded) -> Report {
     let given = |standing: fn(Standing) -> bool| {
         let rows = table().iter().copied();
         rows.filter(move |row| standing(row.standing) && loaded.given.contains(&row.name))
     };
-    let effective: Vec<_> = given(|s| s != Standing::Accepted).collect();
+    let line = |row: &'static Directive| Line {
+        name: row.name,
+        value: shown(config, row),
+        doc: row.doc,
+    };
     let (plain, idle): (Vec<_>, Vec<_>) =
         given(|s| s == Standing::Accepted).partition(|row| config.has_default(row));
-    let mut out = String::new();
-    let mut line = |text: &str| {
-        out.push_str(text);
-        out.push('\n');
-    };
-    if !effective.is_empty() {
-        line("Given:");
-        for row in effective {
-            line(&format!("  {}", shown(config, row)));
+    // What has no effect is named above, with its reasons.
+    let warnings = loaded.warnings.iter().filter(|w| !super::is_idle_line(w));
+    Report {
+        given: given(|s| s != Standing::Accepted).map(line).collect(),
+        without_effect: idle.into_iter().map(line).collect(),
+        at_default: plain.iter().map(|row| row.name).collect(),
+        warnings: warnings.cloned().collect(),
+    }
+}
+
+impl Report {
+    /// For people.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        let mut line = |text: &str| {
+            out.push_str(text);
+            out.push('\n');
+        };
+        if !self.given.is_empty() {
+            line("Given:");
+            for Line { name, value, .. } in &self.given {
+                line(&format!("  {name} {value}"));
+            }
         }
-    }
-    if !idle.is_empty() {
-        line("Given, but without effect here:");
-        for row in &idle {
-            line(&format!("  {}: {}", shown(config, row), row.doc));
+        if !self.without_effect.is_empty() {
+            line("Given, but without effect here:");
+            for Line { name, value, doc } in &self.without_effect {
+                line(&format!("  {name} {value}: {doc}"));
+            }
         }
+        if !self.at_default.is_empty() {
+            line("Given with their defaults, and without effect here:");
+            line(&format!("  {}", self.at_default.join(", ")));
+        }
+        for warning in &self.warnings {
+            line(warning);
+        }
+        let _ = write!(out, "Verdict: holdfast-server takes this configuration");
+        let _ = match self.without_effect.len() {
+            0 => writeln!(out, "."),
+            1 => writeln!(out, "; 1 directive has no effect."),
+            n => writeln!(out, "; {n} directives have no effect."),
+        };
+        out
     }
-    if !plain.is_empty() {
-        let names: Vec<&str> = plain.iter().map(|row| row.name).collect();
-        line("Given with their defaults, and without effect here:");
-        line(&format!("  {}", names.join(", ")));
-    }
-    // What has no effect stands above, with its reasons.
-    for warning in loaded.warnings.iter().filter(|w| !super::is_idle_line(w)) {
-        line(warning);
-    }
-    let _ = write!(out, "Verdict: holdfast-server takes this configuration");
-    let _ = match idle.len() {
-        0 => writeln!(out, "."),
-        1 => writeln!(out, "; 1 directive has no effect."),
-        n => writeln!(out, "; {n} directives have no effect."),
-    };
-    out
 }
 
 /// The report on a configuration that does not load.
@@ -60,10 +95,9 @@ pub fn refusal(error: &ConfigError) -> String {
 
 fn shown(config: &Config, row: &Directive) -> String {
     let value = config.shown(row);
-    let value = match (row.sensitive, value.as_str()) {
-        (_, "") => "\"\"",
-        (true, _) => "(hidden)",
-        (false, value) => value,
-    };
-    format!("{} {value}", row.name)
+    match (row.sensitive, value.as_str()) {
+        (_, "") => "\"\"".to_owned(),
+        (true, _) => "(hidden)".to_owned(),
+        (false, _) => value,
+    }
 }
