@@ -47,6 +47,8 @@ pub(super) struct Members {
     pub fell: bool,
     /// A witness that is to go as soon as another one has been found.
     replaces: Option<RaftId>,
+    /// When the host of the witness that was offered last had its base on disk.
+    offered: Mono,
     /// The highest index that a witness was told to start from.
     base_given: u64,
     /// When the request for an transferee is over.
@@ -73,6 +75,7 @@ impl Members {
             search_until: None,
             fell: false,
             replaces: None,
+            offered: Mono(0),
             base_given: 0,
             transferee_until: Mono(0),
             removed: false,
@@ -161,6 +164,7 @@ impl<D: Disk> Shard<D> {
         }
         self.members.requests.witnesses.clear();
         self.members.requests.witnesses.push(member);
+        self.members.offered = self.turn_now.mono;
         self.members.wants_witness = false;
         self.members.next_look = Mono(0);
     }
@@ -474,9 +478,12 @@ impl<D: Disk> Shard<D> {
             let mut data = list.list.iter().filter(is_data);
             data.any(|m| m.node == w.node) && !mutation::is(Mutation::WitnessBesideData)
         };
+        // G3: a host lets a witness go that was not added. Made a voter after that it would never answer.
+        let stale = now.mono.since(self.members.offered) > raft::ANSWERED;
+        let stale = stale && !mutation::is(Mutation::StaleWitness);
         requests
             .witnesses
-            .retain(|m| !list.contains(m.raft_id) && !handle(m));
+            .retain(|m| !list.contains(m.raft_id) && !handle(m) && !stale);
         requests.leaves.retain(|id| list.contains(*id));
         requests.lost.retain(|id| list.contains(*id));
         let late = now.mono >= self.members.transferee_until;

@@ -76,6 +76,7 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::MembersBesideTheLog, Seed(Cluster, "G5: members differ")),
         (M::WitnessLeadsOn, Beside("crates/raft-group/src/plan/tests.rs")),
         (M::WitnessBesideData, Seed(Cluster, "W3: witness")),
+        (M::StaleWitness, Beside("src/shard/tests/mutations.rs")),
         (M::LastDataLeaves, Scene(node::the_last_data_member_stays)),
         (M::LostLogGoesOn, Scene(learner::lost_log_is_noticed)),
         (M::UnwrittenIsDamage, Beside("src/shard/tests/mutations.rs")),

@@ -103,6 +103,8 @@ pub enum Mutation {
     WitnessLeadsOn,
     /// W3: a witness is put beside a data member of its group.
     WitnessBesideData,
+    /// G3: a witness becomes a voter however long ago its host has answered.
+    StaleWitness,
     /// C1: the last member with a shard's data leaves it.
     LastDataLeaves,
     /// D6: what proves that log was lost is stepped all the same.
@@ -202,6 +204,7 @@ impl Mutation {
         Mutation::MembersBesideTheLog,
         Mutation::WitnessLeadsOn,
         Mutation::WitnessBesideData,
+        Mutation::StaleWitness,
         Mutation::LastDataLeaves,
         Mutation::LostLogGoesOn,
         Mutation::UnwrittenIsDamage,

@@ -29,7 +29,7 @@ pub use lease::{Lease, Promise};
 pub use members::{Applied, Change, ChangeError, Membership};
 pub use plan::{
     plan, relief, successor, transfer_kind, transferees, MembershipRequests, OwnDisk, Plan,
-    Progress, TransferKind, NEAR_BYTES,
+    Progress, TransferKind, ANSWERED, NEAR_BYTES,
 };
 pub use step::{Fault, Refusal, StepError};
 pub use window::{Wanted, Window};

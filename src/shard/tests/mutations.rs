@@ -1,13 +1,13 @@
 //! Each rule that the tests beside this one uphold, broken on purpose: the scene fails, and by the
 //! text that belongs to the rule.
 
-use super::{disks, faulty, lease, policy, reads};
+use super::{disks, faulty, lease, leaving, policy, reads};
 use crate::mutation::{self, Mutation};
 use std::panic::catch_unwind;
 
 #[test]
 fn every_breach_is_caught_by_its_text() {
-    let table: [(Mutation, fn(), &str); 12] = [
+    let table: [(Mutation, fn(), &str); 13] = [
         (
             Mutation::UnwrittenIsDamage,
             reads::a_read_before_an_unwritten_value_returns_what_it_has,
@@ -67,6 +67,11 @@ fn every_breach_is_caught_by_its_text() {
             Mutation::ReserveForNothing,
             disks::a_full_follower_takes_the_entry_of_a_new_term,
             "the reserve is not for it",
+        ),
+        (
+            Mutation::StaleWitness,
+            leaving::a_witness_of_old_is_looked_for_anew,
+            "its host may have let it go",
         ),
     ];
     for (mutation, scene, text) in table {
