@@ -13,6 +13,7 @@ use crate::ids::{GroupId, Incarnation, RaftId};
 use crate::pubsub::{Registry, Subscriber};
 use crate::resp::Proto;
 use crate::topology::ClusterView;
+use base::build::Build;
 use cluster_bus::{NodeId, SlotSet};
 
 /// Buffer sizes of a connection, for CLIENT LIST.
@@ -202,6 +203,7 @@ pub struct ProcessView {
     pub started: Mono,
     /// The same moment in Unix seconds.
     pub started_unix: i64,
+    pub build: Build,
     /// Whether a service manager waits to hear of it, and which.
     pub supervised: &'static str,
     /// Kernel's name, release and machine.

@@ -87,6 +87,7 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
         seed: OsRng.next_u64(),
         memory_bytes: memory_bytes(),
         about: Machine {
+            build: crate::version::BUILD,
             supervised: supervisor.kind(),
             os: system::os(),
             executable: std::env::current_exe()
@@ -96,6 +97,7 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
         },
         tuning: Tuning::default(),
         logger: logger.clone(),
+        raft_logger: crate::log::for_raft(&logger),
     })?;
     shutdown.on_signal(move || {
         // It fails only if the loop's end is closed, and then nobody waits.

@@ -1,14 +1,18 @@
 //! What the server says about itself: version line, usage, the banner at the head of the log.
 
 use crate::config::{Config, REDIS_VERSION};
-use crate::version::{BUILD_ID, GIT_DIRTY, GIT_SHA1, HOLDFAST as OURS};
+use crate::version::BUILD as OF;
 
 /// The answer to `--version`. Clients' test suites read ` v=7.` from it.
 pub fn version() -> String {
     format!(
-        "Redis server v={REDIS_VERSION} sha={GIT_SHA1}:{GIT_DIRTY} malloc=jemalloc-5.3.0 bits={} \
-         build={BUILD_ID} holdfast={OURS}",
-        usize::BITS
+        "Redis server v={REDIS_VERSION} sha={}:{} malloc=jemalloc-5.3.0 bits={} build={} \
+         holdfast={}",
+        OF.git_sha1,
+        OF.git_dirty,
+        usize::BITS,
+        OF.id,
+        OF.version
     )
 }
 
@@ -43,17 +47,19 @@ pub fn banner(config: &Config, terminal: bool) -> Vec<String> {
     let mut lines = vec![
         "oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo".to_owned(),
         format!(
-            "Redis version={REDIS_VERSION}, bits={}, commit={GIT_SHA1}, modified={GIT_DIRTY}, \
-             pid={pid}, just started",
-            usize::BITS
+            "Redis version={REDIS_VERSION}, bits={}, commit={}, modified={}, pid={pid}, \
+             just started",
+            usize::BITS,
+            OF.git_sha1,
+            OF.git_dirty
         ),
-        format!("Holdfast version={OURS}"),
+        format!("Holdfast version={}", OF.version),
     ];
     if config.always_show_logo || (terminal && config.logfile.is_empty()) {
         lines.push(format!(
             "
        _
-      (_)        Holdfast {OURS} (Redis {REDIS_VERSION}) {} bit
+      (_)        Holdfast {} (Redis {REDIS_VERSION}) {} bit
    .___|___.
        |         Running in {mode} mode
   |    |    |    Port: {}
@@ -61,6 +67,7 @@ pub fn banner(config: &Config, terminal: bool) -> Vec<String> {
    \\'._|_.'/
     '-._.-'      An OK is a promise
 ",
+            OF.version,
             usize::BITS,
             config.port
         ));

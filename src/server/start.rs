@@ -25,6 +25,7 @@ use crate::storage::base::FILE as BASE;
 use crate::storage::{Base, Disk, Folders, Log, LogConfig, MemberIdentity, SnapshotMeta};
 use crate::topology::Record;
 use crate::transport::Command;
+use base::build::Build;
 use cluster_bus::bus::{self, Bus};
 use cluster_bus::nodes_conf::{self, NodesConf};
 use cluster_bus::NodeId;
@@ -49,6 +50,8 @@ pub struct Setup<P: Platform> {
     pub about: Machine,
     pub tuning: Tuning,
     pub logger: Logger,
+    /// What raft-rs writes to.
+    pub raft_logger: Logger,
 }
 
 /// Sizes that no directive sets; the simulator makes them small, so that small values cross them.
@@ -77,9 +80,10 @@ pub struct ClusterSetup<P: Platform> {
     pub conf: Vec<u8>,
 }
 
-/// What INFO tells of the machine, and of the program's place on it.
+/// What INFO tells of the machine, and of the program and its place on it.
 #[derive(Clone, Debug, Default)]
 pub struct Machine {
+    pub build: Build,
     /// `no`, `systemd` or `upstart`.
     pub supervised: &'static str,
     pub os: String,
@@ -91,17 +95,24 @@ pub(super) struct MemberSetup<'a> {
     pub config: &'a Config,
     pub tuning: &'a Tuning,
     pub seed: u64,
+    pub raft_logger: &'a Logger,
     /// Whether this member was the master before the restart (E2).
     pub first: bool,
 }
 
 impl<'a> MemberSetup<'a> {
     /// For the member that the node's start finds, or founds.
-    fn first(config: &'a Config, tuning: &'a Tuning, rng: &mut StdRng) -> MemberSetup<'a> {
+    fn first(
+        config: &'a Config,
+        tuning: &'a Tuning,
+        raft_logger: &'a Logger,
+        rng: &mut StdRng,
+    ) -> MemberSetup<'a> {
         MemberSetup {
             config,
             tuning,
             seed: rng.next_u64(),
+            raft_logger,
             first: true,
         }
     }
@@ -128,16 +139,18 @@ impl<P: Platform> Server<P> {
             about,
             tuning,
             logger,
+            raft_logger,
         } = setup;
+        let member = |rng: &mut StdRng| MemberSetup::first(&config, &tuning, &raft_logger, rng);
         let mut rng = StdRng::seed_from_u64(seed);
         let now = clock.now();
         let (shard, cluster) = match cluster {
             None => {
-                let setup = MemberSetup::first(&config, &tuning, &mut rng);
-                (alone(&folders, setup, now, &mut rng, &logger)?, None)
+                let setup = member(&mut rng);
+                (alone(&folders, setup, now, &mut rng)?, None)
             }
             Some(cluster) => {
-                let setup = MemberSetup::first(&config, &tuning, &mut rng);
+                let setup = member(&mut rng);
                 let opened = open_identity(&setup, &folders, cluster, &mut rng, &logger)?;
                 let (shard, cluster) = join_up(setup, opened, &clock, &mut rng, &logger)?;
                 (shard, Some(Box::new(cluster)))
@@ -157,6 +170,7 @@ impl<P: Platform> Server<P> {
             stats: Stats::new(table().all().len()),
             about: About::new(&mut rng, now, about),
             logger,
+            raft_logger,
             rng,
             active_expire: true,
             clients: Slab::new(),
@@ -179,7 +193,6 @@ fn alone<F: Folders>(
     setup: MemberSetup<'_>,
     now: Now,
     rng: &mut StdRng,
-    logger: &Logger,
 ) -> Result<Shard<F::D>, ServerError> {
     let disk = folders.own();
     identity::refuse_older(&disk)?;
@@ -191,7 +204,7 @@ fn alone<F: Folders>(
         setup.log_config(),
         &bootstrap_base(setup.config, rng),
     )?;
-    open_member(disk, setup, now, logger)
+    open_member(disk, setup, now)
 }
 
 // ---- a node of a cluster ----------------------------------------------------------------------
@@ -354,7 +367,7 @@ fn join_up<P: Platform>(
     } = opened;
     let config = setup.config;
     let disk = folders.folder(&identity::folder(identity.member))?;
-    let shard = open_member(disk, setup, clock.now(), logger)?;
+    let shard = open_member(disk, setup, clock.now())?;
     // S4: the name by which the group knows this node is the one that the others reach it by. A
     // crash between the identity and nodes.conf (the first start, RESET HARD) leaves another there.
     let member = shard.group().membership().member(identity.member);
@@ -386,7 +399,6 @@ pub(super) fn open_member<D: Disk>(
     disk: D,
     setup: MemberSetup<'_>,
     now: Now,
-    logger: &Logger,
 ) -> Result<Shard<D>, ServerError> {
     let config = setup.config;
     let shard_config = ShardConfig {
@@ -406,8 +418,7 @@ pub(super) fn open_member<D: Disk>(
         log: setup.log_config(),
         first: setup.first,
     };
-    let quiet = crate::log::for_raft(logger);
-    let opened = Shard::open(disk, shard_config, now, &quiet);
+    let opened = Shard::open(disk, shard_config, now, setup.raft_logger);
     opened.map_err(|error: ShardError| error.into())
 }
 

@@ -39,6 +39,8 @@ pub struct ServerState<P: Platform> {
     pub stats: Stats,
     pub about: About,
     pub logger: slog::Logger,
+    /// What raft-rs writes to.
+    pub raft_logger: slog::Logger,
     pub rng: StdRng,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: bool,
@@ -166,6 +168,7 @@ impl<P: Platform> ServerApi for TurnApi<'_, P> {
             run_id: about.run_id.clone(),
             started: about.started,
             started_unix: about.started_unix,
+            build: about.machine.build,
             supervised: about.machine.supervised,
             os: about.machine.os.clone(),
             executable: about.machine.executable.clone(),

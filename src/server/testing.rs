@@ -183,6 +183,7 @@ pub fn state() -> ServerState<TestPlatform> {
         stats: Stats::new(table().all().len()),
         about: About::new(&mut rng, Now::default(), Machine::default()),
         logger: slog::Logger::root(slog::Discard, slog::o!()),
+        raft_logger: slog::Logger::root(slog::Discard, slog::o!()),
         rng,
         active_expire: true,
         clients: Slab::new(),

@@ -288,6 +288,7 @@ impl Machine {
             about: About::default(),
             tuning: tuning(plan),
             logger: loud(&self.said),
+            raft_logger: slog::Logger::root(slog::Discard, slog::o!()),
         });
         let server = server.map_err(|e| e.to_string())?;
         let log = LogConfig {

@@ -3,6 +3,7 @@
 //! Owns: ids of nodes, groups and members, hash slots and sets of them, time as values, glob patterns, integers in text, the switch of mutations.
 //! Never: does I/O, knows anything above it.
 
+pub mod build;
 pub mod clock;
 pub mod glob;
 pub mod id;

@@ -11,7 +11,6 @@ use super::super::stats::CommandStats;
 use super::report::Report;
 use crate::config::REDIS_VERSION;
 use crate::pubsub::Kind;
-use crate::version;
 
 pub fn server(report: &mut Report, env: &Env<'_>) {
     let config = env.server.config();
@@ -19,10 +18,10 @@ pub fn server(report: &mut Report, env: &Env<'_>) {
     let up = env.now.mono.since(process.started).as_secs();
     let micros = env.server.unix_micros();
     report.line("redis_version", REDIS_VERSION);
-    report.line("holdfast_version", version::HOLDFAST);
-    report.line("redis_git_sha1", version::GIT_SHA1);
-    report.line("redis_git_dirty", version::GIT_DIRTY);
-    report.line("redis_build_id", version::BUILD_ID);
+    report.line("holdfast_version", process.build.version);
+    report.line("redis_git_sha1", process.build.git_sha1);
+    report.line("redis_git_dirty", process.build.git_dirty);
+    report.line("redis_build_id", process.build.id);
     report.line(
         "redis_mode",
         if config.cluster_enabled {

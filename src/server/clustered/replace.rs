@@ -109,6 +109,7 @@ impl<P: Platform> Server<P> {
             config: &self.state.config,
             tuning: &self.state.tuning,
             seed: self.state.rng.next_u64(),
+            raft_logger: &self.state.raft_logger,
             first: false,
         };
         start::make_member(&cluster.folders, &setup, base)?;
@@ -116,7 +117,7 @@ impl<P: Platform> Server<P> {
         let disk = cluster
             .folders
             .folder(&identity::folder(base.identity.raft_id))?;
-        let mut shard = start::open_member(disk, setup, now, &self.logger)?;
+        let mut shard = start::open_member(disk, setup, now)?;
         let last = self.shard.last_gate();
         self.forget_gates(last);
         shard.succeed(&mut self.shard);

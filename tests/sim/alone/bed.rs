@@ -134,6 +134,7 @@ impl Bed {
             about: Default::default(),
             tuning: Tuning::default(),
             logger: quiet(),
+            raft_logger: quiet(),
         });
         kernel.borrow_mut().open(CONN, 0);
         Bed {

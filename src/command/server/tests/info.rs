@@ -310,8 +310,10 @@ fn sections_have_redis_fields_in_its_order() {
     }
     let info = c.raw("INFO server persistence");
     for line in [
-        format!("redis_git_sha1:{}", crate::version::GIT_SHA1),
-        format!("redis_build_id:{}", crate::version::BUILD_ID),
+        "holdfast_version:0.2.0".to_owned(),
+        "redis_git_sha1:0123abcd".to_owned(),
+        "redis_git_dirty:1".to_owned(),
+        "redis_build_id:89ef".to_owned(),
         "process_supervised:systemd".to_owned(),
         "listener0:name=tcp,bind=*,bind=-::*,port=6379".to_owned(),
         "rdb_last_save_time:1699999910".to_owned(),

@@ -21,6 +21,7 @@ use crate::pubsub::{Registry, Subscriber};
 use crate::resp::args::Args;
 use crate::resp::Proto;
 use crate::state::{GateKind, StateMachine};
+use base::build::Build;
 use std::time::Duration;
 
 /// A process with other clients, whose time passes only when somebody rests.
@@ -128,6 +129,12 @@ impl ServerApi for FakeServer {
             run_id,
             os: "Linux 6.1 x86_64".to_owned(),
             supervised: "systemd",
+            build: Build {
+                version: "0.2.0",
+                git_sha1: "0123abcd",
+                git_dirty: "1",
+                id: "89ef",
+            },
             started_unix: 1_699_999_910,
             memory,
             ..ProcessView::default()
