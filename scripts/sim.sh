@@ -5,49 +5,25 @@
 #   scripts/sim.sh --seed N         runs one seed and prints every line of its trace
 #   scripts/sim.sh ... --topology T one topology alone: alone (one node), shard (three or five
 #                                   members), cluster (six nodes, three shards)
+#   scripts/sim.sh ... --survey     does not stop at a failure: each in a line
 #   scripts/sim.sh --mutations      breaks one rule after the other on purpose: each must be noticed
-#                                   by what tests/sim/mutations.rs names
+#                                   by what crates/sim/src/mutations.rs names
+#   scripts/sim.sh ... --mutation NAME   that rule alone; also with --seed, to look at its trace
+#   scripts/sim.sh ... --threads N  how many seeds run at once
 #
 # A failure prints its seed; a seed, a topology and a commit reproduce a run exactly.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-usage() {
-    sed -n '2,13s/^# \{0,1\}//p' "$0"
-    exit "${1:-2}"
-}
-
-seeds="" topology="" mutations=""
-while [ $# -gt 0 ]; do
-    case "$1" in
-        --seeds | --seed)
-            [ $# -ge 2 ] || usage
-            seeds="$2"
-            [ "$1" = --seeds ] || export SIM_TRACE=1
-            shift 2
-            ;;
-        --topology)
-            [ $# -ge 2 ] || usage
-            topology="$2"
-            shift 2
-            ;;
-        --mutations) mutations=1; shift ;;
-        -h | --help) usage 0 ;;
-        *) usage ;;
-    esac
-done
-
-if [ -n "$mutations" ]; then
-    # Some are noticed by tests beside the code, which turn them on themselves.
-    cargo test --quiet --workspace --features mutations --lib
-    exec cargo test --quiet --features mutations --test sim every_mutation -- --nocapture
-fi
-[ -n "$seeds" ] || usage
-case "$topology" in
-    "") test="runs::seeds_of" ;;
-    alone) test="runs::seeds_of_one_node_are_clean" ;;
-    shard) test="runs::seeds_of_a_shard_are_clean" ;;
-    cluster) test="runs::seeds_of_a_cluster_are_clean" ;;
-    *) usage ;;
+case " $* " in
+    "  " | *" -h "* | *" --help "*) sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
-SIM_SEEDS="$seeds" exec cargo test --quiet --test sim "$test" -- --nocapture --test-threads=1
+breaks=()
+case " $* " in *" --mutation"*) breaks=(--features mutations) ;; esac
+case " $* " in
+    # Some are noticed by tests beside the code, which turn them on themselves.
+    *" --mutations "*) cargo test --quiet --workspace --features mutations --lib ;;
+esac
+# Built for the whole workspace: alone it would have other features, and be compiled once more.
+cargo build --quiet --workspace "${breaks[@]}" --bin sim
+exec "${CARGO_TARGET_DIR:-target}/debug/sim" "$@"

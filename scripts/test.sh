@@ -126,24 +126,17 @@ fi
 # Libraries, binaries and every test target that has no stage of its own.
 unit_tests() {
     local targets=(--workspace --lib --bins) path name
-    for path in tests/*.rs tests/*/main.rs cluster-bus/tests/*.rs; do
+    for path in tests/*.rs tests/*/main.rs cluster-bus/tests/*.rs crates/*/tests/*.rs; do
         [ -e "$path" ] || continue
-        name="${path#cluster-bus/}"
-        name="${name#tests/}"
+        name="${path##*tests/}"
         name="${name%/main.rs}"
         name="${name%.rs}"
         case "$name" in
-            sim | process | attack | differential | cluster) ;;
+            process | attack | differential | cluster) ;;
             *) targets+=(--test "$name") ;;
         esac
     done
     run_tests "${targets[@]}"
-}
-
-# The simulator's own parts (its checkers, disk and network can't be blind), then the seeds.
-simulator() {
-    cargo test --quiet --test sim -- --skip seeds_of --skip every_mutation || return
-    scripts/sim.sh --seeds "$SIM_SEEDS"
 }
 
 stage format 1 "cargo fmt --all" \
@@ -153,17 +146,17 @@ stage lint 7 "the messages above say what to change; nothing is allowed away wit
 stage unit 7 "cargo test NAME runs one test alone" \
     unit_tests
 stage sim 7 "the seed above reproduces the run: scripts/sim.sh --seed N --topology T (docs/TESTING.md)" \
-    simulator
+    scripts/sim.sh --seeds "$SIM_SEEDS"
 stage mutations 5 "a broken rule that nothing notices: the tests have become blind to it" \
     scripts/sim.sh --mutations
 stage process 1 "cargo test --test process NAME -- --nocapture runs one test alone" \
-    run_tests --test process
+    run_tests --workspace --test process
 stage attack 4 "cargo test --test attack NAME -- --nocapture runs one attack alone" \
-    run_tests --test attack
+    run_tests --workspace --test attack
 stage differential 1 "the story above is the shortest found; compare.rs holds the known differences" \
-    run_tests --test differential
+    run_tests --workspace --test differential
 stage cluster 7 "cargo test --test cluster NAME -- --nocapture runs one test alone" \
-    run_tests --test cluster
+    run_tests --workspace --test cluster
 
 say ""
 if [ -s "$HOLDFAST_SKIPPED" ]; then

@@ -1,11 +1,24 @@
 //! `holdfast-server`: command line to configuration, log, process shell, then the node.
 //!
-//! Owns the order of the start and of the end; everything else is in the library.
+//! Owns the order of the start and of the end. Reading order from here: [`node`] drives a server with
+//! [`sockets`], threads and files; [`log`] and [`process`] serve everybody. All that decides is in the
+//! crates, and a request travels through them in this order: [`net`] bytes in and gated bytes out, [`resp`]
+//! the protocol, [`server`] the turn around it all, [`command`] the table and the families, [`state`] the
+//! replicated state machine: [`keyspace`] the data, [`effect`] what a write becomes; [`shard`] one turn
+//! of a group, [`raft_group`] the group, [`storage`] its log; [`topology`] the shard among others, [`cluster`]
+//! this node's part among them, [`transport`] the connections to other nodes. docs/ARCHITECTURE.md has
+//! the picture; what a crate may know stands in its Cargo.toml.
 
-use holdfast::config::{os_text, Config, ConfigError, Loaded};
-use holdfast::log::{Log, Output};
-use holdfast::net::{raise_open_files, OpenFiles};
-use holdfast::process::{self, Launch, PidFile, Shutdown, Supervisor};
+mod log;
+mod node;
+mod process;
+mod sockets;
+mod version;
+
+use crate::log::{Log, Output};
+use crate::process::{Launch, PidFile, Shutdown, Supervisor};
+use crate::sockets::{raise_open_files, OpenFiles};
+use config::{os_text, Config, ConfigError, Loaded};
 use slog::{info, warn, Logger};
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -35,7 +48,7 @@ fn main() -> ExitCode {
         Ok((config, loaded, output))
     });
     match started {
-        Ok((config, loaded, output)) => serve(config, &loaded, output, args),
+        Ok((config, loaded, output)) => serve(config, &loaded, output),
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
@@ -58,7 +71,7 @@ fn prepare(config: &Config) -> Result<Output, ConfigError> {
 }
 
 /// The life of the process after its configuration is known.
-fn serve(config: Config, loaded: &Loaded, output: Output, args: Vec<OsString>) -> ExitCode {
+fn serve(config: Config, loaded: &Loaded, output: Output) -> ExitCode {
     let supervisor = Supervisor::detect(config.supervised);
     let terminal = std::io::stdout().is_terminal();
     if let Err(error) = settle_in(&config, &supervisor) {
@@ -68,7 +81,7 @@ fn serve(config: Config, loaded: &Loaded, output: Output, args: Vec<OsString>) -
     let (logger, log) = Log::start(output, config.loglevel);
     process::die_on_panic(log.clone());
     greet(&logger, &config, loaded, terminal);
-    let code = run(config, &logger, &log, supervisor, args);
+    let code = run(config, &logger, &log, supervisor);
     log.finish();
     code
 }
@@ -105,13 +118,7 @@ fn greet(logger: &Logger, config: &Config, loaded: &Loaded, terminal: bool) {
 }
 
 /// Locks the data, announces the process, runs the node.
-fn run(
-    mut config: Config,
-    logger: &Logger,
-    log: &Log,
-    supervisor: Supervisor,
-    args: Vec<OsString>,
-) -> ExitCode {
+fn run(mut config: Config, logger: &Logger, log: &Log, supervisor: Supervisor) -> ExitCode {
     let failed = |what: String| {
         warn!(logger, "{}", what);
         ExitCode::FAILURE
@@ -139,10 +146,9 @@ fn run(
         log: log.clone(),
         shutdown,
         supervisor,
-        args,
         lock,
     };
-    let code = holdfast::node::run(launch);
+    let code = node::run(launch);
     drop(pidfile);
     info!(logger, "Redis is now ready to exit, bye bye...");
     code

@@ -8,7 +8,6 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 const SERVER: &str = env!("CARGO_BIN_EXE_holdfast-server");
-const TOOL: &str = env!("CARGO_BIN_EXE_holdfast");
 
 fn server(args: &[&str]) -> Output {
     Command::new(SERVER)
@@ -164,97 +163,6 @@ fn a_bad_directive_ends_with_redis_s_text_and_status_1() {
     let out = server(&["--logfile", "/no/such/folder/log"]);
     assert_eq!(out.status.code(), Some(1));
     assert!(text(&out.stderr).ends_with("Can't open the log file: No such file or directory\n"));
-}
-
-#[test]
-fn the_tool_prints_the_table_and_checks_files() {
-    let out = Command::new(TOOL)
-        .args(["config", "--markdown"])
-        .output()
-        .unwrap();
-    assert!(out.status.success() && text(&out.stdout).contains("| `appendfsync` |"));
-    let out = Command::new(TOOL)
-        .args(["commands", "--markdown"])
-        .output()
-        .unwrap();
-    assert!(out.status.success() && text(&out.stdout).contains("| `GETDEL key` |"));
-    let out = Command::new(TOOL)
-        .args(["config", "--check", "--port", "x"])
-        .output()
-        .unwrap();
-    assert_eq!(out.status.code(), Some(1));
-    assert!(
-        text(&out.stderr).ends_with("refuses this configuration.\n"),
-        "{out:?}"
-    );
-}
-
-#[test]
-fn a_check_names_what_has_no_effect() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("redis.conf");
-    fs::write(
-        &path,
-        "port 7\nmaxmemory 1gb\nappendonly no\nappendfsync everysec\n",
-    )
-    .unwrap();
-    let check = |args: &[&str]| {
-        let out = Command::new(TOOL)
-            .args(["config", "--check"])
-            .args(args)
-            .output()
-            .unwrap();
-        (out.status.code(), text(&out.stdout), text(&out.stderr))
-    };
-    let file = path.to_str().unwrap();
-    let (code, shown, _) = check(&[file, "--requirepass", "secret", "--io-threads", "4"]);
-    assert_eq!(code, Some(0), "{shown}");
-    assert!(!shown.contains("secret"), "{shown}");
-    let parts = [
-        "Given:\n  appendfsync everysec\n  port 7\n  requirepass (hidden)\n",
-        "Given, but without effect here:\n  io-threads 4: The event loop has its own bounds.\n  \
-         maxmemory 1073741824: There is no eviction and no memory limit yet.\n",
-        "Given with their defaults, and without effect here:\n  appendonly\n",
-        "an OK is not yet on disk",
-    ];
-    for part in parts {
-        assert!(shown.contains(part), "{part} is not in:\n{shown}");
-    }
-    let verdict =
-        "\nVerdict: holdfast-server takes this configuration; 2 directives have no effect.\n";
-    assert!(shown.ends_with(verdict), "{shown}");
-    let (code, shown, _) = check(&["--port", "7"]);
-    assert_eq!(
-        (code, shown.as_str()),
-        (
-            Some(0),
-            "Given:\n  port 7\nVerdict: holdfast-server takes this configuration.\n"
-        )
-    );
-    // The same for programs; what stands behind --check belongs to the server.
-    let json = |args: &[&str]| -> serde_json::Value {
-        let out = Command::new(TOOL)
-            .args(["config", "--json", "--check"])
-            .args(args)
-            .output()
-            .unwrap();
-        serde_json::from_slice(&out.stdout).expect("JSON")
-    };
-    let said = json(&[file, "--requirepass", "secret"]);
-    assert_eq!(said["taken"], true, "{said}");
-    assert_eq!(said["without_effect"][0]["name"], "maxmemory", "{said}");
-    assert_eq!(said["given"][2]["value"], "(hidden)", "{said}");
-    assert_eq!(json(&["--port", "x"])["taken"], false);
-    // What a start would refuse, a check does.
-    for args in [
-        &["--port", "0"][..],
-        &["no-such-file"],
-        &[file, "--tls-port", "1"],
-    ] {
-        let (code, _, told) = check(args);
-        assert_eq!(code, Some(1), "{args:?}");
-        assert!(told.ends_with("\nVerdict: holdfast-server refuses this configuration.\n"));
-    }
 }
 
 #[test]

@@ -12,97 +12,45 @@ const FILE_LINES_MAX: usize = 800;
 /// Lines of a function: a screen.
 const FUNCTION_LINES_MAX: usize = 70;
 
-/// Folders whose code takes time and bytes as arguments and gives its wishes back: no clock, no
-/// socket, no thread, no unseeded random number.
+/// Crates whose code takes time and bytes as arguments and gives its wishes back: clippy.toml bans clocks,
+/// threads, sockets and files in them, and none of these crates is at hand.
 const SANS_IO: &[&str] = &[
-    "src/shard",
     "crates/base",
+    "crates/cluster",
+    "crates/command",
     "crates/effect",
     "crates/keyspace",
+    "crates/net",
+    "crates/pubsub",
     "crates/raft-group",
     "crates/resp",
+    "crates/server",
+    "crates/shard",
     "crates/state",
     "crates/topology",
-    "src/command",
-    "src/cluster",
-    "src/server",
-    "cluster-bus/src",
+    "cluster-bus",
 ];
-const SANS_IO_BANNED: &[&str] = &[
-    "Instant::now",
-    "SystemTime::now",
-    "thread::spawn",
-    "TcpListener",
-    "TcpStream",
-    "std::fs",
-    "mio::",
-    "tokio::",
-    "thread_rng",
-    "rand::random",
-    "from_entropy",
-];
+const SANS_IO_BANNED: &[&str] = &["libc", "memmap2", "mio", "signal-hook", "socket2", "tokio"];
 
-/// Which modules a module may use, beside itself. `clock`, `config` and `log` serve everybody;
-/// `node` and the binaries know all. docs/ARCHITECTURE.md has the picture.
-const LAYERS: &[(&str, &[&str])] = &[
-    ("log", &["clock", "config"]),
+/// Crates that a crate must not know, though no circle would forbid it. docs/ARCHITECTURE.md has the picture.
+const STRANGERS: &[(&str, &[&str])] = &[
+    ("base", &["*"]),
+    ("resp", &["keyspace", "state", "effect", "topology"]),
+    ("keyspace", &["resp", "effect", "topology"]),
+    ("effect", &["resp", "keyspace", "topology"]),
+    ("topology", &["resp", "keyspace", "effect"]),
+    ("state", &["resp", "config", "storage", "raft", "slog"]),
+    ("storage", &["state", "keyspace", "effect", "raft-group"]),
+    ("raft-group", &["state", "keyspace", "effect", "topology"]),
+    ("transport", &["raft", "raft-group", "state", "storage"]),
+    ("shard", &["command", "config", "net", "resp", "transport"]),
     (
         "command",
-        &[
-            "clock", "topology", "config", "glob", "keyspace", "pubsub", "resp", "state",
-        ],
+        &["net", "raft", "raft-group", "shard", "storage", "transport"],
     ),
-    ("pubsub", &["glob", "resp"]),
-    ("net", &["clock", "config", "log", "resp", "state"]),
-    (
-        "shard",
-        &[
-            "clock", "topology", "config", "effect", "keyspace", "log", "raft", "resp", "state",
-            "storage",
-        ],
-    ),
-    (
-        "cluster",
-        &[
-            "clock", "topology", "keyspace", "raft", "shard", "state", "storage",
-        ],
-    ),
-    // Never the node, mio, tokio, threads: it is generic over what it runs on.
-    (
-        "server",
-        &[
-            "cluster",
-            "clock",
-            "topology",
-            "command",
-            "config",
-            "keyspace",
-            "transport",
-            "log",
-            "net",
-            "pubsub",
-            "raft",
-            "resp",
-            "shard",
-            "state",
-            "storage",
-        ],
-    ),
-];
-
-/// Crates below, by the names that modules use: what they know of each other is in their Cargo.toml.
-const CRATES: &[&str] = &[
-    "clock",
-    "config",
-    "effect",
-    "glob",
-    "keyspace",
-    "raft",
-    "resp",
-    "state",
-    "storage",
-    "topology",
-    "transport",
+    ("cluster", &["command", "config", "net", "resp"]),
+    ("sim", &["mio", "tokio"]),
+    ("tool", &["server", "shard", "transport", "mio", "tokio"]),
 ];
 
 /// The safety rules: letter and how many there are (docs/RAFT.md says what each is).
@@ -128,6 +76,7 @@ impl Source {
             || self.path.ends_with("/testing.rs")
             || self.path.ends_with("_tests.rs")
             || self.path.contains("/tests/")
+            || self.path.starts_with("crates/sim/")
     }
 
     /// The lines before the tests at the end of the file, with their numbers.
@@ -290,18 +239,35 @@ fn no_stubs_and_no_unwrap() {
     );
 }
 
+/// The names under `[dependencies]` of a crate.
+fn dependencies(folder: &str) -> Vec<String> {
+    let path = root().join(folder).join("Cargo.toml");
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{folder}: {e}"));
+    let lines = text.lines().skip_while(|line| *line != "[dependencies]");
+    let of_section = lines.skip(1).take_while(|line| !line.starts_with('['));
+    let is_needed = |line: &&str| !line.is_empty() && !line.contains("optional = true");
+    let end = |c: char| c == '.' || c == ' ';
+    of_section
+        .filter(is_needed)
+        .map(|line| line.split(end).next().unwrap_or_default().to_owned())
+        .collect()
+}
+
 #[test]
-fn sans_io_folders_read_no_clock_and_open_no_socket() {
+fn sans_io_crates_name_no_crate_of_io() {
     let mut wrong = Vec::new();
-    for source in rust_sources() {
-        if !SANS_IO.iter().any(|folder| source.path.starts_with(folder)) {
-            continue;
+    for folder in SANS_IO {
+        for known in dependencies(folder) {
+            if SANS_IO_BANNED.contains(&known.as_str()) {
+                wrong.push(format!("{folder} knows {known}"));
+            }
         }
-        for (number, line) in source.code() {
-            for word in SANS_IO_BANNED {
-                if without_comment(line).contains(word) {
-                    wrong.push(format!("{}:{number}: {word}", source.path));
-                }
+        let own = root().join(folder).join("clippy.toml");
+        let above = root().join("crates/clippy.toml");
+        let strict = fs::read_to_string(above).expect("the bans of the crates");
+        if let Ok(own) = fs::read_to_string(own) {
+            if own != strict {
+                wrong.push(format!("{folder}/clippy.toml is another than the crates'"));
             }
         }
     }
@@ -314,56 +280,27 @@ fn sans_io_folders_read_no_clock_and_open_no_socket() {
 #[test]
 fn knowledge_goes_one_way() {
     let mut wrong = Vec::new();
-    for source in rust_sources() {
-        let Some(own) = source.path.strip_prefix("src/") else {
-            continue;
-        };
-        let own = own.split(['/', '.']).next().expect("a first part");
-        let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == own) else {
-            continue;
-        };
-        for (number, line) in source.code() {
-            for used in modules_used(without_comment(line)) {
-                let known = LAYERS.iter().any(|(name, _)| *name == used)
-                    || CRATES.contains(&used.as_str())
-                    || used == "node";
-                if known && used != own && !allowed.contains(&used.as_str()) {
-                    wrong.push(format!(
-                        "{}:{number}: {own} must not know {used}",
-                        source.path
-                    ));
-                }
+    for (own, strangers) in STRANGERS {
+        for known in dependencies(&format!("crates/{own}")) {
+            let ours = root().join("crates").join(&known).is_dir();
+            if strangers.contains(&"*") && ours || strangers.contains(&known.as_str()) {
+                wrong.push(format!("{own} must not know {known}"));
             }
         }
     }
-    verdict("an edge that LAYERS in this file does not have", wrong);
+    verdict("an edge that STRANGERS in this file forbids", wrong);
 }
 
-/// The names after `crate::` in a line, also those in braces: `use crate::{a::X, b::Y}`.
-fn modules_used(line: &str) -> Vec<String> {
-    let name = |text: &str| -> String {
-        text.trim_start()
-            .chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect()
-    };
-    let mut found = Vec::new();
-    for part in line.split("crate::").skip(1) {
-        match part.strip_prefix('{') {
-            None => found.push(name(part)),
-            Some(list) => found.extend(list.split(',').map(name)),
-        }
-    }
-    found
-}
-
-/// What a file of `src/command` uses of that folder, as module paths; by the file's own.
+/// What a file of the crate `command` uses of that folder, as module paths; by the file's own.
 type Uses = BTreeMap<Vec<String>, BTreeSet<Vec<String>>>;
 
 fn uses_within_command() -> Uses {
     let path_of = |path: &str| -> Option<Vec<String>> {
-        let path = path.strip_prefix("src/command/")?.strip_suffix(".rs")?;
+        let path = path
+            .strip_prefix("crates/command/src/")?
+            .strip_suffix(".rs")?;
         let path = path.strip_suffix("mod").unwrap_or(path);
+        let path = if path == "lib" { "" } else { path };
         Some(
             path.split('/')
                 .filter(|part| !part.is_empty())
@@ -377,11 +314,11 @@ fn uses_within_command() -> Uses {
             .file_stem()
             .expect("a name")
             .to_string_lossy();
-        let declared = format!("#[cfg(test)]\npub mod {name};");
+        let declared = format!("#[cfg(any(test, feature = \"testing\"))]\npub mod {name};");
         let private = format!("#[cfg(test)]\nmod {name};");
         let mut owners = all
             .iter()
-            .filter(|owner| owner.path == "src/command/mod.rs");
+            .filter(|owner| owner.path == "crates/command/src/lib.rs");
         owners.any(|owner| owner.text.contains(&declared) || owner.text.contains(&private))
     };
     let files: BTreeMap<Vec<String>, String> = all
@@ -412,8 +349,8 @@ fn uses_within_command() -> Uses {
         .collect()
 }
 
-/// The paths below `src/command` that the code of a module names: `super::a::b`, also with braces,
-/// `crate::command::a`, and `a::b` where `a` is its own submodule.
+/// The paths in the crate `command` that the code of a module names: `super::a::b`, also with braces,
+/// `crate::a`, and `a::b` where `a` is its own submodule.
 fn paths_in(own: &[String], text: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let starts_word = |at: usize| {
@@ -421,14 +358,10 @@ fn paths_in(own: &[String], text: &str) -> Vec<Vec<String>> {
         !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':')
     };
     for (at, _) in text
-        .match_indices("crate::command::")
+        .match_indices("crate::")
         .filter(|(at, _)| starts_word(*at))
     {
-        paths_from(
-            Vec::new(),
-            &text[at + "crate::command::".len()..],
-            &mut found,
-        );
+        paths_from(Vec::new(), &text[at + "crate::".len()..], &mut found);
     }
     for (at, _) in text
         .match_indices("super::")
@@ -483,7 +416,7 @@ fn paths_from<'t>(base: Vec<String>, text: &'t str, found: &mut Vec<Vec<String>>
 
 #[test]
 fn only_the_table_knows_the_families() {
-    let table = fs::read_to_string(root().join("src/command/table.rs")).expect("the table");
+    let table = fs::read_to_string(root().join("crates/command/src/table.rs")).expect("the table");
     let is_family = |name: &str| {
         ["ROWS", "TABLES"]
             .iter()
@@ -550,7 +483,7 @@ fn paths_are_read_as_the_compiler_reads_them() {
     let own: Vec<String> = ["server", "info"].map(str::to_owned).to_vec();
     let text =
         "mod part; use super::super::env::{Done, Env}; use super::{help, report::{Report, X}}; \
-                crate::command::table(); part::go(); not_super::x(); ::super::y();";
+                crate::table(); part::go(); not_super::x(); ::super::y();";
     let mut found: Vec<String> = paths_in(&own, text)
         .iter()
         .map(|path| path.join("/"))
@@ -611,8 +544,12 @@ fn every_file_is_compiled() {
             path.parent().expect("a folder"),
         );
         let (name, dir) = (name.to_string_lossy(), dir.to_string_lossy());
-        let is_root = source.path == "src/main.rs" || source.path.ends_with("src/lib.rs");
-        if is_root || dir == "src/bin" {
+        let is_root = ["src/main.rs", "src/lib.rs"]
+            .iter()
+            .any(|root| source.path.ends_with(root));
+        let of_its_own = source.path.starts_with("crates/")
+            && ["tests", "examples"].contains(&source.path.split('/').nth(2).unwrap_or(""));
+        if is_root || of_its_own {
             continue;
         }
         let (name, dir) = match name.as_ref() {

@@ -3,6 +3,9 @@
 //! Needs `redis-server` (7.0 or later) in the path, so it only runs when asked for:
 //! `cargo test -p cluster-bus --test real_redis -- --ignored`.
 
+// This test is the driver.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use cluster_bus::bus::{Action, Bus, LinkId, Now, Options, Role, SelfState, INCOMING};
 use cluster_bus::wire::{self, Flags};
 use cluster_bus::NodeId;

@@ -16,7 +16,7 @@ mod tests;
 pub use output::Output;
 pub use quiet::for_raft;
 
-use crate::config::LogLevel;
+use config::LogLevel;
 use slog::{b, o, Drain, Level, Logger, Never, OwnedKVList, Record, RecordStatic};
 use slog_async::{AsyncCore, AsyncError, AsyncGuard};
 use std::fmt;
@@ -31,8 +31,6 @@ const QUEUE: usize = 8192;
 pub enum Role {
     Master,
     Replica,
-    /// Redis uses it for Sentinel.
-    Other,
 }
 
 impl Role {
@@ -40,7 +38,6 @@ impl Role {
         match self {
             Role::Master => b'M',
             Role::Replica => b'S',
-            Role::Other => b'X',
         }
     }
 }
@@ -106,6 +103,7 @@ impl Log {
     }
 
     /// Lines that were lost because the disk was too slow for them.
+    #[cfg(test)]
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }

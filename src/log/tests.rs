@@ -1,7 +1,7 @@
 //! Tests of the log: format, levels, drops, rotation, raft's logger.
 
 use super::*;
-use crate::config::LogLevel;
+use config::LogLevel;
 use slog::{debug, info, trace, warn};
 use std::io::{self, Write};
 use std::sync::{Condvar, Mutex};

@@ -1,6 +1,6 @@
 //! The real clocks. Only drivers own one; everything else is handed readings.
 
-use crate::clock::{Clock, Mono, Now};
+use base::clock::{Clock, Mono, Now};
 
 /// CLOCK_MONOTONIC for timers and leases, CLOCK_BOOTTIME to notice a suspended machine (E3),
 /// CLOCK_REALTIME for expiry times.

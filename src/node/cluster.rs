@@ -5,14 +5,14 @@
 use super::clock::SystemClock;
 use super::conf::ConfFile;
 use super::witness;
-use crate::cluster::ForWitnesses;
-use crate::server::ClusterPlatform;
-use crate::storage::{Job, RealDisk, RealFolders};
-use crate::transport::{self, Command, Event, Links};
+use cluster::ForWitnesses;
+use server::ClusterPlatform;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use storage::{Job, RealDisk, RealFolders};
+use transport::{self, Command, Event, Links};
 
 pub struct RealCluster {
     links: Links,

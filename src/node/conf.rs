@@ -3,13 +3,13 @@
 //! Owns its path. Invariant: the file is an old whole text or a new whole text. Never knows what is
 //! in it.
 
-use crate::server::{Version, Versions};
-use crate::storage::{Job, RealDisk};
+use server::{Version, Versions};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
+use storage::{Job, RealDisk};
 
 /// Reads the file; nothing where there is none.
 pub fn load(path: &Path) -> io::Result<Vec<u8>> {

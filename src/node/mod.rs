@@ -17,15 +17,17 @@ mod witness;
 
 pub use clock::SystemClock;
 
-use crate::net::{Event, Poll};
+use crate::log::{Log, Role};
 use crate::process::{Launch, Lock, Supervisor};
-use crate::server::{Pause, Progress, Server, ServerError};
+use crate::sockets::{Event, Poll};
 use platform::RealPlatform;
+use server::{Pause, Progress, Server, ServerError};
 use std::process::ExitCode;
 
 struct Node {
     poll: Poll,
     server: Server<RealPlatform>,
+    log: Log,
     /// Is to be told when the server begins to end.
     supervisor: Option<Supervisor>,
     /// Held as long as the folder and nodes.conf are in use.
@@ -75,6 +77,16 @@ impl Node {
         }
     }
 
+    /// Lines in the log say whether this node is a master or a replica, as Redis's do.
+    fn log_role(&self) {
+        let group = self.server.shard().group();
+        if group.is_leader() {
+            self.log.set_role(Role::Master);
+        } else if group.leader().is_some() {
+            self.log.set_role(Role::Replica);
+        }
+    }
+
     /// Turns until the process is to end.
     fn run(&mut self) -> Result<(), ServerError> {
         let mut pause = Pause::default();
@@ -98,6 +110,7 @@ impl Node {
                     }
                 }
             };
+            self.log_role();
             if self.server.is_ending() {
                 self.tell_supervisor();
             }

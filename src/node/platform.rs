@@ -5,16 +5,14 @@
 use super::clock::SystemClock;
 use super::cluster::RealCluster;
 use super::system::{self, MemoryWatch};
-use crate::clock::Mono;
-use crate::command::api::{CpuView, MemoryView};
-use crate::config::{Config, ConfigError, LogLevel};
 use crate::log::Log;
-use crate::net::{
-    raise_open_files, Accepted, BindFailure, Key, Listeners, OpenFiles, Registrar, Stream,
-};
 use crate::process::{self, Shutdown};
-use crate::server::Platform;
-use crate::storage::{Done, Job, RealDisk, RealFolders, StorageThread};
+use crate::sockets::{raise_open_files, Accepted, Listeners, OpenFiles, Registrar, Stream};
+use base::clock::Mono;
+use command::api::{CpuView, MemoryView};
+use config::{Config, ConfigError, LogLevel};
+use net::{BindFailure, Key};
+use server::Platform;
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
@@ -22,6 +20,7 @@ use std::path::Path;
 use std::sync::mpsc::Receiver;
 use std::sync::Arc;
 use std::time::Duration;
+use storage::{Done, Job, RealDisk, RealFolders, StorageThread};
 
 pub struct RealPlatform {
     listeners: Listeners,
@@ -162,7 +161,7 @@ impl Platform for RealPlatform {
         let reserved = process::reserved_files(config).into();
         if config.cluster_enabled {
             // As at the start: what clients take must not be missing for other nodes.
-            let links = crate::transport::Config::default().max_accepted;
+            let links = transport::Config::default().max_accepted;
             process::raise_for_bus(config.maxclients, u32::try_from(links).unwrap_or(u32::MAX));
         }
         match raise_open_files(config.maxclients.into(), reserved) {
@@ -211,7 +210,7 @@ impl Platform for RealPlatform {
     }
 
     fn rewrite_config(&mut self, config: &Config) -> Result<(), ConfigError> {
-        crate::config::rewrite::rewrite(config)
+        config::rewrite::rewrite(config)
     }
 
     fn memory(&self) -> MemoryView {

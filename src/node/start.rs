@@ -9,19 +9,18 @@ use super::conf;
 use super::platform::{backlog, bind, RealPlatform};
 use super::system;
 use super::Node;
-use crate::config::Config;
-use crate::net::{Listeners, Poll};
 use crate::process::{self, lock_file, Launch, Lock, LockError, Supervisor};
-use crate::server::{ClusterSetup, Machine, Server, ServerError, Setup, Tuning};
-use crate::storage::RealFolders;
-use crate::transport;
+use crate::sockets::{Listeners, Poll};
+use config::Config;
 use rand::rngs::OsRng;
 use rand::RngCore;
+use server::{ClusterSetup, Machine, Server, ServerError, Setup, Tuning};
 use slog::Logger;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use storage::RealFolders;
 
 /// Why a node can't start, or go on.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +51,6 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
         shutdown,
         supervisor,
         lock,
-        ..
     } = launch;
     let clock = SystemClock::new();
     let poll = Poll::new()?;
@@ -75,7 +73,7 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
         registrar,
         Arc::clone(&waker),
         signals,
-        log,
+        log.clone(),
         logger.clone(),
     )?;
     let server = Server::start(Setup {
@@ -107,6 +105,7 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
     Ok(Node {
         poll,
         server,
+        log,
         supervisor: Some(supervisor),
         _locks: (lock, conf_lock),
     })

@@ -3,7 +3,7 @@
 //! Owns: no state but what a caller keeps in [`MemoryWatch`]. Never: is called by a command (a
 //! simulated host has no process of its own to read).
 
-use crate::command::api::{CpuView, MemoryView};
+use command::api::{CpuView, MemoryView};
 use std::mem::MaybeUninit;
 
 /// Remembers the start and the peak.

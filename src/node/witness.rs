@@ -3,18 +3,18 @@
 //! Owns the thread and its queue, which has a limit in bytes: what is above it is dropped, since Raft
 //! repeats. Decides nothing: `cluster::witnesses` does.
 
-use crate::clock::Clock;
-use crate::cluster::witnesses::Witnesses;
-use crate::cluster::ForWitnesses;
 use crate::node::SystemClock;
-use crate::storage::{LogConfig, RealFolders};
-use crate::transport::{Command, Orders};
+use base::clock::Clock;
+use cluster::witnesses::Witnesses;
+use cluster::ForWitnesses;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
+use storage::{LogConfig, RealFolders};
+use transport::{Command, Orders};
 
 /// With no witness here there is nothing to do until somebody asks.
 const IDLE: Duration = Duration::from_secs(3600);

@@ -1,7 +1,7 @@
 //! What the server says about itself: version line, usage, the banner at the head of the log.
 
-use crate::config::{Config, REDIS_VERSION};
 use crate::version::BUILD as OF;
+use config::{Config, REDIS_VERSION};
 
 /// The answer to `--version`. Clients' test suites read ` v=7.` from it.
 pub fn version() -> String {

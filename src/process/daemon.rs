@@ -1,7 +1,7 @@
 //! Going to the background, the pidfile, limits and masks of the process.
 
-use crate::config::Config;
-use crate::net::RESERVED_FILES;
+use crate::sockets::RESERVED_FILES;
+use config::Config;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;

@@ -32,7 +32,7 @@ pub fn lock_dir(path: &Path) -> Result<Lock, LockError> {
 }
 
 /// The entry of the last folder is synced even if it was there: the process that made it may have crashed.
-pub fn create_dir_durably(path: &Path) -> io::Result<()> {
+fn create_dir_durably(path: &Path) -> io::Result<()> {
     let parent = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,

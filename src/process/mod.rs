@@ -16,13 +16,15 @@ mod tests;
 
 pub use about::{banner, usage, version};
 pub use daemon::{daemonize, detach_stdin, harden_umask, raise_for_bus, reserved_files, PidFile};
-pub use lock::{create_dir_durably, lock_dir, lock_file, Lock, LockError};
+pub use lock::{lock_dir, lock_file, Lock, LockError};
 pub use panic::{die_on_panic, WITNESS_THREAD};
-pub use signals::{ignore_hangup_and_pipe, Shutdown, Signal};
+#[cfg(test)]
+use signals::Signal;
+pub use signals::{ignore_hangup_and_pipe, Shutdown};
 pub use supervisor::Supervisor;
 
-use crate::config::Config;
 use crate::log::Log;
+use config::Config;
 
 /// What the process hands to the node that it runs.
 pub struct Launch {
@@ -33,8 +35,6 @@ pub struct Launch {
     pub shutdown: Shutdown,
     /// Is to be told when clients can connect, and when the server begins to end.
     pub supervisor: Supervisor,
-    /// The command line as given, for INFO's `executable` and the like.
-    pub args: Vec<std::ffi::OsString>,
     /// Held as long as the log's folder is in use.
     pub lock: Lock,
 }

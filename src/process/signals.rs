@@ -59,11 +59,6 @@ impl Shutdown {
         state.wake = Some(Box::new(wake));
     }
 
-    /// The shutdown did not happen: serve on, and take the next signal as a first one.
-    pub fn withdraw(&self) {
-        self.state().asked = None;
-    }
-
     fn take_signal(&self, signal: i32, logger: &Logger, log: &Log) {
         let insists = signal == SIGINT && self.asked().is_some();
         if insists {

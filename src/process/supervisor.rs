@@ -1,6 +1,6 @@
 //! The service manager that started the process and waits to hear that it is ready.
 
-use crate::config::Supervised;
+use config::Supervised;
 use std::env;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -14,6 +14,7 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
+    #[cfg(test)]
     pub fn none() -> Supervisor {
         Supervisor {
             systemd: None,

@@ -6,10 +6,10 @@ use crate::member::{message, Manner, Member};
 use crate::played::{mono_ns, sleep_until, Played, Seen};
 use crate::real::{base_of, played, Real, Stage};
 use crate::shim::{Op, WITNESS};
-use holdfast::cluster::control::Control;
-use holdfast::ids::GroupId;
-use holdfast::raft::Envelope;
+use base::ids::GroupId;
+use cluster::control::Control;
 use raft::eraftpb::MessageType;
+use raft_group::Envelope;
 use std::time::Duration;
 
 /// Long, so that a busy machine is no excuse.

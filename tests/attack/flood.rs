@@ -3,9 +3,9 @@
 use crate::member::{message, Member};
 use crate::real::{base_of, played, Stage};
 use crate::wire;
+use base::ids::GroupId;
+use cluster::control::{encode_envelope, Control};
 use cluster_bus::NodeId;
-use holdfast::cluster::control::{encode_envelope, Control};
-use holdfast::ids::GroupId;
 use raft::eraftpb::MessageType;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -6,10 +6,10 @@ use crate::member::{message, Manner, Member};
 use crate::played::{mono_ns, sleep_until, Played, Seen};
 use crate::real::{Follower, Stage};
 use crate::shim::{Op, STORAGE};
-use holdfast::effect::{Batch, PART_BYTES};
-use holdfast::raft::LeaseEpoch;
-use holdfast::state::op;
+use effect::{Batch, PART_BYTES};
 use raft::eraftpb::{Message, MessageType};
+use raft_group::LeaseEpoch;
+use state::op;
 use std::time::{Duration, Instant};
 
 const T: Duration = Duration::from_millis(2000);

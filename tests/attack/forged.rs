@@ -4,12 +4,12 @@
 use crate::member::message;
 use crate::real::{played, Real, Stage};
 use crate::wire;
+use base::ids::{GroupId, Incarnation, RaftId};
+use cluster::control::{encode_envelope, Control};
 use cluster_bus::bus::SelfState;
 use cluster_bus::NodeId;
-use holdfast::cluster::control::{encode_envelope, Control};
-use holdfast::ids::{GroupId, Incarnation, RaftId};
-use holdfast::raft::{Envelope, LeaseEpoch};
 use raft::eraftpb::{Entry, Message, MessageType};
+use raft_group::{Envelope, LeaseEpoch};
 use std::time::{Duration, Instant};
 
 /// For how long an attack that is to have no effect is watched.

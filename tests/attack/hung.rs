@@ -6,8 +6,8 @@ use crate::member::{message, Member};
 use crate::real::{base_of, played, reply_within, Stage};
 use crate::shim::{Op, STORAGE, WITNESS};
 use crate::wire;
+use cluster::control::{encode_envelope, Control};
 use cluster_bus::NodeId;
-use holdfast::cluster::control::{encode_envelope, Control};
 use raft::eraftpb::{Entry, MessageType};
 use std::time::{Duration, Instant};
 

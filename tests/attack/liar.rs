@@ -6,11 +6,11 @@ use crate::harness::SOON;
 use crate::member::message;
 use crate::played::Seen;
 use crate::real::{base_of, played, Real, Stage};
-use holdfast::cluster::control::Control;
-use holdfast::ids::{GroupId, RaftId};
-use holdfast::storage::Base;
+use base::ids::{GroupId, RaftId};
+use cluster::control::Control;
 use raft::eraftpb::{Entry, MessageType};
 use std::time::{Duration, Instant};
+use storage::Base;
 
 /// D6, as a member that knows the password and lies: it may stop a shard, never end a process.
 #[test]

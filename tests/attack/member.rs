@@ -4,10 +4,10 @@
 //! envelopes of a leader or candidate that a test makes up. Never: a timer, or a will of its own.
 
 use crate::played::mono_ns;
-use holdfast::ids::{GroupId, Incarnation, RaftId};
-use holdfast::raft::{Envelope, LeaseEpoch};
-use holdfast::storage::Base;
+use base::ids::{GroupId, Incarnation, RaftId};
 use raft::eraftpb::{Entry, Message, MessageType};
+use raft_group::{Envelope, LeaseEpoch};
+use storage::Base;
 
 /// Which entries are taken and answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,18 +9,18 @@ use crate::harness::{check, wait_for, SOON};
 use crate::member::{message, Manner, Member};
 use crate::real::Real;
 use crate::wire;
+use base::ids::{GroupId, RaftId};
+use cluster::control::{encode_envelope, Control, Frame};
 use cluster_bus::bus::SelfState;
 use cluster_bus::NodeId;
-use holdfast::cluster::control::{encode_envelope, Control, Frame};
-use holdfast::ids::{GroupId, RaftId};
-use holdfast::raft::Envelope;
-use holdfast::storage::Base;
 use raft::eraftpb::{Message, MessageType};
+use raft_group::Envelope;
 use std::collections::HashMap;
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+use storage::Base;
 
 /// The clock by which leases and promises go, the same in all processes of a machine.
 pub fn mono_ns() -> u64 {

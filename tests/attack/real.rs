@@ -6,15 +6,15 @@ use crate::harness::{check, wait_for, Turn, SOON};
 use crate::node::Node;
 use crate::played::Played;
 use crate::shim::Shim;
+use base::ids::{GroupId, Incarnation, RaftId};
 use cluster_bus::bus::SelfState;
 use cluster_bus::{NodeId, SlotSet};
-use holdfast::ids::{GroupId, Incarnation, RaftId};
-use holdfast::storage::base::{Member, MemberKind};
-use holdfast::storage::{Base, MemberIdentity, SnapshotMeta};
-use holdfast::topology::Record;
 use raft::eraftpb::ConfState;
 use std::path::PathBuf;
 use std::time::Duration;
+use storage::base::{Member, MemberKind};
+use storage::{Base, MemberIdentity, SnapshotMeta};
+use topology::Record;
 
 /// A member as INFO raft lists it.
 #[derive(Debug, PartialEq, Eq)]

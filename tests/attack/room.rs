@@ -6,9 +6,9 @@ use crate::member::{Manner, Member};
 use crate::played::{Played, Seen};
 use crate::real::{reply_within, Real, Stage};
 use crate::shim::{Op, STORAGE};
-use holdfast::effect::{Batch, PART_BYTES};
-use holdfast::state::op;
+use effect::{Batch, PART_BYTES};
 use raft::eraftpb::MessageType;
+use state::op;
 use std::time::{Duration, Instant};
 
 /// Room for about two megabytes.

@@ -8,11 +8,11 @@ use crate::played::{Played, Seen};
 use crate::real::{base_of, played, reply_within, Follower, Real, Stage};
 use crate::shim::{Op, STORAGE, WITNESS};
 use crate::wire;
-use holdfast::cluster::control::{encode_envelope, Control};
-use holdfast::effect::{Batch, PART_BYTES};
-use holdfast::raft::Envelope;
-use holdfast::state::op;
+use cluster::control::{encode_envelope, Control};
+use effect::{Batch, PART_BYTES};
 use raft::eraftpb::{Entry, MessageType};
+use raft_group::Envelope;
+use state::op;
 use std::time::{Duration, Instant};
 
 /// Writes until the disk is found full; the client's own connection hears it.

@@ -4,8 +4,8 @@ use crate::harness::{check, wait_for, SOON};
 use crate::member::Member;
 use crate::played::Seen;
 use crate::real::{played, played_with, Stage};
-use holdfast::cluster::control::Control;
-use holdfast::ids::{GroupId, RaftId};
+use base::ids::{GroupId, RaftId};
+use cluster::control::Control;
 use std::time::{Duration, Instant};
 
 /// Until a host of a witness has accepted the voters stay three; then the one that leaves is
@@ -77,7 +77,7 @@ fn leaving_voter_is_exchanged_for_a_witness() {
     });
 }
 
-fn invitation(seen: &Seen) -> Option<holdfast::storage::Base> {
+fn invitation(seen: &Seen) -> Option<storage::Base> {
     match seen.control() {
         Some(Control::Invite { base }) => Some((**base).clone()),
         _ => None,

@@ -266,7 +266,7 @@ fn entries_go_to_other_threads() {
             done.fetch_add(1, Ordering::Relaxed);
         });
     });
-    std::thread::spawn(move || drop(entry)).join().unwrap();
+    std::thread::scope(|scope| scope.spawn(move || drop(entry)).join().unwrap());
     assert_eq!(done.load(Ordering::Relaxed), 1);
 }
 

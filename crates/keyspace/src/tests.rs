@@ -518,7 +518,7 @@ fn flush_detaches() {
         ks.flush(Some(0));
         assert_eq!((ks.len(0), ks.expires(0), ks.digest(0)), (0, 0, [0; 20]));
         let garbage = ks.take_garbage().unwrap();
-        std::thread::spawn(move || drop(garbage)).join().unwrap();
+        std::thread::scope(|scope| scope.spawn(move || drop(garbage)).join().unwrap());
         while ks.maintain(100) {}
         if ks.databases() > 1 {
             assert_eq!(ks.len(1), 1300);

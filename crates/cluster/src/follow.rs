@@ -1,0 +1,170 @@
+//! After every turn of the shard: what others see of this node, which nodes it reaches, where slots are.
+
+use super::membership::Membership;
+use super::{around, Cluster};
+use base::clock::{Mono, Now};
+use base::mutation::{self, Mutation};
+use cluster_bus::bus::{Bus, Role, SelfState};
+use cluster_bus::SlotSet;
+use shard::Shard;
+use std::sync::Arc;
+use std::time::Duration;
+use storage::Disk;
+use topology::Record;
+
+/// How often a leader looks how its members are: they are heard in every tenth of T.
+const MEMBERS_EVERY: Duration = Duration::from_millis(10);
+
+/// What the bus shows of this node.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    /// The record, and whether the node was on its way into a shard; none: to be shown anew.
+    last: Option<(Arc<Record>, bool)>,
+}
+
+impl Shown {
+    /// The same record is to be shown in another light.
+    pub fn forget(&mut self) {
+        self.last = None;
+    }
+
+    /// S2: role, slots and epoch on the bus are those of the last applied record. True: they have changed.
+    fn show<D: Disk>(
+        &mut self,
+        now: Now,
+        bus: &mut Bus,
+        membership: &Membership,
+        shard: &Shard<D>,
+    ) -> bool {
+        let mut record = Arc::clone(shard.record());
+        if mutation::is(Mutation::AnnounceBeforeEpoch) {
+            record = Arc::clone(shard.data().record());
+        }
+        let joining = membership.mark();
+        bus.set_offset(match joining {
+            Some(_) => 0,
+            None => shard.group().applied(),
+        });
+        let shown = (record, joining.is_some());
+        let same = |old: &(Arc<_>, bool)| Arc::ptr_eq(&old.0, &shown.0) && old.1 == shown.1;
+        if self.last.as_ref().is_some_and(same) {
+            return false;
+        }
+        let record = &shown.0;
+        let state = match joining {
+            Some(joining) => SelfState {
+                role: Role::Slave(joining.target),
+                shard: bus.shard_of(joining.target).unwrap_or(record.shard),
+                ..SelfState::default()
+            },
+            None => SelfState {
+                role: match record.master {
+                    master if master == bus.myself() => Role::Master,
+                    master => Role::Slave(master),
+                },
+                shard: record.shard,
+                slots: record.slots.clone(),
+                config_epoch: record.epoch,
+                offset: shard.group().applied(),
+                ..SelfState::default()
+            },
+        };
+        bus.set_self(super::bus_now(now), state);
+        self.last = Some(shown);
+        true
+    }
+}
+
+/// When a leader looks at its members.
+#[derive(Debug)]
+pub(super) struct Looks {
+    next: Mono,
+}
+
+impl Looks {
+    pub fn new(now: Mono) -> Looks {
+        Looks { next: now }
+    }
+
+    fn is_due(&mut self, now: Mono) -> bool {
+        let due = now >= self.next;
+        if due {
+            self.next = now + MEMBERS_EVERY;
+        }
+        due
+    }
+}
+
+impl Cluster {
+    /// Follows what the shard has become in this turn.
+    pub fn follow<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
+        self.now = now;
+        if self.peers.learn(&shard.group().membership().list) {
+            self.table.touch();
+        }
+        self.removals.answer_leavers(now, shard, &mut self.out);
+        self.removals.expel(shard);
+        self.tell_lead_wish(shard);
+        self.proceed(now, shard);
+        let looks = self.looks.is_due(now.mono);
+        self.look_after_witness(now, shard, looks);
+        if looks {
+            let me = self.myself();
+            self.health.tell(now, shard, me, &mut self.out);
+            self.check_if_stale(now, shard);
+        }
+        self.take_bus_actions();
+        let node_timeout = self.config.node_timeout();
+        self.record.forget_old_claims(now.mono, node_timeout);
+        if self.shown.show(now, &mut self.bus, &self.membership, shard) {
+            self.table.touch_now(now.mono);
+            self.view.touch();
+        }
+        self.refresh_table(now, shard);
+        self.membership.look(now, shard);
+    }
+
+    /// The shard was replaced (a join, a reset): everything about it is looked at anew.
+    pub fn begun<D: Disk>(&mut self, shard: &Shard<D>) {
+        self.member_begun(shard);
+        self.shown.forget();
+        self.table.touch_now(self.now.mono);
+        self.placement.begun();
+        self.record.begin_anew();
+    }
+
+    fn look_after_witness<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>, looks: bool) {
+        let around = around(now.mono, &self.bus, &self.config);
+        let fell = self
+            .placement
+            .look_after(around, shard, looks, &mut self.out);
+        if fell {
+            self.warn(|| {
+                "No witness was found for this shard: it has fewer voters than before, and may not \
+                 survive the loss of one"
+                    .to_owned()
+            });
+        }
+    }
+
+    fn refresh_table<D: Disk>(&mut self, now: Now, shard: &Shard<D>) {
+        let sources = super::routing::Sources {
+            bus: &self.bus,
+            joining: self.membership.mark().is_some(),
+            require_full_coverage: self.config.bus.require_full_coverage,
+        };
+        let list = &shard.group().membership().list;
+        let (peers, out) = (&mut self.peers, &mut self.out);
+        let refresh_peers = || peers.refresh(sources.bus, list, out);
+        self.table.refresh(now.mono, sources, shard, refresh_peers);
+    }
+
+    /// DELSLOTS of other shards' slots: unassigned, until their owners say otherwise.
+    pub fn unassign(&mut self, slots: &SlotSet) {
+        slots.iter().for_each(|slot| {
+            self.bus.set_owner(super::bus_now(self.now), slot, None);
+        });
+        self.table.touch();
+        self.view.touch();
+    }
+}

@@ -1,0 +1,132 @@
+//! Where slots are, for the admission of commands and for redirects.
+//!
+//! Owns the table, and how soon events of the bus reach it. Never: decides which node owns a slot: the own shard's
+//! are the record's, all others the bus's (S2).
+
+use base::clock::Mono;
+use base::ids::RaftId;
+use base::mutation::{self, Mutation};
+use cluster_bus::bus::{Bus, Node};
+use cluster_bus::wire::Flags;
+use cluster_bus::SlotSet;
+use shard::Shard;
+use state::StateMachine;
+use std::sync::Arc;
+use std::time::Duration;
+use storage::base::MemberKind;
+use storage::Disk;
+use topology::Routing;
+
+/// How soon events of the bus reach the table of slots.
+const REFRESH_EVERY: Duration = Duration::from_millis(20);
+
+#[derive(Debug)]
+pub(super) struct RoutingTable {
+    routing: Arc<Routing>,
+    refresh_at: Mono,
+    /// There is events.
+    stale: bool,
+    /// The leader of `routing.leader`'s address, and how many members there were then.
+    led_by: Option<(RaftId, usize)>,
+}
+
+/// What the table is made from, besides the shard.
+#[derive(Clone, Copy)]
+pub(super) struct Sources<'a> {
+    pub bus: &'a Bus,
+    /// This node is on its way into a shard: the slots of its record are not its own.
+    pub joining: bool,
+    pub require_full_coverage: bool,
+}
+
+impl RoutingTable {
+    pub fn new(now: Mono) -> RoutingTable {
+        RoutingTable {
+            routing: Arc::default(),
+            refresh_at: now,
+            stale: true,
+            led_by: None,
+        }
+    }
+
+    pub fn routing(&self) -> &Arc<Routing> {
+        &self.routing
+    }
+
+    /// Something has changed that the table is made from.
+    pub fn touch(&mut self) {
+        self.stale = true;
+    }
+
+    /// The same, and clients must not see the old table any more.
+    pub fn touch_now(&mut self, now: Mono) {
+        self.stale = true;
+        self.refresh_at = now;
+    }
+
+    /// Makes the table anew where that is due; what links there are to be follows it.
+    pub fn refresh<D: Disk>(
+        &mut self,
+        now: Mono,
+        sources: Sources,
+        shard: &Shard<D>,
+        refresh_peers: impl FnOnce(),
+    ) {
+        let was_stale = self.stale;
+        if self.stale && now >= self.refresh_at {
+            self.stale = false;
+            self.refresh_at = now + REFRESH_EVERY;
+            refresh_peers();
+            self.make(sources, shard.data());
+        }
+        let members = shard.group().membership().list.len();
+        let led_by = shard.group().leader().map(|id| (id, members));
+        if was_stale || led_by != self.led_by {
+            self.led_by = led_by;
+            let leader = leader_addr(sources.bus, shard);
+            if self.routing.leader != leader {
+                Arc::make_mut(&mut self.routing).leader = leader;
+            }
+        }
+    }
+
+    fn make(&mut self, sources: Sources, data: &StateMachine) {
+        let bus = sources.bus;
+        let own = &data.committed_record().slots;
+        let (me, shard) = (bus.myself(), data.committed_record().shard);
+        let mut covered: SlotSet = own.clone();
+        let mut routing = Routing::default();
+        routing.leader.clone_from(&self.routing.leader);
+        for node in bus.nodes() {
+            let mine = node.id == me || bus.shard_of(node.id) == Some(shard);
+            if node.slot_count == 0 || (mine && !sources.joining) {
+                continue;
+            }
+            if !node.flags.has(Flags::FAIL) {
+                node.slots.iter().for_each(|slot| {
+                    covered.insert(slot);
+                });
+            }
+            routing.add(client_addr(node), &node.slots);
+        }
+        let all = covered.len() == usize::from(cluster_bus::slot::SLOT_COUNT);
+        let ignored = mutation::is(Mutation::CoverageIsIgnored);
+        routing.covered = all || !sources.require_full_coverage || ignored;
+        routing.majority = bus.state_ok() || !routing.covered;
+        self.routing = Arc::new(routing);
+    }
+}
+
+fn leader_addr<D: Disk>(bus: &Bus, shard: &Shard<D>) -> Option<String> {
+    let leader = shard.group().leader()?;
+    let member = shard.group().membership().member(leader)?;
+    if member.kind == MemberKind::Witness || member.node == bus.myself() {
+        return None; // W1: no client is ever sent there
+    }
+    bus.node(member.node).map(client_addr)
+}
+
+/// `host:port` for redirects.
+pub(super) fn client_addr(node: &Node) -> String {
+    format!("{}:{}", node.ip, node.port)
+}

@@ -1,0 +1,71 @@
+//! The view that CLUSTER's replies are rendered from.
+
+use cluster_bus::bus::{Bus, Node};
+use topology::view::{Health, LinkView, NodeView};
+use topology::ClusterView;
+
+/// The view, made when it is asked for and something has changed.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    view: Option<ClusterView>,
+}
+
+impl View {
+    /// The cluster as it is now. `quorum`: the own shard has a leader with one (C3).
+    pub fn of(&mut self, bus: &Bus, quorum: bool) -> &ClusterView {
+        self.view.get_or_insert_with(|| make(bus, quorum))
+    }
+
+    /// Something has changed that the view shows.
+    pub fn touch(&mut self) {
+        self.view = None;
+    }
+}
+
+fn make(bus: &Bus, quorum: bool) -> ClusterView {
+    let (sent, received) = (bus.stats().sent, bus.stats().received);
+    let links = bus.links().filter_map(|link| {
+        Some(LinkView {
+            inbound: link.incoming(),
+            node: link.node?,
+            created: bus.unix_ms(Some(link.created_ms)),
+            reads: true,
+            writes: false,
+            buffer_allocated: 0,
+            buffer_used: 0,
+        })
+    });
+    ClusterView {
+        myself: bus.myself(),
+        nodes: bus.nodes().map(|node| node_view(bus, node)).collect(),
+        ok: bus.state_ok() && quorum,
+        size: bus.size(),
+        current_epoch: bus.current_epoch(),
+        sent,
+        received,
+        links: links.collect(),
+        ..ClusterView::default()
+    }
+}
+
+fn node_view(bus: &Bus, node: &Node) -> NodeView {
+    let myself = node.id == bus.myself();
+    NodeView {
+        id: node.id,
+        ip: node.ip.clone(),
+        port: node.port,
+        cport: node.cport,
+        hostname: node.hostname.clone(),
+        flags: node.flags,
+        master: node.master,
+        shard: bus.shard_of(node.id),
+        ping_sent: bus.unix_ms(node.ping_sent),
+        pong_received: bus.unix_ms(node.pong_received),
+        config_epoch: node.config_epoch,
+        connected: node.connected || myself,
+        slots: node.slots.clone(),
+        offset: node.offset,
+        health: Health::of(node.flags, node.offset),
+        failure_reports: bus.failure_reports(node.id) as u64,
+    }
+}

@@ -1,0 +1,355 @@
+//! What a command may ask of the process around it.
+//!
+//! Owns: the trait [`ServerApi`] and the plain values it hands over. Never: knows what implements it (the
+//! node's loop, the simulator, the tests). The trait stays object-safe: a command holds
+//! `&mut dyn ServerApi`.
+
+use super::error::Error;
+use super::session::Session;
+use super::stats::Stats;
+use base::build::Build;
+use base::clock::{Mono, Now};
+use base::ids::{GroupId, Incarnation, RaftId};
+use cluster_bus::{NodeId, SlotSet};
+use config::{Config, ConfigError};
+use pubsub::{Registry, Subscriber};
+use resp::Proto;
+use topology::ClusterView;
+
+/// Buffer sizes of a connection, for CLIENT LIST.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IoView {
+    /// Bytes read and not yet parsed, and what is free in that buffer.
+    pub query_buffer: usize,
+    pub query_buffer_free: usize,
+    /// Bytes of replies that have not left (held or waiting for the socket).
+    pub output_bytes: usize,
+    pub total_memory: usize,
+    pub total_net_in: u64,
+    pub total_net_out: u64,
+    /// Waits for something (WAIT).
+    pub blocked: bool,
+    /// Will be closed when its replies have left.
+    pub closing: bool,
+}
+
+/// Another client, as CLIENT LIST and CLIENT KILL see it.
+pub struct ClientView<'a> {
+    pub session: &'a Session,
+    pub io: IoView,
+}
+
+/// Redis's kinds of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientKind {
+    Normal,
+    Pubsub,
+    /// Masters and replicas: these connections don't exist here.
+    Other,
+}
+
+impl ClientKind {
+    pub fn of(session: &Session) -> ClientKind {
+        if session.subscriptions.any() {
+            ClientKind::Pubsub
+        } else {
+            ClientKind::Normal
+        }
+    }
+}
+
+/// Which clients CLIENT KILL means; all conditions that are set must hold.
+#[derive(Clone, Debug, Default)]
+pub struct KillFilter {
+    pub id: Option<u64>,
+    pub addr: Option<String>,
+    pub laddr: Option<String>,
+    pub user: Option<String>,
+    pub kind: Option<ClientKind>,
+    pub min_age_secs: Option<u64>,
+}
+
+impl KillFilter {
+    pub fn matches(&self, session: &Session, now: Now) -> bool {
+        let age_secs = now.mono.since(session.created).as_secs();
+        self.id.is_none_or(|id| id == session.id)
+            && self
+                .addr
+                .as_ref()
+                .is_none_or(|a| *a == session.endpoint.addr)
+            && self
+                .laddr
+                .as_ref()
+                .is_none_or(|a| *a == session.endpoint.laddr)
+            && self.user.as_ref().is_none_or(|u| *u == session.user)
+            && self.kind.is_none_or(|kind| kind == ClientKind::of(session))
+            && self.min_age_secs.is_none_or(|min| age_secs >= min)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RaftRole {
+    Leader,
+    #[default]
+    Follower,
+    Candidate,
+    Learner,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MemberKind {
+    #[default]
+    Data,
+    Witness,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct MemberStatus {
+    pub raft_id: RaftId,
+    pub node: NodeId,
+    pub kind: MemberKind,
+    pub voter: bool,
+    /// `host:port` where clients reach it, if known.
+    pub addr: Option<String>,
+    /// Known only to the leader.
+    pub matched: u64,
+    pub applied: u64,
+    /// Milliseconds since it was last heard.
+    pub heard_ms: Option<u64>,
+    /// It has answered this leader, and the link to it was not lost since.
+    pub connected: bool,
+}
+
+/// The group as this member sees it: INFO `# Raft`, ROLE, WAIT.
+#[derive(Clone, Debug, Default)]
+pub struct RaftStatus {
+    pub group: GroupId,
+    pub incarnation: Incarnation,
+    pub raft_id: RaftId,
+    pub role: RaftRole,
+    /// Whether this node is the shard's master by its record (S2); none outside a cluster.
+    pub master: Option<bool>,
+    pub leader: Option<RaftId>,
+    pub leader_addr: Option<String>,
+    /// The address of the record's master, whether it leads or not; none outside a cluster.
+    pub master_addr: Option<String>,
+    /// Milliseconds since a follower heard its leader.
+    pub leader_heard_ms: Option<u64>,
+    /// If the leader were lost, the others could elect this member.
+    pub electable: bool,
+    /// This node is on its way into the shard of the node at this address.
+    pub syncing_from: Option<String>,
+    pub term: u64,
+    pub commit: u64,
+    pub applied: u64,
+    pub last: u64,
+    pub lease_valid: bool,
+    /// The shard has a leader with a quorum, as far as this member knows.
+    pub quorum: bool,
+    /// D5: writes are refused for lack of room.
+    pub disk_full: bool,
+    /// Entries executed here that are not committed yet.
+    pub tail_entries: u64,
+    pub tail_bytes: u64,
+    pub members: Vec<MemberStatus>,
+    /// G3: three or more voters, each heard within T and within 1 MiB.
+    pub ha: bool,
+    /// Commands whose outcome nobody could learn (T6).
+    pub unknown_outcomes: u64,
+    pub log_bytes: u64,
+    /// Some of the log is written and not yet synced.
+    pub log_unsynced: bool,
+    pub log_segments: u64,
+}
+
+/// Bytes, from the allocator and the system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryView {
+    /// What the program has asked the allocator for.
+    pub used: u64,
+    pub peak: u64,
+    pub startup: u64,
+    /// Pages of the process in memory.
+    pub rss: u64,
+    /// What the allocator keeps in use, and what of it is in memory.
+    pub active: u64,
+    pub resident: u64,
+    /// The machine's memory.
+    pub system: u64,
+}
+
+/// CPU time in microseconds: the process's, and of it the loop's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuView {
+    pub user_us: u64,
+    pub system_us: u64,
+    pub loop_user_us: u64,
+    pub loop_system_us: u64,
+}
+
+/// What happened lately, each second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    pub commands: u64,
+    pub input_bytes: u64,
+    pub output_bytes: u64,
+}
+
+/// The process, for INFO. `node::system` takes the readings for a real one.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessView {
+    /// 40 hex digits, new at every start.
+    pub run_id: String,
+    pub started: Mono,
+    /// The same moment in Unix seconds.
+    pub started_unix: i64,
+    pub build: Build,
+    /// Whether a service manager waits to hear of it, and which.
+    pub supervised: &'static str,
+    /// Kernel's name, release and machine.
+    pub os: String,
+    pub executable: String,
+    pub memory: MemoryView,
+    pub cpu: CpuView,
+    pub rates: Rates,
+}
+
+/// How CLIENT UNBLOCK ends a blocking command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unblock {
+    /// As if its time were over.
+    Timeout,
+    Error,
+}
+
+/// How CLUSTER FAILOVER was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failover {
+    Planned,
+    Force,
+    Takeover,
+}
+
+/// Whether what was asked for has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    Done,
+    /// Under way, as what has this number: the command runs again later.
+    Later(u64),
+}
+
+/// SHUTDOWN's options.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shutdown {
+    pub save: Option<bool>,
+    pub now: bool,
+    pub force: bool,
+}
+
+/// The cluster around this node, as far as CLUSTER needs it. What a method refuses with an error
+/// has not happened. The checks that Redis makes come before the calls.
+pub trait ClusterApi {
+    /// As of now: what the methods below have changed is in it.
+    fn view(&mut self) -> &ClusterView;
+
+    /// MEET: starts a handshake, or does nothing if one is under way. False: not an IP address.
+    fn meet(&mut self, ip: &str, port: u16, cport: u16) -> bool;
+
+    /// FORGET of a known node, neither this one nor its master.
+    fn forget(&mut self, node: NodeId) -> Result<(), Error>;
+
+    /// REPLICATE of a known master by a replica, or by a master without keys and slots (C1).
+    fn replicate(&mut self, master: NodeId) -> Result<(), Error>;
+
+    /// FAILOVER on a replica (E4).
+    fn failover(&mut self, mode: Failover) -> Result<(), Error>;
+
+    /// RESET of a replica, or of a master without keys (C1). `waits_for`: the number that this command
+    /// was given when it ran before.
+    fn reset(&mut self, hard: bool, waits_for: Option<u64>) -> Result<Progress, Error>;
+
+    /// SAVECONFIG.
+    fn save_config(&mut self) -> Result<(), Error>;
+
+    /// DELSLOTS of other shards' slots: to this node they are nobody's until their owners claim
+    /// them again.
+    fn unassign(&mut self, slots: &SlotSet);
+}
+
+/// The process, as far as commands need it.
+pub trait ServerApi {
+    fn config(&self) -> &Config;
+
+    /// CONFIG SET: sets and applies all pairs, or none. `local`: the client is on this machine.
+    fn config_set(&mut self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), ConfigError>;
+
+    /// CONFIG REWRITE.
+    fn config_rewrite(&mut self) -> Result<(), ConfigError>;
+
+    fn stats(&self) -> &Stats;
+    fn stats_mut(&mut self) -> &mut Stats;
+
+    /// Visits every client but the one whose command is running.
+    fn for_each_client(&self, visit: &mut dyn FnMut(&ClientView<'_>));
+
+    /// The buffers of the client whose command is running.
+    fn own_io(&self) -> IoView;
+
+    /// Closes the matching clients other than the running one; how many.
+    fn kill_clients(&mut self, filter: &KillFilter) -> usize;
+
+    /// CLIENT UNBLOCK: ends the blocking command of the client with this id; false: there is none.
+    fn unblock(&mut self, client: u64, how: Unblock) -> bool;
+
+    /// The subscriptions.
+    fn pubsub(&self) -> &Registry;
+    fn pubsub_mut(&mut self) -> &mut Registry;
+
+    /// The client whose command is running, as the registry knows it.
+    fn own_subscriber(&self) -> Subscriber;
+
+    /// PUBLISH, SPUBLISH: how many listeners this process has for the message. They get it when
+    /// everything is certain that the running client's connection depends on (T4); what the running
+    /// client itself gets (in `own`) follows the reply of its command.
+    fn publish(&mut self, sharded: bool, channel: &[u8], message: &[u8], own: Proto) -> usize;
+
+    fn raft_status(&self) -> RaftStatus;
+
+    /// The cluster; none without `cluster-enabled`.
+    fn cluster(&mut self) -> Option<&mut dyn ClusterApi> {
+        None
+    }
+
+    /// How many data replicas have applied what batch `batch` became, or 0 (WAIT; C2).
+    fn replica_acks(&self, batch: u64) -> u64;
+
+    /// SHUTDOWN and SIGTERM take the same road; an error is the whole text after `ERR `.
+    fn request_shutdown(&mut self, options: Shutdown) -> Result<(), String>;
+
+    /// SHUTDOWN ABORT; false: none was under way.
+    fn abort_shutdown(&mut self) -> bool {
+        false
+    }
+
+    fn process(&self) -> ProcessView;
+
+    /// DEBUG SET-ACTIVE-EXPIRE.
+    fn set_active_expire(&mut self, on: bool);
+
+    /// DEBUG LOG: a warning in the server's log.
+    fn log(&mut self, text: &str);
+
+    /// Stands still for that long, a few milliseconds at most (DEBUG SLEEP).
+    fn rest(&mut self, time: std::time::Duration);
+
+    /// Unix time in microseconds (TIME), as precise as the host's clock.
+    fn unix_micros(&self) -> i64 {
+        self.now().unix_ms * 1000
+    }
+
+    /// T9: called every few milliseconds by a command that runs long. Answers heartbeats, no more.
+    fn breathe(&mut self);
+
+    /// A fresh reading of the clocks.
+    fn now(&self) -> Now;
+}

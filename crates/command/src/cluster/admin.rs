@@ -1,0 +1,139 @@
+//! What an operator asks of the node: MEET, FORGET, REPLICATE, FAILOVER, RESET, SAVECONFIG.
+//!
+//! Owns: the checks that Redis makes first, in its order, and its refusals. Never: carries anything
+//! out; that is the host's (C1, E4), which may refuse as well.
+
+use super::super::api::{Failover, Progress};
+use super::super::env::{Done, Env, Flow, DONE};
+use super::super::error::Error;
+use super::shared::{find_node, has_slots_in_log, holds_keys, host, parse_id, too_many};
+use cluster_bus::wire::Flags;
+use config::CLUSTER_PORT_INCREMENT;
+use resp::args::Args;
+use resp::number::parse_i64;
+
+pub fn meet(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let cluster = host(env)?;
+    if args.len() > 5 {
+        return Err(too_many(args));
+    }
+    let port = parse_i64(&args[3]).ok_or_else(|| Error::invalid_port("base", &args[3]))?;
+    let cport = match args.get(4) {
+        Some(text) => parse_i64(text).ok_or_else(|| Error::invalid_port("bus", text))?,
+        None => port.saturating_add(CLUSTER_PORT_INCREMENT.into()),
+    };
+    let valid = |port: i64| u16::try_from(port).ok().filter(|port| *port != 0);
+    let met = match (std::str::from_utf8(&args[2]), valid(port), valid(cport)) {
+        (Ok(ip), Some(port), Some(cport)) => cluster.meet(ip, port, cport),
+        _ => false,
+    };
+    if !met {
+        return Err(Error::invalid_node_address(&args[2], &args[3]));
+    }
+    env.reply().ok();
+    DONE
+}
+
+pub fn forget(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let cluster = host(env)?;
+    let view = cluster.view();
+    let node = match find_node(view, &args[2]) {
+        Ok(node) => node.id,
+        // C1: a node can be forgotten that the bus has forgotten already, by gossip, and a member of
+        // the shard removed.
+        Err(unknown) => {
+            let Some(id) = parse_id(&args[2]) else {
+                return Err(unknown);
+            };
+            cluster.forget(id)?;
+            env.reply().ok();
+            return DONE;
+        }
+    };
+    if node == view.myself {
+        return Err(Error::FORGET_MYSELF);
+    }
+    if view.me().is_slave() && view.me().master == Some(node) {
+        return Err(Error::FORGET_MASTER);
+    }
+    cluster.forget(node)?;
+    env.reply().ok();
+    DONE
+}
+
+/// C1: refused only when it is hopeless; the host joins in the background.
+pub fn replicate(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let view = host(env)?.view();
+    let master = find_node(view, &args[2])?;
+    if master.id == view.myself {
+        return Err(Error::REPLICATE_MYSELF);
+    }
+    if master.is_slave() {
+        return Err(Error::REPLICATE_REPLICA);
+    }
+    let (master, me) = (master.id, view.me());
+    if me.is_master() {
+        let has_slots = !me.slots.is_empty();
+        // Not two conditions in one: looking at the keys makes the reply depend on them.
+        if has_slots || has_slots_in_log(env) || holds_keys(env) {
+            return Err(Error::REPLICATE_NOT_EMPTY);
+        }
+    }
+    host(env)?.replicate(master)?;
+    env.reply().ok();
+    DONE
+}
+
+pub fn failover(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let cluster = host(env)?;
+    let mode = match args.get(2) {
+        _ if args.len() > 3 => return Err(too_many(args)),
+        None => Failover::Planned,
+        Some(word) if word.eq_ignore_ascii_case(b"force") => Failover::Force,
+        Some(word) if word.eq_ignore_ascii_case(b"takeover") => Failover::Takeover,
+        Some(_) => return Err(Error::SYNTAX),
+    };
+    let view = cluster.view();
+    let me = view.me();
+    if me.is_master() {
+        return Err(Error::FAILOVER_ON_MASTER);
+    }
+    let master = me.master.and_then(|id| view.node(id));
+    let master = master.ok_or(Error::FAILOVER_NO_MASTER)?;
+    if mode == Failover::Planned && (master.flags.has(Flags::FAIL) || !master.connected) {
+        return Err(Error::FAILOVER_MASTER_DOWN);
+    }
+    cluster.failover(mode)?;
+    env.reply().ok();
+    DONE
+}
+
+pub fn reset(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    host(env)?;
+    let hard = match args.get(2) {
+        _ if args.len() > 3 => return Err(too_many(args)),
+        None => false,
+        Some(word) if word.eq_ignore_ascii_case(b"hard") => true,
+        Some(word) if word.eq_ignore_ascii_case(b"soft") => false,
+        Some(_) => return Err(Error::SYNTAX),
+    };
+    if host(env)?.view().me().is_master() && holds_keys(env) {
+        return Err(Error::RESET_NOT_EMPTY);
+    }
+    let waits_for = env.session.waits_for_reset.take();
+    match host(env)?.reset(hard, waits_for)? {
+        // Between MULTI and EXEC nothing can wait: the reset goes on behind the reply.
+        Progress::Later(number) if !env.session.deny_blocking => {
+            env.session.waits_for_reset = Some(number);
+            return Ok(Flow::Hold);
+        }
+        Progress::Later(_) | Progress::Done => env.reply().ok(),
+    }
+    DONE
+}
+
+pub fn saveconfig(env: &mut Env<'_>, _: Args<'_>) -> Done {
+    host(env)?.save_config()?;
+    env.reply().ok();
+    DONE
+}

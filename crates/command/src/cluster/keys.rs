@@ -1,0 +1,54 @@
+//! Keys and slots: KEYSLOT, COUNTKEYSINSLOT, GETKEYSINSLOT.
+//!
+//! Owns: these three. As in Redis a key that has expired and is not deleted yet counts. T3: the
+//! last two show data without naming keys, so they depend on all that was written. Never: changes
+//! anything.
+
+use super::super::env::{Done, Env, DONE};
+use super::super::error::Error;
+use super::shared::host;
+use cluster_bus::slot::{key_slot, SLOT_COUNT};
+use resp::args::Args;
+use resp::number::parse_i64;
+
+pub fn keyslot(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    host(env)?;
+    env.reply().int(key_slot(&args[2]).into());
+    DONE
+}
+
+/// A number that is a slot, or none; an error if it is no number.
+fn slot(text: &[u8]) -> Result<Option<u16>, Error> {
+    let number = parse_i64(text).ok_or(Error::NOT_AN_INTEGER)?;
+    let slot = u16::try_from(number).ok();
+    Ok(slot.filter(|slot| *slot < SLOT_COUNT))
+}
+
+pub fn countkeysinslot(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    host(env)?;
+    let slot = slot(&args[2])?.ok_or(Error::INVALID_SLOT)?;
+    env.data.depends_on_all();
+    let count = env.data.keyspace().count_in_slot(slot);
+    env.reply()
+        .int(i64::try_from(count).expect("a count of keys fits an i64"));
+    DONE
+}
+
+pub fn getkeysinslot(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    host(env)?;
+    let slot = slot(&args[2])?;
+    let limit = parse_i64(&args[3]).ok_or(Error::NOT_AN_INTEGER)?;
+    let (Some(slot), Ok(limit)) = (slot, usize::try_from(limit)) else {
+        return Err(Error::INVALID_SLOT_OR_COUNT);
+    };
+    let (data, mut reply) = env.parts();
+    data.depends_on_all();
+    let header = reply.deferred();
+    let mut count = 0;
+    data.keyspace().keys_in_slot(slot, limit, &mut |entry| {
+        reply.bulk(entry.key());
+        count += 1;
+    });
+    reply.set_array(header, count);
+    DONE
+}

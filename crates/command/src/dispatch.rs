@@ -1,0 +1,363 @@
+//! From arguments to an outcome: admission in Redis's order, then the handler.
+//!
+//! Owns: [`execute`], the only entry for clients' commands, and the order of its refusals (unknown
+//! command, arity, authentication, transaction, slots and role, queueing). Never: touches a key
+//! itself. Invariants: a command that is refused has no effect; one that must wait ([`Flow::Hold`])
+//! leaves no trace at all; every reply's gate follows from what really happened (T3), not from the
+//! command's flags.
+
+use super::call::call;
+use super::env::{Command, Env, Flow, Outcome, Serving};
+use super::error::Error;
+use super::key_spec::BadKeys;
+use super::registry::Lookup;
+use super::session::{Queued, ReplyMode};
+use super::spec::{flags, Role, Spec};
+use resp::args::Args;
+use state::{Access, Footprint, GateKind, Ownership};
+use topology::Route;
+
+/// Executes one command of one client. `args` has at least one element.
+pub fn execute(env: &mut Env<'_>, args: Args<'_>) -> Outcome {
+    let start = env.out.len();
+    let replies = env.session.reply_mode;
+    env.data.begin_command(env.session.db, Access::Lead);
+    let result = run(env, args);
+    let footprint = env.data.end_command();
+    let flow = match result {
+        // T2, D5: what it did, or the deletion of an expired key that it met, can't be logged now; it
+        // never happened.
+        _ if footprint.hold => Flow::Hold,
+        Ok(flow) => flow,
+        Err(error) => {
+            env.out.truncate(start);
+            env.server.stats_mut().count_error(error.code());
+            error.write(env.out);
+            Flow::Done
+        }
+    };
+    if flow == Flow::Hold {
+        env.session.unmuted.clear();
+        assert!(
+            !footprint.wrote,
+            "D5: a command that is to run again has changed something"
+        );
+        env.out.truncate(start);
+    } else {
+        finish(
+            env,
+            start,
+            replies,
+            &footprint,
+            matches!(flow, Flow::Block(_)),
+        );
+    }
+    let gate = match footprint {
+        _ if footprint.logged() => GateKind::Write,
+        // A replica's own copy shows only what is committed: nothing to wait for.
+        Footprint { read: true, .. } if env.data.access() == Access::Lead => GateKind::Read,
+        _ => GateKind::Free,
+    };
+    Outcome {
+        flow,
+        footprint,
+        gate,
+        slot: footprint.slot,
+    }
+}
+
+/// Accounts for a command that ran or was refused, and drops the reply if the client wants none. One
+/// that blocks has its reply still to come.
+fn finish(env: &mut Env<'_>, start: usize, before: ReplyMode, footprint: &Footprint, blocks: bool) {
+    let session = &mut *env.session;
+    session.commands += 1;
+    session.last_command_at = env.now.mono;
+    // ASKING holds for one command, or for one transaction.
+    session.asking &= std::mem::take(&mut session.just_asked) || session.transaction.open;
+    if footprint.logged() {
+        session.last_write = footprint.depends;
+    }
+    if blocks {
+        return;
+    }
+    match (before, session.reply_mode) {
+        (_, ReplyMode::On) => return session.unmuted.clear(),
+        (_, ReplyMode::Off) => env.out.truncate(start),
+        (ReplyMode::SkipThis, ReplyMode::SkipThis) => {
+            env.out.truncate(start);
+            session.reply_mode = ReplyMode::On;
+        }
+        (_, ReplyMode::SkipNext | ReplyMode::SkipThis) => {
+            env.out.truncate(start);
+            session.reply_mode = ReplyMode::SkipThis;
+        }
+    }
+    env.out.append(&mut session.unmuted);
+}
+
+fn run(env: &mut Env<'_>, args: Args<'_>) -> Result<Flow, Error> {
+    let command = match find(env, args) {
+        Ok(command) => command,
+        Err(_) if is_http(args.at(0)) => return Ok(close_http(env)),
+        Err(error) => {
+            env.session.last_command = None;
+            env.session.transaction.aborted |= env.session.transaction.open;
+            return Err(error);
+        }
+    };
+    // CLIENT LIST shows what a client sent last, whether it ran, is queued or was refused.
+    env.session.last_command = Some(command.id);
+    match admit(env, command.spec, args) {
+        Ok(Admitted::Run) => call(env, command, args),
+        Ok(Admitted::Queue) => {
+            queue(env, command, args);
+            Ok(Flow::Done)
+        }
+        Ok(Admitted::Hold) => Ok(Flow::Hold),
+        Err(error) => Err(refuse(env, command, error)),
+    }
+}
+
+/// The row that the arguments name.
+fn find(env: &Env<'_>, args: Args<'_>) -> Result<&'static Command, Error> {
+    match env.commands.lookup(args.at(0), args.get(1)) {
+        Lookup::Found(command) => Ok(command),
+        Lookup::Unknown => Err(Error::unknown_command(args.at(0), &mut args.skip(1).iter())),
+        Lookup::UnknownSubcommand(container) => {
+            Err(Error::unknown_subcommand(container.spec.name, args.at(1)))
+        }
+    }
+}
+
+/// A browser that was tricked into talking to us sends one of these before anything it could choose.
+fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
+/// Closes without an answer, as Redis does, and says so at most once a minute.
+fn close_http(env: &mut Env<'_>) -> Flow {
+    let now = env.now.mono;
+    let last = &mut env.server.stats_mut().http_warned;
+    if last.is_none_or(|last| now.since(last).as_secs() >= 60) {
+        *last = Some(now);
+        env.server.log(
+            "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: \
+             commands to Redis. This is likely due to an attacker attempting to use Cross Protocol \
+             Scripting to compromise your Redis instance. Connection aborted.",
+        );
+    }
+    Flow::Close
+}
+
+enum Admitted {
+    Run,
+    Queue,
+    Hold,
+}
+
+/// Every reason not to run a command now, in Redis's order.
+fn admit(env: &mut Env<'_>, spec: &Spec, args: Args<'_>) -> Result<Admitted, Error> {
+    if !spec.accepts(args.len()) {
+        return Err(Error::wrong_arity(spec.full_name));
+    }
+    let session = &*env.session;
+    if !session.authenticated && !spec.flags.has(flags![NO_AUTH]) {
+        return Err(Error::NO_AUTH);
+    }
+    let in_multi = session.transaction.open;
+    if in_multi && spec.flags.has(flags![NO_MULTI]) {
+        return Err(Error::NO_MULTI);
+    }
+    let is_exec = spec.role == Role::Exec;
+    let wait;
+    if is_exec && in_multi {
+        wait = !serve_queue(env)?;
+    } else if spec.is_data() {
+        wait = !serve(env, spec, args, in_multi)?;
+    } else {
+        // Shard channels have slots as well.
+        let mut slot = None;
+        check_slots(env, spec, args, &mut slot)?;
+        wait = route(env, slot, false)?.unwrap_or(false);
+    }
+    if env.session.only_listens() && !runs_while_listening(spec) {
+        return Err(Error::only_listening(spec.full_name));
+    }
+    Ok(if wait {
+        Admitted::Hold
+    } else if in_multi && !is_exec && !spec.role.runs_inside_multi() {
+        Admitted::Queue
+    } else {
+        Admitted::Run
+    })
+}
+
+/// What a subscribed RESP2 client may still say.
+fn runs_while_listening(spec: &Spec) -> bool {
+    let listening = spec.flags.has(flags![PUBSUB]) && spec.flags.has(flags![NOSCRIPT]);
+    listening || matches!(spec.role, Role::Ping | Role::Quit | Role::Reset)
+}
+
+/// Whether this process may run a data command now; sets the right by which it touches the data.
+/// False: it has to wait.
+fn serve(env: &mut Env<'_>, spec: &Spec, args: Args<'_>, in_multi: bool) -> Result<bool, Error> {
+    let write = spec.writes();
+    let mut slot = None;
+    check_slots(env, spec, args, &mut slot)?;
+    if let Some(waits) = route(env, slot, write)? {
+        return Ok(!waits);
+    }
+    if let Serving::Lead { writable } = env.serving {
+        // A write that is only queued enters no batch yet.
+        return Ok(writable || !write || in_multi);
+    }
+    elsewhere(env, write, slot)
+}
+
+/// The same for EXEC: one slot for all that is queued.
+fn serve_queue(env: &mut Env<'_>) -> Result<bool, Error> {
+    let queue = std::mem::take(&mut env.session.transaction.queue);
+    let mut slot = None;
+    let mut data = false;
+    let mut write = false;
+    let mut told = false;
+    let mut checked = Ok(());
+    for Queued { command, args } in &queue {
+        let spec = env.commands.command(*command).spec;
+        data |= spec.is_data();
+        write |= spec.writes();
+        told |= spec.flags.has(flags![PUBSUB, ADMIN]);
+        checked = check_slots(env, spec, Args::from(args.as_slice()), &mut slot);
+        if checked.is_err() {
+            break;
+        }
+    }
+    env.session.transaction.queue = queue;
+    checked?;
+    if let Some(waits) = route(env, slot, write)? {
+        return Ok(!waits);
+    }
+    match env.serving {
+        // An EXEC that is going to be refused anyway has nothing to wait for. One that reads may
+        // have to be put off half-way (T2), which messages, subscriptions and what is done to other
+        // clients can't be.
+        Serving::Lead { writable } => {
+            let whole = write || (told && data);
+            Ok(writable || !whole || env.session.transaction.aborted)
+        }
+        _ if data => elsewhere(env, write, slot),
+        _ => Ok(true),
+    }
+}
+
+/// In a cluster: whether the slot is for this shard at all. `None`: it is, or there is no slot;
+/// `Some(true)`: the command waits.
+fn route(env: &Env<'_>, slot: Option<u16>, write: bool) -> Result<Option<bool>, Error> {
+    let (Some(routing), Some(slot)) = (env.routing, slot) else {
+        return Ok(None);
+    };
+    let refused = |up: bool| match (up, env.server.config().cluster_allow_reads_when_down) {
+        (true, _) => None,
+        (false, true) if !write => None,
+        (false, true) => Some(Error::CLUSTER_READS_ONLY),
+        (false, false) => Some(Error::CLUSTER_DOWN),
+    };
+    match env.data.ownership(slot) {
+        // C3: a leader that holds its shard's lease serves, also among a minority of the masters.
+        Ownership::Owned => refused(routing.covered).map_or(Ok(None), Err),
+        Ownership::Gaining => match env.serving {
+            Serving::Down => Err(Error::CLUSTER_DOWN), // S2: it was held for long enough
+            _ => Ok(Some(true)),
+        },
+        Ownership::Foreign => match routing.route(slot) {
+            Route::Nobody => Err(Error::SLOT_NOT_SERVED),
+            Route::Elsewhere(addr) => {
+                Err(refused(routing.is_ok()).unwrap_or_else(|| Error::moved(slot, addr)))
+            }
+        },
+    }
+}
+
+/// A data command on a member that does not lead.
+fn elsewhere(env: &mut Env<'_>, write: bool, slot: Option<u16>) -> Result<bool, Error> {
+    let (addr, whole) = match env.serving {
+        Serving::Redirect { addr, own_copy } => (addr, own_copy),
+        Serving::Down => return Err(Error::CLUSTER_DOWN),
+        // S2, T7: no leader is known yet, or a tail is open
+        Serving::Lead { .. } | Serving::Hold => return Ok(false),
+    };
+    let own_copy = !write && (slot.is_none() || env.session.readonly);
+    if own_copy && !whole {
+        return Ok(false); // T7: a tail is open
+    }
+    match (slot, addr) {
+        _ if own_copy => {
+            env.data.set_access(Access::Replica);
+            Ok(true)
+        }
+        (None, _) => Err(Error::READ_ONLY_REPLICA),
+        (Some(slot), Some(addr)) => Err(Error::moved(slot, addr)),
+        // S2: the leader is known by its raft id and not yet by an address.
+        (Some(_), None) if env.routing.is_some() => Ok(false),
+        (Some(_), None) => Err(Error::CLUSTER_DOWN),
+    }
+}
+
+/// In cluster mode all keys of a command (of a transaction: `slot` carries on) have one slot.
+fn check_slots(
+    env: &mut Env<'_>,
+    spec: &Spec,
+    args: Args<'_>,
+    slot: &mut Option<u16>,
+) -> Result<(), Error> {
+    if !spec.has_keys() {
+        return Ok(());
+    }
+    let cluster = env.data.is_cluster();
+    if !cluster && matches!(env.serving, Serving::Lead { .. }) {
+        return Ok(());
+    }
+    let (mut common, mut crossing) = (*slot, false);
+    let named = spec.keys(args, |index| {
+        let of = env.data.admit_key(args.at(index));
+        match common {
+            None => common = Some(of),
+            Some(slot) => crossing |= slot != of,
+        }
+    });
+    match named {
+        // It names no keys that could be told: the handler refuses it.
+        Err(BadKeys) => {}
+        Ok(()) if crossing && cluster => return Err(Error::CROSS_SLOT),
+        Ok(()) => *slot = common,
+    }
+    Ok(())
+}
+
+fn queue(env: &mut Env<'_>, command: &Command, args: Args<'_>) {
+    let transaction = &mut env.session.transaction;
+    // Once a command was refused the rest can't be executed: remembering it would cost memory.
+    if !transaction.aborted {
+        transaction.queued_bytes += args.iter().map(<[u8]>::len).sum::<usize>();
+        transaction.queue.push(Queued {
+            command: command.id,
+            args: args.to_vecs(),
+        });
+    }
+    env.reply().simple("QUEUED");
+}
+
+/// What a refusal does to a transaction, and the text that the client gets.
+fn refuse(env: &mut Env<'_>, command: &Command, error: Error) -> Error {
+    env.server.stats_mut().of(command.id).rejected += 1;
+    if command.spec.role != Role::Exec {
+        env.session.transaction.aborted |= env.session.transaction.open;
+        return error;
+    }
+    env.session.discard(env.data);
+    // Redirections reach the client as they are; other refusals say that EXEC was aborted.
+    match error.code() {
+        b"MOVED" | b"CROSSSLOT" | b"CLUSTERDOWN" => error,
+        _ => Error::exec_aborted(&error),
+    }
+}

@@ -1,0 +1,114 @@
+//! What a command runs in, and what running it comes to.
+//!
+//! Owns: [`Env`] (the borrowed surroundings of one execution), [`Outcome`] and its parts. Never:
+//! holds anything between two commands.
+
+use super::api::{ServerApi, Shutdown};
+use super::error::Error;
+use super::registry;
+use super::session::Session;
+use base::clock::Now;
+use resp::args::Args;
+use resp::encode::Reply;
+use state::{Footprint, GateKind, StateMachine};
+use std::time::Duration;
+use topology::Routing;
+
+/// Executes a command whose arity has been checked. A returned error is written by the dispatcher.
+pub type Run = fn(&mut Env<'_>, Args<'_>) -> Done;
+
+/// The command table, and what is in it.
+pub type Commands = registry::Registry<Run>;
+pub type Command = registry::Command<Run>;
+pub type Row = registry::Row<Run>;
+
+/// Whether this process executes keyed commands at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serving<'a> {
+    /// The leader, with its lease; `writable` says whether anything may enter the batch (T2).
+    Lead { writable: bool },
+    /// No leader is known yet, or a transfer is under way: keyed commands wait (S2, E4).
+    Hold,
+    /// Another member leads; without an address the cluster is down. `own_copy`: reads that need not
+    /// be fresh may be answered from here (T7).
+    Redirect {
+        addr: Option<&'a str>,
+        own_copy: bool,
+    },
+    /// Nobody has led for so long that commands are no longer held (S2).
+    Down,
+}
+
+/// The surroundings of one execution. Fields are public so that a command can borrow several at
+/// once.
+pub struct Env<'a> {
+    pub data: &'a mut StateMachine,
+    pub session: &'a mut Session,
+    pub server: &'a mut dyn ServerApi,
+    /// Where the reply goes.
+    pub out: &'a mut Vec<u8>,
+    pub serving: Serving<'a>,
+    /// Where slots are; none outside a cluster.
+    pub routing: Option<&'a Routing>,
+    /// The command table.
+    pub commands: &'static Commands,
+    pub now: Now,
+}
+
+impl Env<'_> {
+    /// A writer for the reply in the client's protocol.
+    pub fn reply(&mut self) -> Reply<'_> {
+        Reply::new(self.out, self.session.proto)
+    }
+
+    /// The data, and a writer for the reply beside it.
+    #[inline]
+    pub fn parts(&mut self) -> (&mut StateMachine, Reply<'_>) {
+        (self.data, Reply::new(self.out, self.session.proto))
+    }
+}
+
+/// What the connection does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Flow {
+    Done,
+    /// Close the connection when the reply is out.
+    Close,
+    /// Nothing happened (but that expired keys may have been deleted) and nothing was written: run
+    /// the same command again later.
+    Hold,
+    /// No reply yet: the client waits.
+    Block(Block),
+    /// End the process (no reply on success).
+    Shutdown(Shutdown),
+}
+
+/// What a client waits for, and for how long at most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    pub kind: BlockKind,
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlockKind {
+    /// WAIT: until this many data replicas have applied all that this client wrote (C2). The reply is
+    /// an integer: how many have.
+    Wait { replicas: u64 },
+}
+
+/// The result of [`super::execute`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub flow: Flow,
+    pub footprint: Footprint,
+    pub gate: GateKind,
+    /// The slot of the first key, for the MOVED that replaces this reply if its batch is lost.
+    pub slot: Option<u16>,
+}
+
+/// What handlers return.
+pub type Done = Result<Flow, Error>;
+
+/// The usual end of a handler.
+pub const DONE: Done = Ok(Flow::Done);

@@ -1,0 +1,54 @@
+//! Commands: one table of rows, one file for each family, and the one way through them.
+//!
+//! Reading order: [`spec`] and [`key_spec`] (what a row says), [`registry`] (from a name to a row),
+//! [`env`] (what a command runs in and what comes of it), [`dispatch`] (admission in Redis's order)
+//! and `call`, what handlers share (`rows`, `args`, `words`, `values`, `help`), then the families:
+//! `string`, `generic`, `expiry`, `keys`, `transaction`, `pubsub`, `cluster`, `server`, which
+//! [`table`] collects.
+//!
+//! What a command changes it changes through [`state`]. Nothing here knows sockets or Raft. A
+//! family file holds its rows (`ROWS`) and its handlers, whose signature is [`env::Run`]. Families
+//! know the core, never each other; of the core only [`table`] knows them. `tests/tidy.rs` checks
+//! it, and that no two files here need each other.
+
+pub mod api;
+mod args;
+mod arguments;
+mod call;
+mod cluster;
+pub mod dispatch;
+pub mod env;
+pub mod error;
+mod expiry;
+mod generic;
+mod help;
+pub mod key_spec;
+mod keys;
+pub mod latency;
+mod markdown;
+mod pubsub;
+pub mod registry;
+pub mod room;
+mod rows;
+mod server;
+pub mod session;
+pub mod spec;
+pub mod stats;
+mod string;
+pub mod table;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+mod transaction;
+mod values;
+mod words;
+
+pub use api::{ClusterApi, ServerApi};
+pub use dispatch::execute;
+pub use env::{Block, BlockKind, Command, Commands, Done, Env, Flow, Outcome, Serving, DONE};
+pub use error::Error;
+pub use markdown::markdown;
+pub use session::Session;
+pub use stats::Stats;
+pub use table::table;

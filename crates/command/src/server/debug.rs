@@ -1,0 +1,327 @@
+//! DEBUG: what tests need.
+//!
+//! Owns: SLEEP, DIGEST, DIGEST-VALUE, SET-ACTIVE-EXPIRE, POPULATE, OBJECT, ERROR, LOG, PROTOCOL.
+//! Never: crashes the server on request. T9: what runs long here breathes.
+
+use super::super::env::{Done, Env, Flow, Serving, DONE};
+use super::super::error::Error;
+use super::super::help::write;
+use super::super::room;
+use super::super::rows::rows;
+use super::help;
+use super::object::{encoding_name, references};
+use keyspace::{Ttl, Value};
+use resp::args::Args;
+use resp::encode::Reply;
+use resp::number::parse_i64;
+use state::{Access, Ownership};
+use std::time::Duration;
+
+rows! { pub static ROWS: Server [] {
+    "debug" -2 [ADMIN NOSCRIPT LOADING STALE PROTECTED] "1.0.0" => debug: "For tests: sleeps, digests, fills." .amplifies(populated);
+}}
+
+/// T9: how long a command may run without answering heartbeats.
+const BREATH: Duration = Duration::from_millis(5);
+/// The longest DEBUG SLEEP, so that no arithmetic on times can overflow.
+const MAX_SLEEP_SECS: f64 = 1e9;
+
+fn debug(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    if !env
+        .server
+        .config()
+        .enable_debug_command
+        .allows(env.session.endpoint.loopback)
+    {
+        return Err(Error::DEBUG_NOT_ALLOWED);
+    }
+    let is = |name: &str| args[1].eq_ignore_ascii_case(name.as_bytes());
+    match args.len() {
+        2 if is("help") => write(&mut env.reply(), "DEBUG", help::DEBUG),
+        2 if is("digest") => return digest(env),
+        2.. if is("digest-value") => return digest_value(env, args),
+        3 if is("sleep") => sleep(env, &args[2]),
+        3 if is("set-active-expire") => {
+            env.server
+                .set_active_expire(leading_number(&args[2]) != 0.0);
+            env.reply().ok();
+        }
+        3..=5 if is("populate") => return populate(env, args),
+        3 if is("object") => return object(env, args),
+        3 if is("error") => return Err(Error::bytes(args[2].to_vec())),
+        3 if is("log") => {
+            env.server
+                .log(&format!("DEBUG LOG: {}", String::from_utf8_lossy(&args[2])));
+            env.reply().ok();
+        }
+        3 if is("protocol") => protocol(&mut env.reply(), &args[2])?,
+        _ => return Err(Error::unknown_subcommand_or_arity("DEBUG", &args[1])),
+    }
+    DONE
+}
+
+/// The number that a text begins with, as C's strtod would see it; 0 if it begins with none.
+fn leading_number(text: &[u8]) -> f64 {
+    let text = String::from_utf8_lossy(text);
+    let text = text.trim_start();
+    let mut ends = text.char_indices().map(|(at, c)| at + c.len_utf8()).rev();
+    ends.find_map(|end| text[..end].parse().ok())
+        .filter(|n: &f64| !n.is_nan())
+        .unwrap_or(0.0)
+}
+
+fn sleep(env: &mut Env<'_>, seconds: &[u8]) {
+    let seconds = leading_number(seconds).clamp(0.0, MAX_SLEEP_SECS);
+    let end = env.server.now().mono + Duration::from_secs_f64(seconds);
+    loop {
+        let left = end.since(env.server.now().mono);
+        if left.is_zero() {
+            break;
+        }
+        env.server.rest(left.min(BREATH));
+        env.server.breathe(); // T9
+    }
+    env.reply().ok();
+}
+
+/// Nothing happens now; the command runs again later, with the whole EXEC if it is in one.
+fn held(env: &mut Env<'_>) -> Done {
+    env.data.hold();
+    Ok(Flow::Hold)
+}
+
+/// Gives DEBUG the right to look at data; false: nobody knows at the moment what the data is.
+fn may_look(env: &mut Env<'_>) -> bool {
+    match env.serving {
+        Serving::Lead { .. } => true,
+        Serving::Hold => false,
+        Serving::Redirect { .. } | Serving::Down => {
+            env.data.set_access(Access::Replica);
+            true
+        }
+    }
+}
+
+fn hex(bytes: [u8; 20]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn digest(env: &mut Env<'_>) -> Done {
+    if !may_look(env) {
+        return held(env);
+    }
+    env.data.depends_on_all();
+    let digest = env.data.keyspace().digest_all();
+    env.reply().simple(&hex(digest));
+    DONE
+}
+
+fn digest_value(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    if !may_look(env) {
+        return held(env);
+    }
+    env.data.depends_on_all();
+    env.reply().array(args.len() - 2);
+    for name in args.iter().skip(2) {
+        let key = env.data.key(name);
+        let digest = env
+            .data
+            .keyspace()
+            .digest_key(env.session.db, &key)
+            .unwrap_or_default();
+        env.reply().simple(&hex(digest));
+    }
+    DONE
+}
+
+/// S1: whether the own shard serves the slot; all of them outside a cluster.
+fn serves(env: &Env<'_>, slot: u16) -> bool {
+    !env.data.is_cluster() || env.data.ownership(slot) == Ownership::Owned
+}
+
+fn object(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    if !may_look(env) {
+        return held(env);
+    }
+    let key = env.data.key(&args[2]);
+    if !serves(env, key.slot) {
+        return Err(Error::NO_SUCH_KEY); // as in Redis, which does not look elsewhere
+    }
+    let seen = env.data.with(&key, |entry| {
+        entry.map(|entry| {
+            let value = entry.value();
+            let bytes = match value {
+                Value::Int(n) => itoa::Buffer::new().format(n).len(),
+                Value::Bytes(bytes) => bytes.len(),
+            };
+            (references(value), encoding_name(value), bytes)
+        })
+    });
+    let (references, encoding, bytes) = seen.ok_or(Error::NO_SUCH_KEY)?;
+    // The serialized length is that of the plain bytes: there are no RDB files yet.
+    env.reply().simple(&format!(
+        "Value at:0x0 refcount:{references} encoding:{encoding} serializedlength:{} lru:0 \
+         lru_seconds_idle:0",
+        bytes + 1
+    ));
+    DONE
+}
+
+/// What POPULATE was asked for.
+struct Filling<'a> {
+    count: i64,
+    prefix: &'a [u8],
+    size: Option<usize>,
+}
+
+impl Filling<'_> {
+    /// D5: what it may put into the log, with the deletion of keys of these names that have expired.
+    fn effects(&self) -> usize {
+        let digits = self.count.max(1).ilog10() as usize + 1;
+        let key = self.prefix.len() + 1 + digits + room::DELETION;
+        let value = self.size.unwrap_or(b"value:".len() + digits) + room::DELETION;
+        let one = key.saturating_mul(2).saturating_add(value);
+        let all = one.saturating_mul(usize::try_from(self.count).unwrap_or(usize::MAX));
+        all.saturating_add(room::headers(all))
+            .saturating_add(room::COMMAND)
+    }
+}
+
+/// D5: what DEBUG POPULATE writes, of which its arguments say little.
+fn populated(args: Args<'_>) -> usize {
+    if !args
+        .get(1)
+        .is_some_and(|name| name.eq_ignore_ascii_case(b"populate"))
+    {
+        return 0;
+    }
+    parse_populate(args).map_or(0, |filling| filling.effects())
+}
+
+fn parse_populate(args: Args<'_>) -> Result<Filling<'_>, Error> {
+    let number = |at: usize| match args.get(at) {
+        Some(text) => parse_i64(text)
+            .filter(|n| *n >= 0)
+            .ok_or(Error::NOT_POSITIVE)
+            .map(Some),
+        None => Ok(None),
+    };
+    let count = number(2)?.expect("the dispatch on the number of arguments saw it");
+    let prefix = args.get(3).unwrap_or(b"key");
+    // 0 means: as long as the text is.
+    let size = number(4)?
+        .filter(|size| *size > 0)
+        .map(|size| size as usize);
+    Ok(Filling {
+        count,
+        prefix,
+        size,
+    })
+}
+
+/// Unlike Redis's, these writes are logged like all others, or members would differ.
+fn populate(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let filling = parse_populate(args)?;
+    if filling
+        .size
+        .is_some_and(|size| size > env.server.config().proto_max_bulk_len)
+    {
+        return Err(Error::STRING_TOO_LONG);
+    }
+    match env.serving {
+        Serving::Lead { writable: true } => {}
+        Serving::Lead { writable: false } | Serving::Hold => return held(env),
+        Serving::Redirect { .. } | Serving::Down => return Err(Error::READ_ONLY_REPLICA),
+    }
+    // D5: they are one unit.
+    let bytes = filling.effects();
+    if bytes > room::MOST {
+        return Err(Error::DISK_FULL);
+    }
+    if !env.data.room_for(bytes) {
+        return Ok(Flow::Hold);
+    }
+    let mut breath = env.server.now().mono + BREATH;
+    let mut name = Vec::new();
+    for n in 0..filling.count {
+        name.clear();
+        name.extend_from_slice(filling.prefix);
+        name.push(b':');
+        name.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
+        let key = env.data.key(&name);
+        // S1: DEBUG names no keys, so no check of slots has stood before it.
+        if !serves(env, key.slot) || env.data.exists(&key) {
+            continue;
+        }
+        let mut value = format!("value:{n}").into_bytes();
+        if let Some(size) = filling.size {
+            value.resize(size, 0);
+        }
+        env.data.set(&key, &value, Ttl::Clear);
+        if n % 64 == 63 && env.server.now().mono >= breath {
+            env.server.breathe(); // T9
+            breath = env.server.now().mono + BREATH;
+        }
+    }
+    env.reply().ok();
+    DONE
+}
+
+/// What Redis sends: 3.141, which is not meant to be pi.
+const SAMPLE_DOUBLE: f64 = 3141.0 / 1000.0;
+
+/// One value of each type of the protocol, for the tests of client libraries.
+fn protocol(reply: &mut Reply<'_>, kind: &[u8]) -> Result<(), Error> {
+    match kind.to_ascii_lowercase().as_slice() {
+        b"string" => reply.bulk(b"Hello World"),
+        b"integer" => reply.int(12_345),
+        b"double" => reply.double(SAMPLE_DOUBLE),
+        b"null" => reply.null(),
+        b"array" => {
+            reply.array(3);
+            (0..3).for_each(|n| reply.int(n));
+        }
+        b"set" => {
+            reply.set(3);
+            (0..3).for_each(|n| reply.int(n));
+        }
+        b"map" => {
+            reply.map(3);
+            for n in 0..3 {
+                reply.int(n);
+                reply.boolean(n == 1);
+            }
+        }
+        b"attrib" => attribute(reply),
+        b"push" => push(reply)?,
+        b"bignum" => reply.big_number("1234567999999999999999999999999999999"),
+        b"true" => reply.boolean(true),
+        b"false" => reply.boolean(false),
+        b"verbatim" => reply.verbatim("txt", b"This is a verbatim\nstring"),
+        _ => return Err(Error::PROTOCOL_TYPE),
+    }
+    Ok(())
+}
+
+/// RESP2 has no attributes: only the reply itself is left.
+fn attribute(reply: &mut Reply<'_>) {
+    if reply.is_resp3() {
+        reply.raw(b"|1\r\n");
+        reply.bulk(b"key-popularity");
+        reply.array(2);
+        reply.bulk(b"key:123");
+        reply.int(90);
+    }
+    reply.bulk(b"Some real reply following the attribute");
+}
+
+fn push(reply: &mut Reply<'_>) -> Result<(), Error> {
+    if !reply.is_resp3() {
+        return Err(Error::RESP2_NOT_SUPPORTED);
+    }
+    reply.bulk(b"Some real reply following the push reply");
+    reply.push(2);
+    reply.bulk(b"server-cpu-usage");
+    reply.int(42);
+    Ok(())
+}

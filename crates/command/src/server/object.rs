@@ -1,0 +1,147 @@
+//! OBJECT and MEMORY USAGE: how values are kept.
+//!
+//! Owns: Redis's names for our encodings. Never: counts as use of a key.
+
+use super::super::env::{Done, Env, DONE};
+use super::super::error::Error;
+use super::super::help::write;
+use super::super::rows::{no_subcommand, rows};
+use super::super::words::Words;
+use super::help;
+use keyspace::{Entry, Value};
+use resp::args::Args;
+
+const UNSURE: &[&str] = &["nondeterministic_output"];
+
+rows! { pub static ROWS:
+    Generic [] {
+        "object" -2 [] "2.2.3" => no_subcommand [OBJECT_SUBCOMMANDS]: "Groups the commands about how values are kept.";
+    }
+    Server [] {
+        "memory" -2 [] "4.0.0" => no_subcommand [MEMORY_SUBCOMMANDS]: "Groups the commands about memory.";
+    }
+}
+
+rows! { static OBJECT_SUBCOMMANDS: Generic [KEYSPACE] {
+    "object|encoding" 3 [READONLY] "2.2.3" key(2 RO) => encoding: "Tells how a value is encoded." .tips(UNSURE);
+    "object|freq" 3 [READONLY] "4.0.0" key(2 RO) => freq: "Tells how often a key is used." .tips(UNSURE);
+    "object|help" 2 [LOADING STALE] "6.2.0" => object_help: "Lists the subcommands.";
+    "object|idletime" 3 [READONLY] "2.2.3" key(2 RO) => idletime: "Tells how long ago a key was used." .tips(UNSURE);
+    "object|refcount" 3 [READONLY] "2.2.3" key(2 RO) => refcount: "Tells how many references a value has." .tips(UNSURE);
+}}
+
+rows! { static MEMORY_SUBCOMMANDS: Server [] {
+    "memory|help" 2 [LOADING STALE] "4.0.0" => memory_help: "Lists the subcommands.";
+    "memory|usage" -3 [READONLY] "4.0.0" key(2 RO) => usage: "Estimates the memory that a key takes.";
+}}
+
+fn object_help(env: &mut Env<'_>, _: Args<'_>) -> Done {
+    write(&mut env.reply(), "OBJECT", help::OBJECT);
+    DONE
+}
+
+fn memory_help(env: &mut Env<'_>, _: Args<'_>) -> Done {
+    write(&mut env.reply(), "MEMORY", help::MEMORY);
+    DONE
+}
+
+/// Up to this length Redis keeps a string within its object.
+const EMBEDDED_BYTES: usize = 44;
+/// Redis shares one object for each of the integers below this, with a count that says so.
+const SHARED_INTEGERS: i64 = 10_000;
+const SHARED_REFERENCES: i64 = i32::MAX as i64;
+
+/// Redis's name for how a string is kept.
+pub fn encoding_name(value: Value<'_>) -> &'static str {
+    match value {
+        Value::Int(_) => "int",
+        Value::Bytes(bytes) if bytes.len() <= EMBEDDED_BYTES => "embstr",
+        Value::Bytes(_) => "raw",
+    }
+}
+
+pub fn references(value: Value<'_>) -> i64 {
+    match value {
+        Value::Int(n) if (0..SHARED_INTEGERS).contains(&n) => SHARED_REFERENCES,
+        Value::Int(_) | Value::Bytes(_) => 1,
+    }
+}
+
+/// What `see` finds in the entry of `args[2]`, if there is one.
+fn look<R>(env: &mut Env<'_>, args: Args<'_>, see: impl FnOnce(Entry<'_>) -> R) -> Option<R> {
+    let key = env.data.key(&args[2]);
+    env.data.with(&key, |entry| entry.map(see))
+}
+
+fn encoding(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    match look(env, args, |entry| encoding_name(entry.value())) {
+        Some(name) => env.reply().bulk(name.as_bytes()),
+        None => env.reply().null(),
+    }
+    DONE
+}
+
+fn refcount(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    match look(env, args, |entry| references(entry.value())) {
+        Some(count) => env.reply().int(count),
+        None => env.reply().null(),
+    }
+    DONE
+}
+
+fn policy_is_lfu(env: &Env<'_>) -> bool {
+    env.server
+        .config()
+        .get_one("maxmemory-policy")
+        .is_some_and(|policy| policy.contains("lfu"))
+}
+
+/// The use of keys is not tracked: they count as just used.
+fn idletime(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    match look(env, args, |_| ()) {
+        Some(()) if policy_is_lfu(env) => return Err(Error::IDLETIME_NEEDS_LRU),
+        Some(()) => env.reply().int(0),
+        None => env.reply().null(),
+    }
+    DONE
+}
+
+fn freq(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    match look(env, args, |_| ()) {
+        Some(()) if !policy_is_lfu(env) => return Err(Error::FREQ_NEEDS_LFU),
+        Some(()) => env.reply().int(0),
+        None => env.reply().null(),
+    }
+    DONE
+}
+
+/// What an entry takes beside its key and value: header, bucket, allocator's rounding.
+const ENTRY_OVERHEAD_BYTES: usize = 32;
+/// What a key with an expiry takes in the expiry order.
+const EXPIRY_OVERHEAD_BYTES: usize = 32;
+
+fn usage(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let mut words = Words::new(args, 3);
+    while !words.is_empty() {
+        if words.len() < 2 || !words.word("samples") || words.int()? < 0 {
+            return Err(Error::SYNTAX);
+        }
+    }
+    let bytes = look(env, args, |entry| {
+        let value = match entry.value() {
+            Value::Int(_) => std::mem::size_of::<i64>(),
+            Value::Bytes(bytes) => bytes.len(),
+        };
+        let expiry = if entry.expiry().is_some() {
+            EXPIRY_OVERHEAD_BYTES
+        } else {
+            0
+        };
+        (entry.key().len() + value + ENTRY_OVERHEAD_BYTES + expiry).next_multiple_of(8)
+    });
+    match bytes {
+        Some(bytes) => env.reply().int(bytes as i64),
+        None => env.reply().null(),
+    }
+    DONE
+}

@@ -1,0 +1,286 @@
+//! Effects rebuild on a follower what the leader has, expiry times included.
+
+use crate::testing::{single, Fixture, START_MS};
+use cluster_bus::slot::SLOT_COUNT;
+use effect::{parse_entry, Batch, Body, Effect, Op, Staged, Stager, Unit, PART_BYTES};
+use keyspace::{Keyspace, Layout};
+use proptest::prelude::*;
+use state::{apply_unit, effects, op, ApplyError, StateMachine};
+use topology::Record;
+
+/// Applies a leader's log to a fresh keyspace of another seed.
+fn follow(layout: Layout, log: &[Vec<u8>]) -> StateMachine {
+    let mut data = StateMachine::new(Keyspace::new(layout, 99), PART_BYTES);
+    // S1: effects are only applied to slots that the shard has.
+    let record = Record {
+        slots: (0..SLOT_COUNT).collect(),
+        ..Record::default()
+    };
+    data.restart(Keyspace::new(layout, 99), record);
+    let mut stager = Stager::default();
+    for body in log {
+        let body = parse_entry(body).expect("a body");
+        match stager.take(1, body).expect("in order") {
+            Staged::Nothing => {}
+            Staged::Units(units) => {
+                for unit in units {
+                    apply_unit(&mut data, unit.expect("a unit"), &mut || {}).expect("applies");
+                }
+            }
+            Staged::Whole(body) => {
+                apply_unit(&mut data, Unit::new(&body), &mut || {}).expect("applies");
+            }
+        }
+    }
+    data
+}
+
+fn effects_of(body: &[u8]) -> Vec<String> {
+    let Body::Units(units) = parse_entry(body).expect("a body") else {
+        panic!("units")
+    };
+    let mut texts = vec![];
+    for unit in units {
+        let (mut unit, mut effect) = (unit.expect("a unit"), Effect::default());
+        while unit.next_into(&mut effect).expect("an effect") {
+            let args: Vec<_> = effect
+                .args
+                .iter()
+                .map(|a| String::from_utf8_lossy(a))
+                .collect();
+            texts.push(
+                format!("{} {}", effects::name(effect.op), args.join(" "))
+                    .trim_end()
+                    .to_owned(),
+            );
+        }
+    }
+    texts
+}
+
+#[test]
+fn effects_contain_nothing_relative() {
+    let mut f = Fixture::new(single());
+    let at = START_MS + 10_000;
+    for (line, want) in [
+        ("SET k v", vec!["SET k v".to_owned()]),
+        ("SET k v EX 10", vec![format!("SET k v PXAT {at}")]),
+        ("SET k w KEEPTTL", vec!["SET k w KEEPTTL".to_owned()]),
+        ("SETEX k 10 v", vec![format!("SET k v PXAT {at}")]),
+        ("GETEX k PERSIST", vec!["PERSIST k".to_owned()]),
+        ("GETEX k PX 10000", vec![format!("PEXPIREAT k {at}")]),
+        ("GETEX k EXAT 1", vec!["DEL k".to_owned()]),
+        ("SETNX k 1", vec!["SET k 1".to_owned()]),
+        ("DECRBY k 5", vec!["INCRBY k -5".to_owned()]),
+        ("INCRBYFLOAT k 0.5", vec!["SET k -3.5 KEEPTTL".to_owned()]),
+        ("GETSET k a", vec!["SET k a".to_owned()]),
+        ("APPEND k b", vec!["APPEND k b".to_owned()]),
+        ("SETRANGE k 1 c", vec!["SETRANGE k 1 c".to_owned()]),
+        ("EXPIRE k 10", vec![format!("PEXPIREAT k {at}")]),
+        ("RENAMENX k l", vec!["RENAME k l".to_owned()]),
+        ("EXPIRE l -1", vec!["DEL l".to_owned()]),
+        ("MSETNX a 1 b 2", vec!["MSET a 1 b 2".to_owned()]),
+        ("DEL a b none", vec!["DEL a".to_owned(), "DEL b".to_owned()]),
+        ("SET g 1", vec!["SET g 1".to_owned()]),
+        ("GETDEL g", vec!["DEL g".to_owned()]),
+        ("SET g 1", vec!["SET g 1".to_owned()]),
+        ("FLUSHDB ASYNC", vec!["FLUSHDB".to_owned()]),
+        ("SET g 1", vec!["SET g 1".to_owned()]),
+        ("FLUSHALL", vec!["FLUSHALL".to_owned()]),
+    ] {
+        let before = f.log.len();
+        f.line(line);
+        let effects: Vec<String> = f.log[before..].iter().flat_map(|b| effects_of(b)).collect();
+        assert_eq!(effects, want, "{line}");
+    }
+}
+
+#[test]
+fn a_follower_stops_at_what_it_cannot_apply() {
+    let unit = |op, args: &[&[u8]]| {
+        let mut batch = Batch::new(PART_BYTES);
+        batch.begin_unit();
+        batch.push(0, op, args);
+        batch.end_unit();
+        batch.take()
+    };
+    let mut data = StateMachine::new(Keyspace::new(single(), 1), PART_BYTES);
+    for (bodies, want) in [
+        (unit(op::SET, &[b"k"]), ApplyError::Arguments(op::SET)),
+        (
+            unit(op::SET, &[b"k", b"v", b"PX", b"1"]),
+            ApplyError::Arguments(op::SET),
+        ),
+        (
+            unit(op::PEXPIREAT, &[b"k", b"soon"]),
+            ApplyError::Arguments(op::PEXPIREAT),
+        ),
+        (unit(Op::SELECT, &[b"16"]), ApplyError::Database(16)),
+        (
+            unit(Op::SELECT, &[b"one"]),
+            ApplyError::Arguments(Op::SELECT),
+        ),
+        (
+            unit(op::RENAME, &[b"none", b"k"]),
+            ApplyError::Mismatch(op::RENAME),
+        ),
+        (unit(op::MSET, &[b"k"]), ApplyError::Arguments(op::MSET)),
+        (
+            unit(op::SETRANGE, &[b"k", b"-1", b"x"]),
+            ApplyError::Arguments(op::SETRANGE),
+        ),
+        (
+            unit(op::INCRBY, &[b"k", b"x"]),
+            ApplyError::Arguments(op::INCRBY),
+        ),
+    ] {
+        let Ok(Body::Units(mut units)) = parse_entry(&bodies[0]) else {
+            panic!("units")
+        };
+        assert_eq!(
+            apply_unit(&mut data, units.next().unwrap().unwrap(), &mut || {}),
+            Err(want)
+        );
+    }
+    let bodies = unit(op::SET, &[b"k", b"abc"]);
+    let Ok(Body::Units(mut units)) = parse_entry(&bodies[0]) else {
+        panic!("units")
+    };
+    apply_unit(&mut data, units.next().unwrap().unwrap(), &mut || {}).unwrap();
+    let bodies = unit(op::INCRBY, &[b"k", b"1"]);
+    let Ok(Body::Units(mut units)) = parse_entry(&bodies[0]) else {
+        panic!("units")
+    };
+    assert_eq!(
+        apply_unit(&mut data, units.next().unwrap().unwrap(), &mut || {}),
+        Err(ApplyError::Mismatch(op::INCRBY))
+    );
+    let unknown = Unit::new(&[200, 0]);
+    assert_eq!(
+        apply_unit(&mut data, unknown, &mut || {}),
+        Err(ApplyError::Unknown(Op::numbered(200)))
+    );
+}
+
+#[test]
+fn a_unit_above_a_megabyte_arrives_whole() {
+    let mut f = Fixture::new(single());
+    f.run(&[&b"SET"[..], b"big", &vec![b'x'; 3 << 20]]);
+    f.line("APPEND big y");
+    assert!(f.log.len() > 2);
+    let follower = follow(single(), &f.log);
+    assert_eq!(
+        follower.keyspace().digest_all(),
+        f.data.keyspace().digest_all()
+    );
+}
+
+const KEYS: [&str; 6] = ["a", "b", "c", "{t}1", "{t}2", "{t}3"];
+
+fn command() -> impl Strategy<Value = Vec<String>> {
+    let key = || prop::sample::select(&KEYS[..]);
+    let value = prop_oneof![
+        (-1000i64..1000).prop_map(|n| n.to_string()),
+        "[a-z]{0,80}",
+        Just("9223372036854775807".to_owned()),
+        Just("1.25".to_owned()),
+    ];
+    let ms = -50i64..200;
+    let template = prop::sample::select(
+        &[
+            "SET K V",
+            "SET K V",
+            "SET K V PX N",
+            "SET K V KEEPTTL",
+            "SET K V NX GET",
+            "SET K V XX",
+            "SETNX K V",
+            "PSETEX K N V",
+            "GETSET K V",
+            "GETDEL K",
+            "GETEX K PX N",
+            "GETEX K PERSIST",
+            "MSET K V J V",
+            "MSETNX K V J V",
+            "APPEND K V",
+            "SETRANGE K 7 V",
+            "INCR K",
+            "DECRBY K N",
+            "INCRBYFLOAT K V",
+            "DEL K J",
+            "UNLINK K",
+            "EXISTS K",
+            "RENAME K J",
+            "RENAMENX K J",
+            "PEXPIRE K N",
+            "PEXPIRE K N GT",
+            "PEXPIRE K N LT",
+            "PERSIST K",
+            "GET K",
+            "KEYS *",
+            "SCAN 0",
+            "RANDOMKEY",
+            "FLUSHDB",
+            "FLUSHALL",
+            "SELECT 1",
+            "SELECT 0",
+            "MULTI",
+            "EXEC",
+            "WATCH K",
+            "DISCARD",
+            "DBSIZE",
+            "EXPIRE-DUE",
+        ][..],
+    );
+    (template, key(), key(), value, ms).prop_map(|(template, k, j, v, n)| {
+        let word = |w: &str| match w {
+            "K" => k.to_owned(),
+            "J" => j.to_owned(),
+            "V" => v.clone(),
+            "N" => n.to_string(),
+            other => other.to_owned(),
+        };
+        template.split(' ').map(word).collect()
+    })
+}
+
+fn expiries(data: &StateMachine) -> Vec<(u32, Vec<u8>, Option<i64>)> {
+    let mut all = vec![];
+    for db in 0..data.keyspace().databases() {
+        data.keyspace().for_each(db, &mut |entry| {
+            all.push((db, entry.key().to_vec(), entry.expiry()));
+            std::ops::ControlFlow::Continue(())
+        });
+    }
+    all.sort();
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #[test]
+    fn a_follower_has_what_the_leader_has(
+        commands in prop::collection::vec((command(), 0i64..30), 1..120),
+        cluster in any::<bool>(),
+    ) {
+        let layout = if cluster { Layout::Cluster } else { single() };
+        let mut leader = Fixture::new(layout);
+        for (command, wait_ms) in &commands {
+            leader.advance(*wait_ms);
+            if command[0] == "EXPIRE-DUE" {
+                let now = leader.host.now.unix_ms;
+                leader.data.begin_turn(leader.next_batch, now, true, usize::MAX);
+                leader.data.expire_due(now, 3);
+                if let Some(bodies) = leader.data.take_batch() {
+                    leader.log.extend(bodies);
+                    leader.next_batch += 1;
+                }
+                continue;
+            }
+            leader.run(command);
+        }
+        let follower = follow(layout, &leader.log);
+        prop_assert_eq!(expiries(&follower), expiries(&leader.data));
+        prop_assert_eq!(follower.keyspace().digest_all(), leader.data.keyspace().digest_all());
+    }
+}

@@ -1,0 +1,154 @@
+//! Keys and expiry times.
+
+use crate::env::{Flow, Serving};
+use crate::testing::{single, Fixture, START_MS};
+use state::GateKind;
+
+#[test]
+fn keys_come_go_and_change_their_names() {
+    let mut f = Fixture::new(single());
+    f.expect(&[
+        ("MSET a 1 b 2 c 3", "+OK\r\n"),
+        ("EXISTS a a none b", ":3\r\n"),
+        ("TOUCH a none", ":1\r\n"),
+        ("TYPE a", "+string\r\n"),
+        ("TYPE none", "+none\r\n"),
+        ("DEL a a none", ":1\r\n"),
+        ("UNLINK b", ":1\r\n"),
+        ("RENAME none x", "-ERR no such key\r\n"),
+        ("RENAMENX none x", "-ERR no such key\r\n"),
+        ("RENAME c c", "+OK\r\n"),
+        ("RENAMENX c c", ":0\r\n"),
+        ("EXPIRE c 100", ":1\r\n"),
+        ("RENAME c d", "+OK\r\n"),
+        ("TTL d", ":100\r\n"),
+        ("SET e 1", "+OK\r\n"),
+        ("RENAMENX d e", ":0\r\n"),
+        ("RENAME e d", "+OK\r\n"),
+        ("TTL d", ":-1\r\n"),
+        ("RENAMENX d f", ":1\r\n"),
+        ("GET f", "$1\r\n1\r\n"),
+        (
+            "DEL",
+            "-ERR wrong number of arguments for 'del' command\r\n",
+        ),
+    ]);
+}
+
+#[test]
+fn expiry_times_and_their_conditions() {
+    let mut f = Fixture::new(single());
+    let nx = "-ERR NX and XX, GT or LT options at the same time are not compatible\r\n";
+    let base = START_MS / 1000;
+    f.expect(&[
+        ("SET k v", "+OK\r\n"),
+        ("EXPIRE k 100 XX", ":0\r\n"),
+        ("EXPIRE k 100 GT", ":0\r\n"),
+        ("EXPIRE k 100 LT", ":1\r\n"),
+        ("EXPIRE k 100 NX", ":0\r\n"),
+        ("EXPIRE k 90 gt", ":0\r\n"),
+        ("EXPIRE k 110 GT", ":1\r\n"),
+        ("EXPIRE k 120 LT", ":0\r\n"),
+        ("EXPIRE k 50 LT XX", ":1\r\n"),
+        ("TTL k", ":50\r\n"),
+        ("PEXPIRE k 1499", ":1\r\n"),
+        ("TTL k", ":1\r\n"),
+        ("PEXPIRE k 1500", ":1\r\n"),
+        ("TTL k", ":2\r\n"),
+        (&format!("EXPIREAT k {}", base + 10), ":1\r\n"),
+        ("EXPIRETIME k", &format!(":{}\r\n", base + 10)),
+        ("PEXPIRETIME k", &format!(":{}\r\n", (base + 10) * 1000)),
+        (&format!("PEXPIREAT k {}", START_MS + 5), ":1\r\n"),
+        ("PTTL k", ":5\r\n"),
+        ("PERSIST k", ":1\r\n"),
+        ("PERSIST k", ":0\r\n"),
+        ("PERSIST none", ":0\r\n"),
+        ("TTL k", ":-1\r\n"),
+        ("EXPIRETIME k", ":-1\r\n"),
+        ("PEXPIRETIME none", ":-2\r\n"),
+        ("EXPIRE k 10 NX XX", nx),
+        ("EXPIRE k 10 NX GT", nx),
+        (
+            "EXPIRE k 10 GT LT",
+            "-ERR GT and LT options at the same time are not compatible\r\n",
+        ),
+        ("EXPIRE k 10 FOO", "-ERR Unsupported option FOO\r\n"),
+        (
+            "EXPIRE k x",
+            "-ERR value is not an integer or out of range\r\n",
+        ),
+        (
+            "EXPIRE k 9223372036854775807",
+            "-ERR invalid expire time in 'expire' command\r\n",
+        ),
+        (
+            "PEXPIRE k 9223372036854775807",
+            "-ERR invalid expire time in 'pexpire' command\r\n",
+        ),
+        (
+            "EXPIREAT k -9223372036854775808",
+            "-ERR invalid expire time in 'expireat' command\r\n",
+        ),
+        ("EXPIRE none 10", ":0\r\n"),
+        ("EXPIRE k -1", ":1\r\n"),
+        ("EXISTS k", ":0\r\n"),
+        ("SET k v", "+OK\r\n"),
+        ("PEXPIREAT k 1", ":1\r\n"),
+        ("EXISTS k", ":0\r\n"),
+    ]);
+}
+
+#[test]
+fn an_expired_key_that_is_met_is_deleted_in_the_log_or_the_command_waits() {
+    let mut f = Fixture::new(single());
+    f.line("SET k v PX 10");
+    f.advance(11);
+    f.serving = Serving::Lead { writable: false };
+    for line in [
+        "GET k",
+        "EXISTS other k",
+        "KEYS *",
+        "SCAN 0",
+        "RANDOMKEY",
+        "WATCH k",
+        "TTL k",
+    ] {
+        let (out, outcome) = f.outcome(&line.split(' ').collect::<Vec<_>>());
+        assert_eq!((outcome.flow, out.len()), (Flow::Hold, 0), "{line}");
+    }
+    f.serving = Serving::Lead { writable: true };
+    let (out, outcome) = f.outcome(&["GET", "k"]);
+    assert_eq!(out, b"$-1\r\n");
+    assert_eq!(outcome.gate, GateKind::Write, "T2: never an unlogged nil");
+    assert_eq!(f.data.counters().expired, 1);
+    let (_, outcome) = f.outcome(&["GET", "k"]);
+    assert_eq!(outcome.gate, GateKind::Read);
+}
+
+#[test]
+fn active_expiry_deletes_what_is_due_one_unit_each() {
+    let mut f = Fixture::new(single());
+    for i in 0..10 {
+        f.line(&format!("SET k{i} v PX {}", 10 + i));
+    }
+    f.line("SELECT 2");
+    f.line("SET other v PX 5");
+    f.advance(16);
+    let now = f.host.now.unix_ms;
+    f.data.begin_turn(100, now, false, 0);
+    assert_eq!(f.data.expire_due(now, 100), 0, "T2: nothing may be written");
+    f.data.begin_turn(100, now, true, usize::MAX);
+    assert_eq!(f.data.expire_due(now, 4), 4);
+    assert_eq!(f.data.expire_due(now, 100), 3);
+    let bodies = f.data.take_batch().expect("something was written");
+    let effect::Body::Units(units) = effect::parse_entry(&bodies[0]).unwrap() else {
+        panic!("a batch of units")
+    };
+    assert_eq!(units.count(), 7);
+    f.next_batch = 101;
+    f.expect(&[
+        ("DBSIZE", ":0\r\n"),
+        ("SELECT 0", "+OK\r\n"),
+        ("DBSIZE", ":4\r\n"),
+    ]);
+}

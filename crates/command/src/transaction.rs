@@ -1,0 +1,174 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+//!
+//! Owns: what a transaction is to a client. Never: decides which command may be queued (that is
+//! `dispatch`). Invariants: EXEC is one command, so one unit (T8); an EXEC that has to wait leaves
+//! the queue, the watches and the database as they were.
+
+use super::call::call;
+use super::env::{Done, Env, Flow, Serving, DONE};
+use super::error::Error;
+use super::room;
+use super::rows::rows;
+use super::session::Queued;
+use super::spec::{flags, Role};
+use resp::args::Args;
+
+rows! { pub static ROWS: Transactions [TRANSACTION] {
+    "multi" 1 [NOSCRIPT LOADING STALE FAST ALLOW_BUSY] "1.2.0" => multi: "Opens a transaction." .role(Role::Multi);
+    "exec" 1 [NOSCRIPT LOADING STALE SKIP_SLOWLOG] "1.2.0" => exec: "Executes the queued commands as one." .role(Role::Exec);
+    "discard" 1 [NOSCRIPT LOADING STALE FAST ALLOW_BUSY] "2.0.0" => discard: "Drops the queued commands." .role(Role::Discard);
+    "watch" -2 [NOSCRIPT LOADING STALE FAST ALLOW_BUSY] "2.2.0" keys(1 -1 1 RO) => watch: "Lets EXEC fail if one of the keys changes first." .role(Role::Watch);
+    "unwatch" 1 [NOSCRIPT LOADING STALE FAST ALLOW_BUSY] "2.2.0" => unwatch: "Forgets the watched keys.";
+}}
+
+fn multi(env: &mut Env<'_>, _args: Args<'_>) -> Done {
+    if env.session.transaction.open {
+        return Err(Error::NESTED_MULTI);
+    }
+    env.session.transaction.open = true;
+    env.reply().ok();
+    DONE
+}
+
+fn discard(env: &mut Env<'_>, _args: Args<'_>) -> Done {
+    if !env.session.transaction.open {
+        return Err(Error::DISCARD_WITHOUT_MULTI);
+    }
+    env.session.discard(env.data);
+    env.reply().ok();
+    DONE
+}
+
+fn watch(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    if env.session.transaction.open {
+        return Err(Error::WATCH_IN_MULTI);
+    }
+    for bytes in args.skip(1).iter() {
+        let key = env.data.key(bytes);
+        let db = env.session.db;
+        if env
+            .session
+            .watches
+            .iter()
+            .any(|w| w.db == db && *w.key == *bytes)
+        {
+            continue;
+        }
+        let watch = env.data.watch(&key);
+        if env.data.footprint().hold {
+            // T2: it will run again; what it has registered so far is found then.
+            env.data.unwatch(&watch);
+            return Ok(Flow::Hold);
+        }
+        env.session.watches.push(watch);
+    }
+    env.reply().ok();
+    DONE
+}
+
+fn unwatch(env: &mut Env<'_>, _args: Args<'_>) -> Done {
+    env.session.unwatch(env.data);
+    env.reply().ok();
+    DONE
+}
+
+fn exec(env: &mut Env<'_>, _args: Args<'_>) -> Done {
+    if !env.session.transaction.open {
+        return Err(Error::EXEC_WITHOUT_MULTI);
+    }
+    if env.session.transaction.aborted {
+        env.session.discard(env.data);
+        return Err(Error::EXEC_ABORT);
+    }
+    if !has_room(env)? {
+        return Ok(Flow::Hold);
+    }
+    let unchanged = watches_hold(env);
+    if env.data.footprint().hold {
+        return Ok(Flow::Hold);
+    }
+    if !unchanged {
+        env.session.discard(env.data);
+        env.reply().null_array();
+        return DONE;
+    }
+    run_queue(env)
+}
+
+/// D5: a transaction that can't be put off half-way, because it changes something, needs room for all
+/// its effects, which may be many times its arguments, and may meet no expired key that it does not
+/// name. False: it is held.
+fn has_room(env: &mut Env<'_>) -> Result<bool, Error> {
+    if env.serving != (Serving::Lead { writable: true }) {
+        return Ok(true); // it writes nothing, or is held anyway
+    }
+    let (mut bytes, mut writes, mut walks) = (0usize, false, false);
+    let (mut data, mut other) = (false, false);
+    for Queued { command, args } in &env.session.transaction.queue {
+        let spec = env.commands.command(*command).spec;
+        bytes = bytes.saturating_add(room::of(spec, Args::from(args.as_slice())));
+        writes |= spec.writes() || spec.flags.has(flags![AMPLIFIES]);
+        data |= spec.is_data();
+        other |= !spec.is_data();
+        walks |= spec.role == Role::Walk;
+    }
+    let stands = !writes && (!data || !other);
+    if stands {
+        return Ok(true); // nothing but deletions of expired keys: they stand, and it runs again
+    }
+    for watch in &env.session.watches {
+        bytes = bytes.saturating_add(watch.key.len() + room::EFFECT);
+    }
+    if bytes > room::MOST {
+        env.session.discard(env.data);
+        return Err(Error::DISK_FULL);
+    }
+    Ok((!walks || env.data.purge_due()) && env.data.room_for(bytes))
+}
+
+/// Whether every watched key is as it was.
+fn watches_hold(env: &mut Env<'_>) -> bool {
+    let (data, watches) = (&mut *env.data, &env.session.watches);
+    let mut all = true;
+    for watch in watches {
+        // No short cut: the answer depends on all of them (T3).
+        all &= data.is_unchanged(watch);
+    }
+    all
+}
+
+fn run_queue(env: &mut Env<'_>) -> Done {
+    let queue = std::mem::take(&mut env.session.transaction.queue);
+    let (db, proto) = (env.session.db, env.session.proto);
+    env.session.deny_blocking = true;
+    env.reply().array(queue.len());
+    let mut end = Flow::Done;
+    for queued in &queue {
+        let start = env.out.len();
+        let command = env.commands.command(queued.command);
+        let flow = match call(env, command, Args::from(queued.args.as_slice())) {
+            Ok(flow) => flow,
+            Err(error) => {
+                env.out.truncate(start);
+                env.server.stats_mut().count_error(error.code());
+                error.write(env.out);
+                Flow::Done
+            }
+        };
+        if env.data.footprint().hold {
+            // T2: nothing was written (no write is in a queue that runs while none may be, and D5:
+            // all of it has room) but deletions of expired keys: as if EXEC had not been called.
+            env.session.deny_blocking = false;
+            env.session.db = db;
+            env.session.proto = proto;
+            env.session.transaction.queue = queue;
+            return Ok(Flow::Hold);
+        }
+        if flow != Flow::Done {
+            end = flow;
+        }
+    }
+    env.session.deny_blocking = false;
+    env.session.discard(env.data);
+    Ok(end)
+}

@@ -1,0 +1,21 @@
+//! What the value of a key is to commands.
+//!
+//! Owns: the names of types, and the refusal of another type than a command works on. Never: looks a
+//! key up.
+
+use super::error::Error;
+use keyspace::{Entry, Kind, Value};
+
+/// The name of a type, as TYPE says and SCAN's TYPE takes it.
+pub fn kind_name(entry: &Entry<'_>) -> &'static str {
+    match entry.kind() {
+        Kind::String => "string",
+    }
+}
+
+/// The value of a key that has to be a string.
+pub fn as_string<'a>(entry: &Entry<'a>) -> Result<Value<'a>, Error> {
+    match entry.kind() {
+        Kind::String => Ok(entry.value()),
+    }
+}

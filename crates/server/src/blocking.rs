@@ -1,0 +1,305 @@
+//! Clients in blocking commands: what each waits for, until when, and how it is answered.
+//!
+//! Owns the registry of blocked clients ([`Blocking`]), the order of their deadlines, and every reply
+//! that ends a wait: what was waited for is there, the time is over, CLIENT UNBLOCK, this node leads
+//! no longer. Never: decides whether a command blocks (its handler does). A client that is held
+//! ([`command::Flow::Hold`]) is not blocked: its command has not run.
+//!
+//! Invariants: a client stands in the registry exactly while [`Client::blocked`] is set; nothing of a
+//! blocked client is executed; the reply takes its place behind those that the client has still to
+//! get (T4), and CLIENT REPLY counts for it as for any other.
+
+use super::clients::Client;
+use super::platform::Platform;
+use super::state::ServerState;
+use super::turn::Server;
+use base::clock::{Mono, Now};
+use command::api::Unblock;
+use command::session::ReplyMode;
+use command::{Block, BlockKind, Error};
+use net::Key;
+use resp::Reply;
+use state::Gate;
+use std::collections::BTreeMap;
+
+/// A blocking command that has not been answered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    pub on: WaitsFor,
+    pub until: Option<Mono>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitsFor {
+    /// C2: so many data replicas have applied this batch, the client's last write before its WAIT.
+    Replicas { count: u64, batch: u64 },
+}
+
+/// The registry.
+#[derive(Debug, Default)]
+pub struct Blocking {
+    /// By the clients' ids.
+    clients: BTreeMap<u64, Key>,
+    /// By the end of their patience and their ids.
+    deadlines: BTreeMap<(Mono, u64), Key>,
+    /// Clients that have got their answers: they are flushed in this turn, and go on.
+    unblocked: Vec<Key>,
+}
+
+impl Blocking {
+    pub fn add(&mut self, id: u64, key: Key, until: Option<Mono>) {
+        let before = self.clients.insert(id, key);
+        assert!(before.is_none(), "a blocked client's commands don't run");
+        if let Some(until) = until {
+            self.deadlines.insert((until, id), key);
+        }
+    }
+
+    /// The client is answered, or gone.
+    pub fn remove(&mut self, id: u64, until: Option<Mono>) {
+        self.clients.remove(&id);
+        if let Some(until) = until {
+            self.deadlines.remove(&(until, id));
+        }
+    }
+
+    /// When the first of them has waited for long enough.
+    pub fn next_deadline(&self) -> Option<Mono> {
+        self.deadlines.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// The clients whose time is over, in the order of their deadlines.
+    fn due(&self, now: Mono) -> Vec<Key> {
+        let due = self.deadlines.range(..=(now, u64::MAX));
+        due.map(|(_, key)| *key).collect()
+    }
+}
+
+impl<P: Platform> ServerState<P> {
+    /// Ends a client's wait with what `answer` writes; false if it does not wait.
+    fn end_block(&mut self, key: Key, answer: impl FnOnce(Blocked, &mut Reply<'_>)) -> bool {
+        let Some(Some(client)) = self.clients.get_mut(key) else {
+            return false;
+        };
+        let Some(blocked) = client.blocked.filter(|_| !client.doomed) else {
+            return false;
+        };
+        client.blocked = None;
+        self.blocking.remove(client.session.id, blocked.until);
+        let wanted = client.session.reply_mode == ReplyMode::On;
+        if client.session.reply_mode == ReplyMode::SkipThis {
+            client.session.reply_mode = ReplyMode::On;
+        }
+        let output = &mut client.conn.output;
+        if wanted {
+            answer(blocked, &mut Reply::new(output.buf(), client.session.proto));
+            output.seal(Gate::OPEN, None);
+        }
+        self.blocking.unblocked.push(key);
+        true
+    }
+
+    /// The reply of a command whose time is over. `acks` counts the replicas that have applied a batch.
+    fn time_out(&mut self, key: Key, acks: impl Fn(u64) -> u64) -> bool {
+        self.end_block(key, |blocked, reply| match blocked.on {
+            WaitsFor::Replicas { batch, .. } => reply.int(acks(batch) as i64),
+        })
+    }
+
+    fn fail_block(&mut self, key: Key, error: Error) -> bool {
+        let code = error.code().to_vec();
+        let ended = self.end_block(key, |_, reply| error.write(reply.out));
+        if ended {
+            self.stats.count_error(&code);
+        }
+        ended
+    }
+
+    /// CLIENT UNBLOCK; false if no such client is blocked.
+    pub fn unblock(&mut self, id: u64, how: Unblock, acks: impl Fn(u64) -> u64) -> bool {
+        let Some(key) = self.blocking.clients.get(&id).copied() else {
+            return false;
+        };
+        match how {
+            Unblock::Timeout => self.time_out(key, acks),
+            Unblock::Error => self.fail_block(key, Error::UNBLOCKED_BY_CLIENT),
+        }
+    }
+}
+
+impl<P: Platform> Server<P> {
+    /// The client's command has blocked.
+    pub(super) fn block(&mut self, key: Key, client: &mut Client<P::Socket>, block: &Block) {
+        let until = block
+            .timeout
+            .map(|patience| self.turn_started.mono + patience);
+        let on = match block.kind {
+            BlockKind::Wait { replicas } => WaitsFor::Replicas {
+                count: replicas,
+                batch: client.session.last_write,
+            },
+        };
+        if client.conn.peer_has_gone() && !client.doomed {
+            // Data and end came together: the socket will not report the end once more.
+            client.doomed = true;
+            self.state.killed.push(key);
+        }
+        client.blocked = Some(Blocked { on, until });
+        self.state.blocking.add(client.session.id, key, until);
+    }
+
+    /// Answers the clients whose time is over, and those that have got what they waited for.
+    pub(super) fn answer_blocked(&mut self, now: Now) {
+        if self.state.blocking.clients.is_empty() {
+            return;
+        }
+        if !self.shard.group().is_leader() {
+            // C4: also a command that came after the step-down, of which nobody would tell it.
+            return self.give_up_blocked();
+        }
+        let (shard, released) = (&self.shard, self.released.batch);
+        for key in self.state.blocking.due(now.mono) {
+            self.state.time_out(key, |batch| shard.replica_acks(batch));
+        }
+        // C2: WAIT ends when enough replicas have applied.
+        let blocked: Vec<Key> = self.state.blocking.clients.values().copied().collect();
+        for key in blocked {
+            let Some(Some(client)) = self.state.clients.get(key) else {
+                continue;
+            };
+            let Some(WaitsFor::Replicas { count, batch }) = client.blocked.map(|b| b.on) else {
+                continue;
+            };
+            let acks = shard.replica_acks(batch);
+            if acks >= count && batch <= released {
+                self.state.end_block(key, |_, reply| reply.int(acks as i64));
+            }
+        }
+        self.resume_unblocked();
+    }
+
+    /// C4: nobody acknowledges anything to a node that leads no longer: blocking commands are given
+    /// up, and as in Redis the connections with them.
+    pub(super) fn give_up_blocked(&mut self) {
+        let blocked: Vec<Key> = self.state.blocking.clients.values().copied().collect();
+        for key in blocked {
+            self.state.fail_block(key, Error::UNBLOCKED);
+            if let Some(Some(client)) = self.state.clients.get_mut(key) {
+                client.conn.output.close_after();
+            }
+        }
+        self.resume_unblocked();
+    }
+
+    /// Clients that were answered are flushed, and their next commands run.
+    #[inline]
+    pub(super) fn resume_unblocked(&mut self) {
+        if !self.state.blocking.unblocked.is_empty() {
+            self.resume_all_unblocked();
+        }
+    }
+
+    fn resume_all_unblocked(&mut self) {
+        for key in std::mem::take(&mut self.state.blocking.unblocked) {
+            let Some(Some(client)) = self.state.clients.get_mut(key) else {
+                continue;
+            };
+            client.mark_dirty(&mut self.dirty, key);
+            if !client.must_wait() && client.conn.has_work() {
+                self.ready.add(key, &mut client.conn);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, Nowhere, TestPlatform};
+    use command::testing::session;
+    use net::Conn;
+
+    const WAIT: WaitsFor = WaitsFor::Replicas { count: 2, batch: 7 };
+
+    struct Fixture(ServerState<TestPlatform>);
+
+    impl Fixture {
+        fn new() -> Fixture {
+            Fixture(testing::state())
+        }
+
+        /// A client that waits, maybe until `until`.
+        fn waits(&mut self, id: u64, until: Option<Mono>) -> Key {
+            let mut client = Client::new(Conn::new(Nowhere), session(id));
+            client.blocked = Some(Blocked { on: WAIT, until });
+            let key = self.0.clients.insert(Some(Box::new(client)));
+            self.0.blocking.add(id, key, until);
+            key
+        }
+
+        fn client(&mut self, key: Key) -> &mut Client<Nowhere> {
+            self.0.clients.get_mut(key).unwrap().as_mut().unwrap()
+        }
+
+        fn sent(&mut self, key: Key) -> String {
+            let mut bytes = Vec::new();
+            let output = &mut self.client(key).conn.output;
+            while output.wants_write() {
+                output.write_to(&mut bytes).unwrap();
+            }
+            String::from_utf8(bytes).unwrap()
+        }
+    }
+
+    #[test]
+    fn deadlines_come_in_their_order() {
+        let mut f = Fixture::new();
+        let keys = [30, 10, 20].map(|at| f.waits(at, Some(Mono(at))));
+        let forever = f.waits(40, None);
+        let blocking = &f.0.blocking;
+        assert_eq!(blocking.next_deadline(), Some(Mono(10)));
+        assert_eq!(blocking.due(Mono(9)), []);
+        assert_eq!(blocking.due(Mono(20)), [keys[1], keys[2]]);
+        assert!(f.0.unblock(10, Unblock::Timeout, |batch| batch));
+        assert_eq!(f.sent(keys[1]), ":7\r\n", "how many have batch 7");
+        assert_eq!(f.0.blocking.next_deadline(), Some(Mono(20)));
+        for id in [20, 30] {
+            assert!(f.0.unblock(id, Unblock::Error, |_| 0));
+        }
+        assert_eq!(f.0.blocking.next_deadline(), None);
+        assert!(f.client(forever).blocked.is_some());
+    }
+
+    #[test]
+    fn unblock_ends_one_wait_once() {
+        let mut f = Fixture::new();
+        let key = f.waits(5, None);
+        assert!(!f.0.unblock(6, Unblock::Error, |_| 0));
+        assert!(f.0.unblock(5, Unblock::Error, |_| 0));
+        assert!(!f.0.unblock(5, Unblock::Error, |_| 0));
+        let text = "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
+        assert_eq!(f.sent(key), text);
+        assert!(!f.client(key).must_wait());
+        assert_eq!(f.0.blocking.unblocked, [key]);
+        assert_eq!(f.0.stats.errors.get(b"UNBLOCKED".as_slice()), Some(&1));
+    }
+
+    #[test]
+    fn a_killed_client_is_not_unblocked() {
+        let mut f = Fixture::new();
+        let key = f.waits(5, None);
+        f.client(key).doomed = true;
+        assert!(!f.0.unblock(5, Unblock::Timeout, |_| 0));
+        assert_eq!(f.sent(key), "");
+    }
+
+    #[test]
+    fn skip_drops_the_reply_of_a_wait() {
+        let mut f = Fixture::new();
+        let key = f.waits(5, None);
+        f.client(key).session.reply_mode = ReplyMode::SkipThis;
+        assert!(f.0.unblock(5, Unblock::Timeout, |_| 0));
+        assert_eq!(f.sent(key), "");
+        assert_eq!(f.client(key).session.reply_mode, ReplyMode::On);
+    }
+}

@@ -1,0 +1,87 @@
+//! What CLUSTER's commands may ask of the cluster around this node.
+//!
+//! Owns the texts of refusals. Never decides: the cluster core does.
+
+use super::Clustered;
+use crate::platform::{ClusterPlatform, Platform};
+use base::clock::Clock;
+use cluster::{bus_now, Refusal};
+use cluster_bus::bus::ForgetError;
+use cluster_bus::{NodeId, SlotSet};
+use command::api::{ClusterApi, Failover, Progress};
+use command::Error;
+use topology::ClusterView;
+
+fn refused(refusal: Refusal) -> Error {
+    Error::text(format!("ERR {refusal}"))
+}
+
+impl<P: Platform> ClusterApi for Clustered<P> {
+    fn view(&mut self) -> &ClusterView {
+        self.core.view()
+    }
+
+    fn meet(&mut self, ip: &str, port: u16, cport: u16) -> bool {
+        let Ok(ip) = ip.parse() else {
+            return false;
+        };
+        let now = bus_now(self.clock.now());
+        // A handshake that is under way already is no error.
+        self.core.bus_mut().meet(now, ip, port, cport);
+        true
+    }
+
+    fn forget(&mut self, node: NodeId) -> Result<(), Error> {
+        let now = self.clock.now();
+        match self.core.forget(now, node) {
+            Ok(()) => Ok(()),
+            Err(ForgetError::Unknown) => Err(Error::unknown_node(node.to_string().as_bytes())),
+            Err(ForgetError::Myself) => Err(Error::FORGET_MYSELF),
+            Err(ForgetError::MyMaster) => Err(Error::FORGET_MASTER),
+        }
+    }
+
+    fn replicate(&mut self, master: NodeId) -> Result<(), Error> {
+        let Some(identity) = self.core.identity_to_replicate(master).map_err(refused)? else {
+            return Ok(());
+        };
+        // C1: the mark outlives a crash, and so must the address of the node that it names, or what
+        // was answered OK is never done.
+        self.save_config()?;
+        if let Err(error) = self.save_identity(&identity) {
+            let refused = Error::save_config(&error.to_string());
+            self.identity_lost = Some(error).filter(|error| !error.is_full());
+            return Err(refused);
+        }
+        self.core.replicate(identity);
+        self.core.touch_view();
+        Ok(())
+    }
+
+    fn failover(&mut self, mode: Failover) -> Result<(), Error> {
+        match mode {
+            Failover::Planned | Failover::Force => self.core.ask_to_lead().map_err(refused),
+            Failover::Takeover => Err(Error::text(
+                "ERR CLUSTER FAILOVER TAKEOVER is not supported".to_owned(),
+            )),
+        }
+    }
+
+    fn reset(&mut self, hard: bool, waits_for: Option<u64>) -> Result<Progress, Error> {
+        let now = self.clock.now();
+        let number = self.core.reset(now, hard, waits_for).map_err(refused)?;
+        Ok(number.map_or(Progress::Done, Progress::Later))
+    }
+
+    fn save_config(&mut self) -> Result<(), Error> {
+        let text = self.core.bus().conf().render();
+        let saved = self.io.save_conf(&text);
+        saved.map_err(|error| Error::save_config(&error.to_string()))?;
+        self.conf.saved(self.core.bus().last_vote_epoch());
+        Ok(())
+    }
+
+    fn unassign(&mut self, slots: &SlotSet) {
+        self.core.unassign(slots);
+    }
+}

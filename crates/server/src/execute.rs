@@ -1,0 +1,355 @@
+//! One client's commands in a turn: from its bytes to replies behind gates.
+//!
+//! Owns the road of a command through the server: limits, admission, execution, its gate. Never
+//! decides what a command does, nor whether its reply may leave.
+
+use super::clients::Client;
+use super::platform::Platform;
+use super::state::{ServerState, TurnApi};
+use super::turn::Server;
+use base::clock::Now;
+use command::api::IoView;
+use command::{execute, Block, Env, Error, Flow, Outcome, ServerApi, Serving, Session};
+use keyspace::PREFETCH;
+use net::{Filled, Key, Next, Output};
+use resp::{Args, Limits, Skim};
+use shard::{Admission, Shard};
+use state::{Access, Gate};
+use topology::Routing;
+
+/// T9: copying so much takes long, however simple the command is.
+const LONG_COMMAND: usize = 1 << 20;
+
+/// What becomes of the client's input after a command.
+enum NextStep {
+    /// On to its next command.
+    Next,
+    /// This command runs again later.
+    Again,
+    /// The client waits.
+    Block(Block),
+    /// The client is to be closed, or the process is to end.
+    Stop,
+}
+
+/// What one execution takes place on.
+struct Execution<'a, P: Platform> {
+    shard: &'a mut Shard<P::Disk>,
+    state: &'a mut ServerState<P>,
+    now: Now,
+    admission: Admission,
+    /// The client whose command runs.
+    key: Key,
+    routing: Option<&'a Routing>,
+    /// The command was held for so long that it is no longer (S2).
+    overdue: bool,
+}
+
+impl<P: Platform> Execution<'_, P> {
+    /// Runs one command of `bytes` bytes and puts its reply behind its gate.
+    fn run(
+        &mut self,
+        session: &mut Session,
+        output: &mut Output,
+        own_io: IoView,
+        args: Args<'_>,
+        bytes: usize,
+    ) -> NextStep {
+        let serving = match self.admission {
+            Admission::Lead { writable } => Serving::Lead { writable },
+            Admission::Hold if self.overdue => Serving::Down,
+            Admission::Hold => Serving::Hold,
+            Admission::Redirect { own_copy, .. } => {
+                let addr = self.routing.and_then(|r| r.leader.as_deref());
+                match addr {
+                    None if self.routing.is_some() && self.overdue => Serving::Down,
+                    _ => Serving::Redirect { addr, own_copy },
+                }
+            }
+        };
+        let outcome = {
+            let (data, handle) = self.shard.split();
+            let commands = self.state.commands;
+            let mut host = TurnApi {
+                state: self.state,
+                handle,
+                own_io,
+                own_key: self.key,
+            };
+            let leads = matches!(serving, Serving::Lead { .. });
+            let long = leads && bytes + session.transaction.queued_bytes > LONG_COMMAND;
+            if long {
+                host.breathe();
+            }
+            let out = output.buf();
+            let mut env = Env {
+                data,
+                session,
+                server: &mut host,
+                out,
+                serving,
+                routing: self.routing,
+                commands,
+                now: self.now,
+            };
+            let outcome = execute(&mut env, args);
+            if long {
+                host.breathe();
+            }
+            outcome
+        };
+        self.conclude(session, output, outcome)
+    }
+
+    /// The command did nothing and runs again later; on a full disk, where "later" may be never, it
+    /// is refused (D5).
+    fn put_off(&mut self, session: &mut Session, output: &mut Output) -> NextStep {
+        output.discard_unsealed();
+        self.state.drop_fanout();
+        let leads = matches!(self.admission, Admission::Lead { .. });
+        if !leads || !self.shard.is_disk_full() {
+            return NextStep::Again;
+        }
+        if session.transaction.open {
+            session.discard(self.shard.data_mut()); // the watches of any other command stand
+        }
+        Error::DISK_FULL.write(output.buf());
+        output.seal(Gate::OPEN, None);
+        NextStep::Next
+    }
+
+    fn conclude(
+        &mut self,
+        session: &mut Session,
+        output: &mut Output,
+        outcome: Outcome,
+    ) -> NextStep {
+        if outcome.flow == Flow::Hold {
+            return self.put_off(session, output);
+        }
+        self.assert_owned(&outcome);
+        let gate = self.shard.gate(outcome.gate, outcome.footprint.depends);
+        if self.state.pubsub.fanout.is_pending() {
+            self.state.seal_fanout(output, gate, outcome.slot);
+        } else {
+            output.seal(gate, outcome.slot);
+        }
+        match outcome.flow {
+            Flow::Done | Flow::Hold => NextStep::Next,
+            Flow::Close => {
+                output.close_after();
+                NextStep::Stop
+            }
+            Flow::Shutdown(options) => {
+                self.state.shutdown = Some(options);
+                NextStep::Stop
+            }
+            Flow::Block(block) => NextStep::Block(block),
+        }
+    }
+}
+
+impl<P: Platform> Execution<'_, P> {
+    /// S1: what is gained is served when its gain has committed.
+    fn assert_owned(&self, outcome: &Outcome) {
+        let (Some(slot), Some(_)) = (outcome.slot, self.routing) else {
+            return;
+        };
+        let touched = outcome.footprint.read || outcome.footprint.wrote;
+        if touched && self.shard.data().access() == Access::Lead {
+            let owned = self.shard.record().slots.contains(slot);
+            assert!(owned, "S1: slot {slot} is served before its gain committed");
+        }
+    }
+}
+
+impl<P: Platform> Server<P> {
+    /// Visits every ready client once, within the turn's budget.
+    pub(super) fn serve_clients(&mut self, admission: Admission) {
+        // E4: at the end nobody is served any more, but sent to the new leader.
+        if self.ending.is_some() && !matches!(admission, Admission::Redirect { .. }) {
+            return;
+        }
+        self.retry_held(admission);
+        for _ in 0..self.ready.len() {
+            let Some(key) = self.ready.take() else { break };
+            if !self.serve_client(key, admission) {
+                break;
+            }
+        }
+        self.mark_delivered_dirty();
+        self.resume_unblocked();
+        self.close_killed();
+    }
+
+    /// One visit; false when the turn is spent.
+    fn serve_client(&mut self, key: Key, admission: Admission) -> bool {
+        let Some(mut client) = self.state.clients.get_mut(key).and_then(Option::take) else {
+            return true;
+        };
+        client.conn.unlisted();
+        let mut going = true;
+        if !client.must_wait() && self.fill(&mut client) {
+            going = self.run_commands(key, &mut client, admission);
+        }
+        client.conn.input.settle(&self.shared);
+        client.mark_dirty(&mut self.dirty, key);
+        if !client.must_wait() && client.conn.has_work() {
+            self.ready.add(key, &mut client.conn);
+        }
+        *self.state.clients.get_mut(key).expect("its place was kept") = Some(client);
+        going
+    }
+
+    /// Reads if there is nothing left to parse; whether there is something to parse now.
+    fn fill(&mut self, client: &mut Client<P::Socket>) -> bool {
+        if !client.conn.wants_fill() {
+            return !client.conn.input.is_starved();
+        }
+        match client.conn.fill(
+            &mut self.shared,
+            self.state.config.client_query_buffer_limit,
+        ) {
+            Filled::Bytes(n) => {
+                client.net_in += n as u64;
+                self.state.stats.net_input_bytes += n as u64;
+                true
+            }
+            Filled::Blocked => false,
+            Filled::Eof => {
+                client.conn.output.close_after();
+                false
+            }
+            Filled::OverLimit => {
+                slog::warn!(
+                    self.logger,
+                    "Closing client that reached max query buffer length: id={} addr={}",
+                    client.session.id,
+                    client.session.endpoint.addr
+                );
+                client.conn.output.close_after();
+                false
+            }
+            Filled::Failed(error) => {
+                slog::debug!(self.logger, "Reading from client: {}", error);
+                client.conn.output.close_after();
+                client.doomed = true;
+                false
+            }
+        }
+    }
+
+    /// The client's commands, one after the other; false when the turn is spent.
+    // Apart from the turn, which is one function with the driver's loop: in there its variables would
+    // not stay in registers.
+    #[inline(never)]
+    fn run_commands(
+        &mut self,
+        key: Key,
+        client: &mut Client<P::Socket>,
+        admission: Admission,
+    ) -> bool {
+        // Commands to come whose keys have been fetched ahead.
+        let mut ahead = 0;
+        loop {
+            if self.is_spent() {
+                return false;
+            }
+            // T4: a pipeline stops where the limit is; the flush lets it go on.
+            if self.is_over(client) {
+                client.conn.set_reading(false);
+                return true;
+            }
+            let limits = self.limits(client);
+            let own_io = client.io();
+            let overdue = self.is_overdue(client);
+            let Client { conn, session, .. } = client;
+            let next = conn.input.next(&self.shared, &limits, &mut self.argv);
+            let (args, bytes, rest) = match next {
+                Ok(Next::Command {
+                    args,
+                    consumed,
+                    rest,
+                }) => (args, consumed, rest),
+                Ok(Next::Starved) => return true,
+                Err(error) => {
+                    self.refuse(client, &error.text());
+                    return true;
+                }
+            };
+            // A pipeline: while this command runs the memory of the next ones is on its way.
+            if ahead == 0 && !rest.is_empty() {
+                ahead = PREFETCH;
+                self.shard.data().prefetch(session.db, Skim::new(rest));
+            }
+            ahead = ahead.saturating_sub(1);
+            let mut execution = Execution {
+                shard: &mut self.shard,
+                state: &mut self.state,
+                now: self.turn_started,
+                admission,
+                key,
+                routing: self.routing.as_deref(),
+                overdue,
+            };
+            let after = execution.run(session, &mut conn.output, own_io, args, bytes);
+            let goes_on = match after {
+                NextStep::Again => {
+                    self.hold(key, client);
+                    return true;
+                }
+                NextStep::Next => true,
+                NextStep::Block(block) => {
+                    self.block(key, client, &block);
+                    false
+                }
+                NextStep::Stop => false,
+            };
+            client.held_since = None;
+            client.conn.input.consume(bytes);
+            if !goes_on {
+                return true;
+            }
+        }
+    }
+
+    /// The client's next command can't run yet.
+    fn hold(&mut self, key: Key, client: &mut Client<P::Socket>) {
+        client.held = true;
+        client.held_since.get_or_insert(self.turn_started.mono);
+        self.held.push(key);
+    }
+
+    fn limits(&self, client: &Client<P::Socket>) -> Limits {
+        let max_bulk = self.state.config.proto_max_bulk_len;
+        Limits {
+            max_bulk_bytes: i64::try_from(max_bulk).unwrap_or(i64::MAX),
+            unauthenticated: !client.session.authenticated,
+        }
+    }
+
+    /// S2: whether the client's command was held for as long as a command may be.
+    fn is_overdue(&self, client: &Client<P::Socket>) -> bool {
+        let (since, limit) = (client.held_since, self.hold_limit());
+        since
+            .zip(limit)
+            .is_some_and(|(since, limit)| self.turn_started.mono.since(since) >= limit)
+    }
+
+    /// The client broke the protocol: it is told so and closed.
+    fn refuse(&mut self, client: &mut Client<P::Socket>, text: &[u8]) {
+        slog::debug!(
+            self.logger,
+            "Protocol error ({}) from client: id={} addr={}",
+            String::from_utf8_lossy(text),
+            client.session.id,
+            client.session.endpoint.addr
+        );
+        let output = &mut client.conn.output;
+        output.buf().extend_from_slice(b"-");
+        output.buf().extend_from_slice(text);
+        output.buf().extend_from_slice(b"\r\n");
+        output.seal(Gate::OPEN, None);
+        output.close_after();
+    }
+}

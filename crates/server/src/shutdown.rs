@@ -1,0 +1,144 @@
+//! The end: SHUTDOWN, SIGTERM and SIGINT take the same road.
+//!
+//! Owns the steps of an end and how long each may take. Nothing executes any more; leadership is
+//! handed over, what was executed is waited for (its clients get their replies), then the log is
+//! synced and the process ends. Never waits itself: every step is looked at once a turn.
+
+use super::error::ServerError;
+use super::platform::Platform;
+use super::turn::{Pause, Progress, Server};
+use base::clock::{Clock, Mono, Now};
+use std::time::Duration;
+
+/// A former leader ends when no client has asked for so long: all that were busy know where to go,
+/// and the other nodes' tables name the new master. Some clients give up a command at once if they
+/// are sent to a node that is gone.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// A disk that hangs would keep the process for ever: the last sync is waited for so long. What it
+/// would have made durable was acknowledged to nobody, or is on a majority of disks (D4).
+const LAST_SYNC: Duration = Duration::from_secs(10);
+
+/// An end in progress.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ending {
+    /// Leadership is being handed over, replies are waited for.
+    HandingOver(HandOver),
+    /// The log is being synced; not waited for after this.
+    Closing { until: Mono },
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HandOver {
+    /// After this the open tail is not waited for any longer.
+    until: Mono,
+    /// Since when this member no longer leads.
+    since: Option<Mono>,
+    /// It led when it was asked to end: its clients have to hear which node leads now.
+    led: bool,
+    /// Commands that came in until now, and when the last one did.
+    heard: (u32, Mono),
+}
+
+impl Ending {
+    /// When the step is over whatever happens.
+    pub fn deadline(&self) -> Option<Mono> {
+        match self {
+            Ending::HandingOver(_) => None,
+            Ending::Closing { until } => Some(*until),
+        }
+    }
+}
+
+impl<P: Platform> Server<P> {
+    /// Begins to end if it was asked for, and sees how far the end has come.
+    pub(super) fn advance_ending(&mut self, now: Now) -> Result<(), ServerError> {
+        if self.ending.is_none() {
+            let asked = match (
+                self.state.shutdown.take(),
+                self.state.platform.is_asked_to_end(),
+            ) {
+                (Some(_), _) => "SHUTDOWN",
+                // The thread that took it has logged which.
+                (None, true) => "a signal",
+                (None, false) => return Ok(()),
+            };
+            slog::warn!(self.logger, "User requested shutdown ({})...", asked);
+            let patience = Duration::from_secs(self.state.config.shutdown_timeout);
+            self.ending = Some(Ending::HandingOver(HandOver {
+                until: now.mono + patience,
+                since: None,
+                led: self.shard.group().is_leader(),
+                heard: (self.commands, now.mono),
+            }));
+        }
+        let Some(Ending::HandingOver(mut ending)) = self.ending else {
+            return Ok(());
+        };
+        let in_time = now.mono < ending.until;
+        if in_time && self.hands_over(now, &mut ending) {
+            self.ending = Some(Ending::HandingOver(ending));
+            return Ok(());
+        }
+        if in_time && self.shard.tail_len() > 0 {
+            return Ok(());
+        }
+        if let Some(job) = self.shard.close()? {
+            self.state.platform.submit(job);
+        }
+        let until = now.mono + LAST_SYNC;
+        self.ending = Some(Ending::Closing { until });
+        Ok(())
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        matches!(self.ending, Some(Ending::Closing { .. }))
+    }
+
+    /// E4: whether leadership is still being handed to another member; with none that could take it
+    /// nothing is waited for. Held commands are answered with its address.
+    fn hands_over(&mut self, now: Now, ending: &mut HandOver) -> bool {
+        if self.state.cluster.is_none() {
+            return false;
+        }
+        if self.shard.group().is_leader() {
+            return self.shard.hand_over_to_voter(now);
+        }
+        // The successor has to be known, or clients would be told that the cluster is down.
+        let known = self.routing.as_ref().is_some_and(|r| r.leader.is_some());
+        let since = *ending.since.get_or_insert(now.mono);
+        if ending.heard.0 != self.commands || since == now.mono {
+            ending.heard = (self.commands, now.mono);
+        }
+        let quiet = !ending.led || now.mono.since(ending.heard.1) >= QUIET;
+        let settled = known && self.held.is_empty() && quiet;
+        !settled && now.mono.since(since) < self.shard.group().election_timeout()
+    }
+
+    /// The last turns: nothing but the last syncs is looked at.
+    pub(super) fn close(&mut self) -> Result<Progress, ServerError> {
+        let now = self.state.clock.now();
+        let until = match self.ending {
+            Some(Ending::Closing { until }) => until,
+            _ => now.mono,
+        };
+        if !self.shard.is_all_durable() {
+            if now.mono < until {
+                return Ok(Progress::Done(Pause {
+                    patience: until.since(now.mono),
+                    eager: false,
+                }));
+            }
+            slog::crit!(
+                self.logger,
+                "The disk does not finish the last sync: ending without it"
+            );
+            self.state.platform.abandon_storage();
+            return Ok(Progress::Ended);
+        }
+        self.shard.begin(now)?;
+        self.release();
+        self.flush();
+        Ok(Progress::Ended)
+    }
+}

@@ -1,0 +1,418 @@
+//! A turn of the server, in the order of rule T1.
+//!
+//! Owns the order of everything that happens in a turn, and which clients are served in it. Never waits, and
+//! never touches a socket, a file or a thread but through its platform. The driver calls
+//! [`Server::note`] for what the sockets report and [`Server::step`] until the turn is done; the node
+//! and the simulator do just that, so there is one order and it is here.
+//!
+//! Invariants: between a turn's first command and [`Shard::finish`] nothing but commands runs;
+//! replies leave only after `finish`; a client's commands run in the order in which they came,
+//! whatever they have to wait for.
+
+use super::clustered::Clustered;
+use super::error::ServerError;
+use super::platform::Platform;
+use super::shutdown::Ending;
+use super::state::ServerState;
+use base::clock::{Clock, Mono, Now};
+use base::mutation::{self, Mutation};
+use net::{Key, ReadBuffer, Readiness, ReadyList};
+use raft_group::Group;
+use resp::Argv;
+use shard::{Admission, Shard};
+use slog::Logger;
+use state::Gate;
+use std::sync::Arc;
+use std::time::Duration;
+use topology::Routing;
+
+/// T1: how long clients' commands may run before their effects are proposed.
+const TURN_TIME: Duration = Duration::from_millis(1);
+/// T1: bytes of effects after which they are proposed.
+const TURN_EFFECTS: usize = 64 << 10;
+/// Commands between two looks at the clock.
+const COMMANDS_PER_LOOK: u32 = 64;
+
+/// What comes next in the turn. Time may pass between any two of them, and does when the process is
+/// stopped there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Results of the storage thread.
+    Results,
+    /// What other nodes have sent.
+    Receive,
+    /// Timers, Readies, apply; what became ready leaves.
+    Settle,
+    /// Clients' commands, expiry, timers of clients.
+    Serve,
+    /// The proposal, the clock, the lease.
+    Finish,
+    /// Bytes for sockets.
+    Leave,
+}
+
+/// How far the turn has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There is more of it; this is done.
+    More(Phase),
+    /// The turn is done.
+    Done(Pause),
+    /// It was the last.
+    Ended,
+}
+
+/// What the server knows of the next turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pause {
+    /// Nothing needs to be done for so long unless something comes.
+    pub patience: Duration,
+    /// Clients that have been answered ask again at once: more will come within microseconds.
+    pub eager: bool,
+}
+
+pub struct Server<P: Platform> {
+    pub(super) shard: Shard<P::Disk>,
+    pub(super) state: ServerState<P>,
+    pub(super) logger: Logger,
+    phase: Phase,
+    /// Clients with something to read or to parse.
+    pub(super) ready: ReadyList,
+    pub(super) shared: ReadBuffer,
+    pub(super) argv: Argv,
+    /// Clients with output to flush in this turn.
+    pub(super) dirty: Vec<Key>,
+    /// Clients with output behind a gate.
+    pub(super) gated: Vec<Key>,
+    /// Clients whose next command can't run yet.
+    pub(super) held: Vec<Key>,
+    pub(super) released: Gate,
+    pub(super) next_client_id: u64,
+    pub(super) next_cron: Mono,
+    pub(super) cron_runs: u64,
+    /// The turn's reading of the clock: of before its messages are stepped.
+    pub(super) turn_started: Now,
+    /// The turn's last reading of the clock.
+    pub(super) turn_ended: Now,
+    pub(super) commands: u32,
+    commands_before: u32,
+    /// T4: bytes behind gates, of all clients.
+    pub(super) held_bytes: usize,
+    /// Of the machine or its control group.
+    pub(super) memory_bytes: usize,
+    pub(super) ending: Option<Ending>,
+    disk_full_told: bool,
+    /// Where slots are, as of this turn; none outside a cluster.
+    pub(super) routing: Option<Arc<Routing>>,
+}
+
+/// T9: a follower that applies a large unit answers its leader's heartbeats.
+fn breathe<P: Platform>(cluster: &mut Option<Box<Clustered<P>>>, group: &mut Group) {
+    if let Some(cluster) = cluster {
+        cluster.breathe_applying(group);
+    }
+}
+
+impl<P: Platform> Server<P> {
+    /// A server before its first turn.
+    pub(super) fn assemble(
+        shard: Shard<P::Disk>,
+        state: ServerState<P>,
+        memory_bytes: usize,
+    ) -> Server<P> {
+        let now = state.clock.now();
+        Server {
+            shard,
+            logger: state.logger.clone(),
+            state,
+            phase: Phase::Results,
+            ready: ReadyList::new(),
+            shared: ReadBuffer::new(),
+            argv: Argv::new(),
+            dirty: Vec::new(),
+            gated: Vec::new(),
+            held: Vec::new(),
+            released: Gate::OPEN,
+            next_client_id: 1,
+            next_cron: now.mono,
+            cron_runs: 0,
+            turn_started: now,
+            turn_ended: now,
+            commands: 0,
+            commands_before: 0,
+            held_bytes: 0,
+            memory_bytes,
+            ending: None,
+            disk_full_told: false,
+            routing: None,
+        }
+    }
+
+    /// The next phase of the turn. An error ends the process: what was not acknowledged may be lost,
+    /// nothing else; the log decides at the restart.
+    // Called in one place, the driver's loop, which matches the result at once: a call and a result on
+    // the stack for each phase are 300 instructions a turn (`scripts/bench.sh instructions`).
+    #[inline(always)]
+    pub fn step(&mut self) -> Result<Progress, ServerError> {
+        let done = self.phase;
+        self.phase = match done {
+            Phase::Results => {
+                self.take_results()?;
+                if self.is_closing() {
+                    return self.close();
+                }
+                Phase::Receive
+            }
+            Phase::Receive => {
+                if !mutation::is(Mutation::StepBeforeProposal) {
+                    self.receive()?;
+                }
+                Phase::Settle
+            }
+            Phase::Settle => {
+                self.settle()?;
+                Phase::Serve
+            }
+            Phase::Serve => {
+                self.serve();
+                Phase::Finish
+            }
+            Phase::Finish => {
+                self.finish()?;
+                Phase::Leave
+            }
+            Phase::Leave => {
+                self.flush();
+                self.apply_settings();
+                self.advance_ending(self.turn_started)?;
+                self.phase = Phase::Results;
+                return Ok(Progress::Done(self.pause()));
+            }
+        };
+        Ok(Progress::More(done))
+    }
+
+    /// What the driver has seen of a client's socket since the last turn.
+    pub fn note(&mut self, key: Key, readiness: Readiness) {
+        let Some(Some(client)) = self.state.clients.get_mut(key) else {
+            return;
+        };
+        client.conn.note(readiness);
+        if readiness.writable && client.conn.output.wants_write() {
+            client.mark_dirty(&mut self.dirty, key);
+        }
+        if client.must_wait() {
+            if client.conn.peer_has_gone() && !client.doomed {
+                client.doomed = true;
+                self.state.killed.push(key);
+            }
+        } else if client.conn.has_work() {
+            self.ready.add(key, &mut client.conn);
+        }
+    }
+
+    // ---- the phases -----------------------------------------------------------------------
+
+    fn take_results(&mut self) -> Result<(), ServerError> {
+        if mutation::is(Mutation::PromiseBeforeMessage) {
+            // The mutation that E1 forbids: messages that come from here on are dated too early.
+            self.turn_started = self.state.clock.now();
+        }
+        while let Some(done) = self.state.platform.next_done() {
+            self.shard.job_done(self.turn_started, done)?;
+        }
+        if self.shard.is_disk_full() != self.disk_full_told {
+            self.disk_full_told = !self.disk_full_told;
+            if self.disk_full_told {
+                slog::warn!(
+                    self.logger,
+                    "The disk is full: writes are refused until there is room"
+                );
+            } else {
+                slog::warn!(
+                    self.logger,
+                    "There is room on the disk again: writes are taken"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// E1: the clock is read after the turn's messages were taken off their queue, so that no promise
+    /// begins before the message was sent that it answers.
+    fn receive(&mut self) -> Result<(), ServerError> {
+        let batch = match &mut self.state.cluster {
+            Some(cluster) => cluster.take_batch(),
+            None => Vec::new(),
+        };
+        if !mutation::is(Mutation::PromiseBeforeMessage) {
+            self.turn_started = self.state.clock.now();
+        }
+        match &mut self.state.cluster {
+            Some(cluster) => {
+                cluster.receive(self.turn_started, batch, &mut self.shard, &self.logger)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What a finished sync or a heartbeat has made ready leaves before clients are served.
+    fn settle(&mut self) -> Result<(), ServerError> {
+        let now = self.turn_started;
+        let (shard, cluster) = (&mut self.shard, &mut self.state.cluster);
+        shard.begin_with(now, &mut |group| breathe(cluster, group))?;
+        self.follow_cluster(now);
+        self.end_lost_shard_channels();
+        self.release();
+        if self.execute_outputs(now)? {
+            // S2: what others see is the new shard's.
+            self.follow_cluster(now);
+            self.end_lost_shard_channels();
+        }
+        self.flush();
+        Ok(())
+    }
+
+    fn serve(&mut self) {
+        let now = self.turn_started;
+        self.accept(now);
+        let admission = self.admission();
+        self.routing = self
+            .state
+            .cluster
+            .as_ref()
+            .map(|c| Arc::clone(c.core.routing()));
+        self.serve_clients(admission);
+        self.cron(now, admission);
+    }
+
+    fn finish(&mut self) -> Result<(), ServerError> {
+        if mutation::is(Mutation::StepBeforeProposal) {
+            self.receive()?; // the mutation that T1 forbids
+        }
+        let (shard, cluster) = (&mut self.shard, &mut self.state.cluster);
+        let clock = &self.state.clock;
+        self.turn_ended = shard.finish_with(clock, &mut |group| breathe(cluster, group))?;
+        self.end_lost_shard_channels();
+        self.release();
+        self.execute_outputs(self.turn_started)?;
+        Ok(())
+    }
+
+    // ---- beside them ----------------------------------------------------------------------
+
+    /// How long nothing needs to be done unless something comes. It counts from the turn's last look
+    /// at the clock; one more would only take account of the time that the writes to sockets took.
+    fn pause(&mut self) -> Pause {
+        // Clients that have been answered ask again at once; a client that waits for a disk or for
+        // other members leaves the processor to them.
+        let eager = self.commands != self.commands_before && self.gated.is_empty();
+        self.commands_before = self.commands;
+        Pause {
+            patience: self.patience(),
+            eager,
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        let platform = &self.state.platform;
+        if !self.ready.is_empty() || platform.has_arrivals(self.turn_started.mono) {
+            return Duration::ZERO;
+        }
+        let mut next = self.shard.deadline().min(self.next_cron);
+        if let Some(cluster) = &self.state.cluster {
+            if cluster.has_more() {
+                return Duration::ZERO;
+            }
+            next = next.min(cluster.core.deadline());
+        }
+        if let (Some(limit), false) = (self.hold_limit(), self.held.is_empty()) {
+            next = next.min(self.turn_started.mono + limit / 10);
+        }
+        if let Some(at) = platform.next_arrival() {
+            next = next.min(at);
+        }
+        if let Some(at) = self.state.blocking.next_deadline() {
+            next = next.min(at);
+        }
+        if let Some(at) = self.ending.and_then(|ending| ending.deadline()) {
+            next = next.min(at);
+        }
+        next.since(self.turn_ended.mono)
+    }
+
+    /// Whether this turn's time or effects are used up.
+    pub(super) fn is_spent(&mut self) -> bool {
+        if self.shard.data().batch_bytes() >= TURN_EFFECTS {
+            return true;
+        }
+        self.commands += 1;
+        self.commands % COMMANDS_PER_LOOK == 0
+            && self.state.clock.now().mono.since(self.turn_started.mono) >= TURN_TIME
+    }
+
+    /// Moves held clients back to the ready ones when what they waited for may have come, or will
+    /// not come in time (S2).
+    pub(super) fn retry_held(&mut self, admission: Admission) {
+        let now = self.turn_started.mono;
+        let limit = self.hold_limit();
+        let waits = match admission {
+            Admission::Lead { .. } => false,
+            Admission::Hold => true,
+            // Where to is not known yet.
+            Admission::Redirect { own_copy, .. } => {
+                !own_copy && self.routing.as_ref().is_some_and(|r| r.leader.is_none())
+            }
+        };
+        for key in std::mem::take(&mut self.held) {
+            let Some(Some(client)) = self.state.clients.get_mut(key) else {
+                continue;
+            };
+            let overdue = |at: Mono| limit.is_some_and(|limit| now.since(at) >= limit);
+            if !waits || client.held_since.is_some_and(overdue) {
+                client.held = false;
+                self.ready.add(key, &mut client.conn);
+            } else {
+                self.held.push(key);
+            }
+        }
+    }
+
+    /// How long a command may wait for a leader; for ever outside a cluster.
+    pub(super) fn hold_limit(&self) -> Option<Duration> {
+        let t = self.shard.group().election_timeout();
+        self.routing.is_some().then(|| t * 3 / 2)
+    }
+
+    // ---- for drivers and checks -----------------------------------------------------------
+
+    pub fn shard(&self) -> &Shard<P::Disk> {
+        &self.shard
+    }
+
+    /// The clients' connections, for the driver to close when all else has ended.
+    pub fn take_clients(&mut self) -> impl Sized {
+        std::mem::take(&mut self.state.clients)
+    }
+
+    /// SHUTDOWN or a signal is being carried out.
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    pub fn logger(&self) -> &slog::Logger {
+        &self.logger
+    }
+
+    pub fn platform(&self) -> &P {
+        &self.state.platform
+    }
+
+    pub fn platform_mut(&mut self) -> &mut P {
+        &mut self.state.platform
+    }
+
+    pub fn cluster(&self) -> Option<&cluster::Cluster> {
+        self.state.cluster.as_ref().map(|c| &c.core)
+    }
+}

@@ -1,0 +1,226 @@
+//! What commits: the tail's outcome, followers' apply, rebuilds (T6, T8).
+
+use super::members::is_change;
+use super::turn::Breath;
+use super::{Rebuild, Shard, ShardError, TailBatch};
+use base::clock::Now;
+use base::mutation::{self, Mutation};
+use effect::{parse_entry, CodecError, Staged, Stager, Unit};
+use keyspace::Keyspace;
+use raft::eraftpb::Entry;
+use state::{apply_unit, check_unit, ApplyError, StateMachine};
+use storage::base::MemberKind;
+use storage::{Disk, Job};
+
+/// T9: entries applied before the loop looks at its sockets again.
+const APPLY_ENTRIES: usize = 2_000;
+
+/// Committed batches whose index is remembered for WAIT.
+const RECENT: usize = 1024;
+
+/// Applies one committed entry that this member has not executed itself.
+pub(super) fn apply_entry(
+    data: &mut StateMachine,
+    stager: &mut Stager,
+    entry: &Entry,
+    breathe: &mut dyn FnMut(),
+) -> Result<(), ShardError> {
+    let index = entry.index;
+    let effect_error = |source| ShardError::Effect { index, source };
+    let apply_error = |e: &dyn std::fmt::Display| ShardError::Apply {
+        index,
+        reason: e.to_string(),
+    };
+    if is_change(entry) {
+        return Ok(()); // the group's business: see members.rs
+    }
+    let body = parse_entry(&entry.data).map_err(effect_error)?;
+    let staged = match stager.take(entry.term, body) {
+        // T8: a part that does not follow the one before it is void, for every member alike.
+        Err(CodecError::PartOutOfOrder { .. }) => return Ok(()),
+        staged => staged.map_err(effect_error)?,
+    };
+    match staged {
+        Staged::Nothing => {}
+        Staged::Units(units) => {
+            for unit in units {
+                let unit = unit.map_err(effect_error)?;
+                apply_unit(data, unit, breathe).map_err(|e| apply_error(&e))?;
+            }
+        }
+        Staged::Whole(body) => {
+            if is_void(&body, data.keyspace()) {
+                return Ok(());
+            }
+            apply_unit(data, Unit::new(&body), breathe).map_err(|e| apply_error(&e))?;
+        }
+    }
+    Ok(())
+}
+
+/// T8, D6: the door sees parts, not the unit that they make. One that no version can read, or that
+/// names a database that no member of a cluster has, is void, whole, for every member alike. An effect
+/// that only this version does not know is not, nor is one that does not fit what this member has:
+/// both can be an acknowledged write, and a member that skipped it would lose it.
+fn is_void(body: &[u8], keyspace: &Keyspace) -> bool {
+    match check_unit(Unit::new(body), keyspace.databases()) {
+        Err(ApplyError::Codec(CodecError::Truncated | CodecError::Overflow)) => true,
+        Err(ApplyError::Database(_)) => keyspace.is_cluster(),
+        _ => false,
+    }
+}
+
+impl<D: Disk> Shard<D> {
+    /// Applies delivered entries, a slice of them; more may be left.
+    pub(super) fn apply_slice(&mut self, breath: &mut Breath<'_>) -> Result<(), ShardError> {
+        let (mut bytes, mut count) = (0, 0);
+        let all = mutation::is(Mutation::ApplyAllAtOnce);
+        while self.rebuild.is_none()
+            && (all || bytes < self.config.sizes.apply_slice && count < APPLY_ENTRIES)
+        {
+            let Some(entry) = self.to_apply.pop_front() else {
+                break;
+            };
+            // T6: with the tail lost the rebuild applies this entry; a change can't be applied twice.
+            let lost = self.tail.front();
+            let lost = lost.is_some_and(|b| b.first <= entry.index && b.term != entry.term);
+            if !lost && is_change(&entry) && !self.apply_members(&entry)? {
+                self.to_apply.push_front(entry);
+                break;
+            }
+            bytes += entry.data.len();
+            count += 1;
+            if !self.confirm(&entry, breath)? {
+                break;
+            }
+            self.group.advance_applied(entry.index);
+        }
+        Ok(())
+    }
+
+    /// Whether applied entries wait for the next slice.
+    pub(super) fn has_unapplied(&self) -> bool {
+        self.rebuild.is_none() && !self.to_apply.is_empty() && !self.awaits_sync()
+    }
+
+    /// One committed entry: the outcome of a batch of the tail, or new. False: the tail was lost.
+    fn confirm(&mut self, entry: &Entry, breath: &mut Breath<'_>) -> Result<bool, ShardError> {
+        let Some(batch) = self.tail.front().filter(|b| b.first <= entry.index) else {
+            if self.group.kind() == MemberKind::Witness {
+                return Ok(true); // W1
+            }
+            let group = &mut self.group;
+            let mut breathe = || breath(group);
+            apply_entry(&mut self.data, &mut self.stager, entry, &mut breathe)?;
+            if self.tail.is_empty() {
+                // S1: else the record shows the tail, which is not committed by this entry.
+                self.data.commit_record();
+            }
+            return Ok(true);
+        };
+        if batch.term != entry.term {
+            self.lose_tail();
+            return Ok(false);
+        }
+        if batch.last == entry.index {
+            let batch = self.tail.pop_front().expect("it was just seen");
+            self.tail_bytes -= batch.bytes;
+            if let Some(record) = batch.record {
+                self.data.set_committed_record(record);
+            }
+            self.released.batch = self.released.batch.max(batch.seq);
+            if self.recent.len() == RECENT {
+                self.recent.pop_front();
+            }
+            self.recent.push_back((batch.seq, batch.last));
+        }
+        Ok(true)
+    }
+
+    /// T6: another entry committed where the tail's first open batch stood, so none of the tail
+    /// happened: the replies become MOVED, the keyspace is made anew from the log.
+    fn lose_tail(&mut self) {
+        self.fail_tail();
+        self.data.fail_all_watches();
+        self.to_apply.clear();
+        if mutation::is(Mutation::SkipRebuild) {
+            self.rebuild = Some(Rebuild {
+                next: self.group.applied() + 1,
+                reading: false,
+            });
+            return;
+        }
+        let empty = Shard::<D>::empty_keyspace(&self.config);
+        let record = Shard::<D>::bootstrap_record(&self.base);
+        let mut old = self.data.restart(empty, record);
+        // T9: what the lost keyspace held is freed elsewhere.
+        old.flush(None);
+        while let Some(garbage) = old.take_garbage() {
+            self.jobs.push(Job::Garbage(Box::new(garbage)));
+        }
+        self.stager = Stager::default();
+        self.rebuild = Some(Rebuild {
+            next: self.base.snapshot.index + 1,
+            reading: false,
+        });
+    }
+
+    pub(super) fn fail_tail(&mut self) {
+        let (Some(first), Some(last)) = (self.tail.front(), self.tail.back()) else {
+            return;
+        };
+        self.failed.push(first.seq..=last.seq);
+        self.released.batch = last.seq;
+        self.tail.clear();
+        self.tail_bytes = 0;
+    }
+
+    /// A slice of the log for the rebuild.
+    pub(super) fn rebuild_slice(
+        &mut self,
+        now: Now,
+        entries: Vec<Entry>,
+    ) -> Result<(), ShardError> {
+        let rebuild = self
+            .rebuild
+            .as_mut()
+            .expect("a rebuild asked for this read");
+        rebuild.reading = false;
+        let mut next = rebuild.next;
+        for entry in &entries {
+            assert_eq!(entry.index, next, "a read job's entries are consecutive");
+            let new = entry.index > self.group.applied();
+            if is_change(entry) && new && !self.apply_members(entry)? {
+                break; // it is read again when the commit index is on disk (D1)
+            }
+            if self.group.kind() == MemberKind::Data {
+                apply_entry(&mut self.data, &mut self.stager, entry, &mut || {})?;
+                if new {
+                    self.data.commit_record();
+                }
+            }
+            next += 1;
+        }
+        self.rebuild.as_mut().expect("it goes on").next = next;
+        let done = next - 1;
+        if done > self.group.applied() {
+            self.group.advance_applied(done);
+        }
+        if done == self.delivered {
+            self.rebuild = None;
+            self.data.commit_record();
+        }
+        self.order_jobs(now)
+    }
+
+    /// The mutation that T6 forbids: to take a truncation for the outcome.
+    pub(super) fn note_truncation(&mut self, entries: &[Entry]) {
+        if !mutation::is(Mutation::DecideAtTruncation) || self.group.is_leader() {
+            return;
+        }
+        let truncated = |b: &TailBatch| entries.first().is_some_and(|e| e.index <= b.last);
+        if self.tail.iter().any(truncated) {
+            self.lose_tail();
+        }
+    }
+}

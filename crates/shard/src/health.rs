@@ -1,0 +1,113 @@
+//! How this member's own disk does, and what follows from it (T5, E4, D5).
+//!
+//! Owns: since when a sync is under way, since when there is no room, what the reserve is for. Never:
+//! decides which member takes over (that is [`raft_group::relief`]).
+
+use super::members::is_change;
+use super::persist::SMALL_RECORD;
+use super::turn::TURN_ROOM;
+use super::Shard;
+use base::clock::{Mono, Now};
+use base::ids::RaftId;
+use base::mutation::{self, Mutation};
+use raft::eraftpb::{Entry, Message, MessageType};
+use raft_group::{self, OwnDisk};
+use std::time::Duration;
+use storage::Disk;
+
+/// Of the reserve so much is for votes and terms alone: no entry may use it.
+const FOR_VOTES: u64 = 16 << 10;
+/// E4: how many T pass before a member is asked again that has not taken over.
+const FAILED_PAUSE: u32 = 10;
+
+/// D5: entries that may use the reserve, also at followers: what a new leader begins with, and
+/// changes of members.
+fn may_use_reserve(entry: &Entry) -> bool {
+    entry.data.is_empty() || is_change(entry)
+}
+
+impl<D: Disk> Shard<D> {
+    /// D5: whether the log has room for this append and for all that was stepped before it.
+    pub(super) fn fits(&self, append: &Message, bytes: u64) -> bool {
+        let small = append.entries.iter().all(may_use_reserve);
+        if small && !mutation::is(Mutation::ReserveForNothing) {
+            return self.log.has_reserve(bytes + FOR_VOTES);
+        }
+        self.log.has_room(bytes)
+    }
+
+    /// D5: whether a new term or vote can be written. What would make one is not stepped else, and no
+    /// candidacy begun: an entry or a hard state can't be given back.
+    pub(super) fn can_write_term(&self) -> bool {
+        self.log.has_reserve(self.stepped + SMALL_RECORD)
+    }
+
+    /// Whether stepping this writes nothing: it is of the own term, or raises none.
+    pub(super) fn writes_nothing(&self, m: &Message) -> bool {
+        match m.get_msg_type() {
+            MessageType::MsgRequestPreVote => true,
+            MessageType::MsgHeartbeat
+            | MessageType::MsgHeartbeatResponse
+            | MessageType::MsgAppendResponse => m.term <= self.group.term(),
+            MessageType::MsgAppend => m.term <= self.group.term() && m.entries.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Looks how the own disk does. A leader that it fails hands over.
+    pub(super) fn look_at_disk(&mut self, now: Now) {
+        let has_room = self.log.has_room(TURN_ROOM);
+        self.group.set_room(has_room);
+        self.full_since = match has_room {
+            true => None,
+            false => self.full_since.or(Some(now.mono)),
+        };
+        if !self.group.is_leader() || self.group.is_transferring() {
+            return;
+        }
+        let lasts = |since: Option<Mono>| since.map(|at| now.mono.since(at));
+        let disk = OwnDisk {
+            sync_for: lasts(self.sync_since),
+            full_for: lasts(self.full_since),
+        };
+        let of = |id: RaftId| {
+            let mut progress = self.progress(now.mono).into_iter();
+            progress.find(|(other, _)| *other == id).map(|p| p.1)
+        };
+        let (me, t) = (self.group.id(), self.group.election_timeout());
+        if let Some(to) = raft_group::relief(me, t, disk, self.group.membership(), &of) {
+            self.group.transfer(now, to);
+        }
+    }
+
+    /// T5: what a quorum has on disk has happened, though this member's own disk has not got there:
+    /// replies leave. It is applied when the own disk has it.
+    pub(super) fn release_committed(&mut self) {
+        if mutation::is(Mutation::WaitForTheOwnDisk) {
+            return;
+        }
+        let commit = self.group.commit();
+        let told = self.released.batch;
+        let open = self.tail.partition_point(|batch| batch.seq <= told);
+        for batch in self.tail.range_mut(open..) {
+            if batch.last > commit || self.group.term_at(batch.last) != Some(batch.term) {
+                break;
+            }
+            self.released.batch = batch.seq;
+            if let Some(record) = batch.record.take() {
+                self.data.set_committed_record(record); // S1
+            }
+        }
+    }
+
+    /// Batches of the tail up to here have been answered, or told to be unknown.
+    pub(super) fn answered(&self) -> u64 {
+        self.unknown_told.max(self.released.batch)
+    }
+
+    /// E4: whether a transfer to a member failed lately.
+    pub(super) fn failed_lately(&self, failed: Option<Mono>, now: Mono) -> bool {
+        let pause: Duration = self.group.election_timeout() * FAILED_PAUSE;
+        failed.is_some_and(|at| now.since(at) < pause)
+    }
+}

@@ -1,0 +1,240 @@
+//! What is written when, and what counts as written (D1, D4, D5).
+
+use super::{ReadFor, Shard, ShardError, SyncPolicy};
+use base::clock::Now;
+use base::mutation::{self, Mutation};
+use raft::eraftpb::{Entry, HardState};
+use raft_group::Persist;
+use std::sync::Arc;
+use std::time::Duration;
+use storage::{Disk, Done, Job, Position, Record, StorageError};
+
+/// How long a commit index may wait for a record to ride in (D1).
+const COMMIT_RIDE: Duration = Duration::from_millis(100);
+/// `appendfsync everysec`.
+const RELAXED_SYNC: Duration = Duration::from_secs(1);
+/// Room that a hard state alone may need.
+pub(super) const SMALL_RECORD: u64 = 512;
+/// Bytes of one read of old entries.
+const READ_SLICE: u64 = 1 << 20;
+/// How long to leave a full disk alone (D5).
+const RETRY_ALLOC: Duration = Duration::from_secs(1);
+
+impl<D: Disk> Shard<D> {
+    /// Writes what a Ready asks for, in one record.
+    pub(super) fn persist(&mut self, now: Now, ready: Persist) -> Result<(), ShardError> {
+        let Persist {
+            number,
+            hard_state,
+            commit_only,
+            entries,
+            committed,
+        } = ready;
+        self.note_truncation(&entries);
+        if commit_only {
+            self.commit_pending.get_or_insert(now.mono + COMMIT_RIDE);
+        } else if hard_state.is_some() || !entries.is_empty() {
+            let hard_state = (hard_state.is_some() || self.commit_pending.is_some())
+                .then(|| self.group.hard_state().clone());
+            self.append(hard_state.as_ref(), &entries)?;
+        }
+        self.readies.push_back((number, self.log.end()));
+        if let Some(last) = committed.last() {
+            self.delivered = last.index;
+            if self.rebuild.is_none() {
+                self.to_apply.extend(committed);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn append(
+        &mut self,
+        hard_state: Option<&HardState>,
+        entries: &[Entry],
+    ) -> Result<(), ShardError> {
+        if hard_state.is_some() {
+            self.commit_pending = None;
+        }
+        let end = self.log.append(&Record {
+            hard_state,
+            entries,
+        })?;
+        if let Some(hard_state) = hard_state {
+            self.members.note_written(hard_state.commit, end);
+        }
+        Ok(())
+    }
+
+    /// Tells the group which Readies are on disk, or as good as it under the sync policy.
+    pub(super) fn mark_persisted(&mut self) {
+        let safe = self.safe_position();
+        let mut newest = None;
+        while self.readies.front().is_some_and(|&(_, end)| end <= safe) {
+            newest = self.readies.pop_front().map(|(number, _)| number);
+        }
+        if let Some(number) = newest {
+            self.group.persisted(number);
+        }
+    }
+
+    /// D4: up to where the log counts as persisted.
+    fn safe_position(&self) -> Position {
+        if !self.relaxed() || self.record_is_open() {
+            self.log.durable()
+        } else if mutation::is(Mutation::RelaxedSyncOfJobs) {
+            self.log.end()
+        } else {
+            self.log.written()
+        }
+    }
+
+    /// D4: a change of the record is executed and not committed. Other nodes hear of it and act by
+    /// it, and an operator is answered: it is synced first, whatever the policy.
+    fn record_is_open(&self) -> bool {
+        !Arc::ptr_eq(self.data.record(), self.data.committed_record())
+            && !mutation::is(Mutation::RelaxedSyncOfRecord)
+    }
+
+    /// Orders what another thread has to do: syncs, space, reads.
+    pub(super) fn order_jobs(&mut self, now: Now) -> Result<(), ShardError> {
+        self.flush_commit(now)?;
+        let behind = self.log.end() > self.log.durable();
+        let wanted = match self.config.sync {
+            _ if !self.relaxed() || self.must_sync() || self.record_is_open() => true,
+            // A large record is not even written before its sync job has run (T8).
+            _ if self.log.written() < self.log.end() => true,
+            SyncPolicy::No => false,
+            _ => now.mono >= self.next_relaxed_sync,
+        };
+        if behind && wanted && self.sync_since.is_none() {
+            if let Some(job) = self.log.sync_job() {
+                self.sync_since = Some(now.mono);
+                self.next_relaxed_sync = now.mono + RELAXED_SYNC;
+                self.jobs.push(Job::Sync(job));
+            }
+        }
+        let retries = self.retry_alloc_at.is_some_and(|at| now.mono >= at);
+        if retries {
+            self.retry_alloc_at = None;
+            self.log.retry_alloc();
+        }
+        match self.log.alloc_job() {
+            Some(job) => self.jobs.push(Job::Alloc(job)),
+            // It wants no more space than it has.
+            None => self.disk_full &= !retries,
+        }
+        for wanted in self.group.take_wanted() {
+            // Since it was asked for, this member may have stepped down and its log been cut.
+            let to = (wanted.high - 1).min(self.log.last_index());
+            if !self.group.is_leader() || wanted.low > to {
+                self.group.not_fetched(&wanted);
+                continue;
+            }
+            let job = self.log.read_job(wanted.low, to, READ_SLICE)?;
+            self.jobs.push(Job::Read(job));
+            self.reads.push_back(ReadFor::Follower(wanted));
+        }
+        if let Some(rebuild) = &mut self.rebuild {
+            if !rebuild.reading && rebuild.next <= self.delivered {
+                rebuild.reading = true;
+                let job = self
+                    .log
+                    .read_job(rebuild.next, self.delivered, READ_SLICE)?;
+                self.jobs.push(Job::Read(job));
+                self.reads.push_back(ReadFor::Rebuild);
+            }
+        }
+        while let Some(garbage) = self.data.keyspace_mut().take_garbage() {
+            self.jobs.push(Job::Garbage(Box::new(garbage)));
+        }
+        Ok(())
+    }
+
+    /// A commit index for which no record came along is written by itself.
+    fn flush_commit(&mut self, now: Now) -> Result<(), ShardError> {
+        let due = self.commit_pending.is_some_and(|at| now.mono >= at);
+        if due && self.log.has_room(SMALL_RECORD) {
+            if mutation::is(Mutation::SkipCommitOnlyHardState) {
+                self.commit_pending = None;
+                return Ok(());
+            }
+            let hard_state = self.group.hard_state().clone();
+            self.append(Some(&hard_state), &[])?;
+        }
+        Ok(())
+    }
+
+    /// At a clean end: the commit index is written, and the driver is to run the last sync.
+    pub fn close(&mut self) -> Result<Option<Job<D>>, ShardError> {
+        if self.commit_pending.is_some() && self.log.has_room(SMALL_RECORD) {
+            let hard_state = self.group.hard_state().clone();
+            self.append(Some(&hard_state), &[])?;
+        }
+        Ok(self.log.sync_job().map(Job::Sync))
+    }
+
+    /// Takes in what a job brought. An error ends the process, but for a full disk (D5).
+    pub fn job_done(&mut self, now: Now, done: Done<D>) -> Result<(), ShardError> {
+        match done {
+            Done::Synced(result) => {
+                self.sync_since = None;
+                self.log.synced(result?);
+            }
+            Done::Allocated(result) => match self.log.allocated(result) {
+                Ok(()) => self.disk_full = false,
+                Err(StorageError::Io { source, .. }) if is_full(&source) => {
+                    // Until a try has gone well: what is under way promises nothing.
+                    self.disk_full = true;
+                    self.retry_alloc_at = Some(now.mono + RETRY_ALLOC);
+                }
+                Err(error) => return Err(error.into()),
+            },
+            Done::Read(result) => {
+                let entries = result?.entries;
+                match self.reads.pop_front().expect("a read was asked for") {
+                    // D6: nothing of it is written yet; the follower asks again.
+                    ReadFor::Follower(wanted) if entries.is_empty() => {
+                        self.group.not_fetched(&wanted);
+                    }
+                    ReadFor::Follower(wanted) => self.group.fetched(wanted, entries),
+                    ReadFor::Rebuild => self.rebuild_slice(now, entries)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether everything that was appended is on disk.
+    pub fn is_all_durable(&self) -> bool {
+        self.log.durable() == self.log.end()
+    }
+
+    /// CONFIG SET appendfsync (D4: it matters only to a group without any second member).
+    pub fn set_sync(&mut self, sync: SyncPolicy) {
+        self.config.sync = sync;
+    }
+
+    /// CONFIG SET of the limit of the uncommitted tail (T2).
+    pub fn set_tail_limit(&mut self, bytes: usize) {
+        self.config.tail_limit = bytes;
+    }
+
+    /// CONFIG SET of how long a write's outcome may be open (T6).
+    pub fn set_outcome_timeout(&mut self, timeout: Duration) {
+        self.config.outcome_timeout = timeout;
+    }
+
+    /// Whether the log could not get more space: the disk is full.
+    pub fn is_disk_full(&self) -> bool {
+        self.disk_full
+    }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+    )
+}

@@ -1,0 +1,268 @@
+//! A shard of three whose other two members are played by hand: they answer what the test wants,
+//! when it wants it. Jobs for the disk wait until the test has them done.
+
+use crate::{Admission, Shard, ShardConfig, ShardError, Sizes, SyncPolicy};
+use base::clock::{Clock, Mono, Now};
+use base::ids::{GroupId, Incarnation, RaftId};
+use cluster_bus::NodeId;
+use keyspace::{Layout, Ttl};
+use raft::eraftpb::{ConfState, Message, MessageType};
+use raft_group::testing::answer;
+use raft_group::{Envelope, LeaseEpoch};
+use state::Gate;
+use state::{Access, GateKind};
+use std::cell::Cell;
+use std::time::Duration;
+use storage::base::{Member, MemberKind};
+use storage::{Base, Job, Log, LogConfig, MemberIdentity, RealDisk, SnapshotMeta};
+
+/// A clock that is set by hand.
+pub struct Hand(pub Cell<u64>);
+
+impl Clock for Hand {
+    fn now(&self) -> Now {
+        self.0.set(self.0.get() + 1_000);
+        Now {
+            mono: Mono(self.0.get()),
+            unix_ms: 1,
+            asleep_ms: 0,
+        }
+    }
+}
+
+/// The member that is real.
+pub const ME: u64 = 5;
+pub const OTHERS: [u64; 2] = [1, 6];
+pub const T_MS: u64 = 1000;
+const TICK_MS: u64 = 20;
+
+pub fn member(raft_id: u64) -> Member {
+    Member {
+        raft_id: RaftId(raft_id),
+        node: NodeId([raft_id as u8; 20]),
+        kind: MemberKind::Data,
+    }
+}
+
+pub fn base() -> Base {
+    Base {
+        identity: MemberIdentity {
+            group: GroupId(1),
+            incarnation: Incarnation(1),
+            raft_id: RaftId(ME),
+            election_timeout_ms: T_MS,
+            ..MemberIdentity::default()
+        },
+        snapshot: SnapshotMeta {
+            index: 1,
+            term: 1,
+            conf_state: ConfState::from((vec![1, 5, 6], vec![])),
+            members: [1, 5, 6].map(member).to_vec(),
+            ..SnapshotMeta::default()
+        },
+    }
+}
+
+pub fn config() -> ShardConfig {
+    ShardConfig {
+        layout: Layout::Cluster,
+        seed: 7,
+        sync: SyncPolicy::Always,
+        outcome_timeout: Duration::from_secs(5),
+        tail_limit: 64 << 20,
+        keep_bytes: 0,
+        sizes: Sizes::default(),
+        log: LogConfig {
+            segment_size: 8 << 20,
+            ..LogConfig::default()
+        },
+        first: true,
+    }
+}
+
+pub struct Played {
+    pub shard: Shard<RealDisk>,
+    clock: Hand,
+    asleep_ms: u64,
+    _folder: tempfile::TempDir,
+    pub jobs: Vec<Job<RealDisk>>,
+    /// What it has sent and nobody has taken.
+    pub sent: Vec<Envelope>,
+    pub released: Gate,
+}
+
+/// What carries `message`, of a lease epoch without transfers.
+pub fn envelope(message: Message) -> Envelope {
+    Envelope {
+        group: GroupId(1),
+        incarnation: Incarnation(1),
+        from: RaftId(message.from),
+        to: RaftId(message.to),
+        lease_epoch: LeaseEpoch {
+            term: message.term,
+            transfers: 0,
+        },
+        sent_ns: 1,
+        applied: 1,
+        has_room: true,
+        message,
+    }
+}
+
+impl Played {
+    /// After its start.
+    pub fn new(config: ShardConfig) -> Played {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = RealDisk::new(folder.path());
+        Log::create(disk.clone(), config.log.clone(), &base()).expect("an empty folder");
+        let clock = Hand(Cell::new(1_000_000));
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let shard = Shard::open(disk, config, clock.now(), &logger).expect("a shard opens");
+        Played {
+            shard,
+            clock,
+            asleep_ms: 0,
+            _folder: folder,
+            jobs: Vec::new(),
+            sent: Vec::new(),
+            released: Gate { batch: 0, read: 0 },
+        }
+    }
+
+    /// After both others have helped it to lead.
+    pub fn leading(config: ShardConfig) -> Played {
+        Played::leading_with(config, &OTHERS)
+    }
+
+    /// After these have.
+    pub fn leading_with(config: ShardConfig, who: &[u64]) -> Played {
+        let mut played = Played::new(config);
+        for _ in 0..4 * T_MS / TICK_MS {
+            played.beat(who);
+            if played.leads() {
+                return played;
+            }
+        }
+        panic!("it was not elected");
+    }
+
+    pub fn leads(&mut self) -> bool {
+        self.shard.admission() == Admission::Lead { writable: true }
+    }
+
+    pub fn now(&self) -> Now {
+        Now {
+            asleep_ms: self.asleep_ms,
+            ..self.clock.now()
+        }
+    }
+
+    pub fn pass(&mut self, ms: u64) {
+        self.clock.0.set(self.clock.0.get() + ms * 1_000_000);
+    }
+
+    /// The machine was suspended.
+    pub fn sleep(&mut self, ms: u64) {
+        self.asleep_ms += ms;
+    }
+
+    /// A turn in which `run` executes.
+    pub fn turn<R>(&mut self, run: impl FnOnce(&mut Shard<RealDisk>) -> R) -> R {
+        self.try_turn(run).expect("a turn goes well")
+    }
+
+    pub fn try_turn<R>(
+        &mut self,
+        run: impl FnOnce(&mut Shard<RealDisk>) -> R,
+    ) -> Result<R, ShardError> {
+        let now = self.now();
+        self.shard.begin(now)?;
+        let result = run(&mut self.shard);
+        self.shard.finish(&self.clock)?;
+        let output = self.shard.take_output();
+        self.jobs.extend(output.jobs);
+        self.sent.extend(output.messages);
+        self.released = output.released;
+        Ok(result)
+    }
+
+    /// Its disk does what it was asked to do.
+    pub fn work(&mut self) {
+        self.work_but(|_| false);
+    }
+
+    /// The same, but for the jobs that hang.
+    pub fn work_but(&mut self, hangs: impl Fn(&Job<RealDisk>) -> bool) {
+        let (hung, jobs): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.jobs).into_iter().partition(hangs);
+        self.jobs = hung;
+        for job in jobs {
+            if let Some(done) = job.run() {
+                let taken = self.shard.job_done(self.now(), done);
+                taken.expect("a job is taken in");
+            }
+        }
+    }
+
+    /// These members answer what was sent to them; what was sent to others is lost.
+    pub fn answer(&mut self, who: &[u64]) {
+        for sent in std::mem::take(&mut self.sent) {
+            if let Some(answer) = answer(&sent).filter(|a| who.contains(&a.from.0)) {
+                self.step(answer);
+            }
+        }
+    }
+
+    pub fn step(&mut self, envelope: Envelope) {
+        let stepped = self.shard.step(self.now(), envelope);
+        stepped.expect("it is taken, or dropped");
+    }
+
+    /// A little while in which these members and the disk do what they are asked.
+    pub fn beat(&mut self, who: &[u64]) {
+        self.pass(TICK_MS);
+        self.turn(|_| ());
+        self.work();
+        self.answer(who);
+        self.turn(|_| ());
+    }
+
+    /// So many milliseconds of that.
+    pub fn beats(&mut self, who: &[u64], ms: u64) {
+        (0..ms.div_ceil(TICK_MS)).for_each(|_| self.beat(who));
+    }
+
+    /// A write, in a turn of its own; what its reply waits for.
+    pub fn set(&mut self, key: &[u8], value: &[u8]) -> Gate {
+        self.turn(|shard| {
+            let data = shard.data_mut();
+            data.begin_command(0, Access::Lead);
+            let key = data.key(key);
+            data.set(&key, value, Ttl::Clear);
+            let footprint = data.end_command();
+            shard.gate(GateKind::Write, footprint.depends)
+        })
+    }
+
+    pub fn matched(&self, id: u64) -> u64 {
+        let members = self.shard.group().members();
+        let member = members.iter().find(|m| m.id == RaftId(id));
+        member.expect("it is a member").matched
+    }
+
+    /// An answer of `from` to a heartbeat that left at `sent_ns`.
+    pub fn ack_of_send_time(&self, from: u64, sent: Mono) -> Envelope {
+        let message = Message {
+            msg_type: MessageType::MsgHeartbeatResponse,
+            from,
+            to: ME,
+            term: self.shard.group().term(),
+            ..Message::default()
+        };
+        Envelope {
+            lease_epoch: self.shard.group().lease_epoch(),
+            sent_ns: sent.0,
+            ..envelope(message)
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Each rule that the tests beside this one uphold, broken on purpose: the scene fails, and by the
+//! text that belongs to the rule.
+
+use super::{disks, faulty, lease, leaving, policy, reads};
+use base::mutation::{self, Mutation};
+use std::panic::catch_unwind;
+
+#[test]
+fn every_breach_is_caught_by_its_text() {
+    let table: [(Mutation, fn(), &str); 13] = [
+        (
+            Mutation::UnwrittenIsDamage,
+            reads::a_read_before_an_unwritten_value_returns_what_it_has,
+            "no valid record where entries must be",
+        ),
+        (
+            Mutation::AckOfAnyTime,
+            lease::an_ack_of_the_future_makes_no_lease,
+            "a lease of the future",
+        ),
+        (
+            Mutation::LeaseOfASleeper,
+            lease::a_machine_that_slept_has_no_lease,
+            "a lease of before the sleep",
+        ),
+        (
+            Mutation::RelaxedSyncOfJobs,
+            policy::a_large_value_is_answered_only_when_written,
+            "it is not written yet",
+        ),
+        (
+            Mutation::RelaxedSyncOfRecord,
+            policy::a_record_change_is_synced_under_every_policy,
+            "it is not synced yet",
+        ),
+        (
+            Mutation::BodiesAreTrusted,
+            faulty::an_entry_that_cannot_be_read_is_refused,
+            "UnknownKind(99)",
+        ),
+        (
+            Mutation::WaitForTheOwnDisk,
+            disks::a_quorum_of_followers_passes_the_own_disk,
+            "it waits for its own disk",
+        ),
+        (
+            Mutation::LeadsOnABadDisk,
+            disks::a_leader_whose_disk_hangs_hands_over,
+            "it keeps its shard",
+        ),
+        (
+            Mutation::TransferAgainAndAgain,
+            disks::a_failed_transfer_is_not_repeated,
+            "each is asked once",
+        ),
+        (
+            Mutation::TransferToAHungDisk,
+            disks::who_cannot_sync_is_not_asked_to_lead,
+            "it asked one that can't sync",
+        ),
+        (
+            Mutation::TransferWithoutRoom,
+            disks::nobody_without_room_is_asked_to_lead,
+            "nobody has room",
+        ),
+        (
+            Mutation::ReserveForNothing,
+            disks::a_full_follower_takes_the_entry_of_a_new_term,
+            "the reserve is not for it",
+        ),
+        (
+            Mutation::StaleWitness,
+            leaving::a_witness_of_old_is_looked_for_anew,
+            "its host may have let it go",
+        ),
+    ];
+    for (mutation, scene, text) in table {
+        scene();
+        mutation::set(Some(mutation));
+        let outcome = catch_unwind(scene);
+        mutation::set(None);
+        let Err(panic) = outcome else {
+            panic!("{mutation:?} is not noticed");
+        };
+        let said = panic.downcast_ref::<String>().cloned();
+        let said = said.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+        let said = said.unwrap_or_default();
+        assert!(said.contains(text), "{mutation:?}: {said}");
+    }
+}

@@ -1,0 +1,153 @@
+//! Three members of one group, driven by hand: the test decides what is delivered, and whole or not.
+
+use super::*;
+use base::ids::RaftId;
+use raft::eraftpb::MessageType;
+
+/// The parts of T in which time passes.
+const STEP_NS: u64 = 20_000_000;
+
+pub(super) struct Trio {
+    pub shards: Vec<Shard<RealDisk>>,
+    pub clock: Hand,
+    /// What has been sent and not been delivered.
+    pub wires: Vec<Envelope>,
+    /// Batches that each member has declared lost.
+    pub failed: [Vec<RangeInclusive<u64>>; 3],
+    pub released: [Gate; 3],
+    _folders: Vec<tempfile::TempDir>,
+}
+
+impl Trio {
+    /// Three voters, the first of which leads.
+    pub fn led() -> Trio {
+        let clock = Hand(Cell::new(1));
+        let folders: Vec<_> = (0..3)
+            .map(|_| tempfile::tempdir().expect("a folder"))
+            .collect();
+        let shard = |i: u64| {
+            let disk = RealDisk::new(folders[i as usize].path());
+            let mut base = base();
+            base.identity.raft_id = RaftId(i + 1);
+            base.snapshot.conf_state = ConfState::from((vec![1, 2, 3], vec![]));
+            let config = ShardConfig {
+                first: i == 0,
+                ..config(SyncPolicy::Always)
+            };
+            bootstrap(disk.clone(), config.log.clone(), &base).expect("a group can be founded");
+            let logger = slog::Logger::root(slog::Discard, slog::o!());
+            Shard::open(disk, config, clock.now(), &logger).expect("a shard opens")
+        };
+        let mut trio = Trio {
+            shards: (0..3).map(shard).collect(),
+            clock,
+            wires: Vec::new(),
+            failed: Default::default(),
+            released: [Gate::OPEN; 3],
+            _folders: folders,
+        };
+        trio.until(|t| t.shards[0].admission() == Admission::Lead { writable: true });
+        trio
+    }
+
+    /// Rounds in which everything is delivered.
+    pub fn until(&mut self, reached: impl FnMut(&mut Trio) -> bool) {
+        self.until_through(|_| true, reached);
+    }
+
+    /// Rounds in which only what `passes` is delivered.
+    pub fn until_through(
+        &mut self,
+        passes: impl Fn(&Envelope) -> bool,
+        mut reached: impl FnMut(&mut Trio) -> bool,
+    ) {
+        for _ in 0..2_000 {
+            self.clock.0.set(self.clock.0.get() + STEP_NS);
+            let mut wires = std::mem::take(&mut self.wires);
+            wires.retain(&passes);
+            for i in 0..3 {
+                let to = i as u64 + 1;
+                let (mine, others) = wires.into_iter().partition(|e| e.to == RaftId(to));
+                wires = others;
+                self.turn(i, mine, |_| {});
+            }
+            if reached(self) {
+                return;
+            }
+        }
+        panic!("it was never reached");
+    }
+
+    /// One turn of a member, and its jobs.
+    pub fn turn(
+        &mut self,
+        i: usize,
+        messages: Vec<Envelope>,
+        execute: impl FnOnce(&mut Shard<RealDisk>),
+    ) {
+        let (shard, clock) = (&mut self.shards[i], &self.clock);
+        for envelope in messages {
+            shard.step(clock.now(), envelope).expect("it is stepped");
+        }
+        shard.begin(clock.now()).expect("a turn begins");
+        execute(shard);
+        shard.finish(clock).expect("a turn ends");
+        loop {
+            let output = shard.take_output();
+            self.wires.extend(output.messages);
+            self.failed[i].extend(output.failed);
+            self.released[i] = output.released;
+            let done: Vec<_> = output.jobs.into_iter().filter_map(Job::run).collect();
+            if done.is_empty() {
+                return;
+            }
+            for done in done {
+                let taken = shard.job_done(clock.now(), done);
+                taken.expect("a job is taken in");
+            }
+            shard.begin(clock.now()).expect("a turn begins");
+            shard.finish(clock).expect("a turn ends");
+        }
+    }
+
+    /// The first member writes; its appends reach the second one cut to `entries` entries, and the
+    /// third not at all. Then it is alone until another one leads, and learns what became of it.
+    pub fn lose_all_but(&mut self, entries: usize, write: impl FnOnce(&mut Shard<RealDisk>)) {
+        let at_rest = |t: &mut Trio| {
+            let ends = |s: &Shard<RealDisk>| (s.group().last_index(), s.group().applied());
+            t.shards.iter().all(|s| ends(s) == ends(&t.shards[0]))
+        };
+        self.until(at_rest);
+        self.wires.clear();
+        let end = self.shards[0].group().last_index() + entries as u64;
+        self.turn(0, Vec::new(), write);
+        let is_append = |e: &Envelope| e.message.get_msg_type() == MessageType::MsgAppend;
+        loop {
+            let mut cut = std::mem::take(&mut self.wires);
+            cut.retain(|e| e.to == RaftId(2) && is_append(e));
+            for envelope in &mut cut {
+                let fits = end.saturating_sub(envelope.message.index);
+                envelope.message.mut_entries().truncate(fits as usize);
+            }
+            self.turn(1, cut, |_| {});
+            if self.shards[1].group().last_index() == end {
+                break;
+            }
+            // A large append comes in several messages.
+            let answers = std::mem::take(&mut self.wires);
+            self.turn(0, answers, |_| {});
+        }
+        let apart = |e: &Envelope| e.from != RaftId(1) && e.to != RaftId(1);
+        self.wires.retain(apart);
+        self.until_through(apart, |t| t.shards[1].group().is_leader());
+        self.until(|t| at_rest(t) && t.shards[0].tail_len() == 0);
+        self.until(|t| !t.shards[0].is_rebuilding());
+    }
+
+    /// What became of replies behind this gate at the first member: whether they were released as
+    /// they are.
+    pub fn is_ok(&self, gate: Gate) -> bool {
+        assert!(gate.batch <= self.released[0].batch, "it is decided");
+        !self.failed[0].iter().any(|r| r.contains(&gate.batch))
+    }
+}

@@ -1,0 +1,207 @@
+//! How what a plan names comes to be: a cluster is formed by operators; a shard, or a node alone, is
+//! written to the disks as a formed one would have left them.
+
+use ::topology::Record;
+use base::ids::{GroupId, Incarnation, RaftId};
+use cluster::identity::{self, NodeIdentity};
+use cluster_bus::slot::key_slot;
+use cluster_bus::{NodeId, SlotSet};
+use raft::eraftpb::ConfState;
+use storage::base::{Base, Member, MemberIdentity, MemberKind, SnapshotMeta};
+use storage::{Disk, DiskFile, Log, LogConfig};
+
+use crate::clock::{MS, SEC};
+use crate::machine::{ip_of, Node};
+use crate::ops::Op;
+use crate::plan::{Plan, Topology};
+use crate::platform::CONF;
+use crate::workload::key_name;
+use crate::world::{Event, World};
+
+/// Which shard has which slots: all of them, or those that clients use.
+pub fn slots(plan: &Plan) -> Vec<SlotSet> {
+    let shards = plan.shards;
+    if plan.full_coverage {
+        let end = |shard: usize| (16384 * shard / shards) as u16;
+        return (0..shards)
+            .map(|s| (end(s)..end(s + 1)).collect())
+            .collect();
+    }
+    let mut slots = vec![SlotSet::default(); shards];
+    for group in 0..plan.taste.groups {
+        let slot = key_slot(&key_name(group, 0));
+        slots[usize::from(group) % shards].insert(slot);
+    }
+    slots
+}
+
+impl World {
+    pub fn form(&mut self) {
+        match self.plan.topology {
+            Topology::Cluster => self.form_cluster(),
+            Topology::Alone | Topology::Shard => self.form_shard(),
+        }
+    }
+
+    // ---- one shard --------------------------------------------------------------------------
+
+    fn form_shard(&mut self) {
+        let count = self.plan.machines;
+        let name = |m: usize| NodeId([m as u8 + 1; 20]);
+        let members: Vec<Member> = (0..count)
+            .map(|m| Member {
+                raft_id: RaftId(1000 + self.rng.below(1 << 40) * 10 + m as u64),
+                node: name(m),
+                kind: MemberKind::Data,
+            })
+            .collect();
+        let record = Record {
+            slots: self.slots[0].clone(),
+            epoch: 1,
+            ..Record::founded(NodeId([0x77; 20]), name(0))
+        };
+        let base = Base {
+            identity: MemberIdentity {
+                group: GroupId(77),
+                incarnation: Incarnation(1),
+                raft_id: RaftId(0),
+                kind: MemberKind::Data,
+                election_timeout_ms: self.plan.t_ms,
+            },
+            snapshot: SnapshotMeta {
+                index: 1,
+                term: 1,
+                conf_state: ConfState {
+                    voters: members.iter().map(|m| m.raft_id.0).collect(),
+                    ..ConfState::default()
+                },
+                members: members.clone(),
+                record: record.encode(),
+            },
+        };
+        self.groups.push(base.identity.group);
+        for (m, member) in members.iter().enumerate() {
+            let mut base = base.clone();
+            base.identity.raft_id = member.raft_id;
+            self.write_member(m, &base, &members, &record);
+            self.machines[m].name = Some(member.node);
+            let at = self.rng.below(20 * MS);
+            self.at(at, Event::Start(m));
+        }
+        for c in 0..self.clients.len() {
+            let at = self.now + self.rng.below(20 * MS);
+            self.at(at, Event::Client(c));
+        }
+        self.net.weather = self.plan.weather;
+        let first = self.plan.t() + self.rng.around(self.plan.fault_every);
+        self.at(first, Event::Fault);
+    }
+
+    fn write_member(&self, m: usize, base: &Base, members: &[Member], record: &Record) {
+        let disk = &self.machines[m].disk;
+        let log = LogConfig {
+            segment_size: self.plan.segment,
+            spare_segments: self.plan.spares,
+            reserve: 8 << 10,
+        };
+        let folder = disk.make_folder(&identity::folder(base.identity.raft_id));
+        Log::create(folder.expect("an empty disk"), log, base).expect("an empty disk");
+        let identity = NodeIdentity {
+            member: base.identity.raft_id,
+            ..NodeIdentity::default()
+        };
+        identity.save(disk).expect("an empty disk");
+        let mut text = String::new();
+        for (other, member) in members.iter().enumerate() {
+            let (ip, port, cport) = (ip_of(other), 7000 + other, 17_000 + other);
+            let myself = if other == m { "myself," } else { "" };
+            let (role, master) = match member.node == record.master {
+                true => ("master", "-".to_string()),
+                false => ("slave", record.master.to_string()),
+            };
+            text += &format!(
+                "{} {ip}:{port}@{cport},,tls-port=0,shard-id={} {myself}{role} {master} 0 0 {} connected",
+                member.node, record.shard, record.epoch
+            );
+            if role == "master" {
+                for (first, last) in record.slots.ranges() {
+                    text += &format!(" {first}-{last}");
+                }
+            }
+            text += "\n";
+        }
+        text += &format!("vars currentEpoch {} lastVoteEpoch 0\n", record.epoch);
+        let file = disk.create(CONF).expect("an empty disk");
+        file.write_at(text.as_bytes(), 0).expect("an empty disk");
+        file.sync_data().expect("an empty disk");
+        disk.sync_dir().expect("an empty disk");
+    }
+
+    // ---- a cluster --------------------------------------------------------------------------
+
+    fn form_cluster(&mut self) {
+        let (first, shards) = (self.plan.machines, self.plan.shards);
+        for m in first..self.machines.len() {
+            self.machines[m].spare = true;
+        }
+        for m in 0..first {
+            let at = self.rng.below(20 * MS);
+            self.at(at, Event::Start(m));
+        }
+        let alone = |w: &World| {
+            let leads = |n: &Node| n.shard().group().own_term_applied();
+            (0..first).all(|m| w.machines[m].node.as_ref().is_some_and(leads))
+        };
+        if !self.until(5 * SEC, alone) {
+            return self.fail("not formed: every node leads its own group".to_string());
+        }
+        for shard in 0..shards {
+            let node = self.machines[shard].node.as_ref().expect("it runs");
+            self.groups.push(node.shard().identity().group);
+            let op = Op::AddSlots(self.slots[shard].clone());
+            self.op(shard, op);
+        }
+        for m in 0..first {
+            self.op(m, Op::SetEpoch(m as u64 + 1));
+            if m > 0 {
+                self.op(m, Op::Meet(0));
+            }
+        }
+        for c in 0..self.clients.len() {
+            let at = self.now + self.rng.below(20 * MS);
+            self.at(at, Event::Client(c));
+        }
+        let all_met = |w: &World| (0..first).all(|m| w.knows_all(m));
+        if !self.until(self.now + 15 * SEC, all_met) {
+            return self.fail(format!("not formed: all have met\n{}", self.describe_all()));
+        }
+        let fault = self.rng.around(self.plan.fault_every);
+        if self.plan.faults_while_forming {
+            self.net.weather = self.plan.weather;
+            self.at(self.now + fault, Event::Fault);
+        }
+        for shard in 0..shards {
+            let name = self.machines[shard].name.expect("it runs");
+            self.op(shards + shard, Op::Replicate(name));
+        }
+        if !self.plan.faults_while_forming {
+            self.wait_for("the first forming");
+            self.net.weather = self.plan.weather;
+            self.at(self.now + fault, Event::Fault);
+        }
+        self.at(self.now + self.plan.operator_every, Event::Operator);
+    }
+
+    fn knows_all(&self, m: usize) -> bool {
+        let Some(node) = &self.machines[m].node else {
+            return false;
+        };
+        let bus = node.cluster().bus();
+        let owners = (0..self.plan.shards).all(|s| {
+            let slot = self.slots[s].iter().next().expect("every shard has slots");
+            bus.owner(slot) == self.machines[s].name
+        });
+        let all = bus.nodes().count() == self.plan.machines;
+        owners && all && bus.nodes().all(|n| !n.in_handshake())
+    }
+}
