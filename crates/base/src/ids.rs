@@ -39,3 +39,10 @@ id! {
 /// Counts the takeovers of a group (G7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
+
+/// An entry of a group's log: a term and an index are both numbers, and never stand in a pair unnamed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EntryId {
+    pub index: u64,
+    pub term: u64,
+}

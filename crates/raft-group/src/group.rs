@@ -20,6 +20,7 @@ use base::mutation::{self, Mutation};
 use raft::eraftpb::{Entry, HardState, Message, MessageType};
 use raft::{Config, RawNode, StateRole};
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 use storage::base::MemberKind;
 
@@ -395,9 +396,9 @@ impl Group {
         self.node.ping();
     }
 
-    /// Proposes entries with these bodies, adjacent, and says where they stand. Only a leader that
+    /// Proposes entries with these bodies, adjacent, and says at which indexes they stand. Only a leader that
     /// has not stepped anything since it executed may call this (T1).
-    pub fn propose(&mut self, bodies: Vec<Vec<u8>>) -> (u64, u64) {
+    pub fn propose(&mut self, bodies: Vec<Vec<u8>>) -> RangeInclusive<u64> {
         assert!(self.is_leader(), "T1: only a leader proposes");
         assert!(!bodies.is_empty(), "a proposal has entries");
         let before = self.last_index();
@@ -424,7 +425,7 @@ impl Group {
             before + count,
             "every entry was appended"
         );
-        (before + 1, before + count)
+        before + 1..=before + count
     }
 
     /// E4: begins to hand leadership to `to`; from now on nothing executes until it has ended.

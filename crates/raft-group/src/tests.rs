@@ -4,7 +4,7 @@
 
 use super::*;
 use base::clock::{Mono, Now};
-use base::ids::{GroupId, Incarnation, RaftId};
+use base::ids::{EntryId, GroupId, Incarnation, RaftId};
 use cluster_bus::NodeId;
 use proptest::prelude::*;
 use protobuf::Message as _;
@@ -221,9 +221,9 @@ impl World {
                 (index, entry)
             })
             .collect();
-        let terms = vec![(1, 1), (2, 2), (5, 3)];
+        let terms = [(1, 1), (2, 2), (5, 3)].map(|(index, term)| EntryId { index, term });
         let tail = log.range(7..).map(|(_, e)| e.clone()).collect();
-        let window = Window::new((1, 1), hard_state, conf.clone(), terms, 6, tail);
+        let window = Window::new(terms[0], hard_state, conf.clone(), terms.to_vec(), 6, tail);
         let members = [1, 2, 3, 4].map(member).to_vec();
         let config = GroupConfig {
             group: GroupId(7),

@@ -4,6 +4,7 @@
 //! can't take. Older entries are on disk only: a follower that needs them is served by a read job,
 //! which the driver runs elsewhere, and whose result is lent to raft-rs through [`Window::lend`].
 
+use base::ids::EntryId;
 use base::mutation::{self, Mutation};
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
@@ -28,14 +29,14 @@ pub struct Wanted {
 pub struct Window {
     hard_state: HardState,
     conf_state: ConfState,
-    /// Index and term of the group's base: what stands before the first entry of the log.
-    base: (u64, u64),
+    /// The group's base: what stands before the first entry of the log.
+    base: EntryId,
     /// Entries [`front`, last], consecutive.
     entries: VecDeque<Entry>,
     front: u64,
     bytes: usize,
-    /// (first index, term) for every change of term in the whole log, the base included.
-    terms: Vec<(u64, u64)>,
+    /// The first entry of every term in the whole log, the base included.
+    terms: Vec<EntryId>,
     /// Entries that a read job brought, until raft-rs has sent them.
     lent: Vec<Entry>,
     wanted: RefCell<Vec<Wanted>>,
@@ -47,10 +48,10 @@ impl Window {
     /// The window of a group that starts: `terms` cover the log from its base on, `entries` are all
     /// that recovery did not apply.
     pub fn new(
-        base: (u64, u64),
+        base: EntryId,
         hard_state: HardState,
         conf_state: ConfState,
-        mut terms: Vec<(u64, u64)>,
+        mut terms: Vec<EntryId>,
         applied: u64,
         entries: Vec<Entry>,
     ) -> Window {
@@ -58,7 +59,7 @@ impl Window {
             !conf_state.voters.is_empty(),
             "G1: an empty ConfState is never used"
         );
-        if terms.first().is_none_or(|&(first, _)| first > base.0) {
+        if terms.first().is_none_or(|first| first.index > base.index) {
             terms.insert(0, base);
         }
         let mut window = Window {
@@ -104,12 +105,15 @@ impl Window {
                 .expect("entries reach past first.index");
             self.bytes -= size(&gone);
         }
-        while self.terms.last().is_some_and(|&(at, _)| at >= first.index) {
+        while self.terms.last().is_some_and(|at| at.index >= first.index) {
             self.terms.pop();
         }
         for entry in entries {
-            if self.terms.last().expect("the base stays").1 != entry.term {
-                self.terms.push((entry.index, entry.term));
+            if self.terms.last().expect("the base stays").term != entry.term {
+                self.terms.push(EntryId {
+                    index: entry.index,
+                    term: entry.term,
+                });
             }
             self.bytes += size(entry);
             self.entries.push_back(entry.clone());
@@ -135,11 +139,11 @@ impl Window {
 
     /// The term at `index`, for the whole log.
     pub fn term_at(&self, index: u64) -> Option<u64> {
-        if index < self.base.0 || index > self.last() {
+        if index < self.base.index || index > self.last() {
             return None;
         }
-        let at = self.terms.partition_point(|&(first, _)| first <= index);
-        Some(self.terms[at - 1].1)
+        let at = self.terms.partition_point(|first| first.index <= index);
+        Some(self.terms[at - 1].term)
     }
 
     /// Reads of old entries that raft-rs has asked for since the last call.
@@ -219,7 +223,7 @@ impl Storage for Window {
         context: GetEntriesContext,
     ) -> raft::Result<Vec<Entry>> {
         assert!(
-            low > self.base.0 && high <= self.last() + 1,
+            low > self.base.index && high <= self.last() + 1,
             "entries [{low}, {high}) lie in the log"
         );
         let max = max_size.into();
@@ -247,13 +251,13 @@ impl Storage for Window {
     fn term(&self, index: u64) -> raft::Result<u64> {
         match self.term_at(index) {
             Some(term) => Ok(term),
-            None if index < self.base.0 => Err(StorageError::Compacted.into()),
+            None if index < self.base.index => Err(StorageError::Compacted.into()),
             None => Err(StorageError::Unavailable.into()),
         }
     }
 
     fn first_index(&self) -> raft::Result<u64> {
-        Ok(self.base.0 + 1)
+        Ok(self.base.index + 1)
     }
 
     fn last_index(&self) -> raft::Result<u64> {
@@ -284,10 +288,10 @@ mod tests {
             ..ConfState::default()
         };
         Window::new(
-            (1, 1),
+            EntryId { index: 1, term: 1 },
             HardState::default(),
             conf,
-            vec![(1, 1)],
+            vec![EntryId { index: 1, term: 1 }],
             1,
             Vec::new(),
         )

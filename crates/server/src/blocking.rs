@@ -9,7 +9,7 @@
 //! blocked client is executed; the reply takes its place behind those that the client has still to
 //! get (T4), and CLIENT REPLY counts for it as for any other.
 
-use super::clients::Client;
+use super::clients::{Client, Wait};
 use super::platform::Platform;
 use super::state::ServerState;
 use super::turn::Server;
@@ -81,10 +81,10 @@ impl<P: Platform> ServerState<P> {
         let Some(Some(client)) = self.clients.get_mut(key) else {
             return false;
         };
-        let Some(blocked) = client.blocked.filter(|_| !client.doomed) else {
+        let Some(blocked) = client.wait.blocked().filter(|_| !client.doomed) else {
             return false;
         };
-        client.blocked = None;
+        client.wait = Wait::No;
         self.blocking.remove(client.session.id, blocked.until);
         let wanted = client.session.reply_mode == ReplyMode::On;
         if client.session.reply_mode == ReplyMode::SkipThis {
@@ -144,7 +144,7 @@ impl<P: Platform> Server<P> {
             client.doomed = true;
             self.state.killed.push(key);
         }
-        client.blocked = Some(Blocked { on, until });
+        client.wait = Wait::Blocked(Blocked { on, until });
         self.state.blocking.add(client.session.id, key, until);
     }
 
@@ -167,7 +167,8 @@ impl<P: Platform> Server<P> {
             let Some(Some(client)) = self.state.clients.get(key) else {
                 continue;
             };
-            let Some(WaitsFor::Replicas { count, batch }) = client.blocked.map(|b| b.on) else {
+            let Some(WaitsFor::Replicas { count, batch }) = client.wait.blocked().map(|b| b.on)
+            else {
                 continue;
             };
             let acks = shard.replica_acks(batch);
@@ -231,7 +232,7 @@ mod tests {
         /// A client that waits, maybe until `until`.
         fn waits(&mut self, id: u64, until: Option<Mono>) -> Key {
             let mut client = Client::new(Conn::new(Nowhere), session(id));
-            client.blocked = Some(Blocked { on: WAIT, until });
+            client.wait = Wait::Blocked(Blocked { on: WAIT, until });
             let key = self.0.clients.insert(Some(Box::new(client)));
             self.0.blocking.add(id, key, until);
             key
@@ -267,7 +268,7 @@ mod tests {
             assert!(f.0.unblock(id, Unblock::Error, |_| 0));
         }
         assert_eq!(f.0.blocking.next_deadline(), None);
-        assert!(f.client(forever).blocked.is_some());
+        assert!(f.client(forever).wait.blocked().is_some());
     }
 
     #[test]

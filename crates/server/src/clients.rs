@@ -14,15 +14,40 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+/// Whether the client's next command may run, and if not why.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Wait {
+    #[default]
+    No,
+    /// Its next command can't run yet (S2); it stands in the server's list of held clients.
+    Held { since: Mono },
+    /// The same command is tried once more: its time goes on.
+    Retries { since: Mono },
+    /// It stands in the registry of blocked clients.
+    Blocked(Blocked),
+}
+
+impl Wait {
+    /// Since when the next command could not run.
+    pub fn held_since(self) -> Option<Mono> {
+        match self {
+            Wait::Held { since } | Wait::Retries { since } => Some(since),
+            Wait::No | Wait::Blocked(_) => None,
+        }
+    }
+
+    pub fn blocked(self) -> Option<Blocked> {
+        match self {
+            Wait::Blocked(blocked) => Some(blocked),
+            _ => None,
+        }
+    }
+}
+
 pub struct Client<S> {
     pub conn: Conn<S>,
     pub session: Session,
-    /// Its next command can't run yet; it stands in the node's list of held clients.
-    pub held: bool,
-    /// Since when its next command can't run (S2).
-    pub held_since: Option<Mono>,
-    /// It stands in the registry of blocked clients.
-    pub blocked: Option<Blocked>,
+    pub wait: Wait,
     /// It has output that this turn must flush.
     pub dirty: bool,
     /// It has output behind a gate and stands in the node's list.
@@ -44,9 +69,7 @@ impl<S: Socket> Client<S> {
         Client {
             conn,
             session,
-            held: false,
-            held_since: None,
-            blocked: None,
+            wait: Wait::No,
             dirty: false,
             gated: false,
             offered: false,
@@ -60,7 +83,21 @@ impl<S: Socket> Client<S> {
 
     /// Nothing of this client may be executed now.
     pub fn must_wait(&self) -> bool {
-        self.held || self.blocked.is_some() || self.doomed || self.conn.output.is_closing()
+        let waits = matches!(self.wait, Wait::Held { .. } | Wait::Blocked(_));
+        waits || self.doomed || self.conn.output.is_closing()
+    }
+
+    /// Its next command can't run yet.
+    pub fn hold(&mut self, now: Mono) {
+        let since = self.wait.held_since().unwrap_or(now);
+        self.wait = Wait::Held { since };
+    }
+
+    /// A held command is tried once more.
+    pub fn retry(&mut self) {
+        if let Wait::Held { since } = self.wait {
+            self.wait = Wait::Retries { since };
+        }
     }
 
     /// Its output is flushed in this turn.
@@ -84,7 +121,7 @@ impl<S: Socket> Client<S> {
             total_memory: self.conn.memory_bytes() + std::mem::size_of::<Client<S>>(),
             total_net_in: self.net_in,
             total_net_out: self.net_out,
-            blocked: self.blocked.is_some(),
+            blocked: self.wait.blocked().is_some(),
             closing: self.doomed || self.conn.output.is_closing(),
         }
     }
@@ -168,7 +205,7 @@ impl<P: Platform> Server<P> {
     /// its key any more).
     pub(super) fn close_client(&mut self, key: Key) {
         if let Some(Some(mut client)) = self.state.clients.remove(key) {
-            if let Some(blocked) = client.blocked {
+            if let Some(blocked) = client.wait.blocked() {
                 self.state.blocking.remove(client.session.id, blocked.until);
             }
             client.session.end(self.shard.data_mut());

@@ -3,7 +3,7 @@
 //! Owns the road of a command through the server: limits, admission, execution, its gate. Never
 //! decides what a command does, nor whether its reply may leave.
 
-use super::clients::Client;
+use super::clients::{Client, Wait};
 use super::platform::Platform;
 use super::state::{ServerState, TurnApi};
 use super::turn::Server;
@@ -299,13 +299,12 @@ impl<P: Platform> Server<P> {
                     return true;
                 }
                 NextStep::Next => true,
-                NextStep::Block(block) => {
-                    self.block(key, client, &block);
-                    false
-                }
-                NextStep::Stop => false,
+                NextStep::Block(_) | NextStep::Stop => false,
             };
-            client.held_since = None;
+            client.wait = Wait::No;
+            if let NextStep::Block(block) = after {
+                self.block(key, client, &block);
+            }
             client.conn.input.consume(bytes);
             if !goes_on {
                 return true;
@@ -315,8 +314,7 @@ impl<P: Platform> Server<P> {
 
     /// The client's next command can't run yet.
     fn hold(&mut self, key: Key, client: &mut Client<P::Socket>) {
-        client.held = true;
-        client.held_since.get_or_insert(self.turn_started.mono);
+        client.hold(self.turn_started.mono);
         self.held.push(key);
     }
 
@@ -330,7 +328,7 @@ impl<P: Platform> Server<P> {
 
     /// S2: whether the client's command was held for as long as a command may be.
     fn is_overdue(&self, client: &Client<P::Socket>) -> bool {
-        let (since, limit) = (client.held_since, self.hold_limit());
+        let (since, limit) = (client.wait.held_since(), self.hold_limit());
         since
             .zip(limit)
             .is_some_and(|(since, limit)| self.turn_started.mono.since(since) >= limit)

@@ -369,8 +369,8 @@ impl<P: Platform> Server<P> {
                 continue;
             };
             let overdue = |at: Mono| limit.is_some_and(|limit| now.since(at) >= limit);
-            if !waits || client.held_since.is_some_and(overdue) {
-                client.held = false;
+            if !waits || client.wait.held_since().is_some_and(overdue) {
+                client.retry();
                 self.ready.add(key, &mut client.conn);
             } else {
                 self.held.push(key);

@@ -2,7 +2,7 @@
 
 use super::members::is_change;
 use super::turn::Breath;
-use super::{Rebuild, Shard, ShardError, TailBatch};
+use super::{AppliedBatch, Rebuild, Shard, ShardError, TailBatch};
 use base::clock::Now;
 use base::mutation::{self, Mutation};
 use effect::{parse_entry, CodecError, Staged, Stager, Unit};
@@ -132,7 +132,10 @@ impl<D: Disk> Shard<D> {
             if self.recent.len() == RECENT {
                 self.recent.pop_front();
             }
-            self.recent.push_back((batch.seq, batch.last));
+            self.recent.push_back(AppliedBatch {
+                seq: batch.seq,
+                index: batch.last,
+            });
         }
         Ok(true)
     }

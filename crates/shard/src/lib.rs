@@ -142,12 +142,19 @@ pub struct TurnOutput<D: Disk> {
     pub strangers: Vec<RaftId>,
 }
 
+/// A committed batch, and the index of its last entry.
+#[derive(Clone, Copy, Debug)]
+struct AppliedBatch {
+    seq: u64,
+    index: u64,
+}
+
 /// What stands beside the data while a command runs.
 pub struct GroupHandle<'a, D: Disk> {
     pub group: &'a mut Group,
     pub log: &'a Log<D>,
     tail: &'a VecDeque<TailBatch>,
-    recent: &'a VecDeque<(u64, u64)>,
+    recent: &'a VecDeque<AppliedBatch>,
     next_batch: u64,
     pub tail_bytes: usize,
     pub unknown_outcomes: u64,
@@ -209,8 +216,8 @@ pub struct Shard<D: Disk> {
     read_indexes: VecDeque<(u64, Mono)>,
     tail: VecDeque<TailBatch>,
     tail_bytes: usize,
-    /// (batch, last index) of the newest committed batches, for WAIT.
-    recent: VecDeque<(u64, u64)>,
+    /// The newest committed batches, for WAIT.
+    recent: VecDeque<AppliedBatch>,
     was_leader: bool,
     stepped_down_at: Option<Mono>,
     unknown_told: u64,
@@ -373,7 +380,7 @@ impl<D: Disk> Shard<D> {
 fn acks(
     group: &Group,
     tail: &VecDeque<TailBatch>,
-    recent: &VecDeque<(u64, u64)>,
+    recent: &VecDeque<AppliedBatch>,
     next_batch: u64,
     batch: u64,
 ) -> u64 {
@@ -383,8 +390,8 @@ fn acks(
         return 0;
     }
     // A batch that is no longer remembered lies below all that are.
-    let at = recent.partition_point(|&(seq, _)| seq < batch);
-    let applied = || recent.get(at).map_or(0, |&(_, index)| index);
+    let at = recent.partition_point(|applied| applied.seq < batch);
+    let applied = || recent.get(at).map_or(0, |applied| applied.index);
     let index = open.map_or_else(applied, |open| open.last);
     let members = group.membership();
     let is_data = |id: RaftId| {

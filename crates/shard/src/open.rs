@@ -54,7 +54,7 @@ impl<D: Disk> Shard<D> {
         data.commit_record();
 
         let window = Window::new(
-            (base.snapshot.index, base.snapshot.term),
+            base.snapshot.entry(),
             recovered.hard_state,
             members.conf.clone(),
             log.terms().to_vec(),

@@ -324,7 +324,7 @@ impl<D: Disk> Shard<D> {
         );
         let open = self.tail.len();
         self.cut_into_batches(&bodies);
-        let (first, _) = self.group.propose(bodies);
+        let first = *self.group.propose(bodies).start();
         let term = self.group.term();
         for batch in self.tail.range_mut(open..) {
             (batch.first, batch.last) = (first + batch.first, first + batch.last);

@@ -13,7 +13,7 @@ mod form;
 
 use super::disk::{Disk, DiskFile};
 use super::error::{Result, StorageError};
-use ::base::ids::{GroupId, Incarnation, RaftId};
+use ::base::ids::{EntryId, GroupId, Incarnation, RaftId};
 use ::base::NodeId;
 use raft::eraftpb::ConfState;
 
@@ -94,6 +94,16 @@ pub struct SnapshotMeta {
     pub members: Vec<Member>,
     /// The shard record as of `index`.
     pub record: Vec<u8>,
+}
+
+impl SnapshotMeta {
+    /// What stands before the first entry of the log.
+    pub fn entry(&self) -> EntryId {
+        EntryId {
+            index: self.index,
+            term: self.term,
+        }
+    }
 }
 
 /// What the file `base` says.

@@ -1,20 +1,20 @@
 //! What the log keeps in memory about its entries: terms, and where to begin reading.
 //!
-//! Owns the list of (first index, term), the sparse marks and the truncations. Grows with the
+//! Owns the list of each term's first entry, the sparse marks and the truncations. Grows with the
 //! number of terms and by one mark per stretch of log, never by entry or record.
 
 use super::position::Position;
+use ::base::ids::EntryId;
 
 /// Marks are at least this far apart.
 const MARK_EVERY: u64 = 256 * 1024;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogIndex {
-    base_index: u64,
-    base_term: u64,
+    base: EntryId,
     last: u64,
-    /// (first index, term), both rising.
-    terms: Vec<(u64, u64)>,
+    /// The first entry of each term, both rising.
+    terms: Vec<EntryId>,
     /// (position, index), both rising: entries from that index on lie at or behind the position.
     marks: Vec<(Position, u64)>,
     /// (position, index), both rising: a record there replaced everything from the index on that
@@ -23,17 +23,16 @@ pub struct LogIndex {
 }
 
 impl LogIndex {
-    pub fn new(base_index: u64, base_term: u64) -> Self {
+    pub fn new(base: EntryId) -> Self {
         LogIndex {
-            base_index,
-            base_term,
-            last: base_index,
+            base,
+            last: base.index,
             ..Self::default()
         }
     }
 
     pub fn first(&self) -> u64 {
-        self.base_index + 1
+        self.base.index + 1
     }
 
     pub fn last(&self) -> u64 {
@@ -42,25 +41,25 @@ impl LogIndex {
 
     /// The term at `index`, the base's own included.
     pub fn term(&self, index: u64) -> Option<u64> {
-        if index == self.base_index {
-            return Some(self.base_term);
+        if index == self.base.index {
+            return Some(self.base.term);
         }
-        if index < self.base_index || index > self.last {
+        if index < self.base.index || index > self.last {
             return None;
         }
-        let after = self.terms.partition_point(|t| t.0 <= index);
-        after.checked_sub(1).map(|i| self.terms[i].1)
+        let after = self.terms.partition_point(|t| t.index <= index);
+        after.checked_sub(1).map(|i| self.terms[i].term)
     }
 
-    pub fn terms(&self) -> &[(u64, u64)] {
+    pub fn terms(&self) -> &[EntryId] {
         &self.terms
     }
 
     /// Appends `index`, which follows the last one.
     pub fn push(&mut self, index: u64, term: u64) {
         assert_eq!(index, self.last + 1, "entries follow one another");
-        if self.terms.last().is_none_or(|t| t.1 != term) {
-            self.terms.push((index, term));
+        if self.terms.last().is_none_or(|t| t.term != term) {
+            self.terms.push(EntryId { index, term });
         }
         self.last = index;
     }
@@ -68,12 +67,12 @@ impl LogIndex {
     /// Replaces everything from `index` on; the record that does so begins at `position`.
     pub fn truncate(&mut self, position: Position, index: u64) {
         assert!(
-            index > self.base_index && index <= self.last,
+            index > self.base.index && index <= self.last,
             "only entries can be replaced"
         );
         self.last = index - 1;
         self.terms
-            .truncate(self.terms.partition_point(|t| t.0 < index));
+            .truncate(self.terms.partition_point(|t| t.index < index));
         self.marks
             .truncate(self.marks.partition_point(|m| m.1 <= index));
         self.cuts
@@ -116,7 +115,7 @@ mod tests {
 
     #[test]
     fn terms_marks_and_cuts_follow_a_truncation() {
-        let mut index = LogIndex::new(1, 1);
+        let mut index = LogIndex::new(EntryId { index: 1, term: 1 });
         assert_eq!(
             (index.term(1), index.term(2), index.seek(2)),
             (Some(1), None, None)

@@ -24,6 +24,7 @@ use super::recover;
 use super::segment::SegmentMeta;
 use super::space::Space;
 use super::sync::{SyncJob, Write};
+use ::base::ids::EntryId;
 use raft::eraftpb::{Entry, HardState};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -171,7 +172,7 @@ impl<D: Disk> Log<D> {
     }
 
     /// (first index, term) of every stretch of entries of one term.
-    pub fn terms(&self) -> &[(u64, u64)] {
+    pub fn terms(&self) -> &[EntryId] {
         self.index.terms()
     }
 

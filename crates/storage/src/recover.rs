@@ -18,6 +18,7 @@ use super::read::locate;
 use super::record::{Header, Item, Items, CONTINUED, FIRST, LAST};
 use super::scan::{claims, Link, Scanner};
 use super::segment::{is_segment, is_temporary, AllocJob, SegmentMeta, DATA};
+use ::base::ids::EntryId;
 use ::base::mutation::{self, Mutation};
 use raft::eraftpb::HardState;
 use std::sync::Arc;
@@ -198,7 +199,7 @@ struct Walk {
 struct Pending {
     hard_state: Option<HardState>,
     /// (index, term) of the first entry and wherever the term changes.
-    terms: Vec<(u64, u64)>,
+    terms: Vec<EntryId>,
     last: u64,
     starts: Vec<(Position, Option<u64>)>,
     open: bool,
@@ -206,7 +207,7 @@ struct Pending {
 
 fn walk<D: Disk>(disk: &D, metas: &[SegmentMeta], base: &Base) -> Result<Walk> {
     let mut walk = Walk {
-        index: LogIndex::new(base.snapshot.index, base.snapshot.term),
+        index: LogIndex::new(base.snapshot.entry()),
         hard_state: HardState {
             term: base.snapshot.term,
             commit: base.snapshot.index,
@@ -281,7 +282,7 @@ impl Walk {
     /// The record is whole: it counts.
     fn commit(&mut self, record: Pending) -> Result<(), String> {
         let last = self.index.last();
-        let first = record.terms.first().map_or(last + 1, |t| t.0);
+        let first = record.terms.first().map_or(last + 1, |t| t.index);
         if !record.terms.is_empty() {
             if first <= self.hard_state.commit || first > last + 1 {
                 return Err(format!(
@@ -300,10 +301,10 @@ impl Walk {
             .terms
             .iter()
             .skip(1)
-            .map(|t| t.0)
+            .map(|t| t.index)
             .chain([record.last + 1]);
-        for (&(first, term), end) in record.terms.iter().zip(ends) {
-            (first..end).for_each(|index| self.index.push(index, term));
+        for (first, end) in record.terms.iter().zip(ends) {
+            (first.index..end).for_each(|index| self.index.push(index, first.term));
         }
         if let Some(hard_state) = record.hard_state {
             self.hard_state = hard_state;
@@ -332,8 +333,11 @@ impl Pending {
                 if entry.index != expected || entry.index == 0 || entry.index == u64::MAX {
                     return Err(format!("entry {} where {expected} belongs", entry.index));
                 }
-                if self.terms.last().is_none_or(|t| t.1 != entry.term) {
-                    self.terms.push((entry.index, entry.term));
+                if self.terms.last().is_none_or(|t| t.term != entry.term) {
+                    self.terms.push(EntryId {
+                        index: entry.index,
+                        term: entry.term,
+                    });
                 }
                 self.last = entry.index;
             }

@@ -2,7 +2,7 @@
 //! learners are rare and short-lived while witnesses can be had. A member that has lost log (D6): no
 //! simulated disk loses what was synced.
 
-use base::ids::{GroupId, Incarnation, RaftId};
+use base::ids::{EntryId, GroupId, Incarnation, RaftId};
 use raft::eraftpb::{ConfState, HardState, Message, MessageType};
 use raft_group::{Group, GroupConfig, Membership, StepError, Window};
 use std::time::Duration;
@@ -23,7 +23,14 @@ fn learner() -> Group {
         commit: 1,
         ..HardState::default()
     };
-    let window = Window::new((1, 1), hard_state, conf.clone(), Vec::new(), 1, Vec::new());
+    let window = Window::new(
+        EntryId { index: 1, term: 1 },
+        hard_state,
+        conf.clone(),
+        Vec::new(),
+        1,
+        Vec::new(),
+    );
     let config = GroupConfig {
         group: GroupId(7),
         incarnation: Incarnation(1),
