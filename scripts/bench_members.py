@@ -5,6 +5,8 @@ Ours is one shard that owns all slots, the load goes straight to its leader. The
 master with two replicas, all with a log synced before the answer; it acknowledges before any replica
 has the write, ours after a majority has it on disk.
 
+With `--against` an older Holdfast the reference is a shard of three as well.
+
 At the end of each run of ours all three are killed under load, started again, and every write that
 was answered must be there.
 """
@@ -14,7 +16,7 @@ import random
 import shutil
 import socket
 
-from bench_server import KEYS, Server, fill, forgotten_by, measure_pair, until, written_before
+from bench_server import KEYS, Server, fill, forgotten_by, is_holdfast, measure_pair, until, written_before
 
 LEADER_CORE, FOLLOWER_CORE = "0", "1"
 # pipeline -> requests of one measurement, full and quick
@@ -38,9 +40,9 @@ def free_port():
 class Shard:
     """Three processes: a leader or master, and two that follow it."""
 
-    def __init__(self, binary, folder, ours):
-        self.ours, self.folder = ours, folder
-        extra = ["--cluster-enabled", "yes"] if ours else []
+    def __init__(self, binary, folder):
+        self.is_group, self.folder = is_holdfast(binary), folder
+        extra = ["--cluster-enabled", "yes"] if self.is_group else []
         self.members = [
             Server(
                 binary, os.path.join(folder, str(n)), appendfsync="always", port=free_port(), extra=extra,
@@ -49,7 +51,7 @@ class Shard:
             for n in range(3)
         ]
         self.leader = self.members[0]
-        if ours:
+        if self.is_group:
             self.form()
         else:
             for replica in self.members[1:]:
@@ -101,10 +103,10 @@ class Shard:
         return found[0]
 
 
-def start(binary, folder, ours):
-    shard = Shard(binary, folder, ours)
+def start(binary, folder):
+    shard = Shard(binary, folder)
     fill(shard.leader, KEYS)
-    if ours:
+    if shard.is_group:
         shard.until_whole(shard.leader)
     return shard
 
@@ -122,7 +124,7 @@ def run(options, base, results):
     answered = lost = 0
     binaries = {"reference": options.against, "ours": options.binary}
     for pair in range(options.pairs):
-        shards = {name: start(binary, os.path.join(base, f"{name}-{pair}"), name == "ours") for name, binary in binaries.items()}
+        shards = {name: start(binary, os.path.join(base, f"{name}-{pair}")) for name, binary in binaries.items()}
         members = [member for shard in shards.values() for member in shard.members]
         leaders = {name: shard.leader for name, shard in shards.items()}
         measure_pair(pair, leaders, members, REQUESTS, options.quick, results)

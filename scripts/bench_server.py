@@ -132,6 +132,10 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def is_holdfast(binary):
+    return "holdfast" in subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout.lower()
+
+
 def fill(server, keys, value_bytes=VALUE_BYTES):
     """Every key once: redis-benchmark alone would leave gaps, and a GET of nothing is cheap."""
     client = server.client()
