@@ -1,5 +1,6 @@
 //! Nodes whose addresses change: announced and not, exchanged over a full restart.
 
+use crate::common::resp::Value;
 use crate::harness::{check, wait_for, Cluster, SOON};
 use crate::node::Node;
 
@@ -143,4 +144,52 @@ fn a_changed_port_is_shown_by_all() {
     });
     let own = client.cmd(&["CLUSTER", "NODES"]).text();
     assert!(own.contains(&wanted), "{own}");
+}
+
+/// A key of another node's slots: what `node` answers for it, and what CLUSTER SLOTS and SHARDS say.
+fn told_of_others(cluster: &Cluster, port: u16) -> (String, String, String) {
+    let node = &cluster.nodes[0];
+    let asked = (0..1000).map(|n| node.cmd(&["GET", &format!("k{n}")]));
+    let moved = asked.filter(|reply| matches!(reply, Value::Error(_)));
+    let ends = format!(":{port}");
+    let mut moved = moved.map(|reply| reply.text());
+    let moved = moved.find(|text| text.ends_with(&ends));
+    let shown = |what| format!("{:?}", node.cmd(&["CLUSTER", what]));
+    let moved = moved.expect("one key in a thousand is on that node");
+    let words = moved.split(' ').nth(2).map(str::to_owned);
+    (words.unwrap_or_default(), shown("SLOTS"), shown("SHARDS"))
+}
+
+#[test]
+fn clients_are_told_the_preferred_endpoint() {
+    let cluster = Cluster::formed(3, 0);
+    let (node, other) = (&cluster.nodes[0], &cluster.nodes[1]);
+    let port = other.port;
+    let prefer = |kind| node.ok(&["CONFIG", "SET", "cluster-preferred-endpoint-type", kind]);
+    let moved = |wanted: &str| {
+        wait_for(&format!("a redirect to {wanted}"), SOON, || {
+            let (moved, ..) = told_of_others(&cluster, port);
+            check(moved == format!("{wanted}:{port}"), || moved)
+        });
+    };
+    moved("127.0.0.1");
+    prefer("hostname");
+    moved("?");
+    other.ok(&[
+        "CONFIG",
+        "SET",
+        "cluster-announce-hostname",
+        "other.example",
+    ]);
+    moved("other.example");
+    let (_, slots, shards) = told_of_others(&cluster, port);
+    let name = "other.example";
+    assert!(
+        slots.contains(name) && shards.contains(name),
+        "{slots} {shards}"
+    );
+    prefer("unknown-endpoint");
+    moved("");
+    prefer("ip");
+    moved("127.0.0.1");
 }

@@ -151,7 +151,8 @@ impl Cluster {
         let sources = super::routing::Sources {
             bus: &self.bus,
             joining: self.membership.mark().is_some(),
-            require_full_coverage: self.config.bus.require_full_coverage,
+            require_full_coverage: self.config.options.bus.require_full_coverage,
+            preferred: self.config.options.preferred,
         };
         let list = &shard.group().membership().list;
         let (peers, out) = (&mut self.peers, &mut self.out);

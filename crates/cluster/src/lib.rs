@@ -64,7 +64,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use storage::base::{Base, Member, MemberIdentity, MemberKind, SnapshotMeta};
 use storage::Disk;
-use topology::{ClusterView, Record, Routing};
+use topology::{ClusterView, PreferredEndpoint, Record, Routing};
 use view::View;
 use witness::{Around, WitnessPlacement};
 
@@ -136,17 +136,24 @@ impl ForWitnesses {
 
 /// How an cluster core begins.
 pub struct ClusterConfig {
-    pub bus: bus::Options,
+    pub options: ClusterOptions,
     pub seed: u64,
     /// T of the groups that this node founds.
     pub election_timeout_ms: u64,
+}
+
+/// What CONFIG SET may change.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    pub bus: bus::Options,
     /// `cluster-raft-witness`.
     pub witness: bool,
+    pub preferred: PreferredEndpoint,
 }
 
 impl ClusterConfig {
     fn node_timeout(&self) -> Duration {
-        Duration::from_millis(self.bus.node_timeout_ms)
+        Duration::from_millis(self.options.bus.node_timeout_ms)
     }
 }
 
@@ -183,7 +190,7 @@ impl Cluster {
     ) -> Cluster {
         Cluster {
             ids: Ids::new(config.seed),
-            bus: Bus::new(config.bus.clone(), myself, conf, bus_now(now)),
+            bus: Bus::new(config.options.bus.clone(), myself, conf, bus_now(now)),
             config,
             out: Outbox::default(),
             now,
@@ -269,11 +276,11 @@ impl Cluster {
         self.membership.is_beginning()
     }
 
-    pub fn set_options(&mut self, now: Now, options: bus::Options, witness: bool) {
-        self.config.bus = options.clone();
-        self.config.witness = witness;
-        self.bus.set_options(bus_now(now), options);
+    pub fn set_options(&mut self, now: Now, options: ClusterOptions) {
+        self.bus.set_options(bus_now(now), options.bus.clone());
+        self.config.options = options;
         self.table.touch();
+        self.view.touch();
     }
 
     /// How many witnesses this node hosts, as the witness host says.
@@ -331,7 +338,9 @@ impl Cluster {
 
     /// The cluster as it is now.
     pub fn view(&mut self) -> &ClusterView {
-        self.view.of(&self.bus, self.membership.has_quorum())
+        let preferred = self.config.options.preferred;
+        self.view
+            .of(&self.bus, self.membership.has_quorum(), preferred)
     }
 
     /// Something has changed that the view shows.
@@ -379,7 +388,7 @@ fn around<'a>(now: Mono, bus: &'a Bus, config: &ClusterConfig) -> Around<'a> {
     Around {
         now,
         bus,
-        enabled: config.witness,
+        enabled: config.options.witness,
         node_timeout: config.node_timeout(),
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use storage::base::MemberKind;
 use storage::Disk;
-use topology::Routing;
+use topology::{PreferredEndpoint, Routing};
 
 /// How soon events of the bus reach the table of slots.
 const REFRESH_EVERY: Duration = Duration::from_millis(20);
@@ -37,6 +37,7 @@ pub(super) struct Sources<'a> {
     /// This node is on its way into a shard: the slots of its record are not its own.
     pub joining: bool,
     pub require_full_coverage: bool,
+    pub preferred: PreferredEndpoint,
 }
 
 impl RoutingTable {
@@ -83,7 +84,7 @@ impl RoutingTable {
         let led_by = shard.group().leader().map(|id| (id, members));
         if was_stale || led_by != self.led_by {
             self.led_by = led_by;
-            let leader = leader_addr(sources.bus, shard);
+            let leader = leader_endpoint(sources, shard);
             if self.routing.leader != leader {
                 Arc::make_mut(&mut self.routing).leader = leader;
             }
@@ -107,7 +108,7 @@ impl RoutingTable {
                     covered.insert(slot);
                 });
             }
-            routing.add(client_addr(node), &node.slots);
+            routing.add(endpoint(node, sources.preferred), &node.slots);
         }
         let all = covered.len() == usize::from(cluster_bus::slot::SLOT_COUNT);
         let ignored = mutation::is(Mutation::CoverageIsIgnored);
@@ -117,16 +118,28 @@ impl RoutingTable {
     }
 }
 
-fn leader_addr<D: Disk>(bus: &Bus, shard: &Shard<D>) -> Option<String> {
+fn leader_endpoint<D: Disk>(sources: Sources, shard: &Shard<D>) -> Option<String> {
     let leader = shard.group().leader()?;
     let member = shard.group().membership().member(leader)?;
-    if member.kind == MemberKind::Witness || member.node == bus.myself() {
+    if member.kind == MemberKind::Witness || member.node == sources.bus.myself() {
         return None; // W1: no client is ever sent there
     }
-    bus.node(member.node).map(client_addr)
+    let node = sources.bus.node(member.node)?;
+    Some(endpoint(node, sources.preferred))
 }
 
-/// `host:port` for redirects.
+/// `host:port` for redirects: with an empty host clients stay with the one that they know.
+fn endpoint(node: &Node, preferred: PreferredEndpoint) -> String {
+    let host = match preferred {
+        PreferredEndpoint::Ip => &node.ip,
+        PreferredEndpoint::Hostname if node.hostname.is_empty() => "?",
+        PreferredEndpoint::Hostname => &node.hostname,
+        PreferredEndpoint::Unknown => "",
+    };
+    format!("{host}:{}", node.port)
+}
+
+/// Where clients, and members, reach a node: `ip:port`.
 pub(super) fn client_addr(node: &Node) -> String {
     format!("{}:{}", node.ip, node.port)
 }

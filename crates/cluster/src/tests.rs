@@ -71,10 +71,13 @@ fn open(folder: &std::path::Path, base: &Base) -> Shard<RealDisk> {
 
 fn cluster(identity: NodeIdentity) -> Cluster {
     let config = ClusterConfig {
-        bus: bus::Options::default(),
+        options: ClusterOptions {
+            bus: bus::Options::default(),
+            witness: true,
+            preferred: PreferredEndpoint::Ip,
+        },
         seed: 1,
         election_timeout_ms: 1000,
-        witness: true,
     };
     Cluster::new(config, identity, node(5), None, NOW)
 }

@@ -2,7 +2,7 @@
 
 use cluster_bus::bus::{Bus, Node};
 use topology::view::{Health, LinkView, NodeView};
-use topology::ClusterView;
+use topology::{ClusterView, PreferredEndpoint};
 
 /// The view, made when it is asked for and something has changed.
 #[derive(Debug, Default)]
@@ -12,8 +12,11 @@ pub(super) struct View {
 
 impl View {
     /// The cluster as it is now. `quorum`: the own shard has a leader with one (C3).
-    pub fn of(&mut self, bus: &Bus, quorum: bool) -> &ClusterView {
-        self.view.get_or_insert_with(|| make(bus, quorum))
+    pub fn of(&mut self, bus: &Bus, quorum: bool, preferred: PreferredEndpoint) -> &ClusterView {
+        self.view.get_or_insert_with(|| ClusterView {
+            preferred,
+            ..make(bus, quorum)
+        })
     }
 
     /// Something has changed that the view shows.

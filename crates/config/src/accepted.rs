@@ -88,7 +88,6 @@ const POLICIES: &[&str] = &[
 const FACILITIES: &[&str] = &[
     "user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 ];
-const ENDPOINTS: &[&str] = &["ip", "hostname", "unknown-endpoint"];
 const PROPAGATION: &[&str] = &["ignore", "panic", "panic-on-replicas"];
 
 #[rustfmt::skip] // one row, one line: it is read as a table
@@ -142,7 +141,6 @@ pub(super) static ACCEPTED: &[Directive] = &[
     yes("cluster-allow-replica-migration", CLUSTER),
     yes("cluster-allow-pubsubshard-when-down", LATER),
     bytes("cluster-link-sendbuf-limit", 0, ULONG_MAX, "0", LATER),
-    choice("cluster-preferred-endpoint-type", ENDPOINTS, "ip", LATER),
     Directive::accepted("cluster-announce-tls-port", PORT, "0", TLS),
     number("cluster-ping-interval", 0, LONG_MAX, "0", TESTING).hidden(),
 

@@ -78,6 +78,10 @@ names! {
     ProtectedAction { No = "no", Yes = "yes", Local = "local" }
 }
 names! {
+    /// What clients are told to connect to.
+    EndpointType { Ip = "ip", Hostname = "hostname", Unknown = "unknown-endpoint" }
+}
+names! {
     /// The service manager that started the process and wants to know when it is ready.
     Supervised { Upstart = "upstart", Systemd = "systemd", Auto = "auto", No = "no" }
 }
@@ -115,6 +119,7 @@ pub struct Config {
     /// Milliseconds: the T of the safety rules.
     pub cluster_raft_election_timeout: u64,
     pub cluster_raft_witness: bool,
+    pub cluster_preferred_endpoint_type: EndpointType,
     pub cluster_require_full_coverage: bool,
     pub daemonize: bool,
     pub databases: u32,
@@ -203,6 +208,7 @@ impl Config {
             cluster_port: 0,
             cluster_raft_election_timeout: 0,
             cluster_raft_witness: false,
+            cluster_preferred_endpoint_type: EndpointType::Ip,
             cluster_require_full_coverage: false,
             daemonize: false,
             databases: 0,

@@ -194,6 +194,14 @@ static REAL: &[Directive] = &[
     )
     .immutable(),
     Directive::real(
+        "cluster-preferred-endpoint-type",
+        Kind::Enum(&["ip", "hostname", "unknown-endpoint"]),
+        "ip",
+        field!(cluster_preferred_endpoint_type),
+        "What redirects, CLUSTER SLOTS and CLUSTER SHARDS tell clients to connect to: a node's address, \
+         its host name (`?` where it has none), or nothing, so that they stay with the host they know.",
+    ),
+    Directive::real(
         "cluster-require-full-coverage",
         Kind::Bool,
         "yes",

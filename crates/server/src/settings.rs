@@ -9,7 +9,6 @@ use super::start;
 use super::state::ServerState;
 use super::turn::Server;
 use base::clock::Clock;
-use cluster_bus::bus::Options;
 use config::ConfigError;
 
 /// Sets all pairs, with what follows from them, or none.
@@ -100,14 +99,10 @@ impl<P: Platform> Server<P> {
             around.set_passwords(clustered::link_passwords(config));
         }
         if cluster {
-            let options = Options {
-                // The bus listens where it did at the start.
-                cport: around.core.bus().options().cport,
-                ..clustered::bus_options(config, rng)
-            };
-            around
-                .core
-                .set_options(now, options, config.cluster_raft_witness);
+            let mut options = clustered::cluster_options(config, rng);
+            // The bus listens where it did at the start.
+            options.bus.cport = around.core.bus().options().cport;
+            around.core.set_options(now, options);
         }
     }
 }

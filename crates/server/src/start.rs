@@ -4,7 +4,7 @@
 //! D2). Never: a path, a socket or a thread; those are the driver's.
 
 use super::blocking::Blocking;
-use super::clustered::{bus_options, link_passwords, Clustered};
+use super::clustered::{bus_options, cluster_options, link_passwords, Clustered};
 use super::error::ServerError;
 use super::platform::{ClusterPlatform, Platform};
 use super::pubsub::PubSub;
@@ -378,10 +378,9 @@ fn join_up<P: Platform>(
     io.order(Command::Passwords(link_passwords(config)));
     io.order(Command::Myself(myself));
     let cluster_config = ClusterConfig {
-        bus: bus_options(config, rng),
+        options: cluster_options(config, rng),
         seed: rng.next_u64(),
         election_timeout_ms: config.cluster_raft_election_timeout,
-        witness: config.cluster_raft_witness,
     };
     let vote = conf.as_ref().map_or(0, |c| c.last_vote_epoch);
     let core = Cluster::new(cluster_config, identity, myself, conf.as_ref(), clock.now());

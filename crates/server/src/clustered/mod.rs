@@ -20,16 +20,16 @@ use super::platform::Platform;
 use base::clock::Mono;
 use base::ids::RaftId;
 use cluster::identity::NodeIdentity;
-use cluster::Cluster;
+use cluster::{Cluster, ClusterOptions};
 use cluster_bus::bus::Options;
 use cluster_bus::NodeId;
-use config::Config;
+use config::{Config, EndpointType};
 use rand::rngs::StdRng;
 use rand::RngCore;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use storage::Base;
-use topology::Record;
+use topology::{PreferredEndpoint, Record};
 use transport::{Event, Password, Passwords, Seldom};
 
 /// A step that a full disk delays. Each identity contains the earlier ones: the newest counts.
@@ -120,6 +120,19 @@ pub(super) fn link_passwords(config: &Config) -> Passwords {
     Passwords {
         asked: Password::new(config.requirepass.as_str()),
         own: Password::new(own),
+    }
+}
+
+/// The cluster core's view of the configuration.
+pub(super) fn cluster_options(config: &Config, rng: &mut StdRng) -> ClusterOptions {
+    ClusterOptions {
+        bus: bus_options(config, rng),
+        witness: config.cluster_raft_witness,
+        preferred: match config.cluster_preferred_endpoint_type {
+            EndpointType::Ip => PreferredEndpoint::Ip,
+            EndpointType::Hostname => PreferredEndpoint::Hostname,
+            EndpointType::Unknown => PreferredEndpoint::Unknown,
+        },
     }
 }
 
