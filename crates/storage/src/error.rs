@@ -55,6 +55,13 @@ pub enum StorageError {
     #[error("no group in this folder: the file {0} is missing")]
     NoBase(String),
 
+    /// S4: the log is there, the base is not.
+    #[error(
+        "the file base is missing, but {0} beside it holds records. Nothing has been changed here: put \
+         base back from a copy, or give this node an empty folder"
+    )]
+    BaseLost(String),
+
     /// There already is a group where one should be founded.
     #[error("a group is already in this folder: {0} exists")]
     Exists(String),

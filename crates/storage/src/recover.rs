@@ -41,7 +41,13 @@ pub(super) fn bootstrap<D: Disk>(disk: &D, capacity: u64, base: &Base) -> Result
     if names.iter().any(|n| n == base::FILE) {
         return Err(StorageError::Exists(base::FILE.into()));
     }
-    for name in names.iter().filter(|n| is_segment(n)) {
+    let segments = || names.iter().filter(|n| is_segment(n));
+    for name in segments() {
+        if !is_unwritten(disk, name).map_err(StorageError::io("read", name))? {
+            return Err(StorageError::BaseLost(name.clone()));
+        }
+    }
+    for name in segments() {
         disk.remove(name)
             .map_err(StorageError::io("remove", name))?;
     }
@@ -53,6 +59,24 @@ pub(super) fn bootstrap<D: Disk>(disk: &D, capacity: u64, base: &Base) -> Result
     };
     AllocJob::new(disk.clone(), base.identity, meta).run()?;
     base.save(disk)
+}
+
+/// S4: a bootstrap that a crash has cut short leaves a segment without a record. A log with records and without
+/// a base has lost its base, and may be the only copy of what is in it.
+fn is_unwritten<D: Disk>(disk: &D, name: &str) -> std::io::Result<bool> {
+    let file = disk.open(name)?;
+    let mut bytes = vec![0; 1 << 20];
+    let mut at = DATA;
+    loop {
+        let n = file.read_at(&mut bytes, at)?;
+        if n == 0 {
+            return Ok(true);
+        }
+        if bytes[..n].iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        at += n as u64;
+    }
 }
 
 pub(super) fn recover<D: Disk>(disk: &D) -> Result<State<D>> {

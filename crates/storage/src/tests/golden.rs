@@ -199,6 +199,25 @@ fn base_of_version_1_is_refused_and_kept() {
     assert_eq!(disk.list().unwrap(), before);
 }
 
+/// S4: only a bootstrap that a crash has cut short is begun again.
+#[test]
+fn a_log_without_its_base_is_kept() {
+    let disk = TestDisk::new(false);
+    let name = "00000000000000000001.seg";
+    Log::create(disk.clone(), config(), &golden_base()).unwrap();
+    disk.remove("base").unwrap();
+    Log::create(disk.clone(), config(), &golden_base()).unwrap();
+    disk.remove("base").unwrap();
+    let record = unhex(RECORDS);
+    let segment = disk.open(name).unwrap();
+    segment.write_at(&record, 4096).unwrap();
+    let before = disk.list().unwrap();
+    let error = Log::create(disk.clone(), config(), &golden_base()).map(|_| ());
+    assert!(matches!(error, Err(StorageError::BaseLost(_))), "{error:?}");
+    assert_eq!(disk.list().unwrap(), before);
+    assert_eq!(read(&disk, name, 4096, record.len()), record);
+}
+
 #[test]
 fn a_newer_version_is_refused_by_name() {
     let disk = TestDisk::new(false);
