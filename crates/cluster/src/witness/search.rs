@@ -3,14 +3,20 @@
 //! Owns which host was asked, which ones before it, and how long an answer is waited for. Never: a shard,
 //! the bus, a clock, or which hosts there are: events and [`Facts`] go in, an [`Output`] comes out.
 //!
-//! Invariants: one host at a time has an invitation that is not over; no host is asked twice in one round;
-//! an acceptance of one that was not asked in this round counts for nothing.
+//! Making a witness takes a host the sync of a whole segment, and an invitation undoes what an earlier one has
+//! made there. On slow disks a host that is asked again too soon is never done, and fills its disk with trying.
+//! Invariants: no host is asked twice in one round, nor again before it has answered or [`UNANSWERED`] is over;
+//! an acceptance of one that was not asked in this round, and owes no answer, counts for nothing.
 
 use base::clock::Mono;
 use cluster_bus::NodeId;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long an invited host may take to answer, and how long a round that found none is rested from.
+/// How long a host that has not answered is not asked again.
+const UNANSWERED: Duration = Duration::from_secs(5);
+/// How long an invited host may take until another one is asked, and how long a round that found none is
+/// rested from.
 const INVITATION: Duration = Duration::from_millis(500);
 /// How long a leader that finds only masters as hosts waits for nodes that may yet be replicas: the bus
 /// tells of them when they have settled.
@@ -70,6 +76,8 @@ pub(super) struct Search {
     state: WitnessSearch,
     /// Since when this leader has looked for a host; a host that accepts ends it.
     since: Option<Mono>,
+    /// Hosts that were asked and have not answered, and until when they are not asked again.
+    unanswered: BTreeMap<NodeId, Mono>,
 }
 
 impl Search {
@@ -83,9 +91,10 @@ impl Search {
         }
     }
 
-    /// Whether this is the host that was asked last.
+    /// Whether this is the host that was asked last, or one that owes an answer.
     pub fn has_invited(&self, node: NodeId) -> bool {
-        matches!(&self.state, WitnessSearch::Invited { host, .. } if *host == node)
+        let last = matches!(&self.state, WitnessSearch::Invited { host, .. } if *host == node);
+        last || self.unanswered.contains_key(&node)
     }
 
     /// Takes a step.
@@ -94,13 +103,19 @@ impl Search {
             Event::NotLeading => *self = Search::default(),
             Event::NotWanted => self.state = WitnessSearch::Idle,
             Event::Due => return self.ask_next(facts),
-            Event::Declined(node) => match &mut self.state {
-                WitnessSearch::Invited { host, until, .. } if *host == node => *until = facts.now,
-                _ => {}
-            },
+            Event::Declined(node) => {
+                self.unanswered.remove(&node);
+                match &mut self.state {
+                    WitnessSearch::Invited { host, until, .. } if *host == node => {
+                        *until = facts.now;
+                    }
+                    _ => {}
+                }
+            }
             Event::Accepted { host, fits } => {
-                if fits && self.has_asked(host) {
-                    *self = Search::default();
+                let owed = self.unanswered.remove(&host).is_some();
+                if fits && (owed || self.has_asked(host)) {
+                    (self.state, self.since) = (WitnessSearch::Idle, None);
                     return Some(Output::Offer(host));
                 }
             }
@@ -129,9 +144,15 @@ impl Search {
         };
         let since = *self.since.get_or_insert(facts.now);
         let patient = !facts.hurry && facts.now.since(since) < SETTLING;
-        let hosts = (facts.hosts)(patient).into_iter();
-        let next = hosts.into_iter().find(|host| !tried.contains(host));
+        let hosts = (facts.hosts)(patient);
+        self.unanswered.retain(|_, until| *until > facts.now);
+        let next = hosts
+            .into_iter()
+            .find(|host| !tried.contains(host) && !self.unanswered.contains_key(host));
         let until = facts.now + INVITATION;
+        if let Some(host) = next {
+            self.unanswered.insert(host, facts.now + UNANSWERED);
+        }
         self.state = match next {
             Some(host) => WitnessSearch::Invited { host, until, tried },
             None => WitnessSearch::Pausing { until, tried },
@@ -279,6 +300,7 @@ mod tests {
             let mut search = Search {
                 state,
                 since: Some(at(0)),
+                ..Search::default()
             };
             let facts = Facts {
                 now: at(1000),
@@ -315,6 +337,42 @@ mod tests {
         }
     }
 
+    /// Its answer takes longer than a round: another invitation would undo what the first has made.
+    #[test]
+    fn slow_hosts_are_asked_once() {
+        let mut search = Search::default();
+        let hosts = |_| vec![node(1), node(2)];
+        let mut step = |ms, event| {
+            let (now, hurry, hosts) = (at(ms), false, &hosts);
+            search.step(event, &Facts { now, hurry, hosts })
+        };
+        for (ms, asked) in [
+            (1000, Some(1)),
+            (1500, Some(2)),
+            (2000, None),
+            (2500, None),
+            (3000, None),
+        ] {
+            let invited = asked.map(|n| Output::Invite(node(n)));
+            assert_eq!(step(ms, Event::Due), invited, "at {ms}");
+        }
+        let accepted = |n| Event::Accepted {
+            host: node(n),
+            fits: true,
+        };
+        assert_eq!(step(3100, Event::Declined(node(2))), None);
+        assert_eq!(step(3200, accepted(1)), Some(Output::Offer(node(1))));
+        assert_eq!(step(3300, accepted(1)), None, "it owes no answer any more");
+        assert_eq!(step(4000, Event::Due), Some(Output::Invite(node(1))));
+        assert_eq!(step(4500, Event::Due), Some(Output::Invite(node(2))));
+        assert_eq!(step(8900, Event::Due), None);
+        assert_eq!(
+            step(9400, Event::Due),
+            Some(Output::Invite(node(1))),
+            "five seconds later"
+        );
+    }
+
     #[test]
     fn an_answer_is_waited_for_half_a_second() {
         for (state, now, due) in [
@@ -324,7 +382,10 @@ mod tests {
             (pausing(500, &[]), 499, false),
             (pausing(500, &[]), 500, true),
         ] {
-            let search = Search { state, since: None };
+            let search = Search {
+                state,
+                ..Search::default()
+            };
             assert_eq!(search.is_due(at(now)), due, "{search:?}");
         }
     }
