@@ -317,28 +317,29 @@ fn witness_told_of_lost_log_keeps_it() {
     leader.meet(&real);
     let base = base_of(&[(&leader, 7)], None, Duration::from_secs(2));
     let group = base.identity.group;
-    let from = leader.heard();
-    let raft_id = wait_for("the host accepts", SOON, || {
+    let mut member = Member::new(&base, 7);
+    member.term = 2;
+    member.write(vec![Vec::new()]);
+    let append = member.append(1);
+    leader.play(member);
+    // An invitation that crosses the answer to the one before undoes it: each answer is tried.
+    let raft_id = wait_for("the witness stores an entry", SOON, || {
+        let from = leader.heard();
         let base = Box::new(base.clone());
         leader.tell(&real, &Control::Invite { base });
         let invited = |seen: &Seen| match seen.control() {
             Some(Control::Invited { raft_id, .. }) => Some(*raft_id),
             _ => None,
         };
-        leader.soon(from, invited)
+        let raft_id = leader.soon(from, invited)?;
+        leader.say(&real, raft_id.0, append.clone());
+        let stored = |seen: &Seen| {
+            let answer = seen.raft(MessageType::MsgAppendResponse)?;
+            let of_it = answer.from == raft_id && answer.message.index == 2;
+            (of_it && !answer.message.reject).then_some(raft_id)
+        };
+        leader.soon(from, stored)
     });
-    let mut member = Member::new(&base, 7);
-    member.term = 2;
-    member.write(vec![Vec::new()]);
-    let append = member.append(1);
-    leader.play(member);
-    let from = leader.heard();
-    leader.say(&real, raft_id.0, append);
-    let stored = |seen: &Seen| {
-        let answer = seen.raft(MessageType::MsgAppendResponse)?;
-        (answer.message.index == 2 && !answer.message.reject).then_some(())
-    };
-    leader.wait_seen("the witness stores an entry", from, SOON, stored);
     let index = 1000;
     leader.tell(
         &real,
