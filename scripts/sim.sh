@@ -8,7 +8,7 @@
 #   scripts/sim.sh ... --survey     does not stop at a failure: each in a line
 #   scripts/sim.sh --mutations      breaks one rule after the other on purpose: each must be noticed
 #                                   by what crates/sim/src/mutations.rs names
-#   scripts/sim.sh ... --mutation NAME   that rule alone; also with --seed, to look at its trace
+#   scripts/sim.sh ... --mutation NAME   that rule alone (several with --mutations); with --seed: its trace
 #   scripts/sim.sh ... --threads N  how many seeds run at once
 #
 # A failure prints its seed; a seed, a topology and a commit reproduce a run exactly.
@@ -16,7 +16,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 case " $* " in
-    "  " | *" -h "* | *" --help "*) sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    "  ") sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 64 ;;
+    *" -h "* | *" --help "*) sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac
 breaks=()
 case " $* " in *" --mutation"*) breaks=(--features mutations) ;; esac

@@ -141,7 +141,7 @@ unit_tests() {
 
 stage format 1 "cargo fmt --all" \
     cargo fmt --all --check
-stage lint 7 "the messages above say what to change; nothing is allowed away without a reason beside it" \
+stage lint 6 "the messages above say what to change; nothing is allowed away without a reason beside it" \
     cargo clippy --workspace --all-targets --quiet -- -D warnings
 stage unit 7 "cargo test NAME runs one test alone" \
     unit_tests
@@ -155,7 +155,7 @@ stage attack 4 "cargo test --test attack NAME -- --nocapture runs one attack alo
     run_tests --workspace --test attack
 stage differential 1 "the story above is the shortest found; compare.rs holds the known differences" \
     run_tests --workspace --test differential
-stage cluster 7 "cargo test --test cluster NAME -- --nocapture runs one test alone" \
+stage cluster 8 "cargo test --test cluster NAME -- --nocapture runs one test alone" \
     run_tests --workspace --test cluster
 
 say ""

@@ -97,3 +97,20 @@ fn a_replica_that_is_up_takes_over() {
         cluster.wait_well();
     }
 }
+
+/// As in Redis's log, the letter behind the process id.
+#[test]
+fn lines_of_the_log_name_the_role() {
+    let cluster = Cluster::formed(3, 1);
+    let shard = &cluster.shards()[0];
+    for (at, letter) in [(shard.master, ":M "), (shard.replicas[0], ":S ")] {
+        let node = &cluster.nodes[at];
+        node.ok(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+        wait_for("the line about it", SOON, || {
+            let log = node.log();
+            let line = log.lines().find(|l| l.contains("maxmemory-policy"));
+            let line = line.ok_or("it is not there")?;
+            check(line.contains(letter), || line.to_owned())
+        });
+    }
+}

@@ -130,13 +130,8 @@ fn leader_endpoint<D: Disk>(sources: Sources, shard: &Shard<D>) -> Option<String
 
 /// `host:port` for redirects: with an empty host clients stay with the one that they know.
 fn endpoint(node: &Node, preferred: PreferredEndpoint) -> String {
-    let host = match preferred {
-        PreferredEndpoint::Ip => &node.ip,
-        PreferredEndpoint::Hostname if node.hostname.is_empty() => "?",
-        PreferredEndpoint::Hostname => &node.hostname,
-        PreferredEndpoint::Unknown => "",
-    };
-    format!("{host}:{}", node.port)
+    let host = preferred.host(&node.ip, &node.hostname);
+    format!("{}:{}", host.unwrap_or_default(), node.port)
 }
 
 /// Where clients, and members, reach a node: `ip:port`.

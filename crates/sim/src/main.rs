@@ -24,7 +24,7 @@ struct Cli {
     /// Breaks rules, all or those of --mutation, one by one: each must be noticed as the table says
     #[arg(long)]
     mutations: bool,
-    /// A rule to break, by its name; may be given several times
+    /// A rule to break, by its name; with --mutations it may be given several times
     #[arg(long, value_name = "NAME", value_parser = mutation)]
     mutation: Vec<String>,
     /// Goes on after a failure, and tells each in a line; with --mutations for every topology
@@ -65,6 +65,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     if cfg!(not(feature = "mutations")) && (cli.mutations || !cli.mutation.is_empty()) {
         eprintln!("no rule can be broken in this build: it lacks the feature \"mutations\"");
+        return ExitCode::FAILURE;
+    }
+    if !cli.mutations && cli.mutation.len() > 1 {
+        eprintln!("a run breaks one rule: give one --mutation, or --mutations");
         return ExitCode::FAILURE;
     }
     let cores = || std::thread::available_parallelism().map_or(2, usize::from);

@@ -51,6 +51,19 @@ pub enum PreferredEndpoint {
     Unknown,
 }
 
+impl PreferredEndpoint {
+    /// The host of a node as clients are told it; none: they stay with the one that they know. Redis's `?`
+    /// stands for a host name that is missing.
+    pub fn host<'a>(self, ip: &'a str, hostname: &'a str) -> Option<&'a str> {
+        match self {
+            PreferredEndpoint::Ip => Some(ip),
+            PreferredEndpoint::Hostname if hostname.is_empty() => Some("?"),
+            PreferredEndpoint::Hostname => Some(hostname),
+            PreferredEndpoint::Unknown => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct NodeView {
     pub id: NodeId,

@@ -109,10 +109,9 @@ pub fn slots(env: &mut Env<'_>, _: Args<'_>) -> Done {
 /// Endpoint, port, id, and a map with what else is known of the node's address.
 fn write_endpoint(reply: &mut Reply<'_>, view: &ClusterView, node: &NodeView) {
     reply.array(4);
-    match view.preferred {
-        PreferredEndpoint::Ip => reply.bulk(node.ip.as_bytes()),
-        PreferredEndpoint::Hostname => reply.bulk(hostname_or_mark(node).as_bytes()),
-        PreferredEndpoint::Unknown => reply.null(),
+    match view.preferred.host(&node.ip, &node.hostname) {
+        Some(host) => reply.bulk(host.as_bytes()),
+        None => reply.null(),
     }
     reply.int(node.port.into());
     reply.bulk(&node.id.to_hex());
@@ -124,14 +123,6 @@ fn write_endpoint(reply: &mut Reply<'_>, view: &ClusterView, node: &NodeView) {
     }
     if hostname {
         pair(reply, "hostname", node.hostname.as_bytes());
-    }
-}
-
-fn hostname_or_mark(node: &NodeView) -> &str {
-    if node.hostname.is_empty() {
-        "?"
-    } else {
-        &node.hostname
     }
 }
 
@@ -179,12 +170,8 @@ fn write_details(reply: &mut Reply<'_>, view: &ClusterView, node: &NodeView) {
         number(reply, "port", node.port.into());
     }
     pair(reply, "ip", node.ip.as_bytes());
-    let endpoint = match view.preferred {
-        PreferredEndpoint::Ip => &node.ip,
-        PreferredEndpoint::Hostname => hostname_or_mark(node),
-        PreferredEndpoint::Unknown => "",
-    };
-    pair(reply, "endpoint", endpoint.as_bytes());
+    let endpoint = view.preferred.host(&node.ip, &node.hostname);
+    pair(reply, "endpoint", endpoint.unwrap_or_default().as_bytes());
     if hostname {
         pair(reply, "hostname", node.hostname.as_bytes());
     }

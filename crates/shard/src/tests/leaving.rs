@@ -26,7 +26,7 @@ fn a_leader_whose_others_all_leave_goes_on() {
     assert!(!hands_over(&OTHERS));
 }
 
-/// A shard whose witness was found so long before a member leaves, and some time after that.
+/// A shard: a host has accepted so many milliseconds before a member leaves, and that was a while ago.
 fn left_after(ms: u64) -> Played {
     let mut played = Played::leading(config());
     played.beats(&OTHERS, 100);

@@ -12,7 +12,7 @@ use cluster_bus::wire::Flags;
 use cluster_bus::{NodeId, SlotSet};
 use keyspace::Layout;
 
-/// The id whose digits are all `digit`.
+/// An id of one digit, repeated.
 pub fn id(digit: u8) -> NodeId {
     NodeId([digit << 4 | digit; 20])
 }
