@@ -1,0 +1,75 @@
+//! Redis's RDB encoding of values.
+//!
+//! Owns: the payload of DUMP and RESTORE ([`payload`]), what it is made of ([`encode`], [`decode`]), the
+//! compression of long strings ([`lzf`]) and the checksum ([`crc64`]). Never: does I/O, knows a key, an
+//! expiry or the keyspace.
+//!
+//! Invariants: what is written is what Redis 7.4 writes, to the byte. What is read may be any bytes: a
+//! value or a typed error comes of it, and no more memory is taken than those bytes can fill.
+//!
+//! Large values take long. Every function that walks through one calls `pace` about every
+//! [`PACE_BYTES`], so that its caller can let other things happen.
+//!
+//! Another type of values is one more number in [`Type`], and functions beside `string` in the encoder
+//! and the decoder.
+
+pub mod crc64;
+pub mod decode;
+pub mod encode;
+pub mod lzf;
+pub mod payload;
+
+#[cfg(test)]
+mod tests;
+
+pub use decode::{Decoder, Value, ValueError};
+pub use encode::Encoder;
+pub use payload::{body, dump, longest_string, restore, FooterError};
+
+/// The version of RDB that DUMP of Redis 7.4 writes, and the newest that RESTORE takes.
+pub const VERSION: u16 = 12;
+
+/// How far a walk through a value goes between two calls of `pace`.
+pub const PACE_BYTES: usize = 1 << 20;
+
+/// The byte that says of which type a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    String,
+}
+
+impl Type {
+    const fn number(self) -> u8 {
+        match self {
+            Type::String => 0,
+        }
+    }
+
+    fn numbered(number: u8) -> Option<Type> {
+        match number {
+            0 => Some(Type::String),
+            _ => None,
+        }
+    }
+}
+
+/// The two highest bits of a length's first byte say how the length goes on.
+mod length {
+    /// The other six bits are the length.
+    pub const BITS_6: u8 = 0;
+    /// With the next byte, fourteen bits.
+    pub const BITS_14: u8 = 1;
+    /// With 2 there the whole byte says whether four or eight bytes follow, most significant first.
+    pub const LONG_32: u8 = 0x80;
+    pub const LONG_64: u8 = 0x81;
+    /// No length follows but a string in a special form: the other six bits say which.
+    pub const SPECIAL: u8 = 3;
+}
+
+/// Special forms of strings. Integers are little-endian.
+mod special {
+    pub const INT_8: u8 = 0;
+    pub const INT_16: u8 = 1;
+    pub const INT_32: u8 = 2;
+    pub const LZF: u8 = 3;
+}
