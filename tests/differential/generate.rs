@@ -5,6 +5,7 @@
 //! is drawn whose reply depends on time or on the order of a hash table.
 
 use crate::common::resp::show;
+use crate::dump::GOOD;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -461,7 +462,9 @@ impl Generator {
 
     fn key_command(&mut self, conn: usize) -> Args {
         let k = self.key();
-        match self.rng.gen_range(0..26) {
+        match self.rng.gen_range(0..29) {
+            26 if !self.in_multi[conn] => self.words("DUMP", vec![k]),
+            27 | 28 => self.restore(k),
             0 | 1 => self.many("DEL", 1),
             2 => self.many("UNLINK", 1),
             3 => self.many("EXISTS", 1),
@@ -528,6 +531,45 @@ impl Generator {
             let time = self.rng.gen_range(200..900_000u64) * 1000 + 500;
             rest[1] = time.to_string().into_bytes();
         }
+        self.words(name, rest)
+    }
+
+    /// A time that is not absolute is never so far away that its sum with now wraps around: there the
+    /// two differ (docs/DIFFERENCES.md).
+    fn restore(&mut self, k: Vec<u8>) -> Args {
+        let mut payload = GOOD[self.rng.gen_range(0..GOOD.len())].to_vec();
+        if self.chance(10) {
+            let at = self.rng.gen_range(0..payload.len());
+            payload[at] ^= 1 << self.rng.gen_range(0..8);
+        }
+        let absolute = self.chance(40);
+        let ttl = if absolute {
+            self.mostly(UNIX_MS, 6)
+        } else {
+            let near = &["0", "0", "100000", "86400000", "-1", "x", "", "1.5", "+1"];
+            self.mostly(near, 4)
+        };
+        let mut rest = vec![k, ttl, payload];
+        if absolute {
+            rest.push(self.keyword("ABSTTL"));
+        }
+        if self.chance(60) {
+            rest.push(self.keyword("REPLACE"));
+        }
+        if self.chance(30) {
+            let word = if self.chance(50) { "IDLETIME" } else { "FREQ" };
+            rest.push(self.keyword(word));
+            rest.push(self.of(&["0", "1", "255", "256", "-1", "x", "1000000"]));
+        }
+        if self.chance(5) {
+            let word = self.of(&["IDLETIME", "FREQ", "NX", ""]);
+            rest.push(word);
+        }
+        let name = if self.chance(85) {
+            "RESTORE"
+        } else {
+            "RESTORE-ASKING"
+        };
         self.words(name, rest)
     }
 

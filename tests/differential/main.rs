@@ -11,6 +11,7 @@
 mod common;
 mod compare;
 mod docs;
+mod dump;
 mod generate;
 mod pair;
 mod raw;

@@ -79,6 +79,9 @@ const COMMANDS: &[&str] = &[
     "randomkey",
     "rename",
     "renamenx",
+    "dump",
+    "restore",
+    "restore-asking",
 ];
 
 fn both(pair: &Pair, args: &[&str]) -> (Client, Client, Value, Value) {

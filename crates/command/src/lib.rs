@@ -3,7 +3,7 @@
 //! Reading order: [`spec`] and [`key_spec`] (what a row says), [`registry`] (from a name to a row),
 //! [`env`] (what a command runs in and what comes of it), [`dispatch`] (admission in Redis's order)
 //! and `call`, what handlers share (`rows`, `args`, `words`, `values`, `help`), then the families:
-//! `string`, `generic`, `expiry`, `keys`, `transaction`, `pubsub`, `cluster`, `server`, which
+//! `string`, `generic`, `dump`, `expiry`, `keys`, `transaction`, `pubsub`, `cluster`, `server`, which
 //! [`table`] collects.
 //!
 //! What a command changes it changes through [`state`]. Nothing here knows sockets or Raft. A
@@ -17,6 +17,7 @@ mod arguments;
 mod call;
 mod cluster;
 pub mod dispatch;
+mod dump;
 pub mod env;
 pub mod error;
 mod expiry;

@@ -4,7 +4,7 @@
 //! families: all others get the table through [`Env::commands`](super::env::Env::commands).
 
 use super::env::Commands;
-use super::{cluster, expiry, generic, keys, pubsub, server, string, transaction};
+use super::{cluster, dump, expiry, generic, keys, pubsub, server, string, transaction};
 use std::sync::LazyLock;
 
 /// The one table of this process.
@@ -13,6 +13,7 @@ pub fn table() -> &'static Commands {
         let families = [
             string::ROWS,
             generic::ROWS,
+            dump::ROWS,
             expiry::ROWS,
             keys::ROWS,
             transaction::ROWS,

@@ -2,6 +2,7 @@
 //! rebuild what the leader has.
 
 mod admission;
+mod dump;
 mod effects;
 mod generic;
 pub mod golden;

@@ -94,7 +94,6 @@ const PROPAGATION: &[&str] = &["ignore", "panic", "panic-on-replicas"];
 pub(super) static ACCEPTED: &[Directive] = &[
     special("save", &special::SAVE, "3600 1 300 100 60 10000", SNAPSHOTS).many(),
     text("dbfilename", "dump.rdb", SNAPSHOTS).protected().check(base_name),
-    yes("rdbcompression", SNAPSHOTS),
     yes("rdbchecksum", SNAPSHOTS).immutable(),
     no("rdb-del-sync-files", SNAPSHOTS),
     yes("rdb-save-incremental-fsync", SNAPSHOTS),

@@ -143,6 +143,7 @@ pub struct Config {
     pub port: u16,
     pub protected_mode: bool,
     pub proto_max_bulk_len: usize,
+    pub rdbcompression: bool,
     pub requirepass: String,
     /// Seconds.
     pub shutdown_timeout: u64,
@@ -228,6 +229,7 @@ impl Config {
             port: 0,
             protected_mode: false,
             proto_max_bulk_len: 0,
+            rdbcompression: false,
             requirepass: String::new(),
             shutdown_timeout: 0,
             supervised: Supervised::No,

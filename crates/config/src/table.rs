@@ -331,6 +331,13 @@ static REAL: &[Directive] = &[
         "Longest single argument, and longest string value.",
     ),
     Directive::real(
+        "rdbcompression",
+        Kind::Bool,
+        "yes",
+        field!(rdbcompression),
+        "DUMP compresses strings longer than 20 bytes.",
+    ),
+    Directive::real(
         "requirepass",
         Kind::Text,
         "",

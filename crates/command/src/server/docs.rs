@@ -76,7 +76,7 @@ fn write(reply: &mut Reply<'_>, command: &Command) {
 }
 
 /// Commands for the system's own use.
-const SYSTEM: &[&str] = &["debug"];
+const SYSTEM: &[&str] = &["debug", "restore-asking"];
 
 /// Linear in what they are given, return or go through; the others are constant.
 const LINEAR: &[&str] = &[
@@ -106,6 +106,7 @@ const LINEAR: &[&str] = &[
     "config|set",
     "del",
     "discard",
+    "dump",
     "exists",
     "getrange",
     "keys",
@@ -113,6 +114,8 @@ const LINEAR: &[&str] = &[
     "mget",
     "mset",
     "msetnx",
+    "restore",
+    "restore-asking",
     "substr",
     "touch",
     "unlink",

@@ -96,6 +96,37 @@ fn effects_contain_nothing_relative() {
 }
 
 #[test]
+fn restore_is_logged_as_the_set_that_it_comes_to() {
+    let mut f = Fixture::new(single());
+    // What DUMP of Redis 7.0.15 said of "hello".
+    let payload = b"\x00\x05hello\n\x00cr\xdfve4 \n";
+    let at = START_MS + 10_000;
+    let gone = START_MS.to_string();
+    for (ttl, option, want) in [
+        ("0", "REPLACE", vec!["SET k hello".to_owned()]),
+        ("10000", "REPLACE", vec![format!("SET k hello PXAT {at}")]),
+        ("10000", "ABSTTL", vec![]), // the key is there
+        (&gone, "ABSTTL", vec![]),
+    ] {
+        let before = f.log.len();
+        let args: [&[u8]; 5] = [b"RESTORE", b"k", ttl.as_bytes(), payload, option.as_bytes()];
+        f.run(&args);
+        let effects: Vec<String> = f.log[before..].iter().flat_map(|b| effects_of(b)).collect();
+        assert_eq!(effects, want, "{ttl} {option}");
+    }
+    let before = f.log.len();
+    let words: [&[u8]; 4] = [b"RESTORE", b"k", b"1", payload];
+    f.run(&[&words[..], &[b"ABSTTL", b"REPLACE"]].concat());
+    assert_eq!(effects_of(&f.log[before]), ["DEL k"]);
+    let follower = follow(single(), &f.log);
+    let (ours, leads) = (
+        follower.keyspace().digest_all(),
+        f.data.keyspace().digest_all(),
+    );
+    assert_eq!(ours, leads);
+}
+
+#[test]
 fn a_follower_stops_at_what_it_cannot_apply() {
     let unit = |op, args: &[&[u8]]| {
         let mut batch = Batch::new(PART_BYTES);
