@@ -9,7 +9,7 @@ use super::error::Error;
 use super::rows::rows;
 use super::words::Words;
 use keyspace::Ttl;
-use rdb::Type;
+use rdb::{PayloadError, Type};
 use resp::args::Args;
 
 const VARIES: &[&str] = &["nondeterministic_output"];
@@ -109,9 +109,11 @@ fn restore(env: &mut Env<'_>, args: Args<'_>) -> Done {
     }
     let limit = env.server.config().proto_max_bulk_len;
     let breathe = &mut || env.server.breathe(); // T9
-    let body = rdb::body(args.at(3), breathe).map_err(|_| Error::DUMP_FOOTER)?;
-    let value = rdb::restore(body, limit, breathe).map_err(|_| Error::DUMP_VALUE)?;
-    let rdb::Value::String(text) = value;
+    let rdb::Value::String(text) =
+        rdb::load(args.at(3), limit, breathe).map_err(|why| match why {
+            PayloadError::Footer(_) => Error::DUMP_FOOTER,
+            PayloadError::Value(_) => Error::DUMP_VALUE,
+        })?;
     match options.ttl(ms, env.data.now_ms()) {
         // It has expired: the old value is gone all the same.
         Ttl::At(at) if at <= env.data.now_ms() => {

@@ -113,10 +113,11 @@ impl<'a, 'p> Decoder<'a, 'p> {
         allowed.ok_or(ValueError::TooLong(n))
     }
 
+    /// A length. The number of a special form in its place is one, as in Redis.
     pub fn length(&mut self) -> Result<u64, ValueError> {
         match self.head()? {
             Head::Length(n) => Ok(n),
-            Head::Special(form) => Err(ValueError::Length(length::SPECIAL << 6 | form)),
+            Head::Special(form) => Ok(form.into()),
         }
     }
 

@@ -24,7 +24,7 @@ mod tests;
 
 pub use decode::{Decoder, Value, ValueError};
 pub use encode::Encoder;
-pub use payload::{body, dump, longest_string, restore, FooterError};
+pub use payload::{dump, load, longest_string, FooterError, PayloadError};
 
 /// The version of RDB that DUMP of Redis 7.4 writes, and the newest that RESTORE takes.
 pub const VERSION: u16 = 12;
@@ -42,6 +42,14 @@ impl Type {
     const fn number(self) -> u8 {
         match self {
             Type::String => 0,
+        }
+    }
+
+    /// The lowest version that a payload of this type needs: a reader refuses a version above its own,
+    /// so a payload for an older Redis carries this one.
+    pub const fn lowest_version(self) -> u16 {
+        match self {
+            Type::String => 10,
         }
     }
 

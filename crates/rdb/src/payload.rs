@@ -22,6 +22,15 @@ pub enum FooterError {
     Checksum,
 }
 
+/// Why a payload gives no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PayloadError {
+    #[error("{0}")]
+    Footer(#[from] FooterError),
+    #[error("{0}")]
+    Value(#[from] ValueError),
+}
+
 /// Adds the payload of a value to `out`, with this version at its end: an older reader refuses a newer
 /// version. `value` writes the value.
 pub fn dump(
@@ -39,8 +48,19 @@ pub fn dump(
     out.extend_from_slice(&checksum.to_le_bytes());
 }
 
+/// The value of a payload; no string in it may be longer than `limit`. What follows the value is not
+/// looked at, as in Redis.
+pub fn load<'a>(
+    payload: &'a [u8],
+    limit: usize,
+    pace: &mut dyn FnMut(),
+) -> Result<Value<'a>, PayloadError> {
+    let body = body(payload, pace)?;
+    Ok(value(body, limit, pace)?)
+}
+
 /// The type and the value of a payload whose version and checksum are right.
-pub fn body<'a>(payload: &'a [u8], pace: &mut dyn FnMut()) -> Result<&'a [u8], FooterError> {
+pub(super) fn body<'a>(payload: &'a [u8], pace: &mut dyn FnMut()) -> Result<&'a [u8], FooterError> {
     let (before, sum) = payload
         .split_last_chunk::<CHECKSUM_BYTES>()
         .ok_or(FooterError::Short)?;
@@ -57,9 +77,8 @@ pub fn body<'a>(payload: &'a [u8], pace: &mut dyn FnMut()) -> Result<&'a [u8], F
     Ok(body)
 }
 
-/// The value of a [`body`]; no string in it may be longer than `limit`. What follows the value is not
-/// looked at, as in Redis.
-pub fn restore<'a>(
+/// The value of a [`body`].
+pub(super) fn value<'a>(
     body: &'a [u8],
     limit: usize,
     pace: &mut dyn FnMut(),

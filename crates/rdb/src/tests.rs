@@ -1,5 +1,6 @@
 //! Payloads as Redis writes them, and any bytes in their place.
 
+use super::payload::{body, value};
 use super::*;
 use proptest::prelude::*;
 use std::borrow::Cow;
@@ -56,15 +57,19 @@ fn dumped(text: &[u8], version: u16, compress: bool) -> Vec<u8> {
 }
 
 fn read(body: &[u8]) -> Result<Value<'_>, ValueError> {
-    restore(body, LIMIT, &mut || {})
+    value(body, LIMIT, &mut || {})
 }
 
 fn checked(payload: &[u8]) -> Result<&[u8], FooterError> {
     body(payload, &mut || {})
 }
 
+fn found(text: &[u8]) -> Value<'_> {
+    Value::String(Cow::Borrowed(text))
+}
+
 fn string(text: &[u8]) -> Result<Value<'_>, ValueError> {
-    Ok(Value::String(Cow::Borrowed(text)))
+    Ok(found(text))
 }
 
 #[test]
@@ -82,11 +87,75 @@ fn payloads_of_redis_are_written_and_read() {
     }
 }
 
+/// Strings, and their payloads with the versions 9, 10, 11 and 12: text, an integer of one, two and four
+/// bytes, compressed. Their checksums were computed by a program of its own, those of version 10 are
+/// Redis's.
+const GOLDEN: &[(&[u8], [&str; 4])] = &[
+    (
+        b"hello",
+        [
+            "000568656c6c6f0900b3808eba31b243bb",
+            "000568656c6c6f0a006372df766534200a",
+            "000568656c6c6f0b000aad620598abc983",
+            "000568656c6c6f0c00a804ebb69f1ebe43",
+        ],
+    ),
+    (
+        b"-1",
+        [
+            "00c0ff0900dc612fe8d18efe74",
+            "00c0ff0a000c937e2485089dc5",
+            "00c0ff0b00654cc3577897744c",
+            "00c0ff0c00c7e54ae47f22038c",
+        ],
+    ),
+    (
+        b"128",
+        [
+            "00c1800009003b88e279444928d4",
+            "00c180000a00eb7ab3b510cf4b65",
+            "00c180000b0082a50ec6ed50a2ec",
+            "00c180000c00200c8775eae5d52c",
+        ],
+    ),
+    (
+        b"32768",
+        [
+            "00c2008000000900952a7f21813bcaa1",
+            "00c2008000000a0045d82eedd5bda910",
+            "00c2008000000b002c07939e28224099",
+            "00c2008000000c008eae1a2d2f973759",
+        ],
+    ),
+    (
+        b"aaaaaaaaaaaaaaaaaaaaa",
+        [
+            "00c30615016161e00a0009002dfee2a453c75cd9",
+            "00c30615016161e00a000a00fd0cb36807413f68",
+            "00c30615016161e00a000b0094d30e1bfaded6e1",
+            "00c30615016161e00a000c00367a87a8fd6ba121",
+        ],
+    ),
+];
+
 #[test]
-fn payload_of_version_12_by_hand() {
-    let want = b"\x00\x05hello\x0c\x00";
-    let sum = crc64::crc64(0, want).to_le_bytes();
-    assert_eq!(dumped(b"hello", VERSION, true), [&want[..], &sum].concat());
+fn golden_payloads_of_each_version() {
+    for (text, payloads) in GOLDEN {
+        for (payload, version) in payloads.iter().zip(9..) {
+            let payload = bytes(payload);
+            assert_eq!(dumped(text, version, true), payload, "{version}");
+            assert_eq!(load(&payload, LIMIT, &mut || {}), Ok(found(text)));
+        }
+    }
+}
+
+#[test]
+fn an_error_tells_footer_from_value() {
+    let load = |payload: &[u8]| load(payload, LIMIT, &mut || {}).map(|_| ());
+    let footer = PayloadError::Footer(FooterError::Short);
+    assert_eq!(load(b"short"), Err(footer));
+    // Nothing, with its right checksum: that of zeros is zero.
+    assert_eq!(load(&[0; 10]), Err(PayloadError::Value(ValueError::Short)));
 }
 
 #[test]
@@ -126,6 +195,8 @@ fn lengths_may_take_a_longer_form_than_needed() {
         b"\0\x40\x01a",
         b"\0\x80\0\0\0\x01a",
         b"\0\x81\0\0\0\0\0\0\0\x01a",
+        // The numbers of special forms in the place of lengths.
+        b"\0\xc3\xc2\xc1\0a",
     ] {
         assert_eq!(read(body), string(b"a"), "{body:?}");
     }
@@ -146,7 +217,8 @@ fn values_that_are_wrong_are_refused() {
         (b"\x01\x01a", ValueError::Type(1)),
         (b"\xff", ValueError::Type(255)),
         (b"\0\x82a", ValueError::Length(0x82)),
-        (b"\0\xc3\xc0\x05a", ValueError::Length(0xc0)),
+        (b"\0\xc3\xc0\x05a", ValueError::Compression),
+        (b"\0\xc3\x82", ValueError::Length(0x82)),
         (b"\0\xc4", ValueError::Form(4)),
         (b"\0\xff", ValueError::Form(63)),
         (b"\0\xc3\x02\x05\0a", ValueError::Compression),
@@ -165,8 +237,8 @@ fn strings_above_the_limit_are_refused() {
     let short = dumped(&[b'a'; 30], VERSION, true);
     for payload in [plain, short] {
         let body = checked(&payload).unwrap();
-        assert!(restore(body, 30, &mut || {}).is_ok());
-        let refused = restore(body, 29, &mut || {});
+        assert!(value(body, 30, &mut || {}).is_ok());
+        let refused = value(body, 29, &mut || {});
         assert_eq!(refused, Err(ValueError::TooLong(30)));
     }
 }
@@ -176,7 +248,7 @@ fn strings_above_the_limit_are_refused() {
 fn a_bomb_takes_no_memory() {
     let body = b"\0\xc3\x05\x81\0\0\x01\0\0\0\0\0\0a\xe0\xff\0";
     assert_eq!(
-        restore(body, usize::MAX, &mut || {}),
+        value(body, usize::MAX, &mut || {}),
         Err(ValueError::Compression)
     );
     assert_eq!(longest_string(body), 5 * 88);
@@ -194,7 +266,7 @@ fn large_strings_are_walked_at_a_pace() {
         assert!(calls >= 3, "{calls}");
         calls = 0;
         let body = body(&out, &mut || calls += 1).unwrap();
-        restore(body, usize::MAX, &mut || calls += 1).unwrap();
+        value(body, usize::MAX, &mut || calls += 1).unwrap();
         assert!(calls >= 3, "{calls}");
     }
 }
@@ -231,7 +303,7 @@ proptest! {
     ) {
         let body = [head, &tail].concat();
         let most = longest_string(&body);
-        if let Ok(Value::String(text)) = restore(&body, limit, &mut || {}) {
+        if let Ok(Value::String(text)) = value(&body, limit, &mut || {}) {
             prop_assert!(text.len() <= limit && text.len() <= most);
             prop_assert!(text.len() <= (88 * body.len()).max(11));
         }
