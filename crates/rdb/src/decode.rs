@@ -65,15 +65,23 @@ impl<'a, 'p> Decoder<'a, 'p> {
     }
 
     pub fn string(&mut self) -> Result<Cow<'a, [u8]>, ValueError> {
-        let text = |n: i64| Cow::Owned(n.to_string().into_bytes());
         match self.head()? {
             Head::Length(n) => {
                 let n = self.checked(n)?;
                 Ok(Cow::Borrowed(self.bytes(n)?))
             }
-            Head::Special(special::INT_8) => Ok(text(i8::from_le_bytes(self.array()?).into())),
-            Head::Special(special::INT_16) => Ok(text(i16::from_le_bytes(self.array()?).into())),
-            Head::Special(special::INT_32) => Ok(text(i32::from_le_bytes(self.array()?).into())),
+            Head::Special(special::INT_8) => {
+                let n = i8::from_le_bytes(self.array()?);
+                self.text(n.into())
+            }
+            Head::Special(special::INT_16) => {
+                let n = i16::from_le_bytes(self.array()?);
+                self.text(n.into())
+            }
+            Head::Special(special::INT_32) => {
+                let n = i32::from_le_bytes(self.array()?);
+                self.text(n.into())
+            }
             Head::Special(special::LZF) => {
                 let (compressed, n) = self.compressed()?;
                 let n = self.checked(n)?;
@@ -83,6 +91,13 @@ impl<'a, 'p> Decoder<'a, 'p> {
             }
             Head::Special(form) => Err(ValueError::Form(form)),
         }
+    }
+
+    fn text(&self, n: i64) -> Result<Cow<'a, [u8]>, ValueError> {
+        let text = n.to_string().into_bytes();
+        let length = u64::try_from(text.len()).expect("a usize fits");
+        self.checked(length)?;
+        Ok(Cow::Owned(text))
     }
 
     /// The most bytes that the string can have which begins here.

@@ -30,7 +30,7 @@ pub use payload::{dump, load, longest_string, FooterError, PayloadError};
 pub const VERSION: u16 = 12;
 
 /// How far a walk through a value goes between two calls of `pace`.
-pub const PACE_BYTES: usize = 1 << 20;
+pub const PACE_BYTES: usize = 1 << 18;
 
 /// The byte that says of which type a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@
 //! takes no more memory than it is allowed.
 
 use super::PACE_BYTES;
+use std::cell::Cell;
 
 const HASH_BITS: u32 = 16;
 /// A run is never longer.
@@ -34,13 +35,9 @@ pub fn longest(compressed: usize) -> usize {
 
 /// The compressed form, if it is shorter by a few bytes at least.
 pub fn compress(input: &[u8], pace: &mut dyn FnMut()) -> Option<Vec<u8>> {
-    // Places in the table are u32.
-    if input.len() <= GAIN || u32::try_from(input.len()).is_err() {
-        return None;
-    }
-    let limit = input.len() - GAIN;
+    let limit = input.len().checked_sub(GAIN).filter(|limit| *limit > 0)?;
+    let mut table = Table::new(input)?;
     let mut out = Output::new(limit);
-    let mut table = Table::new(input);
     let mut at = 0;
     let mut pace_at = PACE_BYTES;
     // The last two bytes begin no copy.
@@ -96,16 +93,51 @@ fn copy_length(input: &[u8], from: usize, at: usize) -> usize {
     }
 }
 
+thread_local! {
+    /// One table for all strings of a thread: to clear 256 KiB takes longer than to compress a short
+    /// string.
+    static PLACES: Cell<Places> = const { Cell::new(Places::new()) };
+}
+
 /// Where three bytes were last seen, by a hash of them.
+struct Places {
+    /// Empty until it is used. What is below `first` are places of strings before, or none.
+    table: Vec<u32>,
+    first: u32,
+}
+
+impl Places {
+    const fn new() -> Places {
+        Places {
+            table: Vec::new(),
+            first: 0,
+        }
+    }
+
+    /// Forgets all places; there is room for those of a string of `length` bytes.
+    fn begin(&mut self, length: u32) {
+        self.table.resize(1 << HASH_BITS, 0);
+        if self.first.checked_add(length).is_none() {
+            self.table.fill(0);
+            self.first = 0;
+        }
+    }
+}
+
+/// The places of one string.
 struct Table<'a> {
     input: &'a [u8],
-    places: Vec<u32>,
+    places: Places,
 }
 
 impl<'a> Table<'a> {
-    fn new(input: &'a [u8]) -> Table<'a> {
-        let places = vec![0; 1 << HASH_BITS];
-        Table { input, places }
+    /// `None` if the string is too long for a table.
+    fn new(input: &'a [u8]) -> Option<Table<'a>> {
+        let length = u32::try_from(input.len()).ok()?;
+        // A compressor that begins while this one works gets a table of its own.
+        let mut places = PLACES.replace(Places::new());
+        places.begin(length);
+        Some(Table { input, places })
     }
 
     /// Remembers the three bytes at `at`; the place that their hash had before. Place 0 is not told
@@ -114,9 +146,11 @@ impl<'a> Table<'a> {
         let [a, b, c] = [0, 1, 2].map(|next| u32::from(self.input[at + next]));
         let bytes = a << 16 | b << 8 | c;
         let hash = (bytes >> (24 - HASH_BITS)).wrapping_sub(bytes.wrapping_mul(5));
-        let place = &mut self.places[(hash & ((1 << HASH_BITS) - 1)) as usize];
+        let Places { table, first } = &mut self.places;
+        let place = &mut table[(hash & ((1 << HASH_BITS) - 1)) as usize];
         let at = u32::try_from(at).expect("the input is not longer");
-        std::mem::replace(place, at) as usize
+        let before = std::mem::replace(place, *first + at);
+        before.saturating_sub(*first) as usize
     }
 
     /// The same; the place of three equal bytes, if they are near.
@@ -126,6 +160,15 @@ impl<'a> Table<'a> {
             && at - from <= DISTANCE_MAX
             && self.input[from..from + 3] == self.input[at..at + 3];
         found.then_some(from)
+    }
+}
+
+impl Drop for Table<'_> {
+    /// The table goes back, behind the places of this string.
+    fn drop(&mut self) {
+        let mut places = std::mem::replace(&mut self.places, Places::new());
+        places.first += u32::try_from(self.input.len()).expect("checked when it began");
+        PLACES.set(places);
     }
 }
 
@@ -236,13 +279,11 @@ fn decompress_copy<'a>(
     if length > limit - out.len() {
         return None;
     }
-    if distance >= length {
-        out.extend_from_within(from..from + length);
-    } else {
-        // It repeats what it writes.
-        for at in from..from + length {
-            out.push(out[at]);
-        }
+    let end = out.len() + length;
+    // A copy longer than its distance repeats what it writes: each round there is more to copy.
+    while out.len() < end {
+        let there = (out.len() - from).min(end - out.len());
+        out.extend_from_within(from..from + there);
     }
     Some(rest)
 }
@@ -284,6 +325,37 @@ mod tests {
                 prop_assert_eq!(out.len(), length);
             }
         }
+    }
+
+    /// The second time the table has the places of the first.
+    #[test]
+    fn strings_before_leave_no_trace() {
+        let texts = [b"abcdefgh".repeat(5), b"xabcdefgh".repeat(5)];
+        let alone = texts.each_ref().map(|text| {
+            PLACES.set(Places::new());
+            shorter(text)
+        });
+        PLACES.set(Places::new());
+        for round in 0..3 {
+            assert_eq!(texts.each_ref().map(|text| shorter(text)), alone, "{round}");
+        }
+        // Where places run out the table begins anew.
+        let mut places = PLACES.replace(Places::new());
+        places.first = u32::MAX - 60;
+        places.table.fill(u32::MAX - 70);
+        PLACES.set(places);
+        assert_eq!(texts.each_ref().map(|text| shorter(text)), alone);
+        assert!(PLACES.replace(Places::new()).first < 100);
+    }
+
+    #[test]
+    fn a_compressor_within_another_has_its_own_table() {
+        let input = b"0123456789abcdef".repeat(PACE_BYTES / 8);
+        let inner = b"a tale of tales of tales".repeat(3);
+        let (want, want_inner) = (shorter(&input), shorter(&inner));
+        let mut within = None;
+        let outer = compress(&input, &mut || within = Some(shorter(&inner)));
+        assert_eq!((outer, within), (want, Some(want_inner)));
     }
 
     #[test]

@@ -235,11 +235,12 @@ fn values_that_are_wrong_are_refused() {
 fn strings_above_the_limit_are_refused() {
     let plain = dumped(&[b'a'; 30], VERSION, false);
     let short = dumped(&[b'a'; 30], VERSION, true);
-    for payload in [plain, short] {
+    let int = dumped(b"-129", VERSION, true);
+    for (payload, length) in [(plain, 30), (short, 30), (int, 4)] {
         let body = checked(&payload).unwrap();
-        assert!(value(body, 30, &mut || {}).is_ok());
-        let refused = value(body, 29, &mut || {});
-        assert_eq!(refused, Err(ValueError::TooLong(30)));
+        assert!(value(body, length, &mut || {}).is_ok());
+        let refused = value(body, length - 1, &mut || {});
+        assert_eq!(refused, Err(ValueError::TooLong(length as u64)));
     }
 }
 
