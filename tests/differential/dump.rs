@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 /// What stands behind the value in a payload: the version, the checksum.
 pub const FOOTER: usize = 10;
 /// The version of the packaged redis-server, the newest that it takes.
-const REFERENCE_VERSION: u16 = 10;
+pub const REFERENCE_VERSION: u16 = 10;
 /// The version of 7.4.
 const OUR_VERSION: u16 = 12;
 
@@ -33,7 +33,7 @@ fn crc64(bytes: &[u8]) -> u64 {
 }
 
 /// The payload of a value as a server of that version makes it.
-fn payload(value: &[u8], version: u16) -> Vec<u8> {
+pub fn payload(value: &[u8], version: u16) -> Vec<u8> {
     let before = [value, &version.to_le_bytes()].concat();
     let sum = crc64(&before).to_le_bytes();
     [&before[..], &sum].concat()

@@ -14,6 +14,7 @@ mod docs;
 mod dump;
 mod generate;
 mod pair;
+mod payloads;
 mod raw;
 mod scripted;
 
