@@ -9,4 +9,4 @@ pub mod names;
 pub mod nodes_conf;
 pub mod wire;
 
-pub use base::{id, slot, slots, NodeId, SlotSet};
+pub use base::{id, slot, slots, NodeId, ShardId, SlotSet};

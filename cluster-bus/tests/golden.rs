@@ -9,7 +9,7 @@
 use cluster_bus::wire::{
     decode, frame_len, Body, Extension, Flags, Gossip, Message, PingKind, WireError,
 };
-use cluster_bus::{NodeId, SlotSet};
+use cluster_bus::{NodeId, ShardId, SlotSet};
 
 const NODE_1: &str = "2bb5f5b12d7cc5b698e68bb4adc229da4dfab2e7";
 const NODE_2: &str = "712679eeb2660e1e78ac73f40a66b5fc20e682b2";
@@ -19,6 +19,10 @@ const NODE_5: &str = "44b0aa91c351c20e130931d444c7b793262034dd";
 const LISTENER: &str = "f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0";
 
 fn id(text: &str) -> NodeId {
+    text.parse().expect("an id")
+}
+
+fn shard_id(text: &str) -> ShardId {
     text.parse().expect("an id")
 }
 
@@ -230,7 +234,7 @@ fn extensions_of_7_2() {
             node: id(NODE_3),
             ttl_seconds: 60,
         },
-        Extension::ShardId(id(NODE_2)),
+        Extension::ShardId(shard_id(NODE_2)),
     ];
     assert_eq!(extensions_of(&packet), expected);
 }
@@ -256,7 +260,10 @@ fn what_is_not_known_is_skipped() {
     ]
     .concat();
     let packet = with_body(0, 0, 3, &body);
-    assert_eq!(extensions_of(&packet), [Extension::ShardId(id(NODE_2))]);
+    assert_eq!(
+        extensions_of(&packet),
+        [Extension::ShardId(shard_id(NODE_2))]
+    );
     // Without the flag nobody looks at the number of extensions.
     let mut none = with_body(0, 0, 1, b"");
     none[2253] = 0;

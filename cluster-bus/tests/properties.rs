@@ -5,7 +5,7 @@ use cluster_bus::nodes_conf::{self, NodeLine, NodesConf};
 use cluster_bus::wire::{
     decode, frame_len, Body, Extension, Flags, Gossip, Header, Message, PingKind,
 };
-use cluster_bus::{NodeId, SlotSet};
+use cluster_bus::{NodeId, ShardId, SlotSet};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -83,7 +83,7 @@ fn extensions() -> impl Strategy<Value = Extension> {
         ANY_NODENAME.prop_map(Extension::HumanNodename),
         (ids(), any::<u64>())
             .prop_map(|(node, ttl_seconds)| Extension::ForgottenNode { node, ttl_seconds }),
-        ids().prop_map(Extension::ShardId),
+        ids().prop_map(|id| Extension::ShardId(ShardId(id.0))),
     ]
 }
 
@@ -155,7 +155,7 @@ fn lines() -> impl Strategy<Value = NodeLine> {
             cport: ports[2],
             hostname,
             human_nodename,
-            shard: links.0,
+            shard: links.0.map(|id| ShardId(id.0)),
             flags,
             master: links.1.filter(|_| flags.has(Flags::SLAVE)),
             ping_sent_ms: ping,

@@ -8,7 +8,7 @@
 
 use cluster_bus::bus::{Action, Bus, LinkId, Now, Options, Role, SelfState, INCOMING};
 use cluster_bus::wire::{self, Flags};
-use cluster_bus::NodeId;
+use cluster_bus::{NodeId, ShardId};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -222,7 +222,7 @@ fn a_member_of_a_real_cluster() {
     let base = 21_000 + (std::process::id() % 500) as u16 * 4;
     let mut servers: Vec<Redis> = (0..3).map(|n| Redis::start(base + n)).collect();
     let me = SelfState {
-        shard: NodeId([9; 20]),
+        shard: ShardId([9; 20]),
         slots: (10_923..16_384).collect(),
         ..SelfState::default()
     };

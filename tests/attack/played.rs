@@ -12,7 +12,7 @@ use crate::wire;
 use base::ids::{GroupId, RaftId};
 use cluster::control::{encode_envelope, Control, Frame};
 use cluster_bus::bus::SelfState;
-use cluster_bus::NodeId;
+use cluster_bus::{NodeId, ShardId};
 use raft::eraftpb::{Message, MessageType};
 use raft_group::Envelope;
 use std::collections::HashMap;
@@ -97,7 +97,7 @@ struct Shared {
 pub struct Played {
     pub id: NodeId,
     /// On the bus.
-    pub shard: NodeId,
+    pub shard: ShardId,
     pub port: u16,
     pub bus: BusHandle,
     shared: Arc<Shared>,

@@ -8,7 +8,7 @@ use crate::played::Played;
 use crate::shim::Shim;
 use base::ids::{GroupId, Incarnation, RaftId};
 use cluster_bus::bus::SelfState;
-use cluster_bus::{NodeId, SlotSet};
+use cluster_bus::{NodeId, ShardId, SlotSet};
 use raft::eraftpb::ConfState;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -273,7 +273,7 @@ pub fn played() -> Played {
 pub fn played_with(slots: SlotSet) -> Played {
     let config_epoch = u64::from(!slots.is_empty()) * 100;
     let state = SelfState {
-        shard: NodeId(rand::random()),
+        shard: ShardId(rand::random()),
         slots,
         config_epoch,
         ..SelfState::default()

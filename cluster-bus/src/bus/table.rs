@@ -6,7 +6,7 @@
 use super::types::LinkId;
 use crate::slot::SLOT_COUNT;
 use crate::wire::Flags;
-use crate::{NodeId, SlotSet};
+use crate::{NodeId, ShardId, SlotSet};
 use std::collections::BTreeMap;
 
 /// What is known of a node. Times are monotonic milliseconds; `Bus::unix_ms` converts them.
@@ -21,7 +21,7 @@ pub struct Node {
     pub flags: Flags,
     /// The master that it replicates, which may be a node that the table lacks.
     pub master: Option<NodeId>,
-    pub shard: Option<NodeId>,
+    pub shard: Option<ShardId>,
     pub slots: SlotSet,
     pub slot_count: usize,
     pub config_epoch: u64,
@@ -234,7 +234,7 @@ impl Table {
     }
 
     /// The shard of a node; of a replica that has not said it, its master's.
-    pub fn shard_of(&self, id: NodeId) -> Option<NodeId> {
+    pub fn shard_of(&self, id: NodeId) -> Option<ShardId> {
         let node = self.get(id)?;
         node.shard
             .or_else(|| self.get(node.master?).and_then(|master| master.shard))

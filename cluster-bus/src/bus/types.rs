@@ -1,6 +1,6 @@
 //! What goes into the bus and what comes out of it, as plain data. No behaviour.
 
-use crate::{NodeId, SlotSet};
+use crate::{NodeId, ShardId, SlotSet};
 /// Addresses only: the sockets of the standard library stay out of this crate.
 pub use core::net::IpAddr;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ pub enum Role {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SelfState {
     pub role: Role,
-    pub shard: NodeId,
+    pub shard: ShardId,
     /// The shard's slots, also on a replica.
     pub slots: SlotSet,
     /// The shard's epoch, also on a replica.

@@ -1,6 +1,7 @@
 //! What CLUSTER replies are made from: reading only.
 
 use super::*;
+use crate::ShardId;
 
 impl Bus {
     pub fn myself(&self) -> NodeId {
@@ -35,7 +36,7 @@ impl Bus {
     }
 
     /// The shard of a node; of a replica whose own word is missing, its master's.
-    pub fn shard_of(&self, id: NodeId) -> Option<NodeId> {
+    pub fn shard_of(&self, id: NodeId) -> Option<ShardId> {
         self.table.shard_of(id)
     }
 

@@ -10,7 +10,7 @@ pub use parse::{parse, ConfError};
 
 use crate::names;
 use crate::wire::Flags;
-use crate::{NodeId, SlotSet};
+use crate::{NodeId, ShardId, SlotSet};
 use std::fmt::{self, Write};
 
 /// The file.
@@ -36,7 +36,7 @@ pub struct NodeLine {
     pub hostname: String,
     /// Empty: none.
     pub human_nodename: String,
-    pub shard: Option<NodeId>,
+    pub shard: Option<ShardId>,
     pub flags: Flags,
     pub master: Option<NodeId>,
     /// Unix time in ms, 0: no ping is out.

@@ -92,11 +92,11 @@ impl Reader {
             return Err(format!("{} fields, at least 8 expected", words.len() + 1));
         };
         let mut node = NodeLine {
-            id: node_id(id)?,
+            id: parse_id(id)?,
             flags: flag_words(flags)?,
             master: match master {
                 "-" => None,
-                id => Some(node_id(id)?),
+                id => Some(parse_id(id)?),
             },
             ping_sent_ms: number(ping, "ping-sent")?,
             pong_received_ms: number(pong, "pong-received")?,
@@ -149,7 +149,7 @@ impl Reader {
         if !self.moving.insert(number) {
             return Err(format!("slot {number} is in motion twice"));
         }
-        list.push((number, node_id(id)?));
+        list.push((number, parse_id(id)?));
         Ok(())
     }
 
@@ -237,7 +237,7 @@ fn read_aux<'a>(fields: impl Iterator<Item = &'a str>, node: &mut NodeLine) -> C
         match name {
             "tcp-port" => tcp = Some(number(value, "tcp-port")?),
             "tls-port" => tls = Some(number(value, "tls-port")?),
-            "shard-id" => node.shard = Some(node_id(value)?),
+            "shard-id" => node.shard = Some(parse_id(value)?),
             "nodename" if names::fits_a_line(value) => node.human_nodename = value.to_owned(),
             "nodename" => return Err(format!("nodename {value:?}")),
             _ => return Err(format!("field {name:?} is not known")),
@@ -267,7 +267,7 @@ fn flag_words(words: &str) -> Check<Flags> {
     Ok(flags)
 }
 
-fn node_id(word: &str) -> Check<NodeId> {
+fn parse_id<Id: std::str::FromStr>(word: &str) -> Check<Id> {
     word.parse()
         .map_err(|_| format!("{word:?} is not an id of 40 hex digits"))
 }

@@ -4,7 +4,7 @@
 
 use super::{layout as at, Body, Extension, Flags, Gossip, Header, Message, PingKind};
 use crate::names;
-use crate::{NodeId, SlotSet};
+use crate::{NodeId, ShardId, SlotSet};
 
 /// The longest packet that is taken: 64 MiB and a header.
 pub const FRAME_BYTES_MAX: usize = (64 << 20) + at::HEADER;
@@ -247,7 +247,9 @@ fn extension(kind: u16, data: &[u8], wrong: WireError) -> Result<Option<Extensio
         }
         at::EXT_SHARD_ID => {
             needs(at::ID)?;
-            Some(Extension::ShardId(id_at(data, 0, "a shard id")?))
+            let shard = ShardId::from_hex(&data[..at::ID]);
+            let shard = shard.map_err(|_| WireError::Id("a shard id"))?;
+            Some(Extension::ShardId(shard))
         }
         _ => None,
     })

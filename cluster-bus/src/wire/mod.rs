@@ -9,7 +9,7 @@ mod layout;
 
 pub use decode::{decode, frame_len, WireError, FRAME_BYTES_MAX};
 
-use crate::{NodeId, SlotSet};
+use crate::{NodeId, ShardId, SlotSet};
 
 /// A node's flags as they travel, in nodes.conf and in CLUSTER NODES (`CLUSTER_NODE_*`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub enum Extension {
     Hostname(String),
     HumanNodename(String),
     ForgottenNode { node: NodeId, ttl_seconds: u64 },
-    ShardId(NodeId),
+    ShardId(ShardId),
 }
 
 /// PING, PONG and MEET share a form.

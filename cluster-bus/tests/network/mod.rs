@@ -4,7 +4,7 @@
 //! the same run; packets of one link stay in order.
 
 use cluster_bus::bus::{Action, Bus, IpAddr, Level, LinkId, Now, Options, SelfState, INCOMING};
-use cluster_bus::{nodes_conf, NodeId};
+use cluster_bus::{nodes_conf, NodeId, ShardId};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::Ipv4Addr;
@@ -112,10 +112,10 @@ impl Network {
             .expect("an id of this network")
     }
 
-    pub fn shard(&self, master: usize) -> NodeId {
-        let mut id = id_of(master);
-        id.0[19] ^= 0xff;
-        id
+    pub fn shard(&self, master: usize) -> ShardId {
+        let mut id = id_of(master).0;
+        id[19] ^= 0xff;
+        ShardId(id)
     }
 
     pub fn bus(&self, number: usize) -> &Bus {

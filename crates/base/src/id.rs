@@ -1,61 +1,75 @@
-//! Names of nodes and shards: 40 hex digits, as Redis writes them.
+//! Names of nodes and shards: on the wire and in files 40 lower-case hex digits, as Redis writes them.
 
 use std::fmt;
 use std::str::FromStr;
-
-/// A node's id, or a shard's. On the wire and in files it is 40 lower-case hex digits.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(pub [u8; 20]);
 
 /// Not 40 hex digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an id of 40 hex digits")]
 pub struct BadId;
 
-impl NodeId {
-    /// The text as it stands on the wire.
-    pub fn to_hex(self) -> [u8; 40] {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut out = [0; 40];
-        for (i, byte) in self.0.iter().enumerate() {
-            out[2 * i] = DIGITS[usize::from(byte >> 4)];
-            out[2 * i + 1] = DIGITS[usize::from(byte & 15)];
-        }
-        out
-    }
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; 20]);
 
-    /// Reads 40 hex digits of either case.
-    pub fn from_hex(text: &[u8]) -> Result<NodeId, BadId> {
-        if text.len() != 40 {
-            return Err(BadId);
+        impl $name {
+            /// The text as it stands on the wire.
+            pub fn to_hex(self) -> [u8; 40] {
+                const DIGITS: &[u8; 16] = b"0123456789abcdef";
+                let mut out = [0; 40];
+                for (i, byte) in self.0.iter().enumerate() {
+                    out[2 * i] = DIGITS[usize::from(byte >> 4)];
+                    out[2 * i + 1] = DIGITS[usize::from(byte & 15)];
+                }
+                out
+            }
+
+            /// Reads 40 hex digits of either case.
+            pub fn from_hex(text: &[u8]) -> Result<$name, BadId> {
+                if text.len() != 40 {
+                    return Err(BadId);
+                }
+                let digit = |c: u8| char::from(c).to_digit(16).ok_or(BadId);
+                let mut id = [0; 20];
+                for (byte, pair) in id.iter_mut().zip(text.chunks_exact(2)) {
+                    *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
+                }
+                Ok($name(id))
+            }
         }
-        let digit = |c: u8| char::from(c).to_digit(16).ok_or(BadId);
-        let mut id = [0; 20];
-        for (byte, pair) in id.iter_mut().zip(text.chunks_exact(2)) {
-            *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
         }
-        Ok(NodeId(id))
-    }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = BadId;
+
+            fn from_str(text: &str) -> Result<$name, BadId> {
+                $name::from_hex(text.as_bytes())
+            }
+        }
+    };
 }
 
-impl fmt::Display for NodeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
+name! {
+    /// Names a node, until RESET HARD.
+    NodeId
 }
 
-impl fmt::Debug for NodeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for NodeId {
-    type Err = BadId;
-
-    fn from_str(text: &str) -> Result<NodeId, BadId> {
-        NodeId::from_hex(text.as_bytes())
-    }
+name! {
+    /// Names a shard: the same on all its nodes, whichever of them is the master.
+    ShardId
 }
 
 #[cfg(test)]

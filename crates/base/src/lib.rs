@@ -1,6 +1,6 @@
 //! The ground that everything stands on: values without behaviour of their own.
 //!
-//! Owns: ids of nodes, groups and members, hash slots and sets of them, time as values, glob patterns, integers in text, the switch of mutations.
+//! Owns: ids of nodes, shards, groups and members, hash slots and sets of them, time as values, glob patterns, integers in text, the switch of mutations.
 //! Never: does I/O, knows anything above it.
 
 pub mod build;
@@ -13,5 +13,5 @@ pub mod number;
 pub mod slot;
 pub mod slots;
 
-pub use id::NodeId;
+pub use id::{NodeId, ShardId};
 pub use slots::SlotSet;

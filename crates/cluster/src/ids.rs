@@ -1,7 +1,7 @@
 //! New ids, from the cluster core's seed (G2: random, never used twice).
 
 use base::ids::{GroupId, RaftId};
-use cluster_bus::NodeId;
+use cluster_bus::{NodeId, ShardId};
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 
@@ -35,10 +35,18 @@ impl Ids {
         }
     }
 
-    /// Of a shard, or of a node that begins under a new name.
-    pub fn mint_shard(&mut self) -> NodeId {
+    /// Of a node that begins under a new name.
+    pub fn mint_node(&mut self) -> NodeId {
+        NodeId(self.mint_name())
+    }
+
+    pub fn mint_shard(&mut self) -> ShardId {
+        ShardId(self.mint_name())
+    }
+
+    fn mint_name(&mut self) -> [u8; 20] {
         let mut id = [0; 20];
         self.rng.fill_bytes(&mut id);
-        NodeId(id)
+        id
     }
 }

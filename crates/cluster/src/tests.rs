@@ -3,6 +3,7 @@
 use super::*;
 use crate::identity::{Joining, NodeIdentity};
 use base::ids::{GroupId, RaftId};
+use base::ShardId;
 use shard::testing::{config, Played, OTHERS};
 use shard::{Shard, ShardConfig, Sizes, SyncPolicy};
 use storage::{Log, LogConfig, RealDisk, RealFolders};
@@ -34,7 +35,7 @@ fn shard(folder: &std::path::Path, voters: &[u64]) -> Shard<RealDisk> {
 fn shard_with(folder: &std::path::Path, voters: &[u64], learners: &[u64]) -> Shard<RealDisk> {
     let record = Record {
         epoch: 3,
-        ..Record::founded(node(9), node(1))
+        ..Record::founded(ShardId([9; 20]), node(1))
     };
     let mut base = bootstrap_base(GroupId(1), RaftId(5), record, 1000);
     base.snapshot.conf_state = ConfState {
@@ -546,7 +547,12 @@ fn a_failed_invitation_leaves_nothing_behind() {
     let nodes = vec![node(1)];
     hand(&mut host, ForWitnesses::Cluster { share: 9, nodes });
     let good = |group| {
-        let mut base = bootstrap_base(group, RaftId(1), Record::founded(node(9), node(1)), 1000);
+        let mut base = bootstrap_base(
+            group,
+            RaftId(1),
+            Record::founded(ShardId([9; 20]), node(1)),
+            1000,
+        );
         base.identity.kind = MemberKind::Witness;
         (base.snapshot.index, base.snapshot.term) = (10, 2);
         base

@@ -18,7 +18,7 @@ use cluster::identity::{self, NodeIdentity};
 use cluster::{self, Cluster, ClusterConfig};
 use cluster_bus::bus::{self, Bus};
 use cluster_bus::nodes_conf::{self, NodesConf};
-use cluster_bus::NodeId;
+use cluster_bus::{NodeId, ShardId};
 use command::{table, Stats};
 use config::{AppendFsync, Config};
 use keyspace::Layout;
@@ -236,7 +236,7 @@ fn open_identity<P: Platform>(
         return Err(ServerError::OtherMode(folders.place("."), "no"));
     }
     let mine = conf.as_ref().and_then(NodesConf::myself);
-    let myself = mine.map_or_else(|| random_id(rng), |line| line.id);
+    let myself = mine.map_or_else(|| NodeId(random_name(rng)), |line| line.id);
     if mine.is_none() {
         // G5: the name is on disk before anything is born under it; after a crash between the two
         // the group would name a node that is nobody.
@@ -297,7 +297,7 @@ fn first_identity<F: Folders>(
     let base = cluster::bootstrap_base(
         GroupId(random_nonzero(rng)),
         RaftId(random_nonzero(rng)),
-        Record::founded(random_id(rng), myself),
+        Record::founded(ShardId(random_name(rng)), myself),
         setup.config.cluster_raft_election_timeout,
     );
     make_member(folders, setup, &base)?;
@@ -457,10 +457,10 @@ fn bootstrap_base(config: &Config, rng: &mut StdRng) -> Base {
     }
 }
 
-fn random_id(rng: &mut StdRng) -> NodeId {
-    let mut id = [0; 20];
-    rng.fill_bytes(&mut id);
-    NodeId(id)
+fn random_name(rng: &mut StdRng) -> [u8; 20] {
+    let mut name = [0; 20];
+    rng.fill_bytes(&mut name);
+    name
 }
 
 fn random_nonzero(rng: &mut StdRng) -> u64 {

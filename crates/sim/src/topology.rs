@@ -5,7 +5,7 @@ use ::topology::Record;
 use base::ids::{GroupId, Incarnation, RaftId};
 use cluster::identity::{self, NodeIdentity};
 use cluster_bus::slot::key_slot;
-use cluster_bus::{NodeId, SlotSet};
+use cluster_bus::{NodeId, ShardId, SlotSet};
 use raft::eraftpb::ConfState;
 use storage::base::{Base, Member, MemberIdentity, MemberKind, SnapshotMeta};
 use storage::{Disk, DiskFile, Log, LogConfig};
@@ -58,7 +58,7 @@ impl World {
         let record = Record {
             slots: self.slots[0].clone(),
             epoch: 1,
-            ..Record::founded(NodeId([0x77; 20]), name(0))
+            ..Record::founded(ShardId([0x77; 20]), name(0))
         };
         let base = Base {
             identity: MemberIdentity {

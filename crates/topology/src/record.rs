@@ -4,7 +4,7 @@
 //! shard's log; gossip, nodes.conf and redirects follow what has been committed. Never: decides a
 //! change, or knows the leader. The members are beside it, in the group's ConfState (G5).
 
-use cluster_bus::{NodeId, SlotSet};
+use cluster_bus::{NodeId, ShardId, SlotSet};
 
 const VERSION: u8 = 1;
 
@@ -12,7 +12,7 @@ const VERSION: u8 = 1;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// The shard's id; the same on all its nodes.
-    pub shard: NodeId,
+    pub shard: ShardId,
     /// The config epoch of the shard's master on the bus.
     pub epoch: u64,
     /// The node of the last epoch entry: the master, whichever member leads the group (S2).
@@ -25,7 +25,7 @@ impl Record {
     pub const LEN: usize = 1 + 20 + 20 + 8 + 2048;
 
     /// A new shard's record: epoch 0, no slots (G1).
-    pub fn founded(shard: NodeId, master: NodeId) -> Record {
+    pub fn founded(shard: ShardId, master: NodeId) -> Record {
         Record {
             shard,
             master,
@@ -51,7 +51,7 @@ impl Record {
         let (epoch, rest) = rest.split_first_chunk::<8>()?;
         let bitmap: &[u8; 2048] = rest.try_into().ok()?;
         (version == VERSION).then(|| Record {
-            shard: NodeId(*shard),
+            shard: ShardId(*shard),
             epoch: u64::from_le_bytes(*epoch),
             master: NodeId(*master),
             slots: SlotSet::from_bitmap(bitmap),
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn a_record_round_trips() {
         let record = Record {
-            shard: NodeId([1; 20]),
+            shard: ShardId([1; 20]),
             epoch: 7,
             master: NodeId([2; 20]),
             slots: [0, 5, 6, 16383].into_iter().collect(),

@@ -8,7 +8,7 @@
 use cluster_bus::bus::MESSAGE_NAMES;
 use cluster_bus::slot::SLOT_COUNT;
 use cluster_bus::wire::Flags;
-use cluster_bus::{NodeId, SlotSet};
+use cluster_bus::{NodeId, ShardId, SlotSet};
 
 /// How a node is, for CLUSTER SHARDS. CLUSTER SLOTS lists only replicas that are online.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub struct NodeView {
     pub flags: Flags,
     pub master: Option<NodeId>,
     /// Unknown until the node has said it.
-    pub shard: Option<NodeId>,
+    pub shard: Option<ShardId>,
     /// Unix milliseconds of the ping that is not answered yet, or 0.
     pub ping_sent: i64,
     pub pong_received: i64,
@@ -192,7 +192,7 @@ impl ClusterView {
     /// The nodes of each shard, its master first; nodes in handshake are in none. A replica that
     /// has not said its shard belongs to its master's.
     pub fn shards(&self) -> Vec<Vec<&NodeView>> {
-        let mut shards: Vec<(NodeId, Vec<&NodeView>)> = Vec::new();
+        let mut shards: Vec<(ShardId, Vec<&NodeView>)> = Vec::new();
         let settled = |node: &&NodeView| !node.flags.has(Flags::HANDSHAKE);
         for node in self.nodes.iter().filter(settled) {
             let id = self.shard_of(node);
@@ -208,9 +208,10 @@ impl ClusterView {
         nodes.collect()
     }
 
-    fn shard_of(&self, node: &NodeView) -> NodeId {
+    /// Where no shard is known, the nodes of one master are one.
+    fn shard_of(&self, node: &NodeView) -> ShardId {
         let of_master = || self.node(node.master?)?.shard;
         let shard = node.shard.or_else(of_master);
-        shard.unwrap_or(node.master.unwrap_or(node.id))
+        shard.unwrap_or(ShardId(node.master.unwrap_or(node.id).0))
     }
 }

@@ -138,7 +138,7 @@ fn a_claim_within_the_shard_waits_for_the_record() {
     let body = Body::Ping {
         kind: PingKind::Ping,
         gossip: Vec::new(),
-        extensions: vec![Extension::ShardId(id(150))],
+        extensions: vec![Extension::ShardId(shard_id(150))],
     };
     bench.say(
         Header::clone(&Header {
@@ -239,7 +239,7 @@ fn a_failover_elsewhere_is_told_once() {
     let of_shard = || Body::Ping {
         kind: PingKind::Ping,
         gossip: Vec::new(),
-        extensions: vec![Extension::ShardId(id(70))],
+        extensions: vec![Extension::ShardId(shard_id(70))],
     };
     for n in [1, 2] {
         bench.say(header(n), of_shard());
@@ -251,6 +251,10 @@ fn a_failover_elsewhere_is_told_once() {
     };
     let actions = bench.say(back, of_shard());
     let told = losses(&actions);
-    let begin = format!("A failover occurred in shard {}; node {}", id(70), id(2));
+    let begin = format!(
+        "A failover occurred in shard {}; node {}",
+        shard_id(70),
+        id(2)
+    );
     assert!(told.len() == 1 && told[0].starts_with(&begin), "{told:?}");
 }

@@ -7,12 +7,16 @@ use super::*;
 use crate::nodes_conf;
 use crate::slot::SLOT_COUNT;
 use crate::wire::{self, Body, Extension, Gossip, Header, Message, PingKind};
-use crate::SlotSet;
+use crate::{ShardId, SlotSet};
 
 const TIMEOUT: u64 = 1000;
 
 fn id(n: u8) -> NodeId {
     NodeId([n; 20])
+}
+
+fn shard_id(n: u8) -> ShardId {
+    ShardId([n; 20])
 }
 
 fn range(from: u16, to: u16) -> SlotSet {
@@ -101,7 +105,7 @@ impl Bench {
     fn become_(&mut self, role: Role, slots: SlotSet, config_epoch: u64) {
         let state = SelfState {
             role,
-            shard: id(150),
+            shard: shard_id(150),
             slots,
             config_epoch,
             ..SelfState::default()
@@ -643,7 +647,7 @@ fn a_sharded_message_stays_in_the_shard() {
     let body = Body::Ping {
         kind: PingKind::Ping,
         gossip: Vec::new(),
-        extensions: vec![Extension::ShardId(id(150))],
+        extensions: vec![Extension::ShardId(shard_id(150))],
     };
     bench.from(2, body);
     for (sharded, wanted) in [

@@ -22,7 +22,7 @@ use super::{Cluster, ClusterOutput, ForWitnesses};
 use base::clock::{Mono, Now};
 use base::ids::RaftId;
 use base::mutation::{self, Mutation};
-use cluster_bus::NodeId;
+use cluster_bus::{NodeId, ShardId};
 use machine::Machine;
 use phase::{Event, Facts, Output, ResetWish};
 use shard::Shard;
@@ -331,7 +331,7 @@ impl Cluster {
     fn shard_of_target(
         &self,
         mark: Mark,
-        shard: Option<NodeId>,
+        shard: Option<ShardId>,
         hint: Option<NodeId>,
     ) -> BTreeSet<NodeId> {
         let shard = shard.or_else(|| self.bus.shard_of(mark.target));
@@ -400,7 +400,7 @@ impl Cluster {
 
     /// A fresh group of its own, under another name for RESET HARD.
     fn found_anew<D: Disk>(&mut self, now: Now, renamed: bool, shard: &Shard<D>) {
-        let name = renamed.then(|| self.ids.mint_shard());
+        let name = renamed.then(|| self.ids.mint_node());
         let base = self.bootstrap_base(name.unwrap_or(self.myself()));
         let raft_id = base.identity.raft_id;
         let facts = self.facts(now, shard);

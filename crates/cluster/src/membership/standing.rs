@@ -2,7 +2,7 @@
 //! replica's request to lead (E4).
 
 use base::clock::{Mono, Now};
-use cluster_bus::NodeId;
+use cluster_bus::ShardId;
 use raft_group::{transfer_kind, TransferKind};
 use shard::Shard;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(crate) struct Standing {
     /// There are other members; other data members.
     pub others: bool,
     pub other_data: bool,
-    pub shard: NodeId,
+    pub shard: ShardId,
     pub slots: usize,
     pub epoch: u64,
     /// The record whose slots were counted.

@@ -5,7 +5,7 @@
 use base::mutation::{self, Mutation};
 use cluster_bus::bus::{Bus, Node};
 use cluster_bus::wire::Flags;
-use cluster_bus::NodeId;
+use cluster_bus::{NodeId, ShardId};
 use storage::base::{Member, MemberKind};
 use topology::Record;
 
@@ -68,7 +68,7 @@ pub(super) fn knows_strangers(bus: &Bus, list: &[Member]) -> bool {
 }
 
 /// Rendezvous hashing: a stable order of hosts that differs from shard to shard (FNV-1a).
-fn rendezvous(shard: NodeId, node: NodeId) -> u64 {
+fn rendezvous(shard: ShardId, node: NodeId) -> u64 {
     let bytes = shard.0.iter().chain(&node.0);
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)

@@ -6,7 +6,7 @@ use super::super::env::{Done, Env};
 use super::super::error::Error;
 use super::shared::{find_node, show};
 use cluster_bus::nodes_conf::{Form, NodeLine};
-use cluster_bus::NodeId;
+use cluster_bus::{NodeId, ShardId};
 use resp::args::Args;
 use resp::encode::Reply;
 use topology::{ClusterView, LinkView, NodeView, PreferredEndpoint};
@@ -21,7 +21,7 @@ pub fn myid(env: &mut Env<'_>, _: Args<'_>) -> Done {
 pub fn myshardid(env: &mut Env<'_>, _: Args<'_>) -> Done {
     show(env, |view, reply| {
         let me = view.me();
-        reply.bulk(&me.shard.unwrap_or(me.id).to_hex());
+        reply.bulk(&me.shard.unwrap_or(ShardId(me.id.0)).to_hex());
         Ok(())
     })
 }

@@ -79,11 +79,11 @@ fn ranges(slots: &SlotSet) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cluster_bus::NodeId;
+    use cluster_bus::{NodeId, ShardId};
 
     fn record(shard: u8, master: u8) -> Record {
         Record {
-            shard: NodeId([shard; 20]),
+            shard: ShardId([shard; 20]),
             epoch: 7,
             master: NodeId([master; 20]),
             slots: (0..=99).chain([200]).collect(),

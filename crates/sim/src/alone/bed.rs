@@ -6,7 +6,7 @@ use ::topology::Record;
 use cluster::control::{encode_envelope, Frame};
 use cluster::identity::{self, NodeIdentity};
 use cluster::Cluster;
-use cluster_bus::{NodeId, SlotSet};
+use cluster_bus::{NodeId, ShardId, SlotSet};
 use raft::eraftpb::ConfState;
 use raft_group::Envelope;
 use server::{ClusterSetup, Phase, Progress, Server, Setup, Tuning};
@@ -64,7 +64,7 @@ pub fn record(slots: SlotSet, epoch: u64) -> Record {
     Record {
         slots,
         epoch,
-        ..Record::founded(NodeId([9; 20]), node(ME))
+        ..Record::founded(ShardId([9; 20]), node(ME))
     }
 }
 

@@ -9,7 +9,7 @@ mod topology;
 use crate::testing::{FakeCluster, Fixture};
 use ::topology::{ClusterView, Health, NodeView};
 use cluster_bus::wire::Flags;
-use cluster_bus::{NodeId, SlotSet};
+use cluster_bus::{NodeId, ShardId, SlotSet};
 use keyspace::Layout;
 
 /// An id of one digit, repeated.
@@ -29,7 +29,7 @@ pub fn master(digit: u8, slots: &[(u16, u16)]) -> NodeView {
         port: 7000 + u16::from(digit),
         cport: 17000 + u16::from(digit),
         flags: Flags::MASTER,
-        shard: Some(id(digit + 8)),
+        shard: Some(ShardId(id(digit + 8).0)),
         connected: true,
         config_epoch: digit.into(),
         slots: set(slots),
@@ -42,7 +42,7 @@ pub fn replica(digit: u8, of: u8) -> NodeView {
     NodeView {
         flags: Flags::SLAVE,
         master: Some(id(of)),
-        shard: Some(id(of + 8)),
+        shard: Some(ShardId(id(of + 8).0)),
         config_epoch: 0,
         offset: 10,
         health: Health::Online,

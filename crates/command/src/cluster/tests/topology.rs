@@ -3,6 +3,7 @@
 use super::{fixture, id, master, replica, set, view};
 use crate::testing::Fixture;
 use cluster_bus::wire::Flags;
+use cluster_bus::{NodeId, ShardId};
 use topology::{ClusterView, Health, LinkView, NodeView, PreferredEndpoint};
 
 fn bulk(text: &str) -> String {
@@ -13,10 +14,10 @@ const A: &str = "76a504237117d6cfff41b2118cc1a5bc836bc702";
 const B: &str = "e9f260c26119c62ce927020d6d9f9fe3fb667ef2";
 
 fn at(id: &str, port: u16, slots: &[(u16, u16)]) -> NodeView {
-    let id = id.parse().expect("an id");
+    let id: NodeId = id.parse().expect("an id");
     NodeView {
         id,
-        shard: Some(id),
+        shard: Some(ShardId(id.0)),
         port,
         cport: port + 10000,
         config_epoch: 0,
