@@ -1,6 +1,6 @@
 //! Numbers that must not be taken for each other: each has a type of its own.
 //!
-//! Owns the numbers that name a group and its members. Never: mints them, reads or writes them.
+//! Owns the numbers that name a group, its members, batches and reads. Never: mints them, reads or writes them.
 //! raft-rs takes bare numbers; a value is unwrapped where it is handed over.
 
 use std::fmt;
@@ -39,6 +39,48 @@ id! {
 /// Counts the takeovers of a group (G7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
+
+macro_rules! count {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(transparent)]
+        pub struct $name(pub u64);
+
+        impl $name {
+            /// Below all that are given out.
+            pub const NONE: $name = $name(0);
+
+            #[inline]
+            #[must_use]
+            pub const fn next(self) -> $name {
+                self.plus(1)
+            }
+
+            #[inline]
+            #[must_use]
+            pub const fn previous(self) -> $name {
+                $name(self.0 - 1)
+            }
+
+            #[inline]
+            #[must_use]
+            pub const fn plus(self, n: u64) -> $name {
+                $name(self.0 + n)
+            }
+        }
+    };
+}
+
+count! {
+    /// Numbers the batches that a process executes, upwards from 1; known before the entry is (T2).
+    BatchSeq
+}
+
+count! {
+    /// Numbers the read indexes, upwards from 1: one for all reads of a turn (T3).
+    ReadId
+}
 
 /// An entry of a group's log: a term and an index are both numbers, and never stand in a pair unnamed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

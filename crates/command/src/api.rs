@@ -9,6 +9,7 @@ use super::session::Session;
 use super::stats::Stats;
 use base::build::Build;
 use base::clock::{Mono, Now};
+use base::ids::BatchSeq;
 use base::ids::{GroupId, Incarnation, RaftId};
 use cluster_bus::{NodeId, SlotSet};
 use config::{Config, ConfigError};
@@ -321,7 +322,7 @@ pub trait ServerApi {
     }
 
     /// How many data replicas have applied what batch `batch` became, or 0 (WAIT; C2).
-    fn replica_acks(&self, batch: u64) -> u64;
+    fn replica_acks(&self, batch: BatchSeq) -> u64;
 
     /// SHUTDOWN and SIGTERM take the same road; an error is the whole text after `ERR `.
     fn request_shutdown(&mut self, options: Shutdown) -> Result<(), String>;

@@ -6,6 +6,7 @@
 
 use super::registry::CommandId;
 use base::clock::Mono;
+use base::ids::BatchSeq;
 use pubsub::Counts;
 use resp::encode::Proto;
 use state::{StateMachine, Watch};
@@ -88,7 +89,7 @@ pub struct Session {
     /// What the registry has of this client, kept here for questions in passing.
     pub subscriptions: Counts,
     /// The batch of this client's last write: what WAIT waits for.
-    pub last_write: u64,
+    pub last_write: BatchSeq,
     /// The CLUSTER RESET that this client's command waits for.
     pub waits_for_reset: Option<u64>,
 }
@@ -120,7 +121,7 @@ impl Session {
             no_evict: false,
             no_touch: false,
             subscriptions: Counts::default(),
-            last_write: 0,
+            last_write: BatchSeq::NONE,
             waits_for_reset: None,
         }
     }

@@ -15,6 +15,7 @@ use super::session::{Endpoint, Session};
 use super::stats::Stats;
 use super::table::table;
 use base::clock::{Mono, Now};
+use base::ids::BatchSeq;
 use config::{Config, ConfigError};
 use keyspace::{Keyspace, Layout};
 use pubsub::{Registry, Subscriber};
@@ -102,7 +103,7 @@ impl ServerApi for TestServer {
     fn cluster(&mut self) -> Option<&mut dyn ClusterApi> {
         Some(self.cluster.as_mut()?)
     }
-    fn replica_acks(&self, _batch: u64) -> u64 {
+    fn replica_acks(&self, _batch: BatchSeq) -> u64 {
         0
     }
     fn request_shutdown(&mut self, _options: Shutdown) -> Result<(), String> {
@@ -124,7 +125,7 @@ pub struct Fixture {
     pub host: TestServer,
     pub serving: Serving<'static>,
     /// The batch of the next command: each runs in a turn of its own.
-    pub next_batch: u64,
+    pub next_batch: BatchSeq,
     /// D5: the bytes of effects that a turn may have.
     pub grant: usize,
     /// Bodies of all entries so far.
@@ -148,7 +149,7 @@ impl Fixture {
             host: TestServer::new(Config::default(), now),
             grant: usize::MAX,
             serving: Serving::Lead { writable: true },
-            next_batch: 1,
+            next_batch: BatchSeq(1),
             log: Vec::new(),
         }
     }
@@ -190,7 +191,8 @@ impl Fixture {
             "T3: {outcome:?}"
         );
         if let Some(bodies) = batch {
-            self.next_batch += bodies.iter().filter(|body| begins_batch(body)).count() as u64;
+            let begun = bodies.iter().filter(|body| begins_batch(body)).count();
+            self.next_batch = self.next_batch.plus(begun as u64);
             self.log.extend(bodies);
         }
         if outcome.flow == Flow::Hold {

@@ -9,6 +9,7 @@
 //! Two gates per reply: the running maximum decides when it leaves, its own decides whether it
 //! fails (a PING behind a failed SET is still answered by itself).
 
+use base::ids::{BatchSeq, ReadId};
 use base::mutation::{self, Mutation};
 use state::Gate;
 use std::collections::VecDeque;
@@ -180,7 +181,7 @@ impl Output {
     /// waits for these batches any more.
     pub fn fail(
         &mut self,
-        batches: RangeInclusive<u64>,
+        batches: RangeInclusive<BatchSeq>,
         moved: &mut dyn FnMut(Option<u16>, &mut Vec<u8>),
     ) {
         let released = self.released.batch;
@@ -193,7 +194,7 @@ impl Output {
     /// The reads can't be confirmed any more (the lease is lost for good): as [`Self::fail`].
     pub fn fail_reads(
         &mut self,
-        reads: RangeInclusive<u64>,
+        reads: RangeInclusive<ReadId>,
         moved: &mut dyn FnMut(Option<u16>, &mut Vec<u8>),
     ) {
         let released = self.released.read;
@@ -258,7 +259,7 @@ impl Output {
     /// The outcome of the batches is unknown (T6): from the first reply or push that needs one of
     /// them on nothing is written; what is before it still is, then the connection is to be
     /// closed. Returns whether there was such a reply.
-    pub fn poison(&mut self, batches: RangeInclusive<u64>) -> bool {
+    pub fn poison(&mut self, batches: RangeInclusive<BatchSeq>) -> bool {
         let released = self.released.batch;
         let unknown = |s: &Segment| s.own.batch > released && batches.contains(&s.own.batch);
         let Some(first) = self.segments.iter().position(unknown) else {

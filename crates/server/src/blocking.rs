@@ -14,6 +14,7 @@ use super::platform::Platform;
 use super::state::ServerState;
 use super::turn::Server;
 use base::clock::{Mono, Now};
+use base::ids::BatchSeq;
 use command::api::Unblock;
 use command::session::ReplyMode;
 use command::{Block, BlockKind, Error};
@@ -32,7 +33,7 @@ pub struct Blocked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitsFor {
     /// C2: so many data replicas have applied this batch, the client's last write before its WAIT.
-    Replicas { count: u64, batch: u64 },
+    Replicas { count: u64, batch: BatchSeq },
 }
 
 /// The registry.
@@ -100,7 +101,7 @@ impl<P: Platform> ServerState<P> {
     }
 
     /// The reply of a command whose time is over. `acks` counts the replicas that have applied a batch.
-    fn time_out(&mut self, key: Key, acks: impl Fn(u64) -> u64) -> bool {
+    fn time_out(&mut self, key: Key, acks: impl Fn(BatchSeq) -> u64) -> bool {
         self.end_block(key, |blocked, reply| match blocked.on {
             WaitsFor::Replicas { batch, .. } => reply.int(acks(batch) as i64),
         })
@@ -116,7 +117,7 @@ impl<P: Platform> ServerState<P> {
     }
 
     /// CLIENT UNBLOCK; false if no such client is blocked.
-    pub fn unblock(&mut self, id: u64, how: Unblock, acks: impl Fn(u64) -> u64) -> bool {
+    pub fn unblock(&mut self, id: u64, how: Unblock, acks: impl Fn(BatchSeq) -> u64) -> bool {
         let Some(key) = self.blocking.clients.get(&id).copied() else {
             return false;
         };
@@ -220,7 +221,10 @@ mod tests {
     use command::testing::session;
     use net::Conn;
 
-    const WAIT: WaitsFor = WaitsFor::Replicas { count: 2, batch: 7 };
+    const WAIT: WaitsFor = WaitsFor::Replicas {
+        count: 2,
+        batch: BatchSeq(7),
+    };
 
     struct Fixture(ServerState<TestPlatform>);
 
@@ -261,7 +265,7 @@ mod tests {
         assert_eq!(blocking.next_deadline(), Some(Mono(10)));
         assert_eq!(blocking.due(Mono(9)), []);
         assert_eq!(blocking.due(Mono(20)), [keys[1], keys[2]]);
-        assert!(f.0.unblock(10, Unblock::Timeout, |batch| batch));
+        assert!(f.0.unblock(10, Unblock::Timeout, |batch| batch.0));
         assert_eq!(f.sent(keys[1]), ":7\r\n", "how many have batch 7");
         assert_eq!(f.0.blocking.next_deadline(), Some(Mono(20)));
         for id in [20, 30] {

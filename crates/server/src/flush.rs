@@ -3,13 +3,17 @@
 use super::clients::Client;
 use super::platform::Platform;
 use super::turn::Server;
+use base::ids::BatchSeq;
 use command::Error;
-use net::{Flushed, Key};
+use net::{Flushed, Key, Output};
 use state::Gate;
 use std::ops::RangeInclusive;
 
 /// T4: above this share of the limit of all clients, none of those that hold output is read.
 const SHARE_OF_MEMORY: usize = 8;
+
+/// Writes the answer in place of a reply to a key of this slot.
+type Moved<'a> = &'a mut dyn FnMut(Option<u16>, &mut Vec<u8>);
 
 impl<P: Platform> Server<P> {
     /// Takes what the shard has decided: jobs go to the storage thread, gates open or fail.
@@ -21,11 +25,11 @@ impl<P: Platform> Server<P> {
         self.send(output.messages, output.strangers);
         for batches in output.failed {
             self.state.pubsub.outbound.fail(batches.clone());
-            self.fail(batches, false);
+            self.fail_output(|output, moved| output.fail(batches.clone(), moved));
         }
         if let Some(reads) = output.failed_reads {
             self.state.pubsub.outbound.fail_reads(reads.clone());
-            self.fail(reads, true);
+            self.fail_output(|output, moved| output.fail_reads(reads.clone(), moved));
         }
         if let Some(batches) = output.unknown {
             self.state.pubsub.outbound.fail(batches.clone());
@@ -53,7 +57,7 @@ impl<P: Platform> Server<P> {
     }
 
     /// T6: what did not happen is answered so; the client is sent to the leader of now.
-    fn fail(&mut self, range: RangeInclusive<u64>, reads: bool) {
+    fn fail_output(&mut self, fail: impl Fn(&mut Output, Moved<'_>)) {
         let cluster = self.state.cluster.as_ref();
         let addr = cluster.and_then(|c| c.core.routing().leader.clone());
         for (_, client) in self.state.clients.iter_mut() {
@@ -61,11 +65,7 @@ impl<P: Platform> Server<P> {
             let mut moved = |slot: Option<u16>, out: &mut Vec<u8>| {
                 Error::not_done(slot, addr.as_deref()).write(out);
             };
-            if reads {
-                client.conn.output.fail_reads(range.clone(), &mut moved);
-            } else {
-                client.conn.output.fail(range.clone(), &mut moved);
-            }
+            fail(&mut client.conn.output, &mut moved);
         }
     }
 
@@ -73,19 +73,19 @@ impl<P: Platform> Server<P> {
     pub(super) fn forget_gates(&mut self, last: Gate) {
         self.give_up_blocked();
         if last.read > self.released.read {
-            let reads = self.released.read + 1..=last.read;
+            let reads = self.released.read.next()..=last.read;
             self.state.pubsub.outbound.fail_reads(reads.clone());
-            self.fail(reads, true);
+            self.fail_output(|output, moved| output.fail_reads(reads.clone(), moved));
         }
         if last.batch > self.released.batch {
-            let batches = self.released.batch + 1..=last.batch;
+            let batches = self.released.batch.next()..=last.batch;
             self.state.pubsub.outbound.fail(batches.clone());
             self.poison(batches);
         }
     }
 
     /// T6: nobody can say what became of these batches: their clients are closed unanswered.
-    fn poison(&mut self, batches: RangeInclusive<u64>) {
+    fn poison(&mut self, batches: RangeInclusive<BatchSeq>) {
         let mut count = 0;
         for (key, client) in self.state.clients.iter_mut() {
             let Some(client) = client else { continue };

@@ -7,6 +7,7 @@ use super::platform::Platform;
 use super::pubsub::PubSub;
 use super::start::{Machine, Tuning};
 use ::base::clock::{Clock, Mono, Now};
+use ::base::ids::BatchSeq;
 use command::api::{
     ClientView, ClusterApi, IoView, KillFilter, MemberKind, MemberStatus, ProcessView, RaftRole,
     RaftStatus, Rates, Shutdown, Unblock,
@@ -294,7 +295,7 @@ impl<P: Platform> ServerApi for TurnApi<'_, P> {
         Some(cluster)
     }
 
-    fn replica_acks(&self, batch: u64) -> u64 {
+    fn replica_acks(&self, batch: BatchSeq) -> u64 {
         self.handle.replica_acks(batch)
     }
 

@@ -8,6 +8,7 @@ use super::persist::SMALL_RECORD;
 use super::turn::TURN_ROOM;
 use super::Shard;
 use base::clock::{Mono, Now};
+use base::ids::BatchSeq;
 use base::ids::RaftId;
 use base::mutation::{self, Mutation};
 use raft::eraftpb::{Entry, Message, MessageType};
@@ -101,7 +102,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// Batches of the tail up to here have been answered, or told to be unknown.
-    pub(super) fn answered(&self) -> u64 {
+    pub(super) fn answered(&self) -> BatchSeq {
         self.unknown_told.max(self.released.batch)
     }
 

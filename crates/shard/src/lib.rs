@@ -34,7 +34,7 @@ pub mod testing;
 mod tests;
 
 use base::clock::{Mono, Now};
-use base::ids::RaftId;
+use base::ids::{BatchSeq, RaftId, ReadId};
 use base::mutation::{self, Mutation};
 use effect::{CodecError, Stager, PART_BYTES};
 use keyspace::{Keyspace, Layout};
@@ -129,11 +129,11 @@ pub struct TurnOutput<D: Disk> {
     /// Work for another thread; results come back through [`Shard::job_done`].
     pub jobs: Vec<Job<D>>,
     /// Batches that did not happen: their replies become MOVED. To be handled before `released`.
-    pub failed: Vec<RangeInclusive<u64>>,
+    pub failed: Vec<RangeInclusive<BatchSeq>>,
     /// Reads whose leader can't be shown to have led: they changed nothing and become MOVED too.
-    pub failed_reads: Option<RangeInclusive<u64>>,
+    pub failed_reads: Option<RangeInclusive<ReadId>>,
     /// Batches of which nobody can say (T6): their connections are closed without a reply.
-    pub unknown: Option<RangeInclusive<u64>>,
+    pub unknown: Option<RangeInclusive<BatchSeq>>,
     /// Everything up to here may leave.
     pub released: Gate,
     /// This member has just stopped leading (C4).
@@ -145,7 +145,7 @@ pub struct TurnOutput<D: Disk> {
 /// A committed batch, and the index of its last entry.
 #[derive(Clone, Copy, Debug)]
 struct AppliedBatch {
-    seq: u64,
+    seq: BatchSeq,
     index: u64,
 }
 
@@ -155,7 +155,7 @@ pub struct GroupHandle<'a, D: Disk> {
     pub log: &'a Log<D>,
     tail: &'a VecDeque<TailBatch>,
     recent: &'a VecDeque<AppliedBatch>,
-    next_batch: u64,
+    next_batch: BatchSeq,
     pub tail_bytes: usize,
     pub unknown_outcomes: u64,
     pub has_quorum: bool,
@@ -164,7 +164,7 @@ pub struct GroupHandle<'a, D: Disk> {
 
 impl<D: Disk> GroupHandle<'_, D> {
     /// C2: how many other data members have applied what `batch` became.
-    pub fn replica_acks(&self, batch: u64) -> u64 {
+    pub fn replica_acks(&self, batch: BatchSeq) -> u64 {
         acks(self.group, self.tail, self.recent, self.next_batch, batch)
     }
 
@@ -181,7 +181,7 @@ impl<D: Disk> GroupHandle<'_, D> {
 
 /// A batch that is executed and not known to be committed.
 struct TailBatch {
-    seq: u64,
+    seq: BatchSeq,
     first: u64,
     last: u64,
     term: u64,
@@ -206,21 +206,21 @@ pub struct Shard<D: Disk> {
 
     // the turn
     turn_now: Now,
-    next_batch: u64,
-    next_read_index: u64,
+    next_batch: BatchSeq,
+    next_read: ReadId,
     read_index_used: bool,
     /// The last turn's effects were as many as belong in one: something may go on at once.
     turn_was_full: bool,
     released: Gate,
     /// Read read indexes that wait for a majority's acknowledgement: (read index, clock after execution).
-    read_indexes: VecDeque<(u64, Mono)>,
+    read_indexes: VecDeque<(ReadId, Mono)>,
     tail: VecDeque<TailBatch>,
     tail_bytes: usize,
     /// The newest committed batches, for WAIT.
     recent: VecDeque<AppliedBatch>,
     was_leader: bool,
     stepped_down_at: Option<Mono>,
-    unknown_told: u64,
+    unknown_told: BatchSeq,
 
     // writing
     /// D5: bytes of appends that were stepped and are not in the log yet.
@@ -247,9 +247,9 @@ pub struct Shard<D: Disk> {
 
     // output
     jobs: Vec<Job<D>>,
-    failed: Vec<RangeInclusive<u64>>,
-    failed_reads: Option<RangeInclusive<u64>>,
-    unknown: Option<RangeInclusive<u64>>,
+    failed: Vec<RangeInclusive<BatchSeq>>,
+    failed_reads: Option<RangeInclusive<ReadId>>,
+    unknown: Option<RangeInclusive<BatchSeq>>,
     stepped_down: bool,
     unknown_outcomes: u64,
 }
@@ -313,7 +313,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// C2: how many other data members have applied what `batch` became.
-    pub fn replica_acks(&self, batch: u64) -> u64 {
+    pub fn replica_acks(&self, batch: BatchSeq) -> u64 {
         acks(
             &self.group,
             &self.tail,
@@ -328,7 +328,7 @@ impl<D: Disk> Shard<D> {
     /// one must have been dealt with.
     pub fn succeed(&mut self, old: &mut Shard<D>) {
         self.next_batch = old.next_batch;
-        self.next_read_index = old.next_read_index;
+        self.next_read = old.next_read;
         self.released = old.last_gate();
         self.data.take_watches(&mut old.data);
         // The turn goes on under the new numbers.
@@ -338,8 +338,8 @@ impl<D: Disk> Shard<D> {
     /// The highest gate that any reply may wait for.
     pub fn last_gate(&self) -> Gate {
         Gate {
-            batch: self.next_batch - 1,
-            read: self.next_read_index - 1,
+            batch: self.next_batch.previous(),
+            read: self.next_read.previous(),
         }
     }
 
@@ -381,8 +381,8 @@ fn acks(
     group: &Group,
     tail: &VecDeque<TailBatch>,
     recent: &VecDeque<AppliedBatch>,
-    next_batch: u64,
-    batch: u64,
+    next_batch: BatchSeq,
+    batch: BatchSeq,
 ) -> u64 {
     let running = batch >= next_batch && !mutation::is(Mutation::WaitBeforeProposal);
     let open = tail.iter().rev().find(|open| open.seq <= batch);

@@ -2,6 +2,7 @@
 
 use super::{Shard, ShardConfig, ShardError, SyncPolicy};
 use base::clock::{Mono, Now};
+use base::ids::{BatchSeq, ReadId};
 use effect::Stager;
 use raft_group::{Group, GroupConfig, Membership, Window};
 use state::Gate;
@@ -108,18 +109,18 @@ impl<D: Disk> Shard<D> {
             group,
             log,
             turn_now: now,
-            next_batch: 1,
-            next_read_index: 1,
+            next_batch: BatchSeq::NONE.next(),
+            next_read: ReadId::NONE.next(),
             read_index_used: false,
             turn_was_full: false,
-            released: Gate { batch: 0, read: 0 },
+            released: Gate::OPEN,
             read_indexes: VecDeque::new(),
             tail: VecDeque::new(),
             tail_bytes: 0,
             recent: VecDeque::new(),
             was_leader: false,
             stepped_down_at: None,
-            unknown_told: 0,
+            unknown_told: BatchSeq::NONE,
             stepped: 0,
             readies: VecDeque::new(),
             sync_since: None,

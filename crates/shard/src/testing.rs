@@ -125,7 +125,7 @@ impl Played {
             _folder: folder,
             jobs: Vec::new(),
             sent: Vec::new(),
-            released: Gate { batch: 0, read: 0 },
+            released: Gate::OPEN,
         }
     }
 

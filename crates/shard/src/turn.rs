@@ -3,7 +3,7 @@
 use super::members::is_change;
 use super::{Shard, ShardError, SyncPolicy, TailBatch, TurnOutput};
 use base::clock::{Clock, Mono, Now};
-use base::ids::RaftId;
+use base::ids::{BatchSeq, RaftId};
 use base::mutation::{self, Mutation};
 use effect::{begins_batch, parse_entry, Body, Unit};
 use raft::eraftpb::{Message, MessageType};
@@ -215,7 +215,7 @@ impl<D: Disk> Shard<D> {
         if now.mono >= since + self.config.outcome_timeout && told < last {
             let undecided = self.tail.iter().filter(|b| b.seq > told).count();
             self.unknown_outcomes += undecided as u64;
-            let first = self.unknown.take().map_or(told + 1, |e| *e.start());
+            let first = self.unknown.take().map_or(told.next(), |e| *e.start());
             self.unknown = Some(first..=last);
             self.unknown_told = last;
         }
@@ -262,27 +262,21 @@ impl<D: Disk> Shard<D> {
     }
 
     /// What a reply of this turn waits for; `depends`: the newest batch that it may show.
-    pub fn gate(&mut self, kind: GateKind, depends: u64) -> Gate {
+    pub fn gate(&mut self, kind: GateKind, depends: BatchSeq) -> Gate {
         let shows = if mutation::is(Mutation::ReadIgnoresDirty) {
-            0
+            BatchSeq::NONE
         } else {
             depends
         };
         match kind {
-            GateKind::Free => Gate { batch: 0, read: 0 },
-            GateKind::Write => Gate {
-                batch: depends,
-                read: 0,
-            },
-            GateKind::Read if mutation::is(Mutation::NoLeaseForNoWrite) => Gate {
-                batch: shows,
-                read: 0,
-            },
+            GateKind::Free => Gate::OPEN,
+            GateKind::Write => Gate::of_batch(depends),
+            GateKind::Read if mutation::is(Mutation::NoLeaseForNoWrite) => Gate::of_batch(shows),
             GateKind::Read => {
                 self.read_index_used = true;
                 Gate {
                     batch: shows,
-                    read: self.next_read_index,
+                    read: self.next_read,
                 }
             }
         }
@@ -347,7 +341,7 @@ impl<D: Disk> Shard<D> {
                     bytes: 0,
                     record: self.data.record_after(self.next_batch),
                 });
-                self.next_batch += 1;
+                self.next_batch = self.next_batch.next();
             }
             let batch = self.tail.back_mut().expect("the first body begins one");
             batch.last = at;
@@ -355,7 +349,7 @@ impl<D: Disk> Shard<D> {
             self.tail_bytes += body.len();
         }
         if mutation::is(Mutation::ReleaseUncommitted) {
-            self.released.batch = self.next_batch - 1;
+            self.released.batch = self.next_batch.previous();
         }
     }
 
@@ -365,8 +359,8 @@ impl<D: Disk> Shard<D> {
         if !std::mem::take(&mut self.read_index_used) {
             return;
         }
-        let read_index = self.next_read_index;
-        self.next_read_index += 1;
+        let read = self.next_read;
+        self.next_read = read.next();
         let tested = if mutation::is(Mutation::LeaseBeforeExecution) {
             self.turn_now
         } else {
@@ -374,10 +368,10 @@ impl<D: Disk> Shard<D> {
         };
         if self.group.holds_lease(tested) {
             // Older read indexes of this lease epoch are good as well: nobody else has led since.
-            self.released.read = read_index;
+            self.released.read = read;
             self.read_indexes.clear();
         } else {
-            self.read_indexes.push_back((read_index, now.mono));
+            self.read_indexes.push_back((read, now.mono));
             self.group.ping();
             if !self.group.is_leader() {
                 self.lose_read_indexes();
@@ -397,8 +391,8 @@ impl<D: Disk> Shard<D> {
             .front()
             .is_some_and(|&(_, at)| at <= ack_of_send_time)
         {
-            let (read_index, _) = self.read_indexes.pop_front().expect("it was just seen");
-            self.released.read = read_index;
+            let (read, _) = self.read_indexes.pop_front().expect("it was just seen");
+            self.released.read = read;
         }
     }
 

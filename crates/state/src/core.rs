@@ -18,6 +18,7 @@
 use super::gate::Footprint;
 use super::room;
 use super::watch::{Watch, Watches};
+use base::ids::BatchSeq;
 use base::mutation::{self, Mutation};
 use effect::{Batch, Op};
 use keyspace::{prefetch, Entry, Key, Keyspace};
@@ -56,8 +57,8 @@ pub struct StateMachine {
     /// Whether a unit is open in `batch`: it is opened by the first effect of a command.
     unit_open: bool,
     /// The number of the turn's first batch, and of the one that the running command writes to.
-    first_seq: u64,
-    pub(super) batch_seq: u64,
+    first_seq: BatchSeq,
+    pub(super) batch_seq: BatchSeq,
     pub(super) now_ms: i64,
     pub(super) writable: bool,
     /// D5: the batches' bytes may not become more than this in this turn.
@@ -66,10 +67,10 @@ pub struct StateMachine {
     wanted: Option<usize>,
     pub(super) access: Access,
     pub(super) db: u32,
-    pub(super) dirty: Box<[u64]>,
-    pub(super) floor: u64,
+    pub(super) dirty: Box<[BatchSeq]>,
+    pub(super) floor: BatchSeq,
     /// The newest batch that holds anything.
-    newest: u64,
+    newest: BatchSeq,
     pub(super) footprint: Footprint,
     pub(super) watches: Watches,
     /// The first keys of the running command, and how many they are.
@@ -83,7 +84,7 @@ pub struct StateMachine {
     /// Whether the open unit has changed the record.
     pub(super) record_changed: bool,
     /// The record as of the turn's batches that have changed it.
-    turn_records: Vec<(u64, Arc<Record>)>,
+    turn_records: Vec<(BatchSeq, Arc<Record>)>,
 }
 
 /// Keys whose hash is remembered: commands of a fixed number of keys have no more.
@@ -110,17 +111,17 @@ impl StateMachine {
             keyspace,
             batch: Batch::new(part_bytes),
             unit_open: false,
-            first_seq: 0,
-            batch_seq: 0,
+            first_seq: BatchSeq::NONE,
+            batch_seq: BatchSeq::NONE,
             now_ms: 0,
             writable: false,
             grant: 0,
             wanted: None,
             access: Access::Lead,
             db: 0,
-            dirty: vec![0; SLOTS].into_boxed_slice(),
-            floor: 0,
-            newest: 0,
+            dirty: vec![BatchSeq::NONE; SLOTS].into_boxed_slice(),
+            floor: BatchSeq::NONE,
+            newest: BatchSeq::NONE,
             footprint: Footprint::default(),
             watches,
             memos: [Memo::default(); MEMOS],
@@ -183,7 +184,7 @@ impl StateMachine {
     /// The effects from here on belong to batch `batch_seq`, which is above all earlier ones, and
     /// to those after it, if a large unit makes them several.
     /// `grant`: the bytes of effects that the log has room for (D5).
-    pub fn begin_turn(&mut self, batch_seq: u64, now_ms: i64, writable: bool, grant: usize) {
+    pub fn begin_turn(&mut self, batch_seq: BatchSeq, now_ms: i64, writable: bool, grant: usize) {
         assert!(self.batch.is_empty(), "the last turn's batch was not taken");
         assert!(batch_seq >= self.newest, "batches are numbered upwards");
         self.turn_records.clear();
@@ -209,7 +210,7 @@ impl StateMachine {
     }
 
     /// The record as of the turn's batch `seq`, if that has changed it (S1).
-    pub fn record_after(&self, seq: u64) -> Option<Arc<Record>> {
+    pub fn record_after(&self, seq: BatchSeq) -> Option<Arc<Record>> {
         let mut changes = self.turn_records.iter().rev();
         changes
             .find(|(of, _)| *of == seq)
@@ -471,7 +472,7 @@ impl StateMachine {
             self.batch.begin_unit();
         }
         self.batch.push_sized(db, op, args, bytes);
-        let seq = self.first_seq + u64::from(self.batch.number());
+        let seq = self.first_seq.plus(self.batch.number().into());
         if seq != self.batch_seq {
             self.next_batch(seq, fresh);
         }
@@ -482,7 +483,7 @@ impl StateMachine {
 
     /// T6: a large unit is a batch of its own, and so is what comes after it.
     #[cold]
-    fn next_batch(&mut self, seq: u64, fresh: bool) {
+    fn next_batch(&mut self, seq: BatchSeq, fresh: bool) {
         if mutation::is(Mutation::TailLostByTurn) {
             return;
         }

@@ -2,17 +2,30 @@
 //!
 //! Owns: [`Footprint`] and the [`Gate`] that follows from it. Never: holds a reply.
 
+use base::ids::{BatchSeq, ReadId};
+
 /// A point in the node's history: the batch whose commit, and the read whose confirmation, a reply
-/// needs (0: none). Counters of the caller's, growing; compared each on its own.
+/// needs (`NONE`: none). They grow; compared each on its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Gate {
-    pub batch: u64,
-    pub read: u64,
+    pub batch: BatchSeq,
+    pub read: ReadId,
 }
 
 impl Gate {
     /// Waits for nothing.
-    pub const OPEN: Gate = Gate { batch: 0, read: 0 };
+    pub const OPEN: Gate = Gate {
+        batch: BatchSeq::NONE,
+        read: ReadId::NONE,
+    };
+
+    /// Waits for no read.
+    pub const fn of_batch(batch: BatchSeq) -> Gate {
+        Gate {
+            batch,
+            read: ReadId::NONE,
+        }
+    }
 
     /// Both must be reached.
     #[must_use]
@@ -32,12 +45,12 @@ impl Gate {
     pub fn beyond(self, released: Gate) -> Gate {
         Gate {
             batch: if self.batch <= released.batch {
-                0
+                BatchSeq::NONE
             } else {
                 self.batch
             },
             read: if self.read <= released.read {
-                0
+                ReadId::NONE
             } else {
                 self.read
             },
@@ -66,9 +79,9 @@ pub struct Footprint {
     pub expired: bool,
     /// The reply shows data (or its absence).
     pub read: bool,
-    /// The newest batch that the reply may show, its own one included; 0: none that is not yet
+    /// The newest batch that the reply may show, its own one included; `NONE`: none that is not yet
     /// committed for all we know.
-    pub depends: u64,
+    pub depends: BatchSeq,
     /// Something had to enter the batch that may not, or that the log has no room for now (T2, D5).
     pub hold: bool,
     /// The slot of the first key that was looked at.

@@ -6,6 +6,7 @@
 
 use crate::sockets::{raise_open_files, Conn, Event, Listeners, OpenFiles, Poll, RESERVED_FILES};
 use base::clock::Mono;
+use base::ids::BatchSeq;
 use mio::Waker;
 use net::{Filled, Key, Next, ReadBuffer, ReadyList, Slab};
 use resp::{Args, Argv, Limits, Proto, Reply};
@@ -152,10 +153,7 @@ impl Server {
             }
         }
         let limits = Limits::default();
-        let gate = Gate {
-            batch: self.turn,
-            read: 0,
-        };
+        let gate = Gate::of_batch(BatchSeq(self.turn));
         while conn.output.held_bytes() <= HELD_LIMIT_BYTES && !conn.output.is_closing() {
             match conn.input.next(&self.shared, &limits, &mut self.argv) {
                 Ok(Next::Command { args, consumed, .. }) => {
@@ -179,10 +177,7 @@ impl Server {
     }
 
     fn flush(&mut self) {
-        let released = Gate {
-            batch: self.turn,
-            read: 0,
-        };
+        let released = Gate::of_batch(BatchSeq(self.turn));
         let mut memory = 0;
         if !self.held {
             self.dirty.append(&mut self.waiting);

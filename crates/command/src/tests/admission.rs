@@ -3,6 +3,7 @@
 use crate::env::{Flow, Serving};
 use crate::session::ReplyMode;
 use crate::testing::{session, single, Fixture};
+use base::ids::BatchSeq;
 use keyspace::Layout;
 use state::GateKind;
 
@@ -136,7 +137,7 @@ fn reads_depend_on_the_batch_that_left_what_they_show() {
     let mut f = Fixture::new(Layout::Cluster);
     let depends = |f: &mut Fixture, line: &str| {
         let (_, outcome) = f.outcome(&line.split(' ').collect::<Vec<_>>());
-        outcome.footprint.depends
+        outcome.footprint.depends.0
     };
     assert_eq!(depends(&mut f, "GET foo"), 0);
     f.line("SET foo 1"); // batch 1
@@ -151,7 +152,7 @@ fn reads_depend_on_the_batch_that_left_what_they_show() {
     assert_eq!(depends(&mut f, "GET other"), 4);
     let (_, outcome) = f.outcome(&["SET", "foo", "x"]);
     assert_eq!(outcome.slot, Some(12182));
-    assert_eq!(f.session.last_write, 5);
+    assert_eq!(f.session.last_write, BatchSeq(5));
 }
 
 #[test]

@@ -304,7 +304,7 @@ proptest! {
                 leader.data.expire_due(now, 3);
                 if let Some(bodies) = leader.data.take_batch() {
                     leader.log.extend(bodies);
-                    leader.next_batch += 1;
+                    leader.next_batch = leader.next_batch.next();
                 }
                 continue;
             }

@@ -2,6 +2,7 @@
 
 use crate::env::{Flow, Serving};
 use crate::testing::{single, Fixture, START_MS};
+use base::ids::BatchSeq;
 use state::GateKind;
 
 #[test]
@@ -135,9 +136,9 @@ fn active_expiry_deletes_what_is_due_one_unit_each() {
     f.line("SET other v PX 5");
     f.advance(16);
     let now = f.host.now.unix_ms;
-    f.data.begin_turn(100, now, false, 0);
+    f.data.begin_turn(BatchSeq(100), now, false, 0);
     assert_eq!(f.data.expire_due(now, 100), 0, "T2: nothing may be written");
-    f.data.begin_turn(100, now, true, usize::MAX);
+    f.data.begin_turn(BatchSeq(100), now, true, usize::MAX);
     assert_eq!(f.data.expire_due(now, 4), 4);
     assert_eq!(f.data.expire_due(now, 100), 3);
     let bodies = f.data.take_batch().expect("something was written");
@@ -145,7 +146,7 @@ fn active_expiry_deletes_what_is_due_one_unit_each() {
         panic!("a batch of units")
     };
     assert_eq!(units.count(), 7);
-    f.next_batch = 101;
+    f.next_batch = BatchSeq(101);
     f.expect(&[
         ("DBSIZE", ":0\r\n"),
         ("SELECT 0", "+OK\r\n"),

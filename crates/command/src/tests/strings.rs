@@ -1,6 +1,7 @@
 //! The string family.
 
 use crate::testing::{single, Fixture, START_MS};
+use base::ids::BatchSeq;
 use resp::encode::Proto;
 use state::GateKind;
 
@@ -278,7 +279,11 @@ fn what_changes_nothing_is_a_read() {
         let (_, outcome) = f.outcome(&line.split(' ').collect::<Vec<_>>());
         assert_eq!(outcome.gate, GateKind::Read, "{line}");
         let shows_a_write = !line.contains("none") || line.starts_with("MSETNX");
-        assert_eq!(outcome.footprint.depends > 0, shows_a_write, "{line}");
+        assert_eq!(
+            outcome.footprint.depends > BatchSeq::NONE,
+            shows_a_write,
+            "{line}"
+        );
     }
     for line in [
         "SELECT 3",

@@ -1,6 +1,7 @@
 //! [`Output`] against a model that keeps every reply by itself, and what it does with memory.
 
 use crate::{Flushed, Output};
+use base::ids::{BatchSeq, ReadId};
 use proptest::prelude::*;
 use state::Gate;
 use std::io::{self, ErrorKind, Write};
@@ -43,7 +44,7 @@ fn put(output: &mut Output, bytes: &[u8], gate: Gate) {
 }
 
 fn batch(batch: u64) -> Gate {
-    Gate { batch, read: 0 }
+    Gate::of_batch(BatchSeq(batch))
 }
 
 fn moved(slot: Option<u16>, out: &mut Vec<u8>) {
@@ -104,7 +105,7 @@ fn only_the_failed_replies_are_replaced_and_pushes_are_dropped() {
     output.seal_push(batch(5));
     put(&mut output, b"ping", Gate::OPEN);
     put(&mut output, b"last", batch(6));
-    output.fail(5..=5, &mut moved);
+    output.fail(BatchSeq(5)..=BatchSeq(5), &mut moved);
     assert_eq!(written(&mut output), "aMSome(77);MNone;ping");
     output.release(batch(6));
     assert_eq!(written(&mut output), "last");
@@ -116,7 +117,7 @@ fn a_suppressed_reply_holds_but_is_not_replaced() {
     put(&mut output, b"", batch(3));
     put(&mut output, b"ping", Gate::OPEN);
     assert_eq!((output.gate(), output.held_bytes()), (batch(3), 4));
-    output.fail(3..=9, &mut moved);
+    output.fail(BatchSeq(3)..=BatchSeq(9), &mut moved);
     assert_eq!(
         (written(&mut output).as_str(), output.gate()),
         ("ping", Gate::OPEN)
@@ -127,10 +128,17 @@ fn a_suppressed_reply_holds_but_is_not_replaced() {
 fn reads_that_nothing_can_confirm_fail_too() {
     let mut output = Output::new();
     put(&mut output, b"set", batch(1));
-    put(&mut output, b"get", Gate { batch: 1, read: 4 });
+    put(
+        &mut output,
+        b"get",
+        Gate {
+            batch: BatchSeq(1),
+            read: ReadId(4),
+        },
+    );
     output.release(batch(1));
     assert_eq!(written(&mut output), "set");
-    output.fail_reads(1..=4, &mut moved);
+    output.fail_reads(ReadId(1)..=ReadId(4), &mut moved);
     assert_eq!(written(&mut output), "MNone;");
 }
 
@@ -140,8 +148,8 @@ fn an_unknown_outcome_ends_the_output_before_it() {
     put(&mut output, b"a", batch(1));
     put(&mut output, b"b", batch(2));
     put(&mut output, b"c", Gate::OPEN);
-    assert!(!output.poison(3..=9));
-    assert!(output.poison(2..=2));
+    assert!(!output.poison(BatchSeq(3)..=BatchSeq(9)));
+    assert!(output.poison(BatchSeq(2)..=BatchSeq(2)));
     put(&mut output, b"d", Gate::OPEN);
     assert!(!output.is_finished());
     output.release(batch(1));
@@ -217,9 +225,9 @@ enum Op {
         gate: Gate,
     },
     Release(Gate),
-    Fail(RangeInclusive<u64>),
-    FailReads(RangeInclusive<u64>),
-    Poison(RangeInclusive<u64>),
+    Fail(RangeInclusive<BatchSeq>),
+    FailReads(RangeInclusive<ReadId>),
+    Poison(RangeInclusive<BatchSeq>),
     Write(usize),
     Close,
 }
@@ -241,7 +249,7 @@ impl Model {
         }
     }
 
-    fn needs(own: u64, released: u64, range: &RangeInclusive<u64>) -> bool {
+    fn needs<N: Ord>(own: N, released: N, range: &RangeInclusive<N>) -> bool {
         own > released && range.contains(&own)
     }
 
@@ -255,12 +263,7 @@ impl Model {
         }
     }
 
-    fn fail(&mut self, range: &RangeInclusive<u64>, reads: bool) {
-        let released = self.released;
-        let hit = |g: &Gate| match reads {
-            true => Self::needs(g.read, released.read, range),
-            false => Self::needs(g.batch, released.batch, range),
-        };
+    fn fail(&mut self, hit: impl Fn(&Gate) -> bool) {
         self.queue
             .retain(|(_, gate, _, push)| !(*push && hit(gate)));
         for (bytes, gate, slot, _) in &mut self.queue {
@@ -275,7 +278,7 @@ impl Model {
         self.drain();
     }
 
-    fn poison(&mut self, range: &RangeInclusive<u64>) {
+    fn poison(&mut self, range: &RangeInclusive<BatchSeq>) {
         let released = self.released;
         let hit = |(bytes, g, ..): &(Vec<u8>, Gate, Option<u16>, bool)| {
             !bytes.is_empty() && Self::needs(g.batch, released.batch, range)
@@ -288,11 +291,14 @@ impl Model {
 }
 
 fn a_gate() -> impl Strategy<Value = Gate> {
-    (0u64..8, 0u64..4).prop_map(|(batch, read)| Gate { batch, read })
+    (0u64..8, 0u64..4).prop_map(|(batch, read)| Gate {
+        batch: BatchSeq(batch),
+        read: ReadId(read),
+    })
 }
 
-fn a_range() -> impl Strategy<Value = RangeInclusive<u64>> {
-    (1u64..8, 0u64..4).prop_map(|(from, more)| from..=from + more)
+fn a_range<N: std::fmt::Debug>(number: fn(u64) -> N) -> impl Strategy<Value = RangeInclusive<N>> {
+    (1u64..8, 0u64..4).prop_map(move |(from, more)| number(from)..=number(from + more))
 }
 
 fn an_op() -> impl Strategy<Value = Op> {
@@ -301,9 +307,9 @@ fn an_op() -> impl Strategy<Value = Op> {
         8 => (1usize..9, a_gate(), slot).prop_map(|(len, gate, slot)| Op::Reply { len, gate, slot }),
         2 => (1usize..9, a_gate()).prop_map(|(len, gate)| Op::Push { len, gate }),
         3 => a_gate().prop_map(Op::Release),
-        2 => a_range().prop_map(Op::Fail),
-        1 => a_range().prop_map(Op::FailReads),
-        1 => a_range().prop_map(Op::Poison),
+        2 => a_range(BatchSeq).prop_map(Op::Fail),
+        1 => a_range(ReadId).prop_map(Op::FailReads),
+        1 => a_range(BatchSeq).prop_map(Op::Poison),
         3 => (0usize..30).prop_map(Op::Write),
         1 => Just(Op::Close),
     ]
@@ -334,11 +340,13 @@ fn run(ops: &[Op], big: usize) {
             }
             Op::Fail(range) => {
                 output.fail(range.clone(), &mut moved);
-                model.fail(&range, false);
+                let released = model.released.batch;
+                model.fail(|g| Model::needs(g.batch, released, &range));
             }
             Op::FailReads(range) => {
                 output.fail_reads(range.clone(), &mut moved);
-                model.fail(&range, true);
+                let released = model.released.read;
+                model.fail(|g| Model::needs(g.read, released, &range));
             }
             Op::Poison(range) => {
                 output.poison(range.clone());

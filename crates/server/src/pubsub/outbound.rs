@@ -5,6 +5,7 @@
 //! messages of one connection keep their order, since its gates never fall.
 
 use super::Message;
+use base::ids::{BatchSeq, ReadId};
 use state::Gate;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -45,12 +46,12 @@ impl Outbound {
 
     /// The batches did not happen, or nobody knows whether they did (T6): what depends on them is
     /// never said.
-    pub fn fail(&mut self, batches: RangeInclusive<u64>) {
+    pub fn fail(&mut self, batches: RangeInclusive<BatchSeq>) {
         self.take(|gate| batches.contains(&gate.batch));
     }
 
     /// The same for reads that can't be confirmed any more.
-    pub fn fail_reads(&mut self, reads: RangeInclusive<u64>) {
+    pub fn fail_reads(&mut self, reads: RangeInclusive<ReadId>) {
         self.take(|gate| reads.contains(&gate.read));
     }
 
@@ -88,7 +89,10 @@ mod tests {
     }
 
     fn gate(batch: u64, read: u64) -> Gate {
-        Gate { batch, read }
+        Gate {
+            batch: BatchSeq(batch),
+            read: ReadId(read),
+        }
     }
 
     #[test]
@@ -102,9 +106,9 @@ mod tests {
         }
         assert_eq!(numbers(queue.release(gate(1, 0))), [1]);
         assert_eq!(numbers(queue.release(gate(2, 0))), [0]);
-        queue.fail_reads(7..=9);
+        queue.fail_reads(ReadId(7)..=ReadId(9));
         assert_eq!(numbers(queue.release(gate(2, 9))), []);
-        queue.fail(3..=4);
+        queue.fail(BatchSeq(3)..=BatchSeq(4));
         assert_eq!(numbers(queue.release(gate(9, 9))), []);
         assert!(queue.push(gate(9, 9), message(5), 10_000));
         assert_eq!(numbers(queue.release(gate(9, 9))), [5]);

@@ -3,6 +3,7 @@
 use super::*;
 use crate::clients::Client;
 use crate::testing::{self, Nowhere, TestPlatform};
+use base::ids::BatchSeq;
 use command::testing::session;
 use net::{Conn, Output};
 use pubsub::Kind;
@@ -34,7 +35,7 @@ impl Fixture {
 }
 
 fn batch(batch: u64) -> Gate {
-    Gate { batch, read: 0 }
+    Gate::of_batch(BatchSeq(batch))
 }
 
 /// What an output lets out once `released` is.
@@ -97,9 +98,10 @@ fn what_did_not_happen_is_never_told() {
     publisher.buf().extend_from_slice(b":1\r\n");
     f.state.seal_fanout(&mut publisher, batch(1), None);
     let mut moved = |_: Option<u16>, out: &mut Vec<u8>| out.extend_from_slice(b"-MOVED\r\n");
-    f.output(listener).fail(1..=1, &mut moved);
-    publisher.fail(1..=1, &mut moved);
-    f.state.pubsub.outbound.fail(1..=1);
+    f.output(listener)
+        .fail(BatchSeq(1)..=BatchSeq(1), &mut moved);
+    publisher.fail(BatchSeq(1)..=BatchSeq(1), &mut moved);
+    f.state.pubsub.outbound.fail(BatchSeq(1)..=BatchSeq(1));
     assert_eq!(sent(f.output(listener), batch(9)), "");
     assert_eq!(sent(&mut publisher, batch(9)), "-MOVED\r\n");
     assert!(f.state.pubsub.outbound.release(batch(9)).is_empty());

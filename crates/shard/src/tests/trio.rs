@@ -1,7 +1,7 @@
 //! Three members of one group, driven by hand: the test decides what is delivered, and whole or not.
 
 use super::*;
-use base::ids::RaftId;
+use base::ids::{BatchSeq, RaftId};
 use raft::eraftpb::MessageType;
 
 /// The parts of T in which time passes.
@@ -13,7 +13,7 @@ pub(super) struct Trio {
     /// What has been sent and not been delivered.
     pub wires: Vec<Envelope>,
     /// Batches that each member has declared lost.
-    pub failed: [Vec<RangeInclusive<u64>>; 3],
+    pub failed: [Vec<RangeInclusive<BatchSeq>>; 3],
     pub released: [Gate; 3],
     _folders: Vec<tempfile::TempDir>,
 }

@@ -3,6 +3,7 @@
 use super::{calls, fixture, id, master, replica, set, view};
 use crate::env::{Flow, Serving};
 use crate::testing::Fixture;
+use base::ids::BatchSeq;
 use state::GateKind;
 
 /// The first of two masters; its own slots are in the record, not (yet) in the view.
@@ -28,7 +29,7 @@ fn a_refusal_that_shows_the_record_waits_like_a_read() {
     let (reply, outcome) = f.outcome(&["CLUSTER", "ADDSLOTS", "5"]);
     assert_eq!(reply, b"-ERR Slot 5 is already busy\r\n");
     assert_eq!(outcome.gate, GateKind::Read);
-    assert_eq!(outcome.footprint.depends, 1);
+    assert_eq!(outcome.footprint.depends, BatchSeq(1));
     let (_, outcome) = f.outcome(&["CLUSTER", "ADDSLOTS", "x"]);
     assert_eq!(outcome.gate, GateKind::Free);
 }
@@ -137,7 +138,7 @@ fn keys_in_slots_are_reads() {
     ] {
         let (_, outcome) = f.outcome(command);
         assert_eq!(outcome.gate, GateKind::Read);
-        assert_eq!(outcome.footprint.depends, 1);
+        assert_eq!(outcome.footprint.depends, BatchSeq(1));
     }
     let (_, outcome) = f.outcome(&["CLUSTER", "KEYSLOT", "a"]);
     assert_eq!(outcome.gate, GateKind::Free);

@@ -15,6 +15,7 @@ use super::super::stats::Stats;
 use super::super::table::table;
 use base::build::Build;
 use base::clock::{Mono, Now};
+use base::ids::BatchSeq;
 use config::{words, Config, ConfigError, ProtectedAction};
 use effect::PART_BYTES;
 use keyspace::{Keyspace, Layout};
@@ -107,7 +108,7 @@ impl ServerApi for FakeServer {
     fn raft_status(&self) -> RaftStatus {
         self.raft.clone()
     }
-    fn replica_acks(&self, _batch: u64) -> u64 {
+    fn replica_acks(&self, _batch: BatchSeq) -> u64 {
         self.acks
     }
     fn request_shutdown(&mut self, options: Shutdown) -> Result<(), String> {
@@ -180,7 +181,7 @@ impl Client {
             Keyspace::new(Layout::Single { databases: 16 }, 1),
             PART_BYTES,
         );
-        data.begin_turn(1, 1_000_000, true, usize::MAX);
+        data.begin_turn(BatchSeq(1), 1_000_000, true, usize::MAX);
         let (config, _) =
             Config::from_args(["--enable-debug-command", "yes"]).expect("a valid command line");
         let host = FakeServer {
@@ -537,7 +538,7 @@ fn digests_follow_the_data() {
     let (outcome, out) = c.outcome("DEBUG DIGEST");
     assert_eq!(escape(&out), one);
     assert_eq!(outcome.gate, GateKind::Read, "T3: a digest shows data");
-    assert_eq!(outcome.footprint.depends, 1);
+    assert_eq!(outcome.footprint.depends, BatchSeq(1));
 }
 
 /// T3: these never wait for a commit.
