@@ -95,7 +95,7 @@ fn settle_in(config: &Config, supervisor: &Supervisor) -> std::io::Result<()> {
         // which is no reason to fail.
         let _ = tikv_jemalloc_ctl::background_thread::write(true);
     }
-    process::ignore_hangup_and_pipe();
+    process::ignore_hangup_and_failed_writes();
     process::detach_stdin()
 }
 

@@ -24,6 +24,8 @@ use storage::{Done, Job, RealDisk, RealFolders, StorageThread};
 
 pub struct RealPlatform {
     listeners: Listeners,
+    /// Connections that there may be on the bus port.
+    bus_places: u32,
     registrar: Registrar,
     waker: Arc<mio::Waker>,
     storage: Option<StorageThread<RealDisk>>,
@@ -37,6 +39,7 @@ pub struct RealPlatform {
 impl RealPlatform {
     pub fn start(
         listeners: Listeners,
+        bus_places: u32,
         registrar: Registrar,
         waker: Arc<mio::Waker>,
         signals: Shutdown,
@@ -46,6 +49,7 @@ impl RealPlatform {
         let (storage, results) = start_storage(&waker)?;
         Ok(RealPlatform {
             listeners,
+            bus_places,
             registrar,
             waker,
             storage: Some(storage),
@@ -158,13 +162,9 @@ impl Platform for RealPlatform {
     }
 
     fn make_room(&mut self, config: &Config) -> Option<u32> {
-        let reserved = process::reserved_files(config).into();
-        if config.cluster_enabled {
-            // As at the start: what clients take must not be missing for other nodes.
-            let links = transport::Config::default().max_accepted;
-            process::raise_for_bus(config.maxclients, u32::try_from(links).unwrap_or(u32::MAX));
-        }
-        match raise_open_files(config.maxclients.into(), reserved) {
+        // The places of links were given out at the start.
+        let reserved = process::reserved_beside(config, self.bus_places);
+        match raise_open_files(config.maxclients.into(), reserved.into()) {
             OpenFiles::Lowered { maxclients, .. } => u32::try_from(maxclients).ok(),
             OpenFiles::TooFew { .. } => Some(1),
             OpenFiles::Enough | OpenFiles::Raised { .. } | OpenFiles::Unknown { .. } => None,

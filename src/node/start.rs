@@ -70,6 +70,7 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
     let signals = shutdown.clone();
     let platform = RealPlatform::start(
         listeners,
+        bus_places(&config),
         registrar,
         Arc::clone(&waker),
         signals,
@@ -194,9 +195,17 @@ fn config_of_links(config: &Config, addresses: &[SocketAddr]) -> transport::Conf
         listen: listen.collect(),
         ..transport::Config::default()
     };
-    let wanted = u32::try_from(links.max_accepted).unwrap_or(u32::MAX);
-    links.max_accepted = process::raise_for_bus(config.maxclients, wanted) as usize;
+    links.max_accepted = bus_places(config) as usize;
     links
+}
+
+/// How many connections there may be on the bus port.
+fn bus_places(config: &Config) -> u32 {
+    if !config.cluster_enabled {
+        return 0;
+    }
+    let wanted = transport::Config::default().max_accepted;
+    process::raise_for_bus(config.maxclients, u32::try_from(wanted).unwrap_or(u32::MAX))
 }
 
 /// Says in the log, and to the supervisor of the process if there is one, that clients are welcome.

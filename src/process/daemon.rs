@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// Descriptors of a node that are not clients: listeners, log segments, links, the log.
 const RESERVED_DESCRIPTORS: u32 = 128;
-/// Connections on the bus port that there may be even where clients may take all the files.
+/// Connections on the bus port that there may be even where clients want all the files; where the limit is
+/// low, a quarter of what the node itself does not need.
 const FEWEST_BUS_CONNECTIONS: u32 = 256;
 
 /// Continues in a child process in a session of its own; the parent ends with success.
@@ -54,10 +55,20 @@ pub fn harden_umask() {
     }
 }
 
-/// How many files are kept for other uses than clients.
+/// How many files are kept for other uses than clients, after the limit was raised as far as it goes.
 pub fn reserved_files(config: &Config) -> u32 {
+    if !config.cluster_enabled {
+        return RESERVED_FILES;
+    }
+    let wanted = config.maxclients.saturating_add(RESERVED_DESCRIPTORS);
+    let wanted = wanted.saturating_add(FEWEST_BUS_CONNECTIONS);
+    reserved_beside(config, fewest_for_bus(raise(wanted).unwrap_or(0)))
+}
+
+/// The same, where the bus has so many places.
+pub fn reserved_beside(config: &Config, bus_places: u32) -> u32 {
     if config.cluster_enabled {
-        RESERVED_DESCRIPTORS
+        RESERVED_DESCRIPTORS.saturating_add(bus_places)
     } else {
         RESERVED_FILES
     }
@@ -65,7 +76,7 @@ pub fn reserved_files(config: &Config) -> u32 {
 
 /// Raises the limit of open files for connections of other nodes, beside `maxclients`: strangers that
 /// take every file keep members and clients out, and the log from growing. Returns how many there may
-/// be: some in any case.
+/// be: some in any case, which [`reserved_files`] has kept from clients.
 pub fn raise_for_bus(maxclients: u32, wanted: u32) -> u32 {
     let others = maxclients.saturating_add(RESERVED_DESCRIPTORS);
     // A limit that can't be read may be any.
@@ -74,8 +85,13 @@ pub fn raise_for_bus(maxclients: u32, wanted: u32) -> u32 {
 }
 
 pub(super) fn for_bus(limit: u32, others: u32, wanted: u32) -> u32 {
-    let fewest = FEWEST_BUS_CONNECTIONS.min(wanted);
+    let fewest = fewest_for_bus(limit).min(wanted);
     limit.saturating_sub(others).clamp(fewest, wanted)
+}
+
+pub(super) fn fewest_for_bus(limit: u32) -> u32 {
+    let quarter = limit.saturating_sub(RESERVED_DESCRIPTORS) / 4;
+    quarter.clamp(1, FEWEST_BUS_CONNECTIONS)
 }
 
 /// Raises the limit of open files to `wanted`, or as far as it can be. Returns what it is.

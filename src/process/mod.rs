@@ -15,12 +15,14 @@ mod supervisor;
 mod tests;
 
 pub use about::{banner, usage, version};
-pub use daemon::{daemonize, detach_stdin, harden_umask, raise_for_bus, reserved_files, PidFile};
+pub use daemon::{
+    daemonize, detach_stdin, harden_umask, raise_for_bus, reserved_beside, reserved_files, PidFile,
+};
 pub use lock::{lock_dir, lock_file, Lock, LockError};
 pub use panic::{die_on_panic, WITNESS_THREAD};
 #[cfg(test)]
 use signals::Signal;
-pub use signals::{ignore_hangup_and_pipe, Shutdown};
+pub use signals::{ignore_hangup_and_failed_writes, Shutdown};
 pub use supervisor::Supervisor;
 
 use crate::log::Log;

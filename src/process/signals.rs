@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT become a flag and a wake-up; SIGHUP and SIGPIPE become nothing.
+//! SIGTERM and SIGINT become a flag and a wake-up; SIGHUP, SIGPIPE and SIGXFSZ become nothing.
 //!
 //! Signals are taken by a thread of their own, so that what happens then is ordinary code. A
 //! second SIGINT ends the process at once, as in Redis.
@@ -93,11 +93,13 @@ impl Shutdown {
     }
 }
 
-/// A lost terminal is no reason to end, and a lost connection is an error of its write.
-pub fn ignore_hangup_and_pipe() {
+/// A lost terminal is no reason to end; a lost connection, and a file that may not grow (D5), are
+/// errors of their write.
+pub fn ignore_hangup_and_failed_writes() {
     // SAFETY: SIG_IGN installs no code.
     unsafe {
         libc::signal(libc::SIGHUP, libc::SIG_IGN);
         libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
     }
 }

@@ -80,10 +80,20 @@ fn a_signal_wakes_whoever_listens_even_later() {
 fn open_files_suffice_for_few_clients() {
     assert_eq!(raise_for_bus(10, 20), 20);
     // What clients leave, but some in any case.
-    for (limit, left) in [(0, 256), (1128, 256), (2000, 872), (20_000, 10_000)] {
+    for (limit, left) in [(0, 1), (1152, 256), (2000, 872), (20_000, 10_000)] {
         assert_eq!(daemon::for_bus(limit, 1128, 10_000), left);
     }
-    assert_eq!(daemon::for_bus(100, 1128, 20), 20);
+    assert_eq!(daemon::for_bus(1152, 1128, 20), 20);
+}
+
+#[test]
+fn clients_and_links_share_what_is_left() {
+    for limit in [140, 200, 300, 1024, 1152, 5000] {
+        let kept = daemon::fewest_for_bus(limit);
+        let clients = limit - 128 - kept;
+        assert!(clients > 0, "{limit}");
+        assert_eq!(daemon::for_bus(limit, clients + 128, 10_000), kept);
+    }
 }
 
 #[test]

@@ -18,8 +18,9 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::time::Duration;
 
-/// Clients taken in by one call from one listener.
-const MAX_ACCEPTS: usize = 1000;
+/// Clients taken in by one call from one listener. The caller turns those away that are too many: until it
+/// does they hold files, which the log needs as well (D5).
+const MAX_ACCEPTS: usize = 16;
 /// How long to leave a listener alone when the system has no file or memory for a client.
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -25,6 +25,7 @@ mod wire;
 
 mod basics;
 mod clock;
+mod fifth;
 mod flood;
 mod follower;
 mod forged;

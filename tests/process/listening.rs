@@ -287,6 +287,36 @@ fn few_files_lower_maxclients() {
     assert!(client.cmd(&["CONFIG", "SET", set, "20"]).is_ok());
 }
 
+/// Strangers on the ports of clients and of other nodes, more than there are files for: the log goes on (D5).
+#[test]
+fn strangers_on_both_ports_leave_the_log_its_files() {
+    let port = free_port();
+    let text = port.to_string();
+    let args = ["--port", &text, "--cluster-enabled", "yes"];
+    let args = [&args[..], &["--log-segment-size", "1mb"]].concat();
+    let mut server = Process::start(folder(), Some(300), &args);
+    wait_until("it has all slots", START_DEADLINE, || {
+        let own = ["CLUSTER", "ADDSLOTSRANGE", "0", "16383"];
+        let reply = Client::connect(port).and_then(|mut c| c.try_cmd(&own));
+        reply.is_ok_and(|reply| reply.is_ok())
+    });
+    wait_until("it serves", MINUTE, || server.is_up(port));
+    let mut client = Client::connect(port).expect("TCP accepts");
+    let value = "x".repeat(50_000);
+    let mut strangers = Vec::new();
+    for n in 0..200 {
+        for port in [port, port + 10_000, port, port + 10_000] {
+            strangers.extend(TcpStream::connect(("127.0.0.1", port)));
+        }
+        let reply = client.try_cmd(&["SET", &format!("k{}", n % 9), &value]);
+        let serves = reply.is_ok_and(|reply| reply.is_ok());
+        assert!(serves, "write {n}\n{}", server.output());
+    }
+    assert!(server.child.try_wait().is_ok_and(|end| end.is_none()));
+    let output = server.output();
+    assert!(!output.contains("Too many open files"), "{output}");
+}
+
 #[test]
 fn too_few_files_for_one_client_refuse() {
     let args = ["--port", &free_port().to_string(), "--maxclients", TOO_MANY];

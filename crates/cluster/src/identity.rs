@@ -101,13 +101,14 @@ impl NodeIdentity {
         }
     }
 
-    /// Replaces the file; durable when this returns.
+    /// Replaces the file; durable when this returns. An error behind the rename is never one of room (D5):
+    /// the next start may find either file.
     pub fn save<D: Disk>(&self, disk: &D) -> Result<(), IdentityError> {
         let file = disk.create(TEMP)?;
         file.write_at(self.render().as_bytes(), 0)?;
         file.sync_data()?;
         disk.rename(TEMP, FILE)?;
-        disk.sync_dir()?;
+        disk.sync_dir().map_err(io::Error::other)?;
         Ok(())
     }
 

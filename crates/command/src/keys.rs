@@ -8,6 +8,7 @@ use super::api::ServerApi;
 use super::args::integer;
 use super::env::{Done, Env, DONE};
 use super::error::Error;
+use super::pace::BREATHE_EVERY;
 use super::room;
 use super::rows::rows;
 use super::spec::Role;
@@ -21,7 +22,6 @@ use resp::encode::Reply;
 use resp::number::parse_i64;
 use state::{Access, StateMachine};
 use std::ops::ControlFlow;
-use std::time::Duration;
 
 const ALL_SUCCEEDED: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
 const SUM: &[&str] = &["request_policy:all_shards", "response_policy:agg_sum"];
@@ -62,7 +62,6 @@ struct Pace<'a> {
 
 /// Keys between two looks at the clock.
 const KEYS_PER_LOOK: u32 = 512;
-const BREATHE_EVERY: Duration = Duration::from_millis(5);
 
 impl<'a> Pace<'a> {
     fn new(server: &'a mut dyn ServerApi) -> Pace<'a> {

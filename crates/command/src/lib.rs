@@ -27,6 +27,7 @@ pub mod key_spec;
 mod keys;
 pub mod latency;
 mod markdown;
+mod pace;
 mod pubsub;
 pub mod registry;
 pub mod room;

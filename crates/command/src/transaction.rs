@@ -7,6 +7,7 @@
 use super::call::call;
 use super::env::{Done, Env, Flow, Serving, DONE};
 use super::error::Error;
+use super::pace::ReplyPace;
 use super::room;
 use super::rows::rows;
 use super::session::Queued;
@@ -143,6 +144,7 @@ fn run_queue(env: &mut Env<'_>) -> Done {
     env.session.deny_blocking = true;
     env.reply().array(queue.len());
     let mut end = Flow::Done;
+    let mut pace = ReplyPace::default();
     for queued in &queue {
         let start = env.out.len();
         let command = env.commands.command(queued.command);
@@ -167,6 +169,7 @@ fn run_queue(env: &mut Env<'_>) -> Done {
         if flow != Flow::Done {
             end = flow;
         }
+        pace.step(env.server, env.out.len() - start);
     }
     env.session.deny_blocking = false;
     env.session.discard(env.data);

@@ -127,11 +127,20 @@ impl<S: Socket> Client<S> {
     }
 }
 
+/// Calls for arrivals in one turn.
+const ACCEPTS_PER_TURN: usize = 64;
+
 impl<P: Platform> Server<P> {
     pub(super) fn accept(&mut self, now: Now) {
-        if self.ending.is_some() || !self.state.platform.has_arrivals(now.mono) {
-            return;
+        for _ in 0..ACCEPTS_PER_TURN {
+            if self.ending.is_some() || !self.state.platform.has_arrivals(now.mono) {
+                return;
+            }
+            self.accept_some(now);
         }
+    }
+
+    fn accept_some(&mut self, now: Now) {
         let keepalive = Duration::from_secs(self.state.config.tcp_keepalive.into());
         let mut accepted = Vec::new();
         let errors = self

@@ -226,7 +226,8 @@ impl<P: Platform> Server<P> {
             if self.disk_full_told {
                 slog::warn!(
                     self.logger,
-                    "The disk is full: writes are refused until there is room"
+                    "The disk is full: writes are refused until there is room ({})",
+                    self.shard.no_space_because()
                 );
             } else {
                 slog::warn!(

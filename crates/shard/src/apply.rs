@@ -150,6 +150,7 @@ impl<D: Disk> Shard<D> {
             self.rebuild = Some(Rebuild {
                 next: self.group.applied() + 1,
                 reading: false,
+                again_at: None,
             });
             return;
         }
@@ -165,6 +166,7 @@ impl<D: Disk> Shard<D> {
         self.rebuild = Some(Rebuild {
             next: self.base.snapshot.index + 1,
             reading: false,
+            again_at: None,
         });
     }
 

@@ -194,6 +194,8 @@ struct TailBatch {
 struct Rebuild {
     next: u64,
     reading: bool,
+    /// After a read for which no file could be opened.
+    again_at: Option<Mono>,
 }
 
 /// One member's shard.
@@ -233,6 +235,7 @@ pub struct Shard<D: Disk> {
     retry_alloc_at: Option<Mono>,
     /// D5: the log could not get the space that it wants, and has not got it since.
     disk_full: bool,
+    no_space_because: String,
     reads: VecDeque<ReadFor>,
     commit_pending: Option<Mono>,
     next_relaxed_sync: Mono,

@@ -127,6 +127,7 @@ impl<D: Disk> Shard<D> {
             full_since: None,
             retry_alloc_at: None,
             disk_full: false,
+            no_space_because: String::new(),
             reads: VecDeque::new(),
             commit_pending: None,
             next_relaxed_sync: Mono(0),

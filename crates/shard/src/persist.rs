@@ -7,7 +7,7 @@ use raft::eraftpb::{Entry, HardState};
 use raft_group::Persist;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Disk, Done, Job, Position, Record, StorageError};
+use storage::{Disk, Done, Job, Position, Record};
 
 /// How long a commit index may wait for a record to ride in (D1).
 const COMMIT_RIDE: Duration = Duration::from_millis(100);
@@ -136,8 +136,9 @@ impl<D: Disk> Shard<D> {
             self.reads.push_back(ReadFor::Follower(wanted));
         }
         if let Some(rebuild) = &mut self.rebuild {
-            if !rebuild.reading && rebuild.next <= self.delivered {
-                rebuild.reading = true;
+            let may_read = rebuild.again_at.is_none_or(|at| now.mono >= at);
+            if !rebuild.reading && may_read && rebuild.next <= self.delivered {
+                (rebuild.reading, rebuild.again_at) = (true, None);
                 let job = self
                     .log
                     .read_job(rebuild.next, self.delivered, READ_SLICE)?;
@@ -183,16 +184,24 @@ impl<D: Disk> Shard<D> {
             }
             Done::Allocated(result) => match self.log.allocated(result) {
                 Ok(()) => self.disk_full = false,
-                Err(StorageError::Io { source, .. }) if is_full(&source) => {
+                Err(error) if error.is_full() => {
                     // Until a try has gone well: what is under way promises nothing.
                     self.disk_full = true;
+                    self.no_space_because = error.to_string();
                     self.retry_alloc_at = Some(now.mono + RETRY_ALLOC);
                 }
                 Err(error) => return Err(error.into()),
             },
             Done::Read(result) => {
-                let entries = result?.entries;
-                match self.reads.pop_front().expect("a read was asked for") {
+                let entries = match result {
+                    // No file can be opened now (D5): it is read later.
+                    Err(error) if error.is_full() => {
+                        self.not_read(now);
+                        return Ok(());
+                    }
+                    read => read?.entries,
+                };
+                match self.next_read() {
                     // D6: nothing of it is written yet; the follower asks again.
                     ReadFor::Follower(wanted) if entries.is_empty() => {
                         self.group.not_fetched(&wanted);
@@ -203,6 +212,21 @@ impl<D: Disk> Shard<D> {
             }
         }
         Ok(())
+    }
+
+    fn next_read(&mut self) -> ReadFor {
+        self.reads.pop_front().expect("a read was asked for")
+    }
+
+    fn not_read(&mut self, now: Now) {
+        match self.next_read() {
+            ReadFor::Follower(wanted) => self.group.not_fetched(&wanted),
+            ReadFor::Rebuild => {
+                let rebuild = self.rebuild.as_mut();
+                let rebuild = rebuild.expect("a rebuild asked for this read");
+                (rebuild.reading, rebuild.again_at) = (false, Some(now.mono + RETRY_ALLOC));
+            }
+        }
     }
 
     /// Whether everything that was appended is on disk.
@@ -225,16 +249,13 @@ impl<D: Disk> Shard<D> {
         self.config.outcome_timeout = timeout;
     }
 
-    /// Whether the log could not get more space: the disk is full.
+    /// Whether the log could not get more space: the disk is full, or no file can be opened.
     pub fn is_disk_full(&self) -> bool {
         self.disk_full
     }
-}
 
-fn is_full(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind;
-    matches!(
-        error.kind(),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded
-    )
+    /// What the system said when the log last got no space.
+    pub fn no_space_because(&self) -> &str {
+        &self.no_space_because
+    }
 }

@@ -422,7 +422,8 @@ impl<D: Disk> Shard<D> {
         if let Some(flush) = self.commit_pending {
             at = at.min(flush);
         }
-        if let Some(retry) = self.retry_alloc_at {
+        let again_at = self.rebuild.as_ref().and_then(|rebuild| rebuild.again_at);
+        for retry in [self.retry_alloc_at, again_at].into_iter().flatten() {
             at = at.min(retry);
         }
         let by_the_second = self.relaxed() && self.config.sync == SyncPolicy::EverySecond;

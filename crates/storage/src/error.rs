@@ -94,7 +94,7 @@ impl StorageError {
         }
     }
 
-    /// Whether the disk or the quota was full: resumes when there is room (D5).
+    /// Whether room was missing ([`is_full`]): resumes when there is some (D5).
     pub fn is_full(&self) -> bool {
         match self {
             StorageError::Io { source, .. } => is_full(source),
@@ -103,12 +103,14 @@ impl StorageError {
     }
 }
 
-/// Whether the disk or the quota was full.
+/// Whether there was no room: the disk or the quota was full, a limit of the file size was reached, or
+/// this process, or the machine, had as many open files as it may. All pass without a restart.
 pub fn is_full(error: &io::Error) -> bool {
-    matches!(
+    let no_space = matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    )
+    );
+    no_space || matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 pub type Result<T, E = StorageError> = std::result::Result<T, E>;

@@ -2,6 +2,7 @@
 
 use crate::args::integer;
 use crate::env::{Done, Env, DONE};
+use crate::pace::ReplyPace;
 use crate::values::as_string;
 use keyspace::{Entry, Value};
 use resp::args::Args;
@@ -29,9 +30,11 @@ pub fn get(env: &mut Env<'_>, args: Args<'_>) -> Done {
 }
 
 pub fn mget(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let (data, mut reply) = env.parts();
-    reply.array(args.len() - 1);
+    env.reply().array(args.len() - 1);
+    let mut pace = ReplyPace::default();
     for bytes in args.skip(1).iter() {
+        let start = env.out.len();
+        let (data, mut reply) = env.parts();
         let key = data.key(bytes);
         data.with_counted(&key, |entry| {
             // A value of another type is no error here, but a nil.
@@ -40,6 +43,7 @@ pub fn mget(env: &mut Env<'_>, args: Args<'_>) -> Done {
                 Some(value) => reply_value(&mut reply, value),
             }
         });
+        pace.step(env.server, env.out.len() - start);
     }
     DONE
 }

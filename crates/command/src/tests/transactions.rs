@@ -234,3 +234,20 @@ fn in_a_cluster_a_transaction_has_one_slot() {
         ("EXEC", "*2\r\n+OK\r\n*2\r\n$1\r\nx\r\n$-1\r\n"),
     ]);
 }
+
+/// T9: what was asked for in few bytes can be long to answer.
+#[test]
+fn long_replies_breathe() {
+    let mut f = Fixture::new(single());
+    f.line(&format!("SET k {}", "x".repeat(100_000)));
+    for command in ["GET k", "MGET k"] {
+        assert_eq!(f.host.breaths, 0, "{command}: one value is no long reply");
+        f.line(command);
+    }
+    f.line("MGET k k");
+    assert_eq!(f.host.breaths, 1, "MGET");
+    for command in ["MULTI", "GET k", "GET k", "EXEC"] {
+        f.line(command);
+    }
+    assert_eq!(f.host.breaths, 2, "EXEC");
+}
