@@ -5,7 +5,7 @@
 
 mod network;
 
-use cluster_bus::bus::Role;
+use cluster_bus::bus::NodeRole;
 use cluster_bus::slot::SLOT_COUNT;
 use cluster_bus::wire::Flags;
 use network::{Network, NODE_TIMEOUT_MS};
@@ -25,10 +25,10 @@ fn cluster(seed: u64) -> Network {
     let mut net = Network::new(NODES, seed);
     for node in 0..NODES {
         let master = node % MASTERS;
-        let role = (node != master).then(|| Role::Slave(net.id(master)));
+        let role = (node != master).then(|| NodeRole::Slave(net.id(master)));
         let shard = net.shard(master);
         net.become_(node, |me| {
-            me.role = role.unwrap_or(Role::Master);
+            me.role = role.unwrap_or(NodeRole::Master);
             me.shard = shard;
             me.slots = slots_of(master).collect();
             me.config_epoch = master as u64 + 1;
@@ -136,11 +136,11 @@ fn a_partition_heals() {
     let (old, new) = (0, 25);
     let (old_id, new_id) = (net.id(old), net.id(new));
     net.become_(new, |me| {
-        me.role = Role::Master;
+        me.role = NodeRole::Master;
         me.config_epoch = 1000;
     });
     net.become_(old, |me| {
-        me.role = Role::Slave(new_id);
+        me.role = NodeRole::Slave(new_id);
         me.config_epoch = 1000;
     });
     net.heal();

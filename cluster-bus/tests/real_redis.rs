@@ -6,7 +6,7 @@
 // This test is the driver.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use cluster_bus::bus::{Action, Bus, LinkId, Now, Options, Role, SelfState, INCOMING};
+use cluster_bus::bus::{Action, Bus, LinkId, NodeRole, Now, Options, SelfState, INCOMING};
 use cluster_bus::wire::{self, Flags};
 use cluster_bus::{NodeId, ShardId};
 use std::collections::BTreeMap;
@@ -296,7 +296,7 @@ fn a_member_of_a_real_cluster() {
     let vote =
         |action: &Action| matches!(action, Action::Save(text) if !text.contains("lastVoteEpoch 0"));
     assert!(driver.seen.iter().any(vote));
-    assert_eq!(driver.me.role, Role::Master);
+    assert_eq!(driver.me.role, NodeRole::Master);
     let nodes = servers[1].call("CLUSTER NODES");
     let line = nodes
         .lines()

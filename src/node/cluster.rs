@@ -25,7 +25,7 @@ impl RealCluster {
     /// Listens on the bus port as `config` says and starts the threads. The links take and make no Raft
     /// connection before they are told this node's name.
     pub fn start(
-        config: transport::Config,
+        config: transport::TransportConfig,
         conf: PathBuf,
         folders: RealFolders,
         waker: Arc<mio::Waker>,

@@ -19,7 +19,7 @@ pub use clock::SystemClock;
 
 use crate::log::{Log, Role};
 use crate::process::{Launch, Lock, Supervisor};
-use crate::sockets::{Event, Poll};
+use crate::sockets::{Poll, PollEvent};
 use platform::RealPlatform;
 use server::{Pause, Progress, Server, ServerError};
 use std::process::ExitCode;
@@ -95,9 +95,9 @@ impl Node {
             for event in self.poll.events() {
                 match event {
                     // Results, events and signals are looked for in every turn.
-                    Event::Wake => {}
-                    Event::Listener(n) => self.server.platform_mut().note_listener(n),
-                    Event::Conn(key, readiness) => self.server.note(key, readiness),
+                    PollEvent::Wake => {}
+                    PollEvent::Listener(n) => self.server.platform_mut().note_listener(n),
+                    PollEvent::Conn(key, readiness) => self.server.note(key, readiness),
                 }
             }
             pause = loop {

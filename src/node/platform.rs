@@ -11,7 +11,7 @@ use crate::sockets::{raise_open_files, Accepted, Listeners, OpenFiles, Registrar
 use base::clock::Mono;
 use command::api::{CpuView, MemoryView};
 use config::{Config, ConfigError, LogLevel};
-use net::{BindFailure, Key};
+use net::{BindFailure, ConnId};
 use server::Platform;
 use std::cell::RefCell;
 use std::io;
@@ -140,7 +140,7 @@ impl Platform for RealPlatform {
         self.listeners.accept(now, keepalive, take)
     }
 
-    fn watch(&mut self, socket: &mut Stream, key: Key) -> io::Result<()> {
+    fn watch(&mut self, socket: &mut Stream, key: ConnId) -> io::Result<()> {
         self.registrar.register(socket, key)
     }
 

@@ -188,12 +188,12 @@ fn begin_cluster(
 }
 
 /// Listens beside the clients' listeners, and takes as many connections as there are files for.
-fn config_of_links(config: &Config, addresses: &[SocketAddr]) -> transport::Config {
+fn config_of_links(config: &Config, addresses: &[SocketAddr]) -> transport::TransportConfig {
     let port = config.bus_port();
     let listen = addresses.iter().map(|a| SocketAddr::new(a.ip(), port));
-    let mut links = transport::Config {
+    let mut links = transport::TransportConfig {
         listen: listen.collect(),
-        ..transport::Config::default()
+        ..transport::TransportConfig::default()
     };
     links.max_accepted = bus_places(config) as usize;
     links
@@ -204,7 +204,7 @@ fn bus_places(config: &Config) -> u32 {
     if !config.cluster_enabled {
         return 0;
     }
-    let wanted = transport::Config::default().max_accepted;
+    let wanted = transport::TransportConfig::default().max_accepted;
     process::raise_for_bus(config.maxclients, u32::try_from(wanted).unwrap_or(u32::MAX))
 }
 

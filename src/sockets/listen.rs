@@ -190,7 +190,7 @@ impl Listeners {
         self.unix.iter().chain(&self.listeners)
     }
 
-    /// Remembers an [`super::Event::Listener`].
+    /// Remembers an [`super::PollEvent::Listener`].
     pub fn note(&mut self, n: usize) {
         let listener = match n.checked_sub(UNIX_PLACE + 1) {
             None => self.unix.as_mut(),

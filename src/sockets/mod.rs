@@ -14,7 +14,7 @@ mod tests;
 mod unix;
 
 pub use listen::Listeners;
-pub use poll::{Event, Poll, Registrar};
+pub use poll::{Poll, PollEvent, Registrar};
 pub use rlimit::{raise_open_files, OpenFiles, RESERVED_FILES};
 pub use stream::Stream;
 

@@ -9,7 +9,7 @@
 use super::stream::Stream;
 use mio::event::Source;
 use mio::{Events, Interest, Registry, Token, Waker};
-use net::{Key, Readiness};
+use net::{ConnId, Readiness};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -27,13 +27,13 @@ const EPOLL_UNIT: Duration = Duration::from_millis(1);
 const WAKE: Token = Token(0);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum PollEvent {
     /// Another thread called the waker.
     Wake,
     /// Someone knocks at this listener.
     Listener(usize),
     /// The key may be dead by now.
-    Conn(Key, Readiness),
+    Conn(ConnId, Readiness),
 }
 
 pub struct Poll {
@@ -112,11 +112,11 @@ impl Poll {
     }
 
     /// What the last wait found.
-    pub fn events(&self) -> impl Iterator<Item = Event> + '_ {
+    pub fn events(&self) -> impl Iterator<Item = PollEvent> + '_ {
         self.events.iter().map(|event| {
             let token = event.token().0 as u64;
-            if let Some(key) = Key::of_bits(token) {
-                return Event::Conn(
+            if let Some(key) = ConnId::of_bits(token) {
+                return PollEvent::Conn(
                     key,
                     Readiness {
                         readable: event.is_readable() || event.is_error(),
@@ -126,8 +126,8 @@ impl Poll {
                 );
             }
             match token {
-                0 => Event::Wake,
-                n => Event::Listener(n as usize - 1),
+                0 => PollEvent::Wake,
+                n => PollEvent::Listener(n as usize - 1),
             }
         })
     }
@@ -140,7 +140,7 @@ impl Poll {
     }
 }
 
-fn register(registry: &Registry, socket: &mut Stream, key: Key) -> io::Result<()> {
+fn register(registry: &Registry, socket: &mut Stream, key: ConnId) -> io::Result<()> {
     let both = Interest::READABLE | Interest::WRITABLE;
     registry.register(socket, Token(key.bits() as usize), both)
 }
@@ -151,7 +151,7 @@ pub struct Registrar {
 }
 
 impl Registrar {
-    pub fn register(&self, socket: &mut Stream, key: Key) -> io::Result<()> {
+    pub fn register(&self, socket: &mut Stream, key: ConnId) -> io::Result<()> {
         register(&self.registry, socket, key)
     }
 

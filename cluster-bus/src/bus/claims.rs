@@ -35,8 +35,8 @@ impl Bus {
             self.current_epoch = me.config_epoch;
         }
         match me.role {
-            Role::Master => self.own_slots(),
-            Role::Slave(master) => self.follow(master),
+            NodeRole::Master => self.own_slots(),
+            NodeRole::Slave(master) => self.follow(master),
         }
         self.unsaved = true;
         self.state_stale = true;

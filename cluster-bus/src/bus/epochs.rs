@@ -56,7 +56,7 @@ impl Bus {
     pub(super) fn check_collision(&mut self, with: NodeId, header: &Header) {
         let other_is_master = self.table.get(with).is_some_and(Node::is_master);
         let epoch = self.me.config_epoch;
-        if self.me.role != Role::Master || !other_is_master || header.master.is_some() {
+        if self.me.role != NodeRole::Master || !other_is_master || header.master.is_some() {
             return;
         }
         if header.config_epoch != epoch || with <= self.table.me {

@@ -202,7 +202,7 @@ impl Bus {
 
     /// Somebody ran CLUSTER FORGET elsewhere.
     fn forgotten(&mut self, id: NodeId, ttl_seconds: u64) {
-        let mine = id == self.table.me || self.me.role == Role::Slave(id);
+        let mine = id == self.table.me || self.me.role == NodeRole::Slave(id);
         if mine || self.table.get(id).is_none() {
             return;
         }

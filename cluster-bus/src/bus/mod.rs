@@ -156,11 +156,11 @@ impl Bus {
         node.config_epoch = me.config_epoch;
         node.offset = me.offset;
         node.master = match me.role {
-            Role::Master => None,
-            Role::Slave(master) => Some(master),
+            NodeRole::Master => None,
+            NodeRole::Slave(master) => Some(master),
         };
-        node.flags.set(Flags::MASTER, me.role == Role::Master);
-        node.flags.set(Flags::SLAVE, me.role != Role::Master);
+        node.flags.set(Flags::MASTER, me.role == NodeRole::Master);
+        node.flags.set(Flags::SLAVE, me.role != NodeRole::Master);
     }
 
     /// CLUSTER MEET. False if a handshake with that address is under way.
@@ -181,7 +181,7 @@ impl Bus {
             let already = self.blacklist.contains_key(&id);
             return already.then_some(()).ok_or(ForgetError::Unknown);
         }
-        if self.me.role == Role::Slave(id) {
+        if self.me.role == NodeRole::Slave(id) {
             return Err(ForgetError::MyMaster);
         }
         self.blacklist.insert(id, now.mono_ms + BLACKLIST_MS);

@@ -56,7 +56,7 @@ impl Default for Options {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Role {
+pub enum NodeRole {
     #[default]
     Master,
     Slave(NodeId),
@@ -65,7 +65,7 @@ pub enum Role {
 /// This node as its shard's record has it. The bus spreads it and never decides it (S2, S4).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SelfState {
-    pub role: Role,
+    pub role: NodeRole,
     pub shard: ShardId,
     /// The shard's slots, also on a replica.
     pub slots: SlotSet,

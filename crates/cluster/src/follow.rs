@@ -4,7 +4,7 @@ use super::membership::Membership;
 use super::{around, Cluster};
 use base::clock::{Mono, Now};
 use base::mutation::{self, Mutation};
-use cluster_bus::bus::{Bus, Role, SelfState};
+use cluster_bus::bus::{Bus, NodeRole, SelfState};
 use cluster_bus::SlotSet;
 use shard::Shard;
 use std::sync::Arc;
@@ -53,14 +53,14 @@ impl Shown {
         let record = &shown.0;
         let state = match joining {
             Some(joining) => SelfState {
-                role: Role::Slave(joining.target),
+                role: NodeRole::Slave(joining.target),
                 shard: bus.shard_of(joining.target).unwrap_or(record.shard),
                 ..SelfState::default()
             },
             None => SelfState {
                 role: match record.master {
-                    master if master == bus.myself() => Role::Master,
-                    master => Role::Slave(master),
+                    master if master == bus.myself() => NodeRole::Master,
+                    master => NodeRole::Slave(master),
                 },
                 shard: record.shard,
                 slots: record.slots.clone(),

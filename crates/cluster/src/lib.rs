@@ -37,7 +37,7 @@ mod view;
 mod witness;
 pub mod witnesses;
 
-pub use membership::Refusal;
+pub use membership::OperatorRefusal;
 
 use base::clock::{Mono, Now};
 use base::ids::{GroupId, Incarnation, RaftId};
@@ -237,7 +237,7 @@ impl Cluster {
 
     /// S2: whether this node is its shard's master.
     pub fn is_master(&self) -> bool {
-        !self.is_joining() && self.bus.self_state().role == bus::Role::Master
+        !self.is_joining() && self.bus.self_state().role == bus::NodeRole::Master
     }
 
     /// G3: `raft_ha`, as the leader knows it or has told lately.
@@ -254,8 +254,8 @@ impl Cluster {
     /// Where clients reach the master of this replica's shard, whether it leads or not.
     pub fn master_addr(&self) -> Option<String> {
         match self.bus.self_state().role {
-            bus::Role::Master => None,
-            bus::Role::Slave(master) => self.bus.node(master).map(client_addr),
+            bus::NodeRole::Master => None,
+            bus::NodeRole::Slave(master) => self.bus.node(master).map(client_addr),
         }
     }
 

@@ -161,7 +161,7 @@ fn a_learner_without_a_leader_is_told_that_it_has_no_vote() {
     };
     let mut cluster = cluster(identity);
     cluster.follow(NOW, &mut shard_with(folder.path(), &[1], &[5]));
-    assert_eq!(cluster.ask_to_lead(), Err(Refusal::Learner));
+    assert_eq!(cluster.ask_to_lead(), Err(OperatorRefusal::Learner));
     let folder = tempfile::tempdir().expect("a folder");
     cluster.follow(NOW, &mut shard(folder.path(), &[1, 5, 6]));
     assert_eq!(cluster.ask_to_lead(), Ok(()));
@@ -383,7 +383,7 @@ fn a_reset_waits_for_the_leaders_answer_first() {
     let waits = Some(1);
     assert_eq!(
         cluster.reset(at(1000), false, waits),
-        Err(Refusal::NoAnswer)
+        Err(OperatorRefusal::NoAnswer)
     );
     assert!(!cluster.membership.is_leaving());
     // What became of it is no answer to another one.
@@ -414,7 +414,7 @@ fn a_reset_waits_for_the_leaders_answer_first() {
     assert_eq!(cluster.reset(at(11_000), false, waits), Ok(waits));
     cluster.follow(at(12_001), &mut shard);
     let removed = cluster.reset(at(12_001), false, waits);
-    assert_eq!(removed, Err(Refusal::NotRemoved));
+    assert_eq!(removed, Err(OperatorRefusal::NotRemoved));
 }
 
 /// C1: a REPLICATE that was answered OK is not undone by the reset that it has replaced: the command
@@ -429,7 +429,7 @@ fn a_replaced_reset_begins_no_other() {
     let identity = cluster.identity_to_replicate(node(8)).expect("it may");
     cluster.replicate(identity.expect("another shard"));
     let again = cluster.reset(NOW, false, Some(1));
-    assert_eq!(again, Err(Refusal::Replaced));
+    assert_eq!(again, Err(OperatorRefusal::Replaced));
     assert_eq!(cluster.identity(), identity.expect("another shard"));
 }
 
@@ -461,7 +461,10 @@ fn a_reset_shows_nothing_of_the_old_shard() {
         (old, epoch)
     );
     let waits = Some(1);
-    assert_eq!(cluster.reset(NOW, true, waits), Err(Refusal::Begins));
+    assert_eq!(
+        cluster.reset(NOW, true, waits),
+        Err(OperatorRefusal::Begins)
+    );
 
     let folder = tempfile::tempdir().expect("a folder");
     let mut fresh = open(folder.path(), &base);

@@ -233,7 +233,7 @@ pub enum Failover {
 
 /// Whether what was asked for has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum ResetProgress {
     Done,
     /// Under way, as what has this number: the command runs again later.
     Later(u64),
@@ -267,7 +267,7 @@ pub trait ClusterApi {
 
     /// RESET of a replica, or of a master without keys (C1). `waits_for`: the number that this command
     /// was given when it ran before.
-    fn reset(&mut self, hard: bool, waits_for: Option<u64>) -> Result<Progress, Error>;
+    fn reset(&mut self, hard: bool, waits_for: Option<u64>) -> Result<ResetProgress, Error>;
 
     /// SAVECONFIG.
     fn save_config(&mut self) -> Result<(), Error>;

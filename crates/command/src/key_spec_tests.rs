@@ -1,7 +1,7 @@
 //! Finding keys: by the key specs of Redis's own table, also of commands that are not here yet.
 
 use super::*;
-use crate::spec::{Flags, Spec};
+use crate::spec::{CommandFlags, Spec};
 use crate::tests::golden;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -135,7 +135,7 @@ fn finders_say_what_specs_cannot() {
     let sort = || golden::spec("sort");
     let migrate = || golden::spec("migrate");
     for vague in [sort(), migrate()] {
-        assert!(vague.flags.has(Flags::MOVABLE_KEYS));
+        assert!(vague.flags.has(CommandFlags::MOVABLE_KEYS));
         assert!(!vague.key_specs.iter().all(KeySpec::is_complete));
     }
     assert_eq!(
@@ -168,7 +168,11 @@ fn ranges_and_movable_keys_are_those_of_redis() {
         let range = format!("{first},{last},{step}");
         assert_eq!(range, golden::column(command, "keys"), "{command}");
         let movable = golden::column(command, "flags").contains("movablekeys");
-        assert_eq!(spec.flags.has(Flags::MOVABLE_KEYS), movable, "{command}");
+        assert_eq!(
+            spec.flags.has(CommandFlags::MOVABLE_KEYS),
+            movable,
+            "{command}"
+        );
         let written: Vec<String> = spec.key_specs.iter().map(golden::key_spec).collect();
         assert_eq!(
             written.join(";"),

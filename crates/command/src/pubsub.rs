@@ -9,7 +9,7 @@ use super::error::Error;
 use super::help;
 use super::rows::{no_subcommand, rows};
 use super::session::ReplyMode;
-use pubsub::{write_confirmation, Kind};
+use pubsub::{write_confirmation, SubscriptionKind};
 use resp::args::Args;
 use resp::Reply;
 
@@ -50,11 +50,11 @@ const HELP: &[&str] = &[
 // ---- subscriptions ------------------------------------------------------------------------------
 
 fn subscribe(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    begin(env, args, Kind::Channel)
+    begin(env, args, SubscriptionKind::Channel)
 }
 
 fn psubscribe(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    begin(env, args, Kind::Pattern)
+    begin(env, args, SubscriptionKind::Pattern)
 }
 
 fn ssubscribe(env: &mut Env<'_>, args: Args<'_>) -> Done {
@@ -62,23 +62,23 @@ fn ssubscribe(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if env.session.deny_blocking {
         return Err(Error::SSUBSCRIBE_DENIED);
     }
-    begin(env, args, Kind::Shard)
+    begin(env, args, SubscriptionKind::Shard)
 }
 
 fn unsubscribe(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    end(env, args, Kind::Channel)
+    end(env, args, SubscriptionKind::Channel)
 }
 
 fn punsubscribe(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    end(env, args, Kind::Pattern)
+    end(env, args, SubscriptionKind::Pattern)
 }
 
 fn sunsubscribe(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    end(env, args, Kind::Shard)
+    end(env, args, SubscriptionKind::Shard)
 }
 
 /// One confirmation for each name, also for one that was subscribed to before.
-fn begin(env: &mut Env<'_>, args: Args<'_>, kind: Kind) -> Done {
+fn begin(env: &mut Env<'_>, args: Args<'_>, kind: SubscriptionKind) -> Done {
     let own = env.server.own_subscriber();
     for name in args.skip(1).iter() {
         env.session.subscriptions = env.server.pubsub_mut().subscribe(own, kind, name);
@@ -88,7 +88,7 @@ fn begin(env: &mut Env<'_>, args: Args<'_>, kind: Kind) -> Done {
 }
 
 /// The same for the end of subscriptions; without names all end, and if there are none that is said.
-fn end(env: &mut Env<'_>, args: Args<'_>, kind: Kind) -> Done {
+fn end(env: &mut Env<'_>, args: Args<'_>, kind: SubscriptionKind) -> Done {
     let own = env.server.own_subscriber();
     let stop = |env: &mut Env<'_>, name: &[u8]| {
         env.session.subscriptions = env.server.pubsub_mut().unsubscribe(own, kind, name);
@@ -107,7 +107,7 @@ fn end(env: &mut Env<'_>, args: Args<'_>, kind: Kind) -> Done {
 }
 
 /// Confirmations are pushes: a client that wants no replies gets them all the same.
-fn confirm(env: &mut Env<'_>, verb: &str, kind: Kind, name: Option<&[u8]>) {
+fn confirm(env: &mut Env<'_>, verb: &str, kind: SubscriptionKind, name: Option<&[u8]>) {
     let session = &mut *env.session;
     let start = env.out.len();
     let count = session.subscriptions.told(kind);
@@ -137,14 +137,14 @@ fn send(env: &mut Env<'_>, args: Args<'_>, sharded: bool) -> Done {
 // ---- PUBSUB -------------------------------------------------------------------------------------
 
 fn channels(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    active(env, args, Kind::Channel)
+    active(env, args, SubscriptionKind::Channel)
 }
 
 fn shardchannels(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    active(env, args, Kind::Shard)
+    active(env, args, SubscriptionKind::Shard)
 }
 
-fn active(env: &mut Env<'_>, args: Args<'_>, kind: Kind) -> Done {
+fn active(env: &mut Env<'_>, args: Args<'_>, kind: SubscriptionKind) -> Done {
     if args.len() > 3 {
         return Err(Error::unknown_subcommand_or_arity("PUBSUB", &args[1]));
     }
@@ -162,14 +162,14 @@ fn active(env: &mut Env<'_>, args: Args<'_>, kind: Kind) -> Done {
 }
 
 fn numsub(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    listeners(env, args, Kind::Channel)
+    listeners(env, args, SubscriptionKind::Channel)
 }
 
 fn shardnumsub(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    listeners(env, args, Kind::Shard)
+    listeners(env, args, SubscriptionKind::Shard)
 }
 
-fn listeners(env: &mut Env<'_>, args: Args<'_>, kind: Kind) -> Done {
+fn listeners(env: &mut Env<'_>, args: Args<'_>, kind: SubscriptionKind) -> Done {
     let names = args.skip(2);
     env.reply().array(names.len() * 2);
     for name in names.iter() {
@@ -181,7 +181,7 @@ fn listeners(env: &mut Env<'_>, args: Args<'_>, kind: Kind) -> Done {
 }
 
 fn numpat(env: &mut Env<'_>, _: Args<'_>) -> Done {
-    let count = env.server.pubsub().len(Kind::Pattern);
+    let count = env.server.pubsub().len(SubscriptionKind::Pattern);
     env.reply().int(count as i64);
     DONE
 }

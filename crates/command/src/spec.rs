@@ -11,83 +11,83 @@ use std::ops::BitOr;
 
 /// Command flags, with Redis's names and meaning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flags(pub u32);
+pub struct CommandFlags(pub u32);
 
-impl Flags {
-    pub const NONE: Flags = Flags(0);
-    pub const WRITE: Flags = Flags(1 << 0);
-    pub const READONLY: Flags = Flags(1 << 1);
-    pub const DENYOOM: Flags = Flags(1 << 2);
-    pub const ADMIN: Flags = Flags(1 << 3);
-    pub const PUBSUB: Flags = Flags(1 << 4);
-    pub const NOSCRIPT: Flags = Flags(1 << 5);
-    pub const BLOCKING: Flags = Flags(1 << 6);
-    pub const LOADING: Flags = Flags(1 << 7);
-    pub const STALE: Flags = Flags(1 << 8);
-    pub const SKIP_MONITOR: Flags = Flags(1 << 9);
-    pub const SKIP_SLOWLOG: Flags = Flags(1 << 10);
-    pub const ASKING: Flags = Flags(1 << 11);
-    pub const FAST: Flags = Flags(1 << 12);
-    pub const NO_AUTH: Flags = Flags(1 << 13);
-    pub const MAY_REPLICATE: Flags = Flags(1 << 14);
-    pub const NO_MANDATORY_KEYS: Flags = Flags(1 << 15);
-    pub const PROTECTED: Flags = Flags(1 << 16);
-    pub const NO_ASYNC_LOADING: Flags = Flags(1 << 17);
-    pub const NO_MULTI: Flags = Flags(1 << 18);
-    pub const ALLOW_BUSY: Flags = Flags(1 << 19);
-    pub const MOVABLE_KEYS: Flags = Flags(1 << 20);
+impl CommandFlags {
+    pub const NONE: CommandFlags = CommandFlags(0);
+    pub const WRITE: CommandFlags = CommandFlags(1 << 0);
+    pub const READONLY: CommandFlags = CommandFlags(1 << 1);
+    pub const DENYOOM: CommandFlags = CommandFlags(1 << 2);
+    pub const ADMIN: CommandFlags = CommandFlags(1 << 3);
+    pub const PUBSUB: CommandFlags = CommandFlags(1 << 4);
+    pub const NOSCRIPT: CommandFlags = CommandFlags(1 << 5);
+    pub const BLOCKING: CommandFlags = CommandFlags(1 << 6);
+    pub const LOADING: CommandFlags = CommandFlags(1 << 7);
+    pub const STALE: CommandFlags = CommandFlags(1 << 8);
+    pub const SKIP_MONITOR: CommandFlags = CommandFlags(1 << 9);
+    pub const SKIP_SLOWLOG: CommandFlags = CommandFlags(1 << 10);
+    pub const ASKING: CommandFlags = CommandFlags(1 << 11);
+    pub const FAST: CommandFlags = CommandFlags(1 << 12);
+    pub const NO_AUTH: CommandFlags = CommandFlags(1 << 13);
+    pub const MAY_REPLICATE: CommandFlags = CommandFlags(1 << 14);
+    pub const NO_MANDATORY_KEYS: CommandFlags = CommandFlags(1 << 15);
+    pub const PROTECTED: CommandFlags = CommandFlags(1 << 16);
+    pub const NO_ASYNC_LOADING: CommandFlags = CommandFlags(1 << 17);
+    pub const NO_MULTI: CommandFlags = CommandFlags(1 << 18);
+    pub const ALLOW_BUSY: CommandFlags = CommandFlags(1 << 19);
+    pub const MOVABLE_KEYS: CommandFlags = CommandFlags(1 << 20);
     /// A note of Redis's own table; COMMAND does not print it.
-    pub const TOUCHES_ARBITRARY_KEYS: Flags = Flags(1 << 21);
+    pub const TOUCHES_ARBITRARY_KEYS: CommandFlags = CommandFlags(1 << 21);
     /// Ours: shows data without keys and without READONLY (CLUSTER COUNTKEYSINSLOT).
-    pub const READS_DATA: Flags = Flags(1 << 22);
+    pub const READS_DATA: CommandFlags = CommandFlags(1 << 22);
     /// Ours: admitted like a write, as it changes the shard's record (CLUSTER ADDSLOTS).
-    pub const CHANGES_RECORD: Flags = Flags(1 << 23);
+    pub const CHANGES_RECORD: CommandFlags = CommandFlags(1 << 23);
     /// Ours: effects may be larger than the arguments, so what they take is worked out before (D5).
-    pub const AMPLIFIES: Flags = Flags(1 << 24);
+    pub const AMPLIFIES: CommandFlags = CommandFlags(1 << 24);
 
     /// Flags that COMMAND prints, in Redis's order; the others are the server's own business.
-    pub const PRINTED: &'static [(Flags, &'static str)] = &[
-        (Flags::WRITE, "write"),
-        (Flags::READONLY, "readonly"),
-        (Flags::DENYOOM, "denyoom"),
-        (Flags::ADMIN, "admin"),
-        (Flags::PUBSUB, "pubsub"),
-        (Flags::NOSCRIPT, "noscript"),
-        (Flags::BLOCKING, "blocking"),
-        (Flags::LOADING, "loading"),
-        (Flags::STALE, "stale"),
-        (Flags::SKIP_MONITOR, "skip_monitor"),
-        (Flags::SKIP_SLOWLOG, "skip_slowlog"),
-        (Flags::ASKING, "asking"),
-        (Flags::FAST, "fast"),
-        (Flags::NO_AUTH, "no_auth"),
-        (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
-        (Flags::NO_ASYNC_LOADING, "no_async_loading"),
-        (Flags::NO_MULTI, "no_multi"),
-        (Flags::MOVABLE_KEYS, "movablekeys"),
-        (Flags::ALLOW_BUSY, "allow_busy"),
+    pub const PRINTED: &'static [(CommandFlags, &'static str)] = &[
+        (CommandFlags::WRITE, "write"),
+        (CommandFlags::READONLY, "readonly"),
+        (CommandFlags::DENYOOM, "denyoom"),
+        (CommandFlags::ADMIN, "admin"),
+        (CommandFlags::PUBSUB, "pubsub"),
+        (CommandFlags::NOSCRIPT, "noscript"),
+        (CommandFlags::BLOCKING, "blocking"),
+        (CommandFlags::LOADING, "loading"),
+        (CommandFlags::STALE, "stale"),
+        (CommandFlags::SKIP_MONITOR, "skip_monitor"),
+        (CommandFlags::SKIP_SLOWLOG, "skip_slowlog"),
+        (CommandFlags::ASKING, "asking"),
+        (CommandFlags::FAST, "fast"),
+        (CommandFlags::NO_AUTH, "no_auth"),
+        (CommandFlags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
+        (CommandFlags::NO_ASYNC_LOADING, "no_async_loading"),
+        (CommandFlags::NO_MULTI, "no_multi"),
+        (CommandFlags::MOVABLE_KEYS, "movablekeys"),
+        (CommandFlags::ALLOW_BUSY, "allow_busy"),
     ];
 
-    pub const fn has(self, other: Flags) -> bool {
+    pub const fn has(self, other: CommandFlags) -> bool {
         self.0 & other.0 != 0
     }
 
-    pub const fn and(self, other: Flags) -> Flags {
-        Flags(self.0 | other.0)
+    pub const fn and(self, other: CommandFlags) -> CommandFlags {
+        CommandFlags(self.0 | other.0)
     }
 }
 
-impl BitOr for Flags {
-    type Output = Flags;
-    fn bitor(self, other: Flags) -> Flags {
-        Flags(self.0 | other.0)
+impl BitOr for CommandFlags {
+    type Output = CommandFlags;
+    fn bitor(self, other: CommandFlags) -> CommandFlags {
+        CommandFlags(self.0 | other.0)
     }
 }
 
 /// Builds a set of flags in `const` context: `flags![WRITE, FAST]`.
 macro_rules! flags {
     ($($name:ident),* $(,)?) => {
-        $crate::spec::Flags(0 $(| $crate::spec::Flags::$name.0)*)
+        $crate::spec::CommandFlags(0 $(| $crate::spec::CommandFlags::$name.0)*)
     };
 }
 pub(crate) use flags;
@@ -241,7 +241,7 @@ pub struct Spec {
     pub full_name: &'static str,
     /// Arguments including the name(s); negative: at least that many.
     pub arity: i16,
-    pub flags: Flags,
+    pub flags: CommandFlags,
     /// Explicit categories; [`Spec::categories`] adds what the flags imply.
     pub acl: Acl,
     pub group: Group,
@@ -265,16 +265,16 @@ impl Spec {
     pub const fn new(
         full_name: &'static str,
         arity: i16,
-        flags: Flags,
+        flags: CommandFlags,
         (group, acl): (Group, Acl),
         (since, summary): (&'static str, &'static str),
         key_specs: &'static [KeySpec],
     ) -> Spec {
         let (range, movable) = KeyRange::of(key_specs);
         let movable = if movable {
-            Flags::MOVABLE_KEYS
+            CommandFlags::MOVABLE_KEYS
         } else {
-            Flags::NONE
+            CommandFlags::NONE
         };
         Spec {
             name: name_of(full_name),
@@ -312,7 +312,7 @@ impl Spec {
 
     /// The effects may be larger than the arguments, by so much.
     pub const fn amplifies(mut self, more: fn(Args<'_>) -> usize) -> Spec {
-        self.flags = self.flags.and(Flags::AMPLIFIES);
+        self.flags = self.flags.and(CommandFlags::AMPLIFIES);
         self.effects = Some(more);
         self
     }
@@ -334,14 +334,14 @@ impl Spec {
     }
 
     pub const fn has_keys(&self) -> bool {
-        self.range.first != 0 || self.flags.has(Flags::MOVABLE_KEYS)
+        self.range.first != 0 || self.flags.has(CommandFlags::MOVABLE_KEYS)
     }
 
     /// Calls `visit` with the index of every key among the arguments. Shard channels count: they have
     /// slots as keys do.
     #[inline]
     pub fn keys(&self, args: Args<'_>, mut visit: impl FnMut(usize)) -> Result<(), BadKeys> {
-        if self.flags.has(Flags::MOVABLE_KEYS) {
+        if self.flags.has(CommandFlags::MOVABLE_KEYS) {
             return self.keys_and_flags(args, &mut |index, _| visit(index));
         }
         self.range.indexes(args.len()).for_each(visit);
@@ -371,7 +371,7 @@ impl Spec {
     /// data without naming keys (DBSIZE, KEYS, SCAN, RANDOMKEY, FLUSHALL), or on the record. Shard
     /// channels have a slot as keys do, and nothing else in common with them.
     pub const fn is_data(&self) -> bool {
-        let keys = self.has_keys() && !self.flags.has(Flags::PUBSUB);
+        let keys = self.has_keys() && !self.flags.has(CommandFlags::PUBSUB);
         keys || self
             .flags
             .has(flags![WRITE, READONLY, READS_DATA, CHANGES_RECORD])
@@ -386,22 +386,22 @@ impl Spec {
     pub const fn categories(&self) -> Acl {
         let mut acl = self.acl;
         let f = self.flags;
-        if f.has(Flags::WRITE) {
+        if f.has(CommandFlags::WRITE) {
             acl = acl.and(Acl::WRITE);
         }
-        if f.has(Flags::READONLY) && !acl.has(Acl::SCRIPTING) {
+        if f.has(CommandFlags::READONLY) && !acl.has(Acl::SCRIPTING) {
             acl = acl.and(Acl::READ);
         }
-        if f.has(Flags::ADMIN) {
+        if f.has(CommandFlags::ADMIN) {
             acl = acl.and(Acl::ADMIN).and(Acl::DANGEROUS);
         }
-        if f.has(Flags::PUBSUB) {
+        if f.has(CommandFlags::PUBSUB) {
             acl = acl.and(Acl::PUBSUB);
         }
-        if f.has(Flags::BLOCKING) {
+        if f.has(CommandFlags::BLOCKING) {
             acl = acl.and(Acl::BLOCKING);
         }
-        acl.and(if f.has(Flags::FAST) {
+        acl.and(if f.has(CommandFlags::FAST) {
             Acl::FAST
         } else {
             Acl::SLOW

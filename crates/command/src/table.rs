@@ -29,7 +29,7 @@ pub fn table() -> &'static Commands {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Flags;
+    use crate::spec::CommandFlags;
 
     #[test]
     fn names_are_found_in_any_case_and_only_whole() {
@@ -65,9 +65,9 @@ mod tests {
     fn changes_of_the_record_amplify() {
         for command in table().all() {
             let flags = command.spec.flags;
-            let amplifies = flags.has(Flags::AMPLIFIES);
+            let amplifies = flags.has(CommandFlags::AMPLIFIES);
             assert_eq!(amplifies, command.spec.effects.is_some());
-            assert!(amplifies || !flags.has(Flags::CHANGES_RECORD));
+            assert!(amplifies || !flags.has(CommandFlags::CHANGES_RECORD));
         }
     }
 

@@ -20,5 +20,5 @@ pub use conn::{Conn, Filled};
 pub use input::{Input, Next, ReadBuffer};
 pub use output::{Flushed, Output};
 pub use ready::{Readiness, ReadyList};
-pub use slab::{Key, Slab};
+pub use slab::{ConnId, Slab};
 pub use socket::{Accepted, BindFailure, Peer, Socket};

@@ -5,7 +5,7 @@
 //! in the [`ReadyList`]; while that list is not empty, the wait for events has a timeout of zero.
 
 use crate::conn::Conn;
-use crate::slab::Key;
+use crate::slab::ConnId;
 use std::collections::VecDeque;
 
 /// What became true of a socket.
@@ -20,7 +20,7 @@ pub struct Readiness {
 /// Connections with work left, each once, in turn.
 #[derive(Debug, Default)]
 pub struct ReadyList {
-    keys: VecDeque<Key>,
+    keys: VecDeque<ConnId>,
 }
 
 impl ReadyList {
@@ -38,7 +38,7 @@ impl ReadyList {
 
     /// Puts a connection at the end, unless it is listed.
     #[inline]
-    pub fn add<S>(&mut self, key: Key, conn: &mut Conn<S>) {
+    pub fn add<S>(&mut self, key: ConnId, conn: &mut Conn<S>) {
         if !conn.listed {
             conn.listed = true;
             self.keys.push_back(key);
@@ -48,7 +48,7 @@ impl ReadyList {
     /// The next in turn: the caller looks it up (it may have died) and calls
     /// [`Conn::unlisted`] before it visits. To be fair, take `len()` of them per turn.
     #[inline]
-    pub fn take(&mut self) -> Option<Key> {
+    pub fn take(&mut self) -> Option<ConnId> {
         self.keys.pop_front()
     }
 }

@@ -3,23 +3,23 @@
 
 /// Names one connection for ever (a place is reused 2^32 times before a key could come back).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
+pub struct ConnId {
     index: u32,
     /// Never 0: bits of generation 0 are names for the poller's own.
     generation: u32,
 }
 
-impl Key {
+impl ConnId {
     /// The key as a number, for a poller, or a registry that has names of clients and knows no connections.
     pub fn bits(self) -> u64 {
         u64::from(self.generation) << 32 | u64::from(self.index)
     }
 
     /// The key with these bits; none if no key has them.
-    pub fn of_bits(bits: u64) -> Option<Key> {
+    pub fn of_bits(bits: u64) -> Option<ConnId> {
         let generation = (bits >> 32) as u32;
         let index = bits as u32;
-        (generation != 0).then_some(Key { index, generation })
+        (generation != 0).then_some(ConnId { index, generation })
     }
 }
 
@@ -57,11 +57,11 @@ impl<T> Slab<T> {
         self.len() == 0
     }
 
-    pub fn insert(&mut self, value: T) -> Key {
+    pub fn insert(&mut self, value: T) -> ConnId {
         if let Some(index) = self.free.pop() {
             let place = &mut self.places[index as usize];
             place.value = Some(value);
-            return Key {
+            return ConnId {
                 index,
                 generation: place.generation,
             };
@@ -71,13 +71,13 @@ impl<T> Slab<T> {
             generation: 1,
             value: Some(value),
         });
-        Key {
+        ConnId {
             index,
             generation: 1,
         }
     }
 
-    pub fn remove(&mut self, key: Key) -> Option<T> {
+    pub fn remove(&mut self, key: ConnId) -> Option<T> {
         let place = self.place_mut(key)?;
         let value = place.value.take()?;
         place.generation = place.generation.checked_add(1).unwrap_or(1);
@@ -85,14 +85,14 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    fn place_mut(&mut self, key: Key) -> Option<&mut Place<T>> {
+    fn place_mut(&mut self, key: ConnId) -> Option<&mut Place<T>> {
         self.places
             .get_mut(key.index as usize)
             .filter(|p| p.generation == key.generation)
     }
 
     #[inline]
-    pub fn get(&self, key: Key) -> Option<&T> {
+    pub fn get(&self, key: ConnId) -> Option<&T> {
         let place = self.places.get(key.index as usize)?;
         if place.generation != key.generation {
             return None;
@@ -101,13 +101,13 @@ impl<T> Slab<T> {
     }
 
     #[inline]
-    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+    pub fn get_mut(&mut self, key: ConnId) -> Option<&mut T> {
         self.place_mut(key)?.value.as_mut()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+    pub fn iter(&self) -> impl Iterator<Item = (ConnId, &T)> {
         self.places.iter().zip(0u32..).filter_map(|(place, index)| {
-            let key = Key {
+            let key = ConnId {
                 index,
                 generation: place.generation,
             };
@@ -115,12 +115,12 @@ impl<T> Slab<T> {
         })
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut T)> {
         self.places
             .iter_mut()
             .zip(0u32..)
             .filter_map(|(place, index)| {
-                let key = Key {
+                let key = ConnId {
                     index,
                     generation: place.generation,
                 };
@@ -129,7 +129,7 @@ impl<T> Slab<T> {
     }
 
     /// All keys, for loops that remove while they go.
-    pub fn keys(&self) -> Vec<Key> {
+    pub fn keys(&self) -> Vec<ConnId> {
         self.iter().map(|(key, _)| key).collect()
     }
 }

@@ -19,31 +19,35 @@ pub struct Subscriber(pub u64);
 
 /// The three kinds of subscriptions, each with names of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum SubscriptionKind {
     Channel,
     Pattern,
     /// A channel that has a slot.
     Shard,
 }
 
-impl Kind {
-    pub const ALL: [Kind; 3] = [Kind::Channel, Kind::Pattern, Kind::Shard];
+impl SubscriptionKind {
+    pub const ALL: [SubscriptionKind; 3] = [
+        SubscriptionKind::Channel,
+        SubscriptionKind::Pattern,
+        SubscriptionKind::Shard,
+    ];
 
     /// The first element of what confirms a subscription.
     pub const fn subscribed(self) -> &'static str {
         match self {
-            Kind::Channel => "subscribe",
-            Kind::Pattern => "psubscribe",
-            Kind::Shard => "ssubscribe",
+            SubscriptionKind::Channel => "subscribe",
+            SubscriptionKind::Pattern => "psubscribe",
+            SubscriptionKind::Shard => "ssubscribe",
         }
     }
 
     /// The first element of what confirms its end.
     pub const fn unsubscribed(self) -> &'static str {
         match self {
-            Kind::Channel => "unsubscribe",
-            Kind::Pattern => "punsubscribe",
-            Kind::Shard => "sunsubscribe",
+            SubscriptionKind::Channel => "unsubscribe",
+            SubscriptionKind::Pattern => "punsubscribe",
+            SubscriptionKind::Shard => "sunsubscribe",
         }
     }
 }
@@ -63,10 +67,10 @@ impl Counts {
 
     /// The number in a confirmation: channels and patterns are counted together, shard channels
     /// apart.
-    pub const fn told(self, kind: Kind) -> usize {
+    pub const fn told(self, kind: SubscriptionKind) -> usize {
         match kind {
-            Kind::Channel | Kind::Pattern => self.channels + self.patterns,
-            Kind::Shard => self.shard,
+            SubscriptionKind::Channel | SubscriptionKind::Pattern => self.channels + self.patterns,
+            SubscriptionKind::Shard => self.shard,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The registry of subscriptions.
 
-use super::{Counts, Kind, Subscriber};
+use super::{Counts, Subscriber, SubscriptionKind};
 use base::glob;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -41,7 +41,7 @@ impl Registry {
     }
 
     /// What `who` is subscribed to afterwards.
-    pub fn subscribe(&mut self, who: Subscriber, kind: Kind, name: &[u8]) -> Counts {
+    pub fn subscribe(&mut self, who: Subscriber, kind: SubscriptionKind, name: &[u8]) -> Counts {
         let own = self.subscribers.entry(who).or_default();
         if !own.names[kind as usize].contains(name) {
             let names = &mut self.names[kind as usize];
@@ -56,7 +56,7 @@ impl Registry {
     }
 
     /// What `who` is subscribed to afterwards; nothing changes if it was not subscribed to `name`.
-    pub fn unsubscribe(&mut self, who: Subscriber, kind: Kind, name: &[u8]) -> Counts {
+    pub fn unsubscribe(&mut self, who: Subscriber, kind: SubscriptionKind, name: &[u8]) -> Counts {
         let Some(own) = self.subscribers.get_mut(&who) else {
             return Counts::default();
         };
@@ -88,16 +88,16 @@ impl Registry {
         &mut self,
         gone: impl Fn(&[u8]) -> bool,
     ) -> Vec<(Subscriber, Arc<[u8]>, Counts)> {
-        let shard = &self.names[Kind::Shard as usize];
+        let shard = &self.names[SubscriptionKind::Shard as usize];
         let mut names: Vec<Name> = shard.keys().filter(|n| gone(n)).cloned().collect();
         names.sort_unstable();
         let mut told = Vec::new();
         for name in names {
-            let all = self.names[Kind::Shard as usize].get(&name);
+            let all = self.names[SubscriptionKind::Shard as usize].get(&name);
             let all: Vec<Subscriber> =
                 all.map_or_else(Vec::new, |all| all.iter().copied().collect());
             for who in all {
-                let counts = self.unsubscribe(who, Kind::Shard, &name);
+                let counts = self.unsubscribe(who, SubscriptionKind::Shard, &name);
                 told.push((who, name.clone(), counts));
             }
         }
@@ -113,14 +113,18 @@ impl Registry {
         channel: &[u8],
         each: &mut dyn FnMut(Subscriber, Option<&'a [u8]>),
     ) {
-        let kind = if sharded { Kind::Shard } else { Kind::Channel };
+        let kind = if sharded {
+            SubscriptionKind::Shard
+        } else {
+            SubscriptionKind::Channel
+        };
         for who in self.names[kind as usize].get(channel).into_iter().flatten() {
             each(*who, None);
         }
         if sharded {
             return;
         }
-        for (pattern, all) in &self.names[Kind::Pattern as usize] {
+        for (pattern, all) in &self.names[SubscriptionKind::Pattern as usize] {
             if glob::matches(pattern, channel, false) {
                 all.iter().for_each(|who| each(*who, Some(pattern)));
             }
@@ -128,7 +132,7 @@ impl Registry {
     }
 
     /// The names of one kind that `who` is subscribed to.
-    pub fn of(&self, who: Subscriber, kind: Kind) -> Vec<Arc<[u8]>> {
+    pub fn of(&self, who: Subscriber, kind: SubscriptionKind) -> Vec<Arc<[u8]>> {
         self.subscribers.get(&who).map_or_else(Vec::new, |own| {
             own.names[kind as usize].iter().cloned().collect()
         })
@@ -141,7 +145,7 @@ impl Registry {
     }
 
     /// How many different names of that kind somebody listens to.
-    pub fn len(&self, kind: Kind) -> usize {
+    pub fn len(&self, kind: SubscriptionKind) -> usize {
         self.names[kind as usize].len()
     }
 
@@ -150,14 +154,14 @@ impl Registry {
     }
 
     /// How many listen to that name.
-    pub fn listeners(&self, kind: Kind, name: &[u8]) -> usize {
+    pub fn listeners(&self, kind: SubscriptionKind, name: &[u8]) -> usize {
         self.names[kind as usize].get(name).map_or(0, BTreeSet::len)
     }
 
     /// The names of that kind that somebody listens to and that match `pattern`, in no order.
     pub fn active<'a>(
         &'a self,
-        kind: Kind,
+        kind: SubscriptionKind,
         pattern: Option<&'a [u8]>,
     ) -> impl Iterator<Item = &'a [u8]> {
         let matching = move |name: &&[u8]| pattern.is_none_or(|p| glob::matches(p, name, false));

@@ -18,7 +18,7 @@ use base::ids::BatchSeq;
 use command::api::Unblock;
 use command::session::ReplyMode;
 use command::{Block, BlockKind, Error};
-use net::Key;
+use net::ConnId;
 use resp::Reply;
 use state::Gate;
 use std::collections::BTreeMap;
@@ -40,15 +40,15 @@ pub enum WaitsFor {
 #[derive(Debug, Default)]
 pub struct Blocking {
     /// By the clients' ids.
-    clients: BTreeMap<u64, Key>,
+    clients: BTreeMap<u64, ConnId>,
     /// By the end of their patience and their ids.
-    deadlines: BTreeMap<(Mono, u64), Key>,
+    deadlines: BTreeMap<(Mono, u64), ConnId>,
     /// Clients that have got their answers: they are flushed in this turn, and go on.
-    unblocked: Vec<Key>,
+    unblocked: Vec<ConnId>,
 }
 
 impl Blocking {
-    pub fn add(&mut self, id: u64, key: Key, until: Option<Mono>) {
+    pub fn add(&mut self, id: u64, key: ConnId, until: Option<Mono>) {
         let before = self.clients.insert(id, key);
         assert!(before.is_none(), "a blocked client's commands don't run");
         if let Some(until) = until {
@@ -70,7 +70,7 @@ impl Blocking {
     }
 
     /// The clients whose time is over, in the order of their deadlines.
-    fn due(&self, now: Mono) -> Vec<Key> {
+    fn due(&self, now: Mono) -> Vec<ConnId> {
         let due = self.deadlines.range(..=(now, u64::MAX));
         due.map(|(_, key)| *key).collect()
     }
@@ -78,7 +78,7 @@ impl Blocking {
 
 impl<P: Platform> ServerState<P> {
     /// Ends a client's wait with what `answer` writes; false if it does not wait.
-    fn end_block(&mut self, key: Key, answer: impl FnOnce(Blocked, &mut Reply<'_>)) -> bool {
+    fn end_block(&mut self, key: ConnId, answer: impl FnOnce(Blocked, &mut Reply<'_>)) -> bool {
         let Some(Some(client)) = self.clients.get_mut(key) else {
             return false;
         };
@@ -101,13 +101,13 @@ impl<P: Platform> ServerState<P> {
     }
 
     /// The reply of a command whose time is over. `acks` counts the replicas that have applied a batch.
-    fn time_out(&mut self, key: Key, acks: impl Fn(BatchSeq) -> u64) -> bool {
+    fn time_out(&mut self, key: ConnId, acks: impl Fn(BatchSeq) -> u64) -> bool {
         self.end_block(key, |blocked, reply| match blocked.on {
             WaitsFor::Replicas { batch, .. } => reply.int(acks(batch) as i64),
         })
     }
 
-    fn fail_block(&mut self, key: Key, error: Error) -> bool {
+    fn fail_block(&mut self, key: ConnId, error: Error) -> bool {
         let code = error.code().to_vec();
         let ended = self.end_block(key, |_, reply| error.write(reply.out));
         if ended {
@@ -130,7 +130,7 @@ impl<P: Platform> ServerState<P> {
 
 impl<P: Platform> Server<P> {
     /// The client's command has blocked.
-    pub(super) fn block(&mut self, key: Key, client: &mut Client<P::Socket>, block: &Block) {
+    pub(super) fn block(&mut self, key: ConnId, client: &mut Client<P::Socket>, block: &Block) {
         let until = block
             .timeout
             .map(|patience| self.turn_started.mono + patience);
@@ -163,7 +163,7 @@ impl<P: Platform> Server<P> {
             self.state.time_out(key, |batch| shard.replica_acks(batch));
         }
         // C2: WAIT ends when enough replicas have applied.
-        let blocked: Vec<Key> = self.state.blocking.clients.values().copied().collect();
+        let blocked: Vec<ConnId> = self.state.blocking.clients.values().copied().collect();
         for key in blocked {
             let Some(Some(client)) = self.state.clients.get(key) else {
                 continue;
@@ -183,7 +183,7 @@ impl<P: Platform> Server<P> {
     /// C4: nobody acknowledges anything to a node that leads no longer: blocking commands are given
     /// up, and as in Redis the connections with them.
     pub(super) fn give_up_blocked(&mut self) {
-        let blocked: Vec<Key> = self.state.blocking.clients.values().copied().collect();
+        let blocked: Vec<ConnId> = self.state.blocking.clients.values().copied().collect();
         for key in blocked {
             self.state.fail_block(key, Error::UNBLOCKED);
             if let Some(Some(client)) = self.state.clients.get_mut(key) {
@@ -234,7 +234,7 @@ mod tests {
         }
 
         /// A client that waits, maybe until `until`.
-        fn waits(&mut self, id: u64, until: Option<Mono>) -> Key {
+        fn waits(&mut self, id: u64, until: Option<Mono>) -> ConnId {
             let mut client = Client::new(Conn::new(Nowhere), session(id));
             client.wait = Wait::Blocked(Blocked { on: WAIT, until });
             let key = self.0.clients.insert(Some(Box::new(client)));
@@ -242,11 +242,11 @@ mod tests {
             key
         }
 
-        fn client(&mut self, key: Key) -> &mut Client<Nowhere> {
+        fn client(&mut self, key: ConnId) -> &mut Client<Nowhere> {
             self.0.clients.get_mut(key).unwrap().as_mut().unwrap()
         }
 
-        fn sent(&mut self, key: Key) -> String {
+        fn sent(&mut self, key: ConnId) -> String {
             let mut bytes = Vec::new();
             let output = &mut self.client(key).conn.output;
             while output.wants_write() {

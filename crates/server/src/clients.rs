@@ -9,7 +9,7 @@ use base::clock::{Mono, Now};
 use command::api::IoView;
 use command::session::Endpoint;
 use command::{Error, Session};
-use net::{Accepted, Conn, Key, Peer, Socket};
+use net::{Accepted, Conn, ConnId, Peer, Socket};
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -102,7 +102,7 @@ impl<S: Socket> Client<S> {
 
     /// Its output is flushed in this turn.
     #[inline]
-    pub fn mark_dirty(&mut self, dirty: &mut Vec<Key>, key: Key) {
+    pub fn mark_dirty(&mut self, dirty: &mut Vec<ConnId>, key: ConnId) {
         if !self.dirty {
             self.dirty = true;
             dirty.push(key);
@@ -212,7 +212,7 @@ impl<P: Platform> Server<P> {
 
     /// Ends a client: its socket, its watches, its wait, its places in the lists (which find no client under
     /// its key any more).
-    pub(super) fn close_client(&mut self, key: Key) {
+    pub(super) fn close_client(&mut self, key: ConnId) {
         if let Some(Some(mut client)) = self.state.clients.remove(key) {
             if let Some(blocked) = client.wait.blocked() {
                 self.state.blocking.remove(client.session.id, blocked.until);

@@ -4,7 +4,7 @@ use super::platform::Platform;
 use super::state::ServerState;
 use super::turn::Server;
 use base::clock::Now;
-use net::Key;
+use net::ConnId;
 use shard::Admission;
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ impl<P: Platform> Server<P> {
         if limit.is_zero() {
             return;
         }
-        let idle: Vec<Key> = self
+        let idle: Vec<ConnId> = self
             .state
             .clients
             .iter()

@@ -11,7 +11,7 @@ use base::clock::Now;
 use command::api::IoView;
 use command::{execute, Block, Env, Error, Flow, Outcome, ServerApi, Serving, Session};
 use keyspace::PREFETCH;
-use net::{Filled, Key, Next, Output};
+use net::{ConnId, Filled, Next, Output};
 use resp::{Args, Limits, Skim};
 use shard::{Admission, Shard};
 use state::{Access, Gate};
@@ -39,7 +39,7 @@ struct Execution<'a, P: Platform> {
     now: Now,
     admission: Admission,
     /// The client whose command runs.
-    key: Key,
+    key: ConnId,
     routing: Option<&'a Routing>,
     /// The command was held for so long that it is no longer (S2).
     overdue: bool,
@@ -183,7 +183,7 @@ impl<P: Platform> Server<P> {
     }
 
     /// One visit; false when the turn is spent.
-    fn serve_client(&mut self, key: Key, admission: Admission) -> bool {
+    fn serve_client(&mut self, key: ConnId, admission: Admission) -> bool {
         let Some(mut client) = self.state.clients.get_mut(key).and_then(Option::take) else {
             return true;
         };
@@ -245,7 +245,7 @@ impl<P: Platform> Server<P> {
     #[inline(never)]
     fn run_commands(
         &mut self,
-        key: Key,
+        key: ConnId,
         client: &mut Client<P::Socket>,
         admission: Admission,
     ) -> bool {
@@ -313,7 +313,7 @@ impl<P: Platform> Server<P> {
     }
 
     /// The client's next command can't run yet.
-    fn hold(&mut self, key: Key, client: &mut Client<P::Socket>) {
+    fn hold(&mut self, key: ConnId, client: &mut Client<P::Socket>) {
         client.hold(self.turn_started.mono);
         self.held.push(key);
     }

@@ -5,7 +5,7 @@ use super::platform::Platform;
 use super::turn::Server;
 use base::ids::BatchSeq;
 use command::Error;
-use net::{Flushed, Key, Output};
+use net::{ConnId, Flushed, Output};
 use state::Gate;
 use std::ops::RangeInclusive;
 
@@ -108,7 +108,7 @@ impl<P: Platform> Server<P> {
         }
     }
 
-    fn flush_one(&mut self, key: Key) {
+    fn flush_one(&mut self, key: ConnId) {
         let (limit, all) = (self.state.config.held_output_limit, self.held_limit());
         let Some(Some(client)) = self.state.clients.get_mut(key) else {
             return;

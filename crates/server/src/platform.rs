@@ -13,7 +13,7 @@ use base::clock::{Clock, Mono};
 use cluster::ForWitnesses;
 use command::api::{CpuView, MemoryView};
 use config::{Config, ConfigError, LogLevel};
-use net::{Accepted, BindFailure, Key, Socket};
+use net::{Accepted, BindFailure, ConnId, Socket};
 use std::io;
 use std::time::Duration;
 use storage::{Disk, Done, Folders, Job};
@@ -42,7 +42,7 @@ pub trait Platform {
         take: &mut dyn FnMut(Accepted<Self::Socket>),
     ) -> io::Result<()>;
     /// From now on the driver reports what happens on this socket under `key`.
-    fn watch(&mut self, socket: &mut Self::Socket, key: Key) -> io::Result<()>;
+    fn watch(&mut self, socket: &mut Self::Socket, key: ConnId) -> io::Result<()>;
     /// A client's file is free again.
     fn file_freed(&mut self);
     /// Listens as the configuration says, at these addresses only; the Unix socket stays.

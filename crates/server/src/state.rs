@@ -14,7 +14,7 @@ use command::api::{
 };
 use command::{Commands, ServerApi, Stats};
 use config::{Config, ConfigError};
-use net::{Key, Slab};
+use net::{ConnId, Slab};
 use pubsub::{Registry, Subscriber};
 use raft_group::Role;
 use rand::rngs::StdRng;
@@ -47,7 +47,7 @@ pub struct ServerState<P: Platform> {
     pub active_expire: bool,
     pub clients: Slab<Option<Box<Client<P::Socket>>>>,
     /// Clients that CLIENT KILL named, to be closed when the command is done.
-    pub killed: Vec<Key>,
+    pub killed: Vec<ConnId>,
     pub shutdown: Option<Shutdown>,
     /// The settings that CONFIG SET has changed and the server still has to act upon.
     pub changed: Vec<&'static str>,
@@ -147,7 +147,7 @@ pub struct TurnApi<'a, P: Platform> {
     pub state: &'a mut ServerState<P>,
     pub handle: GroupHandle<'a, P::Disk>,
     pub own_io: IoView,
-    pub own_key: Key,
+    pub own_key: ConnId,
 }
 
 impl<P: Platform> ServerApi for TurnApi<'_, P> {

@@ -10,7 +10,7 @@ use cluster::ForWitnesses;
 use command::api::{CpuView, MemoryView};
 use command::{table, Stats};
 use config::{Config, ConfigError, LogLevel};
-use net::{Accepted, BindFailure, Key, Slab, Socket};
+use net::{Accepted, BindFailure, ConnId, Slab, Socket};
 use rand::rngs::StdRng;
 use rand::SeedableRng;
 use std::io::{self, Write};
@@ -87,7 +87,7 @@ impl Platform for TestPlatform {
         Ok(())
     }
 
-    fn watch(&mut self, _: &mut Nowhere, _: Key) -> io::Result<()> {
+    fn watch(&mut self, _: &mut Nowhere, _: ConnId) -> io::Result<()> {
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use super::shutdown::Ending;
 use super::state::ServerState;
 use base::clock::{Clock, Mono, Now};
 use base::mutation::{self, Mutation};
-use net::{Key, ReadBuffer, Readiness, ReadyList};
+use net::{ConnId, ReadBuffer, Readiness, ReadyList};
 use raft_group::Group;
 use resp::Argv;
 use shard::{Admission, Shard};
@@ -81,11 +81,11 @@ pub struct Server<P: Platform> {
     pub(super) shared: ReadBuffer,
     pub(super) argv: Argv,
     /// Clients with output to flush in this turn.
-    pub(super) dirty: Vec<Key>,
+    pub(super) dirty: Vec<ConnId>,
     /// Clients with output behind a gate.
-    pub(super) gated: Vec<Key>,
+    pub(super) gated: Vec<ConnId>,
     /// Clients whose next command can't run yet.
-    pub(super) held: Vec<Key>,
+    pub(super) held: Vec<ConnId>,
     pub(super) released: Gate,
     pub(super) next_client_id: u64,
     pub(super) next_cron: Mono,
@@ -193,7 +193,7 @@ impl<P: Platform> Server<P> {
     }
 
     /// What the driver has seen of a client's socket since the last turn.
-    pub fn note(&mut self, key: Key, readiness: Readiness) {
+    pub fn note(&mut self, key: ConnId, readiness: Readiness) {
         let Some(Some(client)) = self.state.clients.get_mut(key) else {
             return;
         };

@@ -10,7 +10,7 @@ use super::turn::Server;
 use base::clock::Mono;
 use command::api::ClientKind;
 use config::{OutputLimit, OutputLimits};
-use net::{Key, Socket};
+use net::{ConnId, Socket};
 use std::time::Duration;
 
 /// What becomes of a client that has left bytes unread.
@@ -63,7 +63,7 @@ impl<P: Platform> Server<P> {
     /// the limits may have been changed.
     pub(super) fn close_all_unread(&mut self, now: Mono) {
         let limits = &self.state.config.client_output_buffer_limit;
-        let mut closed: Vec<Key> = Vec::new();
+        let mut closed: Vec<ConnId> = Vec::new();
         for (key, client) in self.state.clients.iter_mut() {
             let Some(client) = client else { continue };
             if client.conn.output.unread_bytes() > 0 && client.reads_too_little(limits, now) {
@@ -76,7 +76,7 @@ impl<P: Platform> Server<P> {
     }
 
     /// Closes a client for what it has left unread.
-    pub(super) fn close_unread(&mut self, key: Key) {
+    pub(super) fn close_unread(&mut self, key: ConnId) {
         if let Some(Some(client)) = self.state.clients.get_mut(key) {
             slog::warn!(
                 self.logger,

@@ -7,7 +7,7 @@ use raft::eraftpb::{Entry, HardState};
 use raft_group::Persist;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Disk, Done, Job, Position, Record};
+use storage::{Disk, Done, Job, LogRecord, Position};
 
 /// How long a commit index may wait for a record to ride in (D1).
 const COMMIT_RIDE: Duration = Duration::from_millis(100);
@@ -56,7 +56,7 @@ impl<D: Disk> Shard<D> {
         if hard_state.is_some() {
             self.commit_pending = None;
         }
-        let end = self.log.append(&Record {
+        let end = self.log.append(&LogRecord {
             hard_state,
             entries,
         })?;

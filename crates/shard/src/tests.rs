@@ -234,7 +234,7 @@ fn a_member_that_was_removed_knows_it_after_a_restart() {
     use protobuf::Message as _;
     use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, EntryType, HardState};
     use storage::base::Member;
-    use storage::Record;
+    use storage::LogRecord;
 
     let folder = tempfile::tempdir().expect("a folder");
     let clock = Hand(Cell::new(1));
@@ -274,7 +274,7 @@ fn a_member_that_was_removed_knows_it_after_a_restart() {
         commit: 2,
         ..HardState::default()
     };
-    log.append(&Record {
+    log.append(&LogRecord {
         hard_state: Some(&hard_state),
         entries: &[entry],
     })

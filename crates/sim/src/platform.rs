@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ::config::{Config, ConfigError, LogLevel};
-use ::net::{Accepted, BindFailure, Key, Peer, Readiness, Socket};
+use ::net::{Accepted, BindFailure, ConnId, Peer, Readiness, Socket};
 use base::clock::{Clock, Mono, Now};
 use cluster::ForWitnesses;
 use command::api::{CpuView, MemoryView};
@@ -184,7 +184,7 @@ impl Drop for SimSocket {
 pub struct SimConn {
     pub pipe: Rc<RefCell<Pipe>>,
     /// The name under which the server wants to hear of it, once it has accepted it.
-    key: Option<Key>,
+    key: Option<ConnId>,
     /// The endpoint at the other end.
     pub peer: usize,
 }
@@ -198,7 +198,7 @@ pub struct Kernel {
     arrivals: VecDeque<Conn>,
     pub conns: BTreeMap<Conn, SimConn>,
     /// What the poller would say.
-    pub notes: Vec<(Key, Readiness)>,
+    pub notes: Vec<(ConnId, Readiness)>,
     /// Jobs that were submitted, and for which of the process's shards.
     pub jobs: Vec<(u64, Job<SimDisk>)>,
     pub done: VecDeque<Done<SimDisk>>,
@@ -308,7 +308,7 @@ impl Platform for SimPlatform {
         Ok(())
     }
 
-    fn watch(&mut self, socket: &mut SimSocket, key: Key) -> io::Result<()> {
+    fn watch(&mut self, socket: &mut SimSocket, key: ConnId) -> io::Result<()> {
         let kernel = &mut *self.kernel.borrow_mut();
         if let Some(of) = kernel.conns.get_mut(&socket.conn) {
             of.key = Some(key);

@@ -235,7 +235,7 @@ impl World {
 
 /// S2.
 fn shown(node: &Node) -> Result<(), String> {
-    use cluster_bus::bus::Role;
+    use cluster_bus::bus::NodeRole;
     let core = node.cluster();
     let shard: &Shard<SimDisk> = node.shard();
     let shown = core.bus().self_state();
@@ -247,8 +247,8 @@ fn shown(node: &Node) -> Result<(), String> {
         return Ok(());
     }
     let role = match record.master {
-        master if master == core.myself() => Role::Master,
-        master => Role::Slave(master),
+        master if master == core.myself() => NodeRole::Master,
+        master => NodeRole::Slave(master),
     };
     let same = shown.role == role
         && shown.slots == record.slots

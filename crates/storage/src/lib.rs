@@ -28,7 +28,7 @@ pub use base::{Base, MemberIdentity, SnapshotMeta};
 pub use disk::{Disk, DiskFile, RealDisk, RealFile};
 pub use error::{is_full, StorageError};
 pub use folders::{Folders, RealFolders};
-pub use log::{Log, LogConfig, Record, Recovered};
+pub use log::{Log, LogConfig, LogRecord, Recovered};
 pub use position::Position;
 pub use read::{ReadDone, ReadJob};
 pub use segment::{AllocJob, Allocated};

@@ -36,7 +36,7 @@ const INLINE: usize = 256 * 1024;
 
 /// What one Ready must persist (D1).
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Record<'a> {
+pub struct LogRecord<'a> {
     pub hard_state: Option<&'a HardState>,
     /// Consecutive; the first one at most one above the last index, and above the base's.
     pub entries: &'a [Entry],
@@ -202,7 +202,7 @@ impl<D: Disk> Log<D> {
 
     /// Appends one record (D1) and returns where it ends: durable once `durable()` has got there.
     /// On an error the process must end: an entry taken from a Ready can't be given back (D5).
-    pub fn append(&mut self, record: &Record<'_>) -> Result<Position> {
+    pub fn append(&mut self, record: &LogRecord<'_>) -> Result<Position> {
         if record.hard_state.is_none() && record.entries.is_empty() {
             return Ok(self.end);
         }

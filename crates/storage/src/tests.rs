@@ -169,7 +169,7 @@ impl Run {
             self.trace.push("no room".into());
             return Ok(());
         }
-        let end = log.append(&Record {
+        let end = log.append(&LogRecord {
             hard_state: hard_state.as_ref(),
             entries: &entries,
         })?;
@@ -388,7 +388,7 @@ fn every_crash_point_of_a_short_script() {
             };
             state.entries.truncate(first as usize - 2);
             state.entries.extend(entries.iter().cloned());
-            let end = log.append(&Record {
+            let end = log.append(&LogRecord {
                 hard_state: Some(&state.hard_state),
                 entries: &entries,
             })?;
@@ -549,7 +549,7 @@ fn a_large_ready_is_whole_and_read_in_parts() {
     let bytes: u64 = entries.iter().map(record::entry_len).sum();
     assert!(!log.has_room(bytes));
     assert!(matches!(
-        log.append(&Record {
+        log.append(&LogRecord {
             hard_state: None,
             entries: &entries
         }),
@@ -567,7 +567,7 @@ fn a_large_ready_is_whole_and_read_in_parts() {
         ..HardState::default()
     };
     let end = log
-        .append(&Record {
+        .append(&LogRecord {
             hard_state: Some(&hs),
             entries: &entries,
         })
@@ -610,7 +610,7 @@ fn clean_pages_that_never_reached_the_disk_are_forgotten() {
         log.allocated(job.run()).unwrap();
     }
     let append = |log: &mut Log<TestDisk>, entry: Entry| {
-        let record = Record {
+        let record = LogRecord {
             hard_state: None,
             entries: &[entry],
         };
@@ -642,7 +642,7 @@ fn a_full_disk_stops_allocation_and_nothing_else() {
     assert!(run.disk.names().iter().all(|n| !n.ends_with(".tmp")));
     let mut next = 2;
     while log.has_room(500) {
-        log.append(&Record {
+        log.append(&LogRecord {
             hard_state: None,
             entries: &[entry(next, 1, vec![1; 480])],
         })
@@ -656,7 +656,7 @@ fn a_full_disk_stops_allocation_and_nothing_else() {
         commit: 1,
         ..HardState::default()
     };
-    log.append(&Record {
+    log.append(&LogRecord {
         hard_state: Some(&hs),
         entries: &[],
     })
@@ -685,7 +685,7 @@ fn the_storage_thread_does_jobs_and_stops_at_a_failed_sync() {
         panic!("an allocation was asked for")
     };
     log.allocated(allocated).unwrap();
-    log.append(&Record {
+    log.append(&LogRecord {
         hard_state: None,
         entries: &[entry(2, 1, vec![7; 50])],
     })
@@ -701,7 +701,7 @@ fn the_storage_thread_does_jobs_and_stops_at_a_failed_sync() {
     };
     assert_eq!(read.entries.len(), 1);
     disk.set_fail_sync(true);
-    log.append(&Record {
+    log.append(&LogRecord {
         hard_state: None,
         entries: &[entry(3, 1, vec![7; 50])],
     })
@@ -749,7 +749,7 @@ fn what_has_room_can_be_appended() {
                     commit: 1,
                     ..HardState::default()
                 };
-                log.append(&Record {
+                log.append(&LogRecord {
                     hard_state: Some(&hs),
                     entries: &entries,
                 })
@@ -772,7 +772,7 @@ fn what_was_handed_to_a_sync_is_never_written_again() {
         if log.end() != before && log.sync_job().is_some() {
             let next = log.end().aligned();
             assert!(
-                log.append(&Record {
+                log.append(&LogRecord {
                     hard_state: Some(&run.now().hard_state.clone()),
                     entries: &[]
                 })

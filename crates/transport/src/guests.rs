@@ -13,7 +13,7 @@
 
 use super::event::{Counters, EventQueue};
 use super::frame::FIRST_BYTES;
-use super::message::Config;
+use super::message::TransportConfig;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
@@ -50,7 +50,7 @@ pub(super) struct Guest {
 }
 
 impl Guests {
-    pub fn new(event_queue: &Arc<EventQueue>, config: &Config) -> Rc<Guests> {
+    pub fn new(event_queue: &Arc<EventQueue>, config: &TransportConfig) -> Rc<Guests> {
         Rc::new(Guests {
             event_queue: Arc::clone(event_queue),
             max_accepted: config.max_accepted,

@@ -27,7 +27,7 @@ mod tests;
 pub mod vouch;
 
 pub use frame::MAX_FRAME;
-pub use message::{Command, Config, Event, LinkId, Password, Passwords, Stats, INCOMING};
+pub use message::{Command, Event, LinkId, Password, Passwords, Stats, TransportConfig, INCOMING};
 pub use seldom::{kind_of, Seldom};
 
 use event::EventQueue;
@@ -49,7 +49,7 @@ pub struct Links {
 }
 
 /// Listens as `config` says and starts the thread; `waker` ends the loop's wait when there is events.
-pub fn start(waker: Arc<mio::Waker>, config: Config) -> io::Result<Links> {
+pub fn start(waker: Arc<mio::Waker>, config: TransportConfig) -> io::Result<Links> {
     let mut listeners = Vec::with_capacity(config.listen.len());
     for &address in &config.listen {
         listeners.push(socket::listen(address, config.backlog)?);

@@ -9,7 +9,7 @@ use super::event::{Counters, EventQueue};
 use super::frame;
 use super::guests::Guests;
 use super::handshake::{Class, NONCE};
-use super::message::{Command, Config, Event, LinkId, Passwords, INCOMING};
+use super::message::{Command, Event, LinkId, Passwords, TransportConfig, INCOMING};
 use super::outbox::Bytes;
 use super::peer::{Incoming, Peer};
 use cluster_bus::NodeId;
@@ -25,7 +25,7 @@ const BATCH: usize = 256;
 
 pub(super) struct Transport {
     pub event_queue: Arc<EventQueue>,
-    pub config: Config,
+    pub config: TransportConfig,
     pub guests: Rc<Guests>,
     pub myself: Cell<Option<NodeId>>,
     pub passwords: RefCell<Passwords>,
@@ -40,7 +40,7 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub fn new(event_queue: Arc<EventQueue>, config: Config) -> Transport {
+    pub fn new(event_queue: Arc<EventQueue>, config: TransportConfig) -> Transport {
         Transport {
             guests: Guests::new(&event_queue, &config),
             event_queue,

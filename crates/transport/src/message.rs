@@ -152,7 +152,7 @@ impl Event {
 
 /// How to begin, and the limits.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct TransportConfig {
     /// The bus port at every address; a port of 0 takes any.
     pub listen: Vec<SocketAddr>,
     pub backlog: i32,
@@ -179,9 +179,9 @@ pub struct Config {
     pub retry: (Duration, Duration),
 }
 
-impl Default for Config {
-    fn default() -> Config {
-        Config {
+impl Default for TransportConfig {
+    fn default() -> TransportConfig {
+        TransportConfig {
             listen: Vec::new(),
             backlog: 511,
             myself: None,

@@ -4,7 +4,7 @@
 //! part has been written is never dropped while its connection lives.
 
 use super::event::{Counters, EventQueue};
-use super::message::Config;
+use super::message::TransportConfig;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
@@ -57,7 +57,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub fn new(event_queue: &Arc<EventQueue>, config: &Config) -> Outbox {
+    pub fn new(event_queue: &Arc<EventQueue>, config: &TransportConfig) -> Outbox {
         Outbox {
             queue: RefCell::default(),
             bytes: Cell::new(0),

@@ -28,12 +28,12 @@ impl Node {
         Node::with(id, |_| {})
     }
 
-    fn with(id: u8, change: impl FnOnce(&mut Config)) -> Node {
+    fn with(id: u8, change: impl FnOnce(&mut TransportConfig)) -> Node {
         let id = NodeId([id; 20]);
-        let mut config = Config {
+        let mut config = TransportConfig {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             myself: Some(id),
-            ..Config::default()
+            ..TransportConfig::default()
         };
         change(&mut config);
         let poll = mio::Poll::new().unwrap();

@@ -1,7 +1,7 @@
 //! One connection over a real socket pair, step by step.
 
-use crate::sockets::{Conn, Event, Poll};
-use net::{Filled, Flushed, Key, Next, ReadBuffer, Slab};
+use crate::sockets::{Conn, Poll, PollEvent};
+use net::{ConnId, Filled, Flushed, Next, ReadBuffer, Slab};
 use resp::{Argv, Limits};
 use state::Gate;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 struct Bench {
     poll: Poll,
     conns: Slab<Conn>,
-    key: Key,
+    key: ConnId,
     shared: ReadBuffer,
     argv: Argv,
     peer: TcpStream,
@@ -54,7 +54,7 @@ impl Bench {
                 .wait(Some(Duration::from_millis(100)), false)
                 .expect("epoll");
             for event in self.poll.events() {
-                if let Event::Conn(key, readiness) = event {
+                if let PollEvent::Conn(key, readiness) = event {
                     self.conns.get_mut(key).expect("alive").note(readiness);
                 }
             }
@@ -209,7 +209,7 @@ fn a_short_write_waits_for_the_poller() {
             .wait(Some(Duration::from_millis(100)), false)
             .expect("epoll");
         for event in bench.poll.events() {
-            if let Event::Conn(key, readiness) = event {
+            if let PollEvent::Conn(key, readiness) = event {
                 bench.conns.get_mut(key).expect("alive").note(readiness);
             }
         }
@@ -239,5 +239,5 @@ fn a_brief_wait_finds_what_is_there() {
     poll.waker().wake().expect("woken");
     let brief = Duration::from_micros(900);
     poll.wait(Some(brief), false).expect("it waits");
-    assert_eq!(poll.events().collect::<Vec<_>>(), [Event::Wake]);
+    assert_eq!(poll.events().collect::<Vec<_>>(), [PollEvent::Wake]);
 }

@@ -1,6 +1,6 @@
 //! Binding, accepting, the limit of open files.
 
-use crate::sockets::{raise_open_files, Event, Listeners, OpenFiles, Poll, RESERVED_FILES};
+use crate::sockets::{raise_open_files, Listeners, OpenFiles, Poll, PollEvent, RESERVED_FILES};
 use base::clock::Mono;
 use socket2::SockRef;
 use std::net::TcpStream;
@@ -62,7 +62,7 @@ fn clients_are_accepted_with_their_options_set() {
         poll.wait(Some(Duration::from_millis(100)), false)
             .expect("epoll");
         for event in poll.events() {
-            if let Event::Listener(n) = event {
+            if let PollEvent::Listener(n) = event {
                 listeners.note(n);
             }
         }

@@ -4,11 +4,13 @@
 //! `BARE_LOOP_PORT=7777 cargo test --release --lib sockets::tests::server::serve -- --ignored` serves
 //! until killed.
 
-use crate::sockets::{raise_open_files, Conn, Event, Listeners, OpenFiles, Poll, RESERVED_FILES};
+use crate::sockets::{
+    raise_open_files, Conn, Listeners, OpenFiles, Poll, PollEvent, RESERVED_FILES,
+};
 use base::clock::Mono;
 use base::ids::BatchSeq;
 use mio::Waker;
-use net::{Filled, Key, Next, ReadBuffer, ReadyList, Slab};
+use net::{ConnId, Filled, Next, ReadBuffer, ReadyList, Slab};
 use resp::{Args, Argv, Limits, Proto, Reply};
 use state::Gate;
 use std::io::{Read, Write};
@@ -26,9 +28,9 @@ struct Server {
     listeners: Listeners,
     conns: Slab<Conn>,
     ready: ReadyList,
-    dirty: Vec<Key>,
+    dirty: Vec<ConnId>,
     /// Whose output waits for gates.
-    waiting: Vec<Key>,
+    waiting: Vec<ConnId>,
     shared: ReadBuffer,
     argv: Argv,
     started: Instant,
@@ -93,9 +95,9 @@ impl Server {
         self.turn += 1;
         for event in self.poll.events() {
             match event {
-                Event::Wake => {}
-                Event::Listener(n) => self.listeners.note(n),
-                Event::Conn(key, readiness) => {
+                PollEvent::Wake => {}
+                PollEvent::Listener(n) => self.listeners.note(n),
+                PollEvent::Conn(key, readiness) => {
                     let Some(conn) = self.conns.get_mut(key) else {
                         continue;
                     };
@@ -136,7 +138,7 @@ impl Server {
         }
     }
 
-    fn visit(&mut self, key: Key) {
+    fn visit(&mut self, key: ConnId) {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };

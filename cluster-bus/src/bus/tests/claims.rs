@@ -121,7 +121,7 @@ fn a_claim_on_our_slots_is_told_and_not_obeyed() {
     let actions = bench.hear(link, claim(51), ping(PingKind::Pong, Vec::new()));
     assert!(actions.contains(&told), "but again while it stands");
 
-    bench.become_(Role::Master, range(0, 50), 50);
+    bench.become_(NodeRole::Master, range(0, 50), 50);
     assert_eq!(bench.bus.owner(50), Some(id(1)), "at once to the claimant");
     assert_eq!(bench.bus.owner(49), Some(id(50)));
 }
@@ -152,7 +152,7 @@ fn a_claim_within_the_shard_waits_for_the_record() {
         .iter()
         .any(|a| matches!(a, Action::SlotsClaimed { .. })));
     assert_eq!(bench.bus.owner(0), Some(id(50)));
-    bench.become_(Role::Slave(id(1)), range(0, 100), 60);
+    bench.become_(NodeRole::Slave(id(1)), range(0, 100), 60);
     assert_eq!(bench.bus.owner(0), Some(id(1)));
     assert!(bench.bus.myself_node().slots.is_empty());
 }

@@ -98,11 +98,11 @@ impl Bench {
             actions: Vec::new(),
             dead: Vec::new(),
         };
-        bench.become_(Role::Master, range(0, 100), 50);
+        bench.become_(NodeRole::Master, range(0, 100), 50);
         bench
     }
 
-    fn become_(&mut self, role: Role, slots: SlotSet, config_epoch: u64) {
+    fn become_(&mut self, role: NodeRole, slots: SlotSet, config_epoch: u64) {
         let state = SelfState {
             role,
             shard: shard_id(150),
@@ -390,7 +390,7 @@ fn the_forgotten_stay_away_for_a_minute() {
     assert!(bench.bus.node(id(2)).is_none());
     let again = bench.bus.forget(bench.now, id(2));
     assert_eq!(again, Ok(()), "an operator tells all nodes, one by one");
-    bench.become_(Role::Slave(id(1)), SlotSet::default(), 0);
+    bench.become_(NodeRole::Slave(id(1)), SlotSet::default(), 0);
     assert_eq!(
         bench.bus.forget(bench.now, id(1)),
         Err(ForgetError::MyMaster)
@@ -437,7 +437,7 @@ fn a_vote_is_saved_before_it_is_sent_and_given_once() {
     );
     bench.wait(2 * TIMEOUT);
     assert!(granted(&bench.say(request(53), Body::AuthRequest)));
-    bench.become_(Role::Master, SlotSet::default(), 50);
+    bench.become_(NodeRole::Master, SlotSet::default(), 50);
     bench.wait(2 * TIMEOUT);
     assert!(
         !granted(&bench.say(request(54), Body::AuthRequest)),
@@ -449,10 +449,10 @@ fn a_vote_is_saved_before_it_is_sent_and_given_once() {
 fn the_state_needs_all_slots_and_most_masters() {
     let mut bench = Bench::new();
     assert!(!bench.bus.state_ok());
-    bench.become_(Role::Master, range(0, SLOT_COUNT), 50);
+    bench.become_(NodeRole::Master, range(0, SLOT_COUNT), 50);
     assert!(bench.bus.state_ok());
     bench.join(1);
-    bench.become_(Role::Master, range(0, SLOT_COUNT - 1), 51);
+    bench.become_(NodeRole::Master, range(0, SLOT_COUNT - 1), 51);
     assert!(!bench.bus.state_ok());
     let mut options = bench.bus.options().clone();
     options.require_full_coverage = false;
@@ -620,9 +620,9 @@ fn all_hear_of_a_change_of_ours_and_of_nothing_else() {
     bench.join(1);
     bench.join(2);
     bench.actions.clear();
-    bench.become_(Role::Master, range(0, 100), 50);
+    bench.become_(NodeRole::Master, range(0, 100), 50);
     assert!(sent(&bench.actions).is_empty(), "nothing new");
-    bench.become_(Role::Master, range(0, 101), 50);
+    bench.become_(NodeRole::Master, range(0, 101), 50);
     let told = sent(&bench.actions);
     assert_eq!(told.len(), 2);
     for (_, message) in told {
@@ -631,7 +631,7 @@ fn all_hear_of_a_change_of_ours_and_of_nothing_else() {
     }
     // A replica speaks for its master's slots.
     bench.actions.clear();
-    bench.become_(Role::Slave(id(1)), range(0, 101), 51);
+    bench.become_(NodeRole::Slave(id(1)), range(0, 101), 51);
     let told = sent(&bench.actions);
     let header = &told.first().expect("a pong").1.header;
     assert_eq!((header.master, header.config_epoch), (Some(id(1)), 51));
@@ -677,7 +677,7 @@ fn extensions_go_only_to_those_that_know_them() {
     let link = bench.out[&2];
     bench.hear(link, old, ping(PingKind::Pong, Vec::new()));
     bench.actions.clear();
-    bench.become_(Role::Master, SlotSet::default(), 50);
+    bench.become_(NodeRole::Master, SlotSet::default(), 50);
     for (link, message) in sent(&bench.actions) {
         let Body::Ping { extensions, .. } = message.body else {
             panic!("{message:?}");

@@ -26,7 +26,7 @@
 //! removed is never used again (G2).
 
 use super::phase::{Beginning, Event, Facts, Output, Phase, Reset, ResetWish, Step, Then, Unknown};
-use super::Refusal;
+use super::OperatorRefusal;
 use crate::identity::{Joining as Mark, NodeIdentity};
 use base::clock::Mono;
 use base::ids::RaftId;
@@ -62,7 +62,7 @@ pub(super) struct Machine {
     /// Resets that were begun: the number of the last one.
     resets: u64,
     /// What became of a reset that has failed.
-    reset_failed: Option<(u64, Refusal)>,
+    reset_failed: Option<(u64, OperatorRefusal)>,
 }
 
 impl Machine {
@@ -154,13 +154,13 @@ impl Machine {
 
     /// CLUSTER RESET: the number of the reset to wait for, nothing once it has happened. A client that
     /// waits asks again with that number: what becomes of another reset is no answer to it.
-    pub fn reset(&mut self, now: Mono, request: ResetWish) -> Result<Option<u64>, Refusal> {
+    pub fn reset(&mut self, now: Mono, request: ResetWish) -> Result<Option<u64>, OperatorRefusal> {
         let failed = self.reset_failed;
         if let Some((_, why)) = failed.filter(|(of, _)| request.waits_for == Some(*of)) {
             return Err(why);
         }
         if self.is_beginning() {
-            return Err(Refusal::Begins);
+            return Err(OperatorRefusal::Begins);
         }
         if let Some(reset) = self.reset_mut() {
             if request.waits_for.is_none_or(|of| of == reset.number) {
@@ -172,7 +172,7 @@ impl Machine {
             return Ok(None);
         }
         if request.waits_for.is_some() {
-            return Err(Refusal::Replaced);
+            return Err(OperatorRefusal::Replaced);
         }
         self.resets += 1;
         let reset = Reset {
@@ -255,9 +255,9 @@ impl Machine {
         let (patience, why) = match reset.answered {
             true => (
                 facts.t * LEAVE_TIMEOUTS + LEAVE_PATIENCE,
-                Refusal::NotRemoved,
+                OperatorRefusal::NotRemoved,
             ),
-            false => (LEAVE_PATIENCE, Refusal::NoAnswer),
+            false => (LEAVE_PATIENCE, OperatorRefusal::NoAnswer),
         };
         if facts.now.since(reset.begun) >= patience {
             self.reset_failed = Some((reset.number, why));
@@ -308,7 +308,7 @@ impl Machine {
     fn stay(&mut self, out: &mut Vec<Output>) {
         self.hint = None;
         if let Some(number) = self.reset_mut().map(|r| r.number) {
-            self.reset_failed = Some((number, Refusal::LastWithData));
+            self.reset_failed = Some((number, OperatorRefusal::LastWithData));
         }
         let marked = self.mark().is_some();
         self.phase = Phase::Member;

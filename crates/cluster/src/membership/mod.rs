@@ -35,7 +35,7 @@ use topology::Record;
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum OperatorRefusal {
     #[error("the shard's other members have to stay or leave first: this node leads them")]
     Leads,
     #[error("the shard's leader did not answer in time: nothing has changed")]
@@ -138,19 +138,19 @@ impl Cluster {
     pub fn identity_to_replicate(
         &mut self,
         target: NodeId,
-    ) -> Result<Option<NodeIdentity>, Refusal> {
+    ) -> Result<Option<NodeIdentity>, OperatorRefusal> {
         let Membership {
             machine, standing, ..
         } = &self.membership;
         if machine.is_beginning() {
-            return Err(Refusal::Begins);
+            return Err(OperatorRefusal::Begins);
         }
         let same_shard = self.bus.shard_of(target) == Some(standing.shard);
         if standing.is_member && same_shard && machine.mark().is_none() {
             return Ok(None);
         }
         if standing.leads && standing.other_data {
-            return Err(Refusal::Leads);
+            return Err(OperatorRefusal::Leads);
         }
         let joining = Some(Mark {
             target,
@@ -182,7 +182,7 @@ impl Cluster {
         now: Now,
         hard: bool,
         waits_for: Option<u64>,
-    ) -> Result<Option<u64>, Refusal> {
+    ) -> Result<Option<u64>, OperatorRefusal> {
         self.now = now;
         let request = ResetWish {
             hard,
@@ -206,10 +206,10 @@ impl Cluster {
 
     /// CLUSTER FAILOVER: the leader is asked to hand over (E4). FORCE is no different: without a
     /// leader this replica campaigns as soon as its promise has run out, of its own.
-    pub fn ask_to_lead(&mut self) -> Result<(), Refusal> {
+    pub fn ask_to_lead(&mut self) -> Result<(), OperatorRefusal> {
         let standing = &self.membership.standing;
         if !standing.is_member || !standing.may_lead || self.is_joining() {
-            return Err(Refusal::Learner);
+            return Err(OperatorRefusal::Learner);
         }
         self.membership.lead_wish.request();
         Ok(())

@@ -2,7 +2,7 @@
 
 use super::machine::{Machine, LEAVE_PATIENCE, RESEND, UNKNOWN_PATIENCE, UNKNOWN_SILENCE};
 use super::phase::{Beginning, Event, Facts, Output, Phase, Reset, ResetWish, Step, Then};
-use super::Refusal;
+use super::OperatorRefusal;
 use crate::identity::{Joining as Mark, NodeIdentity};
 use base::clock::Mono;
 use base::ids::RaftId;
@@ -318,11 +318,21 @@ fn a_reset_that_takes_too_long_fails() {
     let all = (T * LEAVE_TIMEOUTS + LEAVE_PATIENCE).as_millis() as u64;
     for (known, mark, late, fails) in [
         (false, None, none - 1, None),
-        (false, None, none, Some(Refusal::NoAnswer)),
-        (false, Some(mark(FRESH)), none, Some(Refusal::NoAnswer)),
+        (false, None, none, Some(OperatorRefusal::NoAnswer)),
+        (
+            false,
+            Some(mark(FRESH)),
+            none,
+            Some(OperatorRefusal::NoAnswer),
+        ),
         (true, None, all - 1, None),
-        (true, None, all, Some(Refusal::NotRemoved)),
-        (true, Some(mark(FRESH)), all, Some(Refusal::NotRemoved)),
+        (true, None, all, Some(OperatorRefusal::NotRemoved)),
+        (
+            true,
+            Some(mark(FRESH)),
+            all,
+            Some(OperatorRefusal::NotRemoved),
+        ),
     ] {
         let before = answered(known, mark);
         let mut machine = Machine::in_phase(before, ME, None);
@@ -510,7 +520,10 @@ fn nothing_is_asked_while_a_member_is_made() {
             fresh: false,
             of_master: false,
         };
-        assert_eq!(machine.reset(at(1000), request), Err(Refusal::Begins));
+        assert_eq!(
+            machine.reset(at(1000), request),
+            Err(OperatorRefusal::Begins)
+        );
     }
 }
 
@@ -660,7 +673,7 @@ fn a_reset_is_answered_by_its_own_number() {
         (
             Phase::Member,
             request(false, Some(1), false),
-            Err(Refusal::Replaced),
+            Err(OperatorRefusal::Replaced),
         ),
         (then_reset(None), request(true, None, false), Ok(Some(1))),
         (
@@ -671,14 +684,14 @@ fn a_reset_is_answered_by_its_own_number() {
         (
             then_reset(None),
             request(false, Some(9), false),
-            Err(Refusal::Replaced),
+            Err(OperatorRefusal::Replaced),
         ),
         // A join that is under way is reset, too: nothing is fresh about it.
         (ask_base(), request(false, None, true), Ok(Some(2))),
         (
             then_join(),
             request(false, Some(1), false),
-            Err(Refusal::Replaced),
+            Err(OperatorRefusal::Replaced),
         ),
     ] {
         let mut machine = Machine::in_phase(phase, ME, None);

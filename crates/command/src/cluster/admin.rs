@@ -3,7 +3,7 @@
 //! Owns: the checks that Redis makes first, in its order, and its refusals. Never: carries anything
 //! out; that is the host's (C1, E4), which may refuse as well.
 
-use super::super::api::{Failover, Progress};
+use super::super::api::{Failover, ResetProgress};
 use super::super::env::{Done, Env, Flow, DONE};
 use super::super::error::Error;
 use super::shared::{find_node, has_slots_in_log, holds_keys, host, parse_id, too_many};
@@ -123,11 +123,11 @@ pub fn reset(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let waits_for = env.session.waits_for_reset.take();
     match host(env)?.reset(hard, waits_for)? {
         // Between MULTI and EXEC nothing can wait: the reset goes on behind the reply.
-        Progress::Later(number) if !env.session.deny_blocking => {
+        ResetProgress::Later(number) if !env.session.deny_blocking => {
             env.session.waits_for_reset = Some(number);
             return Ok(Flow::Hold);
         }
-        Progress::Later(_) | Progress::Done => env.reply().ok(),
+        ResetProgress::Later(_) | ResetProgress::Done => env.reply().ok(),
     }
     DONE
 }

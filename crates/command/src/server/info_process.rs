@@ -10,7 +10,7 @@ use super::super::session::Session;
 use super::super::stats::CommandStats;
 use super::report::Report;
 use config::REDIS_VERSION;
-use pubsub::Kind;
+use pubsub::SubscriptionKind;
 
 pub fn server(report: &mut Report, env: &Env<'_>) {
     let config = env.server.config();
@@ -196,9 +196,9 @@ pub fn stats(report: &mut Report, env: &Env<'_>) {
     report.line("keyspace_hits", data.hits);
     report.line("keyspace_misses", data.misses);
     let pubsub = env.server.pubsub();
-    report.line("pubsub_channels", pubsub.len(Kind::Channel));
-    report.line("pubsub_patterns", pubsub.len(Kind::Pattern));
-    report.line("pubsubshard_channels", pubsub.len(Kind::Shard));
+    report.line("pubsub_channels", pubsub.len(SubscriptionKind::Channel));
+    report.line("pubsub_patterns", pubsub.len(SubscriptionKind::Pattern));
+    report.line("pubsubshard_channels", pubsub.len(SubscriptionKind::Shard));
     report.line("latest_fork_usec", 0);
     report.line("total_forks", 0);
     report.line("migrate_cached_sockets", 0);

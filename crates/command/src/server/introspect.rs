@@ -9,7 +9,7 @@ use super::super::help::write;
 use super::super::key_spec::{Begin, Find, KeyFlags, KeySpec};
 use super::super::registry::Lookup;
 use super::super::rows::rows;
-use super::super::spec::{Acl, Flags, Spec};
+use super::super::spec::{Acl, CommandFlags, Spec};
 use super::docs::docs;
 use super::help;
 use base::glob;
@@ -81,7 +81,7 @@ fn write_command(reply: &mut Reply<'_>, command: &Command) {
     write_names(
         reply,
         "",
-        Flags::PRINTED
+        CommandFlags::PRINTED
             .iter()
             .filter(|f| spec.flags.has(f.0))
             .map(|f| f.1),
@@ -269,7 +269,7 @@ fn keys_of(commands: &Commands, args: Args<'_>) -> Result<Vec<(usize, KeyFlags)>
     if found.is_err() {
         keys.clear();
     }
-    if keys.is_empty() && !spec.flags.has(Flags::NO_MANDATORY_KEYS) {
+    if keys.is_empty() && !spec.flags.has(CommandFlags::NO_MANDATORY_KEYS) {
         return Err(Error::GETKEYS_ARGUMENTS);
     }
     Ok(keys)

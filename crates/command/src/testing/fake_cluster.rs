@@ -1,6 +1,6 @@
 //! A cluster that notes what it is asked for, and shows the view that a test has made.
 
-use crate::api::{ClusterApi, Failover, Progress};
+use crate::api::{ClusterApi, Failover, ResetProgress};
 use crate::error::Error;
 use cluster_bus::{NodeId, SlotSet};
 use std::net::IpAddr;
@@ -45,12 +45,12 @@ impl ClusterApi for FakeCluster {
     fn failover(&mut self, mode: Failover) -> Result<(), Error> {
         self.call(format!("failover {mode:?}"))
     }
-    fn reset(&mut self, hard: bool, waits_for: Option<u64>) -> Result<Progress, Error> {
+    fn reset(&mut self, hard: bool, waits_for: Option<u64>) -> Result<ResetProgress, Error> {
         self.call(format!("reset {hard} {waits_for:?}"))?;
         Ok(if self.later {
-            Progress::Later(3)
+            ResetProgress::Later(3)
         } else {
-            Progress::Done
+            ResetProgress::Done
         })
     }
     fn save_config(&mut self) -> Result<(), Error> {

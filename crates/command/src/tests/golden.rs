@@ -4,7 +4,7 @@
 //! `RW,access|index:1|range:0:1:0|notes`, several between semicolons.
 
 use crate::key_spec::{Begin, Find, KeyFlags, KeySpec};
-use crate::spec::{flags, Acl, Flags, Group, Spec};
+use crate::spec::{flags, Acl, CommandFlags, Group, Spec};
 
 pub const TABLE: &str = include_str!("../../golden/redis-7.4.1-commands.tsv");
 
@@ -38,7 +38,7 @@ pub fn spec(command: &str) -> Spec {
     let flags = if optional {
         flags![NO_MANDATORY_KEYS]
     } else {
-        Flags::NONE
+        CommandFlags::NONE
     };
     let arity = column(command, "arity").parse().unwrap();
     Spec::new(

@@ -3,7 +3,7 @@
 use crate::env::{Flow, Serving};
 use crate::testing::{single, Fixture};
 use keyspace::Layout;
-use pubsub::{Kind, Subscriber};
+use pubsub::{Subscriber, SubscriptionKind};
 use resp::encode::Proto;
 use state::GateKind;
 
@@ -128,11 +128,11 @@ fn confirmations_come_though_replies_are_off() {
 fn pubsub_tells_who_listens() {
     let mut f = Fixture::new(single());
     for (who, kind, name) in [
-        (7, Kind::Channel, "news"),
-        (8, Kind::Channel, "news"),
-        (8, Kind::Pattern, "n*"),
-        (9, Kind::Pattern, "n*"),
-        (9, Kind::Shard, "part"),
+        (7, SubscriptionKind::Channel, "news"),
+        (8, SubscriptionKind::Channel, "news"),
+        (8, SubscriptionKind::Pattern, "n*"),
+        (9, SubscriptionKind::Pattern, "n*"),
+        (9, SubscriptionKind::Shard, "part"),
     ] {
         f.host
             .pubsub

@@ -5,14 +5,14 @@
 use super::Clustered;
 use crate::platform::{ClusterPlatform, Platform};
 use base::clock::Clock;
-use cluster::{bus_now, Refusal};
+use cluster::{bus_now, OperatorRefusal};
 use cluster_bus::bus::ForgetError;
 use cluster_bus::{NodeId, SlotSet};
-use command::api::{ClusterApi, Failover, Progress};
+use command::api::{ClusterApi, Failover, ResetProgress};
 use command::Error;
 use topology::ClusterView;
 
-fn refused(refusal: Refusal) -> Error {
+fn refused(refusal: OperatorRefusal) -> Error {
     Error::text(format!("ERR {refusal}"))
 }
 
@@ -67,10 +67,10 @@ impl<P: Platform> ClusterApi for Clustered<P> {
         }
     }
 
-    fn reset(&mut self, hard: bool, waits_for: Option<u64>) -> Result<Progress, Error> {
+    fn reset(&mut self, hard: bool, waits_for: Option<u64>) -> Result<ResetProgress, Error> {
         let now = self.clock.now();
         let number = self.core.reset(now, hard, waits_for).map_err(refused)?;
-        Ok(number.map_or(Progress::Done, Progress::Later))
+        Ok(number.map_or(ResetProgress::Done, ResetProgress::Later))
     }
 
     fn save_config(&mut self) -> Result<(), Error> {

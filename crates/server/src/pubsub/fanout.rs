@@ -10,7 +10,7 @@
 use super::super::clients::Client;
 use super::super::platform::Platform;
 use super::super::state::ServerState;
-use net::{Key, Output};
+use net::{ConnId, Output};
 use resp::Proto;
 use state::Gate;
 
@@ -22,15 +22,15 @@ pub struct Fanout {
     /// The running command has something for clients or nodes.
     pending: bool,
     /// Clients with unsealed pushes.
-    offered: Vec<Key>,
+    offered: Vec<ConnId>,
     /// What the running client has for itself: it follows the reply.
     own: Vec<u8>,
     /// Clients with pushes that this turn must flush.
-    delivered: Vec<Key>,
+    delivered: Vec<ConnId>,
 }
 
 /// The client whose command runs. It is out of its place meanwhile.
-pub type Running = Option<(Key, Proto)>;
+pub type Running = Option<(ConnId, Proto)>;
 
 impl Fanout {
     /// A push may follow, or something for other nodes: [`ServerState::seal_fanout`] must be called.
@@ -45,7 +45,7 @@ impl Fanout {
     }
 
     /// Clients that have got pushes since this was last asked.
-    pub fn take_delivered(&mut self) -> Vec<Key> {
+    pub fn take_delivered(&mut self) -> Vec<ConnId> {
         std::mem::take(&mut self.delivered)
     }
 
@@ -55,7 +55,7 @@ impl Fanout {
         &mut self,
         clients: &'c mut net::Slab<Option<Box<Client<S>>>>,
         running: Running,
-        to: Key,
+        to: ConnId,
         write: impl FnOnce(&mut Vec<u8>, Proto),
     ) -> Option<&'c mut Client<S>> {
         self.pending = true;

@@ -15,7 +15,7 @@ use super::platform::Platform;
 use super::state::ServerState;
 use super::turn::Server;
 use fanout::{Fanout, Running};
-use net::Key;
+use net::ConnId;
 use outbound::Outbound;
 use pubsub::{write_message, Registry, Subscriber};
 use resp::Proto;
@@ -50,7 +50,7 @@ impl<P: Platform> ServerState<P> {
         sharded: bool,
         channel: &[u8],
         message: &[u8],
-        own: (Key, Proto),
+        own: (ConnId, Proto),
     ) -> usize {
         let receivers = self.offer_message(sharded, channel, message, Some(own));
         if self.config.cluster_enabled {
@@ -87,7 +87,7 @@ impl<P: Platform> ServerState<P> {
         let mut receivers = 0;
         registry.for_each_receiver(sharded, channel, &mut |who, pattern| {
             receivers += 1;
-            let key = Key::of_bits(who.0).expect("clients have keys");
+            let key = ConnId::of_bits(who.0).expect("clients have keys");
             let offered = fanout.offer(clients, running, key, |out, proto| {
                 write_message(out, proto, sharded, pattern, channel, message);
             });
@@ -123,7 +123,7 @@ impl<P: Platform> ServerState<P> {
 
 impl<P: Platform> Server<P> {
     /// A client is gone: nobody listens in its name any more.
-    pub(super) fn forget_subscriber(&mut self, key: Key) {
+    pub(super) fn forget_subscriber(&mut self, key: ConnId) {
         self.state.pubsub.registry.remove(Subscriber(key.bits()));
     }
 

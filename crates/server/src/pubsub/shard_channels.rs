@@ -10,8 +10,8 @@ use crate::state::ServerState;
 use crate::turn::Server;
 use cluster_bus::slot::key_slot;
 use cluster_bus::SlotSet;
-use net::Key;
-use pubsub::{write_confirmation, Kind};
+use net::ConnId;
+use pubsub::{write_confirmation, SubscriptionKind};
 use state::Gate;
 use std::sync::Arc;
 
@@ -46,9 +46,9 @@ impl<P: Platform> ServerState<P> {
         } = &mut self.pubsub;
         let gone = |channel: &[u8]| !own.contains(key_slot(channel));
         for (who, channel, counts) in registry.remove_shard_channels(gone) {
-            let to = Key::of_bits(who.0).expect("clients have keys");
-            let left = counts.told(Kind::Shard);
-            let verb = Kind::Shard.unsubscribed();
+            let to = ConnId::of_bits(who.0).expect("clients have keys");
+            let left = counts.told(SubscriptionKind::Shard);
+            let verb = SubscriptionKind::Shard.unsubscribed();
             let offered = fanout.offer(&mut self.clients, None, to, |out, proto| {
                 write_confirmation(out, proto, verb, Some(&channel), left);
             });

@@ -6,7 +6,7 @@ use crate::testing::{self, Nowhere, TestPlatform};
 use base::ids::BatchSeq;
 use command::testing::session;
 use net::{Conn, Output};
-use pubsub::Kind;
+use pubsub::SubscriptionKind;
 
 struct Fixture {
     state: ServerState<TestPlatform>,
@@ -19,7 +19,7 @@ impl Fixture {
         }
     }
 
-    fn join(&mut self, kind: Kind, name: &str) -> Key {
+    fn join(&mut self, kind: SubscriptionKind, name: &str) -> ConnId {
         let client = Box::new(Client::new(Conn::new(Nowhere), session(1)));
         let key = self.state.clients.insert(Some(client));
         let who = Subscriber(key.bits());
@@ -28,7 +28,7 @@ impl Fixture {
         key
     }
 
-    fn output(&mut self, key: Key) -> &mut Output {
+    fn output(&mut self, key: ConnId) -> &mut Output {
         let client = self.state.clients.get_mut(key).unwrap().as_mut().unwrap();
         &mut client.conn.output
     }
@@ -53,8 +53,8 @@ const HELLO: &str = "*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$5\r\nhello\r\n";
 #[test]
 fn a_message_waits_for_all_that_its_publisher_depends_on() {
     let mut f = Fixture::new();
-    let listener = f.join(Kind::Channel, "a");
-    let own = (f.join(Kind::Channel, "a"), Proto::Resp3);
+    let listener = f.join(SubscriptionKind::Channel, "a");
+    let own = (f.join(SubscriptionKind::Channel, "a"), Proto::Resp3);
     f.state.config.cluster_enabled = true;
     let mut publisher = Output::new();
     publisher.buf().extend_from_slice(b"+OK\r\n");
@@ -83,8 +83,8 @@ fn a_message_waits_for_all_that_its_publisher_depends_on() {
 #[test]
 fn what_did_not_happen_is_never_told() {
     let mut f = Fixture::new();
-    let listener = f.join(Kind::Pattern, "*");
-    let own = (f.join(Kind::Shard, "a"), Proto::Resp2);
+    let listener = f.join(SubscriptionKind::Pattern, "*");
+    let own = (f.join(SubscriptionKind::Shard, "a"), Proto::Resp2);
     f.state.config.cluster_enabled = true;
     // The command runs again later.
     assert_eq!(f.state.publish(false, b"a", b"hello", own), 1);
@@ -111,8 +111,8 @@ fn what_did_not_happen_is_never_told() {
 fn who_does_not_read_its_messages_is_closed() {
     let mut f = Fixture::new();
     f.state.config.held_output_limit = 1000;
-    let listener = f.join(Kind::Channel, "a");
-    let other = f.join(Kind::Channel, "b");
+    let listener = f.join(SubscriptionKind::Channel, "a");
+    let other = f.join(SubscriptionKind::Channel, "b");
     for n in 0..20 {
         f.state
             .publish(false, b"a", &[b'x'; 90], (other, Proto::Resp2));
@@ -127,9 +127,12 @@ fn who_does_not_read_its_messages_is_closed() {
 fn a_lost_slot_ends_its_shard_channels() {
     use cluster_bus::slot::key_slot;
     let mut f = Fixture::new();
-    let listener = f.join(Kind::Shard, "a");
+    let listener = f.join(SubscriptionKind::Shard, "a");
     let who = Subscriber(listener.bits());
-    for (kind, name) in [(Kind::Shard, "b"), (Kind::Channel, "a")] {
+    for (kind, name) in [
+        (SubscriptionKind::Shard, "b"),
+        (SubscriptionKind::Channel, "a"),
+    ] {
         f.state
             .pubsub
             .registry
@@ -140,7 +143,7 @@ fn a_lost_slot_ends_its_shard_channels() {
     let told = "*3\r\n$12\r\nsunsubscribe\r\n$1\r\na\r\n:1\r\n";
     assert_eq!(sent(f.output(listener), Gate::OPEN), told);
     let registry = &f.state.pubsub.registry;
-    assert_eq!(registry.listeners(Kind::Shard, b"a"), 0);
+    assert_eq!(registry.listeners(SubscriptionKind::Shard, b"a"), 0);
     let counts = registry.counts(who);
     let client = f.state.clients.get(listener).unwrap().as_ref().unwrap();
     assert_eq!(client.session.subscriptions, counts);

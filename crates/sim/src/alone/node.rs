@@ -4,7 +4,7 @@
 
 use base::ids::RaftId;
 use cluster::identity::{Joining, NodeIdentity};
-use cluster_bus::bus::Role;
+use cluster_bus::bus::NodeRole;
 use cluster_bus::wire::{Body, Flags, Header, Message, PingKind};
 use cluster_bus::{NodeId, SlotSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -121,7 +121,7 @@ pub fn without_its_log_a_node_claims_nothing() -> bool {
     let core = lone.bed.cluster();
     let state = core.bus().self_state();
     let none = state.slots.is_empty() && core.bus().owner(0) != Some(node(ME));
-    none && state.role == Role::Slave(OTHER) && core.is_joining()
+    none && state.role == NodeRole::Slave(OTHER) && core.is_joining()
 }
 
 /// C1: the node was told to go to another shard, and before it went it became the only member that has

@@ -57,7 +57,7 @@ fn measure(size: usize) {
                 ..HardState::default()
             };
             let before = Instant::now();
-            log.append(&Record {
+            log.append(&LogRecord {
                 hard_state: Some(&hs),
                 entries: &entries,
             })

@@ -120,14 +120,14 @@ fn bytes_are_those_of_the_formats() {
         commit: 1,
         ..HardState::default()
     };
-    log.append(&Record {
+    log.append(&LogRecord {
         hard_state: Some(&hs),
         entries: &golden_entries(),
     })
     .unwrap();
     let hs = HardState { commit: 3, ..hs };
     let end = log
-        .append(&Record {
+        .append(&LogRecord {
             hard_state: Some(&hs),
             entries: &[],
         })

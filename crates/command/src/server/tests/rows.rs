@@ -6,9 +6,9 @@ use crate::tests::golden::{self, TABLE};
 
 /// A row as the fixture writes it.
 fn row(command: &Command) -> String {
-    use crate::spec::{Acl, Flags};
+    use crate::spec::{Acl, CommandFlags};
     let spec = command.spec;
-    let flags = Flags::PRINTED
+    let flags = CommandFlags::PRINTED
         .iter()
         .filter(|f| spec.flags.has(f.0))
         .map(|f| f.1);
