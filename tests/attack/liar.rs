@@ -2,7 +2,7 @@
 //! end again at every start, and never make one delete data (G2, D6, W2).
 
 use crate::forged::{beyond, WATCHED};
-use crate::harness::SOON;
+use crate::harness::{check, wait_for, SOON};
 use crate::member::message;
 use crate::played::Seen;
 use crate::real::{base_of, played, Real, Stage};
@@ -105,11 +105,13 @@ fn failed_invitation_leaves_no_files() {
             let _ = inviter.soon(from, |seen| seen.control().map(drop));
         }
         real.assert_lives(what);
-        let hosted = hosted(&real);
-        assert!(
-            hosted <= most,
-            "{hosted} folders of witnesses that can't be: {what}"
-        );
+        // What is made is taken away again: on a busy machine the last one may just be there.
+        wait_for("no folder is left", SOON, || {
+            let hosted = hosted(&real);
+            check(hosted <= most, || {
+                format!("{hosted} folders of witnesses that can't be: {what}")
+            })
+        });
     }
 }
 
