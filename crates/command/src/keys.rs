@@ -4,17 +4,15 @@
 //! Expired keys that they meet are deleted like any others (T2): leaving one out unlogged would
 //! show its end before it is decided.
 
-use super::api::ServerApi;
 use super::args::integer;
 use super::env::{Done, Env, DONE};
 use super::error::Error;
-use super::pace::BREATHE_EVERY;
+use super::pace::Pace;
 use super::room;
 use super::rows::rows;
 use super::spec::Role;
 use super::values::kind_name;
 use super::words::Words;
-use base::clock::Mono;
 use base::glob;
 use keyspace::Entry;
 use resp::args::Args;
@@ -53,44 +51,6 @@ rows! { pub static ROWS:
     }
 }
 
-/// Breathes every few milliseconds (T9), and looks at the clock only now and then.
-struct Pace<'a> {
-    server: &'a mut dyn ServerApi,
-    keys: u32,
-    last: Mono,
-}
-
-/// Keys between two looks at the clock.
-const KEYS_PER_LOOK: u32 = 512;
-
-impl<'a> Pace<'a> {
-    fn new(server: &'a mut dyn ServerApi) -> Pace<'a> {
-        let last = server.now().mono;
-        Pace {
-            server,
-            keys: 0,
-            last,
-        }
-    }
-
-    #[inline]
-    fn step(&mut self) {
-        self.keys += 1;
-        if self.keys % KEYS_PER_LOOK == 0 {
-            self.look();
-        }
-    }
-
-    #[cold]
-    fn look(&mut self) {
-        let now = self.server.now().mono;
-        if now.since(self.last) >= BREATHE_EVERY {
-            self.server.breathe();
-            self.last = self.server.now().mono;
-        }
-    }
-}
-
 fn dbsize(env: &mut Env<'_>, _args: Args<'_>) -> Done {
     env.data.depends_on_all();
     let len = env.data.keyspace().len(env.session.db);
@@ -113,9 +73,9 @@ fn keys(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let header = reply.deferred();
     let mut count = 0;
     let mut due = Due::new(data);
-    let mut pace = Pace::new(&mut **server);
+    let mut pace = Pace::default();
     data.keyspace().for_each(session.db, &mut |entry| {
-        pace.step();
+        pace.step(&mut **server, 0);
         if pattern == b"*" || glob::matches(pattern, entry.key(), false) {
             if !data.is_due(&entry) {
                 reply.bulk(entry.key());
@@ -166,9 +126,9 @@ impl Due {
     }
 
     fn delete(self, env: &mut Env<'_>) {
-        let mut pace = Pace::new(&mut *env.server);
+        let mut pace = Pace::default();
         for bytes in &self.keys {
-            pace.step();
+            pace.step(&mut *env.server, 0);
             let key = env.data.key(bytes);
             env.data.exists(&key);
         }
@@ -255,11 +215,11 @@ fn scan(env: &mut Env<'_>, args: Args<'_>) -> Done {
         ..
     } = env;
     let mut elements = Reply::new(&mut found, session.proto);
-    let mut pace = Pace::new(&mut **server);
+    let mut pace = Pace::default();
     let next = data
         .keyspace()
         .scan(session.db, cursor, options.count, &mut |entry| {
-            pace.step();
+            pace.step(&mut **server, 0);
             if data.is_due(&entry) {
                 due.take(&entry);
             } else if options.shows(&entry) {

@@ -7,7 +7,7 @@
 use super::call::call;
 use super::env::{Done, Env, Flow, Serving, DONE};
 use super::error::Error;
-use super::pace::ReplyPace;
+use super::pace::Pace;
 use super::room;
 use super::rows::rows;
 use super::session::Queued;
@@ -144,7 +144,7 @@ fn run_queue(env: &mut Env<'_>) -> Done {
     env.session.deny_blocking = true;
     env.reply().array(queue.len());
     let mut end = Flow::Done;
-    let mut pace = ReplyPace::default();
+    let mut pace = Pace::default();
     for queued in &queue {
         let start = env.out.len();
         let command = env.commands.command(queued.command);

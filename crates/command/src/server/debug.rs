@@ -6,6 +6,7 @@
 use super::super::env::{Done, Env, Flow, Serving, DONE};
 use super::super::error::Error;
 use super::super::help::write;
+use super::super::pace::Pace;
 use super::super::room;
 use super::super::rows::rows;
 use super::help;
@@ -241,7 +242,7 @@ fn populate(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if !env.data.room_for(bytes) {
         return Ok(Flow::Hold);
     }
-    let mut breath = env.server.now().mono + BREATH;
+    let mut pace = Pace::default(); // T9
     let mut name = Vec::new();
     for n in 0..filling.count {
         name.clear();
@@ -258,10 +259,7 @@ fn populate(env: &mut Env<'_>, args: Args<'_>) -> Done {
             value.resize(size, 0);
         }
         env.data.set(&key, &value, Ttl::Clear);
-        if n % 64 == 63 && env.server.now().mono >= breath {
-            env.server.breathe(); // T9
-            breath = env.server.now().mono + BREATH;
-        }
+        pace.step(env.server, name.len() + value.len());
     }
     env.reply().ok();
     DONE

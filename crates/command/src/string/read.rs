@@ -2,7 +2,7 @@
 
 use crate::args::integer;
 use crate::env::{Done, Env, DONE};
-use crate::pace::ReplyPace;
+use crate::pace::Pace;
 use crate::values::as_string;
 use keyspace::{Entry, Value};
 use resp::args::Args;
@@ -31,7 +31,7 @@ pub fn get(env: &mut Env<'_>, args: Args<'_>) -> Done {
 
 pub fn mget(env: &mut Env<'_>, args: Args<'_>) -> Done {
     env.reply().array(args.len() - 1);
-    let mut pace = ReplyPace::default();
+    let mut pace = Pace::default();
     for bytes in args.skip(1).iter() {
         let start = env.out.len();
         let (data, mut reply) = env.parts();
