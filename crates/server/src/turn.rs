@@ -227,7 +227,7 @@ impl<P: Platform> Server<P> {
                 slog::warn!(
                     self.logger,
                     "The disk is full: writes are refused until there is room ({})",
-                    self.shard.no_space_because()
+                    self.shard.no_space().unwrap_or_default()
                 );
             } else {
                 slog::warn!(

@@ -233,9 +233,8 @@ pub struct Shard<D: Disk> {
     /// D5: since when there has been no room for writes.
     full_since: Option<Mono>,
     retry_alloc_at: Option<Mono>,
-    /// D5: the log could not get the space that it wants, and has not got it since.
-    disk_full: bool,
-    no_space_because: String,
+    /// D5: the log could not get the space that it wants, and has not got it since; what the system said.
+    no_space: Option<String>,
     reads: VecDeque<ReadFor>,
     commit_pending: Option<Mono>,
     next_relaxed_sync: Mono,
@@ -278,7 +277,7 @@ impl<D: Disk> Shard<D> {
             tail_bytes: self.tail_bytes,
             unknown_outcomes: self.unknown_outcomes,
             has_quorum: !self.quorum.lost,
-            is_disk_full: self.disk_full,
+            is_disk_full: self.no_space.is_some(),
         };
         (&mut self.data, handle)
     }

@@ -122,7 +122,8 @@ impl<D: Disk> Shard<D> {
         match self.log.alloc_job() {
             Some(job) => self.jobs.push(Job::Alloc(job)),
             // It wants no more space than it has.
-            None => self.disk_full &= !retries,
+            None if retries => self.no_space = None,
+            None => {}
         }
         for wanted in self.group.take_wanted() {
             // Since it was asked for, this member may have stepped down and its log been cut.
@@ -183,11 +184,10 @@ impl<D: Disk> Shard<D> {
                 self.log.synced(result?);
             }
             Done::Allocated(result) => match self.log.allocated(result) {
-                Ok(()) => self.disk_full = false,
+                Ok(()) => self.no_space = None,
                 Err(error) if error.is_full() => {
                     // Until a try has gone well: what is under way promises nothing.
-                    self.disk_full = true;
-                    self.no_space_because = error.to_string();
+                    self.no_space = Some(error.to_string());
                     self.retry_alloc_at = Some(now.mono + RETRY_ALLOC);
                 }
                 Err(error) => return Err(error.into()),
@@ -251,11 +251,11 @@ impl<D: Disk> Shard<D> {
 
     /// Whether the log could not get more space: the disk is full, or no file can be opened.
     pub fn is_disk_full(&self) -> bool {
-        self.disk_full
+        self.no_space.is_some()
     }
 
     /// What the system said when the log last got no space.
-    pub fn no_space_because(&self) -> &str {
-        &self.no_space_because
+    pub fn no_space(&self) -> Option<&str> {
+        self.no_space.as_deref()
     }
 }
