@@ -1,5 +1,6 @@
 //! The registry, by itself.
 
+use super::SubscriptionKind::{Channel, Pattern, Shard};
 use super::*;
 use resp::Proto;
 
@@ -18,41 +19,22 @@ fn receivers(registry: &Registry, sharded: bool, channel: &str) -> Vec<(u64, Str
 #[test]
 fn channels_patterns_and_shard_channels_are_apart() {
     let mut r = Registry::new();
-    assert_eq!(
-        r.subscribe(A, SubscriptionKind::Channel, b"x")
-            .told(SubscriptionKind::Channel),
-        1
-    );
-    assert_eq!(
-        r.subscribe(A, SubscriptionKind::Channel, b"x")
-            .told(SubscriptionKind::Channel),
-        1
-    );
-    assert_eq!(
-        r.subscribe(A, SubscriptionKind::Pattern, b"x*")
-            .told(SubscriptionKind::Pattern),
-        2
-    );
-    assert_eq!(
-        r.subscribe(A, SubscriptionKind::Shard, b"x")
-            .told(SubscriptionKind::Shard),
-        1
-    );
-    r.subscribe(B, SubscriptionKind::Channel, b"x");
+    assert_eq!(r.subscribe(A, Channel, b"x").told(Channel), 1);
+    assert_eq!(r.subscribe(A, Channel, b"x").told(Channel), 1);
+    assert_eq!(r.subscribe(A, Pattern, b"x*").told(Pattern), 2);
+    assert_eq!(r.subscribe(A, Shard, b"x").told(Shard), 1);
+    r.subscribe(B, Channel, b"x");
     let dash = |who| (who, "-".to_owned());
     let both = [dash(1), dash(2), (1, "x*".to_owned())];
     assert_eq!(receivers(&r, false, "x"), both);
     assert_eq!(receivers(&r, false, "xy"), [(1, "x*".to_owned())]);
     assert_eq!(receivers(&r, true, "x"), [dash(1)]);
     assert_eq!(receivers(&r, true, "xy"), []);
-    assert_eq!(r.listeners(SubscriptionKind::Channel, b"x"), 2);
-    assert_eq!(r.active(SubscriptionKind::Channel, Some(b"?")).count(), 1);
-    assert_eq!(r.active(SubscriptionKind::Channel, Some(b"y")).count(), 0);
-    assert_eq!(r.unsubscribe(B, SubscriptionKind::Shard, b"x"), r.counts(B));
-    assert_eq!(
-        r.of(A, SubscriptionKind::Pattern),
-        [b"x*".as_slice().into()]
-    );
+    assert_eq!(r.listeners(Channel, b"x"), 2);
+    assert_eq!(r.active(Channel, Some(b"?")).count(), 1);
+    assert_eq!(r.active(Channel, Some(b"y")).count(), 0);
+    assert_eq!(r.unsubscribe(B, Shard, b"x"), r.counts(B));
+    assert_eq!(r.of(A, Pattern), [b"x*".as_slice().into()]);
 }
 
 #[test]
@@ -67,7 +49,7 @@ fn nothing_is_left_of_who_has_gone() {
     r.remove(A);
     r.remove(A);
     assert_eq!(r.counts(A), Counts::default());
-    assert_eq!(r.len(SubscriptionKind::Channel), 2);
+    assert_eq!(r.len(Channel), 2);
     for kind in SubscriptionKind::ALL {
         for name in [b"x", b"y"] {
             r.unsubscribe(B, kind, name);
@@ -81,11 +63,11 @@ fn nothing_is_left_of_who_has_gone() {
 #[test]
 fn shard_channels_end_with_their_slots() {
     let mut r = Registry::new();
-    r.subscribe(A, SubscriptionKind::Shard, b"gone1");
-    r.subscribe(A, SubscriptionKind::Shard, b"gone2");
-    r.subscribe(B, SubscriptionKind::Shard, b"gone2");
-    r.subscribe(B, SubscriptionKind::Shard, b"stays");
-    r.subscribe(A, SubscriptionKind::Channel, b"gone1");
+    r.subscribe(A, Shard, b"gone1");
+    r.subscribe(A, Shard, b"gone2");
+    r.subscribe(B, Shard, b"gone2");
+    r.subscribe(B, Shard, b"stays");
+    r.subscribe(A, Channel, b"gone1");
     let told = r.remove_shard_channels(|name| name.starts_with(b"gone"));
     let told: Vec<_> = told
         .iter()
@@ -93,7 +75,7 @@ fn shard_channels_end_with_their_slots() {
         .collect();
     let want: [(u64, &[u8], usize); 3] = [(1, b"gone1", 1), (1, b"gone2", 0), (2, b"gone2", 1)];
     assert_eq!(told, want);
-    assert_eq!(r.len(SubscriptionKind::Shard), 1);
+    assert_eq!(r.len(Shard), 1);
     assert_eq!(r.counts(A).channels, 1);
 }
 

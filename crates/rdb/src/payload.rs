@@ -59,7 +59,7 @@ pub fn load<'a>(
     Ok(value(body, limit, pace)?)
 }
 
-/// The type and the value of a payload whose version and checksum are right.
+/// The type and the value of a payload, after its version and checksum were compared.
 pub(super) fn body<'a>(payload: &'a [u8], pace: &mut dyn FnMut()) -> Result<&'a [u8], FooterError> {
     let (before, sum) = payload
         .split_last_chunk::<CHECKSUM_BYTES>()

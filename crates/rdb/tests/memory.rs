@@ -127,7 +127,7 @@ proptest! {
         }
     }
 
-    /// Compressed bytes whose claim is near the truth: the length that they have, one more, one fewer.
+    /// Compressed bytes with a claim near the truth: the length that they have, one more, one fewer.
     #[test]
     fn a_length_off_by_one_is_refused(text in prop::collection::vec(0u8..3, 30..600), off in 0..3u64) {
         let mut payload = Vec::new();
