@@ -263,11 +263,12 @@ impl StateMachine {
         self.db = db;
         self.access = access;
         self.footprint = Footprint::default();
-        self.memo_count = 0;
     }
 
     /// Closes the command's unit (T8: a command, or a whole EXEC, is one unit).
     pub fn end_command(&mut self) -> Footprint {
+        // Its arguments may be gone, and other bytes stand where they were.
+        self.memo_count = 0;
         if self.unit_open {
             self.unit_open = false;
             self.batch.end_unit();
@@ -529,5 +530,23 @@ impl StateMachine {
         self.exists(&key);
         self.db = db;
         self.watches.is_unchanged(watch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyspace::Layout;
+
+    #[test]
+    fn a_remembered_key_ends_with_its_command() {
+        let keyspace = Keyspace::new(Layout::Cluster, 7);
+        let mut state = StateMachine::new(keyspace, 1 << 20);
+        let mut bytes = *b"first";
+        state.begin_command(0, Access::Lead);
+        state.admit_key(&bytes);
+        state.end_command();
+        bytes.copy_from_slice(b"other");
+        assert_eq!(state.key(&bytes).hash, state.keyspace.key(b"other").hash);
     }
 }
