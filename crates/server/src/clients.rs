@@ -140,6 +140,8 @@ impl<P: Platform> Server<P> {
         }
     }
 
+    // Apart from the turn, which is one function with the driver's loop.
+    #[inline(never)]
     fn accept_some(&mut self, now: Now) {
         let keepalive = Duration::from_secs(self.state.config.tcp_keepalive.into());
         let mut accepted = Vec::new();

@@ -422,9 +422,11 @@ impl<D: Disk> Shard<D> {
         if let Some(flush) = self.commit_pending {
             at = at.min(flush);
         }
-        let again_at = self.rebuild.as_ref().and_then(|rebuild| rebuild.again_at);
-        for retry in [self.retry_alloc_at, again_at].into_iter().flatten() {
+        if let Some(retry) = self.retry_alloc_at {
             at = at.min(retry);
+        }
+        if let Some(again) = self.rebuild.as_ref().and_then(|rebuild| rebuild.again_at) {
+            at = at.min(again);
         }
         let by_the_second = self.relaxed() && self.config.sync == SyncPolicy::EverySecond;
         if by_the_second && self.log.end() > self.log.durable() && self.sync_since.is_none() {
