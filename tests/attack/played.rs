@@ -59,7 +59,7 @@ impl Seen {
     pub fn control(&self) -> Option<&Control> {
         match &self.frame {
             Frame::Control(control) => Some(control),
-            Frame::Raft(_) => None,
+            Frame::Raft(_) | Frame::Words(_) => None,
         }
     }
 }

@@ -61,7 +61,9 @@ impl Bus {
             if wants && !has {
                 self.table.bind(slot, Some(me));
             } else if has && !wants {
-                let next = self.claimant(slot);
+                let given = self.me.given.get(&slot).copied();
+                let next = given.filter(|id| self.table.get(*id).is_some());
+                let next = next.or_else(|| self.claimant(slot));
                 self.table.bind(slot, next);
             }
         }

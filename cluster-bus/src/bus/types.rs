@@ -3,6 +3,7 @@
 use crate::{NodeId, ShardId, SlotSet};
 /// Addresses only: the sockets of the standard library stay out of this crate.
 pub use core::net::IpAddr;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A connection. The bus chooses the ids of outgoing ones (`Action::Connect`); the driver those of
@@ -74,6 +75,8 @@ pub struct SelfState {
     pub offset: u64,
     pub migrating: Vec<(u16, NodeId)>,
     pub importing: Vec<(u16, NodeId)>,
+    /// Slots that this node has given up for another one, which has not claimed them yet.
+    pub given: BTreeMap<u16, NodeId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

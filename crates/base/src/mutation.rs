@@ -15,6 +15,50 @@ compile_error!(
 /// Each variant names the rule that is broken where [`is`] is asked for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mutation {
+    /// M5: a lent key is written to.
+    WriteToLentKey,
+    /// M5: a lent key expires before its lend has ended.
+    ExpireLentKey,
+    /// M5: what is lent is frozen under the leader that has lent it, and under no later one.
+    FrozenInMemoryOnly,
+    /// M4: a lend that takes too long is returned, whatever its target has decided.
+    ReturnOnTimeout,
+    /// M15: ASKING makes a missing key without a look at the owner.
+    AskingUnchecked,
+    /// M10: the owner makes a missing key of a slot that migrates.
+    CreateWhileMigrating,
+    /// M10: a key that has expired is absent before that is logged.
+    AbsentForUnloggedExpiry,
+    /// M11: a mark ends while keys that came under it are left.
+    CloseWithKeys,
+    /// M19: a hand-over is taken again, after the slot has gone elsewhere.
+    TakeTwice,
+    /// M7: an answer counts for another question than the one that was asked.
+    AnswerForOtherMark,
+    /// M2: what ends in the tail counts as ended.
+    FloorFromTail,
+    /// M1: the keys of a lend are one entry, that it has come is another.
+    UnitInTwoEntries,
+    /// M5: FLUSHALL does not wait for what is lent.
+    FlushIgnoresLent,
+    /// M1: the target may take a lend before its entry has committed.
+    GoBeforeLendCommits,
+    /// M5: a lent key is read after its target may have taken it.
+    ReadAfterGo,
+    /// M4: that a lend is refused is said and not logged.
+    VoidNotLogged,
+    /// M7: that a lend has come is said before it has committed.
+    DoneFromTail,
+    /// M7: that a key is absent is said before it is certain.
+    AbsentFromTail,
+    /// M8: keys of an earlier ownership count for keys that were moved.
+    UncleanCountsAsClean,
+    /// M18: a slot is handed over with keys, or while keys of it are lent.
+    HandOffWithKeysOrLent,
+    /// M18: a hand-over is told before it has committed.
+    GoneFromTail,
+    /// M19: a slot is taken without an epoch above its former owner's.
+    EpochNotRaised,
     /// D4: a sync job reports success without `fdatasync`.
     SkipFsync,
     /// D2: the log is replayed without having been synced first.
@@ -230,6 +274,28 @@ impl Mutation {
         Mutation::OnlyVoterYields,
         Mutation::DemotionBeforeSearch,
         Mutation::UnnamedIsSwept,
+        Mutation::GoBeforeLendCommits,
+        Mutation::ReadAfterGo,
+        Mutation::VoidNotLogged,
+        Mutation::DoneFromTail,
+        Mutation::AbsentFromTail,
+        Mutation::UncleanCountsAsClean,
+        Mutation::HandOffWithKeysOrLent,
+        Mutation::GoneFromTail,
+        Mutation::EpochNotRaised,
+        Mutation::WriteToLentKey,
+        Mutation::ExpireLentKey,
+        Mutation::FrozenInMemoryOnly,
+        Mutation::ReturnOnTimeout,
+        Mutation::AskingUnchecked,
+        Mutation::CreateWhileMigrating,
+        Mutation::AbsentForUnloggedExpiry,
+        Mutation::CloseWithKeys,
+        Mutation::TakeTwice,
+        Mutation::AnswerForOtherMark,
+        Mutation::FloorFromTail,
+        Mutation::UnitInTwoEntries,
+        Mutation::FlushIgnoresLent,
     ];
 }
 

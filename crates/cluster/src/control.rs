@@ -3,12 +3,15 @@
 //! Owns the frames of a Raft link: an envelope of Raft, or a control message. Never: decides what a
 //! message leads to. Invariant: decoding is total.
 
+use super::migration::word::Words;
 use base::ids::{GroupId, RaftId};
 use cluster_bus::NodeId;
 use raft_group::{Envelope, EnvelopeError};
 use storage::Base;
 
 const ENVELOPE: u8 = 0;
+/// Words about slots in motion.
+const WORDS: u8 = 19;
 
 /// What a node may be asked whether it has said it. The numbers are those of the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,6 +95,7 @@ pub enum Control {
 pub enum Frame {
     Raft(Box<Envelope>),
     Control(Control),
+    Words(Words),
 }
 
 impl Frame {
@@ -105,7 +109,7 @@ impl Frame {
                 | Control::Stored { raft_id, .. }
                 | Control::Really { raft_id, .. },
             ) => Some(*raft_id),
-            Frame::Control(_) => None,
+            Frame::Control(_) | Frame::Words(_) => None,
         }
     }
 }
@@ -128,6 +132,13 @@ pub fn encode_envelope(envelope: &Envelope) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
     out.push(ENVELOPE);
     envelope.encode(&mut out);
+    out
+}
+
+/// The bytes of a frame of words.
+pub fn encode_words(words: &Words) -> Vec<u8> {
+    let mut out = vec![WORDS];
+    words.encode(&mut out);
     out
 }
 
@@ -191,6 +202,10 @@ impl Frame {
         let (&kind, rest) = bytes.split_first().ok_or(FrameError::Control)?;
         if kind == ENVELOPE {
             return Ok(Frame::Raft(Box::new(Envelope::decode(rest)?)));
+        }
+        if kind == WORDS {
+            let words = Words::decode(rest).ok_or(FrameError::Control)?;
+            return Ok(Frame::Words(words));
         }
         let base = || -> Result<Box<Base>, FrameError> {
             let base = Base::from_bytes(rest).map_err(|e| FrameError::Base(e.to_string()))?;

@@ -5,8 +5,11 @@ use super::{around, Cluster};
 use base::clock::{Mono, Now};
 use base::mutation::{self, Mutation};
 use cluster_bus::bus::{Bus, NodeRole, SelfState};
-use cluster_bus::SlotSet;
+use base::ShardId;
+use cluster_bus::wire::Flags;
+use cluster_bus::{NodeId, SlotSet};
 use shard::Shard;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::Disk;
@@ -64,6 +67,10 @@ impl Shown {
                 },
                 shard: record.shard,
                 slots: record.slots.clone(),
+                // M19: until the other shard claims what was handed over, this node's table knows already.
+                given: given(bus, record),
+                migrating: marks(bus, record, leaving(record)),
+                importing: marks(bus, record, coming(record)),
                 config_epoch: record.epoch,
                 offset: shard.group().applied(),
                 ..SelfState::default()
@@ -73,6 +80,39 @@ impl Shown {
         self.last = Some(shown);
         true
     }
+}
+
+type Mark = (u16, ShardId, NodeId);
+
+fn leaving(record: &Record) -> Vec<Mark> {
+    let marks = record.moves.migrating.iter();
+    marks.map(|(slot, m)| (*slot, m.shard, m.node)).collect()
+}
+
+fn coming(record: &Record) -> Vec<Mark> {
+    let marks = record.moves.importing.iter();
+    marks.map(|(slot, m)| (*slot, m.shard, m.node)).collect()
+}
+
+/// M29: on the master's own line a mark names the present master of its shard, or the node as it was named.
+fn marks(bus: &Bus, record: &Record, marks: Vec<Mark>) -> Vec<(u16, NodeId)> {
+    if record.master != bus.myself() {
+        return Vec::new();
+    }
+    let named = |(slot, shard, node)| (slot, master_of(bus, shard).unwrap_or(node));
+    marks.into_iter().map(named).collect()
+}
+
+fn given(bus: &Bus, record: &Record) -> BTreeMap<u16, NodeId> {
+    let departed = record.moves.departed.iter();
+    let to = departed.filter_map(|(slot, departed)| Some((*slot, master_of(bus, departed.to)?)));
+    to.collect()
+}
+
+fn master_of(bus: &Bus, shard: ShardId) -> Option<NodeId> {
+    let masters = bus.nodes().filter(|node| node.flags.has(Flags::MASTER));
+    let mut of = masters.filter(|node| bus.shard_of(node.id).is_some_and(|id| id == shard));
+    of.next().map(|node| node.id)
 }
 
 /// When a leader looks at its members.
@@ -158,6 +198,14 @@ impl Cluster {
         let (peers, out) = (&mut self.peers, &mut self.out);
         let refresh_peers = || peers.refresh(sources.bus, list, out);
         self.table.refresh(now.mono, sources, shard, refresh_peers);
+    }
+
+    /// SETSLOT NODE of another shard's slot: that node's, until its owner says otherwise.
+    pub fn set_owner(&mut self, slot: u16, node: NodeId) {
+        self.bus
+            .set_owner(super::bus_now(self.now), slot, Some(node));
+        self.table.touch();
+        self.view.touch();
     }
 
     /// DELSLOTS of other shards' slots: unassigned, until their owners say otherwise.

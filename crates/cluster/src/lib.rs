@@ -26,6 +26,7 @@ pub mod identity;
 mod ids;
 mod leading;
 mod membership;
+pub mod migration;
 mod outbox;
 mod peers;
 mod proof;
@@ -51,6 +52,7 @@ use identity::NodeIdentity;
 use ids::Ids;
 use leading::Removals;
 use membership::Membership;
+use migration::Migration;
 use outbox::Outbox;
 use peers::Peers;
 use proof::Doubts;
@@ -169,6 +171,7 @@ pub struct Cluster {
     placement: WitnessPlacement,
     health: Health,
     record: RecordWriter,
+    migration: Migration,
     peers: Peers,
     doubts: Doubts,
     looks: Looks,
@@ -199,6 +202,7 @@ impl Cluster {
             placement: WitnessPlacement::default(),
             health: Health::default(),
             record: RecordWriter::default(),
+            migration: Migration::default(),
             peers: Peers::default(),
             doubts: Doubts::default(),
             looks: Looks::new(now.mono),
@@ -316,8 +320,8 @@ impl Cluster {
     /// When [`Cluster::follow`] wants to be called next.
     pub fn deadline(&self) -> Mono {
         let bus = Mono(self.bus.deadline().saturating_mul(1_000_000));
-        let asks = self.membership.deadline();
-        asks.map_or(bus, |at| bus.min(at))
+        let asks = [self.membership.deadline(), self.words_deadline()];
+        asks.into_iter().flatten().fold(bus, Mono::min)
     }
 
     /// Steps the timers of the bus.
@@ -338,9 +342,8 @@ impl Cluster {
 
     /// The cluster as it is now.
     pub fn view(&mut self) -> &ClusterView {
-        let preferred = self.config.options.preferred;
-        self.view
-            .of(&self.bus, self.membership.has_quorum(), preferred)
+        let (preferred, quorum) = (self.config.options.preferred, self.membership.has_quorum());
+        self.view.of(&self.bus, quorum, preferred)
     }
 
     /// Something has changed that the view shows.

@@ -1,6 +1,7 @@
 //! What the cluster core wants done, in order ([`ClusterOutput`]): every room adds to it, the driver takes it.
 
-use super::control::Control;
+use super::control::{encode_words, Control};
+use super::migration::word::Words;
 use super::ClusterOutput;
 use cluster_bus::NodeId;
 
@@ -31,6 +32,16 @@ impl Outbox {
             urgent: true,
             back: true,
             bytes: control.encode(),
+        });
+    }
+
+    /// Tells a node of another shard all that there is to say about slots in motion.
+    pub fn words(&mut self, to: NodeId, words: &Words) {
+        self.outputs.push(ClusterOutput::Frame {
+            to,
+            urgent: false,
+            back: false,
+            bytes: encode_words(words),
         });
     }
 

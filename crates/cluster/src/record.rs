@@ -92,7 +92,10 @@ impl RecordWriter {
             if bus.shard_of(by) == Some(record.shard) || epoch <= before {
                 continue;
             }
-            let lost: SlotSet = slots.iter().filter(|s| record.slots.contains(*s)).collect();
+            // M21: a slot in motion is lost when its move has ended; the claim is told again.
+            let moving = record.moves.slots();
+            let ours = slots.iter().filter(|s| record.slots.contains(*s));
+            let lost: SlotSet = ours.filter(|s| !moving.contains(*s)).collect();
             if lost.is_empty() || mutation::is(Mutation::ClaimIsIgnored) {
                 continue;
             }

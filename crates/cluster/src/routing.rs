@@ -99,6 +99,10 @@ impl RoutingTable {
         let mut routing = Routing::default();
         routing.leader.clone_from(&self.routing.leader);
         for node in bus.nodes() {
+            if let Some(of) = bus.shard_of(node.id).filter(|_| is_master(node)) {
+                let addr = endpoint(node, sources.preferred);
+                routing.masters.insert(of, addr);
+            }
             let mine = node.id == me || bus.shard_of(node.id) == Some(shard);
             if node.slot_count == 0 || (mine && !sources.joining) {
                 continue;
@@ -116,6 +120,10 @@ impl RoutingTable {
         routing.majority = bus.state_ok() || !routing.covered;
         self.routing = Arc::new(routing);
     }
+}
+
+fn is_master(node: &Node) -> bool {
+    node.flags.has(Flags::MASTER) && !node.in_handshake()
 }
 
 fn leader_endpoint<D: Disk>(sources: Sources, shard: &Shard<D>) -> Option<String> {

@@ -303,6 +303,11 @@ impl<S: Folders> Witnesses<S> {
                 proved,
                 frame: Frame::Control(control),
             } => self.control(now, from, proved, control),
+            // A witness has no slots.
+            ForWitnesses::Frame {
+                frame: Frame::Words(_),
+                ..
+            } => {}
         }
     }
 

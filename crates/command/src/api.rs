@@ -11,11 +11,15 @@ use base::build::Build;
 use base::clock::{Mono, Now};
 use base::ids::BatchSeq;
 use base::ids::{GroupId, Incarnation, RaftId};
+use base::ShardId;
 use cluster_bus::{NodeId, SlotSet};
 use config::{Config, ConfigError};
 use pubsub::{Registry, Subscriber};
 use resp::Proto;
+use std::time::Duration;
+use topology::moves::{Cargo, KeyState};
 use topology::ClusterView;
+use topology::MoveId;
 
 /// Buffer sizes of a connection, for CLIENT LIST.
 #[derive(Clone, Copy, Debug, Default)]
@@ -275,6 +279,40 @@ pub trait ClusterApi {
     /// DELSLOTS of other shards' slots: to this node they are nobody's until their owners claim
     /// them again.
     fn unassign(&mut self, slots: &SlotSet);
+
+    /// SETSLOT NODE about slots of other shards: to this node they are that node's until their owners say
+    /// otherwise.
+    fn set_owner(&mut self, slot: u16, node: NodeId);
+
+    // ---- slots in motion (rules M) --------------------------------------------------------
+
+    /// An id for a mark or a lend of this leader's reign.
+    fn mint(&mut self) -> MoveId;
+
+    /// How a key stands at another shard under a mark (M11, M15); none: not known yet, the command is held.
+    /// `question`: the session's.
+    fn key_elsewhere(
+        &mut self,
+        question: &mut Option<u64>,
+        shard: ShardId,
+        slot: u16,
+        mark: MoveId,
+        key: &[u8],
+    ) -> Option<KeyState>;
+
+    /// The mark under which another shard imports a slot from this one (M8); the outer none: not known yet.
+    fn mark_elsewhere(
+        &mut self,
+        question: &mut Option<u64>,
+        shard: ShardId,
+        slot: u16,
+    ) -> Option<Option<MoveId>>;
+
+    /// MIGRATE has lent: the values are on their way (M1).
+    fn begin_lend(&mut self, id: MoveId, cargo: Cargo, patience: Duration);
+
+    /// SETSLOT NODE of this shard asks another one for a slot (M18).
+    fn want_slot(&mut self, slot: u16, from: ShardId, mark: MoveId, patience: Duration);
 }
 
 /// The process, as far as commands need it.

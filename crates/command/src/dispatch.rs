@@ -10,9 +10,11 @@ use super::call::call;
 use super::env::{Command, Env, Flow, Outcome, Serving};
 use super::error::Error;
 use super::key_spec::BadKeys;
+use super::motion;
 use super::registry::Lookup;
 use super::session::{Queued, ReplyMode};
 use super::spec::{flags, Role, Spec};
+use base::mutation::{self, Mutation};
 use resp::args::Args;
 use state::{Access, Footprint, GateKind, Ownership};
 use topology::Route;
@@ -108,13 +110,30 @@ fn run(env: &mut Env<'_>, args: Args<'_>) -> Result<Flow, Error> {
     // CLIENT LIST shows what a client sent last, whether it ran, is queued or was refused.
     env.session.last_command = Some(command.id);
     match admit(env, command.spec, args) {
-        Ok(Admitted::Run) => call(env, command, args),
+        Ok(Admitted::Run) => {
+            let result = call(env, command, args);
+            assert_owned(env, command.spec);
+            result
+        }
         Ok(Admitted::Queue) => {
             queue(env, command, args);
             Ok(Flow::Done)
         }
         Ok(Admitted::Hold) => Ok(Flow::Hold),
         Err(error) => Err(refuse(env, command, error)),
+    }
+}
+
+/// S1: what is gained is served when its gain has committed; M15: or what is imported, to a client that asks.
+fn assert_owned(env: &Env<'_>, spec: &Spec) {
+    let footprint = env.data.footprint();
+    let touched = footprint.read || footprint.wrote;
+    let (Some(slot), true, Some(_)) = (footprint.slot, touched, env.routing) else {
+        return;
+    };
+    if spec.has_keys() && env.data.access() == Access::Lead {
+        let owned = env.data.committed_record().slots.contains(slot) || env.data.imports(slot);
+        assert!(owned, "S1: slot {slot} is served before its gain committed");
     }
 }
 
@@ -178,7 +197,10 @@ fn admit(env: &mut Env<'_>, spec: &Spec, args: Args<'_>) -> Result<Admitted, Err
         // Shard channels have slots as well.
         let mut slot = None;
         check_slots(env, spec, args, &mut slot)?;
-        wait = route(env, slot, false)?.unwrap_or(false);
+        wait = match awaits_taker(env, slot) {
+            true => motion::hold(env)? == motion::Admitted::Hold,
+            false => route(env, slot, false)?.unwrap_or(false),
+        };
     }
     if env.session.only_listens() && !runs_while_listening(spec) {
         return Err(Error::only_listening(spec.full_name));
@@ -204,6 +226,23 @@ fn serve(env: &mut Env<'_>, spec: &Spec, args: Args<'_>, in_multi: bool) -> Resu
     let write = spec.writes();
     let mut slot = None;
     check_slots(env, spec, args, &mut slot)?;
+    if waits_for_lends(env, spec) && !in_multi {
+        return Ok(motion::hold(env)? != motion::Admitted::Hold);
+    }
+    let moves = slot.filter(|slot| env.data.is_in_motion(*slot));
+    if let Some(slot) = moves {
+        let mut keys: Vec<&[u8]> = Vec::new();
+        // It names no keys that could be told: the handler refuses it.
+        let _named = spec.keys(args, |index| keys.push(args.at(index)));
+        let changes = write || spec.role == Role::Watch;
+        let migrates = spec.role == Role::Migrate;
+        let asking = env.session.asking || spec.flags.has(flags![ASKING]);
+        match in_motion(env, slot, (changes, migrates, asking), keys)? {
+            Moving::Usual => {}
+            Moving::Serve(writable) => return Ok(writable || !write || in_multi),
+            Moving::Wait => return Ok(false),
+        }
+    }
     if let Some(waits) = route(env, slot, write)? {
         return Ok(!waits);
     }
@@ -214,6 +253,89 @@ fn serve(env: &mut Env<'_>, spec: &Spec, args: Args<'_>, in_multi: bool) -> Resu
     elsewhere(env, write, slot)
 }
 
+/// M5: what changes keys that it does not name (FLUSHALL) waits for all that is lent.
+fn waits_for_lends(env: &Env<'_>, spec: &Spec) -> bool {
+    let unnamed = spec.flags.has(flags![WRITE]) && !spec.has_keys();
+    let waits = unnamed && !mutation::is(Mutation::FlushIgnoresLent);
+    waits && env.data.has_lent() && matches!(env.serving, Serving::Lead { .. })
+}
+
+/// What a slot in motion does to a command.
+enum Moving {
+    /// Nothing: it goes where all commands of the slot go.
+    Usual,
+    /// It is served here; whether anything may be written now.
+    Serve(bool),
+    Wait,
+}
+
+/// A command on a slot that has a mark, a lend or an open hand-over (M11, M14-M17).
+fn in_motion(
+    env: &mut Env<'_>,
+    slot: u16,
+    (write, migrates, asking): (bool, bool, bool),
+    mut keys: Vec<&[u8]>,
+) -> Result<Moving, Error> {
+    let (Some(routing), false) = (env.routing, keys.is_empty()) else {
+        return Ok(Moving::Usual);
+    };
+    match env.serving {
+        Serving::Lead { writable } => {
+            let ownership = env.data.ownership(slot);
+            if ownership == Ownership::Gaining {
+                return Ok(Moving::Usual);
+            }
+            keys.sort_unstable();
+            keys.dedup();
+            let asked = motion::Asked {
+                slot,
+                owned: ownership == Ownership::Owned,
+                asking,
+                write,
+                migrates,
+                keys: &keys,
+            };
+            match motion::admit(env, &asked)? {
+                motion::Admitted::Hold => Ok(Moving::Wait),
+                motion::Admitted::Moved => Ok(Moving::Usual),
+                motion::Admitted::Serve => match refused(env, routing.covered, write) {
+                    Some(error) => Err(error),
+                    None => Ok(Moving::Serve(writable)),
+                },
+            }
+        }
+        // MOVED would drop the flag.
+        Serving::Redirect {
+            addr: Some(addr), ..
+        } if asking && env.data.imports(slot) => Err(Error::ask(slot, addr)),
+        // M17: what this replica does not have may be at the other shard.
+        Serving::Redirect {
+            addr: Some(addr),
+            own_copy,
+        } => {
+            let reads = own_copy && !write && env.session.readonly;
+            if reads && env.data.migrates(slot) {
+                env.data.set_access(Access::Replica);
+                let all = keys.iter().all(|key| env.data.exists(&env.data.key(key)));
+                if !all {
+                    return Err(Error::moved(slot, addr));
+                }
+            }
+            Ok(Moving::Usual)
+        }
+        _ => Ok(Moving::Usual),
+    }
+}
+
+/// M17: the slot's shard channels are nobody's until the other shard has taken the slot.
+fn awaits_taker(env: &mut Env<'_>, slot: Option<u16>) -> bool {
+    let Some(slot) = slot.filter(|slot| env.data.is_in_motion(*slot)) else {
+        return false;
+    };
+    let leads = matches!(env.serving, Serving::Lead { .. });
+    leads && env.routing.is_some() && env.data.has_departed(slot)
+}
+
 /// The same for EXEC: one slot for all that is queued.
 fn serve_queue(env: &mut Env<'_>) -> Result<bool, Error> {
     let queue = std::mem::take(&mut env.session.transaction.queue);
@@ -222,18 +344,39 @@ fn serve_queue(env: &mut Env<'_>) -> Result<bool, Error> {
     let mut write = false;
     let mut told = false;
     let mut checked = Ok(());
+    let (mut moving, mut lends) = (Moving::Usual, false);
     for Queued { command, args } in &queue {
         let spec = env.commands.command(*command).spec;
         data |= spec.is_data();
         write |= spec.writes();
         told |= spec.flags.has(flags![PUBSUB, ADMIN]);
+        lends |= waits_for_lends(env, spec);
         checked = check_slots(env, spec, Args::from(args.as_slice()), &mut slot);
         if checked.is_err() {
             break;
         }
     }
+    if checked.is_ok() {
+        if let Some(slot) = slot.filter(|slot| env.data.is_in_motion(*slot)) {
+            match exec_in_motion(env, slot, write, &queue) {
+                Ok(found) => moving = found,
+                Err(error) => checked = Err(error),
+            }
+        }
+    }
     env.session.transaction.queue = queue;
     checked?;
+    if lends {
+        return Ok(motion::hold(env)? != motion::Admitted::Hold);
+    }
+    match moving {
+        Moving::Usual => {}
+        Moving::Wait => return Ok(false),
+        Moving::Serve(writable) => {
+            let whole = write || (told && data);
+            return Ok(writable || !whole || env.session.transaction.aborted);
+        }
+    }
     if let Some(waits) = route(env, slot, write)? {
         return Ok(!waits);
     }
@@ -250,18 +393,50 @@ fn serve_queue(env: &mut Env<'_>) -> Result<bool, Error> {
     }
 }
 
+/// EXEC on a slot in motion: all keys of all commands that are queued, and those that are watched.
+fn exec_in_motion(
+    env: &mut Env<'_>,
+    slot: u16,
+    write: bool,
+    queue: &[Queued],
+) -> Result<Moving, Error> {
+    let watches = env.session.watches.clone();
+    let watched: Vec<&[u8]> = watches.iter().map(|watch| &*watch.key).collect();
+    // M5: whether a watched key is as it was is known when its lend has ended.
+    if watched.iter().any(|key| env.data.frozen(key).is_some()) {
+        return Ok(match motion::hold(env)? {
+            motion::Admitted::Hold => Moving::Wait,
+            _ => Moving::Usual,
+        });
+    }
+    // A watched key that is missing here may have been made at the other shard.
+    let mut keys = watched;
+    for Queued { command, args } in queue {
+        let spec = env.commands.command(*command).spec;
+        let named = Args::from(args.as_slice());
+        let _named = spec.keys(named, |index| keys.push(named.at(index)));
+    }
+    let asking = env.session.asking;
+    in_motion(env, slot, (write, false, asking), keys)
+}
+
+/// C3: why a slot that this shard serves is not served now.
+fn refused(env: &Env<'_>, up: bool, write: bool) -> Option<Error> {
+    match (up, env.server.config().cluster_allow_reads_when_down) {
+        (true, _) => None,
+        (false, true) if !write => None,
+        (false, true) => Some(Error::CLUSTER_READS_ONLY),
+        (false, false) => Some(Error::CLUSTER_DOWN),
+    }
+}
+
 /// In a cluster: whether the slot is for this shard at all. `None`: it is, or there is no slot;
 /// `Some(true)`: the command waits.
 fn route(env: &Env<'_>, slot: Option<u16>, write: bool) -> Result<Option<bool>, Error> {
     let (Some(routing), Some(slot)) = (env.routing, slot) else {
         return Ok(None);
     };
-    let refused = |up: bool| match (up, env.server.config().cluster_allow_reads_when_down) {
-        (true, _) => None,
-        (false, true) if !write => None,
-        (false, true) => Some(Error::CLUSTER_READS_ONLY),
-        (false, false) => Some(Error::CLUSTER_DOWN),
-    };
+    let refused = |up: bool| refused(env, up, write);
     match env.data.ownership(slot) {
         // C3: a leader that holds its shard's lease serves, also among a minority of the masters.
         Ownership::Owned => refused(routing.covered).map_or(Ok(None), Err),

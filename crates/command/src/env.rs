@@ -12,7 +12,7 @@ use resp::args::Args;
 use resp::encode::Reply;
 use state::{Footprint, GateKind, StateMachine};
 use std::time::Duration;
-use topology::Routing;
+use topology::{MoveId, Routing};
 
 /// Executes a command whose arity has been checked. A returned error is written by the dispatcher.
 pub type Run = fn(&mut Env<'_>, Args<'_>) -> Done;
@@ -53,6 +53,8 @@ pub struct Env<'a> {
     /// The command table.
     pub commands: &'static Commands,
     pub now: Now,
+    /// The command was held for as long as a command may be.
+    pub overdue: bool,
 }
 
 impl Env<'_> {
@@ -95,6 +97,12 @@ pub enum BlockKind {
     /// WAIT: until this many data replicas have applied all that this client wrote (C2). The reply is
     /// an integer: how many have.
     Wait { replicas: u64 },
+    /// MIGRATE: until the lend has ended (M1).
+    Lend { id: MoveId },
+    /// SETSLOT NODE: until the slot is this shard's (M18).
+    HandOver { slot: u16 },
+    /// SETSLOT STABLE: until the slot has no mark any more (M11).
+    MarkEnd { slot: u16 },
 }
 
 /// The result of [`super::execute`].

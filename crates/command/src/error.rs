@@ -3,6 +3,7 @@
 //! Owns: [`Error`] (a finished error line without the leading `-`) and its constructors. Texts are
 //! Redis 7.4's, byte for byte: clients match on them. Never: decides when an error is due.
 
+use base::NodeId;
 use std::borrow::Cow;
 
 /// An error reply. The text starts with its code (`ERR`, `WRONGTYPE`, ...).
@@ -151,6 +152,10 @@ impl Error {
         Error::text(format!("MOVED {slot} {addr}"))
     }
 
+    pub fn ask(slot: u16, addr: &str) -> Error {
+        Error::text(format!("ASK {slot} {addr}"))
+    }
+
     /// EXEC that was itself refused: the transaction is gone, and this is why.
     pub fn exec_aborted(cause: &Error) -> Error {
         let cause = cause.as_bytes();
@@ -277,10 +282,22 @@ texts! {
     FLUSHSLOTS_NOT_EMPTY = "ERR DB must be empty to perform CLUSTER FLUSHSLOTS.";
     CONFIG_EPOCH_NOT_ALONE = "ERR The user can assign a config epoch only when the node does not know any other node.";
     CONFIG_EPOCH_NOT_ZERO = "ERR Node config epoch is already non-zero";
+    MIGRATE_KEYS = "ERR When using MIGRATE KEYS option, the key argument must be set to the empty string";
+    MIGRATE_TIMEOUT = "IOERR error or timeout reading to target instance";
+    /// Ours (M11).
+    SHARD_LIVES = "ERR Nodes of the other shard can be reached: SETSLOT STABLE is enough";
+    /// Ours (M13).
+    SLOTS_MOVING = "ERR Slots are moving between this shard and another one";
+    /// Ours (M18).
+    HAND_OVER_TIMEOUT = "ERR No answer from the slot's owner";
+    /// Ours.
+    MIGRATE_ELSEWHERE = "ERR MIGRATE to a server that is no node of this cluster is not supported yet";
+    MIGRATE_COPY = "ERR MIGRATE with COPY is not supported yet";
+    TRYAGAIN = "TRYAGAIN Multiple keys request during rehashing of slot";
+    SETSLOT_TARGET = "ERR Target node is not a master";
+    SETSLOT_IN_MULTI = "ERR Command not allowed inside a transaction";
     SETSLOT_ON_REPLICA = "ERR Please use SETSLOT only with masters.";
     SETSLOT_ACTION = "ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP";
-    /// Ours.
-    SETSLOT_UNSUPPORTED = "ERR CLUSTER SETSLOT is not supported: slots can't be moved between shards yet";
 }
 
 impl Error {
@@ -298,6 +315,51 @@ impl Error {
         let text = error.0.to_mut();
         text.extend_from_slice(c_prefix(port, usize::MAX));
         error
+    }
+
+    pub fn not_owner(slot: u16) -> Error {
+        Error::text(format!("ERR I'm not the owner of hash slot {slot}"))
+    }
+
+    pub fn already_owner(slot: u16) -> Error {
+        Error::text(format!("ERR I'm already the owner of hash slot {slot}"))
+    }
+
+    /// SETSLOT of a node that this one does not know.
+    pub fn stranger(id: &[u8]) -> Error {
+        Error::quoting("ERR I don't know about node ", id, "")
+    }
+
+    pub fn slot_holds_keys(slot: u16) -> Error {
+        Error::text(format!(
+            "ERR Can't assign hashslot {slot} to a different node while I still hold keys for this hash slot."
+        ))
+    }
+
+    /// Ours (M8).
+    pub fn slot_still_open(slot: u16, node: NodeId) -> Error {
+        Error::text(format!("ERR slot {slot} is still open to {node}"))
+    }
+
+    /// Ours (M22).
+    pub fn slot_unclean(slot: u16) -> Error {
+        Error::text(format!("ERR slot {slot} has keys of an earlier ownership"))
+    }
+
+    /// Ours (M12).
+    pub fn slot_migrating(slot: u16) -> Error {
+        Error::text(format!("ERR slot {slot} is migrating"))
+    }
+
+    /// Ours (M24).
+    pub fn not_migrating_there(slot: u16) -> Error {
+        Error::text(format!("ERR slot {slot} is not migrating to that node"))
+    }
+
+    /// MIGRATE's target has refused.
+    pub fn target_error(text: &[u8]) -> Error {
+        let text = String::from_utf8_lossy(text).into_owned();
+        Error::text(format!("ERR Target instance replied with error: {text}"))
     }
 
     pub fn slot_busy(slot: u16) -> Error {

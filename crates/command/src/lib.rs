@@ -27,6 +27,8 @@ pub mod key_spec;
 mod keys;
 pub mod latency;
 mod markdown;
+mod migrate;
+mod motion;
 mod pace;
 mod pubsub;
 pub mod registry;

@@ -92,6 +92,8 @@ pub struct Session {
     pub last_write: BatchSeq,
     /// The CLUSTER RESET that this client's command waits for.
     pub waits_for_reset: Option<u64>,
+    /// What this client's command has asked another shard, and waits for (M8, M15).
+    pub question: Option<u64>,
 }
 
 impl Session {
@@ -123,6 +125,7 @@ impl Session {
             subscriptions: Counts::default(),
             last_write: BatchSeq::NONE,
             waits_for_reset: None,
+            question: None,
         }
     }
 

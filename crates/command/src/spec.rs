@@ -218,6 +218,8 @@ pub enum Role {
     Ping,
     Quit,
     Reset,
+    /// MIGRATE: keys that are not here are skipped.
+    Migrate,
     /// Goes through keys that it does not name, and deletes the expired ones that it meets (T2).
     Walk,
 }

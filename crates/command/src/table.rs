@@ -4,7 +4,7 @@
 //! families: all others get the table through [`Env::commands`](super::env::Env::commands).
 
 use super::env::Commands;
-use super::{cluster, dump, expiry, generic, keys, pubsub, server, string, transaction};
+use super::{cluster, dump, expiry, generic, keys, migrate, pubsub, server, string, transaction};
 use std::sync::LazyLock;
 
 /// The one table of this process.
@@ -16,6 +16,7 @@ pub fn table() -> &'static Commands {
             dump::ROWS,
             expiry::ROWS,
             keys::ROWS,
+            migrate::ROWS,
             transaction::ROWS,
             pubsub::ROWS,
             cluster::ROWS,

@@ -182,6 +182,7 @@ impl Fixture {
             routing: None,
             commands: table(),
             now,
+            overdue: false,
         };
         let outcome = super::execute(&mut env, Args::from(args.as_slice()));
         let batch = self.data.take_batch();

@@ -35,6 +35,12 @@ impl ExpiryIndex {
         self.order.first_key_value().map(|(due, _)| *due)
     }
 
+    /// All whose time lies before `now_ms`, in their order.
+    pub fn due(&self, now_ms: i64) -> impl Iterator<Item = Due> + '_ {
+        let all = self.order.keys().copied();
+        all.take_while(move |due| due.at < now_ms)
+    }
+
     pub fn add(&mut self, due: Due) {
         *self.order.entry(due).or_insert(0) += 1;
         self.len += 1;

@@ -15,6 +15,7 @@ use super::state::ServerState;
 use super::turn::Server;
 use base::clock::{Mono, Now};
 use base::ids::BatchSeq;
+use cluster::migration::Finished;
 use command::api::Unblock;
 use command::session::ReplyMode;
 use command::{Block, BlockKind, Error};
@@ -22,6 +23,7 @@ use net::ConnId;
 use resp::Reply;
 use state::Gate;
 use std::collections::BTreeMap;
+use topology::MoveId;
 
 /// A blocking command that has not been answered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,12 @@ pub struct Blocked {
 pub enum WaitsFor {
     /// C2: so many data replicas have applied this batch, the client's last write before its WAIT.
     Replicas { count: u64, batch: BatchSeq },
+    /// M1: this lend ends.
+    Lend(MoveId),
+    /// M18: the slot is this shard's.
+    HandOver(u16),
+    /// M11: the slot has no mark any more.
+    MarkEnd(u16),
 }
 
 /// The registry.
@@ -104,7 +112,41 @@ impl<P: Platform> ServerState<P> {
     fn time_out(&mut self, key: ConnId, acks: impl Fn(BatchSeq) -> u64) -> bool {
         self.end_block(key, |blocked, reply| match blocked.on {
             WaitsFor::Replicas { batch, .. } => reply.int(acks(batch) as i64),
+            WaitsFor::Lend(_) => Error::MIGRATE_TIMEOUT.write(reply.out),
+            WaitsFor::HandOver(_) => Error::HAND_OVER_TIMEOUT.write(reply.out),
+            // The move runs backwards, and goes on doing so.
+            WaitsFor::MarkEnd(_) => reply.ok(),
         })
+    }
+
+    /// What a command has waited for has come, or was refused (M1, M18).
+    pub fn end_move(&mut self, finished: &Finished) {
+        let waiting: Vec<ConnId> = self.blocking.clients.values().copied().collect();
+        for key in waiting {
+            let Some(Some(client)) = self.clients.get_mut(key) else {
+                continue;
+            };
+            let on = client.wait.blocked().map(|blocked| blocked.on);
+            let error = match (on, finished) {
+                (Some(WaitsFor::Lend(of)), Finished::Lend { id, error }) if of == *id => {
+                    error.as_deref().map(Error::target_error)
+                }
+                (Some(WaitsFor::HandOver(of)), Finished::HandOver { slot, error })
+                    if of == *slot =>
+                {
+                    Some(Error::text(String::from_utf8_lossy(error).into_owned()))
+                }
+                _ => continue,
+            };
+            match error {
+                None => {
+                    self.end_block(key, |_, reply| reply.ok());
+                }
+                Some(error) => {
+                    self.fail_block(key, error);
+                }
+            }
+        }
     }
 
     fn fail_block(&mut self, key: ConnId, error: Error) -> bool {
@@ -139,6 +181,9 @@ impl<P: Platform> Server<P> {
                 count: replicas,
                 batch: client.session.last_write,
             },
+            BlockKind::Lend { id } => WaitsFor::Lend(id),
+            BlockKind::HandOver { slot } => WaitsFor::HandOver(slot),
+            BlockKind::MarkEnd { slot } => WaitsFor::MarkEnd(slot),
         };
         if client.conn.peer_has_gone() && !client.doomed {
             // Data and end came together: the socket will not report the end once more.
@@ -168,13 +213,20 @@ impl<P: Platform> Server<P> {
             let Some(Some(client)) = self.state.clients.get(key) else {
                 continue;
             };
-            let Some(WaitsFor::Replicas { count, batch }) = client.wait.blocked().map(|b| b.on)
-            else {
-                continue;
-            };
-            let acks = shard.replica_acks(batch);
-            if acks >= count && batch <= released {
-                self.state.end_block(key, |_, reply| reply.int(acks as i64));
+            match client.wait.blocked().map(|b| b.on) {
+                Some(WaitsFor::Replicas { count, batch }) => {
+                    let acks = shard.replica_acks(batch);
+                    if acks >= count && batch <= released {
+                        self.state.end_block(key, |_, reply| reply.int(acks as i64));
+                    }
+                }
+                Some(WaitsFor::HandOver(slot)) if shard.record().slots.contains(slot) => {
+                    self.state.end_block(key, |_, reply| reply.ok());
+                }
+                Some(WaitsFor::MarkEnd(slot)) if !shard.record().moves.has_mark(slot) => {
+                    self.state.end_block(key, |_, reply| reply.ok());
+                }
+                _ => {}
             }
         }
         self.resume_unblocked();

@@ -14,7 +14,7 @@ use keyspace::PREFETCH;
 use net::{ConnId, Filled, Next, Output};
 use resp::{Args, Limits, Skim};
 use shard::{Admission, Shard};
-use state::{Access, Gate};
+use state::Gate;
 use topology::Routing;
 
 /// T9: copying so much takes long, however simple the command is.
@@ -91,6 +91,7 @@ impl<P: Platform> Execution<'_, P> {
                 routing: self.routing,
                 commands,
                 now: self.now,
+                overdue: self.overdue,
             };
             let outcome = execute(&mut env, args);
             if long {
@@ -127,7 +128,6 @@ impl<P: Platform> Execution<'_, P> {
         if outcome.flow == Flow::Hold {
             return self.put_off(session, output);
         }
-        self.assert_owned(&outcome);
         let gate = self.shard.gate(outcome.gate, outcome.footprint.depends);
         if self.state.pubsub.fanout.is_pending() {
             self.state.seal_fanout(output, gate, outcome.slot);
@@ -145,20 +145,6 @@ impl<P: Platform> Execution<'_, P> {
                 NextStep::Stop
             }
             Flow::Block(block) => NextStep::Block(block),
-        }
-    }
-}
-
-impl<P: Platform> Execution<'_, P> {
-    /// S1: what is gained is served when its gain has committed.
-    fn assert_owned(&self, outcome: &Outcome) {
-        let (Some(slot), Some(_)) = (outcome.slot, self.routing) else {
-            return;
-        };
-        let touched = outcome.footprint.read || outcome.footprint.wrote;
-        if touched && self.shard.data().access() == Access::Lead {
-            let owned = self.shard.record().slots.contains(slot);
-            assert!(owned, "S1: slot {slot} is served before its gain committed");
         }
     }
 }

@@ -24,14 +24,19 @@ impl<P: Platform> Server<P> {
         }
         self.send(output.messages, output.strangers);
         for batches in output.failed {
+            self.fail_words(batches.clone());
             self.state.pubsub.outbound.fail(batches.clone());
             self.fail_output(|output, moved| output.fail(batches.clone(), moved));
         }
         if let Some(reads) = output.failed_reads {
+            if let Some(cluster) = &mut self.state.cluster {
+                cluster.core.fail_word_reads(reads.clone());
+            }
             self.state.pubsub.outbound.fail_reads(reads.clone());
             self.fail_output(|output, moved| output.fail_reads(reads.clone(), moved));
         }
         if let Some(batches) = output.unknown {
+            self.fail_words(batches.clone());
             self.state.pubsub.outbound.fail(batches.clone());
             self.poison(batches);
         }
@@ -43,6 +48,22 @@ impl<P: Platform> Server<P> {
             self.mark_gated_dirty();
         }
         self.release_published();
+        self.send_words();
+    }
+
+    /// T6: words that rest on what did not happen, or may not have, are never said.
+    fn fail_words(&mut self, batches: RangeInclusive<BatchSeq>) {
+        if let Some(cluster) = &mut self.state.cluster {
+            cluster.core.fail_words(batches);
+        }
+    }
+
+    /// M7: words leave when what they rest on has committed.
+    fn send_words(&mut self) {
+        let (now, released) = (self.turn_started, self.released);
+        if let Some(cluster) = &mut self.state.cluster {
+            cluster.core.send_words(now, released, &mut self.shard);
+        }
     }
 
     /// Clients whose front gate may have opened are flushed in this turn.
@@ -79,6 +100,7 @@ impl<P: Platform> Server<P> {
         }
         if last.batch > self.released.batch {
             let batches = self.released.batch.next()..=last.batch;
+            self.fail_words(batches.clone());
             self.state.pubsub.outbound.fail(batches.clone());
             self.poison(batches);
         }

@@ -295,6 +295,7 @@ impl<P: Platform> Server<P> {
         let clock = &self.state.clock;
         self.turn_ended = shard.finish_with(clock, &mut |group| breathe(cluster, group))?;
         self.end_lost_shard_channels();
+        self.speak();
         self.release();
         self.execute_outputs(self.turn_started)?;
         Ok(())

@@ -230,6 +230,8 @@ pub struct Shard<D: Disk> {
     readies: VecDeque<(u64, Position)>,
     /// When the sync began that is under way.
     sync_since: Option<Mono>,
+    /// M7: a sync is to begin though the policy would not order one.
+    sync_wanted: bool,
     /// D5: since when there has been no room for writes.
     full_since: Option<Mono>,
     retry_alloc_at: Option<Mono>,

@@ -126,6 +126,7 @@ impl<D: Disk> Shard<D> {
             sync_since: None,
             full_since: None,
             retry_alloc_at: None,
+            sync_wanted: false,
             no_space: None,
             reads: VecDeque::new(),
             commit_pending: None,

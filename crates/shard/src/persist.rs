@@ -102,6 +102,7 @@ impl<D: Disk> Shard<D> {
         let behind = self.log.end() > self.log.durable();
         let wanted = match self.config.sync {
             _ if !self.relaxed() || self.must_sync() || self.record_is_open() => true,
+            _ if self.sync_wanted => true,
             // A large record is not even written before its sync job has run (T8).
             _ if self.log.written() < self.log.end() => true,
             SyncPolicy::No => false,
@@ -110,6 +111,7 @@ impl<D: Disk> Shard<D> {
         if behind && wanted && self.sync_since.is_none() {
             if let Some(job) = self.log.sync_job() {
                 self.sync_since = Some(now.mono);
+                self.sync_wanted = false;
                 self.next_relaxed_sync = now.mono + RELAXED_SYNC;
                 self.jobs.push(Job::Sync(job));
             }
@@ -227,6 +229,19 @@ impl<D: Disk> Shard<D> {
                 (rebuild.reading, rebuild.again_at) = (false, Some(now.mono + RETRY_ALLOC));
             }
         }
+    }
+
+    /// M7: up to where the log must be on disk before another shard may hear of what has committed.
+    pub fn sync_point(&self) -> Position {
+        match self.relaxed() {
+            true => self.log.end(),
+            false => Position(0),
+        }
+    }
+
+    /// M7: another shard waits for what has committed here: it is synced whatever the policy.
+    pub fn want_sync(&mut self) {
+        self.sync_wanted = true;
     }
 
     /// Whether everything that was appended is on disk.

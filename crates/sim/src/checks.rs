@@ -5,6 +5,8 @@
 
 use base::ids::{GroupId, RaftId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use topology::Record;
 
 use base::mutation::{self, Mutation};
 use cluster::identity::NodeIdentity;
@@ -29,6 +31,8 @@ pub struct Checks {
     leaders: BTreeMap<(GroupId, u64), RaftId>,
     /// Raft id -> group, kind, node: none of them ever changes (G2).
     ids: BTreeMap<RaftId, (GroupId, MemberKind, NodeId)>,
+    /// The newest committed record of each group, and at which index it was seen.
+    records: BTreeMap<GroupId, (u64, Arc<Record>)>,
     /// Raft ids whose disk is gone.
     dead: BTreeSet<RaftId>,
 }
@@ -133,6 +137,7 @@ impl World {
         for (shard, _) in self.views(m) {
             look_at_hosts(shard)?;
         }
+        self.look_at_slots(checks, m)?;
         self.look_at_leases(m, end)?;
         self.look_at_applied(checks, m)
     }
@@ -172,6 +177,39 @@ impl World {
         group
             .quorum_ack_time(now)
             .is_some_and(|ack_of_send_time| ack_of_send_time + length > now)
+    }
+
+    /// I1: two shards that have a slot have it under different titles: the lower one is what a member has
+    /// that has not heard of the hand-over yet.
+    fn look_at_slots(&self, checks: &mut Checks, m: usize) -> Result<(), String> {
+        let Some(node) = self.machines[m]
+            .node
+            .as_ref()
+            .filter(|_| self.moves_slots())
+        else {
+            return Ok(());
+        };
+        let (shard, group) = (node.shard(), node.shard().identity().group);
+        let (applied, record) = (shard.group().applied(), shard.record());
+        let known = checks.records.get(&group);
+        if known.is_some_and(|(at, of)| *at >= applied || Arc::ptr_eq(of, record)) {
+            return Ok(());
+        }
+        checks.records.insert(group, (applied, Arc::clone(record)));
+        for (other, (_, theirs)) in checks.records.iter().filter(|(of, _)| **of != group) {
+            let both = record.slots.iter().find(|slot| {
+                let titles = [&record.moves.titles, &theirs.moves.titles].map(|t| t.of(*slot));
+                theirs.slots.contains(*slot) && titles[0] == titles[1]
+            });
+            if let Some(slot) = both {
+                return Err(format!(
+                    "I1: slot {slot} is owned by groups {:04x} and {:04x}",
+                    group.0 & 0xffff,
+                    other.0 & 0xffff
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn look_at_leases(&self, m: usize, end: True) -> Result<(), String> {

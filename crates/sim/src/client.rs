@@ -49,6 +49,8 @@ struct Outstanding {
     what: What,
     since: True,
     want: usize,
+    /// How many replies belong to an ASKING: each stands before that of its command.
+    askings: usize,
     got: Vec<Reply>,
 }
 
@@ -93,6 +95,9 @@ pub struct Client {
     pub moved: u64,
     pub unknown: u64,
     markers: u64,
+    /// An ASK led to this machine for this group of keys: until then every command there begins with ASKING.
+    /// An ASK is for one command; a client that goes by an old one must do no harm (M15).
+    asking: Option<(u8, usize, True)>,
     /// Touches this group of keys alone; none: all of them.
     pub only: Option<u8>,
 }
@@ -123,6 +128,7 @@ impl Client {
             moved: 0,
             unknown: 0,
             markers: 0,
+            asking: None,
             only: None,
         }
     }
@@ -262,10 +268,11 @@ impl Client {
             } else {
                 let cmd = s.workload.command(&mut self.rng);
                 let padding = self.padding(s);
+                let askings = self.ask(s, group, &mut bytes);
                 workload::encode(&mut bytes, group, &cmd, padding);
                 s.trace
                     .say(s.now, || format!("c{} sends g{group} {cmd:?}", self.id));
-                self.push(s, What::One { group, cmd }, 1);
+                self.push(s, What::One { group, cmd }, 1, askings);
             }
         }
         self.put_bytes(s, bytes);
@@ -279,20 +286,35 @@ impl Client {
         }
     }
 
-    fn push(&mut self, s: &Surroundings<'_>, what: What, want: usize) {
+    fn push(&mut self, s: &Surroundings<'_>, what: What, want: usize, askings: usize) {
         self.outstanding.push_back(Outstanding {
             what,
             since: s.now,
-            want,
+            want: want + askings,
+            askings,
             got: Vec::new(),
         });
+    }
+
+    /// Begins a command with ASKING, if this client was sent here for its group; how many that adds.
+    fn ask(&mut self, s: &Surroundings<'_>, group: u8, bytes: &mut Vec<u8>) -> usize {
+        let here = self.connected_to();
+        let stands =
+            |&(of, at, until): &(u8, usize, True)| of == group && Some(at) == here && s.now < until;
+        match self.asking.filter(stands) {
+            Some(_) => {
+                request(bytes, &[b"ASKING"]);
+                1
+            }
+            None => 0,
+        }
     }
 
     fn push_marker(&mut self, s: &Surroundings<'_>, bytes: &mut Vec<u8>) {
         self.markers += 1;
         let text = format!("marker {} of {}", self.markers, self.id);
         request(bytes, &[b"ECHO", text.as_bytes()]);
-        self.push(s, What::Marker(text), 1);
+        self.push(s, What::Marker(text), 1, 0);
     }
 
     fn push_transaction(
@@ -303,21 +325,24 @@ impl Client {
         bytes: &mut Vec<u8>,
     ) {
         let padding = self.padding(s);
+        let askings = self.ask(s, group, bytes);
         workload::encode_transaction(bytes, group, &op, padding);
         s.trace.say(s.now, || {
             format!("c{} sends g{group} MULTI {op:?}", self.id)
         });
         let want = op.cmds.len() + 2;
-        self.push(s, What::Transaction { group, op }, want);
+        self.push(s, What::Transaction { group, op }, want, askings);
     }
 
     fn push_watch(&mut self, s: &Surroundings<'_>, group: u8, bytes: &mut Vec<u8>) {
         let key = self.rng.below(u64::from(workload::KEYS)) as u8;
         let name = key_name(group, key);
+        let mut askings = self.ask(s, group, bytes);
         request(bytes, &[b"WATCH", &name]);
+        askings += self.ask(s, group, bytes);
         request(bytes, &[b"GET", &name]);
         self.watching = true;
-        self.push(s, What::Watch { group, key }, 2);
+        self.push(s, What::Watch { group, key }, 2, askings);
     }
 
     /// A packet of this client's connection has come, or of one that it has left.
@@ -374,12 +399,23 @@ impl Client {
             return Ok(());
         }
         let Outstanding {
-            what, since, got, ..
+            what,
+            since,
+            askings,
+            mut got,
+            ..
         } = self.outstanding.pop_front().expect("it was just seen");
         s.trace.mix(s.now);
         s.trace.say(s.now, || {
             format!("c{} had {what:?} answered {got:?}", self.id)
         });
+        for at in 0..askings {
+            // Each is gone when the next one is looked for, which stands one behind it.
+            if !matches!(got.remove(at), Reply::Simple(ok) if ok == "OK") {
+                return Err("ASKING was not answered OK".to_string());
+            }
+        }
+        self.note_ask(s.now, &what, &got);
         self.conclude(s, what, since, got)?;
         // What is still outstanding here will be answered; the next operation goes elsewhere.
         let elsewhere = self.connected_to().is_some_and(|at| at != self.next_server);
@@ -387,6 +423,35 @@ impl Client {
             self.leave(s);
         }
         Ok(())
+    }
+
+    /// ASK sends the client elsewhere with what it asks of this group.
+    fn note_ask(&mut self, now: True, what: &What, got: &[Reply]) {
+        let (What::One { group, .. } | What::Transaction { group, .. } | What::Watch { group, .. }) =
+            what
+        else {
+            return;
+        };
+        for reply in got {
+            let Reply::Error(text) = reply else { continue };
+            // EXEC's refusal quotes the one that it is for.
+            if text.starts_with("ASK ") {
+                if let Some(server) = self.server_in(text) {
+                    let long = if self.rng.chance(0.3) { 10_000 } else { 100 };
+                    self.asking = Some((*group, server, now + long * MS));
+                    self.next_server = server;
+                    self.led_away = true;
+                }
+            } else if text.starts_with("MOVED ") && self.rng.chance(0.7) {
+                self.asking = None;
+            }
+        }
+    }
+
+    /// The machine that a redirect names.
+    fn server_in(&self, text: &str) -> Option<usize> {
+        let port = text.rsplit(':').next()?.parse::<usize>().ok()?;
+        port.checked_sub(7000).filter(|p| *p < self.members)
     }
 
     fn conclude(
@@ -507,22 +572,18 @@ impl Client {
         let Reply::Error(text) = reply else {
             return false;
         };
-        if let Some(rest) = text.strip_prefix("MOVED ") {
+        if text.starts_with("MOVED ") {
             self.moved += 1;
-            let port = rest
-                .rsplit(':')
-                .next()
-                .and_then(|p| p.parse::<usize>().ok());
-            if let Some(server) = port
-                .and_then(|p| p.checked_sub(7000))
-                .filter(|p| *p < self.members)
-            {
+            if let Some(server) = self.server_in(text) {
                 self.next_server = server;
             }
             self.led_away = true;
             return true;
         }
-        text.starts_with("CLUSTERDOWN") || text.starts_with("MISCONF Errors writing")
+        text.starts_with("ASK ")
+            || text.starts_with("TRYAGAIN")
+            || text.starts_with("CLUSTERDOWN")
+            || text.starts_with("MISCONF Errors writing")
     }
 
     fn note(

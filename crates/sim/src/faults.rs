@@ -40,6 +40,19 @@ fn victim(w: &mut World) -> usize {
     w.rng.below(w.plan.machines as u64) as usize
 }
 
+/// The machines of the other members of the machine's shard.
+fn members(w: &World, m: usize) -> Vec<usize> {
+    let Some(node) = w.node(m) else {
+        return Vec::new();
+    };
+    let list = &node.shard().group().membership().list;
+    let of = |o: &usize| {
+        let name = w.node(*o).map(|n| n.name());
+        *o != m && list.iter().any(|member| Some(member.node) == name)
+    };
+    (0..w.machines.len()).filter(of).collect()
+}
+
 fn other(w: &mut World, m: usize) -> usize {
     (m + 1 + w.rng.below(w.machines.len() as u64 - 1) as usize) % w.machines.len()
 }
@@ -84,6 +97,11 @@ fn apply(w: &mut World, fault: Fault) {
         Fault::Part => {
             let to = other(w, m);
             cut_both(w, m, to, lasts);
+        }
+        Fault::CutFromShard => {
+            for other in members(w, m) {
+                cut_both(w, m, other, lasts);
+            }
         }
         Fault::Isolate => {
             for other in (0..w.machines.len()).filter(|o| *o != m) {

@@ -159,6 +159,9 @@ impl World {
                 return Some(format!("machine {m}: {lack}"));
             }
         }
+        if let Some(lack) = self.moves_slots().then(|| self.moves_lack()).flatten() {
+            return Some(lack);
+        }
         let mut wanted_witnesses = BTreeMap::new();
         for (shard, leads) in leads.into_iter().enumerate() {
             if let Some(lack) = self.shard_lacks(shard, leads) {
@@ -206,7 +209,8 @@ impl World {
         if !bus.state_ok() {
             return Some("cluster_state is ok".to_string());
         }
-        for (of, slots) in self.slots.iter().enumerate() {
+        for of in 0..self.plan.shards {
+            let slots = self.expected_slots(of);
             let master = self.master_of(of).and_then(|m| self.node(m))?.name();
             for slot in slots.iter().take(3) {
                 let owner = bus.owner(slot);
@@ -233,7 +237,7 @@ impl World {
         if membership.is_joint() {
             return Some("it is not joint".to_string());
         }
-        if leader.shard().record().slots != self.slots[shard] {
+        if leader.shard().record().slots != self.expected_slots(shard) {
             return Some("it has its slots".to_string());
         }
         let members = self.members_of(shard);

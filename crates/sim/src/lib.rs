@@ -26,6 +26,7 @@ mod lies;
 mod lin;
 mod links;
 mod machine;
+mod mover;
 #[cfg(feature = "mutations")]
 pub mod mutations;
 mod net;

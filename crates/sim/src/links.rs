@@ -252,6 +252,7 @@ fn show(frame: &[u8]) -> String {
             )
         }
         Ok(Frame::Control(control)) => format!("{control:.200?}"),
+        Ok(Frame::Words(words)) => format!("{words:.400?}"),
         Err(error) => format!("? {error}"),
     }
 }

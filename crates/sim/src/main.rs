@@ -46,7 +46,7 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 
 fn topology(text: &str) -> Result<Topology, String> {
     let named = Topology::ALL.into_iter().find(|t| t.name() == text);
-    named.ok_or_else(|| "alone, shard or cluster".to_owned())
+    named.ok_or_else(|| "alone, shard, cluster or moves".to_owned())
 }
 
 fn mutation(text: &str) -> Result<String, String> {

@@ -117,6 +117,9 @@ fn look_at(w: &mut World, m: usize) {
 
 /// Slots that the shard should have and has not.
 pub fn give_slots(w: &mut World, shard: usize) {
+    if w.moves_slots() {
+        return;
+    }
     let Some(m) = w.master_of(shard) else { return };
     let node = w.node(m).expect("it leads");
     let has = &node.shard().data().record().slots;

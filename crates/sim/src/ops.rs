@@ -21,6 +21,17 @@ pub enum Op {
     Reset {
         hard: bool,
     },
+    Importing(u16, NodeId),
+    Migrating(u16, NodeId),
+    Stable(u16),
+    SlotNode(u16, NodeId),
+    /// To another machine.
+    MigrateKeys {
+        to: usize,
+        keys: Vec<Vec<u8>>,
+        timeout_ms: u64,
+        replace: bool,
+    },
 }
 
 impl Op {
@@ -46,6 +57,32 @@ impl Op {
             Op::Failover => push(&["FAILOVER"]),
             Op::Forget(node) => push(&["FORGET", &node.to_string()]),
             Op::Reset { hard } => push(&["RESET", if *hard { "HARD" } else { "SOFT" }]),
+            Op::Importing(slot, node) => {
+                push(&["SETSLOT", &slot.to_string(), "IMPORTING", &node.to_string()]);
+            }
+            Op::Migrating(slot, node) => {
+                push(&["SETSLOT", &slot.to_string(), "MIGRATING", &node.to_string()]);
+            }
+            Op::Stable(slot) => push(&["SETSLOT", &slot.to_string(), "STABLE"]),
+            Op::SlotNode(slot, node) => {
+                push(&["SETSLOT", &slot.to_string(), "NODE", &node.to_string()]);
+            }
+            Op::MigrateKeys {
+                to,
+                keys,
+                timeout_ms,
+                replace,
+            } => {
+                let (host, port) = (ip_of(*to).to_string(), (7000 + to).to_string());
+                let mut words = vec!["MIGRATE".to_string(), host, port, String::new()];
+                words.extend(["0".to_string(), timeout_ms.to_string()]);
+                if *replace {
+                    words.push("REPLACE".to_string());
+                }
+                words.push("KEYS".to_string());
+                words.extend(keys.iter().map(|k| String::from_utf8_lossy(k).into_owned()));
+                return words;
+            }
         }
         args
     }

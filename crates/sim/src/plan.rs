@@ -21,10 +21,17 @@ pub enum Topology {
     Shard,
     /// Six nodes that form three shards, and one that may come later.
     Cluster,
+    /// The same, whose slots move from shard to shard.
+    Moves,
 }
 
 impl Topology {
-    pub const ALL: [Topology; 3] = [Topology::Alone, Topology::Shard, Topology::Cluster];
+    pub const ALL: [Topology; 4] = [
+        Topology::Alone,
+        Topology::Shard,
+        Topology::Cluster,
+        Topology::Moves,
+    ];
 
     /// Its name on a command line.
     pub fn name(self) -> &'static str {
@@ -32,6 +39,7 @@ impl Topology {
             Topology::Alone => "alone",
             Topology::Shard => "shard",
             Topology::Cluster => "cluster",
+            Topology::Moves => "moves",
         }
     }
 }
@@ -58,6 +66,8 @@ pub enum Fault {
     Isolate,
     /// A node keeps the others and loses the clients.
     IsolateClients,
+    /// A leader loses the other members of its shard, and keeps all other nodes.
+    CutFromShard,
     /// Two nodes lose each other.
     Part,
     /// Connections break and are made anew.
@@ -138,6 +148,8 @@ pub struct Plan {
     pub liar: Option<usize>,
     /// How often operators look for nodes that belong nowhere.
     pub operator_every: u64,
+    /// How often an operator takes a step of moving a slot.
+    pub moves_every: u64,
 }
 
 impl Plan {
@@ -150,6 +162,7 @@ impl Plan {
             Topology::Alone => Plan::alone(seed, rng),
             Topology::Shard => Plan::shard(seed, rng),
             Topology::Cluster => Plan::cluster(seed, rng),
+            Topology::Moves => Plan::moves(seed, rng),
         }
     }
 
@@ -217,6 +230,77 @@ impl Plan {
         plan
     }
 
+    /// Slots move all the while; each profile leans on one way in which a move is disturbed.
+    fn moves(seed: u64, rng: &mut Rng) -> Plan {
+        let mut plan = Plan {
+            topology: Topology::Moves,
+            machines: *rng.pick(&[3, 6]),
+            spare_machines: 0,
+            full_coverage: false,
+            ..Plan::common_of_cluster(rng)
+        };
+        plan.taste.expiry = *rng.pick(&[0.05, 0.3]);
+        plan.manner.think_us = *rng.pick(&[5_000, 20_000]);
+        plan.moves_every = plan.t() / *rng.pick(&[2, 6, 20]);
+        plan.safety = 20 * plan.t();
+        // Where power fails a node alone would lose what it has answered.
+        if matches!(seed % 8, 0 | 2 | 3 | 4) && rng.chance(0.3) {
+            plan.appendfsync = Some(AppendFsync::Everysec);
+        }
+        plan.faults = match seed % 8 {
+            6 | 7 => {
+                plan.name = "moves, split";
+                plan.machines = 6;
+                plan.moves_every = plan.t() / 20;
+                plan.fault_every = 2 * plan.t();
+                plan.weather.double_p = 0.05;
+                vec![
+                    (Fault::CutFromShard, 8),
+                    (Fault::Failover, 1),
+                    (Fault::Part, 1),
+                ]
+            }
+            0 => {
+                plan.name = "moves";
+                plan.fault_every = 100 * plan.t();
+                vec![(Fault::Break, 1)]
+            }
+            1 => {
+                plan.name = "moves, crashes";
+                vec![(Fault::Kill, 4), (Fault::Fuse, 4), (Fault::Power, 3)]
+            }
+            2 => {
+                plan.name = "moves, partitions";
+                vec![(Fault::Isolate, 3), (Fault::Part, 4), (Fault::OneWay, 3)]
+            }
+            3 => {
+                plan.name = "moves, transfers";
+                vec![(Fault::Failover, 6), (Fault::Kill, 1), (Fault::Break, 2)]
+            }
+            4 => {
+                plan.name = "moves, stops";
+                plan.stop_p = 0.001;
+                vec![(Fault::Stop, 4), (Fault::StopInTurn, 4), (Fault::Clock, 1)]
+            }
+            _ => {
+                plan.name = "moves, mixed";
+                plan.rough();
+                vec![
+                    (Fault::Kill, 2),
+                    (Fault::Power, 1),
+                    (Fault::Fuse, 1),
+                    (Fault::Isolate, 2),
+                    (Fault::Part, 1),
+                    (Fault::Failover, 2),
+                    (Fault::Stop, 1),
+                    (Fault::Break, 1),
+                    (Fault::SlowDisk, 1),
+                ]
+            }
+        };
+        plan
+    }
+
     fn common_of_shard(rng: &mut Rng) -> Plan {
         let t_ms = *rng.pick(&[200, 300, 500]);
         let (segment, spares) = *rng.pick(&[(128 << 10, 5), (256 << 10, 3), (1 << 20, 1)]);
@@ -264,6 +348,7 @@ impl Plan {
             password: rng.chance(0.2),
             liar: None,
             operator_every: 10 * t_ms * MS,
+            moves_every: 0,
         }
     }
 
@@ -313,6 +398,7 @@ impl Plan {
             password: rng.chance(0.2),
             liar: None,
             operator_every: 2 * t_ms * MS,
+            moves_every: 0,
         }
     }
 }
@@ -761,7 +847,7 @@ pub fn length(fault: Fault, t: u64, rng: &mut Rng) -> u64 {
 /// for a minute, as in Redis.
 pub fn bound(plan: &Plan) -> u64 {
     let forgotten = match plan.topology {
-        Topology::Cluster => 70 * SEC,
+        Topology::Cluster | Topology::Moves => 70 * SEC,
         Topology::Alone | Topology::Shard => 2 * SEC,
     };
     40 * plan.t() + 4 * plan.node_timeout_ms * MS + forgotten

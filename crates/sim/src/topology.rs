@@ -38,7 +38,7 @@ pub fn slots(plan: &Plan) -> Vec<SlotSet> {
 impl World {
     pub fn form(&mut self) {
         match self.plan.topology {
-            Topology::Cluster => self.form_cluster(),
+            Topology::Cluster | Topology::Moves => self.form_cluster(),
             Topology::Alone | Topology::Shard => self.form_shard(),
         }
     }
@@ -180,7 +180,7 @@ impl World {
             self.net.weather = self.plan.weather;
             self.at(self.now + fault, Event::Fault);
         }
-        for shard in 0..shards {
+        for shard in 0..first - shards {
             let name = self.machines[shard].name.expect("it runs");
             self.op(shards + shard, Op::Replicate(name));
         }
@@ -190,6 +190,9 @@ impl World {
             self.at(self.now + fault, Event::Fault);
         }
         self.at(self.now + self.plan.operator_every, Event::Operator);
+        if self.moves_slots() {
+            self.at(self.now, Event::Mover);
+        }
     }
 
     fn knows_all(&self, m: usize) -> bool {

@@ -42,6 +42,8 @@ pub enum Event {
     Start(usize),
     Fault,
     Operator,
+    /// An operator takes a step of moving a slot.
+    Mover,
     /// A cut is healed.
     Heal(usize, usize),
     /// The disk has room again.
@@ -97,7 +99,7 @@ impl World {
         let clients = (0..plan.clients)
             .map(|id| {
                 let mut client = Client::new(id, count, plan.manner, rng.fork());
-                if topology == Topology::Cluster {
+                if matches!(topology, Topology::Cluster | Topology::Moves) {
                     client.only = Some((id % u32::from(plan.taste.groups)) as u8);
                 }
                 client
@@ -158,7 +160,8 @@ impl World {
             let logged = self.logged_texts();
             self.failure = self.history.check(&logged, self.trace.is_on()).err();
         }
-        if self.failure.is_none() && self.plan.topology != Topology::Cluster {
+        let formed = matches!(self.plan.topology, Topology::Cluster | Topology::Moves);
+        if self.failure.is_none() && !formed {
             self.restart_idle();
         }
     }
@@ -215,6 +218,11 @@ impl World {
                 crate::operator::look(self);
                 let next = self.rng.around(self.plan.operator_every);
                 self.at(self.now + next, Event::Operator);
+            }
+            Event::Mover => {
+                crate::mover::look(self);
+                let next = self.rng.around(self.plan.moves_every);
+                self.at(self.now + next, Event::Mover);
             }
             Event::Heal(a, b) => self.net.heal(self.now, a, b),
             Event::Room(m) => self.machines[m].disk.set_capacity(CAPACITY),

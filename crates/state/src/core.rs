@@ -16,6 +16,7 @@
 //!   neither ever decreases.
 
 use super::gate::Footprint;
+use super::moving::Motion;
 use super::room;
 use super::watch::{Watch, Watches};
 use base::ids::BatchSeq;
@@ -83,6 +84,7 @@ pub struct StateMachine {
     pub(super) committed: Arc<Record>,
     /// Whether the open unit has changed the record.
     pub(super) record_changed: bool,
+    pub(super) motion: Motion,
     /// The record as of the turn's batches that have changed it.
     turn_records: Vec<(BatchSeq, Arc<Record>)>,
 }
@@ -131,12 +133,14 @@ impl StateMachine {
             record: Arc::default(),
             committed: Arc::default(),
             record_changed: false,
+            motion: Motion::default(),
             turn_records: Vec::new(),
         }
     }
 
     /// The record that the keyspace starts with: as of the group's base.
     pub fn begin_record(&mut self, record: Record) {
+        self.motion = Motion::of(&record.moves);
         self.record = Arc::new(record);
         self.commit_record();
     }
@@ -144,6 +148,7 @@ impl StateMachine {
     /// A rebuild: the keyspace and the record start over (T6); every client that watched a key has lost (T7).
     pub fn restart(&mut self, keyspace: Keyspace, record: Record) -> Keyspace {
         self.watches.fail_all();
+        self.motion = Motion::of(&record.moves);
         self.record = Arc::new(record);
         std::mem::replace(&mut self.keyspace, keyspace)
     }
@@ -263,6 +268,7 @@ impl StateMachine {
         self.db = db;
         self.access = access;
         self.footprint = Footprint::default();
+        self.begin_motion();
     }
 
     /// Closes the command's unit (T8: a command, or a whole EXEC, is one unit).
@@ -439,7 +445,7 @@ impl StateMachine {
     }
 
     /// T3: the reply shows what batch `dirty[slot]` left there.
-    fn depend_on(&mut self, slot: u16) {
+    pub(super) fn depend_on(&mut self, slot: u16) {
         let foot = &mut self.footprint;
         foot.read = true;
         foot.slot.get_or_insert(slot);
@@ -498,6 +504,7 @@ impl StateMachine {
 
     /// A key has changed: its slot is dirty (T3) and every client that watches it has lost.
     pub(super) fn changed(&mut self, db: u32, key: &Key<'_>) {
+        self.assert_thawed(key.bytes);
         self.counters.changes += 1;
         if self.access == Access::Lead {
             self.dirty[usize::from(key.slot)] = self.batch_seq;

@@ -5,7 +5,7 @@
 //! compile.
 
 use super::apply::ApplyError;
-use super::{expire, key, record, string, StateMachine};
+use super::{expire, key, lend, marks, record, string, StateMachine};
 use effect::Op;
 
 /// One effect: an element of the `EFFECTS` of the type that it changes.
@@ -47,6 +47,8 @@ const TYPES: &[&[EffectSpec]] = &[
     expire::EFFECTS,
     string::EFFECTS,
     record::EFFECTS,
+    marks::EFFECTS,
+    lend::EFFECTS,
 ];
 
 static BY_NUMBER: [Option<&EffectSpec>; 256] = by_number();
@@ -114,6 +116,21 @@ mod tests {
             (14, "CLUSTER DELSLOTS"),
             (15, "the loss of slots"),
             (16, "the epoch"),
+            (18, "the mark of an importing slot"),
+            (19, "the mark of a migrating slot"),
+            (20, "the binding of a mark"),
+            (21, "the lending of keys"),
+            (22, "the end of a lend"),
+            (23, "the return of a lend"),
+            (24, "the refusal of a lend"),
+            (26, "the hand-over of a slot"),
+            (27, "the taking over of a slot"),
+            (28, "the end of a hand-over"),
+            (29, "the turning back of a slot"),
+            (30, "the sending back of a slot"),
+            (31, "the end of an importing mark"),
+            (32, "the end of a migrating mark"),
+            (33, "the receipt of a lend"),
         ];
         assert_eq!(rows, released);
         assert_eq!((Op::SELECT.number(), name(Op::SELECT)), (1, "SELECT"));

@@ -49,6 +49,12 @@ impl StateMachine {
     pub(super) fn expire(&mut self, key: &Key<'_>) {
         match self.access {
             Access::Lead if mutation::is(Mutation::UnloggedExpiry) => {}
+            // M5: it has expired when its lend has ended.
+            Access::Lead
+                if self.frozen(key.bytes).is_some() && !mutation::is(Mutation::ExpireLentKey) =>
+            {
+                self.footprint.hold = true;
+            }
             Access::Lead if self.writable => self.delete_expired(self.db, key),
             Access::Lead => self.footprint.hold = true,
             Access::Replica => {}
@@ -74,7 +80,7 @@ impl StateMachine {
             return true;
         }
         while let Some((db, bytes)) = self.keyspace.next_expired(self.now_ms) {
-            if self.slice_left() == 0 || !self.writable {
+            if self.slice_left() == 0 || !self.writable || self.frozen(&bytes).is_some() {
                 self.footprint.hold = true;
             } else {
                 let key = self.keyspace.key(&bytes);
@@ -93,7 +99,15 @@ impl StateMachine {
         self.begin_command(0, Access::Lead);
         let mut expired = 0;
         while expired < limit && self.writable {
-            let Some((db, bytes)) = self.keyspace.next_expired(now_ms) else {
+            let next = match self.has_lent() {
+                false => self.keyspace.next_expired(now_ms),
+                // M5: a lent key expires when its lend has ended.
+                true => {
+                    let is_lent = |key: &[u8]| self.frozen(key).is_some();
+                    self.keyspace.next_expired_but(now_ms, &is_lent)
+                }
+            };
+            let Some((db, bytes)) = next else {
                 break;
             };
             let key = self.keyspace.key(&bytes);

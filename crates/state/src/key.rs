@@ -30,6 +30,7 @@ impl StateMachine {
     pub(super) fn delete_at(&mut self, db: u32, key: &Key<'_>) -> bool {
         let logged = self.emit(db, DEL, &[key.bytes]);
         if logged {
+            self.note_gone(key);
             self.keyspace.remove(db, key);
             self.changed(db, key);
         }
@@ -42,6 +43,7 @@ impl StateMachine {
         if !self.emit(self.db, RENAME, &[from.bytes, to.bytes]) {
             return true; // it is held, and comes again
         }
+        self.note_gone(from);
         let renamed = self.keyspace.rename(self.db, from, to);
         self.changed(self.db, from);
         self.changed(self.db, to);
@@ -58,6 +60,8 @@ impl StateMachine {
         if !logged {
             return;
         }
+        assert!(!self.has_lent(), "M5: a flush waits for what is lent");
+        self.note_flush();
         let keyspace = &self.keyspace;
         let gone = |of: u32, bytes: &[u8]| keyspace.get(of, &keyspace.key(bytes)).is_some();
         self.watches.touch_where(db, &gone);

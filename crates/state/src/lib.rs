@@ -17,6 +17,9 @@ pub mod effects;
 mod expire;
 mod gate;
 mod key;
+mod lend;
+mod marks;
+mod moving;
 mod record;
 pub mod room;
 mod string;
@@ -26,6 +29,8 @@ pub use self::core::{Access, Counters, StateMachine};
 pub use apply::{apply_unit, check_entry, check_unit, ApplyError};
 pub use effect::{begins_batch, PART_BYTES};
 pub use gate::{Footprint, Gate, GateKind};
+pub use lend::parcel_of;
+pub use moving::{Frozen, SlotMotion};
 pub use record::Ownership;
 pub use string::number;
 pub use watch::Watch;
@@ -34,6 +39,11 @@ pub use watch::Watch;
 pub mod op {
     pub use super::expire::{PERSIST, PEXPIREAT};
     pub use super::key::{DEL, FLUSHALL, FLUSHDB, RENAME};
+    pub use super::lend::{LEND, LEND_DONE, LEND_RECEIVED, LEND_RETURN, LEND_VOID};
+    pub use super::marks::{
+        BIND, HAND_OFF, HAND_OFF_FORGET, IMPORTING, MARK_CLOSE, MARK_CLOSING, MARK_END,
+        MARK_RETURNING, MIGRATING, TAKE,
+    };
     pub use super::record::{ADD_SLOTS, DEL_SLOTS, EPOCH, LOSE_SLOTS};
     pub use super::string::{APPEND, INCRBY, MSET, SET, SETRANGE};
     pub use effect::Op;

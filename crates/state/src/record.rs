@@ -130,16 +130,17 @@ impl StateMachine {
         record.master = master;
     }
 
-    /// S1: a change of a key in a slot that the shard does not have means that a rule was broken.
+    /// S1: a change of a key in a slot that the shard neither has nor imports means that a rule was broken.
     pub(super) fn assert_owned(&self, op: Op, key: &Key<'_>) {
         assert!(
-            self.access != Access::Apply
-                || !self.keyspace.is_cluster()
-                || self.record.slots.contains(key.slot),
+            self.has_right_to(key.slot),
             "S1: {} in slot {}, which the shard does not have at this index",
             name(op),
             key.slot
         );
+        if self.is_in_motion(key.slot) {
+            self.assert_may_make(op, key);
+        }
     }
 }
 

@@ -4,9 +4,14 @@
 //! shard's log; gossip, nodes.conf and redirects follow what has been committed. Never: decides a
 //! change, or knows the leader. The members are beside it, in the group's ConfState (G5).
 
+use super::bytes::{Reader, Writer};
+use super::moves::Moves;
 use cluster_bus::{NodeId, ShardId, SlotSet};
 
-const VERSION: u8 = 1;
+/// Of a record without any slot in motion, and without a memory of one.
+const PLAIN: u8 = 1;
+/// Of all others: as the plain one, then [`Moves`].
+const WITH_MOVES: u8 = 2;
 
 /// What the shard's log says of the shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,10 +23,11 @@ pub struct Record {
     /// The node of the last epoch entry: the master, whichever member leads the group (S2).
     pub master: NodeId,
     pub slots: SlotSet,
+    pub moves: Moves,
 }
 
 impl Record {
-    /// Bytes of an encoded record: version, shard, master, epoch (little endian), slots as a bitmap.
+    /// Bytes of an encoded plain record: version, shard, master, epoch (little endian), slots as a bitmap.
     pub const LEN: usize = 1 + 20 + 20 + 8 + 2048;
 
     /// A new shard's record: epoch 0, no slots (G1).
@@ -34,28 +40,36 @@ impl Record {
     }
 
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(Record::LEN);
-        out.push(VERSION);
-        out.extend_from_slice(&self.shard.0);
-        out.extend_from_slice(&self.master.0);
-        out.extend_from_slice(&self.epoch.to_le_bytes());
-        out.extend_from_slice(self.slots.bitmap());
-        out
+        let mut out = Writer(Vec::with_capacity(Record::LEN));
+        let plain = self.moves.is_empty();
+        out.u8(if plain { PLAIN } else { WITH_MOVES });
+        out.raw(&self.shard.0);
+        out.raw(&self.master.0);
+        out.u64(self.epoch);
+        out.raw(self.slots.bitmap());
+        if !plain {
+            self.moves.encode(&mut out);
+        }
+        out.0
     }
 
     /// Reads a record that fills `bytes`; none if it is not one.
     pub fn decode(bytes: &[u8]) -> Option<Record> {
-        let (&version, rest) = bytes.split_first()?;
-        let (shard, rest) = rest.split_first_chunk::<20>()?;
-        let (master, rest) = rest.split_first_chunk::<20>()?;
-        let (epoch, rest) = rest.split_first_chunk::<8>()?;
-        let bitmap: &[u8; 2048] = rest.try_into().ok()?;
-        (version == VERSION).then(|| Record {
-            shard: ShardId(*shard),
-            epoch: u64::from_le_bytes(*epoch),
-            master: NodeId(*master),
-            slots: SlotSet::from_bitmap(bitmap),
-        })
+        let mut from = Reader(bytes);
+        let version = from.u8()?;
+        let record = Record {
+            shard: from.array().map(ShardId)?,
+            master: from.array().map(NodeId)?,
+            epoch: from.u64()?,
+            slots: SlotSet::from_bitmap(&from.array::<2048>()?),
+            moves: match version {
+                PLAIN => Moves::default(),
+                WITH_MOVES => Moves::decode(&mut from)?,
+                _ => return None,
+            },
+        };
+        from.end()?;
+        Some(record)
     }
 }
 

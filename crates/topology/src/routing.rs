@@ -3,8 +3,10 @@
 //! Owns the table that redirects are read from; it is made anew when the bus's view changes. Never:
 //! decides about the own shard's slots, which follow its record (S1).
 
+use base::ShardId;
 use cluster_bus::slot::SLOT_COUNT;
 use cluster_bus::SlotSet;
+use std::collections::BTreeMap;
 
 const NOBODY: u16 = u16::MAX;
 
@@ -26,6 +28,8 @@ pub struct Routing {
     pub majority: bool,
     /// `host:port` of the node that leads the own shard, if it is another one.
     pub leader: Option<String>,
+    /// `host:port` of the master of every shard that this node knows.
+    pub masters: BTreeMap<ShardId, String>,
     owners: Box<[u16]>,
     addrs: Vec<String>,
 }
@@ -36,6 +40,7 @@ impl Default for Routing {
             covered: false,
             majority: false,
             leader: None,
+            masters: BTreeMap::new(),
             owners: vec![NOBODY; usize::from(SLOT_COUNT)].into(),
             addrs: Vec::new(),
         }

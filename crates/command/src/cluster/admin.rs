@@ -56,6 +56,15 @@ pub fn forget(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if view.me().is_slave() && view.me().master == Some(node) {
         return Err(Error::FORGET_MASTER);
     }
+    // M13: the last node that could speak for a shard that this one moves slots to or from.
+    let shard = view.node(node).and_then(|node| node.shard);
+    let last = view.nodes.iter().filter(|n| n.shard == shard).count() == 1;
+    let named = shard.is_some_and(|id| env.data.record().moves.others().contains(&id));
+    if last && named {
+        env.data.depends_on_all();
+        return Err(Error::SLOTS_MOVING);
+    }
+    let cluster = host(env)?;
     cluster.forget(node)?;
     env.reply().ok();
     DONE
@@ -78,10 +87,20 @@ pub fn replicate(env: &mut Env<'_>, args: Args<'_>) -> Done {
         if has_slots || has_slots_in_log(env) || holds_keys(env) {
             return Err(Error::REPLICATE_NOT_EMPTY);
         }
+        owes_nothing(env)?;
     }
     host(env)?.replicate(master)?;
     env.reply().ok();
     DONE
+}
+
+/// M13: a shard that has agreed to take a slot, or waits for another one's word, does not end.
+fn owes_nothing(env: &mut Env<'_>) -> Result<(), Error> {
+    if env.data.record().moves.owes() {
+        env.data.depends_on_all();
+        return Err(Error::SLOTS_MOVING);
+    }
+    Ok(())
 }
 
 pub fn failover(env: &mut Env<'_>, args: Args<'_>) -> Done {
@@ -119,6 +138,9 @@ pub fn reset(env: &mut Env<'_>, args: Args<'_>) -> Done {
     };
     if host(env)?.view().me().is_master() && holds_keys(env) {
         return Err(Error::RESET_NOT_EMPTY);
+    }
+    if host(env)?.view().me().is_master() {
+        owes_nothing(env)?;
     }
     let waits_for = env.session.waits_for_reset.take();
     match host(env)?.reset(hard, waits_for)? {

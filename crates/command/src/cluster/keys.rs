@@ -28,7 +28,11 @@ pub fn countkeysinslot(env: &mut Env<'_>, args: Args<'_>) -> Done {
     host(env)?;
     let slot = slot(&args[2])?.ok_or(Error::INVALID_SLOT)?;
     env.data.depends_on_all();
-    let count = env.data.keyspace().count_in_slot(slot);
+    // M23: what has come of a slot that is still another shard's is that one's to count.
+    let count = match env.data.imports_clean(slot) {
+        true => 0,
+        false => env.data.keyspace().count_in_slot(slot),
+    };
     env.reply()
         .int(i64::try_from(count).expect("a count of keys fits an i64"));
     DONE
@@ -45,9 +49,14 @@ pub fn getkeysinslot(env: &mut Env<'_>, args: Args<'_>) -> Done {
     data.depends_on_all();
     let header = reply.deferred();
     let mut count = 0;
-    data.keyspace().keys_in_slot(slot, limit, &mut |entry| {
-        reply.bulk(entry.key());
-        count += 1;
+    // M23: a key that is lent is not offered twice, nor one that is another shard's to move.
+    let limit = if data.imports_clean(slot) { 0 } else { limit };
+    let visited = limit.saturating_add(data.lent_in(slot));
+    data.keyspace().keys_in_slot(slot, visited, &mut |entry| {
+        if count < limit && data.frozen(entry.key()).is_none() {
+            reply.bulk(entry.key());
+            count += 1;
+        }
     });
     reply.set_array(header, count);
     DONE

@@ -35,7 +35,7 @@ pub fn delslotsrange(env: &mut Env<'_>, args: Args<'_>) -> Done {
     ranges(env, args, Change::Delete)
 }
 
-fn parse_slot(text: &[u8]) -> Result<u16, Error> {
+pub fn parse_slot(text: &[u8]) -> Result<u16, Error> {
     let slot = parse_i64(text).and_then(|number| u16::try_from(number).ok());
     slot.filter(|slot| *slot < SLOT_COUNT)
         .ok_or(Error::SLOT_OUT_OF_RANGE)
@@ -92,6 +92,8 @@ struct Plan {
     own: SlotSet,
     others: SlotSet,
     chosen: SlotSet,
+    /// Slots whose move is to end first (M12).
+    moving: SlotSet,
 }
 
 impl Plan {
@@ -102,10 +104,14 @@ impl Plan {
             own: env.data.record().slots.clone(),
             others,
             chosen: SlotSet::default(),
+            moving: env.data.record().moves.slots(),
         })
     }
 
     fn take(&mut self, slot: u16) -> Result<(), Error> {
+        if self.moving.contains(slot) {
+            return Err(Error::slot_migrating(slot));
+        }
         let assigned = self.own.contains(slot) || self.others.contains(slot);
         match self.change {
             Change::Add if assigned => Err(Error::slot_busy(slot)),
@@ -144,7 +150,11 @@ pub fn flushslots(env: &mut Env<'_>, _: Args<'_>) -> Done {
     if holds_keys(env) {
         return Err(Error::FLUSHSLOTS_NOT_EMPTY);
     }
-    let own = env.data.record().slots.clone();
+    let record = env.data.record();
+    if let Some(slot) = record.moves.slots().iter().next() {
+        return Err(shown(env, Error::slot_migrating(slot)));
+    }
+    let own = record.slots.clone();
     if !own.is_empty() {
         env.data.del_slots(&own);
     }
@@ -186,22 +196,4 @@ pub fn bumpepoch(env: &mut Env<'_>, _: Args<'_>) -> Done {
         env.reply().simple(&format!("BUMPED {next}"));
     }
     DONE
-}
-
-// ---- marks -------------------------------------------------------------------------------------
-
-/// Slots can't move between shards yet: refused, but for what Redis refuses in its own words.
-pub fn setslot(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    if host(env)?.view().me().is_slave() {
-        return Err(Error::SETSLOT_ON_REPLICA);
-    }
-    parse_slot(&args[2])?;
-    let action = |name: &str, argc: usize| {
-        args[3].eq_ignore_ascii_case(name.as_bytes()) && args.len() == argc
-    };
-    if action("migrating", 5) || action("importing", 5) || action("stable", 4) || action("node", 5)
-    {
-        return Err(Error::SETSLOT_UNSUPPORTED);
-    }
-    Err(Error::SETSLOT_ACTION)
 }

@@ -251,7 +251,9 @@ fn populate(env: &mut Env<'_>, args: Args<'_>) -> Done {
         name.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
         let key = env.data.key(&name);
         // S1: DEBUG names no keys, so no check of slots has stood before it.
-        if !serves(env, key.slot) || env.data.exists(&key) {
+        // M10: nor does it make keys in a slot whose keys leave.
+        let moves = env.data.is_in_motion(key.slot);
+        if moves || !serves(env, key.slot) || env.data.exists(&key) {
             continue;
         }
         let mut value = format!("value:{n}").into_bytes();

@@ -2,9 +2,12 @@
 
 use crate::api::{ClusterApi, Failover, ResetProgress};
 use crate::error::Error;
+use base::ShardId;
 use cluster_bus::{NodeId, SlotSet};
 use std::net::IpAddr;
-use topology::ClusterView;
+use std::time::Duration;
+use topology::moves::{Cargo, KeyState};
+use topology::{ClusterView, MoveId};
 
 /// A cluster that changes nothing but what DELSLOTS asks for.
 #[derive(Default)]
@@ -16,6 +19,10 @@ pub struct FakeCluster {
     pub forgotten: Vec<NodeId>,
     /// RESET is under way.
     pub later: bool,
+    pub minted: u64,
+    /// What another shard answers about any key and any slot; none: nothing yet.
+    pub key_state: Option<KeyState>,
+    pub mark: Option<Option<MoveId>>,
 }
 
 impl FakeCluster {
@@ -63,5 +70,41 @@ impl ClusterApi for FakeCluster {
                 node.slots.remove(slot);
             });
         }
+    }
+    fn set_owner(&mut self, slot: u16, node: NodeId) {
+        self.calls.push(format!("owner {slot} {node}"));
+    }
+    fn mint(&mut self) -> MoveId {
+        self.minted += 1;
+        let mut id = MoveId::default();
+        id.number.n = self.minted;
+        id
+    }
+    fn key_elsewhere(
+        &mut self,
+        _: &mut Option<u64>,
+        _: ShardId,
+        _: u16,
+        _: MoveId,
+        key: &[u8],
+    ) -> Option<KeyState> {
+        let key = String::from_utf8_lossy(key);
+        self.calls.push(format!("key {key}"));
+        self.key_state
+    }
+    fn mark_elsewhere(
+        &mut self,
+        _: &mut Option<u64>,
+        _: ShardId,
+        slot: u16,
+    ) -> Option<Option<MoveId>> {
+        self.calls.push(format!("mark {slot}"));
+        self.mark
+    }
+    fn begin_lend(&mut self, _: MoveId, cargo: Cargo, _: Duration) {
+        self.calls.push(format!("lend {}", cargo.parcels.len()));
+    }
+    fn want_slot(&mut self, slot: u16, _: ShardId, _: MoveId, _: Duration) {
+        self.calls.push(format!("want {slot}"));
     }
 }

@@ -5,12 +5,15 @@
 use super::Clustered;
 use crate::platform::{ClusterPlatform, Platform};
 use base::clock::Clock;
+use base::ShardId;
 use cluster::{bus_now, OperatorRefusal};
 use cluster_bus::bus::ForgetError;
 use cluster_bus::{NodeId, SlotSet};
 use command::api::{ClusterApi, Failover, ResetProgress};
 use command::Error;
-use topology::ClusterView;
+use std::time::Duration;
+use topology::moves::{Cargo, KeyState};
+use topology::{ClusterView, MoveId};
 
 fn refused(refusal: OperatorRefusal) -> Error {
     Error::text(format!("ERR {refusal}"))
@@ -83,5 +86,41 @@ impl<P: Platform> ClusterApi for Clustered<P> {
 
     fn unassign(&mut self, slots: &SlotSet) {
         self.core.unassign(slots);
+    }
+
+    fn set_owner(&mut self, slot: u16, node: NodeId) {
+        self.core.set_owner(slot, node);
+    }
+
+    fn mint(&mut self) -> MoveId {
+        self.core.mint()
+    }
+
+    fn key_elsewhere(
+        &mut self,
+        question: &mut Option<u64>,
+        shard: ShardId,
+        slot: u16,
+        mark: MoveId,
+        key: &[u8],
+    ) -> Option<KeyState> {
+        self.core.key_elsewhere(question, shard, (slot, mark), key)
+    }
+
+    fn mark_elsewhere(
+        &mut self,
+        question: &mut Option<u64>,
+        shard: ShardId,
+        slot: u16,
+    ) -> Option<Option<MoveId>> {
+        self.core.mark_elsewhere(question, shard, slot)
+    }
+
+    fn begin_lend(&mut self, id: MoveId, cargo: Cargo, patience: Duration) {
+        self.core.begin_lend(id, cargo, patience);
+    }
+
+    fn want_slot(&mut self, slot: u16, from: ShardId, mark: MoveId, patience: Duration) {
+        self.core.want_slot(slot, from, mark, patience);
     }
 }

@@ -297,7 +297,20 @@ impl<P: Platform> Server<P> {
         if unannounced {
             return Admission::Hold;
         }
+        cluster
+            .core
+            .migrate(self.turn_started, writes, &mut self.shard);
+        for finished in cluster.core.take_finished() {
+            self.state.end_move(&finished);
+        }
         admission
+    }
+
+    /// M30: what the turn's commands have made sayable leaves in the same turn.
+    pub(crate) fn speak(&mut self) {
+        if let Some(cluster) = &mut self.state.cluster {
+            cluster.core.speak(self.turn_started, &mut self.shard);
+        }
     }
 
     /// Carries out what the cluster core asks for, in order; whether another shard has taken the place of the

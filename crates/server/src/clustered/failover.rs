@@ -87,6 +87,7 @@ mod tests {
             epoch: 7,
             master: NodeId([master; 20]),
             slots: (0..=99).chain([200]).collect(),
+            ..Record::default()
         }
     }
 

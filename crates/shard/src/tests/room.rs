@@ -96,6 +96,7 @@ impl Server {
                     routing: None,
                     commands: command::table(),
                     now,
+                    overdue: false,
                 };
                 execute(&mut env, Args::from(args.as_slice()))
             });

@@ -1,0 +1,469 @@
+//! Slots in motion: what this shard's leader does about them, beside what clients ask for (rules M).
+//!
+//! Owns: the words that have come and those that are to leave, which node speaks for another shard, and
+//! what a reign remembers: values on their way ([`source`]), values that have come ([`target`]), questions
+//! of clients ([`questions`]), slots that are asked for or given back ([`slots`]). What must outlive the
+//! reign is in the record. Never: waits, and never acts but as a leader that holds its lease and has room
+//! in its log. Invariants: a word leaves when what it rests on is committed and on disk (M7); what is said
+//! under one reign is not heard under another ([`Migration::follow`]).
+
+mod contact;
+mod questions;
+mod slots;
+mod source;
+#[cfg(test)]
+mod tests;
+mod target;
+pub mod word;
+
+use super::outbox::Outbox;
+use super::Cluster;
+use base::clock::{Mono, Now};
+use base::ids::{BatchSeq, Incarnation, ReadId};
+use base::ShardId;
+use base::mutation::{self, Mutation};
+use cluster_bus::bus::Bus;
+use cluster_bus::NodeId;
+use contact::Contacts;
+use questions::Questions;
+use shard::Shard;
+use slots::Slots;
+use source::Source;
+use state::{Access, Gate, GateKind, StateMachine};
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+use storage::{Disk, Position};
+use target::Target;
+use topology::moves::{Cargo, KeyState};
+use topology::{MoveId, MoveNumber};
+use word::{Word, Words};
+
+/// How soon what was not answered is said again.
+const AGAIN: Duration = Duration::from_millis(200);
+/// Words of other shards that wait for a turn in which this one may write; more are dropped, and said again.
+const MOST_WAITING: usize = 4096;
+
+/// What a command has waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finished {
+    /// MIGRATE: the lend has ended; an error as a client is told, or nothing.
+    Lend { id: MoveId, error: Option<Vec<u8>> },
+    /// SETSLOT NODE: the slot's owner has refused; why, as a client is told. That the slot has come, the
+    /// committed record says.
+    HandOver { slot: u16, error: Vec<u8> },
+}
+
+/// A leader's reign: ids are counted in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Reign {
+    incarnation: Incarnation,
+    term: u64,
+}
+
+/// What the rooms act with in a turn.
+pub(super) struct Desk<'a, D: Disk> {
+    pub shard: &'a mut Shard<D>,
+    pub bus: &'a Bus,
+    pub now: Now,
+    /// This node's shard.
+    pub own: ShardId,
+    ids: &'a mut Counter,
+    waiting: &'a mut VecDeque<(Gate, ShardId, Word)>,
+    finished: &'a mut Vec<Finished>,
+}
+
+impl<D: Disk> Desk<'_, D> {
+    /// One unit of the log, or a look at the data. None: it has no room, or meets what must wait; nothing
+    /// has happened.
+    pub fn act<R>(&mut self, act: impl FnOnce(&mut StateMachine) -> R) -> Option<(R, Gate)> {
+        let data = self.shard.data_mut();
+        data.begin_command(0, Access::Lead);
+        let result = act(data);
+        let footprint = data.end_command();
+        if footprint.hold {
+            assert!(!footprint.wrote, "D5: what was held has changed something");
+            return None;
+        }
+        let kind = match footprint.logged() {
+            true => GateKind::Write,
+            false => GateKind::Read,
+        };
+        Some((result, self.shard.gate(kind, footprint.depends)))
+    }
+
+    /// A word leaves when what it rests on has committed.
+    pub fn say(&mut self, gate: Gate, to: ShardId, word: Word) {
+        self.waiting.push_back((gate, to, word));
+    }
+
+    /// An ask rests on nothing, or on what is committed.
+    pub fn ask(&mut self, to: ShardId, word: Word) {
+        self.say(Gate::OPEN, to, word);
+    }
+
+    pub fn finish(&mut self, finished: Finished) {
+        self.finished.push(finished);
+    }
+
+    pub fn mint(&mut self) -> MoveId {
+        self.ids.mint(self.own)
+    }
+
+    /// M2: what this shard has ended, for another one: below all that is open in the record or the tail.
+    pub fn floor(&self, to: ShardId) -> MoveNumber {
+        let tail = self.shard.data().record();
+        let committed = match mutation::is(Mutation::FloorFromTail) {
+            true => tail,
+            false => self.shard.record(),
+        };
+        let open = [tail, committed].into_iter().flat_map(|record| {
+            let moves = &record.moves;
+            let lends = moves.lends.iter().filter(|(_, lend)| lend.to == to);
+            let departed = moves.departed.values().filter(|d| d.to == to);
+            lends
+                .map(|(id, _)| id.number)
+                .chain(departed.map(|d| d.id.number))
+        });
+        match open.min() {
+            Some(number) => MoveNumber {
+                n: number.n - 1,
+                ..number
+            },
+            None => self.ids.last(),
+        }
+    }
+}
+
+/// The ids of a reign (M2): one counter for marks, lends and hand-overs to all shards; gaps are fine.
+#[derive(Debug, Default)]
+struct Counter {
+    reign: Option<Reign>,
+    n: u64,
+}
+
+impl Counter {
+    fn last(&self) -> MoveNumber {
+        let reign = self.reign.expect("only a leader counts");
+        MoveNumber {
+            incarnation: reign.incarnation,
+            term: reign.term,
+            n: self.n,
+        }
+    }
+
+    fn mint(&mut self, shard: ShardId) -> MoveId {
+        self.n += 1;
+        MoveId {
+            shard,
+            number: self.last(),
+        }
+    }
+}
+
+/// What a reign remembers, room by room.
+struct Rooms<'a> {
+    source: &'a mut Source,
+    target: &'a mut Target,
+    questions: &'a mut Questions,
+    slots: &'a mut Slots,
+}
+
+#[derive(Debug)]
+pub(super) struct Migration {
+    ids: Counter,
+    own: ShardId,
+    inbox: VecDeque<(NodeId, ShardId, Word)>,
+    waiting: VecDeque<(Gate, ShardId, Word)>,
+    /// Words that may leave once the log is on disk up to there.
+    released: Vec<(Position, ShardId, Word)>,
+    contacts: Contacts,
+    source: Source,
+    target: Target,
+    questions: Questions,
+    slots: Slots,
+    finished: Vec<Finished>,
+    /// Nothing was to be done in the last turn.
+    rests: bool,
+}
+
+impl Default for Migration {
+    fn default() -> Migration {
+        Migration {
+            ids: Counter::default(),
+            own: ShardId::default(),
+            inbox: VecDeque::new(),
+            waiting: VecDeque::new(),
+            released: Vec::new(),
+            contacts: Contacts::default(),
+            source: Source::default(),
+            target: Target::default(),
+            questions: Questions::default(),
+            slots: Slots::default(),
+            finished: Vec::new(),
+            rests: true,
+        }
+    }
+}
+
+impl Migration {
+    /// Every turn, before the words: a new reign begins with nothing but the record.
+    fn follow<D: Disk>(&mut self, shard: &mut Shard<D>) {
+        let reign = reign_of(shard);
+        let own = shard.record().shard;
+        if self.ids.reign == reign && self.own == own {
+            return;
+        }
+        *self = Migration {
+            ids: Counter { reign, n: 0 },
+            own,
+            ..Migration::default()
+        };
+        shard.data_mut().hide_all_lent();
+    }
+
+    /// Whether there is nothing to do in a turn: a shard whose slots are all at rest does nothing here.
+    fn is_idle<D: Disk>(&mut self, shard: &Shard<D>) -> bool {
+        self.rests = self.inbox.is_empty()
+            && self.waiting.is_empty()
+            && self.released.is_empty()
+            && !self.questions.are_open()
+            && self.target.is_empty()
+            && !shard.data().record().moves.owes()
+            && !shard.record().moves.owes();
+        self.rests
+    }
+
+    /// The rooms, and the desk that they act at.
+    fn open<'a, D: Disk>(
+        &'a mut self,
+        bus: &'a Bus,
+        now: Now,
+        shard: &'a mut Shard<D>,
+    ) -> (Desk<'a, D>, Rooms<'a>) {
+        let desk = Desk {
+            shard,
+            bus,
+            now,
+            own: self.own,
+            ids: &mut self.ids,
+            waiting: &mut self.waiting,
+            finished: &mut self.finished,
+        };
+        let rooms = Rooms {
+            source: &mut self.source,
+            target: &mut self.target,
+            questions: &mut self.questions,
+            slots: &mut self.slots,
+        };
+        (desk, rooms)
+    }
+
+    /// What did not happen is never said (T6); nothing of a reign that has ended is.
+    pub fn fail(&mut self, batches: RangeInclusive<BatchSeq>) {
+        self.waiting
+            .retain(|(gate, ..)| !batches.contains(&gate.batch));
+    }
+
+    pub fn fail_reads(&mut self, reads: RangeInclusive<ReadId>) {
+        self.waiting.retain(|(gate, ..)| !reads.contains(&gate.read));
+    }
+
+    /// Moves the words whose gates have opened to those that leave when the log is on disk up to `end`.
+    fn open_gates(&mut self, released: Gate, end: Position) {
+        for (gate, to, word) in std::mem::take(&mut self.waiting) {
+            match gate.is_released_by(released) {
+                true if gate == Gate::OPEN => self.released.push((Position(0), to, word)),
+                true => self.released.push((end, to, word)),
+                false => self.waiting.push_back((gate, to, word)),
+            }
+        }
+    }
+
+    /// The words that leave, a frame for each node. Whether others wait for the disk.
+    fn send(&mut self, now: Mono, durable: Position, bus: &Bus, out: &mut Outbox) -> bool {
+        let mut frames: BTreeMap<NodeId, (ShardId, Vec<Word>)> = BTreeMap::new();
+        let (go, wait): (Vec<_>, Vec<_>) = std::mem::take(&mut self.released)
+            .into_iter()
+            .partition(|(at, ..)| *at <= durable);
+        self.released = wait;
+        for (_, to, word) in go {
+            // Of a shard that no node is known of nothing can be asked now.
+            if let Some(node) = self.contacts.of(now, bus, to) {
+                let frame = frames.entry(node).or_insert((to, Vec::new()));
+                frame.1.push(word);
+            }
+        }
+        for (node, (to, words)) in frames {
+            let from = self.own;
+            out.words(node, &Words { from, to, words });
+        }
+        !self.released.is_empty()
+    }
+}
+
+fn reign_of<D: Disk>(shard: &Shard<D>) -> Option<Reign> {
+    let group = shard.group();
+    group.is_leader().then(|| Reign {
+        incarnation: shard.identity().incarnation,
+        term: group.term(),
+    })
+}
+
+impl Cluster {
+    /// Takes in the words of a node of another shard. Only a node of the shard that it speaks for is
+    /// heard, and only when it is proved that it has said them.
+    pub(super) fn hear<D: Disk>(&mut self, from: NodeId, words: Words, shard: &Shard<D>) {
+        let speaker = self.bus.shard_of(from);
+        let own = shard.record().shard;
+        if speaker != Some(words.from) || words.to != own || words.from == own {
+            return;
+        }
+        let leads = shard.group().is_leader();
+        let leader = self.leader_node(shard);
+        for word in words.words {
+            match word {
+                Word::NotLeader { leader } => {
+                    let bus = &self.bus;
+                    self.migration.contacts.told(bus, words.from, from, leader);
+                }
+                word if leads => {
+                    let migration = &mut self.migration;
+                    migration.contacts.heard(words.from, from);
+                    if migration.inbox.len() < MOST_WAITING {
+                        migration.inbox.push_back((from, words.from, word));
+                    }
+                }
+                _ => {
+                    let answer = Words {
+                        from: own,
+                        to: words.from,
+                        words: vec![Word::NotLeader { leader }],
+                    };
+                    return self.out.words(from, &answer);
+                }
+            }
+        }
+    }
+
+    /// The turn's part of the moves, before clients are served, when this node leads its shard and holds
+    /// its lease. `writable`: and its log has room.
+    pub fn migrate<D: Disk>(&mut self, now: Now, writable: bool, shard: &mut Shard<D>) {
+        self.now = now;
+        self.migration.follow(shard);
+        if !writable || self.migration.is_idle(shard) {
+            return;
+        }
+        let words = std::mem::take(&mut self.migration.inbox);
+        let (mut desk, rooms) = self.migration.open(&self.bus, now, shard);
+        for (_, from, word) in words {
+            match word {
+                Word::Begin { .. } | Word::Go { .. } | Word::Decide { .. } => {
+                    rooms.target.hear(&mut desk, from, word);
+                }
+                Word::Done { .. } | Word::Void { .. } | Word::Closed { .. } | Word::Again { .. } => {
+                    rooms.source.hear(&mut desk, from, word);
+                }
+                Word::MarkIs { .. } | Word::KeyIs { .. } => {
+                    rooms.questions.hear(now.mono, from, word.clone());
+                    rooms.slots.hear(&mut desk, from, word);
+                }
+                Word::NotLeader { .. } => {}
+                word => rooms.slots.hear(&mut desk, from, word),
+            }
+        }
+        rooms.slots.proceed(&mut desk);
+        rooms.slots.send_back(&mut desk, rooms.source);
+        rooms.target.proceed(now.mono);
+    }
+
+    /// After the turn's commands: what they and the log have made sayable.
+    pub fn speak<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
+        let reign = self.migration.ids.reign;
+        if reign.is_none() || reign != reign_of(shard) || self.migration.is_idle(shard) {
+            return;
+        }
+        let (mut desk, rooms) = self.migration.open(&self.bus, now, shard);
+        rooms.slots.speak(&mut desk);
+        rooms.source.proceed(&mut desk);
+        rooms.questions.proceed(&mut desk);
+    }
+
+    /// What may leave leaves: `released` are the gates that have opened. M7: what a word rests on is on
+    /// disk, whatever the policy of syncs.
+    pub fn send_words<D: Disk>(&mut self, now: Now, released: Gate, shard: &mut Shard<D>) {
+        self.migration.open_gates(released, shard.sync_point());
+        if self.migration.released.is_empty() {
+            return;
+        }
+        let durable = shard.log().durable();
+        let waits = self
+            .migration
+            .send(now.mono, durable, &self.bus, &mut self.out);
+        if waits {
+            shard.want_sync();
+        }
+    }
+
+    /// When something is to be said again.
+    pub(super) fn words_deadline(&self) -> Option<Mono> {
+        (!self.migration.rests).then(|| self.now.mono + AGAIN / 4)
+    }
+
+    /// T6: these batches did not happen.
+    pub fn fail_words(&mut self, batches: RangeInclusive<BatchSeq>) {
+        self.migration.fail(batches);
+    }
+
+    /// These reads can't be confirmed any more.
+    pub fn fail_word_reads(&mut self, reads: RangeInclusive<ReadId>) {
+        self.migration.fail_reads(reads);
+    }
+
+    // ---- for commands, between `migrate` and `speak` --------------------------------------
+
+    /// A new id of this reign (M2).
+    pub fn mint(&mut self) -> MoveId {
+        self.migration.ids.mint(self.migration.own)
+    }
+
+    /// How a key stands at another shard; none: not known yet. `question`: the session's.
+    pub fn key_elsewhere(
+        &mut self,
+        question: &mut Option<u64>,
+        shard: ShardId,
+        of: (u16, MoveId),
+        key: &[u8],
+    ) -> Option<KeyState> {
+        let (now, questions) = (self.now.mono, &mut self.migration.questions);
+        questions.key(now, question, shard, of, key)
+    }
+
+    /// The mark under which another shard imports a slot from this one; the outer none: not known yet.
+    pub fn mark_elsewhere(
+        &mut self,
+        question: &mut Option<u64>,
+        shard: ShardId,
+        slot: u16,
+    ) -> Option<Option<MoveId>> {
+        let (now, questions) = (self.now.mono, &mut self.migration.questions);
+        questions.mark(now, question, shard, slot)
+    }
+
+    /// A lend that has been executed in this turn.
+    pub fn begin_lend(&mut self, id: MoveId, cargo: Cargo, patience: Duration) {
+        let until = self.now.mono + patience;
+        self.migration.source.begin(id, cargo, Some(until));
+    }
+
+    /// SETSLOT NODE: a slot is asked for.
+    pub fn want_slot(&mut self, slot: u16, from: ShardId, mark: MoveId, patience: Duration) {
+        let until = self.now.mono + patience;
+        self.migration.slots.want(slot, from, mark, until);
+    }
+
+    /// What commands have waited for and has come.
+    pub fn take_finished(&mut self) -> Vec<Finished> {
+        std::mem::take(&mut self.migration.finished)
+    }
+}

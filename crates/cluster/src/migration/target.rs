@@ -1,0 +1,231 @@
+//! Lends that come in: values are staged, and one entry decides (M3, M4).
+//!
+//! Owns the staged values of this reign. Never: takes a lend twice, or one that it has refused: the
+//! record's ledger of the source's shard says which those are. Invariants: what is staged is bounded and
+//! forgotten after 10 s without a word; a decision is answered when it has committed.
+
+use super::word::Word;
+use super::{Desk, Gate};
+use base::clock::Mono;
+use base::ShardId;
+use base::mutation::{self, Mutation};
+use keyspace::Ttl;
+use state::StateMachine;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use storage::Disk;
+use topology::moves::{Cargo, Decision};
+use topology::{MoveId, MoveNumber};
+
+/// M4: how long staged values are kept without a word of their lend.
+const STAGED_FOR: Duration = Duration::from_secs(10);
+/// How many lends of all sources are staged at most; more are asked for again.
+const MOST_STAGED: usize = 1024;
+
+#[derive(Debug)]
+struct Staged {
+    cargo: Cargo,
+    heard: Mono,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Target {
+    staged: BTreeMap<MoveId, Staged>,
+}
+
+/// Why a lend is refused, as a client is told.
+enum Refused {
+    /// No such mark stands here that the source lends under.
+    NoMark(u16),
+    Unclean(u16),
+    Busy,
+}
+
+impl Refused {
+    fn text(&self) -> Vec<u8> {
+        match self {
+            Refused::NoMark(slot) => format!("ERR slot {slot} is not importing from that shard"),
+            Refused::Unclean(slot) => format!("ERR slot {slot} has keys of an earlier ownership"),
+            Refused::Busy => "BUSYKEY Target key name already exists.".to_owned(),
+        }
+        .into_bytes()
+    }
+}
+
+impl Target {
+    pub fn is_empty(&self) -> bool {
+        self.staged.is_empty()
+    }
+
+    pub fn hear<D: Disk>(&mut self, desk: &mut Desk<'_, D>, from: ShardId, word: Word) {
+        let (Word::Begin { id, floor, .. } | Word::Go { id, floor } | Word::Decide { id, floor }) =
+            &word
+        else {
+            return;
+        };
+        let (id, floor) = (*id, *floor);
+        // A shard speaks of its own lends only.
+        if id.shard != from || floor >= id.number {
+            return;
+        }
+        let moves = &desk.shard.data().record().moves;
+        match (moves.decision(id), word) {
+            (Decision::Open, Word::Begin { cargo, .. }) => {
+                if self.staged.len() < MOST_STAGED || self.staged.contains_key(&id) {
+                    let heard = desk.now.mono;
+                    self.staged.insert(id, Staged { cargo, heard });
+                }
+            }
+            (Decision::Open, Word::Go { .. }) => match self.staged.get(&id) {
+                None => desk.ask(from, Word::Again { id }),
+                Some(staged) => {
+                    if decide(desk, from, id, floor, &staged.cargo) {
+                        self.staged.remove(&id);
+                    }
+                }
+            },
+            (Decision::Open, _) => {
+                if mutation::is(Mutation::VoidNotLogged) {
+                    let text = Vec::new();
+                    return desk.ask(from, Word::Void { id, text });
+                }
+                if let Some(((), gate)) = desk.act(|data| data.void_lend(id, floor)) {
+                    self.staged.remove(&id);
+                    let text = b"ERR the lend was given up".to_vec();
+                    desk.say(gate, from, Word::Void { id, text });
+                }
+            }
+            (decided, _) => {
+                let Some(((), gate)) = desk.act(StateMachine::depends_on_all) else {
+                    return;
+                };
+                let gate = match mutation::is(Mutation::DoneFromTail) {
+                    true => Gate::OPEN,
+                    false => gate,
+                };
+                self.staged.remove(&id);
+                let word = match decided {
+                    Decision::Done(refused) => Word::Done { id, refused },
+                    Decision::Void => Word::Void {
+                        id,
+                        text: b"ERR the lend was given up".to_vec(),
+                    },
+                    Decision::Closed | Decision::Open => Word::Closed { id },
+                };
+                desk.say(gate, from, word);
+            }
+        }
+    }
+
+    /// What no word has come of for long is forgotten.
+    pub fn proceed(&mut self, now: Mono) {
+        self.staged
+            .retain(|_, staged| now.since(staged.heard) < STAGED_FOR);
+    }
+}
+
+/// M3: the lend is taken whole, in one entry, or refused for ever. False: not now.
+fn decide<D: Disk>(
+    desk: &mut Desk<'_, D>,
+    from: ShardId,
+    id: MoveId,
+    floor: MoveNumber,
+    cargo: &Cargo,
+) -> bool {
+    let decided = match may_take(desk.shard.data(), from, cargo) {
+        Err(refused) => Err(refused),
+        Ok(()) => {
+            let taken = desk.act(|data| take(data, id, floor, cargo));
+            match taken {
+                None => return false,
+                Some((None, _)) => Err(Refused::Busy),
+                Some((Some(refused), gate)) => {
+                    if mutation::is(Mutation::UnitInTwoEntries) {
+                        desk.act(|data| data.receive_lend(id, floor, &refused));
+                    }
+                    Ok((refused, gate))
+                }
+            }
+        }
+    };
+    match decided {
+        Ok((refused, gate)) => desk.say(gate, from, Word::Done { id, refused }),
+        Err(refused) => {
+            let Some(((), gate)) = desk.act(|data| data.void_lend(id, floor)) else {
+                return false;
+            };
+            let text = refused.text();
+            desk.say(gate, from, Word::Void { id, text });
+        }
+    }
+    true
+}
+
+/// M3: whether this shard takes keys of the slot from that one, by the tail's record.
+fn may_take(data: &StateMachine, from: ShardId, cargo: &Cargo) -> Result<(), Refused> {
+    let slot = cargo.slot;
+    let record = data.record();
+    let keys = cargo.parcels.iter();
+    if keys.clone().any(|p| data.keyspace().key(&p.key).slot != slot) {
+        return Err(Refused::NoMark(slot));
+    }
+    // M11: what was lent from here comes back.
+    let back = record.moves.migrating.get(&slot);
+    if record.slots.contains(slot) {
+        let back = back.is_some_and(|m| m.closing && m.shard == from && m.mark == cargo.mark);
+        return back.then_some(()).ok_or(Refused::NoMark(slot));
+    }
+    match record.moves.importing.get(&slot) {
+        Some(mark) if mark.shard != from || Some(mark.mark) != cargo.mark || mark.returning => {
+            Err(Refused::NoMark(slot))
+        }
+        Some(mark) if !mark.clean && !mutation::is(Mutation::UncleanCountsAsClean) => {
+            Err(Refused::Unclean(slot))
+        }
+        Some(_) => Ok(()),
+        None => Err(Refused::NoMark(slot)),
+    }
+}
+
+/// The unit: the keys, and that the lend has come. None: every key is busy, and nothing was done but that
+/// expired keys have left.
+fn take(
+    data: &mut StateMachine,
+    id: MoveId,
+    floor: MoveNumber,
+    cargo: &Cargo,
+) -> Option<Vec<u32>> {
+    let bytes = cargo.parcels.iter();
+    let bytes: usize = bytes.map(|p| p.key.len() + p.value.len() + 256).sum();
+    if !data.room_for(bytes + 4096) {
+        return Some(Vec::new()); // held
+    }
+    let mut refused = Vec::new();
+    for (at, parcel) in (0u32..).zip(&cargo.parcels) {
+        let key = data.key(&parcel.key);
+        if data.exists(&key) && !cargo.replace {
+            refused.push(at);
+        }
+    }
+    if data.footprint().hold {
+        return Some(Vec::new());
+    }
+    if refused.len() == cargo.parcels.len() && !refused.is_empty() {
+        return None;
+    }
+    let now = data.now_ms();
+    for (at, parcel) in (0u32..).zip(&cargo.parcels) {
+        let dead = parcel.expiry.is_some_and(|at| at < now);
+        if refused.contains(&at) || dead {
+            continue; // M23: what has expired on its way arrives as absent
+        }
+        let ttl = parcel.expiry.map_or(Ttl::Clear, Ttl::At);
+        let key = data.key(&parcel.key);
+        data.set(&key, &parcel.value, ttl);
+    }
+    if mutation::is(Mutation::UnitInTwoEntries) {
+        return Some(refused);
+    }
+    data.receive_lend(id, floor, &refused);
+    Some(refused)
+}

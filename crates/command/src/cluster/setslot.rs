@@ -1,0 +1,321 @@
+//! CLUSTER SETSLOT: a slot's marks, and its new owner (M8, M11, M18, M20).
+//!
+//! Owns: Redis's checks in their order, and what each form changes here. Never: moves a key, or makes a slot
+//! another shard's: that is agreed upon by the leaders of both shards.
+
+use super::super::env::{Block, BlockKind, Done, Env, Flow, DONE};
+use super::super::error::Error;
+use super::shared::{host, parse_id};
+use super::slots::parse_slot;
+use base::ShardId;
+use cluster_bus::wire::Flags;
+use cluster_bus::NodeId;
+use resp::args::Args;
+use std::time::Duration;
+use topology::moves::{Importing, Migrating};
+
+/// M18: how long a client waits for a slot that it has asked for.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// A node that SETSLOT names.
+struct Named {
+    node: NodeId,
+    shard: Option<ShardId>,
+    is_slave: bool,
+}
+
+pub fn setslot(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    if host(env)?.view().me().is_slave() {
+        return Err(Error::SETSLOT_ON_REPLICA);
+    }
+    let slot = parse_slot(&args[2])?;
+    let is = |name: &str, argc: usize| {
+        args[3].eq_ignore_ascii_case(name.as_bytes()) && args.len() == argc
+    };
+    if is("migrating", 5) {
+        migrating(env, slot, &args[4])
+    } else if is("importing", 5) {
+        importing(env, slot, &args[4])
+    } else if is("stable", 4) {
+        stable(env, slot)
+    } else if is("stable", 5) && args[4].eq_ignore_ascii_case(b"force") {
+        force(env, slot)
+    } else if is("node", 5) {
+        node(env, slot, &args[4])
+    } else {
+        Err(Error::SETSLOT_ACTION)
+    }
+}
+
+/// None: no such node is known.
+fn named(env: &mut Env<'_>, id: &[u8]) -> Result<Option<Named>, Error> {
+    let view = host(env)?.view();
+    let node = parse_id(id).and_then(|id| view.node(id));
+    Ok(node.map(|node| Named {
+        node: node.id,
+        // A node that has just started has not said it.
+        shard: node.shard.filter(|id| *id != ShardId::default()),
+        is_slave: node.is_slave(),
+    }))
+}
+
+/// The shard that a node stands for, which the bus may not have told yet; none: the command is held.
+fn shard_of(env: &mut Env<'_>, named: &Named, id: &[u8]) -> Result<Option<ShardId>, Error> {
+    match named.shard {
+        None if env.overdue => Err(Error::stranger(id)),
+        shard => Ok(shard),
+    }
+}
+
+/// A refusal that shows the tail's record may not leave before the tail is committed (T3).
+fn shown(env: &mut Env<'_>, error: Error) -> Error {
+    env.data.depends_on_all();
+    error
+}
+
+fn done(env: &mut Env<'_>) -> Done {
+    if env.data.footprint().hold {
+        return Ok(Flow::Hold);
+    }
+    env.reply().ok();
+    DONE
+}
+
+fn migrating(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
+    if !env.data.record().slots.contains(slot) {
+        return Err(shown(env, Error::not_owner(slot)));
+    }
+    let to = named(env, id)?.ok_or_else(|| Error::stranger(id))?;
+    if to.is_slave {
+        return Err(Error::SETSLOT_TARGET);
+    }
+    let Some(shard) = shard_of(env, &to, id)? else {
+        return Ok(Flow::Hold);
+    };
+    let before = env.data.record().moves.migrating.get(&slot).cloned();
+    if let Some(mark) = before {
+        env.data.depends_on_all();
+        return match mark.shard == shard && !mark.closing {
+            true => done(env),
+            false => Err(Error::slot_still_open(slot, mark.node)),
+        };
+    }
+    // The other shard's mark is bound when the first key goes there (M8).
+    let mark = Migrating {
+        shard,
+        node: to.node,
+        mark: None,
+        closing: false,
+    };
+    env.data.mark_migrating(slot, mark);
+    done(env)
+}
+
+fn importing(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
+    if env.data.record().slots.contains(slot) {
+        return Err(shown(env, Error::already_owner(slot)));
+    }
+    let from = named(env, id)?.ok_or_else(|| Error::stranger(id))?;
+    if from.is_slave {
+        return Err(Error::SETSLOT_TARGET);
+    }
+    let Some(shard) = shard_of(env, &from, id)? else {
+        return Ok(Flow::Hold);
+    };
+    if env.data.record().moves.departed.contains_key(&slot) {
+        // It comes back before the shard that it went to has said that it has it.
+        return match env.overdue {
+            true => Err(shown(env, Error::slot_migrating(slot))),
+            false => Ok(Flow::Hold),
+        };
+    }
+    let before = env.data.record().moves.importing.get(&slot).cloned();
+    if let Some(mark) = before {
+        env.data.depends_on_all();
+        return match mark.shard == shard && !mark.returning {
+            true => done(env),
+            false => Err(Error::slot_still_open(slot, mark.node)),
+        };
+    }
+    let mark = Importing {
+        shard,
+        node: from.node,
+        mark: host(env)?.mint(),
+        clean: env.data.keyspace().count_in_slot(slot) == 0,
+        returning: false,
+    };
+    env.data.mark_importing(slot, mark);
+    done(env)
+}
+
+/// M11: a move that began runs backwards; one under which nothing can have gone ends at once.
+fn stable(env: &mut Env<'_>, slot: u16) -> Done {
+    let moves = &env.data.record().moves;
+    let leaving = moves.migrating.get(&slot).cloned();
+    let coming = moves.importing.get(&slot).cloned();
+    env.data.depends_on_all();
+    match (leaving, coming) {
+        (Some(mark), _) => {
+            if mark.mark.is_none() {
+                env.data.end_migrating(slot);
+                return done(env);
+            }
+            if !mark.closing {
+                env.data.close_migrating(slot);
+            }
+        }
+        (None, Some(mark)) => {
+            if !mark.returning {
+                env.data.return_importing(slot);
+            }
+        }
+        (None, None) => return done(env),
+    }
+    if env.session.deny_blocking || env.data.footprint().hold {
+        return done(env);
+    }
+    Ok(Flow::Block(Block {
+        kind: BlockKind::MarkEnd { slot },
+        timeout: Some(PATIENCE),
+    }))
+}
+
+/// M11, an operator's word that the other shard is gone for good: what is lent there is taken back, and the
+/// mark ends. Should that shard come back all the same, it has copies.
+fn force(env: &mut Env<'_>, slot: u16) -> Done {
+    let moves = env.data.record().moves.clone();
+    let leaving = moves.migrating.get(&slot).map(|mark| mark.shard);
+    let coming = moves.importing.get(&slot).map(|mark| mark.shard);
+    let Some(shard) = leaving.or(coming) else {
+        env.data.depends_on_all();
+        return done(env);
+    };
+    let view = host(env)?.view();
+    let of = view
+        .nodes
+        .iter()
+        .filter(|node| node.shard.is_some_and(|id| id == shard));
+    if of.clone().any(|node| !node.flags.has(Flags::FAIL)) {
+        return Err(Error::SHARD_LIVES);
+    }
+    let lends = moves.lends.iter().filter(|(_, lend)| lend.slot == slot);
+    let lends: Vec<_> = lends.map(|(id, _)| *id).collect();
+    if !env.data.room_for((lends.len() + 2) * state::room::COMMAND) {
+        return Ok(Flow::Hold);
+    }
+    for id in lends {
+        env.data.return_lend(id);
+    }
+    match leaving {
+        Some(_) => env.data.end_migrating(slot),
+        None => env.data.end_importing(slot),
+    };
+    done(env)
+}
+
+fn node(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
+    let to = named(env, id)?.ok_or_else(|| Error::unknown_node(id))?;
+    if to.is_slave {
+        return Err(Error::SETSLOT_TARGET);
+    }
+    let me = host(env)?.view().myself;
+    let record = env.data.record().clone();
+    let owned = record.slots.contains(slot);
+    if to.node == me {
+        return take(env, slot, owned);
+    }
+    if owned {
+        if env.data.keyspace().count_in_slot(slot) > 0 {
+            return Err(shown(env, Error::slot_holds_keys(slot)));
+        }
+        let Some(shard) = shard_of(env, &to, id)? else {
+            return Ok(Flow::Hold);
+        };
+        return give(env, slot, (shard, to.node));
+    }
+    if record.moves.importing.contains_key(&slot) {
+        return Err(shown(env, Error::slot_migrating(slot)));
+    }
+    host(env)?.set_owner(slot, to.node);
+    env.reply().ok();
+    DONE
+}
+
+/// M18: the slot is to be another shard's, which has agreed to it: it has a mark.
+fn give(env: &mut Env<'_>, slot: u16, (shard, node): (ShardId, NodeId)) -> Done {
+    if env.session.deny_blocking {
+        return Err(Error::SETSLOT_IN_MULTI);
+    }
+    let before = env.data.record().moves.migrating.get(&slot).cloned();
+    if let Some(mark) = before.as_ref().filter(|m| m.shard != shard || m.closing) {
+        let error = Error::slot_still_open(slot, mark.node);
+        return Err(shown(env, error));
+    }
+    let question = &mut env.session.question;
+    let cluster = env.server.cluster().ok_or(Error::CLUSTER_DISABLED)?;
+    let Some(known) = cluster.mark_elsewhere(question, shard, slot) else {
+        if env.overdue {
+            env.session.question = None;
+            return Err(Error::HAND_OVER_TIMEOUT);
+        }
+        return Ok(Flow::Hold);
+    };
+    let bound = before.as_ref().and_then(|mark| mark.mark);
+    let Some(mark) = known.filter(|mark| bound.is_none_or(|bound| bound <= *mark)) else {
+        return Err(shown(env, Error::not_migrating_there(slot)));
+    };
+    let id = cluster.mint();
+    if !env.data.room_for(3 * state::room::COMMAND) {
+        return Ok(Flow::Hold);
+    }
+    if before.is_none() {
+        let mark = Migrating {
+            shard,
+            node,
+            mark: Some(mark),
+            closing: false,
+        };
+        env.data.mark_migrating(slot, mark);
+    }
+    if !env.data.bind(slot, mark) {
+        return Err(shown(env, Error::not_migrating_there(slot)));
+    }
+    env.data.hand_off(slot, id);
+    done(env)
+}
+
+/// M18: this shard is to have the slot, under its mark.
+fn take(env: &mut Env<'_>, slot: u16, owned: bool) -> Done {
+    if owned {
+        env.data.depends_on_all();
+        return done(env);
+    }
+    let Some(mark) = env.data.record().moves.importing.get(&slot).cloned() else {
+        return unowned(env, slot);
+    };
+    if !mark.clean {
+        return Err(shown(env, Error::slot_unclean(slot)));
+    }
+    if env.session.deny_blocking {
+        return Err(Error::SETSLOT_IN_MULTI);
+    }
+    env.data.depends_on_all();
+    host(env)?.want_slot(slot, mark.shard, mark.mark, PATIENCE);
+    Ok(Flow::Block(Block {
+        kind: BlockKind::HandOver { slot },
+        timeout: Some(PATIENCE),
+    }))
+}
+
+/// M20: without a mark a slot is taken only if no node has it.
+fn unowned(env: &mut Env<'_>, slot: u16) -> Done {
+    if env.data.record().moves.slots().contains(slot) {
+        return Err(shown(env, Error::slot_migrating(slot)));
+    }
+    let view = host(env)?.view();
+    if view.nodes.iter().any(|node| node.slots.contains(slot)) {
+        return Err(shown(env, Error::slot_busy(slot)));
+    }
+    env.data.add_slots(&[slot].into_iter().collect());
+    done(env)
+}

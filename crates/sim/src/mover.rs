@@ -1,0 +1,227 @@
+//! Operators that move slots from shard to shard as redis-cli does, in steps of any order, turn back
+//! half-way, and mend what was left when all works again.
+//!
+//! Never: changes anything but through the commands that an operator has, or keeps what it has begun in
+//! mind: the marks say it.
+
+use crate::ops::Op;
+use crate::plan::Topology;
+use crate::workload::key_name;
+use crate::world::World;
+use cluster_bus::slot::key_slot;
+use cluster_bus::{NodeId, SlotSet};
+use topology::Record;
+
+/// A slot as the leaders' records have it.
+struct Standing {
+    slot: u16,
+    owner: usize,
+    /// The shard that the owner's mark names, and whether it turns back.
+    leaves_to: Option<(usize, bool)>,
+    /// The shards that have a mark, whose it names, and whether it turns back.
+    comes: Vec<(usize, usize, bool)>,
+    /// Keys that are left at the owner.
+    keys: u64,
+}
+
+impl World {
+    /// Whether slots move in this run.
+    pub fn moves_slots(&self) -> bool {
+        self.plan.topology == Topology::Moves
+    }
+
+    /// The slots that a shard is to have: those it was given, or, where slots move, those it has.
+    pub fn expected_slots(&self, shard: usize) -> SlotSet {
+        match self.leaders_record(shard) {
+            Some(record) if self.moves_slots() => record.slots.clone(),
+            _ => self.slots[shard].clone(),
+        }
+    }
+
+    pub fn leaders_record(&self, shard: usize) -> Option<&Record> {
+        let leader = self.master_of(shard)?;
+        Some(self.node(leader)?.shard().record())
+    }
+
+    /// I1, I2, I8: in the end every slot has one owner, and nothing is on its way.
+    pub fn moves_lack(&self) -> Option<String> {
+        for shard in 0..self.plan.shards {
+            let record = self.leaders_record(shard)?;
+            if record.moves.owes() {
+                return Some(format!(
+                    "shard {shard} has no move open: {:?}",
+                    record.moves
+                ));
+            }
+        }
+        for slot in self.slots.iter().flat_map(SlotSet::iter) {
+            let owners: Vec<usize> = (0..self.plan.shards)
+                .filter(|s| {
+                    self.leaders_record(*s)
+                        .is_some_and(|r| r.slots.contains(slot))
+                })
+                .collect();
+            if owners.len() != 1 {
+                return Some(format!("slot {slot} has one owner, not {owners:?}"));
+            }
+            for shard in (0..self.plan.shards).filter(|s| *s != owners[0]) {
+                let node = self.master_of(shard).and_then(|m| self.node(m))?;
+                let left = node.shard().data().keyspace().count_in_slot(slot);
+                if left > 0 {
+                    return Some(format!(
+                        "slot {slot} of shard {}: {left} keys are at shard {shard}",
+                        owners[0]
+                    ));
+                }
+            }
+        }
+        None
+    }
+
+    fn standing(&self, slot: u16) -> Option<Standing> {
+        let records: Option<Vec<&Record>> = (0..self.plan.shards)
+            .map(|shard| self.leaders_record(shard))
+            .collect();
+        let records = records?;
+        let of = |id: base::ShardId| records.iter().position(|r| r.shard == id);
+        let owner = records.iter().position(|r| r.slots.contains(slot))?;
+        let leaves = records[owner].moves.migrating.get(&slot);
+        let leaves_to = leaves.and_then(|mark| Some((of(mark.shard)?, mark.closing)));
+        let comes = records.iter().enumerate().filter_map(|(shard, record)| {
+            let mark = record.moves.importing.get(&slot)?;
+            Some((shard, of(mark.shard)?, mark.returning))
+        });
+        let node = self.node(self.master_of(owner)?)?;
+        Some(Standing {
+            slot,
+            owner,
+            leaves_to,
+            comes: comes.collect(),
+            keys: node.shard().data().keyspace().count_in_slot(slot),
+        })
+    }
+}
+
+pub fn look(w: &mut World) {
+    let slots: Vec<u16> = w.slots.iter().flat_map(SlotSet::iter).collect();
+    if w.healed {
+        for slot in slots {
+            mend(w, slot);
+        }
+        return;
+    }
+    let slot = *w.rng.pick(&slots);
+    if let Some(standing) = w.standing(slot) {
+        step(w, &standing);
+    }
+}
+
+fn ask(w: &mut World, shard: usize, op: impl FnOnce(&mut World) -> Option<Op>) {
+    let Some(m) = w.master_of(shard) else { return };
+    if w.machines[m].operator.is_idle() {
+        if let Some(op) = op(w) {
+            w.op(m, op);
+        }
+    }
+}
+
+fn name_of(w: &World, shard: usize) -> Option<NodeId> {
+    Some(w.node(w.master_of(shard)?)?.name())
+}
+
+fn import(w: &mut World, slot: u16, at: usize, from: usize) {
+    ask(w, at, |w| Some(Op::Importing(slot, name_of(w, from)?)));
+}
+
+fn leave(w: &mut World, slot: u16, at: usize, to: usize) {
+    ask(w, at, |w| Some(Op::Migrating(slot, name_of(w, to)?)));
+}
+
+fn stable(w: &mut World, slot: u16, at: usize) {
+    ask(w, at, |_| Some(Op::Stable(slot)));
+}
+
+fn assign(w: &mut World, slot: u16, at: usize, to: usize) {
+    ask(w, at, |w| Some(Op::SlotNode(slot, name_of(w, to)?)));
+}
+
+/// MIGRATE of some keys of the slot, or of all.
+fn migrate(w: &mut World, slot: u16, at: usize, to: usize, all: bool) {
+    ask(w, at, |w| {
+        let groups = 0..w.plan.taste.groups;
+        let of = groups.filter(|group| key_slot(&key_name(*group, 0)) == slot);
+        let mut keys: Vec<Vec<u8>> = of
+            .flat_map(|group| (0..crate::workload::KEYS).map(move |key| key_name(group, key)))
+            .collect();
+        if !all {
+            keys.retain(|_| w.rng.chance(0.6));
+        }
+        let to = w.master_of(to)?;
+        let timeout_ms = *w.rng.pick(&[5, 200, 2000]);
+        let replace = w.rng.chance(0.1);
+        (!keys.is_empty()).then_some(Op::MigrateKeys {
+            to,
+            keys,
+            timeout_ms,
+            replace,
+        })
+    });
+}
+
+/// One step of some operator.
+fn step(w: &mut World, s: &Standing) {
+    let (slot, owner) = (s.slot, s.owner);
+    let other = (owner + 1 + w.rng.below(w.plan.shards as u64 - 1) as usize) % w.plan.shards;
+    let comes = s.comes.iter().find(|(_, from, _)| *from == owner);
+    match (s.leaves_to, comes) {
+        (None, None) => {
+            let both = w.rng.chance(0.8);
+            if both || w.rng.chance(0.5) {
+                import(w, slot, other, owner);
+            }
+            if both || w.rng.chance(0.5) {
+                leave(w, slot, owner, other);
+            }
+        }
+        (Some((to, false)), Some(_)) => match w.rng.below(20) {
+            n @ 0..=9 => migrate(w, slot, owner, to, s.keys > 0 && n < 5),
+            10..=14 => assign(w, slot, to, to),
+            15 => assign(w, slot, owner, to),
+            16 => stable(w, slot, owner),
+            17 => stable(w, slot, to),
+            18 => import(w, slot, other, owner),
+            _ => assign(w, slot, other, to),
+        },
+        (Some((to, false)), None) => match w.rng.below(4) {
+            0 => stable(w, slot, owner),
+            1 => migrate(w, slot, owner, to, true),
+            _ => import(w, slot, to, owner),
+        },
+        (None, Some((at, ..))) => match w.rng.below(4) {
+            0 => stable(w, slot, *at),
+            1 => assign(w, slot, *at, *at),
+            _ => leave(w, slot, owner, *at),
+        },
+        (Some((_, true)), _) => {}
+    }
+}
+
+/// What `redis-cli --cluster fix` would do, one step at a time.
+fn mend(w: &mut World, slot: u16) {
+    let Some(s) = w.standing(slot) else { return };
+    let comes: Vec<(usize, usize, bool)> = s.comes.clone();
+    if let Some((to, false)) = s.leaves_to {
+        let agreed = comes.iter().any(|mark| *mark == (to, s.owner, false));
+        match agreed {
+            true if s.keys > 0 => migrate(w, slot, s.owner, to, true),
+            true => assign(w, slot, to, to),
+            false => stable(w, slot, s.owner),
+        }
+    }
+    for (at, from, returning) in comes {
+        let agreed = from == s.owner && s.leaves_to == Some((at, false));
+        if !returning && !agreed {
+            stable(w, slot, at);
+        }
+    }
+}
