@@ -6,6 +6,7 @@ use base::clock::{Mono, Now};
 use base::mutation::{self, Mutation};
 use cluster_bus::bus::{Bus, NodeRole, SelfState};
 use base::ShardId;
+use cluster_bus::bus::{Bus, Role, SelfState};
 use cluster_bus::wire::Flags;
 use cluster_bus::{NodeId, SlotSet};
 use shard::Shard;

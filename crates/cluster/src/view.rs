@@ -12,12 +12,7 @@ pub(super) struct View {
 
 impl View {
     /// The cluster as it is now. `quorum`: the own shard has a leader with one (C3).
-    pub fn of(
-        &mut self,
-        bus: &Bus,
-        quorum: bool,
-        preferred: PreferredEndpoint,
-    ) -> &ClusterView {
+    pub fn of(&mut self, bus: &Bus, quorum: bool, preferred: PreferredEndpoint) -> &ClusterView {
         self.view.get_or_insert_with(|| ClusterView {
             preferred,
             migrating: bus.self_state().migrating.clone(),

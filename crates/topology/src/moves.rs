@@ -506,3 +506,121 @@ fn take_node(from: &mut Reader<'_>) -> Option<NodeId> {
 fn take_flags(from: &mut Reader<'_>, known: u8) -> Option<u8> {
     from.u8().filter(|flags| flags & !known == 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Record;
+    use proptest::prelude::*;
+
+    fn id(n: u64) -> MoveId {
+        MoveId {
+            shard: ShardId([n as u8; 20]),
+            number: number(n),
+        }
+    }
+
+    fn number(n: u64) -> MoveNumber {
+        MoveNumber {
+            incarnation: Incarnation(1),
+            term: n,
+            n,
+        }
+    }
+
+    fn moves() -> Moves {
+        let (shard, node) = (ShardId([7; 20]), NodeId([8; 20]));
+        let mut moves = Moves::default();
+        let mark = Migrating {
+            shard,
+            node,
+            mark: Some(id(3)),
+            closing: true,
+        };
+        moves.migrating.insert(5, mark);
+        let mark = Importing {
+            shard,
+            node,
+            mark: id(4),
+            clean: true,
+            returning: true,
+        };
+        moves.importing.insert(6, mark);
+        let lend = Lend {
+            slot: 5,
+            to: shard,
+            mark: None,
+            keys: vec![b"a".as_slice().into(), b"".as_slice().into()],
+        };
+        moves.lends.insert(id(9), lend);
+        let departed = Departed {
+            id: id(2),
+            to: shard,
+            node,
+            mark: Some(id(1)),
+            title: 77,
+        };
+        moves.departed.insert(16383, departed);
+        let mut ledger = Ledger::default();
+        ledger.done.insert(number(5), vec![0, 3]);
+        ledger.void.insert(number(6));
+        ledger.raise_floor(number(4));
+        moves.ledgers.insert(shard, ledger);
+        (100..200).for_each(|slot| moves.titles.set(slot, 3));
+        moves.follows = Some(shard);
+        moves
+    }
+
+    #[test]
+    fn a_record_with_moves_round_trips() {
+        let record = Record {
+            moves: moves(),
+            ..Record::founded(ShardId([1; 20]), NodeId([2; 20]))
+        };
+        let bytes = record.encode();
+        assert_eq!(bytes[0], 2);
+        assert_eq!(Record::decode(&bytes), Some(record));
+        for cut in 1..bytes.len() - Record::LEN {
+            assert_eq!(Record::decode(&bytes[..bytes.len() - cut]), None, "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_plain_record_keeps_the_first_version() {
+        let mut record = Record::founded(ShardId([1; 20]), NodeId([2; 20]));
+        record.moves.titles.set(3, 1);
+        record.moves.titles.set(3, 0);
+        assert_eq!(record.encode().len(), Record::LEN);
+    }
+
+    #[test]
+    fn below_the_floor_all_is_closed() {
+        let ledger = &moves().ledgers[&ShardId([7; 20])];
+        let table = [
+            (4, Decision::Closed),
+            (5, Decision::Done(vec![0, 3])),
+            (6, Decision::Void),
+            (7, Decision::Open),
+        ];
+        for (n, decision) in table {
+            assert_eq!(ledger.decision(number(n)), decision, "{n}");
+        }
+        let mut ledger = ledger.clone();
+        ledger.raise_floor(number(6));
+        ledger.raise_floor(number(2));
+        for n in [5, 6] {
+            assert_eq!(ledger.decision(number(n)), Decision::Closed);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_a_record_or_nothing(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let mut record = vec![0u8; Record::LEN];
+            record[0] = 2;
+            record.extend(bytes);
+            let _ = Record::decode(&record);
+            let _ = Lend::from_bytes(&record[Record::LEN..]);
+        }
+    }
+}

@@ -11,17 +11,17 @@ mod contact;
 mod questions;
 mod slots;
 mod source;
+mod target;
 #[cfg(test)]
 mod tests;
-mod target;
 pub mod word;
 
 use super::outbox::Outbox;
 use super::Cluster;
 use base::clock::{Mono, Now};
 use base::ids::{BatchSeq, Incarnation, ReadId};
-use base::ShardId;
 use base::mutation::{self, Mutation};
+use base::ShardId;
 use cluster_bus::bus::Bus;
 use cluster_bus::NodeId;
 use contact::Contacts;
@@ -266,7 +266,8 @@ impl Migration {
     }
 
     pub fn fail_reads(&mut self, reads: RangeInclusive<ReadId>) {
-        self.waiting.retain(|(gate, ..)| !reads.contains(&gate.read));
+        self.waiting
+            .retain(|(gate, ..)| !reads.contains(&gate.read));
     }
 
     /// Moves the words whose gates have opened to those that leave when the log is on disk up to `end`.
@@ -361,7 +362,10 @@ impl Cluster {
                 Word::Begin { .. } | Word::Go { .. } | Word::Decide { .. } => {
                     rooms.target.hear(&mut desk, from, word);
                 }
-                Word::Done { .. } | Word::Void { .. } | Word::Closed { .. } | Word::Again { .. } => {
+                Word::Done { .. }
+                | Word::Void { .. }
+                | Word::Closed { .. }
+                | Word::Again { .. } => {
                     rooms.source.hear(&mut desk, from, word);
                 }
                 Word::MarkIs { .. } | Word::KeyIs { .. } => {

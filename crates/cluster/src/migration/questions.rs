@@ -8,8 +8,8 @@
 use super::word::Word;
 use super::{Desk, AGAIN};
 use base::clock::Mono;
-use base::ShardId;
 use base::mutation::{self, Mutation};
+use base::ShardId;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use storage::Disk;
@@ -23,7 +23,9 @@ const MOST: usize = 65_536;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Asked {
-    Mark { slot: u16 },
+    Mark {
+        slot: u16,
+    },
     Key {
         slot: u16,
         mark: MoveId,
@@ -58,7 +60,13 @@ impl Questions {
         !self.open.is_empty()
     }
 
-    fn ask(&mut self, now: Mono, number: &mut Option<u64>, to: ShardId, asked: Asked) -> Option<Answer> {
+    fn ask(
+        &mut self,
+        now: Mono,
+        number: &mut Option<u64>,
+        to: ShardId,
+        asked: Asked,
+    ) -> Option<Answer> {
         if let Some(of) = *number {
             match self.open.get_mut(&of) {
                 Some(question)
@@ -151,7 +159,10 @@ impl Questions {
             if let Asked::Key { slot, mark, .. } = &question.asked {
                 let moves = &desk.shard.record().moves;
                 let mine = moves.importing.get(slot).is_some_and(|m| m.mark == *mark);
-                let theirs = moves.migrating.get(slot).is_some_and(|m| m.mark == Some(*mark));
+                let theirs = moves
+                    .migrating
+                    .get(slot)
+                    .is_some_and(|m| m.mark == Some(*mark));
                 if !mine && !theirs {
                     continue;
                 }

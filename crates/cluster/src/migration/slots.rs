@@ -8,8 +8,8 @@
 use super::word::Word;
 use super::{Desk, Finished, Source, AGAIN};
 use base::clock::Mono;
-use base::ShardId;
 use base::mutation::{self, Mutation};
+use base::ShardId;
 use std::collections::{BTreeMap, BTreeSet};
 use storage::Disk;
 use topology::moves::{Cargo, Decision, KeyState, Lend, Parcel};
@@ -60,7 +60,8 @@ impl Slots {
                 mark: Some(mark),
             } => {
                 let leaving = desk.shard.data().record().moves.migrating.get(&slot);
-                let later = |m: &topology::moves::Migrating| m.mark.is_some() && m.mark < Some(mark);
+                let later =
+                    |m: &topology::moves::Migrating| m.mark.is_some() && m.mark < Some(mark);
                 if leaving.is_some_and(|m| m.shard == from && later(m)) {
                     desk.act(|data| data.bind(slot, mark));
                 }
@@ -125,7 +126,8 @@ impl Slots {
         }
         let (before, master) = (record.epoch, record.master);
         let highest = desk.bus.max_epoch().max(epoch).max(before);
-        let raised = (before <= epoch || before < highest) && !mutation::is(Mutation::EpochNotRaised);
+        let raised =
+            (before <= epoch || before < highest) && !mutation::is(Mutation::EpochNotRaised);
         let taken = desk.act(|data| {
             if !data.room_for(2 * state::room::RECORD) {
                 return;
@@ -178,7 +180,14 @@ impl Slots {
         slot: u16,
         mark: MoveId,
     ) {
-        let here = desk.shard.data().record().moves.importing.get(&slot).cloned();
+        let here = desk
+            .shard
+            .data()
+            .record()
+            .moves
+            .importing
+            .get(&slot)
+            .cloned();
         match here {
             Some(m) if m.shard == from && m.mark == mark => {
                 if !m.returning {
@@ -262,7 +271,11 @@ impl Slots {
             .filter(|(slot, wanted)| stands(**slot, wanted.mark))
             .map(|(slot, _)| *slot)
             .collect();
-        for (slot, wanted) in self.wanted.iter_mut().filter(|(slot, _)| due.contains(slot)) {
+        for (slot, wanted) in self
+            .wanted
+            .iter_mut()
+            .filter(|(slot, _)| due.contains(slot))
+        {
             if now >= wanted.again {
                 wanted.again = now + AGAIN;
                 let (slot, mark) = (*slot, wanted.mark);
@@ -454,7 +467,12 @@ fn asked_to_hand_over<D: Disk>(
     mark: MoveId,
 ) -> bool {
     let record = desk.shard.data().record().clone();
-    if record.moves.departed.get(&slot).is_some_and(|d| d.to == from) {
+    if record
+        .moves
+        .departed
+        .get(&slot)
+        .is_some_and(|d| d.to == from)
+    {
         return true; // that it has gone is said again and again
     }
     let leaving = record.moves.migrating.get(&slot);
@@ -497,7 +515,8 @@ fn asked_to_close<D: Disk>(desk: &mut Desk<'_, D>, from: ShardId, slot: u16, mar
     let record = desk.shard.data().record().clone();
     let here = record.moves.migrating.get(&slot);
     let is_it = |m: &topology::moves::Migrating| {
-        let bindable = m.mark.is_none() || m.mark == Some(mark) || !m.closing && m.mark < Some(mark);
+        let bindable =
+            m.mark.is_none() || m.mark == Some(mark) || !m.closing && m.mark < Some(mark);
         m.shard == from && bindable && mark.shard == from
     };
     match here {
@@ -511,7 +530,11 @@ fn asked_to_close<D: Disk>(desk: &mut Desk<'_, D>, from: ShardId, slot: u16, mar
             }
         }
         // It has gone to that shard: it hears of that, and takes it.
-        _ if record.moves.departed.get(&slot).is_some_and(|d| d.to == from) => {}
+        _ if record
+            .moves
+            .departed
+            .get(&slot)
+            .is_some_and(|d| d.to == from) => {}
         _ => {
             if let Some(gate) = desk.look(slot) {
                 desk.say(gate, from, Word::NoMark { slot, mark });

@@ -7,8 +7,8 @@
 use super::word::Word;
 use super::{Desk, Finished, AGAIN};
 use base::clock::Mono;
-use base::ShardId;
 use base::mutation::{self, Mutation};
+use base::ShardId;
 use std::collections::{BTreeMap, BTreeSet};
 use storage::Disk;
 use topology::moves::Cargo;
@@ -112,7 +112,8 @@ impl Source {
             .iter()
             .map(|(id, lend)| (*id, lend.to, committed.contains_key(id)))
             .collect();
-        self.lends.retain(|id, _| open.iter().any(|(of, ..)| of == id));
+        self.lends
+            .retain(|id, _| open.iter().any(|(of, ..)| of == id));
         for (id, to, committed) in open {
             let lending = self.lends.entry(id).or_insert(Lending {
                 course: Course::Deciding,
@@ -148,7 +149,8 @@ impl Lending {
         }
         let floor = desk.floor(to);
         if matches!(self.course, Course::Begun { .. }) && committed {
-            let Course::Begun { cargo } = std::mem::replace(&mut self.course, Course::Deciding) else {
+            let Course::Begun { cargo } = std::mem::replace(&mut self.course, Course::Deciding)
+            else {
                 unreachable!("it was just seen");
             };
             let unsent = self.again == Mono(0);

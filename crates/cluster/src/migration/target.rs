@@ -7,8 +7,8 @@
 use super::word::Word;
 use super::{Desk, Gate};
 use base::clock::Mono;
-use base::ShardId;
 use base::mutation::{self, Mutation};
+use base::ShardId;
 use keyspace::Ttl;
 use state::StateMachine;
 use std::collections::BTreeMap;
@@ -166,7 +166,10 @@ fn may_take(data: &StateMachine, from: ShardId, cargo: &Cargo) -> Result<(), Ref
     let slot = cargo.slot;
     let record = data.record();
     let keys = cargo.parcels.iter();
-    if keys.clone().any(|p| data.keyspace().key(&p.key).slot != slot) {
+    if keys
+        .clone()
+        .any(|p| data.keyspace().key(&p.key).slot != slot)
+    {
         return Err(Refused::NoMark(slot));
     }
     // M11: what was lent from here comes back.
@@ -189,12 +192,7 @@ fn may_take(data: &StateMachine, from: ShardId, cargo: &Cargo) -> Result<(), Ref
 
 /// The unit: the keys, and that the lend has come. None: every key is busy, and nothing was done but that
 /// expired keys have left.
-fn take(
-    data: &mut StateMachine,
-    id: MoveId,
-    floor: MoveNumber,
-    cargo: &Cargo,
-) -> Option<Vec<u32>> {
+fn take(data: &mut StateMachine, id: MoveId, floor: MoveNumber, cargo: &Cargo) -> Option<Vec<u32>> {
     let bytes = cargo.parcels.iter();
     let bytes: usize = bytes.map(|p| p.key.len() + p.value.len() + 256).sum();
     if !data.room_for(bytes + 4096) {

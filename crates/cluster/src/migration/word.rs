@@ -4,8 +4,8 @@
 //! Invariant: decoding is total, and makes nothing larger than what it reads.
 
 use base::ids::Incarnation;
-use base::ShardId;
 use base::NodeId;
+use base::ShardId;
 use topology::moves::{Cargo, KeyState, Parcel};
 use topology::{MoveId, MoveNumber};
 
@@ -13,9 +13,14 @@ use topology::{MoveId, MoveNumber};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Word {
     /// Asks for the mark under which the other shard imports a slot from the speaker's.
-    AskMark { slot: u16 },
+    AskMark {
+        slot: u16,
+    },
     /// The answer, a hint.
-    MarkIs { slot: u16, mark: Option<MoveId> },
+    MarkIs {
+        slot: u16,
+        mark: Option<MoveId>,
+    },
     /// M1: a lend begins: its values. `floor`: what the speaker has ended, for this shard (M2).
     Begin {
         id: MoveId,
@@ -23,17 +28,33 @@ pub enum Word {
         cargo: Cargo,
     },
     /// M1: the lend is committed: it may be decided.
-    Go { id: MoveId, floor: MoveNumber },
+    Go {
+        id: MoveId,
+        floor: MoveNumber,
+    },
     /// M4: it must be decided, and is refused if it was not taken.
-    Decide { id: MoveId, floor: MoveNumber },
+    Decide {
+        id: MoveId,
+        floor: MoveNumber,
+    },
     /// M3: its values are not here (any more).
-    Again { id: MoveId },
+    Again {
+        id: MoveId,
+    },
     /// M1: the other shard has the keys but for these positions.
-    Done { id: MoveId, refused: Vec<u32> },
+    Done {
+        id: MoveId,
+        refused: Vec<u32>,
+    },
     /// M3: it has not, and never will; why, as a client is told.
-    Void { id: MoveId, text: Vec<u8> },
+    Void {
+        id: MoveId,
+        text: Vec<u8>,
+    },
     /// M3: the speaker has been told that it has ended.
-    Closed { id: MoveId },
+    Closed {
+        id: MoveId,
+    },
     /// M15, M11: asks how a key stands.
     AskKey {
         question: u64,
@@ -41,9 +62,15 @@ pub enum Word {
         mark: MoveId,
         key: Box<[u8]>,
     },
-    KeyIs { question: u64, state: KeyState },
+    KeyIs {
+        question: u64,
+        state: KeyState,
+    },
     /// M18: asks for a slot under this mark.
-    HandOver { slot: u16, mark: MoveId },
+    HandOver {
+        slot: u16,
+        mark: MoveId,
+    },
     /// M18: it is refused; why, as a client is told.
     Kept {
         slot: u16,
@@ -59,19 +86,39 @@ pub enum Word {
         epoch: u64,
     },
     /// M19: the speaker's shard has it.
-    Taken { slot: u16, id: MoveId },
+    Taken {
+        slot: u16,
+        id: MoveId,
+    },
     /// M11: asks that the keys under this mark go back.
-    Return { slot: u16, mark: MoveId },
+    Return {
+        slot: u16,
+        mark: MoveId,
+    },
     /// M11: they do.
-    Returning { slot: u16, mark: MoveId },
+    Returning {
+        slot: u16,
+        mark: MoveId,
+    },
     /// M11: the mark's other side is closing, and none of its lends of the slot is open.
-    Settled { slot: u16, mark: MoveId },
+    Settled {
+        slot: u16,
+        mark: MoveId,
+    },
     /// M11: no such mark is here that the speaker's shard would take anything back under.
-    NoMark { slot: u16, mark: MoveId },
+    NoMark {
+        slot: u16,
+        mark: MoveId,
+    },
     /// M11: the mark has ended.
-    MarkClosed { slot: u16, mark: MoveId },
+    MarkClosed {
+        slot: u16,
+        mark: MoveId,
+    },
     /// The speaker does not lead its shard; this node does, if known.
-    NotLeader { leader: Option<NodeId> },
+    NotLeader {
+        leader: Option<NodeId>,
+    },
 }
 
 /// All that one node has to say to another in a turn.

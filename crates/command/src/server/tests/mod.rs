@@ -239,6 +239,7 @@ impl Client {
                 routing: None,
                 commands: table(),
                 now,
+                overdue: false,
             },
             Args::from(args.as_slice()),
         );

@@ -1,0 +1,146 @@
+//! Words travel whole or not at all, and no bytes break the reader.
+
+use super::word::{Word, Words};
+use base::ids::Incarnation;
+use base::{NodeId, ShardId};
+use proptest::prelude::*;
+use topology::moves::{Cargo, KeyState, Parcel};
+use topology::{MoveId, MoveNumber};
+
+fn number() -> impl Strategy<Value = MoveNumber> {
+    (any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(incarnation, term, n)| MoveNumber {
+        incarnation: Incarnation(incarnation),
+        term,
+        n,
+    })
+}
+
+fn id() -> impl Strategy<Value = MoveId> {
+    (any::<[u8; 20]>(), number()).prop_map(|(shard, number)| MoveId {
+        shard: ShardId(shard),
+        number,
+    })
+}
+
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(any::<u8>(), 0..40)
+}
+
+fn cargo() -> impl Strategy<Value = Cargo> {
+    let parcel = (bytes(), any::<Option<i64>>(), bytes()).prop_map(|(key, expiry, value)| Parcel {
+        key: key.into(),
+        expiry,
+        value,
+    });
+    let parcels = proptest::collection::vec(parcel, 0..4);
+    (
+        0u16..16384,
+        proptest::option::of(id()),
+        any::<bool>(),
+        parcels,
+    )
+        .prop_map(|(slot, mark, replace, parcels)| Cargo {
+            slot,
+            mark,
+            replace,
+            parcels,
+        })
+}
+
+fn key_state() -> impl Strategy<Value = KeyState> {
+    prop_oneof![
+        Just(KeyState::Absent),
+        Just(KeyState::Present),
+        Just(KeyState::NoMark),
+        id().prop_map(KeyState::Lent),
+    ]
+}
+
+fn of_lend() -> impl Strategy<Value = Word> {
+    prop_oneof![
+        (id(), number(), cargo()).prop_map(|(id, floor, cargo)| Word::Begin { id, floor, cargo }),
+        (id(), number()).prop_map(|(id, floor)| Word::Go { id, floor }),
+        (id(), number()).prop_map(|(id, floor)| Word::Decide { id, floor }),
+        id().prop_map(|id| Word::Again { id }),
+        id().prop_map(|id| Word::Closed { id }),
+        (id(), proptest::collection::vec(any::<u32>(), 0..5))
+            .prop_map(|(id, refused)| Word::Done { id, refused }),
+        (id(), bytes()).prop_map(|(id, text)| Word::Void { id, text }),
+    ]
+}
+
+fn of_slot() -> impl Strategy<Value = Word> {
+    let slot = 0u16..16384;
+    prop_oneof![
+        slot.clone().prop_map(|slot| Word::AskMark { slot }),
+        (slot.clone(), proptest::option::of(id()))
+            .prop_map(|(slot, mark)| Word::MarkIs { slot, mark }),
+        (any::<u64>(), slot.clone(), id(), bytes()).prop_map(|(question, slot, mark, key)| {
+            let key = key.into();
+            Word::AskKey {
+                question,
+                slot,
+                mark,
+                key,
+            }
+        }),
+        (any::<u64>(), key_state()).prop_map(|(question, state)| Word::KeyIs { question, state }),
+        (slot.clone(), id()).prop_map(|(slot, mark)| Word::HandOver { slot, mark }),
+        (slot.clone(), id(), bytes()).prop_map(|(slot, mark, text)| Word::Kept {
+            slot,
+            mark,
+            text
+        }),
+        (slot.clone(), id(), number(), any::<u32>(), any::<u64>()).prop_map(
+            |(slot, id, floor, title, epoch)| Word::Gone {
+                slot,
+                id,
+                floor,
+                title,
+                epoch
+            }
+        ),
+        (slot.clone(), id()).prop_map(|(slot, id)| Word::Taken { slot, id }),
+        (slot.clone(), id()).prop_map(|(slot, mark)| Word::Return { slot, mark }),
+        (slot.clone(), id()).prop_map(|(slot, mark)| Word::Returning { slot, mark }),
+        (slot.clone(), id()).prop_map(|(slot, mark)| Word::Settled { slot, mark }),
+        (slot.clone(), id()).prop_map(|(slot, mark)| Word::NoMark { slot, mark }),
+        (slot, id()).prop_map(|(slot, mark)| Word::MarkClosed { slot, mark }),
+        proptest::option::of(any::<[u8; 20]>()).prop_map(|node| Word::NotLeader {
+            leader: node.map(NodeId)
+        }),
+    ]
+}
+
+fn words() -> impl Strategy<Value = Words> {
+    let word = prop_oneof![of_lend(), of_slot()];
+    let all = proptest::collection::vec(word, 0..6);
+    (any::<[u8; 20]>(), any::<[u8; 20]>(), all).prop_map(|(from, to, words)| Words {
+        from: ShardId(from),
+        to: ShardId(to),
+        words,
+    })
+}
+
+proptest! {
+    #[test]
+    fn words_round_trip(words in words()) {
+        let mut bytes = Vec::new();
+        words.encode(&mut bytes);
+        prop_assert_eq!(Words::decode(&bytes), Some(words));
+    }
+
+    #[test]
+    fn cut_words_are_refused(words in words(), cut in 1usize..60) {
+        let mut bytes = Vec::new();
+        words.encode(&mut bytes);
+        bytes.truncate(bytes.len().saturating_sub(cut));
+        let read = Words::decode(&bytes);
+        prop_assert!(read.as_ref() != Some(&words), "{:?}", read);
+    }
+
+    #[test]
+    fn any_bytes_give_words_or_nothing(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Words::decode(&bytes);
+    }
+}
