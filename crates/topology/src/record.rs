@@ -114,6 +114,7 @@ mod tests {
             epoch: 7,
             master: NodeId([2; 20]),
             slots: [0, 5, 6, 16383].into_iter().collect(),
+            moves: Moves::default(),
         };
         let bytes = record.encode();
         assert_eq!(bytes.len(), Record::LEN);
