@@ -34,6 +34,7 @@ mod replicas;
 mod restart;
 mod routed;
 mod script;
+mod slots;
 mod stall;
 mod truth;
 mod view;

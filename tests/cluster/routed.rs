@@ -1,4 +1,4 @@
-//! A small cluster client that hides nothing: it follows MOVED, and tells a write that was not done
+//! A small cluster client that hides nothing: it follows MOVED and ASK, and tells a write that was not done
 //! from one whose outcome nobody knows.
 
 use crate::common::resp::{Client, Value};
@@ -109,13 +109,18 @@ impl Routed {
 
     fn attempt(&mut self, slot: u16, words: &[&str]) -> Result<Answer, Failure> {
         let mut port = self.port_of(slot)?;
+        let mut asking = false;
         for _ in 0..REDIRECTS {
             let client = match self.connection(port) {
                 Ok(client) => client,
                 Err(e) => return Err(Failure::NotDone(format!("{port}: {e}"))),
             };
             let sent = Instant::now();
-            let value = match client.try_cmd(words) {
+            let asked = match std::mem::take(&mut asking) {
+                true => client.try_cmd(&["ASKING"]).map(|_| ()),
+                false => Ok(()),
+            };
+            let value = match asked.and_then(|()| client.try_cmd(words)) {
                 Ok(value) => value,
                 Err(e) => {
                     self.connections.remove(&port);
@@ -126,6 +131,12 @@ impl Routed {
                 return Ok(Answer { value, port, sent });
             };
             let error = String::from_utf8_lossy(error).into_owned();
+            // For this command alone.
+            if let Some((_, to)) = error.strip_prefix("ASK ").and_then(|e| e.rsplit_once(':')) {
+                port = to.parse().expect("ASK names a port");
+                asking = true;
+                continue;
+            }
             match error
                 .strip_prefix("MOVED ")
                 .and_then(|e| e.rsplit_once(':'))

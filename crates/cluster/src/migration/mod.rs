@@ -41,8 +41,12 @@ use word::{Word, Words};
 
 /// How soon what was not answered is said again.
 const AGAIN: Duration = Duration::from_millis(200);
-/// Words of other shards that wait for a turn in which this one may write; more are dropped, and said again.
+/// Words of other shards that wait for a turn in which this one may write, and their bytes; more are dropped,
+/// and said again.
 const MOST_WAITING: usize = 4096;
+const MOST_WAITING_BYTES: usize = 64 << 20;
+/// Bytes after which a frame is full.
+const FRAME: usize = 1 << 20;
 
 /// What a command has waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -283,7 +287,7 @@ impl Migration {
 
     /// The words that leave, a frame for each node. Whether others wait for the disk.
     fn send(&mut self, now: Mono, durable: Position, bus: &Bus, out: &mut Outbox) -> bool {
-        let mut frames: BTreeMap<NodeId, (ShardId, Vec<Word>)> = BTreeMap::new();
+        let mut frames: BTreeMap<NodeId, (ShardId, usize, Vec<Word>)> = BTreeMap::new();
         let (go, wait): (Vec<_>, Vec<_>) = std::mem::take(&mut self.released)
             .into_iter()
             .partition(|(at, ..)| *at <= durable);
@@ -291,13 +295,22 @@ impl Migration {
         for (_, to, word) in go {
             // Of a shard that no node is known of nothing can be asked now.
             if let Some(node) = self.contacts.of(now, bus, to) {
-                let frame = frames.entry(node).or_insert((to, Vec::new()));
-                frame.1.push(word);
+                let frame = frames.entry(node).or_insert((to, 0, Vec::new()));
+                frame.1 += word.weight();
+                frame.2.push(word);
+                if frame.1 >= FRAME {
+                    let words = std::mem::take(&mut frame.2);
+                    frame.1 = 0;
+                    let from = self.own;
+                    out.words(node, &Words { from, to, words });
+                }
             }
         }
-        for (node, (to, words)) in frames {
+        for (node, (to, _, words)) in frames {
             let from = self.own;
-            out.words(node, &Words { from, to, words });
+            if !words.is_empty() {
+                out.words(node, &Words { from, to, words });
+            }
         }
         !self.released.is_empty()
     }
@@ -331,7 +344,8 @@ impl Cluster {
                 word if leads => {
                     let migration = &mut self.migration;
                     migration.contacts.heard(words.from, from);
-                    if migration.inbox.len() < MOST_WAITING {
+                    let bytes: usize = migration.inbox.iter().map(|(.., w)| w.weight()).sum();
+                    if migration.inbox.len() < MOST_WAITING && bytes < MOST_WAITING_BYTES {
                         migration.inbox.push_back((from, words.from, word));
                     }
                 }
@@ -365,6 +379,7 @@ impl Cluster {
                 Word::Done { .. }
                 | Word::Void { .. }
                 | Word::Closed { .. }
+                | Word::Have { .. }
                 | Word::Again { .. } => {
                     rooms.source.hear(&mut desk, from, word);
                 }
@@ -457,7 +472,7 @@ impl Cluster {
     /// A lend that has been executed in this turn.
     pub fn begin_lend(&mut self, id: MoveId, cargo: Cargo, patience: Duration) {
         let until = self.now.mono + patience;
-        self.migration.source.begin(id, cargo, Some(until));
+        self.migration.source.begin(id, &cargo, Some(until));
     }
 
     /// SETSLOT NODE: a slot is asked for.

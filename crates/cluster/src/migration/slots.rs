@@ -340,7 +340,7 @@ impl Slots {
                 keys,
             };
             if desk.act(|data| data.lend(lend, entry)).is_some() {
-                source.begin(lend, cargo, None);
+                source.begin(lend, &cargo, None);
             }
         }
     }

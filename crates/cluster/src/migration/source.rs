@@ -4,7 +4,7 @@
 //! does). Invariants: GO leaves only when the lend is committed and on disk, and from then on the keys
 //! are not read here; a lend of an earlier reign is only ever asked to be decided.
 
-use super::word::Word;
+use super::word::{encode_cargo, Word};
 use super::{Desk, Finished, AGAIN};
 use base::clock::Mono;
 use base::mutation::{self, Mutation};
@@ -14,13 +14,17 @@ use storage::Disk;
 use topology::moves::Cargo;
 use topology::MoveId;
 
+/// M25: bytes of one piece, and how many are on their way unanswered.
+const PIECE: usize = 256 << 10;
+const WINDOW: usize = 4 << 20;
+
 /// How far a lend is.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Course {
-    /// Its values have left, its entry is not committed.
-    Begun { cargo: Cargo },
+    /// Its values are on their way, its entry is not committed, or not all of them are there.
+    Begun,
     /// The target may take it.
-    Going { cargo: Cargo },
+    Going,
     /// Its values are not sent any more: the target has to decide.
     Deciding,
 }
@@ -28,6 +32,10 @@ enum Course {
 #[derive(Debug)]
 struct Lending {
     course: Course,
+    /// What it brings, as bytes; how much of it has left, and how much is there.
+    cargo: Vec<u8>,
+    sent: usize,
+    there: usize,
     /// When it is said again.
     again: Mono,
     /// When the command that began it gives up.
@@ -43,11 +51,12 @@ pub(super) struct Source {
 
 impl Source {
     /// A lend that was executed in this turn.
-    pub fn begin(&mut self, id: MoveId, cargo: Cargo, until: Option<Mono>) {
+    pub fn begin(&mut self, id: MoveId, cargo: &Cargo, until: Option<Mono>) {
         let lending = Lending {
-            course: Course::Begun { cargo },
-            again: Mono(0),
+            course: Course::Begun,
+            cargo: encode_cargo(cargo),
             until,
+            ..Lending::deciding()
         };
         self.lends.insert(id, lending);
     }
@@ -57,6 +66,7 @@ impl Source {
         let (Word::Done { id, .. }
         | Word::Void { id, .. }
         | Word::Closed { id }
+        | Word::Have { id, .. }
         | Word::Again { id }) = &word
         else {
             return;
@@ -88,7 +98,15 @@ impl Source {
             }
             Word::Again { .. } => {
                 if let Some(lending) = self.lends.get_mut(&id) {
-                    lending.again = Mono(0);
+                    (lending.sent, lending.there, lending.again) = (0, 0, Mono(0));
+                }
+                return;
+            }
+            Word::Have { bytes, .. } => {
+                if let Some(lending) = self.lends.get_mut(&id) {
+                    let there = usize::try_from(bytes).unwrap_or(0);
+                    lending.there = there.min(lending.cargo.len()).max(lending.there);
+                    lending.sent = lending.sent.max(lending.there);
                 }
                 return;
             }
@@ -115,11 +133,7 @@ impl Source {
         self.lends
             .retain(|id, _| open.iter().any(|(of, ..)| of == id));
         for (id, to, committed) in open {
-            let lending = self.lends.entry(id).or_insert(Lending {
-                course: Course::Deciding,
-                again: Mono(0),
-                until: None,
-            });
+            let lending = self.lends.entry(id).or_insert(Lending::deciding());
             let committed = committed || mutation::is(Mutation::GoBeforeLendCommits);
             lending.proceed(desk, id, to, committed, now);
         }
@@ -130,6 +144,18 @@ impl Source {
 const BUSY: &[u8] = b"BUSYKEY Target key name already exists.";
 
 impl Lending {
+    /// One of an earlier reign.
+    fn deciding() -> Lending {
+        Lending {
+            course: Course::Deciding,
+            cargo: Vec::new(),
+            sent: 0,
+            there: 0,
+            again: Mono(0),
+            until: None,
+        }
+    }
+
     fn proceed<D: Disk>(
         &mut self,
         desk: &mut Desk<'_, D>,
@@ -143,47 +169,59 @@ impl Lending {
             desk.act(|data| data.return_lend(id));
             return;
         }
-        if overdue && !matches!(self.course, Course::Deciding) {
-            self.course = Course::Deciding;
-            self.again = Mono(0);
+        if overdue && self.course != Course::Deciding {
+            *self = Lending::deciding();
         }
-        let floor = desk.floor(to);
-        if matches!(self.course, Course::Begun { .. }) && committed {
-            let Course::Begun { cargo } = std::mem::replace(&mut self.course, Course::Deciding)
-            else {
-                unreachable!("it was just seen");
-            };
-            let unsent = self.again == Mono(0);
-            if unsent {
-                let cargo = cargo.clone();
-                desk.ask(to, Word::Begin { id, floor, cargo });
-            }
-            // M5: from here on the target may have the keys.
-            if !mutation::is(Mutation::ReadAfterGo) {
-                desk.shard.data_mut().hide_lent(id);
-            }
-            desk.ask(to, Word::Go { id, floor });
-            self.course = Course::Going { cargo };
+        let due = now >= self.again;
+        if due {
             self.again = now + AGAIN;
-            return;
         }
-        if now < self.again {
-            return;
+        match self.course {
+            Course::Deciding => {
+                // M4: a lend that is not committed is not known to the target, and need not be.
+                if !committed {
+                    self.again = Mono(0);
+                } else if due {
+                    let floor = desk.floor(to);
+                    desk.ask(to, Word::Decide { id, floor });
+                }
+            }
+            Course::Begun | Course::Going => {
+                if due {
+                    self.sent = self.there; // what was not answered is sent again
+                }
+                self.send_pieces(desk, id, to);
+                let whole = self.there == self.cargo.len()
+                    || self.cargo.len() <= PIECE && self.sent == self.cargo.len();
+                let first = self.course == Course::Begun && committed && whole;
+                if first || due && self.course == Course::Going {
+                    // M5: from here on the target may have the keys.
+                    if !mutation::is(Mutation::ReadAfterGo) {
+                        desk.shard.data_mut().hide_lent(id);
+                    }
+                    self.course = Course::Going;
+                    self.again = now + AGAIN;
+                    let floor = desk.floor(to);
+                    desk.ask(to, Word::Go { id, floor });
+                }
+            }
         }
-        self.again = now + AGAIN;
-        match &self.course {
-            Course::Begun { cargo } => {
-                let cargo = cargo.clone();
-                desk.ask(to, Word::Begin { id, floor, cargo });
-            }
-            Course::Going { cargo } => {
-                let cargo = cargo.clone();
-                desk.ask(to, Word::Begin { id, floor, cargo });
-                desk.ask(to, Word::Go { id, floor });
-            }
-            // M4: a lend that is not committed is not known to the target, and need not be.
-            Course::Deciding if committed => desk.ask(to, Word::Decide { id, floor }),
-            Course::Deciding => self.again = Mono(0),
+    }
+
+    /// M25: as many pieces as may be on their way.
+    fn send_pieces<D: Disk>(&mut self, desk: &mut Desk<'_, D>, id: MoveId, to: ShardId) {
+        let floor = desk.floor(to);
+        while self.sent < self.cargo.len() && self.sent - self.there < WINDOW {
+            let end = self.cargo.len().min(self.sent + PIECE);
+            let word = Word::Begin {
+                id,
+                floor,
+                total: self.cargo.len() as u64,
+                at: self.sent as u64,
+                bytes: self.cargo[self.sent..end].to_vec(),
+            };
+            desk.ask(to, word);
+            self.sent = end;
         }
     }
 }

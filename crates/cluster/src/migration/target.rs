@@ -4,7 +4,7 @@
 //! record's ledger of the source's shard says which those are. Invariants: what is staged is bounded and
 //! forgotten after 10 s without a word; a decision is answered when it has committed.
 
-use super::word::Word;
+use super::word::{decode_cargo, Word};
 use super::{Desk, Gate};
 use base::clock::Mono;
 use base::mutation::{self, Mutation};
@@ -22,9 +22,14 @@ const STAGED_FOR: Duration = Duration::from_secs(10);
 /// How many lends of all sources are staged at most; more are asked for again.
 const MOST_STAGED: usize = 1024;
 
+/// M25: bytes of all of them; a source that sends more is not heard until some have been decided.
+const MOST_STAGED_BYTES: u64 = 1 << 30;
+
 #[derive(Debug)]
 struct Staged {
-    cargo: Cargo,
+    /// Of the cargo's bytes those that are here, and how many there will be.
+    bytes: Vec<u8>,
+    total: u64,
     heard: Mono,
 }
 
@@ -70,20 +75,27 @@ impl Target {
         }
         let moves = &desk.shard.data().record().moves;
         match (moves.decision(id), word) {
-            (Decision::Open, Word::Begin { cargo, .. }) => {
-                if self.staged.len() < MOST_STAGED || self.staged.contains_key(&id) {
-                    let heard = desk.now.mono;
-                    self.staged.insert(id, Staged { cargo, heard });
+            (
+                Decision::Open,
+                Word::Begin {
+                    total, at, bytes, ..
+                },
+            ) => {
+                let heard = desk.now.mono;
+                if let Some(bytes) = self.stage(heard, id, total, at, &bytes) {
+                    desk.ask(from, Word::Have { id, bytes });
                 }
             }
-            (Decision::Open, Word::Go { .. }) => match self.staged.get(&id) {
-                None => desk.ask(from, Word::Again { id }),
-                Some(staged) => {
-                    if decide(desk, from, id, floor, &staged.cargo) {
-                        self.staged.remove(&id);
-                    }
+            (Decision::Open, Word::Go { .. }) => {
+                let whole = |staged: &&Staged| staged.bytes.len() as u64 == staged.total;
+                let staged = self.staged.get(&id).filter(whole);
+                let Some(cargo) = staged.and_then(|staged| decode_cargo(&staged.bytes)) else {
+                    return desk.ask(from, Word::Again { id });
+                };
+                if decide(desk, from, id, floor, &cargo) {
+                    self.staged.remove(&id);
                 }
-            },
+            }
             (Decision::Open, _) => {
                 if mutation::is(Mutation::VoidNotLogged) {
                     let text = Vec::new();
@@ -115,6 +127,27 @@ impl Target {
                 desk.say(gate, from, word);
             }
         }
+    }
+
+    /// Takes in a piece, if it is the next one; how much is here then.
+    fn stage(&mut self, heard: Mono, id: MoveId, total: u64, at: u64, piece: &[u8]) -> Option<u64> {
+        let promised: u64 = self.staged.values().map(|staged| staged.total).sum();
+        let full =
+            self.staged.len() >= MOST_STAGED || promised.saturating_add(total) > MOST_STAGED_BYTES;
+        if full && !self.staged.contains_key(&id) {
+            return None;
+        }
+        let staged = self.staged.entry(id).or_insert(Staged {
+            bytes: Vec::new(),
+            total,
+            heard,
+        });
+        staged.heard = heard;
+        let fits = at.saturating_add(piece.len() as u64) <= staged.total && total == staged.total;
+        if fits && at == staged.bytes.len() as u64 {
+            staged.bytes.extend_from_slice(piece);
+        }
+        Some(staged.bytes.len() as u64)
     }
 
     /// What no word has come of for long is forgotten.

@@ -1,6 +1,6 @@
 //! Words travel whole or not at all, and no bytes break the reader.
 
-use super::word::{Word, Words};
+use super::word::{decode_cargo, encode_cargo, Word, Words};
 use base::ids::Incarnation;
 use base::{NodeId, ShardId};
 use proptest::prelude::*;
@@ -58,7 +58,16 @@ fn key_state() -> impl Strategy<Value = KeyState> {
 
 fn of_lend() -> impl Strategy<Value = Word> {
     prop_oneof![
-        (id(), number(), cargo()).prop_map(|(id, floor, cargo)| Word::Begin { id, floor, cargo }),
+        (id(), number(), any::<u64>(), any::<u64>(), bytes()).prop_map(
+            |(id, floor, total, at, bytes)| Word::Begin {
+                id,
+                floor,
+                total,
+                at,
+                bytes
+            }
+        ),
+        (id(), any::<u64>()).prop_map(|(id, bytes)| Word::Have { id, bytes }),
         (id(), number()).prop_map(|(id, floor)| Word::Go { id, floor }),
         (id(), number()).prop_map(|(id, floor)| Word::Decide { id, floor }),
         id().prop_map(|id| Word::Again { id }),
@@ -128,6 +137,14 @@ proptest! {
         let mut bytes = Vec::new();
         words.encode(&mut bytes);
         prop_assert_eq!(Words::decode(&bytes), Some(words));
+    }
+
+    #[test]
+    fn a_cargo_round_trips(cargo in cargo()) {
+        let mut bytes = encode_cargo(&cargo);
+        prop_assert_eq!(decode_cargo(&bytes), Some(cargo));
+        bytes.push(0);
+        prop_assert_eq!(decode_cargo(&bytes), None);
     }
 
     #[test]

@@ -21,11 +21,19 @@ pub enum Word {
         slot: u16,
         mark: Option<MoveId>,
     },
-    /// M1: a lend begins: its values. `floor`: what the speaker has ended, for this shard (M2).
+    /// M1: a piece of what a lend brings ([`encode_cargo`]), from `at` on, of so many bytes in all. `floor`:
+    /// what the speaker has ended, for this shard (M2).
     Begin {
         id: MoveId,
         floor: MoveNumber,
-        cargo: Cargo,
+        total: u64,
+        at: u64,
+        bytes: Vec<u8>,
+    },
+    /// M25: so much of it is here.
+    Have {
+        id: MoveId,
+        bytes: u64,
     },
     /// M1: the lend is committed: it may be decided.
     Go {
@@ -154,6 +162,34 @@ impl Words {
     }
 }
 
+impl Word {
+    /// About how many bytes it is on its way.
+    pub fn weight(&self) -> usize {
+        let bytes = match self {
+            Word::Begin { bytes, .. } => bytes.len(),
+            Word::Void { text, .. } | Word::Kept { text, .. } => text.len(),
+            Word::AskKey { key, .. } => key.len(),
+            Word::Done { refused, .. } => 4 * refused.len(),
+            _ => 0,
+        };
+        128 + bytes
+    }
+}
+
+/// What a lend brings, as bytes.
+pub fn encode_cargo(cargo: &Cargo) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Out(&mut bytes).cargo(cargo);
+    bytes
+}
+
+/// Reads what fills `bytes`; none if it is not that.
+pub fn decode_cargo(bytes: &[u8]) -> Option<Cargo> {
+    let mut from = In(bytes);
+    let cargo = from.cargo()?;
+    from.0.is_empty().then_some(cargo)
+}
+
 struct Out<'a>(&'a mut Vec<u8>);
 
 impl Out<'_> {
@@ -228,10 +264,22 @@ impl Out<'_> {
                 self.kind(2, *slot);
                 self.option(mark.as_ref());
             }
-            Word::Begin { id, floor, cargo } => {
+            Word::Begin {
+                id,
+                floor,
+                total,
+                at,
+                bytes,
+            } => {
                 self.of_lend(3, id);
                 self.floor(floor);
-                self.cargo(cargo);
+                self.number(*total);
+                self.number(*at);
+                self.bytes(bytes);
+            }
+            Word::Have { id, bytes } => {
+                self.of_lend(22, id);
+                self.number(*bytes);
             }
             Word::Go { id, floor } => {
                 self.of_lend(4, id);
@@ -399,7 +447,7 @@ impl<'a> In<'a> {
                 slot: self.slot()?,
                 mark: self.option()?,
             },
-            kind @ 3..=9 => {
+            kind @ (3..=9 | 22) => {
                 let id = self.id()?;
                 self.of_lend(kind, id)?
             }
@@ -432,7 +480,13 @@ impl<'a> In<'a> {
             3 => Word::Begin {
                 id,
                 floor: self.floor()?,
-                cargo: self.cargo()?,
+                total: self.number()?,
+                at: self.number()?,
+                bytes: self.bytes()?.to_vec(),
+            },
+            22 => Word::Have {
+                id,
+                bytes: self.number()?,
             },
             4 => Word::Go {
                 id,

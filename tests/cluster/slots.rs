@@ -1,0 +1,189 @@
+//! Slots that move from shard to shard, as redis-cli moves them, under load: nothing acknowledged is lost,
+//! no client is refused for long, and whatever interrupts a move can be mended.
+
+use crate::common::resp::Value;
+use crate::harness::{check, redis_cli, report, try_redis_cli, wait_for, Cluster, SOON};
+use crate::load::Load;
+use crate::node::Node;
+use crate::view::slot_of;
+use std::time::Instant;
+
+fn address(cluster: &Cluster, node: usize) -> String {
+    format!("127.0.0.1:{}", cluster.nodes[node].port)
+}
+
+fn id(node: &Node) -> String {
+    node.cmd(&["CLUSTER", "MYID"]).text()
+}
+
+/// `redis-cli --cluster reshard` of so many slots; whether it went through, and what it said.
+fn reshard(cluster: &Cluster, from: usize, to: usize, slots: usize) -> (bool, String) {
+    try_redis_cli(&[
+        "--cluster",
+        "reshard",
+        &address(cluster, 0),
+        "--cluster-from",
+        &id(&cluster.nodes[from]),
+        "--cluster-to",
+        &id(&cluster.nodes[to]),
+        "--cluster-slots",
+        &slots.to_string(),
+        "--cluster-yes",
+    ])
+}
+
+/// `redis-cli --cluster check` finds nothing to say.
+fn is_whole(cluster: &Cluster) {
+    wait_for("redis-cli finds every slot in its place", SOON, || {
+        let (fine, said) = try_redis_cli(&["--cluster", "check", &address(cluster, 0)]);
+        check(
+            fine && !said.contains("[WARNING]") && !said.contains("[ERR]"),
+            || said,
+        )
+    });
+}
+
+fn owned(node: &Node) -> usize {
+    let me = id(node);
+    let view = node.view();
+    let line = view
+        .iter()
+        .find(|line| line.id == me)
+        .expect("its own line");
+    let ranges = line.slots.iter();
+    ranges
+        .map(|(first, last)| usize::from(last - first) + 1)
+        .sum()
+}
+
+/// Keys of many slots of a node.
+fn fill(cluster: &Cluster, keys: usize) {
+    let mut client = crate::routed::Routed::new(&cluster.ports());
+    for n in 0..keys {
+        let key = format!("key:{n}");
+        let answer = client.until(SOON, &key, &["SET", &key, &n.to_string()]);
+        assert!(answer.value.is_ok());
+    }
+}
+
+fn all_there(cluster: &Cluster, keys: usize) {
+    let mut client = crate::routed::Routed::new(&cluster.ports());
+    for n in 0..keys {
+        let key = format!("key:{n}");
+        let value = client.until(SOON, &key, &["GET", &key]).value;
+        assert_eq!(value, Value::Bulk(n.to_string().into_bytes()), "{key}");
+    }
+    let total: i64 = cluster
+        .shards()
+        .iter()
+        .map(|s| cluster.nodes[s.master].cmd(&["DBSIZE"]).int())
+        .sum();
+    assert!(total >= keys as i64, "{total} keys");
+}
+
+#[test]
+fn slots_move_under_load_without_a_lost_write() {
+    let cluster = Cluster::formed(3, 0);
+    fill(&cluster, 3_000);
+    let shards = cluster.shards();
+    let load = Load::start(&cluster, &shards, 2);
+    load.wait_acks_everywhere(20);
+    let began = Instant::now();
+    for (from, to) in [(0, 1), (1, 2), (2, 0)] {
+        let before = owned(&cluster.nodes[to]);
+        let (fine, said) = reshard(&cluster, shards[from].master, shards[to].master, 300);
+        assert!(fine, "{said}");
+        wait_for("the slots have arrived", SOON, || {
+            let now = owned(&cluster.nodes[shards[to].master]);
+            check(now >= before, || format!("{before}, then {now}"))
+        });
+    }
+    let took = began.elapsed();
+    load.wait_acks_everywhere(20);
+    for shard in 0..3 {
+        let failures = load.failures(shard, began);
+        assert!(failures.is_empty(), "{failures:?}");
+    }
+    is_whole(&cluster);
+    all_there(&cluster, 3_000);
+    let acks = load.verify();
+    report(
+        "900 slots move under load",
+        &format!(
+            "{} ms, {acks} acknowledged writes, none lost",
+            took.as_millis()
+        ),
+    );
+}
+
+#[test]
+fn a_drained_node_can_be_removed() {
+    let cluster = Cluster::formed(3, 0);
+    fill(&cluster, 500);
+    let shards = cluster.shards();
+    let (last, first) = (shards[2].master, shards[0].master);
+    let count = owned(&cluster.nodes[last]);
+    let (fine, said) = reshard(&cluster, last, first, count);
+    assert!(fine, "{said}");
+    assert_eq!(owned(&cluster.nodes[last]), 0);
+    let gone = id(&cluster.nodes[last]);
+    let said = redis_cli(&["--cluster", "del-node", &address(&cluster, first), &gone]);
+    assert!(said.contains("CLUSTER RESET SOFT"), "{said}");
+    let view = cluster.nodes[first].view();
+    assert!(view.iter().all(|line| line.id != gone), "{view:?}");
+}
+
+#[test]
+fn stable_sends_the_keys_back() {
+    let cluster = Cluster::formed(3, 0);
+    let shards = cluster.shards();
+    let (a, b) = (
+        &cluster.nodes[shards[0].master],
+        &cluster.nodes[shards[1].master],
+    );
+    let tag = shards[0].tag(1);
+    let keys: Vec<String> = (0..50).map(|n| format!("{{{tag}}}:{n}")).collect();
+    for key in &keys {
+        assert!(a.cmd(&["SET", key, key]).is_ok());
+    }
+    let slot = slot_of(&keys[0]).to_string();
+    b.ok(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(a)]);
+    a.ok(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(b)]);
+    let port = b.port.to_string();
+    let mut migrate = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+    migrate.extend(keys[..30].iter().map(String::as_str));
+    a.ok(&migrate);
+    assert_eq!(b.cmd(&["DBSIZE"]).int(), 30);
+    let ask = a.cmd(&["GET", &keys[0]]);
+    assert_eq!(ask.text(), format!("ASK {slot} 127.0.0.1:{port}"));
+    a.ok(&["CLUSTER", "SETSLOT", &slot, "STABLE"]);
+    wait_for("all keys are back", SOON, || {
+        let (here, there) = (a.cmd(&["DBSIZE"]).int(), b.cmd(&["DBSIZE"]).int());
+        check((here, there) == (50, 0), || format!("{here} and {there}"))
+    });
+    for key in &keys {
+        assert_eq!(a.cmd(&["GET", key]).text(), *key);
+    }
+    is_whole(&cluster);
+}
+
+#[test]
+fn large_values_move_in_pieces() {
+    let cluster = Cluster::formed(3, 0);
+    let shards = cluster.shards();
+    let (a, b) = (
+        &cluster.nodes[shards[0].master],
+        &cluster.nodes[shards[1].master],
+    );
+    let key = format!("{{{}}}", shards[0].tag(2));
+    let value = "x".repeat(20 << 20);
+    assert!(a.cmd(&["SET", &key, &value]).is_ok());
+    let slot = slot_of(&key).to_string();
+    b.ok(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(a)]);
+    a.ok(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(b)]);
+    let port = b.port.to_string();
+    a.ok(&["MIGRATE", "127.0.0.1", &port, &key, "0", "20000"]);
+    b.ok(&["CLUSTER", "SETSLOT", &slot, "NODE", &id(b)]);
+    assert_eq!(b.cmd(&["STRLEN", &key]).int(), value.len() as i64);
+    assert_eq!(a.cmd(&["DBSIZE"]).int(), 0);
+}
