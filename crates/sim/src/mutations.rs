@@ -31,7 +31,7 @@ const SEEDS: Range<u64> = 0..300;
 const TABLE: &[(Mutation, Notice)] = {
     use Mutation as M;
     use Notice::{Beside, Scene, Seed};
-    use Topology::{Cluster, Shard};
+    use Topology::{Cluster, Moves, Shard};
     &[
         (M::SkipFsync, Seed(Shard, "no valid record where one was known durable")),
         (M::SkipRecoverySync, Beside("crates/storage/src/tests.rs")),
@@ -103,6 +103,19 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::TransferToAHungDisk, Beside("crates/shard/src/tests/mutations.rs")),
         (M::TransferWithoutRoom, Beside("crates/shard/src/tests/mutations.rs")),
         (M::ReserveForNothing, Beside("crates/shard/src/tests/mutations.rs")),
+        (M::VoidNotLogged, Seed(Moves, "is not linearizable")),
+        (M::GoBeforeLendCommits, Seed(Moves, "is not linearizable")),
+        (M::DoneFromTail, Seed(Moves, "is not linearizable")),
+        (M::TakeTwice, Seed(Moves, "is not linearizable")),
+        (M::AnswerForOtherMark, Seed(Moves, "is not linearizable")),
+        (M::HandOffWithKeysOrLent, Seed(Moves, "M18: a slot with keys")),
+        (M::EpochNotRaised, Seed(Moves, "has one owner")),
+        (M::WriteToLentKey, Seed(Moves, "M5: a lent key is changed")),
+        (M::ExpireLentKey, Seed(Moves, "M5: a lent key is changed")),
+        (M::FrozenInMemoryOnly, Seed(Moves, "M5")),
+        (M::CreateWhileMigrating, Seed(Moves, "M10")),
+        (M::CloseWithKeys, Seed(Moves, "not live")),
+        (M::AskingUnchecked, Seed(Moves, "keys are at shard")),
     ]
 };
 
