@@ -12,13 +12,19 @@ use std::fmt::Write;
 use topology::ClusterView;
 
 pub fn info(env: &mut Env<'_>, _: Args<'_>) -> Done {
+    let moves = &env.data.committed_record().moves;
+    let moving = [
+        ("cluster_slots_migrating", moves.migrating.len()),
+        ("cluster_slots_importing", moves.importing.len()),
+        ("cluster_open_lends", moves.lends.len()),
+    ];
     show(env, |view, reply| {
-        reply.verbatim("txt", text(view).as_bytes());
+        reply.verbatim("txt", text(view, &moving).as_bytes());
         Ok(())
     })
 }
 
-fn text(view: &ClusterView) -> String {
+fn text(view: &ClusterView, moving: &[(&str, usize)]) -> String {
     let (mut ok, mut pfail, mut fail) = (0, 0, 0);
     for node in &view.nodes {
         let count = node.slots.len();
@@ -43,6 +49,9 @@ fn text(view: &ClusterView) -> String {
     line("cluster_size", &view.size);
     line("cluster_current_epoch", &view.current_epoch);
     line("cluster_my_epoch", &view.epoch_of(view.me()));
+    for (name, count) in moving.iter().filter(|(_, count)| *count > 0) {
+        line(name, count);
+    }
     for (direction, counts) in [("sent", &view.sent), ("received", &view.received)] {
         for (kind, count) in MESSAGE_NAMES.iter().zip(counts) {
             if *count > 0 {

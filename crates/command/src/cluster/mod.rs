@@ -42,6 +42,7 @@ rows! { static SUBCOMMANDS: Cluster [] {
     "cluster|delslots" -3 [NO_ASYNC_LOADING ADMIN STALE CHANGES_RECORD] "3.0.0" => slots::delslots: "Makes slots nobody's, for this node." .amplifies(record);
     "cluster|delslotsrange" -4 [NO_ASYNC_LOADING ADMIN STALE CHANGES_RECORD] "7.0.0" => slots::delslotsrange: "Makes ranges of slots nobody's, for this node." .amplifies(record);
     "cluster|failover" -2 [NO_ASYNC_LOADING ADMIN STALE] "3.0.0" => admin::failover: "Makes this replica the master of its shard.";
+    "cluster|flushslot" 3 [NO_ASYNC_LOADING ADMIN STALE CHANGES_RECORD] "0.3.0" => slots::flushslot: "Deletes keys of a slot that this shard does not own." .amplifies(record);
     "cluster|flushslots" 2 [NO_ASYNC_LOADING ADMIN STALE CHANGES_RECORD] "3.0.0" => slots::flushslots: "Takes all slots from this node." .amplifies(record);
     "cluster|forget" 3 [NO_ASYNC_LOADING ADMIN STALE] "3.0.0" => admin::forget: "Removes a node from this node's table.";
     "cluster|getkeysinslot" 4 [STALE READS_DATA] "3.0.0" => keys::getkeysinslot: "Lists keys of a slot." .tips(VARIES);

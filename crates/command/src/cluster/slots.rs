@@ -162,6 +162,26 @@ pub fn flushslots(env: &mut Env<'_>, _: Args<'_>) -> Done {
     DONE
 }
 
+/// M22: keys of a slot that this shard neither owns nor imports under a clean mark can't be reached: they
+/// are leftovers of an earlier ownership.
+pub fn flushslot(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    host(env)?;
+    let slot = parse_slot(&args[2])?;
+    let record = env.data.record();
+    if record.slots.contains(slot) {
+        return Err(shown(env, Error::already_owner(slot)));
+    }
+    if env.data.imports_clean(slot) || env.data.lent_in(slot) > 0 {
+        return Err(shown(env, Error::slot_migrating(slot)));
+    }
+    env.data.lose_slots(&[slot].into_iter().collect());
+    if env.data.footprint().hold {
+        return Ok(Flow::Hold);
+    }
+    env.reply().ok();
+    DONE
+}
+
 // ---- the epoch ---------------------------------------------------------------------------------
 
 pub fn set_config_epoch(env: &mut Env<'_>, args: Args<'_>) -> Done {
