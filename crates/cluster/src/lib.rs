@@ -145,12 +145,14 @@ pub struct ClusterConfig {
 }
 
 /// What CONFIG SET may change.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClusterOptions {
     pub bus: bus::Options,
     /// `cluster-raft-witness`.
     pub witness: bool,
     pub preferred: PreferredEndpoint,
+    /// M24: what MIGRATE has to show for this node.
+    pub requirepass: String,
 }
 
 impl ClusterConfig {
@@ -285,6 +287,11 @@ impl Cluster {
         self.config.options = options;
         self.table.touch();
         self.view.touch();
+    }
+
+    /// M24: what MIGRATE has to show for this node from now on.
+    pub fn set_requirepass(&mut self, password: String) {
+        self.config.options.requirepass = password;
     }
 
     /// How many witnesses this node hosts, as the witness host says.

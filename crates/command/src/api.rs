@@ -311,6 +311,10 @@ pub trait ClusterApi {
     /// MIGRATE has lent: the values are on their way (M1).
     fn begin_lend(&mut self, id: MoveId, cargo: Cargo, patience: Duration);
 
+    /// MIGRATE COPY: the other shard restores these keys once what this command has seen is committed; the
+    /// copy's number (M24).
+    fn begin_copy(&mut self, to: ShardId, cargo: Cargo, patience: Duration) -> u64;
+
     /// SETSLOT NODE of this shard asks another one for a slot (M18).
     fn want_slot(&mut self, slot: u16, from: ShardId, mark: MoveId, patience: Duration);
 }

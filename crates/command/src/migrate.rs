@@ -12,7 +12,7 @@ use base::ShardId;
 use resp::args::Args;
 use resp::number::parse_i64;
 use std::time::Duration;
-use topology::moves::{Cargo, Lend, Parcel};
+use topology::moves::{Cargo, Credentials, Lend, Parcel};
 use topology::MoveId;
 
 rows! { pub static ROWS: Generic [KEYSPACE DANGEROUS] {
@@ -21,12 +21,16 @@ rows! { pub static ROWS: Generic [KEYSPACE DANGEROUS] {
 
 /// M2: lends to one shard that are open at a time.
 const MOST_LENDS: usize = 64;
+/// What a copy to another shard may be: it goes in one frame.
+const MOST_COPIED: usize = 32 << 20;
 
 /// What the arguments say.
 struct Plan<'a> {
     host: &'a [u8],
     port: u16,
+    db: i64,
     patience: Duration,
+    credentials: Credentials,
     copy: bool,
     replace: bool,
     keys: Vec<&'a [u8]>,
@@ -57,15 +61,21 @@ fn find_keys(args: Args<'_>, visit: &mut dyn FnMut(usize, KeyFlags)) -> Result<(
 
 fn parse<'a>(args: Args<'a>) -> Result<Plan<'a>, Error> {
     let (mut copy, mut replace, mut keys) = (false, false, vec![args.at(3)]);
-    let mut at = 6;
+    let (mut at, mut credentials) = (6, Credentials::None);
     while at < args.len() {
         let more = args.len() - at - 1;
         match args.at(at).to_ascii_lowercase().as_slice() {
             b"copy" => copy = true,
             b"replace" => replace = true,
-            // The nodes of a cluster have one password, and prove it on their links.
-            b"auth" if more >= 1 => at += 1,
-            b"auth2" if more >= 2 => at += 2,
+            b"auth" if more >= 1 => {
+                credentials = Credentials::Password(args.at(at + 1).to_vec());
+                at += 1;
+            }
+            b"auth2" if more >= 2 => {
+                let (user, password) = (args.at(at + 1), args.at(at + 2));
+                credentials = Credentials::User(user.to_vec(), password.to_vec());
+                at += 2;
+            }
             b"keys" => {
                 if !args.at(3).is_empty() {
                     return Err(Error::MIGRATE_KEYS);
@@ -78,13 +88,15 @@ fn parse<'a>(args: Args<'a>) -> Result<Plan<'a>, Error> {
         at += 1;
     }
     let timeout = parse_i64(args.at(5)).ok_or(Error::NOT_AN_INTEGER)?;
-    parse_i64(args.at(4)).ok_or(Error::NOT_AN_INTEGER)?;
+    let db = parse_i64(args.at(4)).ok_or(Error::NOT_AN_INTEGER)?;
     let port = parse_i64(args.at(2)).and_then(|port| u16::try_from(port).ok());
     let timeout = if timeout <= 0 { 1000 } else { timeout };
     Ok(Plan {
         host: args.at(1),
         port: port.unwrap_or(0),
+        db,
         patience: Duration::from_millis(timeout.unsigned_abs()),
+        credentials,
         copy,
         replace,
         keys,
@@ -111,8 +123,12 @@ fn migrate(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let Some(target) = target(env, &plan) else {
         return Err(Error::MIGRATE_ELSEWHERE);
     };
+    if plan.db != 0 {
+        let refused = Error::SELECT_IN_CLUSTER;
+        return Err(Error::target_error(refused.as_bytes()));
+    }
     if plan.copy {
-        return Err(Error::MIGRATE_COPY);
+        return copy(env, &plan, (slot, target), parcels);
     }
     match mark(env, slot, target)? {
         None => Ok(Flow::Hold),
@@ -125,9 +141,11 @@ fn parcels(env: &mut Env<'_>, plan: &Plan<'_>) -> Vec<Parcel> {
     let mut parcels = Vec::new();
     for bytes in &plan.keys {
         let key = env.data.key(bytes);
-        let parcel = env
-            .data
-            .with(&key, |entry| entry.as_ref().map(state::parcel_of));
+        let pace = &mut || env.server.breathe(); // T9
+        let parcel = env.data.with(&key, |entry| {
+            let entry = entry.as_ref()?;
+            Some(state::parcel_of(entry, state::Reader::Newest, pace))
+        });
         parcels.extend(parcel);
     }
     parcels
@@ -174,6 +192,32 @@ fn mark(env: &mut Env<'_>, slot: u16, target: ShardId) -> Result<Option<MoveId>,
     }
 }
 
+/// M24: the keys stay, and the target restores them as well.
+fn copy(
+    env: &mut Env<'_>,
+    plan: &Plan<'_>,
+    (slot, to): (u16, ShardId),
+    parcels: Vec<Parcel>,
+) -> Done {
+    let bytes = parcels.iter().map(|p| p.key.len() + p.payload.len());
+    if bytes.sum::<usize>() > MOST_COPIED {
+        return Err(Error::MIGRATE_WRITING);
+    }
+    let cargo = Cargo {
+        slot,
+        mark: None,
+        replace: plan.replace,
+        credentials: plan.credentials.clone(),
+        parcels,
+    };
+    let cluster = env.server.cluster().ok_or(Error::CLUSTER_DISABLED)?;
+    let number = cluster.begin_copy(to, cargo, plan.patience);
+    Ok(Flow::Block(Block {
+        kind: BlockKind::Copy { number },
+        timeout: Some(plan.patience),
+    }))
+}
+
 fn own_shard(env: &Env<'_>) -> ShardId {
     env.data.record().shard
 }
@@ -217,6 +261,7 @@ fn lend(
         slot,
         mark: Some(mark),
         replace: plan.replace,
+        credentials: plan.credentials.clone(),
         parcels,
     };
     let cluster = env.server.cluster().ok_or(Error::CLUSTER_DISABLED)?;

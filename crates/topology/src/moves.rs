@@ -100,7 +100,27 @@ pub struct Parcel {
     pub key: Box<[u8]>,
     /// Unix milliseconds.
     pub expiry: Option<i64>,
-    pub value: Vec<u8>,
+    /// As DUMP shows it: type, value, version, checksum.
+    pub payload: Vec<u8>,
+}
+
+/// What a client of MIGRATE has given for the target (M24).
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Credentials {
+    /// Neither AUTH nor AUTH2.
+    #[default]
+    None,
+    Password(Vec<u8>),
+    User(Vec<u8>, Vec<u8>),
+    /// No client asks: a shard gives back what it has taken (M11).
+    Shard,
+}
+
+/// A password is never printed.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials")
+    }
 }
 
 /// What a lend brings.
@@ -110,6 +130,7 @@ pub struct Cargo {
     pub mark: Option<MoveId>,
     /// Keys of the same names are replaced.
     pub replace: bool,
+    pub credentials: Credentials,
     pub parcels: Vec<Parcel>,
 }
 

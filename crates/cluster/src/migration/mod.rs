@@ -8,6 +8,7 @@
 //! under one reign is not heard under another ([`Migration::follow`]).
 
 mod contact;
+mod copies;
 mod questions;
 mod slots;
 mod source;
@@ -17,7 +18,7 @@ mod tests;
 pub mod word;
 
 use super::outbox::Outbox;
-use super::Cluster;
+use super::{Cluster, ClusterOptions};
 use base::clock::{Mono, Now};
 use base::ids::{BatchSeq, Incarnation, ReadId};
 use base::mutation::{self, Mutation};
@@ -25,6 +26,7 @@ use base::ShardId;
 use cluster_bus::bus::Bus;
 use cluster_bus::NodeId;
 use contact::Contacts;
+use copies::Copies;
 use questions::Questions;
 use shard::Shard;
 use slots::Slots;
@@ -53,6 +55,8 @@ const FRAME: usize = 1 << 20;
 pub enum Finished {
     /// MIGRATE: the lend has ended; an error as a client is told, or nothing.
     Lend { id: MoveId, error: Option<Vec<u8>> },
+    /// MIGRATE COPY: an error as a client is told, or nothing.
+    Copy { number: u64, error: Option<Vec<u8>> },
     /// SETSLOT NODE: the slot's owner has refused; why, as a client is told. That the slot has come, the
     /// committed record says.
     HandOver { slot: u16, error: Vec<u8> },
@@ -72,6 +76,8 @@ pub(super) struct Desk<'a, D: Disk> {
     pub now: Now,
     /// This node's shard.
     pub own: ShardId,
+    /// What clients of this node have to show.
+    pub requirepass: &'a [u8],
     ids: &'a mut Counter,
     waiting: &'a mut VecDeque<(Gate, ShardId, Word)>,
     finished: &'a mut Vec<Finished>,
@@ -169,6 +175,7 @@ impl Counter {
 struct Rooms<'a> {
     source: &'a mut Source,
     target: &'a mut Target,
+    copies: &'a mut Copies,
     questions: &'a mut Questions,
     slots: &'a mut Slots,
 }
@@ -184,6 +191,7 @@ pub(super) struct Migration {
     contacts: Contacts,
     source: Source,
     target: Target,
+    copies: Copies,
     questions: Questions,
     slots: Slots,
     finished: Vec<Finished>,
@@ -202,6 +210,7 @@ impl Default for Migration {
             contacts: Contacts::default(),
             source: Source::default(),
             target: Target::default(),
+            copies: Copies::default(),
             questions: Questions::default(),
             slots: Slots::default(),
             finished: Vec::new(),
@@ -218,9 +227,13 @@ impl Migration {
         if self.ids.reign == reign && self.own == own {
             return;
         }
+        // What is answered to a question of another reign finds none.
+        let first = reign.map_or(0, |reign| reign.term << 32);
         *self = Migration {
             ids: Counter { reign, n: 0 },
             own,
+            copies: Copies::numbered_from(first),
+            questions: Questions::numbered_from(first),
             ..Migration::default()
         };
         shard.data_mut().hide_all_lent();
@@ -232,6 +245,7 @@ impl Migration {
             && self.waiting.is_empty()
             && self.released.is_empty()
             && !self.questions.are_open()
+            && !self.copies.are_open()
             && self.target.is_empty()
             && !shard.data().record().moves.owes()
             && !shard.record().moves.owes();
@@ -241,7 +255,7 @@ impl Migration {
     /// The rooms, and the desk that they act at.
     fn open<'a, D: Disk>(
         &'a mut self,
-        bus: &'a Bus,
+        (bus, options): (&'a Bus, &'a ClusterOptions),
         now: Now,
         shard: &'a mut Shard<D>,
     ) -> (Desk<'a, D>, Rooms<'a>) {
@@ -250,6 +264,7 @@ impl Migration {
             bus,
             now,
             own: self.own,
+            requirepass: options.requirepass.as_bytes(),
             ids: &mut self.ids,
             waiting: &mut self.waiting,
             finished: &mut self.finished,
@@ -257,6 +272,7 @@ impl Migration {
         let rooms = Rooms {
             source: &mut self.source,
             target: &mut self.target,
+            copies: &mut self.copies,
             questions: &mut self.questions,
             slots: &mut self.slots,
         };
@@ -370,7 +386,9 @@ impl Cluster {
             return;
         }
         let words = std::mem::take(&mut self.migration.inbox);
-        let (mut desk, rooms) = self.migration.open(&self.bus, now, shard);
+        let (mut desk, rooms) = self
+            .migration
+            .open((&self.bus, &self.config.options), now, shard);
         for (_, from, word) in words {
             match word {
                 Word::Begin { .. } | Word::Go { .. } | Word::Decide { .. } => {
@@ -387,6 +405,8 @@ impl Cluster {
                     rooms.questions.hear(now.mono, from, word.clone());
                     rooms.slots.hear(&mut desk, from, word);
                 }
+                Word::Copy { question, cargo } => copies::asked(&mut desk, from, question, &cargo),
+                Word::Copied { .. } => rooms.copies.hear(&mut desk, from, word),
                 Word::NotLeader { .. } => {}
                 word => rooms.slots.hear(&mut desk, from, word),
             }
@@ -396,16 +416,30 @@ impl Cluster {
         rooms.target.proceed(now.mono);
     }
 
+    /// After the turn's commands, before its proposal: what they copy leaves when what they have seen is
+    /// committed.
+    pub fn send_copies<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
+        if !self.migration.copies.are_open() || self.migration.ids.reign != reign_of(shard) {
+            return;
+        }
+        let around = (&self.bus, &self.config.options);
+        let (mut desk, rooms) = self.migration.open(around, now, shard);
+        rooms.copies.send(&mut desk);
+    }
+
     /// After the turn's commands: what they and the log have made sayable.
     pub fn speak<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
         let reign = self.migration.ids.reign;
         if reign.is_none() || reign != reign_of(shard) || self.migration.is_idle(shard) {
             return;
         }
-        let (mut desk, rooms) = self.migration.open(&self.bus, now, shard);
+        let (mut desk, rooms) = self
+            .migration
+            .open((&self.bus, &self.config.options), now, shard);
         rooms.slots.speak(&mut desk);
         rooms.source.proceed(&mut desk);
         rooms.questions.proceed(&mut desk);
+        rooms.copies.proceed(now.mono);
     }
 
     /// What may leave leaves: `released` are the gates that have opened. M7: what a word rests on is on
@@ -473,6 +507,12 @@ impl Cluster {
     pub fn begin_lend(&mut self, id: MoveId, cargo: Cargo, patience: Duration) {
         let until = self.now.mono + patience;
         self.migration.source.begin(id, &cargo, Some(until));
+    }
+
+    /// MIGRATE COPY, in this turn; its number.
+    pub fn begin_copy(&mut self, to: ShardId, cargo: &Cargo, patience: Duration) -> u64 {
+        let until = self.now.mono + patience;
+        self.migration.copies.begin(to, cargo, until)
     }
 
     /// SETSLOT NODE: a slot is asked for.

@@ -56,6 +56,14 @@ pub(super) struct Questions {
 }
 
 impl Questions {
+    /// Numbers go on behind this one: an answer to another reign's question finds nothing.
+    pub(super) fn numbered_from(next: u64) -> Questions {
+        Questions {
+            next,
+            ..Questions::default()
+        }
+    }
+
     pub(super) fn are_open(&self) -> bool {
         !self.open.is_empty()
     }

@@ -6,7 +6,7 @@
 use base::ids::Incarnation;
 use base::NodeId;
 use base::ShardId;
-use topology::moves::{Cargo, KeyState, Parcel};
+use topology::moves::{Cargo, Credentials, KeyState, Parcel};
 use topology::{MoveId, MoveNumber};
 
 /// A word. *Asks* go to the leader of the other shard, and are said again every 200 ms.
@@ -123,6 +123,16 @@ pub enum Word {
         slot: u16,
         mark: MoveId,
     },
+    /// M24: MIGRATE COPY: keys to be restored, once, as [`encode_cargo`] has them.
+    Copy {
+        question: u64,
+        cargo: Vec<u8>,
+    },
+    /// M24: what became of that: nothing, or the first error as a client is told.
+    Copied {
+        question: u64,
+        text: Vec<u8>,
+    },
     /// The speaker does not lead its shard; this node does, if known.
     NotLeader {
         leader: Option<NodeId>,
@@ -166,8 +176,10 @@ impl Word {
     /// About how many bytes it is on its way.
     pub fn weight(&self) -> usize {
         let bytes = match self {
-            Word::Begin { bytes, .. } => bytes.len(),
-            Word::Void { text, .. } | Word::Kept { text, .. } => text.len(),
+            Word::Begin { bytes, .. } | Word::Copy { cargo: bytes, .. } => bytes.len(),
+            Word::Void { text, .. } | Word::Kept { text, .. } | Word::Copied { text, .. } => {
+                text.len()
+            }
             Word::AskKey { key, .. } => key.len(),
             Word::Done { refused, .. } => 4 * refused.len(),
             _ => 0,
@@ -246,6 +258,19 @@ impl Out<'_> {
     fn cargo(&mut self, cargo: &Cargo) {
         self.kind(u8::from(cargo.replace), cargo.slot);
         self.option(cargo.mark.as_ref());
+        match &cargo.credentials {
+            Credentials::None => self.raw(&[0]),
+            Credentials::Password(password) => {
+                self.raw(&[1]);
+                self.bytes(password);
+            }
+            Credentials::User(user, password) => {
+                self.raw(&[2]);
+                self.bytes(user);
+                self.bytes(password);
+            }
+            Credentials::Shard => self.raw(&[3]),
+        }
         self.count(cargo.parcels.len());
         for parcel in &cargo.parcels {
             self.bytes(&parcel.key);
@@ -253,7 +278,7 @@ impl Out<'_> {
             if let Some(at) = parcel.expiry {
                 self.raw(&at.to_le_bytes());
             }
-            self.bytes(&parcel.value);
+            self.bytes(&parcel.payload);
         }
     }
 
@@ -345,6 +370,16 @@ impl Out<'_> {
             Word::Settled { slot, mark } => self.of_mark(18, *slot, mark),
             Word::NoMark { slot, mark } => self.of_mark(19, *slot, mark),
             Word::MarkClosed { slot, mark } => self.of_mark(20, *slot, mark),
+            Word::Copy { question, cargo } => {
+                self.raw(&[23]);
+                self.number(*question);
+                self.bytes(cargo);
+            }
+            Word::Copied { question, text } => {
+                self.raw(&[24]);
+                self.number(*question);
+                self.bytes(text);
+            }
             Word::NotLeader { leader } => {
                 self.raw(&[21, u8::from(leader.is_some())]);
                 leader.iter().for_each(|node| self.raw(&node.0));
@@ -420,6 +455,13 @@ impl<'a> In<'a> {
     fn cargo(&mut self) -> Option<Cargo> {
         let replace = self.flag()?;
         let (slot, mark) = (self.slot()?, self.option()?);
+        let credentials = match self.byte()? {
+            0 => Credentials::None,
+            1 => Credentials::Password(self.bytes()?.to_vec()),
+            2 => Credentials::User(self.bytes()?.to_vec(), self.bytes()?.to_vec()),
+            3 => Credentials::Shard,
+            _ => return None,
+        };
         let count = self.count()?;
         let parcels = (0..count).map(|_| {
             Some(Parcel {
@@ -428,7 +470,7 @@ impl<'a> In<'a> {
                     false => None,
                     true => Some(i64::from_le_bytes(self.array()?)),
                 },
-                value: self.bytes()?.to_vec(),
+                payload: self.bytes()?.to_vec(),
             })
         });
         let parcels = parcels.collect::<Option<Vec<Parcel>>>()?;
@@ -436,6 +478,7 @@ impl<'a> In<'a> {
             slot,
             mark,
             replace,
+            credentials,
             parcels,
         })
     }
@@ -465,6 +508,14 @@ impl<'a> In<'a> {
                 let (slot, mark) = (self.slot()?, self.id()?);
                 self.of_mark(kind, slot, mark)?
             }
+            23 => Word::Copy {
+                question: self.number()?,
+                cargo: self.bytes()?.to_vec(),
+            },
+            24 => Word::Copied {
+                question: self.number()?,
+                text: self.bytes()?.to_vec(),
+            },
             21 => Word::NotLeader {
                 leader: match self.flag()? {
                     false => None,

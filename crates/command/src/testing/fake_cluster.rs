@@ -104,6 +104,10 @@ impl ClusterApi for FakeCluster {
     fn begin_lend(&mut self, _: MoveId, cargo: Cargo, _: Duration) {
         self.calls.push(format!("lend {}", cargo.parcels.len()));
     }
+    fn begin_copy(&mut self, _: ShardId, cargo: Cargo, _: Duration) -> u64 {
+        self.calls.push(format!("copy {}", cargo.parcels.len()));
+        7
+    }
     fn want_slot(&mut self, slot: u16, _: ShardId, _: MoveId, _: Duration) {
         self.calls.push(format!("want {slot}"));
     }

@@ -120,6 +120,10 @@ impl<P: Platform> ClusterApi for Clustered<P> {
         self.core.begin_lend(id, cargo, patience);
     }
 
+    fn begin_copy(&mut self, to: ShardId, cargo: Cargo, patience: Duration) -> u64 {
+        self.core.begin_copy(to, &cargo, patience)
+    }
+
     fn want_slot(&mut self, slot: u16, from: ShardId, mark: MoveId, patience: Duration) {
         self.core.want_slot(slot, from, mark, patience);
     }

@@ -110,6 +110,12 @@ impl<P: Platform> Clustered<P> {
                 self.cut_off.insert(node);
                 slog::debug!(logger, "Raft link to {} is down", node);
             }
+            Event::Probed { node, answer } => {
+                let _ = (node, answer);
+            }
+            Event::OutgoingUp { .. }
+            | Event::OutgoingBytes { .. }
+            | Event::OutgoingClosed { .. } => {}
             Event::Failed(what) => slog::warn!(logger, "Cluster links: {}", what),
         }
         Ok(())
