@@ -24,6 +24,7 @@ mod frames;
 mod health;
 pub mod identity;
 mod ids;
+mod kinds;
 mod leading;
 mod membership;
 pub mod migration;
@@ -50,6 +51,7 @@ use follow::{Looks, Shown};
 use health::Health;
 use identity::NodeIdentity;
 use ids::Ids;
+use kinds::Kinds;
 use leading::Removals;
 use membership::Membership;
 use migration::Migration;
@@ -90,6 +92,11 @@ pub enum ClusterOutput {
     Peer {
         node: NodeId,
         addr: Option<(IpAddr, u16)>,
+    },
+    /// Find out whether this node is a real Redis (M9).
+    Probe {
+        node: NodeId,
+        addr: (IpAddr, u16),
     },
     /// This node's name has changed (RESET HARD).
     Myself(NodeId),
@@ -174,6 +181,7 @@ pub struct Cluster {
     health: Health,
     record: RecordWriter,
     migration: Migration,
+    kinds: Kinds,
     peers: Peers,
     doubts: Doubts,
     looks: Looks,
@@ -205,6 +213,7 @@ impl Cluster {
             health: Health::default(),
             record: RecordWriter::default(),
             migration: Migration::default(),
+            kinds: Kinds::default(),
             peers: Peers::default(),
             doubts: Doubts::default(),
             looks: Looks::new(now.mono),

@@ -286,6 +286,9 @@ pub trait ClusterApi {
 
     // ---- slots in motion (rules M) --------------------------------------------------------
 
+    /// Whether a node is a real Redis (M9); none: not known yet, the command is held.
+    fn is_redis(&mut self, node: NodeId) -> Option<bool>;
+
     /// An id for a mark or a lend of this leader's reign.
     fn mint(&mut self) -> MoveId;
 

@@ -59,6 +59,8 @@ pub struct Migrating {
     pub mark: Option<MoveId>,
     /// M11: the move runs backwards.
     pub closing: bool,
+    /// M9: the node is a real Redis: nothing is agreed with it.
+    pub redis: bool,
 }
 
 /// M6: this shard receives the keys of a slot from another one.
@@ -71,6 +73,8 @@ pub struct Importing {
     pub clean: bool,
     /// M11: its keys go back.
     pub returning: bool,
+    /// M9: the node is a real Redis: nothing is agreed with it.
+    pub redis: bool,
 }
 
 /// M1: keys that are on their way to another shard, and frozen here until it has decided.
@@ -302,7 +306,7 @@ impl Moves {
             out.raw(&mark.shard.0);
             out.raw(&mark.node.0);
             put_option(out, mark.mark);
-            out.u8(mark.closing.into());
+            out.u8(u8::from(mark.closing) | u8::from(mark.redis) << 1);
         }
         out.count(self.importing.len());
         for (slot, mark) in &self.importing {
@@ -310,7 +314,8 @@ impl Moves {
             out.raw(&mark.shard.0);
             out.raw(&mark.node.0);
             put_id(out, mark.mark);
-            out.u8(u8::from(mark.clean) | u8::from(mark.returning) << 1);
+            let (clean, returning) = (u8::from(mark.clean), u8::from(mark.returning));
+            out.u8(clean | returning << 1 | u8::from(mark.redis) << 2);
         }
         out.count(self.lends.len());
         for (id, lend) in &self.lends {
@@ -349,26 +354,29 @@ impl Moves {
 
     pub(super) fn decode(from: &mut Reader<'_>) -> Option<Moves> {
         let migrating = from.many(|from| {
-            Some((
-                take_slot(from)?,
-                Migrating {
-                    shard: take_shard(from)?,
-                    node: take_node(from)?,
-                    mark: take_option(from)?,
-                    closing: take_flags(from, 1)? == 1,
-                },
-            ))
+            let slot = take_slot(from)?;
+            let (shard, node, mark) = (take_shard(from)?, take_node(from)?, take_option(from)?);
+            let flags = take_flags(from, 3)?;
+            let mark = Migrating {
+                shard,
+                node,
+                mark,
+                closing: flags & 1 != 0,
+                redis: flags & 2 != 0,
+            };
+            Some((slot, mark))
         })?;
         let importing = from.many(|from| {
             let slot = take_slot(from)?;
             let (shard, node, mark) = (take_shard(from)?, take_node(from)?, take_id(from)?);
-            let flags = take_flags(from, 3)?;
+            let flags = take_flags(from, 7)?;
             let mark = Importing {
                 shard,
                 node,
                 mark,
                 clean: flags & 1 != 0,
                 returning: flags & 2 != 0,
+                redis: flags & 4 != 0,
             };
             Some((slot, mark))
         })?;
@@ -557,6 +565,7 @@ mod tests {
             node,
             mark: Some(id(3)),
             closing: true,
+            redis: true,
         };
         moves.migrating.insert(5, mark);
         let mark = Importing {
@@ -565,6 +574,7 @@ mod tests {
             mark: id(4),
             clean: true,
             returning: true,
+            redis: true,
         };
         moves.importing.insert(6, mark);
         let lend = Lend {

@@ -19,6 +19,8 @@ pub struct FakeCluster {
     pub forgotten: Vec<NodeId>,
     /// RESET is under way.
     pub later: bool,
+    /// A node that is a real Redis.
+    pub redis: Option<NodeId>,
     pub minted: u64,
     /// What another shard answers about any key and any slot; none: nothing yet.
     pub key_state: Option<KeyState>,
@@ -73,6 +75,9 @@ impl ClusterApi for FakeCluster {
     }
     fn set_owner(&mut self, slot: u16, node: NodeId) {
         self.calls.push(format!("owner {slot} {node}"));
+    }
+    fn is_redis(&mut self, node: NodeId) -> Option<bool> {
+        Some(self.redis == Some(node))
     }
     fn mint(&mut self) -> MoveId {
         self.minted += 1;

@@ -92,6 +92,10 @@ impl<P: Platform> ClusterApi for Clustered<P> {
         self.core.set_owner(slot, node);
     }
 
+    fn is_redis(&mut self, node: NodeId) -> Option<bool> {
+        self.core.is_redis(node)
+    }
+
     fn mint(&mut self) -> MoveId {
         self.core.mint()
     }

@@ -17,7 +17,7 @@ use shard::{Admission, Shard};
 use std::net::SocketAddr;
 use std::time::Duration;
 use storage::base::{Member, MemberKind};
-use transport::{kind_of, Command, Event, Passwords};
+use transport::{kind_of, Command, Event, Passwords, Probed};
 
 /// Lines in the log about frames that can't be read.
 const COMPLAINTS_A_SECOND: u32 = 20;
@@ -104,6 +104,7 @@ impl<P: Platform> Clustered<P> {
             }
             Event::RaftUp { node } => {
                 self.cut_off.remove(&node);
+                self.core.probed(now.mono, node, Some(false));
                 slog::debug!(logger, "Raft link to {} is up", node);
             }
             Event::RaftDown { node } => {
@@ -111,7 +112,12 @@ impl<P: Platform> Clustered<P> {
                 slog::debug!(logger, "Raft link to {} is down", node);
             }
             Event::Probed { node, answer } => {
-                let _ = (node, answer);
+                let refused = match answer {
+                    Probed::Known => Some(false),
+                    Probed::Refused => Some(true),
+                    Probed::Unknown => None,
+                };
+                self.core.probed(now.mono, node, refused);
             }
             Event::OutgoingUp { .. }
             | Event::OutgoingBytes { .. }
@@ -360,6 +366,10 @@ impl<P: Platform> Server<P> {
                 ClusterOutput::Peer { node, addr } => cluster.io.order(Command::Peer {
                     node,
                     addr: addr.map(|(ip, port)| SocketAddr::new(ip, port)),
+                }),
+                ClusterOutput::Probe { node, addr } => cluster.io.order(Command::Probe {
+                    node,
+                    addr: addr.into(),
                 }),
                 ClusterOutput::Myself(node) => cluster.io.order(Command::Myself(node)),
                 ClusterOutput::Identity(identity) => {
