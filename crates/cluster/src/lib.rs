@@ -98,6 +98,8 @@ pub enum ClusterOutput {
         node: NodeId,
         addr: (IpAddr, u16),
     },
+    /// A connection to a server outside (M26).
+    Outgoing(migration::outside::pool::Order),
     /// This node's name has changed (RESET HARD).
     Myself(NodeId),
     /// Replace the file `identity`.
@@ -311,6 +313,7 @@ impl Cluster {
     /// What is to be done, in order.
     pub fn take_outputs(&mut self) -> Vec<ClusterOutput> {
         self.take_bus_actions();
+        self.follow_outgoing(self.now.mono);
         self.out.take()
     }
 

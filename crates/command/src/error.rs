@@ -293,7 +293,7 @@ texts! {
     /// Ours (M18).
     HAND_OVER_TIMEOUT = "ERR No answer from the slot's owner";
     /// Ours.
-    MIGRATE_ELSEWHERE = "ERR MIGRATE to a server that is no node of this cluster is not supported yet";
+    MIGRATE_ALONE = "ERR MIGRATE needs cluster-enabled yes";
     TRYAGAIN = "TRYAGAIN Multiple keys request during rehashing of slot";
     SETSLOT_TARGET = "ERR Target node is not a master";
     SETSLOT_IN_MULTI = "ERR Command not allowed inside a transaction";

@@ -135,6 +135,12 @@ impl<P: Platform> ServerState<P> {
                 (Some(WaitsFor::Lend(of)), Finished::Lend { id, error }) if of == *id => {
                     error.as_deref().map(Error::target_error)
                 }
+                (Some(WaitsFor::Lend(of)), Finished::LendLost { id }) if of == *id => {
+                    Some(Error::MIGRATE_TIMEOUT)
+                }
+                (Some(WaitsFor::Copy(of)), Finished::CopyLost { number }) if of == *number => {
+                    Some(Error::MIGRATE_TIMEOUT)
+                }
                 (Some(WaitsFor::Copy(of)), Finished::Copy { number, error }) if of == *number => {
                     error.as_deref().map(Error::target_error)
                 }

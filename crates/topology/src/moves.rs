@@ -8,6 +8,7 @@
 //! [`state`]: ../../state/index.html
 
 use super::bytes::{Reader, Writer};
+use super::outside::Outside;
 use base::ids::Incarnation;
 use base::ShardId;
 use cluster_bus::slot::SLOT_COUNT;
@@ -84,6 +85,8 @@ pub struct Lend {
     pub to: ShardId,
     pub mark: Option<MoveId>,
     pub keys: Vec<Box<[u8]>>,
+    /// M26: they go to this server, and to no shard.
+    pub outside: Option<Outside>,
 }
 
 /// M18: a slot that this shard has given up for another one, which has not taken it for all this shard
@@ -286,7 +289,8 @@ impl Moves {
     pub fn others(&self) -> BTreeSet<ShardId> {
         let marks = self.migrating.values().map(|mark| mark.shard);
         let marks = marks.chain(self.importing.values().map(|mark| mark.shard));
-        let lends = self.lends.values().map(|lend| lend.to);
+        let lends = self.lends.values().filter(|lend| lend.outside.is_none());
+        let lends = lends.map(|lend| lend.to);
         let departed = self.departed.values().map(|departed| departed.to);
         marks.chain(lends).chain(departed).collect()
     }
@@ -424,6 +428,10 @@ impl Lend {
         put_option(out, self.mark);
         out.count(self.keys.len());
         self.keys.iter().for_each(|key| out.bytes(key));
+        out.u8(self.outside.is_some().into());
+        if let Some(outside) = &self.outside {
+            outside.encode(out);
+        }
     }
 
     fn take(from: &mut Reader<'_>) -> Option<Lend> {
@@ -432,6 +440,11 @@ impl Lend {
             to: take_shard(from)?,
             mark: take_option(from)?,
             keys: from.many(|from| from.bytes().map(Box::from))?,
+            outside: match from.u8()? {
+                0 => None,
+                1 => Some(Outside::take(from)?),
+                _ => return None,
+            },
         })
     }
 
@@ -582,8 +595,21 @@ mod tests {
             to: shard,
             mark: None,
             keys: vec![b"a".as_slice().into(), b"".as_slice().into()],
+            outside: None,
         };
-        moves.lends.insert(id(9), lend);
+        moves.lends.insert(id(9), lend.clone());
+        let outside = Outside {
+            host: b"example".as_slice().into(),
+            port: 6379,
+            db: 3,
+            client: Some(17),
+            run: b"abc".as_slice().into(),
+        };
+        let lend = Lend {
+            outside: Some(outside),
+            ..lend
+        };
+        moves.lends.insert(id(10), lend);
         let departed = Departed {
             id: id(2),
             to: shard,

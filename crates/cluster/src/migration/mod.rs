@@ -9,6 +9,7 @@
 
 mod contact;
 mod copies;
+pub mod outside;
 mod questions;
 mod slots;
 mod source;
@@ -18,7 +19,7 @@ mod tests;
 pub mod word;
 
 use super::outbox::Outbox;
-use super::{Cluster, ClusterOptions};
+use super::{Cluster, ClusterOptions, ClusterOutput};
 use base::clock::{Mono, Now};
 use base::ids::{BatchSeq, Incarnation, ReadId};
 use base::mutation::{self, Mutation};
@@ -27,6 +28,8 @@ use cluster_bus::bus::Bus;
 use cluster_bus::NodeId;
 use contact::Contacts;
 use copies::Copies;
+use outside::pool::Event as OutgoingEvent;
+use outside::Outside;
 use questions::Questions;
 use shard::Shard;
 use slots::Slots;
@@ -38,6 +41,7 @@ use std::time::Duration;
 use storage::{Disk, Position};
 use target::Target;
 use topology::moves::{Cargo, KeyState};
+use topology::outside::{Place, Server, Unreached};
 use topology::{MoveId, MoveNumber};
 use word::{Word, Words};
 
@@ -54,12 +58,36 @@ const FRAME: usize = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finished {
     /// MIGRATE: the lend has ended; an error as a client is told, or nothing.
-    Lend { id: MoveId, error: Option<Vec<u8>> },
+    Lend {
+        id: MoveId,
+        error: Option<Vec<u8>>,
+    },
+    /// MIGRATE to a server outside: its answer was lost, or nothing could leave.
+    LendLost {
+        id: MoveId,
+    },
+    CopyLost {
+        number: u64,
+    },
     /// MIGRATE COPY: an error as a client is told, or nothing.
-    Copy { number: u64, error: Option<Vec<u8>> },
+    Copy {
+        number: u64,
+        error: Option<Vec<u8>>,
+    },
     /// SETSLOT NODE: the slot's owner has refused; why, as a client is told. That the slot has come, the
     /// committed record says.
-    HandOver { slot: u16, error: Vec<u8> },
+    HandOver {
+        slot: u16,
+        error: Vec<u8>,
+    },
+}
+
+/// What waits until it may be said.
+#[derive(Debug)]
+enum Said {
+    Word(ShardId, Word),
+    /// A copy to a server outside, by its number.
+    Copy(u64),
 }
 
 /// A leader's reign: ids are counted in it.
@@ -78,8 +106,9 @@ pub(super) struct Desk<'a, D: Disk> {
     pub own: ShardId,
     /// What clients of this node have to show.
     pub requirepass: &'a [u8],
+    pub node_timeout: Duration,
     ids: &'a mut Counter,
-    waiting: &'a mut VecDeque<(Gate, ShardId, Word)>,
+    waiting: &'a mut VecDeque<(Gate, Said)>,
     finished: &'a mut Vec<Finished>,
 }
 
@@ -104,7 +133,7 @@ impl<D: Disk> Desk<'_, D> {
 
     /// A word leaves when what it rests on has committed.
     pub fn say(&mut self, gate: Gate, to: ShardId, word: Word) {
-        self.waiting.push_back((gate, to, word));
+        self.waiting.push_back((gate, Said::Word(to, word)));
     }
 
     /// An ask rests on nothing, or on what is committed.
@@ -176,6 +205,7 @@ struct Rooms<'a> {
     source: &'a mut Source,
     target: &'a mut Target,
     copies: &'a mut Copies,
+    outside: &'a mut Outside,
     questions: &'a mut Questions,
     slots: &'a mut Slots,
 }
@@ -185,13 +215,14 @@ pub(super) struct Migration {
     ids: Counter,
     own: ShardId,
     inbox: VecDeque<(NodeId, ShardId, Word)>,
-    waiting: VecDeque<(Gate, ShardId, Word)>,
-    /// Words that may leave once the log is on disk up to there.
-    released: Vec<(Position, ShardId, Word)>,
+    waiting: VecDeque<(Gate, Said)>,
+    /// What may leave once the log is on disk up to there.
+    released: Vec<(Position, Said)>,
     contacts: Contacts,
     source: Source,
     target: Target,
     copies: Copies,
+    outside: Outside,
     questions: Questions,
     slots: Slots,
     finished: Vec<Finished>,
@@ -211,6 +242,7 @@ impl Default for Migration {
             source: Source::default(),
             target: Target::default(),
             copies: Copies::default(),
+            outside: Outside::default(),
             questions: Questions::default(),
             slots: Slots::default(),
             finished: Vec::new(),
@@ -233,6 +265,7 @@ impl Migration {
             ids: Counter { reign, n: 0 },
             own,
             copies: Copies::numbered_from(first),
+            outside: Outside::anew(std::mem::take(&mut self.outside)),
             questions: Questions::numbered_from(first),
             ..Migration::default()
         };
@@ -246,6 +279,7 @@ impl Migration {
             && self.released.is_empty()
             && !self.questions.are_open()
             && !self.copies.are_open()
+            && self.outside.is_empty()
             && self.target.is_empty()
             && !shard.data().record().moves.owes()
             && !shard.record().moves.owes();
@@ -265,6 +299,7 @@ impl Migration {
             now,
             own: self.own,
             requirepass: options.requirepass.as_bytes(),
+            node_timeout: Duration::from_millis(options.bus.node_timeout_ms),
             ids: &mut self.ids,
             waiting: &mut self.waiting,
             finished: &mut self.finished,
@@ -273,6 +308,7 @@ impl Migration {
             source: &mut self.source,
             target: &mut self.target,
             copies: &mut self.copies,
+            outside: &mut self.outside,
             questions: &mut self.questions,
             slots: &mut self.slots,
         };
@@ -292,25 +328,32 @@ impl Migration {
 
     /// Moves the words whose gates have opened to those that leave when the log is on disk up to `end`.
     fn open_gates(&mut self, released: Gate, end: Position) {
-        for (gate, to, word) in std::mem::take(&mut self.waiting) {
+        for (gate, said) in std::mem::take(&mut self.waiting) {
             match gate.is_released_by(released) {
-                true if gate == Gate::OPEN => self.released.push((Position(0), to, word)),
-                true => self.released.push((end, to, word)),
-                false => self.waiting.push_back((gate, to, word)),
+                true if gate == Gate::OPEN => self.released.push((Position(0), said)),
+                true => self.released.push((end, said)),
+                false => self.waiting.push_back((gate, said)),
             }
         }
     }
 
     /// The words that leave, a frame for each node. Whether others wait for the disk.
-    fn send(&mut self, now: Mono, durable: Position, bus: &Bus, out: &mut Outbox) -> bool {
+    fn send(&mut self, now: Now, durable: Position, bus: &Bus, out: &mut Outbox) -> bool {
         let mut frames: BTreeMap<NodeId, (ShardId, usize, Vec<Word>)> = BTreeMap::new();
         let (go, wait): (Vec<_>, Vec<_>) = std::mem::take(&mut self.released)
             .into_iter()
             .partition(|(at, ..)| *at <= durable);
         self.released = wait;
-        for (_, to, word) in go {
+        for (_, said) in go {
+            let (to, word) = match said {
+                Said::Word(to, word) => (to, word),
+                Said::Copy(number) => {
+                    self.outside.send_copy(now, number);
+                    continue;
+                }
+            };
             // Of a shard that no node is known of nothing can be asked now.
-            if let Some(node) = self.contacts.of(now, bus, to) {
+            if let Some(node) = self.contacts.of(now.mono, bus, to) {
                 let frame = frames.entry(node).or_insert((to, 0, Vec::new()));
                 frame.1 += word.weight();
                 frame.2.push(word);
@@ -413,18 +456,26 @@ impl Cluster {
         }
         rooms.slots.proceed(&mut desk);
         rooms.slots.send_back(&mut desk, rooms.source);
+        rooms.outside.hear(&mut desk);
         rooms.target.proceed(now.mono);
+        for warning in self.migration.outside.take_warnings() {
+            self.warn(|| warning);
+        }
     }
 
     /// After the turn's commands, before its proposal: what they copy leaves when what they have seen is
     /// committed.
     pub fn send_copies<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
-        if !self.migration.copies.are_open() || self.migration.ids.reign != reign_of(shard) {
+        let copies = self.migration.copies.are_open() || self.migration.outside.has_copies();
+        if !copies || self.migration.ids.reign != reign_of(shard) {
             return;
         }
         let around = (&self.bus, &self.config.options);
         let (mut desk, rooms) = self.migration.open(around, now, shard);
         rooms.copies.send(&mut desk);
+        let gates = rooms.outside.gate_copies(&mut desk);
+        let said = gates.into_iter().map(|(gate, n)| (gate, Said::Copy(n)));
+        self.migration.waiting.extend(said);
     }
 
     /// After the turn's commands: what they and the log have made sayable.
@@ -438,6 +489,7 @@ impl Cluster {
             .open((&self.bus, &self.config.options), now, shard);
         rooms.slots.speak(&mut desk);
         rooms.source.proceed(&mut desk);
+        rooms.outside.speak(&mut desk);
         rooms.questions.proceed(&mut desk);
         rooms.copies.proceed(now.mono);
     }
@@ -450,9 +502,7 @@ impl Cluster {
             return;
         }
         let durable = shard.log().durable();
-        let waits = self
-            .migration
-            .send(now.mono, durable, &self.bus, &mut self.out);
+        let waits = self.migration.send(now, durable, &self.bus, &mut self.out);
         if waits {
             shard.want_sync();
         }
@@ -513,6 +563,58 @@ impl Cluster {
     pub fn begin_copy(&mut self, to: ShardId, cargo: &Cargo, patience: Duration) -> u64 {
         let until = self.now.mono + patience;
         self.migration.copies.begin(to, cargo, until)
+    }
+
+    /// A server outside, for one use; none: not reached yet. `question`: the session's (M26).
+    pub fn reach(
+        &mut self,
+        question: &mut Option<u64>,
+        place: &Place,
+        patience: Duration,
+    ) -> Option<Result<(u64, Server), Unreached>> {
+        let (now, pool) = (self.now.mono, &mut self.migration.outside.pool);
+        let known = question.filter(|link| pool.leads_to(*link, place));
+        let link = match known {
+            Some(link) => link,
+            None => pool.take(now, place, patience)?,
+        };
+        *question = Some(link);
+        let ready = pool.ready(now, link)?;
+        *question = None;
+        Some(ready.map(|server| (link, server)))
+    }
+
+    /// What was reached is not used.
+    pub fn leave(&mut self, link: u64) {
+        self.migration.outside.pool.release(self.now.mono, link);
+    }
+
+    /// A lend to a server outside that has been executed in this turn.
+    pub fn begin_outside(&mut self, id: MoveId, to: (u64, bool), cargo: Cargo, patience: Duration) {
+        let now = self.now.mono;
+        self.migration.outside.begin(now, (id, patience), to, cargo);
+    }
+
+    /// MIGRATE COPY to such a server, in this turn; its number.
+    pub fn copy_outside(&mut self, to: (u64, bool), cargo: Cargo, patience: Duration) -> u64 {
+        let until = self.now.mono + patience;
+        self.migration.outside.begin_copy(until, to, cargo)
+    }
+
+    /// What has happened to a connection to a server outside.
+    pub fn outgoing(&mut self, now: Mono, link: u64, event: OutgoingEvent) {
+        self.migration.outside.pool.hear(now, link, event);
+    }
+
+    /// In every turn, whoever leads: connections without use end; what is to be done with sockets.
+    pub(super) fn follow_outgoing(&mut self, now: Mono) {
+        let pool = &mut self.migration.outside.pool;
+        if !pool.is_empty() {
+            pool.proceed(now);
+        }
+        for order in pool.take_orders() {
+            self.out.push(ClusterOutput::Outgoing(order));
+        }
     }
 
     /// SETSLOT NODE: a slot is asked for.

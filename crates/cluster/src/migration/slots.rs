@@ -339,6 +339,7 @@ impl Slots {
                 to: mark.shard,
                 mark: Some(id),
                 keys,
+                outside: None,
             };
             if desk.act(|data| data.lend(lend, entry)).is_some() {
                 source.begin(lend, &cargo, None);

@@ -9,6 +9,7 @@ use crate::turn::Server;
 use base::clock::{Clock, Mono, Now};
 use base::ids::RaftId;
 use cluster::control::Frame;
+use cluster::migration::outside::pool;
 use cluster::{bus_now, ClusterOutput};
 use cluster_bus::bus::{Action, Level};
 use cluster_bus::NodeId;
@@ -119,9 +120,14 @@ impl<P: Platform> Clustered<P> {
                 };
                 self.core.probed(now.mono, node, refused);
             }
-            Event::OutgoingUp { .. }
-            | Event::OutgoingBytes { .. }
-            | Event::OutgoingClosed { .. } => {}
+            Event::OutgoingUp { link } => self.core.outgoing(now.mono, link, pool::Event::Up),
+            Event::OutgoingBytes { link, bytes } => {
+                self.core
+                    .outgoing(now.mono, link, pool::Event::Bytes(bytes));
+            }
+            Event::OutgoingClosed { link } => {
+                self.core.outgoing(now.mono, link, pool::Event::Closed);
+            }
             Event::Failed(what) => slog::warn!(logger, "Cluster links: {}", what),
         }
         Ok(())
@@ -223,6 +229,24 @@ impl<P: Platform> Clustered<P> {
             | Action::EpochCollision { .. }
             | Action::EpochSeen(_) => {}
         }
+    }
+}
+
+fn outgoing(order: pool::Order) -> Command {
+    match order {
+        pool::Order::Connect {
+            link,
+            host,
+            port,
+            limit,
+        } => Command::OutgoingConnect {
+            link,
+            host,
+            port,
+            limit,
+        },
+        pool::Order::Send { link, bytes } => Command::OutgoingSend { link, bytes },
+        pool::Order::Close { link } => Command::OutgoingClose { link },
     }
 }
 
@@ -371,6 +395,7 @@ impl<P: Platform> Server<P> {
                     node,
                     addr: addr.into(),
                 }),
+                ClusterOutput::Outgoing(order) => cluster.io.order(outgoing(order)),
                 ClusterOutput::Myself(node) => cluster.io.order(Command::Myself(node)),
                 ClusterOutput::Identity(identity) => {
                     self.write_identity(now, &mut cluster, identity)?
