@@ -284,11 +284,6 @@ impl Out<'_> {
 
     fn word(&mut self, word: &Word) {
         match word {
-            Word::AskMark { slot } => self.kind(1, *slot),
-            Word::MarkIs { slot, mark } => {
-                self.kind(2, *slot);
-                self.option(mark.as_ref());
-            }
             Word::Begin {
                 id,
                 floor,
@@ -325,6 +320,18 @@ impl Out<'_> {
                 self.bytes(text);
             }
             Word::Closed { id } => self.of_lend(9, id),
+            word => self.word_of_slot(word),
+        }
+    }
+
+    /// The words that are not about lends.
+    fn word_of_slot(&mut self, word: &Word) {
+        match word {
+            Word::AskMark { slot } => self.kind(1, *slot),
+            Word::MarkIs { slot, mark } => {
+                self.kind(2, *slot);
+                self.option(mark.as_ref());
+            }
             Word::AskKey {
                 question,
                 slot,
@@ -384,6 +391,8 @@ impl Out<'_> {
                 self.raw(&[21, u8::from(leader.is_some())]);
                 leader.iter().for_each(|node| self.raw(&node.0));
             }
+            // About lends: above.
+            _ => {}
         }
     }
 }

@@ -15,7 +15,7 @@ use cluster_bus::bus::{Action, Level};
 use cluster_bus::NodeId;
 use raft_group::{Envelope, Group};
 use shard::{Admission, Shard};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use storage::base::{Member, MemberKind};
 use transport::{kind_of, Command, Event, Passwords, Probed};
@@ -232,6 +232,11 @@ impl<P: Platform> Clustered<P> {
     }
 }
 
+fn probe(node: NodeId, addr: (IpAddr, u16)) -> Command {
+    let addr = addr.into();
+    Command::Probe { node, addr }
+}
+
 fn outgoing(order: pool::Order) -> Command {
     match order {
         pool::Order::Connect {
@@ -387,14 +392,11 @@ impl<P: Platform> Server<P> {
                     back,
                     bytes,
                 } => cluster.frame(to, urgent, back, bytes),
-                ClusterOutput::Peer { node, addr } => cluster.io.order(Command::Peer {
-                    node,
-                    addr: addr.map(|(ip, port)| SocketAddr::new(ip, port)),
-                }),
-                ClusterOutput::Probe { node, addr } => cluster.io.order(Command::Probe {
-                    node,
-                    addr: addr.into(),
-                }),
+                ClusterOutput::Peer { node, addr } => {
+                    let addr = addr.map(SocketAddr::from);
+                    cluster.io.order(Command::Peer { node, addr });
+                }
+                ClusterOutput::Probe { node, addr } => cluster.io.order(probe(node, addr)),
                 ClusterOutput::Outgoing(order) => cluster.io.order(outgoing(order)),
                 ClusterOutput::Myself(node) => cluster.io.order(Command::Myself(node)),
                 ClusterOutput::Identity(identity) => {

@@ -9,6 +9,8 @@
 pub mod pool;
 mod reply;
 mod settle;
+#[cfg(test)]
+mod tests;
 
 use super::{Desk, Finished};
 use base::clock::{Mono, Now};
@@ -69,6 +71,9 @@ pub(super) struct Outside {
     jobs: BTreeMap<MoveId, Job>,
     copies: BTreeMap<u64, (Copying, Mono)>,
     last_copy: u64,
+    /// Lends that have ended in the tail, and what their clients are told when that has committed: a later
+    /// leader that knew nothing of an end would ask a server where all may have changed since.
+    ended: Vec<(MoveId, Option<Finished>)>,
     warnings: Vec<String>,
 }
 
@@ -84,7 +89,8 @@ impl Outside {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.jobs.is_empty() && self.copies.is_empty() && self.pool.is_empty()
+        let idle = self.jobs.is_empty() && self.copies.is_empty() && self.ended.is_empty();
+        idle && self.pool.is_empty()
     }
 
     pub fn has_copies(&self) -> bool {
@@ -171,6 +177,7 @@ impl Outside {
     /// What servers have answered, and what time has brought; before clients are served.
     pub fn hear<D: Disk>(&mut self, desk: &mut Desk<'_, D>) {
         self.hear_copies(desk);
+        self.tell_ended(desk);
         let record = desk.shard.data().record().clone();
         let lends = &record.moves.lends;
         let now = desk.now.mono;
@@ -185,10 +192,19 @@ impl Outside {
             let job = self.jobs.entry(*id).or_insert_with(|| Job::of_before(now));
             let warning = job.hear(desk, &mut self.pool, *id, (lend, server));
             self.warnings.extend(warning);
-            if let Course::Ended(..) = job.course {
-                if job.end(desk, *id) {
-                    self.jobs.remove(id);
-                }
+            if let Some(finished) = job.end(desk, *id) {
+                self.jobs.remove(id);
+                self.ended.push((*id, finished));
+            }
+        }
+    }
+
+    fn tell_ended<D: Disk>(&mut self, desk: &mut Desk<'_, D>) {
+        let committed = desk.shard.record().clone();
+        for (id, finished) in std::mem::take(&mut self.ended) {
+            match committed.moves.lends.contains_key(&id) {
+                true => self.ended.push((id, finished)),
+                false => finished.into_iter().for_each(|f| desk.finish(f)),
             }
         }
     }
@@ -364,19 +380,16 @@ impl Job {
         }
     }
 
-    /// False: the log has no room now.
-    fn end<D: Disk>(&mut self, desk: &mut Desk<'_, D>, id: MoveId) -> bool {
+    /// Ends the lend, if it is to end; what its client is told then. None: not now.
+    fn end<D: Disk>(&mut self, desk: &mut Desk<'_, D>, id: MoveId) -> Option<Option<Finished>> {
         let Course::Ended(outcome, finished) = &mut self.course else {
-            return false;
+            return None;
         };
         let acted = match outcome {
             Some(refused) => desk.act(|data| data.end_lend(id, refused)),
             None => desk.act(|data| data.return_lend(id)),
         };
-        if acted.is_some() {
-            finished.take().into_iter().for_each(|f| desk.finish(f));
-        }
-        acted.is_some()
+        acted.map(|_| finished.take())
     }
 }
 
