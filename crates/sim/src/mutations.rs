@@ -103,6 +103,8 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::TransferToAHungDisk, Beside("crates/shard/src/tests/mutations.rs")),
         (M::TransferWithoutRoom, Beside("crates/shard/src/tests/mutations.rs")),
         (M::ReserveForNothing, Beside("crates/shard/src/tests/mutations.rs")),
+        (M::GainUnasked, Seed(Moves, "I1")),
+        (M::DepartedIsFree, Seed(Moves, "I1")),
         (M::VoidNotLogged, Seed(Moves, "is not linearizable")),
         (M::GoBeforeLendCommits, Seed(Moves, "is not linearizable")),
         (M::DoneFromTail, Seed(Moves, "is not linearizable")),

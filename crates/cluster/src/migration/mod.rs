@@ -8,6 +8,7 @@
 //! under one reign is not heard under another ([`Migration::follow`]).
 
 mod contact;
+mod owners;
 mod questions;
 mod slots;
 mod source;
@@ -25,6 +26,7 @@ use base::ShardId;
 use cluster_bus::bus::Bus;
 use cluster_bus::NodeId;
 use contact::Contacts;
+use owners::Claims;
 use questions::Questions;
 use shard::Shard;
 use slots::Slots;
@@ -75,6 +77,7 @@ pub(super) struct Desk<'a, D: Disk> {
     ids: &'a mut Counter,
     waiting: &'a mut VecDeque<(Gate, ShardId, Word)>,
     finished: &'a mut Vec<Finished>,
+    warnings: &'a mut Vec<String>,
 }
 
 impl<D: Disk> Desk<'_, D> {
@@ -108,6 +111,11 @@ impl<D: Disk> Desk<'_, D> {
 
     pub fn finish(&mut self, finished: Finished) {
         self.finished.push(finished);
+    }
+
+    /// A line for the log.
+    pub fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
     }
 
     pub fn mint(&mut self) -> MoveId {
@@ -171,6 +179,7 @@ struct Rooms<'a> {
     target: &'a mut Target,
     questions: &'a mut Questions,
     slots: &'a mut Slots,
+    claims: &'a mut Claims,
 }
 
 #[derive(Debug)]
@@ -186,7 +195,9 @@ pub(super) struct Migration {
     target: Target,
     questions: Questions,
     slots: Slots,
+    claims: Claims,
     finished: Vec<Finished>,
+    warnings: Vec<String>,
     /// Nothing was to be done in the last turn.
     rests: bool,
 }
@@ -202,9 +213,11 @@ impl Default for Migration {
             contacts: Contacts::default(),
             source: Source::default(),
             target: Target::default(),
-            questions: Questions::default(),
+            questions: Questions::of_term(0),
             slots: Slots::default(),
+            claims: Claims::default(),
             finished: Vec::new(),
+            warnings: Vec::new(),
             rests: true,
         }
     }
@@ -221,6 +234,7 @@ impl Migration {
         *self = Migration {
             ids: Counter { reign, n: 0 },
             own,
+            questions: Questions::of_term(reign.map_or(0, |reign| reign.term)),
             ..Migration::default()
         };
         shard.data_mut().hide_all_lent();
@@ -232,6 +246,7 @@ impl Migration {
             && self.waiting.is_empty()
             && self.released.is_empty()
             && !self.questions.are_open()
+            && !self.claims.are_open()
             && self.target.is_empty()
             && !shard.data().record().moves.owes()
             && !shard.record().moves.owes();
@@ -253,12 +268,14 @@ impl Migration {
             ids: &mut self.ids,
             waiting: &mut self.waiting,
             finished: &mut self.finished,
+            warnings: &mut self.warnings,
         };
         let rooms = Rooms {
             source: &mut self.source,
             target: &mut self.target,
             questions: &mut self.questions,
             slots: &mut self.slots,
+            claims: &mut self.claims,
         };
         (desk, rooms)
     }
@@ -387,10 +404,15 @@ impl Cluster {
                     rooms.questions.hear(now.mono, from, word.clone());
                     rooms.slots.hear(&mut desk, from, word);
                 }
+                Word::OwnIs { .. } => rooms.questions.hear(now.mono, from, word),
+                Word::AskOwn { question, slots } => {
+                    owners::asked(&mut desk, rooms.questions, from, (question, slots));
+                }
                 Word::NotLeader { .. } => {}
                 word => rooms.slots.hear(&mut desk, from, word),
             }
         }
+        rooms.claims.proceed(&mut desk, rooms.questions);
         rooms.slots.proceed(&mut desk);
         rooms.slots.send_back(&mut desk, rooms.source);
         rooms.target.proceed(now.mono);
@@ -479,6 +501,11 @@ impl Cluster {
     pub fn want_slot(&mut self, slot: u16, from: ShardId, mark: MoveId, patience: Duration) {
         let until = self.now.mono + patience;
         self.migration.slots.want(slot, from, mark, until);
+    }
+
+    /// Lines for the log.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.migration.warnings)
     }
 
     /// What commands have waited for and has come.
