@@ -187,8 +187,8 @@ pub enum Mutation {
     ApplyAllAtOnce,
     /// M21: between shards that can be asked the epoch decides, not the title.
     ClaimByEpoch,
-    /// M12: a slot that was handed over and is not taken yet counts as free.
-    DepartedIsFree,
+    /// M12: a slot that moves between other shards counts as free.
+    MovingIsFree,
     /// M12: a slot that nobody seems to have is gained without asking the other shards.
     GainUnasked,
     /// S3: a higher claim of another shard is not answered by a loss in the log.
@@ -274,7 +274,7 @@ impl Mutation {
         Mutation::FirstIdentityForgets,
         Mutation::ApplyAllAtOnce,
         Mutation::ClaimByEpoch,
-        Mutation::DepartedIsFree,
+        Mutation::MovingIsFree,
         Mutation::GainUnasked,
         Mutation::ClaimIsIgnored,
         Mutation::CoverageIsIgnored,

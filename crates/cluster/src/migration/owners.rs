@@ -176,17 +176,15 @@ pub(super) fn asked<D: Disk>(
         desk.shard.record().clone(),
     ];
     let comes = |slot: u16| {
-        let marks = records.iter().filter_map(|r| r.moves.importing.get(&slot));
+        let mut marks = records.iter().filter_map(|r| r.moves.importing.get(&slot));
         // From the asker itself it comes only when that one has handed it over.
-        marks.clone().any(|mark| mark.shard != from)
+        marks.any(|mark| mark.shard != from)
     };
-    let goes = |slot: u16| {
-        let forgotten = mutation::is(Mutation::DepartedIsFree);
-        !forgotten && records.iter().any(|r| r.moves.departed.contains_key(&slot))
-    };
+    let goes = |slot: u16| records.iter().any(|r| r.moves.departed.contains_key(&slot));
+    let moves = |slot: u16| (goes(slot) || comes(slot)) && !mutation::is(Mutation::MovingIsFree);
     let has = |slot: u16| records.iter().any(|r| r.slots.contains(slot));
     let owned = slots.iter().filter(|slot| has(*slot)).collect();
-    let reserved = |slot: &u16| goes(*slot) || comes(*slot) || questions.want(*slot);
+    let reserved = |slot: &u16| moves(*slot) || questions.want(*slot);
     let reserved = slots.iter().filter(reserved).collect();
     let mut titles = Titles::default();
     for slot in slots.iter() {
@@ -283,5 +281,17 @@ mod tests {
         for (owned, theirs, ours, verdict) in table {
             assert_eq!(judge(owned, theirs, ours), verdict, "{theirs:?} {ours:?}");
         }
+    }
+
+    /// M21: a node whose slot went on would take it back from the later owner.
+    #[cfg(feature = "mutations")]
+    #[test]
+    fn by_the_epoch_alone_the_later_owner_loses() {
+        let (theirs, ours) = ((2, 9, NodeId([2; 20])), (3, 1, NodeId([1; 20])));
+        mutation::set(Some(Mutation::ClaimByEpoch));
+        let broken = judge(true, theirs, ours);
+        mutation::set(None);
+        assert_eq!(broken, Verdict::Lose);
+        assert_ne!(judge(true, theirs, ours), broken);
     }
 }
