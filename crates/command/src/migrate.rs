@@ -188,7 +188,7 @@ fn lend(
         matches!(env.serving, Serving::Lead { writable: true }),
         "T2: MIGRATE is admitted as a write"
     );
-    if env.data.open_lends(to) >= MOST_LENDS {
+    if env.data.open_lends(to) >= MOST_LENDS || env.data.is_all_wanted() {
         return match env.overdue {
             true => Err(Error::MIGRATE_TIMEOUT),
             false => Ok(Flow::Hold),
