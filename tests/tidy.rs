@@ -64,6 +64,7 @@ const RULES: &[(char, u32)] = &[
     ('D', 7),
     ('W', 3),
     ('C', 5),
+    ('M', 30),
 ];
 
 struct Source {

@@ -105,7 +105,7 @@ fn marks(bus: &Bus, record: &Record, marks: Vec<Mark>) -> Vec<(u16, NodeId)> {
 
 fn given(bus: &Bus, record: &Record) -> BTreeMap<u16, NodeId> {
     let departed = record.moves.departed.iter();
-    let to = departed.filter_map(|(slot, departed)| Some((*slot, master_of(bus, departed.to)?)));
+    let to = departed.map(|(slot, d)| (*slot, master_of(bus, d.to).unwrap_or(d.node)));
     to.collect()
 }
 

@@ -140,7 +140,11 @@ fn settle(env: &mut Env<'_>, asked: &Asked<'_>, verdict: Verdict) -> Result<Admi
         Verdict::Serve => Ok(Admitted::Serve),
         Verdict::Hold => hold(env),
         Verdict::Moved => Ok(Admitted::Moved),
-        Verdict::TryAgain => Err(Error::TRYAGAIN),
+        Verdict::TryAgain => {
+            let single = asked.keys.len() == 1;
+            env.server.stats_mut().tryagain_single_key += u64::from(single);
+            Err(Error::TRYAGAIN)
+        }
         Verdict::Ask(shard) => Err(ask(env, asked.slot, shard)?),
         Verdict::Question(shard, mark) => {
             let Some(cluster) = env.server.cluster() else {

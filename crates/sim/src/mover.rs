@@ -111,6 +111,11 @@ pub fn look(w: &mut World) {
         return;
     }
     let slot = *w.rng.pick(&slots);
+    if w.rng.chance(0.1) {
+        // M12: an operator who thinks that the slot is nobody's.
+        let shard = w.rng.below(w.plan.shards as u64) as usize;
+        return ask(w, shard, |_| Some(Op::Grab(slot)));
+    }
     if let Some(standing) = w.standing(slot) {
         step(w, &standing);
     }

@@ -24,6 +24,7 @@ mod payload;
 mod record;
 pub mod room;
 mod string;
+mod titles;
 mod watch;
 
 pub use self::core::{Access, Counters, StateMachine};

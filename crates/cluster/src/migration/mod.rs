@@ -10,6 +10,7 @@
 mod contact;
 mod copies;
 pub mod outside;
+mod owners;
 mod questions;
 mod slots;
 mod source;
@@ -30,6 +31,7 @@ use contact::Contacts;
 use copies::Copies;
 use outside::pool::Event as OutgoingEvent;
 use outside::Outside;
+use owners::Claims;
 use questions::Questions;
 use shard::Shard;
 use slots::Slots;
@@ -110,6 +112,7 @@ pub(super) struct Desk<'a, D: Disk> {
     ids: &'a mut Counter,
     waiting: &'a mut VecDeque<(Gate, Said)>,
     finished: &'a mut Vec<Finished>,
+    warnings: &'a mut Vec<String>,
 }
 
 impl<D: Disk> Desk<'_, D> {
@@ -143,6 +146,11 @@ impl<D: Disk> Desk<'_, D> {
 
     pub fn finish(&mut self, finished: Finished) {
         self.finished.push(finished);
+    }
+
+    /// A line for the log.
+    pub fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
     }
 
     pub fn mint(&mut self) -> MoveId {
@@ -208,6 +216,7 @@ struct Rooms<'a> {
     outside: &'a mut Outside,
     questions: &'a mut Questions,
     slots: &'a mut Slots,
+    claims: &'a mut Claims,
 }
 
 #[derive(Debug)]
@@ -225,7 +234,9 @@ pub(super) struct Migration {
     outside: Outside,
     questions: Questions,
     slots: Slots,
+    claims: Claims,
     finished: Vec<Finished>,
+    warnings: Vec<String>,
     /// Nothing was to be done in the last turn.
     rests: bool,
 }
@@ -243,9 +254,11 @@ impl Default for Migration {
             target: Target::default(),
             copies: Copies::default(),
             outside: Outside::default(),
-            questions: Questions::default(),
+            questions: Questions::of_term(0),
             slots: Slots::default(),
+            claims: Claims::default(),
             finished: Vec::new(),
+            warnings: Vec::new(),
             rests: true,
         }
     }
@@ -266,7 +279,7 @@ impl Migration {
             own,
             copies: Copies::numbered_from(first),
             outside: Outside::anew(std::mem::take(&mut self.outside)),
-            questions: Questions::numbered_from(first),
+            questions: Questions::of_term(reign.map_or(0, |reign| reign.term)),
             ..Migration::default()
         };
         shard.data_mut().hide_all_lent();
@@ -280,6 +293,7 @@ impl Migration {
             && !self.questions.are_open()
             && !self.copies.are_open()
             && self.outside.is_empty()
+            && !self.claims.are_open()
             && self.target.is_empty()
             && !shard.data().record().moves.owes()
             && !shard.record().moves.owes();
@@ -303,6 +317,7 @@ impl Migration {
             ids: &mut self.ids,
             waiting: &mut self.waiting,
             finished: &mut self.finished,
+            warnings: &mut self.warnings,
         };
         let rooms = Rooms {
             source: &mut self.source,
@@ -311,6 +326,7 @@ impl Migration {
             outside: &mut self.outside,
             questions: &mut self.questions,
             slots: &mut self.slots,
+            claims: &mut self.claims,
         };
         (desk, rooms)
     }
@@ -450,17 +466,19 @@ impl Cluster {
                 }
                 Word::Copy { question, cargo } => copies::asked(&mut desk, from, question, &cargo),
                 Word::Copied { .. } => rooms.copies.hear(&mut desk, from, word),
+                Word::OwnIs { .. } => rooms.questions.hear(now.mono, from, word),
+                Word::AskOwn { question, slots } => {
+                    owners::asked(&mut desk, rooms.questions, from, (question, slots));
+                }
                 Word::NotLeader { .. } => {}
                 word => rooms.slots.hear(&mut desk, from, word),
             }
         }
+        rooms.claims.proceed(&mut desk, rooms.questions);
         rooms.slots.proceed(&mut desk);
         rooms.slots.send_back(&mut desk, rooms.source);
         rooms.outside.hear(&mut desk);
         rooms.target.proceed(now.mono);
-        for warning in self.migration.outside.take_warnings() {
-            self.warn(|| warning);
-        }
     }
 
     /// After the turn's commands, before its proposal: what they copy leaves when what they have seen is
@@ -621,6 +639,11 @@ impl Cluster {
     pub fn want_slot(&mut self, slot: u16, from: ShardId, mark: MoveId, patience: Duration) {
         let until = self.now.mono + patience;
         self.migration.slots.want(slot, from, mark, until);
+    }
+
+    /// Lines for the log.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.migration.warnings)
     }
 
     /// What commands have waited for and has come.

@@ -11,20 +11,45 @@ use resp::args::Args;
 use std::fmt::Write;
 use topology::ClusterView;
 
+/// What an operator sees of slots in motion, as the record that is committed has it.
+pub fn moving(env: &Env<'_>) -> [(&'static str, u64); 5] {
+    let record = env.data.committed_record();
+    let moves = &record.moves;
+    // M22: of a slot that is neither this shard's nor imported with nothing of before.
+    let stray = |slot: &u16| {
+        let arrives = moves.importing.get(slot).is_some_and(|mark| mark.clean);
+        !record.slots.contains(*slot) && !arrives
+    };
+    let keyspace = env.data.keyspace();
+    let leftover = match env.server.config().cluster_enabled {
+        true => (0..base::slot::SLOT_COUNT)
+            .filter(stray)
+            .map(|slot| keyspace.count_in_slot(slot))
+            .sum(),
+        false => 0,
+    };
+    let leaving = moves.migrating.len() + moves.departed.len();
+    [
+        ("cluster_slots_migrating", leaving as u64),
+        ("cluster_slots_importing", moves.importing.len() as u64),
+        ("cluster_open_lends", moves.lends.len() as u64),
+        ("cluster_leftover_keys", leftover),
+        (
+            "cluster_tryagain_single_key",
+            env.server.stats().tryagain_single_key,
+        ),
+    ]
+}
+
 pub fn info(env: &mut Env<'_>, _: Args<'_>) -> Done {
-    let moves = &env.data.committed_record().moves;
-    let moving = [
-        ("cluster_slots_migrating", moves.migrating.len()),
-        ("cluster_slots_importing", moves.importing.len()),
-        ("cluster_open_lends", moves.lends.len()),
-    ];
+    let moving = moving(env);
     show(env, |view, reply| {
         reply.verbatim("txt", text(view, &moving).as_bytes());
         Ok(())
     })
 }
 
-fn text(view: &ClusterView, moving: &[(&str, usize)]) -> String {
+fn text(view: &ClusterView, moving: &[(&str, u64)]) -> String {
     let (mut ok, mut pfail, mut fail) = (0, 0, 0);
     for node in &view.nodes {
         let count = node.slots.len();

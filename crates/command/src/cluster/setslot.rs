@@ -6,9 +6,8 @@
 use super::super::env::{Block, BlockKind, Done, Env, Flow, DONE};
 use super::super::error::Error;
 use super::shared::{host, parse_id};
-use super::slots::parse_slot;
+use super::slots::{gain, lives, owners, parse_slot};
 use base::ShardId;
-use cluster_bus::wire::Flags;
 use cluster_bus::NodeId;
 use resp::args::Args;
 use std::time::Duration;
@@ -103,7 +102,8 @@ fn done(env: &mut Env<'_>) -> Done {
 }
 
 fn migrating(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
-    if !env.data.record().slots.contains(slot) {
+    let departed = env.data.record().moves.departed.get(&slot).map(|d| d.to);
+    if departed.is_none() && !env.data.record().slots.contains(slot) {
         return Err(shown(env, Error::not_owner(slot)));
     }
     let to = named(env, id)?.ok_or_else(|| Error::stranger(id))?;
@@ -113,6 +113,14 @@ fn migrating(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
     let Some(to) = other_end(env, &to, id)? else {
         return Ok(Flow::Hold);
     };
+    if let Some(gone_to) = departed {
+        // M29: it is shown as migrating, until the other shard has it.
+        env.data.depends_on_all();
+        return match gone_to == to.shard {
+            true => done(env),
+            false => Err(Error::slot_migrating(slot)),
+        };
+    }
     let before = env.data.record().moves.migrating.get(&slot).cloned();
     if let Some(mark) = before {
         env.data.depends_on_all();
@@ -202,6 +210,11 @@ fn stable(env: &mut Env<'_>, slot: u16) -> Done {
     if env.session.deny_blocking || env.data.footprint().hold {
         return done(env);
     }
+    until_end(slot)
+}
+
+/// The reply waits for the end of the move, for so long as a client is patient.
+fn until_end(slot: u16) -> Done {
     Ok(Flow::Block(Block {
         kind: BlockKind::MarkEnd { slot },
         timeout: Some(PATIENCE),
@@ -218,12 +231,7 @@ fn force(env: &mut Env<'_>, slot: u16) -> Done {
         env.data.depends_on_all();
         return done(env);
     };
-    let view = host(env)?.view();
-    let of = view
-        .nodes
-        .iter()
-        .filter(|node| node.shard.is_some_and(|id| id == shard));
-    if of.clone().any(|node| !node.flags.has(Flags::FAIL)) {
+    if lives(host(env)?.view(), shard) {
         return Err(Error::SHARD_LIVES);
     }
     let lends = moves.lends.iter().filter(|(_, lend)| lend.slot == slot);
@@ -264,6 +272,14 @@ fn node(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
             false => give(env, slot, (to.shard, to.node)),
         };
     }
+    let departed = record.moves.departed.get(&slot);
+    if departed.is_some_and(|d| Some(d.to) == to.shard) {
+        env.data.depends_on_all();
+        return match env.session.deny_blocking {
+            true => done(env),
+            false => until_end(slot),
+        };
+    }
     match record.moves.importing.get(&slot) {
         // The move has ended elsewhere.
         Some(mark) if mark.redis => {
@@ -302,13 +318,15 @@ fn take_unasked(env: &mut Env<'_>, slot: u16) -> Done {
     let owner = view.nodes.iter().find(|node| node.slots.contains(slot));
     let theirs = owner.map_or(0, |node| node.config_epoch);
     let highest = view.max_epoch();
-    if !env.data.room_for(3 * state::room::RECORD) {
+    if !env.data.room_for(4 * state::room::RECORD) {
         return Ok(Flow::Hold);
     }
+    let title = env.data.record().moves.titles.of(slot).saturating_add(1);
     let (before, master) = (env.data.record().epoch, env.data.record().master);
     let highest = highest.max(before);
     env.data.end_importing(slot);
     env.data.add_slots(&[slot].into_iter().collect());
+    env.data.set_titles(&[(slot, slot, title)]);
     if before <= theirs || before < highest {
         env.data.set_epoch(highest.saturating_add(1), master);
     }
@@ -356,7 +374,10 @@ fn give(env: &mut Env<'_>, slot: u16, (shard, node): (ShardId, NodeId)) -> Done 
         return Err(shown(env, Error::not_migrating_there(slot)));
     }
     env.data.hand_off(slot, id);
-    done(env)
+    match env.data.footprint().hold {
+        true => Ok(Flow::Hold),
+        false => until_end(slot),
+    }
 }
 
 /// M18: this shard is to have the slot, under its mark.
@@ -394,6 +415,12 @@ fn unowned(env: &mut Env<'_>, slot: u16) -> Done {
     if view.nodes.iter().any(|node| node.slots.contains(slot)) {
         return Err(shown(env, Error::slot_busy(slot)));
     }
-    env.data.add_slots(&[slot].into_iter().collect());
-    done(env)
+    let slots = [slot].into_iter().collect();
+    let Some(owners) = owners(env, &slots)? else {
+        return Ok(Flow::Hold);
+    };
+    match gain(env, &slots, &owners)? {
+        true => done(env),
+        false => Ok(Flow::Hold),
+    }
 }

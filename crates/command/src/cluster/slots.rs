@@ -2,16 +2,22 @@
 //!
 //! Owns: Redis's checks and the changes, which are effects of the shard's log. S1: they execute on
 //! the tail's copy of the record, so that `MULTI; DELSLOTS; ADDSLOTS; EXEC` validates; what other
-//! shards have is the view's to say. Never: decides which shard serves a slot.
+//! shards have is the view's to say, and theirs: [`owners`]. Never: decides which shard serves a slot.
+//! Invariant (M12): a slot is gained when every other shard that can be asked has said that it is free.
 
 use super::super::env::{Done, Env, Flow, DONE};
 use super::super::error::Error;
+use super::super::session::Queued;
 use super::shared::{holds_keys, host};
+use base::mutation::{self, Mutation};
+use base::ShardId;
 use cluster_bus::slot::SLOT_COUNT;
+use cluster_bus::wire::Flags;
 use cluster_bus::SlotSet;
 use resp::args::Args;
 use resp::number::parse_i64;
-use topology::ClusterView;
+use topology::moves::{Owners, Titles};
+use topology::{ClusterView, Moves};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Change {
@@ -43,11 +49,98 @@ pub fn parse_slot(text: &[u8]) -> Result<u16, Error> {
 
 fn single(env: &mut Env<'_>, args: Args<'_>, change: Change) -> Done {
     let mut plan = Plan::new(env, change)?;
-    let slots: Result<Vec<u16>, Error> = args.iter().skip(2).map(parse_slot).collect();
-    for slot in slots? {
+    let forced = change == Change::Add && args.len() > 3 && is_force(&args[args.len() - 1]);
+    let count = args.len() - 2 - usize::from(forced);
+    let slots = args.iter().skip(2).take(count).map(parse_slot);
+    let slots: Vec<u16> = slots.collect::<Result<_, Error>>()?;
+    if forced {
+        return reclaim(env, &slots);
+    }
+    for slot in slots {
         plan.take(slot).map_err(|error| shown(env, error))?;
     }
     plan.carry_out(env)
+}
+
+fn is_force(word: &[u8]) -> bool {
+    word.eq_ignore_ascii_case(b"force")
+}
+
+/// ADDSLOTS slot ... FORCE (M12): an operator's word that the shard is gone which slots of this one were
+/// handed over to, and which has not said that it has them.
+fn reclaim(env: &mut Env<'_>, slots: &[u16]) -> Done {
+    for slot in slots {
+        let Some(departed) = env.data.record().moves.departed.get(slot).cloned() else {
+            return Err(shown(env, Error::slot_not_departed(*slot)));
+        };
+        if lives(host(env)?.view(), departed.to) {
+            return Err(Error::SHARD_LIVES);
+        }
+    }
+    if !env.data.room_for((slots.len() + 2) * state::room::COMMAND) {
+        return Ok(Flow::Hold);
+    }
+    for slot in slots {
+        env.data.reclaim(*slot);
+    }
+    env.reply().ok();
+    DONE
+}
+
+/// Whether a node of the shard is known that has not failed.
+pub fn lives(view: &ClusterView, shard: ShardId) -> bool {
+    let mut of = view.nodes.iter().filter(|node| node.shard == Some(shard));
+    of.any(|node| !node.flags.has(Flags::FAIL))
+}
+
+/// What the other shards say of slots that this one is to gain. None: the command is held.
+pub fn owners(env: &mut Env<'_>, slots: &SlotSet) -> Result<Option<Owners>, Error> {
+    if let Some(owners) = env.session.gains.clone() {
+        return Ok(Some(owners)); // EXEC has asked for all its slots
+    }
+    if mutation::is(Mutation::GainUnasked) {
+        return Ok(Some(Owners::default()));
+    }
+    let overdue = env.overdue;
+    let question = &mut env.session.question;
+    let cluster = env.server.cluster().ok_or(Error::CLUSTER_DISABLED)?;
+    let owners = cluster.owners_elsewhere(question, slots);
+    if owners.is_none() && overdue {
+        cluster.withdraw_question(question);
+        return Err(Error::owner_unknown());
+    }
+    Ok(owners)
+}
+
+/// M12: the slots that an EXEC gains, so that the other shards are asked once, before it runs. Those that
+/// this shard has are not asked for: EXEC may give them up and gain them again.
+pub fn gained_by(env: &Env<'_>, queue: &[Queued]) -> SlotSet {
+    let mut gained = SlotSet::default();
+    for Queued { command, args } in queue {
+        let args = Args::from(args.as_slice());
+        let name = env.commands.command(*command).spec.full_name;
+        match name {
+            "cluster|addslots" => args.iter().skip(2).for_each(|text| {
+                parse_slot(text).ok().map(|slot| gained.insert(slot));
+            }),
+            "cluster|addslotsrange" if args.len() % 2 == 0 => {
+                for at in (2..args.len()).step_by(2) {
+                    if let (Ok(first), Ok(last)) =
+                        (parse_slot(&args[at]), parse_slot(&args[at + 1]))
+                    {
+                        (first..=last).for_each(|slot| {
+                            gained.insert(slot);
+                        });
+                    }
+                }
+            }
+            "cluster|setslot" if args[3].eq_ignore_ascii_case(b"node") => {
+                parse_slot(&args[2]).ok().map(|slot| gained.insert(slot));
+            }
+            _ => {}
+        }
+    }
+    gained
 }
 
 fn ranges(env: &mut Env<'_>, args: Args<'_>, change: Change) -> Done {
@@ -92,28 +185,30 @@ struct Plan {
     own: SlotSet,
     others: SlotSet,
     chosen: SlotSet,
-    /// Slots whose move is to end first (M12).
-    moving: SlotSet,
+    moves: Moves,
+    /// EXEC: slots that it gives up and gains again.
+    kept: SlotSet,
 }
 
 impl Plan {
     fn new(env: &mut Env<'_>, change: Change) -> Result<Plan, Error> {
         let others = of_others(host(env)?.view());
+        let gains = env.session.gains.as_ref();
         Ok(Plan {
             change,
             own: env.data.record().slots.clone(),
             others,
             chosen: SlotSet::default(),
-            moving: env.data.record().moves.slots(),
+            moves: env.data.record().moves.clone(),
+            kept: gains.map(|gains| gains.asked.clone()).unwrap_or_default(),
         })
     }
 
     fn take(&mut self, slot: u16) -> Result<(), Error> {
-        if self.moving.contains(slot) {
-            return Err(Error::slot_migrating(slot));
-        }
         let assigned = self.own.contains(slot) || self.others.contains(slot);
         match self.change {
+            _ if self.keeps(slot) => Ok(()),
+            _ if self.moves_now(slot) => Err(Error::slot_migrating(slot)),
             Change::Add if assigned => Err(Error::slot_busy(slot)),
             Change::Delete if !assigned => Err(Error::slot_unassigned(slot)),
             _ if !self.chosen.insert(slot) => Err(Error::slot_repeated(slot)),
@@ -121,9 +216,33 @@ impl Plan {
         }
     }
 
+    /// M12: an EXEC that gives up a migrating slot and gains it again (`redis-cli --cluster fix`) changes
+    /// nothing: the mark stays.
+    fn keeps(&self, slot: u16) -> bool {
+        self.moves.migrating.contains_key(&slot) && self.kept.contains(slot)
+    }
+
+    /// M12: what must end first. A slot that this shard imports may be gained if its source has it no more.
+    fn moves_now(&self, slot: u16) -> bool {
+        let lent = self.moves.lends.values().any(|lend| lend.slot == slot);
+        let importing = self.moves.importing.get(&slot);
+        let returning = importing.is_some_and(|mark| mark.returning);
+        let migrating = self.moves.migrating.contains_key(&slot);
+        let imports = importing.is_some() && self.change == Change::Delete;
+        lent || returning || migrating || imports || self.moves.departed.contains_key(&slot)
+    }
+
     fn carry_out(self, env: &mut Env<'_>) -> Done {
         match self.change {
-            Change::Add => env.data.add_slots(&self.chosen),
+            Change::Add if self.chosen.is_empty() => {}
+            Change::Add => {
+                let Some(owners) = owners(env, &self.chosen)? else {
+                    return Ok(Flow::Hold);
+                };
+                if !gain(env, &self.chosen, &owners)? {
+                    return Ok(Flow::Hold);
+                }
+            }
             Change::Delete => {
                 let of = |set: &SlotSet| -> SlotSet {
                     self.chosen.iter().filter(|s| set.contains(*s)).collect()
@@ -143,6 +262,45 @@ impl Plan {
         env.reply().ok();
         DONE
     }
+}
+
+/// M12, M21: how far a title goes up when the shards that may know of a higher one have failed.
+const FORCED: u32 = 65_536;
+
+/// The slots become this shard's, unless another one has them. False: no room now.
+pub fn gain(env: &mut Env<'_>, slots: &SlotSet, owners: &Owners) -> Result<bool, Error> {
+    let busy = |slot: &u16| owners.owned.contains(*slot) || owners.reserved.contains(*slot);
+    if let Some(slot) = slots.iter().find(busy) {
+        return Err(shown(env, Error::slot_busy(slot)));
+    }
+    let record = env.data.record().clone();
+    let mut titles = Titles::default();
+    for slot in slots.iter() {
+        let highest = owners.titles.of(slot).max(record.moves.titles.of(slot));
+        let more = match (owners.answered, owners.failed) {
+            (_, 1..) => FORCED,
+            (1.., 0) => 1,
+            (0, 0) => 0, // the first node of a cluster
+        };
+        titles.set(slot, highest.saturating_add(more));
+    }
+    let runs = titles.runs();
+    let marked: Vec<u16> = slots
+        .iter()
+        .filter(|slot| record.moves.importing.contains_key(slot))
+        .collect();
+    let bytes = state::room::RECORD + state::room::GAIN * slots.len();
+    if !env.data.room_for(bytes) {
+        return Ok(false);
+    }
+    for slot in marked {
+        env.data.end_importing(slot);
+    }
+    env.data.add_slots(slots);
+    if titles != Titles::default() {
+        env.data.set_titles(&runs);
+    }
+    Ok(true)
 }
 
 pub fn flushslots(env: &mut Env<'_>, _: Args<'_>) -> Done {

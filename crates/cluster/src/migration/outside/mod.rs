@@ -74,7 +74,6 @@ pub(super) struct Outside {
     /// Lends that have ended in the tail, and what their clients are told when that has committed: a later
     /// leader that knew nothing of an end would ask a server where all may have changed since.
     ended: Vec<(MoveId, Option<Finished>)>,
-    warnings: Vec<String>,
 }
 
 impl Outside {
@@ -95,10 +94,6 @@ impl Outside {
 
     pub fn has_copies(&self) -> bool {
         !self.copies.is_empty()
-    }
-
-    pub fn take_warnings(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.warnings)
     }
 
     /// A lend that was executed in this turn.
@@ -191,7 +186,7 @@ impl Outside {
             };
             let job = self.jobs.entry(*id).or_insert_with(|| Job::of_before(now));
             let warning = job.hear(desk, &mut self.pool, *id, (lend, server));
-            self.warnings.extend(warning);
+            warning.into_iter().for_each(|warning| desk.warn(warning));
             if let Some(finished) = job.end(desk, *id) {
                 self.jobs.remove(id);
                 self.ended.push((*id, finished));

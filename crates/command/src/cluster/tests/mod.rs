@@ -2,6 +2,7 @@
 //! cluster mode.
 
 mod admin;
+mod gains;
 mod recorded;
 mod slots;
 mod topology;
