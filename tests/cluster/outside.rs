@@ -127,8 +127,9 @@ fn a_password_of_the_target_is_shown() {
 
 /// A MIGRATE whose answer does not come: the connection stands from another one, and the target has stopped.
 fn lose_an_answer(ours: &Node, redis: &Node, key: &str) {
-    set(ours, "{s}first");
-    assert_eq!(migrate(ours, redis, "{s}first", "0", &["REPLACE"]), "OK");
+    let first = format!("{key}:first");
+    set(ours, &first);
+    assert_eq!(migrate(ours, redis, &first, "0", &["REPLACE"]), "OK");
     set(ours, key);
     redis.signal(libc::SIGSTOP);
     let port = redis.port.to_string();
@@ -144,33 +145,60 @@ fn a_lost_answer_is_settled_behind_its_error() {
     let mut cluster = beside(&[]);
     let free = crate::node::free_port().to_string();
     let ours = &cluster.nodes[0];
-    set(ours, "{s}x");
-    let said = ours.cmd(&["MIGRATE", "127.0.0.1", &free, "{s}x", "0", "1000"]);
+    set(ours, "x");
+    let said = ours.cmd(&["MIGRATE", "127.0.0.1", &free, "x", "0", "1000"]);
     assert_eq!(
         said.text(),
         "IOERR error or timeout connecting to the client"
     );
-    assert!(has(ours, "{s}x"), "nothing was lent");
-    lose_an_answer(ours, &cluster.nodes[1], "{s}y");
+    assert!(has(ours, "x"), "nothing was lent");
+    let patience = |ms: &str| ours.ok(&["CONFIG", "SET", "cluster-node-timeout", ms]);
+    patience("30000");
+    lose_an_answer(ours, &cluster.nodes[1], "y");
     cluster.nodes[1].signal(libc::SIGCONT);
     wait_for("the key is on one side", SOON, || {
-        let here = ours.cmd(&["GET", "{s}y"]);
+        let here = ours.cmd(&["GET", "y"]);
         check(!matches!(here, Value::Error(_)), || format!("{here:?}"))?;
-        let sides = (has(ours, "{s}y"), has(&cluster.nodes[1], "{s}y"));
+        let sides = (has(ours, "y"), has(&cluster.nodes[1], "y"));
         check(sides.0 != sides.1, || format!("{sides:?}"))
     });
     // Gone for good: the keys stay here, after the node timeout.
-    lose_an_answer(ours, &cluster.nodes[1], "{s}z");
+    patience("1000");
+    lose_an_answer(ours, &cluster.nodes[1], "z");
     cluster.nodes[1].kill9();
     let ours = &cluster.nodes[0];
     wait_for("the key is back", SOON, || {
-        check(has(ours, "{s}z"), || "it is not served".to_owned())
+        check(has(ours, "z"), || "it is not served".to_owned())
     });
-    assert!(ours.cmd(&["SET", "{s}z", "new"]).is_ok());
+    assert!(ours.cmd(&["SET", "z", "new"]).is_ok());
     let log = ours.log();
     assert!(log.contains("is not known"), "{log}");
-    assert_eq!(
-        ours.cluster_info("cluster_open_lends").as_deref(),
-        Some("0")
-    );
+    assert_eq!(ours.cluster_info("cluster_open_lends"), None);
+}
+
+#[test]
+fn a_later_leader_settles_a_lost_answer() {
+    let mut cluster = Cluster::formed(3, 1);
+    let redis = cluster.add_redis_with(&["--cluster-enabled", "no"]);
+    let shard = cluster.shards()[0].clone();
+    let (master, replica) = (shard.master, shard.replicas[0]);
+    for node in [master, replica] {
+        cluster.nodes[node].ok(&["CONFIG", "SET", "cluster-node-timeout", "30000"]);
+    }
+    let key = format!("{{{}}}", shard.tag(6));
+    lose_an_answer(&cluster.nodes[master], &cluster.nodes[redis], &key);
+    cluster.nodes[master].kill9();
+    cluster.wait_role(replica, "master");
+    let (ours, redis) = (&cluster.nodes[replica], &cluster.nodes[redis]);
+    wait_for("the key waits", SOON, || {
+        let open = ours.cluster_info("cluster_open_lends");
+        check(open.as_deref() == Some("1"), || format!("{open:?}"))
+    });
+    redis.signal(libc::SIGCONT);
+    wait_for("the key is on one side", SOON, || {
+        let here = ours.cmd(&["GET", &key]);
+        check(!matches!(here, Value::Error(_)), || format!("{here:?}"))?;
+        let sides = (has(ours, &key), has(redis, &key));
+        check(sides.0 != sides.1, || format!("{sides:?}"))
+    });
 }

@@ -22,7 +22,7 @@ fn place(db: i64) -> Place {
 }
 
 const GREETED: &[u8] =
-    b"+OK\r\n+OK\r\n:7\r\n$36\r\nrun_id:abc\r\nredis_mode:cluster\r\nx:y\r\n\r\n-ERR no\r\n";
+    b"+OK\r\n+OK\r\n:7\r\n$37\r\nrun_id:abc\r\nredis_mode:cluster\r\nx:y\r\n\r\n-ERR no\r\n";
 
 fn sent(pool: &mut Pool) -> String {
     let orders = pool.take_orders();
