@@ -43,6 +43,8 @@ pub enum Mutation {
     FlushIgnoresLent,
     /// M1: the target may take a lend before its entry has committed.
     GoBeforeLendCommits,
+    /// M26: a lost answer of a server outside thaws the keys, and nobody asks what it has.
+    ThawUnsettled,
     /// M5: a lent key is read after its target may have taken it.
     ReadAfterGo,
     /// M4: that a lend is refused is said and not logged.
@@ -284,6 +286,7 @@ impl Mutation {
         Mutation::DemotionBeforeSearch,
         Mutation::UnnamedIsSwept,
         Mutation::GoBeforeLendCommits,
+        Mutation::ThawUnsettled,
         Mutation::ReadAfterGo,
         Mutation::VoidNotLogged,
         Mutation::DoneFromTail,

@@ -70,7 +70,7 @@ fn open(folder: &std::path::Path, base: &Base) -> Shard<RealDisk> {
     Shard::open(disk, config, NOW, &logger).expect("a shard opens")
 }
 
-fn cluster(identity: NodeIdentity) -> Cluster {
+pub(crate) fn cluster(identity: NodeIdentity) -> Cluster {
     let config = ClusterConfig {
         options: ClusterOptions {
             bus: bus::Options::default(),
@@ -234,7 +234,7 @@ fn only_its_shard_tells_a_joiner_of_forget() {
 
 // ---- G2: what counts only when it is proved ---------------------------------------------------
 
-const IDENTITY: NodeIdentity = NodeIdentity {
+pub(crate) const IDENTITY: NodeIdentity = NodeIdentity {
     member: RaftId(5),
     joining: None,
     spare: None,

@@ -107,6 +107,7 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::GainUnasked, Seed(Moves, "I1")),
         (M::MovingIsFree, Seed(Moves, "I1")),
         (M::VoidNotLogged, Seed(Moves, "is not linearizable")),
+        (M::ThawUnsettled, Beside("crates/cluster/src/migration/outside/played.rs")),
         (M::GoBeforeLendCommits, Seed(Moves, "is not linearizable")),
         (M::DoneFromTail, Seed(Moves, "is not linearizable")),
         (M::TakeTwice, Seed(Moves, "is not linearizable")),

@@ -6,6 +6,8 @@
 //! RESTORE of a lend leaves once, after the lend has committed; while it may still be carried out the keys
 //! stay frozen, unless the server can't be asked.
 
+#[cfg(test)]
+mod played;
 pub mod pool;
 mod reply;
 mod settle;
@@ -341,8 +343,11 @@ impl Job {
                     _ => {
                         pool.close(link);
                         desk.finish(Finished::LendLost { id });
-                        self.course =
-                            Course::Settling(Settle::begin(now, self.credentials.clone()));
+                        let settle = Settle::begin(now, self.credentials.clone());
+                        self.course = match mutation::is(Mutation::ThawUnsettled) {
+                            true => Course::Ended(None, None),
+                            false => Course::Settling(settle),
+                        };
                     }
                 }
                 None
