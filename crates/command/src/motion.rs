@@ -196,6 +196,36 @@ pub fn hold(env: &mut Env<'_>) -> Result<Admitted, Error> {
     }
 }
 
+/// What an operator sees of slots in motion, as the record that is committed has it.
+pub fn moving(env: &Env<'_>) -> [(&'static str, u64); 5] {
+    let record = env.data.committed_record();
+    let moves = &record.moves;
+    // M22: of a slot that is neither this shard's nor imported with nothing of before.
+    let stray = |slot: &u16| {
+        let arrives = moves.importing.get(slot).is_some_and(|mark| mark.clean);
+        !record.slots.contains(*slot) && !arrives
+    };
+    let keyspace = env.data.keyspace();
+    let leftover = match env.server.config().cluster_enabled {
+        true => (0..base::slot::SLOT_COUNT)
+            .filter(stray)
+            .map(|slot| keyspace.count_in_slot(slot))
+            .sum(),
+        false => 0,
+    };
+    let leaving = moves.migrating.len() + moves.departed.len();
+    [
+        ("cluster_slots_migrating", leaving as u64),
+        ("cluster_slots_importing", moves.importing.len() as u64),
+        ("cluster_open_lends", moves.lends.len() as u64),
+        ("cluster_leftover_keys", leftover),
+        (
+            "cluster_tryagain_single_key",
+            env.server.stats().tryagain_single_key,
+        ),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

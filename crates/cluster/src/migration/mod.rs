@@ -344,7 +344,16 @@ fn reign_of<D: Disk>(shard: &Shard<D>) -> Option<Reign> {
 impl Cluster {
     /// Takes in the words of a node of another shard. Only a node of the shard that it speaks for is
     /// heard, and only when it is proved that it has said them.
-    pub(super) fn hear<D: Disk>(&mut self, from: NodeId, words: Words, shard: &Shard<D>) {
+    pub(super) fn hear<D: Disk>(
+        &mut self,
+        from: NodeId,
+        proved: bool,
+        words: Words,
+        shard: &Shard<D>,
+    ) {
+        if !proved {
+            return; // said again: the links are asking that node whether they are its own
+        }
         let speaker = self.bus.shard_of(from);
         let own = shard.record().shard;
         if speaker != Some(words.from) || words.to != own || words.from == own {

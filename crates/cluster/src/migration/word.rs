@@ -277,6 +277,27 @@ impl Out<'_> {
                 self.kind(2, *slot);
                 self.option(mark.as_ref());
             }
+            Word::Begin { .. }
+            | Word::Have { .. }
+            | Word::Go { .. }
+            | Word::Decide { .. }
+            | Word::Again { .. }
+            | Word::Done { .. }
+            | Word::Void { .. }
+            | Word::Closed { .. } => self.word_of_lend(word),
+            Word::AskKey { .. } | Word::KeyIs { .. } | Word::AskOwn { .. } | Word::OwnIs { .. } => {
+                self.word_of_question(word)
+            }
+            Word::NotLeader { leader } => {
+                self.raw(&[21, u8::from(leader.is_some())]);
+                leader.iter().for_each(|node| self.raw(&node.0));
+            }
+            word => self.word_of_slot(word),
+        }
+    }
+
+    fn word_of_lend(&mut self, word: &Word) {
+        match word {
             Word::Begin {
                 id,
                 floor,
@@ -313,6 +334,12 @@ impl Out<'_> {
                 self.bytes(text);
             }
             Word::Closed { id } => self.of_lend(9, id),
+            _ => unreachable!("a word of a lend"),
+        }
+    }
+
+    fn word_of_question(&mut self, word: &Word) {
+        match word {
             Word::AskKey {
                 question,
                 slot,
@@ -358,6 +385,12 @@ impl Out<'_> {
                     self.raw(&title.to_le_bytes());
                 }
             }
+            _ => unreachable!("a word of a question"),
+        }
+    }
+
+    fn word_of_slot(&mut self, word: &Word) {
+        match word {
             Word::HandOver { slot, mark } => self.of_mark(12, *slot, mark),
             Word::Kept { slot, mark, text } => {
                 self.of_mark(13, *slot, mark);
@@ -381,10 +414,7 @@ impl Out<'_> {
             Word::Settled { slot, mark } => self.of_mark(18, *slot, mark),
             Word::NoMark { slot, mark } => self.of_mark(19, *slot, mark),
             Word::MarkClosed { slot, mark } => self.of_mark(20, *slot, mark),
-            Word::NotLeader { leader } => {
-                self.raw(&[21, u8::from(leader.is_some())]);
-                leader.iter().for_each(|node| self.raw(&node.0));
-            }
+            _ => unreachable!("a word of a slot"),
         }
     }
 }

@@ -5,8 +5,8 @@
 
 use super::super::env::{Block, BlockKind, Done, Env, Flow, DONE};
 use super::super::error::Error;
-use super::shared::{host, parse_id};
-use super::slots::{gain, lives, owners, parse_slot};
+use super::super::gains::{gain, owners, parse_slot, shown};
+use super::shared::{host, lives, parse_id};
 use base::ShardId;
 use cluster_bus::NodeId;
 use resp::args::Args;
@@ -64,12 +64,6 @@ fn shard_of(env: &mut Env<'_>, named: &Named, id: &[u8]) -> Result<Option<ShardI
         None if env.overdue => Err(Error::stranger(id)),
         shard => Ok(shard),
     }
-}
-
-/// A refusal that shows the tail's record may not leave before the tail is committed (T3).
-fn shown(env: &mut Env<'_>, error: Error) -> Error {
-    env.data.depends_on_all();
-    error
 }
 
 fn done(env: &mut Env<'_>) -> Done {
