@@ -29,6 +29,7 @@ mod mixed;
 mod moves;
 mod nets;
 mod node;
+mod outside;
 mod partition;
 mod raft_link;
 mod replicas;

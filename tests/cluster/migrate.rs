@@ -123,7 +123,7 @@ fn kills_while_slots_move_lose_nothing() {
         let moved = std::thread::scope(|scope| {
             let moving = scope.spawn(|| move_slot(from, to, &third, slot));
             std::thread::sleep(after); // it may be killed anywhere in the move: that is the test
-                                       cluster.nodes[victim].signal(libc::SIGKILL);
+            cluster.nodes[victim].signal(libc::SIGKILL);
             moving.join().expect("the operator does not panic")
         });
         println!("round {round}: slot {slot}, {after:?}: {moved:?}");

@@ -188,6 +188,86 @@ fn large_values_move_in_pieces() {
     assert_eq!(a.cmd(&["DBSIZE"]).int(), 0);
 }
 
+/// Keys of one slot at a shard, and the slot, which goes to another shard.
+fn begin_move(a: &Node, b: &Node, tag: &str, count: usize) -> (Vec<String>, String) {
+    let keys: Vec<String> = (0..count).map(|n| format!("{{{tag}}}:{n}")).collect();
+    for key in &keys {
+        assert!(a.cmd(&["SET", key, key]).is_ok());
+    }
+    let slot = slot_of(&keys[0]).to_string();
+    b.ok(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(a)]);
+    a.ok(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(b)]);
+    (keys, slot)
+}
+
+#[test]
+fn a_copy_between_shards_is_moved_back() {
+    let cluster = Cluster::formed(3, 0);
+    let shards = cluster.shards();
+    let (a, b) = (
+        &cluster.nodes[shards[0].master],
+        &cluster.nodes[shards[1].master],
+    );
+    let (keys, slot) = begin_move(a, b, &shards[0].tag(3), 2);
+    let port = b.port.to_string();
+    let copy = |key: &str, db: &str| {
+        let said = a.cmd(&["MIGRATE", "127.0.0.1", &port, key, db, "5000", "COPY"]);
+        said.text()
+    };
+    let moved = format!(
+        "ERR Target instance replied with error: MOVED {slot} 127.0.0.1:{}",
+        a.port
+    );
+    assert_eq!(copy(&keys[0], "0"), moved);
+    let select =
+        "ERR Target instance replied with error: ERR SELECT is not allowed in cluster mode";
+    assert_eq!(copy(&keys[0], "1"), select);
+    let none = keys[0].replace(":0", ":none");
+    assert_eq!(copy(&none, "0"), "NOKEY");
+    assert_eq!((a.cmd(&["DBSIZE"]).int(), b.cmd(&["DBSIZE"]).int()), (2, 0));
+}
+
+#[test]
+fn migrate_shows_the_target_its_password() {
+    const WORD: &str = "open sesame";
+    let cluster = Cluster::with_args(3, &["--requirepass", WORD]);
+    cluster.create(0);
+    cluster.wait_well();
+    let shards = cluster.shards();
+    let (a, b) = (
+        &cluster.nodes[shards[0].master],
+        &cluster.nodes[shards[1].master],
+    );
+    let (keys, _) = begin_move(a, b, &shards[0].tag(4), 4);
+    let port = b.port.to_string();
+    let migrate = |key: &str, options: &[&str]| {
+        let mut words = vec!["MIGRATE", "127.0.0.1", &port, key, "0", "5000"];
+        words.extend(options);
+        a.cmd(&words).text()
+    };
+    let wrong = "WRONGPASS invalid username-password pair or user is disabled.";
+    let refused: [(&[&str], &str); 4] = [
+        (&[], "NOAUTH Authentication required."),
+        (&["AUTH", "other"], wrong),
+        (&["AUTH2", "somebody", WORD], wrong),
+        (&["COPY", "AUTH", "other"], wrong),
+    ];
+    for (options, why) in refused {
+        let text = format!("ERR Target instance replied with error: {why}");
+        assert_eq!(migrate(&keys[0], options), text, "{options:?}");
+    }
+    assert_eq!(migrate(&keys[0], &["AUTH", WORD]), "OK");
+    assert_eq!(migrate(&keys[1], &["AUTH2", "default", WORD]), "OK");
+    b.ok(&["CONFIG", "SET", "requirepass", ""]);
+    let text = migrate(&keys[2], &["AUTH", WORD]);
+    assert!(
+        text.contains("ERR AUTH <password> called without"),
+        "{text}"
+    );
+    assert_eq!(migrate(&keys[2], &[]), "OK");
+    assert_eq!(a.cmd(&["DBSIZE"]).int(), 1);
+}
+
 /// M21: the slot stays with one of two owners, and no key is deleted. M12: a third node can't take it, even if
 /// its table is made to show it at nobody.
 #[test]

@@ -24,6 +24,7 @@ mod frames;
 mod health;
 pub mod identity;
 mod ids;
+mod kinds;
 mod leading;
 mod membership;
 pub mod migration;
@@ -50,6 +51,7 @@ use follow::{Looks, Shown};
 use health::Health;
 use identity::NodeIdentity;
 use ids::Ids;
+use kinds::Kinds;
 use leading::Removals;
 use membership::Membership;
 use migration::Migration;
@@ -91,6 +93,13 @@ pub enum ClusterOutput {
         node: NodeId,
         addr: Option<(IpAddr, u16)>,
     },
+    /// Find out whether this node is a real Redis (M9).
+    Probe {
+        node: NodeId,
+        addr: (IpAddr, u16),
+    },
+    /// A connection to a server outside (M26).
+    Outgoing(migration::outside::pool::Order),
     /// This node's name has changed (RESET HARD).
     Myself(NodeId),
     /// Replace the file `identity`.
@@ -145,12 +154,14 @@ pub struct ClusterConfig {
 }
 
 /// What CONFIG SET may change.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClusterOptions {
     pub bus: bus::Options,
     /// `cluster-raft-witness`.
     pub witness: bool,
     pub preferred: PreferredEndpoint,
+    /// M24: what MIGRATE has to show for this node.
+    pub requirepass: String,
 }
 
 impl ClusterConfig {
@@ -172,6 +183,7 @@ pub struct Cluster {
     health: Health,
     record: RecordWriter,
     migration: Migration,
+    kinds: Kinds,
     peers: Peers,
     doubts: Doubts,
     looks: Looks,
@@ -203,6 +215,7 @@ impl Cluster {
             health: Health::default(),
             record: RecordWriter::default(),
             migration: Migration::default(),
+            kinds: Kinds::default(),
             peers: Peers::default(),
             doubts: Doubts::default(),
             looks: Looks::new(now.mono),
@@ -287,6 +300,11 @@ impl Cluster {
         self.view.touch();
     }
 
+    /// M24: what MIGRATE has to show for this node from now on.
+    pub fn set_requirepass(&mut self, password: String) {
+        self.config.options.requirepass = password;
+    }
+
     /// How many witnesses this node hosts, as the witness host says.
     pub fn set_hosted_witnesses(&mut self, count: usize) {
         self.hosted_witnesses = count;
@@ -295,6 +313,7 @@ impl Cluster {
     /// What is to be done, in order.
     pub fn take_outputs(&mut self) -> Vec<ClusterOutput> {
         self.take_bus_actions();
+        self.follow_outgoing(self.now.mono);
         self.out.take()
     }
 

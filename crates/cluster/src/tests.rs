@@ -76,6 +76,7 @@ fn cluster(identity: NodeIdentity) -> Cluster {
             bus: bus::Options::default(),
             witness: true,
             preferred: PreferredEndpoint::Ip,
+            requirepass: String::new(),
         },
         seed: 1,
         election_timeout_ms: 1000,

@@ -18,6 +18,7 @@ use pubsub::{Registry, Subscriber};
 use resp::Proto;
 use std::time::Duration;
 use topology::moves::{Cargo, KeyState, Owners};
+use topology::outside::{Place, Server, Unreached};
 use topology::ClusterView;
 use topology::MoveId;
 
@@ -286,6 +287,9 @@ pub trait ClusterApi {
 
     // ---- slots in motion (rules M) --------------------------------------------------------
 
+    /// Whether a node is a real Redis (M9); none: not known yet, the command is held.
+    fn is_redis(&mut self, node: NodeId) -> Option<bool>;
+
     /// An id for a mark or a lend of this leader's reign.
     fn mint(&mut self) -> MoveId;
 
@@ -316,6 +320,28 @@ pub trait ClusterApi {
 
     /// MIGRATE has lent: the values are on their way (M1).
     fn begin_lend(&mut self, id: MoveId, cargo: Cargo, patience: Duration);
+
+    /// MIGRATE COPY: the other shard restores these keys once what this command has seen is committed; the
+    /// copy's number (M24).
+    fn begin_copy(&mut self, to: ShardId, cargo: Cargo, patience: Duration) -> u64;
+
+    /// A server outside, for one use; none: not reached yet, the command is held. `question`: the session's
+    /// (M26).
+    fn reach(
+        &mut self,
+        question: &mut Option<u64>,
+        place: &Place,
+        patience: Duration,
+    ) -> Option<Result<(u64, Server), Unreached>>;
+
+    /// What was reached is not used.
+    fn leave(&mut self, link: u64);
+
+    /// MIGRATE has lent to a server that was reached; whether that one is in cluster mode.
+    fn begin_outside(&mut self, id: MoveId, to: (u64, bool), cargo: Cargo, patience: Duration);
+
+    /// MIGRATE COPY to such a server; the copy's number.
+    fn copy_outside(&mut self, to: (u64, bool), cargo: Cargo, patience: Duration) -> u64;
 
     /// SETSLOT NODE of this shard asks another one for a slot (M18).
     fn want_slot(&mut self, slot: u16, from: ShardId, mark: MoveId, patience: Duration);

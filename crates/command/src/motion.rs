@@ -53,6 +53,12 @@ pub fn decide(motion: &SlotMotion, owned: bool, asking: bool, keys: Keys) -> Ver
         SlotMotion::Migrating(mark) if owned && keys.present == 0 => Verdict::Ask(mark.shard),
         SlotMotion::Migrating(_) if owned => Verdict::TryAgain,
         SlotMotion::Departed(departed) => Verdict::Ask(departed.to),
+        // M15: what a real Redis says with ASK can't be checked.
+        SlotMotion::Importing(mark) if asking && mark.redis => match keys {
+            _ if keys.frozen => Verdict::Hold,
+            _ if single || keys.missing == 0 => Verdict::Serve,
+            _ => Verdict::TryAgain,
+        },
         SlotMotion::Importing(mark) if asking && mark.clean => match keys {
             _ if keys.frozen => Verdict::Hold,
             Keys { missing: 0, .. } => Verdict::Serve,
@@ -246,6 +252,7 @@ mod tests {
             node: NodeId([2; 20]),
             mark,
             closing,
+            redis: false,
         })
     }
 
@@ -256,6 +263,7 @@ mod tests {
             mark: id(7),
             clean,
             returning,
+            redis: false,
         })
     }
 
@@ -324,6 +332,13 @@ mod tests {
             importing(true, true),
             importing(false, false),
         );
+        let SlotMotion::Importing(mark) = importing(false, false) else {
+            unreachable!("it is one");
+        };
+        let redis = SlotMotion::Importing(Importing {
+            redis: true,
+            ..mark
+        });
         let table = [
             (&clean, false, keys(1, 0), Moved),
             (&clean, true, keys(1, 0), Serve),
@@ -336,6 +351,11 @@ mod tests {
             (&back, true, keys(1, 1), TryAgain),
             (&unclean, true, keys(1, 0), Moved),
             (&SlotMotion::Still, true, keys(0, 1), Moved),
+            (&redis, true, keys(1, 0), Serve),
+            (&redis, true, keys(0, 1), Serve),
+            (&redis, true, keys(2, 0), Serve),
+            (&redis, true, keys(1, 1), TryAgain),
+            (&redis, false, keys(1, 0), Moved),
         ];
         for (motion, asking, keys, verdict) in table {
             let decided = decide(motion, false, asking, keys);

@@ -58,6 +58,7 @@ impl StateMachine {
                         node: departed.node,
                         mark: Some(mark),
                         closing: true,
+                        redis: false,
                     };
                     record.moves.migrating.insert(slot, mark);
                 }

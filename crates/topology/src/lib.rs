@@ -7,6 +7,7 @@
 
 mod bytes;
 pub mod moves;
+pub mod outside;
 pub mod record;
 pub mod routing;
 pub mod view;

@@ -12,7 +12,7 @@ use base::mutation::{self, Mutation};
 use base::ShardId;
 use std::collections::{BTreeMap, BTreeSet};
 use storage::Disk;
-use topology::moves::{Cargo, Decision, KeyState, Lend, Parcel};
+use topology::moves::{Cargo, Credentials, Decision, KeyState, Lend, Parcel};
 use topology::MoveId;
 
 /// M11: what goes back in one lend.
@@ -322,6 +322,7 @@ impl Slots {
                 slot,
                 mark: Some(id),
                 replace: false,
+                credentials: Credentials::Shard,
                 parcels,
             };
             let keys = cargo.parcels.iter().map(|p| p.key.clone()).collect();
@@ -330,6 +331,7 @@ impl Slots {
                 to: mark.shard,
                 mark: Some(id),
                 keys,
+                outside: None,
             };
             if desk.act(|data| data.lend(lend, entry)).is_some() {
                 source.begin(lend, &cargo, None);
@@ -362,8 +364,8 @@ impl<D: Disk> Desk<'_, D> {
         keyspace.keys_in_slot(slot, RETURN_KEYS + left.len(), &mut |entry| {
             let goes = !left.contains(entry.key());
             if goes && (parcels.is_empty() || bytes < RETURN_BYTES) {
-                let parcel = state::parcel_of(&entry);
-                bytes += parcel.key.len() + parcel.value.len();
+                let parcel = state::parcel_of(&entry, state::Reader::Newest, &mut || {});
+                bytes += parcel.key.len() + parcel.payload.len();
                 parcels.push(parcel);
             }
         });

@@ -128,6 +128,7 @@ impl Source {
             .moves
             .lends
             .iter()
+            .filter(|(_, lend)| lend.outside.is_none())
             .map(|(id, lend)| (*id, lend.to, committed.contains_key(id)))
             .collect();
         self.lends

@@ -4,7 +4,7 @@ use super::word::{decode_cargo, encode_cargo, Word, Words};
 use base::ids::Incarnation;
 use base::{NodeId, ShardId, SlotSet};
 use proptest::prelude::*;
-use topology::moves::{Cargo, KeyState, Parcel, Titles};
+use topology::moves::{Cargo, Credentials, KeyState, Parcel, Titles};
 use topology::{MoveId, MoveNumber};
 
 fn number() -> impl Strategy<Value = MoveNumber> {
@@ -26,23 +26,35 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u8>(), 0..40)
 }
 
+fn credentials() -> impl Strategy<Value = Credentials> {
+    prop_oneof![
+        Just(Credentials::None),
+        Just(Credentials::Shard),
+        bytes().prop_map(Credentials::Password),
+        (bytes(), bytes()).prop_map(|(user, password)| Credentials::User(user, password)),
+    ]
+}
+
 fn cargo() -> impl Strategy<Value = Cargo> {
-    let parcel = (bytes(), any::<Option<i64>>(), bytes()).prop_map(|(key, expiry, value)| Parcel {
-        key: key.into(),
-        expiry,
-        value,
-    });
+    let parcel =
+        (bytes(), any::<Option<i64>>(), bytes()).prop_map(|(key, expiry, payload)| Parcel {
+            key: key.into(),
+            expiry,
+            payload,
+        });
     let parcels = proptest::collection::vec(parcel, 0..4);
     (
         0u16..16384,
         proptest::option::of(id()),
         any::<bool>(),
+        credentials(),
         parcels,
     )
-        .prop_map(|(slot, mark, replace, parcels)| Cargo {
+        .prop_map(|(slot, mark, replace, credentials, parcels)| Cargo {
             slot,
             mark,
             replace,
+            credentials,
             parcels,
         })
 }
@@ -146,6 +158,8 @@ fn of_slot() -> impl Strategy<Value = Word> {
         (slot.clone(), id()).prop_map(|(slot, mark)| Word::Settled { slot, mark }),
         (slot.clone(), id()).prop_map(|(slot, mark)| Word::NoMark { slot, mark }),
         (slot, id()).prop_map(|(slot, mark)| Word::MarkClosed { slot, mark }),
+        (any::<u64>(), bytes()).prop_map(|(question, cargo)| Word::Copy { question, cargo }),
+        (any::<u64>(), bytes()).prop_map(|(question, text)| Word::Copied { question, text }),
         proptest::option::of(any::<[u8; 20]>()).prop_map(|node| Word::NotLeader {
             leader: node.map(NodeId)
         }),

@@ -5,7 +5,7 @@
 
 use base::ids::Incarnation;
 use base::{NodeId, ShardId, SlotSet};
-use topology::moves::{Cargo, KeyState, Parcel, Titles};
+use topology::moves::{Cargo, Credentials, KeyState, Parcel, Titles};
 use topology::record::{decode_ranges, encode_ranges};
 use topology::{MoveId, MoveNumber};
 
@@ -135,6 +135,16 @@ pub enum Word {
         slot: u16,
         mark: MoveId,
     },
+    /// M24: MIGRATE COPY: keys to be restored, once, as [`encode_cargo`] has them.
+    Copy {
+        question: u64,
+        cargo: Vec<u8>,
+    },
+    /// M24: what became of that: nothing, or the first error as a client is told.
+    Copied {
+        question: u64,
+        text: Vec<u8>,
+    },
     /// The speaker does not lead its shard; this node does, if known.
     NotLeader {
         leader: Option<NodeId>,
@@ -178,8 +188,10 @@ impl Word {
     /// About how many bytes it is on its way.
     pub fn weight(&self) -> usize {
         let bytes = match self {
-            Word::Begin { bytes, .. } => bytes.len(),
-            Word::Void { text, .. } | Word::Kept { text, .. } => text.len(),
+            Word::Begin { bytes, .. } | Word::Copy { cargo: bytes, .. } => bytes.len(),
+            Word::Void { text, .. } | Word::Kept { text, .. } | Word::Copied { text, .. } => {
+                text.len()
+            }
             Word::AskKey { key, .. } => key.len(),
             Word::AskOwn { .. } | Word::OwnIs { .. } => 64 << 10,
             Word::Done { refused, .. } => 4 * refused.len(),
@@ -259,6 +271,19 @@ impl Out<'_> {
     fn cargo(&mut self, cargo: &Cargo) {
         self.kind(u8::from(cargo.replace), cargo.slot);
         self.option(cargo.mark.as_ref());
+        match &cargo.credentials {
+            Credentials::None => self.raw(&[0]),
+            Credentials::Password(password) => {
+                self.raw(&[1]);
+                self.bytes(password);
+            }
+            Credentials::User(user, password) => {
+                self.raw(&[2]);
+                self.bytes(user);
+                self.bytes(password);
+            }
+            Credentials::Shard => self.raw(&[3]),
+        }
         self.count(cargo.parcels.len());
         for parcel in &cargo.parcels {
             self.bytes(&parcel.key);
@@ -266,7 +291,7 @@ impl Out<'_> {
             if let Some(at) = parcel.expiry {
                 self.raw(&at.to_le_bytes());
             }
-            self.bytes(&parcel.value);
+            self.bytes(&parcel.payload);
         }
     }
 
@@ -285,9 +310,12 @@ impl Out<'_> {
             | Word::Done { .. }
             | Word::Void { .. }
             | Word::Closed { .. } => self.word_of_lend(word),
-            Word::AskKey { .. } | Word::KeyIs { .. } | Word::AskOwn { .. } | Word::OwnIs { .. } => {
-                self.word_of_question(word)
-            }
+            Word::AskKey { .. }
+            | Word::KeyIs { .. }
+            | Word::AskOwn { .. }
+            | Word::OwnIs { .. }
+            | Word::Copy { .. }
+            | Word::Copied { .. } => self.word_of_question(word),
             Word::NotLeader { leader } => {
                 self.raw(&[21, u8::from(leader.is_some())]);
                 leader.iter().for_each(|node| self.raw(&node.0));
@@ -384,6 +412,16 @@ impl Out<'_> {
                     self.raw(&last.to_le_bytes());
                     self.raw(&title.to_le_bytes());
                 }
+            }
+            Word::Copy { question, cargo } => {
+                self.raw(&[25]);
+                self.number(*question);
+                self.bytes(cargo);
+            }
+            Word::Copied { question, text } => {
+                self.raw(&[26]);
+                self.number(*question);
+                self.bytes(text);
             }
             _ => unreachable!("a word of a question"),
         }
@@ -500,6 +538,13 @@ impl<'a> In<'a> {
     fn cargo(&mut self) -> Option<Cargo> {
         let replace = self.flag()?;
         let (slot, mark) = (self.slot()?, self.option()?);
+        let credentials = match self.byte()? {
+            0 => Credentials::None,
+            1 => Credentials::Password(self.bytes()?.to_vec()),
+            2 => Credentials::User(self.bytes()?.to_vec(), self.bytes()?.to_vec()),
+            3 => Credentials::Shard,
+            _ => return None,
+        };
         let count = self.count()?;
         let parcels = (0..count).map(|_| {
             Some(Parcel {
@@ -508,7 +553,7 @@ impl<'a> In<'a> {
                     false => None,
                     true => Some(i64::from_le_bytes(self.array()?)),
                 },
-                value: self.bytes()?.to_vec(),
+                payload: self.bytes()?.to_vec(),
             })
         });
         let parcels = parcels.collect::<Option<Vec<Parcel>>>()?;
@@ -516,6 +561,7 @@ impl<'a> In<'a> {
             slot,
             mark,
             replace,
+            credentials,
             parcels,
         })
     }
@@ -555,6 +601,14 @@ impl<'a> In<'a> {
                 let (slot, mark) = (self.slot()?, self.id()?);
                 self.of_mark(kind, slot, mark)?
             }
+            25 => Word::Copy {
+                question: self.number()?,
+                cargo: self.bytes()?.to_vec(),
+            },
+            26 => Word::Copied {
+                question: self.number()?,
+                text: self.bytes()?.to_vec(),
+            },
             21 => Word::NotLeader {
                 leader: match self.flag()? {
                     false => None,

@@ -58,11 +58,32 @@ fn named(env: &mut Env<'_>, id: &[u8]) -> Result<Option<Named>, Error> {
     }))
 }
 
-/// The shard that a node stands for, which the bus may not have told yet; none: the command is held.
-fn shard_of(env: &mut Env<'_>, named: &Named, id: &[u8]) -> Result<Option<ShardId>, Error> {
-    match named.shard {
+/// What a node stands for.
+#[derive(Clone, Copy)]
+struct OtherEnd {
+    node: NodeId,
+    shard: ShardId,
+    /// M9: nothing can be agreed with it.
+    redis: bool,
+}
+
+/// The shard that a node stands for, which the bus may not have told yet, and of which kind it is; none: the
+/// command is held.
+fn other_end(env: &mut Env<'_>, named: &Named, id: &[u8]) -> Result<Option<OtherEnd>, Error> {
+    let redis = match host(env)?.is_redis(named.node) {
+        Some(redis) => redis,
+        None if env.overdue => false,
+        None => return Ok(None),
+    };
+    // Redis 7.0 does not say which its shard is: the node stands for itself.
+    let shard = named.shard.or(redis.then_some(ShardId(named.node.0)));
+    match shard {
         None if env.overdue => Err(Error::stranger(id)),
-        shard => Ok(shard),
+        shard => Ok(shard.map(|shard| OtherEnd {
+            node: named.node,
+            shard,
+            redis,
+        })),
     }
 }
 
@@ -83,13 +104,13 @@ fn migrating(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
     if to.is_slave {
         return Err(Error::SETSLOT_TARGET);
     }
-    let Some(shard) = shard_of(env, &to, id)? else {
+    let Some(to) = other_end(env, &to, id)? else {
         return Ok(Flow::Hold);
     };
-    if let Some(to) = departed {
+    if let Some(gone_to) = departed {
         // M29: it is shown as migrating, until the other shard has it.
         env.data.depends_on_all();
-        return match to == shard {
+        return match gone_to == to.shard {
             true => done(env),
             false => Err(Error::slot_migrating(slot)),
         };
@@ -97,17 +118,18 @@ fn migrating(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
     let before = env.data.record().moves.migrating.get(&slot).cloned();
     if let Some(mark) = before {
         env.data.depends_on_all();
-        return match mark.shard == shard && !mark.closing {
+        return match mark.shard == to.shard && !mark.closing {
             true => done(env),
             false => Err(Error::slot_still_open(slot, mark.node)),
         };
     }
     // The other shard's mark is bound when the first key goes there (M8).
     let mark = Migrating {
-        shard,
+        shard: to.shard,
         node: to.node,
         mark: None,
         closing: false,
+        redis: to.redis,
     };
     env.data.mark_migrating(slot, mark);
     done(env)
@@ -121,7 +143,7 @@ fn importing(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
     if from.is_slave {
         return Err(Error::SETSLOT_TARGET);
     }
-    let Some(shard) = shard_of(env, &from, id)? else {
+    let Some(from) = other_end(env, &from, id)? else {
         return Ok(Flow::Hold);
     };
     if env.data.record().moves.departed.contains_key(&slot) {
@@ -134,17 +156,18 @@ fn importing(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
     let before = env.data.record().moves.importing.get(&slot).cloned();
     if let Some(mark) = before {
         env.data.depends_on_all();
-        return match mark.shard == shard && !mark.returning {
+        return match mark.shard == from.shard && !mark.returning {
             true => done(env),
             false => Err(Error::slot_still_open(slot, mark.node)),
         };
     }
     let mark = Importing {
-        shard,
+        shard: from.shard,
         node: from.node,
         mark: host(env)?.mint(),
         clean: env.data.keyspace().count_in_slot(slot) == 0,
         returning: false,
+        redis: from.redis,
     };
     env.data.mark_importing(slot, mark);
     done(env)
@@ -165,6 +188,11 @@ fn stable(env: &mut Env<'_>, slot: u16) -> Done {
             if !mark.closing {
                 env.data.close_migrating(slot);
             }
+        }
+        // Nobody takes anything back: what has come stays, unreachable.
+        (None, Some(mark)) if mark.redis => {
+            env.data.end_importing(slot);
+            return done(env);
         }
         (None, Some(mark)) => {
             if !mark.returning {
@@ -230,10 +258,13 @@ fn node(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
         if env.data.keyspace().count_in_slot(slot) > 0 {
             return Err(shown(env, Error::slot_holds_keys(slot)));
         }
-        let Some(shard) = shard_of(env, &to, id)? else {
+        let Some(to) = other_end(env, &to, id)? else {
             return Ok(Flow::Hold);
         };
-        return give(env, slot, (shard, to.node));
+        return match to.redis {
+            true => give_up(env, slot),
+            false => give(env, slot, (to.shard, to.node)),
+        };
     }
     let departed = record.moves.departed.get(&slot);
     if departed.is_some_and(|d| Some(d.to) == to.shard) {
@@ -243,12 +274,57 @@ fn node(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
             false => until_end(slot),
         };
     }
-    if record.moves.importing.contains_key(&slot) {
-        return Err(shown(env, Error::slot_migrating(slot)));
+    match record.moves.importing.get(&slot) {
+        // The move has ended elsewhere.
+        Some(mark) if mark.redis => {
+            env.data.end_importing(slot);
+            if env.data.footprint().hold {
+                return Ok(Flow::Hold);
+            }
+        }
+        Some(_) => return Err(shown(env, Error::slot_migrating(slot))),
+        None => {}
     }
     host(env)?.set_owner(slot, to.node);
     env.reply().ok();
     DONE
+}
+
+/// M20: the slot, which has no key here, is to be a real Redis's, which is not asked.
+fn give_up(env: &mut Env<'_>, slot: u16) -> Done {
+    if !env.data.room_for(3 * state::room::RECORD) {
+        return Ok(Flow::Hold);
+    }
+    let moves = &env.data.record().moves;
+    if let Some(mark) = moves.migrating.get(&slot).filter(|mark| !mark.redis) {
+        let error = Error::slot_still_open(slot, mark.node);
+        return Err(shown(env, error));
+    }
+    env.data.end_migrating(slot);
+    env.data.del_slots(&[slot].into_iter().collect());
+    done(env)
+}
+
+/// M20: a slot whose keys came from a real Redis, which is not asked either: its next packets lose against the
+/// higher epoch.
+fn take_unasked(env: &mut Env<'_>, slot: u16) -> Done {
+    let view = host(env)?.view();
+    let owner = view.nodes.iter().find(|node| node.slots.contains(slot));
+    let theirs = owner.map_or(0, |node| node.config_epoch);
+    let highest = view.max_epoch();
+    if !env.data.room_for(4 * state::room::RECORD) {
+        return Ok(Flow::Hold);
+    }
+    let title = env.data.record().moves.titles.of(slot).saturating_add(1);
+    let (before, master) = (env.data.record().epoch, env.data.record().master);
+    let highest = highest.max(before);
+    env.data.end_importing(slot);
+    env.data.add_slots(&[slot].into_iter().collect());
+    env.data.set_titles(&[(slot, slot, title)]);
+    if before <= theirs || before < highest {
+        env.data.set_epoch(highest.saturating_add(1), master);
+    }
+    done(env)
 }
 
 /// M18: the slot is to be another shard's, which has agreed to it: it has a mark.
@@ -284,6 +360,7 @@ fn give(env: &mut Env<'_>, slot: u16, (shard, node): (ShardId, NodeId)) -> Done 
             node,
             mark: Some(mark),
             closing: false,
+            redis: false,
         };
         env.data.mark_migrating(slot, mark);
     }
@@ -306,6 +383,9 @@ fn take(env: &mut Env<'_>, slot: u16, owned: bool) -> Done {
     let Some(mark) = env.data.record().moves.importing.get(&slot).cloned() else {
         return unowned(env, slot);
     };
+    if mark.redis {
+        return take_unasked(env, slot);
+    }
     if !mark.clean {
         return Err(shown(env, Error::slot_unclean(slot)));
     }

@@ -7,6 +7,7 @@ use cluster_bus::{NodeId, SlotSet};
 use std::net::IpAddr;
 use std::time::Duration;
 use topology::moves::{Cargo, KeyState, Owners};
+use topology::outside::{Place, Server, Unreached};
 use topology::{ClusterView, MoveId};
 
 /// A cluster that changes nothing but what DELSLOTS asks for.
@@ -19,6 +20,10 @@ pub struct FakeCluster {
     pub forgotten: Vec<NodeId>,
     /// RESET is under way.
     pub later: bool,
+    /// What is outside.
+    pub reached: Option<Result<(u64, Server), Unreached>>,
+    /// A node that is a real Redis.
+    pub redis: Option<NodeId>,
     pub minted: u64,
     /// What another shard answers about any key and any slot; none: nothing yet.
     pub key_state: Option<KeyState>,
@@ -78,6 +83,9 @@ impl ClusterApi for FakeCluster {
     fn set_owner(&mut self, slot: u16, node: NodeId) {
         self.calls.push(format!("owner {slot} {node}"));
     }
+    fn is_redis(&mut self, node: NodeId) -> Option<bool> {
+        Some(self.redis == Some(node))
+    }
     fn mint(&mut self) -> MoveId {
         self.minted += 1;
         let mut id = MoveId::default();
@@ -118,6 +126,32 @@ impl ClusterApi for FakeCluster {
     }
     fn begin_lend(&mut self, _: MoveId, cargo: Cargo, _: Duration) {
         self.calls.push(format!("lend {}", cargo.parcels.len()));
+    }
+    fn begin_copy(&mut self, _: ShardId, cargo: Cargo, _: Duration) -> u64 {
+        self.calls.push(format!("copy {}", cargo.parcels.len()));
+        7
+    }
+    fn reach(
+        &mut self,
+        _: &mut Option<u64>,
+        place: &Place,
+        _: Duration,
+    ) -> Option<Result<(u64, Server), Unreached>> {
+        self.calls
+            .push(format!("reach {}:{}", place.host, place.port));
+        self.reached.clone()
+    }
+    fn leave(&mut self, link: u64) {
+        self.calls.push(format!("leave {link}"));
+    }
+    fn begin_outside(&mut self, _: MoveId, to: (u64, bool), cargo: Cargo, _: Duration) {
+        let count = cargo.parcels.len();
+        self.calls.push(format!("lend {count} on {to:?}"));
+    }
+    fn copy_outside(&mut self, to: (u64, bool), cargo: Cargo, _: Duration) -> u64 {
+        let count = cargo.parcels.len();
+        self.calls.push(format!("copy {count} on {to:?}"));
+        8
     }
     fn want_slot(&mut self, slot: u16, _: ShardId, _: MoveId, _: Duration) {
         self.calls.push(format!("want {slot}"));

@@ -13,6 +13,7 @@ use command::api::{ClusterApi, Failover, ResetProgress};
 use command::Error;
 use std::time::Duration;
 use topology::moves::{Cargo, KeyState, Owners};
+use topology::outside::{Place, Server, Unreached};
 use topology::{ClusterView, MoveId};
 
 fn refused(refusal: OperatorRefusal) -> Error {
@@ -92,6 +93,10 @@ impl<P: Platform> ClusterApi for Clustered<P> {
         self.core.set_owner(slot, node);
     }
 
+    fn is_redis(&mut self, node: NodeId) -> Option<bool> {
+        self.core.is_redis(node)
+    }
+
     fn mint(&mut self) -> MoveId {
         self.core.mint()
     }
@@ -126,6 +131,31 @@ impl<P: Platform> ClusterApi for Clustered<P> {
 
     fn begin_lend(&mut self, id: MoveId, cargo: Cargo, patience: Duration) {
         self.core.begin_lend(id, cargo, patience);
+    }
+
+    fn begin_copy(&mut self, to: ShardId, cargo: Cargo, patience: Duration) -> u64 {
+        self.core.begin_copy(to, &cargo, patience)
+    }
+
+    fn reach(
+        &mut self,
+        question: &mut Option<u64>,
+        place: &Place,
+        patience: Duration,
+    ) -> Option<Result<(u64, Server), Unreached>> {
+        self.core.reach(question, place, patience)
+    }
+
+    fn leave(&mut self, link: u64) {
+        self.core.leave(link);
+    }
+
+    fn begin_outside(&mut self, id: MoveId, to: (u64, bool), cargo: Cargo, patience: Duration) {
+        self.core.begin_outside(id, to, cargo, patience);
+    }
+
+    fn copy_outside(&mut self, to: (u64, bool), cargo: Cargo, patience: Duration) -> u64 {
+        self.core.copy_outside(to, cargo, patience)
     }
 
     fn want_slot(&mut self, slot: u16, from: ShardId, mark: MoveId, patience: Duration) {

@@ -47,6 +47,7 @@ fn importing(clean: bool, returning: bool) -> Importing {
         mark: MoveId::default(),
         clean,
         returning,
+        redis: false,
     }
 }
 
@@ -56,6 +57,7 @@ pub fn migrating() -> Migrating {
         node: id(2),
         mark: Some(MoveId::default()),
         closing: false,
+        redis: false,
     }
 }
 
