@@ -98,7 +98,10 @@ pub fn admit(env: &mut Env<'_>, asked: &Asked<'_>) -> Result<Admitted, Error> {
     let motion = env.data.motion_of(asked.slot);
     // M15: whether it could be served here at all; else its keys are nobody's business.
     let elsewhere = !asked.owned && !asked.asking && matches!(motion, SlotMotion::Importing(_));
-    if elsewhere {
+    // M22: keys of an earlier ownership may be sent to the slot's owner.
+    let unclean = matches!(&motion, SlotMotion::Importing(m) if !m.clean && !m.redis);
+    let leftover = asked.migrates && !asked.owned && unclean;
+    if elsewhere && !leftover {
         return Ok(Admitted::Moved);
     }
     let mut keys = look_at(env, asked);
@@ -108,7 +111,11 @@ pub fn admit(env: &mut Env<'_>, asked: &Asked<'_>) -> Result<Admitted, Error> {
     if asked.migrates {
         keys.missing = 0;
     }
-    let mut verdict = decide(&motion, asked.owned, asked.asking, keys);
+    let mut verdict = match leftover {
+        true if keys.frozen => Verdict::Hold,
+        true => Verdict::Serve,
+        false => decide(&motion, asked.owned, asked.asking, keys),
+    };
     let asks = matches!(verdict, Verdict::Question(..)) && !asked.owned;
     if asks && mutation::is(Mutation::AskingUnchecked) {
         verdict = Verdict::Serve;

@@ -580,10 +580,11 @@ impl Cluster {
         questions.mark(now, question, shard, slot)
     }
 
-    /// A lend that has been executed in this turn.
-    pub fn begin_lend(&mut self, id: MoveId, cargo: Cargo, patience: Duration) {
+    /// A lend that has been executed in this turn, of which so many keys the client has named.
+    pub fn begin_lend(&mut self, id: MoveId, (cargo, named): (Cargo, usize), patience: Duration) {
         let until = self.now.mono + patience;
-        self.migration.source.begin(id, &cargo, Some(until));
+        let source = &mut self.migration.source;
+        source.begin(id, (&cargo, named), Some(until));
     }
 
     /// MIGRATE COPY, in this turn; its number.

@@ -334,7 +334,7 @@ impl Slots {
                 outside: None,
             };
             if desk.act(|data| data.lend(lend, entry)).is_some() {
-                source.begin(lend, &cargo, None);
+                source.begin(lend, (&cargo, cargo.parcels.len()), None);
             }
         }
     }

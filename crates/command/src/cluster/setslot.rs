@@ -189,8 +189,15 @@ fn stable(env: &mut Env<'_>, slot: u16) -> Done {
                 env.data.close_migrating(slot);
             }
         }
-        // Nobody takes anything back: what has come stays, unreachable.
-        (None, Some(mark)) if mark.redis => {
+        // Nobody takes anything back: what is here stays, unreachable.
+        (None, Some(mark)) if mark.redis || !mark.clean => {
+            let lends = env.data.lent_in(slot) > 0; // M22: leftovers on their way to the owner
+            if lends && env.overdue {
+                return Err(shown(env, Error::slot_migrating(slot)));
+            }
+            if lends {
+                return Ok(Flow::Hold);
+            }
             env.data.end_importing(slot);
             return done(env);
         }

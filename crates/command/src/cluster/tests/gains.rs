@@ -40,7 +40,7 @@ pub fn change(f: &mut Fixture, change: impl FnOnce(&mut state::StateMachine)) {
     f.data.commit_record();
 }
 
-fn importing(clean: bool, returning: bool) -> Importing {
+pub fn importing(clean: bool, returning: bool) -> Importing {
     Importing {
         shard: other(),
         node: id(2),
