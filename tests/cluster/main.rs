@@ -24,6 +24,7 @@ mod leave;
 mod limits;
 mod load;
 mod members;
+mod migrate;
 mod mixed;
 mod moves;
 mod nets;

@@ -73,7 +73,6 @@ impl Shown {
                 importing: marks(bus, record, coming(record)),
                 config_epoch: record.epoch,
                 offset: shard.group().applied(),
-                ..SelfState::default()
             },
         };
         bus.set_self(super::bus_now(now), state);

@@ -318,8 +318,8 @@ pub trait ClusterApi {
     /// The command waits for the answer no longer.
     fn withdraw_question(&mut self, question: &mut Option<u64>);
 
-    /// MIGRATE has lent: the values are on their way (M1).
-    fn begin_lend(&mut self, id: MoveId, cargo: Cargo, patience: Duration);
+    /// MIGRATE has lent: the values are on their way (M1). Of so many keys the client has asked.
+    fn begin_lend(&mut self, id: MoveId, cargo: (Cargo, usize), patience: Duration);
 
     /// MIGRATE COPY: the other shard restores these keys once what this command has seen is committed; the
     /// copy's number (M24).

@@ -24,6 +24,9 @@ rows! { pub static ROWS: Generic [KEYSPACE DANGEROUS] {
 
 /// M2: lends to one shard that are open at a time.
 const MOST_LENDS: usize = 64;
+/// M30: bytes and keys that go along with those that MIGRATE names.
+const MOST_AHEAD: usize = 256 << 10;
+const MOST_KEYS_AHEAD: usize = 1024;
 /// What a copy to another shard may be: it goes in one frame.
 const MOST_COPIED: usize = 32 << 20;
 
@@ -36,6 +39,8 @@ struct Plan<'a> {
     credentials: Credentials,
     copy: bool,
     replace: bool,
+    /// In the form with KEYS.
+    listed: bool,
     keys: Vec<&'a [u8]>,
 }
 
@@ -63,7 +68,8 @@ fn find_keys(args: Args<'_>, visit: &mut dyn FnMut(usize, KeyFlags)) -> Result<(
 }
 
 fn parse<'a>(args: Args<'a>) -> Result<Plan<'a>, Error> {
-    let (mut copy, mut replace, mut keys) = (false, false, vec![args.at(3)]);
+    let (mut copy, mut replace, mut listed) = (false, false, false);
+    let mut keys = vec![args.at(3)];
     let (mut at, mut credentials) = (6, Credentials::None);
     while at < args.len() {
         let more = args.len() - at - 1;
@@ -83,6 +89,7 @@ fn parse<'a>(args: Args<'a>) -> Result<Plan<'a>, Error> {
                 if !args.at(3).is_empty() {
                     return Err(Error::MIGRATE_KEYS);
                 }
+                listed = true;
                 keys = args.skip(at + 1).iter().collect();
                 break;
             }
@@ -102,6 +109,7 @@ fn parse<'a>(args: Args<'a>) -> Result<Plan<'a>, Error> {
         credentials,
         copy,
         replace,
+        listed,
         keys,
     })
 }
@@ -140,17 +148,27 @@ fn to_shard(env: &mut Env<'_>, plan: &Plan<'_>, slot: u16, to: ShardId) -> Done 
     if plan.copy {
         return copy(env, plan, (slot, to));
     }
+    if !env.data.record().slots.contains(slot) {
+        return lend(env, plan, (slot, to, None)); // M22: keys of before go to the slot's owner
+    }
     match mark(env, slot, to)? {
         None => Ok(Flow::Hold),
-        Some(mark) => lend(env, plan, (slot, to, mark)),
+        Some(mark) => lend(env, plan, (slot, to, Some(mark))),
     }
 }
 
 impl Plan<'_> {
-    /// The keys as they travel.
-    fn cargo(&self, env: &mut Env<'_>, (slot, mark): (u16, Option<MoveId>), to: Reader) -> Cargo {
+    /// The keys as they travel, and those that go with them.
+    fn cargo(
+        &self,
+        env: &mut Env<'_>,
+        (slot, mark): (u16, Option<MoveId>),
+        to: Reader,
+        ahead: &[Box<[u8]>],
+    ) -> Cargo {
         let mut parcels = Vec::new();
-        for bytes in &self.keys {
+        let ahead = ahead.iter().map(|key| &**key);
+        for bytes in self.keys.iter().copied().chain(ahead) {
             let key = env.data.key(bytes);
             let pace = &mut || env.server.breathe(); // T9
             let parcel = env.data.with(&key, |entry| {
@@ -166,6 +184,27 @@ impl Plan<'_> {
             credentials: self.credentials.clone(),
             parcels,
         }
+    }
+
+    /// M30: more keys of the slot, that go in the same lend. Where a key lives clients can't tell.
+    fn ahead(&self, env: &Env<'_>, slot: u16) -> Vec<Box<[u8]>> {
+        let (mut keys, mut bytes) = (Vec::new(), 0);
+        if !self.listed || self.replace || !env.server.config().cluster_migrate_ahead {
+            return keys;
+        }
+        let data = &*env.data;
+        let mut visit = |entry: keyspace::Entry<'_>| {
+            let key = entry.key();
+            let named = self.keys.binary_search(&key).is_ok();
+            let goes = !named && data.frozen(key).is_none() && !data.is_due(&entry);
+            if goes && bytes < MOST_AHEAD {
+                bytes += key.len() + state::size_of(&entry);
+                keys.push(key.into());
+            }
+        };
+        data.keyspace()
+            .keys_in_slot(slot, MOST_KEYS_AHEAD, &mut visit);
+        keys
     }
 
     /// What the entry of a lend takes of the log.
@@ -246,7 +285,7 @@ fn mark(env: &mut Env<'_>, slot: u16, target: ShardId) -> Result<Option<MoveId>,
 
 /// M24: the keys stay, and the target restores them as well.
 fn copy(env: &mut Env<'_>, plan: &Plan<'_>, (slot, to): (u16, ShardId)) -> Done {
-    let cargo = plan.cargo(env, (slot, None), Reader::Newest);
+    let cargo = plan.cargo(env, (slot, None), Reader::Newest, &[]);
     let bytes = cargo.parcels.iter().map(|p| p.key.len() + p.payload.len());
     if bytes.sum::<usize>() > MOST_COPIED {
         return Err(Error::MIGRATE_WRITING);
@@ -282,27 +321,37 @@ fn may_lend(env: &mut Env<'_>, plan: &Plan<'_>, to: ShardId) -> Result<Option<()
     Ok(env.data.room_for(plan.weight()).then_some(()))
 }
 
-fn lend(env: &mut Env<'_>, plan: &Plan<'_>, (slot, to, mark): (u16, ShardId, MoveId)) -> Done {
+/// Under this mark; without one the keys are leftovers (M22).
+fn lend(
+    env: &mut Env<'_>,
+    plan: &Plan<'_>,
+    (slot, to, mark): (u16, ShardId, Option<MoveId>),
+) -> Done {
+    let ahead = plan.ahead(env, slot);
+    let bytes: usize = ahead.iter().map(|key| key.len() + 8).sum();
     // Both entries, or neither.
-    if may_lend(env, plan, to)?.is_none() {
+    if may_lend(env, plan, to)?.is_none() || !env.data.room_for(plan.weight() + bytes) {
         return Ok(Flow::Hold);
     }
-    let cargo = plan.cargo(env, (slot, Some(mark)), Reader::Newest);
+    let cargo = plan.cargo(env, (slot, mark), Reader::Newest, &ahead);
     let entry = Lend {
         slot,
         to,
-        mark: Some(mark),
+        mark,
         keys: cargo.parcels.iter().map(|p| p.key.clone()).collect(),
         outside: None,
     };
     let cluster = env.server.cluster().ok_or(Error::CLUSTER_DISABLED)?;
     let id = cluster.mint();
-    env.data.bind(slot, mark);
+    if let Some(mark) = mark {
+        env.data.bind(slot, mark);
+    }
     env.data.lend(id, entry);
     if env.data.footprint().hold {
         return Ok(Flow::Hold);
     }
+    let named = cargo.parcels.len() - ahead.len();
     let cluster = env.server.cluster().ok_or(Error::CLUSTER_DISABLED)?;
-    cluster.begin_lend(id, cargo, plan.patience);
+    cluster.begin_lend(id, (cargo, named), plan.patience);
     Ok(wait_for(plan, BlockKind::Lend { id }))
 }

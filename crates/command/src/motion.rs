@@ -98,7 +98,10 @@ pub fn admit(env: &mut Env<'_>, asked: &Asked<'_>) -> Result<Admitted, Error> {
     let motion = env.data.motion_of(asked.slot);
     // M15: whether it could be served here at all; else its keys are nobody's business.
     let elsewhere = !asked.owned && !asked.asking && matches!(motion, SlotMotion::Importing(_));
-    if elsewhere {
+    // M22: keys of an earlier ownership may be sent to the slot's owner.
+    let unclean = matches!(&motion, SlotMotion::Importing(m) if !m.clean && !m.redis);
+    let leftover = asked.migrates && !asked.owned && unclean;
+    if elsewhere && !leftover {
         return Ok(Admitted::Moved);
     }
     let mut keys = look_at(env, asked);
@@ -108,7 +111,11 @@ pub fn admit(env: &mut Env<'_>, asked: &Asked<'_>) -> Result<Admitted, Error> {
     if asked.migrates {
         keys.missing = 0;
     }
-    let mut verdict = decide(&motion, asked.owned, asked.asking, keys);
+    let mut verdict = match leftover {
+        true if keys.frozen => Verdict::Hold,
+        true => Verdict::Serve,
+        false => decide(&motion, asked.owned, asked.asking, keys),
+    };
     let asks = matches!(verdict, Verdict::Question(..)) && !asked.owned;
     if asks && mutation::is(Mutation::AskingUnchecked) {
         verdict = Verdict::Serve;
@@ -200,6 +207,36 @@ pub fn hold(env: &mut Env<'_>) -> Result<Admitted, Error> {
         }
         false => Ok(Admitted::Hold),
     }
+}
+
+/// What an operator sees of slots in motion, as the record that is committed has it.
+pub fn moving(env: &Env<'_>) -> [(&'static str, u64); 5] {
+    let record = env.data.committed_record();
+    let moves = &record.moves;
+    // M22: of a slot that is neither this shard's nor imported with nothing of before.
+    let stray = |slot: &u16| {
+        let arrives = moves.importing.get(slot).is_some_and(|mark| mark.clean);
+        !record.slots.contains(*slot) && !arrives
+    };
+    let keyspace = env.data.keyspace();
+    let leftover = match env.server.config().cluster_enabled {
+        true => (0..base::slot::SLOT_COUNT)
+            .filter(stray)
+            .map(|slot| keyspace.count_in_slot(slot))
+            .sum(),
+        false => 0,
+    };
+    let leaving = moves.migrating.len() + moves.departed.len();
+    [
+        ("cluster_slots_migrating", leaving as u64),
+        ("cluster_slots_importing", moves.importing.len() as u64),
+        ("cluster_open_lends", moves.lends.len() as u64),
+        ("cluster_leftover_keys", leftover),
+        (
+            "cluster_tryagain_single_key",
+            env.server.stats().tryagain_single_key,
+        ),
+    ]
 }
 
 #[cfg(test)]

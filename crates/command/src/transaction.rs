@@ -5,9 +5,9 @@
 //! the queue, the watches and the database as they were.
 
 use super::call::call;
-use super::cluster::slots::{gained_by, owners};
 use super::env::{Done, Env, Flow, Serving, DONE};
 use super::error::Error;
+use super::gains::{gained_by, owners};
 use super::pace::Pace;
 use super::room;
 use super::rows::rows;

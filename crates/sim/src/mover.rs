@@ -216,7 +216,7 @@ fn mend(w: &mut World, slot: u16) {
     let Some(s) = w.standing(slot) else { return };
     let comes: Vec<(usize, usize, bool)> = s.comes.clone();
     if let Some((to, false)) = s.leaves_to {
-        let agreed = comes.iter().any(|mark| *mark == (to, s.owner, false));
+        let agreed = comes.contains(&(to, s.owner, false));
         match agreed {
             true if s.keys > 0 => migrate(w, slot, s.owner, to, true),
             true => assign(w, slot, to, to),

@@ -53,6 +53,14 @@ pub fn parcel_of(entry: &Entry<'_>, reader: Reader, pace: &mut dyn FnMut()) -> P
     }
 }
 
+/// About how many bytes the value has.
+pub fn size_of(entry: &Entry<'_>) -> usize {
+    match entry.value() {
+        Value::Int(_) => 8,
+        Value::Bytes(bytes) => bytes.len(),
+    }
+}
+
 /// About how many bytes the effect has that makes this value.
 pub fn weight_of(value: &rdb::Value<'_>) -> usize {
     match value {

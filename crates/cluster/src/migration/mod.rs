@@ -402,7 +402,16 @@ fn reign_of<D: Disk>(shard: &Shard<D>) -> Option<Reign> {
 impl Cluster {
     /// Takes in the words of a node of another shard. Only a node of the shard that it speaks for is
     /// heard, and only when it is proved that it has said them.
-    pub(super) fn hear<D: Disk>(&mut self, from: NodeId, words: Words, shard: &Shard<D>) {
+    pub(super) fn hear<D: Disk>(
+        &mut self,
+        from: NodeId,
+        proved: bool,
+        words: Words,
+        shard: &Shard<D>,
+    ) {
+        if !proved {
+            return; // said again: the links are asking that node whether they are its own
+        }
         let speaker = self.bus.shard_of(from);
         let own = shard.record().shard;
         if speaker != Some(words.from) || words.to != own || words.from == own {
@@ -571,10 +580,11 @@ impl Cluster {
         questions.mark(now, question, shard, slot)
     }
 
-    /// A lend that has been executed in this turn.
-    pub fn begin_lend(&mut self, id: MoveId, cargo: Cargo, patience: Duration) {
+    /// A lend that has been executed in this turn, of which so many keys the client has named.
+    pub fn begin_lend(&mut self, id: MoveId, (cargo, named): (Cargo, usize), patience: Duration) {
         let until = self.now.mono + patience;
-        self.migration.source.begin(id, &cargo, Some(until));
+        let source = &mut self.migration.source;
+        source.begin(id, (&cargo, named), Some(until));
     }
 
     /// MIGRATE COPY, in this turn; its number.

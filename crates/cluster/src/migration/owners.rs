@@ -11,9 +11,8 @@ use super::{Cluster, Desk};
 use base::clock::Mono;
 use base::mutation::{self, Mutation};
 use base::{NodeId, ShardId, SlotSet};
-use cluster_bus::bus::Bus;
 use cluster_bus::wire::Flags;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use storage::Disk;
 use topology::moves::{Owners, Titles};
@@ -201,25 +200,49 @@ pub(super) fn asked<D: Disk>(
     }
 }
 
-/// The other shards of the cluster that can be asked, and how many can't: all their nodes have failed.
-fn others(bus: &Bus, own: ShardId) -> (Vec<ShardId>, usize) {
-    let mut shards: BTreeMap<ShardId, bool> = BTreeMap::new();
-    for node in bus.nodes().filter(|node| !node.in_handshake()) {
-        let known = |shard: &ShardId| *shard != own && *shard != ShardId::default();
-        if let Some(shard) = bus.shard_of(node.id).filter(known) {
-            *shards.entry(shard).or_default() |= !node.flags.has(Flags::FAIL);
-        }
-    }
-    let alive: BTreeSet<ShardId> = shards
-        .iter()
-        .filter(|(_, a)| **a)
-        .map(|(s, _)| *s)
-        .collect();
-    let failed = shards.len() - alive.len();
-    (alive.into_iter().collect(), failed)
+/// The other shards of the cluster.
+struct Others {
+    /// Those that can be asked, in order.
+    asked: Vec<ShardId>,
+    /// Those of which every node has failed.
+    failed: usize,
 }
 
 impl Cluster {
+    /// None: not known yet, what a node is or which shard it belongs to. A real Redis has no say: it claims
+    /// (S3).
+    fn others(&mut self) -> Option<Others> {
+        let mut shards: BTreeMap<ShardId, bool> = BTreeMap::new();
+        let own = self.migration.own;
+        let nodes = self.bus.nodes().filter(|node| !node.in_handshake());
+        let nodes: Vec<(NodeId, bool)> = nodes
+            .map(|node| (node.id, !node.flags.has(Flags::FAIL)))
+            .collect();
+        for (node, alive) in nodes {
+            let told = |shard: &ShardId| *shard != ShardId::default();
+            let shard = self.bus.shard_of(node).filter(told);
+            if shard == Some(own) || node == self.bus.myself() {
+                continue;
+            }
+            let known = shard.and_then(|shard| shards.get(&shard));
+            if alive && known != Some(&true) && self.is_redis(node)? {
+                continue;
+            }
+            match shard {
+                Some(shard) => *shards.entry(shard).or_default() |= alive,
+                None if alive => return None,
+                None => {}
+            }
+        }
+        let asked: Vec<ShardId> = shards
+            .iter()
+            .filter(|(_, a)| **a)
+            .map(|(s, _)| *s)
+            .collect();
+        let failed = shards.len() - asked.len();
+        Some(Others { asked, failed })
+    }
+
     /// M12: which of these slots another shard has, or may get; none: not known yet. All shards are asked,
     /// not only the one that the table shows: it may be out of date, and then that one has handed the
     /// slot to a third.
@@ -228,9 +251,9 @@ impl Cluster {
         question: &mut Option<u64>,
         slots: &SlotSet,
     ) -> Option<Owners> {
-        let (shards, failed) = others(&self.bus, self.migration.own);
+        let Others { asked, failed } = self.others()?;
         let questions = &mut self.migration.questions;
-        if shards.is_empty() {
+        if asked.is_empty() {
             questions.withdraw(question);
             return Some(Owners {
                 asked: slots.clone(),
@@ -238,7 +261,7 @@ impl Cluster {
                 ..Owners::default()
             });
         }
-        let owners = questions.owners(self.now.mono, question, &shards, slots)?;
+        let owners = questions.owners(self.now.mono, question, &asked, slots)?;
         Some(Owners { failed, ..owners })
     }
 
@@ -247,16 +270,15 @@ impl Cluster {
         self.migration.questions.withdraw(question);
     }
 
-    /// M21: a master of another shard claims slots of this one under a higher epoch.
+    /// M21: a master of another shard claims slots of this one under a higher epoch. What is neither known to
+    /// be a real Redis nor to belong to a shard is told again.
     pub(crate) fn slots_claimed(&mut self, by: NodeId, epoch: u64, slots: SlotSet) {
         let now = self.now.mono;
-        match self
-            .bus
-            .shard_of(by)
-            .filter(|shard| *shard != ShardId::default())
-        {
-            Some(shard) => self.migration.claims.told(now, by, shard, epoch, slots),
-            None => self.record.claimed(now, by, epoch, slots),
+        let told = |shard: &ShardId| *shard != ShardId::default();
+        match (self.is_redis(by), self.bus.shard_of(by).filter(told)) {
+            (Some(true), _) => self.record.claimed(now, by, epoch, slots),
+            (_, Some(shard)) => self.migration.claims.told(now, by, shard, epoch, slots),
+            (_, None) => {}
         }
     }
 }

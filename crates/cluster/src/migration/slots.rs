@@ -180,28 +180,20 @@ impl Slots {
         slot: u16,
         mark: MoveId,
     ) {
-        let here = desk
-            .shard
-            .data()
-            .record()
-            .moves
-            .importing
-            .get(&slot)
-            .cloned();
-        match here {
-            Some(m) if m.shard == from && m.mark == mark => {
-                if !m.returning {
-                    desk.act(|data| data.return_importing(slot));
-                }
-                // That it does is said again and again until it has ended.
+        let here = &desk.shard.data().record().moves.importing;
+        let here = here.get(&slot).cloned();
+        if let Some(m) = here.filter(|m| m.shard == from && m.mark == mark) {
+            // That it does is said again and again until it has ended.
+            if !m.returning {
+                desk.act(|data| data.return_importing(slot));
             }
-            // M7: it has ended, if this shard has ever given it out.
-            _ if mark.shard == desk.own && mark.number <= desk.ids.last() => {
-                if let Some(gate) = desk.look(slot) {
-                    desk.say(gate, from, Word::MarkClosed { slot, mark });
-                }
+            return;
+        }
+        // M7: it has ended, if this shard has ever given it out.
+        if mark.shard == desk.own && mark.number <= desk.ids.last() {
+            if let Some(gate) = desk.look(slot) {
+                desk.say(gate, from, Word::MarkClosed { slot, mark });
             }
-            _ => {}
         }
     }
 
@@ -342,7 +334,7 @@ impl Slots {
                 outside: None,
             };
             if desk.act(|data| data.lend(lend, entry)).is_some() {
-                source.begin(lend, &cargo, None);
+                source.begin(lend, (&cargo, cargo.parcels.len()), None);
             }
         }
     }

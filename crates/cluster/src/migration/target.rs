@@ -227,6 +227,10 @@ fn may_take(data: &StateMachine, from: ShardId, cargo: &Cargo) -> Result<(), Ref
     }
     // M11: what was lent from here comes back.
     let back = record.moves.migrating.get(&slot);
+    // M22: leftovers of an earlier ownership, to the owner, unless the slot is on its way.
+    if record.slots.contains(slot) && back.is_none() && cargo.mark.is_none() {
+        return Ok(());
+    }
     if record.slots.contains(slot) {
         let back = back.is_some_and(|m| m.closing && m.shard == from && m.mark == cargo.mark);
         return back.then_some(()).ok_or(Refused::NoMark(slot));

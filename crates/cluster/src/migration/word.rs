@@ -297,6 +297,35 @@ impl Out<'_> {
 
     fn word(&mut self, word: &Word) {
         match word {
+            Word::AskMark { slot } => self.kind(1, *slot),
+            Word::MarkIs { slot, mark } => {
+                self.kind(2, *slot);
+                self.option(mark.as_ref());
+            }
+            Word::Begin { .. }
+            | Word::Have { .. }
+            | Word::Go { .. }
+            | Word::Decide { .. }
+            | Word::Again { .. }
+            | Word::Done { .. }
+            | Word::Void { .. }
+            | Word::Closed { .. } => self.word_of_lend(word),
+            Word::AskKey { .. }
+            | Word::KeyIs { .. }
+            | Word::AskOwn { .. }
+            | Word::OwnIs { .. }
+            | Word::Copy { .. }
+            | Word::Copied { .. } => self.word_of_question(word),
+            Word::NotLeader { leader } => {
+                self.raw(&[21, u8::from(leader.is_some())]);
+                leader.iter().for_each(|node| self.raw(&node.0));
+            }
+            word => self.word_of_slot(word),
+        }
+    }
+
+    fn word_of_lend(&mut self, word: &Word) {
+        match word {
             Word::Begin {
                 id,
                 floor,
@@ -333,18 +362,12 @@ impl Out<'_> {
                 self.bytes(text);
             }
             Word::Closed { id } => self.of_lend(9, id),
-            word => self.word_of_slot(word),
+            _ => unreachable!("a word of a lend"),
         }
     }
 
-    /// The words that are not about lends.
-    fn word_of_slot(&mut self, word: &Word) {
+    fn word_of_question(&mut self, word: &Word) {
         match word {
-            Word::AskMark { slot } => self.kind(1, *slot),
-            Word::MarkIs { slot, mark } => {
-                self.kind(2, *slot);
-                self.option(mark.as_ref());
-            }
             Word::AskKey {
                 question,
                 slot,
@@ -367,40 +390,6 @@ impl Out<'_> {
                 self.raw(&[kind]);
                 id.into_iter().for_each(|id| self.id(id));
             }
-            Word::HandOver { slot, mark } => self.of_mark(12, *slot, mark),
-            Word::Kept { slot, mark, text } => {
-                self.of_mark(13, *slot, mark);
-                self.bytes(text);
-            }
-            Word::Gone {
-                slot,
-                id,
-                floor,
-                title,
-                epoch,
-            } => {
-                self.of_mark(14, *slot, id);
-                self.floor(floor);
-                self.raw(&title.to_le_bytes());
-                self.number(*epoch);
-            }
-            Word::Taken { slot, id } => self.of_mark(15, *slot, id),
-            Word::Return { slot, mark } => self.of_mark(16, *slot, mark),
-            Word::Returning { slot, mark } => self.of_mark(17, *slot, mark),
-            Word::Settled { slot, mark } => self.of_mark(18, *slot, mark),
-            Word::NoMark { slot, mark } => self.of_mark(19, *slot, mark),
-            Word::MarkClosed { slot, mark } => self.of_mark(20, *slot, mark),
-            Word::NotLeader { leader } => {
-                self.raw(&[21, u8::from(leader.is_some())]);
-                leader.iter().for_each(|node| self.raw(&node.0));
-            }
-            word => self.question(word),
-        }
-    }
-
-    /// The others.
-    fn question(&mut self, word: &Word) {
-        match word {
             Word::AskOwn { question, slots } => {
                 self.raw(&[23]);
                 self.number(*question);
@@ -434,8 +423,36 @@ impl Out<'_> {
                 self.number(*question);
                 self.bytes(text);
             }
-            // The two above have all others.
-            _ => {}
+            _ => unreachable!("a word of a question"),
+        }
+    }
+
+    fn word_of_slot(&mut self, word: &Word) {
+        match word {
+            Word::HandOver { slot, mark } => self.of_mark(12, *slot, mark),
+            Word::Kept { slot, mark, text } => {
+                self.of_mark(13, *slot, mark);
+                self.bytes(text);
+            }
+            Word::Gone {
+                slot,
+                id,
+                floor,
+                title,
+                epoch,
+            } => {
+                self.of_mark(14, *slot, id);
+                self.floor(floor);
+                self.raw(&title.to_le_bytes());
+                self.number(*epoch);
+            }
+            Word::Taken { slot, id } => self.of_mark(15, *slot, id),
+            Word::Return { slot, mark } => self.of_mark(16, *slot, mark),
+            Word::Returning { slot, mark } => self.of_mark(17, *slot, mark),
+            Word::Settled { slot, mark } => self.of_mark(18, *slot, mark),
+            Word::NoMark { slot, mark } => self.of_mark(19, *slot, mark),
+            Word::MarkClosed { slot, mark } => self.of_mark(20, *slot, mark),
+            _ => unreachable!("a word of a slot"),
         }
     }
 }

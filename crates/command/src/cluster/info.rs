@@ -4,42 +4,13 @@
 //! the business of the view's maker).
 
 use super::super::env::{Done, Env};
+use super::super::motion::moving;
 use super::shared::show;
 use cluster_bus::bus::MESSAGE_NAMES;
 use cluster_bus::wire::Flags;
 use resp::args::Args;
 use std::fmt::Write;
 use topology::ClusterView;
-
-/// What an operator sees of slots in motion, as the record that is committed has it.
-pub fn moving(env: &Env<'_>) -> [(&'static str, u64); 5] {
-    let record = env.data.committed_record();
-    let moves = &record.moves;
-    // M22: of a slot that is neither this shard's nor imported with nothing of before.
-    let stray = |slot: &u16| {
-        let arrives = moves.importing.get(slot).is_some_and(|mark| mark.clean);
-        !record.slots.contains(*slot) && !arrives
-    };
-    let keyspace = env.data.keyspace();
-    let leftover = match env.server.config().cluster_enabled {
-        true => (0..base::slot::SLOT_COUNT)
-            .filter(stray)
-            .map(|slot| keyspace.count_in_slot(slot))
-            .sum(),
-        false => 0,
-    };
-    let leaving = moves.migrating.len() + moves.departed.len();
-    [
-        ("cluster_slots_migrating", leaving as u64),
-        ("cluster_slots_importing", moves.importing.len() as u64),
-        ("cluster_open_lends", moves.lends.len() as u64),
-        ("cluster_leftover_keys", leftover),
-        (
-            "cluster_tryagain_single_key",
-            env.server.stats().tryagain_single_key,
-        ),
-    ]
-}
 
 pub fn info(env: &mut Env<'_>, _: Args<'_>) -> Done {
     let moving = moving(env);

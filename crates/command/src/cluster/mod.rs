@@ -8,12 +8,12 @@
 
 mod admin;
 mod help;
-pub(super) mod info;
+mod info;
 mod keys;
 mod raft;
 mod setslot;
 mod shared;
-pub(super) mod slots;
+mod slots;
 #[cfg(test)]
 mod tests;
 mod topology;

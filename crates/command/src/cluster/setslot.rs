@@ -5,8 +5,8 @@
 
 use super::super::env::{Block, BlockKind, Done, Env, Flow, DONE};
 use super::super::error::Error;
-use super::shared::{host, parse_id};
-use super::slots::{gain, lives, owners, parse_slot};
+use super::super::gains::{gain, owners, parse_slot, shown};
+use super::shared::{host, lives, parse_id};
 use base::ShardId;
 use cluster_bus::NodeId;
 use resp::args::Args;
@@ -85,12 +85,6 @@ fn other_end(env: &mut Env<'_>, named: &Named, id: &[u8]) -> Result<Option<Other
             redis,
         })),
     }
-}
-
-/// A refusal that shows the tail's record may not leave before the tail is committed (T3).
-fn shown(env: &mut Env<'_>, error: Error) -> Error {
-    env.data.depends_on_all();
-    error
 }
 
 fn done(env: &mut Env<'_>) -> Done {
@@ -195,8 +189,15 @@ fn stable(env: &mut Env<'_>, slot: u16) -> Done {
                 env.data.close_migrating(slot);
             }
         }
-        // Nobody takes anything back: what has come stays, unreachable.
-        (None, Some(mark)) if mark.redis => {
+        // Nobody takes anything back: what is here stays, unreachable.
+        (None, Some(mark)) if mark.redis || !mark.clean => {
+            let lends = env.data.lent_in(slot) > 0; // M22: leftovers on their way to the owner
+            if lends && env.overdue {
+                return Err(shown(env, Error::slot_migrating(slot)));
+            }
+            if lends {
+                return Ok(Flow::Hold);
+            }
             env.data.end_importing(slot);
             return done(env);
         }

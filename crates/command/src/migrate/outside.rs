@@ -81,7 +81,7 @@ fn send(
     (link, server): (u64, Server),
 ) -> Done {
     // Any Redis refuses a payload of a version above its own.
-    let cargo = plan.cargo(env, (slot, None), Reader::Any);
+    let cargo = plan.cargo(env, (slot, None), Reader::Any, &[]);
     let to = (link, server.is_cluster);
     if plan.copy {
         let cluster = env.server.cluster().ok_or(Error::MIGRATE_ALONE)?;

@@ -125,7 +125,7 @@ pub fn cluster(report: &mut Report, env: &Env<'_>) {
         u8::from(env.server.config().cluster_enabled),
     );
     if env.server.config().cluster_enabled {
-        for (name, count) in crate::cluster::info::moving(env) {
+        for (name, count) in crate::motion::moving(env) {
             report.line(name, count);
         }
     }

@@ -124,7 +124,7 @@ impl ClusterApi for FakeCluster {
     fn withdraw_question(&mut self, question: &mut Option<u64>) {
         *question = None;
     }
-    fn begin_lend(&mut self, _: MoveId, cargo: Cargo, _: Duration) {
+    fn begin_lend(&mut self, _: MoveId, (cargo, _): (Cargo, usize), _: Duration) {
         self.calls.push(format!("lend {}", cargo.parcels.len()));
     }
     fn begin_copy(&mut self, _: ShardId, cargo: Cargo, _: Duration) -> u64 {

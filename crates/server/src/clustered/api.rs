@@ -129,7 +129,7 @@ impl<P: Platform> ClusterApi for Clustered<P> {
         self.core.withdraw_question(question);
     }
 
-    fn begin_lend(&mut self, id: MoveId, cargo: Cargo, patience: Duration) {
+    fn begin_lend(&mut self, id: MoveId, cargo: (Cargo, usize), patience: Duration) {
         self.core.begin_lend(id, cargo, patience);
     }
 

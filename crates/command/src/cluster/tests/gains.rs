@@ -14,7 +14,7 @@ fn first_of_two() -> Fixture {
     fixture(view(vec![master(1, &[]), master(2, &[(100, 200)])]))
 }
 
-fn other() -> ShardId {
+pub fn other() -> ShardId {
     ShardId(id(10).0)
 }
 
@@ -29,7 +29,7 @@ fn titles(of: &[(u16, u32)]) -> Titles {
     titles
 }
 
-fn change(f: &mut Fixture, change: impl FnOnce(&mut state::StateMachine)) {
+pub fn change(f: &mut Fixture, change: impl FnOnce(&mut state::StateMachine)) {
     let batch = f.next_batch;
     f.data.begin_turn(batch, 1, true, usize::MAX);
     f.data.begin_command(0, state::Access::Lead);
@@ -40,7 +40,7 @@ fn change(f: &mut Fixture, change: impl FnOnce(&mut state::StateMachine)) {
     f.data.commit_record();
 }
 
-fn importing(clean: bool, returning: bool) -> Importing {
+pub fn importing(clean: bool, returning: bool) -> Importing {
     Importing {
         shard: other(),
         node: id(2),
@@ -51,7 +51,7 @@ fn importing(clean: bool, returning: bool) -> Importing {
     }
 }
 
-fn migrating() -> Migrating {
+pub fn migrating() -> Migrating {
     Migrating {
         shard: other(),
         node: id(2),

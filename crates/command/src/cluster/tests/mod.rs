@@ -3,6 +3,7 @@
 
 mod admin;
 mod gains;
+mod lends;
 mod recorded;
 mod slots;
 mod topology;
