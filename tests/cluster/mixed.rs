@@ -350,3 +350,44 @@ fn a_slot_moves_to_a_redis_and_back() {
     let line = nodes[ours].cmd(&["CLUSTER", "NODES"]).text();
     assert!(!line.contains("-<-"), "{line}");
 }
+
+#[test]
+fn redis_cli_reshards_between_both_kinds() {
+    let mixed = Mixed::start();
+    let nodes = &mixed.cluster.nodes;
+    let (ours, redis) = (&nodes[mixed.ours[1]], &nodes[mixed.redis[0]]);
+    let mut client = Routed::new(&mixed.cluster.ports());
+    let keys: Vec<String> = (0..3_000).map(|n| format!("key:{n}")).collect();
+    for key in &keys {
+        assert!(client.until(SOON, key, &["SET", key, key]).value.is_ok());
+    }
+    let owned = |node: &crate::node::Node| -> usize {
+        let ranges = node.myself().slots;
+        let lengths = ranges
+            .iter()
+            .map(|(first, last)| usize::from(last - first) + 1);
+        lengths.sum()
+    };
+    for (from, to) in [(redis, ours), (ours, redis)] {
+        let (before, address) = (owned(to), format!("127.0.0.1:{}", ours.port));
+        let said = crate::harness::redis_cli(&[
+            "--cluster",
+            "reshard",
+            &address,
+            "--cluster-from",
+            &from.id(),
+            "--cluster-to",
+            &to.id(),
+            "--cluster-slots",
+            "10",
+            "--cluster-yes",
+        ]);
+        assert_eq!(owned(to), before + 10, "{said}");
+        wait_for("redis-cli finds every slot in its place", SOON, || {
+            let (fine, said) = crate::harness::try_redis_cli(&["--cluster", "check", &address]);
+            let well = fine && !said.contains("[ERR]") && !said.contains("[WARNING]");
+            check(well, || said)
+        });
+    }
+    all_there(&mixed, &keys);
+}
