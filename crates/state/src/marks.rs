@@ -7,6 +7,7 @@
 use super::apply::ApplyError;
 use super::core::{Access, StateMachine};
 use super::effects::effects;
+use base::mutation::{self, Mutation};
 use base::NodeId;
 use base::ShardId;
 use std::sync::Arc;
@@ -61,7 +62,8 @@ impl StateMachine {
             &mark.mark.encode(),
             &[mark.clean.into()],
         ];
-        if self.emit(self.db, IMPORTING, &args) {
+        let logged = mutation::is(Mutation::MarksNotLogged) || self.emit(self.db, IMPORTING, &args);
+        if logged {
             self.change_moves(slot, |moves| {
                 moves.importing.insert(slot, mark);
             });
@@ -77,7 +79,8 @@ impl StateMachine {
             &mark.node.0,
             bound.as_ref().map_or(&[], |id| id.as_slice()),
         ];
-        if self.emit(self.db, MIGRATING, &args) {
+        let logged = mutation::is(Mutation::MarksNotLogged) || self.emit(self.db, MIGRATING, &args);
+        if logged {
             self.change_moves(slot, |moves| {
                 moves.migrating.insert(slot, mark);
             });

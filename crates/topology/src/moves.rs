@@ -9,6 +9,7 @@
 
 use super::bytes::{Reader, Writer};
 use base::ids::Incarnation;
+use base::mutation::{self, Mutation};
 use base::ShardId;
 use cluster_bus::slot::SLOT_COUNT;
 use cluster_bus::{NodeId, SlotSet};
@@ -153,7 +154,7 @@ impl Ledger {
         if self.void.contains(&number) {
             return Decision::Void;
         }
-        match number <= self.floor {
+        match number <= self.floor && !mutation::is(Mutation::FloorForgotten) {
             true => Decision::Closed,
             false => Decision::Open,
         }

@@ -314,7 +314,9 @@ impl Slots {
         let record = desk.shard.data().record().clone();
         for (slot, mark) in &record.moves.importing {
             let (slot, id) = (*slot, mark.mark);
-            if !(mark.returning && self.settled.contains(&id)) || desk.lends_of(slot) {
+            let settled =
+                self.settled.contains(&id) || mutation::is(Mutation::BackBeforeSettled);
+            if !(mark.returning && settled) || desk.lends_of(slot) {
                 continue;
             }
             let parcels = desk.parcels_of(slot, &source.left);

@@ -7,6 +7,7 @@ use super::super::env::{Block, BlockKind, Done, Env, Flow, DONE};
 use super::super::error::Error;
 use super::shared::{host, parse_id};
 use super::slots::parse_slot;
+use base::mutation::{self, Mutation};
 use base::ShardId;
 use cluster_bus::wire::Flags;
 use cluster_bus::NodeId;
@@ -137,11 +138,12 @@ fn importing(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
             false => Err(Error::slot_still_open(slot, mark.node)),
         };
     }
+    let empty = env.data.keyspace().count_in_slot(slot) == 0;
     let mark = Importing {
         shard,
         node: from.node,
         mark: host(env)?.mint(),
-        clean: env.data.keyspace().count_in_slot(slot) == 0,
+        clean: empty || mutation::is(Mutation::UncleanCountsAsClean),
         returning: false,
     };
     env.data.mark_importing(slot, mark);
