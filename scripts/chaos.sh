@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The long forms of the cluster tests: many rounds of kill -9, sleep, planned moves, restarts.
 #
-#   scripts/chaos.sh                    50 rounds of kill -9, fewer of what takes longer; about half an hour
+#   scripts/chaos.sh                    50 rounds of kill -9, fewer of what takes longer; about ten minutes
 #   scripts/chaos.sh --rounds N         N rounds of kill -9
 #   scripts/chaos.sh --only kill        one of: kill stall moves restart witness partition
 #   scripts/chaos.sh --seed S           which nodes are killed when

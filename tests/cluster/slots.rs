@@ -187,3 +187,56 @@ fn large_values_move_in_pieces() {
     assert_eq!(b.cmd(&["STRLEN", &key]).int(), value.len() as i64);
     assert_eq!(a.cmd(&["DBSIZE"]).int(), 0);
 }
+
+/// M21: the slot stays with one of two owners, and no key is deleted. M12: a third node can't take it, even if
+/// its table is made to show it at nobody.
+#[test]
+fn clusters_that_met_keep_each_slot_once() {
+    let mut cluster = Cluster::formed(3, 0);
+    let d = cluster.add_node(&[]);
+    let shards = cluster.shards();
+    let (a, b, d) = (
+        &cluster.nodes[shards[0].master],
+        &cluster.nodes[shards[1].master],
+        &cluster.nodes[d],
+    );
+    let key = format!("{{{}}}", shards[0].tag(3));
+    let slot = slot_of(&key).to_string();
+    d.ok(&["CLUSTER", "ADDSLOTS", &slot]);
+    d.ok(&["CLUSTER", "SET-CONFIG-EPOCH", "50"]);
+    wait_for("the lone node serves its slot", SOON, || {
+        let config = d.cmd(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]);
+        let set = d.cmd(&["SET", &key, "theirs"]);
+        check(config.is_ok() && set.is_ok(), || format!("{set:?}"))
+    });
+    assert!(a.cmd(&["SET", &key, "ours"]).is_ok());
+    d.ok(&["CLUSTER", "MEET", "127.0.0.1", &a.port.to_string()]);
+    let moved = format!("MOVED {slot} 127.0.0.1:{}", d.port);
+    wait_for("one of the two has given the slot up", SOON, || {
+        let answer = a.cmd(&["GET", &key]).text();
+        check(answer == moved, || answer)
+    });
+    assert_eq!(d.cmd(&["GET", &key]).text(), "theirs");
+    let leftover = |count: usize| {
+        let line = format!("cluster_leftover_keys:{count}\r\n");
+        let info = a.cmd(&["INFO", "cluster"]).text();
+        check(info.contains(&line), || info)
+    };
+    assert_eq!(leftover(1), Ok(()));
+    a.ok(&["CLUSTER", "FLUSHSLOT", &slot]);
+    assert_eq!(leftover(0), Ok(()));
+    wait_for("a third node knows the owner", SOON, || {
+        let answer = b.cmd(&["GET", &key]).text();
+        check(answer == moved, || answer)
+    });
+    let mut third = b.client();
+    assert!(third.cmd(&["MULTI"]).is_ok());
+    for command in ["DELSLOTS", "ADDSLOTS"] {
+        let queued = third.cmd(&["CLUSTER", command, &slot]).text();
+        assert_eq!(queued, "QUEUED");
+    }
+    let replies = third.cmd(&["EXEC"]);
+    assert!(replies.items()[0].is_ok(), "{replies:?}");
+    let busy = format!("ERR Slot {slot} is already busy");
+    assert_eq!(replies.items()[1].text(), busy);
+}

@@ -56,9 +56,7 @@ impl Cluster {
                     return Ok(Err(refusal.into()));
                 }
             }
-            Frame::Words(words) if proved => self.hear(from, words, shard),
-            // Said again and again: the links are asking that node whether it is its own.
-            Frame::Words(_) => {}
+            Frame::Words(words) => self.hear(from, proved, words, shard),
             // G2: minted, and no RawNode yet.
             Frame::Raft(envelope) if minted == Some(envelope.to) => {}
             Frame::Control(control) if needs_proof(&control) && !proved => {

@@ -308,7 +308,7 @@ impl Cluster {
         for action in self.bus.actions() {
             match action {
                 Action::SlotsClaimed { by, epoch, slots } => {
-                    self.record.claimed(self.now.mono, by, epoch, slots);
+                    self.slots_claimed(by, epoch, slots);
                 }
                 Action::EpochCollision { .. } => self.record.collided(),
                 Action::EpochSeen(_) => {}

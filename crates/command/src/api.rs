@@ -17,7 +17,7 @@ use config::{Config, ConfigError};
 use pubsub::{Registry, Subscriber};
 use resp::Proto;
 use std::time::Duration;
-use topology::moves::{Cargo, KeyState};
+use topology::moves::{Cargo, KeyState, Owners};
 use topology::ClusterView;
 use topology::MoveId;
 
@@ -307,6 +307,12 @@ pub trait ClusterApi {
         shard: ShardId,
         slot: u16,
     ) -> Option<Option<MoveId>>;
+
+    /// Which of these slots another shard has or may get (M12); none: not known yet.
+    fn owners_elsewhere(&mut self, question: &mut Option<u64>, slots: &SlotSet) -> Option<Owners>;
+
+    /// The command waits for the answer no longer.
+    fn withdraw_question(&mut self, question: &mut Option<u64>);
 
     /// MIGRATE has lent: the values are on their way (M1).
     fn begin_lend(&mut self, id: MoveId, cargo: Cargo, patience: Duration);

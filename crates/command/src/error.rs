@@ -366,6 +366,16 @@ impl Error {
         Error::text(format!("ERR Slot {slot} is already busy"))
     }
 
+    pub fn owner_unknown() -> Error {
+        Error::text("ERR No answer from another shard about these slots".to_owned())
+    }
+
+    pub fn slot_not_departed(slot: u16) -> Error {
+        Error::text(format!(
+            "ERR Slot {slot} is not on its way to another shard"
+        ))
+    }
+
     pub fn slot_unassigned(slot: u16) -> Error {
         Error::text(format!("ERR Slot {slot} is already unassigned"))
     }

@@ -16,7 +16,7 @@ use topology::moves::{Cargo, Lend, Parcel};
 use topology::MoveId;
 
 rows! { pub static ROWS: Generic [KEYSPACE DANGEROUS] {
-    "migrate" -6 [WRITE NO_MULTI] "2.6.0" key(3 RW ACCESS DELETE INCOMPLETE) => migrate: "Moves keys to another server." .role(Role::Migrate).keys_by(find_keys);
+    "migrate" -6 [WRITE] "2.6.0" key(3 RW ACCESS DELETE) keyword("KEYS" -2 -1 1 RW ACCESS DELETE INCOMPLETE) => migrate: "Moves keys to another server." .role(Role::Migrate).keys_by(find_keys).tips(&["nondeterministic_output"]);
 }}
 
 /// M2: lends to one shard that are open at a time.
@@ -188,7 +188,7 @@ fn lend(
         matches!(env.serving, Serving::Lead { writable: true }),
         "T2: MIGRATE is admitted as a write"
     );
-    if env.data.open_lends(to) >= MOST_LENDS {
+    if env.data.open_lends(to) >= MOST_LENDS || env.data.is_all_wanted() {
         return match env.overdue {
             true => Err(Error::MIGRATE_TIMEOUT),
             false => Ok(Flow::Hold),

@@ -138,7 +138,11 @@ fn settle(env: &mut Env<'_>, asked: &Asked<'_>, verdict: Verdict) -> Result<Admi
         Verdict::Serve => Ok(Admitted::Serve),
         Verdict::Hold => hold(env),
         Verdict::Moved => Ok(Admitted::Moved),
-        Verdict::TryAgain => Err(Error::TRYAGAIN),
+        Verdict::TryAgain => {
+            let single = asked.keys.len() == 1;
+            env.server.stats_mut().tryagain_single_key += u64::from(single);
+            Err(Error::TRYAGAIN)
+        }
         Verdict::Ask(shard) => Err(ask(env, asked.slot, shard)?),
         Verdict::Question(shard, mark) => {
             let Some(cluster) = env.server.cluster() else {
@@ -194,6 +198,36 @@ pub fn hold(env: &mut Env<'_>) -> Result<Admitted, Error> {
         }
         false => Ok(Admitted::Hold),
     }
+}
+
+/// What an operator sees of slots in motion, as the record that is committed has it.
+pub fn moving(env: &Env<'_>) -> [(&'static str, u64); 5] {
+    let record = env.data.committed_record();
+    let moves = &record.moves;
+    // M22: of a slot that is neither this shard's nor imported with nothing of before.
+    let stray = |slot: &u16| {
+        let arrives = moves.importing.get(slot).is_some_and(|mark| mark.clean);
+        !record.slots.contains(*slot) && !arrives
+    };
+    let keyspace = env.data.keyspace();
+    let leftover = match env.server.config().cluster_enabled {
+        true => (0..base::slot::SLOT_COUNT)
+            .filter(stray)
+            .map(|slot| keyspace.count_in_slot(slot))
+            .sum(),
+        false => 0,
+    };
+    let leaving = moves.migrating.len() + moves.departed.len();
+    [
+        ("cluster_slots_migrating", leaving as u64),
+        ("cluster_slots_importing", moves.importing.len() as u64),
+        ("cluster_open_lends", moves.lends.len() as u64),
+        ("cluster_leftover_keys", leftover),
+        (
+            "cluster_tryagain_single_key",
+            env.server.stats().tryagain_single_key,
+        ),
+    ]
 }
 
 #[cfg(test)]

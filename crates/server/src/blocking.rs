@@ -223,7 +223,7 @@ impl<P: Platform> Server<P> {
                 Some(WaitsFor::HandOver(slot)) if shard.record().slots.contains(slot) => {
                     self.state.end_block(key, |_, reply| reply.ok());
                 }
-                Some(WaitsFor::MarkEnd(slot)) if !shard.record().moves.has_mark(slot) => {
+                Some(WaitsFor::MarkEnd(slot)) if !shard.record().moves.is_open(slot) => {
                     self.state.end_block(key, |_, reply| reply.ok());
                 }
                 _ => {}

@@ -84,12 +84,7 @@ impl Committed {
         same
     }
 
-    fn carry_out(
-        &mut self,
-        group: GroupId,
-        copy: &mut Copy,
-        entry: &Entry,
-    ) -> Result<(), String> {
+    fn carry_out(&mut self, group: GroupId, copy: &mut Copy, entry: &Entry) -> Result<(), String> {
         copy.next = entry.index + 1;
         if entry.get_entry_type() != EntryType::EntryNormal {
             return Ok(());
@@ -142,7 +137,9 @@ impl Committed {
                     come.push((id, refused));
                 }
                 op::LEND_VOID if fate.done.is_some() => {
-                    return Err(format!("I3: the lend {name} is refused, and has come before"));
+                    return Err(format!(
+                        "I3: the lend {name} is refused, and has come before"
+                    ));
                 }
                 op::LEND_VOID => fate.void = true,
                 op::LEND_DONE if fate.done.is_none() => {
@@ -152,7 +149,9 @@ impl Committed {
                     return Err(format!("I2: the lend {name} is returned, and has come"));
                 }
                 op::LEND_RETURN if !fate.void => {
-                    return Err(format!("I3: the lend {name} is returned, and was not refused"));
+                    return Err(format!(
+                        "I3: the lend {name} is returned, and was not refused"
+                    ));
                 }
                 _ => {}
             }
@@ -178,7 +177,10 @@ impl Committed {
         let lend = source.and_then(|c| Some((c, c.data.record().moves.lends.get(&id)?)));
         let Some((source, lend)) = lend.filter(|(_, lend)| lend.to == copy.data.record().shard)
         else {
-            return Err(format!("I2: the lend {} comes, and is not committed", show(id)));
+            return Err(format!(
+                "I2: the lend {} comes, and is not committed",
+                show(id)
+            ));
         };
         for (at, bytes) in (0u32..).zip(&lend.keys) {
             let digest = |of: &Copy| {
@@ -193,7 +195,10 @@ impl Committed {
             let same = theirs == mine || mortal && mine.is_none();
             if !refused.contains(&at) && !same {
                 let key = String::from_utf8_lossy(bytes).into_owned();
-                return Err(format!("I4: {key} of the lend {} is another value", show(id)));
+                return Err(format!(
+                    "I4: {key} of the lend {} is another value",
+                    show(id)
+                ));
             }
         }
         Ok(())

@@ -23,6 +23,7 @@ mod moving;
 mod record;
 pub mod room;
 mod string;
+mod titles;
 mod watch;
 
 pub use self::core::{Access, Counters, StateMachine};

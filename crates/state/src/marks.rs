@@ -255,11 +255,11 @@ fn bind(moves: &mut Moves, slot: u16, mark: MoveId) {
 }
 
 /// An effect that the record contradicts: members would drift apart.
-fn known(done: bool, op: effect::Op) -> Result<(), ApplyError> {
+pub(super) fn known(done: bool, op: effect::Op) -> Result<(), ApplyError> {
     done.then_some(()).ok_or(ApplyError::Mismatch(op))
 }
 
-fn slot(bytes: &[u8]) -> Option<u16> {
+pub(super) fn slot(bytes: &[u8]) -> Option<u16> {
     let slot = u16::from_le_bytes(bytes.try_into().ok()?);
     (slot < base::slot::SLOT_COUNT).then_some(slot)
 }

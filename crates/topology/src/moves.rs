@@ -195,8 +195,8 @@ impl Titles {
             .is_none_or(|all| all.iter().all(|t| *t == 0))
     }
 
-    /// Runs of slots with one title.
-    fn runs(&self) -> Vec<(u16, u16, u32)> {
+    /// Runs of slots with one title: first, last, title; those of title 0 are left out.
+    pub fn runs(&self) -> Vec<(u16, u16, u32)> {
         let mut runs: Vec<(u16, u16, u32)> = Vec::new();
         for slot in 0..SLOT_COUNT {
             match (self.of(slot), runs.last_mut()) {
@@ -207,6 +207,22 @@ impl Titles {
         }
         runs
     }
+}
+
+/// What other shards say of slots that this one is to gain (M12).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owners {
+    /// Those that were asked for.
+    pub asked: SlotSet,
+    /// Those that another shard has.
+    pub owned: SlotSet,
+    /// Those that another shard gives to a third one, or may get.
+    pub reserved: SlotSet,
+    /// The highest title of each that another shard knows.
+    pub titles: Titles,
+    /// How many shards have answered, and how many could not be asked: all their nodes have failed.
+    pub answered: usize,
+    pub failed: usize,
 }
 
 /// Everything of the record that is about slots in motion.
@@ -256,6 +272,11 @@ impl Moves {
     /// Whether the slot has a mark of either side.
     pub fn has_mark(&self, slot: u16) -> bool {
         self.migrating.contains_key(&slot) || self.importing.contains_key(&slot)
+    }
+
+    /// Whether a move of the slot is not at its end: a mark, or a hand-over that was not taken.
+    pub fn is_open(&self, slot: u16) -> bool {
+        self.has_mark(slot) || self.departed.contains_key(&slot)
     }
 
     /// The shards that a mark, a lend or an open hand-over names (M13).

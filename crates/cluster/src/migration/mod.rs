@@ -8,6 +8,7 @@
 //! under one reign is not heard under another ([`Migration::follow`]).
 
 mod contact;
+mod owners;
 mod questions;
 mod slots;
 mod source;
@@ -25,6 +26,7 @@ use base::ShardId;
 use cluster_bus::bus::Bus;
 use cluster_bus::NodeId;
 use contact::Contacts;
+use owners::Claims;
 use questions::Questions;
 use shard::Shard;
 use slots::Slots;
@@ -75,6 +77,7 @@ pub(super) struct Desk<'a, D: Disk> {
     ids: &'a mut Counter,
     waiting: &'a mut VecDeque<(Gate, ShardId, Word)>,
     finished: &'a mut Vec<Finished>,
+    warnings: &'a mut Vec<String>,
 }
 
 impl<D: Disk> Desk<'_, D> {
@@ -108,6 +111,11 @@ impl<D: Disk> Desk<'_, D> {
 
     pub fn finish(&mut self, finished: Finished) {
         self.finished.push(finished);
+    }
+
+    /// A line for the log.
+    pub fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
     }
 
     pub fn mint(&mut self) -> MoveId {
@@ -175,6 +183,7 @@ struct Rooms<'a> {
     target: &'a mut Target,
     questions: &'a mut Questions,
     slots: &'a mut Slots,
+    claims: &'a mut Claims,
 }
 
 #[derive(Debug)]
@@ -190,7 +199,9 @@ pub(super) struct Migration {
     target: Target,
     questions: Questions,
     slots: Slots,
+    claims: Claims,
     finished: Vec<Finished>,
+    warnings: Vec<String>,
     /// Nothing was to be done in the last turn.
     rests: bool,
 }
@@ -206,9 +217,11 @@ impl Default for Migration {
             contacts: Contacts::default(),
             source: Source::default(),
             target: Target::default(),
-            questions: Questions::default(),
+            questions: Questions::of_term(0),
             slots: Slots::default(),
+            claims: Claims::default(),
             finished: Vec::new(),
+            warnings: Vec::new(),
             rests: true,
         }
     }
@@ -225,6 +238,7 @@ impl Migration {
         *self = Migration {
             ids: Counter { reign, n: 0 },
             own,
+            questions: Questions::of_term(reign.map_or(0, |reign| reign.term)),
             ..Migration::default()
         };
         shard.data_mut().hide_all_lent();
@@ -236,6 +250,7 @@ impl Migration {
             && self.waiting.is_empty()
             && self.released.is_empty()
             && !self.questions.are_open()
+            && !self.claims.are_open()
             && self.target.is_empty()
             && !shard.data().record().moves.owes()
             && !shard.record().moves.owes();
@@ -257,12 +272,14 @@ impl Migration {
             ids: &mut self.ids,
             waiting: &mut self.waiting,
             finished: &mut self.finished,
+            warnings: &mut self.warnings,
         };
         let rooms = Rooms {
             source: &mut self.source,
             target: &mut self.target,
             questions: &mut self.questions,
             slots: &mut self.slots,
+            claims: &mut self.claims,
         };
         (desk, rooms)
     }
@@ -331,7 +348,16 @@ fn reign_of<D: Disk>(shard: &Shard<D>) -> Option<Reign> {
 impl Cluster {
     /// Takes in the words of a node of another shard. Only a node of the shard that it speaks for is
     /// heard, and only when it is proved that it has said them.
-    pub(super) fn hear<D: Disk>(&mut self, from: NodeId, words: Words, shard: &Shard<D>) {
+    pub(super) fn hear<D: Disk>(
+        &mut self,
+        from: NodeId,
+        proved: bool,
+        words: Words,
+        shard: &Shard<D>,
+    ) {
+        if !proved {
+            return; // said again: the links are asking that node whether they are its own
+        }
         let speaker = self.bus.shard_of(from);
         let own = shard.record().shard;
         if speaker != Some(words.from) || words.to != own || words.from == own {
@@ -391,6 +417,10 @@ impl Cluster {
                     rooms.questions.hear(now.mono, from, word.clone());
                     rooms.slots.hear(&mut desk, from, word);
                 }
+                Word::OwnIs { .. } => rooms.questions.hear(now.mono, from, word),
+                Word::AskOwn { question, slots } => {
+                    owners::asked(&mut desk, rooms.questions, from, (question, slots));
+                }
                 Word::NotLeader { .. } => {}
                 word => rooms.slots.hear(&mut desk, from, word),
             }
@@ -398,6 +428,7 @@ impl Cluster {
         if mutation::is(Mutation::ReturnOnTimeout) {
             rooms.source.give_up(&mut desk);
         }
+        rooms.claims.proceed(&mut desk, rooms.questions);
         rooms.slots.proceed(&mut desk);
         rooms.slots.send_back(&mut desk, rooms.source);
         rooms.target.proceed(&mut desk);
@@ -486,6 +517,11 @@ impl Cluster {
     pub fn want_slot(&mut self, slot: u16, from: ShardId, mark: MoveId, patience: Duration) {
         let until = self.now.mono + patience;
         self.migration.slots.want(slot, from, mark, until);
+    }
+
+    /// Lines for the log.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.migration.warnings)
     }
 
     /// What commands have waited for and has come.

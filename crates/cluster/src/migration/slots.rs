@@ -180,28 +180,20 @@ impl Slots {
         slot: u16,
         mark: MoveId,
     ) {
-        let here = desk
-            .shard
-            .data()
-            .record()
-            .moves
-            .importing
-            .get(&slot)
-            .cloned();
-        match here {
-            Some(m) if m.shard == from && m.mark == mark => {
-                if !m.returning {
-                    desk.act(|data| data.return_importing(slot));
-                }
-                // That it does is said again and again until it has ended.
+        let here = &desk.shard.data().record().moves.importing;
+        let here = here.get(&slot).cloned();
+        if let Some(m) = here.filter(|m| m.shard == from && m.mark == mark) {
+            // That it does is said again and again until it has ended.
+            if !m.returning {
+                desk.act(|data| data.return_importing(slot));
             }
-            // M7: it has ended, if this shard has ever given it out.
-            _ if mark.shard == desk.own && mark.number <= desk.ids.last() => {
-                if let Some(gate) = desk.look(slot) {
-                    desk.say(gate, from, Word::MarkClosed { slot, mark });
-                }
+            return;
+        }
+        // M7: it has ended, if this shard has ever given it out.
+        if mark.shard == desk.own && mark.number <= desk.ids.last() {
+            if let Some(gate) = desk.look(slot) {
+                desk.say(gate, from, Word::MarkClosed { slot, mark });
             }
-            _ => {}
         }
     }
 
@@ -314,12 +306,15 @@ impl Slots {
         let record = desk.shard.data().record().clone();
         for (slot, mark) in &record.moves.importing {
             let (slot, id) = (*slot, mark.mark);
-            let settled =
-                self.settled.contains(&id) || mutation::is(Mutation::BackBeforeSettled);
+            let settled = self.settled.contains(&id) || mutation::is(Mutation::BackBeforeSettled);
             if !(mark.returning && settled) || desk.lends_of(slot) {
                 continue;
             }
-            let parcels = desk.parcels_of(slot, &source.left);
+            // M22: under an unclean mark nothing has come: what is here is not the other end's.
+            let parcels = match mark.clean {
+                true => desk.parcels_of(slot, &source.left),
+                false => Vec::new(),
+            };
             if parcels.is_empty() || mutation::is(Mutation::CloseWithKeys) {
                 let ended = desk.act(|data| data.end_importing(slot));
                 if let Some((true, gate)) = ended {

@@ -2,9 +2,9 @@
 
 use super::word::{decode_cargo, encode_cargo, Word, Words};
 use base::ids::Incarnation;
-use base::{NodeId, ShardId};
+use base::{NodeId, ShardId, SlotSet};
 use proptest::prelude::*;
-use topology::moves::{Cargo, KeyState, Parcel};
+use topology::moves::{Cargo, KeyState, Parcel, Titles};
 use topology::{MoveId, MoveNumber};
 
 fn number() -> impl Strategy<Value = MoveNumber> {
@@ -78,6 +78,37 @@ fn of_lend() -> impl Strategy<Value = Word> {
     ]
 }
 
+fn slots() -> impl Strategy<Value = SlotSet> {
+    let slots = proptest::collection::vec(0u16..16384, 0..20);
+    slots.prop_map(|slots| slots.into_iter().collect())
+}
+
+fn titles() -> impl Strategy<Value = Titles> {
+    let some = proptest::collection::vec((0u16..16384, any::<u32>()), 0..20);
+    some.prop_map(|some| {
+        let mut titles = Titles::default();
+        some.into_iter()
+            .for_each(|(slot, title)| titles.set(slot, title));
+        titles
+    })
+}
+
+fn of_owners() -> impl Strategy<Value = Word> {
+    prop_oneof![
+        (any::<u64>(), slots()).prop_map(|(question, slots)| Word::AskOwn { question, slots }),
+        (any::<u64>(), slots(), slots(), titles()).prop_map(
+            |(question, owned, reserved, titles)| {
+                Word::OwnIs {
+                    question,
+                    owned,
+                    reserved,
+                    titles,
+                }
+            }
+        ),
+    ]
+}
+
 fn of_slot() -> impl Strategy<Value = Word> {
     let slot = 0u16..16384;
     prop_oneof![
@@ -122,7 +153,7 @@ fn of_slot() -> impl Strategy<Value = Word> {
 }
 
 fn words() -> impl Strategy<Value = Words> {
-    let word = prop_oneof![of_lend(), of_slot()];
+    let word = prop_oneof![of_lend(), of_slot(), of_owners()];
     let all = proptest::collection::vec(word, 0..6);
     (any::<[u8; 20]>(), any::<[u8; 20]>(), all).prop_map(|(from, to, words)| Words {
         from: ShardId(from),

@@ -5,11 +5,10 @@
 
 use super::super::env::{Block, BlockKind, Done, Env, Flow, DONE};
 use super::super::error::Error;
-use super::shared::{host, parse_id};
-use super::slots::parse_slot;
+use super::super::gains::{gain, owners, parse_slot, shown};
+use super::shared::{host, lives, parse_id};
 use base::mutation::{self, Mutation};
 use base::ShardId;
-use cluster_bus::wire::Flags;
 use cluster_bus::NodeId;
 use resp::args::Args;
 use std::time::Duration;
@@ -68,12 +67,6 @@ fn shard_of(env: &mut Env<'_>, named: &Named, id: &[u8]) -> Result<Option<ShardI
     }
 }
 
-/// A refusal that shows the tail's record may not leave before the tail is committed (T3).
-fn shown(env: &mut Env<'_>, error: Error) -> Error {
-    env.data.depends_on_all();
-    error
-}
-
 fn done(env: &mut Env<'_>) -> Done {
     if env.data.footprint().hold {
         return Ok(Flow::Hold);
@@ -83,7 +76,8 @@ fn done(env: &mut Env<'_>) -> Done {
 }
 
 fn migrating(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
-    if !env.data.record().slots.contains(slot) {
+    let departed = env.data.record().moves.departed.get(&slot).map(|d| d.to);
+    if departed.is_none() && !env.data.record().slots.contains(slot) {
         return Err(shown(env, Error::not_owner(slot)));
     }
     let to = named(env, id)?.ok_or_else(|| Error::stranger(id))?;
@@ -93,6 +87,14 @@ fn migrating(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
     let Some(shard) = shard_of(env, &to, id)? else {
         return Ok(Flow::Hold);
     };
+    if let Some(to) = departed {
+        // M29: it is shown as migrating, until the other shard has it.
+        env.data.depends_on_all();
+        return match to == shard {
+            true => done(env),
+            false => Err(Error::slot_migrating(slot)),
+        };
+    }
     let before = env.data.record().moves.migrating.get(&slot).cloned();
     if let Some(mark) = before {
         env.data.depends_on_all();
@@ -166,6 +168,11 @@ fn stable(env: &mut Env<'_>, slot: u16) -> Done {
                 env.data.close_migrating(slot);
             }
         }
+        // M22: nothing has come under it: what is here is of an earlier ownership, and stays.
+        (None, Some(mark)) if !mark.clean => {
+            env.data.end_importing(slot);
+            return done(env);
+        }
         (None, Some(mark)) => {
             if !mark.returning {
                 env.data.return_importing(slot);
@@ -176,6 +183,11 @@ fn stable(env: &mut Env<'_>, slot: u16) -> Done {
     if env.session.deny_blocking || env.data.footprint().hold {
         return done(env);
     }
+    until_end(slot)
+}
+
+/// The reply waits for the end of the move, for so long as a client is patient.
+fn until_end(slot: u16) -> Done {
     Ok(Flow::Block(Block {
         kind: BlockKind::MarkEnd { slot },
         timeout: Some(PATIENCE),
@@ -192,12 +204,7 @@ fn force(env: &mut Env<'_>, slot: u16) -> Done {
         env.data.depends_on_all();
         return done(env);
     };
-    let view = host(env)?.view();
-    let of = view
-        .nodes
-        .iter()
-        .filter(|node| node.shard.is_some_and(|id| id == shard));
-    if of.clone().any(|node| !node.flags.has(Flags::FAIL)) {
+    if lives(host(env)?.view(), shard) {
         return Err(Error::SHARD_LIVES);
     }
     let lends = moves.lends.iter().filter(|(_, lend)| lend.slot == slot);
@@ -234,6 +241,14 @@ fn node(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
             return Ok(Flow::Hold);
         };
         return give(env, slot, (shard, to.node));
+    }
+    let departed = record.moves.departed.get(&slot);
+    if departed.is_some_and(|d| Some(d.to) == to.shard) {
+        env.data.depends_on_all();
+        return match env.session.deny_blocking {
+            true => done(env),
+            false => until_end(slot),
+        };
     }
     if record.moves.importing.contains_key(&slot) {
         return Err(shown(env, Error::slot_migrating(slot)));
@@ -283,7 +298,10 @@ fn give(env: &mut Env<'_>, slot: u16, (shard, node): (ShardId, NodeId)) -> Done 
         return Err(shown(env, Error::not_migrating_there(slot)));
     }
     env.data.hand_off(slot, id);
-    done(env)
+    match env.data.footprint().hold {
+        true => Ok(Flow::Hold),
+        false => until_end(slot),
+    }
 }
 
 /// M18: this shard is to have the slot, under its mark.
@@ -318,6 +336,12 @@ fn unowned(env: &mut Env<'_>, slot: u16) -> Done {
     if view.nodes.iter().any(|node| node.slots.contains(slot)) {
         return Err(shown(env, Error::slot_busy(slot)));
     }
-    env.data.add_slots(&[slot].into_iter().collect());
-    done(env)
+    let slots = [slot].into_iter().collect();
+    let Some(owners) = owners(env, &slots)? else {
+        return Ok(Flow::Hold);
+    };
+    match gain(env, &slots, &owners)? {
+        true => done(env),
+        false => Ok(Flow::Hold),
+    }
 }

@@ -6,7 +6,7 @@ use base::ShardId;
 use cluster_bus::{NodeId, SlotSet};
 use std::net::IpAddr;
 use std::time::Duration;
-use topology::moves::{Cargo, KeyState};
+use topology::moves::{Cargo, KeyState, Owners};
 use topology::{ClusterView, MoveId};
 
 /// A cluster that changes nothing but what DELSLOTS asks for.
@@ -23,6 +23,10 @@ pub struct FakeCluster {
     /// What another shard answers about any key and any slot; none: nothing yet.
     pub key_state: Option<KeyState>,
     pub mark: Option<Option<MoveId>>,
+    /// What other shards say of slots; none: that they have none of them.
+    pub owners: Option<Owners>,
+    /// They say nothing.
+    pub silent: bool,
 }
 
 impl FakeCluster {
@@ -100,6 +104,17 @@ impl ClusterApi for FakeCluster {
     ) -> Option<Option<MoveId>> {
         self.calls.push(format!("mark {slot}"));
         self.mark
+    }
+    fn owners_elsewhere(&mut self, question: &mut Option<u64>, slots: &SlotSet) -> Option<Owners> {
+        let owners = self.owners.clone().unwrap_or_default();
+        *question = self.silent.then_some(1);
+        (!self.silent).then(|| Owners {
+            asked: slots.clone(),
+            ..owners
+        })
+    }
+    fn withdraw_question(&mut self, question: &mut Option<u64>) {
+        *question = None;
     }
     fn begin_lend(&mut self, _: MoveId, cargo: Cargo, _: Duration) {
         self.calls.push(format!("lend {}", cargo.parcels.len()));

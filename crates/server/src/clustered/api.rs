@@ -12,7 +12,7 @@ use cluster_bus::{NodeId, SlotSet};
 use command::api::{ClusterApi, Failover, ResetProgress};
 use command::Error;
 use std::time::Duration;
-use topology::moves::{Cargo, KeyState};
+use topology::moves::{Cargo, KeyState, Owners};
 use topology::{ClusterView, MoveId};
 
 fn refused(refusal: OperatorRefusal) -> Error {
@@ -114,6 +114,14 @@ impl<P: Platform> ClusterApi for Clustered<P> {
         slot: u16,
     ) -> Option<Option<MoveId>> {
         self.core.mark_elsewhere(question, shard, slot)
+    }
+
+    fn owners_elsewhere(&mut self, question: &mut Option<u64>, slots: &SlotSet) -> Option<Owners> {
+        self.core.owners_elsewhere(question, slots)
+    }
+
+    fn withdraw_question(&mut self, question: &mut Option<u64>) {
+        self.core.withdraw_question(question);
     }
 
     fn begin_lend(&mut self, id: MoveId, cargo: Cargo, patience: Duration) {

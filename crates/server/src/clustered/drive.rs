@@ -300,6 +300,9 @@ impl<P: Platform> Server<P> {
         cluster
             .core
             .migrate(self.turn_started, writes, &mut self.shard);
+        for warning in cluster.core.take_warnings() {
+            slog::warn!(self.logger, "{}", warning);
+        }
         for finished in cluster.core.take_finished() {
             self.state.end_move(&finished);
         }

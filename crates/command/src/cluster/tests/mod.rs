@@ -2,6 +2,9 @@
 //! cluster mode.
 
 mod admin;
+mod gains;
+mod lends;
+mod motion;
 mod recorded;
 mod slots;
 mod topology;

@@ -164,15 +164,7 @@ fn epochs() {
 }
 
 #[test]
-fn setslot_says_that_it_is_not_there() {
-    let mut f = first_of_two();
-    let no = "-ERR CLUSTER SETSLOT is not supported: slots can't be moved between shards yet\r\n";
-    let node = id(2);
-    f.expect(&[
-        ("CLUSTER SETSLOT 5 stable", no),
-        (&format!("CLUSTER SETSLOT 5 NODE {node}"), no),
-        (&format!("CLUSTER SETSLOT 5 MIGRATING {node}"), no),
-    ]);
+fn setslot_is_for_masters() {
     let mut replica = fixture(view(vec![replica(3, 1), master(1, &[])]));
     replica.expect(&[(
         "CLUSTER SETSLOT 5 STABLE",
