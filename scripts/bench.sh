@@ -4,8 +4,9 @@
 #   scripts/bench.sh [OPTIONS]                 times, against redis-server; --help has the options
 #   scripts/bench.sh instructions [OPTIONS]    instructions per GET and SET, counted by callgrind; installs
 #                                              valgrind with apt when it is missing
+#   scripts/bench.sh reshard [OPTIONS]         slots move under load, against a cluster of Redis
 #
-# Builds ours as it is installed (the profile dist) and hands over to bench.py or bench_instructions.py.
+# Builds ours as it is installed (the profile dist) and hands over to bench.py, bench_instructions.py or bench_reshard.py.
 # docs/BENCHMARKS.md has the method.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,6 +16,9 @@ say() { printf '%s\n' "$*" >&2; }
 what=bench.py
 if [ "${1:-}" = instructions ]; then
     what=bench_instructions.py
+    shift
+elif [ "${1:-}" = reshard ]; then
+    what=bench_reshard.py
     shift
 fi
 

@@ -7,6 +7,8 @@
 #   scripts/start_cluster.sh status     what each node is and whether its shard is fault tolerant
 #   scripts/start_cluster.sh logs       the last lines of every log (logs --follow: and what comes)
 #   scripts/start_cluster.sh clean      stop, then delete the folder
+#   scripts/start_cluster.sh grow N     N masters more, each with its replicas, and slots for them
+#   scripts/start_cluster.sh shrink N   take the slots of the last N masters, and remove these shards
 #
 #   --nodes N      nodes in all (6)              --port P   the first port (7000)
 #   --replicas R   replicas of each master (1)   --dir D    where it lives (holdfast-cluster, in the repository)
@@ -17,6 +19,9 @@
 # What a cluster was made with is remembered: a later start needs none of it. --password, --config
 # and -- at a later start replace what was remembered, and write each node's redis.conf anew.
 #
+# grow and shrink work while clients do. After an interruption the same command goes on, and the
+# other one, with the same N, goes back.
+#
 # Installs redis-tools (redis-cli) with apt when it is missing. HOLDFAST_BIN names a server binary
 # to be used in place of building one. Signals only processes that it started itself. A start that
 # fails or is interrupted ends the nodes it began; of a cluster that never was, only logs are left.
@@ -25,7 +30,9 @@ set -euo pipefail
 repo="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 dir="$repo/holdfast-cluster"
 nodes=6 replicas=1 port=7000 password="" config="" options=()
-given="" action="" follow=no server=""
+given="" action="" follow=no server="" count=""
+ports=()   # of the nodes there are
+change=""  # a grow or shrink that has not ended: its name, its N, the ports that come or go
 boot="$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo none)"
 
 START_DEADLINE=60   # a node answers PING
@@ -42,13 +49,13 @@ die() {
     for line in "$@"; do printf '  %s\n' "$line" >&2; done
     exit 1
 }
-usage() { sed -n '2,25s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '2,30s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
 # --- the command line ---------------------------------------------------------------------------
 
 number() { # NAME VALUE LOW HIGH
     if ! [[ "$2" =~ ^[0-9]{1,5}$ ]] || [ "$2" -lt "$3" ] || [ "$2" -gt "$4" ]; then
-        die "--$1 must be a number from $3 to $4, not '$2'"
+        die "$1 must be a number from $3 to $4, not '$2'"
     fi
 }
 
@@ -79,14 +86,19 @@ while [ $# -gt 0 ]; do
         start | stop | status | clean | logs)
             [ -z "$action" ] || die "one action at a time: '$action' or '$1'?"
             action="$1"; shift ;;
+        grow | shrink)
+            [ -z "$action" ] || die "one action at a time: '$action' or '$1'?"
+            [ $# -ge 2 ] || die "$1 needs a number of masters"
+            number "$1" "$2" 1 100
+            action="$1" count=$((10#$2)); shift 2 ;;
         --nodes | --replicas | --port | --dir | --password | --config)
             [ $# -ge 2 ] || die "$1 needs a value"
             case "$1" in
                 --password) password="$2"; plain_password ;;
                 --config) config="$2"; readable_config ;;
-                --nodes) number nodes "$2" 1 200; nodes=$((10#$2)) ;;
-                --replicas) number replicas "$2" 0 20; replicas=$((10#$2)) ;;
-                --port) number port "$2" 1 55535; port=$((10#$2)) ;;
+                --nodes) number --nodes "$2" 1 200; nodes=$((10#$2)) ;;
+                --replicas) number --replicas "$2" 0 20; replicas=$((10#$2)) ;;
+                --port) number --port "$2" 1 55535; port=$((10#$2)) ;;
                 --dir) dir="$2" ;;
             esac
             given="$given ${1#--}"; shift 2 ;;
@@ -97,6 +109,19 @@ while [ $# -gt 0 ]; do
     esac
 done
 action="${action:-start}"
+
+# 7000-7005, or 7000-7005 7007 where some are missing in between.
+all_ports() {
+    local p from="${ports[0]}" before="${ports[0]}" text=""
+    for p in "${ports[@]:1}" end; do
+        if [ "$p" != $((before + 1)) ]; then
+            text="$text $from$([ "$from" = "$before" ] || printf -- '-%s' "$before")"
+            from="$p"
+        fi
+        before="$p"
+    done
+    printf '%s' "${text# }"
+}
 
 # me ACTION: how to call this script again for the same cluster.
 me() { printf '%s%s%s' "$0" "${1:+ $1}" "$([ "$dir" = "$repo/holdfast-cluster" ] || printf ' --dir %s' "$dir")"; }
@@ -123,6 +148,8 @@ if [ -f "$settings" ]; then
                         "another --dir makes a second cluster; '$0 clean --dir $dir' deletes this one"
                 fi ;;
             config) ! given config || continue ;;
+            change) ;;
+            ports) ! has_nodes || read -ra ports <<<"$value"; continue ;;
             *) continue ;;
         esac
         printf -v "$name" '%s' "$value"
@@ -133,7 +160,7 @@ elif [ "$action" != start ]; then
     [ "$action" = clean ] && { say "there is no cluster in $dir"; exit 0; }
     die "there is no cluster in $dir" "'$(me start)' makes one"
 fi
-last=$((port + nodes - 1))
+[ "${#ports[@]}" -gt 0 ] || mapfile -t ports < <(seq "$port" $((port + nodes - 1)))
 # Of the environment, where no list of processes shows it.
 [ -z "$password" ] || export REDISCLI_AUTH="$password"
 
@@ -290,11 +317,11 @@ die_of_patience() { # TEXT
 
 check_size() {
     local masters=$((nodes / (replicas + 1)))
-    if [ "$masters" -lt 3 ]; then
+    if [ ! -e "$dir/formed" ] && [ "$masters" -lt 3 ]; then
         die "a cluster has at least 3 masters; $nodes nodes with $replicas replicas each make $masters" \
             "at least --nodes $((3 * (replicas + 1))) with --replicas $replicas"
     fi
-    [ "$last" -le 55535 ] || die "ports $port-$last: the bus is 10000 above and would end beyond 65535"
+    [ "${ports[-1]}" -le 55535 ] || die "ports $(all_ports): the bus is 10000 above and would end beyond 65535"
 }
 
 build() {
@@ -331,7 +358,7 @@ build() {
 
 refuse_taken_ports() {
     local p
-    for ((p = port; p <= last; p++)); do
+    for p in "${ports[@]}"; do
         gone "$p" || continue
         ! taken "$p" || die "port $p is in use by something else" \
             "see who: ss -ltnp 'sport = :$p'" "or take others: $0 --port 7100 --dir $dir-7100"
@@ -344,8 +371,8 @@ warn_of_outgoing_ports() {
     local low high from
     read -r low high 2>/dev/null </proc/sys/net/ipv4/ip_local_port_range || return 0
     for from in "$port" $((port + 10000)); do
-        [ "$from" -le "$high" ] && [ $((from + nodes - 1)) -ge "$low" ] || continue
-        say "note: ports $from-$((from + nodes - 1)) are in the range $low-$high from which this machine's outgoing"
+        [ "$from" -le "$high" ] && [ $((from - port + ports[-1])) -ge "$low" ] || continue
+        say "note: ports $from-$((from - port + ports[-1])) are in the range $low-$high from which this machine's outgoing"
         say "  connections take theirs: while a node is down any program may get its port, and the node can't start."
         [ $((low - 10000 - nodes)) -lt 1 ] || say "  With --port $((low - 10000 - nodes)) or less, ports and bus ports are below it."
         return 0
@@ -361,7 +388,9 @@ quoted() { # TEXT, as redis.conf has it
 remember_settings() {
     (
         umask 077
-        printf 'nodes=%s\nreplicas=%s\nport=%s\nconfig=%s\n' "$nodes" "$replicas" "$port" "$config" >"$settings"
+        printf 'nodes=%s\nreplicas=%s\nport=%s\nports=%s\nconfig=%s\nchange=%s\n' \
+            "${#ports[@]}" "$replicas" "$port" "${ports[*]}" "$config" "$change" >"$settings.new"
+        mv "$settings.new" "$settings"
         [ -z "$password" ] || printf '%s' "$password" >"$dir/password"
         ! given options || printf '%s\0' ${options[@]+"${options[@]}"} >"$dir/options"
         [ "${#options[@]}" -gt 0 ] || rm -f "$dir/options"
@@ -428,11 +457,13 @@ answers() { # PORT
 
 start_nodes() {
     local p pid
-    for ((p = port; p <= last; p++)); do
+    for p in "${ports[@]}"; do
         if alive "$p"; then
             say "  $p runs already (pid $pid)"
             continue
         fi
+        # Of a shrink that was interrupted: it has been removed.
+        if changing "$p" && [ ! -d "$dir/$p" ]; then continue; fi
         start_node "$p"
     done
     for p in ${begun[@]+"${begun[@]}"}; do
@@ -446,7 +477,7 @@ start_nodes() {
 # Whether no node knows another or owns a slot: only then may the cluster be made.
 all_alone() {
     local p info
-    for ((p = port; p <= last; p++)); do
+    for p in "${ports[@]}"; do
         info="$(cli "$p" cluster info)" || return 1
         [ "$(field cluster_known_nodes <<<"$info")" = 1 ] || return 1
         [ "$(field cluster_slots_assigned <<<"$info")" = 0 ] || return 1
@@ -461,7 +492,7 @@ form() {
     fi
     until_true 10 all_alone || die "the nodes in $dir are part of a cluster that was never finished" \
         "'$(me clean)' deletes it, then start again"
-    for ((p = port; p <= last; p++)); do addresses+=("127.0.0.1:$p"); done
+    for p in "${ports[@]}"; do addresses+=("127.0.0.1:$p"); done
     say "forming the cluster: redis-cli --cluster create, $((nodes / (replicas + 1))) masters, $replicas replica(s) each"
     setsid timeout "$FORM_DEADLINE" redis-cli --cluster create "${addresses[@]}" \
         --cluster-replicas "$replicas" --cluster-yes </dev/null >"$log" 2>&1 9>&- &
@@ -482,10 +513,12 @@ form() {
 
 # Says in `missing` what is not yet as it should be.
 missing=""
+changed_too=no # also of nodes that come or go
 ready() {
     local p info
     missing=""
-    for ((p = port; p <= last; p++)); do
+    for p in "${ports[@]}"; do
+        [ "$changed_too" = yes ] || ! changing "$p" || continue
         all_live
         info="$(cli "$p" cluster info)" || { missing="$p gives no answer"; return 1; }
         if [ "$(field cluster_state <<<"$info")" != ok ]; then
@@ -502,27 +535,33 @@ ready() {
     done
 }
 
-start() {
-    check_size
-    need redis-cli redis-tools
-    mkdir -p "$dir"
-    dir="$(cd "$dir" && pwd)" settings="$dir/settings"
+# Nothing else of this script may change the cluster meanwhile, and no signal ends it in silence.
+work_alone() { # WHAT TO DO AT THE END
     exec 9>"$dir/lock"
-    flock -n 9 || die "another start is at work in $dir"
+    flock -n 9 || die "another start, grow or shrink is at work in $dir"
     CLI_DEADLINE=1
-    trap clean_up EXIT
+    # shellcheck disable=SC2064 # the function's name, now
+    trap "$1" EXIT
     trap 'on_signal INT 130' INT
     trap 'on_signal TERM 143' TERM
     trap 'on_signal HUP 129' HUP
     trap 'on_signal QUIT 131' QUIT
     trap 'on_signal PIPE 141' PIPE
+}
+
+start() {
+    check_size
+    need redis-cli redis-tools
+    mkdir -p "$dir"
+    dir="$(cd "$dir" && pwd)" settings="$dir/settings"
+    work_alone clean_up
     [ -z "$config" ] || readable_config
     refuse_taken_ports
     warn_of_outgoing_ports
     build
     rm -rf -- "$dir/failed"
     remember_settings
-    say "starting $nodes nodes on 127.0.0.1, ports $port-$last, in $dir"
+    say "starting ${#ports[@]} nodes on 127.0.0.1, ports $(all_ports), in $dir"
     start_nodes
     form
     say "waiting for cluster_state:ok$([ "$replicas" = 0 ] || printf ' and raft_ha:1 of every master')"
@@ -537,9 +576,10 @@ start() {
     fi
     local auth=""
     [ -z "$password" ] || auth=" --askpass"
-    say "  connect:  redis-cli -c -p $port$auth            (any of $port-$last)"
+    say "  connect:  redis-cli -c -p $port$auth            (any of $(all_ports))"
     say "  look:     redis-cli$auth --cluster check 127.0.0.1:$port"
-    say "  then:     $(me "status | stop | start | logs | clean")"
+    say "  then:     $(me "status | stop | start | logs | clean | grow N | shrink N")"
+    say_change
 }
 
 # --- stop, status, logs, clean ------------------------------------------------------------------
@@ -562,7 +602,7 @@ end_nodes() {
 
 stop() {
     local p running=()
-    for ((p = port; p <= last; p++)); do
+    for p in "${ports[@]}"; do
         gone "$p" || running+=("$p")
     done
     if [ "${#running[@]}" = 0 ]; then
@@ -575,11 +615,11 @@ stop() {
 }
 
 status() {
-    local p pid info state locked=no bad=0 format='%-6s %-8s %-8s %-7s %-8s %-6s %s\n'
+    local p pid info mine state locked=no bad=0 format='%-6s %-8s %-8s %-7s %-8s %-6s %s\n'
     need redis-cli redis-tools
     # shellcheck disable=SC2059 # the format is above
     printf "$format" PORT PID ROLE STATE RAFT_HA TERM KEYS
-    for ((p = port; p <= last; p++)); do
+    for p in "${ports[@]}"; do
         if gone "$p"; then
             # shellcheck disable=SC2059
             printf "$format" "$p" - down - - - -
@@ -593,20 +633,24 @@ status() {
             bad=1 locked=yes
             continue
         fi
-        state="$(cli "$p" cluster info | field cluster_state)" || state=""
+        mine="$(cli "$p" cluster info)" || mine=""
+        state="$(field cluster_state <<<"$mine")"
+        [ "$(field role <<<"$info")" != master ] || count_moves "$mine"
         [ "$state" = ok ] || bad=1
         # shellcheck disable=SC2059
         printf "$format" "$p" "$pid" "$(field role <<<"$info")" "${state:-silent}" \
             "$(field raft_ha <<<"$info")" "$(field raft_term <<<"$info")" \
             "$(sed -n 's/^db0:keys=\([0-9]*\).*/\1/p' <<<"$info" | grep . || echo 0)"
     done
+    say_moves
+    say_change
     [ "$locked" = no ] || say "locked: the node wants another password; '$(me status) --password P'"
     return "$bad"
 }
 
 logs() {
     local p files=()
-    for ((p = port; p <= last; p++)); do
+    for p in "${ports[@]}"; do
         [ ! -f "$dir/$p/node.log" ] || files+=("$dir/$p/node.log")
         [ ! -f "$dir/failed/$p.log" ] || files+=("$dir/failed/$p.log")
     done
@@ -622,5 +666,8 @@ clean() {
     say "deleting $dir"
     rm -rf -- "$dir"
 }
+
+# shellcheck source=scripts/start_cluster_moves.sh
+. "$repo/scripts/start_cluster_moves.sh"
 
 "$action"

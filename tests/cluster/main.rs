@@ -17,6 +17,7 @@ mod clients;
 mod common;
 mod create;
 mod disks;
+mod grow;
 mod harness;
 mod hostile;
 mod kill;

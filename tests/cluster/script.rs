@@ -24,9 +24,9 @@ const NODES: u16 = 3;
 /// A start of a debug build on a busy machine.
 const START: Duration = Duration::from_secs(120);
 
-struct Script {
-    dir: PathBuf,
-    port: u16,
+pub struct Script {
+    pub dir: PathBuf,
+    pub port: u16,
     /// What is started as a server.
     server: PathBuf,
     _temp: tempfile::TempDir,
@@ -34,13 +34,18 @@ struct Script {
 }
 
 impl Script {
-    fn new() -> Script {
+    pub fn new() -> Script {
+        Script::with_ports(NODES)
+    }
+
+    /// One that may have as many nodes.
+    pub fn with_ports(count: u16) -> Script {
         let turn = Turn::take();
         let temp = tempfile::tempdir().expect("a temporary folder");
         let base = temp.path().canonicalize().expect("it is there");
         Script {
             dir: base.join("c"),
-            port: free_run(),
+            port: free_run(count),
             server: binary(),
             _temp: temp,
             _turn: turn,
@@ -59,7 +64,7 @@ impl Script {
     }
 
     /// An action other than the first start.
-    fn act(&self, args: &[&str]) -> Output {
+    pub fn act(&self, args: &[&str]) -> Output {
         self.command(args).output().expect("the script runs")
     }
 
@@ -73,8 +78,13 @@ impl Script {
     /// A first start in a process group of its own, as a terminal would have it.
     fn begin(&self) -> Start {
         let (nodes, port) = (NODES.to_string(), self.port.to_string());
+        self.begin_to(&["--nodes", &nodes, "--replicas", "0", "--port", &port])
+    }
+
+    /// Any action in a process group of its own.
+    pub fn begin_to(&self, args: &[&str]) -> Start {
         let mut child = self
-            .command(&["--nodes", &nodes, "--replicas", "0", "--port", &port])
+            .command(args)
             .process_group(0)
             .stdout(Stdio::piped())
             .stderr(fs::File::create(self.dir.with_extension("err")).expect("a file"))
@@ -98,7 +108,7 @@ impl Script {
     }
 
     /// Processes with the folder on their command line, other than the script itself.
-    fn servers(&self) -> Vec<i32> {
+    pub fn servers(&self) -> Vec<i32> {
         let dir = format!("{}/", self.dir.display());
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").expect("Linux").flatten() {
@@ -139,14 +149,14 @@ impl Drop for Script {
 }
 
 /// A start at work.
-struct Start {
+pub struct Start {
     child: Child,
     lines: Receiver<String>,
 }
 
 impl Start {
     /// Waits for a line of its output that has this in it.
-    fn until_it_says(&self, part: &str) {
+    pub fn until_it_says(&self, part: &str) {
         let end = Instant::now() + START;
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -161,13 +171,13 @@ impl Start {
     }
 
     /// As the terminal does: to the whole group.
-    fn interrupt(&self, signal: i32) {
+    pub fn interrupt(&self, signal: i32) {
         let group = i32::try_from(self.child.id()).expect("a pid");
         // SAFETY: the group is the one that our own child was started in.
         assert_eq!(unsafe { libc::kill(-group, signal) }, 0);
     }
 
-    fn end(&mut self) -> ExitStatus {
+    pub fn end(&mut self) -> ExitStatus {
         let mut status = None;
         wait_until("the script ends", START, || {
             status = self.child.try_wait().expect("our own child");
@@ -177,23 +187,23 @@ impl Start {
     }
 }
 
-/// The first of three ports in a row that are free, and their bus ports.
-fn free_run() -> u16 {
+/// The first of so many ports in a row that are free, and their bus ports.
+fn free_run(count: u16) -> u16 {
     let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
     for _ in 0..200 {
         let first = free_port();
-        if (first..first + NODES).all(|p| free(p) && free(p + 10_000)) {
+        if (first..first + count).all(|p| free(p) && free(p + 10_000)) {
             return first;
         }
     }
     panic!("no free run of ports");
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn ok(output: &Output) -> String {
+pub fn ok(output: &Output) -> String {
     let said = text(&output.stdout) + &text(&output.stderr);
     assert!(output.status.success(), "{}\n{said}", output.status);
     said

@@ -41,6 +41,24 @@ pub enum Mutation {
     UnitInTwoEntries,
     /// M5: FLUSHALL does not wait for what is lent.
     FlushIgnoresLent,
+    /// M2: what has come is forgotten as soon as more comes, whatever the floor.
+    DoneDroppedBeforeFloor,
+    /// M2: what lies below the floor may begin again.
+    FloorForgotten,
+    /// M2: an id that the leader itself has used is given to the next command.
+    IdGivenTwice,
+    /// M7: a word leaves before what it rests on is on disk.
+    WordUnsynced,
+    /// M6: a mark is in the leader's memory alone.
+    MarksNotLogged,
+    /// M11: a key that is missing is made while the slot's keys go back.
+    CreateWhileReturning,
+    /// M11: keys go back while lends of the other end may be open.
+    BackBeforeSettled,
+    /// M13: a shard that owes another one a slot or an answer ends.
+    DissolveOwing,
+    /// M19: the bus goes on naming a slot that was handed over.
+    HandOffKeepsSlotInGossip,
     /// M1: the target may take a lend before its entry has committed.
     GoBeforeLendCommits,
     /// M26: a lost answer of a server outside thaws the keys, and nobody asks what it has.
@@ -308,6 +326,15 @@ impl Mutation {
         Mutation::FloorFromTail,
         Mutation::UnitInTwoEntries,
         Mutation::FlushIgnoresLent,
+        Mutation::DoneDroppedBeforeFloor,
+        Mutation::FloorForgotten,
+        Mutation::IdGivenTwice,
+        Mutation::WordUnsynced,
+        Mutation::MarksNotLogged,
+        Mutation::CreateWhileReturning,
+        Mutation::BackBeforeSettled,
+        Mutation::DissolveOwing,
+        Mutation::HandOffKeepsSlotInGossip,
     ];
 }
 

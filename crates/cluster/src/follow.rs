@@ -66,7 +66,7 @@ impl Shown {
                     master => NodeRole::Slave(master),
                 },
                 shard: record.shard,
-                slots: record.slots.clone(),
+                slots: named(record),
                 // M19: until the other shard claims what was handed over, this node's table knows already.
                 given: given(bus, record),
                 migrating: marks(bus, record, leaving(record)),
@@ -79,6 +79,17 @@ impl Shown {
         self.last = Some(shown);
         true
     }
+}
+
+/// The slots that the bus names as this shard's.
+fn named(record: &Record) -> SlotSet {
+    let mut slots = record.slots.clone();
+    if mutation::is(Mutation::HandOffKeepsSlotInGossip) {
+        record.moves.departed.keys().for_each(|slot| {
+            slots.insert(*slot);
+        });
+    }
+    slots
 }
 
 type Mark = (u16, ShardId, NodeId);

@@ -124,6 +124,10 @@ pub fn admit(env: &mut Env<'_>, asked: &Asked<'_>) -> Result<Admitted, Error> {
     if leaves && mutation::is(Mutation::CreateWhileMigrating) {
         verdict = Verdict::Serve;
     }
+    let goes_back = matches!(&motion, SlotMotion::Importing(mark) if mark.returning && mark.clean);
+    if goes_back && verdict == Verdict::Moved && mutation::is(Mutation::CreateWhileReturning) {
+        verdict = Verdict::Serve;
+    }
     settle(env, asked, verdict)
 }
 

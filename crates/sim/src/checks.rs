@@ -5,8 +5,6 @@
 
 use base::ids::{GroupId, RaftId};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use topology::Record;
 
 use base::mutation::{self, Mutation};
 use cluster::identity::NodeIdentity;
@@ -17,8 +15,11 @@ use storage::base::{Member, MemberKind};
 use storage::{Base, Log, LogConfig};
 
 use crate::clock::{True, MS};
+use crate::committed::Committed;
 use crate::disk::SimDisk;
+use crate::lin::{Cmd, Op};
 use crate::machine::CAPACITY;
+use crate::workload::{key_name, KEYS};
 use crate::world::World;
 
 #[derive(Default)]
@@ -31,8 +32,8 @@ pub struct Checks {
     leaders: BTreeMap<(GroupId, u64), RaftId>,
     /// Raft id -> group, kind, node: none of them ever changes (G2).
     ids: BTreeMap<RaftId, (GroupId, MemberKind, NodeId)>,
-    /// The newest committed record of each group, and at which index it was seen.
-    records: BTreeMap<GroupId, (u64, Arc<Record>)>,
+    /// Where slots move: what the shards have committed.
+    pub committed: Committed,
     /// Raft ids whose disk is gone.
     dead: BTreeSet<RaftId>,
 }
@@ -111,6 +112,7 @@ impl World {
         let result = self.examine_with(&mut checks, m, end);
         self.checks = checks;
         result?;
+        self.note_flushes();
         let machine = &mut self.machines[m];
         let said = std::mem::take(&mut *machine.said.lock().expect("nobody panics with it"));
         let lied = self.plan.liar.is_some();
@@ -137,7 +139,7 @@ impl World {
         for (shard, _) in self.views(m) {
             look_at_hosts(shard)?;
         }
-        self.look_at_slots(checks, m)?;
+        self.look_at_moves(checks, m)?;
         self.look_at_leases(m, end)?;
         self.look_at_applied(checks, m)
     }
@@ -179,37 +181,34 @@ impl World {
             .is_some_and(|ack_of_send_time| ack_of_send_time + length > now)
     }
 
-    /// I1: two shards that have a slot have it under different titles: the lower one is what a member has
-    /// that has not heard of the hand-over yet.
-    fn look_at_slots(&self, checks: &mut Checks, m: usize) -> Result<(), String> {
-        let Some(node) = self.machines[m]
-            .node
-            .as_ref()
-            .filter(|_| self.moves_slots())
-        else {
+    /// I1 to I4, I7, M2: what the shards have committed goes together.
+    fn look_at_moves(&self, checks: &mut Checks, m: usize) -> Result<(), String> {
+        let node = self.machines[m].node.as_ref();
+        let Some(node) = node.filter(|_| self.moves_slots()) else {
             return Ok(());
         };
-        let (shard, group) = (node.shard(), node.shard().identity().group);
-        let (applied, record) = (shard.group().applied(), shard.record());
-        let known = checks.records.get(&group);
-        if known.is_some_and(|(at, of)| *at >= applied || Arc::ptr_eq(of, record)) {
-            return Ok(());
+        let shard = node.shard();
+        if !self.groups.contains(&shard.identity().group) {
+            return Ok(()); // it has no slots, and leaves for a shard that has
         }
-        checks.records.insert(group, (applied, Arc::clone(record)));
-        for (other, (_, theirs)) in checks.records.iter().filter(|(of, _)| **of != group) {
-            let both = record.slots.iter().find(|slot| {
-                let titles = [&record.moves.titles, &theirs.moves.titles].map(|t| t.of(*slot));
-                theirs.slots.contains(*slot) && titles[0] == titles[1]
-            });
-            if let Some(slot) = both {
-                return Err(format!(
-                    "I1: slot {slot} is owned by groups {:04x} and {:04x}",
-                    group.0 & 0xffff,
-                    other.0 & 0xffff
-                ));
+        let disk = &self.machines[m].disk;
+        disk.look(|| checks.committed.look(shard, &self.keys))
+    }
+
+    /// A FLUSHALL has deleted what its shard had: that happened at some time after it was asked for.
+    fn note_flushes(&mut self) {
+        for (group, gone) in std::mem::take(&mut self.checks.committed.flushed) {
+            let asked = self.flushes.iter().position(|(of, _)| *of == group);
+            let (_, asked) = self.flushes.remove(asked.expect("nobody else flushes"));
+            for of in 0..self.plan.taste.groups {
+                let is_gone = |key: &u8| gone.contains(&key_name(of, *key));
+                let keys: Vec<u8> = (0..KEYS).filter(is_gone).collect();
+                if !keys.is_empty() {
+                    let op = Op::one(Cmd::Del { keys });
+                    self.history.unknown(u32::MAX, of, op, asked);
+                }
             }
         }
-        Ok(())
     }
 
     fn look_at_leases(&self, m: usize, end: True) -> Result<(), String> {

@@ -9,7 +9,8 @@
 //! [`platform`] what a server runs on, [`machine`] what survives a process, [`plan`] what a seed
 //! means, [`topology`] how that comes to be, [`agenda`] and [`world`] the run, [`turns`] steps and
 //! time, [`wires`] packets and jobs, [`faults`] and [`scenes`] what goes wrong, [`ops`] and
-//! [`operator`] what operators ask, [`checks`] what must hold at every moment, [`goal`] what must
+//! [`operator`] what operators ask, [`checks`] what must hold at every moment, [`committed`] between
+//! shards too, [`goal`] what must
 //! hold in the end, [`runs`] seeds by the hundred; [`alone`] scenes of one member.
 
 mod agenda;
@@ -18,6 +19,7 @@ mod alone;
 mod checks;
 mod client;
 mod clock;
+mod committed;
 mod disk;
 mod faults;
 mod goal;

@@ -6,7 +6,6 @@
 
 use crate::ops::Op;
 use crate::plan::Topology;
-use crate::workload::key_name;
 use crate::world::World;
 use cluster_bus::slot::key_slot;
 use cluster_bus::{NodeId, SlotSet};
@@ -22,6 +21,8 @@ struct Standing {
     comes: Vec<(usize, usize, bool)>,
     /// Keys that are left at the owner.
     keys: u64,
+    /// Shards that have keys of an earlier ownership, and whether they have a mark over them.
+    leftovers: Vec<(usize, bool)>,
 }
 
 impl World {
@@ -67,7 +68,7 @@ impl World {
             for shard in (0..self.plan.shards).filter(|s| *s != owners[0]) {
                 let node = self.master_of(shard).and_then(|m| self.node(m))?;
                 let left = node.shard().data().keyspace().count_in_slot(slot);
-                if left > 0 {
+                if left > 0 && self.healed {
                     return Some(format!(
                         "slot {slot} of shard {}: {left} keys are at shard {shard}",
                         owners[0]
@@ -91,13 +92,22 @@ impl World {
             let mark = record.moves.importing.get(&slot)?;
             Some((shard, of(mark.shard)?, mark.returning))
         });
-        let node = self.node(self.master_of(owner)?)?;
+        let count = |shard: usize| {
+            let node = self.node(self.master_of(shard)?)?;
+            Some(node.shard().data().keyspace().count_in_slot(slot))
+        };
+        let leftovers = (0..self.plan.shards).filter_map(|shard| {
+            let mark = records[shard].moves.importing.get(&slot);
+            let unreachable = shard != owner && mark.is_none_or(|mark| !mark.clean);
+            (unreachable && count(shard)? > 0).then_some((shard, mark.is_some()))
+        });
         Some(Standing {
             slot,
             owner,
             leaves_to,
             comes: comes.collect(),
-            keys: node.shard().data().keyspace().count_in_slot(slot),
+            keys: count(owner)?,
+            leftovers: leftovers.collect(),
         })
     }
 }
@@ -111,14 +121,32 @@ pub fn look(w: &mut World) {
         return;
     }
     let slot = *w.rng.pick(&slots);
+    if w.plan.flushes > 0 && w.rng.chance(0.02) {
+        w.plan.flushes -= 1;
+        return flush(w);
+    }
     if w.rng.chance(0.1) {
         // M12: an operator who thinks that the slot is nobody's.
         let shard = w.rng.below(w.plan.shards as u64) as usize;
         return ask(w, shard, |_| Some(Op::Grab(slot)));
     }
-    if let Some(standing) = w.standing(slot) {
-        step(w, &standing);
+    let Some(standing) = w.standing(slot) else {
+        return;
+    };
+    match standing.leftovers.first() {
+        Some((at, _)) if w.rng.chance(0.02) => ask(w, *at, |_| Some(Op::FlushSlot(slot))),
+        _ => step(w, &standing),
     }
+}
+
+/// FLUSHALL of a shard.
+fn flush(w: &mut World) {
+    let shard = w.rng.below(w.plan.shards as u64) as usize;
+    ask(w, shard, |w| {
+        let group = w.groups[shard];
+        w.flushes.push((group, w.now));
+        Some(Op::FlushAll)
+    });
 }
 
 fn ask(w: &mut World, shard: usize, op: impl FnOnce(&mut World) -> Option<Op>) {
@@ -153,16 +181,14 @@ fn assign(w: &mut World, slot: u16, at: usize, to: usize) {
 /// MIGRATE of some keys of the slot, or of all.
 fn migrate(w: &mut World, slot: u16, at: usize, to: usize, all: bool) {
     ask(w, at, |w| {
-        let groups = 0..w.plan.taste.groups;
-        let of = groups.filter(|group| key_slot(&key_name(*group, 0)) == slot);
-        let mut keys: Vec<Vec<u8>> = of
-            .flat_map(|group| (0..crate::workload::KEYS).map(move |key| key_name(group, key)))
-            .collect();
+        let of = w.keys.iter().filter(|key| key_slot(key) == slot);
+        let mut keys: Vec<Vec<u8>> = of.cloned().collect();
         if !all {
             keys.retain(|_| w.rng.chance(0.6));
         }
         let to = w.master_of(to)?;
-        let timeout_ms = *w.rng.pick(&[5, 200, 2000]);
+        // The command may end long before its lend does: then there are several at a time.
+        let timeout_ms = *w.rng.pick(&[1, 5, 200, 2000]);
         let replace = w.rng.chance(0.1);
         (!keys.is_empty()).then_some(Op::MigrateKeys {
             to,
@@ -221,6 +247,12 @@ fn mend(w: &mut World, slot: u16) {
             true if s.keys > 0 => migrate(w, slot, s.owner, to, true),
             true => assign(w, slot, to, to),
             false => stable(w, slot, s.owner),
+        }
+    }
+    for (at, marked) in &s.leftovers {
+        match marked {
+            true => stable(w, slot, *at),
+            false => ask(w, *at, |_| Some(Op::FlushSlot(slot))),
         }
     }
     for (at, from, returning) in comes {

@@ -25,6 +25,10 @@ pub enum Op {
     Migrating(u16, NodeId),
     Stable(u16),
     SlotNode(u16, NodeId),
+    /// CLUSTER FLUSHSLOT: keys of an earlier ownership are deleted.
+    FlushSlot(u16),
+    FlushAll,
+    Set(Vec<u8>, Vec<u8>),
     /// What `redis-cli --cluster fix` does to make a node the owner of a slot: DELSLOTS and ADDSLOTS in one
     /// EXEC. Its four replies count as one and three of nobody.
     Grab(u16),
@@ -80,6 +84,12 @@ impl Op {
             Op::Stable(slot) => push(&["SETSLOT", &slot.to_string(), "STABLE"]),
             Op::SlotNode(slot, node) => {
                 push(&["SETSLOT", &slot.to_string(), "NODE", &node.to_string()]);
+            }
+            Op::FlushSlot(slot) => push(&["FLUSHSLOT", &slot.to_string()]),
+            Op::FlushAll => return vec!["FLUSHALL".to_string()],
+            Op::Set(key, value) => {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                return vec!["SET".to_string(), text(key), text(value)];
             }
             Op::MigrateKeys {
                 to,

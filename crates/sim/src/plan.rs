@@ -150,6 +150,10 @@ pub struct Plan {
     pub operator_every: u64,
     /// How often an operator takes a step of moving a slot.
     pub moves_every: u64,
+    /// A shard has keys of another one's slot from the beginning.
+    pub leftovers_p: f64,
+    /// How many FLUSHALLs operators ask for.
+    pub flushes: u32,
 }
 
 impl Plan {
@@ -239,6 +243,9 @@ impl Plan {
             full_coverage: false,
             ..Plan::common_of_cluster(rng)
         };
+        // Several clients for every key: what one of them has done another one sees elsewhere.
+        plan.taste.groups = 3;
+        plan.clients = rng.range(5, 7) as u32;
         plan.taste.expiry = *rng.pick(&[0.05, 0.3]);
         plan.manner.think_us = *rng.pick(&[5_000, 20_000]);
         plan.moves_every = plan.t() / *rng.pick(&[2, 6, 20]);
@@ -247,6 +254,8 @@ impl Plan {
         if matches!(seed % 8, 0 | 2 | 3 | 4) && rng.chance(0.3) {
             plan.appendfsync = Some(AppendFsync::Everysec);
         }
+        plan.leftovers_p = 0.2;
+        plan.flushes = rng.below(3) as u32;
         plan.faults = match seed % 8 {
             6 | 7 => {
                 plan.name = "moves, split";
@@ -255,15 +264,16 @@ impl Plan {
                 plan.fault_every = 2 * plan.t();
                 plan.weather.double_p = 0.05;
                 vec![
-                    (Fault::CutFromShard, 8),
+                    (Fault::CutFromShard, 6),
+                    (Fault::SlowDisk, 3),
                     (Fault::Failover, 1),
                     (Fault::Part, 1),
                 ]
             }
             0 => {
                 plan.name = "moves";
-                plan.fault_every = 100 * plan.t();
-                vec![(Fault::Break, 1)]
+                plan.fault_every = 4 * plan.t();
+                vec![(Fault::Break, 1), (Fault::SlowDisk, 2)]
             }
             1 => {
                 plan.name = "moves, crashes";
@@ -349,6 +359,8 @@ impl Plan {
             liar: None,
             operator_every: 10 * t_ms * MS,
             moves_every: 0,
+            leftovers_p: 0.0,
+            flushes: 0,
         }
     }
 
@@ -399,6 +411,8 @@ impl Plan {
             liar: None,
             operator_every: 2 * t_ms * MS,
             moves_every: 0,
+            leftovers_p: 0.0,
+            flushes: 0,
         }
     }
 }

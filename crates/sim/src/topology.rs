@@ -155,6 +155,9 @@ impl World {
         if !self.until(5 * SEC, alone) {
             return self.fail("not formed: every node leads its own group".to_string());
         }
+        if self.moves_slots() && self.rng.chance(self.plan.leftovers_p) {
+            self.leave_keys();
+        }
         for shard in 0..shards {
             let node = self.machines[shard].node.as_ref().expect("it runs");
             self.groups.push(node.shard().identity().group);
@@ -191,7 +194,28 @@ impl World {
         }
         self.at(self.now + self.plan.operator_every, Event::Operator);
         if self.moves_slots() {
+            let all = self.slots.iter().flat_map(SlotSet::iter).collect();
+            self.checks.committed.formed(all);
             self.at(self.now, Event::Mover);
+        }
+    }
+
+    /// M22: a shard had a slot, gave it up, and has kept keys of it; another shard is to have that slot.
+    fn leave_keys(&mut self) {
+        let group = self.rng.below(u64::from(self.plan.taste.groups)) as u8;
+        let m = (usize::from(group) + 1) % self.plan.shards;
+        let slots: SlotSet = [key_slot(&key_name(group, 0))].into_iter().collect();
+        self.op(m, Op::AddSlots(slots.clone()));
+        // A node that has just got slots refuses clients for a moment.
+        self.until(self.now + 3 * SEC, |_| false);
+        for key in 0..2 {
+            let value = format!("v{}", u64::from(key)).into_bytes();
+            self.op(m, Op::Set(key_name(group, key), value));
+        }
+        self.op(m, Op::DelSlots(slots));
+        let done = |w: &World| w.machines[m].operator.is_idle();
+        if !self.until(self.now + 5 * SEC, done) {
+            self.fail("not formed: a node gives a slot up".to_string());
         }
     }
 

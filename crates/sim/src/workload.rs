@@ -31,6 +31,11 @@ pub fn key_name(group: u8, key: u8) -> Vec<u8> {
     format!("{{g{group}}}k{key}").into_bytes()
 }
 
+/// The names of all keys of a run.
+pub fn all_keys(taste: &Taste) -> impl Iterator<Item = Vec<u8>> {
+    (0..taste.groups).flat_map(|group| (0..KEYS).map(move |key| key_name(group, key)))
+}
+
 /// A value as it travels: the padding makes records span sectors.
 pub fn value_bytes(val: Val, padding: usize) -> Vec<u8> {
     match val {

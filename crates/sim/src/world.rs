@@ -20,7 +20,7 @@ use crate::rng::Rng;
 use crate::scenes::{self, Step};
 use crate::topology::slots;
 use crate::trace::{Lines, Trace};
-use crate::workload::Workload;
+use crate::workload::{all_keys, Workload};
 
 /// What is due at some time.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +79,10 @@ pub struct World {
     workload: Workload,
     /// The slots that each shard is to have.
     pub slots: Vec<SlotSet>,
+    /// The keys that clients use.
+    pub keys: Vec<Vec<u8>>,
+    /// When which group's FLUSHALLs were asked for that are not known to have happened.
+    pub flushes: Vec<(GroupId, True)>,
     /// The group that each shard's slots were given to.
     pub groups: Vec<GroupId>,
     agenda: Agenda<Event>,
@@ -115,6 +119,8 @@ impl World {
             history: History::new(plan.taste.groups),
             workload: Workload::new(plan.taste),
             slots: slots(&plan),
+            keys: all_keys(&plan.taste).collect(),
+            flushes: Vec::new(),
             groups: Vec::new(),
             agenda: Agenda::new(),
             next_job: 0,

@@ -8,6 +8,7 @@
 use super::apply::ApplyError;
 use super::core::{Access, StateMachine};
 use super::effects::effects;
+use base::mutation::{self, Mutation};
 use topology::moves::{Lend, MoveNumber};
 use topology::MoveId;
 
@@ -127,6 +128,10 @@ impl StateMachine {
         let ledger = record.moves.ledgers.entry(id.shard).or_default();
         change(ledger);
         ledger.raise_floor(floor);
+        if mutation::is(Mutation::DoneDroppedBeforeFloor) {
+            let newest = ledger.done.keys().next_back().copied();
+            ledger.done.retain(|number, _| Some(*number) == newest);
+        }
     }
 }
 

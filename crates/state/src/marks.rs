@@ -7,6 +7,7 @@
 use super::apply::ApplyError;
 use super::core::{Access, StateMachine};
 use super::effects::effects;
+use base::mutation::{self, Mutation};
 use base::NodeId;
 use base::ShardId;
 use std::sync::Arc;
@@ -63,7 +64,8 @@ impl StateMachine {
             &mark.mark.encode(),
             &[u8::from(mark.clean) | u8::from(mark.redis) << 1],
         ];
-        if self.emit(self.db, IMPORTING, &args) {
+        let logged = mutation::is(Mutation::MarksNotLogged) || self.emit(self.db, IMPORTING, &args);
+        if logged {
             self.change_moves(slot, |moves| {
                 moves.importing.insert(slot, mark);
             });
@@ -82,7 +84,8 @@ impl StateMachine {
             &[],
         ];
         let args = if mark.redis { &args[..] } else { &args[..4] };
-        if self.emit(self.db, MIGRATING, args) {
+        let logged = mutation::is(Mutation::MarksNotLogged) || self.emit(self.db, MIGRATING, args);
+        if logged {
             self.change_moves(slot, |moves| {
                 moves.migrating.insert(slot, mark);
             });

@@ -10,6 +10,7 @@
 use super::bytes::{Reader, Writer};
 use super::outside::Outside;
 use base::ids::Incarnation;
+use base::mutation::{self, Mutation};
 use base::ShardId;
 use cluster_bus::slot::SLOT_COUNT;
 use cluster_bus::{NodeId, SlotSet};
@@ -181,7 +182,7 @@ impl Ledger {
         if self.void.contains(&number) {
             return Decision::Void;
         }
-        match number <= self.floor {
+        match number <= self.floor && !mutation::is(Mutation::FloorForgotten) {
             true => Decision::Closed,
             false => Decision::Open,
         }

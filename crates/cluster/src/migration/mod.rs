@@ -154,7 +154,11 @@ impl<D: Disk> Desk<'_, D> {
     }
 
     pub fn mint(&mut self) -> MoveId {
-        self.ids.mint(self.own)
+        let id = self.ids.mint(self.own);
+        if mutation::is(Mutation::IdGivenTwice) {
+            self.ids.n -= 1;
+        }
+        id
     }
 
     /// M2: what this shard has ended, for another one: below all that is open in the record or the tail.
@@ -358,7 +362,7 @@ impl Migration {
         let mut frames: BTreeMap<NodeId, (ShardId, usize, Vec<Word>)> = BTreeMap::new();
         let (go, wait): (Vec<_>, Vec<_>) = std::mem::take(&mut self.released)
             .into_iter()
-            .partition(|(at, ..)| *at <= durable);
+            .partition(|(at, ..)| *at <= durable || mutation::is(Mutation::WordUnsynced));
         self.released = wait;
         for (_, said) in go {
             let (to, word) = match said {
@@ -483,11 +487,14 @@ impl Cluster {
                 word => rooms.slots.hear(&mut desk, from, word),
             }
         }
+        if mutation::is(Mutation::ReturnOnTimeout) {
+            rooms.source.give_up(&mut desk);
+        }
         rooms.claims.proceed(&mut desk, rooms.questions);
         rooms.slots.proceed(&mut desk);
         rooms.slots.send_back(&mut desk, rooms.source);
         rooms.outside.hear(&mut desk);
-        rooms.target.proceed(now.mono);
+        rooms.target.proceed(&mut desk);
     }
 
     /// After the turn's commands, before its proposal: what they copy leaves when what they have seen is

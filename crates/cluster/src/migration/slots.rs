@@ -306,10 +306,15 @@ impl Slots {
         let record = desk.shard.data().record().clone();
         for (slot, mark) in &record.moves.importing {
             let (slot, id) = (*slot, mark.mark);
-            if !(mark.returning && self.settled.contains(&id)) || desk.lends_of(slot) {
+            let settled = self.settled.contains(&id) || mutation::is(Mutation::BackBeforeSettled);
+            if !(mark.returning && settled) || desk.lends_of(slot) {
                 continue;
             }
-            let parcels = desk.parcels_of(slot, &source.left);
+            // M22: under an unclean mark nothing has come: what is here is not the other end's.
+            let parcels = match mark.clean {
+                true => desk.parcels_of(slot, &source.left),
+                false => Vec::new(),
+            };
             if parcels.is_empty() || mutation::is(Mutation::CloseWithKeys) {
                 let ended = desk.act(|data| data.end_importing(slot));
                 if let Some((true, gate)) = ended {

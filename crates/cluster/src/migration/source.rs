@@ -123,6 +123,19 @@ impl Source {
         }
     }
 
+    /// M4, broken: what takes too long is taken back, whatever the target has decided.
+    pub fn give_up<D: Disk>(&mut self, desk: &mut Desk<'_, D>) {
+        let now = desk.now.mono;
+        let overdue = |of: &&Lending| of.until.is_some_and(|until| now >= until);
+        let overdue = self.lends.iter().filter(|(_, of)| overdue(of));
+        let committed = &desk.shard.record().moves.lends;
+        let overdue = overdue.filter(|(id, _)| committed.contains_key(id));
+        let overdue: Vec<MoveId> = overdue.map(|(id, _)| *id).collect();
+        for id in overdue {
+            desk.act(|data| data.return_lend(id));
+        }
+    }
+
     /// Says what is to be said of every open lend.
     pub fn proceed<D: Disk>(&mut self, desk: &mut Desk<'_, D>) {
         let now = desk.now.mono;
@@ -171,10 +184,6 @@ impl Lending {
         now: Mono,
     ) {
         let overdue = self.until.is_some_and(|until| now >= until);
-        if overdue && committed && mutation::is(Mutation::ReturnOnTimeout) {
-            desk.act(|data| data.return_lend(id));
-            return;
-        }
         if overdue && self.course != Course::Deciding {
             *self = Lending {
                 named: self.named,

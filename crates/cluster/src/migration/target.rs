@@ -37,6 +37,8 @@ struct Staged {
 #[derive(Debug, Default)]
 pub(super) struct Target {
     staged: BTreeMap<MoveId, Staged>,
+    /// Of a test build whose units are two entries (M1): receipts that are still to be logged.
+    late: Vec<(MoveId, MoveNumber, Vec<u32>, Mono)>,
 }
 
 /// Why a lend is refused, as a client is told.
@@ -76,7 +78,7 @@ impl Refused {
 
 impl Target {
     pub fn is_empty(&self) -> bool {
-        self.staged.is_empty()
+        self.staged.is_empty() && self.late.is_empty()
     }
 
     pub fn hear<D: Disk>(&mut self, desk: &mut Desk<'_, D>, from: ShardId, word: Word) {
@@ -109,7 +111,7 @@ impl Target {
                 let Some(cargo) = staged.and_then(|staged| decode_cargo(&staged.bytes)) else {
                     return desk.ask(from, Word::Again { id });
                 };
-                if decide(desk, from, id, floor, &cargo) {
+                if decide(desk, from, id, floor, &cargo, &mut self.late) {
                     self.staged.remove(&id);
                 }
             }
@@ -168,7 +170,17 @@ impl Target {
     }
 
     /// What no word has come of for long is forgotten.
-    pub fn proceed(&mut self, now: Mono) {
+    pub fn proceed<D: Disk>(&mut self, desk: &mut Desk<'_, D>) {
+        let now = desk.now.mono;
+        if mutation::is(Mutation::UnitInTwoEntries) {
+            self.late.retain(|(id, floor, refused, taken)| {
+                let late = now > *taken;
+                if late {
+                    desk.act(|data| data.receive_lend(*id, *floor, refused));
+                }
+                !late
+            });
+        }
         self.staged
             .retain(|_, staged| now.since(staged.heard) < STAGED_FOR);
     }
@@ -181,6 +193,7 @@ fn decide<D: Disk>(
     id: MoveId,
     floor: MoveNumber,
     cargo: &Cargo,
+    late: &mut Vec<(MoveId, MoveNumber, Vec<u32>, Mono)>,
 ) -> bool {
     let values = admits(desk.requirepass, &cargo.credentials)
         .and_then(|()| may_take(desk.shard.data(), from, cargo))
@@ -194,7 +207,8 @@ fn decide<D: Disk>(
                 Some((None, _)) => Err(Refused::Busy),
                 Some((Some(refused), gate)) => {
                     if mutation::is(Mutation::UnitInTwoEntries) {
-                        desk.act(|data| data.receive_lend(id, floor, &refused));
+                        late.push((id, floor, refused, desk.now.mono));
+                        return true;
                     }
                     Ok((refused, gate))
                 }
@@ -239,9 +253,7 @@ fn may_take(data: &StateMachine, from: ShardId, cargo: &Cargo) -> Result<(), Ref
         Some(mark) if mark.shard != from || Some(mark.mark) != cargo.mark || mark.returning => {
             Err(Refused::NoMark(slot))
         }
-        Some(mark) if !mark.clean && !mutation::is(Mutation::UncleanCountsAsClean) => {
-            Err(Refused::Unclean(slot))
-        }
+        Some(mark) if !mark.clean => Err(Refused::Unclean(slot)),
         Some(_) => Ok(()),
         None => Err(Refused::NoMark(slot)),
     }

@@ -7,6 +7,7 @@ use super::super::api::{Failover, ResetProgress};
 use super::super::env::{Done, Env, Flow, DONE};
 use super::super::error::Error;
 use super::shared::{find_node, has_slots_in_log, holds_keys, host, parse_id, too_many};
+use base::mutation::{self, Mutation};
 use cluster_bus::wire::Flags;
 use config::CLUSTER_PORT_INCREMENT;
 use resp::args::Args;
@@ -96,7 +97,7 @@ pub fn replicate(env: &mut Env<'_>, args: Args<'_>) -> Done {
 
 /// M13: a shard that has agreed to take a slot, or waits for another one's word, does not end.
 fn owes_nothing(env: &mut Env<'_>) -> Result<(), Error> {
-    if env.data.record().moves.owes() {
+    if env.data.record().moves.owes() && !mutation::is(Mutation::DissolveOwing) {
         env.data.depends_on_all();
         return Err(Error::SLOTS_MOVING);
     }

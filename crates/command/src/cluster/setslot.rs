@@ -7,6 +7,7 @@ use super::super::env::{Block, BlockKind, Done, Env, Flow, DONE};
 use super::super::error::Error;
 use super::super::gains::{gain, owners, parse_slot, shown};
 use super::shared::{host, lives, parse_id};
+use base::mutation::{self, Mutation};
 use base::ShardId;
 use cluster_bus::NodeId;
 use resp::args::Args;
@@ -161,11 +162,12 @@ fn importing(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
             false => Err(Error::slot_still_open(slot, mark.node)),
         };
     }
+    let empty = env.data.keyspace().count_in_slot(slot) == 0;
     let mark = Importing {
         shard: from.shard,
         node: from.node,
         mark: host(env)?.mint(),
-        clean: env.data.keyspace().count_in_slot(slot) == 0,
+        clean: empty || mutation::is(Mutation::UncleanCountsAsClean),
         returning: false,
         redis: from.redis,
     };
@@ -189,9 +191,9 @@ fn stable(env: &mut Env<'_>, slot: u16) -> Done {
                 env.data.close_migrating(slot);
             }
         }
-        // Nobody takes anything back: what is here stays, unreachable.
+        // M22: nobody takes anything back: what is here stays, unreachable.
         (None, Some(mark)) if mark.redis || !mark.clean => {
-            let lends = env.data.lent_in(slot) > 0; // M22: leftovers on their way to the owner
+            let lends = env.data.lent_in(slot) > 0; // leftovers on their way to the owner
             if lends && env.overdue {
                 return Err(shown(env, Error::slot_migrating(slot)));
             }

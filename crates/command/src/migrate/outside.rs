@@ -5,7 +5,8 @@
 
 use super::super::env::{BlockKind, Done, Env, Flow};
 use super::super::error::Error;
-use super::{may_lend, shard_at, to_shard, wait_for, Plan, Target};
+use super::plan::{may_lend, shard_at, wait_for, Plan, Target};
+use super::shards::to_shard;
 use base::ShardId;
 use state::Reader;
 use topology::moves::Lend;

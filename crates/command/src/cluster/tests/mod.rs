@@ -4,6 +4,7 @@
 mod admin;
 mod gains;
 mod lends;
+mod motion;
 mod recorded;
 mod slots;
 mod topology;

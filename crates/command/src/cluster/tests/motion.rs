@@ -1,0 +1,67 @@
+//! Slots in motion: what an operator is refused, and what ends at once (M11, M13, M22).
+
+use super::{calls, fixture, id, master, view};
+use crate::testing::Fixture;
+use topology::moves::Importing;
+
+/// The slot of the key "a".
+const SLOT: u16 = 15495;
+
+/// The first of two masters, which has the slot.
+fn owner() -> Fixture {
+    let mut f = fixture(view(vec![master(1, &[]), master(2, &[])]));
+    f.expect(&[(&format!("CLUSTER ADDSLOTS {SLOT}"), "+OK\r\n")]);
+    f.data.commit_record();
+    f
+}
+
+fn imports(f: &mut Fixture) -> Importing {
+    let importing = format!("CLUSTER SETSLOT {SLOT} IMPORTING {}", id(2));
+    f.expect(&[(&importing, "+OK\r\n")]);
+    let mark = f.data.record().moves.importing.get(&SLOT).cloned();
+    mark.expect("it was just set")
+}
+
+#[test]
+fn unclean_mark_ends_at_once() {
+    let mut f = owner();
+    f.expect(&[
+        ("SET a 1", "+OK\r\n"),
+        (&format!("CLUSTER DELSLOTS {SLOT}"), "+OK\r\n"),
+    ]);
+    assert!(!imports(&mut f).clean);
+    f.expect(&[(&format!("CLUSTER SETSLOT {SLOT} STABLE"), "+OK\r\n")]);
+    assert_eq!(f.data.record().moves.importing.get(&SLOT), None);
+    assert_eq!(f.data.keyspace().count_in_slot(SLOT), 1, "it stays");
+}
+
+/// What an empty master that has agreed to take a slot says to RESET and REPLICATE.
+fn dissolves() -> Vec<String> {
+    let mut f = fixture(view(vec![master(1, &[]), master(2, &[(0, 16383)])]));
+    assert!(imports(&mut f).clean);
+    let replicate = format!("CLUSTER REPLICATE {}", id(2));
+    let said = ["CLUSTER RESET SOFT", &replicate].map(|line| f.line(line));
+    assert!(
+        said.iter()
+            .all(|reply| reply.starts_with("-ERR Slots are moving")),
+        "I9: {said:?}"
+    );
+    calls(&mut f)
+}
+
+#[test]
+fn shard_that_owes_does_not_end() {
+    assert_eq!(dissolves(), Vec::<String>::new());
+}
+
+#[cfg(feature = "mutations")]
+#[test]
+fn shard_that_ends_and_owes_is_caught() {
+    use base::mutation::{self, Mutation};
+    mutation::set(Some(Mutation::DissolveOwing));
+    let caught = std::panic::catch_unwind(dissolves);
+    mutation::set(None);
+    let said = caught.expect_err("the mutation changes nothing");
+    let said = said.downcast_ref::<String>().expect("an assertion says it");
+    assert!(said.contains("I9"), "{said}");
+}
