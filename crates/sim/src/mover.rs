@@ -4,9 +4,11 @@
 //! Never: changes anything but through the commands that an operator has, or keeps what it has begun in
 //! mind: the marks say it.
 
+use crate::clock::{MS, US};
 use crate::ops::Op;
 use crate::plan::Topology;
-use crate::world::World;
+use crate::scenes::Step;
+use crate::world::{Event, World};
 use cluster_bus::slot::key_slot;
 use cluster_bus::{NodeId, SlotSet};
 use topology::Record;
@@ -120,10 +122,12 @@ pub fn look(w: &mut World) {
         }
         return;
     }
-    let slot = *w.rng.pick(&slots);
-    if w.plan.flushes > 0 && w.rng.chance(0.02) {
+    let any = *w.rng.pick(&slots);
+    let hurried = w.hurried.filter(|(_, until)| w.now < *until);
+    let slot = hurried.map_or(any, |(slot, _)| slot);
+    if w.plan.flushes > 0 && w.rng.chance(0.2) && flush(w) {
         w.plan.flushes -= 1;
-        return flush(w);
+        return;
     }
     if w.rng.chance(0.1) {
         // M12: an operator who thinks that the slot is nobody's.
@@ -133,20 +137,51 @@ pub fn look(w: &mut World) {
     let Some(standing) = w.standing(slot) else {
         return;
     };
+    if standing.leaves_to.is_some() && w.rng.chance(0.05) {
+        hold_commit(w, standing.owner);
+    }
     match standing.leftovers.first() {
         Some((at, _)) if w.rng.chance(0.02) => ask(w, *at, |_| Some(Op::FlushSlot(slot))),
         _ => step(w, &standing),
     }
 }
 
-/// FLUSHALL of a shard.
-fn flush(w: &mut World) {
-    let shard = w.rng.below(w.plan.shards as u64) as usize;
+/// FLUSHALL of a shard, while it has lent something (M5). False: none has.
+fn flush(w: &mut World) -> bool {
+    let lends = |shard: &usize| {
+        let record = w.leaders_record(*shard);
+        record.is_some_and(|record| !record.moves.lends.is_empty())
+    };
+    let Some(shard) = (0..w.plan.shards).find(lends) else {
+        return false;
+    };
+    let before = w.flushes.len();
     ask(w, shard, |w| {
         let group = w.groups[shard];
         w.flushes.push((group, w.now));
         Some(Op::FlushAll)
     });
+    w.flushes.len() > before
+}
+
+/// What the shard's leader does now stays in its tail for a while.
+fn hold_commit(w: &mut World, at: usize) {
+    let Some(here) = w.master_of(at) else { return };
+    let lasts = w.rng.range(w.plan.t() / 10, w.plan.t());
+    let until = w.now + lasts;
+    let machine = &mut w.machines[here];
+    machine.slow_until = machine.slow_until.max(until);
+}
+
+/// What the other shard says to the one that speaks to it is held up for so long: the step that it answers has
+/// been taken there, and is not known here.
+fn hold_answers(w: &mut World, at: usize, to: usize, longest: u64) {
+    let (Some(here), Some(there)) = (w.master_of(at), w.master_of(to)) else {
+        return;
+    };
+    let from = w.now + w.rng.range(100 * US, 4 * MS);
+    let lasts = w.rng.range(w.plan.t() / 10, longest);
+    w.at(from, Event::Step(Step::Cut(there, here, lasts)));
 }
 
 fn ask(w: &mut World, shard: usize, op: impl FnOnce(&mut World) -> Option<Op>) {
@@ -175,11 +210,25 @@ fn stable(w: &mut World, slot: u16, at: usize) {
 }
 
 fn assign(w: &mut World, slot: u16, at: usize, to: usize) {
+    if !w.healed && w.rng.chance(0.15) {
+        if let Some(s) = w.standing(slot) {
+            hold_answers(w, s.owner, to, 5 * w.plan.t());
+            // M19: it goes on to a third shard while the first one has not heard that it has come.
+            w.hurried = Some((slot, w.now + 5 * w.plan.t()));
+        }
+    }
     ask(w, at, |w| Some(Op::SlotNode(slot, name_of(w, to)?)));
 }
 
 /// MIGRATE of some keys of the slot, or of all.
 fn migrate(w: &mut World, slot: u16, at: usize, to: usize, all: bool) {
+    if !w.healed {
+        match w.rng.below(10) {
+            0 | 1 => hold_answers(w, at, to, 2 * w.plan.t()),
+            2 | 3 => hold_commit(w, at),
+            _ => {}
+        }
+    }
     ask(w, at, |w| {
         let of = w.keys.iter().filter(|key| key_slot(key) == slot);
         let mut keys: Vec<Vec<u8>> = of.cloned().collect();

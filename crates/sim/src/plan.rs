@@ -272,8 +272,8 @@ impl Plan {
             }
             0 => {
                 plan.name = "moves";
-                plan.fault_every = 4 * plan.t();
-                vec![(Fault::Break, 1), (Fault::SlowDisk, 2)]
+                plan.fault_every = plan.t();
+                vec![(Fault::Break, 1), (Fault::SlowDisk, 4)]
             }
             1 => {
                 plan.name = "moves, crashes";

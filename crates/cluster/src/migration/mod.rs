@@ -44,7 +44,7 @@ use storage::{Disk, Position};
 use target::Target;
 use topology::moves::{Cargo, KeyState};
 use topology::outside::{Place, Server, Unreached};
-use topology::{MoveId, MoveNumber};
+use topology::{MoveId, MoveNumber, Record};
 use word::{Word, Words};
 
 /// How soon what was not answered is said again.
@@ -163,20 +163,8 @@ impl<D: Disk> Desk<'_, D> {
 
     /// M2: what this shard has ended, for another one: below all that is open in the record or the tail.
     pub fn floor(&self, to: ShardId) -> MoveNumber {
-        let tail = self.shard.data().record();
-        let committed = match mutation::is(Mutation::FloorFromTail) {
-            true => tail,
-            false => self.shard.record(),
-        };
-        let open = [tail, committed].into_iter().flat_map(|record| {
-            let moves = &record.moves;
-            let lends = moves.lends.iter().filter(|(_, lend)| lend.to == to);
-            let departed = moves.departed.values().filter(|d| d.to == to);
-            lends
-                .map(|(id, _)| id.number)
-                .chain(departed.map(|d| d.id.number))
-        });
-        match open.min() {
+        let (tail, committed) = (self.shard.data().record(), self.shard.record());
+        match lowest_open(tail, committed, to) {
             Some(number) => MoveNumber {
                 n: number.n - 1,
                 ..number
@@ -184,6 +172,23 @@ impl<D: Disk> Desk<'_, D> {
             None => self.ids.last(),
         }
     }
+}
+
+/// The lowest number of what is open to a shard, in the tail or in what is committed.
+fn lowest_open(tail: &Record, committed: &Record, to: ShardId) -> Option<MoveNumber> {
+    let committed = match mutation::is(Mutation::FloorFromTail) {
+        true => tail,
+        false => committed,
+    };
+    let open = [tail, committed].into_iter().flat_map(|record| {
+        let moves = &record.moves;
+        let lends = moves.lends.iter().filter(|(_, lend)| lend.to == to);
+        let departed = moves.departed.values().filter(|d| d.to == to);
+        lends
+            .map(|(id, _)| id.number)
+            .chain(departed.map(|d| d.id.number))
+    });
+    open.min()
 }
 
 /// The ids of a reign (M2): one counter for marks, lends and hand-overs to all shards; gaps are fine.
@@ -357,14 +362,19 @@ impl Migration {
         }
     }
 
-    /// The words that leave, a frame for each node. Whether others wait for the disk.
-    fn send(&mut self, now: Now, durable: Position, bus: &Bus, out: &mut Outbox) -> bool {
-        let mut frames: BTreeMap<NodeId, (ShardId, usize, Vec<Word>)> = BTreeMap::new();
-        let (go, wait): (Vec<_>, Vec<_>) = std::mem::take(&mut self.released)
+    /// M7: what may be said of which all that it rests on is on disk.
+    fn take_sayable(&mut self, durable: Position) -> Vec<(Position, Said)> {
+        let (go, wait) = std::mem::take(&mut self.released)
             .into_iter()
             .partition(|(at, ..)| *at <= durable || mutation::is(Mutation::WordUnsynced));
         self.released = wait;
-        for (_, said) in go {
+        go
+    }
+
+    /// The words that leave, a frame for each node. Whether others wait for the disk.
+    fn send(&mut self, now: Now, durable: Position, bus: &Bus, out: &mut Outbox) -> bool {
+        let mut frames: BTreeMap<NodeId, (ShardId, usize, Vec<Word>)> = BTreeMap::new();
+        for (_, said) in self.take_sayable(durable) {
             let (to, word) = match said {
                 Said::Word(to, word) => (to, word),
                 Said::Copy(number) => {

@@ -1,8 +1,12 @@
 //! Slots in motion: what an operator is refused, and what ends at once (M11, M13, M22).
 
+use super::gains::change;
 use super::{calls, fixture, id, master, view};
+use crate::env::Flow;
 use crate::testing::Fixture;
-use topology::moves::Importing;
+use ::topology::moves::{Importing, Lend};
+use ::topology::MoveId;
+use base::ShardId;
 
 /// The slot of the key "a".
 const SLOT: u16 = 15495;
@@ -54,14 +58,49 @@ fn shard_that_owes_does_not_end() {
     assert_eq!(dissolves(), Vec::<String>::new());
 }
 
+/// M5: a read that finds a lent key expired waits for the end of its lend, and deletes nothing.
+fn reads_an_expired_lent_key() {
+    let mut f = owner();
+    f.expect(&[("SET a 1 PX 100", "+OK\r\n")]);
+    let lend = Lend {
+        slot: SLOT,
+        to: ShardId(id(2).0),
+        mark: None,
+        keys: vec![b"a".as_slice().into()],
+    };
+    change(&mut f, |data| data.lend(MoveId::default(), lend));
+    assert_eq!(f.line("GET a"), "$1\r\n1\r\n", "its value can't change");
+    f.advance(200);
+    let (_, outcome) = f.outcome(&["GET", "a"]);
+    assert_eq!(outcome.flow, Flow::Hold);
+    assert_eq!(f.data.keyspace().count_in_slot(SLOT), 1, "it stays");
+}
+
+#[test]
+fn read_of_an_expired_lent_key_waits() {
+    reads_an_expired_lent_key();
+}
+
 #[cfg(feature = "mutations")]
 #[test]
-fn shard_that_ends_and_owes_is_caught() {
+fn ends_and_expiries_that_do_not_wait_are_caught() {
     use base::mutation::{self, Mutation};
-    mutation::set(Some(Mutation::DissolveOwing));
-    let caught = std::panic::catch_unwind(dissolves);
-    mutation::set(None);
-    let said = caught.expect_err("the mutation changes nothing");
-    let said = said.downcast_ref::<String>().expect("an assertion says it");
-    assert!(said.contains("I9"), "{said}");
+    let table: [(Mutation, fn(), &str); 2] = [
+        (Mutation::DissolveOwing, || drop(dissolves()), "I9"),
+        (
+            Mutation::ExpireLentKey,
+            reads_an_expired_lent_key,
+            "M5: a lent key is changed",
+        ),
+    ];
+    for (mutation, scene, text) in table {
+        mutation::set(Some(mutation));
+        let outcome = std::panic::catch_unwind(scene);
+        mutation::set(None);
+        let panic = outcome.expect_err("the mutation changes nothing");
+        let said = panic.downcast_ref::<String>().cloned();
+        let said = said.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+        let said = said.unwrap_or_default();
+        assert!(said.contains(text), "{mutation:?}: {said}");
+    }
 }
