@@ -133,6 +133,45 @@ fn a_drained_node_can_be_removed() {
     assert!(view.iter().all(|line| line.id != gone), "{view:?}");
 }
 
+/// M28: with its slots gone a shard ends, and its nodes are replicas of the shard that has them. A killed one
+/// goes on where it was.
+#[test]
+fn an_emptied_shard_follows_its_slots() {
+    let mut cluster = Cluster::formed(3, 1);
+    fill(&cluster, 500);
+    let shards = cluster.shards();
+    let (from, to) = (shards[2].clone(), shards[0].master);
+    let count = owned(&cluster.nodes[from.master]);
+    let (fine, said) = reshard(&cluster, from.master, to, count);
+    assert!(fine, "{said}");
+    let gone = from.replicas[0];
+    cluster.nodes[gone].kill9();
+    cluster.nodes[gone].start();
+    let owner = id(&cluster.nodes[to]);
+    wait_for("both are replicas of the new owner", SOON, || {
+        let view = cluster.nodes[to].try_view().map_err(|e| e.to_string())?;
+        for node in [from.master, gone] {
+            let port = cluster.nodes[node].port;
+            let line = view.iter().find(|line| line.port == port);
+            let follows = line.is_some_and(|l| l.has("slave") && l.master == Some(owner.clone()));
+            check(follows, || format!("{port}: {line:?}"))?;
+        }
+        Ok(())
+    });
+    cluster.wait_well();
+    assert_eq!(cluster.shards().len(), 2);
+    is_whole(&cluster);
+    all_there(&cluster, 500);
+    // What they have is the new shard's: each could lead it.
+    let keys = cluster.nodes[to].cmd(&["DBSIZE"]).int();
+    for node in [from.master, gone] {
+        wait_for("it has the shard's keys", SOON, || {
+            let has = cluster.nodes[node].cmd(&["DBSIZE"]).int();
+            check(has == keys, || format!("{has} of {keys}"))
+        });
+    }
+}
+
 #[test]
 fn stable_sends_the_keys_back() {
     let cluster = Cluster::formed(3, 0);

@@ -199,6 +199,8 @@ pub enum Mutation {
     DemotionBeforeSearch,
     /// S4: folders of members that no identity names are deleted at the start.
     UnnamedIsSwept,
+    /// I9: a shard that owes another one a word ends.
+    DissolveOwing,
 }
 
 impl Mutation {
@@ -296,6 +298,7 @@ impl Mutation {
         Mutation::FloorFromTail,
         Mutation::UnitInTwoEntries,
         Mutation::FlushIgnoresLent,
+        Mutation::DissolveOwing,
     ];
 }
 

@@ -150,6 +150,8 @@ pub struct ClusterOptions {
     pub bus: bus::Options,
     /// `cluster-raft-witness`.
     pub witness: bool,
+    /// `cluster-allow-replica-migration` (M28).
+    pub follows_slots: bool,
     pub preferred: PreferredEndpoint,
 }
 

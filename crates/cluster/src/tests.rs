@@ -75,6 +75,7 @@ fn cluster(identity: NodeIdentity) -> Cluster {
         options: ClusterOptions {
             bus: bus::Options::default(),
             witness: true,
+            follows_slots: true,
             preferred: PreferredEndpoint::Ip,
         },
         seed: 1,

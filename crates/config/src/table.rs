@@ -124,6 +124,13 @@ static REAL: &[Directive] = &[
         "Serve reads while the cluster is down.",
     ),
     Directive::real(
+        "cluster-allow-replica-migration",
+        Kind::Bool,
+        "yes",
+        field!(cluster_allow_replica_migration),
+        "A node whose shard has handed over its last slot becomes a replica of the shard that took it.",
+    ),
+    Directive::real(
         "cluster-announce-bus-port",
         PORT,
         "0",

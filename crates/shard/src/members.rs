@@ -385,6 +385,15 @@ impl<D: Disk> Shard<D> {
         }
     }
 
+    /// Whether the nodes of all other data members have said that those are there no more: no data of the group
+    /// is anywhere else.
+    pub fn has_no_data_left(&self) -> bool {
+        let me = self.group.id();
+        let list = self.group.membership().list.iter();
+        let mut data = list.filter(|m| m.kind == MemberKind::Data && m.raft_id != me);
+        data.all(|m| self.members.gone.contains(&m.raft_id))
+    }
+
     /// G2: another member says that this one is not a member as of its applied index. Whether that
     /// proves its removal.
     pub fn not_a_member(&mut self, applied: u64) -> bool {

@@ -33,6 +33,9 @@ pub struct Checks {
     ids: BTreeMap<RaftId, (GroupId, MemberKind, NodeId)>,
     /// The newest committed record of each group, and at which index it was seen.
     records: BTreeMap<GroupId, (u64, Arc<Record>)>,
+    /// Which group each machine's data member is of, and the groups that have none left.
+    seats: BTreeMap<usize, GroupId>,
+    ended: BTreeSet<GroupId>,
     /// Raft ids whose disk is gone.
     dead: BTreeSet<RaftId>,
 }
@@ -40,6 +43,29 @@ pub struct Checks {
 impl Checks {
     pub fn leaders(&self) -> usize {
         self.leaders.len()
+    }
+
+    /// Whether no machine has data of this group any more.
+    pub fn has_ended(&self, group: GroupId) -> bool {
+        self.ended.contains(&group)
+    }
+
+    /// I9: a machine's data member is of this group now. The group that it was of may have ended by that: it
+    /// owes nothing then.
+    fn take_seat(&mut self, m: usize, group: GroupId) -> Result<(), String> {
+        let before = self.seats.insert(m, group).filter(|of| *of != group);
+        let Some(left) = before.filter(|of| !self.seats.values().any(|g| g == of)) else {
+            return Ok(());
+        };
+        self.ended.insert(left);
+        match self.records.get(&left) {
+            Some((_, record)) if record.moves.owes() => Err(format!(
+                "I9: group {:04x} has ended and owes: {:?}",
+                left.0 & 0xffff,
+                record.moves
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a member whose disk is gone still counts somewhere.
@@ -191,6 +217,7 @@ impl World {
         };
         let (shard, group) = (node.shard(), node.shard().identity().group);
         let (applied, record) = (shard.group().applied(), shard.record());
+        checks.take_seat(m, group)?;
         let known = checks.records.get(&group);
         if known.is_some_and(|(at, of)| *at >= applied || Arc::ptr_eq(of, record)) {
             return Ok(());

@@ -150,6 +150,8 @@ pub struct Plan {
     pub operator_every: u64,
     /// How often an operator takes a step of moving a slot.
     pub moves_every: u64,
+    /// M28: the nodes of a shard that has handed over its last slot become replicas elsewhere.
+    pub follows: bool,
 }
 
 impl Plan {
@@ -243,6 +245,10 @@ impl Plan {
         plan.manner.think_us = *rng.pick(&[5_000, 20_000]);
         plan.moves_every = plan.t() / *rng.pick(&[2, 6, 20]);
         plan.safety = 20 * plan.t();
+        plan.follows = seed % 16 >= 8;
+        if plan.follows {
+            plan.taste.groups = 6;
+        }
         // Where power fails a node alone would lose what it has answered.
         if matches!(seed % 8, 0 | 2 | 3 | 4) && rng.chance(0.3) {
             plan.appendfsync = Some(AppendFsync::Everysec);
@@ -349,6 +355,7 @@ impl Plan {
             liar: None,
             operator_every: 10 * t_ms * MS,
             moves_every: 0,
+            follows: false,
         }
     }
 
@@ -399,6 +406,7 @@ impl Plan {
             liar: None,
             operator_every: 2 * t_ms * MS,
             moves_every: 0,
+            follows: false,
         }
     }
 }

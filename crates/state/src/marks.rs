@@ -64,6 +64,7 @@ impl StateMachine {
         if self.emit(self.db, IMPORTING, &args) {
             self.change_moves(slot, |moves| {
                 moves.importing.insert(slot, mark);
+                moves.follows = None;
             });
         }
     }

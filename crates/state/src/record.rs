@@ -79,6 +79,7 @@ impl StateMachine {
         slots.iter().for_each(|slot| {
             record.slots.insert(slot);
         });
+        record.moves.follows = None;
     }
 
     /// The shard gives these slots up. As in Redis their keys stay, unreachable, until the slots
