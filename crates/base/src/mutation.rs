@@ -201,6 +201,8 @@ pub enum Mutation {
     UnnamedIsSwept,
     /// I9: a shard that owes another one a word ends.
     DissolveOwing,
+    /// M7: words of other shards are taken from the nodes that the bus shows there.
+    BusNamesTheSpeaker,
 }
 
 impl Mutation {
@@ -299,6 +301,7 @@ impl Mutation {
         Mutation::UnitInTwoEntries,
         Mutation::FlushIgnoresLent,
         Mutation::DissolveOwing,
+        Mutation::BusNamesTheSpeaker,
     ];
 }
 

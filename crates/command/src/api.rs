@@ -286,6 +286,12 @@ pub trait ClusterApi {
 
     // ---- slots in motion (rules M) --------------------------------------------------------
 
+    /// M13: moves with this shard, or with any, are turned back. To be asked again until they have ended.
+    fn end_moves(&mut self, with: Option<ShardId>);
+
+    /// M9: whether slots may move between this shard and that one, as far as is known.
+    fn can_move(&mut self, shard: ShardId) -> bool;
+
     /// An id for a mark or a lend of this leader's reign.
     fn mint(&mut self) -> MoveId;
 

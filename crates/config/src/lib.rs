@@ -111,6 +111,7 @@ pub struct Config {
     pub cluster_announce_port: u16,
     pub cluster_config_file: String,
     pub cluster_enabled: bool,
+    pub cluster_feature_bits: u32,
     /// Milliseconds.
     pub cluster_node_timeout: u64,
     /// Milliseconds.
@@ -206,6 +207,7 @@ impl Config {
             cluster_announce_port: 0,
             cluster_config_file: String::new(),
             cluster_enabled: false,
+            cluster_feature_bits: 0,
             cluster_node_timeout: 0,
             cluster_outcome_timeout: 0,
             cluster_port: 0,

@@ -436,6 +436,14 @@ static OWN: &[Directive] = &[
         "Give a shard with an even number of data members a witness.",
     ),
     Directive::own(
+        "cluster-feature-bits",
+        int(0, 1),
+        "1",
+        field!(cluster_feature_bits),
+        "What this node says that its build can do: 0 plays a node of a version before slots could move.",
+    )
+    .hidden(),
+    Directive::own(
         "held-output-limit",
         size(MB, LONG_MAX),
         "64mb",

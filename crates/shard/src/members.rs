@@ -120,6 +120,12 @@ impl<D: Disk> Shard<D> {
         self.members.requests.joins.retain(|m| !of(m));
     }
 
+    /// Nodes that are about to be members, as far as this leader was asked.
+    pub fn joiners(&self) -> impl Iterator<Item = &Member> {
+        let requests = &self.members.requests;
+        requests.joins.iter().chain(&requests.witnesses)
+    }
+
     /// C1: a member is to go.
     pub fn request_leave(&mut self, raft_id: RaftId) {
         let leaves = &mut self.members.requests.leaves;

@@ -115,6 +115,7 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::FrozenInMemoryOnly, Seed(Moves, "M5")),
         (M::CreateWhileMigrating, Seed(Moves, "M10")),
         (M::CloseWithKeys, Seed(Moves, "not live")),
+        (M::BusNamesTheSpeaker, Beside("crates/cluster/src/tests/introductions.rs")),
         (M::DissolveOwing, Seed(Moves, "I9: group")),
         (M::AskingUnchecked, Seed(Moves, "keys are at shard")),
     ]

@@ -24,7 +24,7 @@ use base::mutation::{self, Mutation};
 use base::ShardId;
 use cluster_bus::bus::Bus;
 use cluster_bus::NodeId;
-use contact::Contacts;
+use contact::{Contacts, Who};
 use questions::Questions;
 use shard::Shard;
 use slots::Slots;
@@ -286,7 +286,7 @@ impl Migration {
     }
 
     /// The words that leave, a frame for each node. Whether others wait for the disk.
-    fn send(&mut self, now: Mono, durable: Position, bus: &Bus, out: &mut Outbox) -> bool {
+    fn send(&mut self, now: Mono, durable: Position, who: Who<'_>, out: &mut Outbox) -> bool {
         let mut frames: BTreeMap<NodeId, (ShardId, usize, Vec<Word>)> = BTreeMap::new();
         let (go, wait): (Vec<_>, Vec<_>) = std::mem::take(&mut self.released)
             .into_iter()
@@ -294,7 +294,7 @@ impl Migration {
         self.released = wait;
         for (_, to, word) in go {
             // Of a shard that no node is known of nothing can be asked now.
-            if let Some(node) = self.contacts.of(now, bus, to) {
+            if let Some(node) = self.contacts.of(now, who, to) {
                 let frame = frames.entry(node).or_insert((to, 0, Vec::new()));
                 frame.1 += word.weight();
                 frame.2.push(word);
@@ -325,12 +325,13 @@ fn reign_of<D: Disk>(shard: &Shard<D>) -> Option<Reign> {
 }
 
 impl Cluster {
-    /// Takes in the words of a node of another shard. Only a node of the shard that it speaks for is
-    /// heard, and only when it is proved that it has said them.
+    /// Takes in the words of a node of another shard, when it is proved that it has said them. For which shard
+    /// it speaks it says in the same frame: what the bus shows of it may be anybody's word.
     pub(super) fn hear<D: Disk>(&mut self, from: NodeId, words: Words, shard: &Shard<D>) {
-        let speaker = self.bus.shard_of(from);
         let own = shard.record().shard;
-        if speaker != Some(words.from) || words.to != own || words.from == own {
+        let by_the_bus = mutation::is(Mutation::BusNamesTheSpeaker);
+        let strange = by_the_bus && self.bus.shard_of(from) != Some(words.from);
+        if words.to != own || words.from == own || strange {
             return;
         }
         let leads = shard.group().is_leader();
@@ -338,8 +339,8 @@ impl Cluster {
         for word in words.words {
             match word {
                 Word::NotLeader { leader } => {
-                    let bus = &self.bus;
-                    self.migration.contacts.told(bus, words.from, from, leader);
+                    let who = (&self.bus, &self.introductions);
+                    self.migration.contacts.told(who, words.from, from, leader);
                 }
                 word if leads => {
                     let migration = &mut self.migration;
@@ -416,9 +417,12 @@ impl Cluster {
             return;
         }
         let durable = shard.log().durable();
-        let waits = self
-            .migration
-            .send(now.mono, durable, &self.bus, &mut self.out);
+        let waits = self.migration.send(
+            now.mono,
+            durable,
+            (&self.bus, &self.introductions),
+            &mut self.out,
+        );
         if waits {
             shard.want_sync();
         }
@@ -479,6 +483,12 @@ impl Cluster {
     pub fn want_slot(&mut self, slot: u16, from: ShardId, mark: MoveId, patience: Duration) {
         let until = self.now.mono + patience;
         self.migration.slots.want(slot, from, mark, until);
+    }
+
+    /// M13: moves with this shard, or with any, are turned back: to be asked again until they have ended.
+    pub fn end_moves(&mut self, with: Option<ShardId>) {
+        let until = self.now.mono + AGAIN;
+        self.migration.slots.end_moves(with, until);
     }
 
     /// What commands have waited for and has come.

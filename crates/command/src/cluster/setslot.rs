@@ -54,7 +54,7 @@ fn named(env: &mut Env<'_>, id: &[u8]) -> Result<Option<Named>, Error> {
     Ok(node.map(|node| Named {
         node: node.id,
         // A node that has just started has not said it.
-        shard: node.shard.filter(|id| *id != ShardId::default()),
+        shard: node.stands_for().filter(|id| *id != ShardId::default()),
         is_slave: node.is_slave(),
     }))
 }
@@ -81,6 +81,24 @@ fn done(env: &mut Env<'_>) -> Done {
     DONE
 }
 
+/// M9: an older build could not read the mark. False: the command is held, since a node that has just started
+/// has not said what it can do.
+fn are_upgraded(env: &mut Env<'_>, shard: ShardId) -> Result<bool, Error> {
+    if !host(env)?.can_move(shard) {
+        return match env.overdue {
+            true => Err(Error::NOT_UPGRADED),
+            false => Ok(false),
+        };
+    }
+    if !env.data.room_for(4 * state::room::COMMAND) {
+        return Ok(false);
+    }
+    if env.data.record().moves.features & topology::features::SLOTS_MOVE == 0 {
+        env.data.set_features(topology::features::SLOTS_MOVE);
+    }
+    Ok(true)
+}
+
 fn migrating(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
     if !env.data.record().slots.contains(slot) {
         return Err(shown(env, Error::not_owner(slot)));
@@ -99,6 +117,9 @@ fn migrating(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
             true => done(env),
             false => Err(Error::slot_still_open(slot, mark.node)),
         };
+    }
+    if !are_upgraded(env, shard)? {
+        return Ok(Flow::Hold);
     }
     // The other shard's mark is bound when the first key goes there (M8).
     let mark = Migrating {
@@ -136,6 +157,9 @@ fn importing(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
             true => done(env),
             false => Err(Error::slot_still_open(slot, mark.node)),
         };
+    }
+    if !are_upgraded(env, shard)? {
+        return Ok(Flow::Hold);
     }
     let mark = Importing {
         shard,
@@ -194,7 +218,7 @@ fn force(env: &mut Env<'_>, slot: u16) -> Done {
     let of = view
         .nodes
         .iter()
-        .filter(|node| node.shard.is_some_and(|id| id == shard));
+        .filter(|node| node.stands_for() == Some(shard));
     if of.clone().any(|node| !node.flags.has(Flags::FAIL)) {
         return Err(Error::SHARD_LIVES);
     }
@@ -265,7 +289,7 @@ fn give(env: &mut Env<'_>, slot: u16, (shard, node): (ShardId, NodeId)) -> Done 
         return Err(shown(env, Error::not_migrating_there(slot)));
     };
     let id = cluster.mint();
-    if !env.data.room_for(3 * state::room::COMMAND) {
+    if !are_upgraded(env, shard)? {
         return Ok(Flow::Hold);
     }
     if before.is_none() {

@@ -23,6 +23,8 @@ pub struct FakeCluster {
     /// What another shard answers about any key and any slot; none: nothing yet.
     pub key_state: Option<KeyState>,
     pub mark: Option<Option<MoveId>>,
+    /// Not all nodes of the two shards can move slots.
+    pub not_upgraded: bool,
 }
 
 impl FakeCluster {
@@ -73,6 +75,12 @@ impl ClusterApi for FakeCluster {
     }
     fn set_owner(&mut self, slot: u16, node: NodeId) {
         self.calls.push(format!("owner {slot} {node}"));
+    }
+    fn end_moves(&mut self, with: Option<ShardId>) {
+        self.calls.push(format!("end moves {with:?}"));
+    }
+    fn can_move(&mut self, _: ShardId) -> bool {
+        !self.not_upgraded
     }
     fn mint(&mut self) -> MoveId {
         self.minted += 1;

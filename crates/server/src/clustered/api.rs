@@ -92,6 +92,14 @@ impl<P: Platform> ClusterApi for Clustered<P> {
         self.core.set_owner(slot, node);
     }
 
+    fn end_moves(&mut self, with: Option<ShardId>) {
+        self.core.end_moves(with);
+    }
+
+    fn can_move(&mut self, shard: ShardId) -> bool {
+        self.core.can_move(shard)
+    }
+
     fn mint(&mut self) -> MoveId {
         self.core.mint()
     }

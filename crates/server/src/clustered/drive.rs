@@ -104,6 +104,7 @@ impl<P: Platform> Clustered<P> {
             }
             Event::RaftUp { node } => {
                 self.cut_off.remove(&node);
+                self.core.linked(node);
                 slog::debug!(logger, "Raft link to {} is up", node);
             }
             Event::RaftDown { node } => {
