@@ -151,6 +151,10 @@ impl Cluster {
         self.add("redis-server".into(), &[])
     }
 
+    pub fn add_redis_with(&mut self, args: &[&str]) -> usize {
+        self.add("redis-server".into(), args)
+    }
+
     fn add(&mut self, bin: PathBuf, args: &[&str]) -> usize {
         let dir = self.temp.path().join(format!("n{}", self.added));
         self.added += 1;

@@ -86,6 +86,11 @@ impl Load {
         load
     }
 
+    /// The hash tags of all its keys.
+    pub fn tags(&self) -> Vec<String> {
+        self.writers.iter().map(|w| w.tag.clone()).collect()
+    }
+
     /// All acknowledged writes of a shard from `from` on, in order.
     pub fn acks(&self, shard: usize, from: Instant) -> Vec<Ack> {
         let mut all = Vec::new();

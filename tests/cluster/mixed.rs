@@ -260,3 +260,93 @@ fn publish_crosses_the_bus() {
     }
     assert_eq!(mixed.warnings(), Vec::<String>::new());
 }
+
+/// Keys of one slot of a node, the slot's number, and how a client that follows redirects sees them.
+fn fill_slot(mixed: &Mixed, at: usize, count: usize) -> (Vec<String>, String) {
+    let node = &mixed.cluster.nodes[at];
+    let tag = crate::view::tag_in(&node.myself().slots, 5);
+    let keys: Vec<String> = (0..count).map(|n| format!("{{{tag}}}:{n}")).collect();
+    for key in &keys {
+        assert!(node.cmd(&["SET", key, key]).is_ok(), "{key}");
+    }
+    let slot = crate::view::slot_of(&keys[0]).to_string();
+    (keys, slot)
+}
+
+fn all_there(mixed: &Mixed, keys: &[String]) {
+    let mut client = Routed::new(&mixed.cluster.ports());
+    for key in keys {
+        let value = client.until(SOON, key, &["GET", key]).value;
+        assert_eq!(value, Value::Bulk(key.as_bytes().to_vec()), "{key}");
+    }
+}
+
+/// A slot goes from one node to the other, by the commands that redis-cli gives.
+fn move_slot(mixed: &Mixed, from: usize, to: usize, slot: &str, keys: &[String]) {
+    let nodes = &mixed.cluster.nodes;
+    let (a, b) = (&nodes[from], &nodes[to]);
+    b.ok(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &a.id()]);
+    a.ok(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &b.id()]);
+    let port = b.port.to_string();
+    let (half, rest) = keys.split_at(keys.len() / 2);
+    let send = |keys: &[String]| {
+        let mut words = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+        words.extend(keys.iter().map(String::as_str));
+        a.ok(&words);
+    };
+    send(half);
+    let ask = format!("ASK {slot} 127.0.0.1:{port}");
+    assert_eq!(a.cmd(&["GET", &keys[0]]).text(), ask);
+    assert_eq!(a.cmd(&["GET", &rest[0]]).text(), rest[0]);
+    // A client that follows the ASK makes a key of its own.
+    let made = keys[0].replace(":0", ":made");
+    assert_eq!(a.cmd(&["SET", &made, "1"]).text(), ask);
+    let mut client = b.client();
+    assert!(client.cmd(&["ASKING"]).is_ok());
+    assert!(client.cmd(&["SET", &made, "1"]).is_ok());
+    assert!(client.cmd(&["ASKING"]).is_ok());
+    assert_eq!(client.cmd(&["DEL", &made]).int(), 1);
+    send(rest);
+    for node in [b, a] {
+        node.ok(&["CLUSTER", "SETSLOT", slot, "NODE", &b.id()]);
+    }
+    wait_for("all nodes know the new owner", SOON, || {
+        let number: u16 = slot.parse().expect("a number");
+        for node in nodes {
+            let view = node.try_view().map_err(|e| e.to_string())?;
+            let owner = view.iter().find(|line| {
+                let ranges = line.slots.iter();
+                ranges
+                    .clone()
+                    .any(|(first, last)| (*first..=*last).contains(&number))
+            });
+            check(owner.map(|line| line.port) == Some(b.port), || {
+                format!("{} says {owner:?}", node.port)
+            })?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_slot_moves_to_a_redis_and_back() {
+    let mixed = Mixed::start();
+    let (ours, redis) = (mixed.ours[0], mixed.redis[1]);
+    let (keys, slot) = fill_slot(&mixed, ours, 20);
+    move_slot(&mixed, ours, redis, &slot, &keys);
+    all_there(&mixed, &keys);
+    let left = mixed.cluster.nodes[ours].cmd(&["DBSIZE"]).int();
+    assert_eq!(left, 0, "no key is on both sides");
+    move_slot(&mixed, redis, ours, &slot, &keys);
+    all_there(&mixed, &keys);
+    // What was Redis's comes as well, and a mark that is called off just goes.
+    let (keys, slot) = fill_slot(&mixed, redis, 10);
+    move_slot(&mixed, redis, ours, &slot, &keys);
+    all_there(&mixed, &keys);
+    let (_, slot) = fill_slot(&mixed, redis, 1);
+    let nodes = &mixed.cluster.nodes;
+    nodes[ours].ok(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &nodes[redis].id()]);
+    nodes[ours].ok(&["CLUSTER", "SETSLOT", &slot, "STABLE"]);
+    let line = nodes[ours].cmd(&["CLUSTER", "NODES"]).text();
+    assert!(!line.contains("-<-"), "{line}");
+}

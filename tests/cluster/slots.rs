@@ -226,3 +226,148 @@ fn large_values_move_in_pieces() {
     assert_eq!(b.cmd(&["STRLEN", &key]).int(), value.len() as i64);
     assert_eq!(a.cmd(&["DBSIZE"]).int(), 0);
 }
+
+/// Keys of one slot at a shard, and the slot, which goes to another shard.
+fn begin_move(a: &Node, b: &Node, tag: &str, count: usize) -> (Vec<String>, String) {
+    let keys: Vec<String> = (0..count).map(|n| format!("{{{tag}}}:{n}")).collect();
+    for key in &keys {
+        assert!(a.cmd(&["SET", key, key]).is_ok());
+    }
+    let slot = slot_of(&keys[0]).to_string();
+    b.ok(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(a)]);
+    a.ok(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(b)]);
+    (keys, slot)
+}
+
+#[test]
+fn a_copy_between_shards_is_moved_back() {
+    let cluster = Cluster::formed(3, 0);
+    let shards = cluster.shards();
+    let (a, b) = (
+        &cluster.nodes[shards[0].master],
+        &cluster.nodes[shards[1].master],
+    );
+    let (keys, slot) = begin_move(a, b, &shards[0].tag(3), 2);
+    let port = b.port.to_string();
+    let copy = |key: &str, db: &str| {
+        let said = a.cmd(&["MIGRATE", "127.0.0.1", &port, key, db, "5000", "COPY"]);
+        said.text()
+    };
+    let moved = format!(
+        "ERR Target instance replied with error: MOVED {slot} 127.0.0.1:{}",
+        a.port
+    );
+    assert_eq!(copy(&keys[0], "0"), moved);
+    let select =
+        "ERR Target instance replied with error: ERR SELECT is not allowed in cluster mode";
+    assert_eq!(copy(&keys[0], "1"), select);
+    let none = keys[0].replace(":0", ":none");
+    assert_eq!(copy(&none, "0"), "NOKEY");
+    assert_eq!((a.cmd(&["DBSIZE"]).int(), b.cmd(&["DBSIZE"]).int()), (2, 0));
+}
+
+#[test]
+fn migrate_shows_the_target_its_password() {
+    const WORD: &str = "open sesame";
+    let cluster = Cluster::with_args(3, &["--requirepass", WORD]);
+    cluster.create(0);
+    cluster.wait_well();
+    let shards = cluster.shards();
+    let (a, b) = (
+        &cluster.nodes[shards[0].master],
+        &cluster.nodes[shards[1].master],
+    );
+    let (keys, _) = begin_move(a, b, &shards[0].tag(4), 4);
+    let port = b.port.to_string();
+    let migrate = |key: &str, options: &[&str]| {
+        let mut words = vec!["MIGRATE", "127.0.0.1", &port, key, "0", "5000"];
+        words.extend(options);
+        a.cmd(&words).text()
+    };
+    let wrong = "WRONGPASS invalid username-password pair or user is disabled.";
+    let refused: [(&[&str], &str); 4] = [
+        (&[], "NOAUTH Authentication required."),
+        (&["AUTH", "other"], wrong),
+        (&["AUTH2", "somebody", WORD], wrong),
+        (&["COPY", "AUTH", "other"], wrong),
+    ];
+    for (options, why) in refused {
+        let text = format!("ERR Target instance replied with error: {why}");
+        assert_eq!(migrate(&keys[0], options), text, "{options:?}");
+    }
+    assert_eq!(migrate(&keys[0], &["AUTH", WORD]), "OK");
+    assert_eq!(migrate(&keys[1], &["AUTH2", "default", WORD]), "OK");
+    b.ok(&["CONFIG", "SET", "requirepass", ""]);
+    let text = migrate(&keys[2], &["AUTH", WORD]);
+    assert!(
+        text.contains("ERR AUTH <password> called without"),
+        "{text}"
+    );
+    assert_eq!(migrate(&keys[2], &[]), "OK");
+    assert_eq!(a.cmd(&["DBSIZE"]).int(), 1);
+}
+
+/// M21: the slot stays with one of two owners, and no key is deleted. M12: a third node can't take it, even if
+/// its table is made to show it at nobody.
+#[test]
+fn clusters_that_met_keep_each_slot_once() {
+    let mut cluster = Cluster::formed(3, 0);
+    let d = cluster.add_node(&[]);
+    let shards = cluster.shards();
+    let (a, b, d) = (
+        &cluster.nodes[shards[0].master],
+        &cluster.nodes[shards[1].master],
+        &cluster.nodes[d],
+    );
+    let key = format!("{{{}}}", shards[0].tag(3));
+    let slot = slot_of(&key).to_string();
+    d.ok(&["CLUSTER", "ADDSLOTS", &slot]);
+    d.ok(&["CLUSTER", "SET-CONFIG-EPOCH", "50"]);
+    wait_for("the lone node serves its slot", SOON, || {
+        let config = d.cmd(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]);
+        let set = d.cmd(&["SET", &key, "theirs"]);
+        check(config.is_ok() && set.is_ok(), || format!("{set:?}"))
+    });
+    assert!(a.cmd(&["SET", &key, "ours"]).is_ok());
+    let second = format!("{key}:2");
+    assert!(a.cmd(&["SET", &second, "ours"]).is_ok());
+    d.ok(&["CLUSTER", "MEET", "127.0.0.1", &a.port.to_string()]);
+    let moved = format!("MOVED {slot} 127.0.0.1:{}", d.port);
+    wait_for("one of the two has given the slot up", SOON, || {
+        let answer = a.cmd(&["GET", &key]).text();
+        check(answer == moved, || answer)
+    });
+    assert_eq!(d.cmd(&["GET", &key]).text(), "theirs");
+    let leftover = |count: usize| {
+        let line = format!("cluster_leftover_keys:{count}\r\n");
+        let info = a.cmd(&["INFO", "cluster"]).text();
+        check(info.contains(&line), || info)
+    };
+    assert_eq!(leftover(2), Ok(()));
+    // M22: what the owner does not have may be sent there.
+    a.ok(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(d)]);
+    let port = d.port.to_string();
+    let migrate = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+    let busy = a.cmd(&[&migrate[..], &[&key, &second]].concat()).text();
+    assert!(busy.contains("BUSYKEY"), "{busy}");
+    assert_eq!(leftover(1), Ok(()));
+    assert_eq!(d.cmd(&["GET", &second]).text(), "ours");
+    assert_eq!(d.cmd(&["GET", &key]).text(), "theirs");
+    a.ok(&["CLUSTER", "SETSLOT", &slot, "STABLE"]);
+    a.ok(&["CLUSTER", "FLUSHSLOT", &slot]);
+    assert_eq!(leftover(0), Ok(()));
+    wait_for("a third node knows the owner", SOON, || {
+        let answer = b.cmd(&["GET", &key]).text();
+        check(answer == moved, || answer)
+    });
+    let mut third = b.client();
+    assert!(third.cmd(&["MULTI"]).is_ok());
+    for command in ["DELSLOTS", "ADDSLOTS"] {
+        let queued = third.cmd(&["CLUSTER", command, &slot]).text();
+        assert_eq!(queued, "QUEUED");
+    }
+    let replies = third.cmd(&["EXEC"]);
+    assert!(replies.items()[0].is_ok(), "{replies:?}");
+    let busy = format!("ERR Slot {slot} is already busy");
+    assert_eq!(replies.items()[1].text(), busy);
+}

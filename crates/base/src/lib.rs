@@ -1,6 +1,7 @@
 //! The ground that everything stands on: values without behaviour of their own.
 //!
-//! Owns: ids of nodes, shards, groups and members, hash slots and sets of them, time as values, glob patterns, integers in text, the switch of mutations.
+//! Owns: ids of nodes, shards, groups and members, hash slots and sets of them, time as values, glob patterns, integers in text,
+//! the comparing of secrets, the switch of mutations.
 //! Never: does I/O, knows anything above it.
 
 pub mod build;
@@ -10,6 +11,7 @@ pub mod id;
 pub mod ids;
 pub mod mutation;
 pub mod number;
+pub mod secret;
 pub mod slot;
 pub mod slots;
 

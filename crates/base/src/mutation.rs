@@ -185,6 +185,12 @@ pub enum Mutation {
     FirstIdentityForgets,
     /// T9: everything that has committed is applied in one turn.
     ApplyAllAtOnce,
+    /// M21: between shards that can be asked the epoch decides, not the title.
+    ClaimByEpoch,
+    /// M12: a slot that moves between other shards counts as free.
+    MovingIsFree,
+    /// M12: a slot that nobody seems to have is gained without asking the other shards.
+    GainUnasked,
     /// S3: a higher claim of another shard is not answered by a loss in the log.
     ClaimIsIgnored,
     /// C3: slots without a live owner do not stop a cluster that wants all of them.
@@ -271,6 +277,9 @@ impl Mutation {
         Mutation::WitnessCountsForWait,
         Mutation::FirstIdentityForgets,
         Mutation::ApplyAllAtOnce,
+        Mutation::ClaimByEpoch,
+        Mutation::MovingIsFree,
+        Mutation::GainUnasked,
         Mutation::ClaimIsIgnored,
         Mutation::CoverageIsIgnored,
         Mutation::OneWitnessEndsAll,

@@ -74,7 +74,6 @@ impl Shown {
                 importing: marks(bus, record, coming(record)),
                 config_epoch: record.epoch,
                 offset: shard.group().applied(),
-                ..SelfState::default()
             },
         };
         bus.set_self(super::bus_now(now), state);
@@ -106,7 +105,7 @@ fn marks(bus: &Bus, record: &Record, marks: Vec<Mark>) -> Vec<(u16, NodeId)> {
 
 fn given(bus: &Bus, record: &Record) -> BTreeMap<u16, NodeId> {
     let departed = record.moves.departed.iter();
-    let to = departed.filter_map(|(slot, departed)| Some((*slot, master_of(bus, departed.to)?)));
+    let to = departed.map(|(slot, d)| (*slot, master_of(bus, d.to).unwrap_or(d.node)));
     to.collect()
 }
 

@@ -67,9 +67,7 @@ impl Cluster {
                     return Ok(Err(refusal.into()));
                 }
             }
-            Frame::Words(words) if proved => self.hear(from, words, shard),
-            // Said again and again: the links are asking that node whether it is its own.
-            Frame::Words(_) => {}
+            Frame::Words(words) => self.hear(from, proved, words, shard),
             Frame::Control(Control::Introduce(said)) => {
                 if proved {
                     self.introductions.hear(now.mono, from, said);

@@ -13,7 +13,7 @@ use base::ShardId;
 use cluster_bus::bus::Bus;
 use cluster_bus::NodeId;
 use shard::Shard;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use storage::Disk;
 
@@ -35,29 +35,14 @@ pub struct Introduction {
 #[derive(Debug, Default)]
 pub(super) struct Introductions {
     heard: BTreeMap<NodeId, (Introduction, Mono)>,
-    /// Nodes whose Raft link has stood: they are of this kind, whatever their build.
-    linked: BTreeSet<NodeId>,
     told: BTreeMap<NodeId, Mono>,
     /// What was told last.
     mine: Introduction,
 }
 
-/// How a shard stands that slots are to go to or to come from (M9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Partner {
-    /// It can, or it is none of this kind.
-    Able,
-    /// Its leader has not said it yet.
-    Unknown,
-}
-
 impl Introductions {
     pub fn hear(&mut self, now: Mono, node: NodeId, said: Introduction) {
         self.heard.insert(node, (said, now));
-    }
-
-    pub fn linked(&mut self, node: NodeId) {
-        self.linked.insert(node);
     }
 
     /// What a node has said of itself last, however long ago.
@@ -87,22 +72,12 @@ impl Introductions {
         self.said_shard(node).or_else(|| bus.shard_of(node))
     }
 
-    /// M9: whether all of another shard's nodes can do this.
-    pub fn partner(&self, now: Mono, bus: &Bus, shard: ShardId, feature: u32) -> Partner {
-        let of = bus.nodes().filter(|node| {
-            let known = node.id != bus.myself() && !node.in_handshake();
-            known && self.shard_of(bus, node.id) == Some(shard)
-        });
-        let (mut ours, mut able) = (false, false);
-        for node in of {
+    /// M9: whether the leader of another shard says that all its members can do this.
+    pub fn all_can(&self, now: Mono, bus: &Bus, shard: ShardId, feature: u32) -> bool {
+        bus.nodes().any(|node| {
             let said = self.lately(now, node.id);
-            ours |= said.is_some() || self.linked.contains(&node.id);
-            able |= said.is_some_and(|said| said.of_all & feature == feature);
-        }
-        match able || !ours {
-            true => Partner::Able,
-            false => Partner::Unknown,
-        }
+            said.is_some_and(|said| said.shard == shard && said.of_all & feature == feature)
+        })
     }
 
     /// Introduces this node to those that have not heard it lately.
@@ -123,16 +98,10 @@ impl Introductions {
     /// Of nodes that the bus knows no more nothing is kept.
     fn forget_strangers(&mut self, bus: &Bus) {
         self.heard.retain(|node, _| bus.node(*node).is_some());
-        self.linked.retain(|node| bus.node(*node).is_some());
     }
 }
 
 impl Cluster {
-    /// A Raft link to this node stands.
-    pub fn linked(&mut self, node: NodeId) {
-        self.introductions.linked(node);
-    }
-
     /// What this node's build can do, or is to show (a test plays an older one).
     pub(super) fn own_features(&self) -> u32 {
         self.config.options.features
@@ -146,13 +115,13 @@ impl Cluster {
         };
     }
 
-    /// M9: whether slots may move between this shard and that one.
-    pub fn can_move(&self, shard: ShardId) -> bool {
+    /// M9: whether all nodes of this shard can move slots, and those of the other one; a real Redis has none
+    /// of its duties.
+    pub fn can_move(&self, with: Option<ShardId>) -> bool {
         let feature = topology::features::SLOTS_MOVE;
-        let partner = self
-            .introductions
-            .partner(self.now.mono, &self.bus, shard, feature);
-        self.upgraded && partner == Partner::Able
+        let (now, said) = (self.now.mono, &self.introductions);
+        let able = |shard| said.all_can(now, &self.bus, shard, feature);
+        self.upgraded && with.is_none_or(able)
     }
 
     /// Now and then: introduces this node.

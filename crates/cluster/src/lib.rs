@@ -25,6 +25,7 @@ mod health;
 pub mod identity;
 mod ids;
 mod introduction;
+mod kinds;
 mod leading;
 mod membership;
 pub mod migration;
@@ -53,6 +54,7 @@ use health::Health;
 use identity::NodeIdentity;
 use ids::Ids;
 use introduction::Introductions;
+use kinds::Kinds;
 use leading::Removals;
 use membership::Membership;
 use migration::Migration;
@@ -94,6 +96,13 @@ pub enum ClusterOutput {
         node: NodeId,
         addr: Option<(IpAddr, u16)>,
     },
+    /// Find out whether this node is a real Redis (M9).
+    Probe {
+        node: NodeId,
+        addr: (IpAddr, u16),
+    },
+    /// A connection to a server outside (M26).
+    Outgoing(migration::outside::pool::Order),
     /// This node's name has changed (RESET HARD).
     Myself(NodeId),
     /// Replace the file `identity`.
@@ -148,7 +157,7 @@ pub struct ClusterConfig {
 }
 
 /// What CONFIG SET may change.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClusterOptions {
     pub bus: bus::Options,
     /// `cluster-raft-witness`.
@@ -158,6 +167,8 @@ pub struct ClusterOptions {
     /// `cluster-feature-bits` (M9).
     pub features: u32,
     pub preferred: PreferredEndpoint,
+    /// M24: what MIGRATE has to show for this node.
+    pub requirepass: String,
 }
 
 impl ClusterConfig {
@@ -179,6 +190,7 @@ pub struct Cluster {
     health: Health,
     record: RecordWriter,
     migration: Migration,
+    kinds: Kinds,
     peers: Peers,
     introductions: Introductions,
     /// M9: all members can move slots.
@@ -213,6 +225,7 @@ impl Cluster {
             health: Health::default(),
             record: RecordWriter::default(),
             migration: Migration::default(),
+            kinds: Kinds::default(),
             peers: Peers::default(),
             introductions: Introductions::default(),
             upgraded: false,
@@ -299,6 +312,11 @@ impl Cluster {
         self.view.touch();
     }
 
+    /// M24: what MIGRATE has to show for this node from now on.
+    pub fn set_requirepass(&mut self, password: String) {
+        self.config.options.requirepass = password;
+    }
+
     /// How many witnesses this node hosts, as the witness host says.
     pub fn set_hosted_witnesses(&mut self, count: usize) {
         self.hosted_witnesses = count;
@@ -307,6 +325,7 @@ impl Cluster {
     /// What is to be done, in order.
     pub fn take_outputs(&mut self) -> Vec<ClusterOutput> {
         self.take_bus_actions();
+        self.follow_outgoing(self.now.mono);
         self.out.take()
     }
 
@@ -320,7 +339,7 @@ impl Cluster {
         for action in self.bus.actions() {
             match action {
                 Action::SlotsClaimed { by, epoch, slots } => {
-                    self.record.claimed(self.now.mono, by, epoch, slots);
+                    self.slots_claimed(by, epoch, slots);
                 }
                 Action::EpochCollision { .. } => self.record.collided(),
                 Action::EpochSeen(_) => {}

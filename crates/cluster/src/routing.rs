@@ -6,6 +6,7 @@
 use base::clock::Mono;
 use base::ids::RaftId;
 use base::mutation::{self, Mutation};
+use base::ShardId;
 use cluster_bus::bus::{Bus, Node};
 use cluster_bus::wire::Flags;
 use cluster_bus::SlotSet;
@@ -99,7 +100,9 @@ impl RoutingTable {
         let mut routing = Routing::default();
         routing.leader.clone_from(&self.routing.leader);
         for node in bus.nodes() {
-            if let Some(of) = bus.shard_of(node.id).filter(|_| is_master(node)) {
+            if is_master(node) {
+                // M9: a Redis that does not say which its shard is stands for itself.
+                let of = bus.shard_of(node.id).unwrap_or(ShardId(node.id.0));
                 let addr = endpoint(node, sources.preferred);
                 routing.masters.insert(of, addr);
             }

@@ -80,6 +80,7 @@ fn config_of(features: u32) -> ClusterConfig {
             follows_slots: true,
             features,
             preferred: PreferredEndpoint::Ip,
+            requirepass: String::new(),
         },
         seed: 1,
         election_timeout_ms: 1000,

@@ -1,7 +1,7 @@
 //! The view that CLUSTER's replies are rendered from.
 
 use super::introduction::Introductions;
-use cluster_bus::bus::{Bus, Node};
+use cluster_bus::bus::{Bus, Node, NodeRole};
 use topology::view::{Health, LinkView, NodeView};
 use topology::{ClusterView, PreferredEndpoint};
 
@@ -20,11 +20,15 @@ impl View {
         quorum: bool,
         preferred: PreferredEndpoint,
     ) -> &ClusterView {
-        self.view.get_or_insert_with(|| ClusterView {
-            preferred,
-            migrating: bus.self_state().migrating.clone(),
-            importing: bus.self_state().importing.clone(),
-            ..make(bus, introductions, quorum)
+        self.view.get_or_insert_with(|| {
+            let mut view = ClusterView {
+                preferred,
+                migrating: bus.self_state().migrating.clone(),
+                importing: bus.self_state().importing.clone(),
+                ..make(bus, introductions, quorum)
+            };
+            show_departed(bus, &mut view);
+            view
         })
     }
 
@@ -32,6 +36,27 @@ impl View {
     pub fn touch(&mut self) {
         self.view = None;
     }
+}
+
+/// M29: until the other shard has said that it has a slot which was handed over, the slot stands on the line
+/// of this master, as migrating: an operator's tool that reads own lines only would think it nobody's, and
+/// give it to a third shard.
+fn show_departed(bus: &Bus, view: &mut ClusterView) {
+    let me = bus.self_state();
+    if me.role != NodeRole::Master || me.given.is_empty() {
+        return;
+    }
+    for node in &mut view.nodes {
+        for slot in me.given.keys() {
+            match node.id == view.myself {
+                true => node.slots.insert(*slot),
+                false => node.slots.remove(*slot),
+            };
+        }
+    }
+    let given = me.given.iter().map(|(slot, node)| (*slot, *node));
+    view.migrating.extend(given);
+    view.migrating.sort_unstable();
 }
 
 fn make(bus: &Bus, introductions: &Introductions, quorum: bool) -> ClusterView {

@@ -17,7 +17,8 @@ use config::{Config, ConfigError};
 use pubsub::{Registry, Subscriber};
 use resp::Proto;
 use std::time::Duration;
-use topology::moves::{Cargo, KeyState};
+use topology::moves::{Cargo, KeyState, Owners};
+use topology::outside::{Place, Server, Unreached};
 use topology::ClusterView;
 use topology::MoveId;
 
@@ -286,11 +287,15 @@ pub trait ClusterApi {
 
     // ---- slots in motion (rules M) --------------------------------------------------------
 
+    /// Whether a node is a real Redis (M9); none: not known yet, the command is held.
+    fn is_redis(&mut self, node: NodeId) -> Option<bool>;
+
     /// M13: moves with this shard, or with any, are turned back. To be asked again until they have ended.
     fn end_moves(&mut self, with: Option<ShardId>);
 
-    /// M9: whether slots may move between this shard and that one, as far as is known.
-    fn can_move(&mut self, shard: ShardId) -> bool;
+    /// M9: whether all nodes of this shard can move slots, and those of the other one, as far as is known.
+    /// `with`: none, it is a real Redis.
+    fn can_move(&mut self, with: Option<ShardId>) -> bool;
 
     /// An id for a mark or a lend of this leader's reign.
     fn mint(&mut self) -> MoveId;
@@ -314,8 +319,36 @@ pub trait ClusterApi {
         slot: u16,
     ) -> Option<Option<MoveId>>;
 
-    /// MIGRATE has lent: the values are on their way (M1).
-    fn begin_lend(&mut self, id: MoveId, cargo: Cargo, patience: Duration);
+    /// Which of these slots another shard has or may get (M12); none: not known yet.
+    fn owners_elsewhere(&mut self, question: &mut Option<u64>, slots: &SlotSet) -> Option<Owners>;
+
+    /// The command waits for the answer no longer.
+    fn withdraw_question(&mut self, question: &mut Option<u64>);
+
+    /// MIGRATE has lent: the values are on their way (M1). Of so many keys the client has asked.
+    fn begin_lend(&mut self, id: MoveId, cargo: (Cargo, usize), patience: Duration);
+
+    /// MIGRATE COPY: the other shard restores these keys once what this command has seen is committed; the
+    /// copy's number (M24).
+    fn begin_copy(&mut self, to: ShardId, cargo: Cargo, patience: Duration) -> u64;
+
+    /// A server outside, for one use; none: not reached yet, the command is held. `question`: the session's
+    /// (M26).
+    fn reach(
+        &mut self,
+        question: &mut Option<u64>,
+        place: &Place,
+        patience: Duration,
+    ) -> Option<Result<(u64, Server), Unreached>>;
+
+    /// What was reached is not used.
+    fn leave(&mut self, link: u64);
+
+    /// MIGRATE has lent to a server that was reached; whether that one is in cluster mode.
+    fn begin_outside(&mut self, id: MoveId, to: (u64, bool), cargo: Cargo, patience: Duration);
+
+    /// MIGRATE COPY to such a server; the copy's number.
+    fn copy_outside(&mut self, to: (u64, bool), cargo: Cargo, patience: Duration) -> u64;
 
     /// SETSLOT NODE of this shard asks another one for a slot (M18).
     fn want_slot(&mut self, slot: u16, from: ShardId, mark: MoveId, patience: Duration);

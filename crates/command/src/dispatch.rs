@@ -254,10 +254,14 @@ fn serve(env: &mut Env<'_>, spec: &Spec, args: Args<'_>, in_multi: bool) -> Resu
 }
 
 /// M5: what changes keys that it does not name (FLUSHALL) waits for all that is lent.
-fn waits_for_lends(env: &Env<'_>, spec: &Spec) -> bool {
+fn waits_for_lends(env: &mut Env<'_>, spec: &Spec) -> bool {
     let unnamed = spec.flags.has(flags![WRITE]) && !spec.has_keys();
     let waits = unnamed && !mutation::is(Mutation::FlushIgnoresLent);
-    waits && env.data.has_lent() && matches!(env.serving, Serving::Lead { .. })
+    let waits = waits && env.data.has_lent() && matches!(env.serving, Serving::Lead { .. });
+    if waits {
+        env.data.want_all();
+    }
+    waits
 }
 
 /// What a slot in motion does to a command.

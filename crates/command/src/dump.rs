@@ -9,7 +9,7 @@ use super::error::Error;
 use super::rows::rows;
 use super::words::Words;
 use keyspace::Ttl;
-use rdb::{PayloadError, Type};
+use rdb::PayloadError;
 use resp::args::Args;
 
 const VARIES: &[&str] = &["nondeterministic_output"];
@@ -29,15 +29,14 @@ fn dump(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let compress = env.server.config().rdbcompression;
     let server = &mut *env.server;
     let payload = env.data.with_counted(&key, |entry| {
-        let value = entry?.value();
-        let mut payload = Vec::new();
-        let kind = (Type::String, rdb::VERSION);
         let breathe = &mut || server.breathe(); // T9
-        rdb::dump(&mut payload, kind, compress, breathe, |to| match value {
-            keyspace::Value::Int(n) => to.string(itoa::Buffer::new().format(n).as_bytes()),
-            keyspace::Value::Bytes(bytes) => to.string(bytes),
-        });
-        Some(payload)
+        let value = entry?.value();
+        Some(state::payload_of(
+            value,
+            state::Reader::Newest,
+            compress,
+            breathe,
+        ))
     });
     match payload {
         Some(payload) => env.reply().bulk(&payload),
@@ -109,11 +108,10 @@ fn restore(env: &mut Env<'_>, args: Args<'_>) -> Done {
     }
     let limit = env.server.config().proto_max_bulk_len;
     let breathe = &mut || env.server.breathe(); // T9
-    let rdb::Value::String(text) =
-        rdb::load(args.at(3), limit, breathe).map_err(|why| match why {
-            PayloadError::Footer(_) => Error::DUMP_FOOTER,
-            PayloadError::Value(_) => Error::DUMP_VALUE,
-        })?;
+    let value = rdb::load(args.at(3), limit, breathe).map_err(|why| match why {
+        PayloadError::Footer(_) => Error::DUMP_FOOTER,
+        PayloadError::Value(_) => Error::DUMP_VALUE,
+    })?;
     match options.ttl(ms, env.data.now_ms()) {
         // It has expired: the old value is gone all the same.
         Ttl::At(at) if at <= env.data.now_ms() => {
@@ -121,7 +119,7 @@ fn restore(env: &mut Env<'_>, args: Args<'_>) -> Done {
                 env.data.delete(&key);
             }
         }
-        ttl => env.data.set(&key, &text, ttl),
+        ttl => env.data.put(&key, &value, ttl),
     }
     env.reply().ok();
     DONE

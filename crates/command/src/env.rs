@@ -99,6 +99,8 @@ pub enum BlockKind {
     Wait { replicas: u64 },
     /// MIGRATE: until the lend has ended (M1).
     Lend { id: MoveId },
+    /// MIGRATE COPY: until the target has answered (M24).
+    Copy { number: u64 },
     /// SETSLOT NODE: until the slot is this shard's (M18).
     HandOver { slot: u16 },
     /// SETSLOT STABLE: until the slot has no mark any more (M11).

@@ -283,6 +283,8 @@ texts! {
     CONFIG_EPOCH_NOT_ALONE = "ERR The user can assign a config epoch only when the node does not know any other node.";
     CONFIG_EPOCH_NOT_ZERO = "ERR Node config epoch is already non-zero";
     MIGRATE_KEYS = "ERR When using MIGRATE KEYS option, the key argument must be set to the empty string";
+    MIGRATE_CONNECTING = "IOERR error or timeout connecting to the client";
+    MIGRATE_WRITING = "IOERR error or timeout writing to target instance";
     MIGRATE_TIMEOUT = "IOERR error or timeout reading to target instance";
     /// Ours (M11).
     SHARD_LIVES = "ERR Nodes of the other shard can be reached: SETSLOT STABLE is enough";
@@ -291,8 +293,7 @@ texts! {
     /// Ours (M18).
     HAND_OVER_TIMEOUT = "ERR No answer from the slot's owner";
     /// Ours.
-    MIGRATE_ELSEWHERE = "ERR MIGRATE to a server that is no node of this cluster is not supported yet";
-    MIGRATE_COPY = "ERR MIGRATE with COPY is not supported yet";
+    MIGRATE_ALONE = "ERR MIGRATE needs cluster-enabled yes";
     TRYAGAIN = "TRYAGAIN Multiple keys request during rehashing of slot";
     SETSLOT_TARGET = "ERR Target node is not a master";
     SETSLOT_IN_MULTI = "ERR Command not allowed inside a transaction";
@@ -364,6 +365,16 @@ impl Error {
 
     pub fn slot_busy(slot: u16) -> Error {
         Error::text(format!("ERR Slot {slot} is already busy"))
+    }
+
+    pub fn owner_unknown() -> Error {
+        Error::text("ERR No answer from another shard about these slots".to_owned())
+    }
+
+    pub fn slot_not_departed(slot: u16) -> Error {
+        Error::text(format!(
+            "ERR Slot {slot} is not on its way to another shard"
+        ))
     }
 
     pub fn slot_unassigned(slot: u16) -> Error {

@@ -21,6 +21,7 @@ mod dump;
 pub mod env;
 pub mod error;
 mod expiry;
+mod gains;
 mod generic;
 mod help;
 pub mod key_spec;
@@ -45,6 +46,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod upgrade;
 mod values;
 mod words;
 

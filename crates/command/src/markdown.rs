@@ -30,9 +30,6 @@ const GROUPS: &[(&str, &str)] = &[
     ("cluster", "Cluster"),
 ];
 
-/// Commands of the table that answer with a refusal.
-const REFUSED: &[(&str, &str)] = &[("cluster|setslot", "slots do not move yet")];
-
 /// A command of Redis's, or of ours.
 struct Row {
     name: &'static str,
@@ -130,9 +127,6 @@ fn meaning(row: &Row) -> String {
         return "*later*".to_owned();
     };
     let mut text = command.spec.summary.to_owned();
-    if let Some((_, why)) = REFUSED.iter().find(|(name, _)| *name == row.name) {
-        write!(text, " Refused: {why}.").expect("writing to a string");
-    }
     if let Some((_, by)) = command.spec.deprecated {
         write!(text, " Better: {by}.").expect("writing to a string");
     }
@@ -170,12 +164,6 @@ mod tests {
         let later = page.matches("| *later* |").count();
         let ours = rows().iter().filter(|row| row.ours.is_some()).count();
         assert_eq!(later + ours, lines);
-        for (name, _) in REFUSED {
-            assert!(
-                rows().iter().any(|r| r.name == *name && r.ours.is_some()),
-                "{name}"
-            );
-        }
     }
 
     #[test]

@@ -53,6 +53,12 @@ pub fn decide(motion: &SlotMotion, owned: bool, asking: bool, keys: Keys) -> Ver
         SlotMotion::Migrating(mark) if owned && keys.present == 0 => Verdict::Ask(mark.shard),
         SlotMotion::Migrating(_) if owned => Verdict::TryAgain,
         SlotMotion::Departed(departed) => Verdict::Ask(departed.to),
+        // M15: what a real Redis says with ASK can't be checked.
+        SlotMotion::Importing(mark) if asking && mark.redis => match keys {
+            _ if keys.frozen => Verdict::Hold,
+            _ if single || keys.missing == 0 => Verdict::Serve,
+            _ => Verdict::TryAgain,
+        },
         SlotMotion::Importing(mark) if asking && mark.clean => match keys {
             _ if keys.frozen => Verdict::Hold,
             Keys { missing: 0, .. } => Verdict::Serve,
@@ -92,7 +98,10 @@ pub fn admit(env: &mut Env<'_>, asked: &Asked<'_>) -> Result<Admitted, Error> {
     let motion = env.data.motion_of(asked.slot);
     // M15: whether it could be served here at all; else its keys are nobody's business.
     let elsewhere = !asked.owned && !asked.asking && matches!(motion, SlotMotion::Importing(_));
-    if elsewhere {
+    // M22: keys of an earlier ownership may be sent to the slot's owner.
+    let unclean = matches!(&motion, SlotMotion::Importing(m) if !m.clean && !m.redis);
+    let leftover = asked.migrates && !asked.owned && unclean;
+    if elsewhere && !leftover {
         return Ok(Admitted::Moved);
     }
     let mut keys = look_at(env, asked);
@@ -102,7 +111,11 @@ pub fn admit(env: &mut Env<'_>, asked: &Asked<'_>) -> Result<Admitted, Error> {
     if asked.migrates {
         keys.missing = 0;
     }
-    let mut verdict = decide(&motion, asked.owned, asked.asking, keys);
+    let mut verdict = match leftover {
+        true if keys.frozen => Verdict::Hold,
+        true => Verdict::Serve,
+        false => decide(&motion, asked.owned, asked.asking, keys),
+    };
     let asks = matches!(verdict, Verdict::Question(..)) && !asked.owned;
     if asks && mutation::is(Mutation::AskingUnchecked) {
         verdict = Verdict::Serve;
@@ -134,7 +147,11 @@ fn settle(env: &mut Env<'_>, asked: &Asked<'_>, verdict: Verdict) -> Result<Admi
         Verdict::Serve => Ok(Admitted::Serve),
         Verdict::Hold => hold(env),
         Verdict::Moved => Ok(Admitted::Moved),
-        Verdict::TryAgain => Err(Error::TRYAGAIN),
+        Verdict::TryAgain => {
+            let single = asked.keys.len() == 1;
+            env.server.stats_mut().tryagain_single_key += u64::from(single);
+            Err(Error::TRYAGAIN)
+        }
         Verdict::Ask(shard) => Err(ask(env, asked.slot, shard)?),
         Verdict::Question(shard, mark) => {
             let Some(cluster) = env.server.cluster() else {
@@ -192,6 +209,36 @@ pub fn hold(env: &mut Env<'_>) -> Result<Admitted, Error> {
     }
 }
 
+/// What an operator sees of slots in motion, as the record that is committed has it.
+pub fn moving(env: &Env<'_>) -> [(&'static str, u64); 5] {
+    let record = env.data.committed_record();
+    let moves = &record.moves;
+    // M22: of a slot that is neither this shard's nor imported with nothing of before.
+    let stray = |slot: &u16| {
+        let arrives = moves.importing.get(slot).is_some_and(|mark| mark.clean);
+        !record.slots.contains(*slot) && !arrives
+    };
+    let keyspace = env.data.keyspace();
+    let leftover = match env.server.config().cluster_enabled {
+        true => (0..base::slot::SLOT_COUNT)
+            .filter(stray)
+            .map(|slot| keyspace.count_in_slot(slot))
+            .sum(),
+        false => 0,
+    };
+    let leaving = moves.migrating.len() + moves.departed.len();
+    [
+        ("cluster_slots_migrating", leaving as u64),
+        ("cluster_slots_importing", moves.importing.len() as u64),
+        ("cluster_open_lends", moves.lends.len() as u64),
+        ("cluster_leftover_keys", leftover),
+        (
+            "cluster_tryagain_single_key",
+            env.server.stats().tryagain_single_key,
+        ),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,6 +259,7 @@ mod tests {
             node: NodeId([2; 20]),
             mark,
             closing,
+            redis: false,
         })
     }
 
@@ -222,6 +270,7 @@ mod tests {
             mark: id(7),
             clean,
             returning,
+            redis: false,
         })
     }
 
@@ -290,6 +339,13 @@ mod tests {
             importing(true, true),
             importing(false, false),
         );
+        let SlotMotion::Importing(mark) = importing(false, false) else {
+            unreachable!("it is one");
+        };
+        let redis = SlotMotion::Importing(Importing {
+            redis: true,
+            ..mark
+        });
         let table = [
             (&clean, false, keys(1, 0), Moved),
             (&clean, true, keys(1, 0), Serve),
@@ -302,6 +358,11 @@ mod tests {
             (&back, true, keys(1, 1), TryAgain),
             (&unclean, true, keys(1, 0), Moved),
             (&SlotMotion::Still, true, keys(0, 1), Moved),
+            (&redis, true, keys(1, 0), Serve),
+            (&redis, true, keys(0, 1), Serve),
+            (&redis, true, keys(2, 0), Serve),
+            (&redis, true, keys(1, 1), TryAgain),
+            (&redis, false, keys(1, 0), Moved),
         ];
         for (motion, asking, keys, verdict) in table {
             let decided = decide(motion, false, asking, keys);

@@ -8,7 +8,7 @@
 
 use super::spec::Spec;
 use resp::args::Args;
-pub use state::room::{headers, COMMAND, DELETION, EFFECT, RECORD};
+pub use state::room::{headers, COMMAND, DELETION, EFFECT, GAIN, RECORD};
 
 /// No command, and no transaction, may put more than this into the log at once.
 pub(super) const MOST: usize = 4 << 30;
@@ -37,6 +37,16 @@ pub(super) fn of(spec: &Spec, args: Args<'_>) -> usize {
 /// ADDSLOTS and its like: see [`RECORD`].
 pub(super) fn record(_args: Args<'_>) -> usize {
     RECORD
+}
+
+/// ADDSLOTS: see [`GAIN`].
+pub(super) fn gain(args: Args<'_>) -> usize {
+    RECORD + GAIN * args.len()
+}
+
+/// ADDSLOTSRANGE: any number of slots.
+pub(super) fn gain_ranges(_args: Args<'_>) -> usize {
+    RECORD + GAIN * usize::from(base::slot::SLOT_COUNT)
 }
 
 /// INCRBYFLOAT: its effect is the sum, and a short argument may stand for a long one.

@@ -46,8 +46,11 @@ macro_rules! acl {
     };
 }
 
-/// `key(place FLAGS)`, or `keys(first last step FLAGS)`, with notes behind the flags.
+/// `key(place FLAGS)`, or `keys(first last step FLAGS)`, with notes behind the flags; `keyword(...)`.
 macro_rules! keys {
+    (keyword $($of:tt)*) => {
+        $crate::rows::behind!($($of)*)
+    };
     (key $at:literal $($flag:ident)* $($notes:literal)?) => {
         $crate::rows::keys!(keys $at 0 1 $($flag)* $($notes)?)
     };
@@ -63,6 +66,19 @@ macro_rules! keys {
     };
 }
 
+/// `keyword("WORD" from last step FLAGS)`: keys behind a word.
+macro_rules! behind {
+    ($word:literal $from:literal $last:literal $step:literal $($flag:ident)*) => {
+        $crate::key_spec::KeySpec::new(
+            $crate::key_spec::KeyFlags(
+                0 $(| $crate::key_spec::KeyFlags::$flag.0)*
+            ),
+            $crate::key_spec::Begin::Keyword { word: $word, from: $from },
+            $crate::key_spec::Find::Range { last: $last, step: $step, limit: 0 },
+        )
+    };
+}
+
 macro_rules! subcommands {
     () => {
         &[]
@@ -72,7 +88,7 @@ macro_rules! subcommands {
     };
 }
 
-pub(crate) use {acl, keys, rows, subcommands};
+pub(crate) use {acl, behind, keys, rows, subcommands};
 
 /// The handler of containers: only their subcommands run, and the table's lookup refuses a name
 /// that is none of them.

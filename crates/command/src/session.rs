@@ -10,6 +10,7 @@ use base::ids::BatchSeq;
 use pubsub::Counts;
 use resp::encode::Proto;
 use state::{StateMachine, Watch};
+use topology::moves::Owners;
 
 /// CLIENT REPLY.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,6 +95,8 @@ pub struct Session {
     pub waits_for_reset: Option<u64>,
     /// What this client's command has asked another shard, and waits for (M8, M15).
     pub question: Option<u64>,
+    /// What other shards have said of the slots that the running EXEC gains (M12).
+    pub gains: Option<Owners>,
 }
 
 impl Session {
@@ -126,6 +129,7 @@ impl Session {
             last_write: BatchSeq::NONE,
             waits_for_reset: None,
             question: None,
+            gains: None,
         }
     }
 

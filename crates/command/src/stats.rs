@@ -51,6 +51,8 @@ pub struct Stats {
     pub latencies: Vec<Histogram>,
     /// By the error's first word.
     pub errors: BTreeMap<Vec<u8>, u64>,
+    /// M14: TRYAGAIN for a command with one key, which no client expects.
+    pub tryagain_single_key: u64,
     /// When the log last told of HTTP on the clients' port.
     pub http_warned: Option<Mono>,
 }

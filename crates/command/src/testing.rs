@@ -130,6 +130,8 @@ pub struct Fixture {
     pub grant: usize,
     /// Bodies of all entries so far.
     pub log: Vec<Vec<u8>>,
+    /// Commands have been held for as long as they may be.
+    pub overdue: bool,
 }
 
 pub fn single() -> Layout {
@@ -151,6 +153,7 @@ impl Fixture {
             serving: Serving::Lead { writable: true },
             next_batch: BatchSeq(1),
             log: Vec::new(),
+            overdue: false,
         }
     }
 
@@ -182,7 +185,7 @@ impl Fixture {
             routing: None,
             commands: table(),
             now,
-            overdue: false,
+            overdue: self.overdue,
         };
         let outcome = super::execute(&mut env, Args::from(args.as_slice()));
         let batch = self.data.take_batch();

@@ -7,12 +7,15 @@
 use super::call::call;
 use super::env::{Done, Env, Flow, Serving, DONE};
 use super::error::Error;
+use super::gains::{gained_by, owners};
 use super::pace::Pace;
 use super::room;
 use super::rows::rows;
 use super::session::Queued;
 use super::spec::{flags, Role};
+use base::SlotSet;
 use resp::args::Args;
+use topology::moves::Owners;
 
 rows! { pub static ROWS: Transactions [TRANSACTION] {
     "multi" 1 [NOSCRIPT LOADING STALE FAST ALLOW_BUSY] "1.2.0" => multi: "Opens a transaction." .role(Role::Multi);
@@ -74,6 +77,12 @@ fn unwatch(env: &mut Env<'_>, _args: Args<'_>) -> Done {
 }
 
 fn exec(env: &mut Env<'_>, _args: Args<'_>) -> Done {
+    let done = run(env);
+    env.session.gains = None;
+    done
+}
+
+fn run(env: &mut Env<'_>) -> Done {
     if !env.session.transaction.open {
         return Err(Error::EXEC_WITHOUT_MULTI);
     }
@@ -81,7 +90,7 @@ fn exec(env: &mut Env<'_>, _args: Args<'_>) -> Done {
         env.session.discard(env.data);
         return Err(Error::EXEC_ABORT);
     }
-    if !has_room(env)? {
+    if !has_room(env)? || !knows_owners(env)? {
         return Ok(Flow::Hold);
     }
     let unchanged = watches_hold(env);
@@ -125,6 +134,38 @@ fn has_room(env: &mut Env<'_>) -> Result<bool, Error> {
         return Err(Error::DISK_FULL);
     }
     Ok((!walks || env.data.purge_due()) && env.data.room_for(bytes))
+}
+
+/// M12: what the other shards say of the slots that the queue gains, before anything of it runs. Nothing
+/// changes there, so an EXEC that fails has done nothing. False: it is held.
+fn knows_owners(env: &mut Env<'_>) -> Result<bool, Error> {
+    let changes = |queued: &Queued| {
+        let spec = env.commands.command(queued.command).spec;
+        spec.flags.has(flags![CHANGES_RECORD])
+    };
+    let queue = &env.session.transaction.queue;
+    if env.serving != (Serving::Lead { writable: true }) || !queue.iter().any(changes) {
+        return Ok(true);
+    }
+    let gained = gained_by(env, queue);
+    let record = env.data.record();
+    let foreign = gained.iter().filter(|slot| !record.slots.contains(*slot));
+    let foreign: SlotSet = foreign.collect();
+    let owners = match foreign.is_empty() {
+        true => Some(Owners::default()),
+        false => match owners(env, &foreign) {
+            Ok(owners) => owners,
+            Err(error) => {
+                env.session.discard(env.data);
+                return Err(error);
+            }
+        },
+    };
+    env.session.gains = owners.map(|owners| Owners {
+        asked: gained,
+        ..owners
+    });
+    Ok(env.session.gains.is_some())
 }
 
 /// Whether every watched key is as it was.

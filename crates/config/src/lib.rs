@@ -120,6 +120,7 @@ pub struct Config {
     pub cluster_port: u16,
     /// Milliseconds: the T of the safety rules.
     pub cluster_raft_election_timeout: u64,
+    pub cluster_migrate_ahead: bool,
     pub cluster_raft_witness: bool,
     pub cluster_preferred_endpoint_type: EndpointType,
     pub cluster_require_full_coverage: bool,
@@ -212,6 +213,7 @@ impl Config {
             cluster_outcome_timeout: 0,
             cluster_port: 0,
             cluster_raft_election_timeout: 0,
+            cluster_migrate_ahead: false,
             cluster_raft_witness: false,
             cluster_preferred_endpoint_type: EndpointType::Ip,
             cluster_require_full_coverage: false,

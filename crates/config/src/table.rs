@@ -429,6 +429,14 @@ static OWN: &[Directive] = &[
     )
     .immutable(),
     Directive::own(
+        "cluster-migrate-ahead",
+        Kind::Bool,
+        "no",
+        field!(cluster_migrate_ahead),
+        "MIGRATE with KEYS, from a slot that migrates, sends more keys of the slot at once, up to 256 KiB. Slots move \
+         faster; a client can't tell which keys went.",
+    ),
+    Directive::own(
         "cluster-raft-witness",
         Kind::Bool,
         "yes",

@@ -38,6 +38,8 @@ pub enum WaitsFor {
     Replicas { count: u64, batch: BatchSeq },
     /// M1: this lend ends.
     Lend(MoveId),
+    /// M24: this copy is answered.
+    Copy(u64),
     /// M18: the slot is this shard's.
     HandOver(u16),
     /// M11: the slot has no mark any more.
@@ -112,7 +114,9 @@ impl<P: Platform> ServerState<P> {
     fn time_out(&mut self, key: ConnId, acks: impl Fn(BatchSeq) -> u64) -> bool {
         self.end_block(key, |blocked, reply| match blocked.on {
             WaitsFor::Replicas { batch, .. } => reply.int(acks(batch) as i64),
-            WaitsFor::Lend(_) => Error::MIGRATE_TIMEOUT.write(reply.out),
+            WaitsFor::Lend(_) | WaitsFor::Copy(_) => {
+                Error::MIGRATE_TIMEOUT.write(reply.out);
+            }
             WaitsFor::HandOver(_) => Error::HAND_OVER_TIMEOUT.write(reply.out),
             // The move runs backwards, and goes on doing so.
             WaitsFor::MarkEnd(_) => reply.ok(),
@@ -129,6 +133,15 @@ impl<P: Platform> ServerState<P> {
             let on = client.wait.blocked().map(|blocked| blocked.on);
             let error = match (on, finished) {
                 (Some(WaitsFor::Lend(of)), Finished::Lend { id, error }) if of == *id => {
+                    error.as_deref().map(Error::target_error)
+                }
+                (Some(WaitsFor::Lend(of)), Finished::LendLost { id }) if of == *id => {
+                    Some(Error::MIGRATE_TIMEOUT)
+                }
+                (Some(WaitsFor::Copy(of)), Finished::CopyLost { number }) if of == *number => {
+                    Some(Error::MIGRATE_TIMEOUT)
+                }
+                (Some(WaitsFor::Copy(of)), Finished::Copy { number, error }) if of == *number => {
                     error.as_deref().map(Error::target_error)
                 }
                 (Some(WaitsFor::HandOver(of)), Finished::HandOver { slot, error })
@@ -182,6 +195,7 @@ impl<P: Platform> Server<P> {
                 batch: client.session.last_write,
             },
             BlockKind::Lend { id } => WaitsFor::Lend(id),
+            BlockKind::Copy { number } => WaitsFor::Copy(number),
             BlockKind::HandOver { slot } => WaitsFor::HandOver(slot),
             BlockKind::MarkEnd { slot } => WaitsFor::MarkEnd(slot),
         };
@@ -223,7 +237,7 @@ impl<P: Platform> Server<P> {
                 Some(WaitsFor::HandOver(slot)) if shard.record().slots.contains(slot) => {
                     self.state.end_block(key, |_, reply| reply.ok());
                 }
-                Some(WaitsFor::MarkEnd(slot)) if !shard.record().moves.has_mark(slot) => {
+                Some(WaitsFor::MarkEnd(slot)) if !shard.record().moves.is_open(slot) => {
                     self.state.end_block(key, |_, reply| reply.ok());
                 }
                 _ => {}

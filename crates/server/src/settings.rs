@@ -97,6 +97,7 @@ impl<P: Platform> Server<P> {
         };
         if passwords {
             around.set_passwords(clustered::link_passwords(config));
+            around.core.set_requirepass(config.requirepass.clone());
         }
         if cluster {
             let mut options = clustered::cluster_options(config, rng);

@@ -285,6 +285,9 @@ impl<P: Platform> Server<P> {
             .map(|c| Arc::clone(c.core.routing()));
         self.serve_clients(admission);
         self.cron(now, admission);
+        if let Some(cluster) = &mut self.state.cluster {
+            cluster.core.send_copies(now, &mut self.shard);
+        }
     }
 
     fn finish(&mut self) -> Result<(), ServerError> {

@@ -126,6 +126,11 @@ pub fn look(w: &mut World) {
         return;
     }
     let slot = *w.rng.pick(&slots);
+    if w.rng.chance(0.1) {
+        // M12: an operator who thinks that the slot is nobody's.
+        let shard = w.rng.below(w.plan.shards as u64) as usize;
+        return ask(w, shard, |_| Some(Op::Grab(slot)));
+    }
     if let Some(standing) = w.standing(slot) {
         step(w, &standing);
     }
@@ -230,7 +235,7 @@ fn mend(w: &mut World, slot: u16) {
     let Some(s) = w.standing(slot) else { return };
     let comes: Vec<(usize, usize, bool)> = s.comes.clone();
     if let Some((to, false)) = s.leaves_to {
-        let agreed = comes.iter().any(|mark| *mark == (to, s.owner, false));
+        let agreed = comes.contains(&(to, s.owner, false));
         match agreed {
             true if s.keys > 0 => migrate(w, slot, s.owner, to, true),
             true => assign(w, slot, to, to),

@@ -25,6 +25,9 @@ pub enum Op {
     Migrating(u16, NodeId),
     Stable(u16),
     SlotNode(u16, NodeId),
+    /// What `redis-cli --cluster fix` does to make a node the owner of a slot: DELSLOTS and ADDSLOTS in one
+    /// EXEC. Its four replies count as one and three of nobody.
+    Grab(u16),
     /// To another machine.
     MigrateKeys {
         to: usize,
@@ -35,6 +38,16 @@ pub enum Op {
 }
 
 impl Op {
+    fn requests(&self) -> Vec<Vec<String>> {
+        let Op::Grab(slot) = self else {
+            return vec![self.args()];
+        };
+        let slots: SlotSet = [*slot].into_iter().collect();
+        let word = |word: &str| vec![word.to_string()];
+        let (give_up, gain) = (Op::DelSlots(slots.clone()), Op::AddSlots(slots));
+        vec![word("MULTI"), give_up.args(), gain.args(), word("EXEC")]
+    }
+
     fn args(&self) -> Vec<String> {
         let mut args = vec!["CLUSTER".to_string()];
         let mut push = |words: &[&str]| args.extend(words.iter().map(ToString::to_string));
@@ -63,6 +76,7 @@ impl Op {
             Op::Migrating(slot, node) => {
                 push(&["SETSLOT", &slot.to_string(), "MIGRATING", &node.to_string()]);
             }
+            Op::Grab(_) => {}
             Op::Stable(slot) => push(&["SETSLOT", &slot.to_string(), "STABLE"]),
             Op::SlotNode(slot, node) => {
                 push(&["SETSLOT", &slot.to_string(), "NODE", &node.to_string()]);
@@ -119,9 +133,10 @@ impl World {
             kernel.open(conn, OPERATOR);
         }
         let mut bytes = Vec::new();
-        let args = op.args();
-        let args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();
-        request(&mut bytes, &args);
+        for args in op.requests() {
+            let args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();
+            request(&mut bytes, &args);
+        }
         kernel.receive(conn, &bytes, false);
         operator.sent = Some(op);
         drop(kernel);

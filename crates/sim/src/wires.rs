@@ -86,6 +86,16 @@ impl World {
             }
             Command::Raft { to, bytes, .. } => self.send_frame(m, end, to, bytes),
             Command::Answer { to, bytes } => self.send_answer(m, end, to, bytes),
+            // All nodes are of this program.
+            Command::Probe { node, .. } => {
+                let answer = transport::Probed::Known;
+                self.event(m, end, LinkEvent::Probed { node, answer });
+            }
+            // No server is out there.
+            Command::OutgoingConnect { link, .. } => {
+                self.event(m, end, LinkEvent::OutgoingClosed { link });
+            }
+            Command::OutgoingSend { .. } | Command::OutgoingClose { .. } => {}
             Command::Passwords(_) | Command::Stop => {}
         }
     }

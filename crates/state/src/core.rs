@@ -198,6 +198,7 @@ impl StateMachine {
         self.now_ms = now_ms;
         self.writable = writable;
         self.grant = grant;
+        self.motion.begin_turn();
     }
 
     /// Admission may end within a turn (the budget of T1, the limits of T2).

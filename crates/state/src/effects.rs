@@ -5,7 +5,7 @@
 //! compile.
 
 use super::apply::ApplyError;
-use super::{expire, key, lend, marks, record, string, StateMachine};
+use super::{expire, key, lend, marks, record, string, titles, StateMachine};
 use effect::Op;
 
 /// One effect: an element of the `EFFECTS` of the type that it changes.
@@ -49,6 +49,7 @@ const TYPES: &[&[EffectSpec]] = &[
     record::EFFECTS,
     marks::EFFECTS,
     lend::EFFECTS,
+    titles::EFFECTS,
 ];
 
 static BY_NUMBER: [Option<&EffectSpec>; 256] = by_number();
@@ -131,6 +132,8 @@ mod tests {
             (31, "the end of an importing mark"),
             (32, "the end of a migrating mark"),
             (33, "the receipt of a lend"),
+            (34, "the titles of slots"),
+            (35, "the taking back of a slot"),
         ];
         assert_eq!(rows, released);
         assert_eq!((Op::SELECT.number(), name(Op::SELECT)), (1, "SELECT"));

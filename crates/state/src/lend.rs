@@ -8,8 +8,7 @@
 use super::apply::ApplyError;
 use super::core::{Access, StateMachine};
 use super::effects::effects;
-use keyspace::{Entry, Value};
-use topology::moves::{Lend, MoveNumber, Parcel};
+use topology::moves::{Lend, MoveNumber};
 use topology::MoveId;
 
 effects! {
@@ -128,18 +127,6 @@ impl StateMachine {
         let ledger = record.moves.ledgers.entry(id.shard).or_default();
         change(ledger);
         ledger.raise_floor(floor);
-    }
-}
-
-/// A key as it travels to another shard.
-pub fn parcel_of(entry: &Entry<'_>) -> Parcel {
-    Parcel {
-        key: entry.key().into(),
-        expiry: entry.expiry(),
-        value: match entry.value() {
-            Value::Int(n) => itoa::Buffer::new().format(n).as_bytes().to_vec(),
-            Value::Bytes(bytes) => bytes.to_vec(),
-        },
     }
 }
 

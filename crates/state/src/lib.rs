@@ -7,7 +7,7 @@
 //! Reading order: `core` (turns, commands, keys, the dirty index), then a file for each type (`string`;
 //! `key` and `expire` for all types; `record` for the shard's own), whose mutators make an effect and
 //! carry it out, and whose `EFFECTS` are the rows by which the log does the same; `effects` (the table),
-//! `apply` (the way through an entry), `watch`, `gate`, `room`.
+//! `apply` (the way through an entry), `payload` (values on their way), `watch`, `gate`, `room`.
 //!
 //! A new type is a file here, a file in `keyspace`, a folder in `command`, and a line in each table.
 
@@ -20,17 +20,19 @@ mod key;
 mod lend;
 mod marks;
 mod moving;
+mod payload;
 mod record;
 pub mod room;
 mod string;
+mod titles;
 mod watch;
 
 pub use self::core::{Access, Counters, StateMachine};
 pub use apply::{apply_unit, check_entry, check_unit, ApplyError};
 pub use effect::{begins_batch, PART_BYTES};
 pub use gate::{Footprint, Gate, GateKind};
-pub use lend::parcel_of;
 pub use moving::{Frozen, SlotMotion};
+pub use payload::{parcel_of, payload_of, size_of, weight_of, Reader};
 pub use record::Ownership;
 pub use string::number;
 pub use watch::Watch;

@@ -14,9 +14,11 @@ use topology::moves::{Departed, Importing, Migrating, MoveNumber};
 use topology::{MoveId, Moves, Record};
 
 effects! {
-    /// The keys of a slot are to come from another shard: slot, shard, node, the mark's id, clean.
+    /// The keys of a slot are to come from another shard: slot, shard, node, the mark's id, flags: 1 clean,
+    /// 2 a real Redis.
     18 IMPORTING "the mark of an importing slot": read_importing => |state: &mut StateMachine, (slot, mark)| { state.mark_importing(slot, mark); Ok(()) };
-    /// The keys of a slot are to go to another shard: slot, shard, node, the id of its mark or nothing.
+    /// The keys of a slot are to go to another shard: slot, shard, node, the id of its mark or nothing; to a
+    /// real Redis: a fifth, empty one.
     19 MIGRATING "the mark of a migrating slot": read_migrating => |state: &mut StateMachine, (slot, mark)| { state.mark_migrating(slot, mark); Ok(()) };
     /// The other shard's mark of a migrating slot is known: slot, its id.
     20 BIND "the binding of a mark": read_slot_and_id => |state: &mut StateMachine, (slot, mark)| known(state.bind(slot, mark), BIND);
@@ -59,7 +61,7 @@ impl StateMachine {
             &mark.shard.0,
             &mark.node.0,
             &mark.mark.encode(),
-            &[mark.clean.into()],
+            &[u8::from(mark.clean) | u8::from(mark.redis) << 1],
         ];
         if self.emit(self.db, IMPORTING, &args) {
             self.change_moves(slot, |moves| {
@@ -72,13 +74,16 @@ impl StateMachine {
     /// SETSLOT MIGRATING (M8).
     pub fn mark_migrating(&mut self, slot: u16, mark: Migrating) {
         let bound = mark.mark.map(MoveId::encode);
-        let args: [&[u8]; 4] = [
-            &slot.to_le_bytes(),
+        let slot_bytes = slot.to_le_bytes();
+        let args: [&[u8]; 5] = [
+            &slot_bytes,
             &mark.shard.0,
             &mark.node.0,
             bound.as_ref().map_or(&[], |id| id.as_slice()),
+            &[],
         ];
-        if self.emit(self.db, MIGRATING, &args) {
+        let args = if mark.redis { &args[..] } else { &args[..4] };
+        if self.emit(self.db, MIGRATING, args) {
             self.change_moves(slot, |moves| {
                 moves.migrating.insert(slot, mark);
             });
@@ -253,11 +258,11 @@ fn bind(moves: &mut Moves, slot: u16, mark: MoveId) {
 }
 
 /// An effect that the record contradicts: members would drift apart.
-fn known(done: bool, op: effect::Op) -> Result<(), ApplyError> {
+pub(super) fn known(done: bool, op: effect::Op) -> Result<(), ApplyError> {
     done.then_some(()).ok_or(ApplyError::Mismatch(op))
 }
 
-fn slot(bytes: &[u8]) -> Option<u16> {
+pub(super) fn slot(bytes: &[u8]) -> Option<u16> {
     let slot = u16::from_le_bytes(bytes.try_into().ok()?);
     (slot < base::slot::SLOT_COUNT).then_some(slot)
 }
@@ -280,23 +285,26 @@ fn read_importing(args: &[&[u8]]) -> Option<(u16, Importing)> {
     let [bytes, shard, node, mark, clean] = args else {
         return None;
     };
+    let flags = match clean {
+        [flags] if *flags < 4 => *flags,
+        _ => return None,
+    };
     let mark = Importing {
         shard: ShardId((*shard).try_into().ok()?),
         node: NodeId((*node).try_into().ok()?),
         mark: MoveId::decode(mark)?,
-        clean: match clean {
-            [0] => false,
-            [1] => true,
-            _ => return None,
-        },
+        clean: flags & 1 != 0,
         returning: false,
+        redis: flags & 2 != 0,
     };
     Some((slot(bytes)?, mark))
 }
 
 fn read_migrating(args: &[&[u8]]) -> Option<(u16, Migrating)> {
-    let [bytes, shard, node, mark] = args else {
-        return None;
+    let (bytes, shard, node, mark, redis) = match args {
+        [bytes, shard, node, mark] => (bytes, shard, node, mark, false),
+        [bytes, shard, node, mark, []] => (bytes, shard, node, mark, true),
+        _ => return None,
     };
     let mark = Migrating {
         shard: ShardId((*shard).try_into().ok()?),
@@ -306,6 +314,7 @@ fn read_migrating(args: &[&[u8]]) -> Option<(u16, Migrating)> {
             id => Some(MoveId::decode(id)?),
         },
         closing: false,
+        redis,
     };
     Some((slot(bytes)?, mark))
 }

@@ -46,6 +46,8 @@ pub(super) struct Motion {
     gone: Vec<Box<[u8]>>,
     /// It has deleted all.
     flushed: bool,
+    /// M5: in this turn, in the one before: a command waits until nothing is lent.
+    wants_all: (bool, bool),
 }
 
 impl Motion {
@@ -83,6 +85,10 @@ impl Motion {
         }
     }
 
+    pub(super) fn begin_turn(&mut self) {
+        self.wants_all = (false, self.wants_all.0);
+    }
+
     pub(super) fn look_at(&mut self, moves: &Moves) {
         self.slots = moves.slots();
     }
@@ -118,6 +124,17 @@ impl StateMachine {
     /// M5: FLUSHALL and what else names no keys waits for all that is lent.
     pub fn has_lent(&self) -> bool {
         !self.motion.frozen.is_empty()
+    }
+
+    /// M5: a command waits until nothing is lent. Held commands say it in every turn.
+    pub fn want_all(&mut self) {
+        self.motion.wants_all.0 = true;
+    }
+
+    /// M5: whether a new lend would go past a command that waits for all of them, which could then wait for
+    /// as long as keys are moved.
+    pub fn is_all_wanted(&self) -> bool {
+        self.motion.wants_all.0 || self.motion.wants_all.1
     }
 
     /// M5: from now on the other shard may have the keys of this lend.
@@ -184,10 +201,10 @@ impl StateMachine {
         self.is_in_motion(slot) && self.record.moves.importing.contains_key(&slot)
     }
 
-    /// Whether all keys of the slot that are here have come under its mark.
+    /// Whether all keys of the slot that are here have come under its mark, from a shard that counts them.
     pub fn imports_clean(&self, slot: u16) -> bool {
         let mark = || self.record.moves.importing.get(&slot);
-        self.is_in_motion(slot) && mark().is_some_and(|mark| mark.clean)
+        self.is_in_motion(slot) && mark().is_some_and(|mark| mark.clean && !mark.redis)
     }
 
     /// How many keys of the slot are lent.

@@ -34,7 +34,7 @@ effects! {
     /// The shard's epoch (8 bytes, little endian) and its master (20 bytes) (S2).
     16 EPOCH "the epoch": read_epoch => |state: &mut StateMachine, (epoch, master)| { state.set_epoch(epoch, master); Ok(()) };
     /// What the builds of all members can do, from here on (M9): bits, u32.
-    34 FEATURES "what all members can do": read_features => |state: &mut StateMachine, features| { state.set_features(features); Ok(()) };
+    36 FEATURES "what all members can do": read_features => |state: &mut StateMachine, features| { state.set_features(features); Ok(()) };
 }
 
 impl StateMachine {

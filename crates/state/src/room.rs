@@ -21,6 +21,9 @@ pub const SLICE: usize = 128 << 10;
 /// second slot, whatever the arguments are.
 pub const RECORD: usize = 4 * 8192 + COMMAND;
 
+/// A slot that is gained: the end of a mark, and a title of its own.
+pub const GAIN: usize = 24;
+
 /// The headers of the parts that so many bytes are cut into, if they are a large unit (T8).
 #[inline]
 pub fn headers(bytes: usize) -> usize {

@@ -8,6 +8,7 @@
 mod bytes;
 pub mod features;
 pub mod moves;
+pub mod outside;
 pub mod record;
 pub mod routing;
 pub mod view;

@@ -8,6 +8,7 @@
 //! [`state`]: ../../state/index.html
 
 use super::bytes::{Reader, Writer};
+use super::outside::Outside;
 use base::ids::Incarnation;
 use base::ShardId;
 use cluster_bus::slot::SLOT_COUNT;
@@ -59,6 +60,8 @@ pub struct Migrating {
     pub mark: Option<MoveId>,
     /// M11: the move runs backwards.
     pub closing: bool,
+    /// M9: the node is a real Redis: nothing is agreed with it.
+    pub redis: bool,
 }
 
 /// M6: this shard receives the keys of a slot from another one.
@@ -71,6 +74,8 @@ pub struct Importing {
     pub clean: bool,
     /// M11: its keys go back.
     pub returning: bool,
+    /// M9: the node is a real Redis: nothing is agreed with it.
+    pub redis: bool,
 }
 
 /// M1: keys that are on their way to another shard, and frozen here until it has decided.
@@ -80,6 +85,8 @@ pub struct Lend {
     pub to: ShardId,
     pub mark: Option<MoveId>,
     pub keys: Vec<Box<[u8]>>,
+    /// M26: they go to this server, and to no shard.
+    pub outside: Option<Outside>,
 }
 
 /// M18: a slot that this shard has given up for another one, which has not taken it for all this shard
@@ -100,7 +107,27 @@ pub struct Parcel {
     pub key: Box<[u8]>,
     /// Unix milliseconds.
     pub expiry: Option<i64>,
-    pub value: Vec<u8>,
+    /// As DUMP shows it: type, value, version, checksum.
+    pub payload: Vec<u8>,
+}
+
+/// What a client of MIGRATE has given for the target (M24).
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Credentials {
+    /// Neither AUTH nor AUTH2.
+    #[default]
+    None,
+    Password(Vec<u8>),
+    User(Vec<u8>, Vec<u8>),
+    /// No client asks: a shard gives back what it has taken (M11).
+    Shard,
+}
+
+/// A password is never printed.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials")
+    }
 }
 
 /// What a lend brings.
@@ -110,6 +137,7 @@ pub struct Cargo {
     pub mark: Option<MoveId>,
     /// Keys of the same names are replaced.
     pub replace: bool,
+    pub credentials: Credentials,
     pub parcels: Vec<Parcel>,
 }
 
@@ -194,8 +222,8 @@ impl Titles {
             .is_none_or(|all| all.iter().all(|t| *t == 0))
     }
 
-    /// Runs of slots with one title.
-    fn runs(&self) -> Vec<(u16, u16, u32)> {
+    /// Runs of slots with one title: first, last, title; those of title 0 are left out.
+    pub fn runs(&self) -> Vec<(u16, u16, u32)> {
         let mut runs: Vec<(u16, u16, u32)> = Vec::new();
         for slot in 0..SLOT_COUNT {
             match (self.of(slot), runs.last_mut()) {
@@ -206,6 +234,22 @@ impl Titles {
         }
         runs
     }
+}
+
+/// What other shards say of slots that this one is to gain (M12).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owners {
+    /// Those that were asked for.
+    pub asked: SlotSet,
+    /// Those that another shard has.
+    pub owned: SlotSet,
+    /// Those that another shard gives to a third one, or may get.
+    pub reserved: SlotSet,
+    /// The highest title of each that another shard knows.
+    pub titles: Titles,
+    /// How many shards have answered, and how many could not be asked: all their nodes have failed.
+    pub answered: usize,
+    pub failed: usize,
 }
 
 /// Everything of the record that is about slots in motion.
@@ -260,11 +304,17 @@ impl Moves {
         self.migrating.contains_key(&slot) || self.importing.contains_key(&slot)
     }
 
+    /// Whether a move of the slot is not at its end: a mark, or a hand-over that was not taken.
+    pub fn is_open(&self, slot: u16) -> bool {
+        self.has_mark(slot) || self.departed.contains_key(&slot)
+    }
+
     /// The shards that a mark, a lend or an open hand-over names (M13).
     pub fn others(&self) -> BTreeSet<ShardId> {
         let marks = self.migrating.values().map(|mark| mark.shard);
         let marks = marks.chain(self.importing.values().map(|mark| mark.shard));
-        let lends = self.lends.values().map(|lend| lend.to);
+        let lends = self.lends.values().filter(|lend| lend.outside.is_none());
+        let lends = lends.map(|lend| lend.to);
         let departed = self.departed.values().map(|departed| departed.to);
         marks.chain(lends).chain(departed).collect()
     }
@@ -293,7 +343,7 @@ impl Moves {
             out.raw(&mark.shard.0);
             out.raw(&mark.node.0);
             put_option(out, mark.mark);
-            out.u8(mark.closing.into());
+            out.u8(u8::from(mark.closing) | u8::from(mark.redis) << 1);
         }
         out.count(self.importing.len());
         for (slot, mark) in &self.importing {
@@ -301,7 +351,8 @@ impl Moves {
             out.raw(&mark.shard.0);
             out.raw(&mark.node.0);
             put_id(out, mark.mark);
-            out.u8(u8::from(mark.clean) | u8::from(mark.returning) << 1);
+            let (clean, returning) = (u8::from(mark.clean), u8::from(mark.returning));
+            out.u8(clean | returning << 1 | u8::from(mark.redis) << 2);
         }
         out.count(self.lends.len());
         for (id, lend) in &self.lends {
@@ -341,26 +392,29 @@ impl Moves {
 
     pub(super) fn decode(from: &mut Reader<'_>) -> Option<Moves> {
         let migrating = from.many(|from| {
-            Some((
-                take_slot(from)?,
-                Migrating {
-                    shard: take_shard(from)?,
-                    node: take_node(from)?,
-                    mark: take_option(from)?,
-                    closing: take_flags(from, 1)? == 1,
-                },
-            ))
+            let slot = take_slot(from)?;
+            let (shard, node, mark) = (take_shard(from)?, take_node(from)?, take_option(from)?);
+            let flags = take_flags(from, 3)?;
+            let mark = Migrating {
+                shard,
+                node,
+                mark,
+                closing: flags & 1 != 0,
+                redis: flags & 2 != 0,
+            };
+            Some((slot, mark))
         })?;
         let importing = from.many(|from| {
             let slot = take_slot(from)?;
             let (shard, node, mark) = (take_shard(from)?, take_node(from)?, take_id(from)?);
-            let flags = take_flags(from, 3)?;
+            let flags = take_flags(from, 7)?;
             let mark = Importing {
                 shard,
                 node,
                 mark,
                 clean: flags & 1 != 0,
                 returning: flags & 2 != 0,
+                redis: flags & 4 != 0,
             };
             Some((slot, mark))
         })?;
@@ -409,6 +463,10 @@ impl Lend {
         put_option(out, self.mark);
         out.count(self.keys.len());
         self.keys.iter().for_each(|key| out.bytes(key));
+        out.u8(self.outside.is_some().into());
+        if let Some(outside) = &self.outside {
+            outside.encode(out);
+        }
     }
 
     fn take(from: &mut Reader<'_>) -> Option<Lend> {
@@ -417,6 +475,11 @@ impl Lend {
             to: take_shard(from)?,
             mark: take_option(from)?,
             keys: from.many(|from| from.bytes().map(Box::from))?,
+            outside: match from.u8()? {
+                0 => None,
+                1 => Some(Outside::take(from)?),
+                _ => return None,
+            },
         })
     }
 
@@ -550,6 +613,7 @@ mod tests {
             node,
             mark: Some(id(3)),
             closing: true,
+            redis: true,
         };
         moves.migrating.insert(5, mark);
         let mark = Importing {
@@ -558,6 +622,7 @@ mod tests {
             mark: id(4),
             clean: true,
             returning: true,
+            redis: true,
         };
         moves.importing.insert(6, mark);
         let lend = Lend {
@@ -565,8 +630,21 @@ mod tests {
             to: shard,
             mark: None,
             keys: vec![b"a".as_slice().into(), b"".as_slice().into()],
+            outside: None,
         };
-        moves.lends.insert(id(9), lend);
+        moves.lends.insert(id(9), lend.clone());
+        let outside = Outside {
+            host: b"example".as_slice().into(),
+            port: 6379,
+            db: 3,
+            client: Some(17),
+            run: b"abc".as_slice().into(),
+        };
+        let lend = Lend {
+            outside: Some(outside),
+            ..lend
+        };
+        moves.lends.insert(id(10), lend);
         let departed = Departed {
             id: id(2),
             to: shard,

@@ -89,12 +89,14 @@ pub fn decode_ranges(bytes: &[u8]) -> Option<SlotSet> {
         return None;
     }
     let mut slots = SlotSet::default();
+    let mut next = 0; // in order: a few bytes may not cost thousands of steps each
     for pair in chunks {
         let first = u16::from_le_bytes([pair[0], pair[1]]);
         let last = u16::from_le_bytes([pair[2], pair[3]]);
-        if first > last || last >= cluster_bus::slot::SLOT_COUNT {
+        if first < next || first > last || last >= cluster_bus::slot::SLOT_COUNT {
             return None;
         }
+        next = last + 1;
         (first..=last).for_each(|slot| {
             slots.insert(slot);
         });
@@ -120,6 +122,14 @@ mod tests {
         assert_eq!(bytes.len(), Record::LEN);
         assert_eq!(Record::decode(&bytes), Some(record));
         assert_eq!(Record::decode(&bytes[1..]), None);
+    }
+
+    #[test]
+    fn ranges_out_of_order_are_refused() {
+        for ranges in [[5, 9, 9, 10], [5, 9, 0, 1], [7, 6, 8, 8]] {
+            let bytes: Vec<u8> = ranges.iter().flat_map(|n: &u16| n.to_le_bytes()).collect();
+            assert_eq!(decode_ranges(&bytes), None, "{ranges:?}");
+        }
     }
 
     proptest! {

@@ -3,7 +3,8 @@
 //! The loop gives [`Command`]s and takes [`Event`]; what packets and frames mean is not known here.
 //! Both kinds of link arrive at the same port and say with their first four bytes which they are:
 //! `bus` has the one kind, `peer` the other, `handshake` and `frame` what travels, `vouch` whether a
-//! frame is proved to come from the node that it names.
+//! frame is proved to come from the node that it names. Connections to other servers are `outgoing`, and
+//! `probe` tells which nodes are of another program.
 //!
 //! Invariants: nothing waits without a limit in bytes (frames for a slow peer are dropped, oldest
 //! first, since Raft repeats; a slow bus link is closed; a slow loop makes the readers pause; what
@@ -19,7 +20,9 @@ mod handshake;
 mod links;
 mod message;
 mod outbox;
+mod outgoing;
 mod peer;
+mod probe;
 mod seldom;
 mod socket;
 #[cfg(test)]
@@ -27,7 +30,9 @@ mod tests;
 pub mod vouch;
 
 pub use frame::MAX_FRAME;
-pub use message::{Command, Event, LinkId, Password, Passwords, Stats, TransportConfig, INCOMING};
+pub use message::{
+    Command, Event, LinkId, Password, Passwords, Probed, Stats, TransportConfig, INCOMING,
+};
 pub use seldom::{kind_of, Seldom};
 
 use event::EventQueue;

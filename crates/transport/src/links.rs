@@ -11,7 +11,9 @@ use super::guests::Guests;
 use super::handshake::{Class, NONCE};
 use super::message::{Command, Event, LinkId, Passwords, TransportConfig, INCOMING};
 use super::outbox::Bytes;
+use super::outgoing::{self, Outgoing};
 use super::peer::{Incoming, Peer};
+use super::probe;
 use cluster_bus::NodeId;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -31,6 +33,8 @@ pub(super) struct Transport {
     pub passwords: RefCell<Passwords>,
     /// Bus links, both ways.
     pub bus: RefCell<HashMap<LinkId, Rc<BusLink>>>,
+    /// Connections to servers outside.
+    pub outgoing: RefCell<HashMap<LinkId, Rc<Outgoing>>>,
     /// Raft links that others have made: the newest of each.
     pub incoming: RefCell<HashMap<(NodeId, Class), Rc<Incoming>>>,
     /// All that others have made, while they live.
@@ -48,6 +52,7 @@ impl Transport {
             passwords: RefCell::new(config.passwords.clone()),
             config,
             bus: RefCell::default(),
+            outgoing: RefCell::default(),
             incoming: RefCell::default(),
             made_here: RefCell::default(),
             peers: RefCell::default(),
@@ -88,6 +93,15 @@ impl Transport {
             Command::Myself(node) => self.set_myself(node),
             Command::Passwords(passwords) => drop(self.passwords.replace(passwords)),
             Command::Peer { node, addr } => self.set_peer(node, addr),
+            Command::Probe { node, addr } => probe::begin(self, node, addr),
+            Command::OutgoingConnect {
+                link,
+                host,
+                port,
+                limit,
+            } => outgoing::connect(self, link, host, port, limit),
+            Command::OutgoingSend { link, bytes } => outgoing::send(self, link, bytes),
+            Command::OutgoingClose { link } => outgoing::close(self, link),
             Command::Stop => {}
         }
     }

@@ -82,6 +82,27 @@ pub enum Command {
         to: NodeId,
         bytes: Vec<u8>,
     },
+    /// Find out of which kind a node is. [`Event::Probed`] follows.
+    Probe {
+        node: NodeId,
+        addr: SocketAddr,
+    },
+    /// Make a connection to a server that is no node of this cluster. [`Event::OutgoingUp`] or
+    /// [`Event::OutgoingClosed`] follows.
+    OutgoingConnect {
+        link: LinkId,
+        host: String,
+        port: u16,
+        limit: Duration,
+    },
+    OutgoingSend {
+        link: LinkId,
+        bytes: Vec<u8>,
+    },
+    /// End it; no [`Event::OutgoingClosed`] follows, but events of before may.
+    OutgoingClose {
+        link: LinkId,
+    },
     Stop,
 }
 
@@ -134,8 +155,35 @@ pub enum Event {
     RaftDown {
         node: NodeId,
     },
+    /// What a node's bus port has answered to our magic (M9).
+    Probed {
+        node: NodeId,
+        answer: Probed,
+    },
+    OutgoingUp {
+        link: LinkId,
+    },
+    OutgoingBytes {
+        link: LinkId,
+        bytes: Vec<u8>,
+    },
+    /// The connection is gone, or could not be made.
+    OutgoingClosed {
+        link: LinkId,
+    },
     /// Worth a line in the log.
     Failed(String),
+}
+
+/// What a bus port has answered to the magic of Raft links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probed {
+    /// As this program does.
+    Known,
+    /// It has closed the connection, twice, because of it.
+    Refused,
+    /// Nothing that tells.
+    Unknown,
 }
 
 impl Event {
@@ -143,7 +191,9 @@ impl Event {
     pub fn weight(&self) -> usize {
         size_of::<Event>()
             + match self {
-                Event::BusPacket { bytes, .. } | Event::Raft { bytes, .. } => bytes.len(),
+                Event::BusPacket { bytes, .. }
+                | Event::Raft { bytes, .. }
+                | Event::OutgoingBytes { bytes, .. } => bytes.len(),
                 Event::Failed(text) => text.len(),
                 _ => 0,
             }

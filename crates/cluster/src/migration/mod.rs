@@ -8,6 +8,9 @@
 //! under one reign is not heard under another ([`Migration::follow`]).
 
 mod contact;
+mod copies;
+pub mod outside;
+mod owners;
 mod questions;
 mod slots;
 mod source;
@@ -17,7 +20,7 @@ mod tests;
 pub mod word;
 
 use super::outbox::Outbox;
-use super::Cluster;
+use super::{Cluster, ClusterOptions, ClusterOutput};
 use base::clock::{Mono, Now};
 use base::ids::{BatchSeq, Incarnation, ReadId};
 use base::mutation::{self, Mutation};
@@ -25,6 +28,10 @@ use base::ShardId;
 use cluster_bus::bus::Bus;
 use cluster_bus::NodeId;
 use contact::{Contacts, Who};
+use copies::Copies;
+use outside::pool::Event as OutgoingEvent;
+use outside::Outside;
+use owners::Claims;
 use questions::Questions;
 use shard::Shard;
 use slots::Slots;
@@ -36,6 +43,7 @@ use std::time::Duration;
 use storage::{Disk, Position};
 use target::Target;
 use topology::moves::{Cargo, KeyState};
+use topology::outside::{Place, Server, Unreached};
 use topology::{MoveId, MoveNumber};
 use word::{Word, Words};
 
@@ -52,10 +60,36 @@ const FRAME: usize = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finished {
     /// MIGRATE: the lend has ended; an error as a client is told, or nothing.
-    Lend { id: MoveId, error: Option<Vec<u8>> },
+    Lend {
+        id: MoveId,
+        error: Option<Vec<u8>>,
+    },
+    /// MIGRATE to a server outside: its answer was lost, or nothing could leave.
+    LendLost {
+        id: MoveId,
+    },
+    CopyLost {
+        number: u64,
+    },
+    /// MIGRATE COPY: an error as a client is told, or nothing.
+    Copy {
+        number: u64,
+        error: Option<Vec<u8>>,
+    },
     /// SETSLOT NODE: the slot's owner has refused; why, as a client is told. That the slot has come, the
     /// committed record says.
-    HandOver { slot: u16, error: Vec<u8> },
+    HandOver {
+        slot: u16,
+        error: Vec<u8>,
+    },
+}
+
+/// What waits until it may be said.
+#[derive(Debug)]
+enum Said {
+    Word(ShardId, Word),
+    /// A copy to a server outside, by its number.
+    Copy(u64),
 }
 
 /// A leader's reign: ids are counted in it.
@@ -72,9 +106,13 @@ pub(super) struct Desk<'a, D: Disk> {
     pub now: Now,
     /// This node's shard.
     pub own: ShardId,
+    /// What clients of this node have to show.
+    pub requirepass: &'a [u8],
+    pub node_timeout: Duration,
     ids: &'a mut Counter,
-    waiting: &'a mut VecDeque<(Gate, ShardId, Word)>,
+    waiting: &'a mut VecDeque<(Gate, Said)>,
     finished: &'a mut Vec<Finished>,
+    warnings: &'a mut Vec<String>,
 }
 
 impl<D: Disk> Desk<'_, D> {
@@ -98,7 +136,7 @@ impl<D: Disk> Desk<'_, D> {
 
     /// A word leaves when what it rests on has committed.
     pub fn say(&mut self, gate: Gate, to: ShardId, word: Word) {
-        self.waiting.push_back((gate, to, word));
+        self.waiting.push_back((gate, Said::Word(to, word)));
     }
 
     /// An ask rests on nothing, or on what is committed.
@@ -108,6 +146,11 @@ impl<D: Disk> Desk<'_, D> {
 
     pub fn finish(&mut self, finished: Finished) {
         self.finished.push(finished);
+    }
+
+    /// A line for the log.
+    pub fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
     }
 
     pub fn mint(&mut self) -> MoveId {
@@ -169,8 +212,11 @@ impl Counter {
 struct Rooms<'a> {
     source: &'a mut Source,
     target: &'a mut Target,
+    copies: &'a mut Copies,
+    outside: &'a mut Outside,
     questions: &'a mut Questions,
     slots: &'a mut Slots,
+    claims: &'a mut Claims,
 }
 
 #[derive(Debug)]
@@ -178,15 +224,19 @@ pub(super) struct Migration {
     ids: Counter,
     own: ShardId,
     inbox: VecDeque<(NodeId, ShardId, Word)>,
-    waiting: VecDeque<(Gate, ShardId, Word)>,
-    /// Words that may leave once the log is on disk up to there.
-    released: Vec<(Position, ShardId, Word)>,
+    waiting: VecDeque<(Gate, Said)>,
+    /// What may leave once the log is on disk up to there.
+    released: Vec<(Position, Said)>,
     contacts: Contacts,
     source: Source,
     target: Target,
+    copies: Copies,
+    outside: Outside,
     questions: Questions,
     slots: Slots,
+    claims: Claims,
     finished: Vec<Finished>,
+    warnings: Vec<String>,
     /// Nothing was to be done in the last turn.
     rests: bool,
 }
@@ -202,9 +252,13 @@ impl Default for Migration {
             contacts: Contacts::default(),
             source: Source::default(),
             target: Target::default(),
-            questions: Questions::default(),
+            copies: Copies::default(),
+            outside: Outside::default(),
+            questions: Questions::of_term(0),
             slots: Slots::default(),
+            claims: Claims::default(),
             finished: Vec::new(),
+            warnings: Vec::new(),
             rests: true,
         }
     }
@@ -218,9 +272,14 @@ impl Migration {
         if self.ids.reign == reign && self.own == own {
             return;
         }
+        // What is answered to a question of another reign finds none.
+        let first = reign.map_or(0, |reign| reign.term << 32);
         *self = Migration {
             ids: Counter { reign, n: 0 },
             own,
+            copies: Copies::numbered_from(first),
+            outside: Outside::anew(std::mem::take(&mut self.outside)),
+            questions: Questions::of_term(reign.map_or(0, |reign| reign.term)),
             ..Migration::default()
         };
         shard.data_mut().hide_all_lent();
@@ -232,6 +291,9 @@ impl Migration {
             && self.waiting.is_empty()
             && self.released.is_empty()
             && !self.questions.are_open()
+            && !self.copies.are_open()
+            && self.outside.is_empty()
+            && !self.claims.are_open()
             && self.target.is_empty()
             && !shard.data().record().moves.owes()
             && !shard.record().moves.owes();
@@ -241,7 +303,7 @@ impl Migration {
     /// The rooms, and the desk that they act at.
     fn open<'a, D: Disk>(
         &'a mut self,
-        bus: &'a Bus,
+        (bus, options): (&'a Bus, &'a ClusterOptions),
         now: Now,
         shard: &'a mut Shard<D>,
     ) -> (Desk<'a, D>, Rooms<'a>) {
@@ -250,15 +312,21 @@ impl Migration {
             bus,
             now,
             own: self.own,
+            requirepass: options.requirepass.as_bytes(),
+            node_timeout: Duration::from_millis(options.bus.node_timeout_ms),
             ids: &mut self.ids,
             waiting: &mut self.waiting,
             finished: &mut self.finished,
+            warnings: &mut self.warnings,
         };
         let rooms = Rooms {
             source: &mut self.source,
             target: &mut self.target,
+            copies: &mut self.copies,
+            outside: &mut self.outside,
             questions: &mut self.questions,
             slots: &mut self.slots,
+            claims: &mut self.claims,
         };
         (desk, rooms)
     }
@@ -276,25 +344,32 @@ impl Migration {
 
     /// Moves the words whose gates have opened to those that leave when the log is on disk up to `end`.
     fn open_gates(&mut self, released: Gate, end: Position) {
-        for (gate, to, word) in std::mem::take(&mut self.waiting) {
+        for (gate, said) in std::mem::take(&mut self.waiting) {
             match gate.is_released_by(released) {
-                true if gate == Gate::OPEN => self.released.push((Position(0), to, word)),
-                true => self.released.push((end, to, word)),
-                false => self.waiting.push_back((gate, to, word)),
+                true if gate == Gate::OPEN => self.released.push((Position(0), said)),
+                true => self.released.push((end, said)),
+                false => self.waiting.push_back((gate, said)),
             }
         }
     }
 
     /// The words that leave, a frame for each node. Whether others wait for the disk.
-    fn send(&mut self, now: Mono, durable: Position, who: Who<'_>, out: &mut Outbox) -> bool {
+    fn send(&mut self, now: Now, durable: Position, who: Who<'_>, out: &mut Outbox) -> bool {
         let mut frames: BTreeMap<NodeId, (ShardId, usize, Vec<Word>)> = BTreeMap::new();
         let (go, wait): (Vec<_>, Vec<_>) = std::mem::take(&mut self.released)
             .into_iter()
             .partition(|(at, ..)| *at <= durable);
         self.released = wait;
-        for (_, to, word) in go {
+        for (_, said) in go {
+            let (to, word) = match said {
+                Said::Word(to, word) => (to, word),
+                Said::Copy(number) => {
+                    self.outside.send_copy(now, number);
+                    continue;
+                }
+            };
             // Of a shard that no node is known of nothing can be asked now.
-            if let Some(node) = self.contacts.of(now, who, to) {
+            if let Some(node) = self.contacts.of(now.mono, who, to) {
                 let frame = frames.entry(node).or_insert((to, 0, Vec::new()));
                 frame.1 += word.weight();
                 frame.2.push(word);
@@ -327,7 +402,16 @@ fn reign_of<D: Disk>(shard: &Shard<D>) -> Option<Reign> {
 impl Cluster {
     /// Takes in the words of a node of another shard, when it is proved that it has said them. For which shard
     /// it speaks it says in the same frame: what the bus shows of it may be anybody's word.
-    pub(super) fn hear<D: Disk>(&mut self, from: NodeId, words: Words, shard: &Shard<D>) {
+    pub(super) fn hear<D: Disk>(
+        &mut self,
+        from: NodeId,
+        proved: bool,
+        words: Words,
+        shard: &Shard<D>,
+    ) {
+        if !proved {
+            return; // said again: the links are asking that node whether they are its own
+        }
         let own = shard.record().shard;
         let by_the_bus = mutation::is(Mutation::BusNamesTheSpeaker);
         let strange = by_the_bus && self.bus.shard_of(from) != Some(words.from);
@@ -371,8 +455,19 @@ impl Cluster {
             return;
         }
         let words = std::mem::take(&mut self.migration.inbox);
-        let (mut desk, rooms) = self.migration.open(&self.bus, now, shard);
+        let upgraded = self.upgraded;
+        let (mut desk, rooms) = self
+            .migration
+            .open((&self.bus, &self.config.options), now, shard);
         for (_, from, word) in words {
+            // M9: the answer would be an entry that an older build can't read.
+            let decides = matches!(word, Word::Go { .. } | Word::Decide { .. });
+            if decides && desk.shard.data().record().moves.features == 0 {
+                if !upgraded {
+                    continue;
+                }
+                desk.act(|data| data.set_features(topology::features::SLOTS_MOVE));
+            }
             match word {
                 Word::Begin { .. } | Word::Go { .. } | Word::Decide { .. } => {
                     rooms.target.hear(&mut desk, from, word);
@@ -388,13 +483,36 @@ impl Cluster {
                     rooms.questions.hear(now.mono, from, word.clone());
                     rooms.slots.hear(&mut desk, from, word);
                 }
+                Word::Copy { question, cargo } => copies::asked(&mut desk, from, question, &cargo),
+                Word::Copied { .. } => rooms.copies.hear(&mut desk, from, word),
+                Word::OwnIs { .. } => rooms.questions.hear(now.mono, from, word),
+                Word::AskOwn { question, slots } => {
+                    owners::asked(&mut desk, rooms.questions, from, (question, slots));
+                }
                 Word::NotLeader { .. } => {}
                 word => rooms.slots.hear(&mut desk, from, word),
             }
         }
+        rooms.claims.proceed(&mut desk, rooms.questions);
         rooms.slots.proceed(&mut desk);
         rooms.slots.send_back(&mut desk, rooms.source);
+        rooms.outside.hear(&mut desk);
         rooms.target.proceed(now.mono);
+    }
+
+    /// After the turn's commands, before its proposal: what they copy leaves when what they have seen is
+    /// committed.
+    pub fn send_copies<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
+        let copies = self.migration.copies.are_open() || self.migration.outside.has_copies();
+        if !copies || self.migration.ids.reign != reign_of(shard) {
+            return;
+        }
+        let around = (&self.bus, &self.config.options);
+        let (mut desk, rooms) = self.migration.open(around, now, shard);
+        rooms.copies.send(&mut desk);
+        let gates = rooms.outside.gate_copies(&mut desk);
+        let said = gates.into_iter().map(|(gate, n)| (gate, Said::Copy(n)));
+        self.migration.waiting.extend(said);
     }
 
     /// After the turn's commands: what they and the log have made sayable.
@@ -403,10 +521,14 @@ impl Cluster {
         if reign.is_none() || reign != reign_of(shard) || self.migration.is_idle(shard) {
             return;
         }
-        let (mut desk, rooms) = self.migration.open(&self.bus, now, shard);
+        let (mut desk, rooms) = self
+            .migration
+            .open((&self.bus, &self.config.options), now, shard);
         rooms.slots.speak(&mut desk);
         rooms.source.proceed(&mut desk);
+        rooms.outside.speak(&mut desk);
         rooms.questions.proceed(&mut desk);
+        rooms.copies.proceed(now.mono);
     }
 
     /// What may leave leaves: `released` are the gates that have opened. M7: what a word rests on is on
@@ -417,12 +539,8 @@ impl Cluster {
             return;
         }
         let durable = shard.log().durable();
-        let waits = self.migration.send(
-            now.mono,
-            durable,
-            (&self.bus, &self.introductions),
-            &mut self.out,
-        );
+        let who = (&self.bus, &self.introductions);
+        let waits = self.migration.send(now, durable, who, &mut self.out);
         if waits {
             shard.want_sync();
         }
@@ -473,10 +591,69 @@ impl Cluster {
         questions.mark(now, question, shard, slot)
     }
 
-    /// A lend that has been executed in this turn.
-    pub fn begin_lend(&mut self, id: MoveId, cargo: Cargo, patience: Duration) {
+    /// A lend that has been executed in this turn, of which so many keys the client has named.
+    pub fn begin_lend(&mut self, id: MoveId, (cargo, named): (Cargo, usize), patience: Duration) {
         let until = self.now.mono + patience;
-        self.migration.source.begin(id, &cargo, Some(until));
+        let source = &mut self.migration.source;
+        source.begin(id, (&cargo, named), Some(until));
+    }
+
+    /// MIGRATE COPY, in this turn; its number.
+    pub fn begin_copy(&mut self, to: ShardId, cargo: &Cargo, patience: Duration) -> u64 {
+        let until = self.now.mono + patience;
+        self.migration.copies.begin(to, cargo, until)
+    }
+
+    /// A server outside, for one use; none: not reached yet. `question`: the session's (M26).
+    pub fn reach(
+        &mut self,
+        question: &mut Option<u64>,
+        place: &Place,
+        patience: Duration,
+    ) -> Option<Result<(u64, Server), Unreached>> {
+        let (now, pool) = (self.now.mono, &mut self.migration.outside.pool);
+        let known = question.filter(|link| pool.leads_to(*link, place));
+        let link = match known {
+            Some(link) => link,
+            None => pool.take(now, place, patience)?,
+        };
+        *question = Some(link);
+        let ready = pool.ready(now, link)?;
+        *question = None;
+        Some(ready.map(|server| (link, server)))
+    }
+
+    /// What was reached is not used.
+    pub fn leave(&mut self, link: u64) {
+        self.migration.outside.pool.release(self.now.mono, link);
+    }
+
+    /// A lend to a server outside that has been executed in this turn.
+    pub fn begin_outside(&mut self, id: MoveId, to: (u64, bool), cargo: Cargo, patience: Duration) {
+        let now = self.now.mono;
+        self.migration.outside.begin(now, (id, patience), to, cargo);
+    }
+
+    /// MIGRATE COPY to such a server, in this turn; its number.
+    pub fn copy_outside(&mut self, to: (u64, bool), cargo: Cargo, patience: Duration) -> u64 {
+        let until = self.now.mono + patience;
+        self.migration.outside.begin_copy(until, to, cargo)
+    }
+
+    /// What has happened to a connection to a server outside.
+    pub fn outgoing(&mut self, now: Mono, link: u64, event: OutgoingEvent) {
+        self.migration.outside.pool.hear(now, link, event);
+    }
+
+    /// In every turn, whoever leads: connections without use end; what is to be done with sockets.
+    pub(super) fn follow_outgoing(&mut self, now: Mono) {
+        let pool = &mut self.migration.outside.pool;
+        if !pool.is_empty() {
+            pool.proceed(now);
+        }
+        for order in pool.take_orders() {
+            self.out.push(ClusterOutput::Outgoing(order));
+        }
     }
 
     /// SETSLOT NODE: a slot is asked for.
@@ -489,6 +666,11 @@ impl Cluster {
     pub fn end_moves(&mut self, with: Option<ShardId>) {
         let until = self.now.mono + AGAIN;
         self.migration.slots.end_moves(with, until);
+    }
+
+    /// Lines for the log.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.migration.warnings)
     }
 
     /// What commands have waited for and has come.

@@ -1,19 +1,19 @@
-//! Questions of clients' commands to other shards: which mark, how a key stands (M8, M15, M11).
+//! Questions to other shards: which mark, how a key stands, which slots are theirs (M8, M11, M12, M15, M21).
 //!
 //! Owns the questions that are open and the answers that nobody has fetched. A command that asks is held
 //! and runs again; its session keeps the question's number. Never: keeps an answer for a second command.
 //! Invariants: an answer counts for the question, the shard and the reign that asked; a question that no
-//! command comes back to is forgotten.
+//! command comes back to is forgotten; while this shard asks for slots it tells others that they are not free.
 
 use super::word::Word;
 use super::{Desk, AGAIN};
 use base::clock::Mono;
 use base::mutation::{self, Mutation};
-use base::ShardId;
+use base::{ShardId, SlotSet};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use storage::Disk;
-use topology::moves::KeyState;
+use topology::moves::{KeyState, Owners, Titles};
 use topology::MoveId;
 
 /// How long a question is kept that no command comes back to.
@@ -31,69 +31,93 @@ enum Asked {
         mark: MoveId,
         key: Box<[u8]>,
     },
+    Own {
+        slots: SlotSet,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Answer {
     Mark(Option<MoveId>),
     Key(KeyState),
+    Own {
+        owned: SlotSet,
+        reserved: SlotSet,
+        titles: Titles,
+    },
 }
 
 #[derive(Debug)]
 struct Question {
-    to: ShardId,
     asked: Asked,
-    answer: Option<Answer>,
+    /// The shards that are asked, and what each has answered.
+    of: BTreeMap<ShardId, Option<Answer>>,
     /// When a command came back to it last.
     seen: Mono,
     again: Mono,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Questions {
     open: BTreeMap<u64, Question>,
     next: u64,
 }
 
 impl Questions {
+    /// Of a reign. An answer that was on its way when this member led before must not count for a question
+    /// of this reign, so the numbers go on from the term.
+    pub fn of_term(term: u64) -> Questions {
+        Questions {
+            open: BTreeMap::new(),
+            next: term << 32,
+        }
+    }
+
     pub(super) fn are_open(&self) -> bool {
         !self.open.is_empty()
     }
 
+    /// The answers, when all are there.
     fn ask(
         &mut self,
         now: Mono,
         number: &mut Option<u64>,
-        to: ShardId,
+        to: &[ShardId],
         asked: Asked,
-    ) -> Option<Answer> {
+    ) -> Option<Vec<Answer>> {
         if let Some(of) = *number {
+            let is_it = |q: &Question| q.asked == asked && q.of.keys().eq(to);
             match self.open.get_mut(&of) {
-                Some(question)
-                    if question.to == to && question.asked == asked
-                        || mutation::is(Mutation::AnswerForOtherMark) =>
-                {
+                Some(question) if is_it(question) || mutation::is(Mutation::AnswerForOtherMark) => {
                     question.seen = now;
-                    question.answer.as_ref()?;
+                    if question.of.values().any(Option::is_none) {
+                        return None;
+                    }
                     *number = None;
-                    return self.open.remove(&of)?.answer;
+                    return self.open.remove(&of)?.of.into_values().collect();
                 }
-                _ => *number = None, // of another reign, or of another command
+                _ => self.withdraw(number), // of another reign, or of another command
             }
         }
         if self.open.len() < MOST {
             self.next += 1;
             *number = Some(self.next);
             let question = Question {
-                to,
                 asked,
-                answer: None,
+                of: to.iter().map(|shard| (*shard, None)).collect(),
                 seen: now,
                 again: Mono(0),
             };
             self.open.insert(self.next, question);
         }
         None
+    }
+
+    /// The command does not wait for it any more.
+    pub fn withdraw(&mut self, number: &mut Option<u64>) {
+        if let Some(number) = number.take() {
+            self.open.remove(&number);
+        }
     }
 
     /// How a key stands at the other shard under a mark. `number`: the session's question.
@@ -106,7 +130,10 @@ impl Questions {
         key: &[u8],
     ) -> Option<KeyState> {
         let key = key.into();
-        match self.ask(now, number, to, Asked::Key { slot, mark, key }) {
+        match self
+            .ask(now, number, &[to], Asked::Key { slot, mark, key })?
+            .pop()
+        {
             Some(Answer::Key(state)) => Some(state),
             _ => None,
         }
@@ -120,28 +147,93 @@ impl Questions {
         to: ShardId,
         slot: u16,
     ) -> Option<Option<MoveId>> {
-        match self.ask(now, number, to, Asked::Mark { slot }) {
+        match self.ask(now, number, &[to], Asked::Mark { slot })?.pop() {
             Some(Answer::Mark(mark)) => Some(mark),
             _ => None,
         }
     }
 
+    /// Which of the slots these shards have, or may get (M12). `to`: in order, each once.
+    pub fn owners(
+        &mut self,
+        now: Mono,
+        number: &mut Option<u64>,
+        to: &[ShardId],
+        slots: &SlotSet,
+    ) -> Option<Owners> {
+        let slots = slots.clone();
+        let mut owners = Owners {
+            asked: slots.clone(),
+            ..Owners::default()
+        };
+        for answer in self.ask(now, number, to, Asked::Own { slots })? {
+            let Answer::Own {
+                owned,
+                reserved,
+                titles,
+            } = answer
+            else {
+                continue;
+            };
+            owners.answered += 1;
+            owned.iter().for_each(|slot| {
+                owners.owned.insert(slot);
+            });
+            reserved.iter().for_each(|slot| {
+                owners.reserved.insert(slot);
+            });
+            for (first, last, title) in titles.runs() {
+                for slot in first..=last {
+                    let highest = owners.titles.of(slot).max(title);
+                    owners.titles.set(slot, highest);
+                }
+            }
+        }
+        Some(owners)
+    }
+
+    /// M12: two shards that want a slot ask each other: none of them gets it if both have asked before
+    /// either was answered, and it may be that only one does.
+    pub(super) fn want(&self, slot: u16) -> bool {
+        let mut asked = self.open.values();
+        asked.any(|q| matches!(&q.asked, Asked::Own { slots } if slots.contains(slot)))
+    }
+
     /// An answer of a shard.
     pub(super) fn hear(&mut self, now: Mono, from: ShardId, word: Word) {
+        let answered = |question: &mut Question, answer: Answer| {
+            if let Some(of) = question.of.get_mut(&from) {
+                of.get_or_insert(answer);
+                question.seen = now;
+            }
+        };
         match word {
             Word::KeyIs { question, state } => {
-                if let Some(question) = self.open.get_mut(&question) {
-                    let asked = matches!(question.asked, Asked::Key { .. });
-                    if question.to == from && asked {
-                        question.answer = Some(Answer::Key(state));
-                        question.seen = now;
-                    }
+                let of = self.open.get_mut(&question);
+                if let Some(q) = of.filter(|q| matches!(q.asked, Asked::Key { .. })) {
+                    answered(q, Answer::Key(state));
+                }
+            }
+            Word::OwnIs {
+                question,
+                owned,
+                reserved,
+                titles,
+            } => {
+                let of = self.open.get_mut(&question);
+                if let Some(q) = of.filter(|q| matches!(q.asked, Asked::Own { .. })) {
+                    let answer = Answer::Own {
+                        owned,
+                        reserved,
+                        titles,
+                    };
+                    answered(q, answer);
                 }
             }
             Word::MarkIs { slot, mark } => {
                 let of = self.open.values_mut();
-                let of = of.filter(|q| q.to == from && q.asked == Asked::Mark { slot });
-                of.for_each(|question| question.answer = Some(Answer::Mark(mark)));
+                let of = of.filter(|q| q.asked == Asked::Mark { slot });
+                of.for_each(|q| answered(q, Answer::Mark(mark)));
             }
             _ => {}
         }
@@ -152,32 +244,44 @@ impl Questions {
         let now = desk.now.mono;
         self.open.retain(|_, q| now.since(q.seen) < KEPT_FOR);
         for (number, question) in &mut self.open {
-            if question.answer.is_some() || now < question.again {
+            if now < question.again || !question.may_be_said(desk) {
                 continue;
             }
-            // M8: an ask binds the other shard's mark to ours, which must be there for good.
-            if let Asked::Key { slot, mark, .. } = &question.asked {
-                let moves = &desk.shard.record().moves;
-                let mine = moves.importing.get(slot).is_some_and(|m| m.mark == *mark);
-                let theirs = moves
-                    .migrating
-                    .get(slot)
-                    .is_some_and(|m| m.mark == Some(*mark));
-                if !mine && !theirs {
-                    continue;
-                }
-            }
             question.again = now + AGAIN;
-            let word = match &question.asked {
-                Asked::Mark { slot } => Word::AskMark { slot: *slot },
-                Asked::Key { slot, mark, key } => Word::AskKey {
-                    question: *number,
-                    slot: *slot,
-                    mark: *mark,
-                    key: key.clone(),
-                },
-            };
-            desk.ask(question.to, word);
+            for (to, _) in question.of.iter().filter(|(_, answer)| answer.is_none()) {
+                desk.ask(*to, question.asked.word(*number));
+            }
+        }
+    }
+}
+
+impl Question {
+    /// M8: an ask binds the other shard's mark to ours, which must be there for good.
+    fn may_be_said<D: Disk>(&self, desk: &Desk<'_, D>) -> bool {
+        let Asked::Key { slot, mark, .. } = &self.asked else {
+            return true;
+        };
+        let moves = &desk.shard.record().moves;
+        let mine = moves.importing.get(slot).is_some_and(|m| m.mark == *mark);
+        let bound = |m: &topology::moves::Migrating| m.mark == Some(*mark);
+        mine || moves.migrating.get(slot).is_some_and(bound)
+    }
+}
+
+impl Asked {
+    fn word(&self, question: u64) -> Word {
+        match self {
+            Asked::Mark { slot } => Word::AskMark { slot: *slot },
+            Asked::Key { slot, mark, key } => Word::AskKey {
+                question,
+                slot: *slot,
+                mark: *mark,
+                key: key.clone(),
+            },
+            Asked::Own { slots } => Word::AskOwn {
+                question,
+                slots: slots.clone(),
+            },
         }
     }
 }

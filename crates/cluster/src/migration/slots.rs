@@ -12,7 +12,7 @@ use base::mutation::{self, Mutation};
 use base::ShardId;
 use std::collections::{BTreeMap, BTreeSet};
 use storage::Disk;
-use topology::moves::{Cargo, Decision, KeyState, Lend, Parcel};
+use topology::moves::{Cargo, Credentials, Decision, KeyState, Lend, Parcel};
 use topology::MoveId;
 
 /// M11: what goes back in one lend.
@@ -207,28 +207,20 @@ impl Slots {
         slot: u16,
         mark: MoveId,
     ) {
-        let here = desk
-            .shard
-            .data()
-            .record()
-            .moves
-            .importing
-            .get(&slot)
-            .cloned();
-        match here {
-            Some(m) if m.shard == from && m.mark == mark => {
-                if !m.returning {
-                    desk.act(|data| data.return_importing(slot));
-                }
-                // That it does is said again and again until it has ended.
+        let here = &desk.shard.data().record().moves.importing;
+        let here = here.get(&slot).cloned();
+        if let Some(m) = here.filter(|m| m.shard == from && m.mark == mark) {
+            // That it does is said again and again until it has ended.
+            if !m.returning {
+                desk.act(|data| data.return_importing(slot));
             }
-            // M7: it has ended, if this shard has ever given it out.
-            _ if mark.shard == desk.own && mark.number <= desk.ids.last() => {
-                if let Some(gate) = desk.look(slot) {
-                    desk.say(gate, from, Word::MarkClosed { slot, mark });
-                }
+            return;
+        }
+        // M7: it has ended, if this shard has ever given it out.
+        if mark.shard == desk.own && mark.number <= desk.ids.last() {
+            if let Some(gate) = desk.look(slot) {
+                desk.say(gate, from, Word::MarkClosed { slot, mark });
             }
-            _ => {}
         }
     }
 
@@ -358,6 +350,7 @@ impl Slots {
                 slot,
                 mark: Some(id),
                 replace: false,
+                credentials: Credentials::Shard,
                 parcels,
             };
             let keys = cargo.parcels.iter().map(|p| p.key.clone()).collect();
@@ -366,9 +359,10 @@ impl Slots {
                 to: mark.shard,
                 mark: Some(id),
                 keys,
+                outside: None,
             };
             if desk.act(|data| data.lend(lend, entry)).is_some() {
-                source.begin(lend, &cargo, None);
+                source.begin(lend, (&cargo, cargo.parcels.len()), None);
             }
         }
     }
@@ -398,8 +392,8 @@ impl<D: Disk> Desk<'_, D> {
         keyspace.keys_in_slot(slot, RETURN_KEYS + left.len(), &mut |entry| {
             let goes = !left.contains(entry.key());
             if goes && (parcels.is_empty() || bytes < RETURN_BYTES) {
-                let parcel = state::parcel_of(&entry);
-                bytes += parcel.key.len() + parcel.value.len();
+                let parcel = state::parcel_of(&entry, state::Reader::Newest, &mut || {});
+                bytes += parcel.key.len() + parcel.payload.len();
                 parcels.push(parcel);
             }
         });

@@ -32,6 +32,7 @@ enum Course {
 #[derive(Debug)]
 struct Lending {
     course: Course,
+    named: usize,
     /// What it brings, as bytes; how much of it has left, and how much is there.
     cargo: Vec<u8>,
     sent: usize,
@@ -51,9 +52,11 @@ pub(super) struct Source {
 
 impl Source {
     /// A lend that was executed in this turn.
-    pub fn begin(&mut self, id: MoveId, cargo: &Cargo, until: Option<Mono>) {
+    /// `named`: of so many of its keys, the first ones, the client is told.
+    pub fn begin(&mut self, id: MoveId, (cargo, named): (&Cargo, usize), until: Option<Mono>) {
         let lending = Lending {
             course: Course::Begun,
+            named,
             cargo: encode_cargo(cargo),
             until,
             ..Lending::deciding()
@@ -86,7 +89,8 @@ impl Source {
                     self.left.extend(keys);
                 }
                 let ended = desk.act(|data| data.end_lend(id, &refused));
-                let busy = !refused.is_empty();
+                let named = self.lends.get(&id).map_or(usize::MAX, |l| l.named);
+                let busy = refused.iter().any(|at| (*at as usize) < named);
                 ended.map(|_| busy.then(|| BUSY.to_vec()))
             }
             Word::Void { text, .. } => {
@@ -128,6 +132,7 @@ impl Source {
             .moves
             .lends
             .iter()
+            .filter(|(_, lend)| lend.outside.is_none())
             .map(|(id, lend)| (*id, lend.to, committed.contains_key(id)))
             .collect();
         self.lends
@@ -148,6 +153,7 @@ impl Lending {
     fn deciding() -> Lending {
         Lending {
             course: Course::Deciding,
+            named: usize::MAX,
             cargo: Vec::new(),
             sent: 0,
             there: 0,
@@ -170,7 +176,10 @@ impl Lending {
             return;
         }
         if overdue && self.course != Course::Deciding {
-            *self = Lending::deciding();
+            *self = Lending {
+                named: self.named,
+                ..Lending::deciding()
+            };
         }
         let due = now >= self.again;
         if due {

@@ -8,13 +8,14 @@ use super::word::{decode_cargo, Word};
 use super::{Desk, Gate};
 use base::clock::Mono;
 use base::mutation::{self, Mutation};
+use base::secret::same;
 use base::ShardId;
 use keyspace::Ttl;
 use state::StateMachine;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use storage::Disk;
-use topology::moves::{Cargo, Decision};
+use topology::moves::{Cargo, Credentials, Decision};
 use topology::{MoveId, MoveNumber};
 
 /// M4: how long staged values are kept without a word of their lend.
@@ -39,19 +40,35 @@ pub(super) struct Target {
 }
 
 /// Why a lend is refused, as a client is told.
-enum Refused {
+pub(super) enum Refused {
     /// No such mark stands here that the source lends under.
     NoMark(u16),
     Unclean(u16),
     Busy,
+    /// What came for a key is no payload.
+    Footer,
+    Value,
+    /// M24: as the port here would have answered.
+    NoAuth,
+    WrongPass,
+    AuthWithoutPassword,
 }
 
 impl Refused {
-    fn text(&self) -> Vec<u8> {
+    pub fn text(&self) -> Vec<u8> {
         match self {
             Refused::NoMark(slot) => format!("ERR slot {slot} is not importing from that shard"),
             Refused::Unclean(slot) => format!("ERR slot {slot} has keys of an earlier ownership"),
             Refused::Busy => "BUSYKEY Target key name already exists.".to_owned(),
+            Refused::Footer => "ERR DUMP payload version or checksum are wrong".to_owned(),
+            Refused::Value => "ERR Bad data format".to_owned(),
+            Refused::NoAuth => "NOAUTH Authentication required.".to_owned(),
+            Refused::WrongPass => {
+                "WRONGPASS invalid username-password pair or user is disabled.".to_owned()
+            }
+            Refused::AuthWithoutPassword => "ERR AUTH <password> called without any password \
+                configured for the default user. Are you sure your configuration is correct?"
+                .to_owned(),
         }
         .into_bytes()
     }
@@ -165,10 +182,13 @@ fn decide<D: Disk>(
     floor: MoveNumber,
     cargo: &Cargo,
 ) -> bool {
-    let decided = match may_take(desk.shard.data(), from, cargo) {
+    let values = admits(desk.requirepass, &cargo.credentials)
+        .and_then(|()| may_take(desk.shard.data(), from, cargo))
+        .and_then(|()| values_of(cargo));
+    let decided = match values {
         Err(refused) => Err(refused),
-        Ok(()) => {
-            let taken = desk.act(|data| take(data, id, floor, cargo));
+        Ok(values) => {
+            let taken = desk.act(|data| take(data, id, floor, cargo, &values));
             match taken {
                 None => return false,
                 Some((None, _)) => Err(Refused::Busy),
@@ -207,6 +227,10 @@ fn may_take(data: &StateMachine, from: ShardId, cargo: &Cargo) -> Result<(), Ref
     }
     // M11: what was lent from here comes back.
     let back = record.moves.migrating.get(&slot);
+    // M22: leftovers of an earlier ownership, to the owner, unless the slot is on its way.
+    if record.slots.contains(slot) && back.is_none() && cargo.mark.is_none() {
+        return Ok(());
+    }
     if record.slots.contains(slot) {
         let back = back.is_some_and(|m| m.closing && m.shard == from && m.mark == cargo.mark);
         return back.then_some(()).ok_or(Refused::NoMark(slot));
@@ -223,11 +247,52 @@ fn may_take(data: &StateMachine, from: ShardId, cargo: &Cargo) -> Result<(), Ref
     }
 }
 
+/// M24: what the client has given for this node's port is checked as there.
+pub(super) fn admits(requirepass: &[u8], given: &Credentials) -> Result<(), Refused> {
+    let (user, password): (&[u8], &[u8]) = match given {
+        Credentials::Shard => return Ok(()),
+        Credentials::None if requirepass.is_empty() => return Ok(()),
+        Credentials::None => return Err(Refused::NoAuth),
+        Credentials::Password(_) if requirepass.is_empty() => {
+            return Err(Refused::AuthWithoutPassword)
+        }
+        Credentials::Password(password) => (b"default", password),
+        Credentials::User(user, password) => (user, password),
+    };
+    let right = requirepass.is_empty() || same(requirepass, password);
+    let admitted = user == b"default" && right;
+    admitted.then_some(()).ok_or(Refused::WrongPass)
+}
+
+/// The values of the parcels, in their order.
+pub(super) fn values_of(cargo: &Cargo) -> Result<Vec<rdb::Value<'_>>, Refused> {
+    let parcels = cargo.parcels.iter();
+    let values = parcels.map(|parcel| {
+        // A shard does not compress what it sends: no string is longer than its payload, but the text of a
+        // number may be.
+        let limit = parcel.payload.len().max(32);
+        rdb::load(&parcel.payload, limit, &mut || {})
+    });
+    values
+        .collect::<Result<_, _>>()
+        .map_err(|error| match error {
+            rdb::PayloadError::Footer(_) => Refused::Footer,
+            rdb::PayloadError::Value(_) => Refused::Value,
+        })
+}
+
 /// The unit: the keys, and that the lend has come. None: every key is busy, and nothing was done but that
 /// expired keys have left.
-fn take(data: &mut StateMachine, id: MoveId, floor: MoveNumber, cargo: &Cargo) -> Option<Vec<u32>> {
-    let bytes = cargo.parcels.iter();
-    let bytes: usize = bytes.map(|p| p.key.len() + p.value.len() + 256).sum();
+fn take(
+    data: &mut StateMachine,
+    id: MoveId,
+    floor: MoveNumber,
+    cargo: &Cargo,
+    values: &[rdb::Value<'_>],
+) -> Option<Vec<u32>> {
+    let pairs = cargo.parcels.iter().zip(values);
+    let weights = pairs.map(|(p, value)| p.key.len() + state::weight_of(value) + 256);
+    let bytes: usize = weights.sum();
     if !data.room_for(bytes + 4096) {
         return Some(Vec::new()); // held
     }
@@ -245,14 +310,14 @@ fn take(data: &mut StateMachine, id: MoveId, floor: MoveNumber, cargo: &Cargo) -
         return None;
     }
     let now = data.now_ms();
-    for (at, parcel) in (0u32..).zip(&cargo.parcels) {
+    for ((at, parcel), value) in (0u32..).zip(&cargo.parcels).zip(values) {
         let dead = parcel.expiry.is_some_and(|at| at < now);
         if refused.contains(&at) || dead {
             continue; // M23: what has expired on its way arrives as absent
         }
         let ttl = parcel.expiry.map_or(Ttl::Clear, Ttl::At);
         let key = data.key(&parcel.key);
-        data.set(&key, &parcel.value, ttl);
+        data.put(&key, value, ttl);
     }
     if mutation::is(Mutation::UnitInTwoEntries) {
         return Some(refused);

@@ -2,9 +2,9 @@
 
 use super::word::{decode_cargo, encode_cargo, Word, Words};
 use base::ids::Incarnation;
-use base::{NodeId, ShardId};
+use base::{NodeId, ShardId, SlotSet};
 use proptest::prelude::*;
-use topology::moves::{Cargo, KeyState, Parcel};
+use topology::moves::{Cargo, Credentials, KeyState, Parcel, Titles};
 use topology::{MoveId, MoveNumber};
 
 fn number() -> impl Strategy<Value = MoveNumber> {
@@ -26,23 +26,35 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u8>(), 0..40)
 }
 
+fn credentials() -> impl Strategy<Value = Credentials> {
+    prop_oneof![
+        Just(Credentials::None),
+        Just(Credentials::Shard),
+        bytes().prop_map(Credentials::Password),
+        (bytes(), bytes()).prop_map(|(user, password)| Credentials::User(user, password)),
+    ]
+}
+
 fn cargo() -> impl Strategy<Value = Cargo> {
-    let parcel = (bytes(), any::<Option<i64>>(), bytes()).prop_map(|(key, expiry, value)| Parcel {
-        key: key.into(),
-        expiry,
-        value,
-    });
+    let parcel =
+        (bytes(), any::<Option<i64>>(), bytes()).prop_map(|(key, expiry, payload)| Parcel {
+            key: key.into(),
+            expiry,
+            payload,
+        });
     let parcels = proptest::collection::vec(parcel, 0..4);
     (
         0u16..16384,
         proptest::option::of(id()),
         any::<bool>(),
+        credentials(),
         parcels,
     )
-        .prop_map(|(slot, mark, replace, parcels)| Cargo {
+        .prop_map(|(slot, mark, replace, credentials, parcels)| Cargo {
             slot,
             mark,
             replace,
+            credentials,
             parcels,
         })
 }
@@ -75,6 +87,37 @@ fn of_lend() -> impl Strategy<Value = Word> {
         (id(), proptest::collection::vec(any::<u32>(), 0..5))
             .prop_map(|(id, refused)| Word::Done { id, refused }),
         (id(), bytes()).prop_map(|(id, text)| Word::Void { id, text }),
+    ]
+}
+
+fn slots() -> impl Strategy<Value = SlotSet> {
+    let slots = proptest::collection::vec(0u16..16384, 0..20);
+    slots.prop_map(|slots| slots.into_iter().collect())
+}
+
+fn titles() -> impl Strategy<Value = Titles> {
+    let some = proptest::collection::vec((0u16..16384, any::<u32>()), 0..20);
+    some.prop_map(|some| {
+        let mut titles = Titles::default();
+        some.into_iter()
+            .for_each(|(slot, title)| titles.set(slot, title));
+        titles
+    })
+}
+
+fn of_owners() -> impl Strategy<Value = Word> {
+    prop_oneof![
+        (any::<u64>(), slots()).prop_map(|(question, slots)| Word::AskOwn { question, slots }),
+        (any::<u64>(), slots(), slots(), titles()).prop_map(
+            |(question, owned, reserved, titles)| {
+                Word::OwnIs {
+                    question,
+                    owned,
+                    reserved,
+                    titles,
+                }
+            }
+        ),
     ]
 }
 
@@ -115,6 +158,8 @@ fn of_slot() -> impl Strategy<Value = Word> {
         (slot.clone(), id()).prop_map(|(slot, mark)| Word::Settled { slot, mark }),
         (slot.clone(), id()).prop_map(|(slot, mark)| Word::NoMark { slot, mark }),
         (slot, id()).prop_map(|(slot, mark)| Word::MarkClosed { slot, mark }),
+        (any::<u64>(), bytes()).prop_map(|(question, cargo)| Word::Copy { question, cargo }),
+        (any::<u64>(), bytes()).prop_map(|(question, text)| Word::Copied { question, text }),
         proptest::option::of(any::<[u8; 20]>()).prop_map(|node| Word::NotLeader {
             leader: node.map(NodeId)
         }),
@@ -122,7 +167,7 @@ fn of_slot() -> impl Strategy<Value = Word> {
 }
 
 fn words() -> impl Strategy<Value = Words> {
-    let word = prop_oneof![of_lend(), of_slot()];
+    let word = prop_oneof![of_lend(), of_slot(), of_owners()];
     let all = proptest::collection::vec(word, 0..6);
     (any::<[u8; 20]>(), any::<[u8; 20]>(), all).prop_map(|(from, to, words)| Words {
         from: ShardId(from),

@@ -1,12 +1,12 @@
 //! What the leaders of two shards say to each other about slots in motion (M7).
 //!
 //! Owns the words and their bytes. Never: decides what a word leads to, or whether it may be said.
-//! Invariant: decoding is total, and makes nothing larger than what it reads.
+//! Invariant: decoding is total, and makes nothing larger than what it reads, but for one table of slots.
 
 use base::ids::Incarnation;
-use base::NodeId;
-use base::ShardId;
-use topology::moves::{Cargo, KeyState, Parcel};
+use base::{NodeId, ShardId, SlotSet};
+use topology::moves::{Cargo, Credentials, KeyState, Parcel, Titles};
+use topology::record::{decode_ranges, encode_ranges};
 use topology::{MoveId, MoveNumber};
 
 /// A word. *Asks* go to the leader of the other shard, and are said again every 200 ms.
@@ -74,6 +74,18 @@ pub enum Word {
         question: u64,
         state: KeyState,
     },
+    /// M12, M21: asks which of these slots the shard has, or may get.
+    AskOwn {
+        question: u64,
+        slots: SlotSet,
+    },
+    OwnIs {
+        question: u64,
+        owned: SlotSet,
+        /// The shard hands them over, or may take them.
+        reserved: SlotSet,
+        titles: Titles,
+    },
     /// M18: asks for a slot under this mark.
     HandOver {
         slot: u16,
@@ -123,6 +135,16 @@ pub enum Word {
         slot: u16,
         mark: MoveId,
     },
+    /// M24: MIGRATE COPY: keys to be restored, once, as [`encode_cargo`] has them.
+    Copy {
+        question: u64,
+        cargo: Vec<u8>,
+    },
+    /// M24: what became of that: nothing, or the first error as a client is told.
+    Copied {
+        question: u64,
+        text: Vec<u8>,
+    },
     /// The speaker does not lead its shard; this node does, if known.
     NotLeader {
         leader: Option<NodeId>,
@@ -166,9 +188,12 @@ impl Word {
     /// About how many bytes it is on its way.
     pub fn weight(&self) -> usize {
         let bytes = match self {
-            Word::Begin { bytes, .. } => bytes.len(),
-            Word::Void { text, .. } | Word::Kept { text, .. } => text.len(),
+            Word::Begin { bytes, .. } | Word::Copy { cargo: bytes, .. } => bytes.len(),
+            Word::Void { text, .. } | Word::Kept { text, .. } | Word::Copied { text, .. } => {
+                text.len()
+            }
             Word::AskKey { key, .. } => key.len(),
+            Word::AskOwn { .. } | Word::OwnIs { .. } => 64 << 10,
             Word::Done { refused, .. } => 4 * refused.len(),
             _ => 0,
         };
@@ -246,6 +271,19 @@ impl Out<'_> {
     fn cargo(&mut self, cargo: &Cargo) {
         self.kind(u8::from(cargo.replace), cargo.slot);
         self.option(cargo.mark.as_ref());
+        match &cargo.credentials {
+            Credentials::None => self.raw(&[0]),
+            Credentials::Password(password) => {
+                self.raw(&[1]);
+                self.bytes(password);
+            }
+            Credentials::User(user, password) => {
+                self.raw(&[2]);
+                self.bytes(user);
+                self.bytes(password);
+            }
+            Credentials::Shard => self.raw(&[3]),
+        }
         self.count(cargo.parcels.len());
         for parcel in &cargo.parcels {
             self.bytes(&parcel.key);
@@ -253,7 +291,7 @@ impl Out<'_> {
             if let Some(at) = parcel.expiry {
                 self.raw(&at.to_le_bytes());
             }
-            self.bytes(&parcel.value);
+            self.bytes(&parcel.payload);
         }
     }
 
@@ -264,6 +302,30 @@ impl Out<'_> {
                 self.kind(2, *slot);
                 self.option(mark.as_ref());
             }
+            Word::Begin { .. }
+            | Word::Have { .. }
+            | Word::Go { .. }
+            | Word::Decide { .. }
+            | Word::Again { .. }
+            | Word::Done { .. }
+            | Word::Void { .. }
+            | Word::Closed { .. } => self.word_of_lend(word),
+            Word::AskKey { .. }
+            | Word::KeyIs { .. }
+            | Word::AskOwn { .. }
+            | Word::OwnIs { .. }
+            | Word::Copy { .. }
+            | Word::Copied { .. } => self.word_of_question(word),
+            Word::NotLeader { leader } => {
+                self.raw(&[21, u8::from(leader.is_some())]);
+                leader.iter().for_each(|node| self.raw(&node.0));
+            }
+            word => self.word_of_slot(word),
+        }
+    }
+
+    fn word_of_lend(&mut self, word: &Word) {
+        match word {
             Word::Begin {
                 id,
                 floor,
@@ -300,6 +362,12 @@ impl Out<'_> {
                 self.bytes(text);
             }
             Word::Closed { id } => self.of_lend(9, id),
+            _ => unreachable!("a word of a lend"),
+        }
+    }
+
+    fn word_of_question(&mut self, word: &Word) {
+        match word {
             Word::AskKey {
                 question,
                 slot,
@@ -322,6 +390,45 @@ impl Out<'_> {
                 self.raw(&[kind]);
                 id.into_iter().for_each(|id| self.id(id));
             }
+            Word::AskOwn { question, slots } => {
+                self.raw(&[23]);
+                self.number(*question);
+                self.bytes(&encode_ranges(slots));
+            }
+            Word::OwnIs {
+                question,
+                owned,
+                reserved,
+                titles,
+            } => {
+                self.raw(&[24]);
+                self.number(*question);
+                self.bytes(&encode_ranges(owned));
+                self.bytes(&encode_ranges(reserved));
+                let runs = titles.runs();
+                self.count(runs.len());
+                for (first, last, title) in runs {
+                    self.raw(&first.to_le_bytes());
+                    self.raw(&last.to_le_bytes());
+                    self.raw(&title.to_le_bytes());
+                }
+            }
+            Word::Copy { question, cargo } => {
+                self.raw(&[25]);
+                self.number(*question);
+                self.bytes(cargo);
+            }
+            Word::Copied { question, text } => {
+                self.raw(&[26]);
+                self.number(*question);
+                self.bytes(text);
+            }
+            _ => unreachable!("a word of a question"),
+        }
+    }
+
+    fn word_of_slot(&mut self, word: &Word) {
+        match word {
             Word::HandOver { slot, mark } => self.of_mark(12, *slot, mark),
             Word::Kept { slot, mark, text } => {
                 self.of_mark(13, *slot, mark);
@@ -345,10 +452,7 @@ impl Out<'_> {
             Word::Settled { slot, mark } => self.of_mark(18, *slot, mark),
             Word::NoMark { slot, mark } => self.of_mark(19, *slot, mark),
             Word::MarkClosed { slot, mark } => self.of_mark(20, *slot, mark),
-            Word::NotLeader { leader } => {
-                self.raw(&[21, u8::from(leader.is_some())]);
-                leader.iter().for_each(|node| self.raw(&node.0));
-            }
+            _ => unreachable!("a word of a slot"),
         }
     }
 }
@@ -417,9 +521,30 @@ impl<'a> In<'a> {
         })
     }
 
+    /// Runs in order, so that a few bytes do not cost thousands of steps each.
+    fn titles(&mut self) -> Option<Titles> {
+        let (mut titles, mut next) = (Titles::default(), 0);
+        for _ in 0..self.count()? {
+            let (first, last, title) = (self.slot()?, self.slot()?, self.count()?);
+            if first < next || first > last {
+                return None;
+            }
+            next = last + 1;
+            (first..=last).for_each(|slot| titles.set(slot, title));
+        }
+        Some(titles)
+    }
+
     fn cargo(&mut self) -> Option<Cargo> {
         let replace = self.flag()?;
         let (slot, mark) = (self.slot()?, self.option()?);
+        let credentials = match self.byte()? {
+            0 => Credentials::None,
+            1 => Credentials::Password(self.bytes()?.to_vec()),
+            2 => Credentials::User(self.bytes()?.to_vec(), self.bytes()?.to_vec()),
+            3 => Credentials::Shard,
+            _ => return None,
+        };
         let count = self.count()?;
         let parcels = (0..count).map(|_| {
             Some(Parcel {
@@ -428,7 +553,7 @@ impl<'a> In<'a> {
                     false => None,
                     true => Some(i64::from_le_bytes(self.array()?)),
                 },
-                value: self.bytes()?.to_vec(),
+                payload: self.bytes()?.to_vec(),
             })
         });
         let parcels = parcels.collect::<Option<Vec<Parcel>>>()?;
@@ -436,6 +561,7 @@ impl<'a> In<'a> {
             slot,
             mark,
             replace,
+            credentials,
             parcels,
         })
     }
@@ -461,10 +587,28 @@ impl<'a> In<'a> {
                     _ => return None,
                 },
             },
+            23 => Word::AskOwn {
+                question: self.number()?,
+                slots: decode_ranges(self.bytes()?)?,
+            },
+            24 => Word::OwnIs {
+                question: self.number()?,
+                owned: decode_ranges(self.bytes()?)?,
+                reserved: decode_ranges(self.bytes()?)?,
+                titles: self.titles()?,
+            },
             kind @ (10 | 12..=20) => {
                 let (slot, mark) = (self.slot()?, self.id()?);
                 self.of_mark(kind, slot, mark)?
             }
+            25 => Word::Copy {
+                question: self.number()?,
+                cargo: self.bytes()?.to_vec(),
+            },
+            26 => Word::Copied {
+                question: self.number()?,
+                text: self.bytes()?.to_vec(),
+            },
             21 => Word::NotLeader {
                 leader: match self.flag()? {
                     false => None,

@@ -1,7 +1,6 @@
 //! What nodes say of themselves (M9), and which words of other shards are heard (M7).
 
 use super::*;
-use crate::introduction::Partner;
 use crate::migration::word::{Word, Words};
 use control::{encode_words, Frame};
 use state::Access;
@@ -100,21 +99,15 @@ fn a_node_stands_for_the_shard_it_names_itself() {
 #[test]
 fn what_a_node_can_do_counts_while_it_says_it() {
     let mut cluster = knowing();
-    let partner = |cluster: &Cluster, shard| {
+    let able = |cluster: &Cluster, shard| {
         let introductions = &cluster.introductions;
-        introductions.partner(cluster.now.mono, &cluster.bus, shard, SLOTS_MOVE)
+        introductions.all_can(cluster.now.mono, &cluster.bus, shard, SLOTS_MOVE)
     };
-    assert_eq!(partner(&cluster, C), Partner::Able, "none of this kind");
-    cluster.linked(node(7));
-    assert_eq!(partner(&cluster, C), Partner::Unknown);
-    for (shard, of_all, wanted) in [
-        (C, 0, Partner::Unknown),
-        (C, SLOTS_MOVE, Partner::Able),
-        (B, 0, Partner::Able),
-    ] {
+    assert!(!able(&cluster, C), "its leader has not said it");
+    for (shard, of_all, wanted) in [(C, 0, false), (C, SLOTS_MOVE, true), (B, SLOTS_MOVE, false)] {
         let bytes = introduction(shard, SLOTS_MOVE, of_all).encode();
         heard(&mut cluster, true, &bytes);
-        assert_eq!(partner(&cluster, C), wanted, "{shard} {of_all}");
+        assert_eq!(able(&cluster, C), wanted, "{shard} {of_all}");
     }
     let can = |cluster: &Cluster, ms: u64| {
         let at = NOW.mono + Duration::from_millis(ms);

@@ -4,6 +4,7 @@
 //! the business of the view's maker).
 
 use super::super::env::{Done, Env};
+use super::super::motion::moving;
 use super::shared::show;
 use cluster_bus::bus::MESSAGE_NAMES;
 use cluster_bus::wire::Flags;
@@ -12,19 +13,14 @@ use std::fmt::Write;
 use topology::ClusterView;
 
 pub fn info(env: &mut Env<'_>, _: Args<'_>) -> Done {
-    let moves = &env.data.committed_record().moves;
-    let moving = [
-        ("cluster_slots_migrating", moves.migrating.len()),
-        ("cluster_slots_importing", moves.importing.len()),
-        ("cluster_open_lends", moves.lends.len()),
-    ];
+    let moving = moving(env);
     show(env, |view, reply| {
         reply.verbatim("txt", text(view, &moving).as_bytes());
         Ok(())
     })
 }
 
-fn text(view: &ClusterView, moving: &[(&str, usize)]) -> String {
+fn text(view: &ClusterView, moving: &[(&str, u64)]) -> String {
     let (mut ok, mut pfail, mut fail) = (0, 0, 0);
     for node in &view.nodes {
         let count = node.slots.len();

@@ -19,7 +19,7 @@ mod tests;
 mod topology;
 
 use super::env::{Done, Env, DONE};
-use super::room::record;
+use super::room::{gain, gain_ranges, record};
 use super::rows::{no_subcommand, rows};
 use resp::args::Args;
 use shared::host;
@@ -34,8 +34,8 @@ rows! { pub static ROWS: Cluster [] {
 const VARIES: &[&str] = &["nondeterministic_output"];
 
 rows! { static SUBCOMMANDS: Cluster [] {
-    "cluster|addslots" -3 [NO_ASYNC_LOADING ADMIN STALE CHANGES_RECORD] "3.0.0" => slots::addslots: "Gives slots to this node." .amplifies(record);
-    "cluster|addslotsrange" -4 [NO_ASYNC_LOADING ADMIN STALE CHANGES_RECORD] "7.0.0" => slots::addslotsrange: "Gives ranges of slots to this node." .amplifies(record);
+    "cluster|addslots" -3 [NO_ASYNC_LOADING ADMIN STALE CHANGES_RECORD] "3.0.0" => slots::addslots: "Gives slots to this node." .amplifies(gain);
+    "cluster|addslotsrange" -4 [NO_ASYNC_LOADING ADMIN STALE CHANGES_RECORD] "7.0.0" => slots::addslotsrange: "Gives ranges of slots to this node." .amplifies(gain_ranges);
     "cluster|bumpepoch" 2 [NO_ASYNC_LOADING ADMIN STALE CHANGES_RECORD] "3.0.0" => slots::bumpepoch: "Raises this node's config epoch above all others." .tips(VARIES).amplifies(record);
     "cluster|count-failure-reports" 3 [ADMIN STALE] "3.0.0" => topology::count_failure_reports: "Counts the masters that report a node as failing." .tips(VARIES);
     "cluster|countkeysinslot" 3 [STALE READS_DATA] "3.0.0" => keys::countkeysinslot: "Counts the keys of a slot.";

@@ -5,10 +5,10 @@
 
 use super::super::env::{Block, BlockKind, Done, Env, Flow, DONE};
 use super::super::error::Error;
-use super::shared::{host, parse_id};
-use super::slots::parse_slot;
+use super::super::gains::{gain, owners, parse_slot, shown};
+use super::super::upgrade::are_upgraded;
+use super::shared::{host, lives, parse_id};
 use base::ShardId;
-use cluster_bus::wire::Flags;
 use cluster_bus::NodeId;
 use resp::args::Args;
 use std::time::Duration;
@@ -59,18 +59,40 @@ fn named(env: &mut Env<'_>, id: &[u8]) -> Result<Option<Named>, Error> {
     }))
 }
 
-/// The shard that a node stands for, which the bus may not have told yet; none: the command is held.
-fn shard_of(env: &mut Env<'_>, named: &Named, id: &[u8]) -> Result<Option<ShardId>, Error> {
-    match named.shard {
-        None if env.overdue => Err(Error::stranger(id)),
-        shard => Ok(shard),
+/// What a node stands for.
+#[derive(Clone, Copy)]
+struct OtherEnd {
+    node: NodeId,
+    shard: ShardId,
+    /// M9: nothing can be agreed with it.
+    redis: bool,
+}
+
+impl OtherEnd {
+    /// The shard with which a move is agreed upon; none with a real Redis.
+    fn agrees(&self) -> Option<ShardId> {
+        (!self.redis).then_some(self.shard)
     }
 }
 
-/// A refusal that shows the tail's record may not leave before the tail is committed (T3).
-fn shown(env: &mut Env<'_>, error: Error) -> Error {
-    env.data.depends_on_all();
-    error
+/// The shard that a node stands for, which the bus may not have told yet, and of which kind it is; none: the
+/// command is held.
+fn other_end(env: &mut Env<'_>, named: &Named, id: &[u8]) -> Result<Option<OtherEnd>, Error> {
+    let redis = match host(env)?.is_redis(named.node) {
+        Some(redis) => redis,
+        None if env.overdue => false,
+        None => return Ok(None),
+    };
+    // Redis 7.0 does not say which its shard is: the node stands for itself.
+    let shard = named.shard.or(redis.then_some(ShardId(named.node.0)));
+    match shard {
+        None if env.overdue => Err(Error::stranger(id)),
+        shard => Ok(shard.map(|shard| OtherEnd {
+            node: named.node,
+            shard,
+            redis,
+        })),
+    }
 }
 
 fn done(env: &mut Env<'_>) -> Done {
@@ -81,52 +103,44 @@ fn done(env: &mut Env<'_>) -> Done {
     DONE
 }
 
-/// M9: an older build could not read the mark. False: the command is held, since a node that has just started
-/// has not said what it can do.
-fn are_upgraded(env: &mut Env<'_>, shard: ShardId) -> Result<bool, Error> {
-    if !host(env)?.can_move(shard) {
-        return match env.overdue {
-            true => Err(Error::NOT_UPGRADED),
-            false => Ok(false),
-        };
-    }
-    if !env.data.room_for(4 * state::room::COMMAND) {
-        return Ok(false);
-    }
-    if env.data.record().moves.features & topology::features::SLOTS_MOVE == 0 {
-        env.data.set_features(topology::features::SLOTS_MOVE);
-    }
-    Ok(true)
-}
-
 fn migrating(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
-    if !env.data.record().slots.contains(slot) {
+    let departed = env.data.record().moves.departed.get(&slot).map(|d| d.to);
+    if departed.is_none() && !env.data.record().slots.contains(slot) {
         return Err(shown(env, Error::not_owner(slot)));
     }
     let to = named(env, id)?.ok_or_else(|| Error::stranger(id))?;
     if to.is_slave {
         return Err(Error::SETSLOT_TARGET);
     }
-    let Some(shard) = shard_of(env, &to, id)? else {
+    let Some(to) = other_end(env, &to, id)? else {
         return Ok(Flow::Hold);
     };
+    if let Some(gone_to) = departed {
+        // M29: it is shown as migrating, until the other shard has it.
+        env.data.depends_on_all();
+        return match gone_to == to.shard {
+            true => done(env),
+            false => Err(Error::slot_migrating(slot)),
+        };
+    }
     let before = env.data.record().moves.migrating.get(&slot).cloned();
     if let Some(mark) = before {
         env.data.depends_on_all();
-        return match mark.shard == shard && !mark.closing {
+        return match mark.shard == to.shard && !mark.closing {
             true => done(env),
             false => Err(Error::slot_still_open(slot, mark.node)),
         };
     }
-    if !are_upgraded(env, shard)? {
+    if !are_upgraded(env, to.agrees(), 0)? {
         return Ok(Flow::Hold);
     }
     // The other shard's mark is bound when the first key goes there (M8).
     let mark = Migrating {
-        shard,
+        shard: to.shard,
         node: to.node,
         mark: None,
         closing: false,
+        redis: to.redis,
     };
     env.data.mark_migrating(slot, mark);
     done(env)
@@ -140,7 +154,7 @@ fn importing(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
     if from.is_slave {
         return Err(Error::SETSLOT_TARGET);
     }
-    let Some(shard) = shard_of(env, &from, id)? else {
+    let Some(from) = other_end(env, &from, id)? else {
         return Ok(Flow::Hold);
     };
     if env.data.record().moves.departed.contains_key(&slot) {
@@ -153,20 +167,21 @@ fn importing(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
     let before = env.data.record().moves.importing.get(&slot).cloned();
     if let Some(mark) = before {
         env.data.depends_on_all();
-        return match mark.shard == shard && !mark.returning {
+        return match mark.shard == from.shard && !mark.returning {
             true => done(env),
             false => Err(Error::slot_still_open(slot, mark.node)),
         };
     }
-    if !are_upgraded(env, shard)? {
+    if !are_upgraded(env, from.agrees(), 0)? {
         return Ok(Flow::Hold);
     }
     let mark = Importing {
-        shard,
+        shard: from.shard,
         node: from.node,
         mark: host(env)?.mint(),
         clean: env.data.keyspace().count_in_slot(slot) == 0,
         returning: false,
+        redis: from.redis,
     };
     env.data.mark_importing(slot, mark);
     done(env)
@@ -188,6 +203,18 @@ fn stable(env: &mut Env<'_>, slot: u16) -> Done {
                 env.data.close_migrating(slot);
             }
         }
+        // Nobody takes anything back: what is here stays, unreachable.
+        (None, Some(mark)) if mark.redis || !mark.clean => {
+            let lends = env.data.lent_in(slot) > 0; // M22: leftovers on their way to the owner
+            if lends && env.overdue {
+                return Err(shown(env, Error::slot_migrating(slot)));
+            }
+            if lends {
+                return Ok(Flow::Hold);
+            }
+            env.data.end_importing(slot);
+            return done(env);
+        }
         (None, Some(mark)) => {
             if !mark.returning {
                 env.data.return_importing(slot);
@@ -198,6 +225,11 @@ fn stable(env: &mut Env<'_>, slot: u16) -> Done {
     if env.session.deny_blocking || env.data.footprint().hold {
         return done(env);
     }
+    until_end(slot)
+}
+
+/// The reply waits for the end of the move, for so long as a client is patient.
+fn until_end(slot: u16) -> Done {
     Ok(Flow::Block(Block {
         kind: BlockKind::MarkEnd { slot },
         timeout: Some(PATIENCE),
@@ -214,12 +246,7 @@ fn force(env: &mut Env<'_>, slot: u16) -> Done {
         env.data.depends_on_all();
         return done(env);
     };
-    let view = host(env)?.view();
-    let of = view
-        .nodes
-        .iter()
-        .filter(|node| node.stands_for() == Some(shard));
-    if of.clone().any(|node| !node.flags.has(Flags::FAIL)) {
+    if lives(host(env)?.view(), shard) {
         return Err(Error::SHARD_LIVES);
     }
     let lends = moves.lends.iter().filter(|(_, lend)| lend.slot == slot);
@@ -252,17 +279,73 @@ fn node(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
         if env.data.keyspace().count_in_slot(slot) > 0 {
             return Err(shown(env, Error::slot_holds_keys(slot)));
         }
-        let Some(shard) = shard_of(env, &to, id)? else {
+        let Some(to) = other_end(env, &to, id)? else {
             return Ok(Flow::Hold);
         };
-        return give(env, slot, (shard, to.node));
+        return match to.redis {
+            true => give_up(env, slot),
+            false => give(env, slot, (to.shard, to.node)),
+        };
     }
-    if record.moves.importing.contains_key(&slot) {
-        return Err(shown(env, Error::slot_migrating(slot)));
+    let departed = record.moves.departed.get(&slot);
+    if departed.is_some_and(|d| Some(d.to) == to.shard) {
+        env.data.depends_on_all();
+        return match env.session.deny_blocking {
+            true => done(env),
+            false => until_end(slot),
+        };
+    }
+    match record.moves.importing.get(&slot) {
+        // The move has ended elsewhere.
+        Some(mark) if mark.redis => {
+            env.data.end_importing(slot);
+            if env.data.footprint().hold {
+                return Ok(Flow::Hold);
+            }
+        }
+        Some(_) => return Err(shown(env, Error::slot_migrating(slot))),
+        None => {}
     }
     host(env)?.set_owner(slot, to.node);
     env.reply().ok();
     DONE
+}
+
+/// M20: the slot, which has no key here, is to be a real Redis's, which is not asked.
+fn give_up(env: &mut Env<'_>, slot: u16) -> Done {
+    if !env.data.room_for(3 * state::room::RECORD) {
+        return Ok(Flow::Hold);
+    }
+    let moves = &env.data.record().moves;
+    if let Some(mark) = moves.migrating.get(&slot).filter(|mark| !mark.redis) {
+        let error = Error::slot_still_open(slot, mark.node);
+        return Err(shown(env, error));
+    }
+    env.data.end_migrating(slot);
+    env.data.del_slots(&[slot].into_iter().collect());
+    done(env)
+}
+
+/// M20: a slot whose keys came from a real Redis, which is not asked either: its next packets lose against the
+/// higher epoch.
+fn take_unasked(env: &mut Env<'_>, slot: u16) -> Done {
+    let view = host(env)?.view();
+    let owner = view.nodes.iter().find(|node| node.slots.contains(slot));
+    let theirs = owner.map_or(0, |node| node.config_epoch);
+    let highest = view.max_epoch();
+    if !env.data.room_for(4 * state::room::RECORD) {
+        return Ok(Flow::Hold);
+    }
+    let title = env.data.record().moves.titles.of(slot).saturating_add(1);
+    let (before, master) = (env.data.record().epoch, env.data.record().master);
+    let highest = highest.max(before);
+    env.data.end_importing(slot);
+    env.data.add_slots(&[slot].into_iter().collect());
+    env.data.set_titles(&[(slot, slot, title)]);
+    if before <= theirs || before < highest {
+        env.data.set_epoch(highest.saturating_add(1), master);
+    }
+    done(env)
 }
 
 /// M18: the slot is to be another shard's, which has agreed to it: it has a mark.
@@ -289,7 +372,7 @@ fn give(env: &mut Env<'_>, slot: u16, (shard, node): (ShardId, NodeId)) -> Done 
         return Err(shown(env, Error::not_migrating_there(slot)));
     };
     let id = cluster.mint();
-    if !are_upgraded(env, shard)? {
+    if !are_upgraded(env, Some(shard), 0)? {
         return Ok(Flow::Hold);
     }
     if before.is_none() {
@@ -298,6 +381,7 @@ fn give(env: &mut Env<'_>, slot: u16, (shard, node): (ShardId, NodeId)) -> Done 
             node,
             mark: Some(mark),
             closing: false,
+            redis: false,
         };
         env.data.mark_migrating(slot, mark);
     }
@@ -305,7 +389,10 @@ fn give(env: &mut Env<'_>, slot: u16, (shard, node): (ShardId, NodeId)) -> Done 
         return Err(shown(env, Error::not_migrating_there(slot)));
     }
     env.data.hand_off(slot, id);
-    done(env)
+    match env.data.footprint().hold {
+        true => Ok(Flow::Hold),
+        false => until_end(slot),
+    }
 }
 
 /// M18: this shard is to have the slot, under its mark.
@@ -317,6 +404,9 @@ fn take(env: &mut Env<'_>, slot: u16, owned: bool) -> Done {
     let Some(mark) = env.data.record().moves.importing.get(&slot).cloned() else {
         return unowned(env, slot);
     };
+    if mark.redis {
+        return take_unasked(env, slot);
+    }
     if !mark.clean {
         return Err(shown(env, Error::slot_unclean(slot)));
     }
@@ -340,6 +430,12 @@ fn unowned(env: &mut Env<'_>, slot: u16) -> Done {
     if view.nodes.iter().any(|node| node.slots.contains(slot)) {
         return Err(shown(env, Error::slot_busy(slot)));
     }
-    env.data.add_slots(&[slot].into_iter().collect());
-    done(env)
+    let slots = [slot].into_iter().collect();
+    let Some(owners) = owners(env, &slots)? else {
+        return Ok(Flow::Hold);
+    };
+    match gain(env, &slots, &owners)? {
+        true => done(env),
+        false => Ok(Flow::Hold),
+    }
 }

@@ -5,6 +5,8 @@
 use super::super::api::ClusterApi;
 use super::super::env::{Done, Env, Serving, DONE};
 use super::super::error::Error;
+use base::ShardId;
+use cluster_bus::wire::Flags;
 use cluster_bus::NodeId;
 use resp::args::Args;
 use resp::encode::Reply;
@@ -60,4 +62,13 @@ pub fn holds_keys(env: &mut Env<'_>) -> bool {
 /// The tail's copy: the view shows only what is applied.
 pub fn has_slots_in_log(env: &Env<'_>) -> bool {
     !env.data.record().slots.is_empty()
+}
+
+/// Whether a node of the shard is known that has not failed.
+pub fn lives(view: &ClusterView, shard: ShardId) -> bool {
+    let mut of = view
+        .nodes
+        .iter()
+        .filter(|node| node.stands_for() == Some(shard));
+    of.any(|node| !node.flags.has(Flags::FAIL))
 }

@@ -2,16 +2,17 @@
 //!
 //! Owns: Redis's checks and the changes, which are effects of the shard's log. S1: they execute on
 //! the tail's copy of the record, so that `MULTI; DELSLOTS; ADDSLOTS; EXEC` validates; what other
-//! shards have is the view's to say. Never: decides which shard serves a slot.
+//! shards have is the view's to say, and theirs: [`owners`]. Never: decides which shard serves a slot.
+//! Invariant (M12): a slot is gained when every other shard that can be asked has said that it is free.
 
 use super::super::env::{Done, Env, Flow, DONE};
 use super::super::error::Error;
-use super::shared::{holds_keys, host};
-use cluster_bus::slot::SLOT_COUNT;
+use super::super::gains::{gain, owners, parse_slot, shown};
+use super::shared::{holds_keys, host, lives};
 use cluster_bus::SlotSet;
 use resp::args::Args;
 use resp::number::parse_i64;
-use topology::ClusterView;
+use topology::{ClusterView, Moves};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Change {
@@ -35,19 +36,44 @@ pub fn delslotsrange(env: &mut Env<'_>, args: Args<'_>) -> Done {
     ranges(env, args, Change::Delete)
 }
 
-pub fn parse_slot(text: &[u8]) -> Result<u16, Error> {
-    let slot = parse_i64(text).and_then(|number| u16::try_from(number).ok());
-    slot.filter(|slot| *slot < SLOT_COUNT)
-        .ok_or(Error::SLOT_OUT_OF_RANGE)
-}
-
 fn single(env: &mut Env<'_>, args: Args<'_>, change: Change) -> Done {
     let mut plan = Plan::new(env, change)?;
-    let slots: Result<Vec<u16>, Error> = args.iter().skip(2).map(parse_slot).collect();
-    for slot in slots? {
+    let forced = change == Change::Add && args.len() > 3 && is_force(&args[args.len() - 1]);
+    let count = args.len() - 2 - usize::from(forced);
+    let slots = args.iter().skip(2).take(count).map(parse_slot);
+    let slots: Vec<u16> = slots.collect::<Result<_, Error>>()?;
+    if forced {
+        return reclaim(env, &slots);
+    }
+    for slot in slots {
         plan.take(slot).map_err(|error| shown(env, error))?;
     }
     plan.carry_out(env)
+}
+
+fn is_force(word: &[u8]) -> bool {
+    word.eq_ignore_ascii_case(b"force")
+}
+
+/// ADDSLOTS slot ... FORCE (M12): an operator's word that the shard is gone which slots of this one were
+/// handed over to, and which has not said that it has them.
+fn reclaim(env: &mut Env<'_>, slots: &[u16]) -> Done {
+    for slot in slots {
+        let Some(departed) = env.data.record().moves.departed.get(slot).cloned() else {
+            return Err(shown(env, Error::slot_not_departed(*slot)));
+        };
+        if lives(host(env)?.view(), departed.to) {
+            return Err(Error::SHARD_LIVES);
+        }
+    }
+    if !env.data.room_for((slots.len() + 2) * state::room::COMMAND) {
+        return Ok(Flow::Hold);
+    }
+    for slot in slots {
+        env.data.reclaim(*slot);
+    }
+    env.reply().ok();
+    DONE
 }
 
 fn ranges(env: &mut Env<'_>, args: Args<'_>, change: Change) -> Done {
@@ -70,12 +96,6 @@ fn ranges(env: &mut Env<'_>, args: Args<'_>, change: Change) -> Done {
     plan.carry_out(env)
 }
 
-/// A refusal that shows the tail's record may not leave before the tail is committed (T3).
-fn shown(env: &mut Env<'_>, error: Error) -> Error {
-    env.data.depends_on_all();
-    error
-}
-
 /// Slots of other shards, as far as this node knows. The own shard's are the record's.
 fn of_others(view: &ClusterView) -> SlotSet {
     let me = view.me();
@@ -92,28 +112,30 @@ struct Plan {
     own: SlotSet,
     others: SlotSet,
     chosen: SlotSet,
-    /// Slots whose move is to end first (M12).
-    moving: SlotSet,
+    moves: Moves,
+    /// EXEC: slots that it gives up and gains again.
+    kept: SlotSet,
 }
 
 impl Plan {
     fn new(env: &mut Env<'_>, change: Change) -> Result<Plan, Error> {
         let others = of_others(host(env)?.view());
+        let gains = env.session.gains.as_ref();
         Ok(Plan {
             change,
             own: env.data.record().slots.clone(),
             others,
             chosen: SlotSet::default(),
-            moving: env.data.record().moves.slots(),
+            moves: env.data.record().moves.clone(),
+            kept: gains.map(|gains| gains.asked.clone()).unwrap_or_default(),
         })
     }
 
     fn take(&mut self, slot: u16) -> Result<(), Error> {
-        if self.moving.contains(slot) {
-            return Err(Error::slot_migrating(slot));
-        }
         let assigned = self.own.contains(slot) || self.others.contains(slot);
         match self.change {
+            _ if self.keeps(slot) => Ok(()),
+            _ if self.moves_now(slot) => Err(Error::slot_migrating(slot)),
             Change::Add if assigned => Err(Error::slot_busy(slot)),
             Change::Delete if !assigned => Err(Error::slot_unassigned(slot)),
             _ if !self.chosen.insert(slot) => Err(Error::slot_repeated(slot)),
@@ -121,9 +143,33 @@ impl Plan {
         }
     }
 
+    /// M12: an EXEC that gives up a migrating slot and gains it again (`redis-cli --cluster fix`) changes
+    /// nothing: the mark stays.
+    fn keeps(&self, slot: u16) -> bool {
+        self.moves.migrating.contains_key(&slot) && self.kept.contains(slot)
+    }
+
+    /// M12: what must end first. A slot that this shard imports may be gained if its source has it no more.
+    fn moves_now(&self, slot: u16) -> bool {
+        let lent = self.moves.lends.values().any(|lend| lend.slot == slot);
+        let importing = self.moves.importing.get(&slot);
+        let returning = importing.is_some_and(|mark| mark.returning);
+        let migrating = self.moves.migrating.contains_key(&slot);
+        let imports = importing.is_some() && self.change == Change::Delete;
+        lent || returning || migrating || imports || self.moves.departed.contains_key(&slot)
+    }
+
     fn carry_out(self, env: &mut Env<'_>) -> Done {
         match self.change {
-            Change::Add => env.data.add_slots(&self.chosen),
+            Change::Add if self.chosen.is_empty() => {}
+            Change::Add => {
+                let Some(owners) = owners(env, &self.chosen)? else {
+                    return Ok(Flow::Hold);
+                };
+                if !gain(env, &self.chosen, &owners)? {
+                    return Ok(Flow::Hold);
+                }
+            }
             Change::Delete => {
                 let of = |set: &SlotSet| -> SlotSet {
                     self.chosen.iter().filter(|s| set.contains(*s)).collect()

@@ -10,6 +10,7 @@ use super::super::spec::Role;
 use super::super::words::Words;
 use super::attribute;
 use super::replication::is_master;
+use base::secret::same;
 use config::REDIS_VERSION;
 use pubsub::Counts;
 use resp::args::Args;
@@ -89,16 +90,6 @@ fn authenticate(env: &mut Env<'_>, user: &[u8], given: &[u8]) -> Result<(), Erro
     env.session.authenticated = true;
     env.session.user = DEFAULT_USER.to_owned();
     Ok(())
-}
-
-/// Compares in a time that depends on the lengths alone, so that timing tells nothing about how
-/// much of a guess was right.
-fn same(wanted: &[u8], given: &[u8]) -> bool {
-    let difference = wanted
-        .iter()
-        .zip(given)
-        .fold(0, |sum, (a, b)| sum | (a ^ b));
-    wanted.len() == given.len() && difference == 0
 }
 
 /// What HELLO's arguments ask for.

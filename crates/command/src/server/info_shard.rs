@@ -124,6 +124,11 @@ pub fn cluster(report: &mut Report, env: &Env<'_>) {
         "cluster_enabled",
         u8::from(env.server.config().cluster_enabled),
     );
+    if env.server.config().cluster_enabled {
+        for (name, count) in crate::motion::moving(env) {
+            report.line(name, count);
+        }
+    }
 }
 
 pub fn raft(report: &mut Report, env: &Env<'_>) {

@@ -6,7 +6,8 @@ use base::ShardId;
 use cluster_bus::{NodeId, SlotSet};
 use std::net::IpAddr;
 use std::time::Duration;
-use topology::moves::{Cargo, KeyState};
+use topology::moves::{Cargo, KeyState, Owners};
+use topology::outside::{Place, Server, Unreached};
 use topology::{ClusterView, MoveId};
 
 /// A cluster that changes nothing but what DELSLOTS asks for.
@@ -19,12 +20,20 @@ pub struct FakeCluster {
     pub forgotten: Vec<NodeId>,
     /// RESET is under way.
     pub later: bool,
+    /// What is outside.
+    pub reached: Option<Result<(u64, Server), Unreached>>,
+    /// A node that is a real Redis.
+    pub redis: Option<NodeId>,
     pub minted: u64,
     /// What another shard answers about any key and any slot; none: nothing yet.
     pub key_state: Option<KeyState>,
     pub mark: Option<Option<MoveId>>,
     /// Not all nodes of the two shards can move slots.
     pub not_upgraded: bool,
+    /// What other shards say of slots; none: that they have none of them.
+    pub owners: Option<Owners>,
+    /// They say nothing.
+    pub silent: bool,
 }
 
 impl FakeCluster {
@@ -79,8 +88,11 @@ impl ClusterApi for FakeCluster {
     fn end_moves(&mut self, with: Option<ShardId>) {
         self.calls.push(format!("end moves {with:?}"));
     }
-    fn can_move(&mut self, _: ShardId) -> bool {
+    fn can_move(&mut self, _: Option<ShardId>) -> bool {
         !self.not_upgraded
+    }
+    fn is_redis(&mut self, node: NodeId) -> Option<bool> {
+        Some(self.redis == Some(node))
     }
     fn mint(&mut self) -> MoveId {
         self.minted += 1;
@@ -109,8 +121,45 @@ impl ClusterApi for FakeCluster {
         self.calls.push(format!("mark {slot}"));
         self.mark
     }
-    fn begin_lend(&mut self, _: MoveId, cargo: Cargo, _: Duration) {
+    fn owners_elsewhere(&mut self, question: &mut Option<u64>, slots: &SlotSet) -> Option<Owners> {
+        let owners = self.owners.clone().unwrap_or_default();
+        *question = self.silent.then_some(1);
+        (!self.silent).then(|| Owners {
+            asked: slots.clone(),
+            ..owners
+        })
+    }
+    fn withdraw_question(&mut self, question: &mut Option<u64>) {
+        *question = None;
+    }
+    fn begin_lend(&mut self, _: MoveId, (cargo, _): (Cargo, usize), _: Duration) {
         self.calls.push(format!("lend {}", cargo.parcels.len()));
+    }
+    fn begin_copy(&mut self, _: ShardId, cargo: Cargo, _: Duration) -> u64 {
+        self.calls.push(format!("copy {}", cargo.parcels.len()));
+        7
+    }
+    fn reach(
+        &mut self,
+        _: &mut Option<u64>,
+        place: &Place,
+        _: Duration,
+    ) -> Option<Result<(u64, Server), Unreached>> {
+        self.calls
+            .push(format!("reach {}:{}", place.host, place.port));
+        self.reached.clone()
+    }
+    fn leave(&mut self, link: u64) {
+        self.calls.push(format!("leave {link}"));
+    }
+    fn begin_outside(&mut self, _: MoveId, to: (u64, bool), cargo: Cargo, _: Duration) {
+        let count = cargo.parcels.len();
+        self.calls.push(format!("lend {count} on {to:?}"));
+    }
+    fn copy_outside(&mut self, to: (u64, bool), cargo: Cargo, _: Duration) -> u64 {
+        let count = cargo.parcels.len();
+        self.calls.push(format!("copy {count} on {to:?}"));
+        8
     }
     fn want_slot(&mut self, slot: u16, _: ShardId, _: MoveId, _: Duration) {
         self.calls.push(format!("want {slot}"));

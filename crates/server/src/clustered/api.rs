@@ -12,7 +12,8 @@ use cluster_bus::{NodeId, SlotSet};
 use command::api::{ClusterApi, Failover, ResetProgress};
 use command::Error;
 use std::time::Duration;
-use topology::moves::{Cargo, KeyState};
+use topology::moves::{Cargo, KeyState, Owners};
+use topology::outside::{Place, Server, Unreached};
 use topology::{ClusterView, MoveId};
 
 fn refused(refusal: OperatorRefusal) -> Error {
@@ -96,8 +97,12 @@ impl<P: Platform> ClusterApi for Clustered<P> {
         self.core.end_moves(with);
     }
 
-    fn can_move(&mut self, shard: ShardId) -> bool {
-        self.core.can_move(shard)
+    fn can_move(&mut self, with: Option<ShardId>) -> bool {
+        self.core.can_move(with)
+    }
+
+    fn is_redis(&mut self, node: NodeId) -> Option<bool> {
+        self.core.is_redis(node)
     }
 
     fn mint(&mut self) -> MoveId {
@@ -124,8 +129,41 @@ impl<P: Platform> ClusterApi for Clustered<P> {
         self.core.mark_elsewhere(question, shard, slot)
     }
 
-    fn begin_lend(&mut self, id: MoveId, cargo: Cargo, patience: Duration) {
+    fn owners_elsewhere(&mut self, question: &mut Option<u64>, slots: &SlotSet) -> Option<Owners> {
+        self.core.owners_elsewhere(question, slots)
+    }
+
+    fn withdraw_question(&mut self, question: &mut Option<u64>) {
+        self.core.withdraw_question(question);
+    }
+
+    fn begin_lend(&mut self, id: MoveId, cargo: (Cargo, usize), patience: Duration) {
         self.core.begin_lend(id, cargo, patience);
+    }
+
+    fn begin_copy(&mut self, to: ShardId, cargo: Cargo, patience: Duration) -> u64 {
+        self.core.begin_copy(to, &cargo, patience)
+    }
+
+    fn reach(
+        &mut self,
+        question: &mut Option<u64>,
+        place: &Place,
+        patience: Duration,
+    ) -> Option<Result<(u64, Server), Unreached>> {
+        self.core.reach(question, place, patience)
+    }
+
+    fn leave(&mut self, link: u64) {
+        self.core.leave(link);
+    }
+
+    fn begin_outside(&mut self, id: MoveId, to: (u64, bool), cargo: Cargo, patience: Duration) {
+        self.core.begin_outside(id, to, cargo, patience);
+    }
+
+    fn copy_outside(&mut self, to: (u64, bool), cargo: Cargo, patience: Duration) -> u64 {
+        self.core.copy_outside(to, cargo, patience)
     }
 
     fn want_slot(&mut self, slot: u16, from: ShardId, mark: MoveId, patience: Duration) {

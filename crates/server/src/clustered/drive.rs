@@ -9,15 +9,16 @@ use crate::turn::Server;
 use base::clock::{Clock, Mono, Now};
 use base::ids::RaftId;
 use cluster::control::Frame;
+use cluster::migration::outside::pool;
 use cluster::{bus_now, ClusterOutput};
 use cluster_bus::bus::{Action, Level};
 use cluster_bus::NodeId;
 use raft_group::{Envelope, Group};
 use shard::{Admission, Shard};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use storage::base::{Member, MemberKind};
-use transport::{kind_of, Command, Event, Passwords};
+use transport::{kind_of, Command, Event, Passwords, Probed};
 
 /// Lines in the log about frames that can't be read.
 const COMPLAINTS_A_SECOND: u32 = 20;
@@ -104,12 +105,28 @@ impl<P: Platform> Clustered<P> {
             }
             Event::RaftUp { node } => {
                 self.cut_off.remove(&node);
-                self.core.linked(node);
+                self.core.probed(now.mono, node, Some(false));
                 slog::debug!(logger, "Raft link to {} is up", node);
             }
             Event::RaftDown { node } => {
                 self.cut_off.insert(node);
                 slog::debug!(logger, "Raft link to {} is down", node);
+            }
+            Event::Probed { node, answer } => {
+                let refused = match answer {
+                    Probed::Known => Some(false),
+                    Probed::Refused => Some(true),
+                    Probed::Unknown => None,
+                };
+                self.core.probed(now.mono, node, refused);
+            }
+            Event::OutgoingUp { link } => self.core.outgoing(now.mono, link, pool::Event::Up),
+            Event::OutgoingBytes { link, bytes } => {
+                self.core
+                    .outgoing(now.mono, link, pool::Event::Bytes(bytes));
+            }
+            Event::OutgoingClosed { link } => {
+                self.core.outgoing(now.mono, link, pool::Event::Closed);
             }
             Event::Failed(what) => slog::warn!(logger, "Cluster links: {}", what),
         }
@@ -215,6 +232,29 @@ impl<P: Platform> Clustered<P> {
     }
 }
 
+fn probe(node: NodeId, addr: (IpAddr, u16)) -> Command {
+    let addr = addr.into();
+    Command::Probe { node, addr }
+}
+
+fn outgoing(order: pool::Order) -> Command {
+    match order {
+        pool::Order::Connect {
+            link,
+            host,
+            port,
+            limit,
+        } => Command::OutgoingConnect {
+            link,
+            host,
+            port,
+            limit,
+        },
+        pool::Order::Send { link, bytes } => Command::OutgoingSend { link, bytes },
+        pool::Order::Close { link } => Command::OutgoingClose { link },
+    }
+}
+
 /// For the log: what a lost quorum means, and which voters are silent.
 fn no_quorum(silent: &[Member]) -> String {
     let name = |member: &Member| {
@@ -301,6 +341,9 @@ impl<P: Platform> Server<P> {
         cluster
             .core
             .migrate(self.turn_started, writes, &mut self.shard);
+        for warning in cluster.core.take_warnings() {
+            slog::warn!(self.logger, "{}", warning);
+        }
         for finished in cluster.core.take_finished() {
             self.state.end_move(&finished);
         }
@@ -352,10 +395,12 @@ impl<P: Platform> Server<P> {
                     back,
                     bytes,
                 } => cluster.frame(to, urgent, back, bytes),
-                ClusterOutput::Peer { node, addr } => cluster.io.order(Command::Peer {
-                    node,
-                    addr: addr.map(|(ip, port)| SocketAddr::new(ip, port)),
-                }),
+                ClusterOutput::Peer { node, addr } => {
+                    let addr = addr.map(SocketAddr::from);
+                    cluster.io.order(Command::Peer { node, addr });
+                }
+                ClusterOutput::Probe { node, addr } => cluster.io.order(probe(node, addr)),
+                ClusterOutput::Outgoing(order) => cluster.io.order(outgoing(order)),
                 ClusterOutput::Myself(node) => cluster.io.order(Command::Myself(node)),
                 ClusterOutput::Identity(identity) => {
                     self.write_identity(now, &mut cluster, identity)?

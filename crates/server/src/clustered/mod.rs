@@ -135,6 +135,7 @@ pub(super) fn cluster_options(config: &Config, rng: &mut StdRng) -> ClusterOptio
             EndpointType::Hostname => PreferredEndpoint::Hostname,
             EndpointType::Unknown => PreferredEndpoint::Unknown,
         },
+        requirepass: config.requirepass.clone(),
     }
 }
 

@@ -8,7 +8,7 @@ use cluster_bus::bus::NodeRole;
 use cluster_bus::wire::{Body, Flags, Header, Message, PingKind};
 use cluster_bus::{NodeId, SlotSet};
 use std::net::{Ipv4Addr, SocketAddr};
-use transport::Event as LinkEvent;
+use transport::{Event as LinkEvent, Probed};
 
 use super::bed::{disk, node, record, silence, Bed, ME};
 use crate::disk::SimDisk;
@@ -78,6 +78,10 @@ impl Lone {
         let link = link.expect("it calls the nodes that it knows");
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 17_000));
         self.bed.hears(LinkEvent::BusConnected { link, local });
+        // M21: of a node that could be asked no claim is believed.
+        let answer = Probed::Refused;
+        let node = OTHER;
+        self.bed.hears(LinkEvent::Probed { node, answer });
         self.bed.hears(LinkEvent::BusPacket { link, bytes });
     }
 }

@@ -2,6 +2,8 @@
 //! cluster mode.
 
 mod admin;
+mod gains;
+mod lends;
 mod recorded;
 mod slots;
 mod topology;

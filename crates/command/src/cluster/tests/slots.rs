@@ -164,20 +164,65 @@ fn epochs() {
 }
 
 #[test]
-fn setslot_says_that_it_is_not_there() {
-    let mut f = first_of_two();
-    let no = "-ERR CLUSTER SETSLOT is not supported: slots can't be moved between shards yet\r\n";
-    let node = id(2);
-    f.expect(&[
-        ("CLUSTER SETSLOT 5 stable", no),
-        (&format!("CLUSTER SETSLOT 5 NODE {node}"), no),
-        (&format!("CLUSTER SETSLOT 5 MIGRATING {node}"), no),
-    ]);
+fn setslot_is_for_masters() {
     let mut replica = fixture(view(vec![replica(3, 1), master(1, &[])]));
     replica.expect(&[(
         "CLUSTER SETSLOT 5 STABLE",
         "-ERR Please use SETSLOT only with masters.\r\n",
     )]);
+}
+
+/// The first of two masters; the second is a real Redis, which does not say which its shard is.
+fn beside_a_redis() -> Fixture {
+    let mut redis = master(2, &[(100, 200)]);
+    redis.shard = None;
+    let mut f = fixture(view(vec![master(1, &[]), redis]));
+    f.host.cluster.as_mut().expect("a cluster").redis = Some(id(2));
+    f.expect(&[("CLUSTER ADDSLOTSRANGE 0 99", "+OK\r\n")]);
+    f
+}
+
+#[test]
+fn a_slot_of_a_redis_is_taken_unasked() {
+    let mut f = beside_a_redis();
+    let (node, me) = (id(2), id(1));
+    f.expect(&[
+        (&format!("CLUSTER SETSLOT 150 IMPORTING {node}"), "+OK\r\n"),
+        (&format!("CLUSTER SETSLOT 151 IMPORTING {node}"), "+OK\r\n"),
+        ("CLUSTER SETSLOT 151 STABLE", "+OK\r\n"),
+        (&format!("CLUSTER SETSLOT 150 NODE {me}"), "+OK\r\n"),
+    ]);
+    let record = f.data.record();
+    assert_eq!(record.slots, set(&[(0, 99), (150, 150)]));
+    assert!(record.moves.importing.is_empty());
+    assert_eq!(record.epoch, 3, "above what the Redis has");
+}
+
+#[test]
+fn a_slot_goes_to_a_redis_without_its_keys() {
+    let mut f = beside_a_redis();
+    let node = id(2);
+    // It is the slot of "b".
+    let slot = keyspace_slot(b"b");
+    f.expect(&[
+        (&format!("CLUSTER ADDSLOTS {slot}"), "+OK\r\n"),
+        ("SET b 1", "+OK\r\n"),
+        (&format!("CLUSTER SETSLOT {slot} MIGRATING {node}"), "+OK\r\n"),
+        (
+            &format!("CLUSTER SETSLOT {slot} NODE {node}"),
+            &format!(
+                "-ERR Can't assign hashslot {slot} to a different node while I still hold keys for this hash slot.\r\n"
+            ),
+        ),
+        ("DEL b", ":1\r\n"),
+        (&format!("CLUSTER SETSLOT {slot} NODE {node}"), "+OK\r\n"),
+    ]);
+    let record = f.data.record();
+    assert!(!record.slots.contains(slot) && record.moves.migrating.is_empty());
+}
+
+fn keyspace_slot(key: &[u8]) -> u16 {
+    cluster_bus::slot::key_slot(key)
 }
 
 /// S1: DEBUG has no key specs, so no check of slots comes before it.

@@ -1,0 +1,345 @@
+//! Connections to servers outside: made, greeted, kept for the next use, ended (M26).
+//!
+//! Owns each connection's way from its making to its end, and the replies that have come. Never: touches a
+//! socket (it says what is to be done), or knows what a command is for. Invariants: at most [`MOST`] at a
+//! time; one command's use of a connection at a time; what has failed, or may still be answered, is never
+//! used again.
+
+use super::reply::{self, command, Reply};
+use base::clock::Mono;
+use base::NodeId;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use topology::moves::Credentials;
+use topology::outside::{Place, Server, Unreached};
+
+/// M26: connections at a time, and how long one without use is kept.
+const MOST: usize = 64;
+const KEPT_FOR: Duration = Duration::from_secs(10);
+
+pub type LinkId = u64;
+
+/// What is to be done with a socket.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Order {
+    Connect {
+        link: LinkId,
+        host: String,
+        port: u16,
+        limit: Duration,
+    },
+    Send {
+        link: LinkId,
+        bytes: Vec<u8>,
+    },
+    Close {
+        link: LinkId,
+    },
+}
+
+/// What has happened to a socket.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    Up,
+    Bytes(Vec<u8>),
+    Closed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    Connecting {
+        until: Mono,
+    },
+    Greeting {
+        until: Mono,
+    },
+    /// Nobody uses it; since when.
+    Free(Mono),
+    /// A command has it; since when nothing was asked on it.
+    Taken(Mono),
+    Busy,
+    Failed(Unreached, Mono),
+}
+
+#[derive(Debug)]
+struct Link {
+    place: Place,
+    state: State,
+    server: Server,
+    input: Vec<u8>,
+    /// Replies that are still to come, and those that have.
+    expects: usize,
+    replies: Vec<Reply>,
+}
+
+#[derive(Debug, Default)]
+pub struct Pool {
+    links: BTreeMap<LinkId, Link>,
+    last: LinkId,
+    orders: Vec<Order>,
+}
+
+impl Pool {
+    pub fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    pub fn take_orders(&mut self) -> Vec<Order> {
+        std::mem::take(&mut self.orders)
+    }
+
+    /// A connection to this place, for one use: one that is there, or a new one. None: there are too many.
+    pub fn take(&mut self, now: Mono, place: &Place, limit: Duration) -> Option<LinkId> {
+        let is_free = |link: &Link| matches!(link.state, State::Free(_));
+        let mut free = self.links.iter_mut().filter(|(_, link)| is_free(link));
+        if let Some((id, link)) = free.find(|(_, link)| link.place == *place) {
+            link.state = State::Taken(now);
+            return Some(*id);
+        }
+        if self.links.len() >= MOST {
+            let unused = self.links.iter().find(|(_, link)| is_free(link));
+            let unused = *unused?.0;
+            self.close(unused);
+        }
+        self.last += 1;
+        let link = Link {
+            place: place.clone(),
+            state: State::Connecting { until: now + limit },
+            server: Server::default(),
+            input: Vec::new(),
+            expects: 0,
+            replies: Vec::new(),
+        };
+        self.links.insert(self.last, link);
+        self.orders.push(Order::Connect {
+            link: self.last,
+            host: place.host.clone(),
+            port: place.port,
+            limit,
+        });
+        Some(self.last)
+    }
+
+    /// Whether a connection that was taken stands; none: not yet. One that has failed is gone with this answer.
+    pub fn ready(&mut self, now: Mono, id: LinkId) -> Option<Result<Server, Unreached>> {
+        let Some(link) = self.links.get_mut(&id) else {
+            return Some(Err(Unreached::Lost));
+        };
+        match &mut link.state {
+            State::Taken(since) => {
+                *since = now;
+                Some(Ok(link.server.clone()))
+            }
+            State::Failed(failure, _) => {
+                let failure = failure.clone();
+                self.links.remove(&id);
+                Some(Err(failure))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a connection is taken, and nothing is on its way on it.
+    pub fn stands(&self, id: LinkId) -> bool {
+        let link = self.links.get(&id);
+        link.is_some_and(|link| matches!(link.state, State::Taken(_)))
+    }
+
+    /// Whether this connection was taken for that place.
+    pub fn leads_to(&self, id: LinkId, place: &Place) -> bool {
+        self.links.get(&id).is_some_and(|link| link.place == *place)
+    }
+
+    /// Commands that are answered by so many replies. False: the connection is gone, and nothing has left.
+    pub fn send(&mut self, id: LinkId, bytes: Vec<u8>, expects: usize) -> bool {
+        let taken = |link: &&mut Link| matches!(link.state, State::Taken(_));
+        let Some(link) = self.links.get_mut(&id).filter(taken) else {
+            return false;
+        };
+        link.state = State::Busy;
+        link.expects = expects;
+        self.orders.push(Order::Send { link: id, bytes });
+        true
+    }
+
+    /// The replies, when all have come; the connection is still taken then. After a failure it is gone.
+    pub fn answers(&mut self, now: Mono, id: LinkId) -> Option<Result<Vec<Reply>, Unreached>> {
+        let Some(link) = self.links.get_mut(&id) else {
+            return Some(Err(Unreached::Lost));
+        };
+        match &link.state {
+            State::Busy if link.expects == 0 => {
+                link.state = State::Taken(now);
+                Some(Ok(std::mem::take(&mut link.replies)))
+            }
+            State::Failed(failure, _) => {
+                let failure = failure.clone();
+                self.links.remove(&id);
+                Some(Err(failure))
+            }
+            _ => None,
+        }
+    }
+
+    /// It may be used by others.
+    pub fn release(&mut self, now: Mono, id: LinkId) {
+        if let Some(link) = self.links.get_mut(&id) {
+            match link.state {
+                State::Taken(_) => link.state = State::Free(now),
+                _ => self.close(id),
+            }
+        }
+    }
+
+    /// What is on its way on it is not waited for.
+    pub fn close(&mut self, id: LinkId) {
+        if let Some(link) = self.links.remove(&id) {
+            if !matches!(link.state, State::Failed(..)) {
+                self.orders.push(Order::Close { link: id });
+            }
+        }
+    }
+
+    pub fn close_all(&mut self) {
+        for id in self.links.keys().copied().collect::<Vec<_>>() {
+            self.close(id);
+        }
+    }
+
+    /// What has become of a socket.
+    pub fn hear(&mut self, now: Mono, id: LinkId, event: Event) {
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        match event {
+            Event::Up => {
+                if let State::Connecting { until } = link.state {
+                    let (bytes, expects) = greeting(&link.place);
+                    (link.state, link.expects) = (State::Greeting { until }, expects);
+                    self.orders.push(Order::Send { link: id, bytes });
+                }
+            }
+            Event::Bytes(bytes) => {
+                link.input.extend_from_slice(&bytes);
+                if !link.read() {
+                    self.orders.push(Order::Close { link: id });
+                    link.fail(now, Unreached::Lost);
+                }
+                let greeted = matches!(link.state, State::Greeting { .. }) && link.expects == 0;
+                if greeted {
+                    let replies = std::mem::take(&mut link.replies);
+                    match server_of(&link.place, replies) {
+                        Ok(server) => (link.server, link.state) = (server, State::Taken(now)),
+                        Err(text) => {
+                            self.orders.push(Order::Close { link: id });
+                            link.fail(now, Unreached::Refused(text));
+                        }
+                    }
+                }
+            }
+            Event::Closed if matches!(link.state, State::Free(_)) => {
+                self.links.remove(&id);
+            }
+            Event::Closed => {
+                let failure = match link.state {
+                    State::Connecting { .. } | State::Greeting { .. } => Unreached::Connecting,
+                    _ => Unreached::Lost,
+                };
+                link.fail(now, failure);
+            }
+        }
+    }
+
+    /// Connections without use end, and those that are not greeted in time.
+    pub fn proceed(&mut self, now: Mono) {
+        let mut unused = Vec::new();
+        for (id, link) in &mut self.links {
+            match link.state {
+                State::Connecting { until } | State::Greeting { until } if now >= until => {
+                    self.orders.push(Order::Close { link: *id });
+                    link.fail(now, Unreached::Connecting);
+                }
+                State::Free(since) | State::Taken(since) | State::Failed(_, since)
+                    if now.since(since) >= KEPT_FOR =>
+                {
+                    unused.push(*id);
+                }
+                _ => {}
+            }
+        }
+        for id in unused {
+            self.close(id);
+        }
+    }
+}
+
+impl Link {
+    fn fail(&mut self, now: Mono, failure: Unreached) {
+        if !matches!(self.state, State::Failed(..)) {
+            self.state = State::Failed(failure, now);
+        }
+    }
+
+    /// False: what came is nothing that was asked for.
+    fn read(&mut self) -> bool {
+        while !self.input.is_empty() {
+            match reply::take(&mut self.input) {
+                Ok(Some(_)) if self.expects == 0 => return false,
+                Ok(Some(reply)) => {
+                    self.expects -= 1;
+                    self.replies.push(reply);
+                }
+                Ok(None) => return self.expects > 0,
+                Err(reply::Nonsense) => return false,
+            }
+        }
+        true
+    }
+}
+
+/// What is asked first, and how many replies it has.
+fn greeting(place: &Place) -> (Vec<u8>, usize) {
+    let mut out = Vec::new();
+    let mut count = 4;
+    match &place.credentials {
+        Credentials::None | Credentials::Shard => {}
+        Credentials::Password(password) => command(&mut out, &[b"AUTH", password]),
+        Credentials::User(user, password) => command(&mut out, &[b"AUTH", user, password]),
+    }
+    count += usize::from(!out.is_empty());
+    command(&mut out, &[b"SELECT", place.db.to_string().as_bytes()]);
+    command(&mut out, &[b"CLIENT", b"ID"]);
+    command(&mut out, &[b"INFO", b"server"]);
+    command(&mut out, &[b"CLUSTER", b"MYID"]);
+    (out, count)
+}
+
+/// What the answers say; an error as MIGRATE's client is told.
+fn server_of(place: &Place, replies: Vec<Reply>) -> Result<Server, Vec<u8>> {
+    let mut replies = replies.into_iter();
+    let asks = !matches!(place.credentials, Credentials::None | Credentials::Shard);
+    for _ in 0..1 + usize::from(asks) {
+        if let Some(Reply::Error(text)) = replies.next() {
+            return Err(text);
+        }
+    }
+    let mut server = Server::default();
+    match replies.next() {
+        Some(Reply::Int(id)) => server.client = u64::try_from(id).ok(),
+        Some(Reply::Error(text)) if text.starts_with(b"NOAUTH") => return Err(text),
+        _ => {}
+    }
+    if let Some(Reply::Bulk(Some(info))) = replies.next() {
+        let info = String::from_utf8_lossy(&info).into_owned();
+        let field = |name: &str| {
+            let mut lines = info.lines();
+            lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        };
+        server.run = field("run_id").unwrap_or_default().as_bytes().to_vec();
+        server.is_cluster = field("redis_mode") == Some("cluster");
+    }
+    if let Some(Reply::Bulk(Some(id))) = replies.next() {
+        server.node = NodeId::from_hex(&id).ok();
+    }
+    Ok(server)
+}

@@ -1,0 +1,131 @@
+//! MIGRATE: its refusals in Redis's order, before anything is sent.
+
+use crate::testing::{single, FakeCluster, Fixture};
+use crate::Flow;
+use keyspace::Layout;
+use topology::outside::{Server, Unreached};
+use topology::view::NodeView;
+use topology::ClusterView;
+
+const SYNTAX: &str = "-ERR syntax error\r\n";
+const NOT_INT: &str = "-ERR value is not an integer or out of range\r\n";
+const KEYS: &str =
+    "-ERR When using MIGRATE KEYS option, the key argument must be set to the empty string\r\n";
+const NOKEY: &str = "+NOKEY\r\n";
+
+#[test]
+fn options_are_refused_before_numbers() {
+    let mut f = Fixture::new(single());
+    f.expect(&[("SET a 1", "+OK\r\n")]);
+    let table = [
+        (
+            "MIGRATE h 1 a 0",
+            "-ERR wrong number of arguments for 'migrate' command\r\n",
+        ),
+        ("MIGRATE h 1 a x y COPYY", SYNTAX),
+        ("MIGRATE h 1 a x y COPY REPLACE AUTH", SYNTAX),
+        ("MIGRATE h 1 a x y AUTH2 user", SYNTAX),
+        ("MIGRATE h 1 a x y KEYS b", KEYS),
+        ("MIGRATE h 1 a x y COPY KEYS b", KEYS),
+        ("MIGRATE h 1 a 0 y", NOT_INT),
+        ("MIGRATE h 1 a x 1", NOT_INT),
+        ("MIGRATE h 1 a x 1 AUTH2 KEYS b", NOT_INT),
+        ("MIGRATE h 1 none x y", NOT_INT),
+    ];
+    f.expect(&table);
+}
+
+#[test]
+fn without_a_key_nothing_is_sent() {
+    let mut f = Fixture::new(single());
+    f.expect(&[
+        ("MIGRATE h 1 none 0 0", NOKEY),
+        (
+            "MIGRATE h junk none 0 -1 COPY REPLACE AUTH x AUTH2 x y",
+            NOKEY,
+        ),
+        ("MIGRATE h 1  0 1 KEYS", NOKEY),
+        ("MIGRATE h 1  0 1 KEYS none other", NOKEY),
+    ]);
+}
+
+/// The owner of all slots, with a key.
+fn owner() -> Fixture {
+    let mut f = Fixture::new(Layout::Cluster);
+    let me = NodeView::default();
+    f.host.cluster = Some(FakeCluster {
+        view: ClusterView {
+            nodes: vec![me],
+            ..ClusterView::default()
+        },
+        ..FakeCluster::default()
+    });
+    f.expect(&[
+        ("CLUSTER ADDSLOTSRANGE 0 16383", "+OK\r\n"),
+        ("SET a 1", "+OK\r\n"),
+    ]);
+    f
+}
+
+fn cluster(f: &mut Fixture) -> &mut FakeCluster {
+    f.host.cluster.as_mut().expect("a cluster")
+}
+
+#[test]
+fn nothing_is_lent_before_a_server_greets() {
+    let mut f = owner();
+    let (_, outcome) = f.outcome(&["MIGRATE", "h", "1", "a", "0", "9"]);
+    assert_eq!(outcome.flow, Flow::Hold);
+    assert!(f.data.record().moves.lends.is_empty());
+    let table = [
+        (
+            Unreached::Connecting,
+            "-IOERR error or timeout connecting to the client\r\n",
+        ),
+        (
+            Unreached::Refused(b"NOAUTH x".to_vec()),
+            "-ERR Target instance replied with error: NOAUTH x\r\n",
+        ),
+    ];
+    for (why, text) in table {
+        cluster(&mut f).reached = Some(Err(why));
+        f.expect(&[("MIGRATE h 1 a 0 9", text)]);
+        assert!(f.data.record().moves.lends.is_empty());
+    }
+}
+
+#[test]
+fn what_is_lent_outside_is_frozen() {
+    let mut f = owner();
+    let server = Server {
+        client: Some(9),
+        run: b"abc".to_vec(),
+        ..Server::default()
+    };
+    cluster(&mut f).reached = Some(Ok((4, server)));
+    let (_, outcome) = f.outcome(&["MIGRATE", "h", "1", "a", "2", "9", "COPY"]);
+    assert!(matches!(outcome.flow, Flow::Block(_)), "{outcome:?}");
+    assert!(
+        f.data.record().moves.lends.is_empty(),
+        "a copy lends nothing"
+    );
+    let (_, outcome) = f.outcome(&["MIGRATE", "h", "1", "a", "2", "9"]);
+    assert!(matches!(outcome.flow, Flow::Block(_)), "{outcome:?}");
+    let lends = &f.data.record().moves.lends;
+    let outside = lends.values().next().and_then(|lend| lend.outside.clone());
+    let outside = outside.expect("it names the server");
+    assert_eq!(
+        (outside.db, outside.client, &*outside.run),
+        (2, Some(9), &b"abc"[..])
+    );
+    assert!(f.data.frozen(b"a").is_some());
+    let calls = &cluster(&mut f).calls;
+    assert!(
+        calls.contains(&"copy 1 on (4, false)".to_owned()),
+        "{calls:?}"
+    );
+    assert!(
+        calls.contains(&"lend 1 on (4, false)".to_owned()),
+        "{calls:?}"
+    );
+}
