@@ -65,6 +65,11 @@ impl Committed {
         self.owned = slots;
     }
 
+    /// The record of a group, as of the last entry that was seen committed.
+    pub fn record(&self, group: GroupId) -> Option<&Arc<Record>> {
+        self.copies.get(&group).map(|copy| copy.data.record())
+    }
+
     /// Looks at a member after its turn. `keys`: those that clients use.
     pub fn look(&mut self, shard: &Shard<SimDisk>, keys: &[Vec<u8>]) -> Result<(), String> {
         let (group, commit) = (shard.identity().group, shard.group().commit());

@@ -11,6 +11,7 @@ use crate::scenes::Step;
 use crate::world::{Event, World};
 use cluster_bus::slot::key_slot;
 use cluster_bus::{NodeId, SlotSet};
+use std::collections::BTreeMap;
 use topology::Record;
 
 /// A slot as the leaders' records have it.
@@ -33,6 +34,11 @@ impl World {
         self.plan.topology == Topology::Moves
     }
 
+    /// The shards that have not ended (M28).
+    pub fn shards(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.plan.shards).filter(|shard| !self.checks.has_ended(self.groups[*shard]))
+    }
+
     /// The slots that a shard is to have: those it was given, or, where slots move, those it has.
     pub fn expected_slots(&self, shard: usize) -> SlotSet {
         match self.leaders_record(shard) {
@@ -48,7 +54,7 @@ impl World {
 
     /// I1, I2, I8: in the end every slot has one owner, and nothing is on its way.
     pub fn moves_lack(&self) -> Option<String> {
-        for shard in 0..self.plan.shards {
+        for shard in self.shards() {
             let record = self.leaders_record(shard)?;
             if record.moves.owes() {
                 return Some(format!(
@@ -56,9 +62,13 @@ impl World {
                     record.moves
                 ));
             }
+            if self.plan.follows && record.moves.follows.is_some() {
+                return Some(format!("shard {shard} has gone where its slots are"));
+            }
         }
         for slot in self.slots.iter().flat_map(SlotSet::iter) {
-            let owners: Vec<usize> = (0..self.plan.shards)
+            let owners: Vec<usize> = self
+                .shards()
                 .filter(|s| {
                     self.leaders_record(*s)
                         .is_some_and(|r| r.slots.contains(slot))
@@ -67,7 +77,7 @@ impl World {
             if owners.len() != 1 {
                 return Some(format!("slot {slot} has one owner, not {owners:?}"));
             }
-            for shard in (0..self.plan.shards).filter(|s| *s != owners[0]) {
+            for shard in self.shards().filter(|s| *s != owners[0]) {
                 let node = self.master_of(shard).and_then(|m| self.node(m))?;
                 let left = node.shard().data().keyspace().count_in_slot(slot);
                 if left > 0 && self.healed {
@@ -82,24 +92,29 @@ impl World {
     }
 
     fn standing(&self, slot: u16) -> Option<Standing> {
-        let records: Option<Vec<&Record>> = (0..self.plan.shards)
-            .map(|shard| self.leaders_record(shard))
+        let records: Option<BTreeMap<usize, &Record>> = self
+            .shards()
+            .map(|shard| Some((shard, self.leaders_record(shard)?)))
             .collect();
         let records = records?;
-        let of = |id: base::ShardId| records.iter().position(|r| r.shard == id);
-        let owner = records.iter().position(|r| r.slots.contains(slot))?;
-        let leaves = records[owner].moves.migrating.get(&slot);
+        let find = |is: &dyn Fn(&Record) -> bool| {
+            let mut all = records.iter();
+            all.find(|(_, r)| is(r)).map(|(shard, _)| *shard)
+        };
+        let of = |id: base::ShardId| find(&|r| r.shard == id);
+        let owner = find(&|r| r.slots.contains(slot))?;
+        let leaves = records[&owner].moves.migrating.get(&slot);
         let leaves_to = leaves.and_then(|mark| Some((of(mark.shard)?, mark.closing)));
-        let comes = records.iter().enumerate().filter_map(|(shard, record)| {
+        let comes = records.iter().filter_map(|(shard, record)| {
             let mark = record.moves.importing.get(&slot)?;
-            Some((shard, of(mark.shard)?, mark.returning))
+            Some((*shard, of(mark.shard)?, mark.returning))
         });
         let count = |shard: usize| {
             let node = self.node(self.master_of(shard)?)?;
             Some(node.shard().data().keyspace().count_in_slot(slot))
         };
         let leftovers = (0..self.plan.shards).filter_map(|shard| {
-            let mark = records[shard].moves.importing.get(&slot);
+            let mark = records.get(&shard)?.moves.importing.get(&slot);
             let unreachable = shard != owner && mark.is_none_or(|mark| !mark.clean);
             (unreachable && count(shard)? > 0).then_some((shard, mark.is_some()))
         });
@@ -251,7 +266,11 @@ fn migrate(w: &mut World, slot: u16, at: usize, to: usize, all: bool) {
 /// One step of some operator.
 fn step(w: &mut World, s: &Standing) {
     let (slot, owner) = (s.slot, s.owner);
-    let other = (owner + 1 + w.rng.below(w.plan.shards as u64 - 1) as usize) % w.plan.shards;
+    let others: Vec<usize> = w.shards().filter(|shard| *shard != owner).collect();
+    if others.is_empty() {
+        return;
+    }
+    let other = *w.rng.pick(&others);
     let comes = s.comes.iter().find(|(_, from, _)| *from == owner);
     match (s.leaves_to, comes) {
         (None, None) => {

@@ -133,11 +133,12 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::MarksNotLogged, Seed(Moves, "I7: records differ")),
         (M::CreateWhileReturning, Seed(Moves, "M10")),
         (M::BackBeforeSettled, Seed(Moves, "is at two shards")),
-        (M::DissolveOwing, Beside("crates/command/src/cluster/tests/motion.rs")),
+        (M::DissolveOwing, Seed(Moves, "I9: group")),
         (M::HandOffKeepsSlotInGossip, Seed(Moves, "S2: the bus shows")),
         (M::CreateWhileMigrating, Seed(Moves, "M10")),
         (M::CloseWithKeys, Seed(Moves, "is not linearizable")),
         (M::AskingUnchecked, Seed(Moves, "is at two shards")),
+        (M::BusNamesTheSpeaker, Beside("crates/cluster/src/tests/introductions.rs")),
     ]
 };
 

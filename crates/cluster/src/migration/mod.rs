@@ -27,7 +27,7 @@ use base::mutation::{self, Mutation};
 use base::ShardId;
 use cluster_bus::bus::Bus;
 use cluster_bus::NodeId;
-use contact::Contacts;
+use contact::{Contacts, Who};
 use copies::Copies;
 use outside::pool::Event as OutgoingEvent;
 use outside::Outside;
@@ -372,7 +372,7 @@ impl Migration {
     }
 
     /// The words that leave, a frame for each node. Whether others wait for the disk.
-    fn send(&mut self, now: Now, durable: Position, bus: &Bus, out: &mut Outbox) -> bool {
+    fn send(&mut self, now: Now, durable: Position, who: Who<'_>, out: &mut Outbox) -> bool {
         let mut frames: BTreeMap<NodeId, (ShardId, usize, Vec<Word>)> = BTreeMap::new();
         for (_, said) in self.take_sayable(durable) {
             let (to, word) = match said {
@@ -383,7 +383,7 @@ impl Migration {
                 }
             };
             // Of a shard that no node is known of nothing can be asked now.
-            if let Some(node) = self.contacts.of(now.mono, bus, to) {
+            if let Some(node) = self.contacts.of(now.mono, who, to) {
                 let frame = frames.entry(node).or_insert((to, 0, Vec::new()));
                 frame.1 += word.weight();
                 frame.2.push(word);
@@ -414,8 +414,8 @@ fn reign_of<D: Disk>(shard: &Shard<D>) -> Option<Reign> {
 }
 
 impl Cluster {
-    /// Takes in the words of a node of another shard. Only a node of the shard that it speaks for is
-    /// heard, and only when it is proved that it has said them.
+    /// Takes in the words of a node of another shard, when it is proved that it has said them. For which shard
+    /// it speaks it says in the same frame: what the bus shows of it may be anybody's word.
     pub(super) fn hear<D: Disk>(
         &mut self,
         from: NodeId,
@@ -426,9 +426,10 @@ impl Cluster {
         if !proved {
             return; // said again: the links are asking that node whether they are its own
         }
-        let speaker = self.bus.shard_of(from);
         let own = shard.record().shard;
-        if speaker != Some(words.from) || words.to != own || words.from == own {
+        let by_the_bus = mutation::is(Mutation::BusNamesTheSpeaker);
+        let strange = by_the_bus && self.bus.shard_of(from) != Some(words.from);
+        if words.to != own || words.from == own || strange {
             return;
         }
         let leads = shard.group().is_leader();
@@ -436,8 +437,8 @@ impl Cluster {
         for word in words.words {
             match word {
                 Word::NotLeader { leader } => {
-                    let bus = &self.bus;
-                    self.migration.contacts.told(bus, words.from, from, leader);
+                    let who = (&self.bus, &self.introductions);
+                    self.migration.contacts.told(who, words.from, from, leader);
                 }
                 word if leads => {
                     let migration = &mut self.migration;
@@ -468,10 +469,19 @@ impl Cluster {
             return;
         }
         let words = std::mem::take(&mut self.migration.inbox);
+        let upgraded = self.upgraded;
         let (mut desk, rooms) = self
             .migration
             .open((&self.bus, &self.config.options), now, shard);
         for (_, from, word) in words {
+            // M9: the answer would be an entry that an older build can't read.
+            let decides = matches!(word, Word::Go { .. } | Word::Decide { .. });
+            if decides && desk.shard.data().record().moves.features == 0 {
+                if !upgraded {
+                    continue;
+                }
+                desk.act(|data| data.set_features(topology::features::SLOTS_MOVE));
+            }
             match word {
                 Word::Begin { .. } | Word::Go { .. } | Word::Decide { .. } => {
                     rooms.target.hear(&mut desk, from, word);
@@ -546,7 +556,8 @@ impl Cluster {
             return;
         }
         let durable = shard.log().durable();
-        let waits = self.migration.send(now, durable, &self.bus, &mut self.out);
+        let who = (&self.bus, &self.introductions);
+        let waits = self.migration.send(now, durable, who, &mut self.out);
         if waits {
             shard.want_sync();
         }
@@ -666,6 +677,12 @@ impl Cluster {
     pub fn want_slot(&mut self, slot: u16, from: ShardId, mark: MoveId, patience: Duration) {
         let until = self.now.mono + patience;
         self.migration.slots.want(slot, from, mark, until);
+    }
+
+    /// M13: moves with this shard, or with any, are turned back: to be asked again until they have ended.
+    pub fn end_moves(&mut self, with: Option<ShardId>) {
+        let until = self.now.mono + AGAIN;
+        self.migration.slots.end_moves(with, until);
     }
 
     /// Lines for the log.

@@ -178,7 +178,7 @@ pub fn shard_at(env: &mut Env<'_>, node: NodeId) -> Result<Option<Target>, Error
         None if !overdue => return Ok(None),
         _ => {}
     }
-    let shard = cluster.view().node(node).and_then(|node| node.shard);
+    let shard = cluster.view().node(node).and_then(|node| node.stands_for());
     match shard.filter(|id| *id != ShardId::default()) {
         // A Redis that migrates to itself waits for itself.
         Some(shard) if shard == own => Err(Error::MIGRATE_TIMEOUT),

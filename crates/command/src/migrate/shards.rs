@@ -4,6 +4,7 @@
 
 use super::super::env::{BlockKind, Done, Env, Flow};
 use super::super::error::Error;
+use super::super::upgrade::are_upgraded;
 use super::plan::{may_lend, own_shard, wait_for, Plan};
 use base::ShardId;
 use state::Reader;
@@ -81,6 +82,9 @@ fn lend(
     let bytes: usize = ahead.iter().map(|key| key.len() + 8).sum();
     // Both entries, or neither.
     if may_lend(env, plan, to)?.is_none() || !env.data.room_for(plan.weight() + bytes) {
+        return Ok(Flow::Hold);
+    }
+    if !are_upgraded(env, None, plan.weight() + bytes)? {
         return Ok(Flow::Hold);
     }
     let cargo = plan.cargo(env, (slot, mark), Reader::Newest, &ahead);
