@@ -82,20 +82,11 @@ impl Cluster {
                 group: of,
                 raft_id,
                 applied,
-            }) if (of, raft_id) == (group, me) => {
-                let ends = self.vouches(from, shard) && shard.not_a_member(applied);
-                if !ends && shard.is_only_voter() {
-                    self.warn(|| format!("Node {from} says that the only voter is no member"));
-                }
-            }
+            }) if (of, raft_id) == (group, me) => self.told_no_member(from, applied, shard),
             Frame::Control(Control::Left { group: of, raft_id })
                 if (of, raft_id) == (group, me) =>
             {
-                // G2: only a member that asked to leave can have been let go.
-                let asked = self.membership.is_leaving() || shard.awaits_confirmation();
-                if !(asked && self.vouches(from, shard) && shard.note_removal()) {
-                    self.warn(|| format!("Node {from} lets a member go that stays"));
-                }
+                self.told_left(from, shard);
             }
             Frame::Control(Control::Stored {
                 group: of,
@@ -119,6 +110,21 @@ impl Cluster {
             Frame::Control(control) => self.control(from, proved, control, shard),
         }
         Ok(Ok(()))
+    }
+
+    fn told_no_member<D: Disk>(&mut self, from: NodeId, applied: u64, shard: &mut Shard<D>) {
+        let ends = self.vouches(from, shard) && shard.not_a_member(applied);
+        if !ends && shard.is_only_voter() {
+            self.warn(|| format!("Node {from} says that the only voter is no member"));
+        }
+    }
+
+    /// G2: only a member that asked to leave can have been let go.
+    fn told_left<D: Disk>(&mut self, from: NodeId, shard: &mut Shard<D>) {
+        let asked = self.membership.is_leaving() || shard.awaits_confirmation();
+        if !(asked && self.vouches(from, shard) && shard.note_removal()) {
+            self.warn(|| format!("Node {from} lets a member go that stays"));
+        }
     }
 
     fn for_witnesses(&mut self, from: NodeId, proved: bool, frame: Frame) {
