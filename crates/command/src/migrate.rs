@@ -151,6 +151,10 @@ fn to_shard(env: &mut Env<'_>, plan: &Plan<'_>, slot: u16, to: ShardId) -> Done 
     if !env.data.record().slots.contains(slot) {
         return lend(env, plan, (slot, to, None)); // M22: keys of before go to the slot's owner
     }
+    // An answer that can't be used is asked for again, as fast as it comes: room first.
+    if !has_place(env, plan, slot, to)? {
+        return Ok(Flow::Hold);
+    }
     match mark(env, slot, to)? {
         None => Ok(Flow::Hold),
         Some(mark) => lend(env, plan, (slot, to, Some(mark))),
@@ -321,18 +325,24 @@ fn may_lend(env: &mut Env<'_>, plan: &Plan<'_>, to: ShardId) -> Result<Option<()
     Ok(env.data.room_for(plan.weight()).then_some(()))
 }
 
+/// Whether one more lend may be begun, with the keys that go ahead.
+fn has_place(env: &mut Env<'_>, plan: &Plan<'_>, slot: u16, to: ShardId) -> Result<bool, Error> {
+    let ahead = plan.ahead(env, slot);
+    let bytes: usize = ahead.iter().map(|key| key.len() + 8).sum();
+    Ok(may_lend(env, plan, to)?.is_some() && env.data.room_for(plan.weight() + bytes))
+}
+
 /// Under this mark; without one the keys are leftovers (M22).
 fn lend(
     env: &mut Env<'_>,
     plan: &Plan<'_>,
     (slot, to, mark): (u16, ShardId, Option<MoveId>),
 ) -> Done {
-    let ahead = plan.ahead(env, slot);
-    let bytes: usize = ahead.iter().map(|key| key.len() + 8).sum();
     // Both entries, or neither.
-    if may_lend(env, plan, to)?.is_none() || !env.data.room_for(plan.weight() + bytes) {
+    if !has_place(env, plan, slot, to)? {
         return Ok(Flow::Hold);
     }
+    let ahead = plan.ahead(env, slot);
     let cargo = plan.cargo(env, (slot, mark), Reader::Newest, &ahead);
     let entry = Lend {
         slot,

@@ -346,6 +346,10 @@ fn give(env: &mut Env<'_>, slot: u16, (shard, node): (ShardId, NodeId)) -> Done 
         let error = Error::slot_still_open(slot, mark.node);
         return Err(shown(env, error));
     }
+    // An answer that can't be used is asked for again, as fast as it comes: room first.
+    if !env.data.room_for(3 * state::room::COMMAND) {
+        return Ok(Flow::Hold);
+    }
     let question = &mut env.session.question;
     let cluster = env.server.cluster().ok_or(Error::CLUSTER_DISABLED)?;
     let Some(known) = cluster.mark_elsewhere(question, shard, slot) else {
@@ -360,9 +364,6 @@ fn give(env: &mut Env<'_>, slot: u16, (shard, node): (ShardId, NodeId)) -> Done 
         return Err(shown(env, Error::not_migrating_there(slot)));
     };
     let id = cluster.mint();
-    if !env.data.room_for(3 * state::room::COMMAND) {
-        return Ok(Flow::Hold);
-    }
     if before.is_none() {
         let mark = Migrating {
             shard,
