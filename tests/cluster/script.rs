@@ -155,17 +155,15 @@ pub struct Start {
 }
 
 impl Start {
-    /// Waits for a line of its output that has this in it.
-    pub fn until_it_says(&self, part: &str) {
+    /// Waits for a line of its output that has this in it; the line.
+    pub fn until_it_says(&self, part: &str) -> String {
         let end = Instant::now() + START;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let line = self.lines.recv_timeout(left);
-            if line
-                .unwrap_or_else(|why| panic!("never said {part:?}: {why}"))
-                .contains(part)
-            {
-                return;
+            let line = line.unwrap_or_else(|why| panic!("never said {part:?}: {why}"));
+            if line.contains(part) {
+                return line;
             }
         }
     }

@@ -14,6 +14,15 @@ const BESIDE: usize = 4 * state::room::COMMAND;
 /// To be asked before a command logs such a thing, of which `bytes` are its own. `with`: the shard that has to be able to, too.
 /// False: the command is held, since a node that has just started has not said what it can do.
 pub fn are_upgraded(env: &mut Env<'_>, with: Option<ShardId>, bytes: usize) -> Result<bool, Error> {
+    let may = may_be_said(env, with, bytes)?;
+    if may {
+        note(env);
+    }
+    Ok(may)
+}
+
+/// The same, with nothing logged yet: for a command that may be held afterwards.
+pub fn may_be_said(env: &mut Env<'_>, with: Option<ShardId>, bytes: usize) -> Result<bool, Error> {
     let cluster = env.server.cluster().ok_or(Error::CLUSTER_DISABLED)?;
     if !cluster.can_move(with) {
         return match env.overdue {
@@ -21,11 +30,7 @@ pub fn are_upgraded(env: &mut Env<'_>, with: Option<ShardId>, bytes: usize) -> R
             false => Ok(false),
         };
     }
-    if !env.data.room_for(bytes + BESIDE) {
-        return Ok(false);
-    }
-    note(env);
-    Ok(true)
+    Ok(env.data.room_for(bytes + BESIDE))
 }
 
 /// The same for what can be left out, when there is room. False: it has to be.

@@ -99,6 +99,19 @@ impl Questions {
                 _ => self.withdraw(number), // of another reign, or of another command
             }
         }
+        self.begin(now, number, to, asked, Mono(0));
+        None
+    }
+
+    /// A new question, which is said at that time.
+    fn begin(
+        &mut self,
+        now: Mono,
+        number: &mut Option<u64>,
+        to: &[ShardId],
+        asked: Asked,
+        again: Mono,
+    ) {
         if self.open.len() < MOST {
             self.next += 1;
             *number = Some(self.next);
@@ -106,11 +119,10 @@ impl Questions {
                 asked,
                 of: to.iter().map(|shard| (*shard, None)).collect(),
                 seen: now,
-                again: Mono(0),
+                again,
             };
             self.open.insert(self.next, question);
         }
-        None
     }
 
     /// The command does not wait for it any more.
@@ -129,12 +141,22 @@ impl Questions {
         (slot, mark): (u16, MoveId),
         key: &[u8],
     ) -> Option<KeyState> {
-        let key = key.into();
-        match self
-            .ask(now, number, &[to], Asked::Key { slot, mark, key })?
-            .pop()
-        {
-            Some(Answer::Key(state)) => Some(state),
+        let asked = Asked::Key {
+            slot,
+            mark,
+            key: key.into(),
+        };
+        match self.ask(now, number, &[to], asked)?.pop() {
+            Some(Answer::Key(state)) => {
+                // The command is held and comes back at once: without a pause both leaders would do
+                // nothing else until the lend is decided.
+                if matches!(state, KeyState::Lent(_)) {
+                    let key = key.into();
+                    let asked = Asked::Key { slot, mark, key };
+                    self.begin(now, number, &[to], asked, now + AGAIN / 4);
+                }
+                Some(state)
+            }
             _ => None,
         }
     }

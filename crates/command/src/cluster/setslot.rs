@@ -6,7 +6,7 @@
 use super::super::env::{Block, BlockKind, Done, Env, Flow, DONE};
 use super::super::error::Error;
 use super::super::gains::{gain, owners, parse_slot, shown};
-use super::super::upgrade::are_upgraded;
+use super::super::upgrade::{are_upgraded, may_be_said};
 use super::shared::{host, lives, parse_id};
 use base::mutation::{self, Mutation};
 use base::ShardId;
@@ -359,6 +359,10 @@ fn give(env: &mut Env<'_>, slot: u16, (shard, node): (ShardId, NodeId)) -> Done 
     if let Some(mark) = before.as_ref().filter(|m| m.shard != shard || m.closing) {
         let error = Error::slot_still_open(slot, mark.node);
         return Err(shown(env, error));
+    }
+    // An answer that can't be used is asked for again, as fast as it comes: room first.
+    if !may_be_said(env, Some(shard), 0)? {
+        return Ok(Flow::Hold);
     }
     let question = &mut env.session.question;
     let cluster = env.server.cluster().ok_or(Error::CLUSTER_DISABLED)?;

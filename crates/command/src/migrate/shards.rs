@@ -4,7 +4,7 @@
 
 use super::super::env::{BlockKind, Done, Env, Flow};
 use super::super::error::Error;
-use super::super::upgrade::are_upgraded;
+use super::super::upgrade::{are_upgraded, may_be_said};
 use super::plan::{may_lend, own_shard, wait_for, Plan};
 use base::ShardId;
 use state::Reader;
@@ -25,6 +25,10 @@ pub fn to_shard(env: &mut Env<'_>, plan: &Plan<'_>, slot: u16, to: ShardId) -> D
     }
     if !env.data.record().slots.contains(slot) {
         return lend(env, plan, (slot, to, None)); // M22: keys of before go to the slot's owner
+    }
+    // An answer that can't be used is asked for again, as fast as it comes: room first.
+    if !has_place(env, plan, slot, to)? {
+        return Ok(Flow::Hold);
     }
     match mark(env, slot, to)? {
         None => Ok(Flow::Hold),
@@ -72,21 +76,24 @@ fn copy(env: &mut Env<'_>, plan: &Plan<'_>, (slot, to): (u16, ShardId)) -> Done 
     Ok(wait_for(plan, BlockKind::Copy { number }))
 }
 
+/// Whether one more lend may be begun, with the keys that go ahead.
+fn has_place(env: &mut Env<'_>, plan: &Plan<'_>, slot: u16, to: ShardId) -> Result<bool, Error> {
+    let ahead = plan.ahead(env, slot);
+    let bytes: usize = ahead.iter().map(|key| key.len() + 8).sum();
+    Ok(may_lend(env, plan, to)?.is_some() && may_be_said(env, None, plan.weight() + bytes)?)
+}
+
 /// Under this mark; without one the keys are leftovers (M22).
 fn lend(
     env: &mut Env<'_>,
     plan: &Plan<'_>,
     (slot, to, mark): (u16, ShardId, Option<MoveId>),
 ) -> Done {
+    // All entries, or none.
+    if !has_place(env, plan, slot, to)? || !are_upgraded(env, None, 0)? {
+        return Ok(Flow::Hold);
+    }
     let ahead = plan.ahead(env, slot);
-    let bytes: usize = ahead.iter().map(|key| key.len() + 8).sum();
-    // Both entries, or neither.
-    if may_lend(env, plan, to)?.is_none() || !env.data.room_for(plan.weight() + bytes) {
-        return Ok(Flow::Hold);
-    }
-    if !are_upgraded(env, None, plan.weight() + bytes)? {
-        return Ok(Flow::Hold);
-    }
     let cargo = plan.cargo(env, (slot, mark), Reader::Newest, &ahead);
     let entry = Lend {
         slot,

@@ -106,3 +106,28 @@ fn ends_and_expiries_that_do_not_wait_are_caught() {
         assert!(said.contains(text), "{mutation:?}: {said}");
     }
 }
+
+/// What is answered and can't be used is asked again as fast as it is answered: two leaders that do
+/// nothing else, for as long as a disk hangs.
+#[test]
+fn without_room_no_mark_is_asked_for() {
+    let node = format!("CLUSTER SETSLOT {SLOT} NODE {}", id(2));
+    let table = [
+        (Some("SET a 1"), "MIGRATE 127.0.0.1 7002 a 0 1000"),
+        (None, node.as_str()),
+    ];
+    for (before, line) in table {
+        let mut f = owner();
+        before.into_iter().for_each(|line| drop(f.line(line)));
+        f.line(&format!("CLUSTER SETSLOT {SLOT} MIGRATING {}", id(2)));
+        calls(&mut f);
+        let words: Vec<&str> = line.split(' ').collect();
+        f.grant = 0;
+        let (_, outcome) = f.outcome(&words);
+        assert_eq!(outcome.flow, Flow::Hold, "{line}");
+        assert_eq!(calls(&mut f), Vec::<String>::new(), "{line}");
+        f.grant = usize::MAX;
+        f.outcome(&words);
+        assert_eq!(calls(&mut f), [format!("mark {SLOT}")], "{line}");
+    }
+}
