@@ -7,6 +7,8 @@
 //! in its log. Invariants: a word leaves when what it rests on is committed and on disk (M7); what is said
 //! under one reign is not heard under another ([`Migration::follow`]).
 
+#[cfg(test)]
+mod ahead_tests;
 mod contact;
 mod copies;
 pub mod outside;
