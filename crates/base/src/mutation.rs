@@ -207,6 +207,8 @@ pub enum Mutation {
     ApplyAllAtOnce,
     /// M21: between shards that can be asked the epoch decides, not the title.
     ClaimByEpoch,
+    /// M12: that a slot is free counts when all shards have said it once.
+    AskedOnce,
     /// M12: a slot that moves between other shards counts as free.
     MovingIsFree,
     /// M12: a slot that nobody seems to have is gained without asking the other shards.
@@ -297,6 +299,7 @@ impl Mutation {
         Mutation::ApplyAllAtOnce,
         Mutation::ClaimByEpoch,
         Mutation::MovingIsFree,
+        Mutation::AskedOnce,
         Mutation::GainUnasked,
         Mutation::ClaimIsIgnored,
         Mutation::CoverageIsIgnored,

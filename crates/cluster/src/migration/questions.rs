@@ -52,6 +52,8 @@ struct Question {
     asked: Asked,
     /// The shards that are asked, and what each has answered.
     of: BTreeMap<ShardId, Option<Answer>>,
+    /// What they answered when they were asked for the same before (M12).
+    before: Option<Vec<Answer>>,
     /// When a command came back to it last.
     seen: Mono,
     again: Mono,
@@ -77,14 +79,14 @@ impl Questions {
         !self.open.is_empty()
     }
 
-    /// The answers, when all are there.
+    /// The question with its answers, when all are there.
     fn ask(
         &mut self,
         now: Mono,
         number: &mut Option<u64>,
         to: &[ShardId],
         asked: Asked,
-    ) -> Option<Vec<Answer>> {
+    ) -> Option<(Vec<Answer>, Option<Vec<Answer>>)> {
         if let Some(of) = *number {
             let is_it = |q: &Question| q.asked == asked && q.of.keys().eq(to);
             match self.open.get_mut(&of) {
@@ -94,7 +96,9 @@ impl Questions {
                         return None;
                     }
                     *number = None;
-                    return self.open.remove(&of)?.of.into_values().collect();
+                    let question = self.open.remove(&of)?;
+                    let answers: Option<Vec<Answer>> = question.of.into_values().collect();
+                    return Some((answers?, question.before));
                 }
                 _ => self.withdraw(number), // of another reign, or of another command
             }
@@ -118,6 +122,7 @@ impl Questions {
             let question = Question {
                 asked,
                 of: to.iter().map(|shard| (*shard, None)).collect(),
+                before: None,
                 seen: now,
                 again,
             };
@@ -146,7 +151,7 @@ impl Questions {
             mark,
             key: key.into(),
         };
-        match self.ask(now, number, &[to], asked)?.pop() {
+        match self.ask(now, number, &[to], asked)?.0.pop() {
             Some(Answer::Key(state)) => {
                 // The command is held and comes back at once: without a pause both leaders would do
                 // nothing else until the lend is decided.
@@ -169,13 +174,15 @@ impl Questions {
         to: ShardId,
         slot: u16,
     ) -> Option<Option<MoveId>> {
-        match self.ask(now, number, &[to], Asked::Mark { slot })?.pop() {
+        match self.ask(now, number, &[to], Asked::Mark { slot })?.0.pop() {
             Some(Answer::Mark(mark)) => Some(mark),
             _ => None,
         }
     }
 
-    /// Which of the slots these shards have, or may get (M12). `to`: in order, each once.
+    /// Which of the slots these shards have, or may get (M12). `to`: in order, each once. Between the answers
+    /// of two shards a slot may have gone from one that was not asked yet to one that was: that all are free
+    /// counts when all have said the same, titles too, twice in a row.
     pub fn owners(
         &mut self,
         now: Mono,
@@ -183,33 +190,18 @@ impl Questions {
         to: &[ShardId],
         slots: &SlotSet,
     ) -> Option<Owners> {
-        let slots = slots.clone();
-        let mut owners = Owners {
-            asked: slots.clone(),
-            ..Owners::default()
+        let asked = Asked::Own {
+            slots: slots.clone(),
         };
-        for answer in self.ask(now, number, to, Asked::Own { slots })? {
-            let Answer::Own {
-                owned,
-                reserved,
-                titles,
-            } = answer
-            else {
-                continue;
-            };
-            owners.answered += 1;
-            owned.iter().for_each(|slot| {
-                owners.owned.insert(slot);
-            });
-            reserved.iter().for_each(|slot| {
-                owners.reserved.insert(slot);
-            });
-            for (first, last, title) in titles.runs() {
-                for slot in first..=last {
-                    let highest = owners.titles.of(slot).max(title);
-                    owners.titles.set(slot, highest);
-                }
+        let (answers, before) = self.ask(now, number, to, asked.clone())?;
+        let owners = sum_of(&answers, slots);
+        let free = owners.owned.is_empty() && owners.reserved.is_empty();
+        if free && before.as_ref() != Some(&answers) && !mutation::is(Mutation::AskedOnce) {
+            self.begin(now, number, to, asked, Mono(0));
+            if let Some(again) = number.and_then(|number| self.open.get_mut(&number)) {
+                again.before = Some(answers);
             }
+            return None;
         }
         Some(owners)
     }
@@ -277,6 +269,38 @@ impl Questions {
     }
 }
 
+/// What all of them say.
+fn sum_of(answers: &[Answer], slots: &SlotSet) -> Owners {
+    let mut owners = Owners {
+        asked: slots.clone(),
+        ..Owners::default()
+    };
+    for answer in answers {
+        let Answer::Own {
+            owned,
+            reserved,
+            titles,
+        } = answer
+        else {
+            continue;
+        };
+        owners.answered += 1;
+        owned.iter().for_each(|slot| {
+            owners.owned.insert(slot);
+        });
+        reserved.iter().for_each(|slot| {
+            owners.reserved.insert(slot);
+        });
+        for (first, last, title) in titles.runs() {
+            for slot in first..=last {
+                let highest = owners.titles.of(slot).max(title);
+                owners.titles.set(slot, highest);
+            }
+        }
+    }
+    owners
+}
+
 impl Question {
     /// M8: an ask binds the other shard's mark to ours, which must be there for good.
     fn may_be_said<D: Disk>(&self, desk: &Desk<'_, D>) -> bool {
@@ -305,5 +329,74 @@ impl Asked {
                 slots: slots.clone(),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHARDS: [ShardId; 2] = [ShardId([1; 20]), ShardId([2; 20])];
+    const NOW: Mono = Mono(1_000_000_000);
+
+    fn answer(questions: &mut Questions, number: u64, from: ShardId, owned: bool, title: u32) {
+        let slots: SlotSet = [5].into_iter().collect();
+        let mut titles = Titles::default();
+        titles.set(5, title);
+        let word = Word::OwnIs {
+            question: number,
+            owned: if owned { slots } else { SlotSet::default() },
+            reserved: SlotSet::default(),
+            titles,
+        };
+        questions.hear(NOW, from, word);
+    }
+
+    /// What comes of rounds in which the two shards answer with these titles; the last one of the second
+    /// shard, whether it has the slot.
+    fn rounds(of: &[(u32, u32, bool)]) -> Option<(bool, u32)> {
+        let mut questions = Questions::of_term(1);
+        let (slots, mut number): (SlotSet, _) = ([5].into_iter().collect(), None);
+        let mut owners = questions.owners(NOW, &mut number, &SHARDS, &slots);
+        for (first, second, owned) in of {
+            assert_eq!(owners, None);
+            let open = number.expect("it is asked");
+            answer(&mut questions, open, SHARDS[0], false, *first);
+            answer(&mut questions, open, SHARDS[1], *owned, *second);
+            owners = questions.owners(NOW, &mut number, &SHARDS, &slots);
+        }
+        owners.map(|owners| (owners.owned.contains(5), owners.titles.of(5)))
+    }
+
+    #[test]
+    fn a_slot_is_free_when_said_twice() {
+        let table: [(&[(u32, u32, bool)], Option<(bool, u32)>); 5] = [
+            (&[(1, 2, false)], None),
+            (&[(1, 2, false), (1, 2, false)], Some((false, 2))),
+            (&[(1, 2, false), (1, 3, false)], None),
+            (
+                &[(1, 2, false), (1, 3, false), (1, 3, false)],
+                Some((false, 3)),
+            ),
+            (&[(1, 2, true)], Some((true, 2))),
+        ];
+        for (of, outcome) in table {
+            assert_eq!(rounds(of), outcome, "{of:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_the_first_round_counts_once() {
+        let mut questions = Questions::of_term(1);
+        let (slots, mut number): (SlotSet, _) = ([5].into_iter().collect(), None);
+        questions.owners(NOW, &mut number, &SHARDS, &slots);
+        let first = number.expect("it is asked");
+        for _ in 0..2 {
+            for shard in SHARDS {
+                answer(&mut questions, first, shard, false, 1);
+            }
+            assert_eq!(questions.owners(NOW, &mut number, &SHARDS, &slots), None);
+        }
+        assert_ne!(number, Some(first));
     }
 }
