@@ -74,6 +74,8 @@ pub struct Bus {
     /// to it: anybody can send in its name on another one.
     proved: Option<NodeId>,
     claimant_asked: Option<u64>,
+    /// Packets of this type are dropped as they come, as a test wishes.
+    dropped_type: Option<usize>,
 }
 
 impl Bus {
@@ -107,6 +109,7 @@ impl Bus {
             out: Vec::new(),
             complained: None,
             complaints: 0,
+            dropped_type: None,
             losses_told: (0, 0),
             collision_told: None,
             proved: None,

@@ -93,6 +93,10 @@ impl<P: Platform> ClusterApi for Clustered<P> {
         self.core.set_owner(slot, node);
     }
 
+    fn drop_packets(&mut self, kind: Option<usize>) {
+        self.core.bus_mut().drop_packets(kind);
+    }
+
     fn is_redis(&mut self, node: NodeId) -> Option<bool> {
         self.core.is_redis(node)
     }
