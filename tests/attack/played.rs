@@ -11,6 +11,7 @@ use crate::real::Real;
 use crate::wire;
 use base::ids::{GroupId, RaftId};
 use cluster::control::{encode_envelope, Control, Frame};
+use cluster::Introduction;
 use cluster_bus::bus::SelfState;
 use cluster_bus::{NodeId, ShardId};
 use raft::eraftpb::{Message, MessageType};
@@ -334,6 +335,12 @@ impl Played {
         let raft_id = rand::random::<u64>() | 1;
         let from = self.heard();
         let base = wait_for("the group's base comes", SOON, || {
+            // M9: an older build is not let in.
+            let introduction = Introduction {
+                features: topology::features::SLOTS_MOVE,
+                ..Introduction::default()
+            };
+            self.tell(real, &Control::Introduce(introduction));
             self.tell(
                 real,
                 &Control::Join {

@@ -133,7 +133,7 @@ fn lose_an_answer(ours: &Node, redis: &Node, key: &str) {
     set(ours, key);
     redis.signal(libc::SIGSTOP);
     let port = redis.port.to_string();
-    let said = ours.cmd(&["MIGRATE", "127.0.0.1", &port, key, "0", "300"]);
+    let said = ours.cmd(&["MIGRATE", "127.0.0.1", &port, key, "0", "2000"]);
     assert_eq!(
         said.text(),
         "IOERR error or timeout reading to target instance"
@@ -171,8 +171,10 @@ fn a_lost_answer_is_settled_behind_its_error() {
         check(has(ours, "z"), || "it is not served".to_owned())
     });
     assert!(ours.cmd(&["SET", "z", "new"]).is_ok());
-    let log = ours.log();
-    assert!(log.contains("is not known"), "{log}");
+    wait_for("its log says so", SOON, || {
+        let log = ours.log();
+        check(log.contains("is not known"), || log)
+    });
     assert_eq!(ours.cluster_info("cluster_open_lends"), None);
 }
 

@@ -133,6 +133,45 @@ fn a_drained_node_can_be_removed() {
     assert!(view.iter().all(|line| line.id != gone), "{view:?}");
 }
 
+/// M28: with its slots gone a shard ends, and its nodes are replicas of the shard that has them. A killed one
+/// goes on where it was.
+#[test]
+fn an_emptied_shard_follows_its_slots() {
+    let mut cluster = Cluster::formed(3, 1);
+    fill(&cluster, 500);
+    let shards = cluster.shards();
+    let (from, to) = (shards[2].clone(), shards[0].master);
+    let count = owned(&cluster.nodes[from.master]);
+    let (fine, said) = reshard(&cluster, from.master, to, count);
+    assert!(fine, "{said}");
+    let gone = from.replicas[0];
+    cluster.nodes[gone].kill9();
+    cluster.nodes[gone].start();
+    let owner = id(&cluster.nodes[to]);
+    wait_for("both are replicas of the new owner", SOON, || {
+        let view = cluster.nodes[to].try_view().map_err(|e| e.to_string())?;
+        for node in [from.master, gone] {
+            let port = cluster.nodes[node].port;
+            let line = view.iter().find(|line| line.port == port);
+            let follows = line.is_some_and(|l| l.has("slave") && l.master == Some(owner.clone()));
+            check(follows, || format!("{port}: {line:?}"))?;
+        }
+        Ok(())
+    });
+    cluster.wait_well();
+    assert_eq!(cluster.shards().len(), 2);
+    is_whole(&cluster);
+    all_there(&cluster, 500);
+    // What they have is the new shard's: each could lead it.
+    let keys = cluster.nodes[to].cmd(&["DBSIZE"]).int();
+    for node in [from.master, gone] {
+        wait_for("it has the shard's keys", SOON, || {
+            let has = cluster.nodes[node].cmd(&["DBSIZE"]).int();
+            check(has == keys, || format!("{has} of {keys}"))
+        });
+    }
+}
+
 #[test]
 fn stable_sends_the_keys_back() {
     let cluster = Cluster::formed(3, 0);
@@ -331,4 +370,80 @@ fn clusters_that_met_keep_each_slot_once() {
     assert!(replies.items()[0].is_ok(), "{replies:?}");
     let busy = format!("ERR Slot {slot} is already busy");
     assert_eq!(replies.items()[1].text(), busy);
+}
+
+/// M9: an older build can't read what a shard says of slots in motion. Nothing is said before all have said that
+/// they can, and none is let in afterwards.
+#[test]
+fn slots_wait_until_every_node_is_upgraded() {
+    let mut cluster = Cluster::with_args(6, &["--cluster-feature-bits", "0"]);
+    cluster.create(1);
+    cluster.wait_well();
+    let shards = cluster.shards();
+    let (from, to) = (shards[0].clone(), shards[1].master);
+    let slot = from.slots[0].0.to_string();
+    let owner = id(&cluster.nodes[from.master]);
+    let import = |cluster: &Cluster| {
+        let args = ["CLUSTER", "SETSLOT", &slot, "IMPORTING", &owner];
+        cluster.nodes[to].cmd(&args).text()
+    };
+    let refused = "ERR slots can't move before every node of both shards is upgraded";
+    let late = from.replicas[0];
+    for node in (0..6).filter(|node| *node != late) {
+        assert_eq!(import(&cluster), refused);
+        cluster.nodes[node].ok(&["CONFIG", "SET", "cluster-feature-bits", "1"]);
+    }
+    assert_eq!(import(&cluster), refused, "a replica of the source is left");
+    cluster.nodes[late].ok(&["CONFIG", "SET", "cluster-feature-bits", "1"]);
+    wait_for("the slot may move", SOON, || {
+        let said = import(&cluster);
+        check(said == "OK", || said)
+    });
+    // A node of an older build is not let in; upgraded it is.
+    let node = cluster.add_node(&["--cluster-feature-bits", "0"]);
+    let meet = cluster.nodes[to].port.to_string();
+    cluster.nodes[node].ok(&["CLUSTER", "MEET", "127.0.0.1", &meet]);
+    let master = id(&cluster.nodes[to]);
+    wait_for("it knows the master", SOON, || {
+        let said = cluster.nodes[node]
+            .cmd(&["CLUSTER", "REPLICATE", &master])
+            .text();
+        check(said == "OK", || said)
+    });
+    let is_member = |cluster: &Cluster| {
+        let members = cluster.nodes[to].members().expect("it answers");
+        members.iter().filter(|m| !m.witness).count() == 3
+    };
+    wait_for("the master tells of it", SOON, || {
+        let log = cluster.nodes[to].log();
+        check(log.contains("has to be upgraded before"), || log)
+    });
+    assert!(!is_member(&cluster));
+    cluster.nodes[node].ok(&["CONFIG", "SET", "cluster-feature-bits", "1"]);
+    wait_for("it is a member", SOON, || {
+        check(is_member(&cluster), || "not yet".to_string())
+    });
+}
+
+/// M13: the last node of the other shard is forgotten when the moves with that shard have ended.
+#[test]
+fn forgetting_a_shard_turns_its_moves_back() {
+    let cluster = Cluster::formed(4, 0);
+    let shards = cluster.shards();
+    let a = &cluster.nodes[shards[0].master];
+    let slot = shards[0].slots[0].0.to_string();
+    // A shard without slots, which can be forgotten.
+    let last = shards[3].master;
+    let count = owned(&cluster.nodes[last]);
+    cluster.nodes[last].ok(&["CONFIG", "SET", "cluster-allow-replica-migration", "no"]);
+    let (fine, said) = reshard(&cluster, last, shards[1].master, count);
+    assert!(fine, "{said}");
+    let b = &cluster.nodes[last];
+    b.ok(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(a)]);
+    a.ok(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(b)]);
+    a.ok(&["CLUSTER", "FORGET", &id(b)]);
+    let view = a.view();
+    assert!(view.iter().all(|line| line.id != id(b)), "{view:?}");
+    let own = a.cmd(&["CLUSTER", "NODES"]).text();
+    assert!(!own.contains("->-"), "{own}");
 }

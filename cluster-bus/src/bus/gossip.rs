@@ -200,10 +200,22 @@ impl Bus {
         }
     }
 
+    /// Whether it is the last node of a shard that the own one has still to hear of.
+    fn is_needed(&self, id: NodeId) -> bool {
+        let of = self
+            .table
+            .shard_of(id)
+            .filter(|of| self.needed.contains(of));
+        of.is_some_and(|shard| {
+            let mut nodes = self.table.iter().filter(|node| node.id != id);
+            !nodes.any(|node| self.table.shard_of(node.id) == Some(shard))
+        })
+    }
+
     /// Somebody ran CLUSTER FORGET elsewhere.
     fn forgotten(&mut self, id: NodeId, ttl_seconds: u64) {
         let mine = id == self.table.me || self.me.role == NodeRole::Slave(id);
-        if mine || self.table.get(id).is_none() {
+        if mine || self.table.get(id).is_none() || self.is_needed(id) {
             return;
         }
         let ttl_ms = ttl_seconds.saturating_mul(1000).min(10 * BLACKLIST_MS);

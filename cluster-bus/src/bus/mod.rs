@@ -30,9 +30,9 @@ pub use types::*;
 
 use crate::nodes_conf::NodesConf;
 use crate::wire::Flags;
-use crate::NodeId;
+use crate::{NodeId, ShardId};
 use random::Random;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use table::Table;
 
 /// How long a forgotten node is not learned again.
@@ -73,6 +73,8 @@ pub struct Bus {
     /// The sender of the packet that is being taken in, if it came on the link that we have opened
     /// to it: anybody can send in its name on another one.
     proved: Option<NodeId>,
+    /// Shards of which a node at least must stay known: gossip makes none of them vanish.
+    needed: BTreeSet<ShardId>,
     claimant_asked: Option<u64>,
     /// Packets of this type are dropped as they come, as a test wishes.
     dropped_type: Option<usize>,
@@ -113,6 +115,7 @@ impl Bus {
             losses_told: (0, 0),
             collision_told: None,
             proved: None,
+            needed: BTreeSet::new(),
             claimant_asked: None,
         };
         if let Some(conf) = conf {
@@ -164,6 +167,11 @@ impl Bus {
         };
         node.flags.set(Flags::MASTER, me.role == NodeRole::Master);
         node.flags.set(Flags::SLAVE, me.role != NodeRole::Master);
+    }
+
+    /// Shards that slots move to or from: their last node is not forgotten by hearsay.
+    pub fn set_needed(&mut self, shards: BTreeSet<ShardId>) {
+        self.needed = shards;
     }
 
     /// CLUSTER MEET. False if a handshake with that address is under way.

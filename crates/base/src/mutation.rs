@@ -225,6 +225,8 @@ pub enum Mutation {
     DemotionBeforeSearch,
     /// S4: folders of members that no identity names are deleted at the start.
     UnnamedIsSwept,
+    /// M7: words of other shards are taken from the nodes that the bus shows there.
+    BusNamesTheSpeaker,
 }
 
 impl Mutation {
@@ -333,8 +335,9 @@ impl Mutation {
         Mutation::MarksNotLogged,
         Mutation::CreateWhileReturning,
         Mutation::BackBeforeSettled,
-        Mutation::DissolveOwing,
         Mutation::HandOffKeepsSlotInGossip,
+        Mutation::DissolveOwing,
+        Mutation::BusNamesTheSpeaker,
     ];
 }
 

@@ -3,8 +3,10 @@
 //! Owns the frames of a Raft link: an envelope of Raft, or a control message. Never: decides what a
 //! message leads to. Invariant: decoding is total.
 
+use super::introduction::Introduction;
 use super::migration::word::Words;
 use base::ids::{GroupId, RaftId};
+use base::ShardId;
 use cluster_bus::NodeId;
 use raft_group::{Envelope, EnvelopeError};
 use storage::Base;
@@ -12,6 +14,7 @@ use storage::Base;
 const ENVELOPE: u8 = 0;
 /// Words about slots in motion.
 const WORDS: u8 = 19;
+const INTRODUCE: u8 = 20;
 
 /// What a node may be asked whether it has said it. The numbers are those of the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,6 +91,8 @@ pub enum Control {
     /// C1: the leader's answer to a joiner whose node its bus does not know: it was forgotten, or was
     /// not told of yet.
     Unknown { raft_id: RaftId },
+    /// M9: what the sender says of itself.
+    Introduce(Introduction),
 }
 
 /// One frame of a Raft link.
@@ -180,6 +185,7 @@ impl Control {
                 index,
             } => (17, vec![group.0, raft_id.0, *index]),
             Control::Unknown { raft_id } => (18, vec![raft_id.0]),
+            Control::Introduce(said) => (INTRODUCE, vec![said.features.into(), said.of_all.into()]),
         };
         let mut out = vec![kind];
         numbers
@@ -190,6 +196,7 @@ impl Control {
                 out.extend_from_slice(&base.to_bytes());
             }
             Control::NotLeader { leader: Some(node) } => out.extend_from_slice(&node.0),
+            Control::Introduce(said) => out.extend_from_slice(&said.shard.0),
             _ => {}
         }
         out
@@ -227,10 +234,22 @@ impl Frame {
                     leader: Some(NodeId(node)),
                 }
             }
+            INTRODUCE => introduction(rest).ok_or(FrameError::Control)?,
             _ => numbers(kind, rest).ok_or(FrameError::Control)?,
         };
         Ok(Frame::Control(control))
     }
+}
+
+fn introduction(rest: &[u8]) -> Option<Control> {
+    let (features, rest) = rest.split_first_chunk::<8>()?;
+    let (of_all, shard) = rest.split_first_chunk::<8>()?;
+    let bits = |bytes: &[u8; 8]| u32::try_from(u64::from_le_bytes(*bytes)).ok();
+    Some(Control::Introduce(Introduction {
+        shard: ShardId(shard.try_into().ok()?),
+        features: bits(features)?,
+        of_all: bits(of_all)?,
+    }))
 }
 
 /// The messages that are numbers only.
@@ -404,6 +423,11 @@ mod tests {
             Control::Unknown {
                 raft_id: RaftId(raft_id),
             },
+            Control::Introduce(Introduction {
+                shard: ShardId([7; 20]),
+                features: 1,
+                of_all: u32::MAX,
+            }),
         ] {
             let Ok(Frame::Control(read)) = Frame::decode(&control.encode()) else {
                 panic!("{control:?}");

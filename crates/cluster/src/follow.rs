@@ -54,6 +54,7 @@ impl Shown {
             return false;
         }
         let record = &shown.0;
+        bus.set_needed(record.moves.others());
         let state = match joining {
             Some(joining) => SelfState {
                 role: NodeRole::Slave(joining.target),
@@ -155,12 +156,14 @@ impl Cluster {
         self.removals.answer_leavers(now, shard, &mut self.out);
         self.removals.expel(shard);
         self.tell_lead_wish(shard);
+        self.look_at_builds(shard);
         self.proceed(now, shard);
         let looks = self.looks.is_due(now.mono);
         self.look_after_witness(now, shard, looks);
         if looks {
             let me = self.myself();
             self.health.tell(now, shard, me, &mut self.out);
+            self.introduce(shard);
             self.check_if_stale(now, shard);
         }
         self.take_bus_actions();
@@ -184,7 +187,7 @@ impl Cluster {
     }
 
     fn look_after_witness<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>, looks: bool) {
-        let around = around(now.mono, &self.bus, &self.config);
+        let around = around(now.mono, &self.bus, &self.introductions, &self.config);
         let fell = self
             .placement
             .look_after(around, shard, looks, &mut self.out);

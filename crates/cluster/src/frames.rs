@@ -29,6 +29,14 @@ fn needs_proof(control: &Control) -> bool {
     )
 }
 
+/// What builds before the feature bits can't read.
+fn is_newer(frame: &Frame) -> bool {
+    matches!(
+        frame,
+        Frame::Words(_) | Frame::Control(Control::Introduce(_))
+    )
+}
+
 impl Cluster {
     /// Takes in a frame of `from`, whose link's handshake named both nodes. `proved`: and no
     /// other node can have sent it. An error of the shard ends the process; a frame that can't be read is only
@@ -47,6 +55,9 @@ impl Cluster {
             Ok(frame) => frame,
             Err(error) => return Ok(Err(error)),
         };
+        if self.own_features() == 0 && is_newer(&frame) {
+            return Ok(Err(FrameError::Control));
+        }
         let base = shard.base();
         let (group, me) = (base.identity.group, base.identity.raft_id);
         let minted = self.membership.mark().map(|mark| mark.raft_id);
@@ -57,6 +68,11 @@ impl Cluster {
                 }
             }
             Frame::Words(words) => self.hear(from, proved, words, shard),
+            Frame::Control(Control::Introduce(said)) => {
+                if proved {
+                    self.introductions.hear(now.mono, from, said);
+                }
+            }
             // G2: minted, and no RawNode yet.
             Frame::Raft(envelope) if minted == Some(envelope.to) => {}
             Frame::Control(control) if needs_proof(&control) && !proved => {
@@ -66,20 +82,11 @@ impl Cluster {
                 group: of,
                 raft_id,
                 applied,
-            }) if (of, raft_id) == (group, me) => {
-                let ends = self.vouches(from, shard) && shard.not_a_member(applied);
-                if !ends && shard.is_only_voter() {
-                    self.warn(|| format!("Node {from} says that the only voter is no member"));
-                }
-            }
+            }) if (of, raft_id) == (group, me) => self.told_no_member(from, applied, shard),
             Frame::Control(Control::Left { group: of, raft_id })
                 if (of, raft_id) == (group, me) =>
             {
-                // G2: only a member that asked to leave can have been let go.
-                let asked = self.membership.is_leaving() || shard.awaits_confirmation();
-                if !(asked && self.vouches(from, shard) && shard.note_removal()) {
-                    self.warn(|| format!("Node {from} lets a member go that stays"));
-                }
+                self.told_left(from, shard);
             }
             Frame::Control(Control::Stored {
                 group: of,
@@ -103,6 +110,21 @@ impl Cluster {
             Frame::Control(control) => self.control(from, proved, control, shard),
         }
         Ok(Ok(()))
+    }
+
+    fn told_no_member<D: Disk>(&mut self, from: NodeId, applied: u64, shard: &mut Shard<D>) {
+        let ends = self.vouches(from, shard) && shard.not_a_member(applied);
+        if !ends && shard.is_only_voter() {
+            self.warn(|| format!("Node {from} says that the only voter is no member"));
+        }
+    }
+
+    /// G2: only a member that asked to leave can have been let go.
+    fn told_left<D: Disk>(&mut self, from: NodeId, shard: &mut Shard<D>) {
+        let asked = self.membership.is_leaving() || shard.awaits_confirmation();
+        if !(asked && self.vouches(from, shard) && shard.note_removal()) {
+            self.warn(|| format!("Node {from} lets a member go that stays"));
+        }
     }
 
     fn for_witnesses(&mut self, from: NodeId, proved: bool, frame: Frame) {
@@ -200,6 +222,7 @@ impl Cluster {
             // These find their member above, or are about a group that this node is not in.
             Control::Health { .. }
             | Control::CheckStalePeer { .. }
+            | Control::Introduce(_)
             | Control::Invite { .. }
             | Control::Left { .. }
             | Control::Stored { .. }
@@ -227,6 +250,9 @@ impl Cluster {
         }
         if !proved {
             return self.really(from, said, group, raft_id);
+        }
+        if said == Said::Ready && !self.may_be_member(from, shard) {
+            return;
         }
         match said {
             Said::Ready => shard.request_join(Member {
@@ -329,13 +355,16 @@ impl Cluster {
         raft_id: RaftId,
         shard: &mut Shard<D>,
     ) {
-        let around = around(self.now.mono, &self.bus, &self.config);
+        if !self.may_be_member(from, shard) {
+            return;
+        }
+        let around = around(self.now.mono, &self.bus, &self.introductions, &self.config);
         self.placement
             .accepted(around, from, (group, raft_id), shard);
     }
 
     fn declined<D: Disk>(&mut self, from: NodeId, shard: &Shard<D>) {
-        let around = around(self.now.mono, &self.bus, &self.config);
+        let around = around(self.now.mono, &self.bus, &self.introductions, &self.config);
         self.placement.declined(around, from, shard);
     }
 

@@ -126,6 +126,9 @@ impl Cluster {
         if !self.knows(from) {
             return self.out.answer(from, &Control::Unknown { raft_id });
         }
+        if !self.may_be_member(from, shard) {
+            return;
+        }
         // G1: from the group's bootstrap on, the log has everything.
         let mut base = shard.base().clone();
         base.identity.raft_id = raft_id;

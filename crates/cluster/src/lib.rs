@@ -24,6 +24,7 @@ mod frames;
 mod health;
 pub mod identity;
 mod ids;
+mod introduction;
 mod kinds;
 mod leading;
 mod membership;
@@ -39,6 +40,7 @@ mod view;
 mod witness;
 pub mod witnesses;
 
+pub use introduction::Introduction;
 pub use membership::OperatorRefusal;
 
 use base::clock::{Mono, Now};
@@ -51,6 +53,7 @@ use follow::{Looks, Shown};
 use health::Health;
 use identity::NodeIdentity;
 use ids::Ids;
+use introduction::Introductions;
 use kinds::Kinds;
 use leading::Removals;
 use membership::Membership;
@@ -159,6 +162,10 @@ pub struct ClusterOptions {
     pub bus: bus::Options,
     /// `cluster-raft-witness`.
     pub witness: bool,
+    /// `cluster-allow-replica-migration` (M28).
+    pub follows_slots: bool,
+    /// `cluster-feature-bits` (M9).
+    pub features: u32,
     pub preferred: PreferredEndpoint,
     /// M24: what MIGRATE has to show for this node.
     pub requirepass: String,
@@ -185,6 +192,9 @@ pub struct Cluster {
     migration: Migration,
     kinds: Kinds,
     peers: Peers,
+    introductions: Introductions,
+    /// M9: all members can move slots.
+    upgraded: bool,
     doubts: Doubts,
     looks: Looks,
     shown: Shown,
@@ -217,6 +227,8 @@ impl Cluster {
             migration: Migration::default(),
             kinds: Kinds::default(),
             peers: Peers::default(),
+            introductions: Introductions::default(),
+            upgraded: false,
             doubts: Doubts::default(),
             looks: Looks::new(now.mono),
             shown: Shown::default(),
@@ -362,7 +374,8 @@ impl Cluster {
     /// The cluster as it is now.
     pub fn view(&mut self) -> &ClusterView {
         let (preferred, quorum) = (self.config.options.preferred, self.membership.has_quorum());
-        self.view.of(&self.bus, quorum, preferred)
+        self.view
+            .of(&self.bus, &self.introductions, quorum, preferred)
     }
 
     /// Something has changed that the view shows.
@@ -400,16 +413,23 @@ impl Cluster {
     /// The base of a new group whose only member is this node (G1).
     fn bootstrap_base(&mut self, name: NodeId) -> Base {
         let (group, raft_id) = (self.ids.mint_group(), self.ids.mint_member());
-        let record = Record::founded(self.ids.mint_shard(), name);
+        let mut record = Record::founded(self.ids.mint_shard(), name);
+        record.moves.features = self.own_features();
         bootstrap_base(group, raft_id, record, self.config.election_timeout_ms)
     }
 }
 
 /// What the placement of the witness is told of the world.
-fn around<'a>(now: Mono, bus: &'a Bus, config: &ClusterConfig) -> Around<'a> {
+fn around<'a>(
+    now: Mono,
+    bus: &'a Bus,
+    introductions: &'a Introductions,
+    config: &ClusterConfig,
+) -> Around<'a> {
     Around {
         now,
         bus,
+        introductions,
         enabled: config.options.witness,
         node_timeout: config.node_timeout(),
     }

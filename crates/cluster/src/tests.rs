@@ -1,5 +1,7 @@
 //! A node's way out of its shard, driven by hand.
 
+mod introductions;
+
 use super::*;
 use crate::identity::{Joining, NodeIdentity};
 use base::ids::{GroupId, RaftId};
@@ -70,17 +72,23 @@ fn open(folder: &std::path::Path, base: &Base) -> Shard<RealDisk> {
     Shard::open(disk, config, NOW, &logger).expect("a shard opens")
 }
 
-pub(crate) fn cluster(identity: NodeIdentity) -> Cluster {
-    let config = ClusterConfig {
+fn config_of(features: u32) -> ClusterConfig {
+    ClusterConfig {
         options: ClusterOptions {
             bus: bus::Options::default(),
             witness: true,
+            follows_slots: true,
+            features,
             preferred: PreferredEndpoint::Ip,
             requirepass: String::new(),
         },
         seed: 1,
         election_timeout_ms: 1000,
-    };
+    }
+}
+
+pub(crate) fn cluster(identity: NodeIdentity) -> Cluster {
+    let config = config_of(topology::features::SLOTS_MOVE);
     Cluster::new(config, identity, node(5), None, NOW)
 }
 

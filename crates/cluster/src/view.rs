@@ -1,5 +1,6 @@
 //! The view that CLUSTER's replies are rendered from.
 
+use super::introduction::Introductions;
 use cluster_bus::bus::{Bus, Node, NodeRole};
 use topology::view::{Health, LinkView, NodeView};
 use topology::{ClusterView, PreferredEndpoint};
@@ -12,13 +13,19 @@ pub(super) struct View {
 
 impl View {
     /// The cluster as it is now. `quorum`: the own shard has a leader with one (C3).
-    pub fn of(&mut self, bus: &Bus, quorum: bool, preferred: PreferredEndpoint) -> &ClusterView {
+    pub fn of(
+        &mut self,
+        bus: &Bus,
+        introductions: &Introductions,
+        quorum: bool,
+        preferred: PreferredEndpoint,
+    ) -> &ClusterView {
         self.view.get_or_insert_with(|| {
             let mut view = ClusterView {
                 preferred,
                 migrating: bus.self_state().migrating.clone(),
                 importing: bus.self_state().importing.clone(),
-                ..make(bus, quorum)
+                ..make(bus, introductions, quorum)
             };
             show_departed(bus, &mut view);
             view
@@ -52,7 +59,7 @@ fn show_departed(bus: &Bus, view: &mut ClusterView) {
     view.migrating.sort_unstable();
 }
 
-fn make(bus: &Bus, quorum: bool) -> ClusterView {
+fn make(bus: &Bus, introductions: &Introductions, quorum: bool) -> ClusterView {
     let (sent, received) = (bus.stats().sent, bus.stats().received);
     let links = bus.links().filter_map(|link| {
         Some(LinkView {
@@ -67,7 +74,10 @@ fn make(bus: &Bus, quorum: bool) -> ClusterView {
     });
     ClusterView {
         myself: bus.myself(),
-        nodes: bus.nodes().map(|node| node_view(bus, node)).collect(),
+        nodes: bus
+            .nodes()
+            .map(|node| node_view(bus, introductions, node))
+            .collect(),
         ok: bus.state_ok() && quorum,
         size: bus.size(),
         current_epoch: bus.current_epoch(),
@@ -78,7 +88,7 @@ fn make(bus: &Bus, quorum: bool) -> ClusterView {
     }
 }
 
-fn node_view(bus: &Bus, node: &Node) -> NodeView {
+fn node_view(bus: &Bus, introductions: &Introductions, node: &Node) -> NodeView {
     let myself = node.id == bus.myself();
     NodeView {
         id: node.id,
@@ -89,6 +99,7 @@ fn node_view(bus: &Bus, node: &Node) -> NodeView {
         flags: node.flags,
         master: node.master,
         shard: bus.shard_of(node.id),
+        said: introductions.said_shard(node.id),
         ping_sent: bus.unix_ms(node.ping_sent),
         pong_received: bus.unix_ms(node.pong_received),
         config_epoch: node.config_epoch,

@@ -624,6 +624,11 @@ impl<S: Folders> Witnesses<S> {
         for member in &hosted.shard.group().membership().list {
             self.nodes.insert(member.raft_id, member.node);
         }
+        // M28: its group has ended while it was away, and nobody is left to tell it so.
+        if hosted.stale_check.is_stale() && hosted.shard.has_no_data_left() {
+            hosted.log_is_kept |= !hosted.is_empty();
+            return self.destroy(raft_id);
+        }
         let uninitialized = hosted.is_uninitialized();
         let late = uninitialized && (hosted.leaves || now.mono >= hosted.uninitialized_until);
         if hosted.shard.is_removed() || (late && hosted.is_empty()) {

@@ -293,6 +293,13 @@ pub trait ClusterApi {
     /// Whether a node is a real Redis (M9); none: not known yet, the command is held.
     fn is_redis(&mut self, node: NodeId) -> Option<bool>;
 
+    /// M13: moves with this shard, or with any, are turned back. To be asked again until they have ended.
+    fn end_moves(&mut self, with: Option<ShardId>);
+
+    /// M9: whether all nodes of this shard can move slots, and those of the other one, as far as is known.
+    /// `with`: none, it is a real Redis.
+    fn can_move(&mut self, with: Option<ShardId>) -> bool;
+
     /// An id for a mark or a lend of this leader's reign.
     fn mint(&mut self) -> MoveId;
 

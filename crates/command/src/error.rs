@@ -288,8 +288,8 @@ texts! {
     MIGRATE_TIMEOUT = "IOERR error or timeout reading to target instance";
     /// Ours (M11).
     SHARD_LIVES = "ERR Nodes of the other shard can be reached: SETSLOT STABLE is enough";
-    /// Ours (M13).
-    SLOTS_MOVING = "ERR Slots are moving between this shard and another one";
+    /// Ours (M9).
+    NOT_UPGRADED = "ERR slots can't move before every node of both shards is upgraded";
     /// Ours (M18).
     HAND_OVER_TIMEOUT = "ERR No answer from the slot's owner";
     /// Ours.
@@ -393,6 +393,13 @@ impl Error {
 
     pub fn invalid_config_epoch(epoch: i64) -> Error {
         Error::text(format!("ERR Invalid config epoch specified: {epoch}"))
+    }
+
+    /// Ours (M13). `node`: one of the other shard.
+    pub fn slots_moving(node: &str) -> Error {
+        Error::text(format!(
+            "ERR Slots are moving between this shard and {node}"
+        ))
     }
 
     /// SAVECONFIG that failed; `why` as the system says it.

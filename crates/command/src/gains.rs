@@ -7,6 +7,7 @@
 use super::env::Env;
 use super::error::Error;
 use super::session::Queued;
+use super::upgrade::can_say;
 use base::mutation::{self, Mutation};
 use base::slot::SLOT_COUNT;
 use base::SlotSet;
@@ -101,7 +102,7 @@ pub fn gain(env: &mut Env<'_>, slots: &SlotSet, owners: &Owners) -> Result<bool,
         .iter()
         .filter(|slot| record.moves.importing.contains_key(slot))
         .collect();
-    let bytes = state::room::RECORD + state::room::GAIN * slots.len();
+    let bytes = 2 * state::room::RECORD + state::room::GAIN * slots.len();
     if !env.data.room_for(bytes) {
         return Ok(false);
     }
@@ -109,7 +110,8 @@ pub fn gain(env: &mut Env<'_>, slots: &SlotSet, owners: &Owners) -> Result<bool,
         env.data.end_importing(slot);
     }
     env.data.add_slots(slots);
-    if titles != Titles::default() {
+    // M9: while an older build is among the members no slot moves, and there are no titles.
+    if titles != Titles::default() && can_say(env) {
         env.data.set_titles(&runs);
     }
     Ok(true)

@@ -46,6 +46,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod upgrade;
 mod values;
 mod words;
 

@@ -137,7 +137,6 @@ pub(super) static ACCEPTED: &[Directive] = &[
     no("cluster-replica-no-failover", CLUSTER).alias("cluster-slave-no-failover"),
     number("cluster-replica-validity-factor", 0, INT_MAX, "10", CLUSTER).alias("cluster-slave-validity-factor"),
     number("cluster-migration-barrier", 0, INT_MAX, "1", CLUSTER),
-    yes("cluster-allow-replica-migration", CLUSTER),
     yes("cluster-allow-pubsubshard-when-down", LATER),
     bytes("cluster-link-sendbuf-limit", 0, ULONG_MAX, "0", LATER),
     Directive::accepted("cluster-announce-tls-port", PORT, "0", TLS),

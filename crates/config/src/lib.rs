@@ -103,6 +103,7 @@ pub struct Config {
     pub client_output_buffer_limit: OutputLimits,
     pub client_query_buffer_limit: usize,
     pub cluster_allow_reads_when_down: bool,
+    pub cluster_allow_replica_migration: bool,
     pub cluster_announce_bus_port: u16,
     pub cluster_announce_hostname: String,
     pub cluster_announce_human_nodename: String,
@@ -110,6 +111,7 @@ pub struct Config {
     pub cluster_announce_port: u16,
     pub cluster_config_file: String,
     pub cluster_enabled: bool,
+    pub cluster_feature_bits: u32,
     /// Milliseconds.
     pub cluster_node_timeout: u64,
     /// Milliseconds.
@@ -198,6 +200,7 @@ impl Config {
             client_output_buffer_limit: OutputLimits::NONE,
             client_query_buffer_limit: 0,
             cluster_allow_reads_when_down: false,
+            cluster_allow_replica_migration: false,
             cluster_announce_bus_port: 0,
             cluster_announce_hostname: String::new(),
             cluster_announce_human_nodename: String::new(),
@@ -205,6 +208,7 @@ impl Config {
             cluster_announce_port: 0,
             cluster_config_file: String::new(),
             cluster_enabled: false,
+            cluster_feature_bits: 0,
             cluster_node_timeout: 0,
             cluster_outcome_timeout: 0,
             cluster_port: 0,

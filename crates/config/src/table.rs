@@ -124,6 +124,13 @@ static REAL: &[Directive] = &[
         "Serve reads while the cluster is down.",
     ),
     Directive::real(
+        "cluster-allow-replica-migration",
+        Kind::Bool,
+        "yes",
+        field!(cluster_allow_replica_migration),
+        "A node whose shard has handed over its last slot becomes a replica of the shard that took it.",
+    ),
+    Directive::real(
         "cluster-announce-bus-port",
         PORT,
         "0",
@@ -436,6 +443,14 @@ static OWN: &[Directive] = &[
         field!(cluster_raft_witness),
         "Give a shard with an even number of data members a witness.",
     ),
+    Directive::own(
+        "cluster-feature-bits",
+        int(0, 1),
+        "1",
+        field!(cluster_feature_bits),
+        "What this node says that its build can do: 0 plays a node of a version before slots could move.",
+    )
+    .hidden(),
     Directive::own(
         "held-output-limit",
         size(MB, LONG_MAX),

@@ -294,10 +294,12 @@ fn first_identity<F: Folders>(
     conf: Option<&NodesConf>,
     rng: &mut StdRng,
 ) -> Result<NodeIdentity, ServerError> {
+    let mut record = Record::founded(ShardId(random_name(rng)), myself);
+    record.moves.features = setup.config.cluster_feature_bits; // M9
     let base = cluster::bootstrap_base(
         GroupId(random_nonzero(rng)),
         RaftId(random_nonzero(rng)),
-        Record::founded(ShardId(random_name(rng)), myself),
+        record,
         setup.config.cluster_raft_election_timeout,
     );
     make_member(folders, setup, &base)?;

@@ -120,6 +120,12 @@ impl<D: Disk> Shard<D> {
         self.members.requests.joins.retain(|m| !of(m));
     }
 
+    /// Nodes that are about to be members, as far as this leader was asked.
+    pub fn joiners(&self) -> impl Iterator<Item = &Member> {
+        let requests = &self.members.requests;
+        requests.joins.iter().chain(&requests.witnesses)
+    }
+
     /// C1: a member is to go.
     pub fn request_leave(&mut self, raft_id: RaftId) {
         let leaves = &mut self.members.requests.leaves;
@@ -383,6 +389,15 @@ impl<D: Disk> Shard<D> {
         if self.awaits_confirmation() && all {
             self.members.removed = true;
         }
+    }
+
+    /// Whether the nodes of all other data members have said that those are there no more: no data of the group
+    /// is anywhere else.
+    pub fn has_no_data_left(&self) -> bool {
+        let me = self.group.id();
+        let list = self.group.membership().list.iter();
+        let mut data = list.filter(|m| m.kind == MemberKind::Data && m.raft_id != me);
+        data.all(|m| self.members.gone.contains(&m.raft_id))
     }
 
     /// G2: another member says that this one is not a member as of its applied index. Whether that

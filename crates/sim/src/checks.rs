@@ -34,6 +34,9 @@ pub struct Checks {
     ids: BTreeMap<RaftId, (GroupId, MemberKind, NodeId)>,
     /// Where slots move: what the shards have committed.
     pub committed: Committed,
+    /// Which group each machine's data member is of, and the groups that have none left.
+    seats: BTreeMap<usize, GroupId>,
+    ended: BTreeSet<GroupId>,
     /// Raft ids whose disk is gone.
     dead: BTreeSet<RaftId>,
 }
@@ -41,6 +44,29 @@ pub struct Checks {
 impl Checks {
     pub fn leaders(&self) -> usize {
         self.leaders.len()
+    }
+
+    /// Whether no machine has data of this group any more.
+    pub fn has_ended(&self, group: GroupId) -> bool {
+        self.ended.contains(&group)
+    }
+
+    /// I9: a machine's data member is of this group now. The group that it was of may have ended by that: it
+    /// owes nothing then.
+    fn take_seat(&mut self, m: usize, group: GroupId) -> Result<(), String> {
+        let before = self.seats.insert(m, group).filter(|of| *of != group);
+        let Some(left) = before.filter(|of| !self.seats.values().any(|g| g == of)) else {
+            return Ok(());
+        };
+        self.ended.insert(left);
+        match self.committed.record(left) {
+            Some(record) if record.moves.owes() => Err(format!(
+                "I9: group {:04x} has ended and owes: {:?}",
+                left.0 & 0xffff,
+                record.moves
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a member whose disk is gone still counts somewhere.
@@ -188,6 +214,7 @@ impl World {
             return Ok(());
         };
         let shard = node.shard();
+        checks.take_seat(m, shard.identity().group)?;
         if !self.groups.contains(&shard.identity().group) {
             return Ok(()); // it has no slots, and leaves for a shard that has
         }

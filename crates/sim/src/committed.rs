@@ -65,6 +65,11 @@ impl Committed {
         self.owned = slots;
     }
 
+    /// The record of a group, as of the last entry that was seen committed.
+    pub fn record(&self, group: GroupId) -> Option<&Arc<Record>> {
+        self.copies.get(&group).map(|copy| copy.data.record())
+    }
+
     /// Looks at a member after its turn. `keys`: those that clients use.
     pub fn look(&mut self, shard: &Shard<SimDisk>, keys: &[Vec<u8>]) -> Result<(), String> {
         let (group, commit) = (shard.identity().group, shard.group().commit());
@@ -81,7 +86,27 @@ impl Committed {
         }
         let same = look_at_record(&copy, shard);
         self.copies.insert(group, copy);
-        same
+        same?;
+        self.look_at_frozen(shard)
+    }
+
+    /// M5: at every member what its record says is lent is frozen, and none shows what has come to another shard.
+    fn look_at_frozen(&self, shard: &Shard<SimDisk>) -> Result<(), String> {
+        let data = shard.data();
+        for (id, lend) in &data.record().moves.lends {
+            let come = self.fates.get(id).is_some_and(|fate| fate.done.is_some());
+            for bytes in &lend.keys {
+                let name = String::from_utf8_lossy(bytes);
+                match data.frozen(bytes) {
+                    None => return Err(format!("M5: {name} is lent, and not frozen")),
+                    Some(frozen) if come && frozen.readable => {
+                        return Err(format!("M5: {name} is shown, and has come elsewhere"));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        Ok(())
     }
 
     fn carry_out(&mut self, group: GroupId, copy: &mut Copy, entry: &Entry) -> Result<(), String> {

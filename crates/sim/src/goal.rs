@@ -148,9 +148,9 @@ impl World {
     /// What is missing of a whole cluster; none: nothing is.
     fn lacks(&self) -> Option<String> {
         let mut leads = Vec::new();
-        for shard in 0..self.plan.shards {
+        for shard in self.shards() {
             match self.master_of(shard) {
-                Some(m) => leads.push(m),
+                Some(m) => leads.push((shard, m)),
                 None => return Some(format!("shard {shard} has a master that leads")),
             }
         }
@@ -163,7 +163,7 @@ impl World {
             return Some(lack);
         }
         let mut wanted_witnesses = BTreeMap::new();
-        for (shard, leads) in leads.into_iter().enumerate() {
+        for (shard, leads) in leads {
             if let Some(lack) = self.shard_lacks(shard, leads) {
                 return Some(format!("shard {shard}: {lack}"));
             }
@@ -209,7 +209,7 @@ impl World {
         if !bus.state_ok() {
             return Some("cluster_state is ok".to_string());
         }
-        for of in 0..self.plan.shards {
+        for of in self.shards() {
             let slots = self.expected_slots(of);
             let master = self.master_of(of).and_then(|m| self.node(m))?.name();
             for slot in slots.iter().take(3) {
@@ -271,6 +271,9 @@ impl World {
     pub fn logged_texts(&self) -> Logged {
         let mut texts = Logged::new();
         for group in &self.groups {
+            if self.checks.has_ended(*group) {
+                continue; // its log is gone; the values that mattered are in another one
+            }
             let nodes = self.machines.iter().filter_map(|m| m.node.as_ref());
             let of = nodes
                 .map(|n| n.shard())

@@ -319,6 +319,7 @@ impl Machine {
         config.cluster_raft_election_timeout = plan.t_ms;
         config.cluster_require_full_coverage = plan.full_coverage;
         config.cluster_raft_witness = plan.witness;
+        config.cluster_allow_replica_migration = plan.follows;
         config.cluster_outcome_timeout = plan.outcome_timeout_ms;
         config.log_segment_size = plan.segment;
         config.protected_mode = false;

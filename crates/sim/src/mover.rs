@@ -4,11 +4,14 @@
 //! Never: changes anything but through the commands that an operator has, or keeps what it has begun in
 //! mind: the marks say it.
 
+use crate::clock::{MS, US};
 use crate::ops::Op;
 use crate::plan::Topology;
-use crate::world::World;
+use crate::scenes::Step;
+use crate::world::{Event, World};
 use cluster_bus::slot::key_slot;
 use cluster_bus::{NodeId, SlotSet};
+use std::collections::BTreeMap;
 use topology::Record;
 
 /// A slot as the leaders' records have it.
@@ -31,6 +34,11 @@ impl World {
         self.plan.topology == Topology::Moves
     }
 
+    /// The shards that have not ended (M28).
+    pub fn shards(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.plan.shards).filter(|shard| !self.checks.has_ended(self.groups[*shard]))
+    }
+
     /// The slots that a shard is to have: those it was given, or, where slots move, those it has.
     pub fn expected_slots(&self, shard: usize) -> SlotSet {
         match self.leaders_record(shard) {
@@ -46,7 +54,7 @@ impl World {
 
     /// I1, I2, I8: in the end every slot has one owner, and nothing is on its way.
     pub fn moves_lack(&self) -> Option<String> {
-        for shard in 0..self.plan.shards {
+        for shard in self.shards() {
             let record = self.leaders_record(shard)?;
             if record.moves.owes() {
                 return Some(format!(
@@ -54,9 +62,13 @@ impl World {
                     record.moves
                 ));
             }
+            if self.plan.follows && record.moves.follows.is_some() {
+                return Some(format!("shard {shard} has gone where its slots are"));
+            }
         }
         for slot in self.slots.iter().flat_map(SlotSet::iter) {
-            let owners: Vec<usize> = (0..self.plan.shards)
+            let owners: Vec<usize> = self
+                .shards()
                 .filter(|s| {
                     self.leaders_record(*s)
                         .is_some_and(|r| r.slots.contains(slot))
@@ -65,7 +77,7 @@ impl World {
             if owners.len() != 1 {
                 return Some(format!("slot {slot} has one owner, not {owners:?}"));
             }
-            for shard in (0..self.plan.shards).filter(|s| *s != owners[0]) {
+            for shard in self.shards().filter(|s| *s != owners[0]) {
                 let node = self.master_of(shard).and_then(|m| self.node(m))?;
                 let left = node.shard().data().keyspace().count_in_slot(slot);
                 if left > 0 && self.healed {
@@ -80,24 +92,29 @@ impl World {
     }
 
     fn standing(&self, slot: u16) -> Option<Standing> {
-        let records: Option<Vec<&Record>> = (0..self.plan.shards)
-            .map(|shard| self.leaders_record(shard))
+        let records: Option<BTreeMap<usize, &Record>> = self
+            .shards()
+            .map(|shard| Some((shard, self.leaders_record(shard)?)))
             .collect();
         let records = records?;
-        let of = |id: base::ShardId| records.iter().position(|r| r.shard == id);
-        let owner = records.iter().position(|r| r.slots.contains(slot))?;
-        let leaves = records[owner].moves.migrating.get(&slot);
+        let find = |is: &dyn Fn(&Record) -> bool| {
+            let mut all = records.iter();
+            all.find(|(_, r)| is(r)).map(|(shard, _)| *shard)
+        };
+        let of = |id: base::ShardId| find(&|r| r.shard == id);
+        let owner = find(&|r| r.slots.contains(slot))?;
+        let leaves = records[&owner].moves.migrating.get(&slot);
         let leaves_to = leaves.and_then(|mark| Some((of(mark.shard)?, mark.closing)));
-        let comes = records.iter().enumerate().filter_map(|(shard, record)| {
+        let comes = records.iter().filter_map(|(shard, record)| {
             let mark = record.moves.importing.get(&slot)?;
-            Some((shard, of(mark.shard)?, mark.returning))
+            Some((*shard, of(mark.shard)?, mark.returning))
         });
         let count = |shard: usize| {
             let node = self.node(self.master_of(shard)?)?;
             Some(node.shard().data().keyspace().count_in_slot(slot))
         };
         let leftovers = (0..self.plan.shards).filter_map(|shard| {
-            let mark = records[shard].moves.importing.get(&slot);
+            let mark = records.get(&shard)?.moves.importing.get(&slot);
             let unreachable = shard != owner && mark.is_none_or(|mark| !mark.clean);
             (unreachable && count(shard)? > 0).then_some((shard, mark.is_some()))
         });
@@ -120,10 +137,12 @@ pub fn look(w: &mut World) {
         }
         return;
     }
-    let slot = *w.rng.pick(&slots);
-    if w.plan.flushes > 0 && w.rng.chance(0.02) {
+    let any = *w.rng.pick(&slots);
+    let hurried = w.hurried.filter(|(_, until)| w.now < *until);
+    let slot = hurried.map_or(any, |(slot, _)| slot);
+    if w.plan.flushes > 0 && w.rng.chance(0.2) && flush(w) {
         w.plan.flushes -= 1;
-        return flush(w);
+        return;
     }
     if w.rng.chance(0.1) {
         // M12: an operator who thinks that the slot is nobody's.
@@ -133,20 +152,51 @@ pub fn look(w: &mut World) {
     let Some(standing) = w.standing(slot) else {
         return;
     };
+    if standing.leaves_to.is_some() && w.rng.chance(0.05) {
+        hold_commit(w, standing.owner);
+    }
     match standing.leftovers.first() {
         Some((at, _)) if w.rng.chance(0.02) => ask(w, *at, |_| Some(Op::FlushSlot(slot))),
         _ => step(w, &standing),
     }
 }
 
-/// FLUSHALL of a shard.
-fn flush(w: &mut World) {
-    let shard = w.rng.below(w.plan.shards as u64) as usize;
+/// FLUSHALL of a shard, while it has lent something (M5). False: none has.
+fn flush(w: &mut World) -> bool {
+    let lends = |shard: &usize| {
+        let record = w.leaders_record(*shard);
+        record.is_some_and(|record| !record.moves.lends.is_empty())
+    };
+    let Some(shard) = (0..w.plan.shards).find(lends) else {
+        return false;
+    };
+    let before = w.flushes.len();
     ask(w, shard, |w| {
         let group = w.groups[shard];
         w.flushes.push((group, w.now));
         Some(Op::FlushAll)
     });
+    w.flushes.len() > before
+}
+
+/// What the shard's leader does now stays in its tail for a while.
+fn hold_commit(w: &mut World, at: usize) {
+    let Some(here) = w.master_of(at) else { return };
+    let lasts = w.rng.range(w.plan.t() / 10, w.plan.t());
+    let until = w.now + lasts;
+    let machine = &mut w.machines[here];
+    machine.slow_until = machine.slow_until.max(until);
+}
+
+/// What the other shard says to the one that speaks to it is held up for so long: the step that it answers has
+/// been taken there, and is not known here.
+fn hold_answers(w: &mut World, at: usize, to: usize, longest: u64) {
+    let (Some(here), Some(there)) = (w.master_of(at), w.master_of(to)) else {
+        return;
+    };
+    let from = w.now + w.rng.range(100 * US, 4 * MS);
+    let lasts = w.rng.range(w.plan.t() / 10, longest);
+    w.at(from, Event::Step(Step::Cut(there, here, lasts)));
 }
 
 fn ask(w: &mut World, shard: usize, op: impl FnOnce(&mut World) -> Option<Op>) {
@@ -175,11 +225,25 @@ fn stable(w: &mut World, slot: u16, at: usize) {
 }
 
 fn assign(w: &mut World, slot: u16, at: usize, to: usize) {
+    if !w.healed && w.rng.chance(0.15) {
+        if let Some(s) = w.standing(slot) {
+            hold_answers(w, s.owner, to, 5 * w.plan.t());
+            // M19: it goes on to a third shard while the first one has not heard that it has come.
+            w.hurried = Some((slot, w.now + 5 * w.plan.t()));
+        }
+    }
     ask(w, at, |w| Some(Op::SlotNode(slot, name_of(w, to)?)));
 }
 
 /// MIGRATE of some keys of the slot, or of all.
 fn migrate(w: &mut World, slot: u16, at: usize, to: usize, all: bool) {
+    if !w.healed {
+        match w.rng.below(10) {
+            0 | 1 => hold_answers(w, at, to, 2 * w.plan.t()),
+            2 | 3 => hold_commit(w, at),
+            _ => {}
+        }
+    }
     ask(w, at, |w| {
         let of = w.keys.iter().filter(|key| key_slot(key) == slot);
         let mut keys: Vec<Vec<u8>> = of.cloned().collect();
@@ -202,7 +266,11 @@ fn migrate(w: &mut World, slot: u16, at: usize, to: usize, all: bool) {
 /// One step of some operator.
 fn step(w: &mut World, s: &Standing) {
     let (slot, owner) = (s.slot, s.owner);
-    let other = (owner + 1 + w.rng.below(w.plan.shards as u64 - 1) as usize) % w.plan.shards;
+    let others: Vec<usize> = w.shards().filter(|shard| *shard != owner).collect();
+    if others.is_empty() {
+        return;
+    }
+    let other = *w.rng.pick(&others);
     let comes = s.comes.iter().find(|(_, from, _)| *from == owner);
     match (s.leaves_to, comes) {
         (None, None) => {

@@ -154,6 +154,8 @@ pub struct Plan {
     pub leftovers_p: f64,
     /// How many FLUSHALLs operators ask for.
     pub flushes: u32,
+    /// M28: the nodes of a shard that has handed over its last slot become replicas elsewhere.
+    pub follows: bool,
 }
 
 impl Plan {
@@ -250,6 +252,10 @@ impl Plan {
         plan.manner.think_us = *rng.pick(&[5_000, 20_000]);
         plan.moves_every = plan.t() / *rng.pick(&[2, 6, 20]);
         plan.safety = 20 * plan.t();
+        plan.follows = seed % 16 >= 8;
+        if plan.follows {
+            plan.taste.groups = 6;
+        }
         // Where power fails a node alone would lose what it has answered.
         if matches!(seed % 8, 0 | 2 | 3 | 4) && rng.chance(0.3) {
             plan.appendfsync = Some(AppendFsync::Everysec);
@@ -272,8 +278,8 @@ impl Plan {
             }
             0 => {
                 plan.name = "moves";
-                plan.fault_every = 4 * plan.t();
-                vec![(Fault::Break, 1), (Fault::SlowDisk, 2)]
+                plan.fault_every = plan.t();
+                vec![(Fault::Break, 1), (Fault::SlowDisk, 4)]
             }
             1 => {
                 plan.name = "moves, crashes";
@@ -361,6 +367,7 @@ impl Plan {
             moves_every: 0,
             leftovers_p: 0.0,
             flushes: 0,
+            follows: false,
         }
     }
 
@@ -413,6 +420,7 @@ impl Plan {
             moves_every: 0,
             leftovers_p: 0.0,
             flushes: 0,
+            follows: false,
         }
     }
 }

@@ -81,6 +81,8 @@ pub struct World {
     pub slots: Vec<SlotSet>,
     /// The keys that clients use.
     pub keys: Vec<Vec<u8>>,
+    /// A slot that operators move on at once, until then.
+    pub hurried: Option<(u16, True)>,
     /// When which group's FLUSHALLs were asked for that are not known to have happened.
     pub flushes: Vec<(GroupId, True)>,
     /// The group that each shard's slots were given to.
@@ -120,6 +122,7 @@ impl World {
             workload: Workload::new(plan.taste),
             slots: slots(&plan),
             keys: all_keys(&plan.taste).collect(),
+            hurried: None,
             flushes: Vec::new(),
             groups: Vec::new(),
             agenda: Agenda::new(),
@@ -227,7 +230,12 @@ impl World {
             }
             Event::Mover => {
                 crate::mover::look(self);
-                let next = self.rng.around(self.plan.moves_every);
+                let soon = self.plan.t() / 20;
+                let next = match self.hurried.filter(|(_, until)| self.now < *until) {
+                    Some(_) => soon.min(self.plan.moves_every),
+                    None => self.plan.moves_every,
+                };
+                let next = self.rng.around(next);
                 self.at(self.now + next, Event::Mover);
             }
             Event::Heal(a, b) => self.net.heal(self.now, a, b),

@@ -134,6 +134,7 @@ mod tests {
             (33, "the receipt of a lend"),
             (34, "the titles of slots"),
             (35, "the taking back of a slot"),
+            (36, "what all members can do"),
         ];
         assert_eq!(rows, released);
         assert_eq!((Op::SELECT.number(), name(Op::SELECT)), (1, "SELECT"));

@@ -68,6 +68,7 @@ impl StateMachine {
         if logged {
             self.change_moves(slot, |moves| {
                 moves.importing.insert(slot, mark);
+                moves.follows = None;
             });
         }
     }

@@ -33,6 +33,8 @@ effects! {
     15 LOSE_SLOTS "the loss of slots": read_slots => |state: &mut StateMachine, slots: SlotSet| { state.lose_slots(&slots); Ok(()) };
     /// The shard's epoch (8 bytes, little endian) and its master (20 bytes) (S2).
     16 EPOCH "the epoch": read_epoch => |state: &mut StateMachine, (epoch, master)| { state.set_epoch(epoch, master); Ok(()) };
+    /// What the builds of all members can do, from here on (M9): bits, u32.
+    36 FEATURES "what all members can do": read_features => |state: &mut StateMachine, features| { state.set_features(features); Ok(()) };
 }
 
 impl StateMachine {
@@ -79,6 +81,7 @@ impl StateMachine {
         slots.iter().for_each(|slot| {
             record.slots.insert(slot);
         });
+        record.moves.follows = None;
     }
 
     /// The shard gives these slots up. As in Redis their keys stay, unreachable, until the slots
@@ -130,6 +133,15 @@ impl StateMachine {
         record.master = master;
     }
 
+    /// M9: from here on the log may say what needs this, and no member joins that can't read it.
+    pub fn set_features(&mut self, features: u32) {
+        if !self.emit(self.db, FEATURES, &[&features.to_le_bytes()]) {
+            return;
+        }
+        self.record_changed = self.access == Access::Lead;
+        Arc::make_mut(&mut self.record).moves.features |= features;
+    }
+
     /// S1: a change of a key in a slot that the shard neither has nor imports means that a rule was broken.
     pub(super) fn assert_owned(&self, op: Op, key: &Key<'_>) {
         assert!(
@@ -147,6 +159,13 @@ impl StateMachine {
 fn read_slots(args: &[&[u8]]) -> Option<SlotSet> {
     match args {
         [ranges] => decode_ranges(ranges),
+        _ => None,
+    }
+}
+
+fn read_features(args: &[&[u8]]) -> Option<u32> {
+    match args {
+        [bits] => Some(u32::from_le_bytes((*bits).try_into().ok()?)),
         _ => None,
     }
 }

@@ -6,6 +6,7 @@
 //! of sockets.
 
 mod bytes;
+pub mod features;
 pub mod moves;
 pub mod outside;
 pub mod record;

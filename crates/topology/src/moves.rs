@@ -264,6 +264,8 @@ pub struct Moves {
     pub titles: Titles,
     /// M28: the shard that took this one's last slot.
     pub follows: Option<ShardId>,
+    /// M9: what the builds of all members can do, and of all that will ever be members: [`crate::features`].
+    pub features: u32,
 }
 
 impl Moves {
@@ -278,6 +280,7 @@ impl Moves {
             && self.departed.is_empty()
             && self.ledgers.is_empty()
             && self.follows.is_none()
+            && self.features == 0
     }
 
     /// Slots about which a command needs to know more than which shard owns them.
@@ -315,6 +318,15 @@ impl Moves {
         let lends = lends.map(|lend| lend.to);
         let departed = self.departed.values().map(|departed| departed.to);
         marks.chain(lends).chain(departed).collect()
+    }
+
+    /// A node of that shard, or of any that a move names, as the operator has named it.
+    pub fn node_of(&self, shard: Option<ShardId>) -> Option<NodeId> {
+        let marks = self.migrating.values().map(|m| (m.shard, m.node));
+        let marks = marks.chain(self.importing.values().map(|m| (m.shard, m.node)));
+        let mut all = marks.chain(self.departed.values().map(|d| (d.to, d.node)));
+        all.find(|(of, _)| shard.is_none_or(|shard| shard == *of))
+            .map(|(_, node)| node)
     }
 
     /// Whether this shard owes another one an answer, or waits for one of it (M13, I9).
@@ -376,6 +388,7 @@ impl Moves {
                 out.raw(&shard.0);
             }
         }
+        out.u32(self.features);
     }
 
     pub(super) fn decode(from: &mut Reader<'_>) -> Option<Moves> {
@@ -439,6 +452,7 @@ impl Moves {
             ledgers: ledgers.into_iter().collect(),
             titles,
             follows,
+            features: from.u32()?,
         })
     }
 }
@@ -647,6 +661,7 @@ mod tests {
         moves.ledgers.insert(shard, ledger);
         (100..200).for_each(|slot| moves.titles.set(slot, 3));
         moves.follows = Some(shard);
+        moves.features = 5;
         moves
     }
 

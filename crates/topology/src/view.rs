@@ -77,6 +77,8 @@ pub struct NodeView {
     pub master: Option<NodeId>,
     /// Unknown until the node has said it.
     pub shard: Option<ShardId>,
+    /// The shard that it has proved to say that it is a member of.
+    pub said: Option<ShardId>,
     /// Unix milliseconds of the ping that is not answered yet, or 0.
     pub ping_sent: i64,
     pub pong_received: i64,
@@ -92,6 +94,11 @@ pub struct NodeView {
 }
 
 impl NodeView {
+    /// The shard that slots which move to it, or from it, move to: a bus packet can be anybody's.
+    pub fn stands_for(&self) -> Option<ShardId> {
+        self.said.or(self.shard)
+    }
+
     pub fn is_slave(&self) -> bool {
         self.flags.has(Flags::SLAVE)
     }

@@ -386,6 +386,19 @@ fn the_forgotten_stay_away_for_a_minute() {
         "anybody can say it in its name"
     );
     let link = bench.out[&1];
+    // M13: slots move to its shard, and no other node could speak for that.
+    let shard = ShardId([2; 20]);
+    let said = Body::Ping {
+        kind: PingKind::Pong,
+        gossip: Vec::new(),
+        extensions: vec![Extension::ShardId(shard)],
+    };
+    bench.from(2, said);
+    assert_eq!(bench.bus.shard_of(id(2)), Some(shard));
+    bench.bus.set_needed([shard].into());
+    bench.hear(link, header(1), body.clone());
+    assert!(bench.bus.node(id(2)).is_some());
+    bench.bus.set_needed([].into());
     bench.hear(link, header(1), body);
     assert!(bench.bus.node(id(2)).is_none());
     let again = bench.bus.forget(bench.now, id(2));

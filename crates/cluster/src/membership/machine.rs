@@ -16,6 +16,8 @@
 //! Leaving(Reset)     it has left                    Beginning(Reset), then Member
 //! Leaving(Reset)     it takes too long              Member, or Leaving(Join) that it has interrupted
 //! Leaving            it is the last with data       Member
+//! Member             its slots have gone (M28)      Leaving(Join)
+//! Joining AskBase    its old shard has slots again  Leaving(Join), which it has done
 //! Member             removed by others              Beginning(Alone), then Member
 //! ```
 //!
@@ -63,6 +65,8 @@ pub(super) struct Machine {
     resets: u64,
     /// What became of a reset that has failed.
     reset_failed: Option<(u64, OperatorRefusal)>,
+    /// M28: the join under way is no operator's; a restart forgets it.
+    by_itself: bool,
 }
 
 impl Machine {
@@ -82,6 +86,7 @@ impl Machine {
             resend_at: now,
             resets: 0,
             reset_failed: None,
+            by_itself: false,
         }
     }
 
@@ -95,6 +100,7 @@ impl Machine {
             resend_at: Mono(0),
             resets: 1,
             reset_failed: None,
+            by_itself: false,
         }
     }
 
@@ -131,6 +137,11 @@ impl Machine {
             } => Some(mark),
             _ => None,
         }
+    }
+
+    /// M28: whether the join under way is no operator's, as far as is known.
+    pub fn goes_by_itself(&self) -> bool {
+        self.by_itself
     }
 
     pub fn is_leaving(&self) -> bool {
@@ -202,9 +213,16 @@ impl Machine {
         match event {
             Event::Turn => self.turn(facts, &mut out),
             Event::Replicate(mark) => {
+                self.by_itself = false;
                 self.phase = Phase::Leaving(Then::Join(mark));
                 self.ask_soon(facts.now);
                 out.push(Output::Changed);
+            }
+            Event::Follow(mark) => {
+                self.by_itself = true;
+                self.phase = Phase::Leaving(Then::Join(mark));
+                self.ask_soon(facts.now);
+                out.extend([Output::Save(self.identity()), Output::Changed]);
             }
             Event::AskedIfLeaving => {
                 if let Some(reset) = self.reset_mut() {
@@ -270,7 +288,9 @@ impl Machine {
 
     fn leave(&mut self, facts: &Facts, out: &mut Vec<Output>) {
         let in_group = facts.listed || facts.perhaps_added || facts.unconfirmed;
-        let left = facts.removed || !in_group || !facts.others;
+        let data = facts.keys || facts.slots || facts.owes;
+        let abandoned = facts.abandoned && !data;
+        let left = facts.removed || !in_group || !facts.others || abandoned;
         let gives_up_slots = self.reset_mut().is_some_and(|r| r.of_master);
         let last = facts.is_last_with_data(gives_up_slots);
         if left && last && !mutation::is(Mutation::LastDataLeaves) {

@@ -9,6 +9,7 @@
 //! Owns where the node is on this way. [`machine`] decides; here its facts are gathered and its outputs
 //! are carried out. Never: decides a change of members, or writes a file.
 
+mod emptied;
 mod machine;
 mod phase;
 mod stale;
@@ -23,6 +24,7 @@ use base::clock::{Mono, Now};
 use base::ids::RaftId;
 use base::mutation::{self, Mutation};
 use cluster_bus::{NodeId, ShardId};
+use emptied::Emptied;
 use machine::Machine;
 use phase::{Event, Facts, Output, ResetWish};
 use shard::Shard;
@@ -59,6 +61,8 @@ pub(super) struct Membership {
     lead_wish: LeadWish,
     /// G2: whether it still is one, where no node leads it; none: not looked at yet.
     stale_check: Option<StaleCheck>,
+    /// M28: since when the shard has had nothing, or the one that was left has slots again.
+    emptied: Emptied,
 }
 
 impl Membership {
@@ -69,6 +73,7 @@ impl Membership {
             standing: Standing::default(),
             lead_wish: LeadWish::default(),
             stale_check: None,
+            emptied: Emptied::default(),
         }
     }
 
@@ -234,6 +239,7 @@ impl Cluster {
         if !self.membership.machine.rests(removed, unconfirmed) {
             self.take_step(now, Event::Turn, shard);
         }
+        self.follow_slots(now, shard);
     }
 
     fn take_step<D: Disk>(&mut self, now: Now, event: Event, shard: &mut Shard<D>) {
@@ -257,9 +263,13 @@ impl Cluster {
                 && base.snapshot.index >= 1
                 && !base.snapshot.conf_state.voters.contains(&me.0),
             others: others().next().is_some(),
+            abandoned: self.membership.is_stale()
+                && shard.has_no_data_left()
+                && shard.record().moves.follows.is_some(),
             other_data: others().any(|m| m.kind == MemberKind::Data),
             keys: shard.data().keyspace().len(0) > 0,
             slots: !shard.data().record().slots.is_empty(),
+            owes: shard.data().record().moves.owes() || shard.record().moves.owes(),
             leads: group.is_leader(),
             led: group.is_led(now),
             leader_known: self.leader_node(shard).is_some(),

@@ -6,6 +6,7 @@
 use crate::identity::{Joining as Mark, NodeIdentity};
 use base::clock::Mono;
 use base::ids::RaftId;
+use base::mutation::{self, Mutation};
 use cluster_bus::NodeId;
 use std::time::Duration;
 
@@ -104,12 +105,17 @@ pub(super) struct Facts {
     pub listed: bool,
     /// It has not seen itself added, and may have been all the same.
     pub perhaps_added: bool,
+    /// M28: the shard has gone over to another one, all its other nodes say that they are members no more, and
+    /// no node has led for long: nobody is left who could let this one go.
+    pub abandoned: bool,
     /// There are other members; other data members.
     pub others: bool,
     pub other_data: bool,
     /// What its shard has.
     pub keys: bool,
     pub slots: bool,
+    /// I9: a mark, a lend or a hand-over is open.
+    pub owes: bool,
     pub leads: bool,
     /// A leader was heard within its promise.
     pub led: bool,
@@ -121,9 +127,10 @@ pub(super) struct Facts {
 
 impl Facts {
     /// C1: whether this member is the last of its shard that has the shard's data: keys, or slots that
-    /// it was not asked to give up.
+    /// it was not asked to give up. I9: or that owes another shard a word.
     pub fn is_last_with_data(&self, gives_up_slots: bool) -> bool {
-        let data = self.keys || (self.slots && !gives_up_slots);
+        let owes = self.owes && !mutation::is(Mutation::DissolveOwing);
+        let data = self.keys || (self.slots && !gives_up_slots) || owes;
         !self.removed && self.listed && !self.other_data && data
     }
 }
@@ -134,6 +141,8 @@ pub(super) enum Event {
     Turn,
     /// REPLICATE: this mark is on disk.
     Replicate(Mark),
+    /// M28: this node's shard has gone over to another one, or has slots again: it goes by itself.
+    Follow(Mark),
     /// C1: the leader asks whether this member means to leave.
     AskedIfLeaving,
     /// A node that does not lead says which one does.

@@ -169,9 +169,19 @@ fn a_member_that_leaves_asks_until_it_has_left() {
         keys: true,
         ..alone()
     };
-    let stays = vec![Output::Save(identity(ME, None, None)), Output::Changed];
+    let owes = Facts {
+        owes: true,
+        ..alone()
+    };
+    let stays = || vec![Output::Save(identity(ME, None, None)), Output::Changed];
     let not_listed = Facts {
         listed: false,
+        ..facts()
+    };
+    let abandoned = Facts {
+        abandoned: true,
+        keys: false,
+        slots: false,
         ..facts()
     };
     let perhaps = Facts {
@@ -194,9 +204,33 @@ fn a_member_that_leaves_asks_until_it_has_left() {
             then_join(),
             last,
             Phase::Member,
-            stays,
+            stays(),
+        ),
+        (
+            "I9: the last that owes",
+            then_join(),
+            owes,
+            Phase::Member,
+            stays(),
         ),
         ("no member", then_join(), not_listed, ask_base(), vec![]),
+        (
+            "M28: its group has ended",
+            then_join(),
+            abandoned,
+            ask_base(),
+            vec![],
+        ),
+        (
+            "the same, with keys",
+            then_join(),
+            Facts {
+                keys: true,
+                ..abandoned
+            },
+            then_join(),
+            vec![LEAVE],
+        ),
         (
             "perhaps one",
             then_join(),
@@ -573,6 +607,12 @@ fn each_phase_takes_each_event() {
         hint: named,
     };
     let joining_again = Phase::joining(again, ME);
+    let follows = || {
+        vec![
+            Output::Save(identity(ME, Some(other), None)),
+            Output::Changed,
+        ]
+    };
     let rows = [
         (
             Phase::Member,
@@ -597,6 +637,19 @@ fn each_phase_takes_each_event() {
             Event::Replicate(other),
             Phase::Leaving(Then::Join(other)),
             vec![Output::Changed],
+        ),
+        // M28: by itself, from where it is or on its way.
+        (
+            Phase::Member,
+            Event::Follow(other),
+            Phase::Leaving(Then::Join(other)),
+            follows(),
+        ),
+        (
+            ask_base(),
+            Event::Follow(other),
+            Phase::Leaving(Then::Join(other)),
+            follows(),
         ),
         (
             ask_base(),

@@ -4,6 +4,7 @@
 //! then the others in turn. Never: decides what is said. A wrong guess costs 200 ms.
 
 use super::AGAIN;
+use crate::introduction::Introductions;
 use base::clock::Mono;
 use base::ShardId;
 use cluster_bus::bus::Bus;
@@ -21,10 +22,14 @@ struct Contact {
 #[derive(Debug, Default)]
 pub(super) struct Contacts(BTreeMap<ShardId, Contact>);
 
+/// The nodes that are known, and what they have said of themselves.
+pub(super) type Who<'a> = (&'a Bus, &'a Introductions);
+
 /// The nodes of a shard that can be spoken to, in the order of their ids.
-fn nodes_of(bus: &Bus, shard: ShardId) -> Vec<(NodeId, bool)> {
+fn nodes_of(who: Who<'_>, shard: ShardId) -> Vec<(NodeId, bool)> {
+    let (bus, introductions) = who;
     let of = bus.nodes().filter(|node| {
-        let known = bus.shard_of(node.id).is_some_and(|id| id == shard);
+        let known = introductions.shard_of(bus, node.id) == Some(shard);
         known && node.id != bus.myself() && !node.in_handshake()
     });
     let mut nodes: Vec<(NodeId, bool)> = of
@@ -36,8 +41,8 @@ fn nodes_of(bus: &Bus, shard: ShardId) -> Vec<(NodeId, bool)> {
 
 impl Contacts {
     /// The node to speak to now.
-    pub fn of(&mut self, now: Mono, bus: &Bus, shard: ShardId) -> Option<NodeId> {
-        let nodes = nodes_of(bus, shard);
+    pub fn of(&mut self, now: Mono, who: Who<'_>, shard: ShardId) -> Option<NodeId> {
+        let nodes = nodes_of(who, shard);
         let known = |id: NodeId| nodes.iter().any(|(node, _)| *node == id);
         let contact = self.0.get_mut(&shard).filter(|c| known(c.node));
         let Some(contact) = contact else {
@@ -67,11 +72,11 @@ impl Contacts {
     }
 
     /// The node that was spoken to does not lead its shard; another one does, if known.
-    pub fn told(&mut self, bus: &Bus, shard: ShardId, by: NodeId, leader: Option<NodeId>) {
+    pub fn told(&mut self, who: Who<'_>, shard: ShardId, by: NodeId, leader: Option<NodeId>) {
         let Some(contact) = self.0.get_mut(&shard).filter(|c| c.node == by) else {
             return; // it is no longer the one
         };
-        let known = |id: &NodeId| nodes_of(bus, shard).iter().any(|(node, _)| node == id);
+        let known = |id: &NodeId| nodes_of(who, shard).iter().any(|(node, _)| node == id);
         if let Some(node) = leader.filter(known) {
             contact.node = node;
             contact.silent_since = None;

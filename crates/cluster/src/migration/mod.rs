@@ -7,6 +7,8 @@
 //! in its log. Invariants: a word leaves when what it rests on is committed and on disk (M7); what is said
 //! under one reign is not heard under another ([`Migration::follow`]).
 
+#[cfg(test)]
+mod ahead_tests;
 mod contact;
 mod copies;
 pub mod outside;
@@ -27,7 +29,7 @@ use base::mutation::{self, Mutation};
 use base::ShardId;
 use cluster_bus::bus::Bus;
 use cluster_bus::NodeId;
-use contact::Contacts;
+use contact::{Contacts, Who};
 use copies::Copies;
 use outside::pool::Event as OutgoingEvent;
 use outside::Outside;
@@ -44,7 +46,7 @@ use storage::{Disk, Position};
 use target::Target;
 use topology::moves::{Cargo, KeyState};
 use topology::outside::{Place, Server, Unreached};
-use topology::{MoveId, MoveNumber};
+use topology::{MoveId, MoveNumber, Record};
 use word::{Word, Words};
 
 /// How soon what was not answered is said again.
@@ -163,20 +165,8 @@ impl<D: Disk> Desk<'_, D> {
 
     /// M2: what this shard has ended, for another one: below all that is open in the record or the tail.
     pub fn floor(&self, to: ShardId) -> MoveNumber {
-        let tail = self.shard.data().record();
-        let committed = match mutation::is(Mutation::FloorFromTail) {
-            true => tail,
-            false => self.shard.record(),
-        };
-        let open = [tail, committed].into_iter().flat_map(|record| {
-            let moves = &record.moves;
-            let lends = moves.lends.iter().filter(|(_, lend)| lend.to == to);
-            let departed = moves.departed.values().filter(|d| d.to == to);
-            lends
-                .map(|(id, _)| id.number)
-                .chain(departed.map(|d| d.id.number))
-        });
-        match open.min() {
+        let (tail, committed) = (self.shard.data().record(), self.shard.record());
+        match lowest_open(tail, committed, to) {
             Some(number) => MoveNumber {
                 n: number.n - 1,
                 ..number
@@ -184,6 +174,23 @@ impl<D: Disk> Desk<'_, D> {
             None => self.ids.last(),
         }
     }
+}
+
+/// The lowest number of what is open to a shard, in the tail or in what is committed.
+fn lowest_open(tail: &Record, committed: &Record, to: ShardId) -> Option<MoveNumber> {
+    let committed = match mutation::is(Mutation::FloorFromTail) {
+        true => tail,
+        false => committed,
+    };
+    let open = [tail, committed].into_iter().flat_map(|record| {
+        let moves = &record.moves;
+        let lends = moves.lends.iter().filter(|(_, lend)| lend.to == to);
+        let departed = moves.departed.values().filter(|d| d.to == to);
+        lends
+            .map(|(id, _)| id.number)
+            .chain(departed.map(|d| d.id.number))
+    });
+    open.min()
 }
 
 /// The ids of a reign (M2): one counter for marks, lends and hand-overs to all shards; gaps are fine.
@@ -357,14 +364,19 @@ impl Migration {
         }
     }
 
-    /// The words that leave, a frame for each node. Whether others wait for the disk.
-    fn send(&mut self, now: Now, durable: Position, bus: &Bus, out: &mut Outbox) -> bool {
-        let mut frames: BTreeMap<NodeId, (ShardId, usize, Vec<Word>)> = BTreeMap::new();
-        let (go, wait): (Vec<_>, Vec<_>) = std::mem::take(&mut self.released)
+    /// M7: what may be said of which all that it rests on is on disk.
+    fn take_sayable(&mut self, durable: Position) -> Vec<(Position, Said)> {
+        let (go, wait) = std::mem::take(&mut self.released)
             .into_iter()
             .partition(|(at, ..)| *at <= durable || mutation::is(Mutation::WordUnsynced));
         self.released = wait;
-        for (_, said) in go {
+        go
+    }
+
+    /// The words that leave, a frame for each node. Whether others wait for the disk.
+    fn send(&mut self, now: Now, durable: Position, who: Who<'_>, out: &mut Outbox) -> bool {
+        let mut frames: BTreeMap<NodeId, (ShardId, usize, Vec<Word>)> = BTreeMap::new();
+        for (_, said) in self.take_sayable(durable) {
             let (to, word) = match said {
                 Said::Word(to, word) => (to, word),
                 Said::Copy(number) => {
@@ -373,7 +385,7 @@ impl Migration {
                 }
             };
             // Of a shard that no node is known of nothing can be asked now.
-            if let Some(node) = self.contacts.of(now.mono, bus, to) {
+            if let Some(node) = self.contacts.of(now.mono, who, to) {
                 let frame = frames.entry(node).or_insert((to, 0, Vec::new()));
                 frame.1 += word.weight();
                 frame.2.push(word);
@@ -404,8 +416,8 @@ fn reign_of<D: Disk>(shard: &Shard<D>) -> Option<Reign> {
 }
 
 impl Cluster {
-    /// Takes in the words of a node of another shard. Only a node of the shard that it speaks for is
-    /// heard, and only when it is proved that it has said them.
+    /// Takes in the words of a node of another shard, when it is proved that it has said them. For which shard
+    /// it speaks it says in the same frame: what the bus shows of it may be anybody's word.
     pub(super) fn hear<D: Disk>(
         &mut self,
         from: NodeId,
@@ -416,9 +428,10 @@ impl Cluster {
         if !proved {
             return; // said again: the links are asking that node whether they are its own
         }
-        let speaker = self.bus.shard_of(from);
         let own = shard.record().shard;
-        if speaker != Some(words.from) || words.to != own || words.from == own {
+        let by_the_bus = mutation::is(Mutation::BusNamesTheSpeaker);
+        let strange = by_the_bus && self.bus.shard_of(from) != Some(words.from);
+        if words.to != own || words.from == own || strange {
             return;
         }
         let leads = shard.group().is_leader();
@@ -426,8 +439,8 @@ impl Cluster {
         for word in words.words {
             match word {
                 Word::NotLeader { leader } => {
-                    let bus = &self.bus;
-                    self.migration.contacts.told(bus, words.from, from, leader);
+                    let who = (&self.bus, &self.introductions);
+                    self.migration.contacts.told(who, words.from, from, leader);
                 }
                 word if leads => {
                     let migration = &mut self.migration;
@@ -458,10 +471,19 @@ impl Cluster {
             return;
         }
         let words = std::mem::take(&mut self.migration.inbox);
+        let upgraded = self.upgraded;
         let (mut desk, rooms) = self
             .migration
             .open((&self.bus, &self.config.options), now, shard);
         for (_, from, word) in words {
+            // M9: the answer would be an entry that an older build can't read.
+            let decides = matches!(word, Word::Go { .. } | Word::Decide { .. });
+            if decides && desk.shard.data().record().moves.features == 0 {
+                if !upgraded {
+                    continue;
+                }
+                desk.act(|data| data.set_features(topology::features::SLOTS_MOVE));
+            }
             match word {
                 Word::Begin { .. } | Word::Go { .. } | Word::Decide { .. } => {
                     rooms.target.hear(&mut desk, from, word);
@@ -536,7 +558,8 @@ impl Cluster {
             return;
         }
         let durable = shard.log().durable();
-        let waits = self.migration.send(now, durable, &self.bus, &mut self.out);
+        let who = (&self.bus, &self.introductions);
+        let waits = self.migration.send(now, durable, who, &mut self.out);
         if waits {
             shard.want_sync();
         }
@@ -656,6 +679,12 @@ impl Cluster {
     pub fn want_slot(&mut self, slot: u16, from: ShardId, mark: MoveId, patience: Duration) {
         let until = self.now.mono + patience;
         self.migration.slots.want(slot, from, mark, until);
+    }
+
+    /// M13: moves with this shard, or with any, are turned back: to be asked again until they have ended.
+    pub fn end_moves(&mut self, with: Option<ShardId>) {
+        let until = self.now.mono + AGAIN;
+        self.migration.slots.end_moves(with, until);
     }
 
     /// Lines for the log.

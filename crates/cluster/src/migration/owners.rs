@@ -220,7 +220,7 @@ impl Cluster {
             .collect();
         for (node, alive) in nodes {
             let told = |shard: &ShardId| *shard != ShardId::default();
-            let shard = self.bus.shard_of(node).filter(told);
+            let shard = self.introductions.shard_of(&self.bus, node).filter(told);
             if shard == Some(own) || node == self.bus.myself() {
                 continue;
             }
@@ -275,7 +275,8 @@ impl Cluster {
     pub(crate) fn slots_claimed(&mut self, by: NodeId, epoch: u64, slots: SlotSet) {
         let now = self.now.mono;
         let told = |shard: &ShardId| *shard != ShardId::default();
-        match (self.is_redis(by), self.bus.shard_of(by).filter(told)) {
+        let shard = self.introductions.shard_of(&self.bus, by).filter(told);
+        match (self.is_redis(by), shard) {
             (Some(true), _) => self.record.claimed(now, by, epoch, slots),
             (_, Some(shard)) => self.migration.claims.told(now, by, shard, epoch, slots),
             (_, None) => {}

@@ -37,6 +37,8 @@ pub(super) struct Slots {
     settled: BTreeSet<MoveId>,
     /// Slots that were asked for while lends of them were open.
     asked_for: BTreeMap<u16, (ShardId, MoveId, Mono)>,
+    /// M13: moves with this shard, or with any, are turned back until then.
+    ending: Option<(Option<ShardId>, Mono)>,
 }
 
 impl Slots {
@@ -49,6 +51,31 @@ impl Slots {
             again: Mono(0),
         };
         self.wanted.insert(slot, wanted);
+    }
+
+    pub fn end_moves(&mut self, with: Option<ShardId>, until: Mono) {
+        self.ending = Some((with, until));
+    }
+
+    /// M13: as STABLE of each slot.
+    fn turn_back<D: Disk>(&mut self, desk: &mut Desk<'_, D>) {
+        let now = desk.now.mono;
+        self.ending = self.ending.filter(|(_, until)| now < *until);
+        let Some((with, _)) = self.ending else { return };
+        let is_it = |shard: ShardId| with.is_none_or(|with| with == shard);
+        let moves = desk.shard.data().record().moves.clone();
+        for (slot, mark) in moves.migrating.iter().filter(|(_, m)| is_it(m.shard)) {
+            if mark.mark.is_none() {
+                desk.act(|data| data.end_migrating(*slot));
+            } else if !mark.closing {
+                desk.act(|data| data.close_migrating(*slot));
+            }
+        }
+        for (slot, mark) in moves.importing.iter().filter(|(_, m)| is_it(m.shard)) {
+            if !mark.returning {
+                desk.act(|data| data.return_importing(*slot));
+            }
+        }
     }
 
     pub fn hear<D: Disk>(&mut self, desk: &mut Desk<'_, D>, from: ShardId, word: Word) {
@@ -200,6 +227,7 @@ impl Slots {
     /// Slots that were asked for; what is remembered of marks that have ended is forgotten.
     pub fn proceed<D: Disk>(&mut self, desk: &mut Desk<'_, D>) {
         let now = desk.now.mono;
+        self.turn_back(desk);
         for (slot, (from, mark, patience)) in std::mem::take(&mut self.asked_for) {
             if !asked_to_hand_over(desk, from, slot, mark) && now < patience {
                 self.asked_for.insert(slot, (from, mark, patience));

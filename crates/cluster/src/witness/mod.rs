@@ -7,6 +7,7 @@ mod hosts;
 mod search;
 
 use super::control::Control;
+use super::introduction::Introductions;
 use super::outbox::Outbox;
 use super::LEAVE_TIMEOUTS;
 use base::clock::Mono;
@@ -26,6 +27,7 @@ use storage::Disk;
 pub(super) struct Around<'a> {
     pub now: Mono,
     pub bus: &'a Bus,
+    pub introductions: &'a Introductions,
     /// `cluster-raft-witness`.
     pub enabled: bool,
     pub node_timeout: Duration,
@@ -98,10 +100,21 @@ impl WitnessPlacement {
 
     fn step<D: Disk>(&mut self, event: Event, around: Around, shard: &Shard<D>) -> Option<Output> {
         let list = &shard.group().membership().list;
+        // M9: what the log says that an older build can't read, a witness refuses as well.
+        let plain = shard.data().record().moves.is_empty();
+        let reads = |node: &NodeId| {
+            let can = |feature| around.introductions.can(around.now, *node, feature);
+            plain || can(topology::features::SLOTS_MOVE)
+        };
+        let hosts = |patient| {
+            let mut hosts = hosts::hosts(around.bus, shard.record(), list, patient);
+            hosts.retain(reads);
+            hosts
+        };
         let facts = Facts {
             now: around.now,
             hurry: self.leaving.is_some(),
-            hosts: &|patient| hosts::hosts(around.bus, shard.record(), list, patient),
+            hosts: &hosts,
         };
         self.search.step(event, &facts)
     }

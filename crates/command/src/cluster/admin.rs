@@ -4,14 +4,15 @@
 //! out; that is the host's (C1, E4), which may refuse as well.
 
 use super::super::api::{Failover, ResetProgress};
-use super::super::env::{Done, Env, Flow, DONE};
+use super::super::env::{Done, Env, Flow, Serving, DONE};
 use super::super::error::Error;
 use super::shared::{find_node, has_slots_in_log, holds_keys, host, parse_id, too_many};
-use base::mutation::{self, Mutation};
+use base::ShardId;
 use cluster_bus::wire::Flags;
 use config::CLUSTER_PORT_INCREMENT;
 use resp::args::Args;
 use resp::number::parse_i64;
+use topology::{Moves, NodeView};
 
 pub fn meet(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let cluster = host(env)?;
@@ -57,13 +58,14 @@ pub fn forget(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if view.me().is_slave() && view.me().master == Some(node) {
         return Err(Error::FORGET_MASTER);
     }
-    // M13: the last node that could speak for a shard that this one moves slots to or from.
-    let shard = view.node(node).and_then(|node| node.shard);
-    let last = view.nodes.iter().filter(|n| n.shard == shard).count() == 1;
-    let named = shard.is_some_and(|id| env.data.record().moves.others().contains(&id));
-    if last && named {
-        env.data.depends_on_all();
-        return Err(Error::SLOTS_MOVING);
+    // M13: of the last node that could speak for a shard that slots move to or from the moves end first.
+    let shard = view.node(node).and_then(NodeView::stands_for);
+    let of = view.nodes.iter().filter(|n| n.stands_for() == shard);
+    let last = of.count() == 1;
+    if let Some(shard) = shard.filter(|_| last) {
+        if !has_ended_moves(env, Some(shard))? {
+            return Ok(Flow::Hold);
+        }
     }
     let cluster = host(env)?;
     cluster.forget(node)?;
@@ -88,20 +90,39 @@ pub fn replicate(env: &mut Env<'_>, args: Args<'_>) -> Done {
         if has_slots || has_slots_in_log(env) || holds_keys(env) {
             return Err(Error::REPLICATE_NOT_EMPTY);
         }
-        owes_nothing(env)?;
+        if !has_ended_moves(env, None)? {
+            return Ok(Flow::Hold);
+        }
     }
     host(env)?.replicate(master)?;
     env.reply().ok();
     DONE
 }
 
-/// M13: a shard that has agreed to take a slot, or waits for another one's word, does not end.
-fn owes_nothing(env: &mut Env<'_>) -> Result<(), Error> {
-    if env.data.record().moves.owes() && !mutation::is(Mutation::DissolveOwing) {
-        env.data.depends_on_all();
-        return Err(Error::SLOTS_MOVING);
+/// M13: whether no move is open with this shard, or with any; if one is it is turned back, which takes a while:
+/// the command is held. A shard that has agreed to take a slot, or waits for another one's word, does not end.
+/// A replica can't turn anything back; it forgets, and its leader does not hear of that from it.
+fn has_ended_moves(env: &mut Env<'_>, with: Option<ShardId>) -> Result<bool, Error> {
+    if !matches!(env.serving, Serving::Lead { .. }) {
+        return Ok(true);
     }
-    Ok(())
+    let open = |moves: &Moves| match with {
+        Some(shard) => moves.others().contains(&shard),
+        None => moves.owes(),
+    };
+    let records = [env.data.record(), env.data.committed_record()];
+    let Some(moves) = records.map(|r| &r.moves).into_iter().find(|m| open(m)) else {
+        return Ok(true);
+    };
+    if env.overdue || env.session.deny_blocking {
+        let node = moves
+            .node_of(with)
+            .map_or_else(String::new, |id| id.to_string());
+        env.data.depends_on_all();
+        return Err(Error::slots_moving(&node));
+    }
+    host(env)?.end_moves(with);
+    Ok(false)
 }
 
 pub fn failover(env: &mut Env<'_>, args: Args<'_>) -> Done {
@@ -140,8 +161,9 @@ pub fn reset(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if host(env)?.view().me().is_master() && holds_keys(env) {
         return Err(Error::RESET_NOT_EMPTY);
     }
-    if host(env)?.view().me().is_master() {
-        owes_nothing(env)?;
+    let master = host(env)?.view().me().is_master();
+    if master && env.session.waits_for_reset.is_none() && !has_ended_moves(env, None)? {
+        return Ok(Flow::Hold);
     }
     let waits_for = env.session.waits_for_reset.take();
     match host(env)?.reset(hard, waits_for)? {

@@ -6,6 +6,7 @@
 use super::super::env::{Block, BlockKind, Done, Env, Flow, DONE};
 use super::super::error::Error;
 use super::super::gains::{gain, owners, parse_slot, shown};
+use super::super::upgrade::{are_upgraded, may_be_said};
 use super::shared::{host, lives, parse_id};
 use base::mutation::{self, Mutation};
 use base::ShardId;
@@ -54,7 +55,7 @@ fn named(env: &mut Env<'_>, id: &[u8]) -> Result<Option<Named>, Error> {
     Ok(node.map(|node| Named {
         node: node.id,
         // A node that has just started has not said it.
-        shard: node.shard.filter(|id| *id != ShardId::default()),
+        shard: node.stands_for().filter(|id| *id != ShardId::default()),
         is_slave: node.is_slave(),
     }))
 }
@@ -66,6 +67,13 @@ struct OtherEnd {
     shard: ShardId,
     /// M9: nothing can be agreed with it.
     redis: bool,
+}
+
+impl OtherEnd {
+    /// The shard with which a move is agreed upon; none with a real Redis.
+    fn agrees(&self) -> Option<ShardId> {
+        (!self.redis).then_some(self.shard)
+    }
 }
 
 /// The shard that a node stands for, which the bus may not have told yet, and of which kind it is; none: the
@@ -124,6 +132,9 @@ fn migrating(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
             false => Err(Error::slot_still_open(slot, mark.node)),
         };
     }
+    if !are_upgraded(env, to.agrees(), 0)? {
+        return Ok(Flow::Hold);
+    }
     // The other shard's mark is bound when the first key goes there (M8).
     let mark = Migrating {
         shard: to.shard,
@@ -161,6 +172,9 @@ fn importing(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
             true => done(env),
             false => Err(Error::slot_still_open(slot, mark.node)),
         };
+    }
+    if !are_upgraded(env, from.agrees(), 0)? {
+        return Ok(Flow::Hold);
     }
     let empty = env.data.keyspace().count_in_slot(slot) == 0;
     let mark = Importing {
@@ -347,7 +361,7 @@ fn give(env: &mut Env<'_>, slot: u16, (shard, node): (ShardId, NodeId)) -> Done 
         return Err(shown(env, error));
     }
     // An answer that can't be used is asked for again, as fast as it comes: room first.
-    if !env.data.room_for(3 * state::room::COMMAND) {
+    if !may_be_said(env, Some(shard), 0)? {
         return Ok(Flow::Hold);
     }
     let question = &mut env.session.question;
@@ -364,6 +378,9 @@ fn give(env: &mut Env<'_>, slot: u16, (shard, node): (ShardId, NodeId)) -> Done 
         return Err(shown(env, Error::not_migrating_there(slot)));
     };
     let id = cluster.mint();
+    if !are_upgraded(env, Some(shard), 0)? {
+        return Ok(Flow::Hold);
+    }
     if before.is_none() {
         let mark = Migrating {
             shard,

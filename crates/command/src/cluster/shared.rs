@@ -66,6 +66,9 @@ pub fn has_slots_in_log(env: &Env<'_>) -> bool {
 
 /// Whether a node of the shard is known that has not failed.
 pub fn lives(view: &ClusterView, shard: ShardId) -> bool {
-    let mut of = view.nodes.iter().filter(|node| node.shard == Some(shard));
+    let mut of = view
+        .nodes
+        .iter()
+        .filter(|node| node.stands_for() == Some(shard));
     of.any(|node| !node.flags.has(Flags::FAIL))
 }

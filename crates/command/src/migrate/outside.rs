@@ -5,7 +5,9 @@
 
 use super::super::env::{BlockKind, Done, Env, Flow};
 use super::super::error::Error;
-use super::{may_lend, shard_at, to_shard, wait_for, Plan, Target};
+use super::super::upgrade::are_upgraded;
+use super::plan::{may_lend, shard_at, wait_for, Plan, Target};
+use super::shards::to_shard;
 use base::ShardId;
 use state::Reader;
 use topology::moves::Lend;
@@ -87,6 +89,9 @@ fn send(
         let cluster = env.server.cluster().ok_or(Error::MIGRATE_ALONE)?;
         let number = cluster.copy_outside(to, cargo, plan.patience);
         return Ok(wait_for(plan, BlockKind::Copy { number }));
+    }
+    if !are_upgraded(env, None, plan.weight())? {
+        return Ok(Flow::Hold);
     }
     let entry = Lend {
         slot,

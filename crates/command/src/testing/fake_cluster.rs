@@ -28,6 +28,8 @@ pub struct FakeCluster {
     /// What another shard answers about any key and any slot; none: nothing yet.
     pub key_state: Option<KeyState>,
     pub mark: Option<Option<MoveId>>,
+    /// Not all nodes of the two shards can move slots.
+    pub not_upgraded: bool,
     /// What other shards say of slots; none: that they have none of them.
     pub owners: Option<Owners>,
     /// They say nothing.
@@ -85,6 +87,12 @@ impl ClusterApi for FakeCluster {
     }
     fn set_owner(&mut self, slot: u16, node: NodeId) {
         self.calls.push(format!("owner {slot} {node}"));
+    }
+    fn end_moves(&mut self, with: Option<ShardId>) {
+        self.calls.push(format!("end moves {with:?}"));
+    }
+    fn can_move(&mut self, _: Option<ShardId>) -> bool {
+        !self.not_upgraded
     }
     fn is_redis(&mut self, node: NodeId) -> Option<bool> {
         Some(self.redis == Some(node))

@@ -138,6 +138,7 @@ fn our_defaults_are_the_promised_ones() {
     assert_eq!(config.log_segment_size, 16 << 20);
     assert_eq!(config.appendfsync, AppendFsync::Always);
     assert!(config.cluster_raft_witness);
+    assert!(config.cluster_allow_replica_migration);
     assert_eq!((config.port, config.bus_port()), (6379, 16379));
     assert_eq!(config.get_one("save").unwrap(), "3600 1 300 100 60 10000");
     assert_eq!(config.get_one("appendonly").unwrap(), "no");

@@ -97,6 +97,14 @@ impl<P: Platform> ClusterApi for Clustered<P> {
         self.core.bus_mut().drop_packets(kind);
     }
 
+    fn end_moves(&mut self, with: Option<ShardId>) {
+        self.core.end_moves(with);
+    }
+
+    fn can_move(&mut self, with: Option<ShardId>) -> bool {
+        self.core.can_move(with)
+    }
+
     fn is_redis(&mut self, node: NodeId) -> Option<bool> {
         self.core.is_redis(node)
     }

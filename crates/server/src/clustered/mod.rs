@@ -128,6 +128,8 @@ pub(super) fn cluster_options(config: &Config, rng: &mut StdRng) -> ClusterOptio
     ClusterOptions {
         bus: bus_options(config, rng),
         witness: config.cluster_raft_witness,
+        features: config.cluster_feature_bits,
+        follows_slots: config.cluster_allow_replica_migration,
         preferred: match config.cluster_preferred_endpoint_type {
             EndpointType::Ip => PreferredEndpoint::Ip,
             EndpointType::Hostname => PreferredEndpoint::Hostname,

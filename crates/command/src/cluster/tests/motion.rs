@@ -2,9 +2,11 @@
 
 use super::gains::{change, migrating as bound};
 use super::{calls, fixture, id, master, view};
+use crate::env::Flow;
 use crate::testing::Fixture;
-use crate::Flow;
-use topology::moves::Importing;
+use ::topology::moves::{Importing, Lend};
+use ::topology::MoveId;
+use base::ShardId;
 
 /// The slot of the key "a".
 const SLOT: u16 = 15495;
@@ -37,35 +39,72 @@ fn unclean_mark_ends_at_once() {
     assert_eq!(f.data.keyspace().count_in_slot(SLOT), 1, "it stays");
 }
 
-/// What an empty master that has agreed to take a slot says to RESET and REPLICATE.
-fn dissolves() -> Vec<String> {
+#[test]
+fn shard_that_owes_does_not_end() {
     let mut f = fixture(view(vec![master(1, &[]), master(2, &[(0, 16383)])]));
     assert!(imports(&mut f).clean);
-    let replicate = format!("CLUSTER REPLICATE {}", id(2));
-    let said = ["CLUSTER RESET SOFT", &replicate].map(|line| f.line(line));
-    assert!(
-        said.iter()
-            .all(|reply| reply.starts_with("-ERR Slots are moving")),
-        "I9: {said:?}"
+    let (reset, replicate) = (
+        ["CLUSTER", "RESET"],
+        ["CLUSTER", "REPLICATE", &id(2).to_string()],
     );
-    calls(&mut f)
+    for words in [&reset[..], &replicate] {
+        f.overdue = false;
+        assert_eq!(
+            f.outcome(words).1.flow,
+            Flow::Hold,
+            "its moves are turned back"
+        );
+        f.overdue = true;
+        let said = String::from_utf8_lossy(&f.outcome(words).0).into_owned();
+        assert!(said.starts_with("-ERR Slots are moving"), "{said}");
+    }
+    let asked = calls(&mut f);
+    assert!(asked.iter().all(|call| call.contains("end")), "{asked:?}");
+}
+
+/// M5: a read that finds a lent key expired waits for the end of its lend, and deletes nothing.
+fn reads_an_expired_lent_key() {
+    let mut f = owner();
+    f.expect(&[("SET a 1 PX 100", "+OK\r\n")]);
+    let lend = Lend {
+        slot: SLOT,
+        to: ShardId(id(2).0),
+        mark: None,
+        keys: vec![b"a".as_slice().into()],
+        outside: None,
+    };
+    change(&mut f, |data| data.lend(MoveId::default(), lend));
+    assert_eq!(f.line("GET a"), "$1\r\n1\r\n", "its value can't change");
+    f.advance(200);
+    let (_, outcome) = f.outcome(&["GET", "a"]);
+    assert_eq!(outcome.flow, Flow::Hold);
+    assert_eq!(f.data.keyspace().count_in_slot(SLOT), 1, "it stays");
 }
 
 #[test]
-fn shard_that_owes_does_not_end() {
-    assert_eq!(dissolves(), Vec::<String>::new());
+fn read_of_an_expired_lent_key_waits() {
+    reads_an_expired_lent_key();
 }
 
 #[cfg(feature = "mutations")]
 #[test]
-fn shard_that_ends_and_owes_is_caught() {
+fn ends_and_expiries_that_do_not_wait_are_caught() {
     use base::mutation::{self, Mutation};
-    mutation::set(Some(Mutation::DissolveOwing));
-    let caught = std::panic::catch_unwind(dissolves);
-    mutation::set(None);
-    let said = caught.expect_err("the mutation changes nothing");
-    let said = said.downcast_ref::<String>().expect("an assertion says it");
-    assert!(said.contains("I9"), "{said}");
+    let table: [(Mutation, fn(), &str); 1] = [(
+        Mutation::ExpireLentKey,
+        reads_an_expired_lent_key,
+        "M5: a lent key is changed",
+    )];
+    for (mutation, scene, text) in table {
+        mutation::set(Some(mutation));
+        let outcome = std::panic::catch_unwind(scene);
+        mutation::set(None);
+        let panic = outcome.expect_err("the mutation changes nothing");
+        let said = panic.downcast_ref::<String>().cloned();
+        let said = said.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+        let said = said.unwrap_or_default();
+        assert!(said.contains(text), "{mutation:?}: {said}");
+    }
 }
 
 /// What is answered and can't be used is asked again as fast as it is answered: two leaders that do

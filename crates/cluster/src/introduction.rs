@@ -1,0 +1,183 @@
+//! What nodes say of themselves on their links (M9): the shard that each is a member of, and what its build can do.
+//!
+//! Owns what was heard, and when this node has introduced itself to which one. Never: believes what another
+//! node says of a third; a bus packet can be anybody's. Invariants: only what is proved to come from the node
+//! itself stands here; what a node can do counts for as long as it is said, since a node may come back with
+//! an older build.
+
+use super::control::Control;
+use super::outbox::Outbox;
+use super::Cluster;
+use base::clock::Mono;
+use base::ShardId;
+use cluster_bus::bus::Bus;
+use cluster_bus::NodeId;
+use shard::Shard;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use storage::Disk;
+
+/// How often a node introduces itself.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long what it can do counts.
+const LASTS: Duration = Duration::from_secs(5);
+
+/// What a node says of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Introduction {
+    pub shard: ShardId,
+    /// What its build can do: bits of [`topology::features`].
+    pub features: u32,
+    /// Said by the leader of a shard: what the nodes of all its members can do.
+    pub of_all: u32,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Introductions {
+    heard: BTreeMap<NodeId, (Introduction, Mono)>,
+    told: BTreeMap<NodeId, Mono>,
+    /// What was told last.
+    mine: Introduction,
+}
+
+impl Introductions {
+    pub fn hear(&mut self, now: Mono, node: NodeId, said: Introduction) {
+        self.heard.insert(node, (said, now));
+    }
+
+    /// What a node has said of itself last, however long ago.
+    fn of(&self, node: NodeId) -> Option<&Introduction> {
+        self.heard.get(&node).map(|(said, _)| said)
+    }
+
+    fn lately(&self, now: Mono, node: NodeId) -> Option<&Introduction> {
+        let heard = self.heard.get(&node);
+        let fresh = heard.filter(|(_, at)| now.since(*at) <= LASTS);
+        fresh.map(|(said, _)| said)
+    }
+
+    /// Whether a node says that its build can do this.
+    pub fn can(&self, now: Mono, node: NodeId, feature: u32) -> bool {
+        self.lately(now, node)
+            .is_some_and(|said| said.features & feature == feature)
+    }
+
+    /// The shard that a node says that it is a member of.
+    pub fn said_shard(&self, node: NodeId) -> Option<ShardId> {
+        self.of(node).map(|said| said.shard)
+    }
+
+    /// The shard of a node: as it has said itself; of one that never has, as the bus shows it.
+    pub fn shard_of(&self, bus: &Bus, node: NodeId) -> Option<ShardId> {
+        self.said_shard(node).or_else(|| bus.shard_of(node))
+    }
+
+    /// M9: whether the leader of another shard says that all its members can do this.
+    pub fn all_can(&self, now: Mono, bus: &Bus, shard: ShardId, feature: u32) -> bool {
+        bus.nodes().any(|node| {
+            let said = self.lately(now, node.id);
+            said.is_some_and(|said| said.shard == shard && said.of_all & feature == feature)
+        })
+    }
+
+    /// Introduces this node to those that have not heard it lately.
+    fn tell(&mut self, now: Mono, mine: Introduction, to: &[NodeId], out: &mut Outbox) {
+        if std::mem::replace(&mut self.mine, mine) != mine {
+            self.told.clear();
+        }
+        self.told.retain(|node, _| to.contains(node));
+        for node in to {
+            let lately = self.told.get(node).is_some_and(|at| now.since(*at) < EVERY);
+            if !lately {
+                self.told.insert(*node, now);
+                out.tell(*node, &Control::Introduce(mine));
+            }
+        }
+    }
+
+    /// Of nodes that the bus knows no more nothing is kept.
+    fn forget_strangers(&mut self, bus: &Bus) {
+        self.heard.retain(|node, _| bus.node(*node).is_some());
+    }
+}
+
+impl Cluster {
+    /// What this node's build can do, or is to show (a test plays an older one).
+    pub(super) fn own_features(&self) -> u32 {
+        self.config.options.features
+    }
+
+    /// Every turn: whether all members can move slots.
+    pub(super) fn look_at_builds<D: Disk>(&mut self, shard: &Shard<D>) {
+        self.upgraded = match shard.data().record().moves.features {
+            0 => self.members_can(topology::features::SLOTS_MOVE, shard),
+            _ => true,
+        };
+    }
+
+    /// M9: whether all nodes of this shard can move slots, and those of the other one; a real Redis has none
+    /// of its duties.
+    pub fn can_move(&self, with: Option<ShardId>) -> bool {
+        let feature = topology::features::SLOTS_MOVE;
+        let (now, said) = (self.now.mono, &self.introductions);
+        let able = |shard| said.all_can(now, &self.bus, shard, feature);
+        self.upgraded && with.is_none_or(able)
+    }
+
+    /// Now and then: introduces this node.
+    pub(super) fn introduce<D: Disk>(&mut self, shard: &Shard<D>) {
+        let features = self.own_features();
+        if features == 0 {
+            return; // as a build that knows nothing of it
+        }
+        let leads = shard.group().is_leader();
+        let mine = Introduction {
+            shard: shard.record().shard,
+            features,
+            of_all: match leads && self.upgraded {
+                true => features,
+                false => 0,
+            },
+        };
+        self.introductions.forget_strangers(&self.bus);
+        let to = self.peers.reached();
+        self.introductions
+            .tell(self.now.mono, mine, &to, &mut self.out);
+    }
+
+    /// M9: whether the nodes of all members, and of those that are about to be, can do this. A witness
+    /// refuses entries that its build can't read, as a data member does.
+    fn members_can<D: Disk>(&self, feature: u32, shard: &Shard<D>) -> bool {
+        if !shard.group().is_leader() || shard.group().has_pending_change() {
+            return false;
+        }
+        let list = shard.group().membership().list.iter();
+        let mut all = list.chain(shard.joiners()).map(|member| member.node);
+        all.all(|node| self.node_can(node, feature))
+    }
+
+    fn node_can(&self, node: NodeId, feature: u32) -> bool {
+        match node == self.myself() {
+            true => self.own_features() & feature == feature,
+            false => self.introductions.can(self.now.mono, node, feature),
+        }
+    }
+
+    /// M9: whether a node may become a member. A group whose log says what an older build can't read takes
+    /// none in; what a new leader's log says is known when its own term has been applied.
+    pub(super) fn may_be_member<D: Disk>(&mut self, node: NodeId, shard: &Shard<D>) -> bool {
+        let plain = shard.group().own_term_applied() && shard.data().record().moves.is_empty();
+        let may = plain || self.node_can(node, topology::features::SLOTS_MOVE);
+        let now = self.now.mono.0 / 1_000_000;
+        let known_long = |n: &cluster_bus::bus::Node| {
+            let age = Duration::from_millis(now.saturating_sub(n.created));
+            age > LASTS
+        };
+        if !may && self.bus.node(node).is_some_and(known_long) {
+            self.warn(|| {
+                format!("Node {node} has to be upgraded before it can be a member of this shard")
+            });
+        }
+        may
+    }
+}
