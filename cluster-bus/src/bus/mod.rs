@@ -76,6 +76,8 @@ pub struct Bus {
     /// Shards of which a node at least must stay known: gossip makes none of them vanish.
     needed: BTreeSet<ShardId>,
     claimant_asked: Option<u64>,
+    /// Packets of this type are dropped as they come, as a test wishes.
+    dropped_type: Option<usize>,
 }
 
 impl Bus {
@@ -109,6 +111,7 @@ impl Bus {
             out: Vec::new(),
             complained: None,
             complaints: 0,
+            dropped_type: None,
             losses_told: (0, 0),
             collision_told: None,
             proved: None,

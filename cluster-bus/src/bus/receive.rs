@@ -27,9 +27,19 @@ impl Bus {
         self.settle();
     }
 
+    /// For tests: packets of this type, as Redis numbers them, are dropped from now on; none: no packet.
+    pub fn drop_packets(&mut self, kind: Option<usize>) {
+        self.dropped_type = kind;
+    }
+
     fn message(&mut self, link: LinkId, message: &Message) {
         let header = &message.header;
-        self.stats.received[kind_index(&message.body)] += 1;
+        let kind = kind_index(&message.body);
+        self.stats.received[kind] += 1;
+        if self.dropped_type == Some(kind) {
+            self.complain(|| "Packet that matches debug drop filter".to_owned());
+            return;
+        }
         if header.sender == self.table.me {
             self.own_voice(link, &message.body);
             return;

@@ -285,6 +285,9 @@ pub trait ClusterApi {
     /// otherwise.
     fn set_owner(&mut self, slot: u16, node: NodeId);
 
+    /// DEBUG: packets of the bus of this type are dropped as they come; none: no packet.
+    fn drop_packets(&mut self, kind: Option<usize>);
+
     // ---- slots in motion (rules M) --------------------------------------------------------
 
     /// Whether a node is a real Redis (M9); none: not known yet, the command is held.

@@ -197,12 +197,29 @@ pub fn flushslots(env: &mut Env<'_>, _: Args<'_>) -> Done {
         return Err(Error::FLUSHSLOTS_NOT_EMPTY);
     }
     let record = env.data.record();
-    if let Some(slot) = record.moves.slots().iter().next() {
+    let migrating = record.moves.migrating.iter();
+    // M11: under a mark that was never bound nothing can have gone, so it ends at once.
+    let unbound: Vec<u16> = migrating
+        .filter(|(_, mark)| mark.mark.is_none() && !mark.redis)
+        .map(|(slot, _)| *slot)
+        .collect();
+    let moving = record.moves.slots();
+    let mut others = moving.iter();
+    if let Some(slot) = others.find(|slot| !unbound.contains(slot)) {
         return Err(shown(env, Error::slot_migrating(slot)));
     }
     let own = record.slots.clone();
+    if !env.data.room_for((unbound.len() + 1) * state::room::RECORD) {
+        return Ok(Flow::Hold);
+    }
+    for slot in unbound {
+        env.data.end_migrating(slot);
+    }
     if !own.is_empty() {
         env.data.del_slots(&own);
+    }
+    if env.data.footprint().hold {
+        return Ok(Flow::Hold);
     }
     env.reply().ok();
     DONE

@@ -1,6 +1,7 @@
 //! DEBUG: what tests need.
 //!
-//! Owns: SLEEP, DIGEST, DIGEST-VALUE, SET-ACTIVE-EXPIRE, POPULATE, OBJECT, ERROR, LOG, PROTOCOL.
+//! Owns: SLEEP, DIGEST, DIGEST-VALUE, SET-ACTIVE-EXPIRE, POPULATE, OBJECT, ERROR, LOG, PROTOCOL,
+//! DROP-CLUSTER-PACKET-FILTER.
 //! Never: crashes the server on request. T9: what runs long here breathes.
 
 use super::super::env::{Done, Env, Flow, Serving, DONE};
@@ -53,6 +54,14 @@ fn debug(env: &mut Env<'_>, args: Args<'_>) -> Done {
         3 if is("log") => {
             env.server
                 .log(&format!("DEBUG LOG: {}", String::from_utf8_lossy(&args[2])));
+            env.reply().ok();
+        }
+        3 if is("drop-cluster-packet-filter") => {
+            let kind = leading_number(&args[2]);
+            let kind = (kind >= 0.0).then_some(kind as usize);
+            if let Some(cluster) = env.server.cluster() {
+                cluster.drop_packets(kind);
+            }
             env.reply().ok();
         }
         3 if is("protocol") => protocol(&mut env.reply(), &args[2])?,

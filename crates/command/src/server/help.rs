@@ -90,6 +90,8 @@ pub const DEBUG: &[&str] = &[
     "    A hex digest of all keys, values and expiries.",
     "DIGEST-VALUE <key> [<key> ...]",
     "    A hex digest of the value of each <key>.",
+    "DROP-CLUSTER-PACKET-FILTER <packet-type>",
+    "    Drop packets of the cluster bus of this type as they come; -1: none.",
     "ERROR <string>",
     "    Answer with an error of this text.",
     "LOG <message>",

@@ -82,6 +82,9 @@ impl ClusterApi for FakeCluster {
             });
         }
     }
+    fn drop_packets(&mut self, kind: Option<usize>) {
+        self.calls.push(format!("drop {kind:?}"));
+    }
     fn set_owner(&mut self, slot: u16, node: NodeId) {
         self.calls.push(format!("owner {slot} {node}"));
     }

@@ -93,6 +93,10 @@ impl<P: Platform> ClusterApi for Clustered<P> {
         self.core.set_owner(slot, node);
     }
 
+    fn drop_packets(&mut self, kind: Option<usize>) {
+        self.core.bus_mut().drop_packets(kind);
+    }
+
     fn end_moves(&mut self, with: Option<ShardId>) {
         self.core.end_moves(with);
     }

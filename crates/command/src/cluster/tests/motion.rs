@@ -1,6 +1,6 @@
 //! Slots in motion: what an operator is refused, and what ends at once (M11, M13, M22).
 
-use super::gains::change;
+use super::gains::{change, migrating as bound};
 use super::{calls, fixture, id, master, view};
 use crate::env::Flow;
 use crate::testing::Fixture;
@@ -129,5 +129,33 @@ fn without_room_no_mark_is_asked_for() {
         f.grant = usize::MAX;
         f.outcome(&words);
         assert_eq!(calls(&mut f), [format!("mark {SLOT}")], "{line}");
+    }
+}
+
+#[test]
+fn flushslots_ends_marks_that_are_unbound() {
+    let mut f = owner();
+    let migrating = format!("CLUSTER SETSLOT {SLOT} MIGRATING {}", id(2));
+    f.expect(&[(&migrating, "+OK\r\n"), ("CLUSTER FLUSHSLOTS", "+OK\r\n")]);
+    let record = f.data.record();
+    assert!(record.moves.slots().is_empty() && record.slots.is_empty());
+    let mut f = owner();
+    change(&mut f, |data| data.mark_migrating(SLOT, bound()));
+    let refused = format!("-ERR slot {SLOT} is migrating\r\n");
+    f.expect(&[("CLUSTER FLUSHSLOTS", refused.as_str())]);
+}
+
+#[test]
+fn debug_tells_the_bus_what_to_drop() {
+    let mut f = owner();
+    let (config, _) =
+        config::Config::from_args(["--enable-debug-command", "yes"]).expect("a config");
+    f.host.config = config;
+    let table = [("8", "drop Some(8)"), ("-1", "drop None")];
+    for (kind, call) in table {
+        calls(&mut f);
+        let line = format!("DEBUG DROP-CLUSTER-PACKET-FILTER {kind}");
+        f.expect(&[(&line, "+OK\r\n")]);
+        assert_eq!(calls(&mut f), [call]);
     }
 }
