@@ -115,8 +115,9 @@ impl World {
         };
         let leftovers = (0..self.plan.shards).filter_map(|shard| {
             let mark = records.get(&shard)?.moves.importing.get(&slot);
-            let unreachable = shard != owner && mark.is_none_or(|mark| !mark.clean);
-            (unreachable && count(shard)? > 0).then_some((shard, mark.is_some()))
+            let unclean = mark.is_some_and(|mark| !mark.clean);
+            let stray = mark.is_none() && count(shard)? > 0;
+            (shard != owner && (unclean || stray)).then_some((shard, mark.is_some()))
         });
         Some(Standing {
             slot,

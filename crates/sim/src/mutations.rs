@@ -105,7 +105,7 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::ReserveForNothing, Beside("crates/shard/src/tests/mutations.rs")),
         (M::ClaimByEpoch, Beside("crates/cluster/src/migration/owners.rs")),
         (M::GainUnasked, Seed(Moves, "I1")),
-        (M::AskedOnce, Seed(Moves, "I1")),
+        (M::AskedOnce, Beside("crates/cluster/src/migration/questions.rs")),
         (M::MovingIsFree, Seed(Moves, "I1")),
         (M::VoidNotLogged, Seed(Moves, "I3: the lend")),
         (M::GoBeforeLendCommits, Seed(Moves, "I2: the lend")),

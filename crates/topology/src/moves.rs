@@ -199,8 +199,14 @@ impl Ledger {
 }
 
 /// How often each slot has changed shards, as far as this shard had to do with it (M21).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Titles(Option<Arc<[u32]>>);
+
+impl std::fmt::Debug for Titles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.runs()).finish()
+    }
+}
 
 impl Titles {
     pub fn of(&self, slot: u16) -> u32 {

@@ -399,4 +399,13 @@ mod tests {
         }
         assert_ne!(number, Some(first));
     }
+
+    #[cfg(feature = "mutations")]
+    #[test]
+    fn asked_once_a_passing_slot_counts_as_free() {
+        mutation::set(Some(Mutation::AskedOnce));
+        let once = rounds(&[(1, 2, false)]);
+        mutation::set(None);
+        assert_eq!(once, Some((false, 2)));
+    }
 }
