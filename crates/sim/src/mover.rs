@@ -311,8 +311,8 @@ fn mend(w: &mut World, slot: u16) {
     let Some(s) = w.standing(slot) else { return };
     let comes: Vec<(usize, usize, bool)> = s.comes.clone();
     if let Some((to, false)) = s.leaves_to {
-        let agreed = comes.contains(&(to, s.owner, false));
-        match agreed {
+        let unclean = s.leftovers.contains(&(to, true));
+        match comes.contains(&(to, s.owner, false)) && !unclean {
             true if s.keys > 0 => migrate(w, slot, s.owner, to, true),
             true => assign(w, slot, to, to),
             false => stable(w, slot, s.owner),

@@ -352,9 +352,12 @@ mod tests {
         questions.hear(NOW, from, word);
     }
 
+    /// The titles that the two shards say, and whether the second one has the slot.
+    type Round = (u32, u32, bool);
+
     /// What comes of rounds in which the two shards answer with these titles; the last one of the second
     /// shard, whether it has the slot.
-    fn rounds(of: &[(u32, u32, bool)]) -> Option<(bool, u32)> {
+    fn rounds(of: &[Round]) -> Option<(bool, u32)> {
         let mut questions = Questions::of_term(1);
         let (slots, mut number): (SlotSet, _) = ([5].into_iter().collect(), None);
         let mut owners = questions.owners(NOW, &mut number, &SHARDS, &slots);
@@ -370,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_free_when_said_twice() {
-        let table: [(&[(u32, u32, bool)], Option<(bool, u32)>); 5] = [
+        let table: [(&[Round], Option<(bool, u32)>); 5] = [
             (&[(1, 2, false)], None),
             (&[(1, 2, false), (1, 2, false)], Some((false, 2))),
             (&[(1, 2, false), (1, 3, false)], None),
