@@ -373,18 +373,16 @@ mod tests {
 
     #[test]
     fn a_slot_is_free_when_said_twice() {
-        let table: [(&[Round], Option<(bool, u32)>); 5] = [
-            (&[(1, 2, false)], None),
-            (&[(1, 2, false), (1, 2, false)], Some((false, 2))),
-            (&[(1, 2, false), (1, 3, false)], None),
-            (
-                &[(1, 2, false), (1, 3, false), (1, 3, false)],
-                Some((false, 3)),
-            ),
-            (&[(1, 2, true)], Some((true, 2))),
+        let (same, later, owned) = ((1, 2, false), (1, 3, false), (1, 2, true));
+        let table = [
+            (vec![same], None),
+            (vec![same, same], Some((false, 2))),
+            (vec![same, later], None),
+            (vec![same, later, later], Some((false, 3))),
+            (vec![owned], Some((true, 2))),
         ];
         for (of, outcome) in table {
-            assert_eq!(rounds(of), outcome, "{of:?}");
+            assert_eq!(rounds(&of), outcome, "{of:?}");
         }
     }
 
