@@ -8,6 +8,7 @@ mod outside;
 use super::env::{Block, BlockKind, Done, Env, Flow, Serving, DONE};
 use super::error::Error;
 use super::key_spec::{BadKeys, KeyFlags};
+use super::motion::{hold, Admitted};
 use super::rows::rows;
 use super::spec::Role;
 use base::{NodeId, ShardId};
@@ -64,6 +65,8 @@ fn find_keys(args: Args<'_>, visit: &mut dyn FnMut(usize, KeyFlags)) -> Result<(
             _ => 1,
         };
     }
+    // Without KEYS the empty string is a key like any other (M5: it may be lent).
+    visit(3, flags);
     Ok(())
 }
 
@@ -124,6 +127,11 @@ fn migrate(env: &mut Env<'_>, args: Args<'_>) -> Done {
     plan.keys
         .retain(|bytes| env.data.exists(&env.data.key(bytes)));
     if env.data.footprint().hold {
+        return Ok(Flow::Hold);
+    }
+    // M5: what is lent already is not lent again.
+    let lent = plan.keys.iter().any(|key| env.data.frozen(key).is_some());
+    if lent && hold(env)? == Admitted::Hold {
         return Ok(Flow::Hold);
     }
     let Some(first) = plan.keys.first() else {
