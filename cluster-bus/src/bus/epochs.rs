@@ -20,8 +20,12 @@ impl Bus {
             Body::Update { config_epoch, .. } => *config_epoch,
             _ => 0,
         };
-        let highest = told.max(header.current_epoch).max(header.config_epoch);
-        let is_far = |from: u64| highest > from.saturating_add(FARTHEST);
+        self.is_absurd(told.max(header.current_epoch).max(header.config_epoch))
+    }
+
+    /// Whether an epoch is too far above all that are known to be one.
+    pub fn is_absurd(&self, epoch: u64) -> bool {
+        let is_far = |from: u64| epoch > from.saturating_add(FARTHEST);
         is_far(self.current_epoch) && is_far(self.max_epoch())
     }
 

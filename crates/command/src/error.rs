@@ -342,6 +342,11 @@ impl Error {
         Error::text(format!("ERR slot {slot} is still open to {node}"))
     }
 
+    /// Ours (M8).
+    pub fn slot_to_itself(slot: u16) -> Error {
+        Error::text(format!("ERR slot {slot} can't move from a shard to itself"))
+    }
+
     /// Ours (M22).
     pub fn slot_unclean(slot: u16) -> Error {
         Error::text(format!("ERR slot {slot} has keys of an earlier ownership"))

@@ -9,6 +9,7 @@ mod shards;
 
 use super::env::{Done, Env, Flow, DONE};
 use super::error::Error;
+use super::motion::{hold, Admitted};
 use super::rows::rows;
 use super::spec::Role;
 use plan::{find_keys, parse, shard_at, Plan, Target};
@@ -29,6 +30,11 @@ fn migrate(env: &mut Env<'_>, args: Args<'_>) -> Done {
     plan.keys
         .retain(|bytes| env.data.exists(&env.data.key(bytes)));
     if env.data.footprint().hold {
+        return Ok(Flow::Hold);
+    }
+    // M5: what is lent already is not lent again.
+    let lent = plan.keys.iter().any(|key| env.data.frozen(key).is_some());
+    if lent && hold(env)? == Admitted::Hold {
         return Ok(Flow::Hold);
     }
     let Some(first) = plan.keys.first() else {

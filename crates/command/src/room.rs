@@ -39,6 +39,11 @@ pub(super) fn record(_args: Args<'_>) -> usize {
     RECORD
 }
 
+/// SETSLOT: a mark that ends, slots, titles and an epoch.
+pub(super) fn set_slot(_args: Args<'_>) -> usize {
+    4 * RECORD
+}
+
 /// ADDSLOTS: see [`GAIN`].
 pub(super) fn gain(args: Args<'_>) -> usize {
     RECORD + GAIN * args.len()

@@ -186,19 +186,24 @@ fn run_queue(env: &mut Env<'_>) -> Done {
     env.reply().array(queue.len());
     let mut end = Flow::Done;
     let mut pace = Pace::default();
-    for queued in &queue {
+    let overdue = env.overdue;
+    for (at, queued) in queue.iter().enumerate() {
         let start = env.out.len();
+        // M12: what has run can't be taken back: only the first one may wait for another shard.
+        env.overdue = overdue || at > 0;
         let command = env.commands.command(queued.command);
         let flow = match call(env, command, Args::from(queued.args.as_slice())) {
-            Ok(flow) => flow,
-            Err(error) => {
-                env.out.truncate(start);
-                env.server.stats_mut().count_error(error.code());
-                error.write(env.out);
-                Flow::Done
-            }
+            Ok(Flow::Hold) if at > 0 && !env.data.footprint().hold => Err(Error::SLOT_NOT_SERVED),
+            called => called,
         };
-        if env.data.footprint().hold {
+        let flow = flow.unwrap_or_else(|error| {
+            env.out.truncate(start);
+            env.server.stats_mut().count_error(error.code());
+            error.write(env.out);
+            Flow::Done
+        });
+        env.overdue = overdue;
+        if env.data.footprint().hold || flow == Flow::Hold {
             // T2: nothing was written (no write is in a queue that runs while none may be, and D5:
             // all of it has room) but deletions of expired keys: as if EXEC had not been called.
             env.session.deny_blocking = false;

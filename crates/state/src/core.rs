@@ -291,8 +291,12 @@ impl StateMachine {
     #[cold]
     fn note_record(&mut self) {
         self.record_changed = false;
-        let record = Arc::clone(&self.record);
-        self.turn_records.push((self.batch_seq, record));
+        let record = (self.batch_seq, Arc::clone(&self.record));
+        // Only what a batch ends with is asked for; thousands of records in between would fill the memory.
+        match self.turn_records.last_mut() {
+            Some(last) if last.0 == record.0 => *last = record,
+            _ => self.turn_records.push(record),
+        }
     }
 
     /// The running command can't happen now: it will run again, and this run leaves no trace.

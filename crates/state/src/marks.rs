@@ -44,7 +44,7 @@ impl StateMachine {
     pub(super) fn change_slot(&mut self, slot: u16, change: impl FnOnce(&mut Record)) {
         self.record_changed = self.access == Access::Lead;
         change(Arc::make_mut(&mut self.record));
-        self.motion.look_at(&self.record.moves);
+        self.motion.look_at(&self.record.moves, slot);
         if self.access == Access::Lead {
             self.dirty[usize::from(slot)] = self.batch_seq;
             self.footprint.slot.get_or_insert(slot);

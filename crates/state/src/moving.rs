@@ -89,8 +89,13 @@ impl Motion {
         self.wants_all = (false, self.wants_all.0);
     }
 
-    pub(super) fn look_at(&mut self, moves: &Moves) {
-        self.slots = moves.slots();
+    /// What the record says of this slot has changed.
+    pub(super) fn look_at(&mut self, moves: &Moves, slot: u16) {
+        match moves.holds(slot) {
+            true => self.slots.insert(slot),
+            false => self.slots.remove(slot),
+        };
+        debug_assert_eq!(self.slots, moves.slots(), "one slot at a time changes");
     }
 }
 

@@ -300,6 +300,11 @@ impl Moves {
             .collect()
     }
 
+    /// Whether the slot is one of [`Moves::slots`].
+    pub fn holds(&self, slot: u16) -> bool {
+        self.is_open(slot) || self.lends.values().any(|lend| lend.slot == slot)
+    }
+
     /// How a lend or hand-over of another shard stands here.
     pub fn decision(&self, id: MoveId) -> Decision {
         let ledger = self.ledgers.get(&id.shard);

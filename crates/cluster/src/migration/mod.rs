@@ -11,6 +11,8 @@
 mod ahead_tests;
 mod contact;
 mod copies;
+#[cfg(test)]
+mod faulty;
 pub mod outside;
 mod owners;
 mod questions;
@@ -235,6 +237,8 @@ pub(super) struct Migration {
     ids: Counter,
     own: ShardId,
     inbox: VecDeque<(NodeId, ShardId, Word)>,
+    /// What the words of the inbox weigh.
+    inbox_bytes: usize,
     waiting: VecDeque<(Gate, Said)>,
     /// What may leave once the log is on disk up to there.
     released: Vec<(Position, Said)>,
@@ -258,6 +262,7 @@ impl Default for Migration {
             ids: Counter::default(),
             own: ShardId::default(),
             inbox: VecDeque::new(),
+            inbox_bytes: 0,
             waiting: VecDeque::new(),
             released: Vec::new(),
             contacts: Contacts::default(),
@@ -294,6 +299,14 @@ impl Migration {
             ..Migration::default()
         };
         shard.data_mut().hide_all_lent();
+    }
+
+    /// A word that waits for the next turn; one too many is dropped.
+    fn take_in(&mut self, from: NodeId, shard: ShardId, word: Word) {
+        if self.inbox.len() < MOST_WAITING && self.inbox_bytes < MOST_WAITING_BYTES {
+            self.inbox_bytes += word.weight();
+            self.inbox.push_back((from, shard, word));
+        }
     }
 
     /// Whether there is nothing to do in a turn: a shard whose slots are all at rest does nothing here.
@@ -445,10 +458,7 @@ impl Cluster {
                 word if leads => {
                     let migration = &mut self.migration;
                     migration.contacts.heard(words.from, from);
-                    let bytes: usize = migration.inbox.iter().map(|(.., w)| w.weight()).sum();
-                    if migration.inbox.len() < MOST_WAITING && bytes < MOST_WAITING_BYTES {
-                        migration.inbox.push_back((from, words.from, word));
-                    }
+                    migration.take_in(from, words.from, word);
                 }
                 _ => {
                     let answer = Words {
@@ -472,6 +482,7 @@ impl Cluster {
         }
         let words = std::mem::take(&mut self.migration.inbox);
         let upgraded = self.upgraded;
+        self.migration.inbox_bytes = 0;
         let (mut desk, rooms) = self
             .migration
             .open((&self.bus, &self.config.options), now, shard);

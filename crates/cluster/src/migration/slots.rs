@@ -152,6 +152,11 @@ impl Slots {
             return;
         }
         let (before, master) = (record.epoch, record.master);
+        // One that can't be is a forgery, or damage: it would leave none to go up to.
+        let epoch = match desk.bus.is_absurd(epoch) {
+            true => before,
+            false => epoch,
+        };
         let highest = desk.bus.max_epoch().max(epoch).max(before);
         let raised =
             (before <= epoch || before < highest) && !mutation::is(Mutation::EpochNotRaised);

@@ -195,6 +195,11 @@ fn decide<D: Disk>(
     cargo: &Cargo,
     late: &mut Vec<(MoveId, MoveNumber, Vec<u32>, Mono)>,
 ) -> bool {
+    // M5: what is lent from here, to a server outside say, is not replaced before that lend has ended.
+    let lent = |key: &[u8]| desk.shard.data().frozen(key).is_some();
+    if cargo.replace && cargo.parcels.iter().any(|p| lent(&p.key)) {
+        return false;
+    }
     let values = admits(desk.requirepass, &cargo.credentials)
         .and_then(|()| may_take(desk.shard.data(), from, cargo))
         .and_then(|()| values_of(cargo));

@@ -19,7 +19,7 @@ mod tests;
 mod topology;
 
 use super::env::{Done, Env, DONE};
-use super::room::{gain, gain_ranges, record};
+use super::room::{gain, gain_ranges, record, set_slot};
 use super::rows::{no_subcommand, rows};
 use resp::args::Args;
 use shared::host;
@@ -60,7 +60,7 @@ rows! { static SUBCOMMANDS: Cluster [] {
     "cluster|reset" -2 [ADMIN STALE NOSCRIPT] "3.0.0" => admin::reset: "Takes this node out of its cluster.";
     "cluster|saveconfig" 2 [NO_ASYNC_LOADING ADMIN STALE] "3.0.0" => admin::saveconfig: "Writes the table of nodes to disk.";
     "cluster|set-config-epoch" 3 [NO_ASYNC_LOADING ADMIN STALE CHANGES_RECORD] "3.0.0" => slots::set_config_epoch: "Sets the config epoch of a new node." .amplifies(record);
-    "cluster|setslot" -4 [NO_ASYNC_LOADING ADMIN STALE CHANGES_RECORD] "3.0.0" => setslot::setslot: "Marks a slot as moving, or assigns it." .amplifies(record);
+    "cluster|setslot" -4 [NO_ASYNC_LOADING ADMIN STALE CHANGES_RECORD] "3.0.0" => setslot::setslot: "Marks a slot as moving, or assigns it." .amplifies(set_slot);
     "cluster|shards" 2 [LOADING STALE] "7.0.0" => topology::shards: "Describes the shards, their slots and nodes." .tips(VARIES);
     "cluster|slaves" 3 [ADMIN STALE] "3.0.0" => topology::replicas: "Describes the replicas of a master." .tips(VARIES).deprecated("5.0.0", "`CLUSTER REPLICAS`");
     "cluster|slots" 2 [LOADING STALE] "3.0.0" => topology::slots: "Lists the ranges of slots with their nodes." .tips(VARIES).deprecated("7.0.0", "`CLUSTER SHARDS`");

@@ -96,6 +96,15 @@ fn other_end(env: &mut Env<'_>, named: &Named, id: &[u8]) -> Result<Option<Other
     }
 }
 
+/// A shard has no words for itself, so nothing would ever end such a mark (M11).
+fn not_itself(env: &mut Env<'_>, slot: u16, other: OtherEnd) -> Result<(), Error> {
+    let me = host(env)?.view().myself;
+    match other.node == me || other.shard == env.data.record().shard {
+        true => Err(Error::slot_to_itself(slot)),
+        false => Ok(()),
+    }
+}
+
 fn done(env: &mut Env<'_>) -> Done {
     if env.data.footprint().hold {
         return Ok(Flow::Hold);
@@ -116,6 +125,7 @@ fn migrating(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
     let Some(to) = other_end(env, &to, id)? else {
         return Ok(Flow::Hold);
     };
+    not_itself(env, slot, to)?;
     if let Some(gone_to) = departed {
         // M29: it is shown as migrating, until the other shard has it.
         env.data.depends_on_all();
@@ -158,6 +168,7 @@ fn importing(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
     let Some(from) = other_end(env, &from, id)? else {
         return Ok(Flow::Hold);
     };
+    not_itself(env, slot, from)?;
     if env.data.record().moves.departed.contains_key(&slot) {
         // It comes back before the shard that it went to has said that it has it.
         return match env.overdue {

@@ -53,6 +53,8 @@ pub fn find_keys(args: Args<'_>, visit: &mut dyn FnMut(usize, KeyFlags)) -> Resu
             _ => 1,
         };
     }
+    // Without KEYS the empty string is a key like any other (M5: it may be lent).
+    visit(3, flags);
     Ok(())
 }
 

@@ -28,6 +28,9 @@ use topology::moves::{Cargo, Credentials, Lend, Parcel};
 use topology::outside::Outside as Server;
 use topology::MoveId;
 
+/// Bytes of DUMP beyond the values that were sent: a server may have other ones of the same names.
+const MOST_OTHER: usize = 16 << 20;
+
 /// Numbers of copies, apart from those between shards.
 const COPIES: u64 = 1 << 63;
 
@@ -167,7 +170,7 @@ impl Outside {
             let (bytes, sent) = load.commands(now.unix_ms);
             let link = load.link;
             *copying = Copying::Going(link);
-            self.pool.send(link, bytes, sent.len());
+            self.pool.send(link, bytes, sent.len(), 0);
         }
     }
 
@@ -249,7 +252,7 @@ impl Outside {
                 // M5: from here on the server may have the keys.
                 desk.shard.data_mut().hide_lent(*id);
                 let until = desk.now.mono + job.patience;
-                self.pool.send(load.link, bytes, sent.len());
+                self.pool.send(load.link, bytes, sent.len(), 0);
                 job.course = Course::Going(load.link, sent, until);
             }
         }
@@ -359,7 +362,12 @@ impl Job {
                     entry.is_some_and(|entry| has_value(&entry, theirs))
                 };
                 let patience = desk.node_timeout;
-                match settle.step(now, patience, pool, (lend, server), is_same)? {
+                let sizes = lend.keys.iter().map(|key| {
+                    let entry = keyspace.get(0, &keyspace.key(key));
+                    entry.map_or(0, |entry| state::size_of(&entry))
+                });
+                let most = sizes.sum::<usize>() + MOST_OTHER;
+                match settle.step(now, (patience, most), pool, (lend, server), is_same)? {
                     Verdict::Has(missing) => {
                         self.course = ended(missing, lend.keys.len(), None);
                         None

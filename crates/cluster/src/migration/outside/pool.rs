@@ -16,6 +16,10 @@ use topology::outside::{Place, Server, Unreached};
 /// M26: connections at a time, and how long one without use is kept.
 const MOST: usize = 64;
 const KEPT_FOR: Duration = Duration::from_secs(10);
+/// Bytes of what a server says of itself; one that sends more is not believed.
+const MOST_GREETING: usize = 1 << 20;
+/// Bytes of an answer to one command, beside a value.
+pub const MOST_ANSWER: usize = 1 << 10;
 
 pub type LinkId = u64;
 
@@ -67,6 +71,8 @@ struct Link {
     state: State,
     server: Server,
     input: Vec<u8>,
+    /// Bytes that may come still: a server that floods is no reason to fill the memory.
+    room: usize,
     /// Replies that are still to come, and those that have.
     expects: usize,
     replies: Vec<Reply>,
@@ -107,6 +113,7 @@ impl Pool {
             state: State::Connecting { until: now + limit },
             server: Server::default(),
             input: Vec::new(),
+            room: MOST_GREETING,
             expects: 0,
             replies: Vec::new(),
         };
@@ -150,14 +157,16 @@ impl Pool {
         self.links.get(&id).is_some_and(|link| link.place == *place)
     }
 
-    /// Commands that are answered by so many replies. False: the connection is gone, and nothing has left.
-    pub fn send(&mut self, id: LinkId, bytes: Vec<u8>, expects: usize) -> bool {
+    /// Commands that are answered by so many replies, of no more than `most` bytes beside a little for each.
+    /// False: the connection is gone, and nothing has left.
+    pub fn send(&mut self, id: LinkId, bytes: Vec<u8>, expects: usize, most: usize) -> bool {
         let taken = |link: &&mut Link| matches!(link.state, State::Taken(_));
         let Some(link) = self.links.get_mut(&id).filter(taken) else {
             return false;
         };
         link.state = State::Busy;
         link.expects = expects;
+        link.room = most.saturating_add(expects.saturating_mul(MOST_ANSWER));
         self.orders.push(Order::Send { link: id, bytes });
         true
     }
@@ -220,8 +229,12 @@ impl Pool {
                 }
             }
             Event::Bytes(bytes) => {
-                link.input.extend_from_slice(&bytes);
-                if !link.read() {
+                let floods = bytes.len() > link.room;
+                link.room = link.room.saturating_sub(bytes.len());
+                if !floods {
+                    link.input.extend_from_slice(&bytes);
+                }
+                if floods || !link.read() {
                     self.orders.push(Order::Close { link: id });
                     link.fail(now, Unreached::Lost);
                 }

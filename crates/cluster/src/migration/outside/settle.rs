@@ -46,19 +46,21 @@ impl Settle {
         }
     }
 
-    /// `is_same`: whether a payload is the value of the key at this position.
+    /// `most`: bytes of all values that the server is asked for. `is_same`: whether a payload is the value of the key at this position.
     pub fn step(
         &mut self,
         now: Mono,
-        patience: Duration,
+        (patience, most): (Duration, usize),
         pool: &mut Pool,
         (lend, outside): (&Lend, &Outside),
         is_same: impl Fn(usize, &[u8]) -> bool,
     ) -> Option<Verdict> {
-        let verdict = self.look(now, pool, (lend, outside), is_same).or_else(|| {
-            let late = now.since(self.since) >= patience;
-            late.then(|| Verdict::Unknown("it was not reached".to_owned()))
-        });
+        let verdict = self
+            .look((now, most), pool, (lend, outside), is_same)
+            .or_else(|| {
+                let late = now.since(self.since) >= patience;
+                late.then(|| Verdict::Unknown("it was not reached".to_owned()))
+            });
         if verdict.is_some() {
             self.give_back(now, pool);
         }
@@ -67,7 +69,7 @@ impl Settle {
 
     fn look(
         &mut self,
-        now: Mono,
+        (now, most): (Mono, usize),
         pool: &mut Pool,
         (lend, outside): (&Lend, &Outside),
         is_same: impl Fn(usize, &[u8]) -> bool,
@@ -95,7 +97,7 @@ impl Settle {
                 }
                 Ok(server) => {
                     let (bytes, expects) = questions(client, &server, &lend.keys);
-                    if now >= self.again && pool.send(link, bytes, expects) {
+                    if now >= self.again && pool.send(link, bytes, expects, most) {
                         self.asked = Some(now + ATTEMPT);
                     }
                     None

@@ -112,7 +112,7 @@ fn a_connection_is_used_again_by_its_place_alone() {
     pool.release(START, link);
     assert_ne!(pool.take(START, &place(1), SECOND), Some(link));
     assert_eq!(pool.take(START, &place(0), SECOND), Some(link));
-    assert!(pool.send(link, b"x".to_vec(), 2));
+    assert!(pool.send(link, b"x".to_vec(), 2, 0));
     pool.hear(START, link, Event::Bytes(b"+OK\r\n-ER".to_vec()));
     assert_eq!(pool.answers(START, link), None);
     pool.hear(START, link, Event::Bytes(b"R\r\n".to_vec()));
@@ -168,8 +168,9 @@ fn settled(client: Option<u64>, run: &str, answers: &[u8]) -> Option<Verdict> {
     let credentials = place(0).credentials;
     let mut settle = Settle::begin(START, credentials);
     let is_same = |at: usize, payload: &[u8]| payload == [b"a", b"b"][at];
-    let mut step =
-        |pool: &mut Pool, now| settle.step(now, 5 * SECOND, pool, (&lend, &outside), is_same);
+    let mut step = |pool: &mut Pool, now| {
+        settle.step(now, (5 * SECOND, 100), pool, (&lend, &outside), is_same)
+    };
     let mut verdict = step(&mut pool, START);
     if verdict.is_none() {
         let now = START + SECOND;
@@ -211,4 +212,36 @@ fn what_can_not_be_known_is_said() {
         let verdict = settled(client, run, answers);
         assert!(matches!(verdict, Some(Verdict::Unknown(_))), "{verdict:?}");
     }
+}
+
+/// Bytes that were taken in until the connection was ended.
+fn floods(pool: &mut Pool, link: LinkId, announced: &[u8]) -> usize {
+    pool.take_orders();
+    pool.hear(START, link, Event::Bytes(announced.to_vec()));
+    for bytes in (0..64 << 20).step_by(64 << 10) {
+        if pool.take_orders() == [Order::Close { link }] {
+            return bytes;
+        }
+        let piece = vec![b'x'; 64 << 10];
+        pool.hear(START, link, Event::Bytes(piece));
+    }
+    panic!("64 MiB were taken in")
+}
+
+#[test]
+fn a_server_that_floods_is_left() {
+    let mut pool = Pool::default();
+    let link = pool.take(START, &place(0), SECOND).expect("there is room");
+    pool.hear(START, link, Event::Up);
+    let taken = floods(&mut pool, link, b"+OK\r\n+OK\r\n:7\r\n$1000000000\r\n");
+    assert!(taken <= 2 << 20, "{taken} bytes of a greeting");
+    assert_eq!(pool.ready(START, link), Some(Err(Unreached::Lost)));
+    let link = greeted(&mut pool, 0);
+    assert!(pool.send(link, b"x".to_vec(), 3, 1 << 20));
+    let taken = floods(&mut pool, link, b"$1000000000\r\n");
+    assert!(
+        (1 << 20..2 << 20).contains(&taken),
+        "{taken} bytes of an answer"
+    );
+    assert_eq!(pool.answers(START, link), Some(Err(Unreached::Lost)));
 }

@@ -223,3 +223,75 @@ fn a_departed_slot_comes_back_by_force_only() {
     assert!(record.moves.migrating[&5].closing);
     assert_eq!(record.moves.titles.of(5), 2);
 }
+
+/// A slot that is on its way to another shard, and one at rest.
+fn with_a_departed_slot() -> Fixture {
+    let mut f = first_of_two();
+    change(&mut f, |data| {
+        data.add_slots(&set(&[(5, 6)]));
+        data.mark_migrating(5, migrating());
+        data.hand_off(5, MoveId::default());
+    });
+    f
+}
+
+#[test]
+fn exec_that_has_written_waits_for_nothing() {
+    let mut f = with_a_departed_slot();
+    let node = id(2);
+    f.expect(&[
+        ("MULTI", "+OK\r\n"),
+        (
+            &format!("CLUSTER SETSLOT 6 MIGRATING {node}"),
+            "+QUEUED\r\n",
+        ),
+        (
+            &format!("CLUSTER SETSLOT 5 IMPORTING {node}"),
+            "+QUEUED\r\n",
+        ),
+        ("CLUSTER BUMPEPOCH", "+QUEUED\r\n"),
+    ]);
+    let reply = f.line("EXEC");
+    let refused = "*3\r\n+OK\r\n-ERR slot 5 is migrating\r\n+BUMPED ";
+    assert!(reply.starts_with(refused), "{reply}");
+}
+
+#[test]
+fn exec_that_waits_at_first_runs_whole() {
+    let mut f = with_a_departed_slot();
+    let node = id(2);
+    f.expect(&[
+        ("MULTI", "+OK\r\n"),
+        (
+            &format!("CLUSTER SETSLOT 5 IMPORTING {node}"),
+            "+QUEUED\r\n",
+        ),
+        (
+            &format!("CLUSTER SETSLOT 6 MIGRATING {node}"),
+            "+QUEUED\r\n",
+        ),
+    ]);
+    assert_eq!(f.outcome(&["EXEC"]).1.flow, Flow::Hold);
+    change(&mut f, |data| {
+        assert!(data.forget_hand_off(5, MoveId::default()));
+    });
+    f.expect(&[("EXEC", "*2\r\n+OK\r\n+OK\r\n")]);
+    let moves = &f.data.record().moves;
+    assert!(moves.importing.contains_key(&5) && moves.migrating.contains_key(&6));
+}
+
+#[test]
+fn a_shard_opens_no_slot_to_itself() {
+    let mut f = first_of_two();
+    change(&mut f, |data| data.add_slots(&set(&[(5, 5)])));
+    let me = id(1);
+    let refused = |slot: u16| format!("-ERR slot {slot} can't move from a shard to itself\r\n");
+    f.expect(&[
+        (
+            &format!("CLUSTER SETSLOT 150 IMPORTING {me}"),
+            &refused(150),
+        ),
+        (&format!("CLUSTER SETSLOT 5 MIGRATING {me}"), &refused(5)),
+    ]);
+    assert!(f.data.record().moves.slots().is_empty());
+}

@@ -96,3 +96,14 @@ fn leftovers_go_to_the_owner_without_its_mark() {
     let (_, outcome) = f.outcome(&["CLUSTER", "SETSLOT", &slot.to_string(), "STABLE"]);
     assert_eq!(outcome.flow, Flow::Hold, "they are on their way");
 }
+
+#[test]
+fn migrate_of_the_lent_empty_key_waits() {
+    let mut f = fixture(view(vec![master(1, &[]), master(2, &[])]));
+    change(&mut f, |data| data.add_slots(&set(&[(0, 0)])));
+    assert_eq!(f.run(&["SET", "", "x"]), "+OK\r\n");
+    change(&mut f, |data| data.mark_migrating(0, migrating()));
+    let migrate = ["MIGRATE", "127.0.0.1", "7002", "", "0", "1000"];
+    assert!(matches!(f.outcome(&migrate).1.flow, Flow::Block(_)));
+    assert_eq!(f.outcome(&migrate).1.flow, Flow::Hold);
+}
