@@ -64,7 +64,9 @@ impl Bus {
                 let given = self.me.given.get(&slot).copied();
                 let next = given.filter(|id| self.table.get(*id).is_some());
                 let next = next.or_else(|| self.claimant(slot));
-                self.table.bind(slot, next);
+                let heir = self.heirs.remove(&slot);
+                let heir = heir.filter(|id| self.table.get(*id).is_some_and(Node::is_master));
+                self.table.bind(slot, next.or(heir));
             }
         }
     }
@@ -101,10 +103,14 @@ impl Bus {
     }
 
     /// CLUSTER SETSLOT NODE, ADDSLOTS and DELSLOTS about slots of others: this table only. False if
-    /// the slot or the node is our own: the record decides that.
+    /// the slot or the node is our own: the record decides that. Of a slot of our own that is given up it is
+    /// kept whose it is then, or the slot would be nobody's until that node's next packet.
     pub fn set_owner(&mut self, now: Now, slot: u16, to: Option<NodeId>) -> bool {
         self.now = now;
         let me = Some(self.table.me);
+        if let Some(heir) = to.filter(|to| self.table.owner(slot) == me && Some(*to) != me) {
+            self.heirs.insert(slot, heir);
+        }
         let unknown = to.is_some_and(|id| self.table.get(id).is_none());
         if unknown || to == me || self.table.owner(slot) == me || slot >= SLOT_COUNT {
             return false;

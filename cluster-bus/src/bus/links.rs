@@ -3,6 +3,7 @@
 //! Owns which link belongs to which node. Never looks into a packet. Invariants: a node has at most
 //! one outgoing link; nothing is sent on a link that is not up.
 
+use super::ping::MESSAGE_IS_OURS;
 use super::*;
 use crate::wire::{Body, Header, Message, PingKind, FRAME_BYTES_MAX};
 use std::sync::Arc;
@@ -162,7 +163,7 @@ impl Bus {
             cport: myself.cport,
             flags: myself.flags,
             state: u8::from(!self.state_ok),
-            message_flags: [0; 3],
+            message_flags: [0, 0, MESSAGE_IS_OURS],
             current_epoch: self.current_epoch,
             config_epoch: self.me.config_epoch,
             offset: self.me.offset,

@@ -59,6 +59,8 @@ pub struct Bus {
     state_stale: bool,
     /// nodes.conf has to be written at the next tick.
     unsaved: bool,
+    /// Whose a slot of our own is when the record gives it up (SETSLOT NODE of a real Redis).
+    heirs: BTreeMap<u16, NodeId>,
     now: Now,
     next_tick: u64,
     ticks: u64,
@@ -104,6 +106,7 @@ impl Bus {
             state_ok: false,
             state_stale: true,
             unsaved: conf.is_none(),
+            heirs: BTreeMap::new(),
             now,
             next_tick: now.mono_ms,
             ticks: 0,

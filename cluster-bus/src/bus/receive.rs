@@ -4,7 +4,7 @@
 //! stranger, but for a MEET, which starts a handshake. Invariant: no bytes of a peer end the process.
 
 use super::links::kind_index;
-use super::ping::MESSAGE_HAS_EXTENSIONS;
+use super::ping::{MESSAGE_HAS_EXTENSIONS, MESSAGE_IS_OURS};
 use super::*;
 use crate::wire::{self, Body, Extension, Gossip, Header, Message, PingKind, WireError};
 
@@ -130,6 +130,7 @@ impl Bus {
         if has_extensions || header.flags.has(Flags::EXTENSIONS) {
             node.flags.set(Flags::EXTENSIONS, true);
         }
+        node.ours = header.message_flags[2] & MESSAGE_IS_OURS != 0;
         node.data_received = Some(now);
         node.offset = header.offset;
         if header.master.is_none() && header.config_epoch > node.config_epoch {

@@ -35,6 +35,8 @@ pub struct Node {
     pub hostname: String,
     pub human_nodename: String,
     pub offset: u64,
+    /// Its packets say that it is this program, not a Redis.
+    pub ours: bool,
     /// The outgoing link is up.
     pub connected: bool,
     /// The outgoing link, which may still be connecting.

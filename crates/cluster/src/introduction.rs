@@ -140,7 +140,9 @@ impl Cluster {
             },
         };
         self.introductions.forget_strangers(&self.bus);
-        let to = self.peers.reached();
+        // A Redis would complain of the frame in its log.
+        let ours = |node: &NodeId| self.bus.node(*node).is_some_and(|node| node.ours);
+        let to: Vec<NodeId> = self.peers.reached().into_iter().filter(ours).collect();
         self.introductions
             .tell(self.now.mono, mine, &to, &mut self.out);
     }

@@ -114,7 +114,7 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::AnswerForOtherMark, Seed(Moves, "is at two shards")),
         (M::ThawUnsettled, Beside("crates/cluster/src/migration/outside/played.rs")),
         (M::HandOffWithKeysOrLent, Seed(Moves, "M18: a slot with keys")),
-        (M::EpochNotRaised, Seed(Moves, "I1: slot")),
+        (M::EpochNotRaised, Beside("crates/cluster/src/migration/faulty.rs")),
         (M::WriteToLentKey, Seed(Moves, "M5: a lent key is changed")),
         (M::ExpireLentKey, Beside("crates/command/src/cluster/tests/motion.rs")),
         (M::FrozenInMemoryOnly, Seed(Moves, "is lent, and not frozen")),

@@ -218,6 +218,37 @@ fn cold_lend_replaces_no_lent_key() {
     assert_eq!(stage.data().record().moves.decision(id), done);
 }
 
+/// M19: the new owner's epoch is above the former one's, or a Redis would go on believing that one.
+fn epoch_after_a_hand_over(epoch: u64) -> u64 {
+    let mut stage = Stage::new();
+    let gone = Word::Gone {
+        slot: slot(2),
+        id: of(B, 9),
+        floor: MoveNumber::default(),
+        title: 3,
+        epoch,
+    };
+    stage.hear(B, vec![gone]);
+    let record = stage.data().record();
+    assert!(record.slots.contains(slot(2)));
+    record.epoch
+}
+
+#[test]
+fn hand_over_raises_the_epoch_above_the_owners() {
+    assert!(epoch_after_a_hand_over(1000) > 1000);
+}
+
+#[cfg(feature = "mutations")]
+#[test]
+fn hand_over_without_a_higher_epoch_is_caught() {
+    use base::mutation::{self, Mutation};
+    mutation::set(Some(Mutation::EpochNotRaised));
+    let epoch = epoch_after_a_hand_over(1000);
+    mutation::set(None);
+    assert!(epoch <= 1000);
+}
+
 /// M19: an epoch that can't be is not taken over.
 #[test]
 fn hand_over_of_absurd_epoch_raises_no_epoch() {

@@ -296,7 +296,7 @@ fn node(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
             return Ok(Flow::Hold);
         };
         return match to.redis {
-            true => give_up(env, slot),
+            true => give_up(env, slot, to.node),
             false => give(env, slot, (to.shard, to.node)),
         };
     }
@@ -325,7 +325,7 @@ fn node(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
 }
 
 /// M20: the slot, which has no key here, is to be a real Redis's, which is not asked.
-fn give_up(env: &mut Env<'_>, slot: u16) -> Done {
+fn give_up(env: &mut Env<'_>, slot: u16, to: NodeId) -> Done {
     if !env.data.room_for(3 * state::room::RECORD) {
         return Ok(Flow::Hold);
     }
@@ -334,6 +334,7 @@ fn give_up(env: &mut Env<'_>, slot: u16) -> Done {
         let error = Error::slot_still_open(slot, mark.node);
         return Err(shown(env, error));
     }
+    host(env)?.set_owner(slot, to);
     env.data.end_migrating(slot);
     env.data.del_slots(&[slot].into_iter().collect());
     done(env)
