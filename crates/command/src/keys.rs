@@ -75,7 +75,7 @@ fn keys(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let mut due = Due::new(data);
     let mut pace = Pace::default();
     data.keyspace().for_each(session.db, &mut |entry| {
-        pace.step(&mut **server, 0);
+        pace.step(&mut **server, entry.key().len());
         if pattern == b"*" || glob::matches(pattern, entry.key(), false) {
             if !data.is_due(&entry) {
                 reply.bulk(entry.key());
@@ -128,7 +128,7 @@ impl Due {
     fn delete(self, env: &mut Env<'_>) {
         let mut pace = Pace::default();
         for bytes in &self.keys {
-            pace.step(&mut *env.server, 0);
+            pace.step(&mut *env.server, bytes.len());
             let key = env.data.key(bytes);
             env.data.exists(&key);
         }
@@ -219,7 +219,7 @@ fn scan(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let next = data
         .keyspace()
         .scan(session.db, cursor, options.count, &mut |entry| {
-            pace.step(&mut **server, 0);
+            pace.step(&mut **server, entry.key().len());
             if data.is_due(&entry) {
                 due.take(&entry);
             } else if options.shows(&entry) {
