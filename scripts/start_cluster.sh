@@ -236,16 +236,26 @@ begun=()        # ports of the nodes that this start began
 made=()         # those of them that had no folder before
 declare -A size # how long a node's log was before
 job=""          # a build, or redis-cli at work: the leader of a process group
-finished=no deferring=no pending=""
+finished=no pending=""
 
-on_signal() { # NAME STATUS
-    if [ "$deferring" = yes ]; then
-        pending="$*"
-        return
-    fi
+on_signals() { # FUNCTION LAST-LINE: what a signal does
+    local signal
+    for signal in INT:130 TERM:143 HUP:129 QUIT:131 PIPE:141; do
+        # shellcheck disable=SC2064 # the function's name, now
+        trap "$1 ${signal/:/ }$2" "${signal%:*}"
+    done
+}
+
+remember_signal() { pending="$*"; } # NAME STATUS
+
+interrupted() { # NAME STATUS
     printf '\ninterrupted (SIG%s)\n' "$1" >&2
     exit "$2"
 }
+
+# Bash 5.2 may run a trap while it reads a command substitution: the trap's text ends at a ")" then, and
+# without one it is a syntax error. In all other places the ")" is never reached: the line before it exits.
+signals_interrupt() { on_signals interrupted $'\n)'; }
 
 end_job() { [ -z "$job" ] || kill -TERM -- "-$job" 2>/dev/null || true; }
 
@@ -418,7 +428,7 @@ write_conf() { # PORT
 # id down first. Signals wait until that is done.
 start_node() { # PORT
     local home="$dir/$1"
-    deferring=yes
+    on_signals remember_signal ""
     begun+=("$1")
     [ -d "$home" ] || made+=("$1")
     mkdir -p "$home"
@@ -442,9 +452,9 @@ start_node() { # PORT
     until [ -s "$home/process" ] || [ "$SECONDS" -ge "$end" ]; do
         sleep 0.01 || true # a signal may end it
     done
-    deferring=no
+    signals_interrupt
     # shellcheck disable=SC2086 # a name and a number
-    [ -z "$pending" ] || on_signal $pending
+    [ -z "$pending" ] || interrupted $pending
 }
 
 answers() { # PORT
@@ -542,11 +552,7 @@ work_alone() { # WHAT TO DO AT THE END
     CLI_DEADLINE=1
     # shellcheck disable=SC2064 # the function's name, now
     trap "$1" EXIT
-    trap 'on_signal INT 130' INT
-    trap 'on_signal TERM 143' TERM
-    trap 'on_signal HUP 129' HUP
-    trap 'on_signal QUIT 131' QUIT
-    trap 'on_signal PIPE 141' PIPE
+    signals_interrupt
 }
 
 start() {

@@ -9,6 +9,7 @@ use crate::common::server::binary;
 use crate::common::wait_until;
 use crate::harness::{Turn, SOON};
 use crate::node::free_port;
+use std::cell::RefCell;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -100,7 +101,11 @@ impl Script {
                 }
             }
         });
-        Start { child, lines }
+        Start {
+            child,
+            lines,
+            said: RefCell::default(),
+        }
     }
 
     fn said_wrong(&self) -> String {
@@ -152,6 +157,7 @@ impl Drop for Script {
 pub struct Start {
     child: Child,
     lines: Receiver<String>,
+    said: RefCell<Vec<String>>,
 }
 
 impl Start {
@@ -161,7 +167,11 @@ impl Start {
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let line = self.lines.recv_timeout(left);
-            let line = line.unwrap_or_else(|why| panic!("never said {part:?}: {why}"));
+            let line = line.unwrap_or_else(|why| {
+                let said = self.said.borrow().join("\n");
+                panic!("never said {part:?}: {why}; it said\n{said}")
+            });
+            self.said.borrow_mut().push(line.clone());
             if line.contains(part) {
                 return line;
             }
