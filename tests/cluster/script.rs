@@ -84,11 +84,12 @@ impl Script {
 
     /// Any action in a process group of its own.
     pub fn begin_to(&self, args: &[&str]) -> Start {
+        let errors = self.dir.with_extension("err");
         let mut child = self
             .command(args)
             .process_group(0)
             .stdout(Stdio::piped())
-            .stderr(fs::File::create(self.dir.with_extension("err")).expect("a file"))
+            .stderr(fs::File::create(&errors).expect("a file"))
             .spawn()
             .expect("the script runs");
         let out = child.stdout.take().expect("it was asked for");
@@ -105,6 +106,7 @@ impl Script {
             child,
             lines,
             said: RefCell::default(),
+            errors,
         }
     }
 
@@ -158,6 +160,7 @@ pub struct Start {
     child: Child,
     lines: Receiver<String>,
     said: RefCell<Vec<String>>,
+    errors: PathBuf,
 }
 
 impl Start {
@@ -169,7 +172,8 @@ impl Start {
             let line = self.lines.recv_timeout(left);
             let line = line.unwrap_or_else(|why| {
                 let said = self.said.borrow().join("\n");
-                panic!("never said {part:?}: {why}; it said\n{said}")
+                let complained = fs::read_to_string(&self.errors).unwrap_or_default();
+                panic!("never said {part:?}: {why}; it said\n{said}\n{complained}")
             });
             self.said.borrow_mut().push(line.clone());
             if line.contains(part) {
