@@ -28,7 +28,7 @@ impl Bus {
         let same = (old.role, old.shard, old.config_epoch) == (me.role, me.shard, me.config_epoch)
             && old.slots == me.slots;
         if same {
-            self.unsaved |= old.migrating != me.migrating || old.importing != me.importing;
+            self.slots_unsaved |= old.migrating != me.migrating || old.importing != me.importing;
             return;
         }
         if me.config_epoch > self.current_epoch {
@@ -38,7 +38,8 @@ impl Bus {
             NodeRole::Master => self.own_slots(),
             NodeRole::Slave(master) => self.follow(master),
         }
-        self.unsaved = true;
+        self.unsaved |= (old.role, old.shard) != (self.me.role, self.me.shard);
+        self.slots_unsaved = true;
         self.state_stale = true;
         self.settle();
         self.broadcast_pong();
@@ -116,7 +117,7 @@ impl Bus {
             return false;
         }
         self.table.bind(slot, to);
-        self.unsaved = true;
+        self.slots_unsaved = true;
         self.state_stale = true;
         self.settle();
         true
@@ -247,7 +248,7 @@ impl Bus {
         }
         node.promote();
         node.config_epoch = epoch;
-        self.unsaved = true;
+        self.slots_unsaved = true;
         self.state_stale = true;
         self.see_epoch(epoch);
         self.claim(about, epoch, slots);
@@ -297,7 +298,7 @@ impl Bus {
             self.tell_loss(owner, count, by, epoch);
         }
         if bound {
-            self.unsaved = true;
+            self.slots_unsaved = true;
             self.state_stale = true;
         }
         self.claimed(by, epoch, ours);

@@ -47,7 +47,7 @@ impl Bus {
     pub(super) fn see_epoch(&mut self, epoch: u64) {
         if epoch > self.current_epoch {
             self.current_epoch = epoch;
-            self.unsaved = true;
+            self.slots_unsaved = true;
             self.out.push(Action::EpochSeen(epoch));
         }
     }

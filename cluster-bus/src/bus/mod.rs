@@ -59,6 +59,9 @@ pub struct Bus {
     state_stale: bool,
     /// nodes.conf has to be written at the next tick.
     unsaved: bool,
+    /// It differs in slots, marks or epochs alone: written at the first tick after `slots_saved_again`.
+    slots_unsaved: bool,
+    slots_saved_again: u64,
     /// Whose a slot of our own is when the record gives it up (SETSLOT NODE of a real Redis).
     heirs: BTreeMap<u16, NodeId>,
     now: Now,
@@ -106,6 +109,8 @@ impl Bus {
             state_ok: false,
             state_stale: true,
             unsaved: conf.is_none(),
+            slots_unsaved: false,
+            slots_saved_again: 0,
             heirs: BTreeMap::new(),
             now,
             next_tick: now.mono_ms,

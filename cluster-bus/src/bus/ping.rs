@@ -30,7 +30,8 @@ impl Bus {
         ids.iter().for_each(|id| self.check(*id));
         self.settle();
         // Last, so that nothing of this tick waits for the disk.
-        if self.unsaved {
+        let slots = self.slots_unsaved && now.mono_ms >= self.slots_saved_again;
+        if self.unsaved || slots {
             self.save_now();
         }
     }

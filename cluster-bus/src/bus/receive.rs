@@ -135,7 +135,7 @@ impl Bus {
         node.offset = header.offset;
         if header.master.is_none() && header.config_epoch > node.config_epoch {
             node.config_epoch = header.config_epoch;
-            self.unsaved = true;
+            self.slots_unsaved = true;
         }
     }
 

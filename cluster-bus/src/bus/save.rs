@@ -1,10 +1,14 @@
 //! nodes.conf: from the table to the text, and back at start.
 //!
 //! Never takes the own role, slots or epoch from the file (S4: the record has them). Invariant: nodes
-//! in handshake are not written.
+//! in handshake are not written. What is new of slots, marks and epochs alone is written once a second at
+//! most, so that the log's syncs don't queue behind it while slots move (M30): the own ones are in the
+//! record, all others come back by gossip. What is new of nodes, or of a vote, does not wait.
 
 use super::*;
 use crate::nodes_conf::NodeLine;
+
+const SLOTS_SAVED_EVERY_MS: u64 = 1000;
 
 impl Bus {
     /// What nodes.conf is to hold; `NodeLine` also writes the lines of CLUSTER NODES.
@@ -53,7 +57,8 @@ impl Bus {
     }
 
     pub(super) fn save_now(&mut self) {
-        self.unsaved = false;
+        (self.unsaved, self.slots_unsaved) = (false, false);
+        self.slots_saved_again = self.now.mono_ms + SLOTS_SAVED_EVERY_MS;
         let text = self.conf().render();
         self.out.push(Action::Save(text));
     }

@@ -501,6 +501,25 @@ fn what_is_saved_comes_back_but_for_our_own_part() {
 }
 
 #[test]
+fn slots_are_saved_once_a_second_nodes_at_once() {
+    let mut bench = Bench::new();
+    bench.join_master(1);
+    bench.wait(2000);
+    let is_save = |a: &Action| matches!(a, Action::Save(_));
+    let mut saves = 0;
+    for n in 0..20 {
+        bench.become_(NodeRole::Master, range(0, 100 - n), 50);
+        saves += bench.wait(100).iter().filter(|a| is_save(a)).count();
+    }
+    assert_eq!(saves, 2, "within two seconds");
+    bench.become_(NodeRole::Master, range(0, 50), 50);
+    assert!(!bench.wait(100).iter().any(is_save), "slots wait");
+    bench.from(1, Body::Fail(id(1)));
+    bench.join_master(2);
+    assert!(bench.wait(100).iter().any(is_save), "a node does not");
+}
+
+#[test]
 fn another_node_at_an_address_is_no_address() {
     let mut bench = Bench::new();
     bench.join(1);
