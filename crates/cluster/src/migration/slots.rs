@@ -12,7 +12,7 @@ use base::mutation::{self, Mutation};
 use base::ShardId;
 use std::collections::{BTreeMap, BTreeSet};
 use storage::Disk;
-use topology::moves::{Cargo, Credentials, Decision, KeyState, Lend, Parcel};
+use topology::moves::{Cargo, Credentials, Decision, KeyState, Lend, Moves, Parcel};
 use topology::MoveId;
 
 /// M11: what goes back in one lend.
@@ -41,6 +41,33 @@ pub(super) struct Slots {
     ending: Option<(Option<ShardId>, Mono)>,
 }
 
+/// How a move is turned back at this end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// It never began.
+    End,
+    Close,
+    Return,
+}
+
+/// Each step is an entry with a record of its own: thousands of them in one turn would stand the loop.
+const TURNS_BACK: usize = 64;
+
+/// The next steps of M13, for moves with that shard or with any.
+fn turns_back(moves: &Moves, with: Option<ShardId>) -> Vec<(u16, Turn)> {
+    let is_it = |shard: ShardId| with.is_none_or(|with| with == shard);
+    let leaving = moves.migrating.iter().filter(|(_, m)| is_it(m.shard));
+    let leaving = leaving.filter_map(|(slot, m)| match m.mark {
+        None => Some((*slot, Turn::End)),
+        Some(_) if m.closing => None,
+        Some(_) => Some((*slot, Turn::Close)),
+    });
+    let coming = moves.importing.iter().filter(|(_, m)| is_it(m.shard));
+    let coming = coming.filter(|(_, m)| !m.returning);
+    let coming = coming.map(|(slot, _)| (*slot, Turn::Return));
+    leaving.chain(coming).take(TURNS_BACK).collect()
+}
+
 impl Slots {
     /// SETSLOT NODE of this shard: the slot is asked for until then.
     pub fn want(&mut self, slot: u16, from: ShardId, mark: MoveId, until: Mono) {
@@ -62,19 +89,12 @@ impl Slots {
         let now = desk.now.mono;
         self.ending = self.ending.filter(|(_, until)| now < *until);
         let Some((with, _)) = self.ending else { return };
-        let is_it = |shard: ShardId| with.is_none_or(|with| with == shard);
-        let moves = desk.shard.data().record().moves.clone();
-        for (slot, mark) in moves.migrating.iter().filter(|(_, m)| is_it(m.shard)) {
-            if mark.mark.is_none() {
-                desk.act(|data| data.end_migrating(*slot));
-            } else if !mark.closing {
-                desk.act(|data| data.close_migrating(*slot));
-            }
-        }
-        for (slot, mark) in moves.importing.iter().filter(|(_, m)| is_it(m.shard)) {
-            if !mark.returning {
-                desk.act(|data| data.return_importing(*slot));
-            }
+        for (slot, turn) in turns_back(&desk.shard.data().record().moves, with) {
+            match turn {
+                Turn::End => desk.act(|data| data.end_migrating(slot)),
+                Turn::Close => desk.act(|data| data.close_migrating(slot)),
+                Turn::Return => desk.act(|data| data.return_importing(slot)),
+            };
         }
     }
 
@@ -572,5 +592,69 @@ fn asked_to_close<D: Disk>(desk: &mut Desk<'_, D>, from: ShardId, slot: u16, mar
                 desk.say(gate, from, Word::NoMark { slot, mark });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use topology::moves::{Importing, Migrating};
+
+    const B: ShardId = ShardId([2; 20]);
+    const C: ShardId = ShardId([3; 20]);
+
+    fn leaves(shard: ShardId, bound: bool, closing: bool) -> Migrating {
+        Migrating {
+            shard,
+            node: base::NodeId(shard.0),
+            mark: bound.then(MoveId::default),
+            closing,
+            redis: false,
+        }
+    }
+
+    #[test]
+    fn moves_turn_back_by_their_state() {
+        let mut moves = Moves::default();
+        moves.migrating.insert(1, leaves(B, false, false));
+        moves.migrating.insert(2, leaves(B, true, false));
+        moves.migrating.insert(3, leaves(B, true, true));
+        moves.migrating.insert(4, leaves(C, true, false));
+        for (slot, returning) in [(5, false), (6, true)] {
+            let mark = Importing {
+                shard: B,
+                node: base::NodeId(B.0),
+                mark: MoveId::default(),
+                clean: true,
+                returning,
+                redis: false,
+            };
+            moves.importing.insert(slot, mark);
+        }
+        let of_b = [(1, Turn::End), (2, Turn::Close), (5, Turn::Return)];
+        assert_eq!(turns_back(&moves, Some(B)), of_b);
+        assert_eq!(turns_back(&moves, Some(C)), [(4, Turn::Close)]);
+        assert_eq!(turns_back(&moves, None).len(), 4);
+    }
+
+    #[test]
+    fn thousands_turn_back_some_at_once() {
+        let mut moves = Moves::default();
+        for slot in 0..4096 {
+            moves.migrating.insert(slot, leaves(B, true, false));
+        }
+        let mut turns = 0;
+        loop {
+            let steps = turns_back(&moves, Some(B));
+            if steps.is_empty() {
+                break;
+            }
+            assert!(steps.len() <= TURNS_BACK);
+            for (slot, _) in steps {
+                moves.migrating.insert(slot, leaves(B, true, true));
+            }
+            turns += 1;
+        }
+        assert_eq!(turns, 4096 / TURNS_BACK);
     }
 }
