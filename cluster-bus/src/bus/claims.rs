@@ -101,6 +101,18 @@ impl Bus {
             let slots = self.me.slots.clone();
             self.claim(master, epoch, &slots);
         }
+        // M19: else a slot that was handed over would be nobody's here until its taker's first packet.
+        let given: Vec<_> = self
+            .me
+            .given
+            .iter()
+            .map(|(slot, to)| (*slot, *to))
+            .collect();
+        for (slot, to) in given {
+            if self.table.owner(slot) == Some(master) && self.table.get(to).is_some() {
+                self.table.bind(slot, Some(to));
+            }
+        }
     }
 
     /// CLUSTER SETSLOT NODE, ADDSLOTS and DELSLOTS about slots of others: this table only. False if

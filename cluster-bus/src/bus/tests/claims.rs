@@ -158,6 +158,23 @@ fn a_claim_within_the_shard_waits_for_the_record() {
 }
 
 #[test]
+fn a_replica_knows_the_taker_at_the_hand_over() {
+    let mut bench = Bench::new();
+    bench.join(1);
+    bench.join_master(2);
+    bench.become_(NodeRole::Slave(id(1)), range(0, 100), 60);
+    assert_eq!(bench.bus.owner(99), Some(id(1)));
+    let handed_over = SelfState {
+        slots: range(0, 99),
+        given: BTreeMap::from([(99, id(2))]),
+        ..bench.bus.self_state().clone()
+    };
+    bench.bus.set_self(bench.now, handed_over);
+    assert_eq!(bench.bus.owner(98), Some(id(1)));
+    assert_eq!(bench.bus.owner(99), Some(id(2)));
+}
+
+#[test]
 fn a_master_that_follows_another_leaves_no_slot_without_owner() {
     let mut bench = Bench::new();
     bench.join_master(1);
