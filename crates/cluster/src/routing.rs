@@ -7,7 +7,7 @@ use base::clock::Mono;
 use base::ids::RaftId;
 use base::mutation::{self, Mutation};
 use base::ShardId;
-use cluster_bus::bus::{Bus, Node};
+use cluster_bus::bus::{Bus, Node, NodeRole};
 use cluster_bus::wire::Flags;
 use cluster_bus::SlotSet;
 use shard::Shard;
@@ -116,6 +116,10 @@ impl RoutingTable {
                 });
             }
             routing.add(endpoint(node, sources.preferred), &node.slots);
+        }
+        if let (true, NodeRole::Slave(master)) = (sources.joining, bus.self_state().role) {
+            let master = bus.node(master);
+            routing.follows = master.map(|node| endpoint(node, sources.preferred));
         }
         let all = covered.len() == usize::from(cluster_bus::slot::SLOT_COUNT);
         let ignored = mutation::is(Mutation::CoverageIsIgnored);

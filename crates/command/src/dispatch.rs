@@ -197,8 +197,11 @@ fn admit(env: &mut Env<'_>, spec: &Spec, args: Args<'_>) -> Result<Admitted, Err
         // Shard channels have slots as well.
         let mut slot = None;
         check_slots(env, spec, args, &mut slot)?;
+        // A node on its way into a shard can say something to that shard; to listen it must be there.
+        let publishes = spec.flags.has(flags![PUBSUB]) && !spec.flags.has(flags![NOSCRIPT]);
         wait = match awaits_taker(env, slot) {
             true => motion::hold(env)? == motion::Admitted::Hold,
+            false if publishes && is_followed(env, slot) => false,
             false => route(env, slot, false)?.unwrap_or(false),
         };
     }
@@ -381,6 +384,9 @@ fn serve_queue(env: &mut Env<'_>) -> Result<bool, Error> {
             return Ok(writable || !whole || env.session.transaction.aborted);
         }
     }
+    if !data && is_followed(env, slot) {
+        return Ok(true);
+    }
     if let Some(waits) = route(env, slot, write)? {
         return Ok(!waits);
     }
@@ -455,6 +461,13 @@ fn route(env: &Env<'_>, slot: Option<u16>, write: bool) -> Result<Option<bool>, 
             }
         },
     }
+}
+
+fn is_followed(env: &Env<'_>, slot: Option<u16>) -> bool {
+    let (Some(routing), Some(slot)) = (env.routing, slot) else {
+        return false;
+    };
+    env.data.ownership(slot) == Ownership::Foreign && routing.is_followed(slot)
 }
 
 /// A data command on a member that does not lead.

@@ -124,6 +124,8 @@ pub struct Fixture {
     pub session: Session,
     pub host: TestServer,
     pub serving: Serving<'static>,
+    /// None: every slot is for this node.
+    pub routing: Option<topology::Routing>,
     /// The batch of the next command: each runs in a turn of its own.
     pub next_batch: BatchSeq,
     /// D5: the bytes of effects that a turn may have.
@@ -150,6 +152,7 @@ impl Fixture {
             session: session(1),
             host: TestServer::new(Config::default(), now),
             grant: usize::MAX,
+            routing: None,
             serving: Serving::Lead { writable: true },
             next_batch: BatchSeq(1),
             log: Vec::new(),
@@ -182,7 +185,7 @@ impl Fixture {
             server: &mut self.host,
             out: &mut out,
             serving: self.serving,
-            routing: None,
+            routing: self.routing.as_ref(),
             commands: table(),
             now,
             overdue: self.overdue,

@@ -28,6 +28,8 @@ pub struct Routing {
     pub majority: bool,
     /// `host:port` of the node that leads the own shard, if it is another one.
     pub leader: Option<String>,
+    /// `host:port` of the master whose shard this node is on its way into.
+    pub follows: Option<String>,
     /// `host:port` of the master of every shard that this node knows.
     pub masters: BTreeMap<ShardId, String>,
     owners: Box<[u16]>,
@@ -40,6 +42,7 @@ impl Default for Routing {
             covered: false,
             majority: false,
             leader: None,
+            follows: None,
             masters: BTreeMap::new(),
             owners: vec![NOBODY; usize::from(SLOT_COUNT)].into(),
             addrs: Vec::new(),
@@ -63,6 +66,12 @@ impl Routing {
             Some(addr) => Route::Elsewhere(addr),
             None => Route::Nobody,
         }
+    }
+
+    /// Whether the slot's master is the one whose shard this node is on its way into.
+    pub fn is_followed(&self, slot: u16) -> bool {
+        let follows = self.follows.as_deref();
+        follows.is_some_and(|addr| self.route(slot) == Route::Elsewhere(addr))
     }
 
     /// C3: `cluster_state`.

@@ -102,6 +102,33 @@ fn a_member_that_does_not_lead_redirects_holds_or_shows_its_copy() {
 }
 
 #[test]
+fn a_joining_replica_publishes_and_redirects_the_rest() {
+    let mut f = Fixture::new(Layout::Cluster);
+    let slot = base::slot::key_slot(b"foo");
+    f.data.set_committed_record(Default::default());
+    let mut routing = topology::Routing::default();
+    (routing.covered, routing.majority) = (true, true);
+    routing.add("h:1".to_owned(), &[slot].into_iter().collect());
+    routing.add("h:2".to_owned(), &[slot + 1].into_iter().collect());
+    routing.follows = Some("h:1".to_owned());
+    f.routing = Some(routing);
+    f.serving = Serving::Redirect {
+        addr: None,
+        own_copy: true,
+    };
+    f.expect(&[
+        ("SPUBLISH foo x", ":0\r\n"),
+        ("MULTI", "+OK\r\n"),
+        ("SPUBLISH foo x", "+QUEUED\r\n"),
+        ("EXEC", "*1\r\n:0\r\n"),
+        ("SSUBSCRIBE foo", "-MOVED 12182 h:1\r\n"),
+        ("GET foo", "-MOVED 12182 h:1\r\n"),
+    ]);
+    f.routing.as_mut().expect("just set").follows = Some("h:2".to_owned());
+    f.expect(&[("SPUBLISH foo x", "-MOVED 12182 h:1\r\n")]);
+}
+
+#[test]
 fn a_transaction_that_lost_its_leader_is_redirected() {
     let mut f = Fixture::new(Layout::Cluster);
     f.expect(&[("MULTI", "+OK\r\n"), ("SET foo bar", "+QUEUED\r\n")]);
