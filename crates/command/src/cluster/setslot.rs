@@ -15,8 +15,14 @@ use resp::args::Args;
 use std::time::Duration;
 use topology::moves::{Importing, Migrating};
 
-/// M18: how long a client waits for a slot that it has asked for.
+/// How long a client waits for the end of a move, which goes on without it.
 const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// M18: how long a client waits for a slot that it has asked for. A tool gives up its whole work at an error:
+/// the owner's shard may need the time to elect another leader.
+fn patience_for_owner(env: &Env<'_>) -> Duration {
+    PATIENCE.max(Duration::from_millis(env.server.config().cluster_node_timeout))
+}
 
 /// A node that SETSLOT names.
 struct Named {
@@ -432,10 +438,11 @@ fn take(env: &mut Env<'_>, slot: u16, owned: bool) -> Done {
         return Err(Error::SETSLOT_IN_MULTI);
     }
     env.data.depends_on_all();
-    host(env)?.want_slot(slot, mark.shard, mark.mark, PATIENCE);
+    let patience = patience_for_owner(env);
+    host(env)?.want_slot(slot, mark.shard, mark.mark, patience);
     Ok(Flow::Block(Block {
         kind: BlockKind::HandOver { slot },
-        timeout: Some(PATIENCE),
+        timeout: Some(patience),
     }))
 }
 
