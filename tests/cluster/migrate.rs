@@ -1,8 +1,8 @@
-//! kill -9 while slots move under load: no acknowledged write is lost or doubled, and what is left open is
-//! mended as a person would, with `redis-cli --cluster fix`.
+//! kill -9 while slots move under load, among our shards and from and to a real Redis: no acknowledged write
+//! is lost or doubled, and what is left open is mended as a person would, with `redis-cli --cluster fix`.
 
 use crate::common::resp::Value;
-use crate::harness::{check, report, rounds, try_redis_cli, wait_for, Cluster, SOON};
+use crate::harness::{check, report, rounds, try_redis_cli, wait_for, Cluster, Shard, SOON};
 use crate::load::Load;
 use crate::node::Node;
 use crate::view::slot_of;
@@ -84,69 +84,75 @@ fn each_key_once(cluster: &Cluster) {
     }
 }
 
-#[test]
-fn kills_while_slots_move_lose_nothing() {
-    let seed = std::env::var("HOLDFAST_SEED").map_or(1, |s| s.parse().expect("a seed is a number"));
-    let mut rng = StdRng::seed_from_u64(seed);
-    let mut cluster = Cluster::formed(3, 1);
-    let shards = cluster.shards();
-    let load = Load::start(&cluster, &shards, 2);
-    let slots: Vec<u16> = load.tags().iter().map(|tag| slot_of(tag)).collect();
-    let (mut whole, mut broken) = (0, 0);
-    for round in 0..rounds(3) {
-        cluster.wait_well();
-        load.wait_acks_everywhere(10);
-        let slot = slots[rng.gen_range(0..slots.len())];
-        let shards = cluster.shards();
-        let has =
-            |s: &crate::harness::Shard| s.slots.iter().any(|(a, b)| (*a..=*b).contains(&slot));
-        let source = shards
-            .iter()
-            .find(|s| has(s))
-            .expect("every slot has an owner")
-            .master;
-        let others: Vec<usize> = shards
-            .iter()
-            .map(|s| s.master)
-            .filter(|m| *m != source)
-            .collect();
-        let target = others[rng.gen_range(0..others.len())];
-        let victim = match rng.gen_range(0..5) {
-            0 | 1 => source,
-            2 | 3 => target,
-            _ => rng.gen_range(0..cluster.nodes.len()),
-        };
-        let after = Duration::from_micros(rng.gen_range(0..60_000));
-        let (from, to) = (&cluster.nodes[source], &cluster.nodes[target]);
-        let third = others.iter().filter(|m| **m != target);
-        let third: Vec<&Node> = third.map(|m| &cluster.nodes[*m]).collect();
+/// What has become of the moves.
+#[derive(Default)]
+struct Moves {
+    whole: usize,
+    broken: usize,
+}
+
+/// One slot moves, and a node is killed somewhere in the move.
+struct Round {
+    slot: u16,
+    source: usize,
+    target: usize,
+    victim: usize,
+    after: Duration,
+}
+
+impl Round {
+    fn run(&self, n: usize, cluster: &mut Cluster, moves: &mut Moves) {
+        let (from, to) = (&cluster.nodes[self.source], &cluster.nodes[self.target]);
+        let masters = cluster.shards().into_iter().map(|s| s.master);
+        let third = masters.filter(|m| ![self.source, self.target].contains(m));
+        let third: Vec<&Node> = third.map(|m| &cluster.nodes[m]).collect();
         let moved = std::thread::scope(|scope| {
-            let moving = scope.spawn(|| move_slot(from, to, &third, slot));
-            std::thread::sleep(after); // it may be killed anywhere in the move: that is the test
-            cluster.nodes[victim].signal(libc::SIGKILL);
+            let moving = scope.spawn(|| move_slot(from, to, &third, self.slot));
+            std::thread::sleep(self.after); // it may be killed anywhere in the move: that is the test
+            cluster.nodes[self.victim].signal(libc::SIGKILL);
             moving.join().expect("the operator does not panic")
         });
-        println!("round {round}: slot {slot}, {after:?}: {moved:?}");
+        println!("round {n}: slot {}, {:?}: {moved:?}", self.slot, self.after);
         match moved {
-            Ok(()) => whole += 1,
-            Err(_) => broken += 1,
+            Ok(()) => moves.whole += 1,
+            Err(_) => moves.broken += 1,
         }
-        cluster.nodes[victim].kill9();
-        cluster.nodes[victim].start();
-        mend(&cluster);
+        cluster.nodes[self.victim].kill9();
+        cluster.nodes[self.victim].start();
+        mend(cluster);
     }
+}
+
+fn seed() -> u64 {
+    std::env::var("HOLDFAST_SEED").map_or(1, |s| s.parse().expect("a seed is a number"))
+}
+
+fn owner(shards: &[Shard], slot: u16) -> usize {
+    let has = |s: &&Shard| s.slots.iter().any(|(a, b)| (*a..=*b).contains(&slot));
+    let owner = shards.iter().find(has);
+    owner.expect("every slot has an owner").master
+}
+
+fn kill_time(rng: &mut StdRng) -> Duration {
+    Duration::from_micros(rng.gen_range(0..60_000))
+}
+
+/// Everything that was acknowledged is there once, and these nodes know of no move.
+fn all_is_whole(cluster: &Cluster, load: Load, moves: &Moves, ours: &[usize], what: &str) {
     cluster.wait_well();
     load.wait_acks_everywhere(10);
     let writes = load.verify();
-    each_key_once(&cluster);
+    each_key_once(cluster);
+    let Moves { whole, broken } = moves;
     let text = format!(
-        "{whole} whole, {broken} broken off and mended (seed {seed}); {writes} acknowledged writes, none \
-         lost or doubled"
+        "{whole} whole, {broken} broken off and mended (seed {}); {writes} acknowledged writes, none lost \
+         or doubled",
+        seed()
     );
-    report("kill -9 while a slot moves", &text);
+    report(what, &text);
     wait_for("nothing is left of a move", SOON, || {
-        let left = cluster.nodes.iter().find_map(|node| {
-            let info = node.cmd(&["INFO", "cluster"]).text();
+        let left = ours.iter().find_map(|node| {
+            let info = cluster.nodes[*node].cmd(&["INFO", "cluster"]).text();
             let fields = [
                 "slots_migrating",
                 "slots_importing",
@@ -160,4 +166,104 @@ fn kills_while_slots_move_lose_nothing() {
         });
         check(left.is_none(), || left.unwrap_or_default())
     });
+}
+
+#[test]
+fn kills_while_slots_move_lose_nothing() {
+    let mut rng = StdRng::seed_from_u64(seed());
+    let mut cluster = Cluster::formed(3, 1);
+    let load = Load::start(&cluster, &cluster.shards(), 2);
+    let slots: Vec<u16> = load.tags().iter().map(|tag| slot_of(tag)).collect();
+    let mut moves = Moves::default();
+    for n in 0..rounds(3) {
+        cluster.wait_well();
+        load.wait_acks_everywhere(10);
+        let slot = slots[rng.gen_range(0..slots.len())];
+        let shards = cluster.shards();
+        let source = owner(&shards, slot);
+        let others = shards.iter().map(|s| s.master).filter(|m| *m != source);
+        let others: Vec<usize> = others.collect();
+        let target = others[rng.gen_range(0..others.len())];
+        let victim = match rng.gen_range(0..5) {
+            0 | 1 => source,
+            2 | 3 => target,
+            _ => rng.gen_range(0..cluster.nodes.len()),
+        };
+        let round = Round {
+            slot,
+            source,
+            target,
+            victim,
+            after: kill_time(&mut rng),
+        };
+        round.run(n, &mut cluster, &mut moves);
+    }
+    let all: Vec<usize> = (0..cluster.nodes.len()).collect();
+    let what = "kill -9 while a slot moves";
+    all_is_whole(&cluster, load, &moves, &all, what);
+}
+
+/// Two shards of ours with a replica each, and one master of a real Redis: the last node.
+fn with_redis() -> Cluster {
+    let mut cluster = Cluster::bare(4);
+    let redis = cluster.add_redis();
+    let masters = [0, 1, redis];
+    for (n, index) in masters.iter().enumerate() {
+        let (from, to) = (n * 16384 / 3, (n + 1) * 16384 / 3 - 1);
+        let (from, to) = (from.to_string(), to.to_string());
+        let node = &cluster.nodes[*index];
+        node.ok(&["CLUSTER", "ADDSLOTSRANGE", &from, &to]);
+        node.ok(&["CLUSTER", "SET-CONFIG-EPOCH", &(n + 1).to_string()]);
+    }
+    for other in [1, 2, 3, redis] {
+        let port = cluster.nodes[other].port.to_string();
+        cluster.nodes[0].ok(&["CLUSTER", "MEET", "127.0.0.1", &port]);
+    }
+    wait_for("all know each other", SOON, || cluster.agreed().map(|_| ()));
+    for (replica, master) in [(2, 0), (3, 1)] {
+        let id = cluster.nodes[master].id();
+        cluster.nodes[replica].ok(&["CLUSTER", "REPLICATE", &id]);
+    }
+    cluster.wait_well();
+    cluster
+}
+
+/// The Redis is not killed: its own MIGRATE would leave a key on both sides.
+#[test]
+fn kills_while_a_redis_takes_part_lose_nothing() {
+    let mut rng = StdRng::seed_from_u64(seed());
+    let mut cluster = with_redis();
+    let redis = cluster.nodes.len() - 1;
+    let load = Load::start(&cluster, &cluster.shards(), 2);
+    let slots: Vec<u16> = load.tags().iter().map(|tag| slot_of(tag)).collect();
+    let mut moves = Moves::default();
+    for n in 0..rounds(3) {
+        cluster.wait_well();
+        load.wait_acks_everywhere(10);
+        let slot = slots[rng.gen_range(0..slots.len())];
+        let shards = cluster.shards();
+        let source = owner(&shards, slot);
+        let ours = shards.iter().map(|s| s.master).filter(|m| *m != redis);
+        let ours: Vec<usize> = ours.collect();
+        let target = match source == redis {
+            true => ours[rng.gen_range(0..ours.len())],
+            false => redis,
+        };
+        let victim = match rng.gen_range(0..4) {
+            0 => rng.gen_range(0..redis),
+            _ if source == redis => target,
+            _ => source,
+        };
+        let round = Round {
+            slot,
+            source,
+            target,
+            victim,
+            after: kill_time(&mut rng),
+        };
+        round.run(n, &mut cluster, &mut moves);
+    }
+    let ours: Vec<usize> = (0..redis).collect();
+    let what = "kill -9 while a slot moves to or from a Redis";
+    all_is_whole(&cluster, load, &moves, &ours, what);
 }

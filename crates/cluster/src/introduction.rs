@@ -22,6 +22,9 @@ const EVERY: Duration = Duration::from_secs(1);
 /// How long what it can do counts.
 const LASTS: Duration = Duration::from_secs(5);
 
+/// How often the log says that a node's build is too old.
+const SAY_EVERY: Duration = Duration::from_secs(60);
+
 /// What a node says of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Introduction {
@@ -38,6 +41,8 @@ pub(super) struct Introductions {
     told: BTreeMap<NodeId, Mono>,
     /// What was told last.
     mine: Introduction,
+    /// Nodes whose builds are too old, and when the log said so.
+    too_old: BTreeMap<NodeId, Mono>,
 }
 
 impl Introductions {
@@ -98,6 +103,17 @@ impl Introductions {
     /// Of nodes that the bus knows no more nothing is kept.
     fn forget_strangers(&mut self, bus: &Bus) {
         self.heard.retain(|node, _| bus.node(*node).is_some());
+        self.too_old.retain(|node, _| bus.node(*node).is_some());
+    }
+
+    /// Whether the log is to say that a node's build is too old.
+    fn is_news(&mut self, now: Mono, node: NodeId) -> bool {
+        let said = self.too_old.get(&node);
+        let news = said.is_none_or(|at| now.since(*at) >= SAY_EVERY);
+        if news {
+            self.too_old.insert(node, now);
+        }
+        news
     }
 }
 
@@ -175,11 +191,34 @@ impl Cluster {
             let age = Duration::from_millis(now.saturating_sub(n.created));
             age > LASTS
         };
-        if !may && self.bus.node(node).is_some_and(known_long) {
+        let refused = !may && self.bus.node(node).is_some_and(known_long);
+        if refused && self.introductions.is_news(self.now.mono, node) {
             self.warn(|| {
                 format!("Node {node} has to be upgraded before it can be a member of this shard")
             });
         }
         may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_build_is_told_once_a_minute() {
+        let mut introductions = Introductions::default();
+        let (a, b, start) = (NodeId([1; 20]), NodeId([2; 20]), Mono(7_000_000_000));
+        let said = [
+            (a, 0, true),
+            (a, 59, false),
+            (b, 59, true),
+            (a, 60, true),
+            (a, 61, false),
+        ];
+        for (node, second, news) in said {
+            let now = start + Duration::from_secs(second);
+            assert_eq!(introductions.is_news(now, node), news, "at {second} s");
+        }
     }
 }

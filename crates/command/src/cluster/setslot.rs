@@ -21,7 +21,9 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 /// M18: how long a client waits for a slot that it has asked for. A tool gives up its whole work at an error:
 /// the owner's shard may need the time to elect another leader.
 fn patience_for_owner(env: &Env<'_>) -> Duration {
-    PATIENCE.max(Duration::from_millis(env.server.config().cluster_node_timeout))
+    PATIENCE.max(Duration::from_millis(
+        env.server.config().cluster_node_timeout,
+    ))
 }
 
 /// A node that SETSLOT names.
