@@ -61,6 +61,7 @@ fn mend(cluster: &Cluster) {
             return Ok(());
         }
         let (_, fixed) = try_redis_cli(&["--cluster", "fix", &address]);
+        println!("{found}\n{fixed}"); // the last words alone would not tell what came first
         Err(format!("{found}\n{fixed}"))
     });
 }

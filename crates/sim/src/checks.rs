@@ -207,6 +207,21 @@ impl World {
             .is_some_and(|ack_of_send_time| ack_of_send_time + length > now)
     }
 
+    /// In the middle of a turn that is stopped.
+    pub fn look_at_stopped(&mut self, m: usize) -> Result<(), String> {
+        let mut checks = std::mem::take(&mut self.checks);
+        let node = self.machines[m].node.as_ref();
+        let node = node.filter(|_| self.moves_slots() && self.plan.liar.is_none());
+        let shard = node.map(|node| node.shard());
+        let shard = shard.filter(|shard| self.groups.contains(&shard.identity().group));
+        let followed = shard.map_or(Ok(()), |shard| {
+            let disk = &self.machines[m].disk;
+            disk.look(|| checks.committed.follow(shard, &self.keys))
+        });
+        self.checks = checks;
+        followed
+    }
+
     /// I1 to I4, I7, M2: what the shards have committed goes together.
     fn look_at_moves(&self, checks: &mut Checks, m: usize) -> Result<(), String> {
         let node = self.machines[m].node.as_ref();

@@ -4,7 +4,7 @@
 //! Owns a copy of each shard, which is brought forward by the logs of its members, and what has
 //! become of every lend. Never: looks at what a leader has executed and not committed, or changes a member.
 //! Why it sees enough: what one shard tells another rests on entries that its leader knows committed, and each
-//! member is looked at after every turn; so what is seen of all shards together is a state that they may have
+//! member is looked at after every turn, and where a turn is stopped; so what is seen of all shards together is a state that they may have
 //! been in, and a rule that holds at every moment holds for it.
 
 use base::ids::GroupId;
@@ -72,6 +72,13 @@ impl Committed {
 
     /// Looks at a member after its turn. `keys`: those that clients use.
     pub fn look(&mut self, shard: &Shard<SimDisk>, keys: &[Vec<u8>]) -> Result<(), String> {
+        self.follow(shard, keys)?;
+        look_at_record(&self.copies[&shard.identity().group], shard)?;
+        self.look_at_frozen(shard)
+    }
+
+    /// Carries out what a member knows committed; in the middle of a turn, too: it may have told others.
+    pub fn follow(&mut self, shard: &Shard<SimDisk>, keys: &[Vec<u8>]) -> Result<(), String> {
         let (group, commit) = (shard.identity().group, shard.group().commit());
         let mut copy = self.copies.remove(&group).unwrap_or_else(|| copy_of(shard));
         let read = read(shard, copy.next, commit);
@@ -84,10 +91,8 @@ impl Committed {
             keys.iter().try_for_each(|key| self.look_at_key(key))?;
             copy = self.copies.remove(&group).expect("it was just put there");
         }
-        let same = look_at_record(&copy, shard);
         self.copies.insert(group, copy);
-        same?;
-        self.look_at_frozen(shard)
+        Ok(())
     }
 
     /// M5: at every member what its record says is lent is frozen, and none shows what has come to another shard.

@@ -36,6 +36,9 @@ impl World {
                     }
                     let resume = self.stop_between(m, end);
                     if resume > self.now + LONG {
+                        if let Err(why) = self.look_at_stopped(m) {
+                            return self.fail(format!("machine {m}: {why}"));
+                        }
                         let machine = &mut self.machines[m];
                         machine.busy_until = resume;
                         machine.next_turn = None;
