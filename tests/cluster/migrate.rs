@@ -52,7 +52,8 @@ fn said(reply: io::Result<Value>) -> Result<(), String> {
     }
 }
 
-/// Until `check` finds nothing, as often as `fix` is needed.
+/// Until `check` finds nothing, as often as `fix` is needed. A key whose copy an interrupted MIGRATE of a Redis has
+/// left at the target is replaced by what its owner has.
 fn mend(cluster: &Cluster) {
     let address = format!("127.0.0.1:{}", cluster.nodes[0].port);
     wait_for("fix mends every slot", SOON * 2, || {
@@ -60,7 +61,7 @@ fn mend(cluster: &Cluster) {
         if fine && !found.contains("[WARNING]") && !found.contains("[ERR]") {
             return Ok(());
         }
-        let (_, fixed) = try_redis_cli(&["--cluster", "fix", &address]);
+        let (_, fixed) = try_redis_cli(&["--cluster", "fix", &address, "--cluster-replace"]);
         println!("{found}\n{fixed}"); // the last words alone would not tell what came first
         Err(format!("{found}\n{fixed}"))
     });

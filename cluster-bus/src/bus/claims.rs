@@ -97,7 +97,8 @@ impl Bus {
             node.config_epoch = epoch;
             node.promote();
         }
-        if node.is_master() {
+        // On the way into a shard its slots are not known yet: they are not given up.
+        if node.is_master() && !self.me.slots.is_empty() {
             let slots = self.me.slots.clone();
             self.claim(master, epoch, &slots);
         }
@@ -171,7 +172,8 @@ impl Bus {
     }
 
     /// A master has become a replica. Its packet carries the slots and the epoch of its master: they
-    /// count as that one's claim, so that no slot is without an owner between the two packets.
+    /// count as that one's claim, so that no slot is without an owner between the two packets. One that is
+    /// still on its way into the shard names none: that is no claim.
     fn hand_over(&mut self, id: NodeId, master: NodeId, header: &Header) {
         let me = self.table.me;
         let node = self.table.get_mut(master);
@@ -180,7 +182,7 @@ impl Bus {
                 node.config_epoch = header.config_epoch;
                 node.promote();
             }
-            if node.is_master() {
+            if node.is_master() && !header.slots.is_empty() {
                 self.claim(master, header.config_epoch, &header.slots);
             }
         }

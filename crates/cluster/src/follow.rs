@@ -177,6 +177,13 @@ impl Cluster {
         self.membership.look(now, shard);
     }
 
+    /// S2: before the first packet. A node that answered one as a master without slots would seem to have
+    /// given them up, and they would be free for every claim, also at a Redis.
+    pub fn show_first<D: Disk>(&mut self, shard: &Shard<D>) {
+        self.shown
+            .show(self.now, &mut self.bus, &self.membership, shard);
+    }
+
     /// The shard was replaced (a join, a reset): everything about it is looked at anew.
     pub fn begun<D: Disk>(&mut self, shard: &Shard<D>) {
         self.member_begun(shard);

@@ -99,7 +99,7 @@ pub fn admit(env: &mut Env<'_>, asked: &Asked<'_>) -> Result<Admitted, Error> {
     // M15: whether it could be served here at all; else its keys are nobody's business.
     let elsewhere = !asked.owned && !asked.asking && matches!(motion, SlotMotion::Importing(_));
     // M22: keys of an earlier ownership may be sent to the slot's owner.
-    let unclean = matches!(&motion, SlotMotion::Importing(m) if !m.clean && !m.redis);
+    let unclean = matches!(&motion, SlotMotion::Importing(m) if !m.clean);
     let leftover = asked.migrates && !asked.owned && unclean;
     if elsewhere && !leftover {
         return Ok(Admitted::Moved);

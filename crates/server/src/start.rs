@@ -385,7 +385,8 @@ fn join_up<P: Platform>(
         election_timeout_ms: config.cluster_raft_election_timeout,
     };
     let vote = conf.as_ref().map_or(0, |c| c.last_vote_epoch);
-    let core = Cluster::new(cluster_config, identity, myself, conf.as_ref(), clock.now());
+    let mut core = Cluster::new(cluster_config, identity, myself, conf.as_ref(), clock.now());
+    core.show_first(&shard);
     slog::info!(logger, "Node configuration loaded, I'm {}", myself);
     Ok((
         shard,

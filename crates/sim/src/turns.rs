@@ -1,6 +1,7 @@
 //! Turns: the server's steps, one after the other, with time between them where the process is
 //! stopped; and the steps of the witness thread. What comes out of a step is carried away at once.
 
+use base::ShardId;
 use server::{Pause, Phase, Progress};
 use shard::Shard;
 
@@ -162,6 +163,9 @@ impl World {
     /// S2: what the bus shows of this node is the record as of what is applied.
     fn look_after(&mut self, m: usize, phase: Phase) -> Result<(), String> {
         let node = self.machines[m].node.as_ref().expect("it runs");
+        if node.cluster().bus().self_state().shard == ShardId::default() {
+            return Err("S2: the bus speaks before it shows the record".to_owned());
+        }
         if phase != Phase::Settle {
             return Ok(());
         }

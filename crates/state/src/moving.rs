@@ -209,7 +209,7 @@ impl StateMachine {
     /// Whether all keys of the slot that are here have come under its mark, from a shard that counts them.
     pub fn imports_clean(&self, slot: u16) -> bool {
         let mark = || self.record.moves.importing.get(&slot);
-        self.is_in_motion(slot) && mark().is_some_and(|mark| mark.clean && !mark.redis)
+        self.is_in_motion(slot) && mark().is_some_and(|mark| mark.clean)
     }
 
     /// How many keys of the slot are lent.

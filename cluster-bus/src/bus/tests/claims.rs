@@ -157,6 +157,33 @@ fn a_claim_within_the_shard_waits_for_the_record() {
     assert!(bench.bus.myself_node().slots.is_empty());
 }
 
+/// It does not know the shard's slots yet, and names none.
+#[test]
+fn a_node_that_joins_takes_no_slot_from_its_master() {
+    let mut bench = Bench::new();
+    bench.join_master(1);
+    bench.join_master(2);
+    assert_eq!(bench.bus.owner(1000), Some(id(1)));
+    let joins = Header {
+        master: Some(id(1)),
+        flags: Flags::SLAVE,
+        config_epoch: 0,
+        slots: SlotSet::default(),
+        ..header(2)
+    };
+    bench.say(joins, ping(PingKind::Ping, Vec::new()));
+    bench.become_(NodeRole::Slave(id(1)), SlotSet::default(), 0);
+    // Under a lower epoch another node gets only what its owner has given up.
+    bench.join(3);
+    let claim = Header {
+        slots: range(1000, 1001),
+        config_epoch: 0,
+        ..header(3)
+    };
+    bench.say(claim, ping(PingKind::Ping, Vec::new()));
+    assert_eq!(bench.bus.owner(1000), Some(id(1)));
+}
+
 #[test]
 fn a_replica_knows_the_taker_at_the_hand_over() {
     let mut bench = Bench::new();

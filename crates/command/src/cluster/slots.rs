@@ -155,7 +155,9 @@ impl Plan {
         let importing = self.moves.importing.get(&slot);
         let returning = importing.is_some_and(|mark| mark.returning);
         let migrating = self.moves.migrating.contains_key(&slot);
-        let imports = importing.is_some() && self.change == Change::Delete;
+        // M27: with a Redis nothing is agreed, and `redis-cli --cluster fix` deletes it here first.
+        let agreed = importing.is_some_and(|mark| !mark.redis);
+        let imports = agreed && self.change == Change::Delete;
         lent || returning || migrating || imports || self.moves.departed.contains_key(&slot)
     }
 
