@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # The simulator: whole nodes of the real code under seeded chance.
 #
-#   scripts/sim.sh --seeds A..B     runs the seeds from A up to, not including, B, of all topologies
+#   scripts/sim.sh --seeds A..B     runs the seeds from A up to, not including, B: of the topology alone all,
+#                                   of the slower ones the first part
 #   scripts/sim.sh --seed N         runs one seed and prints every line of its trace
-#   scripts/sim.sh ... --topology T one topology alone: alone (one node), shard (three or five
-#                                   members), cluster (six nodes, three shards)
+#   scripts/sim.sh ... --topology T all of these seeds of one topology: alone (one node), shard (three or
+#                                   five members), cluster (six nodes, three shards), moves (slots move)
 #   scripts/sim.sh ... --survey     does not stop at a failure: each in a line
 #   scripts/sim.sh --mutations      breaks one rule after the other on purpose: each must be noticed
 #                                   by what crates/sim/src/mutations.rs names
@@ -16,7 +17,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 case " $* " in
-    "  ") sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 64 ;;
+    "  ") sed -n '2,17s/^# \{0,1\}//p' "$0"; exit 64 ;;
     *" -h "* | *" --help "*) sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac
 breaks=()

@@ -145,9 +145,9 @@ stage lint 6 "the messages above say what to change; nothing is allowed away wit
     cargo clippy --workspace --all-targets --quiet -- -D warnings
 stage unit 7 "cargo test NAME runs one test alone" \
     unit_tests
-stage sim 7 "the seed above reproduces the run: scripts/sim.sh --seed N --topology T (docs/TESTING.md)" \
+stage sim 5 "the seed above reproduces the run: scripts/sim.sh --seed N --topology T (docs/TESTING.md)" \
     scripts/sim.sh --seeds "$SIM_SEEDS"
-stage mutations 5 "a broken rule that nothing notices: the tests have become blind to it" \
+stage mutations 7 "a broken rule that nothing notices: the tests have become blind to it" \
     scripts/sim.sh --mutations
 stage process 1 "cargo test --test process NAME -- --nocapture runs one test alone" \
     run_tests --workspace --test process

@@ -89,7 +89,12 @@ fn main() -> ExitCode {
         eprintln!("nothing to run: give --seeds A..B, --seed N or --mutations");
         return ExitCode::FAILURE;
     };
+    let all = cli.topology.is_none();
     for topology in topologies {
+        let seeds = match all {
+            true => topology.part_of(&seeds),
+            false => seeds.clone(),
+        };
         if cli.survey {
             println!("{}", runs::survey(topology, seeds.clone(), &options));
             continue;

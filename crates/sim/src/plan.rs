@@ -5,6 +5,7 @@
 
 use ::config::AppendFsync;
 use shard::Sizes;
+use std::ops::Range;
 
 use crate::client::Manner;
 use crate::clock::{MS, SEC, US};
@@ -41,6 +42,18 @@ impl Topology {
             Topology::Cluster => "cluster",
             Topology::Moves => "moves",
         }
+    }
+
+    /// Of seeds that are for all topologies those that this one runs: fewer where a run takes longer.
+    pub fn part_of(self, seeds: &Range<u64>) -> Range<u64> {
+        let percent = match self {
+            Topology::Alone => 100,
+            Topology::Shard => 60,
+            Topology::Cluster => 30,
+            Topology::Moves => 20,
+        };
+        let count = seeds.end.saturating_sub(seeds.start);
+        seeds.start..seeds.start + (count * percent).div_ceil(100)
     }
 }
 
