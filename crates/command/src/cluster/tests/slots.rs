@@ -221,6 +221,32 @@ fn a_slot_goes_to_a_redis_without_its_keys() {
     assert!(!record.slots.contains(slot) && record.moves.migrating.is_empty());
 }
 
+/// M23, M27: what `redis-cli --cluster fix` asks, and what it tells a node that is not the owner.
+#[test]
+fn fix_finds_no_owner_beside_the_redis() {
+    let mut f = beside_a_redis();
+    let of_redis = |key: &String| (100..=200).contains(&keyspace_slot(key.as_bytes()));
+    let mut keys = (0..).map(|n| format!("k{n}")).filter(of_redis);
+    let key = keys.next().expect("some key has one of its slots");
+    let slot = keyspace_slot(key.as_bytes());
+    let importing = format!("CLUSTER SETSLOT {slot} IMPORTING {}", id(2));
+    let count = format!("CLUSTER COUNTKEYSINSLOT {slot}");
+    f.expect(&[
+        (&importing, "+OK\r\n"),
+        (&format!("SET {key} 1"), "+OK\r\n"),
+        (&count, ":0\r\n"),
+        (&format!("CLUSTER GETKEYSINSLOT {slot} 10"), "*0\r\n"),
+        (&format!("CLUSTER SETSLOT {slot} STABLE"), "+OK\r\n"),
+        (&count, ":1\r\n"),
+        (&importing, "+OK\r\n"),
+        (&count, ":1\r\n"),
+        (&format!("CLUSTER DELSLOTS {slot}"), "+OK\r\n"),
+        (&format!("CLUSTER SETSLOT {slot} NODE {}", id(2)), "+OK\r\n"),
+        (&importing, "+OK\r\n"),
+        (&count, ":1\r\n"),
+    ]);
+}
+
 fn keyspace_slot(key: &[u8]) -> u16 {
     cluster_bus::slot::key_slot(key)
 }
