@@ -391,3 +391,37 @@ fn redis_cli_reshards_between_both_kinds() {
     }
     all_there(&mixed, &keys);
 }
+
+/// A move from a Redis that was broken off on both sides: some keys are here. `fix` finds them when a mark says
+/// that the slot is open.
+#[test]
+fn fix_brings_leftovers_back_to_a_redis() {
+    let mixed = Mixed::start();
+    let nodes = &mixed.cluster.nodes;
+    let (ours, redis) = (&nodes[mixed.ours[0]], &nodes[mixed.redis[1]]);
+    let (keys, slot) = fill_slot(&mixed, mixed.redis[1], 20);
+    ours.ok(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &redis.id()]);
+    redis.ok(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &ours.id()]);
+    let port = ours.port.to_string();
+    let mut words = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+    words.extend(keys[..5].iter().map(String::as_str));
+    redis.ok(&words);
+    for node in [ours, redis] {
+        node.ok(&["CLUSTER", "SETSLOT", &slot, "STABLE"]);
+    }
+    assert_eq!(
+        ours.info("cluster", "cluster_leftover_keys").as_deref(),
+        Some("5")
+    );
+    ours.ok(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &redis.id()]);
+    let address = format!("127.0.0.1:{}", ours.port);
+    wait_for("fix finds and returns them", SOON, || {
+        let (_, fixed) = crate::harness::try_redis_cli(&["--cluster", "fix", &address]);
+        let left = ours.cmd(&["DBSIZE"]).int();
+        let (fine, found) = crate::harness::try_redis_cli(&["--cluster", "check", &address]);
+        let well = fine && left == 0 && !found.contains("[WARNING]");
+        check(well, || format!("{left} left: {fixed}\n{found}"))
+    });
+    all_there(&mixed, &keys);
+    assert_eq!(redis.cmd(&["DBSIZE"]).int(), 20);
+}
