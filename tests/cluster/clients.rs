@@ -1,6 +1,6 @@
 //! Real clients with their default retries: the `redis` crate and redis-py, at pinned versions.
 
-use crate::harness::{report, Cluster, SOON};
+use crate::harness::{redis_cli, report, Cluster, SOON};
 use redis::cluster::{cluster_pipe, ClusterClient, ClusterConnection};
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -136,6 +136,41 @@ fn redis_py_writes_and_reads_100000_keys() {
     );
 }
 
+/// `redis-cli --cluster reshard`; what it said.
+fn reshard(cluster: &Cluster, from: usize, to: usize, slots: &str) -> String {
+    let (from, to) = (&cluster.nodes[from], &cluster.nodes[to]);
+    redis_cli(&[
+        "--cluster",
+        "reshard",
+        &format!("127.0.0.1:{}", from.port),
+        "--cluster-from",
+        &from.id(),
+        "--cluster-to",
+        &to.id(),
+        "--cluster-slots",
+        slots,
+        "--cluster-yes",
+    ])
+}
+
+#[test]
+fn clients_write_on_while_slots_move() {
+    let cluster = Cluster::formed(3, 1);
+    let masters: Vec<usize> = cluster.shards().iter().map(|s| s.master).collect();
+    let clients = Clients::start(&cluster);
+    for round in 0..masters.len() {
+        let (from, to) = (masters[round], masters[(round + 1) % masters.len()]);
+        // Replicas hear of the last move from their masters: redis-cli begins none before all agree.
+        cluster.wait_well();
+        reshard(&cluster, from, to, "100");
+    }
+    clients.finish(&cluster);
+    for master in masters {
+        let info = cluster.nodes[master].info("cluster", "cluster_tryagain_single_key");
+        assert_eq!(info.as_deref(), Some("0"));
+    }
+}
+
 /// Both clients writing in the background; every write must succeed.
 pub struct Clients {
     stop: Arc<AtomicBool>,
@@ -202,7 +237,7 @@ impl Clients {
             }
             let (n, worst) = (book.written, book.worst.as_millis());
             report(
-                &format!("planned moves, {}", book.name),
+                &format!("writes meanwhile, {}", book.name),
                 &format!("{n} writes, none failed, slowest {worst} ms"),
             );
         }
@@ -211,7 +246,7 @@ impl Clients {
             .read_line(&mut line)
             .expect("python says how it went");
         assert!(line.starts_with("ALL THERE"), "redis-py: {line}");
-        report("planned moves, redis-py", line.trim());
+        report("writes meanwhile, redis-py", line.trim());
     }
 }
 
