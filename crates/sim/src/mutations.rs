@@ -134,7 +134,7 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::MarksNotLogged, Seed(Moves, "I7: records differ")),
         (M::CreateWhileReturning, Seed(Moves, "M10")),
         (M::BackBeforeSettled, Seed(Moves, "is at two shards")),
-        (M::DissolveOwing, Seed(Moves, "I9: group")),
+        (M::DissolveOwing, Beside("crates/cluster/src/membership/emptied.rs")),
         (M::HandOffKeepsSlotInGossip, Seed(Moves, "S2: the bus shows")),
         (M::CreateWhileMigrating, Seed(Moves, "M10")),
         (M::CloseWithKeys, Seed(Moves, "is not linearizable")),

@@ -251,6 +251,25 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "mutations")]
+    #[test]
+    fn debts_forgotten_a_shard_that_owes_dissolves() {
+        let facts = super::super::phase::Facts {
+            listed: true,
+            owes: true,
+            ..Default::default()
+        };
+        let owes = Seen {
+            owes: true,
+            ..seen()
+        };
+        assert!(facts.is_last_with_data(true));
+        mutation::set(Some(Mutation::DissolveOwing));
+        let (goes, last) = (decide(&owes), facts.is_last_with_data(true));
+        mutation::set(None);
+        assert_eq!((goes, last), (Step::Follow(TAKER), false));
+    }
+
     #[test]
     fn what_a_member_meets_in_passing_does_not_count() {
         let t = Duration::from_secs(1);
