@@ -142,11 +142,22 @@ impl Shared {
         let Ok((from, version)) = wire::answer(&mut stream, self.me, &self.password) else {
             return;
         };
-        if version >= wire::BOTH_WAYS {
+        // A probe of the node's (M9) has the same beginning and ends at once: the link before it stays.
+        let before = (version >= wire::BOTH_WAYS).then(|| {
             let back = stream.try_clone().expect("a second handle");
-            self.inner().calls.insert(from, back);
-        }
+            let port = stream.peer_addr().ok();
+            (self.inner().calls.insert(from, back), port)
+        });
         self.take_in(stream, from);
+        let Some((before, port)) = before else { return };
+        let mut inner = self.inner();
+        let present = inner
+            .calls
+            .get(&from)
+            .and_then(|call| call.peer_addr().ok());
+        if let (true, Some(before)) = (present == port || present.is_none(), before) {
+            inner.calls.insert(from, before);
+        }
     }
 
     /// The answer to bytes that ask whether this node has said something (`REALLY`, the kind as a
@@ -269,6 +280,12 @@ impl Played {
         self.shared.send(&mut inner, to.id, &bytes);
     }
 
+    /// Says it on a link of our own: there the answer comes back.
+    pub fn ask(&self, to: &Real, control: &Control) {
+        let mut inner = self.shared.inner();
+        self.shared.send(&mut inner, to.id, &control.encode());
+    }
+
     /// Sends an envelope as it is.
     pub fn post(&self, to: &Real, envelope: &Envelope) {
         let mut inner = self.shared.inner();
@@ -341,7 +358,7 @@ impl Played {
                 ..Introduction::default()
             };
             self.tell(real, &Control::Introduce(introduction));
-            self.tell(
+            self.ask(
                 real,
                 &Control::Join {
                     raft_id: RaftId(raft_id),
