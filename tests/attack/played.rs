@@ -271,6 +271,11 @@ impl Played {
         if bytes[0] == INVITE {
             inner.invited.insert(to.id, bytes.clone());
         }
+        if !inner.lines.contains_key(&to.id) {
+            // Answers come back on a link of our own alone.
+            let introduction = Control::Introduce(Introduction::default());
+            self.shared.send(&mut inner, to.id, &introduction.encode());
+        }
         if let Some(call) = inner.calls.get_mut(&to.id) {
             if wire::send(call, &bytes).is_ok() {
                 return;
@@ -346,18 +351,22 @@ impl Played {
         self.member(|m| m.manner = manner);
     }
 
+    /// M9: an older build is not let in.
+    pub fn introduce(&self, real: &Real) {
+        let introduction = Introduction {
+            features: topology::features::SLOTS_MOVE,
+            ..Introduction::default()
+        };
+        self.tell(real, &Control::Introduce(introduction));
+    }
+
     /// Becomes a data member of the real node's group, as a joiner does it (C1), and waits until it
     /// is in the list.
     pub fn join(&self, real: &Real) {
         let raft_id = rand::random::<u64>() | 1;
         let from = self.heard();
         let base = wait_for("the group's base comes", SOON, || {
-            // M9: an older build is not let in.
-            let introduction = Introduction {
-                features: topology::features::SLOTS_MOVE,
-                ..Introduction::default()
-            };
-            self.tell(real, &Control::Introduce(introduction));
+            self.introduce(real);
             self.ask(
                 real,
                 &Control::Join {

@@ -52,6 +52,7 @@ fn leaving_voter_is_exchanged_for_a_witness() {
     // Now the host accepts.
     let raft_id = 4242;
     wait_for("the witness votes in its place", SOON, || {
+        host.introduce(&real);
         if let Ok(base) = host.soon(host.heard(), invitation) {
             host.play(Member::new(&base, raft_id));
             let group = base.identity.group;
