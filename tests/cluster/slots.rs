@@ -90,12 +90,13 @@ fn slots_move_under_load_without_a_lost_write() {
     load.wait_acks_everywhere(20);
     let began = Instant::now();
     for (from, to) in [(0, 1), (1, 2), (2, 0)] {
+        let (from, to) = (shards[from].master, shards[to].master);
         let before = owned(&cluster.nodes[to]);
-        let (fine, said) = reshard(&cluster, shards[from].master, shards[to].master, 300);
+        let (fine, said) = reshard(&cluster, from, to, 300);
         assert!(fine, "{said}");
         wait_for("the slots have arrived", SOON, || {
-            let now = owned(&cluster.nodes[shards[to].master]);
-            check(now >= before, || format!("{before}, then {now}"))
+            let now = owned(&cluster.nodes[to]);
+            check(now == before + 300, || format!("{before}, then {now}"))
         });
     }
     let took = began.elapsed();

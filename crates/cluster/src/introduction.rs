@@ -17,8 +17,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use storage::Disk;
 
-/// How often a node introduces itself.
+/// How often a node introduces itself, but for the first times: its link may not stand yet, and a client that
+/// opens a slot right after the cluster was formed waits for it.
 const EVERY: Duration = Duration::from_secs(1);
+const AT_FIRST: (u32, Duration) = (10, Duration::from_millis(200));
 /// How long what it can do counts.
 const LASTS: Duration = Duration::from_secs(5);
 
@@ -38,11 +40,20 @@ pub struct Introduction {
 #[derive(Debug, Default)]
 pub(super) struct Introductions {
     heard: BTreeMap<NodeId, (Introduction, Mono)>,
-    told: BTreeMap<NodeId, Mono>,
+    /// When each was told last, and how often.
+    told: BTreeMap<NodeId, (Mono, u32)>,
     /// What was told last.
     mine: Introduction,
     /// Nodes whose builds are too old, and when the log said so.
     too_old: BTreeMap<NodeId, Mono>,
+}
+
+/// Until the next introduction, after so many.
+fn pause(times: u32) -> Duration {
+    match times < AT_FIRST.0 {
+        true => AT_FIRST.1,
+        false => EVERY,
+    }
 }
 
 impl Introductions {
@@ -92,9 +103,10 @@ impl Introductions {
         }
         self.told.retain(|node, _| to.contains(node));
         for node in to {
-            let lately = self.told.get(node).is_some_and(|at| now.since(*at) < EVERY);
-            if !lately {
-                self.told.insert(*node, now);
+            let before = self.told.get(node).copied();
+            if before.is_none_or(|(at, times)| now.since(at) >= pause(times)) {
+                let times = before.map_or(0, |(_, times)| times);
+                self.told.insert(*node, (now, times.saturating_add(1)));
                 out.tell(*node, &Control::Introduce(mine));
             }
         }
@@ -204,6 +216,22 @@ impl Cluster {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nodes_hear_the_first_introductions_soon() {
+        let (mut introductions, mut out) = (Introductions::default(), Outbox::default());
+        let to = [NodeId([1; 20])];
+        let mut told = |from: u64, until: u64| {
+            for ms in (from..until).step_by(10) {
+                let now = Mono(ms * 1_000_000);
+                introductions.tell(now, Introduction::default(), &to, &mut out);
+            }
+            out.take().len()
+        };
+        assert_eq!(told(0, 1000), 5);
+        assert_eq!(told(1000, 2000), 5);
+        assert_eq!(told(2000, 7000), 5);
+    }
 
     #[test]
     fn an_old_build_is_told_once_a_minute() {
