@@ -54,7 +54,8 @@ impl Bus {
     /// Binds exactly the record's slots to us. One that we have lost goes to the node that claimed it.
     fn own_slots(&mut self) {
         let me = self.table.me;
-        for slot in 0..SLOT_COUNT {
+        let changed = self.me.slots.differences(&self.myself_node().slots);
+        for slot in changed.iter() {
             let (has, wants) = (
                 self.table.owner(slot) == Some(me),
                 self.me.slots.contains(slot),
@@ -276,7 +277,11 @@ impl Bus {
         let mut bound = false;
         let mut last: Option<(NodeId, u64)> = None;
         let mut lost: BTreeMap<NodeId, usize> = BTreeMap::new();
-        for slot in 0..SLOT_COUNT {
+        // All others are neither claimed nor this node's, or as they were.
+        let bound_to = self.table.get(by).map(|node| node.slots.clone());
+        let mut changed = slots.differences(&bound_to.unwrap_or_default());
+        changed.unite(&self.table.unclaimed);
+        for slot in changed.iter() {
             let owner = self.table.owner(slot);
             if !slots.contains(slot) {
                 if owner == Some(by) {

@@ -67,6 +67,22 @@ impl SlotSet {
             })
     }
 
+    /// The slots that one of both has and the other has not.
+    pub fn differences(&self, other: &SlotSet) -> SlotSet {
+        let mut out = self.clone();
+        for (byte, theirs) in out.0.iter_mut().zip(other.0.iter()) {
+            *byte ^= theirs;
+        }
+        out
+    }
+
+    /// Adds all slots of another set.
+    pub fn unite(&mut self, other: &SlotSet) {
+        for (byte, theirs) in self.0.iter_mut().zip(other.0.iter()) {
+            *byte |= theirs;
+        }
+    }
+
     /// Maximal runs of adjacent slots, both ends included, in order.
     pub fn ranges(&self) -> Vec<(u16, u16)> {
         let mut out: Vec<(u16, u16)> = Vec::new();
@@ -99,6 +115,17 @@ impl fmt::Debug for SlotSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sets_differ_and_unite_slot_by_slot() {
+        let a: SlotSet = [0, 1, 9, 16383].into_iter().collect();
+        let b: SlotSet = [1, 2, 16383].into_iter().collect();
+        assert_eq!(a.differences(&b).iter().collect::<Vec<_>>(), [0, 2, 9]);
+        assert!(a.differences(&a).is_empty());
+        let mut all = a.clone();
+        all.unite(&b);
+        assert_eq!(all.iter().collect::<Vec<_>>(), [0, 1, 2, 9, 16383]);
+    }
 
     #[test]
     fn ranges_are_maximal_and_in_order() {

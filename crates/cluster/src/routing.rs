@@ -111,9 +111,7 @@ impl RoutingTable {
                 continue;
             }
             if !node.flags.has(Flags::FAIL) {
-                node.slots.iter().for_each(|slot| {
-                    covered.insert(slot);
-                });
+                covered.unite(&node.slots);
             }
             routing.add(endpoint(node, sources.preferred), &node.slots);
         }
