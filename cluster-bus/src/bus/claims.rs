@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 /// Lines in the log about slots that have changed their owner.
 const LOSSES_A_SECOND: u32 = 20;
 
+/// How long the heir of a slot is remembered that has not been given up.
+const HEIR_MS: u64 = 5000;
+
 /// How soon a claimant is asked again.
 const ASK_CLAIMANT_MS: u64 = 100;
 
@@ -66,11 +69,15 @@ impl Bus {
                 let given = self.me.given.get(&slot).copied();
                 let next = given.filter(|id| self.table.get(*id).is_some());
                 let next = next.or_else(|| self.claimant(slot));
-                let heir = self.heirs.remove(&slot);
-                let heir = heir.filter(|id| self.table.get(*id).is_some_and(Node::is_master));
-                self.table.bind(slot, next.or(heir));
+                self.table.bind(slot, next.or_else(|| self.heir(slot)));
             }
         }
+    }
+
+    fn heir(&self, slot: u16) -> Option<NodeId> {
+        let (id, until) = self.heirs.get(&slot)?;
+        let is_master = self.table.get(*id).is_some_and(Node::is_master);
+        (is_master && self.now.mono_ms < *until).then_some(*id)
     }
 
     fn claimant(&self, slot: u16) -> Option<NodeId> {
@@ -118,13 +125,15 @@ impl Bus {
     }
 
     /// CLUSTER SETSLOT NODE, ADDSLOTS and DELSLOTS about slots of others: this table only. False if
-    /// the slot or the node is our own: the record decides that. Of a slot of our own that is given up it is
-    /// kept whose it is then, or the slot would be nobody's until that node's next packet.
+    /// the slot or the node is our own: the record decides that. The heir of a slot of our own is remembered for a
+    /// while: when the record gives the slot up, it would be nobody's until that node's next packet.
     pub fn set_owner(&mut self, now: Now, slot: u16, to: Option<NodeId>) -> bool {
         self.now = now;
         let me = Some(self.table.me);
         if let Some(heir) = to.filter(|to| self.table.owner(slot) == me && Some(*to) != me) {
-            self.heirs.insert(slot, heir);
+            let now = now.mono_ms;
+            self.heirs.retain(|_, (_, until)| now < *until);
+            self.heirs.insert(slot, (heir, now + HEIR_MS));
         }
         let unknown = to.is_some_and(|id| self.table.get(id).is_none());
         if unknown || to == me || self.table.owner(slot) == me || slot >= SLOT_COUNT {

@@ -62,8 +62,9 @@ pub struct Bus {
     /// It differs in slots, marks or epochs alone: written at the first tick after `slots_saved_again`.
     slots_unsaved: bool,
     slots_saved_again: u64,
-    /// Whose a slot of our own is when the record gives it up (SETSLOT NODE of a real Redis).
-    heirs: BTreeMap<u16, NodeId>,
+    /// The next owner of a slot of our own, if the record gives it up before that time (SETSLOT NODE of a real
+    /// Redis); the entry may never commit.
+    heirs: BTreeMap<u16, (NodeId, u64)>,
     now: Now,
     next_tick: u64,
     ticks: u64,

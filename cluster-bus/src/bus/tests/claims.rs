@@ -157,6 +157,19 @@ fn a_claim_within_the_shard_waits_for_the_record() {
     assert!(bench.bus.myself_node().slots.is_empty());
 }
 
+#[test]
+fn an_heir_gets_the_slot_unless_it_is_late() {
+    for (ms, owner) in [(0, Some(id(1))), (6000, None)] {
+        let mut bench = Bench::new();
+        bench.join_master(1);
+        bench.bus.set_owner(bench.now, 99, Some(id(1)));
+        assert_eq!(bench.bus.owner(99), Some(id(50)), "the record has it");
+        bench.wait(ms);
+        bench.become_(NodeRole::Master, range(0, 99), 50);
+        assert_eq!(bench.bus.owner(99), owner, "given up after {ms} ms");
+    }
+}
+
 /// It does not know the shard's slots yet, and names none.
 #[test]
 fn a_node_that_joins_takes_no_slot_from_its_master() {
