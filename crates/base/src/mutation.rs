@@ -229,6 +229,8 @@ pub enum Mutation {
     UnnamedIsSwept,
     /// M7: words of other shards are taken from the nodes that the bus shows there.
     BusNamesTheSpeaker,
+    /// S2: a node that was started answers on the bus before it shows its record.
+    SpeakBeforeRecord,
 }
 
 impl Mutation {
@@ -341,6 +343,7 @@ impl Mutation {
         Mutation::HandOffKeepsSlotInGossip,
         Mutation::DissolveOwing,
         Mutation::BusNamesTheSpeaker,
+        Mutation::SpeakBeforeRecord,
     ];
 }
 

@@ -180,6 +180,9 @@ impl Cluster {
     /// S2: before the first packet. A node that answered one as a master without slots would seem to have
     /// given them up, and they would be free for every claim, also at a Redis.
     pub fn show_first<D: Disk>(&mut self, shard: &Shard<D>) {
+        if mutation::is(Mutation::SpeakBeforeRecord) {
+            return;
+        }
         self.shown
             .show(self.now, &mut self.bus, &self.membership, shard);
     }

@@ -44,7 +44,7 @@ pub(super) struct Introductions {
     told: BTreeMap<NodeId, (Mono, u32)>,
     /// What was told last.
     mine: Introduction,
-    /// Nodes whose builds are too old, and when the log said so.
+    /// Nodes of builds that are too old, and when the log said so.
     too_old: BTreeMap<NodeId, Mono>,
 }
 

@@ -207,12 +207,16 @@ impl World {
             .is_some_and(|ack_of_send_time| ack_of_send_time + length > now)
     }
 
+    /// The member of a machine, where slots move.
+    fn mover(&self, m: usize) -> Option<&Shard<SimDisk>> {
+        let node = self.machines[m].node.as_ref();
+        node.filter(|_| self.moves_slots()).map(|node| node.shard())
+    }
+
     /// In the middle of a turn that is stopped.
     pub fn look_at_stopped(&mut self, m: usize) -> Result<(), String> {
         let mut checks = std::mem::take(&mut self.checks);
-        let node = self.machines[m].node.as_ref();
-        let node = node.filter(|_| self.moves_slots() && self.plan.liar.is_none());
-        let shard = node.map(|node| node.shard());
+        let shard = self.mover(m).filter(|_| self.plan.liar.is_none());
         let shard = shard.filter(|shard| self.groups.contains(&shard.identity().group));
         let followed = shard.map_or(Ok(()), |shard| {
             let disk = &self.machines[m].disk;
@@ -224,11 +228,9 @@ impl World {
 
     /// I1 to I4, I7, M2: what the shards have committed goes together.
     fn look_at_moves(&self, checks: &mut Checks, m: usize) -> Result<(), String> {
-        let node = self.machines[m].node.as_ref();
-        let Some(node) = node.filter(|_| self.moves_slots()) else {
+        let Some(shard) = self.mover(m) else {
             return Ok(());
         };
-        let shard = node.shard();
         checks.take_seat(m, shard.identity().group)?;
         if !self.groups.contains(&shard.identity().group) {
             return Ok(()); // it has no slots, and leaves for a shard that has

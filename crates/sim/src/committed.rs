@@ -4,8 +4,8 @@
 //! Owns a copy of each shard, which is brought forward by the logs of its members, and what has
 //! become of every lend. Never: looks at what a leader has executed and not committed, or changes a member.
 //! Why it sees enough: what one shard tells another rests on entries that its leader knows committed, and each
-//! member is looked at after every turn, and where a turn is stopped; so what is seen of all shards together is a state that they may have
-//! been in, and a rule that holds at every moment holds for it.
+//! member is looked at after every turn, and where a turn is stopped; so what is seen of all shards together is
+//! a state that they may have been in, and a rule that holds at every moment holds for it.
 
 use base::ids::GroupId;
 use base::ShardId;

@@ -134,6 +134,7 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::MarksNotLogged, Seed(Moves, "I7: records differ")),
         (M::CreateWhileReturning, Seed(Moves, "M10")),
         (M::BackBeforeSettled, Seed(Moves, "is at two shards")),
+        (M::SpeakBeforeRecord, Seed(Cluster, "S2: the bus speaks before")),
         (M::DissolveOwing, Beside("crates/cluster/src/membership/emptied.rs")),
         (M::HandOffKeepsSlotInGossip, Seed(Moves, "S2: the bus shows")),
         (M::CreateWhileMigrating, Seed(Moves, "M10")),

@@ -206,7 +206,7 @@ impl StateMachine {
         self.is_in_motion(slot) && self.record.moves.importing.contains_key(&slot)
     }
 
-    /// Whether all keys of the slot that are here have come under its mark, from a shard that counts them.
+    /// Whether all keys of the slot that are here have come under its mark.
     pub fn imports_clean(&self, slot: u16) -> bool {
         let mark = || self.record.moves.importing.get(&slot);
         self.is_in_motion(slot) && mark().is_some_and(|mark| mark.clean)

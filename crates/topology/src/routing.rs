@@ -28,7 +28,7 @@ pub struct Routing {
     pub majority: bool,
     /// `host:port` of the node that leads the own shard, if it is another one.
     pub leader: Option<String>,
-    /// `host:port` of the master whose shard this node is on its way into.
+    /// On the way into a shard: `host:port` of its master.
     pub follows: Option<String>,
     /// `host:port` of the master of every shard that this node knows.
     pub masters: BTreeMap<ShardId, String>,
@@ -68,7 +68,7 @@ impl Routing {
         }
     }
 
-    /// Whether the slot's master is the one whose shard this node is on its way into.
+    /// Whether this node is on its way into the shard that has the slot.
     pub fn is_followed(&self, slot: u16) -> bool {
         let follows = self.follows.as_deref();
         follows.is_some_and(|addr| self.route(slot) == Route::Elsewhere(addr))

@@ -43,7 +43,7 @@ pub(super) struct Slots {
 
 /// How a move is turned back at this end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
+enum TurnBack {
     /// It never began.
     End,
     Close,
@@ -54,17 +54,17 @@ enum Turn {
 const TURNS_BACK: usize = 64;
 
 /// The next steps of M13, for moves with that shard or with any.
-fn turns_back(moves: &Moves, with: Option<ShardId>) -> Vec<(u16, Turn)> {
+fn turns_back(moves: &Moves, with: Option<ShardId>) -> Vec<(u16, TurnBack)> {
     let is_it = |shard: ShardId| with.is_none_or(|with| with == shard);
     let leaving = moves.migrating.iter().filter(|(_, m)| is_it(m.shard));
     let leaving = leaving.filter_map(|(slot, m)| match m.mark {
-        None => Some((*slot, Turn::End)),
+        None => Some((*slot, TurnBack::End)),
         Some(_) if m.closing => None,
-        Some(_) => Some((*slot, Turn::Close)),
+        Some(_) => Some((*slot, TurnBack::Close)),
     });
     let coming = moves.importing.iter().filter(|(_, m)| is_it(m.shard));
     let coming = coming.filter(|(_, m)| !m.returning);
-    let coming = coming.map(|(slot, _)| (*slot, Turn::Return));
+    let coming = coming.map(|(slot, _)| (*slot, TurnBack::Return));
     leaving.chain(coming).take(TURNS_BACK).collect()
 }
 
@@ -91,9 +91,9 @@ impl Slots {
         let Some((with, _)) = self.ending else { return };
         for (slot, turn) in turns_back(&desk.shard.data().record().moves, with) {
             match turn {
-                Turn::End => desk.act(|data| data.end_migrating(slot)),
-                Turn::Close => desk.act(|data| data.close_migrating(slot)),
-                Turn::Return => desk.act(|data| data.return_importing(slot)),
+                TurnBack::End => desk.act(|data| data.end_migrating(slot)),
+                TurnBack::Close => desk.act(|data| data.close_migrating(slot)),
+                TurnBack::Return => desk.act(|data| data.return_importing(slot)),
             };
         }
     }
@@ -631,9 +631,13 @@ mod tests {
             };
             moves.importing.insert(slot, mark);
         }
-        let of_b = [(1, Turn::End), (2, Turn::Close), (5, Turn::Return)];
+        let of_b = [
+            (1, TurnBack::End),
+            (2, TurnBack::Close),
+            (5, TurnBack::Return),
+        ];
         assert_eq!(turns_back(&moves, Some(B)), of_b);
-        assert_eq!(turns_back(&moves, Some(C)), [(4, Turn::Close)]);
+        assert_eq!(turns_back(&moves, Some(C)), [(4, TurnBack::Close)]);
         assert_eq!(turns_back(&moves, None).len(), 4);
     }
 
