@@ -197,11 +197,9 @@ fn admit(env: &mut Env<'_>, spec: &Spec, args: Args<'_>) -> Result<Admitted, Err
         // Shard channels have slots as well.
         let mut slot = None;
         check_slots(env, spec, args, &mut slot)?;
-        // A node on its way into a shard can say something to that shard; to listen it must be there.
-        let publishes = spec.flags.has(flags![PUBSUB]) && !spec.flags.has(flags![NOSCRIPT]);
         wait = match awaits_taker(env, slot) {
             true => motion::hold(env)? == motion::Admitted::Hold,
-            false if publishes && is_followed(env, slot) => false,
+            false if publishes(spec) && is_followed(env, slot) => false,
             false => route(env, slot, false)?.unwrap_or(false),
         };
     }
@@ -215,6 +213,11 @@ fn admit(env: &mut Env<'_>, spec: &Spec, args: Args<'_>) -> Result<Admitted, Err
     } else {
         Admitted::Run
     })
+}
+
+/// A node on its way into a shard can say something to that shard; to listen it must be there.
+fn publishes(spec: &Spec) -> bool {
+    spec.flags.has(flags![PUBSUB]) && !spec.flags.has(flags![NOSCRIPT])
 }
 
 /// What a subscribed RESP2 client may still say.
@@ -350,6 +353,7 @@ fn serve_queue(env: &mut Env<'_>) -> Result<bool, Error> {
     let mut data = false;
     let mut write = false;
     let mut told = false;
+    let mut publishes_alone = true;
     let mut checked = Ok(());
     let (mut moving, mut lends) = (Moving::Usual, false);
     for Queued { command, args } in &queue {
@@ -357,6 +361,7 @@ fn serve_queue(env: &mut Env<'_>) -> Result<bool, Error> {
         data |= spec.is_data();
         write |= spec.writes();
         told |= spec.flags.has(flags![PUBSUB, ADMIN]);
+        publishes_alone &= publishes(spec) || !(spec.has_keys() || spec.is_data());
         lends |= waits_for_lends(env, spec);
         checked = check_slots(env, spec, Args::from(args.as_slice()), &mut slot);
         if checked.is_err() {
@@ -384,7 +389,7 @@ fn serve_queue(env: &mut Env<'_>) -> Result<bool, Error> {
             return Ok(writable || !whole || env.session.transaction.aborted);
         }
     }
-    if !data && is_followed(env, slot) {
+    if publishes_alone && is_followed(env, slot) {
         return Ok(true);
     }
     if let Some(waits) = route(env, slot, write)? {
