@@ -18,7 +18,7 @@ cd "$(dirname "$0")/.."
 
 case " $* " in
     "  ") sed -n '2,17s/^# \{0,1\}//p' "$0"; exit 64 ;;
-    *" -h "* | *" --help "*) sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *" -h "* | *" --help "*) sed -n '2,17s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac
 breaks=()
 case " $* " in *" --mutation"*) breaks=(--features mutations) ;; esac

@@ -92,7 +92,7 @@ fn main() -> ExitCode {
     let all = cli.topology.is_none();
     for topology in topologies {
         let seeds = match all {
-            true => topology.part_of(&seeds),
+            true => runs::part_of(topology, &seeds),
             false => seeds.clone(),
         };
         if cli.survey {

@@ -25,6 +25,18 @@ pub struct Options {
     pub mutation: Option<base::mutation::Mutation>,
 }
 
+/// Of seeds that are for all topologies those that this one runs: fewer where a run takes longer.
+pub fn part_of(topology: Topology, seeds: &Range<u64>) -> Range<u64> {
+    let percent = match topology {
+        Topology::Alone => 100,
+        Topology::Shard => 60,
+        Topology::Cluster => 30,
+        Topology::Moves => 20,
+    };
+    let count = seeds.end.saturating_sub(seeds.start);
+    seeds.start..seeds.start + (count * percent).div_ceil(100)
+}
+
 pub fn run_seed(topology: Topology, seed: u64, lines: Lines) -> Verdict {
     install_panic_hook();
     World::new(topology, seed, lines).run()
