@@ -212,6 +212,13 @@ impl Shared {
     }
 }
 
+fn introduction() -> Control {
+    Control::Introduce(Introduction {
+        features: topology::features::SLOTS_MOVE,
+        ..Introduction::default()
+    })
+}
+
 impl Played {
     /// A node with this name and this state on the bus; it knows nobody.
     pub fn start(state: SelfState, password: &str) -> Played {
@@ -273,8 +280,8 @@ impl Played {
         }
         if !inner.lines.contains_key(&to.id) {
             // Answers come back on a link of our own alone.
-            let introduction = Control::Introduce(Introduction::default());
-            self.shared.send(&mut inner, to.id, &introduction.encode());
+            self.shared
+                .send(&mut inner, to.id, &introduction().encode());
         }
         if let Some(call) = inner.calls.get_mut(&to.id) {
             if wire::send(call, &bytes).is_ok() {
@@ -353,11 +360,7 @@ impl Played {
 
     /// M9: an older build is not let in.
     pub fn introduce(&self, real: &Real) {
-        let introduction = Introduction {
-            features: topology::features::SLOTS_MOVE,
-            ..Introduction::default()
-        };
-        self.tell(real, &Control::Introduce(introduction));
+        self.tell(real, &introduction());
     }
 
     /// Becomes a data member of the real node's group, as a joiner does it (C1), and waits until it

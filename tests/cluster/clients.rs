@@ -1,6 +1,7 @@
 //! Real clients with their default retries: the `redis` crate and redis-py, at pinned versions.
 
-use crate::harness::{redis_cli, report, Cluster, SOON};
+use crate::harness::{report, Cluster, SOON};
+use crate::slots::reshard;
 use redis::cluster::{cluster_pipe, ClusterClient, ClusterConnection};
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -136,23 +137,6 @@ fn redis_py_writes_and_reads_100000_keys() {
     );
 }
 
-/// `redis-cli --cluster reshard`; what it said.
-fn reshard(cluster: &Cluster, from: usize, to: usize, slots: &str) -> String {
-    let (from, to) = (&cluster.nodes[from], &cluster.nodes[to]);
-    redis_cli(&[
-        "--cluster",
-        "reshard",
-        &format!("127.0.0.1:{}", from.port),
-        "--cluster-from",
-        &from.id(),
-        "--cluster-to",
-        &to.id(),
-        "--cluster-slots",
-        slots,
-        "--cluster-yes",
-    ])
-}
-
 #[test]
 fn clients_write_on_while_slots_move() {
     let cluster = Cluster::formed(3, 1);
@@ -162,7 +146,8 @@ fn clients_write_on_while_slots_move() {
         let (from, to) = (masters[round], masters[(round + 1) % masters.len()]);
         // Replicas hear of the last move from their masters: redis-cli begins none before all agree.
         cluster.wait_well();
-        reshard(&cluster, from, to, "100");
+        let (fine, said) = reshard(&cluster, from, to, 100);
+        assert!(fine, "{said}");
     }
     clients.finish(&cluster);
     for master in masters {

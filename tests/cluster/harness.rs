@@ -43,6 +43,11 @@ pub fn check(holds: bool, why: impl FnOnce() -> String) -> Result<(), String> {
     }
 }
 
+/// Of a test that chooses by chance: HOLDFAST_SEED, or 1.
+pub fn seed() -> u64 {
+    std::env::var("HOLDFAST_SEED").map_or(1, |s| s.parse().expect("a seed is a number"))
+}
+
 /// How often a test repeats what it does: `short`, or HOLDFAST_ROUNDS for the long form.
 pub fn rounds(short: usize) -> usize {
     match std::env::var("HOLDFAST_ROUNDS") {

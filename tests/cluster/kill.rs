@@ -1,6 +1,6 @@
 //! kill -9 under load: no acknowledged write is lost, and writes go on soon.
 
-use crate::harness::{median, report, rounds, summary, wait_for, Cluster, Shard, SOON};
+use crate::harness::{median, report, rounds, seed, summary, wait_for, Cluster, Shard, SOON};
 use crate::load::Load;
 use crate::restart::replica_has_it_all;
 use rand::rngs::StdRng;
@@ -15,7 +15,7 @@ const OTHERS: Duration = Duration::from_secs(1);
 
 #[test]
 fn kill_9_of_any_node_loses_nothing() {
-    let seed = std::env::var("HOLDFAST_SEED").map_or(1, |s| s.parse().expect("a seed is a number"));
+    let seed = seed();
     let mut rng = StdRng::seed_from_u64(seed);
     let mut cluster = Cluster::formed(3, 1);
     let shards = cluster.shards();

@@ -2,7 +2,7 @@
 //! is lost or doubled, and what is left open is mended as a person would, with `redis-cli --cluster fix`.
 
 use crate::common::resp::Value;
-use crate::harness::{check, report, rounds, try_redis_cli, wait_for, Cluster, Shard, SOON};
+use crate::harness::{check, report, rounds, seed, try_redis_cli, wait_for, Cluster, Shard, SOON};
 use crate::load::Load;
 use crate::node::Node;
 use crate::view::slot_of;
@@ -52,8 +52,8 @@ fn said(reply: io::Result<Value>) -> Result<(), String> {
     }
 }
 
-/// Until `check` finds nothing, as often as `fix` is needed. A key whose copy an interrupted MIGRATE of a Redis has
-/// left at the target is replaced by what its owner has.
+/// Until `check` finds nothing, as often as `fix` is needed. Copies that an interrupted MIGRATE of a Redis has left
+/// at the target are replaced by what the slot's owner has.
 fn mend(cluster: &Cluster) {
     let address = format!("127.0.0.1:{}", cluster.nodes[0].port);
     wait_for("fix mends every slot", SOON * 2, || {
@@ -125,18 +125,10 @@ impl Round {
     }
 }
 
-fn seed() -> u64 {
-    std::env::var("HOLDFAST_SEED").map_or(1, |s| s.parse().expect("a seed is a number"))
-}
-
 fn owner(shards: &[Shard], slot: u16) -> usize {
     let has = |s: &&Shard| s.slots.iter().any(|(a, b)| (*a..=*b).contains(&slot));
     let owner = shards.iter().find(has);
     owner.expect("every slot has an owner").master
-}
-
-fn kill_time(rng: &mut StdRng) -> Duration {
-    Duration::from_micros(rng.gen_range(0..60_000))
 }
 
 /// Everything that was acknowledged is there once, and these nodes know of no move.
@@ -170,39 +162,59 @@ fn all_is_whole(cluster: &Cluster, load: Load, moves: &Moves, ours: &[usize], wh
     });
 }
 
-#[test]
-fn kills_while_slots_move_lose_nothing() {
+/// Rounds of one cluster under load. `choose`: from the masters and the source, the target and the victim.
+fn play(
+    mut cluster: Cluster,
+    ours: &[usize],
+    what: &str,
+    choose: impl Fn(&mut StdRng, &[usize], usize) -> (usize, usize),
+) {
     let mut rng = StdRng::seed_from_u64(seed());
-    let mut cluster = Cluster::formed(3, 1);
     let load = Load::start(&cluster, &cluster.shards(), 2);
     let slots: Vec<u16> = load.tags().iter().map(|tag| slot_of(tag)).collect();
     let mut moves = Moves::default();
     for n in 0..rounds(3) {
         cluster.wait_well();
         load.wait_acks_everywhere(10);
-        let slot = slots[rng.gen_range(0..slots.len())];
+        let slot = pick(&mut rng, &slots);
         let shards = cluster.shards();
         let source = owner(&shards, slot);
-        let others = shards.iter().map(|s| s.master).filter(|m| *m != source);
-        let others: Vec<usize> = others.collect();
-        let target = others[rng.gen_range(0..others.len())];
-        let victim = match rng.gen_range(0..5) {
-            0 | 1 => source,
-            2 | 3 => target,
-            _ => rng.gen_range(0..cluster.nodes.len()),
-        };
+        let masters: Vec<usize> = shards.iter().map(|s| s.master).collect();
+        let (target, victim) = choose(&mut rng, &masters, source);
         let round = Round {
             slot,
             source,
             target,
             victim,
-            after: kill_time(&mut rng),
+            after: Duration::from_micros(rng.gen_range(0..60_000)),
         };
         round.run(n, &mut cluster, &mut moves);
     }
+    all_is_whole(&cluster, load, &moves, ours, what);
+}
+
+fn pick<T: Copy>(rng: &mut StdRng, of: &[T]) -> T {
+    of[rng.gen_range(0..of.len())]
+}
+
+fn without(masters: &[usize], one: usize) -> Vec<usize> {
+    masters.iter().copied().filter(|m| *m != one).collect()
+}
+
+#[test]
+fn kills_while_slots_move_lose_nothing() {
+    let cluster = Cluster::formed(3, 1);
     let all: Vec<usize> = (0..cluster.nodes.len()).collect();
     let what = "kill -9 while a slot moves";
-    all_is_whole(&cluster, load, &moves, &all, what);
+    play(cluster, &all, what, |rng, masters, source| {
+        let target = pick(rng, &without(masters, source));
+        let victim = match rng.gen_range(0..5) {
+            0 | 1 => source,
+            2 | 3 => target,
+            _ => pick(rng, &all),
+        };
+        (target, victim)
+    });
 }
 
 /// Two shards of ours with a replica each, and one master of a real Redis: the last node.
@@ -233,39 +245,20 @@ fn with_redis() -> Cluster {
 /// The Redis is not killed: its own MIGRATE would leave a key on both sides.
 #[test]
 fn kills_while_a_redis_takes_part_lose_nothing() {
-    let mut rng = StdRng::seed_from_u64(seed());
-    let mut cluster = with_redis();
+    let cluster = with_redis();
     let redis = cluster.nodes.len() - 1;
-    let load = Load::start(&cluster, &cluster.shards(), 2);
-    let slots: Vec<u16> = load.tags().iter().map(|tag| slot_of(tag)).collect();
-    let mut moves = Moves::default();
-    for n in 0..rounds(3) {
-        cluster.wait_well();
-        load.wait_acks_everywhere(10);
-        let slot = slots[rng.gen_range(0..slots.len())];
-        let shards = cluster.shards();
-        let source = owner(&shards, slot);
-        let ours = shards.iter().map(|s| s.master).filter(|m| *m != redis);
-        let ours: Vec<usize> = ours.collect();
+    let ours: Vec<usize> = (0..redis).collect();
+    let what = "kill -9 while a slot moves to or from a Redis";
+    play(cluster, &ours, what, |rng, masters, source| {
         let target = match source == redis {
-            true => ours[rng.gen_range(0..ours.len())],
+            true => pick(rng, &without(masters, redis)),
             false => redis,
         };
         let victim = match rng.gen_range(0..4) {
-            0 => rng.gen_range(0..redis),
+            0 => pick(rng, &ours),
             _ if source == redis => target,
             _ => source,
         };
-        let round = Round {
-            slot,
-            source,
-            target,
-            victim,
-            after: kill_time(&mut rng),
-        };
-        round.run(n, &mut cluster, &mut moves);
-    }
-    let ours: Vec<usize> = (0..redis).collect();
-    let what = "kill -9 while a slot moves to or from a Redis";
-    all_is_whole(&cluster, load, &moves, &ours, what);
+        (target, victim)
+    });
 }

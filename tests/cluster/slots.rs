@@ -17,7 +17,7 @@ fn id(node: &Node) -> String {
 }
 
 /// `redis-cli --cluster reshard` of so many slots; whether it went through, and what it said.
-fn reshard(cluster: &Cluster, from: usize, to: usize, slots: usize) -> (bool, String) {
+pub fn reshard(cluster: &Cluster, from: usize, to: usize, slots: usize) -> (bool, String) {
     try_redis_cli(&[
         "--cluster",
         "reshard",
