@@ -71,8 +71,8 @@ fn follower_with_hung_sync_acknowledges_nothing() {
     hung.wait_hanging(SOON);
     let sent = f.leader.say(&f.real, f.raft_id, beat(&f));
     wait_ack(&f.leader, from, sent.sent_ns);
-    // Past its promise it may help another, but only durably.
-    sleep_until(sent.sent_ns + T.as_nanos() as u64);
+    // Past its promise, which counts from when it heard the beat, it may help another, but only durably.
+    sleep_until(mono_ns() + T.as_nanos() as u64);
     let at_other = f.other.heard();
     let m = f.other.member(|m| {
         m.write(vec![Vec::new()]);
