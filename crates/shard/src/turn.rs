@@ -268,6 +268,11 @@ impl<D: Disk> Shard<D> {
         } else {
             depends
         };
+        if depends > self.released.batch {
+            // Somebody waits for it, whether it is appended already or comes at the end of this turn.
+            self.awaited = self.awaited.max(depends);
+            self.patient_until = None;
+        }
         match kind {
             GateKind::Free => Gate::OPEN,
             GateKind::Write => Gate::of_batch(depends),
@@ -308,6 +313,7 @@ impl<D: Disk> Shard<D> {
     }
 
     fn propose(&mut self) {
+        let patient = self.data.is_patient() && self.awaited < self.next_batch;
         let Some(bodies) = self.data.take_batch() else {
             return;
         };
@@ -316,6 +322,7 @@ impl<D: Disk> Shard<D> {
             self.log.has_room(entries.sum()),
             "D5: a turn's effects fit the room that it was granted"
         );
+        self.patient_entries = if patient { bodies.len() } else { 0 };
         let open = self.tail.len();
         self.cut_into_batches(&bodies);
         let first = *self.group.propose(bodies).start();
@@ -421,6 +428,9 @@ impl<D: Disk> Shard<D> {
         let mut at = self.group.deadline();
         if let Some(flush) = self.commit_pending {
             at = at.min(flush);
+        }
+        if let Some(until) = self.patient_until {
+            at = at.min(until);
         }
         if let Some(retry) = self.retry_alloc_at {
             at = at.min(retry);

@@ -40,7 +40,7 @@ use questions::Questions;
 use shard::Shard;
 use slots::Slots;
 use source::Source;
-use state::{Access, Gate, GateKind, StateMachine};
+use state::{Access, Footprint, Gate, GateKind, StateMachine};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -123,6 +123,16 @@ impl<D: Disk> Desk<'_, D> {
     /// One unit of the log, or a look at the data. None: it has no room, or meets what must wait; nothing
     /// has happened.
     pub fn act<R>(&mut self, act: impl FnOnce(&mut StateMachine) -> R) -> Option<(R, Gate)> {
+        let (result, footprint) = self.act_unsaid(act)?;
+        let kind = match footprint.logged() {
+            true => GateKind::Write,
+            false => GateKind::Read,
+        };
+        Some((result, self.shard.gate(kind, footprint.depends)))
+    }
+
+    /// The same, where nothing is said of it: nobody waits for its commit.
+    fn act_unsaid<R>(&mut self, act: impl FnOnce(&mut StateMachine) -> R) -> Option<(R, Footprint)> {
         let data = self.shard.data_mut();
         data.begin_command(0, Access::Lead);
         let result = act(data);
@@ -131,11 +141,7 @@ impl<D: Disk> Desk<'_, D> {
             assert!(!footprint.wrote, "D5: what was held has changed something");
             return None;
         }
-        let kind = match footprint.logged() {
-            true => GateKind::Write,
-            false => GateKind::Read,
-        };
-        Some((result, self.shard.gate(kind, footprint.depends)))
+        Some((result, footprint))
     }
 
     /// A word leaves when what it rests on has committed.
