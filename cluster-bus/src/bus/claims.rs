@@ -17,12 +17,16 @@ const LOSSES_A_SECOND: u32 = 20;
 /// How long the heir of a slot is remembered that has not been given up.
 const HEIR_MS: u64 = 5000;
 
+/// How soon all are told of slots alone. While slots move one by one each would cost every node a packet
+/// for each of them.
+const SLOTS_TOLD_MS: u64 = 10;
+
 /// How soon a claimant is asked again.
 const ASK_CLAIMANT_MS: u64 = 100;
 
 impl Bus {
     /// What the record says of this node (S2, S4). All others are told if role, slots or epoch
-    /// have changed.
+    /// have changed: of slots alone a moment later.
     pub fn set_self(&mut self, now: Now, state: SelfState) {
         self.now = now;
         let old = std::mem::replace(&mut self.me, state);
@@ -45,7 +49,15 @@ impl Bus {
         self.slots_unsaved = true;
         self.state_stale = true;
         self.settle();
-        self.broadcast_pong();
+        let slots_alone = (&old.role, old.shard, old.config_epoch)
+            == (&self.me.role, self.me.shard, self.me.config_epoch);
+        match slots_alone {
+            true => {
+                let soon = self.now.mono_ms + SLOTS_TOLD_MS;
+                self.pong_at.get_or_insert(soon);
+            }
+            false => self.broadcast_pong(),
+        }
     }
 
     /// The replication offset alone: nobody is told before the next packet.
@@ -221,11 +233,11 @@ impl Bus {
             self.claim(id, header.config_epoch, &header.slots);
         }
         let speaks_for = header.master.unwrap_or(id);
-        let newer = header.slots.iter().find_map(|slot| {
-            let owner = self
-                .table
-                .owner(slot)
-                .filter(|owner| *owner != speaks_for)?;
+        // All others are bound to it already.
+        let bound = self.table.get(speaks_for).map(|node| &node.slots);
+        let others = bound.map_or_else(|| header.slots.clone(), |own| header.slots.without(own));
+        let newer = others.iter().find_map(|slot| {
+            let owner = self.table.owner(slot)?;
             let epoch = self.epoch_of(owner)?;
             (owner != id && epoch > header.config_epoch).then_some(owner)
         });

@@ -62,6 +62,8 @@ pub struct Bus {
     /// It differs in slots, marks or epochs alone: written at the first tick after `slots_saved_again`.
     slots_unsaved: bool,
     slots_saved_again: u64,
+    /// Our slots are others than those that all were told, which is mended then.
+    pong_at: Option<u64>,
     /// The next owner of a slot of our own, if the record gives it up before that time (SETSLOT NODE of a real
     /// Redis); the entry may never commit.
     heirs: BTreeMap<u16, (NodeId, u64)>,
@@ -112,6 +114,7 @@ impl Bus {
             unsaved: conf.is_none(),
             slots_unsaved: false,
             slots_saved_again: 0,
+            pong_at: None,
             heirs: BTreeMap::new(),
             now,
             next_tick: now.mono_ms,

@@ -9,13 +9,17 @@ use crate::wire::{Body, Message, PingKind};
 impl Bus {
     /// When `tick` wants to be called next (monotonic).
     pub fn deadline(&self) -> u64 {
-        self.next_tick
+        let pong = self.pong_at.unwrap_or(u64::MAX);
+        self.next_tick.min(pong)
     }
 
     /// Does what time demands. A call before the deadline does nothing; missed ticks are not made
     /// up for (E6).
     pub fn tick(&mut self, now: Now) {
         self.now = now;
+        if self.pong_at.is_some_and(|at| now.mono_ms >= at) {
+            self.broadcast_pong();
+        }
         if now.mono_ms < self.next_tick {
             return;
         }
@@ -150,6 +154,7 @@ impl Bus {
 
     /// Tells all how things are with us.
     pub(super) fn broadcast_pong(&mut self) {
+        self.pong_at = None;
         for link in self.outgoing(|_| true) {
             self.send_ping(link, PingKind::Pong);
         }

@@ -72,6 +72,15 @@ impl SlotSet {
         out
     }
 
+    /// The slots that this set has and the other has not.
+    pub fn without(&self, other: &SlotSet) -> SlotSet {
+        let mut out = self.clone();
+        for (byte, theirs) in out.0.iter_mut().zip(other.0.iter()) {
+            *byte &= !theirs;
+        }
+        out
+    }
+
     /// Adds all slots of another set.
     pub fn unite(&mut self, other: &SlotSet) {
         for (byte, theirs) in self.0.iter_mut().zip(other.0.iter()) {
@@ -140,6 +149,7 @@ mod tests {
         let b: SlotSet = [1, 2, 16383].into_iter().collect();
         assert_eq!(a.differences(&b).iter().collect::<Vec<_>>(), [0, 2, 9]);
         assert!(a.differences(&a).is_empty());
+        assert_eq!(a.without(&b).iter().collect::<Vec<_>>(), [0, 9]);
         let mut all = a.clone();
         all.unite(&b);
         assert_eq!(all.iter().collect::<Vec<_>>(), [0, 1, 2, 9, 16383]);
@@ -149,6 +159,11 @@ mod tests {
     fn ranges_are_maximal_and_in_order() {
         let set: SlotSet = [0, 1, 2, 7, 16383, 16382, 100].into_iter().collect();
         assert_eq!(set.ranges(), [(0, 2), (7, 7), (100, 100), (16382, 16383)]);
+        let whole: SlotSet = (0..SLOT_COUNT).collect();
+        assert_eq!(whole.ranges(), [(0, SLOT_COUNT - 1)]);
+        let words: SlotSet = (64..192).collect();
+        assert_eq!(words.ranges(), [(64, 191)]);
+        assert!(SlotSet::default().ranges().is_empty());
         assert_eq!(set.len(), 7);
         assert_eq!(set.bitmap()[0], 0b1000_0111);
     }

@@ -355,6 +355,9 @@ pub trait ClusterApi {
 
     /// SETSLOT NODE of this shard asks another one for a slot (M18).
     fn want_slot(&mut self, slot: u16, from: ShardId, mark: MoveId, patience: Duration);
+
+    /// SETSLOT IMPORTING has set a mark in this turn: the other shard hears of it when it has committed (M8).
+    fn announce_mark(&mut self, slot: u16, mark: MoveId);
 }
 
 /// The process, as far as commands need it.

@@ -23,7 +23,7 @@ use net::ConnId;
 use resp::Reply;
 use state::Gate;
 use std::collections::BTreeMap;
-use topology::MoveId;
+use topology::{MoveId, Record};
 
 /// A blocking command that has not been answered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,15 @@ pub enum WaitsFor {
     HandOver(u16),
     /// M11: the slot has no mark any more.
     MarkEnd(u16),
+}
+
+/// M11, M18: no mark of the slot is committed. That it was taken the other shard's commit has decided: the entry
+/// here that notes it needs none.
+fn has_ended(tail: &Record, committed: &Record, slot: u16) -> bool {
+    match committed.moves.departed.contains_key(&slot) {
+        true => !tail.moves.is_open(slot) && !tail.slots.contains(slot),
+        false => !committed.moves.is_open(slot),
+    }
 }
 
 /// The registry.
@@ -237,7 +246,9 @@ impl<P: Platform> Server<P> {
                 Some(WaitsFor::HandOver(slot)) if shard.record().slots.contains(slot) => {
                     self.state.end_block(key, |_, reply| reply.ok());
                 }
-                Some(WaitsFor::MarkEnd(slot)) if !shard.record().moves.is_open(slot) => {
+                Some(WaitsFor::MarkEnd(slot))
+                    if has_ended(shard.data().record(), shard.record(), slot) =>
+                {
                     self.state.end_block(key, |_, reply| reply.ok());
                 }
                 _ => {}

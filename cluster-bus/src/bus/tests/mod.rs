@@ -654,7 +654,15 @@ fn all_hear_of_a_change_of_ours_and_of_nothing_else() {
     bench.actions.clear();
     bench.become_(NodeRole::Master, range(0, 100), 50);
     assert!(sent(&bench.actions).is_empty(), "nothing new");
+    // Of slots alone a moment later: of several that move one by one once.
+    bench.become_(NodeRole::Master, range(0, 102), 50);
     bench.become_(NodeRole::Master, range(0, 101), 50);
+    assert!(sent(&bench.actions).is_empty(), "too soon");
+    let due = bench.bus.deadline();
+    assert!(due <= bench.now.mono_ms + 10, "due in {due}");
+    bench.now.mono_ms = due;
+    bench.bus.tick(bench.now);
+    bench.collect();
     let told = sent(&bench.actions);
     assert_eq!(told.len(), 2);
     for (_, message) in told {

@@ -692,6 +692,11 @@ impl Cluster {
         }
     }
 
+    /// SETSLOT IMPORTING: this mark was set in this turn.
+    pub fn announce_mark(&mut self, slot: u16, mark: MoveId) {
+        self.migration.slots.announce(slot, mark);
+    }
+
     /// SETSLOT NODE: a slot is asked for.
     pub fn want_slot(&mut self, slot: u16, from: ShardId, mark: MoveId, patience: Duration) {
         let until = self.now.mono + patience;

@@ -1,7 +1,8 @@
 //! Questions to other shards: which mark, how a key stands, which slots are theirs (M8, M11, M12, M15, M21).
 //!
 //! Owns the questions that are open and the answers that nobody has fetched. A command that asks is held
-//! and runs again; its session keeps the question's number. Never: keeps an answer for a second command.
+//! and runs again; its session keeps the question's number. Beside them the marks that were announced, which
+//! the first command to each slot need not ask for. Never: keeps an answer for a second command.
 //! Invariants: an answer counts for the question, the shard and the reign that asked; a question that no
 //! command comes back to is forgotten; while this shard asks for slots it tells others that they are not free.
 
@@ -63,6 +64,8 @@ struct Question {
 pub(super) struct Questions {
     open: BTreeMap<u64, Question>,
     next: u64,
+    /// M8: marks that other shards have told of by themselves, and when.
+    announced: BTreeMap<u16, (ShardId, MoveId, Mono)>,
 }
 
 impl Questions {
@@ -72,6 +75,7 @@ impl Questions {
         Questions {
             open: BTreeMap::new(),
             next: term << 32,
+            announced: BTreeMap::new(),
         }
     }
 
@@ -174,6 +178,12 @@ impl Questions {
         to: ShardId,
         slot: u16,
     ) -> Option<Option<MoveId>> {
+        let announced = self.announced.remove(&slot);
+        if let (None, Some((from, mark, at))) = (*number, announced) {
+            if from == to && now.since(at) < KEPT_FOR {
+                return Some(Some(mark));
+            }
+        }
         match self.ask(now, number, &[to], Asked::Mark { slot })?.0.pop() {
             Some(Answer::Mark(mark)) => Some(mark),
             _ => None,
@@ -247,7 +257,14 @@ impl Questions {
             Word::MarkIs { slot, mark } => {
                 let of = self.open.values_mut();
                 let of = of.filter(|q| q.asked == Asked::Mark { slot });
-                of.for_each(|q| answered(q, Answer::Mark(mark)));
+                let mut asked = 0;
+                of.for_each(|q| {
+                    answered(q, Answer::Mark(mark));
+                    asked += 1;
+                });
+                if let (0, Some(mark)) = (asked, mark) {
+                    self.announced.insert(slot, (from, mark, now));
+                }
             }
             _ => {}
         }

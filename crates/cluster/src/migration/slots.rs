@@ -37,6 +37,8 @@ pub(super) struct Slots {
     settled: BTreeSet<MoveId>,
     /// Slots that were asked for while lends of them were open.
     asked_for: BTreeMap<u16, (ShardId, MoveId, Mono)>,
+    /// M8: marks of this reign of which the other shard is to hear when they have committed.
+    announce: BTreeMap<u16, MoveId>,
     /// M13: moves with this shard, or with any, are turned back until then.
     ending: Option<(Option<ShardId>, Mono)>,
 }
@@ -78,6 +80,26 @@ impl Slots {
             again: Mono(0),
         };
         self.wanted.insert(slot, wanted);
+    }
+
+    /// M8: the other shard hears of this mark, which was set in this turn: its first MIGRATE need not ask.
+    pub fn announce(&mut self, slot: u16, mark: MoveId) {
+        self.announce.insert(slot, mark);
+    }
+
+    fn say_marks<D: Disk>(&mut self, desk: &mut Desk<'_, D>) {
+        let mut committed = Vec::new();
+        self.announce.retain(|slot, mark| {
+            let stands = |record: &topology::Record| {
+                let here = record.moves.importing.get(slot);
+                here.filter(|here| here.mark == *mark).map(|here| here.shard)
+            };
+            committed.extend(stands(desk.shard.record()).map(|shard| (*slot, shard)));
+            stands(desk.shard.record()).is_none() && stands(desk.shard.data().record()).is_some()
+        });
+        for (slot, shard) in committed {
+            asked_mark(desk, shard, slot);
+        }
     }
 
     pub fn end_moves(&mut self, with: Option<ShardId>, until: Mono) {
@@ -271,6 +293,7 @@ impl Slots {
 
     /// What is said again and again, and what has just become sayable.
     pub fn speak<D: Disk>(&mut self, desk: &mut Desk<'_, D>) {
+        self.say_marks(desk);
         self.say_gone(desk);
         self.ask_for_slots(desk);
         self.say_closing(desk);

@@ -17,6 +17,9 @@ use topology::MoveId;
 /// M25: bytes of one piece, and how many are on their way unanswered.
 const PIECE: usize = 256 << 10;
 const WINDOW: usize = 4 << 20;
+/// So few bytes leave with GO, when the entry has committed: alone they would cost both ends more than the
+/// way of the bytes takes.
+const TOGETHER: usize = 16 << 10;
 
 /// How far a lend is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,7 +211,9 @@ impl Lending {
                 if due {
                     self.sent = self.there; // what was not answered is sent again
                 }
-                self.send_pieces(desk, id, to);
+                if committed || self.cargo.len() > TOGETHER {
+                    self.send_pieces(desk, id, to);
+                }
                 let whole = self.there == self.cargo.len()
                     || self.cargo.len() <= PIECE && self.sent == self.cargo.len();
                 let first = self.course == Course::Begun && committed && whole;

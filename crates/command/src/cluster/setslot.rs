@@ -204,6 +204,9 @@ fn importing(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
         returning: false,
         redis: from.redis,
     };
+    if !mark.redis {
+        host(env)?.announce_mark(slot, mark.mark);
+    }
     env.data.mark_importing(slot, mark);
     done(env)
 }

@@ -167,4 +167,7 @@ impl ClusterApi for FakeCluster {
     fn want_slot(&mut self, slot: u16, _: ShardId, _: MoveId, _: Duration) {
         self.calls.push(format!("want {slot}"));
     }
+    fn announce_mark(&mut self, slot: u16, _: MoveId) {
+        self.calls.push(format!("announce {slot}"));
+    }
 }

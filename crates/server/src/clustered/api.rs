@@ -173,4 +173,8 @@ impl<P: Platform> ClusterApi for Clustered<P> {
     fn want_slot(&mut self, slot: u16, from: ShardId, mark: MoveId, patience: Duration) {
         self.core.want_slot(slot, from, mark, patience);
     }
+
+    fn announce_mark(&mut self, slot: u16, mark: MoveId) {
+        self.core.announce_mark(slot, mark);
+    }
 }

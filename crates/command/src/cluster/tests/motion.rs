@@ -43,6 +43,7 @@ fn unclean_mark_ends_at_once() {
 fn shard_that_owes_does_not_end() {
     let mut f = fixture(view(vec![master(1, &[]), master(2, &[(0, 16383)])]));
     assert!(imports(&mut f).clean);
+    calls(&mut f);
     let (reset, replicate) = (
         ["CLUSTER", "RESET"],
         ["CLUSTER", "REPLICATE", &id(2).to_string()],
