@@ -14,6 +14,7 @@ use config::{Config, ConfigError, LogLevel};
 use net::{BindFailure, ConnId};
 use server::Platform;
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,6 +22,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Done, Job, RealDisk, RealFolders, StorageThread};
+use transport::{Command, Event, Links, TransportConfig};
 
 pub struct RealPlatform {
     listeners: Listeners,
@@ -28,6 +30,10 @@ pub struct RealPlatform {
     bus_places: u32,
     registrar: Registrar,
     waker: Arc<mio::Waker>,
+    /// Connections to other servers, outside a cluster; their thread begins with the first one.
+    outgoing: Option<Links>,
+    /// Those that could not even be tried.
+    outgoing_failed: VecDeque<Event>,
     storage: Option<StorageThread<RealDisk>>,
     results: Receiver<Done<RealDisk>>,
     signals: Shutdown,
@@ -52,6 +58,8 @@ impl RealPlatform {
             bus_places,
             registrar,
             waker,
+            outgoing: None,
+            outgoing_failed: VecDeque::new(),
             storage: Some(storage),
             results,
             signals,
@@ -72,6 +80,14 @@ impl RealPlatform {
 
     pub fn unix_path(&self) -> Option<&Path> {
         self.listeners.unix_path()
+    }
+
+    fn outgoing(&mut self) -> io::Result<&Links> {
+        let links = match self.outgoing.take() {
+            Some(links) => links,
+            None => transport::start(Arc::clone(&self.waker), TransportConfig::default())?,
+        };
+        Ok(self.outgoing.insert(links))
     }
 
     /// Nobody is to find the Unix socket of a process that ends.
@@ -179,6 +195,23 @@ impl Platform for RealPlatform {
 
     fn next_done(&mut self) -> Option<Done<RealDisk>> {
         self.results.try_recv().ok()
+    }
+
+    fn next_outgoing(&mut self) -> Option<Event> {
+        let failed = self.outgoing_failed.pop_front();
+        failed.or_else(|| self.outgoing.as_ref()?.try_recv())
+    }
+
+    fn order_outgoing(&mut self, order: Command) {
+        match (self.outgoing(), order) {
+            (Ok(links), order) => links.send(order),
+            (Err(error), Command::OutgoingConnect { link, .. }) => {
+                slog::warn!(self.logger, "Can't make connections: {}", error);
+                self.outgoing_failed
+                    .push_back(Event::OutgoingClosed { link });
+            }
+            (Err(_), _) => {}
+        }
     }
 
     fn replace_storage(&mut self) -> io::Result<()> {

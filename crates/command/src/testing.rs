@@ -7,8 +7,8 @@ mod fake_cluster;
 pub use fake_cluster::FakeCluster;
 
 use super::api::{
-    ClientView, ClusterApi, IoView, KillFilter, ProcessView, RaftStatus, ServerApi, Shutdown,
-    Unblock,
+    ClientView, ClusterApi, IoView, KillFilter, OutsideApi, ProcessView, RaftStatus, ServerApi,
+    Shutdown, Unblock,
 };
 use super::env::{Env, Flow, Outcome, Serving};
 use super::session::{Endpoint, Session};
@@ -34,6 +34,8 @@ pub struct TestServer {
     pub now: Now,
     pub breaths: u64,
     pub cluster: Option<FakeCluster>,
+    /// What is outside where there is no cluster.
+    pub alone: FakeCluster,
     pub pubsub: Registry,
 }
 
@@ -45,6 +47,7 @@ impl TestServer {
             now,
             breaths: 0,
             cluster: None,
+            alone: FakeCluster::default(),
             pubsub: Registry::new(),
         }
     }
@@ -102,6 +105,12 @@ impl ServerApi for TestServer {
     }
     fn cluster(&mut self) -> Option<&mut dyn ClusterApi> {
         Some(self.cluster.as_mut()?)
+    }
+    fn outside(&mut self) -> &mut dyn OutsideApi {
+        match &mut self.cluster {
+            Some(cluster) => cluster,
+            None => &mut self.alone,
+        }
     }
     fn replica_acks(&self, _batch: BatchSeq) -> u64 {
         0

@@ -509,7 +509,7 @@ impl StateMachine {
 
     /// A key has changed: its slot is dirty (T3) and every client that watches it has lost.
     pub(super) fn changed(&mut self, db: u32, key: &Key<'_>) {
-        self.assert_thawed(key.bytes);
+        self.assert_thawed(db, key.bytes);
         self.counters.changes += 1;
         if self.access == Access::Lead {
             self.dirty[usize::from(key.slot)] = self.batch_seq;

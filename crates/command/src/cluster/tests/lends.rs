@@ -23,6 +23,7 @@ fn with_a_lend() -> (Fixture, MoveId) {
             to: other(),
             mark: migrating().mark,
             keys: vec![b"{a}1".as_slice().into()],
+            db: 0,
             outside: None,
         };
         data.lend(lend, entry);

@@ -93,7 +93,10 @@ fn what_does_not_greet_in_time_is_not_reached() {
     let link = pool.take(START, &place(0), SECOND).expect("there is room");
     pool.hear(START, link, Event::Up);
     pool.proceed(START + SECOND);
+    assert_eq!(pool.ready(START, link), Some(Err(Unreached::Lost)));
     let not_reached = Some(Err(Unreached::Connecting));
+    let link = pool.take(START, &place(0), SECOND).expect("there is room");
+    pool.proceed(START + SECOND);
     assert_eq!(pool.ready(START, link), not_reached);
     let link = pool.take(START, &place(0), SECOND).expect("there is room");
     pool.hear(START, link, Event::Closed);
@@ -161,6 +164,7 @@ fn settled(client: Option<u64>, run: &str, answers: &[u8]) -> Option<Verdict> {
         to: ShardId::default(),
         mark: None,
         keys: vec![b"a".as_slice().into(), b"b".as_slice().into()],
+        db: 0,
         outside: Some(outside.clone()),
     };
     let link = greeted(&mut pool, 0);
