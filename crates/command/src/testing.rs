@@ -36,6 +36,7 @@ pub struct TestServer {
     pub cluster: Option<FakeCluster>,
     /// What is outside where there is no cluster.
     pub alone: FakeCluster,
+    pub run_id: String,
     pub pubsub: Registry,
 }
 
@@ -48,6 +49,7 @@ impl TestServer {
             breaths: 0,
             cluster: None,
             alone: FakeCluster::default(),
+            run_id: String::new(),
             pubsub: Registry::new(),
         }
     }
@@ -65,7 +67,10 @@ impl ServerApi for TestServer {
         Ok(())
     }
     fn process(&self) -> ProcessView {
-        ProcessView::default()
+        ProcessView {
+            run_id: self.run_id.clone(),
+            ..ProcessView::default()
+        }
     }
     fn set_active_expire(&mut self, _on: bool) {}
     fn log(&mut self, _text: &str) {}
