@@ -86,8 +86,9 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// Whether nothing is there, and nothing is to be done.
     pub fn is_empty(&self) -> bool {
-        self.links.is_empty()
+        self.links.is_empty() && self.orders.is_empty()
     }
 
     /// Connections that stand, or are being made.

@@ -83,7 +83,7 @@ fn a_server_that_refuses_says_why() {
         pool.hear(START, link, Event::Bytes(bytes.to_vec()));
         let why = Unreached::Refused(why.as_bytes().to_vec());
         assert_eq!(pool.ready(START, link), Some(Err(why)));
-        assert!(pool.is_empty());
+        assert_eq!(pool.len(), 0);
     }
 }
 
@@ -145,7 +145,7 @@ fn what_is_not_used_ends_and_makes_room() {
     pool.release(START, link);
     pool.take_orders();
     pool.proceed(START + 10 * SECOND);
-    assert!(pool.is_empty());
+    assert_eq!(pool.len(), 0);
     assert_eq!(pool.take_orders(), [Order::Close { link }]);
 }
 
