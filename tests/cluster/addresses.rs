@@ -122,6 +122,24 @@ fn two_that_exchanged_addresses_meet_again() {
     cluster.nodes[master].ok(&["SET", &key, "found again"]);
 }
 
+/// Redirects are made from a table that follows the bus a little later; an operator's OK is not followed later.
+#[test]
+fn changed_endpoint_type_shows_in_next_redirect() {
+    let cluster = Cluster::formed(3, 0);
+    let shards = cluster.shards();
+    let (node, key) = (&cluster.nodes[shards[0].master], shards[1].tag(1));
+    let mut client = node.client();
+    for round in 0..20 {
+        for (kind, shown) in [("unknown-endpoint", ""), ("ip", "127.0.0.1")] {
+            let words = ["CONFIG", "SET", "cluster-preferred-endpoint-type", kind];
+            assert!(client.cmd(&words).is_ok());
+            let text = client.cmd(&["GET", &key]).text();
+            let at = text.split(' ').nth(2).and_then(|at| at.rsplit_once(':'));
+            assert_eq!(at.map(|(host, _)| host), Some(shown), "{round}: {text}");
+        }
+    }
+}
+
 /// The bus stays where it was: its port must not be announced anew.
 #[test]
 fn a_changed_port_is_shown_by_all() {

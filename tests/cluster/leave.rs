@@ -1,5 +1,6 @@
 //! Members that leave their shard: RESET, FORGET, `redis-cli --cluster del-node` (C1, G3).
 
+use crate::common::resp::Value;
 use crate::harness::{check, report, rounds, summary, try_redis_cli, wait_for, Cluster, SOON};
 use crate::load::Load;
 use crate::node::Node;
@@ -237,4 +238,46 @@ fn forgotten_joiner_gives_up() {
     forget_member(&cluster, joiner, master, &id, &was);
     cluster.nodes[joiner].start();
     wait_alone(&cluster.nodes[joiner], &was);
+}
+
+/// Redis's own cluster tests begin in this way with every node.
+#[test]
+fn exec_of_reset_and_epoch_waits_for_reset() {
+    let mut cluster = Cluster::formed(3, 1);
+    let empty = cluster.add_node(&[]);
+    let shard = cluster.shards()[0].clone();
+    let port = cluster.nodes[shard.master].port.to_string();
+    cluster.nodes[empty].ok(&["CLUSTER", "MEET", "127.0.0.1", &port]);
+    wait_for("it knows the others", SOON, || {
+        let known = cluster.nodes[empty].view().len();
+        check(known == 7, || format!("{known} nodes"))
+    });
+    reset_with_epoch(&cluster.nodes[shard.replicas[0]], "8");
+    join(&cluster, shard.replicas[0], shard.master);
+    cluster.wait_role(shard.replicas[0], "slave");
+    reset_with_epoch(&cluster.nodes[empty], "9");
+}
+
+fn reset_with_epoch(node: &Node, epoch: &str) {
+    let id = node.id();
+    let mut client = node.client();
+    let queue: [&[&str]; 3] = [
+        &["MULTI"],
+        &["CLUSTER", "RESET", "HARD"],
+        &["CLUSTER", "SET-CONFIG-EPOCH", epoch],
+    ];
+    for words in queue {
+        let reply = client.cmd(words);
+        assert!(!reply.is_error(), "{words:?}: {reply:?}");
+    }
+    let replies = client.cmd(&["EXEC"]);
+    let done = replies.items().iter().all(Value::is_ok);
+    assert!(done, "{replies:?}");
+    assert_eq!(
+        node.cluster_info("cluster_my_epoch").as_deref(),
+        Some(epoch)
+    );
+    let view = node.view();
+    assert!(view.len() == 1 && view[0].has("master"), "{view:?}");
+    assert_ne!(view[0].id, id, "a hard reset");
 }

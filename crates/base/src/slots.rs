@@ -53,11 +53,7 @@ impl SlotSet {
     /// The slots in order. Empty stretches cost next to nothing: most sets of a large cluster are
     /// small.
     pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
-        let words = self.0.chunks_exact(8).enumerate().map(|(i, bytes)| {
-            let word = bytes.iter().rev().fold(0, |w, b| w << 8 | u64::from(*b));
-            (i as u16 * 64, word)
-        });
-        words
+        self.words()
             .filter(|(_, word)| *word != 0)
             .flat_map(|(base, word)| {
                 let bits =
@@ -86,13 +82,35 @@ impl SlotSet {
     /// Maximal runs of adjacent slots, both ends included, in order.
     pub fn ranges(&self) -> Vec<(u16, u16)> {
         let mut out: Vec<(u16, u16)> = Vec::new();
-        for slot in self.iter() {
-            match out.last_mut() {
-                Some((_, last)) if *last + 1 == slot => *last = slot,
-                _ => out.push((slot, slot)),
-            }
+        let mut from = 0;
+        while let Some(first) = self.next(from, true) {
+            from = self.next(first, false).unwrap_or(SLOT_COUNT);
+            out.push((first, from - 1));
         }
         out
+    }
+
+    /// The first slot from `from` on that is, or is not, in the set.
+    fn next(&self, from: u16, wanted: bool) -> Option<u16> {
+        let flip = if wanted { 0 } else { u64::MAX };
+        let mut ahead = u64::MAX << (from % 64);
+        let words = self.words().skip(usize::from(from / 64));
+        for (base, word) in words {
+            let found = (word ^ flip) & ahead;
+            if found != 0 {
+                return Some(base + found.trailing_zeros() as u16);
+            }
+            ahead = u64::MAX;
+        }
+        None
+    }
+
+    /// 64 slots at a time: the first of them, and the lowest bit for it.
+    fn words(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
+        self.0.chunks_exact(8).enumerate().map(|(i, bytes)| {
+            let bytes = bytes.try_into().expect("a chunk has eight bytes");
+            (i as u16 * 64, u64::from_le_bytes(bytes))
+        })
     }
 }
 

@@ -128,6 +128,13 @@ impl Cluster {
     }
 
     fn for_witnesses(&mut self, from: NodeId, proved: bool, frame: Frame) {
+        // W3: a reset waits until the witnesses have left, and tells them once.
+        if let (Frame::Control(Control::Invite { base }), true) =
+            (&frame, self.membership.is_reset())
+        {
+            let group = base.identity.group;
+            return self.out.answer(from, &Control::Declined { group });
+        }
         self.out.push(ClusterOutput::Witness(ForWitnesses::Frame {
             from,
             proved,

@@ -308,7 +308,8 @@ impl Cluster {
     pub fn set_options(&mut self, now: Now, options: ClusterOptions) {
         self.bus.set_options(bus_now(now), options.bus.clone());
         self.config.options = options;
-        self.table.touch();
+        // A client that was answered OK must not be redirected as before.
+        self.table.touch_now(now.mono);
         self.view.touch();
     }
 

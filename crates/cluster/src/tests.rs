@@ -426,6 +426,38 @@ fn a_reset_waits_for_the_leaders_answer_first() {
     assert_eq!(removed, Err(OperatorRefusal::NotRemoved));
 }
 
+/// W3: the reset waits until all witnesses have left: with those that come meanwhile it would wait for ever.
+#[test]
+fn reset_on_its_way_declines_witnesses() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut shard = shard(folder.path(), &[1, 5, 6]);
+    let mut cluster = cluster(IDENTITY);
+    cluster.follow(NOW, &mut shard);
+    let mut base = shard.base().clone();
+    base.identity.group = GroupId(2);
+    let invite = Control::Invite {
+        base: Box::new(base),
+    };
+    let mut hosts = |cluster: &mut Cluster| {
+        cluster.take_outputs();
+        let taken = cluster.frame(NOW, node(6), true, &invite.encode(), &mut shard);
+        assert!(matches!(taken, Ok(Ok(()))), "{taken:?}");
+        let outputs = cluster.take_outputs();
+        let declined = Control::Declined { group: GroupId(2) }.encode();
+        let declines = |output: &ClusterOutput| {
+            matches!(output, ClusterOutput::Frame { to, back: true, bytes, .. }
+                if *to == node(6) && *bytes == declined)
+        };
+        let asks = |output: &ClusterOutput| matches!(output, ClusterOutput::Witness(_));
+        let (asks, declines) = (outputs.iter().any(asks), outputs.iter().any(declines));
+        assert!(asks != declines, "{outputs:?}");
+        asks
+    };
+    assert!(hosts(&mut cluster));
+    assert_eq!(cluster.reset(NOW, false, None), Ok(Some(1)));
+    assert!(!hosts(&mut cluster));
+}
+
 /// C1: a REPLICATE that was answered OK is not undone by the reset that it has replaced: the command
 /// that waits for that one asks again.
 #[test]

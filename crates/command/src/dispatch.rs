@@ -259,6 +259,9 @@ fn serve(env: &mut Env<'_>, spec: &Spec, args: Args<'_>, in_multi: bool) -> Resu
         // A write that is only queued enters no batch yet.
         return Ok(writable || !write || in_multi);
     }
+    if in_multi && slot.is_none() && env.begins_anew() {
+        return Ok(true); // C1
+    }
     elsewhere(env, write, slot)
 }
 
@@ -432,6 +435,8 @@ fn serve_queue(env: &mut Env<'_>) -> Result<bool, Error> {
             let whole = write || (told && data);
             Ok(writable || !whole || env.session.transaction.aborted)
         }
+        // C1: the reset, and what it leads to, decides.
+        _ if slot.is_none() && env.begins_anew() => Ok(true),
         _ if data => elsewhere(env, write, slot),
         _ => Ok(true),
     }

@@ -7,6 +7,7 @@ use super::api::{ServerApi, Shutdown};
 use super::error::Error;
 use super::registry;
 use super::session::Session;
+use super::spec::Role;
 use base::clock::Now;
 use resp::args::Args;
 use resp::encode::Reply;
@@ -67,6 +68,14 @@ impl Env<'_> {
     #[inline]
     pub fn parts(&mut self) -> (&mut StateMachine, Reply<'_>) {
         (self.data, Reply::new(self.out, self.session.proto))
+    }
+
+    /// C1: whether CLUSTER RESET is what is queued first. What follows it is for the node that it makes,
+    /// whatever this one is now. Not with watches: whether those hold is this node's to know.
+    pub fn begins_anew(&self) -> bool {
+        let first = self.session.transaction.queue.first();
+        let role = first.map(|queued| self.commands.command(queued.command).spec.role);
+        role == Some(Role::ClusterReset) && self.session.watches.is_empty()
     }
 }
 

@@ -141,6 +141,7 @@ impl Session {
     /// Leaves MULTI without executing, and forgets the watches (DISCARD, RESET).
     pub fn discard(&mut self, data: &mut StateMachine) {
         self.transaction = Transaction::default();
+        self.waits_for_reset = None;
         self.unwatch(data);
     }
 

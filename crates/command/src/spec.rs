@@ -220,6 +220,8 @@ pub enum Role {
     Reset,
     /// MIGRATE: keys that are not here are skipped.
     Migrate,
+    /// CLUSTER RESET: behind it this node is another one (C1).
+    ClusterReset,
     /// Goes through keys that it does not name, and deletes the expired ones that it meets (T2).
     Walk,
 }

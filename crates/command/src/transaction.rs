@@ -179,10 +179,22 @@ fn watches_hold(env: &mut Env<'_>) -> bool {
     all
 }
 
+/// C1: why a command that follows a reset can't run yet: the shard of its own is not led, or there is none
+/// since the reset has failed.
+fn unserved(env: &Env<'_>, queued: &Queued) -> Option<Error> {
+    let data = env.commands.command(queued.command).spec.is_data();
+    match env.serving {
+        _ if !data => None,
+        Serving::Lead { .. } => None,
+        Serving::Down => Some(Error::CLUSTER_DOWN),
+        Serving::Redirect { .. } | Serving::Hold => Some(Error::READ_ONLY_REPLICA),
+    }
+}
+
 fn run_queue(env: &mut Env<'_>) -> Done {
+    let anew = env.begins_anew();
     let queue = std::mem::take(&mut env.session.transaction.queue);
     let (db, proto) = (env.session.db, env.session.proto);
-    env.session.deny_blocking = true;
     env.reply().array(queue.len());
     let mut end = Flow::Done;
     let mut pace = Pace::default();
@@ -191,9 +203,22 @@ fn run_queue(env: &mut Env<'_>) -> Done {
         let start = env.out.len();
         // M12: what has run can't be taken back: only the first one may wait for another shard.
         env.overdue = overdue || at > 0;
+        // C1: a reset may wait for its end as well, and as the first one only.
+        env.session.deny_blocking = at > 0 || !anew;
         let command = env.commands.command(queued.command);
-        let flow = match call(env, command, Args::from(queued.args.as_slice())) {
+        let refused = unserved(env, queued).filter(|_| anew && at > 0);
+        let called = match refused {
+            Some(error) => Err(error),
+            None => call(env, command, Args::from(queued.args.as_slice())),
+        };
+        let flow = match called {
             Ok(Flow::Hold) if at > 0 && !env.data.footprint().hold => Err(Error::SLOT_NOT_SERVED),
+            // C1: the rest waits until this node leads the shard that the reset has made.
+            Ok(Flow::Done)
+                if anew && at == 0 && queue.iter().any(|q| unserved(env, q).is_some()) =>
+            {
+                Ok(Flow::Hold)
+            }
             called => called,
         };
         let flow = flow.unwrap_or_else(|error| {

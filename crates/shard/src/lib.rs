@@ -232,6 +232,12 @@ pub struct Shard<D: Disk> {
     sync_since: Option<Mono>,
     /// M7: a sync is to begin though the policy would not order one.
     sync_wanted: bool,
+    /// M1: nobody waits for what is appended beyond, and until then it waits for company.
+    patient_until: Option<Mono>,
+    /// The newest batch that a reply or a word waits for.
+    awaited: BatchSeq,
+    /// So many entries that nobody waits for were proposed, and are not appended yet.
+    patient_entries: usize,
     /// D5: since when there has been no room for writes.
     full_since: Option<Mono>,
     retry_alloc_at: Option<Mono>,

@@ -13,6 +13,8 @@ use storage::{Disk, Done, Job, LogRecord, Position};
 const COMMIT_RIDE: Duration = Duration::from_millis(100);
 /// `appendfsync everysec`.
 const RELAXED_SYNC: Duration = Duration::from_secs(1);
+/// M1: how long an entry that nobody waits for may wait for one to share its sync.
+const PATIENCE: Duration = Duration::from_millis(1);
 /// Room that a hard state alone may need.
 pub(super) const SMALL_RECORD: u64 = 512;
 /// Bytes of one read of old entries.
@@ -36,7 +38,9 @@ impl<D: Disk> Shard<D> {
         } else if hard_state.is_some() || !entries.is_empty() {
             let hard_state = (hard_state.is_some() || self.commit_pending.is_some())
                 .then(|| self.group.hard_state().clone());
+            let before = self.log.end();
             self.append(hard_state.as_ref(), &entries)?;
+            self.note_patience(now, before, entries.len());
         }
         self.readies.push_back((number, self.log.end()));
         if let Some(last) = committed.last() {
@@ -46,6 +50,17 @@ impl<D: Disk> Shard<D> {
             }
         }
         Ok(())
+    }
+
+    /// M1: whether all that no sync has been ordered for is what nobody waits for.
+    fn note_patience(&mut self, now: Now, before: Position, entries: usize) {
+        let patient = entries > 0 && std::mem::take(&mut self.patient_entries) == entries;
+        let alone = before == self.log.taken();
+        self.patient_until = match self.patient_until {
+            _ if !patient => None,
+            None if alone => Some(now.mono + PATIENCE),
+            before => before,
+        };
     }
 
     pub(super) fn append(
@@ -100,7 +115,9 @@ impl<D: Disk> Shard<D> {
     pub(super) fn order_jobs(&mut self, now: Now) -> Result<(), ShardError> {
         self.flush_commit(now)?;
         let behind = self.log.end() > self.log.durable();
+        let patient = self.patient_until.is_some_and(|until| now.mono < until);
         let wanted = match self.config.sync {
+            _ if patient => false,
             _ if !self.relaxed() || self.must_sync() || self.record_is_open() => true,
             _ if self.sync_wanted => true,
             // A large record is not even written before its sync job has run (T8).
@@ -112,6 +129,7 @@ impl<D: Disk> Shard<D> {
             if let Some(job) = self.log.sync_job() {
                 self.sync_since = Some(now.mono);
                 self.sync_wanted = false;
+                self.patient_until = None;
                 self.next_relaxed_sync = now.mono + RELAXED_SYNC;
                 self.jobs.push(Job::Sync(job));
             }

@@ -11,6 +11,7 @@ mod lease;
 mod leaving;
 #[cfg(feature = "mutations")]
 mod mutations;
+mod patience;
 mod policy;
 mod reads;
 

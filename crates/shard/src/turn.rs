@@ -9,7 +9,7 @@ use effect::{begins_batch, parse_entry, Body, Unit};
 use raft::eraftpb::{Message, MessageType};
 use raft_group::{Envelope, Fault, Group, Refusal, StepError};
 use state::Gate;
-use state::{check_entry, check_unit, room, Access, GateKind, StateMachine};
+use state::{check_entry, check_unit, room, Access, Footprint, GateKind, StateMachine};
 use storage::base::MemberKind;
 use storage::record::entry_len;
 use storage::Disk;
@@ -268,6 +268,11 @@ impl<D: Disk> Shard<D> {
         } else {
             depends
         };
+        if depends > self.released.batch {
+            // Somebody waits for it, whether it is appended already or comes at the end of this turn.
+            self.awaited = self.awaited.max(depends);
+            self.patient_until = None;
+        }
         match kind {
             GateKind::Free => Gate::OPEN,
             GateKind::Write => Gate::of_batch(depends),
@@ -285,6 +290,19 @@ impl<D: Disk> Shard<D> {
     /// One unit of the log, or a look at the data, that no client has asked for. None: it has no room, or meets
     /// what must wait; nothing has happened.
     pub fn act<R>(&mut self, act: impl FnOnce(&mut StateMachine) -> R) -> Option<(R, Gate)> {
+        let (result, footprint) = self.act_unsaid(act)?;
+        let kind = match footprint.logged() {
+            true => GateKind::Write,
+            false => GateKind::Read,
+        };
+        Some((result, self.gate(kind, footprint.depends)))
+    }
+
+    /// The same, where nothing is said of it: nobody waits for its commit.
+    pub fn act_unsaid<R>(
+        &mut self,
+        act: impl FnOnce(&mut StateMachine) -> R,
+    ) -> Option<(R, Footprint)> {
         self.data.begin_command(0, Access::Lead);
         let result = act(&mut self.data);
         let footprint = self.data.end_command();
@@ -292,11 +310,7 @@ impl<D: Disk> Shard<D> {
             assert!(!footprint.wrote, "D5: what was held has changed something");
             return None;
         }
-        let kind = match footprint.logged() {
-            true => GateKind::Write,
-            false => GateKind::Read,
-        };
-        Some((result, self.gate(kind, footprint.depends)))
+        Some((result, footprint))
     }
 
     // ---- (3) ------------------------------------------------------------------------------
@@ -325,6 +339,7 @@ impl<D: Disk> Shard<D> {
     }
 
     fn propose(&mut self) {
+        let patient = self.data.is_patient() && self.awaited < self.next_batch;
         let Some(bodies) = self.data.take_batch() else {
             return;
         };
@@ -333,6 +348,7 @@ impl<D: Disk> Shard<D> {
             self.log.has_room(entries.sum()),
             "D5: a turn's effects fit the room that it was granted"
         );
+        self.patient_entries = if patient { bodies.len() } else { 0 };
         let open = self.tail.len();
         self.cut_into_batches(&bodies);
         let first = *self.group.propose(bodies).start();
@@ -438,6 +454,9 @@ impl<D: Disk> Shard<D> {
         let mut at = self.group.deadline();
         if let Some(flush) = self.commit_pending {
             at = at.min(flush);
+        }
+        if let Some(until) = self.patient_until {
+            at = at.min(until);
         }
         if let Some(retry) = self.retry_alloc_at {
             at = at.min(retry);

@@ -16,6 +16,7 @@
 //!   neither ever decreases.
 
 use super::gate::Footprint;
+use super::lend::LEND_DONE;
 use super::moving::Motion;
 use super::room;
 use super::watch::{Watch, Watches};
@@ -72,6 +73,8 @@ pub struct StateMachine {
     pub(super) floor: BatchSeq,
     /// The newest batch that holds anything.
     newest: BatchSeq,
+    /// The turn has written something that somebody waits for, or may.
+    hurries: bool,
     pub(super) footprint: Footprint,
     pub(super) watches: Watches,
     /// The first keys of the running command, and how many they are.
@@ -124,6 +127,7 @@ impl StateMachine {
             dirty: vec![BatchSeq::NONE; SLOTS].into_boxed_slice(),
             floor: BatchSeq::NONE,
             newest: BatchSeq::NONE,
+            hurries: false,
             footprint: Footprint::default(),
             watches,
             memos: [Memo::default(); MEMOS],
@@ -193,6 +197,7 @@ impl StateMachine {
         assert!(self.batch.is_empty(), "the last turn's batch was not taken");
         assert!(batch_seq >= self.newest, "batches are numbered upwards");
         self.turn_records.clear();
+        self.hurries = false;
         self.first_seq = batch_seq;
         self.batch_seq = batch_seq;
         self.now_ms = now_ms;
@@ -254,6 +259,11 @@ impl StateMachine {
     /// How many more bytes of expired keys may be deleted in this turn (T1, T9).
     pub fn slice_left(&self) -> usize {
         room::SLICE.saturating_sub(self.batch.len())
+    }
+
+    /// M1: nobody waits for what the turn has written, unless a reply that shows it does.
+    pub fn is_patient(&self) -> bool {
+        !self.hurries
     }
 
     /// What the turn has written, if anything: the bodies of the entries to propose.
@@ -450,7 +460,7 @@ impl StateMachine {
     }
 
     /// T3: the reply shows what batch `dirty[slot]` left there.
-    pub(super) fn depend_on(&mut self, slot: u16) {
+    pub fn depend_on(&mut self, slot: u16) {
         let foot = &mut self.footprint;
         foot.read = true;
         foot.slot.get_or_insert(slot);
@@ -489,6 +499,7 @@ impl StateMachine {
             self.next_batch(seq, fresh);
         }
         self.newest = self.batch_seq;
+        self.hurries |= op != LEND_DONE;
         self.footprint.wrote = true;
         true
     }
@@ -509,10 +520,17 @@ impl StateMachine {
 
     /// A key has changed: its slot is dirty (T3) and every client that watches it has lost.
     pub(super) fn changed(&mut self, db: u32, key: &Key<'_>) {
+        if self.access == Access::Lead {
+            self.dirty[usize::from(key.slot)] = self.batch_seq;
+        }
+        self.moved_on(db, key);
+    }
+
+    /// The same, where no reply can tell what was from what is: the slot is as clean as before.
+    pub(super) fn moved_on(&mut self, db: u32, key: &Key<'_>) {
         self.assert_thawed(db, key.bytes);
         self.counters.changes += 1;
         if self.access == Access::Lead {
-            self.dirty[usize::from(key.slot)] = self.batch_seq;
             self.footprint.slot.get_or_insert(key.slot);
         }
         self.watches.touch(db, key.bytes);

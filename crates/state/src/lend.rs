@@ -10,7 +10,7 @@ use super::core::{Access, StateMachine};
 use super::effects::effects;
 use base::mutation::{self, Mutation};
 use topology::moves::{Lend, MoveNumber};
-use topology::MoveId;
+use topology::{MoveId, Record};
 
 effects! {
     /// Keys are on their way to another shard, and frozen: the lend's id, then [`Lend`] as the record has it.
@@ -49,6 +49,9 @@ impl StateMachine {
     }
 
     /// M1: they are there. False: no such lend is open.
+    ///
+    /// T3: between shards the target's commit has decided, so what is said here before this entry has
+    /// committed is as true after its loss: the slot stays clean. A server outside decides nothing (M26).
     pub fn end_lend(&mut self, id: MoveId, refused: &[u32]) -> bool {
         let Some(lend) = self.record.moves.lends.get(&id).cloned() else {
             return false;
@@ -56,17 +59,23 @@ impl StateMachine {
         if !self.emit(0, LEND_DONE, &[&id.encode(), &positions(refused)]) {
             return true; // it is held, and comes again
         }
+        let decided = lend.outside.is_none();
         self.motion.thaw(&lend);
         for (at, bytes) in (0u32..).zip(&lend.keys) {
             if !refused.contains(&at) {
                 let key = self.keyspace.key(bytes);
                 self.keyspace.remove(lend.db, &key);
-                self.changed(lend.db, &key);
+                match decided {
+                    true => self.moved_on(lend.db, &key),
+                    false => self.changed(lend.db, &key),
+                }
             }
         }
-        self.change_slot(lend.slot, |record| {
-            record.moves.lends.remove(&id);
-        });
+        let end = |record: &mut Record| drop(record.moves.lends.remove(&id));
+        match decided {
+            true => self.change_quietly(lend.slot, end),
+            false => self.change_slot(lend.slot, end),
+        }
         true
     }
 

@@ -42,11 +42,18 @@ effects! {
 impl StateMachine {
     /// The record, to be changed for this slot.
     pub(super) fn change_slot(&mut self, slot: u16, change: impl FnOnce(&mut Record)) {
+        self.change_quietly(slot, change);
+        if self.access == Access::Lead {
+            self.dirty[usize::from(slot)] = self.batch_seq;
+        }
+    }
+
+    /// The same, where no reply can tell what was from what is: the slot is as clean as before.
+    pub(super) fn change_quietly(&mut self, slot: u16, change: impl FnOnce(&mut Record)) {
         self.record_changed = self.access == Access::Lead;
         change(Arc::make_mut(&mut self.record));
         self.motion.look_at(&self.record.moves, slot);
         if self.access == Access::Lead {
-            self.dirty[usize::from(slot)] = self.batch_seq;
             self.footprint.slot.get_or_insert(slot);
         }
     }

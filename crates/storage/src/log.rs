@@ -320,6 +320,11 @@ impl<D: Disk> Log<D> {
         })
     }
 
+    /// A sync has been ordered of everything below this.
+    pub fn taken(&self) -> Position {
+        self.taken
+    }
+
     /// D4: everything below this has been written, so that kill -9 leaves it; a write counts when
     /// it has returned, never when its job was made.
     pub fn written(&self) -> Position {

@@ -148,6 +148,14 @@ impl Machine {
         matches!(self.phase, Phase::Leaving(_))
     }
 
+    /// Whether a RESET is under way: from when it was asked for until its group is on disk.
+    pub fn is_reset(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Leaving(Then::Reset { .. }) | Phase::Beginning(Beginning::Reset { .. })
+        )
+    }
+
     pub fn is_beginning(&self) -> bool {
         matches!(self.phase, Phase::Beginning(_))
     }

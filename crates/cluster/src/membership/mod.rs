@@ -92,6 +92,11 @@ impl Membership {
         self.machine.is_leaving()
     }
 
+    /// Whether a RESET is under way.
+    pub fn is_reset(&self) -> bool {
+        self.machine.is_reset()
+    }
+
     /// Whether another shard is to take the place of this one, and has not: its log waits for room on
     /// the disk (D5).
     pub fn is_beginning(&self) -> bool {

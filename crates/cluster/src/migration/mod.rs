@@ -41,7 +41,7 @@ use questions::Questions;
 use shard::Shard;
 use slots::Slots;
 use source::Source;
-use state::{Gate, StateMachine};
+use state::{Footprint, Gate, StateMachine};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -97,6 +97,14 @@ impl<D: Disk> Desk<'_, D> {
     /// has happened.
     pub fn act<R>(&mut self, act: impl FnOnce(&mut StateMachine) -> R) -> Option<(R, Gate)> {
         self.shard.act(act)
+    }
+
+    /// The same, where nothing is said of it: nobody waits for its commit.
+    fn act_unsaid<R>(
+        &mut self,
+        act: impl FnOnce(&mut StateMachine) -> R,
+    ) -> Option<(R, Footprint)> {
+        self.shard.act_unsaid(act)
     }
 
     /// For what goes to servers outside.

@@ -530,9 +530,11 @@ fn asked_to_hand_over<D: Disk>(
     }
     let leaving = record.moves.migrating.get(&slot);
     let may = leaving.is_some_and(|m| m.shard == from && !m.closing && m.mark <= Some(mark));
+    // The tail decides: the hand-over's entry comes behind the ends of those that have ended in it.
+    let lent = record.moves.lends.values().any(|lend| lend.slot == slot);
     let refused = if !may || !record.slots.contains(slot) {
         Some(format!("ERR slot {slot} is not migrating to that node"))
-    } else if desk.lends_of(slot) {
+    } else if lent {
         return false;
     } else if desk.shard.data().keyspace().count_in_slot(slot) > 0
         && !mutation::is(Mutation::HandOffWithKeysOrLent)

@@ -88,14 +88,14 @@ impl Source {
                     let keys = refused.iter().map(|at| lend.keys[*at as usize].clone());
                     self.left.extend(keys);
                 }
-                let ended = desk.act(|data| data.end_lend(id, &refused));
+                let ended = desk.act_unsaid(|data| data.end_lend(id, &refused));
                 let named = self.lends.get(&id).map_or(usize::MAX, |l| l.named);
                 let busy = refused.iter().any(|at| (*at as usize) < named);
                 ended.map(|_| busy.then(|| BUSY.to_vec()))
             }
             Word::Void { text, .. } => {
                 let slot = lend.slot;
-                let ended = desk.act(|data| data.return_lend(id));
+                let ended = desk.act_unsaid(|data| data.return_lend(id));
                 // Maybe the mark that it went under has ended, and there is another one.
                 desk.ask(from, Word::AskMark { slot });
                 ended.map(|_| Some(text))

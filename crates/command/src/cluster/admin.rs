@@ -167,7 +167,7 @@ pub fn reset(env: &mut Env<'_>, args: Args<'_>) -> Done {
     }
     let waits_for = env.session.waits_for_reset.take();
     match host(env)?.reset(hard, waits_for)? {
-        // Between MULTI and EXEC nothing can wait: the reset goes on behind the reply.
+        // Behind another command of an EXEC it can't wait: the reset goes on behind the reply.
         ResetProgress::Later(number) if !env.session.deny_blocking => {
             env.session.waits_for_reset = Some(number);
             return Ok(Flow::Hold);

@@ -1,8 +1,7 @@
 //! Keys and slots: KEYSLOT, COUNTKEYSINSLOT, GETKEYSINSLOT.
 //!
 //! Owns: these three. As in Redis a key that has expired and is not deleted yet counts. T3: the
-//! last two show data without naming keys, so they depend on all that was written. Never: changes
-//! anything.
+//! last two show data without naming keys. Never: changes anything.
 
 use super::super::env::{Done, Env, DONE};
 use super::super::error::Error;
@@ -46,7 +45,7 @@ pub fn getkeysinslot(env: &mut Env<'_>, args: Args<'_>) -> Done {
         return Err(Error::INVALID_SLOT_OR_COUNT);
     };
     let (data, mut reply) = env.parts();
-    data.depends_on_all();
+    data.depend_on(slot);
     let header = reply.deferred();
     let mut count = 0;
     // M23: a key that is lent is not offered twice, nor one that is another shard's to move.

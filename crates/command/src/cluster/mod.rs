@@ -21,6 +21,7 @@ mod topology;
 use super::env::{Done, Env, DONE};
 use super::room::{gain, gain_ranges, record, set_slot};
 use super::rows::{no_subcommand, rows};
+use super::spec::Role;
 use resp::args::Args;
 use shared::host;
 
@@ -57,7 +58,7 @@ rows! { static SUBCOMMANDS: Cluster [] {
     "cluster|raft" 3 [STALE] "0.1.0" => raft::raft: "Describes the Raft group of this node's shard." .tips(VARIES);
     "cluster|replicas" 3 [ADMIN STALE] "5.0.0" => topology::replicas: "Describes the replicas of a master." .tips(VARIES);
     "cluster|replicate" 3 [NO_ASYNC_LOADING ADMIN STALE] "3.0.0" => admin::replicate: "Makes this node a replica of a master.";
-    "cluster|reset" -2 [ADMIN STALE NOSCRIPT] "3.0.0" => admin::reset: "Takes this node out of its cluster.";
+    "cluster|reset" -2 [ADMIN STALE NOSCRIPT] "3.0.0" => admin::reset: "Takes this node out of its cluster." .role(Role::ClusterReset);
     "cluster|saveconfig" 2 [NO_ASYNC_LOADING ADMIN STALE] "3.0.0" => admin::saveconfig: "Writes the table of nodes to disk.";
     "cluster|set-config-epoch" 3 [NO_ASYNC_LOADING ADMIN STALE CHANGES_RECORD] "3.0.0" => slots::set_config_epoch: "Sets the config epoch of a new node." .amplifies(record);
     "cluster|setslot" -4 [NO_ASYNC_LOADING ADMIN STALE CHANGES_RECORD] "3.0.0" => setslot::setslot: "Marks a slot as moving, or assigns it." .amplifies(set_slot);

@@ -6,6 +6,7 @@ use crate::env::Flow;
 use crate::testing::Fixture;
 use cluster_bus::slot::key_slot;
 use topology::moves::Lend;
+use topology::outside::Outside;
 use topology::MoveId;
 
 /// Three keys of a migrating slot, of which `{a}1` is lent.
@@ -107,4 +108,54 @@ fn migrate_of_the_lent_empty_key_waits() {
     let migrate = ["MIGRATE", "127.0.0.1", "7002", "", "0", "1000"];
     assert!(matches!(f.outcome(&migrate).1.flow, Flow::Block(_)));
     assert_eq!(f.outcome(&migrate).1.flow, Flow::Hold);
+}
+
+/// T3: the target's commit has decided; what was said before this entry is as true after its loss.
+#[test]
+fn end_of_lend_leaves_slot_clean() {
+    let (mut f, lend) = with_a_lend();
+    let slot = key_slot(b"{a}1").to_string();
+    let shows: [&[&str]; 2] = [&["GET", "{a}2"], &["CLUSTER", "GETKEYSINSLOT", &slot, "9"]];
+    let before = shows.map(|line| f.outcome(line).1.footprint.depends);
+    change(&mut f, |data| {
+        assert!(data.end_lend(lend, &[]));
+    });
+    let after = shows.map(|line| f.outcome(line).1.footprint.depends);
+    assert_eq!(after, before);
+    let (_, counted) = f.outcome(&["DBSIZE"]);
+    assert!(counted.footprint.depends > before[0], "a count shows it");
+}
+
+/// M26: such a server decides nothing: a later leader may give the keys back.
+#[test]
+fn end_of_lend_outside_makes_slot_dirty() {
+    let (mut f, _) = with_a_lend();
+    let slot = key_slot(b"{a}1");
+    let id = MoveId {
+        shard: other(),
+        ..MoveId::default()
+    };
+    change(&mut f, |data| {
+        let outside = Outside {
+            host: b"127.0.0.1".as_slice().into(),
+            port: 7009,
+            db: 0,
+            client: Some(1),
+            run: Box::default(),
+        };
+        let entry = Lend {
+            slot,
+            to: other(),
+            mark: None,
+            keys: vec![b"{a}2".as_slice().into()],
+            db: 0,
+            outside: Some(outside),
+        };
+        data.lend(id, entry);
+    });
+    let before = f.outcome(&["GET", "{a}3"]).1.footprint.depends;
+    change(&mut f, |data| {
+        assert!(data.end_lend(id, &[]));
+    });
+    assert!(f.outcome(&["GET", "{a}3"]).1.footprint.depends > before);
 }

@@ -4,6 +4,7 @@ use super::{calls, fixture, id, master, replica, set, view};
 use crate::env::{Flow, Serving};
 use crate::testing::Fixture;
 use base::ids::BatchSeq;
+use cluster_bus::slot::key_slot;
 use state::GateKind;
 
 /// The first of two masters; its own slots are in the record, not (yet) in the view.
@@ -132,16 +133,26 @@ fn flushslots_needs_an_empty_node() {
 #[test]
 fn keys_in_slots_are_reads() {
     let mut f = first_of_two();
-    for command in [
-        &["CLUSTER", "COUNTKEYSINSLOT", "5"][..],
-        &["CLUSTER", "GETKEYSINSLOT", "5", "10"],
+    // T3: a count shows what was lent and is gone, so it waits for all; a list does not.
+    for (command, depends) in [
+        (&["CLUSTER", "COUNTKEYSINSLOT", "5"][..], BatchSeq(1)),
+        (&["CLUSTER", "GETKEYSINSLOT", "5", "10"], BatchSeq::NONE),
     ] {
         let (_, outcome) = f.outcome(command);
         assert_eq!(outcome.gate, GateKind::Read);
-        assert_eq!(outcome.footprint.depends, BatchSeq(1));
+        assert_eq!(outcome.footprint.depends, depends);
     }
     let (_, outcome) = f.outcome(&["CLUSTER", "KEYSLOT", "a"]);
     assert_eq!(outcome.gate, GateKind::Free);
+}
+
+#[test]
+fn keys_of_written_slot_wait_for_write() {
+    let mut f = first_of_two();
+    let (_, written) = f.outcome(&["SET", "{06S}", "v"]);
+    let slot = key_slot(b"{06S}").to_string();
+    let (_, listed) = f.outcome(&["CLUSTER", "GETKEYSINSLOT", &slot, "10"]);
+    assert_eq!(listed.footprint.depends, written.footprint.depends);
 }
 
 #[test]
