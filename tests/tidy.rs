@@ -21,6 +21,7 @@ const SANS_IO: &[&str] = &[
     "crates/effect",
     "crates/keyspace",
     "crates/net",
+    "crates/outside",
     "crates/pubsub",
     "crates/raft-group",
     "crates/rdb",
@@ -51,6 +52,10 @@ const STRANGERS: &[(&str, &[&str])] = &[
         &["net", "raft", "raft-group", "shard", "storage", "transport"],
     ),
     ("cluster", &["command", "config", "net", "resp"]),
+    (
+        "outside",
+        &["cluster", "command", "config", "net", "resp", "transport"],
+    ),
     ("sim", &["mio", "tokio"]),
     ("tool", &["server", "shard", "transport", "mio", "tokio"]),
 ];

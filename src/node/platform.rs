@@ -14,6 +14,7 @@ use config::{Config, ConfigError, LogLevel};
 use net::{BindFailure, ConnId};
 use server::Platform;
 use std::cell::RefCell;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,13 +22,22 @@ use std::sync::mpsc::Receiver;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Done, Job, RealDisk, RealFolders, StorageThread};
+use transport::{Command, Event, LinkId, Links, TransportConfig};
+
+/// Connections to other servers that what every server keeps beside clients has files for.
+const FEW_OUTGOING: u32 = 8;
 
 pub struct RealPlatform {
     listeners: Listeners,
-    /// Connections that there may be on the bus port.
-    bus_places: u32,
+    /// Connections that there may be on the bus port; outside a cluster, to other servers.
+    places: u32,
     registrar: Registrar,
     waker: Arc<mio::Waker>,
+    /// Connections to other servers, outside a cluster; their thread begins with the first one.
+    outgoing: Option<Links>,
+    outgoing_open: BTreeSet<LinkId>,
+    /// Those that could not even be tried.
+    outgoing_failed: VecDeque<Event>,
     storage: Option<StorageThread<RealDisk>>,
     results: Receiver<Done<RealDisk>>,
     signals: Shutdown,
@@ -39,7 +49,7 @@ pub struct RealPlatform {
 impl RealPlatform {
     pub fn start(
         listeners: Listeners,
-        bus_places: u32,
+        places: u32,
         registrar: Registrar,
         waker: Arc<mio::Waker>,
         signals: Shutdown,
@@ -49,9 +59,12 @@ impl RealPlatform {
         let (storage, results) = start_storage(&waker)?;
         Ok(RealPlatform {
             listeners,
-            bus_places,
+            places,
             registrar,
             waker,
+            outgoing: None,
+            outgoing_open: BTreeSet::new(),
+            outgoing_failed: VecDeque::new(),
             storage: Some(storage),
             results,
             signals,
@@ -72,6 +85,14 @@ impl RealPlatform {
 
     pub fn unix_path(&self) -> Option<&Path> {
         self.listeners.unix_path()
+    }
+
+    fn outgoing(&mut self) -> io::Result<&Links> {
+        let links = match self.outgoing.take() {
+            Some(links) => links,
+            None => transport::start(Arc::clone(&self.waker), TransportConfig::default())?,
+        };
+        Ok(self.outgoing.insert(links))
     }
 
     /// Nobody is to find the Unix socket of a process that ends.
@@ -163,7 +184,7 @@ impl Platform for RealPlatform {
 
     fn make_room(&mut self, config: &Config) -> Option<u32> {
         // The places of links were given out at the start.
-        let reserved = process::reserved_beside(config, self.bus_places);
+        let reserved = process::reserved_beside(config, self.places);
         match raise_open_files(config.maxclients.into(), reserved.into()) {
             OpenFiles::Lowered { maxclients, .. } => u32::try_from(maxclients).ok(),
             OpenFiles::TooFew { .. } => Some(1),
@@ -179,6 +200,41 @@ impl Platform for RealPlatform {
 
     fn next_done(&mut self) -> Option<Done<RealDisk>> {
         self.results.try_recv().ok()
+    }
+
+    fn next_outgoing(&mut self) -> Option<Event> {
+        let failed = self.outgoing_failed.pop_front();
+        let event = failed.or_else(|| self.outgoing.as_ref()?.try_recv())?;
+        if let Event::OutgoingClosed { link } = &event {
+            self.outgoing_open.remove(link);
+        }
+        Some(event)
+    }
+
+    fn order_outgoing(&mut self, order: Command) {
+        match &order {
+            Command::OutgoingConnect { link, .. } => {
+                let most = self.places.max(FEW_OUTGOING) as usize;
+                if self.outgoing_open.len() >= most {
+                    let event = Event::OutgoingClosed { link: *link };
+                    return self.outgoing_failed.push_back(event);
+                }
+                self.outgoing_open.insert(*link);
+            }
+            Command::OutgoingClose { link } => {
+                self.outgoing_open.remove(link);
+            }
+            _ => {}
+        }
+        match (self.outgoing(), order) {
+            (Ok(links), order) => links.send(order),
+            (Err(error), Command::OutgoingConnect { link, .. }) => {
+                slog::warn!(self.logger, "Can't make connections: {}", error);
+                self.outgoing_failed
+                    .push_back(Event::OutgoingClosed { link });
+            }
+            (Err(_), _) => {}
+        }
     }
 
     fn replace_storage(&mut self) -> io::Result<()> {

@@ -22,6 +22,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::RealFolders;
 
+/// Connections that MIGRATE makes, and what their thread waits with.
+const OUTGOING: u32 = 64 + 8;
+
 /// Why a node can't start, or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
@@ -70,7 +73,7 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
     let signals = shutdown.clone();
     let platform = RealPlatform::start(
         listeners,
-        bus_places(&config),
+        places(&config),
         registrar,
         Arc::clone(&waker),
         signals,
@@ -195,14 +198,14 @@ fn config_of_links(config: &Config, addresses: &[SocketAddr]) -> transport::Tran
         listen: listen.collect(),
         ..transport::TransportConfig::default()
     };
-    links.max_accepted = bus_places(config) as usize;
+    links.max_accepted = places(config) as usize;
     links
 }
 
-/// How many connections there may be on the bus port.
-fn bus_places(config: &Config) -> u32 {
+/// How many connections there may be on the bus port; outside a cluster, to other servers.
+fn places(config: &Config) -> u32 {
     if !config.cluster_enabled {
-        return 0;
+        return process::raise_for_outgoing(config.maxclients, OUTGOING);
     }
     let wanted = transport::TransportConfig::default().max_accepted;
     process::raise_for_bus(config.maxclients, u32::try_from(wanted).unwrap_or(u32::MAX))

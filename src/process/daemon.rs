@@ -65,13 +65,21 @@ pub fn reserved_files(config: &Config) -> u32 {
     reserved_beside(config, fewest_for_bus(raise(wanted).unwrap_or(0)))
 }
 
-/// The same, where the bus has so many places.
-pub fn reserved_beside(config: &Config, bus_places: u32) -> u32 {
+/// The same, where so many places have been given out: on the bus, or for connections to other servers.
+pub fn reserved_beside(config: &Config, places: u32) -> u32 {
     if config.cluster_enabled {
-        RESERVED_DESCRIPTORS.saturating_add(bus_places)
+        RESERVED_DESCRIPTORS.saturating_add(places)
     } else {
-        RESERVED_FILES
+        RESERVED_FILES.saturating_add(places)
     }
+}
+
+/// Raises the limit of open files for connections to other servers, beside `maxclients` and what a Redis
+/// keeps, which has room for a few. Returns how many more there may be.
+pub fn raise_for_outgoing(maxclients: u32, wanted: u32) -> u32 {
+    let others = maxclients.saturating_add(RESERVED_FILES);
+    let reached = raise(others.saturating_add(wanted)).unwrap_or(0);
+    reached.saturating_sub(others).min(wanted)
 }
 
 /// Raises the limit of open files for connections of other nodes, beside `maxclients`: strangers that

@@ -16,7 +16,8 @@ mod tests;
 
 pub use about::{banner, usage, version};
 pub use daemon::{
-    daemonize, detach_stdin, harden_umask, raise_for_bus, reserved_beside, reserved_files, PidFile,
+    daemonize, detach_stdin, harden_umask, raise_for_bus, raise_for_outgoing, reserved_beside,
+    reserved_files, PidFile,
 };
 pub use lock::{lock_dir, lock_file, Lock, LockError};
 pub use panic::{die_on_panic, WITNESS_THREAD};

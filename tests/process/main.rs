@@ -16,6 +16,7 @@ mod hostile;
 mod lifecycle;
 mod listening;
 mod load;
+mod migrate;
 mod pubsub;
 
 use common::server::is_holdfast;

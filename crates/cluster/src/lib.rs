@@ -102,7 +102,7 @@ pub enum ClusterOutput {
         addr: (IpAddr, u16),
     },
     /// A connection to a server outside (M26).
-    Outgoing(migration::outside::pool::Order),
+    Outgoing(outside::pool::Order),
     /// This node's name has changed (RESET HARD).
     Myself(NodeId),
     /// Replace the file `identity`.

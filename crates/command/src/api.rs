@@ -252,9 +252,32 @@ pub struct Shutdown {
     pub force: bool,
 }
 
+/// Servers that are no nodes of this cluster, or of none, as far as MIGRATE needs them (M26).
+pub trait OutsideApi {
+    /// An id for a mark or a lend of this leader's reign.
+    fn mint(&mut self) -> MoveId;
+
+    /// A server, for one use; none: not reached yet, the command is held. `question`: the session's.
+    fn reach(
+        &mut self,
+        question: &mut Option<u64>,
+        place: &Place,
+        patience: Duration,
+    ) -> Option<Result<(u64, Server), Unreached>>;
+
+    /// What was reached is not used.
+    fn leave(&mut self, link: u64);
+
+    /// MIGRATE has lent to a server that was reached; whether that one is in cluster mode.
+    fn begin_outside(&mut self, id: MoveId, to: (u64, bool), cargo: Cargo, patience: Duration);
+
+    /// MIGRATE COPY to such a server; the copy's number.
+    fn copy_outside(&mut self, to: (u64, bool), cargo: Cargo, patience: Duration) -> u64;
+}
+
 /// The cluster around this node, as far as CLUSTER needs it. What a method refuses with an error
 /// has not happened. The checks that Redis makes come before the calls.
-pub trait ClusterApi {
+pub trait ClusterApi: OutsideApi {
     /// As of now: what the methods below have changed is in it.
     fn view(&mut self) -> &ClusterView;
 
@@ -300,9 +323,6 @@ pub trait ClusterApi {
     /// `with`: none, it is a real Redis.
     fn can_move(&mut self, with: Option<ShardId>) -> bool;
 
-    /// An id for a mark or a lend of this leader's reign.
-    fn mint(&mut self) -> MoveId;
-
     /// How a key stands at another shard under a mark (M11, M15); none: not known yet, the command is held.
     /// `question`: the session's.
     fn key_elsewhere(
@@ -334,24 +354,6 @@ pub trait ClusterApi {
     /// MIGRATE COPY: the other shard restores these keys once what this command has seen is committed; the
     /// copy's number (M24).
     fn begin_copy(&mut self, to: ShardId, cargo: Cargo, patience: Duration) -> u64;
-
-    /// A server outside, for one use; none: not reached yet, the command is held. `question`: the session's
-    /// (M26).
-    fn reach(
-        &mut self,
-        question: &mut Option<u64>,
-        place: &Place,
-        patience: Duration,
-    ) -> Option<Result<(u64, Server), Unreached>>;
-
-    /// What was reached is not used.
-    fn leave(&mut self, link: u64);
-
-    /// MIGRATE has lent to a server that was reached; whether that one is in cluster mode.
-    fn begin_outside(&mut self, id: MoveId, to: (u64, bool), cargo: Cargo, patience: Duration);
-
-    /// MIGRATE COPY to such a server; the copy's number.
-    fn copy_outside(&mut self, to: (u64, bool), cargo: Cargo, patience: Duration) -> u64;
 
     /// SETSLOT NODE of this shard asks another one for a slot (M18).
     fn want_slot(&mut self, slot: u16, from: ShardId, mark: MoveId, patience: Duration);
@@ -402,6 +404,14 @@ pub trait ServerApi {
     /// The cluster; none without `cluster-enabled`.
     fn cluster(&mut self) -> Option<&mut dyn ClusterApi> {
         None
+    }
+
+    /// Servers outside.
+    fn outside(&mut self) -> &mut dyn OutsideApi;
+
+    /// Connections to them that are open.
+    fn outside_connections(&self) -> usize {
+        0
     }
 
     /// How many data replicas have applied what batch `batch` became, or 0 (WAIT; C2).

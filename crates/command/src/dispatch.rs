@@ -235,6 +235,9 @@ fn serve(env: &mut Env<'_>, spec: &Spec, args: Args<'_>, in_multi: bool) -> Resu
     if waits_for_lends(env, spec) && !in_multi {
         return Ok(motion::hold(env)? != motion::Admitted::Hold);
     }
+    if !in_multi && waits_for_named(env, spec, args) {
+        return Ok(motion::hold(env)? != motion::Admitted::Hold);
+    }
     let moves = slot.filter(|slot| env.data.is_in_motion(*slot));
     if let Some(slot) = moves {
         let mut keys: Vec<&[u8]> = Vec::new();
@@ -270,6 +273,28 @@ fn waits_for_lends(env: &mut Env<'_>, spec: &Spec) -> bool {
     if waits {
         env.data.want_all();
     }
+    waits
+}
+
+/// M5, outside a cluster, where keys have no slots: whether the command waits for a key that is lent. What is
+/// queued may SELECT before: its keys are looked for in every database.
+fn waits_for_named(env: &Env<'_>, spec: &Spec, args: Args<'_>) -> bool {
+    let leads = matches!(env.serving, Serving::Lead { .. });
+    if !leads || env.data.is_cluster() || !env.data.has_lent() {
+        return false;
+    }
+    let changes = spec.writes() || spec.role == Role::Watch;
+    let queued = env.session.transaction.open;
+    let mut waits = false;
+    // It names no keys that could be told: the handler refuses it.
+    let _named = spec.keys(args, |index| {
+        let key = args.at(index);
+        let blocks = |lent: state::Frozen| changes || !lent.readable;
+        waits |= match queued {
+            true => env.data.frozen_anywhere(key).any(blocks),
+            false => env.data.frozen(key).is_some_and(blocks),
+        };
+    });
     waits
 }
 
@@ -365,12 +390,16 @@ fn serve_queue(env: &mut Env<'_>) -> Result<bool, Error> {
         write |= spec.writes();
         told |= spec.flags.has(flags![PUBSUB, ADMIN]);
         publishes_alone &= publishes(spec) || !(spec.has_keys() || spec.is_data());
-        lends |= waits_for_lends(env, spec);
-        checked = check_slots(env, spec, Args::from(args.as_slice()), &mut slot);
+        let args = Args::from(args.as_slice());
+        lends |= waits_for_lends(env, spec) || waits_for_named(env, spec, args);
+        checked = check_slots(env, spec, args, &mut slot);
         if checked.is_err() {
             break;
         }
     }
+    let cluster = env.data.is_cluster();
+    let mut watched = env.session.watches.iter();
+    lends |= !cluster && watched.any(|w| env.data.frozen_in(w.db, &w.key).is_some());
     if checked.is_ok() {
         if let Some(slot) = slot.filter(|slot| env.data.is_in_motion(*slot)) {
             match exec_in_motion(env, slot, write, &queue) {

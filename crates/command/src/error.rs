@@ -292,8 +292,6 @@ texts! {
     NOT_UPGRADED = "ERR slots can't move before every node of both shards is upgraded";
     /// Ours (M18).
     HAND_OVER_TIMEOUT = "ERR No answer from the slot's owner";
-    /// Ours.
-    MIGRATE_ALONE = "ERR MIGRATE needs cluster-enabled yes";
     TRYAGAIN = "TRYAGAIN Multiple keys request during rehashing of slot";
     SETSLOT_TARGET = "ERR Target node is not a master";
     SETSLOT_IN_MULTI = "ERR Command not allowed inside a transaction";

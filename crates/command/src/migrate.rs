@@ -53,7 +53,9 @@ fn migrate(env: &mut Env<'_>, args: Args<'_>) -> Done {
 /// None: it is not known yet.
 fn target(env: &mut Env<'_>, plan: &Plan<'_>) -> Result<Option<Target>, Error> {
     let host = String::from_utf8_lossy(plan.host).into_owned();
-    let cluster = env.server.cluster().ok_or(Error::MIGRATE_ALONE)?;
+    let Some(cluster) = env.server.cluster() else {
+        return Ok(Some(Target::Outside));
+    };
     let view = cluster.view();
     let at = |node: &&topology::NodeView| {
         node.port == plan.port && (node.ip == host || node.hostname == host)

@@ -7,8 +7,8 @@ mod fake_cluster;
 pub use fake_cluster::FakeCluster;
 
 use super::api::{
-    ClientView, ClusterApi, IoView, KillFilter, ProcessView, RaftStatus, ServerApi, Shutdown,
-    Unblock,
+    ClientView, ClusterApi, IoView, KillFilter, OutsideApi, ProcessView, RaftStatus, ServerApi,
+    Shutdown, Unblock,
 };
 use super::env::{Env, Flow, Outcome, Serving};
 use super::session::{Endpoint, Session};
@@ -34,6 +34,9 @@ pub struct TestServer {
     pub now: Now,
     pub breaths: u64,
     pub cluster: Option<FakeCluster>,
+    /// What is outside where there is no cluster.
+    pub alone: FakeCluster,
+    pub run_id: String,
     pub pubsub: Registry,
 }
 
@@ -45,6 +48,8 @@ impl TestServer {
             now,
             breaths: 0,
             cluster: None,
+            alone: FakeCluster::default(),
+            run_id: String::new(),
             pubsub: Registry::new(),
         }
     }
@@ -62,7 +67,10 @@ impl ServerApi for TestServer {
         Ok(())
     }
     fn process(&self) -> ProcessView {
-        ProcessView::default()
+        ProcessView {
+            run_id: self.run_id.clone(),
+            ..ProcessView::default()
+        }
     }
     fn set_active_expire(&mut self, _on: bool) {}
     fn log(&mut self, _text: &str) {}
@@ -102,6 +110,12 @@ impl ServerApi for TestServer {
     }
     fn cluster(&mut self) -> Option<&mut dyn ClusterApi> {
         Some(self.cluster.as_mut()?)
+    }
+    fn outside(&mut self) -> &mut dyn OutsideApi {
+        match &mut self.cluster {
+            Some(cluster) => cluster,
+            None => &mut self.alone,
+        }
     }
     fn replica_acks(&self, _batch: BatchSeq) -> u64 {
         0

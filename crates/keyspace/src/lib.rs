@@ -235,16 +235,18 @@ impl Keyspace {
         Some((db, self.db(db).due_entry(due, &self.upkeep).key().into()))
     }
 
-    /// The same among the keys that are not spared; for a single database.
+    /// The first of one database, the lowest that has any, that is not spared.
     pub fn next_expired_but(
         &self,
         now_ms: i64,
-        is_spared: &dyn Fn(&[u8]) -> bool,
+        is_spared: &dyn Fn(u32, &[u8]) -> bool,
     ) -> Option<(u32, Box<[u8]>)> {
-        let db = self.db(0);
-        let due = db.expiries().due(now_ms);
-        let mut keys = due.map(|due| db.due_entry(due, &self.upkeep).key());
-        keys.find(|key| !is_spared(key)).map(|key| (0, key.into()))
+        (0..).zip(&self.dbs).find_map(|(of, db)| {
+            let due = db.expiries().due(now_ms);
+            let mut keys = due.map(|due| db.due_entry(due, &self.upkeep).key());
+            let key = keys.find(|key| !is_spared(of, key))?;
+            Some((of, key.into()))
+        })
     }
 
     /// The number of keys.

@@ -15,7 +15,6 @@ use super::state::ServerState;
 use super::turn::Server;
 use base::clock::{Mono, Now};
 use base::ids::BatchSeq;
-use cluster::migration::Finished;
 use command::api::Unblock;
 use command::session::ReplyMode;
 use command::{Block, BlockKind, Error};
@@ -23,7 +22,7 @@ use net::ConnId;
 use resp::Reply;
 use state::Gate;
 use std::collections::BTreeMap;
-use topology::{MoveId, Record};
+use topology::{Finished, MoveId, Record};
 
 /// A blocking command that has not been answered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -54,8 +54,9 @@ impl<P: Platform> Server<P> {
     /// T6: words that rest on what did not happen, or may not have, are never said.
     fn fail_words(&mut self, batches: RangeInclusive<BatchSeq>) {
         if let Some(cluster) = &mut self.state.cluster {
-            cluster.core.fail_words(batches);
+            cluster.core.fail_words(batches.clone());
         }
+        self.state.alone.fail(&batches);
     }
 
     /// M7: words leave when what they rest on has committed.
@@ -64,6 +65,7 @@ impl<P: Platform> Server<P> {
         if let Some(cluster) = &mut self.state.cluster {
             cluster.core.send_words(now, released, &mut self.shard);
         }
+        self.state.alone.send_copies(released);
     }
 
     /// Clients whose front gate may have opened are flushed in this turn.

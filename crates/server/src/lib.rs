@@ -10,9 +10,10 @@
 //! `execute` (one client's commands), `flush` (what leaves), `cron` (what is due without a command),
 //! `clients` (how they come and go), `blocking` (commands that wait), `unread` (which clients are closed
 //! for what they don't read), `state` (what commands may ask), `pubsub` (messages on their
-//! way), `clustered` (what a turn adds in a cluster), `settings` (what CONFIG SET changes),
+//! way), `alone` (what it sends to other servers without a cluster), `clustered` (what a turn adds in one), `settings` (what CONFIG SET changes),
 //! `shutdown`.
 
+mod alone;
 mod blocking;
 mod clients;
 mod clustered;
@@ -20,6 +21,7 @@ mod cron;
 mod error;
 mod execute;
 mod flush;
+mod outgoing;
 pub mod platform;
 mod pubsub;
 mod settings;

@@ -60,6 +60,13 @@ pub trait Platform {
     /// A job hangs and the process ends all the same: nothing waits for it any more.
     fn abandon_storage(&mut self);
 
+    // ---- connections to other servers, outside a cluster ----------------------------------
+
+    /// What has happened to one, in order.
+    fn next_outgoing(&mut self) -> Option<Event>;
+    /// Orders are carried out in their order.
+    fn order_outgoing(&mut self, order: Command);
+
     // ---- the process ----------------------------------------------------------------------
 
     /// A signal has asked the process to end.

@@ -3,6 +3,7 @@
 //! Owns the order in which identity, members and log come to be, or are found, on the disk (S4, G1,
 //! D2). Never: a path, a socket or a thread; those are the driver's.
 
+use super::alone::Alone;
 use super::blocking::Blocking;
 use super::clustered::{bus_options, cluster_options, link_passwords, Clustered};
 use super::error::ServerError;
@@ -180,6 +181,7 @@ impl<P: Platform> Server<P> {
             pubsub: PubSub::default(),
             blocking: Blocking::default(),
             cluster,
+            alone: Alone::default(),
             config,
             tuning,
         };

@@ -1,5 +1,6 @@
 //! What commands may ask of this process: configuration, counters, clients, the group.
 
+use super::alone::Alone;
 use super::blocking::Blocking;
 use super::clients::Client;
 use super::clustered::Clustered;
@@ -9,8 +10,8 @@ use super::start::{Machine, Tuning};
 use ::base::clock::{Clock, Mono, Now};
 use ::base::ids::BatchSeq;
 use command::api::{
-    ClientView, ClusterApi, IoView, KillFilter, MemberKind, MemberStatus, ProcessView, RaftRole,
-    RaftStatus, Rates, Shutdown, Unblock,
+    ClientView, ClusterApi, IoView, KillFilter, MemberKind, MemberStatus, OutsideApi, ProcessView,
+    RaftRole, RaftStatus, Rates, Shutdown, Unblock,
 };
 use command::{Commands, ServerApi, Stats};
 use config::{Config, ConfigError};
@@ -55,6 +56,8 @@ pub struct ServerState<P: Platform> {
     pub blocking: Blocking,
     /// The cluster around this node; none with `cluster-enabled no`.
     pub cluster: Option<Box<Clustered<P>>>,
+    /// What it sends to other servers without a cluster.
+    pub alone: Alone,
 }
 
 /// What INFO tells of the process.
@@ -293,6 +296,20 @@ impl<P: Platform> ServerApi for TurnApi<'_, P> {
     fn cluster(&mut self) -> Option<&mut dyn ClusterApi> {
         let cluster = self.state.cluster.as_deref_mut()?;
         Some(cluster)
+    }
+
+    fn outside(&mut self) -> &mut dyn OutsideApi {
+        match &mut self.state.cluster {
+            Some(cluster) => &mut **cluster,
+            None => &mut self.state.alone,
+        }
+    }
+
+    fn outside_connections(&self) -> usize {
+        match &self.state.cluster {
+            Some(cluster) => cluster.core.outside_connections(),
+            None => self.state.alone.connections(),
+        }
     }
 
     fn replica_acks(&self, batch: BatchSeq) -> u64 {

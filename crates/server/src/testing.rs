@@ -1,5 +1,6 @@
 //! A platform in memory, for unit tests of the server's parts: nothing ever comes, nothing leaves.
 
+use super::alone::Alone;
 use super::blocking::Blocking;
 use super::platform::{ClusterPlatform, Platform};
 use super::pubsub::PubSub;
@@ -107,6 +108,12 @@ impl Platform for TestPlatform {
         None
     }
 
+    fn next_outgoing(&mut self) -> Option<Event> {
+        None
+    }
+
+    fn order_outgoing(&mut self, _: Command) {}
+
     fn replace_storage(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -193,5 +200,6 @@ pub fn state() -> ServerState<TestPlatform> {
         pubsub: PubSub::default(),
         blocking: Blocking::default(),
         cluster: None,
+        alone: Alone::default(),
     }
 }

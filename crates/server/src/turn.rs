@@ -288,6 +288,7 @@ impl<P: Platform> Server<P> {
         if let Some(cluster) = &mut self.state.cluster {
             cluster.core.send_copies(now, &mut self.shard);
         }
+        self.gate_copies_outside();
     }
 
     fn finish(&mut self) -> Result<(), ServerError> {
@@ -299,6 +300,7 @@ impl<P: Platform> Server<P> {
         self.turn_ended = shard.finish_with(clock, &mut |group| breathe(cluster, group))?;
         self.end_lost_shard_channels();
         self.speak();
+        self.speak_outside();
         self.release();
         self.execute_outputs(self.turn_started)?;
         Ok(())
@@ -330,6 +332,9 @@ impl<P: Platform> Server<P> {
                 return Duration::ZERO;
             }
             next = next.min(cluster.core.deadline());
+        }
+        if let Some(at) = self.state.alone.deadline() {
+            next = next.min(at);
         }
         if let (Some(limit), false) = (self.hold_limit(), self.held.is_empty()) {
             next = next.min(self.turn_started.mono + limit / 10);

@@ -9,7 +9,7 @@ use effect::{begins_batch, parse_entry, Body, Unit};
 use raft::eraftpb::{Message, MessageType};
 use raft_group::{Envelope, Fault, Group, Refusal, StepError};
 use state::Gate;
-use state::{check_entry, check_unit, room, GateKind};
+use state::{check_entry, check_unit, room, Access, Footprint, GateKind, StateMachine};
 use storage::base::MemberKind;
 use storage::record::entry_len;
 use storage::Disk;
@@ -285,6 +285,32 @@ impl<D: Disk> Shard<D> {
                 }
             }
         }
+    }
+
+    /// One unit of the log, or a look at the data, that no client has asked for. None: it has no room, or meets
+    /// what must wait; nothing has happened.
+    pub fn act<R>(&mut self, act: impl FnOnce(&mut StateMachine) -> R) -> Option<(R, Gate)> {
+        let (result, footprint) = self.act_unsaid(act)?;
+        let kind = match footprint.logged() {
+            true => GateKind::Write,
+            false => GateKind::Read,
+        };
+        Some((result, self.gate(kind, footprint.depends)))
+    }
+
+    /// The same, where nothing is said of it: nobody waits for its commit.
+    pub fn act_unsaid<R>(
+        &mut self,
+        act: impl FnOnce(&mut StateMachine) -> R,
+    ) -> Option<(R, Footprint)> {
+        self.data.begin_command(0, Access::Lead);
+        let result = act(&mut self.data);
+        let footprint = self.data.end_command();
+        if footprint.hold {
+            assert!(!footprint.wrote, "D5: what was held has changed something");
+            return None;
+        }
+        Some((result, footprint))
     }
 
     // ---- (3) ------------------------------------------------------------------------------

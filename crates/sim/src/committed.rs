@@ -102,7 +102,7 @@ impl Committed {
             let come = self.fates.get(id).is_some_and(|fate| fate.done.is_some());
             for bytes in &lend.keys {
                 let name = String::from_utf8_lossy(bytes);
-                match data.frozen(bytes) {
+                match data.frozen_in(lend.db, bytes) {
                     None => return Err(format!("M5: {name} is lent, and not frozen")),
                     Some(frozen) if come && frozen.readable => {
                         return Err(format!("M5: {name} is shown, and has come elsewhere"));

@@ -112,7 +112,7 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::DoneFromTail, Seed(Moves, "I3: the lend")),
         (M::TakeTwice, Seed(Moves, "I1: slot")),
         (M::AnswerForOtherMark, Seed(Moves, "is at two shards")),
-        (M::ThawUnsettled, Beside("crates/cluster/src/migration/outside/played.rs")),
+        (M::ThawUnsettled, Beside("crates/cluster/src/migration/outside_tests.rs")),
         (M::HandOffWithKeysOrLent, Seed(Moves, "M18: a slot with keys")),
         (M::EpochNotRaised, Beside("crates/cluster/src/migration/faulty.rs")),
         (M::WriteToLentKey, Seed(Moves, "M5: a lent key is changed")),

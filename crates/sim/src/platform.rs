@@ -202,6 +202,9 @@ pub struct Kernel {
     /// Jobs that were submitted, and for which of the process's shards.
     pub jobs: Vec<(u64, Job<SimDisk>)>,
     pub done: VecDeque<Done<SimDisk>>,
+    /// Connections to servers outside, where there is no cluster.
+    pub outgoing_orders: Vec<Command>,
+    pub outgoing_events: VecDeque<LinkEvent>,
     /// Counts the shards of this process.
     pub shard_no: u64,
     /// SIGTERM has come.
@@ -342,6 +345,14 @@ impl Platform for SimPlatform {
 
     fn next_done(&mut self) -> Option<Done<SimDisk>> {
         self.kernel.borrow_mut().done.pop_front()
+    }
+
+    fn next_outgoing(&mut self) -> Option<LinkEvent> {
+        self.kernel.borrow_mut().outgoing_events.pop_front()
+    }
+
+    fn order_outgoing(&mut self, order: Command) {
+        self.kernel.borrow_mut().outgoing_orders.push(order);
     }
 
     fn replace_storage(&mut self) -> io::Result<()> {

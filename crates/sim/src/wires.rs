@@ -29,6 +29,10 @@ impl World {
         for order in orders {
             self.order(m, end, order);
         }
+        let outgoing = std::mem::take(&mut self.machines[m].kernel.borrow_mut().outgoing_orders);
+        for order in outgoing {
+            self.outgoing(m, end, &order);
+        }
         for (conn, to, bytes) in written {
             if to == OPERATOR {
                 self.told(m, &bytes, false);
@@ -97,6 +101,17 @@ impl World {
             }
             Command::OutgoingSend { .. } | Command::OutgoingClose { .. } => {}
             Command::Passwords(_) | Command::Stop => {}
+        }
+    }
+
+    /// No server is out there.
+    fn outgoing(&mut self, m: usize, end: True, order: &Command) {
+        if let Command::OutgoingConnect { link, .. } = order {
+            let event = LinkEvent::OutgoingClosed { link: *link };
+            let mut kernel = self.machines[m].kernel.borrow_mut();
+            kernel.outgoing_events.push_back(event);
+            drop(kernel);
+            self.want_turn(m, end);
         }
     }
 

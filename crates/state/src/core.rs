@@ -528,7 +528,7 @@ impl StateMachine {
 
     /// The same, where no reply can tell what was from what is: the slot is as clean as before.
     pub(super) fn moved_on(&mut self, db: u32, key: &Key<'_>) {
-        self.assert_thawed(key.bytes);
+        self.assert_thawed(db, key.bytes);
         self.counters.changes += 1;
         if self.access == Access::Lead {
             self.footprint.slot.get_or_insert(key.slot);

@@ -80,7 +80,7 @@ impl StateMachine {
             return true;
         }
         while let Some((db, bytes)) = self.keyspace.next_expired(self.now_ms) {
-            if self.slice_left() == 0 || !self.writable || self.frozen(&bytes).is_some() {
+            if self.slice_left() == 0 || !self.writable || self.frozen_in(db, &bytes).is_some() {
                 self.footprint.hold = true;
             } else {
                 let key = self.keyspace.key(&bytes);
@@ -103,7 +103,7 @@ impl StateMachine {
                 false => self.keyspace.next_expired(now_ms),
                 // M5: a lent key expires when its lend has ended.
                 true => {
-                    let is_lent = |key: &[u8]| self.frozen(key).is_some();
+                    let is_lent = |db: u32, key: &[u8]| self.frozen_in(db, key).is_some();
                     self.keyspace.next_expired_but(now_ms, &is_lent)
                 }
             };

@@ -29,10 +29,11 @@ impl StateMachine {
     /// M1: the keys, which are here, go to another shard.
     pub fn lend(&mut self, id: MoveId, lend: Lend) {
         let slot = lend.slot;
+        let one_slot = self.keyspace.is_cluster();
         for key in &lend.keys {
             let key = self.keyspace.key(key);
             assert!(
-                key.slot == slot && self.keyspace.get(0, &key).is_some(),
+                (key.slot == slot || !one_slot) && self.keyspace.get(lend.db, &key).is_some(),
                 "M1: what is lent is here, in one slot"
             );
         }
@@ -40,7 +41,7 @@ impl StateMachine {
             return;
         }
         let readable = self.access == Access::Lead;
-        self.motion.freeze(id, &lend.keys, readable);
+        self.motion.freeze(id, &lend, readable);
         self.change_slot(slot, |record| {
             let before = record.moves.lends.insert(id, lend);
             assert!(before.is_none(), "M2: an id is used once");
@@ -59,14 +60,14 @@ impl StateMachine {
             return true; // it is held, and comes again
         }
         let decided = lend.outside.is_none();
-        self.motion.thaw(&lend.keys);
+        self.motion.thaw(&lend);
         for (at, bytes) in (0u32..).zip(&lend.keys) {
             if !refused.contains(&at) {
                 let key = self.keyspace.key(bytes);
-                self.keyspace.remove(0, &key);
+                self.keyspace.remove(lend.db, &key);
                 match decided {
-                    true => self.moved_on(0, &key),
-                    false => self.changed(0, &key),
+                    true => self.moved_on(lend.db, &key),
+                    false => self.changed(lend.db, &key),
                 }
             }
         }
@@ -86,7 +87,7 @@ impl StateMachine {
         if !self.emit(0, LEND_RETURN, &[&id.encode()]) {
             return true;
         }
-        self.motion.thaw(&lend.keys);
+        self.motion.thaw(&lend);
         self.change_slot(lend.slot, |record| {
             record.moves.lends.remove(&id);
         });

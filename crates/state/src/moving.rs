@@ -12,7 +12,7 @@ use base::SlotSet;
 use effect::Op;
 use keyspace::Key;
 use std::collections::BTreeMap;
-use topology::moves::{Departed, Importing, Migrating};
+use topology::moves::{Departed, Importing, Lend, Migrating};
 use topology::{MoveId, Moves};
 
 /// A slot in motion, for the admission of a command.
@@ -41,7 +41,8 @@ pub struct Frozen {
 pub(super) struct Motion {
     /// Slots that have a mark, a lend or an open hand-over.
     slots: SlotSet,
-    pub(super) frozen: BTreeMap<Box<[u8]>, Frozen>,
+    /// By their databases, of which a cluster has one.
+    frozen: BTreeMap<u32, BTreeMap<Box<[u8]>, Frozen>>,
     /// M10: keys that the running unit has deleted in a slot in motion: it may make them again.
     gone: Vec<Box<[u8]>>,
     /// It has deleted all.
@@ -58,31 +59,37 @@ impl Motion {
             ..Motion::default()
         };
         for (id, lend) in &moves.lends {
-            motion.freeze(*id, &lend.keys, false);
+            motion.freeze(*id, lend, false);
         }
         motion
     }
 
-    pub(super) fn freeze(&mut self, lend: MoveId, keys: &[Box<[u8]>], readable: bool) {
+    pub(super) fn freeze(&mut self, id: MoveId, lend: &Lend, readable: bool) {
         if !readable && mutation::is(Mutation::FrozenInMemoryOnly) {
             return;
         }
-        for key in keys {
-            let frozen = Frozen { lend, readable };
-            let before = self.frozen.insert(key.clone(), frozen);
+        let frozen = self.frozen.entry(lend.db).or_default();
+        for key in &lend.keys {
+            let before = frozen.insert(key.clone(), Frozen { lend: id, readable });
             assert!(before.is_none(), "M5: a lent key is lent again");
         }
     }
 
-    pub(super) fn thaw(&mut self, keys: &[Box<[u8]>]) {
-        for key in keys {
-            let frozen = self.frozen.remove(key);
+    pub(super) fn thaw(&mut self, lend: &Lend) {
+        let frozen = self.frozen.entry(lend.db).or_default();
+        for key in &lend.keys {
+            let frozen = frozen.remove(key);
             let only = mutation::is(Mutation::FrozenInMemoryOnly);
             assert!(
                 frozen.is_some() || only,
                 "M5: a key comes back that was not lent"
             );
         }
+        self.frozen.retain(|_, keys| !keys.is_empty());
+    }
+
+    fn all_frozen(&mut self) -> impl Iterator<Item = &mut Frozen> {
+        self.frozen.values_mut().flat_map(BTreeMap::values_mut)
     }
 
     pub(super) fn begin_turn(&mut self) {
@@ -121,9 +128,19 @@ impl StateMachine {
         }
     }
 
-    /// M5: whether the key is lent.
+    /// M5: whether the key of the selected database is lent.
     pub fn frozen(&self, key: &[u8]) -> Option<Frozen> {
-        self.motion.frozen.get(key).copied()
+        self.frozen_in(self.db, key)
+    }
+
+    pub fn frozen_in(&self, db: u32, key: &[u8]) -> Option<Frozen> {
+        self.motion.frozen.get(&db)?.get(key).copied()
+    }
+
+    /// M5: the keys of this name that are lent, in whichever database.
+    pub fn frozen_anywhere<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = Frozen> + 'a {
+        let all = self.motion.frozen.values();
+        all.filter_map(move |keys| keys.get(key).copied())
     }
 
     /// M5: FLUSHALL and what else names no keys waits for all that is lent.
@@ -144,14 +161,14 @@ impl StateMachine {
 
     /// M5: from now on the other shard may have the keys of this lend.
     pub fn hide_lent(&mut self, lend: MoveId) {
-        let lent = self.motion.frozen.values_mut();
+        let lent = self.motion.all_frozen();
         lent.filter(|frozen| frozen.lend == lend)
             .for_each(|frozen| frozen.readable = false);
     }
 
     /// This member leads no longer: what the next leader says is not known here (M5).
     pub fn hide_all_lent(&mut self) {
-        let lent = self.motion.frozen.values_mut();
+        let lent = self.motion.all_frozen();
         lent.for_each(|frozen| frozen.readable = false);
     }
 
@@ -174,10 +191,10 @@ impl StateMachine {
 
     /// M5: nothing touches a lent key but what ends its lend.
     #[inline]
-    pub(super) fn assert_thawed(&self, key: &[u8]) {
+    pub(super) fn assert_thawed(&self, db: u32, key: &[u8]) {
         if !self.motion.frozen.is_empty() {
-            let frozen = self.motion.frozen.contains_key(key);
-            assert!(!frozen, "M5: a lent key is changed");
+            let frozen = self.frozen_in(db, key);
+            assert!(frozen.is_none(), "M5: a lent key is changed");
         }
     }
 

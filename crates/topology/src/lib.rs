@@ -7,12 +7,14 @@
 
 mod bytes;
 pub mod features;
+pub mod finished;
 pub mod moves;
 pub mod outside;
 pub mod record;
 pub mod routing;
 pub mod view;
 
+pub use finished::Finished;
 pub use moves::{MoveId, MoveNumber, Moves};
 pub use record::Record;
 pub use routing::{Route, Routing};

@@ -85,6 +85,8 @@ pub struct Lend {
     pub slot: u16,
     pub to: ShardId,
     pub mark: Option<MoveId>,
+    /// The database that the keys are in; 0 in a cluster.
+    pub db: u32,
     pub keys: Vec<Box<[u8]>>,
     /// M26: they go to this server, and to no shard.
     pub outside: Option<Outside>,
@@ -475,23 +477,37 @@ impl Lend {
         put_option(out, self.mark);
         out.count(self.keys.len());
         self.keys.iter().for_each(|key| out.bytes(key));
-        out.u8(self.outside.is_some().into());
-        if let Some(outside) = &self.outside {
-            outside.encode(out);
+        // A cluster's lends keep the form that every build since the first can read.
+        match (&self.outside, self.db) {
+            (None, _) => out.u8(0),
+            (Some(outside), 0) => {
+                out.u8(1);
+                outside.encode(out);
+            }
+            (Some(outside), db) => {
+                out.u8(2);
+                outside.encode(out);
+                out.u32(db);
+            }
         }
     }
 
     fn take(from: &mut Reader<'_>) -> Option<Lend> {
+        let (slot, to, mark) = (take_slot(from)?, take_shard(from)?, take_option(from)?);
+        let keys = from.many(|from| from.bytes().map(Box::from))?;
+        let (outside, db) = match from.u8()? {
+            0 => (None, 0),
+            1 => (Some(Outside::take(from)?), 0),
+            2 => (Some(Outside::take(from)?), from.u32()?),
+            _ => return None,
+        };
         Some(Lend {
-            slot: take_slot(from)?,
-            to: take_shard(from)?,
-            mark: take_option(from)?,
-            keys: from.many(|from| from.bytes().map(Box::from))?,
-            outside: match from.u8()? {
-                0 => None,
-                1 => Some(Outside::take(from)?),
-                _ => return None,
-            },
+            slot,
+            to,
+            mark,
+            db,
+            keys,
+            outside,
         })
     }
 
@@ -641,6 +657,7 @@ mod tests {
             slot: 5,
             to: shard,
             mark: None,
+            db: 0,
             keys: vec![b"a".as_slice().into(), b"".as_slice().into()],
             outside: None,
         };
@@ -656,7 +673,8 @@ mod tests {
             outside: Some(outside),
             ..lend
         };
-        moves.lends.insert(id(10), lend);
+        moves.lends.insert(id(10), lend.clone());
+        moves.lends.insert(id(11), Lend { db: 7, ..lend });
         let departed = Departed {
             id: id(2),
             to: shard,

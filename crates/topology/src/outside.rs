@@ -30,9 +30,9 @@ pub struct Server {
 /// Why a server was not reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unreached {
-    /// No connection, or no greeting in time.
+    /// No connection.
     Connecting,
-    /// The connection broke.
+    /// The connection broke, or no greeting came in time.
     Lost,
     /// As its error says.
     Refused(Vec<u8>),

@@ -25,6 +25,7 @@ fn lend_to(to: ShardId) -> Lend {
         to,
         mark: None,
         keys: Vec::new(),
+        db: 0,
         outside: None,
     }
 }

@@ -7,7 +7,7 @@
 
 use super::target::{admits, values_of, Refused};
 use super::word::{decode_cargo, encode_cargo, Word};
-use super::{Desk, Finished};
+use super::Desk;
 use crate::routing::client_addr;
 use base::clock::Mono;
 use base::ShardId;
@@ -16,6 +16,7 @@ use state::{Ownership, StateMachine};
 use std::collections::BTreeMap;
 use storage::Disk;
 use topology::moves::Cargo;
+use topology::Finished;
 
 #[derive(Debug)]
 struct Copying {

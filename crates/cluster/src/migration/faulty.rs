@@ -125,6 +125,7 @@ fn lend(tag: usize, mark: Option<MoveId>, outside: Option<Outside>) -> Lend {
         },
         mark,
         keys: vec![key(tag, 0).as_bytes().into()],
+        db: 0,
         outside,
     }
 }

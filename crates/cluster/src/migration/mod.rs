@@ -13,7 +13,8 @@ mod contact;
 mod copies;
 #[cfg(test)]
 mod faulty;
-pub mod outside;
+#[cfg(test)]
+mod outside_tests;
 mod owners;
 mod questions;
 mod slots;
@@ -40,7 +41,7 @@ use questions::Questions;
 use shard::Shard;
 use slots::Slots;
 use source::Source;
-use state::{Access, Footprint, Gate, GateKind, StateMachine};
+use state::{Footprint, Gate, StateMachine};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -48,7 +49,7 @@ use storage::{Disk, Position};
 use target::Target;
 use topology::moves::{Cargo, KeyState};
 use topology::outside::{Place, Server, Unreached};
-use topology::{MoveId, MoveNumber, Record};
+use topology::{Finished, MoveId, MoveNumber, Record};
 use word::{Word, Words};
 
 /// How soon what was not answered is said again.
@@ -59,34 +60,6 @@ const MOST_WAITING: usize = 4096;
 const MOST_WAITING_BYTES: usize = 64 << 20;
 /// Bytes after which a frame is full.
 const FRAME: usize = 1 << 20;
-
-/// What a command has waited for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finished {
-    /// MIGRATE: the lend has ended; an error as a client is told, or nothing.
-    Lend {
-        id: MoveId,
-        error: Option<Vec<u8>>,
-    },
-    /// MIGRATE to a server outside: its answer was lost, or nothing could leave.
-    LendLost {
-        id: MoveId,
-    },
-    CopyLost {
-        number: u64,
-    },
-    /// MIGRATE COPY: an error as a client is told, or nothing.
-    Copy {
-        number: u64,
-        error: Option<Vec<u8>>,
-    },
-    /// SETSLOT NODE: the slot's owner has refused; why, as a client is told. That the slot has come, the
-    /// committed record says.
-    HandOver {
-        slot: u16,
-        error: Vec<u8>,
-    },
-}
 
 /// What waits until it may be said.
 #[derive(Debug)]
@@ -123,25 +96,26 @@ impl<D: Disk> Desk<'_, D> {
     /// One unit of the log, or a look at the data. None: it has no room, or meets what must wait; nothing
     /// has happened.
     pub fn act<R>(&mut self, act: impl FnOnce(&mut StateMachine) -> R) -> Option<(R, Gate)> {
-        let (result, footprint) = self.act_unsaid(act)?;
-        let kind = match footprint.logged() {
-            true => GateKind::Write,
-            false => GateKind::Read,
-        };
-        Some((result, self.shard.gate(kind, footprint.depends)))
+        self.shard.act(act)
     }
 
     /// The same, where nothing is said of it: nobody waits for its commit.
-    fn act_unsaid<R>(&mut self, act: impl FnOnce(&mut StateMachine) -> R) -> Option<(R, Footprint)> {
-        let data = self.shard.data_mut();
-        data.begin_command(0, Access::Lead);
-        let result = act(data);
-        let footprint = data.end_command();
-        if footprint.hold {
-            assert!(!footprint.wrote, "D5: what was held has changed something");
-            return None;
+    fn act_unsaid<R>(
+        &mut self,
+        act: impl FnOnce(&mut StateMachine) -> R,
+    ) -> Option<(R, Footprint)> {
+        self.shard.act_unsaid(act)
+    }
+
+    /// For what goes to servers outside.
+    fn outside(&mut self) -> outside::Desk<'_, D> {
+        outside::Desk {
+            shard: self.shard,
+            now: self.now,
+            patience: self.node_timeout,
+            finished: self.finished,
+            warnings: self.warnings,
         }
-        Some((result, footprint))
     }
 
     /// A word leaves when what it rests on has committed.
@@ -532,7 +506,7 @@ impl Cluster {
         rooms.claims.proceed(&mut desk, rooms.questions);
         rooms.slots.proceed(&mut desk);
         rooms.slots.send_back(&mut desk, rooms.source);
-        rooms.outside.hear(&mut desk);
+        rooms.outside.hear(&mut desk.outside());
         rooms.target.proceed(&mut desk);
     }
 
@@ -546,7 +520,7 @@ impl Cluster {
         let around = (&self.bus, &self.config.options);
         let (mut desk, rooms) = self.migration.open(around, now, shard);
         rooms.copies.send(&mut desk);
-        let gates = rooms.outside.gate_copies(&mut desk);
+        let gates = rooms.outside.gate_copies(&mut desk.outside());
         let said = gates.into_iter().map(|(gate, n)| (gate, Said::Copy(n)));
         self.migration.waiting.extend(said);
     }
@@ -562,7 +536,7 @@ impl Cluster {
             .open((&self.bus, &self.config.options), now, shard);
         rooms.slots.speak(&mut desk);
         rooms.source.proceed(&mut desk);
-        rooms.outside.speak(&mut desk);
+        rooms.outside.speak(&mut desk.outside());
         rooms.questions.proceed(&mut desk);
         rooms.copies.proceed(now.mono);
     }
@@ -647,16 +621,12 @@ impl Cluster {
         place: &Place,
         patience: Duration,
     ) -> Option<Result<(u64, Server), Unreached>> {
-        let (now, pool) = (self.now.mono, &mut self.migration.outside.pool);
-        let known = question.filter(|link| pool.leads_to(*link, place));
-        let link = match known {
-            Some(link) => link,
-            None => pool.take(now, place, patience)?,
-        };
-        *question = Some(link);
-        let ready = pool.ready(now, link)?;
-        *question = None;
-        Some(ready.map(|server| (link, server)))
+        let pool = &mut self.migration.outside.pool;
+        pool.reach(self.now.mono, question, place, patience)
+    }
+
+    pub fn outside_connections(&self) -> usize {
+        self.migration.outside.pool.len()
     }
 
     /// What was reached is not used.

@@ -6,14 +6,14 @@
 //! takes it by one entry, and only under a mark of its own, which is its consent.
 
 use super::word::Word;
-use super::{Desk, Finished, Source, AGAIN};
+use super::{Desk, Source, AGAIN};
 use base::clock::Mono;
 use base::mutation::{self, Mutation};
 use base::ShardId;
 use std::collections::{BTreeMap, BTreeSet};
 use storage::Disk;
 use topology::moves::{Cargo, Credentials, Decision, KeyState, Lend, Moves, Parcel};
-use topology::MoveId;
+use topology::{Finished, MoveId};
 
 /// M11: what goes back in one lend.
 const RETURN_BYTES: usize = 256 << 10;
@@ -92,7 +92,8 @@ impl Slots {
         self.announce.retain(|slot, mark| {
             let stands = |record: &topology::Record| {
                 let here = record.moves.importing.get(slot);
-                here.filter(|here| here.mark == *mark).map(|here| here.shard)
+                here.filter(|here| here.mark == *mark)
+                    .map(|here| here.shard)
             };
             committed.extend(stands(desk.shard.record()).map(|shard| (*slot, shard)));
             stands(desk.shard.record()).is_none() && stands(desk.shard.data().record()).is_some()
@@ -412,6 +413,7 @@ impl Slots {
                 to: mark.shard,
                 mark: Some(id),
                 keys,
+                db: 0,
                 outside: None,
             };
             if desk.act(|data| data.lend(lend, entry)).is_some() {

@@ -5,14 +5,14 @@
 //! are not read here; a lend of an earlier reign is only ever asked to be decided.
 
 use super::word::{encode_cargo, Word};
-use super::{Desk, Finished, AGAIN};
+use super::{Desk, AGAIN};
 use base::clock::Mono;
 use base::mutation::{self, Mutation};
 use base::ShardId;
 use std::collections::{BTreeMap, BTreeSet};
 use storage::Disk;
 use topology::moves::Cargo;
-use topology::MoveId;
+use topology::{Finished, MoveId};
 
 /// M25: bytes of one piece, and how many are on their way unanswered.
 const PIECE: usize = 256 << 10;

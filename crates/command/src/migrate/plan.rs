@@ -174,7 +174,7 @@ pub enum Target {
 pub fn shard_at(env: &mut Env<'_>, node: NodeId) -> Result<Option<Target>, Error> {
     let own = own_shard(env);
     let overdue = env.overdue;
-    let cluster = env.server.cluster().ok_or(Error::MIGRATE_ALONE)?;
+    let cluster = env.server.cluster().ok_or(Error::CLUSTER_DISABLED)?;
     match cluster.is_redis(node) {
         Some(true) => return Ok(Some(Target::Outside)),
         None if !overdue => return Ok(None),

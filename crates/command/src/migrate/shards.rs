@@ -100,6 +100,7 @@ fn lend(
         to,
         mark,
         keys: cargo.parcels.iter().map(|p| p.key.clone()).collect(),
+        db: 0,
         outside: None,
     };
     let cluster = env.server.cluster().ok_or(Error::CLUSTER_DISABLED)?;

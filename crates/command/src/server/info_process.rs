@@ -201,7 +201,7 @@ pub fn stats(report: &mut Report, env: &Env<'_>) {
     report.line("pubsubshard_channels", pubsub.len(SubscriptionKind::Shard));
     report.line("latest_fork_usec", 0);
     report.line("total_forks", 0);
-    report.line("migrate_cached_sockets", 0);
+    report.line("migrate_cached_sockets", env.server.outside_connections());
     report.line("unexpected_error_replies", 0);
     report.line("total_error_replies", stats.error_replies);
     report.line(

@@ -1,6 +1,6 @@
 //! A cluster that notes what it is asked for, and shows the view that a test has made.
 
-use crate::api::{ClusterApi, Failover, ResetProgress};
+use crate::api::{ClusterApi, Failover, OutsideApi, ResetProgress};
 use crate::error::Error;
 use base::ShardId;
 use cluster_bus::{NodeId, SlotSet};
@@ -97,12 +97,6 @@ impl ClusterApi for FakeCluster {
     fn is_redis(&mut self, node: NodeId) -> Option<bool> {
         Some(self.redis == Some(node))
     }
-    fn mint(&mut self) -> MoveId {
-        self.minted += 1;
-        let mut id = MoveId::default();
-        id.number.n = self.minted;
-        id
-    }
     fn key_elsewhere(
         &mut self,
         _: &mut Option<u64>,
@@ -142,6 +136,21 @@ impl ClusterApi for FakeCluster {
         self.calls.push(format!("copy {}", cargo.parcels.len()));
         7
     }
+    fn want_slot(&mut self, slot: u16, _: ShardId, _: MoveId, _: Duration) {
+        self.calls.push(format!("want {slot}"));
+    }
+    fn announce_mark(&mut self, slot: u16, _: MoveId) {
+        self.calls.push(format!("announce {slot}"));
+    }
+}
+
+impl OutsideApi for FakeCluster {
+    fn mint(&mut self) -> MoveId {
+        self.minted += 1;
+        let mut id = MoveId::default();
+        id.number.n = self.minted;
+        id
+    }
     fn reach(
         &mut self,
         _: &mut Option<u64>,
@@ -163,11 +172,5 @@ impl ClusterApi for FakeCluster {
         let count = cargo.parcels.len();
         self.calls.push(format!("copy {count} on {to:?}"));
         8
-    }
-    fn want_slot(&mut self, slot: u16, _: ShardId, _: MoveId, _: Duration) {
-        self.calls.push(format!("want {slot}"));
-    }
-    fn announce_mark(&mut self, slot: u16, _: MoveId) {
-        self.calls.push(format!("announce {slot}"));
     }
 }

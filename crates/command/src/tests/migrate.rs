@@ -3,6 +3,7 @@
 use crate::testing::{single, FakeCluster, Fixture};
 use crate::Flow;
 use keyspace::Layout;
+use state::Access;
 use topology::outside::{Server, Unreached};
 use topology::view::NodeView;
 use topology::ClusterView;
@@ -83,6 +84,10 @@ fn nothing_is_lent_before_a_server_greets() {
             "-IOERR error or timeout connecting to the client\r\n",
         ),
         (
+            Unreached::Lost,
+            "-IOERR error or timeout reading to target instance\r\n",
+        ),
+        (
             Unreached::Refused(b"NOAUTH x".to_vec()),
             "-ERR Target instance replied with error: NOAUTH x\r\n",
         ),
@@ -128,4 +133,80 @@ fn what_is_lent_outside_is_frozen() {
         calls.contains(&"lend 1 on (4, false)".to_owned()),
         "{calls:?}"
     );
+}
+
+/// A server in no cluster, beside one that greets.
+fn alone() -> Fixture {
+    let mut f = Fixture::new(single());
+    let server = Server {
+        client: Some(9),
+        run: b"abc".to_vec(),
+        ..Server::default()
+    };
+    f.host.alone.reached = Some(Ok((4, server)));
+    f.expect(&[
+        ("SET a 0", "+OK\r\n"),
+        ("SELECT 5", "+OK\r\n"),
+        ("SET a 5", "+OK\r\n"),
+        ("SET b 5", "+OK\r\n"),
+    ]);
+    f
+}
+
+fn flow(f: &mut Fixture, line: &str) -> Flow {
+    f.outcome(&line.split(' ').collect::<Vec<_>>()).1.flow
+}
+
+#[test]
+fn outside_a_cluster_a_lent_key_waits_alone() {
+    let mut f = alone();
+    assert!(matches!(flow(&mut f, "MIGRATE h 1 a 2 9"), Flow::Block(_)));
+    let lends = &f.data.record().moves.lends;
+    let (id, lend) = lends.iter().next().expect("it is lent");
+    let (id, to) = (*id, lend.outside.as_ref().map(|outside| outside.db));
+    assert_eq!((lend.db, to), (5, Some(2)));
+    // Nothing has left: it is shown, and not changed.
+    f.expect(&[("GET a", "$1\r\n5\r\n"), ("SET b 6", "+OK\r\n")]);
+    let changes = [
+        "SET a 1",
+        "WATCH a",
+        "RENAME b a",
+        "FLUSHDB",
+        "MIGRATE h 1 a 0 9",
+    ];
+    for line in changes {
+        assert_eq!(flow(&mut f, line), Flow::Hold, "{line}");
+    }
+    f.data.hide_lent(id);
+    assert_eq!(flow(&mut f, "GET a"), Flow::Hold);
+    f.expect(&[("SELECT 0", "+OK\r\n"), ("GET a", "$1\r\n0\r\n")]);
+    // A transaction may select on its way.
+    f.expect(&[
+        ("MULTI", "+OK\r\n"),
+        ("SELECT 5", "+QUEUED\r\n"),
+        ("GET a", "+QUEUED\r\n"),
+    ]);
+    assert_eq!(flow(&mut f, "EXEC"), Flow::Hold);
+    f.data.begin_turn(f.next_batch, 0, true, usize::MAX);
+    f.data.begin_command(0, Access::Lead);
+    assert!(f.data.end_lend(id, &[]));
+    f.data.end_command();
+    assert!(f.data.take_batch().is_some());
+    f.next_batch = f.next_batch.next();
+    assert!(f.line("EXEC").ends_with("$-1\r\n"), "it has gone");
+    f.expect(&[
+        ("SELECT 0", "+OK\r\n"),
+        ("GET a", "$1\r\n0\r\n"),
+        ("FLUSHALL", "+OK\r\n"),
+    ]);
+}
+
+#[test]
+fn a_server_is_not_its_own_target() {
+    let mut f = alone();
+    f.host.run_id = "abc".to_owned();
+    let text = "-IOERR error or timeout reading to target instance\r\n";
+    f.expect(&[("MIGRATE h 1 a 0 9", text)]);
+    assert!(f.data.record().moves.lends.is_empty());
+    assert!(f.host.alone.calls.contains(&"leave 4".to_owned()));
 }

@@ -9,7 +9,7 @@ use base::ShardId;
 use cluster::{bus_now, OperatorRefusal};
 use cluster_bus::bus::ForgetError;
 use cluster_bus::{NodeId, SlotSet};
-use command::api::{ClusterApi, Failover, ResetProgress};
+use command::api::{ClusterApi, Failover, OutsideApi, ResetProgress};
 use command::Error;
 use std::time::Duration;
 use topology::moves::{Cargo, KeyState, Owners};
@@ -109,10 +109,6 @@ impl<P: Platform> ClusterApi for Clustered<P> {
         self.core.is_redis(node)
     }
 
-    fn mint(&mut self) -> MoveId {
-        self.core.mint()
-    }
-
     fn key_elsewhere(
         &mut self,
         question: &mut Option<u64>,
@@ -149,6 +145,20 @@ impl<P: Platform> ClusterApi for Clustered<P> {
         self.core.begin_copy(to, &cargo, patience)
     }
 
+    fn want_slot(&mut self, slot: u16, from: ShardId, mark: MoveId, patience: Duration) {
+        self.core.want_slot(slot, from, mark, patience);
+    }
+
+    fn announce_mark(&mut self, slot: u16, mark: MoveId) {
+        self.core.announce_mark(slot, mark);
+    }
+}
+
+impl<P: Platform> OutsideApi for Clustered<P> {
+    fn mint(&mut self) -> MoveId {
+        self.core.mint()
+    }
+
     fn reach(
         &mut self,
         question: &mut Option<u64>,
@@ -168,13 +178,5 @@ impl<P: Platform> ClusterApi for Clustered<P> {
 
     fn copy_outside(&mut self, to: (u64, bool), cargo: Cargo, patience: Duration) -> u64 {
         self.core.copy_outside(to, cargo, patience)
-    }
-
-    fn want_slot(&mut self, slot: u16, from: ShardId, mark: MoveId, patience: Duration) {
-        self.core.want_slot(slot, from, mark, patience);
-    }
-
-    fn announce_mark(&mut self, slot: u16, mark: MoveId) {
-        self.core.announce_mark(slot, mark);
     }
 }

@@ -4,12 +4,12 @@
 
 use super::{Clustered, PutOff};
 use crate::error::ServerError;
+use crate::outgoing;
 use crate::platform::{ClusterPlatform, Platform};
 use crate::turn::Server;
 use base::clock::{Clock, Mono, Now};
 use base::ids::RaftId;
 use cluster::control::Frame;
-use cluster::migration::outside::pool;
 use cluster::{bus_now, ClusterOutput};
 use cluster_bus::bus::{Action, Level};
 use cluster_bus::NodeId;
@@ -120,13 +120,12 @@ impl<P: Platform> Clustered<P> {
                 };
                 self.core.probed(now.mono, node, refused);
             }
-            Event::OutgoingUp { link } => self.core.outgoing(now.mono, link, pool::Event::Up),
-            Event::OutgoingBytes { link, bytes } => {
-                self.core
-                    .outgoing(now.mono, link, pool::Event::Bytes(bytes));
-            }
-            Event::OutgoingClosed { link } => {
-                self.core.outgoing(now.mono, link, pool::Event::Closed);
+            event @ (Event::OutgoingUp { .. }
+            | Event::OutgoingBytes { .. }
+            | Event::OutgoingClosed { .. }) => {
+                if let Ok((link, event)) = outgoing::event_of(event) {
+                    self.core.outgoing(now.mono, link, event);
+                }
             }
             Event::Failed(what) => slog::warn!(logger, "Cluster links: {}", what),
         }
@@ -237,24 +236,6 @@ fn probe(node: NodeId, addr: (IpAddr, u16)) -> Command {
     Command::Probe { node, addr }
 }
 
-fn outgoing(order: pool::Order) -> Command {
-    match order {
-        pool::Order::Connect {
-            link,
-            host,
-            port,
-            limit,
-        } => Command::OutgoingConnect {
-            link,
-            host,
-            port,
-            limit,
-        },
-        pool::Order::Send { link, bytes } => Command::OutgoingSend { link, bytes },
-        pool::Order::Close { link } => Command::OutgoingClose { link },
-    }
-}
-
 /// For the log: what a lost quorum means, and which voters are silent.
 fn no_quorum(silent: &[Member]) -> String {
     let name = |member: &Member| {
@@ -315,6 +296,7 @@ impl<P: Platform> Server<P> {
     pub(crate) fn admission(&mut self) -> Admission {
         let admission = self.shard.admission();
         let Some(cluster) = &mut self.state.cluster else {
+            self.hear_outside(admission);
             return admission;
         };
         let Admission::Lead { writable } = admission else {
@@ -400,7 +382,7 @@ impl<P: Platform> Server<P> {
                     cluster.io.order(Command::Peer { node, addr });
                 }
                 ClusterOutput::Probe { node, addr } => cluster.io.order(probe(node, addr)),
-                ClusterOutput::Outgoing(order) => cluster.io.order(outgoing(order)),
+                ClusterOutput::Outgoing(order) => cluster.io.order(outgoing::command_of(order)),
                 ClusterOutput::Myself(node) => cluster.io.order(Command::Myself(node)),
                 ClusterOutput::Identity(identity) => {
                     self.write_identity(now, &mut cluster, identity)?

@@ -19,6 +19,7 @@ fn with_a_lend(folder: &std::path::Path, sync: SyncPolicy, clock: &Hand) -> Shar
         to: ShardId([9; 20]),
         mark: None,
         keys: vec![b"k".as_slice().into()],
+        db: 0,
         outside: None,
     };
     data.lend(MoveId::default(), lend);

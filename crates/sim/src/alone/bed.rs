@@ -109,12 +109,21 @@ pub fn disk(voters: &[u64], record: &Record) -> SimDisk {
 impl Bed {
     /// A node that starts on this disk, with this nodes.conf.
     pub fn start(disk: SimDisk, conf: &str, answer: Answer) -> Bed {
+        Bed::begin(disk, Some(conf), answer)
+    }
+
+    /// A server in no cluster.
+    pub fn in_no_cluster(disk: SimDisk) -> Bed {
+        Bed::begin(disk, None, silence)
+    }
+
+    fn begin(disk: SimDisk, conf: Option<&str>, answer: Answer) -> Bed {
         let mut rng = Rng::new(1);
         let member = Rc::new(RefCell::new(MemberClock::new(&mut rng, false)));
         let clock = SimClock::new(Rc::clone(&member), disk.clone(), 0, rng.fork());
         let (kernel, wires): (Rc<RefCell<Kernel>>, Rc<RefCell<Wires>>) = Default::default();
         let mut config = ::config::Config::default();
-        config.cluster_enabled = true;
+        config.cluster_enabled = conf.is_some();
         config.cluster_raft_election_timeout = T_MS;
         config.log_segment_size = log_config().segment_size;
         let server = Server::start(Setup {
@@ -125,7 +134,7 @@ impl Bed {
             },
             clock: clock.clone(),
             folders: SimFolders(disk.clone()),
-            cluster: Some(ClusterSetup {
+            cluster: conf.map(|conf| ClusterSetup {
                 io: SimCluster::new(Rc::clone(&wires), disk),
                 conf: conf.as_bytes().to_vec(),
             }),
@@ -175,6 +184,16 @@ impl Bed {
     /// What the next turn takes off the links.
     pub fn hears(&mut self, event: LinkEvent) {
         self.wires.borrow_mut().event.push_back(event);
+    }
+
+    /// What the server wants done with connections to other servers, where it is in no cluster.
+    pub fn take_outgoing(&mut self) -> Vec<Command> {
+        std::mem::take(&mut self.kernel.borrow_mut().outgoing_orders)
+    }
+
+    /// What has happened to such a connection.
+    pub fn hears_outgoing(&mut self, event: LinkEvent) {
+        self.kernel.borrow_mut().outgoing_events.push_back(event);
     }
 
     /// From now on the other members answer so.

@@ -8,6 +8,7 @@ pub mod follower;
 pub mod leader;
 pub mod learner;
 pub mod node;
+pub mod outgoing;
 pub mod voter;
 pub mod witnesses;
 

@@ -24,6 +24,7 @@ fn with_a_lend() -> (Fixture, MoveId) {
             to: other(),
             mark: migrating().mark,
             keys: vec![b"{a}1".as_slice().into()],
+            db: 0,
             outside: None,
         };
         data.lend(lend, entry);
@@ -147,6 +148,7 @@ fn end_of_lend_outside_makes_slot_dirty() {
             to: other(),
             mark: None,
             keys: vec![b"{a}2".as_slice().into()],
+            db: 0,
             outside: Some(outside),
         };
         data.lend(id, entry);

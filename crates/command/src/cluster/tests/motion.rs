@@ -72,6 +72,7 @@ fn reads_an_expired_lent_key() {
         to: ShardId(id(2).0),
         mark: None,
         keys: vec![b"a".as_slice().into()],
+        db: 0,
         outside: None,
     };
     change(&mut f, |data| data.lend(MoveId::default(), lend));

@@ -5,14 +5,15 @@ mod info;
 mod rows;
 
 use super::super::api::{
-    ClientView, IoView, KillFilter, MemberKind, MemberStatus, MemoryView, ProcessView, RaftRole,
-    RaftStatus, ServerApi, Shutdown, Unblock,
+    ClientView, IoView, KillFilter, MemberKind, MemberStatus, MemoryView, OutsideApi, ProcessView,
+    RaftRole, RaftStatus, ServerApi, Shutdown, Unblock,
 };
 use super::super::env::{Block, BlockKind, Command, Env, Flow, Outcome, Serving};
 use super::super::execute;
 use super::super::session::{Endpoint, Session};
 use super::super::stats::Stats;
 use super::super::table::table;
+use super::super::testing::FakeCluster;
 use base::build::Build;
 use base::clock::{Mono, Now};
 use base::ids::BatchSeq;
@@ -36,6 +37,7 @@ struct FakeServer {
     acks: u64,
     now: Now,
     breaths: usize,
+    outside: FakeCluster,
     pubsub: Registry,
     active_expire: bool,
     logged: Vec<String>,
@@ -43,6 +45,9 @@ struct FakeServer {
 }
 
 impl ServerApi for FakeServer {
+    fn outside(&mut self) -> &mut dyn OutsideApi {
+        &mut self.outside
+    }
     fn config(&self) -> &Config {
         &self.config
     }
@@ -201,6 +206,7 @@ impl Client {
                 ..Now::default()
             },
             breaths: 0,
+            outside: FakeCluster::default(),
             pubsub: Registry::new(),
             active_expire: true,
             logged: Vec::new(),

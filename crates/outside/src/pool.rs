@@ -86,8 +86,14 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// Whether nothing is there, and nothing is to be done.
     pub fn is_empty(&self) -> bool {
-        self.links.is_empty()
+        self.links.is_empty() && self.orders.is_empty()
+    }
+
+    /// Connections that stand, or are being made.
+    pub fn len(&self) -> usize {
+        self.links.len()
     }
 
     pub fn take_orders(&mut self) -> Vec<Order> {
@@ -146,6 +152,25 @@ impl Pool {
         }
     }
 
+    /// A server, for one use; none: not reached yet. `question`: the session's, by which it asks again.
+    pub fn reach(
+        &mut self,
+        now: Mono,
+        question: &mut Option<LinkId>,
+        place: &Place,
+        limit: Duration,
+    ) -> Option<Result<(LinkId, Server), Unreached>> {
+        let known = question.filter(|link| self.leads_to(*link, place));
+        let link = match known {
+            Some(link) => link,
+            None => self.take(now, place, limit)?,
+        };
+        *question = Some(link);
+        let ready = self.ready(now, link)?;
+        *question = None;
+        Some(ready.map(|server| (link, server)))
+    }
+
     /// Whether a connection is taken, and nothing is on its way on it.
     pub fn stands(&self, id: LinkId) -> bool {
         let link = self.links.get(&id);
@@ -153,7 +178,7 @@ impl Pool {
     }
 
     /// Whether this connection was taken for that place.
-    pub fn leads_to(&self, id: LinkId, place: &Place) -> bool {
+    fn leads_to(&self, id: LinkId, place: &Place) -> bool {
         self.links.get(&id).is_some_and(|link| link.place == *place)
     }
 
@@ -255,7 +280,7 @@ impl Pool {
             }
             Event::Closed => {
                 let failure = match link.state {
-                    State::Connecting { .. } | State::Greeting { .. } => Unreached::Connecting,
+                    State::Connecting { .. } => Unreached::Connecting,
                     _ => Unreached::Lost,
                 };
                 link.fail(now, failure);
@@ -268,9 +293,13 @@ impl Pool {
         let mut unused = Vec::new();
         for (id, link) in &mut self.links {
             match link.state {
-                State::Connecting { until } | State::Greeting { until } if now >= until => {
+                State::Connecting { until } if now >= until => {
                     self.orders.push(Order::Close { link: *id });
                     link.fail(now, Unreached::Connecting);
+                }
+                State::Greeting { until } if now >= until => {
+                    self.orders.push(Order::Close { link: *id });
+                    link.fail(now, Unreached::Lost);
                 }
                 State::Free(since) | State::Taken(since) | State::Failed(_, since)
                     if now.since(since) >= KEPT_FOR =>

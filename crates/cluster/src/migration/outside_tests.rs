@@ -1,18 +1,18 @@
 //! A lend to a server outside, from its entry to its end: the shard is real, its members and the server are
 //! played by hand.
 
-use super::pool::{Event, LinkId, Order};
-use super::{Cargo, Credentials, Finished, Lend, Reader, Server};
 use crate::tests::{cluster, IDENTITY};
 use crate::{Cluster, ClusterOutput};
 use base::ShardId;
+use outside::pool::{Event, LinkId, Order};
 use shard::testing::{config, Played, OTHERS};
 use shard::Shard;
-use state::Access;
+use state::{Access, Reader};
 use std::time::Duration;
 use storage::RealDisk;
-use topology::outside::Place;
-use topology::MoveId;
+use topology::moves::{Cargo, Credentials, Lend};
+use topology::outside::{Outside as Server, Place};
+use topology::{Finished, MoveId};
 
 const SECOND: Duration = Duration::from_secs(1);
 const GREETED: &[u8] = b"+OK\r\n:7\r\n$12\r\nrun_id:abc\r\n\r\n-ERR no\r\n";
@@ -70,6 +70,7 @@ impl Run {
                 to: ShardId::default(),
                 mark: None,
                 keys: vec![b"a".as_slice().into()],
+                db: 0,
                 outside: Some(Server::of(&place(), &server)),
             };
             data.lend(id, entry);

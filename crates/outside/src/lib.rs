@@ -6,27 +6,46 @@
 //! RESTORE of a lend leaves once, after the lend has committed; while it may still be carried out the keys
 //! stay frozen, unless the server can't be asked.
 
-#[cfg(test)]
-mod played;
 pub mod pool;
 mod reply;
 mod settle;
 #[cfg(test)]
 mod tests;
 
-use super::{Desk, Finished};
 use base::clock::{Mono, Now};
 use base::mutation::{self, Mutation};
 use pool::{LinkId, Pool};
 use reply::{command, Reply};
 use settle::{Settle, Verdict};
+use shard::Shard;
 use state::{Gate, Reader, StateMachine};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use storage::Disk;
 use topology::moves::{Cargo, Credentials, Lend, Parcel};
 use topology::outside::Outside as Server;
-use topology::MoveId;
+use topology::{Finished, MoveId};
+
+/// What is acted with in a turn.
+pub struct Desk<'a, D: Disk> {
+    pub shard: &'a mut Shard<D>,
+    pub now: Now,
+    /// How long a server is asked what it has.
+    pub patience: Duration,
+    pub finished: &'a mut Vec<Finished>,
+    /// Lines for the log.
+    pub warnings: &'a mut Vec<String>,
+}
+
+impl<D: Disk> Desk<'_, D> {
+    fn act<R>(&mut self, act: impl FnOnce(&mut StateMachine) -> R) -> Option<(R, Gate)> {
+        self.shard.act(act)
+    }
+
+    fn finish(&mut self, finished: Finished) {
+        self.finished.push(finished);
+    }
+}
 
 /// Bytes of DUMP beyond the values that were sent: a server may have other ones of the same names.
 const MOST_OTHER: usize = 16 << 20;
@@ -71,7 +90,7 @@ enum Copying {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Outside {
+pub struct Outside {
     pub pool: Pool,
     jobs: BTreeMap<MoveId, Job>,
     copies: BTreeMap<u64, (Copying, Mono)>,
@@ -191,7 +210,7 @@ impl Outside {
             };
             let job = self.jobs.entry(*id).or_insert_with(|| Job::of_before(now));
             let warning = job.hear(desk, &mut self.pool, *id, (lend, server));
-            warning.into_iter().for_each(|warning| desk.warn(warning));
+            desk.warnings.extend(warning);
             if let Some(finished) = job.end(desk, *id) {
                 self.jobs.remove(id);
                 self.ended.push((*id, finished));
@@ -358,12 +377,12 @@ impl Job {
             Course::Settling(settle) => {
                 let keyspace = desk.shard.data().keyspace();
                 let is_same = |at: usize, theirs: &[u8]| {
-                    let entry = keyspace.get(0, &keyspace.key(&lend.keys[at]));
+                    let entry = keyspace.get(lend.db, &keyspace.key(&lend.keys[at]));
                     entry.is_some_and(|entry| has_value(&entry, theirs))
                 };
-                let patience = desk.node_timeout;
+                let patience = desk.patience;
                 let sizes = lend.keys.iter().map(|key| {
-                    let entry = keyspace.get(0, &keyspace.key(key));
+                    let entry = keyspace.get(lend.db, &keyspace.key(key));
                     entry.map_or(0, |entry| state::size_of(&entry))
                 });
                 let most = sizes.sum::<usize>() + MOST_OTHER;

@@ -83,7 +83,7 @@ fn a_server_that_refuses_says_why() {
         pool.hear(START, link, Event::Bytes(bytes.to_vec()));
         let why = Unreached::Refused(why.as_bytes().to_vec());
         assert_eq!(pool.ready(START, link), Some(Err(why)));
-        assert!(pool.is_empty());
+        assert_eq!(pool.len(), 0);
     }
 }
 
@@ -93,7 +93,10 @@ fn what_does_not_greet_in_time_is_not_reached() {
     let link = pool.take(START, &place(0), SECOND).expect("there is room");
     pool.hear(START, link, Event::Up);
     pool.proceed(START + SECOND);
+    assert_eq!(pool.ready(START, link), Some(Err(Unreached::Lost)));
     let not_reached = Some(Err(Unreached::Connecting));
+    let link = pool.take(START, &place(0), SECOND).expect("there is room");
+    pool.proceed(START + SECOND);
     assert_eq!(pool.ready(START, link), not_reached);
     let link = pool.take(START, &place(0), SECOND).expect("there is room");
     pool.hear(START, link, Event::Closed);
@@ -142,7 +145,7 @@ fn what_is_not_used_ends_and_makes_room() {
     pool.release(START, link);
     pool.take_orders();
     pool.proceed(START + 10 * SECOND);
-    assert!(pool.is_empty());
+    assert_eq!(pool.len(), 0);
     assert_eq!(pool.take_orders(), [Order::Close { link }]);
 }
 
@@ -161,6 +164,7 @@ fn settled(client: Option<u64>, run: &str, answers: &[u8]) -> Option<Verdict> {
         to: ShardId::default(),
         mark: None,
         keys: vec![b"a".as_slice().into(), b"b".as_slice().into()],
+        db: 0,
         outside: Some(outside.clone()),
     };
     let link = greeted(&mut pool, 0);
