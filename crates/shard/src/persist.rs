@@ -115,7 +115,9 @@ impl<D: Disk> Shard<D> {
     pub(super) fn order_jobs(&mut self, now: Now) -> Result<(), ShardError> {
         self.flush_commit(now)?;
         let behind = self.log.end() > self.log.durable();
-        let patient = self.patient_until.is_some_and(|until| now.mono < until);
+        // Past that, the end of a sync that is under way wakes the loop, and no deadline does.
+        self.patient_until = self.patient_until.filter(|until| now.mono < *until);
+        let patient = self.patient_until.is_some();
         let wanted = match self.config.sync {
             _ if patient => false,
             _ if !self.relaxed() || self.must_sync() || self.record_is_open() => true,

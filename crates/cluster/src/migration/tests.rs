@@ -1,9 +1,12 @@
-//! Words travel whole or not at all, and no bytes break the reader.
+//! Words travel whole or not at all, and no bytes break the reader; what an unasked word is worth.
 
+use super::questions::Questions;
 use super::word::{decode_cargo, encode_cargo, Word, Words};
+use base::clock::Mono;
 use base::ids::Incarnation;
 use base::{NodeId, ShardId, SlotSet};
 use proptest::prelude::*;
+use std::time::Duration;
 use topology::moves::{Cargo, Credentials, KeyState, Parcel, Titles};
 use topology::{MoveId, MoveNumber};
 
@@ -204,5 +207,34 @@ proptest! {
     #[test]
     fn any_bytes_give_words_or_nothing(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = Words::decode(&bytes);
+    }
+}
+
+/// M8: a mark that was told unasked is an answer once, from that shard, while it is fresh.
+#[test]
+fn announced_mark_answers_one_command() {
+    let (b, c) = (ShardId([2; 20]), ShardId([3; 20]));
+    let mark = MoveId {
+        shard: b,
+        ..MoveId::default()
+    };
+    let told = |questions: &mut Questions, slot| {
+        let mark = Some(mark);
+        questions.hear(Mono(1), b, Word::MarkIs { slot, mark });
+    };
+    let late = Mono(1) + Duration::from_secs(5);
+    let table = [
+        (b, Mono(2), Some(Some(mark))),
+        (c, Mono(2), None),
+        (b, late, None),
+    ];
+    for (of, now, answer) in table {
+        let mut questions = Questions::of_term(1);
+        told(&mut questions, 5);
+        let mut question = None;
+        assert_eq!(questions.mark(now, &mut question, of, 5), answer);
+        assert_eq!(question.is_some(), answer.is_none(), "else it is asked");
+        let mut second = None;
+        assert_eq!(questions.mark(now, &mut second, of, 5), None);
     }
 }

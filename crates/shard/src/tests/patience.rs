@@ -100,3 +100,25 @@ fn reply_a_turn_later_hurries_end_of_lend() {
     let jobs = shard.take_output().jobs;
     assert!(jobs.iter().any(|job| matches!(job, Job::Sync(_))));
 }
+
+#[test]
+fn patience_that_ends_beside_sync_wakes_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = Hand(Cell::new(1));
+    let mut shard = with_a_lend(folder.path(), SyncPolicy::Always, &clock);
+    shard.begin(clock.now()).expect("a turn begins");
+    set(&mut shard, b"other", b"v");
+    shard.finish(&clock).expect("a turn ends");
+    let slow = shard.take_output().jobs;
+    assert!(!ends_with_a_sync(&mut shard, &clock, |_| {}));
+    clock.0.set(clock.0.get() + 2_000_000);
+    shard.begin(clock.now()).expect("a turn begins");
+    shard.finish(&clock).expect("a turn ends");
+    assert!(shard.deadline() > clock.now().mono, "the loop would spin");
+    for done in slow.into_iter().filter_map(Job::run) {
+        let taken = shard.job_done(clock.now(), done);
+        taken.expect("a job is taken in");
+    }
+    settle(&mut shard, &clock);
+    assert!(shard.is_all_durable());
+}
