@@ -174,7 +174,8 @@ impl World {
             let at = self.now + self.rng.below(20 * MS);
             self.at(at, Event::Client(c));
         }
-        if !self.all_meet(first) {
+        let all_met = |w: &World| (0..first).all(|m| w.knows_all(m));
+        if !self.until(self.now + 15 * SEC, all_met) {
             return self.fail(format!("not formed: all have met\n{}", self.describe_all()));
         }
         let fault = self.rng.around(self.plan.fault_every);
@@ -197,33 +198,6 @@ impl World {
             self.checks.committed.formed(all);
             self.at(self.now, Event::Mover);
         }
-    }
-
-    /// A handshake that takes longer than the node timeout is dropped, as in Redis. An operator who sees later that
-    /// neither node knows the other one says MEET again. Where one of them does, the nodes have to see to it.
-    fn all_meet(&mut self, first: usize) -> bool {
-        let end = self.now + 15 * SEC;
-        let patience = 2 * self.plan.node_timeout_ms.max(1000) * MS;
-        let all_met = |w: &World| (0..first).all(|m| w.knows_all(m));
-        while self.now < end && self.failure.is_none() {
-            if self.until(end.min(self.now + patience), all_met) {
-                return true;
-            }
-            for m in 1..first {
-                if !self.knows(m, 0) && !self.knows(0, m) && self.machines[m].operator.is_idle() {
-                    self.op(m, Op::Meet(0));
-                }
-            }
-        }
-        false
-    }
-
-    fn knows(&self, m: usize, other: usize) -> bool {
-        let other = self.machines[other].name;
-        let node = self.machines[m].node.as_ref();
-        let bus = node.map(|node| node.cluster().bus());
-        bus.zip(other)
-            .is_some_and(|(bus, other)| bus.node(other).is_some())
     }
 
     /// M22: a shard had a slot, gave it up, and has kept keys of it; another shard is to have that slot.
