@@ -40,7 +40,13 @@ impl Bus {
         }
     }
 
-    /// Ends a handshake that takes too long; opens a link that is missing.
+    /// How long a handshake may take.
+    pub(super) fn handshake_ms(&self) -> u64 {
+        self.options.node_timeout_ms.max(1000)
+    }
+
+    /// Ends a handshake that takes too long; opens a link that is missing. A process that is stopped would find
+    /// its handshakes too old before it has read the answers: their age is counted in ticks.
     fn keep_link(&mut self, id: NodeId) {
         let Some(node) = self.table.get(id) else {
             return;
@@ -48,11 +54,36 @@ impl Bus {
         if id == self.table.me || node.flags.has(Flags::NOADDR) {
             return;
         }
-        let handshake_timeout = self.options.node_timeout_ms.max(1000);
-        if node.in_handshake() && self.since(node.created) > handshake_timeout {
+        let age_ms = (self.ticks - node.first_tick) * TICK_MS;
+        if node.in_handshake() && age_ms > self.handshake_ms() {
             self.remove_node(id);
         } else if node.link.is_none() {
             self.connect(id);
+        } else {
+            self.meet_again(id);
+        }
+    }
+
+    /// A handshake may end too early on one side: then that node takes the other one for a stranger, which
+    /// takes it for a node of its cluster, and no ping changes that. A MEET does, so it is said again until
+    /// the other node has shown that it knows us. Never later: it may have been told to forget us.
+    fn meet_again(&mut self, id: NodeId) {
+        let (now, pause) = (self.now.mono_ms, self.handshake_ms());
+        let node = self.table.get_mut(id).filter(|node| node.connected);
+        let Some(node) = node.filter(|node| node.meet_at.is_some_and(|at| now > at)) else {
+            return;
+        };
+        node.meet_at = Some(now + pause);
+        if let Some(link) = node.link {
+            self.send_ping(link, PingKind::Meet);
+        }
+    }
+
+    /// This node and another one have met: it is met again unless it shows that it knows us.
+    pub(super) fn has_met(&mut self, id: NodeId) {
+        let at = self.now.mono_ms + self.handshake_ms();
+        if let Some(node) = self.table.get_mut(id) {
+            node.meet_at = Some(at);
         }
     }
 

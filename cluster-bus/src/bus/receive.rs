@@ -53,6 +53,7 @@ impl Bus {
         let sender = self.table.get(header.sender).is_some_and(known);
         let sender = sender.then_some(header.sender);
         if let Some(id) = sender {
+            self.if_it_knows_us(link, id);
             self.associate(link, id);
             self.heard(id, header);
         }
@@ -116,6 +117,16 @@ impl Bus {
             Some((id, true)) => self.remove_node(id),
             Some((id, false)) => self.lose_address(id),
             None => (),
+        }
+    }
+
+    /// On a link to a node in handshake only the first ping is sent. A second packet on a link that a node
+    /// has made shows that its handshake with us is done.
+    fn if_it_knows_us(&mut self, link: LinkId, id: NodeId) {
+        let open = self.links.get(&link);
+        let spoke_before = open.is_some_and(|link| link.incoming() && link.node == Some(id));
+        if let Some(node) = self.table.get_mut(id).filter(|_| spoke_before) {
+            node.meet_at = None;
         }
     }
 
@@ -197,6 +208,7 @@ impl Bus {
             (true, Some(known)) => {
                 self.update_address(known, link, header);
                 self.remove_node(node);
+                self.has_met(known);
                 None
             }
             (true, None) => {
@@ -231,6 +243,7 @@ impl Bus {
             let role = header.flags.0 & (Flags::MASTER.0 | Flags::SLAVE.0);
             node.flags.0 |= role;
         }
+        self.has_met(id);
         self.heard(id, header);
         self.unsaved = true;
         self.state_stale = true;
@@ -290,6 +303,7 @@ impl Bus {
             cport,
             flags: Flags(flags.0 | Flags::HANDSHAKE.0),
             created: self.now.mono_ms,
+            first_tick: self.ticks,
             ..Node::default()
         });
         Some(id)

@@ -26,6 +26,10 @@ pub struct Node {
     pub slot_count: usize,
     pub config_epoch: u64,
     pub created: u64,
+    /// The tick at which its handshake began: a process that is stopped has no ticks.
+    pub(super) first_tick: u64,
+    /// We have met, and it has not shown yet that it knows us: when it is met again.
+    pub(super) meet_at: Option<u64>,
     /// When the ping went out that has no answer yet.
     pub ping_sent: Option<u64>,
     pub pong_received: Option<u64>,

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod claims;
+mod meetings;
 
 use super::*;
 use crate::nodes_conf;
