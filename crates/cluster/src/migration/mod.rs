@@ -12,6 +12,8 @@ mod ahead_tests;
 mod contact;
 mod copies;
 #[cfg(test)]
+mod ended_tests;
+#[cfg(test)]
 mod faulty;
 pub mod outside;
 mod owners;
@@ -132,7 +134,10 @@ impl<D: Disk> Desk<'_, D> {
     }
 
     /// The same, where nothing is said of it: nobody waits for its commit.
-    fn act_unsaid<R>(&mut self, act: impl FnOnce(&mut StateMachine) -> R) -> Option<(R, Footprint)> {
+    fn act_unsaid<R>(
+        &mut self,
+        act: impl FnOnce(&mut StateMachine) -> R,
+    ) -> Option<(R, Footprint)> {
         let data = self.shard.data_mut();
         data.begin_command(0, Access::Lead);
         let result = act(data);
@@ -531,7 +536,8 @@ impl Cluster {
         }
         rooms.claims.proceed(&mut desk, rooms.questions);
         rooms.slots.proceed(&mut desk);
-        rooms.slots.send_back(&mut desk, rooms.source);
+        let known = |shard| contact::is_known((&self.bus, &self.introductions), shard);
+        rooms.slots.send_back(&mut desk, rooms.source, known);
         rooms.outside.hear(&mut desk);
         rooms.target.proceed(&mut desk);
     }
