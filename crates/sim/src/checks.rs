@@ -69,6 +69,12 @@ impl Checks {
         }
     }
 
+    /// Up to where a group's committed entries have been looked at.
+    #[cfg(test)]
+    pub fn seen_committed(&self, group: GroupId) -> u64 {
+        self.committed.seen(group)
+    }
+
     /// Whether a member whose disk is gone still counts somewhere.
     pub fn dead_in_use(&self, w: &World) -> bool {
         let shards = w.machines.iter().filter_map(|m| m.node.as_ref());
@@ -213,8 +219,9 @@ impl World {
         node.filter(|_| self.moves_slots()).map(|node| node.shard())
     }
 
-    /// In the middle of a turn that is stopped.
-    pub fn look_at_stopped(&mut self, m: usize) -> Result<(), String> {
+    /// After a step, before what comes out of it is carried away: the process may die before its turn is over, or
+    /// while that is done, and others have been told of what has committed.
+    pub fn look_before_it_tells(&mut self, m: usize) -> Result<(), String> {
         let mut checks = std::mem::take(&mut self.checks);
         let shard = self.mover(m).filter(|_| self.plan.liar.is_none());
         let shard = shard.filter(|shard| self.groups.contains(&shard.identity().group));

@@ -4,7 +4,7 @@
 //! Owns a copy of each shard, which is brought forward by the logs of its members, and what has
 //! become of every lend. Never: looks at what a leader has executed and not committed, or changes a member.
 //! Why it sees enough: what one shard tells another rests on entries that its leader knows committed, and each
-//! member is looked at after every turn, and where a turn is stopped; so what is seen of all shards together is
+//! member is followed after every step of a turn, before what that step says is carried away; so what is seen of all shards together is
 //! a state that they may have been in, and a rule that holds at every moment holds for it.
 
 use base::ids::GroupId;
@@ -70,6 +70,11 @@ impl Committed {
         self.copies.get(&group).map(|copy| copy.data.record())
     }
 
+    #[cfg(test)]
+    pub fn seen(&self, group: GroupId) -> u64 {
+        self.copies.get(&group).map_or(0, |copy| copy.next - 1)
+    }
+
     /// Looks at a member after its turn. `keys`: those that clients use.
     pub fn look(&mut self, shard: &Shard<SimDisk>, keys: &[Vec<u8>]) -> Result<(), String> {
         self.follow(shard, keys)?;
@@ -77,7 +82,7 @@ impl Committed {
         self.look_at_frozen(shard)
     }
 
-    /// Carries out what a member knows committed; in the middle of a turn, too: it may have told others.
+    /// Carries out what a member knows committed; in the middle of a turn, too: it may tell others.
     pub fn follow(&mut self, shard: &Shard<SimDisk>, keys: &[Vec<u8>]) -> Result<(), String> {
         let (group, commit) = (shard.identity().group, shard.group().commit());
         let mut copy = self.copies.remove(&group).unwrap_or_else(|| copy_of(shard));

@@ -246,7 +246,13 @@ impl World {
         if data != members.len() || data == 0 {
             return Some(format!("{data} data members, {} machines", members.len()));
         }
-        if data > 1 && self.plan.witness && !leader.shard().is_ha(now) {
+        // W3: an emptied master that goes nowhere hosts no witness, so two members alone stay as they are.
+        let hosted = data > 2
+            || self.shards().any(|of| {
+                let record = self.leaders_record(of);
+                of != shard && record.is_some_and(|record| !record.slots.is_empty())
+            });
+        if data > 1 && hosted && self.plan.witness && !leader.shard().is_ha(now) {
             return Some("it survives a loss".to_string());
         }
         // While clients write, followers are behind and there is a tail.

@@ -18,10 +18,10 @@ use topology::Record;
 struct Standing {
     slot: u16,
     owner: usize,
-    /// The shard that the owner's mark names, and whether it turns back.
-    leaves_to: Option<(usize, bool)>,
-    /// The shards that have a mark, whose it names, and whether it turns back.
-    comes: Vec<(usize, usize, bool)>,
+    /// The shard that the owner's mark names, none if it has ended, and whether the mark turns back.
+    leaves_to: Option<(Option<usize>, bool)>,
+    /// The shards that have a mark, whose it names, none if that one has ended, and whether it turns back.
+    comes: Vec<(usize, Option<usize>, bool)>,
     /// Keys that are left at the owner.
     keys: u64,
     /// Shards that have keys of an earlier ownership, and whether they have a mark over them.
@@ -104,10 +104,10 @@ impl World {
         let of = |id: base::ShardId| find(&|r| r.shard == id);
         let owner = find(&|r| r.slots.contains(slot))?;
         let leaves = records[&owner].moves.migrating.get(&slot);
-        let leaves_to = leaves.and_then(|mark| Some((of(mark.shard)?, mark.closing)));
+        let leaves_to = leaves.map(|mark| (of(mark.shard), mark.closing));
         let comes = records.iter().filter_map(|(shard, record)| {
             let mark = record.moves.importing.get(&slot)?;
-            Some((*shard, of(mark.shard)?, mark.returning))
+            Some((*shard, of(mark.shard), mark.returning))
         });
         let count = |shard: usize| {
             let node = self.node(self.master_of(shard)?)?;
@@ -272,7 +272,14 @@ fn step(w: &mut World, s: &Standing) {
         return;
     }
     let other = *w.rng.pick(&others);
-    let comes = s.comes.iter().find(|(_, from, _)| *from == owner);
+    let comes = s.comes.iter().find(|(_, from, _)| *from == Some(owner));
+    let orphan = s
+        .comes
+        .iter()
+        .find(|(_, from, back)| from.is_none() && !back);
+    if let Some((at, ..)) = orphan.filter(|_| w.rng.chance(0.2)) {
+        return stable(w, slot, *at);
+    }
     match (s.leaves_to, comes) {
         (None, None) => {
             let both = w.rng.chance(0.8);
@@ -283,7 +290,7 @@ fn step(w: &mut World, s: &Standing) {
                 leave(w, slot, owner, other);
             }
         }
-        (Some((to, false)), Some(_)) => match w.rng.below(20) {
+        (Some((Some(to), false)), Some(_)) => match w.rng.below(20) {
             n @ 0..=9 => migrate(w, slot, owner, to, s.keys > 0 && n < 5),
             10..=14 => assign(w, slot, to, to),
             15 => assign(w, slot, owner, to),
@@ -292,7 +299,7 @@ fn step(w: &mut World, s: &Standing) {
             18 => import(w, slot, other, owner),
             _ => assign(w, slot, other, to),
         },
-        (Some((to, false)), None) => match w.rng.below(4) {
+        (Some((Some(to), false)), None) => match w.rng.below(4) {
             0 => stable(w, slot, owner),
             1 => migrate(w, slot, owner, to, true),
             _ => import(w, slot, to, owner),
@@ -302,32 +309,100 @@ fn step(w: &mut World, s: &Standing) {
             1 => assign(w, slot, *at, *at),
             _ => leave(w, slot, owner, *at),
         },
+        (Some((None, false)), _) => stable(w, slot, owner),
         (Some((_, true)), _) => {}
     }
 }
 
-/// What `redis-cli --cluster fix` would do, one step at a time.
 fn mend(w: &mut World, slot: u16) {
     let Some(s) = w.standing(slot) else { return };
-    let comes: Vec<(usize, usize, bool)> = s.comes.clone();
+    for step in mends(&s) {
+        match step {
+            Mend::Move(to) => migrate(w, slot, s.owner, to, true),
+            Mend::Assign(to) => assign(w, slot, to, to),
+            Mend::Stable(at) => stable(w, slot, at),
+            Mend::Flush(at) => ask(w, at, |_| Some(Op::FlushSlot(slot))),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mend {
+    /// The keys that are left, from the owner to that shard.
+    Move(usize),
+    Assign(usize),
+    Stable(usize),
+    Flush(usize),
+}
+
+/// What `redis-cli --cluster fix` would do, one step at a time. A shard that a mark names may have ended: `fix`
+/// looks at who has a mark, not at whom it names.
+fn mends(s: &Standing) -> Vec<Mend> {
+    let mut mends = Vec::new();
     if let Some((to, false)) = s.leaves_to {
-        let unclean = s.leftovers.contains(&(to, true));
-        match comes.contains(&(to, s.owner, false)) && !unclean {
-            true if s.keys > 0 => migrate(w, slot, s.owner, to, true),
-            true => assign(w, slot, to, to),
-            false => stable(w, slot, s.owner),
-        }
+        let comes = |to: &usize| s.comes.contains(&(*to, Some(s.owner), false));
+        let clean = |to: &usize| !s.leftovers.contains(&(*to, true));
+        mends.push(match to.filter(|to| comes(to) && clean(to)) {
+            Some(to) if s.keys > 0 => Mend::Move(to),
+            Some(to) => Mend::Assign(to),
+            None => Mend::Stable(s.owner),
+        });
     }
-    for (at, marked) in &s.leftovers {
-        match marked {
-            true => stable(w, slot, *at),
-            false => ask(w, *at, |_| Some(Op::FlushSlot(slot))),
-        }
-    }
-    for (at, from, returning) in comes {
-        let agreed = from == s.owner && s.leaves_to == Some((at, false));
+    mends.extend(s.leftovers.iter().map(|(at, marked)| match marked {
+        true => Mend::Stable(*at),
+        false => Mend::Flush(*at),
+    }));
+    for (at, from, returning) in &s.comes {
+        let agreed = *from == Some(s.owner) && s.leaves_to == Some((Some(*at), false));
         if !returning && !agreed {
-            stable(w, slot, at);
+            mends.push(Mend::Stable(*at));
         }
+    }
+    mends
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at_rest() -> Standing {
+        Standing {
+            slot: 1,
+            owner: 0,
+            leaves_to: None,
+            comes: Vec::new(),
+            keys: 0,
+            leftovers: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn marks_of_ended_shards_are_made_stable() {
+        let leaves = Standing {
+            leaves_to: Some((None, false)),
+            keys: 3,
+            ..at_rest()
+        };
+        assert_eq!(mends(&leaves), [Mend::Stable(0)]);
+        let comes = Standing {
+            comes: vec![(1, None, false), (2, None, true)],
+            ..at_rest()
+        };
+        assert_eq!(mends(&comes), [Mend::Stable(1)]);
+    }
+
+    #[test]
+    fn a_move_with_both_marks_goes_on() {
+        let mut both = Standing {
+            leaves_to: Some((Some(1), false)),
+            comes: vec![(1, Some(0), false)],
+            keys: 3,
+            ..at_rest()
+        };
+        assert_eq!(mends(&both), [Mend::Move(1)]);
+        both.keys = 0;
+        assert_eq!(mends(&both), [Mend::Assign(1)]);
+        both.comes.clear();
+        assert_eq!(mends(&both), [Mend::Stable(0)]);
     }
 }

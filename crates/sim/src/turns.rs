@@ -37,9 +37,6 @@ impl World {
                     }
                     let resume = self.stop_between(m, end);
                     if resume > self.now + LONG {
-                        if let Err(why) = self.look_at_stopped(m) {
-                            return self.fail(format!("machine {m}: {why}"));
-                        }
                         let machine = &mut self.machines[m];
                         machine.busy_until = resume;
                         machine.next_turn = None;
@@ -104,6 +101,10 @@ impl World {
         }
         match self.machines[m].as_crash(ended) {
             Ended::Fine(progress) => {
+                if let Err(why) = self.look_before_it_tells(m) {
+                    self.fail(format!("machine {m}: {why}"));
+                    return None;
+                }
                 self.carry(m, end);
                 self.machines[m].node.is_some().then_some((progress, end))
             }
@@ -272,4 +273,54 @@ fn shown(node: &Node) -> Result<(), String> {
         record.epoch,
         record.slots.len()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Topology;
+    use crate::trace::Lines;
+
+    /// Committed entries in a member's log that the checks have not seen; and steps in which some came.
+    fn unseen_after_steps(w: &mut World, m: usize) -> (u64, u64) {
+        let written = |n: &Node| n.shard().group().commit().min(n.shard().log().last_index());
+        let commit = |w: &World| w.node(m).map_or(0, written);
+        let (mut unseen, mut came) = (0, 0);
+        loop {
+            let before = commit(w);
+            w.begin_turn(m);
+            let Some((progress, end)) = w.step(m, w.now) else {
+                return (unseen, came);
+            };
+            came += u64::from(commit(w) > before);
+            let group = w.node(m).expect("it runs").shard().identity().group;
+            if w.groups.contains(&group) {
+                unseen += commit(w).saturating_sub(w.checks.seen_committed(group));
+            }
+            if let Progress::Done(pause) = progress {
+                w.turn_done(m, end, pause);
+                return (unseen, came);
+            }
+        }
+    }
+
+    #[test]
+    fn members_are_looked_at_before_they_tell() {
+        let mut w = World::new(Topology::Moves, 3, Lines::None);
+        w.form();
+        let mut all = (0, 0);
+        for _ in 0..300 {
+            let soon = w.now + MS;
+            w.until(soon, |_| false);
+            for m in 0..w.machines.len() {
+                if w.node(m).is_some() && w.machines[m].busy_until <= w.now {
+                    let (unseen, came) = unseen_after_steps(&mut w, m);
+                    all = (all.0 + unseen, all.1 + came);
+                }
+            }
+        }
+        assert_eq!(w.failure, None);
+        assert!(all.1 > 0, "nothing has committed");
+        assert_eq!(all.0, 0, "committed and not seen, when others may be told");
+    }
 }

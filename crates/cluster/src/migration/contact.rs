@@ -39,6 +39,11 @@ fn nodes_of(who: Who<'_>, shard: ShardId) -> Vec<(NodeId, bool)> {
     nodes
 }
 
+/// Whether a node of the shard is known that can be spoken to.
+pub(super) fn is_known(who: Who<'_>, shard: ShardId) -> bool {
+    !nodes_of(who, shard).is_empty()
+}
+
 impl Contacts {
     /// The node to speak to now.
     pub fn of(&mut self, now: Mono, who: Who<'_>, shard: ShardId) -> Option<NodeId> {

@@ -12,6 +12,8 @@ mod ahead_tests;
 mod contact;
 mod copies;
 #[cfg(test)]
+mod ended_tests;
+#[cfg(test)]
 mod faulty;
 #[cfg(test)]
 mod outside_tests;
@@ -505,7 +507,8 @@ impl Cluster {
         }
         rooms.claims.proceed(&mut desk, rooms.questions);
         rooms.slots.proceed(&mut desk);
-        rooms.slots.send_back(&mut desk, rooms.source);
+        let known = |shard| contact::is_known((&self.bus, &self.introductions), shard);
+        rooms.slots.send_back(&mut desk, rooms.source, known);
         rooms.outside.hear(&mut desk.outside());
         rooms.target.proceed(&mut desk);
     }

@@ -378,12 +378,22 @@ impl Slots {
         }
     }
 
-    /// M11: keys go back, one lend at a time for a slot; without any left the mark ends.
-    pub fn send_back<D: Disk>(&mut self, desk: &mut Desk<'_, D>, source: &mut Source) {
+    /// M11: keys go back, one lend at a time for a slot; without any left the mark ends. `known`: whether a shard
+    /// has a node that can be spoken to.
+    pub fn send_back<D: Disk>(
+        &mut self,
+        desk: &mut Desk<'_, D>,
+        source: &mut Source,
+        known: impl Fn(ShardId) -> bool,
+    ) {
         let record = desk.shard.data().record().clone();
         for (slot, mark) in &record.moves.importing {
             let (slot, id) = (*slot, mark.mark);
             let settled = self.settled.contains(&id) || mutation::is(Mutation::BackBeforeSettled);
+            // Of a shard that has ended nobody says SETTLED. It lent nothing under the mark that is not decided, and
+            // what would come yet is refused; with no key of it here nothing has to go back.
+            let empty = !mark.clean || desk.shard.data().keyspace().count_in_slot(slot) == 0;
+            let settled = settled || empty && !known(mark.shard);
             if !(mark.returning && settled) || desk.lends_of(slot) {
                 continue;
             }

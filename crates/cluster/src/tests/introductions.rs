@@ -12,7 +12,7 @@ const B: ShardId = ShardId([0xb; 20]);
 const C: ShardId = ShardId([0xc; 20]);
 
 /// Knows node 5, itself, and node 7, which the bus shows in shard C.
-fn knowing() -> Cluster {
+pub(crate) fn knowing() -> Cluster {
     let line = |n: u8, shard: ShardId, flags: &str| {
         let (id, port) = (node(n), 7000 + u16::from(n));
         format!(
