@@ -1,8 +1,9 @@
-//! One unit of a file: what stands behind one opcode, or one key with its value.
+//! One element of a file: an opcode and what belongs to it, or a key with its value.
 //!
-//! Owns: [`parse`], which finds a unit at the beginning of bytes. Never: keeps anything, makes a string. A unit
-//! of which not all bytes are there is looked for again when more have come: until then it costs a walk over
-//! a few lengths.
+//! Owns: [`parse`], which finds an element at the beginning of bytes. Never: keeps anything, makes a string.
+//!
+//! Bytes of a file come in slices that end anywhere, so that an element is looked for again and again until all of
+//! it has come: to look costs no more than a walk over a few lengths.
 
 use super::error::Place;
 use super::names::{module_name, type_name, MODULE, MODULE_PRE_GA};
@@ -18,7 +19,7 @@ const SLOTS: u64 = 1 << 14;
 
 /// Where a reader is in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum Section {
     Header,
     Items,
     /// Behind the opcode of the end.
@@ -26,7 +27,7 @@ pub(super) enum Part {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Unit<'a> {
+pub(super) enum Element<'a> {
     Item(Whole<'a>),
     ExpiresAtMs(i64),
     IdleSeconds(u64),
@@ -37,7 +38,7 @@ pub(super) enum Unit<'a> {
     Checksum(u64),
 }
 
-/// A unit that is an item.
+/// An element that is an item.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Whole<'a> {
     Version(u16),
@@ -50,7 +51,7 @@ pub(super) enum Whole<'a> {
     String(Raw<'a>, Raw<'a>),
 }
 
-/// Why there is no unit.
+/// Why there is no element.
 #[derive(Debug)]
 pub(super) enum Stop {
     /// So many bytes more belong to it at least; and where it stands.
@@ -58,20 +59,24 @@ pub(super) enum Stop {
     Wrong(Place, Fault),
 }
 
-/// The unit at the beginning of `bytes`, and its length. The place of a `Stop` has no offset.
-pub(super) fn parse(part: Part, bytes: &[u8], limit: usize) -> Result<(Unit<'_>, usize), Stop> {
+/// The element at the beginning of `bytes`, and its length. The place of a `Stop` has no offset.
+pub(super) fn parse(
+    section: Section,
+    bytes: &[u8],
+    limit: usize,
+) -> Result<(Element<'_>, usize), Stop> {
     let nothing = &mut || {};
     let mut parser = Parser {
         from: Decoder::new(bytes, limit, nothing),
         place: Place::default(),
     };
-    let unit = match part {
-        Part::Header => parser.header(),
-        Part::Items => parser.item(),
-        Part::Checksum => parser.checksum(),
+    let element = match section {
+        Section::Header => parser.header(),
+        Section::Items => parser.item(),
+        Section::Checksum => parser.checksum(),
     };
-    match unit {
-        Ok(unit) => Ok((unit, bytes.len() - parser.from.rest().len())),
+    match element {
+        Ok(element) => Ok((element, bytes.len() - parser.from.rest().len())),
         Err(Fault::Value(ValueError::Short)) => {
             Err(Stop::Missing(parser.from.missing(), parser.place))
         }
@@ -81,7 +86,7 @@ pub(super) fn parse(part: Part, bytes: &[u8], limit: usize) -> Result<(Unit<'_>,
 
 struct Parser<'a, 'p> {
     from: Decoder<'a, 'p>,
-    /// What is known of the unit so far.
+    /// What is known of the element so far.
     place: Place,
 }
 
@@ -92,7 +97,7 @@ impl From<ValueError> for Fault {
 }
 
 impl<'a> Parser<'a, '_> {
-    fn header(&mut self) -> Result<Unit<'a>, Fault> {
+    fn header(&mut self) -> Result<Element<'a>, Fault> {
         // A file of another kind is known by its first bytes, however short it is.
         let there = self.from.rest();
         let same = there.iter().zip(MAGIC).all(|(byte, want)| byte == want);
@@ -111,15 +116,15 @@ impl<'a> Parser<'a, '_> {
         if !READ.contains(&version) {
             return Err(Fault::Version(version));
         }
-        Ok(Unit::Item(Whole::Version(version)))
+        Ok(Element::Item(Whole::Version(version)))
     }
 
-    fn checksum(&mut self) -> Result<Unit<'a>, Fault> {
+    fn checksum(&mut self) -> Result<Element<'a>, Fault> {
         self.place.opcode = Some(opcode::EOF);
-        Ok(Unit::Checksum(u64::from_le_bytes(self.from.array()?)))
+        Ok(Element::Checksum(u64::from_le_bytes(self.from.array()?)))
     }
 
-    fn item(&mut self) -> Result<Unit<'a>, Fault> {
+    fn item(&mut self) -> Result<Element<'a>, Fault> {
         let first = self.from.byte()?;
         if type_name(first).is_some() {
             self.place.kind = Some(first);
@@ -127,30 +132,32 @@ impl<'a> Parser<'a, '_> {
         }
         self.place.opcode = Some(first);
         Ok(match first {
-            opcode::AUX => Unit::Item(Whole::Aux(self.from.raw()?, self.from.raw()?)),
-            opcode::SELECTDB => Unit::Item(Whole::Db(self.from.length()?)),
-            opcode::RESIZEDB => Unit::Item(Whole::Sizes(self.from.length()?, self.from.length()?)),
+            opcode::AUX => Element::Item(Whole::Aux(self.from.raw()?, self.from.raw()?)),
+            opcode::SELECTDB => Element::Item(Whole::Db(self.from.length()?)),
+            opcode::RESIZEDB => {
+                Element::Item(Whole::Sizes(self.from.length()?, self.from.length()?))
+            }
             opcode::SLOT_INFO => self.slot()?,
-            opcode::FUNCTION2 => Unit::Item(Whole::Function(self.from.raw()?)),
-            opcode::EXPIRETIME_MS => Unit::ExpiresAtMs(i64::from_le_bytes(self.from.array()?)),
+            opcode::FUNCTION2 => Element::Item(Whole::Function(self.from.raw()?)),
+            opcode::EXPIRETIME_MS => Element::ExpiresAtMs(i64::from_le_bytes(self.from.array()?)),
             opcode::EXPIRETIME => {
                 let seconds = i32::from_le_bytes(self.from.array()?);
-                Unit::ExpiresAtMs(i64::from(seconds) * 1000)
+                Element::ExpiresAtMs(i64::from(seconds) * 1000)
             }
-            opcode::IDLE => Unit::IdleSeconds(self.from.length()?),
-            opcode::FREQ => Unit::Frequency(self.from.byte()?),
-            opcode::EOF => Unit::End,
+            opcode::IDLE => Element::IdleSeconds(self.from.length()?),
+            opcode::FREQ => Element::Frequency(self.from.byte()?),
+            opcode::EOF => Element::End,
             opcode::FUNCTION_PRE_GA => return Err(Fault::FunctionOfCandidate),
             opcode::MODULE_AUX => return Err(self.module()?),
             _ => return Err(Fault::Opcode(first)),
         })
     }
 
-    fn slot(&mut self) -> Result<Unit<'a>, Fault> {
+    fn slot(&mut self) -> Result<Element<'a>, Fault> {
         let slot = self.from.length()?;
         let known = u16::try_from(slot).ok().filter(|_| slot < SLOTS);
         let known = known.ok_or(Fault::Slot(slot))?;
-        Ok(Unit::Item(Whole::Slot(
+        Ok(Element::Item(Whole::Slot(
             known,
             self.from.length()?,
             self.from.length()?,
@@ -161,7 +168,7 @@ impl<'a> Parser<'a, '_> {
         Ok(Fault::Module(module_name(self.from.length()?)))
     }
 
-    fn entry(&mut self, kind: u8) -> Result<Unit<'a>, Fault> {
+    fn entry(&mut self, kind: u8) -> Result<Element<'a>, Fault> {
         let key = self.from.raw()?;
         let value = match Type::numbered(kind) {
             Some(Type::String) => self.string(key),
@@ -176,12 +183,12 @@ impl<'a> Parser<'a, '_> {
         value
     }
 
-    /// A string's value. The place of a long one of which not all has come would be in memory twice: here,
-    /// and where it goes. It is gathered there at once.
-    fn string(&mut self, key: Raw<'a>) -> Result<Unit<'a>, Fault> {
+    /// A string's value. Gathered among the bytes of its element, a long value would be copied as a whole when
+    /// its last byte has come: it is gathered on its own from the first one on.
+    fn string(&mut self, key: Raw<'a>) -> Result<Element<'a>, Fault> {
         let at_value = self.from.rest();
         let why = match self.from.raw() {
-            Ok(value) => return Ok(Unit::Item(Whole::String(key, value))),
+            Ok(value) => return Ok(Element::Item(Whole::String(key, value))),
             Err(why) => why,
         };
         if why == ValueError::Short {
@@ -189,7 +196,7 @@ impl<'a> Parser<'a, '_> {
                 if length >= LARGE_MIN {
                     let there = self.from.rest();
                     self.from.bytes(there.len())?;
-                    return Ok(Unit::Large(key, there, length));
+                    return Ok(Element::Large(key, there, length));
                 }
             }
         }

@@ -6,7 +6,7 @@
 //! A value whose bytes are all in one slice is not copied; a long one that came in several is handed over.
 
 use super::error::Place;
-use super::parse::{parse, Part, Stop, Unit, Whole};
+use super::parse::{parse, Element, Section, Stop, Whole};
 use super::{opcode, End, Entry, Fault, FileError, Item, CHECKSUM_SINCE};
 use crate::crc64::crc64;
 use crate::decode::Raw;
@@ -29,14 +29,14 @@ pub struct Reader {
     version: u16,
     /// What opcodes said of the key that follows.
     about: About,
-    /// The bytes of a unit of which not all have come.
+    /// The bytes of an element of which not all have come.
     pending: Vec<u8>,
     /// They are an item that the caller has.
     lent: bool,
 }
 
 enum State {
-    At(Part),
+    At(Section),
     /// In a long value.
     Large(Large),
     /// All has come; the end and its checksum are not told yet.
@@ -59,11 +59,11 @@ struct Large {
     length: usize,
 }
 
-/// What came of looking for a unit.
+/// What came of looking for an element.
 enum Step<'i> {
     /// All of the slice is used up.
     Wait,
-    /// A unit that is no item.
+    /// An element that is no item.
     Passed,
     /// An item that lies in the caller's slice.
     Here(Whole<'i>),
@@ -78,7 +78,7 @@ impl Reader {
     pub fn new(limit: usize) -> Reader {
         Reader {
             limit,
-            state: State::At(Part::Header),
+            state: State::At(Section::Header),
             offset: 0,
             sum: 0,
             version: 0,
@@ -99,11 +99,11 @@ impl Reader {
             self.pending.clear();
             self.pending.shrink_to(KEPT_MAX);
         }
-        let (step, part, offset) = loop {
-            let (part, offset) = (self.part(), self.offset);
-            match self.step(part, input, pace)? {
+        let (step, section, offset) = loop {
+            let (section, offset) = (self.section(), self.offset);
+            match self.step(section, input, pace)? {
                 Step::Passed => {}
-                step => break (step, part, offset),
+                step => break (step, section, offset),
             }
         };
         let whole = match step {
@@ -117,8 +117,8 @@ impl Reader {
             Step::Here(whole) => whole,
             Step::Pending => {
                 self.lent = true;
-                match parse(part, &self.pending, self.limit) {
-                    Ok((Unit::Item(whole), _)) => whole,
+                match parse(section, &self.pending, self.limit) {
+                    Ok((Element::Item(whole), _)) => whole,
                     _ => unreachable!("the same bytes are the same item"),
                 }
             }
@@ -136,7 +136,7 @@ impl Reader {
         let place = match &self.state {
             State::Ending(_) | State::Ended => return Ok(()),
             State::Large(large) => large.place(),
-            State::At(part) => match parse(*part, pending, self.limit) {
+            State::At(section) => match parse(*section, pending, self.limit) {
                 Err(stop) => error_of(stop, self.offset).place,
                 Ok(_) => Place::at(self.offset),
             },
@@ -152,19 +152,19 @@ impl Reader {
         self.offset
     }
 
-    fn part(&self) -> Part {
+    fn section(&self) -> Section {
         match self.state {
-            State::At(part) => part,
-            State::Large(_) | State::Ending(_) | State::Ended => Part::Items,
+            State::At(section) => section,
+            State::Large(_) | State::Ending(_) | State::Ended => Section::Items,
         }
     }
 }
 
-/// Looking for units.
+/// Looking for elements.
 impl Reader {
     fn step<'i>(
         &mut self,
-        part: Part,
+        section: Section,
         input: &mut &'i [u8],
         pace: &mut dyn FnMut(),
     ) -> Result<Step<'i>, FileError> {
@@ -186,9 +186,9 @@ impl Reader {
             }
         }
         if !self.pending.is_empty() {
-            return self.step_pending(part, input, pace);
+            return self.step_pending(section, input, pace);
         }
-        let (unit, length) = match parse(part, input, self.limit) {
+        let (element, length) = match parse(section, input, self.limit) {
             Ok(found) => found,
             Err(Stop::Missing(..)) => {
                 self.pending.extend_from_slice(std::mem::take(input));
@@ -198,24 +198,24 @@ impl Reader {
         };
         let (bytes, rest) = input.split_at(length);
         *input = rest;
-        let whole = self.passed(unit, bytes, pace)?;
+        let whole = self.passed(element, bytes, pace)?;
         Ok(whole.map_or(Step::Passed, Step::Here))
     }
 
-    /// The unit of which the first bytes are pending.
+    /// The element of which the first bytes are pending.
     fn step_pending<'i>(
         &mut self,
-        part: Part,
+        section: Section,
         input: &mut &'i [u8],
         pace: &mut dyn FnMut(),
     ) -> Result<Step<'i>, FileError> {
         loop {
-            let missing = match parse(part, &self.pending, self.limit) {
+            let missing = match parse(section, &self.pending, self.limit) {
                 Ok(_) => break,
                 Err(Stop::Missing(missing, _)) => missing,
                 Err(stop) => return Err(error_of(stop, self.offset)),
             };
-            // No more than belongs to the unit.
+            // No more than belongs to the element.
             let (bytes, rest) = input.split_at(missing.min(input.len()));
             self.pending.extend_from_slice(bytes);
             *input = rest;
@@ -224,9 +224,9 @@ impl Reader {
             }
         }
         let pending = std::mem::take(&mut self.pending);
-        let is_item = match parse(part, &pending, self.limit) {
-            Ok((unit, _)) => self
-                .passed(unit, &pending, pace)
+        let is_item = match parse(section, &pending, self.limit) {
+            Ok((element, _)) => self
+                .passed(element, &pending, pace)
                 .map(|whole| whole.is_some()),
             Err(stop) => Err(error_of(stop, self.offset)),
         };
@@ -238,20 +238,20 @@ impl Reader {
         Ok(Step::Passed)
     }
 
-    /// A unit has come whole; what it is, if it is an item.
+    /// An element has come whole; what it is, if it is an item.
     fn passed<'u>(
         &mut self,
-        unit: Unit<'u>,
+        element: Element<'u>,
         bytes: &[u8],
         pace: &mut dyn FnMut(),
     ) -> Result<Option<Whole<'u>>, FileError> {
         let (offset, sum) = (self.offset, self.sum);
         self.pass(bytes, pace);
-        match unit {
-            Unit::ExpiresAtMs(at) => self.about.expires_at_ms = (at != NEVER).then_some(at),
-            Unit::IdleSeconds(seconds) => self.about.idle_seconds = Some(seconds),
-            Unit::Frequency(frequency) => self.about.frequency = Some(frequency),
-            Unit::Large(key, there, length) => {
+        match element {
+            Element::ExpiresAtMs(at) => self.about.expires_at_ms = (at != NEVER).then_some(at),
+            Element::IdleSeconds(seconds) => self.about.idle_seconds = Some(seconds),
+            Element::Frequency(frequency) => self.about.frequency = Some(frequency),
+            Element::Large(key, there, length) => {
                 let place = Place::of_entry(offset, Type::String);
                 let key = text(key, &place, pace)?.into_owned();
                 let value = there.to_vec();
@@ -262,13 +262,13 @@ impl Reader {
                     length,
                 });
             }
-            Unit::End if self.version < CHECKSUM_SINCE => self.state = State::Ending(None),
-            Unit::End => self.state = State::At(Part::Checksum),
-            Unit::Checksum(found) => self.checksum(found, sum, offset)?,
-            Unit::Item(whole) => {
+            Element::End if self.version < CHECKSUM_SINCE => self.state = State::Ending(None),
+            Element::End => self.state = State::At(Section::Checksum),
+            Element::Checksum(found) => self.checksum(found, sum, offset)?,
+            Element::Item(whole) => {
                 if let Whole::Version(version) = whole {
                     self.version = version;
-                    self.state = State::At(Part::Items);
+                    self.state = State::At(Section::Items);
                 }
                 return Ok(Some(whole));
             }
@@ -300,7 +300,7 @@ impl Reader {
         if bytes.len() < missing {
             return Step::Wait;
         }
-        match std::mem::replace(&mut self.state, State::At(Part::Items)) {
+        match std::mem::replace(&mut self.state, State::At(Section::Items)) {
             State::Large(large) => Step::Large(large),
             _ => Step::Passed,
         }

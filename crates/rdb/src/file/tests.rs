@@ -397,7 +397,7 @@ fn texts() -> impl Strategy<Value = Cow<'static, [u8]>> {
         4 => any::<Vec<u8>>(),
         4 => any::<i32>().prop_map(|n| n.to_string().into_bytes()),
         4 => repetitive(),
-        1 => long.prop_map(|(seed, n)| (0..n).map(|at| (at * at >> 3) as u8 ^ seed).collect()),
+        1 => long.prop_map(|(seed, n)| (0..n).map(|at| ((at * at) >> 3) as u8 ^ seed).collect()),
     ]
     .prop_map(Cow::Owned)
 }
