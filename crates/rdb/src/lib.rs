@@ -4,8 +4,9 @@
 //! ([`encode`], [`decode`]), the compression of long strings ([`lzf`]) and the checksum ([`crc64`]). Never:
 //! does I/O, looks at a clock, knows the keyspace.
 //!
-//! Invariants: what is written is what Redis 7.4 writes, to the byte. What is read may be any bytes: a
-//! value or a typed error comes of it, and no more memory is taken than those bytes can fill.
+//! Invariants: what is written is what Redis 7.4 writes, to the byte (but for long strings in files:
+//! [`file::COMPRESSED_MAX`]). What is read may be any bytes: a value or a typed error comes of it, and no more
+//! memory is taken than those bytes can fill.
 //!
 //! Large values take long. Every function that walks through one calls `pace` about every
 //! [`PACE_BYTES`], so that its caller can let other things happen; a file is written and read in pieces.

@@ -40,6 +40,9 @@ const CHECKSUM_SINCE: u16 = 5;
 /// From this version on a file may tell the sizes of slots.
 const SLOT_SINCE: u16 = 12;
 
+/// The expiry that says that there is none.
+const NEVER: i64 = -1;
+
 /// The byte before an item that is no key.
 mod opcode {
     pub const SLOT_INFO: u8 = 244;

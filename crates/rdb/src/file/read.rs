@@ -7,7 +7,7 @@
 
 use super::error::Place;
 use super::parse::{parse, Element, Section, Stop, Whole};
-use super::{opcode, End, Entry, Fault, FileError, Item, CHECKSUM_SINCE};
+use super::{opcode, End, Entry, Fault, FileError, Item, CHECKSUM_SINCE, NEVER};
 use crate::crc64::crc64;
 use crate::decode::Raw;
 use crate::{Type, Value, PACE_BYTES};
@@ -15,8 +15,6 @@ use std::borrow::Cow;
 
 /// Room for pieces of items that is kept from one to the next.
 const KEPT_MAX: usize = 1 << 20;
-/// The expiry that says that there is none.
-const NEVER: i64 = -1;
 
 /// Reads a file, slice by slice. After an error it is of no more use.
 pub struct Reader {

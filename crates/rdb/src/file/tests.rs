@@ -331,6 +331,15 @@ fn expiry_in_seconds_and_none_are_read() {
     }
 }
 
+#[test]
+fn expiry_that_means_none_is_written_as_another() {
+    let mut entry = plain(b"k", b"v");
+    entry.expires_at_ms = Some(-1);
+    let (file, _) = written(10, true, &[Item::Entry(entry.clone())]);
+    entry.expires_at_ms = Some(-2);
+    assert_eq!(read(&file).unwrap()[1], Item::Entry(entry));
+}
+
 /// In one slice it lies where it was; in several it is gathered and handed over.
 #[test]
 fn long_values_are_lent_or_handed_over() {

@@ -6,7 +6,7 @@
 //! What is written loads in Redis 7.0 and later, as far as the version that was chosen goes. A file whose
 //! caller fails with a piece is lost: the writer does not know how much of it is there.
 
-use super::{opcode, End, Entry, CHECKSUM_SINCE, MAGIC, PIECE_BYTES, SLOT_SINCE, WRITTEN};
+use super::{opcode, End, Entry, CHECKSUM_SINCE, MAGIC, NEVER, PIECE_BYTES, SLOT_SINCE, WRITTEN};
 use crate::crc64::crc64;
 use crate::{lzf, Encoder, Type, Value};
 
@@ -114,6 +114,8 @@ impl Writer {
         sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         if let Some(at) = entry.expires_at_ms {
+            // One of -1 would be read as none, and the key would stay for ever: a moment before is as long ago.
+            let at = if at == NEVER { NEVER - 1 } else { at };
             self.room(NUMBERS_MAX, sink)?;
             self.buffer.push(opcode::EXPIRETIME_MS);
             self.buffer.extend_from_slice(&at.to_le_bytes());
