@@ -4,7 +4,7 @@
 //! payload's footer. Invariant: total; a length is believed only as far as the bytes behind it go.
 //!
 //! The bytes of a file come in slices: after [`ValueError::Short`] a decoder says how many bytes it lacks at
-//! least, and a string is found ([`Decoder::raw`]) without being made ([`Raw::text`]), as it may be looked
+//! least, and a string is found (`Decoder::raw`) without being made (`Raw::text`), as it may be looked
 //! for many times before all of it has come.
 
 use super::{length, lzf, special, Type};
