@@ -2,6 +2,10 @@
 //!
 //! Owns: [`Decoder`], which reads what values are made of, [`Value`] and [`ValueError`]. Never: knows a
 //! payload's footer. Invariant: total; a length is believed only as far as the bytes behind it go.
+//!
+//! The bytes of a file come in slices: after [`ValueError::Short`] a decoder says how many bytes it lacks at
+//! least, and a string is found (`Decoder::raw`) without being made (`Raw::text`), as it may be looked
+//! for many times before all of it has come.
 
 use super::{length, lzf, special, Type};
 use std::borrow::Cow;
@@ -34,6 +38,8 @@ pub struct Decoder<'a, 'p> {
     rest: &'a [u8],
     /// No string may be longer.
     limit: usize,
+    /// How many bytes were lacking at least, where it ended too early.
+    missing: usize,
     pace: &'p mut dyn FnMut(),
 }
 
@@ -44,13 +50,45 @@ enum Head {
     Special(u8),
 }
 
+/// A string as it stands there: all of its bytes have come, its text is not made yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Raw<'a> {
+    Plain(&'a [u8]),
+    Int(i64),
+    /// Compressed bytes, and how many they are when they are not.
+    Compressed(&'a [u8], usize),
+}
+
+impl<'a> Raw<'a> {
+    pub(crate) fn text(self, pace: &mut dyn FnMut()) -> Result<Cow<'a, [u8]>, ValueError> {
+        match self {
+            Raw::Plain(text) => Ok(Cow::Borrowed(text)),
+            Raw::Int(n) => Ok(Cow::Owned(n.to_string().into_bytes())),
+            Raw::Compressed(compressed, length) => lzf::decompress(compressed, length, pace)
+                .map(Cow::Owned)
+                .ok_or(ValueError::Compression),
+        }
+    }
+}
+
 impl<'a, 'p> Decoder<'a, 'p> {
     pub fn new(bytes: &'a [u8], limit: usize, pace: &'p mut dyn FnMut()) -> Decoder<'a, 'p> {
         Decoder {
             rest: bytes,
             limit,
+            missing: 0,
             pace,
         }
+    }
+
+    /// What is left to read.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// After [`ValueError::Short`]: what would follow begins so many bytes behind the end, or later.
+    pub(crate) fn missing(&self) -> usize {
+        self.missing
     }
 
     pub fn kind(&mut self) -> Result<Type, ValueError> {
@@ -65,39 +103,54 @@ impl<'a, 'p> Decoder<'a, 'p> {
     }
 
     pub fn string(&mut self) -> Result<Cow<'a, [u8]>, ValueError> {
+        self.raw()?.text(self.pace)
+    }
+
+    /// The string that begins here, as it stands there.
+    pub(crate) fn raw(&mut self) -> Result<Raw<'a>, ValueError> {
         match self.head()? {
             Head::Length(n) => {
                 let n = self.checked(n)?;
-                Ok(Cow::Borrowed(self.bytes(n)?))
+                Ok(Raw::Plain(self.bytes(n)?))
             }
             Head::Special(special::INT_8) => {
                 let n = i8::from_le_bytes(self.array()?);
-                self.text(n.into())
+                self.int(n.into())
             }
             Head::Special(special::INT_16) => {
                 let n = i16::from_le_bytes(self.array()?);
-                self.text(n.into())
+                self.int(n.into())
             }
             Head::Special(special::INT_32) => {
                 let n = i32::from_le_bytes(self.array()?);
-                self.text(n.into())
+                self.int(n.into())
             }
             Head::Special(special::LZF) => {
-                let (compressed, n) = self.compressed()?;
-                let n = self.checked(n)?;
-                lzf::decompress(compressed, n, self.pace)
-                    .map(Cow::Owned)
-                    .ok_or(ValueError::Compression)
+                let (compressed, length) = (self.length()?, self.length()?);
+                let length = self.checked(length)?;
+                // A claim that no bytes can fulfil is refused before they come.
+                let compressed = usize::try_from(compressed)
+                    .ok()
+                    .filter(|n| lzf::can_be(*n, length))
+                    .ok_or(ValueError::Compression)?;
+                Ok(Raw::Compressed(self.bytes(compressed)?, length))
             }
             Head::Special(form) => Err(ValueError::Form(form)),
         }
     }
 
-    fn text(&self, n: i64) -> Result<Cow<'a, [u8]>, ValueError> {
-        let text = n.to_string().into_bytes();
-        let length = u64::try_from(text.len()).expect("a usize fits");
-        self.checked(length)?;
-        Ok(Cow::Owned(text))
+    fn int(&self, n: i64) -> Result<Raw<'a>, ValueError> {
+        let digits = n.unsigned_abs().checked_ilog10().unwrap_or(0) + 1;
+        self.checked(u64::from(digits) + u64::from(n < 0))?;
+        Ok(Raw::Int(n))
+    }
+
+    /// The length of the plain string that begins here.
+    pub(crate) fn plain_length(&mut self) -> Option<usize> {
+        match self.head() {
+            Ok(Head::Length(n)) => self.checked(n).ok(),
+            _ => None,
+        }
     }
 
     /// The most bytes that the string can have which begins here.
@@ -149,21 +202,30 @@ impl<'a, 'p> Decoder<'a, 'p> {
         })
     }
 
-    fn byte(&mut self) -> Result<u8, ValueError> {
+    pub(crate) fn byte(&mut self) -> Result<u8, ValueError> {
         let [byte] = self.array()?;
         Ok(byte)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], ValueError> {
-        let (array, rest) = self.rest.split_first_chunk().ok_or(ValueError::Short)?;
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], ValueError> {
+        let Some((array, rest)) = self.rest.split_first_chunk() else {
+            return Err(self.short(N));
+        };
         self.rest = rest;
         Ok(*array)
     }
 
-    fn bytes(&mut self, n: usize) -> Result<&'a [u8], ValueError> {
-        let (bytes, rest) = self.rest.split_at_checked(n).ok_or(ValueError::Short)?;
+    pub(crate) fn bytes(&mut self, n: usize) -> Result<&'a [u8], ValueError> {
+        let Some((bytes, rest)) = self.rest.split_at_checked(n) else {
+            return Err(self.short(n));
+        };
         self.rest = rest;
         Ok(bytes)
+    }
+
+    fn short(&mut self, wanted: usize) -> ValueError {
+        self.missing = wanted - self.rest.len();
+        ValueError::Short
     }
 }
 

@@ -36,15 +36,20 @@ impl<'o> Encoder<'o> {
         }
         if self.compress && text.len() > PLAIN_MAX {
             if let Some(compressed) = lzf::compress(text, self.pace) {
-                self.special(special::LZF);
-                self.length(compressed.len());
-                self.length(text.len());
+                self.compressed_head(compressed.len(), text.len());
                 self.bytes(&compressed);
                 return;
             }
         }
         self.length(text.len());
         self.bytes(text);
+    }
+
+    /// What stands before the compressed bytes of a string.
+    pub(crate) fn compressed_head(&mut self, compressed: usize, length: usize) {
+        self.special(special::LZF);
+        self.length(compressed);
+        self.length(length);
     }
 
     /// The number, if it has a short form.
@@ -69,7 +74,11 @@ impl<'o> Encoder<'o> {
     }
 
     pub fn length(&mut self, n: usize) {
-        let n = u64::try_from(n).expect("a usize fits");
+        self.number(u64::try_from(n).expect("a usize fits"));
+    }
+
+    /// A number in the form of a length.
+    pub(crate) fn number(&mut self, n: u64) {
         let [.., low_3, low_2, low_1, low] = n.to_be_bytes();
         match n {
             0..=0x3f => self.out.push(length::BITS_6 << 6 | low),

@@ -1,14 +1,15 @@
-//! Redis's RDB encoding of values.
+//! Redis's RDB encoding of values, and RDB files.
 //!
-//! Owns: the payload of DUMP and RESTORE ([`payload`]), what it is made of ([`encode`], [`decode`]), the
-//! compression of long strings ([`lzf`]) and the checksum ([`crc64`]). Never: does I/O, knows a key, an
-//! expiry or the keyspace.
+//! Owns: the payload of DUMP and RESTORE ([`payload`]), files ([`file`](mod@file)), what both are made of
+//! ([`encode`], [`decode`]), the compression of long strings ([`lzf`]) and the checksum ([`crc64`]). Never:
+//! does I/O, looks at a clock, knows the keyspace.
 //!
-//! Invariants: what is written is what Redis 7.4 writes, to the byte. What is read may be any bytes: a
-//! value or a typed error comes of it, and no more memory is taken than those bytes can fill.
+//! Invariants: what is written is what Redis 7.4 writes, to the byte (but for long strings in files:
+//! [`file::COMPRESSED_MAX`]). What is read may be any bytes: a value or a typed error comes of it, and no more
+//! memory is taken than those bytes can fill.
 //!
 //! Large values take long. Every function that walks through one calls `pace` about every
-//! [`PACE_BYTES`], so that its caller can let other things happen.
+//! [`PACE_BYTES`], so that its caller can let other things happen; a file is written and read in pieces.
 //!
 //! Another type of values is one more number in [`Type`], and functions beside `string` in the encoder
 //! and the decoder.
@@ -16,6 +17,7 @@
 pub mod crc64;
 pub mod decode;
 pub mod encode;
+pub mod file;
 pub mod lzf;
 pub mod payload;
 

@@ -33,6 +33,12 @@ pub fn longest(compressed: usize) -> usize {
     compressed.saturating_mul(COPY_MAX / COPY_BYTES)
 }
 
+/// Whether as many compressed bytes can stand for `length` bytes.
+pub(crate) fn can_be(compressed: usize, length: usize) -> bool {
+    // Of two compressed bytes, at least one byte comes: a run of one.
+    length <= longest(compressed) && compressed <= length.saturating_mul(2)
+}
+
 /// The compressed form, if it is shorter by a few bytes at least.
 pub fn compress(input: &[u8], pace: &mut dyn FnMut()) -> Option<Vec<u8>> {
     let limit = input.len().checked_sub(GAIN).filter(|limit| *limit > 0)?;

@@ -1,35 +1,15 @@
-//! Payloads under an allocator that counts: whatever length bytes claim, reading them takes no more
-//! memory than they can fill. One test file only, so that the allocator is its own.
+//! Payloads and files under an allocator that counts: whatever length bytes claim, reading them takes no more
+//! memory than they can fill, and a long value is written without a copy.
 
+#[path = "common/counting.rs"]
+mod counting;
+
+use counting::{asked, most_held};
 use proptest::prelude::*;
 use rdb::crc64::crc64;
+use rdb::file::{Entry, FileError, Item, Reader, Writer, COMPRESSED_MAX, PIECE_BYTES};
 use rdb::{load, PayloadError, Value, ValueError};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-thread_local! {
-    /// Bytes that this thread has asked for. Per thread: tests run beside each other.
-    static ASKED: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: it hands on to `System`.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, block: Layout) -> *mut u8 {
-        ASKED.set(ASKED.get().saturating_add(block.size()));
-        // SAFETY: the caller's layout.
-        unsafe { System.alloc(block) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, block: Layout) {
-        // SAFETY: `alloc` had it from there.
-        unsafe { System.dealloc(at, block) }
-    }
-}
+use std::convert::Infallible;
 
 /// One compressed byte stands for 88 at most.
 const MOST: usize = 88;
@@ -46,9 +26,7 @@ fn payload(body: &[u8]) -> Vec<u8> {
 /// What comes of a body with the right footer, and how many bytes were asked for meanwhile.
 fn loaded(body: &[u8], limit: usize) -> (Result<usize, PayloadError>, usize) {
     let payload = payload(body);
-    let before = ASKED.get();
-    let result = load(&payload, limit, &mut || {});
-    let asked = ASKED.get() - before;
+    let (result, asked) = asked(|| load(&payload, limit, &mut || {}));
     let length = result.map(|Value::String(text)| text.len());
     (length, asked)
 }
@@ -142,5 +120,123 @@ proptest! {
         let body = [head, &[0x81], &claimed.to_be_bytes(), compressed].concat();
         let want = if off == 1 { Ok(text.len()) } else { Err(ValueError::Compression.into()) };
         prop_assert_eq!(loaded(&body, LIMIT).0, want);
+    }
+}
+
+/// Reads a file of these items in slices; how many entries it has, and the most that was held meanwhile.
+fn read(items: &[u8], slices: &[usize]) -> (Result<usize, FileError>, usize) {
+    let file = [b"REDIS0012", items].concat();
+    let mut lengths = slices.iter().cycle();
+    most_held(|| {
+        let mut reader = Reader::new(LIMIT);
+        let (mut rest, mut entries) = (&file[..], 0);
+        while !rest.is_empty() {
+            let length = lengths.next().map_or(rest.len(), |n| (*n).min(rest.len()));
+            let (mut slice, behind) = rest.split_at(length);
+            rest = behind;
+            while let Some(item) = reader.next(&mut slice, &mut || {})? {
+                entries += usize::from(matches!(item, Item::Entry(_)));
+            }
+        }
+        reader.finish()?;
+        Ok(entries)
+    })
+}
+
+/// The text of an error, and small blocks.
+const SMALL_FILE: usize = 1 << 10;
+
+#[test]
+fn claims_in_files_take_no_memory() {
+    let huge = [0x81, 0, 0, 0, 0, 0x1f, 0xff, 0xff, 0xff]; // below the limit
+    let run = [0, b'a', 0xe0, 255, 0];
+    for items in [
+        [&b"\0\x01k"[..], &huge, b"abc"].concat(),
+        [&b"\0"[..], &huge, b"abc"].concat(),
+        [&b"\0\x01k\xc3\x05"[..], &huge, &run].concat(),
+        [&b"\0\x01k\xc3"[..], &huge, &huge, &run].concat(),
+        [&b"\xfa\x04name"[..], &huge, &run].concat(),
+        [&b"\xf5"[..], &huge, &run].concat(),
+        [&b"\xfb"[..], &huge, &huge].concat(),
+    ] {
+        for slices in [&[][..], &[1], &[3, 5]] {
+            let (result, most) = read(&items, slices);
+            assert!(result.is_err());
+            assert!(
+                most <= 3 * items.len() + SMALL_FILE,
+                "{most} for {items:x?}"
+            );
+        }
+    }
+}
+
+/// It is held where it goes to, and once more at most while its place grows.
+#[test]
+fn long_value_is_held_once_while_it_comes() {
+    let text = vec![b'x'; 8 << 20];
+    let items = [&b"\0\x01k\x80\0\x80\0\0"[..], &text, &[255], &[0; 8]].concat();
+    for slices in [&[][..], &[1 << 16], &[1 << 18], &[10_007]] {
+        let (result, most) = read(&items, slices);
+        assert_eq!(result, Ok(1));
+        let copies = if slices.is_empty() { 0 } else { 2 };
+        assert!(most <= copies * text.len() + SMALL_FILE, "{most}");
+    }
+}
+
+/// How many bytes are asked for while this value is written.
+fn written(text: &[u8], compress: bool) -> usize {
+    let mut writer = Writer::new(10, compress);
+    let entry = Entry {
+        key: b"key"[..].into(),
+        value: Value::String(text.into()),
+        expires_at_ms: Some(1),
+        idle_seconds: None,
+        frequency: None,
+    };
+    let mut length = 0;
+    let mut sink = |piece: &[u8]| -> Result<(), Infallible> {
+        assert!(piece.len() <= PIECE_BYTES);
+        length += piece.len();
+        Ok(())
+    };
+    let (Ok(()), most) = most_held(|| writer.entry(&entry, &mut sink));
+    let Ok(end) = writer.end(&mut sink);
+    assert_eq!(end.length, length as u64);
+    most
+}
+
+#[test]
+fn long_value_is_written_without_a_copy() {
+    let random: Vec<u8> = (0..32u32 << 20)
+        .map(|n| (n.wrapping_mul(n) >> 9) as u8)
+        .collect();
+    assert_eq!(written(&random, false), 0);
+    assert_eq!(written(&random, true), 0);
+    let compressed = written(&random[..COMPRESSED_MAX], true);
+    let table = 4 << 16;
+    assert!(
+        compressed <= COMPRESSED_MAX + table + SMALL_FILE,
+        "{compressed}"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_file_takes_no_more_than_it_fills(
+        bodies in prop::collection::vec((bodies(), any::<Option<u8>>()), 1..4),
+        slices in prop::collection::vec(1usize..100, 1..9),
+    ) {
+        let items: Vec<u8> = bodies
+            .into_iter()
+            .flat_map(|(body, first)| match first {
+                // A field or a library, or a key and its value.
+                Some(first) => [&[0xf5 | first & 15], &body[..]].concat(),
+                None => [&[0, 1, b'k'], body.get(1..).unwrap_or(&[])].concat(),
+            })
+            .collect();
+        let (_, most) = read(&items, &slices);
+        prop_assert!(most <= (MOST + 3) * items.len() + SMALL_FILE, "{} for {:x?}", most, items);
     }
 }
