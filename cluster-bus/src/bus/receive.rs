@@ -125,8 +125,17 @@ impl Bus {
     fn if_it_knows_us(&mut self, link: LinkId, id: NodeId) {
         let open = self.links.get(&link);
         let spoke_before = open.is_some_and(|link| link.incoming() && link.node == Some(id));
-        if let Some(node) = self.table.get_mut(id).filter(|_| spoke_before) {
-            node.meet_at = None;
+        let node = self.table.get_mut(id).filter(|_| spoke_before);
+        if node.is_some_and(|node| node.meet_at.take().is_some()) {
+            self.show_that_we_know(id);
+        }
+    }
+
+    /// Until it has seen a second packet of ours the other node would meet us again, though we may be told to
+    /// forget it in that time.
+    fn show_that_we_know(&mut self, id: NodeId) {
+        if let Some(link) = self.table.get(id).and_then(|node| node.link) {
+            self.send_ping(link, PingKind::Pong);
         }
     }
 
@@ -245,6 +254,7 @@ impl Bus {
         }
         self.has_met(id);
         self.heard(id, header);
+        self.show_that_we_know(id);
         self.unsaved = true;
         self.state_stale = true;
         self.log(Level::Debug, format!("Handshake with node {id} completed."));

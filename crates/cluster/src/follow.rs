@@ -21,8 +21,34 @@ const MEMBERS_EVERY: Duration = Duration::from_millis(10);
 /// What the bus shows of this node.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
-    /// The record, and whether the node was on its way into a shard; none: to be shown anew.
-    last: Option<(Arc<Record>, bool)>,
+    /// None: to be shown anew.
+    last: Option<Last>,
+}
+
+#[derive(Debug)]
+struct Last {
+    record: Arc<Record>,
+    /// The node was on its way into a shard.
+    joins: bool,
+    names: Names,
+}
+
+/// The nodes that marks and departed slots are shown with: they change with the masters of other shards.
+#[derive(Debug, PartialEq, Eq)]
+struct Names {
+    given: BTreeMap<u16, NodeId>,
+    migrating: Vec<(u16, NodeId)>,
+    importing: Vec<(u16, NodeId)>,
+}
+
+impl Names {
+    fn of(bus: &Bus, record: &Record) -> Names {
+        Names {
+            given: given(bus, record),
+            migrating: marks(bus, record, leaving(record)),
+            importing: marks(bus, record, coming(record)),
+        }
+    }
 }
 
 impl Shown {
@@ -48,16 +74,22 @@ impl Shown {
             Some(_) => 0,
             None => shard.group().applied(),
         });
-        let shown = (record, joining.is_some());
-        let same = |old: &(Arc<_>, bool)| Arc::ptr_eq(&old.0, &shown.0) && old.1 == shown.1;
+        let joins = joining.is_some();
+        let same = |last: &Last| last.joins == joins && Arc::ptr_eq(&last.record, &record);
         if self.last.as_ref().is_some_and(same) {
             return false;
         }
-        let record = &shown.0;
         bus.set_needed(record.moves.others());
-        let alike = |old: &(Arc<_>, bool)| old.1 == shown.1 && look_alike(&old.0, record);
+        let names = Names::of(bus, &record);
+        let alike = |last: &Last| {
+            last.joins == joins && last.names == names && look_alike(&last.record, &record)
+        };
         if self.last.as_ref().is_some_and(alike) {
-            self.last = Some(shown);
+            self.last = Some(Last {
+                record,
+                joins,
+                names,
+            });
             return false;
         }
         let state = match joining {
@@ -72,28 +104,28 @@ impl Shown {
                     master => NodeRole::Slave(master),
                 },
                 shard: record.shard,
-                slots: named(record),
+                slots: named(&record),
                 // M19: until the other shard claims what was handed over, this node's table knows already.
-                given: given(bus, record),
-                migrating: marks(bus, record, leaving(record)),
-                importing: marks(bus, record, coming(record)),
+                given: names.given.clone(),
+                migrating: names.migrating.clone(),
+                importing: names.importing.clone(),
                 config_epoch: record.epoch,
                 offset: shard.group().applied(),
             },
         };
         bus.set_self(super::bus_now(now), state);
-        self.last = Some(shown);
+        self.last = Some(Last {
+            record,
+            joins,
+            names,
+        });
         true
     }
 }
 
 /// Whether others see no difference: lends and ledgers change with every MIGRATE, and are shown nowhere.
 fn look_alike(a: &Record, b: &Record) -> bool {
-    let marks = |record: &Record| (leaving(record), coming(record));
-    (a.shard, a.master, a.epoch) == (b.shard, b.master, b.epoch)
-        && a.slots == b.slots
-        && a.moves.departed == b.moves.departed
-        && marks(a) == marks(b)
+    (a.shard, a.master, a.epoch) == (b.shard, b.master, b.epoch) && a.slots == b.slots
 }
 
 /// The slots that the bus names as this shard's.

@@ -1,6 +1,7 @@
 //! A node's way out of its shard, driven by hand.
 
 mod introductions;
+mod shown;
 pub(crate) use introductions::knowing;
 
 use super::*;

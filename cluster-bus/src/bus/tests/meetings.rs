@@ -101,3 +101,37 @@ fn handshake_does_not_age_while_the_process_is_stopped() {
     bench.pong(1);
     assert!(bench.bus.node(id(1)).is_some());
 }
+
+impl Bench {
+    /// Whether this act sends a pong that nobody has asked for.
+    fn tells(&mut self, n: u8, act: impl FnOnce(&mut Bench)) -> bool {
+        self.actions.clear();
+        act(self);
+        let link = self.out[&n];
+        sent(&self.actions).iter().any(|(to, packet)| {
+            *to == link
+                && matches!(
+                    packet.body,
+                    Body::Ping {
+                        kind: PingKind::Pong,
+                        ..
+                    }
+                )
+        })
+    }
+}
+
+/// FORGET or RESET may follow at once: a node that waits for the next ping would meet us again.
+#[test]
+fn node_is_told_at_once_that_we_know_it() {
+    let mut bench = Bench::new();
+    assert!(bench.bus.meet(bench.now, ip(1), 6379, 16379));
+    bench.wait(100);
+    assert!(bench.tells(1, |bench| bench.pong(1)));
+    assert!(!bench.tells(1, |bench| bench.from(1, plain())));
+    assert!(
+        bench.tells(1, |bench| bench.from(1, plain())),
+        "it knows us"
+    );
+    assert!(!bench.tells(1, |bench| bench.from(1, plain())), "no end");
+}

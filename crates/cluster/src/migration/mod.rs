@@ -488,7 +488,11 @@ impl Cluster {
                 | Word::Again { .. } => {
                     rooms.source.hear(&mut desk, from, word);
                 }
-                Word::MarkIs { .. } | Word::KeyIs { .. } => {
+                Word::MarkIs { .. }
+                | Word::KeyIs { .. }
+                | Word::Returning { .. }
+                | Word::MarkClosed { .. }
+                | Word::HandOver { .. } => {
                     rooms.questions.hear(now.mono, from, word.clone());
                     rooms.slots.hear(&mut desk, from, word);
                 }

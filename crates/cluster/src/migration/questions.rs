@@ -266,6 +266,12 @@ impl Questions {
                     self.announced.insert(slot, (from, mark, now));
                 }
             }
+            // M8: the mark ends soon or has ended: under a dead one the first lend would be void.
+            Word::Returning { slot, .. }
+            | Word::MarkClosed { slot, .. }
+            | Word::HandOver { slot, .. } => {
+                self.announced.remove(&slot);
+            }
             _ => {}
         }
     }

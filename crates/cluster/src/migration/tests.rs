@@ -238,3 +238,27 @@ fn announced_mark_answers_one_command() {
         assert_eq!(questions.mark(now, &mut second, of, 5), None);
     }
 }
+
+/// M8: under a mark that has ended since, the first lend would be void, and its client told of an error.
+#[test]
+fn announced_mark_that_ends_is_forgotten() {
+    let b = ShardId([2; 20]);
+    let (slot, mark) = (5, MoveId::default());
+    let table = [
+        Word::Returning { slot, mark },
+        Word::MarkClosed { slot, mark },
+        Word::HandOver { slot, mark },
+    ];
+    for word in table {
+        let mut questions = Questions::of_term(1);
+        let told = Word::MarkIs {
+            slot,
+            mark: Some(mark),
+        };
+        questions.hear(Mono(1), b, told);
+        questions.hear(Mono(1), b, word.clone());
+        let mut question = None;
+        let answer = questions.mark(Mono(2), &mut question, b, slot);
+        assert_eq!(answer, None, "{word:?}");
+    }
+}

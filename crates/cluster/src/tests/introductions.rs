@@ -9,17 +9,22 @@ use topology::features::SLOTS_MOVE;
 /// Of member 5's group, and of two others.
 const OWN: ShardId = ShardId([9; 20]);
 const B: ShardId = ShardId([0xb; 20]);
-const C: ShardId = ShardId([0xc; 20]);
+pub(super) const C: ShardId = ShardId([0xc; 20]);
 
 /// Knows node 5, itself, and node 7, which the bus shows in shard C.
 pub(crate) fn knowing() -> Cluster {
+    knowing_master(7)
+}
+
+/// The same, where another node is shard C's master.
+pub(super) fn knowing_master(of_c: u8) -> Cluster {
     let line = |n: u8, shard: ShardId, flags: &str| {
         let (id, port) = (node(n), 7000 + u16::from(n));
         format!(
             "{id} 127.0.0.1:{port}@1{port},,tls-port=0,shard-id={shard} {flags} - 0 0 {n} connected\n"
         )
     };
-    let text = line(5, OWN, "myself,master") + &line(7, C, "master");
+    let text = line(5, OWN, "myself,master") + &line(of_c, C, "master");
     let text = text + "vars currentEpoch 9 lastVoteEpoch 0\n";
     let conf = cluster_bus::nodes_conf::parse(&text).expect("a nodes.conf");
     Cluster::new(config_of(SLOTS_MOVE), IDENTITY, node(5), Some(&conf), NOW)

@@ -204,7 +204,8 @@ fn importing(env: &mut Env<'_>, slot: u16, id: &[u8]) -> Done {
         returning: false,
         redis: from.redis,
     };
-    if !mark.redis {
+    // M11: one that takes no keys just goes, and nobody hears of that.
+    if mark.clean && !mark.redis {
         host(env)?.announce_mark(slot, mark.mark);
     }
     env.data.mark_importing(slot, mark);

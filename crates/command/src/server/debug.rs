@@ -157,7 +157,7 @@ fn object(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if !serves(env, key.slot) {
         return Err(Error::NO_SUCH_KEY); // as in Redis, which does not look elsewhere
     }
-    let seen = env.data.with(&key, |entry| {
+    let look = |entry: Option<keyspace::Entry<'_>>| {
         entry.map(|entry| {
             let value = entry.value();
             let bytes = match value {
@@ -166,7 +166,15 @@ fn object(env: &mut Env<'_>, args: Args<'_>) -> Done {
             };
             (references(value), encoding_name(value), bytes)
         })
-    });
+    };
+    // M5: EXEC does not know that it names a key, and can't wait half-way until a lent one may expire.
+    let seen = match env.data.frozen(key.bytes) {
+        Some(_) => {
+            env.data.depend_on(key.slot);
+            look(env.data.keyspace().get(env.session.db, &key))
+        }
+        None => env.data.with(&key, look),
+    };
     let (references, encoding, bytes) = seen.ok_or(Error::NO_SUCH_KEY)?;
     // The serialized length is that of the plain bytes: there are no RDB files yet.
     env.reply().simple(&format!(
@@ -260,8 +268,8 @@ fn populate(env: &mut Env<'_>, args: Args<'_>) -> Done {
         name.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
         let key = env.data.key(&name);
         // S1: DEBUG names no keys, so no check of slots has stood before it.
-        // M10: nor does it make keys in a slot whose keys leave.
-        let moves = env.data.is_in_motion(key.slot);
+        // M10: nor does it make keys in a slot whose keys leave, or in the place of one that is lent.
+        let moves = env.data.is_in_motion(key.slot) || env.data.frozen(&name).is_some();
         if moves || !serves(env, key.slot) || env.data.exists(&key) {
             continue;
         }

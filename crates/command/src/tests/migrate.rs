@@ -210,3 +210,36 @@ fn a_server_is_not_its_own_target() {
     assert!(f.data.record().moves.lends.is_empty());
     assert!(f.host.alone.calls.contains(&"leave 4".to_owned()));
 }
+
+/// A server in no cluster has lent a key that has expired since.
+fn with_an_expired_lent_key() -> Fixture {
+    let mut f = alone();
+    f.host.config.enable_debug_command = config::ProtectedAction::Yes;
+    f.expect(&[("SET key:1 5 PX 100", "+OK\r\n")]);
+    let flow = flow(&mut f, "MIGRATE h 1 key:1 2 9");
+    assert!(matches!(flow, Flow::Block(_)));
+    f.advance(200);
+    f
+}
+
+#[test]
+fn populate_leaves_out_an_expired_lent_key() {
+    let mut f = with_an_expired_lent_key();
+    f.expect(&[
+        ("DEBUG POPULATE 3", "+OK\r\n"),
+        ("GET key:2", "$7\r\nvalue:2\r\n"),
+    ]);
+    assert_eq!(flow(&mut f, "GET key:1"), Flow::Hold);
+}
+
+#[test]
+fn object_in_exec_shows_an_expired_lent_key() {
+    let mut f = with_an_expired_lent_key();
+    f.expect(&[
+        ("MULTI", "+OK\r\n"),
+        ("SET b 7", "+QUEUED\r\n"),
+        ("DEBUG OBJECT key:1", "+QUEUED\r\n"),
+    ]);
+    let reply = f.line("EXEC");
+    assert!(reply.starts_with("*2\r\n+OK\r\n+Value at"), "{reply}");
+}

@@ -33,7 +33,9 @@ fn unclean_mark_ends_at_once() {
         ("SET a 1", "+OK\r\n"),
         (&format!("CLUSTER DELSLOTS {SLOT}"), "+OK\r\n"),
     ]);
+    calls(&mut f);
     assert!(!imports(&mut f).clean);
+    assert!(calls(&mut f).is_empty(), "it is not announced");
     f.expect(&[(&format!("CLUSTER SETSLOT {SLOT} STABLE"), "+OK\r\n")]);
     assert_eq!(f.data.record().moves.importing.get(&SLOT), None);
     assert_eq!(f.data.keyspace().count_in_slot(SLOT), 1, "it stays");
