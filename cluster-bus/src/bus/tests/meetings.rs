@@ -104,7 +104,7 @@ fn handshake_does_not_age_while_the_process_is_stopped() {
 
 impl Bench {
     /// Whether this act sends a pong that nobody has asked for.
-    fn tells(&mut self, n: u8, act: impl FnOnce(&mut Bench)) -> bool {
+    fn tells(&mut self, n: u8, act: impl FnOnce(&mut Bench) -> Vec<Action>) -> bool {
         self.actions.clear();
         act(self);
         let link = self.out[&n];
