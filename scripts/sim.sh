@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The simulator: whole nodes of the real code under seeded chance.
 #
-#   scripts/sim.sh --seeds A..B     runs the seeds from A up to, not including, B: of the topology alone all,
-#                                   of the slower ones the first part
+#   scripts/sim.sh --seeds A..B     runs the seeds from A up to, not including, B: of moves, which is slower,
+#                                   the first part, of the others all
 #   scripts/sim.sh --seed N         runs one seed and prints every line of its trace
 #   scripts/sim.sh ... --topology T all of these seeds of one topology: alone (one node), shard (three or
 #                                   five members), cluster (six nodes, three shards), moves (slots move)
