@@ -101,7 +101,7 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// For another reign: whose connections these are is not known any more.
+    /// For another reign: which lend a connection served is not known any more.
     pub fn anew(mut before: Outside) -> Outside {
         before.pool.close_all();
         Outside {

@@ -14,6 +14,9 @@
 //! Another type of values is one more number in [`Type`], and functions beside `string` in the encoder
 //! and the decoder.
 
+#[cfg(test)]
+extern crate self as rdb; // so the tests beside the crate name it, which share their helpers with those in it
+
 pub mod crc64;
 pub mod decode;
 pub mod encode;

@@ -204,7 +204,7 @@ fn file_of_ours_loads_in_redis() {
         return;
     }
     for (policy, compress) in [("allkeys-lru", false), ("allkeys-lfu", true)] {
-        let file = common::write(10, compress, &items());
+        let (file, _) = common::write(10, compress, &items());
         let (_server, mut client) = server(policy, &file, policy).expect("it loads");
         for (n, text) in texts().into_iter().enumerate() {
             let key = format!("key {n}");
@@ -236,7 +236,7 @@ fn newer_version_is_refused_by_redis() {
     if !is_there("redis-server") {
         return;
     }
-    let file = common::write(11, true, &[Item::Db(0), Item::Entry(entry(b"k", b"v"))]);
+    let (file, _) = common::write(11, true, &[Item::Db(0), Item::Entry(entry(b"k", b"v"))]);
     assert!(server("newer", &file, "noeviction").is_none());
 }
 
@@ -246,7 +246,7 @@ fn file_of_ours_comes_back_from_redis() {
     if !is_there("redis-server") {
         return;
     }
-    let file = common::write(10, true, &items());
+    let (file, _) = common::write(10, true, &items());
     let (server, mut client) = server("back", &file, "noeviction").expect("it loads");
     assert_eq!(ask(&mut client, &[b"SAVE"]), "OK");
     let saved = std::fs::read(server.folder.join("dump.rdb")).unwrap();

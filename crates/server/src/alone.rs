@@ -1,8 +1,8 @@
 //! Keys that a server in no cluster sends to other servers (M26).
 //!
-//! Owns what the cluster core owns in a cluster: the reign's ids, the copies whose gates are shut, and the
+//! Owns what the cluster core owns in a cluster: the reign's ids, copies that wait for their gates, and the
 //! lends and connections of [`outside`]. Never: a socket (the platform has them), or a rule of its own about
-//! what is sent or when a lend ends. Invariant: outside a cluster nothing of this is used in a cluster.
+//! what is sent or when a lend ends. Invariant: in a cluster it stays empty.
 
 use super::outgoing;
 use super::platform::Platform;

@@ -59,7 +59,7 @@ impl<D: Disk> Shard<D> {
         self.patient_until = match self.patient_until {
             _ if !patient => None,
             None if alone => Some(now.mono + PATIENCE),
-            before => before,
+            since => since,
         };
     }
 

@@ -16,7 +16,6 @@
 //!   neither ever decreases.
 
 use super::gate::Footprint;
-use super::lend::LEND_DONE;
 use super::moving::Motion;
 use super::room;
 use super::watch::{Watch, Watches};
@@ -476,6 +475,13 @@ impl StateMachine {
     /// no room for it now, nothing was added, and nothing may change (D5).
     #[must_use]
     pub(super) fn emit(&mut self, db: u32, op: Op, args: &[&[u8]]) -> bool {
+        self.hurries = true;
+        self.emit_unhurried(db, op, args)
+    }
+
+    /// The same, where nobody waits for its commit but a reply that shows it (M1).
+    #[must_use]
+    pub(super) fn emit_unhurried(&mut self, db: u32, op: Op, args: &[&[u8]]) -> bool {
         if self.access == Access::Apply {
             return true;
         }
@@ -499,7 +505,6 @@ impl StateMachine {
             self.next_batch(seq, fresh);
         }
         self.newest = self.batch_seq;
-        self.hurries |= op != LEND_DONE;
         self.footprint.wrote = true;
         true
     }

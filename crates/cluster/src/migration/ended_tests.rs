@@ -1,4 +1,4 @@
-//! A mark whose other shard has ended: no word of it comes any more (M11).
+//! A mark that outlives its other shard: no word of that comes any more (M11).
 
 use super::Cluster;
 use crate::tests::knowing;
@@ -6,7 +6,7 @@ use base::slot::key_slot;
 use base::{NodeId, ShardId};
 use keyspace::Ttl;
 use shard::testing::{config, Played, OTHERS};
-use state::Access;
+use state::StateMachine;
 use topology::moves::Importing;
 
 /// Of the shard of a node that is known, and of one that none is known of.
@@ -20,9 +20,7 @@ fn ends(shard: ShardId, key: bool, clean: bool) -> bool {
     let slot = key_slot(b"a");
     turn(&mut played, &mut cluster);
     let mark = cluster.mint();
-    played.turn(|own| {
-        let data = own.data_mut();
-        data.begin_command(0, Access::Lead);
+    let import = |data: &mut StateMachine| {
         data.mark_importing(
             slot,
             Importing {
@@ -39,8 +37,8 @@ fn ends(shard: ShardId, key: bool, clean: bool) -> bool {
             data.set(&key, b"value", Ttl::Clear);
         }
         data.return_importing(slot);
-        data.end_command();
-    });
+    };
+    played.turn(|own| own.act_unsaid(import));
     played.beats(&OTHERS, 100);
     for _ in 0..10 {
         turn(&mut played, &mut cluster);

@@ -12,7 +12,7 @@ use base::{NodeId, ShardId, SlotSet};
 use keyspace::Ttl;
 use proptest::prelude::*;
 use shard::testing::{config, Played, OTHERS};
-use state::{Access, StateMachine};
+use state::StateMachine;
 use topology::moves::{Cargo, Credentials, Importing, KeyState, Lend, Migrating, Parcel, Titles};
 use topology::outside::Outside;
 use topology::{MoveId, MoveNumber};
@@ -73,12 +73,7 @@ impl Stage {
     }
 
     fn change(&mut self, change: impl FnOnce(&mut StateMachine)) {
-        self.played.turn(|shard| {
-            let data = shard.data_mut();
-            data.begin_command(0, Access::Lead);
-            change(data);
-            data.end_command();
-        });
+        self.played.turn(|shard| shard.act_unsaid(change));
         self.played.beats(&OTHERS, 60);
     }
 

@@ -262,8 +262,12 @@ impl Questions {
                     answered(q, Answer::Mark(mark));
                     asked += 1;
                 });
-                if let (0, Some(mark)) = (asked, mark) {
-                    self.announced.insert(slot, (from, mark, now));
+                match mark {
+                    Some(mark) if asked == 0 => {
+                        self.announced.insert(slot, (from, mark, now));
+                    }
+                    Some(_) => {}
+                    None => drop(self.announced.remove(&slot)),
                 }
             }
             // M8: the mark ends soon or has ended: under a dead one the first lend would be void.

@@ -248,6 +248,7 @@ fn announced_mark_that_ends_is_forgotten() {
         Word::Returning { slot, mark },
         Word::MarkClosed { slot, mark },
         Word::HandOver { slot, mark },
+        Word::MarkIs { slot, mark: None },
     ];
     for word in table {
         let mut questions = Questions::of_term(1);

@@ -2,10 +2,10 @@
 
 use super::introductions::{knowing_master, C};
 use super::*;
-use state::{Access, StateMachine};
+use state::StateMachine;
 use topology::moves::Migrating;
 
-/// A slot whose keys go to shard C.
+/// The keys of this slot go to shard C.
 const SLOT: u16 = 5;
 
 struct Bed {
@@ -15,12 +15,7 @@ struct Bed {
 
 impl Bed {
     fn change(&mut self, change: impl FnOnce(&mut StateMachine)) {
-        self.played.turn(|shard| {
-            let data = shard.data_mut();
-            data.begin_command(0, Access::Lead);
-            change(data);
-            data.end_command();
-        });
+        self.played.turn(|shard| shard.act_unsaid(change));
         self.played.beats(&OTHERS, 100);
     }
 

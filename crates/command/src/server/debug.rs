@@ -268,7 +268,7 @@ fn populate(env: &mut Env<'_>, args: Args<'_>) -> Done {
         name.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
         let key = env.data.key(&name);
         // S1: DEBUG names no keys, so no check of slots has stood before it.
-        // M10: nor does it make keys in a slot whose keys leave, or in the place of one that is lent.
+        // M10: nor does it make keys in a migrating slot, or in the place of one that is lent.
         let moves = env.data.is_in_motion(key.slot) || env.data.frozen(&name).is_some();
         if moves || !serves(env, key.slot) || env.data.exists(&key) {
             continue;

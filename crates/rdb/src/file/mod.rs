@@ -2,7 +2,7 @@
 //!
 //! Owns: what a file is made of ([`Item`], [`Entry`]), its [`Writer`] and [`Reader`], and
 //! what can be wrong with it ([`FileError`]). Never: opens a file, looks at a clock, knows the keyspace. A key
-//! that has expired is an item like any other: whoever loads a file decides, and a load of ours keeps it.
+//! that has expired is an item like any other: the caller decides, and a load of ours keeps it.
 //!
 //! A file is `REDIS` and four digits of its version; then items, each behind the byte of its opcode, or of its
 //! type if it is a key with a value; then the opcode of the end and the CRC64 of all that stands before.

@@ -203,7 +203,7 @@ impl<'a> Parser<'a, '_> {
         Err(why.into())
     }
 
-    /// The length of a plain string whose form and length are there, but not all of its bytes.
+    /// The length of a plain string of which form and length are there, but not all bytes.
     fn plain_length(&mut self, at: &'a [u8]) -> Option<usize> {
         let head = at.len() - self.from.rest().len();
         let nothing = &mut || {};

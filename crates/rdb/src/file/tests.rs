@@ -1,11 +1,13 @@
 //! Files that are written and read, cut and damaged.
 
+#[path = "../../tests/common/mod.rs"]
+mod common;
+
 use super::parse::LARGE_MIN;
 use super::*;
 use crate::crc64::crc64;
 use crate::ValueError;
 use proptest::prelude::*;
-use std::convert::Infallible;
 
 const LIMIT: usize = 16 << 20;
 
@@ -34,29 +36,7 @@ fn read(file: &[u8]) -> Result<Vec<Item<'static>>, FileError> {
 
 /// The file of these items, and the items that are read from it: with version and end.
 fn written(version: u16, compress: bool, items: &[Item<'_>]) -> (Vec<u8>, Vec<Item<'static>>) {
-    let mut file = Vec::new();
-    let mut sink = |piece: &[u8]| -> Result<(), Infallible> {
-        assert!((1..=PIECE_BYTES).contains(&piece.len()));
-        file.extend_from_slice(piece);
-        Ok(())
-    };
-    let mut writer = Writer::new(version, compress);
-    for item in items {
-        let Ok(()) = match item {
-            Item::Aux { name, value } => writer.aux(name, value, &mut sink),
-            Item::Db(db) => writer.db(*db, &mut sink),
-            Item::Sizes { keys, expires } => writer.sizes(*keys, *expires, &mut sink),
-            Item::Slot {
-                slot,
-                keys,
-                expires,
-            } => writer.slot(*slot, *keys, *expires, &mut sink),
-            Item::Function(source) => writer.function(source, &mut sink),
-            Item::Entry(entry) => writer.entry(entry, &mut sink),
-            Item::Version(_) | Item::End(_) => Ok(()),
-        };
-    }
-    let Ok(end) = writer.end(&mut sink);
+    let (file, end) = common::write(version, compress, items);
     let known = |item: &&Item<'_>| version >= SLOT_SINCE || !matches!(item, Item::Slot { .. });
     let mut want = vec![Item::Version(version)];
     want.extend(

@@ -3,8 +3,8 @@
 //! Owns: [`Writer`]. Never: does I/O; what it writes goes to its caller in pieces. Invariants: a piece is at
 //! most [`PIECE_BYTES`] long; a long value is handed on from where it lies, never copied as a whole.
 //!
-//! What is written loads in Redis 7.0 and later, as far as the version that was chosen goes. A file whose
-//! caller fails with a piece is lost: the writer does not know how much of it is there.
+//! What is written loads in Redis 7.0 and later, as far as the version that was chosen goes. When
+//! the caller fails with a piece the file is lost: the writer does not know how much of it is there.
 
 use super::{opcode, End, Entry, CHECKSUM_SINCE, MAGIC, NEVER, PIECE_BYTES, SLOT_SINCE, WRITTEN};
 use crate::crc64::crc64;

@@ -1,6 +1,6 @@
 //! Whole files in memory.
 
-use rdb::file::{FileError, Item, Reader, Writer};
+use rdb::file::{End, FileError, Item, Reader, Writer, PIECE_BYTES};
 use std::convert::Infallible;
 
 pub const LIMIT: usize = 512 << 20;
@@ -19,11 +19,12 @@ pub fn read(file: &[u8], slice: usize) -> Result<Vec<Item<'static>>, FileError> 
     Ok(items)
 }
 
-/// The file of these items; it ends by itself, and so do items `Version` and `End`.
+/// The file of these items, and its end, which comes by itself as items `Version` and `End` do.
 #[allow(dead_code)] // not every test file writes
-pub fn write(version: u16, compress: bool, items: &[Item<'_>]) -> Vec<u8> {
+pub fn write(version: u16, compress: bool, items: &[Item<'_>]) -> (Vec<u8>, End) {
     let mut file = Vec::new();
     let mut sink = |piece: &[u8]| -> Result<(), Infallible> {
+        assert!((1..=PIECE_BYTES).contains(&piece.len()));
         file.extend_from_slice(piece);
         Ok(())
     };
@@ -45,5 +46,5 @@ pub fn write(version: u16, compress: bool, items: &[Item<'_>]) -> Vec<u8> {
     }
     let Ok(end) = writer.end(&mut sink);
     assert_eq!(end.length, file.len() as u64);
-    file
+    (file, end)
 }

@@ -1,4 +1,4 @@
-//! A server in no cluster whose key goes to another one (M26), killed at every step of that: the other server is
+//! A key of a server in no cluster goes to another one (M26), and the server is killed at every step: the other server is
 //! played, and what was on its way to it arrives, arrives late, or never does.
 
 use std::collections::BTreeMap;
