@@ -14,6 +14,7 @@ use super::socket::{self, ReadError};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -40,7 +41,7 @@ pub(super) fn connect(transport: &Rc<Transport>, id: LinkId, addr: SocketAddr) {
     let (transport, link) = (Rc::clone(transport), open(transport, id));
     tokio::task::spawn_local(async move {
         let carried = async {
-            let stream = socket::connect(addr, transport.config.bus_connect).await?;
+            let stream = Arc::new(socket::connect(addr, transport.config.bus_connect).await?);
             let local = stream.local_addr()?;
             transport
                 .event_queue
@@ -61,6 +62,7 @@ pub(super) async fn accepted(
     let Ok(local) = stream.local_addr() else {
         return;
     };
+    let stream = Arc::new(stream);
     let link = open(transport, transport.incoming_link());
     let id = link.id;
     transport.event_queue.tell(Event::BusAccepted {
@@ -118,7 +120,7 @@ async fn until_stopped(
 async fn carry(
     transport: &Transport,
     link: &BusLink,
-    stream: &TcpStream,
+    stream: &Arc<TcpStream>,
     mut assembler: Assembler,
     guest: Option<&Guest>,
 ) -> Result<(), ReadError> {

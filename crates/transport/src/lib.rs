@@ -23,6 +23,7 @@ mod outbox;
 mod outgoing;
 mod peer;
 mod probe;
+mod routes;
 mod seldom;
 mod socket;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use seldom::{kind_of, Seldom};
 
 use event::EventQueue;
 use links::Transport;
+use routes::Routes;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc::Receiver;
@@ -46,7 +48,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 /// The loop's end of the links. Dropping it closes every connection and ends the thread.
 pub struct Links {
-    orders: UnboundedSender<Command>,
+    orders: Orders,
     event: Receiver<Event>,
     event_queue: Arc<EventQueue>,
     addresses: Vec<SocketAddr>,
@@ -69,16 +71,18 @@ pub fn start(waker: Arc<mio::Waker>, config: TransportConfig) -> io::Result<Link
         .build()?;
     let (event_queue, event) = EventQueue::new(waker);
     let (orders, queue) = tokio::sync::mpsc::unbounded_channel();
-    let for_thread = Arc::clone(&event_queue);
+    let routes = Arc::new(Routes::new(&event_queue, &config));
+    let transport = (Arc::clone(&event_queue), Arc::clone(&routes), config);
     let thread = std::thread::Builder::new()
         .name("holdfast-links".to_owned())
         .spawn(move || {
             let tasks = tokio::task::LocalSet::new();
-            let transport = Transport::new(for_thread, config);
+            let (event_queue, routes, config) = transport;
+            let transport = Transport::new(event_queue, routes, config);
             tasks.block_on(&runtime, transport.run(queue, listeners));
         })?;
     Ok(Links {
-        orders,
+        orders: Orders { orders, routes },
         event,
         event_queue,
         addresses,
@@ -86,28 +90,40 @@ pub fn start(waker: Arc<mio::Waker>, config: TransportConfig) -> io::Result<Link
     })
 }
 
-/// Another thread's way to give orders.
+/// Any thread's way to give orders.
 #[derive(Clone)]
-pub struct Orders(UnboundedSender<Command>);
+pub struct Orders {
+    orders: UnboundedSender<Command>,
+    routes: Arc<Routes>,
+}
 
 impl Orders {
-    /// Never waits.
+    /// Never waits. A frame goes out from here; other orders are carried out by the links' thread, in the order
+    /// in which they were given.
     pub fn send(&self, order: Command) {
-        // A thread that is gone has been told to stop, or has panicked and said why.
-        let _ = self.0.send(order);
+        let for_thread = match order {
+            Command::Raft { to, urgent, bytes } => return self.routes.send_raft(to, urgent, bytes),
+            Command::Answer { to, bytes } => return self.routes.send_answer(to, bytes),
+            Command::Myself(node) => self.routes.set_myself(node),
+            Command::Peer { node, addr } => self.routes.set_peer(node, addr),
+            _ => true,
+        };
+        if for_thread {
+            // A thread that is gone has been told to stop, or has panicked and said why.
+            let _ = self.orders.send(order);
+        }
     }
 }
 
 impl Links {
     /// For other threads than the one that takes the events.
     pub fn orders(&self) -> Orders {
-        Orders(self.orders.clone())
+        self.orders.clone()
     }
 
-    /// Never waits. Orders are carried out in the order in which they were given.
+    /// As [`Orders::send`].
     pub fn send(&self, order: Command) {
-        // A thread that is gone has been told to stop, or has panicked and said why.
-        let _ = self.orders.send(order);
+        self.orders.send(order);
     }
 
     /// The next events. The waker is called once for all the events since this last gave `None`: who

@@ -5,8 +5,7 @@
 
 use super::accept;
 use super::bus::{self, BusLink};
-use super::event::{Counters, EventQueue};
-use super::frame;
+use super::event::EventQueue;
 use super::guests::Guests;
 use super::handshake::{Class, NONCE};
 use super::message::{Command, Event, LinkId, Passwords, TransportConfig, INCOMING};
@@ -14,10 +13,11 @@ use super::outbox::Bytes;
 use super::outgoing::{self, Outgoing};
 use super::peer::{Incoming, Peer};
 use super::probe;
+use super::routes::Routes;
 use cluster_bus::NodeId;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -27,6 +27,7 @@ const BATCH: usize = 256;
 
 pub(super) struct Transport {
     pub event_queue: Arc<EventQueue>,
+    pub routes: Arc<Routes>,
     pub config: TransportConfig,
     pub guests: Rc<Guests>,
     pub myself: Cell<Option<NodeId>>,
@@ -44,8 +45,13 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub fn new(event_queue: Arc<EventQueue>, config: TransportConfig) -> Transport {
+    pub fn new(
+        event_queue: Arc<EventQueue>,
+        routes: Arc<Routes>,
+        config: TransportConfig,
+    ) -> Transport {
         Transport {
+            routes,
             guests: Guests::new(&event_queue, &config),
             event_queue,
             myself: Cell::new(config.myself),
@@ -83,8 +89,6 @@ impl Transport {
 
     fn carry_out(self: &Rc<Self>, order: Command) {
         match order {
-            Command::Raft { to, urgent, bytes } => self.send_raft(to, urgent, bytes),
-            Command::Answer { to, bytes } => self.send_answer(to, bytes),
             Command::BusSend { link, bytes } => self.send_bus(link, bytes),
             Command::BusConnect { link, addr } => bus::connect(self, link, addr),
             Command::BusClose { link } => {
@@ -92,7 +96,7 @@ impl Transport {
             }
             Command::Myself(node) => self.set_myself(node),
             Command::Passwords(passwords) => drop(self.passwords.replace(passwords)),
-            Command::Peer { node, addr } => self.set_peer(node, addr),
+            Command::Peer { node, .. } => self.follow(node),
             Command::Probe { node, addr } => probe::begin(self, node, addr),
             Command::OutgoingConnect {
                 link,
@@ -102,69 +106,15 @@ impl Transport {
             } => outgoing::connect(self, link, host, port, limit),
             Command::OutgoingSend { link, bytes } => outgoing::send(self, link, bytes),
             Command::OutgoingClose { link } => outgoing::close(self, link),
-            Command::Stop => {}
+            // Carried out before they came here ([`super::Orders`]).
+            Command::Raft { .. } | Command::Answer { .. } | Command::Stop => {}
         }
-    }
-
-    fn send_raft(&self, to: NodeId, urgent: bool, bytes: Vec<u8>) {
-        if self.myself.get() == Some(to) {
-            // A shard may have moved onto the host of its witness (W3): they talk here.
-            return self.tell_myself(to, bytes);
-        }
-        let peers = self.peers.borrow();
-        let dropped = &self.event_queue.counters.dropped_frames;
-        let (Some(peer), Some(_)) = (peers.get(&to), self.myself.get()) else {
-            Counters::add(dropped, 1);
-            return;
-        };
-        let Some(head) = self.header(to, &bytes) else {
-            return;
-        };
-        let (line, limit) = match urgent {
-            true => (&peer.urgent, self.config.urgent_bytes),
-            false => (&peer.bulk, self.config.bulk_bytes),
-        };
-        line.outbox.push(Some(head), Bytes::Own(bytes));
-        line.outbox.drop_oldest(limit);
-    }
-
-    /// Back on the connection that `to` has made.
-    fn send_answer(&self, to: NodeId, bytes: Vec<u8>) {
-        if self.myself.get() == Some(to) {
-            return self.tell_myself(to, bytes);
-        }
-        let incoming = self.incoming.borrow();
-        let link = [Class::Urgent, Class::Bulk].map(|class| incoming.get(&(to, class)));
-        let Some(link) = link.into_iter().flatten().next() else {
-            Counters::add(&self.event_queue.counters.dropped_frames, 1);
-            return;
-        };
-        if let Some(head) = self.header(to, &bytes) {
-            link.outbox.push(Some(head), Bytes::Own(bytes));
-            link.outbox.drop_oldest(self.config.urgent_bytes);
-        }
-    }
-
-    /// Whether it has that peer's address.
-    pub fn knows(&self, node: NodeId) -> bool {
-        self.peers.borrow().contains_key(&node)
     }
 
     /// A short frame of the links' own for a peer.
     pub fn say_to_peer(&self, to: NodeId, bytes: &[u8]) {
-        let peers = self.peers.borrow();
-        if let (Some(peer), Some(head)) = (peers.get(&to), frame::header(bytes)) {
-            let outbox = &peer.urgent.outbox;
-            outbox.push(Some(head), Bytes::Own(bytes.to_vec()));
-            outbox.drop_oldest(self.config.urgent_bytes);
-        }
-    }
-
-    /// The same against the direction of a link that was made to here.
-    pub fn say_back(&self, link: &Incoming, bytes: &[u8]) {
-        if let Some(head) = frame::header(bytes) {
-            link.outbox.push(Some(head), Bytes::Own(bytes.to_vec()));
-            link.outbox.drop_oldest(self.config.urgent_bytes);
+        if let Some(route) = self.routes.peer(to) {
+            self.routes.send_own(&route.urgent, bytes);
         }
     }
 
@@ -175,26 +125,6 @@ impl Transport {
             return false;
         };
         peer.urgent.has_made(nonce) || peer.bulk.has_made(nonce)
-    }
-
-    fn tell_myself(&self, from: NodeId, bytes: Vec<u8>) {
-        self.event_queue.tell(Event::Raft {
-            from,
-            proved: true,
-            bytes,
-        });
-    }
-
-    fn header(&self, to: NodeId, bytes: &[u8]) -> Option<[u8; 8]> {
-        let head = frame::header(bytes);
-        if head.is_none() {
-            Counters::add(&self.event_queue.counters.dropped_frames, 1);
-            let length = bytes.len();
-            self.event_queue.say(to, "too long", || {
-                format!("a frame of {length} bytes for node {to} is too long to be sent")
-            });
-        }
-        head
     }
 
     fn send_bus(&self, link: LinkId, bytes: Arc<[u8]>) {
@@ -221,24 +151,23 @@ impl Transport {
     }
 
     fn set_myself(self: &Rc<Self>, node: NodeId) {
-        if self.myself.replace(Some(node)) == Some(node) {
-            return;
-        }
+        self.myself.set(Some(node));
         self.incoming.borrow_mut().clear();
         for link in self.made_here.borrow().iter() {
             link.stop.notify_one();
         }
-        for (node, peer) in self.peers.borrow_mut().iter_mut() {
-            *peer = Peer::start(self, *node, peer.addr);
+        for node in self.routes.peers() {
+            self.follow(node);
         }
     }
 
-    fn set_peer(self: &Rc<Self>, node: NodeId, addr: Option<SocketAddr>) {
+    /// Lets the lines to a peer be those of its route.
+    fn follow(self: &Rc<Self>, node: NodeId) {
         let mut peers = self.peers.borrow_mut();
-        match addr {
+        match self.routes.peer(node) {
             None => drop(peers.remove(&node)),
-            Some(addr) if peers.get(&node).is_some_and(|p| p.addr == addr) => {}
-            Some(addr) => drop(peers.insert(node, Peer::start(self, node, addr))),
+            Some(route) if peers.get(&node).is_some_and(|p| p.goes(&route)) => {}
+            Some(route) => drop(peers.insert(node, Peer::start(self, node, &route))),
         }
     }
 

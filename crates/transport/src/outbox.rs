@@ -1,14 +1,14 @@
 //! What waits to be written on one connection.
 //!
-//! Owns the queue and the writing. Invariants: the bytes that wait are counted; a piece of which a
-//! part has been written is never dropped while its connection lives.
+//! Owns the queue and the writing, for any thread. Invariants: the bytes that wait are counted; a piece of
+//! which a part has been written is never dropped while its connection lives; pieces are written in the order
+//! in which they came, whichever thread writes them.
 
 use super::event::{Counters, EventQueue};
 use super::message::TransportConfig;
-use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -16,6 +16,9 @@ use tokio::sync::Notify;
 /// Pieces and bytes of one write: beyond, a system call costs nothing next to the copying.
 const WRITE_PIECES: usize = 128;
 const WRITE_BYTES: usize = 256 << 10;
+
+/// A longer piece is left to the links' thread: copying it would hold up the thread that sends it.
+const WRITE_AT_ONCE: usize = 16 << 10;
 
 pub(super) enum Bytes {
     Own(Vec<u8>),
@@ -46,11 +49,19 @@ impl Piece {
     }
 }
 
-pub(super) struct Outbox {
-    queue: RefCell<VecDeque<Piece>>,
-    bytes: Cell<usize>,
+#[derive(Default)]
+struct Queue {
+    pieces: VecDeque<Piece>,
+    /// Bytes of all pieces.
+    bytes: usize,
     /// Bytes of the first piece that have been written.
-    written: Cell<usize>,
+    written: usize,
+    /// The connection, while it stands.
+    stream: Option<Arc<TcpStream>>,
+}
+
+pub(super) struct Outbox {
+    queue: Mutex<Queue>,
     filled: Notify,
     stall: Duration,
     event_queue: Arc<EventQueue>,
@@ -59,35 +70,71 @@ pub(super) struct Outbox {
 impl Outbox {
     pub fn new(event_queue: &Arc<EventQueue>, config: &TransportConfig) -> Outbox {
         Outbox {
-            queue: RefCell::default(),
-            bytes: Cell::new(0),
-            written: Cell::new(0),
+            queue: Mutex::default(),
             filled: Notify::new(),
             stall: config.stall,
             event_queue: Arc::clone(event_queue),
         }
     }
 
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For the links' thread to write.
     pub fn push(&self, head: Option<[u8; 8]>, bytes: Bytes) {
+        if self.add(&mut self.queue(), head, bytes) {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Writes a short piece at once, if nothing waits and the connection takes it; what is left waits for the
+    /// links' thread. Of more than `limit` bytes that wait the oldest pieces are dropped, but not the newest.
+    pub fn send(&self, head: Option<[u8; 8]>, bytes: Bytes, limit: usize) {
+        let mut queue = self.queue();
+        let first = queue.pieces.is_empty();
+        if !self.add(&mut queue, head, bytes) {
+            return;
+        }
+        if first && queue.bytes <= WRITE_AT_ONCE {
+            self.write_at_once(&mut queue);
+        }
+        self.drop_oldest(&mut queue, limit);
+        if !queue.pieces.is_empty() {
+            self.filled.notify_one();
+        }
+    }
+
+    /// What fails here fails again for the links' thread, which then ends the connection.
+    fn write_at_once(&self, queue: &mut Queue) {
+        let Some(stream) = queue.stream.clone() else {
+            return;
+        };
+        if let Ok(n) = queue.write_some(&stream) {
+            self.advance(queue, n);
+        }
+    }
+
+    /// Whether there was anything to add.
+    fn add(&self, queue: &mut Queue, head: Option<[u8; 8]>, bytes: Bytes) -> bool {
         let piece = Piece { head, bytes };
         let len = piece.len();
         if len == 0 {
-            return; // A write of nothing looks like an end.
+            return false; // A write of nothing looks like an end.
         }
-        self.bytes.set(self.bytes.get() + len);
+        queue.bytes += len;
         Counters::add(&self.event_queue.counters.queued_bytes, len as u64);
-        self.queue.borrow_mut().push_back(piece);
-        self.filled.notify_one();
+        queue.pieces.push_back(piece);
+        true
     }
 
     /// Drops the oldest pieces that can be dropped, but not the newest, until no more than `limit`
     /// bytes wait.
-    pub fn drop_oldest(&self, limit: usize) {
-        let mut queue = self.queue.borrow_mut();
-        let first = usize::from(self.written.get() > 0);
-        while self.bytes.get() > limit && queue.len() > first + 1 {
-            if let Some(piece) = queue.remove(first) {
-                self.forget(piece.len());
+    fn drop_oldest(&self, queue: &mut Queue, limit: usize) {
+        let first = usize::from(queue.written > 0);
+        while queue.bytes > limit && queue.pieces.len() > first + 1 {
+            if let Some(piece) = queue.pieces.remove(first) {
+                self.forget(queue, piece.len());
                 Counters::add(&self.event_queue.counters.dropped_frames, 1);
             }
         }
@@ -95,21 +142,23 @@ impl Outbox {
 
     /// Drops everything: the connection is gone, and what waited for it too late to be of use.
     pub fn clear(&self) {
-        let pieces = std::mem::take(&mut *self.queue.borrow_mut());
+        let mut queue = self.queue();
+        let pieces = std::mem::take(&mut queue.pieces);
         Counters::add(
             &self.event_queue.counters.dropped_frames,
             pieces.len() as u64,
         );
-        self.forget(self.bytes.get());
-        self.written.set(0);
+        let bytes = queue.bytes;
+        self.forget(&mut queue, bytes);
+        queue.written = 0;
     }
 
     pub fn bytes(&self) -> usize {
-        self.bytes.get()
+        self.queue().bytes
     }
 
     pub fn is_empty(&self) -> bool {
-        self.queue.borrow().is_empty()
+        self.queue().pieces.is_empty()
     }
 
     /// Waits until something waits.
@@ -120,18 +169,15 @@ impl Outbox {
     }
 
     /// Writes what comes, for as long as the connection takes it.
-    pub async fn write(&self, stream: &TcpStream) -> io::Error {
+    pub async fn write(&self, stream: &Arc<TcpStream>) -> io::Error {
+        let _stands = Stands::begin(self, stream);
         loop {
             self.filled().await;
-            match self.write_some(stream) {
+            match self.write_what_waits(stream) {
                 Ok(0) => return ErrorKind::WriteZero.into(),
-                Ok(n) => {
-                    self.advance(n);
-                    if !self.is_empty() {
-                        // Somebody else may have something urgent.
-                        tokio::task::yield_now().await;
-                    }
-                }
+                // Somebody else may have something urgent.
+                Ok(_) if !self.is_empty() => tokio::task::yield_now().await,
+                Ok(_) => {}
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     match tokio::time::timeout(self.stall, stream.writable()).await {
@@ -145,12 +191,40 @@ impl Outbox {
         }
     }
 
+    fn write_what_waits(&self, stream: &TcpStream) -> io::Result<usize> {
+        let mut queue = self.queue();
+        let n = queue.write_some(stream)?;
+        self.advance(&mut queue, n);
+        Ok(n)
+    }
+
+    fn advance(&self, queue: &mut Queue, n: usize) {
+        let mut written = queue.written + n;
+        while let Some(len) = queue
+            .pieces
+            .front()
+            .map(Piece::len)
+            .filter(|&len| len <= written)
+        {
+            written -= len;
+            queue.pieces.pop_front();
+            self.forget(queue, len);
+        }
+        queue.written = written;
+    }
+
+    fn forget(&self, queue: &mut Queue, len: usize) {
+        queue.bytes -= len;
+        Counters::sub(&self.event_queue.counters.queued_bytes, len as u64);
+    }
+}
+
+impl Queue {
     /// One write of as many pieces as make sense.
     fn write_some(&self, stream: &TcpStream) -> io::Result<usize> {
-        let queue = self.queue.borrow();
         let mut slices = [IoSlice::new(&[]); 2 * WRITE_PIECES];
-        let (mut count, mut total, mut skip) = (0, 0, self.written.get());
-        for piece in queue.iter().take(WRITE_PIECES) {
+        let (mut count, mut total, mut skip) = (0, 0, self.written);
+        for piece in self.pieces.iter().take(WRITE_PIECES) {
             for part in piece.parts() {
                 let skipped = skip.min(part.len());
                 skip -= skipped;
@@ -165,26 +239,26 @@ impl Outbox {
         }
         stream.try_write_vectored(&slices[..count])
     }
-
-    fn advance(&self, n: usize) {
-        let mut queue = self.queue.borrow_mut();
-        let mut written = self.written.get() + n;
-        while let Some(len) = queue.front().map(Piece::len).filter(|&len| len <= written) {
-            written -= len;
-            queue.pop_front();
-            self.forget(len);
-        }
-        self.written.set(written);
-    }
-
-    fn forget(&self, len: usize) {
-        self.bytes.set(self.bytes.get() - len);
-        Counters::sub(&self.event_queue.counters.queued_bytes, len as u64);
-    }
 }
 
 impl Drop for Outbox {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+/// A connection that every thread may write to, until this is dropped.
+struct Stands<'a>(&'a Outbox);
+
+impl Stands<'_> {
+    fn begin<'a>(outbox: &'a Outbox, stream: &Arc<TcpStream>) -> Stands<'a> {
+        outbox.queue().stream = Some(Arc::clone(stream));
+        Stands(outbox)
+    }
+}
+
+impl Drop for Stands<'_> {
+    fn drop(&mut self) {
+        self.0.queue().stream = None;
     }
 }

@@ -9,6 +9,7 @@ use super::outbox::{Bytes, Outbox};
 use super::socket;
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -64,6 +65,7 @@ async fn live(
 ) -> io::Result<()> {
     let stream = timeout(limit, TcpStream::connect((host, port))).await??;
     socket::prepare(&stream)?;
+    let stream = Arc::new(stream);
     transport.event_queue.tell(Event::OutgoingUp { link });
     tokio::select! {
         error = outgoing.outbox.write(&stream) => Err(error),

@@ -19,6 +19,7 @@ use super::handshake::{
 use super::links::Transport;
 use super::message::Event;
 use super::outbox::Outbox;
+use super::routes::Route;
 use super::seldom::kind_of;
 use super::socket::{self, ReadError};
 use super::vouch::{Vouch, HELD_FOR};
@@ -28,6 +29,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -36,18 +38,24 @@ use tokio::time::{timeout, timeout_at, Instant};
 
 /// The lines to one peer. Dropping it ends them.
 pub(super) struct Peer {
-    pub addr: SocketAddr,
     pub urgent: Rc<Line>,
     pub bulk: Rc<Line>,
 }
 
 impl Peer {
-    pub fn start(transport: &Rc<Transport>, node: NodeId, addr: SocketAddr) -> Peer {
+    pub fn start(transport: &Rc<Transport>, node: NodeId, route: &Route) -> Peer {
+        let line = |class, outbox: &Arc<Outbox>| {
+            Line::start(transport, node, route.addr, class, Arc::clone(outbox))
+        };
         Peer {
-            addr,
-            urgent: Line::start(transport, node, addr, Class::Urgent),
-            bulk: Line::start(transport, node, addr, Class::Bulk),
+            urgent: line(Class::Urgent, &route.urgent),
+            bulk: line(Class::Bulk, &route.bulk),
         }
+    }
+
+    /// Whether its lines are those of this route.
+    pub fn goes(&self, route: &Route) -> bool {
+        Arc::ptr_eq(&self.urgent.outbox, &route.urgent)
     }
 }
 
@@ -63,7 +71,7 @@ pub(super) struct Line {
     node: NodeId,
     addr: SocketAddr,
     class: Class,
-    pub outbox: Outbox,
+    outbox: Arc<Outbox>,
     stop: Notify,
     /// [`Event::RaftUp`] has been given.
     up: Cell<bool>,
@@ -103,12 +111,18 @@ impl LineError {
 }
 
 impl Line {
-    fn start(transport: &Rc<Transport>, node: NodeId, addr: SocketAddr, class: Class) -> Rc<Line> {
+    fn start(
+        transport: &Rc<Transport>,
+        node: NodeId,
+        addr: SocketAddr,
+        class: Class,
+        outbox: Arc<Outbox>,
+    ) -> Rc<Line> {
         let line = Rc::new(Line {
             node,
             addr,
             class,
-            outbox: Outbox::new(&transport.event_queue, &transport.config),
+            outbox,
             stop: Notify::new(),
             up: Cell::new(false),
             nonce: Cell::new(None),
@@ -160,7 +174,7 @@ impl Line {
         }
     }
 
-    async fn connect(&self, transport: &Transport) -> Result<TcpStream, LineError> {
+    async fn connect(&self, transport: &Transport) -> Result<Arc<TcpStream>, LineError> {
         let from = transport.myself.get().ok_or(LineError::Nameless)?;
         let mut stream = socket::connect(self.addr, transport.config.raft_connect).await?;
         let hello = Hello {
@@ -175,7 +189,7 @@ impl Line {
             call(transport, &mut stream, &hello),
         )
         .await??;
-        Ok(stream)
+        Ok(Arc::new(stream))
     }
 
     /// Whether this is the nonce of its connection.
@@ -254,7 +268,7 @@ impl Pause {
 pub(super) struct Incoming {
     pub stop: Notify,
     /// Answers.
-    pub outbox: Outbox,
+    pub outbox: Arc<Outbox>,
     hello: Hello,
     made: Instant,
     guest: Rc<Guest>,
@@ -331,13 +345,14 @@ pub(super) async fn accepted(
             return;
         }
     };
+    let stream = Arc::new(stream);
     let link = Rc::new(Incoming {
         stop: Notify::new(),
-        outbox: Outbox::new(&transport.event_queue, &transport.config),
+        outbox: Arc::new(Outbox::new(&transport.event_queue, &transport.config)),
         hello,
         made: Instant::now(),
         guest: Rc::clone(guest),
-        vouch: RefCell::new(Vouch::new(proved, transport.knows(hello.from))),
+        vouch: RefCell::new(Vouch::new(proved, transport.routes.knows(hello.from))),
     });
     if proved {
         guest.prove();
@@ -379,6 +394,10 @@ fn take_place(transport: &Transport, link: &Rc<Incoming>) {
             before.stop.notify_one();
         }
     }
+    let Hello {
+        from, to, class, ..
+    } = link.hello;
+    transport.routes.set_answer(from, class, to, &link.outbox);
 }
 
 /// A link that is in the hub's tables, until it is dropped.
@@ -395,6 +414,8 @@ impl Drop for Placed<'_> {
         if incoming.get(&key).is_some_and(|l| Rc::ptr_eq(l, link)) {
             incoming.remove(&key);
         }
+        let (from, class) = key;
+        transport.routes.end_answer(from, class, &link.outbox);
         let mut made_here = transport.made_here.borrow_mut();
         made_here.retain(|l| !Rc::ptr_eq(l, link));
     }
@@ -507,7 +528,8 @@ fn between(
 ) {
     match (kind, link) {
         (ASK, Some(link)) if transport.has_made_link(from, nonce) => {
-            transport.say_back(link, &between_links(VOUCH, nonce));
+            let answer = between_links(VOUCH, nonce);
+            transport.routes.send_own(&link.outbox, &answer);
         }
         (VOUCH, None) => vouched(transport, from, nonce),
         _ => {}
