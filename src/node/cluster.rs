@@ -5,6 +5,7 @@
 use super::clock::SystemClock;
 use super::conf::ConfFile;
 use super::witness;
+use crate::sockets::Registrar;
 use cluster::ForWitnesses;
 use server::ClusterPlatform;
 use std::io;
@@ -29,11 +30,13 @@ impl RealCluster {
         conf: PathBuf,
         folders: RealFolders,
         waker: Arc<mio::Waker>,
+        registrar: &Registrar,
         clock: SystemClock,
         seed: u64,
         logger: slog::Logger,
     ) -> io::Result<RealCluster> {
         let links = transport::start(Arc::clone(&waker), config)?;
+        registrar.register_links(&links)?;
         let hosted = Arc::new(AtomicUsize::new(0));
         let witness = witness::Thread::start(
             folders,

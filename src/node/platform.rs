@@ -204,7 +204,7 @@ impl Platform for RealPlatform {
 
     fn next_outgoing(&mut self) -> Option<Event> {
         let failed = self.outgoing_failed.pop_front();
-        let event = failed.or_else(|| self.outgoing.as_ref()?.try_recv())?;
+        let event = failed.or_else(|| self.outgoing.as_mut()?.try_recv())?;
         if let Event::OutgoingClosed { link } = &event {
             self.outgoing_open.remove(link);
         }

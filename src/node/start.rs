@@ -10,7 +10,7 @@ use super::platform::{backlog, bind, RealPlatform};
 use super::system;
 use super::Node;
 use crate::process::{self, lock_file, Launch, Lock, LockError, Supervisor};
-use crate::sockets::{Listeners, Poll};
+use crate::sockets::{Listeners, Poll, Registrar};
 use config::Config;
 use rand::rngs::OsRng;
 use rand::RngCore;
@@ -64,7 +64,16 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
     let folders = RealFolders::new(&config.log_dir());
     let (cluster, conf_lock) = if config.cluster_enabled {
         let addresses = bus_addresses(&config, &listeners)?;
-        let begin = || begin_cluster(&config, &folders, &addresses, &waker, clock, &logger);
+        let begin = || {
+            begin_cluster(
+                &config,
+                &folders,
+                &addresses,
+                (&waker, &registrar),
+                clock,
+                &logger,
+            )
+        };
         let (cluster, lock) = begin()?;
         (Some(cluster), Some(lock))
     } else {
@@ -154,7 +163,7 @@ fn begin_cluster(
     config: &Config,
     folders: &RealFolders,
     addresses: &[SocketAddr],
-    waker: &Arc<mio::Waker>,
+    (waker, registrar): (&Arc<mio::Waker>, &Registrar),
     clock: SystemClock,
     logger: &Logger,
 ) -> Result<(ClusterSetup<RealPlatform>, Lock), NodeError> {
@@ -182,6 +191,7 @@ fn begin_cluster(
         path,
         folders.clone(),
         Arc::clone(waker),
+        registrar,
         clock,
         OsRng.next_u64(),
         logger.clone(),

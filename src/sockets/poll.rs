@@ -155,6 +155,11 @@ impl Registrar {
         register(&self.registry, socket, key)
     }
 
+    /// What comes on the links ends a wait, as the waker does.
+    pub fn register_links(&self, links: &transport::Links) -> io::Result<()> {
+        links.watch(&self.registry, WAKE)
+    }
+
     pub(super) fn register_listener(&self, source: &mut impl Source, n: usize) -> io::Result<()> {
         self.registry
             .register(source, Token(n + 1), Interest::READABLE)

@@ -139,7 +139,7 @@ async fn carry(
         }
     };
     tokio::select! {
-        e = link.outbox.write(stream) => Err(e.into()),
+        e = link.outbox.write(stream.clone()) => Err(e.into()),
         e = reading => Err(e),
     }
 }

@@ -4,6 +4,7 @@
 //! the queue empty it is woken at most once, and never not at all; bytes that the loop has not
 //! taken are bounded, because readers wait at [`EventQueue::room`] above a limit.
 
+use super::inlet::Inlet;
 use super::message::{Event, Stats};
 use super::seldom::Seldom;
 use std::fmt::Display;
@@ -24,7 +25,7 @@ const TALK: u32 = 20;
 const TALK_PERIOD: Duration = Duration::from_secs(1);
 
 pub(super) struct EventQueue {
-    queue: Sender<Event>,
+    queue: Sender<Item>,
     waker: Arc<mio::Waker>,
     /// The loop has been woken and has not yet found the queue empty.
     woken: AtomicBool,
@@ -37,6 +38,13 @@ pub(super) struct EventQueue {
     pub counters: Counters,
 }
 
+/// What lies in the queue.
+pub(super) enum Item {
+    Event(Event),
+    /// A link that the loop reads from now on: what it brought before lies in front.
+    Inlet(Inlet),
+}
+
 struct Talk {
     begun: Instant,
     seldom: Seldom,
@@ -45,7 +53,7 @@ struct Talk {
 }
 
 impl EventQueue {
-    pub fn new(waker: Arc<mio::Waker>) -> (Arc<EventQueue>, Receiver<Event>) {
+    pub fn new(waker: Arc<mio::Waker>) -> (Arc<EventQueue>, Receiver<Item>) {
         let (queue, event) = channel();
         let event_queue = EventQueue {
             queue,
@@ -69,8 +77,16 @@ impl EventQueue {
 
     pub fn tell(&self, event: Event) {
         self.waiting.fetch_add(event.weight(), Ordering::SeqCst);
+        self.put(Item::Event(event));
+    }
+
+    pub fn hand_over(&self, inlet: Inlet) {
+        self.put(Item::Inlet(inlet));
+    }
+
+    fn put(&self, item: Item) {
         // Without a receiver the loop is gone, and we soon.
-        let _ = self.queue.send(event);
+        let _ = self.queue.send(item);
         if !self.woken.swap(true, Ordering::SeqCst) {
             // It fails only when the loop's poller is gone.
             let _ = self.waker.wake();

@@ -17,6 +17,7 @@ mod event;
 pub mod frame;
 mod guests;
 mod handshake;
+mod inlet;
 mod links;
 mod message;
 mod outbox;
@@ -36,8 +37,10 @@ pub use message::{
 };
 pub use seldom::{kind_of, Seldom};
 
-use event::EventQueue;
-use links::Transport;
+use event::{EventQueue, Item};
+use inlet::Inlets;
+use links::{Order, Transport};
+use mio::unix::SourceFd;
 use routes::Routes;
 use std::io;
 use std::net::SocketAddr;
@@ -49,7 +52,10 @@ use tokio::sync::mpsc::UnboundedSender;
 /// The loop's end of the links. Dropping it closes every connection and ends the thread.
 pub struct Links {
     orders: Orders,
-    event: Receiver<Event>,
+    event: Receiver<Item>,
+    inlets: Inlets,
+    /// Which of the two is asked first: by turns, so that no flood on one hides the other.
+    inlets_first: bool,
     event_queue: Arc<EventQueue>,
     addresses: Vec<SocketAddr>,
     thread: Option<JoinHandle<()>>,
@@ -69,6 +75,7 @@ pub fn start(waker: Arc<mio::Waker>, config: TransportConfig) -> io::Result<Link
         .enable_io()
         .enable_time()
         .build()?;
+    let inlets = Inlets::new(Arc::clone(&waker))?;
     let (event_queue, event) = EventQueue::new(waker);
     let (orders, queue) = tokio::sync::mpsc::unbounded_channel();
     let routes = Arc::new(Routes::new(&event_queue, &config));
@@ -84,6 +91,8 @@ pub fn start(waker: Arc<mio::Waker>, config: TransportConfig) -> io::Result<Link
     Ok(Links {
         orders: Orders { orders, routes },
         event,
+        inlets,
+        inlets_first: false,
         event_queue,
         addresses,
         thread: Some(thread),
@@ -93,7 +102,7 @@ pub fn start(waker: Arc<mio::Waker>, config: TransportConfig) -> io::Result<Link
 /// Any thread's way to give orders.
 #[derive(Clone)]
 pub struct Orders {
-    orders: UnboundedSender<Command>,
+    orders: UnboundedSender<Order>,
     routes: Arc<Routes>,
 }
 
@@ -110,7 +119,7 @@ impl Orders {
         };
         if for_thread {
             // A thread that is gone has been told to stop, or has panicked and said why.
-            let _ = self.orders.send(order);
+            let _ = self.orders.send(Order::Command(order));
         }
     }
 }
@@ -126,16 +135,46 @@ impl Links {
         self.orders.send(order);
     }
 
-    /// The next events. The waker is called once for all the events since this last gave `None`: who
-    /// stops before has to come back unasked.
-    pub fn try_recv(&self) -> Option<Event> {
-        let event = self.event.try_recv().ok().or_else(|| {
-            self.event_queue.drained();
-            // What was put there before `drained` woke nobody.
-            self.event.try_recv().ok()
-        })?;
-        self.event_queue.taken(&event);
-        Some(event)
+    /// Lets `registry`'s poller, which is the loop's, wake up for the frames that the loop reads itself. Without
+    /// it they wait for another reason to wake.
+    pub fn watch(&self, registry: &mio::Registry, token: mio::Token) -> io::Result<()> {
+        let fd = self.inlets.fd();
+        registry.register(&mut SourceFd(&fd), token, mio::Interest::READABLE)
+    }
+
+    /// The next events. The waker is called once for all the events since this last gave `None`, and so is the
+    /// poller of [`Links::watch`]: a caller that stops before has to come back unasked.
+    pub fn try_recv(&mut self) -> Option<Event> {
+        self.inlets_first = !self.inlets_first;
+        match self.inlets_first {
+            true => self.read().or_else(|| self.queued()),
+            false => self.queued().or_else(|| self.read()),
+        }
+    }
+
+    fn read(&mut self) -> Option<Event> {
+        let orders = &self.orders.orders;
+        self.inlets.next(&mut |from, answers, frame| {
+            // As in `Orders::send`.
+            let _ = orders.send(Order::Between(from, answers, frame));
+        })
+    }
+
+    fn queued(&mut self) -> Option<Event> {
+        loop {
+            let item = self.event.try_recv().ok().or_else(|| {
+                self.event_queue.drained();
+                // What was put there before `drained` woke nobody.
+                self.event.try_recv().ok()
+            })?;
+            match item {
+                Item::Event(event) => {
+                    self.event_queue.taken(&event);
+                    return Some(event);
+                }
+                Item::Inlet(inlet) => self.inlets.add(inlet),
+            }
+        }
     }
 
     /// The addresses that [`start`] in fact listens on (a port of 0 has become a real one).

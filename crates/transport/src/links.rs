@@ -9,9 +9,9 @@ use super::event::EventQueue;
 use super::guests::Guests;
 use super::handshake::{Class, NONCE};
 use super::message::{Command, Event, LinkId, Passwords, TransportConfig, INCOMING};
-use super::outbox::Bytes;
+use super::outbox::{Bytes, Outbox};
 use super::outgoing::{self, Outgoing};
-use super::peer::{Incoming, Peer};
+use super::peer::{self, Incoming, NonceFrame, Peer};
 use super::probe;
 use super::routes::Routes;
 use cluster_bus::NodeId;
@@ -24,6 +24,13 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Orders carried out before the sockets get their turn.
 const BATCH: usize = 256;
+
+/// What the thread is to do.
+pub(super) enum Order {
+    Command(Command),
+    /// The loop has read a frame of the links' own; with the outbox of a link that was made to here.
+    Between(NodeId, Option<Arc<Outbox>>, NonceFrame),
+}
 
 pub(super) struct Transport {
     pub event_queue: Arc<EventQueue>,
@@ -67,7 +74,7 @@ impl Transport {
     }
 
     /// The thread's life: until [`Command::Stop`], or until the loop has let go of its end.
-    pub async fn run(self, mut orders: UnboundedReceiver<Command>, listeners: Vec<TcpListener>) {
+    pub async fn run(self, mut orders: UnboundedReceiver<Order>, listeners: Vec<TcpListener>) {
         let transport = Rc::new(self);
         for listener in listeners {
             transport.serve_listener(listener);
@@ -76,10 +83,13 @@ impl Transport {
         while orders.recv_many(&mut batch, BATCH).await > 0 {
             let full = batch.len() == BATCH;
             for order in batch.drain(..) {
-                if matches!(order, Command::Stop) {
-                    return;
+                match order {
+                    Order::Command(Command::Stop) => return,
+                    Order::Command(command) => transport.carry_out(command),
+                    Order::Between(from, answers, frame) => {
+                        peer::between(&transport, from, answers.as_deref(), frame);
+                    }
                 }
-                transport.carry_out(order);
             }
             if full {
                 tokio::task::yield_now().await;

@@ -7,8 +7,10 @@
 use super::event::{Counters, EventQueue};
 use super::message::TransportConfig;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -57,7 +59,25 @@ struct Queue {
     /// Bytes of the first piece that have been written.
     written: usize,
     /// The connection, while it stands.
-    stream: Option<Arc<TcpStream>>,
+    stream: Option<Arc<dyn Sink>>,
+}
+
+/// A connection as far as it is written to, by any thread; one of them waits.
+pub(super) trait Sink: Send + Sync {
+    /// Never waits.
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+    /// Ready when it may take more.
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+impl Sink for TcpStream {
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.try_write_vectored(slices)
+    }
+
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_write_ready(context)
+    }
 }
 
 pub(super) struct Outbox {
@@ -110,7 +130,7 @@ impl Outbox {
         let Some(stream) = queue.stream.clone() else {
             return;
         };
-        if let Ok(n) = queue.write_some(&stream) {
+        if let Ok(n) = queue.write_some(&*stream) {
             self.advance(queue, n);
         }
     }
@@ -169,18 +189,19 @@ impl Outbox {
     }
 
     /// Writes what comes, for as long as the connection takes it.
-    pub async fn write(&self, stream: &Arc<TcpStream>) -> io::Error {
-        let _stands = Stands::begin(self, stream);
+    pub async fn write(&self, stream: Arc<dyn Sink>) -> io::Error {
+        let _stands = Stands::begin(self, &stream);
         loop {
             self.filled().await;
-            match self.write_what_waits(stream) {
+            match self.write_what_waits(&*stream) {
                 Ok(0) => return ErrorKind::WriteZero.into(),
                 // Somebody else may have something urgent.
                 Ok(_) if !self.is_empty() => tokio::task::yield_now().await,
                 Ok(_) => {}
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    match tokio::time::timeout(self.stall, stream.writable()).await {
+                    let writable = poll_fn(|context| stream.poll_writable(context));
+                    match tokio::time::timeout(self.stall, writable).await {
                         Ok(Ok(())) => {}
                         Ok(Err(e)) => return e,
                         Err(_) => return ErrorKind::TimedOut.into(),
@@ -191,7 +212,7 @@ impl Outbox {
         }
     }
 
-    fn write_what_waits(&self, stream: &TcpStream) -> io::Result<usize> {
+    fn write_what_waits(&self, stream: &dyn Sink) -> io::Result<usize> {
         let mut queue = self.queue();
         let n = queue.write_some(stream)?;
         self.advance(&mut queue, n);
@@ -221,7 +242,7 @@ impl Outbox {
 
 impl Queue {
     /// One write of as many pieces as make sense.
-    fn write_some(&self, stream: &TcpStream) -> io::Result<usize> {
+    fn write_some(&self, stream: &dyn Sink) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); 2 * WRITE_PIECES];
         let (mut count, mut total, mut skip) = (0, 0, self.written);
         for piece in self.pieces.iter().take(WRITE_PIECES) {
@@ -237,7 +258,7 @@ impl Queue {
                 break;
             }
         }
-        stream.try_write_vectored(&slices[..count])
+        stream.try_write(&slices[..count])
     }
 }
 
@@ -251,7 +272,7 @@ impl Drop for Outbox {
 struct Stands<'a>(&'a Outbox);
 
 impl Stands<'_> {
-    fn begin<'a>(outbox: &'a Outbox, stream: &Arc<TcpStream>) -> Stands<'a> {
+    fn begin<'a>(outbox: &'a Outbox, stream: &Arc<dyn Sink>) -> Stands<'a> {
         outbox.queue().stream = Some(Arc::clone(stream));
         Stands(outbox)
     }

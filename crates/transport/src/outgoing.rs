@@ -68,7 +68,7 @@ async fn live(
     let stream = Arc::new(stream);
     transport.event_queue.tell(Event::OutgoingUp { link });
     tokio::select! {
-        error = outgoing.outbox.write(&stream) => Err(error),
+        error = outgoing.outbox.write(stream.clone()) => Err(error),
         error = read(transport, link, &stream) => Err(error),
     }
 }

@@ -16,6 +16,7 @@ use super::guests::Guest;
 use super::handshake::{
     self, Answer, Class, Hello, HelloError, Side, ANSWER, HELLO_REST, NONCE, PROOF,
 };
+use super::inlet::hand_over;
 use super::links::Transport;
 use super::message::Event;
 use super::outbox::Outbox;
@@ -151,12 +152,11 @@ impl Line {
                     self.set_up(transport, true);
                     // What comes back is proved: the handshake has named this node, at the address
                     // that the loop has given for it.
-                    let error = tokio::select! {
-                        e = self.outbox.write(&stream) => e.into(),
-                        e = carry(transport, &stream, self.class, self.node, None) => e.into(),
-                    };
+                    let (node, outbox) = (self.node, &*self.outbox);
+                    let assembler = Assembler::new(Kind::Raft);
+                    let error = run_proved(transport, stream, assembler, node, outbox, None).await;
                     self.set_up(transport, false);
-                    error
+                    error.into()
                 }
                 Err(e) => e,
             };
@@ -174,7 +174,7 @@ impl Line {
         }
     }
 
-    async fn connect(&self, transport: &Transport) -> Result<Arc<TcpStream>, LineError> {
+    async fn connect(&self, transport: &Transport) -> Result<TcpStream, LineError> {
         let from = transport.myself.get().ok_or(LineError::Nameless)?;
         let mut stream = socket::connect(self.addr, transport.config.raft_connect).await?;
         let hello = Hello {
@@ -189,7 +189,7 @@ impl Line {
             call(transport, &mut stream, &hello),
         )
         .await??;
-        Ok(Arc::new(stream))
+        Ok(stream)
     }
 
     /// Whether this is the nonce of its connection.
@@ -262,11 +262,32 @@ impl Pause {
     }
 }
 
+/// A link of which all is proved: the loop reads it, here is written what a socket does not take at once.
+async fn run_proved(
+    transport: &Transport,
+    stream: TcpStream,
+    assembler: Assembler,
+    from: NodeId,
+    outbox: &Outbox,
+    answers: Option<Arc<Outbox>>,
+) -> ReadError {
+    let kept = match hand_over(&transport.event_queue, stream, assembler, from, answers) {
+        Ok(kept) => kept,
+        Err(error) => return error.into(),
+    };
+    tokio::select! {
+        e = outbox.write(Arc::clone(&kept.sink)) => e.into(),
+        e = kept.end.told() => e,
+    }
+}
+
 // ---- links in -----------------------------------------------------------------------------
 
 /// A link that somebody else has made.
 pub(super) struct Incoming {
     pub stop: Notify,
+    /// Its node has said that it is its own.
+    vouched: Notify,
     /// Answers.
     pub outbox: Arc<Outbox>,
     hello: Hello,
@@ -322,8 +343,11 @@ fn between_links(kind: u8, nonce: [u8; NONCE]) -> Vec<u8> {
     bytes
 }
 
+/// A frame of the links' own: its kind and a nonce.
+pub(super) type NonceFrame = (u8, [u8; NONCE]);
+
 /// A frame of the links' own: no envelope begins so (its first byte is its version).
-fn of_the_links(bytes: &[u8]) -> Option<(u8, [u8; NONCE])> {
+pub(super) fn of_the_links(bytes: &[u8]) -> Option<NonceFrame> {
     match bytes.split_first()? {
         (&kind @ (ASK | VOUCH), nonce) => Some((kind, nonce.try_into().ok()?)),
         _ => None,
@@ -345,9 +369,9 @@ pub(super) async fn accepted(
             return;
         }
     };
-    let stream = Arc::new(stream);
     let link = Rc::new(Incoming {
         stop: Notify::new(),
+        vouched: Notify::new(),
         outbox: Arc::new(Outbox::new(&transport.event_queue, &transport.config)),
         hello,
         made: Instant::now(),
@@ -367,9 +391,7 @@ pub(super) async fn accepted(
     let end = tokio::select! {
         biased;
         () = link.stop.notified() => None,
-        e = link.outbox.write(&stream) => Some(e.into()),
-        end = carry(transport, &stream, hello.class, hello.from, Some(&*link)) => Some(end),
-        end = link.let_go_later(transport) => Some(end),
+        end = run_accepted(transport, stream, &link) => Some(end),
     };
     if let Some(ReadError::Frame(e)) = end {
         Counters::add(&transport.event_queue.counters.broken_frames, 1);
@@ -378,6 +400,28 @@ pub(super) async fn accepted(
             format!("the Raft link from node {from} at {peer} was closed: {e}")
         });
     }
+}
+
+/// Reads the link here until it is proved; what was not proved in time is given as such.
+async fn run_accepted(transport: &Transport, stream: TcpStream, link: &Incoming) -> ReadError {
+    let Hello { from, class, .. } = link.hello;
+    let mut assembler = Assembler::new(Kind::Raft);
+    let stream = Arc::new(stream);
+    if !link.is_proved() {
+        let proved = tokio::select! {
+            biased;
+            () = link.vouched.notified() => Ok(()),
+            e = link.outbox.write(stream.clone()) => Err(e.into()),
+            e = carry(transport, &stream, class, link, &mut assembler) => Err(e),
+            e = link.let_go_later(transport) => Err(e),
+        };
+        if let Err(error) = proved {
+            return error;
+        }
+    }
+    let stream = Arc::into_inner(stream).expect("the outbox lets go when its writing ends");
+    let (outbox, answers) = (&link.outbox, Some(Arc::clone(&link.outbox)));
+    run_proved(transport, stream, assembler, from, outbox, answers).await
 }
 
 /// The newest link of a node and class counts, but none that is not proved displaces one that is: a
@@ -430,6 +474,7 @@ fn vouched(transport: &Transport, node: NodeId, nonce: [u8; NONCE]) {
     };
     drop(links);
     link.vouch.borrow_mut().vouched(link.to_loop(transport));
+    link.vouched.notify_one();
     link.guest.prove();
     take_place(transport, &link);
 }
@@ -490,28 +535,21 @@ async fn greet(
     (transport.myself.get() == Some(to)).then_some((hello, proved))
 }
 
-/// Reads what a link brings, for as long as it can.
+/// Reads what a link brings that is not proved, for as long as it can.
 async fn carry(
     transport: &Transport,
     stream: &TcpStream,
     class: Class,
-    from: NodeId,
-    link: Option<&Incoming>,
+    link: &Incoming,
+    assembler: &mut Assembler,
 ) -> ReadError {
-    let mut assembler = Assembler::new(Kind::Raft);
-    let guest = link.map(|link| &*link.guest);
     loop {
         transport.event_queue.room(class == Class::Urgent).await;
-        let give = |bytes: Vec<u8>| {
-            if let Some((kind, nonce)) = of_the_links(&bytes) {
-                return between(transport, from, link, kind, nonce);
-            }
-            match link {
-                Some(link) => link.bring(transport, bytes),
-                None => tell(transport, from, true, bytes),
-            }
+        let give = |bytes: Vec<u8>| match of_the_links(&bytes) {
+            Some(frame) => between(transport, link.hello.from, Some(&link.outbox), frame),
+            None => link.bring(transport, bytes),
         };
-        if let Err(e) = socket::read(stream, &mut assembler, guest, give).await {
+        if let Err(e) = socket::read(stream, assembler, Some(&link.guest), give).await {
             return e;
         }
     }
@@ -519,17 +557,16 @@ async fn carry(
 
 /// A frame between the links: a question comes on a link that was made to here, an answer on one of
 /// ours.
-fn between(
+pub(super) fn between(
     transport: &Transport,
     from: NodeId,
-    link: Option<&Incoming>,
-    kind: u8,
-    nonce: [u8; NONCE],
+    answers: Option<&Outbox>,
+    (kind, nonce): NonceFrame,
 ) {
-    match (kind, link) {
-        (ASK, Some(link)) if transport.has_made_link(from, nonce) => {
+    match (kind, answers) {
+        (ASK, Some(answers)) if transport.has_made_link(from, nonce) => {
             let answer = between_links(VOUCH, nonce);
-            transport.routes.send_own(&link.outbox, &answer);
+            transport.routes.send_own(answers, &answer);
         }
         (VOUCH, None) => vouched(transport, from, nonce),
         _ => {}

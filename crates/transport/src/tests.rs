@@ -38,11 +38,13 @@ impl Node {
         change(&mut config);
         let poll = mio::Poll::new().unwrap();
         let waker = Arc::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap());
+        let links = start(waker, config).unwrap();
+        links.watch(poll.registry(), mio::Token(0)).unwrap();
         Node {
             id,
             poll,
             events: mio::Events::with_capacity(8),
-            links: start(waker, config).unwrap(),
+            links,
             seen: VecDeque::new(),
         }
     }
