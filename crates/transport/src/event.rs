@@ -128,6 +128,12 @@ impl EventQueue {
         }
     }
 
+    /// Bytes that the loop has not taken.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
     // ---- the side of the loop -------------------------------------------------------------
 
     /// The loop has found the queue empty; it looks once more after this.

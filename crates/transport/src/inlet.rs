@@ -168,6 +168,16 @@ impl Inlets {
         })
     }
 
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    #[cfg(test)]
+    pub fn has_any(&self) -> bool {
+        !self.table.is_empty()
+    }
+
     /// Readable when a link is.
     pub fn fd(&self) -> RawFd {
         self.poll.as_raw_fd()
