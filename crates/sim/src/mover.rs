@@ -281,6 +281,8 @@ fn step(w: &mut World, s: &Standing) {
         return stable(w, slot, *at);
     }
     match (s.leaves_to, comes) {
+        // M18: without a mark at either end.
+        (None, None) if s.keys == 0 && w.rng.chance(0.3) => assign(w, slot, owner, other),
         (None, None) => {
             let both = w.rng.chance(0.8);
             if both || w.rng.chance(0.5) {
