@@ -91,6 +91,8 @@ fn each_key_once(cluster: &Cluster) {
 struct Moves {
     whole: usize,
     broken: usize,
+    from_redis: usize,
+    to_redis: usize,
 }
 
 /// One slot moves, and a node is killed somewhere in the move.
@@ -137,10 +139,15 @@ fn all_is_whole(cluster: &Cluster, load: Load, moves: &Moves, ours: &[usize], wh
     load.wait_acks_everywhere(10);
     let writes = load.verify();
     each_key_once(cluster);
-    let Moves { whole, broken } = moves;
+    let Moves { whole, broken, .. } = moves;
+    let ends = match (moves.from_redis, moves.to_redis) {
+        (0, 0) => String::new(),
+        (from, to) => format!(" ({from} from the Redis, {to} to it)"),
+    };
     let text = format!(
-        "{whole} whole, {broken} broken off and mended (seed {}); {writes} acknowledged writes, none lost \
-         or doubled",
+        "{} moves{ends}, each with a kill: {whole} whole, {broken} broken off and mended (seed {}); {writes} \
+         acknowledged writes, none lost or doubled",
+        whole + broken,
         seed()
     );
     report(what, &text);
@@ -181,6 +188,8 @@ fn play(
         let source = owner(&shards, slot);
         let masters: Vec<usize> = shards.iter().map(|s| s.master).collect();
         let (target, victim) = choose(&mut rng, &masters, source);
+        moves.from_redis += usize::from(!ours.contains(&source));
+        moves.to_redis += usize::from(!ours.contains(&target));
         let round = Round {
             slot,
             source,
