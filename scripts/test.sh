@@ -139,6 +139,12 @@ unit_tests() {
     run_tests "${targets[@]}"
 }
 
+# Two clusters run at once, or one that is measured (Turn in tests/cluster/harness.rs), beside one test that waits
+# for minutes to pass: more threads would only wait for their turn, fewer would leave the machine idle.
+cluster_tests() {
+    NEXTEST_TEST_THREADS=3 RUST_TEST_THREADS=3 run_tests --workspace --test cluster
+}
+
 stage format 1 "cargo fmt --all" \
     cargo fmt --all --check
 stage lint 6 "the messages above say what to change; nothing is allowed away without a reason beside it" \
@@ -156,7 +162,7 @@ stage attack 4 "cargo test --test attack NAME -- --nocapture runs one attack alo
 stage differential 1 "the story above is the shortest found; compare.rs holds the known differences" \
     run_tests --workspace --test differential
 stage cluster 8 "cargo test --test cluster NAME -- --nocapture runs one test alone" \
-    run_tests --workspace --test cluster
+    cluster_tests
 
 say ""
 if [ -s "$HOLDFAST_SKIPPED" ]; then

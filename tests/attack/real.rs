@@ -172,7 +172,7 @@ pub struct Stage {
 impl Stage {
     /// `None`, loudly, where there is no C compiler.
     pub fn open(test: &str) -> Option<Stage> {
-        let turn = Turn::take();
+        let turn = Turn::alone();
         let temp = tempfile::tempdir().expect("a temporary folder");
         if Shim::new(temp.path()).is_none() {
             crate::common::skipped(test, "no C compiler (cc) for the shim");

@@ -1,6 +1,6 @@
 //! Real clients with their default retries: the `redis` crate and redis-py, at pinned versions.
 
-use crate::harness::{report, Cluster, SOON};
+use crate::harness::{report, Cluster, Lock, SOON};
 use crate::slots::reshard;
 use redis::cluster::{cluster_pipe, ClusterClient, ClusterConnection};
 use std::io::{BufRead, BufReader, Write};
@@ -31,6 +31,7 @@ pub fn crate_client(ports: &[u16]) -> ClusterConnection {
 /// A python with the pinned redis-py, which is installed by name into the target folder.
 fn python() -> Command {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("redis-py-5.0.8");
+    let _one_installs = Lock::take("redis-py");
     if !folder.join("installed").exists() {
         let out = Command::new("python3")
             .args([
@@ -61,7 +62,7 @@ fn python() -> Command {
 
 #[test]
 fn the_redis_crate_writes_and_reads_100000_keys() {
-    let cluster = Cluster::formed(3, 1);
+    let cluster = Cluster::formed_alone(3, 1);
     let mut connection = crate_client(&cluster.ports()[..1]);
     let started = Instant::now();
     let key = |n: usize| format!("key:{n}");
@@ -111,7 +112,7 @@ fn the_redis_crate_writes_and_reads_100000_keys() {
 
 #[test]
 fn redis_py_writes_and_reads_100000_keys() {
-    let cluster = Cluster::formed(3, 1);
+    let cluster = Cluster::formed_alone(3, 1);
     let started = Instant::now();
     let out = python()
         .args([

@@ -191,7 +191,7 @@ fn runs(pid: i32) -> bool {
 
 #[test]
 fn create_cluster_with_six_nodes_in_one_folder() {
-    let _turn = Turn::take();
+    let _turn = Turn::shared();
     let temp = tempfile::tempdir().expect("a temporary folder");
     let dir = temp.path().canonicalize().expect("it is there");
     let folder = Folder {

@@ -3,7 +3,7 @@
 //! when there is room again (D5).
 
 use crate::common::skipped;
-use crate::harness::{check, report, wait_for, Cluster, SOON};
+use crate::harness::{check, report, wait_for, Cluster, Turn, SOON};
 use crate::load::Load;
 use crate::members::Member;
 use crate::routed::Routed;
@@ -91,7 +91,7 @@ fn write_on(
 
 fn full_disk(whose: Whose) {
     const NAME: &str = "full_disk";
-    let mut cluster = Cluster::bare(0);
+    let mut cluster = Cluster::in_turn(Turn::alone(), 0, &[]);
     let Some(_disks) = Disks::mount(cluster.temp.path(), 6) else {
         return skipped(NAME, "can't mount a tmpfs here (needs root)");
     };

@@ -1,7 +1,7 @@
 //! Clusters of real processes: started, formed by redis-cli, waited for.
 //!
-//! [`Turn`] lets one cluster run at a time. [`Cluster::formed`] returns only when every node says
-//! `cluster_state:ok` and every shard with a replica is fault tolerant.
+//! [`Turn`] lets two clusters run at a time, or one that is measured. [`Cluster::formed`] returns only
+//! when every node says `cluster_state:ok` and every shard with a replica is fault tolerant.
 
 use crate::common::server::{binary, info_field, is_holdfast};
 use crate::node::Node;
@@ -79,24 +79,62 @@ pub fn summary(times: &[Duration]) -> String {
     format!("median {m} ms, worst {w} ms of {}", times.len())
 }
 
-/// Held while a cluster runs, across threads and processes of this test.
-pub struct Turn(File);
+/// Held while a cluster runs, across threads and processes of these tests: one of two slots, or both.
+///
+/// Tests that wait for a slot do so one behind the other, with the gate in their hands: so two that want
+/// both slots never have one each, and none is passed for ever by those that want only one.
+pub struct Turn {
+    _slots: Vec<Lock>,
+}
+
+const SLOTS: [&str; 2] = ["cluster-tests-1", "cluster-tests-2"];
 
 impl Turn {
-    pub fn take() -> Turn {
-        let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/cluster-tests.lock");
-        let file = File::create(path).expect("a lock file in the target folder");
-        // SAFETY: a call on a descriptor that we hold open.
-        let rc = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) };
-        assert_eq!(rc, 0, "flock: {}", std::io::Error::last_os_error());
-        Turn(file)
+    /// Beside another cluster: nothing is measured, so that it does no harm when each has half of the machine.
+    pub fn shared() -> Turn {
+        let _gate = Turn::gate();
+        loop {
+            if let Some(slot) = SLOTS.iter().find_map(|name| Lock::try_take(name)) {
+                return Turn { _slots: vec![slot] };
+            }
+            std::thread::sleep(Duration::from_millis(10)); // between two looks
+        }
+    }
+
+    /// With the machine to itself: it asserts times, or takes all that the machine has.
+    pub fn alone() -> Turn {
+        let _gate = Turn::gate();
+        let _slots = SLOTS.iter().map(|name| Lock::take(name)).collect();
+        Turn { _slots }
+    }
+
+    fn gate() -> Lock {
+        Lock::take("cluster-tests")
     }
 }
 
-impl Drop for Turn {
-    fn drop(&mut self) {
-        // SAFETY: as above.
-        unsafe { libc::flock(self.0.as_raw_fd(), libc::LOCK_UN) };
+/// A lock file in the target folder, given up when dropped or when the process ends.
+pub struct Lock {
+    _file: File, // closing it gives it up
+}
+
+impl Lock {
+    pub fn take(name: &str) -> Lock {
+        let lock = Lock::with(name, libc::LOCK_EX);
+        lock.unwrap_or_else(|| panic!("flock: {}", std::io::Error::last_os_error()))
+    }
+
+    /// `None` while another one has it.
+    fn try_take(name: &str) -> Option<Lock> {
+        Lock::with(name, libc::LOCK_EX | libc::LOCK_NB)
+    }
+
+    fn with(name: &str, how: i32) -> Option<Lock> {
+        let path = format!("{}/{name}.lock", env!("CARGO_TARGET_TMPDIR"));
+        let _file = File::create(path).expect("a lock file in the target folder");
+        // SAFETY: a call on a descriptor that we hold open.
+        let rc = unsafe { libc::flock(_file.as_raw_fd(), how) };
+        (rc == 0).then_some(Lock { _file })
     }
 }
 
@@ -106,7 +144,7 @@ pub struct Cluster {
     /// Nodes that were ever added: each has a folder of its own, also when others have gone.
     added: usize,
     holdfast: bool,
-    _turn: Turn, // last: given up when the nodes are gone
+    turn: Option<Turn>, // last: given up when the nodes are gone
 }
 
 /// A shard as its nodes in `Cluster::nodes`.
@@ -131,19 +169,27 @@ impl Cluster {
     }
 
     pub fn with_args(count: usize, args: &[&str]) -> Cluster {
-        let turn = Turn::take();
+        Cluster::in_turn(Turn::shared(), count, args)
+    }
+
+    pub fn in_turn(turn: Turn, count: usize, args: &[&str]) -> Cluster {
         let temp = tempfile::tempdir().expect("a temporary folder");
         let mut cluster = Cluster {
             nodes: Vec::new(),
             temp,
             added: 0,
             holdfast: is_holdfast(),
-            _turn: turn,
+            turn: Some(turn),
         };
         for _ in 0..count {
             cluster.add_node(args);
         }
         cluster
+    }
+
+    /// From here on the test only waits for time to pass: its idle nodes are in nobody's way.
+    pub fn let_others_run(&mut self) {
+        self.turn = None;
     }
 
     /// One more node that knows nobody; its index.
@@ -177,7 +223,16 @@ impl Cluster {
 
     /// Masters with `replicas` replicas each, formed by `redis-cli --cluster create`, all well.
     pub fn formed(masters: usize, replicas: usize) -> Cluster {
-        let cluster = Cluster::bare(masters * (replicas + 1));
+        Cluster::formed_in(Turn::shared(), masters, replicas)
+    }
+
+    /// The same with the machine to itself ([`Turn::alone`]).
+    pub fn formed_alone(masters: usize, replicas: usize) -> Cluster {
+        Cluster::formed_in(Turn::alone(), masters, replicas)
+    }
+
+    fn formed_in(turn: Turn, masters: usize, replicas: usize) -> Cluster {
+        let cluster = Cluster::in_turn(turn, masters * (replicas + 1), &[]);
         cluster.create(replicas);
         cluster.wait_well();
         cluster

@@ -237,6 +237,7 @@ fn forgotten_joiner_gives_up() {
     cluster.nodes[joiner].kill9();
     forget_member(&cluster, joiner, master, &id, &was);
     cluster.nodes[joiner].start();
+    cluster.let_others_run(); // for 90 s it may be that it was met again a moment ago
     wait_alone(&cluster.nodes[joiner], &was);
 }
 

@@ -3,7 +3,7 @@
 
 use crate::common::raise_open_files;
 use crate::common::resp::{encode, Client, Value};
-use crate::harness::{check, report, wait_for, Cluster, SOON};
+use crate::harness::{check, report, wait_for, Cluster, Turn, SOON};
 use crate::load::Load;
 use crate::node::Node;
 use crate::restart::join;
@@ -13,8 +13,8 @@ const MB: usize = 1 << 20;
 const STOPPED: Duration = Duration::from_secs(3);
 
 /// A cluster of one master, node 0, and one replica: there is nobody to host a witness.
-pub fn pair() -> Cluster {
-    let cluster = Cluster::bare(2);
+pub fn pair(turn: Turn) -> Cluster {
+    let cluster = Cluster::in_turn(turn, 2, &[]);
     cluster.nodes[0].ok(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
     join(&cluster, 1, 0);
     wait_in_sync(&cluster, 0);
@@ -46,7 +46,7 @@ pub fn wait_in_sync(cluster: &Cluster, master: usize) {
 /// The replica must never be needed for a commit.
 #[test]
 fn a_master_alone_with_its_paused_replica_writes_on() {
-    let cluster = pair();
+    let cluster = pair(Turn::alone());
     let (master, replica) = (&cluster.nodes[0], &cluster.nodes[1]);
     let load = Load::start(&cluster, &cluster.shards(), 2);
     load.wait_acks(0, 50);
@@ -87,7 +87,7 @@ fn a_value_of_100_mb_and_a_sleep_cause_no_election() {
         "--cluster-node-timeout",
         "15000",
     ];
-    let cluster = Cluster::with_args(6, &args);
+    let cluster = Cluster::in_turn(Turn::alone(), 6, &args);
     cluster.create(1);
     cluster.wait_well();
     let shards = cluster.shards();
@@ -153,7 +153,7 @@ fn a_thousand_readers_of_what_is_not_committed() {
         "--cluster-raft-election-timeout",
         "6000",
     ];
-    let cluster = Cluster::with_args(6, &args);
+    let cluster = Cluster::in_turn(Turn::alone(), 6, &args);
     cluster.create(1);
     cluster.wait_well();
     let shard = cluster.shards()[0].clone();

@@ -1,8 +1,8 @@
 //! The cluster proof: six real processes, formed by the real redis-cli, under load, killed,
 //! stopped, moved, restarted, and on one bus with a real Redis.
 //!
-//! One cluster at a time (`harness::Turn`): times are asserted, and two clusters on two cores would
-//! measure each other. Nothing waits for a time to pass, only for a condition with a deadline, but
+//! Two clusters at a time, or one whose times are asserted: two on two cores would measure each other
+//! (`harness::Turn`). Nothing waits for a time to pass, only for a condition with a deadline, but
 //! where the passing of time is what is tested.
 //!
 //!     HOLDFAST_BIN=redis-server cargo test --test cluster     another binary: the tests' own check

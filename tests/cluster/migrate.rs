@@ -91,6 +91,8 @@ fn each_key_once(cluster: &Cluster) {
 struct Moves {
     whole: usize,
     broken: usize,
+    from_redis: usize,
+    to_redis: usize,
 }
 
 /// One slot moves, and a node is killed somewhere in the move.
@@ -131,19 +133,12 @@ fn owner(shards: &[Shard], slot: u16) -> usize {
     owner.expect("every slot has an owner").master
 }
 
-/// Everything that was acknowledged is there once, and these nodes know of no move.
-fn all_is_whole(cluster: &Cluster, load: Load, moves: &Moves, ours: &[usize], what: &str) {
+/// Everything that was acknowledged is there once, and these nodes know of no move; how many writes that were.
+fn all_is_whole(cluster: &Cluster, load: Load, ours: &[usize]) -> u64 {
     cluster.wait_well();
     load.wait_acks_everywhere(10);
     let writes = load.verify();
     each_key_once(cluster);
-    let Moves { whole, broken } = moves;
-    let text = format!(
-        "{whole} whole, {broken} broken off and mended (seed {}); {writes} acknowledged writes, none lost \
-         or doubled",
-        seed()
-    );
-    report(what, &text);
     wait_for("nothing is left of a move", SOON, || {
         let left = ours.iter().find_map(|node| {
             let info = cluster.nodes[*node].cmd(&["INFO", "cluster"]).text();
@@ -160,27 +155,60 @@ fn all_is_whole(cluster: &Cluster, load: Load, moves: &Moves, ours: &[usize], wh
         });
         check(left.is_none(), || left.unwrap_or_default())
     });
+    writes
 }
 
-/// Rounds of one cluster under load. `choose`: from the masters and the source, the target and the victim.
-fn play(
+/// From the masters and the source of a move, its target and the victim.
+type Choose = fn(&mut StdRng, &[usize], usize) -> (usize, usize);
+
+/// The slots that move are those that are written to, so they become larger and larger: after so many rounds
+/// another cluster goes on.
+const OF_ONE_CLUSTER: usize = 15;
+
+/// Rounds under load. `ours`: the nodes that are no Redis.
+fn play(make: fn() -> Cluster, ours: &[usize], what: &str, choose: Choose) {
+    let mut rng = StdRng::seed_from_u64(seed());
+    let (mut moves, mut writes) = (Moves::default(), 0);
+    let mut left = rounds(3);
+    while left > 0 {
+        let some = left.min(OF_ONE_CLUSTER);
+        left -= some;
+        writes += play_some(make(), ours, (&mut rng, choose), some, &mut moves);
+    }
+    let Moves { whole, broken, .. } = moves;
+    let ends = match (moves.from_redis, moves.to_redis) {
+        (0, 0) => String::new(),
+        (from, to) => format!(" ({from} from the Redis, {to} to it)"),
+    };
+    let text = format!(
+        "{} moves{ends}, each with a kill: {whole} whole, {broken} broken off and mended (seed {}); {writes} \
+         acknowledged writes, none lost or doubled",
+        whole + broken,
+        seed()
+    );
+    report(what, &text);
+}
+
+/// Rounds of one cluster; how many writes were acknowledged.
+fn play_some(
     mut cluster: Cluster,
     ours: &[usize],
-    what: &str,
-    choose: impl Fn(&mut StdRng, &[usize], usize) -> (usize, usize),
-) {
-    let mut rng = StdRng::seed_from_u64(seed());
+    (rng, choose): (&mut StdRng, Choose),
+    count: usize,
+    moves: &mut Moves,
+) -> u64 {
     let load = Load::start(&cluster, &cluster.shards(), 2);
     let slots: Vec<u16> = load.tags().iter().map(|tag| slot_of(tag)).collect();
-    let mut moves = Moves::default();
-    for n in 0..rounds(3) {
+    for n in 0..count {
         cluster.wait_well();
         load.wait_acks_everywhere(10);
-        let slot = pick(&mut rng, &slots);
+        let slot = pick(rng, &slots);
         let shards = cluster.shards();
         let source = owner(&shards, slot);
         let masters: Vec<usize> = shards.iter().map(|s| s.master).collect();
-        let (target, victim) = choose(&mut rng, &masters, source);
+        let (target, victim) = choose(rng, &masters, source);
+        moves.from_redis += usize::from(!ours.contains(&source));
+        moves.to_redis += usize::from(!ours.contains(&target));
         let round = Round {
             slot,
             source,
@@ -188,9 +216,9 @@ fn play(
             victim,
             after: Duration::from_micros(rng.gen_range(0..60_000)),
         };
-        round.run(n, &mut cluster, &mut moves);
+        round.run(n, &mut cluster, moves);
     }
-    all_is_whole(&cluster, load, &moves, ours, what);
+    all_is_whole(&cluster, load, ours)
 }
 
 fn pick<T: Copy>(rng: &mut StdRng, of: &[T]) -> T {
@@ -203,15 +231,15 @@ fn without(masters: &[usize], one: usize) -> Vec<usize> {
 
 #[test]
 fn kills_while_slots_move_lose_nothing() {
-    let cluster = Cluster::formed(3, 1);
-    let all: Vec<usize> = (0..cluster.nodes.len()).collect();
+    const ALL: [usize; 6] = [0, 1, 2, 3, 4, 5];
     let what = "kill -9 while a slot moves";
-    play(cluster, &all, what, |rng, masters, source| {
+    let formed = || Cluster::formed(3, 1);
+    play(formed, &ALL, what, |rng, masters, source| {
         let target = pick(rng, &without(masters, source));
         let victim = match rng.gen_range(0..5) {
             0 | 1 => source,
             2 | 3 => target,
-            _ => pick(rng, &all),
+            _ => pick(rng, &ALL),
         };
         (target, victim)
     });
@@ -245,18 +273,17 @@ fn with_redis() -> Cluster {
 /// The Redis is not killed: its own MIGRATE would leave a key on both sides.
 #[test]
 fn kills_while_a_redis_takes_part_lose_nothing() {
-    let cluster = with_redis();
-    let redis = cluster.nodes.len() - 1;
-    let ours: Vec<usize> = (0..redis).collect();
+    const OURS: [usize; 4] = [0, 1, 2, 3];
+    const REDIS: usize = 4;
     let what = "kill -9 while a slot moves to or from a Redis";
-    play(cluster, &ours, what, |rng, masters, source| {
-        let target = match source == redis {
-            true => pick(rng, &without(masters, redis)),
-            false => redis,
+    play(with_redis, &OURS, what, |rng, masters, source| {
+        let target = match source == REDIS {
+            true => pick(rng, &without(masters, REDIS)),
+            false => REDIS,
         };
         let victim = match rng.gen_range(0..4) {
-            0 => pick(rng, &ours),
-            _ if source == redis => target,
+            0 => pick(rng, &OURS),
+            _ if source == REDIS => target,
             _ => source,
         };
         (target, victim)

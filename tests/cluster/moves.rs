@@ -1,7 +1,7 @@
 //! Planned moves under load: no client sees a failed write, and the gap is short.
 
 use crate::clients::Clients;
-use crate::harness::{median, report, rounds, summary, wait_for, Cluster, Shard, SOON};
+use crate::harness::{median, report, rounds, summary, wait_for, Cluster, Shard, Turn, SOON};
 use crate::limits::{follows, pair, wait_in_sync};
 use crate::load::Load;
 use std::time::{Duration, Instant};
@@ -72,7 +72,7 @@ fn move_leader(
 
 #[test]
 fn planned_moves_are_not_noticed() {
-    let mut cluster = Cluster::formed(3, 1);
+    let mut cluster = Cluster::formed_alone(3, 1);
     let shards = cluster.shards();
     let load = Load::start(&cluster, &shards, 1);
     let clients = Clients::start(&cluster);
@@ -108,7 +108,7 @@ fn planned_moves_are_not_noticed() {
 /// E4: the master is the only voter, so its replica has to become that first.
 #[test]
 fn a_pair_without_a_witness_moves_as_well() {
-    let cluster = pair();
+    let cluster = pair(Turn::alone());
     let load = Load::start(&cluster, &cluster.shards(), 2);
     let mut gaps = Vec::new();
     for (round, how) in [Move::Failover, Move::Force, Move::Failover, Move::Force]
@@ -141,7 +141,7 @@ fn a_pair_without_a_witness_moves_as_well() {
 
 #[test]
 fn a_rolling_restart_is_not_noticed() {
-    let mut cluster = Cluster::formed(3, 1);
+    let mut cluster = Cluster::formed_alone(3, 1);
     let shards = cluster.shards();
     let load = Load::start(&cluster, &shards, 1);
     let clients = Clients::start(&cluster);

@@ -7,6 +7,8 @@ use crate::view::{self, Line};
 use std::fs::OpenOptions;
 use std::io;
 use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,8 +20,16 @@ pub const START: Duration = Duration::from_secs(60);
 /// How long one answer may take before the node counts as silent.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// Whether a port is ours from now on, until this process ends: a node that is down for a while must find
+/// its port free when it comes back, and no cluster may meet nodes of another one there.
+pub fn reserve(port: u16) -> bool {
+    let name = SocketAddr::from_abstract_name(format!("holdfast-test-port-{port}"));
+    let socket = UnixDatagram::bind_addr(&name.expect("a short name"));
+    socket.map(std::mem::forget).is_ok() // it stays open
+}
+
 /// A client port whose bus port (10000 above) is free as well; both below the range from which
-/// outgoing connections take theirs.
+/// outgoing connections take theirs. No other test is given it.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let pid = std::process::id();
@@ -27,7 +37,7 @@ pub fn free_port() -> u16 {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = 12_000 + (pid.wrapping_mul(131).wrapping_add(n * 7) % 10_000) as u16;
         let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if free(port) && free(port + 10_000) {
+        if reserve(port) && free(port) && free(port + 10_000) {
             return port;
         }
     }

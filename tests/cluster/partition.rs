@@ -16,7 +16,7 @@ const APART: Duration = Duration::from_secs(4);
 
 /// Runs a test in a thread of its own: a thread that has entered a namespace does not come back.
 fn apart(name: &str, test: fn(Far)) {
-    let _turn = Turn::take();
+    let _turn = Turn::shared();
     let nets = match Nets::make(6) {
         Ok(nets) => nets,
         Err(why) => return skipped(name, &why),

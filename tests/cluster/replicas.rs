@@ -2,7 +2,7 @@
 //! are no longer served here.
 
 use crate::common::resp::{Client, Value};
-use crate::harness::{check, median, report, summary, wait_for, Cluster, SOON};
+use crate::harness::{check, median, report, summary, wait_for, Cluster, Turn, SOON};
 use crate::limits::pair;
 use crate::view::slot_of;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ fn staleness(master: &mut Client, replica: &mut Client) -> Vec<Duration> {
 /// On a machine that is busy with something else a round may be slow; one must be quick.
 #[test]
 fn an_idle_replica_shows_a_write_at_once() {
-    let cluster = pair();
+    let cluster = pair(Turn::alone());
     let mut master = cluster.nodes[0].client();
     let mut replica = cluster.nodes[1].client();
     assert!(replica.cmd(&["READONLY"]).is_ok());
@@ -99,7 +99,7 @@ fn is_told(cluster: &Cluster, node: usize, client: &mut Client, channels: &[&str
 
 #[test]
 fn a_lost_slot_ends_shard_subscriptions() {
-    let cluster = pair();
+    let cluster = pair(Turn::shared());
     let channels = ["a{one}", "b{one}"];
     let slot = slot_of("{one}").to_string();
     let mut listeners = [0, 1].map(|node| listener(&cluster, node, &channels));
@@ -118,7 +118,7 @@ fn a_lost_slot_ends_shard_subscriptions() {
 
 #[test]
 fn reset_ends_shard_subscriptions() {
-    let cluster = pair();
+    let cluster = pair(Turn::shared());
     let channels = ["a{one}", "b{one}"];
     let mut client = listener(&cluster, 1, &channels);
     assert!(patient(&cluster, 1).cmd(&["CLUSTER", "RESET"]).is_ok());
@@ -127,7 +127,7 @@ fn reset_ends_shard_subscriptions() {
 
 #[test]
 fn another_shard_ends_shard_subscriptions() {
-    let mut cluster = pair();
+    let mut cluster = pair(Turn::shared());
     let third = cluster.add_node(&[]);
     join_as_master(&cluster, third);
     let channels = ["a{one}", "b{one}"];
@@ -150,7 +150,7 @@ fn join_as_master(cluster: &Cluster, node: usize) {
 /// The shard's own nodes, and one of another shard.
 #[test]
 fn a_failover_is_told_in_the_logs() {
-    let mut cluster = pair();
+    let mut cluster = pair(Turn::shared());
     let third = cluster.add_node(&[]);
     join_as_master(&cluster, third);
     let (old, new) = (cluster.nodes[0].id(), cluster.nodes[1].id());

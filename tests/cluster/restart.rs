@@ -40,7 +40,7 @@ fn masters(view: &[Line]) -> HashMap<String, (u64, Vec<(u16, u16)>)> {
 
 #[test]
 fn all_nodes_killed_at_once_come_back() {
-    let mut cluster = Cluster::formed(3, 1);
+    let mut cluster = Cluster::formed_alone(3, 1);
     let mut times = Vec::new();
     for round in 0..rounds(2) {
         let shards = cluster.shards();

@@ -8,7 +8,7 @@ use crate::common::resp::Client;
 use crate::common::server::binary;
 use crate::common::wait_until;
 use crate::harness::{Turn, SOON};
-use crate::node::free_port;
+use crate::node::{free_port, reserve};
 use std::cell::RefCell;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -41,7 +41,7 @@ impl Script {
 
     /// One that may have as many nodes.
     pub fn with_ports(count: u16) -> Script {
-        let turn = Turn::take();
+        let turn = Turn::shared();
         let temp = tempfile::tempdir().expect("a temporary folder");
         let base = temp.path().canonicalize().expect("it is there");
         Script {
@@ -204,7 +204,7 @@ fn free_run(count: u16) -> u16 {
     let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
     for _ in 0..200 {
         let first = free_port();
-        if (first..first + count).all(|p| free(p) && free(p + 10_000)) {
+        if (first + 1..first + count).all(|p| reserve(p) && free(p) && free(p + 10_000)) {
             return first;
         }
     }

@@ -325,6 +325,29 @@ fn migrate_shows_the_target_its_password() {
     assert_eq!(a.cmd(&["DBSIZE"]).int(), 1);
 }
 
+/// M18: as Redis's own tests do it, at the owner first.
+#[test]
+fn an_empty_slot_is_given_away_without_marks() {
+    let cluster = Cluster::formed(3, 0);
+    let shards = cluster.shards();
+    let (a, b) = (
+        &cluster.nodes[shards[0].master],
+        &cluster.nodes[shards[1].master],
+    );
+    let key = format!("{{{}}}", shards[0].tag(3));
+    let slot = slot_of(&key).to_string();
+    let give = ["CLUSTER", "SETSLOT", &slot, "NODE", &id(b)];
+    a.ok(&["SET", &key, "v"]);
+    let refused = format!("ERR Can't assign hashslot {slot} to a different node while I still hold keys for this hash slot.");
+    assert_eq!(a.cmd(&give).text(), refused);
+    assert!(!b.cmd(&["CLUSTER", "NODES"]).text().contains("-<-"));
+    assert_eq!(a.cmd(&["DEL", &key]).int(), 1);
+    a.ok(&give);
+    b.ok(&give);
+    b.ok(&["SET", &key, "v"]);
+    is_whole(&cluster);
+}
+
 /// M21: the slot stays with one of two owners, and no key is deleted. M12: a third node can't take it, even if
 /// its table is made to show it at nobody.
 #[test]

@@ -119,7 +119,7 @@ fn a_leader_that_slept_is_never_stale() {
 /// A replica that sleeps does not hold up its master, nor does it end as one.
 #[test]
 fn a_replica_that_sleeps_is_not_noticed() {
-    let cluster = Cluster::formed(3, 1);
+    let cluster = Cluster::formed_alone(3, 1);
     let shards = cluster.shards();
     let load = crate::load::Load::start(&cluster, &shards, 1);
     load.wait_acks_everywhere(10);

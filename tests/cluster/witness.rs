@@ -118,7 +118,7 @@ fn a_wiped_witness_host_is_replaced() {
 
 #[test]
 fn reset_of_a_witness_host_replaces_it_first() {
-    let cluster = Cluster::formed(3, 1);
+    let cluster = Cluster::formed_alone(3, 1);
     let (shard, witness, host) = witnessed(&cluster);
     let home = cluster.shard_of(host);
     let load = Load::start(&cluster, &[shard.clone(), home.clone()], 1);

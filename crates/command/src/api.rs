@@ -342,6 +342,15 @@ pub trait ClusterApi: OutsideApi {
         slot: u16,
     ) -> Option<Option<MoveId>>;
 
+    /// M18: the same, of an empty slot that is given away: the other shard sets a mark where it has none, unless
+    /// it has keys of the slot.
+    fn mark_wanted(
+        &mut self,
+        question: &mut Option<u64>,
+        shard: ShardId,
+        slot: u16,
+    ) -> Option<Option<MoveId>>;
+
     /// Which of these slots another shard has or may get (M12); none: not known yet.
     fn owners_elsewhere(&mut self, question: &mut Option<u64>, slots: &SlotSet) -> Option<Owners>;
 

@@ -283,11 +283,15 @@ fn step(w: &mut World, s: &Standing) {
     match (s.leaves_to, comes) {
         (None, None) => {
             let both = w.rng.chance(0.8);
-            if both || w.rng.chance(0.5) {
+            let imports = both || w.rng.chance(0.5);
+            if imports {
                 import(w, slot, other, owner);
             }
             if both || w.rng.chance(0.5) {
                 leave(w, slot, owner, other);
+            } else if !imports && s.keys == 0 {
+                // M18: without a mark at either end.
+                assign(w, slot, owner, other);
             }
         }
         (Some((Some(to), false)), Some(_)) => match w.rng.below(20) {

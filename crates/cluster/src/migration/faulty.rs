@@ -436,7 +436,8 @@ fn plain(
     titles.set(slot, u32::MAX);
     let question = number % 4;
     match kind {
-        0 => Word::AskMark { slot },
+        0 if n == 0 => Word::AskMark { slot },
+        0 => Word::WantMark { slot },
         1 => Word::MarkIs {
             slot,
             mark: Some(mark),

@@ -9,6 +9,8 @@
 
 #[cfg(test)]
 mod ahead_tests;
+#[cfg(test)]
+mod consent_tests;
 mod contact;
 mod copies;
 #[cfg(test)]
@@ -470,8 +472,11 @@ impl Cluster {
             .open((&self.bus, &self.config.options), now, shard);
         for (_, from, word) in words {
             // M9: the answer would be an entry that an older build can't read.
-            let decides = matches!(word, Word::Go { .. } | Word::Decide { .. });
-            if decides && desk.shard.data().record().moves.features == 0 {
+            let logs = matches!(
+                word,
+                Word::Go { .. } | Word::Decide { .. } | Word::WantMark { .. }
+            );
+            if logs && desk.shard.data().record().moves.features == 0 {
                 if !upgraded {
                     continue;
                 }
@@ -598,14 +603,15 @@ impl Cluster {
     }
 
     /// The mark under which another shard imports a slot from this one; the outer none: not known yet.
+    /// `wanted`: it is to set one where it has none (M18).
     pub fn mark_elsewhere(
         &mut self,
         question: &mut Option<u64>,
         shard: ShardId,
-        slot: u16,
+        (slot, wanted): (u16, bool),
     ) -> Option<Option<MoveId>> {
         let (now, questions) = (self.now.mono, &mut self.migration.questions);
-        questions.mark(now, question, shard, slot)
+        questions.mark(now, question, shard, (slot, wanted))
     }
 
     /// A lend that has been executed in this turn, of which so many keys the client has named.

@@ -26,6 +26,8 @@ const MOST: usize = 65_536;
 enum Asked {
     Mark {
         slot: u16,
+        /// M18: the other shard is to set one where it has none.
+        wanted: bool,
     },
     Key {
         slot: u16,
@@ -171,12 +173,13 @@ impl Questions {
     }
 
     /// The mark under which another shard imports a slot from this one; the outer none: not known yet.
+    /// `wanted`: it is to set one where it has none (M18).
     pub fn mark(
         &mut self,
         now: Mono,
         number: &mut Option<u64>,
         to: ShardId,
-        slot: u16,
+        (slot, wanted): (u16, bool),
     ) -> Option<Option<MoveId>> {
         let announced = self.announced.remove(&slot);
         if let (None, Some((from, mark, at))) = (*number, announced) {
@@ -184,7 +187,11 @@ impl Questions {
                 return Some(Some(mark));
             }
         }
-        match self.ask(now, number, &[to], Asked::Mark { slot })?.0.pop() {
+        match self
+            .ask(now, number, &[to], Asked::Mark { slot, wanted })?
+            .0
+            .pop()
+        {
             Some(Answer::Mark(mark)) => Some(mark),
             _ => None,
         }
@@ -256,7 +263,8 @@ impl Questions {
             }
             Word::MarkIs { slot, mark } => {
                 let of = self.open.values_mut();
-                let of = of.filter(|q| q.asked == Asked::Mark { slot });
+                let of =
+                    of.filter(|q| matches!(q.asked, Asked::Mark { slot: of, .. } if of == slot));
                 let mut asked = 0;
                 of.for_each(|q| {
                     answered(q, Answer::Mark(mark));
@@ -344,7 +352,8 @@ impl Question {
 impl Asked {
     fn word(&self, question: u64) -> Word {
         match self {
-            Asked::Mark { slot } => Word::AskMark { slot: *slot },
+            Asked::Mark { slot, wanted: true } => Word::WantMark { slot: *slot },
+            Asked::Mark { slot, .. } => Word::AskMark { slot: *slot },
             Asked::Key { slot, mark, key } => Word::AskKey {
                 question,
                 slot: *slot,

@@ -12,7 +12,7 @@ use base::mutation::{self, Mutation};
 use base::ShardId;
 use std::collections::{BTreeMap, BTreeSet};
 use storage::Disk;
-use topology::moves::{Cargo, Credentials, Decision, KeyState, Lend, Moves, Parcel};
+use topology::moves::{Cargo, Credentials, Decision, Importing, KeyState, Lend, Moves, Parcel};
 use topology::{Finished, MoveId};
 
 /// M11: what goes back in one lend.
@@ -124,6 +124,10 @@ impl Slots {
     pub fn hear<D: Disk>(&mut self, desk: &mut Desk<'_, D>, from: ShardId, word: Word) {
         match word {
             Word::AskMark { slot } => asked_mark(desk, from, slot),
+            Word::WantMark { slot } => {
+                consent(desk, from, slot);
+                asked_mark(desk, from, slot);
+            }
             // M8: the mark that ours is bound to has ended, and there is a later one.
             Word::MarkIs {
                 slot,
@@ -490,6 +494,36 @@ fn asked_mark<D: Disk>(desk: &mut Desk<'_, D>, from: ShardId, slot: u16) {
     }
 }
 
+/// M18: the owner gives a slot away, and this shard has no mark that would be its consent: it sets one, as
+/// IMPORTING does. Over keys of an earlier ownership it would not be clean, and in place of another mark it would
+/// make what came under that one nobody's. Neither is done, and no mark is the answer.
+fn consent<D: Disk>(desk: &mut Desk<'_, D>, from: ShardId, slot: u16) {
+    let (bus, data) = (desk.bus, desk.shard.data());
+    let record = data.record();
+    let owner = bus
+        .owner(slot)
+        .filter(|node| bus.shard_of(*node) == Some(from));
+    let empty = data.keyspace().count_in_slot(slot) == 0;
+    let empty = empty || mutation::is(Mutation::UncleanCountsAsClean);
+    let rests = !record.slots.contains(slot) && !record.moves.holds(slot);
+    let (Some(node), true, true) = (owner, empty, rests) else {
+        return;
+    };
+    let mark = Importing {
+        shard: from,
+        node,
+        mark: desk.mint(),
+        clean: true,
+        returning: false,
+        redis: false,
+    };
+    desk.act(|data| {
+        if data.room_for(2 * state::room::RECORD) {
+            data.mark_importing(slot, mark);
+        }
+    });
+}
+
 /// M15, M11: how a key stands here under a mark. That it is absent is final: this shard makes no missing
 /// key under that mark.
 fn asked_key<D: Disk>(
@@ -635,7 +669,7 @@ fn asked_to_close<D: Disk>(desk: &mut Desk<'_, D>, from: ShardId, slot: u16, mar
 #[cfg(test)]
 mod tests {
     use super::*;
-    use topology::moves::{Importing, Migrating};
+    use topology::moves::Migrating;
 
     const B: ShardId = ShardId([2; 20]);
     const C: ShardId = ShardId([3; 20]);

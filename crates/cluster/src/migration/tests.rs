@@ -128,6 +128,7 @@ fn of_slot() -> impl Strategy<Value = Word> {
     let slot = 0u16..16384;
     prop_oneof![
         slot.clone().prop_map(|slot| Word::AskMark { slot }),
+        slot.clone().prop_map(|slot| Word::WantMark { slot }),
         (slot.clone(), proptest::option::of(id()))
             .prop_map(|(slot, mark)| Word::MarkIs { slot, mark }),
         (any::<u64>(), slot.clone(), id(), bytes()).prop_map(|(question, slot, mark, key)| {
@@ -232,10 +233,10 @@ fn announced_mark_answers_one_command() {
         let mut questions = Questions::of_term(1);
         told(&mut questions, 5);
         let mut question = None;
-        assert_eq!(questions.mark(now, &mut question, of, 5), answer);
+        assert_eq!(questions.mark(now, &mut question, of, (5, false)), answer);
         assert_eq!(question.is_some(), answer.is_none(), "else it is asked");
         let mut second = None;
-        assert_eq!(questions.mark(now, &mut second, of, 5), None);
+        assert_eq!(questions.mark(now, &mut second, of, (5, false)), None);
     }
 }
 
@@ -259,7 +260,7 @@ fn announced_mark_that_ends_is_forgotten() {
         questions.hear(Mono(1), b, told);
         questions.hear(Mono(1), b, word.clone());
         let mut question = None;
-        let answer = questions.mark(Mono(2), &mut question, b, slot);
+        let answer = questions.mark(Mono(2), &mut question, b, (slot, false));
         assert_eq!(answer, None, "{word:?}");
     }
 }

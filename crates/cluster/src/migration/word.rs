@@ -16,6 +16,11 @@ pub enum Word {
     AskMark {
         slot: u16,
     },
+    /// M18: the same, from the owner, which gives the slot away: where there is no mark yet the other shard
+    /// sets one, if no key of the slot is there.
+    WantMark {
+        slot: u16,
+    },
     /// The answer, a hint.
     MarkIs {
         slot: u16,
@@ -298,6 +303,7 @@ impl Out<'_> {
     fn word(&mut self, word: &Word) {
         match word {
             Word::AskMark { slot } => self.kind(1, *slot),
+            Word::WantMark { slot } => self.kind(27, *slot),
             Word::MarkIs { slot, mark } => {
                 self.kind(2, *slot);
                 self.option(mark.as_ref());
@@ -569,6 +575,7 @@ impl<'a> In<'a> {
     fn word(&mut self) -> Option<Word> {
         Some(match self.byte()? {
             1 => Word::AskMark { slot: self.slot()? },
+            27 => Word::WantMark { slot: self.slot()? },
             2 => Word::MarkIs {
                 slot: self.slot()?,
                 mark: self.option()?,

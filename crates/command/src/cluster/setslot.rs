@@ -374,7 +374,8 @@ fn take_unasked(env: &mut Env<'_>, slot: u16) -> Done {
     done(env)
 }
 
-/// M18: the slot is to be another shard's, which has agreed to it: it has a mark.
+/// M18: the slot, which has no key here, is to be another shard's, which agrees to it by its mark. It is asked for
+/// one, unless ours is bound already: a tool may set none at all.
 fn give(env: &mut Env<'_>, slot: u16, (shard, node): (ShardId, NodeId)) -> Done {
     if env.session.deny_blocking {
         return Err(Error::SETSLOT_IN_MULTI);
@@ -390,14 +391,18 @@ fn give(env: &mut Env<'_>, slot: u16, (shard, node): (ShardId, NodeId)) -> Done 
     }
     let question = &mut env.session.question;
     let cluster = env.server.cluster().ok_or(Error::CLUSTER_DISABLED)?;
-    let Some(known) = cluster.mark_elsewhere(question, shard, slot) else {
+    let bound = before.as_ref().and_then(|mark| mark.mark);
+    let known = match bound {
+        None => cluster.mark_wanted(question, shard, slot),
+        Some(_) => cluster.mark_elsewhere(question, shard, slot),
+    };
+    let Some(known) = known else {
         if env.overdue {
             env.session.question = None;
             return Err(Error::HAND_OVER_TIMEOUT);
         }
         return Ok(Flow::Hold);
     };
-    let bound = before.as_ref().and_then(|mark| mark.mark);
     let Some(mark) = known.filter(|mark| bound.is_none_or(|bound| bound <= *mark)) else {
         return Err(shown(env, Error::not_migrating_there(slot)));
     };

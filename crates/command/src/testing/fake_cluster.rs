@@ -118,6 +118,15 @@ impl ClusterApi for FakeCluster {
         self.calls.push(format!("mark {slot}"));
         self.mark
     }
+    fn mark_wanted(
+        &mut self,
+        _: &mut Option<u64>,
+        _: ShardId,
+        slot: u16,
+    ) -> Option<Option<MoveId>> {
+        self.calls.push(format!("want mark {slot}"));
+        self.mark
+    }
     fn owners_elsewhere(&mut self, question: &mut Option<u64>, slots: &SlotSet) -> Option<Owners> {
         let owners = self.owners.clone().unwrap_or_default();
         *question = self.silent.then_some(1);

@@ -126,7 +126,16 @@ impl<P: Platform> ClusterApi for Clustered<P> {
         shard: ShardId,
         slot: u16,
     ) -> Option<Option<MoveId>> {
-        self.core.mark_elsewhere(question, shard, slot)
+        self.core.mark_elsewhere(question, shard, (slot, false))
+    }
+
+    fn mark_wanted(
+        &mut self,
+        question: &mut Option<u64>,
+        shard: ShardId,
+        slot: u16,
+    ) -> Option<Option<MoveId>> {
+        self.core.mark_elsewhere(question, shard, (slot, true))
     }
 
     fn owners_elsewhere(&mut self, question: &mut Option<u64>, slots: &SlotSet) -> Option<Owners> {

@@ -117,10 +117,10 @@ fn ends_and_expiries_that_do_not_wait_are_caught() {
 fn without_room_no_mark_is_asked_for() {
     let node = format!("CLUSTER SETSLOT {SLOT} NODE {}", id(2));
     let table = [
-        (Some("SET a 1"), "MIGRATE 127.0.0.1 7002 a 0 1000"),
-        (None, node.as_str()),
+        (Some("SET a 1"), "MIGRATE 127.0.0.1 7002 a 0 1000", "mark"),
+        (None, node.as_str(), "want mark"),
     ];
-    for (before, line) in table {
+    for (before, line, asks) in table {
         let mut f = owner();
         before.into_iter().for_each(|line| drop(f.line(line)));
         f.line(&format!("CLUSTER SETSLOT {SLOT} MIGRATING {}", id(2)));
@@ -132,7 +132,31 @@ fn without_room_no_mark_is_asked_for() {
         assert_eq!(calls(&mut f), Vec::<String>::new(), "{line}");
         f.grant = usize::MAX;
         f.outcome(&words);
-        assert_eq!(calls(&mut f), [format!("mark {SLOT}")], "{line}");
+        assert_eq!(calls(&mut f), [format!("{asks} {SLOT}")], "{line}");
+    }
+}
+
+/// M18: a slot is given away without a mark at either end; with one that is bound none is asked for.
+#[test]
+fn unbound_slot_given_away_asks_for_mark() {
+    let node = format!("CLUSTER SETSLOT {SLOT} NODE {}", id(2));
+    for (mark, asks) in [(None, "want mark"), (Some(bound()), "mark")] {
+        let mut f = owner();
+        if let Some(mark) = mark {
+            change(&mut f, |data| data.mark_migrating(SLOT, mark));
+        }
+        calls(&mut f);
+        let words: Vec<&str> = node.split(' ').collect();
+        let (_, outcome) = f.outcome(&words);
+        assert_eq!(outcome.flow, Flow::Hold, "not answered yet");
+        assert_eq!(calls(&mut f), [format!("{asks} {SLOT}")]);
+        let known = MoveId::default();
+        f.host.cluster.as_mut().expect("a cluster").mark = Some(Some(known));
+        f.outcome(&words);
+        let record = f.data.record();
+        let departed = &record.moves.departed[&SLOT];
+        assert_eq!(departed.mark, Some(known), "one entry with its mark");
+        assert!(!record.slots.contains(SLOT) && record.moves.migrating.is_empty());
     }
 }
 
