@@ -57,6 +57,8 @@ pub enum Mutation {
     BackBeforeSettled,
     /// M13: a shard that owes another one a slot or an answer ends.
     DissolveOwing,
+    /// M28: a shard ends while others wait for its word.
+    EndsUnheard,
     /// M19: the bus goes on naming a slot that was handed over.
     HandOffKeepsSlotInGossip,
     /// M1: the target may take a lend before its entry has committed.
@@ -342,6 +344,7 @@ impl Mutation {
         Mutation::BackBeforeSettled,
         Mutation::HandOffKeepsSlotInGossip,
         Mutation::DissolveOwing,
+        Mutation::EndsUnheard,
         Mutation::BusNamesTheSpeaker,
         Mutation::SpeakBeforeRecord,
     ];

@@ -319,6 +319,10 @@ pub trait ClusterApi: OutsideApi {
     /// M13: moves with this shard, or with any, are turned back. To be asked again until they have ended.
     fn end_moves(&mut self, with: Option<ShardId>);
 
+    /// M28: whether each other shard that can be asked has said that it waits for no word of this one. False also
+    /// while that is not known, and the command is held. `question`: the session's.
+    fn nobody_waits(&mut self, question: &mut Option<u64>) -> bool;
+
     /// M9: whether all nodes of this shard can move slots, and those of the other one, as far as is known.
     /// `with`: none, it is a real Redis.
     fn can_move(&mut self, with: Option<ShardId>) -> bool;

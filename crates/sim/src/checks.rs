@@ -51,8 +51,8 @@ impl Checks {
         self.ended.contains(&group)
     }
 
-    /// I9: a machine's data member is of this group now. The group that it was of may have ended by that: it
-    /// owes nothing then.
+    /// I9: a machine's data member is of this group now. The group that it was of may have ended by that: then
+    /// it owes nothing, and no other one waits for its word.
     fn take_seat(&mut self, m: usize, group: GroupId) -> Result<(), String> {
         let before = self.seats.insert(m, group).filter(|of| *of != group);
         let Some(left) = before.filter(|of| !self.seats.values().any(|g| g == of)) else {
@@ -65,7 +65,14 @@ impl Checks {
                 left.0 & 0xffff,
                 record.moves
             )),
-            _ => Ok(()),
+            _ => {
+                let others = self.seats.values().copied();
+                let waits = self.committed.waits_for(left, others);
+                waits.map_or(Ok(()), |what| {
+                    let left = left.0 & 0xffff;
+                    Err(format!("I9: group {left:04x} has ended, and {what}"))
+                })
+            }
         }
     }
 

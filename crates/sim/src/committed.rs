@@ -70,6 +70,34 @@ impl Committed {
         self.copies.get(&group).map(|copy| copy.data.record())
     }
 
+    /// I9: what of these groups' moves waits for a word of that group's shard, which no member can say any more.
+    pub fn waits_for(
+        &self,
+        group: GroupId,
+        others: impl Iterator<Item = GroupId>,
+    ) -> Option<String> {
+        let ended = self.record(group)?.shard;
+        let mut waits = others.filter_map(|other| {
+            let copy = self.copies.get(&other)?;
+            let moves = &copy.data.record().moves;
+            let has_keys = |slot: u16| copy.data.keyspace().count_in_slot(slot) > 0;
+            let closing = moves.migrating.iter();
+            let closing = closing.filter(|(_, m)| m.shard == ended && m.mark.is_some());
+            let closing = closing.map(|(slot, m)| format!("slot {slot}: {m:?}"));
+            let departed = moves.departed.iter().filter(|(_, d)| d.to == ended);
+            let departed = departed.map(|(slot, d)| format!("slot {slot}: {d:?}"));
+            let lends = moves.lends.values().filter(|lend| lend.to == ended);
+            let lends = lends.map(|lend| format!("{lend:?}"));
+            let coming = moves.importing.iter();
+            let coming = coming.filter(|(slot, m)| m.shard == ended && m.clean && has_keys(**slot));
+            let coming = coming.map(|(slot, m)| format!("slot {slot} with keys: {m:?}"));
+            let mut all = closing.chain(departed).chain(lends).chain(coming);
+            all.next()
+                .map(|what| format!("{:04x} has {what}", other.0 & 0xffff))
+        });
+        waits.next()
+    }
+
     #[cfg(test)]
     pub fn seen(&self, group: GroupId) -> u64 {
         self.copies.get(&group).map_or(0, |copy| copy.next - 1)

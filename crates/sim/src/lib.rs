@@ -21,6 +21,7 @@ mod client;
 mod clock;
 mod committed;
 mod disk;
+mod farewell;
 mod faults;
 mod goal;
 mod history;

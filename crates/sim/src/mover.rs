@@ -15,15 +15,15 @@ use std::collections::BTreeMap;
 use topology::Record;
 
 /// A slot as the leaders' records have it.
-struct Standing {
-    slot: u16,
-    owner: usize,
+pub struct Standing {
+    pub slot: u16,
+    pub owner: usize,
     /// The shard that the owner's mark names, none if it has ended, and whether the mark turns back.
-    leaves_to: Option<(Option<usize>, bool)>,
+    pub leaves_to: Option<(Option<usize>, bool)>,
     /// The shards that have a mark, whose it names, none if that one has ended, and whether it turns back.
-    comes: Vec<(usize, Option<usize>, bool)>,
+    pub comes: Vec<(usize, Option<usize>, bool)>,
     /// Keys that are left at the owner.
-    keys: u64,
+    pub keys: u64,
     /// Shards that have keys of an earlier ownership, and whether they have a mark over them.
     leftovers: Vec<(usize, bool)>,
 }
@@ -91,7 +91,7 @@ impl World {
         None
     }
 
-    fn standing(&self, slot: u16) -> Option<Standing> {
+    pub fn standing(&self, slot: u16) -> Option<Standing> {
         let records: Option<BTreeMap<usize, &Record>> = self
             .shards()
             .map(|shard| Some((shard, self.leaders_record(shard)?)))
@@ -138,6 +138,9 @@ pub fn look(w: &mut World) {
         }
         return;
     }
+    if crate::farewell::proceed(w) {
+        return;
+    }
     let any = *w.rng.pick(&slots);
     let hurried = w.hurried.filter(|(_, until)| w.now < *until);
     let slot = hurried.map_or(any, |(slot, _)| slot);
@@ -153,6 +156,9 @@ pub fn look(w: &mut World) {
     let Some(standing) = w.standing(slot) else {
         return;
     };
+    if w.plan.farewell && crate::farewell::begin(w, &standing) {
+        return;
+    }
     if standing.leaves_to.is_some() && w.rng.chance(0.05) {
         hold_commit(w, standing.owner);
     }
@@ -200,7 +206,7 @@ fn hold_answers(w: &mut World, at: usize, to: usize, longest: u64) {
     w.at(from, Event::Step(Step::Cut(there, here, lasts)));
 }
 
-fn ask(w: &mut World, shard: usize, op: impl FnOnce(&mut World) -> Option<Op>) {
+pub fn ask(w: &mut World, shard: usize, op: impl FnOnce(&mut World) -> Option<Op>) {
     let Some(m) = w.master_of(shard) else { return };
     if w.machines[m].operator.is_idle() {
         if let Some(op) = op(w) {
@@ -209,19 +215,19 @@ fn ask(w: &mut World, shard: usize, op: impl FnOnce(&mut World) -> Option<Op>) {
     }
 }
 
-fn name_of(w: &World, shard: usize) -> Option<NodeId> {
+pub fn name_of(w: &World, shard: usize) -> Option<NodeId> {
     Some(w.node(w.master_of(shard)?)?.name())
 }
 
-fn import(w: &mut World, slot: u16, at: usize, from: usize) {
+pub fn import(w: &mut World, slot: u16, at: usize, from: usize) {
     ask(w, at, |w| Some(Op::Importing(slot, name_of(w, from)?)));
 }
 
-fn leave(w: &mut World, slot: u16, at: usize, to: usize) {
+pub fn leave(w: &mut World, slot: u16, at: usize, to: usize) {
     ask(w, at, |w| Some(Op::Migrating(slot, name_of(w, to)?)));
 }
 
-fn stable(w: &mut World, slot: u16, at: usize) {
+pub fn stable(w: &mut World, slot: u16, at: usize) {
     ask(w, at, |_| Some(Op::Stable(slot)));
 }
 
@@ -237,7 +243,7 @@ fn assign(w: &mut World, slot: u16, at: usize, to: usize) {
 }
 
 /// MIGRATE of some keys of the slot, or of all.
-fn migrate(w: &mut World, slot: u16, at: usize, to: usize, all: bool) {
+pub fn migrate(w: &mut World, slot: u16, at: usize, to: usize, all: bool) {
     if !w.healed {
         match w.rng.below(10) {
             0 | 1 => hold_answers(w, at, to, 2 * w.plan.t()),

@@ -136,6 +136,7 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::BackBeforeSettled, Seed(Moves, "is at two shards")),
         (M::SpeakBeforeRecord, Seed(Cluster, "S2: the bus speaks before")),
         (M::DissolveOwing, Beside("crates/cluster/src/membership/emptied.rs")),
+        (M::EndsUnheard, Seed(Moves, "has ended, and")),
         (M::HandOffKeepsSlotInGossip, Seed(Moves, "S2: the bus shows")),
         (M::CreateWhileMigrating, Seed(Moves, "M10")),
         (M::CloseWithKeys, Seed(Moves, "is not linearizable")),

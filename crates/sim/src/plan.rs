@@ -159,6 +159,8 @@ pub struct Plan {
     pub flushes: u32,
     /// M28: the nodes of a shard that has handed over its last slot become replicas elsewhere.
     pub follows: bool,
+    /// Where they do: whether one that goes is not heard by another shard meanwhile.
+    pub farewell: bool,
 }
 
 impl Plan {
@@ -256,6 +258,7 @@ impl Plan {
         plan.moves_every = plan.t() / *rng.pick(&[2, 6, 20]);
         plan.safety = 20 * plan.t();
         plan.follows = seed % 16 >= 8;
+        plan.farewell = seed % 16 >= 12;
         if plan.follows {
             plan.taste.groups = 6;
         }
@@ -371,6 +374,7 @@ impl Plan {
             leftovers_p: 0.0,
             flushes: 0,
             follows: false,
+            farewell: false,
         }
     }
 
@@ -424,6 +428,7 @@ impl Plan {
             leftovers_p: 0.0,
             flushes: 0,
             follows: false,
+            farewell: false,
         }
     }
 }

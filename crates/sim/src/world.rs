@@ -83,6 +83,8 @@ pub struct World {
     pub keys: Vec<Vec<u8>>,
     /// A slot that operators move on at once, until then.
     pub hurried: Option<(u16, True)>,
+    /// A shard that is to end while another one does not hear it.
+    pub farewell: Option<crate::farewell::Farewell>,
     /// When which group's FLUSHALLs were asked for that are not known to have happened.
     pub flushes: Vec<(GroupId, True)>,
     /// The group that each shard's slots were given to.
@@ -123,6 +125,7 @@ impl World {
             slots: slots(&plan),
             keys: all_keys(&plan.taste).collect(),
             hurried: None,
+            farewell: None,
             flushes: Vec::new(),
             groups: Vec::new(),
             agenda: Agenda::new(),

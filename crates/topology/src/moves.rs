@@ -350,6 +350,21 @@ impl Moves {
             && self.departed.is_empty())
     }
 
+    /// M28: whether anything here goes on only by a word of that shard. An unbound mark does not, nor one under
+    /// which no key has come: STABLE ends them here alone (M11).
+    pub fn waits_for(&self, shard: ShardId, has_keys: impl Fn(u16) -> bool) -> bool {
+        let mut leaving = self.migrating.values();
+        let mut coming = self.importing.iter();
+        let mut departed = self.departed.values();
+        let mut lends = self.lends.values();
+        leaving.any(|m| m.shard == shard && m.mark.is_some() && !m.redis)
+            || coming.any(|(slot, m)| {
+                m.shard == shard && m.clean && !m.redis && (m.returning || has_keys(*slot))
+            })
+            || departed.any(|d| d.to == shard)
+            || lends.any(|lend| lend.outside.is_none() && lend.to == shard)
+    }
+
     pub(super) fn encode(&self, out: &mut Writer) {
         out.count(self.migrating.len());
         for (slot, mark) in &self.migrating {

@@ -15,6 +15,7 @@ use cluster_bus::bus::{Action, Level};
 use cluster_bus::NodeId;
 use shard::Shard;
 use std::time::Duration;
+use storage::base::MemberKind;
 use storage::Disk;
 
 /// How long the old shard has to show slots before a node that waits for entry elsewhere comes back: what the
@@ -46,8 +47,11 @@ struct Seen {
     /// A mark, a lend or a hand-over is open.
     owes: bool,
     leads: bool,
-    /// There has been no other member for a while.
+    /// There has been no other member for a while; there are others with the data.
     alone: bool,
+    other_data: bool,
+    /// Every other shard has said that it waits for no word of this one.
+    heard: bool,
     /// The present master of the shard that took the last slot.
     taker: Option<NodeId>,
     /// The master of the shard that was left, which has had slots again for a while.
@@ -57,6 +61,8 @@ struct Seen {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Step {
     Stay,
+    /// It goes, if no other shard waits for a word of this one.
+    AskWhoWaits,
     /// It becomes a replica of this node.
     Follow(NodeId),
     /// The shard that it has left has slots again: it becomes a replica there.
@@ -67,10 +73,15 @@ fn decide(seen: &Seen) -> Step {
     let owes = seen.owes && !mutation::is(Mutation::DissolveOwing);
     match seen.way {
         Way::Member => {
-            let last = !seen.leads || seen.alone;
-            let goes = seen.allowed && seen.stands && seen.empty && !owes && last;
-            let to = seen.taker.filter(|_| goes);
-            to.map_or(Step::Stay, Step::Follow)
+            let ends = seen.leads && seen.alone;
+            let may = ends || !seen.leads && seen.other_data;
+            let goes = seen.allowed && seen.stands && seen.empty && !owes && may;
+            let heard = !ends || seen.heard || mutation::is(Mutation::EndsUnheard);
+            match seen.taker.filter(|_| goes) {
+                None => Step::Stay,
+                Some(_) if !heard => Step::AskWhoWaits,
+                Some(taker) => Step::Follow(taker),
+            }
         }
         Way::Waits => seen.left.map_or(Step::Stay, Step::ComeBack),
         Way::Bound => Step::Stay,
@@ -86,6 +97,8 @@ pub(super) struct Emptied {
     alone: Option<Mono>,
     /// The shard that was left has slots.
     lives: Option<Mono>,
+    /// The question whether other shards wait for a word of this one.
+    question: Option<u64>,
 }
 
 impl Emptied {
@@ -114,12 +127,20 @@ impl Cluster {
         let follows = shard.record().moves.follows;
         let waits = self.membership.machine.awaits_base();
         if follows.is_none() && waits.is_none() {
+            self.withdraw_farewell();
             self.membership.emptied = Emptied::default();
             return;
         }
-        let seen = self.look_at_slots(now.mono, shard);
-        let (target, line) = match decide(&seen) {
-            Step::Stay => return,
+        let mut seen = self.look_at_slots(now.mono, shard);
+        let mut step = decide(&seen);
+        if step == Step::AskWhoWaits {
+            seen.heard = self.is_heard();
+            step = decide(&seen);
+        } else {
+            self.withdraw_farewell();
+        }
+        let (target, line) = match step {
+            Step::Stay | Step::AskWhoWaits => return,
             Step::Follow(node) => (node, "This shard has handed over its last slot"),
             Step::ComeBack(node) => (node, "The shard that this node has left has slots again"),
         };
@@ -131,6 +152,20 @@ impl Cluster {
             raft_id: self.ids.mint_member(),
         };
         self.take_step(now, Event::Follow(mark), shard);
+    }
+
+    /// M28: whether every other shard has said that it waits for no word of this one, since this was asked first.
+    fn is_heard(&mut self) -> bool {
+        let mut question = self.membership.emptied.question.take();
+        let heard = self.nobody_waits(&mut question);
+        self.membership.emptied.question = question;
+        heard
+    }
+
+    /// What was said while something else stood in the way does not count.
+    fn withdraw_farewell(&mut self) {
+        let mut question = self.membership.emptied.question.take();
+        self.withdraw_question(&mut question);
     }
 
     fn look_at_slots<D: Disk>(&mut self, now: Mono, shard: &Shard<D>) -> Seen {
@@ -164,8 +199,8 @@ impl Cluster {
         let t = shard.group().election_timeout();
         let emptied = &mut self.membership.emptied;
         let lives = emptied.lives(now, left.is_some());
-        let mut others = membership.list.iter().filter(|m| m.raft_id != me);
-        let alone = emptied.alone(now, others.next().is_none(), t);
+        let others = || membership.list.iter().filter(|m| m.raft_id != me);
+        let alone = emptied.alone(now, others().next().is_none(), t);
         Seen {
             allowed: self.config.options.follows_slots,
             way,
@@ -174,6 +209,8 @@ impl Cluster {
             owes: record.moves.owes() || tail.moves.owes(),
             leads: shard.group().is_leader(),
             alone,
+            other_data: others().any(|m| m.kind == MemberKind::Data),
+            heard: false,
             taker,
             left: left.filter(|_| lives),
         }
@@ -202,6 +239,7 @@ mod tests {
             allowed: true,
             stands: true,
             empty: true,
+            other_data: true,
             taker: Some(TAKER),
             ..Seen::default()
         }
@@ -225,8 +263,18 @@ mod tests {
             ("the leader of others", with(|s| s.leads = true), Step::Stay),
             (
                 "the last",
-                with(|s| (s.leads, s.alone) = (true, true)),
+                with(|s| (s.leads, s.alone, s.heard) = (true, true, true)),
                 follow,
+            ),
+            (
+                "the last, and others may wait for its word",
+                with(|s| (s.leads, s.alone) = (true, true)),
+                Step::AskWhoWaits,
+            ),
+            (
+                "the last, and the witness leads",
+                with(|s| s.other_data = false),
+                Step::Stay,
             ),
             (
                 "the last, and it owes",
@@ -249,6 +297,20 @@ mod tests {
         for (what, is, wanted) in table {
             assert_eq!(is, wanted, "{what}");
         }
+    }
+
+    #[cfg(feature = "mutations")]
+    #[test]
+    fn unheard_the_last_node_goes_all_the_same() {
+        let last = Seen {
+            leads: true,
+            alone: true,
+            ..seen()
+        };
+        mutation::set(Some(Mutation::EndsUnheard));
+        let step = decide(&last);
+        mutation::set(None);
+        assert_eq!(step, Step::Follow(TAKER));
     }
 
     #[cfg(feature = "mutations")]

@@ -15,6 +15,7 @@ mod contact;
 mod copies;
 #[cfg(test)]
 mod ended_tests;
+mod farewell;
 #[cfg(test)]
 mod faulty;
 #[cfg(test)]
@@ -503,7 +504,13 @@ impl Cluster {
                 }
                 Word::Copy { question, cargo } => copies::asked(&mut desk, from, question, &cargo),
                 Word::Copied { .. } => rooms.copies.hear(&mut desk, from, word),
-                Word::OwnIs { .. } => rooms.questions.hear(now.mono, from, word),
+                Word::OwnIs { .. } | Word::WaitsIs { .. } => {
+                    rooms.questions.hear(now.mono, from, word);
+                }
+                Word::AskWaits { question } => {
+                    rooms.questions.forget_marks_of(from);
+                    farewell::asked(&mut desk, from, question);
+                }
                 Word::AskOwn { question, slots } => {
                     owners::asked(&mut desk, rooms.questions, from, (question, slots));
                 }

@@ -201,17 +201,17 @@ pub(super) fn asked<D: Disk>(
 }
 
 /// The other shards of the cluster.
-struct Others {
+pub(super) struct Others {
     /// Those that can be asked, in order.
-    asked: Vec<ShardId>,
+    pub asked: Vec<ShardId>,
     /// Those of which every node has failed.
-    failed: usize,
+    pub failed: Vec<ShardId>,
 }
 
 impl Cluster {
     /// None: not known yet, what a node is or which shard it belongs to. A real Redis has no say: it claims
     /// (S3).
-    fn others(&mut self) -> Option<Others> {
+    pub(super) fn others(&mut self) -> Option<Others> {
         let mut shards: BTreeMap<ShardId, bool> = BTreeMap::new();
         let own = self.migration.own;
         let nodes = self.bus.nodes().filter(|node| !node.in_handshake());
@@ -234,13 +234,14 @@ impl Cluster {
                 None => {}
             }
         }
-        let asked: Vec<ShardId> = shards
-            .iter()
-            .filter(|(_, a)| **a)
-            .map(|(s, _)| *s)
-            .collect();
-        let failed = shards.len() - asked.len();
-        Some(Others { asked, failed })
+        let of = |alive: bool| -> Vec<ShardId> {
+            let of = shards.iter().filter(|(_, lives)| **lives == alive);
+            of.map(|(shard, _)| *shard).collect()
+        };
+        Some(Others {
+            asked: of(true),
+            failed: of(false),
+        })
     }
 
     /// M12: which of these slots another shard has, or may get; none: not known yet. All shards are asked,
@@ -252,6 +253,7 @@ impl Cluster {
         slots: &SlotSet,
     ) -> Option<Owners> {
         let Others { asked, failed } = self.others()?;
+        let failed = failed.len();
         let questions = &mut self.migration.questions;
         if asked.is_empty() {
             questions.withdraw(question);

@@ -1,4 +1,5 @@
-//! Questions to other shards: which mark, how a key stands, which slots are theirs (M8, M11, M12, M15, M21).
+//! Questions to other shards: which mark, how a key stands, which slots are theirs, whether they wait for a word
+//! of this one (M8, M11, M12, M15, M21, M28).
 //!
 //! Owns the questions that are open and the answers that nobody has fetched. A command that asks is held
 //! and runs again; its session keeps the question's number. Beside them the marks that were announced, which
@@ -37,6 +38,7 @@ enum Asked {
     Own {
         slots: SlotSet,
     },
+    Waits,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +50,7 @@ enum Answer {
         reserved: SlotSet,
         titles: Titles,
     },
+    Waits(bool),
 }
 
 #[derive(Debug)]
@@ -223,6 +226,37 @@ impl Questions {
         Some(owners)
     }
 
+    /// M28: whether none of these shards waits for a word of this one; false also while it is not known. What was
+    /// asked for before it is asked again while any of them does.
+    pub fn nobody_waits(&mut self, now: Mono, number: &mut Option<u64>, to: &[ShardId]) -> bool {
+        if to.is_empty() {
+            self.withdraw(number);
+            return true;
+        }
+        let Some((answers, _)) = self.ask(now, number, to, Asked::Waits) else {
+            return false;
+        };
+        let free = answers.iter().all(|a| *a == Answer::Waits(false));
+        if !free {
+            self.begin(now, number, to, Asked::Waits, now + AGAIN);
+        }
+        free
+    }
+
+    /// M28: that shard has no mark any more, and is about to end: a mark of it that is still to be used here would
+    /// bind one of this shard's to nothing.
+    pub fn forget_marks_of(&mut self, shard: ShardId) {
+        self.announced.retain(|_, (of, ..)| *of != shard);
+        for question in self.open.values_mut() {
+            if let (Asked::Mark { .. }, Some(answer)) =
+                (&question.asked, question.of.get_mut(&shard))
+            {
+                *answer = None;
+                question.again = Mono(0);
+            }
+        }
+    }
+
     /// M12: two shards that want a slot ask each other: none of them gets it if both have asked before
     /// either was answered, and it may be that only one does.
     pub(super) fn want(&self, slot: u16) -> bool {
@@ -259,6 +293,12 @@ impl Questions {
                         titles,
                     };
                     answered(q, answer);
+                }
+            }
+            Word::WaitsIs { question, waits } => {
+                let of = self.open.get_mut(&question);
+                if let Some(q) = of.filter(|q| q.asked == Asked::Waits) {
+                    answered(q, Answer::Waits(waits));
                 }
             }
             Word::MarkIs { slot, mark } => {
@@ -364,6 +404,7 @@ impl Asked {
                 question,
                 slots: slots.clone(),
             },
+            Asked::Waits => Word::AskWaits { question },
         }
     }
 }
@@ -405,6 +446,58 @@ mod tests {
             owners = questions.owners(NOW, &mut number, &SHARDS, &slots);
         }
         owners.map(|owners| (owners.owned.contains(5), owners.titles.of(5)))
+    }
+
+    /// What comes of answers of the two shards, one round after the other.
+    fn heard(rounds: &[[Option<bool>; 2]]) -> bool {
+        let (mut questions, mut number) = (Questions::of_term(1), None);
+        let mut heard = questions.nobody_waits(NOW, &mut number, &SHARDS);
+        for round in rounds {
+            assert!(!heard);
+            let question = number.expect("it is asked");
+            for (from, waits) in SHARDS.iter().zip(round) {
+                if let Some(waits) = *waits {
+                    questions.hear(NOW, *from, Word::WaitsIs { question, waits });
+                }
+            }
+            heard = questions.nobody_waits(NOW, &mut number, &SHARDS);
+        }
+        heard
+    }
+
+    #[test]
+    fn a_shard_ends_when_nobody_waits_for_it() {
+        let (free, waits, silent) = (Some(false), Some(true), None);
+        let table = [
+            (vec![], false),
+            (vec![[free, silent]], false),
+            (vec![[free, waits]], false),
+            (vec![[free, waits], [silent, free]], false),
+            (vec![[free, waits], [free, free]], true),
+            (vec![[silent, free], [free, silent]], true),
+        ];
+        for (rounds, end) in table {
+            assert_eq!(heard(&rounds), end, "{rounds:?}");
+        }
+        let mut questions = Questions::of_term(1);
+        assert!(questions.nobody_waits(NOW, &mut None, &[]), "alone");
+    }
+
+    #[test]
+    fn marks_of_a_shard_that_ends_are_forgotten() {
+        let mark = Some(MoveId::default());
+        let told = |questions: &mut Questions, slot| {
+            questions.hear(NOW, SHARDS[0], Word::MarkIs { slot, mark });
+        };
+        let (mut questions, mut asked) = (Questions::of_term(1), None);
+        assert_eq!(questions.mark(NOW, &mut asked, SHARDS[0], 5), None);
+        told(&mut questions, 5);
+        told(&mut questions, 6);
+        questions.forget_marks_of(SHARDS[1]);
+        assert_eq!(questions.announced.len(), 1);
+        questions.forget_marks_of(SHARDS[0]);
+        assert_eq!(questions.mark(NOW, &mut asked, SHARDS[0], 5), None);
+        assert_eq!(questions.mark(NOW, &mut None, SHARDS[0], 6), None);
     }
 
     #[test]

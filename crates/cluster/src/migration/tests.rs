@@ -164,6 +164,9 @@ fn of_slot() -> impl Strategy<Value = Word> {
         (slot, id()).prop_map(|(slot, mark)| Word::MarkClosed { slot, mark }),
         (any::<u64>(), bytes()).prop_map(|(question, cargo)| Word::Copy { question, cargo }),
         (any::<u64>(), bytes()).prop_map(|(question, text)| Word::Copied { question, text }),
+        any::<u64>().prop_map(|question| Word::AskWaits { question }),
+        (any::<u64>(), any::<bool>())
+            .prop_map(|(question, waits)| Word::WaitsIs { question, waits }),
         proptest::option::of(any::<[u8; 20]>()).prop_map(|node| Word::NotLeader {
             leader: node.map(NodeId)
         }),

@@ -150,6 +150,14 @@ pub enum Word {
         question: u64,
         text: Vec<u8>,
     },
+    /// M28: asks whether anything of the other shard waits for a word of the speaker's, which is about to end.
+    AskWaits {
+        question: u64,
+    },
+    WaitsIs {
+        question: u64,
+        waits: bool,
+    },
     /// The speaker does not lead its shard; this node does, if known.
     NotLeader {
         leader: Option<NodeId>,
@@ -321,7 +329,9 @@ impl Out<'_> {
             | Word::AskOwn { .. }
             | Word::OwnIs { .. }
             | Word::Copy { .. }
-            | Word::Copied { .. } => self.word_of_question(word),
+            | Word::Copied { .. }
+            | Word::AskWaits { .. }
+            | Word::WaitsIs { .. } => self.word_of_question(word),
             Word::NotLeader { leader } => {
                 self.raw(&[21, u8::from(leader.is_some())]);
                 leader.iter().for_each(|node| self.raw(&node.0));
@@ -428,6 +438,15 @@ impl Out<'_> {
                 self.raw(&[26]);
                 self.number(*question);
                 self.bytes(text);
+            }
+            Word::AskWaits { question } => {
+                self.raw(&[27]);
+                self.number(*question);
+            }
+            Word::WaitsIs { question, waits } => {
+                self.raw(&[28]);
+                self.number(*question);
+                self.raw(&[u8::from(*waits)]);
             }
             _ => unreachable!("a word of a question"),
         }
@@ -615,6 +634,13 @@ impl<'a> In<'a> {
             26 => Word::Copied {
                 question: self.number()?,
                 text: self.bytes()?.to_vec(),
+            },
+            27 => Word::AskWaits {
+                question: self.number()?,
+            },
+            28 => Word::WaitsIs {
+                question: self.number()?,
+                waits: self.flag()?,
             },
             21 => Word::NotLeader {
                 leader: match self.flag()? {

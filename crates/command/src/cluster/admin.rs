@@ -112,7 +112,7 @@ fn has_ended_moves(env: &mut Env<'_>, with: Option<ShardId>) -> Result<bool, Err
     };
     let records = [env.data.record(), env.data.committed_record()];
     let Some(moves) = records.map(|r| &r.moves).into_iter().find(|m| open(m)) else {
-        return Ok(true);
+        return is_heard(env, with);
     };
     if env.overdue || env.session.deny_blocking {
         let node = moves
@@ -123,6 +123,20 @@ fn has_ended_moves(env: &mut Env<'_>, with: Option<ShardId>) -> Result<bool, Err
     }
     host(env)?.end_moves(with);
     Ok(false)
+}
+
+/// M13: a shard that ends by an operator's word, and has had to do with moves, is heard first by those that wait
+/// for what it has decided. It is asked for no longer than the command can be held.
+fn is_heard(env: &mut Env<'_>, with: Option<ShardId>) -> Result<bool, Error> {
+    let decided = !env.data.record().moves.ledgers.is_empty();
+    let may_wait = !env.overdue && !env.session.deny_blocking;
+    let question = &mut env.session.question;
+    let cluster = env.server.cluster().ok_or(Error::CLUSTER_DISABLED)?;
+    if with.is_some() || !decided || !may_wait {
+        cluster.withdraw_question(question);
+        return Ok(true);
+    }
+    Ok(cluster.nobody_waits(question))
 }
 
 pub fn failover(env: &mut Env<'_>, args: Args<'_>) -> Done {

@@ -262,12 +262,15 @@ fn until_end(slot: u16) -> Done {
 }
 
 /// M11, an operator's word that the other shard is gone for good: what is lent there is taken back, and the
-/// mark ends. Should that shard come back all the same, it has copies.
+/// mark ends, or the hand-over whose slot a third shard has. Should that shard come back all the same, it has
+/// copies.
 fn force(env: &mut Env<'_>, slot: u16) -> Done {
     let moves = env.data.record().moves.clone();
     let leaving = moves.migrating.get(&slot).map(|mark| mark.shard);
     let coming = moves.importing.get(&slot).map(|mark| mark.shard);
-    let Some(shard) = leaving.or(coming) else {
+    let departed = moves.departed.get(&slot).map(|d| (d.to, d.id));
+    let left = departed.map(|(shard, _)| shard);
+    let Some(shard) = leaving.or(coming).or(left) else {
         env.data.depends_on_all();
         return done(env);
     };
@@ -282,9 +285,10 @@ fn force(env: &mut Env<'_>, slot: u16) -> Done {
     for id in lends {
         env.data.return_lend(id);
     }
-    match leaving {
-        Some(_) => env.data.end_migrating(slot),
-        None => env.data.end_importing(slot),
+    match (leaving, departed) {
+        (Some(_), _) => env.data.end_migrating(slot),
+        (None, Some((_, id))) => env.data.forget_hand_off(slot, id),
+        (None, None) => env.data.end_importing(slot),
     };
     done(env)
 }

@@ -12,7 +12,7 @@ use super::shared::{holds_keys, host, lives};
 use cluster_bus::SlotSet;
 use resp::args::Args;
 use resp::number::parse_i64;
-use topology::{ClusterView, Moves};
+use topology::{ClusterView, Moves, NodeView};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Change {
@@ -62,8 +62,15 @@ fn reclaim(env: &mut Env<'_>, slots: &[u16]) -> Done {
         let Some(departed) = env.data.record().moves.departed.get(slot).cloned() else {
             return Err(shown(env, Error::slot_not_departed(*slot)));
         };
-        if lives(host(env)?.view(), departed.to) {
+        let view = host(env)?.view();
+        if lives(view, departed.to) {
             return Err(Error::SHARD_LIVES);
+        }
+        // It was taken, and has gone on: a third shard's title is as high as the one that force would give.
+        let has = |node: &&NodeView| node.id != view.myself && node.slots.contains(*slot);
+        let mut owners = view.nodes.iter().filter(has);
+        if owners.any(|node| node.stands_for() != Some(departed.to)) {
+            return Err(shown(env, Error::slot_busy(*slot)));
         }
     }
     if !env.data.room_for((slots.len() + 2) * state::room::COMMAND) {

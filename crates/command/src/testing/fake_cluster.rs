@@ -91,6 +91,10 @@ impl ClusterApi for FakeCluster {
     fn end_moves(&mut self, with: Option<ShardId>) {
         self.calls.push(format!("end moves {with:?}"));
     }
+    fn nobody_waits(&mut self, _: &mut Option<u64>) -> bool {
+        self.calls.push("who waits".to_owned());
+        !self.silent
+    }
     fn can_move(&mut self, _: Option<ShardId>) -> bool {
         !self.not_upgraded
     }

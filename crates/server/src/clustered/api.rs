@@ -101,6 +101,10 @@ impl<P: Platform> ClusterApi for Clustered<P> {
         self.core.end_moves(with);
     }
 
+    fn nobody_waits(&mut self, question: &mut Option<u64>) -> bool {
+        self.core.nobody_alive_waits(question)
+    }
+
     fn can_move(&mut self, with: Option<ShardId>) -> bool {
         self.core.can_move(with)
     }

@@ -235,6 +235,27 @@ fn with_a_departed_slot() -> Fixture {
     f
 }
 
+/// M28: the shard that took the slot has given it to a third one, and has ended before it was heard here.
+#[test]
+fn a_hand_over_to_an_ended_shard_ends_by_force() {
+    let mut f = with_a_departed_slot();
+    let stable = "CLUSTER SETSLOT 5 STABLE FORCE";
+    assert!(f.line(stable).starts_with("-ERR Nodes of the other shard"));
+    cluster(&mut f).view.nodes[1].flags.0 |= Flags::FAIL.0;
+    let mut third = master(3, &[(5, 5)]);
+    third.said = Some(ShardId(id(3).0));
+    cluster(&mut f).view.nodes.push(third);
+    f.expect(&[
+        (
+            "CLUSTER ADDSLOTS 5 FORCE",
+            "-ERR Slot 5 is already busy\r\n",
+        ),
+        (stable, "+OK\r\n"),
+    ]);
+    assert!(f.data.record().moves.departed.is_empty());
+    assert!(!f.data.record().slots.contains(5));
+}
+
 #[test]
 fn exec_that_has_written_waits_for_nothing() {
     let mut f = with_a_departed_slot();

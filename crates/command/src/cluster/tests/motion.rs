@@ -5,7 +5,7 @@ use super::{calls, fixture, id, master, view};
 use crate::env::Flow;
 use crate::testing::Fixture;
 use ::topology::moves::{Importing, Lend};
-use ::topology::MoveId;
+use ::topology::{MoveId, MoveNumber};
 use base::ShardId;
 
 /// The slot of the key "a".
@@ -63,6 +63,25 @@ fn shard_that_owes_does_not_end() {
     }
     let asked = calls(&mut f);
     assert!(asked.iter().all(|call| call.contains("end")), "{asked:?}");
+}
+
+/// M13: what it has decided must be heard before no node can say it any more.
+#[test]
+fn shard_that_is_waited_for_ends_later() {
+    let mut f = fixture(view(vec![master(1, &[]), master(2, &[(0, 16383)])]));
+    change(&mut f, |data| {
+        data.void_lend(MoveId::default(), MoveNumber::default())
+    });
+    let reset = ["CLUSTER", "RESET"];
+    f.host.cluster.as_mut().expect("a cluster").silent = true;
+    assert_eq!(f.outcome(&reset).1.flow, Flow::Hold);
+    f.overdue = true;
+    assert_eq!(f.line("CLUSTER RESET"), "+OK\r\n", "an operator's word");
+    f.overdue = false;
+    f.host.cluster.as_mut().expect("a cluster").silent = false;
+    calls(&mut f);
+    assert_eq!(f.line("CLUSTER RESET"), "+OK\r\n");
+    assert_eq!(calls(&mut f)[0], "who waits");
 }
 
 /// M5: a read that finds a lent key expired waits for the end of its lend, and deletes nothing.
