@@ -440,11 +440,11 @@ impl Out<'_> {
                 self.bytes(text);
             }
             Word::AskWaits { question } => {
-                self.raw(&[27]);
+                self.raw(&[28]);
                 self.number(*question);
             }
             Word::WaitsIs { question, waits } => {
-                self.raw(&[28]);
+                self.raw(&[29]);
                 self.number(*question);
                 self.raw(&[u8::from(*waits)]);
             }
@@ -635,10 +635,10 @@ impl<'a> In<'a> {
                 question: self.number()?,
                 text: self.bytes()?.to_vec(),
             },
-            27 => Word::AskWaits {
+            28 => Word::AskWaits {
                 question: self.number()?,
             },
-            28 => Word::WaitsIs {
+            29 => Word::WaitsIs {
                 question: self.number()?,
                 waits: self.flag()?,
             },
