@@ -3,8 +3,9 @@
 //! The loop gives [`Command`]s and takes [`Event`]; what packets and frames mean is not known here.
 //! Both kinds of link arrive at the same port and say with their first four bytes which they are:
 //! `bus` has the one kind, `peer` the other, `handshake` and `frame` what travels, `vouch` whether a
-//! frame is proved to come from the node that it names. Connections to other servers are `outgoing`, and
-//! `probe` tells which nodes are of another program.
+//! frame is proved to come from the node that it names. Frames do not wake the thread: `routes` lets the sender
+//! write them, `inlet` lets the loop read them. Connections to other servers are `outgoing`, and `probe`
+//! tells which nodes are of another program.
 //!
 //! Invariants: nothing waits without a limit in bytes (frames for a slow peer are dropped, oldest
 //! first, since Raft repeats; a slow bus link is closed; a slow loop makes the readers pause; what
