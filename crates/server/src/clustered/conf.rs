@@ -4,9 +4,11 @@
 //! for; an older text never takes the place of a newer one ([`Versions`]).
 
 use crate::platform::ClusterPlatform;
+use base::clock::Mono;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Numbers the texts in the order in which they were made: the loop may save one on the spot
 /// (REPLICATE, SAVECONFIG) while the storage thread still writes an older one.
@@ -44,6 +46,9 @@ impl Version {
     }
 }
 
+/// How long packets wait for the write of a node that was met: far below any node timeout in use.
+const MET_WAITS: Duration = Duration::from_millis(500);
+
 /// What a text holds that no packet may tell before.
 #[derive(Clone, Copy, Debug)]
 pub struct Spoken {
@@ -61,9 +66,13 @@ pub struct Conf {
     writing: Option<u64>,
     /// The highest vote epoch that is on disk.
     saved_vote: u64,
-    /// The nodes met in the last text whose write has ended. A full disk must not silence the bus: then others
-    /// would take this node for failed, which is worse than a node that is met once more.
+    /// The nodes met in the last text whose write has ended. A disk that is full, or hangs, must not silence the
+    /// bus: then others would take this node for failed, which is worse than one that has to be met once more.
     tried_met: u64,
+    /// The nodes met in the last text that was asked for.
+    asked_met: u64,
+    /// When packets go though that text was not tried.
+    let_go: Mono,
     failed: bool,
 }
 
@@ -74,12 +83,18 @@ impl Conf {
             writing: None,
             saved_vote,
             tried_met: 0,
+            asked_met: 0,
+            let_go: Mono::default(),
             failed: false,
         }
     }
 
     /// A new text.
-    pub fn put(&mut self, text: String, spoken: Spoken) {
+    pub fn put(&mut self, text: String, spoken: Spoken, now: Mono) {
+        if self.tried_met >= self.asked_met && spoken.met > self.asked_met {
+            self.let_go = now + MET_WAITS;
+        }
+        self.asked_met = self.asked_met.max(spoken.met);
         self.next = Some((text, spoken));
     }
 
@@ -91,8 +106,9 @@ impl Conf {
     }
 
     /// Whether packets that rest on this may leave.
-    pub fn may_tell(&self, spoken: Spoken) -> bool {
-        self.saved_vote >= spoken.vote && self.tried_met >= spoken.met
+    pub fn may_tell(&self, spoken: Spoken, now: Mono) -> bool {
+        let met = self.tried_met >= spoken.met || now >= self.let_go;
+        self.saved_vote >= spoken.vote && met
     }
 
     /// The text to write now and its vote epoch, if the last one is done with.
@@ -141,23 +157,38 @@ mod tests {
 
     #[test]
     fn meeting_waits_for_a_write_that_ends() {
-        let mut conf = Conf::new(0);
+        let (mut conf, now) = (Conf::new(0), Mono::default());
         let (first, second) = (Spoken { vote: 0, met: 1 }, Spoken { vote: 7, met: 2 });
-        conf.put("first".to_owned(), first);
-        assert!(!conf.may_tell(first), "it is not begun");
+        conf.put("first".to_owned(), first, now);
+        assert!(!conf.may_tell(first, now), "it is not begun");
         assert!(conf.start().is_some());
-        conf.put("second".to_owned(), second);
+        conf.put("second".to_owned(), second, now);
         conf.ended(Ok(0));
-        assert!(conf.may_tell(first) && !conf.may_tell(second));
+        assert!(conf.may_tell(first, now) && !conf.may_tell(second, now));
         assert!(conf.start().is_some());
         conf.ended(Err(&io::Error::other("full")));
-        assert!(
-            conf.may_tell(Spoken { vote: 0, met: 2 }),
-            "a full disk silences nobody"
-        );
-        assert!(!conf.may_tell(second), "but a vote");
+        let met = Spoken { vote: 0, met: 2 };
+        assert!(conf.may_tell(met, now), "a full disk silences nobody");
+        assert!(!conf.may_tell(second, now), "but a vote");
         conf.saved(second);
-        assert!(conf.may_tell(second));
+        assert!(conf.may_tell(second, now));
+    }
+
+    #[test]
+    fn hung_disk_holds_a_meeting_for_a_while() {
+        let (mut conf, now) = (Conf::new(0), Mono::default());
+        let (one, two) = (Spoken { vote: 0, met: 1 }, Spoken { vote: 0, met: 2 });
+        conf.put("one".to_owned(), one, now);
+        assert!(conf.start().is_some() && !conf.may_tell(one, now));
+        let late = now + MET_WAITS;
+        assert!(conf.may_tell(one, late));
+        conf.put("two".to_owned(), two, late);
+        assert!(conf.may_tell(two, late), "not once more for each");
+        conf.ended(Ok(0));
+        assert!(conf.start().is_some());
+        conf.ended(Ok(0));
+        conf.put("three".to_owned(), Spoken { vote: 0, met: 3 }, late);
+        assert!(!conf.may_tell(Spoken { vote: 0, met: 3 }, late));
     }
 
     #[test]

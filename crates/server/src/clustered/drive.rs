@@ -206,8 +206,8 @@ impl<P: Platform> Clustered<P> {
     }
 
     /// Whether bus actions have to wait: for a vote to be on disk, or a node that was met.
-    fn awaits_conf(&self) -> bool {
-        !self.conf.may_tell(self.spoken())
+    fn awaits_conf(&self, now: Mono) -> bool {
+        !self.conf.may_tell(self.spoken(), now)
     }
 
     /// What nodes.conf would hold now that no packet may tell before.
@@ -230,7 +230,10 @@ impl<P: Platform> Clustered<P> {
             Action::Log(Level::Debug | Level::Verbose, text) => slog::debug!(logger, "{}", text),
             Action::Log(Level::Notice, text) => slog::info!(logger, "{}", text),
             Action::Log(Level::Warning, text) => slog::warn!(logger, "{}", text),
-            Action::Save(text) => self.conf.put(text, self.spoken()),
+            Action::Save(text) => {
+                let now = self.clock.now().mono;
+                self.conf.put(text, self.spoken(), now);
+            }
             // The node's, or the cluster core's.
             Action::Publish { .. }
             | Action::SlotsClaimed { .. }
@@ -406,7 +409,7 @@ impl<P: Platform> Server<P> {
             let job = cluster.io.conf_job(text, vote);
             self.state.platform.submit(job);
         }
-        while !cluster.awaits_conf() {
+        while !cluster.awaits_conf(now.mono) {
             let Some(action) = cluster.held.pop_front() else {
                 break;
             };
