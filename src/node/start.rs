@@ -64,17 +64,9 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
     let folders = RealFolders::new(&config.log_dir());
     let (cluster, conf_lock) = if config.cluster_enabled {
         let addresses = bus_addresses(&config, &listeners)?;
-        let begin = || {
-            begin_cluster(
-                &config,
-                &folders,
-                &addresses,
-                (&waker, &registrar),
-                clock,
-                &logger,
-            )
-        };
-        let (cluster, lock) = begin()?;
+        let ends = (&waker, &registrar);
+        let begin = begin_cluster(&config, &folders, &addresses, ends, clock, &logger);
+        let (cluster, lock) = begin?;
         (Some(cluster), Some(lock))
     } else {
         (None, None)
@@ -190,8 +182,7 @@ fn begin_cluster(
         config_of_links(config, addresses),
         path,
         folders.clone(),
-        Arc::clone(waker),
-        registrar,
+        (Arc::clone(waker), registrar),
         clock,
         OsRng.next_u64(),
         logger.clone(),

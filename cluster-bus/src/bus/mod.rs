@@ -52,6 +52,8 @@ pub struct Bus {
     next_link: LinkId,
     current_epoch: u64,
     last_vote_epoch: u64,
+    /// Handshakes that are done, since the start.
+    meetings: u64,
     /// Forgotten nodes, and until when (monotonic).
     blacklist: BTreeMap<NodeId, u64>,
     state_ok: bool,
@@ -108,6 +110,7 @@ impl Bus {
             next_link: 1,
             current_epoch: 0,
             last_vote_epoch: 0,
+            meetings: 0,
             blacklist: BTreeMap::new(),
             state_ok: false,
             state_stale: true,

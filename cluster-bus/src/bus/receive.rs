@@ -254,9 +254,11 @@ impl Bus {
         }
         self.has_met(id);
         self.heard(id, header);
-        self.show_that_we_know(id);
-        self.unsaved = true;
         self.state_stale = true;
+        // Told that we know it, it does not meet us again: that must be so after a kill, too.
+        self.meetings += 1;
+        self.save_now();
+        self.show_that_we_know(id);
         self.log(Level::Debug, format!("Handshake with node {id} completed."));
     }
 

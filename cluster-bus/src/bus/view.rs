@@ -58,6 +58,12 @@ impl Bus {
         self.last_vote_epoch
     }
 
+    /// Handshakes that are done since the start: the nodes that were met are to be on disk before the packets
+    /// that follow leave.
+    pub fn meetings(&self) -> u64 {
+        self.meetings
+    }
+
     pub fn stats(&self) -> &Stats {
         &self.stats
     }

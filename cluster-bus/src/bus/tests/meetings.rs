@@ -121,6 +121,23 @@ impl Bench {
     }
 }
 
+/// A node that was killed before would come back as a stranger, and nobody would meet it again.
+#[test]
+fn met_node_is_saved_before_it_is_told() {
+    let mut bench = Bench::new();
+    bench.wait(100);
+    assert!(bench.bus.meet(bench.now, ip(1), 6379, 16379));
+    bench.wait(100);
+    let before = bench.bus.meetings();
+    assert!(bench.tells(1, |bench| bench.pong(1)));
+    let name = id(1).to_string();
+    let at = |is: &dyn Fn(&Action) -> bool| bench.actions.iter().position(is);
+    let saved = at(&|a| matches!(a, Action::Save(text) if text.contains(&name)));
+    let told = at(&|a| matches!(a, Action::Send { .. }));
+    assert!(saved.is_some() && saved < told);
+    assert_eq!(bench.bus.meetings(), before + 1, "what follows waits");
+}
+
 /// FORGET or RESET may follow at once: a node that waits for the next ping would meet us again.
 #[test]
 fn node_is_told_at_once_that_we_know_it() {

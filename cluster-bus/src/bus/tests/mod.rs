@@ -515,8 +515,9 @@ fn slots_are_saved_once_a_second_nodes_at_once() {
     assert_eq!(saves, 2, "within two seconds");
     bench.become_(NodeRole::Master, range(0, 50), 50);
     assert!(!bench.wait(100).iter().any(is_save), "slots wait");
-    bench.from(1, Body::Fail(id(1)));
     bench.join_master(2);
+    bench.wait(100);
+    bench.from(1, Body::Fail(id(2)));
     assert!(bench.wait(100).iter().any(is_save), "a node does not");
 }
 

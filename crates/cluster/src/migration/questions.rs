@@ -490,14 +490,14 @@ mod tests {
             questions.hear(NOW, SHARDS[0], Word::MarkIs { slot, mark });
         };
         let (mut questions, mut asked) = (Questions::of_term(1), None);
-        assert_eq!(questions.mark(NOW, &mut asked, SHARDS[0], 5), None);
+        assert_eq!(questions.mark(NOW, &mut asked, SHARDS[0], (5, false)), None);
         told(&mut questions, 5);
         told(&mut questions, 6);
         questions.forget_marks_of(SHARDS[1]);
         assert_eq!(questions.announced.len(), 1);
         questions.forget_marks_of(SHARDS[0]);
-        assert_eq!(questions.mark(NOW, &mut asked, SHARDS[0], 5), None);
-        assert_eq!(questions.mark(NOW, &mut None, SHARDS[0], 6), None);
+        assert_eq!(questions.mark(NOW, &mut asked, SHARDS[0], (5, false)), None);
+        assert_eq!(questions.mark(NOW, &mut None, SHARDS[0], (6, false)), None);
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl<P: Platform> ClusterApi for Clustered<P> {
         let text = self.core.bus().conf().render();
         let saved = self.io.save_conf(&text);
         saved.map_err(|error| Error::save_config(&error.to_string()))?;
-        self.conf.saved(self.core.bus().last_vote_epoch());
+        self.conf.saved(self.spoken());
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns the order in which outputs are carried out. Never decides what a message leads to.
 
-use super::{Clustered, PutOff};
+use super::{Clustered, PutOff, Spoken};
 use crate::error::ServerError;
 use crate::outgoing;
 use crate::platform::{ClusterPlatform, Platform};
@@ -205,9 +205,18 @@ impl<P: Platform> Clustered<P> {
         self.io.order(Command::Passwords(passwords));
     }
 
-    /// Whether bus actions have to wait for a vote to be on disk.
-    fn awaits_vote(&self) -> bool {
-        !self.conf.has_saved(self.core.bus().last_vote_epoch())
+    /// Whether bus actions have to wait: for a vote to be on disk, or a node that was met.
+    fn awaits_conf(&self, now: Mono) -> bool {
+        !self.conf.may_tell(self.spoken(), now)
+    }
+
+    /// What nodes.conf would hold now that no packet may tell before.
+    pub(super) fn spoken(&self) -> Spoken {
+        let bus = self.core.bus();
+        Spoken {
+            vote: bus.last_vote_epoch(),
+            met: bus.meetings(),
+        }
     }
 
     fn bus_action(&mut self, action: Action, logger: &slog::Logger) {
@@ -221,7 +230,10 @@ impl<P: Platform> Clustered<P> {
             Action::Log(Level::Debug | Level::Verbose, text) => slog::debug!(logger, "{}", text),
             Action::Log(Level::Notice, text) => slog::info!(logger, "{}", text),
             Action::Log(Level::Warning, text) => slog::warn!(logger, "{}", text),
-            Action::Save(text) => self.conf.put(text, self.core.bus().last_vote_epoch()),
+            Action::Save(text) => {
+                let now = self.clock.now().mono;
+                self.conf.put(text, self.spoken(), now);
+            }
             // The node's, or the cluster core's.
             Action::Publish { .. }
             | Action::SlotsClaimed { .. }
@@ -397,7 +409,7 @@ impl<P: Platform> Server<P> {
             let job = cluster.io.conf_job(text, vote);
             self.state.platform.submit(job);
         }
-        while !cluster.awaits_vote() {
+        while !cluster.awaits_conf(now.mono) {
             let Some(action) = cluster.held.pop_front() else {
                 break;
             };

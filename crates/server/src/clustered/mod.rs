@@ -12,7 +12,7 @@ mod drive;
 mod failover;
 mod replace;
 
-pub(super) use conf::Conf;
+pub(super) use conf::{Conf, Spoken};
 pub use conf::{Version, Versions};
 
 use super::error::ServerError;
@@ -55,7 +55,7 @@ pub struct Clustered<P: Platform> {
     breathed: Mono,
     /// The last drain of the links stopped at its bound.
     more: bool,
-    /// Bus actions that wait for a vote to be on disk.
+    /// Bus actions that wait for a vote, or a node that was met, to be on disk.
     held: VecDeque<cluster_bus::bus::Action>,
     /// D5: what waits for room on the disk, and until when it is left alone.
     put_off: Option<(Mono, PutOff)>,
