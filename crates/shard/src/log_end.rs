@@ -23,10 +23,12 @@ pub(super) struct NewState {
 
 impl<D: Disk> Shard<D> {
     /// P1: what a snapshot says that holds the keyspace as it is now, without the file; none while that
-    /// is not the state as of an index: what is executed and not committed is in it, or half a unit is not.
+    /// is not the state as of an index: what is executed and not committed, or not even proposed, is in
+    /// it, or half a unit is not.
     pub fn state_now(&self) -> Option<SnapshotMeta> {
         let (group, membership) = (&self.group, self.group.membership());
-        let settled = self.tail.is_empty() && !self.stager.is_open() && self.rebuild.is_none();
+        let executed = self.data.batch_bytes() > 0 || !self.tail.is_empty();
+        let settled = !executed && !self.stager.is_open() && self.rebuild.is_none();
         settled.then(|| SnapshotMeta {
             index: group.applied(),
             term: group

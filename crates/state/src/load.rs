@@ -145,7 +145,7 @@ mod tests {
         Keyspace::new(Layout::Single { databases: 4 }, 3)
     }
 
-    type Sink = dyn FnMut(&[u8]) -> Result<(), Infallible>;
+    type Sink<'s> = dyn FnMut(&[u8]) -> Result<(), Infallible> + 's;
 
     /// A file with keys of databases 0 and 3, and what is written behind them.
     fn file(more: impl FnOnce(&mut Writer, &mut Vec<u8>)) -> Vec<u8> {
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn what_has_no_place_here_is_refused() {
-        let with = |run: &dyn Fn(&mut Writer, &mut Sink)| {
+        let with = |run: &dyn Fn(&mut Writer, &mut Sink<'_>)| {
             let bytes = file(|writer, bytes| {
                 run(writer, &mut |piece| {
                     bytes.extend_from_slice(piece);

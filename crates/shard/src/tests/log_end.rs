@@ -169,6 +169,7 @@ fn with_an_open_tail_there_is_no_state() {
     assert!(shard.state_now().is_some());
     shard.begin(clock.now()).expect("a turn begins");
     set(&mut shard, b"k", b"v");
+    assert!(shard.state_now().is_none(), "it is not even proposed");
     shard.finish(&clock).expect("a turn ends");
     assert!(shard.state_now().is_none());
     for done in shard.take_output().jobs.into_iter().filter_map(Job::run) {
