@@ -70,6 +70,7 @@ const RULES: &[(char, u32)] = &[
     ('W', 3),
     ('C', 5),
     ('M', 30),
+    ('P', 30),
 ];
 
 struct Source {

@@ -314,6 +314,8 @@ pub fn base_of(played: &[(&Played, u64)], real: Option<(&Real, u64)>, t: Duratio
                 ..Record::founded(played[0].0.shard, played[0].0.id)
             }
             .encode(),
+            file: None,
         },
+        start: None,
     }
 }

@@ -233,6 +233,20 @@ pub enum Mutation {
     BusNamesTheSpeaker,
     /// S2: a node that was started answers on the bus before it shows its record.
     SpeakBeforeRecord,
+    /// P2: a snapshot gets its name before its bytes are on disk.
+    NamedBeforeSync,
+    /// P10: the base names a state of which the own disk has no entry yet.
+    StateAheadOfLog,
+    /// P8: segments go before the base that begins behind them is durable.
+    TrimBeforeBase,
+    /// P10: entries are dropped that the state does not cover.
+    TrimPastApplied,
+    /// P11: the newest log is dropped as well.
+    TrimBelowFloor,
+    /// P10: the log begins with a record behind which a later one has cut below it.
+    StartIgnoresTruncation,
+    /// P14: the term of the entry before the first one is forgotten.
+    ForgetTermBeforeFirst,
 }
 
 impl Mutation {
@@ -347,6 +361,13 @@ impl Mutation {
         Mutation::EndsUnheard,
         Mutation::BusNamesTheSpeaker,
         Mutation::SpeakBeforeRecord,
+        Mutation::NamedBeforeSync,
+        Mutation::StateAheadOfLog,
+        Mutation::TrimBeforeBase,
+        Mutation::TrimPastApplied,
+        Mutation::TrimBelowFloor,
+        Mutation::StartIgnoresTruncation,
+        Mutation::ForgetTermBeforeFirst,
     ];
 }
 

@@ -222,6 +222,9 @@ impl Frame {
                     "it begins behind the end of any log".into(),
                 ));
             }
+            if base.snapshot.file.is_some() || base.start.is_some() {
+                return Err(FrameError::Base("it names files of another disk".into()));
+            }
             Ok(Box::new(base))
         };
         let control = match kind {
@@ -334,7 +337,36 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use raft::eraftpb::ConfState;
-    use storage::{MemberIdentity, SnapshotMeta};
+    use storage::{LogStart, MemberIdentity, Position, SnapshotMeta, StateFile};
+
+    /// D7: such a base names what lies on another node's disk.
+    #[test]
+    fn a_given_base_with_files_is_refused() {
+        let base = || {
+            let mut base = Base::default();
+            base.snapshot.conf_state.voters = vec![2];
+            base
+        };
+        let decoded = |base: Base| {
+            let base = Box::new(base);
+            let frames = [
+                Control::Accept { base: base.clone() },
+                Control::Invite { base },
+            ];
+            frames.map(|control| Frame::decode(&control.encode()).is_ok())
+        };
+        assert_eq!(decoded(base()), [true, true]);
+        let mut with_file = base();
+        with_file.snapshot.file = Some(StateFile { bytes: 1, crc64: 2 });
+        assert_eq!(decoded(with_file), [false, false]);
+        let mut with_start = base();
+        with_start.start = Some(LogStart {
+            position: Position(0),
+            chain: 0,
+            before: with_start.snapshot.entry(),
+        });
+        assert_eq!(decoded(with_start), [false, false]);
+    }
 
     #[test]
     fn control_messages_round_trip() {
@@ -353,6 +385,7 @@ mod tests {
                 },
                 ..SnapshotMeta::default()
             },
+            start: None,
         });
         let (group, raft_id) = (3, 4);
         for control in [

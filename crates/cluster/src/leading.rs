@@ -129,6 +129,9 @@ impl Cluster {
         if !self.may_be_member(from, shard) {
             return;
         }
+        if shard.base().start.is_some() {
+            return; // D7: the log does not have everything; the node asks again
+        }
         // G1: from the group's bootstrap on, the log has everything.
         let mut base = shard.base().clone();
         base.identity.raft_id = raft_id;

@@ -464,7 +464,9 @@ pub fn bootstrap_base(
                 kind: MemberKind::Data,
             }],
             record: record.encode(),
+            file: None,
         },
+        start: None,
     }
 }
 

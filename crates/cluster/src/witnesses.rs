@@ -445,6 +445,7 @@ impl<S: Folders> Witnesses<S> {
                 },
                 ..SnapshotMeta::default()
             },
+            start: None,
         };
         let _ = self.found(now, &base);
     }

@@ -15,7 +15,7 @@ use super::timer::{CampaignTimer, Rank};
 use super::window::{Wanted, Window};
 use super::TICKS_PER_TIMEOUT;
 use base::clock::{Mono, Now};
-use base::ids::{GroupId, Incarnation, RaftId};
+use base::ids::{EntryId, GroupId, Incarnation, RaftId};
 use base::mutation::{self, Mutation};
 use raft::eraftpb::{Entry, HardState, Message, MessageType};
 use raft::{Config, RawNode, StateRole};
@@ -242,8 +242,10 @@ impl Group {
         self.node.raft.raft_log.last_index()
     }
 
+    /// P14: none below the entry before the log's first one, where raft-rs says 0.
     pub fn term_at(&self, index: u64) -> Option<u64> {
-        self.node.raft.raft_log.term(index).ok()
+        let known = index >= self.node.store().before().index;
+        known.then(|| self.node.raft.raft_log.term(index).ok())?
     }
 
     /// D4: whether this is the group's only member.
@@ -657,6 +659,15 @@ impl Group {
             self.config.keep_bytes
         };
         self.node.mut_store().shrink(index, keep);
+    }
+
+    /// P10: the log has lost what lies up to `before`.
+    pub fn compact(&mut self, before: EntryId) {
+        assert!(
+            before.index <= self.applied,
+            "P10: raft-rs passes over committed entries that the log does not have"
+        );
+        self.node.mut_store().compact(before);
     }
 
     /// The hard state as of the newest Ready.

@@ -252,6 +252,13 @@ impl World {
         }
     }
 
+    /// Its log has lost what lies up to `index`.
+    fn trim(&mut self, index: u64) {
+        let term = self.group.term_at(index).expect("it is in the log");
+        self.group.compact(EntryId { index, term });
+        self.log = self.log.split_off(&(index + 1));
+    }
+
     fn now(&self) -> Now {
         Now {
             mono: Mono(self.now),
@@ -444,9 +451,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: std::env::var("RAFT_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(1500), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_envelope_makes_raft_panic(me in 1u64..=4, elected in any::<bool>(),
+    fn no_envelope_makes_raft_panic(me in 1u64..=4, elected in any::<bool>(), trimmed in 1u64..=6,
         ops in prop::collection::vec(op(), 1..40)) {
         let mut world = World::new(me);
+        world.trim(trimmed);
         if elected {
             for _ in 0..30 {
                 for op in [Op::Pass(100), Op::Persist, Op::Answer] {
@@ -456,6 +464,21 @@ proptest! {
         }
         let _ = ops.iter().all(|op| world.run(op));
     }
+}
+
+/// P14: raft-rs says 0 of what is gone, and an append behind that would seem to fit.
+#[test]
+fn what_is_gone_has_no_term() {
+    let mut world = World::new(1);
+    world.trim(4);
+    let terms = [0, 1, 3, 4, 5, 9].map(|index| world.group.term_at(index));
+    assert_eq!(terms, [None, None, None, Some(2), Some(3), Some(3)]);
+}
+
+#[test]
+#[should_panic(expected = "P10")]
+fn raft_never_begins_behind_what_is_applied() {
+    World::new(1).trim(7);
 }
 
 /// The shortest way into raft-rs: an append behind the end of the log, after an entry of no term.

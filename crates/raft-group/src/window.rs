@@ -29,13 +29,13 @@ pub struct Wanted {
 pub struct Window {
     hard_state: HardState,
     conf_state: ConfState,
-    /// The group's base: what stands before the first entry of the log.
+    /// The entry before the log's first one.
     base: EntryId,
     /// Entries [`front`, last], consecutive.
     entries: VecDeque<Entry>,
     front: u64,
     bytes: usize,
-    /// The first entry of every term in the whole log, the base included.
+    /// The first entry of every term in the whole log, the one before it included.
     terms: Vec<EntryId>,
     /// Entries that a read job brought, until raft-rs has sent them.
     lent: Vec<Entry>,
@@ -45,8 +45,8 @@ pub struct Window {
 }
 
 impl Window {
-    /// The window of a group that starts: `terms` cover the log from its base on, `entries` are all
-    /// that recovery did not apply.
+    /// The window of a group that starts: `base` stands before the log's first entry, `terms` cover the
+    /// log, `entries` are all that recovery did not apply.
     pub fn new(
         base: EntryId,
         hard_state: HardState,
@@ -84,6 +84,11 @@ impl Window {
             window.entries.push_back(entry);
         }
         window
+    }
+
+    /// The entry before the log's first one.
+    pub fn before(&self) -> EntryId {
+        self.base
     }
 
     /// The last index of the log.
@@ -129,6 +134,31 @@ impl Window {
             };
             self.bytes -= size(&gone);
             self.front += 1;
+        }
+    }
+
+    /// Forgets the log up to `base`, but for the term there (P14): the append of what comes next is
+    /// checked against it.
+    pub fn compact(&mut self, base: EntryId) {
+        if base.index <= self.base.index {
+            return; // the log begins where it did
+        }
+        while self.front <= base.index {
+            let Some(gone) = self.entries.pop_front() else {
+                break;
+            };
+            self.bytes -= size(&gone);
+            self.front += 1;
+        }
+        assert!(
+            self.front > base.index,
+            "what is not applied is in memory (C5)"
+        );
+        self.terms.retain(|first| first.index > base.index);
+        self.terms.insert(0, base);
+        self.base = base;
+        if mutation::is(Mutation::ForgetTermBeforeFirst) {
+            self.terms[0].term = 0;
         }
     }
 
@@ -332,6 +362,41 @@ mod tests {
                 .len(),
             2
         );
+    }
+
+    #[test]
+    fn a_compacted_window_knows_the_term_before_its_first_entry() {
+        let mut w = window();
+        w.append(&[entry(2, 2), entry(3, 2), entry(4, 3), entry(5, 3)]);
+        w.shrink(3, 0);
+        w.compact(EntryId { index: 3, term: 2 });
+        assert_eq!(
+            [2, 3, 4, 5].map(|i| w.term_at(i)),
+            [None, Some(2), Some(3), Some(3)]
+        );
+        assert_eq!(w.first_index(), Ok(4));
+        assert_eq!(w.term(2), Err(StorageError::Compacted.into()));
+        w.compact(EntryId { index: 1, term: 1 });
+        assert_eq!(w.first_index(), Ok(4));
+        // In the midst of a term, and up to the end.
+        w.shrink(5, 0);
+        w.compact(EntryId { index: 4, term: 3 });
+        assert_eq!([4, 5].map(|i| w.term_at(i)), [Some(3), Some(3)]);
+        w.compact(EntryId { index: 5, term: 3 });
+        assert_eq!((w.term_at(5), w.last()), (Some(3), 5));
+        w.append(&[entry(6, 3)]);
+        assert_eq!(w.term_at(6), Some(3));
+    }
+
+    #[test]
+    #[cfg(feature = "mutations")]
+    fn a_forgotten_term_before_the_first_entry_is_seen() {
+        let mut w = window();
+        w.append(&[entry(2, 2), entry(3, 2)]);
+        mutation::set(Some(Mutation::ForgetTermBeforeFirst));
+        w.compact(EntryId { index: 2, term: 2 });
+        mutation::set(None);
+        assert_ne!(w.term_at(2), Some(2));
     }
 
     #[test]

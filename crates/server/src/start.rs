@@ -459,6 +459,7 @@ fn bootstrap_base(config: &Config, rng: &mut StdRng) -> Base {
             members: Vec::new(),
             ..SnapshotMeta::default()
         },
+        start: None,
     }
 }
 

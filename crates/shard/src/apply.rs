@@ -143,6 +143,10 @@ impl<D: Disk> Shard<D> {
     /// T6: another entry committed where the tail's first open batch stood, so none of the tail
     /// happened: the replies become MOVED, the keyspace is made anew from the log.
     fn lose_tail(&mut self) {
+        assert!(
+            self.base.snapshot.file.is_none(),
+            "D7: a group that trims its log has one member, and loses no tail"
+        );
         self.fail_tail();
         self.data.fail_all_watches();
         self.to_apply.clear();

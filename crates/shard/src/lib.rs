@@ -21,6 +21,7 @@
 
 mod apply;
 mod health;
+mod log_end;
 mod members;
 mod open;
 mod persist;
@@ -107,6 +108,11 @@ pub struct ShardConfig {
 pub enum ShardError {
     #[error(transparent)]
     Storage(#[from] StorageError),
+    #[error(
+        "the state that base names is in {file}, and that file can't be used: {why}. Nothing has been \
+         changed here: put the file back from a copy, or give this node an empty folder"
+    )]
+    State { file: String, why: String },
     #[error("entry {index}: {source}")]
     Effect { index: u64, source: CodecError },
     #[error("entry {index} can't be applied: {reason}")]
@@ -254,6 +260,7 @@ pub struct Shard<D: Disk> {
     rebuild: Option<Rebuild>,
     members: members::Members,
     quorum: quorum::Quorum,
+    new_state: Option<log_end::NewState>,
 
     // output
     jobs: Vec<Job<D>>,
@@ -307,7 +314,7 @@ impl<D: Disk> Shard<D> {
         &self.base.identity
     }
 
-    /// The snapshot behind which the log begins.
+    /// The snapshot from which this member begins.
     pub fn snapshot_meta(&self) -> &SnapshotMeta {
         &self.base.snapshot
     }

@@ -228,7 +228,9 @@ impl<D: Disk> Shard<D> {
                 conf_state: membership.conf.clone(),
                 members: membership.list.clone(),
                 record: self.record().encode(),
+                file: None,
             },
+            start: None,
         };
         self.members.base_given = self.members.base_given.max(index);
         Some(base)

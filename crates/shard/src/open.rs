@@ -4,13 +4,15 @@ use super::{Shard, ShardConfig, ShardError, SyncPolicy};
 use base::clock::{Mono, Now};
 use base::ids::{BatchSeq, ReadId};
 use effect::Stager;
+use keyspace::Keyspace;
 use raft_group::{Group, GroupConfig, Membership, Window};
+use state::load::{LoadError, Loader};
 use state::Gate;
 use state::StateMachine;
 use std::collections::VecDeque;
 use std::time::Duration;
 use storage::base::MemberKind;
-use storage::{Base, Disk, Log, LogConfig};
+use storage::{snapshot, Base, Disk, Log, LogConfig, SnapshotMeta, StorageError};
 
 /// Founds a group in an empty folder (G1): its base is a synthetic snapshot of an empty keyspace at
 /// index 1, term 1, and its first log index is 2. Nothing is done where a group is already.
@@ -31,15 +33,15 @@ pub fn bootstrap<D: Disk>(disk: D, config: LogConfig, base: &Base) -> Result<(),
 }
 
 impl<D: Disk> Shard<D> {
-    /// Opens what [`found`] made: recovers the log, replays it up to its stored commit, and only
-    /// then makes the RawNode (D2).
+    /// Opens what [`bootstrap`] made: recovers the log, loads the base's state, replays the log from there
+    /// up to its stored commit, and only then makes the RawNode (D2).
     pub fn open(
         disk: D,
         config: ShardConfig,
         now: Now,
         logger: &slog::Logger,
     ) -> Result<Shard<D>, ShardError> {
-        let (log, recovered) = Log::open(disk, config.log.clone())?;
+        let (log, recovered) = Log::open(disk.clone(), config.log.clone())?;
         let base = recovered.base;
         let mut members = Membership::new(
             base.snapshot.conf_state.clone(),
@@ -47,7 +49,8 @@ impl<D: Disk> Shard<D> {
             base.identity.raft_id,
             base.snapshot.index,
         );
-        let mut data = StateMachine::new(Shard::<D>::empty_keyspace(&config), config.sizes.part);
+        let keyspace = load(&disk, &base.snapshot, Shard::<D>::empty_keyspace(&config))?;
+        let mut data = StateMachine::new(keyspace, config.sizes.part);
         data.begin_record(Shard::<D>::bootstrap_record(&base));
         let mut stager = Stager::default();
         let applied = recovered.hard_state.commit.max(base.snapshot.index);
@@ -55,7 +58,7 @@ impl<D: Disk> Shard<D> {
         data.commit_record();
 
         let window = Window::new(
-            base.snapshot.entry(),
+            base.log_before(),
             recovered.hard_state,
             members.conf.clone(),
             log.terms().to_vec(),
@@ -140,6 +143,7 @@ impl<D: Disk> Shard<D> {
             rebuild: None,
             members: super::members::Members::new(delivered),
             quorum,
+            new_state: None,
             jobs: Vec::new(),
             failed: Vec::new(),
             failed_reads: None,
@@ -148,6 +152,45 @@ impl<D: Disk> Shard<D> {
             unknown_outcomes: 0,
             config,
         }
+    }
+}
+
+/// The keyspace as of the base's snapshot: `empty`, where that is the one of a bootstrap.
+fn load<D: Disk>(
+    disk: &D,
+    snapshot: &SnapshotMeta,
+    empty: Keyspace,
+) -> Result<Keyspace, ShardError> {
+    let (Some(file), Some(name)) = (&snapshot.file, snapshot.file_name()) else {
+        return Ok(empty);
+    };
+    let unusable = |why: String| ShardError::State {
+        file: name.clone(),
+        why,
+    };
+    let mut loader = Loader::new(empty);
+    snapshot::read(disk, &name, |slice| loader.feed(slice).map_err(Load::File)).map_err(
+        |error| match error {
+            Load::Disk(error) => error.into(),
+            Load::File(error) => unusable(error.to_string()),
+        },
+    )?;
+    let (keyspace, end) = loader.finish().map_err(|e| unusable(e.to_string()))?;
+    if (end.length, end.checksum) != (file.bytes, Some(file.crc64)) {
+        return Err(unusable("it is another file than base names".to_owned()));
+    }
+    Ok(keyspace)
+}
+
+/// What can stop the reading of a state.
+enum Load {
+    Disk(StorageError),
+    File(LoadError),
+}
+
+impl From<StorageError> for Load {
+    fn from(error: StorageError) -> Load {
+        Load::Disk(error)
     }
 }
 

@@ -114,6 +114,7 @@ impl<D: Disk> Shard<D> {
     /// Orders what another thread has to do: syncs, space, reads.
     pub(super) fn order_jobs(&mut self, now: Now) -> Result<(), ShardError> {
         self.flush_commit(now)?;
+        self.order_switch(now);
         let behind = self.log.end() > self.log.durable();
         // Past that, the end of a sync that is under way wakes the loop, and no deadline does.
         self.patient_until = self.patient_until.filter(|until| now.mono < *until);
@@ -232,6 +233,8 @@ impl<D: Disk> Shard<D> {
                     ReadFor::Rebuild => self.rebuild_slice(now, entries)?,
                 }
             }
+            Done::Switched(result) => self.switched(now, result?),
+            Done::Snapshot(snapshot) => self.on_snapshot(*snapshot),
         }
         Ok(())
     }

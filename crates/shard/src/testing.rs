@@ -3,18 +3,26 @@
 
 use crate::{Admission, Shard, ShardConfig, ShardError, Sizes, SyncPolicy};
 use base::clock::{Clock, Mono, Now};
-use base::ids::{GroupId, Incarnation, RaftId};
+use base::ids::{EntryId, GroupId, Incarnation, RaftId};
 use cluster_bus::NodeId;
-use keyspace::{Layout, Ttl};
+use keyspace::{Keyspace, Layout, Ttl, Value};
 use raft::eraftpb::{ConfState, Message, MessageType};
 use raft_group::testing::answer;
 use raft_group::{Envelope, LeaseEpoch};
+use rdb::file::{Entry, Writer, WRITTEN};
+use state::load::{DIGEST, KEYS};
 use state::Gate;
 use state::{Access, GateKind};
+use std::borrow::Cow;
 use std::cell::Cell;
+use std::ops::ControlFlow;
 use std::time::Duration;
 use storage::base::{Member, MemberKind};
-use storage::{Base, Job, Log, LogConfig, MemberIdentity, RealDisk, SnapshotMeta};
+use storage::snapshot::SnapshotWriter;
+use storage::{
+    Base, Disk, Job, Log, LogConfig, MemberIdentity, RealDisk, SnapshotMeta, StateFile,
+    StorageError,
+};
 
 /// A clock that is set by hand.
 pub struct Hand(pub Cell<u64>);
@@ -60,6 +68,7 @@ pub fn base() -> Base {
             members: [1, 5, 6].map(member).to_vec(),
             ..SnapshotMeta::default()
         },
+        start: None,
     }
 }
 
@@ -89,6 +98,48 @@ pub struct Played {
     /// What it has sent and nobody has taken.
     pub sent: Vec<Envelope>,
     pub released: Gate,
+}
+
+/// Writes a file of the keyspace as of an entry, with its digest. Only tests make snapshots so far.
+pub fn write_snapshot<D: Disk>(
+    disk: &D,
+    keyspace: &Keyspace,
+    at: EntryId,
+) -> Result<StateFile, StorageError> {
+    let mut file = SnapshotWriter::create(disk.clone(), at)?;
+    let mut sink = |piece: &[u8]| file.write(piece);
+    let mut writer = Writer::new(*WRITTEN.start(), true);
+    let mut keys = 0;
+    for db in 0..keyspace.databases() {
+        writer.db(db.into(), &mut sink)?;
+        let mut written = Ok(());
+        keyspace.for_each(db, &mut |entry| {
+            let value = match entry.value() {
+                Value::Int(n) => Cow::Owned(n.to_string().into_bytes()),
+                Value::Bytes(bytes) => Cow::Borrowed(bytes),
+            };
+            let entry = Entry {
+                key: Cow::Borrowed(entry.key()),
+                value: rdb::Value::String(value),
+                expires_at_ms: entry.expiry(),
+                idle_seconds: None,
+                frequency: None,
+            };
+            keys += 1;
+            written = writer.entry(&entry, &mut sink);
+            match written {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        });
+        written?;
+    }
+    let digest = keyspace.digest_all();
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    writer.aux(KEYS, keys.to_string().as_bytes(), &mut sink)?;
+    writer.aux(DIGEST, digest.as_bytes(), &mut sink)?;
+    let end = writer.end(&mut sink)?;
+    file.finish(at, end.checksum.unwrap_or_default())
 }
 
 /// What carries `message`, of a lease epoch without transfers.

@@ -9,6 +9,7 @@ mod disks;
 mod faulty;
 mod lease;
 mod leaving;
+mod log_end;
 #[cfg(feature = "mutations")]
 mod mutations;
 mod patience;
@@ -61,6 +62,7 @@ fn base() -> Base {
             members: Vec::new(),
             ..SnapshotMeta::default()
         },
+        start: None,
     }
 }
 

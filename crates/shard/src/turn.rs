@@ -461,6 +461,9 @@ impl<D: Disk> Shard<D> {
         if let Some(retry) = self.retry_alloc_at {
             at = at.min(retry);
         }
+        if let Some(again) = self.switch_due() {
+            at = at.min(again);
+        }
         if let Some(again) = self.rebuild.as_ref().and_then(|rebuild| rebuild.again_at) {
             at = at.min(again);
         }

@@ -118,6 +118,7 @@ impl World {
                 segment_size: self.plan.segment,
                 spare_segments: self.plan.spares,
                 reserve: 8 << 10,
+                floor: 0,
             };
             remake(&disk, &log, &base);
         }
@@ -382,11 +383,12 @@ fn describe_shard(shard: &Shard<SimDisk>) -> String {
     };
     let conf = &group.membership().conf;
     format!(
-        "    {:?} {:04x} of {:04x} base {} {:?} term {} leader {:?} commit {} applied {} last {} voters {:?} out {:?} learners {:?} removed {} tail {} epoch {} slots {} master {}",
+        "    {:?} {:04x} of {:04x} base {} log from {} {:?} term {} leader {:?} commit {} applied {} last {} voters {:?} out {:?} learners {:?} removed {} tail {} epoch {} slots {} master {}",
         base.identity.kind,
         base.identity.raft_id.0 & 0xffff,
         base.identity.group.0 & 0xffff,
         base.snapshot.index,
+        shard.log().first_index(),
         group.role(),
         group.term(),
         group.leader().map(|id| format!("{:04x}", id.0 & 0xffff)),

@@ -237,7 +237,8 @@ fn crash(w: &mut World, m: usize, lasts: u64, power: bool) {
     }
 }
 
-fn light(w: &mut World, m: usize, work: u64, lasts: u64) {
+/// The process dies after so much more work.
+pub fn light(w: &mut World, m: usize, work: u64, lasts: u64) {
     let power = w.rng.chance(0.5);
     let machine = &mut w.machines[m];
     machine.down_for = lasts;

@@ -277,6 +277,8 @@ impl World {
     pub fn logged_texts(&self) -> Logged {
         let mut texts = Logged::new();
         for group in &self.groups {
+            let (from, dropped) = self.dropped.of(*group);
+            texts.extend(dropped);
             if self.checks.has_ended(*group) {
                 continue; // its log is gone; the values that mattered are in another one
             }
@@ -285,15 +287,18 @@ impl World {
                 .map(|n| n.shard())
                 .find(|s| s.identity().group == *group);
             let shard = of.expect("every shard has a member when all has settled");
-            add_texts(shard, &mut texts);
+            add_texts(shard, from, &mut texts);
         }
         texts
     }
 }
 
-/// Adds the texts of clients that are in a member's log, as far as it is applied.
-fn add_texts(shard: &Shard<SimDisk>, texts: &mut Logged) {
-    let (first, last) = (shard.snapshot_meta().index + 1, shard.group().applied());
+/// Adds the texts of clients that are in a member's log, from this index on, as far as it is applied.
+pub fn add_texts(shard: &Shard<SimDisk>, from: u64, texts: &mut Logged) {
+    let (first, last) = (from.max(shard.log().first_index()), shard.group().applied());
+    if first > last {
+        return;
+    }
     let mut stager = Stager::default();
     let replayed = shard.log().replay(first, last, |entry| {
         if entry.get_entry_type() != EntryType::EntryNormal {

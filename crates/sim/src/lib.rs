@@ -41,6 +41,7 @@ mod resp;
 mod rng;
 pub mod runs;
 mod scenes;
+mod snapshots;
 mod topology;
 mod trace;
 mod turns;

@@ -384,6 +384,7 @@ fn tuning(plan: &Plan) -> Tuning {
             segment_size: plan.segment,
             spare_segments: plan.spares,
             reserve: 8 << 10,
+            floor: 0,
         },
         keep_bytes: 4 << 10,
         sizes: plan.sizes,

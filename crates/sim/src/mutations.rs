@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
 
-use crate::alone::{follower, leader, learner, node, voter, witnesses};
+use crate::alone::{follower, leader, learner, log_end, node, voter, witnesses};
 use crate::plan::Topology;
 use crate::runs::run_seed;
 use crate::trace::Lines;
@@ -141,6 +141,13 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::CreateWhileMigrating, Seed(Moves, "M10")),
         (M::CloseWithKeys, Seed(Moves, "is not linearizable")),
         (M::AskingUnchecked, Seed(Moves, "is at two shards")),
+        (M::NamedBeforeSync, Scene(log_end::every_step_of_a_trim_may_be_the_last)),
+        (M::TrimBeforeBase, Scene(log_end::every_step_of_a_trim_may_be_the_last)),
+        (M::StateAheadOfLog, Scene(log_end::a_state_waits_for_its_entry)),
+        (M::TrimPastApplied, Beside("crates/storage/src/tests/trim.rs")),
+        (M::TrimBelowFloor, Beside("crates/storage/src/tests/trim.rs")),
+        (M::StartIgnoresTruncation, Beside("crates/storage/src/tests.rs")),
+        (M::ForgetTermBeforeFirst, Beside("crates/raft-group/src/window.rs")),
         (M::BusNamesTheSpeaker, Beside("crates/cluster/src/tests/introductions.rs")),
     ]
 };

@@ -151,6 +151,8 @@ pub struct Plan {
     pub liar: Option<usize>,
     /// How often operators look for nodes that belong nowhere.
     pub operator_every: u64,
+    /// How often a data member makes a snapshot; never, if 0.
+    pub snapshot_every: u64,
     /// How often an operator takes a step of moving a slot.
     pub moves_every: u64,
     /// A shard has keys of another one's slot from the beginning.
@@ -197,6 +199,11 @@ impl Plan {
             !of_others.contains(fault)
         };
         plan.faults.retain(|(fault, _)| alone(fault));
+        // Often segments so small that four of them are soon full.
+        if rng.chance(0.7) {
+            plan.snapshot_every = plan.t() / *rng.pick(&[2, 8, 30]);
+            (plan.segment, plan.spares) = *rng.pick(&[(32 << 10, 16), (64 << 10, 8)]);
+        }
         plan
     }
 
@@ -370,6 +377,7 @@ impl Plan {
             password: rng.chance(0.2),
             liar: None,
             operator_every: 10 * t_ms * MS,
+            snapshot_every: 0,
             moves_every: 0,
             leftovers_p: 0.0,
             flushes: 0,
@@ -424,6 +432,7 @@ impl Plan {
             password: rng.chance(0.2),
             liar: None,
             operator_every: 2 * t_ms * MS,
+            snapshot_every: 0,
             moves_every: 0,
             leftovers_p: 0.0,
             flushes: 0,

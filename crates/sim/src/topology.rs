@@ -78,7 +78,9 @@ impl World {
                 },
                 members: members.clone(),
                 record: record.encode(),
+                file: None,
             },
+            start: None,
         };
         self.groups.push(base.identity.group);
         for (m, member) in members.iter().enumerate() {
@@ -96,6 +98,11 @@ impl World {
         self.net.weather = self.plan.weather;
         let first = self.plan.t() + self.rng.around(self.plan.fault_every);
         self.at(first, Event::Fault);
+        if self.plan.snapshot_every > 0 {
+            for m in 0..self.machines.len() {
+                self.at(self.now + self.plan.snapshot_every, Event::Snapshot(m));
+            }
+        }
     }
 
     fn write_member(&self, m: usize, base: &Base, members: &[Member], record: &Record) {
@@ -104,6 +111,7 @@ impl World {
             segment_size: self.plan.segment,
             spare_segments: self.plan.spares,
             reserve: 8 << 10,
+            floor: 0,
         };
         let folder = disk.make_folder(&identity::folder(base.identity.raft_id));
         Log::create(folder.expect("an empty disk"), log, base).expect("an empty disk");

@@ -18,6 +18,7 @@ use crate::net::{Conn, Net, Packet, Payload, Weather};
 use crate::plan::{bound, Plan, Topology};
 use crate::rng::Rng;
 use crate::scenes::{self, Step};
+use crate::snapshots::{self, Dropped};
 use crate::topology::slots;
 use crate::trace::{Lines, Trace};
 use crate::workload::{all_keys, Workload};
@@ -48,6 +49,8 @@ pub enum Event {
     Heal(usize, usize),
     /// The disk has room again.
     Room(usize),
+    /// A machine's data member makes a snapshot.
+    Snapshot(usize),
     /// A scene goes on.
     Step(Step),
 }
@@ -89,6 +92,8 @@ pub struct World {
     pub flushes: Vec<(GroupId, True)>,
     /// The group that each shard's slots were given to.
     pub groups: Vec<GroupId>,
+    /// What of the groups' logs snapshots may have dropped.
+    pub dropped: Dropped,
     agenda: Agenda<Event>,
     pub next_job: u64,
     pub turns: u64,
@@ -128,6 +133,7 @@ impl World {
             farewell: None,
             flushes: Vec::new(),
             groups: Vec::new(),
+            dropped: Dropped::default(),
             agenda: Agenda::new(),
             next_job: 0,
             turns: 0,
@@ -243,6 +249,13 @@ impl World {
             }
             Event::Heal(a, b) => self.net.heal(self.now, a, b),
             Event::Room(m) => self.machines[m].disk.set_capacity(CAPACITY),
+            Event::Snapshot(m) => {
+                if !self.healed {
+                    snapshots::take(self, m);
+                }
+                let next = self.rng.around(self.plan.snapshot_every);
+                self.at(self.now + next, Event::Snapshot(m));
+            }
             Event::Step(step) if !self.healed => scenes::step(self, step),
             Event::Step(_) => {}
         }

@@ -7,7 +7,7 @@
 //! Reading order: `core` (turns, commands, keys, the dirty index), then a file for each type (`string`;
 //! `key` and `expire` for all types; `record` for the shard's own), whose mutators make an effect and
 //! carry it out, and whose `EFFECTS` are the rows by which the log does the same; `effects` (the table),
-//! `apply` (the way through an entry), `payload` (values on their way), `watch`, `gate`, `room`.
+//! `apply` (the way through an entry), `payload` (values on their way), [`load`] (from a file to a keyspace), `watch`, `gate`, `room`.
 //!
 //! A new type is a file here, a file in `keyspace`, a folder in `command`, and a line in each table.
 
@@ -18,6 +18,7 @@ mod expire;
 mod gate;
 mod key;
 mod lend;
+pub mod load;
 mod marks;
 mod moving;
 mod payload;

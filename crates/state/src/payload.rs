@@ -1,11 +1,11 @@
 //! Values as payloads of RDB, and back: what DUMP shows, what keys travel as to another shard or another
-//! server.
+//! server, and what files hold.
 //!
 //! Owns the way between a value of the keyspace and one of `rdb`: a new type adds a line to each function.
 //! Never: knows a payload's bytes (that is `rdb`), compares a key's expiry.
 
 use super::core::StateMachine;
-use keyspace::{Entry, Key, Ttl, Value};
+use keyspace::{Entry, Key, Keyspace, Ttl, Value};
 use rdb::Type;
 use topology::moves::Parcel;
 
@@ -65,6 +65,19 @@ pub fn size_of(entry: &Entry<'_>) -> usize {
 pub fn weight_of(value: &rdb::Value<'_>) -> usize {
     match value {
         rdb::Value::String(text) => text.len(),
+    }
+}
+
+/// A value of a file becomes a key's.
+pub(super) fn put_value(
+    keyspace: &mut Keyspace,
+    db: u32,
+    key: &Key<'_>,
+    value: &rdb::Value<'_>,
+    ttl: Ttl,
+) {
+    match value {
+        rdb::Value::String(text) => keyspace.set_string(db, key, text, ttl),
     }
 }
 

@@ -13,6 +13,7 @@ mod form;
 
 use super::disk::{Disk, DiskFile};
 use super::error::{Result, StorageError};
+use super::position::Position;
 use ::base::ids::{EntryId, GroupId, Incarnation, RaftId};
 use ::base::NodeId;
 use raft::eraftpb::ConfState;
@@ -85,7 +86,7 @@ pub struct MemberIdentity {
 /// snapshot moves all of it at once.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SnapshotMeta {
-    /// The first index of the log is the next one.
+    /// The log reaches back to it, or further (P9).
     pub index: u64,
     pub term: u64,
     /// As of `index`; never empty (G1).
@@ -94,10 +95,31 @@ pub struct SnapshotMeta {
     pub members: Vec<Member>,
     /// The shard record as of `index`.
     pub record: Vec<u8>,
+    /// The state as of `index`. None: the empty keyspace of a bootstrap, or the member is a witness.
+    pub file: Option<StateFile>,
+}
+
+/// The file that holds a state. Its name follows from what it is (`snapshot::name`), so that two
+/// files of one index never share one (P8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateFile {
+    pub bytes: u64,
+    /// The checksum with which the file ends.
+    pub crc64: u64,
+}
+
+/// Where a log begins: a record that is durable, and the entry before it (P10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogStart {
+    pub position: Position,
+    /// The checksum that the record names as that of the piece before it.
+    pub chain: u32,
+    /// The entry before the log's first one; at most the snapshot's (P9).
+    pub before: EntryId,
 }
 
 impl SnapshotMeta {
-    /// What stands before the first entry of the log.
+    /// The entry as of which it is.
     pub fn entry(&self) -> EntryId {
         EntryId {
             index: self.index,
@@ -111,9 +133,17 @@ impl SnapshotMeta {
 pub struct Base {
     pub identity: MemberIdentity,
     pub snapshot: SnapshotMeta,
+    /// None: at position 0, behind the snapshot.
+    pub start: Option<LogStart>,
 }
 
 impl Base {
+    /// The entry before the log's first one.
+    pub fn log_before(&self) -> EntryId {
+        self.start
+            .map_or(self.snapshot.entry(), |start| start.before)
+    }
+
     /// Reads the file; `None` where no member ever began.
     pub fn load<D: Disk>(disk: &D) -> Result<Option<Base>> {
         let names = disk
@@ -137,12 +167,22 @@ impl Base {
 
     /// Replaces the file; durable when this returns.
     pub fn save<D: Disk>(&self, disk: &D) -> Result<()> {
+        self.write(disk)?;
+        Base::replace(disk)
+    }
+
+    /// Makes what is to become the file. An error changes nothing: the old file stands (P8).
+    pub(super) fn write<D: Disk>(&self, disk: &D) -> Result<()> {
         let file = disk
             .create(TEMP)
             .map_err(StorageError::io("create", TEMP))?;
         file.write_at(&self.to_bytes(), 0)
             .map_err(StorageError::io("write", TEMP))?;
-        file.sync_data().map_err(StorageError::io("sync", TEMP))?;
+        file.sync_data().map_err(StorageError::io("sync", TEMP))
+    }
+
+    /// Makes it the file. After an error nobody knows which of the two stands: the process ends (D5).
+    pub(super) fn replace<D: Disk>(disk: &D) -> Result<()> {
         disk.rename(TEMP, FILE)
             .map_err(StorageError::io("rename", TEMP))?;
         disk.sync_dir()

@@ -62,6 +62,13 @@ pub enum StorageError {
     )]
     BaseLost(String),
 
+    /// P8: the base names a state, and its file is not there.
+    #[error(
+        "base names {0}, which is missing. Nothing has been changed here: put that file back from a \
+         copy, or give this node an empty folder"
+    )]
+    StateLost(String),
+
     /// There already is a group where one should be founded.
     #[error("a group is already in this folder: {0} exists")]
     Exists(String),

@@ -5,12 +5,14 @@
 
 use super::position::Position;
 use ::base::ids::EntryId;
+use ::base::mutation::{self, Mutation};
 
 /// Marks are at least this far apart.
 const MARK_EVERY: u64 = 256 * 1024;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogIndex {
+    /// The entry before the log's first one.
     base: EntryId,
     last: u64,
     /// The first entry of each term, both rising.
@@ -94,6 +96,35 @@ impl LogIndex {
     pub fn seek(&self, index: u64) -> Option<Position> {
         let after = self.marks.partition_point(|m| m.1 <= index);
         after.checked_sub(1).map(|i| self.marks[i].0)
+    }
+
+    /// Forgets what lies before `position`, where the entry after `before` is the first to be kept.
+    pub fn compact(&mut self, position: Position, before: EntryId) {
+        assert!(
+            before.index >= self.base.index && before.index <= self.last,
+            "a log loses its beginning only"
+        );
+        let next = before.index + 1;
+        let after = self.terms.partition_point(|t| t.index <= next);
+        let of_next = self.terms[..after].last().map(|t| t.term);
+        self.terms.drain(..after);
+        if let Some(term) = of_next.filter(|_| next <= self.last) {
+            self.terms.insert(0, EntryId { index: next, term });
+        }
+        self.marks.retain(|m| m.0 > position);
+        self.marks.insert(0, (position, next));
+        self.cuts.retain(|c| c.0 > position);
+        self.base = before;
+        if mutation::is(Mutation::ForgetTermBeforeFirst) {
+            self.base.term = 0;
+        }
+    }
+
+    /// A position behind the entry, where the record that holds it may not have ended yet; `None`:
+    /// the log's end.
+    pub fn behind(&self, index: u64) -> Option<Position> {
+        let after = self.marks.partition_point(|m| m.1 <= index);
+        self.marks.get(after).map(|m| m.0)
     }
 
     /// The truncations behind `position`.

@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`disk`] the seam, `folders` the folders of members, [`base`] with what a member begins, [`record`] the bytes of a Ready,
 //! [`segment`] the files, [`log`] appending, `space` room to append to, [`sync`] making it durable,
-//! `recover` opening, [`read`] getting entries back, [`thread`] the storage thread. `docs/DATA_FORMATS.md` has the bytes.
+//! `recover` opening, [`read`] getting entries back, [`snapshot`] the files of states, [`trim`] the log's end, [`thread`] the storage thread. `docs/DATA_FORMATS.md` has the bytes.
 
 pub mod base;
 pub mod disk;
@@ -20,11 +20,13 @@ pub mod record;
 mod recover;
 mod scan;
 pub mod segment;
+pub mod snapshot;
 mod space;
 pub mod sync;
 pub mod thread;
+pub mod trim;
 
-pub use base::{Base, MemberIdentity, SnapshotMeta};
+pub use base::{Base, LogStart, MemberIdentity, SnapshotMeta, StateFile};
 pub use disk::{Disk, DiskFile, RealDisk, RealFile};
 pub use error::{is_full, StorageError};
 pub use folders::{Folders, RealFolders};
@@ -34,6 +36,7 @@ pub use read::{ReadDone, ReadJob};
 pub use segment::{AllocJob, Allocated};
 pub use sync::SyncJob;
 pub use thread::{Done, Job, StorageThread};
+pub use trim::{SwitchJob, Switched, TrimJob};
 
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,7 @@ use super::recover;
 use super::segment::SegmentMeta;
 use super::space::Space;
 use super::sync::{SyncJob, Write};
+use super::trim::FirstRecord;
 use ::base::ids::EntryId;
 use raft::eraftpb::{Entry, HardState};
 use std::collections::VecDeque;
@@ -38,7 +39,7 @@ const INLINE: usize = 256 * 1024;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogRecord<'a> {
     pub hard_state: Option<&'a HardState>,
-    /// Consecutive; the first one at most one above the last index, and above the base's.
+    /// Consecutive; the first one at most one above the last index, and above the base's state.
     pub entries: &'a [Entry],
 }
 
@@ -46,7 +47,8 @@ pub struct LogRecord<'a> {
 #[derive(Debug)]
 pub struct Recovered {
     pub base: Base,
-    /// Of the base, if the log has none: its term, no vote, its index as commit.
+    /// Of the base, if the log has none: its term, no vote, its index as commit. The commit is at
+    /// least the index of the base's state (P9).
     pub hard_state: HardState,
     /// The entries above the commit index.
     pub tail: Vec<Entry>,
@@ -56,6 +58,8 @@ pub struct Recovered {
 
 pub(super) struct Segment<D: Disk> {
     pub meta: SegmentMeta,
+    /// The first record that begins here: the log may begin with it (P10).
+    pub first: Option<FirstRecord>,
     /// Closed once it is full and durable; readers open by name.
     pub file: Option<Arc<D::File>>,
 }
@@ -69,7 +73,7 @@ pub struct Log<D: Disk> {
     /// The segment that is appended to; those behind it are spare.
     pub(super) active: usize,
     /// How many segments have been closed.
-    closed: usize,
+    pub(super) closed: usize,
     pub(super) index: LogIndex,
     hard_state: HardState,
     pub(super) end: Position,
@@ -166,7 +170,7 @@ impl<D: Disk> Log<D> {
         self.index.last()
     }
 
-    /// The term at an index, also at the base's own; `None` outside the log.
+    /// The term at an index, also at that of the entry before the first one; `None` outside the log.
     pub fn term(&self, index: u64) -> Option<u64> {
         self.index.term(index)
     }
@@ -215,6 +219,14 @@ impl<D: Disk> Log<D> {
         let encoded = self.encode(&hard_state, record.entries, first)?;
         self.write(&encoded)?;
 
+        if let Some(run) = encoded.runs.first() {
+            let segment = &mut self.segments[self.active + run.place];
+            segment.first.get_or_insert(FirstRecord {
+                position: run.position,
+                chain: self.crc,
+                next: first,
+            });
+        }
         if first <= self.last_index() {
             self.index.truncate(self.end, first);
         }

@@ -3,10 +3,12 @@
 //! Owns the bootstrap of a log (the first segment, then the base) and recovery (D2, D3):
 //! 1. everything in the files is synced, so that what is read is what is durable, and pages that
 //!    a failed write-back left clean are forgotten;
-//! 2. all pieces are walked; a record counts when all its pieces are there;
+//! 2. all pieces are walked, from where the base says that the log begins (P10); a record counts when
+//!    all its pieces are there;
 //! 3. where no valid record follows: if a position behind that was ever known durable, the log is
 //!    damaged and recovery refuses; else it is cut there, and the cut is made durable before
-//!    anything can be appended.
+//!    anything can be appended;
+//! 4. what the base names no more is removed: segments below the start, snapshots (P8).
 
 use super::base::{self, Base};
 use super::disk::{Disk, DiskFile};
@@ -16,8 +18,10 @@ use super::log::Segment;
 use super::position::Position;
 use super::read::locate;
 use super::record::{Header, Item, Items, CONTINUED, FIRST, LAST};
-use super::scan::{claims, Link, Scanner};
+use super::scan::{claims, segment_of, Link, Scanner};
 use super::segment::{is_segment, is_temporary, AllocJob, SegmentMeta, DATA};
+use super::snapshot::is_snapshot;
+use super::trim::{FirstRecord, TrimJob};
 use ::base::ids::EntryId;
 use ::base::mutation::{self, Mutation};
 use raft::eraftpb::HardState;
@@ -81,7 +85,8 @@ fn is_unwritten<D: Disk>(disk: &D, name: &str) -> std::io::Result<bool> {
 
 pub(super) fn recover<D: Disk>(disk: &D) -> Result<State<D>> {
     let base = Base::load(disk)?.ok_or_else(|| StorageError::NoBase(base::FILE.into()))?;
-    let mut segments = find_segments(disk, &base)?;
+    let found = find_files(disk, &base)?;
+    let mut segments = found.segments;
     let next_generation = segments
         .iter()
         .map(|s| s.meta.generation)
@@ -101,25 +106,26 @@ pub(super) fn recover<D: Disk>(disk: &D) -> Result<State<D>> {
         segment.file = Some(Arc::new(file));
     }
     let behind = look_behind(&segments, &metas, &walk)?;
-    let (commit, last) = (walk.hard_state.commit, walk.index.last());
-    if commit < base.snapshot.index || commit > last {
+    let hard_state = walk.hard_state(&base);
+    walk.check(&hard_state, &base).map_err(|what| {
         let (file, offset) = locate(&metas, walk.end);
-        let what = format!(
-            "the commit index {commit} is outside the log {}..={last}",
-            base.snapshot.index
-        );
-        return Err(StorageError::Inconsistent { file, offset, what });
+        StorageError::Inconsistent { file, offset, what }
+    })?;
+    for first in &walk.firsts {
+        let at = segment_of(&metas, first.position).expect("the walk stays within the segments");
+        segments[at].first = Some(*first);
     }
-    // Nothing is changed on the disk before all checks are done.
+    // But for temporary files nothing is changed on the disk before all checks are done.
     let cut = behind.iter().any(|b| b.used.is_some()) && !mutation::is(Mutation::ReviveBehindCut);
     if cut {
         erase(disk, &mut segments, &behind, walk.end)?;
     }
+    TrimJob::new(disk.clone(), found.below, found.unnamed).run()?;
     Ok(State {
         base,
         segments,
         index: walk.index,
-        hard_state: walk.hard_state,
+        hard_state,
         end: walk.end,
         crc: walk.crc,
         cut: cut.then_some(walk.end),
@@ -132,9 +138,21 @@ fn list<D: Disk>(disk: &D) -> Result<Vec<String>> {
         .map_err(StorageError::io("list the folder of", base::FILE))
 }
 
-/// Reads the headers of all segments, in order; leftovers of allocations are removed.
-fn find_segments<D: Disk>(disk: &D, base: &Base) -> Result<Vec<Segment<D>>> {
-    let mut segments = Vec::new();
+/// The files of a member, as its base sees them.
+struct Found<D: Disk> {
+    /// From the log's start on, in order.
+    segments: Vec<Segment<D>>,
+    /// Segments below the start, oldest first.
+    below: Vec<String>,
+    /// Snapshots that the base does not name.
+    unnamed: Vec<String>,
+}
+
+/// Reads the headers of all segments; leftovers of allocations and replacements are removed.
+fn find_files<D: Disk>(disk: &D, base: &Base) -> Result<Found<D>> {
+    let start = base.start.map_or(Position(0), |start| start.position);
+    let (mut segments, mut unnamed, mut state) =
+        (Vec::new(), Vec::new(), base.snapshot.file_name());
     for name in list(disk)? {
         if is_temporary(&name) {
             disk.remove(&name)
@@ -142,23 +160,40 @@ fn find_segments<D: Disk>(disk: &D, base: &Base) -> Result<Vec<Segment<D>>> {
         } else if is_segment(&name) {
             let file = disk.open(&name).map_err(StorageError::io("open", &name))?;
             let meta = SegmentMeta::read(&file, &name, &base.identity)?;
-            segments.push(Segment { meta, file: None });
+            segments.push(meta);
+        } else if is_snapshot(&name) && state.take_if(|state| *state == name).is_none() {
+            unnamed.push(name);
         }
     }
-    segments.sort_by_key(|s: &Segment<D>| s.meta.sequence);
+    if let Some(missing) = state {
+        return Err(StorageError::StateLost(missing));
+    }
+    segments.sort_by_key(|meta| meta.sequence);
+    // Between the segments that are to go anyway some may be gone: nobody asks.
+    let kept = segments.partition_point(|meta| meta.end <= start);
+    let below = segments.drain(..kept).map(|meta| meta.name()).collect();
     let Some(first) = segments.first() else {
         return Err(StorageError::NoLog(base::FILE.into()));
     };
-    if first.meta.start != Position(0) {
-        return Err(missing_before(&first.meta));
+    if first.start > start || base.start.is_none() && first.start != start {
+        return Err(missing_before(first));
     }
     for pair in segments.windows(2) {
-        let (a, b) = (&pair[0].meta, &pair[1].meta);
+        let (a, b) = (&pair[0], &pair[1]);
         if a.sequence + 1 != b.sequence || a.end != b.start {
             return Err(missing_before(b));
         }
     }
-    Ok(segments)
+    let open = |meta| Segment {
+        meta,
+        first: None,
+        file: None,
+    };
+    Ok(Found {
+        segments: segments.into_iter().map(open).collect(),
+        below,
+        unnamed,
+    })
 }
 
 /// Segments get their names, and lose them, in order; so no crash leaves a gap.
@@ -216,11 +251,16 @@ struct Walk {
     durable: Position,
     /// Where no valid piece followed; behind `end` if a record is incomplete.
     stopped: Position,
+    /// The first record that begins in each segment, and the end of the last of those.
+    firsts: Vec<FirstRecord>,
+    looked_to: Position,
 }
 
 /// A record whose last piece has not been seen.
 #[derive(Default)]
 struct Pending {
+    /// Where it begins, and the checksum of the piece before it.
+    begin: (Position, u32),
     hard_state: Option<HardState>,
     /// (index, term) of the first entry and wherever the term changes.
     terms: Vec<EntryId>,
@@ -230,19 +270,12 @@ struct Pending {
 }
 
 fn walk<D: Disk>(disk: &D, metas: &[SegmentMeta], base: &Base) -> Result<Walk> {
-    let mut walk = Walk {
-        index: LogIndex::new(base.snapshot.entry()),
-        hard_state: HardState {
-            term: base.snapshot.term,
-            commit: base.snapshot.index,
-            ..HardState::default()
-        },
-        end: Position(0),
-        crc: 0,
-        durable: Position(0),
-        stopped: Position(0),
+    let mut walk = Walk::new(base);
+    let link = match base.start {
+        Some(start) => Link::Begins(start.chain),
+        None => Link::After(0),
     };
-    let mut scanner = Scanner::new(disk, metas, Position(0), Link::After(0), Position(u64::MAX));
+    let mut scanner = Scanner::new(disk, metas, walk.end, link, Position(u64::MAX));
     let mut items = Items::default();
     let mut pending = Pending::default();
     let mut last_crc = 0;
@@ -258,6 +291,7 @@ fn walk<D: Disk>(disk: &D, metas: &[SegmentMeta], base: &Base) -> Result<Walk> {
         walk.stopped = header.end();
         walk.durable = walk.durable.max(header.durable);
         let outcome = walk.piece(&mut pending, &mut items, &header, body);
+        let outcome = outcome.map(|first| walk.note_first(first, metas));
         outcome.map_err(|what| {
             let (file, offset) = locate(metas, header.position);
             StorageError::Inconsistent { file, offset, what }
@@ -271,15 +305,82 @@ fn walk<D: Disk>(disk: &D, metas: &[SegmentMeta], base: &Base) -> Result<Walk> {
 }
 
 impl Walk {
+    fn new(base: &Base) -> Walk {
+        let before = base.log_before();
+        let (at, chain) = base
+            .start
+            .map_or((Position(0), 0), |start| (start.position, start.chain));
+        Walk {
+            index: LogIndex::new(before),
+            // What the log has up to the state is committed, and is read all the same.
+            hard_state: HardState {
+                term: before.term,
+                commit: before.index,
+                ..HardState::default()
+            },
+            end: at,
+            crc: chain,
+            durable: Position(0),
+            stopped: at,
+            firsts: Vec::new(),
+            looked_to: at,
+        }
+    }
+
+    /// P9: of the log, or of the base where that knows more.
+    fn hard_state(&self, base: &Base) -> HardState {
+        let mut hard_state = self.hard_state.clone();
+        hard_state.commit = hard_state.commit.max(base.snapshot.index);
+        hard_state
+    }
+
+    /// Whether the log and the state that the base names are of one history.
+    fn check(&self, hard_state: &HardState, base: &Base) -> Result<(), String> {
+        let (at, first, last) = (base.snapshot.entry(), self.index.first(), self.index.last());
+        if last < at.index {
+            return Err(format!(
+                "the log ends at {last}, and the state that base names is as of {}",
+                at.index
+            ));
+        }
+        if hard_state.commit > last {
+            return Err(format!(
+                "the commit index {} is outside the log {first}..={last}",
+                hard_state.commit
+            ));
+        }
+        match self.index.term(at.index) {
+            Some(term) if term == at.term => Ok(()),
+            term => Err(format!(
+                "entry {} is of term {}, and the state that base names of term {}",
+                at.index,
+                term.unwrap_or_default(),
+                at.term
+            )),
+        }
+    }
+
+    fn note_first(&mut self, first: Option<FirstRecord>, metas: &[SegmentMeta]) {
+        let Some(first) = first.filter(|first| first.position >= self.looked_to) else {
+            return;
+        };
+        if let Some(at) = segment_of(metas, first.position) {
+            self.looked_to = metas[at].end;
+            self.firsts.push(first);
+        }
+    }
+
+    /// A record that is whole with this piece comes back.
     fn piece(
         &mut self,
         pending: &mut Pending,
         items: &mut Items,
         header: &Header,
         body: &[u8],
-    ) -> Result<(), String> {
+    ) -> Result<Option<FirstRecord>, String> {
         if header.is(FIRST) {
             *pending = Pending {
+                begin: (header.position, header.chain),
                 open: true,
                 last: self.index.last(),
                 ..Pending::default()
@@ -297,21 +398,23 @@ impl Walk {
             if !items.at_boundary() {
                 return Err("a record that ends inside an item".into());
             }
-            self.commit(std::mem::take(pending))?;
+            let first = self.commit(std::mem::take(pending))?;
             (self.end, self.crc) = (header.end(), header.crc);
+            return Ok(Some(first));
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The record is whole: it counts.
-    fn commit(&mut self, record: Pending) -> Result<(), String> {
+    fn commit(&mut self, record: Pending) -> Result<FirstRecord, String> {
         let last = self.index.last();
         let first = record.terms.first().map_or(last + 1, |t| t.index);
         if !record.terms.is_empty() {
-            if first <= self.hard_state.commit || first > last + 1 {
+            // A hard state's commit may be behind what the log begins with.
+            let committed = self.hard_state.commit.max(self.index.first() - 1);
+            if first <= committed || first > last + 1 {
                 return Err(format!(
-                    "entry {first} can't follow a log that ends at {last} and is committed to {}",
-                    self.hard_state.commit
+                    "entry {first} can't follow a log that ends at {last} and is committed to {committed}",
                 ));
             }
             if first <= last {
@@ -333,7 +436,12 @@ impl Walk {
         if let Some(hard_state) = record.hard_state {
             self.hard_state = hard_state;
         }
-        Ok(())
+        let (position, chain) = record.begin;
+        Ok(FirstRecord {
+            position,
+            chain,
+            next: first,
+        })
     }
 }
 

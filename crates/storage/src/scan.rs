@@ -20,6 +20,8 @@ pub enum Link {
     After(u32),
     /// A piece is known to begin exactly here.
     At,
+    /// The same, and this is the checksum of the piece before it.
+    Begins(u32),
 }
 
 /// A walk over the pieces from one position on.
@@ -77,7 +79,7 @@ impl<'a, D: Disk> Scanner<'a, D> {
 
     /// Where the next piece may begin: here, at the next sector, or in the next segment.
     fn candidates(&self) -> [Option<Position>; 3] {
-        if self.link == Link::At {
+        if matches!(self.link, Link::At | Link::Begins(_)) {
             return [Some(self.at), None, None];
         }
         let aligned = Some(self.at.aligned()).filter(|p| *p != self.at);
@@ -132,6 +134,7 @@ impl<'a, D: Disk> Scanner<'a, D> {
     fn follows(&self, header: &Header) -> bool {
         match self.link {
             Link::At => true,
+            Link::Begins(chain) => header.chain == chain,
             Link::After(_) if mutation::is(Mutation::ReviveBehindCut) => true,
             Link::After(crc) => {
                 header.chain == crc && self.at.0 + u64::from(header.pad) == header.position.0

@@ -19,6 +19,8 @@ pub struct LogConfig {
     pub spare_segments: usize,
     /// Log space that only votes, conf changes and the like may use (D5).
     pub reserve: u64,
+    /// P11: bytes of log below what is applied that no snapshot drops; four segments at least.
+    pub floor: u64,
 }
 
 impl Default for LogConfig {
@@ -27,11 +29,19 @@ impl Default for LogConfig {
             segment_size: 16 << 20,
             spare_segments: 1,
             reserve: 1 << 20,
+            floor: 64 << 20,
         }
     }
 }
 
+/// The least that is kept, in segments (P11).
+const FLOOR_SEGMENTS: u64 = 4;
+
 impl LogConfig {
+    pub(super) fn floor(&self) -> u64 {
+        self.floor.max(FLOOR_SEGMENTS * self.capacity())
+    }
+
     /// Bytes of positions in a segment.
     pub(super) fn capacity(&self) -> u64 {
         self.segment_size.next_multiple_of(PAGE).max(DATA + PAGE) - DATA
@@ -139,6 +149,7 @@ impl<D: Disk> Log<D> {
                 self.space.next_sequence += 1;
                 self.segments.push(Segment {
                     meta: segment.meta,
+                    first: None,
                     file: Some(segment.file),
                 });
                 Ok(())

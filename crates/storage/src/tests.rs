@@ -3,10 +3,12 @@
 mod bench;
 mod disk;
 mod golden;
+mod trim;
 
 use super::log::LogConfig;
+use super::snapshot::SnapshotWriter;
 use super::*;
-use ::base::ids::{GroupId, Incarnation, RaftId};
+use ::base::ids::{EntryId, GroupId, Incarnation, RaftId};
 #[cfg(feature = "mutations")]
 use ::base::mutation::Mutation;
 use disk::{Crash, TestDisk};
@@ -43,7 +45,9 @@ fn base() -> Base {
             conf_state: (vec![42], vec![]).into(),
             members: Vec::new(),
             record: b"the record".to_vec(),
+            file: None,
         },
+        start: None,
     }
 }
 
@@ -53,6 +57,7 @@ fn config() -> LogConfig {
         segment_size: 16384,
         spare_segments: 1,
         reserve: 512,
+        floor: 0,
     }
 }
 
@@ -68,6 +73,11 @@ fn entry(index: u64, term: u64, data: Vec<u8>) -> Entry {
         e.context = b"node".to_vec().into();
     }
     e
+}
+
+/// What the file of a state holds here.
+fn content(index: u64) -> Vec<u8> {
+    (0..3000).map(|n| (n * index) as u8).collect()
 }
 
 fn read_all<D: Disk>(log: &Log<D>) -> Result<Vec<Entry>, StorageError> {
@@ -91,6 +101,10 @@ struct Run {
     jobs: Vec<SyncJob<TestDisk>>,
     counter: u64,
     trace: Vec<String>,
+    /// Every base that may be the durable one: the last that is known to be, and those since.
+    bases: Vec<Base>,
+    /// How often the log has lost its beginning.
+    trims: u64,
 }
 
 impl Run {
@@ -117,6 +131,8 @@ impl Run {
             jobs: vec![],
             counter: 0,
             trace: vec![],
+            bases: vec![base()],
+            trims: 0,
         }
     }
 
@@ -162,7 +178,9 @@ impl Run {
         if entries.is_empty() || state.hard_state.term != old_term || rng.gen_bool(0.4) {
             let hs = &mut state.hard_state;
             hs.vote = rng.gen_range(0..4);
-            hs.commit = rng.gen_range(commit..=(state.entries.len() as u64 + 1).min(commit + 3));
+            let last = state.entries.len() as u64 + 1;
+            let most = if rng.gen_bool(0.3) { last } else { commit + 3 };
+            hs.commit = rng.gen_range(commit..=last.min(most));
             hard_state = Some(hs.clone());
         }
         if !log.has_room(entries.iter().map(record::entry_len).sum::<u64>() + 1000) {
@@ -193,12 +211,55 @@ impl Run {
         Ok(())
     }
 
+    /// Makes a state the base's, and drops what of the log may go.
+    fn trim(&mut self, log: &mut Log<TestDisk>) -> Result<(), StorageError> {
+        let (old, applied) = (log.base().snapshot.index, self.now().hard_state.commit);
+        if old >= applied {
+            return Ok(());
+        }
+        let index = self.rng.gen_range(old + 1..=applied);
+        let term = self.now().entries[index as usize - 2].term;
+        let at = EntryId { index, term };
+        let mut file = SnapshotWriter::create(self.disk.clone(), at)?;
+        file.write(&content(index))?;
+        let file = file.finish(at, index * 7)?;
+        if self.disk.crashed() {
+            return Ok(());
+        }
+        let snapshot = SnapshotMeta {
+            index,
+            term,
+            file: Some(file),
+            ..base().snapshot
+        };
+        let Some(job) = log.switch_job(&snapshot, applied) else {
+            self.trace.push(format!("{index} is not durable"));
+            return Ok(());
+        };
+        self.bases.push(job.base().clone());
+        let done = job.run();
+        if self.disk.crashed() {
+            return Ok(());
+        }
+        match done? {
+            Switched::Done(base, trim) => {
+                self.trace.push(format!("trim to {:?}", base.start));
+                self.trims += u64::from(base.log_before() != log.base().log_before());
+                let trim = log.switched(*base, trim);
+                self.bases.drain(..self.bases.len() - 1);
+                trim.run()
+            }
+            Switched::NotYet(error) => Err(error),
+        }
+    }
+
     fn work(&mut self, log: &mut Log<TestDisk>, steps: usize) -> Result<(), StorageError> {
         for _ in 0..steps {
-            match self.rng.gen_range(0..10) {
-                0..=4 => self.append(log)?,
-                5 | 6 => self.jobs.extend(log.sync_job()),
-                7 | 8 => self.sync(log)?,
+            match self.rng.gen_range(0..20) {
+                0..=9 => self.append(log)?,
+                10..=13 => self.jobs.extend(log.sync_job()),
+                14..=16 => self.sync(log)?,
+                17 => self.trim(log)?,
                 _ => {
                     if let Some(job) = log.alloc_job() {
                         log.allocated(job.run())?;
@@ -250,10 +311,6 @@ impl Run {
 
     fn compare(&mut self, log: &Log<TestDisk>, recovered: &Recovered) -> Result<(), String> {
         let entries = read_all(log).map_err(|e| e.to_string())?;
-        let state = State {
-            hard_state: recovered.hard_state.clone(),
-            entries,
-        };
         let Some(n) = self.past.iter().rposition(|p| p.end == log.end()) else {
             return Err(format!("the log ends at {}, where it never did", log.end()));
         };
@@ -265,7 +322,13 @@ impl Run {
         if log.end() < self.promised {
             return Err(format!("promised {}, found {}", self.promised, log.end()));
         }
-        if self.past[n].state != state {
+        self.compare_base(log)?;
+        let state = &mut self.past[n].state;
+        let (at, before) = (log.base().snapshot.index, log.first_index() - 1);
+        state.hard_state.commit = state.hard_state.commit.max(at);
+        if state.hard_state != recovered.hard_state
+            || state.entries[before as usize - 1..] != entries
+        {
             return Err(format!("another state than the one at {}", log.end()));
         }
         let commit = state.hard_state.commit;
@@ -273,24 +336,52 @@ impl Run {
             return Err("another tail".into());
         }
         for e in &state.entries {
-            if log.term(e.index) != Some(e.term) {
+            let term = (e.index >= before).then_some(e.term);
+            if log.term(e.index) != term {
                 return Err(format!("another term at {}", e.index));
             }
         }
-        if log.base() != &base() || log.last_index() != state.entries.len() as u64 + 1 {
-            return Err("another base or last index".into());
+        if log.last_index() != state.entries.len() as u64 + 1 {
+            return Err("another last index".into());
         }
         self.past.truncate(n + 1);
         self.promised = log.end(); // D2
         Ok(())
     }
 
+    /// The base is one that may be there, its state's file is whole, and no other is left.
+    fn compare_base(&mut self, log: &Log<TestDisk>) -> Result<(), String> {
+        let Some(n) = self.bases.iter().rposition(|base| base == log.base()) else {
+            return Err("a base that was replaced durably".into());
+        };
+        self.bases = vec![self.bases.swap_remove(n)];
+        let snapshot = &log.base().snapshot;
+        if let Some(name) = snapshot.file_name() {
+            let mut bytes = Vec::new();
+            let read = snapshot::read(&self.disk, &name, |slice| {
+                bytes.extend_from_slice(slice);
+                Ok::<(), StorageError>(())
+            });
+            read.map_err(|e| e.to_string())?;
+            if bytes != content(snapshot.index) {
+                return Err(format!("{name} is not what was written"));
+            }
+        }
+        let mut left = self.disk.names();
+        left.retain(|name| *name != base::FILE && Some(name) != snapshot.file_name().as_ref());
+        match left.len() == log.segment_count() {
+            true => Ok(()),
+            false => Err(format!("files are left: {left:?}")),
+        }
+    }
+
     fn lives(&mut self, lives: usize) -> Result<(), String> {
         Log::create(self.disk.clone(), config(), &base()).map_err(|e| e.to_string())?;
         for _ in 0..lives {
             let mut log = self.reopen(true)?;
-            let steps = self.rng.gen_range(1..60);
-            let calls = self.rng.gen_range(0..120);
+            let long = self.rng.gen_bool(0.3);
+            let steps = self.rng.gen_range(1..if long { 400 } else { 60 });
+            let calls = self.rng.gen_range(0..if long { 1000 } else { 120 });
             self.disk
                 .crash_after(self.rng.gen_bool(0.7).then_some(calls));
             let outcome = self.work(&mut log, steps);
@@ -324,17 +415,18 @@ impl Run {
     }
 }
 
-fn run(seed: u64) -> Result<(), String> {
+/// How often the log has lost its beginning.
+fn run(seed: u64) -> Result<u64, String> {
     let mut run = Run::new(seed);
-    run.lives(6)
-        .map_err(|e| format!("seed {seed}: {e}\n{}", run.trace.join("\n")))
+    let done = run.lives(6);
+    done.map_err(|e| format!("seed {seed}: {e}\n{}", run.trace.join("\n")))?;
+    Ok(run.trims)
 }
 
 #[test]
 fn what_was_promised_is_recovered_after_any_crash() {
-    for seed in 0..1500 {
-        run(seed).unwrap();
-    }
+    let trims: u64 = (0..1500).map(|seed| run(seed).unwrap()).sum();
+    assert!(trims > 300, "{trims}");
 }
 
 #[cfg(feature = "mutations")]
@@ -353,6 +445,10 @@ fn mutations_are_caught() {
         Mutation::SkipRecoverySync,
         Mutation::ReviveBehindCut,
         Mutation::KeepPartOfRecord,
+        Mutation::NamedBeforeSync,
+        Mutation::StateAheadOfLog,
+        Mutation::TrimBeforeBase,
+        Mutation::StartIgnoresTruncation,
     ] {
         let (seed, error) = caught(m);
         println!(

@@ -8,12 +8,14 @@
 //! them. Jobs of the other kinds keep their order, each behind the syncs that were handed over
 //! before it. A failed sync is reported and is the last thing that this thread does (D5).
 
+use super::base::SnapshotMeta;
 use super::disk::Disk;
 use super::error::Result;
 use super::position::Position;
 use super::read::{ReadDone, ReadJob};
 use super::segment::{AllocJob, Allocated};
 use super::sync::SyncJob;
+use super::trim::{SwitchJob, Switched, TrimJob};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::{channel, Receiver, Sender, TryRecvError};
@@ -24,6 +26,10 @@ pub enum Job<D: Disk> {
     Sync(SyncJob<D>),
     Alloc(AllocJob<D>),
     Read(ReadJob<D>),
+    /// Replaces the base (P8).
+    Switch(SwitchJob<D>),
+    /// Removes what the base names no more: behind the reads that were handed over before it.
+    Trim(TrimJob<D>),
     /// Memory whose freeing takes long.
     Garbage(Box<dyn Send>),
     /// Anything else (nodes.conf); reports by its own means.
@@ -36,6 +42,10 @@ pub enum Done<D: Disk> {
     Synced(Result<Position>),
     Allocated(Result<Allocated<D>>),
     Read(Result<ReadDone>),
+    /// An error means that the process must end (P8).
+    Switched(Result<Switched<D>>),
+    /// A snapshot is whole and durable under its name.
+    Snapshot(Box<SnapshotMeta>),
 }
 
 impl<D: Disk> Job<D> {
@@ -45,6 +55,12 @@ impl<D: Disk> Job<D> {
             Job::Sync(job) => Some(Done::Synced(job.run())),
             Job::Alloc(job) => Some(Done::Allocated(job.run())),
             Job::Read(job) => Some(Done::Read(job.run())),
+            Job::Switch(job) => Some(Done::Switched(job.run())),
+            Job::Trim(job) => {
+                // What could not be removed goes at the next start.
+                let _ = job.run();
+                None
+            }
             Job::Garbage(garbage) => {
                 drop(garbage);
                 None

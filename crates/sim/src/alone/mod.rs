@@ -7,6 +7,7 @@ mod bed;
 pub mod follower;
 pub mod leader;
 pub mod learner;
+pub mod log_end;
 pub mod node;
 pub mod outgoing;
 pub mod voter;
@@ -60,6 +61,7 @@ fn base() -> Base {
             conf_state: ConfState::from((vec![1, 5, 6], vec![])),
             ..SnapshotMeta::default()
         },
+        start: None,
     }
 }
 

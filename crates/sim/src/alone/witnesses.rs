@@ -34,6 +34,7 @@ fn invitation(group: u64) -> ForWitnesses {
             members: [1, 2].map(member).to_vec(),
             ..SnapshotMeta::default()
         },
+        start: None,
     };
     let invite = Control::Invite {
         base: Box::new(base),

@@ -1,15 +1,18 @@
 //! The bytes of a base, version 2 (docs/DATA_FORMATS.md).
 //!
-//! Owns encoding and decoding, nothing of the file. The layout has a place for all that a snapshot
+//! Owns encoding and decoding, nothing of the file. The layout has a place for all that later steps
 //! will need. What this build does not use is written as absent; where it is present the decoder
-//! refuses, by name, since a member that passed over a snapshot or a moved log start would begin
-//! with another state than its own.
+//! refuses, by name, since a member that passed over it would begin with another state than its own.
 //!
 //! Invariants: decoding is total, and one base has one form, so no bit can change unnoticed.
 
-use super::{bad, Base, Member, MemberIdentity, MemberKind, SnapshotMeta, FILE};
+use super::{
+    bad, Base, LogStart, Member, MemberIdentity, MemberKind, SnapshotMeta, StateFile, FILE,
+};
 use crate::error::{Result, StorageError};
-use ::base::ids::{GroupId, Incarnation, RaftId};
+use crate::position::Position;
+use crate::record::ALIGN;
+use ::base::ids::{EntryId, GroupId, Incarnation, RaftId};
 use raft::eraftpb::ConfState;
 
 const MAGIC: &[u8; 8] = b"HFBASE\r\n";
@@ -17,6 +20,7 @@ const VERSION: u32 = 2;
 /// Magic, version, length of the body: what the checksum covers beside the body.
 const HEADER: usize = 16;
 const ABSENT: u8 = 0;
+const PRESENT: u8 = 1;
 
 /// The state as of the snapshot's index.
 mod state {
@@ -34,8 +38,9 @@ impl Base {
         let mut body = Vec::with_capacity(256 + self.snapshot.record.len());
         put_identity(&mut body, &self.identity);
         put_snapshot(&mut body, &self.snapshot);
-        // Hard state, start of the log, fingerprint of an imported file.
-        body.extend_from_slice(&[ABSENT; 3]);
+        body.push(ABSENT); // a hard state
+        put_start(&mut body, self.start.as_ref());
+        body.push(ABSENT); // the fingerprint of an imported file
 
         let mut out = Vec::with_capacity(HEADER + 4 + body.len());
         out.extend_from_slice(MAGIC);
@@ -68,12 +73,13 @@ impl Base {
         if body.len() != len || checksum(header, body) != crc {
             return Err(bad("does not match its checksum"));
         }
-        let base = Base {
+        let mut base = Base {
             identity: f.identity()?,
             snapshot: f.snapshot()?,
+            start: None,
         };
         f.absent("a hard state")?;
-        f.absent("a start of the log")?;
+        base.start = f.start(&base.snapshot)?;
         f.absent("an imported file")?;
         match f.0 {
             [] => Ok(base),
@@ -99,7 +105,14 @@ fn put_identity(out: &mut Vec<u8>, identity: &MemberIdentity) {
 }
 
 fn put_snapshot(out: &mut Vec<u8>, snapshot: &SnapshotMeta) {
-    out.push(state::BOOTSTRAP);
+    match &snapshot.file {
+        None => out.push(state::BOOTSTRAP),
+        Some(file) => {
+            out.push(state::SNAPSHOT);
+            put_u64(out, file.bytes);
+            put_u64(out, file.crc64);
+        }
+    }
     put_u64(out, snapshot.index);
     put_u64(out, snapshot.term);
     // The previous snapshot, and the index of the configuration where it is not the state's.
@@ -125,6 +138,17 @@ fn put_snapshot(out: &mut Vec<u8>, snapshot: &SnapshotMeta) {
     out.extend_from_slice(&[ABSENT; 2]);
     put_len(out, snapshot.record.len());
     out.extend_from_slice(&snapshot.record);
+}
+
+fn put_start(out: &mut Vec<u8>, start: Option<&LogStart>) {
+    let Some(start) = start else {
+        return out.push(ABSENT);
+    };
+    out.push(PRESENT);
+    put_u64(out, start.position.0);
+    out.extend_from_slice(&start.chain.to_le_bytes());
+    put_u64(out, start.before.index);
+    put_u64(out, start.before.term);
 }
 
 fn checksum(header: &[u8], body: &[u8]) -> u32 {
@@ -163,12 +187,15 @@ impl<'a> Fields<'a> {
     }
 
     fn snapshot(&mut self) -> Result<SnapshotMeta> {
-        match self.u8()? {
-            state::BOOTSTRAP => {}
+        let file = match self.u8()? {
+            state::BOOTSTRAP => None,
             state::NONE => return Err(unread("no state")),
-            state::SNAPSHOT => return Err(unread("a snapshot")),
+            state::SNAPSHOT => Some(StateFile {
+                bytes: self.u64()?,
+                crc64: self.u64()?,
+            }),
             _ => return Err(bad("names an unknown kind of state")),
-        }
+        };
         let (index, term) = (self.u64()?, self.u64()?);
         self.absent("a previous snapshot")?;
         self.absent("an index of its configuration")?;
@@ -199,7 +226,32 @@ impl<'a> Fields<'a> {
             },
             members,
             record: self.take(len)?.to_vec(),
+            file,
         })
+    }
+
+    fn start(&mut self, snapshot: &SnapshotMeta) -> Result<Option<LogStart>> {
+        match self.u8()? {
+            ABSENT => return Ok(None),
+            PRESENT => {}
+            _ => return Err(bad("has an unreadable start of the log")),
+        }
+        let start = LogStart {
+            position: Position(self.u64()?),
+            chain: self.u32()?,
+            before: EntryId {
+                index: self.u64()?,
+                term: self.u64()?,
+            },
+        };
+        let (before, at) = (start.before, snapshot.entry());
+        // P9: the log reaches back to the state, or further.
+        let follows = before == at || before.index < at.index && before.term <= at.term;
+        let position = start.position.0;
+        if !follows || position % ALIGN != 0 || position > u64::MAX / 2 {
+            return Err(bad("has a start of the log that makes no sense"));
+        }
+        Ok(Some(start))
     }
 
     fn members(&mut self) -> Result<Vec<Member>> {
@@ -270,6 +322,7 @@ mod tests {
     use crate::RealDisk;
     use ::base::NodeId;
     use proptest::collection::vec;
+    use proptest::option;
     use proptest::prelude::*;
 
     fn any_base() -> impl Strategy<Value = Base> {
@@ -296,23 +349,39 @@ mod tests {
             vec(member, 0..4),
             vec(any::<u8>(), 0..60),
         );
-        (identity, conf, rest).prop_map(|(identity, conf, (index, term, members, record))| Base {
-            identity,
-            snapshot: SnapshotMeta {
-                index,
-                term,
-                conf_state: ConfState {
-                    voters: conf.0,
-                    learners: conf.1,
-                    voters_outgoing: conf.2,
-                    learners_next: conf.3,
-                    auto_leave: conf.4,
-                    ..ConfState::default()
+        let file = option::of((any::<u64>(), any::<u64>()));
+        let start = option::of((0..u64::MAX / 16, any::<u32>(), any::<u64>(), any::<u64>()));
+        (identity, conf, rest, file, start).prop_map(
+            |(identity, conf, (index, term, members, record), file, start)| Base {
+                identity,
+                snapshot: SnapshotMeta {
+                    index,
+                    term,
+                    conf_state: ConfState {
+                        voters: conf.0,
+                        learners: conf.1,
+                        voters_outgoing: conf.2,
+                        learners_next: conf.3,
+                        auto_leave: conf.4,
+                        ..ConfState::default()
+                    },
+                    members,
+                    record,
+                    file: file.map(|(bytes, crc64)| StateFile { bytes, crc64 }),
                 },
-                members,
-                record,
+                start: start.map(|(at, chain, below, earlier)| LogStart {
+                    position: Position(at * ALIGN),
+                    chain,
+                    before: match index {
+                        0 => EntryId { index, term },
+                        _ => EntryId {
+                            index: below % index,
+                            term: earlier.min(term),
+                        },
+                    },
+                }),
             },
-        })
+        )
     }
 
     fn sample() -> Base {
@@ -327,7 +396,20 @@ mod tests {
                 conf_state: (vec![3], vec![]).into(),
                 ..SnapshotMeta::default()
             },
+            start: None,
         }
+    }
+
+    /// The sample with a snapshot at index 9 and a log that begins behind this entry, at this position.
+    fn with_start(position: u64, index: u64, term: u64) -> Base {
+        let mut base = sample();
+        (base.snapshot.index, base.snapshot.term) = (9, 4);
+        base.start = Some(LogStart {
+            position: Position(position),
+            chain: 7,
+            before: EntryId { index, term },
+        });
+        base
     }
 
     /// The sample with one byte of its body changed and the right checksum.
@@ -355,22 +437,39 @@ mod tests {
         for (at, byte, what) in [
             (33, 1, "a lineage"),
             (37, state::NONE, "no state"),
-            (37, state::SNAPSHOT, "a snapshot"),
             (54, 1, "a previous snapshot"),
             (55, 1, "an index of its configuration"),
             (len - 9, 1, "the index of its own join"),
             (len - 8, 1, "the mark of a member that has left"),
             (len - 3, 1, "a hard state"),
-            (len - 2, 1, "a start of the log"),
             (len - 1, 1, "an imported file"),
         ] {
             let error = with_byte(at, byte).unwrap_err();
             let named = matches!(error, StorageError::Unread { what: w, .. } if w == what);
             assert!(named, "{what}: {error}");
         }
-        for (at, byte) in [(32, 2), (37, 3), (56, 2)] {
+        for (at, byte) in [(32, 2), (37, 3), (56, 2), (len - 2, 2)] {
             let error = with_byte(at, byte).unwrap_err();
             assert!(matches!(error, StorageError::BadFile { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn log_starts_at_or_before_its_state() {
+        for (position, index, term, whole) in [
+            (4096, 8, 4, true),
+            (4096, 9, 4, true),
+            (0, 1, 1, true),
+            (4096, 9, 3, false),
+            (4096, 10, 4, false),
+            (4096, 8, 5, false),
+            (4100, 8, 4, false),
+            (u64::MAX - 7, 8, 4, false),
+        ] {
+            let base = with_start(position, index, term);
+            let read = Base::from_bytes(&base.to_bytes());
+            assert_eq!(read.is_ok(), whole, "{position} {index} {term}");
+            assert!(read.is_err() || read.unwrap() == base);
         }
     }
 

@@ -21,6 +21,7 @@ fn measure(size: usize) {
             term: 1,
             ..SnapshotMeta::default()
         },
+        start: None,
     };
     base.snapshot.conf_state = (vec![1], vec![]).into();
     let (mut log, _) = Log::create(disk, LogConfig::default(), &base).unwrap();
@@ -39,7 +40,7 @@ fn measure(size: usize) {
                     (syncs, syncing) = (syncs + 1, false);
                 }
                 Done::Allocated(segment) => log.allocated(segment).unwrap(),
-                Done::Read(_) => {}
+                _ => {}
             }
         }
         if log.has_room(size as u64 + 100) {

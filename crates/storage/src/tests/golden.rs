@@ -4,7 +4,7 @@
 use super::disk::TestDisk;
 use crate::record::{Header, Item, Items, CONTINUED, FIRST, HEADER, LAST};
 use crate::*;
-use ::base::ids::{GroupId, Incarnation, RaftId};
+use ::base::ids::{EntryId, GroupId, Incarnation, RaftId};
 use proptest::prelude::*;
 use raft::eraftpb::{ConfState, Entry, EntryType, HardState};
 
@@ -14,6 +14,15 @@ const BASE: &str = "
     0000010000000000000000000002000000030000000000000004000000000000
     0001000000050000000000000000000000000000000000000000000300000072
     6563000000
+";
+/// The same version, with a snapshot's file and a log that has lost its beginning.
+const BASE_TRIMMED: &str = "
+    4846424153450d0a020000009d00000046ba7f23444433332222111101000000
+    000000008888777766665555e803000000000000000000000002341200000000
+    0000887766554433221109000000000000000400000000000000000000020000
+    0003000000000000000400000000000000010000000500000000000000000000
+    00000000000000000000000300000072656300010030000000000000ddccbbaa
+    0700000000000000030000000000000000
 ";
 /// As version 1 had it, which nobody has data in.
 const BASE_1: &str = "
@@ -56,8 +65,25 @@ fn golden_base() -> Base {
             },
             members: Vec::new(),
             record: b"rec".to_vec(),
+            file: None,
         },
+        start: None,
     }
+}
+
+fn trimmed_base() -> Base {
+    let mut base = golden_base();
+    (base.snapshot.index, base.snapshot.term) = (9, 4);
+    base.snapshot.file = Some(StateFile {
+        bytes: 0x1234,
+        crc64: 0x1122_3344_5566_7788,
+    });
+    base.start = Some(LogStart {
+        position: Position(0x3000),
+        chain: 0xaabb_ccdd,
+        before: EntryId { index: 7, term: 3 },
+    });
+    base
 }
 
 fn golden_entries() -> Vec<Entry> {
@@ -144,6 +170,18 @@ fn bytes_are_those_of_the_formats() {
     assert_eq!(
         hex(&read(&disk, segment, 4096, end.0 as usize)),
         RECORDS.replace([' ', '\n'], "")
+    );
+}
+
+#[test]
+fn a_base_with_a_snapshot_has_these_bytes() {
+    let golden = BASE_TRIMMED.replace([' ', '\n'], "");
+    assert_eq!(hex(&trimmed_base().to_bytes()), golden);
+    let read = Base::from_bytes(&unhex(BASE_TRIMMED)).unwrap();
+    assert_eq!(read, trimmed_base());
+    assert_eq!(
+        read.snapshot.file_name().unwrap(),
+        "snapshot-0000000000000009-0000000000000004-1122334455667788.rdb"
     );
 }
 

@@ -1,0 +1,276 @@
+//! From a file to a keyspace.
+//!
+//! Owns what of an RDB file becomes which key, and what a file of ours proves beside its checksum: the
+//! number of its keys. Never: opens the file, or looks at a clock; a key that has expired is kept, since
+//! its deletion is an entry of the log, and a later one may give it more time.
+//!
+//! Total: any bytes are a keyspace or an error.
+
+use super::payload::put_value;
+use keyspace::{Keyspace, Ttl};
+use rdb::file::{End, Entry, FileError, Item, Reader};
+
+/// Fields of a file of ours that stand behind its keys: how many there are, and in hex what
+/// [`Keyspace::digest_all`] says of them.
+pub const KEYS: &[u8] = b"hf-keys";
+pub const DIGEST: &[u8] = b"hf-digest";
+
+/// So many bytes of a key are shown.
+const KEY_SHOWN: usize = 128;
+
+/// Why a file can't be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("it has keys of database {0}, and this server has {1} databases")]
+    Database(u64, u32),
+    #[error("it has the key {0} twice")]
+    Twice(String),
+    #[error("it has a library of functions, and there are none here")]
+    Function,
+    #[error("it says that it has {told} keys, and has {found}")]
+    Count { told: String, found: u64 },
+    #[error("its keys are not those that were written")]
+    Digest,
+}
+
+/// Builds a keyspace from a file that comes in slices of any size.
+pub struct Loader {
+    keyspace: Keyspace,
+    reader: Reader,
+    db: u32,
+    keys: u64,
+    /// What the file says of its keys.
+    told: Option<Vec<u8>>,
+    digest: Option<Vec<u8>>,
+    end: Option<End>,
+}
+
+impl Loader {
+    /// Into this keyspace, which is empty.
+    pub fn new(keyspace: Keyspace) -> Loader {
+        Loader {
+            keyspace,
+            // No length is believed before its bytes have come, so none needs to be refused.
+            reader: Reader::new(usize::MAX),
+            db: 0,
+            keys: 0,
+            told: None,
+            digest: None,
+            end: None,
+        }
+    }
+
+    /// The next bytes of the file.
+    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), LoadError> {
+        while let Some(item) = self.reader.next(&mut bytes, &mut || {})? {
+            match item {
+                Item::Version(_) | Item::Sizes { .. } | Item::Slot { .. } => {}
+                Item::Aux { name, value } if *name == *KEYS => self.told = Some(value.into_owned()),
+                Item::Aux { name, value } if *name == *DIGEST => {
+                    self.digest = Some(value.into_owned());
+                }
+                Item::Aux { .. } => {}
+                Item::Db(db) => {
+                    let here = self.keyspace.databases();
+                    let known = u32::try_from(db).ok().filter(|db| *db < here);
+                    self.db = known.ok_or(LoadError::Database(db, here))?;
+                }
+                Item::Function(_) => return Err(LoadError::Function),
+                Item::Entry(entry) => {
+                    put(&mut self.keyspace, self.db, &entry)?;
+                    self.keys += 1;
+                }
+                Item::End(end) => self.end = Some(end),
+            }
+        }
+        Ok(())
+    }
+
+    /// No more bytes come: the keyspace, and the file's end.
+    pub fn finish(self) -> Result<(Keyspace, End), LoadError> {
+        self.reader.finish()?;
+        let (keyspace, found) = (self.keyspace, self.keys);
+        if let Some(told) = self
+            .told
+            .filter(|told| *told != found.to_string().as_bytes())
+        {
+            let told = String::from_utf8_lossy(&told).into_owned();
+            return Err(LoadError::Count { told, found });
+        }
+        // The checksum has shown that the bytes are those that were written; this looks at each key.
+        if cfg!(debug_assertions) {
+            let hex: String = keyspace
+                .digest_all()
+                .iter()
+                .map(|b| format!("{b:02x}"))
+                .collect();
+            if self.digest.is_some_and(|digest| digest != hex.as_bytes()) {
+                return Err(LoadError::Digest);
+            }
+        }
+        let end = self.end.unwrap_or(End {
+            length: self.reader.offset(),
+            checksum: None,
+        });
+        Ok((keyspace, end))
+    }
+}
+
+fn put(keyspace: &mut Keyspace, db: u32, entry: &Entry<'_>) -> Result<(), LoadError> {
+    let key = keyspace.key(&entry.key);
+    if keyspace.get(db, &key).is_some() {
+        let shown = &entry.key[..entry.key.len().min(KEY_SHOWN)];
+        return Err(LoadError::Twice(
+            String::from_utf8_lossy(shown).into_owned(),
+        ));
+    }
+    let ttl = entry.expires_at_ms.map_or(Ttl::Clear, Ttl::At);
+    put_value(keyspace, db, &key, &entry.value, ttl);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyspace::Layout;
+    use proptest::prelude::*;
+    use rdb::file::Writer;
+    use rdb::Value;
+    use std::borrow::Cow;
+    use std::convert::Infallible;
+
+    fn empty() -> Keyspace {
+        Keyspace::new(Layout::Single { databases: 4 }, 3)
+    }
+
+    type Sink<'s> = dyn FnMut(&[u8]) -> Result<(), Infallible> + 's;
+
+    /// A file with keys of databases 0 and 3, and what is written behind them.
+    fn file(more: impl FnOnce(&mut Writer, &mut Vec<u8>)) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(10, true);
+        let mut add = |writer: &mut Writer, db: u64, key: &[u8], value: &[u8], at: Option<i64>| {
+            let entry = Entry {
+                key: Cow::Borrowed(key),
+                value: Value::String(Cow::Borrowed(value)),
+                expires_at_ms: at,
+                idle_seconds: None,
+                frequency: None,
+            };
+            let mut sink = |piece: &[u8]| -> Result<(), Infallible> {
+                bytes.extend_from_slice(piece);
+                Ok(())
+            };
+            let Ok(()) = writer.db(db, &mut sink);
+            let Ok(()) = writer.entry(&entry, &mut sink);
+        };
+        add(&mut writer, 0, b"n", b"12", None);
+        add(&mut writer, 0, b"gone", b"long ago", Some(5));
+        add(&mut writer, 3, b"text", &[b'x'; 5000], Some(1 << 50));
+        more(&mut writer, &mut bytes);
+        let Ok(_) = writer.end(&mut |piece: &[u8]| -> Result<(), Infallible> {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        });
+        bytes
+    }
+
+    fn aux(writer: &mut Writer, bytes: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+        let Ok(()) = writer.aux(name, value, &mut |piece: &[u8]| -> Result<(), Infallible> {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        });
+    }
+
+    fn load(bytes: &[u8], slice: usize) -> Result<(Keyspace, End), LoadError> {
+        let mut loader = Loader::new(empty());
+        for slice in bytes.chunks(slice) {
+            loader.feed(slice)?;
+        }
+        loader.finish()
+    }
+
+    #[test]
+    fn a_file_becomes_its_keys_expired_ones_too() {
+        let mut want = empty();
+        let put = |ks: &mut Keyspace, db, key: &[u8], value: &[u8], ttl| {
+            let key = ks.key(key);
+            ks.set_string(db, &key, value, ttl);
+        };
+        put(&mut want, 0, b"n", b"12", Ttl::Clear);
+        put(&mut want, 0, b"gone", b"long ago", Ttl::At(5));
+        put(&mut want, 3, b"text", &[b'x'; 5000], Ttl::At(1 << 50));
+        let bytes = file(|writer, bytes| aux(writer, bytes, KEYS, b"3"));
+        for slice in [1, 7, 4096, 1 << 20] {
+            let (keyspace, end) = load(&bytes, slice).unwrap();
+            assert_eq!(keyspace.digest_all(), want.digest_all());
+            assert_eq!(end.length, bytes.len() as u64);
+            let sum = u64::from_le_bytes(*bytes.last_chunk().unwrap());
+            assert_eq!(end.checksum, Some(sum));
+        }
+    }
+
+    #[test]
+    fn what_a_file_says_of_its_keys_must_be_so() {
+        let told =
+            |name: &[u8], value: &[u8]| load(&file(|w, b| aux(w, b, name, value)), 100).err();
+        assert!(matches!(
+            told(KEYS, b"4"),
+            Some(LoadError::Count { found: 3, .. })
+        ));
+        assert!(matches!(told(KEYS, b"?"), Some(LoadError::Count { .. })));
+        assert!(matches!(told(DIGEST, b"00"), Some(LoadError::Digest)));
+        assert!(told(b"other", b"4").is_none());
+    }
+
+    #[test]
+    fn what_has_no_place_here_is_refused() {
+        let with = |run: &dyn Fn(&mut Writer, &mut Sink<'_>)| {
+            let bytes = file(|writer, bytes| {
+                run(writer, &mut |piece| {
+                    bytes.extend_from_slice(piece);
+                    Ok(())
+                });
+            });
+            load(&bytes, 64).err()
+        };
+        let db = with(&|writer, mut sink| {
+            let Ok(()) = writer.db(4, &mut sink);
+        });
+        assert!(matches!(db, Some(LoadError::Database(4, 4))));
+        let function = with(&|writer, mut sink| {
+            let Ok(()) = writer.function(b"#!lua name=f", &mut sink);
+        });
+        assert!(matches!(function, Some(LoadError::Function)));
+        let twice = with(&|writer, mut sink| {
+            let entry = Entry {
+                key: Cow::Borrowed(b"text"),
+                value: Value::String(Cow::Borrowed(b"again")),
+                expires_at_ms: None,
+                idle_seconds: None,
+                frequency: None,
+            };
+            let Ok(()) = writer.entry(&entry, &mut sink);
+        });
+        assert!(matches!(twice, Some(LoadError::Twice(key)) if key == "text"));
+    }
+
+    proptest! {
+        /// A file cut short, or with a changed byte, is an error: its checksum knows.
+        #[test]
+        fn a_damaged_file_is_an_error(
+            at in any::<prop::sample::Index>(),
+            bit in 0u8..8,
+            slice in 1usize..600,
+        ) {
+            let good = file(|writer, bytes| aux(writer, bytes, KEYS, b"3"));
+            let at = at.index(good.len());
+            prop_assert!(load(&good[..at], slice).is_err());
+            let mut bad = good.clone();
+            bad[at] ^= 1 << bit;
+            prop_assert!(load(&bad, slice).is_err());
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The log's end: what may be dropped, and the two jobs that do it (P8, P10).
+//!
+//! Owns the choice of where the log is to begin ([`choose`]), the replacement of the base, and the
+//! removal of what it names no more. Never makes a snapshot, and never asks which member needs what:
+//! its caller says up to where entries may go.
+//!
+//! The order is the safety: the new base is durable before memory forgets an entry, and memory has
+//! forgotten before a file goes. A crash between any two steps leaves one of two whole logs.
+
+use super::base::{Base, LogStart, SnapshotMeta};
+use super::disk::Disk;
+use super::error::{Result, StorageError};
+use super::index::{is_replaced, LogIndex};
+use super::log::Log;
+use super::position::Position;
+use ::base::ids::EntryId;
+use ::base::mutation::{self, Mutation};
+
+/// The first record that begins in a segment. What is kept of it never changes, for written records
+/// don't; which entry stands before it follows from later truncations, so that is never kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstRecord {
+    pub position: Position,
+    /// The checksum of the piece before it.
+    pub chain: u32,
+    /// The index of its first entry; of the entry to come, if it has none.
+    pub next: u64,
+}
+
+/// What the choice of a start looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// Where the log begins now.
+    pub start: Position,
+    /// The index as of which the base is to have the state.
+    pub state: u64,
+    /// All records that begin below are on disk.
+    pub durable: Position,
+    /// A position at or before the newest applied entry.
+    pub applied: Position,
+    /// Bytes of log below it that are never dropped.
+    pub floor: u64,
+}
+
+/// P10: where the log may begin, as late as can be; `None`: where it does. `firsts`, in the log's
+/// order, are the records with which segments begin.
+pub fn choose(facts: &Facts, firsts: &[FirstRecord], index: &LogIndex) -> Option<LogStart> {
+    let mut newest_first = firsts.iter().rev();
+    newest_first.find_map(|first| start_at(facts, first, index))
+}
+
+fn start_at(facts: &Facts, first: &FirstRecord, index: &LogIndex) -> Option<LogStart> {
+    let before = first.next.checked_sub(1)?;
+    let keeps_floor = first.position.0 + facts.floor <= facts.applied.0;
+    if !keeps_floor && !mutation::is(Mutation::TrimBelowFloor) {
+        return None;
+    }
+    // The entry at the state's index stays: it bears witness that the log reaches there.
+    let covered = before < facts.state || mutation::is(Mutation::TrimPastApplied);
+    // A sync ends behind a whole record.
+    let is_durable = first.position < facts.durable;
+    if !covered || !is_durable || first.position <= facts.start {
+        return None;
+    }
+    // A truncation behind the record may reach below it: then entries that count lie on both sides
+    // of what was before it when it was written.
+    let cuts = index.cuts_after(first.position);
+    let torn = is_replaced(cuts, first.position, before);
+    if torn && !mutation::is(Mutation::StartIgnoresTruncation) {
+        return None;
+    }
+    Some(LogStart {
+        position: first.position,
+        chain: first.chain,
+        before: EntryId {
+            index: before,
+            term: index.term(before)?,
+        },
+    })
+}
+
+impl<D: Disk> Log<D> {
+    /// P8, P10: the job that makes `snapshot` the state from which this member begins, and drops what
+    /// of the log need not be kept; `None` while the entry at its index is not on disk. Its file is
+    /// there, whole and durable; all up to its index is applied, and so is `applied`. One at a time.
+    pub fn switch_job(&self, snapshot: &SnapshotMeta, applied: u64) -> Option<SwitchJob<D>> {
+        let at = snapshot.entry();
+        assert!(
+            at.index > self.base.snapshot.index && at.index <= applied,
+            "P10: a newer state replaces an older one, of what is applied"
+        );
+        assert_eq!(
+            self.term(at.index),
+            Some(at.term),
+            "P10: the state is that of the own log"
+        );
+        let durable = match self.index.behind(at.index) {
+            Some(behind) => behind <= self.durable(),
+            None => self.durable() == self.end,
+        };
+        if !durable && !mutation::is(Mutation::StateAheadOfLog) {
+            return None;
+        }
+        let firsts: Vec<FirstRecord> = self.segments.iter().filter_map(|s| s.first).collect();
+        // No entry from `next` on lies before its record.
+        let segment = firsts.iter().rfind(|first| first.next <= applied);
+        let near = self.index.seek(applied).unwrap_or_default();
+        let facts = Facts {
+            start: self.base.start.map_or(Position(0), |start| start.position),
+            state: at.index,
+            durable: self.durable(),
+            applied: segment.map_or(near, |first| near.max(first.position)),
+            floor: self.config.floor(),
+        };
+        let start = choose(&facts, &firsts, &self.index);
+        let base = Base {
+            identity: self.base.identity,
+            snapshot: snapshot.clone(),
+            start: start.or(self.base.start).or(Some(LogStart {
+                position: Position(0),
+                chain: 0,
+                before: self.base.log_before(),
+            })),
+        };
+        let gone = base
+            .start
+            .map_or(0, |start| self.segments_below(start.position));
+        let old = &self.base.snapshot;
+        let trim = TrimJob::new(
+            self.disk.clone(),
+            self.segments[..gone]
+                .iter()
+                .map(|s| s.meta.name())
+                .collect(),
+            old.file_name().into_iter().collect(),
+        );
+        Some(SwitchJob {
+            base: Box::new(base),
+            trim,
+        })
+    }
+
+    /// P8: the new base is durable, and memory follows it. What comes back removes the files that it
+    /// names no more.
+    pub fn switched(&mut self, base: Base, trim: TrimJob<D>) -> TrimJob<D> {
+        let start = base
+            .start
+            .expect("a base that replaces another one has a start");
+        let gone = self.segments_below(start.position);
+        assert!(
+            gone <= self.closed,
+            "what is dropped is durable, so it is closed"
+        );
+        self.segments.drain(..gone);
+        (self.active, self.closed) = (self.active - gone, self.closed - gone);
+        if start.before.index >= self.index.first() {
+            self.index.compact(start.position, start.before);
+        }
+        self.base = base;
+        trim
+    }
+
+    fn segments_below(&self, position: Position) -> usize {
+        self.segments.partition_point(|s| s.meta.end <= position)
+    }
+}
+
+/// Replaces the base, on a thread that may block. Its last sync decides; a crash leaves the old base
+/// or the new one.
+pub struct SwitchJob<D: Disk> {
+    base: Box<Base>,
+    trim: TrimJob<D>,
+}
+
+/// What came of it.
+pub enum Switched<D: Disk> {
+    /// To be taken in by [`Log::switched`].
+    Done(Box<Base>, TrimJob<D>),
+    /// Nothing has changed: it may be tried again.
+    NotYet(StorageError),
+}
+
+impl<D: Disk> SwitchJob<D> {
+    /// The base that is to be.
+    pub fn base(&self) -> &Base {
+        &self.base
+    }
+
+    /// D5: an error before the rename changes nothing, not even on a full disk; after one behind it the
+    /// process must end, since nobody knows which base stands.
+    pub fn run(self) -> Result<Switched<D>> {
+        let SwitchJob { base, trim } = self;
+        if mutation::is(Mutation::TrimBeforeBase) {
+            trim.clone().run()?;
+        }
+        if let Err(error) = base.write(&trim.disk) {
+            return Ok(Switched::NotYet(error));
+        }
+        Base::replace(&trim.disk)?;
+        Ok(Switched::Done(base, trim))
+    }
+}
+
+/// Removes segments and snapshots that the durable base names no more.
+#[derive(Clone)]
+pub struct TrimJob<D: Disk> {
+    disk: D,
+    /// Oldest first.
+    segments: Vec<String>,
+    snapshots: Vec<String>,
+}
+
+impl<D: Disk> TrimJob<D> {
+    pub(super) fn new(disk: D, segments: Vec<String>, snapshots: Vec<String>) -> TrimJob<D> {
+        TrimJob {
+            disk,
+            segments,
+            snapshots,
+        }
+    }
+
+    /// Nothing depends on it: what is left, or comes back by a crash, goes at the next start.
+    pub fn run(self) -> Result<()> {
+        for name in self.segments.iter().chain(&self.snapshots) {
+            match self.disk.remove(name) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                removed => removed.map_err(StorageError::io("remove", name))?,
+            }
+        }
+        self.disk
+            .sync_dir()
+            .map_err(StorageError::io("sync the folder of", super::base::FILE))
+    }
+}
