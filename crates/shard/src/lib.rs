@@ -236,6 +236,8 @@ pub struct Shard<D: Disk> {
     readies: VecDeque<(u64, Position)>,
     /// When the sync began that is under way.
     sync_since: Option<Mono>,
+    /// The last sync was over soon.
+    disk_is_quick: bool,
     /// M7: a sync is to begin though the policy would not order one.
     sync_wanted: bool,
     /// M1: nobody waits for what is appended beyond, and until then it waits for company.

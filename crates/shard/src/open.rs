@@ -127,6 +127,7 @@ impl<D: Disk> Shard<D> {
             stepped: 0,
             readies: VecDeque::new(),
             sync_since: None,
+            disk_is_quick: false,
             patient_until: None,
             awaited: BatchSeq::NONE,
             patient_entries: 0,

@@ -15,6 +15,9 @@ const COMMIT_RIDE: Duration = Duration::from_millis(100);
 const RELAXED_SYNC: Duration = Duration::from_secs(1);
 /// M1: how long an entry that nobody waits for may wait for one to share its sync.
 const PATIENCE: Duration = Duration::from_millis(1);
+/// A disk whose last sync took less is given the next write by the loop itself, which must not wait for one that
+/// is slow or hangs.
+const QUICK_SYNC: Duration = Duration::from_millis(2);
 /// Room that a hard state alone may need.
 pub(super) const SMALL_RECORD: u64 = 512;
 /// Bytes of one read of old entries.
@@ -129,6 +132,9 @@ impl<D: Disk> Shard<D> {
             _ => now.mono >= self.next_relaxed_sync,
         };
         if behind && wanted && self.sync_since.is_none() {
+            if self.disk_is_quick {
+                self.log.begin_write();
+            }
             if let Some(job) = self.log.sync_job() {
                 self.sync_since = Some(now.mono);
                 self.sync_wanted = false;
@@ -203,7 +209,8 @@ impl<D: Disk> Shard<D> {
     pub fn job_done(&mut self, now: Now, done: Done<D>) -> Result<(), ShardError> {
         match done {
             Done::Synced(result) => {
-                self.sync_since = None;
+                let took = self.sync_since.take().map(|since| now.mono.since(since));
+                self.disk_is_quick = took.is_some_and(|took| took < QUICK_SYNC);
                 self.log.synced(result?);
             }
             Done::Allocated(result) => match self.log.allocated(result) {

@@ -34,6 +34,8 @@ pub use super::space::LogConfig;
 
 /// Records above this are written by the storage thread, before its next sync (T8).
 const INLINE: usize = 256 * 1024;
+/// The most that the loop lets the device begin with.
+const BEGIN_BYTES: u64 = 16 << 10;
 
 /// What one Ready must persist (D1).
 #[derive(Clone, Copy, Debug, Default)]
@@ -317,6 +319,16 @@ impl<D: Disk> Log<D> {
             self.unwritten.push_back((self.end, encoded.end));
         }
         Ok(())
+    }
+
+    /// Lets the device begin with a little that waits for a sync, while the storage thread wakes up. To submit
+    /// more would cost the loop time.
+    pub fn begin_write(&self) {
+        if self.end.0 - self.taken.0 <= BEGIN_BYTES {
+            for (file, _) in &self.dirty {
+                file.begin_write();
+            }
+        }
     }
 
     /// A job that makes everything appended so far durable; `None` if the jobs handed out do.

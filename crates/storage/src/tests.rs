@@ -859,6 +859,33 @@ fn what_has_room_can_be_appended() {
 }
 
 #[test]
+fn only_a_little_is_begun_before_its_sync() {
+    let disk = TestDisk::new(false);
+    let config = LogConfig {
+        segment_size: 1 << 20,
+        ..config()
+    };
+    let (mut log, _) = Log::create(disk.clone(), config, &base()).unwrap();
+    for (bytes, begun) in [(100, 1), (8 << 10, 1), (17 << 10, 0)] {
+        let entries = [entry(log.last_index() + 1, 1, vec![1; bytes])];
+        let hard_state = HardState {
+            term: 1,
+            ..HardState::default()
+        };
+        log.append(&LogRecord {
+            hard_state: Some(&hard_state),
+            entries: &entries,
+        })
+        .unwrap();
+        log.begin_write();
+        assert_eq!(disk.take_begun(), begun, "{bytes} bytes");
+        log.sync_job();
+        log.begin_write();
+        assert_eq!(disk.take_begun(), 0, "all of it has been handed to a sync");
+    }
+}
+
+#[test]
 fn what_was_handed_to_a_sync_is_never_written_again() {
     let mut run = Run::new(5);
     let (mut log, _) = Log::create(run.disk.clone(), config(), &base()).unwrap();

@@ -57,6 +57,21 @@ pub(super) fn a_quorum_of_followers_passes_the_own_disk() {
     assert!(played.leads());
 }
 
+/// The loop gives nothing to a disk that is slow, until a sync was over soon again.
+#[test]
+fn slow_sync_leaves_the_next_to_the_thread() {
+    let mut played = Played::leading(config());
+    played.beats(&OTHERS, 200);
+    let mut quick = Vec::new();
+    for ms in [0, 1, 5, 0] {
+        played.set(b"k", b"v");
+        played.pass(ms);
+        played.work();
+        quick.push(played.shard.disk_is_quick);
+    }
+    assert_eq!(quick, [true, true, false, true]);
+}
+
 /// T5: one of them is not enough.
 #[test]
 fn one_follower_does_not_pass_the_own_disk() {

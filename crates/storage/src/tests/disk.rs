@@ -33,6 +33,8 @@ struct State {
     shred: bool,
     full: bool,
     fail_sync: bool,
+    /// Calls of [`DiskFile::begin_write`].
+    begun: usize,
 }
 
 #[derive(Clone, Default)]
@@ -78,6 +80,11 @@ impl TestDisk {
     pub fn crashed(&self) -> bool {
         let s = self.lock();
         s.crash_at.is_some_and(|at| s.calls >= at)
+    }
+
+    /// How often a device was let begin since the last look.
+    pub fn take_begun(&self) -> usize {
+        std::mem::take(&mut self.lock().begun)
     }
 
     pub fn set_full(&self, full: bool) {
@@ -298,6 +305,10 @@ impl DiskFile for TestFile {
             s.files[self.id].write_back();
         }
         Ok(())
+    }
+
+    fn begin_write(&self) {
+        self.disk.lock().begun += 1;
     }
 
     fn drop_cache(&self) -> io::Result<()> {
