@@ -57,6 +57,9 @@ pub struct Assembler {
     /// The piece as far as it has come (a bus packet with its head), and how long it will be.
     piece: Vec<u8>,
     length: usize,
+    /// Of a Raft frame: what its head claims, and what has come so far amounts to. A checksum of a whole frame at
+    /// its end would hold up the loop.
+    claimed: u32,
     crc: u32,
 }
 
@@ -68,6 +71,7 @@ impl Assembler {
             head_len: 0,
             piece: Vec::new(),
             length: 0,
+            claimed: 0,
             crc: 0,
         }
     }
@@ -86,12 +90,15 @@ impl Assembler {
         let part = take(input, self.length - self.piece.len());
         self.reserve(part.len());
         self.piece.extend_from_slice(part);
+        if self.kind == Kind::Raft {
+            self.crc = crc32c::crc32c_append(self.crc, part);
+        }
         if self.piece.len() < self.length {
             return Ok(None);
         }
         let piece = std::mem::take(&mut self.piece);
         self.head_len = 0;
-        if self.kind == Kind::Raft && crc32c::crc32c(&piece) != self.crc {
+        if self.kind == Kind::Raft && self.crc != self.claimed {
             return Err(FrameError::Checksum);
         }
         Ok(Some(piece))
@@ -117,7 +124,8 @@ impl Assembler {
             }
             Kind::Raft => {
                 self.length = u32::from_le_bytes([a, b, c, d]) as usize;
-                self.crc = u32::from_le_bytes(rest);
+                self.claimed = u32::from_le_bytes(rest);
+                self.crc = 0;
             }
         }
         if self.length > MAX_FRAME {

@@ -9,7 +9,7 @@
 //! Owns the places and the count of unfinished bytes. Never closes: a displaced guest is told, and its task
 //! ends it, so for a moment there is one more, with its bytes. Invariants: no more places than are
 //! allowed; a proved guest is not displaced, and its bytes do not count; what a guest has had is given
-//! back when it goes.
+//! back when it goes, its place when its file is closed.
 
 use super::event::{Counters, EventQueue};
 use super::frame::FIRST_BYTES;
@@ -17,7 +17,7 @@ use super::message::TransportConfig;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -37,9 +37,16 @@ pub(super) struct Guests {
     ranks: RefCell<BTreeMap<Rank, Weak<Guest>>>,
 }
 
+/// A place that is taken: by who has it last, on whichever thread.
+pub(super) struct Seat {
+    event_queue: Arc<EventQueue>,
+    given_back: AtomicBool,
+}
+
 /// One connection's place.
 pub(super) struct Guest {
     guests: Rc<Guests>,
+    seat: Arc<Seat>,
     rank: Cell<Rank>,
     /// When its last packet or frame was whole; before, when it came.
     spoke: Cell<Instant>,
@@ -68,11 +75,12 @@ impl Guests {
             let oldest = self.oldest().filter(|guest| guest.is_silent())?;
             oldest.displace();
         }
-        Counters::add(taken, 1);
+        let seat = Seat::take(&self.event_queue);
         let (now, id) = (Instant::now(), self.came.get() + 1);
         self.came.set(id);
         let guest = Rc::new(Guest {
             guests: Rc::clone(self),
+            seat,
             rank: Cell::new((now, id)),
             spoke: Cell::new(now),
             unfinished: Cell::new(0),
@@ -113,6 +121,28 @@ impl Guests {
     }
 }
 
+impl Seat {
+    fn take(event_queue: &Arc<EventQueue>) -> Arc<Seat> {
+        Counters::add(&event_queue.counters.accepted_now, 1);
+        Arc::new(Seat {
+            event_queue: Arc::clone(event_queue),
+            given_back: AtomicBool::new(false),
+        })
+    }
+
+    fn give_back(&self) {
+        if !self.given_back.swap(true, Ordering::Relaxed) {
+            Counters::sub(&self.event_queue.counters.accepted_now, 1);
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
 impl Guest {
     /// A packet or frame of it is whole.
     pub fn has_spoken(&self) {
@@ -141,6 +171,11 @@ impl Guest {
         self.leave();
     }
 
+    /// For the one that keeps the connection's file when this guest has gone.
+    pub fn seat(&self) -> Arc<Seat> {
+        Arc::clone(&self.seat)
+    }
+
     /// Waits until another has its place. Its memory is there until its task has its turn.
     pub async fn displaced(&self) {
         self.displaced.notified().await;
@@ -153,9 +188,8 @@ impl Guest {
     fn displace(&self) {
         self.leave();
         self.is_displaced.set(true);
-        let counters = &self.guests.event_queue.counters;
-        Counters::sub(&counters.accepted_now, 1);
-        Counters::add(&counters.displaced, 1);
+        self.seat.give_back();
+        Counters::add(&self.guests.event_queue.counters.displaced, 1);
         self.displaced.notify_one();
     }
 
@@ -175,8 +209,5 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         self.leave();
-        if !self.is_displaced.get() {
-            Counters::sub(&self.guests.event_queue.counters.accepted_now, 1);
-        }
     }
 }

@@ -9,6 +9,7 @@
 
 use super::event::EventQueue;
 use super::frame::Assembler;
+use super::guests::Seat;
 use super::message::Event;
 use super::outbox::{Outbox, Sink};
 use super::peer::{of_the_links, NonceFrame};
@@ -31,8 +32,14 @@ use tokio::sync::Notify;
 const READ_BYTES: usize = 64 << 10;
 /// Links looked at by one call.
 const EVENTS: usize = 64;
-/// After so many bytes without a whole frame the loop's turn goes on, and another one follows.
+/// After so much that was read the loop's turn goes on, and another one follows.
 const PATIENCE: usize = 4 << 20;
+/// So much more may be read after each event that the loop has taken, of which it takes a bounded number in a turn.
+const PATIENCE_AN_EVENT: usize = 4 << 10;
+/// Frames of the links' own of one link that wait for the thread, which may be slower than the loop.
+const MOST_QUESTIONS: usize = 16;
+/// As so many bytes counts a frame of the links' own: they are short, and none ends the loop's turn.
+const OWN_FRAME: usize = 256;
 
 /// Why a link's reading has ended, and whether the link has.
 #[derive(Default)]
@@ -44,6 +51,11 @@ pub(super) struct End {
 }
 
 impl End {
+    /// The loop gives nothing more of the link.
+    pub fn let_go(&self) {
+        self.over.store(true, Ordering::SeqCst);
+    }
+
     fn tell(&self, error: ReadError) {
         let mut place = self.error.lock().unwrap_or_else(PoisonError::into_inner);
         *place = Some(error);
@@ -68,8 +80,41 @@ pub(super) struct Inlet {
     stream: Arc<TcpStream>,
     assembler: Assembler,
     end: Arc<End>,
-    /// Of a link that was made to here: where what answers goes.
-    answers: Option<Arc<Outbox>>,
+    made_here: Option<MadeHere>,
+    /// One more for each frame of the links' own that the thread has not taken.
+    questions: Arc<()>,
+}
+
+/// What a link has that was made to here.
+pub(super) struct MadeHere {
+    /// Where what answers goes.
+    pub answers: Arc<Outbox>,
+    /// The thread may end the link long before the loop lets go of its file.
+    pub _seat: Arc<Seat>,
+    pub end: Arc<End>,
+}
+
+/// A frame of the links' own, for the thread.
+pub(super) struct OwnFrame {
+    pub from: NodeId,
+    /// Of a link that was made to here.
+    pub answers: Option<Arc<Outbox>>,
+    pub frame: NonceFrame,
+    _waits: Arc<()>,
+}
+
+impl Inlet {
+    /// None: as many wait already as one that means them can have sent. It asks again.
+    fn own(&self, frame: NonceFrame) -> Option<OwnFrame> {
+        let waits = (Arc::strong_count(&self.questions) <= MOST_QUESTIONS)
+            .then(|| Arc::clone(&self.questions))?;
+        Some(OwnFrame {
+            from: self.from,
+            answers: self.made_here.as_ref().map(|m| Arc::clone(&m.answers)),
+            frame,
+            _waits: waits,
+        })
+    }
 }
 
 /// The thread's side of a link that the loop reads: dropping it ends the link.
@@ -81,7 +126,7 @@ pub(super) struct Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.end.over.store(true, Ordering::SeqCst);
+        self.end.let_go();
         // The loop then finds its end. One that is gone already can't be shut down.
         let _ = self.stream.shutdown(Shutdown::Both);
     }
@@ -93,15 +138,16 @@ pub(super) fn hand_over(
     stream: tokio::net::TcpStream,
     assembler: Assembler,
     from: NodeId,
-    answers: Option<Arc<Outbox>>,
+    made_here: Option<MadeHere>,
 ) -> io::Result<Kept> {
     let stream = Arc::new(stream.into_std()?);
     // Only for writing: what arrives is not to wake the thread.
     // SAFETY: the Arc keeps the one open file until the AsyncFd that owns it is dropped.
     let sink = unsafe { AsyncFd::register_with_interest(Arc::clone(&stream), Interest::WRITABLE)? };
+    let of_link = made_here.as_ref().map(|m| Arc::clone(&m.end));
     let kept = Kept {
         sink: Arc::new(sink),
-        end: Arc::default(),
+        end: of_link.unwrap_or_default(),
         stream: Arc::clone(&stream),
     };
     event_queue.hand_over(Inlet {
@@ -109,7 +155,8 @@ pub(super) fn hand_over(
         stream,
         assembler,
         end: Arc::clone(&kept.end),
-        answers,
+        made_here,
+        questions: Arc::default(),
     });
     Ok(kept)
 }
@@ -147,7 +194,8 @@ pub(super) struct Inlets {
     buffer: Vec<u8>,
     /// The poller has been asked since there was last nothing.
     looked: bool,
-    /// Bytes read since there was last a whole frame, or nothing.
+    /// Bytes read in this turn of the loop, nearly. Whole frames do not begin it anew: between two of them there may
+    /// be megabytes of what is none.
     read: usize,
     waker: Arc<mio::Waker>,
 }
@@ -178,6 +226,27 @@ impl Inlets {
         !self.table.is_empty()
     }
 
+    /// Of the link of which most questions wait for the thread, how many.
+    #[cfg(test)]
+    pub fn questions(&self) -> usize {
+        let of = |open: &Open| Arc::strong_count(&open.inlet.questions) - 1;
+        self.table.values().map(of).max().unwrap_or(0)
+    }
+
+    /// Bytes that have arrived and were not read.
+    #[cfg(test)]
+    pub fn unread(&self) -> usize {
+        let of = |open: &Open| {
+            let mut bytes: libc::c_int = 0;
+            // SAFETY: the file is open, and the call writes one int.
+            let rc =
+                unsafe { libc::ioctl(open.inlet.stream.as_raw_fd(), libc::FIONREAD, &mut bytes) };
+            assert_eq!(rc, 0);
+            bytes as usize
+        };
+        self.table.values().map(of).sum()
+    }
+
     /// Readable when a link is.
     pub fn fd(&self) -> RawFd {
         self.poll.as_raw_fd()
@@ -201,27 +270,33 @@ impl Inlets {
         self.looked = false;
     }
 
+    /// The loop has taken an event, and asks on: under a flood of them it never finds nothing.
+    pub fn go_on(&mut self) {
+        self.read = self.read.saturating_sub(PATIENCE_AN_EVENT);
+    }
+
+    /// The loop has found nothing more in this turn, and goes on; what is left it comes back for.
+    pub fn rest(&mut self) {
+        if std::mem::take(&mut self.read) > PATIENCE {
+            // It fails only when the loop's poller is gone.
+            let _ = self.waker.wake();
+        }
+    }
+
     /// The next frame. `between` takes those of the links themselves. `None`: the poller says when there is
-    /// more, or the waker has been called.
-    pub fn next(
-        &mut self,
-        between: &mut impl FnMut(NodeId, Option<Arc<Outbox>>, NonceFrame),
-    ) -> Option<Event> {
+    /// more, or enough was read in this turn ([`Inlets::rest`]).
+    pub fn next(&mut self, between: &mut impl FnMut(OwnFrame)) -> Option<Event> {
         loop {
             if let Some(event) = self.whole.pop_front() {
-                self.read = 0;
                 return Some(event);
             }
             if self.read > PATIENCE {
-                self.read = 0;
-                // It fails only when the loop's poller is gone.
-                let _ = self.waker.wake();
                 return None;
             }
             match self.ready.pop_front() {
                 Some(token) => self.read(token, between),
                 None if self.looked => {
-                    (self.looked, self.read) = (false, 0);
+                    self.looked = false;
                     return None;
                 }
                 None => self.look(),
@@ -252,17 +327,13 @@ impl Inlets {
     }
 
     /// One read of one link.
-    fn read(
-        &mut self,
-        token: usize,
-        between: &mut impl FnMut(NodeId, Option<Arc<Outbox>>, NonceFrame),
-    ) {
+    fn read(&mut self, token: usize, between: &mut impl FnMut(OwnFrame)) {
         let Some(open) = self.table.get_mut(&token) else {
             return;
         };
         match read_once(open, &mut self.buffer, &mut self.whole, between) {
-            Ok(n) => {
-                self.read += n;
+            Ok((n, own)) => {
+                self.read += n + own * OWN_FRAME;
                 open.is_ready = n == self.buffer.len() || (n > 0 && open.is_closing);
                 if open.is_ready {
                     self.ready.push_back(token);
@@ -279,13 +350,13 @@ impl Inlets {
     }
 }
 
-/// How many bytes there were; 0: none for now.
+/// How many bytes there were, 0: none for now; and how many frames of the links' own.
 fn read_once(
     open: &mut Open,
     buffer: &mut [u8],
     whole: &mut VecDeque<Event>,
-    between: &mut impl FnMut(NodeId, Option<Arc<Outbox>>, NonceFrame),
-) -> Result<usize, ReadError> {
+    between: &mut impl FnMut(OwnFrame),
+) -> Result<(usize, usize), ReadError> {
     let inlet = &mut open.inlet;
     if inlet.end.over.load(Ordering::SeqCst) {
         return Err(ReadError::Closed);
@@ -295,14 +366,17 @@ fn read_once(
             Ok(0) => return Err(ReadError::Closed),
             Ok(n) => break n,
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(0),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok((0, 0)),
             Err(e) => return Err(e.into()),
         }
     };
-    let mut input = &buffer[..n];
+    let (mut input, mut own) = (&buffer[..n], 0);
     while let Some(bytes) = inlet.assembler.next(&mut input)? {
         match of_the_links(&bytes) {
-            Some(frame) => between(inlet.from, inlet.answers.clone(), frame),
+            Some(frame) => {
+                own += 1;
+                inlet.own(frame).into_iter().for_each(&mut *between);
+            }
             None => whole.push_back(Event::Raft {
                 from: inlet.from,
                 proved: true,
@@ -310,5 +384,5 @@ fn read_once(
             }),
         }
     }
-    Ok(n)
+    Ok((n, own))
 }

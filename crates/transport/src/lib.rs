@@ -147,17 +147,22 @@ impl Links {
     /// poller of [`Links::watch`]: a caller that stops before has to come back unasked.
     pub fn try_recv(&mut self) -> Option<Event> {
         self.inlets_first = !self.inlets_first;
-        match self.inlets_first {
+        let event = match self.inlets_first {
             true => self.read().or_else(|| self.queued()),
             false => self.queued().or_else(|| self.read()),
+        };
+        match event {
+            Some(_) => self.inlets.go_on(),
+            None => self.inlets.rest(),
         }
+        event
     }
 
     fn read(&mut self) -> Option<Event> {
         let orders = &self.orders.orders;
-        self.inlets.next(&mut |from, answers, frame| {
+        self.inlets.next(&mut |frame| {
             // As in `Orders::send`.
-            let _ = orders.send(Order::Between(from, answers, frame));
+            let _ = orders.send(Order::Between(frame));
         })
     }
 

@@ -8,10 +8,11 @@ use super::bus::{self, BusLink};
 use super::event::EventQueue;
 use super::guests::Guests;
 use super::handshake::{Class, NONCE};
+use super::inlet::OwnFrame;
 use super::message::{Command, Event, LinkId, Passwords, TransportConfig, INCOMING};
-use super::outbox::{Bytes, Outbox};
+use super::outbox::Bytes;
 use super::outgoing::{self, Outgoing};
-use super::peer::{self, Incoming, NonceFrame, Peer};
+use super::peer::{self, Incoming, Peer};
 use super::probe;
 use super::routes::Routes;
 use cluster_bus::NodeId;
@@ -28,8 +29,8 @@ const BATCH: usize = 256;
 /// What the thread is to do.
 pub(super) enum Order {
     Command(Command),
-    /// The loop has read a frame of the links' own; with the outbox of a link that was made to here.
-    Between(NodeId, Option<Arc<Outbox>>, NonceFrame),
+    /// The loop has read a frame of the links' own.
+    Between(OwnFrame),
 }
 
 pub(super) struct Transport {
@@ -86,8 +87,9 @@ impl Transport {
                 match order {
                     Order::Command(Command::Stop) => return,
                     Order::Command(command) => transport.carry_out(command),
-                    Order::Between(from, answers, frame) => {
-                        peer::between(&transport, from, answers.as_deref(), frame);
+                    Order::Between(own) => {
+                        let answers = own.answers.as_deref();
+                        peer::between(&transport, own.from, answers, own.frame);
                     }
                 }
             }
@@ -164,7 +166,7 @@ impl Transport {
         self.myself.set(Some(node));
         self.incoming.borrow_mut().clear();
         for link in self.made_here.borrow().iter() {
-            link.stop.notify_one();
+            link.stop();
         }
         for node in self.routes.peers() {
             self.follow(node);

@@ -15,7 +15,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-/// Pieces and bytes of one write: beyond, a system call costs nothing next to the copying.
+/// Pieces and bytes of one write: beyond, a system call costs nothing next to the copying, and who sends on the
+/// same link waits for the copying.
 const WRITE_PIECES: usize = 128;
 const WRITE_BYTES: usize = 256 << 10;
 
@@ -244,17 +245,19 @@ impl Queue {
     /// One write of as many pieces as make sense.
     fn write_some(&self, stream: &dyn Sink) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); 2 * WRITE_PIECES];
-        let (mut count, mut total, mut skip) = (0, 0, self.written);
+        let (mut count, mut room, mut skip) = (0, WRITE_BYTES, self.written);
         for piece in self.pieces.iter().take(WRITE_PIECES) {
             for part in piece.parts() {
                 let skipped = skip.min(part.len());
                 skip -= skipped;
-                if part.len() > skipped {
-                    slices[count] = IoSlice::new(&part[skipped..]);
-                    (count, total) = (count + 1, total + part.len() - skipped);
+                let part = &part[skipped..];
+                let part = &part[..part.len().min(room)];
+                if !part.is_empty() {
+                    slices[count] = IoSlice::new(part);
+                    (count, room) = (count + 1, room - part.len());
                 }
             }
-            if total >= WRITE_BYTES {
+            if room == 0 {
                 break;
             }
         }
@@ -281,5 +284,46 @@ impl Stands<'_> {
 impl Drop for Stands<'_> {
     fn drop(&mut self) {
         self.0.queue().stream = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// The most bytes that one write has offered.
+    #[derive(Default)]
+    struct Offered(AtomicUsize);
+
+    impl Sink for Offered {
+        fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            let bytes = slices.iter().map(|slice| slice.len()).sum();
+            self.0.fetch_max(bytes, Ordering::SeqCst);
+            Ok(bytes)
+        }
+
+        fn poll_writable(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// While the thread writes, one that sends waits for it.
+    #[test]
+    fn a_long_piece_is_written_in_parts() {
+        let poll = mio::Poll::new().unwrap();
+        let waker = Arc::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap());
+        let (event_queue, _events) = EventQueue::new(waker);
+        let outbox = Outbox::new(&event_queue, &TransportConfig::default());
+        let long = (0..3 * WRITE_BYTES).map(|n| n as u8).collect();
+        outbox.push(Some([7; 8]), Bytes::Own(long));
+        outbox.push(None, Bytes::Own(b"short".to_vec()));
+        let (sink, mut all) = (Offered::default(), 0);
+        while !outbox.is_empty() {
+            all += outbox.write_what_waits(&sink).unwrap();
+        }
+        assert_eq!(all, 8 + 3 * WRITE_BYTES + 5);
+        let most = sink.0.load(Ordering::SeqCst);
+        assert!(most <= WRITE_BYTES, "one write of {most} bytes");
     }
 }

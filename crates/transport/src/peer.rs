@@ -16,7 +16,7 @@ use super::guests::Guest;
 use super::handshake::{
     self, Answer, Class, Hello, HelloError, Side, ANSWER, HELLO_REST, NONCE, PROOF,
 };
-use super::inlet::hand_over;
+use super::inlet::{hand_over, End, MadeHere};
 use super::links::Transport;
 use super::message::Event;
 use super::outbox::Outbox;
@@ -269,9 +269,9 @@ async fn run_proved(
     assembler: Assembler,
     from: NodeId,
     outbox: &Outbox,
-    answers: Option<Arc<Outbox>>,
+    made_here: Option<MadeHere>,
 ) -> ReadError {
-    let kept = match hand_over(&transport.event_queue, stream, assembler, from, answers) {
+    let kept = match hand_over(&transport.event_queue, stream, assembler, from, made_here) {
         Ok(kept) => kept,
         Err(error) => return error.into(),
     };
@@ -285,7 +285,8 @@ async fn run_proved(
 
 /// A link that somebody else has made.
 pub(super) struct Incoming {
-    pub stop: Notify,
+    stop: Notify,
+    end: Arc<End>,
     /// Its node has said that it is its own.
     vouched: Notify,
     /// Answers.
@@ -297,6 +298,12 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
+    /// From now on it brings nothing: what comes on a newer link must not be overtaken by what is left of this one.
+    pub fn stop(&self) {
+        self.end.let_go();
+        self.stop.notify_one();
+    }
+
     fn is_proved(&self) -> bool {
         self.vouch.borrow().is_proved()
     }
@@ -371,6 +378,7 @@ pub(super) async fn accepted(
     };
     let link = Rc::new(Incoming {
         stop: Notify::new(),
+        end: Arc::default(),
         vouched: Notify::new(),
         outbox: Arc::new(Outbox::new(&transport.event_queue, &transport.config)),
         hello,
@@ -420,8 +428,13 @@ async fn run_accepted(transport: &Transport, stream: TcpStream, link: &Incoming)
         }
     }
     let stream = Arc::into_inner(stream).expect("the outbox lets go when its writing ends");
-    let (outbox, answers) = (&link.outbox, Some(Arc::clone(&link.outbox)));
-    run_proved(transport, stream, assembler, from, outbox, answers).await
+    let made_here = MadeHere {
+        answers: Arc::clone(&link.outbox),
+        _seat: link.guest.seat(),
+        end: Arc::clone(&link.end),
+    };
+    let outbox = &link.outbox;
+    run_proved(transport, stream, assembler, from, outbox, Some(made_here)).await
 }
 
 /// The newest link of a node and class counts, but none that is not proved displaces one that is: a
@@ -435,7 +448,7 @@ fn take_place(transport: &Transport, link: &Rc<Incoming>) {
     }
     if let Some(before) = incoming.insert(key, Rc::clone(link)) {
         if !Rc::ptr_eq(&before, link) {
-            before.stop.notify_one();
+            before.stop();
         }
     }
     let Hello {

@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+mod floods;
 mod inlets;
 mod proof;
 mod strangers;
@@ -308,24 +309,37 @@ fn a_link_for_another_node_is_refused() {
 
 /// The handshake by hand.
 fn by_hand(from: NodeId, to: &Node, class: Class) -> TcpStream {
-    let mut stream = TcpStream::connect(to.addr()).unwrap();
+    by_hand_with("", from, to, class)
+}
+
+fn by_hand_with(word: &str, from: NodeId, to: &Node, class: Class) -> TcpStream {
+    call_with(word, from, (to.id, to.addr()), class)
+}
+
+fn call_with(
+    word: &str,
+    from: NodeId,
+    (to, addr): (NodeId, SocketAddr),
+    class: Class,
+) -> TcpStream {
+    let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let hello = Hello {
         class,
         from,
-        to: to.id,
+        to,
         nonce: [3; 16],
     };
     stream.write_all(&hello.encode()).unwrap();
     let mut answer = [0; handshake::ANSWER];
     stream.read_exact(&mut answer).unwrap();
-    let answer = Answer::decode(&answer, to.id).unwrap();
-    let none = Password::default();
-    let proof = handshake::prove(&none, Side::Caller, &hello, &answer);
+    let answer = Answer::decode(&answer, to).unwrap();
+    let word = Password::new(word);
+    let proof = handshake::prove(&word, Side::Caller, &hello, &answer);
     stream.write_all(&proof).unwrap();
     let mut proof = [0; handshake::PROOF];
     stream.read_exact(&mut proof).unwrap();
-    handshake::check(&none, Side::Called, &hello, &answer, &proof).unwrap();
+    handshake::check(&word, Side::Called, &hello, &answer, &proof).unwrap();
     stream
 }
 

@@ -105,7 +105,7 @@ fn a_flood_of_packets_hides_no_frame() {
 
 impl Node {
     /// Waits until so many bytes of events wait for the loop, without taking one.
-    fn until_waiting(&self, bytes: usize) {
+    pub(super) fn until_waiting(&self, bytes: usize) {
         let end = Instant::now() + DEADLINE;
         while self.links.event_queue.waiting() < bytes {
             assert!(Instant::now() < end, "not so much has come");
