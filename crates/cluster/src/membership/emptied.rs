@@ -151,7 +151,8 @@ impl Cluster {
             target,
             raft_id: self.ids.mint_member(),
         };
-        self.take_step(now, Event::Follow(mark), shard);
+        let heard = seen.heard;
+        self.take_step(now, Event::Follow { mark, heard }, shard);
     }
 
     /// M28: whether every other shard has said that it waits for no word of this one, since this was asked first.

@@ -67,6 +67,8 @@ pub(super) struct Machine {
     reset_failed: Option<(u64, OperatorRefusal)>,
     /// M28: the join under way is no operator's; a restart forgets it.
     by_itself: bool,
+    /// M28: an operator's, or no other shard waits for a word of this one; a restart forgets it.
+    heard: bool,
 }
 
 impl Machine {
@@ -87,6 +89,7 @@ impl Machine {
             resets: 0,
             reset_failed: None,
             by_itself: false,
+            heard: false,
         }
     }
 
@@ -101,6 +104,7 @@ impl Machine {
             resets: 1,
             reset_failed: None,
             by_itself: false,
+            heard: false,
         }
     }
 
@@ -221,13 +225,13 @@ impl Machine {
         match event {
             Event::Turn => self.turn(facts, &mut out),
             Event::Replicate(mark) => {
-                self.by_itself = false;
+                (self.by_itself, self.heard) = (false, true);
                 self.phase = Phase::Leaving(Then::Join(mark));
                 self.ask_soon(facts.now);
                 out.push(Output::Changed);
             }
-            Event::Follow(mark) => {
-                self.by_itself = true;
+            Event::Follow { mark, heard } => {
+                (self.by_itself, self.heard) = (true, heard);
                 self.phase = Phase::Leaving(Then::Join(mark));
                 self.ask_soon(facts.now);
                 out.extend([Output::Save(self.identity()), Output::Changed]);
@@ -302,6 +306,13 @@ impl Machine {
         let gives_up_slots = self.reset_mut().is_some_and(|r| r.of_master);
         let last = facts.is_last_with_data(gives_up_slots);
         if left && last && !mutation::is(Mutation::LastDataLeaves) {
+            return self.stay(out);
+        }
+        // M28: all of its nodes may have decided to follow while another one led, and none of these asks.
+        let joins = matches!(self.phase, Phase::Leaving(Then::Join(_)));
+        let last = facts.is_last() && !facts.abandoned;
+        let unheard = joins && facts.follows && !self.heard && last;
+        if left && unheard && !mutation::is(Mutation::EndsUnheard) {
             return self.stay(out);
         }
         let mut hosts = false;

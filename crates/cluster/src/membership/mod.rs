@@ -275,6 +275,7 @@ impl Cluster {
             keys: shard.data().keyspace().len(0) > 0,
             slots: !shard.data().record().slots.is_empty(),
             owes: shard.data().record().moves.owes() || shard.record().moves.owes(),
+            follows: shard.record().moves.follows.is_some() && self.config.options.follows_slots,
             leads: group.is_leader(),
             led: group.is_led(now),
             leader_known: self.leader_node(shard).is_some(),

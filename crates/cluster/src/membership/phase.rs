@@ -116,6 +116,8 @@ pub(super) struct Facts {
     pub slots: bool,
     /// I9: a mark, a lend or a hand-over is open.
     pub owes: bool,
+    /// M28: the shard has gone over to another one, and its nodes go by themselves.
+    pub follows: bool,
     pub leads: bool,
     /// A leader was heard within its promise.
     pub led: bool,
@@ -131,7 +133,12 @@ impl Facts {
     pub fn is_last_with_data(&self, gives_up_slots: bool) -> bool {
         let owes = self.owes && !mutation::is(Mutation::DissolveOwing);
         let data = self.keys || (self.slots && !gives_up_slots) || owes;
-        !self.removed && self.listed && !self.other_data && data
+        self.is_last() && data
+    }
+
+    /// M28: whether its leaving ends the shard.
+    pub fn is_last(&self) -> bool {
+        !self.removed && self.listed && !self.other_data
     }
 }
 
@@ -141,8 +148,9 @@ pub(super) enum Event {
     Turn,
     /// REPLICATE: this mark is on disk.
     Replicate(Mark),
-    /// M28: this node's shard has gone over to another one, or has slots again: it goes by itself.
-    Follow(Mark),
+    /// M28: this node's shard has gone over to another one, or has slots again: it goes by itself. `heard`: every
+    /// other shard has said that it waits for no word of this one.
+    Follow { mark: Mark, heard: bool },
     /// C1: the leader asks whether this member means to leave.
     AskedIfLeaving,
     /// A node that does not lead says which one does.

@@ -241,6 +241,39 @@ fn a_member_that_leaves_asks_until_it_has_left() {
     ]);
 }
 
+/// M28: both nodes of a shard may have decided to follow while the other one led; the last of them asks.
+#[test]
+fn last_one_that_goes_unheard_stays() {
+    let follows = Facts {
+        follows: true,
+        ..alone()
+    };
+    for (event, stays) in [
+        (None, true), // it has started again meanwhile
+        (Some(Event::Replicate(mark(FRESH))), false),
+        (Some(follow(false)), true),
+        (Some(follow(true)), false),
+    ] {
+        let mut machine = Machine::in_phase(then_join(), ME, None);
+        event.map(|event| machine.step(event, &facts()));
+        machine.step(Event::Turn, &follows);
+        assert_eq!(machine.phase() == Phase::Member, stays, "{event:?}");
+    }
+    let with_other = Facts {
+        follows: true,
+        ..facts()
+    };
+    let mut machine = Machine::in_phase(Phase::Member, ME, None);
+    machine.step(follow(false), &facts());
+    machine.step(Event::Turn, &with_other);
+    assert!(machine.is_leaving(), "a member stays that can ask");
+}
+
+fn follow(heard: bool) -> Event {
+    let mark = mark(FRESH);
+    Event::Follow { mark, heard }
+}
+
 #[test]
 fn a_reset_begins_anew_when_it_has_left() {
     let with = |change: fn(&mut Reset), mark| {
@@ -641,13 +674,19 @@ fn each_phase_takes_each_event() {
         // M28: by itself, from where it is or on its way.
         (
             Phase::Member,
-            Event::Follow(other),
+            Event::Follow {
+                mark: other,
+                heard: true,
+            },
             Phase::Leaving(Then::Join(other)),
             follows(),
         ),
         (
             ask_base(),
-            Event::Follow(other),
+            Event::Follow {
+                mark: other,
+                heard: true,
+            },
             Phase::Leaving(Then::Join(other)),
             follows(),
         ),
