@@ -149,8 +149,11 @@ fn knows_owners(env: &mut Env<'_>) -> Result<bool, Error> {
     }
     let gained = gained_by(env, queue);
     let record = env.data.record();
-    let foreign = gained.iter().filter(|slot| !record.slots.contains(*slot));
-    let foreign: SlotSet = foreign.collect();
+    // M12: one that has departed is refused, and is not asked for either: the others say that it is free until it is
+    // taken, and such an answer would outlive the hand-over.
+    let departed = &record.moves.departed;
+    let foreign = |slot: &u16| !record.slots.contains(*slot) && !departed.contains_key(slot);
+    let foreign: SlotSet = gained.iter().filter(foreign).collect();
     let owners = match foreign.is_empty() {
         true => Some(Owners::default()),
         false => match owners(env, &foreign) {

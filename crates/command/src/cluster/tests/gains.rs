@@ -235,6 +235,21 @@ fn with_a_departed_slot() -> Fixture {
     f
 }
 
+/// M12: what the others say of it before it is taken must not count afterwards.
+#[test]
+fn exec_does_not_ask_for_departed_slot() {
+    let mut f = with_a_departed_slot();
+    cluster(&mut f).silent = true;
+    let refused = "-ERR slot 5 is migrating\r\n";
+    f.expect(&[
+        ("MULTI", "+OK\r\n"),
+        ("CLUSTER DELSLOTS 5", "+QUEUED\r\n"),
+        ("CLUSTER ADDSLOTS 5", "+QUEUED\r\n"),
+        ("EXEC", &format!("*2\r\n{refused}{refused}")),
+    ]);
+    assert!(!f.data.record().slots.contains(5));
+}
+
 /// M28: the shard that took the slot has given it to a third one, and has ended before it was heard here.
 #[test]
 fn a_hand_over_to_an_ended_shard_ends_by_force() {
