@@ -37,7 +37,7 @@ pub(super) struct Guests {
     ranks: RefCell<BTreeMap<Rank, Weak<Guest>>>,
 }
 
-/// A place that is taken: by who has it last, on whichever thread.
+/// A place that is taken. Its last holder gives it back, on either thread.
 pub(super) struct Seat {
     event_queue: Arc<EventQueue>,
     given_back: AtomicBool,

@@ -221,11 +221,6 @@ impl Inlets {
         self.table.len()
     }
 
-    #[cfg(test)]
-    pub fn has_any(&self) -> bool {
-        !self.table.is_empty()
-    }
-
     /// Of the link of which most questions wait for the thread, how many.
     #[cfg(test)]
     pub fn questions(&self) -> usize {

@@ -15,8 +15,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-/// Pieces and bytes of one write: beyond, a system call costs nothing next to the copying, and who sends on the
-/// same link waits for the copying.
+/// Pieces and bytes of one write: beyond, a system call costs nothing next to the copying, and a thread that sends
+/// on the same link waits for the copying.
 const WRITE_PIECES: usize = 128;
 const WRITE_BYTES: usize = 256 << 10;
 
