@@ -29,11 +29,12 @@ impl RealCluster {
         config: transport::TransportConfig,
         conf: PathBuf,
         folders: RealFolders,
-        (waker, registrar): (Arc<mio::Waker>, &Registrar),
+        registrar: &Registrar,
         clock: SystemClock,
         seed: u64,
         logger: slog::Logger,
     ) -> io::Result<RealCluster> {
+        let waker = registrar.waker();
         let links = transport::start(Arc::clone(&waker), config)?;
         registrar.register_links(&links)?;
         let hosted = Arc::new(AtomicUsize::new(0));

@@ -32,7 +32,6 @@ pub struct RealPlatform {
     /// Connections that there may be on the bus port; outside a cluster, to other servers.
     places: u32,
     registrar: Registrar,
-    waker: Arc<mio::Waker>,
     /// Connections to other servers, outside a cluster; their thread begins with the first one.
     outgoing: Option<Links>,
     outgoing_open: BTreeSet<LinkId>,
@@ -51,17 +50,15 @@ impl RealPlatform {
         listeners: Listeners,
         places: u32,
         registrar: Registrar,
-        waker: Arc<mio::Waker>,
         signals: Shutdown,
         log: Log,
         logger: slog::Logger,
     ) -> io::Result<RealPlatform> {
-        let (storage, results) = start_storage(&waker)?;
+        let (storage, results) = start_storage(registrar.waker())?;
         Ok(RealPlatform {
             listeners,
             places,
             registrar,
-            waker,
             outgoing: None,
             outgoing_open: BTreeSet::new(),
             outgoing_failed: VecDeque::new(),
@@ -90,7 +87,7 @@ impl RealPlatform {
     fn outgoing(&mut self) -> io::Result<&Links> {
         let links = match self.outgoing.take() {
             Some(links) => links,
-            None => transport::start(Arc::clone(&self.waker), TransportConfig::default())?,
+            None => transport::start(self.registrar.waker(), TransportConfig::default())?,
         };
         Ok(self.outgoing.insert(links))
     }
@@ -112,9 +109,8 @@ impl RealPlatform {
 }
 
 fn start_storage(
-    waker: &Arc<mio::Waker>,
+    waker: Arc<mio::Waker>,
 ) -> io::Result<(StorageThread<RealDisk>, Receiver<Done<RealDisk>>)> {
-    let waker = Arc::clone(waker);
     StorageThread::start(move || {
         // It fails only if the loop's end is closed, and then nobody waits.
         let _ = waker.wake();
@@ -238,7 +234,7 @@ impl Platform for RealPlatform {
     }
 
     fn replace_storage(&mut self) -> io::Result<()> {
-        let (storage, results) = start_storage(&self.waker)?;
+        let (storage, results) = start_storage(self.registrar.waker())?;
         self.results = results;
         let old = self.storage.replace(storage);
         // A disk that hangs must not stop the loop: the old thread ends by itself.

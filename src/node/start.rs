@@ -19,7 +19,6 @@ use slog::Logger;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use storage::RealFolders;
 
 /// Connections that MIGRATE makes, and what their thread waits with.
@@ -64,9 +63,8 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
     let folders = RealFolders::new(&config.log_dir());
     let (cluster, conf_lock) = if config.cluster_enabled {
         let addresses = bus_addresses(&config, &listeners)?;
-        let ends = (&waker, &registrar);
-        let begin = begin_cluster(&config, &folders, &addresses, ends, clock, &logger);
-        let (cluster, lock) = begin?;
+        let begin = || begin_cluster(&config, &folders, &addresses, &registrar, clock, &logger);
+        let (cluster, lock) = begin()?;
         (Some(cluster), Some(lock))
     } else {
         (None, None)
@@ -76,7 +74,6 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
         listeners,
         places(&config),
         registrar,
-        Arc::clone(&waker),
         signals,
         log.clone(),
         logger.clone(),
@@ -155,7 +152,7 @@ fn begin_cluster(
     config: &Config,
     folders: &RealFolders,
     addresses: &[SocketAddr],
-    (waker, registrar): (&Arc<mio::Waker>, &Registrar),
+    registrar: &Registrar,
     clock: SystemClock,
     logger: &Logger,
 ) -> Result<(ClusterSetup<RealPlatform>, Lock), NodeError> {
@@ -182,7 +179,7 @@ fn begin_cluster(
         config_of_links(config, addresses),
         path,
         folders.clone(),
-        (Arc::clone(waker), registrar),
+        registrar,
         clock,
         OsRng.next_u64(),
         logger.clone(),

@@ -136,6 +136,7 @@ impl Poll {
     pub fn registrar(&self) -> io::Result<Registrar> {
         Ok(Registrar {
             registry: self.poll.registry().try_clone()?,
+            waker: self.waker(),
         })
     }
 }
@@ -145,12 +146,18 @@ fn register(registry: &Registry, socket: &mut Stream, key: ConnId) -> io::Result
     registry.register(socket, Token(key.bits() as usize), both)
 }
 
-/// Registers sockets with a poller that somebody else waits on.
+/// Registers sockets with a poller that the loop waits on, and has its waker.
 pub struct Registrar {
     registry: Registry,
+    waker: Arc<Waker>,
 }
 
 impl Registrar {
+    /// As [`Poll::waker`].
+    pub fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
+    }
+
     pub fn register(&self, socket: &mut Stream, key: ConnId) -> io::Result<()> {
         register(&self.registry, socket, key)
     }

@@ -17,7 +17,7 @@ use config::{Config, ConfigError};
 use pubsub::{Registry, Subscriber};
 use resp::Proto;
 use std::time::Duration;
-use topology::moves::{Cargo, KeyState, Owners};
+use topology::moves::{Cargo, KeyState, MarkQuestion, Owners};
 use topology::outside::{Place, Server, Unreached};
 use topology::ClusterView;
 use topology::MoveId;
@@ -344,15 +344,7 @@ pub trait ClusterApi: OutsideApi {
         question: &mut Option<u64>,
         shard: ShardId,
         slot: u16,
-    ) -> Option<Option<MoveId>>;
-
-    /// M18: the same, of an empty slot that is given away: the other shard sets a mark where it has none, unless
-    /// it has keys of the slot.
-    fn mark_wanted(
-        &mut self,
-        question: &mut Option<u64>,
-        shard: ShardId,
-        slot: u16,
+        asks: MarkQuestion,
     ) -> Option<Option<MoveId>>;
 
     /// Which of these slots another shard has or may get (M12); none: not known yet.

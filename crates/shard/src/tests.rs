@@ -83,13 +83,15 @@ fn settle(shard: &mut Shard<RealDisk>, clock: &Hand) -> Gate {
         if output.jobs.is_empty() && !shard.has_unapplied() {
             return output.released;
         }
-        for job in output.jobs {
-            if let Some(done) = job.run() {
-                shard
-                    .job_done(clock.now(), done)
-                    .expect("a job is taken in");
-            }
-        }
+        work(shard, clock, output.jobs);
+    }
+}
+
+fn work(shard: &mut Shard<RealDisk>, clock: &Hand, jobs: Vec<Job<RealDisk>>) {
+    for done in jobs.into_iter().filter_map(Job::run) {
+        shard
+            .job_done(clock.now(), done)
+            .expect("a job is taken in");
     }
 }
 

@@ -51,6 +51,16 @@ impl MoveId {
     }
 }
 
+/// What the owner of a slot asks another shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MarkQuestion {
+    /// M8: the mark under which it imports the slot.
+    Which,
+    /// M18: the same, of an empty slot that is given away: it sets a mark where it has none, unless it has keys of
+    /// the slot.
+    Wanted,
+}
+
 /// M6: this shard sends the keys of a slot to another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Migrating {

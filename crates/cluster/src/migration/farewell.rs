@@ -26,8 +26,8 @@ pub(super) fn asked<D: Disk>(desk: &mut Desk<'_, D>, from: ShardId, question: u6
 }
 
 impl Cluster {
-    /// M28: whether every other shard has said that nothing of it waits for a word of this one's. One whose nodes
-    /// have all failed counts too: it may come back, and wait. `question`: where the open one is kept.
+    /// M28: whether every other shard has said that nothing of it waits for a word of this one's. A shard of which
+    /// all nodes have failed counts too: it may come back, and wait. `question`: where the open one is kept.
     pub(crate) fn nobody_waits(&mut self, question: &mut Option<u64>) -> bool {
         let Some(Others { asked, failed }) = self.others() else {
             return false;

@@ -52,7 +52,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 use storage::{Disk, Position};
 use target::Target;
-use topology::moves::{Cargo, KeyState};
+use topology::moves::{Cargo, KeyState, MarkQuestion};
 use topology::outside::{Place, Server, Unreached};
 use topology::{Finished, MoveId, MoveNumber, Record};
 use word::{Word, Words};
@@ -610,15 +610,15 @@ impl Cluster {
     }
 
     /// The mark under which another shard imports a slot from this one; the outer none: not known yet.
-    /// `wanted`: it is to set one where it has none (M18).
     pub fn mark_elsewhere(
         &mut self,
         question: &mut Option<u64>,
         shard: ShardId,
-        (slot, wanted): (u16, bool),
+        slot: u16,
+        asks: MarkQuestion,
     ) -> Option<Option<MoveId>> {
         let (now, questions) = (self.now.mono, &mut self.migration.questions);
-        questions.mark(now, question, shard, (slot, wanted))
+        questions.mark(now, question, shard, slot, asks)
     }
 
     /// A lend that has been executed in this turn, of which so many keys the client has named.

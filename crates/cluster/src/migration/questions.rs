@@ -15,7 +15,7 @@ use base::{ShardId, SlotSet};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use storage::Disk;
-use topology::moves::{KeyState, Owners, Titles};
+use topology::moves::{KeyState, MarkQuestion, Owners, Titles};
 use topology::MoveId;
 
 /// How long a question is kept that no command comes back to.
@@ -27,8 +27,7 @@ const MOST: usize = 65_536;
 enum Asked {
     Mark {
         slot: u16,
-        /// M18: the other shard is to set one where it has none.
-        wanted: bool,
+        asks: MarkQuestion,
     },
     Key {
         slot: u16,
@@ -176,13 +175,13 @@ impl Questions {
     }
 
     /// The mark under which another shard imports a slot from this one; the outer none: not known yet.
-    /// `wanted`: it is to set one where it has none (M18).
     pub fn mark(
         &mut self,
         now: Mono,
         number: &mut Option<u64>,
         to: ShardId,
-        (slot, wanted): (u16, bool),
+        slot: u16,
+        asks: MarkQuestion,
     ) -> Option<Option<MoveId>> {
         let announced = self.announced.remove(&slot);
         if let (None, Some((from, mark, at))) = (*number, announced) {
@@ -190,11 +189,8 @@ impl Questions {
                 return Some(Some(mark));
             }
         }
-        match self
-            .ask(now, number, &[to], Asked::Mark { slot, wanted })?
-            .0
-            .pop()
-        {
+        let (mut answers, _) = self.ask(now, number, &[to], Asked::Mark { slot, asks })?;
+        match answers.pop() {
             Some(Answer::Mark(mark)) => Some(mark),
             _ => None,
         }
@@ -392,8 +388,10 @@ impl Question {
 impl Asked {
     fn word(&self, question: u64) -> Word {
         match self {
-            Asked::Mark { slot, wanted: true } => Word::WantMark { slot: *slot },
-            Asked::Mark { slot, .. } => Word::AskMark { slot: *slot },
+            Asked::Mark { slot, asks } => match asks {
+                MarkQuestion::Which => Word::AskMark { slot: *slot },
+                MarkQuestion::Wanted => Word::WantMark { slot: *slot },
+            },
             Asked::Key { slot, mark, key } => Word::AskKey {
                 question,
                 slot: *slot,
@@ -415,6 +413,7 @@ mod tests {
 
     const SHARDS: [ShardId; 2] = [ShardId([1; 20]), ShardId([2; 20])];
     const NOW: Mono = Mono(1_000_000_000);
+    const WHICH: MarkQuestion = MarkQuestion::Which;
 
     fn answer(questions: &mut Questions, number: u64, from: ShardId, owned: bool, title: u32) {
         let slots: SlotSet = [5].into_iter().collect();
@@ -490,14 +489,14 @@ mod tests {
             questions.hear(NOW, SHARDS[0], Word::MarkIs { slot, mark });
         };
         let (mut questions, mut asked) = (Questions::of_term(1), None);
-        assert_eq!(questions.mark(NOW, &mut asked, SHARDS[0], (5, false)), None);
+        assert_eq!(questions.mark(NOW, &mut asked, SHARDS[0], 5, WHICH), None);
         told(&mut questions, 5);
         told(&mut questions, 6);
         questions.forget_marks_of(SHARDS[1]);
         assert_eq!(questions.announced.len(), 1);
         questions.forget_marks_of(SHARDS[0]);
-        assert_eq!(questions.mark(NOW, &mut asked, SHARDS[0], (5, false)), None);
-        assert_eq!(questions.mark(NOW, &mut None, SHARDS[0], (6, false)), None);
+        assert_eq!(questions.mark(NOW, &mut asked, SHARDS[0], 5, WHICH), None);
+        assert_eq!(questions.mark(NOW, &mut None, SHARDS[0], 6, WHICH), None);
     }
 
     #[test]

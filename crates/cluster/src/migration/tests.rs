@@ -7,8 +7,10 @@ use base::ids::Incarnation;
 use base::{NodeId, ShardId, SlotSet};
 use proptest::prelude::*;
 use std::time::Duration;
-use topology::moves::{Cargo, Credentials, KeyState, Parcel, Titles};
+use topology::moves::{Cargo, Credentials, KeyState, MarkQuestion, Parcel, Titles};
 use topology::{MoveId, MoveNumber};
+
+const WHICH: MarkQuestion = MarkQuestion::Which;
 
 fn number() -> impl Strategy<Value = MoveNumber> {
     (any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(incarnation, term, n)| MoveNumber {
@@ -236,10 +238,10 @@ fn announced_mark_answers_one_command() {
         let mut questions = Questions::of_term(1);
         told(&mut questions, 5);
         let mut question = None;
-        assert_eq!(questions.mark(now, &mut question, of, (5, false)), answer);
+        assert_eq!(questions.mark(now, &mut question, of, 5, WHICH), answer);
         assert_eq!(question.is_some(), answer.is_none(), "else it is asked");
         let mut second = None;
-        assert_eq!(questions.mark(now, &mut second, of, (5, false)), None);
+        assert_eq!(questions.mark(now, &mut second, of, 5, WHICH), None);
     }
 }
 
@@ -263,7 +265,7 @@ fn announced_mark_that_ends_is_forgotten() {
         questions.hear(Mono(1), b, told);
         questions.hear(Mono(1), b, word.clone());
         let mut question = None;
-        let answer = questions.mark(Mono(2), &mut question, b, (slot, false));
+        let answer = questions.mark(Mono(2), &mut question, b, slot, WHICH);
         assert_eq!(answer, None, "{word:?}");
     }
 }

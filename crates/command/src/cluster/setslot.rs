@@ -13,7 +13,7 @@ use base::ShardId;
 use cluster_bus::NodeId;
 use resp::args::Args;
 use std::time::Duration;
-use topology::moves::{Importing, Migrating};
+use topology::moves::{Importing, MarkQuestion, Migrating};
 
 /// How long a client waits for the end of a move, which goes on without it.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -262,8 +262,8 @@ fn until_end(slot: u16) -> Done {
 }
 
 /// M11, an operator's word that the other shard is gone for good: what is lent there is taken back, and the
-/// mark ends, or the hand-over whose slot a third shard has. Should that shard come back all the same, it has
-/// copies.
+/// mark ends, or the hand-over of a slot that a third shard has by now. Should that shard come back all the same,
+/// it has copies.
 fn force(env: &mut Env<'_>, slot: u16) -> Done {
     let moves = env.data.record().moves.clone();
     let leaving = moves.migrating.get(&slot).map(|mark| mark.shard);
@@ -396,11 +396,8 @@ fn give(env: &mut Env<'_>, slot: u16, (shard, node): (ShardId, NodeId)) -> Done 
     let question = &mut env.session.question;
     let cluster = env.server.cluster().ok_or(Error::CLUSTER_DISABLED)?;
     let bound = before.as_ref().and_then(|mark| mark.mark);
-    let known = match bound {
-        None => cluster.mark_wanted(question, shard, slot),
-        Some(_) => cluster.mark_elsewhere(question, shard, slot),
-    };
-    let Some(known) = known else {
+    let asks = bound.map_or(MarkQuestion::Wanted, |_| MarkQuestion::Which);
+    let Some(known) = cluster.mark_elsewhere(question, shard, slot, asks) else {
         if env.overdue {
             env.session.question = None;
             return Err(Error::HAND_OVER_TIMEOUT);

@@ -8,7 +8,7 @@ use super::super::upgrade::{are_upgraded, may_be_said};
 use super::plan::{may_lend, own_shard, wait_for, Plan};
 use base::ShardId;
 use state::Reader;
-use topology::moves::Lend;
+use topology::moves::{Lend, MarkQuestion};
 use topology::MoveId;
 
 /// What a copy to another shard may be: it goes in one frame.
@@ -47,7 +47,7 @@ fn mark(env: &mut Env<'_>, slot: u16, target: ShardId) -> Result<Option<MoveId>,
     }
     let question = &mut env.session.question;
     let cluster = env.server.cluster().ok_or(Error::CLUSTER_DISABLED)?;
-    match cluster.mark_elsewhere(question, target, slot) {
+    match cluster.mark_elsewhere(question, target, slot, MarkQuestion::Which) {
         Some(Some(mark)) => Ok(Some(mark)),
         Some(None) => {
             let addr = env

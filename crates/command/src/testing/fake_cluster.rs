@@ -6,7 +6,7 @@ use base::ShardId;
 use cluster_bus::{NodeId, SlotSet};
 use std::net::IpAddr;
 use std::time::Duration;
-use topology::moves::{Cargo, KeyState, Owners};
+use topology::moves::{Cargo, KeyState, MarkQuestion, Owners};
 use topology::outside::{Place, Server, Unreached};
 use topology::{ClusterView, MoveId};
 
@@ -118,17 +118,12 @@ impl ClusterApi for FakeCluster {
         _: &mut Option<u64>,
         _: ShardId,
         slot: u16,
+        asks: MarkQuestion,
     ) -> Option<Option<MoveId>> {
-        self.calls.push(format!("mark {slot}"));
-        self.mark
-    }
-    fn mark_wanted(
-        &mut self,
-        _: &mut Option<u64>,
-        _: ShardId,
-        slot: u16,
-    ) -> Option<Option<MoveId>> {
-        self.calls.push(format!("want mark {slot}"));
+        self.calls.push(match asks {
+            MarkQuestion::Which => format!("mark {slot}"),
+            MarkQuestion::Wanted => format!("want mark {slot}"),
+        });
         self.mark
     }
     fn owners_elsewhere(&mut self, question: &mut Option<u64>, slots: &SlotSet) -> Option<Owners> {

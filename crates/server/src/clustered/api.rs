@@ -12,7 +12,7 @@ use cluster_bus::{NodeId, SlotSet};
 use command::api::{ClusterApi, Failover, OutsideApi, ResetProgress};
 use command::Error;
 use std::time::Duration;
-use topology::moves::{Cargo, KeyState, Owners};
+use topology::moves::{Cargo, KeyState, MarkQuestion, Owners};
 use topology::outside::{Place, Server, Unreached};
 use topology::{ClusterView, MoveId};
 
@@ -129,17 +129,9 @@ impl<P: Platform> ClusterApi for Clustered<P> {
         question: &mut Option<u64>,
         shard: ShardId,
         slot: u16,
+        asks: MarkQuestion,
     ) -> Option<Option<MoveId>> {
-        self.core.mark_elsewhere(question, shard, (slot, false))
-    }
-
-    fn mark_wanted(
-        &mut self,
-        question: &mut Option<u64>,
-        shard: ShardId,
-        slot: u16,
-    ) -> Option<Option<MoveId>> {
-        self.core.mark_elsewhere(question, shard, (slot, true))
+        self.core.mark_elsewhere(question, shard, slot, asks)
     }
 
     fn owners_elsewhere(&mut self, question: &mut Option<u64>, slots: &SlotSet) -> Option<Owners> {

@@ -16,11 +16,13 @@ fn small(sync: SyncPolicy) -> ShardConfig {
     config
 }
 
-fn begin(folder: &std::path::Path, sync: SyncPolicy, clock: &Hand) -> Shard<RealDisk> {
-    let disk = RealDisk::new(folder);
-    bootstrap(disk.clone(), small(sync).log, &base()).expect("a group can be founded");
-    let shard = reopen(folder, sync, clock);
-    shard.expect("a shard opens")
+fn begin(sync: SyncPolicy) -> (tempfile::TempDir, Hand, Shard<RealDisk>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = Hand(Cell::new(1));
+    let disk = RealDisk::new(folder.path());
+    bootstrap(disk, small(sync).log, &base()).expect("a group can be founded");
+    let shard = reopen(folder.path(), sync, &clock);
+    (folder, clock, shard.expect("a shard opens"))
 }
 
 fn reopen(
@@ -43,11 +45,8 @@ fn fill(shard: &mut Shard<RealDisk>, clock: &Hand, count: usize) {
         shard.begin(clock.now()).expect("a turn begins");
         set(shard, format!("key {}", n % 7).as_bytes(), &[n as u8; 4096]);
         shard.finish(clock).expect("a turn ends");
-        for job in shard.take_output().jobs {
-            if let Some(done) = job.run() {
-                shard.job_done(clock.now(), done).expect("it is taken in");
-            }
-        }
+        let jobs = shard.take_output().jobs;
+        work(shard, clock, jobs);
     }
     settle(shard, clock);
 }
@@ -82,9 +81,7 @@ fn write(disk: &RealDisk, name: &str, bytes: &[u8]) {
 
 #[test]
 fn a_shard_begins_with_its_snapshot_and_the_log_behind_it() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let clock = Hand(Cell::new(1));
-    let mut shard = begin(folder.path(), SyncPolicy::Always, &clock);
+    let (folder, clock, mut shard) = begin(SyncPolicy::Always);
     for round in 1..4 {
         fill(&mut shard, &clock, 150);
         let first = shard.log().first_index();
@@ -117,9 +114,7 @@ fn a_shard_begins_with_its_snapshot_and_the_log_behind_it() {
 /// P10: with `appendfsync no` what is applied may not be on disk.
 #[test]
 fn a_state_waits_until_the_own_disk_has_its_entry() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let clock = Hand(Cell::new(1));
-    let mut shard = begin(folder.path(), SyncPolicy::No, &clock);
+    let (folder, clock, mut shard) = begin(SyncPolicy::No);
     fill(&mut shard, &clock, 20);
     assert!(shard.log().durable() < shard.log().end());
     let snapshot = tell(folder.path(), &mut shard, &clock);
@@ -129,18 +124,14 @@ fn a_state_waits_until_the_own_disk_has_its_entry() {
     let is_switch = |job: &Job<RealDisk>| matches!(job, Job::Switch(_));
     assert!(!jobs.iter().any(is_switch), "the log comes first");
     assert!(jobs.iter().any(|job| matches!(job, Job::Sync(_))));
-    for done in jobs.into_iter().filter_map(Job::run) {
-        shard.job_done(clock.now(), done).expect("it is taken in");
-    }
+    work(&mut shard, &clock, jobs);
     settle(&mut shard, &clock);
     assert_eq!(shard.snapshot_meta(), &snapshot);
 }
 
 #[test]
 fn what_is_no_newer_state_of_this_log_changes_nothing() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let clock = Hand(Cell::new(1));
-    let mut shard = begin(folder.path(), SyncPolicy::Always, &clock);
+    let (folder, clock, mut shard) = begin(SyncPolicy::Always);
     fill(&mut shard, &clock, 10);
     let snapshot = tell(folder.path(), &mut shard, &clock);
     fill(&mut shard, &clock, 1);
@@ -163,18 +154,15 @@ fn what_is_no_newer_state_of_this_log_changes_nothing() {
 /// What is executed and not committed is in the keyspace and in no state.
 #[test]
 fn with_an_open_tail_there_is_no_state() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let clock = Hand(Cell::new(1));
-    let mut shard = begin(folder.path(), SyncPolicy::Always, &clock);
+    let (_folder, clock, mut shard) = begin(SyncPolicy::Always);
     assert!(shard.state_now().is_some());
     shard.begin(clock.now()).expect("a turn begins");
     set(&mut shard, b"k", b"v");
     assert!(shard.state_now().is_none(), "it is not even proposed");
     shard.finish(&clock).expect("a turn ends");
     assert!(shard.state_now().is_none());
-    for done in shard.take_output().jobs.into_iter().filter_map(Job::run) {
-        shard.job_done(clock.now(), done).expect("it is taken in");
-    }
+    let jobs = shard.take_output().jobs;
+    work(&mut shard, &clock, jobs);
     settle(&mut shard, &clock);
     assert!(shard.state_now().is_some());
 }
@@ -182,9 +170,7 @@ fn with_an_open_tail_there_is_no_state() {
 /// D5: a base that can't be written ends nothing, and is tried again.
 #[test]
 fn a_switch_that_came_to_nothing_is_tried_again() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let clock = Hand(Cell::new(1));
-    let mut shard = begin(folder.path(), SyncPolicy::Always, &clock);
+    let (folder, clock, mut shard) = begin(SyncPolicy::Always);
     fill(&mut shard, &clock, 10);
     let snapshot = tell(folder.path(), &mut shard, &clock);
     // A folder of that name is in the way.
@@ -204,9 +190,7 @@ fn a_switch_that_came_to_nothing_is_tried_again() {
 
 #[test]
 fn a_state_that_is_gone_or_damaged_is_refused_by_name() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let clock = Hand(Cell::new(1));
-    let mut shard = begin(folder.path(), SyncPolicy::Always, &clock);
+    let (folder, clock, mut shard) = begin(SyncPolicy::Always);
     fill(&mut shard, &clock, 10);
     let snapshot = tell(folder.path(), &mut shard, &clock);
     fill(&mut shard, &clock, 1);
