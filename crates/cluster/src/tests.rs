@@ -2,7 +2,7 @@
 
 mod introductions;
 mod shown;
-pub(crate) use introductions::knowing;
+pub(crate) use introductions::{knowing, knowing_as};
 
 use super::*;
 use crate::identity::{Joining, NodeIdentity};

@@ -11,12 +11,15 @@ use cluster_bus::bus::Bus;
 use cluster_bus::wire::Flags;
 use cluster_bus::NodeId;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 #[derive(Debug)]
 struct Contact {
     node: NodeId,
     /// Since when it has been spoken to and has not been heard.
     silent_since: Option<Mono>,
+    /// When a leader of the shard has spoken last.
+    heard: Option<Mono>,
 }
 
 #[derive(Debug, Default)]
@@ -53,8 +56,12 @@ impl Contacts {
         let Some(contact) = contact else {
             let master = nodes.iter().find(|(_, master)| *master);
             let (node, _) = *master.or_else(|| nodes.first())?;
-            let silent_since = Some(now);
-            self.0.insert(shard, Contact { node, silent_since });
+            let contact = Contact {
+                node,
+                silent_since: Some(now),
+                heard: None,
+            };
+            self.0.insert(shard, contact);
             return Some(node);
         };
         match contact.silent_since {
@@ -71,9 +78,19 @@ impl Contacts {
     }
 
     /// A node has spoken for its shard as its leader.
-    pub fn heard(&mut self, shard: ShardId, node: NodeId) {
-        let silent_since = None;
-        self.0.insert(shard, Contact { node, silent_since });
+    pub fn heard(&mut self, now: Mono, shard: ShardId, node: NodeId) {
+        let contact = Contact {
+            node,
+            silent_since: None,
+            heard: Some(now),
+        };
+        self.0.insert(shard, contact);
+    }
+
+    /// Whether a leader of the shard has spoken in this time.
+    pub fn has_spoken(&self, now: Mono, shard: ShardId, within: Duration) -> bool {
+        let heard = self.0.get(&shard).and_then(|contact| contact.heard);
+        heard.is_some_and(|at| now.since(at) < within)
     }
 
     /// The node that was spoken to does not lead its shard; another one does, if known.

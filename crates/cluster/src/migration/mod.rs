@@ -442,7 +442,7 @@ impl Cluster {
                 }
                 word if leads => {
                     let migration = &mut self.migration;
-                    migration.contacts.heard(words.from, from);
+                    migration.contacts.heard(self.now.mono, words.from, from);
                     migration.take_in(from, words.from, word);
                 }
                 _ => {

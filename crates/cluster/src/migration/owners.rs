@@ -204,7 +204,7 @@ pub(super) fn asked<D: Disk>(
 pub(super) struct Others {
     /// Those that can be asked, in order.
     pub asked: Vec<ShardId>,
-    /// Those of which every node has failed.
+    /// Those of which every node has failed, and none has spoken for a while.
     pub failed: Vec<ShardId>,
 }
 
@@ -233,6 +233,12 @@ impl Cluster {
                 None if alive => return None,
                 None => {}
             }
+        }
+        // The bus may call a node failed that has been back for a while: what such a shard took meanwhile it would
+        // lose again to a forced title.
+        let (now, within) = (self.now.mono, self.config.node_timeout());
+        for (shard, lives) in &mut shards {
+            *lives |= self.migration.contacts.has_spoken(now, *shard, within);
         }
         let of = |alive: bool| -> Vec<ShardId> {
             let of = shards.iter().filter(|(_, lives)| **lives == alive);
@@ -289,6 +295,27 @@ impl Cluster {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::knowing_as;
+
+    /// M12: it may have taken the slot since.
+    #[test]
+    fn failed_shard_that_speaks_is_asked() {
+        const OTHER: ShardId = ShardId([0xc; 20]);
+        let mut cluster = knowing_as(7, "master,fail");
+        let slots: SlotSet = [5].into_iter().collect();
+        let heard_at = cluster.now.mono;
+        let limit = cluster.config.node_timeout();
+        let failed = |cluster: &mut Cluster| {
+            let owners = cluster.owners_elsewhere(&mut None, &slots);
+            owners.map(|owners| owners.failed)
+        };
+        assert_eq!(failed(&mut cluster), Some(1));
+        let contacts = &mut cluster.migration.contacts;
+        contacts.heard(heard_at, OTHER, NodeId([7; 20]));
+        assert_eq!(failed(&mut cluster), None, "it is asked");
+        cluster.now.mono = heard_at + limit;
+        assert_eq!(failed(&mut cluster), Some(1));
+    }
 
     #[test]
     fn the_title_decides_then_epoch_and_node() {
