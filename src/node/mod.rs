@@ -30,6 +30,8 @@ struct Node {
     log: Log,
     /// Is to be told when the server begins to end.
     supervisor: Option<Supervisor>,
+    /// The log and the supervisor know that the keyspace is loaded.
+    announced: bool,
     /// Held as long as the folder and nodes.conf are in use.
     _locks: (Lock, Option<Lock>),
 }
@@ -87,6 +89,17 @@ impl Node {
         }
     }
 
+    /// Once, when the keyspace has been loaded.
+    fn announce(&mut self) {
+        if self.announced || self.server.shard().is_starting() {
+            return;
+        }
+        self.announced = true;
+        if let Some(supervisor) = &self.supervisor {
+            start::announce(self.server.platform(), supervisor, self.server.logger());
+        }
+    }
+
     /// Turns until the process is to end.
     fn run(&mut self) -> Result<(), ServerError> {
         let mut pause = Pause::default();
@@ -111,6 +124,7 @@ impl Node {
                 }
             };
             self.log_role();
+            self.announce();
             if self.server.is_ending() {
                 self.tell_supervisor();
             }

@@ -103,12 +103,13 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
         // It fails only if the loop's end is closed, and then nobody waits.
         let _ = waker.wake();
     });
-    announce(server.platform(), &supervisor, &logger);
+    slog::info!(logger, "Server initialized");
     Ok(Node {
         poll,
         server,
         log,
         supervisor: Some(supervisor),
+        announced: false,
         _locks: (lock, conf_lock),
     })
 }
@@ -210,8 +211,7 @@ fn places(config: &Config) -> u32 {
 }
 
 /// Says in the log, and to the supervisor of the process if there is one, that clients are welcome.
-fn announce(platform: &RealPlatform, supervisor: &Supervisor, logger: &Logger) {
-    slog::info!(logger, "Server initialized");
+pub(super) fn announce(platform: &RealPlatform, supervisor: &Supervisor, logger: &Logger) {
     for address in platform.addresses() {
         slog::info!(logger, "Ready to accept connections tcp on {}", address);
     }

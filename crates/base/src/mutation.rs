@@ -15,6 +15,10 @@ compile_error!(
 /// Each variant names the rule that is broken where [`is`] is asked for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mutation {
+    /// P20: a member whose keyspace is being loaded counts as one that has caught up.
+    LoadingCountsAsCaughtUp,
+    /// P20: commands are served from a keyspace that is being loaded.
+    ServeWhileLoading,
     /// M5: a lent key is written to.
     WriteToLentKey,
     /// M5: a lent key expires before its lend has ended.
@@ -336,6 +340,8 @@ impl Mutation {
         Mutation::HandOffWithKeysOrLent,
         Mutation::GoneFromTail,
         Mutation::EpochNotRaised,
+        Mutation::LoadingCountsAsCaughtUp,
+        Mutation::ServeWhileLoading,
         Mutation::WriteToLentKey,
         Mutation::ExpireLentKey,
         Mutation::FrozenInMemoryOnly,

@@ -357,6 +357,7 @@ fn heartbeat(commit: u64) -> Envelope {
         sent_ns: 1,
         applied: 1,
         has_room: true,
+        loaded: true,
         message,
     }
 }

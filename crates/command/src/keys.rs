@@ -253,7 +253,7 @@ fn randomkey(env: &mut Env<'_>, _args: Args<'_>) -> Done {
         match env.data.access() {
             Access::Lead if env.data.slice_left() == 0 => env.data.hold(),
             Access::Lead => {}
-            Access::Replica | Access::Apply => tries += 1,
+            Access::Replica | Access::Apply | Access::Record => tries += 1,
         }
         if env.data.footprint().hold || tries >= RANDOM_TRIES {
             break Some(bytes);

@@ -34,6 +34,8 @@ pub struct Envelope {
     pub applied: u64,
     /// Whether the sender's log has room for writes (D5).
     pub has_room: bool,
+    /// Whether the sender's keyspace is that of its applied index (P20).
+    pub loaded: bool,
     pub message: Message,
 }
 
@@ -52,6 +54,8 @@ const VERSION: u8 = 2;
 const HEADER: usize = 1 + 8 * 8 + 1;
 /// A flag: the sender's log has room.
 const HAS_ROOM: u8 = 1;
+/// A flag: the sender's keyspace is being loaded. Builds before 0.4 never say so.
+const LOADS: u8 = 2;
 
 impl Envelope {
     /// Appends the envelope's bytes: version, the eight header numbers (little endian), the flags,
@@ -70,7 +74,9 @@ impl Envelope {
         ] {
             out.extend_from_slice(&field.to_le_bytes());
         }
-        out.push(if self.has_room { HAS_ROOM } else { 0 });
+        let room = if self.has_room { HAS_ROOM } else { 0 };
+        let loads = if self.loaded { 0 } else { LOADS };
+        out.push(room | loads);
         // Once: the sizes that this caches are what the writing goes by.
         let size = self.message.compute_size() as usize;
         // And a byte: the stream's flush grows a buffer that is full, which copies it all.
@@ -109,6 +115,7 @@ impl Envelope {
             sent_ns: field(6),
             applied: field(7),
             has_room: bytes[HEADER - 1] & HAS_ROOM != 0,
+            loaded: bytes[HEADER - 1] & LOADS == 0,
             message,
         })
     }
@@ -138,6 +145,7 @@ mod tests {
             sent_ns: 7,
             applied: 8,
             has_room: true,
+            loaded: false,
             message,
         };
         let mut bytes = Vec::new();

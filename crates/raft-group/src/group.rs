@@ -93,6 +93,8 @@ pub struct MemberView {
     pub acked: Option<Mono>,
     /// D5: whether its log has room for writes, as its last answer says.
     pub has_room: bool,
+    /// P20: whether its keyspace is that of its applied index, as its last answer says.
+    pub loaded: bool,
     /// E4: when a transfer to it came to nothing.
     pub failed: Option<Mono>,
 }
@@ -104,7 +106,16 @@ pub(super) struct Told {
     applied: u64,
     acked: Option<Mono>,
     lacks_room: bool,
+    loads: bool,
     failed: Option<Mono>,
+}
+
+/// What a member says of itself in every answer.
+#[derive(Clone, Copy)]
+pub(super) struct Answer {
+    pub applied: u64,
+    pub has_room: bool,
+    pub loaded: bool,
 }
 
 fn is_only_voter(membership: &Membership, me: RaftId) -> bool {
@@ -136,6 +147,8 @@ pub struct Group {
     pub(super) next_tick: Mono,
     /// D5: whether this member's log has room for writes.
     pub(super) has_room: bool,
+    /// P20: whether this member's keyspace is that of the applied index.
+    pub(super) loaded: bool,
     pub(super) out: Vec<Envelope>,
 }
 
@@ -195,6 +208,7 @@ impl Group {
             applied: config.applied,
             next_tick: now.mono,
             has_room: true,
+            loaded: true,
             out: Vec::new(),
             node,
             config,
@@ -296,6 +310,7 @@ impl Group {
                     } else {
                         !told.lacks_room
                     },
+                    loaded: if is_me { self.loaded } else { !told.loads },
                     failed: told.failed,
                 }
             })
@@ -322,13 +337,12 @@ impl Group {
         &mut self.told[at]
     }
 
-    /// A member's answer: what it has applied, whether it has room, and entries that it has on disk
-    /// and had not told of before.
-    pub(super) fn note_told(&mut self, now: Now, from: RaftId, answer: (u64, bool), acks: bool) {
-        let (applied, has_room) = answer;
+    /// A member's answer, and whether it acknowledges entries that it had not acknowledged before.
+    pub(super) fn note_told(&mut self, now: Now, from: RaftId, answer: &Answer, acks: bool) {
         let told = self.told_mut(from);
-        told.applied = told.applied.max(applied);
-        told.lacks_room = !has_room;
+        told.applied = told.applied.max(answer.applied);
+        told.lacks_room = !answer.has_room;
+        told.loads = !answer.loaded;
         if acks {
             told.acked = Some(now.mono);
         }
@@ -342,6 +356,19 @@ impl Group {
     /// D5: whether this member's log has room for writes; every message says so.
     pub fn set_room(&mut self, has_room: bool) {
         self.has_room = has_room;
+    }
+
+    /// P20: whether this member's keyspace is that of the applied index; every message says so, and it
+    /// campaigns behind all others until it is.
+    pub fn set_loaded(&mut self, loaded: bool) {
+        self.loaded = loaded;
+        self.timer.set_loaded(loaded);
+    }
+
+    /// D2: Raft has waited for the keyspace until now; the order in which members campaign counts from here.
+    pub fn wake(&mut self, now: Now) {
+        self.set_loaded(true);
+        self.timer.woken(now.mono);
     }
 
     // ---- leading --------------------------------------------------------------------------
@@ -514,6 +541,11 @@ impl Group {
             && self.open.is_empty()
             && !self.node.has_ready()
             && self.applied == self.commit()
+    }
+
+    /// P20: a leader that hands over wants to be followed by one that can serve.
+    pub(super) fn may_take_over(&self) -> bool {
+        self.may_campaign() && self.loaded
     }
 
     fn campaign(&mut self, now: Now) {

@@ -50,6 +50,7 @@ impl Group {
             // C2: more may have been applied since the message was made.
             envelope.applied = self.applied;
             envelope.has_room = self.has_room;
+            envelope.loaded = self.loaded;
         }
         messages
     }
@@ -127,6 +128,7 @@ impl Group {
             sent_ns,
             applied: self.applied,
             has_room: self.has_room,
+            loaded: self.loaded,
             message,
         }
     }

@@ -30,17 +30,21 @@ pub struct Progress {
     pub syncs: bool,
     /// D5: its log has room for writes.
     pub has_room: bool,
+    /// P20: its keyspace is that of its applied index.
+    pub loaded: bool,
     /// E4: a transfer to it has failed lately.
     pub failed: bool,
 }
 
-/// How the leader's own disk does.
+/// How the leader itself does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OwnDisk {
+pub struct Condition {
     /// How long the sync that is under way has taken so far.
     pub sync_for: Option<Duration>,
     /// How long there has been no room for writes.
     pub full_for: Option<Duration>,
+    /// P20: its keyspace is being loaded.
+    pub loads: bool,
 }
 
 /// What nodes have asked of the leader.
@@ -188,17 +192,19 @@ fn end_joint(
     }
 }
 
-/// T5, D5: the member that takes over from the leader `me`, whose own disk has failed it for T: a data
-/// voter that is better off. Nobody else: a leader that others carry serves better than none.
+/// T5, D5, P20: the member that takes over from the leader `me`, whose own disk has failed it for T, or
+/// whose keyspace is being loaded: a data voter that is better off. Nobody else: a leader that others carry serves better than none.
 pub fn relief(
     me: RaftId,
     election_timeout: Duration,
-    disk: OwnDisk,
+    own: Condition,
     members: &Membership,
     progress: &dyn Fn(RaftId) -> Option<Progress>,
 ) -> Option<RaftId> {
     let lasts = |time: Option<Duration>| time.is_some_and(|time| time >= election_timeout);
-    if !lasts(disk.sync_for) && !lasts(disk.full_for) || mutation::is(Mutation::LeadsOnABadDisk) {
+    let bad_disk = lasts(own.sync_for) || lasts(own.full_for);
+    let stays = mutation::is(Mutation::LeadsOnABadDisk);
+    if !(bad_disk && !stays || own.loads) {
         return None;
     }
     let is_data = |m: &&Member| m.kind == MemberKind::Data;
@@ -296,7 +302,7 @@ fn is_fit(p: &Progress) -> bool {
     let in_vain = p.failed && !mutation::is(Mutation::TransferAgainAndAgain);
     let syncs = p.syncs || mutation::is(Mutation::TransferToAHungDisk);
     let has_room = p.has_room || mutation::is(Mutation::TransferWithoutRoom);
-    syncs && has_room && !in_vain
+    syncs && has_room && p.loaded && !in_vain
 }
 
 fn is_near(p: &Progress) -> bool {

@@ -4,7 +4,7 @@
 //! its promise (E1), or depose a leader by a transfer that was given up (E4).
 
 use super::envelope::Envelope;
-use super::group::Group;
+use super::group::{Answer, Group};
 use super::members;
 use base::clock::{Mono, Now};
 use base::ids::RaftId;
@@ -73,6 +73,7 @@ impl Group {
             from,
             applied,
             has_room,
+            loaded,
             message,
             ..
         } = &envelope;
@@ -86,11 +87,15 @@ impl Group {
             }
         }
         let (kind, term) = (message.get_msg_type(), message.term);
-        let (lease_epoch, sent_ns, from, told) =
-            (*lease_epoch, *sent_ns, *from, (*applied, *has_room));
+        let (lease_epoch, sent_ns, from) = (*lease_epoch, *sent_ns, *from);
+        let told = Answer {
+            applied: *applied,
+            has_room: *has_room,
+            loaded: *loaded,
+        };
         let matched = self.matched(from);
         if kind == MessageType::MsgTimeoutNow {
-            if !self.may_campaign() {
+            if !self.may_take_over() {
                 // E2: not before everything is persisted, which is a matter of a moment.
                 self.postponed = Some(Box::new(envelope));
                 return Ok(());
@@ -122,7 +127,7 @@ impl Group {
                 let counts = self
                     .lease
                     .ack_of_send_time(now, from.0, lease_epoch, sent_ns);
-                self.note_told(now, from, told, self.matched(from) > matched);
+                self.note_told(now, from, &told, self.matched(from) > matched);
                 if kind == MessageType::MsgAppendResponse && counts {
                     self.note_answer(now, from, Mono(sent_ns));
                 }
@@ -141,7 +146,7 @@ impl Group {
         let Some(envelope) = self.postponed.take().filter(|e| self.obeys(e)) else {
             return;
         };
-        if !self.may_campaign() {
+        if !self.may_take_over() {
             self.postponed = Some(envelope);
             return;
         }

@@ -29,6 +29,7 @@ pub fn answer(asked: &Envelope) -> Option<Envelope> {
         to: asked.from,
         applied: 1,
         has_room: true,
+        loaded: true,
         message,
         ..asked.clone()
     })

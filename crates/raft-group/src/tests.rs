@@ -367,6 +367,7 @@ impl World {
             sent_ns: [0, 1, self.now, u64::MAX][usize::from(d.sent)],
             applied: self.index(d.commit),
             has_room: d.reject,
+            loaded: d.sent != 2,
             message,
         }
     }

@@ -45,6 +45,7 @@ pub(super) struct CampaignTimer {
     rank: Rank,
     rng: StdRng,
     at: Mono,
+    loaded: bool,
 }
 
 impl CampaignTimer {
@@ -55,20 +56,39 @@ impl CampaignTimer {
             rank,
             rng: StdRng::seed_from_u64(seed),
             at: now,
+            loaded: true,
         };
-        let wait = match rank {
-            Rank::Alone => return timer,
-            Rank::Master => Duration::ZERO,
-            Rank::Data => timer.between(0.3, 0.45),
-            Rank::Witness => timer.between(0.6, 0.75),
-        };
-        timer.at = now + election_timeout + wait;
+        if rank != Rank::Alone {
+            timer.at = now + election_timeout + timer.turn();
+        }
         timer
+    }
+
+    /// How long a member waits after a start for those before it.
+    fn turn(&mut self) -> Duration {
+        match self.rank {
+            Rank::Alone | Rank::Master => Duration::ZERO,
+            Rank::Data => self.between(0.3, 0.45),
+            Rank::Witness => self.between(0.6, 0.75),
+        }
+    }
+
+    /// It has waited for its keyspace: others may have waited as long.
+    pub fn woken(&mut self, now: Mono) {
+        self.at = self.at.max(now + self.turn());
+    }
+
+    pub fn set_loaded(&mut self, loaded: bool) {
+        self.loaded = loaded;
     }
 
     /// After the end of a promise, or of a lease epoch.
     fn patience(&mut self) -> Duration {
-        let (low, high) = self.rank.patience();
+        let (low, high) = match self.loaded {
+            true => self.rank.patience(),
+            // P20: it could not serve yet, and a witness would hand over at once.
+            false => (0.6, 0.75),
+        };
         self.between(low, high)
     }
 

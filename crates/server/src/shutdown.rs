@@ -98,7 +98,7 @@ impl<P: Platform> Server<P> {
     /// E4: whether leadership is still being handed to another member; with none that could take it
     /// nothing is waited for. Held commands are answered with its address.
     fn hands_over(&mut self, now: Now, ending: &mut HandOver) -> bool {
-        if self.state.cluster.is_none() {
+        if self.state.cluster.is_none() || self.shard.is_starting() {
             return false;
         }
         if self.shard.group().is_leader() {

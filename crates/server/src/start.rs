@@ -160,8 +160,8 @@ impl<P: Platform> Server<P> {
         let took = clock.now().mono.since(now.mono);
         slog::info!(
             logger,
-            "DB loaded from the log: {} entries replayed in {:.3} seconds",
-            shard.group().applied() - shard.snapshot_meta().index,
+            "Log recovered: {} entries in {:.3} seconds",
+            shard.log().last_index() - shard.snapshot_meta().index,
             took.as_secs_f64()
         );
         let state = ServerState {

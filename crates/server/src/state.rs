@@ -9,7 +9,7 @@ use super::pubsub::PubSub;
 use super::start::{Machine, Tuning};
 use ::base::clock::{Clock, Mono, Now};
 use ::base::ids::BatchSeq;
-use command::api::{
+use command::api::{LoadingView, 
     ClientView, ClusterApi, IoView, KillFilter, MemberKind, MemberStatus, OutsideApi, ProcessView,
     RaftRole, RaftStatus, Rates, Shutdown, Unblock,
 };
@@ -21,7 +21,7 @@ use raft_group::Role;
 use rand::rngs::StdRng;
 use rand::RngCore;
 use resp::Proto;
-use shard::GroupHandle;
+use shard::{GroupHandle, LoadProgress};
 use std::time::Duration;
 use storage::base::{self, Member};
 
@@ -290,6 +290,7 @@ impl<P: Platform> ServerApi for TurnApi<'_, P> {
             log_bytes: handle.log.end().0,
             log_unsynced: handle.log.durable() != handle.log.end(),
             log_segments: handle.log.segment_count() as u64,
+            loading: handle.loading.map(|load| loading_view(&load, now)),
         }
     }
 
@@ -341,5 +342,16 @@ impl<P: Platform> ServerApi for TurnApi<'_, P> {
 
     fn unix_micros(&self) -> i64 {
         self.state.clock.unix_micros()
+    }
+}
+
+/// P20, as INFO tells it.
+fn loading_view(load: &LoadProgress, now: Now) -> LoadingView {
+    LoadingView {
+        started_unix_s: u64::try_from(load.since.unix_ms / 1000).unwrap_or(0),
+        total_bytes: load.total_bytes,
+        loaded_bytes: load.loaded_bytes,
+        elapsed: now.mono.since(load.since.mono),
+        rdb_used_mem: 0,
     }
 }

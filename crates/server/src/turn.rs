@@ -19,7 +19,7 @@ use base::mutation::{self, Mutation};
 use net::{ConnId, ReadBuffer, Readiness, ReadyList};
 use raft_group::Group;
 use resp::Argv;
-use shard::{Admission, Shard};
+use shard::{Admission, Cause, LoadProgress, Shard};
 use slog::Logger;
 use state::Gate;
 use std::sync::Arc;
@@ -102,6 +102,8 @@ pub struct Server<P: Platform> {
     pub(super) memory_bytes: usize,
     pub(super) ending: Option<Ending>,
     disk_full_told: bool,
+    /// Since when the keyspace has been loaded, as far as the log says.
+    loading_told: Option<LoadProgress>,
     /// Where slots are, as of this turn; none outside a cluster.
     pub(super) routing: Option<Arc<Routing>>,
 }
@@ -144,6 +146,7 @@ impl<P: Platform> Server<P> {
             memory_bytes,
             ending: None,
             disk_full_told: false,
+            loading_told: None,
             routing: None,
         }
     }
@@ -221,6 +224,7 @@ impl<P: Platform> Server<P> {
         while let Some(done) = self.state.platform.next_done() {
             self.shard.job_done(self.turn_started, done)?;
         }
+        self.tell_loaded();
         if self.shard.is_disk_full() != self.disk_full_told {
             self.disk_full_told = !self.disk_full_told;
             if self.disk_full_told {
@@ -237,6 +241,33 @@ impl<P: Platform> Server<P> {
             }
         }
         Ok(())
+    }
+
+    /// Says in the log that the keyspace is being loaded, and that it has been.
+    fn tell_loaded(&mut self) {
+        let before = self.loading_told;
+        self.loading_told = self.shard.load_progress();
+        let whole = match (before, self.loading_told) {
+            (Some(before), None) => before,
+            (None, Some(begins)) if begins.cause == Cause::LostTail => {
+                let bytes = begins.total_bytes;
+                slog::warn!(self.logger, "What was executed did not happen: the keyspace is made anew from {} bytes", bytes);
+                return;
+            }
+            _ => return,
+        };
+        let took = self.state.clock.now().mono.since(whole.since.mono);
+        let from = match whole.file_bytes {
+            0 => "the log",
+            _ => "a snapshot and the log",
+        };
+        slog::info!(
+            self.logger,
+            "DB loaded from {}: {} bytes in {:.3} seconds",
+            from,
+            whole.total_bytes,
+            took.as_secs_f64()
+        );
     }
 
     /// E1: the clock is read after the turn's messages were taken off their queue, so that no promise
@@ -369,6 +400,7 @@ impl<P: Platform> Server<P> {
         let waits = match admission {
             Admission::Lead { .. } => false,
             Admission::Hold => true,
+            Admission::Loading { leader, waits } => leader.is_none() && waits,
             // Where to is not known yet.
             Admission::Redirect { own_copy, .. } => {
                 !own_copy && self.routing.as_ref().is_some_and(|r| r.leader.is_none())

@@ -1,16 +1,15 @@
-//! What commits: the tail's outcome, followers' apply, rebuilds (T6, T8).
+//! What commits: the tail's outcome, followers' apply (T6, T8).
 
 use super::members::is_change;
 use super::turn::Breath;
-use super::{AppliedBatch, Rebuild, Shard, ShardError, TailBatch};
-use base::clock::Now;
+use super::{AppliedBatch, Cause, Shard, ShardError, TailBatch};
 use base::mutation::{self, Mutation};
 use effect::{parse_entry, CodecError, Staged, Stager, Unit};
 use keyspace::Keyspace;
 use raft::eraftpb::Entry;
-use state::{apply_unit, check_unit, ApplyError, StateMachine};
+use state::{apply_record, apply_unit, check_unit, ApplyError, StateMachine};
 use storage::base::MemberKind;
-use storage::{Disk, Job};
+use storage::Disk;
 
 /// T9: entries applied before the loop looks at its sockets again.
 const APPLY_ENTRIES: usize = 2_000;
@@ -24,6 +23,27 @@ pub(super) fn apply_entry(
     stager: &mut Stager,
     entry: &Entry,
     breathe: &mut dyn FnMut(),
+) -> Result<(), ShardError> {
+    carry_out(data, stager, entry, &mut |data, unit| {
+        apply_unit(data, unit, breathe)
+    })
+}
+
+/// What one committed entry makes of the record, where the keyspace is made later.
+pub(super) fn scan_entry(
+    data: &mut StateMachine,
+    stager: &mut Stager,
+    entry: &Entry,
+) -> Result<(), ShardError> {
+    carry_out(data, stager, entry, &mut apply_record)
+}
+
+/// Hands over the units of an entry that are whole with it.
+fn carry_out(
+    data: &mut StateMachine,
+    stager: &mut Stager,
+    entry: &Entry,
+    unit_of: &mut dyn FnMut(&mut StateMachine, Unit<'_>) -> Result<(), ApplyError>,
 ) -> Result<(), ShardError> {
     let index = entry.index;
     let effect_error = |source| ShardError::Effect { index, source };
@@ -45,14 +65,14 @@ pub(super) fn apply_entry(
         Staged::Units(units) => {
             for unit in units {
                 let unit = unit.map_err(effect_error)?;
-                apply_unit(data, unit, breathe).map_err(|e| apply_error(&e))?;
+                unit_of(data, unit).map_err(|e| apply_error(&e))?;
             }
         }
         Staged::Whole(body) => {
             if is_void(&body, data.keyspace()) {
                 return Ok(());
             }
-            apply_unit(data, Unit::new(&body), breathe).map_err(|e| apply_error(&e))?;
+            unit_of(data, Unit::new(&body)).map_err(|e| apply_error(&e))?;
         }
     }
     Ok(())
@@ -75,7 +95,7 @@ impl<D: Disk> Shard<D> {
     pub(super) fn apply_slice(&mut self, breath: &mut Breath<'_>) -> Result<(), ShardError> {
         let (mut bytes, mut count) = (0, 0);
         let all = mutation::is(Mutation::ApplyAllAtOnce);
-        while self.rebuild.is_none()
+        while self.loading.is_none()
             && (all || bytes < self.config.sizes.apply_slice && count < APPLY_ENTRIES)
         {
             let Some(entry) = self.to_apply.pop_front() else {
@@ -100,7 +120,7 @@ impl<D: Disk> Shard<D> {
 
     /// Whether applied entries wait for the next slice.
     pub(super) fn has_unapplied(&self) -> bool {
-        self.rebuild.is_none() && !self.to_apply.is_empty() && !self.awaits_sync()
+        self.loading.is_none() && !self.to_apply.is_empty() && !self.awaits_sync()
     }
 
     /// One committed entry: the outcome of a batch of the tail, or new. False: the tail was lost.
@@ -143,35 +163,9 @@ impl<D: Disk> Shard<D> {
     /// T6: another entry committed where the tail's first open batch stood, so none of the tail
     /// happened: the replies become MOVED, the keyspace is made anew from the log.
     fn lose_tail(&mut self) {
-        assert!(
-            self.base.snapshot.file.is_none(),
-            "D7: a group that trims its log has one member, and loses no tail"
-        );
         self.fail_tail();
-        self.data.fail_all_watches();
         self.to_apply.clear();
-        if mutation::is(Mutation::SkipRebuild) {
-            self.rebuild = Some(Rebuild {
-                next: self.group.applied() + 1,
-                reading: false,
-                again_at: None,
-            });
-            return;
-        }
-        let empty = Shard::<D>::empty_keyspace(&self.config);
-        let record = Shard::<D>::bootstrap_record(&self.base);
-        let mut old = self.data.restart(empty, record);
-        // T9: what the lost keyspace held is freed elsewhere.
-        old.flush(None);
-        while let Some(garbage) = old.take_garbage() {
-            self.jobs.push(Job::Garbage(Box::new(garbage)));
-        }
-        self.stager = Stager::default();
-        self.rebuild = Some(Rebuild {
-            next: self.base.snapshot.index + 1,
-            reading: false,
-            again_at: None,
-        });
+        self.begin_loading(self.turn_now, Cause::LostTail);
     }
 
     pub(super) fn fail_tail(&mut self) {
@@ -182,44 +176,6 @@ impl<D: Disk> Shard<D> {
         self.released.batch = last.seq;
         self.tail.clear();
         self.tail_bytes = 0;
-    }
-
-    /// A slice of the log for the rebuild.
-    pub(super) fn rebuild_slice(
-        &mut self,
-        now: Now,
-        entries: Vec<Entry>,
-    ) -> Result<(), ShardError> {
-        let rebuild = self
-            .rebuild
-            .as_mut()
-            .expect("a rebuild asked for this read");
-        rebuild.reading = false;
-        let mut next = rebuild.next;
-        for entry in &entries {
-            assert_eq!(entry.index, next, "a read job's entries are consecutive");
-            let new = entry.index > self.group.applied();
-            if is_change(entry) && new && !self.apply_members(entry)? {
-                break; // it is read again when the commit index is on disk (D1)
-            }
-            if self.group.kind() == MemberKind::Data {
-                apply_entry(&mut self.data, &mut self.stager, entry, &mut || {})?;
-                if new {
-                    self.data.commit_record();
-                }
-            }
-            next += 1;
-        }
-        self.rebuild.as_mut().expect("it goes on").next = next;
-        let done = next - 1;
-        if done > self.group.applied() {
-            self.group.advance_applied(done);
-        }
-        if done == self.delivered {
-            self.rebuild = None;
-            self.data.commit_record();
-        }
-        self.order_jobs(now)
     }
 
     /// The mutation that T6 forbids: to take a truncation for the outcome.

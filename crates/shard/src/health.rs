@@ -1,4 +1,4 @@
-//! How this member's own disk does, and what follows from it (T5, E4, D5).
+//! How this member itself does, and what follows from it (T5, E4, D5).
 //!
 //! Owns: since when a sync is under way, since when there is no room, what the reserve is for. Never:
 //! decides which member takes over (that is [`raft_group::relief`]).
@@ -12,7 +12,7 @@ use base::ids::BatchSeq;
 use base::ids::RaftId;
 use base::mutation::{self, Mutation};
 use raft::eraftpb::{Entry, Message, MessageType};
-use raft_group::{self, OwnDisk};
+use raft_group::{self, Condition};
 use std::time::Duration;
 use storage::Disk;
 
@@ -55,7 +55,7 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    /// Looks how the own disk does. A leader that it fails hands over.
+    /// Looks how the own disk does. A leader that it fails, or whose keyspace is being loaded, hands over.
     pub(super) fn look_at_disk(&mut self, now: Now) {
         let has_room = self.log.has_room(TURN_ROOM);
         self.group.set_room(has_room);
@@ -67,16 +67,17 @@ impl<D: Disk> Shard<D> {
             return;
         }
         let lasts = |since: Option<Mono>| since.map(|at| now.mono.since(at));
-        let disk = OwnDisk {
+        let own = Condition {
             sync_for: lasts(self.sync_since),
             full_for: lasts(self.full_since),
+            loads: self.is_loading(),
         };
         let of = |id: RaftId| {
             let mut progress = self.progress(now.mono).into_iter();
             progress.find(|(other, _)| *other == id).map(|p| p.1)
         };
         let (me, t) = (self.group.id(), self.group.election_timeout());
-        if let Some(to) = raft_group::relief(me, t, disk, self.group.membership(), &of) {
+        if let Some(to) = raft_group::relief(me, t, own, self.group.membership(), &of) {
             self.group.transfer(now, to);
         }
     }

@@ -21,12 +21,14 @@
 
 mod apply;
 mod health;
+mod loading;
 mod log_end;
 mod members;
 mod open;
 mod persist;
 mod quorum;
 mod turn;
+pub use loading::{Cause, LoadProgress};
 pub use members::LEAVE_TIMEOUTS;
 pub use turn::Admission;
 #[cfg(any(test, feature = "testing"))]
@@ -125,7 +127,7 @@ pub enum ShardError {
 
 /// What asked for a read of old entries; reads are answered in the order in which they were asked.
 enum ReadFor {
-    Rebuild,
+    Loading,
     Follower(Wanted),
 }
 
@@ -166,6 +168,8 @@ pub struct GroupHandle<'a, D: Disk> {
     pub unknown_outcomes: u64,
     pub has_quorum: bool,
     pub is_disk_full: bool,
+    /// P20: how far the keyspace is, while it is being loaded.
+    pub loading: Option<LoadProgress>,
 }
 
 impl<D: Disk> GroupHandle<'_, D> {
@@ -194,14 +198,6 @@ struct TailBatch {
     bytes: usize,
     /// The shard's record after it, if it has changed that (S1).
     record: Option<Arc<Record>>,
-}
-
-/// The keyspace being made anew from the log.
-struct Rebuild {
-    next: u64,
-    reading: bool,
-    /// After a read for which no file could be opened.
-    again_at: Option<Mono>,
 }
 
 /// One member's shard.
@@ -259,7 +255,7 @@ pub struct Shard<D: Disk> {
     stager: Stager,
     to_apply: VecDeque<Entry>,
     delivered: u64,
-    rebuild: Option<Rebuild>,
+    loading: Option<loading::Loading>,
     members: members::Members,
     quorum: quorum::Quorum,
     new_state: Option<log_end::NewState>,
@@ -285,7 +281,9 @@ impl<D: Disk> Shard<D> {
 
     /// The data, and beside it what a running command may ask about or do meanwhile (T9).
     pub fn split(&mut self) -> (&mut StateMachine, GroupHandle<'_, D>) {
+        let loading = self.load_progress();
         let handle = GroupHandle {
+            loading,
             group: &mut self.group,
             log: &self.log,
             tail: &self.tail,
@@ -360,10 +358,6 @@ impl<D: Disk> Shard<D> {
             batch: self.next_batch.previous(),
             read: self.next_read.previous(),
         }
-    }
-
-    pub fn is_rebuilding(&self) -> bool {
-        self.rebuild.is_some()
     }
 
     /// Batches and reads whose outcome nobody could learn (T6).

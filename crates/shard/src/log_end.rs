@@ -28,7 +28,7 @@ impl<D: Disk> Shard<D> {
     pub fn state_now(&self) -> Option<SnapshotMeta> {
         let (group, membership) = (&self.group, self.group.membership());
         let executed = self.data.batch_bytes() > 0 || !self.tail.is_empty();
-        let settled = !executed && !self.stager.is_open() && self.rebuild.is_none();
+        let settled = !executed && !self.stager.is_open() && self.loading.is_none();
         settled.then(|| SnapshotMeta {
             index: group.applied(),
             term: group
@@ -67,11 +67,12 @@ impl<D: Disk> Shard<D> {
         if self.new_state.as_ref().is_some_and(|new| !new.ordered) && !self.may_trim() {
             self.new_state = None; // a member has come meanwhile
         }
+        let is_loading = self.is_loading();
         let Some(new) = &mut self.new_state else {
             return;
         };
         let waits = new.again_at.is_some_and(|at| now.mono < at);
-        if new.ordered || waits || self.rebuild.is_some() {
+        if new.ordered || waits || is_loading {
             return;
         }
         match self.log.switch_job(&new.snapshot, self.group.applied()) {

@@ -237,12 +237,13 @@ impl<D: Disk> Shard<D> {
     }
 
     /// G3: whether this leader's group survives the loss of any member: not joint, three or more
-    /// voters, each heard within T and near the end of the log.
+    /// voters, each heard within T, near the end of the log, and with all keys loaded (P20).
     pub fn is_ha(&self, now: Now) -> bool {
         let (me, t) = (self.group.id(), self.group.election_timeout());
         let membership = self.group.membership();
         let near = |(id, p): &(RaftId, Progress)| {
-            *id == me || (p.heard.is_some_and(|ago| ago <= t) && p.behind <= NEAR_BYTES)
+            let near = *id == me || p.heard.is_some_and(|ago| ago <= t) && p.behind <= NEAR_BYTES;
+            near && (p.loaded || mutation::is(Mutation::LoadingCountsAsCaughtUp))
         };
         let voters = membership.conf.voters.len();
         let progress = self.progress(now.mono);
@@ -436,7 +437,7 @@ impl<D: Disk> Shard<D> {
         let idle = self.group.own_term_applied()
             && !self.group.has_pending_change()
             && !self.group.is_transferring()
-            && self.rebuild.is_none();
+            && !self.is_loading();
         if !idle || now.mono < self.members.next_look {
             return;
         }
@@ -514,7 +515,8 @@ impl<D: Disk> Shard<D> {
         let floor = changed_at.max(self.members.base_given);
         let mut progress = self.progress(now);
         for (id, p) in &mut progress {
-            p.caught_up = self.members.caught_up.contains(id) && p.matched >= floor;
+            let loaded = p.loaded || mutation::is(Mutation::LoadingCountsAsCaughtUp);
+            p.caught_up = self.members.caught_up.contains(id) && p.matched >= floor && loaded;
         }
         progress
     }
@@ -530,6 +532,7 @@ impl<D: Disk> Shard<D> {
                 caught_up: m.id == me,
                 syncs: m.matched == last || m.acked.is_some_and(|at| now.since(at) <= t),
                 has_room: m.has_room,
+                loaded: m.loaded,
                 failed: self.failed_lately(m.failed, now),
             };
             (m.id, progress)

@@ -1,18 +1,16 @@
 //! From a folder to a shard: founding, recovery.
 
-use super::{Shard, ShardConfig, ShardError, SyncPolicy};
+use super::{Cause, Shard, ShardConfig, ShardError, SyncPolicy};
 use base::clock::{Mono, Now};
 use base::ids::{BatchSeq, ReadId};
 use effect::Stager;
-use keyspace::Keyspace;
 use raft_group::{Group, GroupConfig, Membership, Window};
-use state::load::{LoadError, Loader};
 use state::Gate;
 use state::StateMachine;
 use std::collections::VecDeque;
 use std::time::Duration;
 use storage::base::MemberKind;
-use storage::{snapshot, Base, Disk, Log, LogConfig, SnapshotMeta, StorageError};
+use storage::{Base, Disk, Log, LogConfig};
 
 /// Founds a group in an empty folder (G1): its base is a synthetic snapshot of an empty keyspace at
 /// index 1, term 1, and its first log index is 2. Nothing is done where a group is already.
@@ -33,15 +31,16 @@ pub fn bootstrap<D: Disk>(disk: D, config: LogConfig, base: &Base) -> Result<(),
 }
 
 impl<D: Disk> Shard<D> {
-    /// Opens what [`bootstrap`] made: recovers the log, loads the base's state, replays the log from there
-    /// up to its stored commit, and only then makes the RawNode (D2).
+    /// Opens what [`bootstrap`] made: recovers the log, and learns from its committed entries who the members
+    /// are and what the record says. The keyspace is made after that, while the node already answers; Raft
+    /// waits for it (D2).
     pub fn open(
         disk: D,
         config: ShardConfig,
         now: Now,
         logger: &slog::Logger,
     ) -> Result<Shard<D>, ShardError> {
-        let (log, recovered) = Log::open(disk.clone(), config.log.clone())?;
+        let (log, recovered) = Log::open(disk, config.log.clone())?;
         let base = recovered.base;
         let mut members = Membership::new(
             base.snapshot.conf_state.clone(),
@@ -49,12 +48,11 @@ impl<D: Disk> Shard<D> {
             base.identity.raft_id,
             base.snapshot.index,
         );
-        let keyspace = load(&disk, &base.snapshot, Shard::<D>::empty_keyspace(&config))?;
-        let mut data = StateMachine::new(keyspace, config.sizes.part);
+        let part = config.sizes.part;
+        let mut data = StateMachine::new(Shard::<D>::empty_keyspace(&config), part);
         data.begin_record(Shard::<D>::bootstrap_record(&base));
-        let mut stager = Stager::default();
         let applied = recovered.hard_state.commit.max(base.snapshot.index);
-        replay(&log, &base, applied, &mut members, &mut data, &mut stager)?;
+        scan(&log, &base, applied, &mut members, &mut data)?;
         data.commit_record();
 
         let window = Window::new(
@@ -89,7 +87,10 @@ impl<D: Disk> Shard<D> {
                 "appendfsync always: the group has more than one member"
             );
         }
-        let mut shard = Shard::assemble(config, base, data, group, log, stager, now);
+        let mut shard = Shard::assemble(config, base, data, group, log, now);
+        if shard.group.kind() == MemberKind::Data {
+            shard.begin_loading(now, Cause::Start);
+        }
         shard.begin(now)?;
         Ok(shard)
     }
@@ -101,7 +102,6 @@ impl<D: Disk> Shard<D> {
         data: StateMachine,
         group: Group,
         log: Log<D>,
-        stager: Stager,
         now: Now,
     ) -> Shard<D> {
         let delivered = group.applied();
@@ -138,10 +138,10 @@ impl<D: Disk> Shard<D> {
             reads: VecDeque::new(),
             commit_pending: None,
             next_relaxed_sync: Mono(0),
-            stager,
+            stager: Stager::default(),
             to_apply: VecDeque::new(),
             delivered,
-            rebuild: None,
+            loading: None,
             members: super::members::Members::new(delivered),
             quorum,
             new_state: None,
@@ -156,57 +156,19 @@ impl<D: Disk> Shard<D> {
     }
 }
 
-/// The keyspace as of the base's snapshot: `empty`, where that is the one of a bootstrap.
-fn load<D: Disk>(
-    disk: &D,
-    snapshot: &SnapshotMeta,
-    empty: Keyspace,
-) -> Result<Keyspace, ShardError> {
-    let (Some(file), Some(name)) = (&snapshot.file, snapshot.file_name()) else {
-        return Ok(empty);
-    };
-    let unusable = |why: String| ShardError::State {
-        file: name.clone(),
-        why,
-    };
-    let mut loader = Loader::new(empty);
-    snapshot::read(disk, &name, |slice| loader.feed(slice).map_err(Load::File)).map_err(
-        |error| match error {
-            Load::Disk(error) => error.into(),
-            Load::File(error) => unusable(error.to_string()),
-        },
-    )?;
-    let (keyspace, end) = loader.finish().map_err(|e| unusable(e.to_string()))?;
-    if (end.length, end.checksum) != (file.bytes, Some(file.crc64)) {
-        return Err(unusable("it is another file than base names".to_owned()));
-    }
-    Ok(keyspace)
-}
-
-/// What can stop the reading of a state.
-enum Load {
-    Disk(StorageError),
-    File(LoadError),
-}
-
-impl From<StorageError> for Load {
-    fn from(error: StorageError) -> Load {
-        Load::Disk(error)
-    }
-}
-
-/// D2: the keyspace as of the stored commit.
-fn replay<D: Disk>(
+/// What the committed entries say of the members and of the record (F16 of the review: an entry that
+/// changes the record can stand anywhere in a unit, and a unit in several entries).
+fn scan<D: Disk>(
     log: &Log<D>,
     base: &Base,
     applied: u64,
     members: &mut Membership,
     data: &mut StateMachine,
-    stager: &mut Stager,
 ) -> Result<(), ShardError> {
     if applied <= base.snapshot.index {
         return Ok(());
     }
+    let mut stager = Stager::default();
     log.replay(base.snapshot.index + 1, applied, |entry| {
         let index = entry.index;
         members
@@ -218,6 +180,6 @@ fn replay<D: Disk>(
         if base.identity.kind == MemberKind::Witness {
             return Ok(()); // W1
         }
-        super::apply::apply_entry(data, stager, &entry, &mut || {})
+        super::apply::scan_entry(data, &mut stager, &entry)
     })
 }

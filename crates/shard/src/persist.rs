@@ -48,7 +48,7 @@ impl<D: Disk> Shard<D> {
         self.readies.push_back((number, self.log.end()));
         if let Some(last) = committed.last() {
             self.delivered = last.index;
-            if self.rebuild.is_none() {
+            if self.loading.is_none() {
                 self.to_apply.extend(committed);
             }
         }
@@ -165,17 +165,7 @@ impl<D: Disk> Shard<D> {
             self.jobs.push(Job::Read(job));
             self.reads.push_back(ReadFor::Follower(wanted));
         }
-        if let Some(rebuild) = &mut self.rebuild {
-            let may_read = rebuild.again_at.is_none_or(|at| now.mono >= at);
-            if !rebuild.reading && may_read && rebuild.next <= self.delivered {
-                (rebuild.reading, rebuild.again_at) = (true, None);
-                let job = self
-                    .log
-                    .read_job(rebuild.next, self.delivered, READ_SLICE)?;
-                self.jobs.push(Job::Read(job));
-                self.reads.push_back(ReadFor::Rebuild);
-            }
-        }
+        self.order_load(now)?;
         while let Some(garbage) = self.data.keyspace_mut().take_garbage() {
             self.jobs.push(Job::Garbage(Box::new(garbage)));
         }
@@ -237,9 +227,13 @@ impl<D: Disk> Shard<D> {
                         self.group.not_fetched(&wanted);
                     }
                     ReadFor::Follower(wanted) => self.group.fetched(wanted, entries),
-                    ReadFor::Rebuild => self.rebuild_slice(now, entries)?,
+                    ReadFor::Loading => self.load_entries(now, &entries)?,
                 }
             }
+            Done::Slice(result) => match result {
+                Err(error) if error.is_full() => self.load_not_read(now),
+                read => self.load_state(now, &read?)?,
+            },
             Done::Switched(result) => self.switched(now, result?),
             Done::Snapshot(snapshot) => self.on_snapshot(*snapshot),
         }
@@ -253,11 +247,7 @@ impl<D: Disk> Shard<D> {
     fn not_read(&mut self, now: Now) {
         match self.next_read() {
             ReadFor::Follower(wanted) => self.group.not_fetched(&wanted),
-            ReadFor::Rebuild => {
-                let rebuild = self.rebuild.as_mut();
-                let rebuild = rebuild.expect("a rebuild asked for this read");
-                (rebuild.reading, rebuild.again_at) = (false, Some(now.mono + RETRY_ALLOC));
-            }
+            ReadFor::Loading => self.load_not_read(now),
         }
     }
 

@@ -94,6 +94,7 @@ pub struct Played {
     clock: Hand,
     asleep_ms: u64,
     _folder: tempfile::TempDir,
+    config: ShardConfig,
     pub jobs: Vec<Job<RealDisk>>,
     /// What it has sent and nobody has taken.
     pub sent: Vec<Envelope>,
@@ -156,6 +157,7 @@ pub fn envelope(message: Message) -> Envelope {
         sent_ns: 1,
         applied: 1,
         has_room: true,
+        loaded: true,
         message,
     }
 }
@@ -168,12 +170,38 @@ impl Played {
         Log::create(disk.clone(), config.log.clone(), &base()).expect("an empty folder");
         let clock = Hand(Cell::new(1_000_000));
         let logger = slog::Logger::root(slog::Discard, slog::o!());
-        let shard = Shard::open(disk, config, clock.now(), &logger).expect("a shard opens");
+        let shard = Shard::open(disk, config.clone(), clock.now(), &logger);
         Played {
-            shard,
+            shard: shard.expect("a shard opens"),
             clock,
             asleep_ms: 0,
             _folder: folder,
+            config,
+            jobs: Vec::new(),
+            sent: Vec::new(),
+            released: Gate::OPEN,
+        }
+    }
+
+    /// After another start, of which its disk has done nothing yet.
+    pub fn restarted(self) -> Played {
+        let Played {
+            shard,
+            clock,
+            _folder,
+            config,
+            ..
+        } = self;
+        drop(shard);
+        let disk = RealDisk::new(_folder.path());
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let shard = Shard::open(disk, config.clone(), clock.now(), &logger);
+        Played {
+            shard: shard.expect("a shard opens"),
+            clock,
+            asleep_ms: 0,
+            _folder,
+            config,
             jobs: Vec::new(),
             sent: Vec::new(),
             released: Gate::OPEN,

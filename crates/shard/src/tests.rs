@@ -9,6 +9,7 @@ mod disks;
 mod faulty;
 mod lease;
 mod leaving;
+mod loading;
 mod log_end;
 #[cfg(feature = "mutations")]
 mod mutations;

@@ -48,6 +48,12 @@ pub enum Admission {
     Lead { writable: bool },
     /// Nobody is known to lead, or this member is not ready to: commands wait.
     Hold,
+    /// P20: the keyspace is being loaded. `leader`: another member leads. `waits`: it will soon be known
+    /// which one does.
+    Loading {
+        leader: Option<RaftId>,
+        waits: bool,
+    },
     /// Another member leads. `own_copy`: what this one has is all committed (T7).
     Redirect { leader: RaftId, own_copy: bool },
 }
@@ -88,6 +94,9 @@ impl<D: Disk> Shard<D> {
     /// A message of a peer. Appends for which the log has no room are dropped (D5). What is given
     /// back is a message that was refused, for the server's log.
     pub fn step(&mut self, now: Now, envelope: Envelope) -> Result<Option<Refusal>, ShardError> {
+        if self.is_starting() {
+            return Ok(None); // D2
+        }
         let message = &envelope.message;
         if message.get_msg_type() == MessageType::MsgAppend && !message.entries.is_empty() {
             if let Err(refusal) = check_bodies(message, self.data.keyspace().databases()) {
@@ -131,7 +140,8 @@ impl<D: Disk> Shard<D> {
     pub fn begin_with(&mut self, now: Now, breath: &mut Breath<'_>) -> Result<(), ShardError> {
         self.turn_now = now;
         self.look_at_disk(now);
-        if self.group.is_leader() || self.can_write_term() {
+        let may_tick = self.group.is_leader() || self.can_write_term();
+        if may_tick && !self.is_starting() {
             self.group.tick(now);
         }
         self.manage_members(now);
@@ -228,9 +238,14 @@ impl<D: Disk> Shard<D> {
         if self.group.is_leader() && self.group.kind() == MemberKind::Witness {
             return Admission::Hold; // W1: it never serves
         }
+        if self.is_loading() && !mutation::is(Mutation::ServeWhileLoading) {
+            return Admission::Loading {
+                leader: self.group.leader().filter(|id| *id != self.group.id()),
+                waits: !self.is_starting(),
+            };
+        }
         if self.group.is_leader() {
             let ready = self.group.own_term_applied()
-                && self.rebuild.is_none()
                 && (!self.group.is_transferring() || mutation::is(Mutation::TransferKeepsLease))
                 && self.group.holds_lease(self.turn_now);
             return if ready {
@@ -253,7 +268,8 @@ impl<D: Disk> Shard<D> {
     /// T7: whether all that this member's keyspace has is committed.
     pub fn is_own_copy(&self) -> bool {
         let tail_open = !self.tail.is_empty() && !mutation::is(Mutation::OpenTailIsShown);
-        !tail_open && self.rebuild.is_none()
+        let loading = self.is_loading() && !mutation::is(Mutation::ServeWhileLoading);
+        !tail_open && !loading
     }
 
     /// T2, D5: room in the tail and in the log.
@@ -451,7 +467,10 @@ impl<D: Disk> Shard<D> {
         if self.has_unapplied() || self.turn_was_full {
             return self.turn_now.mono;
         }
-        let mut at = self.group.deadline();
+        let mut at = match self.is_starting() {
+            true => self.turn_now.mono + self.group.election_timeout(),
+            false => self.group.deadline(),
+        };
         if let Some(flush) = self.commit_pending {
             at = at.min(flush);
         }
@@ -464,7 +483,7 @@ impl<D: Disk> Shard<D> {
         if let Some(again) = self.switch_due() {
             at = at.min(again);
         }
-        if let Some(again) = self.rebuild.as_ref().and_then(|rebuild| rebuild.again_at) {
+        if let Some(again) = self.load_due() {
             at = at.min(again);
         }
         let by_the_second = self.relaxed() && self.config.sync == SyncPolicy::EverySecond;

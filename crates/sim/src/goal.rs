@@ -266,7 +266,7 @@ impl World {
             if quiet && theirs.record() != leader.shard().record() {
                 return Some(format!("machine {m} has the same record"));
             }
-            if quiet && theirs.tail_len() > 0 || theirs.is_rebuilding() {
+            if quiet && theirs.tail_len() > 0 || theirs.is_loading() {
                 return Some(format!("machine {m} has no tail"));
             }
         }

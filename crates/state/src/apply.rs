@@ -30,6 +30,22 @@ pub enum ApplyError {
 const BREATH: usize = 256 << 10;
 const EFFECT: usize = 256;
 
+/// What a unit makes of the record; its keys are left. For a state machine whose keyspace is empty.
+pub fn apply_record(state: &mut StateMachine, mut unit: Unit<'_>) -> Result<(), ApplyError> {
+    let mut effect = Effect::default();
+    while unit.next_into(&mut effect)? {
+        if !effects::is_of_record(effect.op) {
+            continue;
+        }
+        state.begin_command(0, Access::Record);
+        let result = apply_effect(state, &effect);
+        state.end_command();
+        state.set_access(Access::Lead);
+        result?;
+    }
+    Ok(())
+}
+
 /// Applies a unit of the log, whole.
 ///
 /// T9: `breathe` is called after every [`BREATH`] bytes of effects.

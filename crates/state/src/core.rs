@@ -11,7 +11,7 @@
 //! Invariants:
 //! - A change and its effect are made by the same function, and a follower applies the effect by
 //!   that same function: leader and followers can't drift apart.
-//! - In [`Access::Apply`] time is never looked at and nothing is emitted.
+//! - In [`Access::Apply`] and [`Access::Record`] time is never looked at and nothing is emitted.
 //! - `dirty[slot]` is the newest batch that changed the slot; `floor` bounds all slots from below;
 //!   neither ever decreases.
 
@@ -40,6 +40,8 @@ pub enum Access {
     Replica,
     /// Effects of the log: what was decided is carried out, time is not looked at.
     Apply,
+    /// The same for the record alone, beside a keyspace that is empty.
+    Record,
 }
 
 /// What the keyspace counts for INFO.
@@ -148,12 +150,26 @@ impl StateMachine {
         self.commit_record();
     }
 
-    /// A rebuild: the keyspace and the record start over (T6); every client that watched a key has lost (T7).
-    pub fn restart(&mut self, keyspace: Keyspace, record: Record) -> Keyspace {
+    /// Another keyspace takes the place of this one, beside a record that is committed (T6); every client
+    /// that watched a key has lost (T7). What was here comes back.
+    pub fn restart(&mut self, keyspace: Keyspace, record: Arc<Record>) -> Keyspace {
         self.watches.fail_all();
-        self.motion = Motion::of(&record.moves);
-        self.record = Arc::new(record);
+        self.set_record(record);
         std::mem::replace(&mut self.keyspace, keyspace)
+    }
+
+    /// What the log has made of the record, where something else carries its entries out.
+    pub fn set_record(&mut self, record: Arc<Record>) {
+        if !Arc::ptr_eq(&record, &self.record) {
+            self.motion = Motion::of(&record.moves);
+            self.record = record;
+        }
+        self.commit_record();
+    }
+
+    /// The keyspace, of a state machine that has done its work.
+    pub fn into_keyspace(self) -> Keyspace {
+        self.keyspace
     }
 
     pub fn keyspace(&self) -> &Keyspace {
@@ -232,7 +248,7 @@ impl StateMachine {
     pub fn room_for(&mut self, bytes: usize) -> bool {
         let may = match self.access {
             Access::Lead => self.fits(bytes) || mutation::is(Mutation::RoomByArguments),
-            Access::Replica | Access::Apply => true,
+            Access::Replica | Access::Apply | Access::Record => true,
         };
         may || self.refuse(bytes)
     }
@@ -324,6 +340,11 @@ impl StateMachine {
     /// In cluster mode all keys of a command must have one slot.
     pub fn is_cluster(&self) -> bool {
         self.keyspace.is_cluster()
+    }
+
+    /// Whether what the log says is carried out.
+    pub(super) fn is_applying(&self) -> bool {
+        matches!(self.access, Access::Apply | Access::Record)
     }
 
     pub fn set_access(&mut self, access: Access) {
@@ -482,7 +503,7 @@ impl StateMachine {
     /// The same, where nobody waits for its commit but a reply that shows it (M1).
     #[must_use]
     pub(super) fn emit_unhurried(&mut self, db: u32, op: Op, args: &[&[u8]]) -> bool {
-        if self.access == Access::Apply {
+        if self.is_applying() {
             return true;
         }
         assert!(

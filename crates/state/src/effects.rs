@@ -41,24 +41,27 @@ macro_rules! effects {
 }
 pub(super) use effects;
 
-/// All types; a new one adds its line.
-const TYPES: &[&[EffectSpec]] = &[
-    key::EFFECTS,
-    expire::EFFECTS,
-    string::EFFECTS,
+/// The types of keys; a new one adds its line.
+const TYPES: &[&[EffectSpec]] = &[key::EFFECTS, expire::EFFECTS, string::EFFECTS];
+
+/// What changes the record.
+const RECORD: &[&[EffectSpec]] = &[
     record::EFFECTS,
     marks::EFFECTS,
     lend::EFFECTS,
     titles::EFFECTS,
 ];
 
-static BY_NUMBER: [Option<&EffectSpec>; 256] = by_number();
+static BY_NUMBER: [Option<&EffectSpec>; 256] = by_number(by_number([None; 256], TYPES), RECORD);
+static OF_RECORD: [Option<&EffectSpec>; 256] = by_number([None; 256], RECORD);
 
-const fn by_number() -> [Option<&'static EffectSpec>; 256] {
-    let mut table = [None; 256];
+const fn by_number(
+    mut table: [Option<&'static EffectSpec>; 256],
+    types: &[&'static [EffectSpec]],
+) -> [Option<&'static EffectSpec>; 256] {
     let mut of = 0;
-    while of < TYPES.len() {
-        let rows = TYPES[of];
+    while of < types.len() {
+        let rows = types[of];
         let mut row = 0;
         while row < rows.len() {
             let number = rows[row].op.number();
@@ -78,6 +81,11 @@ const fn by_number() -> [Option<&'static EffectSpec>; 256] {
 /// The effect with this number, if this version knows it. SELECT has no row: it is the unit's own.
 pub fn find(op: Op) -> Option<&'static EffectSpec> {
     BY_NUMBER[usize::from(op.number())]
+}
+
+/// Whether the effect changes the record.
+pub(super) fn is_of_record(op: Op) -> bool {
+    OF_RECORD[usize::from(op.number())].is_some()
 }
 
 /// What logs and errors call the effect.

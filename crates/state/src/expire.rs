@@ -41,7 +41,7 @@ impl StateMachine {
 
     pub fn is_due(&self, entry: &Entry<'_>) -> bool {
         // Apply carries out what was decided: the leader's DEL comes through the log.
-        self.access != Access::Apply && entry.expiry().is_some_and(|at| self.now_ms > at)
+        !self.is_applying() && entry.expiry().is_some_and(|at| self.now_ms > at)
     }
 
     /// T2: an expired key that is met passes the admission of a write: its deletion is logged, or
@@ -58,7 +58,7 @@ impl StateMachine {
             Access::Lead if self.writable => self.delete_expired(self.db, key),
             Access::Lead => self.footprint.hold = true,
             Access::Replica => {}
-            Access::Apply => unreachable!("apply never finds a key due"),
+            Access::Apply | Access::Record => unreachable!("apply never finds a key due"),
         }
     }
 

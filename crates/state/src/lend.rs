@@ -32,8 +32,9 @@ impl StateMachine {
         let one_slot = self.keyspace.is_cluster();
         for key in &lend.keys {
             let key = self.keyspace.key(key);
+            let is_here = self.keyspace.get(lend.db, &key).is_some();
             assert!(
-                (key.slot == slot || !one_slot) && self.keyspace.get(lend.db, &key).is_some(),
+                (key.slot == slot || !one_slot) && (is_here || self.access == Access::Record),
                 "M1: what is lent is here, in one slot"
             );
         }

@@ -4,7 +4,7 @@
 //! be read, and the asserts that hold a leader and its followers to M5 and M10. Never: decides a move.
 //! Invariant: frozen is what the tail's record says is lent, so it is the same under every leader.
 
-use super::core::{Access, StateMachine};
+use super::core::StateMachine;
 use super::effects::name;
 use base::mutation::{self, Mutation};
 use base::ShardId;
@@ -254,7 +254,7 @@ impl StateMachine {
 
     /// The right to apply what the log says of a slot.
     pub(super) fn has_right_to(&self, slot: u16) -> bool {
-        self.access != Access::Apply
+        !self.is_applying()
             || !self.keyspace.is_cluster()
             || self.record.slots.contains(slot)
             || self.imports(slot)

@@ -182,6 +182,11 @@ impl<D: Disk> Log<D> {
         self.index.terms()
     }
 
+    /// The folder that it lies in.
+    pub fn disk(&self) -> &D {
+        &self.disk
+    }
+
     /// Where the log ends.
     pub fn end(&self) -> Position {
         self.end

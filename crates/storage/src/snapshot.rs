@@ -88,13 +88,47 @@ impl<D: Disk> SnapshotWriter<D> {
     }
 }
 
+/// Bytes of one read of a file.
+pub const SLICE: usize = 256 * 1024;
+
+/// A read of [`SLICE`] bytes of a state's file; fewer at its end.
+pub struct SliceRead<D: Disk> {
+    disk: D,
+    name: String,
+    offset: u64,
+}
+
+impl<D: Disk> SliceRead<D> {
+    pub fn new(disk: D, name: String, offset: u64) -> SliceRead<D> {
+        SliceRead { disk, name, offset }
+    }
+
+    /// Blocks.
+    pub fn run(self) -> Result<Vec<u8>> {
+        let name = &self.name;
+        let file = self.disk.open(name);
+        let file = file.map_err(StorageError::io("open", name))?;
+        let (mut slice, mut filled) = (vec![0; SLICE], 0);
+        while filled < SLICE {
+            let n = file
+                .read_at(&mut slice[filled..], self.offset + filled as u64)
+                .map_err(StorageError::io("read", name))?;
+            if n == 0 {
+                break;
+            }
+            filled += n;
+        }
+        slice.truncate(filled);
+        Ok(slice)
+    }
+}
+
 /// Hands over the bytes of a file, in order and in slices. Blocks.
 pub fn read<D: Disk, E: From<StorageError>>(
     disk: &D,
     name: &str,
     mut visit: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    const SLICE: usize = 256 * 1024;
     let file = disk.open(name).map_err(StorageError::io("open", name))?;
     let (mut slice, mut at) = (vec![0; SLICE], 0);
     loop {

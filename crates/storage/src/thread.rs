@@ -14,6 +14,7 @@ use super::error::Result;
 use super::position::Position;
 use super::read::{ReadDone, ReadJob};
 use super::segment::{AllocJob, Allocated};
+use super::snapshot::SliceRead;
 use super::sync::SyncJob;
 use super::trim::{SwitchJob, Switched, TrimJob};
 use std::collections::VecDeque;
@@ -26,6 +27,8 @@ pub enum Job<D: Disk> {
     Sync(SyncJob<D>),
     Alloc(AllocJob<D>),
     Read(ReadJob<D>),
+    /// Reads a part of the state's file.
+    Slice(SliceRead<D>),
     /// Replaces the base (P8).
     Switch(SwitchJob<D>),
     /// Removes what the base names no more: behind the reads that were handed over before it.
@@ -42,6 +45,7 @@ pub enum Done<D: Disk> {
     Synced(Result<Position>),
     Allocated(Result<Allocated<D>>),
     Read(Result<ReadDone>),
+    Slice(Result<Vec<u8>>),
     /// An error means that the process must end (P8).
     Switched(Result<Switched<D>>),
     /// A snapshot is whole and durable under its name.
@@ -55,6 +59,7 @@ impl<D: Disk> Job<D> {
             Job::Sync(job) => Some(Done::Synced(job.run())),
             Job::Alloc(job) => Some(Done::Allocated(job.run())),
             Job::Read(job) => Some(Done::Read(job.run())),
+            Job::Slice(job) => Some(Done::Slice(job.run())),
             Job::Switch(job) => Some(Done::Switched(job.run())),
             Job::Trim(job) => {
                 // What could not be removed goes at the next start.

@@ -35,6 +35,7 @@ fn near(_: RaftId) -> Option<Progress> {
         caught_up: true,
         syncs: true,
         has_room: true,
+        loaded: true,
         failed: false,
     })
 }
@@ -49,25 +50,30 @@ fn steps(plan: Plan) -> Vec<(raft::eraftpb::ConfChangeType, u64)> {
     }
 }
 
-/// The leader 1 of the voters 1, 2, 3 and the witness 9, a minute ago sound: how its disk does, how
+/// The leader 1 of the voters 1, 2, 3 and the witness 9, a minute ago sound: how it does, how
 /// the others do, which of them takes over.
 #[test]
-fn a_leader_with_a_bad_disk_is_relieved_by_a_better_one() {
+fn a_leader_in_trouble_is_relieved_by_a_better_one() {
     let ms = |ms| Some(Duration::from_millis(ms));
     let sound = near(RaftId(0)).expect("some");
     let (hung, full) = (
-        OwnDisk {
+        Condition {
             sync_for: ms(1_000),
-            full_for: None,
+            ..Condition::default()
         },
-        OwnDisk {
-            sync_for: None,
+        Condition {
             full_for: ms(1_000),
+            ..Condition::default()
         },
     );
-    let soon = OwnDisk {
+    let soon = Condition {
         sync_for: ms(999),
         full_for: ms(999),
+        loads: false,
+    };
+    let loads = Condition {
+        loads: true,
+        ..Condition::default()
     };
     let ahead = Progress {
         matched: 11,
@@ -80,10 +86,18 @@ fn a_leader_with_a_bad_disk_is_relieved_by_a_better_one() {
     };
     let silent = unfit(|p| p.heard = Some(Duration::from_secs(2)));
     let table = [
-        ("a sound disk", OwnDisk::default(), sound, ahead, None),
+        ("a sound disk", Condition::default(), sound, ahead, None),
         ("not for T yet", soon, sound, ahead, None),
         ("a hung disk", hung, sound, ahead, Some(3)),
         ("a full disk", full, sound, ahead, Some(3)),
+        ("it is being loaded", loads, sound, ahead, Some(3)),
+        (
+            "3 is being loaded",
+            hung,
+            sound,
+            unfit(|p| p.loaded = false),
+            Some(2),
+        ),
         ("3 is silent", hung, sound, silent, Some(2)),
         (
             "3 does not sync",

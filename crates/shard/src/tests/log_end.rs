@@ -5,7 +5,7 @@ use crate::testing::write_snapshot;
 use storage::{DiskFile, Done, SnapshotMeta, StorageError};
 
 /// Small segments, of which four are the floor.
-fn small(sync: SyncPolicy) -> ShardConfig {
+pub(super) fn small(sync: SyncPolicy) -> ShardConfig {
     let mut config = config(sync);
     config.log = LogConfig {
         segment_size: 64 << 10,
@@ -16,7 +16,7 @@ fn small(sync: SyncPolicy) -> ShardConfig {
     config
 }
 
-fn begin(sync: SyncPolicy) -> (tempfile::TempDir, Hand, Shard<RealDisk>) {
+pub(super) fn begin(sync: SyncPolicy) -> (tempfile::TempDir, Hand, Shard<RealDisk>) {
     let folder = tempfile::tempdir().expect("a folder");
     let clock = Hand(Cell::new(1));
     let disk = RealDisk::new(folder.path());
@@ -25,21 +25,25 @@ fn begin(sync: SyncPolicy) -> (tempfile::TempDir, Hand, Shard<RealDisk>) {
     (folder, clock, shard.expect("a shard opens"))
 }
 
-fn reopen(
+pub(super) fn reopen(
     folder: &std::path::Path,
     sync: SyncPolicy,
     clock: &Hand,
 ) -> Result<Shard<RealDisk>, ShardError> {
     let logger = slog::Logger::root(slog::Discard, slog::o!());
-    let shard = Shard::open(RealDisk::new(folder), small(sync), clock.now(), &logger);
-    shard.map(|mut shard| {
-        settle(&mut shard, clock);
-        shard
-    })
+    let mut shard = Shard::open(RealDisk::new(folder), small(sync), clock.now(), &logger)?;
+    while shard.is_loading() {
+        shard.begin(clock.now())?;
+        for done in shard.take_output().jobs.into_iter().filter_map(Job::run) {
+            shard.job_done(clock.now(), done)?;
+        }
+    }
+    settle(&mut shard, clock);
+    Ok(shard)
 }
 
 /// So many writes of a few keys, 4 KiB each.
-fn fill(shard: &mut Shard<RealDisk>, clock: &Hand, count: usize) {
+pub(super) fn fill(shard: &mut Shard<RealDisk>, clock: &Hand, count: usize) {
     for n in 0..count {
         settle(shard, clock);
         shard.begin(clock.now()).expect("a turn begins");
@@ -52,7 +56,7 @@ fn fill(shard: &mut Shard<RealDisk>, clock: &Hand, count: usize) {
 }
 
 /// A snapshot of the state as it is, told to the shard.
-fn tell(folder: &std::path::Path, shard: &mut Shard<RealDisk>, clock: &Hand) -> SnapshotMeta {
+pub(super) fn tell(folder: &std::path::Path, shard: &mut Shard<RealDisk>, clock: &Hand) -> SnapshotMeta {
     let mut snapshot = shard.state_now().expect("nothing is open");
     let disk = RealDisk::new(folder);
     let file = write_snapshot(&disk, shard.data().keyspace(), snapshot.entry());

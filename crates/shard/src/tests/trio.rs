@@ -1,6 +1,7 @@
 //! Three members of one group, driven by hand: the test decides what is delivered, and whole or not.
 
 use super::*;
+use crate::testing::write_snapshot;
 use base::ids::{BatchSeq, RaftId};
 use raft::eraftpb::MessageType;
 
@@ -15,6 +16,9 @@ pub(super) struct Trio {
     /// Batches that each member has declared lost.
     pub failed: [Vec<RangeInclusive<BatchSeq>>; 3],
     pub released: [Gate; 3],
+    /// The disks make no reads.
+    pub hold_reads: bool,
+    held: [Vec<Job<RealDisk>>; 3],
     _folders: Vec<tempfile::TempDir>,
 }
 
@@ -44,6 +48,8 @@ impl Trio {
             wires: Vec::new(),
             failed: Default::default(),
             released: [Gate::OPEN; 3],
+            hold_reads: false,
+            held: Default::default(),
             _folders: folders,
         };
         trio.until(|t| t.shards[0].admission() == Admission::Lead { writable: true });
@@ -97,7 +103,12 @@ impl Trio {
             self.wires.extend(output.messages);
             self.failed[i].extend(output.failed);
             self.released[i] = output.released;
-            let done: Vec<_> = output.jobs.into_iter().filter_map(Job::run).collect();
+            self.held[i].extend(output.jobs);
+            let hold = |job: &Job<RealDisk>| self.hold_reads && matches!(job, Job::Read(_));
+            let jobs = std::mem::take(&mut self.held[i]);
+            let (held, jobs): (Vec<_>, Vec<_>) = jobs.into_iter().partition(hold);
+            self.held[i] = held;
+            let done: Vec<_> = jobs.into_iter().filter_map(Job::run).collect();
             if done.is_empty() {
                 return;
             }
@@ -137,11 +148,41 @@ impl Trio {
             let answers = std::mem::take(&mut self.wires);
             self.turn(0, answers, |_| {});
         }
+        self.learn_of_the_loss();
+        self.until(at_rest);
+        self.until(|t| !t.shards[0].is_loading());
+    }
+
+    /// The same, up to the loss: what the first member had executed reaches nobody, and its keyspace is
+    /// being made anew.
+    pub fn lose_all_but_open(&mut self, write: impl FnOnce(&mut Shard<RealDisk>)) {
+        self.wires.clear();
+        self.turn(0, Vec::new(), write);
+        self.learn_of_the_loss();
+    }
+
+    fn learn_of_the_loss(&mut self) {
         let apart = |e: &Envelope| e.from != RaftId(1) && e.to != RaftId(1);
         self.wires.retain(apart);
-        self.until_through(apart, |t| t.shards[1].group().is_leader());
-        self.until(|t| at_rest(t) && t.shards[0].tail_len() == 0);
-        self.until(|t| !t.shards[0].is_rebuilding());
+        self.until_through(apart, |t| {
+            let mut others = t.shards[1..].iter();
+            others.any(|shard| shard.group().is_leader())
+        });
+        self.until(|t| t.shards[0].tail_len() == 0);
+    }
+
+    /// The first member's base names the state as it is.
+    pub fn base_of_first(&mut self) {
+        let shard = &mut self.shards[0];
+        let mut snapshot = shard.state_now().expect("nothing is open");
+        let disk = RealDisk::new(self._folders[0].path());
+        let file = write_snapshot(&disk, shard.data().keyspace(), snapshot.entry());
+        snapshot.file = Some(file.expect("a sound disk"));
+        let job = shard.log.switch_job(&snapshot, shard.group.applied());
+        let switched = job.expect("it is durable").run().expect("a sound disk");
+        let now = self.clock.now();
+        shard.switched(now, switched);
+        assert_eq!(shard.snapshot_meta(), &snapshot);
     }
 
     /// What became of replies behind this gate at the first member: whether they were released as

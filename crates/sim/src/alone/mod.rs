@@ -108,6 +108,7 @@ fn envelope(group: u64, message: Message) -> Envelope {
         sent_ns: 1,
         applied: 1,
         has_room: true,
+        loaded: true,
         message,
     }
 }

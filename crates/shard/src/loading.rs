@@ -1,0 +1,296 @@
+//! The keyspace made anew: from the base's state, then from the log behind it (D2, T6, P20).
+//!
+//! Owns: the state machine that the bytes of the file and the entries go into, and how far it is. Never:
+//! reads a file itself (the storage thread does, a slice at a time), or shows anything of an unfinished
+//! keyspace: until the end the shard's own is empty, beside the record as committed.
+//!
+//! Invariants:
+//! - After a start Raft waits until the keyspace is that of the stored commit (D2). Beside a member that
+//!   lives the log goes on; what it delivers meanwhile is read back from the disk in its turn.
+//! - While it lasts this member says in every message that it is not loaded (P20).
+
+use super::apply::apply_entry;
+use super::members::is_change;
+use super::{ReadFor, Shard, ShardError};
+use base::clock::{Mono, Now};
+use base::mutation::{self, Mutation};
+use effect::Stager;
+use keyspace::Keyspace;
+use raft::eraftpb::Entry;
+use state::load::{LoadError, Loader};
+use state::StateMachine;
+use std::time::Duration;
+use storage::base::{MemberKind, StateFile};
+use storage::snapshot::{SliceRead, SLICE};
+use storage::{Disk, Job};
+use topology::Record;
+
+/// Bytes of one read of entries.
+const READ_SLICE: u64 = 1 << 20;
+/// How long to leave a disk alone that could open no file (D5).
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Why the keyspace is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The member has been opened: Raft waits.
+    Start,
+    /// T6: what it had executed did not happen.
+    LostTail,
+}
+
+/// A keyspace on its way.
+pub(super) struct Loading {
+    cause: Cause,
+    source: Source,
+    reading: Reading,
+    /// What the entries go into.
+    pub(super) data: StateMachine,
+    pub(super) stager: Stager,
+    since: Now,
+}
+
+/// Where the next bytes come from.
+enum Source {
+    File {
+        loader: Box<Loader>,
+        offset: u64,
+    },
+    /// The entry that comes next.
+    Log(u64),
+}
+
+/// Whether the next bytes are asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    No,
+    Ordered,
+    /// No file could be opened.
+    NotBefore(Mono),
+}
+
+/// How far a keyspace is that is being loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadProgress {
+    pub cause: Cause,
+    pub since: Now,
+    /// Of the state's file and of the log behind it.
+    pub total_bytes: u64,
+    pub loaded_bytes: u64,
+    /// Bytes of that which are the file's.
+    pub file_bytes: u64,
+}
+
+impl<D: Disk> Shard<D> {
+    /// Whether the keyspace is not that of the applied index (P20).
+    pub fn is_loading(&self) -> bool {
+        self.loading.is_some()
+    }
+
+    /// D2: whether Raft waits for the keyspace.
+    pub fn is_starting(&self) -> bool {
+        let loading = self.loading.as_ref();
+        loading.is_some_and(|loading| loading.cause == Cause::Start)
+    }
+
+    /// How far the keyspace is that is being loaded.
+    pub fn load_progress(&self) -> Option<LoadProgress> {
+        let loading = self.loading.as_ref()?;
+        let base = &self.base.snapshot;
+        let file_bytes = base.file.as_ref().map_or(0, |file| file.bytes);
+        let log_bytes = self.log.bytes_after(base.index);
+        let loaded_bytes = match &loading.source {
+            Source::File { offset, .. } => (*offset).min(file_bytes),
+            Source::Log(next) => {
+                file_bytes + log_bytes.saturating_sub(self.log.bytes_after(next - 1))
+            }
+        };
+        Some(LoadProgress {
+            cause: loading.cause,
+            since: loading.since,
+            total_bytes: file_bytes + log_bytes,
+            loaded_bytes,
+            file_bytes,
+        })
+    }
+
+    /// Begins to make the keyspace anew. What it was is freed elsewhere (T9).
+    pub(super) fn begin_loading(&mut self, now: Now, cause: Cause) {
+        assert!(self.loading.is_none(), "one keyspace is made at a time");
+        let empty = || Shard::<D>::empty_keyspace(&self.config);
+        let mut data = StateMachine::new(empty(), self.config.sizes.part);
+        data.begin_record(Shard::<D>::bootstrap_record(&self.base));
+        let mut source = match &self.base.snapshot.file {
+            Some(_) => Source::File {
+                loader: Box::new(Loader::new(empty())),
+                offset: 0,
+            },
+            None => Source::Log(self.base.snapshot.index + 1),
+        };
+        let committed = self.data.committed_record().clone();
+        let mut old = self.data.restart(empty(), committed);
+        if cause == Cause::LostTail && mutation::is(Mutation::SkipRebuild) {
+            data = StateMachine::new(old, self.config.sizes.part);
+            data.begin_record(Record::clone(self.record()));
+            (old, source) = (empty(), Source::Log(self.group.applied() + 1));
+        }
+        old.flush(None);
+        while let Some(garbage) = old.take_garbage() {
+            self.jobs.push(Job::Garbage(Box::new(garbage)));
+        }
+        self.stager = Stager::default();
+        self.group.set_loaded(false);
+        self.loading = Some(Loading {
+            cause,
+            source,
+            reading: Reading::No,
+            data,
+            stager: Stager::default(),
+            since: now,
+        });
+        self.end_loading_if_whole(now);
+    }
+
+    /// Asks for the next bytes; one read at a time.
+    pub(super) fn order_load(&mut self, now: Now) -> Result<(), ShardError> {
+        let Some(loading) = &mut self.loading else {
+            return Ok(());
+        };
+        let may_read = match loading.reading {
+            Reading::No => true,
+            Reading::Ordered => false,
+            Reading::NotBefore(at) => now.mono >= at,
+        };
+        if !may_read {
+            return Ok(());
+        }
+        let job = match &loading.source {
+            Source::File { offset, .. } => {
+                let name = self.base.snapshot.file_name();
+                let name = name.expect("a source is a file only if there is one");
+                Job::Slice(SliceRead::new(self.log.disk().clone(), name, *offset))
+            }
+            Source::Log(next) if *next <= self.delivered => {
+                self.reads.push_back(ReadFor::Loading);
+                Job::Read(self.log.read_job(*next, self.delivered, READ_SLICE)?)
+            }
+            Source::Log(_) => return Ok(()),
+        };
+        loading.reading = Reading::Ordered;
+        self.jobs.push(job);
+        while let Some(garbage) = loading.data.keyspace_mut().take_garbage() {
+            self.jobs.push(Job::Garbage(Box::new(garbage)));
+        }
+        Ok(())
+    }
+
+    /// When a read is to be tried again.
+    pub(super) fn load_due(&self) -> Option<Mono> {
+        match self.loading.as_ref()?.reading {
+            Reading::NotBefore(at) => Some(at),
+            Reading::No | Reading::Ordered => None,
+        }
+    }
+
+    /// D5: no file could be opened for a read; it is made again.
+    pub(super) fn load_not_read(&mut self, now: Now) {
+        self.loading_mut().reading = Reading::NotBefore(now.mono + RETRY);
+    }
+
+    fn loading_mut(&mut self) -> &mut Loading {
+        let loading = self.loading.as_mut();
+        loading.expect("what is read for a keyspace comes while it is made")
+    }
+
+    /// The next bytes of the state's file; none: its end.
+    pub(super) fn load_state(&mut self, now: Now, bytes: &[u8]) -> Result<(), ShardError> {
+        let loading = self.loading.as_mut().expect("it asked for this read");
+        let Source::File { loader, offset } = &mut loading.source else {
+            unreachable!("one read at a time, and it was one of the file");
+        };
+        loading.reading = Reading::No;
+        let (name, file) = (self.base.snapshot.file_name(), &self.base.snapshot.file);
+        let unusable = |why: String| ShardError::State {
+            file: name.clone().unwrap_or_default(),
+            why,
+        };
+        loader.feed(bytes).map_err(|why| unusable(why.to_string()))?;
+        *offset += bytes.len() as u64;
+        if bytes.len() < SLICE {
+            let file = file.as_ref().expect("a source is a file only if there is one");
+            let next = Source::Log(self.base.snapshot.index + 1);
+            let Source::File { loader, .. } = std::mem::replace(&mut loading.source, next) else {
+                unreachable!("it was just seen");
+            };
+            let keyspace = finish(*loader, file).map_err(unusable)?;
+            let record = Shard::<D>::bootstrap_record(&self.base);
+            loading.data = StateMachine::new(keyspace, self.config.sizes.part);
+            loading.data.begin_record(record);
+            self.end_loading_if_whole(now);
+        }
+        self.order_jobs(now)
+    }
+
+    /// The next entries.
+    pub(super) fn load_entries(&mut self, now: Now, entries: &[Entry]) -> Result<(), ShardError> {
+        let loading = self.loading_mut();
+        loading.reading = Reading::No;
+        let Source::Log(mut next) = loading.source else {
+            unreachable!("one read at a time, and it was one of the log");
+        };
+        for entry in entries {
+            assert_eq!(entry.index, next, "a read job's entries are consecutive");
+            let new = entry.index > self.group.applied();
+            if is_change(entry) && new && !self.apply_members(entry)? {
+                break; // it is read again when the commit index is on disk (D1)
+            }
+            if self.group.kind() == MemberKind::Data {
+                let loading = self.loading_mut();
+                apply_entry(&mut loading.data, &mut loading.stager, entry, &mut || {})?;
+                if new {
+                    let record = loading.data.record().clone();
+                    self.data.set_record(record);
+                }
+            }
+            next += 1;
+        }
+        self.loading_mut().source = Source::Log(next);
+        let done = next - 1;
+        if done > self.group.applied() {
+            self.group.advance_applied(done);
+        }
+        self.end_loading_if_whole(now);
+        self.order_jobs(now)
+    }
+
+    /// The keyspace is that of all that has been delivered: it becomes the shard's.
+    fn end_loading_if_whole(&mut self, now: Now) {
+        let whole = |loading: &mut Loading| match loading.source {
+            Source::Log(next) => next > self.delivered,
+            Source::File { .. } => false,
+        };
+        let Some(loading) = self.loading.take_if(|loading| whole(loading)) else {
+            return;
+        };
+        let record = loading.data.record().clone();
+        assert!(
+            loading.cause != Cause::Start || record == *self.record(),
+            "S2: what a start has shown of its record is what its log says"
+        );
+        self.stager = loading.stager;
+        self.data.restart(loading.data.into_keyspace(), record);
+        match loading.cause {
+            Cause::Start => self.group.wake(now),
+            Cause::LostTail => self.group.set_loaded(true),
+        }
+    }
+}
+
+/// The keyspace of a file that has been read to its end, if it is the one that the base names.
+fn finish(loader: Loader, file: &StateFile) -> Result<Keyspace, String> {
+    let (keyspace, end) = loader.finish().map_err(|why: LoadError| why.to_string())?;
+    if (end.length, end.checksum) != (file.bytes, Some(file.crc64)) {
+        return Err("it is another file than base names".to_owned());
+    }
+    Ok(keyspace)
+}

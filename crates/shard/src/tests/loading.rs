@@ -1,0 +1,282 @@
+//! The keyspace made anew, at a start and beside a member that lives (D2, T6, P20).
+
+use super::log_end::{begin, fill, reopen, small, tell};
+use super::trio::Trio;
+use super::*;
+use crate::testing::{Played, OTHERS};
+use raft_group::testing::answer;
+use raft::eraftpb::{Message, MessageType};
+use storage::{Done, StorageError};
+
+/// A member that has been started, and whose disk has done nothing yet.
+fn started(folder: &std::path::Path, clock: &Hand) -> Shard<RealDisk> {
+    let logger = slog::Logger::root(slog::Discard, slog::o!());
+    let config = small(SyncPolicy::Always);
+    Shard::open(RealDisk::new(folder), config, clock.now(), &logger).expect("a shard opens")
+}
+
+const LOADING: Admission = Admission::Loading {
+    leader: None,
+    waits: false,
+};
+
+#[test]
+fn raft_waits_for_the_keys_of_a_start() {
+    let (folder, clock, mut shard) = begin(SyncPolicy::Always);
+    fill(&mut shard, &clock, 40);
+    let digest = shard.data().keyspace().digest_all();
+    drop(shard);
+
+    let mut shard = started(folder.path(), &clock);
+    let (applied, term) = (shard.group().applied(), shard.group().term());
+    for _ in 0..5 {
+        // The only voter would lead at once.
+        shard.begin(clock.now()).expect("a turn begins");
+        assert_eq!(shard.admission(), LOADING);
+        shard.finish(&clock).expect("a turn ends");
+        assert!(shard.deadline() > clock.now().mono, "nothing is due");
+        clock.0.set(clock.0.get() + 2_000_000_000);
+    }
+    assert_eq!((shard.group().applied(), shard.group().term()), (applied, term));
+    assert_eq!(shard.data().keyspace().len(0), 0, "nothing is shown");
+    settle(&mut shard, &clock);
+    assert_eq!(shard.data().keyspace().digest_all(), digest);
+    assert_eq!(shard.admission(), Admission::Lead { writable: true });
+    assert_eq!(shard.load_progress(), None);
+}
+
+/// D2: what other members send meanwhile is not stepped.
+#[test]
+fn a_message_during_a_start_changes_nothing() {
+    let mut played = Played::leading(ShardConfig {
+        layout: Layout::Single { databases: 1 },
+        ..crate::testing::config()
+    });
+    (0..20).for_each(|n| {
+        played.set(b"k", &[n; 1000]);
+    });
+    played.beats(&OTHERS, 200);
+    let mut played = played.restarted();
+    let before = (played.shard.group().term(), played.shard.group().commit());
+    assert_eq!(played.shard.admission(), LOADING);
+    let mut message = Message {
+        from: OTHERS[0],
+        to: crate::testing::ME,
+        term: before.0 + 1,
+        commit: before.1,
+        ..Message::default()
+    };
+    message.set_msg_type(MessageType::MsgHeartbeat);
+    played.step(crate::testing::envelope(message.clone()));
+    played.turn(|_| ());
+    assert_eq!(played.shard.group().term(), before.0);
+    assert!(played.sent.is_empty(), "it says nothing");
+    while played.shard.is_loading() {
+        played.work();
+        played.turn(|_| ());
+    }
+    played.step(crate::testing::envelope(message));
+    assert_eq!(played.shard.group().term(), before.0 + 1);
+}
+
+/// F16 of the review: the record is known before the keys are, also where a large unit changes it.
+#[test]
+fn a_start_knows_its_record_before_its_keys() {
+    let mut played = Played::leading(ShardConfig {
+        sizes: Sizes {
+            part: 4 << 10,
+            ..Sizes::default()
+        },
+        ..crate::testing::config()
+    });
+    played.turn(|shard| {
+        let data = shard.data_mut();
+        data.begin_command(0, Access::Lead);
+        data.add_slots(&(0..base::slot::SLOT_COUNT).collect());
+        data.end_command();
+    });
+    played.beats(&OTHERS, 100);
+    played.turn(|shard| {
+        let data = shard.data_mut();
+        data.begin_command(0, Access::Lead);
+        for n in 0..8u8 {
+            let key = data.key(b"k");
+            data.set(&key, &[n; 2000], Ttl::Clear);
+        }
+        data.set_epoch(77, base::NodeId([7; 20]));
+        data.end_command();
+    });
+    played.beats(&OTHERS, 200);
+    let record = played.shard.record().clone();
+    assert_eq!(record.epoch, 77);
+    let mut played = played.restarted();
+    assert!(played.shard.is_starting());
+    assert_eq!(*played.shard.record(), record);
+    while played.shard.is_loading() {
+        played.work();
+        played.turn(|_| ());
+    }
+    assert_eq!(*played.shard.record(), record);
+}
+
+/// D5: where no file can be opened for a read, it is made a second later.
+#[test]
+fn a_load_without_files_is_tried_again() {
+    let (folder, clock, mut shard) = begin(SyncPolicy::Always);
+    fill(&mut shard, &clock, 10);
+    tell(folder.path(), &mut shard, &clock);
+    fill(&mut shard, &clock, 10);
+    let digest = shard.data().keyspace().digest_all();
+    drop(shard);
+    let mut shard = started(folder.path(), &clock);
+    let full = || {
+        let error = std::io::Error::from_raw_os_error(24); // EMFILE
+        StorageError::io("open", "x")(error)
+    };
+    let mut refused = 0;
+    while shard.is_loading() {
+        shard.begin(clock.now()).expect("a turn begins");
+        for job in shard.take_output().jobs {
+            let failed = match job {
+                Job::Slice(_) if refused < 2 => Done::Slice(Err(full())),
+                Job::Read(_) if refused < 4 => Done::Read(Err(full())),
+                job => {
+                    work(&mut shard, &clock, vec![job]);
+                    continue;
+                }
+            };
+            refused += 1;
+            let taken = shard.job_done(clock.now(), failed);
+            taken.expect("it ends nothing");
+            let due = shard.deadline();
+            assert!(due > clock.now().mono, "not at once");
+            clock.0.set(due.0);
+        }
+    }
+    assert_eq!(refused, 4);
+    settle(&mut shard, &clock);
+    assert_eq!(shard.data().keyspace().digest_all(), digest);
+}
+
+#[test]
+fn progress_grows_to_its_total() {
+    let (folder, clock, mut shard) = begin(SyncPolicy::Always);
+    fill(&mut shard, &clock, 100);
+    tell(folder.path(), &mut shard, &clock);
+    fill(&mut shard, &clock, 600);
+    drop(shard);
+    let mut shard = started(folder.path(), &clock);
+    let mut seen = Vec::new();
+    while let Some(progress) = shard.load_progress() {
+        assert!(progress.loaded_bytes <= progress.total_bytes);
+        assert!(progress.file_bytes > 0);
+        seen.push(progress.loaded_bytes);
+        shard.begin(clock.now()).expect("a turn begins");
+        let jobs = shard.take_output().jobs;
+        work(&mut shard, &clock, jobs);
+    }
+    assert!(seen.is_sorted() && seen.len() > 3, "{seen:?}");
+    assert_eq!(seen[0], 0);
+}
+
+/// T6 beside a base that names a state: the file, then the log behind it.
+#[test]
+fn a_lost_tail_is_made_anew_from_a_state() {
+    let mut trio = Trio::led();
+    let write = |t: &mut Trio, key: &'static [u8], value: &'static [u8]| {
+        t.turn(0, Vec::new(), |shard| {
+            set(shard, key, value);
+        });
+        t.until(|t| t.shards[0].tail_len() == 0);
+    };
+    write(&mut trio, b"in the state", b"1");
+    trio.base_of_first();
+    write(&mut trio, b"behind it", b"2");
+    trio.lose_all_but(0, |shard| {
+        set(shard, b"lost", b"3");
+    });
+    let digest = |i: usize| trio.shards[i].data().keyspace().digest_all();
+    assert_eq!(trio.shards[0].data().keyspace().len(0), 2);
+    assert_eq!(digest(0), digest(1));
+    assert_eq!(trio.failed[0].len(), 1, "its reply became MOVED");
+}
+
+/// P20: the others know it, and G3 does not count it.
+#[test]
+pub(super) fn a_member_that_loads_says_so_and_is_not_counted() {
+    let mut played = Played::leading(crate::testing::config());
+    played.beats(&OTHERS, 1_500);
+    let now = played.now();
+    assert!(played.shard.is_ha(now));
+    played.pass(crate::testing::T_MS / 10);
+    played.turn(|_| ());
+    for sent in std::mem::take(&mut played.sent) {
+        if let Some(mut said) = answer(&sent) {
+            said.loaded = said.from.0 != OTHERS[0];
+            played.step(said);
+        }
+    }
+    let now = played.now();
+    assert!(!played.shard.is_ha(now), "one that loads is counted");
+    played.beats(&OTHERS, 100);
+    let now = played.now();
+    assert!(played.shard.is_ha(now));
+}
+
+/// The member that lost its tail tells it with each of its messages until it has all keys again.
+#[test]
+pub(super) fn reads_wait_until_a_lost_tail_is_made_anew() {
+    let mut trio = Trio::led();
+    trio.turn(0, Vec::new(), |shard| {
+        set(shard, b"kept", b"1");
+    });
+    trio.until(|t| t.shards[0].tail_len() == 0);
+    trio.hold_reads = true;
+    trio.lose_all_but_open(|shard| {
+        set(shard, b"lost", b"2");
+    });
+    assert!(trio.shards[0].is_loading());
+    assert!(!trio.shards[0].is_own_copy(), "an empty keyspace is shown");
+    let leader = trio.shards[0].group().leader();
+    assert!(leader.is_some_and(|id| id != RaftId(1)));
+    let admission = trio.shards[0].admission();
+    let waits = true;
+    assert_eq!(admission, Admission::Loading { leader, waits });
+    let told = |e: &Envelope| e.from == RaftId(1) && !e.loaded;
+    let mut said = false;
+    trio.until_through(
+        |e| {
+            assert!(e.from != RaftId(1) || !e.loaded);
+            true
+        },
+        |t| {
+            said |= t.wires.iter().any(told);
+            said
+        },
+    );
+    trio.hold_reads = false;
+    trio.until(|t| !t.shards[0].is_loading());
+    assert!(trio.shards[0].is_own_copy());
+    assert_eq!(trio.shards[0].data().keyspace().len(0), 1);
+}
+
+/// A shard that is opened twice from one folder's bytes ends with the same keys.
+#[test]
+fn a_start_that_is_cut_short_begins_again() {
+    let (folder, clock, mut shard) = begin(SyncPolicy::Always);
+    fill(&mut shard, &clock, 100);
+    tell(folder.path(), &mut shard, &clock);
+    fill(&mut shard, &clock, 100);
+    let digest = shard.data().keyspace().digest_all();
+    drop(shard);
+    for turns in 0..6 {
+        let mut shard = started(folder.path(), &clock);
+        for _ in 0..turns {
+            shard.begin(clock.now()).expect("a turn begins");
+            let jobs = shard.take_output().jobs;
+            work(&mut shard, &clock, jobs);
+        }
+    }
+    let shard = reopen(folder.path(), SyncPolicy::Always, &clock).expect("a shard opens");
+    assert_eq!(shard.data().keyspace().digest_all(), digest);
+}
