@@ -59,12 +59,9 @@ impl<P: Platform> Execution<'_, P> {
             Admission::Lead { writable } => Serving::Lead { writable },
             Admission::Hold if self.overdue => Serving::Down,
             Admission::Hold => Serving::Hold,
-            Admission::Loading { leader, waits } => {
-                let known = leader.and(self.routing).and_then(|r| r.leader.as_deref());
-                match known {
-                    None if waits && !self.overdue => Serving::Hold,
-                    addr => Serving::Loading { addr },
-                }
+            Admission::Loading { leader } => {
+                let addr = leader.and(self.routing).and_then(|r| r.leader.as_deref());
+                Serving::Loading { addr }
             }
             Admission::Redirect { own_copy, .. } => {
                 let addr = self.routing.and_then(|r| r.leader.as_deref());

@@ -398,9 +398,8 @@ impl<P: Platform> Server<P> {
         let now = self.turn_started.mono;
         let limit = self.hold_limit();
         let waits = match admission {
-            Admission::Lead { .. } => false,
+            Admission::Lead { .. } | Admission::Loading { .. } => false,
             Admission::Hold => true,
-            Admission::Loading { leader, waits } => leader.is_none() && waits,
             // Where to is not known yet.
             Admission::Redirect { own_copy, .. } => {
                 !own_copy && self.routing.as_ref().is_some_and(|r| r.leader.is_none())

@@ -87,6 +87,13 @@ impl<D: Disk> Shard<D> {
         self.loading.is_some()
     }
 
+    /// Whether the shard has keys, or may have some, since they are being loaded.
+    pub fn may_have_keys(&self) -> bool {
+        let keyspace = self.data.keyspace();
+        let mut databases = 0..keyspace.databases();
+        self.is_loading() || databases.any(|db| keyspace.len(db) > 0)
+    }
+
     /// D2: whether Raft waits for the keyspace.
     pub fn is_starting(&self) -> bool {
         let loading = self.loading.as_ref();

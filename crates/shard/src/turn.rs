@@ -48,12 +48,8 @@ pub enum Admission {
     Lead { writable: bool },
     /// Nobody is known to lead, or this member is not ready to: commands wait.
     Hold,
-    /// P20: the keyspace is being loaded. `leader`: another member leads. `waits`: it will soon be known
-    /// which one does.
-    Loading {
-        leader: Option<RaftId>,
-        waits: bool,
-    },
+    /// P20: the keyspace is being loaded. `leader`: another member leads.
+    Loading { leader: Option<RaftId> },
     /// Another member leads. `own_copy`: what this one has is all committed (T7).
     Redirect { leader: RaftId, own_copy: bool },
 }
@@ -239,10 +235,9 @@ impl<D: Disk> Shard<D> {
             return Admission::Hold; // W1: it never serves
         }
         if self.is_loading() && !mutation::is(Mutation::ServeWhileLoading) {
-            return Admission::Loading {
-                leader: self.group.leader().filter(|id| *id != self.group.id()),
-                waits: !self.is_starting(),
-            };
+            let leader = self.group.leader();
+            let leader = leader.filter(|id| *id != self.group.id());
+            return Admission::Loading { leader };
         }
         if self.group.is_leader() {
             let ready = self.group.own_term_applied()
@@ -319,6 +314,9 @@ impl<D: Disk> Shard<D> {
         &mut self,
         act: impl FnOnce(&mut StateMachine) -> R,
     ) -> Option<(R, Footprint)> {
+        if self.is_loading() {
+            return None; // P20
+        }
         self.data.begin_command(0, Access::Lead);
         let result = act(&mut self.data);
         let footprint = self.data.end_command();

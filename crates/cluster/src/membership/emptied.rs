@@ -188,7 +188,7 @@ impl Cluster {
         let empty = record.slots.is_empty()
             && tail.slots.is_empty()
             && shard.tail_len() == 0
-            && shard.data().keyspace().len(0) == 0;
+            && !shard.may_have_keys();
         let follows = record
             .moves
             .follows

@@ -272,7 +272,7 @@ impl Cluster {
                 && shard.has_no_data_left()
                 && shard.record().moves.follows.is_some(),
             other_data: others().any(|m| m.kind == MemberKind::Data),
-            keys: shard.data().keyspace().len(0) > 0,
+            keys: shard.may_have_keys(),
             slots: !shard.data().record().slots.is_empty(),
             owes: shard.data().record().moves.owes() || shard.record().moves.owes(),
             follows: shard.record().moves.follows.is_some() && self.config.options.follows_slots,

@@ -15,10 +15,7 @@ fn started(folder: &std::path::Path, clock: &Hand) -> Shard<RealDisk> {
     Shard::open(RealDisk::new(folder), config, clock.now(), &logger).expect("a shard opens")
 }
 
-const LOADING: Admission = Admission::Loading {
-    leader: None,
-    waits: false,
-};
+const LOADING: Admission = Admission::Loading { leader: None };
 
 #[test]
 fn raft_waits_for_the_keys_of_a_start() {
@@ -240,8 +237,7 @@ pub(super) fn reads_wait_until_a_lost_tail_is_made_anew() {
     let leader = trio.shards[0].group().leader();
     assert!(leader.is_some_and(|id| id != RaftId(1)));
     let admission = trio.shards[0].admission();
-    let waits = true;
-    assert_eq!(admission, Admission::Loading { leader, waits });
+    assert_eq!(admission, Admission::Loading { leader });
     let told = |e: &Envelope| e.from == RaftId(1) && !e.loaded;
     let mut said = false;
     trio.until_through(
