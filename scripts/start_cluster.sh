@@ -36,6 +36,7 @@ change=""  # a grow or shrink that has not ended: its name, its N, the ports tha
 boot="$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo none)"
 
 START_DEADLINE=60   # a node answers PING
+LOAD_DEADLINE=3600  # a node has loaded its keys
 FORM_DEADLINE=120   # redis-cli --cluster create ends
 READY_DEADLINE=60   # cluster_state:ok and raft_ha:1 everywhere
 STOP_DEADLINE=30    # a node ends after SIGTERM
@@ -459,10 +460,14 @@ start_node() { # PORT
 
 answers() { # PORT
     case "$(cli "$1" ping)" in
-        PONG) return 0 ;;
+        PONG | LOADING*) return 0 ;;
         NOAUTH*) die "the node on port $1 wants another password than this script knows" "--password P" ;;
     esac
     return 1
+}
+
+loaded() { # PORT
+    [ "$(cli "$1" ping)" = PONG ]
 }
 
 start_nodes() {
@@ -479,6 +484,9 @@ start_nodes() {
     for p in ${begun[@]+"${begun[@]}"}; do
         until_true "$START_DEADLINE" answers "$p" \
             || die_of_patience "the node on port $p gives no answer after $START_DEADLINE s"
+        loaded "$p" || say "  $p loads its keys"
+        until_true "$LOAD_DEADLINE" loaded "$p" \
+            || die_of_patience "the node on port $p still loads after $LOAD_DEADLINE s"
         alive "$p" || die_of_node "$p" "has ended"
         say "  $p is up (pid $pid)"
     done

@@ -66,6 +66,7 @@ fn forged(real: &Real, from: u64, mut message: Message) -> Vec<u8> {
         sent_ns: crate::played::mono_ns(),
         applied: 0,
         has_room: true,
+        loaded: true,
         message,
     })
 }

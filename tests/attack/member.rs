@@ -109,6 +109,7 @@ impl Member {
             sent_ns: mono_ns(),
             applied: self.commit,
             has_room: true,
+            loaded: true,
             message,
         }
     }
@@ -177,6 +178,7 @@ impl Member {
             to: e.from,
             applied: self.commit,
             has_room: true,
+            loaded: true,
             message: answer,
             ..e.clone()
         })

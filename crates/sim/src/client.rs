@@ -411,7 +411,12 @@ impl Client {
         });
         for at in 0..askings {
             // Each is gone when the next one is looked for, which stands one behind it.
-            if !matches!(got.remove(at), Reply::Simple(ok) if ok == "OK") {
+            let fine = match got.remove(at) {
+                Reply::Simple(ok) => ok == "OK",
+                Reply::Error(why) => why.starts_with("LOADING "),
+                _ => false,
+            };
+            if !fine {
                 return Err("ASKING was not answered OK".to_string());
             }
         }
@@ -583,6 +588,7 @@ impl Client {
         text.starts_with("ASK ")
             || text.starts_with("TRYAGAIN")
             || text.starts_with("CLUSTERDOWN")
+            || text.starts_with("LOADING ")
             || text.starts_with("MISCONF Errors writing")
     }
 

@@ -16,7 +16,7 @@ fn follow(layout: Layout, log: &[Vec<u8>]) -> StateMachine {
         slots: (0..SLOT_COUNT).collect(),
         ..Record::default()
     };
-    data.restart(Keyspace::new(layout, 99), record);
+    data.restart(Keyspace::new(layout, 99), record.into());
     let mut stager = Stager::default();
     for body in log {
         let body = parse_entry(body).expect("a body");
