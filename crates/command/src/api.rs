@@ -126,6 +126,18 @@ pub struct MemberStatus {
     pub connected: bool,
 }
 
+/// How far a load of the keyspace is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadingView {
+    pub started_unix_s: u64,
+    /// What there is to read; 0: not known.
+    pub total_bytes: u64,
+    pub loaded_bytes: u64,
+    pub elapsed: Duration,
+    /// The memory that the keyspace took when it was saved; 0: not known.
+    pub rdb_used_mem: u64,
+}
+
 /// The group as this member sees it: INFO `# Raft`, ROLE, WAIT.
 #[derive(Clone, Debug, Default)]
 pub struct RaftStatus {
@@ -166,6 +178,8 @@ pub struct RaftStatus {
     /// Some of the log is written and not yet synced.
     pub log_unsynced: bool,
     pub log_segments: u64,
+    /// The keyspace is being loaded.
+    pub loading: Option<LoadingView>,
 }
 
 /// Bytes, from the allocator and the system.

@@ -10,6 +10,7 @@ use super::call::call;
 use super::env::{Command, Env, Flow, Outcome, Serving};
 use super::error::Error;
 use super::key_spec::BadKeys;
+use super::loading;
 use super::motion;
 use super::registry::Lookup;
 use super::session::{Queued, ReplyMode};
@@ -206,6 +207,7 @@ fn admit(env: &mut Env<'_>, spec: &Spec, args: Args<'_>) -> Result<Admitted, Err
     if env.session.only_listens() && !runs_while_listening(spec) {
         return Err(Error::only_listening(spec.full_name));
     }
+    loading::check(env, spec)?;
     Ok(if wait {
         Admitted::Hold
     } else if in_multi && !is_exec && !spec.role.runs_inside_multi() {
@@ -345,7 +347,16 @@ fn in_motion(
         // MOVED would drop the flag.
         Serving::Redirect {
             addr: Some(addr), ..
-        } if asking && env.data.imports(slot) => Err(Error::ask(slot, addr)),
+        }
+        | Serving::Loading { addr: Some(addr) }
+            if asking && env.data.imports(slot) =>
+        {
+            Err(Error::ask(slot, addr))
+        }
+        // The other shard would say ASK again.
+        Serving::Loading { addr: None } if asking && env.data.imports(slot) => {
+            Ok(Moving::Serve(true))
+        }
         // M17: what this replica does not have may be at the other shard.
         Serving::Redirect {
             addr: Some(addr),
@@ -516,6 +527,11 @@ fn elsewhere(env: &mut Env<'_>, write: bool, slot: Option<u16>) -> Result<bool, 
         Serving::Down => return Err(Error::CLUSTER_DOWN),
         // S2, T7: no leader is known yet, or a tail is open
         Serving::Lead { .. } | Serving::Hold => return Ok(false),
+        Serving::Loading { addr } => {
+            let moved = slot.zip(addr).filter(|_| env.data.is_cluster());
+            // Without one the end of admission decides.
+            return moved.map_or(Ok(true), |(slot, addr)| Err(Error::moved(slot, addr)));
+        }
     };
     let own_copy = !write && (slot.is_none() || env.session.readonly);
     if own_copy && !whole {

@@ -38,6 +38,9 @@ pub enum Serving<'a> {
     },
     /// Nobody has led for so long that commands are no longer held (S2).
     Down,
+    /// The keyspace is being loaded, or made anew: only commands with the flag LOADING run. `addr`: another
+    /// member that is known to lead, where keyed commands go in a cluster.
+    Loading { addr: Option<&'a str> },
 }
 
 /// The surroundings of one execution. Fields are public so that a command can borrow several at

@@ -52,6 +52,7 @@ texts! {
     CLUSTER_READS_ONLY = "CLUSTERDOWN The cluster is down and only accepts read commands";
     SLOT_NOT_SERVED = "CLUSTERDOWN Hash slot not served";
     READ_ONLY_REPLICA = "READONLY You can't write against a read only replica.";
+    LOADING = "LOADING Redis is loading the dataset in memory";
     /// D5: the log can get no more space.
     DISK_FULL = "MISCONF Errors writing to the AOF file: No space left on device";
     MAX_CLIENTS = "ERR max number of clients reached";

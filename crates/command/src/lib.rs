@@ -27,6 +27,7 @@ mod help;
 pub mod key_spec;
 mod keys;
 pub mod latency;
+mod loading;
 mod markdown;
 mod migrate;
 mod motion;

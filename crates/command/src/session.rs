@@ -93,6 +93,8 @@ pub struct Session {
     pub last_write: BatchSeq,
     /// The CLUSTER RESET that this client's command waits for.
     pub waits_for_reset: Option<u64>,
+    /// The reset that this client's EXEC begins with has happened; the rest waits for the shard that it made.
+    pub has_reset: bool,
     /// What this client's command has asked another shard, and waits for (M8, M15).
     pub question: Option<u64>,
     /// What other shards have said of the slots that the running EXEC gains (M12).
@@ -128,6 +130,7 @@ impl Session {
             subscriptions: Counts::default(),
             last_write: BatchSeq::NONE,
             waits_for_reset: None,
+            has_reset: false,
             question: None,
             gains: None,
         }
@@ -142,6 +145,7 @@ impl Session {
     pub fn discard(&mut self, data: &mut StateMachine) {
         self.transaction = Transaction::default();
         self.waits_for_reset = None;
+        self.has_reset = false;
         self.unwatch(data);
     }
 

@@ -7,6 +7,7 @@ mod effects;
 mod generic;
 pub mod golden;
 mod keys;
+mod loading;
 mod migrate;
 mod pubsub;
 mod room;

@@ -190,6 +190,7 @@ fn unserved(env: &Env<'_>, queued: &Queued) -> Option<Error> {
         _ if !data => None,
         Serving::Lead { .. } => None,
         Serving::Down => Some(Error::CLUSTER_DOWN),
+        Serving::Loading { .. } => Some(Error::LOADING),
         Serving::Redirect { .. } | Serving::Hold => Some(Error::READ_ONLY_REPLICA),
     }
 }
@@ -220,6 +221,7 @@ fn run_queue(env: &mut Env<'_>) -> Done {
             Ok(Flow::Done)
                 if anew && at == 0 && queue.iter().any(|q| unserved(env, q).is_some()) =>
             {
+                env.session.has_reset = true;
                 Ok(Flow::Hold)
             }
             called => called,

@@ -290,6 +290,7 @@ impl<P: Platform> ServerApi for TurnApi<'_, P> {
             log_bytes: handle.log.end().0,
             log_unsynced: handle.log.durable() != handle.log.end(),
             log_segments: handle.log.segment_count() as u64,
+            loading: None,
         }
     }
 

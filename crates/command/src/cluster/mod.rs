@@ -55,7 +55,7 @@ rows! { static SUBCOMMANDS: Cluster [] {
     "cluster|myid" 2 [STALE] "3.0.0" => topology::myid: "Answers with the id of this node.";
     "cluster|myshardid" 2 [STALE] "7.2.0" => topology::myshardid: "Answers with the id of this node's shard." .tips(VARIES);
     "cluster|nodes" 2 [STALE] "3.0.0" => topology::nodes: "Describes the known nodes, a line each." .tips(VARIES);
-    "cluster|raft" 3 [STALE] "0.1.0" => raft::raft: "Describes the Raft group of this node's shard." .tips(VARIES);
+    "cluster|raft" 3 [LOADING STALE] "0.1.0" => raft::raft: "Describes the Raft group of this node's shard." .tips(VARIES);
     "cluster|replicas" 3 [ADMIN STALE] "5.0.0" => topology::replicas: "Describes the replicas of a master." .tips(VARIES);
     "cluster|replicate" 3 [NO_ASYNC_LOADING ADMIN STALE] "3.0.0" => admin::replicate: "Makes this node a replica of a master.";
     "cluster|reset" -2 [ADMIN STALE NOSCRIPT] "3.0.0" => admin::reset: "Takes this node out of its cluster." .role(Role::ClusterReset);

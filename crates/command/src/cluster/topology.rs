@@ -2,14 +2,14 @@
 //!
 //! Owns: the shapes of these replies. Never: changes anything; shows only what the view says.
 
-use super::super::env::{Done, Env};
+use super::super::env::{Done, Env, Serving};
 use super::super::error::Error;
 use super::shared::{find_node, show};
 use cluster_bus::nodes_conf::{Form, NodeLine};
 use cluster_bus::{NodeId, ShardId};
 use resp::args::Args;
 use resp::encode::Reply;
-use topology::{ClusterView, LinkView, NodeView, PreferredEndpoint};
+use topology::{ClusterView, Health, LinkView, NodeView, PreferredEndpoint};
 
 pub fn myid(env: &mut Env<'_>, _: Args<'_>) -> Done {
     show(env, |view, reply| {
@@ -88,11 +88,12 @@ fn line(view: &ClusterView, node: &NodeView) -> String {
 // ---- SLOTS -------------------------------------------------------------------------------------
 
 pub fn slots(env: &mut Env<'_>, _: Args<'_>) -> Done {
+    let loads = loads(env);
     show(env, |view, reply| {
         let ranges = view.ranges();
         reply.array(ranges.len());
         for (first, last, owner) in ranges {
-            let online = |node: &&NodeView| node.health == topology::Health::Online;
+            let online = |node: &&NodeView| health(view, node, loads) == Health::Online;
             let replicas: Vec<&NodeView> = view.replicas_of(owner.id).filter(online).collect();
             reply.array(3 + replicas.len());
             reply.int(first.into());
@@ -139,6 +140,7 @@ fn number(reply: &mut Reply<'_>, name: &str, value: u64) {
 // ---- SHARDS ------------------------------------------------------------------------------------
 
 pub fn shards(env: &mut Env<'_>, _: Args<'_>) -> Done {
+    let loads = loads(env);
     show(env, |view, reply| {
         let shards = view.shards();
         reply.array(shards.len());
@@ -155,14 +157,26 @@ pub fn shards(env: &mut Env<'_>, _: Args<'_>) -> Done {
             reply.bulk(b"nodes");
             reply.array(nodes.len());
             for node in nodes {
-                write_details(reply, view, node);
+                write_details(reply, view, node, loads);
             }
         }
         Ok(())
     })
 }
 
-fn write_details(reply: &mut Reply<'_>, view: &ClusterView, node: &NodeView) {
+fn loads(env: &Env<'_>) -> bool {
+    matches!(env.serving, Serving::Loading { .. })
+}
+
+/// `loads`: this node does.
+fn health(view: &ClusterView, node: &NodeView, loads: bool) -> Health {
+    match node.health {
+        Health::Online if loads && node.id == view.myself => Health::Loading,
+        health => health,
+    }
+}
+
+fn write_details(reply: &mut Reply<'_>, view: &ClusterView, node: &NodeView, loads: bool) {
     let (port, hostname) = (node.port != 0, !node.hostname.is_empty());
     reply.map(6 + usize::from(port) + usize::from(hostname));
     pair(reply, "id", &node.id.to_hex());
@@ -182,7 +196,8 @@ fn write_details(reply: &mut Reply<'_>, view: &ClusterView, node: &NodeView) {
     };
     pair(reply, "role", role);
     number(reply, "replication-offset", node.offset);
-    pair(reply, "health", node.health.name().as_bytes());
+    let health = health(view, node, loads);
+    pair(reply, "health", health.name().as_bytes());
 }
 
 // ---- LINKS -------------------------------------------------------------------------------------

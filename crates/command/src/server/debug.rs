@@ -101,14 +101,16 @@ fn held(env: &mut Env<'_>) -> Done {
 }
 
 /// Gives DEBUG the right to look at data; false: nobody knows at the moment what the data is.
-fn may_look(env: &mut Env<'_>) -> bool {
+fn may_look(env: &mut Env<'_>) -> Result<bool, Error> {
     match env.serving {
-        Serving::Lead { .. } => true,
-        Serving::Hold => false,
+        Serving::Lead { .. } => Ok(true),
+        Serving::Hold => Ok(false),
         Serving::Redirect { .. } | Serving::Down => {
             env.data.set_access(Access::Replica);
-            true
+            Ok(true)
         }
+        // Half a keyspace has no digest.
+        Serving::Loading { .. } => Err(Error::LOADING),
     }
 }
 
@@ -117,7 +119,7 @@ fn hex(bytes: [u8; 20]) -> String {
 }
 
 fn digest(env: &mut Env<'_>) -> Done {
-    if !may_look(env) {
+    if !may_look(env)? {
         return held(env);
     }
     env.data.depends_on_all();
@@ -127,7 +129,7 @@ fn digest(env: &mut Env<'_>) -> Done {
 }
 
 fn digest_value(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    if !may_look(env) {
+    if !may_look(env)? {
         return held(env);
     }
     env.data.depends_on_all();
@@ -150,7 +152,7 @@ fn serves(env: &Env<'_>, slot: u16) -> bool {
 }
 
 fn object(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    if !may_look(env) {
+    if !may_look(env)? {
         return held(env);
     }
     let key = env.data.key(&args[2]);
@@ -250,6 +252,7 @@ fn populate(env: &mut Env<'_>, args: Args<'_>) -> Done {
         Serving::Lead { writable: true } => {}
         Serving::Lead { writable: false } | Serving::Hold => return held(env),
         Serving::Redirect { .. } | Serving::Down => return Err(Error::READ_ONLY_REPLICA),
+        Serving::Loading { .. } => return Err(Error::LOADING),
     }
     // D5: they are one unit.
     let bytes = filling.effects();

@@ -3,14 +3,14 @@
 //! Owns: field names and their formats. Redis's fields tell the group in Redis's words (a witness
 //! is not in them); `# Raft` tells it as it is.
 
-use super::super::api::{MemberKind, RaftRole, RaftStatus};
+use super::super::api::{LoadingView, MemberKind, RaftRole, RaftStatus};
 use super::super::env::Env;
 use super::replication::{host_port, is_master, link, master_addr, replicas, Link};
 use super::report::Report;
 
 pub fn persistence(report: &mut Report, env: &Env<'_>) {
     let raft = env.server.raft_status();
-    report.line("loading", 0);
+    report.line("loading", u8::from(raft.loading.is_some()));
     report.line("async_loading", 0);
     // Nothing forks and nothing is saved: as in a Redis that has not saved since its start.
     for name in [
@@ -61,6 +61,39 @@ pub fn persistence(report: &mut Report, env: &Env<'_>) {
     report.line("aof_pending_bio_fsync", u8::from(raft.log_unsynced));
     // A write to the log never waits for a sync.
     report.line("aof_delayed_fsync", 0);
+    if let Some(view) = &raft.loading {
+        loading(report, view);
+    }
+}
+
+fn loading(report: &mut Report, view: &LoadingView) {
+    let (percent, eta) = progress(view);
+    report.line("loading_start_time", view.started_unix_s);
+    report.line("loading_total_bytes", view.total_bytes);
+    report.line("loading_rdb_used_mem", view.rdb_used_mem);
+    report.line("loading_loaded_bytes", view.loaded_bytes);
+    report.line("loading_loaded_perc", format_args!("{percent:.2}"));
+    report.line("loading_eta_seconds", eta);
+}
+
+/// The part that is loaded in percent, and how many seconds the rest may take: Redis's reckoning.
+fn progress(view: &LoadingView) -> (f64, i128) {
+    let loaded = i128::from(view.loaded_bytes);
+    let percent_of = |whole: u64| view.loaded_bytes as f64 / whole as f64 * 100.0;
+    let (percent, left) = match (view.total_bytes, view.rdb_used_mem) {
+        (0, 0) => (0.0, 1),
+        // Memory is a guess at what there is to read, and the load may go beyond it.
+        (0, memory) => {
+            let left = i128::from(memory) - loaded;
+            (percent_of(memory).min(99.99), left.max(1))
+        }
+        (total, _) => (percent_of(total), i128::from(total) - loaded),
+    };
+    let eta = match view.elapsed.as_secs() {
+        0 => 1, // too early to tell
+        seconds => i128::from(seconds).saturating_mul(left) / (loaded + 1),
+    };
+    (percent, eta)
 }
 
 pub fn replication(report: &mut Report, env: &Env<'_>) {

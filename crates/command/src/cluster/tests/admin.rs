@@ -247,6 +247,36 @@ fn replica_queues_behind_reset_what_masters_do() {
     assert_eq!(f.data.record().epoch, 5);
 }
 
+/// An error would say that nothing was reset.
+#[test]
+fn reset_under_way_is_finished_while_loading() {
+    let loading = Serving::Loading { addr: None };
+    let refused = "-LOADING Redis is loading the dataset in memory\r\n";
+    let mut f = of_master();
+    f.host.cluster.as_mut().unwrap().later = true;
+    for serving in [f.serving, loading] {
+        f.serving = serving;
+        let (_, outcome) = f.outcome(&["CLUSTER", "RESET"]);
+        assert_eq!(outcome.flow, Flow::Hold);
+    }
+    f.host.cluster.as_mut().unwrap().later = false;
+    f.expect(&[("CLUSTER RESET", "+OK\r\n"), ("CLUSTER RESET", refused)]);
+
+    f = of_master();
+    f.host.cluster.as_mut().unwrap().later = true;
+    in_multi(&mut f, &BEGIN_ANEW);
+    exec_is_held(&mut f);
+    f.serving = loading;
+    exec_is_held(&mut f);
+    // It has happened, and the new shard is not loaded yet.
+    has_begun_anew(&mut f);
+    exec_is_held(&mut f);
+    exec_is_held(&mut f);
+    f.serving = Serving::Lead { writable: true };
+    f.expect(&[("EXEC", "*2\r\n+OK\r\n+OK\r\n")]);
+    assert!(!f.session.has_reset);
+}
+
 #[test]
 fn reset_that_fails_leaves_replica_read_only() {
     let mut f = of_replica();

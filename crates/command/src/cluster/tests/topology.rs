@@ -1,6 +1,7 @@
 //! NODES, REPLICAS, SLOTS, SHARDS, LINKS, INFO and the ids.
 
 use super::{fixture, id, master, replica, set, view};
+use crate::env::Serving;
 use crate::testing::Fixture;
 use cluster_bus::wire::Flags;
 use cluster_bus::{NodeId, ShardId};
@@ -254,6 +255,27 @@ fn shards_list_the_master_first_and_every_settled_node() {
     assert_eq!(ports(&reply), [7001, 7003, 7004, 7002, 7005], "{reply}");
     assert!(reply.contains("$4\r\nfail\r\n") && reply.contains("$7\r\nloading\r\n"));
     assert!(reply.contains("$8\r\nhostname\r\n$4\r\nfive\r\n$4\r\nrole\r\n$7\r\nreplica\r\n"));
+}
+
+/// Each field of SHARDS about a node's health, in the order of nodes.
+fn healths(reply: &str) -> Vec<&str> {
+    let after = reply.split("health\r\n").skip(1);
+    after.filter_map(|rest| rest.split("\r\n").nth(1)).collect()
+}
+
+#[test]
+fn node_that_loads_says_so_of_itself() {
+    let mut f = fixture(shards());
+    let before = ["online", "online", "fail", "online", "loading"];
+    assert_eq!(healths(&f.line("CLUSTER SHARDS")), before);
+    f.serving = Serving::Loading { addr: None };
+    let while_loading = ["online", "loading", "fail", "online", "loading"];
+    assert_eq!(healths(&f.line("CLUSTER SHARDS")), while_loading);
+    assert_eq!(ports(&f.line("CLUSTER SLOTS")), [7001, 7001, 7002]);
+    let mut failed = shards();
+    failed.nodes[0].health = Health::Failed;
+    f.host.cluster.as_mut().expect("a cluster").view = failed;
+    assert_eq!(healths(&f.line("CLUSTER SHARDS"))[1], "fail");
 }
 
 #[test]

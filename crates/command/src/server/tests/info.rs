@@ -104,6 +104,71 @@ fn a_replica_that_cannot_take_over_is_not_up() {
     assert!(c.reply("ROLE").contains("$4\\r\\nsync\\r\\n"));
 }
 
+#[test]
+fn a_replica_that_loads_is_not_up() {
+    let mut c = Client::new();
+    c.host.raft = RaftStatus {
+        role: RaftRole::Follower,
+        raft_id: RaftId(2),
+        loading: Some(LoadingView::default()),
+        ..group_of_three()
+    };
+    let info = c.raw("INFO replication");
+    assert!(info.contains("master_link_status:down\r\n"), "{info}");
+    assert!(info.contains("master_sync_in_progress:1\r\n"), "{info}");
+    assert!(c.reply("ROLE").contains("$4\\r\\nsync\\r\\n"));
+}
+
+/// The fields and the reckoning are Redis's.
+#[test]
+fn loading_is_told_behind_the_other_fields() {
+    let mut c = Client::new();
+    let view = |total_bytes, loaded_bytes, rdb_used_mem, secs| LoadingView {
+        started_unix_s: 1_699_999_990,
+        total_bytes,
+        loaded_bytes,
+        elapsed: Duration::new(secs, 900_000_000),
+        rdb_used_mem,
+    };
+    for (loading, percent, eta) in [
+        (view(1000, 250, 5000, 10), "25.00", 29),
+        (view(1000, 250, 0, 0), "25.00", 1),
+        (view(1000, 0, 0, 3), "0.00", 3000),
+        (view(1000, 1000, 0, 3), "100.00", 0),
+        (view(3, 1, 0, 2), "33.33", 2),
+        (view(0, 100, 400, 6), "25.00", 17),
+        (view(0, 500, 400, 600), "99.99", 1),
+        (view(0, 0, 0, 7), "0.00", 7),
+        (view(0, 500, 0, 7), "0.00", 0),
+        (view(1000, 1200, 0, 100), "120.00", -16),
+        (view(u64::MAX, 0, 0, u64::MAX), "0.00", i128::MAX),
+    ] {
+        c.host.raft.loading = Some(loading);
+        let info = c.raw("INFO persistence");
+        let last = info
+            .split_once("aof_delayed_fsync:0\r\n")
+            .expect("Redis's last field")
+            .1;
+        let want = format!(
+            "loading_start_time:1699999990\r\nloading_total_bytes:{}\r\n\
+             loading_rdb_used_mem:{}\r\nloading_loaded_bytes:{}\r\nloading_loaded_perc:{percent}\r\n\
+             loading_eta_seconds:",
+            loading.total_bytes, loading.rdb_used_mem, loading.loaded_bytes
+        );
+        let shown = last.strip_prefix(&want).unwrap_or_else(|| panic!("{last}"));
+        assert_eq!(shown, format!("{eta}\r\n\r\n"), "{loading:?}");
+        assert!(
+            info.contains("\r\nloading:1\r\nasync_loading:0\r\n"),
+            "{info}"
+        );
+    }
+    c.host.raft.loading = None;
+    assert!(
+        !c.raw("INFO persistence").contains("loading_"),
+        "not while serving"
+    );
+}
+
 /// Redis's replica shows the master that it looks for.
 #[test]
 fn a_replica_without_leader_shows_its_master() {

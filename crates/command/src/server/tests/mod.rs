@@ -5,8 +5,8 @@ mod info;
 mod rows;
 
 use super::super::api::{
-    ClientView, IoView, KillFilter, MemberKind, MemberStatus, MemoryView, OutsideApi, ProcessView,
-    RaftRole, RaftStatus, ServerApi, Shutdown, Unblock,
+    ClientView, IoView, KillFilter, LoadingView, MemberKind, MemberStatus, MemoryView, OutsideApi,
+    ProcessView, RaftRole, RaftStatus, ServerApi, Shutdown, Unblock,
 };
 use super::super::env::{Block, BlockKind, Command, Env, Flow, Outcome, Serving};
 use super::super::execute;
