@@ -2,7 +2,7 @@
 
 use super::gains::{change, migrating as bound};
 use super::{calls, fixture, id, master, view};
-use crate::env::Flow;
+use crate::env::{Flow, Serving};
 use crate::testing::Fixture;
 use ::topology::moves::{Importing, Lend};
 use ::topology::{MoveId, MoveNumber};
@@ -63,6 +63,24 @@ fn shard_that_owes_does_not_end() {
     }
     let asked = calls(&mut f);
     assert!(asked.iter().all(|call| call.contains("end")), "{asked:?}");
+}
+
+/// MOVED to the other shard would lead back here.
+#[test]
+fn asking_client_stays_while_loading() {
+    let mut f = fixture(view(vec![master(1, &[]), master(2, &[(0, 16383)])]));
+    assert!(imports(&mut f).clean);
+    f.data.commit_record();
+    let mut routing = ::topology::Routing::default();
+    (routing.covered, routing.majority) = (true, true);
+    routing.add("h:2".to_owned(), &[SLOT].into_iter().collect());
+    f.routing = Some(routing);
+    let refused = "-LOADING Redis is loading the dataset in memory\r\n";
+    for (addr, asked) in [(None, refused), (Some("h:1"), "-ASK 15495 h:1\r\n")] {
+        f.serving = Serving::Loading { addr };
+        f.session.asking = true;
+        f.expect(&[("GET a", asked), ("GET a", "-MOVED 15495 h:2\r\n")]);
+    }
 }
 
 /// M13: what it has decided must be heard before no node can say it any more.
