@@ -28,7 +28,7 @@ pub use group::{Group, GroupConfig, MemberView, Persist, Role};
 pub use lease::{Lease, Promise};
 pub use members::{Applied, Change, ChangeError, Membership};
 pub use plan::{
-    plan, relief, successor, transfer_kind, transferees, MembershipRequests, Condition, Plan,
+    plan, relief, successor, transfer_kind, transferees, Condition, MembershipRequests, Plan,
     Progress, TransferKind, ANSWERED, NEAR_BYTES,
 };
 pub use step::{Fault, Refusal, StepError};

@@ -9,9 +9,9 @@ use super::pubsub::PubSub;
 use super::start::{Machine, Tuning};
 use ::base::clock::{Clock, Mono, Now};
 use ::base::ids::BatchSeq;
-use command::api::{LoadingView, 
-    ClientView, ClusterApi, IoView, KillFilter, MemberKind, MemberStatus, OutsideApi, ProcessView,
-    RaftRole, RaftStatus, Rates, Shutdown, Unblock,
+use command::api::{
+    ClientView, ClusterApi, IoView, KillFilter, LoadingView, MemberKind, MemberStatus, OutsideApi,
+    ProcessView, RaftRole, RaftStatus, Rates, Shutdown, Unblock,
 };
 use command::{Commands, ServerApi, Stats};
 use config::{Config, ConfigError};

@@ -251,7 +251,11 @@ impl<P: Platform> Server<P> {
             (Some(before), None) => before,
             (None, Some(begins)) if begins.cause == Cause::LostTail => {
                 let bytes = begins.total_bytes;
-                slog::warn!(self.logger, "What was executed did not happen: the keyspace is made anew from {} bytes", bytes);
+                slog::warn!(
+                    self.logger,
+                    "What was executed did not happen: the keyspace is made anew from {} bytes",
+                    bytes
+                );
                 return;
             }
             _ => return,

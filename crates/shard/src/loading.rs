@@ -221,10 +221,14 @@ impl<D: Disk> Shard<D> {
             file: name.clone().unwrap_or_default(),
             why,
         };
-        loader.feed(bytes).map_err(|why| unusable(why.to_string()))?;
+        loader
+            .feed(bytes)
+            .map_err(|why| unusable(why.to_string()))?;
         *offset += bytes.len() as u64;
         if bytes.len() < SLICE {
-            let file = file.as_ref().expect("a source is a file only if there is one");
+            let file = file
+                .as_ref()
+                .expect("a source is a file only if there is one");
             let next = Source::Log(self.base.snapshot.index + 1);
             let Source::File { loader, .. } = std::mem::replace(&mut loading.source, next) else {
                 unreachable!("it was just seen");

@@ -115,6 +115,8 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::ThawUnsettled, Beside("crates/cluster/src/migration/outside_tests.rs")),
         (M::HandOffWithKeysOrLent, Seed(Moves, "M18: a slot with keys")),
         (M::EpochNotRaised, Beside("crates/cluster/src/migration/faulty.rs")),
+        (M::LoadingCountsAsCaughtUp, Beside("crates/shard/src/tests/mutations.rs")),
+        (M::ServeWhileLoading, Beside("crates/shard/src/tests/mutations.rs")),
         (M::WriteToLentKey, Seed(Moves, "M5: a lent key is changed")),
         (M::ExpireLentKey, Beside("crates/command/src/cluster/tests/motion.rs")),
         (M::FrozenInMemoryOnly, Seed(Moves, "is lent, and not frozen")),

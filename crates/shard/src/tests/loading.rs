@@ -4,8 +4,8 @@ use super::log_end::{begin, fill, reopen, small, tell};
 use super::trio::Trio;
 use super::*;
 use crate::testing::{Played, OTHERS};
-use raft_group::testing::answer;
 use raft::eraftpb::{Message, MessageType};
+use raft_group::testing::answer;
 use storage::{Done, StorageError};
 
 /// A member that has been started, and whose disk has done nothing yet.
@@ -34,7 +34,10 @@ fn raft_waits_for_the_keys_of_a_start() {
         assert!(shard.deadline() > clock.now().mono, "nothing is due");
         clock.0.set(clock.0.get() + 2_000_000_000);
     }
-    assert_eq!((shard.group().applied(), shard.group().term()), (applied, term));
+    assert_eq!(
+        (shard.group().applied(), shard.group().term()),
+        (applied, term)
+    );
     assert_eq!(shard.data().keyspace().len(0), 0, "nothing is shown");
     settle(&mut shard, &clock);
     assert_eq!(shard.data().keyspace().digest_all(), digest);

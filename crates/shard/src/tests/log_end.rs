@@ -56,7 +56,11 @@ pub(super) fn fill(shard: &mut Shard<RealDisk>, clock: &Hand, count: usize) {
 }
 
 /// A snapshot of the state as it is, told to the shard.
-pub(super) fn tell(folder: &std::path::Path, shard: &mut Shard<RealDisk>, clock: &Hand) -> SnapshotMeta {
+pub(super) fn tell(
+    folder: &std::path::Path,
+    shard: &mut Shard<RealDisk>,
+    clock: &Hand,
+) -> SnapshotMeta {
     let mut snapshot = shard.state_now().expect("nothing is open");
     let disk = RealDisk::new(folder);
     let file = write_snapshot(&disk, shard.data().keyspace(), snapshot.entry());

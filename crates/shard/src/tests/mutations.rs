@@ -1,13 +1,23 @@
 //! Each rule that the tests beside this one uphold, broken on purpose: the scene fails, and by the
 //! text that belongs to the rule.
 
-use super::{disks, faulty, lease, leaving, policy, reads};
+use super::{disks, faulty, lease, leaving, loading, policy, reads};
 use base::mutation::{self, Mutation};
 use std::panic::catch_unwind;
 
 #[test]
 fn every_breach_is_caught_by_its_text() {
-    let table: [(Mutation, fn(), &str); 13] = [
+    let table: [(Mutation, fn(), &str); 15] = [
+        (
+            Mutation::LoadingCountsAsCaughtUp,
+            loading::a_member_that_loads_says_so_and_is_not_counted,
+            "one that loads is counted",
+        ),
+        (
+            Mutation::ServeWhileLoading,
+            loading::reads_wait_until_a_lost_tail_is_made_anew,
+            "an empty keyspace is shown",
+        ),
         (
             Mutation::UnwrittenIsDamage,
             reads::a_read_before_an_unwritten_value_returns_what_it_has,
