@@ -33,6 +33,7 @@ mod hung;
 mod identity;
 mod lagging;
 mod liar;
+mod loading;
 mod outcome;
 mod relaxed;
 mod room;

@@ -22,7 +22,7 @@
 enum { RULES = 16 };
 enum { OFF = 0, ARMED = 1 };
 enum { DELAY = 0, HANG = 1, FAIL = 2 };
-enum { SYNC = 1, WRITE = 2, ALLOCATE = 8, CLOCK = 16 };
+enum { SYNC = 1, WRITE = 2, READ = 4, ALLOCATE = 8, CLOCK = 16 };
 
 struct rule {
     uint32_t state;
@@ -114,6 +114,11 @@ ssize_t pwritev64(int fd, const struct iovec *v, int n, off_t at) {
     return obey(WRITE, fd) ? -1 : syscall(SYS_pwritev, fd, v, (long)n, (long)at, 0L);
 }
 ssize_t pwritev(int fd, const struct iovec *v, int n, off_t at) { return pwritev64(fd, v, n, at); }
+
+ssize_t pread64(int fd, void *bytes, size_t n, off_t at) {
+    return obey(READ, fd) ? -1 : syscall(SYS_pread64, fd, bytes, n, at);
+}
+ssize_t pread(int fd, void *bytes, size_t n, off_t at) { return pread64(fd, bytes, n, at); }
 
 int fallocate64(int fd, int mode, off_t at, off_t n) {
     return obey(ALLOCATE, fd) ? -1 : syscall(SYS_fallocate, fd, mode, at, n);

@@ -38,6 +38,8 @@ pub enum Op {
     Sync = 1,
     /// pwrite, pwritev
     Write = 2,
+    /// pread
+    Read = 4,
     /// fallocate
     Allocate = 8,
 }

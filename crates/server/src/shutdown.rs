@@ -139,6 +139,10 @@ impl<P: Platform> Server<P> {
         self.shard.begin(now)?;
         self.release();
         self.flush();
+        if self.shard.is_loading() {
+            // A read that takes long would be waited for, and nothing rests on it.
+            self.state.platform.abandon_storage();
+        }
         Ok(Progress::Ended)
     }
 }
