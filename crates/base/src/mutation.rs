@@ -235,6 +235,12 @@ pub enum Mutation {
     SpeakBeforeRecord,
     /// P2: a snapshot gets its name before its bytes are on disk.
     NamedBeforeSync,
+    /// P2: a snapshot gets its name before anybody has read what is on disk.
+    ValidBeforeCheck,
+    /// P1: a snapshot is made of entries that the own disk may not have.
+    SnapshotAheadOfDisk,
+    /// D7: the base of a member that could not bring up others names a snapshot.
+    SnapshotMovesAnyBase,
     /// P10: the base names a state of which the own disk has no entry yet.
     StateAheadOfLog,
     /// P8: segments go before the base that begins behind them is durable.
@@ -362,6 +368,9 @@ impl Mutation {
         Mutation::BusNamesTheSpeaker,
         Mutation::SpeakBeforeRecord,
         Mutation::NamedBeforeSync,
+        Mutation::ValidBeforeCheck,
+        Mutation::SnapshotAheadOfDisk,
+        Mutation::SnapshotMovesAnyBase,
         Mutation::StateAheadOfLog,
         Mutation::TrimBeforeBase,
         Mutation::TrimPastApplied,

@@ -5,6 +5,7 @@ use base::clock::{Mono, Now};
 use base::ids::{BatchSeq, ReadId};
 use effect::Stager;
 use keyspace::Keyspace;
+use raft::eraftpb::Entry;
 use raft_group::{Group, GroupConfig, Membership, Window};
 use state::load::{LoadError, Loader};
 use state::Gate;
@@ -12,7 +13,7 @@ use state::StateMachine;
 use std::collections::VecDeque;
 use std::time::Duration;
 use storage::base::MemberKind;
-use storage::{snapshot, Base, Disk, Log, LogConfig, SnapshotMeta, StorageError};
+use storage::{snapshot, Base, Disk, Log, LogConfig, MemberIdentity, SnapshotMeta, StorageError};
 
 /// Founds a group in an empty folder (G1): its base is a synthetic snapshot of an empty keyspace at
 /// index 1, term 1, and its first log index is 2. Nothing is done where a group is already.
@@ -49,7 +50,9 @@ impl<D: Disk> Shard<D> {
             base.identity.raft_id,
             base.snapshot.index,
         );
-        let keyspace = load(&disk, &base.snapshot, Shard::<D>::empty_keyspace(&config))?;
+        let empty = Shard::<D>::empty_keyspace(&config);
+        let keyspace = load(&disk, &base.snapshot, empty, &mut || true)?;
+        let keyspace = keyspace.expect("nobody gives it up");
         let mut data = StateMachine::new(keyspace, config.sizes.part);
         data.begin_record(Shard::<D>::bootstrap_record(&base));
         let mut stager = Stager::default();
@@ -145,6 +148,7 @@ impl<D: Disk> Shard<D> {
             members: super::members::Members::new(delivered),
             quorum,
             new_state: None,
+            snapshots: super::make::Snapshots::default(),
             jobs: Vec::new(),
             failed: Vec::new(),
             failed_reads: None,
@@ -156,37 +160,44 @@ impl<D: Disk> Shard<D> {
     }
 }
 
-/// The keyspace as of the base's snapshot: `empty`, where that is the one of a bootstrap.
-fn load<D: Disk>(
+/// The keyspace as of the base's snapshot: `empty`, where that is the one of a bootstrap. None: `go_on` is
+/// asked now and then, and has given it up.
+pub(super) fn load<D: Disk>(
     disk: &D,
     snapshot: &SnapshotMeta,
     empty: Keyspace,
-) -> Result<Keyspace, ShardError> {
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<Option<Keyspace>, ShardError> {
     let (Some(file), Some(name)) = (&snapshot.file, snapshot.file_name()) else {
-        return Ok(empty);
+        return Ok(Some(empty));
     };
     let unusable = |why: String| ShardError::State {
         file: name.clone(),
         why,
     };
     let mut loader = Loader::new(empty);
-    snapshot::read(disk, &name, |slice| loader.feed(slice).map_err(Load::File)).map_err(
-        |error| match error {
-            Load::Disk(error) => error.into(),
-            Load::File(error) => unusable(error.to_string()),
-        },
-    )?;
+    let read = snapshot::read(disk, &name, |slice| match go_on() {
+        true => loader.feed(slice).map_err(Load::File),
+        false => Err(Load::GivenUp),
+    });
+    match read {
+        Ok(()) => {}
+        Err(Load::GivenUp) => return Ok(None),
+        Err(Load::Disk(error)) => return Err(error.into()),
+        Err(Load::File(error)) => return Err(unusable(error.to_string())),
+    }
     let (keyspace, end) = loader.finish().map_err(|e| unusable(e.to_string()))?;
     if (end.length, end.checksum) != (file.bytes, Some(file.crc64)) {
         return Err(unusable("it is another file than base names".to_owned()));
     }
-    Ok(keyspace)
+    Ok(Some(keyspace))
 }
 
 /// What can stop the reading of a state.
 enum Load {
     Disk(StorageError),
     File(LoadError),
+    GivenUp,
 }
 
 impl From<StorageError> for Load {
@@ -208,16 +219,27 @@ fn replay<D: Disk>(
         return Ok(());
     }
     log.replay(base.snapshot.index + 1, applied, |entry| {
-        let index = entry.index;
-        members
-            .replay(&entry, base.identity.raft_id)
-            .map_err(|source| ShardError::Apply {
-                index,
-                reason: source.to_string(),
-            })?;
-        if base.identity.kind == MemberKind::Witness {
-            return Ok(()); // W1
-        }
-        super::apply::apply_entry(data, stager, &entry, &mut || {})
+        replay_entry(&base.identity, members, data, stager, &entry)
     })
+}
+
+/// One committed entry of the log, for a state that is made anew.
+pub(super) fn replay_entry(
+    identity: &MemberIdentity,
+    members: &mut Membership,
+    data: &mut StateMachine,
+    stager: &mut Stager,
+    entry: &Entry,
+) -> Result<(), ShardError> {
+    let index = entry.index;
+    members
+        .replay(entry, identity.raft_id)
+        .map_err(|source| ShardError::Apply {
+            index,
+            reason: source.to_string(),
+        })?;
+    if identity.kind == MemberKind::Witness {
+        return Ok(()); // W1
+    }
+    super::apply::apply_entry(data, stager, entry, &mut || {})
 }

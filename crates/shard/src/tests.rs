@@ -10,6 +10,7 @@ mod faulty;
 mod lease;
 mod leaving;
 mod log_end;
+mod make;
 #[cfg(feature = "mutations")]
 mod mutations;
 mod patience;
@@ -40,6 +41,7 @@ fn config(sync: SyncPolicy) -> ShardConfig {
             ..LogConfig::default()
         },
         first: true,
+        moves_base: true,
     }
 }
 

@@ -149,6 +149,10 @@ impl<D: Disk> Log<D> {
         Ok((log, recovered))
     }
 
+    pub fn disk(&self) -> &D {
+        &self.disk
+    }
+
     pub fn base(&self) -> &Base {
         &self.base
     }
