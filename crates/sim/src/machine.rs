@@ -192,7 +192,7 @@ pub struct Machine {
     pub must_know: u64,
     /// How often it was told to meet another one.
     pub meets: u64,
-    pub had: crate::snapshots::Had,
+    pub ordered: crate::snapshots::Ordered,
 }
 
 /// Where a turn is stopped.
@@ -238,7 +238,7 @@ impl Machine {
             seen_applied: (RaftId(0), 0),
             must_know: 0,
             meets: 0,
-            had: None,
+            ordered: None,
         }
     }
 

@@ -1,24 +1,27 @@
 //! Snapshots of a member's state: ordered here, as a command will order them, made by the code that ships.
 //!
-//! Owns when one is ordered, and what is looked at when it has been made: its copy holds the keys that the
-//! member had at that entry. Whether the snapshot is of use, when the base names it, and what of the log goes
+//! Owns when one is ordered, and what is looked at when it has been made: its copy holds the keys that members
+//! were seen to have at that entry. Whether the snapshot is of use, when the base names it, and what of the log goes
 //! is decided by the code that ships. A process may die anywhere between the first byte of the file and
 //! the last segment that goes.
 
 use ::base::ids::{EntryId, GroupId};
 use keyspace::{Keyspace, Layout};
+use raft_group::Membership;
 use shard::{CopyTo, SnapshotOrder};
 use state::load::Loader;
 use state::save::Origin;
 use std::collections::BTreeMap;
-use storage::{snapshot, MadeSnapshot, SnapshotResult, StorageError};
+use storage::{snapshot, MadeSnapshot, SnapshotError, SnapshotResult, StorageError};
 
+use crate::checks::same_members;
 use crate::disk::SimDisk;
 use crate::goal::add_texts;
 use crate::history::Logged;
+use crate::plan::Topology;
 use crate::world::World;
 
-/// Entries that are behind the base's state before there is a new one.
+/// Entries behind the base's state without which there is none.
 const ENTRIES: u64 = 100;
 /// The copy, beside the folders of members.
 const COPY: &str = "dump.rdb";
@@ -33,21 +36,22 @@ impl Dropped {
     }
 }
 
-/// What a machine's member had when it was last to make a snapshot: in which run of the process, at which
-/// entry, and the digest of its keys.
-pub type Had = Option<(u64, EntryId, [u8; 20])>;
+/// What a machine's member was last to make a snapshot of: in which run of the process, for which group, and
+/// at which entry.
+pub type Ordered = Option<(u64, GroupId, EntryId)>;
 
-/// A machine's data member is to make a snapshot, if its keyspace is as of an index now.
+/// A machine's data member is to make a snapshot.
 pub fn take(w: &mut World, m: usize) {
     look(w, m);
+    let alone = w.plan.topology == Topology::Alone;
     let disk = w.machines[m].disk.clone();
     let boot = w.machines[m].boot;
     let Some(node) = &mut w.machines[m].node else {
         return;
     };
     let shard = node.server.shard_mut();
-    let (is_whole, applied) = (shard.state_now().is_some(), shard.group().applied());
-    if !is_whole || applied < shard.snapshot_meta().index + ENTRIES {
+    let applied = shard.group().applied();
+    if applied < shard.snapshot_meta().index + ENTRIES {
         return;
     }
     let copy = CopyTo {
@@ -62,13 +66,16 @@ pub fn take(w: &mut World, m: usize) {
     if shard.order_snapshot(order).is_err() {
         return; // the last one is not ready
     }
-    let at = shard.snapshot_at().expect("the state is as of an index");
+    let Some(at) = shard.snapshot_at() else {
+        return shard.give_up_snapshot();
+    };
     let group = shard.identity().group;
-    let digest = shard.data().keyspace().digest_all();
-    let (from, mut texts) = w.dropped.of(group);
-    disk.look(|| add_texts(shard, from, &mut texts));
-    w.dropped.0.insert(group, (at.index + 1, texts));
-    w.machines[m].had = Some((boot, at, digest));
+    if alone {
+        let (from, mut texts) = w.dropped.of(group);
+        disk.look(|| add_texts(shard, from, &mut texts));
+        w.dropped.0.insert(group, (at.index + 1, texts));
+    }
+    w.machines[m].ordered = Some((boot, group, at));
     w.trace.mix(at.index);
     let now = w.now;
     w.trace.say(now, || {
@@ -79,7 +86,8 @@ pub fn take(w: &mut World, m: usize) {
 
 /// Its thread is about to make it: in one case of two the process ends on the way, or in what it does next.
 pub fn begins(w: &mut World, m: usize) {
-    if w.healed || !w.rng.chance(0.5) {
+    let alone = w.plan.topology == Topology::Alone;
+    if w.healed || !alone || !w.rng.chance(0.5) {
         return;
     }
     let Some(node) = &w.machines[m].node else {
@@ -103,51 +111,68 @@ fn look(w: &mut World, m: usize) {
         return;
     };
     let (disk, boot) = (machine.disk.clone(), machine.boot);
-    let Some((_, at, digest)) = machine.had.take().filter(|had| had.0 == boot) else {
+    let Some((_, group, at)) = machine.ordered.take().filter(|of| of.0 == boot) else {
         return;
     };
     let now = w.now;
-    match disk.look(|| differs(&disk, &result, at, digest)) {
-        Some(why) => w.fail(format!("P1: the snapshot of m{m} at {at:?}: {why}")),
-        None => w.trace.say(now, || match result {
+    let seen = w.checks.seen_at(group, at.index);
+    match disk.look(|| differs(&disk, &result, at, seen)) {
+        Some(why) if w.plan.liar.is_none() => {
+            w.fail(format!("P1: the snapshot of m{m} at {at:?}: {why}"));
+        }
+        _ => w.trace.say(now, || match result {
             Ok(_) => format!("m{m} has a snapshot of {}", at.index),
             Err(error) => format!("m{m} has no snapshot of {}: {error}", at.index),
         }),
     }
 }
 
-/// In what the snapshot and its copy are not what the member had.
+/// In what the snapshot and its copy are not what was seen at that entry.
 fn differs(
     disk: &SimDisk,
     result: &SnapshotResult,
     at: EntryId,
-    digest: [u8; 20],
+    seen: Option<([u8; 20], &Membership)>,
 ) -> Option<String> {
-    // The disk was full, or a sync has failed.
-    let made: &MadeSnapshot = result.as_ref().ok()?;
-    if made.meta.entry() != at {
-        return Some(format!("it is of {:?}", made.meta.entry()));
+    let made: &MadeSnapshot = match result {
+        Ok(made) => made,
+        // Anything else can come of a disk that is full or fails.
+        Err(SnapshotError::State(why)) => return Some(why.to_string()),
+        Err(_) => return None,
+    };
+    let meta = &made.meta;
+    if meta.entry() != at {
+        return Some(format!("it is of {:?}", meta.entry()));
     }
     made.copied.as_ref()?.as_ref().ok()?;
-    let mut loader = Loader::new(Keyspace::new(Layout::Cluster, 1));
-    let read = snapshot::read(disk, COPY, |slice| {
-        let fed = loader.feed(slice);
-        fed.map_err(|error| Unusable(error.to_string()))
-    });
-    if let Err(Unusable(why)) = read {
-        return Some(why);
+    let keyspace = match load(disk) {
+        Ok(keyspace) => keyspace,
+        Err(why) => return Some(why),
+    };
+    let (digest, members) = seen?;
+    let own = Membership {
+        conf: meta.conf_state.clone(),
+        list: meta.members.clone(),
+        ..members.clone()
+    };
+    if keyspace.digest_all() != digest {
+        return Some("it has other keys".to_owned());
     }
-    match loader.finish() {
-        Ok((keyspace, _)) if keyspace.digest_all() == digest => None,
-        Ok(_) => Some("it has other keys".to_owned()),
-        Err(error) => Some(error.to_string()),
+    if !same_members(members, &own) {
+        return Some("it has other members".to_owned());
     }
+    None
 }
 
-struct Unusable(String);
-
-impl From<StorageError> for Unusable {
-    fn from(error: StorageError) -> Unusable {
-        Unusable(error.to_string())
-    }
+fn load(disk: &SimDisk) -> Result<Keyspace, String> {
+    let mut bytes = Vec::new();
+    let read = snapshot::read(disk, COPY, |slice| {
+        bytes.extend_from_slice(slice);
+        Ok::<(), StorageError>(())
+    });
+    read.map_err(|error| error.to_string())?;
+    let mut loader = Loader::new(Keyspace::new(Layout::Cluster, 1));
+    loader.feed(&bytes).map_err(|error| error.to_string())?;
+    let (keyspace, _) = loader.finish().map_err(|error| error.to_string())?;
+    Ok(keyspace)
 }
