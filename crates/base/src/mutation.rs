@@ -237,6 +237,8 @@ pub enum Mutation {
     NamedBeforeSync,
     /// P2: a snapshot gets its name before anybody has read what is on disk.
     ValidBeforeCheck,
+    /// P1: a snapshot ends with a part of a unit.
+    CutInsideUnit,
     /// P1: a snapshot is made of entries that the own disk may not have.
     SnapshotAheadOfDisk,
     /// D7: the base of a member that could not bring up others names a snapshot.
@@ -369,6 +371,7 @@ impl Mutation {
         Mutation::SpeakBeforeRecord,
         Mutation::NamedBeforeSync,
         Mutation::ValidBeforeCheck,
+        Mutation::CutInsideUnit,
         Mutation::SnapshotAheadOfDisk,
         Mutation::SnapshotMovesAnyBase,
         Mutation::StateAheadOfLog,

@@ -149,7 +149,8 @@ impl<D: Disk> Shard<D> {
     fn whole_index(&self) -> Option<EntryId> {
         let index = self.group.applied();
         let own_part = self.tail.front().is_some_and(|b| b.first <= index);
-        let whole = !own_part && !self.stager.is_open() && self.rebuild.is_none();
+        let part = own_part || self.stager.is_open();
+        let whole = self.rebuild.is_none() && (!part || mutation::is(Mutation::CutInsideUnit));
         whole.then(|| EntryId {
             index,
             term: self

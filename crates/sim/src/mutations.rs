@@ -143,6 +143,7 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::AskingUnchecked, Seed(Moves, "is at two shards")),
         (M::NamedBeforeSync, Scene(log_end::every_step_of_a_trim_may_be_the_last)),
         (M::ValidBeforeCheck, Beside("crates/shard/src/tests/mutations.rs")),
+        (M::CutInsideUnit, Beside("crates/shard/src/tests/mutations.rs")),
         (M::SnapshotAheadOfDisk, Beside("crates/shard/src/tests/mutations.rs")),
         (M::SnapshotMovesAnyBase, Beside("crates/shard/src/tests/mutations.rs")),
         (M::TrimBeforeBase, Scene(log_end::every_step_of_a_trim_may_be_the_last)),

@@ -563,9 +563,9 @@ fn a_file_carries_the_base_of_its_group() {
     assert_eq!(base.snapshot, want);
 }
 
-/// A follower's unit in parts is whole, or not in it at all.
+/// P1, T8: a unit in parts is whole, or not in it at all.
 #[test]
-fn a_unit_in_parts_is_waited_for() {
+pub(super) fn a_unit_in_parts_is_waited_for() {
     let mut played = Played::leading(crate::testing::config());
     let others = crate::testing::OTHERS;
     played.beats(&others, 100);
@@ -582,7 +582,10 @@ fn a_unit_in_parts_is_waited_for() {
         }
         let last = played.shard.group().last_index();
         let inside = applied > whole && applied < last;
-        assert!(at.is_none() || !inside, "{at:?} of {whole}..{last}");
+        assert!(
+            at.is_none() || !inside,
+            "it ends inside a unit: {at:?} of {whole}..{last}"
+        );
         played.beat(&others);
         if applied == last {
             assert!(at.is_some());

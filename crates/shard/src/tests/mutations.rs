@@ -7,7 +7,7 @@ use std::panic::catch_unwind;
 
 #[test]
 fn every_breach_is_caught_by_its_text() {
-    let table: [(Mutation, fn(), &str); 16] = [
+    let table: [(Mutation, fn(), &str); 17] = [
         (
             Mutation::UnwrittenIsDamage,
             reads::a_read_before_an_unwritten_value_returns_what_it_has,
@@ -77,6 +77,11 @@ fn every_breach_is_caught_by_its_text() {
             Mutation::ValidBeforeCheck,
             make::a_file_that_reads_back_otherwise_gets_no_name,
             "it comes to nothing",
+        ),
+        (
+            Mutation::CutInsideUnit,
+            make::a_unit_in_parts_is_waited_for,
+            "it ends inside a unit",
         ),
         (
             Mutation::SnapshotAheadOfDisk,
