@@ -66,7 +66,7 @@ fn names(folder: &std::path::Path) -> Vec<String> {
     RealDisk::new(folder).list().expect("a folder")
 }
 
-fn read(disk: &RealDisk, name: &str) -> Vec<u8> {
+pub(super) fn read(disk: &RealDisk, name: &str) -> Vec<u8> {
     let file = disk.open(name).expect("it is there");
     let mut bytes = vec![0; file.len().expect("a sound disk") as usize];
     let n = file.read_at(&mut bytes, 0).expect("a sound disk");

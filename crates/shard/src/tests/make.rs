@@ -283,9 +283,13 @@ impl One {
         self.shard.data().keyspace().digest_all()
     }
 
+    fn copy(&self) -> Vec<u8> {
+        super::log_end::read(&RealDisk::new(self.beside.path()), "dump.rdb")
+    }
+
     /// The digest of the keys of the copy.
     fn copied(&self) -> [u8; 20] {
-        let bytes = std::fs::read(self.beside.path().join("dump.rdb")).expect("a copy");
+        let bytes = self.copy();
         let layout = self.shard.config.layout;
         let mut loader = Loader::new(Keyspace::new(layout, 99));
         loader.feed(&bytes).expect("a sound file");
@@ -537,7 +541,7 @@ fn a_file_carries_the_base_of_its_group() {
     let mut one = One::new(SyncPolicy::Always, Layout::Cluster);
     one.fill(10);
     let made = one.snapshot(true).expect("a sound disk");
-    let bytes = std::fs::read(one.beside.path().join("dump.rdb")).expect("a copy");
+    let bytes = one.copy();
     let (mut reader, mut rest) = (rdb::file::Reader::new(usize::MAX), &bytes[..]);
     let mut fields = std::collections::BTreeMap::new();
     while let Some(item) = reader.next(&mut rest, &mut || {}).expect("a sound file") {
