@@ -162,14 +162,15 @@ impl<D: Disk> Shard<D> {
 
     /// Begins what is ordered, as soon as it can be.
     pub(super) fn begin_snapshot(&mut self) -> Result<(), ShardError> {
+        let is_ordered = |m: &Making<D>| m.order.is_some();
+        // With a new base on its way what the old one names may go when it is there.
+        if !self.snapshots.making.as_ref().is_some_and(is_ordered) || self.new_state.is_some() {
+            return Ok(());
+        }
         let (whole, keep) = (self.whole_index(), self.moves_base());
         let Some(making) = &mut self.snapshots.making else {
             return Ok(());
         };
-        // A new base is on its way, and what the old one names may go when it is there.
-        if making.order.is_none() || self.new_state.is_some() {
-            return Ok(());
-        }
         making.at = making.at.or(whole);
         let Some(at) = making.at else {
             return Ok(());
