@@ -239,6 +239,14 @@ pub enum Mutation {
     SpeakBeforeRecord,
     /// P2: a snapshot gets its name before its bytes are on disk.
     NamedBeforeSync,
+    /// P2: a snapshot gets its name before anybody has read what is on disk.
+    ValidBeforeCheck,
+    /// P1: a snapshot ends with a part of a unit.
+    CutInsideUnit,
+    /// P1: a snapshot is made of entries that the own disk may not have.
+    SnapshotAheadOfDisk,
+    /// D7: the base of a member that could not bring up others names a snapshot.
+    SnapshotMovesAnyBase,
     /// P10: the base names a state of which the own disk has no entry yet.
     StateAheadOfLog,
     /// P8: segments go before the base that begins behind them is durable.
@@ -368,6 +376,10 @@ impl Mutation {
         Mutation::BusNamesTheSpeaker,
         Mutation::SpeakBeforeRecord,
         Mutation::NamedBeforeSync,
+        Mutation::ValidBeforeCheck,
+        Mutation::CutInsideUnit,
+        Mutation::SnapshotAheadOfDisk,
+        Mutation::SnapshotMovesAnyBase,
         Mutation::StateAheadOfLog,
         Mutation::TrimBeforeBase,
         Mutation::TrimPastApplied,

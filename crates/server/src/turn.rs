@@ -435,6 +435,11 @@ impl<P: Platform> Server<P> {
         &self.shard
     }
 
+    /// For a driver that orders a snapshot.
+    pub fn shard_mut(&mut self) -> &mut Shard<P::Disk> {
+        &mut self.shard
+    }
+
     /// The clients' connections, for the driver to close when all else has ended.
     pub fn take_clients(&mut self) -> impl Sized {
         std::mem::take(&mut self.state.clients)

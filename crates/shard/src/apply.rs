@@ -101,7 +101,7 @@ impl<D: Disk> Shard<D> {
             let Some(entry) = self.to_apply.pop_front() else {
                 break;
             };
-            // T6: with the tail lost the rebuild applies this entry; a change can't be applied twice.
+            // T6: with the tail lost the load applies this entry; a change can't be applied twice.
             let lost = self.tail.front();
             let lost = lost.is_some_and(|b| b.first <= entry.index && b.term != entry.term);
             if !lost && is_change(&entry) && !self.apply_members(&entry)? {

@@ -23,12 +23,15 @@ mod apply;
 mod health;
 mod loading;
 mod log_end;
+mod make;
 mod members;
 mod open;
 mod persist;
 mod quorum;
+mod replay;
 mod turn;
 pub use loading::{Cause, LoadProgress};
+pub use make::{CopyTo, NoSnapshot, SnapshotOrder, SnapshotProgress};
 pub use members::LEAVE_TIMEOUTS;
 pub use turn::Admission;
 #[cfg(any(test, feature = "testing"))]
@@ -103,6 +106,9 @@ pub struct ShardConfig {
     pub log: LogConfig,
     /// Whether this member was the master before the restart (E2).
     pub first: bool,
+    /// D7: whether a snapshot becomes the state with which this member begins, and the log loses what that
+    /// covers. Not in a cluster, where a member may come that could not be given what is gone.
+    pub moves_base: bool,
 }
 
 /// What ends the process: a broken invariant, a lost disk, a log that lost what it promised.
@@ -259,6 +265,7 @@ pub struct Shard<D: Disk> {
     members: members::Members,
     quorum: quorum::Quorum,
     new_state: Option<log_end::NewState>,
+    snapshots: make::Snapshots<D>,
 
     // output
     jobs: Vec<Job<D>>,

@@ -21,7 +21,7 @@ use state::load::{LoadError, Loader};
 use state::StateMachine;
 use std::time::Duration;
 use storage::base::{MemberKind, StateFile};
-use storage::snapshot::{SliceRead, SLICE};
+use storage::snapshot::{SliceRead, LOAD_SLICE};
 use storage::{Disk, Job};
 use topology::Record;
 
@@ -225,7 +225,7 @@ impl<D: Disk> Shard<D> {
             .feed(bytes)
             .map_err(|why| unusable(why.to_string()))?;
         *offset += bytes.len() as u64;
-        if bytes.len() < SLICE {
+        if bytes.len() < LOAD_SLICE {
             let file = file
                 .as_ref()
                 .expect("a source is a file only if there is one");
@@ -233,7 +233,7 @@ impl<D: Disk> Shard<D> {
             let Source::File { loader, .. } = std::mem::replace(&mut loading.source, next) else {
                 unreachable!("it was just seen");
             };
-            let keyspace = finish(*loader, file).map_err(unusable)?;
+            let keyspace = keyspace_of(*loader, file).map_err(unusable)?;
             let record = Shard::<D>::bootstrap_record(&self.base);
             loading.data = StateMachine::new(keyspace, self.config.sizes.part);
             loading.data.begin_record(record);
@@ -298,7 +298,7 @@ impl<D: Disk> Shard<D> {
 }
 
 /// The keyspace of a file that has been read to its end, if it is the one that the base names.
-fn finish(loader: Loader, file: &StateFile) -> Result<Keyspace, String> {
+pub(super) fn keyspace_of(loader: Loader, file: &StateFile) -> Result<Keyspace, String> {
     let (keyspace, end) = loader.finish().map_err(|why: LoadError| why.to_string())?;
     if (end.length, end.checksum) != (file.bytes, Some(file.crc64)) {
         return Err("it is another file than base names".to_owned());

@@ -6,6 +6,7 @@
 
 use super::Shard;
 use base::clock::{Mono, Now};
+use base::mutation::{self, Mutation};
 use std::time::Duration;
 use storage::{Base, Disk, Job, SnapshotMeta, Switched};
 
@@ -60,7 +61,12 @@ impl<D: Disk> Shard<D> {
 
     /// D7: other members may lack what this one would drop, and nothing else can bring them up yet.
     fn may_trim(&self) -> bool {
-        self.group.is_alone()
+        self.moves_base() && self.group.is_alone()
+    }
+
+    /// D7: no member may come that lacks what this one drops.
+    pub(super) fn moves_base(&self) -> bool {
+        self.config.moves_base || mutation::is(Mutation::SnapshotMovesAnyBase)
     }
 
     pub(super) fn order_switch(&mut self, now: Now) {

@@ -145,6 +145,7 @@ impl<D: Disk> Shard<D> {
             members: super::members::Members::new(delivered),
             quorum,
             new_state: None,
+            snapshots: super::make::Snapshots::default(),
             jobs: Vec::new(),
             failed: Vec::new(),
             failed_reads: None,

@@ -118,6 +118,7 @@ impl<D: Disk> Shard<D> {
     pub(super) fn order_jobs(&mut self, now: Now) -> Result<(), ShardError> {
         self.flush_commit(now)?;
         self.order_switch(now);
+        self.begin_snapshot()?;
         let behind = self.log.end() > self.log.durable();
         // Past that, the end of a sync that is under way wakes the loop, and no deadline does.
         self.patient_until = self.patient_until.filter(|until| now.mono < *until);
@@ -188,6 +189,7 @@ impl<D: Disk> Shard<D> {
 
     /// At a clean end: the commit index is written, and the driver is to run the last sync.
     pub fn close(&mut self) -> Result<Option<Job<D>>, ShardError> {
+        self.give_up_snapshot();
         if self.commit_pending.is_some() && self.log.has_room(SMALL_RECORD) {
             let hard_state = self.group.hard_state().clone();
             self.append(Some(&hard_state), &[])?;
@@ -235,7 +237,7 @@ impl<D: Disk> Shard<D> {
                 read => self.load_state(now, &read?)?,
             },
             Done::Switched(result) => self.switched(now, result?),
-            Done::Snapshot(snapshot) => self.on_snapshot(*snapshot),
+            Done::Snapshot(result) => self.snapshot_done(result),
         }
         Ok(())
     }

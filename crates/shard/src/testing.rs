@@ -5,23 +5,20 @@ use crate::{Admission, Shard, ShardConfig, ShardError, Sizes, SyncPolicy};
 use base::clock::{Clock, Mono, Now};
 use base::ids::{EntryId, GroupId, Incarnation, RaftId};
 use cluster_bus::NodeId;
-use keyspace::{Keyspace, Layout, Ttl, Value};
+use keyspace::{Keyspace, Layout, Ttl};
 use raft::eraftpb::{ConfState, Message, MessageType};
 use raft_group::testing::answer;
 use raft_group::{Envelope, LeaseEpoch};
-use rdb::file::{Entry, Writer, WRITTEN};
-use state::load::{DIGEST, KEYS};
+use state::save::{save, Style};
 use state::Gate;
 use state::{Access, GateKind};
-use std::borrow::Cow;
 use std::cell::Cell;
-use std::ops::ControlFlow;
 use std::time::Duration;
 use storage::base::{Member, MemberKind};
 use storage::snapshot::SnapshotWriter;
 use storage::{
-    Base, Disk, Job, Log, LogConfig, MemberIdentity, RealDisk, SnapshotMeta, StateFile,
-    StorageError,
+    Base, Disk, Done, Job, Log, LogConfig, MadeSnapshot, MemberIdentity, RealDisk, SnapshotMeta,
+    StateFile, StorageError,
 };
 
 /// A clock that is set by hand.
@@ -86,6 +83,7 @@ pub fn config() -> ShardConfig {
             ..LogConfig::default()
         },
         first: true,
+        moves_base: false,
     }
 }
 
@@ -101,7 +99,7 @@ pub struct Played {
     pub released: Gate,
 }
 
-/// Writes a file of the keyspace as of an entry, with its digest. Only tests make snapshots so far.
+/// Writes a file of the keyspace as of an entry, past all orders: for tests that say what a state is.
 pub fn write_snapshot<D: Disk>(
     disk: &D,
     keyspace: &Keyspace,
@@ -109,38 +107,18 @@ pub fn write_snapshot<D: Disk>(
 ) -> Result<StateFile, StorageError> {
     let mut file = SnapshotWriter::create(disk.clone(), at)?;
     let mut sink = |piece: &[u8]| file.write(piece);
-    let mut writer = Writer::new(*WRITTEN.start(), true);
-    let mut keys = 0;
-    for db in 0..keyspace.databases() {
-        writer.db(db.into(), &mut sink)?;
-        let mut written = Ok(());
-        keyspace.for_each(db, &mut |entry| {
-            let value = match entry.value() {
-                Value::Int(n) => Cow::Owned(n.to_string().into_bytes()),
-                Value::Bytes(bytes) => Cow::Borrowed(bytes),
-            };
-            let entry = Entry {
-                key: Cow::Borrowed(entry.key()),
-                value: rdb::Value::String(value),
-                expires_at_ms: entry.expiry(),
-                idle_seconds: None,
-                frequency: None,
-            };
-            keys += 1;
-            written = writer.entry(&entry, &mut sink);
-            match written {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
-            }
-        });
-        written?;
-    }
-    let digest = keyspace.digest_all();
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    writer.aux(KEYS, keys.to_string().as_bytes(), &mut sink)?;
-    writer.aux(DIGEST, digest.as_bytes(), &mut sink)?;
-    let end = writer.end(&mut sink)?;
-    file.finish(at, end.checksum.unwrap_or_default())
+    let saved = save(keyspace, &Style::default(), &mut sink, &mut |_| ())?;
+    file.finish(at, saved.end.checksum.unwrap_or_default())
+}
+
+/// What a thread says that has made this snapshot.
+pub fn made<D: Disk>(meta: SnapshotMeta) -> Done<D> {
+    Done::Snapshot(Ok(Box::new(MadeSnapshot {
+        meta,
+        keys: 0,
+        kept: true,
+        copied: None,
+    })))
 }
 
 /// What carries `message`, of a lease epoch without transfers.

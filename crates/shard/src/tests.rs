@@ -11,6 +11,7 @@ mod lease;
 mod leaving;
 mod loading;
 mod log_end;
+mod make;
 #[cfg(feature = "mutations")]
 mod mutations;
 mod patience;
@@ -41,6 +42,7 @@ fn config(sync: SyncPolicy) -> ShardConfig {
             ..LogConfig::default()
         },
         first: true,
+        moves_base: true,
     }
 }
 

@@ -46,6 +46,13 @@ impl Checks {
         self.leaders.len()
     }
 
+    /// The digest of the keys, and the members, that a group was seen to have at an applied index.
+    pub fn seen_at(&self, group: GroupId, index: u64) -> Option<([u8; 20], &Membership)> {
+        let (digest, _) = self.digests.get(&(group, index))?;
+        let (members, _) = self.members.get(&(group, index))?;
+        Some((*digest, members))
+    }
+
     /// Whether no machine has data of this group any more.
     pub fn has_ended(&self, group: GroupId) -> bool {
         self.ended.contains(&group)
@@ -407,7 +414,7 @@ fn describe_shard(shard: &Shard<SimDisk>) -> String {
 }
 
 /// The same members in the same roles; in which order is no matter.
-fn same_members(a: &Membership, b: &Membership) -> bool {
+pub fn same_members(a: &Membership, b: &Membership) -> bool {
     let sorted = |m: &Membership| {
         let conf = &m.conf;
         let lists = [

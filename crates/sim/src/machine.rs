@@ -28,7 +28,7 @@ use crate::disk::{Crash, Loss, SimDisk, Ticket};
 use crate::links::RaftEnd;
 use crate::net::Conn;
 use crate::ops::Op;
-use crate::plan::Plan;
+use crate::plan::{Plan, Topology};
 use crate::platform::{load_conf, Kernel, SimClock, SimCluster, SimFolders, SimPlatform, Wires};
 use crate::rng::Rng;
 
@@ -170,8 +170,9 @@ pub struct Machine {
     pub down_for: u64,
     /// A sync was made to fail: the process, or a witness on it, may end itself.
     pub excused: bool,
-    /// When the storage thread is done with its syncs, its allocations, the rest.
-    pub lanes: [True; 3],
+    /// When the storage thread is done with its syncs, its allocations, the rest; and the other one with
+    /// its snapshots.
+    pub lanes: [True; 4],
     pub jobs: BTreeMap<u64, (u64, Running)>,
     pub bus: BTreeMap<Conn, BusEnd>,
     /// Raft links that bring something.
@@ -191,6 +192,7 @@ pub struct Machine {
     pub must_know: u64,
     /// How often it was told to meet another one.
     pub meets: u64,
+    pub ordered: crate::snapshots::Ordered,
 }
 
 /// Where a turn is stopped.
@@ -223,7 +225,7 @@ impl Machine {
             power_on_crash: false,
             down_for: 0,
             excused: false,
-            lanes: [0; 3],
+            lanes: [0; 4],
             jobs: BTreeMap::new(),
             bus: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -236,6 +238,7 @@ impl Machine {
             seen_applied: (RaftId(0), 0),
             must_know: 0,
             meets: 0,
+            ordered: None,
         }
     }
 
@@ -365,7 +368,7 @@ impl Machine {
         self.next_witness_turn = None;
         self.stop_next = None;
         self.hold_timeout_now = None;
-        self.lanes = [now; 3];
+        self.lanes = [now; 4];
         self.busy_until = now;
         self.said.lock().expect("nobody panics with it").clear();
         if power {
@@ -388,6 +391,7 @@ fn tuning(plan: &Plan) -> Tuning {
         },
         keep_bytes: 4 << 10,
         sizes: plan.sizes,
+        cluster_moves_base: plan.topology == Topology::Alone,
     }
 }
 

@@ -98,6 +98,10 @@ impl World {
         self.net.weather = self.plan.weather;
         let first = self.plan.t() + self.rng.around(self.plan.fault_every);
         self.at(first, Event::Fault);
+        self.begin_snapshots();
+    }
+
+    fn begin_snapshots(&mut self) {
         if self.plan.snapshot_every > 0 {
             for m in 0..self.machines.len() {
                 self.at(self.now + self.plan.snapshot_every, Event::Snapshot(m));
@@ -201,6 +205,7 @@ impl World {
             self.net.weather = self.plan.weather;
             self.at(self.now + fault, Event::Fault);
         }
+        self.begin_snapshots();
         self.at(self.now + self.plan.operator_every, Event::Operator);
         if self.moves_slots() {
             let all = self.slots.iter().flat_map(SlotSet::iter).collect();

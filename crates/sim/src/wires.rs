@@ -10,10 +10,11 @@ use crate::machine::{guarded, ip_of, machine_at, BusEnd, Ended, Running, OPERATO
 use crate::net::{BusNews, Conn, Packet, Payload};
 use crate::world::{Event, World};
 
-/// Lanes of the storage thread: syncs, allocations, the rest.
+/// Lanes of the storage thread: syncs, allocations, the rest; that of the thread of snapshots.
 const SYNCS: usize = 0;
 const ALLOCATIONS: usize = 1;
 const REST: usize = 2;
+const SNAPSHOTS: usize = 3;
 
 /// The end of the job of the rest that is the next in order; no job has this number.
 const NEXT: u64 = 0;
@@ -245,12 +246,13 @@ impl World {
         let lane = match job {
             Job::Sync(_) => SYNCS,
             Job::Alloc(_) => ALLOCATIONS,
+            Job::Snapshot(_) => SNAPSHOTS,
             _ => REST,
         };
-        let mean = if lane == SYNCS {
-            self.plan.sync_us
-        } else {
-            300
+        let mean = match lane {
+            SYNCS => self.plan.sync_us,
+            SNAPSHOTS => 30_000,
+            _ => 300,
         };
         let mut length = self.rng.around(mean * US);
         let machine = &mut self.machines[m];
@@ -317,6 +319,10 @@ impl World {
         let Some((of, running)) = machine.jobs.remove(&job) else {
             return;
         };
+        if matches!(running, Running::Other(Job::Snapshot(_))) {
+            crate::snapshots::begins(self, m);
+        }
+        let machine = &mut self.machines[m];
         let current = machine.kernel.borrow().shard_no == of;
         let ended = match running {
             Running::Sync(done, ticket) => {

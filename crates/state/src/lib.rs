@@ -7,7 +7,7 @@
 //! Reading order: `core` (turns, commands, keys, the dirty index), then a file for each type (`string`;
 //! `key` and `expire` for all types; `record` for the shard's own), whose mutators make an effect and
 //! carry it out, and whose `EFFECTS` are the rows by which the log does the same; `effects` (the table),
-//! `apply` (the way through an entry), `payload` (values on their way), [`load`] (from a file to a keyspace), `watch`, `gate`, `room`.
+//! `apply` (the way through an entry), `payload` (values on their way), [`load`] (from a file to a keyspace), [`save`] (and back), `watch`, `gate`, `room`.
 //!
 //! A new type is a file here, a file in `keyspace`, a folder in `command`, and a line in each table.
 
@@ -24,6 +24,7 @@ mod moving;
 mod payload;
 mod record;
 pub mod room;
+pub mod save;
 mod string;
 mod titles;
 mod watch;

@@ -7,6 +7,7 @@
 use super::core::StateMachine;
 use keyspace::{Entry, Key, Keyspace, Ttl, Value};
 use rdb::Type;
+use std::borrow::Cow;
 use topology::moves::Parcel;
 
 /// For which reader a payload is.
@@ -66,6 +67,14 @@ pub fn weight_of(value: &rdb::Value<'_>) -> usize {
     match value {
         rdb::Value::String(text) => text.len(),
     }
+}
+
+/// A key's value as one of a file.
+pub(super) fn value_of(value: Value<'_>) -> rdb::Value<'_> {
+    rdb::Value::String(match value {
+        Value::Int(n) => Cow::Owned(itoa::Buffer::new().format(n).as_bytes().to_vec()),
+        Value::Bytes(bytes) => Cow::Borrowed(bytes),
+    })
 }
 
 /// A value of a file becomes a key's.

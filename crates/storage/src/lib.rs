@@ -34,6 +34,7 @@ pub use log::{Log, LogConfig, LogRecord, Recovered};
 pub use position::Position;
 pub use read::{ReadDone, ReadJob};
 pub use segment::{AllocJob, Allocated};
+pub use snapshot::{MadeSnapshot, SnapshotError, SnapshotJob, SnapshotResult};
 pub use sync::SyncJob;
 pub use thread::{Done, Job, StorageThread};
 pub use trim::{SwitchJob, Switched, TrimJob};

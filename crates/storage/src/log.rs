@@ -149,6 +149,10 @@ impl<D: Disk> Log<D> {
         Ok((log, recovered))
     }
 
+    pub fn disk(&self) -> &D {
+        &self.disk
+    }
+
     pub fn base(&self) -> &Base {
         &self.base
     }
@@ -180,11 +184,6 @@ impl<D: Disk> Log<D> {
     /// (first index, term) of every stretch of entries of one term.
     pub fn terms(&self) -> &[EntryId] {
         self.index.terms()
-    }
-
-    /// The folder that it lies in.
-    pub fn disk(&self) -> &D {
-        &self.disk
     }
 
     /// Where the log ends.

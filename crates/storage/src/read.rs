@@ -146,6 +146,16 @@ impl<D: Disk> ReadJob<D> {
         }
     }
 
+    /// Visits all the entries, however many bytes they have, until the visitor fails. D6: those that are
+    /// not written yet are left out.
+    pub fn visit<E: From<StorageError>>(
+        self,
+        mut visit: impl FnMut(Entry) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.plan
+            .replay(&self.disk, |entry| visit(entry).map(|()| true))
+    }
+
     pub fn run(self) -> Result<ReadDone> {
         let mut entries = Vec::new();
         let mut bytes = 0u64;

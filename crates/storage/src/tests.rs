@@ -676,7 +676,29 @@ fn the_storage_thread_does_jobs_and_stops_at_a_failed_sync() {
     .unwrap();
     thread.submit(Job::Sync(log.sync_job().unwrap()));
     assert!(matches!(wait(), Done::Synced(Err(_))));
-    assert!(results.recv().is_err(), "the thread has ended");
+    thread.submit(Job::Read(log.read_job(2, 2, 1).unwrap()));
+    drop(thread);
+    assert!(results.recv().is_err(), "it has done nothing more");
+}
+
+/// A snapshot takes minutes: what comes behind it does not wait.
+#[test]
+fn a_snapshot_is_made_beside_other_jobs() {
+    let (mut log, _) = Log::create(TestDisk::new(false), config(), &base()).unwrap();
+    let (thread, results) = StorageThread::start(|| {}).unwrap();
+    let wait = || results.recv_timeout(std::time::Duration::from_secs(20));
+    let (go_on, waits) = std::sync::mpsc::channel::<()>();
+    thread.submit(Job::Snapshot(SnapshotJob::new(move || {
+        waits.recv().unwrap();
+        Err(SnapshotError::GivenUp)
+    })));
+    thread.submit(Job::Alloc(log.alloc_job().unwrap()));
+    assert!(matches!(wait(), Ok(Done::Allocated(Ok(_)))));
+    go_on.send(()).unwrap();
+    assert!(matches!(
+        wait(),
+        Ok(Done::Snapshot(Err(SnapshotError::GivenUp)))
+    ));
     drop(thread);
 }
 

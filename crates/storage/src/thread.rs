@@ -1,25 +1,26 @@
 //! The storage thread: what would block the loop happens here.
 //!
-//! Owns one thread that syncs, allocates, reads and writes for the loop, and a second one that only
-//! frees memory (dropping a keyspace of many keys takes seconds, and no sync may wait for that).
+//! Owns one thread that syncs, allocates, reads and writes for the loop, a second one that only
+//! frees memory (dropping a keyspace of many keys takes seconds, and no sync may wait for that), and a
+//! third one that makes snapshots, one after the other, and steps back behind all others.
 //! Decides nothing: jobs come from the log, results go back to it.
 //!
 //! Syncs go first, and all that have queued up become one; an allocation proceeds in steps between
 //! them. Jobs of the other kinds keep their order, each behind the syncs that were handed over
 //! before it. A failed sync is reported and is the last thing that this thread does (D5).
 
-use super::base::SnapshotMeta;
 use super::disk::Disk;
 use super::error::Result;
 use super::position::Position;
 use super::read::{ReadDone, ReadJob};
 use super::segment::{AllocJob, Allocated};
-use super::snapshot::SliceRead;
+use super::snapshot::{SliceRead, SnapshotJob, SnapshotResult};
 use super::sync::SyncJob;
 use super::trim::{SwitchJob, Switched, TrimJob};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::{channel, Receiver, Sender, TryRecvError};
+use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 /// Work that may block.
@@ -33,6 +34,8 @@ pub enum Job<D: Disk> {
     Switch(SwitchJob<D>),
     /// Removes what the base names no more: behind the reads that were handed over before it.
     Trim(TrimJob<D>),
+    /// Makes a snapshot.
+    Snapshot(SnapshotJob),
     /// Memory whose freeing takes long.
     Garbage(Box<dyn Send>),
     /// Anything else (nodes.conf); reports by its own means.
@@ -48,8 +51,8 @@ pub enum Done<D: Disk> {
     Slice(Result<Vec<u8>>),
     /// An error means that the process must end (P8).
     Switched(Result<Switched<D>>),
-    /// A snapshot is whole and durable under its name.
-    Snapshot(Box<SnapshotMeta>),
+    /// A snapshot is whole and durable under its name; or there is none, and nothing else has happened.
+    Snapshot(SnapshotResult),
 }
 
 impl<D: Disk> Job<D> {
@@ -66,6 +69,7 @@ impl<D: Disk> Job<D> {
                 let _ = job.run();
                 None
             }
+            Job::Snapshot(job) => Some(Done::Snapshot(job.run())),
             Job::Garbage(garbage) => {
                 drop(garbage);
                 None
@@ -78,19 +82,27 @@ impl<D: Disk> Job<D> {
     }
 }
 
-/// The handle: dropping it lets the thread finish what it has been given, and waits for that.
+/// Of a thread that makes snapshots: others that want to run do.
+const NICE: libc::c_int = 10;
+
+/// The handle: dropping it lets the threads finish what they have been given, and waits for that.
+/// Who drops it has given up the snapshot that is being made, or waits for it too.
 pub struct StorageThread<D: Disk> {
     jobs: Option<Sender<Job<D>>>,
     garbage: Option<Sender<Box<dyn Send>>>,
+    snapshots: Option<Sender<SnapshotJob>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl<D: Disk> StorageThread<D> {
     /// Starts the threads. `wake` is called after each result that was put into the channel.
-    pub fn start(wake: impl Fn() + Send + 'static) -> io::Result<(Self, Receiver<Done<D>>)> {
+    pub fn start(wake: impl Fn() + Send + Sync + 'static) -> io::Result<(Self, Receiver<Done<D>>)> {
         let (jobs, queue) = channel();
         let (done, results) = channel();
         let (garbage, heap) = channel();
+        let (snapshots, states) = channel();
+        let wake = Arc::new(wake);
+        let (done_too, wake_too) = (done.clone(), Arc::clone(&wake));
         let worker = Worker {
             queue,
             done,
@@ -106,11 +118,15 @@ impl<D: Disk> StorageThread<D> {
             Builder::new()
                 .name("hf-free".into())
                 .spawn(move || heap.into_iter().for_each(drop))?,
+            Builder::new()
+                .name("hf-snapshot".into())
+                .spawn(move || make_snapshots(states, &done_too, &*wake_too))?,
         ];
         Ok((
             StorageThread {
                 jobs: Some(jobs),
                 garbage: Some(garbage),
+                snapshots: Some(snapshots),
                 threads,
             },
             results,
@@ -124,6 +140,9 @@ impl<D: Disk> StorageThread<D> {
             Job::Garbage(garbage) => {
                 let _ = self.garbage.as_ref().map(|g| g.send(garbage));
             }
+            Job::Snapshot(job) => {
+                let _ = self.snapshots.as_ref().map(|s| s.send(job));
+            }
             job => {
                 let _ = self.jobs.as_ref().map(|j| j.send(job));
             }
@@ -133,7 +152,7 @@ impl<D: Disk> StorageThread<D> {
 
 impl<D: Disk> Drop for StorageThread<D> {
     fn drop(&mut self) {
-        (self.jobs, self.garbage) = (None, None);
+        (self.jobs, self.garbage, self.snapshots) = (None, None, None);
         for thread in self.threads.drain(..) {
             // Only a panic makes this fail, and it has been printed.
             let _ = thread.join();
@@ -141,10 +160,25 @@ impl<D: Disk> Drop for StorageThread<D> {
     }
 }
 
+fn make_snapshots<D: Disk>(
+    jobs: Receiver<SnapshotJob>,
+    done: &Sender<Done<D>>,
+    wake: &(impl Fn() + ?Sized),
+) {
+    // SAFETY: no memory is passed. On Linux it concerns the calling thread only; where it is not allowed
+    // the thread is like any other.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+    for job in jobs {
+        // Without a receiver the loop is gone, and its results with it.
+        let _ = done.send(Done::Snapshot(job.run()));
+        wake();
+    }
+}
+
 struct Worker<D: Disk, W> {
     queue: Receiver<Job<D>>,
     done: Sender<Done<D>>,
-    wake: W,
+    wake: Arc<W>,
     sync: Option<SyncJob<D>>,
     alloc: Option<AllocJob<D>>,
     rest: VecDeque<Job<D>>,

@@ -80,6 +80,14 @@ fn start_at(facts: &Facts, first: &FirstRecord, index: &LogIndex) -> Option<LogS
 }
 
 impl<D: Disk> Log<D> {
+    /// Whether the entry, and so all before it, is on disk.
+    pub fn has_on_disk(&self, index: u64) -> bool {
+        match self.index.behind(index) {
+            Some(behind) => behind <= self.durable(),
+            None => self.durable() == self.end,
+        }
+    }
+
     /// P8, P10: the job that makes `snapshot` the state from which this member begins, and drops what
     /// of the log need not be kept; `None` while the entry at its index is not on disk. Its file is
     /// there, whole and durable; all up to its index is applied, and so is `applied`. One at a time.
@@ -94,11 +102,7 @@ impl<D: Disk> Log<D> {
             Some(at.term),
             "P10: the state is that of the own log"
         );
-        let durable = match self.index.behind(at.index) {
-            Some(behind) => behind <= self.durable(),
-            None => self.durable() == self.end,
-        };
-        if !durable && !mutation::is(Mutation::StateAheadOfLog) {
+        if !self.has_on_disk(at.index) && !mutation::is(Mutation::StateAheadOfLog) {
             return None;
         }
         let firsts: Vec<FirstRecord> = self.segments.iter().filter_map(|s| s.first).collect();

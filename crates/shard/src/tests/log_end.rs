@@ -1,8 +1,8 @@
 //! A group of one that makes its state the base's, and begins there (P8, P10).
 
 use super::*;
-use crate::testing::write_snapshot;
-use storage::{DiskFile, Done, SnapshotMeta, StorageError};
+use crate::testing::{made, write_snapshot};
+use storage::{DiskFile, SnapshotMeta, StorageError};
 
 /// Small segments, of which four are the floor.
 pub(super) fn small(sync: SyncPolicy) -> ShardConfig {
@@ -65,7 +65,7 @@ pub(super) fn tell(
     let disk = RealDisk::new(folder);
     let file = write_snapshot(&disk, shard.data().keyspace(), snapshot.entry());
     snapshot.file = Some(file.expect("a sound disk"));
-    let done = Done::Snapshot(Box::new(snapshot.clone()));
+    let done = made(snapshot.clone());
     shard.job_done(clock.now(), done).expect("it is taken in");
     snapshot
 }
@@ -74,7 +74,7 @@ fn names(folder: &std::path::Path) -> Vec<String> {
     RealDisk::new(folder).list().expect("a folder")
 }
 
-fn read(disk: &RealDisk, name: &str) -> Vec<u8> {
+pub(super) fn read(disk: &RealDisk, name: &str) -> Vec<u8> {
     let file = disk.open(name).expect("it is there");
     let mut bytes = vec![0; file.len().expect("a sound disk") as usize];
     let n = file.read_at(&mut bytes, 0).expect("a sound disk");
@@ -152,7 +152,7 @@ fn what_is_no_newer_state_of_this_log_changes_nothing() {
     for change in changes {
         let mut other = snapshot.clone();
         change(&mut other);
-        let done = Done::Snapshot(Box::new(other));
+        let done = made(other);
         shard.job_done(clock.now(), done).expect("it is taken in");
         settle(&mut shard, &clock);
         assert_eq!(shard.snapshot_meta(), &snapshot);
@@ -250,9 +250,7 @@ fn a_group_of_three_trims_nothing() {
     let mut snapshot = played.shard.state_now().expect("all is committed");
     snapshot.file = Some(storage::StateFile { bytes: 1, crc64: 1 });
     let now = played.now();
-    let told = played
-        .shard
-        .job_done(now, Done::Snapshot(Box::new(snapshot)));
+    let told = played.shard.job_done(now, made(snapshot));
     told.expect("it is taken in");
     played.beats(&crate::testing::OTHERS, 100);
     assert_eq!(played.shard.snapshot_meta().index, 1);

@@ -1,13 +1,13 @@
 //! Each rule that the tests beside this one uphold, broken on purpose: the scene fails, and by the
 //! text that belongs to the rule.
 
-use super::{disks, faulty, lease, leaving, loading, policy, reads};
+use super::{disks, faulty, lease, leaving, loading, make, policy, reads};
 use base::mutation::{self, Mutation};
 use std::panic::catch_unwind;
 
 #[test]
 fn every_breach_is_caught_by_its_text() {
-    let table: [(Mutation, fn(), &str); 15] = [
+    let table: [(Mutation, fn(), &str); 19] = [
         (
             Mutation::LoadingCountsAsCaughtUp,
             loading::a_member_that_loads_says_so_and_is_not_counted,
@@ -82,6 +82,26 @@ fn every_breach_is_caught_by_its_text() {
             Mutation::StaleWitness,
             leaving::a_witness_of_old_is_looked_for_anew,
             "its host may have let it go",
+        ),
+        (
+            Mutation::ValidBeforeCheck,
+            make::a_file_that_reads_back_otherwise_gets_no_name,
+            "it comes to nothing",
+        ),
+        (
+            Mutation::CutInsideUnit,
+            make::a_unit_in_parts_is_waited_for,
+            "it ends inside a unit",
+        ),
+        (
+            Mutation::SnapshotAheadOfDisk,
+            make::a_snapshot_waits_for_the_own_disk,
+            "its entry is not on disk yet",
+        ),
+        (
+            Mutation::SnapshotMovesAnyBase,
+            make::a_node_of_a_cluster_keeps_its_base,
+            "its base is as it was",
         ),
     ];
     for (mutation, scene, text) in table {

@@ -7,13 +7,15 @@ use ::base::ids::RaftId;
 use cluster_bus::slot::SLOT_COUNT;
 use keyspace::Ttl;
 use raft::eraftpb::ConfState;
-use shard::testing::{write_snapshot, Hand};
-use shard::{Shard, ShardConfig, ShardError, Sizes, SyncPolicy};
+use shard::testing::{made, write_snapshot, Hand};
+use shard::{CopyTo, Shard, ShardConfig, ShardError, Sizes, SnapshotOrder, SyncPolicy};
+use state::load::Loader;
+use state::save::Origin;
 use state::Access;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use storage::{Base, Disk, Done, Log, LogConfig};
+use storage::{snapshot, Base, Disk, Log, LogConfig, StorageError};
 
 use super::{base, bed, quiet, T_MS};
 use crate::disk::{Loss, SimDisk};
@@ -29,6 +31,8 @@ const FATES: [Option<Loss>; 6] = [
     Some(Loss::Sectors),
     Some(Loss::Sectors),
 ];
+/// The copy's name.
+const COPY: &str = "dump.rdb";
 /// So much work lies between two crashes: less than any call costs.
 const STEP: u64 = 20;
 
@@ -40,6 +44,8 @@ enum Row {
     Writing,
     /// The file has its name, the base does not name it.
     Named,
+    /// A part of its copy is written, under a temporary name.
+    Copying,
     /// The new base is being written.
     BaseTemp,
     /// The new base stands, and all that it does not name is there.
@@ -65,11 +71,13 @@ fn config(sync: SyncPolicy) -> ShardConfig {
             floor: 0,
         },
         first: true,
+        moves_base: true,
     }
 }
 
-/// The only member of its group, on a disk that crashes.
+/// The only member of its group, in a folder of a disk that crashes. The copies lie beside the folder.
 struct Member {
+    root: SimDisk,
     disk: SimDisk,
     shard: Shard<SimDisk>,
     clock: Hand,
@@ -78,7 +86,8 @@ struct Member {
 
 impl Member {
     fn new(sync: SyncPolicy) -> Member {
-        let disk = SimDisk::new(1 << 30);
+        let root = SimDisk::new(1 << 30);
+        let disk = folder(&root);
         let mut base = base();
         base.snapshot.conf_state = ConfState::from((vec![5], vec![]));
         base.snapshot.record = bed::record((0..SLOT_COUNT).collect(), 1).encode();
@@ -88,13 +97,15 @@ impl Member {
             kind: storage::base::MemberKind::Data,
         }];
         Log::create(disk.clone(), config(sync).log, &base).expect("an empty disk");
-        Member::open(disk, sync).expect("a sound log")
+        Member::open(root, sync).expect("a sound log")
     }
 
-    fn open(disk: SimDisk, sync: SyncPolicy) -> Result<Member, ShardError> {
+    fn open(root: SimDisk, sync: SyncPolicy) -> Result<Member, ShardError> {
+        let disk = folder(&root);
         let clock = Hand(Cell::new(1));
         let shard = Shard::open(disk.clone(), config(sync), clock.now(), &quiet())?;
         let mut member = Member {
+            root,
             disk,
             shard,
             clock,
@@ -143,13 +154,33 @@ impl Member {
         }
     }
 
+    /// A snapshot as a command orders it.
     fn snapshot(&mut self) -> Result<(), ShardError> {
+        let copy = CopyTo {
+            folder: self.root.clone(),
+            name: COPY.to_owned(),
+        };
+        let order = SnapshotOrder {
+            origin: Origin::default(),
+            compress: true,
+            copy: Some(copy),
+        };
+        let ordered = self.shard.order_snapshot(order);
+        ordered.expect("none is under way");
+        self.settle()?;
+        let made = self.shard.take_snapshot().expect("it was ordered");
+        let made = made.expect("a sound disk");
+        assert!(matches!(made.copied, Some(Ok(()))), "{made:?}");
+        Ok(())
+    }
+
+    /// One that is told, past all that looks at the disk first.
+    fn tell(&mut self) -> Result<(), ShardError> {
         let mut snapshot = self.shard.state_now().expect("nothing is open");
         let keyspace = self.shard.data().keyspace();
         let file = write_snapshot(&self.disk, keyspace, snapshot.entry())?;
         snapshot.file = Some(file);
-        let done = Done::Snapshot(Box::new(snapshot));
-        self.shard.job_done(self.clock.now(), done)?;
+        self.shard.job_done(self.clock.now(), made(snapshot))?;
         self.settle()
     }
 
@@ -158,8 +189,28 @@ impl Member {
     }
 }
 
+fn folder(root: &SimDisk) -> SimDisk {
+    root.make_folder("shard-5").expect("a sound disk")
+}
+
+/// The digest of the copy's keys: a file under this name is whole, whatever happens.
+fn copied(root: &SimDisk) -> Result<[u8; 20], String> {
+    let empty = keyspace::Keyspace::new(keyspace::Layout::Cluster, 1);
+    let (mut loader, mut bytes) = (Loader::new(empty), Vec::new());
+    let read = snapshot::read(root, COPY, |slice| {
+        bytes.extend_from_slice(slice);
+        Ok::<(), StorageError>(())
+    });
+    read.map_err(|e| e.to_string())?;
+    loader.feed(&bytes).map_err(|e| e.to_string())?;
+    let (keyspace, _) = loader.finish().map_err(|e| e.to_string())?;
+    Ok(keyspace.digest_all())
+}
+
 /// What lies in the folder of a process that has ended.
-fn row(disk: &SimDisk, old: &Base, segments: usize) -> Row {
+fn row(root: &SimDisk, old: &Base, segments: usize) -> Row {
+    let disk = &folder(root);
+    let beside = root.list().expect("a sound disk");
     let names = disk.list().expect("a sound disk");
     let count = |end: &str| {
         let of_states = names.iter().filter(|n| n.starts_with("snapshot-"));
@@ -169,6 +220,7 @@ fn row(disk: &SimDisk, old: &Base, segments: usize) -> Row {
     let left = names.iter().filter(|n| n.ends_with(".seg")).count();
     match base.snapshot == old.snapshot {
         true if names.iter().any(|n| n == "base.tmp") => Row::BaseTemp,
+        true if beside.iter().any(|n| n.ends_with(".tmp")) => Row::Copying,
         true if count(".rdb") == 2 => Row::Named,
         true if count(".tmp") == 1 => Row::Writing,
         true => Row::Nothing,
@@ -197,6 +249,7 @@ fn ended_after(work: u64, fate: Option<Loss>) -> Result<Row, String> {
     let mut member = Member::new(SyncPolicy::Always);
     member.write(30);
     member.snapshot().map_err(|e| e.to_string())?;
+    let before = member.digest();
     member.write(60);
     let (digest, applied) = (member.digest(), member.shard.group().applied());
     let (old, segments) = (
@@ -208,20 +261,24 @@ fn ended_after(work: u64, fate: Option<Loss>) -> Result<Row, String> {
     if let (Ended::Stopped(why), false) = (&ended, member.disk.has_crashed()) {
         return Err(format!("ended by itself: {why}"));
     }
-    let disk = member.disk.process_crash();
+    let root = member.root.process_crash();
     drop(member);
-    let row = row(&disk, &old, segments);
-    let disk = match fate {
-        None => disk,
-        Some(loss) => disk.power_loss(loss, &mut Rng::new(work)),
+    let row = row(&root, &old, segments);
+    let root = match fate {
+        None => root,
+        Some(loss) => root.power_loss(loss, &mut Rng::new(work)),
     };
-    let mut member = match guarded(|| Member::open(disk.clone(), SyncPolicy::Always)) {
+    let copied = copied(&root).map_err(|why| format!("{row:?}: the copy: {why}"))?;
+    if copied != digest && copied != before {
+        return Err(format!("{row:?}: the copy is of neither state"));
+    }
+    let mut member = match guarded(|| Member::open(root.clone(), SyncPolicy::Always)) {
         Ended::Fine(member) => member,
         Ended::Stopped(why) | Ended::Panicked(why) => return Err(format!("{row:?}: {why}")),
         Ended::Crashed => return Err(format!("{row:?}: no fuse burns")),
     };
     let same = member.digest() == digest && member.shard.group().applied() == applied + 1;
-    let files = disk.list().map_err(|e| e.to_string())?.len();
+    let files = member.disk.list().map_err(|e| e.to_string())?.len();
     let named = usize::from(member.shard.snapshot_meta().file.is_some());
     if !same || files != member.shard.log().segment_count() + 1 + named {
         return Err(format!("{row:?}: same {same}, {files} files"));
@@ -236,7 +293,7 @@ fn ended_after(work: u64, fate: Option<Loss>) -> Result<Row, String> {
     }
     let sync = member.sync;
     drop(member);
-    let member = Member::open(disk.process_crash(), sync).map_err(|e| e.to_string())?;
+    let member = Member::open(root.process_crash(), sync).map_err(|e| e.to_string())?;
     match member.digest() == digest && member.shard.log().first_index() == first {
         true => Ok(row),
         false => Err(format!("{row:?}: another state after it went on")),
@@ -274,6 +331,7 @@ fn a_trim_that_ends_anywhere_leaves_one_of_two_whole_logs() {
         Row::Nothing,
         Row::Writing,
         Row::Named,
+        Row::Copying,
         Row::BaseTemp,
         Row::Renamed,
         Row::Removing,
@@ -288,13 +346,13 @@ pub fn a_state_waits_for_its_entry() -> bool {
     install_panic_hook();
     let mut member = Member::new(SyncPolicy::No);
     member.write(20);
-    if member.snapshot().is_err() {
+    if member.tell().is_err() {
         return false;
     }
     let index = member.shard.snapshot_meta().index;
-    let disk = member.disk.power_loss(Loss::All, &mut Rng::new(1));
+    let root = member.root.power_loss(Loss::All, &mut Rng::new(1));
     drop(member);
-    match guarded(|| Member::open(disk, SyncPolicy::No)) {
+    match guarded(|| Member::open(root, SyncPolicy::No)) {
         Ended::Fine(member) => index > 1 && member.shard.log().last_index() >= index,
         _ => false,
     }

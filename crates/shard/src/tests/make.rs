@@ -1,0 +1,608 @@
+//! Snapshots by replay: of which index, on which disk, and what they change (P1, P2, D7, F23).
+
+use super::*;
+use crate::make::{CopyTo, NoSnapshot, SnapshotOrder};
+use crate::testing::Played;
+use keyspace::Layout;
+use state::load::Loader;
+use state::save::Origin;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use storage::snapshot::is_snapshot;
+use storage::{Done, RealFile, SnapshotError, SnapshotResult};
+
+/// What is wrong with the disk; with files of states alone.
+#[derive(Default)]
+struct Faults {
+    full: AtomicBool,
+    fails_sync: AtomicBool,
+    /// What is read differs from what was written.
+    flips: AtomicBool,
+    /// What was written last is not there.
+    forgets: AtomicBool,
+}
+
+#[derive(Clone)]
+struct Sick {
+    disk: RealDisk,
+    faults: Arc<Faults>,
+}
+
+struct SickFile {
+    file: RealFile,
+    /// None: no file of a state.
+    faults: Option<Arc<Faults>>,
+}
+
+impl Sick {
+    fn new(folder: &Path) -> Sick {
+        Sick {
+            disk: RealDisk::new(folder),
+            faults: Arc::default(),
+        }
+    }
+
+    fn file(&self, name: &str, file: RealFile) -> SickFile {
+        let of_state = is_snapshot(name) || name.starts_with("snapshot-") || name.contains("dump");
+        SickFile {
+            file,
+            faults: of_state.then(|| Arc::clone(&self.faults)),
+        }
+    }
+}
+
+impl Disk for Sick {
+    type File = SickFile;
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+
+    fn open(&self, name: &str) -> io::Result<SickFile> {
+        Ok(self.file(name, self.disk.open(name)?))
+    }
+
+    fn create(&self, name: &str) -> io::Result<SickFile> {
+        Ok(self.file(name, self.disk.create(name)?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.disk.sync_dir()
+    }
+}
+
+impl SickFile {
+    fn has(&self, fault: impl Fn(&Faults) -> &AtomicBool) -> bool {
+        self.faults.as_ref().is_some_and(|f| fault(f).load(Relaxed))
+    }
+}
+
+impl storage::DiskFile for SickFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut n = self.file.read_at(buf, offset)?;
+        if n > 0 && self.has(|f| &f.forgets) {
+            n -= 1;
+        }
+        if n > 0 && offset == 0 && self.has(|f| &f.flips) {
+            buf[n / 2] ^= 1;
+        }
+        Ok(n)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if self.has(|f| &f.full) {
+            let half = &bytes[..bytes.len() / 2];
+            self.file.write_at(half, offset)?;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.file.write_at(bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        if self.has(|f| &f.fails_sync) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        self.file.sync_data()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn allocate(&self, from: u64, to: u64) -> io::Result<()> {
+        self.file.allocate(from, to)
+    }
+}
+
+/// A server of its own, and the folder beside its member's for copies.
+struct One {
+    folder: tempfile::TempDir,
+    beside: tempfile::TempDir,
+    disk: Sick,
+    clock: Hand,
+    shard: Shard<Sick>,
+}
+
+fn one_config(sync: SyncPolicy, layout: Layout) -> ShardConfig {
+    let mut config = config(sync);
+    config.layout = layout;
+    config.moves_base = layout != Layout::Cluster;
+    config.log = LogConfig {
+        segment_size: 64 << 10,
+        spare_segments: 8,
+        reserve: 8 << 10,
+        floor: 0,
+    };
+    config
+}
+
+const SINGLE: Layout = Layout::Single { databases: 16 };
+
+impl One {
+    fn new(sync: SyncPolicy, layout: Layout) -> One {
+        let (folder, beside) = (tempfile::tempdir(), tempfile::tempdir());
+        let (folder, beside) = (folder.expect("a folder"), beside.expect("a folder"));
+        let (disk, clock) = (Sick::new(folder.path()), Hand(Cell::new(1)));
+        let config = one_config(sync, layout);
+        let mut base = base();
+        if layout == Layout::Cluster {
+            let all = (0..16384).collect();
+            base.snapshot.record = topology::Record {
+                slots: all,
+                ..topology::Record::default()
+            }
+            .encode();
+        }
+        bootstrap(disk.clone(), config.log.clone(), &base).expect("a group can be founded");
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let shard = Shard::open(disk.clone(), config, clock.now(), &logger);
+        let mut one = One {
+            folder,
+            beside,
+            disk,
+            clock,
+            shard: shard.expect("a shard opens"),
+        };
+        one.settle();
+        one
+    }
+
+    fn reopen(self) -> One {
+        let sync = self.shard.config.sync;
+        let config = one_config(sync, self.shard.config.layout);
+        drop(self.shard);
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let shard = Shard::open(self.disk.clone(), config, self.clock.now(), &logger);
+        let mut one = One {
+            shard: shard.expect("a shard opens"),
+            ..self
+        };
+        one.settle();
+        one
+    }
+
+    fn turn(&mut self) -> Vec<Job<Sick>> {
+        self.shard.begin(self.clock.now()).expect("a turn begins");
+        self.shard.finish(&self.clock).expect("a turn ends");
+        self.shard.take_output().jobs
+    }
+
+    fn work(&mut self, jobs: Vec<Job<Sick>>) {
+        for done in jobs.into_iter().filter_map(Job::run) {
+            self.done(done);
+        }
+    }
+
+    fn done(&mut self, done: Done<Sick>) {
+        let taken = self.shard.job_done(self.clock.now(), done);
+        taken.expect("a job is taken in");
+    }
+
+    /// Turns until its disk has nothing left to do but snapshots; these.
+    fn settle_but(&mut self) -> Vec<Job<Sick>> {
+        let mut snapshots = Vec::new();
+        loop {
+            let jobs = self.turn();
+            if jobs.is_empty() && !self.shard.has_unapplied() {
+                return snapshots;
+            }
+            let (made, others) = jobs.into_iter().partition(is_snapshot_job);
+            snapshots.extend::<Vec<_>>(made);
+            self.work(others);
+        }
+    }
+
+    fn settle(&mut self) {
+        loop {
+            let snapshots = self.settle_but();
+            if snapshots.is_empty() {
+                return;
+            }
+            self.work(snapshots);
+        }
+    }
+
+    /// Executes and proposes; its disk has done nothing yet.
+    fn write(&mut self, key: &[u8], value: &[u8], ttl: Ttl) -> Vec<Job<Sick>> {
+        self.shard.begin(self.clock.now()).expect("a turn begins");
+        let data = self.shard.data_mut();
+        data.begin_command(0, Access::Lead);
+        let key = data.key(key);
+        data.set(&key, value, ttl);
+        data.end_command();
+        self.shard.finish(&self.clock).expect("a turn ends");
+        self.shard.take_output().jobs
+    }
+
+    /// So many writes of a few keys, 4 KiB each.
+    fn fill(&mut self, count: usize) {
+        for n in 0..count {
+            let key = format!("key {}", n % 7);
+            let jobs = self.write(key.as_bytes(), &[n as u8; 4096], Ttl::Clear);
+            self.work(jobs);
+            self.settle();
+        }
+    }
+
+    fn order(&mut self, copy: bool) -> Result<(), NoSnapshot> {
+        let to = CopyTo {
+            folder: Sick {
+                disk: RealDisk::new(self.beside.path()),
+                faults: Arc::clone(&self.disk.faults),
+            },
+            name: "dump.rdb".to_owned(),
+        };
+        self.shard.order_snapshot(SnapshotOrder {
+            origin: Origin {
+                redis_version: "7.4.1".to_owned(),
+                unix_seconds: 1_700_000_000,
+                used_memory: 1 << 20,
+            },
+            compress: true,
+            copy: copy.then_some(to),
+        })
+    }
+
+    /// Orders one and lets it be made.
+    fn snapshot(&mut self, copy: bool) -> SnapshotResult {
+        self.order(copy).expect("none is under way");
+        self.settle();
+        self.shard.take_snapshot().expect("it was ordered")
+    }
+
+    fn digest(&self) -> [u8; 20] {
+        self.shard.data().keyspace().digest_all()
+    }
+
+    fn copy(&self) -> Vec<u8> {
+        super::log_end::read(&RealDisk::new(self.beside.path()), "dump.rdb")
+    }
+
+    /// The digest of the keys of the copy.
+    fn copied(&self) -> [u8; 20] {
+        let bytes = self.copy();
+        let layout = self.shard.config.layout;
+        let mut loader = Loader::new(Keyspace::new(layout, 99));
+        loader.feed(&bytes).expect("a sound file");
+        loader.finish().expect("a sound file").0.digest_all()
+    }
+
+    /// Files of states, named or not.
+    fn states(&self) -> Vec<String> {
+        let names = self.disk.list().expect("a folder");
+        let of_state = names.into_iter().filter(|n| n.starts_with("snapshot-"));
+        of_state.collect()
+    }
+}
+
+fn is_snapshot_job<D: Disk>(job: &Job<D>) -> bool {
+    matches!(job, Job::Snapshot(_))
+}
+
+#[test]
+fn a_snapshot_becomes_the_base_and_trims_the_log() {
+    let mut one = One::new(SyncPolicy::Always, SINGLE);
+    for round in 1..4 {
+        one.fill(150);
+        let jobs = one.write(b"soon gone", b"v", Ttl::At(1 << 40));
+        one.work(jobs);
+        one.settle();
+        let (first, digest) = (one.shard.log().first_index(), one.digest());
+        let at = one.shard.group().applied();
+        let made = one.snapshot(true).expect("a sound disk");
+        assert!(made.kept && made.keys == 8 && made.meta.index == at);
+        assert!(matches!(made.copied, Some(Ok(()))), "{:?}", made.copied);
+        assert_eq!(one.shard.snapshot_meta(), &made.meta);
+        assert!(one.shard.log().first_index() > first, "round {round}");
+        assert_eq!(one.states().len(), 1);
+        assert_eq!(one.copied(), digest);
+        one = one.reopen();
+        assert_eq!(one.digest(), digest, "round {round}");
+        assert_eq!(one.shard.snapshot_meta(), &made.meta);
+    }
+}
+
+#[test]
+fn what_comes_during_a_snapshot_is_not_in_it() {
+    let mut one = One::new(SyncPolicy::Always, SINGLE);
+    one.fill(40);
+    one.order(true).expect("none is under way");
+    assert_eq!(one.order(true), Err(NoSnapshot::UnderWay));
+    let (at, before) = (one.shard.snapshot_at().expect("it is whole"), one.digest());
+    let jobs = one.settle_but();
+    assert_eq!(jobs.len(), 1);
+    one.fill(300);
+    one.work(jobs);
+    assert_eq!(one.copied(), before);
+    let made = one.shard.take_snapshot().expect("it is made");
+    assert_eq!(made.expect("a sound disk").meta.entry(), at);
+    one.settle();
+    assert_eq!(one.shard.snapshot_meta().entry(), at);
+    let after = one.digest();
+    assert_eq!(one.reopen().digest(), after);
+}
+
+/// P1: what is executed and not committed is in no state; half a unit is not either.
+#[test]
+fn an_open_tail_is_not_in_a_snapshot() {
+    let mut one = One::new(SyncPolicy::Always, SINGLE);
+    one.fill(5);
+    let (before, applied) = (one.digest(), one.shard.group().applied());
+    let jobs = one.write(b"open", b"v", Ttl::Clear);
+    one.order(true).expect("none is under way");
+    one.work(jobs);
+    one.settle();
+    assert_ne!(one.digest(), before, "it has been applied meanwhile");
+    assert_eq!(one.copied(), before);
+    let made = one.shard.take_snapshot().expect("it is made");
+    assert_eq!(made.expect("a sound disk").meta.index, applied);
+}
+
+/// F6: what the base names is not made again: it would be another file of the same entry.
+#[test]
+fn a_second_snapshot_of_an_entry_is_the_first() {
+    let mut one = One::new(SyncPolicy::Always, SINGLE);
+    one.fill(10);
+    let made = one.snapshot(false).expect("a sound disk");
+    assert!(made.copied.is_none());
+    let again = one.snapshot(true).expect("a sound disk");
+    assert_eq!((&again.meta, again.keys), (&made.meta, 7));
+    assert_eq!(one.copied(), one.digest());
+    assert_eq!(one.states().len(), 1);
+    // A damaged one is no answer, and changes nothing.
+    one.disk.faults.flips.store(true, Relaxed);
+    let error = one.snapshot(true).expect_err("it is damaged");
+    assert!(matches!(error, SnapshotError::Differs { .. }), "{error}");
+    assert_eq!(one.shard.snapshot_meta(), &made.meta);
+    assert_eq!(one.states().len(), 1);
+}
+
+/// P1: with `appendfsync no` what is applied may not be on disk, and large values not even written (T8).
+#[test]
+pub(super) fn a_snapshot_waits_for_the_own_disk() {
+    let mut one = One::new(SyncPolicy::No, SINGLE);
+    one.fill(10);
+    assert!(one.shard.log().durable() < one.shard.log().end());
+    one.order(false).expect("none is under way");
+    let jobs = one.turn();
+    assert!(
+        !jobs.iter().any(is_snapshot_job),
+        "its entry is not on disk yet"
+    );
+    assert!(jobs.iter().any(|job| matches!(job, Job::Sync(_))));
+    one.work(jobs);
+    one.settle();
+    let made = one.shard.take_snapshot().expect("it is made");
+    made.expect("a sound disk");
+}
+
+/// F23: nothing has changed but a file that is gone.
+fn comes_to_nothing(one: &mut One, fault: fn(&Faults) -> &AtomicBool) -> SnapshotError {
+    one.fill(10);
+    let before = one.shard.base().clone();
+    let states = one.states();
+    fault(&one.disk.faults).store(true, Relaxed);
+    let error = one.snapshot(true).expect_err("it comes to nothing");
+    fault(&one.disk.faults).store(false, Relaxed);
+    assert_eq!(one.shard.base(), &before);
+    assert_eq!(one.states(), states, "{error}");
+    error
+}
+
+#[test]
+fn a_snapshot_that_fails_changes_nothing() {
+    let mut one = One::new(SyncPolicy::Always, SINGLE);
+    let full = comes_to_nothing(&mut one, |f| &f.full);
+    assert!(
+        matches!(&full, SnapshotError::Disk(e) if e.is_full()),
+        "{full}"
+    );
+    let sync = comes_to_nothing(&mut one, |f| &f.fails_sync);
+    assert!(matches!(sync, SnapshotError::Disk(_)), "{sync}");
+    // It goes on, and the next one is whole.
+    one.fill(10);
+    let made = one.snapshot(true).expect("a sound disk");
+    assert_eq!(one.shard.snapshot_meta(), &made.meta);
+    assert_eq!(one.copied(), one.digest());
+    let digest = one.digest();
+    assert_eq!(one.reopen().digest(), digest);
+}
+
+/// P2: what the disk gives back decides, not what was written.
+#[test]
+pub(super) fn a_file_that_reads_back_otherwise_gets_no_name() {
+    let mut one = One::new(SyncPolicy::Always, SINGLE);
+    let faults: [fn(&Faults) -> &AtomicBool; 2] = [|f| &f.flips, |f| &f.forgets];
+    for fault in faults {
+        let differs = comes_to_nothing(&mut one, fault);
+        let what = differs.to_string();
+        assert!(what.contains("does not read back as"), "{what}");
+    }
+}
+
+#[test]
+fn a_copy_that_fails_leaves_the_old_copy() {
+    let mut one = One::new(SyncPolicy::Always, SINGLE);
+    one.fill(10);
+    one.snapshot(true).expect("a sound disk");
+    let old = one.copied();
+    one.fill(20);
+    // A folder is in the way of its temporary file.
+    let temp = one.beside.path().join("dump.rdb.tmp");
+    std::fs::create_dir(&temp).expect("a folder");
+    let made = one.snapshot(true).expect("the state itself is whole");
+    assert!(matches!(made.copied, Some(Err(_))), "{:?}", made.copied);
+    assert_eq!(one.shard.snapshot_meta(), &made.meta);
+    assert_eq!(one.copied(), old);
+}
+
+#[test]
+fn a_snapshot_that_is_given_up_leaves_nothing() {
+    let mut one = One::new(SyncPolicy::Always, SINGLE);
+    one.fill(10);
+    one.order(true).expect("none is under way");
+    // Before its thread has it.
+    one.shard.give_up_snapshot();
+    let result = one.shard.take_snapshot().expect("it is told");
+    assert!(matches!(result, Err(SnapshotError::GivenUp)));
+    assert!(one.settle_but().is_empty());
+    // When it has: the end of the process waits for a moment only.
+    one.order(true).expect("none is under way");
+    let jobs = one.settle_but();
+    one.shard.close().expect("a sound disk");
+    one.work(jobs);
+    let result = one.shard.take_snapshot().expect("it is told");
+    assert!(matches!(result, Err(SnapshotError::GivenUp)));
+    assert!(one.states().is_empty());
+    assert!(!one.beside.path().join("dump.rdb").exists());
+}
+
+#[test]
+fn a_shard_that_ends_gives_its_snapshot_up() {
+    let mut one = One::new(SyncPolicy::Always, SINGLE);
+    one.fill(10);
+    one.order(true).expect("none is under way");
+    let jobs = one.settle_but();
+    let One { shard, folder, .. } = one;
+    drop(shard);
+    for job in jobs {
+        let Some(Done::Snapshot(result)) = job.run() else {
+            panic!("it is a snapshot");
+        };
+        assert!(matches!(result, Err(SnapshotError::GivenUp)));
+    }
+    let names = RealDisk::new(folder.path()).list().expect("a folder");
+    assert!(!names.iter().any(|n| n.starts_with("snapshot-")));
+}
+
+/// D7: nobody could bring up a member that joins.
+#[test]
+pub(super) fn a_node_of_a_cluster_keeps_its_base() {
+    let mut one = One::new(SyncPolicy::Always, Layout::Cluster);
+    one.fill(150);
+    let before = one.shard.base().clone();
+    for _ in 0..2 {
+        let made = one.snapshot(true).expect("a sound disk");
+        assert_eq!(one.shard.base(), &before, "its base is as it was");
+        assert!(!made.kept && made.keys == 7);
+        assert_eq!(made.meta.record, one.shard.record().encode());
+        assert!(one.states().is_empty());
+        assert_eq!(one.copied(), one.digest());
+    }
+}
+
+#[test]
+fn progress_is_seen_from_outside() {
+    let mut one = One::new(SyncPolicy::Always, SINGLE);
+    one.fill(10);
+    assert!(one.shard.snapshot_progress().is_none());
+    one.order(false).expect("none is under way");
+    let progress = Arc::clone(one.shard.snapshot_progress().expect("it is under way"));
+    assert_eq!((progress.keys(), progress.bytes()), ((0, 0), 0));
+    one.settle();
+    assert_eq!(progress.keys(), (7, 7));
+    let file = one.shard.snapshot_meta().file.expect("a file");
+    assert_eq!(progress.bytes(), file.bytes);
+    assert!(one.shard.snapshot_progress().is_none());
+}
+
+/// What the file says of itself is a base from which a member could begin.
+#[test]
+fn a_file_carries_the_base_of_its_group() {
+    let mut one = One::new(SyncPolicy::Always, Layout::Cluster);
+    one.fill(10);
+    let made = one.snapshot(true).expect("a sound disk");
+    let bytes = one.copy();
+    let (mut reader, mut rest) = (rdb::file::Reader::new(usize::MAX), &bytes[..]);
+    let mut fields = std::collections::BTreeMap::new();
+    while let Some(item) = reader.next(&mut rest, &mut || {}).expect("a sound file") {
+        if let rdb::file::Item::Aux { name, value } = item {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            fields.insert(text(&name), text(&value));
+        }
+    }
+    assert_eq!(fields["hf-index"], made.meta.index.to_string());
+    assert_eq!(fields["hf-term"], made.meta.term.to_string());
+    assert_eq!(fields["hf-group"], "0000000000000001");
+    assert_eq!(fields["hf-incarnation"], "1");
+    let hex = &fields["hf-base"];
+    let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
+    let base: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+    let base = Base::from_bytes(&base).expect("a base");
+    assert_eq!(base.identity.raft_id, RaftId::default());
+    assert_eq!(base.identity.group, GroupId(1));
+    let want = SnapshotMeta {
+        file: None,
+        ..made.meta.clone()
+    };
+    assert_eq!(base.snapshot, want);
+}
+
+/// P1, T8: a unit in parts is whole, or not in it at all.
+#[test]
+pub(super) fn a_unit_in_parts_is_waited_for() {
+    let mut played = Played::leading(crate::testing::config());
+    let others = crate::testing::OTHERS;
+    played.beats(&others, 100);
+    let whole = played.shard.group().applied();
+    // A unit of several parts, of which the first is applied in a turn of its own.
+    played.shard.config.sizes.apply_slice = 1;
+    played.set(b"large", &vec![7; 5 << 20]);
+    for _ in 0..40 {
+        let applied = played.shard.group().applied();
+        let mut at = None;
+        if played.shard.order_snapshot(order_alone()).is_ok() {
+            at = played.shard.snapshot_at();
+            played.shard.give_up_snapshot();
+        }
+        let last = played.shard.group().last_index();
+        let inside = applied > whole && applied < last;
+        assert!(
+            at.is_none() || !inside,
+            "it ends inside a unit: {at:?} of {whole}..{last}"
+        );
+        played.beat(&others);
+        if applied == last {
+            assert!(at.is_some());
+            return;
+        }
+    }
+    panic!("it is never applied");
+}
+
+fn order_alone() -> SnapshotOrder<RealDisk> {
+    SnapshotOrder {
+        origin: Origin::default(),
+        compress: false,
+        copy: None,
+    }
+}

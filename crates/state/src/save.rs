@@ -1,0 +1,234 @@
+//! From a keyspace to a file.
+//!
+//! Owns which key becomes what of an RDB file, and the fields beside the keys: Redis's own in its order, and
+//! ours, of which [`load`](super::load) compares those that stand behind the keys. Never: opens a file, or
+//! looks at a clock; a key that has expired is written, since its deletion is an entry of the log.
+
+use super::load::{DIGEST, KEYS};
+use super::payload::value_of;
+use keyspace::Keyspace;
+use rdb::file::{End, Entry, Writer, WRITTEN};
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+
+/// So many keys are written before anybody hears of it.
+const TOLD_EVERY: u64 = 1024;
+
+/// What a file says of who has written it, as Redis does.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The version of Redis that this program speaks as.
+    pub redis_version: String,
+    pub unix_seconds: u64,
+    pub used_memory: u64,
+}
+
+/// How a file is written.
+#[derive(Clone, Debug, Default)]
+pub struct Style {
+    pub origin: Origin,
+    /// Fields of our own, which stand behind Redis's: names and values.
+    pub fields: Vec<(&'static str, String)>,
+    /// `rdbcompression`.
+    pub compress: bool,
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saved {
+    pub end: End,
+    pub keys: u64,
+    pub digest: [u8; 20],
+}
+
+/// Writes the file of a keyspace. `told` hears now and then how many keys are written.
+pub fn save<E>(
+    keyspace: &Keyspace,
+    style: &Style,
+    sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    told: &mut dyn FnMut(u64),
+) -> Result<Saved, E> {
+    // The lowest version holds all there is: a Redis refuses a file above its own.
+    let mut writer = Writer::new(*WRITTEN.start(), style.compress);
+    put_fields(&mut writer, style, sink)?;
+    let mut keys = 0;
+    for db in (0..keyspace.databases()).filter(|db| keyspace.len(*db) > 0) {
+        writer.db(db.into(), sink)?;
+        writer.sizes(keyspace.len(db), keyspace.expires(db), sink)?;
+        let mut written = Ok(());
+        keyspace.for_each(db, &mut |entry| {
+            let entry = Entry {
+                key: Cow::Borrowed(entry.key()),
+                value: value_of(entry.value()),
+                expires_at_ms: entry.expiry(),
+                idle_seconds: None,
+                frequency: None,
+            };
+            written = writer.entry(&entry, sink);
+            keys += 1;
+            if keys % TOLD_EVERY == 0 {
+                told(keys);
+            }
+            match written {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        });
+        written?;
+    }
+    told(keys);
+    let digest = keyspace.digest_all();
+    writer.aux(KEYS, keys.to_string().as_bytes(), sink)?;
+    writer.aux(DIGEST, hex(&digest).as_bytes(), sink)?;
+    let end = writer.end(sink)?;
+    Ok(Saved { end, keys, digest })
+}
+
+fn put_fields<E>(
+    writer: &mut Writer,
+    style: &Style,
+    sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let origin = &style.origin;
+    let (seconds, memory) = (
+        origin.unix_seconds.to_string(),
+        origin.used_memory.to_string(),
+    );
+    let of_redis = [
+        ("redis-ver", origin.redis_version.as_str()),
+        ("redis-bits", "64"),
+        ("ctime", &seconds),
+        ("used-mem", &memory),
+        ("aof-base", "0"),
+    ];
+    let ours = style.fields.iter().map(|(name, value)| (*name, &**value));
+    for (name, value) in of_redis.into_iter().chain(ours) {
+        writer.aux(name.as_bytes(), value.as_bytes(), sink)?;
+    }
+    Ok(())
+}
+
+/// Bytes as text, as the fields have them.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::Loader;
+    use keyspace::{Layout, Ttl};
+    use rdb::file::{Item, Reader};
+    use std::convert::Infallible;
+
+    fn keyspace() -> Keyspace {
+        let mut keyspace = Keyspace::new(Layout::Single { databases: 4 }, 9);
+        let mut put = |db, key: &[u8], value: &[u8], ttl| {
+            let key = keyspace.key(key);
+            keyspace.set_string(db, &key, value, ttl);
+        };
+        put(0, b"n", b"12", Ttl::Clear);
+        put(0, b"gone", b"long ago", Ttl::At(5));
+        put(0, b"", &[b'x'; 200_000], Ttl::Clear);
+        put(3, b"text", b"not a number", Ttl::At(1 << 50));
+        keyspace
+    }
+
+    fn file(keyspace: &Keyspace, style: &Style) -> (Vec<u8>, Saved, u64) {
+        let (mut bytes, mut last) = (Vec::new(), 0);
+        let Ok(saved) = save(
+            keyspace,
+            style,
+            &mut |piece: &[u8]| -> Result<(), Infallible> {
+                bytes.extend_from_slice(piece);
+                Ok(())
+            },
+            &mut |keys| last = keys,
+        );
+        (bytes, saved, last)
+    }
+
+    #[test]
+    fn a_keyspace_comes_back_from_its_file() {
+        let keyspace = keyspace();
+        for compress in [false, true] {
+            let style = Style {
+                compress,
+                ..Style::default()
+            };
+            let (bytes, saved, told) = file(&keyspace, &style);
+            assert_eq!((saved.keys, told), (4, 4));
+            let mut loader = Loader::new(Keyspace::new(Layout::Single { databases: 4 }, 1));
+            loader.feed(&bytes).unwrap();
+            let (loaded, end) = loader.finish().unwrap();
+            assert_eq!(end, saved.end);
+            assert_eq!(loaded.digest_all(), saved.digest);
+            assert_eq!(saved.digest, keyspace.digest_all());
+        }
+    }
+
+    #[test]
+    fn fields_and_sizes_stand_where_redis_has_them() {
+        let style = Style {
+            origin: Origin {
+                redis_version: "7.4.1".to_owned(),
+                unix_seconds: 1_700_000_000,
+                used_memory: 4096,
+            },
+            fields: vec![("hf-index", "17".to_owned())],
+            compress: true,
+        };
+        let (bytes, ..) = file(&keyspace(), &style);
+        let (mut reader, mut rest, mut seen) =
+            (Reader::new(usize::MAX), &bytes[..], Vec::<String>::new());
+        while let Some(item) = reader.next(&mut rest, &mut || {}).unwrap() {
+            seen.push(match item {
+                Item::Aux { name, value } => format!(
+                    "{} {}",
+                    String::from_utf8_lossy(&name),
+                    String::from_utf8_lossy(&value[..value.len().min(10)])
+                ),
+                Item::Version(version) => format!("version {version}"),
+                Item::Db(db) => format!("db {db}"),
+                Item::Sizes { keys, expires } => format!("sizes {keys} {expires}"),
+                _ => continue,
+            });
+        }
+        let digest = hex(&keyspace().digest_all());
+        let want = [
+            "version 10",
+            "redis-ver 7.4.1",
+            "redis-bits 64",
+            "ctime 1700000000",
+            "used-mem 4096",
+            "aof-base 0",
+            "hf-index 17",
+            "db 0",
+            "sizes 3 1",
+            "db 3",
+            "sizes 1 1",
+            "hf-keys 4",
+            &format!("hf-digest {}", &digest[..10]),
+        ];
+        assert_eq!(seen, want);
+    }
+
+    #[test]
+    fn a_sink_that_fails_ends_it() {
+        let mut left = 2;
+        let saved = save(
+            &keyspace(),
+            &Style::default(),
+            &mut |_| {
+                left -= 1;
+                if left == 0 {
+                    Err("full")
+                } else {
+                    Ok(())
+                }
+            },
+            &mut |_| (),
+        );
+        assert_eq!(saved, Err("full"));
+    }
+}
