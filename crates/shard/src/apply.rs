@@ -98,7 +98,9 @@ fn carry_out(
             if is_void(&body, data.keyspace()) {
                 return Ok(());
             }
-            carry.unit(data, Unit::new(&body)).map_err(|e| apply_error(&e))?;
+            carry
+                .unit(data, Unit::new(&body))
+                .map_err(|e| apply_error(&e))?;
         }
     }
     Ok(())
