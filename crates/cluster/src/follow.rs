@@ -70,10 +70,12 @@ impl Shown {
             record = Arc::clone(shard.data().record());
         }
         let joining = membership.mark();
-        bus.set_offset(match joining {
-            Some(_) => 0,
-            None => shard.group().applied(),
-        });
+        // P20: a replica without keys says so by this, as in Redis, and is sent no reads.
+        let offset = match joining.is_some() || shard.is_loading() {
+            true => 0,
+            false => shard.group().applied(),
+        };
+        bus.set_offset(offset);
         let joins = joining.is_some();
         let same = |last: &Last| last.joins == joins && Arc::ptr_eq(&last.record, &record);
         if self.last.as_ref().is_some_and(same) {
@@ -110,7 +112,7 @@ impl Shown {
                 migrating: names.migrating.clone(),
                 importing: names.importing.clone(),
                 config_epoch: record.epoch,
-                offset: shard.group().applied(),
+                offset,
             },
         };
         bus.set_self(super::bus_now(now), state);
@@ -166,10 +168,11 @@ fn given(bus: &Bus, record: &Record) -> BTreeMap<u16, NodeId> {
     to.collect()
 }
 
+/// A former master that is down, or still loads its keys, has not heard of its successor: the newest one counts (S2).
 fn master_of(bus: &Bus, shard: ShardId) -> Option<NodeId> {
     let masters = bus.nodes().filter(|node| node.flags.has(Flags::MASTER));
-    let mut of = masters.filter(|node| bus.shard_of(node.id).is_some_and(|id| id == shard));
-    of.next().map(|node| node.id)
+    let of = masters.filter(|node| bus.shard_of(node.id).is_some_and(|id| id == shard));
+    of.max_by_key(|node| node.config_epoch).map(|node| node.id)
 }
 
 /// When a leader looks at its members.

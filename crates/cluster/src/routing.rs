@@ -12,6 +12,7 @@ use cluster_bus::wire::Flags;
 use cluster_bus::SlotSet;
 use shard::Shard;
 use state::StateMachine;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::base::MemberKind;
@@ -99,12 +100,18 @@ impl RoutingTable {
         let mut covered: SlotSet = own.clone();
         let mut routing = Routing::default();
         routing.leader.clone_from(&self.routing.leader);
+        let mut epochs: BTreeMap<ShardId, u64> = BTreeMap::new();
         for node in bus.nodes() {
             if is_master(node) {
                 // M9: a Redis that does not say which its shard is stands for itself.
                 let of = bus.shard_of(node.id).unwrap_or(ShardId(node.id.0));
-                let addr = endpoint(node, sources.preferred);
-                routing.masters.insert(of, addr);
+                // S2: one that is down, or still loads its keys, has not heard of its successor.
+                let newest = epochs.entry(of).or_default();
+                if node.config_epoch >= *newest {
+                    *newest = node.config_epoch;
+                    let addr = endpoint(node, sources.preferred);
+                    routing.masters.insert(of, addr);
+                }
             }
             let mine = node.id == me || bus.shard_of(node.id) == Some(shard);
             if node.slot_count == 0 || (mine && !sources.joining) {

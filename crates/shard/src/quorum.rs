@@ -69,6 +69,11 @@ impl Quorum {
 
 impl<D: Disk> Shard<D> {
     pub(super) fn look_at_quorum(&mut self, now: Now) {
+        if self.is_starting() {
+            // D2: Raft waits, so nobody can be missed.
+            self.quorum = Quorum::at_start(now.mono, self.group.election_timeout());
+            return;
+        }
         if now.mono < self.quorum.next_look {
             return;
         }

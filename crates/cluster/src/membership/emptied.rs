@@ -217,13 +217,14 @@ impl Cluster {
         }
     }
 
-    /// The other node that is the master of a shard, as the bus shows it.
+    /// The other node that is the master of a shard, as the bus shows it: the newest of several (S2).
     fn master_of(&self, shard: ShardId) -> Option<NodeId> {
-        let mut masters = self.bus.nodes().filter(|node| {
+        let masters = self.bus.nodes().filter(|node| {
             let other = node.id != self.myself() && !node.in_handshake();
             other && node.is_master() && self.bus.shard_of(node.id) == Some(shard)
         });
-        masters.next().map(|node| node.id)
+        let newest = masters.max_by_key(|node| node.config_epoch);
+        newest.map(|node| node.id)
     }
 }
 

@@ -23,14 +23,20 @@ pub(super) fn knowing_master(of_c: u8) -> Cluster {
 
 /// The same, with these flags.
 pub(crate) fn knowing_as(of_c: u8, flags: &str) -> Cluster {
-    let line = |n: u8, shard: ShardId, flags: &str| {
+    knowing_epochs(flags, &[(of_c, of_c)])
+}
+
+/// Several nodes of shard C that have these flags, with their epochs.
+pub(super) fn knowing_epochs(flags: &str, of_c: &[(u8, u8)]) -> Cluster {
+    let line = |(n, epoch): (u8, u8), shard: ShardId, flags: &str| {
         let (id, port) = (node(n), 7000 + u16::from(n));
         format!(
-            "{id} 127.0.0.1:{port}@1{port},,tls-port=0,shard-id={shard} {flags} - 0 0 {n} connected\n"
+            "{id} 127.0.0.1:{port}@1{port},,tls-port=0,shard-id={shard} {flags} - 0 0 {epoch} connected\n"
         )
     };
-    let text = line(5, OWN, "myself,master") + &line(of_c, C, flags);
-    let text = text + "vars currentEpoch 9 lastVoteEpoch 0\n";
+    let mut text = line((5, 5), OWN, "myself,master");
+    text.extend(of_c.iter().map(|of| line(*of, C, flags)));
+    text += "vars currentEpoch 9 lastVoteEpoch 0\n";
     let conf = cluster_bus::nodes_conf::parse(&text).expect("a nodes.conf");
     Cluster::new(config_of(SLOTS_MOVE), IDENTITY, node(5), Some(&conf), NOW)
 }

@@ -1,6 +1,6 @@
 //! What the bus shows of this node's record (M29).
 
-use super::introductions::{knowing_master, C};
+use super::introductions::{knowing_epochs, knowing_master, C};
 use super::*;
 use state::StateMachine;
 use topology::moves::Migrating;
@@ -48,4 +48,54 @@ fn mark_names_the_master_of_now() {
     std::mem::swap(&mut bed.cluster.bus, &mut later.bus);
     bed.change(|data| data.set_features(1));
     assert_eq!(bed.marks(), [(SLOT, node(8))]);
+}
+
+/// A master that is down, or loads its keys, has not heard of its successor (S2).
+#[test]
+fn newest_master_stands_for_its_shard() {
+    for of_c in [[(7, 3), (8, 4)], [(7, 4), (8, 3)]] {
+        let (newest, _) = of_c.into_iter().max_by_key(|of| of.1).expect("two");
+        let mut bed = Bed {
+            played: Played::leading(config()),
+            cluster: knowing_epochs("master", &of_c),
+        };
+        bed.change(|data| {
+            data.set_epoch(3, node(5));
+            let mark = Migrating {
+                shard: C,
+                node: node(9),
+                mark: None,
+                closing: false,
+                redis: false,
+            };
+            data.mark_migrating(SLOT, mark);
+        });
+        assert_eq!(bed.marks(), [(SLOT, node(newest))]);
+        bed.cluster.follow(NOW, &mut bed.played.shard);
+        let addr = format!("127.0.0.1:{}", 7000 + u16::from(newest));
+        assert_eq!(bed.cluster.routing().masters.get(&C), Some(&addr));
+    }
+}
+
+/// P20: others send no reads to a replica that has no keys yet.
+#[test]
+fn loading_member_shows_no_offset() {
+    let mut bed = Bed {
+        played: Played::leading(config()),
+        cluster: knowing_master(7),
+    };
+    bed.change(|data| data.set_epoch(3, node(6)));
+    bed.marks();
+    assert_ne!(bed.cluster.bus.self_state().offset, 0);
+    bed.played = bed.played.restarted();
+    assert!(bed.played.shard.is_loading());
+    bed.cluster = knowing_master(7);
+    bed.marks();
+    assert_eq!(bed.cluster.bus.self_state().offset, 0);
+    while bed.played.shard.is_loading() {
+        bed.played.work();
+        bed.played.turn(|_| ());
+    }
+    bed.marks();
+    assert_ne!(bed.cluster.bus.self_state().offset, 0);
 }

@@ -3,7 +3,7 @@
 use super::log_end::{begin, fill, reopen, small, tell};
 use super::trio::Trio;
 use super::*;
-use crate::testing::{Played, OTHERS};
+use crate::testing::{config, Played, ME, OTHERS, T_MS};
 use raft::eraftpb::{Message, MessageType};
 use raft_group::testing::answer;
 use storage::{Done, StorageError};
@@ -32,6 +32,7 @@ fn raft_waits_for_the_keys_of_a_start() {
         assert_eq!(shard.admission(), LOADING);
         shard.finish(&clock).expect("a turn ends");
         assert!(shard.deadline() > clock.now().mono, "nothing is due");
+        assert!(shard.has_quorum(), "nobody can be missed yet");
         clock.0.set(clock.0.get() + 2_000_000_000);
     }
     assert_eq!(
@@ -50,7 +51,7 @@ fn raft_waits_for_the_keys_of_a_start() {
 fn a_message_during_a_start_changes_nothing() {
     let mut played = Played::leading(ShardConfig {
         layout: Layout::Single { databases: 1 },
-        ..crate::testing::config()
+        ..config()
     });
     (0..20).for_each(|n| {
         played.set(b"k", &[n; 1000]);
@@ -61,7 +62,7 @@ fn a_message_during_a_start_changes_nothing() {
     assert_eq!(played.shard.admission(), LOADING);
     let mut message = Message {
         from: OTHERS[0],
-        to: crate::testing::ME,
+        to: ME,
         term: before.0 + 1,
         commit: before.1,
         ..Message::default()
@@ -71,12 +72,91 @@ fn a_message_during_a_start_changes_nothing() {
     played.turn(|_| ());
     assert_eq!(played.shard.group().term(), before.0);
     assert!(played.sent.is_empty(), "it says nothing");
+    load(&mut played);
+    played.step(crate::testing::envelope(message));
+    assert_eq!(played.shard.group().term(), before.0 + 1);
+}
+
+fn load(played: &mut Played) {
     while played.shard.is_loading() {
         played.work();
         played.turn(|_| ());
     }
-    played.step(crate::testing::envelope(message));
-    assert_eq!(played.shard.group().term(), before.0 + 1);
+}
+
+/// D2, E2: a disk that gives it room and reads nothing. Others may have loaded as long: it waits its turn.
+#[test]
+fn member_that_loads_asks_for_no_votes() {
+    let mut played = Played::leading(config());
+    played.beats(&OTHERS, 200);
+    let mut played = played.restarted();
+    let term = played.shard.group().term();
+    let reads = |job: &Job<RealDisk>| matches!(job, Job::Read(_) | Job::Slice(_));
+    for _ in 0..100 {
+        played.pass(T_MS / 10);
+        played.turn(|_| ());
+        played.work_but(reads);
+    }
+    assert!(played.shard.is_starting() && played.sent.is_empty());
+    assert_eq!(played.shard.group().term(), term);
+    load(&mut played);
+    let asked = |played: &Played| {
+        let kinds = played.sent.iter().map(|e| e.message.get_msg_type());
+        kinds
+            .filter(|kind| *kind == MessageType::MsgRequestPreVote)
+            .count()
+    };
+    played.pass(T_MS * 29 / 100);
+    played.turn(|_| ());
+    assert_eq!(asked(&played), 0, "before its turn");
+    played.pass(T_MS * 17 / 100);
+    played.turn(|_| ());
+    assert_eq!(asked(&played), OTHERS.len());
+}
+
+/// T8: the stored commit can lie within a large unit, the rest of which commits later.
+#[test]
+fn start_within_a_unit_keeps_its_parts() {
+    let mut played = Played::leading(ShardConfig {
+        layout: Layout::Single { databases: 1 },
+        sizes: Sizes {
+            part: 4 << 10,
+            ..Sizes::default()
+        },
+        ..config()
+    });
+    let before = played.shard.group().applied();
+    played.turn(|shard| {
+        let data = shard.data_mut();
+        data.begin_command(0, Access::Lead);
+        for n in 0..8u8 {
+            let key = data.key(b"k");
+            data.set(&key, &[n; 2000], Ttl::Clear);
+        }
+        data.end_command();
+    });
+    played.beats(&[], 50);
+    let last = played.shard.log().last_index();
+    assert!(last > before + 2, "it has several parts");
+    for commit in [before + 2, last] {
+        played = played.restarted();
+        load(&mut played);
+        assert_eq!(played.shard.data().keyspace().len(0), 0);
+        let mut message = Message {
+            from: OTHERS[0],
+            to: ME,
+            term: played.shard.group().term() + 1,
+            commit,
+            ..Message::default()
+        };
+        message.set_msg_type(MessageType::MsgHeartbeat);
+        played.step(crate::testing::envelope(message));
+        played.beats(&[], 200);
+        assert_eq!(played.shard.group().applied(), commit);
+    }
+    let (data, key) = (played.shard.data(), played.shard.data().key(b"k"));
+    let entry = data.keyspace().get(0, &key).expect("the unit is whole");
+    assert_eq!(entry.value(), keyspace::Value::Bytes(&[7; 2000]));
 }
 
 /// F16 of the review: the record is known before the keys are, also where a large unit changes it.
@@ -87,7 +167,7 @@ fn a_start_knows_its_record_before_its_keys() {
             part: 4 << 10,
             ..Sizes::default()
         },
-        ..crate::testing::config()
+        ..config()
     });
     played.turn(|shard| {
         let data = shard.data_mut();
@@ -112,10 +192,7 @@ fn a_start_knows_its_record_before_its_keys() {
     let mut played = played.restarted();
     assert!(played.shard.is_starting());
     assert_eq!(*played.shard.record(), record);
-    while played.shard.is_loading() {
-        played.work();
-        played.turn(|_| ());
-    }
+    load(&mut played);
     assert_eq!(*played.shard.record(), record);
 }
 
@@ -204,7 +281,7 @@ fn a_lost_tail_is_made_anew_from_a_state() {
 /// P20: the others know it, and G3 does not count it.
 #[test]
 pub(super) fn a_member_that_loads_says_so_and_is_not_counted() {
-    let mut played = Played::leading(crate::testing::config());
+    let mut played = Played::leading(config());
     played.beats(&OTHERS, 1_500);
     let now = played.now();
     assert!(played.shard.is_ha(now));
@@ -257,6 +334,7 @@ pub(super) fn reads_wait_until_a_lost_tail_is_made_anew() {
     trio.until(|t| !t.shards[0].is_loading());
     assert!(trio.shards[0].is_own_copy());
     assert_eq!(trio.shards[0].data().keyspace().len(0), 1);
+    trio.until(|t| t.wires.iter().any(|e| e.from == RaftId(1) && e.loaded));
 }
 
 /// A shard that is opened twice from one folder's bytes ends with the same keys.
