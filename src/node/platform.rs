@@ -12,7 +12,7 @@ use base::clock::Mono;
 use command::api::{CpuView, MemoryView};
 use config::{Config, ConfigError, LogLevel};
 use net::{BindFailure, ConnId};
-use server::Platform;
+use server::{EndSignal, Platform};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -249,8 +249,19 @@ impl Platform for RealPlatform {
         std::mem::forget(self.storage.take());
     }
 
-    fn is_asked_to_end(&self) -> bool {
-        self.signals.asked().is_some()
+    fn dir(&self, config: &Config) -> RealDisk {
+        RealDisk::new(&config.dir)
+    }
+
+    fn asked_to_end(&self) -> Option<EndSignal> {
+        self.signals.asked().map(|signal| match signal {
+            process::Signal::Term => EndSignal::Term,
+            process::Signal::Int => EndSignal::Int,
+        })
+    }
+
+    fn end_failed(&mut self) {
+        self.signals.forget();
     }
 
     fn rest(&mut self, time: Duration) {

@@ -21,9 +21,7 @@ pub use daemon::{
 };
 pub use lock::{lock_dir, lock_file, Lock, LockError};
 pub use panic::{die_on_panic, WITNESS_THREAD};
-#[cfg(test)]
-use signals::Signal;
-pub use signals::{ignore_hangup_and_failed_writes, Shutdown};
+pub use signals::{ignore_hangup_and_failed_writes, Shutdown, Signal};
 pub use supervisor::Supervisor;
 
 use crate::log::Log;

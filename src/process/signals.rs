@@ -50,6 +50,11 @@ impl Shutdown {
         self.state().asked
     }
 
+    /// The process goes on; it may be asked once more.
+    pub fn forget(&self) {
+        self.state().asked = None;
+    }
+
     /// Calls `wake` at every signal from now on, and now if one came before.
     pub fn on_signal(&self, wake: impl Fn() + Send + 'static) {
         let mut state = self.state();

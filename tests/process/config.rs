@@ -127,7 +127,7 @@ fn what_has_no_effect_is_warned_of() {
     let server = Options::new(&[]).dir(dir.path()).conf(&path).start();
     let at_start =
         "Accepted, but without effect here: appendonly, maxmemory, min-replicas-to-write, \
-                    notify-keyspace-events, save";
+                    notify-keyspace-events\n";
     wait_until("the start warns", MINUTE, || told(&server, at_start) == 1);
     let mut client = server.client();
     let set = "Accepted, but without effect here: notify-keyspace-events\n";

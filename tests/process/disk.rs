@@ -133,12 +133,12 @@ fn damage_in_the_middle_is_refused_with_file_and_offset() {
 }
 
 /// A mounted tmpfs, unmounted when dropped.
-struct SmallDisk {
-    dir: tempfile::TempDir,
+pub struct SmallDisk {
+    pub dir: tempfile::TempDir,
 }
 
 impl SmallDisk {
-    fn mount(megabytes: u32) -> Option<SmallDisk> {
+    pub fn mount(megabytes: u32) -> Option<SmallDisk> {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let size = format!("size={megabytes}m");
         let mount = Command::new("mount")

@@ -18,6 +18,7 @@ mod listening;
 mod load;
 mod migrate;
 mod pubsub;
+mod saving;
 
 use common::server::is_holdfast;
 use common::skipped;

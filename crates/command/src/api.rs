@@ -234,6 +234,46 @@ pub struct ProcessView {
     pub rates: Rates,
 }
 
+/// What a snapshot is in Redis's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotKind {
+    /// A save: it is copied to `dbfilename`.
+    Save,
+    /// A rewrite of the append-only file: the log is trimmed.
+    Rewrite,
+}
+
+/// A snapshot that is ordered or being made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotUnderWay {
+    pub kind: SnapshotKind,
+    pub elapsed: Duration,
+    /// In its file so far, and in all; 0 as long as that is not known.
+    pub keys: u64,
+    pub all_keys: u64,
+}
+
+/// Snapshots, for INFO and LASTSAVE.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SavingView {
+    pub under_way: Option<SnapshotUnderWay>,
+    pub rewrite_scheduled: bool,
+    /// When the last save was done; when the server started, if none was.
+    pub last_save_unix_s: i64,
+    /// The count of changes that the last save holds.
+    pub saved_changes: u64,
+    pub save_failed: bool,
+    pub save_took: Option<Duration>,
+    pub rewrite_failed: bool,
+    pub rewrite_took: Option<Duration>,
+    /// Rewrites in a row that have failed.
+    pub rewrite_failures: u64,
+    /// Bytes of the snapshot with which the log begins.
+    pub base_bytes: u64,
+    /// Keys that the last start has read from a snapshot.
+    pub loaded_keys: u64,
+}
+
 /// How CLIENT UNBLOCK ends a blocking command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unblock {
@@ -261,9 +301,18 @@ pub enum ResetProgress {
 /// SHUTDOWN's options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shutdown {
+    /// None: if there are `save` rules.
     pub save: Option<bool>,
     pub now: bool,
+    /// A snapshot that can't be made stops no end.
     pub force: bool,
+}
+
+impl Shutdown {
+    /// Whether a snapshot comes first.
+    pub fn saves(&self, config: &Config) -> bool {
+        self.save.unwrap_or(!config.save.is_empty())
+    }
 }
 
 /// Servers that are no nodes of this cluster, or of none, as far as MIGRATE needs them (M26).
@@ -435,6 +484,13 @@ pub trait ServerApi {
 
     /// How many data replicas have applied what batch `batch` became, or 0 (WAIT; C2).
     fn replica_acks(&self, batch: BatchSeq) -> u64;
+
+    /// How snapshots stand.
+    fn saving(&self) -> SavingView;
+
+    /// A snapshot is to be made, as soon as none is under way; its number. `by`: for the log. `at_once`: else
+    /// it is scheduled in any case.
+    fn order_snapshot(&mut self, kind: SnapshotKind, by: &'static str, at_once: bool) -> u64;
 
     /// SHUTDOWN and SIGTERM take the same road; an error is the whole text after `ERR `.
     fn request_shutdown(&mut self, options: Shutdown) -> Result<(), String>;

@@ -117,6 +117,10 @@ pub enum BlockKind {
     HandOver { slot: u16 },
     /// SETSLOT STABLE: until the slot has no mark any more (M11).
     MarkEnd { slot: u16 },
+    /// SAVE: until the snapshot with this number is there, or is not.
+    Saved { number: u64 },
+    /// SHUTDOWN SAVE: until the process ends, or can't.
+    End,
 }
 
 /// The result of [`super::execute`].

@@ -206,6 +206,12 @@ texts! {
     WAIT_ON_REPLICA = "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.";
     TIMEOUT_OUT_OF_RANGE = "ERR timeout is out of range";
     NO_SHUTDOWN = "ERR No shutdown in progress.";
+    SHUTDOWN_FAILED = "ERR Errors trying to SHUTDOWN. Check logs.";
+    /// Redis says no more when a save has failed; the log says why.
+    NOT_SAVED = "ERR";
+    SAVE_UNDER_WAY = "ERR Background save already in progress";
+    CANT_BGSAVE = "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible.";
+    REWRITE_UNDER_WAY = "ERR Background append only file rewriting already in progress";
     DEBUG_NOT_ALLOWED = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.";
     NOT_POSITIVE = "ERR value is out of range, must be positive";
     PROTOCOL_TYPE = "ERR Wrong protocol type name. Please use one of the following: string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false";

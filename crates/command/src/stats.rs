@@ -45,6 +45,9 @@ pub struct Stats {
     pub net_input_bytes: u64,
     pub net_output_bytes: u64,
     pub error_replies: u64,
+    /// Snapshots that were begun: those that are copied to a file, and all others.
+    pub saves: u64,
+    pub rewrites: u64,
     /// By [`super::registry::CommandId`].
     pub commands: Vec<CommandStats>,
     /// Of the timed calls, by the same id; with `latency-tracking` only.

@@ -7,8 +7,8 @@ mod fake_cluster;
 pub use fake_cluster::FakeCluster;
 
 use super::api::{
-    ClientView, ClusterApi, IoView, KillFilter, OutsideApi, ProcessView, RaftStatus, ServerApi,
-    Shutdown, Unblock,
+    ClientView, ClusterApi, IoView, KillFilter, OutsideApi, ProcessView, RaftStatus, SavingView,
+    ServerApi, Shutdown, SnapshotKind, Unblock,
 };
 use super::env::{Env, Flow, Outcome, Serving};
 use super::session::{Endpoint, Session};
@@ -38,6 +38,8 @@ pub struct TestServer {
     pub alone: FakeCluster,
     pub run_id: String,
     pub pubsub: Registry,
+    pub saving: SavingView,
+    pub ordered: Vec<SnapshotKind>,
 }
 
 impl TestServer {
@@ -51,6 +53,8 @@ impl TestServer {
             alone: FakeCluster::default(),
             run_id: String::new(),
             pubsub: Registry::new(),
+            saving: SavingView::default(),
+            ordered: Vec::new(),
         }
     }
 }
@@ -116,6 +120,13 @@ impl ServerApi for TestServer {
             Some(cluster) => cluster,
             None => &mut self.alone,
         }
+    }
+    fn saving(&self) -> SavingView {
+        self.saving
+    }
+    fn order_snapshot(&mut self, kind: SnapshotKind, _by: &'static str, _at_once: bool) -> u64 {
+        self.ordered.push(kind);
+        self.ordered.len() as u64
     }
     fn replica_acks(&self, _batch: BatchSeq) -> u64 {
         0

@@ -9,7 +9,7 @@ use super::special;
 use super::table::{int, size, INT_MAX, LONG_MAX, PORT, PROTECTED_ACTION};
 use super::value::Value;
 
-const SNAPSHOTS: &str = "Redis's RDB saving: here every write is in the log.";
+const SNAPSHOTS: &str = "Redis's RDB saving: here every write is in the log, and a snapshot that can't be made stops none.";
 const AOF: &str = "Redis's append only file: here every write is in the log, always.";
 const REPLICATION: &str = "Redis's replication: here a shard is a Raft group.";
 const LAZY: &str = "Large values are always freed off the path of commands.";
@@ -74,7 +74,6 @@ const fn special(
 const INT_MIN: i128 = i32::MIN as i128;
 const UINT_MAX: i128 = u32::MAX as i128;
 const ULONG_MAX: i128 = u64::MAX as i128;
-const SIGNAL_FLAGS: &[&str] = &["default", "save", "nosave", "now", "force"];
 const POLICIES: &[&str] = &[
     "volatile-lru",
     "volatile-lfu",
@@ -92,8 +91,6 @@ const PROPAGATION: &[&str] = &["ignore", "panic", "panic-on-replicas"];
 
 #[rustfmt::skip] // one row, one line: it is read as a table
 pub(super) static ACCEPTED: &[Directive] = &[
-    special("save", &special::SAVE, "3600 1 300 100 60 10000", SNAPSHOTS).many(),
-    text("dbfilename", "dump.rdb", SNAPSHOTS).protected().check(base_name),
     yes("rdbchecksum", SNAPSHOTS).immutable(),
     no("rdb-del-sync-files", SNAPSHOTS),
     yes("rdb-save-incremental-fsync", SNAPSHOTS),
@@ -103,8 +100,6 @@ pub(super) static ACCEPTED: &[Directive] = &[
     no("appendonly", AOF),
     text("appendfilename", "appendonly.aof", AOF).immutable().check(append_file_name),
     no("no-appendfsync-on-rewrite", AOF),
-    number("auto-aof-rewrite-percentage", 0, INT_MAX, "100", AOF),
-    bytes("auto-aof-rewrite-min-size", 0, LONG_MAX, "64mb", AOF),
     yes("aof-load-truncated", AOF),
     yes("aof-use-rdb-preamble", AOF),
     no("aof-timestamp-enabled", AOF),
@@ -186,8 +181,6 @@ pub(super) static ACCEPTED: &[Directive] = &[
     text("locale-collate", "", LATER),
     no("hide-user-data-from-log", "The log never holds keys or values."),
     Directive::accepted("enable-module-command", PROTECTED_ACTION, "no", "There are no modules.").immutable(),
-    Directive::accepted("shutdown-on-sigint", Kind::Flags(SIGNAL_FLAGS), "default", SNAPSHOTS).check(save_and_nosave),
-    Directive::accepted("shutdown-on-sigterm", Kind::Flags(SIGNAL_FLAGS), "default", SNAPSHOTS).check(save_and_nosave),
 
     yes("activerehashing", LOOP),
     number("active-expire-effort", 1, 10, "1", LOOP),
@@ -278,27 +271,12 @@ pub(super) static REFUSED: &[Directive] = &[
     ),
 ];
 
-fn base_name(value: &Value) -> Result<(), String> {
-    if value.as_text().contains(['/', '\\']) {
-        return Err("dbfilename can't be a path, just a filename".to_owned());
-    }
-    Ok(())
-}
-
 fn append_file_name(value: &Value) -> Result<(), String> {
     if value.as_text().is_empty() {
         return Err("appendfilename can't be empty".to_owned());
     }
     if value.as_text().contains(['/', '\\']) {
         return Err("appendfilename can't be a path, just a filename".to_owned());
-    }
-    Ok(())
-}
-
-fn save_and_nosave(value: &Value) -> Result<(), String> {
-    let has = |name: &str| value.as_words().iter().any(|w| w == name);
-    if has("save") && has("nosave") {
-        return Err("shutdown options SAVE and NOSAVE can't be used simultaneously".to_owned());
     }
     Ok(())
 }

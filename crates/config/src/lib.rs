@@ -14,6 +14,7 @@ mod limits;
 mod load;
 mod markdown;
 pub mod rewrite;
+mod save;
 mod special;
 mod table;
 mod value;
@@ -27,6 +28,7 @@ pub use error::{os_text, ConfigError, Place};
 pub use limits::{OutputLimit, OutputLimits};
 pub use load::{Loaded, Sources};
 pub use markdown::markdown;
+pub use save::{EndFlags, SaveRule};
 pub use table::table;
 pub use value::Value;
 
@@ -99,6 +101,8 @@ pub struct Config {
     pub always_show_logo: bool,
     pub appenddirname: String,
     pub appendfsync: AppendFsync,
+    pub auto_aof_rewrite_min_size: u64,
+    pub auto_aof_rewrite_percentage: u32,
     pub bind: Vec<String>,
     pub client_output_buffer_limit: OutputLimits,
     pub client_query_buffer_limit: usize,
@@ -127,6 +131,8 @@ pub struct Config {
     pub daemonize: bool,
     pub databases: u32,
     /// Absolute.
+    /// In `dir`.
+    pub dbfilename: String,
     pub dir: PathBuf,
     pub enable_debug_command: ProtectedAction,
     pub enable_protected_configs: ProtectedAction,
@@ -148,6 +154,9 @@ pub struct Config {
     pub proto_max_bulk_len: usize,
     pub rdbcompression: bool,
     pub requirepass: String,
+    pub save: Vec<SaveRule>,
+    pub shutdown_on_sigint: EndFlags,
+    pub shutdown_on_sigterm: EndFlags,
     /// Seconds.
     pub shutdown_timeout: u64,
     pub supervised: Supervised,
@@ -196,6 +205,8 @@ impl Config {
             always_show_logo: false,
             appenddirname: String::new(),
             appendfsync: AppendFsync::Always,
+            auto_aof_rewrite_min_size: 0,
+            auto_aof_rewrite_percentage: 0,
             bind: Vec::new(),
             client_output_buffer_limit: OutputLimits::NONE,
             client_query_buffer_limit: 0,
@@ -219,6 +230,7 @@ impl Config {
             cluster_require_full_coverage: false,
             daemonize: false,
             databases: 0,
+            dbfilename: String::new(),
             dir: PathBuf::new(),
             enable_debug_command: ProtectedAction::No,
             enable_protected_configs: ProtectedAction::No,
@@ -237,6 +249,9 @@ impl Config {
             proto_max_bulk_len: 0,
             rdbcompression: false,
             requirepass: String::new(),
+            save: Vec::new(),
+            shutdown_on_sigint: EndFlags::default(),
+            shutdown_on_sigterm: EndFlags::default(),
             shutdown_timeout: 0,
             supervised: Supervised::No,
             tcp_backlog: 0,

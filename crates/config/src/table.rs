@@ -16,6 +16,7 @@ const UINT_MAX: i128 = u32::MAX as i128;
 const MB: i128 = 1 << 20;
 
 pub(super) const PROTECTED_ACTION: Kind = Kind::Enum(&["no", "yes", "local"]);
+const END_FLAGS: &[&str] = &["default", "save", "nosave", "now", "force"];
 pub(super) const PORT: Kind = Kind::Int { min: 0, max: 65535 };
 
 pub(super) const fn int(min: i128, max: i128) -> Kind {
@@ -90,6 +91,22 @@ static REAL: &[Directive] = &[
         field!(appendfsync),
         "When the log is synced. The default here is `always`; `everysec` and `no` apply only \
          while the shard has no second member.",
+    ),
+    Directive::real(
+        "auto-aof-rewrite-min-size",
+        size(0, LONG_MAX),
+        "64mb",
+        field!(auto_aof_rewrite_min_size),
+        "A snapshot is made by itself, and the log trimmed, when the log behind the last one is as long as this, and \
+         as `auto-aof-rewrite-percentage` says. Not in a cluster yet.",
+    ),
+    Directive::real(
+        "auto-aof-rewrite-percentage",
+        int(0, INT_MAX),
+        "100",
+        field!(auto_aof_rewrite_percentage),
+        "How long the log behind the last snapshot must be for the next one, in percent of that one's file; 0: the \
+         log's length never makes one.",
     ),
     Directive::real(
         "bind",
@@ -232,11 +249,21 @@ static REAL: &[Directive] = &[
     )
     .immutable(),
     Directive::real(
+        "dbfilename",
+        Kind::Text,
+        "dump.rdb",
+        field!(dbfilename),
+        "File in `dir` that SAVE, BGSAVE, `save` and SHUTDOWN SAVE copy their snapshot to.",
+    )
+    .protected()
+    .check(check_base_name),
+    Directive::real(
         "dir",
         Kind::Text,
         ".",
         field!(dir),
-        "Working folder, which holds the log's folder. It can't change while the server runs.",
+        "Working folder, which holds the log's folder and the copy of the last snapshot. It can't change while the server \
+         runs.",
     )
     .protected(),
     Directive::real(
@@ -342,7 +369,7 @@ static REAL: &[Directive] = &[
         Kind::Bool,
         "yes",
         field!(rdbcompression),
-        "DUMP compresses strings longer than 20 bytes.",
+        "DUMP and snapshots compress strings longer than 20 bytes.",
     ),
     Directive::real(
         "requirepass",
@@ -352,6 +379,31 @@ static REAL: &[Directive] = &[
         "Password of the default user; empty means none.",
     )
     .sensitive(),
+    Directive::real(
+        "save",
+        Kind::Special(&special::SAVE),
+        "",
+        field!(save),
+        "A snapshot is made by itself when the last one is so many seconds old and there were so many changes since. \
+         The default is none: every write is in the log.",
+    )
+    .many(),
+    Directive::real(
+        "shutdown-on-sigint",
+        Kind::Flags(END_FLAGS),
+        "default",
+        field!(shutdown_on_sigint),
+        "How SIGINT ends the server, as SHUTDOWN's options do.",
+    )
+    .check(save_and_nosave),
+    Directive::real(
+        "shutdown-on-sigterm",
+        Kind::Flags(END_FLAGS),
+        "default",
+        field!(shutdown_on_sigterm),
+        "How SIGTERM ends the server, as SHUTDOWN's options do.",
+    )
+    .check(save_and_nosave),
     Directive::real(
         "shutdown-timeout",
         int(0, INT_MAX),
@@ -493,6 +545,21 @@ fn check_appenddirname(value: &Value) -> Result<(), String> {
     }
     if name.contains(['/', '\\']) || name == "." || name == ".." {
         return Err("appenddirname can't be a path, just a dirname".to_owned());
+    }
+    Ok(())
+}
+
+fn check_base_name(value: &Value) -> Result<(), String> {
+    if value.as_text().contains(['/', '\\']) {
+        return Err("dbfilename can't be a path, just a filename".to_owned());
+    }
+    Ok(())
+}
+
+fn save_and_nosave(value: &Value) -> Result<(), String> {
+    let has = |name: &str| value.as_words().iter().any(|w| w == name);
+    if has("save") && has("nosave") {
+        return Err("shutdown options SAVE and NOSAVE can't be used simultaneously".to_owned());
     }
     Ok(())
 }

@@ -43,6 +43,17 @@ pub enum WaitsFor {
     HandOver(u16),
     /// M11: the slot has no mark any more.
     MarkEnd(u16),
+    /// The snapshot with this number ends.
+    Saved(u64),
+    /// The process ends, or can't.
+    End,
+}
+
+impl WaitsFor {
+    /// C4: it has nothing to do with who leads, and ends by itself.
+    fn is_of_this_process(self) -> bool {
+        matches!(self, WaitsFor::Saved(_) | WaitsFor::End)
+    }
 }
 
 /// M11, M18: no mark of the slot is committed. That it was taken the other shard's commit has decided: the entry
@@ -128,6 +139,7 @@ impl<P: Platform> ServerState<P> {
             WaitsFor::HandOver(_) => Error::HAND_OVER_TIMEOUT.write(reply.out),
             // The move runs backwards, and goes on doing so.
             WaitsFor::MarkEnd(_) => reply.ok(),
+            WaitsFor::Saved(_) | WaitsFor::End => Error::NOT_SAVED.write(reply.out),
         })
     }
 
@@ -170,7 +182,27 @@ impl<P: Platform> ServerState<P> {
         }
     }
 
-    fn fail_block(&mut self, key: ConnId, error: Error) -> bool {
+    /// A snapshot has ended: the clients in SAVE hear of it.
+    pub(super) fn end_saves(&mut self, number: u64, whole: bool) {
+        let waiting: Vec<ConnId> = self.blocking.clients.values().copied().collect();
+        for key in waiting {
+            let Some(Some(client)) = self.clients.get_mut(key) else {
+                continue;
+            };
+            let on = client.wait.blocked().map(|blocked| blocked.on);
+            match (on == Some(WaitsFor::Saved(number)), whole) {
+                (false, _) => {}
+                (true, true) => {
+                    self.end_block(key, |_, reply| reply.ok());
+                }
+                (true, false) => {
+                    self.fail_block(key, Error::NOT_SAVED);
+                }
+            }
+        }
+    }
+
+    pub(super) fn fail_block(&mut self, key: ConnId, error: Error) -> bool {
         let code = error.code().to_vec();
         let ended = self.end_block(key, |_, reply| error.write(reply.out));
         if ended {
@@ -184,6 +216,11 @@ impl<P: Platform> ServerState<P> {
         let Some(key) = self.blocking.clients.get(&id).copied() else {
             return false;
         };
+        let client = self.clients.get_mut(key).and_then(Option::as_mut);
+        let blocked = client.and_then(|client| client.wait.blocked());
+        if blocked.is_some_and(|blocked| blocked.on.is_of_this_process()) {
+            return false;
+        }
         match how {
             Unblock::Timeout => self.time_out(key, acks),
             Unblock::Error => self.fail_block(key, Error::UNBLOCKED_BY_CLIENT),
@@ -206,6 +243,8 @@ impl<P: Platform> Server<P> {
             BlockKind::Copy { number } => WaitsFor::Copy(number),
             BlockKind::HandOver { slot } => WaitsFor::HandOver(slot),
             BlockKind::MarkEnd { slot } => WaitsFor::MarkEnd(slot),
+            BlockKind::Saved { number } => WaitsFor::Saved(number),
+            BlockKind::End => WaitsFor::End,
         };
         if client.conn.peer_has_gone() && !client.doomed {
             // Data and end came together: the socket will not report the end once more.
@@ -261,6 +300,13 @@ impl<P: Platform> Server<P> {
     pub(super) fn give_up_blocked(&mut self) {
         let blocked: Vec<ConnId> = self.state.blocking.clients.values().copied().collect();
         for key in blocked {
+            let Some(Some(client)) = self.state.clients.get_mut(key) else {
+                continue;
+            };
+            let on = client.wait.blocked().map(|blocked| blocked.on);
+            if on.is_some_and(WaitsFor::is_of_this_process) {
+                continue;
+            }
             self.state.fail_block(key, Error::UNBLOCKED);
             if let Some(Some(client)) = self.state.clients.get_mut(key) {
                 client.conn.output.close_after();
@@ -311,8 +357,12 @@ mod tests {
 
         /// A client that waits, maybe until `until`.
         fn waits(&mut self, id: u64, until: Option<Mono>) -> ConnId {
+            self.waits_for(id, WAIT, until)
+        }
+
+        fn waits_for(&mut self, id: u64, on: WaitsFor, until: Option<Mono>) -> ConnId {
             let mut client = Client::new(Conn::new(Nowhere), session(id));
-            client.wait = Wait::Blocked(Blocked { on: WAIT, until });
+            client.wait = Wait::Blocked(Blocked { on, until });
             let key = self.0.clients.insert(Some(Box::new(client)));
             self.0.blocking.add(id, key, until);
             key
@@ -363,6 +413,22 @@ mod tests {
         assert!(!f.client(key).must_wait());
         assert_eq!(f.0.blocking.unblocked, [key]);
         assert_eq!(f.0.stats.errors.get(b"UNBLOCKED".as_slice()), Some(&1));
+    }
+
+    #[test]
+    fn save_ends_with_its_own_snapshot_alone() {
+        let mut f = Fixture::new();
+        let good = f.waits_for(5, WaitsFor::Saved(3), None);
+        let bad = f.waits_for(6, WaitsFor::Saved(4), None);
+        assert!(!f.0.unblock(5, Unblock::Error, |_| 0));
+        assert!(!f.0.unblock(6, Unblock::Timeout, |_| 0));
+        f.0.end_saves(2, true);
+        assert_eq!(f.0.blocking.unblocked, []);
+        f.0.end_saves(3, true);
+        f.0.end_saves(4, false);
+        assert_eq!(f.sent(good), "+OK\r\n");
+        assert_eq!(f.sent(bad), "-ERR\r\n");
+        assert_eq!(f.0.blocking.unblocked, [good, bad]);
     }
 
     #[test]

@@ -24,6 +24,7 @@ impl<P: Platform> Server<P> {
         let period = Duration::from_millis(1000 / u64::from(self.state.config.hz.max(1)));
         self.next_cron = now.mono + period;
         self.cron_runs += 1;
+        self.begin_due_snapshot();
         let mut more = false;
         if self.state.active_expire && admission == (Admission::Lead { writable: true }) {
             // T2: the leader's deletions are effects like all others.

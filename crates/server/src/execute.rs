@@ -5,11 +5,12 @@
 
 use super::clients::{Client, Wait};
 use super::platform::Platform;
+use super::shutdown::Asked;
 use super::state::{ServerState, TurnApi};
 use super::turn::Server;
 use base::clock::Now;
 use command::api::IoView;
-use command::{execute, Block, Env, Error, Flow, Outcome, ServerApi, Serving, Session};
+use command::{execute, Block, BlockKind, Env, Error, Flow, Outcome, ServerApi, Serving, Session};
 use keyspace::PREFETCH;
 use net::{ConnId, Filled, Next, Output};
 use resp::{Args, Limits, Skim};
@@ -145,8 +146,16 @@ impl<P: Platform> Execution<'_, P> {
                 NextStep::Stop
             }
             Flow::Shutdown(options) => {
-                self.state.shutdown = Some(options);
-                NextStep::Stop
+                let client = Some(self.key);
+                self.state.shutdown = Some(Asked { options, client });
+                match options.saves(&self.state.config) {
+                    // It may fail, and then this client hears of it.
+                    true => NextStep::Block(Block {
+                        kind: BlockKind::End,
+                        timeout: None,
+                    }),
+                    false => NextStep::Stop,
+                }
             }
             Flow::Block(block) => NextStep::Block(block),
         }

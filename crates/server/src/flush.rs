@@ -95,6 +95,7 @@ impl<P: Platform> Server<P> {
     /// The shard is replaced: what waits for it is never answered, and its clients are closed.
     pub(super) fn forget_gates(&mut self, last: Gate) {
         self.give_up_blocked();
+        self.state.snapshots.count_anew();
         if last.read > self.released.read {
             let reads = self.released.read.next()..=last.read;
             self.state.pubsub.outbound.fail_reads(reads.clone());

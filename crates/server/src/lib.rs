@@ -11,7 +11,7 @@
 //! `clients` (how they come and go), `blocking` (commands that wait), `unread` (which clients are closed
 //! for what they don't read), `state` (what commands may ask), `pubsub` (messages on their
 //! way), `alone` (what it sends to other servers without a cluster), `clustered` (what a turn adds in one), `settings` (what CONFIG SET changes),
-//! `shutdown`.
+//! `saving` (when a snapshot is due), `snapshots` (what becomes of it), `shutdown`.
 
 mod alone;
 mod blocking;
@@ -24,8 +24,10 @@ mod flush;
 mod outgoing;
 pub mod platform;
 mod pubsub;
+mod saving;
 mod settings;
 mod shutdown;
+mod snapshots;
 mod start;
 mod state;
 #[cfg(test)]
@@ -35,6 +37,6 @@ mod unread;
 
 pub use clustered::{Version, Versions};
 pub use error::ServerError;
-pub use platform::{ClusterPlatform, Platform};
+pub use platform::{ClusterPlatform, EndSignal, Platform};
 pub use start::{ClusterSetup, Machine, Setup, Tuning};
 pub use turn::{Pause, Phase, Progress, Server};

@@ -19,6 +19,13 @@ use std::time::Duration;
 use storage::{Disk, Done, Folders, Job};
 use transport::{Command, Event};
 
+/// A signal that asks the process to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndSignal {
+    Term,
+    Int,
+}
+
 /// The clients' sockets, the storage thread, the process.
 pub trait Platform {
     type Disk: Disk;
@@ -69,8 +76,12 @@ pub trait Platform {
 
     // ---- the process ----------------------------------------------------------------------
 
-    /// A signal has asked the process to end.
-    fn is_asked_to_end(&self) -> bool;
+    /// The folder `dir`.
+    fn dir(&self, config: &Config) -> Self::Disk;
+    /// The signal that has asked the process to end, if one did.
+    fn asked_to_end(&self) -> Option<EndSignal>;
+    /// It can't end: a signal may ask once more.
+    fn end_failed(&mut self);
     /// Stands still, for a few milliseconds at most (DEBUG SLEEP).
     fn rest(&mut self, time: Duration);
     fn set_log_level(&mut self, level: LogLevel);

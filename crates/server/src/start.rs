@@ -9,6 +9,7 @@ use super::clustered::{bus_options, cluster_options, link_passwords, Clustered};
 use super::error::ServerError;
 use super::platform::{ClusterPlatform, Platform};
 use super::pubsub::PubSub;
+use super::snapshots::Snapshots;
 use super::state::{About, ServerState};
 use super::turn::Server;
 use base::build::Build;
@@ -183,6 +184,7 @@ impl<P: Platform> Server<P> {
             changed: Vec::new(),
             pubsub: PubSub::default(),
             blocking: Blocking::default(),
+            snapshots: Snapshots::new(now),
             cluster,
             alone: Alone::default(),
             config,

@@ -6,12 +6,14 @@ use super::clients::Client;
 use super::clustered::Clustered;
 use super::platform::Platform;
 use super::pubsub::PubSub;
+use super::shutdown::Asked;
+use super::snapshots::Snapshots;
 use super::start::{Machine, Tuning};
 use ::base::clock::{Clock, Mono, Now};
 use ::base::ids::BatchSeq;
 use command::api::{
     ClientView, ClusterApi, IoView, KillFilter, LoadingView, MemberKind, MemberStatus, OutsideApi,
-    ProcessView, RaftRole, RaftStatus, Rates, Shutdown, Unblock,
+    ProcessView, RaftRole, RaftStatus, Rates, SavingView, Shutdown, SnapshotKind, Unblock,
 };
 use command::{Commands, ServerApi, Stats};
 use config::{Config, ConfigError};
@@ -49,11 +51,12 @@ pub struct ServerState<P: Platform> {
     pub clients: Slab<Option<Box<Client<P::Socket>>>>,
     /// Clients that CLIENT KILL named, to be closed when the command is done.
     pub killed: Vec<ConnId>,
-    pub shutdown: Option<Shutdown>,
+    pub shutdown: Option<Asked>,
     /// The settings that CONFIG SET has changed and the server still has to act upon.
     pub changed: Vec<&'static str>,
     pub pubsub: PubSub,
     pub blocking: Blocking,
+    pub snapshots: Snapshots,
     /// The cluster around this node; none with `cluster-enabled no`.
     pub cluster: Option<Box<Clustered<P>>>,
     /// What it sends to other servers without a cluster.
@@ -287,7 +290,7 @@ impl<P: Platform> ServerApi for TurnApi<'_, P> {
                 None => false,
             },
             unknown_outcomes: handle.unknown_outcomes,
-            log_bytes: handle.log.end().0,
+            log_bytes: handle.log.kept_bytes(),
             log_unsynced: handle.log.durable() != handle.log.end(),
             log_segments: handle.log.segment_count() as u64,
             loading: handle.loading.map(|load| loading_view(&load, now)),
@@ -317,8 +320,24 @@ impl<P: Platform> ServerApi for TurnApi<'_, P> {
         self.handle.replica_acks(batch)
     }
 
+    fn saving(&self) -> SavingView {
+        let file = &self.handle.log.base().snapshot.file;
+        SavingView {
+            base_bytes: file.as_ref().map_or(0, |file| file.bytes),
+            loaded_keys: self.handle.loaded_keys,
+            ..self.state.snapshots.view(self.now().mono)
+        }
+    }
+
+    fn order_snapshot(&mut self, kind: SnapshotKind, by: &'static str, at_once: bool) -> u64 {
+        self.state.order_snapshot(kind, by, at_once)
+    }
+
     fn request_shutdown(&mut self, options: Shutdown) -> Result<(), String> {
-        self.state.shutdown = Some(options);
+        self.state.shutdown = Some(Asked {
+            options,
+            client: Some(self.own_key),
+        });
         Ok(())
     }
 

@@ -2,8 +2,9 @@
 
 use super::alone::Alone;
 use super::blocking::Blocking;
-use super::platform::{ClusterPlatform, Platform};
+use super::platform::{ClusterPlatform, EndSignal, Platform};
 use super::pubsub::PubSub;
+use super::snapshots::Snapshots;
 use super::start::{Machine, Tuning};
 use super::state::{About, ServerState};
 use base::clock::{Clock, Mono, Now};
@@ -120,9 +121,15 @@ impl Platform for TestPlatform {
 
     fn abandon_storage(&mut self) {}
 
-    fn is_asked_to_end(&self) -> bool {
-        false
+    fn dir(&self, config: &Config) -> RealDisk {
+        RealDisk::new(&config.dir)
     }
+
+    fn asked_to_end(&self) -> Option<EndSignal> {
+        None
+    }
+
+    fn end_failed(&mut self) {}
 
     fn rest(&mut self, _: Duration) {}
 
@@ -199,6 +206,7 @@ pub fn state() -> ServerState<TestPlatform> {
         changed: Vec::new(),
         pubsub: PubSub::default(),
         blocking: Blocking::default(),
+        snapshots: Snapshots::new(Now::default()),
         cluster: None,
         alone: Alone::default(),
     }

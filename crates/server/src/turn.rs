@@ -185,6 +185,7 @@ impl<P: Platform> Server<P> {
                 Phase::Leave
             }
             Phase::Leave => {
+                self.advance_snapshots();
                 self.flush();
                 self.apply_settings();
                 self.advance_ending(self.turn_started)?;
@@ -360,7 +361,8 @@ impl<P: Platform> Server<P> {
 
     fn patience(&self) -> Duration {
         let platform = &self.state.platform;
-        if !self.ready.is_empty() || platform.has_arrivals(self.turn_started.mono) {
+        let more = !self.ready.is_empty() || self.state.snapshots.eager;
+        if more || platform.has_arrivals(self.turn_started.mono) {
             return Duration::ZERO;
         }
         let mut next = self.shard.deadline().min(self.next_cron);

@@ -177,6 +177,8 @@ pub struct GroupHandle<'a, D: Disk> {
     pub is_disk_full: bool,
     /// P20: how far the keyspace is, while it is being loaded.
     pub loading: Option<LoadProgress>,
+    /// Keys that were loaded from a snapshot.
+    pub loaded_keys: u64,
 }
 
 impl<D: Disk> GroupHandle<'_, D> {
@@ -263,6 +265,8 @@ pub struct Shard<D: Disk> {
     to_apply: VecDeque<Entry>,
     delivered: u64,
     loading: Option<loading::Loading>,
+    /// Keys of the state's file, when it was last loaded.
+    loaded_keys: u64,
     members: members::Members,
     quorum: quorum::Quorum,
     new_state: Option<log_end::NewState>,
@@ -293,6 +297,7 @@ impl<D: Disk> Shard<D> {
         let loading = self.load_progress();
         let handle = GroupHandle {
             loading,
+            loaded_keys: self.loaded_keys,
             group: &mut self.group,
             log: &self.log,
             tail: &self.tail,

@@ -235,6 +235,7 @@ impl<D: Disk> Shard<D> {
             };
             let keyspace = keyspace_of(*loader, file).map_err(unusable)?;
             let record = Shard::<D>::bootstrap_record(&self.base);
+            self.loaded_keys = (0..keyspace.databases()).map(|db| keyspace.len(db)).sum();
             loading.data = StateMachine::new(keyspace, self.config.sizes.part);
             loading.data.begin_record(record);
             self.end_loading_if_whole(now);

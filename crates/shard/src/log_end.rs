@@ -59,8 +59,8 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    /// D7: other members may lack what this one would drop, and nothing else can bring them up yet.
-    fn may_trim(&self) -> bool {
+    /// D7: whether a snapshot lets the log be trimmed. Other members may lack what this one would drop, and nothing else can bring them up yet.
+    pub fn may_trim(&self) -> bool {
         self.moves_base() && self.group.is_alone()
     }
 

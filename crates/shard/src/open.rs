@@ -143,6 +143,7 @@ impl<D: Disk> Shard<D> {
             to_apply: VecDeque::new(),
             delivered,
             loading: None,
+            loaded_keys: 0,
             members: super::members::Members::new(delivered),
             quorum,
             new_state: None,

@@ -204,9 +204,10 @@ impl<D: Disk> Replay<D> {
 
     fn copy(&self, meta: &SnapshotMeta, to: &CopyTo<D>) -> Result<(), SnapshotError> {
         let name = meta.file_name().expect("the file has just been made");
-        snapshot::copy((&self.disk, &name), (&to.folder, &to.name), |_| {
-            self.progress.go_on()
-        })
+        // Nodes may share the folder, and what a crash has left goes with the next copy.
+        let temp = format!("temp-{:016x}.rdb", self.base.identity.raft_id);
+        let (from, to) = ((&self.disk, &name[..]), (&to.folder, &to.name[..]));
+        snapshot::copy(from, to, &temp, |_| self.progress.go_on())
     }
 
     /// What the file says of itself. The base in it is without what differs from member to member.

@@ -276,12 +276,13 @@ impl Machine {
         let disk = self.disk.clone();
         let folders = SimFolders(disk.clone());
         let conf = load_conf(&disk).map_err(|e| e.to_string())?;
-        let io = SimCluster::new(Rc::clone(&self.wires), disk);
+        let io = SimCluster::new(Rc::clone(&self.wires), disk.clone());
         let server = Server::start(Setup {
             config: self.config(plan),
             platform: SimPlatform {
                 kernel: Rc::clone(&self.kernel),
                 clock: clock.clone(),
+                disk: disk.clone(),
             },
             clock: clock.clone(),
             folders: folders.clone(),

@@ -17,7 +17,7 @@ use ::net::{Accepted, BindFailure, ConnId, Peer, Readiness, Socket};
 use base::clock::{Clock, Mono, Now};
 use cluster::ForWitnesses;
 use command::api::{CpuView, MemoryView};
-use server::{ClusterPlatform, Platform, Version, Versions};
+use server::{ClusterPlatform, EndSignal, Platform, Version, Versions};
 use storage::{Disk, DiskFile, Done, Folders, Job};
 use transport::{Command, Event as LinkEvent};
 
@@ -275,6 +275,8 @@ impl Kernel {
 pub struct SimPlatform {
     pub kernel: Rc<RefCell<Kernel>>,
     pub clock: SimClock,
+    /// `dir`.
+    pub disk: SimDisk,
 }
 
 impl Platform for SimPlatform {
@@ -367,8 +369,17 @@ impl Platform for SimPlatform {
         self.kernel.borrow_mut().shard_no += 1;
     }
 
-    fn is_asked_to_end(&self) -> bool {
-        self.kernel.borrow().asked_to_end
+    fn dir(&self, _: &Config) -> SimDisk {
+        self.disk.clone()
+    }
+
+    fn asked_to_end(&self) -> Option<EndSignal> {
+        let asked = self.kernel.borrow().asked_to_end;
+        asked.then_some(EndSignal::Term)
+    }
+
+    fn end_failed(&mut self) {
+        self.kernel.borrow_mut().asked_to_end = false;
     }
 
     fn rest(&mut self, time: Duration) {

@@ -191,6 +191,12 @@ impl<D: Disk> Log<D> {
         self.end
     }
 
+    /// How many bytes of log there are.
+    pub fn kept_bytes(&self) -> u64 {
+        let start = self.base.start.map_or(Position(0), |start| start.position);
+        self.end.0 - start.0
+    }
+
     /// About how many bytes of log come after an entry.
     pub fn bytes_after(&self, index: u64) -> u64 {
         if index >= self.last_index() {

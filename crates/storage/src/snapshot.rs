@@ -201,16 +201,17 @@ impl<D: Disk> SnapshotWriter<D> {
 }
 
 /// F2: a copy of a file, under any name in any folder; never a link, since who writes into the copy would
-/// write into the only copy of a state. What was under the name stays until the copy is whole. Blocks.
+/// write into the only copy of a state. What was under the name stays until the copy is whole, which is called
+/// `temp` until then. Blocks.
 pub fn copy<D: Disk, E: From<StorageError>>(
     from: (&D, &str),
     to: (&D, &str),
+    temp: &str,
     mut visit: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     let (disk, name) = to;
-    let temp = format!("{name}.tmp");
     let copied = (|| {
-        let mut copy = SnapshotWriter::create_as(disk.clone(), temp.clone())?;
+        let mut copy = SnapshotWriter::create_as(disk.clone(), temp.to_owned())?;
         read(from.0, from.1, |slice| {
             visit(slice)?;
             copy.write(slice).map_err(E::from)
@@ -219,7 +220,7 @@ pub fn copy<D: Disk, E: From<StorageError>>(
         copy.rename(name).map_err(E::from)
     })();
     copied.inspect_err(|_| {
-        let _ = disk.remove(&temp);
+        let _ = disk.remove(temp);
     })
 }
 

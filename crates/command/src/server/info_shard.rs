@@ -3,49 +3,19 @@
 //! Owns: field names and their formats. Redis's fields tell the group in Redis's words (a witness
 //! is not in them); `# Raft` tells it as it is.
 
-use super::super::api::{LoadingView, MemberKind, RaftRole, RaftStatus};
+use super::super::api::{
+    LoadingView, MemberKind, RaftRole, RaftStatus, SnapshotKind, SnapshotUnderWay,
+};
 use super::super::env::Env;
 use super::replication::{host_port, is_master, link, master_addr, replicas, Link};
 use super::report::Report;
+use std::time::Duration;
 
 pub fn persistence(report: &mut Report, env: &Env<'_>) {
     let raft = env.server.raft_status();
     report.line("loading", u8::from(raft.loading.is_some()));
     report.line("async_loading", 0);
-    // Nothing forks and nothing is saved: as in a Redis that has not saved since its start.
-    for name in [
-        "current_cow_peak",
-        "current_cow_size",
-        "current_cow_size_age",
-    ] {
-        report.line(name, 0);
-    }
-    report.line("current_fork_perc", "0.00");
-    report.line("current_save_keys_processed", 0);
-    report.line("current_save_keys_total", 0);
-    report.line("rdb_changes_since_last_save", env.data.counters().changes);
-    report.line("rdb_bgsave_in_progress", 0);
-    report.line("rdb_last_save_time", env.server.process().started_unix);
-    report.line("rdb_last_bgsave_status", "ok");
-    report.line("rdb_last_bgsave_time_sec", -1);
-    report.line("rdb_current_bgsave_time_sec", -1);
-    for name in [
-        "rdb_saves",
-        "rdb_last_cow_size",
-        "rdb_last_load_keys_expired",
-        "rdb_last_load_keys_loaded",
-    ] {
-        report.line(name, 0);
-    }
-    // The log plays the part of Redis's append-only file, and it is never off.
-    report.line("aof_enabled", 1);
-    report.line("aof_rewrite_in_progress", 0);
-    report.line("aof_rewrite_scheduled", 0);
-    report.line("aof_last_rewrite_time_sec", -1);
-    report.line("aof_current_rewrite_time_sec", -1);
-    report.line("aof_last_bgrewrite_status", "ok");
-    report.line("aof_rewrites", 0);
-    report.line("aof_rewrites_consecutive_failures", 0);
+    snapshots(report, env);
     let refused = raft.disk_full;
     report.line("aof_last_write_status", if refused { "err" } else { "ok" });
     for name in [
@@ -56,7 +26,7 @@ pub fn persistence(report: &mut Report, env: &Env<'_>) {
         report.line(name, 0);
     }
     report.line("aof_current_size", raft.log_bytes);
-    report.line("aof_base_size", 0);
+    report.line("aof_base_size", env.server.saving().base_bytes);
     report.line("aof_pending_rewrite", 0);
     report.line("aof_pending_bio_fsync", u8::from(raft.log_unsynced));
     // A write to the log never waits for a sync.
@@ -64,6 +34,57 @@ pub fn persistence(report: &mut Report, env: &Env<'_>) {
     if let Some(view) = &raft.loading {
         loading(report, view);
     }
+}
+
+/// What Redis says of its children. Here none is forked, so no page is ever copied: what a snapshot takes of
+/// memory is a keyspace of its own.
+fn snapshots(report: &mut Report, env: &Env<'_>) {
+    let saving = env.server.saving();
+    let stats = env.server.stats();
+    let seconds = |took: Option<Duration>| took.map_or(-1, |took| took.as_secs() as i64);
+    let state = |failed| if failed { "err" } else { "ok" };
+    let of_kind = |kind| saving.under_way.filter(|making| making.kind == kind);
+    let (save, rewrite) = (of_kind(SnapshotKind::Save), of_kind(SnapshotKind::Rewrite));
+    let (keys, all) = saving.under_way.map_or((0, 0), |m| (m.keys, m.all_keys));
+    for name in [
+        "current_cow_peak",
+        "current_cow_size",
+        "current_cow_size_age",
+    ] {
+        report.line(name, 0);
+    }
+    let percent = match all {
+        0 => 0.0,
+        all => keys as f64 / all as f64 * 100.0,
+    };
+    report.line("current_fork_perc", format_args!("{percent:.2}"));
+    report.line("current_save_keys_processed", keys);
+    report.line("current_save_keys_total", all);
+    let changes = env.data.counters().changes;
+    report.line(
+        "rdb_changes_since_last_save",
+        changes.saturating_sub(saving.saved_changes),
+    );
+    report.line("rdb_bgsave_in_progress", u8::from(save.is_some()));
+    report.line("rdb_last_save_time", saving.last_save_unix_s);
+    report.line("rdb_last_bgsave_status", state(saving.save_failed));
+    report.line("rdb_last_bgsave_time_sec", seconds(saving.save_took));
+    let elapsed = |making: Option<SnapshotUnderWay>| seconds(making.map(|m| m.elapsed));
+    report.line("rdb_current_bgsave_time_sec", elapsed(save));
+    report.line("rdb_saves", stats.saves);
+    report.line("rdb_last_cow_size", 0);
+    // A key that has expired is loaded: its deletion is an entry of the log.
+    report.line("rdb_last_load_keys_expired", 0);
+    report.line("rdb_last_load_keys_loaded", saving.loaded_keys);
+    // The log plays the part of Redis's append-only file, and it is never off.
+    report.line("aof_enabled", 1);
+    report.line("aof_rewrite_in_progress", u8::from(rewrite.is_some()));
+    report.line("aof_rewrite_scheduled", u8::from(saving.rewrite_scheduled));
+    report.line("aof_last_rewrite_time_sec", seconds(saving.rewrite_took));
+    report.line("aof_current_rewrite_time_sec", elapsed(rewrite));
+    report.line("aof_last_bgrewrite_status", state(saving.rewrite_failed));
+    report.line("aof_rewrites", stats.rewrites);
+    report.line("aof_rewrites_consecutive_failures", saving.rewrite_failures);
 }
 
 fn loading(report: &mut Report, view: &LoadingView) {

@@ -3,7 +3,7 @@
 //! Owns: the rows of this family and what they share. One file for each group: `connection`
 //! (PING, HELLO, AUTH, ...), `client` and `client_list`, `config`, `introspect`, `docs` and
 //! `arguments` (COMMAND), `info` with its two files of sections, `latency`, `replication` (ROLE, WAIT), `process`
-//! (SHUTDOWN, TIME, ...), `debug`, `object` (OBJECT, MEMORY), `help`.
+//! (SHUTDOWN, TIME, ...), `saving` (SAVE, BGSAVE, ...), `debug`, `object` (OBJECT, MEMORY), `help`.
 //! C4: nothing here but DEBUG POPULATE is ever logged.
 
 mod attribute;
@@ -23,6 +23,7 @@ mod object;
 mod process;
 mod replication;
 mod report;
+mod saving;
 
 #[cfg(test)]
 mod tests;
@@ -40,4 +41,5 @@ pub static TABLES: &[&[Row]] = &[
     object::ROWS,
     process::ROWS,
     replication::ROWS,
+    saving::ROWS,
 ];

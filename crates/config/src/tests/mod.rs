@@ -140,7 +140,7 @@ fn our_defaults_are_the_promised_ones() {
     assert!(config.cluster_raft_witness);
     assert!(config.cluster_allow_replica_migration);
     assert_eq!((config.port, config.bus_port()), (6379, 16379));
-    assert_eq!(config.get_one("save").unwrap(), "3600 1 300 100 60 10000");
+    assert_eq!(config.get_one("save").unwrap(), "");
     assert_eq!(config.get_one("appendonly").unwrap(), "no");
 }
 
@@ -192,6 +192,8 @@ fn save_without_a_value_means_none() {
     }
     let config = load(&["--save", "60 100", "--save", "30", "5"]).unwrap();
     assert_eq!(config.get_one("save").unwrap(), "60 100 30 5");
+    let rule = |(seconds, changes)| SaveRule { seconds, changes };
+    assert_eq!(config.save, [(60, 100), (30, 5)].map(rule));
     let config = load(&["--save", "60 100", "--save", "", "--save 1 2"]).unwrap();
     assert_eq!(config.get_one("save").unwrap(), "1 2");
 }

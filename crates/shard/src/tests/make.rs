@@ -457,7 +457,8 @@ fn a_copy_that_fails_leaves_the_old_copy() {
     let old = one.copied();
     one.fill(20);
     // A folder is in the way of its temporary file.
-    let temp = one.beside.path().join("dump.rdb.tmp");
+    let raft_id = one.shard.identity().raft_id;
+    let temp = one.beside.path().join(format!("temp-{raft_id:016x}.rdb"));
     std::fs::create_dir(&temp).expect("a folder");
     let made = one.snapshot(true).expect("the state itself is whole");
     assert!(matches!(made.copied, Some(Err(_))), "{:?}", made.copied);

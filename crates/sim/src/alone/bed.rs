@@ -131,6 +131,7 @@ impl Bed {
             platform: SimPlatform {
                 kernel: Rc::clone(&kernel),
                 clock: clock.clone(),
+                disk: disk.clone(),
             },
             clock: clock.clone(),
             folders: SimFolders(disk.clone()),

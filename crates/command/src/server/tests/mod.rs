@@ -3,10 +3,12 @@
 
 mod info;
 mod rows;
+mod saving;
 
 use super::super::api::{
     ClientView, IoView, KillFilter, LoadingView, MemberKind, MemberStatus, MemoryView, OutsideApi,
-    ProcessView, RaftRole, RaftStatus, ServerApi, Shutdown, Unblock,
+    ProcessView, RaftRole, RaftStatus, SavingView, ServerApi, Shutdown, SnapshotKind,
+    SnapshotUnderWay, Unblock,
 };
 use super::super::env::{Block, BlockKind, Command, Env, Flow, Outcome, Serving};
 use super::super::execute;
@@ -42,6 +44,8 @@ struct FakeServer {
     active_expire: bool,
     logged: Vec<String>,
     shutdown: Option<Shutdown>,
+    saving: SavingView,
+    ordered: Vec<SnapshotKind>,
 }
 
 impl ServerApi for FakeServer {
@@ -112,6 +116,13 @@ impl ServerApi for FakeServer {
     }
     fn raft_status(&self) -> RaftStatus {
         self.raft.clone()
+    }
+    fn saving(&self) -> SavingView {
+        self.saving
+    }
+    fn order_snapshot(&mut self, kind: SnapshotKind, _by: &'static str, _at_once: bool) -> u64 {
+        self.ordered.push(kind);
+        self.ordered.len() as u64
     }
     fn replica_acks(&self, _batch: BatchSeq) -> u64 {
         self.acks
@@ -211,6 +222,11 @@ impl Client {
             active_expire: true,
             logged: Vec::new(),
             shutdown: None,
+            saving: SavingView {
+                last_save_unix_s: 1_699_999_910,
+                ..SavingView::default()
+            },
+            ordered: Vec::new(),
         };
         Client {
             data,
