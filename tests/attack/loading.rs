@@ -1,5 +1,6 @@
 //! A start whose disk reads slowly, or not at all: what the node answers meanwhile (D2, P20).
 
+use crate::common::resp::Value;
 use crate::harness::{check, wait_for, SOON};
 use crate::real::{Real, Stage};
 use crate::shim::{Op, Rule, STORAGE};
@@ -63,7 +64,7 @@ fn start_with_hung_reads_answers_loading() {
 
     hung.release();
     real.wait_serving();
-    assert_eq!(real.node.cmd(&["DBSIZE"]).text(), "100");
+    assert_eq!(real.node.cmd(&["DBSIZE"]), Value::Int(100));
     assert_eq!(
         real.node.info("persistence", "loading").as_deref(),
         Some("0")
@@ -110,7 +111,7 @@ fn loading_node_keeps_its_slots_on_the_bus() {
     }
     hung.release();
     real.wait_serving();
-    assert_eq!(real.node.cmd(&["DBSIZE"]).text(), "20");
+    assert_eq!(real.node.cmd(&["DBSIZE"]), Value::Int(20));
 }
 
 /// The end waits for no read.

@@ -15,6 +15,12 @@ compile_error!(
 /// Each variant names the rule that is broken where [`is`] is asked for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mutation {
+    /// P17: a state takes the place of a log that has its entry.
+    InstallDropsMatchingLog,
+    /// P17: a member campaigns while its log is being replaced.
+    CampaignDuringSwitch,
+    /// P17: the vote of a term is forgotten with the log that goes.
+    InstallForgetsVote,
     /// P20: a member whose keyspace is being loaded counts as one that has caught up.
     LoadingCountsAsCaughtUp,
     /// P20: commands are served from a keyspace that is being loaded.
@@ -348,6 +354,9 @@ impl Mutation {
         Mutation::HandOffWithKeysOrLent,
         Mutation::GoneFromTail,
         Mutation::EpochNotRaised,
+        Mutation::InstallDropsMatchingLog,
+        Mutation::CampaignDuringSwitch,
+        Mutation::InstallForgetsVote,
         Mutation::LoadingCountsAsCaughtUp,
         Mutation::ServeWhileLoading,
         Mutation::WriteToLentKey,

@@ -90,6 +90,14 @@ impl<'a> Unit<'a> {
         Unit { rest: body }
     }
 
+    /// The first argument of the first effect: a key, where the effect changes one.
+    pub fn first_argument(&self) -> Option<&'a [u8]> {
+        let (_, mut rest) = self.rest.split_first()?;
+        let argc = take_varint(&mut rest).ok()?;
+        let len = take_varint(&mut rest).ok().filter(|_| argc > 0)?;
+        take(&mut rest, usize::try_from(len).ok()?).ok()
+    }
+
     /// Reads the next effect into `effect`, whose memory is used again; false at the end.
     pub fn next_into(&mut self, effect: &mut Effect<'a>) -> Result<bool, CodecError> {
         effect.args.clear();

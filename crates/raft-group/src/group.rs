@@ -17,8 +17,8 @@ use super::TICKS_PER_TIMEOUT;
 use base::clock::{Mono, Now};
 use base::ids::{EntryId, GroupId, Incarnation, RaftId};
 use base::mutation::{self, Mutation};
-use raft::eraftpb::{Entry, HardState, Message, MessageType};
-use raft::{Config, RawNode, StateRole};
+use raft::eraftpb::{ConfState, Entry, HardState, Message, MessageType};
+use raft::{Config, ProgressState, RawNode, SnapshotStatus, StateRole};
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -701,6 +701,38 @@ impl Group {
             self.config.keep_bytes
         };
         self.node.mut_store().shrink(index, keep);
+    }
+
+    /// P15: the state that members are given which need more than the log has.
+    pub fn set_state(&mut self, at: EntryId, conf_state: ConfState) {
+        self.node.mut_store().set_state(at, conf_state);
+    }
+
+    /// P15: the members that this leader can bring up by a state alone, and the index as of which they are to
+    /// have one.
+    pub fn behind_the_log(&self) -> Vec<(RaftId, u64)> {
+        if !self.is_leader() {
+            return Vec::new();
+        }
+        let progress = self.node.raft.prs().iter();
+        let behind = progress.filter(|(_, p)| p.state == ProgressState::Snapshot);
+        let mut behind: Vec<(RaftId, u64)> = behind
+            .map(|(&id, p)| (RaftId(id), p.pending_snapshot))
+            .collect();
+        behind.sort_unstable();
+        behind
+    }
+
+    /// P15: a member has the state that it was offered, or what it has makes that one useless; or there is no
+    /// state for it any more. The next append finds out where its log goes on.
+    pub fn report_state(&mut self, to: RaftId, has_it: bool) {
+        let status = match has_it {
+            true => SnapshotStatus::Finish,
+            false => SnapshotStatus::Failure,
+        };
+        if self.is_leader() && self.node.raft.prs().get(to.0).is_some() {
+            self.node.report_snapshot(to.0, status);
+        }
     }
 
     /// P10: the log has lost what lies up to `before`.

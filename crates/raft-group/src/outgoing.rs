@@ -86,6 +86,9 @@ impl Group {
     /// Messages that need not wait.
     pub(super) fn post(&mut self, now: Now, messages: Vec<Message>) {
         for mut message in messages {
+            if message.get_msg_type() == MessageType::MsgSnapshot {
+                continue; // P15: an offer takes its place (`behind_the_log`)
+            }
             if message.get_msg_type() == MessageType::MsgAppend {
                 self.mend_batch(&mut message);
                 self.flow.told(RaftId(message.to), message.commit);

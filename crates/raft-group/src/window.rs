@@ -39,6 +39,8 @@ pub struct Window {
     terms: Vec<EntryId>,
     /// Entries that a read job brought, until raft-rs has sent them.
     lent: Vec<Entry>,
+    /// The state that a member is given which lacks what the log has lost: its entry, and the members then.
+    state: Option<(EntryId, ConfState)>,
     wanted: RefCell<Vec<Wanted>>,
     /// First index -> reads that are wanted or under way.
     reading: RefCell<BTreeMap<u64, usize>>,
@@ -71,6 +73,7 @@ impl Window {
             bytes: 0,
             terms,
             lent: Vec::new(),
+            state: None,
             wanted: RefCell::new(Vec::new()),
             reading: RefCell::default(),
         };
@@ -201,6 +204,11 @@ impl Window {
         self.lent = Vec::new();
     }
 
+    /// P15: what is offered to a member that needs more than the log has.
+    pub fn set_state(&mut self, at: EntryId, conf_state: ConfState) {
+        self.state = Some((at, conf_state));
+    }
+
     pub fn set_conf_state(&mut self, conf_state: ConfState) {
         assert!(
             !conf_state.voters.is_empty(),
@@ -295,7 +303,15 @@ impl Storage for Window {
     }
 
     fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        Err(StorageError::SnapshotTemporarilyUnavailable.into())
+        // P14: any other error is fatal to raft-rs, and so is the index 0.
+        let Some((at, conf_state)) = &self.state else {
+            return Err(StorageError::SnapshotTemporarilyUnavailable.into());
+        };
+        let mut snapshot = Snapshot::default();
+        let metadata = snapshot.mut_metadata();
+        (metadata.index, metadata.term) = (at.index, at.term);
+        metadata.set_conf_state(conf_state.clone());
+        Ok(snapshot)
     }
 }
 

@@ -224,6 +224,8 @@ impl<P: Platform> Server<P> {
         while let Some(done) = self.state.platform.next_done() {
             self.shard.job_done(self.turn_started, done)?;
         }
+        let now = self.turn_started;
+        self.open_installed(now)?;
         self.tell_loaded();
         if self.shard.is_disk_full() != self.disk_full_told {
             self.disk_full_told = !self.disk_full_told;

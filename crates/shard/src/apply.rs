@@ -4,8 +4,8 @@ use super::members::is_change;
 use super::turn::Breath;
 use super::{AppliedBatch, Cause, Shard, ShardError, TailBatch};
 use base::mutation::{self, Mutation};
-use effect::{parse_entry, CodecError, Staged, Stager, Unit};
-use keyspace::Keyspace;
+use effect::{parse_entry, CodecError, Staged, Stager, Unit, Units};
+use keyspace::{Keyspace, PREFETCH};
 use raft::eraftpb::Entry;
 use state::{apply_record, apply_unit, check_unit, ApplyError, StateMachine};
 use storage::base::MemberKind;
@@ -24,9 +24,7 @@ pub(super) fn apply_entry(
     entry: &Entry,
     breathe: &mut dyn FnMut(),
 ) -> Result<(), ShardError> {
-    carry_out(data, stager, entry, &mut |data, unit| {
-        apply_unit(data, unit, breathe)
-    })
+    carry_out(data, stager, entry, &mut Carry::All(breathe))
 }
 
 /// What one committed entry makes of the record, where the keyspace is made later.
@@ -35,7 +33,31 @@ pub(super) fn scan_entry(
     stager: &mut Stager,
     entry: &Entry,
 ) -> Result<(), ShardError> {
-    carry_out(data, stager, entry, &mut apply_record)
+    carry_out(data, stager, entry, &mut Carry::Record)
+}
+
+/// What of a unit is carried out.
+enum Carry<'b> {
+    All(&'b mut dyn FnMut()),
+    Record,
+}
+
+impl Carry<'_> {
+    fn unit(&mut self, data: &mut StateMachine, unit: Unit<'_>) -> Result<(), ApplyError> {
+        match self {
+            Carry::All(breathe) => apply_unit(data, unit, breathe),
+            Carry::Record => apply_record(data, unit),
+        }
+    }
+
+    /// The memory of the keys that come next is on its way while the first of them is changed: most of
+    /// the time of a load is waiting for it.
+    fn look_ahead(&self, data: &StateMachine, ahead: &mut Units<'_>) {
+        let keys = ahead.take(PREFETCH).flatten();
+        if let Carry::All(_) = self {
+            data.prefetch(0, keys.filter_map(|unit| unit.first_argument()));
+        }
+    }
 }
 
 /// Hands over the units of an entry that are whole with it.
@@ -43,7 +65,7 @@ fn carry_out(
     data: &mut StateMachine,
     stager: &mut Stager,
     entry: &Entry,
-    unit_of: &mut dyn FnMut(&mut StateMachine, Unit<'_>) -> Result<(), ApplyError>,
+    carry: &mut Carry<'_>,
 ) -> Result<(), ShardError> {
     let index = entry.index;
     let effect_error = |source| ShardError::Effect { index, source };
@@ -63,16 +85,22 @@ fn carry_out(
     match staged {
         Staged::Nothing => {}
         Staged::Units(units) => {
-            for unit in units {
+            let mut ahead = units.clone();
+            for (n, unit) in units.enumerate() {
+                if n % PREFETCH == 0 {
+                    carry.look_ahead(data, &mut ahead);
+                }
                 let unit = unit.map_err(effect_error)?;
-                unit_of(data, unit).map_err(|e| apply_error(&e))?;
+                carry.unit(data, unit).map_err(|e| apply_error(&e))?;
             }
         }
         Staged::Whole(body) => {
             if is_void(&body, data.keyspace()) {
                 return Ok(());
             }
-            unit_of(data, Unit::new(&body)).map_err(|e| apply_error(&e))?;
+            carry
+                .unit(data, Unit::new(&body))
+                .map_err(|e| apply_error(&e))?;
         }
     }
     Ok(())

@@ -21,6 +21,7 @@
 
 mod apply;
 mod health;
+mod install;
 mod loading;
 mod log_end;
 mod make;
@@ -265,6 +266,7 @@ pub struct Shard<D: Disk> {
     members: members::Members,
     quorum: quorum::Quorum,
     new_state: Option<log_end::NewState>,
+    install: Option<install::Install>,
     snapshots: make::Snapshots<D>,
 
     // output

@@ -99,6 +99,7 @@ impl<D: Disk> Shard<D> {
                 let trim = self.log.switched(Base::clone(&base), trim);
                 self.base = *base;
                 self.group.compact(self.base.log_before());
+                self.offer_state();
                 self.jobs.push(Job::Trim(trim));
             }
             // D5: nothing has changed, so a full disk, or one that fails here, ends nothing.
@@ -107,6 +108,15 @@ impl<D: Disk> Shard<D> {
                     (new.ordered, new.again_at) = (false, Some(now.mono + RETRY));
                 }
             }
+        }
+    }
+
+    /// P15: what members are given that need more than the log has. A witness has no state.
+    pub(super) fn offer_state(&mut self) {
+        let snapshot = &self.base.snapshot;
+        if snapshot.file.is_some() {
+            let (at, conf_state) = (snapshot.entry(), snapshot.conf_state.clone());
+            self.group.set_state(at, conf_state);
         }
     }
 

@@ -88,6 +88,7 @@ impl<D: Disk> Shard<D> {
             );
         }
         let mut shard = Shard::assemble(config, base, data, group, log, now);
+        shard.offer_state();
         if shard.group.kind() == MemberKind::Data {
             shard.begin_loading(now, Cause::Start);
         }
@@ -145,6 +146,7 @@ impl<D: Disk> Shard<D> {
             members: super::members::Members::new(delivered),
             quorum,
             new_state: None,
+            install: None,
             snapshots: super::make::Snapshots::default(),
             jobs: Vec::new(),
             failed: Vec::new(),

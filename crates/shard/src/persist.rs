@@ -116,6 +116,9 @@ impl<D: Disk> Shard<D> {
 
     /// Orders what another thread has to do: syncs, space, reads.
     pub(super) fn order_jobs(&mut self, now: Now) -> Result<(), ShardError> {
+        if !self.order_install(now) {
+            return Ok(());
+        }
         self.flush_commit(now)?;
         self.order_switch(now);
         self.begin_snapshot()?;
@@ -237,6 +240,7 @@ impl<D: Disk> Shard<D> {
                 read => self.load_state(now, &read?)?,
             },
             Done::Switched(result) => self.switched(now, result?),
+            Done::Installed(result) => self.installed(now, result?),
             Done::Snapshot(result) => self.snapshot_done(result),
         }
         Ok(())

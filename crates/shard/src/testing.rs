@@ -323,3 +323,38 @@ impl Played {
         }
     }
 }
+
+impl Played {
+    /// The first of the others leads a later term, and sends so many entries of which it commits none.
+    pub fn follows(&mut self, entries: u64) {
+        let term = self.shard.group().term() + 1;
+        let last = self.shard.group().last_index();
+        let log_term = self.shard.group().term_at(last).expect("the own log");
+        let entry = |index| raft::eraftpb::Entry {
+            index,
+            term,
+            ..raft::eraftpb::Entry::default()
+        };
+        let message = Message {
+            msg_type: MessageType::MsgAppend,
+            from: OTHERS[0],
+            to: ME,
+            term,
+            index: last,
+            log_term,
+            commit: self.shard.group().commit(),
+            entries: (last + 1..=last + entries)
+                .map(entry)
+                .collect::<Vec<_>>()
+                .into(),
+            ..Message::default()
+        };
+        while self.shard.is_loading() {
+            self.work();
+            self.turn(|_| ());
+        }
+        self.step(envelope(message));
+        self.turn(|_| ());
+        self.work();
+    }
+}

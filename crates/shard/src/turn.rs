@@ -90,8 +90,8 @@ impl<D: Disk> Shard<D> {
     /// A message of a peer. Appends for which the log has no room are dropped (D5). What is given
     /// back is a message that was refused, for the server's log.
     pub fn step(&mut self, now: Now, envelope: Envelope) -> Result<Option<Refusal>, ShardError> {
-        if self.is_starting() {
-            return Ok(None); // D2
+        if self.is_starting() || self.is_installing() {
+            return Ok(None); // D2, P17
         }
         let message = &envelope.message;
         if message.get_msg_type() == MessageType::MsgAppend && !message.entries.is_empty() {
@@ -137,7 +137,7 @@ impl<D: Disk> Shard<D> {
         self.turn_now = now;
         self.look_at_disk(now);
         let may_tick = self.group.is_leader() || self.can_write_term();
-        if may_tick && !self.is_starting() {
+        if may_tick && !self.is_starting() && !self.is_installing() {
             self.group.tick(now);
         }
         self.manage_members(now);
@@ -158,6 +158,9 @@ impl<D: Disk> Shard<D> {
 
     /// Handles Readies until there are none, applies a slice, and sees which gates have opened.
     fn settle(&mut self, now: Now, breath: &mut Breath<'_>) -> Result<(), ShardError> {
+        if self.is_switching() {
+            return Ok(()); // P17: also a TimeoutNow that was put off would be a step
+        }
         loop {
             self.mark_persisted();
             let Some(ready) = self.group.ready(now) else {
@@ -465,7 +468,7 @@ impl<D: Disk> Shard<D> {
         if self.has_unapplied() || self.turn_was_full {
             return self.turn_now.mono;
         }
-        let mut at = match self.is_starting() {
+        let mut at = match self.is_starting() || self.is_installing() {
             true => self.turn_now.mono + self.group.election_timeout(),
             false => self.group.deadline(),
         };
@@ -479,6 +482,9 @@ impl<D: Disk> Shard<D> {
             at = at.min(retry);
         }
         if let Some(again) = self.switch_due() {
+            at = at.min(again);
+        }
+        if let Some(again) = self.install_due() {
             at = at.min(again);
         }
         if let Some(again) = self.load_due() {

@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`disk`] the seam, `folders` the folders of members, [`base`] with what a member begins, [`record`] the bytes of a Ready,
 //! [`segment`] the files, [`log`] appending, `space` room to append to, [`sync`] making it durable,
-//! `recover` opening, [`read`] getting entries back, [`snapshot`] the files of states, [`trim`] the log's end, [`thread`] the storage thread. `docs/DATA_FORMATS.md` has the bytes.
+//! `recover` opening, [`read`] getting entries back, [`snapshot`] the files of states, [`trim`] the log's end, [`install`] another member's state, [`thread`] the storage thread. `docs/DATA_FORMATS.md` has the bytes.
 
 pub mod base;
 pub mod disk;
@@ -13,6 +13,7 @@ mod encode;
 pub mod error;
 mod folders;
 mod index;
+pub mod install;
 pub mod log;
 pub mod position;
 pub mod read;
@@ -30,6 +31,7 @@ pub use base::{Base, LogStart, MemberIdentity, SnapshotMeta, StateFile};
 pub use disk::{Disk, DiskFile, RealDisk, RealFile};
 pub use error::{is_full, StorageError};
 pub use folders::{Folders, RealFolders};
+pub use install::{InstallJob, Installed};
 pub use log::{Log, LogConfig, LogRecord, Recovered};
 pub use position::Position;
 pub use read::{ReadDone, ReadJob};

@@ -80,7 +80,7 @@ pub struct Log<D: Disk> {
     hard_state: HardState,
     pub(super) end: Position,
     /// The checksum of the last piece.
-    crc: u32,
+    pub(super) crc: u32,
     durable: Position,
     /// Up to here sync jobs have been handed out.
     taken: Position,

@@ -123,7 +123,14 @@ impl<D: Disk> Log<D> {
         if spare >= self.config.spare_segments && self.space.wanted == 0 {
             return None;
         }
+        let meta = self.fresh_segment();
         self.space.allocating = true;
+        Some(AllocJob::new(self.disk.clone(), self.base.identity, meta))
+    }
+
+    /// The segment to come.
+    pub(super) fn fresh_segment(&mut self) -> SegmentMeta {
+        assert!(!self.space.allocating, "one allocation at a time");
         let start = self.segments.last().map_or(Position(0), |s| s.meta.end);
         let meta = SegmentMeta {
             sequence: self.space.next_sequence,
@@ -133,7 +140,12 @@ impl<D: Disk> Log<D> {
         };
         // A generation is never used twice, not even after a failure.
         self.space.next_generation += 1;
-        Some(AllocJob::new(self.disk.clone(), self.base.identity, meta))
+        meta
+    }
+
+    /// Whether a segment is being made.
+    pub fn is_allocating(&self) -> bool {
+        self.space.allocating
     }
 
     /// The result of an allocation. A failure (a full disk) is returned for the log; `alloc_job`

@@ -4,6 +4,7 @@ mod bench;
 mod damage;
 mod disk;
 mod golden;
+mod install;
 mod trim;
 
 use super::log::LogConfig;

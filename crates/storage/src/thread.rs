@@ -11,6 +11,7 @@
 
 use super::disk::Disk;
 use super::error::Result;
+use super::install::{InstallJob, Installed};
 use super::position::Position;
 use super::read::{ReadDone, ReadJob};
 use super::segment::{AllocJob, Allocated};
@@ -32,6 +33,8 @@ pub enum Job<D: Disk> {
     Slice(SliceRead<D>),
     /// Replaces the base (P8).
     Switch(SwitchJob<D>),
+    /// Replaces the base and the log (P17).
+    Install(InstallJob<D>),
     /// Removes what the base names no more: behind the reads that were handed over before it.
     Trim(TrimJob<D>),
     /// Makes a snapshot.
@@ -51,6 +54,8 @@ pub enum Done<D: Disk> {
     Slice(Result<Vec<u8>>),
     /// An error means that the process must end (P8).
     Switched(Result<Switched<D>>),
+    /// The same.
+    Installed(Result<Installed>),
     /// A snapshot is whole and durable under its name; or there is none, and nothing else has happened.
     Snapshot(SnapshotResult),
 }
@@ -64,6 +69,7 @@ impl<D: Disk> Job<D> {
             Job::Read(job) => Some(Done::Read(job.run())),
             Job::Slice(job) => Some(Done::Slice(job.run())),
             Job::Switch(job) => Some(Done::Switched(job.run())),
+            Job::Install(job) => Some(Done::Installed(job.run())),
             Job::Trim(job) => {
                 // What could not be removed goes at the next start.
                 let _ = job.run();

@@ -240,6 +240,9 @@ impl Cluster {
 
     /// The next step of a leave, a join or a reset.
     pub(super) fn proceed<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
+        if shard.is_loading() {
+            return; // P20: whether it has keys is not known, and what has some may not go
+        }
         let (removed, unconfirmed) = (shard.is_removed(), shard.awaits_confirmation());
         if !self.membership.machine.rests(removed, unconfirmed) {
             self.take_step(now, Event::Turn, shard);

@@ -8,6 +8,7 @@ use crate::platform::Platform;
 use crate::start::{self, MemberSetup};
 use crate::turn::Server;
 use base::clock::Now;
+use base::ids::RaftId;
 use cluster::identity::{self, NodeIdentity};
 use raft_group::StepError;
 use rand::RngCore;
@@ -96,28 +97,27 @@ impl<P: Platform> Server<P> {
         }
     }
 
-    /// Puts the member of `base` on disk, names it in the identity, and opens it in place of the present
-    /// shard. Replies that wait for the old one are never sent: their clients are closed (T6).
-    pub(super) fn replace_shard(
-        &mut self,
-        now: Now,
-        cluster: &mut Clustered<P>,
-        base: &Base,
-        identity: &NodeIdentity,
-    ) -> Result<(), ServerError> {
-        let setup = MemberSetup {
+    /// What a member is opened with that takes the place of another one.
+    fn next_member(&mut self) -> MemberSetup<'_> {
+        MemberSetup {
             config: &self.state.config,
             tuning: &self.state.tuning,
             seed: self.state.rng.next_u64(),
             raft_logger: &self.state.raft_logger,
             first: false,
-        };
-        start::make_member(&cluster.folders, &setup, base)?;
-        cluster.save_identity(identity)?;
-        let disk = cluster
-            .folders
-            .folder(&identity::folder(base.identity.raft_id))?;
-        let mut shard = start::open_member(disk, setup, now)?;
+        }
+    }
+
+    /// Opens this member under the same clients, in place of the present shard. Replies that wait for that are
+    /// never sent: their clients are closed (T6).
+    fn open_instead(
+        &mut self,
+        now: Now,
+        folders: &P::Folders,
+        raft_id: RaftId,
+    ) -> Result<(), ServerError> {
+        let disk = folders.folder(&identity::folder(raft_id))?;
+        let mut shard = start::open_member(disk, self.next_member(), now)?;
         let last = self.shard.last_gate();
         self.forget_gates(last);
         shard.succeed(&mut self.shard);
@@ -127,10 +127,45 @@ impl<P: Platform> Server<P> {
         self.loading_told = None;
         // The old shard's jobs end with their thread; their results are nobody's.
         self.state.platform.replace_storage()?;
-        let old_id = old.identity().raft_id;
-        let left = identity.spare == Some(old_id);
         // T9: what the old keyspace held is freed elsewhere.
         self.state.platform.submit(Job::Garbage(Box::new(old)));
+        Ok(())
+    }
+
+    /// P18: a state has taken the place of this member's log: its folder is opened anew.
+    pub(crate) fn open_installed(&mut self, now: Now) -> Result<(), ServerError> {
+        let Some(cluster) = self
+            .state
+            .cluster
+            .as_ref()
+            .filter(|_| self.shard.is_installed())
+        else {
+            return Ok(());
+        };
+        let (folders, raft_id) = (cluster.folders.clone(), self.shard.identity().raft_id);
+        self.open_instead(now, &folders, raft_id)?;
+        slog::info!(
+            self.logger,
+            "The log now begins with the state of entry {}",
+            self.shard.snapshot_meta().index
+        );
+        Ok(())
+    }
+
+    /// Puts the member of `base` on disk, names it in the identity, and opens it in place of the present
+    /// shard.
+    pub(super) fn replace_shard(
+        &mut self,
+        now: Now,
+        cluster: &mut Clustered<P>,
+        base: &Base,
+        identity: &NodeIdentity,
+    ) -> Result<(), ServerError> {
+        start::make_member(&cluster.folders, &self.next_member(), base)?;
+        cluster.save_identity(identity)?;
+        let old_id = self.shard.identity().raft_id;
+        let left = identity.spare == Some(old_id);
+        self.open_instead(now, &cluster.folders, base.identity.raft_id)?;
         let (folders, logger) = (cluster.folders.clone(), self.logger.clone());
         self.state.platform.submit(Job::Call(Box::new(move || {
             // G2: the identity says that it has left, or it is kept (S4). What remains of the one or the

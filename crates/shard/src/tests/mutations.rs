@@ -1,13 +1,28 @@
 //! Each rule that the tests beside this one uphold, broken on purpose: the scene fails, and by the
 //! text that belongs to the rule.
 
-use super::{disks, faulty, lease, leaving, loading, make, policy, reads};
+use super::{disks, faulty, install, lease, leaving, loading, make, policy, reads};
 use base::mutation::{self, Mutation};
 use std::panic::catch_unwind;
 
 #[test]
 fn every_breach_is_caught_by_its_text() {
-    let table: [(Mutation, fn(), &str); 19] = [
+    let table: [(Mutation, fn(), &str); 22] = [
+        (
+            Mutation::InstallForgetsVote,
+            install::a_member_behind_the_log_is_brought_up_by_a_state,
+            "the vote",
+        ),
+        (
+            Mutation::InstallDropsMatchingLog,
+            install::a_state_that_the_own_log_has_is_not_installed,
+            "its own log is dropped",
+        ),
+        (
+            Mutation::CampaignDuringSwitch,
+            install::nothing_is_said_while_the_log_is_replaced,
+            "it speaks while its log is replaced",
+        ),
         (
             Mutation::LoadingCountsAsCaughtUp,
             loading::a_member_that_loads_says_so_and_is_not_counted,

@@ -25,6 +25,10 @@ pub(super) struct Trio {
 impl Trio {
     /// Three voters, the first of which leads.
     pub fn led() -> Trio {
+        Trio::led_with(config(SyncPolicy::Always))
+    }
+
+    pub fn led_with(config: ShardConfig) -> Trio {
         let clock = Hand(Cell::new(1));
         let folders: Vec<_> = (0..3)
             .map(|_| tempfile::tempdir().expect("a folder"))
@@ -36,7 +40,7 @@ impl Trio {
             base.snapshot.conf_state = ConfState::from((vec![1, 2, 3], vec![]));
             let config = ShardConfig {
                 first: i == 0,
-                ..config(SyncPolicy::Always)
+                ..config.clone()
             };
             bootstrap(disk.clone(), config.log.clone(), &base).expect("a group can be founded");
             let logger = slog::Logger::root(slog::Discard, slog::o!());
@@ -169,6 +173,23 @@ impl Trio {
             others.any(|shard| shard.group().is_leader())
         });
         self.until(|t| t.shards[0].tail_len() == 0);
+    }
+
+    /// The member's folder is opened anew under the same name, as its server does it.
+    pub fn reopen(&mut self, i: usize) {
+        let disk = RealDisk::new(self._folders[i].path());
+        let config = self.shards[i].config.clone();
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let shard = Shard::open(disk, config, self.clock.now(), &logger);
+        let mut shard = shard.expect("a shard opens");
+        shard.succeed(&mut self.shards[i]);
+        self.shards[i] = shard;
+    }
+
+    /// A file of the first member's folder is in another one's too.
+    pub fn give(&self, name: &str, to: usize) {
+        let [from, to] = [0, to].map(|i| self._folders[i].path().join(name));
+        std::fs::copy(from, to).expect("a sound disk");
     }
 
     /// The first member's base names the state as it is.

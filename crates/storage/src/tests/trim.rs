@@ -167,7 +167,7 @@ fn compacted_index_is_that_of_the_shorter_log() {
 }
 
 /// A log of many small segments, all durable, and its model.
-fn long_log(seed: u64) -> (Run, Log<TestDisk>) {
+pub(super) fn long_log(seed: u64) -> (Run, Log<TestDisk>) {
     let mut run = Run::new(seed);
     let (mut log, _) = Log::create(run.disk.clone(), config(), &base()).unwrap();
     while log.end().0 < 150_000 {
