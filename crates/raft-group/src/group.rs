@@ -118,6 +118,16 @@ pub(super) struct Answer {
     pub loaded: bool,
 }
 
+impl Answer {
+    pub fn of(envelope: &Envelope) -> Answer {
+        Answer {
+            applied: envelope.applied,
+            has_room: envelope.has_room,
+            loaded: envelope.loaded,
+        }
+    }
+}
+
 fn is_only_voter(membership: &Membership, me: RaftId) -> bool {
     membership.conf.voters == [me.0] && !membership.is_joint()
 }

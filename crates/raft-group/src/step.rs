@@ -71,9 +71,6 @@ impl Group {
             lease_epoch,
             sent_ns,
             from,
-            applied,
-            has_room,
-            loaded,
             message,
             ..
         } = &envelope;
@@ -88,11 +85,7 @@ impl Group {
         }
         let (kind, term) = (message.get_msg_type(), message.term);
         let (lease_epoch, sent_ns, from) = (*lease_epoch, *sent_ns, *from);
-        let told = Answer {
-            applied: *applied,
-            has_room: *has_room,
-            loaded: *loaded,
-        };
+        let told = Answer::of(&envelope);
         let matched = self.matched(from);
         if kind == MessageType::MsgTimeoutNow {
             if !self.may_take_over() {

@@ -103,7 +103,7 @@ pub struct Server<P: Platform> {
     pub(super) ending: Option<Ending>,
     disk_full_told: bool,
     /// Since when the keyspace has been loaded, as far as the log says.
-    loading_told: Option<LoadProgress>,
+    pub(super) loading_told: Option<LoadProgress>,
     /// Where slots are, as of this turn; none outside a cluster.
     pub(super) routing: Option<Arc<Routing>>,
 }

@@ -123,6 +123,8 @@ impl<P: Platform> Server<P> {
         shard.succeed(&mut self.shard);
         let old = std::mem::replace(&mut self.shard, shard);
         self.released = last;
+        // What the old one was loading has not been loaded.
+        self.loading_told = None;
         // The old shard's jobs end with their thread; their results are nobody's.
         self.state.platform.replace_storage()?;
         // T9: what the old keyspace held is freed elsewhere.
