@@ -229,8 +229,8 @@ impl<P: Platform> Server<P> {
         self.shard.begin(now)?;
         self.release();
         self.flush();
-        if self.shard.is_loading() {
-            // A read that takes long would be waited for, and nothing rests on it.
+        if self.shard.is_loading() || self.shard.snapshot_progress().is_some() {
+            // A disk that takes long would be waited for, and nothing rests on it.
             self.state.platform.abandon_storage();
         }
         Ok(Progress::Ended)
