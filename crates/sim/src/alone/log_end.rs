@@ -220,7 +220,7 @@ fn row(root: &SimDisk, old: &Base, segments: usize) -> Row {
     let left = names.iter().filter(|n| n.ends_with(".seg")).count();
     match base.snapshot == old.snapshot {
         true if names.iter().any(|n| n == "base.tmp") => Row::BaseTemp,
-        true if beside.iter().any(|n| n.ends_with(".tmp")) => Row::Copying,
+        true if beside.iter().any(|n| n.starts_with("temp-")) => Row::Copying,
         true if count(".rdb") == 2 => Row::Named,
         true if count(".tmp") == 1 => Row::Writing,
         true => Row::Nothing,
