@@ -406,6 +406,7 @@ fn a_node_of_a_cluster_saves_and_trims_nothing() {
         return;
     }
     let server = ours(&[
+        ("bind", "127.0.0.1"),
         ("cluster-enabled", "yes"),
         ("appenddirname", "appendonlydir"),
         ("auto-aof-rewrite-min-size", "1mb"),
