@@ -43,7 +43,7 @@ impl TransferFile {
 
     /// Bytes of the piece at this offset; none where no piece begins.
     pub fn piece_at(&self, offset: u64) -> Option<u64> {
-        let begins = offset.is_multiple_of(PIECE) && offset < self.file.bytes;
+        let begins = offset % PIECE == 0 && offset < self.file.bytes;
         begins.then(|| (self.file.bytes - offset).min(PIECE))
     }
 }
