@@ -98,7 +98,7 @@ fn content_of(disk: &TestDisk, name: &str) -> Vec<u8> {
     bytes
 }
 
-fn is_part(name: &String) -> bool {
+fn is_part(name: &str) -> bool {
     name.ends_with(".part")
 }
 
@@ -136,12 +136,12 @@ fn every_crash_point_of_a_part_leaves_none_or_the_whole() {
                 assert_eq!(content_of(&run.disk, &name()), bytes(), "a named part");
             }
             seen[usize::from(whole)] += 1;
-            seen[2] += usize::from(names.iter().any(is_part));
+            seen[2] += usize::from(names.iter().any(|name| is_part(name)));
             let (log, recovered) = Log::open(run.disk.clone(), config()).unwrap();
             run.compare(&log, &recovered).unwrap();
             // No base names it: a start removes it, and a part in any case.
             let names = run.disk.names();
-            assert!(!names.iter().any(is_part), "{names:?}");
+            assert!(!names.iter().any(|name| is_part(name)), "{names:?}");
             assert!(!names.contains(&name()), "{names:?}");
             pull(&run.disk).unwrap();
         }
@@ -153,7 +153,7 @@ fn every_crash_point_of_a_part_leaves_none_or_the_whole() {
 fn an_abandoned_part_is_gone() {
     let disk = TestDisk::new(false);
     write(&disk, 0, b"half").unwrap();
-    assert!(disk.names().iter().any(is_part));
+    assert!(disk.names().iter().any(|name| is_part(name)));
     run_on(&disk, TransferWork::Abandon).unwrap();
     assert_eq!(disk.names(), Vec::<String>::new());
     // It may come twice.
@@ -166,7 +166,7 @@ fn a_part_with_other_bytes_gets_no_name() {
     write(&disk, 1000, b"other").unwrap();
     let error = finish(&disk).expect_err("a part with other bytes is named");
     assert!(matches!(error, SnapshotError::Differs { .. }), "{error}");
-    assert!(disk.names().iter().all(is_part));
+    assert!(disk.names().iter().all(|name| is_part(name)));
     // A piece that comes again mends it.
     write_all(&disk).unwrap();
     finish(&disk).unwrap();
@@ -201,7 +201,7 @@ fn a_part_whose_sync_failed_gets_no_name() {
     assert!(finish(&disk).is_err());
     disk.set_fail_sync(false);
     assert!(finish(&disk).is_err(), "what was lost is found");
-    assert!(disk.names().iter().all(is_part));
+    assert!(disk.names().iter().all(|name| is_part(name)));
     pull(&disk).unwrap();
 }
 
