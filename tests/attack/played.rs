@@ -60,7 +60,7 @@ impl Seen {
     pub fn control(&self) -> Option<&Control> {
         match &self.frame {
             Frame::Control(control) => Some(control),
-            Frame::Raft(_) | Frame::Words(_) => None,
+            Frame::Raft(_) | Frame::Words(_) | Frame::Transfer(_) => None,
         }
     }
 }

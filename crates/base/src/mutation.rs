@@ -265,6 +265,12 @@ pub enum Mutation {
     StartIgnoresTruncation,
     /// P14: the term of the entry before the first one is forgotten.
     ForgetTermBeforeFirst,
+    /// P16: a piece is written though its checksum is another one.
+    PieceUnchecked,
+    /// P17: the file of another member's state gets its name before anybody has read it.
+    NamedUnchecked,
+    /// P15: a state is pulled that a deposed leader has offered.
+    OfferOfDeposedLeader,
 }
 
 impl Mutation {
@@ -395,6 +401,9 @@ impl Mutation {
         Mutation::TrimBelowFloor,
         Mutation::StartIgnoresTruncation,
         Mutation::ForgetTermBeforeFirst,
+        Mutation::PieceUnchecked,
+        Mutation::NamedUnchecked,
+        Mutation::OfferOfDeposedLeader,
     ];
 }
 

@@ -5,6 +5,7 @@
 
 use super::introduction::Introduction;
 use super::migration::word::Words;
+use super::transfer::message::{self, Message, Unreadable};
 use base::ids::{GroupId, RaftId};
 use base::ShardId;
 use cluster_bus::NodeId;
@@ -101,6 +102,8 @@ pub enum Frame {
     Raft(Box<Envelope>),
     Control(Control),
     Words(Words),
+    /// About a state that one member has and another lacks.
+    Transfer(Message),
 }
 
 impl Frame {
@@ -114,6 +117,7 @@ impl Frame {
                 | Control::Stored { raft_id, .. }
                 | Control::Really { raft_id, .. },
             ) => Some(*raft_id),
+            Frame::Transfer(message) => message.to_member(),
             Frame::Control(_) | Frame::Words(_) => None,
         }
     }
@@ -213,6 +217,13 @@ impl Frame {
         if kind == WORDS {
             let words = Words::decode(rest).ok_or(FrameError::Control)?;
             return Ok(Frame::Words(words));
+        }
+        if message::KINDS.contains(&kind) {
+            return match Message::decode(kind, rest) {
+                Ok(message) => Ok(Frame::Transfer(message)),
+                Err(Unreadable::Base(why)) => Err(FrameError::Base(why)),
+                Err(Unreadable::Cut) => Err(FrameError::Control),
+            };
         }
         let base = || -> Result<Box<Base>, FrameError> {
             let base = Base::from_bytes(rest).map_err(|e| FrameError::Base(e.to_string()))?;

@@ -223,6 +223,7 @@ impl Cluster {
             self.view.touch();
         }
         self.refresh_table(now, shard);
+        self.follow_transfers(shard);
         self.membership.look(now, shard);
     }
 
@@ -243,6 +244,7 @@ impl Cluster {
         self.table.touch_now(self.now.mono);
         self.placement.begun();
         self.record.begin_anew();
+        self.transfers.begin_anew();
     }
 
     fn look_after_witness<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>, looks: bool) {

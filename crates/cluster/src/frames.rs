@@ -33,7 +33,7 @@ fn needs_proof(control: &Control) -> bool {
 fn is_newer(frame: &Frame) -> bool {
     matches!(
         frame,
-        Frame::Words(_) | Frame::Control(Control::Introduce(_))
+        Frame::Words(_) | Frame::Transfer(_) | Frame::Control(Control::Introduce(_))
     )
 }
 
@@ -68,6 +68,7 @@ impl Cluster {
                 }
             }
             Frame::Words(words) => self.hear(from, proved, words, shard),
+            Frame::Transfer(message) => self.hear_of_state(from, proved, message, shard),
             Frame::Control(Control::Introduce(said)) => {
                 if proved {
                     self.introductions.hear(now.mono, from, said);

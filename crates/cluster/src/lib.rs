@@ -3,7 +3,7 @@
 //!
 //! Owns the bus's state machine and one struct for each room: [`membership`] (this node's way between
 //! shards), [`leading`] (members that come and go), [`witness`] (where the shard's witness is),
-//! [`record`], [`health`], [`peers`], [`routing`], [`view`], [`proof`]. A room's fields are its own: the
+//! [`record`], [`health`], [`transfer`] (states for members behind the log), [`peers`], [`routing`], [`view`], [`proof`]. A room's fields are its own: the
 //! cluster core only hands it what it needs. Never: a socket, a clock, a thread or a file; [`ClusterOutput`]s say what the
 //! driver does, in order. The node's loop and the simulator drive the same code:
 //!
@@ -36,6 +36,7 @@ mod record;
 mod routing;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod view;
 mod witness;
 pub mod witnesses;
@@ -72,6 +73,7 @@ use std::time::Duration;
 use storage::base::{Base, Member, MemberIdentity, MemberKind, SnapshotMeta};
 use storage::Disk;
 use topology::{ClusterView, PreferredEndpoint, Record, Routing};
+use transfer::Transfers;
 use view::View;
 use witness::{Around, WitnessPlacement};
 
@@ -167,6 +169,8 @@ pub struct ClusterOptions {
     /// `cluster-feature-bits` (M9).
     pub features: u32,
     pub preferred: PreferredEndpoint,
+    /// P16: bytes a second of states that are given to other members; 0: no limit.
+    pub snapshot_rate: u64,
     /// M24: what MIGRATE has to show for this node.
     pub requirepass: String,
 }
@@ -190,6 +194,7 @@ pub struct Cluster {
     health: Health,
     record: RecordWriter,
     migration: Migration,
+    transfers: Transfers,
     kinds: Kinds,
     peers: Peers,
     introductions: Introductions,
@@ -225,6 +230,7 @@ impl Cluster {
             health: Health::default(),
             record: RecordWriter::default(),
             migration: Migration::default(),
+            transfers: Transfers::default(),
             kinds: Kinds::default(),
             peers: Peers::default(),
             introductions: Introductions::default(),
@@ -352,7 +358,11 @@ impl Cluster {
     /// When [`Cluster::follow`] wants to be called next.
     pub fn deadline(&self) -> Mono {
         let bus = Mono(self.bus.deadline().saturating_mul(1_000_000));
-        let asks = [self.membership.deadline(), self.words_deadline()];
+        let asks = [
+            self.membership.deadline(),
+            self.words_deadline(),
+            self.transfers.deadline(),
+        ];
         asks.into_iter().flatten().fold(bus, Mono::min)
     }
 

@@ -2,6 +2,7 @@
 
 use super::control::{encode_words, Control};
 use super::migration::word::Words;
+use super::transfer::message::Message;
 use super::ClusterOutput;
 use cluster_bus::NodeId;
 
@@ -42,6 +43,16 @@ impl Outbox {
             urgent: false,
             back: false,
             bytes: encode_words(words),
+        });
+    }
+
+    /// Says something about a state that one member has and another lacks.
+    pub fn state(&mut self, to: NodeId, message: &Message) {
+        self.outputs.push(ClusterOutput::Frame {
+            to,
+            urgent: !message.is_bulk(),
+            back: false,
+            bytes: message.encode(),
         });
     }
 

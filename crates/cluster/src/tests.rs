@@ -2,6 +2,7 @@
 
 mod introductions;
 mod shown;
+mod states;
 pub(crate) use introductions::{knowing, knowing_as};
 
 use super::*;
@@ -83,6 +84,7 @@ fn config_of(features: u32) -> ClusterConfig {
             follows_slots: true,
             features,
             preferred: PreferredEndpoint::Ip,
+            snapshot_rate: 0,
             requirepass: String::new(),
         },
         seed: 1,

@@ -304,9 +304,9 @@ impl<S: Folders> Witnesses<S> {
                 proved,
                 frame: Frame::Control(control),
             } => self.control(now, from, proved, control),
-            // A witness has no slots.
+            // A witness has neither slots nor a state.
             ForWitnesses::Frame {
-                frame: Frame::Words(_),
+                frame: Frame::Words(_) | Frame::Transfer(_),
                 ..
             } => {}
         }

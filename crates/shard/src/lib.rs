@@ -20,6 +20,7 @@
 //! - The tail is decided by what *commits* at its indexes, by nothing else (T6).
 
 mod apply;
+mod check;
 mod health;
 mod install;
 mod loading;
@@ -30,7 +31,9 @@ mod open;
 mod persist;
 mod quorum;
 mod replay;
+mod transfer;
 mod turn;
+pub use check::OfferedCheck;
 pub use loading::{Cause, LoadProgress};
 pub use make::{CopyTo, NoSnapshot, SnapshotOrder, SnapshotProgress};
 pub use members::LEAVE_TIMEOUTS;
@@ -271,6 +274,7 @@ pub struct Shard<D: Disk> {
     quorum: quorum::Quorum,
     new_state: Option<log_end::NewState>,
     install: Option<install::Install>,
+    transfers: transfer::Transfers,
     snapshots: make::Snapshots<D>,
 
     // output

@@ -148,6 +148,7 @@ impl<D: Disk> Shard<D> {
             quorum,
             new_state: None,
             install: None,
+            transfers: super::transfer::Transfers::default(),
             snapshots: super::make::Snapshots::default(),
             jobs: Vec::new(),
             failed: Vec::new(),

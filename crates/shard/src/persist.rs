@@ -242,6 +242,7 @@ impl<D: Disk> Shard<D> {
             Done::Switched(result) => self.switched(now, result?),
             Done::Installed(result) => self.installed(now, result?),
             Done::Snapshot(result) => self.snapshot_done(result),
+            Done::Transfer(done) => self.on_transferred(done),
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! base or log; an error leaves no file (F23). Costs the memory of one more keyspace while it runs.
 
 use super::apply::apply_entry;
+use super::check::{self, Check};
 use super::loading::keyspace_of;
 use super::make::{CopyTo, SnapshotOrder, SnapshotProgress};
 use super::{Shard, ShardConfig, ShardError};
@@ -15,7 +16,6 @@ use effect::Stager;
 use keyspace::Keyspace;
 use raft::eraftpb::Entry;
 use raft_group::Membership;
-use rdb::file::{End, Item, Reader};
 use state::load::{LoadError, Loader};
 use state::save::{hex, save, Saved, Style};
 use state::StateMachine;
@@ -221,61 +221,12 @@ impl<D: Disk> Replay<D> {
             snapshot: meta.clone(),
             start: None,
         };
-        vec![
-            ("hf-index", meta.index.to_string()),
-            ("hf-term", meta.term.to_string()),
-            ("hf-group", identity.group.to_string()),
+        let mut fields = check::origin(meta.entry(), identity.group).to_vec();
+        fields.extend([
             ("hf-incarnation", identity.incarnation.0.to_string()),
             ("hf-base", hex(&base.to_bytes())),
-        ]
-    }
-}
-
-/// Reads a file to its end, and keeps nothing of it.
-struct Check {
-    file: String,
-    reader: Reader,
-    keys: u64,
-    end: Option<End>,
-}
-
-impl Check {
-    fn new(file: &str) -> Check {
-        Check {
-            file: file.to_owned(),
-            // No length is believed before its bytes have come, so none needs to be refused.
-            reader: Reader::new(usize::MAX),
-            keys: 0,
-            end: None,
-        }
-    }
-
-    fn feed(&mut self, mut bytes: &[u8]) -> Result<(), SnapshotError> {
-        loop {
-            match self.reader.next(&mut bytes, &mut || {}) {
-                Ok(None) => return Ok(()),
-                Ok(Some(Item::Entry(_))) => self.keys += 1,
-                Ok(Some(Item::End(end))) => self.end = Some(end),
-                Ok(Some(_)) => {}
-                Err(error) => {
-                    return Err(SnapshotError::Differs {
-                        file: self.file.clone(),
-                        what: error.to_string(),
-                    })
-                }
-            }
-        }
-    }
-
-    /// How many keys it has, and its end.
-    fn finish(self) -> Result<(u64, End), SnapshotError> {
-        let (file, end) = (self.file, self.end);
-        let differs = |what: String| SnapshotError::Differs { file, what };
-        match (self.reader.finish(), end) {
-            (Ok(()), Some(end)) => Ok((self.keys, end)),
-            (Ok(()), None) => Err(differs("it has no end".to_owned())),
-            (Err(error), _) => Err(differs(error.to_string())),
-        }
+        ]);
+        fields
     }
 }
 

@@ -253,6 +253,7 @@ fn show(frame: &[u8]) -> String {
         }
         Ok(Frame::Control(control)) => format!("{control:.200?}"),
         Ok(Frame::Words(words)) => format!("{words:.400?}"),
+        Ok(Frame::Transfer(message)) => format!("{message:?}"),
         Err(error) => format!("? {error}"),
     }
 }

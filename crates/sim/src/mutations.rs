@@ -157,6 +157,9 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::TrimBelowFloor, Beside("crates/storage/src/tests/trim.rs")),
         (M::StartIgnoresTruncation, Beside("crates/storage/src/tests.rs")),
         (M::ForgetTermBeforeFirst, Beside("crates/raft-group/src/window.rs")),
+        (M::OfferOfDeposedLeader, Beside("crates/cluster/src/transfer/tests/receiver.rs")),
+        (M::PieceUnchecked, Beside("crates/cluster/src/transfer/tests/receiver.rs")),
+        (M::NamedUnchecked, Beside("crates/storage/src/tests/transfer.rs")),
         (M::BusNamesTheSpeaker, Beside("crates/cluster/src/tests/introductions.rs")),
     ]
 };

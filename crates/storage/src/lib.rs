@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`disk`] the seam, `folders` the folders of members, [`base`] with what a member begins, [`record`] the bytes of a Ready,
 //! [`segment`] the files, [`log`] appending, `space` room to append to, [`sync`] making it durable,
-//! `recover` opening, [`read`] getting entries back, [`snapshot`] the files of states, [`trim`] the log's end, [`install`] another member's state, [`thread`] the storage thread. `docs/DATA_FORMATS.md` has the bytes.
+//! `recover` opening, [`read`] getting entries back, [`snapshot`] the files of states, [`transfer`] how they travel, [`trim`] the log's end, [`install`] another member's state, [`thread`] the storage thread. `docs/DATA_FORMATS.md` has the bytes.
 
 pub mod base;
 pub mod disk;
@@ -25,6 +25,7 @@ pub mod snapshot;
 mod space;
 pub mod sync;
 pub mod thread;
+pub mod transfer;
 pub mod trim;
 
 pub use base::{Base, LogStart, MemberIdentity, SnapshotMeta, StateFile};
@@ -39,6 +40,9 @@ pub use segment::{AllocJob, Allocated};
 pub use snapshot::{MadeSnapshot, SnapshotError, SnapshotJob, SnapshotResult};
 pub use sync::SyncJob;
 pub use thread::{Done, Job, StorageThread};
+pub use transfer::{
+    FileCheck, PieceRead, TransferDone, TransferFile, TransferJob, TransferWork, Transferred,
+};
 pub use trim::{SwitchJob, Switched, TrimJob};
 
 #[cfg(test)]

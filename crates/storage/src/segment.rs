@@ -11,6 +11,7 @@ use super::base::MemberIdentity;
 use super::disk::{Disk, DiskFile};
 use super::error::{Result, StorageError};
 use super::position::Position;
+use super::transfer::PART_SUFFIX;
 use std::sync::Arc;
 
 /// Where records begin in a file: the header has a page of its own.
@@ -130,9 +131,9 @@ pub fn is_segment(name: &str) -> bool {
     name.ends_with(SUFFIX)
 }
 
-/// Whether a file of this name is left over from a crash.
+/// Whether a file of this name is left over from a crash, or is a state of which not all had come.
 pub fn is_temporary(name: &str) -> bool {
-    name.ends_with(TEMP_SUFFIX)
+    name.ends_with(TEMP_SUFFIX) || name.ends_with(PART_SUFFIX)
 }
 
 /// A segment that is ready to be appended to.

@@ -279,7 +279,7 @@ pub fn read<D: Disk, E: From<StorageError>>(
     read_file(&file, name, visit)
 }
 
-fn read_file<F: DiskFile, E: From<StorageError>>(
+pub(super) fn read_file<F: DiskFile, E: From<StorageError>>(
     file: &F,
     name: &str,
     mut visit: impl FnMut(&[u8]) -> Result<(), E>,

@@ -5,6 +5,7 @@ mod damage;
 mod disk;
 mod golden;
 mod install;
+mod transfer;
 mod trim;
 
 use super::log::LogConfig;

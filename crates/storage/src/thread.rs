@@ -1,8 +1,9 @@
 //! The storage thread: what would block the loop happens here.
 //!
 //! Owns one thread that syncs, allocates, reads and writes for the loop, a second one that only
-//! frees memory (dropping a keyspace of many keys takes seconds, and no sync may wait for that), and a
-//! third one that makes snapshots, one after the other, and steps back behind all others.
+//! frees memory (dropping a keyspace of many keys takes seconds, and no sync may wait for that), a
+//! third one that makes snapshots, one after the other, and steps back behind all others, and a fourth one
+//! that reads and writes the files of states which travel (F11).
 //! Decides nothing: jobs come from the log, results go back to it.
 //!
 //! Syncs go first, and all that have queued up become one; an allocation proceeds in steps between
@@ -17,6 +18,7 @@ use super::read::{ReadDone, ReadJob};
 use super::segment::{AllocJob, Allocated};
 use super::snapshot::{SliceRead, SnapshotJob, SnapshotResult};
 use super::sync::SyncJob;
+use super::transfer::{TransferDone, TransferJob};
 use super::trim::{SwitchJob, Switched, TrimJob};
 use std::collections::VecDeque;
 use std::io;
@@ -39,6 +41,8 @@ pub enum Job<D: Disk> {
     Trim(TrimJob<D>),
     /// Makes a snapshot.
     Snapshot(SnapshotJob),
+    /// A piece of a state that travels, or what begins or ends with the last one; in order.
+    Transfer(TransferJob<D>),
     /// Memory whose freeing takes long.
     Garbage(Box<dyn Send>),
     /// Anything else (nodes.conf); reports by its own means.
@@ -58,6 +62,8 @@ pub enum Done<D: Disk> {
     Installed(Result<Installed>),
     /// A snapshot is whole and durable under its name; or there is none, and nothing else has happened.
     Snapshot(SnapshotResult),
+    /// Nothing else has happened if it is an error.
+    Transfer(TransferDone),
 }
 
 impl<D: Disk> Job<D> {
@@ -76,6 +82,7 @@ impl<D: Disk> Job<D> {
                 None
             }
             Job::Snapshot(job) => Some(Done::Snapshot(job.run())),
+            Job::Transfer(job) => Some(Done::Transfer(job.run())),
             Job::Garbage(garbage) => {
                 drop(garbage);
                 None
@@ -97,6 +104,7 @@ pub struct StorageThread<D: Disk> {
     jobs: Option<Sender<Job<D>>>,
     garbage: Option<Sender<Box<dyn Send>>>,
     snapshots: Option<Sender<SnapshotJob>>,
+    transfers: Option<Sender<TransferJob<D>>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -107,8 +115,10 @@ impl<D: Disk> StorageThread<D> {
         let (done, results) = channel();
         let (garbage, heap) = channel();
         let (snapshots, states) = channel();
+        let (transfers, pieces) = channel();
         let wake = Arc::new(wake);
         let (done_too, wake_too) = (done.clone(), Arc::clone(&wake));
+        let (done_pieces, wake_pieces) = (done.clone(), Arc::clone(&wake));
         let worker = Worker {
             queue,
             done,
@@ -127,12 +137,16 @@ impl<D: Disk> StorageThread<D> {
             Builder::new()
                 .name("hf-snapshot".into())
                 .spawn(move || make_snapshots(states, &done_too, &*wake_too))?,
+            Builder::new()
+                .name("hf-transfer".into())
+                .spawn(move || transfer(pieces, &done_pieces, &*wake_pieces))?,
         ];
         Ok((
             StorageThread {
                 jobs: Some(jobs),
                 garbage: Some(garbage),
                 snapshots: Some(snapshots),
+                transfers: Some(transfers),
                 threads,
             },
             results,
@@ -149,6 +163,9 @@ impl<D: Disk> StorageThread<D> {
             Job::Snapshot(job) => {
                 let _ = self.snapshots.as_ref().map(|s| s.send(job));
             }
+            Job::Transfer(job) => {
+                let _ = self.transfers.as_ref().map(|t| t.send(job));
+            }
             job => {
                 let _ = self.jobs.as_ref().map(|j| j.send(job));
             }
@@ -158,7 +175,8 @@ impl<D: Disk> StorageThread<D> {
 
 impl<D: Disk> Drop for StorageThread<D> {
     fn drop(&mut self) {
-        (self.jobs, self.garbage, self.snapshots) = (None, None, None);
+        (self.jobs, self.garbage) = (None, None);
+        (self.snapshots, self.transfers) = (None, None);
         for thread in self.threads.drain(..) {
             // Only a panic makes this fail, and it has been printed.
             let _ = thread.join();
@@ -177,6 +195,18 @@ fn make_snapshots<D: Disk>(
     for job in jobs {
         // Without a receiver the loop is gone, and its results with it.
         let _ = done.send(Done::Snapshot(job.run()));
+        wake();
+    }
+}
+
+fn transfer<D: Disk>(
+    jobs: Receiver<TransferJob<D>>,
+    done: &Sender<Done<D>>,
+    wake: &(impl Fn() + ?Sized),
+) {
+    for job in jobs {
+        // As above.
+        let _ = done.send(Done::Transfer(job.run()));
         wake();
     }
 }

@@ -282,6 +282,10 @@ impl DiskFile for TestFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut s = self.disk.lock();
+        let grows = s.files[self.id].live.len() < offset as usize + bytes.len();
+        if s.full && grows {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         // The write at the crash is cut at a place that the count makes arbitrary.
         let bytes = match s.change()? {
             true => &bytes[..bytes.len() * (s.calls as usize % 7) / 7],
