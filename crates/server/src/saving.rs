@@ -2,7 +2,7 @@
 //!
 //! Owns the decision alone: how the log, the last snapshots and the configuration stand comes in, one reason
 //! goes out. Never: orders, makes, or remembers one. Invariants: snapshots that nobody asked for begin at least
-//! [`SPACING`] apart; the log's length makes none where none would let the log be trimmed (D7).
+//! [`SPACING`] apart, but for a log that is `CROWDED`; the log's length makes none where none would let the log be trimmed (D7).
 
 use base::clock::Mono;
 use command::api::SnapshotKind;
@@ -11,6 +11,9 @@ use std::time::Duration;
 
 /// A small set of keys that is overwritten fills the log in less than a second.
 pub const SPACING: Duration = Duration::from_secs(10);
+/// But a log that is so many times as long as it is to get waits for nothing: at 150 MB a second the disk would
+/// fill up with what nobody needs.
+const CROWDED: u128 = 3;
 /// How long a `save` rule leaves a disk alone after a failure: Redis's time.
 pub const RETRY: Duration = Duration::from_secs(5);
 /// So many failures in a row, and the log's length makes the next one after [`PATIENCE`], then after twice that
@@ -85,21 +88,22 @@ pub fn due(facts: &Facts<'_>) -> Option<Due> {
         return Some(Due::Scheduled(SnapshotKind::Save));
     }
     let since = |at: Mono| facts.now.since(at);
-    if facts.last_automatic.is_some_and(|at| since(at) < SPACING) {
-        return None;
-    }
+    let spaced = facts.last_automatic.is_none_or(|at| since(at) >= SPACING);
     let retries = facts.failed_save.is_none_or(|at| since(at) > RETRY);
     let applies = |rule: &&SaveRule| {
         let old = since(facts.last_save) > Duration::from_secs(rule.seconds);
         old && facts.changes >= rule.changes
     };
-    if let Some(rule) = facts.rules.iter().find(applies).filter(|_| retries) {
+    let rule = facts.rules.iter().find(applies);
+    if let Some(rule) = rule.filter(|_| retries && spaced) {
         return Some(Due::Rule(*rule));
     }
-    has_grown(facts).then_some(Due::Growth)
+    let most = if spaced { 1 } else { CROWDED };
+    has_grown(facts, most).then_some(Due::Growth)
 }
 
-fn has_grown(facts: &Facts<'_>) -> bool {
+/// Whether the log is so many times as long as it is to get.
+fn has_grown(facts: &Facts<'_>, times: u128) -> bool {
     if !facts.trims || facts.percentage == 0 {
         return false;
     }
@@ -114,7 +118,7 @@ fn has_grown(facts: &Facts<'_>) -> bool {
         true => limit + limit / 4,
         false => limit,
     };
-    u128::from(facts.log_bytes) >= limit.max(1)
+    u128::from(facts.log_bytes) >= limit.max(1) * times
 }
 
 /// How long after a rewrite that came to nothing the log's length makes the next one.
@@ -293,6 +297,18 @@ mod tests {
         assert_eq!(due(&facts), Some(Due::Rule(RULES[0])));
         facts.rules = &[];
         assert_eq!(due(&facts), Some(Due::Growth));
+    }
+
+    #[test]
+    fn a_log_that_is_crowded_waits_for_nothing() {
+        for (log_bytes, want) in [(192 * MB - 1, None), (192 * MB, Some(Due::Growth))] {
+            let facts = Facts {
+                log_bytes,
+                last_automatic: Some(at(100_000)),
+                ..quiet()
+            };
+            assert_eq!(due(&facts), want, "{log_bytes}");
+        }
     }
 
     #[test]
