@@ -9,7 +9,7 @@ use super::transfer::message::{self, Message, Unreadable};
 use base::ids::{GroupId, RaftId};
 use base::ShardId;
 use cluster_bus::NodeId;
-use raft_group::{Envelope, EnvelopeError};
+use raft_group::{is_sound, Envelope, EnvelopeError};
 use storage::Base;
 
 const ENVELOPE: u8 = 0;
@@ -233,6 +233,9 @@ impl Frame {
                     "it begins behind the end of any log".into(),
                 ));
             }
+            if !is_sound(&base.snapshot.conf_state) {
+                return Err(FrameError::Base("no group has such members".into()));
+            }
             if base.snapshot.file.is_some() || base.start.is_some() {
                 return Err(FrameError::Base("it names files of another disk".into()));
             }
@@ -349,6 +352,23 @@ mod tests {
     use proptest::prelude::*;
     use raft::eraftpb::ConfState;
     use storage::{LogStart, MemberIdentity, Position, SnapshotMeta, StateFile};
+
+    /// D6: raft-rs would end the process that opens such a base, and again at every start.
+    #[test]
+    fn a_given_base_with_impossible_members_is_refused() {
+        let mut base = Base::default();
+        base.snapshot.conf_state.voters = vec![2];
+        base.snapshot.conf_state.learners = vec![2];
+        let base = Box::new(base);
+        let frames = [
+            Control::Accept { base: base.clone() },
+            Control::Invite { base },
+        ];
+        for control in frames {
+            let error = Frame::decode(&control.encode()).expect_err("2 can't be both");
+            assert!(error.to_string().contains("such members"), "{error}");
+        }
+    }
 
     /// D7: such a base names what lies on another node's disk.
     #[test]

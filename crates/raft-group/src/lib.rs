@@ -26,7 +26,7 @@ mod window;
 pub use envelope::{Envelope, EnvelopeError, LeaseEpoch};
 pub use group::{Group, GroupConfig, MemberView, Persist, Role};
 pub use lease::{Lease, Promise};
-pub use members::{Applied, Change, ChangeError, Membership};
+pub use members::{is_sound, Applied, Change, ChangeError, Membership};
 pub use plan::{
     plan, relief, successor, transfer_kind, transferees, Condition, MembershipRequests, Plan,
     Progress, TransferKind, ANSWERED, NEAR_BYTES,

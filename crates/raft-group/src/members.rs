@@ -17,6 +17,7 @@ use raft::eraftpb::{
 };
 use raft::storage::MemStorage;
 use raft::{Config, RawNode};
+use std::collections::BTreeSet;
 use storage::base::{Member, MemberKind};
 
 /// Members as of some index.
@@ -144,6 +145,32 @@ impl Membership {
         self.take_over(conf, added, me, entry.index);
         Ok(())
     }
+}
+
+/// D6: whether raft-rs takes this ConfState from a base; some others it ends the process for. A learner has no
+/// vote, one to come has one until the joint state ends, and no list names an id twice.
+pub fn is_sound(conf: &ConfState) -> bool {
+    let lists = [
+        &conf.voters,
+        &conf.learners,
+        &conf.voters_outgoing,
+        &conf.learners_next,
+    ];
+    let distinct = |list: &Vec<u64>| {
+        let set: BTreeSet<u64> = list.iter().copied().collect();
+        set.len() == list.len() && !set.contains(&raft::INVALID_ID)
+    };
+    let votes = |id: &u64| conf.voters.contains(id) || conf.voters_outgoing.contains(id);
+    let joint = !conf.voters_outgoing.is_empty();
+    let next = |id: &u64| {
+        let stays = conf.voters.contains(id) || conf.learners.contains(id);
+        conf.voters_outgoing.contains(id) && !stays
+    };
+    !conf.voters.is_empty()
+        && lists.into_iter().all(distinct)
+        && !conf.learners.iter().any(votes)
+        && conf.learners_next.iter().all(next)
+        && (joint || !conf.auto_leave)
 }
 
 /// Every id of a ConfState; some come twice.
@@ -274,6 +301,53 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn conf(lists: &[Vec<u64>; 4], auto_leave: bool) -> ConfState {
+        let [voters, learners, voters_outgoing, learners_next] = lists.clone();
+        ConfState {
+            voters,
+            learners,
+            voters_outgoing,
+            learners_next,
+            auto_leave,
+            ..ConfState::default()
+        }
+    }
+
+    /// Whether raft-rs begins with it; it may panic.
+    fn begins(conf: &ConfState) -> bool {
+        let config = Config {
+            id: 1,
+            ..Config::default()
+        };
+        let (conf, logger) = (conf.clone(), slog::Logger::root(slog::Discard, slog::o!()));
+        let new = || {
+            let storage = MemStorage::new_with_conf_state(conf);
+            RawNode::new(&config, storage, &logger).is_ok()
+        };
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(new)).unwrap_or(false)
+    }
+
+    /// Every ConfState of three ids: what is called sound raft-rs takes, and all that a group comes to is.
+    #[test]
+    fn sound_members_are_those_raft_begins_with() {
+        let subsets: Vec<Vec<u64>> = (0..8u64)
+            .map(|bits| (1..=3).filter(|id| bits & (1 << (id - 1)) != 0).collect())
+            .collect();
+        let mut found = [0, 0];
+        for case in 0..8usize.pow(4) * 2 {
+            let at = |n: u32| subsets[case / 2 / 8usize.pow(n) % 8].clone();
+            let conf = conf(&[at(0), at(1), at(2), at(3)], case % 2 == 1);
+            // Without a voter raft-rs begins, and no group can have been that way (G1).
+            let takes = !conf.voters.is_empty() && begins(&conf);
+            assert_eq!(is_sound(&conf), takes, "{conf:?}");
+            found[usize::from(takes)] += 1;
+        }
+        assert!(found.iter().all(|n| *n > 50), "{found:?}");
+        for twice in [vec![1, 1], vec![0, 1]] {
+            assert!(!is_sound(&conf(&[twice, vec![], vec![], vec![]], false)));
+        }
+    }
 
     #[test]
     fn votes_without_a_majority_elect_nobody() {

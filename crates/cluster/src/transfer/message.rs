@@ -263,6 +263,9 @@ fn offer(rest: &[u8]) -> Result<Message, Unreadable> {
     if base.start.is_some() || base.identity.kind != MemberKind::Data {
         return wrong("it is none of a member that is to be brought up");
     }
+    if !raft_group::is_sound(&base.snapshot.conf_state) {
+        return wrong("no group has such members");
+    }
     if at.index.max(term) > FAR || at.term > term {
         return wrong("it lies behind the end of any log, or its term above its leader's");
     }
@@ -400,6 +403,7 @@ mod tests {
             |b| b.snapshot.file = Some(StateFile { bytes: 0, crc64: 1 })
         ));
         assert!(refused(|b| b.snapshot.term = 5));
+        assert!(refused(|b| b.snapshot.conf_state.learners = vec![2]));
         assert!(refused(|b| b.snapshot.index = 8), "it begins behind it");
         assert!(refused(|b| b.snapshot.index = u64::MAX - 1));
         assert!(refused(|b| b.identity.kind = MemberKind::Witness));
