@@ -223,7 +223,7 @@ impl Cluster {
             self.view.touch();
         }
         self.refresh_table(now, shard);
-        self.follow_transfers(shard);
+        self.follow_transfers(shard, looks);
         self.membership.look(now, shard);
     }
 

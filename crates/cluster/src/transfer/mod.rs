@@ -131,8 +131,8 @@ impl Cluster {
         }
     }
 
-    /// What the disk has done, and what time demands.
-    pub(super) fn follow_transfers<D: Disk>(&mut self, shard: &mut Shard<D>) {
+    /// What the disk has done, and what time demands; `looks`: it is time to look which members are behind.
+    pub(super) fn follow_transfers<D: Disk>(&mut self, shard: &mut Shard<D>, looks: bool) {
         for done in shard.take_transferred() {
             self.transferred(done, shard);
         }
@@ -142,8 +142,12 @@ impl Cluster {
             self.step_receiver(receive::Event::Anew, shard);
             self.step_sender(send::Event::Anew, shard);
         }
-        self.step_receiver(receive::Event::Turn, shard);
-        self.step_sender(send::Event::Turn, shard);
+        // Most turns have nothing to do with a state, and pay for none.
+        let now = self.now.mono;
+        if looks || self.transfers.deadline().is_some_and(|at| now >= at) {
+            self.step_receiver(receive::Event::Turn, shard);
+            self.step_sender(send::Event::Turn, shard);
+        }
     }
 
     fn transferred<D: Disk>(&mut self, done: TransferDone, shard: &mut Shard<D>) {
