@@ -5,15 +5,12 @@
 //! has is never thrown away; from the order to the end nothing is stepped, ticked, appended or said, so that
 //! no vote and no entry is in the old log alone.
 
+use super::persist::RETRY;
 use super::Shard;
 use base::clock::{Mono, Now};
 use base::ids::EntryId;
 use base::mutation::{self, Mutation};
-use std::time::Duration;
 use storage::{Disk, Installed, Job, SnapshotMeta};
-
-/// How long to leave a disk alone on which the base could not be written (D5).
-const RETRY: Duration = Duration::from_secs(1);
 
 /// A state on its way into the place of the log.
 pub(super) enum Install {

@@ -11,6 +11,7 @@
 
 use super::apply::apply_entry;
 use super::members::is_change;
+use super::persist::{READ_SLICE, RETRY};
 use super::{ReadFor, Shard, ShardError};
 use base::clock::{Mono, Now};
 use base::mutation::{self, Mutation};
@@ -19,16 +20,10 @@ use keyspace::Keyspace;
 use raft::eraftpb::Entry;
 use state::load::{LoadError, Loader};
 use state::StateMachine;
-use std::time::Duration;
 use storage::base::{MemberKind, StateFile};
 use storage::snapshot::{SliceRead, LOAD_SLICE};
 use storage::{Disk, Job};
 use topology::Record;
-
-/// Bytes of one read of entries.
-const READ_SLICE: u64 = 1 << 20;
-/// How long to leave a disk alone that could open no file (D5).
-const RETRY: Duration = Duration::from_secs(1);
 
 /// Why the keyspace is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,20 +39,21 @@ pub(super) struct Loading {
     cause: Cause,
     source: Source,
     reading: Reading,
-    /// What the entries go into.
-    pub(super) data: StateMachine,
-    pub(super) stager: Stager,
     since: Now,
 }
 
 /// Where the next bytes come from.
 enum Source {
-    File {
-        loader: Box<Loader>,
-        offset: u64,
-    },
+    File { loader: Box<Loader>, offset: u64 },
+    Log(Box<Replay>),
+}
+
+/// What the entries behind the state go into.
+struct Replay {
     /// The entry that comes next.
-    Log(u64),
+    next: u64,
+    data: StateMachine,
+    stager: Stager,
 }
 
 /// Whether the next bytes are asked for.
@@ -108,8 +104,8 @@ impl<D: Disk> Shard<D> {
         let log_bytes = self.log.bytes_after(base.index);
         let loaded_bytes = match &loading.source {
             Source::File { offset, .. } => (*offset).min(file_bytes),
-            Source::Log(next) => {
-                file_bytes + log_bytes.saturating_sub(self.log.bytes_after(next - 1))
+            Source::Log(replay) => {
+                file_bytes + log_bytes.saturating_sub(self.log.bytes_after(replay.next - 1))
             }
         };
         Some(LoadProgress {
@@ -124,22 +120,29 @@ impl<D: Disk> Shard<D> {
     /// Begins to make the keyspace anew. What it was is freed elsewhere (T9).
     pub(super) fn begin_loading(&mut self, now: Now, cause: Cause) {
         assert!(self.loading.is_none(), "one keyspace is made at a time");
+        assert!(
+            self.group.kind() == MemberKind::Data,
+            "W1: a witness has no keys"
+        );
         let empty = || Shard::<D>::empty_keyspace(&self.config);
-        let mut data = StateMachine::new(empty(), self.config.sizes.part);
-        data.begin_record(Shard::<D>::bootstrap_record(&self.base));
         let mut source = match &self.base.snapshot.file {
             Some(_) => Source::File {
                 loader: Box::new(Loader::new(empty())),
                 offset: 0,
             },
-            None => Source::Log(self.base.snapshot.index + 1),
+            None => self.replay_onto(empty()),
         };
         let committed = self.data.committed_record().clone();
         let mut old = self.data.restart(empty(), committed);
         if cause == Cause::LostTail && mutation::is(Mutation::SkipRebuild) {
-            data = StateMachine::new(old, self.config.sizes.part);
+            let mut data = StateMachine::new(old, self.config.sizes.part);
             data.begin_record(Record::clone(self.record()));
-            (old, source) = (empty(), Source::Log(self.group.applied() + 1));
+            source = Source::Log(Box::new(Replay {
+                next: self.group.applied() + 1,
+                data,
+                stager: Stager::default(),
+            }));
+            old = empty();
         }
         old.flush(None);
         while let Some(garbage) = old.take_garbage() {
@@ -151,11 +154,20 @@ impl<D: Disk> Shard<D> {
             cause,
             source,
             reading: Reading::No,
-            data,
-            stager: Stager::default(),
             since: now,
         });
         self.end_loading_if_whole(now);
+    }
+
+    /// The entries behind the base's state go into its keyspace.
+    fn replay_onto(&self, keyspace: Keyspace) -> Source {
+        let mut data = StateMachine::new(keyspace, self.config.sizes.part);
+        data.begin_record(Shard::<D>::bootstrap_record(&self.base));
+        Source::Log(Box::new(Replay {
+            next: self.base.snapshot.index + 1,
+            data,
+            stager: Stager::default(),
+        }))
     }
 
     /// Asks for the next bytes; one read at a time.
@@ -171,23 +183,24 @@ impl<D: Disk> Shard<D> {
         if !may_read {
             return Ok(());
         }
-        let job = match &loading.source {
+        let job = match &mut loading.source {
             Source::File { offset, .. } => {
                 let name = self.base.snapshot.file_name();
                 let name = name.expect("a source is a file only if there is one");
                 Job::Slice(SliceRead::new(self.log.disk().clone(), name, *offset))
             }
-            Source::Log(next) if *next <= self.delivered => {
+            Source::Log(replay) if replay.next <= self.delivered => {
+                while let Some(garbage) = replay.data.keyspace_mut().take_garbage() {
+                    self.jobs.push(Job::Garbage(Box::new(garbage)));
+                }
                 self.reads.push_back(ReadFor::Loading);
-                Job::Read(self.log.read_job(*next, self.delivered, READ_SLICE)?)
+                let (from, to) = (replay.next, self.delivered);
+                Job::Read(self.log.read_job(from, to, READ_SLICE)?)
             }
             Source::Log(_) => return Ok(()),
         };
         loading.reading = Reading::Ordered;
         self.jobs.push(job);
-        while let Some(garbage) = loading.data.keyspace_mut().take_garbage() {
-            self.jobs.push(Job::Garbage(Box::new(garbage)));
-        }
         Ok(())
     }
 
@@ -209,67 +222,58 @@ impl<D: Disk> Shard<D> {
         loading.expect("what is read for a keyspace comes while it is made")
     }
 
-    /// The next bytes of the state's file; none: its end.
+    /// The next bytes of the state's file; fewer than a slice: its end.
     pub(super) fn load_state(&mut self, now: Now, bytes: &[u8]) -> Result<(), ShardError> {
-        let loading = self.loading.as_mut().expect("it asked for this read");
-        let Source::File { loader, offset } = &mut loading.source else {
+        let mut loading = self.loading.take().expect("it asked for this read");
+        let Source::File { mut loader, offset } = loading.source else {
             unreachable!("one read at a time, and it was one of the file");
         };
-        loading.reading = Reading::No;
-        let (name, file) = (self.base.snapshot.file_name(), &self.base.snapshot.file);
+        let snapshot = &self.base.snapshot;
         let unusable = |why: String| ShardError::State {
-            file: name.clone().unwrap_or_default(),
+            file: snapshot.file_name().unwrap_or_default(),
             why,
         };
         loader
             .feed(bytes)
             .map_err(|why| unusable(why.to_string()))?;
-        *offset += bytes.len() as u64;
-        if bytes.len() < LOAD_SLICE {
-            let file = file
-                .as_ref()
-                .expect("a source is a file only if there is one");
-            let next = Source::Log(self.base.snapshot.index + 1);
-            let Source::File { loader, .. } = std::mem::replace(&mut loading.source, next) else {
-                unreachable!("it was just seen");
-            };
+        loading.reading = Reading::No;
+        loading.source = if bytes.len() < LOAD_SLICE {
+            let file = snapshot.file.as_ref();
+            let file = file.expect("a source is a file only if there is one");
             let keyspace = keyspace_of(*loader, file).map_err(unusable)?;
-            let record = Shard::<D>::bootstrap_record(&self.base);
             self.loaded_keys = (0..keyspace.databases()).map(|db| keyspace.len(db)).sum();
-            loading.data = StateMachine::new(keyspace, self.config.sizes.part);
-            loading.data.begin_record(record);
-            self.end_loading_if_whole(now);
-        }
+            self.replay_onto(keyspace)
+        } else {
+            let offset = offset + bytes.len() as u64;
+            Source::File { loader, offset }
+        };
+        self.loading = Some(loading);
+        self.end_loading_if_whole(now);
         self.order_jobs(now)
     }
 
     /// The next entries.
     pub(super) fn load_entries(&mut self, now: Now, entries: &[Entry]) -> Result<(), ShardError> {
-        let loading = self.loading_mut();
-        loading.reading = Reading::No;
-        let Source::Log(mut next) = loading.source else {
-            unreachable!("one read at a time, and it was one of the log");
-        };
+        self.loading_mut().reading = Reading::No;
         for entry in entries {
-            assert_eq!(entry.index, next, "a read job's entries are consecutive");
             let new = entry.index > self.group.applied();
             if is_change(entry) && new && !self.apply_members(entry)? {
                 break; // it is read again when the commit index is on disk (D1)
             }
-            if self.group.kind() == MemberKind::Data {
-                let loading = self.loading_mut();
-                apply_entry(&mut loading.data, &mut loading.stager, entry, &mut || {})?;
-                if new {
-                    let record = loading.data.record().clone();
-                    self.data.set_record(record);
-                }
+            let Source::Log(replay) = &mut self.loading_mut().source else {
+                unreachable!("one read at a time, and it was one of the log");
+            };
+            assert_eq!(
+                entry.index, replay.next,
+                "a read job's entries are consecutive"
+            );
+            apply_entry(&mut replay.data, &mut replay.stager, entry, &mut || {})?;
+            replay.next += 1;
+            if new {
+                let record = replay.data.record().clone();
+                self.data.set_record(record);
+                self.group.advance_applied(entry.index);
             }
-            next += 1;
-        }
-        self.loading_mut().source = Source::Log(next);
-        let done = next - 1;
-        if done > self.group.applied() {
-            self.group.advance_applied(done);
         }
         self.end_loading_if_whole(now);
         self.order_jobs(now)
@@ -277,21 +281,28 @@ impl<D: Disk> Shard<D> {
 
     /// The keyspace is that of all that has been delivered: it becomes the shard's.
     fn end_loading_if_whole(&mut self, now: Now) {
-        let whole = |loading: &mut Loading| match loading.source {
-            Source::Log(next) => next > self.delivered,
+        let delivered = self.delivered;
+        let whole = |loading: &Loading| match &loading.source {
+            Source::Log(replay) => replay.next > delivered,
             Source::File { .. } => false,
         };
-        let Some(loading) = self.loading.take_if(|loading| whole(loading)) else {
+        let Some(Loading {
+            cause,
+            source: Source::Log(replay),
+            ..
+        }) = self.loading.take_if(|loading| whole(loading))
+        else {
             return;
         };
-        let record = loading.data.record().clone();
+        let Replay { data, stager, .. } = *replay;
+        let record = data.record().clone();
         assert!(
-            loading.cause != Cause::Start || record == *self.record(),
+            cause != Cause::Start || record == *self.record(),
             "S2: what a start has shown of its record is what its log says"
         );
-        self.stager = loading.stager;
-        self.data.restart(loading.data.into_keyspace(), record);
-        match loading.cause {
+        self.stager = stager;
+        self.data.restart(data.into_keyspace(), record);
+        match cause {
             Cause::Start => self.group.wake(now),
             Cause::LostTail => self.group.set_loaded(true),
         }

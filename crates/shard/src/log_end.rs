@@ -4,14 +4,11 @@
 //! begins later. Never makes a snapshot. Invariant: Raft is shown no first index above the next one
 //! that it has not applied, since raft-rs passes over committed entries below the first index and says nothing.
 
+use super::persist::RETRY;
 use super::Shard;
 use base::clock::{Mono, Now};
 use base::mutation::{self, Mutation};
-use std::time::Duration;
 use storage::{Base, Disk, Job, SnapshotMeta, Switched};
-
-/// How long to leave a disk alone on which the base could not be written (D5).
-const RETRY: Duration = Duration::from_secs(1);
 
 /// A snapshot on its way into the base.
 pub(super) struct NewState {

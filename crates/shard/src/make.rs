@@ -1,7 +1,7 @@
 //! When a snapshot is made, and of which index (P1).
 //!
 //! Owns the way from an order to a job of [`replay`](super::replay), and what becomes of its result: the base
-//! names the file where it may (D7), and whoever ordered it can ask. One at a time. Never: reads or writes a
+//! names the file where it may (D7), and the server that ordered it can ask. One at a time. Never: reads or writes a
 //! file, or knows why a snapshot is wanted. Invariant: as long as a job reads base and log, the base is not
 //! replaced, so nothing that it reads goes away.
 
@@ -39,7 +39,7 @@ pub enum NoSnapshot {
     Witness,
 }
 
-/// How far a snapshot is, for who looks on from another thread; and whether it is still wanted.
+/// How far a snapshot is, to be read on any thread; and whether it is still wanted.
 #[derive(Debug, Default)]
 pub struct SnapshotProgress {
     pub(super) keys: AtomicU64,
@@ -60,7 +60,7 @@ impl SnapshotProgress {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Asked often by who makes it: an error when nobody wants it any more.
+    /// The job asks often: an error when nobody wants the snapshot any more.
     pub(super) fn go_on(&self) -> Result<(), SnapshotError> {
         match self.given_up.load(Ordering::Relaxed) {
             false => Ok(()),
@@ -69,7 +69,7 @@ impl SnapshotProgress {
     }
 }
 
-/// A snapshot that is ordered or being made. Whoever drops it gives it up.
+/// A snapshot that is ordered or being made. To drop this is to give it up.
 struct Making<D: Disk> {
     /// Until the job is made.
     order: Option<SnapshotOrder<D>>,

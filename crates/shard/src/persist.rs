@@ -21,9 +21,9 @@ const QUICK_SYNC: Duration = Duration::from_millis(2);
 /// Room that a hard state alone may need.
 pub(super) const SMALL_RECORD: u64 = 512;
 /// Bytes of one read of old entries.
-const READ_SLICE: u64 = 1 << 20;
-/// How long to leave a full disk alone (D5).
-const RETRY_ALLOC: Duration = Duration::from_secs(1);
+pub(super) const READ_SLICE: u64 = 1 << 20;
+/// How long a disk is left alone that is full, or where no file can be opened (D5).
+pub(super) const RETRY: Duration = Duration::from_secs(1);
 
 impl<D: Disk> Shard<D> {
     /// Writes what a Ready asks for, in one record.
@@ -213,7 +213,7 @@ impl<D: Disk> Shard<D> {
                 Err(error) if error.is_full() => {
                     // Until a try has gone well: what is under way promises nothing.
                     self.no_space = Some(error.to_string());
-                    self.retry_alloc_at = Some(now.mono + RETRY_ALLOC);
+                    self.retry_alloc_at = Some(now.mono + RETRY);
                 }
                 Err(error) => return Err(error.into()),
             },

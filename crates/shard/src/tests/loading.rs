@@ -15,6 +15,16 @@ fn started(folder: &std::path::Path, clock: &Hand) -> Shard<RealDisk> {
     Shard::open(RealDisk::new(folder), config, clock.now(), &logger).expect("a shard opens")
 }
 
+/// A folder with so many writes in a state, and as many in the log behind it; the digest of all of them.
+fn state_and_log(writes: usize) -> (tempfile::TempDir, Hand, [u8; 20]) {
+    let (folder, clock, mut shard) = begin(SyncPolicy::Always);
+    fill(&mut shard, &clock, writes);
+    tell(folder.path(), &mut shard, &clock);
+    fill(&mut shard, &clock, writes);
+    let digest = shard.data().keyspace().digest_all();
+    (folder, clock, digest)
+}
+
 const LOADING: Admission = Admission::Loading { leader: None };
 
 #[test]
@@ -199,12 +209,7 @@ fn a_start_knows_its_record_before_its_keys() {
 /// D5: where no file can be opened for a read, it is made a second later.
 #[test]
 fn a_load_without_files_is_tried_again() {
-    let (folder, clock, mut shard) = begin(SyncPolicy::Always);
-    fill(&mut shard, &clock, 10);
-    tell(folder.path(), &mut shard, &clock);
-    fill(&mut shard, &clock, 10);
-    let digest = shard.data().keyspace().digest_all();
-    drop(shard);
+    let (folder, clock, digest) = state_and_log(10);
     let mut shard = started(folder.path(), &clock);
     let full = || {
         let error = std::io::Error::from_raw_os_error(24); // EMFILE
@@ -340,12 +345,7 @@ pub(super) fn reads_wait_until_a_lost_tail_is_made_anew() {
 /// A shard that is opened twice from one folder's bytes ends with the same keys.
 #[test]
 fn a_start_that_is_cut_short_begins_again() {
-    let (folder, clock, mut shard) = begin(SyncPolicy::Always);
-    fill(&mut shard, &clock, 100);
-    tell(folder.path(), &mut shard, &clock);
-    fill(&mut shard, &clock, 100);
-    let digest = shard.data().keyspace().digest_all();
-    drop(shard);
+    let (folder, clock, digest) = state_and_log(100);
     for turns in 0..6 {
         let mut shard = started(folder.path(), &clock);
         for _ in 0..turns {
