@@ -74,6 +74,13 @@ fn wait_for_info(server: &Server, field: &str, value: &str) {
     wait_until(&what, MINUTE, || info(server, field) == value);
 }
 
+/// Waits until the server has seen so many seconds more pass.
+fn wait_for_seconds(server: &Server, seconds: u64) {
+    let uptime = || -> u64 { info(server, "uptime_in_seconds").parse().expect("a number") };
+    let end = uptime() + seconds;
+    wait_until("time passes", MINUTE, || uptime() >= end);
+}
+
 fn digest(client: &mut Client) -> (String, i64) {
     let digest = client.cmd(&["DEBUG", "DIGEST"]).text();
     (digest, client.cmd(&["DBSIZE"]).int())
@@ -318,7 +325,7 @@ fn a_rule_saves_by_itself() {
     let save = client.cmd(&["CONFIG", "GET", "save"]);
     assert_eq!(save.items()[1].text(), "1 10");
     set_many(&mut client, "key", 9, b"value");
-    std::thread::sleep(Duration::from_millis(1500)); // nine changes are none
+    wait_for_seconds(&server, 3); // nine changes are none
     assert_eq!(info(&server, "rdb_saves"), "0");
     client.cmd(&["SET", "tenth", "x"]);
     wait_for_info(&server, "rdb_changes_since_last_save", "0");
@@ -418,7 +425,7 @@ fn a_node_of_a_cluster_saves_and_trims_nothing() {
         client.cmd(&["SET", "a-key", "x"]).is_ok()
     });
     set_many(&mut client, "{a}", 200, &[b'v'; 20_000]); // 4 MB
-    std::thread::sleep(Duration::from_millis(500)); // several looks at the log's length
+    wait_for_seconds(&server, 2); // twenty looks at the log's length
     assert_eq!(info(&server, "aof_rewrites"), "0");
     assert!(client.cmd(&["SAVE"]).is_ok());
     assert!(has_dump_with(&server, "a-key"));

@@ -1,6 +1,6 @@
 //! Snapshots from the order to its answer.
 //!
-//! Owns what was asked for and waits, the one that is under way, what came of the last ones, and who hears of it:
+//! Owns what was asked for and waits, the one that is under way, what came of the last ones, and the readers of that:
 //! clients in SAVE, the log, INFO. Never: decides that one is due (`saving`), or makes one (the shard does, on a
 //! thread of its own). Invariants: one at a time; a save holds all that was executed before it was asked for, as
 //! far as that happened; what is counted as saved is in its file.

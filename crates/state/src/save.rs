@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 /// So many keys are written before anybody hears of it.
 const TOLD_EVERY: u64 = 1024;
 
-/// What a file says of who has written it, as Redis does.
+/// What a file says of the program that has written it, as Redis's do.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
     /// The version of Redis that this program speaks as.

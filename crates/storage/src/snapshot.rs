@@ -1,7 +1,7 @@
 //! The files that hold a member's state: their names, and the way to one.
 //!
-//! Owns the order in which such a file comes to be: written under a `.tmp` name, synced, read back by who
-//! knows what is in it, named, the folder synced (P2). So a file with a snapshot's name is whole, whatever
+//! Owns the order in which such a file comes to be: written under a `.tmp` name, synced, read back by a
+//! caller that knows what is in it, named, the folder synced (P2). So a file with a snapshot's name is whole, whatever
 //! a crash leaves. Owns its copies elsewhere, and what comes of the job that makes one. Never knows what is
 //! in it, and never decides whether it counts: only one that the base names does (P8).
 
@@ -72,7 +72,7 @@ pub struct MadeSnapshot {
 pub type SnapshotResult = std::result::Result<Box<MadeSnapshot>, SnapshotError>;
 
 /// Makes a snapshot, on a thread of its own: it takes minutes, and no sync may wait for that. What it does
-/// is the business of who knows what a state is.
+/// is the business of the shard, which knows what a state is.
 pub struct SnapshotJob(Box<dyn FnOnce() -> SnapshotResult + Send>);
 
 impl SnapshotJob {
@@ -200,8 +200,8 @@ impl<D: Disk> SnapshotWriter<D> {
     }
 }
 
-/// F2: a copy of a file, under any name in any folder; never a link, since who writes into the copy would
-/// write into the only copy of a state. What was under the name stays until the copy is whole, which is called
+/// F2: a copy of a file, under any name in any folder; never a link, since a write into the copy would
+/// be one into the only copy of a state. What was under the name stays until the copy is whole, which is called
 /// `temp` until then. Blocks.
 pub fn copy<D: Disk, E: From<StorageError>>(
     from: (&D, &str),

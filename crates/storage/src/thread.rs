@@ -99,7 +99,7 @@ impl<D: Disk> Job<D> {
 const NICE: libc::c_int = 10;
 
 /// The handle: dropping it lets the threads finish what they have been given, and waits for that.
-/// Who drops it has given up the snapshot that is being made, or waits for it too.
+/// A snapshot that is being made is waited for too, unless it has been given up before.
 pub struct StorageThread<D: Disk> {
     jobs: Option<Sender<Job<D>>>,
     garbage: Option<Sender<Box<dyn Send>>>,
