@@ -198,8 +198,12 @@ impl Far {
         }
     }
 
+    /// CLUSTER NODES. A node that has lost a tail answers -LOADING for a moment (as a Redis that syncs).
     pub fn view(&self, node: usize) -> Result<Vec<Line>, String> {
-        Ok(view::parse(&ask(node, &["CLUSTER", "NODES"])?.text()))
+        match ask(node, &["CLUSTER", "NODES"])? {
+            reply @ (Value::Bulk(_) | Value::Other(_)) => Ok(view::parse(&reply.text())),
+            reply => Err(format!("CLUSTER NODES -> {reply:?}")),
+        }
     }
 
     pub fn info(&self, node: usize, field: &str) -> Result<String, String> {
@@ -209,9 +213,11 @@ impl Far {
 
     /// A hash tag of a shard that `master` owns.
     pub fn tag(&self, master: usize, salt: usize) -> String {
-        let view = self.view(master).expect("it answers");
-        let mine = view.iter().find(|l| l.has("myself")).expect("itself");
-        view::tag_in(&mine.slots, salt)
+        wait_for("the node shows its slots", SOON, || {
+            let view = self.view(master)?;
+            let mine = view.iter().find(|l| l.has("myself"));
+            Ok(view::tag_in(&mine.ok_or("itself")?.slots, salt))
+        })
     }
 
     /// Master, replica and host of the witness of the shard that `node` belongs to.

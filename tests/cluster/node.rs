@@ -3,6 +3,7 @@
 
 use crate::common::resp::{Client, Value};
 use crate::common::server::{binary, info_field};
+use crate::harness::{wait_for, SOON};
 use crate::view::{self, Line};
 use std::fs::OpenOptions;
 use std::io;
@@ -257,7 +258,7 @@ impl Node {
         }
     }
 
-    /// CLUSTER NODES; an error when the node does not answer.
+    /// CLUSTER NODES; an error when the node does not answer, or answers -LOADING.
     pub fn try_view(&self) -> io::Result<Vec<Line>> {
         match self.try_cmd(&["CLUSTER", "NODES"])? {
             reply @ (Value::Bulk(_) | Value::Other(_)) => Ok(view::parse(&reply.text())),
@@ -265,9 +266,12 @@ impl Node {
         }
     }
 
+    /// CLUSTER NODES. A node that has lost a tail answers -LOADING for a moment (as a Redis that syncs).
     pub fn view(&self) -> Vec<Line> {
-        let view = self.try_view();
-        view.unwrap_or_else(|e| panic!("{}: CLUSTER NODES: {e}\n{}", self.port, self.log()))
+        wait_for("CLUSTER NODES", SOON, || {
+            let seen = self.try_view();
+            seen.map_err(|e| format!("{}: {e}\n{}", self.port, self.log()))
+        })
     }
 
     pub fn myself(&self) -> Line {
