@@ -261,6 +261,10 @@ pub enum Mutation {
     TrimPastApplied,
     /// P11: the newest log is dropped as well.
     TrimBelowFloor,
+    /// P11: entries are dropped that other members lack.
+    TrimPastNeeded,
+    /// P11: the base moves on while a member is being given the state that it names.
+    TrimPastPin,
     /// P10: the log begins with a record behind which a later one has cut below it.
     StartIgnoresTruncation,
     /// P14: the term of the entry before the first one is forgotten.
@@ -399,6 +403,8 @@ impl Mutation {
         Mutation::TrimBeforeBase,
         Mutation::TrimPastApplied,
         Mutation::TrimBelowFloor,
+        Mutation::TrimPastNeeded,
+        Mutation::TrimPastPin,
         Mutation::StartIgnoresTruncation,
         Mutation::ForgetTermBeforeFirst,
         Mutation::PieceUnchecked,

@@ -68,7 +68,6 @@ fn open(folder: &std::path::Path, base: &Base) -> Shard<RealDisk> {
             ..LogConfig::default()
         },
         first: true,
-        moves_base: false,
     };
     let disk = RealDisk::new(folder);
     Log::create(disk.clone(), config.log.clone(), base).expect("a log");

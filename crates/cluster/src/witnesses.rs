@@ -211,7 +211,6 @@ impl<S: Folders> Witnesses<S> {
             sizes: Sizes::default(),
             log: self.log.clone(),
             first: false,
-            moves_base: false,
         };
         let quiet = slog::Logger::root(slog::Discard, slog::o!());
         let opened = catch_unwind(AssertUnwindSafe(|| Shard::open(disk, config, now, &quiet)));

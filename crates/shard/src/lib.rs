@@ -110,9 +110,6 @@ pub struct ShardConfig {
     pub log: LogConfig,
     /// Whether this member was the master before the restart (E2).
     pub first: bool,
-    /// D7: whether a snapshot becomes the state with which this member begins, and the log loses what that
-    /// covers. Not in a cluster, where a member may come that could not be given what is gone.
-    pub moves_base: bool,
 }
 
 /// What ends the process: a broken invariant, a lost disk, a log that lost what it promised.
@@ -273,6 +270,10 @@ pub struct Shard<D: Disk> {
     members: members::Members,
     quorum: quorum::Quorum,
     new_state: Option<log_end::NewState>,
+    /// D7, P12: up to where all members have the log that need not be given a state; none: nobody has said so.
+    needed: Option<u64>,
+    /// P11: a member is being given the state that the base names.
+    base_is_given: bool,
     install: Option<install::Install>,
     transfers: transfer::Transfers,
     snapshots: make::Snapshots<D>,

@@ -100,6 +100,13 @@ impl<D: Disk> Default for Snapshots<D> {
     }
 }
 
+impl<D: Disk> Snapshots<D> {
+    /// P1: base and log stay as they are for as long.
+    pub fn reads_the_base(&self) -> bool {
+        self.making.as_ref().is_some_and(|m| m.order.is_none())
+    }
+}
+
 impl<D: Disk> Shard<D> {
     /// A snapshot of what is committed and applied now or, where no state is as of an index at this moment, soon.
     /// What comes of it is to be had from [`Shard::take_snapshot`].
@@ -164,10 +171,11 @@ impl<D: Disk> Shard<D> {
     pub(super) fn begin_snapshot(&mut self) -> Result<(), ShardError> {
         let is_ordered = |m: &Making<D>| m.order.is_some();
         // With a new base on its way what the old one names may go when it is there.
-        if !self.snapshots.making.as_ref().is_some_and(is_ordered) || self.new_state.is_some() {
+        let moves = self.new_state.is_some() && !self.is_base_held();
+        if !self.snapshots.making.as_ref().is_some_and(is_ordered) || moves {
             return Ok(());
         }
-        let (whole, keep) = (self.whole_index(), self.moves_base());
+        let (whole, keep) = (self.whole_index(), self.may_trim());
         let Some(making) = &mut self.snapshots.making else {
             return Ok(());
         };

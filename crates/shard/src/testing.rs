@@ -83,7 +83,6 @@ pub fn config() -> ShardConfig {
             ..LogConfig::default()
         },
         first: true,
-        moves_base: false,
     }
 }
 

@@ -392,7 +392,6 @@ fn tuning(plan: &Plan) -> Tuning {
         },
         keep_bytes: 4 << 10,
         sizes: plan.sizes,
-        cluster_moves_base: plan.topology == Topology::Alone,
     }
 }
 

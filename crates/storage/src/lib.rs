@@ -43,7 +43,7 @@ pub use thread::{Done, Job, StorageThread};
 pub use transfer::{
     FileCheck, PieceRead, TransferDone, TransferFile, TransferJob, TransferWork, Transferred,
 };
-pub use trim::{SwitchJob, Switched, TrimJob};
+pub use trim::{Needed, SwitchJob, Switched, TrimJob};
 
 #[cfg(test)]
 mod tests;

@@ -236,7 +236,7 @@ impl Run {
             file: Some(file),
             ..base().snapshot
         };
-        let Some(job) = log.switch_job(&snapshot, applied) else {
+        let Some(job) = log.switch_job(&snapshot, applied, Needed::NOTHING) else {
             self.trace.push(format!("{index} is not durable"));
             return Ok(());
         };

@@ -135,7 +135,6 @@ struct One {
 fn one_config(sync: SyncPolicy, layout: Layout) -> ShardConfig {
     let mut config = config(sync);
     config.layout = layout;
-    config.moves_base = layout != Layout::Cluster;
     config.log = LogConfig {
         segment_size: 64 << 10,
         spare_segments: 8,
@@ -505,22 +504,6 @@ fn a_shard_that_ends_gives_its_snapshot_up() {
     assert!(!names.iter().any(|n| n.starts_with("snapshot-")));
 }
 
-/// D7: nobody could bring up a member that joins.
-#[test]
-pub(super) fn a_node_of_a_cluster_keeps_its_base() {
-    let mut one = One::new(SyncPolicy::Always, Layout::Cluster);
-    one.fill(150);
-    let before = one.shard.base().clone();
-    for _ in 0..2 {
-        let made = one.snapshot(true).expect("a sound disk");
-        assert_eq!(one.shard.base(), &before, "its base is as it was");
-        assert!(!made.kept && made.keys == 7);
-        assert_eq!(made.meta.record, one.shard.record().encode());
-        assert!(one.states().is_empty());
-        assert_eq!(one.copied(), one.digest());
-    }
-}
-
 #[test]
 fn progress_is_seen_from_outside() {
     let mut one = One::new(SyncPolicy::Always, SINGLE);
@@ -600,7 +583,7 @@ pub(super) fn a_unit_in_parts_is_waited_for() {
     panic!("it is never applied");
 }
 
-fn order_alone() -> SnapshotOrder<RealDisk> {
+pub(super) fn order_alone() -> SnapshotOrder<RealDisk> {
     SnapshotOrder {
         origin: Origin::default(),
         compress: false,
