@@ -263,6 +263,8 @@ pub enum Mutation {
     TrimBelowFloor,
     /// P11: entries are dropped that other members lack.
     TrimPastNeeded,
+    /// P12: a deposed leader's word about the log's end is taken.
+    TrimToOfDeposed,
     /// P11: the base moves on while a member is being given the state that it names.
     TrimPastPin,
     /// P10: the log begins with a record behind which a later one has cut below it.
@@ -405,6 +407,7 @@ impl Mutation {
         Mutation::TrimBelowFloor,
         Mutation::TrimPastNeeded,
         Mutation::TrimPastPin,
+        Mutation::TrimToOfDeposed,
         Mutation::StartIgnoresTruncation,
         Mutation::ForgetTermBeforeFirst,
         Mutation::PieceUnchecked,

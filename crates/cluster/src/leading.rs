@@ -14,7 +14,7 @@ use cluster_bus::bus::ForgetError;
 use cluster_bus::NodeId;
 use shard::Shard;
 use std::collections::BTreeSet;
-use storage::base::MemberKind;
+use storage::base::{Base, MemberKind};
 use storage::Disk;
 
 /// How many that are not known may wait for an answer.
@@ -110,6 +110,20 @@ impl Removals {
     }
 }
 
+/// G1: the base of a member that joins. The log has everything from the group's bootstrap on; where a state has
+/// taken the bootstrap's place the member begins before any entry, so that no log ever brings it up: it is given
+/// the state (P15), and the members that it begins with are those as of that.
+fn base_for_joiner(base: &Base, raft_id: RaftId) -> Base {
+    let mut given = base.clone();
+    given.identity.raft_id = raft_id;
+    let snapshot = &mut given.snapshot;
+    if snapshot.file.take().is_some() {
+        (snapshot.index, snapshot.term) = (0, 0);
+    }
+    given.start = None;
+    given
+}
+
 impl Cluster {
     /// C1: a node asks for the group's base. Only the shard's master hands it out.
     pub(super) fn asked_to_accept<D: Disk>(
@@ -129,13 +143,7 @@ impl Cluster {
         if !self.may_be_member(from, shard) {
             return;
         }
-        if shard.base().start.is_some() {
-            return; // D7: the log does not have everything; the node asks again
-        }
-        // G1: from the group's bootstrap on, the log has everything.
-        let mut base = shard.base().clone();
-        base.identity.raft_id = raft_id;
-        let base = Box::new(base);
+        let base = Box::new(base_for_joiner(shard.base(), raft_id));
         self.out.answer(from, &Control::Accept { base });
     }
 

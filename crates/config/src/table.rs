@@ -497,10 +497,11 @@ static OWN: &[Directive] = &[
     ),
     Directive::own(
         "cluster-feature-bits",
-        int(0, 1),
-        "1",
+        int(0, 3),
+        "3",
         field!(cluster_feature_bits),
-        "What this node says that its build can do: 0 plays a node of a version before slots could move.",
+        "What this node says that its build can do: 0 plays a node of a version before slots could move, 1 one of a \
+         version before logs had an end.",
     )
     .hidden(),
     Directive::own(

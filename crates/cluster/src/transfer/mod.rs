@@ -148,6 +148,9 @@ impl Cluster {
             self.step_receiver(receive::Event::Turn, shard);
             self.step_sender(send::Event::Turn, shard);
         }
+        if looks {
+            shard.hold_base(self.transfers.sender.gives(now));
+        }
     }
 
     fn transferred<D: Disk>(&mut self, done: TransferDone, shard: &mut Shard<D>) {
@@ -230,16 +233,15 @@ impl Cluster {
     fn step_sender<D: Disk>(&mut self, event: send::Event, shard: &mut Shard<D>) {
         let group = shard.group();
         let list = &group.membership().list;
-        let node_of = |id: RaftId| {
-            let member = list.iter().find(|m| m.raft_id == id);
-            member
-                .filter(|m| m.kind == MemberKind::Data)
-                .map(|m| m.node)
-        };
+        let member = |id: RaftId| list.iter().find(|m| m.raft_id == id);
         let behind = group.behind_the_log().into_iter();
         let behind: Vec<_> = behind
-            .filter_map(|(id, _)| Some((id, node_of(id)?)))
+            .filter_map(|(id, _)| Some((id, member(id)?.node)))
             .collect();
+        // A witness takes the members from the offer, and no file (P13).
+        let may_pull = |id, node| {
+            member(id).is_some_and(|m| m.node == node && m.kind == MemberKind::Data)
+        };
         let facts = send::Facts {
             now: self.now.mono,
             t: group.election_timeout(),
@@ -248,7 +250,7 @@ impl Cluster {
             base: shard.base(),
             first: shard.base().log_before().index + 1,
             behind: &behind,
-            may_pull: &|id, node| node_of(id) == Some(node),
+            may_pull: &may_pull,
             rate: self.config.options.snapshot_rate,
         };
         for output in self.transfers.sender.step(event, &facts) {
