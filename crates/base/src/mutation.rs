@@ -265,6 +265,8 @@ pub enum Mutation {
     TrimPastNeeded,
     /// P12: a deposed leader's word about the log's end is taken.
     TrimToOfDeposed,
+    /// P12: where a witness's log begins says nothing of those that it could bring up.
+    WitnessFloorIgnored,
     /// P11: the base moves on while a member is being given the state that it names.
     TrimPastPin,
     /// P10: the log begins with a record behind which a later one has cut below it.
@@ -407,6 +409,7 @@ impl Mutation {
         Mutation::TrimBelowFloor,
         Mutation::TrimPastNeeded,
         Mutation::TrimPastPin,
+        Mutation::WitnessFloorIgnored,
         Mutation::TrimToOfDeposed,
         Mutation::StartIgnoresTruncation,
         Mutation::ForgetTermBeforeFirst,

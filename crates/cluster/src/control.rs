@@ -17,6 +17,7 @@ const ENVELOPE: u8 = 0;
 const WORDS: u8 = 19;
 const INTRODUCE: u8 = 20;
 const TRIM_TO: u8 = 27;
+const BEGINS: u8 = 28;
 
 /// What a node may be asked whether it has said it. The numbers are those of the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,6 +97,12 @@ pub enum Control {
         raft_id: RaftId,
         term: u64,
         index: u64,
+    },
+    /// P12: a witness's answer to that: the first index of its log.
+    Begins {
+        group: GroupId,
+        raft_id: RaftId,
+        first: u64,
     },
     /// C1: the leader's answer to a joiner whose node its bus does not know: it was forgotten, or was
     /// not told of yet.
@@ -204,6 +211,11 @@ impl Control {
                 term,
                 index,
             } => (TRIM_TO, vec![group.0, raft_id.0, *term, *index]),
+            Control::Begins {
+                group,
+                raft_id,
+                first,
+            } => (BEGINS, vec![group.0, raft_id.0, *first]),
             Control::Introduce(said) => (INTRODUCE, vec![said.features.into(), said.of_all.into()]),
         };
         let mut out = vec![kind];
@@ -313,6 +325,11 @@ fn numbers(kind: u8, rest: &[u8]) -> Option<Control> {
             raft_id: RaftId(raft_id),
             term,
             index,
+        },
+        (BEGINS, &[group, raft_id, first]) => Control::Begins {
+            group: GroupId(group),
+            raft_id: RaftId(raft_id),
+            first,
         },
         (11 | 17, &[group, raft_id, at]) => at_index(kind, GroupId(group), RaftId(raft_id), at)?,
         (15 | 16, &[said, group, raft_id]) => {
@@ -513,6 +530,11 @@ mod tests {
                 raft_id: RaftId(raft_id),
                 term: 5,
                 index: 6,
+            },
+            Control::Begins {
+                group: GroupId(group),
+                raft_id: RaftId(raft_id),
+                first: 7,
             },
             Control::Introduce(Introduction {
                 shard: ShardId([7; 20]),

@@ -1,7 +1,7 @@
 //! What comes in on Raft links: envelopes find their group, control messages their answer (G2, C1).
 
-use super::{around, Cluster, ClusterOutput, ForWitnesses};
 use super::transfer::message::Message;
+use super::{around, Cluster, ClusterOutput, ForWitnesses};
 use crate::control::{Control, Frame, FrameError, Said};
 use base::clock::Now;
 use base::ids::{GroupId, RaftId};
@@ -28,7 +28,6 @@ fn needs_proof(control: &Control) -> bool {
             | Control::Confirm { .. }
             | Control::Stored { .. }
             | Control::Unknown { .. }
-            | Control::TrimTo { .. }
     )
 }
 
@@ -36,7 +35,9 @@ fn needs_proof(control: &Control) -> bool {
 fn needed_feature(frame: &Frame) -> u32 {
     match frame {
         Frame::Words(_) | Frame::Control(Control::Introduce(_)) => SLOTS_MOVE,
-        Frame::Transfer(_) | Frame::Control(Control::TrimTo { .. }) => STATES_TRAVEL,
+        Frame::Transfer(_) | Frame::Control(Control::TrimTo { .. } | Control::Begins { .. }) => {
+            STATES_TRAVEL
+        }
         Frame::Raft(_) | Frame::Control(_) => 0,
     }
 }
@@ -73,15 +74,19 @@ impl Cluster {
                 }
             }
             Frame::Words(words) => self.hear(from, proved, words, shard),
-            Frame::Transfer(Message::Offer { ref base, .. }) if base.identity.raft_id != me => {
-                self.for_witnesses(from, proved, frame);
-            }
-            Frame::Transfer(message) => self.hear_of_state(from, proved, message, shard),
             Frame::Control(Control::Introduce(said)) => {
                 if proved {
                     self.introductions.hear(now.mono, from, said);
                 }
             }
+            // It is said again when the links have asked the node.
+            Frame::Transfer(_)
+            | Frame::Control(Control::TrimTo { .. } | Control::Begins { .. })
+                if !proved => {}
+            Frame::Transfer(Message::Offer { ref base, .. }) if base.identity.raft_id != me => {
+                self.for_witnesses(from, proved, frame);
+            }
+            Frame::Transfer(message) => self.hear_of_state(from, message, shard),
             // G2: minted, and no RawNode yet.
             Frame::Raft(envelope) if minted == Some(envelope.to) => {}
             Frame::Control(control) if needs_proof(&control) && !proved => {
@@ -236,6 +241,17 @@ impl Cluster {
             }
             Control::CheckStalePeer { group, raft_id } if group == shard.identity().group => {
                 self.asked_if_member(from, raft_id, shard);
+            }
+            Control::Begins {
+                group,
+                raft_id,
+                first,
+            } => {
+                let member = shard.group().membership().member(raft_id);
+                let is_its = member.is_some_and(|m| m.node == from);
+                if is_its && group == shard.identity().group {
+                    shard.witness_begins(raft_id, first);
+                }
             }
             Control::Accept { base } => self.accepted(from, *base, shard),
             Control::Unknown { raft_id } => self.told_unknown(from, raft_id, shard),

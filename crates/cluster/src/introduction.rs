@@ -168,7 +168,10 @@ impl Cluster {
             return; // as a build that knows nothing of it
         }
         let leads = shard.group().is_leader();
-        let all = [(self.upgraded, SLOTS_MOVE), (self.states_travel, STATES_TRAVEL)];
+        let all = [
+            (self.upgraded, SLOTS_MOVE),
+            (self.states_travel, STATES_TRAVEL),
+        ];
         let all = all.into_iter().filter(|(can, _)| *can).map(|(_, bit)| bit);
         let mine = Introduction {
             shard: shard.record().shard,

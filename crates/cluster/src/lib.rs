@@ -432,8 +432,10 @@ impl Cluster {
 
     /// Whether [`Cluster::write_record`] has anything to write.
     pub fn has_record_to_write(&self, data: &StateMachine) -> bool {
-        let news =
-            || self.record.has_news(data, self.myself()) || self.news_of_builds(data.record()).is_some();
+        let news = || {
+            self.record.has_news(data, self.myself())
+                || self.news_of_builds(data.record()).is_some()
+        };
         !self.is_joining() && news()
     }
 

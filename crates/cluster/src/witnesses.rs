@@ -378,13 +378,7 @@ impl<S: Folders> Witnesses<S> {
                 term,
                 index,
             } => {
-                let leads = self.leads(raft_id, from, term);
-                self.guarded(raft_id, |hosted| {
-                    if leads && hosted.is_of(group) {
-                        hosted.shard.trim_to(index);
-                    }
-                    Ok(())
-                });
+                self.told_log_end(from, (group, raft_id), (term, index));
             }
             Control::Gone { group, raft_id } => {
                 for id in self.hosted.keys().copied().collect::<Vec<_>>() {

@@ -9,7 +9,7 @@ use super::Shard;
 use base::clock::{Mono, Now};
 use base::mutation::{self, Mutation};
 use storage::base::MemberKind;
-use storage::{Base, Disk, Job, Needed, SnapshotMeta, Switched};
+use storage::{Base, Disk, Job, LogStart, Needed, SnapshotMeta, Switched};
 
 /// A snapshot on its way into the base.
 pub(super) struct NewState {
@@ -103,7 +103,9 @@ impl<D: Disk> Shard<D> {
             return None;
         }
         let commit = self.group.commit();
-        let cap = self.log.cap(self.base.snapshot.file.map_or(0, |file| file.bytes));
+        let cap = self
+            .log
+            .cap(self.base.snapshot.file.map_or(0, |file| file.bytes));
         let matched = || {
             let members = self.group.members().into_iter();
             members.map(|member| member.matched.min(commit))
@@ -135,7 +137,7 @@ impl<D: Disk> Shard<D> {
         let Some(snapshot) = self.state_now() else {
             return;
         };
-        let start = self.log.start_for(applied, applied, self.needed(&snapshot));
+        let start = self.start_of(&snapshot);
         let old = self.base.start.map_or(0, |start| start.position.0);
         if start.is_some_and(|new| new.position.0 - old >= self.log.cap(0)) {
             self.new_state = Some(NewState {
@@ -144,6 +146,19 @@ impl<D: Disk> Shard<D> {
                 again_at: None,
             });
         }
+    }
+
+    /// P12: the first index of the log, or the one that it is about to have.
+    pub fn begins_soon(&self) -> u64 {
+        let coming = self.new_state.as_ref();
+        let coming = coming.and_then(|new| self.start_of(&new.snapshot));
+        let coming = coming.map_or(0, |start| start.before.index + 1);
+        self.log.first_index().max(coming)
+    }
+
+    fn start_of(&self, state: &SnapshotMeta) -> Option<LogStart> {
+        let (applied, needed) = (self.group.applied(), self.needed(state));
+        self.log.start_for(state.index, applied, needed)
     }
 
     /// P11: a member is being given the state that the base names: it stays, for as long as the log does not

@@ -79,24 +79,19 @@ impl Cluster {
         self.transfers.progress()
     }
 
-    /// A message about a state.
+    /// A message about a state, which that node is proved to have sent.
     pub(super) fn hear_of_state<D: Disk>(
         &mut self,
         from: NodeId,
-        proved: bool,
         message: Message,
         shard: &mut Shard<D>,
     ) {
-        if !proved {
-            return self.warn(|| format!("Not proved to come from node {from}: {message:?}"));
-        }
         let id = *shard.identity();
         let mine = |raft_id: RaftId| raft_id == id.raft_id;
         match message {
             Message::Offer { term, first, base } => {
                 let event = receive::Event::Offer {
                     from,
-                    proved,
                     term,
                     first,
                     base,
@@ -231,6 +226,11 @@ impl Cluster {
     }
 
     fn step_sender<D: Disk>(&mut self, event: send::Event, shard: &mut Shard<D>) {
+        // P12: a witness that is offered a state may begin anew at any moment from now on.
+        let first = shard.snapshot_meta().index + 1;
+        for (raft_id, _) in shard.group().behind_the_log() {
+            shard.witness_begins(raft_id, first);
+        }
         let group = shard.group();
         let list = &group.membership().list;
         let member = |id: RaftId| list.iter().find(|m| m.raft_id == id);
@@ -239,9 +239,8 @@ impl Cluster {
             .filter_map(|(id, _)| Some((id, member(id)?.node)))
             .collect();
         // A witness takes the members from the offer, and no file (P13).
-        let may_pull = |id, node| {
-            member(id).is_some_and(|m| m.node == node && m.kind == MemberKind::Data)
-        };
+        let may_pull =
+            |id, node| member(id).is_some_and(|m| m.node == node && m.kind == MemberKind::Data);
         let facts = send::Facts {
             now: self.now.mono,
             t: group.election_timeout(),

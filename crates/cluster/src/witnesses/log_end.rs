@@ -4,9 +4,10 @@
 //! dropped (the witness's shard does).
 
 use super::{name, Hosted, Outgoing, Witnesses};
+use crate::control::Control;
 use crate::transfer::message::Message;
 use base::clock::Now;
-use base::ids::RaftId;
+use base::ids::{GroupId, RaftId};
 use base::mutation::{self, Mutation};
 use cluster_bus::NodeId;
 use storage::base::{Base, SnapshotMeta};
@@ -26,6 +27,34 @@ impl<S: Folders> Witnesses<S> {
         };
         let leads = leader.and_then(node_of) == Some(from);
         leads || mutation::is(Mutation::TrimToOfDeposed)
+    }
+
+    /// P12: up to there the log is of use to no other member; the leader hears in return where this one begins.
+    pub(super) fn told_log_end(
+        &mut self,
+        from: NodeId,
+        (group, raft_id): (GroupId, RaftId),
+        (term, index): (u64, u64),
+    ) {
+        if !self.leads(raft_id, from, term) {
+            return;
+        }
+        let mut begins = None;
+        self.guarded(raft_id, |hosted| {
+            if hosted.is_of(group) {
+                hosted.shard.trim_to(index);
+                begins = Some(hosted.shard.begins_soon());
+            }
+            Ok(())
+        });
+        if let Some(first) = begins {
+            let control = Control::Begins {
+                group,
+                raft_id,
+                first,
+            };
+            self.answer(from, &control);
+        }
     }
 
     /// P13: the leader's log does not go on where this witness's ends. What it lacks is committed, and the data

@@ -6,8 +6,6 @@ use super::trio::Trio;
 use super::*;
 use base::ids::RaftId;
 
-const LAST: usize = 2;
-
 fn trio() -> Trio {
     Trio::led_with(small(SyncPolicy::Always))
 }
@@ -26,7 +24,9 @@ fn write_without_the_last(trio: &mut Trio, keys: impl Iterator<Item = usize>) {
 /// A member makes a snapshot; whether the base names it.
 fn snapshot(trio: &mut Trio, of: usize) -> bool {
     let shard = &mut trio.shards[of];
-    shard.order_snapshot(order_alone()).expect("none is under way");
+    shard
+        .order_snapshot(order_alone())
+        .expect("none is under way");
     let mut made = None;
     trio.until(|t| {
         made = made.take().or(t.shards[of].take_snapshot());
@@ -105,7 +105,11 @@ fn a_follower_keeps_what_it_was_not_told_to_drop() {
     trio.shards[1].trim_to(u64::MAX);
     assert_eq!(trio.shards[1].needed, Some(commit));
     trio.shards[1].trim_to(30);
-    assert_eq!(trio.shards[1].needed, Some(commit), "what others have they keep");
+    assert_eq!(
+        trio.shards[1].needed,
+        Some(commit),
+        "what others have they keep"
+    );
     write_without_the_last(&mut trio, few(1));
     assert!(snapshot(&mut trio, 1));
     assert!(first_index(&trio, 1) > 2);
@@ -125,7 +129,11 @@ pub(super) fn a_state_that_is_given_stays_the_base() {
         assert!(!snapshot(&mut trio, 0), "it is being given");
         assert_eq!(trio.shards[0].base(), &given);
     }
-    assert_eq!(trio.states(0).len(), 2, "of those that wait the newest counts");
+    assert_eq!(
+        trio.states(0).len(),
+        2,
+        "of those that wait the newest counts"
+    );
     trio.shards[0].hold_base(false);
     trio.until(|t| t.shards[0].new_state.is_none());
     assert_ne!(trio.shards[0].base(), &given);

@@ -223,7 +223,9 @@ fn snapshot_at(run: &Run, index: u64) -> Result<SnapshotMeta, StorageError> {
 fn trim(run: &mut Run, log: &mut Log<TestDisk>) -> Result<(), StorageError> {
     let applied = run.now().hard_state.commit;
     let snapshot = snapshot_at(run, applied)?;
-    let job = log.switch_job(&snapshot, applied, Needed::NOTHING).expect("all is durable");
+    let job = log
+        .switch_job(&snapshot, applied, Needed::NOTHING)
+        .expect("all is durable");
     run.bases.push(job.base().clone());
     match job.run()? {
         Switched::Done(base, trim) => log.switched(*base, trim).run(),
