@@ -293,6 +293,9 @@ impl<P: Platform> ServerApi for TurnApi<'_, P> {
             log_bytes: handle.log.kept_bytes(),
             log_unsynced: handle.log.durable() != handle.log.end(),
             log_segments: handle.log.segment_count() as u64,
+            log_first: handle.log.first_index(),
+            snapshot: handle.log.base().snapshot.index,
+            pulled: core.and_then(|core| core.pulled()),
             loading: handle.loading.map(|load| loading_view(&load, now)),
         }
     }
