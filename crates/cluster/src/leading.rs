@@ -209,3 +209,33 @@ impl Cluster {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use storage::{LogStart, Position, StateFile};
+
+    #[test]
+    fn a_joiner_begins_with_the_bootstrap_or_before_it() {
+        let mut base = shard::testing::base();
+        let given = base_for_joiner(&base, RaftId(9));
+        assert_eq!(
+            given.snapshot, base.snapshot,
+            "the log has all that follows"
+        );
+        assert_eq!(given.identity.raft_id, RaftId(9));
+
+        (base.snapshot.index, base.snapshot.term) = (50, 3);
+        base.snapshot.file = Some(StateFile { bytes: 1, crc64: 2 });
+        base.start = Some(LogStart {
+            position: Position(8),
+            chain: 1,
+            before: base.snapshot.entry(),
+        });
+        let given = base_for_joiner(&base, RaftId(9));
+        assert_eq!((given.snapshot.index, given.snapshot.term), (0, 0));
+        assert_eq!((given.snapshot.file, given.start), (None, None));
+        assert_eq!(given.snapshot.members, base.snapshot.members);
+        assert_eq!(given.snapshot.conf_state, base.snapshot.conf_state);
+    }
+}

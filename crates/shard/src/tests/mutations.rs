@@ -7,7 +7,7 @@ use std::panic::catch_unwind;
 
 #[test]
 fn every_breach_is_caught_by_its_text() {
-    let table: [(Mutation, fn(), &str); 24] = [
+    let table: [(Mutation, fn(), &str); 25] = [
         (
             Mutation::InstallForgetsVote,
             install::a_member_behind_the_log_is_brought_up_by_a_state,
@@ -122,6 +122,11 @@ fn every_breach_is_caught_by_its_text() {
             Mutation::TrimPastNeeded,
             needed::a_leader_keeps_what_a_slow_member_lacks,
             "the log goes on from there",
+        ),
+        (
+            Mutation::WitnessFloorIgnored,
+            needed::a_member_that_no_witness_could_feed_is_not_counted,
+            "the witness could not feed it",
         ),
         (
             Mutation::TrimPastPin,

@@ -151,3 +151,24 @@ fn a_state_that_takes_too_long_to_give_is_replaced() {
     write_without_the_last(&mut trio, few(300));
     assert!(snapshot(&mut trio, 0));
 }
+
+/// P12: what a witness's log has lost it brings no member up with; F9: a new leader knows nothing of it.
+#[test]
+pub(super) fn a_member_that_no_witness_could_feed_is_not_counted() {
+    use crate::testing::{self, Played, OTHERS};
+    let mut base = testing::base();
+    base.snapshot.members[2].kind = MemberKind::Witness;
+    let mut played = Played::of(testing::config(), &base).led(&OTHERS);
+    played.beats(&OTHERS, 100);
+    let is_ha = |played: &Played| played.shard.is_ha(played.now());
+    assert!(is_ha(&played), "no log has lost anything");
+    assert_eq!(played.shard.look_at_log_end(true), Some(played.matched(1)));
+    assert!(!is_ha(&played), "nothing is known of the witness");
+    let last = played.shard.group().last_index();
+    for (first, ha) in [(2, true), (last + 1, true), (last + 2, false), (2, true)] {
+        played.shard.witness_begins(RaftId(6), first);
+        assert_eq!(is_ha(&played), ha, "the witness could not feed it: {first}");
+    }
+    played.shard.witness_begins(RaftId(1), last + 2);
+    assert!(is_ha(&played), "that is none");
+}
