@@ -17,6 +17,8 @@ pub(super) struct NewState {
     ordered: bool,
     /// After a try that came to nothing.
     again_at: Option<Mono>,
+    /// What the system said to the last try.
+    failure: Option<String>,
 }
 
 impl<D: Disk> Shard<D> {
@@ -52,6 +54,7 @@ impl<D: Disk> Shard<D> {
                 snapshot,
                 ordered: false,
                 again_at: None,
+                failure: None,
             });
         }
     }
@@ -70,12 +73,13 @@ impl<D: Disk> Shard<D> {
         if self.new_state.as_ref().is_some_and(|new| !new.ordered) && !self.may_trim() {
             self.new_state = None; // a member has come meanwhile
         }
-        let is_loading = self.is_loading();
+        // P1: a job that reads base and log goes first.
+        let is_read = self.is_loading() || self.is_making_snapshot();
         let Some(new) = &mut self.new_state else {
             return;
         };
         let waits = new.again_at.is_some_and(|at| now.mono < at);
-        if new.ordered || waits || is_loading {
+        if new.ordered || waits || is_read {
             return;
         }
         match self.log.switch_job(&new.snapshot, self.group.applied()) {
@@ -100,9 +104,10 @@ impl<D: Disk> Shard<D> {
                 self.jobs.push(Job::Trim(trim));
             }
             // D5: nothing has changed, so a full disk, or one that fails here, ends nothing.
-            Switched::NotYet(_) => {
+            Switched::NotYet(error) => {
                 if let Some(new) = &mut self.new_state {
                     (new.ordered, new.again_at) = (false, Some(now.mono + RETRY));
+                    new.failure = Some(error.to_string());
                 }
             }
         }
@@ -115,6 +120,24 @@ impl<D: Disk> Shard<D> {
             let (at, conf_state) = (snapshot.entry(), snapshot.conf_state.clone());
             self.group.set_state(at, conf_state);
         }
+    }
+
+    /// Why the base could not be replaced when that was last tried; none as soon as it has been.
+    pub fn switch_failure(&self) -> Option<&str> {
+        self.new_state.as_ref()?.failure.as_deref()
+    }
+
+    /// Whether the base is about to be replaced. A try that came to nothing may do so for as long as it likes,
+    /// and nobody waits for that.
+    pub(super) fn base_moves(&self) -> bool {
+        let new = self.new_state.as_ref();
+        new.is_some_and(|new| new.ordered || new.failure.is_none())
+    }
+
+    /// The newest state that is whole on the disk, with its file: the base's, or the one that it can't be made to name.
+    pub(super) fn newest_state(&self) -> &SnapshotMeta {
+        let new = self.new_state.as_ref();
+        new.map_or(&self.base.snapshot, |new| &new.snapshot)
     }
 
     /// When a switch is to be tried again.
