@@ -325,10 +325,12 @@ impl<P: Platform> ServerApi for TurnApi<'_, P> {
 
     fn saving(&self) -> SavingView {
         let file = &self.handle.log.base().snapshot.file;
+        let view = self.state.snapshots.view(self.now().mono);
         SavingView {
             base_bytes: file.as_ref().map_or(0, |file| file.bytes),
             loaded_keys: self.handle.loaded_keys,
-            ..self.state.snapshots.view(self.now().mono)
+            rewrite_failed: view.rewrite_failed || self.handle.can_not_switch,
+            ..view
         }
     }
 

@@ -119,7 +119,7 @@ pub enum ShardError {
     Storage(#[from] StorageError),
     #[error(
         "the state that base names is in {file}, and that file can't be used: {why}. Nothing has been \
-         changed here: put the file back from a copy, or give this node an empty folder"
+         changed here: mend what it says, put the file back from a copy, or give this node an empty folder"
     )]
     State { file: String, why: String },
     #[error("entry {index}: {source}")]
@@ -179,6 +179,8 @@ pub struct GroupHandle<'a, D: Disk> {
     pub loading: Option<LoadProgress>,
     /// Keys that were loaded from a snapshot.
     pub loaded_keys: u64,
+    /// A snapshot is whole, and the base can't be made to name it.
+    pub can_not_switch: bool,
 }
 
 impl<D: Disk> GroupHandle<'_, D> {
@@ -300,6 +302,7 @@ impl<D: Disk> Shard<D> {
     /// The data, and beside it what a running command may ask about or do meanwhile (T9).
     pub fn split(&mut self) -> (&mut StateMachine, GroupHandle<'_, D>) {
         let loading = self.load_progress();
+        let can_not_switch = self.switch_failure().is_some();
         let handle = GroupHandle {
             loading,
             loaded_keys: self.loaded_keys,
@@ -312,6 +315,7 @@ impl<D: Disk> Shard<D> {
             unknown_outcomes: self.unknown_outcomes,
             has_quorum: !self.quorum.lost,
             is_disk_full: self.no_space.is_some(),
+            can_not_switch,
         };
         (&mut self.data, handle)
     }

@@ -1,8 +1,9 @@
 //! A new state for the base, and the log's end (D7, P8, P10).
 //!
 //! Owns the way from a snapshot that is whole on the disk to a base that names it, and to a log that
-//! begins later; and what of the log other members need. Never makes a snapshot. Invariant: Raft is shown no first index above the next one
-//! that it has not applied, since raft-rs passes over committed entries below the first index and says nothing.
+//! begins later; and what of the log other members need. Never makes a snapshot. Invariant: Raft is shown no
+//! first index above the next one that it has not applied, since raft-rs passes over committed entries below
+//! the first index and says nothing.
 
 use super::persist::RETRY;
 use super::Shard;
@@ -18,6 +19,8 @@ pub(super) struct NewState {
     ordered: bool,
     /// After a try that came to nothing.
     again_at: Option<Mono>,
+    /// What the system said to the last try.
+    failure: Option<String>,
 }
 
 impl<D: Disk> Shard<D> {
@@ -56,6 +59,7 @@ impl<D: Disk> Shard<D> {
             snapshot,
             ordered: false,
             again_at: None,
+            failure: None,
         };
         if let Some(old) = self.new_state.replace(new) {
             self.drop_file_of(&old.snapshot);
@@ -144,6 +148,7 @@ impl<D: Disk> Shard<D> {
                 snapshot,
                 ordered: false,
                 again_at: None,
+                failure: None,
             });
         }
     }
@@ -180,6 +185,10 @@ impl<D: Disk> Shard<D> {
         if self.new_state.as_ref().is_none_or(|new| new.ordered) {
             return;
         }
+        // P1: a job that reads base and log goes first.
+        if self.is_loading() || self.is_making_snapshot() {
+            return;
+        }
         if !self.may_trim() {
             // A member has come meanwhile that could not be given a state.
             if let Some(new) = self.new_state.take() {
@@ -187,8 +196,8 @@ impl<D: Disk> Shard<D> {
             }
             return;
         }
-        let busy = self.is_loading() || self.is_base_held() || self.snapshots.reads_the_base();
-        let Some(new) = self.new_state.as_ref().filter(|_| !busy) else {
+        let held = self.is_base_held();
+        let Some(new) = self.new_state.as_ref().filter(|_| !held) else {
             return;
         };
         if new.again_at.is_some_and(|at| now.mono < at) {
@@ -220,9 +229,10 @@ impl<D: Disk> Shard<D> {
                 self.jobs.push(Job::Trim(trim));
             }
             // D5: nothing has changed, so a full disk, or one that fails here, ends nothing.
-            Switched::NotYet(_) => {
+            Switched::NotYet(error) => {
                 if let Some(new) = &mut self.new_state {
                     (new.ordered, new.again_at) = (false, Some(now.mono + RETRY));
+                    new.failure = Some(error.to_string());
                 }
             }
         }
@@ -235,6 +245,25 @@ impl<D: Disk> Shard<D> {
             let (at, conf_state) = (snapshot.entry(), snapshot.conf_state.clone());
             self.group.set_state(at, conf_state);
         }
+    }
+
+    /// Why the base could not be replaced when that was last tried; none as soon as it has been.
+    pub fn switch_failure(&self) -> Option<&str> {
+        self.new_state.as_ref()?.failure.as_deref()
+    }
+
+    /// Whether the base is about to be replaced. A try that came to nothing may do so for as long as it likes,
+    /// and so may a member that is given the present state: nobody waits for that.
+    pub(super) fn base_moves(&self) -> bool {
+        let soon = |new: &NewState| new.failure.is_none() && !self.is_base_held();
+        let new = self.new_state.as_ref();
+        new.is_some_and(|new| new.ordered || soon(new))
+    }
+
+    /// The newest state that is whole on the disk, with its file: the base's, or the one that it can't be made to name.
+    pub(super) fn newest_state(&self) -> &SnapshotMeta {
+        let new = self.new_state.as_ref();
+        new.map_or(&self.base.snapshot, |new| &new.snapshot)
     }
 
     /// When a switch is to be tried again.

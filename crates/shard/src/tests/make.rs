@@ -380,7 +380,7 @@ fn a_second_snapshot_of_an_entry_is_the_first() {
     // A damaged one is no answer, and changes nothing.
     one.disk.faults.flips.store(true, Relaxed);
     let error = one.snapshot(true).expect_err("it is damaged");
-    assert!(matches!(error, SnapshotError::Differs { .. }), "{error}");
+    assert!(matches!(error, SnapshotError::State(_)), "{error}");
     assert_eq!(one.shard.snapshot_meta(), &made.meta);
     assert_eq!(one.states().len(), 1);
 }
@@ -463,6 +463,97 @@ fn a_copy_that_fails_leaves_the_old_copy() {
     assert!(matches!(made.copied, Some(Err(_))), "{:?}", made.copied);
     assert_eq!(one.shard.snapshot_meta(), &made.meta);
     assert_eq!(one.copied(), old);
+}
+
+/// F23: what keeps the base from being replaced may last, and a save has nothing to do with it.
+#[test]
+fn saves_go_on_beside_a_stuck_base() {
+    let mut one = One::new(SyncPolicy::Always, SINGLE);
+    one.fill(10);
+    one.snapshot(false).expect("a sound disk");
+    let old = one.shard.snapshot_meta().clone();
+    one.fill(10);
+    // A folder is in the way of what is to become the base.
+    let temp = one.folder.path().join("base.tmp");
+    std::fs::create_dir(&temp).expect("a folder");
+    let waits = one.snapshot(false).expect("the file is whole").meta;
+    assert_eq!(one.shard.snapshot_meta(), &old);
+    let why = one.shard.switch_failure().expect("it was tried");
+    assert!(why.contains("base.tmp"), "{why}");
+    // Of the same entry, and of a later one.
+    for more in [0, 3] {
+        one.fill(more);
+        let made = one.snapshot(true).expect("a sound disk");
+        assert!(matches!(made.copied, Some(Ok(()))), "{:?}", made.copied);
+        assert_eq!(one.copied(), one.digest());
+        assert_eq!(one.states().len(), 2, "what frees nothing is not kept");
+    }
+    let error = one.snapshot(false).expect_err("a second one frees nothing");
+    assert!(error.to_string().contains("base.tmp"), "{error}");
+    std::fs::remove_dir(&temp).expect("it is empty");
+    let due = one
+        .shard
+        .deadline()
+        .0
+        .max(one.clock.0.get() + 1_000_000_000);
+    one.clock.0.set(due);
+    one.settle();
+    assert_eq!(one.shard.snapshot_meta(), &waits);
+    assert_eq!((one.shard.switch_failure(), one.states().len()), (None, 1));
+    let digest = one.digest();
+    let one = one.reopen();
+    assert_eq!(one.digest(), digest);
+}
+
+/// Memory is the only whole copy then: who reads the warning must not end the server.
+#[test]
+fn damaged_base_is_told_with_what_not_to_do() {
+    let mut one = One::new(SyncPolicy::Always, SINGLE);
+    one.fill(10);
+    one.snapshot(false).expect("a sound disk");
+    let name = one.shard.snapshot_meta().file_name().expect("it has one");
+    let disk = RealDisk::new(one.folder.path());
+    let mut bytes = super::log_end::read(&disk, &name);
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    super::log_end::write(&disk, &name, &bytes);
+    // Of its own entry, and of a later one.
+    for more in [0, 3] {
+        one.fill(more);
+        let told = one.snapshot(true).expect_err("damaged").to_string();
+        assert!(told.contains("do not end this server"), "{told}");
+        assert!(!told.contains("empty folder"), "{told}");
+    }
+    assert_eq!(one.states(), std::slice::from_ref(&name));
+    disk.remove(&name).expect("it is there");
+    let told = one.snapshot(true).expect_err("missing").to_string();
+    assert!(told.contains("do not end this server"), "{told}");
+}
+
+/// P1: a job reads the file of the state that waits to be named, and those that the old base names.
+#[test]
+fn stuck_base_stays_while_a_snapshot_is_made() {
+    let mut one = One::new(SyncPolicy::Always, SINGLE);
+    one.fill(10);
+    let temp = one.folder.path().join("base.tmp");
+    std::fs::create_dir(&temp).expect("a folder");
+    let waits = one.snapshot(false).expect("the file is whole").meta;
+    one.fill(3);
+    one.order(true).expect("none is under way");
+    let jobs = one.settle_but();
+    assert_eq!(jobs.len(), 1, "a snapshot is being made");
+    std::fs::remove_dir(&temp).expect("it is empty");
+    let later = one.clock.0.get() + 2_000_000_000;
+    one.clock.0.set(later);
+    assert!(one.settle_but().is_empty());
+    assert_ne!(one.shard.snapshot_meta(), &waits);
+    one.work(jobs);
+    one.settle();
+    let made = one.shard.take_snapshot().expect("it was ordered");
+    made.expect("a sound disk");
+    assert_eq!(one.copied(), one.digest());
+    assert_eq!(one.shard.snapshot_meta(), &waits);
+    assert_eq!(one.states().len(), 1);
 }
 
 #[test]
