@@ -269,6 +269,7 @@ impl One {
             },
             compress: true,
             copy: copy.then_some(to),
+            open: false,
         })
     }
 
@@ -605,5 +606,6 @@ fn order_alone() -> SnapshotOrder<RealDisk> {
         origin: Origin::default(),
         compress: false,
         copy: None,
+        open: false,
     }
 }
