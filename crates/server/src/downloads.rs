@@ -436,3 +436,6 @@ impl<P: Platform> Server<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use super::state::ServerState;
 use super::turn::Server;
 use base::clock::{Clock, Mono, Now};
 use base::ids::BatchSeq;
+use base::mutation::{self, Mutation};
 use command::api::{SavingView, SnapshotKind, SnapshotUnderWay};
 use config::REDIS_VERSION;
 use shard::{CopyTo, NoSnapshot, SnapshotOrder, SnapshotProgress};
@@ -136,6 +137,14 @@ impl Snapshots {
         })
     }
 
+    /// The shard has been told of the one that is under way.
+    #[cfg(test)]
+    pub(super) fn order_now(&mut self) {
+        if let Some(making) = &mut self.under_way {
+            making.step = Step::Ordered(Arc::default());
+        }
+    }
+
     pub(super) fn scheduled_download(&self) -> Option<u64> {
         self.download.map(|scheduled| scheduled.number)
     }
@@ -219,7 +228,9 @@ impl<P: Platform> ServerState<P> {
     pub(super) fn order_download_snapshot(&mut self) -> u64 {
         let kind = SnapshotKind::Download;
         let shared = self.snapshots.making();
-        match shared.filter(|making| making.kind == kind && !making.ordered) {
+        let earlier = mutation::is(Mutation::DownloadOfEarlier);
+        let fits = |making: &Making| making.kind == kind && (!making.ordered || earlier);
+        match shared.filter(fits) {
             Some(making) => making.number,
             None => self.order_snapshot(kind, "SYNC", true),
         }

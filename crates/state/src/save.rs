@@ -155,6 +155,22 @@ mod tests {
         keyspace
     }
 
+    #[test]
+    fn a_file_without_keys_has_fields_and_an_end() {
+        let bytes = without_keys(Origin::default());
+        let (mut reader, mut rest) = (Reader::new(usize::MAX), &bytes[..]);
+        let mut fields = 0;
+        while let Some(item) = reader.next(&mut rest, &mut || {}).unwrap() {
+            match item {
+                Item::Version(_) | Item::End(_) => {}
+                Item::Aux { .. } => fields += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        reader.finish().expect("it is whole");
+        assert_eq!(fields, 5);
+    }
+
     fn file(keyspace: &Keyspace, style: &Style) -> (Vec<u8>, Saved, u64) {
         let (mut bytes, mut last) = (Vec::new(), 0);
         let Ok(saved) = save(

@@ -83,7 +83,7 @@ pub fn clients(report: &mut Report, env: &Env<'_>) {
     let mut listening = 0;
     let (mut input, mut output) = (0, 0);
     each_client(env, &mut |session, io| {
-        all += 1;
+        all += usize::from(!session.downloads());
         blocked += usize::from(io.blocked);
         listening += usize::from(session.subscriptions.any());
         watching += usize::from(!session.watches.is_empty());
