@@ -206,6 +206,11 @@ const CONVERSATIONS: &str = r"
     CONFIG SET timeout -1 ; CONFIG SET timeout 5 ; CONFIG GET timeout ; CONFIG SET timeout 0 ; CONFIG SET databases 3
     CONFIG SET timeout 1 timeout 2 ; CONFIG SET proto-max-bulk-len 1 ; CONFIG SET proto-max-bulk-len 512mb ; CONFIG SET daemonize yes
     SAVE ; SAVE x ; BGSAVE nosuch ; BGSAVE SCHEDULE x ; BGREWRITEAOF x ; LASTSAVE x ; MULTI ; SAVE ; EXEC
+    REPLCONF ; REPLCONF capa ; REPLCONF CAPA eof capa nosuch ; REPLCONF listening-port 6379 ; REPLCONF listening-port x ; REPLCONF nosuch 1
+    REPLCONF ip-address 1.2.3.4 ; REPLCONF rdb-only 1 ; REPLCONF rdb-only 2 ; REPLCONF rdb-only x ; REPLCONF rdb-only 0
+    REPLCONF rdb-filter-only nosuch ; REPLCONF rdb-filter-only 'x ; REPLCONF rdb-filter-only functions ; REPLCONF rdb-filter-only <> ; SYNC
+    PSYNC ; PSYNC ? ; PSYNC ? x ; SYNC x ; MULTI ; SYNC ; PSYNC ? -1 ; REPLCONF capa eof ; EXEC ; PSYNC ? -1 failover
+    CLIENT KILL TYPE replica ; CLIENT KILL TYPE slave ; CLIENT KILL TYPE master ; CLIENT LIST TYPE replica
     CLIENT ; CLIENT NOSUCH ; CLIENT ID x ; CLIENT GETNAME x ; CLIENT SETNAME ; CLIENT REPLY ; CLIENT REPLY MAYBE
     CLIENT SETNAME a ; CLIENT GETNAME ; CLIENT SETNAME <> ; CLIENT GETNAME ; CLIENT INFO ; CLIENT LIST
     CLIENT KILL ; CLIENT KILL 1.2.3.4:5 ; CLIENT KILL ID 0 ; CLIENT KILL ID abc ; CLIENT KILL ID 99999999 ; CLIENT KILL TYPE nosuch

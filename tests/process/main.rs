@@ -19,6 +19,7 @@ mod load;
 mod migrate;
 mod pubsub;
 mod saving;
+mod sync;
 
 use common::server::is_holdfast;
 use common::skipped;

@@ -253,6 +253,8 @@ pub enum Mutation {
     SnapshotAheadOfDisk,
     /// D7: the base of a member that could not bring up others names a snapshot.
     SnapshotMovesAnyBase,
+    /// P26: a client gets a file that was cut before it asked.
+    DownloadOfEarlier,
     /// P10: the base names a state of which the own disk has no entry yet.
     StateAheadOfLog,
     /// P8: segments go before the base that begins behind them is durable.
@@ -403,6 +405,7 @@ impl Mutation {
         Mutation::CutInsideUnit,
         Mutation::SnapshotAheadOfDisk,
         Mutation::SnapshotMovesAnyBase,
+        Mutation::DownloadOfEarlier,
         Mutation::StateAheadOfLog,
         Mutation::TrimBeforeBase,
         Mutation::TrimPastApplied,

@@ -50,13 +50,17 @@ pub struct ClientView<'a> {
 pub enum ClientKind {
     Normal,
     Pubsub,
-    /// Masters and replicas: these connections don't exist here.
-    Other,
+    /// It has said SYNC or PSYNC.
+    Replica,
+    /// Such connections don't exist here.
+    Master,
 }
 
 impl ClientKind {
     pub fn of(session: &Session) -> ClientKind {
-        if session.subscriptions.any() {
+        if session.downloads() {
+            ClientKind::Replica
+        } else if session.subscriptions.any() {
             ClientKind::Pubsub
         } else {
             ClientKind::Normal
@@ -246,6 +250,8 @@ pub enum SnapshotKind {
     Save,
     /// A rewrite of the append-only file: the log is trimmed.
     Rewrite,
+    /// For clients that have said SYNC or PSYNC: nothing but its file is wanted.
+    Download,
 }
 
 /// A snapshot that is ordered or being made.
@@ -496,6 +502,13 @@ pub trait ServerApi {
     /// A snapshot is to be made, as soon as none is under way; its number. `by`: for the log. `at_once`: else
     /// it is scheduled in any case.
     fn order_snapshot(&mut self, kind: SnapshotKind, by: &'static str, at_once: bool) -> u64;
+
+    /// A snapshot for clients that said SYNC, which begins after now; its number.
+    fn order_download(&mut self) -> u64;
+
+    /// Whether this replica, which streams no commands from here and so comes again and again, may have another
+    /// file now; if so it is noted.
+    fn admit_replica(&mut self, replica: &str) -> bool;
 
     /// SHUTDOWN and SIGTERM take the same road; an error is the whole text after `ERR `.
     fn request_shutdown(&mut self, options: Shutdown) -> Result<(), String>;

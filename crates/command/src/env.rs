@@ -119,8 +119,21 @@ pub enum BlockKind {
     MarkEnd { slot: u16 },
     /// SAVE: until the snapshot with this number is there, or is not.
     Saved { number: u64 },
+    /// SYNC, PSYNC: until the client has got the file, and then its connection ends.
+    Download(Download),
     /// SHUTDOWN SAVE: until the process ends, or can't.
     End,
+}
+
+/// What a client gets that has said SYNC or PSYNC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Download {
+    /// The snapshot that it waits for; none: it wants no keys.
+    pub number: Option<u64>,
+    /// PSYNC: the history that the file belongs to; it is told before, with the place in it where the file ends.
+    pub history: Option<String>,
+    /// The replica that it is for.
+    pub replica: Option<String>,
 }
 
 /// The result of [`super::execute`].

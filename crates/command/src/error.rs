@@ -213,6 +213,16 @@ texts! {
     CANT_BGSAVE = "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible.";
     REWRITE_UNDER_WAY = "ERR Background append only file rewriting already in progress";
     DEBUG_NOT_ALLOWED = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.";
+    SYNC_WITHOUT_MASTER = "NOMASTERLINK Can't SYNC while not connected with my master";
+    /// Ours (P26).
+    SYNC_AGAIN = "NOMASTERLINK Can't SYNC while the copy of less than a minute ago is fresh: no commands are streamed to replicas";
+    SYNC_BEHIND_OUTPUT = "ERR SYNC and PSYNC are invalid with pending output";
+    /// The snapshot came to nothing.
+    SYNC_FAILED = "ERR BGSAVE failed, replication can't continue";
+    PSYNC_FAILOVER_AT_MASTER = "ERR PSYNC FAILOVER can't be sent to a master.";
+    PSYNC_FAILOVER_HISTORY = "ERR PSYNC FAILOVER replid must match my replid.";
+    FILTER_NEEDS_EOF = "ERR Filtered replica requires EOF capability";
+    FILTER_QUOTES = "ERR Missing rdb-filter-only values";
     NOT_POSITIVE = "ERR value is out of range, must be positive";
     PROTOCOL_TYPE = "ERR Wrong protocol type name. Please use one of the following: string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false";
     RESP2_NOT_SUPPORTED = "ERR RESP2 is not supported by this command";
@@ -235,6 +245,26 @@ impl Error {
 
     pub fn hello_option(option: &[u8]) -> Error {
         Error::quoting("ERR Syntax error in HELLO option '", option, "'")
+    }
+
+    pub fn replconf_unknown(name: &[u8]) -> Error {
+        Error::quoting("ERR Unrecognized REPLCONF option: ", name, "")
+    }
+
+    pub fn unknown_filter(name: &[u8]) -> Error {
+        Error::quoting("ERR Unsupported rdb-filter-only option: ", name, "")
+    }
+
+    pub fn replica_address_too_long(bytes: usize) -> Error {
+        Error::text(format!(
+            "ERR REPLCONF ip-address provided by replica instance is too long: {bytes} bytes"
+        ))
+    }
+
+    pub fn not_between(least: i64, most: i64) -> Error {
+        Error::text(format!(
+            "ERR value is out of range, value must between {least} and {most}"
+        ))
     }
 
     pub fn client_type(name: &[u8]) -> Error {

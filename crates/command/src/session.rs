@@ -53,6 +53,22 @@ pub struct Endpoint {
     pub unix: bool,
 }
 
+/// What a client has said of itself as a replica (REPLCONF).
+#[derive(Clone, Debug, Default)]
+pub struct ReplicaClaims {
+    /// Its own port for clients: a replica tells it, a program that wants the file alone does not.
+    pub listening_port: Option<i64>,
+    pub ip: Vec<u8>,
+    /// It knows a file's end by a mark.
+    pub takes_eof: bool,
+    /// It wants the file and no stream of commands.
+    pub rdb_only: bool,
+    /// The file is to be without keys.
+    pub without_keys: bool,
+    /// It has said SYNC or PSYNC: it gets the file, and no command of it runs any more.
+    pub downloads: bool,
+}
+
 #[derive(Clone, Debug)]
 pub struct Session {
     pub id: u64,
@@ -99,6 +115,8 @@ pub struct Session {
     pub question: Option<u64>,
     /// What other shards have said of the slots that the running EXEC gains (M12).
     pub gains: Option<Owners>,
+    /// None: it has said nothing.
+    pub replica: Option<Box<ReplicaClaims>>,
 }
 
 impl Session {
@@ -133,6 +151,7 @@ impl Session {
             has_reset: false,
             question: None,
             gains: None,
+            replica: None,
         }
     }
 
@@ -153,6 +172,16 @@ impl Session {
         for watch in self.watches.drain(..) {
             data.unwatch(&watch);
         }
+    }
+
+    /// What the client says of itself as a replica, to be added to.
+    pub fn claims(&mut self) -> &mut ReplicaClaims {
+        self.replica.get_or_insert_default()
+    }
+
+    /// It has said SYNC or PSYNC.
+    pub fn downloads(&self) -> bool {
+        self.replica.as_ref().is_some_and(|claims| claims.downloads)
     }
 
     /// Subscribed in RESP2, where replies and messages can't be told apart: most commands are refused.

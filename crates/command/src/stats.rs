@@ -48,6 +48,9 @@ pub struct Stats {
     /// Snapshots that were begun: those that are copied to a file, and all others.
     pub saves: u64,
     pub rewrites: u64,
+    /// Of those, SYNC and PSYNC that get a file, and PSYNC that asked for less and get the whole.
+    pub downloads: u64,
+    pub failed_continuations: u64,
     /// By [`super::registry::CommandId`].
     pub commands: Vec<CommandStats>,
     /// Of the timed calls, by the same id; with `latency-tracking` only.

@@ -128,6 +128,13 @@ impl ServerApi for TestServer {
         self.ordered.push(kind);
         self.ordered.len() as u64
     }
+    fn order_download(&mut self) -> u64 {
+        self.ordered.push(SnapshotKind::Download);
+        self.ordered.len() as u64
+    }
+    fn admit_replica(&mut self, _replica: &str) -> bool {
+        true
+    }
     fn replica_acks(&self, _batch: BatchSeq) -> u64 {
         0
     }

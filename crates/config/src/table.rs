@@ -123,7 +123,7 @@ static REAL: &[Directive] = &[
         field!(client_output_buffer_limit),
         "A client that does not read is closed when `hard` bytes that may leave wait for it, or `soft` \
          bytes for longer than `seconds`; 0 is no limit. Replies that wait for a commit don't count: \
-         see `held-output-limit`. No connection is of the class replica.",
+         see `held-output-limit`. The class replica has no effect.",
     )
     .many(),
     Directive::real(

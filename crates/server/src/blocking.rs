@@ -10,6 +10,7 @@
 //! get (T4), and CLIENT REPLY counts for it as for any other.
 
 use super::clients::{Client, Wait};
+use super::downloads::Download;
 use super::platform::Platform;
 use super::state::ServerState;
 use super::turn::Server;
@@ -45,6 +46,8 @@ pub enum WaitsFor {
     MarkEnd(u16),
     /// The snapshot with this number ends.
     Saved(u64),
+    /// Its file (P26): its connection ends behind that.
+    Download,
     /// The process ends, or can't.
     End,
 }
@@ -52,7 +55,10 @@ pub enum WaitsFor {
 impl WaitsFor {
     /// C4: it has nothing to do with who leads, and ends by itself.
     fn is_of_this_process(self) -> bool {
-        matches!(self, WaitsFor::Saved(_) | WaitsFor::End)
+        matches!(
+            self,
+            WaitsFor::Saved(_) | WaitsFor::Download | WaitsFor::End
+        )
     }
 }
 
@@ -140,6 +146,7 @@ impl<P: Platform> ServerState<P> {
             // The move runs backwards, and goes on doing so.
             WaitsFor::MarkEnd(_) => reply.ok(),
             WaitsFor::Saved(_) | WaitsFor::End => Error::NOT_SAVED.write(reply.out),
+            WaitsFor::Download => Error::SYNC_FAILED.write(reply.out),
         })
     }
 
@@ -234,16 +241,22 @@ impl<P: Platform> Server<P> {
         let until = block
             .timeout
             .map(|patience| self.turn_started.mono + patience);
-        let on = match block.kind {
+        let on = match &block.kind {
             BlockKind::Wait { replicas } => WaitsFor::Replicas {
-                count: replicas,
+                count: *replicas,
                 batch: client.session.last_write,
             },
-            BlockKind::Lend { id } => WaitsFor::Lend(id),
-            BlockKind::Copy { number } => WaitsFor::Copy(number),
-            BlockKind::HandOver { slot } => WaitsFor::HandOver(slot),
-            BlockKind::MarkEnd { slot } => WaitsFor::MarkEnd(slot),
-            BlockKind::Saved { number } => WaitsFor::Saved(number),
+            BlockKind::Lend { id } => WaitsFor::Lend(*id),
+            BlockKind::Copy { number } => WaitsFor::Copy(*number),
+            BlockKind::HandOver { slot } => WaitsFor::HandOver(*slot),
+            BlockKind::MarkEnd { slot } => WaitsFor::MarkEnd(*slot),
+            BlockKind::Saved { number } => WaitsFor::Saved(*number),
+            BlockKind::Download(wanted) => {
+                let download = Download::new(wanted.clone(), self.turn_started.mono);
+                client.download = Some(Box::new(download));
+                self.state.add_download(key);
+                WaitsFor::Download
+            }
             BlockKind::End => WaitsFor::End,
         };
         if client.conn.peer_has_gone() && !client.doomed {

@@ -2,7 +2,8 @@
 //!
 //! Owns what is known of a client beside its bytes. Never decides what a command does.
 
-use super::blocking::Blocked;
+use super::blocking::{Blocked, WaitsFor};
+use super::downloads::Download;
 use super::platform::Platform;
 use super::turn::Server;
 use base::clock::{Mono, Now};
@@ -48,6 +49,8 @@ pub struct Client<S> {
     pub conn: Conn<S>,
     pub session: Session,
     pub wait: Wait,
+    /// The file that it gets (P26).
+    pub download: Option<Box<Download>>,
     /// It has output that this turn must flush.
     pub dirty: bool,
     /// It has output behind a gate and stands in the node's list.
@@ -70,6 +73,7 @@ impl<S: Socket> Client<S> {
             conn,
             session,
             wait: Wait::No,
+            download: None,
             dirty: false,
             gated: false,
             offered: false,
@@ -121,7 +125,11 @@ impl<S: Socket> Client<S> {
             total_memory: self.conn.memory_bytes() + std::mem::size_of::<Client<S>>(),
             total_net_in: self.net_in,
             total_net_out: self.net_out,
-            blocked: self.wait.blocked().is_some(),
+            // A replica is not: it is a kind of client of its own.
+            blocked: self
+                .wait
+                .blocked()
+                .is_some_and(|b| b.on != WaitsFor::Download),
             closing: self.doomed || self.conn.output.is_closing(),
         }
     }

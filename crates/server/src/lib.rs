@@ -11,13 +11,14 @@
 //! `clients` (how they come and go), `blocking` (commands that wait), `unread` (which clients are closed
 //! for what they don't read), `state` (what commands may ask), `pubsub` (messages on their
 //! way), `alone` (what it sends to other servers without a cluster), `clustered` (what a turn adds in one), `settings` (what CONFIG SET changes),
-//! `saving` (when a snapshot is due), `snapshots` (what becomes of it), `shutdown`.
+//! `saving` (when a snapshot is due), `snapshots` (what becomes of it), `downloads` (files for SYNC), `shutdown`.
 
 mod alone;
 mod blocking;
 mod clients;
 mod clustered;
 mod cron;
+mod downloads;
 mod error;
 mod execute;
 mod flush;

@@ -30,6 +30,7 @@ pub struct Facts<'a> {
     pub busy: bool,
     /// What clients have asked for, and begins when nothing else is under way.
     pub save_scheduled: bool,
+    pub download_scheduled: bool,
     pub rewrite_scheduled: bool,
 
     pub rules: &'a [SaveRule],
@@ -86,6 +87,9 @@ pub fn due(facts: &Facts<'_>) -> Option<Due> {
     }
     if facts.save_scheduled {
         return Some(Due::Scheduled(SnapshotKind::Save));
+    }
+    if facts.download_scheduled {
+        return Some(Due::Scheduled(SnapshotKind::Download));
     }
     let since = |at: Mono| facts.now.since(at);
     let spaced = facts.last_automatic.is_none_or(|at| since(at) >= SPACING);
@@ -156,6 +160,7 @@ mod tests {
             now: at(100_000),
             busy: false,
             save_scheduled: false,
+            download_scheduled: false,
             rewrite_scheduled: false,
             rules: &[],
             changes: 0,
@@ -185,12 +190,15 @@ mod tests {
     fn scheduled_ones_go_first_and_one_at_a_time() {
         let mut facts = quiet();
         (facts.save_scheduled, facts.rewrite_scheduled) = (true, true);
+        facts.download_scheduled = true;
         facts.log_bytes = 100 * MB;
         facts.last_automatic = Some(facts.now);
         let scheduled = |kind| Some(Due::Scheduled(kind));
         assert_eq!(due(&facts), scheduled(SnapshotKind::Rewrite));
         facts.rewrite_scheduled = false;
         assert_eq!(due(&facts), scheduled(SnapshotKind::Save));
+        facts.save_scheduled = false;
+        assert_eq!(due(&facts), scheduled(SnapshotKind::Download));
         facts.busy = true;
         assert_eq!(due(&facts), None);
     }

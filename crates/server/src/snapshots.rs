@@ -11,6 +11,7 @@ use super::state::ServerState;
 use super::turn::Server;
 use base::clock::{Clock, Mono, Now};
 use base::ids::BatchSeq;
+use base::mutation::{self, Mutation};
 use command::api::{SavingView, SnapshotKind, SnapshotUnderWay};
 use config::REDIS_VERSION;
 use shard::{CopyTo, NoSnapshot, SnapshotOrder, SnapshotProgress};
@@ -47,6 +48,15 @@ struct Scheduled {
     by: &'static str,
 }
 
+/// What is known of the one that is under way.
+#[derive(Clone, Copy, Debug)]
+pub struct Making {
+    pub number: u64,
+    pub kind: SnapshotKind,
+    /// Its moment has come: what is executed from now on is not in it.
+    pub ordered: bool,
+}
+
 /// How the last one of a kind went.
 #[derive(Clone, Copy, Debug, Default)]
 struct Last {
@@ -66,11 +76,13 @@ pub struct Snapshots {
     under_way: Option<UnderWay>,
     save: Option<Scheduled>,
     rewrite: Option<Scheduled>,
+    download: Option<Scheduled>,
     newest: u64,
     /// The number of the last one that has ended, and whether it is whole.
     ended: (u64, bool),
     last_save: Last,
     last_rewrite: Last,
+    last_download: Last,
     /// When the last good save was done, and the count of changes that it holds.
     saved_at: Now,
     saved_changes: u64,
@@ -85,10 +97,12 @@ impl Snapshots {
             under_way: None,
             save: None,
             rewrite: None,
+            download: None,
             newest: 0,
             ended: (0, true),
             last_save: Last::default(),
             last_rewrite: Last::default(),
+            last_download: Last::default(),
             saved_at: now,
             saved_changes: 0,
             last_automatic: None,
@@ -102,14 +116,47 @@ impl Snapshots {
     }
 
     fn is_idle(&self) -> bool {
-        self.under_way.is_none() && self.save.is_none() && self.rewrite.is_none() && !self.eager
+        let scheduled = [self.save, self.rewrite, self.download];
+        self.under_way.is_none() && scheduled.iter().all(Option::is_none) && !self.eager
     }
 
     fn slot(&mut self, kind: SnapshotKind) -> &mut Option<Scheduled> {
         match kind {
             SnapshotKind::Save => &mut self.save,
             SnapshotKind::Rewrite => &mut self.rewrite,
+            SnapshotKind::Download => &mut self.download,
         }
+    }
+
+    pub(super) fn making(&self) -> Option<Making> {
+        let making = self.under_way.as_ref()?;
+        Some(Making {
+            number: making.number,
+            kind: making.kind,
+            ordered: matches!(making.step, Step::Ordered(_)),
+        })
+    }
+
+    /// The shard has been told of the one that is under way.
+    #[cfg(test)]
+    pub(super) fn order_now(&mut self) {
+        if let Some(making) = &mut self.under_way {
+            making.step = Step::Ordered(Arc::default());
+        }
+    }
+
+    pub(super) fn scheduled_download(&self) -> Option<u64> {
+        self.download.map(|scheduled| scheduled.number)
+    }
+
+    /// Nobody waits for it any more.
+    pub(super) fn forget_download(&mut self) {
+        self.download = None;
+    }
+
+    /// Nobody waits any more for the one that is under way, and the shard knows nothing of it.
+    pub(super) fn forget_new(&mut self) {
+        self.under_way = None;
     }
 
     fn number(&mut self) -> u64 {
@@ -177,10 +224,22 @@ impl<P: Platform> ServerState<P> {
         number
     }
 
+    /// P26: clients that come before its moment share one.
+    pub(super) fn order_download_snapshot(&mut self) -> u64 {
+        let kind = SnapshotKind::Download;
+        let shared = self.snapshots.making();
+        let earlier = mutation::is(Mutation::DownloadOfEarlier);
+        let fits = |making: &Making| making.kind == kind && (!making.ordered || earlier);
+        match shared.filter(fits) {
+            Some(making) => making.number,
+            None => self.order_snapshot(kind, "SYNC", true),
+        }
+    }
+
     fn begin_snapshot(&mut self, number: u64, kind: SnapshotKind, by: String) {
         let since = self.clock.now().mono;
         match kind {
-            SnapshotKind::Save => {
+            SnapshotKind::Save | SnapshotKind::Download => {
                 self.stats.saves += 1;
                 slog::info!(self.logger, "Background saving started by {}", by);
             }
@@ -210,8 +269,15 @@ fn failure(result: &SnapshotResult) -> Option<String> {
         Ok(made) => made,
         Err(error) => return Some(error.to_string()),
     };
-    let copied = made.copied.as_ref()?;
-    Some(copied.as_ref().err()?.to_string())
+    let copied = made
+        .copied
+        .as_ref()
+        .and_then(|copied| copied.as_ref().err());
+    let opened = made
+        .opened
+        .as_ref()
+        .and_then(|opened| opened.as_ref().err());
+    copied.or(opened).map(ToString::to_string)
 }
 
 impl<P: Platform> Server<P> {
@@ -262,6 +328,7 @@ impl<P: Platform> Server<P> {
             now: state.clock.now().mono,
             busy: snapshots.under_way.is_some() || shard.is_loading(),
             save_scheduled: snapshots.save.is_some(),
+            download_scheduled: goes_on && snapshots.download.is_some(),
             rewrite_scheduled: snapshots.rewrite.is_some(),
             rules: match goes_on {
                 true => &state.config.save,
@@ -308,7 +375,7 @@ impl<P: Platform> Server<P> {
         };
         // A rewrite gives room back: it waits for nothing. What a former leader has executed may never happen.
         let open = self.released.batch < last && self.shard.tail_len() > 0;
-        let waits = making.kind == SnapshotKind::Save && self.shard.group().is_leader();
+        let waits = making.kind != SnapshotKind::Rewrite && self.shard.group().is_leader();
         if !(open && waits) {
             self.order_under_way();
         }
@@ -332,6 +399,7 @@ impl<P: Platform> Server<P> {
             },
             compress: config.rdbcompression,
             copy,
+            open: making.kind == SnapshotKind::Download,
         };
         match self.shard.order_snapshot(order) {
             Ok(()) => {
@@ -375,6 +443,7 @@ impl<P: Platform> Server<P> {
         let last = match making.kind {
             SnapshotKind::Save => &mut snapshots.last_save,
             SnapshotKind::Rewrite => &mut snapshots.last_rewrite,
+            SnapshotKind::Download => &mut snapshots.last_download,
         };
         *last = Last {
             took: Some(took),
@@ -390,6 +459,10 @@ impl<P: Platform> Server<P> {
         }
         self.tell_snapshot(&making, result, failed.as_deref(), took);
         self.state.end_saves(making.number, failed.is_none());
+        let made = result.as_ref().ok();
+        let file =
+            made.and_then(|m| Some((m.meta.index, m.opened.as_ref()?.as_ref().ok()?.clone())));
+        self.end_downloads(making.number, file);
         self.resume_unblocked();
     }
 
@@ -402,8 +475,10 @@ impl<P: Platform> Server<P> {
     ) {
         let what = match (making.kind, failed, making.by.as_str()) {
             (SnapshotKind::Save, None, "SAVE" | "SHUTDOWN") => "DB saved on disk",
-            (SnapshotKind::Save, None, _) => "Background saving terminated with success",
-            (SnapshotKind::Save, Some(_), _) => "Background saving error",
+            (SnapshotKind::Save | SnapshotKind::Download, None, _) => {
+                "Background saving terminated with success"
+            }
+            (SnapshotKind::Save | SnapshotKind::Download, Some(_), _) => "Background saving error",
             (SnapshotKind::Rewrite, None, _) => "Background AOF rewrite terminated with success",
             (SnapshotKind::Rewrite, Some(_), _) => "Background AOF rewrite terminated with error",
         };
@@ -417,6 +492,9 @@ impl<P: Platform> Server<P> {
                 bytes,
                 took.as_secs_f64()
             );
+        } else if let (SnapshotKind::Download, Err(SnapshotError::GivenUp)) = (making.kind, result)
+        {
+            slog::info!(self.logger, "Background saving for SYNC was given up");
         } else {
             let why = failed.unwrap_or_default();
             slog::warn!(self.logger, "{}: {}", what, why);

@@ -6,6 +6,7 @@
 use super::alone::Alone;
 use super::blocking::Blocking;
 use super::clustered::{bus_options, cluster_options, link_passwords, Clustered};
+use super::downloads::Downloads;
 use super::error::ServerError;
 use super::platform::{ClusterPlatform, Platform};
 use super::pubsub::PubSub;
@@ -182,6 +183,7 @@ impl<P: Platform> Server<P> {
             pubsub: PubSub::default(),
             blocking: Blocking::default(),
             snapshots: Snapshots::new(now),
+            downloads: Downloads::default(),
             cluster,
             alone: Alone::default(),
             config,

@@ -4,6 +4,7 @@ use super::alone::Alone;
 use super::blocking::Blocking;
 use super::clients::Client;
 use super::clustered::Clustered;
+use super::downloads::Downloads;
 use super::platform::Platform;
 use super::pubsub::PubSub;
 use super::shutdown::Asked;
@@ -57,6 +58,7 @@ pub struct ServerState<P: Platform> {
     pub pubsub: PubSub,
     pub blocking: Blocking,
     pub snapshots: Snapshots,
+    pub downloads: Downloads,
     /// The cluster around this node; none with `cluster-enabled no`.
     pub cluster: Option<Box<Clustered<P>>>,
     /// What it sends to other servers without a cluster.
@@ -336,6 +338,15 @@ impl<P: Platform> ServerApi for TurnApi<'_, P> {
 
     fn order_snapshot(&mut self, kind: SnapshotKind, by: &'static str, at_once: bool) -> u64 {
         self.state.order_snapshot(kind, by, at_once)
+    }
+
+    fn order_download(&mut self) -> u64 {
+        self.state.order_download_snapshot()
+    }
+
+    fn admit_replica(&mut self, replica: &str) -> bool {
+        let now = self.now().mono;
+        self.state.downloads.admit(replica, now)
     }
 
     fn request_shutdown(&mut self, options: Shutdown) -> Result<(), String> {

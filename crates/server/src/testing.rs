@@ -2,6 +2,7 @@
 
 use super::alone::Alone;
 use super::blocking::Blocking;
+use super::downloads::Downloads;
 use super::platform::{ClusterPlatform, EndSignal, Platform};
 use super::pubsub::PubSub;
 use super::snapshots::Snapshots;
@@ -207,6 +208,7 @@ pub fn state() -> ServerState<TestPlatform> {
         pubsub: PubSub::default(),
         blocking: Blocking::default(),
         snapshots: Snapshots::new(Now::default()),
+        downloads: Downloads::default(),
         cluster: None,
         alone: Alone::default(),
     }

@@ -24,6 +24,7 @@ use slog::Logger;
 use state::Gate;
 use std::sync::Arc;
 use std::time::Duration;
+use storage::Done;
 use topology::Routing;
 
 /// T1: how long clients' commands may run before their effects are proposed.
@@ -189,6 +190,7 @@ impl<P: Platform> Server<P> {
             Phase::Leave => {
                 self.advance_snapshots();
                 self.flush();
+                self.advance_downloads();
                 self.apply_settings();
                 self.advance_ending(self.turn_started)?;
                 self.phase = Phase::Results;
@@ -225,7 +227,10 @@ impl<P: Platform> Server<P> {
             self.turn_started = self.state.clock.now();
         }
         while let Some(done) = self.state.platform.next_done() {
-            self.shard.job_done(self.turn_started, done)?;
+            match done {
+                Done::Download(done) => self.downloaded(done),
+                done => self.shard.job_done(self.turn_started, done)?,
+            }
         }
         let now = self.turn_started;
         self.open_installed(now)?;

@@ -46,7 +46,8 @@ impl<S: Socket> Client<S> {
         let limit = match ClientKind::of(&self.session) {
             ClientKind::Pubsub => limits.pubsub,
             ClientKind::Normal => limits.normal,
-            ClientKind::Other => limits.replica,
+            // A part of a file at most: how long it may stay unread is decided where that is sent.
+            ClientKind::Replica | ClientKind::Master => return false,
         };
         let unread = self.conn.output.unread_bytes() as u64;
         match judge(limit, unread, self.unread_since, now) {

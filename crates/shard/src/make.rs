@@ -21,6 +21,8 @@ pub struct SnapshotOrder<D: Disk> {
     /// `rdbcompression`.
     pub compress: bool,
     pub copy: Option<CopyTo<D>>,
+    /// Its file is held open for clients that read it later.
+    pub open: bool,
 }
 
 /// A copy of the file, for people and other programs (F2).

@@ -244,6 +244,8 @@ impl<D: Disk> Shard<D> {
             Done::Installed(result) => self.installed(now, result?),
             Done::Snapshot(result) => self.snapshot_done(result),
             Done::Transfer(done) => self.on_transferred(done),
+            // The server's.
+            Done::Download(_) => {}
         }
         Ok(())
     }

@@ -25,8 +25,8 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use storage::snapshot::{self, SnapshotWriter};
 use storage::{
-    Base, Disk, MadeSnapshot, MemberIdentity, ReadJob, SnapshotError, SnapshotMeta, SnapshotResult,
-    StateFile, StorageError,
+    Base, Disk, MadeSnapshot, MemberIdentity, OpenState, ReadJob, SnapshotError, SnapshotMeta,
+    SnapshotResult, StateFile, StorageError,
 };
 
 /// What the job needs.
@@ -82,6 +82,10 @@ impl<D: Disk> Replay<D> {
             None => self.make()?,
         };
         let copied = self.order.copy.take().map(|to| self.copy(&meta, &to));
+        let opened = self.order.open.then(|| {
+            let opened = OpenState::open(&self.disk, &meta);
+            opened.map_err(SnapshotError::from)
+        });
         let kept = self.keep || there.is_some();
         if !kept {
             snapshot::discard(&self.disk, self.at, meta.file.as_ref());
@@ -91,6 +95,7 @@ impl<D: Disk> Replay<D> {
             keys,
             kept,
             copied,
+            opened,
         }))
     }
 

@@ -117,6 +117,7 @@ pub fn made<D: Disk>(meta: SnapshotMeta) -> Done<D> {
         keys: 0,
         kept: true,
         copied: None,
+        opened: None,
     })))
 }
 

@@ -151,6 +151,7 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::CutInsideUnit, Beside("crates/shard/src/tests/mutations.rs")),
         (M::SnapshotAheadOfDisk, Beside("crates/shard/src/tests/mutations.rs")),
         (M::SnapshotMovesAnyBase, Beside("crates/shard/src/tests/mutations.rs")),
+        (M::DownloadOfEarlier, Beside("crates/server/src/downloads/tests.rs")),
         (M::TrimBeforeBase, Scene(log_end::every_step_of_a_trim_may_be_the_last)),
         (M::StateAheadOfLog, Scene(log_end::a_state_waits_for_its_entry)),
         (M::TrimPastNeeded, Beside("crates/shard/src/tests/mutations.rs")),

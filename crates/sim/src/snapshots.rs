@@ -61,6 +61,7 @@ pub fn take(w: &mut World, m: usize) {
         origin: Origin::default(),
         compress: applied % 2 == 0,
         copy: Some(copy),
+        open: false,
     };
     if shard.order_snapshot(order).is_err() {
         return; // the last one is not ready

@@ -9,6 +9,7 @@ use super::payload::value_of;
 use keyspace::Keyspace;
 use rdb::file::{End, Entry, Writer, WRITTEN};
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 /// So many keys are written before anybody hears of it.
@@ -86,6 +87,25 @@ pub fn save<E>(
     Ok(Saved { end, keys })
 }
 
+/// A file that has the fields of Redis's and nothing else.
+pub fn without_keys(origin: Origin) -> Vec<u8> {
+    let style = Style {
+        origin,
+        ..Style::default()
+    };
+    let mut file = Vec::new();
+    let mut sink = |piece: &[u8]| {
+        file.extend_from_slice(piece);
+        Ok::<(), Infallible>(())
+    };
+    let mut writer = Writer::new(*WRITTEN.start(), style.compress);
+    let written = put_fields(&mut writer, &style, &mut sink).and_then(|()| writer.end(&mut sink));
+    match written {
+        Ok(_) => file,
+        Err(never) => match never {},
+    }
+}
+
 fn put_fields<E>(
     writer: &mut Writer,
     style: &Style,
@@ -121,7 +141,6 @@ mod tests {
     use crate::load::Loader;
     use keyspace::{Layout, Ttl};
     use rdb::file::{Item, Reader};
-    use std::convert::Infallible;
 
     fn keyspace() -> Keyspace {
         let mut keyspace = Keyspace::new(Layout::Single { databases: 4 }, 9);
@@ -134,6 +153,22 @@ mod tests {
         put(0, b"", &[b'x'; 200_000], Ttl::Clear);
         put(3, b"text", b"not a number", Ttl::At(1 << 50));
         keyspace
+    }
+
+    #[test]
+    fn a_file_without_keys_has_fields_and_an_end() {
+        let bytes = without_keys(Origin::default());
+        let (mut reader, mut rest) = (Reader::new(usize::MAX), &bytes[..]);
+        let mut fields = 0;
+        while let Some(item) = reader.next(&mut rest, &mut || {}).unwrap() {
+            match item {
+                Item::Version(_) | Item::End(_) => {}
+                Item::Aux { .. } => fields += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        reader.finish().expect("it is whole");
+        assert_eq!(fields, 5);
     }
 
     fn file(keyspace: &Keyspace, style: &Style) -> (Vec<u8>, Saved, u64) {

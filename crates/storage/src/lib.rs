@@ -5,10 +5,11 @@
 //!
 //! Reading order: [`disk`] the seam, `folders` the folders of members, [`base`] with what a member begins, [`record`] the bytes of a Ready,
 //! [`segment`] the files, [`log`] appending, `space` room to append to, [`sync`] making it durable,
-//! `recover` opening, [`read`] getting entries back, [`snapshot`] the files of states, [`transfer`] how they travel, [`trim`] the log's end, [`install`] another member's state, [`thread`] the storage thread. `docs/DATA_FORMATS.md` has the bytes.
+//! `recover` opening, [`read`] getting entries back, [`snapshot`] the files of states, [`transfer`] how they travel, [`download`] to clients, [`trim`] the log's end, [`install`] another member's state, [`thread`] the storage thread. `docs/DATA_FORMATS.md` has the bytes.
 
 pub mod base;
 pub mod disk;
+pub mod download;
 mod encode;
 pub mod error;
 mod folders;
@@ -30,6 +31,7 @@ pub mod trim;
 
 pub use base::{Base, LogStart, MemberIdentity, SnapshotMeta, StateFile};
 pub use disk::{Disk, DiskFile, RealDisk, RealFile};
+pub use download::{DownloadDone, DownloadJob, OpenState};
 pub use error::{is_full, StorageError};
 pub use folders::{Folders, RealFolders};
 pub use install::{InstallJob, Installed};

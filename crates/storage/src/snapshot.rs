@@ -7,6 +7,7 @@
 
 use super::base::{SnapshotMeta, StateFile};
 use super::disk::{Disk, DiskFile};
+use super::download::OpenState;
 use super::error::{Result, StorageError};
 use ::base::ids::EntryId;
 use ::base::mutation::{self, Mutation};
@@ -70,6 +71,8 @@ pub struct MadeSnapshot {
     pub kept: bool,
     /// What came of the copy, if one was asked for.
     pub copied: Option<std::result::Result<(), SnapshotError>>,
+    /// The file, if it was to be held open.
+    pub opened: Option<std::result::Result<OpenState, SnapshotError>>,
 }
 
 pub type SnapshotResult = std::result::Result<Box<MadeSnapshot>, SnapshotError>;

@@ -3,6 +3,7 @@
 mod bench;
 mod damage;
 mod disk;
+mod download;
 mod golden;
 mod install;
 mod thread;

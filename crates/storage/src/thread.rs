@@ -3,7 +3,7 @@
 //! Owns one thread that syncs, allocates, reads and writes for the loop, a second one that only
 //! frees memory (dropping a keyspace of many keys takes seconds, and no sync may wait for that), a
 //! third one that makes snapshots, one after the other, and steps back behind all others, and a fourth one
-//! that reads and writes the files of states which travel (F11).
+//! that reads and writes the files of states which travel (F11), between members and to clients.
 //! Decides nothing: jobs come from the log, results go back to it.
 //!
 //! Syncs go first, and all that have queued up become one; an allocation proceeds in steps between
@@ -11,6 +11,7 @@
 //! before it. A failed sync is reported and is the last thing that this thread does (D5).
 
 use super::disk::Disk;
+use super::download::{DownloadDone, DownloadJob};
 use super::error::Result;
 use super::install::{InstallJob, Installed};
 use super::position::Position;
@@ -43,6 +44,8 @@ pub enum Job<D: Disk> {
     Snapshot(SnapshotJob),
     /// A piece of a state that travels, or what begins or ends with the last one; in order.
     Transfer(TransferJob<D>),
+    /// A piece of a state for a client.
+    Download(DownloadJob),
     /// Memory whose freeing takes long.
     Garbage(Box<dyn Send>),
     /// Anything else (nodes.conf); reports by its own means.
@@ -64,6 +67,8 @@ pub enum Done<D: Disk> {
     Snapshot(SnapshotResult),
     /// Nothing else has happened if it is an error.
     Transfer(TransferDone),
+    /// For the server: the log has no part in it.
+    Download(DownloadDone),
 }
 
 impl<D: Disk> Job<D> {
@@ -83,6 +88,7 @@ impl<D: Disk> Job<D> {
             }
             Job::Snapshot(job) => Some(Done::Snapshot(job.run())),
             Job::Transfer(job) => Some(Done::Transfer(job.run())),
+            Job::Download(job) => Some(Done::Download(job.run())),
             Job::Garbage(garbage) => {
                 drop(garbage);
                 None
@@ -104,7 +110,7 @@ pub struct StorageThread<D: Disk> {
     jobs: Option<Sender<Job<D>>>,
     garbage: Option<Sender<Box<dyn Send>>>,
     snapshots: Option<Sender<SnapshotJob>>,
-    transfers: Option<Sender<TransferJob<D>>>,
+    transfers: Option<Sender<Job<D>>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -163,7 +169,7 @@ impl<D: Disk> StorageThread<D> {
             Job::Snapshot(job) => {
                 let _ = self.snapshots.as_ref().map(|s| s.send(job));
             }
-            Job::Transfer(job) => {
+            job @ (Job::Transfer(_) | Job::Download(_)) => {
                 let _ = self.transfers.as_ref().map(|t| t.send(job));
             }
             job => {
@@ -199,14 +205,10 @@ fn make_snapshots<D: Disk>(
     }
 }
 
-fn transfer<D: Disk>(
-    jobs: Receiver<TransferJob<D>>,
-    done: &Sender<Done<D>>,
-    wake: &(impl Fn() + ?Sized),
-) {
-    for job in jobs {
+fn transfer<D: Disk>(jobs: Receiver<Job<D>>, done: &Sender<Done<D>>, wake: &(impl Fn() + ?Sized)) {
+    for result in jobs.into_iter().filter_map(Job::run) {
         // As above.
-        let _ = done.send(Done::Transfer(job.run()));
+        let _ = done.send(result);
         wake();
     }
 }

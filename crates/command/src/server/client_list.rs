@@ -21,8 +21,10 @@ fn kind(word: &[u8]) -> Result<ClientKind, Error> {
         Ok(ClientKind::Normal)
     } else if is(b"pubsub") {
         Ok(ClientKind::Pubsub)
-    } else if is(b"slave") || is(b"replica") || is(b"master") {
-        Ok(ClientKind::Other)
+    } else if is(b"slave") || is(b"replica") {
+        Ok(ClientKind::Replica)
+    } else if is(b"master") {
+        Ok(ClientKind::Master)
     } else {
         Err(Error::client_type(word))
     }
@@ -92,6 +94,7 @@ fn describe(
 /// One letter for each state the client is in, in Redis's order; `N` for none.
 fn flags(session: &Session, io: &IoView) -> String {
     let letters = [
+        (session.downloads(), 'S'),
         (session.subscriptions.any(), 'P'),
         (session.transaction.open, 'x'),
         (io.blocked, 'b'),

@@ -76,7 +76,7 @@ fn write(reply: &mut Reply<'_>, command: &Command) {
 }
 
 /// Commands for the system's own use.
-const SYSTEM: &[&str] = &["debug", "restore-asking"];
+const SYSTEM: &[&str] = &["debug", "replconf", "restore-asking"];
 
 /// Linear in what they are given, return or go through; the others are constant.
 const LINEAR: &[&str] = &[

@@ -83,7 +83,7 @@ pub fn clients(report: &mut Report, env: &Env<'_>) {
     let mut listening = 0;
     let (mut input, mut output) = (0, 0);
     each_client(env, &mut |session, io| {
-        all += 1;
+        all += usize::from(!session.downloads());
         blocked += usize::from(io.blocked);
         listening += usize::from(session.subscriptions.any());
         watching += usize::from(!session.watches.is_empty());
@@ -190,6 +190,9 @@ pub fn stats(report: &mut Report, env: &Env<'_>) {
     report.line("instantaneous_input_kbps", kilobytes(rates.input_bytes));
     report.line("instantaneous_output_kbps", kilobytes(rates.output_bytes));
     report.line("rejected_connections", stats.connections_rejected);
+    report.line("sync_full", stats.downloads);
+    report.line("sync_partial_ok", 0);
+    report.line("sync_partial_err", stats.failed_continuations);
     report.line("expired_keys", data.expired);
     report.line("evicted_keys", 0);
     report.line("evicted_clients", 0);

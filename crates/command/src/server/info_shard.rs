@@ -7,7 +7,7 @@ use super::super::api::{
     LoadingView, MemberKind, RaftRole, RaftStatus, SnapshotKind, SnapshotUnderWay,
 };
 use super::super::env::Env;
-use super::replication::{host_port, is_master, link, master_addr, replicas, Link};
+use super::replication::{history, host_port, is_master, link, master_addr, replicas, Link};
 use super::report::Report;
 use std::time::Duration;
 
@@ -44,7 +44,8 @@ fn snapshots(report: &mut Report, env: &Env<'_>) {
     let seconds = |took: Option<Duration>| took.map_or(-1, |took| took.as_secs() as i64);
     let state = |failed| if failed { "err" } else { "ok" };
     let of_kind = |kind| saving.under_way.filter(|making| making.kind == kind);
-    let (save, rewrite) = (of_kind(SnapshotKind::Save), of_kind(SnapshotKind::Rewrite));
+    let save = of_kind(SnapshotKind::Save).or(of_kind(SnapshotKind::Download));
+    let rewrite = of_kind(SnapshotKind::Rewrite);
     let (keys, all) = saving.under_way.map_or((0, 0), |m| (m.keys, m.all_keys));
     for name in [
         "current_cow_peak",
@@ -158,10 +159,7 @@ pub fn replication(report: &mut Report, env: &Env<'_>) {
         ));
     }
     report.line("master_failover_state", "no-failover");
-    report.line(
-        "master_replid",
-        format_args!("{:016x}{:024x}", status.group, status.incarnation.0),
-    );
+    report.line("master_replid", history(status.group, status.incarnation));
     report.line("master_replid2", "0".repeat(40));
     report.line(
         "master_repl_offset",

@@ -3,7 +3,7 @@
 //! Owns: the rows of this family and what they share. One file for each group: `connection`
 //! (PING, HELLO, AUTH, ...), `client` and `client_list`, `config`, `introspect`, `docs` and
 //! `arguments` (COMMAND), `info` with its two files of sections, `latency`, `replication` (ROLE, WAIT), `process`
-//! (SHUTDOWN, TIME, ...), `saving` (SAVE, BGSAVE, ...), `debug`, `object` (OBJECT, MEMORY), `help`.
+//! (SHUTDOWN, TIME, ...), `saving` (SAVE, BGSAVE, ...), `sync` (SYNC, PSYNC, REPLCONF), `debug`, `object` (OBJECT, MEMORY), `help`.
 //! C4: nothing here but DEBUG POPULATE is ever logged.
 
 mod attribute;
@@ -24,6 +24,7 @@ mod process;
 mod replication;
 mod report;
 mod saving;
+mod sync;
 
 #[cfg(test)]
 mod tests;
@@ -42,4 +43,5 @@ pub static TABLES: &[&[Row]] = &[
     process::ROWS,
     replication::ROWS,
     saving::ROWS,
+    sync::ROWS,
 ];

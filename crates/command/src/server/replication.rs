@@ -7,6 +7,7 @@ use super::super::api::{MemberKind, MemberStatus, RaftRole, RaftStatus};
 use super::super::env::{Block, BlockKind, Done, Env, Flow, DONE};
 use super::super::error::Error;
 use super::super::rows::rows;
+use base::ids::{GroupId, Incarnation};
 use resp::args::Args;
 use resp::number::parse_i64;
 use std::time::Duration;
@@ -20,6 +21,11 @@ rows! { pub static ROWS:
     Generic [CONNECTION] {
         "wait" 3 [BLOCKING] "3.0.0" => wait: "Waits until replicas have applied what this connection wrote." .tips(SLOWEST);
     }
+}
+
+/// The history of a group's log, as Redis names a master's: 40 hex digits.
+pub fn history(group: GroupId, incarnation: Incarnation) -> String {
+    format!("{group:016x}{:024x}", incarnation.0)
 }
 
 /// Whether this node is its shard's master: by the record (S2), outside a cluster by leading or

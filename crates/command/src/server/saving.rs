@@ -23,7 +23,10 @@ fn under_way(env: &Env<'_>) -> Option<SnapshotKind> {
 
 /// Redis waits with everything; here the client alone does.
 fn save(env: &mut Env<'_>, _: Args<'_>) -> Done {
-    if under_way(env) == Some(SnapshotKind::Save) {
+    if matches!(
+        under_way(env),
+        Some(SnapshotKind::Save | SnapshotKind::Download)
+    ) {
         return Err(Error::SAVE_UNDER_WAY);
     }
     let number = env.server.order_snapshot(SnapshotKind::Save, "SAVE", true);
@@ -41,7 +44,7 @@ fn bgsave(env: &mut Env<'_>, args: Args<'_>) -> Done {
     };
     let in_exec = env.session.deny_blocking;
     let text = match under_way(env) {
-        Some(SnapshotKind::Save) => return Err(Error::SAVE_UNDER_WAY),
+        Some(SnapshotKind::Save | SnapshotKind::Download) => return Err(Error::SAVE_UNDER_WAY),
         Some(SnapshotKind::Rewrite) if !schedule && !in_exec => return Err(Error::CANT_BGSAVE),
         None if !in_exec => "Background saving started",
         _ => "Background saving scheduled",

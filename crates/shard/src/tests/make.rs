@@ -253,6 +253,11 @@ impl One {
     }
 
     fn order(&mut self, copy: bool) -> Result<(), NoSnapshot> {
+        let order = self.to_order(copy);
+        self.shard.order_snapshot(order)
+    }
+
+    fn to_order(&self, copy: bool) -> SnapshotOrder<Sick> {
         let to = CopyTo {
             folder: Sick {
                 disk: RealDisk::new(self.beside.path()),
@@ -260,7 +265,7 @@ impl One {
             },
             name: "dump.rdb".to_owned(),
         };
-        self.shard.order_snapshot(SnapshotOrder {
+        SnapshotOrder {
             origin: Origin {
                 redis_version: "7.4.1".to_owned(),
                 unix_seconds: 1_700_000_000,
@@ -268,7 +273,8 @@ impl One {
             },
             compress: true,
             copy: copy.then_some(to),
-        })
+            open: false,
+        }
     }
 
     /// Orders one and lets it be made.
@@ -383,6 +389,37 @@ fn a_second_snapshot_of_an_entry_is_the_first() {
     assert!(matches!(error, SnapshotError::State(_)), "{error}");
     assert_eq!(one.shard.snapshot_meta(), &made.meta);
     assert_eq!(one.states().len(), 1);
+}
+
+/// P26: the base moves on and the file's name goes; what is held open is whole all the same.
+#[test]
+fn a_file_that_is_held_open_outlives_its_name() {
+    let mut one = One::new(SyncPolicy::Always, SINGLE);
+    one.fill(40);
+    let digest = one.digest();
+    let mut order = one.to_order(false);
+    order.open = true;
+    one.shard.order_snapshot(order).expect("none is under way");
+    one.settle();
+    let made = one.shard.take_snapshot().expect("it was ordered");
+    let made = made.expect("a sound disk");
+    let first = one.states();
+    one.fill(10);
+    one.snapshot(false).expect("a sound disk");
+    assert!(one.states().len() == 1 && one.states() != first);
+    let opened = made.opened.expect("it was to be held open");
+    let opened = opened.expect("a sound disk");
+    let whole = storage::DownloadJob {
+        ticket: 1,
+        of: opened.clone(),
+        offset: 0,
+    };
+    let bytes = whole.run().piece.expect("a sound disk");
+    assert_eq!(bytes.len() as u64, opened.bytes(), "one piece");
+    let mut loader = Loader::new(Keyspace::new(SINGLE, 99));
+    loader.feed(&bytes).expect("a sound file");
+    let loaded = loader.finish().expect("a sound file").0;
+    assert_eq!(loaded.digest_all(), digest);
 }
 
 /// P1: with `appendfsync no` what is applied may not be on disk, and large values not even written (T8).
@@ -679,5 +716,6 @@ pub(super) fn order_alone() -> SnapshotOrder<RealDisk> {
         origin: Origin::default(),
         compress: false,
         copy: None,
+        open: false,
     }
 }

@@ -163,6 +163,7 @@ impl Member {
             origin: Origin::default(),
             compress: true,
             copy: Some(copy),
+            open: false,
         };
         let ordered = self.shard.order_snapshot(order);
         ordered.expect("none is under way");

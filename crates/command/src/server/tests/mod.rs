@@ -4,13 +4,14 @@
 mod info;
 mod rows;
 mod saving;
+mod sync;
 
 use super::super::api::{
     ClientView, IoView, KillFilter, LoadingView, MemberKind, MemberStatus, MemoryView, OutsideApi,
     ProcessView, RaftRole, RaftStatus, SavingView, ServerApi, Shutdown, SnapshotKind,
     SnapshotUnderWay, Unblock,
 };
-use super::super::env::{Block, BlockKind, Command, Env, Flow, Outcome, Serving};
+use super::super::env::{Block, BlockKind, Command, Download, Env, Flow, Outcome, Serving};
 use super::super::execute;
 use super::super::session::{Endpoint, Session};
 use super::super::stats::Stats;
@@ -46,6 +47,10 @@ struct FakeServer {
     shutdown: Option<Shutdown>,
     saving: SavingView,
     ordered: Vec<SnapshotKind>,
+    /// Replicas that were admitted or turned away.
+    replicas: Vec<String>,
+    /// Of the running client.
+    output_bytes: usize,
 }
 
 impl ServerApi for FakeServer {
@@ -83,6 +88,7 @@ impl ServerApi for FakeServer {
             query_buffer: 13,
             query_buffer_free: 100,
             total_memory: 1000,
+            output_bytes: self.output_bytes,
             ..IoView::default()
         }
     }
@@ -123,6 +129,15 @@ impl ServerApi for FakeServer {
     fn order_snapshot(&mut self, kind: SnapshotKind, _by: &'static str, _at_once: bool) -> u64 {
         self.ordered.push(kind);
         self.ordered.len() as u64
+    }
+    fn order_download(&mut self) -> u64 {
+        self.ordered.push(SnapshotKind::Download);
+        self.ordered.len() as u64
+    }
+    fn admit_replica(&mut self, replica: &str) -> bool {
+        let comes_first = !self.replicas.iter().any(|seen| seen == replica);
+        self.replicas.push(replica.to_owned());
+        comes_first
     }
     fn replica_acks(&self, _batch: BatchSeq) -> u64 {
         self.acks
@@ -227,6 +242,8 @@ impl Client {
                 ..SavingView::default()
             },
             ordered: Vec::new(),
+            replicas: Vec::new(),
+            output_bytes: 0,
         };
         Client {
             data,

@@ -12,7 +12,7 @@ const SCHEDULED: &str = "+Background saving scheduled\\r\\n";
 const REWRITE_STARTED: &str = "+Background append only file rewriting started\\r\\n";
 const REWRITE_SCHEDULED: &str = "+Background append only file rewriting scheduled\\r\\n";
 
-use SnapshotKind::{Rewrite, Save};
+use SnapshotKind::{Download as Sync, Rewrite, Save};
 
 fn making(kind: SnapshotKind) -> Option<SnapshotUnderWay> {
     Some(SnapshotUnderWay {
@@ -30,6 +30,7 @@ fn each_order_is_answered_by_what_runs() {
         ("bgsave schedule", None, STARTED, Some(Save)),
         ("BGSAVE", Some(Save), BUSY, None),
         ("BGSAVE SCHEDULE", Some(Save), BUSY, None),
+        ("BGSAVE", Some(Sync), BUSY, None),
         ("BGSAVE", Some(Rewrite), OTHER, None),
         ("BGSAVE SCHEDULE", Some(Rewrite), SCHEDULED, Some(Save)),
         ("BGSAVE NOW", None, "-ERR syntax error\\r\\n", None),
@@ -38,6 +39,8 @@ fn each_order_is_answered_by_what_runs() {
         ("BGREWRITEAOF", Some(Save), REWRITE_SCHEDULED, Some(Rewrite)),
         ("BGREWRITEAOF", Some(Rewrite), REWRITES, None),
         ("SAVE", Some(Save), BUSY, None),
+        ("SAVE", Some(Sync), BUSY, None),
+        ("BGREWRITEAOF", Some(Sync), REWRITE_SCHEDULED, Some(Rewrite)),
     ] {
         let mut c = Client::new();
         c.host.saving.under_way = under_way.and_then(making);
