@@ -11,7 +11,8 @@ use super::base::Base;
 use super::disk::{Disk, DiskFile};
 use super::error::{Result, StorageError};
 use super::position::SECTOR;
-use super::record::HEADER;
+use super::record::MIN_TAIL;
+use super::recover::MISSING;
 use super::segment::{is_name_of_segment, is_segment, SHORT};
 use super::survey::{look_at_any, read_from, Survey, Tally, KEPT_SUFFIX};
 
@@ -46,6 +47,8 @@ pub struct Plan {
     pub durable: bool,
     /// Whether records stood in what is missing can't be told.
     pub unknown: bool,
+    /// A record was not whole where something is missing.
+    torn: bool,
 }
 
 /// Why nothing can be cut.
@@ -76,7 +79,7 @@ impl Plan {
         let mut plan = Plan::default();
         for _ in 0..STEPS_MAX {
             let steps = match Survey::new(trial, &base) {
-                Ok(survey) if survey.refused.is_none() => return plan.end(&survey),
+                Ok(survey) if plan.is_done(&survey) => return plan.end(&survey),
                 Ok(survey) => plan.cut(survey)?,
                 Err(StorageError::BadFile { file, what }) if is_segment(&file) => {
                     plan.drop_file(trial, &file, what)?
@@ -93,6 +96,12 @@ impl Plan {
         )))
     }
 
+    /// A torn end that recovery would cut by itself is cut here once there is more to do: so its bytes are kept.
+    fn is_done<D: Disk>(&self, survey: &Survey<D>) -> bool {
+        let is_torn = survey.segments.iter().any(|s| s.behind.is_some());
+        survey.refused.is_none() && (self.steps.is_empty() || !is_torn)
+    }
+
     fn end<D: Disk>(mut self, survey: &Survey<D>) -> Result<Plan, CantMend> {
         if self.steps.is_empty() {
             return Err(CantMend::Sound);
@@ -102,7 +111,7 @@ impl Plan {
             .commit
             .max(survey.hard_state.commit)
             .max(self.lost.commit);
-        self.unknown = self.unknown && !is_end_seen(survey, &self.steps);
+        self.unknown = self.unknown && (self.torn || !is_end_seen(survey, &self.steps));
         Ok(self)
     }
 
@@ -124,14 +133,15 @@ impl Plan {
         steps.extend(to_go.rev().map(|(_, s)| Step::Aside {
             file: s.meta.name(),
         }));
-        let error = survey.refused.expect("only a log that is refused is cut");
-        if steps.is_empty() {
+        let damaged = matches!(survey.refused, Some(StorageError::Damaged { .. }));
+        if let (Some(error), true) = (survey.refused, steps.is_empty()) {
             return Err(error.into()); // nothing is behind: it is the base that the log contradicts
         }
+        self.torn |= self.unknown;
         for segment in &survey.segments {
             self.lost.add(&segment.stray);
         }
-        self.durable |= matches!(error, StorageError::Damaged { .. }) || survey.durable > end;
+        self.durable |= damaged || survey.durable > end;
         Ok(steps)
     }
 
@@ -173,6 +183,7 @@ impl Plan {
         if before.is_empty() {
             return Err(bad().into());
         }
+        self.unknown |= what == MISSING;
         from_it.sort();
         from_it.reverse();
         for name in &from_it {
@@ -185,12 +196,14 @@ impl Plan {
     }
 }
 
-/// Whether the log ends where it can be seen: a record begins where the one before ended or at the next sector,
-/// and there stand zeros that were there before a file was lengthened.
+/// Whether the log ends where it can be seen. A record begins where the one before ended or at the next sector, as long as
+/// there is room: no record is lost with a segment behind if there is, and with a file's end only if that sector was in it.
 fn is_end_seen<D: Disk>(survey: &Survey<D>, steps: &[Step]) -> bool {
     let home = survey.segments.iter().rfind(|s| s.meta.start <= survey.end);
-    let Some(home) = home else { return false };
-    let seen_to = home.meta.offset(survey.end.aligned()) + SECTOR.max(HEADER as u64);
+    let Some(home) = home.filter(|s| survey.end.aligned().0 + MIN_TAIL <= s.meta.end.0) else {
+        return false;
+    };
+    let seen_to = home.meta.offset(survey.end.aligned()) + SECTOR;
     steps.iter().all(|step| match step {
         Step::Lengthen { file, from, .. } => *file != home.meta.name() || seen_to <= *from,
         _ => true,

@@ -246,11 +246,14 @@ pub(super) fn find_files<D: Disk>(disk: &D, base: &Base) -> Result<Found<D>> {
     })
 }
 
+/// What is wrong with a segment behind a gap.
+pub(super) const MISSING: &str = "does not follow the segments before it: one is missing";
+
 /// Segments get their names, and lose them, in order; so no crash leaves a gap.
 fn missing_before(meta: &SegmentMeta) -> StorageError {
     StorageError::BadFile {
         file: meta.name(),
-        what: "does not follow the segments before it: one is missing",
+        what: MISSING,
     }
 }
 

@@ -5,6 +5,7 @@ mod damage;
 mod disk;
 mod golden;
 mod install;
+mod mend;
 mod thread;
 mod transfer;
 mod trim;

@@ -140,7 +140,7 @@ fn say(plan: &Plan, is_alone: bool, out: &mut dyn Write) -> io::Result<()> {
     }
     if plan.durable {
         let what = match is_alone {
-            true => "this member is the only voter: writes whose OK was sent are lost, and nobody else has them",
+            true => "nobody else has what was known to be on disk here: writes whose OK was sent are lost",
             false => "what was known to be on disk here is lost: the other members count on its entries, \
                       acknowledgements and votes. Two leaders of one term can come of that: set the \
                       folder aside instead, if other members live",

@@ -112,7 +112,7 @@ fn parent_of(path: &Path) -> PathBuf {
 }
 
 /// The folder of the node's logs, if the member is one of a cluster's node.
-fn node_of(member: &Path) -> Option<PathBuf> {
+pub fn node_of(member: &Path) -> Option<PathBuf> {
     let name = member.file_name()?.to_str()?;
     let is_member = OF_MEMBERS.iter().any(|prefix| name.starts_with(prefix));
     is_member.then(|| parent_of(member))

@@ -6,6 +6,7 @@
 
 use super::begin;
 use super::effects::Speaker;
+use super::folder::node_of;
 use super::progress::Progress;
 use super::snapshot;
 use super::words::{count, entries, range};
@@ -61,21 +62,28 @@ pub fn trial(folder: &Path, progress: &Progress) -> TrialDisk {
 pub fn check(wanted: &Wanted<'_>, out: &mut dyn Write) -> io::Result<Found> {
     let disk = trial(wanted.folder, wanted.progress);
     writeln!(out, "{}: a member's folder", wanted.folder.display())?;
+    // A log that is damaged may have lost what it says of other members: in a cluster nobody knows then.
+    let mut about = About {
+        base: None,
+        survey: None,
+        is_alone: node_of(wanted.folder).is_none(),
+    };
     let base = match Base::load(&disk) {
         Ok(Some(base)) => base,
         Ok(None) => {
             let missing = StorageError::NoBase(storage::base::FILE.into());
-            return say_refused(&missing, None, out);
+            return say_refused(&missing, &about, out);
         }
-        Err(error) => return say_refused(&error, None, out),
+        Err(error) => return say_refused(&error, &about, out),
     };
+    about.base = Some(&base);
     say_base(&base, out)?;
     let is_whole = say_state(wanted, &base, out)?;
     let survey = match Survey::new(&disk, &base) {
         Ok(survey) => survey,
         Err(error) => {
             say_files(&disk, None, out)?;
-            return say_refused(&error, Some((&base, None)), out);
+            return say_refused(&error, &about, out);
         }
     };
     say_log(&survey, out)?;
@@ -87,23 +95,35 @@ pub fn check(wanted: &Wanted<'_>, out: &mut dyn Write) -> io::Result<Found> {
     say_behind(&survey, out)?;
     say_files(&disk, Some(&survey), out)?;
     wanted.progress.clear();
-    let is_alone = committed.is_alone();
     if let Some(error) = &survey.refused {
-        let found = say_refused(error, Some((&base, Some((&survey, is_alone)))), out)?;
-        return Ok(Found { is_alone, ..found });
+        about.survey = Some(&survey);
+        return say_refused(error, &about, out);
     }
+    let is_alone = about.is_alone || committed.is_alone();
+    say_verdict(&survey, &committed, (is_whole, is_alone), out)
+}
+
+/// What a start makes of a log that recovery takes.
+fn say_verdict(
+    survey: &Survey<TrialDisk>,
+    committed: &Committed,
+    (is_whole, is_alone): (bool, bool),
+    out: &mut dyn Write,
+) -> io::Result<Found> {
+    let base = &survey.base;
+    let found = |verdict| Found {
+        is_alone,
+        ..Found::refused(verdict, false)
+    };
     if !is_whole {
         writeln!(
             out,
             "Verdict: a start refuses this folder: the state that base names can't be used."
         )?;
         let file = base.snapshot.file_name().unwrap_or_default();
-        writeln!(
-            out,
-            "What helps: a copy of {file}. {}",
-            without_copy(&base, is_alone)
-        )?;
-        return Ok(Found::refused(Verdict::Damaged, false));
+        let without = without_copy(base, is_alone, false);
+        writeln!(out, "What helps: a copy of {file}. {without}")?;
+        return Ok(found(Verdict::Damaged));
     }
     if let Some(why) = &committed.wrong {
         writeln!(out, "Verdict: a start ends at {why}.")?;
@@ -111,14 +131,10 @@ pub fn check(wanted: &Wanted<'_>, out: &mut dyn Write) -> io::Result<Found> {
             out,
             "What helps: the build that wrote it, if that is a newer one. {KEEP}"
         )?;
-        return Ok(Found::refused(Verdict::Damaged, false));
+        return Ok(found(Verdict::Damaged));
     }
-    say_sound(&survey, is_alone, out)?;
-    Ok(Found {
-        verdict: Verdict::Whole,
-        refused: false,
-        is_alone,
-    })
+    say_sound(survey, is_alone, out)?;
+    Ok(found(Verdict::Whole))
 }
 
 const KEEP: &str = "Keep the folder as it is: it may be the only copy.";
@@ -461,20 +477,26 @@ fn say_sound(survey: &Survey<TrialDisk>, is_alone: bool, out: &mut dyn Write) ->
 }
 
 /// What else is known of a folder that is refused.
-type About<'a> = Option<(&'a Base, Option<(&'a Survey<TrialDisk>, bool)>)>;
+struct About<'a> {
+    base: Option<&'a Base>,
+    survey: Option<&'a Survey<TrialDisk>>,
+    is_alone: bool,
+}
 
-fn say_refused(error: &StorageError, about: About<'_>, out: &mut dyn Write) -> io::Result<Found> {
+fn say_refused(error: &StorageError, about: &About<'_>, out: &mut dyn Write) -> io::Result<Found> {
     if let StorageError::Io { .. } = error {
         writeln!(out, "Verdict: it can't be told: {error}.")?;
         return Ok(Found::refused(Verdict::Failed, false));
     }
     writeln!(out, "Verdict: a start refuses this folder: {error}.")?;
-    let survey = about.and_then(|(_, survey)| survey);
-    if let Some((survey, _)) = survey {
+    if let Some(survey) = about.survey {
         say_loss(survey, out)?;
     }
     writeln!(out, "What helps: {}", help(error, about))?;
-    Ok(Found::refused(Verdict::Damaged, true))
+    Ok(Found {
+        is_alone: about.is_alone,
+        ..Found::refused(Verdict::Damaged, true)
+    })
 }
 
 /// What is left, and what can be seen of the rest.
@@ -501,12 +523,11 @@ fn say_loss(survey: &Survey<TrialDisk>, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// What an operator can do.
-fn help(error: &StorageError, about: About<'_>) -> String {
-    let base = about.map(|(base, _)| base);
-    let is_alone = about
-        .and_then(|(_, survey)| survey)
-        .is_none_or(|(_, alone)| alone);
-    let without = base.map_or(KEEP.to_owned(), |base| without_copy(base, is_alone));
+fn help(error: &StorageError, about: &About<'_>) -> String {
+    let can_cut = !matches!(error, StorageError::StateLost(_));
+    let without = about.base.map_or(KEEP.to_owned(), |base| {
+        without_copy(base, about.is_alone, can_cut)
+    });
     match error {
         StorageError::Version { .. } | StorageError::Unread { .. } => {
             "start the build that wrote it.".to_owned()
@@ -526,21 +547,27 @@ fn help(error: &StorageError, about: About<'_>) -> String {
 }
 
 /// What can be done if there is no copy.
-fn without_copy(base: &Base, is_alone: bool) -> String {
+fn without_copy(base: &Base, is_alone: bool, can_cut: bool) -> String {
     let id = base.identity.raft_id;
     if base.identity.kind == MemberKind::Witness {
         return format!(
             "Without one: rename the folder to lost-{id}; the shard's leader finds another witness. {KEEP}"
         );
     }
+    let cut = match can_cut {
+        true => "check-log --fix says what can be cut, and what is lost then",
+        false => "the keys of that state are lost",
+    };
     match is_alone {
-        true => format!(
-            "Without one: check-log --fix says what can be cut, and what is lost then ({}). {KEEP}",
-            "this member is the only voter, so nobody else has it"
-        ),
+        true => format!("Without one: {cut} (nobody else has what this member has). {KEEP}"),
         false => format!(
             "Without one, if other members of the shard live: they have the data. Rename the folder to \
-             lost-{id}, remove the file identity beside it and start: the node joins its shard anew. {KEEP}"
+             lost-{id}, remove the file identity beside it and start: the node joins its shard anew. If \
+             there are none: {cut}. {KEEP}"
         ),
     }
 }
+
+#[cfg(test)]
+#[path = "member_tests.rs"]
+mod tests;
