@@ -10,10 +10,10 @@
 use super::base::Base;
 use super::disk::{Disk, DiskFile};
 use super::error::{Result, StorageError};
-use super::position::SECTOR;
+use super::position::{Position, SECTOR};
 use super::record::MIN_TAIL;
 use super::recover::MISSING;
-use super::segment::{is_name_of_segment, is_segment, SHORT};
+use super::segment::{is_name_of_segment, is_segment, SegmentMeta, SHORT};
 use super::survey::{look_at_any, read_from, Survey, Tally, KEPT_SUFFIX};
 
 /// A chain of faults that is longer is none of damage.
@@ -82,7 +82,7 @@ impl Plan {
                 Ok(survey) if plan.is_done(&survey) => return plan.end(&survey),
                 Ok(survey) => plan.cut(survey)?,
                 Err(StorageError::BadFile { file, what }) if is_segment(&file) => {
-                    plan.drop_file(trial, &file, what)?
+                    plan.drop_file(trial, &base, &file, what)?
                 }
                 Err(error) => return Err(error.into()),
             };
@@ -115,7 +115,7 @@ impl Plan {
         Ok(self)
     }
 
-    /// Everything behind the last record that counts, newest first: whatever a crash leaves, there is no gap.
+    /// Everything behind the last record that counts, later segments newest first: whatever a crash leaves, there is no gap.
     fn cut<D: Disk>(&mut self, survey: Survey<D>) -> Result<Vec<Step>, CantMend> {
         let end = survey.end;
         let home = survey.segments.iter().rposition(|s| s.meta.start <= end);
@@ -133,7 +133,8 @@ impl Plan {
         steps.extend(to_go.rev().map(|(_, s)| Step::Aside {
             file: s.meta.name(),
         }));
-        let damaged = matches!(survey.refused, Some(StorageError::Damaged { .. }));
+        // What is refused was on disk: it can be read, or was known to be there.
+        let was_on_disk = survey.refused.is_some() || survey.durable > end;
         if let (Some(error), true) = (survey.refused, steps.is_empty()) {
             return Err(error.into()); // nothing is behind: it is the base that the log contradicts
         }
@@ -141,7 +142,7 @@ impl Plan {
         for segment in &survey.segments {
             self.lost.add(&segment.stray);
         }
-        self.durable |= damaged || survey.durable > end;
+        self.durable |= was_on_disk;
         Ok(steps)
     }
 
@@ -149,6 +150,7 @@ impl Plan {
     fn drop_file<D: Disk>(
         &mut self,
         trial: &D,
+        base: &Base,
         file: &str,
         what: &'static str,
     ) -> Result<Vec<Step>, CantMend> {
@@ -156,6 +158,17 @@ impl Plan {
             file: file.to_owned(),
             what,
         };
+        let names = trial
+            .list()
+            .map_err(StorageError::io("list the folder of", file))?;
+        let alone = || {
+            let file = file.to_owned();
+            Ok(vec![Step::Aside { file }])
+        };
+        // A name that is none of a segment, or a segment below the log's start: nothing follows it.
+        if !is_name_of_segment(file) || is_below_start(trial, base, &names, file) {
+            return alone();
+        }
         if what == SHORT {
             let header = read_from(trial, file, 0)?;
             let to = super::segment::length_in(&header).filter(|to| *to <= LENGTH_MAX);
@@ -167,15 +180,6 @@ impl Plan {
                 to,
             }]);
         }
-        if !is_name_of_segment(file) {
-            // It only looks like one: nothing follows it.
-            return Ok(vec![Step::Aside {
-                file: file.to_owned(),
-            }]);
-        }
-        let names = trial
-            .list()
-            .map_err(StorageError::io("list the folder of", file))?;
         let (mut from_it, before): (Vec<String>, Vec<String>) = names
             .into_iter()
             .filter(|name| is_name_of_segment(name))
@@ -194,6 +198,19 @@ impl Plan {
         let aside = |file| Step::Aside { file };
         Ok(from_it.into_iter().map(aside).collect())
     }
+}
+
+/// Whether a later segment holds the log's start.
+fn is_below_start<D: Disk>(trial: &D, base: &Base, names: &[String], file: &str) -> bool {
+    let start = base.start.map_or(Position(0), |start| start.position);
+    let mut later = names
+        .iter()
+        .filter(|name| is_name_of_segment(name) && name.as_str() > file);
+    later.any(|name| {
+        let meta = trial.open(name).ok();
+        let meta = meta.and_then(|open| SegmentMeta::read(&open, name, &base.identity).ok());
+        meta.is_some_and(|meta| meta.start <= start)
+    })
 }
 
 /// Whether the log ends where it can be seen. A record begins where the one before ended or at the next sector, as long as

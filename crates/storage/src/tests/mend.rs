@@ -3,6 +3,7 @@
 use super::damage::synced_log;
 use super::*;
 use crate::mend::{CantMend, Plan, Step};
+use crate::recover::{examine, find_files};
 use crate::segment::DATA;
 use crate::survey::{FileKind, Survey};
 use crate::trial::TrialDisk;
@@ -92,6 +93,54 @@ fn cut_log_is_taken_with_a_prefix_of_its_entries() {
         assert_eq!(aside.count(), of_hand.count(), "all that was cut is kept");
     }
     assert!(cut > 100 && kept > 10, "{cut} {kept}");
+}
+
+/// A crash may leave segments below the start: what is wrong with one costs nothing.
+#[test]
+fn damage_below_the_start_costs_nothing() {
+    let mut tried = 0;
+    for seed in 0..40 {
+        let run = synced_log(seed);
+        let mut base = base();
+        let found = find_files(&run.disk, &base).unwrap();
+        let examined = examine(&run.disk, &base, found.segments).unwrap();
+        let Some(first) = examined.segments.get(2).and_then(|s| s.first) else {
+            continue;
+        };
+        let index = first.next - 1;
+        let term = |index| examined.walk.index.term(index);
+        let (Some(before), Some(at)) = (term(index), term(index + 1)) else {
+            continue;
+        };
+        let cuts = examined.walk.index.cuts_after(first.position);
+        if cuts.iter().any(|cut| cut.1 <= index) {
+            continue; // P10: the log may not begin there
+        }
+        base.start = Some(LogStart {
+            position: first.position,
+            chain: first.chain,
+            before: EntryId {
+                index,
+                term: before,
+            },
+        });
+        (base.snapshot.index, base.snapshot.term) = (index + 1, at);
+        base.save(&run.disk).unwrap();
+        let last = Survey::new(&run.disk, &base).unwrap().last();
+        let name = "00000000000000000001.seg";
+        run.disk.damage(name, 20, |b| b ^ 1);
+        let plan = Plan::make(&run.disk).unwrap();
+        let file = name.to_owned();
+        assert_eq!(
+            (plan.steps.clone(), plan.last),
+            (vec![Step::Aside { file }], last)
+        );
+        assert!(!plan.loses_committed(), "{plan:?}");
+        let (log, _) = Log::open(run.disk.clone(), config()).unwrap();
+        assert_eq!(log.last_index(), last);
+        tried += 1;
+    }
+    assert!(tried > 5, "{tried}");
 }
 
 /// What a real folder and one that only tries things make of the same steps.

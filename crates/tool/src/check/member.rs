@@ -437,8 +437,7 @@ fn say_files(
         "cut off by hand; nothing reads",
         of_kind(FileKind::Kept).collect(),
     )?;
-    let own = ["identity", "lock"];
-    let other = of_kind(FileKind::Other).filter(|name| !own.contains(&name.as_str()));
+    let other = of_kind(FileKind::Other);
     list("no file of a member; nothing reads", other.collect())
 }
 

@@ -411,7 +411,7 @@ fn say_field(name: &[u8], value: &[u8], lines: &mut Vec<String>) {
         (b"redis-bits", _) => "bits of a word of the program",
         (b"ctime", Some(_)) => "when it was made",
         (b"used-mem", Some(_)) => "bytes of memory that were in use",
-        (b"aof-base" | b"aof-preamble", _) => "1: the beginning of an append-only file",
+        (b"aof-base" | b"aof-preamble", _) => "whether an append-only file begins with it (1)",
         (b"repl-stream-db" | b"repl-id" | b"repl-offset", _) => "of Redis's replication",
         (b"hf-index", Some(_)) => "the entry of the log as of which it is",
         (b"hf-term", Some(_)) => "that entry's term",
