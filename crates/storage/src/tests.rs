@@ -6,6 +6,7 @@ mod disk;
 mod download;
 mod golden;
 mod install;
+mod mend;
 mod thread;
 mod transfer;
 mod trim;
