@@ -31,6 +31,17 @@ fn needs_proof(control: &Control) -> bool {
     )
 }
 
+/// The member that a message is for, where that is this node's own or a witness on it.
+fn addressee(control: &Control) -> Option<(GroupId, RaftId)> {
+    match *control {
+        Control::NotAMember { group, raft_id, .. }
+        | Control::Left { group, raft_id }
+        | Control::Stored { group, raft_id, .. }
+        | Control::TrimTo { group, raft_id, .. } => Some((group, raft_id)),
+        _ => None,
+    }
+}
+
 /// What a build must be able to do to read a frame (M9).
 fn needed_feature(frame: &Frame) -> u32 {
     match frame {
@@ -92,31 +103,9 @@ impl Cluster {
             Frame::Control(control) if needs_proof(&control) && !proved => {
                 self.warn(|| format!("Not proved to come from node {from}: {control:.60?}"));
             }
-            Frame::Control(Control::NotAMember {
-                group: of,
-                raft_id,
-                applied,
-            }) if (of, raft_id) == (group, me) => self.told_no_member(from, applied, shard),
-            Frame::Control(Control::Left { group: of, raft_id })
-                if (of, raft_id) == (group, me) =>
-            {
-                self.told_left(from, shard);
+            Frame::Control(control) if addressee(&control) == Some((group, me)) => {
+                self.told(from, control, shard)?;
             }
-            Frame::Control(Control::Stored {
-                group: of,
-                raft_id,
-                index,
-            }) if (of, raft_id) == (group, me) => {
-                if self.vouches(from, shard) {
-                    shard.check_stored(index)?; // D6
-                }
-            }
-            Frame::Control(Control::TrimTo {
-                group: of,
-                raft_id,
-                term,
-                index,
-            }) if (of, raft_id) == (group, me) => self.told_log_end(from, (term, index), shard),
             Frame::Control(Control::Invite { .. }) if !proved => {
                 self.really(from, Said::Invite, GroupId(0), RaftId(0));
             }
@@ -131,6 +120,25 @@ impl Cluster {
             Frame::Control(control) => self.control(from, proved, control, shard),
         }
         Ok(Ok(()))
+    }
+
+    /// What is said to this node's member.
+    fn told<D: Disk>(
+        &mut self,
+        from: NodeId,
+        control: Control,
+        shard: &mut Shard<D>,
+    ) -> Result<(), ShardError> {
+        match control {
+            Control::NotAMember { applied, .. } => self.told_no_member(from, applied, shard),
+            Control::Left { .. } => self.told_left(from, shard),
+            Control::TrimTo { term, index, .. } => self.told_log_end(from, (term, index), shard),
+            Control::Stored { index, .. } if self.vouches(from, shard) => {
+                shard.check_stored(index)?; // D6
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn told_no_member<D: Disk>(&mut self, from: NodeId, applied: u64, shard: &mut Shard<D>) {
@@ -246,13 +254,7 @@ impl Cluster {
                 group,
                 raft_id,
                 first,
-            } => {
-                let member = shard.group().membership().member(raft_id);
-                let is_its = member.is_some_and(|m| m.node == from);
-                if is_its && group == shard.identity().group {
-                    shard.witness_begins(raft_id, first);
-                }
-            }
+            } => self.witness_begins(from, (group, raft_id), first, shard),
             Control::Accept { base } => self.accepted(from, *base, shard),
             Control::Unknown { raft_id } => self.told_unknown(from, raft_id, shard),
             Control::NotLeader { leader } => self.membership.told_leader(leader),

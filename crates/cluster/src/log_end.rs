@@ -5,6 +5,7 @@
 
 use super::control::Control;
 use super::Cluster;
+use base::ids::{GroupId, RaftId};
 use base::mutation::{self, Mutation};
 use cluster_bus::NodeId;
 use shard::Shard;
@@ -47,6 +48,21 @@ impl Cluster {
         let leads = self.leader_node(shard) == Some(from) && term == shard.group().term();
         if leads || mutation::is(Mutation::TrimToOfDeposed) {
             shard.trim_to(index);
+        }
+    }
+
+    /// P12: a node says where the log of the witness that it hosts begins.
+    pub(super) fn witness_begins<D: Disk>(
+        &mut self,
+        from: NodeId,
+        (group, raft_id): (GroupId, RaftId),
+        first: u64,
+        shard: &mut Shard<D>,
+    ) {
+        let member = shard.group().membership().member(raft_id);
+        let is_its = member.is_some_and(|m| m.node == from);
+        if is_its && group == shard.identity().group {
+            shard.witness_begins(raft_id, first);
         }
     }
 }

@@ -40,31 +40,13 @@ pub fn fix(
         }
         return Ok(found.verdict);
     }
-    let disk = trial(folder, progress);
-    let plan = match Plan::make(&disk) {
+    let plan = match plan_for(folder, progress) {
         Ok(plan) => plan,
-        Err(CantMend::Sound) => {
-            writeln!(
-                out,
-                "Nothing can be cut: it is not the log that a start refuses."
-            )?;
-            return Ok(Verdict::Damaged);
-        }
-        Err(CantMend::Other(error)) => {
-            writeln!(
-                out,
-                "Nothing can be cut so that a start takes the rest: {error}."
-            )?;
+        Err(why) => {
+            writeln!(out, "{why}")?;
             return Ok(Verdict::Damaged);
         }
     };
-    if let Err(error) = Log::open(disk, LogConfig::default()) {
-        writeln!(
-            out,
-            "Nothing is cut: a start would refuse the rest too: {error}."
-        )?;
-        return Ok(Verdict::Damaged);
-    }
     progress.clear();
     say(&plan, found.is_alone, out)?;
     if plan.loses_committed() && !how.lose_committed {
@@ -96,6 +78,28 @@ pub fn fix(
         plan.last
     )?;
     Ok(Verdict::Whole)
+}
+
+/// What is to be done so that a start takes the log; or why nothing can be.
+fn plan_for(folder: &Path, progress: &Progress) -> Result<Plan, String> {
+    let disk = trial(folder, progress);
+    let plan = match Plan::make(&disk) {
+        Ok(plan) => plan,
+        Err(CantMend::Sound) => {
+            return Err("Nothing can be cut: it is not the log that a start refuses.".to_owned());
+        }
+        Err(CantMend::Other(error)) => {
+            return Err(format!(
+                "Nothing can be cut so that a start takes the rest: {error}."
+            ));
+        }
+    };
+    match Log::open(disk, LogConfig::default()) {
+        Ok(_) => Ok(plan),
+        Err(error) => Err(format!(
+            "Nothing is cut: a start would refuse the rest too: {error}."
+        )),
+    }
 }
 
 fn say(plan: &Plan, is_alone: bool, out: &mut dyn Write) -> io::Result<()> {

@@ -166,25 +166,8 @@ fn folders_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The folder of a cluster's node: its identity, and what a start does with the folders beside it.
-fn check_node(node: &Path, out: &mut dyn Write) -> io::Result<Verdict> {
-    let progress = Progress::new();
-    let disk = trial(node, &progress);
-    writeln!(out, "{}: the logs of a cluster's node", node.display())?;
-    let identity = match NodeIdentity::load(&disk) {
-        Ok(identity) => identity,
-        Err(error) => {
-            writeln!(out, "{IDENTITY}: a start refuses it: {error}.")?;
-            writeln!(
-                out,
-                "What helps: a copy of the file of this very node. Without one, if other members of the \
-                 shard live: rename each folder shard-ID to lost-ID, remove the file {IDENTITY}, and \
-                 start: the node joins the shard that nodes.conf names."
-            )?;
-            return Ok(Verdict::Damaged);
-        }
-    };
-    match &identity {
+fn say_identity(identity: Option<&NodeIdentity>, out: &mut dyn Write) -> io::Result<()> {
+    match identity {
         None => writeln!(out, "{IDENTITY}: missing")?,
         Some(identity) => {
             let member = match identity.member.0 {
@@ -204,6 +187,28 @@ fn check_node(node: &Path, out: &mut dyn Write) -> io::Result<Verdict> {
             }
         }
     }
+    Ok(())
+}
+
+/// The folder of a cluster's node: its identity, and what a start does with the folders beside it.
+fn check_node(node: &Path, out: &mut dyn Write) -> io::Result<Verdict> {
+    let progress = Progress::new();
+    let disk = trial(node, &progress);
+    writeln!(out, "{}: the logs of a cluster's node", node.display())?;
+    let identity = match NodeIdentity::load(&disk) {
+        Ok(identity) => identity,
+        Err(error) => {
+            writeln!(out, "{IDENTITY}: a start refuses it: {error}.")?;
+            writeln!(
+                out,
+                "What helps: a copy of the file of this very node. Without one, if other members of the \
+                 shard live: rename each folder shard-ID to lost-ID, remove the file {IDENTITY}, and \
+                 start: the node joins the shard that nodes.conf names."
+            )?;
+            return Ok(Verdict::Damaged);
+        }
+    };
+    say_identity(identity.as_ref(), out)?;
     let found = Found::look(&disk, |name| Ok(trial(&node.join(name), &progress)));
     let found = found.map_err(|error| io::Error::other(error.to_string()))?;
     let plan = match decide(&found, identity.as_ref()) {
