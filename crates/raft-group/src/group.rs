@@ -708,6 +708,11 @@ impl Group {
         self.node.mut_store().set_state(at, conf_state);
     }
 
+    /// P15: whether this leader has a member that needs a state, and none to give.
+    pub fn lacks_state(&self) -> bool {
+        self.is_leader() && self.node.store().lacks_state()
+    }
+
     /// P15: the members that this leader can bring up by a state alone, and the index as of which they are to
     /// have one.
     pub fn behind_the_log(&self) -> Vec<(RaftId, u64)> {

@@ -8,7 +8,7 @@ use base::ids::EntryId;
 use base::mutation::{self, Mutation};
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 
 /// How many reads that begin at one index may be under way. raft-rs asks anew with every answer of a
@@ -41,6 +41,8 @@ pub struct Window {
     lent: Vec<Entry>,
     /// The state that a member is given which lacks what the log has lost: its entry, and the members then.
     state: Option<(EntryId, ConfState)>,
+    /// There was none when a member needed one.
+    lacks_state: Cell<bool>,
     wanted: RefCell<Vec<Wanted>>,
     /// First index -> reads that are wanted or under way.
     reading: RefCell<BTreeMap<u64, usize>>,
@@ -74,6 +76,7 @@ impl Window {
             terms,
             lent: Vec::new(),
             state: None,
+            lacks_state: Cell::new(false),
             wanted: RefCell::new(Vec::new()),
             reading: RefCell::default(),
         };
@@ -207,6 +210,12 @@ impl Window {
     /// P15: what is offered to a member that needs more than the log has.
     pub fn set_state(&mut self, at: EntryId, conf_state: ConfState) {
         self.state = Some((at, conf_state));
+        self.lacks_state.set(false);
+    }
+
+    /// P15: whether a member needs a state, and there is none.
+    pub fn lacks_state(&self) -> bool {
+        self.lacks_state.get()
     }
 
     pub fn set_conf_state(&mut self, conf_state: ConfState) {
@@ -305,6 +314,7 @@ impl Storage for Window {
     fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
         // P14: any other error is fatal to raft-rs, and so is the index 0.
         let Some((at, conf_state)) = &self.state else {
+            self.lacks_state.set(true);
             return Err(StorageError::SnapshotTemporarilyUnavailable.into());
         };
         let mut snapshot = Snapshot::default();

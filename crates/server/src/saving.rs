@@ -43,6 +43,8 @@ pub struct Facts<'a> {
 
     /// D7: whether a snapshot lets the log be trimmed.
     pub trims: bool,
+    /// P15: a member needs a state, and the base names none.
+    pub needed: bool,
     /// Others of the group make snapshots too.
     pub leads_others: bool,
     /// `auto-aof-rewrite-min-size`, `auto-aof-rewrite-percentage`.
@@ -65,6 +67,8 @@ pub enum Due {
     Scheduled(SnapshotKind),
     Rule(SaveRule),
     Growth,
+    /// P15: a member needs a state, and the base names none.
+    Needed,
 }
 
 impl Due {
@@ -72,7 +76,7 @@ impl Due {
         match self {
             Due::Scheduled(kind) => kind,
             Due::Rule(_) => SnapshotKind::Save,
-            Due::Growth => SnapshotKind::Rewrite,
+            Due::Growth | Due::Needed => SnapshotKind::Rewrite,
         }
     }
 }
@@ -101,6 +105,9 @@ pub fn due(facts: &Facts<'_>) -> Option<Due> {
     let rule = facts.rules.iter().find(applies);
     if let Some(rule) = rule.filter(|_| retries && spaced) {
         return Some(Due::Rule(*rule));
+    }
+    if facts.needed && facts.trims && spaced {
+        return Some(Due::Needed);
     }
     let most = if spaced { 1 } else { CROWDED };
     has_grown(facts, most).then_some(Due::Growth)
@@ -167,6 +174,7 @@ mod tests {
             last_save: at(90_000),
             failed_save: None,
             trims: true,
+            needed: false,
             leads_others: false,
             min_size: 64 * MB,
             percentage: 100,
@@ -247,6 +255,7 @@ mod tests {
         let facts = Facts {
             log_bytes: u64::MAX,
             trims: false,
+            needed: true,
             ..quiet()
         };
         assert_eq!(due(&facts), None);

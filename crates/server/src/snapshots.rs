@@ -299,6 +299,10 @@ impl<P: Platform> Server<P> {
                 let by = format!("{changes} changes in {seconds} seconds");
                 (snapshots.number(), by)
             }
+            Due::Needed => {
+                let by = "a member that needs a state".to_owned();
+                (snapshots.number(), by)
+            }
             Due::Growth => {
                 let bytes = self.log_behind_snapshot();
                 let by = format!("{bytes} bytes of log behind the last snapshot");
@@ -338,6 +342,7 @@ impl<P: Platform> Server<P> {
             last_save: snapshots.saved_at.mono,
             failed_save: last_save.began.filter(|_| last_save.has_failed()),
             trims: goes_on && shard.may_trim(),
+            needed: group.lacks_state(),
             leads_others: group.is_leader() && !group.is_alone(),
             min_size: state.config.auto_aof_rewrite_min_size,
             percentage: state.config.auto_aof_rewrite_percentage,

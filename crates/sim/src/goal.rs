@@ -287,15 +287,16 @@ impl World {
                 .map(|n| n.shard())
                 .find(|s| s.identity().group == *group);
             let shard = of.expect("every shard has a member when all has settled");
-            add_texts(shard, from, &mut texts);
+            let applied = shard.group().applied();
+            add_texts(shard, from, applied, &mut texts);
         }
         texts
     }
 }
 
-/// Adds the texts of clients that are in a member's log, from this index on, as far as it is applied.
-pub fn add_texts(shard: &Shard<SimDisk>, from: u64, texts: &mut Logged) {
-    let (first, last) = (from.max(shard.log().first_index()), shard.group().applied());
+/// Adds the texts of clients that are in these entries of a member's log, as far as it has them.
+pub fn add_texts(shard: &Shard<SimDisk>, from: u64, last: u64, texts: &mut Logged) {
+    let first = from.max(shard.log().first_index());
     if first > last {
         return;
     }

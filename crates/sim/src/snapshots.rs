@@ -70,11 +70,6 @@ pub fn take(w: &mut World, m: usize) {
         return shard.give_up_snapshot();
     };
     let group = shard.identity().group;
-    let (from, mut texts) = w.dropped.of(group);
-    if from <= at.index {
-        disk.look(|| add_texts(shard, from, &mut texts));
-        w.dropped.0.insert(group, (at.index + 1, texts));
-    }
     w.machines[m].ordered = Some((boot, group, at));
     w.trace.mix(at.index);
     let now = w.now;
@@ -82,6 +77,20 @@ pub fn take(w: &mut World, m: usize) {
         format!("m{m} is to have a snapshot of {}", at.index)
     });
     w.want_turn(m, now);
+}
+
+/// A machine's log is about to lose its beginning, in favour of the state as of an entry.
+pub fn before_switch(w: &mut World, m: usize, state: u64) {
+    let Some(node) = &w.machines[m].node else {
+        return;
+    };
+    let (shard, disk) = (node.shard(), &w.machines[m].disk);
+    let group = shard.identity().group;
+    let (from, mut texts) = w.dropped.of(group);
+    if from <= state {
+        disk.look(|| add_texts(shard, from, state, &mut texts));
+        w.dropped.0.insert(group, (state + 1, texts));
+    }
 }
 
 /// Its thread is about to make it: in one case of two the process ends on the way, or in what it does next.

@@ -326,6 +326,9 @@ impl World {
         if matches!(running, Running::Other(Job::Snapshot(_))) {
             crate::snapshots::begins(self, m);
         }
+        if let Running::Other(Job::Switch(job)) = &running {
+            crate::snapshots::before_switch(self, m, job.base().snapshot.index);
+        }
         let machine = &mut self.machines[m];
         let current = machine.kernel.borrow().shard_no == of;
         let ended = match running {
