@@ -40,6 +40,7 @@ mod routed;
 mod script;
 mod slots;
 mod stall;
+mod states;
 mod truth;
 mod view;
 mod witness;

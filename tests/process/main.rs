@@ -6,6 +6,7 @@
 //! where the passing of time is what is tested.
 
 mod blocking;
+mod checks;
 mod clients;
 #[path = "../common/mod.rs"]
 mod common;

@@ -406,6 +406,39 @@ fn shutdown_that_can_not_save_stays() {
     assert!(server.wait_exit(MINUTE).success());
 }
 
+/// A base that can't be replaced for long made SAVE and SHUTDOWN SAVE wait without an end, and nothing said why.
+#[test]
+fn save_does_not_wait_for_a_stuck_base() {
+    if !ours_only("save_does_not_wait_for_a_stuck_base") {
+        return;
+    }
+    let mut server = ours(&[]);
+    let mut client = server.client();
+    client.cmd(&["SET", "a-key", "x"]);
+    let temp = server.dir().join("appendonlydir/base.tmp");
+    fs::create_dir(&temp).expect("a folder in the way");
+    assert!(!client.cmd(&["BGREWRITEAOF"]).is_error());
+    wait_for_info(&server, "aof_last_bgrewrite_status", "err");
+    let told = "The log can't be trimmed";
+    assert!(server.output().contains(told), "{}", server.output());
+    client.cmd(&["SET", "b-key", "x"]);
+    assert!(client.cmd(&["SAVE"]).is_ok());
+    assert!(has_dump_with(&server, "b-key"));
+    fs::remove_dir(&temp).expect("it is empty");
+    wait_for_info(&server, "aof_last_bgrewrite_status", "ok");
+    assert_ne!(info(&server, "aof_base_size"), "0");
+    fs::create_dir(&temp).expect("a folder in the way");
+    client.cmd(&["SET", "c-key", "x"]);
+    client.cmd(&["BGREWRITEAOF"]);
+    wait_for_info(&server, "aof_last_bgrewrite_status", "err");
+    client.cmd(&["SET", "d-key", "x"]);
+    client
+        .send(&["SHUTDOWN", "SAVE"])
+        .expect("the server reads");
+    assert!(server.wait_exit(MINUTE).success());
+    assert!(has_dump_with(&server, "d-key"));
+}
+
 /// D7: in a cluster a member may come that lacks what a snapshot would free.
 #[test]
 fn a_node_of_a_cluster_saves_and_trims_nothing() {

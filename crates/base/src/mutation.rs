@@ -263,6 +263,14 @@ pub enum Mutation {
     TrimPastApplied,
     /// P11: the newest log is dropped as well.
     TrimBelowFloor,
+    /// P11: entries are dropped that other members lack.
+    TrimPastNeeded,
+    /// P12: a deposed leader's word about the log's end is taken.
+    TrimToOfDeposed,
+    /// P12: where a witness's log begins says nothing of those that it could bring up.
+    WitnessFloorIgnored,
+    /// P11: the base moves on while a member is being given the state that it names.
+    TrimPastPin,
     /// P10: the log begins with a record behind which a later one has cut below it.
     StartIgnoresTruncation,
     /// P14: the term of the entry before the first one is forgotten.
@@ -402,6 +410,10 @@ impl Mutation {
         Mutation::TrimBeforeBase,
         Mutation::TrimPastApplied,
         Mutation::TrimBelowFloor,
+        Mutation::TrimPastNeeded,
+        Mutation::TrimPastPin,
+        Mutation::WitnessFloorIgnored,
+        Mutation::TrimToOfDeposed,
         Mutation::StartIgnoresTruncation,
         Mutation::ForgetTermBeforeFirst,
         Mutation::PieceUnchecked,

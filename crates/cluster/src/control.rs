@@ -16,6 +16,8 @@ const ENVELOPE: u8 = 0;
 /// Words about slots in motion.
 const WORDS: u8 = 19;
 const INTRODUCE: u8 = 20;
+const TRIM_TO: u8 = 27;
+const BEGINS: u8 = 28;
 
 /// What a node may be asked whether it has said it. The numbers are those of the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,6 +91,19 @@ pub enum Control {
         raft_id: RaftId,
         index: u64,
     },
+    /// P12: the leader says up to where the log is of use to no other member.
+    TrimTo {
+        group: GroupId,
+        raft_id: RaftId,
+        term: u64,
+        index: u64,
+    },
+    /// P12: a witness's answer to that: the first index of its log.
+    Begins {
+        group: GroupId,
+        raft_id: RaftId,
+        first: u64,
+    },
     /// C1: the leader's answer to a joiner whose node its bus does not know: it was forgotten, or was
     /// not told of yet.
     Unknown { raft_id: RaftId },
@@ -115,6 +130,7 @@ impl Frame {
                 Control::Left { raft_id, .. }
                 | Control::NotAMember { raft_id, .. }
                 | Control::Stored { raft_id, .. }
+                | Control::TrimTo { raft_id, .. }
                 | Control::Really { raft_id, .. },
             ) => Some(*raft_id),
             Frame::Transfer(message) => message.to_member(),
@@ -189,6 +205,17 @@ impl Control {
                 index,
             } => (17, vec![group.0, raft_id.0, *index]),
             Control::Unknown { raft_id } => (18, vec![raft_id.0]),
+            Control::TrimTo {
+                group,
+                raft_id,
+                term,
+                index,
+            } => (TRIM_TO, vec![group.0, raft_id.0, *term, *index]),
+            Control::Begins {
+                group,
+                raft_id,
+                first,
+            } => (BEGINS, vec![group.0, raft_id.0, *first]),
             Control::Introduce(said) => (INTRODUCE, vec![said.features.into(), said.of_all.into()]),
         };
         let mut out = vec![kind];
@@ -293,6 +320,17 @@ fn numbers(kind: u8, rest: &[u8]) -> Option<Control> {
             raft_id: RaftId(raft_id),
         },
         (kind, &[group, raft_id]) => of_member(kind, GroupId(group), RaftId(raft_id))?,
+        (TRIM_TO, &[group, raft_id, term, index]) => Control::TrimTo {
+            group: GroupId(group),
+            raft_id: RaftId(raft_id),
+            term,
+            index,
+        },
+        (BEGINS, &[group, raft_id, first]) => Control::Begins {
+            group: GroupId(group),
+            raft_id: RaftId(raft_id),
+            first,
+        },
         (11 | 17, &[group, raft_id, at]) => at_index(kind, GroupId(group), RaftId(raft_id), at)?,
         (15 | 16, &[said, group, raft_id]) => {
             doubted(kind, Said::read(said)?, GroupId(group), RaftId(raft_id))?
@@ -486,6 +524,17 @@ mod tests {
             },
             Control::Unknown {
                 raft_id: RaftId(raft_id),
+            },
+            Control::TrimTo {
+                group: GroupId(group),
+                raft_id: RaftId(raft_id),
+                term: 5,
+                index: 6,
+            },
+            Control::Begins {
+                group: GroupId(group),
+                raft_id: RaftId(raft_id),
+                first: 7,
             },
             Control::Introduce(Introduction {
                 shard: ShardId([7; 20]),

@@ -214,6 +214,7 @@ impl Cluster {
             self.health.tell(now, shard, me, &mut self.out);
             self.introduce(shard);
             self.check_if_stale(now, shard);
+            self.look_at_log_end(shard);
         }
         self.take_bus_actions();
         let node_timeout = self.config.node_timeout();

@@ -1,5 +1,6 @@
 //! What comes in on Raft links: envelopes find their group, control messages their answer (G2, C1).
 
+use super::transfer::message::Message;
 use super::{around, Cluster, ClusterOutput, ForWitnesses};
 use crate::control::{Control, Frame, FrameError, Said};
 use base::clock::Now;
@@ -10,6 +11,7 @@ use raft_group::{Envelope, Refusal};
 use shard::{Shard, ShardError};
 use storage::base::{Member, MemberKind};
 use storage::Disk;
+use topology::features::{SLOTS_MOVE, STATES_TRAVEL};
 
 /// Whether a control message says nothing unless it is proved: it ends or changes a membership, or
 /// answers what was asked, and an answer comes back on the link that asked.
@@ -29,12 +31,15 @@ fn needs_proof(control: &Control) -> bool {
     )
 }
 
-/// What builds before the feature bits can't read.
-fn is_newer(frame: &Frame) -> bool {
-    matches!(
-        frame,
-        Frame::Words(_) | Frame::Transfer(_) | Frame::Control(Control::Introduce(_))
-    )
+/// What a build must be able to do to read a frame (M9).
+fn needed_feature(frame: &Frame) -> u32 {
+    match frame {
+        Frame::Words(_) | Frame::Control(Control::Introduce(_)) => SLOTS_MOVE,
+        Frame::Transfer(_) | Frame::Control(Control::TrimTo { .. } | Control::Begins { .. }) => {
+            STATES_TRAVEL
+        }
+        Frame::Raft(_) | Frame::Control(_) => 0,
+    }
 }
 
 impl Cluster {
@@ -55,7 +60,8 @@ impl Cluster {
             Ok(frame) => frame,
             Err(error) => return Ok(Err(error)),
         };
-        if self.own_features() == 0 && is_newer(&frame) {
+        let needs = needed_feature(&frame);
+        if self.own_features() & needs != needs {
             return Ok(Err(FrameError::Control));
         }
         let base = shard.base();
@@ -68,12 +74,19 @@ impl Cluster {
                 }
             }
             Frame::Words(words) => self.hear(from, proved, words, shard),
-            Frame::Transfer(message) => self.hear_of_state(from, proved, message, shard),
             Frame::Control(Control::Introduce(said)) => {
                 if proved {
                     self.introductions.hear(now.mono, from, said);
                 }
             }
+            // It is said again when the links have asked the node.
+            Frame::Transfer(_)
+            | Frame::Control(Control::TrimTo { .. } | Control::Begins { .. })
+                if !proved => {}
+            Frame::Transfer(Message::Offer { ref base, .. }) if base.identity.raft_id != me => {
+                self.for_witnesses(from, proved, frame);
+            }
+            Frame::Transfer(message) => self.hear_of_state(from, message, shard),
             // G2: minted, and no RawNode yet.
             Frame::Raft(envelope) if minted == Some(envelope.to) => {}
             Frame::Control(control) if needs_proof(&control) && !proved => {
@@ -98,6 +111,12 @@ impl Cluster {
                     shard.check_stored(index)?; // D6
                 }
             }
+            Frame::Control(Control::TrimTo {
+                group: of,
+                raft_id,
+                term,
+                index,
+            }) if (of, raft_id) == (group, me) => self.told_log_end(from, (term, index), shard),
             Frame::Control(Control::Invite { .. }) if !proved => {
                 self.really(from, Said::Invite, GroupId(0), RaftId(0));
             }
@@ -106,7 +125,8 @@ impl Cluster {
                 Control::Invite { .. }
                 | Control::Left { .. }
                 | Control::NotAMember { .. }
-                | Control::Stored { .. },
+                | Control::Stored { .. }
+                | Control::TrimTo { .. },
             )) => self.for_witnesses(from, proved, frame),
             Frame::Control(control) => self.control(from, proved, control, shard),
         }
@@ -222,6 +242,17 @@ impl Cluster {
             Control::CheckStalePeer { group, raft_id } if group == shard.identity().group => {
                 self.asked_if_member(from, raft_id, shard);
             }
+            Control::Begins {
+                group,
+                raft_id,
+                first,
+            } => {
+                let member = shard.group().membership().member(raft_id);
+                let is_its = member.is_some_and(|m| m.node == from);
+                if is_its && group == shard.identity().group {
+                    shard.witness_begins(raft_id, first);
+                }
+            }
             Control::Accept { base } => self.accepted(from, *base, shard),
             Control::Unknown { raft_id } => self.told_unknown(from, raft_id, shard),
             Control::NotLeader { leader } => self.membership.told_leader(leader),
@@ -234,6 +265,7 @@ impl Cluster {
             | Control::Invite { .. }
             | Control::Left { .. }
             | Control::Stored { .. }
+            | Control::TrimTo { .. }
             | Control::NotAMember { .. } => {}
         }
     }

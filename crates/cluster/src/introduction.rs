@@ -16,6 +16,8 @@ use shard::Shard;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use storage::Disk;
+use topology::features::{SLOTS_MOVE, STATES_TRAVEL};
+use topology::Record;
 
 /// How often a node introduces itself, but for the first times: its link may not stand yet, and a client that
 /// opens a slot right after the cluster was formed waits for it.
@@ -74,8 +76,10 @@ impl Introductions {
 
     /// Whether a node says that its build can do this.
     pub fn can(&self, now: Mono, node: NodeId, feature: u32) -> bool {
-        self.lately(now, node)
-            .is_some_and(|said| said.features & feature == feature)
+        feature == 0
+            || self
+                .lately(now, node)
+                .is_some_and(|said| said.features & feature == feature)
     }
 
     /// The shard that a node says that it is a member of.
@@ -135,20 +139,25 @@ impl Cluster {
         self.config.options.features
     }
 
-    /// Every turn: whether all members can move slots.
+    /// Every turn: what all members can do.
     pub(super) fn look_at_builds<D: Disk>(&mut self, shard: &Shard<D>) {
-        self.upgraded = match shard.data().record().moves.features {
-            0 => self.members_can(topology::features::SLOTS_MOVE, shard),
-            _ => true,
-        };
+        let said = shard.data().record().moves.features;
+        let can = |feature| said & feature != 0 || self.members_can(feature, shard);
+        (self.upgraded, self.states_travel) = (can(SLOTS_MOVE), can(STATES_TRAVEL));
+    }
+
+    /// M9, D7: what all members can do, which the record does not say yet: from then on no older build becomes a
+    /// member.
+    pub(super) fn news_of_builds(&self, record: &Record) -> Option<u32> {
+        let lacks = record.moves.features & STATES_TRAVEL == 0;
+        (lacks && self.states_travel && self.upgraded).then_some(SLOTS_MOVE | STATES_TRAVEL)
     }
 
     /// M9: whether all nodes of this shard can move slots, and those of the other one; a real Redis has none
     /// of its duties.
     pub fn can_move(&self, with: Option<ShardId>) -> bool {
-        let feature = topology::features::SLOTS_MOVE;
         let (now, said) = (self.now.mono, &self.introductions);
-        let able = |shard| said.all_can(now, &self.bus, shard, feature);
+        let able = |shard| said.all_can(now, &self.bus, shard, SLOTS_MOVE);
         self.upgraded && with.is_none_or(able)
     }
 
@@ -159,11 +168,16 @@ impl Cluster {
             return; // as a build that knows nothing of it
         }
         let leads = shard.group().is_leader();
+        let all = [
+            (self.upgraded, SLOTS_MOVE),
+            (self.states_travel, STATES_TRAVEL),
+        ];
+        let all = all.into_iter().filter(|(can, _)| *can).map(|(_, bit)| bit);
         let mine = Introduction {
             shard: shard.record().shard,
             features,
-            of_all: match leads && self.upgraded {
-                true => features,
+            of_all: match leads {
+                true => features & all.sum::<u32>(),
                 false => 0,
             },
         };
@@ -196,8 +210,11 @@ impl Cluster {
     /// M9: whether a node may become a member. A group whose log says what an older build can't read takes
     /// none in; what a new leader's log says is known when its own term has been applied.
     pub(super) fn may_be_member<D: Disk>(&mut self, node: NodeId, shard: &Shard<D>) -> bool {
-        let plain = shard.group().own_term_applied() && shard.data().record().moves.is_empty();
-        let may = plain || self.node_can(node, topology::features::SLOTS_MOVE);
+        let needs = match shard.group().own_term_applied() {
+            true => needed_features(shard.data().record()),
+            false => topology::features::ALL & self.own_features(),
+        };
+        let may = self.node_can(node, needs);
         let now = self.now.mono.0 / 1_000_000;
         let known_long = |n: &cluster_bus::bus::Node| {
             let age = Duration::from_millis(now.saturating_sub(n.created));
@@ -210,6 +227,14 @@ impl Cluster {
             });
         }
         may
+    }
+}
+
+/// M9: what a build must be able to do to read a log that says this.
+pub(super) fn needed_features(record: &Record) -> u32 {
+    match record.moves.is_empty() {
+        true => 0,
+        false => record.moves.features | SLOTS_MOVE,
     }
 }
 

@@ -14,7 +14,7 @@ use cluster_bus::bus::ForgetError;
 use cluster_bus::NodeId;
 use shard::Shard;
 use std::collections::BTreeSet;
-use storage::base::MemberKind;
+use storage::base::{Base, MemberKind};
 use storage::Disk;
 
 /// How many that are not known may wait for an answer.
@@ -110,6 +110,20 @@ impl Removals {
     }
 }
 
+/// G1: the base of a member that joins. The log has everything from the group's bootstrap on; where a state has
+/// taken the bootstrap's place the member begins before any entry, so that no log ever brings it up: it is given
+/// the state (P15), and the members that it begins with are those as of that.
+fn base_for_joiner(base: &Base, raft_id: RaftId) -> Base {
+    let mut given = base.clone();
+    given.identity.raft_id = raft_id;
+    let snapshot = &mut given.snapshot;
+    if snapshot.file.take().is_some() {
+        (snapshot.index, snapshot.term) = (0, 0);
+    }
+    given.start = None;
+    given
+}
+
 impl Cluster {
     /// C1: a node asks for the group's base. Only the shard's master hands it out.
     pub(super) fn asked_to_accept<D: Disk>(
@@ -129,13 +143,7 @@ impl Cluster {
         if !self.may_be_member(from, shard) {
             return;
         }
-        if shard.base().start.is_some() {
-            return; // D7: the log does not have everything; the node asks again
-        }
-        // G1: from the group's bootstrap on, the log has everything.
-        let mut base = shard.base().clone();
-        base.identity.raft_id = raft_id;
-        let base = Box::new(base);
+        let base = Box::new(base_for_joiner(shard.base(), raft_id));
         self.out.answer(from, &Control::Accept { base });
     }
 
@@ -199,5 +207,35 @@ impl Cluster {
         }
         self.removals.forget(node);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use storage::{LogStart, Position, StateFile};
+
+    #[test]
+    fn a_joiner_begins_with_the_bootstrap_or_before_it() {
+        let mut base = shard::testing::base();
+        let given = base_for_joiner(&base, RaftId(9));
+        assert_eq!(
+            given.snapshot, base.snapshot,
+            "the log has all that follows"
+        );
+        assert_eq!(given.identity.raft_id, RaftId(9));
+
+        (base.snapshot.index, base.snapshot.term) = (50, 3);
+        base.snapshot.file = Some(StateFile { bytes: 1, crc64: 2 });
+        base.start = Some(LogStart {
+            position: Position(8),
+            chain: 1,
+            before: base.snapshot.entry(),
+        });
+        let given = base_for_joiner(&base, RaftId(9));
+        assert_eq!((given.snapshot.index, given.snapshot.term), (0, 0));
+        assert_eq!((given.snapshot.file, given.start), (None, None));
+        assert_eq!(given.snapshot.members, base.snapshot.members);
+        assert_eq!(given.snapshot.conf_state, base.snapshot.conf_state);
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Owns the bus's state machine and one struct for each room: [`membership`] (this node's way between
 //! shards), [`leading`] (members that come and go), [`witness`] (where the shard's witness is),
-//! [`record`], [`health`], [`transfer`] (states for members behind the log), [`peers`], [`routing`], [`view`], [`proof`]. A room's fields are its own: the
+//! [`record`], [`health`], [`log_end`] (what of the log is kept), [`transfer`] (states for members behind the log), [`peers`], [`routing`], [`view`], [`proof`]. A room's fields are its own: the
 //! cluster core only hands it what it needs. Never: a socket, a clock, a thread or a file; [`ClusterOutput`]s say what the
 //! driver does, in order. The node's loop and the simulator drive the same code:
 //!
@@ -27,6 +27,7 @@ mod ids;
 mod introduction;
 mod kinds;
 mod leading;
+mod log_end;
 mod membership;
 pub mod migration;
 mod outbox;
@@ -67,7 +68,7 @@ use raft_group::Envelope;
 use record::RecordWriter;
 use routing::{client_addr, RoutingTable};
 use shard::Shard;
-use state::StateMachine;
+use state::{room, Access, StateMachine};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::base::{Base, Member, MemberIdentity, MemberKind, SnapshotMeta};
@@ -188,6 +189,7 @@ pub struct Cluster {
     ids: Ids,
     out: Outbox,
     now: Now,
+    started_at: Mono,
     membership: Membership,
     removals: Removals,
     placement: WitnessPlacement,
@@ -200,6 +202,10 @@ pub struct Cluster {
     introductions: Introductions,
     /// M9: all members can move slots.
     upgraded: bool,
+    /// D7: all members can be given a state.
+    states_travel: bool,
+    /// When the members are told next what of the log is of no use to any (P12).
+    tell_log_end_at: Mono,
     doubts: Doubts,
     looks: Looks,
     shown: Shown,
@@ -224,6 +230,7 @@ impl Cluster {
             config,
             out: Outbox::default(),
             now,
+            started_at: now.mono,
             membership: Membership::new(identity, now.mono),
             removals: Removals::default(),
             placement: WitnessPlacement::default(),
@@ -235,6 +242,8 @@ impl Cluster {
             peers: Peers::default(),
             introductions: Introductions::default(),
             upgraded: false,
+            states_travel: false,
+            tell_log_end_at: now.mono,
             doubts: Doubts::default(),
             looks: Looks::new(now.mono),
             shown: Shown::default(),
@@ -413,12 +422,23 @@ impl Cluster {
         if self.is_joining() {
             return None;
         }
+        if let Some(features) = self.news_of_builds(data.record()) {
+            data.begin_command(0, Access::Lead);
+            if data.room_for(room::RECORD) {
+                data.set_features(features);
+            }
+            data.end_command();
+        }
         self.record.write(data, &self.bus)
     }
 
     /// Whether [`Cluster::write_record`] has anything to write.
     pub fn has_record_to_write(&self, data: &StateMachine) -> bool {
-        !self.is_joining() && self.record.has_news(data, self.myself())
+        let news = || {
+            self.record.has_news(data, self.myself())
+                || self.news_of_builds(data.record()).is_some()
+        };
+        !self.is_joining() && news()
     }
 
     /// The base of a new group whose only member is this node (G1).

@@ -1,6 +1,7 @@
 //! A node's way out of its shard, driven by hand.
 
 mod introductions;
+mod log_end;
 mod shown;
 mod states;
 pub(crate) use introductions::{knowing, knowing_as};
@@ -68,7 +69,6 @@ fn open(folder: &std::path::Path, base: &Base) -> Shard<RealDisk> {
             ..LogConfig::default()
         },
         first: true,
-        moves_base: false,
     };
     let disk = RealDisk::new(folder);
     Log::create(disk.clone(), config.log.clone(), base).expect("a log");
@@ -93,7 +93,7 @@ fn config_of(features: u32) -> ClusterConfig {
 }
 
 pub(crate) fn cluster(identity: NodeIdentity) -> Cluster {
-    let config = config_of(topology::features::SLOTS_MOVE);
+    let config = config_of(topology::features::ALL);
     Cluster::new(config, identity, node(5), None, NOW)
 }
 

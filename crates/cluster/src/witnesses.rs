@@ -6,11 +6,14 @@
 //! Invariants: a witness exists only by an invitation that this host accepted with a fresh id and a
 //! base on disk; an unknown id is answered GONE; a broken invariant stops one group, loudly.
 
+mod log_end;
+
 use super::control::{encode_envelope, Control, Frame, Said};
 use super::identity::lost;
 use super::membership::StaleCheck;
 use super::peers::remember;
 use super::proof::Doubts;
+use super::transfer::message::Message;
 use super::ForWitnesses;
 use base::clock::{Clock, Mono, Now};
 use base::ids::{GroupId, RaftId};
@@ -104,9 +107,9 @@ impl<D: Disk> Hosted<D> {
         membership.joined_at.is_none() && !membership.left
     }
 
-    /// Whether its log is that of its invitation: it has acknowledged nothing.
+    /// Whether there is nothing in its log: it has acknowledged nothing since it was invited, or has begun anew.
     fn is_empty(&self) -> bool {
-        self.shard.group().last_index() == self.shard.snapshot_meta().index
+        self.shard.group().last_index() == self.shard.base().log_before().index
     }
 }
 
@@ -211,7 +214,6 @@ impl<S: Folders> Witnesses<S> {
             sizes: Sizes::default(),
             log: self.log.clone(),
             first: false,
-            moves_base: false,
         };
         let quiet = slog::Logger::root(slog::Discard, slog::o!());
         let opened = catch_unwind(AssertUnwindSafe(|| Shard::open(disk, config, now, &quiet)));
@@ -304,6 +306,15 @@ impl<S: Folders> Witnesses<S> {
                 proved,
                 frame: Frame::Control(control),
             } => self.control(now, from, proved, control),
+            ForWitnesses::Frame {
+                from,
+                proved,
+                frame: Frame::Transfer(Message::Offer { term, first, base }),
+            } => {
+                if proved {
+                    self.offered(from, term, first, *base);
+                }
+            }
             // A witness has neither slots nor a state.
             ForWitnesses::Frame {
                 frame: Frame::Words(_) | Frame::Transfer(_),
@@ -361,6 +372,14 @@ impl<S: Folders> Witnesses<S> {
                 }
                 Ok(())
             }),
+            Control::TrimTo {
+                group,
+                raft_id,
+                term,
+                index,
+            } => {
+                self.told_log_end(from, (group, raft_id), (term, index));
+            }
             Control::Gone { group, raft_id } => {
                 for id in self.hosted.keys().copied().collect::<Vec<_>>() {
                     self.guarded(id, |hosted| {
@@ -599,6 +618,7 @@ impl<S: Folders> Witnesses<S> {
             });
             self.guarded_host(Some(raft_id), |host| {
                 host.say(messages);
+                host.reopen_installed(now, raft_id);
                 host.after_turn(now, raft_id, strangers);
             });
         }

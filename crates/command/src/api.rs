@@ -182,6 +182,11 @@ pub struct RaftStatus {
     /// Some of the log is written and not yet synced.
     pub log_unsynced: bool,
     pub log_segments: u64,
+    /// The first index of the log, and that of the state that the base names.
+    pub log_first: u64,
+    pub snapshot: u64,
+    /// Bytes that have come of the state that this member is given, and how many it has (P16).
+    pub pulled: Option<(u64, u64)>,
     /// The keyspace is being loaded.
     pub loading: Option<LoadingView>,
 }

@@ -142,6 +142,7 @@ pub struct Config {
     /// Numbers as CONFIG GET shows them: see [`Config::latency_percentiles`].
     latency_tracking_info_percentiles: Vec<String>,
     pub log_segment_size: u64,
+    pub repl_snapshot_rate: u64,
     /// Relative to `dir`; empty: standard output.
     pub logfile: String,
     pub loglevel: LogLevel,
@@ -239,6 +240,7 @@ impl Config {
             latency_tracking: false,
             latency_tracking_info_percentiles: Vec::new(),
             log_segment_size: 0,
+            repl_snapshot_rate: 0,
             logfile: String::new(),
             loglevel: LogLevel::Notice,
             masterauth: String::new(),

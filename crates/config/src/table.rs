@@ -98,7 +98,7 @@ static REAL: &[Directive] = &[
         "64mb",
         field!(auto_aof_rewrite_min_size),
         "A snapshot is made by itself, and the log trimmed, when the log behind the last one is as long as this, and \
-         as `auto-aof-rewrite-percentage` says. Not in a cluster yet.",
+         as `auto-aof-rewrite-percentage` says.",
     ),
     Directive::real(
         "auto-aof-rewrite-percentage",
@@ -497,10 +497,11 @@ static OWN: &[Directive] = &[
     ),
     Directive::own(
         "cluster-feature-bits",
-        int(0, 1),
-        "1",
+        int(0, 3),
+        "3",
         field!(cluster_feature_bits),
-        "What this node says that its build can do: 0 plays a node of a version before slots could move.",
+        "What this node says that its build can do: 0 plays a node of a version before slots could move, 1 one of a \
+         version before logs had an end.",
     )
     .hidden(),
     Directive::own(
@@ -518,6 +519,15 @@ static OWN: &[Directive] = &[
         "Size of the log's preallocated segments.",
     )
     .immutable(),
+    Directive::own(
+        "repl-snapshot-rate",
+        size(0, LONG_MAX),
+        "0",
+        field!(repl_snapshot_rate),
+        "Bytes a second at which this node gives states to members that need one, all together; 0: no limit, else at \
+         least 1mb.",
+    )
+    .check(check_snapshot_rate),
     Directive::own(
         "uncommitted-tail-limit",
         size(MB, LONG_MAX),
@@ -562,6 +572,14 @@ fn save_and_nosave(value: &Value) -> Result<(), String> {
         return Err("shutdown options SAVE and NOSAVE can't be used simultaneously".to_owned());
     }
     Ok(())
+}
+
+/// P15: a transfer that makes no progress for a while is given up.
+fn check_snapshot_rate(value: &Value) -> Result<(), String> {
+    match value.as_int() {
+        1..MB => Err("repl-snapshot-rate must be 0 or at least 1mb".to_owned()),
+        _ => Ok(()),
+    }
 }
 
 fn check_hostname(value: &Value) -> Result<(), String> {

@@ -4,6 +4,9 @@
 //! of its entries' hashes; no keys, all zeros. The formula is our own and no secret protects it:
 //! it finds mistakes, not forgeries.
 
+use super::value::digest_of_string;
+use std::collections::BTreeMap;
+
 /// Three sums, of which 160 bits are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Digest([u64; LANES]);
@@ -64,6 +67,32 @@ impl Digest {
             to.copy_from_slice(&lane.to_le_bytes()[..to.len()]);
         }
         bytes
+    }
+}
+
+/// The digest of all databases, from those of each that has keys.
+pub(super) fn digest_of_all(databases: impl Iterator<Item = (u32, [u8; 20])>) -> [u8; 20] {
+    let mut sum = Digest::default();
+    for (db, digest) in databases {
+        sum.add(Digest::of(&[&db.to_le_bytes(), &digest]));
+    }
+    sum.bytes()
+}
+
+/// The digest of a keyspace that nobody has: of keys that come one by one, each of them once.
+#[derive(Debug, Default)]
+pub struct KeysDigest(BTreeMap<u32, Digest>);
+
+impl KeysDigest {
+    /// A key whose value is a string, and when it expires.
+    pub fn add_string(&mut self, db: u32, key: &[u8], value: &[u8], expiry: Option<i64>) {
+        let sum = self.0.entry(db).or_default();
+        sum.add(digest_of_string(key, value, expiry));
+    }
+
+    /// What [`Keyspace::digest_all`](super::Keyspace::digest_all) would say of them.
+    pub fn all(&self) -> [u8; 20] {
+        digest_of_all(self.0.iter().map(|(db, digest)| (*db, digest.bytes())))
     }
 }
 

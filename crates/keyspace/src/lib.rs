@@ -26,7 +26,9 @@ mod table;
 mod value;
 
 use db::Db;
+use digest::digest_of_all;
 use digest::Digest;
+pub use digest::KeysDigest;
 pub use garbage::Garbage;
 pub use raw::prefetch;
 use raw::{EntryPtr, Payload};
@@ -361,11 +363,8 @@ impl Keyspace {
 
     /// The same for all databases together.
     pub fn digest_all(&self) -> [u8; 20] {
-        let mut sum = Digest::default();
-        for db in (0..self.databases()).filter(|db| self.len(*db) > 0) {
-            sum.add(Digest::of(&[&db.to_le_bytes(), &self.digest(db)]));
-        }
-        sum.bytes()
+        let with_keys = (0..self.databases()).filter(|db| self.len(*db) > 0);
+        digest_of_all(with_keys.map(|db| (db, self.digest(db))))
     }
 
     /// The digest of one key, value and expiry included.

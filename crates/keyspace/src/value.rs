@@ -62,21 +62,26 @@ impl<'a> Entry<'a> {
     }
 
     pub(super) fn digest(&self) -> Digest {
-        let expiry = match self.expiry() {
-            None => [0; 9],
-            Some(at) => {
-                let mut field = [1; 9];
-                field[1..].copy_from_slice(&at.to_le_bytes());
-                field
-            }
-        };
         let mut text = itoa::Buffer::new();
-        let (kind, value) = match self.value() {
-            Value::Int(n) => (KIND_STRING, text.format(n).as_bytes()),
-            Value::Bytes(bytes) => (KIND_STRING, bytes),
+        let value = match self.value() {
+            Value::Int(n) => text.format(n).as_bytes(),
+            Value::Bytes(bytes) => bytes,
         };
-        Digest::of(&[self.key(), &[kind], value, &expiry])
+        digest_of_string(self.key(), value, self.expiry())
     }
+}
+
+/// The digest of a key whose value is a string.
+pub(super) fn digest_of_string(key: &[u8], value: &[u8], expiry: Option<i64>) -> Digest {
+    let expiry = match expiry {
+        None => [0; 9],
+        Some(at) => {
+            let mut field = [1; 9];
+            field[1..].copy_from_slice(&at.to_le_bytes());
+            field
+        }
+    };
+    Digest::of(&[key, &[KIND_STRING], value, &expiry])
 }
 
 /// The kinds' numbers in digests; they never change.

@@ -90,6 +90,11 @@ impl Membership {
         !self.conf.voters_outgoing.is_empty()
     }
 
+    /// Whether it is a member with keys.
+    pub fn is_data(&self, id: RaftId) -> bool {
+        self.member(id).is_some_and(|m| m.kind == MemberKind::Data)
+    }
+
     pub fn is_voter(&self, id: RaftId) -> bool {
         self.conf.voters.contains(&id.0) || self.conf.voters_outgoing.contains(&id.0)
     }

@@ -65,8 +65,6 @@ pub struct Tuning {
     /// Bytes of applied entries that stay in memory for followers.
     pub keep_bytes: usize,
     pub sizes: Sizes,
-    /// D7: whether snapshots move the base of a node of a cluster too: one that stays alone.
-    pub cluster_moves_base: bool,
 }
 
 impl Default for Tuning {
@@ -75,7 +73,6 @@ impl Default for Tuning {
             log: LogConfig::default(),
             keep_bytes: DEFAULT_KEEP_BYTES,
             sizes: Sizes::default(),
-            cluster_moves_base: false,
         }
     }
 }
@@ -428,8 +425,6 @@ pub(super) fn open_member<D: Disk>(
         sizes: setup.tuning.sizes,
         log: setup.log_config(),
         first: setup.first,
-        // A node of a cluster may have to bring up another one.
-        moves_base: !config.cluster_enabled || setup.tuning.cluster_moves_base,
     };
     let opened = Shard::open(disk, shard_config, now, setup.raft_logger);
     opened.map_err(|error: ShardError| error.into())

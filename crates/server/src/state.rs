@@ -295,6 +295,9 @@ impl<P: Platform> ServerApi for TurnApi<'_, P> {
             log_bytes: handle.log.kept_bytes(),
             log_unsynced: handle.log.durable() != handle.log.end(),
             log_segments: handle.log.segment_count() as u64,
+            log_first: handle.log.first_index(),
+            snapshot: handle.log.base().snapshot.index,
+            pulled: core.and_then(|core| core.pulled()),
             loading: handle.loading.map(|load| loading_view(&load, now)),
         }
     }
@@ -324,10 +327,12 @@ impl<P: Platform> ServerApi for TurnApi<'_, P> {
 
     fn saving(&self) -> SavingView {
         let file = &self.handle.log.base().snapshot.file;
+        let view = self.state.snapshots.view(self.now().mono);
         SavingView {
             base_bytes: file.as_ref().map_or(0, |file| file.bytes),
             loaded_keys: self.handle.loaded_keys,
-            ..self.state.snapshots.view(self.now().mono)
+            rewrite_failed: view.rewrite_failed || self.handle.can_not_switch,
+            ..view
         }
     }
 

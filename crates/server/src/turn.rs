@@ -103,6 +103,7 @@ pub struct Server<P: Platform> {
     pub(super) memory_bytes: usize,
     pub(super) ending: Option<Ending>,
     disk_full_told: bool,
+    base_stuck_told: bool,
     /// Since when the keyspace has been loaded, as far as the log says.
     pub(super) loading_told: Option<LoadProgress>,
     /// Where slots are, as of this turn; none outside a cluster.
@@ -147,6 +148,7 @@ impl<P: Platform> Server<P> {
             memory_bytes,
             ending: None,
             disk_full_told: false,
+            base_stuck_told: false,
             loading_told: None,
             routing: None,
         }
@@ -233,6 +235,7 @@ impl<P: Platform> Server<P> {
         let now = self.turn_started;
         self.open_installed(now)?;
         self.tell_loaded();
+        self.tell_base_stuck();
         if self.shard.is_disk_full() != self.disk_full_told {
             self.disk_full_told = !self.disk_full_told;
             if self.disk_full_told {
@@ -249,6 +252,23 @@ impl<P: Platform> Server<P> {
             }
         }
         Ok(())
+    }
+
+    /// F23: a base that can't be replaced ends nothing, so somebody has to hear of it: the log grows meanwhile.
+    fn tell_base_stuck(&mut self) {
+        let why = self.shard.switch_failure();
+        if why.is_some() == self.base_stuck_told {
+            return;
+        }
+        self.base_stuck_told = why.is_some();
+        match why {
+            Some(why) => slog::warn!(
+                self.logger,
+                "The log can't be trimmed, and this is tried again every second: {}",
+                why
+            ),
+            None => slog::info!(self.logger, "The log can be trimmed again"),
+        }
     }
 
     /// Says in the log that the keyspace is being loaded, and that it has been.

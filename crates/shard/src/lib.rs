@@ -110,9 +110,6 @@ pub struct ShardConfig {
     pub log: LogConfig,
     /// Whether this member was the master before the restart (E2).
     pub first: bool,
-    /// D7: whether a snapshot becomes the state with which this member begins, and the log loses what that
-    /// covers. Not in a cluster, where a member may come that could not be given what is gone.
-    pub moves_base: bool,
 }
 
 /// What ends the process: a broken invariant, a lost disk, a log that lost what it promised.
@@ -122,7 +119,7 @@ pub enum ShardError {
     Storage(#[from] StorageError),
     #[error(
         "the state that base names is in {file}, and that file can't be used: {why}. Nothing has been \
-         changed here: put the file back from a copy, or give this node an empty folder"
+         changed here: mend what it says, put the file back from a copy, or give this node an empty folder"
     )]
     State { file: String, why: String },
     #[error("entry {index}: {source}")]
@@ -182,6 +179,8 @@ pub struct GroupHandle<'a, D: Disk> {
     pub loading: Option<LoadProgress>,
     /// Keys that were loaded from a snapshot.
     pub loaded_keys: u64,
+    /// A snapshot is whole, and the base can't be made to name it.
+    pub can_not_switch: bool,
 }
 
 impl<D: Disk> GroupHandle<'_, D> {
@@ -273,6 +272,10 @@ pub struct Shard<D: Disk> {
     members: members::Members,
     quorum: quorum::Quorum,
     new_state: Option<log_end::NewState>,
+    /// D7, P12: up to where all members have the log that need not be given a state; none: nobody has said so.
+    needed: Option<u64>,
+    /// P11: a member is being given the state that the base names.
+    base_is_given: bool,
     install: Option<install::Install>,
     transfers: transfer::Transfers,
     snapshots: make::Snapshots<D>,
@@ -299,6 +302,7 @@ impl<D: Disk> Shard<D> {
     /// The data, and beside it what a running command may ask about or do meanwhile (T9).
     pub fn split(&mut self) -> (&mut StateMachine, GroupHandle<'_, D>) {
         let loading = self.load_progress();
+        let can_not_switch = self.switch_failure().is_some();
         let handle = GroupHandle {
             loading,
             loaded_keys: self.loaded_keys,
@@ -311,6 +315,7 @@ impl<D: Disk> Shard<D> {
             unknown_outcomes: self.unknown_outcomes,
             has_quorum: !self.quorum.lost,
             is_disk_full: self.no_space.is_some(),
+            can_not_switch,
         };
         (&mut self.data, handle)
     }

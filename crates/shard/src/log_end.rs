@@ -1,14 +1,16 @@
 //! A new state for the base, and the log's end (D7, P8, P10).
 //!
 //! Owns the way from a snapshot that is whole on the disk to a base that names it, and to a log that
-//! begins later. Never makes a snapshot. Invariant: Raft is shown no first index above the next one
-//! that it has not applied, since raft-rs passes over committed entries below the first index and says nothing.
+//! begins later; and what of the log other members need. Never makes a snapshot. Invariant: Raft is shown no
+//! first index above the next one that it has not applied, since raft-rs passes over committed entries below
+//! the first index and says nothing.
 
 use super::persist::RETRY;
 use super::Shard;
 use base::clock::{Mono, Now};
 use base::mutation::{self, Mutation};
-use storage::{Base, Disk, Job, SnapshotMeta, Switched};
+use storage::base::MemberKind;
+use storage::{Base, Disk, Job, LogStart, Needed, SnapshotMeta, Switched};
 
 /// A snapshot on its way into the base.
 pub(super) struct NewState {
@@ -17,6 +19,8 @@ pub(super) struct NewState {
     ordered: bool,
     /// After a try that came to nothing.
     again_at: Option<Mono>,
+    /// What the system said to the last try.
+    failure: Option<String>,
 }
 
 impl<D: Disk> Shard<D> {
@@ -40,51 +44,176 @@ impl<D: Disk> Shard<D> {
     }
 
     /// P8: a snapshot becomes the base's, and the log loses what need not be kept; soon, and not before
-    /// the own disk has the entry at its index. One that is of no use is left: its file goes at the next
-    /// start.
+    /// the own disk has the entry at its index. The file of one that is of no use goes.
     pub(super) fn on_snapshot(&mut self, snapshot: SnapshotMeta) {
         let at = snapshot.entry();
-        let is_newer = at.index > self.base.snapshot.index && self.new_state.is_none();
+        let waiting = self.new_state.as_ref().filter(|new| !new.ordered);
+        let newest = waiting.map_or(self.base.snapshot.index, |new| new.snapshot.index);
+        let is_free = self.new_state.is_none() || waiting.is_some();
         let is_ours =
             at.index <= self.group.applied() && self.group.term_at(at.index) == Some(at.term);
-        if is_newer && is_ours && self.may_trim() {
+        if !is_free || !is_ours || at.index <= newest || !self.may_trim() {
+            return self.drop_file_of(&snapshot);
+        }
+        let new = NewState {
+            snapshot,
+            ordered: false,
+            again_at: None,
+            failure: None,
+        };
+        if let Some(old) = self.new_state.replace(new) {
+            self.drop_file_of(&old.snapshot);
+        }
+    }
+
+    /// P8: a snapshot that nothing names, nor ever will.
+    fn drop_file_of(&mut self, snapshot: &SnapshotMeta) {
+        let waiting = self.new_state.as_ref().map(|new| &new.snapshot);
+        let mut named = waiting.into_iter().chain([&self.base.snapshot]);
+        if !named.any(|other| other.file_name() == snapshot.file_name()) {
+            self.jobs.push(Job::Trim(self.log.drop_state(snapshot)));
+        }
+    }
+
+    /// D7: whether a snapshot becomes the base's, and the log loses what that covers: no other member lacks it, or
+    /// all of them can be given a state.
+    pub fn may_trim(&self) -> bool {
+        self.is_surely_alone()
+            || self.needed.is_some()
+            || mutation::is(Mutation::SnapshotMovesAnyBase)
+    }
+
+    fn is_surely_alone(&self) -> bool {
+        self.group.is_alone() && self.joiners().next().is_none()
+    }
+
+    /// P11: what of the log the other members need. A witness keeps what it was not told to be of no use.
+    fn needed(&self, state: &SnapshotMeta) -> Needed {
+        let bytes = state.file.map_or(0, |file| file.bytes);
+        match self.needed {
+            _ if self.is_surely_alone() => Needed::NOTHING,
+            behind => Needed {
+                behind: behind.unwrap_or(0),
+                cap: (self.group.kind() == MemberKind::Data).then(|| self.log.cap(bytes)),
+            },
+        }
+    }
+
+    /// P11, P12: a leader looks what its members have of the log. `states_travel`: all of them, and those that
+    /// are about to be, can be given a state. What comes back is to be told to them: up to there all members have
+    /// the log which are not better given a state.
+    pub fn look_at_log_end(&mut self, states_travel: bool) -> Option<u64> {
+        if !self.group.is_leader() || self.group.kind() == MemberKind::Witness {
+            return None;
+        }
+        let commit = self.group.commit();
+        let cap = self
+            .log
+            .cap(self.base.snapshot.file.map_or(0, |file| file.bytes));
+        let matched = || {
+            let members = self.group.members().into_iter();
+            members.map(|member| member.matched.min(commit))
+        };
+        let lowest = matched().min().filter(|_| states_travel);
+        let near = matched().filter(|index| self.log.bytes_after(*index) <= cap);
+        let near = near.min().filter(|_| states_travel);
+        self.needed = lowest;
+        near
+    }
+
+    /// P12: the leader of this member's term says up to where the log is of use to no other one. A member that was
+    /// told so keeps to it: what is committed, and others have, they have for ever.
+    pub fn trim_to(&mut self, index: u64) {
+        let told = index.min(self.group.commit());
+        self.needed = self.needed.max(Some(told));
+        if self.group.kind() == MemberKind::Witness {
+            self.trim_witness();
+        }
+    }
+
+    /// W1: a witness has no state; its log begins later, behind a base of its own making, when that gives back
+    /// as much as is always kept.
+    fn trim_witness(&mut self) {
+        let applied = self.group.applied();
+        if self.new_state.is_some() || applied <= self.base.snapshot.index {
+            return;
+        }
+        let Some(snapshot) = self.state_now() else {
+            return;
+        };
+        let start = self.start_of(&snapshot);
+        let old = self.base.start.map_or(0, |start| start.position.0);
+        if start.is_some_and(|new| new.position.0 - old >= self.log.cap(0)) {
             self.new_state = Some(NewState {
                 snapshot,
                 ordered: false,
                 again_at: None,
+                failure: None,
             });
         }
     }
 
-    /// D7: whether a snapshot lets the log be trimmed. Other members may lack what this one would drop, and nothing else can bring them up yet.
-    pub fn may_trim(&self) -> bool {
-        self.moves_base() && self.group.is_alone()
+    /// P12: the first index of the log, or the one that it is about to have.
+    pub fn begins_soon(&self) -> u64 {
+        let coming = self.new_state.as_ref();
+        let coming = coming.and_then(|new| self.start_of(&new.snapshot));
+        let coming = coming.map_or(0, |start| start.before.index + 1);
+        self.log.first_index().max(coming)
     }
 
-    /// D7: no member may come that lacks what this one drops.
-    pub(super) fn moves_base(&self) -> bool {
-        self.config.moves_base || mutation::is(Mutation::SnapshotMovesAnyBase)
+    fn start_of(&self, state: &SnapshotMeta) -> Option<LogStart> {
+        let (applied, needed) = (self.group.applied(), self.needed(state));
+        self.log.start_for(state.index, applied, needed)
+    }
+
+    /// P11: a member is being given the state that the base names: it stays, for as long as the log does not
+    /// become much longer than a state costs.
+    pub fn hold_base(&mut self, is_given: bool) {
+        self.base_is_given = is_given;
+    }
+
+    pub(super) fn is_base_held(&self) -> bool {
+        let state = &self.base.snapshot;
+        let cap = self.log.cap(state.file.map_or(0, |file| file.bytes));
+        self.base_is_given
+            && self.no_space.is_none()
+            && self.log.bytes_after(state.index) < 2 * cap
+            && !mutation::is(Mutation::TrimPastPin)
     }
 
     pub(super) fn order_switch(&mut self, now: Now) {
-        if self.new_state.as_ref().is_some_and(|new| !new.ordered) && !self.may_trim() {
-            self.new_state = None; // a member has come meanwhile
+        if self.new_state.as_ref().is_none_or(|new| new.ordered) {
+            return;
         }
-        let is_loading = self.is_loading();
-        let Some(new) = &mut self.new_state else {
+        // P1: a job that reads base and log goes first.
+        if self.is_loading() || self.is_making_snapshot() {
+            return;
+        }
+        if !self.may_trim() {
+            // A member has come meanwhile that could not be given a state.
+            if let Some(new) = self.new_state.take() {
+                self.drop_file_of(&new.snapshot);
+            }
+            return;
+        }
+        let held = self.is_base_held();
+        let Some(new) = self.new_state.as_ref().filter(|_| !held) else {
             return;
         };
-        let waits = new.again_at.is_some_and(|at| now.mono < at);
-        if new.ordered || waits || is_loading {
+        if new.again_at.is_some_and(|at| now.mono < at) {
             return;
         }
-        match self.log.switch_job(&new.snapshot, self.group.applied()) {
-            Some(job) => {
+        let needed = self.needed(&new.snapshot);
+        let job = self
+            .log
+            .switch_job(&new.snapshot, self.group.applied(), needed);
+        match (job, &mut self.new_state) {
+            (Some(job), Some(new)) => {
                 (new.ordered, new.again_at) = (true, None);
                 self.jobs.push(Job::Switch(job));
             }
             // D4: no policy may order the sync that it waits for.
-            None => self.sync_wanted = true,
+            _ => self.sync_wanted = true,
         }
     }
 
@@ -100,9 +229,10 @@ impl<D: Disk> Shard<D> {
                 self.jobs.push(Job::Trim(trim));
             }
             // D5: nothing has changed, so a full disk, or one that fails here, ends nothing.
-            Switched::NotYet(_) => {
+            Switched::NotYet(error) => {
                 if let Some(new) = &mut self.new_state {
                     (new.ordered, new.again_at) = (false, Some(now.mono + RETRY));
+                    new.failure = Some(error.to_string());
                 }
             }
         }
@@ -115,6 +245,25 @@ impl<D: Disk> Shard<D> {
             let (at, conf_state) = (snapshot.entry(), snapshot.conf_state.clone());
             self.group.set_state(at, conf_state);
         }
+    }
+
+    /// Why the base could not be replaced when that was last tried; none as soon as it has been.
+    pub fn switch_failure(&self) -> Option<&str> {
+        self.new_state.as_ref()?.failure.as_deref()
+    }
+
+    /// Whether the base is about to be replaced. A try that came to nothing may do so for as long as it likes,
+    /// and so may a member that is given the present state: nobody waits for that.
+    pub(super) fn base_moves(&self) -> bool {
+        let soon = |new: &NewState| new.failure.is_none() && !self.is_base_held();
+        let new = self.new_state.as_ref();
+        new.is_some_and(|new| new.ordered || soon(new))
+    }
+
+    /// The newest state that is whole on the disk, with its file: the base's, or the one that it can't be made to name.
+    pub(super) fn newest_state(&self) -> &SnapshotMeta {
+        let new = self.new_state.as_ref();
+        new.map_or(&self.base.snapshot, |new| &new.snapshot)
     }
 
     /// When a switch is to be tried again.

@@ -13,7 +13,7 @@ use state::save::Origin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 use storage::base::MemberKind;
-use storage::{Disk, Job, SnapshotError, SnapshotJob, SnapshotResult};
+use storage::{Base, Disk, Job, SnapshotError, SnapshotJob, SnapshotResult};
 
 /// What a snapshot is ordered with.
 pub struct SnapshotOrder<D: Disk> {
@@ -120,6 +120,12 @@ impl<D: Disk> Shard<D> {
         Ok(())
     }
 
+    /// Whether a job reads base and log.
+    pub(super) fn is_making_snapshot(&self) -> bool {
+        let making = self.snapshots.making.as_ref();
+        making.is_some_and(|making| making.order.is_none())
+    }
+
     /// How far the snapshot is that is ordered or being made.
     pub fn snapshot_progress(&self) -> Option<&Arc<SnapshotProgress>> {
         self.snapshots.making.as_ref().map(|m| &m.progress)
@@ -166,13 +172,24 @@ impl<D: Disk> Shard<D> {
     pub(super) fn begin_snapshot(&mut self) -> Result<(), ShardError> {
         let is_ordered = |m: &Making<D>| m.order.is_some();
         // With a new base on its way what the old one names may go when it is there.
-        if !self.snapshots.making.as_ref().is_some_and(is_ordered) || self.new_state.is_some() {
+        if !self.snapshots.making.as_ref().is_some_and(is_ordered) || self.base_moves() {
             return Ok(());
         }
-        let (whole, keep) = (self.whole_index(), self.moves_base());
+        let stuck = self.switch_failure().map(str::to_owned);
+        let (whole, keep) = (self.whole_index(), self.may_trim() && stuck.is_none());
+        let base = Base {
+            snapshot: self.newest_state().clone(),
+            ..self.base.clone()
+        };
         let Some(making) = &mut self.snapshots.making else {
             return Ok(());
         };
+        if let (Some(why), Some(SnapshotOrder { copy: None, .. })) = (stuck, &making.order) {
+            // A second one would free nothing either.
+            self.snapshots.making = None;
+            self.snapshots.result = Some(Err(SnapshotError::NotNamed(why)));
+            return Ok(());
+        }
         making.at = making.at.or(whole);
         let Some(at) = making.at else {
             return Ok(());
@@ -183,14 +200,14 @@ impl<D: Disk> Shard<D> {
             self.sync_wanted = true;
             return Ok(());
         }
-        let from = self.base.snapshot.index + 1;
+        let from = base.snapshot.index + 1;
         let entries = match from <= at.index {
             true => Some(self.log.read_job(from, at.index, u64::MAX)?),
             false => None,
         };
         let job = Replay {
             disk: self.log.disk().clone(),
-            base: self.base.clone(),
+            base,
             at,
             entries,
             empty: self.config.clone(),

@@ -12,7 +12,7 @@ use raft::eraftpb::{ConfChangeType, Entry, EntryType};
 use raft_group::{
     self, Change, MembershipRequests, Plan, Progress, StepError, TransferKind, NEAR_BYTES,
 };
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use storage::base::{Base, Member, MemberIdentity, MemberKind, SnapshotMeta};
 use storage::{Disk, Position};
@@ -49,6 +49,8 @@ pub(super) struct Members {
     replaces: Option<RaftId>,
     /// When the host of the witness that was offered last had its base on disk.
     offered: Mono,
+    /// P12: where the logs of witnesses begin, as they have said in this lease epoch.
+    begins: BTreeMap<RaftId, u64>,
     /// The highest index that a witness was told to start from.
     base_given: u64,
     /// When the request for an transferee is over.
@@ -76,6 +78,7 @@ impl Members {
             fell: false,
             replaces: None,
             offered: Mono(0),
+            begins: BTreeMap::new(),
             base_given: 0,
             transferee_until: Mono(0),
             removed: false,
@@ -248,7 +251,28 @@ impl<D: Disk> Shard<D> {
         let voters = membership.conf.voters.len();
         let progress = self.progress(now.mono);
         let mut of_voters = progress.iter().filter(|(id, _)| membership.is_voter(*id));
-        self.group.is_leader() && !membership.is_joint() && voters >= 3 && of_voters.all(near)
+        let known = self.knows_witness_logs();
+        let whole = !membership.is_joint() && voters >= 3;
+        self.group.is_leader() && known && whole && of_voters.all(near)
+    }
+
+    /// P12: a witness says where its log begins now: members that lack more it could not bring up.
+    pub fn witness_begins(&mut self, raft_id: RaftId, first: u64) {
+        if self.group.is_leader() && !self.group.membership().is_data(raft_id) {
+            self.members.begins.insert(raft_id, first);
+        }
+    }
+
+    /// F9: what a witness's log has is unknown to a new leader, once logs are trimmed at all.
+    fn knows_witness_logs(&self) -> bool {
+        let membership = self.group.membership();
+        let mut list = membership.list.iter();
+        let trims = self.needed.is_some();
+        !trims
+            || list.all(|m| {
+                let is_voter = membership.is_voter(m.raft_id) && m.kind == MemberKind::Witness;
+                !is_voter || self.members.begins.contains_key(&m.raft_id)
+            })
     }
 
     /// E4: hands leadership over (nothing executes until that has ended) to the data voter that can
@@ -428,6 +452,7 @@ impl<D: Disk> Shard<D> {
     pub(super) fn manage_members(&mut self, now: Now) {
         if !self.group.is_leader() {
             self.members.caught_up.clear();
+            self.members.begins.clear();
             self.members.wants_witness = false;
             self.members.replaces = None;
             self.members.search_until = None;
@@ -524,10 +549,18 @@ impl<D: Disk> Shard<D> {
     pub(super) fn progress(&self, now: Mono) -> Vec<(RaftId, Progress)> {
         let (me, t) = (self.group.id(), self.group.election_timeout());
         let last = self.group.last_index();
+        let list = self.group.membership().list.iter();
+        let begins = list.filter_map(|m| self.members.begins.get(&m.raft_id));
+        let begins = begins.max().copied().unwrap_or(0);
         let view = |m: raft_group::MemberView| {
+            // P12: the witness could not bring it up.
+            let short = m.matched + 1 < begins && self.group.membership().is_data(m.id);
             let progress = Progress {
                 matched: m.matched,
-                behind: self.log.bytes_after(m.matched),
+                behind: match short && !mutation::is(Mutation::WitnessFloorIgnored) {
+                    true => u64::MAX,
+                    false => self.log.bytes_after(m.matched),
+                },
                 heard: m.heard.map(|at| now.since(at)),
                 caught_up: m.id == me,
                 syncs: m.matched == last || m.acked.is_some_and(|at| now.since(at) <= t),

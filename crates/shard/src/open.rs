@@ -147,6 +147,8 @@ impl<D: Disk> Shard<D> {
             members: super::members::Members::new(delivered),
             quorum,
             new_state: None,
+            needed: None,
+            base_is_given: false,
             install: None,
             transfers: super::transfer::Transfers::default(),
             snapshots: super::make::Snapshots::default(),

@@ -159,9 +159,10 @@ impl<D: Disk> Shard<D> {
             None => {}
         }
         for wanted in self.group.take_wanted() {
-            // Since it was asked for, this member may have stepped down and its log been cut.
+            // Since it was asked for, this member may have stepped down, and its log been cut at either end.
             let to = (wanted.high - 1).min(self.log.last_index());
-            if !self.group.is_leader() || wanted.low > to {
+            let gone = wanted.low < self.log.first_index();
+            if !self.group.is_leader() || wanted.low > to || gone {
                 self.group.not_fetched(&wanted);
                 continue;
             }

@@ -19,6 +19,8 @@ use raft_group::Membership;
 use state::load::{LoadError, Loader};
 use state::save::{hex, save, Saved, Style};
 use state::StateMachine;
+use std::fmt::Display;
+use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use storage::snapshot::{self, SnapshotWriter};
@@ -50,6 +52,24 @@ struct Made {
 
 fn unusable(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SnapshotError {
     SnapshotError::State(why.into())
+}
+
+/// What the base names is not what was written. Memory has all that it had: a start is what must not happen.
+fn damaged(file: &str, why: &dyn Display) -> SnapshotError {
+    unusable(format!(
+        "{file}: {why}; a start would be refused: do not end this server before that is mended, or its keys \
+         are elsewhere"
+    ))
+}
+
+/// Whether it was the disk's business, or the file is not what was written.
+fn unreadable(file: &str, error: StorageError) -> SnapshotError {
+    match &error {
+        StorageError::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
+            damaged(file, &error)
+        }
+        _ => unusable(error),
+    }
 }
 
 impl<D: Disk> Replay<D> {
@@ -94,7 +114,7 @@ impl<D: Disk> Replay<D> {
         let (base, at) = (&self.base, self.at);
         let empty = Shard::<D>::empty_keyspace(&self.empty);
         let mut wanted = || self.progress.go_on().is_ok();
-        let keyspace = load(&self.disk, &base.snapshot, empty, &mut wanted).map_err(unusable)?;
+        let keyspace = load(&self.disk, &base.snapshot, empty, &mut wanted)?;
         let keyspace = keyspace.ok_or(SnapshotError::GivenUp)?;
         let mut data = StateMachine::new(keyspace, self.empty.sizes.part);
         data.begin_record(Shard::<D>::bootstrap_record(base));
@@ -193,17 +213,18 @@ impl<D: Disk> Replay<D> {
     fn look_at(&self, file: &StateFile) -> Result<u64, SnapshotError> {
         let name = snapshot::name(self.at, file);
         let mut check = Check::new(&name);
-        snapshot::read(&self.disk, &name, |slice| {
+        let looked = snapshot::read(&self.disk, &name, |slice| {
             self.progress.go_on()?;
             check.feed(slice)
-        })?;
-        let (keys, end) = check.finish()?;
-        match (end.length, end.checksum) == (file.bytes, Some(file.crc64)) {
-            true => Ok(keys),
-            false => Err(SnapshotError::Differs {
-                file: name,
-                what: "it is another file than base names".to_owned(),
-            }),
+        });
+        match looked.and_then(|()| check.finish()) {
+            Ok((keys, end)) if (end.length, end.checksum) == (file.bytes, Some(file.crc64)) => {
+                Ok(keys)
+            }
+            Ok(_) => Err(damaged(&name, &"it is another file than base names")),
+            Err(SnapshotError::Disk(error)) => Err(unreadable(&name, error)),
+            Err(SnapshotError::Differs { what, .. }) => Err(damaged(&name, &what)),
+            Err(error) => Err(error),
         }
     }
 
@@ -242,24 +263,21 @@ fn load<D: Disk>(
     snapshot: &SnapshotMeta,
     empty: Keyspace,
     go_on: &mut dyn FnMut() -> bool,
-) -> Result<Option<Keyspace>, ShardError> {
+) -> Result<Option<Keyspace>, SnapshotError> {
     let (Some(file), Some(name)) = (&snapshot.file, snapshot.file_name()) else {
         return Ok(Some(empty));
     };
-    let unusable = |why: String| ShardError::State {
-        file: name.clone(),
-        why,
-    };
+    let damaged = |why: String| damaged(&name, &why);
     let mut loader = Loader::new(empty);
     let read = snapshot::read(disk, &name, |slice| match go_on() {
         true => loader.feed(slice).map_err(Load::File),
         false => Err(Load::GivenUp),
     });
     match read {
-        Ok(()) => keyspace_of(loader, file).map(Some).map_err(unusable),
+        Ok(()) => keyspace_of(loader, file).map(Some).map_err(damaged),
         Err(Load::GivenUp) => Ok(None),
-        Err(Load::Disk(error)) => Err(error.into()),
-        Err(Load::File(error)) => Err(unusable(error.to_string())),
+        Err(Load::Disk(error)) => Err(unreadable(&name, error)),
+        Err(Load::File(error)) => Err(damaged(error.to_string())),
     }
 }
 

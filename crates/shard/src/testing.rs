@@ -83,7 +83,6 @@ pub fn config() -> ShardConfig {
             ..LogConfig::default()
         },
         first: true,
-        moves_base: false,
     }
 }
 
@@ -144,9 +143,14 @@ pub fn envelope(message: Message) -> Envelope {
 impl Played {
     /// After its start.
     pub fn new(config: ShardConfig) -> Played {
+        Played::of(config, &base())
+    }
+
+    /// The same, of this base.
+    pub fn of(config: ShardConfig, base: &Base) -> Played {
         let folder = tempfile::tempdir().expect("a folder");
         let disk = RealDisk::new(folder.path());
-        Log::create(disk.clone(), config.log.clone(), &base()).expect("an empty folder");
+        Log::create(disk.clone(), config.log.clone(), base).expect("an empty folder");
         let clock = Hand(Cell::new(1_000_000));
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let shard = Shard::open(disk, config.clone(), clock.now(), &logger);
@@ -194,7 +198,12 @@ impl Played {
 
     /// After these have.
     pub fn leading_with(config: ShardConfig, who: &[u64]) -> Played {
-        let mut played = Played::new(config);
+        Played::new(config).led(who)
+    }
+
+    /// After these have helped it to lead.
+    pub fn led(self, who: &[u64]) -> Played {
+        let mut played = self;
         for _ in 0..4 * T_MS / TICK_MS {
             played.beat(who);
             if played.leads() {

@@ -15,6 +15,7 @@ mod log_end;
 mod make;
 #[cfg(feature = "mutations")]
 mod mutations;
+mod needed;
 mod patience;
 mod policy;
 mod reads;
@@ -43,7 +44,6 @@ fn config(sync: SyncPolicy) -> ShardConfig {
             ..LogConfig::default()
         },
         first: true,
-        moves_base: true,
     }
 }
 

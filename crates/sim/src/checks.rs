@@ -191,10 +191,14 @@ impl World {
         self.look_at_applied(checks, m)
     }
 
-    /// G6: a witness starts where the log of every data voter reaches, now and later: it can bring
-    /// each of them up.
+    /// G6, P12: a witness starts where the log of every data voter reaches, now and later: it can bring
+    /// each of them up. One that lost its beginning, for as long as the shard says that it survives a loss.
     fn look_at_base(&self, shard: &Shard<SimDisk>) -> Result<(), String> {
-        let base = shard.base();
+        let (base, group) = (shard.base(), shard.identity().group);
+        if base.start.is_some() && !self.is_ha(group) {
+            return Ok(());
+        }
+        let begins = base.log_before().index;
         let membership = shard.group().membership();
         let is_voter = |m: &&Member| m.kind == MemberKind::Data && membership.is_voter(m.raft_id);
         for member in membership.list.iter().filter(is_voter) {
@@ -202,17 +206,28 @@ impl World {
             let of = nodes
                 .map(|n| n.shard())
                 .find(|s| s.identity().raft_id == member.raft_id);
-            if let Some(short) = of.filter(|s| s.group().last_index() < base.snapshot.index) {
+            if let Some(short) = of.filter(|s| s.group().last_index() < begins) {
                 return Err(format!(
                     "G6: witness {:04x} starts at {}, member {:04x} ends at {}",
                     base.identity.raft_id.0 & 0xffff,
-                    base.snapshot.index,
+                    begins,
                     member.raft_id.0 & 0xffff,
                     short.group().last_index()
                 ));
             }
         }
         Ok(())
+    }
+
+    /// Whether the group's leader says that it survives the loss of any member.
+    fn is_ha(&self, group: GroupId) -> bool {
+        self.machines.iter().any(|machine| {
+            let Some(node) = &machine.node else {
+                return false;
+            };
+            let now = machine.clock.borrow().read(self.now);
+            node.shard().identity().group == group && node.shard().is_ha(now)
+        })
     }
 
     /// Whether the member would answer reads alone at this moment of true time.

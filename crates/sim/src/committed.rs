@@ -400,7 +400,8 @@ fn held<'a>(copy: &'a Copy, bytes: &[u8]) -> Option<Held<'a>> {
 /// I7: a member's record is the one that the log makes.
 fn look_at_record(copy: &Copy, shard: &Shard<SimDisk>) -> Result<(), String> {
     let applied = shard.group().applied();
-    if applied >= copy.next || !shard.is_own_copy() {
+    // A joiner that begins before any entry has the record of the state that it is to be given.
+    if applied == 0 || applied >= copy.next || !shard.is_own_copy() {
         return Ok(());
     }
     let made = copy.records.range(..=applied).next_back();

@@ -28,9 +28,10 @@ use crate::disk::{Crash, Loss, SimDisk, Ticket};
 use crate::links::RaftEnd;
 use crate::net::Conn;
 use crate::ops::Op;
-use crate::plan::{Plan, Topology};
+use crate::plan::Plan;
 use crate::platform::{load_conf, Kernel, SimClock, SimCluster, SimFolders, SimPlatform, Wires};
 use crate::rng::Rng;
+use crate::wires::LANES;
 
 /// Room enough for every run.
 pub const CAPACITY: u64 = 1 << 30;
@@ -172,7 +173,7 @@ pub struct Machine {
     pub excused: bool,
     /// When the storage thread is done with its syncs, its allocations, the rest; and the other one with
     /// its snapshots.
-    pub lanes: [True; 4],
+    pub lanes: [True; LANES],
     pub jobs: BTreeMap<u64, (u64, Running)>,
     pub bus: BTreeMap<Conn, BusEnd>,
     /// Raft links that bring something.
@@ -225,7 +226,7 @@ impl Machine {
             power_on_crash: false,
             down_for: 0,
             excused: false,
-            lanes: [0; 4],
+            lanes: [0; LANES],
             jobs: BTreeMap::new(),
             bus: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -369,7 +370,7 @@ impl Machine {
         self.next_witness_turn = None;
         self.stop_next = None;
         self.hold_timeout_now = None;
-        self.lanes = [now; 4];
+        self.lanes = [now; LANES];
         self.busy_until = now;
         self.said.lock().expect("nobody panics with it").clear();
         if power {
@@ -392,7 +393,6 @@ fn tuning(plan: &Plan) -> Tuning {
         },
         keep_bytes: 4 << 10,
         sizes: plan.sizes,
-        cluster_moves_base: plan.topology == Topology::Alone,
     }
 }
 

@@ -229,14 +229,16 @@ impl Plan {
             13 => plan.liars(),
             _ => plan.calm(),
         }
-        plan.snapshots_beside(seed);
+        plan.snapshots_beside(rng);
         plan
     }
 
-    /// In some seeds members make snapshots that change nothing, and are looked at.
-    fn snapshots_beside(&mut self, seed: u64) {
-        if seed % 5 == 4 {
-            self.snapshot_every = 2 * self.t();
+    /// In some seeds members make snapshots, and segments are so small that logs lose their beginning.
+    fn snapshots_beside(&mut self, rng: &mut Rng) {
+        if rng.chance(0.25) {
+            self.snapshot_every = self.t() * *rng.pick(&[1, 2, 4]);
+            (self.segment, self.spares) = (16 << 10, 32);
+            self.taste.padding = *rng.pick(&[200, 600, 2000]);
         }
     }
 
@@ -253,7 +255,7 @@ impl Plan {
             7 => plan.hung_disks_of_all(),
             _ => plan.lagging(),
         }
-        plan.snapshots_beside(seed);
+        plan.snapshots_beside(rng);
         plan
     }
 
@@ -336,6 +338,7 @@ impl Plan {
                 ]
             }
         };
+        plan.snapshots_beside(rng);
         plan
     }
 

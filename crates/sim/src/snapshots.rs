@@ -43,7 +43,6 @@ pub type Ordered = Option<(u64, GroupId, EntryId)>;
 /// A machine's data member is to make a snapshot.
 pub fn take(w: &mut World, m: usize) {
     look(w, m);
-    let alone = w.plan.topology == Topology::Alone;
     let disk = w.machines[m].disk.clone();
     let boot = w.machines[m].boot;
     let Some(node) = &mut w.machines[m].node else {
@@ -71,8 +70,8 @@ pub fn take(w: &mut World, m: usize) {
         return shard.give_up_snapshot();
     };
     let group = shard.identity().group;
-    if alone {
-        let (from, mut texts) = w.dropped.of(group);
+    let (from, mut texts) = w.dropped.of(group);
+    if from <= at.index {
         disk.look(|| add_texts(shard, from, &mut texts));
         w.dropped.0.insert(group, (at.index + 1, texts));
     }

@@ -10,11 +10,14 @@ use crate::machine::{guarded, ip_of, machine_at, BusEnd, Ended, Running, OPERATO
 use crate::net::{BusNews, Conn, Packet, Payload};
 use crate::world::{Event, World};
 
-/// Lanes of the storage thread: syncs, allocations, the rest; that of the thread of snapshots.
+/// Lanes of the storage thread: syncs, allocations, the rest; that of the thread of snapshots, and that of states
+/// which travel.
 const SYNCS: usize = 0;
 const ALLOCATIONS: usize = 1;
 const REST: usize = 2;
 const SNAPSHOTS: usize = 3;
+const TRANSFERS: usize = 4;
+pub const LANES: usize = 5;
 
 /// The end of the job of the rest that is the next in order; no job has this number.
 const NEXT: u64 = 0;
@@ -247,6 +250,7 @@ impl World {
             Job::Sync(_) => SYNCS,
             Job::Alloc(_) => ALLOCATIONS,
             Job::Snapshot(_) => SNAPSHOTS,
+            Job::Transfer(_) => TRANSFERS,
             _ => REST,
         };
         let mean = match lane {

@@ -23,7 +23,7 @@ const KEY_SHOWN: usize = 128;
 pub enum LoadError {
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("it has keys of database {0}, and this server has {1} databases")]
+    #[error("it has keys of database {0}, and this server has only {1} databases (directive `databases`)")]
     Database(u64, u32),
     #[error("it has the key {0} twice")]
     Twice(String),

@@ -5,7 +5,8 @@
 //!
 //! Reading order: [`disk`] the seam, `folders` the folders of members, [`base`] with what a member begins, [`record`] the bytes of a Ready,
 //! [`segment`] the files, [`log`] appending, `space` room to append to, [`sync`] making it durable,
-//! `recover` opening, [`read`] getting entries back, [`snapshot`] the files of states, [`transfer`] how they travel, [`download`] to clients, [`trim`] the log's end, [`install`] another member's state, [`thread`] the storage thread. `docs/DATA_FORMATS.md` has the bytes.
+//! `recover` opening, [`read`] getting entries back, [`snapshot`] the files of states, [`transfer`] how they travel, [`download`] to clients, [`trim`] the log's end, [`install`] another member's state, [`thread`] the storage thread;
+//! beside them, for the operator's tool, [`trial`] a disk on which nothing happens, [`survey`] what is in a folder, [`mend`] what may be cut. `docs/DATA_FORMATS.md` has the bytes.
 
 pub mod base;
 pub mod disk;
@@ -16,6 +17,7 @@ mod folders;
 mod index;
 pub mod install;
 pub mod log;
+pub mod mend;
 pub mod position;
 pub mod read;
 pub mod record;
@@ -24,9 +26,11 @@ mod scan;
 pub mod segment;
 pub mod snapshot;
 mod space;
+pub mod survey;
 pub mod sync;
 pub mod thread;
 pub mod transfer;
+pub mod trial;
 pub mod trim;
 
 pub use base::{Base, LogStart, MemberIdentity, SnapshotMeta, StateFile};
@@ -45,7 +49,7 @@ pub use thread::{Done, Job, StorageThread};
 pub use transfer::{
     FileCheck, PieceRead, TransferDone, TransferFile, TransferJob, TransferWork, Transferred,
 };
-pub use trim::{SwitchJob, Switched, TrimJob};
+pub use trim::{Needed, SwitchJob, Switched, TrimJob};
 
 #[cfg(test)]
 mod tests;

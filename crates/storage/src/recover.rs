@@ -85,35 +85,29 @@ fn is_unwritten<D: Disk>(disk: &D, name: &str) -> std::io::Result<bool> {
 
 pub(super) fn recover<D: Disk>(disk: &D) -> Result<State<D>> {
     let base = Base::load(disk)?.ok_or_else(|| StorageError::NoBase(base::FILE.into()))?;
+    remove_temporary(disk)?;
     let found = find_files(disk, &base)?;
-    let mut segments = found.segments;
-    let next_generation = segments
+    let next_generation = found
+        .segments
         .iter()
         .map(|s| s.meta.generation)
         .max()
         .unwrap_or(0)
         + 1;
     if !mutation::is(Mutation::SkipRecoverySync) {
-        sync_segments(disk, &segments)?; // D2
-        forget_unsure(disk, &segments)?;
+        sync_segments(disk, &found.segments)?; // D2
+        forget_unsure(disk, &found.segments)?;
     }
-    let metas: Vec<SegmentMeta> = segments.iter().map(|s| s.meta.clone()).collect();
-    let walk = walk(disk, &metas, &base)?;
-    // Only what may be written to stays open: a log can have more segments than descriptors.
-    for segment in segments.iter_mut().filter(|s| s.meta.end > walk.end) {
-        let name = segment.meta.name();
-        let file = disk.open(&name).map_err(StorageError::io("open", &name))?;
-        segment.file = Some(Arc::new(file));
-    }
-    let behind = look_behind(&segments, &metas, &walk)?;
-    let hard_state = walk.hard_state(&base);
-    walk.check(&hard_state, &base).map_err(|what| {
-        let (file, offset) = locate(&metas, walk.end);
-        StorageError::Inconsistent { file, offset, what }
-    })?;
-    for first in &walk.firsts {
-        let at = segment_of(&metas, first.position).expect("the walk stays within the segments");
-        segments[at].first = Some(*first);
+    let Examined {
+        mut segments,
+        walk,
+        hard_state,
+        behind,
+        refused,
+        ..
+    } = examine(disk, &base, found.segments)?;
+    if let Some(why) = refused {
+        return Err(why);
     }
     // But for temporary files nothing is changed on the disk before all checks are done.
     let cut = behind.iter().any(|b| b.used.is_some()) && !mutation::is(Mutation::ReviveBehindCut);
@@ -133,31 +127,87 @@ pub(super) fn recover<D: Disk>(disk: &D) -> Result<State<D>> {
     })
 }
 
+/// What the files say, before anything is changed.
+pub(super) struct Examined<D: Disk> {
+    pub segments: Vec<Segment<D>>,
+    pub metas: Vec<SegmentMeta>,
+    pub walk: Walk,
+    pub hard_state: HardState,
+    pub behind: Vec<Behind>,
+    /// Why recovery refuses, if it does.
+    pub refused: Option<StorageError>,
+}
+
+/// Looks for what counts, and changes nothing. An error is one of reading: damage is what was to be found out.
+pub(super) fn examine<D: Disk>(
+    disk: &D,
+    base: &Base,
+    mut segments: Vec<Segment<D>>,
+) -> Result<Examined<D>> {
+    let metas: Vec<SegmentMeta> = segments.iter().map(|s| s.meta.clone()).collect();
+    let (walk, contradicts) = walk(disk, &metas, base)?;
+    // Only what may be written to stays open: a log can have more segments than descriptors.
+    for segment in segments.iter_mut().filter(|s| s.meta.end > walk.end) {
+        let name = segment.meta.name();
+        let file = disk.open(&name).map_err(StorageError::io("open", &name))?;
+        segment.file = Some(Arc::new(file));
+    }
+    let (behind, damaged) = look_behind(&segments, &metas, &walk)?;
+    let hard_state = walk.hard_state(base);
+    let other_history = || {
+        let what = walk.check(&hard_state, base).err()?;
+        let (file, offset) = locate(&metas, walk.end);
+        Some(StorageError::Inconsistent { file, offset, what })
+    };
+    let refused = contradicts.or(damaged).or_else(other_history);
+    for first in &walk.firsts {
+        let at = segment_of(&metas, first.position).expect("the walk stays within the segments");
+        segments[at].first = Some(*first);
+    }
+    Ok(Examined {
+        segments,
+        metas,
+        walk,
+        hard_state,
+        behind,
+        refused,
+    })
+}
+
 fn list<D: Disk>(disk: &D) -> Result<Vec<String>> {
     disk.list()
         .map_err(StorageError::io("list the folder of", base::FILE))
 }
 
 /// The files of a member, as its base sees them.
-struct Found<D: Disk> {
+pub(super) struct Found<D: Disk> {
     /// From the log's start on, in order.
-    segments: Vec<Segment<D>>,
+    pub segments: Vec<Segment<D>>,
     /// Segments below the start, oldest first.
-    below: Vec<String>,
+    pub below: Vec<String>,
     /// Snapshots that the base does not name.
-    unnamed: Vec<String>,
+    pub unnamed: Vec<String>,
 }
 
-/// Reads the headers of all segments; leftovers of allocations and replacements are removed.
-fn find_files<D: Disk>(disk: &D, base: &Base) -> Result<Found<D>> {
+/// Leftovers of allocations and replacements go.
+fn remove_temporary<D: Disk>(disk: &D) -> Result<()> {
+    for name in list(disk)?.iter().filter(|name| is_temporary(name)) {
+        disk.remove(name)
+            .map_err(StorageError::io("remove", name))?;
+    }
+    Ok(())
+}
+
+/// Reads the headers of all segments.
+pub(super) fn find_files<D: Disk>(disk: &D, base: &Base) -> Result<Found<D>> {
     let start = base.start.map_or(Position(0), |start| start.position);
     let (mut segments, mut unnamed, mut state) =
         (Vec::new(), Vec::new(), base.snapshot.file_name());
     for name in list(disk)? {
         if is_temporary(&name) {
-            disk.remove(&name)
-                .map_err(StorageError::io("remove", &name))?;
-        } else if is_segment(&name) {
+            continue;
+        }
+        if is_segment(&name) {
             let file = disk.open(&name).map_err(StorageError::io("open", &name))?;
             let meta = SegmentMeta::read(&file, &name, &base.identity)?;
             segments.push(meta);
@@ -196,11 +246,14 @@ fn find_files<D: Disk>(disk: &D, base: &Base) -> Result<Found<D>> {
     })
 }
 
+/// What is wrong with a segment behind a gap.
+pub(super) const MISSING: &str = "does not follow the segments before it: one is missing";
+
 /// Segments get their names, and lose them, in order; so no crash leaves a gap.
 fn missing_before(meta: &SegmentMeta) -> StorageError {
     StorageError::BadFile {
         file: meta.name(),
-        what: "does not follow the segments before it: one is missing",
+        what: MISSING,
     }
 }
 
@@ -241,16 +294,16 @@ fn forget_unsure<D: Disk>(disk: &D, segments: &[Segment<D>]) -> Result<()> {
 }
 
 /// What the records that count add up to.
-struct Walk {
-    index: LogIndex,
+pub(super) struct Walk {
+    pub index: LogIndex,
     hard_state: HardState,
     /// The end of the last whole record, and the checksum of its last piece.
-    end: Position,
+    pub end: Position,
     crc: u32,
     /// The highest position that a valid piece so far said was durable.
-    durable: Position,
+    pub durable: Position,
     /// Where no valid piece followed; behind `end` if a record is incomplete.
-    stopped: Position,
+    pub stopped: Position,
     /// The first record that begins in each segment, and the end of the last of those.
     firsts: Vec<FirstRecord>,
     looked_to: Position,
@@ -269,13 +322,14 @@ struct Pending {
     open: bool,
 }
 
-fn walk<D: Disk>(disk: &D, metas: &[SegmentMeta], base: &Base) -> Result<Walk> {
+/// Also why it can't go on, where a record contradicts those before it.
+fn walk<D: Disk>(
+    disk: &D,
+    metas: &[SegmentMeta],
+    base: &Base,
+) -> Result<(Walk, Option<StorageError>)> {
     let mut walk = Walk::new(base);
-    let link = match base.start {
-        Some(start) => Link::Begins(start.chain),
-        None => Link::After(0),
-    };
-    let mut scanner = Scanner::new(disk, metas, walk.end, link, Position(u64::MAX));
+    let mut scanner = scanner(disk, metas, base, Position(u64::MAX));
     let mut items = Items::default();
     let mut pending = Pending::default();
     let mut last_crc = 0;
@@ -292,16 +346,33 @@ fn walk<D: Disk>(disk: &D, metas: &[SegmentMeta], base: &Base) -> Result<Walk> {
         walk.durable = walk.durable.max(header.durable);
         let outcome = walk.piece(&mut pending, &mut items, &header, body);
         let outcome = outcome.map(|first| walk.note_first(first, metas));
-        outcome.map_err(|what| {
+        if let Err(what) = outcome {
             let (file, offset) = locate(metas, header.position);
-            StorageError::Inconsistent { file, offset, what }
-        })?;
+            return Ok((
+                walk,
+                Some(StorageError::Inconsistent { file, offset, what }),
+            ));
+        }
     }
     if pending.open && mutation::is(Mutation::KeepPartOfRecord) {
         walk.commit(std::mem::take(&mut pending)).ok();
         (walk.end, walk.crc) = (scanner.at(), last_crc);
     }
-    Ok(walk)
+    Ok((walk, None))
+}
+
+/// The pieces of the log, from where the base says that it begins.
+pub(super) fn scanner<'a, D: Disk>(
+    disk: &'a D,
+    metas: &'a [SegmentMeta],
+    base: &Base,
+    limit: Position,
+) -> Scanner<'a, D> {
+    let (at, link) = match base.start {
+        Some(start) => (start.position, Link::Begins(start.chain)),
+        None => (Position(0), Link::After(0)),
+    };
+    Scanner::new(disk, metas, at, link, limit)
 }
 
 impl Walk {
@@ -479,18 +550,18 @@ impl Pending {
 }
 
 /// What lies behind the last record in one segment.
-struct Behind {
-    segment: usize,
+pub(super) struct Behind {
+    pub segment: usize,
     /// The first byte that is not zero, and the end of the last one.
-    used: Option<(Position, Position)>,
+    pub used: Option<(Position, Position)>,
 }
 
-/// What lies behind the last record; refuses if something durable is missing there (D3).
+/// What lies behind the last record; and whether something durable is missing there (D3).
 fn look_behind<D: Disk>(
     segments: &[Segment<D>],
     metas: &[SegmentMeta],
     walk: &Walk,
-) -> Result<Vec<Behind>> {
+) -> Result<(Vec<Behind>, Option<StorageError>)> {
     let mut durable = walk.durable;
     let mut behind = Vec::new();
     let first = metas.partition_point(|s| s.end <= walk.end);
@@ -507,19 +578,17 @@ fn look_behind<D: Disk>(
         });
         behind.push(Behind { segment: i, used });
     }
-    if walk.end < durable {
+    let damaged = (walk.end < durable).then(|| {
         let (file, offset) = locate(metas, walk.stopped);
-        let what = "no valid record where one was known durable";
-        let (position, durable) = (walk.stopped.0, durable.0);
-        return Err(StorageError::Damaged {
+        StorageError::Damaged {
             file,
             offset,
-            position,
-            durable,
-            what,
-        });
-    }
-    Ok(behind)
+            position: walk.stopped.0,
+            durable: durable.0,
+            what: "no valid record where one was known durable",
+        }
+    });
+    Ok((behind, damaged))
 }
 
 /// Makes the cut durable: zeros in the segment where the log ends, and no later segment that was

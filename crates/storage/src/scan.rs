@@ -159,20 +159,34 @@ pub fn segment_of(segments: &[SegmentMeta], position: Position) -> Option<usize>
 /// `bytes` are those of the segment from `position` on.
 pub fn claims(bytes: &[u8], meta: &SegmentMeta, position: Position) -> Option<Position> {
     let mut highest = None;
+    let is_its = |header: &Header, at| is_here(header, meta, at);
+    each_piece(bytes, position, is_its, |header, _| {
+        highest = highest.max(Some(header.durable));
+    });
+    highest
+}
+
+/// Visits every piece in `bytes` that is valid for itself, header and body, wherever it begins. `bytes` are those from
+/// `position` on; `fits` says whether a header belongs there.
+pub fn each_piece(
+    bytes: &[u8],
+    position: Position,
+    fits: impl Fn(&Header, Position) -> bool,
+    mut visit: impl FnMut(&Header, &[u8]),
+) {
     let mut at = (position.0.next_multiple_of(ALIGN) - position.0) as usize;
     while let Some(rest) = bytes.get(at..).filter(|r| r.len() >= HEADER) {
         let here = Position(position.0 + at as u64);
-        let piece = Header::parse(rest).filter(|h| is_here(h, meta, here));
+        let piece = Header::parse(rest).filter(|h| fits(h, here));
         let piece = piece.filter(|h| rest.get(..h.piece_len()).is_some_and(|p| h.matches(p)));
         match piece {
             Some(header) => {
-                highest = highest.max(Some(header.durable));
-                at += (header.end().0 - here.0) as usize;
+                visit(&header, &rest[HEADER..header.piece_len()]);
+                at += header.piece_len().next_multiple_of(ALIGN as usize);
             }
             None => at += ALIGN as usize,
         }
     }
-    highest
 }
 
 /// A stretch of a file in memory.

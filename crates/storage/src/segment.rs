@@ -21,6 +21,8 @@ pub const PAGE: u64 = 4096;
 const MAGIC: &[u8; 8] = b"HFLOG\r\n\0";
 const VERSION: u32 = 1;
 const HEADER: usize = 80;
+/// What is wrong with a segment that has lost its end.
+pub(super) const SHORT: &str = "is shorter than its header says";
 const SUFFIX: &str = ".seg";
 const TEMP_SUFFIX: &str = ".tmp";
 /// One step of an allocation: what a waiting sync is delayed by.
@@ -116,10 +118,20 @@ impl SegmentMeta {
             return bad("has a header that makes no sense");
         }
         if file.len().map_err(StorageError::io("read", name))? < DATA + (end - start) {
-            return bad("is shorter than its header says");
+            return bad(SHORT);
         }
         Ok(meta)
     }
+}
+
+/// The length that a good header says its file has.
+pub(super) fn length_in(header: &[u8]) -> Option<u64> {
+    let field = |i: usize| {
+        let bytes = header.get(16 + 8 * i..24 + 8 * i)?;
+        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    };
+    let (start, end) = (field(2)?, field(3)?);
+    end.checked_sub(start)?.checked_add(DATA)
 }
 
 fn name_of(sequence: u64) -> String {
@@ -129,6 +141,12 @@ fn name_of(sequence: u64) -> String {
 /// Whether a file of this name is a segment.
 pub fn is_segment(name: &str) -> bool {
     name.ends_with(SUFFIX)
+}
+
+/// Whether the name is one that a segment can have.
+pub(super) fn is_name_of_segment(name: &str) -> bool {
+    let number = name.strip_suffix(SUFFIX).and_then(|n| n.parse().ok());
+    number.is_some_and(|sequence| name_of(sequence) == name)
 }
 
 /// Whether a file of this name is left over from a crash, or is a state of which not all had come.

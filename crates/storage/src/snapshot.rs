@@ -54,6 +54,9 @@ pub enum SnapshotError {
     /// The state from which it begins, or an entry behind that, can't be used.
     #[error("the state can't be made from base and log: {0}")]
     State(Box<dyn std::error::Error + Send + Sync>),
+    /// P8: one that is whole waits to be named, and this one would free nothing.
+    #[error("the base can't be replaced, so nothing can be trimmed: {0}")]
+    NotNamed(String),
     #[error("it was given up")]
     GivenUp,
 }

@@ -6,6 +6,7 @@ mod disk;
 mod download;
 mod golden;
 mod install;
+mod mend;
 mod thread;
 mod transfer;
 mod trim;
@@ -237,7 +238,7 @@ impl Run {
             file: Some(file),
             ..base().snapshot
         };
-        let Some(job) = log.switch_job(&snapshot, applied) else {
+        let Some(job) = log.switch_job(&snapshot, applied, Needed::NOTHING) else {
             self.trace.push(format!("{index} is not durable"));
             return Ok(());
         };

@@ -2,7 +2,7 @@
 //!
 //! Owns the choice of where the log is to begin ([`choose`]), the replacement of the base, and the
 //! removal of what it names no more. Never makes a snapshot, and never asks which member needs what:
-//! its caller says up to where entries may go.
+//! its caller says what others need ([`Needed`]).
 //!
 //! The order is the safety: the new base is durable before memory forgets an entry, and memory has
 //! forgotten before a file goes. A crash between any two steps leaves one of two whole logs.
@@ -27,6 +27,23 @@ pub struct FirstRecord {
     pub next: u64,
 }
 
+/// P11: what other members need of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needed {
+    /// They have all entries up to here.
+    pub behind: u64,
+    /// A log that is longer is not kept for them: a state costs less. None: it is, however long.
+    pub cap: Option<u64>,
+}
+
+impl Needed {
+    /// There is no other member.
+    pub const NOTHING: Needed = Needed {
+        behind: u64::MAX,
+        cap: None,
+    };
+}
+
 /// What the choice of a start looks at.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
@@ -40,6 +57,9 @@ pub struct Facts {
     pub applied: Position,
     /// Bytes of log below it that are never dropped.
     pub floor: u64,
+    /// Where the log ends.
+    pub end: Position,
+    pub needed: Needed,
 }
 
 /// P10: where the log may begin, as late as can be; `None`: where it does. `firsts`, in the log's
@@ -60,6 +80,12 @@ fn start_at(facts: &Facts, first: &FirstRecord, index: &LogIndex) -> Option<LogS
     // A sync ends behind a whole record.
     let is_durable = first.position < facts.durable;
     if !covered || !is_durable || first.position <= facts.start {
+        return None;
+    }
+    let needed = &facts.needed;
+    let too_long = |cap: u64| first.position.0.saturating_add(cap) <= facts.end.0;
+    let is_needed = before > needed.behind && !needed.cap.is_some_and(too_long);
+    if is_needed && !mutation::is(Mutation::TrimPastNeeded) {
         return None;
     }
     // A truncation behind the record may reach below it: then entries that count lie on both sides
@@ -91,7 +117,12 @@ impl<D: Disk> Log<D> {
     /// P8, P10: the job that makes `snapshot` the state from which this member begins, and drops what
     /// of the log need not be kept; `None` while the entry at its index is not on disk. Its file is
     /// there, whole and durable; all up to its index is applied, and so is `applied`. One at a time.
-    pub fn switch_job(&self, snapshot: &SnapshotMeta, applied: u64) -> Option<SwitchJob<D>> {
+    pub fn switch_job(
+        &self,
+        snapshot: &SnapshotMeta,
+        applied: u64,
+        needed: Needed,
+    ) -> Option<SwitchJob<D>> {
         let at = snapshot.entry();
         assert!(
             at.index > self.base.snapshot.index && at.index <= applied,
@@ -105,18 +136,7 @@ impl<D: Disk> Log<D> {
         if !self.has_on_disk(at.index) && !mutation::is(Mutation::StateAheadOfLog) {
             return None;
         }
-        let firsts: Vec<FirstRecord> = self.segments.iter().filter_map(|s| s.first).collect();
-        // No entry from `next` on lies before its record.
-        let segment = firsts.iter().rfind(|first| first.next <= applied);
-        let near = self.index.seek(applied).unwrap_or_default();
-        let facts = Facts {
-            start: self.base.start.map_or(Position(0), |start| start.position),
-            state: at.index,
-            durable: self.durable(),
-            applied: segment.map_or(near, |first| near.max(first.position)),
-            floor: self.config.floor(),
-        };
-        let start = choose(&facts, &firsts, &self.index);
+        let start = self.start_for(at.index, applied, needed);
         let base = Base {
             identity: self.base.identity,
             snapshot: snapshot.clone(),
@@ -142,6 +162,35 @@ impl<D: Disk> Log<D> {
             base: Box::new(base),
             trim,
         })
+    }
+
+    /// P10: where the log could begin under a state as of an index; none: where it does.
+    pub fn start_for(&self, state: u64, applied: u64, needed: Needed) -> Option<LogStart> {
+        let firsts: Vec<FirstRecord> = self.segments.iter().filter_map(|s| s.first).collect();
+        // No entry from `next` on lies before its record.
+        let segment = firsts.iter().rfind(|first| first.next <= applied);
+        let near = self.index.seek(applied).unwrap_or_default();
+        let facts = Facts {
+            start: self.base.start.map_or(Position(0), |start| start.position),
+            state,
+            durable: self.durable(),
+            applied: segment.map_or(near, |first| near.max(first.position)),
+            floor: self.config.floor(),
+            end: self.end,
+            needed,
+        };
+        choose(&facts, &firsts, &self.index)
+    }
+
+    /// P11: the most of a log that is kept for members which lack some of it, with a state of so many bytes.
+    pub fn cap(&self, state: u64) -> u64 {
+        self.config.floor().max(state)
+    }
+
+    /// The job that removes a snapshot which no base names, nor ever will.
+    pub fn drop_state(&self, snapshot: &SnapshotMeta) -> TrimJob<D> {
+        let name = snapshot.file_name().into_iter().collect();
+        TrimJob::new(self.disk.clone(), Vec::new(), name)
     }
 
     /// P8: the new base is durable, and memory follows it. What comes back removes the files that it

@@ -1,13 +1,21 @@
 //! `holdfast`: the operator's tool.
 //!
-//! Owns its command line only; what the commands do is in the library.
+//! Owns its command line, and in [`check`] what files hold, in words; what the other commands do is in the library.
 
+mod check;
+
+use check::fix::Fix;
+use check::folder::Options;
+use check::progress::Progress;
+use check::Verdict;
 use clap::{Parser, Subcommand};
 use config::check::{Line, Report};
 use config::Config;
 use serde_json::{json, Value};
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -37,6 +45,32 @@ enum Command {
         #[arg(long, required = true)]
         markdown: bool,
     },
+    /// A member's log in words: what is in it, whether a start takes it, what is lost
+    ///
+    /// Exit status: 0 a start takes it, 1 damaged, 2 it can't be told.
+    CheckLog {
+        /// A member's folder, the folder of a node's logs (appenddirname), or a server's dir
+        path: PathBuf,
+        /// Say of every entry what it does
+        #[arg(long)]
+        effects: bool,
+        /// Cut what a start refuses, after saying what is lost and asking
+        #[arg(long, conflicts_with = "effects")]
+        fix: bool,
+        /// Do not ask
+        #[arg(long, requires = "fix")]
+        yes: bool,
+        /// Let --fix cut what is committed, or what others may count on
+        #[arg(long, requires = "fix")]
+        yes_lose_committed: bool,
+    },
+    /// An RDB file in words: a member's snapshot, a backup, a Redis's dump.rdb
+    ///
+    /// Exit status: 0 whole, 1 damaged or with what this build can't load, 2 it can't be told.
+    CheckSnapshot {
+        /// The file
+        path: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -49,6 +83,30 @@ fn main() -> ExitCode {
         Command::Commands { markdown: _ } => {
             print!("{}", command::markdown());
             return ExitCode::SUCCESS;
+        }
+        Command::CheckLog {
+            path,
+            effects,
+            fix,
+            yes,
+            yes_lose_committed: lose_committed,
+        } => {
+            let fix = fix.then_some(Fix {
+                yes,
+                lose_committed,
+            });
+            let options = Options { effects, fix };
+            return say(&path, |out| check::folder::check(&path, &options, out));
+        }
+        Command::CheckSnapshot { path } => {
+            return say(&path, |out| {
+                let progress = Progress::new();
+                let checked = check::snapshot::check(&path, &|read| progress.add(read));
+                progress.clear();
+                let (text, verdict) = checked?;
+                out.write_all(text.as_bytes())?;
+                Ok(verdict)
+            })
         }
     };
     if markdown {
@@ -72,6 +130,25 @@ fn main() -> ExitCode {
                 eprint!("{}", config::check::refusal(&error));
             }
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a check that writes to stdout; an error is one of reading or writing.
+fn say(
+    path: &std::path::Path,
+    check: impl FnOnce(&mut dyn Write) -> io::Result<Verdict>,
+) -> ExitCode {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let checked = check(&mut out).and_then(|verdict| out.flush().map(|()| verdict));
+    match checked {
+        Ok(verdict) => verdict.into(),
+        // The reader of a pipe has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Verdict::Failed.into(),
+        Err(error) => {
+            let _ = out.flush();
+            eprintln!("{}: {error}", path.display());
+            Verdict::Failed.into()
         }
     }
 }

@@ -4,3 +4,9 @@
 
 /// It reads a record with slots in motion, and their effects (rules M).
 pub const SLOTS_MOVE: u32 = 1;
+
+/// It can be given a state in place of entries that no log has any more, and reads what is said about that (D7).
+pub const STATES_TRAVEL: u32 = 2;
+
+/// All that this build can do.
+pub const ALL: u32 = SLOTS_MOVE | STATES_TRAVEL;

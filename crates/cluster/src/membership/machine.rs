@@ -219,6 +219,17 @@ impl Machine {
         }
     }
 
+    /// What this node waits for can't come meanwhile, and is waited for no shorter.
+    pub fn wait(&mut self, now: Mono) {
+        if let Phase::Joining {
+            step: Step::HaveBase { since: Some(since) },
+            ..
+        } = &mut self.phase
+        {
+            *since = now;
+        }
+    }
+
     /// Takes a step.
     pub fn step(&mut self, event: Event, facts: &Facts) -> Vec<Output> {
         let mut out = Vec::new();

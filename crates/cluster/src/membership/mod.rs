@@ -241,7 +241,8 @@ impl Cluster {
     /// The next step of a leave, a join or a reset.
     pub(super) fn proceed<D: Disk>(&mut self, now: Now, shard: &mut Shard<D>) {
         if shard.is_loading() {
-            return; // P20: whether it has keys is not known, and what has some may not go
+            // P20: whether it has keys is not known, and what has some may not go.
+            return self.membership.machine.wait(now.mono);
         }
         let (removed, unconfirmed) = (shard.is_removed(), shard.awaits_confirmation());
         if !self.membership.machine.rests(removed, unconfirmed) {
@@ -268,7 +269,6 @@ impl Cluster {
             unconfirmed: shard.awaits_confirmation(),
             listed: membership.contains(me),
             perhaps_added: membership.joined_at.is_none()
-                && base.snapshot.index >= 1
                 && !base.snapshot.conf_state.voters.contains(&me.0),
             others: others().next().is_some(),
             abandoned: self.membership.is_stale()

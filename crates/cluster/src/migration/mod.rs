@@ -477,7 +477,8 @@ impl Cluster {
                 word,
                 Word::Go { .. } | Word::Decide { .. } | Word::WantMark { .. }
             );
-            if logs && desk.shard.data().record().moves.features == 0 {
+            let said = desk.shard.data().record().moves.features;
+            if logs && said & topology::features::SLOTS_MOVE == 0 {
                 if !upgraded {
                     continue;
                 }

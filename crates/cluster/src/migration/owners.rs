@@ -237,8 +237,10 @@ impl Cluster {
         // The bus may call a node failed that has been back for a while: what such a shard took meanwhile it would
         // lose again to a forced title.
         let (now, within) = (self.now.mono, self.config.node_timeout());
+        // Nor is a flag that has come from nodes.conf a reason: it is as old as that, and the node may be back since.
+        let is_young = now.since(self.started_at) < within;
         for (shard, lives) in &mut shards {
-            *lives |= self.migration.contacts.has_spoken(now, *shard, within);
+            *lives |= is_young || self.migration.contacts.has_spoken(now, *shard, within);
         }
         let of = |alive: bool| -> Vec<ShardId> {
             let of = shards.iter().filter(|(_, lives)| **lives == alive);
@@ -296,6 +298,7 @@ impl Cluster {
 mod tests {
     use super::*;
     use crate::tests::knowing_as;
+    use std::time::Duration;
 
     /// M12: it may have taken the slot since.
     #[test]
@@ -303,8 +306,9 @@ mod tests {
         const OTHER: ShardId = ShardId([0xc; 20]);
         let mut cluster = knowing_as(7, "master,fail");
         let slots: SlotSet = [5].into_iter().collect();
-        let heard_at = cluster.now.mono;
         let limit = cluster.config.node_timeout();
+        cluster.now.mono = cluster.started_at + limit;
+        let heard_at = cluster.now.mono;
         let failed = |cluster: &mut Cluster| {
             let owners = cluster.owners_elsewhere(&mut None, &slots);
             owners.map(|owners| owners.failed)
@@ -315,6 +319,22 @@ mod tests {
         assert_eq!(failed(&mut cluster), None, "it is asked");
         cluster.now.mono = heard_at + limit;
         assert_eq!(failed(&mut cluster), Some(1));
+    }
+
+    /// M12: nodes.conf is as old as the last end of this process.
+    #[test]
+    fn shard_that_nodes_conf_flags_is_asked_at_first() {
+        let mut cluster = knowing_as(7, "master,fail");
+        let limit = cluster.config.node_timeout();
+        for (age, failed) in [(Duration::ZERO, 0), (limit, 1)] {
+            cluster.now.mono = cluster.started_at + age;
+            let others = cluster.others().expect("all shards are known");
+            assert_eq!(
+                (others.failed.len(), others.asked.len()),
+                (failed, 1 - failed),
+                "{age:?}"
+            );
+        }
     }
 
     #[test]

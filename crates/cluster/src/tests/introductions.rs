@@ -38,7 +38,13 @@ pub(super) fn knowing_epochs(flags: &str, of_c: &[(u8, u8)]) -> Cluster {
     text.extend(of_c.iter().map(|of| line(*of, C, flags)));
     text += "vars currentEpoch 9 lastVoteEpoch 0\n";
     let conf = cluster_bus::nodes_conf::parse(&text).expect("a nodes.conf");
-    Cluster::new(config_of(SLOTS_MOVE), IDENTITY, node(5), Some(&conf), NOW)
+    Cluster::new(
+        config_of(topology::features::ALL),
+        IDENTITY,
+        node(5),
+        Some(&conf),
+        NOW,
+    )
 }
 
 fn words(from: ShardId) -> Vec<u8> {
@@ -172,5 +178,12 @@ fn an_older_build_is_played_by_its_feature_bits() {
     for bytes in [words(B), introduction(B, SLOTS_MOVE, 0).encode()] {
         let taken = cluster.frame(NOW, node(7), true, &bytes, &mut shard);
         assert!(matches!(taken, Ok(Err(control::FrameError::Control))));
+    }
+    // One that moves slots, and can be given no state.
+    let mut cluster = Cluster::new(config_of(SLOTS_MOVE), IDENTITY, node(5), None, NOW);
+    let trim_to = super::log_end::trim_to(1, 5).encode();
+    for (bytes, reads) in [(words(B), true), (trim_to, false)] {
+        let taken = cluster.frame(NOW, node(7), true, &bytes, &mut shard);
+        assert_eq!(matches!(taken, Ok(Ok(()))), reads, "{taken:?}");
     }
 }

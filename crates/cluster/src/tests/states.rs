@@ -33,7 +33,7 @@ impl Node {
             joining: None,
             spare: None,
         };
-        let config = config_of(topology::features::SLOTS_MOVE);
+        let config = config_of(topology::features::ALL);
         Node {
             core: Cluster::new(config, identity, node(raft_id as u8), None, NOW),
             shard: open(folder.path(), &base),

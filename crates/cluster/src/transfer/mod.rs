@@ -79,24 +79,19 @@ impl Cluster {
         self.transfers.progress()
     }
 
-    /// A message about a state.
+    /// A message about a state, which that node is proved to have sent.
     pub(super) fn hear_of_state<D: Disk>(
         &mut self,
         from: NodeId,
-        proved: bool,
         message: Message,
         shard: &mut Shard<D>,
     ) {
-        if !proved {
-            return self.warn(|| format!("Not proved to come from node {from}: {message:?}"));
-        }
         let id = *shard.identity();
         let mine = |raft_id: RaftId| raft_id == id.raft_id;
         match message {
             Message::Offer { term, first, base } => {
                 let event = receive::Event::Offer {
                     from,
-                    proved,
                     term,
                     first,
                     base,
@@ -147,6 +142,9 @@ impl Cluster {
         if looks || self.transfers.deadline().is_some_and(|at| now >= at) {
             self.step_receiver(receive::Event::Turn, shard);
             self.step_sender(send::Event::Turn, shard);
+        }
+        if looks {
+            shard.hold_base(self.transfers.sender.gives(now));
         }
     }
 
@@ -228,18 +226,21 @@ impl Cluster {
     }
 
     fn step_sender<D: Disk>(&mut self, event: send::Event, shard: &mut Shard<D>) {
+        // P12: a witness that is offered a state may begin anew at any moment from now on.
+        let first = shard.snapshot_meta().index + 1;
+        for (raft_id, _) in shard.group().behind_the_log() {
+            shard.witness_begins(raft_id, first);
+        }
         let group = shard.group();
         let list = &group.membership().list;
-        let node_of = |id: RaftId| {
-            let member = list.iter().find(|m| m.raft_id == id);
-            member
-                .filter(|m| m.kind == MemberKind::Data)
-                .map(|m| m.node)
-        };
+        let member = |id: RaftId| list.iter().find(|m| m.raft_id == id);
         let behind = group.behind_the_log().into_iter();
         let behind: Vec<_> = behind
-            .filter_map(|(id, _)| Some((id, node_of(id)?)))
+            .filter_map(|(id, _)| Some((id, member(id)?.node)))
             .collect();
+        // A witness takes the members from the offer, and no file (P13).
+        let may_pull =
+            |id, node| member(id).is_some_and(|m| m.node == node && m.kind == MemberKind::Data);
         let facts = send::Facts {
             now: self.now.mono,
             t: group.election_timeout(),
@@ -248,7 +249,7 @@ impl Cluster {
             base: shard.base(),
             first: shard.base().log_before().index + 1,
             behind: &behind,
-            may_pull: &|id, node| node_of(id) == Some(node),
+            may_pull: &may_pull,
             rate: self.config.options.snapshot_rate,
         };
         for output in self.transfers.sender.step(event, &facts) {

@@ -68,7 +68,6 @@ pub(super) enum Event {
     Turn,
     Offer {
         from: NodeId,
-        proved: bool,
         term: u64,
         first: u64,
         base: Box<Base>,
@@ -222,12 +221,11 @@ impl Receiver {
             Event::Turn => self.turn(facts, &mut out),
             Event::Offer {
                 from,
-                proved,
                 term,
                 first,
                 base,
             } => {
-                if is_of_leader(from, proved, term, facts) && is_for(&base, facts) {
+                if is_of_leader(from, term, facts) && is_for(&base, facts) {
                     self.offered(from, first, *base, facts, &mut out);
                 }
             }
@@ -497,9 +495,9 @@ impl Receiver {
 
 /// P15: a leader of another term, or one that has been deposed, knows less of the log's beginning than this
 /// member's leader.
-fn is_of_leader(from: NodeId, proved: bool, term: u64, facts: &Facts) -> bool {
+fn is_of_leader(from: NodeId, term: u64, facts: &Facts) -> bool {
     let leads = facts.leader == Some(from) && term == facts.term;
-    proved && (leads || mutation::is(Mutation::OfferOfDeposedLeader))
+    leads || mutation::is(Mutation::OfferOfDeposedLeader)
 }
 
 /// The entry up to which the own log has what the leader's log goes on from; none: only a state helps.

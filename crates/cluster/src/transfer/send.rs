@@ -128,6 +128,12 @@ impl Sender {
         offers.chain(reads).min()
     }
 
+    /// Whether a member is getting the state: something of it was asked for lately.
+    pub fn gives(&self, now: Mono) -> bool {
+        let mut offers = self.offers.values();
+        offers.any(|o| o.asked.is_some() && now.since(o.progress_at) < PATIENCE)
+    }
+
     /// Takes a step.
     pub fn step(&mut self, event: Event, facts: &Facts) -> Vec<Output> {
         let mut out = Vec::new();

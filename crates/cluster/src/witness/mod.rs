@@ -7,7 +7,7 @@ mod hosts;
 mod search;
 
 use super::control::Control;
-use super::introduction::Introductions;
+use super::introduction::{needed_features, Introductions};
 use super::outbox::Outbox;
 use super::LEAVE_TIMEOUTS;
 use base::clock::Mono;
@@ -101,11 +101,8 @@ impl WitnessPlacement {
     fn step<D: Disk>(&mut self, event: Event, around: Around, shard: &Shard<D>) -> Option<Output> {
         let list = &shard.group().membership().list;
         // M9: what the log says that an older build can't read, a witness refuses as well.
-        let plain = shard.data().record().moves.is_empty();
-        let reads = |node: &NodeId| {
-            let can = |feature| around.introductions.can(around.now, *node, feature);
-            plain || can(topology::features::SLOTS_MOVE)
-        };
+        let needs = needed_features(shard.data().record());
+        let reads = |node: &NodeId| around.introductions.can(around.now, *node, needs);
         let hosts = |patient| {
             let mut hosts = hosts::hosts(around.bus, shard.record(), list, patient);
             hosts.retain(reads);

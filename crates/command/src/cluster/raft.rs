@@ -47,7 +47,7 @@ fn write_status(reply: &mut Reply<'_>, status: &RaftStatus) {
         RaftRole::Candidate => "candidate",
         RaftRole::Learner => "learner",
     };
-    reply.map(14);
+    reply.map(16 + if status.pulled.is_some() { 2 } else { 0 });
     field(reply, "group", &format!("{:016x}", status.group));
     number(reply, "incarnation", status.incarnation.0);
     field(reply, "id", &format!("{:016x}", status.raft_id));
@@ -65,6 +65,12 @@ fn write_status(reply: &mut Reply<'_>, status: &RaftStatus) {
     number(reply, "tail-entries", status.tail_entries);
     number(reply, "tail-bytes", status.tail_bytes);
     number(reply, "ha", u64::from(status.ha));
+    number(reply, "first", status.log_first);
+    number(reply, "snapshot", status.snapshot);
+    if let Some((bytes, all)) = status.pulled {
+        number(reply, "state-pulled-bytes", bytes);
+        number(reply, "state-total-bytes", all);
+    }
     reply.bulk(b"members");
     reply.array(status.members.len());
     for member in &status.members {

@@ -133,6 +133,14 @@ pub fn replication(report: &mut Report, env: &Env<'_>) {
         report.line("master_sync_in_progress", u8::from(link == Link::Syncing));
         report.line("slave_read_repl_offset", status.last);
         report.line("slave_repl_offset", status.applied);
+        if let Some((bytes, all)) = status.pulled {
+            let left = all.saturating_sub(bytes);
+            let percent = bytes as f64 * 100.0 / all.max(1) as f64;
+            report.line("master_sync_total_bytes", all);
+            report.line("master_sync_read_bytes", bytes);
+            report.line("master_sync_left_bytes", left);
+            report.line("master_sync_perc", format_args!("{percent:.2}"));
+        }
         report.line("slave_priority", 100);
         report.line("slave_read_only", 1);
         report.line("replica_announced", 1);
@@ -212,6 +220,12 @@ pub fn raft(report: &mut Report, env: &Env<'_>) {
     report.line("raft_unknown_outcomes", status.unknown_outcomes);
     report.line("raft_log_bytes", status.log_bytes);
     report.line("raft_log_segments", status.log_segments);
+    report.line("raft_first_index", status.log_first);
+    report.line("raft_snapshot_index", status.snapshot);
+    if let Some((bytes, all)) = status.pulled {
+        report.line("raft_state_pulled_bytes", bytes);
+        report.line("raft_state_total_bytes", all);
+    }
     for (i, member) in status.members.iter().enumerate() {
         report.raw(format_args!(
             "raft_member{i}:id={:016x},kind={},voter={},addr={},match={},applied={},heard_ms={}",

@@ -58,7 +58,9 @@ pub fn link(status: &RaftStatus) -> Link {
         _ if status.syncing_from.is_some() => Link::Syncing,
         None => Link::Down,
         // "Up" is what operators wait for before they stop a master: then a failover works.
-        Some(_) if !status.electable || status.loading.is_some() => Link::Syncing,
+        Some(_) if !status.electable || status.loading.is_some() || status.pulled.is_some() => {
+            Link::Syncing
+        }
         Some(_) => Link::Up,
     }
 }

@@ -150,6 +150,11 @@ impl Reader {
         self.offset
     }
 
+    /// The checksum of the bytes up to [`Reader::offset`].
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+
     fn section(&self) -> Section {
         match self.state {
             State::At(section) => section,

@@ -135,8 +135,7 @@ pub(super) fn cluster_options(config: &Config, rng: &mut StdRng) -> ClusterOptio
             EndpointType::Hostname => PreferredEndpoint::Hostname,
             EndpointType::Unknown => PreferredEndpoint::Unknown,
         },
-        // The directive comes when a node of a cluster may have a state to give (D7).
-        snapshot_rate: 0,
+        snapshot_rate: config.repl_snapshot_rate,
         requirepass: config.requirepass.clone(),
     }
 }

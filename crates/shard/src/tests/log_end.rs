@@ -82,7 +82,7 @@ pub(super) fn read(disk: &RealDisk, name: &str) -> Vec<u8> {
     bytes
 }
 
-fn write(disk: &RealDisk, name: &str, bytes: &[u8]) {
+pub(super) fn write(disk: &RealDisk, name: &str, bytes: &[u8]) {
     let file = disk.create(name).expect("a sound disk");
     file.write_at(bytes, 0).expect("a sound disk");
 }

@@ -1,13 +1,13 @@
 //! Each rule that the tests beside this one uphold, broken on purpose: the scene fails, and by the
 //! text that belongs to the rule.
 
-use super::{disks, faulty, install, lease, leaving, loading, make, policy, reads};
+use super::{disks, faulty, install, lease, leaving, loading, make, needed, policy, reads};
 use base::mutation::{self, Mutation};
 use std::panic::catch_unwind;
 
 #[test]
 fn every_breach_is_caught_by_its_text() {
-    let table: [(Mutation, fn(), &str); 22] = [
+    let table: [(Mutation, fn(), &str); 25] = [
         (
             Mutation::InstallForgetsVote,
             install::a_member_behind_the_log_is_brought_up_by_a_state,
@@ -115,8 +115,23 @@ fn every_breach_is_caught_by_its_text() {
         ),
         (
             Mutation::SnapshotMovesAnyBase,
-            make::a_node_of_a_cluster_keeps_its_base,
+            needed::a_base_stays_where_no_state_can_be_given,
             "its base is as it was",
+        ),
+        (
+            Mutation::TrimPastNeeded,
+            needed::a_leader_keeps_what_a_slow_member_lacks,
+            "the log goes on from there",
+        ),
+        (
+            Mutation::WitnessFloorIgnored,
+            needed::a_member_that_no_witness_could_feed_is_not_counted,
+            "the witness could not feed it",
+        ),
+        (
+            Mutation::TrimPastPin,
+            needed::a_state_that_is_given_stays_the_base,
+            "it is being given",
         ),
     ];
     for (mutation, scene, text) in table {

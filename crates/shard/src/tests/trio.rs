@@ -4,6 +4,7 @@ use super::*;
 use crate::testing::write_snapshot;
 use base::ids::{BatchSeq, RaftId};
 use raft::eraftpb::MessageType;
+use storage::Needed;
 
 /// The parts of T in which time passes.
 const STEP_NS: u64 = 20_000_000;
@@ -192,6 +193,13 @@ impl Trio {
         std::fs::copy(from, to).expect("a sound disk");
     }
 
+    /// Files of states in a member's folder.
+    pub fn states(&self, of: usize) -> Vec<String> {
+        let names = RealDisk::new(self._folders[of].path()).list();
+        let names = names.expect("a folder").into_iter();
+        names.filter(|name| name.starts_with("snapshot-")).collect()
+    }
+
     /// The first member's base names the state as it is.
     pub fn base_of_first(&mut self) {
         let shard = &mut self.shards[0];
@@ -199,7 +207,9 @@ impl Trio {
         let disk = RealDisk::new(self._folders[0].path());
         let file = write_snapshot(&disk, shard.data().keyspace(), snapshot.entry());
         snapshot.file = Some(file.expect("a sound disk"));
-        let job = shard.log.switch_job(&snapshot, shard.group.applied());
+        let job = shard
+            .log
+            .switch_job(&snapshot, shard.group.applied(), Needed::NOTHING);
         let switched = job.expect("it is durable").run().expect("a sound disk");
         let now = self.clock.now();
         shard.switched(now, switched);

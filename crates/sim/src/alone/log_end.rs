@@ -71,7 +71,6 @@ fn config(sync: SyncPolicy) -> ShardConfig {
             floor: 0,
         },
         first: true,
-        moves_base: true,
     }
 }
 

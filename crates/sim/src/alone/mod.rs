@@ -79,7 +79,6 @@ fn shard(base: &Base, now: Now) -> Shard<SimDisk> {
         sizes: Sizes::default(),
         log: log_config(),
         first: true,
-        moves_base: false,
     };
     Shard::open(disk, config, now, &quiet()).expect("a sound log")
 }

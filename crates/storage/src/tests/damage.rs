@@ -3,7 +3,7 @@
 use super::*;
 
 /// A log with several segments, all of it synced in small steps.
-fn synced_log(seed: u64) -> Run {
+pub(super) fn synced_log(seed: u64) -> Run {
     let mut run = Run::new(seed);
     let (mut log, _) = Log::create(run.disk.clone(), config(), &base()).unwrap();
     while run.past.len() < 60 {

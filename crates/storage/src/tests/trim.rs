@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::index::LogIndex;
-use crate::trim::{choose, Facts, FirstRecord};
+use crate::trim::{choose, Facts, FirstRecord, Needed};
 
 const BEFORE: EntryId = EntryId { index: 1, term: 1 };
 
@@ -25,6 +25,8 @@ fn facts() -> Facts {
         durable: Position(4000),
         applied: Position(4000),
         floor: 0,
+        end: Position(4500),
+        needed: Needed::NOTHING,
     }
 }
 
@@ -102,6 +104,29 @@ fn log_begins_as_late_as_state_and_floor_allow() {
     ] {
         let before = before.filter(|b| *b > 0);
         assert_eq!(chosen(facts), before, "{facts:?}");
+    }
+}
+
+/// P11: what others lack is kept, as long as a state does not cost less.
+#[test]
+fn log_keeps_what_members_need_within_the_cap() {
+    let needed = |behind, cap| Facts {
+        needed: Needed { behind, cap },
+        ..facts()
+    };
+    for (behind, cap, before) in [
+        (31, None, Some(31)),
+        (30, None, Some(21)),
+        (5, None, None),
+        (0, Some(4501), None),
+        (0, Some(3500), Some(11)),
+        (0, Some(3501), None),
+        (0, Some(1500), Some(31)),
+        (25, Some(1501), Some(21)),
+        (31, Some(1), Some(31)),
+    ] {
+        // The record of entry 2 is where the log begins.
+        assert_eq!(chosen(needed(behind, cap)), before, "{behind} {cap:?}");
     }
 }
 
@@ -198,7 +223,9 @@ fn snapshot_at(run: &Run, index: u64) -> Result<SnapshotMeta, StorageError> {
 fn trim(run: &mut Run, log: &mut Log<TestDisk>) -> Result<(), StorageError> {
     let applied = run.now().hard_state.commit;
     let snapshot = snapshot_at(run, applied)?;
-    let job = log.switch_job(&snapshot, applied).expect("all is durable");
+    let job = log
+        .switch_job(&snapshot, applied, Needed::NOTHING)
+        .expect("all is durable");
     run.bases.push(job.base().clone());
     match job.run()? {
         Switched::Done(base, trim) => log.switched(*base, trim).run(),
@@ -241,14 +268,14 @@ fn a_full_disk_leaves_the_old_base_and_may_be_tried_again() {
     let (mut run, mut log) = long_log(4);
     let applied = run.now().hard_state.commit;
     let snapshot = snapshot_at(&run, applied).unwrap();
-    let job = log.switch_job(&snapshot, applied).unwrap();
+    let job = log.switch_job(&snapshot, applied, Needed::NOTHING).unwrap();
     run.disk.set_fail_sync(true);
     let Ok(Switched::NotYet(_)) = job.run() else {
         panic!("nothing was renamed yet");
     };
     run.disk.set_fail_sync(false);
     assert_eq!(log.base(), &base());
-    let job = log.switch_job(&snapshot, applied).unwrap();
+    let job = log.switch_job(&snapshot, applied, Needed::NOTHING).unwrap();
     run.bases.push(job.base().clone());
     let Ok(Switched::Done(base, trim)) = job.run() else {
         panic!("the disk is sound again");

@@ -200,7 +200,6 @@ impl World {
         match message {
             Message::Offer { term, first, base } => self.receive(receive::Event::Offer {
                 from,
-                proved: true,
                 term,
                 first,
                 base,

@@ -108,7 +108,6 @@ fn word(output: &Output) -> String {
 fn offer_of(letter: u8, index: u64, first: u64) -> Event {
     Event::Offer {
         from: node(letter),
-        proved: true,
         term: 7,
         first,
         base: Box::new(base_at(index, index * 10, BYTES)),
@@ -119,10 +118,9 @@ fn offer() -> Event {
     offer_of(A, 100, 101)
 }
 
-fn changed(change: impl Fn(&mut Base, &mut bool, &mut u64)) -> Event {
+fn changed(change: impl Fn(&mut Base, &mut u64)) -> Event {
     let Event::Offer {
         from,
-        mut proved,
         mut term,
         first,
         mut base,
@@ -130,10 +128,9 @@ fn changed(change: impl Fn(&mut Base, &mut bool, &mut u64)) -> Event {
     else {
         unreachable!()
     };
-    change(&mut base, &mut proved, &mut term);
+    change(&mut base, &mut term);
     Event::Offer {
         from,
-        proved,
         term,
         first,
         base,
@@ -272,16 +269,15 @@ fn table() -> Vec<(&'static str, Event, [&'static str; 5])> {
             ],
         ),
         ("another node's", offer_of(B, 100, 101), NOTHING),
-        ("unproved", changed(|_, proved, _| *proved = false), NOTHING),
-        ("of an old term", changed(|_, _, term| *term = 6), NOTHING),
+        ("of an old term", changed(|_, term| *term = 6), NOTHING),
         (
             "for another member",
-            changed(|base, _, _| base.identity.raft_id = RaftId(3)),
+            changed(|base, _| base.identity.raft_id = RaftId(3)),
             NOTHING,
         ),
         (
             "of another group",
-            changed(|base, _, _| base.identity.group = GroupId(1)),
+            changed(|base, _| base.identity.group = GroupId(1)),
             NOTHING,
         ),
         ("a piece", piece(1), only(2, "Write 1 > Pulling")),
@@ -482,7 +478,6 @@ fn no_more_than_the_window_is_asked_for() {
     let length = pieces * PIECE;
     bench.step(Event::Offer {
         from: node(A),
-        proved: true,
         term: 7,
         first: 101,
         base: Box::new(base_at(100, 1000, length)),
