@@ -426,6 +426,12 @@ impl<P: Platform> Server<P> {
 
     /// The shard is replaced: files of the old one are nobody's, and pieces that are being read never come.
     pub(super) fn end_all_downloads(&mut self) {
+        let snapshots = &mut self.state.snapshots;
+        snapshots.forget_download();
+        let is_new = |m: &Making| m.kind == SnapshotKind::Download && !m.ordered;
+        if snapshots.making().as_ref().is_some_and(is_new) {
+            snapshots.forget_new();
+        }
         for key in std::mem::take(&mut self.state.downloads.clients) {
             if let Some(Some(client)) = self.state.clients.get_mut(key) {
                 if !client.doomed {

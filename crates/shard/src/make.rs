@@ -184,7 +184,9 @@ impl<D: Disk> Shard<D> {
         let Some(making) = &mut self.snapshots.making else {
             return Ok(());
         };
-        if let (Some(why), Some(SnapshotOrder { copy: None, .. })) = (stuck, &making.order) {
+        let only_frees = |order: &SnapshotOrder<D>| order.copy.is_none() && !order.open;
+        let only_frees = making.order.as_ref().is_some_and(only_frees);
+        if let (Some(why), true) = (stuck, only_frees) {
             // A second one would free nothing either.
             self.snapshots.making = None;
             self.snapshots.result = Some(Err(SnapshotError::NotNamed(why)));

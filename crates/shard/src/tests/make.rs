@@ -524,6 +524,15 @@ fn saves_go_on_beside_a_stuck_base() {
         assert!(matches!(made.copied, Some(Ok(()))), "{:?}", made.copied);
         assert_eq!(one.copied(), one.digest());
         assert_eq!(one.states().len(), 2, "what frees nothing is not kept");
+        // P26: one for clients has nothing to do with it either.
+        let mut order = one.to_order(false);
+        order.open = true;
+        one.shard.order_snapshot(order).expect("none is under way");
+        one.settle();
+        let made = one.shard.take_snapshot().expect("it was ordered");
+        let opened = made.expect("a sound disk").opened;
+        assert!(matches!(opened, Some(Ok(_))), "{opened:?}");
+        assert_eq!(one.states().len(), 2);
     }
     let error = one.snapshot(false).expect_err("a second one frees nothing");
     assert!(error.to_string().contains("base.tmp"), "{error}");
