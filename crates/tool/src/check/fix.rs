@@ -40,31 +40,9 @@ pub fn fix(
         }
         return Ok(found.verdict);
     }
-    let disk = trial(folder, progress);
-    let plan = match Plan::make(&disk) {
-        Ok(plan) => plan,
-        Err(CantMend::Sound) => {
-            writeln!(
-                out,
-                "Nothing can be cut: it is not the log that a start refuses."
-            )?;
-            return Ok(Verdict::Damaged);
-        }
-        Err(CantMend::Other(error)) => {
-            writeln!(
-                out,
-                "Nothing can be cut so that a start takes the rest: {error}."
-            )?;
-            return Ok(Verdict::Damaged);
-        }
-    };
-    if let Err(error) = Log::open(disk, LogConfig::default()) {
-        writeln!(
-            out,
-            "Nothing is cut: a start would refuse the rest too: {error}."
-        )?;
+    let Some(plan) = plan_of(folder, progress, out)? else {
         return Ok(Verdict::Damaged);
-    }
+    };
     progress.clear();
     say(&plan, found.is_alone, out)?;
     if plan.loses_committed() && !how.lose_committed {
@@ -96,6 +74,21 @@ pub fn fix(
         plan.last
     )?;
     Ok(Verdict::Whole)
+}
+
+/// What can be done, if recovery takes what is left then; else it is said why nothing can.
+fn plan_of(folder: &Path, progress: &Progress, out: &mut dyn Write) -> io::Result<Option<Plan>> {
+    let disk = trial(folder, progress);
+    let why = match Plan::make(&disk) {
+        Ok(plan) => match Log::open(disk, LogConfig::default()) {
+            Ok(_) => return Ok(Some(plan)),
+            Err(error) => format!("a start would refuse the rest too: {error}"),
+        },
+        Err(CantMend::Sound) => "it is not the log that a start refuses".to_owned(),
+        Err(CantMend::Other(error)) => format!("a start would not take the rest: {error}"),
+    };
+    writeln!(out, "Nothing can be cut: {why}.")?;
+    Ok(None)
 }
 
 fn say(plan: &Plan, is_alone: bool, out: &mut dyn Write) -> io::Result<()> {

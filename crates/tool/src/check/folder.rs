@@ -184,26 +184,7 @@ fn check_node(node: &Path, out: &mut dyn Write) -> io::Result<Verdict> {
             return Ok(Verdict::Damaged);
         }
     };
-    match &identity {
-        None => writeln!(out, "{IDENTITY}: missing")?,
-        Some(identity) => {
-            let member = match identity.member.0 {
-                0 => "no member yet".to_owned(),
-                _ => format!("the member in {}", folder(identity.member)),
-            };
-            writeln!(out, "{IDENTITY}: {member}")?;
-            if let Some(joining) = &identity.joining {
-                writeln!(
-                    out,
-                    "  on its way into the shard of node {}, as {}",
-                    joining.target, joining.raft_id
-                )?;
-            }
-            if let Some(spare) = identity.spare {
-                writeln!(out, "  {} may be removed", folder(spare))?;
-            }
-        }
-    }
+    say_identity(identity.as_ref(), out)?;
     let found = Found::look(&disk, |name| Ok(trial(&node.join(name), &progress)));
     let found = found.map_err(|error| io::Error::other(error.to_string()))?;
     let plan = match decide(&found, identity.as_ref()) {
@@ -241,4 +222,29 @@ fn check_node(node: &Path, out: &mut dyn Write) -> io::Result<Verdict> {
         writeln!(out, "  nothing reads: {}", other.join(", "))?;
     }
     Ok(Verdict::Whole)
+}
+
+/// What the file says that names the node's member.
+fn say_identity(identity: Option<&NodeIdentity>, out: &mut dyn Write) -> io::Result<()> {
+    match identity {
+        None => writeln!(out, "{IDENTITY}: missing")?,
+        Some(identity) => {
+            let member = match identity.member.0 {
+                0 => "no member yet".to_owned(),
+                _ => format!("the member in {}", folder(identity.member)),
+            };
+            writeln!(out, "{IDENTITY}: {member}")?;
+            if let Some(joining) = &identity.joining {
+                writeln!(
+                    out,
+                    "  on its way into the shard of node {}, as {}",
+                    joining.target, joining.raft_id
+                )?;
+            }
+            if let Some(spare) = identity.spare {
+                writeln!(out, "  {} may be removed", folder(spare))?;
+            }
+        }
+    }
+    Ok(())
 }
