@@ -40,12 +40,8 @@ pub fn fix(
         }
         return Ok(found.verdict);
     }
-    let plan = match plan_for(folder, progress) {
-        Ok(plan) => plan,
-        Err(why) => {
-            writeln!(out, "{why}")?;
-            return Ok(Verdict::Damaged);
-        }
+    let Some(plan) = plan_of(folder, progress, out)? else {
+        return Ok(Verdict::Damaged);
     };
     progress.clear();
     say(&plan, found.is_alone, out)?;
@@ -80,26 +76,19 @@ pub fn fix(
     Ok(Verdict::Whole)
 }
 
-/// What is to be done so that a start takes the log; or why nothing can be.
-fn plan_for(folder: &Path, progress: &Progress) -> Result<Plan, String> {
+/// What can be done, if recovery takes what is left then; else it is said why nothing can.
+fn plan_of(folder: &Path, progress: &Progress, out: &mut dyn Write) -> io::Result<Option<Plan>> {
     let disk = trial(folder, progress);
-    let plan = match Plan::make(&disk) {
-        Ok(plan) => plan,
-        Err(CantMend::Sound) => {
-            return Err("Nothing can be cut: it is not the log that a start refuses.".to_owned());
-        }
-        Err(CantMend::Other(error)) => {
-            return Err(format!(
-                "Nothing can be cut so that a start takes the rest: {error}."
-            ));
-        }
+    let why = match Plan::make(&disk) {
+        Ok(plan) => match Log::open(disk, LogConfig::default()) {
+            Ok(_) => return Ok(Some(plan)),
+            Err(error) => format!("a start would refuse the rest too: {error}"),
+        },
+        Err(CantMend::Sound) => "it is not the log that a start refuses".to_owned(),
+        Err(CantMend::Other(error)) => format!("a start would not take the rest: {error}"),
     };
-    match Log::open(disk, LogConfig::default()) {
-        Ok(_) => Ok(plan),
-        Err(error) => Err(format!(
-            "Nothing is cut: a start would refuse the rest too: {error}."
-        )),
-    }
+    writeln!(out, "Nothing can be cut: {why}.")?;
+    Ok(None)
 }
 
 fn say(plan: &Plan, is_alone: bool, out: &mut dyn Write) -> io::Result<()> {

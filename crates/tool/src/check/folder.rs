@@ -166,30 +166,6 @@ fn folders_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn say_identity(identity: Option<&NodeIdentity>, out: &mut dyn Write) -> io::Result<()> {
-    match identity {
-        None => writeln!(out, "{IDENTITY}: missing")?,
-        Some(identity) => {
-            let member = match identity.member.0 {
-                0 => "no member yet".to_owned(),
-                _ => format!("the member in {}", folder(identity.member)),
-            };
-            writeln!(out, "{IDENTITY}: {member}")?;
-            if let Some(joining) = &identity.joining {
-                writeln!(
-                    out,
-                    "  on its way into the shard of node {}, as {}",
-                    joining.target, joining.raft_id
-                )?;
-            }
-            if let Some(spare) = identity.spare {
-                writeln!(out, "  {} may be removed", folder(spare))?;
-            }
-        }
-    }
-    Ok(())
-}
-
 /// The folder of a cluster's node: its identity, and what a start does with the folders beside it.
 fn check_node(node: &Path, out: &mut dyn Write) -> io::Result<Verdict> {
     let progress = Progress::new();
@@ -246,4 +222,29 @@ fn check_node(node: &Path, out: &mut dyn Write) -> io::Result<Verdict> {
         writeln!(out, "  nothing reads: {}", other.join(", "))?;
     }
     Ok(Verdict::Whole)
+}
+
+/// What the file says that names the node's member.
+fn say_identity(identity: Option<&NodeIdentity>, out: &mut dyn Write) -> io::Result<()> {
+    match identity {
+        None => writeln!(out, "{IDENTITY}: missing")?,
+        Some(identity) => {
+            let member = match identity.member.0 {
+                0 => "no member yet".to_owned(),
+                _ => format!("the member in {}", folder(identity.member)),
+            };
+            writeln!(out, "{IDENTITY}: {member}")?;
+            if let Some(joining) = &identity.joining {
+                writeln!(
+                    out,
+                    "  on its way into the shard of node {}, as {}",
+                    joining.target, joining.raft_id
+                )?;
+            }
+            if let Some(spare) = identity.spare {
+                writeln!(out, "  {} may be removed", folder(spare))?;
+            }
+        }
+    }
+    Ok(())
 }

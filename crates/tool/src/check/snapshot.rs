@@ -309,9 +309,10 @@ impl Look {
             lines.push(format!("Libraries of functions: {}", self.functions));
         }
         if let Some(end) = &self.end {
-            let sum = end.checksum.map_or("none".to_owned(), |sum| {
-                format!("{sum:016x}, that of its bytes")
-            });
+            let sum = end.checksum.map_or(
+                "none, so a changed byte can not be told".to_owned(),
+                |sum| format!("{sum:016x}, that of its bytes"),
+            );
             lines.push(format!("Bytes: {}, CRC64 {sum}", end.length));
             lines.push(format!(
                 "Digest of the keys, as DEBUG DIGEST says it: {}",
