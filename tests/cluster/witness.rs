@@ -38,6 +38,8 @@ fn who_hosts_what_is_seen() {
             "tail-entries",
             "tail-bytes",
             "ha",
+            "first",
+            "snapshot",
             "members",
         ];
         assert_eq!(names(&status), wanted);
