@@ -214,7 +214,7 @@ impl Shared {
 
 fn introduction() -> Control {
     Control::Introduce(Introduction {
-        features: topology::features::SLOTS_MOVE,
+        features: topology::features::ALL,
         ..Introduction::default()
     })
 }
