@@ -155,3 +155,39 @@ fn members_behind_the_log_are_given_a_state() {
         check(theirs == want, || format!("{theirs:?}, not {want:?}"))
     });
 }
+
+/// M9, D7: a node of an older build could be given no state, so nothing that it may lack goes.
+#[test]
+fn logs_have_no_end_before_all_nodes_are_upgraded() {
+    let cluster = Cluster::with_args(6, &["--cluster-feature-bits", "1"]);
+    cluster.create(1);
+    cluster.wait_well();
+    let Shard {
+        master, replicas, ..
+    } = cluster.shards()[0].clone();
+    let node = &cluster.nodes[master];
+    let rewrites = || node.info("persistence", "aof_rewrites");
+    let rewrite = || {
+        let before = rewrites();
+        node.cmd(&["BGREWRITEAOF"]);
+        wait_for("it is made", SOON, || {
+            let under_way = node.info("persistence", "aof_rewrite_in_progress");
+            let done = rewrites() != before && under_way.as_deref() == Some("0");
+            check(done, || format!("{under_way:?}"))
+        });
+        number(node, "raft_snapshot_index")
+    };
+    node.ok(&["CONFIG", "SET", "cluster-feature-bits", "3"]);
+    assert_eq!(rewrite(), 1, "the replica and the witness are left");
+    for other in (0..6).filter(|other| *other != master && !replicas.contains(other)) {
+        cluster.nodes[other].ok(&["CONFIG", "SET", "cluster-feature-bits", "3"]);
+    }
+    assert_eq!(rewrite(), 1, "the replica is left");
+    for replica in replicas {
+        cluster.nodes[replica].ok(&["CONFIG", "SET", "cluster-feature-bits", "3"]);
+    }
+    wait_for("a snapshot becomes the base's", SOON, || {
+        let index = rewrite();
+        check(index > 1, || format!("{index}"))
+    });
+}
