@@ -78,7 +78,9 @@ fn witnesses(cluster: &Cluster) -> Vec<u64> {
     let mut all = Vec::new();
     for node in &cluster.nodes {
         let own = node.dir.join("appendonlydir-nodes");
-        let folders = std::fs::read_dir(own).expect("a node's own folder").flatten();
+        let folders = std::fs::read_dir(own)
+            .expect("a node's own folder")
+            .flatten();
         for folder in folders {
             if folder.file_name().to_string_lossy().starts_with("witness-") {
                 all.push(bytes_below(&folder.path()));
