@@ -8,6 +8,7 @@
 use super::persist::RETRY;
 use super::Shard;
 use base::clock::{Mono, Now};
+use base::ids::RaftId;
 use base::mutation::{self, Mutation};
 use storage::base::MemberKind;
 use storage::{Base, Disk, Job, LogStart, Needed, SnapshotMeta, Switched};
@@ -115,7 +116,11 @@ impl<D: Disk> Shard<D> {
             members.map(|member| member.matched.min(commit))
         };
         let lowest = matched().min().filter(|_| states_travel);
-        let near = matched().filter(|index| self.log.bytes_after(*index) <= cap);
+        // F9: what a member has that has not answered a new leader is not known.
+        let leads_anew = self.leads_anew();
+        let is_near =
+            |index: &u64| leads_anew && *index == 0 || self.log.bytes_after(*index) <= cap;
+        let near = matched().filter(is_near);
         let near = near.min().filter(|_| states_travel);
         self.needed = lowest;
         near
@@ -166,7 +171,15 @@ impl<D: Disk> Shard<D> {
         self.log.start_for(state.index, applied, needed)
     }
 
-    /// P11: a member is being given the state that the base names: it stays, for as long as the log does not
+    /// P11: up to where a member has the log, if it lacks so much that it soon lacks more than is kept for one.
+    pub fn matched_far_behind(&self, raft_id: RaftId) -> Option<u64> {
+        let state = self.base.snapshot.file.map_or(0, |file| file.bytes);
+        let members = self.group.members();
+        let matched = members.iter().find(|m| m.id == raft_id)?.matched;
+        (self.log.bytes_after(matched) > self.log.cap(state) / 2).then_some(matched)
+    }
+
+    /// P11: a member is being given the state that the base names, or the log behind it: it stays, for as long as the log does not
     /// become much longer than a state costs.
     pub fn hold_base(&mut self, is_given: bool) {
         self.base_is_given = is_given;

@@ -49,6 +49,8 @@ pub(super) struct Members {
     replaces: Option<RaftId>,
     /// When the host of the witness that was offered last had its base on disk.
     offered: Mono,
+    /// Since when this member leads.
+    leads_since: Option<Mono>,
     /// P12: where the logs of witnesses begin, as they have said in this lease epoch.
     begins: BTreeMap<RaftId, u64>,
     /// The highest index that a witness was told to start from.
@@ -78,6 +80,7 @@ impl Members {
             fell: false,
             replaces: None,
             offered: Mono(0),
+            leads_since: None,
             begins: BTreeMap::new(),
             base_given: 0,
             transferee_until: Mono(0),
@@ -261,6 +264,13 @@ impl<D: Disk> Shard<D> {
         if self.group.is_leader() && !self.group.membership().is_data(raft_id) {
             self.members.begins.insert(raft_id, first);
         }
+    }
+
+    /// F9: whether a member from which nothing has come yet may be one that just had no time to answer.
+    pub(super) fn leads_anew(&self) -> bool {
+        let patience = self.group.election_timeout() * LEAVE_TIMEOUTS;
+        let since = self.members.leads_since;
+        since.is_none_or(|at| self.turn_now.mono.since(at) <= patience)
     }
 
     /// F9: what a witness's log has is unknown to a new leader, once logs are trimmed at all.
@@ -451,6 +461,7 @@ impl<D: Disk> Shard<D> {
     /// Looks at the members now and then, and takes the next step towards those that are wanted.
     pub(super) fn manage_members(&mut self, now: Now) {
         if !self.group.is_leader() {
+            self.members.leads_since = None;
             self.members.caught_up.clear();
             self.members.begins.clear();
             self.members.wants_witness = false;
@@ -459,6 +470,7 @@ impl<D: Disk> Shard<D> {
             self.members.requests = MembershipRequests::default();
             return;
         }
+        self.members.leads_since.get_or_insert(now.mono);
         let idle = self.group.own_term_applied()
             && !self.group.has_pending_change()
             && !self.group.is_transferring()

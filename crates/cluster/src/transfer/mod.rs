@@ -144,7 +144,9 @@ impl Cluster {
             self.step_sender(send::Event::Turn, shard);
         }
         if looks {
-            shard.hold_base(self.transfers.sender.gives(now));
+            let matched = |raft_id| shard.matched_far_behind(raft_id);
+            let gives = self.transfers.sender.gives(now, &matched);
+            shard.hold_base(gives);
         }
     }
 

@@ -10,7 +10,7 @@
 //! Checking  it has a snapshot's name        Whole
 //! Whole     the state stands in the base    Idle
 //! Pulling   nothing comes for 10 s, no node has it, the log has it meanwhile, another is needed    Idle
-//! Pulling, Checking   the disk fails, or it is another file     Resting, then Idle
+//! Pulling, Checking   the disk fails or is full, or it is another file     Resting, then Idle
 //! ```
 //!
 //! Invariants: at most [`WINDOW`] pieces are asked for and not written; a part that is not pulled any more is
@@ -33,6 +33,8 @@ pub(super) const WINDOW: usize = 4;
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a disk is left alone that has failed, or a source whose file is not what it was said to be.
 const REST: Duration = Duration::from_secs(10);
+/// A disk that a part has filled: the logs on it need room, too, so it is left alone for longer than it was full.
+const REST_WHEN_FULL: Duration = Duration::from_secs(60);
 /// When the check of a whole part is tried again (D5).
 const CHECK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -157,6 +159,8 @@ pub(super) struct Pull {
     asks: u64,
     written: u64,
     progress_at: Mono,
+    /// Since then a piece had no room (D5).
+    is_disk_full: bool,
     /// When the oldest open piece is asked for again, and how long that took the last time.
     again_at: Mono,
     patience: Duration,
@@ -266,10 +270,16 @@ impl Receiver {
             Phase::Pulling(pull) if !(facts.lacks)(pull.name.at) => self.abandon(None, out),
             Phase::Pulling(pull) if facts.now.since(pull.progress_at) >= PATIENCE => {
                 let (at, source) = (pull.name.at, pull.source);
-                out.push(Output::Warn(format!(
-                    "Nothing more of the state as of {at:?} comes from node {source}: it is given up"
-                )));
-                self.abandon(None, out);
+                let until = pull.is_disk_full.then(|| facts.now + REST_WHEN_FULL);
+                out.push(Output::Warn(match until {
+                    Some(_) => format!(
+                        "The state as of {at:?} has no room: it is given up, and tried again in a minute"
+                    ),
+                    None => format!(
+                        "Nothing more of the state as of {at:?} comes from node {source}: it is given up"
+                    ),
+                }));
+                self.abandon(until, out);
             }
             Phase::Pulling(pull) => pull.ask_again_if_late(facts, out),
             Phase::Checking { pull, again_at } => {
@@ -372,6 +382,7 @@ impl Receiver {
             asks: 0,
             written: 0,
             progress_at: facts.now,
+            is_disk_full: false,
             again_at: facts.now + facts.t,
             patience: facts.t,
         });
@@ -437,6 +448,7 @@ impl Receiver {
             Err(Fault::Full(why)) => {
                 // D5: as if it had not come, so it is asked for again when others were waited for.
                 let (ask, once) = (0, false);
+                pull.is_disk_full = true;
                 pull.open.insert(offset, Piece::Asked { ask, once });
                 out.push(Output::Warn(format!("A piece of a state waits: {why}")));
             }
@@ -628,6 +640,7 @@ impl Pull {
         self.open.remove(&offset);
         self.written += self.of.piece_at(offset).unwrap_or_default();
         self.progress_at = facts.now;
+        self.is_disk_full = false;
         self.patience = facts.t;
         self.again_at = facts.now + self.patience;
         self.ask_more(facts, out);

@@ -21,6 +21,8 @@ use storage::{PieceRead, TransferFile};
 pub(super) const READS: usize = 16;
 /// Pieces that wait to be read.
 const WAITING: usize = 256;
+/// A member that has all of a state is offered it so many times in T: what tells that it stands there.
+const LOOKS: u32 = 10;
 /// A loop that was late by so much may make up for it.
 const SLACK: Duration = Duration::from_millis(10);
 
@@ -112,6 +114,9 @@ struct Offered {
 #[derive(Debug, Default)]
 pub(super) struct Sender {
     offers: BTreeMap<RaftId, Offered>,
+    /// Members that have got the state, and need more of the log than is kept for one: up to where they have it,
+    /// and since when.
+    given: BTreeMap<RaftId, (u64, Mono)>,
     waiting: VecDeque<Want>,
     reading: Vec<Want>,
     /// When the rate admits the next piece.
@@ -128,10 +133,20 @@ impl Sender {
         offers.chain(reads).min()
     }
 
-    /// Whether a member is getting the state: something of it was asked for lately.
-    pub fn gives(&self, now: Mono) -> bool {
+    /// Whether a member is getting the state, or the log behind it: something of it was asked for, or has come
+    /// there, lately. A state is of no use where the log does not go on from it. `matched`: up to where a member
+    /// has the log, if that is more than is kept for one.
+    pub fn gives(&mut self, now: Mono, matched: &dyn Fn(RaftId) -> Option<u64>) -> bool {
+        self.given.retain(|raft_id, (before, progress_at)| {
+            let matched = matched(*raft_id);
+            if matched.is_some_and(|index| index > *before) {
+                (*before, *progress_at) = (matched.unwrap_or_default(), now);
+            }
+            matched.is_some() && now.since(*progress_at) < PATIENCE
+        });
         let mut offers = self.offers.values();
-        offers.any(|o| o.asked.is_some() && now.since(o.progress_at) < PATIENCE)
+        let asked = |o: &Offered| o.asked.is_some() && now.since(o.progress_at) < PATIENCE;
+        offers.any(asked) || !self.given.is_empty()
     }
 
     /// Takes a step.
@@ -172,6 +187,11 @@ impl Sender {
     /// Every T, to each member that needs it. One that does not move has failed: Raft looks where it is now.
     fn offer(&mut self, facts: &Facts, out: &mut Vec<Output>) {
         let behind = |id: &RaftId| facts.behind.iter().any(|(behind, _)| behind == id);
+        for (raft_id, offered) in &self.offers {
+            if !behind(raft_id) && offered.asked.is_some() {
+                self.given.insert(*raft_id, (0, facts.now));
+            }
+        }
         self.offers.retain(|id, _| behind(id));
         if StateName::of(facts.group, &facts.base.snapshot).is_none() {
             return self.offers.clear(); // there is nothing to offer, and nothing is due
@@ -213,6 +233,10 @@ impl Sender {
             if other || received.1 > offered.received.1 || is_all {
                 (offered.received, offered.progress_at) = (received, facts.now);
             }
+            if is_all {
+                let soon = facts.now + facts.t / LOOKS;
+                offered.again_at = offered.again_at.min(soon);
+            }
         }
     }
 
@@ -227,6 +251,7 @@ impl Sender {
         let reaches = at.index + 1 >= facts.first;
         if reaches && self.offered(from, raft_id, facts).is_some() {
             self.offers.remove(&raft_id);
+            self.given.insert(raft_id, (0, facts.now));
             let has_it = true;
             out.push(Output::Report { raft_id, has_it });
         }

@@ -4,6 +4,7 @@ use super::log_end::small;
 use super::make::order_alone;
 use super::trio::Trio;
 use super::*;
+use crate::members::LEAVE_TIMEOUTS;
 use base::ids::RaftId;
 
 fn trio() -> Trio {
@@ -90,6 +91,31 @@ fn a_member_that_needs_more_than_the_cap_is_not_waited_for() {
     assert!(snapshot(&mut trio, 0));
     assert!(first_index(&trio, 0) > matched(&trio) + 1);
     assert!(first_index(&trio, 0) < commit);
+}
+
+/// F9: what the others have it learns from their answers; until then they may lack little.
+#[test]
+fn a_new_leader_tells_nothing_of_unknown_members() {
+    let mut trio = trio();
+    write_without_the_last(&mut trio, few(300));
+    trio.until(|t| matched(t) == t.shards[0].group().last_index());
+    write_without_the_last(&mut trio, few(5));
+    let slow = matched(&trio);
+    assert_eq!(
+        trio.shards[0].look_at_log_end(true),
+        Some(slow),
+        "it lacks little"
+    );
+    let now = trio.clock.now();
+    trio.shards[0].hand_over_to(now, RaftId(2));
+    let without = |e: &Envelope| e.from != RaftId(3) && e.to != RaftId(3);
+    trio.until_through(without, |t| t.shards[1].group().own_term_applied());
+    assert!(trio.shards[1].look_at_log_end(true) <= Some(slow));
+    // One that never answers is away: the log has an end.
+    let t = trio.shards[1].group().election_timeout();
+    let end = trio.clock.now().mono + t * LEAVE_TIMEOUTS;
+    trio.until_through(without, |t| t.clock.now().mono > end);
+    assert!(trio.shards[1].look_at_log_end(true) > Some(slow));
 }
 
 /// F7: it may lead next, and feed the others.

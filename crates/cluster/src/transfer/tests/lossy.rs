@@ -539,7 +539,7 @@ fn a_member_that_is_forsaken_keeps_no_part() {
         }
         world.forsaken = true;
         given_up += u64::from(world.receiver.progress().is_some());
-        while world.now < goes_at + 40_000 * MS {
+        while world.now < goes_at + 90_000 * MS {
             world.step();
         }
         assert!(world.rests(), "seed {seed}: {:?}", world.receiver.phase());

@@ -501,3 +501,32 @@ fn no_more_than_the_window_is_asked_for() {
     }
     assert_eq!(bench.receiver.progress(), Some((length, length)));
 }
+
+/// D5: its part would fill the disk anew, again and again, and logs on it never get room.
+#[test]
+fn a_state_without_room_is_left_alone_for_long() {
+    let mut bench = Bench::new();
+    bench.step(offer());
+    bench.step(piece(0));
+    assert_eq!(bench.step(written(0, full())), "Warn");
+    assert_eq!(bench.turn_after(PATIENCE), "Warn, Abandon");
+    for _ in 0..5 {
+        bench.turn_after(PATIENCE);
+        assert_eq!(bench.step(offer()), "", "the disk is left alone");
+    }
+    bench.turn_after(PATIENCE);
+    assert_eq!(bench.step(offer()), "Pull 0 A, Pull 1 A, Pulling 100+0 A");
+    // Room that came meanwhile counts.
+    bench.step(piece(0));
+    let written = |result| Event::Written {
+        pull: 2,
+        offset: 0,
+        result,
+    };
+    bench.step(written(full()));
+    bench.turn_after(T);
+    bench.step(piece(0));
+    bench.step(written(Ok(())));
+    bench.turn_after(PATIENCE);
+    assert_eq!(bench.phase(), "Idle");
+}

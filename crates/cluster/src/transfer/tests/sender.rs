@@ -167,6 +167,48 @@ fn only_what_reaches_the_log_ends_an_offer() {
     assert_eq!(bench.step(has_state(B, 89)), "", "once");
 }
 
+/// P11: without the log behind it a state is of no use, and would have to be given again, for ever.
+#[test]
+fn a_member_is_given_the_log_behind_its_state() {
+    let mut bench = Bench::new();
+    let gives = |bench: &mut Bench, matched: Option<u64>| {
+        let now = bench.now;
+        bench.sender.gives(now, &|_| matched)
+    };
+    bench.step(Event::Turn);
+    assert!(!gives(&mut bench, Some(0)), "it has asked for nothing");
+    bench.step(pull(0));
+    assert!(gives(&mut bench, Some(0)));
+    bench.step(has_state(B, 100));
+    bench.behind.clear();
+    bench.turn_after(T);
+    assert!(gives(&mut bench, Some(100)), "it has the state");
+    bench.turn_after(PATIENCE - T);
+    assert!(gives(&mut bench, Some(101)), "it has got more of the log");
+    bench.turn_after(PATIENCE);
+    assert!(!gives(&mut bench, Some(101)), "nothing comes there");
+
+    // Raft may learn first that it has it.
+    bench.behind = vec![(ME, node(B))];
+    bench.step(Event::Turn);
+    bench.step(pull(1));
+    bench.behind.clear();
+    bench.turn_after(T);
+    assert!(gives(&mut bench, Some(100)));
+    assert!(!gives(&mut bench, None), "the log brings it up");
+    assert!(!gives(&mut bench, Some(100)), "that is over");
+}
+
+#[test]
+fn a_member_that_has_all_of_it_is_asked_soon() {
+    let mut bench = Bench::new();
+    bench.step(Event::Turn);
+    bench.step(pulling(PIECES * PIECE));
+    assert_eq!(bench.sender.deadline(), Some(bench.now + T / 10));
+    assert_eq!(bench.turn_after(T / 10), "Offer 100 B");
+    assert_eq!(bench.sender.deadline(), Some(bench.now + T));
+}
+
 #[test]
 fn a_piece_is_read_and_sent() {
     let mut bench = Bench::new();
