@@ -191,8 +191,9 @@ fn a_lost_answer_is_settled_behind_its_error() {
         target.kill9();
         assert!(has(&mut here, "z"));
         assert!(here.cmd(&["SET", "z", "new"]).is_ok());
-        let log = source.output();
-        assert!(log.contains("is not known"), "{log}");
+        wait_until("the log says so", Duration::from_secs(60), || {
+            source.output().contains("is not known")
+        });
     }
 }
 
