@@ -262,7 +262,9 @@ impl<D: Disk> Shard<D> {
     /// P12: a witness says where its log begins now: members that lack more it could not bring up.
     pub fn witness_begins(&mut self, raft_id: RaftId, first: u64) {
         if self.group.is_leader() && !self.group.membership().is_data(raft_id) {
-            self.members.begins.insert(raft_id, first);
+            // A log loses its beginning only: what is lower is an answer of before.
+            let begins = self.members.begins.entry(raft_id).or_default();
+            *begins = first.max(*begins);
         }
     }
 
