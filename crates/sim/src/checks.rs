@@ -537,7 +537,13 @@ fn look_at_hosts(shard: &Shard<SimDisk>) -> Result<(), String> {
 fn remake(disk: &SimDisk, log: &LogConfig, base: &Base) {
     let name = cluster::identity::folder(base.identity.raft_id);
     let folder = disk.make_folder(&name).expect("an empty disk");
-    Log::create(folder, log.clone(), base).expect("an empty disk");
+    // The state is gone with the disk.
+    let mut base = base.clone();
+    if base.snapshot.file.take().is_some() {
+        (base.snapshot.index, base.snapshot.term) = (0, 0);
+    }
+    base.start = None;
+    Log::create(folder, log.clone(), &base).expect("an empty disk");
     let identity = NodeIdentity {
         member: base.identity.raft_id,
         ..NodeIdentity::default()
