@@ -279,19 +279,18 @@ fn client_that_stops_reading_costs_two_pieces() {
             .and_then(|n| n.parse().ok())
             .unwrap_or_else(|| panic!("{name} in {line}"))
     };
-    let mut before = u64::MAX;
+    let (mut before, mut looks) = (u64::MAX, 0);
     wait_until("the socket is full", MINUTE, || {
         let said = line(&mut client);
         assert!(said.contains(" flags=S "), "{said}");
         assert!(field(&said, "omem") <= IN_MEMORY, "{said}");
-        std::thread::sleep(Duration::from_millis(200));
         let sent = info(&server, "total_net_output_bytes")
             .parse()
             .expect("a number");
-        // What others were told meanwhile is short.
-        let stands = before != u64::MAX && sent < before + 100_000;
-        before = sent;
-        stands
+        // What others were told between two looks is short.
+        let stands = before != u64::MAX && sent < before + 20_000;
+        (before, looks) = (sent, if stands { looks + 1 } else { 0 });
+        looks == 20
     });
     assert!(before < slow.length, "{before} bytes have left");
     assert!(client.cmd(&["SET", "still", "served"]).is_ok());

@@ -84,7 +84,7 @@ pub(super) fn digest_of_all(databases: impl Iterator<Item = (u32, [u8; 20])>) ->
 pub struct KeysDigest(BTreeMap<u32, Digest>);
 
 impl KeysDigest {
-    /// A key whose value is a string, and when it expires.
+    /// A key with a string, and when it expires.
     pub fn add_string(&mut self, db: u32, key: &[u8], value: &[u8], expiry: Option<i64>) {
         let sum = self.0.entry(db).or_default();
         sum.add(digest_of_string(key, value, expiry));

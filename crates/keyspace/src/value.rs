@@ -71,7 +71,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// The digest of a key whose value is a string.
+/// The digest of a key with a string.
 pub(super) fn digest_of_string(key: &[u8], value: &[u8], expiry: Option<i64>) -> Digest {
     let expiry = match expiry {
         None => [0; 9],

@@ -234,7 +234,7 @@ impl Tally {
         self.durable = self.durable.max(other.durable);
     }
 
-    /// What can be read of pieces that lie anywhere in `bytes`: of a file whose header says nothing.
+    /// What can be read of pieces that lie anywhere in `bytes`: of a file with a header that says nothing.
     pub(super) fn of_any(bytes: &[u8]) -> Tally {
         let mut tally = Tally::default();
         each_piece(

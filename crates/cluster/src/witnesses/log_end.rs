@@ -1,4 +1,4 @@
-//! A hosted witness whose log has another beginning (P12, P13).
+//! Hosted witnesses that get another beginning of their logs (P12, P13).
 //!
 //! Owns what is believed of a leader about that, and the way to a witness that begins anew. Never: decides what is
 //! dropped (the witness's shard does).
@@ -97,7 +97,7 @@ impl<S: Folders> Witnesses<S> {
         }
     }
 
-    /// P18: a witness whose log another one has taken the place of is opened anew, as after a start.
+    /// P17: where a state has taken the place of its log, a witness is opened anew, as after a start.
     pub(super) fn reopen_installed(&mut self, now: Now, raft_id: RaftId) {
         let is_installed = |h: &Hosted<S::D>| h.shard.is_installed();
         if !self.hosted.get(&raft_id).is_some_and(is_installed) {

@@ -551,7 +551,7 @@ fn saves_go_on_beside_a_stuck_base() {
     assert_eq!(one.digest(), digest);
 }
 
-/// Memory is the only whole copy then: who reads the warning must not end the server.
+/// Memory is the only whole copy then: an operator must not end the server.
 #[test]
 fn damaged_base_is_told_with_what_not_to_do() {
     let mut one = One::new(SyncPolicy::Always, SINGLE);

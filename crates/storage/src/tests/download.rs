@@ -9,7 +9,7 @@ fn bytes() -> Vec<u8> {
     (0..LENGTH).map(|n| (n * 31 / 7) as u8).collect()
 }
 
-/// A snapshot whose file has that many of its bytes.
+/// A snapshot, of which the file has that many bytes.
 fn opened(disk: &TestDisk, there: usize) -> OpenState {
     let mut meta = base().snapshot;
     (meta.index, meta.term) = (5000, 99);

@@ -12,7 +12,7 @@ use topology::Record;
 /// So many marks, lends and members are shown one by one.
 const SHOWN: usize = 50;
 
-/// Who the member is.
+/// The identity of the member.
 pub fn identity(id: &MemberIdentity) -> String {
     format!(
         "{}, group {}, incarnation {}, election timeout {} ms",
