@@ -353,6 +353,21 @@ mod tests {
         )
     }
 
+    /// P15: without one the member that was to have it would wait for ever.
+    #[test]
+    fn a_state_that_was_asked_for_is_lacking_until_set() {
+        let conf = ConfState::from((vec![1], vec![]));
+        let before = EntryId { index: 5, term: 2 };
+        let hard_state = HardState::default();
+        let mut window = Window::new(before, hard_state, conf.clone(), Vec::new(), 5, Vec::new());
+        assert!(!window.lacks_state(), "nobody has asked");
+        assert!(window.snapshot(0, 2).is_err());
+        assert!(window.lacks_state());
+        window.set_state(before, conf);
+        assert!(!window.lacks_state());
+        assert!(window.snapshot(0, 2).is_ok());
+    }
+
     #[test]
     fn an_overwritten_suffix_takes_its_terms_along() {
         let mut w = window();

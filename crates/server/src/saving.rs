@@ -250,6 +250,18 @@ mod tests {
         assert_eq!(due(&facts), Some(Due::Growth));
     }
 
+    /// P15: with a log that has grown little there may never be one otherwise, and the member would wait.
+    #[test]
+    fn a_member_that_needs_a_state_makes_one() {
+        let mut facts = Facts {
+            needed: true,
+            ..quiet()
+        };
+        assert_eq!(due(&facts), Some(Due::Needed));
+        facts.last_automatic = Some(facts.now);
+        assert_eq!(due(&facts), None, "nobody makes one after the other");
+    }
+
     #[test]
     fn growth_makes_none_that_frees_nothing() {
         let facts = Facts {
