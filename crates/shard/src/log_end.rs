@@ -88,14 +88,18 @@ impl<D: Disk> Shard<D> {
         self.group.is_alone() && self.joiners().next().is_none()
     }
 
+    /// P11: the most of the log that is kept for members which could be given this state.
+    fn cap(&self, state: &SnapshotMeta) -> u64 {
+        self.log.cap(state.file.map_or(0, |file| file.bytes))
+    }
+
     /// P11: what of the log the other members need. A witness keeps what it was not told to be of no use.
     fn needed(&self, state: &SnapshotMeta) -> Needed {
-        let bytes = state.file.map_or(0, |file| file.bytes);
         match self.needed {
             _ if self.is_surely_alone() => Needed::NOTHING,
             behind => Needed {
                 behind: behind.unwrap_or(0),
-                cap: (self.group.kind() == MemberKind::Data).then(|| self.log.cap(bytes)),
+                cap: (self.group.kind() == MemberKind::Data).then(|| self.cap(state)),
             },
         }
     }
@@ -108,9 +112,7 @@ impl<D: Disk> Shard<D> {
             return None;
         }
         let commit = self.group.commit();
-        let cap = self
-            .log
-            .cap(self.base.snapshot.file.map_or(0, |file| file.bytes));
+        let cap = self.cap(&self.base.snapshot);
         let matched = || {
             let members = self.group.members().into_iter();
             members.map(|member| member.matched.min(commit))
@@ -173,10 +175,10 @@ impl<D: Disk> Shard<D> {
 
     /// P11: up to where a member has the log, if it lacks so much that it soon lacks more than is kept for one.
     pub fn matched_far_behind(&self, raft_id: RaftId) -> Option<u64> {
-        let state = self.base.snapshot.file.map_or(0, |file| file.bytes);
+        let cap = self.cap(&self.base.snapshot);
         let members = self.group.members();
         let matched = members.iter().find(|m| m.id == raft_id)?.matched;
-        (self.log.bytes_after(matched) > self.log.cap(state) / 2).then_some(matched)
+        (self.log.bytes_after(matched) > cap / 2).then_some(matched)
     }
 
     /// P11: a member is being given the state that the base names, or the log behind it: it stays, for as long as the log does not
@@ -187,7 +189,7 @@ impl<D: Disk> Shard<D> {
 
     pub(super) fn is_base_held(&self) -> bool {
         let state = &self.base.snapshot;
-        let cap = self.log.cap(state.file.map_or(0, |file| file.bytes));
+        let cap = self.cap(state);
         self.base_is_given
             && self.no_space.is_none()
             && self.log.bytes_after(state.index) < 2 * cap
