@@ -149,6 +149,10 @@ impl Platform for TestPlatform {
     fn cpu(&self) -> CpuView {
         CpuView::default()
     }
+
+    fn loop_cpu(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// Nothing is told by, and nothing is told to, other nodes.

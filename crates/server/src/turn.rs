@@ -11,6 +11,7 @@
 
 use super::clustered::Clustered;
 use super::error::ServerError;
+use super::longest::LongestTurn;
 use super::platform::Platform;
 use super::shutdown::Ending;
 use super::state::ServerState;
@@ -97,6 +98,7 @@ pub struct Server<P: Platform> {
     pub(super) turn_ended: Now,
     pub(super) commands: u32,
     commands_before: u32,
+    longest_turn: LongestTurn,
     /// T4: bytes behind gates, of all clients.
     pub(super) held_bytes: usize,
     /// Of the machine or its control group.
@@ -128,7 +130,6 @@ impl<P: Platform> Server<P> {
         Server {
             shard,
             logger: state.logger.clone(),
-            state,
             phase: Phase::Results,
             ready: ReadyList::new(),
             shared: ReadBuffer::new(),
@@ -144,6 +145,7 @@ impl<P: Platform> Server<P> {
             turn_ended: now,
             commands: 0,
             commands_before: 0,
+            longest_turn: LongestTurn::new(now.mono, state.platform.loop_cpu()),
             held_bytes: 0,
             memory_bytes,
             ending: None,
@@ -151,6 +153,7 @@ impl<P: Platform> Server<P> {
             base_stuck_told: false,
             loading_told: None,
             routing: None,
+            state,
         }
     }
 
@@ -361,12 +364,26 @@ impl<P: Platform> Server<P> {
         let (shard, cluster) = (&mut self.shard, &mut self.state.cluster);
         let clock = &self.state.clock;
         self.turn_ended = shard.finish_with(clock, &mut |group| breathe(cluster, group))?;
+        self.time_turn();
         self.end_lost_shard_channels();
         self.speak();
         self.speak_outside();
         self.release();
         self.execute_outputs(self.turn_started)?;
         Ok(())
+    }
+
+    /// How long the loop has worked since this was asked in the last turn.
+    fn time_turn(&mut self) {
+        let ServerState {
+            platform, stats, ..
+        } = &mut self.state;
+        let ended = self.turn_ended.mono;
+        let took = self.longest_turn.turn_ended(ended, || platform.loop_cpu());
+        if let Some(took) = took {
+            let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            stats.turn_max_usec = stats.turn_max_usec.max(took);
+        }
     }
 
     // ---- beside them ----------------------------------------------------------------------
