@@ -184,6 +184,7 @@ impl<P: Platform> Server<P> {
             blocking: Blocking::default(),
             snapshots: Snapshots::new(now),
             downloads: Downloads::default(),
+            reload: None,
             cluster,
             alone: Alone::default(),
             config,

@@ -213,6 +213,7 @@ pub fn state() -> ServerState<TestPlatform> {
         blocking: Blocking::default(),
         snapshots: Snapshots::new(Now::default()),
         downloads: Downloads::default(),
+        reload: None,
         cluster: None,
         alone: Alone::default(),
     }

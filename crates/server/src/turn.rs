@@ -113,7 +113,7 @@ pub struct Server<P: Platform> {
 }
 
 /// T9: a follower that applies a large unit answers its leader's heartbeats.
-fn breathe<P: Platform>(cluster: &mut Option<Box<Clustered<P>>>, group: &mut Group) {
+pub(super) fn breathe<P: Platform>(cluster: &mut Option<Box<Clustered<P>>>, group: &mut Group) {
     if let Some(cluster) = cluster {
         cluster.breathe_applying(group);
     }
@@ -192,6 +192,7 @@ impl<P: Platform> Server<P> {
             }
             Phase::Leave => {
                 self.advance_snapshots();
+                self.advance_reload();
                 self.flush();
                 self.advance_downloads();
                 self.apply_settings();
@@ -289,6 +290,15 @@ impl<P: Platform> Server<P> {
                 );
                 return;
             }
+            (None, Some(begins)) if begins.cause == Cause::Reload => {
+                let bytes = begins.total_bytes;
+                slog::info!(
+                    self.logger,
+                    "DEBUG RELOAD: the keyspace is made anew from {} bytes",
+                    bytes
+                );
+                return;
+            }
             _ => return,
         };
         let took = self.state.clock.now().mono.since(whole.since.mono);
@@ -343,7 +353,10 @@ impl<P: Platform> Server<P> {
     fn serve(&mut self) {
         let now = self.turn_started;
         self.accept(now);
-        let admission = self.admission();
+        let admission = match self.reload_holds_commands() {
+            true => Admission::Hold,
+            false => self.admission(),
+        };
         self.routing = self
             .state
             .cluster
