@@ -20,7 +20,7 @@ use state::{Access, Ownership};
 use std::time::Duration;
 
 rows! { pub static ROWS: Server [] {
-    "debug" -2 [ADMIN NOSCRIPT LOADING STALE PROTECTED] "1.0.0" => debug: "For tests: sleeps, digests, fills." .amplifies(populated);
+    "debug" -2 [ADMIN NOSCRIPT LOADING STALE PROTECTED] "1.0.0" => debug: "For tests: sleeps, digests, fills, reloads." .amplifies(populated);
 }}
 
 /// T9: how long a command may run without answering heartbeats.
