@@ -115,3 +115,23 @@ fn reload_of_a_client_that_has_gone_is_dropped() {
     });
     assert_eq!(client.cmd(&["DBSIZE"]).int(), 300_000);
 }
+
+/// Nothing is dropped before a snapshot is whole.
+#[test]
+fn reload_that_can_not_save_changes_nothing() {
+    if !ours_only("reload_that_can_not_save_changes_nothing") {
+        return;
+    }
+    let server = ours();
+    let mut client = server.client();
+    client.cmd(&["DEBUG", "POPULATE", "1000"]);
+    let dump = server.dir().join("dump.rdb");
+    std::fs::create_dir(&dump).expect("a folder in the way");
+    assert_eq!(client.cmd(&["DEBUG", "RELOAD"]).text(), "ERR");
+    assert_eq!(info(&server, "rdb_last_bgsave_status"), "err");
+    assert_eq!(client.cmd(&["DBSIZE"]).int(), 1000);
+    assert!(client.cmd(&["DEBUG", "RELOAD", "NOSAVE"]).is_ok());
+    std::fs::remove_dir(&dump).expect("the folder goes");
+    assert!(client.cmd(&["DEBUG", "RELOAD"]).is_ok());
+    assert_eq!(client.cmd(&["DBSIZE"]).int(), 1000);
+}

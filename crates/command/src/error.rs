@@ -216,7 +216,7 @@ texts! {
     RELOAD_ADDS_NOTHING = "ERR DEBUG RELOAD MERGE and NOFLUSH are not supported: base and log hold the whole keyspace";
     RELOAD_IN_EXEC = "ERR the keyspace can't be reloaded within a transaction";
     RELOAD_UNDER_WAY = "ERR the keyspace is being reloaded already";
-    /// The snapshot came to nothing, or this node has another shard now; Redis's text for any failure of it.
+    /// This node has another shard now; Redis's text for a load that fails.
     NOT_RELOADED = "ERR Error trying to load the RDB dump, check server logs";
     REWRITE_UNDER_WAY = "ERR Background append only file rewriting already in progress";
     DEBUG_NOT_ALLOWED = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.";

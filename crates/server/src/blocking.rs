@@ -199,9 +199,8 @@ impl<P: Platform> ServerState<P> {
     }
 
     /// The client that waits for a reload hears what became of it.
-    pub(super) fn end_reload(&mut self, whole: bool) {
-        let failed = (!whole).then_some(Error::NOT_RELOADED);
-        self.end_all(WaitsFor::Reload, failed.as_ref());
+    pub(super) fn end_reload(&mut self, failed: Option<&Error>) {
+        self.end_all(WaitsFor::Reload, failed);
     }
 
     /// Whether a client waits for this.

@@ -9,6 +9,7 @@ use super::platform::Platform;
 use super::state::ServerState;
 use super::turn::{breathe, Server};
 use command::api::SnapshotKind;
+use command::Error;
 use shard::{Cause, LoadProgress};
 
 /// How far it is.
@@ -88,7 +89,7 @@ impl<P: Platform> Server<P> {
         let step = match step {
             Step::Saving(number) => match self.state.snapshots.outcome(number) {
                 None => return,
-                Some(false) => return self.end_reload(false),
+                Some(false) => return self.end_reload(Some(&Error::NOT_SAVED)),
                 Some(true) => Step::Settling,
             },
             step => step,
@@ -101,8 +102,8 @@ impl<P: Platform> Server<P> {
         if step == Step::Loading {
             match look(self.shard.load_progress()) {
                 Load::GoesOn => {}
-                Load::Ended => self.end_reload(true),
-                Load::Lost => self.end_reload(false),
+                Load::Ended => self.end_reload(None),
+                Load::Lost => self.end_reload(Some(&Error::NOT_RELOADED)),
             }
         }
     }
@@ -119,16 +120,16 @@ impl<P: Platform> Server<P> {
         Step::Loading
     }
 
-    fn end_reload(&mut self, whole: bool) {
+    fn end_reload(&mut self, failed: Option<&Error>) {
         self.state.reload = None;
-        self.state.end_reload(whole);
+        self.state.end_reload(failed);
         self.resume_unblocked();
     }
 
     /// The shard is replaced.
     pub(super) fn give_up_reload(&mut self) {
         if self.state.reload.is_some() {
-            self.end_reload(false);
+            self.end_reload(Some(&Error::NOT_RELOADED));
         }
     }
 }
