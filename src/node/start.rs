@@ -8,6 +8,7 @@ use super::cluster::RealCluster;
 use super::conf;
 use super::platform::{backlog, bind, RealPlatform};
 use super::system;
+use super::witness;
 use super::Node;
 use crate::process::{self, lock_file, Launch, Lock, LockError, Supervisor};
 use crate::sockets::{Listeners, Poll, Registrar};
@@ -19,6 +20,8 @@ use slog::Logger;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::Arc;
 use storage::RealFolders;
 
 /// Connections that MIGRATE makes, and what their thread waits with.
@@ -61,9 +64,20 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
     let mut listeners = listen(&config, &logger)?;
     listeners.register(&registrar)?;
     let folders = RealFolders::new(&config.log_dir());
+    let tuning = Tuning::default();
     let (cluster, conf_lock) = if config.cluster_enabled {
         let addresses = bus_addresses(&config, &listeners)?;
-        let begin = || begin_cluster(&config, &folders, &addresses, &registrar, clock, &logger);
+        let kept = Arc::clone(&tuning.log.kept);
+        let begin = || {
+            begin_cluster(
+                &config,
+                (&folders, kept),
+                &addresses,
+                &registrar,
+                clock,
+                &logger,
+            )
+        };
         let (cluster, lock) = begin()?;
         (Some(cluster), Some(lock))
     } else {
@@ -95,7 +109,7 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
                 .to_string_lossy()
                 .into_owned(),
         },
-        tuning: Tuning::default(),
+        tuning,
         logger: logger.clone(),
         raft_logger: crate::log::for_raft(&logger),
     })?;
@@ -149,9 +163,10 @@ fn bus_addresses(config: &Config, listeners: &Listeners) -> Result<Vec<SocketAdd
     Ok(bound.listeners.addresses())
 }
 
+/// `kept`: bytes of the disk of `folders` that are kept free of log (D5).
 fn begin_cluster(
     config: &Config,
-    folders: &RealFolders,
+    (folders, kept): (&RealFolders, Arc<AtomicU64>),
     addresses: &[SocketAddr],
     registrar: &Registrar,
     clock: SystemClock,
@@ -179,11 +194,14 @@ fn begin_cluster(
     let io = RealCluster::start(
         config_of_links(config, addresses),
         path,
-        folders.clone(),
         registrar,
-        clock,
-        OsRng.next_u64(),
-        logger.clone(),
+        witness::Setup {
+            folders: folders.clone(),
+            kept,
+            clock,
+            seed: OsRng.next_u64(),
+            logger: logger.clone(),
+        },
     );
     let io = io.map_err(|error| NodeError::BusPort(port, error))?;
     Ok((ClusterSetup { io, conf }, lock))

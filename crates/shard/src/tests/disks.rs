@@ -305,3 +305,41 @@ fn a_disk_is_full_until_space_was_made() {
     played.beats(&OTHERS, 2 * T_MS);
     assert!(!played.shard.is_disk_full(), "there is room");
 }
+
+/// The body of an entry of one unit with these effects on the key `k`.
+fn body_of(effects: &[u8]) -> Vec<u8> {
+    let mut batch = effect::Batch::new(1 << 20);
+    batch.begin_unit();
+    for &number in effects {
+        let args: &[&[u8]] = match number {
+            2 => &[b"k", b"v"],
+            3 => &[b"k"],
+            _ => &[],
+        };
+        batch.push(0, effect::Op::numbered(number), args);
+    }
+    batch.end_unit();
+    batch.take().remove(0)
+}
+
+/// D5: a follower without room for writes has some for what frees memory, or its leader could commit none of it.
+#[test]
+fn a_full_follower_takes_deletions_alone() {
+    let (mut played, mut before) = full_follower();
+    let (set, del, flush_all) = (2, 3, 12);
+    for (effects, taken) in [
+        (&[set][..], false),
+        (&[del], true),
+        (&[del, set], false),
+        (&[flush_all], true),
+    ] {
+        let next = before.0 + 1;
+        played.step(no_op(next, before, 7, &body_of(effects)));
+        played.turn(|_| ());
+        let last = played.shard.group().last_index();
+        assert_eq!(last == next, taken, "{effects:?}");
+        if taken {
+            before = (next, 7);
+        }
+    }
+}
