@@ -68,17 +68,8 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
     let (cluster, conf_lock) = if config.cluster_enabled {
         let addresses = bus_addresses(&config, &listeners)?;
         let kept = Arc::clone(&tuning.log.kept);
-        let begin = || {
-            begin_cluster(
-                &config,
-                (&folders, kept),
-                &addresses,
-                &registrar,
-                clock,
-                &logger,
-            )
-        };
-        let (cluster, lock) = begin()?;
+        let disk = (&folders, kept);
+        let (cluster, lock) = begin_cluster(&config, disk, &addresses, &registrar, clock, &logger)?;
         (Some(cluster), Some(lock))
     } else {
         (None, None)
@@ -100,15 +91,7 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
         cluster,
         seed: OsRng.next_u64(),
         memory_bytes: memory_bytes(),
-        about: Machine {
-            build: crate::version::BUILD,
-            supervised: supervisor.kind(),
-            os: system::os(),
-            executable: std::env::current_exe()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
-        },
+        about: about(&supervisor),
         tuning,
         logger: logger.clone(),
         raft_logger: crate::log::for_raft(&logger),
@@ -161,6 +144,17 @@ fn bus_addresses(config: &Config, listeners: &Listeners) -> Result<Vec<SocketAdd
     let bound = Listeners::bind(&config.bind, port, backlog(config));
     let bound = bound.map_err(|failure| NodeError::BusPort(port, failure.error))?;
     Ok(bound.listeners.addresses())
+}
+
+/// What INFO says of the process.
+fn about(supervisor: &Supervisor) -> Machine {
+    let executable = std::env::current_exe().unwrap_or_default();
+    Machine {
+        build: crate::version::BUILD,
+        supervised: supervisor.kind(),
+        os: system::os(),
+        executable: executable.to_string_lossy().into_owned(),
+    }
 }
 
 /// `kept`: bytes of the disk of `folders` that are kept free of log (D5).

@@ -343,3 +343,24 @@ fn a_full_follower_takes_deletions_alone() {
         }
     }
 }
+
+/// D5, E4: room for small writes is none for a large one, which the disk refuses while another member has it.
+#[test]
+fn a_leader_that_refuses_a_large_write_hands_over() {
+    let mut played = Played::leading(config());
+    played.beats(&OTHERS, 200);
+    played.shard.log.want_room(64 << 20);
+    let is_alloc = |job: &Job<RealDisk>| matches!(job, Job::Alloc(_));
+    let mut asked = Vec::new();
+    for n in 0..2 * T_MS / 20 {
+        if n == 1 {
+            played.shard.no_space = Some("no room".to_owned());
+        }
+        played.pass(20);
+        played.turn(|_| ());
+        played.work_but(is_alloc);
+        asked.extend(asked_to_lead(&played.sent));
+        played.answer(&OTHERS);
+    }
+    assert!(!asked.is_empty(), "it keeps its shard");
+}

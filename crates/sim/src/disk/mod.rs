@@ -225,6 +225,7 @@ impl SimDisk {
     }
 
     /// Bytes that all files have together.
+    #[cfg(any(test, feature = "mutations"))]
     pub fn used(&self) -> u64 {
         self.lock().used()
     }
