@@ -31,12 +31,14 @@ mod open;
 mod persist;
 mod quorum;
 mod replay;
+mod space;
 mod transfer;
 mod turn;
 pub use check::OfferedCheck;
 pub use loading::{Cause, LoadProgress};
 pub use make::{CopyTo, NoSnapshot, SnapshotOrder, SnapshotProgress};
 pub use members::LEAVE_TIMEOUTS;
+pub use space::Shortage;
 pub use turn::Admission;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -263,6 +265,12 @@ pub struct Shard<D: Disk> {
     retry_alloc_at: Option<Mono>,
     /// D5: the log could not get the space that it wants, and has not got it since; what the system said.
     no_space: Option<String>,
+    /// When the base was last replaced, and files went.
+    shed_at: Option<Mono>,
+    /// Whether the log soon gets no more of the disk, or gets none now.
+    is_nearly_full: bool,
+    /// D5: bytes that the process has for data; more than any has, until that is told.
+    memory: u64,
     reads: VecDeque<ReadFor>,
     commit_pending: Option<Mono>,
     next_relaxed_sync: Mono,

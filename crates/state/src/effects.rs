@@ -88,6 +88,11 @@ pub(super) fn is_of_record(op: Op) -> bool {
     OF_RECORD[usize::from(op.number())].is_some()
 }
 
+/// D5: whether the effect only frees memory.
+pub(super) fn frees(op: Op) -> bool {
+    [key::DEL, key::FLUSHDB, key::FLUSHALL].contains(&op)
+}
+
 /// What logs and errors call the effect.
 pub fn name(op: Op) -> &'static str {
     match find(op) {

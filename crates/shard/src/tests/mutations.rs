@@ -133,6 +133,11 @@ fn every_breach_is_caught_by_its_text() {
             needed::a_state_that_is_given_stays_the_base,
             "it is being given",
         ),
+        (
+            Mutation::ShortageKeepsAll,
+            needed::a_full_disk_keeps_the_floor_alone,
+            "it is full",
+        ),
     ];
     for (mutation, scene, text) in table {
         scene();

@@ -198,3 +198,26 @@ pub(super) fn a_member_that_no_witness_could_feed_is_not_counted() {
         assert_eq!(is_ha(&played), ha, "the witness could not feed it: {first}");
     }
 }
+
+/// F10: what is kept for a slow member is what writes need on a full disk.
+#[test]
+pub(super) fn a_full_disk_keeps_the_floor_alone() {
+    let mut trio = trio();
+    write_without_the_last(&mut trio, 0..120);
+    trio.until(|t| matched(t) == t.shards[0].group().last_index());
+    write_without_the_last(&mut trio, 120..220);
+    let lowest = matched(&trio);
+    trio.shards[0].look_at_log_end(true);
+    assert!(snapshot(&mut trio, 0));
+    assert!(first_index(&trio, 0) <= lowest + 1);
+    let (state, floor) = (trio.shards[0].snapshot_meta().clone(), 4 * (60 << 10));
+    trio.shards[0].no_space = Some("no room".to_owned());
+    for _ in 0..10 {
+        trio.turn(0, Vec::new(), |_| ());
+    }
+    let shard = &trio.shards[0];
+    assert!(shard.log().first_index() > lowest + 1, "it is full");
+    assert!(shard.log().kept_bytes() >= floor, "F7");
+    assert_eq!(shard.snapshot_meta(), &state, "the state stays");
+    assert_eq!(trio.states(0).len(), 1, "with its file");
+}

@@ -5,6 +5,7 @@
 
 mod bed;
 pub mod follower;
+pub mod full;
 pub mod leader;
 pub mod learner;
 pub mod log_end;
