@@ -287,8 +287,8 @@ pub struct Shard<D: Disk> {
     new_state: Option<log_end::NewState>,
     /// D7, P12: up to where all members have the log that need not be given a state; none: nobody has said so.
     needed: Option<u64>,
-    /// P11: a member is being given the state that the base names.
-    base_is_given: bool,
+    /// P11: a member is being given the state that the base names; how often another one was in vain.
+    base_given: Option<u32>,
     install: Option<install::Install>,
     transfers: transfer::Transfers,
     snapshots: make::Snapshots<D>,

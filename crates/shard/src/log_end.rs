@@ -13,6 +13,9 @@ use base::mutation::{self, Mutation};
 use storage::base::MemberKind;
 use storage::{Base, Disk, Job, LogStart, Needed, SnapshotMeta, Switched};
 
+/// P11: a state that is given for this many times is kept as long as the disk has room.
+const MOST_AGAIN: u32 = 20;
+
 /// A snapshot on its way into the base.
 pub(super) struct NewState {
     snapshot: SnapshotMeta,
@@ -199,17 +202,18 @@ impl<D: Disk> Shard<D> {
     }
 
     /// P11: a member is being given the state that the base names, or the log behind it: it stays, for as long as the log does not
-    /// become much longer than a state costs.
-    pub fn hold_base(&mut self, is_given: bool) {
-        self.base_is_given = is_given;
+    /// become much longer than a state costs; twice as long for each time that another one was given in vain, or
+    /// the member would never be brought up.
+    pub fn hold_base(&mut self, given: Option<u32>) {
+        self.base_given = given;
     }
 
     pub(super) fn is_base_held(&self) -> bool {
         let state = &self.base.snapshot;
-        let cap = self.cap(state);
-        self.base_is_given
+        let most = |again: u32| (2 * self.cap(state)).saturating_mul(1 << again.min(MOST_AGAIN));
+        let is_short = |again| self.log.bytes_after(state.index) < most(again);
+        self.base_given.is_some_and(is_short)
             && self.no_space.is_none()
-            && self.log.bytes_after(state.index) < 2 * cap
             && !mutation::is(Mutation::TrimPastPin)
     }
 

@@ -151,7 +151,7 @@ impl<D: Disk> Shard<D> {
             quorum,
             new_state: None,
             needed: None,
-            base_is_given: false,
+            base_given: None,
             install: None,
             transfers: super::transfer::Transfers::default(),
             snapshots: super::make::Snapshots::default(),

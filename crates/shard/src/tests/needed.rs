@@ -149,7 +149,7 @@ pub(super) fn a_state_that_is_given_stays_the_base() {
     trio.shards[0].look_at_log_end(true);
     assert!(snapshot(&mut trio, 0));
     let given = trio.shards[0].base().clone();
-    trio.shards[0].hold_base(true);
+    trio.shards[0].hold_base(Some(0));
     for _ in 0..3 {
         write_without_the_last(&mut trio, few(10));
         assert!(!snapshot(&mut trio, 0), "it is being given");
@@ -160,7 +160,7 @@ pub(super) fn a_state_that_is_given_stays_the_base() {
         2,
         "of those that wait the newest counts"
     );
-    trio.shards[0].hold_base(false);
+    trio.shards[0].hold_base(None);
     trio.until(|t| t.shards[0].new_state.is_none());
     assert_ne!(trio.shards[0].base(), &given);
     trio.until(|t| t.states(0).len() == 1);
@@ -173,8 +173,12 @@ fn a_state_that_takes_too_long_to_give_is_replaced() {
     write_without_the_last(&mut trio, few(100));
     trio.shards[0].look_at_log_end(true);
     assert!(snapshot(&mut trio, 0));
-    trio.shards[0].hold_base(true);
-    write_without_the_last(&mut trio, few(300));
+    let given = trio.shards[0].base().clone();
+    trio.shards[0].hold_base(Some(1));
+    write_without_the_last(&mut trio, few(150));
+    assert!(!snapshot(&mut trio, 0), "the last one was in vain");
+    assert_eq!(trio.shards[0].base(), &given);
+    trio.shards[0].hold_base(Some(0));
     assert!(snapshot(&mut trio, 0));
 }
 
