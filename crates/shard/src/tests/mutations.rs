@@ -7,7 +7,7 @@ use std::panic::catch_unwind;
 
 #[test]
 fn every_breach_is_caught_by_its_text() {
-    let table: [(Mutation, fn(), &str); 25] = [
+    let table: [(Mutation, fn(), &str); 26] = [
         (
             Mutation::InstallForgetsVote,
             install::a_member_behind_the_log_is_brought_up_by_a_state,
