@@ -11,6 +11,7 @@ use super::position::Position;
 use super::read::ReadPlan;
 use super::record::{EntryRef, Item, Items, CONTINUED, FIRST};
 use super::recover::{examine, find_files, scanner, Examined};
+use super::reserve;
 use super::scan::{each_piece, is_here, segment_of};
 use super::segment::{is_segment, is_temporary, SegmentMeta, DATA};
 use super::snapshot::is_snapshot;
@@ -28,6 +29,8 @@ pub enum FileKind {
     Snapshot,
     /// Removed by the next start.
     Temporary,
+    /// Nothing but room that is kept.
+    Reserve,
     /// Bytes that were cut off by hand.
     Kept,
     /// No file of a member.
@@ -38,6 +41,7 @@ impl FileKind {
     pub fn of(name: &str) -> FileKind {
         match name {
             base::FILE => FileKind::Base,
+            reserve::FILE => FileKind::Reserve,
             _ if is_temporary(name) => FileKind::Temporary,
             _ if is_segment(name) => FileKind::Segment,
             _ if is_snapshot(name) => FileKind::Snapshot,

@@ -437,6 +437,10 @@ fn say_files(
         "cut off by hand; nothing reads",
         of_kind(FileKind::Kept).collect(),
     )?;
+    list(
+        "kept for a full disk; nothing reads",
+        of_kind(FileKind::Reserve).collect(),
+    )?;
     let other = of_kind(FileKind::Other);
     list("no file of a member; nothing reads", other.collect())
 }

@@ -112,7 +112,8 @@ fn sound_folder_is_told_with_its_entries() {
         "as of the commit:\n  member 000000000000002a: voter\n",
         "  entry 2 of term 1: 1012 bytes\n    - SET \"k2\" \"vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv\"... (1000 bytes)\n",
         "  entry 36 of term 1, not known to be committed: ",
-        "left over by a crash; a start removes: 9.tmp\nno file of a member; nothing reads: notes.txt\n",
+        "left over by a crash; a start removes: 9.tmp\nkept for a full disk; nothing reads: reserve\nno file of a member; \
+         nothing reads: notes.txt\n",
         "Not known to be committed: entries 36 to 41; this member is the only voter",
         "\nVerdict: whole. A start takes it as it is.\n",
     ];
