@@ -97,7 +97,28 @@ pub fn check_entry(body: &[u8], databases: u32) -> Result<(), ApplyError> {
     }
 }
 
-/// The same for one unit.
+/// P22: whether an entry's body says anything of keys; a part of a large unit always does. What changes the record
+/// and no key is no such effect.
+pub fn has_key_effects(body: &[u8]) -> Result<bool, CodecError> {
+    let mut effect = Effect::default();
+    match parse_entry(body)? {
+        Body::Empty => Ok(false),
+        Body::Part(_) => Ok(true),
+        Body::Units(units) => {
+            for unit in units {
+                let mut unit = unit?;
+                while unit.next_into(&mut effect)? {
+                    if effect.op != Op::SELECT && !effects::leaves_keys(effect.op) {
+                        return Ok(true);
+                    }
+                }
+            }
+            Ok(false)
+        }
+    }
+}
+
+/// As [`check_entry`], for one unit.
 pub fn check_unit(mut unit: Unit<'_>, databases: u32) -> Result<(), ApplyError> {
     let mut effect = Effect::default();
     while unit.next_into(&mut effect)? {

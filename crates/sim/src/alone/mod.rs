@@ -5,6 +5,8 @@
 
 mod bed;
 pub mod follower;
+#[cfg(test)]
+mod import;
 pub mod leader;
 pub mod learner;
 pub mod log_end;
