@@ -195,7 +195,11 @@ impl Whole<'_> {
         }
         let ends = missing.ranges().into_iter();
         let ends = ends.flat_map(|(first, last)| [first.to_string(), last.to_string()]);
-        let text = format!("{}: slots {}", self.places[n].address, ranges(&missing));
+        let text = format!(
+            "{}: slots {}",
+            self.places[n].address,
+            ranges(&master.slots)
+        );
         Ok(Some(step(
             n,
             &["CLUSTER", "ADDSLOTSRANGE"],
