@@ -103,10 +103,10 @@ impl<D: Disk> Opening<D> {
             || !conf.learners.is_empty()
             || !conf.voters_outgoing.is_empty()
             || !conf.learners_next.is_empty();
-        if (snapshot.index, snapshot.term) != (1, 1) || snapshot.file.is_some() {
-            Some(NotImported::HadKeys)
-        } else if file.has_others || others || identity.kind == MemberKind::Witness {
+        if file.has_others || others || identity.kind == MemberKind::Witness {
             Some(NotImported::HasOthers)
+        } else if (snapshot.index, snapshot.term) != (1, 1) || snapshot.file.is_some() {
+            Some(NotImported::HadKeys)
         } else {
             start.is_some().then_some(NotImported::HadShard)
         }

@@ -11,7 +11,7 @@ mod form;
 mod node;
 
 use backup::Backup;
-use form::{Next, Place};
+use form::{Next, Place, Step};
 use node::Node;
 use std::io;
 use std::path::Path;
@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 /// Between two looks at the nodes.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Between a command and the same one, where nothing has come of it yet.
+const AGAIN: Duration = Duration::from_secs(1);
 /// So long nothing may change. Loading keys counts as change.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -88,41 +90,32 @@ fn run(folder: &Path, nodes: &[String], files: bool) -> Result<(), Failure> {
 
 /// Looks and does what is missing, until nothing is.
 fn form_cluster(backup: &Backup, places: &[Place], nodes: &mut [Node]) -> Result<(), Failure> {
-    let (mut since, mut said) = (Instant::now(), String::new());
+    let mut last = None;
+    let (mut since, mut told) = (Instant::now(), Instant::now());
     loop {
-        let facts = nodes
-            .iter_mut()
-            .map(Node::look)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(Failure::Failed)?;
-        let mut tell = |text: String, again: bool| {
-            if text != said {
-                println!("{text}");
-                since = Instant::now();
-            } else if again {
-                since = Instant::now();
-            }
-            said = text;
-        };
-        match form::next(backup, places, &facts) {
+        let facts = nodes.iter_mut().map(Node::look);
+        let facts = facts.collect::<Result<Vec<_>, _>>();
+        let next = form::next(backup, places, &facts.map_err(Failure::Failed)?);
+        let is_new = last.as_ref() != Some(&next);
+        if is_new || matches!(next, Next::Loads(_)) {
+            since = Instant::now();
+        }
+        match &next {
             Next::Done(text) => {
                 println!("{text}");
                 return Ok(());
             }
-            Next::Refused(why) => return Err(Failure::Refused(why)),
-            Next::Loads(text) => tell(text, true),
-            Next::Wait(text) => tell(text, false),
-            Next::Do(steps) => {
+            Next::Refused(why) => return Err(Failure::Refused(why.clone())),
+            Next::Loads(text) | Next::Wait(text) if is_new => println!("{text}"),
+            Next::Do(steps) if is_new || told.elapsed() >= AGAIN => {
+                told = Instant::now();
                 for step in steps {
-                    tell(step.text, false);
-                    let answer = nodes[step.node].call(&step.command);
-                    // The next look shows what is still missing; an error that stays ends in patience.
-                    if let Err(why) = answer.map_err(Failure::Failed)? {
-                        tell(format!("{}: {why}", places[step.node].address), false);
-                    }
+                    carry_out(step, &places[step.node], &mut nodes[step.node], is_new)?;
                 }
             }
+            _ => {}
         }
+        last = Some(next);
         if since.elapsed() > PATIENCE {
             return Err(Failure::Failed(format!(
                 "nothing has changed for {} seconds; the same command goes on from here",
@@ -131,4 +124,16 @@ fn form_cluster(backup: &Backup, places: &[Place], nodes: &mut [Node]) -> Result
         }
         sleep(PAUSE);
     }
+}
+
+/// The next look shows what is still missing; an error that stays ends in patience.
+fn carry_out(step: &Step, place: &Place, node: &mut Node, is_new: bool) -> Result<(), Failure> {
+    let answer = node.call(&step.command).map_err(Failure::Failed)?;
+    if is_new {
+        println!("{}", step.text);
+        if let Err(why) = answer {
+            println!("{}: {why}; it is tried again", place.address);
+        }
+    }
+    Ok(())
 }
