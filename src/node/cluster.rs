@@ -2,7 +2,6 @@
 //!
 //! Owns them. Decides nothing.
 
-use super::clock::SystemClock;
 use super::conf::ConfFile;
 use super::witness;
 use crate::sockets::Registrar;
@@ -12,7 +11,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
-use storage::{Job, RealDisk, RealFolders};
+use storage::{Job, RealDisk};
 use transport::{self, Command, Event, Links};
 
 pub struct RealCluster {
@@ -28,24 +27,14 @@ impl RealCluster {
     pub fn start(
         config: transport::TransportConfig,
         conf: PathBuf,
-        folders: RealFolders,
         registrar: &Registrar,
-        clock: SystemClock,
-        seed: u64,
-        logger: slog::Logger,
+        witnesses: witness::Setup,
     ) -> io::Result<RealCluster> {
         let waker = registrar.waker();
         let links = transport::start(Arc::clone(&waker), config)?;
         registrar.register_links(&links)?;
         let hosted = Arc::new(AtomicUsize::new(0));
-        let witness = witness::Thread::start(
-            folders,
-            links.orders(),
-            Arc::clone(&hosted),
-            clock,
-            seed,
-            logger,
-        )?;
+        let witness = witness::Thread::start(witnesses, links.orders(), Arc::clone(&hosted))?;
         let wake = move || {
             // It fails only if the loop's end is closed, and then nobody waits.
             let _ = waker.wake();

@@ -8,6 +8,7 @@ use super::cluster::RealCluster;
 use super::conf;
 use super::platform::{backlog, bind, RealPlatform};
 use super::system;
+use super::witness;
 use super::Node;
 use crate::process::{self, lock_file, Launch, Lock, LockError, Supervisor};
 use crate::sockets::{Listeners, Poll, Registrar};
@@ -19,6 +20,8 @@ use slog::Logger;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::Arc;
 use storage::RealFolders;
 
 /// Connections that MIGRATE makes, and what their thread waits with.
@@ -61,10 +64,12 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
     let mut listeners = listen(&config, &logger)?;
     listeners.register(&registrar)?;
     let folders = RealFolders::new(&config.log_dir());
+    let tuning = Tuning::default();
     let (cluster, conf_lock) = if config.cluster_enabled {
         let addresses = bus_addresses(&config, &listeners)?;
-        let begin = || begin_cluster(&config, &folders, &addresses, &registrar, clock, &logger);
-        let (cluster, lock) = begin()?;
+        let kept = Arc::clone(&tuning.log.kept);
+        let disk = (&folders, kept);
+        let (cluster, lock) = begin_cluster(&config, disk, &addresses, &registrar, clock, &logger)?;
         (Some(cluster), Some(lock))
     } else {
         (None, None)
@@ -86,16 +91,8 @@ pub(super) fn start(launch: Launch) -> Result<Node, NodeError> {
         cluster,
         seed: OsRng.next_u64(),
         memory_bytes: memory_bytes(),
-        about: Machine {
-            build: crate::version::BUILD,
-            supervised: supervisor.kind(),
-            os: system::os(),
-            executable: std::env::current_exe()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
-        },
-        tuning: Tuning::default(),
+        about: about(&supervisor),
+        tuning,
         logger: logger.clone(),
         raft_logger: crate::log::for_raft(&logger),
     })?;
@@ -149,9 +146,21 @@ fn bus_addresses(config: &Config, listeners: &Listeners) -> Result<Vec<SocketAdd
     Ok(bound.listeners.addresses())
 }
 
+/// What INFO says of the process.
+fn about(supervisor: &Supervisor) -> Machine {
+    let executable = std::env::current_exe().unwrap_or_default();
+    Machine {
+        build: crate::version::BUILD,
+        supervised: supervisor.kind(),
+        os: system::os(),
+        executable: executable.to_string_lossy().into_owned(),
+    }
+}
+
+/// `kept`: bytes of the disk of `folders` that are kept free of log (D5).
 fn begin_cluster(
     config: &Config,
-    folders: &RealFolders,
+    (folders, kept): (&RealFolders, Arc<AtomicU64>),
     addresses: &[SocketAddr],
     registrar: &Registrar,
     clock: SystemClock,
@@ -179,11 +188,14 @@ fn begin_cluster(
     let io = RealCluster::start(
         config_of_links(config, addresses),
         path,
-        folders.clone(),
         registrar,
-        clock,
-        OsRng.next_u64(),
-        logger.clone(),
+        witness::Setup {
+            folders: folders.clone(),
+            kept,
+            clock,
+            seed: OsRng.next_u64(),
+            logger: logger.clone(),
+        },
     );
     let io = io.map_err(|error| NodeError::BusPort(port, error))?;
     Ok((ClusterSetup { io, conf }, lock))

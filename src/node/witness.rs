@@ -8,7 +8,7 @@ use base::clock::Clock;
 use cluster::witnesses::Witnesses;
 use cluster::ForWitnesses;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -26,6 +26,16 @@ const QUEUE_BYTES: usize = 64 << 20;
 const LAST_SYNC: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
+/// What the thread begins with.
+pub struct Setup {
+    pub folders: RealFolders,
+    /// D5: bytes of the disk that are kept free of log.
+    pub kept: Arc<AtomicU64>,
+    pub clock: SystemClock,
+    pub seed: u64,
+    pub logger: slog::Logger,
+}
+
 /// The handle: dropping it ends the thread.
 pub struct Thread {
     orders: Option<Sender<ForWitnesses>>,
@@ -35,17 +45,18 @@ pub struct Thread {
 }
 
 impl Thread {
-    /// Opens the witnesses in `folders` and starts the thread.
-    pub fn start(
-        folders: RealFolders,
-        links: Orders,
-        hosted: Arc<AtomicUsize>,
-        clock: SystemClock,
-        seed: u64,
-        logger: slog::Logger,
-    ) -> io::Result<Thread> {
+    /// Opens the witnesses in the folders and starts the thread.
+    pub fn start(setup: Setup, links: Orders, hosted: Arc<AtomicUsize>) -> io::Result<Thread> {
+        let Setup {
+            folders,
+            kept,
+            clock,
+            seed,
+            logger,
+        } = setup;
         let log = LogConfig {
             segment_size: 4 << 20,
+            kept,
             ..LogConfig::default()
         };
         let (orders, queue) = channel();

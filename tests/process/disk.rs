@@ -242,6 +242,64 @@ fn full_disk_refuses_writes_and_resumes() {
     }
 }
 
+/// D5: the log is trimmed before it takes the whole disk, so no write is refused for it; a disk that is full of keys is
+/// emptied by deleting them.
+#[test]
+fn small_disk_outlives_its_log_and_its_keys() {
+    const TEST: &str = "small_disk_outlives_its_log_and_its_keys";
+    if !ours_only(TEST) {
+        return;
+    }
+    let Some(disk) = SmallDisk::mount(160) else {
+        return skipped(TEST, "can't mount a tmpfs here (needs root)");
+    };
+    let beside = tempfile::tempdir().expect("a temporary folder");
+    let mut options = Options::new(&[
+        ("appendfsync", "everysec"),
+        ("log-segment-size", "4mb"),
+        ("rdbcompression", "no"),
+    ])
+    .dir(disk.dir.path());
+    options.output_in = Some(beside.path().to_path_buf());
+    let server = options.start();
+    let mut client = server.client();
+    let payload = vec![b'p'; 50_000];
+    let set = |key: String| vec![b"SET".to_vec(), key.into_bytes(), payload.clone()];
+    for n in 0..8_000 {
+        let reply = client.cmd(&set(format!("over:{}", n % 100)));
+        assert!(reply.is_ok(), "write {n} of 50 kB: {reply:?}");
+    }
+    let refused = (0..4_000).find(|n| client.cmd(&set(format!("key:{n}"))).is_error());
+    let refused = refused.expect("200 MB of keys are no state on a disk of 160 MB");
+    let text = server.output();
+    let told = text.lines().rfind(|line| line.contains("The disk is full"));
+    assert!(told.is_some_and(|line| line.contains("FLUSHALL")), "{text}");
+    assert_eq!(client.cmd(&["DEL", "key:0", "none"]), Value::Int(1));
+    assert_eq!(client.cmd(&["UNLINK", "key:1"]), Value::Int(1));
+    assert_eq!(client.cmd(&["STRLEN", "key:2"]), Value::Int(50_000));
+    let exec = ["MULTI", "DEL", "EXEC"];
+    assert!(client.cmd(&[exec[0]]).is_ok());
+    client.cmd(&["DEL", "key:2"]);
+    assert!(
+        client.cmd(&["EXEC"]).is_error(),
+        "a transaction is no deletion"
+    );
+    for n in 2..refused - 100 {
+        let deleted = client.cmd(&["DEL".to_owned(), format!("key:{n}")]);
+        assert_eq!(deleted, Value::Int(1), "key:{n}");
+    }
+    let end = Instant::now() + MINUTE;
+    while client.cmd(&set("after".to_owned())).is_error() {
+        assert!(Instant::now() < end, "still refused after a minute");
+        std::thread::sleep(Duration::from_millis(50)); // the pause between two tries
+    }
+    assert!(client.cmd(&["FLUSHALL"]).is_ok());
+    for n in 0..2_000 {
+        let reply = client.cmd(&set(format!("over:{}", n % 100)));
+        assert!(reply.is_ok(), "write {n} after the flush: {reply:?}");
+    }
+}
+
 /// Every file below `dir`, with its bytes.
 fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();

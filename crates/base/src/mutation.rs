@@ -267,6 +267,12 @@ pub enum Mutation {
     TrimBelowFloor,
     /// P11: entries are dropped that other members lack.
     TrimPastNeeded,
+    /// D5: the log takes the room of the snapshot that would let it be trimmed.
+    NothingKeptForSnapshot,
+    /// D5: on a full disk not even what frees memory is taken.
+    FreeingIsRefused,
+    /// P11: a full disk changes nothing of what is kept for others.
+    ShortageKeepsAll,
     /// P12: a deposed leader's word about the log's end is taken.
     TrimToOfDeposed,
     /// P12: where a witness's log begins says nothing of those that it could bring up.
@@ -415,6 +421,9 @@ impl Mutation {
         Mutation::TrimBelowFloor,
         Mutation::TrimPastNeeded,
         Mutation::TrimPastPin,
+        Mutation::NothingKeptForSnapshot,
+        Mutation::FreeingIsRefused,
+        Mutation::ShortageKeepsAll,
         Mutation::WitnessFloorIgnored,
         Mutation::TrimToOfDeposed,
         Mutation::StartIgnoresTruncation,

@@ -170,6 +170,8 @@ pub struct RaftStatus {
     pub quorum: bool,
     /// D5: writes are refused for lack of room.
     pub disk_full: bool,
+    /// D5: bytes of the disk that are kept free of log.
+    pub disk_kept: u64,
     /// Entries executed here that are not committed yet.
     pub tail_entries: u64,
     pub tail_bytes: u64,

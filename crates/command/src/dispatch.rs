@@ -250,7 +250,7 @@ fn serve(env: &mut Env<'_>, spec: &Spec, args: Args<'_>, in_multi: bool) -> Resu
         let asking = env.session.asking || spec.flags.has(flags![ASKING]);
         match in_motion(env, slot, (changes, migrates, asking), keys)? {
             Moving::Usual => {}
-            Moving::Serve(writable) => return Ok(writable || !write || in_multi),
+            Moving::Serve(writable) => return Ok(enters(env, spec, writable) || in_multi),
             Moving::Wait => return Ok(false),
         }
     }
@@ -259,12 +259,18 @@ fn serve(env: &mut Env<'_>, spec: &Spec, args: Args<'_>, in_multi: bool) -> Resu
     }
     if let Serving::Lead { writable } = env.serving {
         // A write that is only queued enters no batch yet.
-        return Ok(writable || !write || in_multi);
+        return Ok(enters(env, spec, writable) || in_multi);
     }
     if in_multi && slot.is_none() && env.begins_anew() {
         return Ok(true); // C1
     }
     elsewhere(env, write, slot)
+}
+
+/// T2, D5: whether what the command puts into the batch, if anything, may enter it.
+fn enters(env: &Env<'_>, spec: &Spec, writable: bool) -> bool {
+    let frees = spec.flags.has(flags![FREES]) && env.data.only_frees();
+    writable || !spec.writes() || frees
 }
 
 /// M5: what changes keys that it does not name (FLUSHALL) waits for all that is lent.

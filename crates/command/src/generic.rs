@@ -10,13 +10,13 @@ use resp::args::Args;
 const SPREAD_SUM: &[&str] = &["request_policy:multi_shard", "response_policy:agg_sum"];
 
 rows! { pub static ROWS: Generic [KEYSPACE] {
-    "del" -2 [WRITE] "1.0.0" keys(1 -1 1 RM DELETE) => del: "Deletes keys." .tips(SPREAD_SUM);
+    "del" -2 [WRITE] "1.0.0" keys(1 -1 1 RM DELETE) => del: "Deletes keys." .tips(SPREAD_SUM).frees();
     "exists" -2 [READONLY FAST] "1.0.0" keys(1 -1 1 RO) => exists: "How many of the keys exist." .tips(SPREAD_SUM);
     "rename" 3 [WRITE] "1.0.0" key(1 RW ACCESS DELETE) key(2 OW UPDATE) => rename: "Renames a key; one that has the new name is overwritten.";
     "renamenx" 3 [WRITE FAST] "1.0.0" key(1 RW ACCESS DELETE) key(2 OW INSERT) => renamenx: "Renames a key if none has the new name.";
     "touch" -2 [READONLY FAST] "3.2.1" keys(1 -1 1 RO) => exists: "How many of the keys exist; counts as a use of them." .tips(SPREAD_SUM);
     "type" 2 [READONLY FAST] "1.0.0" key(1 RO) => kind: "The type of a key's value.";
-    "unlink" -2 [WRITE FAST] "4.0.0" keys(1 -1 1 RM DELETE) => del: "Deletes keys; memory is freed later." .tips(SPREAD_SUM);
+    "unlink" -2 [WRITE FAST] "4.0.0" keys(1 -1 1 RM DELETE) => del: "Deletes keys; memory is freed later." .tips(SPREAD_SUM).frees();
 }}
 
 /// Freeing large values never happens here, so DEL and UNLINK are the same.

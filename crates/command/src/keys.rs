@@ -38,8 +38,8 @@ const SCANNED: &[&str] = &[
 rows! { pub static ROWS:
     Server [KEYSPACE] {
         "dbsize" 1 [READONLY FAST] "1.0.0" => dbsize: "How many keys the database has." .tips(SUM);
-        "flushall" -1 [WRITE] @DANGEROUS "1.0.0" => flushall: "Deletes all keys of all databases." .tips(ALL_SUCCEEDED);
-        "flushdb" -1 [WRITE] @DANGEROUS "1.0.0" => flushdb: "Deletes all keys of the database." .tips(ALL_SUCCEEDED);
+        "flushall" -1 [WRITE] @DANGEROUS "1.0.0" => flushall: "Deletes all keys of all databases." .tips(ALL_SUCCEEDED).frees();
+        "flushdb" -1 [WRITE] @DANGEROUS "1.0.0" => flushdb: "Deletes all keys of the database." .tips(ALL_SUCCEEDED).frees();
     }
     Generic [KEYSPACE] {
         "keys" 2 [READONLY] @DANGEROUS "1.0.0" => keys: "All keys that match a pattern." .tips(ANY_ORDER).role(Role::Walk);

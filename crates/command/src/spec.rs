@@ -45,6 +45,9 @@ impl CommandFlags {
     /// Ours: effects may be larger than the arguments, so what they take is worked out before (D5).
     pub const AMPLIFIES: CommandFlags = CommandFlags(1 << 24);
 
+    /// Ours: deletes keys and does nothing else, so a full disk does not refuse it (D5).
+    pub const FREES: CommandFlags = CommandFlags(1 << 25);
+
     /// Flags that COMMAND prints, in Redis's order; the others are the server's own business.
     pub const PRINTED: &'static [(CommandFlags, &'static str)] = &[
         (CommandFlags::WRITE, "write"),
@@ -318,6 +321,12 @@ impl Spec {
     pub const fn amplifies(mut self, more: fn(Args<'_>) -> usize) -> Spec {
         self.flags = self.flags.and(CommandFlags::AMPLIFIES);
         self.effects = Some(more);
+        self
+    }
+
+    /// Its effects only free memory.
+    pub const fn frees(mut self) -> Spec {
+        self.flags = self.flags.and(CommandFlags::FREES);
         self
     }
 

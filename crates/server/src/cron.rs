@@ -24,9 +24,14 @@ impl<P: Platform> Server<P> {
         let period = Duration::from_millis(1000 / u64::from(self.state.config.hz.max(1)));
         self.next_cron = now.mono + period;
         self.cron_runs += 1;
+        self.shard.note_memory(self.state.platform.memory().used);
         self.begin_due_snapshot();
         let mut more = false;
-        if self.state.active_expire && admission == (Admission::Lead { writable: true }) {
+        let deletes = match admission {
+            Admission::Lead { writable } => writable || self.shard.data().only_frees(),
+            _ => false,
+        };
+        if self.state.active_expire && deletes {
             // T2: the leader's deletions are effects like all others.
             more |= self
                 .shard

@@ -8,7 +8,7 @@ use super::platform::Platform;
 use super::shutdown::Asked;
 use super::state::{ServerState, TurnApi};
 use super::turn::Server;
-use base::clock::Now;
+use base::clock::{Mono, Now};
 use command::api::IoView;
 use command::{execute, Block, BlockKind, Env, Error, Flow, Outcome, ServerApi, Serving, Session};
 use keyspace::PREFETCH;
@@ -16,6 +16,7 @@ use net::{ConnId, Filled, Next, Output};
 use resp::{Args, Limits, Skim};
 use shard::{Admission, Shard};
 use state::Gate;
+use std::time::Duration;
 use topology::Routing;
 
 /// T9: copying so much takes long, however simple the command is.
@@ -33,6 +34,9 @@ enum NextStep {
     Stop,
 }
 
+/// D5: for so long a write waits for a snapshot that is to give room back.
+const ROOM_PATIENCE: Duration = Duration::from_secs(2);
+
 /// What one execution takes place on.
 struct Execution<'a, P: Platform> {
     shard: &'a mut Shard<P::Disk>,
@@ -44,6 +48,8 @@ struct Execution<'a, P: Platform> {
     routing: Option<&'a Routing>,
     /// The command was held for so long that it is no longer (S2).
     overdue: bool,
+    /// Since when it has been held.
+    held_since: Option<Mono>,
 }
 
 impl<P: Platform> Execution<'_, P> {
@@ -108,12 +114,17 @@ impl<P: Platform> Execution<'_, P> {
     }
 
     /// The command did nothing and runs again later; on a full disk, where "later" may be never, it
-    /// is refused (D5).
+    /// is refused (D5). Behind a snapshot that gives room back it is only slowed down (F5).
     fn put_off(&mut self, session: &mut Session, output: &mut Output) -> NextStep {
         output.discard_unsealed();
         self.state.drop_fanout();
         let leads = matches!(self.admission, Admission::Lead { .. });
         if !leads || !self.shard.is_disk_full() {
+            return NextStep::Again;
+        }
+        let held_for = self.held_since.map(|at| self.now.mono.since(at));
+        let patient = held_for.is_none_or(|time| time < ROOM_PATIENCE);
+        if patient && self.shard.gives_room_back() {
             return NextStep::Again;
         }
         if session.transaction.open {
@@ -261,7 +272,7 @@ impl<P: Platform> Server<P> {
             }
             let limits = self.limits(client);
             let own_io = client.io();
-            let overdue = self.is_overdue(client);
+            let (overdue, held_since) = (self.is_overdue(client), client.wait.held_since());
             let Client { conn, session, .. } = client;
             let next = conn.input.next(&self.shared, &limits, &mut self.argv);
             let (args, bytes, rest) = match next {
@@ -290,6 +301,7 @@ impl<P: Platform> Server<P> {
                 key,
                 routing: self.routing.as_deref(),
                 overdue,
+                held_since,
             };
             let after = execution.run(session, &mut conn.output, own_io, args, bytes);
             let goes_on = match after {

@@ -7,6 +7,7 @@
 use base::clock::Mono;
 use command::api::SnapshotKind;
 use config::SaveRule;
+use shard::Shortage;
 use std::time::Duration;
 
 /// A small set of keys that is overwritten fills the log in less than a second.
@@ -45,6 +46,8 @@ pub struct Facts<'a> {
     pub trims: bool,
     /// P15: a member needs a state, and the base names none.
     pub needed: bool,
+    /// D5: whether a snapshot gives back room that is short.
+    pub shortage: Option<Shortage>,
     /// Others of the group make snapshots too.
     pub leads_others: bool,
     /// `auto-aof-rewrite-min-size`, `auto-aof-rewrite-percentage`.
@@ -69,6 +72,8 @@ pub enum Due {
     Growth,
     /// P15: a member needs a state, and the base names none.
     Needed,
+    /// D5: it gives back room that is short.
+    Room,
 }
 
 impl Due {
@@ -76,7 +81,7 @@ impl Due {
         match self {
             Due::Scheduled(kind) => kind,
             Due::Rule(_) => SnapshotKind::Save,
-            Due::Growth | Due::Needed => SnapshotKind::Rewrite,
+            Due::Growth | Due::Needed | Due::Room => SnapshotKind::Rewrite,
         }
     }
 }
@@ -85,6 +90,9 @@ impl Due {
 pub fn due(facts: &Facts<'_>) -> Option<Due> {
     if facts.busy {
         return None;
+    }
+    if gives_room(facts) {
+        return Some(Due::Room);
     }
     if facts.rewrite_scheduled {
         return Some(Due::Scheduled(SnapshotKind::Rewrite));
@@ -111,6 +119,19 @@ pub fn due(facts: &Facts<'_>) -> Option<Due> {
     }
     let most = if spaced { 1 } else { CROWDED };
     has_grown(facts, most).then_some(Due::Growth)
+}
+
+/// Whether one is due for the room that it gives back; before what clients have asked for, which may find none else.
+fn gives_room(facts: &Facts<'_>) -> bool {
+    let rested = facts
+        .last_rewrite
+        .is_none_or(|at| facts.now.since(at) > RETRY);
+    let due = match facts.shortage {
+        None => false,
+        Some(Shortage::Pays) => rested || facts.failures == 0,
+        Some(Shortage::Full) => rested,
+    };
+    due && facts.trims
 }
 
 /// Whether the log is so many times as long as it is to get.
@@ -175,6 +196,7 @@ mod tests {
             failed_save: None,
             trims: true,
             needed: false,
+            shortage: None,
             leads_others: false,
             min_size: 64 * MB,
             percentage: 100,
@@ -260,6 +282,34 @@ mod tests {
         assert_eq!(due(&facts), Some(Due::Needed));
         facts.last_automatic = Some(facts.now);
         assert_eq!(due(&facts), None, "nobody makes one after the other");
+    }
+
+    /// D5: where a snapshot costs more than it gives back, nothing but refused writes makes one, and not in a row.
+    #[test]
+    fn a_shortage_of_room_makes_one() {
+        for (shortage, failures, seconds, want) in [
+            (None, 0, 100, false),
+            (Some(Shortage::Pays), 0, 0, true),
+            (Some(Shortage::Pays), 1, 5, false),
+            (Some(Shortage::Pays), 9, 6, true),
+            (Some(Shortage::Full), 0, 5, false),
+            (Some(Shortage::Full), 0, 6, true),
+            (Some(Shortage::Full), 9, 6, true),
+        ] {
+            let mut facts = Facts {
+                shortage,
+                failures,
+                last_rewrite: Some(at(100_000 - seconds)),
+                save_scheduled: true,
+                ..quiet()
+            };
+            let what = format!("{shortage:?}, {failures} failures, {seconds} s ago");
+            let save = Some(Due::Scheduled(SnapshotKind::Save));
+            let want = if want { Some(Due::Room) } else { save };
+            assert_eq!(due(&facts), want, "{what}");
+            facts.trims = false;
+            assert_eq!(due(&facts), save, "{what}, and it frees nothing");
+        }
     }
 
     #[test]

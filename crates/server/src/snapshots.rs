@@ -302,6 +302,12 @@ impl<P: Platform> Server<P> {
                 let by = "a member that needs a state".to_owned();
                 (snapshots.number(), by)
             }
+            Due::Room => {
+                let kept = self.shard.log().kept();
+                let by =
+                    format!("a disk that is short of room ({kept} bytes are kept for a snapshot)");
+                (snapshots.number(), by)
+            }
             Due::Growth => {
                 let bytes = self.log_behind_snapshot();
                 let by = format!("{bytes} bytes of log behind the last snapshot");
@@ -342,6 +348,7 @@ impl<P: Platform> Server<P> {
             failed_save: last_save.began.filter(|_| last_save.has_failed()),
             trims: goes_on && shard.may_trim(),
             needed: group.lacks_state(),
+            shortage: shard.shortage(),
             leads_others: group.is_leader() && !group.is_alone(),
             min_size: state.config.auto_aof_rewrite_min_size,
             percentage: state.config.auto_aof_rewrite_percentage,

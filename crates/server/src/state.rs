@@ -284,6 +284,7 @@ impl<P: Platform> ServerApi for TurnApi<'_, P> {
             lease_valid: handle.lease_valid(now),
             quorum: handle.has_quorum,
             disk_full: handle.is_disk_full,
+            disk_kept: handle.log.kept(),
             tail_entries: handle.tail_entries(),
             tail_bytes: handle.tail_bytes as u64,
             members: self.member_statuses(),

@@ -241,7 +241,9 @@ impl<P: Platform> Server<P> {
             if self.disk_full_told {
                 slog::warn!(
                     self.logger,
-                    "The disk is full: writes are refused until there is room ({})",
+                    "The disk is full: writes are refused until there is room ({}). What helps: room on the disk of `dir`, \
+                     or fewer keys: DEL, UNLINK, FLUSHDB and FLUSHALL are taken, keys expire, and a snapshot gives back \
+                     what they leave",
                     self.shard.no_space().unwrap_or_default()
                 );
             } else {

@@ -5,7 +5,6 @@
 
 use super::members::is_change;
 use super::persist::SMALL_RECORD;
-use super::turn::TURN_ROOM;
 use super::Shard;
 use base::clock::{Mono, Now};
 use base::ids::BatchSeq;
@@ -34,7 +33,11 @@ impl<D: Disk> Shard<D> {
         if small && !mutation::is(Mutation::ReserveForNothing) {
             return self.log.has_reserve(bytes + FOR_VOTES);
         }
-        self.log.has_room(bytes)
+        if self.log.has_room(bytes) {
+            return true;
+        }
+        let frees = |entry: &Entry| may_use_reserve(entry) || Self::may_use_freeing(entry);
+        self.log.has_room_to_free(bytes) && append.entries.iter().all(frees)
     }
 
     /// D5: whether a new term or vote can be written. What would make one is not stepped else, and no
@@ -57,7 +60,7 @@ impl<D: Disk> Shard<D> {
 
     /// Looks how the own disk does. A leader that it fails, or whose keyspace is being loaded, hands over.
     pub(super) fn look_at_disk(&mut self, now: Now) {
-        let has_room = self.log.has_room(TURN_ROOM);
+        let has_room = self.has_room();
         self.group.set_room(has_room);
         self.full_since = match has_room {
             true => None,

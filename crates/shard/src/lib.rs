@@ -32,6 +32,7 @@ mod open;
 mod persist;
 mod quorum;
 mod replay;
+mod space;
 mod transfer;
 mod turn;
 pub use check::OfferedCheck;
@@ -39,6 +40,7 @@ pub use import::{without_import, ImportFile, Imported, NotImported};
 pub use loading::{Cause, LoadProgress};
 pub use make::{CopyTo, NoSnapshot, SnapshotOrder, SnapshotProgress};
 pub use members::LEAVE_TIMEOUTS;
+pub use space::Shortage;
 pub use turn::Admission;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -265,6 +267,12 @@ pub struct Shard<D: Disk> {
     retry_alloc_at: Option<Mono>,
     /// D5: the log could not get the space that it wants, and has not got it since; what the system said.
     no_space: Option<String>,
+    /// When the base was last replaced, and files went.
+    shed_at: Option<Mono>,
+    /// Whether the log soon gets no more of the disk, or gets none now.
+    is_nearly_full: bool,
+    /// D5: bytes that the process has for data; more than any has, until that is told.
+    memory: u64,
     reads: VecDeque<ReadFor>,
     commit_pending: Option<Mono>,
     next_relaxed_sync: Mono,
@@ -281,8 +289,8 @@ pub struct Shard<D: Disk> {
     new_state: Option<log_end::NewState>,
     /// D7, P12: up to where all members have the log that need not be given a state; none: nobody has said so.
     needed: Option<u64>,
-    /// P11: a member is being given the state that the base names.
-    base_is_given: bool,
+    /// P11: a member is being given the state that the base names; how often another one was in vain.
+    base_given: Option<u32>,
     install: Option<install::Install>,
     transfers: transfer::Transfers,
     snapshots: make::Snapshots<D>,

@@ -13,6 +13,9 @@ use base::mutation::{self, Mutation};
 use storage::base::MemberKind;
 use storage::{Base, Disk, Job, LogStart, Needed, SnapshotMeta, Switched};
 
+/// P11: a state that is given for this many times is kept as long as the disk has room.
+const MOST_AGAIN: u32 = 20;
+
 /// A snapshot on its way into the base.
 pub(super) struct NewState {
     snapshot: SnapshotMeta,
@@ -22,6 +25,17 @@ pub(super) struct NewState {
     again_at: Option<Mono>,
     /// What the system said to the last try.
     failure: Option<String>,
+}
+
+impl NewState {
+    fn of(snapshot: SnapshotMeta) -> NewState {
+        NewState {
+            snapshot,
+            ordered: false,
+            again_at: None,
+            failure: None,
+        }
+    }
 }
 
 impl<D: Disk> Shard<D> {
@@ -56,13 +70,7 @@ impl<D: Disk> Shard<D> {
         if !is_free || !is_ours || at.index <= newest || !self.may_trim() {
             return self.drop_file_of(&snapshot);
         }
-        let new = NewState {
-            snapshot,
-            ordered: false,
-            again_at: None,
-            failure: None,
-        };
-        if let Some(old) = self.new_state.replace(new) {
+        if let Some(old) = self.new_state.replace(NewState::of(snapshot)) {
             self.drop_file_of(&old.snapshot);
         }
     }
@@ -93,13 +101,30 @@ impl<D: Disk> Shard<D> {
         self.log.cap(state.file.map_or(0, |file| file.bytes))
     }
 
+    /// F10: nothing is kept that need not be.
+    fn is_short(&self) -> bool {
+        self.is_disk_full() && !mutation::is(Mutation::ShortageKeepsAll)
+    }
+
+    /// The same, on the disk as it is: one that is full keeps no more than is always kept (F10).
+    fn cap_now(&self, state: &SnapshotMeta) -> u64 {
+        match self.is_short() {
+            true => self.log.cap(0),
+            false => self.cap(state),
+        }
+    }
+
     /// P11: what of the log the other members need. A witness keeps what it was not told to be of no use.
-    fn needed(&self, state: &SnapshotMeta) -> Needed {
+    pub(super) fn needed(&self, state: &SnapshotMeta) -> Needed {
         match self.needed {
-            _ if self.is_surely_alone() => Needed::NOTHING,
+            _ if self.is_surely_alone() => Needed {
+                lean: self.is_short(),
+                ..Needed::NOTHING
+            },
             behind => Needed {
+                lean: false,
                 behind: behind.unwrap_or(0),
-                cap: (self.group.kind() == MemberKind::Data).then(|| self.cap(state)),
+                cap: (self.group.kind() == MemberKind::Data).then(|| self.cap_now(state)),
             },
         }
     }
@@ -151,12 +176,7 @@ impl<D: Disk> Shard<D> {
         let start = self.start_of(&snapshot);
         let old = self.base.start.map_or(0, |start| start.position.0);
         if start.is_some_and(|new| new.position.0 - old >= self.log.cap(0)) {
-            self.new_state = Some(NewState {
-                snapshot,
-                ordered: false,
-                again_at: None,
-                failure: None,
-            });
+            self.new_state = Some(NewState::of(snapshot));
         }
     }
 
@@ -182,21 +202,32 @@ impl<D: Disk> Shard<D> {
     }
 
     /// P11: a member is being given the state that the base names, or the log behind it: it stays, for as long as the log does not
-    /// become much longer than a state costs.
-    pub fn hold_base(&mut self, is_given: bool) {
-        self.base_is_given = is_given;
+    /// become much longer than a state costs; twice as long for each time that another one was given in vain, or
+    /// the member would never be brought up.
+    pub fn hold_base(&mut self, given: Option<u32>) {
+        self.base_given = given;
     }
 
     pub(super) fn is_base_held(&self) -> bool {
         let state = &self.base.snapshot;
-        let cap = self.cap(state);
-        self.base_is_given
+        let most = |again: u32| (2 * self.cap(state)).saturating_mul(1 << again.min(MOST_AGAIN));
+        let is_short = |again| self.log.bytes_after(state.index) < most(again);
+        self.base_given.is_some_and(is_short)
             && self.no_space.is_none()
-            && self.log.bytes_after(state.index) < 2 * cap
             && !mutation::is(Mutation::TrimPastPin)
     }
 
+    /// F10: on a full disk the log loses at once what the present state covers and nobody needs.
+    fn shed_log(&mut self) {
+        let state = &self.base.snapshot;
+        let sheds = self.is_disk_full() && self.new_state.is_none() && self.may_trim();
+        if sheds && self.start_of(state).is_some() {
+            self.new_state = Some(NewState::of(state.clone()));
+        }
+    }
+
     pub(super) fn order_switch(&mut self, now: Now) {
+        self.shed_log();
         if self.new_state.as_ref().is_none_or(|new| new.ordered) {
             return;
         }
@@ -237,6 +268,7 @@ impl<D: Disk> Shard<D> {
         match switched {
             Switched::Done(base, trim) => {
                 self.new_state = None;
+                self.shed_at = Some(now.mono);
                 let trim = self.log.switched(Base::clone(&base), trim);
                 self.base = *base;
                 self.group.compact(self.base.log_before());

@@ -77,6 +77,8 @@ struct Making<D: Disk> {
     order: Option<SnapshotOrder<D>>,
     /// The index as of which it will be, once that is known.
     at: Option<EntryId>,
+    /// Bytes that its file may take.
+    most: u64,
     progress: Arc<SnapshotProgress>,
 }
 
@@ -115,6 +117,7 @@ impl<D: Disk> Shard<D> {
         self.snapshots.making = Some(Making {
             order: Some(order),
             at: self.whole_index(),
+            most: self.next_state_bytes(),
             progress: Arc::default(),
         });
         Ok(())
@@ -124,6 +127,11 @@ impl<D: Disk> Shard<D> {
     pub(super) fn is_making_snapshot(&self) -> bool {
         let making = self.snapshots.making.as_ref();
         making.is_some_and(|making| making.order.is_none())
+    }
+
+    /// Bytes that the file may take of the one that is being made.
+    pub(super) fn making_at_most(&self) -> Option<u64> {
+        self.snapshots.making.as_ref().map(|making| making.most)
     }
 
     /// How far the snapshot is that is ordered or being made.

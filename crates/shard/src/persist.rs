@@ -7,7 +7,7 @@ use raft::eraftpb::{Entry, HardState};
 use raft_group::Persist;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Disk, Done, Job, LogRecord, Position};
+use storage::{Allocated, Disk, Done, Job, LogRecord, Position, StorageError};
 
 /// How long a commit index may wait for a record to ride in (D1).
 const COMMIT_RIDE: Duration = Duration::from_millis(100);
@@ -24,6 +24,8 @@ pub(super) const SMALL_RECORD: u64 = 512;
 pub(super) const READ_SLICE: u64 = 1 << 20;
 /// How long a disk is left alone that is full, or where no file can be opened (D5).
 pub(super) const RETRY: Duration = Duration::from_secs(1);
+/// The same, where the disk is only asked how much is free: a snapshot may have given room back.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 impl<D: Disk> Shard<D> {
     /// Writes what a Ready asks for, in one record.
@@ -129,7 +131,8 @@ impl<D: Disk> Shard<D> {
         let wanted = match self.config.sync {
             _ if patient => false,
             _ if !self.relaxed() || self.must_sync() || self.record_is_open() => true,
-            _ if self.sync_wanted => true,
+            // P10: only what is on disk can be dropped.
+            _ if self.sync_wanted || self.is_nearly_full => true,
             // A large record is not even written before its sync job has run (T8).
             _ if self.log.written() < self.log.end() => true,
             SyncPolicy::No => false,
@@ -151,6 +154,9 @@ impl<D: Disk> Shard<D> {
         if retries {
             self.retry_alloc_at = None;
             self.log.retry_alloc();
+        }
+        if self.log.wants_segment() {
+            self.look_at_space();
         }
         match self.log.alloc_job() {
             Some(job) => self.jobs.push(Job::Alloc(job)),
@@ -209,15 +215,10 @@ impl<D: Disk> Shard<D> {
                 self.disk_is_quick = took.is_some_and(|took| took < QUICK_SYNC);
                 self.log.synced(result?);
             }
-            Done::Allocated(result) => match self.log.allocated(result) {
-                Ok(()) => self.no_space = None,
-                Err(error) if error.is_full() => {
-                    // Until a try has gone well: what is under way promises nothing.
-                    self.no_space = Some(error.to_string());
-                    self.retry_alloc_at = Some(now.mono + RETRY);
-                }
-                Err(error) => return Err(error.into()),
-            },
+            Done::Allocated(result) => {
+                self.allocated(now, result)?;
+                self.look_at_space();
+            }
             Done::Read(result) => {
                 let entries = match result {
                     // No file can be opened now (D5): it is read later.
@@ -246,6 +247,27 @@ impl<D: Disk> Shard<D> {
             Done::Transfer(done) => self.on_transferred(done),
             // The server's.
             Done::Download(_) => {}
+        }
+        Ok(())
+    }
+
+    fn allocated(
+        &mut self,
+        now: Now,
+        made: Result<Allocated<D>, StorageError>,
+    ) -> Result<(), ShardError> {
+        match self.log.allocated(made) {
+            Ok(()) => self.no_space = None,
+            Err(error) if error.is_full() => {
+                // Until a try has gone well: what is under way promises nothing.
+                self.no_space = Some(error.to_string());
+                let pause = match error {
+                    StorageError::Kept { .. } => LOOK_AGAIN,
+                    _ => RETRY,
+                };
+                self.retry_alloc_at = Some(now.mono + pause);
+            }
+            Err(error) => return Err(error.into()),
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ use std::fmt::Display;
 use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use storage::reserve;
 use storage::snapshot::{self, SnapshotWriter};
 use storage::{
     Base, Disk, MadeSnapshot, MemberIdentity, OpenState, ReadJob, SnapshotError, SnapshotMeta,
@@ -103,8 +104,12 @@ impl<D: Disk> Replay<D> {
     fn make(&mut self) -> Result<(SnapshotMeta, u64), SnapshotError> {
         let made = self.replay()?;
         let written = self.write(made);
-        if written.is_err() {
+        if let Err(error) = &written {
             snapshot::discard(&self.disk, self.at, None);
+            if matches!(error, SnapshotError::Disk(error) if error.is_full()) {
+                // D5: the next one has it.
+                reserve::give_up(&self.disk);
+            }
         }
         written
     }

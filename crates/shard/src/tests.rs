@@ -42,6 +42,7 @@ fn config(sync: SyncPolicy) -> ShardConfig {
         sizes: Sizes::default(),
         log: LogConfig {
             segment_size: 1 << 20,
+            freeing: 0,
             ..LogConfig::default()
         },
         first: true,

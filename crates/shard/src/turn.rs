@@ -154,6 +154,9 @@ impl<D: Disk> Shard<D> {
         let now_ms = self.turn_now.unix_ms;
         self.data
             .begin_turn(self.next_batch, now_ms, writable, grant);
+        if let Some(bytes) = self.freeing_grant().filter(|_| !writable) {
+            self.data.grant_freeing(bytes);
+        }
     }
 
     /// Handles Readies until there are none, applies a slice, and sees which gates have opened.
@@ -361,8 +364,13 @@ impl<D: Disk> Shard<D> {
             return;
         };
         let entries = bodies.iter().map(|body| body.len() as u64 + ENTRY_ROOM);
+        let bytes = entries.sum();
+        let fits = match self.data.writable() {
+            true => self.log.has_room(bytes),
+            false => self.log.has_room_to_free(bytes),
+        };
         assert!(
-            self.log.has_room(entries.sum()),
+            fits,
             "D5: a turn's effects fit the room that it was granted"
         );
         self.patient_entries = if patient { bodies.len() } else { 0 };

@@ -125,6 +125,8 @@ impl World {
                 segment_size: self.plan.segment,
                 spare_segments: self.plan.spares,
                 reserve: 8 << 10,
+                freeing: 8 << 10,
+                kept: Default::default(),
                 floor: 0,
             };
             remake(&disk, &log, &base);

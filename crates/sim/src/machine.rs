@@ -278,6 +278,12 @@ impl Machine {
         let folders = SimFolders(disk.clone());
         let conf = load_conf(&disk).map_err(|e| e.to_string())?;
         let io = SimCluster::new(Rc::clone(&self.wires), disk.clone());
+        let tuning = tuning(plan);
+        let log = LogConfig {
+            segment_size: 64 << 10,
+            spare_segments: 2,
+            ..tuning.log.clone()
+        };
         let server = Server::start(Setup {
             config: self.config(plan),
             platform: SimPlatform {
@@ -291,16 +297,11 @@ impl Machine {
             seed: seeds.0,
             memory_bytes: 1 << 30,
             about: About::default(),
-            tuning: tuning(plan),
+            tuning,
             logger: loud(&self.said),
             raft_logger: slog::Logger::root(slog::Discard, slog::o!()),
         });
         let server = server.map_err(|e| e.to_string())?;
-        let log = LogConfig {
-            segment_size: 64 << 10,
-            spare_segments: 2,
-            ..tuning(plan).log
-        };
         let now = witness_clock.now();
         let witnesses = Witnesses::open(folders, log, seeds.1, now, loud(&self.said));
         let witnesses = witnesses.map_err(|e| e.to_string())?;
@@ -389,6 +390,8 @@ fn tuning(plan: &Plan) -> Tuning {
             segment_size: plan.segment,
             spare_segments: plan.spares,
             reserve: 8 << 10,
+            freeing: 8 << 10,
+            kept: Default::default(),
             floor: 0,
         },
         keep_bytes: 4 << 10,

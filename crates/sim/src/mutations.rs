@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
 
-use crate::alone::{follower, leader, learner, log_end, node, voter, witnesses};
+use crate::alone::{follower, full, leader, learner, log_end, node, voter, witnesses};
 use crate::plan::Topology;
 use crate::runs::run_seed;
 use crate::trace::Lines;
@@ -156,6 +156,9 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::TrimBeforeBase, Scene(log_end::every_step_of_a_trim_may_be_the_last)),
         (M::StateAheadOfLog, Scene(log_end::a_state_waits_for_its_entry)),
         (M::TrimPastNeeded, Beside("crates/shard/src/tests/mutations.rs")),
+        (M::NothingKeptForSnapshot, Scene(full::a_small_disk_is_overwritten)),
+        (M::FreeingIsRefused, Scene(full::a_disk_full_of_keys_is_emptied)),
+        (M::ShortageKeepsAll, Beside("crates/shard/src/tests/mutations.rs")),
         (M::TrimPastPin, Beside("crates/shard/src/tests/mutations.rs")),
         (M::WitnessFloorIgnored, Beside("crates/shard/src/tests/mutations.rs")),
         (M::TrimToOfDeposed, Beside("crates/cluster/src/tests/log_end.rs")),

@@ -115,6 +115,8 @@ impl World {
             segment_size: self.plan.segment,
             spare_segments: self.plan.spares,
             reserve: 8 << 10,
+            freeing: 8 << 10,
+            kept: Default::default(),
             floor: 0,
         };
         let folder = disk.make_folder(&identity::folder(base.identity.raft_id));

@@ -118,7 +118,26 @@ pub fn has_key_effects(body: &[u8]) -> Result<bool, CodecError> {
     }
 }
 
-/// As [`check_entry`], for one unit.
+/// D5: whether the entry's effects only free memory. A part of a large unit does not say so of itself.
+pub fn only_frees(body: &[u8]) -> bool {
+    let Ok(Body::Units(mut units)) = parse_entry(body) else {
+        return false;
+    };
+    units.all(|unit| unit.is_ok_and(unit_only_frees))
+}
+
+fn unit_only_frees(mut unit: Unit<'_>) -> bool {
+    let mut effect = Effect::default();
+    loop {
+        match unit.next_into(&mut effect) {
+            Ok(true) if effect.op == Op::SELECT || effects::frees(effect.op) => {}
+            Ok(false) => return true,
+            Ok(true) | Err(_) => return false,
+        }
+    }
+}
+
+/// Whether one unit can be carried out, as [`check_entry`] says.
 pub fn check_unit(mut unit: Unit<'_>, databases: u32) -> Result<(), ApplyError> {
     let mut effect = Effect::default();
     while unit.next_into(&mut effect)? {

@@ -15,6 +15,7 @@
 //! - `dirty[slot]` is the newest batch that changed the slot; `floor` bounds all slots from below;
 //!   neither ever decreases.
 
+use super::effects;
 use super::gate::Footprint;
 use super::moving::Motion;
 use super::room;
@@ -64,6 +65,8 @@ pub struct StateMachine {
     pub(super) batch_seq: BatchSeq,
     pub(super) now_ms: i64,
     pub(super) writable: bool,
+    /// D5: effects that only free memory may enter the batch, whatever `writable` says.
+    freeing: bool,
     /// D5: the batches' bytes may not become more than this in this turn.
     grant: usize,
     /// What would have been enough for an effect that was held.
@@ -121,6 +124,7 @@ impl StateMachine {
             batch_seq: BatchSeq::NONE,
             now_ms: 0,
             writable: false,
+            freeing: false,
             grant: 0,
             wanted: None,
             access: Access::Lead,
@@ -217,17 +221,30 @@ impl StateMachine {
         self.batch_seq = batch_seq;
         self.now_ms = now_ms;
         self.writable = writable;
+        self.freeing = false;
         self.grant = grant;
         self.motion.begin_turn();
     }
 
-    /// Admission may end within a turn (the budget of T1, the limits of T2).
-    pub fn set_writable(&mut self, writable: bool) {
-        self.writable = writable;
+    /// D5: the log has room left for nothing but so many bytes of effects that only free memory.
+    pub fn grant_freeing(&mut self, grant: usize) {
+        assert!(!self.writable, "there is room for any effect");
+        self.freeing = true;
+        self.grant = grant;
     }
 
     pub fn writable(&self) -> bool {
         self.writable
+    }
+
+    /// D5: whether effects that only free memory may enter the batch, and no others.
+    pub fn only_frees(&self) -> bool {
+        self.freeing
+    }
+
+    /// Whether keys may be deleted.
+    pub(super) fn may_free(&self) -> bool {
+        self.writable || self.freeing
     }
 
     /// Bytes of effects so far in this turn.
@@ -506,8 +523,9 @@ impl StateMachine {
         if self.is_applying() {
             return true;
         }
+        let admitted = self.writable || (self.freeing && effects::frees(op));
         assert!(
-            self.access == Access::Lead && self.writable,
+            self.access == Access::Lead && admitted,
             "T2: a write was not admitted"
         );
         let bytes = Batch::size(args);

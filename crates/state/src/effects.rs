@@ -93,6 +93,11 @@ pub(super) fn leaves_keys(op: Op) -> bool {
     record::EFFECTS.iter().any(|row| row.op == op)
 }
 
+/// D5: whether the effect only frees memory.
+pub(super) fn frees(op: Op) -> bool {
+    [key::DEL, key::FLUSHDB, key::FLUSHALL].contains(&op)
+}
+
 /// What logs and errors call the effect.
 pub fn name(op: Op) -> &'static str {
     match find(op) {

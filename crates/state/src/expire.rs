@@ -55,7 +55,7 @@ impl StateMachine {
             {
                 self.footprint.hold = true;
             }
-            Access::Lead if self.writable => self.delete_expired(self.db, key),
+            Access::Lead if self.may_free() => self.delete_expired(self.db, key),
             Access::Lead => self.footprint.hold = true,
             Access::Replica => {}
             Access::Apply | Access::Record => unreachable!("apply never finds a key due"),
@@ -80,7 +80,7 @@ impl StateMachine {
             return true;
         }
         while let Some((db, bytes)) = self.keyspace.next_expired(self.now_ms) {
-            if self.slice_left() == 0 || !self.writable || self.frozen_in(db, &bytes).is_some() {
+            if self.slice_left() == 0 || !self.may_free() || self.frozen_in(db, &bytes).is_some() {
                 self.footprint.hold = true;
             } else {
                 let key = self.keyspace.key(&bytes);
@@ -94,11 +94,11 @@ impl StateMachine {
     }
 
     /// Active expiry: deletes up to `limit` keys that are due, each as a unit of its own (T2: only
-    /// when writable). How many.
+    /// when that may be written). How many.
     pub fn expire_due(&mut self, now_ms: i64, limit: usize) -> usize {
         self.begin_command(0, Access::Lead);
         let mut expired = 0;
-        while expired < limit && self.writable {
+        while expired < limit && self.may_free() {
             let next = match self.has_lent() {
                 false => self.keyspace.next_expired(now_ms),
                 // M5: a lent key expires when its lend has ended.

@@ -14,6 +14,7 @@ mod form;
 use super::disk::{Disk, DiskFile};
 use super::error::{Result, StorageError};
 use super::position::Position;
+use super::reserve;
 use ::base::ids::{EntryId, GroupId, Incarnation, RaftId};
 use ::base::NodeId;
 use raft::eraftpb::ConfState;
@@ -173,6 +174,13 @@ impl Base {
 
     /// Makes what is to become the file. An error changes nothing: the old file stands (P8).
     pub(super) fn write<D: Disk>(&self, disk: &D) -> Result<()> {
+        match self.try_to_write(disk) {
+            Err(error) if error.is_full() && reserve::give_up(disk) => self.try_to_write(disk),
+            written => written,
+        }
+    }
+
+    fn try_to_write<D: Disk>(&self, disk: &D) -> Result<()> {
         let file = disk
             .create(TEMP)
             .map_err(StorageError::io("create", TEMP))?;

@@ -11,9 +11,12 @@
 //!   [`Disk::sync_dir`] has returned; of those since then, the last ones may not have happened;
 //! - [`Disk::rename`] replaces the target in one step.
 
+use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +40,8 @@ pub trait Disk: Clone + Send + Sync + 'static {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes creations, renames and removals durable.
     fn sync_dir(&self) -> io::Result<()>;
+    /// Bytes that files in the folder can still take, as far as is known: other programs write there too.
+    fn free_space(&self) -> io::Result<u64>;
 }
 
 /// An open file; shared as an `Arc` so that a sync runs on another thread while the loop appends.
@@ -135,6 +140,26 @@ impl Disk for RealDisk {
     fn sync_dir(&self) -> io::Result<()> {
         File::open(self.folder.as_path())?.sync_all()
     }
+
+    fn free_space(&self) -> io::Result<u64> {
+        free_space(&self.folder)
+    }
+}
+
+/// Bytes that are free for us on a folder's file system; more than any disk has where that does not count its blocks.
+pub(super) fn free_space(folder: &Path) -> io::Result<u64> {
+    let path = CString::new(folder.as_os_str().as_bytes())?;
+    let mut stat = MaybeUninit::<libc::statvfs>::zeroed();
+    // SAFETY: the path ends with a zero, and the struct has room for what is written.
+    if unsafe { libc::statvfs(path.as_ptr(), stat.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: all zeros are one, and the call above has succeeded.
+    let stat = unsafe { stat.assume_init() };
+    Ok(match stat.f_blocks {
+        0 => u64::MAX,
+        _ => stat.f_bavail.saturating_mul(stat.f_frsize),
+    })
 }
 
 /// A file of [`RealDisk`].

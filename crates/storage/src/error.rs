@@ -81,6 +81,13 @@ pub enum StorageError {
     #[error("no allocated log space for {needed} bytes ({room} left)")]
     NoRoom { needed: u64, room: u64 },
 
+    /// D5: what is free is kept for the snapshot that will give log back.
+    #[error(
+        "{free} bytes are free on the disk, and {kept} of them are kept for the next snapshot, which lets the log be \
+         trimmed"
+    )]
+    Kept { free: u64, kept: u64 },
+
     /// Entries that were asked for are not in the log (dropped, or not there yet).
     #[error("entries {from}..={to} are not in the log ({first}..={last})")]
     OutOfRange {
@@ -105,6 +112,7 @@ impl StorageError {
     pub fn is_full(&self) -> bool {
         match self {
             StorageError::Io { source, .. } => is_full(source),
+            StorageError::Kept { .. } => true,
             _ => false,
         }
     }

@@ -22,6 +22,7 @@ pub mod position;
 pub mod read;
 pub mod record;
 mod recover;
+pub mod reserve;
 mod scan;
 pub mod segment;
 pub mod snapshot;

@@ -11,6 +11,7 @@ use super::base::MemberIdentity;
 use super::disk::{Disk, DiskFile};
 use super::error::{Result, StorageError};
 use super::position::Position;
+use super::reserve;
 use super::transfer::PART_SUFFIX;
 use std::sync::Arc;
 
@@ -157,6 +158,8 @@ pub fn is_temporary(name: &str) -> bool {
 /// A segment that is ready to be appended to.
 pub struct Allocated<D: Disk> {
     pub meta: SegmentMeta,
+    /// Bytes that are free on the disk beside it.
+    pub free: u64,
     pub file: Arc<D::File>,
 }
 
@@ -168,6 +171,10 @@ pub struct AllocJob<D: Disk> {
     temp: String,
     file: Option<D::File>,
     filled: u64,
+    /// Bytes that are to stay free.
+    kept: u64,
+    /// Bytes that were free beside the segment.
+    free: u64,
 }
 
 impl<D: Disk> AllocJob<D> {
@@ -180,7 +187,15 @@ impl<D: Disk> AllocJob<D> {
             temp,
             file: None,
             filled: 0,
+            kept: 0,
+            free: 0,
         }
+    }
+
+    /// D5: it comes to nothing if so many bytes would not stay free.
+    pub fn keeping(mut self, kept: u64) -> Self {
+        self.kept = kept;
+        self
     }
 
     /// Does a bounded part; `Some` when the segment is there, durably. After an error the job is
@@ -208,7 +223,10 @@ impl<D: Disk> AllocJob<D> {
         let io = |action| StorageError::io(action, &self.temp);
         let file = match self.file.take() {
             Some(file) => file,
-            None => self.disk.create(&self.temp).map_err(io("create"))?,
+            None => {
+                self.free = self.look_for_room(size)?;
+                self.disk.create(&self.temp).map_err(io("create"))?
+            }
         };
         let file = self.file.insert(file);
         if self.filled < size {
@@ -225,10 +243,23 @@ impl<D: Disk> AllocJob<D> {
             .rename(&self.temp, &self.meta.name())
             .map_err(io("rename"))?;
         self.disk.sync_dir().map_err(io("sync the folder of"))?;
+        reserve::keep(&self.disk, size);
         let file = self.file.take().expect("it was opened above");
         Ok(Some(Allocated {
             meta: self.meta.clone(),
+            free: self.free,
             file: Arc::new(file),
         }))
+    }
+
+    /// D5: what is free beside the segment, if that is enough.
+    fn look_for_room(&self, size: u64) -> Result<u64> {
+        let free = self.disk.free_space();
+        let free = free.map_err(StorageError::io("look for room beside", &self.temp))?;
+        let kept = self.kept;
+        match free >= size.saturating_add(kept) || kept == 0 {
+            true => Ok(free.saturating_sub(size)),
+            false => Err(StorageError::Kept { free, kept }),
+        }
     }
 }

@@ -2,14 +2,18 @@
 //!
 //! Owns the arithmetic of what fits and the decision when the next segment is made. Entries that
 //! were taken from a Ready can't be given back, so room is asked for before anything is stepped or
-//! executed; what is asked for is already allocated and zero-filled.
+//! executed; what is asked for is already allocated and zero-filled. A log that takes the whole disk could never be
+//! trimmed, since that needs a snapshot first: the room for one is kept free of log.
 
 use super::disk::Disk;
-use super::error::Result;
+use super::error::{Result, StorageError};
 use super::log::{Log, Segment};
 use super::position::{Position, SECTOR};
 use super::record::{HEADER, MIN_TAIL, SOFT_BODY};
 use super::segment::{AllocJob, Allocated, SegmentMeta, DATA, PAGE};
+use ::base::mutation::{self, Mutation};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
 #[derive(Clone, Debug)]
 pub struct LogConfig {
@@ -19,6 +23,10 @@ pub struct LogConfig {
     pub spare_segments: usize,
     /// Log space that only votes, conf changes and the like may use (D5).
     pub reserve: u64,
+    /// Log space above that which only effects may use that free memory (D5).
+    pub freeing: u64,
+    /// Bytes of the disk that no segment may take: one number for all logs of a node.
+    pub kept: Arc<AtomicU64>,
     /// P11: bytes of log below what is applied that no snapshot drops; four segments at least.
     pub floor: u64,
 }
@@ -29,6 +37,8 @@ impl Default for LogConfig {
             segment_size: 16 << 20,
             spare_segments: 1,
             reserve: 1 << 20,
+            freeing: 4 << 20,
+            kept: Arc::default(),
             floor: 64 << 20,
         }
     }
@@ -40,6 +50,14 @@ const FLOOR_SEGMENTS: u64 = 4;
 impl LogConfig {
     pub(super) fn floor(&self) -> u64 {
         self.floor.max(FLOOR_SEGMENTS * self.capacity())
+    }
+
+    fn reserve(&self) -> u64 {
+        self.reserve.min(self.capacity() / 4)
+    }
+
+    fn freeing(&self) -> u64 {
+        self.freeing.min(self.capacity() / 4)
     }
 
     /// Bytes of positions in a segment.
@@ -55,6 +73,8 @@ pub(super) struct Space {
     failed: bool,
     /// Room that was asked for once.
     wanted: u64,
+    /// Bytes that were free on the disk when the last segment was made, or could not be.
+    seen_free: Option<u64>,
     next_sequence: u64,
     next_generation: u64,
 }
@@ -65,6 +85,7 @@ impl Space {
             allocating: false,
             failed: false,
             wanted: 0,
+            seen_free: None,
             next_sequence,
             next_generation,
         }
@@ -72,10 +93,14 @@ impl Space {
 }
 
 impl<D: Disk> Log<D> {
-    /// Bytes of records that can be appended before the reserve is touched.
+    /// Bytes of records that can be appended before what is kept back is touched.
     pub fn room(&self) -> u64 {
-        let free = self.free();
-        free.saturating_sub(self.config.reserve.min(self.config.capacity() / 4))
+        self.room_to_free().saturating_sub(self.config.freeing())
+    }
+
+    /// The same for effects that only free memory (D5).
+    pub fn room_to_free(&self) -> u64 {
+        self.free().saturating_sub(self.config.reserve())
     }
 
     pub(super) fn free(&self) -> u64 {
@@ -88,6 +113,11 @@ impl<D: Disk> Log<D> {
     /// asked again, before a message is stepped or a write is executed.
     pub fn has_room(&self, bytes: u64) -> bool {
         self.room() >= self.with_overhead(bytes)
+    }
+
+    /// D5: the same for effects that only free memory.
+    pub fn has_room_to_free(&self, bytes: u64) -> bool {
+        self.room_to_free() >= self.with_overhead(bytes)
     }
 
     /// D5: the same for what may use the reserve: terms and votes, what a new leader begins with, and
@@ -110,22 +140,55 @@ impl<D: Disk> Log<D> {
         self.space.wanted = self.space.wanted.max(bytes);
     }
 
+    /// What was asked for once and is not there yet.
+    pub fn wanted_room(&self) -> u64 {
+        self.space.wanted
+    }
+
+    /// D5: so much of the disk is for the next snapshot, and no segment is made of it.
+    pub fn keep(&self, bytes: u64) {
+        self.config.kept.store(bytes, Ordering::Relaxed);
+    }
+
+    pub fn kept(&self) -> u64 {
+        match mutation::is(Mutation::NothingKeptForSnapshot) {
+            true => 0,
+            false => self.config.kept.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Bytes that were free on the disk when the last segment was made, or could not be.
+    pub fn seen_free(&self) -> Option<u64> {
+        self.space.seen_free
+    }
+
+    /// Bytes of records that a segment takes.
+    pub fn segment_room(&self) -> u64 {
+        self.config.capacity()
+    }
+
+    /// Whether a segment is to be made, and can be.
+    pub fn wants_segment(&self) -> bool {
+        let spare = self.segments.len() - 1 - self.active;
+        // Writes come as far as there is room, and the next segment takes its time.
+        let is_roomy = self.room() >= self.config.capacity();
+        let enough = spare >= self.config.spare_segments && is_roomy && self.space.wanted == 0;
+        !enough && !self.space.allocating && !self.space.failed
+    }
+
     /// A job that makes the next segment; `None` if there is enough, one is being made, or the last
     /// one failed (until `retry_alloc`).
     pub fn alloc_job(&mut self) -> Option<AllocJob<D>> {
-        if self.space.allocating || self.space.failed {
-            return None;
-        }
         if self.space.wanted > 0 && self.has_room(self.space.wanted) {
             self.space.wanted = 0;
         }
-        let spare = self.segments.len() - 1 - self.active;
-        if spare >= self.config.spare_segments && self.space.wanted == 0 {
+        if !self.wants_segment() {
             return None;
         }
         let meta = self.fresh_segment();
         self.space.allocating = true;
-        Some(AllocJob::new(self.disk.clone(), self.base.identity, meta))
+        let job = AllocJob::new(self.disk.clone(), self.base.identity, meta);
+        Some(job.keeping(self.kept()))
     }
 
     /// The segment to come.
@@ -159,6 +222,7 @@ impl<D: Disk> Log<D> {
                     "one allocation at a time"
                 );
                 self.space.next_sequence += 1;
+                self.space.seen_free = Some(segment.free);
                 self.segments.push(Segment {
                     meta: segment.meta,
                     first: None,
@@ -168,6 +232,10 @@ impl<D: Disk> Log<D> {
             }
             Err(error) => {
                 self.space.failed = true;
+                self.space.seen_free = match &error {
+                    StorageError::Kept { free, .. } => Some(*free),
+                    _ => Some(0),
+                };
                 Err(error)
             }
         }

@@ -63,6 +63,8 @@ fn config() -> LogConfig {
         segment_size: 16384,
         spare_segments: 1,
         reserve: 512,
+        freeing: 0,
+        kept: Default::default(),
         floor: 0,
     }
 }
@@ -648,6 +650,7 @@ fn what_has_room_can_be_appended() {
         let mut rng = StdRng::seed_from_u64(seed);
         let config = LogConfig {
             reserve: 0,
+            freeing: 0,
             spare_segments: rng.gen_range(1..3),
             ..config()
         };
@@ -735,4 +738,62 @@ fn what_was_handed_to_a_sync_is_never_written_again() {
             log.allocated(job.run()).unwrap();
         }
     }
+}
+
+/// D5: a log that takes the whole disk could never be trimmed: the snapshot that must come first has no room.
+#[test]
+fn no_segment_takes_what_is_kept() {
+    let run = Run::new(1);
+    let (mut log, _) = Log::create(run.disk.clone(), config(), &base()).unwrap();
+    for (free, kept, fits) in [
+        (40_000, 0, true),
+        (60_000, 20_000, true),
+        (30_000, 20_000, false),
+        (10_000, 20_000, false),
+        // What is known to be free binds nobody who keeps nothing.
+        (0, 0, true),
+    ] {
+        run.disk.set_free(free);
+        log.keep(kept);
+        log.want_room(1 << 20);
+        let before = run.disk.free_space().unwrap();
+        let result = log.alloc_job().unwrap().run();
+        let what = format!("{free} bytes free, {kept} kept");
+        assert_eq!(result.is_ok(), fits, "{what}");
+        if let Err(error) = &result {
+            assert!(error.is_full(), "{what}: {error}");
+            assert_eq!(run.disk.free_space().unwrap(), before, "{what}");
+        }
+        assert_eq!(log.allocated(result).is_ok(), fits);
+        log.retry_alloc();
+        let seen = log.seen_free().unwrap();
+        assert_eq!(seen, run.disk.free_space().unwrap(), "{what}");
+    }
+}
+
+/// D5: effects that free memory may use what writes may not, and leave what votes need.
+#[test]
+fn freeing_has_room_that_writes_have_not() {
+    let run = Run::new(1);
+    let config = LogConfig {
+        freeing: 2048,
+        ..config()
+    };
+    let (mut log, _) = Log::create(run.disk.clone(), config, &base()).unwrap();
+    let append = |log: &mut Log<_>| {
+        let entry = entry(log.last_index() + 1, 1, vec![1; 280]);
+        log.append(&LogRecord {
+            hard_state: None,
+            entries: &[entry],
+        })
+        .unwrap();
+    };
+    while log.has_room(300) {
+        append(&mut log);
+    }
+    assert!(log.has_room_to_free(1024) && log.room() < log.room_to_free());
+    while log.has_room_to_free(300) {
+        append(&mut log);
+    }
+    assert!(log.has_reserve(0), "votes have their own");
 }

@@ -6,7 +6,7 @@
 //!
 //! Invariant: what is read is what would stand there, had the changes been made.
 
-use super::disk::{Disk, DiskFile};
+use super::disk::{free_space, Disk, DiskFile};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -146,6 +146,10 @@ impl Disk for TrialDisk {
 
     fn sync_dir(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn free_space(&self) -> io::Result<u64> {
+        free_space(&self.folder)
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Needed {
     pub behind: u64,
     /// A log that is longer is not kept for them: a state costs less. None: it is, however long.
     pub cap: Option<u64>,
+    /// Not even the floor is kept: there is no other member, and the disk is full.
+    pub lean: bool,
 }
 
 impl Needed {
@@ -41,6 +43,7 @@ impl Needed {
     pub const NOTHING: Needed = Needed {
         behind: u64::MAX,
         cap: None,
+        lean: false,
     };
 }
 
@@ -116,7 +119,8 @@ impl<D: Disk> Log<D> {
 
     /// P8, P10: the job that makes `snapshot` the state from which this member begins, and drops what
     /// of the log need not be kept; `None` while the entry at its index is not on disk. Its file is
-    /// there, whole and durable; all up to its index is applied, and so is `applied`. One at a time.
+    /// there, whole and durable; all up to its index is applied, and so is `applied`. The state may be the
+    /// present one: then only the log loses what is needed no longer. One at a time.
     pub fn switch_job(
         &self,
         snapshot: &SnapshotMeta,
@@ -124,8 +128,9 @@ impl<D: Disk> Log<D> {
         needed: Needed,
     ) -> Option<SwitchJob<D>> {
         let at = snapshot.entry();
+        let is_newer = at.index > self.base.snapshot.index || *snapshot == self.base.snapshot;
         assert!(
-            at.index > self.base.snapshot.index && at.index <= applied,
+            is_newer && at.index <= applied,
             "P10: a newer state replaces an older one, of what is applied"
         );
         assert_eq!(
@@ -149,14 +154,15 @@ impl<D: Disk> Log<D> {
         let gone = base
             .start
             .map_or(0, |start| self.segments_below(start.position));
-        let old = &self.base.snapshot;
+        let old = self.base.snapshot.file_name();
+        let old = old.filter(|_| *snapshot != self.base.snapshot);
         let trim = TrimJob::new(
             self.disk.clone(),
             self.segments[..gone]
                 .iter()
                 .map(|s| s.meta.name())
                 .collect(),
-            old.file_name().into_iter().collect(),
+            old.into_iter().collect(),
         );
         Some(SwitchJob {
             base: Box::new(base),
@@ -175,7 +181,10 @@ impl<D: Disk> Log<D> {
             state,
             durable: self.durable(),
             applied: segment.map_or(near, |first| near.max(first.position)),
-            floor: self.config.floor(),
+            floor: match needed.lean {
+                true => 0,
+                false => self.config.floor(),
+            },
             end: self.end,
             needed,
         };

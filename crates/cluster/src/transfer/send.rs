@@ -117,6 +117,9 @@ pub(super) struct Sender {
     /// Members that have got the state, and need more of the log than is kept for one: up to where they have it,
     /// and since when.
     given: BTreeMap<RaftId, (u64, Mono)>,
+    /// What a member was given last, and how often another state has taken the place of one before the log had
+    /// brought the member up.
+    again: BTreeMap<RaftId, (StateName, u32)>,
     waiting: VecDeque<Want>,
     reading: Vec<Want>,
     /// When the rate admits the next piece.
@@ -135,8 +138,8 @@ impl Sender {
 
     /// Whether a member is getting the state, or the log behind it: something of it was asked for, or has come
     /// there, lately. A state is of no use where the log does not go on from it. `matched`: up to where a member
-    /// has the log, if that is more than is kept for one.
-    pub fn gives(&mut self, now: Mono, matched: &dyn Fn(RaftId) -> Option<u64>) -> bool {
+    /// has the log, if that is more than is kept for one. What comes back is how often such a member was given another one in vain.
+    pub fn gives(&mut self, now: Mono, matched: &dyn Fn(RaftId) -> Option<u64>) -> Option<u32> {
         self.given.retain(|raft_id, (before, progress_at)| {
             let matched = matched(*raft_id);
             if matched.is_some_and(|index| index > *before) {
@@ -144,9 +147,15 @@ impl Sender {
             }
             matched.is_some() && now.since(*progress_at) < PATIENCE
         });
-        let mut offers = self.offers.values();
+        let (offers, given) = (&self.offers, &self.given);
+        self.again
+            .retain(|id, _| offers.contains_key(id) || given.contains_key(id));
         let asked = |o: &Offered| o.asked.is_some() && now.since(o.progress_at) < PATIENCE;
-        offers.any(asked) || !self.given.is_empty()
+        let gets = |id: &RaftId| given.contains_key(id) || offers.get(id).is_some_and(asked);
+        let times = self.again.iter().filter(|(id, _)| gets(id));
+        let times = times.map(|(_, (_, again))| *again).max();
+        let gives = !given.is_empty() || offers.values().any(asked);
+        gives.then(|| times.unwrap_or(0))
     }
 
     /// Takes a step.
@@ -288,6 +297,15 @@ impl Sender {
             if farther {
                 offered.asked = Some((want.of, want.offset));
                 offered.progress_at = facts.now;
+            }
+            let (of, again) = self.again.entry(want.raft_id).or_insert((want.of, 0));
+            if *of != want.of {
+                (*of, *again) = (want.of, *again + 1);
+                out.push(Output::Warn(format!(
+                    "Member {} is given another state, for the log went on faster than the last one; this one is kept \
+                     for twice as long",
+                    want.raft_id.0
+                )));
             }
         }
     }

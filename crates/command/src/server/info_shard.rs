@@ -221,6 +221,7 @@ pub fn raft(report: &mut Report, env: &Env<'_>) {
     report.line("raft_log_bytes", status.log_bytes);
     report.line("raft_log_segments", status.log_segments);
     report.line("raft_first_index", status.log_first);
+    report.line("raft_disk_kept_bytes", status.disk_kept);
     report.line("raft_snapshot_index", status.snapshot);
     if let Some((bytes, all)) = status.pulled {
         report.line("raft_state_pulled_bytes", bytes);

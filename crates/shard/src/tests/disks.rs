@@ -305,3 +305,62 @@ fn a_disk_is_full_until_space_was_made() {
     played.beats(&OTHERS, 2 * T_MS);
     assert!(!played.shard.is_disk_full(), "there is room");
 }
+
+/// The body of an entry of one unit with these effects on the key `k`.
+fn body_of(effects: &[u8]) -> Vec<u8> {
+    let mut batch = effect::Batch::new(1 << 20);
+    batch.begin_unit();
+    for &number in effects {
+        let args: &[&[u8]] = match number {
+            2 => &[b"k", b"v"],
+            3 => &[b"k"],
+            _ => &[],
+        };
+        batch.push(0, effect::Op::numbered(number), args);
+    }
+    batch.end_unit();
+    batch.take().remove(0)
+}
+
+/// D5: a follower without room for writes has some for what frees memory, or its leader could commit none of it.
+#[test]
+fn a_full_follower_takes_deletions_alone() {
+    let (mut played, mut before) = full_follower();
+    let (set, del, flush_all) = (2, 3, 12);
+    for (effects, taken) in [
+        (&[set][..], false),
+        (&[del], true),
+        (&[del, set], false),
+        (&[flush_all], true),
+    ] {
+        let next = before.0 + 1;
+        played.step(no_op(next, before, 7, &body_of(effects)));
+        played.turn(|_| ());
+        let last = played.shard.group().last_index();
+        assert_eq!(last == next, taken, "{effects:?}");
+        if taken {
+            before = (next, 7);
+        }
+    }
+}
+
+/// D5, E4: room for small writes is none for a large one, which the disk refuses while another member has it.
+#[test]
+fn a_leader_that_refuses_a_large_write_hands_over() {
+    let mut played = Played::leading(config());
+    played.beats(&OTHERS, 200);
+    played.shard.log.want_room(64 << 20);
+    let is_alloc = |job: &Job<RealDisk>| matches!(job, Job::Alloc(_));
+    let mut asked = Vec::new();
+    for n in 0..2 * T_MS / 20 {
+        if n == 1 {
+            played.shard.no_space = Some("no room".to_owned());
+        }
+        played.pass(20);
+        played.turn(|_| ());
+        played.work_but(is_alloc);
+        asked.extend(asked_to_lead(&played.sent));
+        played.answer(&OTHERS);
+    }
+    assert!(!asked.is_empty(), "it keeps its shard");
+}

@@ -11,6 +11,8 @@ pub(super) fn small(sync: SyncPolicy) -> ShardConfig {
         segment_size: 64 << 10,
         spare_segments: 8,
         reserve: 8 << 10,
+        freeing: 8 << 10,
+        kept: Default::default(),
         floor: 0,
     };
     config
@@ -100,8 +102,8 @@ fn a_shard_begins_with_its_snapshot_and_the_log_behind_it() {
         assert!(shard.log().first_index() <= snapshot.index);
         let kept = shard.log().end().0 - shard.base().start.expect("it moved").position.0;
         assert!(kept >= 4 * (60 << 10), "{kept}: the floor");
-        // One snapshot and one base beside the segments.
-        assert_eq!(names(folder.path()).len(), shard.log().segment_count() + 2);
+        // One snapshot, one base and the reserve beside the segments.
+        assert_eq!(names(folder.path()).len(), shard.log().segment_count() + 3);
         let (digest, applied) = (
             shard.data().keyspace().digest_all(),
             shard.group().applied(),

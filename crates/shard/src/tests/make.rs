@@ -78,6 +78,10 @@ impl Disk for Sick {
     fn sync_dir(&self) -> io::Result<()> {
         self.disk.sync_dir()
     }
+
+    fn free_space(&self) -> io::Result<u64> {
+        self.disk.free_space()
+    }
 }
 
 impl SickFile {
@@ -139,6 +143,8 @@ fn one_config(sync: SyncPolicy, layout: Layout) -> ShardConfig {
         segment_size: 64 << 10,
         spare_segments: 8,
         reserve: 8 << 10,
+        freeing: 8 << 10,
+        kept: Default::default(),
         floor: 0,
     };
     config

@@ -7,7 +7,7 @@ use std::panic::catch_unwind;
 
 #[test]
 fn every_breach_is_caught_by_its_text() {
-    let table: [(Mutation, fn(), &str); 26] = [
+    let table: [(Mutation, fn(), &str); 27] = [
         (
             Mutation::ImportRevives,
             import::deleted_keys_are_not_imported_again,
@@ -137,6 +137,11 @@ fn every_breach_is_caught_by_its_text() {
             Mutation::TrimPastPin,
             needed::a_state_that_is_given_stays_the_base,
             "it is being given",
+        ),
+        (
+            Mutation::ShortageKeepsAll,
+            needed::a_full_disk_keeps_the_floor_alone,
+            "it is full",
         ),
     ];
     for (mutation, scene, text) in table {

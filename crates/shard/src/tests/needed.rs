@@ -149,7 +149,7 @@ pub(super) fn a_state_that_is_given_stays_the_base() {
     trio.shards[0].look_at_log_end(true);
     assert!(snapshot(&mut trio, 0));
     let given = trio.shards[0].base().clone();
-    trio.shards[0].hold_base(true);
+    trio.shards[0].hold_base(Some(0));
     for _ in 0..3 {
         write_without_the_last(&mut trio, few(10));
         assert!(!snapshot(&mut trio, 0), "it is being given");
@@ -160,7 +160,7 @@ pub(super) fn a_state_that_is_given_stays_the_base() {
         2,
         "of those that wait the newest counts"
     );
-    trio.shards[0].hold_base(false);
+    trio.shards[0].hold_base(None);
     trio.until(|t| t.shards[0].new_state.is_none());
     assert_ne!(trio.shards[0].base(), &given);
     trio.until(|t| t.states(0).len() == 1);
@@ -173,8 +173,12 @@ fn a_state_that_takes_too_long_to_give_is_replaced() {
     write_without_the_last(&mut trio, few(100));
     trio.shards[0].look_at_log_end(true);
     assert!(snapshot(&mut trio, 0));
-    trio.shards[0].hold_base(true);
-    write_without_the_last(&mut trio, few(300));
+    let given = trio.shards[0].base().clone();
+    trio.shards[0].hold_base(Some(1));
+    write_without_the_last(&mut trio, few(150));
+    assert!(!snapshot(&mut trio, 0), "the last one was in vain");
+    assert_eq!(trio.shards[0].base(), &given);
+    trio.shards[0].hold_base(Some(0));
     assert!(snapshot(&mut trio, 0));
 }
 
@@ -197,4 +201,27 @@ pub(super) fn a_member_that_no_witness_could_feed_is_not_counted() {
         played.shard.witness_begins(RaftId(6), first);
         assert_eq!(is_ha(&played), ha, "the witness could not feed it: {first}");
     }
+}
+
+/// F10: what is kept for a slow member is what writes need on a full disk.
+#[test]
+pub(super) fn a_full_disk_keeps_the_floor_alone() {
+    let mut trio = trio();
+    write_without_the_last(&mut trio, 0..120);
+    trio.until(|t| matched(t) == t.shards[0].group().last_index());
+    write_without_the_last(&mut trio, 120..220);
+    let lowest = matched(&trio);
+    trio.shards[0].look_at_log_end(true);
+    assert!(snapshot(&mut trio, 0));
+    assert!(first_index(&trio, 0) <= lowest + 1);
+    let (state, floor) = (trio.shards[0].snapshot_meta().clone(), 4 * (60 << 10));
+    trio.shards[0].no_space = Some("no room".to_owned());
+    for _ in 0..10 {
+        trio.turn(0, Vec::new(), |_| ());
+    }
+    let shard = &trio.shards[0];
+    assert!(shard.log().first_index() > lowest + 1, "it is full");
+    assert!(shard.log().kept_bytes() >= floor, "F7");
+    assert_eq!(shard.snapshot_meta(), &state, "the state stays");
+    assert_eq!(trio.states(0).len(), 1, "with its file");
 }

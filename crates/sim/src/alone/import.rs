@@ -51,6 +51,8 @@ fn config() -> ShardConfig {
             segment_size: 32 << 10,
             spare_segments: 16,
             reserve: 8 << 10,
+            freeing: 8 << 10,
+            kept: Default::default(),
             floor: 0,
         },
         first: true,

@@ -55,7 +55,7 @@ enum Row {
     Done,
 }
 
-fn config(sync: SyncPolicy) -> ShardConfig {
+pub(super) fn config(sync: SyncPolicy) -> ShardConfig {
     ShardConfig {
         layout: keyspace::Layout::Cluster,
         seed: 7,
@@ -68,6 +68,8 @@ fn config(sync: SyncPolicy) -> ShardConfig {
             segment_size: 32 << 10,
             spare_segments: 16,
             reserve: 8 << 10,
+            freeing: 8 << 10,
+            kept: Default::default(),
             floor: 0,
         },
         first: true,
@@ -75,16 +77,20 @@ fn config(sync: SyncPolicy) -> ShardConfig {
 }
 
 /// The only member of its group, in a folder of a disk that crashes. The copies lie beside the folder.
-struct Member {
-    root: SimDisk,
+pub(super) struct Member {
+    pub(super) root: SimDisk,
     disk: SimDisk,
-    shard: Shard<SimDisk>,
-    clock: Hand,
-    sync: SyncPolicy,
+    pub(super) shard: Shard<SimDisk>,
+    pub(super) clock: Hand,
+    config: ShardConfig,
 }
 
 impl Member {
     fn new(sync: SyncPolicy) -> Member {
+        Member::with(config(sync))
+    }
+
+    pub(super) fn with(config: ShardConfig) -> Member {
         let root = SimDisk::new(1 << 30);
         let disk = folder(&root);
         let mut base = base();
@@ -95,20 +101,20 @@ impl Member {
             node: bed::node(5),
             kind: storage::base::MemberKind::Data,
         }];
-        Log::create(disk.clone(), config(sync).log, &base).expect("an empty disk");
-        Member::open(root, sync).expect("a sound log")
+        Log::create(disk.clone(), config.log.clone(), &base).expect("an empty disk");
+        Member::open(root, config).expect("a sound log")
     }
 
-    fn open(root: SimDisk, sync: SyncPolicy) -> Result<Member, ShardError> {
+    fn open(root: SimDisk, config: ShardConfig) -> Result<Member, ShardError> {
         let disk = folder(&root);
         let clock = Hand(Cell::new(1));
-        let shard = Shard::open(disk.clone(), config(sync), clock.now(), &quiet())?;
+        let shard = Shard::open(disk.clone(), config.clone(), clock.now(), &quiet())?;
         let mut member = Member {
             root,
             disk,
             shard,
             clock,
-            sync,
+            config,
         };
         member.clock.0.set(T_MS * 1_000_000);
         member.settle()?;
@@ -116,7 +122,7 @@ impl Member {
     }
 
     /// Turns until nothing is left to do; its disk does what it is asked.
-    fn settle(&mut self) -> Result<(), ShardError> {
+    pub(super) fn settle(&mut self) -> Result<(), ShardError> {
         loop {
             self.shard.begin(self.clock.now())?;
             self.shard.finish(&self.clock)?;
@@ -127,7 +133,7 @@ impl Member {
     }
 
     /// Its disk does what the turn asks; false: nothing.
-    fn work(&mut self) -> Result<bool, ShardError> {
+    pub(super) fn work(&mut self) -> Result<bool, ShardError> {
         let jobs = self.shard.take_output().jobs;
         let any = !jobs.is_empty();
         for done in jobs.into_iter().filter_map(|job| job.run()) {
@@ -272,13 +278,14 @@ fn ended_after(work: u64, fate: Option<Loss>) -> Result<Row, String> {
     if copied != digest && copied != before {
         return Err(format!("{row:?}: the copy is of neither state"));
     }
-    let mut member = match guarded(|| Member::open(root.clone(), SyncPolicy::Always)) {
+    let mut member = match guarded(|| Member::open(root.clone(), config(SyncPolicy::Always))) {
         Ended::Fine(member) => member,
         Ended::Stopped(why) | Ended::Panicked(why) => return Err(format!("{row:?}: {why}")),
         Ended::Crashed => return Err(format!("{row:?}: no fuse burns")),
     };
     let same = member.digest() == digest && member.shard.group().applied() == applied + 1;
-    let files = member.disk.list().map_err(|e| e.to_string())?.len();
+    let names = member.disk.list().map_err(|e| e.to_string())?;
+    let files = names.iter().filter(|name| *name != "reserve").count();
     let named = usize::from(member.shard.snapshot_meta().file.is_some());
     if !same || files != member.shard.log().segment_count() + 1 + named {
         return Err(format!("{row:?}: same {same}, {files} files"));
@@ -291,9 +298,9 @@ fn ended_after(work: u64, fate: Option<Loss>) -> Result<Row, String> {
     if first <= old.log_before().index + 1 {
         return Err(format!("{row:?}: nothing was trimmed in the end"));
     }
-    let sync = member.sync;
+    let config = member.config.clone();
     drop(member);
-    let member = Member::open(root.process_crash(), sync).map_err(|e| e.to_string())?;
+    let member = Member::open(root.process_crash(), config).map_err(|e| e.to_string())?;
     match member.digest() == digest && member.shard.log().first_index() == first {
         true => Ok(row),
         false => Err(format!("{row:?}: another state after it went on")),
@@ -352,7 +359,7 @@ pub fn a_state_waits_for_its_entry() -> bool {
     let index = member.shard.snapshot_meta().index;
     let root = member.root.power_loss(Loss::All, &mut Rng::new(1));
     drop(member);
-    match guarded(|| Member::open(root, SyncPolicy::No)) {
+    match guarded(|| Member::open(root, config(SyncPolicy::No))) {
         Ended::Fine(member) => index > 1 && member.shard.log().last_index() >= index,
         _ => false,
     }

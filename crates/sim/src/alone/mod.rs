@@ -5,6 +5,7 @@
 
 mod bed;
 pub mod follower;
+pub mod full;
 #[cfg(test)]
 mod import;
 pub mod leader;

@@ -225,7 +225,7 @@ impl SimDisk {
     }
 
     /// Bytes that all files have together.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "mutations"))]
     pub fn used(&self) -> u64 {
         self.lock().used()
     }
@@ -447,6 +447,10 @@ impl Disk for SimDisk {
             }
             Ok(())
         })
+    }
+
+    fn free_space(&self) -> io::Result<u64> {
+        self.with(|d| Ok(d.capacity.saturating_sub(d.used())))
     }
 }
 

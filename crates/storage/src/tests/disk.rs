@@ -32,6 +32,8 @@ struct State {
     /// How much of a sector may be lost: also what was there before.
     shred: bool,
     full: bool,
+    /// Of what is said to be free; nothing ends at it.
+    capacity: Option<u64>,
     fail_sync: bool,
     /// Calls of [`DiskFile::begin_write`].
     begun: usize,
@@ -87,6 +89,12 @@ impl TestDisk {
         std::mem::take(&mut self.lock().begun)
     }
 
+    /// So many bytes are said to be free from now on.
+    pub fn set_free(&self, bytes: u64) {
+        let mut s = self.lock();
+        s.capacity = Some(s.used() + bytes);
+    }
+
     pub fn set_full(&self, full: bool) {
         self.lock().full = full;
     }
@@ -135,6 +143,12 @@ impl TestDisk {
 }
 
 impl State {
+    /// Bytes of all files that have a name.
+    fn used(&self) -> u64 {
+        let bytes = self.live.values().map(|id| self.files[*id].live.len());
+        bytes.sum::<usize>() as u64
+    }
+
     /// Counts a call that changes something; an error from the crash on. The call at the crash
     /// itself is `Ok(true)`: it may be done in part.
     fn change(&mut self) -> io::Result<bool> {
@@ -267,6 +281,11 @@ impl Disk for TestDisk {
             s.folders.clear();
         }
         Ok(())
+    }
+
+    fn free_space(&self) -> io::Result<u64> {
+        let s = self.lock();
+        Ok(s.capacity.unwrap_or(u64::MAX).saturating_sub(s.used()))
     }
 }
 

@@ -111,7 +111,11 @@ fn log_begins_as_late_as_state_and_floor_allow() {
 #[test]
 fn log_keeps_what_members_need_within_the_cap() {
     let needed = |behind, cap| Facts {
-        needed: Needed { behind, cap },
+        needed: Needed {
+            behind,
+            cap,
+            lean: false,
+        },
         ..facts()
     };
     for (behind, cap, before) in [

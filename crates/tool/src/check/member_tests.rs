@@ -14,6 +14,7 @@ fn config() -> LogConfig {
     LogConfig {
         segment_size: SEGMENT,
         reserve: 512,
+        freeing: 0,
         ..LogConfig::default()
     }
 }

@@ -173,7 +173,7 @@ fn a_member_is_given_the_log_behind_its_state() {
     let mut bench = Bench::new();
     let gives = |bench: &mut Bench, matched: Option<u64>| {
         let now = bench.now;
-        bench.sender.gives(now, &|_| matched)
+        bench.sender.gives(now, &|_| matched).is_some()
     };
     bench.step(Event::Turn);
     assert!(!gives(&mut bench, Some(0)), "it has asked for nothing");
@@ -197,6 +197,40 @@ fn a_member_is_given_the_log_behind_its_state() {
     assert!(gives(&mut bench, Some(100)));
     assert!(!gives(&mut bench, None), "the log brings it up");
     assert!(!gives(&mut bench, Some(100)), "that is over");
+}
+
+/// P11: under writes that outrun a transfer it would be given one state after the other, for ever.
+#[test]
+fn a_state_in_vain_is_counted_until_the_member_is_up() {
+    let mut bench = Bench::new();
+    let gives = |bench: &mut Bench| {
+        let now = bench.now;
+        bench.sender.gives(now, &|_| Some(0))
+    };
+    let pulls = |bench: &mut Bench, index: u64| {
+        bench.base = base_at(index, 1000, PIECES * PIECE);
+        bench.step(Event::Turn);
+        let of = name(index, 1000);
+        bench.step(Event::Pull {
+            from: node(B),
+            of,
+            raft_id: ME,
+            offset: 0,
+        });
+    };
+    for (index, again) in [(100, 0), (101, 1), (102, 2), (102, 2)] {
+        pulls(&mut bench, index);
+        assert_eq!(gives(&mut bench), Some(again));
+    }
+    bench.step(has_state(B, 102));
+    bench.behind.clear();
+    bench.turn_after(T);
+    assert_eq!(gives(&mut bench), Some(2), "the log behind it is to come");
+    let now = bench.now;
+    assert_eq!(bench.sender.gives(now, &|_| None), None);
+    bench.behind = vec![(ME, node(B))];
+    pulls(&mut bench, 103);
+    assert_eq!(gives(&mut bench), Some(0), "it was up");
 }
 
 #[test]
