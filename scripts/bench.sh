@@ -5,8 +5,10 @@
 #   scripts/bench.sh instructions [OPTIONS]    instructions per GET and SET, counted by callgrind; installs
 #                                              valgrind with apt when it is missing
 #   scripts/bench.sh reshard [OPTIONS]         slots move under load, against a cluster of Redis
+#   scripts/bench.sh snapshot [OPTIONS]        BGSAVE under load, starts, a new replica, against redis-server
 #
-# Builds ours as it is installed (the profile dist) and hands over to bench.py, bench_instructions.py or bench_reshard.py.
+# Builds ours as it is installed (the profile dist) and hands over to bench.py, bench_instructions.py, bench_reshard.py or
+# bench_snapshot.py.
 # docs/BENCHMARKS.md has the method.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,6 +21,9 @@ if [ "${1:-}" = instructions ]; then
     shift
 elif [ "${1:-}" = reshard ]; then
     what=bench_reshard.py
+    shift
+elif [ "${1:-}" = snapshot ]; then
+    what=bench_snapshot.py
     shift
 fi
 
@@ -51,6 +56,7 @@ if [ "$what" = bench_instructions.py ]; then
     need cc build-essential
 else
     need taskset util-linux
+    if [ "$what" = bench_snapshot.py ]; then need cc build-essential; fi
     need redis-benchmark redis-tools redis-server
 fi
 

@@ -287,4 +287,8 @@ impl Platform for RealPlatform {
     fn cpu(&self) -> CpuView {
         system::cpu()
     }
+
+    fn loop_cpu(&self) -> Duration {
+        system::thread_cpu()
+    }
 }

@@ -5,6 +5,7 @@
 
 use command::api::{CpuView, MemoryView};
 use std::mem::MaybeUninit;
+use std::time::Duration;
 
 /// Remembers the start and the peak.
 #[derive(Debug)]
@@ -84,6 +85,18 @@ pub fn cpu() -> CpuView {
     }
 }
 
+/// The CPU time of the calling thread.
+pub fn thread_cpu() -> Duration {
+    let mut time = MaybeUninit::<libc::timespec>::zeroed();
+    // SAFETY: `time` is a place for a timespec; zeroed, it holds a valid one even if the call fails.
+    let time = unsafe {
+        libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, time.as_mut_ptr());
+        time.assume_init()
+    };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::from_secs(seconds) + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 /// Microseconds in user code and in the kernel.
 fn times(who: libc::c_int) -> (u64, u64) {
     let mut usage = MaybeUninit::<libc::rusage>::uninit();
@@ -133,6 +146,8 @@ mod tests {
         assert!(memory.peak >= memory.startup);
         let cpu = cpu();
         assert!(cpu.user_us + cpu.system_us >= cpu.loop_user_us);
+        let busy = thread_cpu();
+        while thread_cpu() == busy {}
         assert_eq!(os().split(' ').count(), 3);
     }
 }

@@ -194,3 +194,37 @@ fn logs_have_no_end_before_all_nodes_are_upgraded() {
         check(index > 1, || format!("{index}"))
     });
 }
+
+/// P20: a master that reloads hands over, and the shard serves on; a member that has reloaded has the same keys.
+#[test]
+fn each_member_reloads_and_the_shard_serves() {
+    let cluster = Cluster::with_args(6, &["--enable-debug-command", "yes"]);
+    cluster.create(1);
+    cluster.wait_well();
+    let shard = cluster.shards()[0].clone();
+    let (members, tag) = ([shard.replicas[0], shard.master], shard.tag(1));
+    write(&mut cluster.nodes[shard.master].client(), &tag, 30);
+    let digests = || members.map(|n| cluster.nodes[n].cmd(&["DEBUG", "DIGEST"]).text());
+    let equal = || {
+        let [a, b] = digests();
+        check(a == b && !a.contains(' '), || format!("{a}, {b}"))
+    };
+    wait_for("the replica has all keys", SOON, equal);
+    let want = digests();
+    for words in [
+        &["DEBUG", "RELOAD", "NOSAVE"][..],
+        &["DEBUG", "RELOAD"],
+        &["DEBUG", "LOADAOF"],
+    ] {
+        for member in members {
+            cluster.nodes[member].ok(words);
+            wait_for("both have the same keys", SOON, equal);
+            assert_eq!(digests(), want, "{words:?}");
+            wait_for("one of them leads a whole shard", SOON, || {
+                let ha = members.map(|n| number(&cluster.nodes[n], "raft_ha"));
+                check(ha.contains(&1), || format!("{ha:?}"))
+            });
+        }
+    }
+    cluster.wait_well();
+}

@@ -20,6 +20,7 @@ mod listening;
 mod load;
 mod migrate;
 mod pubsub;
+mod reload;
 mod saving;
 mod sync;
 

@@ -522,6 +522,10 @@ pub trait ServerApi {
 
     fn process(&self) -> ProcessView;
 
+    /// DEBUG RELOAD, LOADAOF: the keyspace is to be made anew from what is on the disk; `save`: a snapshot comes
+    /// first. False: that is under way.
+    fn order_reload(&mut self, save: bool) -> bool;
+
     /// DEBUG SET-ACTIVE-EXPIRE.
     fn set_active_expire(&mut self, on: bool);
 

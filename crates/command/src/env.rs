@@ -119,6 +119,8 @@ pub enum BlockKind {
     MarkEnd { slot: u16 },
     /// SAVE: until the snapshot with this number is there, or is not.
     Saved { number: u64 },
+    /// DEBUG RELOAD, LOADAOF: until the keyspace has been made anew.
+    Reload,
     /// SYNC, PSYNC: until the client has got the file, and then its connection ends.
     Download(Download),
     /// SHUTDOWN SAVE: until the process ends, or can't.

@@ -211,6 +211,13 @@ texts! {
     NOT_SAVED = "ERR";
     SAVE_UNDER_WAY = "ERR Background save already in progress";
     CANT_BGSAVE = "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible.";
+    /// Redis's text, though two of the three are refused here.
+    RELOAD_OPTIONS = "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.";
+    RELOAD_ADDS_NOTHING = "ERR DEBUG RELOAD MERGE and NOFLUSH are not supported: base and log hold the whole keyspace";
+    RELOAD_IN_EXEC = "ERR the keyspace can't be reloaded within a transaction";
+    RELOAD_UNDER_WAY = "ERR the keyspace is being reloaded already";
+    /// This node has another shard now; Redis's text for a load that fails.
+    NOT_RELOADED = "ERR Error trying to load the RDB dump, check server logs";
     REWRITE_UNDER_WAY = "ERR Background append only file rewriting already in progress";
     DEBUG_NOT_ALLOWED = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.";
     SYNC_WITHOUT_MASTER = "NOMASTERLINK Can't SYNC while not connected with my master";

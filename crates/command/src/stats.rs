@@ -59,6 +59,8 @@ pub struct Stats {
     pub errors: BTreeMap<Vec<u8>, u64>,
     /// M14: TRYAGAIN for a command with one key, which no client expects.
     pub tryagain_single_key: u64,
+    /// CPU time of the loop's longest turn.
+    pub turn_max_usec: u64,
     /// When the log last told of HTTP on the clients' port.
     pub http_warned: Option<Mono>,
 }

@@ -40,6 +40,8 @@ pub struct TestServer {
     pub pubsub: Registry,
     pub saving: SavingView,
     pub ordered: Vec<SnapshotKind>,
+    /// Whether a snapshot comes before the reload that was ordered.
+    pub reload: Option<bool>,
 }
 
 impl TestServer {
@@ -55,6 +57,7 @@ impl TestServer {
             pubsub: Registry::new(),
             saving: SavingView::default(),
             ordered: Vec::new(),
+            reload: None,
         }
     }
 }
@@ -131,6 +134,9 @@ impl ServerApi for TestServer {
     fn order_download(&mut self) -> u64 {
         self.ordered.push(SnapshotKind::Download);
         self.ordered.len() as u64
+    }
+    fn order_reload(&mut self, save: bool) -> bool {
+        self.reload.replace(save).is_none()
     }
     fn admit_replica(&mut self, _replica: &str) -> bool {
         true

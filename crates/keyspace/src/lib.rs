@@ -35,6 +35,10 @@ use raw::{EntryPtr, Payload};
 use table::{tag_of, Upkeep};
 pub use value::{Entry, Kind, Value};
 
+/// Bytes of values between two breaths of a digest, and what an entry counts for beside its value.
+const BREATH: usize = 256 << 10;
+const ENTRY_COST: usize = 256;
+
 /// How keys are spread over tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
@@ -353,9 +357,23 @@ impl Keyspace {
     /// A number that two databases share if and (but for a negligible chance) only if they hold
     /// the same keys, kinds, values and expiry times. Looks at every entry.
     pub fn digest(&self, db: u32) -> [u8; 20] {
-        let mut sum = Digest::default();
+        self.digest_of(db, &mut || {})
+    }
+
+    fn digest_of(&self, db: u32, breathe: &mut dyn FnMut()) -> [u8; 20] {
+        let (mut sum, mut looked_at) = (Digest::default(), 0);
         let _ = self.db(db).try_for_each(&mut |entry| {
-            sum.add(Entry(entry).digest());
+            let entry = Entry(entry);
+            let bytes = match entry.value() {
+                Value::Bytes(bytes) => bytes.len(),
+                Value::Int(_) => 0,
+            };
+            looked_at += ENTRY_COST + bytes;
+            if looked_at >= BREATH {
+                looked_at = 0;
+                breathe();
+            }
+            sum.add(entry.digest());
             ControlFlow::<()>::Continue(())
         });
         sum.bytes()
@@ -363,8 +381,13 @@ impl Keyspace {
 
     /// The same for all databases together.
     pub fn digest_all(&self) -> [u8; 20] {
+        self.digest_with(&mut || {})
+    }
+
+    /// The same; `breathe` is called now and then, since it takes a second for millions of keys.
+    pub fn digest_with(&self, breathe: &mut dyn FnMut()) -> [u8; 20] {
         let with_keys = (0..self.databases()).filter(|db| self.len(*db) > 0);
-        digest_of_all(with_keys.map(|db| (db, self.digest(db))))
+        digest_of_all(with_keys.map(|db| (db, self.digest_of(db, breathe))))
     }
 
     /// The digest of one key, value and expiry included.

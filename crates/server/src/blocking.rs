@@ -46,6 +46,8 @@ pub enum WaitsFor {
     MarkEnd(u16),
     /// The snapshot with this number ends.
     Saved(u64),
+    /// The keyspace has been made anew.
+    Reload,
     /// Its file (P26): its connection ends behind that.
     Download,
     /// The process ends, or can't.
@@ -57,7 +59,7 @@ impl WaitsFor {
     fn is_of_this_process(self) -> bool {
         matches!(
             self,
-            WaitsFor::Saved(_) | WaitsFor::Download | WaitsFor::End
+            WaitsFor::Saved(_) | WaitsFor::Reload | WaitsFor::Download | WaitsFor::End
         )
     }
 }
@@ -146,6 +148,7 @@ impl<P: Platform> ServerState<P> {
             // The move runs backwards, and goes on doing so.
             WaitsFor::MarkEnd(_) => reply.ok(),
             WaitsFor::Saved(_) | WaitsFor::End => Error::NOT_SAVED.write(reply.out),
+            WaitsFor::Reload => Error::NOT_RELOADED.write(reply.out),
             WaitsFor::Download => Error::SYNC_FAILED.write(reply.out),
         })
     }
@@ -191,19 +194,37 @@ impl<P: Platform> ServerState<P> {
 
     /// A snapshot has ended: the clients in SAVE hear of it.
     pub(super) fn end_saves(&mut self, number: u64, whole: bool) {
+        let failed = (!whole).then_some(Error::NOT_SAVED);
+        self.end_all(WaitsFor::Saved(number), failed.as_ref());
+    }
+
+    /// The client that waits for a reload hears what became of it.
+    pub(super) fn end_reload(&mut self, failed: Option<&Error>) {
+        self.end_all(WaitsFor::Reload, failed);
+    }
+
+    /// Whether a client waits for this.
+    pub(super) fn is_awaited(&self, what: WaitsFor) -> bool {
+        let mut keys = self.blocking.clients.values();
+        keys.any(|key| self.waits_for(*key) == Some(what))
+    }
+
+    fn waits_for(&self, key: ConnId) -> Option<WaitsFor> {
+        let client = self.clients.get(key)?.as_ref()?;
+        client.wait.blocked().map(|blocked| blocked.on)
+    }
+
+    /// All clients that wait for this are answered: OK, or an error.
+    fn end_all(&mut self, what: WaitsFor, error: Option<&Error>) {
         let waiting: Vec<ConnId> = self.blocking.clients.values().copied().collect();
         for key in waiting {
-            let Some(Some(client)) = self.clients.get_mut(key) else {
-                continue;
-            };
-            let on = client.wait.blocked().map(|blocked| blocked.on);
-            match (on == Some(WaitsFor::Saved(number)), whole) {
-                (false, _) => {}
-                (true, true) => {
+            match error {
+                _ if self.waits_for(key) != Some(what) => {}
+                None => {
                     self.end_block(key, |_, reply| reply.ok());
                 }
-                (true, false) => {
-                    self.fail_block(key, Error::NOT_SAVED);
+                Some(error) => {
+                    self.fail_block(key, error.clone());
                 }
             }
         }
@@ -251,6 +272,7 @@ impl<P: Platform> Server<P> {
             BlockKind::HandOver { slot } => WaitsFor::HandOver(*slot),
             BlockKind::MarkEnd { slot } => WaitsFor::MarkEnd(*slot),
             BlockKind::Saved { number } => WaitsFor::Saved(*number),
+            BlockKind::Reload => WaitsFor::Reload,
             BlockKind::Download(wanted) => {
                 let download = Download::new(wanted.clone(), self.turn_started.mono);
                 client.download = Some(Box::new(download));

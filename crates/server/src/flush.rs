@@ -96,6 +96,7 @@ impl<P: Platform> Server<P> {
     pub(super) fn forget_gates(&mut self, last: Gate) {
         self.give_up_blocked();
         self.state.snapshots.count_anew();
+        self.give_up_reload();
         self.end_all_downloads();
         if last.read > self.released.read {
             let reads = self.released.read.next()..=last.read;

@@ -8,10 +8,10 @@
 //!
 //! Reading order: [`platform`] the seam, `start` (from a disk to a server), [`turn`] (the order),
 //! `execute` (one client's commands), `flush` (what leaves), `cron` (what is due without a command),
-//! `clients` (how they come and go), `blocking` (commands that wait), `unread` (which clients are closed
+//! `longest` (how long a turn took), `clients` (how they come and go), `blocking` (commands that wait), `unread` (which clients are closed
 //! for what they don't read), `state` (what commands may ask), `pubsub` (messages on their
 //! way), `alone` (what it sends to other servers without a cluster), `clustered` (what a turn adds in one), `settings` (what CONFIG SET changes),
-//! `saving` (when a snapshot is due), `snapshots` (what becomes of it), `downloads` (files for SYNC), `shutdown`.
+//! `saving` (when a snapshot is due), `snapshots` (what becomes of it), `reload` (DEBUG RELOAD), `downloads` (files for SYNC), `shutdown`.
 
 mod alone;
 mod blocking;
@@ -23,9 +23,11 @@ mod error;
 mod execute;
 mod flush;
 mod import;
+mod longest;
 mod outgoing;
 pub mod platform;
 mod pubsub;
+mod reload;
 mod saving;
 mod settings;
 mod shutdown;

@@ -90,6 +90,8 @@ pub trait Platform {
     /// Once a second: a peak of memory between two INFOs is seen.
     fn sample_memory(&mut self);
     fn cpu(&self) -> CpuView;
+    /// CPU time of the calling thread, the loop's. A system call: not for every turn.
+    fn loop_cpu(&self) -> Duration;
 }
 
 /// The links to other nodes, the file nodes.conf, the thread of the hosted witnesses.

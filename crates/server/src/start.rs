@@ -207,6 +207,7 @@ impl<P: Platform> Server<P> {
             blocking: Blocking::default(),
             snapshots: Snapshots::new(now),
             downloads: Downloads::default(),
+            reload: None,
             cluster,
             alone: Alone::default(),
             config,

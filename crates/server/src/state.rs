@@ -7,6 +7,7 @@ use super::clustered::Clustered;
 use super::downloads::Downloads;
 use super::platform::Platform;
 use super::pubsub::PubSub;
+use super::reload::Reload;
 use super::shutdown::Asked;
 use super::snapshots::Snapshots;
 use super::start::{Machine, Tuning};
@@ -59,6 +60,8 @@ pub struct ServerState<P: Platform> {
     pub blocking: Blocking,
     pub snapshots: Snapshots,
     pub downloads: Downloads,
+    /// DEBUG RELOAD.
+    pub reload: Option<Reload>,
     /// The cluster around this node; none with `cluster-enabled no`.
     pub cluster: Option<Box<Clustered<P>>>,
     /// What it sends to other servers without a cluster.
@@ -339,6 +342,10 @@ impl<P: Platform> ServerApi for TurnApi<'_, P> {
 
     fn order_snapshot(&mut self, kind: SnapshotKind, by: &'static str, at_once: bool) -> u64 {
         self.state.order_snapshot(kind, by, at_once)
+    }
+
+    fn order_reload(&mut self, save: bool) -> bool {
+        self.state.order_reload(save)
     }
 
     fn order_download(&mut self) -> u64 {

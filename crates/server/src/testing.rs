@@ -149,6 +149,10 @@ impl Platform for TestPlatform {
     fn cpu(&self) -> CpuView {
         CpuView::default()
     }
+
+    fn loop_cpu(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// Nothing is told by, and nothing is told to, other nodes.
@@ -209,6 +213,7 @@ pub fn state() -> ServerState<TestPlatform> {
         blocking: Blocking::default(),
         snapshots: Snapshots::new(Now::default()),
         downloads: Downloads::default(),
+        reload: None,
         cluster: None,
         alone: Alone::default(),
     }

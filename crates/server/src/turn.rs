@@ -11,6 +11,7 @@
 
 use super::clustered::Clustered;
 use super::error::ServerError;
+use super::longest::LongestTurn;
 use super::platform::Platform;
 use super::shutdown::Ending;
 use super::state::ServerState;
@@ -97,6 +98,7 @@ pub struct Server<P: Platform> {
     pub(super) turn_ended: Now,
     pub(super) commands: u32,
     commands_before: u32,
+    longest_turn: LongestTurn,
     /// T4: bytes behind gates, of all clients.
     pub(super) held_bytes: usize,
     /// Of the machine or its control group.
@@ -111,7 +113,7 @@ pub struct Server<P: Platform> {
 }
 
 /// T9: a follower that applies a large unit answers its leader's heartbeats.
-fn breathe<P: Platform>(cluster: &mut Option<Box<Clustered<P>>>, group: &mut Group) {
+pub(super) fn breathe<P: Platform>(cluster: &mut Option<Box<Clustered<P>>>, group: &mut Group) {
     if let Some(cluster) = cluster {
         cluster.breathe_applying(group);
     }
@@ -128,7 +130,6 @@ impl<P: Platform> Server<P> {
         Server {
             shard,
             logger: state.logger.clone(),
-            state,
             phase: Phase::Results,
             ready: ReadyList::new(),
             shared: ReadBuffer::new(),
@@ -144,6 +145,7 @@ impl<P: Platform> Server<P> {
             turn_ended: now,
             commands: 0,
             commands_before: 0,
+            longest_turn: LongestTurn::new(now.mono, state.platform.loop_cpu()),
             held_bytes: 0,
             memory_bytes,
             ending: None,
@@ -151,6 +153,7 @@ impl<P: Platform> Server<P> {
             base_stuck_told: false,
             loading_told: None,
             routing: None,
+            state,
         }
     }
 
@@ -189,6 +192,7 @@ impl<P: Platform> Server<P> {
             }
             Phase::Leave => {
                 self.advance_snapshots();
+                self.advance_reload();
                 self.flush();
                 self.advance_downloads();
                 self.apply_settings();
@@ -288,6 +292,15 @@ impl<P: Platform> Server<P> {
                 );
                 return;
             }
+            (None, Some(begins)) if begins.cause == Cause::Reload => {
+                let bytes = begins.total_bytes;
+                slog::info!(
+                    self.logger,
+                    "DEBUG RELOAD: the keyspace is made anew from {} bytes",
+                    bytes
+                );
+                return;
+            }
             _ => return,
         };
         let took = self.state.clock.now().mono.since(whole.since.mono);
@@ -342,7 +355,10 @@ impl<P: Platform> Server<P> {
     fn serve(&mut self) {
         let now = self.turn_started;
         self.accept(now);
-        let admission = self.admission();
+        let admission = match self.reload_holds_commands() {
+            true => Admission::Hold,
+            false => self.admission(),
+        };
         self.routing = self
             .state
             .cluster
@@ -363,12 +379,26 @@ impl<P: Platform> Server<P> {
         let (shard, cluster) = (&mut self.shard, &mut self.state.cluster);
         let clock = &self.state.clock;
         self.turn_ended = shard.finish_with(clock, &mut |group| breathe(cluster, group))?;
+        self.time_turn();
         self.end_lost_shard_channels();
         self.speak();
         self.speak_outside();
         self.release();
         self.execute_outputs(self.turn_started)?;
         Ok(())
+    }
+
+    /// How long the loop has worked since this was asked in the last turn.
+    fn time_turn(&mut self) {
+        let ServerState {
+            platform, stats, ..
+        } = &mut self.state;
+        let ended = self.turn_ended.mono;
+        let took = self.longest_turn.turn_ended(ended, || platform.loop_cpu());
+        if let Some(took) = took {
+            let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            stats.turn_max_usec = stats.turn_max_usec.max(took);
+        }
     }
 
     // ---- beside them ----------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 use super::members::is_change;
 use super::turn::Breath;
-use super::{AppliedBatch, Cause, Shard, ShardError, TailBatch};
+use super::{AppliedBatch, Shard, ShardError, TailBatch};
 use base::mutation::{self, Mutation};
 use effect::{parse_entry, CodecError, Staged, Stager, Unit, Units};
 use keyspace::{Keyspace, PREFETCH};
@@ -193,7 +193,7 @@ impl<D: Disk> Shard<D> {
     fn lose_tail(&mut self) {
         self.fail_tail();
         self.to_apply.clear();
-        self.begin_loading(self.turn_now, Cause::LostTail);
+        self.load_without_tail(self.turn_now);
     }
 
     pub(super) fn fail_tail(&mut self) {

@@ -12,6 +12,7 @@ use base::ids::RaftId;
 use base::mutation::{self, Mutation};
 use raft::eraftpb::{Entry, Message, MessageType};
 use raft_group::{self, Condition};
+use state::only_frees;
 use std::time::Duration;
 use storage::Disk;
 
@@ -29,15 +30,14 @@ fn may_use_reserve(entry: &Entry) -> bool {
 impl<D: Disk> Shard<D> {
     /// D5: whether the log has room for this append and for all that was stepped before it.
     pub(super) fn fits(&self, append: &Message, bytes: u64) -> bool {
-        let small = append.entries.iter().all(may_use_reserve);
-        if small && !mutation::is(Mutation::ReserveForNothing) {
+        let of_reserve =
+            |entry: &Entry| may_use_reserve(entry) && !mutation::is(Mutation::ReserveForNothing);
+        if append.entries.iter().all(of_reserve) {
             return self.log.has_reserve(bytes + FOR_VOTES);
         }
-        if self.log.has_room(bytes) {
-            return true;
-        }
-        let frees = |entry: &Entry| may_use_reserve(entry) || Self::may_use_freeing(entry);
-        self.log.has_room_to_free(bytes) && append.entries.iter().all(frees)
+        let frees = |entry: &Entry| of_reserve(entry) || only_frees(&entry.data);
+        let freeing = || self.log.has_room_to_free(bytes) && append.entries.iter().all(frees);
+        self.log.has_room(bytes) || freeing()
     }
 
     /// D5: whether a new term or vote can be written. What would make one is not stepped else, and no

@@ -135,6 +135,11 @@ pub enum ShardError {
     Effect { index: u64, source: CodecError },
     #[error("entry {index} can't be applied: {reason}")]
     Apply { index: u64, reason: String },
+    #[error(
+        "the {what} that base and log have as of entry {index} are not those that were in memory. Nothing has \
+         been changed on the disk: compare with another member before this one is started again"
+    )]
+    Reload { index: u64, what: &'static str },
     #[error("raft: {0}")]
     Raft(#[from] raft::Error),
     #[error(transparent)]

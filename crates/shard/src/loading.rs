@@ -8,10 +8,12 @@
 //! - After a start Raft waits until the keyspace is that of the stored commit (D2). Beside a member that
 //!   lives the log goes on; what it delivers meanwhile is read back from the disk in its turn.
 //! - While it lasts this member says in every message that it is not loaded (P20).
+//! - The base does not change between the first read and the last (P1).
 
 use super::apply::apply_entry;
 use super::members::is_change;
 use super::persist::{READ_SLICE, RETRY};
+use super::turn::Breath;
 use super::{ReadFor, Shard, ShardError};
 use base::clock::{Mono, Now};
 use base::mutation::{self, Mutation};
@@ -20,6 +22,7 @@ use keyspace::Keyspace;
 use raft::eraftpb::Entry;
 use state::load::{LoadError, Loader};
 use state::StateMachine;
+use std::sync::Arc;
 use storage::base::{MemberKind, StateFile};
 use storage::snapshot::{SliceRead, LOAD_SLICE};
 use storage::{Disk, Job};
@@ -32,6 +35,8 @@ pub enum Cause {
     Start,
     /// T6: what it had executed did not happen.
     LostTail,
+    /// An operator wants to see that what is on the disk is what is in memory.
+    Reload,
 }
 
 /// A keyspace on its way.
@@ -40,11 +45,26 @@ pub(super) struct Loading {
     source: Source,
     reading: Reading,
     since: Now,
+    /// What the keyspace has to be on the way.
+    check: Option<Check>,
+}
+
+/// The keyspace that is made anew was this one.
+struct Check {
+    /// As of this entry.
+    at: u64,
+    digest: [u8; 20],
+    record: Arc<Record>,
 }
 
 /// Where the next bytes come from.
 enum Source {
-    File { loader: Box<Loader>, offset: u64 },
+    /// A base is on its way into the place of the one that is known.
+    Unknown,
+    File {
+        loader: Box<Loader>,
+        offset: u64,
+    },
     Log(Box<Replay>),
 }
 
@@ -103,6 +123,7 @@ impl<D: Disk> Shard<D> {
         let file_bytes = base.file.as_ref().map_or(0, |file| file.bytes);
         let log_bytes = self.log.bytes_after(base.index);
         let loaded_bytes = match &loading.source {
+            Source::Unknown => 0,
             Source::File { offset, .. } => (*offset).min(file_bytes),
             Source::Log(replay) => {
                 file_bytes + log_bytes.saturating_sub(self.log.bytes_after(replay.next - 1))
@@ -117,23 +138,47 @@ impl<D: Disk> Shard<D> {
         })
     }
 
+    /// Begins to make the keyspace anew, to show that base and log hold it. False: there is something in it that
+    /// is not committed yet, or the base is about to be replaced; nothing has happened. `breath`: the digest takes long (T9).
+    pub fn reload(&mut self, now: Now, breath: &mut Breath<'_>) -> bool {
+        let executed = self.data.batch_bytes() > 0 || !self.tail.is_empty();
+        let busy = self.is_loading() || self.is_installing() || self.base_moves();
+        if executed || busy || self.group.kind() == MemberKind::Witness {
+            return false;
+        }
+        let group = &mut self.group;
+        let check = Check {
+            at: group.applied(),
+            digest: self.data.keyspace().digest_with(&mut || breath(group)),
+            record: Arc::clone(self.data.record()),
+        };
+        // They are read back in their turn.
+        self.to_apply.clear();
+        self.begin_loading(now, Cause::Reload, Some(check));
+        true
+    }
+
+    /// T6: what was executed did not happen.
+    pub(super) fn load_without_tail(&mut self, now: Now) {
+        self.begin_loading(now, Cause::LostTail, None);
+    }
+
+    /// D2: after a start.
+    pub(super) fn load_at_start(&mut self, now: Now) {
+        self.begin_loading(now, Cause::Start, None);
+    }
+
     /// Begins to make the keyspace anew. What it was is freed elsewhere (T9).
-    pub(super) fn begin_loading(&mut self, now: Now, cause: Cause) {
+    fn begin_loading(&mut self, now: Now, cause: Cause, check: Option<Check>) {
         assert!(self.loading.is_none(), "one keyspace is made at a time");
         assert!(
             self.group.kind() == MemberKind::Data,
             "W1: a witness has no keys"
         );
         let empty = || Shard::<D>::empty_keyspace(&self.config);
-        let mut source = match &self.base.snapshot.file {
-            Some(_) => Source::File {
-                loader: Box::new(Loader::new(empty())),
-                offset: 0,
-            },
-            None => self.replay_onto(empty()),
-        };
         let committed = self.data.committed_record().clone();
         let mut old = self.data.restart(empty(), committed);
+        let mut source = Source::Unknown;
         if cause == Cause::LostTail && mutation::is(Mutation::SkipRebuild) {
             let mut data = StateMachine::new(old, self.config.sizes.part);
             data.begin_record(Record::clone(self.record()));
@@ -155,7 +200,27 @@ impl<D: Disk> Shard<D> {
             source,
             reading: Reading::No,
             since: now,
+            check,
         });
+        self.find_source(now);
+    }
+
+    /// P8: of a switch that is under way nobody knows which base the disk has; what it names is read when that is known.
+    fn find_source(&mut self, now: Now) {
+        let switches = self.is_switch_ordered();
+        let empty = || Shard::<D>::empty_keyspace(&self.config);
+        let unknown = |loading: &Loading| matches!(loading.source, Source::Unknown);
+        if switches || !self.loading.as_ref().is_some_and(unknown) {
+            return;
+        }
+        let source = match &self.base.snapshot.file {
+            Some(_) => Source::File {
+                loader: Box::new(Loader::new(empty())),
+                offset: 0,
+            },
+            None => self.replay_onto(empty()),
+        };
+        self.loading_mut().source = source;
         self.end_loading_if_whole(now);
     }
 
@@ -172,6 +237,7 @@ impl<D: Disk> Shard<D> {
 
     /// Asks for the next bytes; one read at a time.
     pub(super) fn order_load(&mut self, now: Now) -> Result<(), ShardError> {
+        self.find_source(now);
         let Some(loading) = &mut self.loading else {
             return Ok(());
         };
@@ -183,21 +249,22 @@ impl<D: Disk> Shard<D> {
         if !may_read {
             return Ok(());
         }
+        let checked = loading.check.as_ref();
+        let to = checked.map_or(self.delivered, |check| check.at);
         let job = match &mut loading.source {
             Source::File { offset, .. } => {
                 let name = self.base.snapshot.file_name();
                 let name = name.expect("a source is a file only if there is one");
                 Job::Slice(SliceRead::new(self.log.disk().clone(), name, *offset))
             }
-            Source::Log(replay) if replay.next <= self.delivered => {
+            Source::Log(replay) if replay.next <= to => {
                 while let Some(garbage) = replay.data.keyspace_mut().take_garbage() {
                     self.jobs.push(Job::Garbage(Box::new(garbage)));
                 }
                 self.reads.push_back(ReadFor::Loading);
-                let (from, to) = (replay.next, self.delivered);
-                Job::Read(self.log.read_job(from, to, READ_SLICE)?)
+                Job::Read(self.log.read_job(replay.next, to, READ_SLICE)?)
             }
-            Source::Log(_) => return Ok(()),
+            Source::Log(_) | Source::Unknown => return Ok(()),
         };
         loading.reading = Reading::Ordered;
         self.jobs.push(job);
@@ -283,8 +350,8 @@ impl<D: Disk> Shard<D> {
     fn end_loading_if_whole(&mut self, now: Now) {
         let delivered = self.delivered;
         let whole = |loading: &Loading| match &loading.source {
-            Source::Log(replay) => replay.next > delivered,
-            Source::File { .. } => false,
+            Source::Log(replay) => replay.next > delivered && loading.check.is_none(),
+            Source::File { .. } | Source::Unknown => false,
         };
         let Some(Loading {
             cause,
@@ -304,8 +371,39 @@ impl<D: Disk> Shard<D> {
         self.data.restart(data.into_keyspace(), record);
         match cause {
             Cause::Start => self.group.wake(now),
-            Cause::LostTail => self.group.set_loaded(true),
+            Cause::LostTail | Cause::Reload => self.group.set_loaded(true),
         }
+    }
+
+    /// What was reloaded up to the entry as of which it was dropped is what was dropped, or nothing of this
+    /// member can be trusted.
+    pub(super) fn check_reload(
+        &mut self,
+        now: Now,
+        breath: &mut Breath<'_>,
+    ) -> Result<(), ShardError> {
+        let Some(loading) = &mut self.loading else {
+            return Ok(());
+        };
+        let (Some(check), Source::Log(replay)) = (&loading.check, &loading.source) else {
+            return Ok(());
+        };
+        if replay.next <= check.at {
+            return Ok(());
+        }
+        let group = &mut self.group;
+        let keyspace = replay.data.keyspace();
+        let what = match keyspace.digest_with(&mut || breath(group)) {
+            digest if digest != check.digest => "keys",
+            _ if replay.data.record() != &check.record => "record",
+            _ => {
+                loading.check = None;
+                self.end_loading_if_whole(now);
+                return Ok(());
+            }
+        };
+        let index = check.at;
+        Err(ShardError::Reload { index, what })
     }
 }
 

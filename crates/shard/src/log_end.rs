@@ -301,10 +301,15 @@ impl<D: Disk> Shard<D> {
 
     /// Whether the base is about to be replaced. A try that came to nothing may do so for as long as it likes,
     /// and so may a member that is given the present state: nobody waits for that.
-    pub(super) fn base_moves(&self) -> bool {
+    pub fn base_moves(&self) -> bool {
         let soon = |new: &NewState| new.failure.is_none() && !self.is_base_held();
         let new = self.new_state.as_ref();
         new.is_some_and(|new| new.ordered || soon(new))
+    }
+
+    /// P8: whether the disk may have another base already than memory.
+    pub(super) fn is_switch_ordered(&self) -> bool {
+        self.new_state.as_ref().is_some_and(|new| new.ordered)
     }
 
     /// The newest state that is whole on the disk, with its file: the base's, or the one that it can't be made to name.

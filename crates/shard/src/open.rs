@@ -1,6 +1,6 @@
 //! From a folder to a shard: founding, recovery.
 
-use super::{Cause, Shard, ShardConfig, ShardError, SyncPolicy};
+use super::{Shard, ShardConfig, ShardError, SyncPolicy};
 use base::clock::{Mono, Now};
 use base::ids::{BatchSeq, ReadId};
 use effect::Stager;
@@ -125,7 +125,7 @@ impl<D: Disk> Shard<D> {
         let mut shard = Shard::assemble(config, base, data, group, log, now);
         shard.offer_state();
         if shard.group.kind() == MemberKind::Data {
-            shard.begin_loading(now, Cause::Start);
+            shard.load_at_start(now);
         }
         shard.begin(now)?;
         Ok(shard)

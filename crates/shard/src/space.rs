@@ -8,8 +8,6 @@ use super::turn::{grant, RECORD_OVERHEAD, TURN_ROOM};
 use super::Shard;
 use base::clock::Mono;
 use base::mutation::{self, Mutation};
-use raft::eraftpb::Entry;
-use state::only_frees;
 use std::time::Duration;
 use storage::base::MemberKind;
 use storage::Disk;
@@ -133,10 +131,5 @@ impl<D: Disk> Shard<D> {
         let in_tail = self.tail_bytes < self.config.tail_limit;
         (in_tail && room > 4 * RECORD_OVERHEAD && bytes > 0)
             .then_some(bytes.min(self.config.sizes.part))
-    }
-
-    /// D5: whether an entry of a leader may use the room that is kept for what frees memory.
-    pub(super) fn may_use_freeing(entry: &Entry) -> bool {
-        only_frees(&entry.data)
     }
 }

@@ -179,6 +179,7 @@ impl<D: Disk> Shard<D> {
         self.follow_role(now);
         self.release_reads(now);
         self.give_up_waiting(now);
+        self.check_reload(now, breath)?;
         self.order_jobs(now)
     }
 

@@ -401,6 +401,10 @@ impl Platform for SimPlatform {
     fn cpu(&self) -> CpuView {
         CpuView::default()
     }
+
+    fn loop_cpu(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 // ---- the cluster ----------------------------------------------------------------------------

@@ -1,10 +1,11 @@
-//! Snapshots of a member's state: ordered here, as a command will order them, made by the code that ships.
+//! Snapshots of a member's state, and reloads of it: ordered here, as a command will order them, made by the code that ships.
 //!
 //! Owns when one is ordered, and what is looked at when it has been made: its copy holds the keys that members
 //! were seen to have at that entry. Whether the snapshot is of use, when the base names it, and what of the log goes
 //! is decided by the code that ships. A process may die anywhere between the first byte of the file and
 //! the last segment that goes.
 
+use ::base::clock::Clock;
 use ::base::ids::{EntryId, GroupId};
 use keyspace::{Keyspace, Layout};
 use raft_group::Membership;
@@ -23,6 +24,8 @@ use crate::world::World;
 
 /// Entries behind the base's state without which there is none.
 const ENTRIES: u64 = 100;
+/// In one case of so many the member reads what it has instead.
+const RELOADS: u64 = 4;
 /// The copy, beside the folders of members.
 const COPY: &str = "dump.rdb";
 
@@ -50,6 +53,9 @@ pub fn take(w: &mut World, m: usize) {
     };
     let shard = node.server.shard_mut();
     let applied = shard.group().applied();
+    if applied % RELOADS == 0 {
+        return reload(w, m);
+    }
     if applied < shard.snapshot_meta().index + ENTRIES {
         return;
     }
@@ -90,6 +96,20 @@ pub fn before_switch(w: &mut World, m: usize, state: u64) {
     if from <= state {
         disk.look(|| add_texts(shard, from, state, &mut texts));
         w.dropped.0.insert(group, (state + 1, texts));
+    }
+}
+
+/// DEBUG RELOAD: a member's keyspace is made anew from its disk, and has to be the same. Whether it may be now is
+/// decided by the code that ships.
+fn reload(w: &mut World, m: usize) {
+    let Some(node) = &mut w.machines[m].node else {
+        return;
+    };
+    let now = node.clock.now();
+    if node.server.shard_mut().reload(now, &mut |_| ()) {
+        let now = w.now;
+        w.trace.say(now, || format!("m{m} reloads its keys"));
+        w.want_turn(m, now);
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::disk::{Disk, DiskFile};
 
-const FILE: &str = "reserve";
+pub(super) const FILE: &str = "reserve";
 /// A base is a few kilobytes, and so is the state of a keyspace that was emptied.
 const BYTES: u64 = 1 << 20;
 

@@ -1,10 +1,10 @@
 //! DEBUG: what tests need.
 //!
 //! Owns: SLEEP, DIGEST, DIGEST-VALUE, SET-ACTIVE-EXPIRE, POPULATE, OBJECT, ERROR, LOG, PROTOCOL,
-//! DROP-CLUSTER-PACKET-FILTER.
+//! DROP-CLUSTER-PACKET-FILTER; what RELOAD and LOADAOF refuse (the host does them).
 //! Never: crashes the server on request. T9: what runs long here breathes.
 
-use super::super::env::{Done, Env, Flow, Serving, DONE};
+use super::super::env::{Block, BlockKind, Done, Env, Flow, Serving, DONE};
 use super::super::error::Error;
 use super::super::help::write;
 use super::super::pace::Pace;
@@ -20,7 +20,7 @@ use state::{Access, Ownership};
 use std::time::Duration;
 
 rows! { pub static ROWS: Server [] {
-    "debug" -2 [ADMIN NOSCRIPT LOADING STALE PROTECTED] "1.0.0" => debug: "For tests: sleeps, digests, fills." .amplifies(populated);
+    "debug" -2 [ADMIN NOSCRIPT LOADING STALE PROTECTED] "1.0.0" => debug: "For tests: sleeps, digests, fills, reloads." .amplifies(populated);
 }}
 
 /// T9: how long a command may run without answering heartbeats.
@@ -48,6 +48,8 @@ fn debug(env: &mut Env<'_>, args: Args<'_>) -> Done {
                 .set_active_expire(leading_number(&args[2]) != 0.0);
             env.reply().ok();
         }
+        2.. if is("reload") => return reload(env, args),
+        2 if is("loadaof") => return begin_reload(env, false),
         3..=5 if is("populate") => return populate(env, args),
         3 if is("object") => return object(env, args),
         3 if is("error") => return Err(Error::bytes(args[2].to_vec())),
@@ -92,6 +94,41 @@ fn sleep(env: &mut Env<'_>, seconds: &[u8]) {
         env.server.breathe(); // T9
     }
     env.reply().ok();
+}
+
+fn reload(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let (mut saves, mut adds) = (true, false);
+    for option in args.iter().skip(2) {
+        let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
+        if is("nosave") {
+            saves = false;
+        } else if is("merge") || is("noflush") {
+            adds = true;
+        } else {
+            return Err(Error::RELOAD_OPTIONS);
+        }
+    }
+    match adds {
+        true => Err(Error::RELOAD_ADDS_NOTHING),
+        false => begin_reload(env, saves),
+    }
+}
+
+/// Redis stands still meanwhile; here the client alone does, until other clients are told LOADING.
+fn begin_reload(env: &mut Env<'_>, saves: bool) -> Done {
+    if matches!(env.serving, Serving::Loading { .. }) {
+        return Err(Error::LOADING);
+    }
+    if env.session.deny_blocking {
+        return Err(Error::RELOAD_IN_EXEC);
+    }
+    if !env.server.order_reload(saves) {
+        return Err(Error::RELOAD_UNDER_WAY);
+    }
+    Ok(Flow::Block(Block {
+        kind: BlockKind::Reload,
+        timeout: None,
+    }))
 }
 
 /// Nothing happens now; the command runs again later, with the whole EXEC if it is in one.

@@ -223,6 +223,7 @@ pub fn raft(report: &mut Report, env: &Env<'_>) {
     report.line("raft_first_index", status.log_first);
     report.line("raft_disk_kept_bytes", status.disk_kept);
     report.line("raft_snapshot_index", status.snapshot);
+    report.line("raft_turn_max_usec", env.server.stats().turn_max_usec);
     if let Some((bytes, all)) = status.pulled {
         report.line("raft_state_pulled_bytes", bytes);
         report.line("raft_state_total_bytes", all);

@@ -283,6 +283,34 @@ fn a_lost_tail_is_made_anew_from_a_state() {
     assert_eq!(trio.failed[0].len(), 1, "its reply became MOVED");
 }
 
+/// P8: the base that is looked at when the tail is lost may be another one before the first read is made.
+#[test]
+fn a_tail_lost_during_a_switch_is_made_anew() {
+    let mut trio = Trio::led();
+    let write = |t: &mut Trio, key: &'static [u8]| {
+        t.turn(0, Vec::new(), |shard| {
+            set(shard, key, b"1");
+        });
+        t.until(|t| t.shards[0].tail_len() == 0);
+    };
+    write(&mut trio, b"in the first state");
+    trio.base_of_first();
+    write(&mut trio, b"in the second");
+    trio.hold_switches = true;
+    trio.second_base_of_first();
+    trio.lose_all_but_open(|shard| {
+        set(shard, b"lost", b"3");
+    });
+    assert!(trio.shards[0].is_loading());
+    let first = trio.shards[0].snapshot_meta().index;
+    trio.hold_switches = false;
+    trio.until(|t| !t.shards[0].is_loading());
+    assert!(trio.shards[0].snapshot_meta().index > first, "it switched");
+    let digest = |i: usize| trio.shards[i].data().keyspace().digest_all();
+    assert_eq!(trio.shards[0].data().keyspace().len(0), 2);
+    assert_eq!(digest(0), digest(1));
+}
+
 /// P20: the others know it, and G3 does not count it.
 #[test]
 pub(super) fn a_member_that_loads_says_so_and_is_not_counted() {
@@ -356,4 +384,114 @@ fn a_start_that_is_cut_short_begins_again() {
     }
     let shard = reopen(folder.path(), SyncPolicy::Always, &clock).expect("a shard opens");
     assert_eq!(shard.data().keyspace().digest_all(), digest);
+}
+
+/// DEBUG RELOAD: `reload`, then turns until the keyspace is whole.
+fn reload(shard: &mut Shard<RealDisk>, clock: &Hand) -> usize {
+    settle(shard, clock);
+    let mut breaths = 0;
+    assert!(shard.reload(clock.now(), &mut |_| breaths += 1));
+    while shard.is_loading() {
+        assert_eq!(shard.admission(), LOADING);
+        shard.begin(clock.now()).expect("a turn begins");
+        let jobs = shard.take_output().jobs;
+        work(shard, clock, jobs);
+    }
+    settle(shard, clock);
+    breaths
+}
+
+#[test]
+fn a_reload_ends_with_the_same_keys() {
+    for in_state in [0, 40] {
+        let (folder, clock, mut shard) = begin(SyncPolicy::Always);
+        if in_state > 0 {
+            fill(&mut shard, &clock, in_state);
+            tell(folder.path(), &mut shard, &clock);
+        }
+        for behind in [0, 40] {
+            fill(&mut shard, &clock, behind);
+            let digest = shard.data().keyspace().digest_all();
+            let applied = shard.group().applied();
+            reload(&mut shard, &clock);
+            assert_eq!(shard.data().keyspace().digest_all(), digest);
+            assert_eq!(shard.group().applied(), applied, "nothing is logged");
+            assert_eq!(shard.admission(), Admission::Lead { writable: true });
+        }
+    }
+}
+
+/// T7: what is executed and not committed is not in the log for sure.
+#[test]
+fn a_reload_waits_for_the_open_tail() {
+    let (_folder, clock, mut shard) = begin(SyncPolicy::Always);
+    settle(&mut shard, &clock);
+    shard.begin(clock.now()).expect("a turn begins");
+    set(&mut shard, b"k", b"v");
+    assert!(!shard.reload(clock.now(), &mut |_| ()), "not even proposed");
+    shard.finish(&clock).expect("a turn ends");
+    assert!(!shard.reload(clock.now(), &mut |_| ()), "not committed");
+    let jobs = shard.take_output().jobs;
+    work(&mut shard, &clock, jobs);
+    reload(&mut shard, &clock);
+    assert_eq!(shard.data().keyspace().len(0), 1);
+}
+
+/// Memory has lost a key that base and log have.
+#[test]
+fn a_reload_that_differs_ends_the_process() {
+    let (_folder, clock, mut shard) = begin(SyncPolicy::Always);
+    fill(&mut shard, &clock, 3);
+    let key = shard.data().key(b"key 1");
+    assert!(shard.data.keyspace_mut().remove(0, &key));
+    assert!(shard.reload(clock.now(), &mut |_| ()));
+    let ended = loop {
+        if let Err(error) = shard.begin(clock.now()) {
+            break error;
+        }
+        assert!(shard.is_loading(), "it was taken for the same");
+        let jobs = shard.take_output().jobs;
+        work(&mut shard, &clock, jobs);
+    };
+    assert!(matches!(ended, ShardError::Reload { what: "keys", .. }));
+}
+
+/// What is committed meanwhile is read back, and not compared.
+#[test]
+fn a_follower_reloads_while_others_write() {
+    let mut trio = Trio::led();
+    let write = |t: &mut Trio, value: &'static [u8]| {
+        t.turn(0, Vec::new(), |shard| {
+            set(shard, b"key", value);
+        });
+    };
+    write(&mut trio, b"before");
+    trio.until(|t| t.shards[1].data().keyspace().len(0) == 1);
+    trio.hold_reads = true;
+    let now = trio.clock.now();
+    assert!(trio.shards[1].reload(now, &mut |_| ()));
+    write(&mut trio, b"meanwhile");
+    trio.until(|t| {
+        t.shards[0].tail_len() == 0 && t.shards[1].group().commit() == t.shards[0].group().commit()
+    });
+    assert!(trio.shards[1].is_loading());
+    trio.hold_reads = false;
+    trio.until(|t| !t.shards[1].is_loading());
+    let ends = |t: &Trio, i: usize| t.shards[i].data().keyspace().digest_all();
+    trio.until(|t| t.shards[1].group().applied() == t.shards[0].group().applied());
+    assert_eq!(ends(&trio, 0), ends(&trio, 1));
+}
+
+/// P20: the shard goes on under a member that has its keys.
+#[test]
+fn a_leader_that_reloads_hands_over() {
+    let mut played = Played::leading(config());
+    played.beats(&OTHERS, 300);
+    let now = played.now();
+    assert!(played.shard.reload(now, &mut |_| ()));
+    played.turn(|_| ());
+    let is_order = |e: &Envelope| e.message.get_msg_type() == MessageType::MsgTimeoutNow;
+    assert!(played.sent.iter().any(is_order));
+    load(&mut played);
+    assert!(played.shard.data().keyspace().len(0) == 0 && !played.shard.is_loading());
 }

@@ -1,10 +1,10 @@
 //! Three members of one group, driven by hand: the test decides what is delivered, and whole or not.
 
 use super::*;
-use crate::testing::write_snapshot;
+use crate::testing::{made, write_snapshot};
 use base::ids::{BatchSeq, RaftId};
 use raft::eraftpb::MessageType;
-use storage::Needed;
+use storage::{Needed, SnapshotMeta};
 
 /// The parts of T in which time passes.
 const STEP_NS: u64 = 20_000_000;
@@ -19,6 +19,8 @@ pub(super) struct Trio {
     pub released: [Gate; 3],
     /// The disks make no reads.
     pub hold_reads: bool,
+    /// Nor do they replace a base, or do what comes behind that.
+    pub hold_switches: bool,
     held: [Vec<Job<RealDisk>>; 3],
     _folders: Vec<tempfile::TempDir>,
 }
@@ -54,6 +56,7 @@ impl Trio {
             failed: Default::default(),
             released: [Gate::OPEN; 3],
             hold_reads: false,
+            hold_switches: false,
             held: Default::default(),
             _folders: folders,
         };
@@ -109,7 +112,11 @@ impl Trio {
             self.failed[i].extend(output.failed);
             self.released[i] = output.released;
             self.held[i].extend(output.jobs);
-            let hold = |job: &Job<RealDisk>| self.hold_reads && matches!(job, Job::Read(_));
+            let hold = |job: &Job<RealDisk>| match job {
+                Job::Read(_) => self.hold_reads || self.hold_switches,
+                Job::Switch(_) | Job::Slice(_) | Job::Trim(_) => self.hold_switches,
+                _ => false,
+            };
             let jobs = std::mem::take(&mut self.held[i]);
             let (held, jobs): (Vec<_>, Vec<_>) = jobs.into_iter().partition(hold);
             self.held[i] = held;
@@ -200,13 +207,33 @@ impl Trio {
         names.filter(|name| name.starts_with("snapshot-")).collect()
     }
 
-    /// The first member's base names the state as it is.
-    pub fn base_of_first(&mut self) {
-        let shard = &mut self.shards[0];
+    /// The first member's state as it is, with its file.
+    fn state_of_first(&self) -> SnapshotMeta {
+        let shard = &self.shards[0];
         let mut snapshot = shard.state_now().expect("nothing is open");
         let disk = RealDisk::new(self._folders[0].path());
         let file = write_snapshot(&disk, shard.data().keyspace(), snapshot.entry());
         snapshot.file = Some(file.expect("a sound disk"));
+        snapshot
+    }
+
+    /// The switch to the first member's state as it is has been ordered.
+    pub fn second_base_of_first(&mut self) {
+        let snapshot = self.state_of_first();
+        let now = self.clock.now();
+        let shard = &mut self.shards[0];
+        shard.look_at_log_end(true);
+        let taken = shard.job_done(now, made(snapshot));
+        taken.expect("it is taken in");
+        self.turn(0, Vec::new(), |_| {});
+        let switches = |job: &Job<RealDisk>| matches!(job, Job::Switch(_));
+        assert!(self.held[0].iter().any(switches));
+    }
+
+    /// The first member's base names the state as it is.
+    pub fn base_of_first(&mut self) {
+        let snapshot = self.state_of_first();
+        let shard = &mut self.shards[0];
         let job = shard
             .log
             .switch_job(&snapshot, shard.group.applied(), Needed::NOTHING);

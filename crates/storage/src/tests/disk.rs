@@ -103,7 +103,14 @@ impl TestDisk {
         self.lock().fail_sync = fail;
     }
 
+    /// The files on which something depends.
     pub fn names(&self) -> Vec<String> {
+        let mut names = self.all_names();
+        names.retain(|name| *name != crate::reserve::FILE);
+        names
+    }
+
+    fn all_names(&self) -> Vec<String> {
         self.lock().live.keys().cloned().collect()
     }
 
@@ -231,7 +238,7 @@ impl Disk for TestDisk {
     type File = TestFile;
 
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.names())
+        Ok(self.all_names())
     }
 
     fn open(&self, name: &str) -> io::Result<TestFile> {

@@ -463,7 +463,10 @@ fn latency_histogram_counts_what_took_how_long() {
     assert!(c
         .reply("LATENCY HISTOGRAM debug")
         .contains("calls\\r\\n:3\\r\\n"));
+    c.host.stats.turn_max_usec = 1_234;
+    assert!(c.raw("INFO raft").contains("raft_turn_max_usec:1234\r\n"));
     c.reply("CONFIG RESETSTAT");
+    assert!(c.raw("INFO raft").contains("raft_turn_max_usec:0\r\n"));
     assert_eq!(c.reply("LATENCY HISTOGRAM"), "%0\\r\\n");
     assert_eq!(
         c.reply("LATENCY LATEST"),

@@ -51,6 +51,7 @@ struct FakeServer {
     replicas: Vec<String>,
     /// Of the running client.
     output_bytes: usize,
+    reload: Option<bool>,
 }
 
 impl ServerApi for FakeServer {
@@ -130,6 +131,10 @@ impl ServerApi for FakeServer {
         self.ordered.push(kind);
         self.ordered.len() as u64
     }
+    fn order_reload(&mut self, save: bool) -> bool {
+        self.reload.replace(save).is_none()
+    }
+
     fn order_download(&mut self) -> u64 {
         self.ordered.push(SnapshotKind::Download);
         self.ordered.len() as u64
@@ -242,6 +247,7 @@ impl Client {
                 ..SavingView::default()
             },
             ordered: Vec::new(),
+            reload: None,
             replicas: Vec::new(),
             output_bytes: 0,
         };

@@ -152,3 +152,48 @@ fn info_tells_how_snapshots_stand() {
         }
     }
 }
+
+#[test]
+fn reload_waits_for_the_keyspace() {
+    for (line, save) in [
+        ("DEBUG RELOAD", true),
+        ("debug reload nosave", false),
+        ("DEBUG RELOAD NOSAVE nosave", false),
+        ("DEBUG LOADAOF", false),
+    ] {
+        let mut c = Client::new();
+        let block = Block {
+            kind: BlockKind::Reload,
+            timeout: None,
+        };
+        assert_eq!(c.flow(line), Flow::Block(block), "{line}");
+        assert_eq!(c.host.reload, Some(save), "{line}");
+        assert!(c.reply(line).starts_with("-ERR the keyspace is being"));
+    }
+}
+
+#[test]
+fn reload_refuses_what_it_can_not_do() {
+    let options = "-ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.\\r\\n";
+    for (line, want) in [
+        ("DEBUG RELOAD MERGE", "-ERR DEBUG RELOAD MERGE and NOFLUSH"),
+        ("DEBUG RELOAD NOSAVE noflush", "-ERR DEBUG RELOAD MERGE and"),
+        ("DEBUG RELOAD MERGE SAVE", options),
+        ("DEBUG RELOAD x", options),
+        ("DEBUG LOADAOF x", "-ERR unknown subcommand or wrong number"),
+    ] {
+        let mut c = Client::new();
+        let reply = c.reply(line);
+        assert!(reply.starts_with(want), "{line}: {reply}");
+        assert_eq!(c.host.reload, None, "{line}");
+    }
+    let mut c = Client::new();
+    c.reply("MULTI");
+    c.reply("DEBUG RELOAD");
+    assert!(c
+        .reply("EXEC")
+        .contains("-ERR the keyspace can't be reloaded"));
+    c.serving = Serving::Loading { addr: None };
+    assert!(c.reply("DEBUG RELOAD").starts_with("-LOADING "));
+    assert_eq!(c.host.reload, None);
+}
