@@ -14,6 +14,7 @@
 #   --replicas R   replicas of each master (1)   --dir D    where it lives (holdfast-cluster, in the repository)
 #   --password P   what clients and nodes must know (requirepass and masterauth)
 #   --config FILE  a redis.conf that every node reads first
+#   --restore B    begin with the keys of B, a folder of redis-cli --cluster backup; as many masters as that has
 #   -- OPTIONS     for holdfast-server, last of all: -- --loglevel verbose --maxclients 500
 #
 # What a cluster was made with is remembered: a later start needs none of it. --password, --config
@@ -29,8 +30,9 @@ set -euo pipefail
 
 repo="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 dir="$repo/holdfast-cluster"
-nodes=6 replicas=1 port=7000 password="" config="" options=()
-given="" action="" follow=no server="" count=""
+nodes=6 replicas=1 port=7000 password="" config="" restore="" options=()
+given="" action="" follow=no server="" tool="" count=""
+declare -A dump # of a node's port: the file that it begins with
 ports=()   # of the nodes there are
 change=""  # a grow or shrink that has not ended: its name, its N, the ports that come or go
 boot="$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo none)"
@@ -50,7 +52,7 @@ die() {
     for line in "$@"; do printf '  %s\n' "$line" >&2; done
     exit 1
 }
-usage() { sed -n '2,30s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '2,31s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
 # --- the command line ---------------------------------------------------------------------------
 
@@ -68,6 +70,12 @@ plain_password() {
 readable_config() {
     [ -f "$config" ] && [ -r "$config" ] || die "--config: there is no file $config that can be read"
     config="$(cd "$(dirname "$config")" && pwd)/$(basename "$config")"
+}
+
+readable_backup() {
+    [ -f "$restore/nodes.json" ] || die "--restore: there is no $restore/nodes.json" \
+        "redis-cli --cluster backup HOST:PORT FOLDER makes such a folder"
+    restore="$(cd "$restore" && pwd)"
 }
 
 own_options() { # what this script has to know of a node is not for others to say
@@ -92,11 +100,12 @@ while [ $# -gt 0 ]; do
             [ $# -ge 2 ] || die "$1 needs a number of masters"
             number "$1" "$2" 1 100
             action="$1" count=$((10#$2)); shift 2 ;;
-        --nodes | --replicas | --port | --dir | --password | --config)
+        --nodes | --replicas | --port | --dir | --password | --config | --restore)
             [ $# -ge 2 ] || die "$1 needs a value"
             case "$1" in
                 --password) password="$2"; plain_password ;;
                 --config) config="$2"; readable_config ;;
+                --restore) restore="$2"; readable_backup ;;
                 --nodes) number --nodes "$2" 1 200; nodes=$((10#$2)) ;;
                 --replicas) number --replicas "$2" 0 20; replicas=$((10#$2)) ;;
                 --port) number --port "$2" 1 55535; port=$((10#$2)) ;;
@@ -110,6 +119,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 action="${action:-start}"
+[ -z "$restore" ] || [ "$action" = start ] || die "--restore is for a first start"
 
 # 7000-7005, or 7000-7005 7007 where some are missing in between.
 all_ports() {
@@ -326,9 +336,26 @@ die_of_patience() { # TEXT
 
 # --- start --------------------------------------------------------------------------------------
 
+# What the backup has decides how many masters there are; its files are looked through before anything begins.
+take_backup() {
+    local files n
+    ! has_nodes && [ ! -e "$dir/formed" ] || die "there is data in $dir, and --restore is for a new cluster" \
+        "'$(me clean)' deletes it; another --dir makes a second cluster"
+    say "looking through $restore"
+    files="$("$tool" restore "$restore" --files)" || die "the backup in $restore can't be restored"
+    mapfile -t files <<<"$files"
+    if given nodes; then
+        [ $((nodes / (replicas + 1))) = "${#files[@]}" ] || die "the backup has ${#files[@]} masters with slots" \
+            "with --replicas $replicas that is --nodes $((${#files[@]} * (replicas + 1)))"
+    fi
+    nodes=$((${#files[@]} * (replicas + 1)))
+    mapfile -t ports < <(seq "$port" $((port + nodes - 1)))
+    for n in "${!files[@]}"; do dump[${ports[$n]}]="${files[$n]}"; done
+}
+
 check_size() {
     local masters=$((nodes / (replicas + 1)))
-    if [ ! -e "$dir/formed" ] && [ "$masters" -lt 3 ]; then
+    if [ ! -e "$dir/formed" ] && [ "$masters" -lt 3 ] && [ -z "$restore" ]; then
         die "a cluster has at least 3 masters; $nodes nodes with $replicas replicas each make $masters" \
             "at least --nodes $((3 * (replicas + 1))) with --replicas $replicas"
     fi
@@ -338,6 +365,8 @@ check_size() {
 build() {
     if [ -n "${HOLDFAST_BIN:-}" ]; then
         server="$(command -v "$HOLDFAST_BIN")" || die "HOLDFAST_BIN: there is no program $HOLDFAST_BIN"
+        tool="${HOLDFAST_TOOL:-$(dirname "$server")/holdfast}"
+        [ -z "$restore" ] || [ -x "$tool" ] || die "--restore needs the program holdfast beside $server, or HOLDFAST_TOOL"
         return
     fi
     # Where rustup puts it; a shell that was open before does not know yet.
@@ -345,9 +374,10 @@ build() {
     command -v cargo >/dev/null || die "there is no cargo" "install Rust: https://rustup.rs"
     need cc build-essential
     need make build-essential
-    local log="$dir/build.log" from=$SECONDS status=0 working
+    local log="$dir/build.log" from=$SECONDS status=0 working programs=(--bin holdfast-server)
+    [ -z "$restore" ] || programs+=(--bin holdfast)
     say "building (cargo build --release; the first time takes some minutes)"
-    (cd "$repo" && exec setsid cargo build --release --bin holdfast-server) >"$log" 2>&1 9>&- &
+    (cd "$repo" && exec setsid cargo build --release "${programs[@]}") >"$log" 2>&1 9>&- &
     working=$! job=$!
     while kill -0 "$working" 2>/dev/null; do
         # A line every ten seconds of what is being compiled: a silent minute looks like a hang.
@@ -364,6 +394,7 @@ build() {
         die "the build failed (cargo ended with $status)" "all of it: $log"
     fi
     server="${CARGO_TARGET_DIR:-$repo/target}/release/holdfast-server"
+    tool="${server%-server}"
     [ -x "$server" ] || die "cargo made no $server"
 }
 
@@ -435,6 +466,11 @@ start_node() { # PORT
     mkdir -p "$home"
     rm -f "$home/process"
     write_conf "$1"
+    local begins=()
+    if [ -n "${dump[$1]-}" ]; then
+        cp -- "${dump[$1]}" "$home/dump.rdb" || die "${dump[$1]} can't be copied to $home"
+        begins=(--dbfilename dump.rdb)
+    fi
     size[$1]="$(stat -c %s "$home/node.log" 2>/dev/null || echo 0)"
     (
         trap - INT TERM HUP PIPE QUIT EXIT
@@ -446,7 +482,8 @@ start_node() { # PORT
         mv "$home/process.new" "$home/process"
         exec setsid "$server" "$home/redis.conf" --port "$1" --cluster-enabled yes \
             --cluster-config-file nodes.conf --dir "$home" --daemonize no \
-            --pidfile "$home/node.pid" --logfile "$home/node.log" ${options[@]+"${options[@]}"}
+            --pidfile "$home/node.pid" --logfile "$home/node.log" ${options[@]+"${options[@]}"} \
+            ${begins[@]+"${begins[@]}"}
     ) &
     disown # its end is ours to tell, not the shell's
     local end=$((SECONDS + 10))
@@ -471,7 +508,7 @@ loaded() { # PORT
 }
 
 start_nodes() {
-    local p pid
+    local p pid patience
     for p in "${ports[@]}"; do
         if alive "$p"; then
             say "  $p runs already (pid $pid)"
@@ -482,8 +519,10 @@ start_nodes() {
         start_node "$p"
     done
     for p in ${begun[@]+"${begun[@]}"}; do
-        until_true "$START_DEADLINE" answers "$p" \
-            || die_of_patience "the node on port $p gives no answer after $START_DEADLINE s"
+        # What it begins with is imported before its first answer.
+        patience="$([ -n "${dump[$p]-}" ] && echo "$LOAD_DEADLINE" || echo "$START_DEADLINE")"
+        until_true "$patience" answers "$p" \
+            || die_of_patience "the node on port $p gives no answer after $patience s"
         loaded "$p" || say "  $p loads its keys"
         until_true "$LOAD_DEADLINE" loaded "$p" \
             || die_of_patience "the node on port $p still loads after $LOAD_DEADLINE s"
@@ -503,17 +542,24 @@ all_alone() {
 }
 
 form() {
-    local p addresses=() log="$dir/create.log" status=0
+    local p addresses=() log="$dir/create.log" status=0 maker="redis-cli --cluster create"
     if [ -e "$dir/formed" ]; then
         say "the cluster was formed before; the nodes find each other again"
         return
     fi
-    until_true 10 all_alone || die "the nodes in $dir are part of a cluster that was never finished" \
+    [ -n "$restore" ] || until_true 10 all_alone || die "the nodes in $dir are part of a cluster that was never finished" \
         "'$(me clean)' deletes it, then start again"
     for p in "${ports[@]}"; do addresses+=("127.0.0.1:$p"); done
-    say "forming the cluster: redis-cli --cluster create, $((nodes / (replicas + 1))) masters, $replicas replica(s) each"
-    setsid timeout "$FORM_DEADLINE" redis-cli --cluster create "${addresses[@]}" \
-        --cluster-replicas "$replicas" --cluster-yes </dev/null >"$log" 2>&1 9>&- &
+    if [ -n "$restore" ]; then
+        maker="holdfast restore"
+        say "forming the cluster: $maker, ${#dump[@]} masters, $replicas replica(s) each"
+        setsid timeout "$LOAD_DEADLINE" "$tool" restore "$restore" --nodes "$(IFS=,; echo "${addresses[*]}")" \
+            </dev/null >"$log" 2>&1 9>&- &
+    else
+        say "forming the cluster: $maker, $((nodes / (replicas + 1))) masters, $replicas replica(s) each"
+        setsid timeout "$FORM_DEADLINE" redis-cli --cluster create "${addresses[@]}" \
+            --cluster-replicas "$replicas" --cluster-yes </dev/null >"$log" 2>&1 9>&- &
+    fi
     job=$!
     while kill -0 "$job" 2>/dev/null; do
         all_live
@@ -524,8 +570,10 @@ form() {
     if [ "$status" != 0 ]; then
         all_live
         tail -n 15 "$log" >&2
-        die "redis-cli could not form the cluster (within $FORM_DEADLINE s)" "all it said: $log"
+        die "$maker could not form the cluster" "all it said: $log"
     fi
+    # They would be named in the log of every later start.
+    for p in "${!dump[@]}"; do rm -f -- "$dir/$p/dump.rdb"; done
     date -u +%FT%TZ >"$dir/formed"
 }
 
@@ -564,15 +612,20 @@ work_alone() { # WHAT TO DO AT THE END
 }
 
 start() {
-    check_size
+    [ -n "$restore" ] || check_size
     need redis-cli redis-tools
     mkdir -p "$dir"
     dir="$(cd "$dir" && pwd)" settings="$dir/settings"
     work_alone clean_up
     [ -z "$config" ] || readable_config
+    if [ -n "$restore" ]; then
+        build
+        take_backup
+        check_size
+    fi
     refuse_taken_ports
     warn_of_outgoing_ports
-    build
+    [ -n "$server" ] || build
     rm -rf -- "$dir/failed"
     remember_settings
     say "starting ${#ports[@]} nodes on 127.0.0.1, ports $(all_ports), in $dir"

@@ -10,6 +10,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// A debug build on a busy two-core machine may need long to start; a hang must still end.
@@ -20,6 +21,29 @@ pub fn binary() -> PathBuf {
         Some(path) => PathBuf::from(path),
         None => PathBuf::from(env!("CARGO_BIN_EXE_holdfast-server")),
     }
+}
+
+/// The tool beside the server; other tests of a workspace may not have built it.
+pub fn tool() -> &'static Path {
+    static TOOL: OnceLock<PathBuf> = OnceLock::new();
+    TOOL.get_or_init(|| {
+        if let Some(path) = std::env::var_os("HOLDFAST_TOOL") {
+            return PathBuf::from(path);
+        }
+        let server = Path::new(env!("CARGO_BIN_EXE_holdfast-server"));
+        let folder = server.parent().expect("a folder of binaries");
+        let profile = match folder.file_name().and_then(|name| name.to_str()) {
+            Some("debug") | None => "dev",
+            Some(profile) => profile,
+        };
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let built = Command::new(cargo)
+            .args(["build", "--quiet", "-p", "tool", "--profile", profile])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status();
+        assert!(built.expect("cargo runs").success(), "the tool is built");
+        folder.join("holdfast")
+    })
 }
 
 /// Whether the binary under test is ours: some tests make no sense for a `redis-server`.

@@ -2,37 +2,13 @@
 //!
 //! The tool is `HOLDFAST_TOOL`, or is built here.
 
-use crate::common::server::{Options, Server};
+use crate::common::server::{tool, Options, Server};
 use crate::common::skipped;
 use crate::ours_only;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
-
-/// The tool beside the server; other tests of a workspace may not have built it.
-fn tool() -> &'static Path {
-    static TOOL: OnceLock<PathBuf> = OnceLock::new();
-    TOOL.get_or_init(|| {
-        if let Some(path) = std::env::var_os("HOLDFAST_TOOL") {
-            return PathBuf::from(path);
-        }
-        let server = Path::new(env!("CARGO_BIN_EXE_holdfast-server"));
-        let folder = server.parent().expect("a folder of binaries");
-        let profile = match folder.file_name().and_then(|name| name.to_str()) {
-            Some("debug") | None => "dev",
-            Some(profile) => profile,
-        };
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo)
-            .args(["build", "--quiet", "-p", "tool", "--profile", profile])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status();
-        assert!(built.expect("cargo runs").success(), "the tool is built");
-        folder.join("holdfast")
-    })
-}
 
 /// What it says, and its exit code.
 fn said(args: &[&str], answer: &str) -> (String, i32) {

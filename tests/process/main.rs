@@ -14,6 +14,7 @@ mod config;
 mod crash;
 mod disk;
 mod hostile;
+mod import;
 mod lifecycle;
 mod listening;
 mod load;

@@ -21,6 +21,8 @@ pub enum Mutation {
     CampaignDuringSwitch,
     /// P17: the vote of a term is forgotten with the log that goes.
     InstallForgetsVote,
+    /// P22: a file is imported by a node that has, or had, keys.
+    ImportRevives,
     /// P20: a member whose keyspace is being loaded counts as one that has caught up.
     LoadingCountsAsCaughtUp,
     /// P20: commands are served from a keyspace that is being loaded.
@@ -379,6 +381,7 @@ impl Mutation {
         Mutation::InstallDropsMatchingLog,
         Mutation::CampaignDuringSwitch,
         Mutation::InstallForgetsVote,
+        Mutation::ImportRevives,
         Mutation::LoadingCountsAsCaughtUp,
         Mutation::ServeWhileLoading,
         Mutation::WriteToLentKey,

@@ -253,7 +253,7 @@ static REAL: &[Directive] = &[
         Kind::Text,
         "dump.rdb",
         field!(dbfilename),
-        "File in `dir` that SAVE, BGSAVE, `save` and SHUTDOWN SAVE copy their snapshot to.",
+        "File in `dir` that SAVE, BGSAVE, `save` and SHUTDOWN SAVE copy their snapshot to; a new node begins with its keys.",
     )
     .protected()
     .check(check_base_name),

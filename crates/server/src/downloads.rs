@@ -5,6 +5,7 @@
 //! client takes them. Invariants: of a file at most two pieces are in memory, however little its client reads; what
 //! follows `$<bytes>` is the file, or the connection ends; no command of such a client runs any more.
 
+use super::import::origin;
 use super::platform::Platform;
 use super::snapshots::Making;
 use super::state::ServerState;
@@ -13,9 +14,8 @@ use base::clock::{Clock, Mono};
 use command::api::SnapshotKind;
 use command::env::Download as Wanted;
 use command::Error;
-use config::REDIS_VERSION;
 use net::{ConnId, Output};
-use state::save::{without_keys, Origin};
+use state::save::without_keys;
 use state::Gate;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -362,11 +362,7 @@ impl<P: Platform> Server<P> {
                 continue;
             };
             if let Stage::Waits(None) = download.stage {
-                let file = without_keys(Origin {
-                    redis_version: REDIS_VERSION.to_owned(),
-                    unix_seconds: u64::try_from(now.unix_ms / 1000).unwrap_or(0),
-                    used_memory: self.state.platform.memory().used,
-                });
+                let file = without_keys(origin(&self.state.platform, now));
                 let output = &mut client.conn.output;
                 download.tell_history(index, output);
                 download.give(&file, now.mono, output);

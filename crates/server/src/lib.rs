@@ -22,6 +22,7 @@ mod downloads;
 mod error;
 mod execute;
 mod flush;
+mod import;
 mod longest;
 mod outgoing;
 pub mod platform;

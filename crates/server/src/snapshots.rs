@@ -5,6 +5,7 @@
 //! thread of its own). Invariants: one at a time; a save holds all that was executed before it was asked for, as
 //! far as that happened; what is counted as saved is in its file.
 
+use super::import::origin;
 use super::platform::Platform;
 use super::saving::{due, Due, Facts};
 use super::state::ServerState;
@@ -13,9 +14,7 @@ use base::clock::{Clock, Mono, Now};
 use base::ids::BatchSeq;
 use base::mutation::{self, Mutation};
 use command::api::{SavingView, SnapshotKind, SnapshotUnderWay};
-use config::REDIS_VERSION;
 use shard::{CopyTo, NoSnapshot, SnapshotOrder, SnapshotProgress};
-use state::save::Origin;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{MadeSnapshot, SnapshotError, SnapshotResult};
@@ -398,17 +397,13 @@ impl<P: Platform> Server<P> {
             return;
         };
         let (platform, config) = (&self.state.platform, &self.state.config);
-        let unix_ms = self.state.clock.now().unix_ms;
+        let now = self.state.clock.now();
         let copy = (making.kind == SnapshotKind::Save).then(|| CopyTo {
             folder: platform.dir(config),
             name: config.dbfilename.clone(),
         });
         let order = SnapshotOrder {
-            origin: Origin {
-                redis_version: REDIS_VERSION.to_owned(),
-                unix_seconds: u64::try_from(unix_ms / 1000).unwrap_or(0),
-                used_memory: platform.memory().used,
-            },
+            origin: origin(platform, now),
             compress: config.rdbcompression,
             copy,
             open: making.kind == SnapshotKind::Download,

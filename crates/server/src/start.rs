@@ -8,6 +8,7 @@ use super::blocking::Blocking;
 use super::clustered::{bus_options, cluster_options, link_passwords, Clustered};
 use super::downloads::Downloads;
 use super::error::ServerError;
+use super::import::Import;
 use super::platform::{ClusterPlatform, Platform};
 use super::pubsub::PubSub;
 use super::snapshots::Snapshots;
@@ -30,7 +31,7 @@ use raft::eraftpb::ConfState;
 use raft_group::DEFAULT_KEEP_BYTES;
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
-use shard::{bootstrap, Shard, ShardConfig, ShardError, Sizes, SyncPolicy};
+use shard::{bootstrap, Opening, Shard, ShardConfig, ShardError, Sizes, SyncPolicy};
 use slog::Logger;
 use std::time::Duration;
 use storage::base::FILE as BASE;
@@ -126,6 +127,27 @@ impl<'a> MemberSetup<'a> {
             ..self.tuning.log.clone()
         }
     }
+
+    fn shard_config(&self) -> ShardConfig {
+        let config = self.config;
+        ShardConfig {
+            layout: if config.cluster_enabled {
+                Layout::Cluster
+            } else {
+                Layout::Single {
+                    databases: config.databases,
+                }
+            },
+            seed: self.seed,
+            sync: sync_policy(config),
+            outcome_timeout: outcome_timeout(config),
+            tail_limit: config.uncommitted_tail_limit,
+            keep_bytes: self.tuning.keep_bytes,
+            sizes: self.tuning.sizes,
+            log: self.log_config(),
+            first: self.first,
+        }
+    }
 }
 
 impl<P: Platform> Server<P> {
@@ -147,15 +169,16 @@ impl<P: Platform> Server<P> {
         let member = |rng: &mut StdRng| MemberSetup::first(&config, &tuning, &raft_logger, rng);
         let mut rng = StdRng::seed_from_u64(seed);
         let now = clock.now();
+        let import = Import::look(&config, &platform, now, &logger)?;
         let (shard, cluster) = match cluster {
             None => {
                 let setup = member(&mut rng);
-                (alone(&folders, setup, now, &mut rng)?, None)
+                (alone(&folders, setup, import, now, &mut rng)?, None)
             }
             Some(cluster) => {
                 let setup = member(&mut rng);
                 let opened = open_identity(&setup, &folders, cluster, &mut rng, &logger)?;
-                let (shard, cluster) = join_up(setup, opened, &clock, &mut rng, &logger)?;
+                let (shard, cluster) = join_up(setup, opened, import, &clock, &mut rng)?;
                 (shard, Some(Box::new(cluster)))
             }
         };
@@ -198,6 +221,7 @@ impl<P: Platform> Server<P> {
 fn alone<F: Folders>(
     folders: &F,
     setup: MemberSetup<'_>,
+    import: Import<'_, F::D>,
     now: Now,
     rng: &mut StdRng,
 ) -> Result<Shard<F::D>, ServerError> {
@@ -211,7 +235,8 @@ fn alone<F: Folders>(
         setup.log_config(),
         &bootstrap_base(setup.config, rng),
     )?;
-    open_member(disk, setup, now)
+    let opening = import.into_member(Opening::open(disk, setup.shard_config())?)?;
+    Ok(Shard::of(opening, now, setup.raft_logger)?)
 }
 
 // ---- a node of a cluster ----------------------------------------------------------------------
@@ -363,9 +388,9 @@ fn settle_folders<F: Folders>(
 fn join_up<P: Platform>(
     setup: MemberSetup<'_>,
     opened: Opened<P>,
+    mut import: Import<'_, P::Disk>,
     clock: &P::Clock,
     rng: &mut StdRng,
-    logger: &Logger,
 ) -> Result<(Shard<P::Disk>, Clustered<P>), ServerError> {
     let Opened {
         identity,
@@ -374,9 +399,14 @@ fn join_up<P: Platform>(
         folders,
         mut io,
     } = opened;
-    let config = setup.config;
+    let (config, logger) = (setup.config, import.logger);
     let disk = folders.folder(&identity::folder(identity.member))?;
-    let shard = open_member(disk, setup, clock.now())?;
+    let others = conf.as_ref().map_or(0, |conf| {
+        conf.nodes.iter().filter(|n| n.id != myself).count()
+    });
+    import.in_cluster(config, others > 0 || identity.joining.is_some());
+    let opening = import.into_member(Opening::open(disk, setup.shard_config())?)?;
+    let shard = Shard::of(opening, clock.now(), setup.raft_logger)?;
     // S4: the name by which the group knows this node is the one that the others reach it by. A
     // crash between the identity and nodes.conf (the first start, RESET HARD) leaves another there.
     let member = shard.group().membership().member(identity.member);
@@ -409,25 +439,7 @@ pub(super) fn open_member<D: Disk>(
     setup: MemberSetup<'_>,
     now: Now,
 ) -> Result<Shard<D>, ServerError> {
-    let config = setup.config;
-    let shard_config = ShardConfig {
-        layout: if config.cluster_enabled {
-            Layout::Cluster
-        } else {
-            Layout::Single {
-                databases: config.databases,
-            }
-        },
-        seed: setup.seed,
-        sync: sync_policy(config),
-        outcome_timeout: outcome_timeout(config),
-        tail_limit: config.uncommitted_tail_limit,
-        keep_bytes: setup.tuning.keep_bytes,
-        sizes: setup.tuning.sizes,
-        log: setup.log_config(),
-        first: setup.first,
-    };
-    let opened = Shard::open(disk, shard_config, now, setup.raft_logger);
+    let opened = Shard::open(disk, setup.shard_config(), now, setup.raft_logger);
     opened.map_err(|error: ShardError| error.into())
 }
 

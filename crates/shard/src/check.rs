@@ -5,12 +5,12 @@
 
 use base::ids::{EntryId, GroupId};
 use rdb::file::{End, Item, Reader};
+use state::load::GROUP;
 use std::collections::BTreeMap;
 use storage::{FileCheck, SnapshotError, StateFile};
 
 const INDEX: &str = "hf-index";
 const TERM: &str = "hf-term";
-const GROUP: &str = "hf-group";
 /// No field that is looked at is longer.
 const FIELD_MAX: usize = 64;
 

@@ -22,6 +22,7 @@
 mod apply;
 mod check;
 mod health;
+mod import;
 mod install;
 mod loading;
 mod log_end;
@@ -35,6 +36,7 @@ mod space;
 mod transfer;
 mod turn;
 pub use check::OfferedCheck;
+pub use import::{without_import, ImportFile, Imported, NotImported};
 pub use loading::{Cause, LoadProgress};
 pub use make::{CopyTo, NoSnapshot, SnapshotOrder, SnapshotProgress};
 pub use members::LEAVE_TIMEOUTS;
@@ -64,7 +66,7 @@ use storage::{
 };
 use topology::Record;
 
-pub use open::bootstrap;
+pub use open::{bootstrap, Opening};
 
 /// When appended bytes count as persisted (D4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +126,11 @@ pub enum ShardError {
          changed here: mend what it says, put the file back from a copy, or give this node an empty folder"
     )]
     State { file: String, why: String },
+    #[error(
+        "{file} can't be imported: {why}. Nothing has been changed here: put a sound file in its place, or move it \
+         away to begin without its keys"
+    )]
+    Import { file: String, why: String },
     #[error("entry {index}: {source}")]
     Effect { index: u64, source: CodecError },
     #[error("entry {index} can't be applied: {reason}")]

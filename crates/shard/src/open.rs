@@ -10,7 +10,7 @@ use state::StateMachine;
 use std::collections::VecDeque;
 use std::time::Duration;
 use storage::base::MemberKind;
-use storage::{Base, Disk, Log, LogConfig};
+use storage::{Base, Disk, Log, LogConfig, Recovered};
 
 /// Founds a group in an empty folder (G1): its base is a synthetic snapshot of an empty keyspace at
 /// index 1, term 1, and its first log index is 2. Nothing is done where a group is already.
@@ -30,17 +30,52 @@ pub fn bootstrap<D: Disk>(disk: D, config: LogConfig, base: &Base) -> Result<(),
     Ok(())
 }
 
+/// A member whose log has been recovered, and that has done nothing yet.
+pub struct Opening<D: Disk> {
+    pub(super) log: Log<D>,
+    recovered: Recovered,
+    pub(super) config: ShardConfig,
+}
+
+impl<D: Disk> Opening<D> {
+    /// Recovers the log of what [`bootstrap`] made.
+    pub fn open(disk: D, config: ShardConfig) -> Result<Opening<D>, ShardError> {
+        let (log, recovered) = Log::open(disk, config.log.clone())?;
+        Ok(Opening {
+            log,
+            recovered,
+            config,
+        })
+    }
+
+    pub fn base(&self) -> &Base {
+        self.log.base()
+    }
+}
+
 impl<D: Disk> Shard<D> {
-    /// Opens what [`bootstrap`] made: recovers the log, and learns from its committed entries who the members
-    /// are and what the record says. The keyspace is made after that, while the node already answers; Raft
-    /// waits for it (D2).
+    /// Opens what [`bootstrap`] made.
     pub fn open(
         disk: D,
         config: ShardConfig,
         now: Now,
         logger: &slog::Logger,
     ) -> Result<Shard<D>, ShardError> {
-        let (log, recovered) = Log::open(disk, config.log.clone())?;
+        Shard::of(Opening::open(disk, config)?, now, logger)
+    }
+
+    /// Learns from the log's committed entries who the members are and what the record says. The keyspace is made
+    /// after that, while the node already answers; Raft waits for it (D2).
+    pub fn of(
+        opening: Opening<D>,
+        now: Now,
+        logger: &slog::Logger,
+    ) -> Result<Shard<D>, ShardError> {
+        let Opening {
+            log,
+            recovered,
+            config,
+        } = opening;
         let base = recovered.base;
         let mut members = Membership::new(
             base.snapshot.conf_state.clone(),

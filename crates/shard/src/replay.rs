@@ -46,9 +46,9 @@ pub(super) struct Replay<D: Disk> {
 }
 
 /// The state as of the entry.
-struct Made {
-    meta: SnapshotMeta,
-    data: StateMachine,
+pub(super) struct Made {
+    pub meta: SnapshotMeta,
+    pub data: StateMachine,
 }
 
 fn unusable(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SnapshotError {
@@ -167,7 +167,7 @@ impl<D: Disk> Replay<D> {
     }
 
     /// P2: the file has its name when it is on disk and reads back as it was written.
-    fn write(&self, made: Made) -> Result<(SnapshotMeta, u64), SnapshotError> {
+    pub fn write(&self, made: Made) -> Result<(SnapshotMeta, u64), SnapshotError> {
         let Made { mut meta, data } = made;
         let mut writer = SnapshotWriter::create(self.disk.clone(), self.at)?;
         let style = Style {

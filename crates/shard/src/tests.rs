@@ -7,6 +7,7 @@ mod trio;
 mod commits;
 mod disks;
 mod faulty;
+mod import;
 mod install;
 mod lease;
 mod leaving;

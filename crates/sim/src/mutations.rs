@@ -115,6 +115,7 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::ThawUnsettled, Beside("crates/cluster/src/migration/outside_tests.rs")),
         (M::HandOffWithKeysOrLent, Seed(Moves, "M18: a slot with keys")),
         (M::EpochNotRaised, Beside("crates/cluster/src/migration/faulty.rs")),
+        (M::ImportRevives, Beside("crates/shard/src/tests/mutations.rs")),
         (M::InstallForgetsVote, Beside("crates/shard/src/tests/mutations.rs")),
         (M::InstallDropsMatchingLog, Beside("crates/shard/src/tests/mutations.rs")),
         (M::CampaignDuringSwitch, Beside("crates/shard/src/tests/mutations.rs")),

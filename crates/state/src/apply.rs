@@ -97,6 +97,27 @@ pub fn check_entry(body: &[u8], databases: u32) -> Result<(), ApplyError> {
     }
 }
 
+/// P22: whether an entry's body says anything of keys; a part of a large unit always does. What changes the record
+/// and no key is no such effect.
+pub fn has_key_effects(body: &[u8]) -> Result<bool, CodecError> {
+    let mut effect = Effect::default();
+    match parse_entry(body)? {
+        Body::Empty => Ok(false),
+        Body::Part(_) => Ok(true),
+        Body::Units(units) => {
+            for unit in units {
+                let mut unit = unit?;
+                while unit.next_into(&mut effect)? {
+                    if effect.op != Op::SELECT && !effects::leaves_keys(effect.op) {
+                        return Ok(true);
+                    }
+                }
+            }
+            Ok(false)
+        }
+    }
+}
+
 /// D5: whether the entry's effects only free memory. A part of a large unit does not say so of itself.
 pub fn only_frees(body: &[u8]) -> bool {
     let Ok(Body::Units(mut units)) = parse_entry(body) else {

@@ -88,6 +88,11 @@ pub(super) fn is_of_record(op: Op) -> bool {
     OF_RECORD[usize::from(op.number())].is_some()
 }
 
+/// P22: whether the effect changes the record and never a key.
+pub(super) fn leaves_keys(op: Op) -> bool {
+    record::EFFECTS.iter().any(|row| row.op == op)
+}
+
 /// D5: whether the effect only frees memory.
 pub(super) fn frees(op: Op) -> bool {
     [key::DEL, key::FLUSHDB, key::FLUSHALL].contains(&op)

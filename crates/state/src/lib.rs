@@ -30,7 +30,9 @@ mod titles;
 mod watch;
 
 pub use self::core::{Access, Counters, StateMachine};
-pub use apply::{apply_record, apply_unit, check_entry, check_unit, only_frees, ApplyError};
+pub use apply::{
+    apply_record, apply_unit, check_entry, check_unit, has_key_effects, only_frees, ApplyError,
+};
 pub use effect::{begins_batch, PART_BYTES};
 pub use gate::{Footprint, Gate, GateKind};
 pub use moving::{Frozen, SlotMotion};

@@ -15,6 +15,9 @@ use rdb::file::{End, Entry, FileError, Item, Reader};
 pub const KEYS: &[u8] = b"hf-keys";
 pub const DIGEST: &[u8] = b"hf-digest";
 
+/// The field of a state's file that names its group; at the file's head.
+pub const GROUP: &str = "hf-group";
+
 /// So many bytes of a key are shown.
 const KEY_SHOWN: usize = 128;
 
@@ -23,7 +26,7 @@ const KEY_SHOWN: usize = 128;
 pub enum LoadError {
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("it has keys of database {0}, and this server has only {1} databases (directive `databases`)")]
+    #[error("it has keys of database {0}, and this server has only {1} (directive `databases`; in cluster mode always one)")]
     Database(u64, u32),
     #[error("it has the key {0} twice")]
     Twice(String),
@@ -44,6 +47,7 @@ pub struct Loader {
     /// What the file says of its keys.
     told: Option<Vec<u8>>,
     digest: Option<Vec<u8>>,
+    group: Option<Vec<u8>>,
     end: Option<End>,
 }
 
@@ -58,6 +62,7 @@ impl Loader {
             keys: 0,
             told: None,
             digest: None,
+            group: None,
             end: None,
         }
     }
@@ -70,6 +75,9 @@ impl Loader {
                 Item::Aux { name, value } if *name == *KEYS => self.told = Some(value.into_owned()),
                 Item::Aux { name, value } if *name == *DIGEST => {
                     self.digest = Some(value.into_owned());
+                }
+                Item::Aux { name, value } if *name == *GROUP.as_bytes() => {
+                    self.group = Some(value.into_owned());
                 }
                 Item::Aux { .. } => {}
                 Item::Db(db) => {
@@ -86,6 +94,11 @@ impl Loader {
             }
         }
         Ok(())
+    }
+
+    /// The group of which the file says that it is a state.
+    pub fn group(&self) -> Option<&[u8]> {
+        self.group.as_deref()
     }
 
     /// No more bytes come: the keyspace, and the file's end.

@@ -29,6 +29,10 @@ pub trait Disk: Clone + Send + Sync + 'static {
     fn list(&self) -> io::Result<Vec<String>>;
     /// Opens an existing file for reading and writing.
     fn open(&self, name: &str) -> io::Result<Self::File>;
+    /// Opens an existing file for reading alone: it may be one that others have put there.
+    fn open_to_read(&self, name: &str) -> io::Result<Self::File> {
+        self.open(name)
+    }
     /// Creates an empty file for reading and writing; empties one that is there.
     fn create(&self, name: &str) -> io::Result<Self::File>;
     /// Renames, replacing `to` if it is there.
@@ -107,6 +111,11 @@ impl Disk for RealDisk {
             .read(true)
             .write(true)
             .open(self.path(name))?;
+        Ok(RealFile { file })
+    }
+
+    fn open_to_read(&self, name: &str) -> io::Result<RealFile> {
+        let file = File::open(self.path(name))?;
         Ok(RealFile { file })
     }
 

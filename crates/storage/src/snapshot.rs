@@ -281,7 +281,8 @@ pub fn read<D: Disk, E: From<StorageError>>(
     name: &str,
     visit: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    let file = disk.open(name).map_err(StorageError::io("open", name))?;
+    let file = disk.open_to_read(name);
+    let file = file.map_err(StorageError::io("open", name))?;
     read_file(&file, name, visit)
 }
 

@@ -1,8 +1,10 @@
 //! `holdfast`: the operator's tool.
 //!
-//! Owns its command line, and in [`check`] what files hold, in words; what the other commands do is in the library.
+//! Owns its command line, in [`check`] what files hold, in words, and in [`restore`] the way from a backup to a cluster; what the other
+//! commands do is in the library.
 
 mod check;
+mod restore;
 
 use check::fix::Fix;
 use check::folder::Options;
@@ -71,6 +73,21 @@ enum Command {
         /// The file
         path: PathBuf,
     },
+    /// A cluster from a folder of redis-cli --cluster backup
+    ///
+    /// Checks the folder, says which file goes into which node's dir before its first start, and makes a cluster of the nodes when
+    /// they run. Goes on where it was broken off. The password is that of redis-cli: the variable REDISCLI_AUTH.
+    /// Exit status: 0 done, 1 refused, 2 a file can't be read or a node not be reached.
+    Restore {
+        /// The folder
+        folder: PathBuf,
+        /// The new nodes: as many masters as the backup has first, then replicas
+        #[arg(long, value_delimiter = ',', value_name = "HOST:PORT,...")]
+        nodes: Vec<String>,
+        /// Print the masters' files alone, in the order of the nodes that begin with them
+        #[arg(long, conflicts_with = "nodes")]
+        files: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -98,6 +115,11 @@ fn main() -> ExitCode {
             let options = Options { effects, fix };
             return say(&path, |out| check::folder::check(&path, &options, out));
         }
+        Command::Restore {
+            folder,
+            nodes,
+            files,
+        } => return restore::restore(&folder, &nodes, files),
         Command::CheckSnapshot { path } => {
             return say(&path, |out| {
                 let progress = Progress::new();

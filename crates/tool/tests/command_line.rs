@@ -99,3 +99,72 @@ fn a_check_names_what_has_no_effect() {
         assert!(told.ends_with("\nVerdict: holdfast-server refuses this configuration.\n"));
     }
 }
+
+/// A backup whose only master had these slots.
+fn backup(folder: &std::path::Path, slots: &str, file: &[u8]) {
+    let nodes = format!(
+        r#"[{{"name":"aa","host":"h","port":7,"replicate":null,"slots":[{slots}],"flags":"master"}}]"#
+    );
+    fs::write(folder.join("nodes.json"), nodes).unwrap();
+    fs::write(folder.join("redis-node-h-7-aa.rdb"), file).unwrap();
+}
+
+#[test]
+fn a_backup_is_looked_through_before_anything_else() {
+    let golden = |name: &str| {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../rdb/tests/golden");
+        fs::read(std::path::Path::new(path).join(name)).unwrap()
+    };
+    let sound = golden("idle.rdb");
+    let mut damaged = sound.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    let dir = tempfile::tempdir().unwrap();
+    let said = |args: &[&str]| {
+        let mut command = Command::new(TOOL);
+        let out = command
+            .arg("restore")
+            .arg(dir.path())
+            .args(args)
+            .output()
+            .unwrap();
+        (out.status.code(), text(&out.stdout) + &text(&out.stderr))
+    };
+    let (code, shown) = said(&[]);
+    assert!(code == Some(2) && shown.contains("nodes.json"), "{shown}");
+    for (slots, file, want) in [
+        ("[0,16383]", damaged, "its checksum is"),
+        ("[0,0]", sound.clone(), "which its master did not have"),
+        (
+            "[0,16383]",
+            golden("list.rdb"),
+            "values of this type are not known here",
+        ),
+        ("[0,16383]", golden("plain.rdb"), "keys of database 1"),
+    ] {
+        backup(dir.path(), slots, &file);
+        let (code, shown) = said(&[]);
+        assert!(code == Some(1) && shown.contains(want), "{shown}");
+        assert!(shown.contains("redis-node-h-7-aa.rdb"), "{shown}");
+    }
+    backup(dir.path(), "[0,16383]", &sound);
+    let (code, shown) = said(&[]);
+    assert!(
+        code == Some(0) && shown.contains("slots 0-16383"),
+        "{shown}"
+    );
+    let (code, shown) = said(&["--files"]);
+    assert!(
+        code == Some(0) && shown.ends_with("/redis-node-h-7-aa.rdb\n"),
+        "{shown}"
+    );
+    // Nobody listens at port 1: what is to be done before is said.
+    let (code, shown) = said(&["--nodes", "127.0.0.1:1,127.0.0.1:2"]);
+    assert_eq!(code, Some(2), "{shown}");
+    for want in [
+        "127.0.0.1:1: begins with a copy of ",
+        "127.0.0.1:2: begins empty, and becomes a replica of 127.0.0.1:1",
+        "127.0.0.1:1 can't be reached",
+    ] {
+        assert!(shown.contains(want), "{shown}");
+    }
+}

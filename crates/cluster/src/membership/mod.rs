@@ -420,7 +420,8 @@ impl Cluster {
     /// A fresh group of its own, under another name for RESET HARD.
     fn found_anew<D: Disk>(&mut self, now: Now, renamed: bool, shard: &Shard<D>) {
         let name = renamed.then(|| self.ids.mint_node());
-        let base = self.bootstrap_base(name.unwrap_or(self.myself()));
+        // P22: a node that comes from another shard takes no file that lies about.
+        let base = shard::without_import(self.bootstrap_base(name.unwrap_or(self.myself())));
         let raft_id = base.identity.raft_id;
         let facts = self.facts(now, shard);
         let founded = Event::Founded { raft_id, name };

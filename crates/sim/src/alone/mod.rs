@@ -6,6 +6,8 @@
 mod bed;
 pub mod follower;
 pub mod full;
+#[cfg(test)]
+mod import;
 pub mod leader;
 pub mod learner;
 pub mod log_end;
