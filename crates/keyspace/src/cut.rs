@@ -33,7 +33,8 @@ const BATCH_ROOM: usize = BATCH_BYTES + (4 << 10);
 /// How much a walk may do before it comes back, whichever is reached first.
 #[derive(Clone, Copy, Debug)]
 pub struct CutBudget {
-    /// Of what is copied. A single entry may go beyond.
+    /// Of entries and of objects, which are not copied: they stay when the keyspace lets go of them. A single
+    /// chain may go beyond.
     pub bytes: usize,
     /// Chains of entries looked at: about five entries each.
     pub chains: usize,
@@ -79,7 +80,7 @@ impl Saver {
         self.save(db, entry, By::Touch);
     }
 
-    /// How many bytes were copied.
+    /// How many bytes are held for it.
     pub fn save_walked(&mut self, db: u32, entry: &mut EntryPtr) -> usize {
         self.save(db, entry, By::Walk)
     }
@@ -89,12 +90,12 @@ impl Saver {
         let Phase::Saving(batch) = &mut self.phase else {
             return 0;
         };
-        let copied = batch.add(db, entry, by);
+        let bytes = batch.add(db, entry, by);
         if batch.held.walked + batch.held.touched >= BATCH_BYTES {
             let batch = mem::take(batch);
             self.parts.push_back(CutPart(Part::Batch(batch)));
         }
-        copied
+        bytes
     }
 
     /// Whether what is detached now goes to the cut, as far as it is not saved.
@@ -158,7 +159,7 @@ impl Batch {
             By::Walk => self.held.walked += bytes,
             By::Touch => self.held.touched += bytes,
         }
-        copied
+        bytes
     }
 
     fn try_for_each<B>(

@@ -190,6 +190,7 @@ impl<P: Platform> Server<P> {
             Phase::Leave => {
                 self.advance_snapshots();
                 self.flush();
+                self.shard.walk_snapshot(&self.state.clock);
                 self.advance_downloads();
                 self.apply_settings();
                 self.advance_ending(self.turn_started)?;

@@ -124,6 +124,7 @@ impl<D: Disk> Shard<D> {
             self.group.kind() == MemberKind::Data,
             "W1: a witness has no keys"
         );
+        self.void_cut();
         let empty = || Shard::<D>::empty_keyspace(&self.config);
         let mut source = match &self.base.snapshot.file {
             Some(_) => Source::File {
@@ -144,6 +145,7 @@ impl<D: Disk> Shard<D> {
             }));
             old = empty();
         }
+        old.give_up_cut();
         old.flush(None);
         while let Some(garbage) = old.take_garbage() {
             self.jobs.push(Job::Garbage(Box::new(garbage)));

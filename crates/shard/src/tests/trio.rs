@@ -19,6 +19,8 @@ pub(super) struct Trio {
     pub released: [Gate; 3],
     /// The disks make no reads.
     pub hold_reads: bool,
+    /// The threads of snapshots stand still.
+    pub hold_snapshots: bool,
     held: [Vec<Job<RealDisk>>; 3],
     _folders: Vec<tempfile::TempDir>,
 }
@@ -54,6 +56,7 @@ impl Trio {
             failed: Default::default(),
             released: [Gate::OPEN; 3],
             hold_reads: false,
+            hold_snapshots: false,
             held: Default::default(),
             _folders: folders,
         };
@@ -103,13 +106,18 @@ impl Trio {
         shard.begin(clock.now()).expect("a turn begins");
         execute(shard);
         shard.finish(clock).expect("a turn ends");
+        shard.walk_snapshot(clock);
         loop {
             let output = shard.take_output();
             self.wires.extend(output.messages);
             self.failed[i].extend(output.failed);
             self.released[i] = output.released;
             self.held[i].extend(output.jobs);
-            let hold = |job: &Job<RealDisk>| self.hold_reads && matches!(job, Job::Read(_));
+            let hold = |job: &Job<RealDisk>| match job {
+                Job::Read(_) => self.hold_reads,
+                Job::Snapshot(_) => self.hold_snapshots,
+                _ => false,
+            };
             let jobs = std::mem::take(&mut self.held[i]);
             let (held, jobs): (Vec<_>, Vec<_>) = jobs.into_iter().partition(hold);
             self.held[i] = held;
@@ -123,6 +131,7 @@ impl Trio {
             }
             shard.begin(clock.now()).expect("a turn begins");
             shard.finish(clock).expect("a turn ends");
+            shard.walk_snapshot(clock);
         }
     }
 
