@@ -281,6 +281,8 @@ pub enum Mutation {
     NamedUnchecked,
     /// P15: a state is pulled that a deposed leader has offered.
     OfferOfDeposedLeader,
+    /// P2: a snapshot gets its name before its last entry has committed.
+    ValidBeforeCommit,
     /// P4: an entry that is not saved yet gets another expiry.
     TouchForgotten,
     /// P3: an entry that came after a cut counts as not saved.
@@ -429,6 +431,7 @@ impl Mutation {
         Mutation::PieceUnchecked,
         Mutation::NamedUnchecked,
         Mutation::OfferOfDeposedLeader,
+        Mutation::ValidBeforeCommit,
         Mutation::TouchForgotten,
         Mutation::NewEntryUnmarked,
         Mutation::EpochFlipWithoutSweep,

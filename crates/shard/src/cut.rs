@@ -96,7 +96,7 @@ struct CutFile<D: Disk> {
 }
 
 enum Stage<D: Disk> {
-    New(SnapshotMeta, CutReader),
+    New(Box<(SnapshotMeta, CutReader)>),
     Open(Box<Open<D>>),
     /// It has its name, or there is none.
     Over,
@@ -133,7 +133,7 @@ impl<D: Disk> CutFile<D> {
             stage => {
                 self.of.progress.go_on()?;
                 match stage {
-                    Stage::New(meta, reader) => (meta, reader),
+                    Stage::New(new) => *new,
                     Stage::Open(open) => return Ok(Some(open)),
                     Stage::Over => return Ok(None),
                 }
@@ -229,7 +229,7 @@ impl<D: Disk> Shard<D> {
         let reader = self.data.keyspace_mut().begin_cut();
         let (progress, keys) = (&of.progress, reader.keys());
         progress.all_keys.store(keys, Ordering::Relaxed);
-        let stage = Stage::New(meta, reader);
+        let stage = Stage::New(Box::new((meta, reader)));
         Cut {
             at,
             file: Arc::new(Mutex::new(CutFile { of, stage })),
@@ -291,13 +291,15 @@ impl<D: Disk> Shard<D> {
         let EntryId { index, term } = cut.at;
         self.give_parts();
         // With a base on its way there would be no room for a newer one.
-        if self.data.keyspace().has_walk() || self.group.applied() < index || self.base_moves() {
+        let early = mutation::is(Mutation::ValidBeforeCommit);
+        let is_open = self.group.applied() < index && !early;
+        if self.data.keyspace().has_walk() || is_open || self.base_moves() {
             return;
         }
         if self.group.term_at(index) != Some(term) {
             return self.void_cut();
         }
-        let ahead = mutation::is(Mutation::SnapshotAheadOfDisk);
+        let ahead = mutation::is(Mutation::SnapshotAheadOfDisk) || early;
         if !self.log.has_on_disk(index) && !ahead {
             self.sync_wanted = true; // P1: no policy may order the sync that it waits for
             return;

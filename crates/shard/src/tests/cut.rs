@@ -133,7 +133,7 @@ fn a_cut_and_a_replay_agree() {
 
 /// P1: a leader's tail is in it, and it counts when that is certain (P2).
 #[test]
-fn a_leaders_cut_waits_for_its_open_tail() {
+pub(super) fn a_leaders_cut_waits_for_its_open_tail() {
     let mut one = One::new(SyncPolicy::Always, SINGLE);
     one.fill(5);
     let open = one.write(b"open", b"v", Ttl::Clear);
@@ -161,7 +161,9 @@ fn a_leaders_cut_waits_for_its_open_tail() {
 fn a_cut_of_a_lost_tail_is_made_again() {
     let beside = tempfile::tempdir().expect("a folder");
     let mut trio = Trio::led();
-    trio.turn(0, Vec::new(), |shard| drop(set(shard, b"stays", b"v")));
+    trio.turn(0, Vec::new(), |shard| {
+        set(shard, b"stays", b"v");
+    });
     trio.until(|t| t.shards.iter().all(|s| s.data().keyspace().len(0) == 1));
     let folder = beside.path();
     trio.lose_all_but_open(|shard| {
@@ -184,11 +186,15 @@ fn a_cut_of_a_lost_tail_is_made_again() {
 fn a_snapshot_beside_an_unknown_tail_is_replayed() {
     let beside = tempfile::tempdir().expect("a folder");
     let mut trio = Trio::led();
-    trio.turn(0, Vec::new(), |shard| drop(set(shard, b"stays", b"v")));
+    trio.turn(0, Vec::new(), |shard| {
+        set(shard, b"stays", b"v");
+    });
     trio.until(|t| t.shards.iter().all(|s| s.data().keyspace().len(0) == 1));
     let digest = trio.shards[0].data().keyspace().digest_all();
     trio.wires.clear();
-    trio.turn(0, Vec::new(), |shard| drop(set(shard, b"open", b"v")));
+    trio.turn(0, Vec::new(), |shard| {
+        set(shard, b"open", b"v");
+    });
     let alone = |e: &Envelope| e.from != RaftId(1) && e.to != RaftId(1);
     trio.until_through(alone, |t| !t.shards[0].group().is_leader());
     assert_eq!(trio.shards[0].tail_len(), 1);
@@ -236,7 +242,7 @@ fn writes_wait_while_much_of_a_cut_does() {
     let mut written = 0;
     while trio.shards[0].admission() == (Admission::Lead { writable: true }) {
         trio.turn(0, Vec::new(), |shard| {
-            drop(set(shard, &[written], b"small"))
+            set(shard, &[written], b"small");
         });
         trio.until(|t| t.shards[0].tail_len() == 0);
         written += 1;
@@ -264,7 +270,9 @@ fn followers_wait_while_much_of_a_cut_does() {
     let beside = tempfile::tempdir().expect("a folder");
     order_copy(&mut trio.shards[1], beside.path());
     for n in 0..LARGE_KEYS {
-        trio.turn(0, Vec::new(), |shard| drop(set(shard, &[n], b"small")));
+        trio.turn(0, Vec::new(), |shard| {
+            set(shard, &[n], b"small");
+        });
         trio.until(|t| t.shards[0].tail_len() == 0);
     }
     let applied = |t: &Trio, of: usize| t.shards[of].group().applied();

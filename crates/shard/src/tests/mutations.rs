@@ -104,6 +104,11 @@ fn every_breach_is_caught_by_its_text() {
             "it comes to nothing",
         ),
         (
+            Mutation::ValidBeforeCommit,
+            cut::a_leaders_cut_waits_for_its_open_tail,
+            "P2: it may be lost",
+        ),
+        (
             Mutation::CutInsideUnit,
             make::a_unit_in_parts_is_waited_for,
             "it ends inside a unit",
