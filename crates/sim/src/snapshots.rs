@@ -127,12 +127,13 @@ fn look(w: &mut World, m: usize) {
     let at = result.as_ref().map_or(at, |made| made.meta.entry());
     let now = w.now;
     let seen = w.checks.seen_at(group, at.index);
+    let compared = if seen.is_some() { "as seen" } else { "unseen" };
     match disk.look(|| differs(&disk, &result, seen)) {
         Some(why) if w.plan.liar.is_none() => {
             w.fail(format!("P1: the snapshot of m{m} at {at:?}: {why}"));
         }
         _ => w.trace.say(now, || match result {
-            Ok(_) => format!("m{m} has a snapshot of {}", at.index),
+            Ok(_) => format!("m{m} has a snapshot of {}, {compared}", at.index),
             Err(error) => format!("m{m} has no snapshot of {}: {error}", at.index),
         }),
     }

@@ -1,13 +1,13 @@
 //! Each rule that the tests beside this one uphold, broken on purpose: the scene fails, and by the
 //! text that belongs to the rule.
 
-use super::{disks, faulty, install, lease, leaving, loading, make, needed, policy, reads};
+use super::{cut, disks, faulty, install, lease, leaving, loading, make, needed, policy, reads};
 use base::mutation::{self, Mutation};
 use std::panic::catch_unwind;
 
 #[test]
 fn every_breach_is_caught_by_its_text() {
-    let table: [(Mutation, fn(), &str); 25] = [
+    let table: [(Mutation, fn(), &str); 26] = [
         (
             Mutation::InstallForgetsVote,
             install::a_member_behind_the_log_is_brought_up_by_a_state,
