@@ -289,6 +289,18 @@ pub enum Mutation {
     NamedUnchecked,
     /// P15: a state is pulled that a deposed leader has offered.
     OfferOfDeposedLeader,
+    /// P2: a snapshot gets its name before its last entry has committed.
+    ValidBeforeCommit,
+    /// P4: an entry that is not saved yet gets another expiry.
+    TouchForgotten,
+    /// P3: an entry that came after a cut counts as not saved.
+    NewEntryUnmarked,
+    /// P3: a cut begins among the marks of one that was given up.
+    EpochFlipWithoutSweep,
+    /// P5: what is flushed before it was saved is freed.
+    FlushDropsUnsaved,
+    /// P5: keys are saved under the number that their database has got since the cut.
+    SwapdbByIndex,
 }
 
 impl Mutation {
@@ -431,6 +443,12 @@ impl Mutation {
         Mutation::PieceUnchecked,
         Mutation::NamedUnchecked,
         Mutation::OfferOfDeposedLeader,
+        Mutation::ValidBeforeCommit,
+        Mutation::TouchForgotten,
+        Mutation::NewEntryUnmarked,
+        Mutation::EpochFlipWithoutSweep,
+        Mutation::FlushDropsUnsaved,
+        Mutation::SwapdbByIndex,
     ];
 }
 

@@ -3,13 +3,17 @@
 //! key has expired.
 //!
 //! Invariants: `len` and `groups` are the sums of the tables' lengths; the index has one element
-//! for each entry with an expiry.
+//! for each entry with an expiry; an entry that is not saved (P3) changes, goes or is detached by
+//! [`Db::touch`], [`Db::remove`], [`Db::take_table`] and [`Keyspace::flush`](super::Keyspace::flush)
+//! alone, which save it first (P4).
 
 use std::ops::ControlFlow;
 
+use base::mutation::{self, Mutation};
 use base::slot::SLOT_COUNT;
 use rand::RngCore;
 
+use super::cut::{CutBudget, Detached, Saver};
 use super::expiry::{Due, ExpiryIndex};
 use super::raw::{prefetch, EntryPtr, Payload};
 use super::table::{below, tag_of, Table, Upkeep};
@@ -33,6 +37,17 @@ pub(super) struct Db {
     groups: Box<[u64]>,
     len: u64,
     expiries: ExpiryIndex,
+    /// P5: the number at the last cut, which stays with the keys when databases are swapped.
+    number: u32,
+    /// How far the walk of the cut is, until it has passed all tables.
+    walk: Option<Walk>,
+}
+
+/// Where a walk goes on.
+#[derive(Clone, Copy, Default)]
+struct Walk {
+    table: usize,
+    cursor: u64,
 }
 
 impl Db {
@@ -43,6 +58,8 @@ impl Db {
             groups: vec![0; tables.div_ceil(GROUP)].into(),
             len: 0,
             expiries: ExpiryIndex::default(),
+            number: 0,
+            walk: None,
         }
     }
 
@@ -63,8 +80,13 @@ impl Db {
         &self.tables[self.at(slot)]
     }
 
-    pub fn table_mut(&mut self, slot: u16) -> &mut Table {
+    fn table_mut(&mut self, slot: u16) -> &mut Table {
         &mut self.tables[usize::from(slot) & (self.tables.len() - 1)]
+    }
+
+    /// One step of a table's resize. True if there is more to do.
+    pub fn step_table(&mut self, slot: u16, upkeep: &mut Upkeep) -> bool {
+        self.table_mut(slot).step(1, upkeep)
     }
 
     /// Fetches into the cache what looking up these (hash, slot) will read. Each step needs what the
@@ -88,20 +110,27 @@ impl Db {
         self.table(key.slot).get(key.hash, key.bytes)
     }
 
+    /// P4: the door to an entry that is about to change.
     #[inline]
-    pub fn get_mut(&mut self, key: &Key) -> Option<&mut EntryPtr> {
-        self.table_mut(key.slot).get_mut(key.hash, key.bytes)
+    pub fn touch(&mut self, key: &Key, saver: &mut Saver) -> Option<&mut EntryPtr> {
+        let number = self.number;
+        let entry = self.table_mut(key.slot).get_mut(key.hash, key.bytes)?;
+        if entry.mark() != saver.mark {
+            saver.save_touched(number, entry);
+        }
+        Some(entry)
     }
 
     /// Writes a value whether or not the key is there.
     pub fn put(&mut self, key: &Key, payload: Payload<'_>, ttl: Ttl, upkeep: &mut Upkeep) {
-        let Some(entry) = self.get_mut(key) else {
-            let expiry = ttl.applied_to(None);
-            self.insert(
-                key,
-                EntryPtr::new(tag_of(key.hash), key.bytes, expiry, payload),
-                upkeep,
-            );
+        let Some(entry) = self.touch(key, &mut upkeep.saver) else {
+            let (tag, expiry) = (tag_of(key.hash), ttl.applied_to(None));
+            let mark = match mutation::is(Mutation::NewEntryUnmarked) {
+                true => upkeep.saver.mark.other(),
+                false => upkeep.saver.mark,
+            };
+            let entry = EntryPtr::new(tag, mark, key.bytes, expiry, payload);
+            self.insert(key, entry, upkeep);
             return;
         };
         let old = entry.expiry();
@@ -112,11 +141,11 @@ impl Db {
             self.reindex(key, old, new);
         }
         if let Some(object) = replaced {
-            upkeep.garbage.object(*object);
+            upkeep.garbage.object(object);
         }
     }
 
-    /// Adds an entry whose key is not there yet.
+    /// Adds an entry, new or saved, whose key is not there yet.
     pub fn insert(&mut self, key: &Key, entry: EntryPtr, upkeep: &mut Upkeep) {
         self.reindex(key, None, entry.expiry());
         let at = self.at(key.slot);
@@ -127,15 +156,18 @@ impl Db {
 
     pub fn remove(&mut self, key: &Key, upkeep: &mut Upkeep) -> Option<EntryPtr> {
         let at = self.at(key.slot);
-        let entry = self.tables[at].remove(key.hash, key.bytes, upkeep)?;
+        let mut entry = self.tables[at].remove(key.hash, key.bytes, upkeep)?;
+        if entry.mark() != upkeep.saver.mark {
+            upkeep.saver.save_touched(self.number, &mut entry);
+        }
         self.reindex(key, entry.expiry(), None);
         self.groups[at / GROUP] -= 1;
         self.len -= 1;
         Some(entry)
     }
 
-    /// Takes a slot's table out; where keys expire it looks at each of them.
-    pub fn take_table(&mut self, slot: u16, upkeep: &Upkeep) -> Table {
+    /// Takes a slot's table out; where keys expire it looks at each of them. How many keys it had.
+    pub fn take_table(&mut self, slot: u16, upkeep: &mut Upkeep) -> u64 {
         let at = self.at(slot);
         let table = std::mem::take(&mut self.tables[at]);
         if self.expiries.len() > 0 {
@@ -148,14 +180,79 @@ impl Db {
                 ControlFlow::<()>::Continue(())
             });
         }
-        self.groups[at / GROUP] -= table.len() as u64;
-        self.len -= table.len() as u64;
-        table
+        let keys = table.len() as u64;
+        self.groups[at / GROUP] -= keys;
+        self.len -= keys;
+        let is_unsaved = self.walk.is_some_and(|walk| walk.table <= at);
+        if keys > 0 && is_unsaved && upkeep.saver.wants_detached() {
+            upkeep.saver.detach(self.number, Detached::Table(table));
+        } else if keys > 0 {
+            upkeep.garbage.table(table);
+        }
+        keys
+    }
+
+    /// The whole database has left the keyspace.
+    pub fn detach(self, upkeep: &mut Upkeep) {
+        if self.walk.is_some() && upkeep.saver.wants_detached() {
+            let number = self.number;
+            upkeep.saver.detach(number, Detached::Db(self));
+        } else {
+            upkeep.garbage.db(self);
+        }
+    }
+
+    /// A cut is made, at which the database has this number.
+    pub fn begin_walk(&mut self, number: u32) {
+        self.number = number;
+        self.walk = (self.len > 0).then(Walk::default);
+    }
+
+    /// Saves what comes next. False if the budget was spent first.
+    pub fn walk(&mut self, budget: &mut CutBudget, saver: &mut Saver) -> bool {
+        while let Some(walk) = self.walk {
+            let Some(at) = self.next_table(walk.table) else {
+                self.walk = None;
+                break;
+            };
+            if budget.is_spent() {
+                return false;
+            }
+            let cursor = if at == walk.table { walk.cursor } else { 0 };
+            let (number, table) = (self.number, &mut self.tables[at]);
+            let next = table.walk(cursor, &mut |entry| {
+                if entry.mark() != saver.mark {
+                    let bytes = saver.save_walked(number, entry);
+                    budget.bytes = budget.bytes.saturating_sub(bytes);
+                }
+            });
+            budget.chains -= 1;
+            self.walk = Some(match next {
+                0 => Walk {
+                    table: at + 1,
+                    cursor: 0,
+                },
+                cursor => {
+                    table.prefetch_walk(cursor);
+                    Walk { table: at, cursor }
+                }
+            });
+        }
+        true
+    }
+
+    /// The number at the cut goes to the other database: what [`Mutation::SwapdbByIndex`] does.
+    pub fn swap_numbers(&mut self, other: &mut Db) {
+        std::mem::swap(&mut self.number, &mut other.number);
     }
 
     /// False if there is no such key.
-    pub fn set_expiry(&mut self, key: &Key, expiry: Option<i64>) -> bool {
-        let Some(entry) = self.get_mut(key) else {
+    pub fn set_expiry(&mut self, key: &Key, expiry: Option<i64>, saver: &mut Saver) -> bool {
+        let entry = match mutation::is(Mutation::TouchForgotten) {
+            true => self.table_mut(key.slot).get_mut(key.hash, key.bytes),
+            false => self.touch(key, saver),
+        };
+        let Some(entry) = entry else {
             return false;
         };
         let old = entry.expiry();

@@ -1,6 +1,9 @@
 //! Owns memory that has left the keyspace and takes long to free. Knows nothing of where it came
 //! from. Invariant: it is `Send`; dropping it frees it, whatever thread that is on.
 
+use std::sync::Arc;
+
+use super::cut::CutPart;
 use super::db::Db;
 use super::object::Object;
 use super::raw::Bucket;
@@ -13,13 +16,19 @@ pub struct Garbage {
     buckets: Vec<Box<[Bucket]>>,
     dbs: Vec<Db>,
     tables: Vec<Table>,
+    cut: Vec<CutPart>,
 }
 
 impl Garbage {
-    pub(super) fn object(&mut self, object: Object) {
-        if object.slow_to_free() {
-            self.objects.push(object);
-        }
+    /// One that a snapshot has too is left to that.
+    pub(super) fn object(&mut self, object: Arc<Object>) {
+        self.objects
+            .extend(Arc::into_inner(object).filter(Object::slow_to_free));
+    }
+
+    /// What a cut had saved, when nobody wants it any more.
+    pub(super) fn cut(&mut self, parts: impl Iterator<Item = CutPart>) {
+        self.cut.extend(parts);
     }
 
     pub(super) fn buckets(&mut self, buckets: Box<[Bucket]>) {
@@ -39,6 +48,7 @@ impl Garbage {
             && self.buckets.is_empty()
             && self.dbs.is_empty()
             && self.tables.is_empty()
+            && self.cut.is_empty()
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! From the inside out: `raw` entries and buckets in memory (all unsafe code), `object` values
 //! outside their entry, `string` how a string is kept and edited, `table` the hash table, `expiry` the order in which keys expire, `db` one
-//! database, `digest` the proof that two keyspaces are equal, `garbage` memory on its way out.
+//! database, `cut` all keys as of one instant, `digest` the proof that two keyspaces are equal, `garbage`
+//! memory on its way out.
 //!
 //! Invariants:
 //! - no operation's pause grows with the number of keys: tables are resized a few buckets at a
@@ -15,6 +16,7 @@ use std::ops::ControlFlow;
 
 use rand::RngCore;
 
+mod cut;
 mod db;
 mod digest;
 mod expiry;
@@ -25,6 +27,9 @@ mod string;
 mod table;
 mod value;
 
+use base::mutation::{self, Mutation};
+use cut::Saver;
+pub use cut::{CutBudget, CutBytes, CutEntry, CutMismatch, CutPart, CutReader, DbSize};
 use db::Db;
 use digest::digest_of_all;
 use digest::Digest;
@@ -105,6 +110,7 @@ impl Keyspace {
                 hasher: ahash::RandomState::with_seeds(s(0), s(1), s(2), s(3)),
                 garbage: Garbage::default(),
                 moved: 0,
+                saver: Saver::default(),
             },
             resizing: BTreeSet::new(),
         }
@@ -206,7 +212,7 @@ impl Keyspace {
 
     fn discard(&mut self, mut entry: EntryPtr) {
         if let Some(object) = entry.take_object() {
-            self.upkeep.garbage.object(*object);
+            self.upkeep.garbage.object(object);
         }
     }
 
@@ -227,7 +233,7 @@ impl Keyspace {
     /// Sets or clears the time, in Unix milliseconds, at which the key expires. False if there is
     /// no such key.
     pub fn set_expiry(&mut self, db: u32, key: &Key, at: Option<i64>) -> bool {
-        self.dbs[db as usize].set_expiry(key, at)
+        self.dbs[db as usize].set_expiry(key, at, &mut self.upkeep.saver)
     }
 
     /// Of the keys whose expiry lies before `now_ms` (a key still lives at its expiry), the one
@@ -325,11 +331,30 @@ impl Keyspace {
         for i in db.map_or(all, |db| db..db + 1) {
             let d = &mut self.dbs[i as usize];
             if d.len() > 0 {
-                self.upkeep
-                    .garbage
-                    .db(std::mem::replace(d, Db::new(self.cluster)));
+                let full = std::mem::replace(d, Db::new(self.cluster));
+                full.detach(&mut self.upkeep);
                 self.resizing.retain(|(db, _)| *db != i);
             }
+        }
+    }
+
+    /// Each of the two databases gets the other one's keys.
+    pub fn swap(&mut self, a: u32, b: u32) {
+        if a == b {
+            return;
+        }
+        self.dbs.swap(a as usize, b as usize);
+        let other = |db| match db {
+            db if db == a => b,
+            db if db == b => a,
+            db => db,
+        };
+        let resizing = std::mem::take(&mut self.resizing).into_iter();
+        self.resizing = resizing.map(|(db, slot)| (other(db), slot)).collect();
+        if mutation::is(Mutation::SwapdbByIndex) {
+            let mut first = std::mem::replace(&mut self.dbs[a as usize], Db::new(self.cluster));
+            first.swap_numbers(&mut self.dbs[b as usize]);
+            self.dbs[a as usize] = first;
         }
     }
 
@@ -338,10 +363,8 @@ impl Keyspace {
         if !self.cluster {
             return 0;
         }
-        let table = self.dbs[0].take_table(slot, &self.upkeep);
-        let keys = table.len() as u64;
+        let keys = self.dbs[0].take_table(slot, &mut self.upkeep);
         if keys > 0 {
-            self.upkeep.garbage.table(table);
             self.resizing.remove(&(0, slot));
         }
         keys
@@ -402,10 +425,7 @@ impl Keyspace {
             let Some(&(db, slot)) = self.resizing.first() else {
                 return false;
             };
-            if !self.dbs[db as usize]
-                .table_mut(slot)
-                .step(1, &mut self.upkeep)
-            {
+            if !self.dbs[db as usize].step_table(slot, &mut self.upkeep) {
                 self.resizing.remove(&(db, slot));
             }
         }

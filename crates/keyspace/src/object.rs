@@ -1,6 +1,8 @@
 //! Owns the values that live outside their entry's block, behind one pointer: large strings today,
 //! lists, hashes and the others as further variants. Never knows keys or expiry.
-//! Invariant: an object is `Send`, so that another thread may free it.
+//! Invariant: an object is `Send` and `Sync`, so that another thread may read it for a snapshot, and free it.
+
+use std::sync::Arc;
 
 /// Objects that take at least this many bytes are freed by the taker of the garbage.
 const SLOW_TO_FREE: usize = 64 << 10;
@@ -12,15 +14,20 @@ pub(super) enum Object {
 }
 
 impl Object {
-    pub fn string(bytes: &[u8]) -> Box<Object> {
-        Box::new(Object::String(bytes.to_vec()))
+    pub fn string(bytes: &[u8]) -> Arc<Object> {
+        Arc::new(Object::String(bytes.to_vec()))
+    }
+
+    /// About the memory that it takes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Object::String(bytes) => bytes.capacity(),
+        }
     }
 
     /// Whether freeing it may take long enough to be felt as a pause.
     pub fn slow_to_free(&self) -> bool {
-        match self {
-            Object::String(bytes) => bytes.capacity() >= SLOW_TO_FREE,
-        }
+        self.bytes() >= SLOW_TO_FREE
     }
 }
 

@@ -11,14 +11,16 @@
 //! Invariants:
 //! - the header alone says where everything is and, through [`size_class`], how large the block is;
 //!   all bytes up to the end of the value are initialised;
-//! - the value is an `i64`, a pointer from `Box<Object>` that this entry owns, or the bytes of a
-//!   string of at most [`EMBED_MAX`] bytes;
+//! - the value is an `i64`, a pointer from `Arc<Object>` of which this entry owns one count, or the
+//!   bytes of a string of at most [`EMBED_MAX`] bytes;
+//! - an object that a snapshot has a count of as well is read only, by everybody;
 //! - a pointer fits 48 bits; the tag is in the 16 bits above.
 
 use std::alloc::{alloc, alloc_zeroed, dealloc, handle_alloc_error, Layout};
 use std::marker::PhantomData;
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
 use super::object::Object;
 use super::value::Kind;
@@ -44,7 +46,17 @@ enum Form {
     ObjString = 2,
 }
 
-/// Bits 0-3 form, 4 HAS_EXPIRY, 5 LONG_KEY, 6 kept for a snapshot's mark, 7 free, 8-31 kept for an
+/// P3: of which of two kinds of epochs an entry is: its bit in the header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark(u64);
+
+impl Mark {
+    pub fn other(self) -> Mark {
+        Mark(self.0 ^ Header::MARK)
+    }
+}
+
+/// Bits 0-3 form, 4 HAS_EXPIRY, 5 LONG_KEY, 6 the snapshot's mark, 7 free, 8-31 kept for an
 /// access clock, 32-47 key length (unless LONG_KEY), 48-63 length of the value field.
 #[derive(Clone, Copy)]
 struct Header(u64);
@@ -53,6 +65,7 @@ impl Header {
     const FORM: u64 = 0xF;
     const HAS_EXPIRY: u64 = 1 << 4;
     const LONG_KEY: u64 = 1 << 5;
+    const MARK: u64 = 1 << 6;
 
     fn new(key_len: usize) -> Header {
         match u16::try_from(key_len) {
@@ -72,6 +85,10 @@ impl Header {
         Header(self.0 | Header::HAS_EXPIRY)
     }
 
+    fn with_mark(self, mark: Mark) -> Header {
+        Header((self.0 & !Header::MARK) | mark.0)
+    }
+
     /// The same but for the key's length.
     fn with_key(self, key_len: usize) -> Header {
         Header((self.0 & !(0xFFFF << 32 | Header::LONG_KEY)) | Header::new(key_len).0)
@@ -86,7 +103,7 @@ impl Header {
         }
     }
 
-    /// Whether the value field is a pointer from `Box<Object>` that the entry owns.
+    /// Whether the value field is a pointer from `Arc<Object>`.
     fn is_object(self) -> bool {
         self.form() == Form::ObjString
     }
@@ -101,6 +118,11 @@ impl Header {
 
     fn key_offset(self) -> usize {
         8 + 8 * usize::from(self.has_expiry()) + 8 * usize::from(self.long_key())
+    }
+
+    /// The key's length, unless LONG_KEY.
+    fn short_key_len(self) -> usize {
+        (self.0 >> 32 & 0xFFFF) as usize
     }
 
     fn value_len(self) -> usize {
@@ -140,7 +162,7 @@ pub(super) enum Payload<'a> {
     Int(i64),
     /// At most [`EMBED_MAX`] bytes.
     Bytes(&'a [u8]),
-    Object(Box<Object>),
+    Object(Arc<Object>),
 }
 
 impl Payload<'_> {
@@ -164,7 +186,7 @@ impl Payload<'_> {
             match self {
                 Payload::Int(n) => at.cast::<i64>().write_unaligned(n),
                 Payload::Bytes(b) => ptr::copy_nonoverlapping(b.as_ptr(), at, b.len()),
-                Payload::Object(o) => at.cast::<*mut Object>().write_unaligned(Box::into_raw(o)),
+                Payload::Object(o) => at.cast::<*const Object>().write_unaligned(Arc::into_raw(o)),
             }
         }
     }
@@ -177,15 +199,15 @@ pub(super) enum PayloadRef<'a> {
     Object(&'a Object),
 }
 
-/// Owns one entry: its block and, through it, its object. Carries 16 bits of the key's hash.
+/// Owns one entry: its block and, through it, a count of its object. Carries 16 bits of the key's hash.
 #[repr(transparent)]
 pub(super) struct EntryPtr {
     tagged: NonNull<u8>,
-    owns: PhantomData<Box<Object>>,
+    owns: PhantomData<Arc<Object>>,
 }
 
-// SAFETY: an entry owns all it points to (plain bytes and an `Object`, which is `Send + Sync`,
-// checked below), and shared references to it only read.
+// SAFETY: an entry owns all it points to (plain bytes and a count of an `Object`, which is
+// `Send + Sync`, checked below), and shared references to it only read.
 unsafe impl Send for EntryPtr {}
 // SAFETY: as above; there is no interior mutability.
 unsafe impl Sync for EntryPtr {}
@@ -195,9 +217,16 @@ const _: fn() = || {
 };
 
 impl EntryPtr {
-    pub fn new(tag: u16, key: &[u8], expiry: Option<i64>, payload: Payload<'_>) -> EntryPtr {
+    pub fn new(
+        tag: u16,
+        mark: Mark,
+        key: &[u8],
+        expiry: Option<i64>,
+        payload: Payload<'_>,
+    ) -> EntryPtr {
         let (form, value_len) = payload.shape();
-        let mut header = Header::new(key.len()).with_value(form, value_len);
+        let header = Header::new(key.len()).with_mark(mark);
+        let mut header = header.with_value(form, value_len);
         if expiry.is_some() {
             header = header.with_expiry();
         }
@@ -239,8 +268,18 @@ impl EntryPtr {
         }
     }
 
+    #[inline]
+    pub fn mark(&self) -> Mark {
+        Mark(self.block().header().0 & Header::MARK)
+    }
+
+    pub fn set_mark(&mut self, mark: Mark) {
+        let block = self.block();
+        block.set_header(block.header().with_mark(mark));
+    }
+
     pub fn expiry(&self) -> Option<i64> {
-        Some(self.block().expiry()).filter(|&at| at != NEVER)
+        expiry_of(self.block().expiry())
     }
 
     /// The value's kind, by the header alone.
@@ -262,29 +301,60 @@ impl EntryPtr {
                 Form::Bytes => {
                     PayloadRef::Bytes(std::slice::from_raw_parts(at, header.value_len()))
                 }
-                Form::ObjString => PayloadRef::Object(&*at.cast::<*mut Object>().read_unaligned()),
+                Form::ObjString => PayloadRef::Object(&*block.object()),
             }
         }
     }
 
+    /// The object, to be changed in place; none while a snapshot has it too.
     pub fn object_mut(&mut self) -> Option<&mut Object> {
         let block = self.block();
         if !block.header().is_object() {
             return None;
         }
-        // SAFETY: an object's pointer was written there, we own it and are borrowed exclusively.
-        Some(unsafe { &mut *block.value().cast::<*mut Object>().read_unaligned() })
+        // SAFETY: the pointer is one from `Arc::into_raw`, whose count stays this entry's. Where that is the
+        // only one nobody else can come to the object as long as `self` is borrowed.
+        unsafe {
+            let object = block.object();
+            let mut count = ManuallyDrop::new(Arc::from_raw(object));
+            Arc::get_mut(&mut count)?;
+            Some(&mut *object.cast_mut())
+        }
+    }
+
+    /// A count more of the object, if it is one.
+    pub fn share_object(&self) -> Option<Arc<Object>> {
+        let block = self.block();
+        // SAFETY: the pointer is one from `Arc::into_raw`, whose count stays this entry's.
+        block.header().is_object().then(|| unsafe {
+            Arc::increment_strong_count(block.object());
+            Arc::from_raw(block.object())
+        })
     }
 
     /// Takes the object out of an entry that is about to be dropped; 0 stays as its value.
-    pub fn take_object(&mut self) -> Option<Box<Object>> {
+    pub fn take_object(&mut self) -> Option<Arc<Object>> {
         self.block().take_object()
+    }
+
+    /// Copies the block behind `to`, to be read by [`Copied::read`]: all of it but the pointer to an object.
+    pub fn copy_to(&self, to: &mut Vec<u8>) {
+        let block = self.block();
+        let header = block.header();
+        let value = if header.is_object() {
+            0
+        } else {
+            header.value_len()
+        };
+        let len = header.key_offset() + block.key_len() + value;
+        // SAFETY: all bytes up to the end of the value are initialised, and are only read.
+        to.extend_from_slice(unsafe { std::slice::from_raw_parts(block.0.as_ptr(), len) });
     }
 
     /// Overwrites value and expiry, in place if the block's class allows it. Returns the object
     /// that was the value before.
     #[must_use = "a large object is freed elsewhere"]
-    pub fn store(&mut self, payload: Payload<'_>, expiry: Option<i64>) -> Option<Box<Object>> {
+    pub fn store(&mut self, payload: Payload<'_>, expiry: Option<i64>) -> Option<Arc<Object>> {
         let old = self.block();
         let object = old.take_object();
         let (form, value_len) = payload.shape();
@@ -377,6 +447,11 @@ fn field(expiry: Option<i64>) -> i64 {
     expiry.map_or(NEVER, |at| at.max(NEVER + 1))
 }
 
+/// What an expiry field says.
+fn expiry_of(field: i64) -> Option<i64> {
+    Some(field).filter(|&at| at != NEVER)
+}
+
 /// A block's address. Methods trust that it is live and shaped as its header says: only this file
 /// makes one, from an [`EntryPtr`] that is borrowed or owned for the while.
 #[derive(Clone, Copy)]
@@ -421,7 +496,7 @@ impl Block {
     fn key_len(self) -> usize {
         let header = self.header();
         if !header.long_key() {
-            return (header.0 >> 32 & 0xFFFF) as usize;
+            return header.short_key_len();
         }
         // SAFETY: LONG_KEY says that the length is there.
         let len = unsafe {
@@ -461,19 +536,28 @@ impl Block {
         }
     }
 
+    /// The pointer to the object.
+    ///
+    /// # Safety
+    /// The header must say that there is one.
+    unsafe fn object(self) -> *const Object {
+        // SAFETY: the caller's promise: that is what was written there.
+        unsafe { self.value().cast::<*const Object>().read_unaligned() }
+    }
+
     /// Takes the object out and leaves an integer where its pointer was.
-    fn take_object(self) -> Option<Box<Object>> {
+    fn take_object(self) -> Option<Arc<Object>> {
         let header = self.header();
         if !header.is_object() {
             return None;
         }
-        // SAFETY: the pointer is one from `Box::into_raw`; the new header makes sure that it is
+        // SAFETY: the pointer is one from `Arc::into_raw`; the new header makes sure that it is
         // never taken for an object again.
         unsafe {
-            let object = self.value().cast::<*mut Object>().read_unaligned();
+            let object = self.object();
             self.value().cast::<i64>().write_unaligned(0);
             self.set_header(header.with_value(Form::Int, 8));
-            Some(Box::from_raw(object))
+            Some(Arc::from_raw(object))
         }
     }
 
@@ -484,6 +568,51 @@ impl Block {
         // SAFETY: it was allocated with this layout: every change of shape keeps the class.
         unsafe { dealloc(self.0.as_ptr(), layout) }
     }
+}
+
+/// A block that [`EntryPtr::copy_to`] has copied, read again.
+pub(super) struct Copied<'a> {
+    pub key: &'a [u8],
+    pub expiry: Option<i64>,
+    /// None: an object, which is not with it.
+    pub payload: Option<PayloadRef<'a>>,
+}
+
+impl<'a> Copied<'a> {
+    /// Takes one off the front of what was copied.
+    pub fn read(from: &mut &'a [u8]) -> Copied<'a> {
+        let header = Header(u64::from_ne_bytes(take_word(from)));
+        let expiry = match header.has_expiry() {
+            true => i64::from_ne_bytes(take_word(from)),
+            false => NEVER,
+        };
+        let key_len = match header.long_key() {
+            true => usize::from_ne_bytes(take_word(from)),
+            false => header.short_key_len(),
+        };
+        let key = take(from, key_len);
+        let payload = match header.form() {
+            Form::Int => Some(PayloadRef::Int(i64::from_ne_bytes(take_word(from)))),
+            Form::Bytes => Some(PayloadRef::Bytes(take(from, header.value_len()))),
+            Form::ObjString => None,
+        };
+        Copied {
+            key,
+            expiry: expiry_of(expiry),
+            payload,
+        }
+    }
+}
+
+fn take<'a>(from: &mut &'a [u8], len: usize) -> &'a [u8] {
+    let (taken, rest) = from.split_at(len);
+    *from = rest;
+    taken
+}
+
+fn take_word(from: &mut &[u8]) -> [u8; 8] {
+    let word = take(from, 8).try_into();
+    word.expect("eight bytes were taken")
 }
 
 /// One cache line of entries; all zeros is the empty one.
@@ -522,6 +651,18 @@ pub fn prefetch<T>(at: *const T) {
 }
 
 impl Bucket {
+    /// Asks for the first lines of all entries, and for the next bucket of the chain.
+    pub fn prefetch_all(&self) {
+        for entry in self.slots.iter().flatten() {
+            let at = entry.block().0.as_ptr();
+            prefetch(at);
+            prefetch(at.wrapping_add(mem::size_of::<Bucket>()));
+        }
+        if let Some(child) = &self.child {
+            prefetch(&raw const **child);
+        }
+    }
+
     /// Asks for the first lines of the entries that may be meant by `tag`: header, key and the
     /// start of the value.
     #[inline]

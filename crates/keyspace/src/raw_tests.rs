@@ -32,6 +32,10 @@ impl Plain {
     }
 }
 
+fn new_entry(tag: u16, key: &[u8], expiry: Option<i64>, payload: Payload<'_>) -> EntryPtr {
+    EntryPtr::new(tag, Mark::default(), key, expiry, payload)
+}
+
 fn is(entry: &EntryPtr, tag: u16, key: &[u8], expiry: Option<i64>, value: &Plain) {
     assert_eq!(entry.tag(), tag);
     assert!(entry.key() == key);
@@ -86,7 +90,7 @@ fn every_shape_reads_back() {
     for key in keys() {
         for value in values() {
             for (tag, expiry) in (0u16..).map(|i| i.wrapping_mul(21845)).zip(EXPIRIES) {
-                let entry = EntryPtr::new(tag, &key, expiry, value.payload());
+                let entry = new_entry(tag, &key, expiry, value.payload());
                 is(&entry, tag, &key, expiry, &value);
             }
         }
@@ -104,10 +108,10 @@ fn every_value_overwrites_every_value() {
                     (Some(5), None),
                     (Some(5), Some(6)),
                 ] {
-                    let mut entry = EntryPtr::new(0xFFFF, &key, from, old.payload());
+                    let mut entry = new_entry(0xFFFF, &key, from, old.payload());
                     let replaced = entry.store(new.payload(), to);
                     is(&entry, 0xFFFF, &key, to, &new);
-                    match (replaced.map(|b| *b), &old) {
+                    match (replaced.and_then(Arc::into_inner), &old) {
                         (Some(Object::String(got)), Plain::Object(was)) => assert!(got == *was),
                         (got, _) => assert!(got.is_none()),
                     }
@@ -123,7 +127,7 @@ fn expiry_and_key_change_leave_the_rest() {
     for (i, key) in keys.iter().enumerate() {
         for value in values() {
             for expiry in EXPIRIES {
-                let mut entry = EntryPtr::new(1, key, expiry, value.payload());
+                let mut entry = new_entry(1, key, expiry, value.payload());
                 for next in EXPIRIES {
                     entry.set_expiry(next);
                     is(&entry, 1, key, next, &value);
@@ -145,22 +149,22 @@ fn embedded_strings_resize() {
         for from in lengths {
             for to in lengths {
                 let mut model = vec![0xAB; from];
-                let mut entry = EntryPtr::new(9, &key, Some(3), Payload::Bytes(&model));
+                let mut entry = new_entry(9, &key, Some(3), Payload::Bytes(&model));
                 model.resize(to, 0);
                 assert!(entry.resize_embedded(to).unwrap() == &model[..]);
                 is(&entry, 9, &key, Some(3), &Plain::Bytes(model));
             }
         }
     }
-    let mut int = EntryPtr::new(9, b"k", None, Payload::Int(8));
+    let mut int = new_entry(9, b"k", None, Payload::Int(8));
     assert!(int.resize_embedded(3).is_none());
-    let mut object = EntryPtr::new(9, b"k", None, Payload::Object(Object::string(b"x")));
+    let mut object = new_entry(9, b"k", None, Payload::Object(Object::string(b"x")));
     assert!(object.resize_embedded(3).is_none());
 }
 
 #[test]
 fn objects_change_in_place_and_can_be_taken() {
-    let mut entry = EntryPtr::new(0, b"key", Some(1), Payload::Object(Object::string(b"ab")));
+    let mut entry = new_entry(0, b"key", Some(1), Payload::Object(Object::string(b"ab")));
     let Some(Object::String(string)) = entry.object_mut() else {
         panic!()
     };
@@ -172,21 +176,21 @@ fn objects_change_in_place_and_can_be_taken() {
     assert!(entry.take_object().is_some());
     assert!(entry.take_object().is_none());
     is(&entry, 0, b"key", Some(1), &Plain::Int(0));
-    assert!(EntryPtr::new(0, b"k", None, Payload::Int(1))
+    assert!(new_entry(0, b"k", None, Payload::Int(1))
         .object_mut()
         .is_none());
 }
 
 #[test]
 fn an_expiry_at_the_beginning_of_time_is_one() {
-    let entry = EntryPtr::new(0, b"k", Some(i64::MIN), Payload::Int(1));
+    let entry = new_entry(0, b"k", Some(i64::MIN), Payload::Int(1));
     assert_eq!(entry.expiry(), Some(i64::MIN + 1));
 }
 
 #[test]
 #[should_panic(expected = "EMBED_MAX")]
 fn a_long_string_is_not_embedded() {
-    let _ = EntryPtr::new(0, b"k", None, Payload::Bytes(&[0; EMBED_MAX + 1]));
+    let _ = new_entry(0, b"k", None, Payload::Bytes(&[0; EMBED_MAX + 1]));
 }
 
 #[test]
@@ -205,13 +209,13 @@ fn classes_are_those_of_jemalloc() {
 #[test]
 fn equal_classes_change_in_place() {
     let address = |e: &EntryPtr| e.block().0;
-    let mut entry = EntryPtr::new(3, &[b'k'; 16], None, Payload::Bytes(&[1; 60]));
+    let mut entry = new_entry(3, &[b'k'; 16], None, Payload::Bytes(&[1; 60]));
     let before = address(&entry);
     assert!(entry.store(Payload::Bytes(&[2; 72]), None).is_none());
     assert_eq!(address(&entry), before);
     assert!(entry.store(Payload::Bytes(&[2; 73]), None).is_none());
     assert_ne!(address(&entry), before);
-    let mut counter = EntryPtr::new(3, &[b'k'; 16], Some(4), Payload::Int(1));
+    let mut counter = new_entry(3, &[b'k'; 16], Some(4), Payload::Int(1));
     let before = address(&counter);
     for n in 0..10 {
         assert!(counter
@@ -229,7 +233,7 @@ fn buckets_are_lines_and_start_empty() {
         for bucket in &mut buckets {
             assert_eq!(std::ptr::from_ref(bucket).addr() % 64, 0);
             assert!(bucket.slots.iter().all(Option::is_none) && bucket.child.is_none());
-            bucket.slots[3] = Some(EntryPtr::new(0, b"k", None, Payload::Int(1)));
+            bucket.slots[3] = Some(new_entry(0, b"k", None, Payload::Int(1)));
             bucket.child = Some(Box::default());
         }
         for bucket in &mut buckets {
@@ -239,7 +243,7 @@ fn buckets_are_lines_and_start_empty() {
     }
     // The dropping of full ones frees their entries (a leak checker's business).
     let mut buckets = empty_buckets(4);
-    buckets[1].slots[0] = Some(EntryPtr::new(
+    buckets[1].slots[0] = Some(new_entry(
         0,
         b"k",
         None,
@@ -258,7 +262,7 @@ fn a_huge_table_costs_nothing_until_it_is_used() {
 
 #[test]
 fn entries_go_to_other_threads() {
-    let entry = EntryPtr::new(7, b"k", None, Payload::Object(Object::string(b"v")));
+    let entry = new_entry(7, b"k", None, Payload::Object(Object::string(b"v")));
     let done = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -305,7 +309,7 @@ proptest! {
         changes in prop::collection::vec(change(), 0..40),
     ) {
         let (mut key, mut expiry, mut value) = (b"first".to_vec(), None, first);
-        let mut entry = EntryPtr::new(5, &key, expiry, value.payload());
+        let mut entry = new_entry(5, &key, expiry, value.payload());
         for change in changes {
             match change {
                 Change::Store(v, e) => {

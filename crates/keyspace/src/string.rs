@@ -3,6 +3,8 @@
 //! limit that has never been longer is an integer or embedded; canonical text of an `i64` that is
 //! written as a whole is an integer.
 
+use std::sync::Arc;
+
 use base::number::parse_i64;
 
 use super::object::Object;
@@ -22,7 +24,7 @@ impl Keyspace {
         if value.len() <= EMBED_MAX {
             return self.put(db, key, Payload::Bytes(value), ttl);
         }
-        let entry = self.dbs[db as usize].get_mut(key);
+        let entry = self.dbs[db as usize].touch(key, &mut self.upkeep.saver);
         let old_expiry = entry.as_ref().and_then(|e| e.expiry());
         if let Some(Object::String(old)) = entry.and_then(EntryPtr::object_mut) {
             if value.len() <= old.capacity() && old.capacity() / 2 <= value.len() {
@@ -70,7 +72,7 @@ impl Keyspace {
         bytes: &[u8],
     ) -> usize {
         let entry = self.dbs[db as usize]
-            .get_mut(key)
+            .touch(key, &mut self.upkeep.saver)
             .expect("the caller has seen or made it");
         let end = offset + bytes.len();
         if new_len <= EMBED_MAX {
@@ -100,18 +102,23 @@ fn make_embedded(entry: &mut EntryPtr) {
     }
 }
 
-/// Makes an object of an entry's string, with room for `len` bytes, unless it is one.
+/// Makes an object of an entry's string, with room for `len` bytes, unless it is one that is this entry's
+/// alone: what a snapshot has as well is copied.
 fn make_object(entry: &mut EntryPtr, len: usize) -> &mut Object {
     make_embedded(entry);
-    if let PayloadRef::Bytes(bytes) = entry.payload() {
-        assert!(bytes.len() <= EMBED_MAX);
-        let mut string = Vec::with_capacity(len);
+    if entry.object_mut().is_none() {
+        let bytes = match entry.payload() {
+            PayloadRef::Int(_) => unreachable!("it is text now"),
+            PayloadRef::Bytes(bytes) => bytes,
+            PayloadRef::Object(Object::String(bytes)) => bytes,
+        };
+        let mut string = Vec::with_capacity(len.max(bytes.len()));
         string.extend_from_slice(bytes);
         let expiry = entry.expiry();
-        let replaced = entry.store(Payload::Object(Box::new(Object::String(string))), expiry);
-        assert!(replaced.is_none(), "it was embedded");
+        // The snapshot frees it, if there was one.
+        drop(entry.store(Payload::Object(Arc::new(Object::String(string))), expiry));
     }
-    entry.object_mut().expect("it is an object now")
+    entry.object_mut().expect("it is an object now, and new")
 }
 
 /// Grows `bytes` to at least `len` bytes of capacity, with room for further growth.

@@ -15,6 +15,7 @@ use std::ops::ControlFlow;
 use ahash::RandomState;
 use rand::RngCore;
 
+use super::cut::Saver;
 use super::garbage::Garbage;
 use super::raw::{empty_buckets, free_empty_buckets, prefetch, Bucket, EntryPtr, BUCKET_SLOTS};
 
@@ -38,6 +39,7 @@ pub(super) struct Upkeep {
     pub garbage: Garbage,
     /// Buckets moved since the start.
     pub moved: u64,
+    pub saver: Saver,
 }
 
 impl Upkeep {
@@ -60,6 +62,19 @@ pub(super) struct Table {
 struct Resize {
     from: Box<[Bucket]>,
     next: usize,
+}
+
+/// Where a chain begins.
+#[derive(Clone, Copy)]
+struct Place {
+    is_old: bool,
+    at: usize,
+}
+
+/// The chains that a cursor stands for, and the next cursor.
+struct Stop {
+    chains: [Option<Place>; 3],
+    next: u64,
 }
 
 /// The part of the hash that is kept beside an entry's address.
@@ -206,36 +221,77 @@ impl Table {
         self.resize.is_some()
     }
 
-    /// Visits what the cursor stands for, one or two chains of each array, and returns the next
-    /// cursor; 0 is both the start and the end. Any number is a valid cursor.
+    /// Visits what the cursor stands for, one or more chains, and returns the next cursor; 0 is both
+    /// the start and the end. Any number is a valid cursor.
     pub fn scan(&self, cursor: u64, visit: &mut dyn FnMut(&EntryPtr)) -> u64 {
-        if self.buckets.is_empty() {
-            return 0;
+        let stop = self.stop_at(cursor);
+        for place in stop.chains.into_iter().flatten() {
+            let array = match (&self.resize, place.is_old) {
+                (Some(resize), true) => &resize.from,
+                _ => &self.buckets,
+            };
+            chain_iter(&array[place.at]).for_each(&mut *visit);
         }
-        let mut visit_at = |array: &[Bucket], at: u64| {
-            for entry in chain_iter(&array[index(at, array.len())]) {
-                visit(entry);
-            }
-        };
-        let Some(resize) = self.resize.as_deref() else {
-            visit_at(&self.buckets, cursor);
-            return next_cursor(cursor, self.buckets.len());
-        };
-        let (mut small, mut large) = (&resize.from, &self.buckets);
-        if small.len() > large.len() {
-            (small, large) = (large, small);
+        stop.next
+    }
+
+    /// The same for a walk, which may change what entries say, and nothing else.
+    pub fn walk(&mut self, cursor: u64, visit: &mut impl FnMut(&mut EntryPtr)) -> u64 {
+        let stop = self.stop_at(cursor);
+        for place in stop.chains.into_iter().flatten() {
+            let array = match (&mut self.resize, place.is_old) {
+                (Some(resize), true) => &mut resize.from,
+                _ => &mut self.buckets,
+            };
+            chain_for_each_mut(&mut array[place.at], visit);
         }
-        visit_at(small, cursor);
-        // All buckets of the larger array into which those of the smaller one expand.
-        let expansion = (large.len() - small.len()) as u64;
+        stop.next
+    }
+
+    /// Asks for the entries of a walk's next stop, and for the bucket of the one behind it.
+    pub fn prefetch_walk(&self, cursor: u64) {
+        let buckets = self.buckets.len();
+        if buckets > 0 {
+            self.buckets[index(cursor, buckets)].prefetch_all();
+            let behind = next_cursor(cursor, buckets);
+            prefetch(&raw const self.buckets[index(behind, buckets)]);
+        }
+    }
+
+    /// What the cursor stands for: a chain or, while a resize is under way, one of the smaller array and all
+    /// of the larger one into which that expands.
+    fn stop_at(&self, cursor: u64) -> Stop {
+        let buckets = self.buckets.len();
+        let mut chains = [None; 3];
+        if buckets == 0 {
+            return Stop { chains, next: 0 };
+        }
+        let old = self.resize.as_deref().map_or(buckets, |r| r.from.len());
+        let (small, large) = (old.min(buckets), old.max(buckets));
+        let place = |cursor, of: usize| {
+            Some(Place {
+                is_old: of != buckets,
+                at: index(cursor, of),
+            })
+        };
+        if small == large {
+            chains[0] = place(cursor, buckets);
+            let next = next_cursor(cursor, buckets);
+            return Stop { chains, next };
+        }
+        assert_eq!(large, 2 * small, "an array doubles or halves");
+        chains[0] = place(cursor, small);
+        let expansion = (large - small) as u64;
         let mut cursor = cursor;
-        loop {
-            visit_at(large, cursor);
-            cursor = next_cursor(cursor, large.len());
+        for chain in &mut chains[1..] {
+            *chain = place(cursor, large);
+            cursor = next_cursor(cursor, large);
             if cursor & expansion == 0 {
-                return cursor;
+                break;
             }
         }
+        let next = cursor;
+        Stop { chains, next }
     }
 
     /// All entries in an order that only the table's history decides.
@@ -350,6 +406,14 @@ fn chain_iter(head: &Bucket) -> impl Iterator<Item = &EntryPtr> {
     std::iter::successors(Some(head), |b| b.child.as_deref())
         .flat_map(|b| b.slots.iter())
         .flatten()
+}
+
+fn chain_for_each_mut(head: &mut Bucket, visit: &mut impl FnMut(&mut EntryPtr)) {
+    let mut bucket = Some(head);
+    while let Some(b) = bucket {
+        b.slots.iter_mut().flatten().for_each(&mut *visit);
+        bucket = b.child.as_deref_mut();
+    }
 }
 
 fn chain_insert(head: &mut Bucket, entry: EntryPtr) {

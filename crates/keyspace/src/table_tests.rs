@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::super::raw::{Payload, PayloadRef};
+use super::super::raw::{Mark, Payload, PayloadRef};
 use super::*;
 
 fn upkeep() -> Upkeep {
@@ -13,13 +13,20 @@ fn upkeep() -> Upkeep {
         hasher: RandomState::with_seeds(1, 2, 3, 4),
         garbage: Garbage::default(),
         moved: 0,
+        saver: Saver::default(),
     }
 }
 
 fn add(table: &mut Table, n: u64, up: &mut Upkeep) {
     let key = n.to_le_bytes();
     let hash = up.hash(&key);
-    let entry = EntryPtr::new(tag_of(hash), &key, None, Payload::Int(n as i64));
+    let entry = EntryPtr::new(
+        tag_of(hash),
+        Mark::default(),
+        &key,
+        None,
+        Payload::Int(n as i64),
+    );
     table.insert(hash, entry, up);
 }
 
@@ -164,7 +171,13 @@ fn equal_tags_and_homes_are_told_apart_by_key() {
     let (mut table, mut up) = (Table::default(), upkeep());
     let hash = 0xABCD_0000_0000_0001;
     for n in 0..100u64 {
-        let entry = EntryPtr::new(tag_of(hash), &n.to_le_bytes(), None, Payload::Int(n as i64));
+        let entry = EntryPtr::new(
+            tag_of(hash),
+            Mark::default(),
+            &n.to_le_bytes(),
+            None,
+            Payload::Int(n as i64),
+        );
         put_into_chain(&mut table, hash, entry);
     }
     let mut left: Vec<u64> = (0..100).collect();

@@ -49,11 +49,7 @@ impl<'a> Entry<'a> {
 
     #[inline]
     pub fn value(&self) -> Value<'a> {
-        match self.0.payload() {
-            PayloadRef::Int(n) => Value::Int(n),
-            PayloadRef::Bytes(bytes) => Value::Bytes(bytes),
-            PayloadRef::Object(Object::String(bytes)) => Value::Bytes(bytes),
-        }
+        value_of(self.0.payload())
     }
 
     #[inline]
@@ -68,6 +64,14 @@ impl<'a> Entry<'a> {
             Value::Bytes(bytes) => bytes,
         };
         digest_of_string(self.key(), value, self.expiry())
+    }
+}
+
+pub(super) fn value_of(payload: PayloadRef<'_>) -> Value<'_> {
+    match payload {
+        PayloadRef::Int(n) => Value::Int(n),
+        PayloadRef::Bytes(bytes) => Value::Bytes(bytes),
+        PayloadRef::Object(Object::String(bytes)) => Value::Bytes(bytes),
     }
 }
 

@@ -194,6 +194,7 @@ impl<P: Platform> Server<P> {
                 self.advance_snapshots();
                 self.advance_reload();
                 self.flush();
+                self.shard.walk_snapshot(&self.state.clock);
                 self.advance_downloads();
                 self.apply_settings();
                 self.advance_ending(self.turn_started)?;

@@ -126,6 +126,9 @@ impl<D: Disk> Shard<D> {
         while self.loading.is_none()
             && (all || bytes < self.config.sizes.apply_slice && count < APPLY_ENTRIES)
         {
+            if self.waits_for_snapshot() {
+                break;
+            }
             let Some(entry) = self.to_apply.pop_front() else {
                 break;
             };
@@ -148,7 +151,14 @@ impl<D: Disk> Shard<D> {
 
     /// Whether applied entries wait for the next slice.
     pub(super) fn has_unapplied(&self) -> bool {
-        self.loading.is_none() && !self.to_apply.is_empty() && !self.awaits_sync()
+        let ready = !self.awaits_sync() && !self.waits_for_snapshot();
+        self.loading.is_none() && !self.to_apply.is_empty() && ready
+    }
+
+    /// F5: whether the next entry is to be carried out, and the snapshot's thread has to come on first.
+    fn waits_for_snapshot(&self) -> bool {
+        let executed = |entry: &Entry| self.tail.front().is_some_and(|b| b.first <= entry.index);
+        self.is_pressed() && self.to_apply.front().is_some_and(|entry| !executed(entry))
     }
 
     /// One committed entry: the outcome of a batch of the tail, or new. False: the tail was lost.

@@ -12,6 +12,7 @@ use super::make::SnapshotOrder;
 use super::members::is_change;
 use super::open::Opening;
 use super::replay::{Made, Replay};
+use super::state_file::FileOrder;
 use super::{Shard, ShardError};
 use base::ids::EntryId;
 use base::mutation::{self, Mutation};
@@ -239,23 +240,26 @@ impl<D: Disk> Opening<D> {
         at: EntryId,
     ) -> Result<SnapshotMeta, SnapshotError> {
         let writer = Replay {
-            disk: self.log.disk().clone(),
+            file: FileOrder {
+                disk: self.log.disk().clone(),
+                identity: self.base().identity,
+                at,
+                order: SnapshotOrder {
+                    origin: file.origin.clone(),
+                    compress: file.compress,
+                    copy: None,
+                    open: false,
+                },
+                keep: true,
+                progress: Arc::default(),
+            },
             base: self.base().clone(),
-            at,
             entries: None,
             empty: self.config.clone(),
-            order: SnapshotOrder {
-                origin: file.origin.clone(),
-                compress: file.compress,
-                copy: None,
-                open: false,
-            },
-            keep: true,
-            progress: Arc::default(),
         };
         let written = writer.write(made);
-        if written.is_err() {
-            snapshot::discard(self.log.disk(), at, None);
+        if let Err(error) = &written {
+            writer.file.discard(error);
         }
         written.map(|(meta, _)| meta)
     }

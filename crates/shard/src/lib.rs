@@ -9,6 +9,7 @@
 //! (2) serving · execute on data        only a leader with its lease and room in the log
 //! (3) finish                           one proposal, then the clock, then the lease
 //! (4) take_output                      jobs to run, messages to send, gates that opened
+//!     walk_snapshot                    when the replies have left
 //! ```
 //!
 //! Invariants:
@@ -21,6 +22,7 @@
 
 mod apply;
 mod check;
+mod cut;
 mod health;
 mod import;
 mod install;
@@ -33,6 +35,7 @@ mod persist;
 mod quorum;
 mod replay;
 mod space;
+mod state_file;
 mod transfer;
 mod turn;
 pub use check::OfferedCheck;
@@ -86,6 +89,11 @@ pub struct Sizes {
     pub part: usize,
     /// T9: bytes of entries applied before the loop looks at its sockets again.
     pub apply_slice: usize,
+    /// A snapshot's walk stops while so many bytes that it came to wait for the thread.
+    pub walked: usize,
+    /// F5: while so many bytes wait of what was to change, nothing is changed. To give the snapshot up instead
+    /// would throw away what is written, and without a snapshot the log only grows.
+    pub touched: usize,
 }
 
 impl Default for Sizes {
@@ -93,6 +101,8 @@ impl Default for Sizes {
         Sizes {
             part: PART_BYTES,
             apply_slice: 1 << 20,
+            walked: 8 << 20,
+            touched: 32 << 20,
         }
     }
 }

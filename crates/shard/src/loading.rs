@@ -175,6 +175,7 @@ impl<D: Disk> Shard<D> {
             self.group.kind() == MemberKind::Data,
             "W1: a witness has no keys"
         );
+        self.void_cut();
         let empty = || Shard::<D>::empty_keyspace(&self.config);
         let committed = self.data.committed_record().clone();
         let mut old = self.data.restart(empty(), committed);
@@ -189,6 +190,7 @@ impl<D: Disk> Shard<D> {
             }));
             old = empty();
         }
+        old.give_up_cut();
         old.flush(None);
         while let Some(garbage) = old.take_garbage() {
             self.jobs.push(Job::Garbage(Box::new(garbage)));

@@ -244,6 +244,8 @@ impl<D: Disk> Shard<D> {
             Done::Switched(result) => self.switched(now, result?),
             Done::Installed(result) => self.installed(now, result?),
             Done::Snapshot(result) => self.snapshot_done(result),
+            // The walk goes on.
+            Done::SnapshotPart => {}
             Done::Transfer(done) => self.on_transferred(done),
             // The server's.
             Done::Download(_) => {}

@@ -246,6 +246,7 @@ impl Played {
         self.shard.begin(now)?;
         let result = run(&mut self.shard);
         self.shard.finish(&self.clock)?;
+        self.shard.walk_snapshot(&self.clock);
         let output = self.shard.take_output();
         self.jobs.extend(output.jobs);
         self.sent.extend(output.messages);

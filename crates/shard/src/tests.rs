@@ -5,6 +5,7 @@ mod tail;
 mod trio;
 
 mod commits;
+mod cut;
 mod disks;
 mod faulty;
 mod import;

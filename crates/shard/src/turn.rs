@@ -188,6 +188,7 @@ impl<D: Disk> Shard<D> {
         if self.was_leader && !leads {
             self.stepped_down = true;
             self.stepped_down_at = Some(now.mono);
+            self.void_cut_of_tail();
             // T7, C4: every client that watched a key has lost.
             if !mutation::is(Mutation::WatchOutlivesEpoch) {
                 self.data.fail_all_watches();
@@ -274,9 +275,10 @@ impl<D: Disk> Shard<D> {
         !tail_open && !loading
     }
 
-    /// T2, D5: room in the tail and in the log.
+    /// T2, D5, F5: room in the tail, in the log and before the thread of snapshots.
     pub(super) fn may_write(&mut self) -> bool {
-        self.tail_bytes < self.config.tail_limit && self.log.has_room(TURN_ROOM)
+        let room = self.tail_bytes < self.config.tail_limit && self.log.has_room(TURN_ROOM);
+        room && !self.is_pressed()
     }
 
     /// What a reply of this turn waits for; `depends`: the newest batch that it may show.
@@ -459,6 +461,7 @@ impl<D: Disk> Shard<D> {
 
     /// What the driver has to do, and which replies may leave.
     pub fn take_output(&mut self) -> TurnOutput<D> {
+        self.snapshots.jobs_wait = false;
         TurnOutput {
             messages: self.group.take_messages(),
             jobs: std::mem::take(&mut self.jobs),
@@ -474,7 +477,8 @@ impl<D: Disk> Shard<D> {
     /// When [`Shard::begin`] wants to be called next, if nothing else happens.
     pub fn deadline(&self) -> Mono {
         // T2: a command that goes on in slices is held until the next turn.
-        if self.has_unapplied() || self.turn_was_full {
+        let more = self.walk_is_due() || self.snapshots.jobs_wait;
+        if self.has_unapplied() || self.turn_was_full || more {
             return self.turn_now.mono;
         }
         let mut at = match self.is_starting() || self.is_installing() {

@@ -167,6 +167,7 @@ pub struct Machine {
     pub slow_until: True,
     /// The jobs of the rest, as they were handed over: they end in that order.
     pub in_order: VecDeque<u64>,
+    pub snapshots_in_order: VecDeque<u64>,
     pub power_on_crash: bool,
     pub down_for: u64,
     /// A sync was made to fail: the process, or a witness on it, may end itself.
@@ -223,6 +224,7 @@ impl Machine {
             stop_next: None,
             slow_until: 0,
             in_order: VecDeque::new(),
+            snapshots_in_order: VecDeque::new(),
             power_on_crash: false,
             down_for: 0,
             excused: false,
@@ -367,6 +369,7 @@ impl Machine {
         self.peers.clear();
         self.jobs.clear();
         self.in_order.clear();
+        self.snapshots_in_order.clear();
         self.next_turn = None;
         self.next_witness_turn = None;
         self.stop_next = None;

@@ -170,6 +170,12 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::PieceUnchecked, Beside("crates/cluster/src/transfer/tests/receiver.rs")),
         (M::NamedUnchecked, Beside("crates/storage/src/tests/transfer.rs")),
         (M::BusNamesTheSpeaker, Beside("crates/cluster/src/tests/introductions.rs")),
+        (M::ValidBeforeCommit, Beside("crates/shard/src/tests/mutations.rs")),
+        (M::TouchForgotten, Beside("crates/keyspace/src/cut_tests.rs")),
+        (M::NewEntryUnmarked, Beside("crates/keyspace/src/cut_tests.rs")),
+        (M::EpochFlipWithoutSweep, Beside("crates/keyspace/src/cut_tests.rs")),
+        (M::FlushDropsUnsaved, Beside("crates/keyspace/src/cut_tests.rs")),
+        (M::SwapdbByIndex, Beside("crates/keyspace/src/cut_tests.rs")),
     ]
 };
 

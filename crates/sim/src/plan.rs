@@ -165,6 +165,21 @@ pub struct Plan {
     pub farewell: bool,
 }
 
+/// Where slices are small, what waits of a snapshot crosses its limits too.
+fn sizes(part: usize, apply_slice: usize) -> Sizes {
+    let default = Sizes::default();
+    let (walked, touched) = match apply_slice < default.apply_slice {
+        true => (8 << 10, 32 << 10),
+        false => (default.walked, default.touched),
+    };
+    Sizes {
+        part,
+        apply_slice,
+        walked,
+        touched,
+    }
+}
+
 impl Plan {
     pub fn t(&self) -> u64 {
         self.t_ms * MS
@@ -380,10 +395,10 @@ impl Plan {
             dies_again_p: 0.1,
             segment,
             spares,
-            sizes: Sizes {
-                part: *rng.pick(&[4 << 10, Sizes::default().part]),
-                apply_slice: *rng.pick(&[4 << 10, Sizes::default().apply_slice]),
-            },
+            sizes: sizes(
+                *rng.pick(&[4 << 10, Sizes::default().part]),
+                *rng.pick(&[4 << 10, Sizes::default().apply_slice]),
+            ),
             outcome_timeout_ms: 5 * t_ms,
             witness: true,
             password: rng.chance(0.2),
@@ -435,10 +450,10 @@ impl Plan {
             dies_again_p: 0.1,
             segment: 128 << 10,
             spares: 4,
-            sizes: Sizes {
-                part: Sizes::default().part,
-                apply_slice: *rng.pick(&[4 << 10, Sizes::default().apply_slice]),
-            },
+            sizes: sizes(
+                Sizes::default().part,
+                *rng.pick(&[4 << 10, Sizes::default().apply_slice]),
+            ),
             outcome_timeout_ms: 5 * t_ms,
             witness: !rng.chance(0.1),
             password: rng.chance(0.2),

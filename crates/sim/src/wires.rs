@@ -21,6 +21,8 @@ pub const LANES: usize = 5;
 
 /// The end of the job of the rest that is the next in order; no job has this number.
 const NEXT: u64 = 0;
+/// The same of the thread that makes snapshots.
+const NEXT_SNAPSHOT: u64 = u64::MAX;
 
 impl World {
     /// Carries away what the server wants at this moment.
@@ -291,6 +293,10 @@ impl World {
                         self.machines[m].in_order.push_back(job);
                         NEXT
                     }
+                    SNAPSHOTS => {
+                        self.machines[m].snapshots_in_order.push_back(job);
+                        NEXT_SNAPSHOT
+                    }
                     _ => job,
                 };
                 self.at(end, Event::JobEnd { m, boot, job });
@@ -306,8 +312,8 @@ impl World {
         }
         // A stopped process has no running threads; what the disk does by itself is done.
         let stopped = machine.busy_until > self.now + MS;
-        let of_thread =
-            job == NEXT || matches!(machine.jobs.get(&job), Some((_, Running::Other(_))));
+        let of_thread = [NEXT, NEXT_SNAPSHOT].contains(&job)
+            || matches!(machine.jobs.get(&job), Some((_, Running::Other(_))));
         if stopped && of_thread {
             let later = machine.busy_until + 10 * US;
             return self.at(later, Event::JobEnd { m, boot, job });
@@ -315,6 +321,7 @@ impl World {
         // The thread takes its jobs in order, whichever of them was put off (shard seeds 182 and 7862).
         let next = match job {
             NEXT => machine.in_order.pop_front(),
+            NEXT_SNAPSHOT => machine.snapshots_in_order.pop_front(),
             job => Some(job),
         };
         let Some(job) = next else {

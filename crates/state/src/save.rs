@@ -6,7 +6,7 @@
 
 use super::load::{DIGEST, KEYS};
 use super::payload::value_of;
-use keyspace::Keyspace;
+use keyspace::{CutEntry, DbSize, KeysDigest, Keyspace, Value};
 use rdb::file::{End, Entry, Writer, WRITTEN};
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -41,6 +41,98 @@ pub struct Saved {
     pub keys: u64,
 }
 
+/// A file whose keys come one by one, in any order.
+pub struct KeysWriter {
+    writer: Writer,
+    /// The database of which the last key was.
+    db: Option<u32>,
+    keys: u64,
+    digest: KeysDigest,
+}
+
+impl KeysWriter {
+    /// Begins a file with its fields.
+    pub fn begin<E>(
+        style: &Style,
+        sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<KeysWriter, E> {
+        // The lowest version holds all there is: a Redis refuses a file above its own.
+        let mut writer = Writer::new(*WRITTEN.start(), style.compress);
+        put_fields(&mut writer, style, sink)?;
+        Ok(KeysWriter {
+            writer,
+            db: None,
+            keys: 0,
+            digest: KeysDigest::default(),
+        })
+    }
+
+    /// How many keys a database will have; before its first one.
+    pub fn size<E>(
+        &mut self,
+        size: DbSize,
+        sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.select(size.db, sink)?;
+        self.writer.sizes(size.keys, size.expires, sink)
+    }
+
+    fn select<E>(
+        &mut self,
+        db: u32,
+        sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.db == Some(db) {
+            return Ok(());
+        }
+        self.db = Some(db);
+        self.writer.db(db.into(), sink)
+    }
+
+    pub fn key<E>(
+        &mut self,
+        entry: CutEntry<'_>,
+        sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.select(entry.db, sink)?;
+        self.keys += 1;
+        // As long as all the rest: the checksum and the count are what a start relies on.
+        if cfg!(debug_assertions) {
+            let mut text = itoa::Buffer::new();
+            let value = match entry.value {
+                Value::Int(n) => text.format(n).as_bytes(),
+                Value::Bytes(bytes) => bytes,
+            };
+            let (db, key, expiry) = (entry.db, entry.key, entry.expiry);
+            self.digest.add_string(db, key, value, expiry);
+        }
+        let entry = Entry {
+            key: Cow::Borrowed(entry.key),
+            value: value_of(entry.value),
+            expires_at_ms: entry.expiry,
+            idle_seconds: None,
+            frequency: None,
+        };
+        self.writer.entry(&entry, sink)
+    }
+
+    /// Keys so far.
+    pub fn keys(&self) -> u64 {
+        self.keys
+    }
+
+    pub fn end<E>(mut self, sink: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<Saved, E> {
+        let keys = self.keys;
+        self.writer.aux(KEYS, keys.to_string().as_bytes(), sink)?;
+        if cfg!(debug_assertions) {
+            let digest = hex(&self.digest.all());
+            self.writer.aux(DIGEST, digest.as_bytes(), sink)?;
+        }
+        let end = self.writer.end(sink)?;
+        Ok(Saved { end, keys })
+    }
+}
+
 /// Writes the file of a keyspace. `told` hears now and then how many keys are written.
 pub fn save<E>(
     keyspace: &Keyspace,
@@ -48,26 +140,25 @@ pub fn save<E>(
     sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
     told: &mut dyn FnMut(u64),
 ) -> Result<Saved, E> {
-    // The lowest version holds all there is: a Redis refuses a file above its own.
-    let mut writer = Writer::new(*WRITTEN.start(), style.compress);
-    put_fields(&mut writer, style, sink)?;
-    let mut keys = 0;
+    let mut writer = KeysWriter::begin(style, sink)?;
     for db in (0..keyspace.databases()).filter(|db| keyspace.len(*db) > 0) {
-        writer.db(db.into(), sink)?;
-        writer.sizes(keyspace.len(db), keyspace.expires(db), sink)?;
+        let size = DbSize {
+            db,
+            keys: keyspace.len(db),
+            expires: keyspace.expires(db),
+        };
+        writer.size(size, sink)?;
         let mut written = Ok(());
         keyspace.for_each(db, &mut |entry| {
-            let entry = Entry {
-                key: Cow::Borrowed(entry.key()),
-                value: value_of(entry.value()),
-                expires_at_ms: entry.expiry(),
-                idle_seconds: None,
-                frequency: None,
+            let entry = CutEntry {
+                db,
+                key: entry.key(),
+                expiry: entry.expiry(),
+                value: entry.value(),
             };
-            written = writer.entry(&entry, sink);
-            keys += 1;
-            if keys % TOLD_EVERY == 0 {
-                told(keys);
+            written = writer.key(entry, sink);
+            if writer.keys() % TOLD_EVERY == 0 {
+                told(writer.keys());
             }
             match written {
                 Ok(()) => ControlFlow::Continue(()),
@@ -76,15 +167,8 @@ pub fn save<E>(
         });
         written?;
     }
-    told(keys);
-    writer.aux(KEYS, keys.to_string().as_bytes(), sink)?;
-    // As long as all the rest: the checksum and the count are what a start relies on.
-    if cfg!(debug_assertions) {
-        let digest = hex(&keyspace.digest_all());
-        writer.aux(DIGEST, digest.as_bytes(), sink)?;
-    }
-    let end = writer.end(sink)?;
-    Ok(Saved { end, keys })
+    told(writer.keys());
+    writer.end(sink)
 }
 
 /// A file that has the fields of Redis's and nothing else.

@@ -77,16 +77,22 @@ pub struct MadeSnapshot {
 
 pub type SnapshotResult = std::result::Result<Box<MadeSnapshot>, SnapshotError>;
 
-/// Makes a snapshot, on a thread of its own: it takes minutes, and no sync may wait for that. What it does
-/// is the business of the shard, which knows what a state is.
-pub struct SnapshotJob(Box<dyn FnOnce() -> SnapshotResult + Send>);
+/// Makes a snapshot or a part of one, on a thread of its own: it takes minutes, and no sync may wait for that.
+/// What it does is the business of the shard, which knows what a state is. Jobs are done in their order.
+pub struct SnapshotJob(Box<dyn FnOnce() -> Option<SnapshotResult> + Send>);
 
 impl SnapshotJob {
+    /// One that makes all of it.
     pub fn new(make: impl FnOnce() -> SnapshotResult + Send + 'static) -> SnapshotJob {
+        SnapshotJob(Box::new(move || Some(make())))
+    }
+
+    /// One of several: of a snapshot one job, the last one or the one that fails, has the result.
+    pub fn part(make: impl FnOnce() -> Option<SnapshotResult> + Send + 'static) -> SnapshotJob {
         SnapshotJob(Box::new(make))
     }
 
-    pub fn run(self) -> SnapshotResult {
+    pub fn run(self) -> Option<SnapshotResult> {
         (self.0)()
     }
 }

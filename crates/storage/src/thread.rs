@@ -40,7 +40,7 @@ pub enum Job<D: Disk> {
     Install(InstallJob<D>),
     /// Removes what the base names no more: behind the reads that were handed over before it.
     Trim(TrimJob<D>),
-    /// Makes a snapshot.
+    /// Makes a snapshot, or a part of one.
     Snapshot(SnapshotJob),
     /// A piece of a state that travels, or what begins or ends with the last one; in order.
     Transfer(TransferJob<D>),
@@ -65,6 +65,8 @@ pub enum Done<D: Disk> {
     Installed(Result<Installed>),
     /// A snapshot is whole and durable under its name; or there is none, and nothing else has happened.
     Snapshot(SnapshotResult),
+    /// There is room for more of the snapshot that is being made.
+    SnapshotPart,
     /// Nothing else has happened if it is an error.
     Transfer(TransferDone),
     /// For the server: the log has no part in it.
@@ -86,7 +88,7 @@ impl<D: Disk> Job<D> {
                 let _ = job.run();
                 None
             }
-            Job::Snapshot(job) => Some(Done::Snapshot(job.run())),
+            Job::Snapshot(job) => Some(job.run().map_or(Done::SnapshotPart, Done::Snapshot)),
             Job::Transfer(job) => Some(Done::Transfer(job.run())),
             Job::Download(job) => Some(Done::Download(job.run())),
             Job::Garbage(garbage) => {
@@ -200,7 +202,8 @@ fn make_snapshots<D: Disk>(
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
     for job in jobs {
         // Without a receiver the loop is gone, and its results with it.
-        let _ = done.send(Done::Snapshot(job.run()));
+        let result = job.run().map_or(Done::SnapshotPart, Done::Snapshot);
+        let _ = done.send(result);
         wake();
     }
 }

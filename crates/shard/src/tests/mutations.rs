@@ -1,13 +1,15 @@
 //! Each rule that the tests beside this one uphold, broken on purpose: the scene fails, and by the
 //! text that belongs to the rule.
 
-use super::{disks, faulty, import, install, lease, leaving, loading, make, needed, policy, reads};
+use super::{
+    cut, disks, faulty, import, install, lease, leaving, loading, make, needed, policy, reads,
+};
 use base::mutation::{self, Mutation};
 use std::panic::catch_unwind;
 
 #[test]
 fn every_breach_is_caught_by_its_text() {
-    let table: [(Mutation, fn(), &str); 27] = [
+    let table: [(Mutation, fn(), &str); 28] = [
         (
             Mutation::ImportRevives,
             import::deleted_keys_are_not_imported_again,
@@ -107,6 +109,11 @@ fn every_breach_is_caught_by_its_text() {
             Mutation::ValidBeforeCheck,
             make::a_file_that_reads_back_otherwise_gets_no_name,
             "it comes to nothing",
+        ),
+        (
+            Mutation::ValidBeforeCommit,
+            cut::a_leaders_cut_waits_for_its_open_tail,
+            "P2: it may be lost",
         ),
         (
             Mutation::CutInsideUnit,

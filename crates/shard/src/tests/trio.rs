@@ -21,6 +21,8 @@ pub(super) struct Trio {
     pub hold_reads: bool,
     /// Nor do they replace a base, or do what comes behind that.
     pub hold_switches: bool,
+    /// The threads of snapshots stand still.
+    pub hold_snapshots: bool,
     held: [Vec<Job<RealDisk>>; 3],
     _folders: Vec<tempfile::TempDir>,
 }
@@ -57,6 +59,7 @@ impl Trio {
             released: [Gate::OPEN; 3],
             hold_reads: false,
             hold_switches: false,
+            hold_snapshots: false,
             held: Default::default(),
             _folders: folders,
         };
@@ -106,6 +109,7 @@ impl Trio {
         shard.begin(clock.now()).expect("a turn begins");
         execute(shard);
         shard.finish(clock).expect("a turn ends");
+        shard.walk_snapshot(clock);
         loop {
             let output = shard.take_output();
             self.wires.extend(output.messages);
@@ -115,6 +119,7 @@ impl Trio {
             let hold = |job: &Job<RealDisk>| match job {
                 Job::Read(_) => self.hold_reads || self.hold_switches,
                 Job::Switch(_) | Job::Slice(_) | Job::Trim(_) => self.hold_switches,
+                Job::Snapshot(_) => self.hold_snapshots,
                 _ => false,
             };
             let jobs = std::mem::take(&mut self.held[i]);
@@ -130,6 +135,7 @@ impl Trio {
             }
             shard.begin(clock.now()).expect("a turn begins");
             shard.finish(clock).expect("a turn ends");
+            shard.walk_snapshot(clock);
         }
     }
 

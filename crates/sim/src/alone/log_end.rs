@@ -126,6 +126,7 @@ impl Member {
         loop {
             self.shard.begin(self.clock.now())?;
             self.shard.finish(&self.clock)?;
+            self.shard.walk_snapshot(&self.clock);
             if !self.work()? {
                 return Ok(());
             }
