@@ -353,6 +353,7 @@ impl Keyspace {
     }
 
     /// Whether entries are to be saved, or swept after a cut that was given up.
+    #[inline]
     pub fn has_walk(&self) -> bool {
         !matches!(self.upkeep.saver.phase, Phase::Idle)
     }

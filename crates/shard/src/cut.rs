@@ -241,10 +241,15 @@ impl<D: Disk> Shard<D> {
     }
 
     /// The walk of a turn: called when the turn's replies have left.
+    #[inline]
     pub fn walk_snapshot(&mut self, clock: &dyn Clock) {
-        if !self.walk_is_due() {
-            return;
+        if self.walk_is_due() {
+            self.step_walk(clock);
         }
+    }
+
+    #[inline(never)]
+    fn step_walk(&mut self, clock: &dyn Clock) {
         let until = clock.now().mono + STEP_TIME;
         for _ in 0..STEP_PIECES {
             self.data.keyspace_mut().walk(PIECE);
@@ -257,14 +262,24 @@ impl<D: Disk> Shard<D> {
     }
 
     /// Whether there is something to walk, and room for it.
+    #[inline]
     pub(super) fn walk_is_due(&self) -> bool {
+        self.data.keyspace().has_walk() && self.has_room_to_walk()
+    }
+
+    fn has_room_to_walk(&self) -> bool {
         let most = self.config.sizes.walked;
         let room = |cut: &Cut<D>| cut.waiting.walked.load(Ordering::Relaxed) < most;
-        self.data.keyspace().has_walk() && self.cut().is_none_or(room)
+        self.cut().is_none_or(room)
     }
 
     /// F5: whether what changes keys has to wait for the snapshot's thread.
+    #[inline]
     pub(super) fn is_pressed(&self) -> bool {
+        self.snapshots.is_busy() && self.is_full()
+    }
+
+    fn is_full(&self) -> bool {
         let most = self.config.sizes.touched;
         let full = |cut: &Cut<D>| cut.waiting.touched.load(Ordering::Relaxed) >= most;
         self.cut().is_some_and(full)

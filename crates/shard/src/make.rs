@@ -120,6 +120,12 @@ impl<D: Disk> Default for Snapshots<D> {
 }
 
 impl<D: Disk> Snapshots<D> {
+    /// Whether one is ordered or being made.
+    #[inline]
+    pub fn is_busy(&self) -> bool {
+        self.making.is_some()
+    }
+
     pub fn cut(&self) -> Option<&Cut<D>> {
         match &self.making.as_ref()?.stage {
             Stage::Cut(cut) => Some(cut),

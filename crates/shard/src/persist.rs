@@ -123,7 +123,9 @@ impl<D: Disk> Shard<D> {
         }
         self.flush_commit(now)?;
         self.order_switch(now);
-        self.begin_snapshot()?;
+        if self.snapshots.is_busy() {
+            self.begin_snapshot()?;
+        }
         let behind = self.log.end() > self.log.durable();
         // Past that, the end of a sync that is under way wakes the loop, and no deadline does.
         self.patient_until = self.patient_until.filter(|until| now.mono < *until);
