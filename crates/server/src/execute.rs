@@ -119,7 +119,7 @@ impl<P: Platform> Execution<'_, P> {
         output.discard_unsealed();
         self.state.drop_fanout();
         let leads = matches!(self.admission, Admission::Lead { .. });
-        if !leads || !self.shard.is_disk_full() {
+        if !leads || !self.shard.lacks_room() {
             return NextStep::Again;
         }
         let held_for = self.held_since.map(|at| self.now.mono.since(at));

@@ -275,7 +275,8 @@ impl<D: Disk> Shard<D> {
 
     /// T2, D5: room in the tail and in the log.
     pub(super) fn may_write(&mut self) -> bool {
-        self.tail_bytes < self.config.tail_limit && self.log.has_room(TURN_ROOM)
+        let in_tail = self.tail_bytes < self.config.tail_limit;
+        in_tail && self.log.has_room(TURN_ROOM) && !self.is_outvoted_by_full_disks()
     }
 
     /// What a reply of this turn waits for; `depends`: the newest batch that it may show.
