@@ -138,6 +138,12 @@ impl<D: Disk> Shard<D> {
         self.may_trim() && (is_made || is_named_soon || is_due())
     }
 
+    /// D5: whether the disk would have taken another segment, if nothing were kept for the next snapshot.
+    pub fn has_disk_left(&self) -> bool {
+        let free = self.log.seen_free();
+        free.is_some_and(|free| free >= self.log.segment_room())
+    }
+
     /// D5: whether there is room for what a turn may write, and for what was asked for and could not be had. A member
     /// says so early: what is on its way to it meanwhile must fit, or nothing behind that is ever committed.
     pub(super) fn has_room(&self) -> bool {
