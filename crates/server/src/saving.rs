@@ -126,7 +126,7 @@ pub fn due(facts: &Facts<'_>) -> Option<Due> {
 /// Whether one is due for the room that it gives back; before what clients have asked for, which may find none else.
 fn gives_room(facts: &Facts<'_>) -> bool {
     // What fails costs a core and the memory of all keys, and a disk may stay full for days.
-    let pause = RETRY * (1 << facts.failures.min(MOST_DOUBLED));
+    let pause = RETRY * (1 << facts.failures.saturating_sub(1).min(MOST_DOUBLED));
     let rested = facts
         .last_rewrite
         .is_none_or(|at| facts.now.since(at) > pause);
@@ -294,14 +294,14 @@ mod tests {
         for (shortage, failures, seconds, want) in [
             (None, 0, 100, false),
             (Some(Shortage::Pays), 0, 0, true),
-            (Some(Shortage::Pays), 1, 10, false),
-            (Some(Shortage::Pays), 1, 11, true),
+            (Some(Shortage::Pays), 1, 5, false),
+            (Some(Shortage::Pays), 1, 6, true),
             (Some(Shortage::Pays), 9, 80, false),
             (Some(Shortage::Pays), 9, 81, true),
             (Some(Shortage::Full), 0, 5, false),
             (Some(Shortage::Full), 0, 6, true),
-            (Some(Shortage::Full), 2, 20, false),
-            (Some(Shortage::Full), 2, 21, true),
+            (Some(Shortage::Full), 2, 10, false),
+            (Some(Shortage::Full), 2, 11, true),
             (Some(Shortage::Full), 9, 81, true),
         ] {
             let mut facts = Facts {
