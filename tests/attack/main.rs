@@ -39,4 +39,5 @@ mod relaxed;
 mod room;
 mod second;
 mod third;
+mod twelfth;
 mod voters;

@@ -292,6 +292,18 @@ impl Played {
         self.shared.send(&mut inner, to.id, &bytes);
     }
 
+    /// Says these bytes where they prove who says them, if there is such a link.
+    pub fn say_bytes(&self, to: &Real, bytes: &[u8]) {
+        let mut inner = self.shared.inner();
+        if let Some(call) = inner.calls.get_mut(&to.id) {
+            if wire::send(call, bytes).is_ok() {
+                return;
+            }
+            inner.calls.remove(&to.id);
+        }
+        self.shared.send(&mut inner, to.id, bytes);
+    }
+
     /// Says it on a link of our own: there the answer comes back.
     pub fn ask(&self, to: &Real, control: &Control) {
         let mut inner = self.shared.inner();

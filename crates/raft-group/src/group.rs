@@ -368,6 +368,24 @@ impl Group {
         self.has_room = has_room;
     }
 
+    /// D5: whether the voters that have room for writes, as those say that answer, and this member are a majority.
+    pub fn has_room_to_commit(&self, now: Mono) -> bool {
+        if self.told.iter().all(|told| !told.lacks_room) {
+            return true; // those that do not answer are counted elsewhere
+        }
+        let t = self.election_timeout();
+        let can = |id: u64| {
+            let heard = self.lease.heard(id).is_some_and(|at| now.since(at) < t);
+            id == self.config.id.0 || heard && !self.told_by(RaftId(id)).lacks_room
+        };
+        let commits = |half: &[u64]| {
+            let can = half.iter().filter(|voter| can(**voter)).count();
+            half.is_empty() || can > half.len() / 2
+        };
+        let conf = &self.membership.conf;
+        commits(&conf.voters) && commits(&conf.voters_outgoing)
+    }
+
     /// P20: whether this member's keyspace is that of the applied index; every message says so, and it
     /// campaigns behind all others until it is.
     pub fn set_loaded(&mut self, loaded: bool) {

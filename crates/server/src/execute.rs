@@ -37,6 +37,10 @@ enum NextStep {
 /// D5: for so long a write waits for a snapshot that is to give room back.
 const ROOM_PATIENCE: Duration = Duration::from_secs(2);
 
+/// D5: the same where the disk has room that is kept for a snapshot: how much that is follows what the keys take,
+/// which is looked at ten times a second, and is little as soon as they are deleted.
+const LOOK_PATIENCE: Duration = Duration::from_millis(500);
+
 /// What one execution takes place on.
 struct Execution<'a, P: Platform> {
     shard: &'a mut Shard<P::Disk>,
@@ -119,12 +123,16 @@ impl<P: Platform> Execution<'_, P> {
         output.discard_unsealed();
         self.state.drop_fanout();
         let leads = matches!(self.admission, Admission::Lead { .. });
-        if !leads || !self.shard.is_disk_full() {
+        if !leads || !self.shard.lacks_room() {
             return NextStep::Again;
         }
         let held_for = self.held_since.map(|at| self.now.mono.since(at));
-        let patient = held_for.is_none_or(|time| time < ROOM_PATIENCE);
-        if patient && self.shard.gives_room_back() {
+        let patience = match self.shard.gives_room_back() {
+            true => ROOM_PATIENCE,
+            false if self.shard.has_disk_left() => LOOK_PATIENCE,
+            false => Duration::ZERO,
+        };
+        if held_for.unwrap_or_default() < patience {
             return NextStep::Again;
         }
         if session.transaction.open {

@@ -10,6 +10,8 @@ use config::SaveRule;
 use shard::Shortage;
 use std::time::Duration;
 
+/// So many times the pause is doubled before a snapshot for room that has failed is tried again: 80 s.
+const MOST_DOUBLED: u64 = 4;
 /// A small set of keys that is overwritten fills the log in less than a second.
 pub const SPACING: Duration = Duration::from_secs(10);
 /// But a log that is so many times as long as it is to get waits for nothing: at 150 MB a second the disk would
@@ -123,9 +125,11 @@ pub fn due(facts: &Facts<'_>) -> Option<Due> {
 
 /// Whether one is due for the room that it gives back; before what clients have asked for, which may find none else.
 fn gives_room(facts: &Facts<'_>) -> bool {
+    // What fails costs a core and the memory of all keys, and a disk may stay full for days.
+    let pause = RETRY * (1 << facts.failures.saturating_sub(1).min(MOST_DOUBLED));
     let rested = facts
         .last_rewrite
-        .is_none_or(|at| facts.now.since(at) > RETRY);
+        .is_none_or(|at| facts.now.since(at) > pause);
     let due = match facts.shortage {
         None => false,
         Some(Shortage::Pays) => rested || facts.failures == 0,
@@ -291,10 +295,14 @@ mod tests {
             (None, 0, 100, false),
             (Some(Shortage::Pays), 0, 0, true),
             (Some(Shortage::Pays), 1, 5, false),
-            (Some(Shortage::Pays), 9, 6, true),
+            (Some(Shortage::Pays), 1, 6, true),
+            (Some(Shortage::Pays), 9, 80, false),
+            (Some(Shortage::Pays), 9, 81, true),
             (Some(Shortage::Full), 0, 5, false),
             (Some(Shortage::Full), 0, 6, true),
-            (Some(Shortage::Full), 9, 6, true),
+            (Some(Shortage::Full), 2, 10, false),
+            (Some(Shortage::Full), 2, 11, true),
+            (Some(Shortage::Full), 9, 81, true),
         ] {
             let mut facts = Facts {
                 shortage,

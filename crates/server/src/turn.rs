@@ -241,15 +241,19 @@ impl<P: Platform> Server<P> {
         self.open_installed(now)?;
         self.tell_loaded();
         self.tell_base_stuck();
-        if self.shard.is_disk_full() != self.disk_full_told {
+        if self.shard.lacks_room() != self.disk_full_told {
             self.disk_full_told = !self.disk_full_told;
             if self.disk_full_told {
+                let whose = match self.shard.is_disk_full() {
+                    true => "disk is full",
+                    false => "disks of a majority of the shard's members are full",
+                };
                 slog::warn!(
                     self.logger,
-                    "The disk is full: writes are refused until there is room ({}). What helps: room on the disk of `dir`, \
+                    "The {whose}: writes are refused until there is room ({}). What helps: room on the disk of `dir`, \
                      or fewer keys: DEL, UNLINK, FLUSHDB and FLUSHALL are taken, keys expire, and a snapshot gives back \
                      what they leave",
-                    self.shard.no_space().unwrap_or_default()
+                    self.shard.no_space().unwrap_or("there is room on this one")
                 );
             } else {
                 slog::warn!(

@@ -333,6 +333,7 @@ impl<D: Disk> Shard<D> {
     pub fn split(&mut self) -> (&mut StateMachine, GroupHandle<'_, D>) {
         let loading = self.load_progress();
         let can_not_switch = self.switch_failure().is_some();
+        let is_disk_full = self.lacks_room();
         let handle = GroupHandle {
             loading,
             loaded_keys: self.loaded_keys,
@@ -344,7 +345,7 @@ impl<D: Disk> Shard<D> {
             tail_bytes: self.tail_bytes,
             unknown_outcomes: self.unknown_outcomes,
             has_quorum: !self.quorum.lost,
-            is_disk_full: self.no_space.is_some(),
+            is_disk_full,
             can_not_switch,
         };
         (&mut self.data, handle)

@@ -92,7 +92,7 @@ impl<D: Disk> Shard<D> {
             || mutation::is(Mutation::SnapshotMovesAnyBase)
     }
 
-    fn is_surely_alone(&self) -> bool {
+    pub(super) fn is_surely_alone(&self) -> bool {
         self.group.is_alone() && self.joiners().next().is_none()
     }
 

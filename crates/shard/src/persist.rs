@@ -260,7 +260,10 @@ impl<D: Disk> Shard<D> {
         now: Now,
         made: Result<Allocated<D>, StorageError>,
     ) -> Result<(), ShardError> {
+        let only_frees = made.as_ref().is_ok_and(|segment| segment.only_frees);
         match self.log.allocated(made) {
+            // The disk is as full as before.
+            Ok(()) if only_frees => {}
             Ok(()) => self.no_space = None,
             Err(error) if error.is_full() => {
                 // Until a try has gone well: what is under way promises nothing.

@@ -277,7 +277,8 @@ impl<D: Disk> Shard<D> {
 
     /// T2, D5, F5: room in the tail, in the log and before the thread of snapshots.
     pub(super) fn may_write(&mut self) -> bool {
-        let room = self.tail_bytes < self.config.tail_limit && self.log.has_room(TURN_ROOM);
+        let in_tail = self.tail_bytes < self.config.tail_limit;
+        let room = in_tail && self.log.has_room(TURN_ROOM) && !self.is_outvoted_by_full_disks();
         room && !self.is_pressed()
     }
 

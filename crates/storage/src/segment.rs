@@ -160,6 +160,8 @@ pub struct Allocated<D: Disk> {
     pub meta: SegmentMeta,
     /// Bytes that are free on the disk beside it.
     pub free: u64,
+    /// D5: so little that only what frees memory may use it.
+    pub only_frees: bool,
     pub file: Arc<D::File>,
 }
 
@@ -171,9 +173,18 @@ pub struct AllocJob<D: Disk> {
     temp: String,
     file: Option<D::File>,
     filled: u64,
+    beside: Box<Beside>,
+}
+
+/// D5: what the disk has beside a segment.
+#[derive(Default)]
+struct Beside {
     /// Bytes that are to stay free.
     kept: u64,
-    /// Bytes that were free beside the segment.
+    /// The same, if only what frees memory may use the segment; none: it is for all.
+    kept_to_free: Option<u64>,
+    only_frees: bool,
+    /// Bytes that were free.
     free: u64,
 }
 
@@ -187,14 +198,19 @@ impl<D: Disk> AllocJob<D> {
             temp,
             file: None,
             filled: 0,
-            kept: 0,
-            free: 0,
+            beside: Box::default(),
         }
     }
 
     /// D5: it comes to nothing if so many bytes would not stay free.
     pub fn keeping(mut self, kept: u64) -> Self {
-        self.kept = kept;
+        self.beside.kept = kept;
+        self
+    }
+
+    /// D5: where that is too much, so many must stay free, and only what frees memory may use the segment.
+    pub fn or_to_free(mut self, kept: Option<u64>) -> Self {
+        self.beside.kept_to_free = kept;
         self
     }
 
@@ -224,7 +240,7 @@ impl<D: Disk> AllocJob<D> {
         let file = match self.file.take() {
             Some(file) => file,
             None => {
-                self.free = self.look_for_room(size)?;
+                (self.beside.free, self.beside.only_frees) = self.look_for_room(size)?;
                 self.disk.create(&self.temp).map_err(io("create"))?
             }
         };
@@ -247,18 +263,23 @@ impl<D: Disk> AllocJob<D> {
         let file = self.file.take().expect("it was opened above");
         Ok(Some(Allocated {
             meta: self.meta.clone(),
-            free: self.free,
+            free: self.beside.free,
+            only_frees: self.beside.only_frees,
             file: Arc::new(file),
         }))
     }
 
-    /// D5: what is free beside the segment, if that is enough.
-    fn look_for_room(&self, size: u64) -> Result<u64> {
+    /// D5: what is free beside the segment, if that is enough, and whether it is so little that only what frees memory
+    /// may use the segment.
+    fn look_for_room(&self, size: u64) -> Result<(u64, bool)> {
         let free = self.disk.free_space();
         let free = free.map_err(StorageError::io("look for room beside", &self.temp))?;
-        let kept = self.kept;
-        match free >= size.saturating_add(kept) || kept == 0 {
-            true => Ok(free.saturating_sub(size)),
+        let kept = self.beside.kept;
+        let fits = |kept: u64| free >= size.saturating_add(kept);
+        let fits_all = kept == 0 || fits(kept);
+        let only_frees = !fits_all && self.beside.kept_to_free.is_some_and(fits);
+        match fits_all || only_frees {
+            true => Ok((free.saturating_sub(size), only_frees)),
             false => Err(StorageError::Kept { free, kept }),
         }
     }

@@ -73,6 +73,10 @@ pub(super) struct Space {
     failed: bool,
     /// Room that was asked for once.
     wanted: u64,
+    /// D5: log space that only effects may use that free memory, beside what is always kept for them.
+    held_back: u64,
+    /// Bytes of the disk that must stay free beside a segment for such effects; none: there is to be no such segment.
+    kept_to_free: Option<u64>,
     /// Bytes that were free on the disk when the last segment was made, or could not be.
     seen_free: Option<u64>,
     next_sequence: u64,
@@ -85,6 +89,8 @@ impl Space {
             allocating: false,
             failed: false,
             wanted: 0,
+            held_back: 0,
+            kept_to_free: None,
             seen_free: None,
             next_sequence,
             next_generation,
@@ -95,7 +101,8 @@ impl Space {
 impl<D: Disk> Log<D> {
     /// Bytes of records that can be appended before what is kept back is touched.
     pub fn room(&self) -> u64 {
-        self.room_to_free().saturating_sub(self.config.freeing())
+        let kept_back = self.config.freeing() + self.space.held_back;
+        self.room_to_free().saturating_sub(kept_back)
     }
 
     /// The same for effects that only free memory (D5).
@@ -150,6 +157,12 @@ impl<D: Disk> Log<D> {
         self.config.kept.store(bytes, Ordering::Relaxed);
     }
 
+    /// D5: where less is free, a segment is still made of what is above this, for effects that free memory: what they
+    /// leave would come too late, if their room ran out first.
+    pub fn keep_to_free(&mut self, bytes: u64) {
+        self.space.kept_to_free = Some(bytes);
+    }
+
     pub fn kept(&self) -> u64 {
         match mutation::is(Mutation::NothingKeptForSnapshot) {
             true => 0,
@@ -188,7 +201,9 @@ impl<D: Disk> Log<D> {
         let meta = self.fresh_segment();
         self.space.allocating = true;
         let job = AllocJob::new(self.disk.clone(), self.base.identity, meta);
-        Some(job.keeping(self.kept()))
+        let is_spent = self.room_to_free() < self.config.freeing() / 2;
+        let to_free = self.space.kept_to_free.filter(|_| is_spent);
+        Some(job.keeping(self.kept()).or_to_free(to_free))
     }
 
     /// The segment to come.
@@ -223,6 +238,10 @@ impl<D: Disk> Log<D> {
                 );
                 self.space.next_sequence += 1;
                 self.space.seen_free = Some(segment.free);
+                self.space.held_back = match segment.only_frees {
+                    true => self.space.held_back + self.config.capacity(),
+                    false => 0,
+                };
                 self.segments.push(Segment {
                     meta: segment.meta,
                     first: None,

@@ -257,7 +257,7 @@ impl Sender {
         facts: &Facts,
         out: &mut Vec<Output>,
     ) {
-        let reaches = at.index + 1 >= facts.first;
+        let reaches = at.index.saturating_add(1) >= facts.first;
         if reaches && self.offered(from, raft_id, facts).is_some() {
             self.offers.remove(&raft_id);
             self.given.insert(raft_id, (0, facts.now));

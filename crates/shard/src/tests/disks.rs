@@ -364,3 +364,28 @@ fn a_leader_that_refuses_a_large_write_hands_over() {
     }
     assert!(!asked.is_empty(), "it keeps its shard");
 }
+
+/// D5: what a leader with room writes while the others have none is never committed, nor is anything behind it.
+#[test]
+fn a_leader_whose_majority_is_full_takes_deletions_alone() {
+    for (with_room, writes) in [(&OTHERS[..], true), (&[6], true), (&[], false)] {
+        let mut played = Played::leading(config());
+        for _ in 0..20 {
+            played.pass(20);
+            played.turn(|_| ());
+            played.work_but(|_| false);
+            for sent in std::mem::take(&mut played.sent) {
+                if let Some(mut answer) = answer(&sent) {
+                    answer.has_room = with_room.contains(&answer.from.0);
+                    played.step(answer);
+                }
+            }
+        }
+        let what = format!("{with_room:?} have room");
+        assert_eq!(played.shard.lacks_room(), !writes, "{what}");
+        assert!(!played.shard.is_disk_full(), "{what}");
+        let mut seen = (false, false);
+        played.turn(|shard| seen = (shard.data().writable(), shard.data().only_frees()));
+        assert_eq!(seen, (writes, !writes), "{what}");
+    }
+}

@@ -6,6 +6,7 @@ use keyspace::Ttl;
 use shard::{SnapshotOrder, SyncPolicy};
 use state::save::Origin;
 use state::Access;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::log_end::{config, Member};
@@ -69,6 +70,28 @@ impl Member {
         })
     }
 
+    /// Many small keys in one unit: their state takes as much as their log.
+    fn set_some(&mut self, keys: Range<usize>) -> bool {
+        self.try_command(|data| {
+            if !data.writable() {
+                return data.hold();
+            }
+            for key in keys.clone() {
+                let name = format!("key {key}");
+                let key = data.key(name.as_bytes());
+                data.set(&key, &[b'v'; 30], Ttl::Clear);
+            }
+        })
+    }
+
+    fn delete(&mut self, key: usize) -> bool {
+        let name = format!("key {key}");
+        self.try_command(|data| {
+            let key = data.key(name.as_bytes());
+            data.delete(&key);
+        })
+    }
+
     fn flush(&mut self) -> bool {
         self.try_command(|data| data.flush(None))
     }
@@ -100,6 +123,14 @@ pub fn a_disk_full_of_keys_is_emptied() -> bool {
     refused && member.flush() && (0..1_000).all(|n| member.set(n % 10, n))
 }
 
+/// The same, emptied key by key: what that writes comes to more than the room that is kept for it.
+pub fn a_disk_full_of_keys_is_deleted_key_by_key() -> bool {
+    let mut member = member(3 << 20);
+    let some = |n: usize| n * 100..(n + 1) * 100;
+    let held = (0..5_000).take_while(|&n| member.set_some(some(n))).count() * 100;
+    (0..held).all(|key| member.delete(key)) && (0..1_000).all(|n| member.set(n % 10, n))
+}
+
 #[test]
 fn a_log_longer_than_the_disk_is_written() {
     assert!(a_small_disk_is_overwritten());
@@ -108,4 +139,9 @@ fn a_log_longer_than_the_disk_is_written() {
 #[test]
 fn a_flush_gives_a_full_disk_room() {
     assert!(a_disk_full_of_keys_is_emptied());
+}
+
+#[test]
+fn deletions_give_a_full_disk_room() {
+    assert!(a_disk_full_of_keys_is_deleted_key_by_key());
 }

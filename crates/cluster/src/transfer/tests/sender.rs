@@ -163,6 +163,11 @@ fn only_what_reaches_the_log_ends_an_offer() {
     bench.step(Event::Turn);
     assert_eq!(bench.step(has_state(B, 88)), "");
     assert_eq!(bench.step(has_state(C, 100)), "", "of another node");
+    assert_eq!(
+        bench.step(has_state(C, u64::MAX)),
+        "",
+        "there is no next one"
+    );
     assert_eq!(bench.step(has_state(B, 89)), format!("Report {ME:?} true"));
     assert_eq!(bench.step(has_state(B, 89)), "", "once");
 }
