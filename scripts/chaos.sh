@@ -3,7 +3,7 @@
 #
 #   scripts/chaos.sh                    50 rounds of kill -9, fewer of what takes longer; about ten minutes
 #   scripts/chaos.sh --rounds N         N rounds of kill -9
-#   scripts/chaos.sh --only kill        one of: kill stall moves migrate restart witness partition
+#   scripts/chaos.sh --only kill        one of: kill stall moves migrate restart witness partition away disks
 #   scripts/chaos.sh --seed S           which nodes are killed when
 #
 # Builds in release mode, prints a table of what was measured; ends with an error when a write was
@@ -28,7 +28,7 @@ done
 [[ "$rounds" =~ ^[1-9][0-9]*$ ]] || { say "--rounds must be a number above 0, not '$rounds'"; exit 64; }
 [[ "$seed" =~ ^[0-9]+$ ]] || { say "--seed must be a number, not '$seed'"; exit 64; }
 case "$only" in
-    "" | kill | stall | moves | migrate | restart | witness | partition) ;;
+    "" | kill | stall | moves | migrate | restart | witness | partition | away | disks) ;;
     *) say "there is no part '$only'"; usage; exit 64 ;;
 esac
 command -v redis-cli >/dev/null || { say "there is no redis-cli: apt-get install redis-tools"; exit 1; }
@@ -71,6 +71,8 @@ part migrate "$(few "$rounds" 1)"
 part restart "$(few "$rounds" 10)"
 part witness "$(few "$rounds" 5)"
 part partition "$(few "$rounds" 5)"
+part away "$(few "$rounds" 10)"
+part disks 1
 
 say ""
 say "commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), seed $seed, $(nproc) cores"

@@ -12,6 +12,7 @@
 mod addresses;
 mod attack;
 mod auth;
+mod away;
 mod backup;
 mod clients;
 #[path = "../common/mod.rs"]

@@ -114,12 +114,18 @@ impl<P: Platform> Execution<'_, P> {
             }
             outcome
         };
-        self.conclude(session, output, outcome)
+        let runs_queue = args.at(0).eq_ignore_ascii_case(b"exec");
+        self.conclude(session, output, outcome, runs_queue)
     }
 
     /// The command did nothing and runs again later; on a full disk, where "later" may be never, it
     /// is refused (D5). Behind a snapshot that gives room back it is only slowed down (F5).
-    fn put_off(&mut self, session: &mut Session, output: &mut Output) -> NextStep {
+    fn put_off(
+        &mut self,
+        session: &mut Session,
+        output: &mut Output,
+        runs_queue: bool,
+    ) -> NextStep {
         output.discard_unsealed();
         self.state.drop_fanout();
         let leads = matches!(self.admission, Admission::Lead { .. });
@@ -135,9 +141,11 @@ impl<P: Platform> Execution<'_, P> {
         if held_for.unwrap_or_default() < patience {
             return NextStep::Again;
         }
-        if session.transaction.open {
+        if session.transaction.open && runs_queue {
             session.discard(self.shard.data_mut()); // the watches of any other command stand
         }
+        // What was to be queued is not, so nothing that is will run.
+        session.transaction.aborted |= session.transaction.open;
         Error::DISK_FULL.write(output.buf());
         output.seal(Gate::OPEN, None);
         NextStep::Next
@@ -148,9 +156,10 @@ impl<P: Platform> Execution<'_, P> {
         session: &mut Session,
         output: &mut Output,
         outcome: Outcome,
+        runs_queue: bool,
     ) -> NextStep {
         if outcome.flow == Flow::Hold {
-            return self.put_off(session, output);
+            return self.put_off(session, output, runs_queue);
         }
         let gate = self.shard.gate(outcome.gate, outcome.footprint.depends);
         if self.state.pubsub.fanout.is_pending() {

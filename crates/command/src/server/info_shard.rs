@@ -36,8 +36,8 @@ pub fn persistence(report: &mut Report, env: &Env<'_>) {
     }
 }
 
-/// What Redis says of its children. Here none is forked, so no page is ever copied: what a snapshot takes of
-/// memory is a keyspace of its own.
+/// What Redis says of its children. Here none is forked, so no page is ever copied: a snapshot takes the memory of what
+/// its thread has not written yet.
 fn snapshots(report: &mut Report, env: &Env<'_>) {
     let saving = env.server.saving();
     let stats = env.server.stats();
