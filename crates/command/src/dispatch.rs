@@ -603,11 +603,11 @@ fn queue(env: &mut Env<'_>, command: &Command, args: Args<'_>) {
 /// What a refusal does to a transaction, and the text that the client gets.
 fn refuse(env: &mut Env<'_>, command: &Command, error: Error) -> Error {
     env.server.stats_mut().of(command.id).rejected += 1;
-    if command.spec.role != Role::Exec {
-        env.session.transaction.aborted |= env.session.transaction.open;
+    let runs_queue = command.spec.role == Role::Exec;
+    env.session.refuse(runs_queue, env.data);
+    if !runs_queue {
         return error;
     }
-    env.session.discard(env.data);
     // Redirections reach the client as they are; other refusals say that EXEC was aborted.
     match error.code() {
         b"MOVED" | b"CROSSSLOT" | b"CLUSTERDOWN" => error,

@@ -168,6 +168,14 @@ impl Session {
         self.unwatch(data);
     }
 
+    /// A command was refused: an EXEC takes its queue along, and behind one that was to be queued nothing will run.
+    pub fn refuse(&mut self, runs_queue: bool, data: &mut StateMachine) {
+        match runs_queue {
+            true => self.discard(data),
+            false => self.transaction.aborted |= self.transaction.open,
+        }
+    }
+
     pub fn unwatch(&mut self, data: &mut StateMachine) {
         for watch in self.watches.drain(..) {
             data.unwatch(&watch);

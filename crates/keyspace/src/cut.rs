@@ -1,7 +1,7 @@
 //! Owns the cut: how all keys, as they are at one instant, leave a keyspace that goes on changing (P3-P5). Never
 //! knows files, clocks or threads; how much is done at a time is the caller's to say.
 //!
-//! A cut turns the keyspace's mark over. An entry whose mark is not the keyspace's is not saved yet: a walk
+//! A cut turns the keyspace's mark over. An entry with another mark than the keyspace's is not saved yet: a walk
 //! saves one after the other, and whatever changes, removes or detaches one before that saves it first. What
 //! is new is born with the keyspace's mark. To save is to copy the entry's block, and to take a count of an
 //! object: an object is never copied for a snapshot, but by the first that edits it while both have it.
@@ -46,7 +46,7 @@ impl CutBudget {
     }
 }
 
-/// Who has an entry saved.
+/// What led to the save of an entry.
 #[derive(Clone, Copy)]
 enum By {
     Walk,

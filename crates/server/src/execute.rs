@@ -141,11 +141,7 @@ impl<P: Platform> Execution<'_, P> {
         if held_for.unwrap_or_default() < patience {
             return NextStep::Again;
         }
-        if session.transaction.open && runs_queue {
-            session.discard(self.shard.data_mut()); // the watches of any other command stand
-        }
-        // What was to be queued is not, so nothing that is will run.
-        session.transaction.aborted |= session.transaction.open;
+        session.refuse(runs_queue, self.shard.data_mut()); // the watches of any other command stand
         Error::DISK_FULL.write(output.buf());
         output.seal(Gate::OPEN, None);
         NextStep::Next

@@ -47,7 +47,7 @@ impl Waiting {
     }
 }
 
-/// A cut whose file is not whole.
+/// A cut that has no whole file yet.
 pub(super) struct Cut<D: Disk> {
     pub at: EntryId,
     file: Arc<Mutex<CutFile<D>>>,
@@ -210,7 +210,7 @@ impl<D: Disk> Shard<D> {
         })
     }
 
-    /// The last index of a leader whose tail is all that its log has behind what is applied: no change of
+    /// The last index of a leader's log, where its tail is all that stands there behind what is applied: no change of
     /// members, no entry of an earlier term.
     fn executed_to(&self) -> Option<u64> {
         let group = &self.group;

@@ -212,6 +212,25 @@ fn an_exec_that_waits_leaves_everything_as_it_was() {
     assert_eq!(f.line("EXEC"), "*1\r\n+OK\r\n");
 }
 
+/// A full disk refuses it when it may not wait any longer.
+#[test]
+fn a_refusal_aborts_a_queue_and_ends_an_exec() {
+    let mut f = Fixture::new(single());
+    f.expect(&[("WATCH k", "+OK\r\n"), ("MULTI", "+OK\r\n")]);
+    f.session.refuse(false, &mut f.data);
+    assert!(f.session.transaction.open, "what follows is queued");
+    assert_eq!(f.line("SET k 1"), QUEUED);
+    assert!(f.line("EXEC").starts_with("-EXECABORT"));
+
+    f.expect(&[("MULTI", "+OK\r\n"), ("SET k 1", QUEUED)]);
+    f.session.refuse(true, &mut f.data);
+    assert_eq!(f.line("GET k"), "$-1\r\n", "MULTI is over");
+
+    f.line("WATCH k");
+    f.session.refuse(false, &mut f.data);
+    assert_eq!(f.session.watches.len(), 1, "a write alone forgets none");
+}
+
 #[test]
 fn in_a_cluster_a_transaction_has_one_slot() {
     let mut f = Fixture::new(Layout::Cluster);

@@ -65,8 +65,8 @@ pub(super) fn a_base_stays_where_no_state_can_be_given() {
     }
 }
 
-#[test]
-pub(super) fn a_leader_keeps_what_a_slow_member_lacks() {
+/// A leader that has a state, and the log that its last member lacks; up to where that one has it.
+fn kept_for_a_slow_member() -> (Trio, u64) {
     let mut trio = trio();
     write_without_the_last(&mut trio, 0..120);
     trio.until(|t| matched(t) == t.shards[0].group().last_index());
@@ -78,6 +78,12 @@ pub(super) fn a_leader_keeps_what_a_slow_member_lacks() {
     assert!(snapshot(&mut trio, 0));
     let first = first_index(&trio, 0);
     assert!(first <= lowest + 1, "the log goes on from there");
+    (trio, lowest)
+}
+
+#[test]
+pub(super) fn a_leader_keeps_what_a_slow_member_lacks() {
+    let (trio, _) = kept_for_a_slow_member();
     assert!(trio.shards[0].group().behind_the_log().is_empty());
 }
 
@@ -206,14 +212,7 @@ pub(super) fn a_member_that_no_witness_could_feed_is_not_counted() {
 /// F10: what is kept for a slow member is what writes need on a full disk.
 #[test]
 pub(super) fn a_full_disk_keeps_the_floor_alone() {
-    let mut trio = trio();
-    write_without_the_last(&mut trio, 0..120);
-    trio.until(|t| matched(t) == t.shards[0].group().last_index());
-    write_without_the_last(&mut trio, 120..220);
-    let lowest = matched(&trio);
-    trio.shards[0].look_at_log_end(true);
-    assert!(snapshot(&mut trio, 0));
-    assert!(first_index(&trio, 0) <= lowest + 1);
+    let (mut trio, lowest) = kept_for_a_slow_member();
     let (state, floor) = (trio.shards[0].snapshot_meta().clone(), 4 * (60 << 10));
     trio.shards[0].no_space = Some("no room".to_owned());
     for _ in 0..10 {

@@ -8,14 +8,14 @@ use cluster_bus::slot::SLOT_COUNT;
 use keyspace::{Keyspace, Ttl};
 use raft::eraftpb::ConfState;
 use shard::testing::Hand;
-use shard::{ImportFile, Imported, NotImported, Opening, Shard, ShardConfig, Sizes, SyncPolicy};
+use shard::{ImportFile, Imported, NotImported, Opening, Shard, SyncPolicy};
 use state::save::{save, Origin, Style};
 use state::Access;
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::time::Duration;
-use storage::{Base, Disk, DiskFile, Log, LogConfig};
+use storage::{Base, Disk, DiskFile, Log};
 
+use super::log_end::config;
 use super::{base, bed, quiet, T_MS};
 use crate::disk::{Loss, SimDisk};
 use crate::machine::{guarded, install_panic_hook, Ended};
@@ -36,27 +36,6 @@ enum Met {
     All,
     /// The first start came to its end.
     Done,
-}
-
-fn config() -> ShardConfig {
-    ShardConfig {
-        layout: keyspace::Layout::Cluster,
-        seed: 7,
-        sync: SyncPolicy::Always,
-        outcome_timeout: Duration::from_secs(5),
-        tail_limit: 1 << 20,
-        keep_bytes: 0,
-        sizes: Sizes::default(),
-        log: LogConfig {
-            segment_size: 32 << 10,
-            spare_segments: 16,
-            reserve: 8 << 10,
-            freeing: 8 << 10,
-            kept: Default::default(),
-            floor: 0,
-        },
-        first: true,
-    }
 }
 
 fn folder(root: &SimDisk) -> SimDisk {
@@ -85,7 +64,7 @@ fn disk() -> SimDisk {
         node: bed::node(5),
         kind: storage::base::MemberKind::Data,
     }];
-    Log::create(folder(&root), config().log, &base).expect("an empty disk");
+    Log::create(folder(&root), config(SyncPolicy::Always).log, &base).expect("an empty disk");
     let (file, mut at) = (root.create(FILE).expect("a sound disk"), 0);
     let mut sink = |piece: &[u8]| {
         file.write_at(piece, at)?;
@@ -116,7 +95,7 @@ fn start(root: &SimDisk) -> Result<Started, shard::ShardError> {
         features: 3,
         has_others: false,
     };
-    let opening = Opening::open(folder(root), config())?;
+    let opening = Opening::open(folder(root), config(SyncPolicy::Always))?;
     let (opening, imported) = match opening.why_not_import(&file)? {
         Some(why) => (opening, Err(why)),
         None => opening.import(&file)?,
