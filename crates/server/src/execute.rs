@@ -114,18 +114,12 @@ impl<P: Platform> Execution<'_, P> {
             }
             outcome
         };
-        let runs_queue = args.at(0).eq_ignore_ascii_case(b"exec");
-        self.conclude(session, output, outcome, runs_queue)
+        self.conclude(session, output, outcome, args)
     }
 
     /// The command did nothing and runs again later; on a full disk, where "later" may be never, it
     /// is refused (D5). Behind a snapshot that gives room back it is only slowed down (F5).
-    fn put_off(
-        &mut self,
-        session: &mut Session,
-        output: &mut Output,
-        runs_queue: bool,
-    ) -> NextStep {
+    fn put_off(&mut self, session: &mut Session, output: &mut Output, args: Args<'_>) -> NextStep {
         output.discard_unsealed();
         self.state.drop_fanout();
         let leads = matches!(self.admission, Admission::Lead { .. });
@@ -141,6 +135,7 @@ impl<P: Platform> Execution<'_, P> {
         if held_for.unwrap_or_default() < patience {
             return NextStep::Again;
         }
+        let runs_queue = args.at(0).eq_ignore_ascii_case(b"exec");
         session.refuse(runs_queue, self.shard.data_mut()); // the watches of any other command stand
         Error::DISK_FULL.write(output.buf());
         output.seal(Gate::OPEN, None);
@@ -152,10 +147,10 @@ impl<P: Platform> Execution<'_, P> {
         session: &mut Session,
         output: &mut Output,
         outcome: Outcome,
-        runs_queue: bool,
+        args: Args<'_>,
     ) -> NextStep {
         if outcome.flow == Flow::Hold {
-            return self.put_off(session, output, runs_queue);
+            return self.put_off(session, output, args);
         }
         let gate = self.shard.gate(outcome.gate, outcome.footprint.depends);
         if self.state.pubsub.fanout.is_pending() {

@@ -104,10 +104,7 @@ impl<D: Disk> Shard<D> {
     pub fn shortage(&self) -> Option<Shortage> {
         // A state that waits for the base to name it gives back what can be given back.
         let makes_none = self.group.kind() == MemberKind::Witness || self.is_loading();
-        if makes_none || self.new_state.is_some() {
-            return None;
-        }
-        if !self.is_nearly_full {
+        if makes_none || self.new_state.is_some() || !self.is_nearly_full {
             return None;
         }
         let (full, costs) = (self.is_disk_full(), self.next_state_bytes());
@@ -116,11 +113,10 @@ impl<D: Disk> Shard<D> {
         // What was deleted since is not in it.
         let may_shrink =
             newest.index < applied && newest.file.is_some_and(|f| f.bytes > self.base_room());
-        match () {
-            () if frees >= costs => Some(Shortage::Pays),
-            () if full && (frees > 0 || may_shrink) => Some(Shortage::Full),
-            () => None,
+        if frees >= costs {
+            return Some(Shortage::Pays);
         }
+        (full && (frees > 0 || may_shrink)).then_some(Shortage::Full)
     }
 
     /// Whether log is about to go: a snapshot is being made or waits for the base to name it, or is about to be made; or
