@@ -392,8 +392,12 @@ impl Platform for SimPlatform {
         Err(ConfigError::NoConfigFile)
     }
 
+    /// More than any run has: what a state may take follows from the log (D5).
     fn memory(&self) -> MemoryView {
-        MemoryView::default()
+        MemoryView {
+            used: 1 << 30,
+            ..MemoryView::default()
+        }
     }
 
     fn sample_memory(&mut self) {}
