@@ -18,6 +18,7 @@ const SANS_IO: &[&str] = &[
     "crates/base",
     "crates/cluster",
     "crates/command",
+    "crates/containers",
     "crates/effect",
     "crates/keyspace",
     "crates/net",
@@ -38,6 +39,7 @@ const SANS_IO_BANNED: &[&str] = &["libc", "memmap2", "mio", "signal-hook", "sock
 const STRANGERS: &[(&str, &[&str])] = &[
     ("base", &["*"]),
     ("resp", &["keyspace", "state", "effect", "topology"]),
+    ("containers", &["effect", "keyspace", "rdb", "resp", "state"]),
     ("keyspace", &["resp", "effect", "topology"]),
     ("rdb", &["effect", "keyspace", "resp", "state", "topology"]),
     ("effect", &["resp", "keyspace", "topology"]),
