@@ -4,7 +4,7 @@
 //! key up.
 
 use super::error::Error;
-use keyspace::{Entry, Kind, Value};
+use keyspace::{Entry, Kind, StringRef};
 
 /// The name of a type, as TYPE says and SCAN's TYPE takes it.
 pub fn kind_name(entry: &Entry<'_>) -> &'static str {
@@ -14,7 +14,7 @@ pub fn kind_name(entry: &Entry<'_>) -> &'static str {
 }
 
 /// The value of a key that has to be a string.
-pub fn as_string<'a>(entry: &Entry<'a>) -> Result<Value<'a>, Error> {
+pub fn as_string<'a>(entry: &Entry<'a>) -> Result<StringRef<'a>, Error> {
     match entry.kind() {
         Kind::String => Ok(entry.value()),
     }

@@ -21,7 +21,6 @@ use super::db::Db;
 use super::object::Object;
 use super::raw::{Copied, EntryPtr, Mark, PayloadRef};
 use super::table::Table;
-use super::value::value_of;
 use super::{Keyspace, Value};
 
 /// A batch is handed over when it holds so much.
@@ -178,7 +177,7 @@ impl Batch {
                 db: u32::from_ne_bytes(*db),
                 key: copied.key,
                 expiry: copied.expiry,
-                value: value_of(payload),
+                value: Value::of(payload),
             })?;
         }
         ControlFlow::Continue(())
@@ -213,7 +212,7 @@ impl Unsaved {
                 db: self.db,
                 key: entry.key(),
                 expiry: entry.expiry(),
-                value: value_of(entry.payload()),
+                value: Value::of(entry.payload()),
             })
         };
         match &self.what {
@@ -242,7 +241,7 @@ impl CutPart {
 }
 
 /// A key as of the cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct CutEntry<'a> {
     /// The number that the database had.
     pub db: u32,

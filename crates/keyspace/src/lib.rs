@@ -25,6 +25,7 @@ mod object;
 mod raw;
 mod string;
 mod table;
+mod types;
 mod value;
 
 use base::mutation::{self, Mutation};
@@ -38,7 +39,9 @@ pub use garbage::Garbage;
 pub use raw::prefetch;
 use raw::{EntryPtr, Payload};
 use table::{tag_of, Upkeep};
-pub use value::{Entry, Kind, Value};
+pub use types::hash::{FieldRef, FieldTtl, HashMut, HashRef};
+pub use types::Limits;
+pub use value::{Entry, Kind, StringRef, Value};
 
 /// Bytes of values between two breaths of a digest, and what an entry counts for beside its value.
 const BREATH: usize = 256 << 10;
@@ -92,6 +95,7 @@ pub struct Keyspace {
     upkeep: Upkeep,
     /// (database, slot) of the tables that are being resized.
     resizing: BTreeSet<(u32, u16)>,
+    limits: Limits,
 }
 
 impl Keyspace {
@@ -113,7 +117,13 @@ impl Keyspace {
                 saver: Saver::default(),
             },
             resizing: BTreeSet::new(),
+            limits: Limits::default(),
         }
+    }
+
+    /// How large containers may get from here on before they take another form.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     #[inline]
@@ -216,6 +226,42 @@ impl Keyspace {
         }
     }
 
+    /// Has a hash changed, which is made where there is no key. Left without fields the key is gone.
+    pub fn edit_hash<R>(
+        &mut self,
+        db: u32,
+        key: &Key,
+        edit: impl FnOnce(&mut HashMut<'_>) -> R,
+    ) -> R {
+        self.edit(db, key, Packing::Hash, |entry, limits, upkeep| {
+            let mut hash = HashMut::new(entry, limits, &upkeep.hasher);
+            let result = edit(&mut hash);
+            (result, hash.as_ref().len() == 0)
+        })
+    }
+
+    /// `empty`: how a container begins that is not there; `change` says whether no element is left.
+    fn edit<R>(
+        &mut self,
+        db: u32,
+        key: &Key,
+        empty: Packing,
+        change: impl FnOnce(&mut EntryPtr, Limits, &mut Upkeep) -> (R, bool),
+    ) -> R {
+        let limits = self.limits;
+        if self.get(db, key).is_none() {
+            self.put(db, key, Payload::Packed(empty, empty.nothing()), Ttl::Clear);
+        }
+        let d = &mut self.dbs[db as usize];
+        let (result, is_empty) = d.edit(key, &mut self.upkeep, |entry, upkeep| {
+            change(entry, limits, upkeep)
+        });
+        if is_empty {
+            self.remove(db, key);
+        }
+        result
+    }
+
     /// Moves value and expiry to another key, whatever that one held. False if there is no `from`.
     pub fn rename(&mut self, db: u32, from: &Key, to: &Key) -> bool {
         if from.bytes == to.bytes {
@@ -259,6 +305,25 @@ impl Keyspace {
             let key = keys.find(|key| !is_spared(of, key))?;
             Some((of, key.into()))
         })
+    }
+
+    /// A hash with a field that expires before `now_ms`, the earliest one of the lowest database, that is not spared.
+    pub fn next_due_hash(
+        &self,
+        now_ms: i64,
+        is_spared: &dyn Fn(u32, &[u8]) -> bool,
+    ) -> Option<(u32, Box<[u8]>)> {
+        (0..).zip(&self.dbs).find_map(|(of, db)| {
+            let due = db.field_expiries().due(now_ms);
+            let mut keys = due.map(|due| db.field_due_entry(due, &self.upkeep).key());
+            let key = keys.find(|key| !is_spared(of, key))?;
+            Some((of, key.into()))
+        })
+    }
+
+    /// The number of hashes with a field that has an expiry.
+    pub fn with_field_expiry(&self, db: u32) -> u64 {
+        self.db(db).field_expiries().len()
     }
 
     /// The number of keys.
@@ -387,11 +452,7 @@ impl Keyspace {
         let (mut sum, mut looked_at) = (Digest::default(), 0);
         let _ = self.db(db).try_for_each(&mut |entry| {
             let entry = Entry(entry);
-            let bytes = match entry.value() {
-                Value::Bytes(bytes) => bytes.len(),
-                Value::Int(_) => 0,
-            };
-            looked_at += ENTRY_COST + bytes;
+            looked_at += ENTRY_COST + entry.value().weight();
             if looked_at >= BREATH {
                 looked_at = 0;
                 breathe();

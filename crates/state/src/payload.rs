@@ -5,7 +5,7 @@
 //! Never: knows a payload's bytes (that is `rdb`), compares a key's expiry.
 
 use super::core::StateMachine;
-use keyspace::{Entry, Key, Keyspace, Ttl, Value};
+use keyspace::{Entry, Key, Keyspace, Ttl, StringRef};
 use rdb::Type;
 use std::borrow::Cow;
 use topology::moves::Parcel;
@@ -21,7 +21,7 @@ pub enum Reader {
 
 /// The payload of a value. `pace` is called as it grows (T9).
 pub fn payload_of(
-    value: Value<'_>,
+    value: StringRef<'_>,
     reader: Reader,
     compress: bool,
     pace: &mut dyn FnMut(),
@@ -38,8 +38,8 @@ pub fn payload_of(
         compress,
         pace,
         |to| match value {
-            Value::Int(n) => to.string(itoa::Buffer::new().format(n).as_bytes()),
-            Value::Bytes(bytes) => to.string(bytes),
+            StringRef::Int(n) => to.string(itoa::Buffer::new().format(n).as_bytes()),
+            StringRef::Bytes(bytes) => to.string(bytes),
         },
     );
     payload
@@ -57,8 +57,8 @@ pub fn parcel_of(entry: &Entry<'_>, reader: Reader, pace: &mut dyn FnMut()) -> P
 /// About how many bytes the value has.
 pub fn size_of(entry: &Entry<'_>) -> usize {
     match entry.value() {
-        Value::Int(_) => 8,
-        Value::Bytes(bytes) => bytes.len(),
+        StringRef::Int(_) => 8,
+        StringRef::Bytes(bytes) => bytes.len(),
     }
 }
 
@@ -70,10 +70,10 @@ pub fn weight_of(value: &rdb::Value<'_>) -> usize {
 }
 
 /// A key's value as one of a file.
-pub(super) fn value_of(value: Value<'_>) -> rdb::Value<'_> {
+pub(super) fn value_of(value: StringRef<'_>) -> rdb::Value<'_> {
     rdb::Value::String(match value {
-        Value::Int(n) => Cow::Owned(itoa::Buffer::new().format(n).as_bytes().to_vec()),
-        Value::Bytes(bytes) => Cow::Borrowed(bytes),
+        StringRef::Int(n) => Cow::Owned(itoa::Buffer::new().format(n).as_bytes().to_vec()),
+        StringRef::Bytes(bytes) => Cow::Borrowed(bytes),
     })
 }
 

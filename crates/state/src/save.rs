@@ -6,7 +6,7 @@
 
 use super::load::{DIGEST, KEYS};
 use super::payload::value_of;
-use keyspace::{CutEntry, DbSize, KeysDigest, Keyspace, Value};
+use keyspace::{CutEntry, DbSize, KeysDigest, Keyspace, StringRef};
 use rdb::file::{End, Entry, Writer, WRITTEN};
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -100,8 +100,8 @@ impl KeysWriter {
         if cfg!(debug_assertions) {
             let mut text = itoa::Buffer::new();
             let value = match entry.value {
-                Value::Int(n) => text.format(n).as_bytes(),
-                Value::Bytes(bytes) => bytes,
+                StringRef::Int(n) => text.format(n).as_bytes(),
+                StringRef::Bytes(bytes) => bytes,
             };
             let (db, key, expiry) = (entry.db, entry.key, entry.expiry);
             self.digest.add_string(db, key, value, expiry);

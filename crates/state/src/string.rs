@@ -7,7 +7,7 @@ use super::apply::ApplyError;
 use super::core::StateMachine;
 use super::effects::effects;
 use base::number::parse_i64;
-use keyspace::{Key, Ttl, Value};
+use keyspace::{Key, Ttl, StringRef};
 
 effects! {
     /// `SET key value [PXAT ms | KEEPTTL]`
@@ -100,10 +100,10 @@ impl StateMachine {
 }
 
 /// The integer that a string is, by the strict rules of INCR.
-pub fn number(value: &Value<'_>) -> Option<i64> {
+pub fn number(value: &StringRef<'_>) -> Option<i64> {
     match value {
-        Value::Int(n) => Some(*n),
-        Value::Bytes(text) => parse_i64(text),
+        StringRef::Int(n) => Some(*n),
+        StringRef::Bytes(text) => parse_i64(text),
     }
 }
 

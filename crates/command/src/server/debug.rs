@@ -12,7 +12,7 @@ use super::super::room;
 use super::super::rows::rows;
 use super::help;
 use super::object::{encoding_name, references};
-use keyspace::{Ttl, Value};
+use keyspace::{Ttl, StringRef};
 use resp::args::Args;
 use resp::encode::Reply;
 use resp::number::parse_i64;
@@ -200,8 +200,8 @@ fn object(env: &mut Env<'_>, args: Args<'_>) -> Done {
         entry.map(|entry| {
             let value = entry.value();
             let bytes = match value {
-                Value::Int(n) => itoa::Buffer::new().format(n).len(),
-                Value::Bytes(bytes) => bytes.len(),
+                StringRef::Int(n) => itoa::Buffer::new().format(n).len(),
+                StringRef::Bytes(bytes) => bytes.len(),
             };
             (references(value), encoding_name(value), bytes)
         })

@@ -8,7 +8,7 @@ use super::super::help::write;
 use super::super::rows::{no_subcommand, rows};
 use super::super::words::Words;
 use super::help;
-use keyspace::{Entry, Value};
+use keyspace::{Entry, StringRef};
 use resp::args::Args;
 
 const UNSURE: &[&str] = &["nondeterministic_output"];
@@ -52,18 +52,18 @@ const SHARED_INTEGERS: i64 = 10_000;
 const SHARED_REFERENCES: i64 = i32::MAX as i64;
 
 /// Redis's name for how a string is kept.
-pub fn encoding_name(value: Value<'_>) -> &'static str {
+pub fn encoding_name(value: StringRef<'_>) -> &'static str {
     match value {
-        Value::Int(_) => "int",
-        Value::Bytes(bytes) if bytes.len() <= EMBEDDED_BYTES => "embstr",
-        Value::Bytes(_) => "raw",
+        StringRef::Int(_) => "int",
+        StringRef::Bytes(bytes) if bytes.len() <= EMBEDDED_BYTES => "embstr",
+        StringRef::Bytes(_) => "raw",
     }
 }
 
-pub fn references(value: Value<'_>) -> i64 {
+pub fn references(value: StringRef<'_>) -> i64 {
     match value {
-        Value::Int(n) if (0..SHARED_INTEGERS).contains(&n) => SHARED_REFERENCES,
-        Value::Int(_) | Value::Bytes(_) => 1,
+        StringRef::Int(n) if (0..SHARED_INTEGERS).contains(&n) => SHARED_REFERENCES,
+        StringRef::Int(_) | StringRef::Bytes(_) => 1,
     }
 }
 
@@ -129,8 +129,8 @@ fn usage(env: &mut Env<'_>, args: Args<'_>) -> Done {
     }
     let bytes = look(env, args, |entry| {
         let value = match entry.value() {
-            Value::Int(_) => std::mem::size_of::<i64>(),
-            Value::Bytes(bytes) => bytes.len(),
+            StringRef::Int(_) => std::mem::size_of::<i64>(),
+            StringRef::Bytes(bytes) => bytes.len(),
         };
         let expiry = if entry.expiry().is_some() {
             EXPIRY_OVERHEAD_BYTES
