@@ -23,6 +23,14 @@ texts! {
     NOVALUES_OF_HSCAN = "ERR NOVALUES option can only be used in HSCAN";
     NOT_AN_INTEGER = "ERR value is not an integer or out of range";
     NOT_AN_INT32 = "ERR value is out of range, value must between -2147483648 and 2147483647";
+    HASH_NOT_AN_INTEGER = "ERR hash value is not an integer";
+    HASH_NOT_A_FLOAT = "ERR hash value is not a float";
+    NAN_OR_INF = "ERR value is NaN or Infinity";
+    OUT_OF_RANGE = "ERR value is out of range";
+    FIELDS_MISSING = "ERR Mandatory argument FIELDS is missing or not at the right position";
+    FIELDS_NOT_POSITIVE = "ERR Number of fields must be a positive integer";
+    FIELDS_MISMATCH = "ERR The `numfields` parameter must match the number of arguments";
+    FIELD_EXPIRY_NEGATIVE = "ERR invalid expire time, must be >= 0";
     NOT_A_FLOAT = "ERR value is not a valid float";
     NOT_AN_INTEGER_TIMEOUT = "ERR timeout is not an integer or out of range";
     NEGATIVE_TIMEOUT = "ERR timeout is negative";
@@ -134,6 +142,13 @@ impl Error {
         let mut text = b"ERR Unsupported option ".to_vec();
         text.extend_from_slice(c_prefix(option, usize::MAX));
         Error::bytes(text)
+    }
+
+    /// An integer that has to lie between two others.
+    pub fn out_of_range(least: i64, most: i64) -> Error {
+        Error::text(format!(
+            "ERR value is out of range, value must between {least} and {most}"
+        ))
     }
 
     pub fn not_in_range(what: &str) -> Error {

@@ -138,28 +138,41 @@ impl Due {
     }
 }
 
-struct ScanOptions<'a> {
+/// Which of the scans it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ScanOf {
+    Keys,
+    Hash,
+}
+
+pub(super) struct ScanOptions<'a> {
     pattern: Option<&'a [u8]>,
-    count: usize,
+    pub count: usize,
     kind: Option<&'a [u8]>,
+    /// HSCAN: fields alone.
+    pub no_values: bool,
 }
 
 impl<'a> ScanOptions<'a> {
-    fn parse(mut words: Words<'a>) -> Result<ScanOptions<'a>, Error> {
+    pub fn parse(mut words: Words<'a>, of: ScanOf) -> Result<ScanOptions<'a>, Error> {
         let mut o = ScanOptions {
             pattern: None,
             count: 10,
             kind: None,
+            no_values: false,
         };
         while !words.is_empty() {
             if words.word("match") {
                 o.pattern = Some(words.need()?);
             } else if words.word("count") {
                 o.count = words.count(Error::SYNTAX)?;
-            } else if words.word("type") {
+            } else if of == ScanOf::Keys && words.word("type") {
                 o.kind = Some(words.need()?);
             } else if words.word("novalues") {
-                return Err(Error::NOVALUES_OF_HSCAN);
+                if of != ScanOf::Hash {
+                    return Err(Error::NOVALUES_OF_HSCAN);
+                }
+                o.no_values = true;
             } else {
                 return Err(Error::SYNTAX);
             }
@@ -168,9 +181,12 @@ impl<'a> ScanOptions<'a> {
         Ok(o)
     }
 
+    pub fn matches(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|p| glob::matches(p, name, false))
+    }
+
     fn shows(&self, entry: &Entry<'_>) -> bool {
-        self.pattern
-            .is_none_or(|p| glob::matches(p, entry.key(), false))
+        self.matches(entry.key())
             && self
                 .kind
                 .is_none_or(|k| k.eq_ignore_ascii_case(kind_name(entry).as_bytes()))
@@ -203,7 +219,7 @@ pub(super) fn parse_cursor(text: &[u8]) -> Result<u64, Error> {
 
 fn scan(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let cursor = parse_cursor(args.at(1))?;
-    let options = ScanOptions::parse(Words::new(args, 2))?;
+    let options = ScanOptions::parse(Words::new(args, 2), ScanOf::Keys)?;
     env.data.depends_on_all();
     let mut found: Vec<u8> = Vec::new();
     let mut keys = 0;

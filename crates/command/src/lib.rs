@@ -23,6 +23,7 @@ pub mod error;
 mod expiry;
 mod gains;
 mod generic;
+mod hash;
 mod help;
 pub mod key_spec;
 mod keys;

@@ -59,6 +59,17 @@ pub(super) fn float(_args: Args<'_>) -> usize {
     LONGEST_FLOAT
 }
 
+/// Fields that are due are deleted first, by their names or all with one effect.
+pub(super) fn fields(args: Args<'_>) -> usize {
+    let names = args.iter().map(|arg| arg.len() + DELETION).sum::<usize>();
+    names + COMMAND
+}
+
+/// HINCRBYFLOAT: as INCRBYFLOAT.
+pub(super) fn float_field(args: Args<'_>) -> usize {
+    LONGEST_FLOAT + fields(args)
+}
+
 /// Keys that are deleted together.
 pub(super) fn deletions(keys: Args<'_>) -> usize {
     let bytes = keys.iter().map(|key| key.len() + DELETION).sum::<usize>();

@@ -4,7 +4,7 @@
 //! families: all others get the table through [`Env::commands`](super::env::Env::commands).
 
 use super::env::Commands;
-use super::{cluster, dump, expiry, generic, keys, migrate, pubsub, server, string, transaction};
+use super::{cluster, dump, expiry, generic, hash, keys, migrate, pubsub, server, string, transaction};
 use std::sync::LazyLock;
 
 /// The one table of this process.
@@ -12,6 +12,7 @@ pub fn table() -> &'static Commands {
     static TABLE: LazyLock<Commands> = LazyLock::new(|| {
         let families = [
             string::ROWS,
+            hash::ROWS,
             generic::ROWS,
             dump::ROWS,
             expiry::ROWS,

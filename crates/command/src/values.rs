@@ -4,18 +4,22 @@
 //! key up.
 
 use super::error::Error;
-use keyspace::{Entry, Kind, StringRef};
+use keyspace::{Entry, HashRef, Kind, StringRef};
 
 /// The name of a type, as TYPE says and SCAN's TYPE takes it.
 pub fn kind_name(entry: &Entry<'_>) -> &'static str {
     match entry.kind() {
         Kind::String => "string",
+        Kind::Hash => "hash",
     }
 }
 
 /// The value of a key that has to be a string.
 pub fn as_string<'a>(entry: &Entry<'a>) -> Result<StringRef<'a>, Error> {
-    match entry.kind() {
-        Kind::String => Ok(entry.value()),
-    }
+    entry.string().ok_or(Error::WRONG_TYPE)
+}
+
+/// The value of a key that has to be a hash.
+pub fn as_hash<'a>(entry: &Entry<'a>) -> Result<HashRef<'a>, Error> {
+    entry.value().hash().ok_or(Error::WRONG_TYPE)
 }

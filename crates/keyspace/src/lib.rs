@@ -30,6 +30,7 @@ mod value;
 
 use base::mutation::{self, Mutation};
 use cut::Saver;
+pub use containers::listpack::{Digits, Element};
 pub use cut::{CutBudget, CutBytes, CutEntry, CutMismatch, CutPart, CutReader, DbSize};
 use db::Db;
 use digest::digest_of_all;
@@ -37,7 +38,7 @@ use digest::Digest;
 pub use digest::KeysDigest;
 pub use garbage::Garbage;
 pub use raw::prefetch;
-use raw::{EntryPtr, Payload};
+use raw::{EntryPtr, Packing, Payload};
 use table::{tag_of, Upkeep};
 pub use types::hash::{FieldRef, FieldTtl, HashMut, HashRef};
 pub use types::Limits;

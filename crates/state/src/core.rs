@@ -25,7 +25,7 @@ use base::mutation::{self, Mutation};
 use effect::{Batch, Op, Runs};
 use keyspace::{prefetch, Entry, Key, Keyspace};
 use rand::rngs::StdRng;
-use rand::SeedableRng;
+use rand::{RngCore, SeedableRng};
 use std::sync::Arc;
 use topology::Record;
 
@@ -489,6 +489,11 @@ impl StateMachine {
     pub fn random_key(&mut self) -> Option<Box<[u8]>> {
         let entry = self.keyspace.random_key(self.db, &mut self.rng)?;
         Some(entry.key().into())
+    }
+
+    /// A number by which a command draws at random; followers get what was drawn.
+    pub fn draw(&mut self) -> u64 {
+        self.rng.next_u64()
     }
 
     /// The reply shows data without naming keys (DBSIZE, KEYS, SCAN, RANDOMKEY): it depends on all

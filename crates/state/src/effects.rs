@@ -5,7 +5,7 @@
 //! compile.
 
 use super::apply::ApplyError;
-use super::{expire, key, lend, marks, record, string, titles, StateMachine};
+use super::{expire, hash, key, lend, marks, record, string, titles, StateMachine};
 use effect::Op;
 
 /// One effect: an element of the `EFFECTS` of the type that it changes.
@@ -42,7 +42,7 @@ macro_rules! effects {
 pub(super) use effects;
 
 /// The types of keys; a new one adds its line.
-const TYPES: &[&[EffectSpec]] = &[key::EFFECTS, expire::EFFECTS, string::EFFECTS];
+const TYPES: &[&[EffectSpec]] = &[key::EFFECTS, expire::EFFECTS, string::EFFECTS, hash::EFFECTS];
 
 /// What changes the record.
 const RECORD: &[&[EffectSpec]] = &[
@@ -95,7 +95,7 @@ pub(super) fn leaves_keys(op: Op) -> bool {
 
 /// D5: whether the effect only frees memory.
 pub(super) fn frees(op: Op) -> bool {
-    [key::DEL, key::FLUSHDB, key::FLUSHALL].contains(&op)
+    [key::DEL, key::FLUSHDB, key::FLUSHALL, hash::HDEL, hash::HDELDUE].contains(&op)
 }
 
 /// What logs and errors call the effect.
@@ -153,6 +153,11 @@ mod tests {
             (34, "the titles of slots"),
             (35, "the taking back of a slot"),
             (36, "what all members can do"),
+            (50, "HSET"),
+            (51, "HDEL"),
+            (52, "HPEXPIREAT"),
+            (53, "HPERSIST"),
+            (54, "the deletion of due fields"),
         ];
         assert_eq!(rows, released);
         assert_eq!((Op::SELECT.number(), name(Op::SELECT)), (1, "SELECT"));

@@ -27,9 +27,6 @@ effects! {
     54 HDELDUE "the deletion of due fields": read_number => |state: &mut StateMachine, (key, before)| { state.of_hash(HDELDUE, key)?; let key = state.key(key); state.hash_remove_due(state.db, &key, before); Ok(()) };
 }
 
-/// Fields that one effect deletes because they are due: a follower applies it in about a millisecond.
-const DUE_AT_ONCE: usize = 1000;
-
 impl StateMachine {
     /// What the log changes as a hash is one, or nothing that could be another type.
     fn of_hash(&self, op: Op, key: &[u8]) -> Result<(), ApplyError> {
@@ -144,16 +141,14 @@ impl StateMachine {
 
     /// The same for all fields, for commands that show any of them.
     pub fn expire_all_fields(&mut self, key: &Key<'_>) {
-        while !self.footprint.hold {
-            let first = self.first_field_expiry(key);
-            if !self.is_field_due(first) || self.access != Access::Lead {
-                return;
-            }
-            if self.may_expire_fields(key) {
-                let wrote = self.footprint.wrote;
-                let gone = self.remove_due_fields(self.db, key, self.now_ms, DUE_AT_ONCE);
-                self.note_expired(wrote, gone);
-            }
+        let first = self.first_field_expiry(key);
+        if !self.is_field_due(first) || self.access != Access::Lead {
+            return;
+        }
+        if self.may_expire_fields(key) {
+            let wrote = self.footprint.wrote;
+            let gone = self.hash_remove_due(self.db, key, self.now_ms);
+            self.note_expired(wrote, gone);
         }
     }
 
@@ -181,10 +176,7 @@ impl StateMachine {
         let hash = self.keyspace.get(db, key).and_then(|e| e.value().hash());
         let mut due = hash.map_or(Vec::new(), |hash| hash.due(before_ms, limit + 1));
         if due.len() <= limit {
-            return match self.hash_remove_due(db, key, before_ms) {
-                true => due.len(),
-                false => 0,
-            };
+            return self.hash_remove_due(db, key, before_ms);
         }
         due.truncate(limit);
         let names: Vec<&[u8]> = due.iter().map(|field| &**field).collect();
@@ -199,19 +191,21 @@ impl StateMachine {
         limit
     }
 
-    /// False where the log has no room.
-    fn hash_remove_due(&mut self, db: u32, key: &Key<'_>, before_ms: i64) -> bool {
+    /// All fields that are due. How many went: none where the log has no room.
+    fn hash_remove_due(&mut self, db: u32, key: &Key<'_>, before_ms: i64) -> usize {
         let mut text = itoa::Buffer::new();
         let args = [key.bytes, text.format(before_ms).as_bytes()];
-        let logged = self.emit(db, HDELDUE, &args);
-        if logged {
+        let mut gone = 0;
+        if self.emit(db, HDELDUE, &args) {
             self.edit_fields(db, key, |hash| {
-                for field in hash.as_ref().due(before_ms, usize::MAX) {
+                let due = hash.as_ref().due(before_ms, usize::MAX);
+                gone = due.len();
+                for field in due {
                     hash.remove(&field);
                 }
             });
         }
-        logged
+        gone
     }
 
     /// Active expiry of fields: up to `limit` of them, in units of their own. How many.

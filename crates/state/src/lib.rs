@@ -16,6 +16,7 @@ mod core;
 pub mod effects;
 mod expire;
 mod gate;
+mod hash;
 mod key;
 mod lend;
 pub mod load;

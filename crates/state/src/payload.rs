@@ -37,7 +37,7 @@ pub fn payload_of(
         (kind, version),
         compress,
         pace,
-        |to| match value {
+        |to| match value.string().expect("todo") {
             StringRef::Int(n) => to.string(itoa::Buffer::new().format(n).as_bytes()),
             StringRef::Bytes(bytes) => to.string(bytes),
         },
@@ -56,10 +56,7 @@ pub fn parcel_of(entry: &Entry<'_>, reader: Reader, pace: &mut dyn FnMut()) -> P
 
 /// About how many bytes the value has.
 pub fn size_of(entry: &Entry<'_>) -> usize {
-    match entry.value() {
-        StringRef::Int(_) => 8,
-        StringRef::Bytes(bytes) => bytes.len(),
-    }
+    entry.value().weight()
 }
 
 /// About how many bytes the effect has that makes this value.
@@ -71,7 +68,7 @@ pub fn weight_of(value: &rdb::Value<'_>) -> usize {
 
 /// A key's value as one of a file.
 pub(super) fn value_of(value: StringRef<'_>) -> rdb::Value<'_> {
-    rdb::Value::String(match value {
+    rdb::Value::String(match value.string().expect("todo") {
         StringRef::Int(n) => Cow::Owned(itoa::Buffer::new().format(n).as_bytes().to_vec()),
         StringRef::Bytes(bytes) => Cow::Borrowed(bytes),
     })

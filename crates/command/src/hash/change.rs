@@ -32,9 +32,9 @@ pub fn hmset(env: &mut Env<'_>, args: Args<'_>) -> Done {
 }
 
 pub fn hsetnx(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let now = env.data.field_clock();
+    let now = env.data.now_ms();
     let (key, field) = (env.data.key(args.at(1)), args.at(2));
-    let named = Fields::Named(args.skip(2).take(1));
+    let named = Fields::One(field);
     let is_there = see(env.data, &key, named, |hash| {
         hash.is_some_and(|hash| hash.get_alive(field, now).is_some())
     })?;

@@ -6,7 +6,6 @@
 //! any field, all of them. HLEN, HDEL, HSET and what works on keys look at no field's expiry. A replica's own copy hides what
 //! is due.
 
-use super::env::{Done, Env, Flow};
 use super::error::Error;
 use super::room;
 use super::rows::rows;
@@ -56,6 +55,7 @@ rows! { pub static ROWS: Hash [HASH] {
 /// The fields that a command looks at.
 #[derive(Clone, Copy)]
 enum Fields<'a> {
+    One(&'a [u8]),
     Named(Args<'a>),
     All,
 }
@@ -81,6 +81,7 @@ fn see<R>(
     };
     if data.is_field_due(Some(first)) {
         match fields {
+            Fields::One(name) => data.expire_fields(key, &mut [name].into_iter()),
             Fields::Named(names) => data.expire_fields(key, &mut names.iter()),
             Fields::All => data.expire_all_fields(key),
         }

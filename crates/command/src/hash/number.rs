@@ -9,10 +9,10 @@ use keyspace::{Element, FieldTtl};
 use resp::args::Args;
 
 pub fn hincrby(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let now = env.data.field_clock();
+    let now = env.data.now_ms();
     let (key, field) = (env.data.key(args.at(1)), args.at(2));
     let delta = integer(args.at(3))?;
-    let named = Fields::Named(args.skip(2).take(1));
+    let named = Fields::One(field);
     let old = see(env.data, &key, named, |hash| {
         match hash.and_then(|hash| hash.get_alive(field, now)) {
             None => Ok(0),
@@ -28,13 +28,13 @@ pub fn hincrby(env: &mut Env<'_>, args: Args<'_>) -> Done {
 }
 
 pub fn hincrbyfloat(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let now = env.data.field_clock();
+    let now = env.data.now_ms();
     let (key, field) = (env.data.key(args.at(1)), args.at(2));
     let delta = LongDouble::parse(args.at(3)).ok_or(Error::NOT_A_FLOAT)?;
     if !delta.is_finite() {
         return Err(Error::NAN_OR_INF);
     }
-    let named = Fields::Named(args.skip(2).take(1));
+    let named = Fields::One(field);
     let old = see(env.data, &key, named, |hash| {
         match hash.and_then(|hash| hash.get_alive(field, now)) {
             None => Ok(LongDouble::ZERO),

@@ -17,7 +17,7 @@ pub(super) fn bulk(reply: &mut Reply<'_>, element: Element<'_>) {
 }
 
 pub fn hget(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let now = env.data.field_clock();
+    let now = env.data.now_ms();
     let (data, mut reply) = env.parts();
     let key = data.key(args.at(1));
     see(data, &key, Fields::Named(args.skip(2)), |hash| {
@@ -31,7 +31,7 @@ pub fn hget(env: &mut Env<'_>, args: Args<'_>) -> Done {
 }
 
 pub fn hmget(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let now = env.data.field_clock();
+    let now = env.data.now_ms();
     let (key, fields) = (env.data.key(args.at(1)), args.skip(2));
     let mut pace = Pace::default();
     let Env {
@@ -58,7 +58,7 @@ pub fn hmget(env: &mut Env<'_>, args: Args<'_>) -> Done {
 }
 
 pub fn hexists(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let now = env.data.field_clock();
+    let now = env.data.now_ms();
     let key = env.data.key(args.at(1));
     let is_there = see(env.data, &key, Fields::Named(args.skip(2)), |hash| {
         hash.is_some_and(|hash| hash.get_alive(args.at(2), now).is_some())
@@ -68,7 +68,7 @@ pub fn hexists(env: &mut Env<'_>, args: Args<'_>) -> Done {
 }
 
 pub fn hstrlen(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let now = env.data.field_clock();
+    let now = env.data.now_ms();
     let key = env.data.key(args.at(1));
     let len = see(env.data, &key, Fields::Named(args.skip(2)), |hash| {
         let found = hash.and_then(|hash| hash.get_alive(args.at(2), now));
@@ -110,7 +110,7 @@ pub fn hvals(env: &mut Env<'_>, args: Args<'_>) -> Done {
 }
 
 fn show(env: &mut Env<'_>, args: Args<'_>, shown: Shown) -> Done {
-    let now = env.data.field_clock();
+    let now = env.data.now_ms();
     let key = env.data.key(args.at(1));
     let mut pace = Pace::default();
     let Env {

@@ -49,7 +49,7 @@ impl HashObject {
     pub fn bytes(&self) -> usize {
         match self {
             HashObject::Packed(bytes) | HashObject::PackedEx(bytes) => bytes.capacity(),
-            HashObject::Table(table) => table.fields.bytes() + table.due.bytes(),
+            HashObject::Table(table) => table.fields.bytes() as usize + table.due.bytes(),
         }
     }
 }
@@ -83,6 +83,13 @@ pub struct FieldRef<'a> {
     pub field: Element<'a>,
     pub value: Element<'a>,
     pub expiry: Option<i64>,
+}
+
+impl FieldRef<'_> {
+    /// Whether it has expired before `now_ms`.
+    pub fn is_due(&self, now_ms: i64) -> bool {
+        self.expiry.is_some_and(|at| at < now_ms)
+    }
 }
 
 /// A hash, borrowed.
@@ -141,6 +148,13 @@ impl<'a> HashRef<'a> {
         }
     }
 
+    /// The same, unless the field has expired before `now_ms`.
+    #[inline]
+    pub fn get_alive(self, field: &[u8], now_ms: i64) -> Option<(Element<'a>, Option<i64>)> {
+        let alive = |found: &(Element<'a>, Option<i64>)| found.1.is_none_or(|at| at >= now_ms);
+        self.get(field).filter(alive)
+    }
+
     /// All fields until `visit` breaks: packed ones in their order, those of a table in none.
     pub fn try_for_each<B>(
         self,
@@ -179,7 +193,7 @@ impl<'a> HashRef<'a> {
     }
 
     /// HSCAN: visits about `count` fields from the cursor on, all of a packed hash at once; the next cursor is 0 at the end.
-    pub fn scan(self, cursor: u64, count: usize, visit: &mut dyn FnMut(FieldRef<'a>)) -> u64 {
+    pub fn scan(self, cursor: u64, count: usize, visit: &mut dyn FnMut(FieldRef<'_>)) -> u64 {
         let Form::Table(table) = self.0 else {
             self.for_each(visit);
             return 0;
@@ -250,7 +264,7 @@ impl<'a> HashRef<'a> {
     pub(crate) fn weight(self) -> usize {
         match self.0 {
             Form::Packed(list) | Form::PackedEx(list) => list.bytes().len(),
-            Form::Table(table) => table.fields.bytes(),
+            Form::Table(table) => table.fields.bytes() as usize,
         }
     }
 
@@ -346,30 +360,30 @@ impl HashTable {
 
     fn set(&mut self, field: &[u8], value: &[u8], ttl: FieldTtl) -> bool {
         let hash = hash_of(&self.hasher, field);
-        if let Some(pair) = self.fields.get_mut(hash, field) {
-            pair.set_value(value);
-            if ttl == FieldTtl::Clear {
-                let old = pair.expiry();
-                pair.set_expiry(None);
-                self.reindex(hash, old, None);
-            }
-            return false;
+        let Some(mut pair) = self.fields.get_mut(hash, field) else {
+            self.insert(hash, Pair::new(tag_of(hash), field, value, None));
+            return true;
+        };
+        let old = pair.expiry();
+        pair.set_value(value);
+        if ttl == FieldTtl::Clear && old.is_some() {
+            pair.set_expiry(None);
+            drop(pair);
+            self.reindex(hash, old, None);
         }
-        self.insert(hash, Pair::new(tag_of(hash), field, value, None));
-        true
+        false
     }
 
     /// Adds a field that is not there.
     fn insert(&mut self, hash: u64, pair: Pair) {
         let (hasher, expiry) = (&self.hasher, pair.expiry());
-        self.fields.insert(hash, pair, &|key| hash_of(hasher, key));
+        self.fields.insert(hash, pair, |key| hash_of(hasher, key));
         self.reindex(hash, None, expiry);
     }
 
     fn remove(&mut self, field: &[u8]) -> bool {
         let hash = hash_of(&self.hasher, field);
-        let hasher = &self.hasher;
-        let Some(pair) = self.fields.remove(hash, field, &|key| hash_of(hasher, key)) else {
+        let Some(pair) = self.fields.remove(hash, field) else {
             return false;
         };
         self.reindex(hash, pair.expiry(), None);
@@ -378,11 +392,12 @@ impl HashTable {
 
     fn set_expiry(&mut self, field: &[u8], expiry: Option<i64>) -> bool {
         let hash = hash_of(&self.hasher, field);
-        let Some(pair) = self.fields.get_mut(hash, field) else {
+        let Some(mut pair) = self.fields.get_mut(hash, field) else {
             return false;
         };
         let old = pair.expiry();
         pair.set_expiry(expiry);
+        drop(pair);
         self.reindex(hash, old, expiry);
         true
     }
