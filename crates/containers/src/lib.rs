@@ -6,5 +6,11 @@
 //! alone. So a snapshot has a value as it was by a clone, whatever happens to the value after it.
 
 pub mod blob;
-pub mod memory;
+pub mod intset;
+pub mod listpack;
+mod memory;
+pub mod splice;
 pub mod tree;
+
+pub use memory::size_class;
+pub use splice::Splice;
