@@ -5,8 +5,12 @@
 //! grows with its elements but by a count for hundreds of them at once, and the first that edits a shared part copies that part
 //! alone. So a snapshot has a value as it was by a clone, whatever happens to the value after it.
 
+pub mod blob;
 pub mod intset;
 pub mod listpack;
+mod memory;
 pub mod splice;
+pub mod tree;
 
+pub use memory::size_class;
 pub use splice::Splice;
