@@ -4,3 +4,7 @@
 //! Invariant: what is cloned shares all that it does not change. To clone a structure takes no time that
 //! grows with its elements but by a count for hundreds of them at once, and the first that edits a shared part copies that part
 //! alone. So a snapshot has a value as it was by a clone, whatever happens to the value after it.
+
+mod shared;
+
+pub use shared::{size_class, SharedBytes};
