@@ -5,6 +5,8 @@
 //! grows with its elements but by a count for hundreds of them at once, and the first that edits a shared part copies that part
 //! alone. So a snapshot has a value as it was by a clone, whatever happens to the value after it.
 
+mod pair;
 mod shared;
 
+pub use pair::Pair;
 pub use shared::{size_class, SharedBytes};
