@@ -7,6 +7,8 @@
 
 mod pair;
 mod shared;
+mod table;
 
 pub use pair::Pair;
 pub use shared::{size_class, SharedBytes};
+pub use table::{tag_of, Element, ElementMut, Table};
