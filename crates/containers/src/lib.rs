@@ -9,8 +9,15 @@ pub mod blob;
 pub mod intset;
 pub mod listpack;
 mod memory;
+mod pair;
+mod shared;
 pub mod splice;
+pub mod table;
 pub mod tree;
 
 pub use memory::size_class;
+pub use pair::Pair;
+pub use shared::SharedBytes;
 pub use splice::Splice;
+pub use table::{tag_of, Element, ElementMut, Table};
+pub use tree::{Item, Tree};
