@@ -4,7 +4,9 @@
 //! families: all others get the table through [`Env::commands`](super::env::Env::commands).
 
 use super::env::Commands;
-use super::{cluster, dump, expiry, generic, hash, keys, migrate, pubsub, server, string, transaction};
+use super::{
+    cluster, dump, expiry, generic, hash, keys, migrate, pubsub, server, string, transaction,
+};
 use std::sync::LazyLock;
 
 /// The one table of this process.

@@ -14,3 +14,21 @@ pub const fn size_class(size: usize) -> usize {
 pub const fn arc_size<T>() -> usize {
     size_of::<usize>() + size_of::<T>()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_those_of_jemalloc() {
+        let classes = [
+            8, 16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768,
+            896, 1024, 1280, 1536, 1792, 2048, 2560,
+        ];
+        for size in 1..=2560 {
+            let expected = classes.iter().find(|&&class| class >= size);
+            assert_eq!(Some(&size_class(size)), expected);
+        }
+        assert_eq!(size_class((512 << 20) + 1), 640 << 20);
+    }
+}

@@ -29,8 +29,8 @@ mod types;
 mod value;
 
 use base::mutation::{self, Mutation};
-use cut::Saver;
 pub use containers::listpack::{Digits, Element};
+use cut::Saver;
 pub use cut::{CutBudget, CutBytes, CutEntry, CutMismatch, CutPart, CutReader, DbSize};
 use db::Db;
 use digest::digest_of_all;

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use containers::Splice;
+use containers::{size_class, Splice};
 
-use super::raw::{size_class, Packing};
+use super::raw::Packing;
 use super::types::hash::HashObject;
 
 /// Objects that take at least this many bytes are freed by the taker of the garbage.

@@ -22,7 +22,7 @@ use std::mem::{self, ManuallyDrop};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-use containers::Splice;
+use containers::{size_class, Splice};
 
 use super::object::Object;
 use super::value::Kind;
@@ -156,10 +156,7 @@ impl Header {
 
     /// Whether the value field is a pointer from `Arc<Object>`.
     fn is_object(self) -> bool {
-        matches!(
-            self.form(),
-            Form::ObjString | Form::ObjHash
-        )
+        matches!(self.form(), Form::ObjString | Form::ObjHash)
     }
 
     fn has_expiry(self) -> bool {
@@ -190,16 +187,6 @@ impl Header {
     fn layout(self, key_len: usize) -> Layout {
         Layout::from_size_align(self.block_size(key_len), 8).expect("keys are at most 512 MiB")
     }
-}
-
-/// The size that jemalloc would round a request to. Asking for it in full makes the slack ours:
-/// a value may change in place as long as its block stays in the class.
-pub(super) fn size_class(size: usize) -> usize {
-    let spacing = match size {
-        0..=128 => 16,
-        _ => 1usize << ((size - 1).ilog2() - 2),
-    };
-    size.next_multiple_of(spacing)
 }
 
 impl Object {
@@ -593,7 +580,7 @@ impl Block {
     /// A new block with everything written but the value, and the place of the value.
     fn create(header: Header, key: &[u8], expiry: i64) -> (Block, *mut u8) {
         let layout = header.layout(key.len());
-        // SAFETY: the layout has a size of at least 16; all offsets lie within it by
+        // SAFETY: the layout has a size of at least 8; all offsets lie within it by
         // `Header::block_size`, and the 8-byte fields before the key are aligned.
         unsafe {
             let Some(block) = NonNull::new(alloc(layout)) else {

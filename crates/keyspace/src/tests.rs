@@ -11,7 +11,7 @@ use super::*;
 const LAYOUTS: [Layout; 2] = [Layout::Single { databases: 3 }, Layout::Cluster];
 
 fn text(entry: &Entry<'_>) -> Vec<u8> {
-    match entry.value() {
+    match entry.string().unwrap() {
         StringRef::Int(n) => n.to_string().into_bytes(),
         StringRef::Bytes(bytes) => bytes.to_vec(),
     }
@@ -233,7 +233,7 @@ impl Pair {
                 let entry = ks.get(db, &ks.key(key)).expect("a key of the model");
                 assert!(text(&entry) == *value && entry.key() == key);
                 assert_eq!((entry.expiry(), entry.kind()), (*at, Kind::String));
-                assert_eq!(entry.value().len(), value.len());
+                assert_eq!(entry.string().unwrap().len(), value.len());
             }
             let seen: HashSet<Vec<u8>> = all(ks, db).into_iter().collect();
             assert!(seen.len() == model.len() && seen.iter().all(|k| model.contains_key(k)));
@@ -369,26 +369,33 @@ fn strings_keep_their_encoding() {
     ] {
         ks.set_string(0, &key, value.as_bytes(), Ttl::Clear);
         let entry = ks.get(0, &key).unwrap();
-        assert_eq!(matches!(entry.value(), StringRef::Int(_)), int, "{value}");
+        assert_eq!(
+            matches!(entry.string().unwrap(), StringRef::Int(_)),
+            int,
+            "{value}"
+        );
         assert_eq!(text(&entry), value.as_bytes());
     }
     ks.set_int(0, &key, 41, Ttl::At(7));
     assert_eq!(append(&mut ks, 0, &key, b"9"), 3);
     let entry = ks.get(0, &key).unwrap();
     assert_eq!(
-        (entry.value(), entry.expiry()),
+        (entry.string().unwrap(), entry.expiry()),
         (StringRef::Bytes(b"419"), Some(7))
     );
     let new = ks.key(b"new");
     assert_eq!(append(&mut ks, 0, &new, b"100"), 3);
-    assert_eq!(ks.get(0, &ks.key(b"new")).unwrap().value(), StringRef::Int(100));
+    assert_eq!(
+        ks.get(0, &ks.key(b"new")).unwrap().string().unwrap(),
+        StringRef::Int(100)
+    );
 }
 
 #[test]
 fn large_strings_are_overwritten_in_place_and_go_to_garbage() {
     let mut ks = Keyspace::new(LAYOUTS[0], 1);
     let key = ks.key(b"k");
-    let place = |ks: &Keyspace| match ks.get(0, &key).unwrap().value() {
+    let place = |ks: &Keyspace| match ks.get(0, &key).unwrap().string().unwrap() {
         StringRef::Bytes(bytes) => bytes.as_ptr().addr(),
         StringRef::Int(_) => panic!("bytes were written"),
     };

@@ -525,13 +525,7 @@ impl StateMachine {
 
     /// The same for arguments in two runs.
     #[must_use]
-    pub(super) fn emit_parts(
-        &mut self,
-        db: u32,
-        op: Op,
-        args: &[&[u8]],
-        more: &[&[u8]],
-    ) -> bool {
+    pub(super) fn emit_parts(&mut self, db: u32, op: Op, args: &[&[u8]], more: &[&[u8]]) -> bool {
         self.hurries = true;
         self.emit_unhurried(db, op, (args, more))
     }

@@ -42,7 +42,12 @@ macro_rules! effects {
 pub(super) use effects;
 
 /// The types of keys; a new one adds its line.
-const TYPES: &[&[EffectSpec]] = &[key::EFFECTS, expire::EFFECTS, string::EFFECTS, hash::EFFECTS];
+const TYPES: &[&[EffectSpec]] = &[
+    key::EFFECTS,
+    expire::EFFECTS,
+    string::EFFECTS,
+    hash::EFFECTS,
+];
 
 /// What changes the record.
 const RECORD: &[&[EffectSpec]] = &[
@@ -95,7 +100,14 @@ pub(super) fn leaves_keys(op: Op) -> bool {
 
 /// D5: whether the effect only frees memory.
 pub(super) fn frees(op: Op) -> bool {
-    [key::DEL, key::FLUSHDB, key::FLUSHALL, hash::HDEL, hash::HDELDUE].contains(&op)
+    [
+        key::DEL,
+        key::FLUSHDB,
+        key::FLUSHALL,
+        hash::HDEL,
+        hash::HDELDUE,
+    ]
+    .contains(&op)
 }
 
 /// What logs and errors call the effect.

@@ -5,7 +5,7 @@
 //! Never: knows a payload's bytes (that is `rdb`), compares a key's expiry.
 
 use super::core::StateMachine;
-use keyspace::{Entry, Key, Keyspace, Ttl, StringRef};
+use keyspace::{Entry, Key, Keyspace, StringRef, Ttl};
 use rdb::Type;
 use std::borrow::Cow;
 use topology::moves::Parcel;

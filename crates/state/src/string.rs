@@ -7,7 +7,7 @@ use super::apply::ApplyError;
 use super::core::StateMachine;
 use super::effects::effects;
 use base::number::parse_i64;
-use keyspace::{Key, Ttl, StringRef};
+use keyspace::{Key, StringRef, Ttl};
 
 effects! {
     /// `SET key value [PXAT ms | KEEPTTL]`

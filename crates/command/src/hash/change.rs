@@ -13,8 +13,9 @@ fn set(env: &mut Env<'_>, args: Args<'_>, name: &str) -> Result<usize, Error> {
         return Err(Error::wrong_arity(name));
     }
     let key = env.data.key(args.at(1));
-    env.data
-        .with(&key, |entry| entry.map(|entry| as_hash(&entry).map(|_| ())).transpose())?;
+    env.data.with(&key, |entry| {
+        entry.map(|entry| as_hash(&entry).map(|_| ())).transpose()
+    })?;
     let pairs: Vec<&[u8]> = args.skip(2).iter().collect();
     Ok(env.data.hash_set(&key, &pairs, FieldTtl::Clear))
 }

@@ -42,7 +42,9 @@ pub fn hpexpireat(env: &mut Env<'_>, args: Args<'_>) -> Done {
 
 /// The fields behind `FIELDS numfields`, which stands at `at`.
 fn fields<'a>(args: Args<'a>, at: usize) -> Result<Args<'a>, Error> {
-    let is_there = args.get(at).is_some_and(|word| word.eq_ignore_ascii_case(b"fields"));
+    let is_there = args
+        .get(at)
+        .is_some_and(|word| word.eq_ignore_ascii_case(b"fields"));
     if !is_there {
         return Err(Error::FIELDS_MISSING);
     }
@@ -59,8 +61,9 @@ fn fields<'a>(args: Args<'a>, at: usize) -> Result<Args<'a>, Error> {
 /// WRONGTYPE comes before what else is wrong.
 fn check_kind(env: &mut Env<'_>, args: Args<'_>) -> Result<(), Error> {
     let key = env.data.key(args.at(1));
-    env.data
-        .with(&key, |entry| entry.map(|entry| as_hash(&entry).map(|_| ())).transpose())?;
+    env.data.with(&key, |entry| {
+        entry.map(|entry| as_hash(&entry).map(|_| ())).transpose()
+    })?;
     Ok(())
 }
 
@@ -70,7 +73,9 @@ fn expire(env: &mut Env<'_>, args: Args<'_>, base_ms: i64, unit: i64, name: &str
     if time < 0 {
         return Err(Error::FIELD_EXPIRY_NEGATIVE);
     }
-    let at_ms = time.checked_mul(unit).and_then(|ms| ms.checked_add(base_ms));
+    let at_ms = time
+        .checked_mul(unit)
+        .and_then(|ms| ms.checked_add(base_ms));
     let at_ms = at_ms.filter(|at| *at <= LATEST);
     let at_ms = at_ms.ok_or_else(|| Error::invalid_expire(name))?;
     let (condition, place) = match Condition::one(args.at(3)) {

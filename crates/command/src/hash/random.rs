@@ -61,7 +61,11 @@ pub fn hrandfield(env: &mut Env<'_>, args: Args<'_>) -> Done {
             let bytes = found.field.text_len() + found.value.text_len();
             pace.step(&mut **server, bytes);
         };
-        let width = if with_values && !reply.is_resp3() { 2 } else { 1 };
+        let width = if with_values && !reply.is_resp3() {
+            2
+        } else {
+            1
+        };
         let wanted = usize::try_from(count.unsigned_abs()).expect("64 bits");
         if count < 0 {
             reply.array(wanted * width);

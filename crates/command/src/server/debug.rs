@@ -12,7 +12,7 @@ use super::super::room;
 use super::super::rows::rows;
 use super::help;
 use super::object::{encoding_name, references};
-use keyspace::{Ttl, StringRef};
+use keyspace::{StringRef, Ttl};
 use resp::args::Args;
 use resp::encode::Reply;
 use resp::number::parse_i64;

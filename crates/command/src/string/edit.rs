@@ -5,7 +5,7 @@ use crate::args::integer;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
 use crate::values::as_string;
-use keyspace::{Ttl, StringRef};
+use keyspace::{StringRef, Ttl};
 use resp::args::Args;
 use state::number;
 

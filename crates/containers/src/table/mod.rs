@@ -168,6 +168,16 @@ impl<T: Element> Table<T> {
         found.map(|(_, element)| element)
     }
 
+    /// An element of this hash that satisfies `wanted`, which is asked about few others.
+    pub fn find(&self, hash: u64, mut wanted: impl FnMut(&T) -> bool) -> Option<&T> {
+        if self.buckets == 0 {
+            return None;
+        }
+        let (bucket, tag) = (self.bucket(self.home(hash)), tag_of(hash));
+        let mut alike = bucket.iter().filter(|element| element.tag() == tag);
+        alike.find(|element| wanted(element))
+    }
+
     /// The bucket of an element, and where in its chain it is.
     fn place(&self, hash: u64, key: &[u8]) -> Option<(usize, usize)> {
         if self.buckets == 0 {

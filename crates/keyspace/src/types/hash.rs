@@ -165,7 +165,11 @@ impl<'a> HashRef<'a> {
                 let mut elements = pairs.iter();
                 while let (Some(field), Some(value)) = (elements.next(), elements.next()) {
                     let expiry = None;
-                    visit(FieldRef { field, value, expiry })?;
+                    visit(FieldRef {
+                        field,
+                        value,
+                        expiry,
+                    })?;
                 }
             }
             Form::PackedEx(triples) => {
@@ -273,7 +277,10 @@ impl<'a> HashRef<'a> {
         let mut sum = Digest::default();
         self.for_each(|found| {
             let mut digits = (Digits::default(), Digits::default());
-            let (field, value) = (found.field.text(&mut digits.0), found.value.text(&mut digits.1));
+            let (field, value) = (
+                found.field.text(&mut digits.0),
+                found.value.text(&mut digits.1),
+            );
             sum.add(Digest::of(&[field, value, &digest_field(found.expiry)]));
         });
         sum
@@ -348,7 +355,9 @@ impl HashTable {
         if let Some(at) = old {
             let due = FieldDue { at, hash };
             let place = self.due.position(|other| other.cmp(&due));
-            let removed = self.due.remove(place.expect("every expiry of a field is indexed"));
+            let removed = self
+                .due
+                .remove(place.expect("every expiry of a field is indexed"));
             assert_eq!(removed, due);
         }
         if let Some(at) = new {
@@ -597,3 +606,7 @@ impl<'e> HashMut<'e> {
         listpack::insert(&mut bytes, place, [field, value, at]);
     }
 }
+
+#[cfg(test)]
+#[path = "hash_tests.rs"]
+mod tests;

@@ -45,5 +45,7 @@ pub fn open(entry: &mut EntryPtr, added: usize) -> PackedBytes<'_> {
         assert!(replaced.is_none(), "it was embedded");
     }
     let packed = entry.object_to_change().and_then(Object::packed_mut);
-    PackedBytes::Object(Exact(packed.expect("the caller has seen that it is packed")))
+    PackedBytes::Object(Exact(
+        packed.expect("the caller has seen that it is packed"),
+    ))
 }

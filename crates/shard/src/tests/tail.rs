@@ -10,7 +10,7 @@ const LARGE: usize = PART_BYTES + PART_BYTES / 2;
 /// What INCR has left in `n`.
 fn counter(data: &StateMachine) -> i64 {
     let entry = data.keyspace().get(0, &data.keyspace().key(b"n"));
-    match entry.map(|e| e.value()) {
+    match entry.and_then(|e| e.string()) {
         None => 0,
         Some(StringRef::Int(n)) => n,
         Some(StringRef::Bytes(_)) => panic!("INCR makes an integer"),
