@@ -6,6 +6,7 @@ mod dump;
 mod effects;
 mod generic;
 pub mod golden;
+mod hashes;
 mod keys;
 mod loading;
 mod migrate;

@@ -333,6 +333,18 @@ impl EntryPtr {
         expiry_of(self.block().expiry())
     }
 
+    /// Bytes of memory: the block's, and those of the object, whose pointer has two counts beside it.
+    pub fn memory(&self) -> usize {
+        let block = self.block();
+        let own = block.header().block_size(block.key_len());
+        match self.payload() {
+            PayloadRef::Object(object) => {
+                own + size_class(2 * size_of::<usize>() + size_of::<Object>()) + object.bytes()
+            }
+            _ => own,
+        }
+    }
+
     /// The value's kind, by the header alone.
     #[inline]
     pub fn kind(&self) -> Kind {

@@ -129,6 +129,11 @@ impl<'a> Entry<'a> {
         self.0.kind()
     }
 
+    /// Bytes of memory that the entry takes with its value, but for the table that it is in.
+    pub fn memory(&self) -> usize {
+        self.0.memory()
+    }
+
     pub(super) fn digest(&self) -> Digest {
         self.value().digest(self.key(), self.expiry())
     }

@@ -5,7 +5,7 @@
 //! Never: knows a payload's bytes (that is `rdb`), compares a key's expiry.
 
 use super::core::StateMachine;
-use keyspace::{Entry, Key, Keyspace, StringRef, Ttl};
+use keyspace::{Entry, Key, Keyspace, StringRef, Ttl, Value};
 use rdb::Type;
 use std::borrow::Cow;
 use topology::moves::Parcel;
@@ -21,7 +21,7 @@ pub enum Reader {
 
 /// The payload of a value. `pace` is called as it grows (T9).
 pub fn payload_of(
-    value: StringRef<'_>,
+    value: Value<'_>,
     reader: Reader,
     compress: bool,
     pace: &mut dyn FnMut(),
@@ -67,7 +67,7 @@ pub fn weight_of(value: &rdb::Value<'_>) -> usize {
 }
 
 /// A key's value as one of a file.
-pub(super) fn value_of(value: StringRef<'_>) -> rdb::Value<'_> {
+pub(super) fn value_of(value: Value<'_>) -> rdb::Value<'_> {
     rdb::Value::String(match value.string().expect("todo") {
         StringRef::Int(n) => Cow::Owned(itoa::Buffer::new().format(n).as_bytes().to_vec()),
         StringRef::Bytes(bytes) => Cow::Borrowed(bytes),

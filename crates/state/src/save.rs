@@ -6,7 +6,7 @@
 
 use super::load::{DIGEST, KEYS};
 use super::payload::value_of;
-use keyspace::{CutEntry, DbSize, KeysDigest, Keyspace, StringRef};
+use keyspace::{CutEntry, DbSize, KeysDigest, Keyspace};
 use rdb::file::{End, Entry, Writer, WRITTEN};
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -98,13 +98,8 @@ impl KeysWriter {
         self.keys += 1;
         // As long as all the rest: the checksum and the count are what a start relies on.
         if cfg!(debug_assertions) {
-            let mut text = itoa::Buffer::new();
-            let value = match entry.value {
-                StringRef::Int(n) => text.format(n).as_bytes(),
-                StringRef::Bytes(bytes) => bytes,
-            };
             let (db, key, expiry) = (entry.db, entry.key, entry.expiry);
-            self.digest.add_string(db, key, value, expiry);
+            self.digest.add(db, key, entry.value, expiry);
         }
         let entry = Entry {
             key: Cow::Borrowed(entry.key),

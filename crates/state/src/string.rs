@@ -152,9 +152,9 @@ fn read_pairs<'e, 'a>(args: &'e [&'a [u8]]) -> Option<&'e [&'a [u8]]> {
 /// An increment is logged as such (it is the shortest); its outcome is worked out once more.
 fn apply_increment(state: &mut StateMachine, (key, delta): (&[u8], i64)) -> Result<(), ApplyError> {
     let key = state.key(key);
-    let old = state.with(&key, |entry| match entry.map(|e| number(&e.value())) {
+    let old = state.with(&key, |entry| match entry {
         None => Some(0),
-        Some(number) => number,
+        Some(entry) => entry.string().and_then(|string| number(&string)),
     });
     let new = old
         .and_then(|old| old.checked_add(delta))

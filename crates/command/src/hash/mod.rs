@@ -42,13 +42,13 @@ rows! { pub static ROWS: Hash [HASH] {
     "hpexpire" -6 [WRITE DENYOOM FAST] "7.4.0" key(1 RW UPDATE) => expiry::hpexpire: "Lets fields expire after so many milliseconds.";
     "hpexpireat" -6 [WRITE DENYOOM FAST] "7.4.0" key(1 RW UPDATE) => expiry::hpexpireat: "Lets fields expire at a time in milliseconds.";
     "hpexpiretime" -5 [READONLY FAST] "7.4.0" key(1 RO ACCESS) => expiry::hpexpiretime: "When fields expire, in milliseconds.";
-    "hpttl" -5 [READONLY FAST] "7.4.0" key(1 RO ACCESS) => expiry::hpttl: "How many milliseconds fields have left." .tips(VARIES);
+    "hpttl" -5 [READONLY FAST] "7.4.0" key(1 RO ACCESS) => expiry::hpttl: "How many milliseconds fields have left.";
     "hrandfield" -2 [READONLY] "6.2.0" key(1 RO ACCESS) => random::hrandfield: "Fields drawn at random." .tips(VARIES).amplifies(room::fields);
     "hscan" -3 [READONLY] "2.8.0" key(1 RO ACCESS) => scan::hscan: "Walks through fields and values, some at a time." .tips(VARIES).amplifies(room::fields);
     "hset" -4 [WRITE DENYOOM FAST] "2.0.0" key(1 RW UPDATE) => change::hset: "Sets fields.";
     "hsetnx" 4 [WRITE DENYOOM FAST] "2.0.0" key(1 RW INSERT) => change::hsetnx: "Sets a field if there is none." .amplifies(room::fields);
     "hstrlen" 3 [READONLY FAST] "3.2.0" key(1 RO) => read::hstrlen: "The length of a field's value." .amplifies(room::fields);
-    "httl" -5 [READONLY FAST] "7.4.0" key(1 RO ACCESS) => expiry::httl: "How many seconds fields have left." .tips(VARIES);
+    "httl" -5 [READONLY FAST] "7.4.0" key(1 RO ACCESS) => expiry::httl: "How many seconds fields have left.";
     "hvals" 2 [READONLY] "2.0.0" key(1 RO ACCESS) => read::hvals: "All values." .tips(UNORDERED).amplifies(room::fields);
 }}
 

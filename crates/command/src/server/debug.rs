@@ -12,7 +12,7 @@ use super::super::room;
 use super::super::rows::rows;
 use super::help;
 use super::object::{encoding_name, references};
-use keyspace::{StringRef, Ttl};
+use keyspace::Ttl;
 use resp::args::Args;
 use resp::encode::Reply;
 use resp::number::parse_i64;
@@ -199,9 +199,9 @@ fn object(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let look = |entry: Option<keyspace::Entry<'_>>| {
         entry.map(|entry| {
             let value = entry.value();
-            let bytes = match value {
-                StringRef::Int(n) => itoa::Buffer::new().format(n).len(),
-                StringRef::Bytes(bytes) => bytes.len(),
+            let bytes = match value.string() {
+                Some(string) => string.len(),
+                None => value.weight(),
             };
             (references(value), encoding_name(value), bytes)
         })

@@ -10,13 +10,19 @@ use topology::Record;
 
 /// Applies a leader's log to a fresh keyspace of another seed.
 fn follow(layout: Layout, log: &[Vec<u8>]) -> StateMachine {
+    // Neither the seed nor the limits of containers may matter.
+    let mut keyspace = Keyspace::new(layout, 99);
+    keyspace.set_limits(keyspace::Limits {
+        hash_entries: 2,
+        ..keyspace::Limits::default()
+    });
     let mut data = StateMachine::new(Keyspace::new(layout, 99), PART_BYTES);
     // S1: effects are only applied to slots that the shard has.
     let record = Record {
         slots: (0..SLOT_COUNT).collect(),
         ..Record::default()
     };
-    data.restart(Keyspace::new(layout, 99), record.into());
+    data.restart(keyspace, record.into());
     let mut stager = Stager::default();
     for body in log {
         let body = parse_entry(body).expect("a body");
@@ -248,6 +254,22 @@ fn command() -> impl Strategy<Value = Vec<String>> {
             "PEXPIRE K N LT",
             "PERSIST K",
             "GET K",
+            "HSET K F V",
+            "HSET K F V 7 V f V",
+            "HSETNX K F V",
+            "HDEL K F",
+            "HDEL K 7 f F",
+            "HINCRBY K F N",
+            "HINCRBYFLOAT K F V",
+            "HPEXPIRE K W FIELDS 1 F",
+            "HPEXPIRE K W FIELDS 3 F f 7",
+            "HPEXPIRE K W GT FIELDS 1 F",
+            "HPERSIST K FIELDS 2 F 7",
+            "HGET K F",
+            "HGETALL K",
+            "HRANDFIELD K 2",
+            "HMGET K F f 7",
+            "HLEN K",
             "KEYS *",
             "SCAN 0",
             "RANDOMKEY",
@@ -268,6 +290,8 @@ fn command() -> impl Strategy<Value = Vec<String>> {
             "K" => k.to_owned(),
             "J" => j.to_owned(),
             "V" => v.clone(),
+            "F" => format!("f{}", n % 7),
+            "W" => n.max(0).to_string(),
             "N" => n.to_string(),
             other => other.to_owned(),
         };
@@ -302,6 +326,7 @@ proptest! {
                 let now = leader.host.now.unix_ms;
                 leader.data.begin_turn(leader.next_batch, now, true, usize::MAX);
                 leader.data.expire_due(now, 3);
+                leader.data.expire_due_fields(now, 3);
                 if let Some(bodies) = leader.data.take_batch() {
                     leader.log.extend(bodies);
                     leader.next_batch = leader.next_batch.next();
