@@ -112,6 +112,9 @@ fn restore(env: &mut Env<'_>, args: Args<'_>) -> Done {
         PayloadError::Footer(_) => Error::DUMP_FOOTER,
         PayloadError::Value(_) => Error::DUMP_VALUE,
     })?;
+    if let rdb::Value::Container(_) = value {
+        return Err(Error::DUMP_VALUE); // values with elements are not kept yet
+    }
     match options.ttl(ms, env.data.now_ms()) {
         // It has expired: the old value is gone all the same.
         Ttl::At(at) if at <= env.data.now_ms() => {

@@ -6,9 +6,8 @@
 //!
 //! Total: any bytes are a keyspace or an error.
 
-use super::payload::put_value;
 use keyspace::{Keyspace, Ttl};
-use rdb::file::{End, Entry, FileError, Item, Reader};
+use rdb::file::{End, Entry, Fault, FileError, Item, Reader};
 
 /// Fields of a file of ours that stand behind its keys: how many there are, and in hex what
 /// [`Keyspace::digest_all`] says of them.
@@ -90,6 +89,13 @@ impl Loader {
                     put(&mut self.keyspace, self.db, &entry)?;
                     self.keys += 1;
                 }
+                Item::Begin(begin) => {
+                    return Err(LoadError::File(FileError {
+                        place: begin.place(),
+                        fault: Fault::Type,
+                    }))
+                }
+                Item::Piece(_) | Item::Finish => {}
                 Item::End(end) => self.end = Some(end),
             }
         }
@@ -140,7 +146,7 @@ fn put(keyspace: &mut Keyspace, db: u32, entry: &Entry<'_>) -> Result<(), LoadEr
         ));
     }
     let ttl = entry.expires_at_ms.map_or(Ttl::Clear, Ttl::At);
-    put_value(keyspace, db, &key, &entry.value, ttl);
+    keyspace.set_string(db, &key, &entry.value, ttl);
     Ok(())
 }
 
@@ -150,7 +156,6 @@ mod tests {
     use keyspace::Layout;
     use proptest::prelude::*;
     use rdb::file::Writer;
-    use rdb::Value;
     use std::borrow::Cow;
     use std::convert::Infallible;
 
@@ -167,7 +172,7 @@ mod tests {
         let mut add = |writer: &mut Writer, db: u64, key: &[u8], value: &[u8], at: Option<i64>| {
             let entry = Entry {
                 key: Cow::Borrowed(key),
-                value: Value::String(Cow::Borrowed(value)),
+                value: Cow::Borrowed(value),
                 expires_at_ms: at,
                 idle_seconds: None,
                 frequency: None,
@@ -260,7 +265,7 @@ mod tests {
         let twice = with(&|writer, mut sink| {
             let entry = Entry {
                 key: Cow::Borrowed(b"text"),
-                value: Value::String(Cow::Borrowed(b"again")),
+                value: Cow::Borrowed(b"again"),
                 expires_at_ms: None,
                 idle_seconds: None,
                 frequency: None,

@@ -5,7 +5,7 @@
 //! looks at a clock; a key that has expired is written, since its deletion is an entry of the log.
 
 use super::load::{DIGEST, KEYS};
-use super::payload::value_of;
+use super::payload::text_of;
 use keyspace::{CutEntry, DbSize, KeysDigest, Keyspace, Value};
 use rdb::file::{End, Entry, Writer, WRITTEN};
 use std::borrow::Cow;
@@ -108,7 +108,7 @@ impl KeysWriter {
         }
         let entry = Entry {
             key: Cow::Borrowed(entry.key),
-            value: value_of(entry.value),
+            value: text_of(entry.value),
             expires_at_ms: entry.expiry,
             idle_seconds: None,
             frequency: None,

@@ -11,7 +11,6 @@ use super::{begin, Verdict};
 use keyspace::KeysDigest;
 use rdb::crc64::crc64;
 use rdb::file::{End, Fault, FileError, Item, Reader};
-use rdb::Value;
 use state::load::{DIGEST, KEYS};
 use state::save::hex;
 use std::collections::BTreeMap;
@@ -217,13 +216,19 @@ impl Look {
                 let database = self.databases.entry(self.db).or_default();
                 database.keys += 1;
                 database.expire += u64::from(entry.expires_at_ms.is_some());
-                let Value::String(text) = &entry.value;
                 let db = u32::try_from(self.db).unwrap_or(u32::MAX);
                 self.digest
-                    .add_string(db, &entry.key, text, entry.expires_at_ms);
+                    .add_string(db, &entry.key, &entry.value, entry.expires_at_ms);
                 let shown = &entry.key[..entry.key.len().min(KEY_SHOWN + 1)];
                 self.last_key = Some(shown.to_vec());
             }
+            Item::Begin(begin) => {
+                self.wrong = Some(Wrong::File(FileError {
+                    place: begin.place(),
+                    fault: Fault::Type,
+                }));
+            }
+            Item::Piece(_) | Item::Finish => {}
             Item::End(end) => self.end = Some(end),
         }
     }

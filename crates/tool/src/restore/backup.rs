@@ -6,7 +6,7 @@
 use super::Failure;
 use base::slot::{key_slot, SLOT_COUNT};
 use base::SlotSet;
-use rdb::file::{Item, Reader};
+use rdb::file::{Fault, FileError, Item, Reader};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Read;
@@ -205,6 +205,11 @@ impl Master {
                 self.used.insert(slot);
                 Ok(())
             }
+            Item::Begin(begin) => Err(FileError {
+                place: begin.place(),
+                fault: Fault::Type,
+            }
+            .to_string()),
             _ => Ok(()),
         }
     }
