@@ -18,6 +18,7 @@ use rand::RngCore;
 
 mod cut;
 mod db;
+mod detached;
 mod digest;
 mod expiry;
 mod garbage;
@@ -33,6 +34,7 @@ pub use containers::listpack::{Digits, Element};
 use cut::Saver;
 pub use cut::{CutBudget, CutBytes, CutEntry, CutMismatch, CutPart, CutReader, DbSize};
 use db::Db;
+pub use detached::Detached;
 use digest::digest_of_all;
 use digest::Digest;
 pub use digest::KeysDigest;
@@ -40,7 +42,7 @@ pub use garbage::Garbage;
 pub use raw::prefetch;
 use raw::{EntryPtr, Packing, Payload};
 use table::{tag_of, Upkeep};
-pub use types::hash::{FieldRef, FieldTtl, HashMut, HashRef};
+pub use types::hash::{FieldRef, FieldTtl, HashLayout, HashMut, HashRef};
 pub use types::Limits;
 pub use value::{Entry, Kind, StringRef, Value};
 
@@ -325,6 +327,11 @@ impl Keyspace {
     /// The number of hashes with a field that has an expiry.
     pub fn with_field_expiry(&self, db: u32) -> u64 {
         self.db(db).field_expiries().len()
+    }
+
+    /// Whether any hash has a field that expires.
+    pub fn fields_expire(&self) -> bool {
+        self.dbs.iter().any(|db| db.field_expiries().len() > 0)
     }
 
     /// The number of keys.

@@ -6,6 +6,7 @@
 //! The checksum of a payload is always compared; only in files a checksum of 0 means that there is none.
 
 use super::crc64::crc64;
+use super::parts::Parts;
 use super::{Decoder, Encoder, Type, Value, ValueError, PACE_BYTES, VERSION};
 
 const VERSION_BYTES: usize = 2;
@@ -77,8 +78,8 @@ pub(super) fn body<'a>(payload: &'a [u8], pace: &mut dyn FnMut()) -> Result<&'a 
     Ok(body)
 }
 
-/// The value of a [`body`].
-pub(super) fn value<'a>(
+/// The value of a payload without what stands behind it.
+pub fn value<'a>(
     body: &'a [u8],
     limit: usize,
     pace: &mut dyn FnMut(),
@@ -88,14 +89,31 @@ pub(super) fn value<'a>(
     decoder.value(kind)
 }
 
-/// The most bytes that the string of a payload can have, before anything is checked or read.
+/// The most bytes that the strings of a payload can have together, before anything is checked or made.
 pub fn longest_string(payload: &[u8]) -> usize {
     let pace = &mut || {};
     let mut decoder = Decoder::new(payload, usize::MAX, pace);
     match decoder.kind() {
         Ok(Type::String) => decoder.longest_string(),
+        Ok(kind) => longest_strings(kind, &mut decoder),
         Err(_) => 0,
     }
+}
+
+/// Those of a value with elements, as far as it can be read.
+fn longest_strings(kind: Type, decoder: &mut Decoder<'_, '_>) -> usize {
+    let Ok(mut parts) = Parts::begin(kind, decoder) else {
+        return 0;
+    };
+    let mut longest = 0usize;
+    while !parts.is_over() {
+        let Ok(part) = parts.part(decoder) else {
+            break;
+        };
+        longest = longest.saturating_add(part.longest());
+        parts = parts.behind_one();
+    }
+    longest
 }
 
 fn checksum(bytes: &[u8], pace: &mut dyn FnMut()) -> u64 {

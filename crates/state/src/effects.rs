@@ -5,7 +5,7 @@
 //! compile.
 
 use super::apply::ApplyError;
-use super::{expire, hash, key, lend, marks, record, string, titles, StateMachine};
+use super::{expire, hash, key, lend, marks, payload, record, string, titles, StateMachine};
 use effect::Op;
 
 /// One effect: an element of the `EFFECTS` of the type that it changes.
@@ -43,6 +43,7 @@ pub(super) use effects;
 
 /// The types of keys; a new one adds its line.
 const TYPES: &[&[EffectSpec]] = &[
+    payload::EFFECTS,
     key::EFFECTS,
     expire::EFFECTS,
     string::EFFECTS,
@@ -165,6 +166,7 @@ mod tests {
             (34, "the titles of slots"),
             (35, "the taking back of a slot"),
             (36, "what all members can do"),
+            (37, "RESTORE"),
             (50, "HSET"),
             (51, "HDEL"),
             (52, "HPEXPIREAT"),

@@ -37,7 +37,7 @@ pub use apply::{
 pub use effect::{begins_batch, PART_BYTES};
 pub use gate::{Footprint, Gate, GateKind};
 pub use moving::{Frozen, SlotMotion};
-pub use payload::{parcel_of, payload_of, size_of, weight_of, Reader};
+pub use payload::{is_kept, keeps, parcel_of, payload_of, size_of, weight_of, BadValue, Reader};
 pub use record::Ownership;
 pub use string::number;
 pub use watch::Watch;
