@@ -64,6 +64,13 @@ texts! {
     NEGATIVE_TTL = "ERR Invalid TTL value, must be >= 0";
     DUMP_FOOTER = "ERR DUMP payload version or checksum are wrong";
     DUMP_VALUE = "ERR Bad data format";
+    BIT_OFFSET = "ERR bit offset is not an integer or out of range";
+    BIT_VALUE = "ERR bit is not an integer or out of range";
+    BITPOS_BIT = "ERR The bit argument must be 1 or 0.";
+    BITOP_NOT = "ERR BITOP NOT must be called with a single source key.";
+    BITFIELD_OVERFLOW = "ERR Invalid OVERFLOW type specified";
+    BITFIELD_TYPE = "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.";
+    BITFIELD_RO = "ERR BITFIELD_RO only supports the GET subcommand";
     LCS_NOT_STRINGS = "ERR The specified keys must contain string values";
     LCS_LEN_AND_IDX =
         "ERR If you want both the length and indexes, please just use IDX.";

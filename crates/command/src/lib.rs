@@ -14,6 +14,7 @@
 pub mod api;
 mod args;
 mod arguments;
+mod bitmap;
 mod call;
 mod cluster;
 pub mod dispatch;

@@ -4,7 +4,10 @@
 //! families: all others get the table through [`Env::commands`](super::env::Env::commands).
 
 use super::env::Commands;
-use super::{cluster, dump, expiry, generic, keys, migrate, pubsub, server, string, transaction};
+use super::{
+    bitmap, cluster, dump, expiry, generic, keys, migrate,
+    pubsub, server, string, transaction,
+};
 use std::sync::LazyLock;
 
 /// The one table of this process.
@@ -12,6 +15,7 @@ pub fn table() -> &'static Commands {
     static TABLE: LazyLock<Commands> = LazyLock::new(|| {
         let families = [
             string::ROWS,
+            bitmap::ROWS,
             generic::ROWS,
             dump::ROWS,
             expiry::ROWS,

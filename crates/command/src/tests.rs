@@ -2,6 +2,7 @@
 //! rebuild what the leader has.
 
 mod admission;
+mod bitmaps;
 mod dump;
 mod effects;
 mod generic;

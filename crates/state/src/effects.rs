@@ -5,7 +5,7 @@
 //! compile.
 
 use super::apply::ApplyError;
-use super::{expire, key, lend, marks, record, string, titles, StateMachine};
+use super::{bitmap, expire, key, lend, marks, record, string, titles, StateMachine};
 use effect::Op;
 
 /// One effect: an element of the `EFFECTS` of the type that it changes.
@@ -42,7 +42,12 @@ macro_rules! effects {
 pub(super) use effects;
 
 /// The types of keys; a new one adds its line.
-const TYPES: &[&[EffectSpec]] = &[key::EFFECTS, expire::EFFECTS, string::EFFECTS];
+const TYPES: &[&[EffectSpec]] = &[
+    key::EFFECTS,
+    expire::EFFECTS,
+    string::EFFECTS,
+    bitmap::EFFECTS,
+];
 
 /// What changes the record.
 const RECORD: &[&[EffectSpec]] = &[
@@ -153,6 +158,9 @@ mod tests {
             (34, "the titles of slots"),
             (35, "the taking back of a slot"),
             (36, "what all members can do"),
+            (40, "SETBIT"),
+            (41, "BITFIELD"),
+            (42, "BITOP"),
         ];
         assert_eq!(rows, released);
         assert_eq!((Op::SELECT.number(), name(Op::SELECT)), (1, "SELECT"));

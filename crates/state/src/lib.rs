@@ -12,6 +12,7 @@
 //! A new type is a file here, a file in `keyspace`, a folder in `command`, and a line in each table.
 
 mod apply;
+mod bitmap;
 mod core;
 pub mod effects;
 mod expire;
@@ -33,16 +34,18 @@ pub use self::core::{Access, Counters, StateMachine};
 pub use apply::{
     apply_record, apply_unit, check_entry, check_unit, has_key_effects, only_frees, ApplyError,
 };
+pub use bitmap::{BitOperation, Patches};
 pub use effect::{begins_batch, PART_BYTES};
 pub use gate::{Footprint, Gate, GateKind};
 pub use moving::{Frozen, SlotMotion};
 pub use payload::{parcel_of, payload_of, size_of, weight_of, Reader};
 pub use record::Ownership;
-pub use string::number;
+pub use string::{number, text};
 pub use watch::Watch;
 
 /// The numbers of effects, by their names.
 pub mod op {
+    pub use super::bitmap::{BITFIELD, BITOP, SETBIT};
     pub use super::expire::{PERSIST, PEXPIREAT};
     pub use super::key::{DEL, FLUSHALL, FLUSHDB, RENAME};
     pub use super::lend::{LEND, LEND_DONE, LEND_RECEIVED, LEND_RETURN, LEND_VOID};

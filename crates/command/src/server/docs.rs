@@ -80,6 +80,9 @@ const SYSTEM: &[&str] = &["debug", "replconf", "restore-asking"];
 
 /// Linear in what they are given, return or go through; the others are constant.
 const LINEAR: &[&str] = &[
+    "bitcount",
+    "bitop",
+    "bitpos",
     "client|kill",
     "client|list",
     "cluster|addslots",
