@@ -71,6 +71,10 @@ texts! {
     BITFIELD_OVERFLOW = "ERR Invalid OVERFLOW type specified";
     BITFIELD_TYPE = "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.";
     BITFIELD_RO = "ERR BITFIELD_RO only supports the GET subcommand";
+    HLL_INVALID = "WRONGTYPE Key is not a valid HyperLogLog string value.";
+    HLL_CORRUPT = "INVALIDOBJ Corrupted HLL object detected";
+    HLL_NO_KEY = "ERR The specified key does not exist";
+    HLL_NOT_SPARSE = "ERR HLL encoding is not sparse";
     LCS_NOT_STRINGS = "ERR The specified keys must contain string values";
     LCS_LEN_AND_IDX =
         "ERR If you want both the length and indexes, please just use IDX.";
@@ -242,6 +246,7 @@ texts! {
     RESP2_NOT_SUPPORTED = "ERR RESP2 is not supported by this command";
     IDLETIME_NEEDS_LRU = "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.";
     FREQ_NEEDS_LFU = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.";
+    NOT_PURGED = "ERR Error purging dirty pages";
     GETKEYS_NO_COMMAND = "ERR Invalid command specified";
     GETKEYS_NO_KEYS = "ERR The command has no key arguments";
     GETKEYS_ARITY = "ERR Invalid number of arguments specified for command";
@@ -255,6 +260,14 @@ impl Error {
         text.extend_from_slice(c_prefix(given, usize::MAX));
         text.extend_from_slice(after.as_bytes());
         Error::bytes(text)
+    }
+
+    pub fn unknown_pfdebug(name: &[u8]) -> Error {
+        Error::quoting("ERR Unknown PFDEBUG subcommand '", name, "'")
+    }
+
+    pub fn unknown_argument(word: &[u8]) -> Error {
+        Error::quoting("ERR Unknown argument ", word, "")
     }
 
     pub fn hello_option(option: &[u8]) -> Error {

@@ -5,7 +5,7 @@
 
 use super::env::Commands;
 use super::{
-    bitmap, cluster, dump, expiry, generic, keys, migrate,
+    bitmap, cluster, dump, expiry, generic, hyperloglog, keys, migrate,
     pubsub, server, string, transaction,
 };
 use std::sync::LazyLock;
@@ -16,6 +16,7 @@ pub fn table() -> &'static Commands {
         let families = [
             string::ROWS,
             bitmap::ROWS,
+            hyperloglog::ROWS,
             generic::ROWS,
             dump::ROWS,
             expiry::ROWS,

@@ -7,6 +7,7 @@ mod dump;
 mod effects;
 mod generic;
 pub mod golden;
+mod hyperloglogs;
 mod keys;
 mod loading;
 mod migrate;

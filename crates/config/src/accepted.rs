@@ -168,7 +168,6 @@ pub(super) static ACCEPTED: &[Directive] = &[
     bytes("zset-max-listpack-value", 0, LONG_MAX, "64", ENCODING).alias("zset-max-ziplist-value"),
     number("stream-node-max-entries", 0, LONG_MAX, "100", ENCODING),
     bytes("stream-node-max-bytes", 0, LONG_MAX, "4096", ENCODING),
-    bytes("hll-sparse-max-bytes", 0, LONG_MAX, "3000", ENCODING),
 
     special("notify-keyspace-events", &special::EVENTS, "", LATER),
     number("latency-monitor-threshold", 0, LONG_MAX, "0", LATER),

@@ -137,6 +137,7 @@ pub struct Config {
     pub enable_debug_command: ProtectedAction,
     pub enable_protected_configs: ProtectedAction,
     pub held_output_limit: usize,
+    pub hll_sparse_max_bytes: usize,
     pub hz: u32,
     pub latency_tracking: bool,
     /// Numbers as CONFIG GET shows them: see [`Config::latency_percentiles`].
@@ -236,6 +237,7 @@ impl Config {
             enable_debug_command: ProtectedAction::No,
             enable_protected_configs: ProtectedAction::No,
             held_output_limit: 0,
+            hll_sparse_max_bytes: 0,
             hz: 0,
             latency_tracking: false,
             latency_tracking_info_percentiles: Vec::new(),

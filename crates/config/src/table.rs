@@ -283,6 +283,13 @@ static REAL: &[Directive] = &[
     )
     .immutable(),
     Directive::real(
+        "hll-sparse-max-bytes",
+        size(0, LONG_MAX),
+        "3000",
+        field!(hll_sparse_max_bytes),
+        "Longest HyperLogLog that is kept in the sparse encoding, with its header.",
+    ),
+    Directive::real(
         "hz",
         int(0, INT_MAX),
         "10",

@@ -5,7 +5,7 @@
 //! compile.
 
 use super::apply::ApplyError;
-use super::{bitmap, expire, key, lend, marks, record, string, titles, StateMachine};
+use super::{bitmap, expire, hyperloglog, key, lend, marks, record, string, titles, StateMachine};
 use effect::Op;
 
 /// One effect: an element of the `EFFECTS` of the type that it changes.
@@ -47,6 +47,7 @@ const TYPES: &[&[EffectSpec]] = &[
     expire::EFFECTS,
     string::EFFECTS,
     bitmap::EFFECTS,
+    hyperloglog::EFFECTS,
 ];
 
 /// What changes the record.
@@ -161,6 +162,8 @@ mod tests {
             (40, "SETBIT"),
             (41, "BITFIELD"),
             (42, "BITOP"),
+            (43, "PFADD"),
+            (44, "PFCOUNT"),
         ];
         assert_eq!(rows, released);
         assert_eq!((Op::SELECT.number(), name(Op::SELECT)), (1, "SELECT"));

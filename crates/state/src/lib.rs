@@ -4,7 +4,7 @@
 //! what a reply depends on ([`Footprint`], [`Gate`]). Never: writes replies, parses commands, reads a
 //! clock, knows Raft or sockets. `command` and `shard` are siblings above it.
 //!
-//! Reading order: `core` (turns, commands, keys, the dirty index), then a file for each type (`string`;
+//! Reading order: `core` (turns, commands, keys, the dirty index), then a file for each type (`string`, with `bitmap` and `hyperloglog` beside it;
 //! `key` and `expire` for all types; `record` for the shard's own), whose mutators make an effect and
 //! carry it out, and whose `EFFECTS` are the rows by which the log does the same; `effects` (the table),
 //! `apply` (the way through an entry), `payload` (values on their way), [`load`] (from a file to a keyspace), [`save`] (and back), `watch`, `gate`, `room`.
@@ -17,6 +17,7 @@ mod core;
 pub mod effects;
 mod expire;
 mod gate;
+mod hyperloglog;
 mod key;
 mod lend;
 pub mod load;
@@ -37,6 +38,7 @@ pub use apply::{
 pub use bitmap::{BitOperation, Patches};
 pub use effect::{begins_batch, PART_BYTES};
 pub use gate::{Footprint, Gate, GateKind};
+pub use hyperloglog::{Piece, Sketch};
 pub use moving::{Frozen, SlotMotion};
 pub use payload::{parcel_of, payload_of, size_of, weight_of, Reader};
 pub use record::Ownership;
@@ -47,6 +49,7 @@ pub use watch::Watch;
 pub mod op {
     pub use super::bitmap::{BITFIELD, BITOP, SETBIT};
     pub use super::expire::{PERSIST, PEXPIREAT};
+    pub use super::hyperloglog::{PFADD, PFCOUNT};
     pub use super::key::{DEL, FLUSHALL, FLUSHDB, RENAME};
     pub use super::lend::{LEND, LEND_DONE, LEND_RECEIVED, LEND_RETURN, LEND_VOID};
     pub use super::marks::{

@@ -76,7 +76,13 @@ fn write(reply: &mut Reply<'_>, command: &Command) {
 }
 
 /// Commands for the system's own use.
-const SYSTEM: &[&str] = &["debug", "replconf", "restore-asking"];
+const SYSTEM: &[&str] = &[
+    "debug",
+    "pfdebug",
+    "pfselftest",
+    "replconf",
+    "restore-asking",
+];
 
 /// Linear in what they are given, return or go through; the others are constant.
 const LINEAR: &[&str] = &[
@@ -117,6 +123,8 @@ const LINEAR: &[&str] = &[
     "mget",
     "mset",
     "msetnx",
+    "pfcount",
+    "pfmerge",
     "restore",
     "restore-asking",
     "substr",

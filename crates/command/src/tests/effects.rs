@@ -9,7 +9,7 @@ use state::{apply_unit, effects, op, ApplyError, StateMachine};
 use topology::Record;
 
 /// Applies a leader's log to a fresh keyspace of another seed.
-fn follow(layout: Layout, log: &[Vec<u8>]) -> StateMachine {
+pub fn follow(layout: Layout, log: &[Vec<u8>]) -> StateMachine {
     let mut data = StateMachine::new(Keyspace::new(layout, 99), PART_BYTES);
     // S1: effects are only applied to slots that the shard has.
     let record = Record {
@@ -255,6 +255,11 @@ fn command() -> impl Strategy<Value = Vec<String>> {
             "BITOP OR K J b",
             "BITOP XOR J J K J",
             "BITOP NOT K J",
+            "PFADD K V N x",
+            "PFADD K",
+            "PFCOUNT K",
+            "PFMERGE K J b",
+            "PFDEBUG TODENSE K",
             "INCR K",
             "DECRBY K N",
             "INCRBYFLOAT K V",
