@@ -75,6 +75,15 @@ texts! {
     HLL_CORRUPT = "INVALIDOBJ Corrupted HLL object detected";
     HLL_NO_KEY = "ERR The specified key does not exist";
     HLL_NOT_SPARSE = "ERR HLL encoding is not sparse";
+    NO_LIBRARY = "ERR Library not found";
+    NO_LIBRARY_NAME = "ERR library name argument was not given";
+    FUNCTION_FLUSH = "ERR FUNCTION FLUSH only supports SYNC|ASYNC option";
+    RESTORE_POLICY = "ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.";
+    NO_SCRIPT_RUNS = "NOTBUSY No scripts in execution right now.";
+    NOT_A_FUNCTION = "ERR given type is not a function";
+    OLD_FUNCTIONS = "ERR Pre-GA function format not supported";
+    /// Ours.
+    NO_FUNCTIONS_YET = "ERR the payload has libraries, and Holdfast does not run functions yet: nothing was restored";
     LCS_NOT_STRINGS = "ERR The specified keys must contain string values";
     LCS_LEN_AND_IDX =
         "ERR If you want both the length and indexes, please just use IDX.";

@@ -5,7 +5,7 @@
 
 use super::env::Commands;
 use super::{
-    bitmap, cluster, dump, expiry, generic, hyperloglog, keys, migrate,
+    bitmap, cluster, dump, expiry, function, generic, hyperloglog, keys, migrate,
     pubsub, server, string, transaction,
 };
 use std::sync::LazyLock;
@@ -22,6 +22,7 @@ pub fn table() -> &'static Commands {
             expiry::ROWS,
             keys::ROWS,
             migrate::ROWS,
+            function::ROWS,
             transaction::ROWS,
             pubsub::ROWS,
             cluster::ROWS,

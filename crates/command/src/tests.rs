@@ -5,6 +5,7 @@ mod admission;
 mod bitmaps;
 mod dump;
 mod effects;
+mod functions;
 mod generic;
 pub mod golden;
 mod hyperloglogs;
