@@ -84,6 +84,12 @@ texts! {
     OLD_FUNCTIONS = "ERR Pre-GA function format not supported";
     /// Ours.
     NO_FUNCTIONS_YET = "ERR the payload has libraries, and Holdfast does not run functions yet: nothing was restored";
+    SAME_OBJECT = "ERR source and destination objects are the same";
+    COPY_IN_CLUSTER = "ERR Copying to another database is not allowed in cluster mode";
+    MOVE_IN_CLUSTER = "ERR MOVE is not allowed in cluster mode";
+    SWAPDB_IN_CLUSTER = "ERR SWAPDB is not allowed in cluster mode";
+    FIRST_DB = "ERR invalid first DB index";
+    SECOND_DB = "ERR invalid second DB index";
     LCS_NOT_STRINGS = "ERR The specified keys must contain string values";
     LCS_LEN_AND_IDX =
         "ERR If you want both the length and indexes, please just use IDX.";

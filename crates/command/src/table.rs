@@ -5,7 +5,7 @@
 
 use super::env::Commands;
 use super::{
-    bitmap, cluster, dump, expiry, function, generic, hyperloglog, keys, migrate,
+    bitmap, cluster, databases, dump, expiry, function, generic, hyperloglog, keys, migrate,
     pubsub, server, string, transaction,
 };
 use std::sync::LazyLock;
@@ -18,6 +18,7 @@ pub fn table() -> &'static Commands {
             bitmap::ROWS,
             hyperloglog::ROWS,
             generic::ROWS,
+            databases::ROWS,
             dump::ROWS,
             expiry::ROWS,
             keys::ROWS,

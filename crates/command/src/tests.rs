@@ -3,6 +3,7 @@
 
 mod admission;
 mod bitmaps;
+mod databases;
 mod dump;
 mod effects;
 mod functions;

@@ -164,6 +164,9 @@ mod tests {
             (42, "BITOP"),
             (43, "PFADD"),
             (44, "PFCOUNT"),
+            (45, "COPY"),
+            (46, "MOVE"),
+            (47, "SWAPDB"),
         ];
         assert_eq!(rows, released);
         assert_eq!((Op::SELECT.number(), name(Op::SELECT)), (1, "SELECT"));

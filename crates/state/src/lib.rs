@@ -50,7 +50,7 @@ pub mod op {
     pub use super::bitmap::{BITFIELD, BITOP, SETBIT};
     pub use super::expire::{PERSIST, PEXPIREAT};
     pub use super::hyperloglog::{PFADD, PFCOUNT};
-    pub use super::key::{DEL, FLUSHALL, FLUSHDB, RENAME};
+    pub use super::key::{COPY, DEL, FLUSHALL, FLUSHDB, MOVE, RENAME, SWAPDB};
     pub use super::lend::{LEND, LEND_DONE, LEND_RECEIVED, LEND_RETURN, LEND_VOID};
     pub use super::marks::{
         BIND, HAND_OFF, HAND_OFF_FORGET, IMPORTING, MARK_CLOSE, MARK_CLOSING, MARK_END,

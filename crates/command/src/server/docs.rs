@@ -113,6 +113,7 @@ const LINEAR: &[&str] = &[
     "command|list",
     "config|get",
     "config|set",
+    "copy",
     "del",
     "discard",
     "dump",

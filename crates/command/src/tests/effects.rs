@@ -99,6 +99,11 @@ fn effects_contain_nothing_relative() {
         ("FLUSHDB ASYNC", vec!["FLUSHDB".to_owned()]),
         ("SET g 1", vec!["SET g 1".to_owned()]),
         ("FLUSHALL", vec!["FLUSHALL".to_owned()]),
+        ("SET g 1", vec!["SET g 1".to_owned()]),
+        ("COPY g h", vec!["COPY g h 0".to_owned()]),
+        ("COPY g h DB 2 REPLACE", vec!["COPY g h 2".to_owned()]),
+        ("MOVE g 1", vec!["MOVE g 1".to_owned()]),
+        ("SWAPDB 0 2", vec!["SWAPDB 0 2".to_owned()]),
     ] {
         let before = f.log.len();
         f.line(line);
@@ -255,6 +260,10 @@ fn command() -> impl Strategy<Value = Vec<String>> {
             "BITOP OR K J b",
             "BITOP XOR J J K J",
             "BITOP NOT K J",
+            "COPY K J",
+            "COPY K J REPLACE DB 1",
+            "MOVE K 1",
+            "SWAPDB 0 1",
             "PFADD K V N x",
             "PFADD K",
             "PFCOUNT K",
