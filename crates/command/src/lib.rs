@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`spec`] and [`key_spec`] (what a row says), [`registry`] (from a name to a row),
 //! [`env`] (what a command runs in and what comes of it), [`dispatch`] (admission in Redis's order)
-//! and `call`, what handlers share (`rows`, `args`, `words`, `values`, `help`), then the families:
+//! and `call`, what handlers share (`rows`, `args`, `words`, `values`, `help`, [`digest`]), then the families:
 //! `string`, `bitmap`, `hyperloglog`, `generic`, `databases`, `dump`, `expiry`, `keys`, `transaction`,
 //! `function`, `pubsub`, `cluster`, `server`, which [`table`] collects.
 //!
@@ -18,6 +18,7 @@ mod bitmap;
 mod call;
 mod cluster;
 mod databases;
+pub mod digest;
 pub mod dispatch;
 mod dump;
 pub mod env;

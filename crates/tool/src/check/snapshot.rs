@@ -53,6 +53,8 @@ pub struct Look {
     functions: u64,
     slots: u64,
     digest: KeysDigest,
+    /// The same by Redis's formula.
+    shown: command::digest::KeysDigest,
     last_key: Option<Vec<u8>>,
     end: Option<End>,
     wrong: Option<Wrong>,
@@ -221,6 +223,8 @@ impl Look {
                 let db = u32::try_from(self.db).unwrap_or(u32::MAX);
                 self.digest
                     .add_string(db, &entry.key, text, entry.expires_at_ms);
+                let expires = entry.expires_at_ms.is_some();
+                self.shown.add_string(db, &entry.key, text, expires);
                 let shown = &entry.key[..entry.key.len().min(KEY_SHOWN + 1)];
                 self.last_key = Some(shown.to_vec());
             }
@@ -316,7 +320,7 @@ impl Look {
             lines.push(format!("Bytes: {}, CRC64 {sum}", end.length));
             lines.push(format!(
                 "Digest of the keys, as DEBUG DIGEST says it: {}",
-                hex(&self.digest.all())
+                self.shown.all().hex()
             ));
         }
     }
