@@ -10,8 +10,8 @@ use super::rows::rows;
 use super::words::Words;
 use keyspace::Ttl;
 use rdb::PayloadError;
-use state::BadValue;
 use resp::args::Args;
+use state::BadValue;
 
 const VARIES: &[&str] = &["nondeterministic_output"];
 

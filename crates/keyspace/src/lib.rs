@@ -40,7 +40,7 @@ use digest::Digest;
 pub use digest::KeysDigest;
 pub use garbage::Garbage;
 pub use raw::prefetch;
-use raw::{EntryPtr, Packing, Payload};
+use raw::{EntryPtr, Packing, Payload, PayloadRef};
 use table::{tag_of, Upkeep};
 pub use types::hash::{FieldRef, FieldTtl, HashLayout, HashMut, HashRef};
 pub use types::Limits;
@@ -276,6 +276,32 @@ impl Keyspace {
         let entry = entry.with_key(tag_of(to.hash), to.bytes);
         self.remove(db, to);
         self.change(db, to.slot, |d, upkeep| d.insert(to, entry, upkeep));
+        true
+    }
+
+    /// Value and expiry of a key become those of another one too, whatever that one held. False if there is no
+    /// `from`.
+    pub fn copy(&mut self, db: u32, from: &Key, to_db: u32, to: &Key) -> bool {
+        let Some(entry) = self.db(db).get(from) else {
+            return false;
+        };
+        let ttl = entry.expiry().map_or(Ttl::Clear, Ttl::At);
+        if let Some(object) = entry.share_object() {
+            self.put(to_db, to, Payload::Object(object), ttl);
+            return true;
+        }
+        match entry.payload() {
+            PayloadRef::Int(n) => self.put(to_db, to, Payload::Int(n), ttl),
+            PayloadRef::Bytes(bytes) => {
+                let bytes = bytes.to_vec();
+                self.put(to_db, to, Payload::Bytes(&bytes), ttl);
+            }
+            PayloadRef::Packed(packing, bytes) => {
+                let bytes = bytes.to_vec();
+                self.put(to_db, to, Payload::Packed(packing, &bytes), ttl);
+            }
+            PayloadRef::Object(_) => unreachable!("it was shared"),
+        }
         true
     }
 

@@ -44,9 +44,25 @@ pub fn dump(
     let start = out.len();
     out.push(kind.number());
     value(&mut Encoder::new(out, compress, &mut *pace));
+    seal(out, start, version, pace);
+}
+
+/// Adds what stands at the end of the payload that begins at `start`.
+fn seal(out: &mut Vec<u8>, start: usize, version: u16, pace: &mut dyn FnMut()) {
     out.extend_from_slice(&version.to_le_bytes());
     let checksum = checksum(&out[start..], pace);
     out.extend_from_slice(&checksum.to_le_bytes());
+}
+
+/// What stands before a library in the payload of FUNCTION DUMP; and before one of a candidate of Redis 7.
+pub const LIBRARY: u8 = 245;
+pub const OLD_LIBRARY: u8 = 246;
+
+/// The payload of FUNCTION DUMP where there are no libraries.
+pub fn of_nothing() -> Vec<u8> {
+    let mut payload = Vec::new();
+    seal(&mut payload, 0, VERSION, &mut || {});
+    payload
 }
 
 /// The value of a payload; no string in it may be longer than `limit`. What follows the value is not
@@ -60,8 +76,8 @@ pub fn load<'a>(
     Ok(value(body, limit, pace)?)
 }
 
-/// The type and the value of a payload, after its version and checksum were compared.
-pub(super) fn body<'a>(payload: &'a [u8], pace: &mut dyn FnMut()) -> Result<&'a [u8], FooterError> {
+/// What a payload carries (the type and the value, or libraries), after its version and checksum were compared.
+pub fn body<'a>(payload: &'a [u8], pace: &mut dyn FnMut()) -> Result<&'a [u8], FooterError> {
     let (before, sum) = payload
         .split_last_chunk::<CHECKSUM_BYTES>()
         .ok_or(FooterError::Short)?;

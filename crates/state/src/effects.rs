@@ -5,7 +5,10 @@
 //! compile.
 
 use super::apply::ApplyError;
-use super::{expire, hash, key, lend, marks, payload, record, string, titles, StateMachine};
+use super::{
+    bitmap, expire, hash, hyperloglog, key, lend, marks, payload, record, string, titles,
+    StateMachine,
+};
 use effect::Op;
 
 /// One effect: an element of the `EFFECTS` of the type that it changes.
@@ -48,6 +51,8 @@ const TYPES: &[&[EffectSpec]] = &[
     expire::EFFECTS,
     string::EFFECTS,
     hash::EFFECTS,
+    bitmap::EFFECTS,
+    hyperloglog::EFFECTS,
 ];
 
 /// What changes the record.
@@ -167,6 +172,14 @@ mod tests {
             (35, "the taking back of a slot"),
             (36, "what all members can do"),
             (37, "RESTORE"),
+            (40, "SETBIT"),
+            (41, "BITFIELD"),
+            (42, "BITOP"),
+            (43, "PFADD"),
+            (44, "PFCOUNT"),
+            (45, "COPY"),
+            (46, "MOVE"),
+            (47, "SWAPDB"),
             (50, "HSET"),
             (51, "HDEL"),
             (52, "HPEXPIREAT"),

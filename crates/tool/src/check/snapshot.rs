@@ -52,6 +52,8 @@ pub struct Look {
     functions: u64,
     slots: u64,
     digest: KeysDigest,
+    /// The same by Redis's formula.
+    shown: command::digest::KeysDigest,
     last_key: Option<Vec<u8>>,
     end: Option<End>,
     wrong: Option<Wrong>,
@@ -250,6 +252,8 @@ impl Look {
         database.expire += u64::from(expires_at_ms.is_some());
         let db = u32::try_from(self.db).unwrap_or(u32::MAX);
         self.digest.add(db, key, value, expires_at_ms);
+        let shown = (value, expires_at_ms.is_some());
+        self.shown.add(db, key, shown, &mut |_| {});
         let shown = &key[..key.len().min(KEY_SHOWN + 1)];
         self.last_key = Some(shown.to_vec());
     }
@@ -342,7 +346,7 @@ impl Look {
             lines.push(format!("Bytes: {}, CRC64 {sum}", end.length));
             lines.push(format!(
                 "Digest of the keys, as DEBUG DIGEST says it: {}",
-                hex(&self.digest.all())
+                self.shown.all().hex()
             ));
         }
     }
