@@ -40,7 +40,10 @@ pub use garbage::Garbage;
 pub use raw::prefetch;
 use raw::{EntryPtr, Packing, Payload};
 use table::{tag_of, Upkeep};
+use types::combine::Combiner;
+pub use types::combine::{intersect, SetDraft, SetOp};
 pub use types::hash::{FieldRef, FieldTtl, HashMut, HashRef};
+pub use types::set::{SetMut, SetRef};
 pub use types::Limits;
 pub use value::{Entry, Kind, StringRef, Value};
 
@@ -239,6 +242,49 @@ impl Keyspace {
             let result = edit(&mut hash);
             (result, hash.as_ref().len() == 0)
         })
+    }
+
+    /// Has a set changed, which is made where there is no key. Left without members the key is gone.
+    pub fn edit_set<R>(
+        &mut self,
+        db: u32,
+        key: &Key,
+        edit: impl FnOnce(&mut SetMut<'_>) -> R,
+    ) -> R {
+        self.edit(db, key, Packing::SetInts, |entry, limits, upkeep| {
+            let mut set = SetMut::new(entry, limits, &upkeep.hasher);
+            let result = edit(&mut set);
+            (result, set.as_ref().len() == 0)
+        })
+    }
+
+    /// What sets come to together. A source that is not there, or is no set, is an empty one. `pace` is told the bytes
+    /// of each member that is looked at.
+    pub fn combine_sets(
+        &self,
+        db: u32,
+        op: SetOp,
+        sources: &[Key],
+        pace: &mut dyn FnMut(usize),
+    ) -> SetDraft {
+        let sets = sources.iter().map(|key| self.get(db, key)?.value().set());
+        let sets: Vec<Option<SetRef<'_>>> = sets.collect();
+        let repeats = match sources {
+            [first, others @ ..] => others.iter().any(|key| key.bytes == first.bytes),
+            [] => false,
+        };
+        let mut combiner = Combiner {
+            limits: self.limits,
+            hasher: &self.upkeep.hasher,
+            pace,
+        };
+        combiner.combine(op, &sets, repeats)
+    }
+
+    /// Any value becomes this set, which is not empty.
+    pub fn put_set(&mut self, db: u32, key: &Key, draft: SetDraft, ttl: Ttl) {
+        let set = draft.into_object();
+        set.payload(|payload| self.put(db, key, payload, ttl));
     }
 
     /// `empty`: how a container begins that is not there; `change` says whether no element is left.
