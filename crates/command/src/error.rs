@@ -72,6 +72,9 @@ texts! {
     NEGATIVE_TTL = "ERR Invalid TTL value, must be >= 0";
     DUMP_FOOTER = "ERR DUMP payload version or checksum are wrong";
     DUMP_VALUE = "ERR Bad data format";
+    NUMKEYS_NOT_POSITIVE = "ERR numkeys should be greater than 0";
+    NUMKEYS_TOO_MANY = "ERR Number of keys can't be greater than number of args";
+    NEGATIVE_LIMIT = "ERR LIMIT can't be negative";
     LCS_NOT_STRINGS = "ERR The specified keys must contain string values";
     LCS_LEN_AND_IDX =
         "ERR If you want both the length and indexes, please just use IDX.";

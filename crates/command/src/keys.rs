@@ -143,6 +143,7 @@ impl Due {
 pub(super) enum ScanOf {
     Keys,
     Hash,
+    Members,
 }
 
 pub(super) struct ScanOptions<'a> {
@@ -244,12 +245,17 @@ fn scan(env: &mut Env<'_>, args: Args<'_>) -> Done {
             }
         });
     due.delete(env);
+    reply_scan(env, next, keys, &found);
+    DONE
+}
+
+/// The reply to a scan: where to go on, and so many elements, which are written already.
+pub(super) fn reply_scan(env: &mut Env<'_>, next: u64, count: usize, elements: &[u8]) {
     let mut reply = env.reply();
     reply.array(2);
     reply.bulk_fmt(format_args!("{next}"));
-    reply.array(keys);
-    reply.raw(&found);
-    DONE
+    reply.array(count);
+    reply.raw(elements);
 }
 
 /// Draws before RANDOMKEY shows an expired key of a replica's copy, which it can't delete.

@@ -264,15 +264,14 @@ impl Keyspace {
         &self,
         db: u32,
         op: SetOp,
-        sources: &[Key],
+        sources: &[Option<Key>],
         pace: &mut dyn FnMut(usize),
     ) -> SetDraft {
-        let sets = sources.iter().map(|key| self.get(db, key)?.value().set());
-        let sets: Vec<Option<SetRef<'_>>> = sets.collect();
-        let repeats = match sources {
-            [first, others @ ..] => others.iter().any(|key| key.bytes == first.bytes),
-            [] => false,
-        };
+        let set = |key: &Option<Key>| self.get(db, key.as_ref()?)?.value().set();
+        let sets: Vec<Option<SetRef<'_>>> = sources.iter().map(set).collect();
+        let mut names = sources.iter().map(|key| key.map(|key| key.bytes));
+        let first = names.next().flatten();
+        let repeats = names.any(|name| name.is_some() && name == first);
         let mut combiner = Combiner {
             limits: self.limits,
             hasher: &self.upkeep.hasher,

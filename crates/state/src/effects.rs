@@ -5,7 +5,7 @@
 //! compile.
 
 use super::apply::ApplyError;
-use super::{expire, hash, key, lend, marks, record, string, titles, StateMachine};
+use super::{expire, hash, key, lend, marks, record, set, string, titles, StateMachine};
 use effect::Op;
 
 /// One effect: an element of the `EFFECTS` of the type that it changes.
@@ -47,6 +47,7 @@ const TYPES: &[&[EffectSpec]] = &[
     expire::EFFECTS,
     string::EFFECTS,
     hash::EFFECTS,
+    set::EFFECTS,
 ];
 
 /// What changes the record.
@@ -106,6 +107,8 @@ pub(super) fn frees(op: Op) -> bool {
         key::FLUSHALL,
         hash::HDEL,
         hash::HDELDUE,
+        set::SREM,
+        set::SPOP,
     ]
     .contains(&op)
 }
@@ -170,6 +173,11 @@ mod tests {
             (52, "HPEXPIREAT"),
             (53, "HPERSIST"),
             (54, "the deletion of due fields"),
+            (65, "SADD"),
+            (66, "SREM"),
+            (67, "SMOVE"),
+            (68, "the storing of combined sets"),
+            (69, "the removal of drawn members"),
         ];
         assert_eq!(rows, released);
         assert_eq!((Op::SELECT.number(), name(Op::SELECT)), (1, "SELECT"));

@@ -107,7 +107,7 @@ impl Bed {
     }
 
     fn store(&mut self, op: SetOp, to: usize, from: &[usize]) {
-        let sources: Vec<Key> = from.iter().map(|at| self.key(*at)).collect();
+        let sources: Vec<Option<Key>> = from.iter().map(|at| Some(self.key(*at))).collect();
         let mut want = self.models[from[0]].clone();
         for at in &from[1..] {
             let other = &self.models[*at];
@@ -324,7 +324,7 @@ fn combined_forms_follow_redis() {
     add(&mut bed, 1, &mut (0..300).map(|n| n.to_string()));
     assert_eq!(bed.set(0).unwrap().encoding(), "hashtable");
     let form = |bed: &Bed, op, from: &[usize]| {
-        let keys: Vec<Key> = from.iter().map(|at| bed.key(*at)).collect();
+        let keys: Vec<Option<Key>> = from.iter().map(|at| Some(bed.key(*at))).collect();
         let draft = bed.keyspace.combine_sets(0, op, &keys, &mut |_| {});
         let of = (draft.set().encoding(), draft.set().len());
         of
@@ -355,7 +355,7 @@ fn union_of_one_large_set_shares_it() {
     let mut looked_at = 0;
     let draft = bed
         .keyspace
-        .combine_sets(0, SetOp::Union, &[key], &mut |_| looked_at += 1);
+        .combine_sets(0, SetOp::Union, &[Some(key)], &mut |_| looked_at += 1);
     assert_eq!((draft.set().len(), looked_at), (100_000, 0));
     let to = bed.key(1);
     bed.keyspace.put_set(0, &to, draft, Ttl::Clear);
