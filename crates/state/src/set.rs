@@ -202,7 +202,10 @@ fn read_move<'a>(args: &[&'a [u8]]) -> Option<(&'a [u8], &'a [u8], &'a [u8])> {
     }
 }
 
-fn read_store<'e, 'a>(args: &'e [&'a [u8]]) -> Option<(SetOp, &'a [u8], &'e [&'a [u8]])> {
+/// Several arguments of an effect.
+type Run<'e, 'a> = &'e [&'a [u8]];
+
+fn read_store<'e, 'a>(args: Run<'e, 'a>) -> Option<(SetOp, &'a [u8], Run<'e, 'a>)> {
     let [op, to, from @ ..] = args else {
         return None;
     };
