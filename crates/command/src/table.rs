@@ -5,7 +5,8 @@
 
 use super::env::Commands;
 use super::{
-    cluster, dump, expiry, generic, hash, keys, migrate, pubsub, server, set, string, transaction,
+    bitmap, cluster, databases, dump, expiry, function, generic, hash, hyperloglog, keys, migrate,
+    pubsub, server, set, string, transaction,
 };
 use std::sync::LazyLock;
 
@@ -16,11 +17,15 @@ pub fn table() -> &'static Commands {
             string::ROWS,
             hash::ROWS,
             set::ROWS,
+            bitmap::ROWS,
+            hyperloglog::ROWS,
             generic::ROWS,
+            databases::ROWS,
             dump::ROWS,
             expiry::ROWS,
             keys::ROWS,
             migrate::ROWS,
+            function::ROWS,
             transaction::ROWS,
             pubsub::ROWS,
             cluster::ROWS,

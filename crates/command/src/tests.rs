@@ -2,11 +2,15 @@
 //! rebuild what the leader has.
 
 mod admission;
+mod bitmaps;
+mod databases;
 mod dump;
 mod effects;
+mod functions;
 mod generic;
 pub mod golden;
 mod hashes;
+mod hyperloglogs;
 mod keys;
 mod loading;
 mod migrate;

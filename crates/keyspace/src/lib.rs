@@ -18,6 +18,7 @@ use rand::RngCore;
 
 mod cut;
 mod db;
+mod detached;
 mod digest;
 mod expiry;
 mod garbage;
@@ -33,17 +34,18 @@ pub use containers::listpack::{Digits, Element};
 use cut::Saver;
 pub use cut::{CutBudget, CutBytes, CutEntry, CutMismatch, CutPart, CutReader, DbSize};
 use db::Db;
+pub use detached::Detached;
 use digest::digest_of_all;
 use digest::Digest;
 pub use digest::KeysDigest;
 pub use garbage::Garbage;
 pub use raw::prefetch;
-use raw::{EntryPtr, Packing, Payload};
+use raw::{EntryPtr, Packing, Payload, PayloadRef};
 use table::{tag_of, Upkeep};
 use types::combine::Combiner;
 pub use types::combine::{intersect, SetDraft, SetOp};
-pub use types::hash::{FieldRef, FieldTtl, HashMut, HashRef};
-pub use types::set::{SetMut, SetRef};
+pub use types::hash::{FieldRef, FieldTtl, HashLayout, HashMut, HashRef};
+pub use types::set::{SetLayout, SetMut, SetRef};
 pub use types::Limits;
 pub use value::{Entry, Kind, StringRef, Value};
 
@@ -322,6 +324,32 @@ impl Keyspace {
         true
     }
 
+    /// Value and expiry of a key become those of another one too, whatever that one held. False if there is no
+    /// `from`.
+    pub fn copy(&mut self, db: u32, from: &Key, to_db: u32, to: &Key) -> bool {
+        let Some(entry) = self.db(db).get(from) else {
+            return false;
+        };
+        let ttl = entry.expiry().map_or(Ttl::Clear, Ttl::At);
+        if let Some(object) = entry.share_object() {
+            self.put(to_db, to, Payload::Object(object), ttl);
+            return true;
+        }
+        match entry.payload() {
+            PayloadRef::Int(n) => self.put(to_db, to, Payload::Int(n), ttl),
+            PayloadRef::Bytes(bytes) => {
+                let bytes = bytes.to_vec();
+                self.put(to_db, to, Payload::Bytes(&bytes), ttl);
+            }
+            PayloadRef::Packed(packing, bytes) => {
+                let bytes = bytes.to_vec();
+                self.put(to_db, to, Payload::Packed(packing, &bytes), ttl);
+            }
+            PayloadRef::Object(_) => unreachable!("it was shared"),
+        }
+        true
+    }
+
     /// Sets or clears the time, in Unix milliseconds, at which the key expires. False if there is
     /// no such key.
     pub fn set_expiry(&mut self, db: u32, key: &Key, at: Option<i64>) -> bool {
@@ -370,6 +398,11 @@ impl Keyspace {
     /// The number of hashes with a field that has an expiry.
     pub fn with_field_expiry(&self, db: u32) -> u64 {
         self.db(db).field_expiries().len()
+    }
+
+    /// Whether any hash has a field that expires.
+    pub fn fields_expire(&self) -> bool {
+        self.dbs.iter().any(|db| db.field_expiries().len() > 0)
     }
 
     /// The number of keys.

@@ -9,7 +9,7 @@ use state::{apply_unit, effects, op, ApplyError, StateMachine};
 use topology::Record;
 
 /// Applies a leader's log to a fresh keyspace of another seed.
-fn follow(layout: Layout, log: &[Vec<u8>]) -> StateMachine {
+pub fn follow(layout: Layout, log: &[Vec<u8>]) -> StateMachine {
     // Neither the seed nor the limits of containers may matter.
     let mut keyspace = Keyspace::new(layout, 99);
     keyspace.set_limits(keyspace::Limits {
@@ -84,6 +84,18 @@ fn effects_contain_nothing_relative() {
         ("GETSET k a", vec!["SET k a".to_owned()]),
         ("APPEND k b", vec!["APPEND k b".to_owned()]),
         ("SETRANGE k 1 c", vec!["SETRANGE k 1 c".to_owned()]),
+        ("SETBIT k 3 1", vec!["SETBIT k 3 1".to_owned()]),
+        ("SETBIT k 3 1", vec![]),
+        (
+            "BITFIELD k GET u8 0 INCRBY u4 8 1 OVERFLOW FAIL INCRBY u8 0 255 SET u8 #3 65",
+            vec!["BITFIELD k 3 \0 1 s 3 A".to_owned()],
+        ),
+        (
+            "BITOP or k a k none a",
+            vec!["BITOP OR k a k none".to_owned()],
+        ),
+        ("BITOP NOT k none", vec!["DEL k".to_owned()]),
+        ("SET k v", vec!["SET k v".to_owned()]),
         ("EXPIRE k 10", vec![format!("PEXPIREAT k {at}")]),
         ("RENAMENX k l", vec!["RENAME k l".to_owned()]),
         ("EXPIRE l -1", vec!["DEL l".to_owned()]),
@@ -110,6 +122,11 @@ fn effects_contain_nothing_relative() {
         ("FLUSHDB ASYNC", vec!["FLUSHDB".to_owned()]),
         ("SET g 1", vec!["SET g 1".to_owned()]),
         ("FLUSHALL", vec!["FLUSHALL".to_owned()]),
+        ("SET g 1", vec!["SET g 1".to_owned()]),
+        ("COPY g h", vec!["COPY g h 0".to_owned()]),
+        ("COPY g h DB 2 REPLACE", vec!["COPY g h 2".to_owned()]),
+        ("MOVE g 1", vec!["MOVE g 1".to_owned()]),
+        ("SWAPDB 0 2", vec!["SWAPDB 0 2".to_owned()]),
     ] {
         let before = f.log.len();
         f.line(line);
@@ -258,6 +275,23 @@ fn command() -> impl Strategy<Value = Vec<String>> {
             "MSETNX K V J V",
             "APPEND K V",
             "SETRANGE K 7 V",
+            "SETBIT K 77 1",
+            "SETBIT K 5 0",
+            "BITFIELD K INCRBY u5 #9 N SET i16 3 N GET u8 1",
+            "BITFIELD K OVERFLOW FAIL INCRBY i8 9 N OVERFLOW SAT INCRBY u3 2 N",
+            "BITOP AND K J K",
+            "BITOP OR K J b",
+            "BITOP XOR J J K J",
+            "BITOP NOT K J",
+            "COPY K J",
+            "COPY K J REPLACE DB 1",
+            "MOVE K 1",
+            "SWAPDB 0 1",
+            "PFADD K V N x",
+            "PFADD K",
+            "PFCOUNT K",
+            "PFMERGE K J b",
+            "PFDEBUG TODENSE K",
             "INCR K",
             "DECRBY K N",
             "INCRBYFLOAT K V",

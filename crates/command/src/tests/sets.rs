@@ -361,3 +361,29 @@ fn keys_of_sintercard_are_found() {
         ),
     ]);
 }
+
+#[test]
+fn restored_sets_are_the_same() {
+    let mut f = fixture();
+    let options = ["--enable-debug-command", "yes"];
+    f.host.config = config::Config::from_args(options).expect("a config").0;
+    let table: Vec<String> = (0..200).map(|n| format!("member{n}")).collect();
+    for members in [
+        vec!["1", "-70000"],
+        vec!["a", "b", "7"],
+        table.iter().map(|m| &**m).collect(),
+    ] {
+        f.run(&[&["SADD", "s"], &members[..]].concat());
+        let (reply, _) = f.outcome(&["DUMP", "s"]);
+        let begins = reply.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        let payload = &reply[begins..reply.len() - 2];
+        let digest = f.line("DEBUG DIGEST-VALUE s");
+        assert!(digest.starts_with("*1\r\n"), "{digest}");
+        let encoding = f.line("OBJECT ENCODING s");
+        assert_eq!(f.run(&[&b"RESTORE"[..], b"t", b"0", payload]), "+OK\r\n");
+        assert_eq!(f.line("DEBUG DIGEST-VALUE t"), digest);
+        assert_eq!(f.line("OBJECT ENCODING t"), encoding);
+        assert_eq!(f.line("SDIFF s t"), "*0\r\n");
+        f.line("DEL s t");
+    }
+}

@@ -35,7 +35,7 @@ pub(crate) enum SetObject {
 impl SetObject {
     pub fn as_ref(&self) -> SetRef<'_> {
         SetRef(match self {
-            SetObject::Ints(bytes) => Form::Ints(Intset::trusted(bytes)),
+            SetObject::Ints(bytes) => Form::Ints(Intset::trusted(bytes), bytes),
             SetObject::Packed(bytes) => Form::Packed(Listpack::trusted(bytes)),
             SetObject::Table(table) => Form::Table(table),
         })
@@ -121,20 +121,30 @@ impl<'a> Member<'a> {
     }
 }
 
+/// The bytes of a set, for what writes it as it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetLayout<'a> {
+    /// An intset.
+    Ints(&'a [u8]),
+    /// A listpack.
+    Packed(&'a [u8]),
+    Table,
+}
+
 /// A set, borrowed.
 #[derive(Clone, Copy)]
 pub struct SetRef<'a>(Form<'a>);
 
 #[derive(Clone, Copy)]
 enum Form<'a> {
-    Ints(Intset<'a>),
+    Ints(Intset<'a>, &'a [u8]),
     Packed(Listpack<'a>),
     Table(&'a SetTable),
 }
 
 impl<'a> SetRef<'a> {
     pub(crate) fn ints(bytes: &'a [u8]) -> SetRef<'a> {
-        SetRef(Form::Ints(Intset::trusted(bytes)))
+        SetRef(Form::Ints(Intset::trusted(bytes), bytes))
     }
 
     pub(crate) fn packed(bytes: &'a [u8]) -> SetRef<'a> {
@@ -145,7 +155,7 @@ impl<'a> SetRef<'a> {
     #[allow(clippy::len_without_is_empty)] // none is empty
     pub fn len(self) -> usize {
         match self.0 {
-            Form::Ints(ints) => ints.len(),
+            Form::Ints(ints, _) => ints.len(),
             Form::Packed(list) => list.len(),
             Form::Table(table) => table.members.len(),
         }
@@ -154,9 +164,18 @@ impl<'a> SetRef<'a> {
     /// OBJECT ENCODING.
     pub fn encoding(self) -> &'static str {
         match self.0 {
-            Form::Ints(_) => "intset",
+            Form::Ints(..) => "intset",
             Form::Packed(_) => "listpack",
             Form::Table(_) => "hashtable",
+        }
+    }
+
+    /// How it is kept.
+    pub fn layout(self) -> SetLayout<'a> {
+        match self.0 {
+            Form::Ints(_, bytes) => SetLayout::Ints(bytes),
+            Form::Packed(list) => SetLayout::Packed(list.bytes()),
+            Form::Table(_) => SetLayout::Table,
         }
     }
 
@@ -166,13 +185,13 @@ impl<'a> SetRef<'a> {
     }
 
     pub(crate) fn is_ints(self) -> bool {
-        matches!(self.0, Form::Ints(_))
+        matches!(self.0, Form::Ints(..))
     }
 
     #[inline]
     pub fn contains(self, member: &[u8]) -> bool {
         match self.0 {
-            Form::Ints(ints) => {
+            Form::Ints(ints, _) => {
                 let n = Element::of(member).int();
                 n.is_some_and(|n| ints.contains(n))
             }
@@ -184,7 +203,7 @@ impl<'a> SetRef<'a> {
     /// The same for a member of another set.
     pub fn has(self, member: Element<'_>) -> bool {
         match (self.0, member) {
-            (Form::Ints(ints), Element::Int(n)) => ints.contains(n),
+            (Form::Ints(ints, _), Element::Int(n)) => ints.contains(n),
             _ => self.contains(member.text(&mut Digits::default())),
         }
     }
@@ -193,7 +212,7 @@ impl<'a> SetRef<'a> {
     pub(crate) fn members(self) -> impl Iterator<Item = Member<'a>> {
         let (mut ints, mut list, mut table) = (None, None, None);
         match self.0 {
-            Form::Ints(of) => ints = Some(of.iter()),
+            Form::Ints(of, _) => ints = Some(of.iter()),
             Form::Packed(of) => list = Some(of.iter()),
             Form::Table(of) => table = Some(of.members.iter()),
         }
@@ -225,7 +244,7 @@ impl<'a> SetRef<'a> {
     /// A member drawn evenly.
     pub fn random(self, rng: &mut dyn RngCore) -> Element<'a> {
         match self.0 {
-            Form::Ints(ints) => {
+            Form::Ints(ints, _) => {
                 let drawn = ints.get(super::below(rng, ints.len()));
                 Element::Int(drawn.expect("an index below the length"))
             }
@@ -264,7 +283,7 @@ impl<'a> SetRef<'a> {
     /// About how many bytes its members have.
     pub(crate) fn weight(self) -> usize {
         match self.0 {
-            Form::Ints(ints) => ints.len() * size_of::<i64>(),
+            Form::Ints(ints, _) => ints.len() * size_of::<i64>(),
             Form::Packed(list) => list.bytes().len(),
             Form::Table(table) => table.members.bytes() as usize,
         }
@@ -383,8 +402,8 @@ impl<'e> SetMut<'e> {
         let is_new = set.len() == 0;
         let first = members.first().copied().unwrap_or_default();
         match set.0 {
-            Form::Ints(_) if ints_fit && (!is_new || Element::of(first).int().is_some()) => {}
-            Form::Ints(_) if is_new && packed_fit => {
+            Form::Ints(..) if ints_fit && (!is_new || Element::of(first).int().is_some()) => {}
+            Form::Ints(..) if is_new && packed_fit => {
                 let nothing = listpack::EMPTY.to_vec();
                 self.home.replace(SetObject::Packed(nothing));
             }
@@ -393,6 +412,32 @@ impl<'e> SetMut<'e> {
             _ => self.become_table(),
         }
         members.iter().filter(|member| self.add(member)).count()
+    }
+
+    /// Takes over an intset (`ints`) or a listpack that was checked; a member that is there more than once is there once. To
+    /// be called on an empty set.
+    pub fn set_packed(&mut self, bytes: &[u8], ints: bool) {
+        assert_eq!(self.as_ref().len(), 0, "packed bytes are all of a set");
+        let (set, most) = match ints {
+            true => (SetRef::ints(bytes), self.limits.set_ints.min(INTS_MAX)),
+            false => (SetRef::packed(bytes), self.limits.set_entries),
+        };
+        let fits = set.len() <= most && bytes.len() <= PACKED_MAX;
+        let twice = |list| super::has_twice(list, 1);
+        match set.0 {
+            Form::Ints(..) if fits => self.home.replace(SetObject::Ints(bytes.to_vec())),
+            Form::Packed(list) if fits && !twice(list) => {
+                self.home.replace(SetObject::Packed(bytes.to_vec()));
+            }
+            _ => {
+                if !fits {
+                    self.become_table();
+                }
+                set.members().for_each(|member| {
+                    self.insert(member);
+                });
+            }
+        }
     }
 
     /// True if the member was not there.
@@ -419,7 +464,7 @@ impl<'e> SetMut<'e> {
                 }
                 self.become_table();
             }
-            Form::Ints(ints) => match member.element().int() {
+            Form::Ints(ints, _) => match member.element().int() {
                 Some(n) if ints.contains(n) => return false,
                 Some(n) => {
                     let size = ints.size_with(n);
@@ -445,7 +490,7 @@ impl<'e> SetMut<'e> {
 
     /// Whether an intset may become a listpack that also has a text of this length.
     fn may_pack_ints(&self, text_len: usize) -> bool {
-        let Form::Ints(ints) = self.as_ref().0 else {
+        let Form::Ints(ints, _) = self.as_ref().0 else {
             return false;
         };
         let ends = || [ints.first(), ints.last()].into_iter().flatten();
@@ -493,7 +538,7 @@ impl<'e> SetMut<'e> {
     /// False if there is no such member.
     pub fn remove(&mut self, member: &[u8]) -> bool {
         match self.as_ref().0 {
-            Form::Ints(ints) => match Element::of(member).int() {
+            Form::Ints(ints, _) => match Element::of(member).int() {
                 Some(n) if ints.contains(n) => intset::remove(&mut self.home.open(0), n),
                 _ => false,
             },
