@@ -43,6 +43,7 @@ pub mod registry;
 pub mod room;
 mod rows;
 mod sample;
+mod scan;
 mod server;
 pub mod session;
 mod set;

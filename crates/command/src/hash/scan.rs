@@ -3,8 +3,8 @@
 use super::{see, Fields};
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
-use crate::keys::{parse_cursor, reply_scan, ScanOf, ScanOptions};
 use crate::pace::Pace;
+use crate::scan::{parse_cursor, reply_scan, ScanOf, ScanOptions};
 use crate::values::bulk;
 use crate::words::Words;
 use keyspace::Digits;

@@ -1,6 +1,6 @@
 //! Several sets at once: SINTER, SUNION, SDIFF, what stores them, and SINTERCARD.
 
-use super::sources;
+use super::read::sources;
 use crate::env::{Done, Env, Flow, DONE};
 use crate::error::Error;
 use crate::pace::Pace;

@@ -1,15 +1,9 @@
 //! Sets: the rows of their commands.
 //!
-//! Owns: the table, and how a handler finds the sets that it is to combine. Never: changes one (that is the state
-//! machine's).
+//! Owns: the table. Never: changes a set (that is the state machine's).
 
-use super::error::Error;
 use super::room;
 use super::rows::rows;
-use super::values::as_set;
-use keyspace::Key;
-use resp::args::Args;
-use state::StateMachine;
 
 mod change;
 mod combine;
@@ -38,18 +32,3 @@ rows! { pub static ROWS: Set [SET] {
     "sunion" -2 [READONLY] "1.0.0" keys(1 -1 1 RO ACCESS) => combine::sunion: "What any of the sets has." .tips(UNORDERED);
     "sunionstore" -3 [WRITE DENYOOM] "1.0.0" key(1 OW UPDATE) keys(2 -1 1 RO ACCESS) => combine::sunionstore: "Stores what any of the sets has.";
 }}
-
-/// The sets of these names, in order; none: there is no such key. Those that have expired are deleted in the log first
-/// (T2); a replica's own copy may still have them.
-fn sources<'a>(data: &mut StateMachine, names: Args<'a>) -> Result<Vec<Option<Key<'a>>>, Error> {
-    let mut keys = Vec::with_capacity(names.len());
-    for name in names.iter() {
-        let key = data.key(name);
-        let is_there = data.with_counted(&key, |entry| match entry {
-            None => Ok(false),
-            Some(entry) => as_set(&entry).map(|_| true),
-        })?;
-        keys.push(is_there.then_some(key));
-    }
-    Ok(keys)
-}

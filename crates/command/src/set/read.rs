@@ -1,12 +1,12 @@
-//! Reading one set: SCARD, SISMEMBER, SMISMEMBER, SMEMBERS, SSCAN.
+//! Reading one set: SCARD, SISMEMBER, SMISMEMBER, SMEMBERS, SSCAN; and how a handler finds the sets that it is to combine.
 
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
-use crate::keys::{parse_cursor, reply_scan, ScanOf, ScanOptions};
 use crate::pace::Pace;
+use crate::scan::{parse_cursor, reply_scan, ScanOf, ScanOptions};
 use crate::values::{as_set, bulk};
 use crate::words::Words;
-use keyspace::{Digits, SetRef};
+use keyspace::{Digits, Key, SetRef};
 use resp::args::Args;
 use resp::encode::Reply;
 use state::StateMachine;
@@ -21,6 +21,24 @@ pub(super) fn look<R>(
     data.with_counted(&key, |entry| {
         entry.map(|entry| as_set(&entry)).transpose().map(see)
     })
+}
+
+/// The sets of these names, in order; none: there is no such key. Those that have expired are deleted in the log first
+/// (T2); a replica's own copy may still have them.
+pub(super) fn sources<'a>(
+    data: &mut StateMachine,
+    names: Args<'a>,
+) -> Result<Vec<Option<Key<'a>>>, Error> {
+    let mut keys = Vec::with_capacity(names.len());
+    for name in names.iter() {
+        let key = data.key(name);
+        let is_there = data.with_counted(&key, |entry| match entry {
+            None => Ok(false),
+            Some(entry) => as_set(&entry).map(|_| true),
+        })?;
+        keys.push(is_there.then_some(key));
+    }
+    Ok(keys)
 }
 
 pub fn scard(env: &mut Env<'_>, args: Args<'_>) -> Done {
