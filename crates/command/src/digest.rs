@@ -57,6 +57,10 @@ impl Digest {
                     self.add(&one.0, pace);
                 });
             }
+            Value::Set(set) => {
+                self.mix(&KIND_SET.to_be_bytes(), pace);
+                set.for_each(|member| self.add(member.text(&mut Digits::default()), pace));
+            }
         }
         if expires {
             self.add(b"!!expire!!", pace);
@@ -73,6 +77,7 @@ impl Digest {
 
 /// The numbers of types.
 const KIND_STRING: u32 = 0;
+const KIND_SET: u32 = 2;
 const KIND_HASH: u32 = 4;
 
 /// The digest of keys that come in any order, each of them once.

@@ -72,6 +72,9 @@ texts! {
     NEGATIVE_TTL = "ERR Invalid TTL value, must be >= 0";
     DUMP_FOOTER = "ERR DUMP payload version or checksum are wrong";
     DUMP_VALUE = "ERR Bad data format";
+    NUMKEYS_NOT_POSITIVE = "ERR numkeys should be greater than 0";
+    NUMKEYS_TOO_MANY = "ERR Number of keys can't be greater than number of args";
+    NEGATIVE_LIMIT = "ERR LIMIT can't be negative";
     BIT_OFFSET = "ERR bit offset is not an integer or out of range";
     BIT_VALUE = "ERR bit is not an integer or out of range";
     BITPOS_BIT = "ERR The bit argument must be 1 or 0.";

@@ -6,7 +6,7 @@
 use super::env::Commands;
 use super::{
     bitmap, cluster, databases, dump, expiry, function, generic, hash, hyperloglog, keys, migrate,
-    pubsub, server, string, transaction,
+    pubsub, server, set, string, transaction,
 };
 use std::sync::LazyLock;
 
@@ -16,6 +16,7 @@ pub fn table() -> &'static Commands {
         let families = [
             string::ROWS,
             hash::ROWS,
+            set::ROWS,
             bitmap::ROWS,
             hyperloglog::ROWS,
             generic::ROWS,

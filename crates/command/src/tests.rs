@@ -16,5 +16,6 @@ mod loading;
 mod migrate;
 mod pubsub;
 mod room;
+mod sets;
 mod strings;
 mod transactions;

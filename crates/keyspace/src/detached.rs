@@ -6,6 +6,7 @@ use ahash::RandomState;
 use super::raw::{EntryPtr, Mark, Packing, Payload};
 use super::table::tag_of;
 use super::types::hash::HashMut;
+use super::types::set::SetMut;
 use super::types::Limits;
 use super::value::{Kind, Value};
 use super::{Key, Keyspace};
@@ -27,6 +28,11 @@ impl Detached {
     pub fn hash(&mut self) -> HashMut<'_> {
         HashMut::new(&mut self.entry, self.limits, &self.hasher)
     }
+
+    /// The set that it is, to be changed.
+    pub fn set(&mut self) -> SetMut<'_> {
+        SetMut::new(&mut self.entry, self.limits, &self.hasher)
+    }
 }
 
 impl Keyspace {
@@ -38,6 +44,7 @@ impl Keyspace {
         let packing = match kind {
             Kind::String => panic!("a string has no elements"),
             Kind::Hash => Packing::Hash,
+            Kind::Set => Packing::SetInts,
         };
         let payload = Payload::Packed(packing, packing.nothing());
         Detached {

@@ -42,7 +42,10 @@ pub use garbage::Garbage;
 pub use raw::prefetch;
 use raw::{EntryPtr, Packing, Payload, PayloadRef};
 use table::{tag_of, Upkeep};
+use types::combine::Combiner;
+pub use types::combine::{intersect, SetDraft, SetOp};
 pub use types::hash::{FieldRef, FieldTtl, HashLayout, HashMut, HashRef};
+pub use types::set::{SetLayout, SetMut, SetRef};
 pub use types::Limits;
 pub use value::{Entry, Kind, StringRef, Value};
 
@@ -241,6 +244,48 @@ impl Keyspace {
             let result = edit(&mut hash);
             (result, hash.as_ref().len() == 0)
         })
+    }
+
+    /// Has a set changed, which is made where there is no key. Left without members the key is gone.
+    pub fn edit_set<R>(
+        &mut self,
+        db: u32,
+        key: &Key,
+        edit: impl FnOnce(&mut SetMut<'_>) -> R,
+    ) -> R {
+        self.edit(db, key, Packing::SetInts, |entry, limits, upkeep| {
+            let mut set = SetMut::new(entry, limits, &upkeep.hasher);
+            let result = edit(&mut set);
+            (result, set.as_ref().len() == 0)
+        })
+    }
+
+    /// What sets come to together. A source that is not there, or is no set, is an empty one. `pace` is told the bytes
+    /// of each member that is looked at.
+    pub fn combine_sets(
+        &self,
+        db: u32,
+        op: SetOp,
+        sources: &[Option<Key>],
+        pace: &mut dyn FnMut(usize),
+    ) -> SetDraft {
+        let set = |key: &Option<Key>| self.get(db, key.as_ref()?)?.value().set();
+        let sets: Vec<Option<SetRef<'_>>> = sources.iter().map(set).collect();
+        let mut names = sources.iter().map(|key| key.map(|key| key.bytes));
+        let first = names.next().flatten();
+        let repeats = names.any(|name| name.is_some() && name == first);
+        let mut combiner = Combiner {
+            limits: self.limits,
+            hasher: &self.upkeep.hasher,
+            pace,
+        };
+        combiner.combine(op, &sets, repeats)
+    }
+
+    /// Any value becomes this set, which is not empty.
+    pub fn put_set(&mut self, db: u32, key: &Key, draft: SetDraft, ttl: Ttl) {
+        let set = draft.into_object();
+        set.payload(|payload| self.put(db, key, payload, ttl));
     }
 
     /// `empty`: how a container begins that is not there; `change` says whether no element is left.

@@ -9,6 +9,7 @@ use containers::{size_class, Splice};
 
 use super::raw::Packing;
 use super::types::hash::HashObject;
+use super::types::set::SetObject;
 
 /// Objects that take at least this many bytes are freed by the taker of the garbage.
 const SLOW_TO_FREE: usize = 64 << 10;
@@ -19,6 +20,7 @@ pub(super) enum Object {
     /// A string too long to be embedded; grows in place.
     String(Vec<u8>),
     Hash(HashObject),
+    Set(SetObject),
 }
 
 impl Object {
@@ -31,6 +33,8 @@ impl Object {
         match packing {
             Packing::Hash => Object::Hash(HashObject::Packed(bytes)),
             Packing::HashEx => Object::Hash(HashObject::PackedEx(bytes)),
+            Packing::SetInts => Object::Set(SetObject::Ints(bytes)),
+            Packing::Set => Object::Set(SetObject::Packed(bytes)),
         }
     }
 
@@ -38,7 +42,9 @@ impl Object {
     pub fn packed_mut(&mut self) -> Option<&mut Vec<u8>> {
         match self {
             Object::Hash(HashObject::Packed(bytes) | HashObject::PackedEx(bytes)) => Some(bytes),
-            Object::Hash(HashObject::Table(_)) | Object::String(_) => None,
+            Object::Set(SetObject::Ints(bytes) | SetObject::Packed(bytes)) => Some(bytes),
+            Object::Hash(HashObject::Table(_)) | Object::Set(SetObject::Table(_)) => None,
+            Object::String(_) => None,
         }
     }
 
@@ -47,6 +53,7 @@ impl Object {
         match self {
             Object::String(bytes) => bytes.capacity(),
             Object::Hash(hash) => hash.bytes(),
+            Object::Set(set) => set.bytes(),
         }
     }
 

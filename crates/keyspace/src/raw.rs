@@ -49,22 +49,29 @@ enum Form {
     PackedHash = 3,
     PackedHashEx = 4,
     ObjHash = 5,
+    PackedSetInts = 6,
+    PackedSet = 7,
+    ObjSet = 8,
 }
 
 impl Form {
-    const ALL: [Form; 6] = [
+    const ALL: [Form; 9] = [
         Form::Int,
         Form::Bytes,
         Form::ObjString,
         Form::PackedHash,
         Form::PackedHashEx,
         Form::ObjHash,
+        Form::PackedSetInts,
+        Form::PackedSet,
+        Form::ObjSet,
     ];
 
     fn kind(self) -> Kind {
         match self {
             Form::Int | Form::Bytes | Form::ObjString => Kind::String,
             Form::PackedHash | Form::PackedHashEx | Form::ObjHash => Kind::Hash,
+            Form::PackedSetInts | Form::PackedSet | Form::ObjSet => Kind::Set,
         }
     }
 
@@ -72,24 +79,30 @@ impl Form {
         match self {
             Form::PackedHash => Some(Packing::Hash),
             Form::PackedHashEx => Some(Packing::HashEx),
+            Form::PackedSetInts => Some(Packing::SetInts),
+            Form::PackedSet => Some(Packing::Set),
             _ => None,
         }
     }
 }
 
-/// What the bytes of a packed container are: listpacks.
+/// What the bytes of a packed container are: listpacks, where nothing else is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Packing {
     Hash,
     /// Fields with their expiry, as Redis's listpackex.
     HashEx,
+    /// An intset.
+    SetInts,
+    Set,
 }
 
 impl Packing {
     /// A container of this kind without elements.
     pub fn nothing(self) -> &'static [u8] {
         match self {
-            Packing::Hash | Packing::HashEx => &containers::listpack::EMPTY,
+            Packing::Hash | Packing::HashEx | Packing::Set => &containers::listpack::EMPTY,
+            Packing::SetInts => &containers::intset::EMPTY,
         }
     }
 
@@ -97,6 +110,8 @@ impl Packing {
         match self {
             Packing::Hash => Form::PackedHash,
             Packing::HashEx => Form::PackedHashEx,
+            Packing::SetInts => Form::PackedSetInts,
+            Packing::Set => Form::PackedSet,
         }
     }
 }
@@ -156,7 +171,7 @@ impl Header {
 
     /// Whether the value field is a pointer from `Arc<Object>`.
     fn is_object(self) -> bool {
-        matches!(self.form(), Form::ObjString | Form::ObjHash)
+        matches!(self.form(), Form::ObjString | Form::ObjHash | Form::ObjSet)
     }
 
     fn has_expiry(self) -> bool {
@@ -195,6 +210,7 @@ impl Object {
         match self {
             Object::String(_) => Form::ObjString,
             Object::Hash(_) => Form::ObjHash,
+            Object::Set(_) => Form::ObjSet,
         }
     }
 }

@@ -5,6 +5,7 @@ use super::digest::Digest;
 use super::object::Object;
 use super::raw::{EntryPtr, Packing, PayloadRef};
 use super::types::hash::HashRef;
+use super::types::set::SetRef;
 
 /// A key with its value and expiry, borrowed from the keyspace.
 #[derive(Clone, Copy)]
@@ -15,6 +16,7 @@ pub struct Entry<'a>(pub(super) &'a EntryPtr);
 pub enum Kind {
     String,
     Hash,
+    Set,
 }
 
 /// A value, borrowed.
@@ -22,6 +24,7 @@ pub enum Kind {
 pub enum Value<'a> {
     String(StringRef<'a>),
     Hash(HashRef<'a>),
+    Set(SetRef<'a>),
 }
 
 impl<'a> Value<'a> {
@@ -31,8 +34,11 @@ impl<'a> Value<'a> {
             PayloadRef::Bytes(bytes) => Value::String(StringRef::Bytes(bytes)),
             PayloadRef::Packed(Packing::Hash, bytes) => Value::Hash(HashRef::packed(bytes)),
             PayloadRef::Packed(Packing::HashEx, bytes) => Value::Hash(HashRef::packed_ex(bytes)),
+            PayloadRef::Packed(Packing::SetInts, bytes) => Value::Set(SetRef::ints(bytes)),
+            PayloadRef::Packed(Packing::Set, bytes) => Value::Set(SetRef::packed(bytes)),
             PayloadRef::Object(Object::String(bytes)) => Value::String(StringRef::Bytes(bytes)),
             PayloadRef::Object(Object::Hash(hash)) => Value::Hash(hash.as_ref()),
+            PayloadRef::Object(Object::Set(set)) => Value::Set(set.as_ref()),
         }
     }
 
@@ -50,11 +56,19 @@ impl<'a> Value<'a> {
         }
     }
 
+    pub fn set(self) -> Option<SetRef<'a>> {
+        match self {
+            Value::Set(set) => Some(set),
+            _ => None,
+        }
+    }
+
     /// About how many bytes its elements have.
     pub fn weight(self) -> usize {
         match self {
             Value::String(string) => string.weight(),
             Value::Hash(hash) => hash.weight(),
+            Value::Set(set) => set.weight(),
         }
     }
 
@@ -68,6 +82,10 @@ impl<'a> Value<'a> {
             Value::Hash(hash) => {
                 sum = hash.digest().bytes();
                 (KIND_HASH, &sum)
+            }
+            Value::Set(set) => {
+                sum = set.digest().bytes();
+                (KIND_SET, &sum)
             }
         };
         Digest::of(&[key, &[kind], value, &digest_field(expiry)])
@@ -152,3 +170,4 @@ pub(super) fn digest_field(expiry: Option<i64>) -> [u8; 9] {
 /// The kinds' numbers in digests; they never change.
 const KIND_STRING: u8 = 0;
 const KIND_HASH: u8 = 1;
+const KIND_SET: u8 = 3;

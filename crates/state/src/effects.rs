@@ -6,7 +6,7 @@
 
 use super::apply::ApplyError;
 use super::{
-    bitmap, expire, hash, hyperloglog, key, lend, marks, payload, record, string, titles,
+    bitmap, expire, hash, hyperloglog, key, lend, marks, payload, record, set, string, titles,
     StateMachine,
 };
 use effect::Op;
@@ -51,6 +51,7 @@ const TYPES: &[&[EffectSpec]] = &[
     expire::EFFECTS,
     string::EFFECTS,
     hash::EFFECTS,
+    set::EFFECTS,
     bitmap::EFFECTS,
     hyperloglog::EFFECTS,
 ];
@@ -112,6 +113,8 @@ pub(super) fn frees(op: Op) -> bool {
         key::FLUSHALL,
         hash::HDEL,
         hash::HDELDUE,
+        set::SREM,
+        set::SPOP,
     ]
     .contains(&op)
 }
@@ -185,6 +188,11 @@ mod tests {
             (52, "HPEXPIREAT"),
             (53, "HPERSIST"),
             (54, "the deletion of due fields"),
+            (65, "SADD"),
+            (66, "SREM"),
+            (67, "SMOVE"),
+            (68, "the storing of combined sets"),
+            (69, "the removal of drawn members"),
         ];
         assert_eq!(rows, released);
         assert_eq!((Op::SELECT.number(), name(Op::SELECT)), (1, "SELECT"));

@@ -28,6 +28,7 @@ mod payload;
 mod record;
 pub mod room;
 pub mod save;
+mod set;
 mod string;
 mod titles;
 mod watch;

@@ -9,8 +9,8 @@ use super::core::StateMachine;
 use super::effects::effects;
 use base::number::parse_i64;
 use keyspace::{
-    Detached, Digits, Entry, FieldTtl, HashLayout, HashRef, Key, Keyspace, Kind, StringRef, Ttl,
-    Value,
+    Detached, Digits, Entry, FieldTtl, HashLayout, HashRef, Key, Keyspace, Kind, SetLayout, SetRef,
+    StringRef, Ttl, Value,
 };
 use rdb::{Body, Form, Piece, Pieces, Sink, Type};
 use std::borrow::Cow;
@@ -34,7 +34,11 @@ pub fn payload_of(
     compress: bool,
     pace: &mut dyn FnMut(),
 ) -> Vec<u8> {
-    let kind = encoding_of(value, rdb::VERSION);
+    let most = match (reader, value) {
+        (Reader::Any, Value::Set(_)) => Type::Set.lowest_version(),
+        _ => rdb::VERSION,
+    };
+    let kind = encoding_of(value, most);
     let version = match reader {
         Reader::Newest => rdb::VERSION,
         Reader::Any => kind.lowest_version(),
@@ -59,6 +63,13 @@ pub(super) fn encoding_of(value: Value<'_>, version: u16) -> Type {
             HashLayout::Table if expiring(hash) => Type::HashExpiring,
             HashLayout::Triples(_) | HashLayout::Table => Type::Hash,
         },
+        Value::Set(set) => match set.layout() {
+            SetLayout::Ints(_) => Type::SetIntset,
+            SetLayout::Packed(_) if version >= Type::SetListpack.lowest_version() => {
+                Type::SetListpack
+            }
+            SetLayout::Packed(_) | SetLayout::Table => Type::Set,
+        },
     }
 }
 
@@ -71,7 +82,26 @@ pub(super) fn write_value<S: Sink>(
     match value {
         Value::String(string) => to.string(&text_of(string)),
         Value::Hash(hash) => write_hash(hash, kind, to),
+        Value::Set(set) => write_set(set, kind, to),
     }
+}
+
+fn write_set<S: Sink>(set: SetRef<'_>, kind: Type, to: &mut S) -> Result<(), S::Error> {
+    let pieces = match kind {
+        Type::SetIntset | Type::SetListpack => 1,
+        _ => set.len() as u64,
+    };
+    let mut out = Pieces::begin(to, kind, pieces, 0)?;
+    match (kind, set.layout()) {
+        (Type::SetIntset, SetLayout::Ints(bytes)) => out.packed(Form::Intset, bytes)?,
+        (Type::SetListpack, SetLayout::Packed(bytes)) => out.packed(Form::Set, bytes)?,
+        _ => {
+            let mut members = set.iter();
+            members.try_for_each(|member| out.member(member.text(&mut Digits::default())))?;
+        }
+    }
+    out.end();
+    Ok(())
 }
 
 fn write_hash<S: Sink>(hash: HashRef<'_>, kind: Type, to: &mut S) -> Result<(), S::Error> {
@@ -111,7 +141,8 @@ fn write_hash<S: Sink>(hash: HashRef<'_>, kind: Type, to: &mut S) -> Result<(), 
 pub(super) fn begin_value(keyspace: &Keyspace, kind: rdb::Kind) -> Option<Detached> {
     match kind {
         rdb::Kind::Hash => Some(keyspace.detached(Kind::Hash)),
-        rdb::Kind::String | rdb::Kind::List | rdb::Kind::Set | rdb::Kind::SortedSet => None,
+        rdb::Kind::Set => Some(keyspace.detached(Kind::Set)),
+        rdb::Kind::String | rdb::Kind::List | rdb::Kind::SortedSet => None,
     }
 }
 
@@ -131,6 +162,11 @@ pub(super) fn add_piece(value: &mut Detached, piece: &Piece<'_>) {
         }
         Piece::Packed(Form::Hash, bytes) => value.hash().set_packed(bytes, false),
         Piece::Packed(Form::HashExpiring, bytes) => value.hash().set_packed(bytes, true),
+        Piece::Member(member) => {
+            value.set().add(member);
+        }
+        Piece::Packed(Form::Intset, bytes) => value.set().set_packed(bytes, true),
+        Piece::Packed(Form::Set, bytes) => value.set().set_packed(bytes, false),
         _ => unreachable!("begin_value makes no value that has such pieces"),
     }
 }
@@ -140,6 +176,7 @@ pub(super) fn elements_of(value: Value<'_>) -> u64 {
     match value {
         Value::String(_) => 1,
         Value::Hash(hash) => hash.len() as u64,
+        Value::Set(set) => set.len() as u64,
     }
 }
 
@@ -190,7 +227,8 @@ effects! {
 
 /// Whether values of this type are kept here.
 pub fn is_kept(kind: rdb::Kind) -> bool {
-    matches!(kind, rdb::Kind::String | rdb::Kind::Hash)
+    use rdb::Kind::{Hash, Set, String};
+    matches!(kind, String | Hash | Set)
 }
 
 /// The same of a value.

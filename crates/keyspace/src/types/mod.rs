@@ -9,8 +9,10 @@ use containers::listpack::{self, Listpack};
 use containers::{Element, Table};
 use rand::RngCore;
 
+pub mod combine;
 pub mod hash;
 mod packed;
+pub mod set;
 
 /// How large a container may get before it takes another form: the directives of Redis's names. No effect may depend
 /// on them (they are each member's own).
