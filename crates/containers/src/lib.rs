@@ -10,3 +10,6 @@ pub mod listpack;
 pub mod splice;
 
 pub use splice::Splice;
+
+/// How far a check of foreign bytes goes between two calls of `pace`.
+pub const PACE_BYTES: usize = 1 << 18;

@@ -7,7 +7,9 @@ mod values;
 use common::{elements, put};
 use proptest::prelude::*;
 use rdb::crc64::crc64;
-use rdb::{dump, load, longest_string, Body, Form, PayloadError, Piece, Type, Value, ValueError};
+use rdb::{
+    dump, legacy, load, longest_string, Body, Form, PayloadError, Piece, Type, Value, ValueError,
+};
 use rdb::{PACE_BYTES, VERSION};
 use std::borrow::Cow;
 use values::{listpack, value};
@@ -134,6 +136,27 @@ fn bytes_of_values_are_those_of_the_format() {
             &packed(17, b"", &["m", "1.5", "n", "-inf"]),
             vec![scored("m", 1.5), scored("n", f64::NEG_INFINITY)],
         ),
+        // A ziplist of a list, of the nodes of one (the first is empty), of pairs twice; a zipmap.
+        (
+            b"\x0a\x10\x10\0\0\0\x0c\0\0\0\x02\0\0\xf8\x02\x01a\xff",
+            vec![member("7"), member("a")],
+        ),
+        (
+            b"\x0e\x02\x0b\x0b\0\0\0\x0a\0\0\0\0\0\xff\x10\x10\0\0\0\x0c\0\0\0\x02\0\0\xf8\x02\x01a\xff",
+            vec![member("7"), member("a")],
+        ),
+        (
+            b"\x0c\x12\x12\0\0\0\x0d\0\0\0\x02\0\0\x01a\x03\x031.5\xff",
+            vec![scored("a", 1.5)],
+        ),
+        (
+            b"\x0d\x10\x10\0\0\0\x0c\0\0\0\x02\0\0\xf8\x02\x01a\xff",
+            vec![field("7", "a", None)],
+        ),
+        (
+            b"\x09\x08\x01\x01f\x01\x01v\0\xff",
+            vec![field("f", "v", None)],
+        ),
         (b"\x0b\x0a\x02\0\0\0\x01\0\0\0\xff\xff", vec![member("-1")]),
     ] {
         let found = read(body).map(|pieces| elements(&pieces));
@@ -198,6 +221,19 @@ fn values_that_are_wrong_are_refused() {
         (
             b"\x14\x01x",
             ValueError::Listpack(containers::listpack::Bad::Short(1)),
+        ),
+        (b"\x0a\x01x", ValueError::Legacy(legacy::Bad::Short(1))),
+        (
+            b"\x09\x03\x01\x01\xff",
+            ValueError::Legacy(legacy::Bad::Entry),
+        ),
+        (
+            b"\x0d\x0d\x0d\0\0\0\x0a\0\0\0\x01\0\0\xf8\xff",
+            ValueError::Together(2),
+        ),
+        (
+            b"\x0c\x10\x10\0\0\0\x0c\0\0\0\x02\0\0\xf8\x02\x01a\xff",
+            ValueError::Score,
         ),
         (b"\x06\x01x", ValueError::Type(6)),
         (b"\x0f\x01x", ValueError::Type(15)),
@@ -320,7 +356,7 @@ proptest! {
     ) {
         for piece in &pieces {
             if let Piece::Packed(_, bytes) = piece {
-                if let Ok(count) = form.check(bytes) {
+                if let Ok(count) = form.check(bytes, &mut || {}) {
                     prop_assert_eq!(form.elements(bytes).count() as u64, count);
                 }
             }
