@@ -8,6 +8,7 @@ use super::decode::Raw;
 use super::piece::{checked_expiry, score_of};
 use super::repack::Old;
 use super::{Decoder, Form, Piece, Type, ValueError};
+use containers::listpack::EMPTY;
 use std::borrow::Cow;
 
 /// How far a value with elements has been read.
@@ -173,7 +174,10 @@ impl<'a> Part<'a> {
             Part::Field(field, value, _) => field.longest().saturating_add(value.longest()),
             Part::Packed(_, bytes) => bytes.longest(),
             // An element of a listpack may take a byte more than it did.
-            Part::Old(_, bytes) => bytes.longest().saturating_mul(2),
+            Part::Old(_, bytes) => bytes
+                .longest()
+                .saturating_mul(2)
+                .saturating_add(EMPTY.len()),
         }
     }
 

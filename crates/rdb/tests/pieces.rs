@@ -146,7 +146,7 @@ fn bytes_of_values_are_those_of_the_format() {
             vec![member("7"), member("a")],
         ),
         (
-            b"\x0c\x12\x12\0\0\0\x0d\0\0\0\x02\0\0\x01a\x03\x031.5\xff",
+            b"\x0c\x13\x13\0\0\0\x0d\0\0\0\x02\0\0\x01a\x03\x031.5\xff",
             vec![scored("a", 1.5)],
         ),
         (
@@ -154,7 +154,7 @@ fn bytes_of_values_are_those_of_the_format() {
             vec![field("7", "a", None)],
         ),
         (
-            b"\x09\x08\x01\x01f\x01\x01v\0\xff",
+            b"\x09\x07\x01\x01f\x01\0v\xff",
             vec![field("f", "v", None)],
         ),
         (b"\x0b\x0a\x02\0\0\0\x01\0\0\0\xff\xff", vec![member("-1")]),

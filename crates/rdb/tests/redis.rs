@@ -6,8 +6,10 @@
 
 mod common;
 
-use rdb::file::{Entry, Item};
+use rdb::file::{Begin, Entry, Head, Item};
+use rdb::{Body, Kind, Piece, Type, Value};
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -237,6 +239,98 @@ fn newer_version_is_refused_by_redis() {
     }
     let (file, _) = common::write(11, true, &[Item::Db(0), Item::Entry(entry(b"k", b"v"))]);
     assert!(server("newer", &file, "noeviction").is_none());
+}
+
+/// Values with elements, in every encoding that Redis 7.0 reads: names, types and pieces.
+fn containers() -> Vec<(String, Type, Vec<Piece<'static>>)> {
+    let lines = include_str!("golden/elements.txt").lines();
+    let values = lines.filter_map(|line| {
+        let (name, digits) = line.split_once(' ').unwrap();
+        let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+        let payload: Vec<u8> = (0..digits.len()).step_by(2).map(byte).collect();
+        let Ok(Value::Container(body)) = rdb::load(&payload, common::LIMIT, &mut || {}) else {
+            panic!("{name} has elements");
+        };
+        let pieces = pieces_of(body);
+        let known = body.encoding().lowest_version() <= 10;
+        known.then(|| (name.to_owned(), body.encoding(), pieces))
+    });
+    let mut values: Vec<_> = values.collect();
+    // What is written as it is not packed, from the same elements.
+    for at in 0..values.len() {
+        let (name, encoding, pieces) = &values[at];
+        let encoding = match encoding.kind() {
+            Kind::List => Type::List,
+            _ => continue,
+        };
+        values.push((format!("{name}:plain"), encoding, common::elements(pieces)));
+    }
+    values
+}
+
+fn pieces_of(body: Body<'_>) -> Vec<Piece<'static>> {
+    let mut pieces = Vec::new();
+    let Ok(()) = body.visit(&mut || {}, &mut |piece| {
+        pieces.push(piece.into_owned());
+        Ok::<(), Infallible>(())
+    });
+    pieces
+}
+
+/// The same whatever the encoding: elements in their order but those of a list.
+fn sorted(kind: Kind, pieces: &[Piece<'_>]) -> Vec<String> {
+    let elements = common::elements(pieces);
+    let mut texts: Vec<String> = elements.iter().map(|e| format!("{e:?}")).collect();
+    if kind != Kind::List {
+        texts.sort();
+    }
+    texts
+}
+
+#[test]
+fn elements_of_ours_load_and_restore_in_redis() {
+    if !is_there("redis-server") {
+        return;
+    }
+    let mut items = vec![Item::Db(0)];
+    for (name, encoding, pieces) in containers() {
+        let head = Head {
+            key: Cow::Owned(name.into_bytes()),
+            encoding,
+            expires_at_ms: None,
+            idle_seconds: None,
+            frequency: None,
+        };
+        items.push(Item::Begin(Begin {
+            head,
+            elements: None,
+            offset: 0,
+        }));
+        items.extend(pieces.into_iter().map(Item::Piece));
+        items.push(Item::Finish);
+    }
+    let (file, _) = common::write(10, true, &items);
+    let (_server, mut client) = server("elements", &file, "noeviction").expect("it loads");
+    for (name, encoding, pieces) in containers() {
+        let want = sorted(encoding.kind(), &pieces);
+        let mut payload = Vec::new();
+        rdb::dump(&mut payload, (encoding, 10), false, &mut || {}, |to| {
+            let Ok(()) = common::put(to, encoding, &pieces);
+        });
+        let restored = ask(
+            &mut client,
+            &[b"RESTORE", b"restored", b"0", &payload, b"REPLACE"],
+        );
+        assert_eq!(restored, "OK", "{name}");
+        for key in [name.as_bytes(), b"restored"] {
+            let theirs = ask_bytes(&mut client, &[b"DUMP", key]);
+            let Ok(Value::Container(body)) = rdb::load(&theirs, common::LIMIT, &mut || {}) else {
+                panic!("{name}");
+            };
+            let found = sorted(encoding.kind(), &pieces_of(body));
+            assert!(found == want, "{name}: {found:?}");
+        }
+    }
 }
 
 /// What it saves of what it loaded is read here.

@@ -471,7 +471,10 @@ fn items() -> impl Strategy<Value = Vec<Item<'static>>> {
         };
         let pieces = pieces.into_iter().map(Item::Piece);
         let begin = std::iter::once(Item::Begin(begin));
-        begin.chain(pieces).chain([Item::Finish]).collect()
+        begin
+            .chain(pieces)
+            .chain([Item::Finish])
+            .collect::<Vec<_>>()
     });
     let item = prop_oneof![
         6 => entry,
