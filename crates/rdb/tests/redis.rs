@@ -10,7 +10,7 @@ use rdb::file::{Begin, Entry, Head, Item};
 use rdb::{Body, Kind, Piece, Type, Value};
 use std::borrow::Cow;
 use std::convert::Infallible;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -76,7 +76,8 @@ fn connect(server: &mut Server, socket: &Path) -> Option<BufReader<UnixStream>> 
         }
         if let Ok(stream) = UnixStream::connect(socket) {
             let mut client = BufReader::new(stream);
-            if ask(&mut client, &[b"PING"]) == "PONG" {
+            // One that ends before it has loaded closes the connection.
+            if try_ask(&mut client, &[b"PING"]).is_ok_and(|reply| reply == b"PONG") {
                 return Some(client);
             }
         }
@@ -87,26 +88,32 @@ fn connect(server: &mut Server, socket: &Path) -> Option<BufReader<UnixStream>> 
 
 /// One reply: the line of a status, an error or an integer, or a bulk's text.
 fn ask_bytes(client: &mut BufReader<UnixStream>, words: &[&[u8]]) -> Vec<u8> {
+    try_ask(client, words).expect("a reply")
+}
+
+fn try_ask(client: &mut BufReader<UnixStream>, words: &[&[u8]]) -> io::Result<Vec<u8>> {
     let mut request = format!("*{}\r\n", words.len()).into_bytes();
     for word in words {
         request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
         request.extend_from_slice(word);
         request.extend_from_slice(b"\r\n");
     }
-    client.get_mut().write_all(&request).unwrap();
+    client.get_mut().write_all(&request)?;
     let mut line = String::new();
-    client.read_line(&mut line).unwrap();
+    if client.read_line(&mut line)? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     let (kind, rest) = line.trim_end().split_at(1);
-    match (kind, rest) {
+    Ok(match (kind, rest) {
         ("$", "-1") => b"(nil)".to_vec(),
         ("$", length) => {
             let mut text = vec![0; length.parse::<usize>().unwrap() + 2];
-            client.read_exact(&mut text).unwrap();
+            client.read_exact(&mut text)?;
             text.truncate(text.len() - 2);
             text
         }
         _ => rest.as_bytes().to_vec(),
-    }
+    })
 }
 
 fn ask(client: &mut BufReader<UnixStream>, words: &[&[u8]]) -> String {
