@@ -21,3 +21,6 @@ pub use shared::SharedBytes;
 pub use splice::Splice;
 pub use table::{tag_of, Element, ElementMut, Table};
 pub use tree::{Item, Tree};
+
+/// How far a check of foreign bytes goes between two calls of `pace`.
+pub const PACE_BYTES: usize = 1 << 18;
