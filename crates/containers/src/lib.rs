@@ -7,6 +7,7 @@
 
 pub mod blob;
 pub mod intset;
+pub mod list;
 pub mod listpack;
 mod memory;
 pub mod splice;

@@ -116,7 +116,7 @@ impl<'a, T: Item> Cursor<'a, T> {
 }
 
 /// The items behind a cursor.
-pub struct Forward<'a, T: Item>(pub(super) Cursor<'a, T>);
+pub struct Forward<'a, T: Item>(Cursor<'a, T>);
 
 impl<'a, T: Item> Iterator for Forward<'a, T> {
     type Item = &'a T;
@@ -127,12 +127,24 @@ impl<'a, T: Item> Iterator for Forward<'a, T> {
 }
 
 /// The items before a cursor, the nearest first.
-pub struct Backward<'a, T: Item>(pub(super) Cursor<'a, T>);
+pub struct Backward<'a, T: Item>(Cursor<'a, T>);
 
 impl<'a, T: Item> Iterator for Backward<'a, T> {
     type Item = &'a T;
 
     fn next(&mut self) -> Option<&'a T> {
         self.0.prev()
+    }
+}
+
+impl<'a, T: Item> From<Cursor<'a, T>> for Forward<'a, T> {
+    fn from(cursor: Cursor<'a, T>) -> Self {
+        Forward(cursor)
+    }
+}
+
+impl<'a, T: Item> From<Cursor<'a, T>> for Backward<'a, T> {
+    fn from(cursor: Cursor<'a, T>) -> Self {
+        Backward(cursor)
     }
 }
