@@ -15,3 +15,10 @@ pub mod tree;
 
 pub use memory::size_class;
 pub use splice::Splice;
+
+// A snapshot reads clones on another thread, and frees them there.
+const _: fn() = || {
+    fn holds<T: Send + Sync>() {}
+    holds::<blob::Blob>();
+    holds::<list::List>();
+};
