@@ -64,7 +64,7 @@ impl<'a, T: Item> Cursor<'a, T> {
     #[allow(clippy::should_implement_trait, reason = "a cursor goes both ways")]
     pub fn next(&mut self) -> Option<&'a T> {
         if self.at == self.leaf.len() {
-            self.to_next_leaf()?;
+            self.enter_next_leaf()?;
         }
         let item = &self.leaf[self.at];
         self.at += 1;
@@ -74,13 +74,13 @@ impl<'a, T: Item> Cursor<'a, T> {
     /// The item before the cursor, which passes it.
     pub fn prev(&mut self) -> Option<&'a T> {
         if self.at == 0 {
-            self.to_previous_leaf()?;
+            self.enter_previous_leaf()?;
         }
         self.at -= 1;
         Some(&self.leaf[self.at])
     }
 
-    fn to_next_leaf(&mut self) -> Option<()> {
+    fn enter_next_leaf(&mut self) -> Option<()> {
         let path = &self.path[..self.height];
         let level = path.iter().rposition(|(of, at)| at + 1 < of.len())?;
         self.height = level;
@@ -97,7 +97,7 @@ impl<'a, T: Item> Cursor<'a, T> {
         }
     }
 
-    fn to_previous_leaf(&mut self) -> Option<()> {
+    fn enter_previous_leaf(&mut self) -> Option<()> {
         let path = &self.path[..self.height];
         let level = path.iter().rposition(|(_, at)| *at > 0)?;
         self.height = level;
