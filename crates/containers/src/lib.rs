@@ -16,14 +16,12 @@ pub mod tree;
 pub use memory::size_class;
 pub use splice::Splice;
 
-<<<<<<< HEAD
+/// How far a check of foreign bytes goes between two calls of `pace`.
+pub const PACE_BYTES: usize = 1 << 18;
+
 // A snapshot reads clones on another thread, and frees them there.
 const _: fn() = || {
     fn holds<T: Send + Sync>() {}
     holds::<blob::Blob>();
     holds::<list::List>();
 };
-=======
-/// How far a check of foreign bytes goes between two calls of `pace`.
-pub const PACE_BYTES: usize = 1 << 18;
->>>>>>> h-listpack
