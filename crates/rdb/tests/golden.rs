@@ -178,7 +178,7 @@ fn list_of_redis_is_read() {
         assert_eq!(LIST[offset..offset + 8], *b"\x12\x06a list");
         assert_eq!(begin.head.encoding, Type::ListNodes);
         let want = [&b"one"[..], b"two"].map(|text| Piece::Member(text.into()));
-        assert_eq!(elements(&[node.clone()]), want);
+        assert_eq!(elements(std::slice::from_ref(node)), want);
     }
 }
 
