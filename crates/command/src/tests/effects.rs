@@ -246,6 +246,43 @@ fn a_unit_above_a_megabyte_arrives_whole() {
     );
 }
 
+/// As members in several effects, as a number where a transaction has no room for them.
+#[test]
+fn large_draws_reach_followers() {
+    let mut f = Fixture::new(single());
+    let members: Vec<String> = (0..20_000).map(|n| format!("member{n}")).collect();
+    let mut words = vec!["SADD", "s"];
+    words.extend(members.iter().map(|member| &**member));
+    f.run(&words);
+    let before = f.log.len();
+    assert!(f.line("SPOP s 12000").starts_with("*12000\r\n"));
+    let mut pieces = 0;
+    let mut stager = Stager::default();
+    for body in &f.log[before..] {
+        let staged = stager.take(1, parse_entry(body).expect("a body"));
+        let Staged::Whole(body) = staged.expect("in order") else {
+            continue;
+        };
+        let (mut unit, mut effect) = (Unit::new(&body), Effect::default());
+        while unit.next_into(&mut effect).expect("an effect") {
+            assert_eq!(effects::name(effect.op), "SREM");
+            let bytes: usize = effect.args.iter().map(|arg| arg.len()).sum();
+            assert!(bytes <= 64 << 10);
+            pieces += 1;
+        }
+    }
+    assert!(pieces > 1);
+    f.line("MULTI");
+    f.line("SPOP s 5000");
+    f.line("EXEC");
+    assert_eq!(f.line("SCARD s"), ":3000\r\n");
+    let follower = follow(single(), &f.log);
+    assert_eq!(
+        follower.keyspace().digest_all(),
+        f.data.keyspace().digest_all()
+    );
+}
+
 const KEYS: [&str; 6] = ["a", "b", "c", "{t}1", "{t}2", "{t}3"];
 
 fn command() -> impl Strategy<Value = Vec<String>> {
