@@ -7,7 +7,7 @@
 //! least, and a string is found (`Decoder::raw`) without being made (`Raw::text`), as it may be looked
 //! for many times before all of it has come.
 
-use super::{length, lzf, special, Body, Type};
+use super::{legacy, length, lzf, special, Body, Type};
 use containers::{intset, listpack};
 use std::borrow::Cow;
 
@@ -48,8 +48,8 @@ pub enum ValueError {
     Expiry,
     #[error("there is no node {0} of lists, or it has no element")]
     Node(u64),
-    #[error("what Redis before 7.0 packed elements in is not known here")]
-    Legacy,
+    #[error("its ziplist or zipmap is wrong: {0}")]
+    Legacy(legacy::Bad),
 }
 
 /// Takes parts of values off the front of bytes.

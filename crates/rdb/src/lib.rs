@@ -1,8 +1,8 @@
 //! Redis's RDB encoding of values, and RDB files.
 //!
 //! Owns: the payload of DUMP and RESTORE ([`payload`]), files ([`file`](mod@file)), what both are made of
-//! ([`encode`], [`decode`]), the compression of long strings ([`lzf`]) and the checksum ([`crc64`]). Never:
-//! does I/O, looks at a clock, knows the keyspace.
+//! ([`encode`], [`decode`]), the packed values of old files ([`legacy`]), the compression of long strings ([`lzf`])
+//! and the checksum ([`crc64`]). Never: does I/O, looks at a clock, knows the keyspace.
 //!
 //! Invariants: what is written is what Redis 7.4 writes, to the byte (but for long strings in files:
 //! [`file::COMPRESSED_MAX`]). What is read may be any bytes: a value or a typed error comes of it, and no more
@@ -23,11 +23,12 @@ pub mod crc64;
 pub mod decode;
 pub mod encode;
 pub mod file;
-mod legacy;
+pub mod legacy;
 pub mod lzf;
 mod parts;
 pub mod payload;
 pub mod piece;
+mod repack;
 pub mod sink;
 mod types;
 
