@@ -535,6 +535,12 @@ pub trait ServerApi {
     /// Stands still for that long, a few milliseconds at most (DEBUG SLEEP).
     fn rest(&mut self, time: std::time::Duration);
 
+    /// What the memory's allocator says of itself (MEMORY MALLOC-STATS).
+    fn allocator_report(&self) -> String;
+
+    /// Gives memory that is not used back to the system (MEMORY PURGE). False: it failed.
+    fn purge_memory(&mut self) -> bool;
+
     /// Unix time in microseconds (TIME), as precise as the host's clock.
     fn unix_micros(&self) -> i64 {
         self.now().unix_ms * 1000

@@ -148,6 +148,12 @@ impl ServerApi for TestServer {
         Ok(())
     }
     fn rest(&mut self, _time: std::time::Duration) {}
+    fn allocator_report(&self) -> String {
+        String::new()
+    }
+    fn purge_memory(&mut self) -> bool {
+        true
+    }
 
     fn breathe(&mut self) {
         self.breaths += 1;

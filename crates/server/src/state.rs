@@ -369,6 +369,14 @@ impl<P: Platform> ServerApi for TurnApi<'_, P> {
         self.state.platform.rest(time);
     }
 
+    fn allocator_report(&self) -> String {
+        self.state.platform.allocator_report()
+    }
+
+    fn purge_memory(&mut self) -> bool {
+        self.state.platform.purge_memory()
+    }
+
     /// T9: only a leader with followers must keep heartbeating during a long command.
     fn breathe(&mut self) {
         let group = &mut *self.handle.group;

@@ -186,6 +186,12 @@ impl ServerApi for FakeServer {
     fn rest(&mut self, time: Duration) {
         self.now.mono = self.now.mono + time;
     }
+    fn allocator_report(&self) -> String {
+        "a report".to_owned()
+    }
+    fn purge_memory(&mut self) -> bool {
+        true
+    }
     fn breathe(&mut self) {
         self.breaths += 1;
     }
