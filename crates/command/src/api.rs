@@ -498,6 +498,9 @@ pub trait ServerApi {
     /// How many data replicas have applied what batch `batch` became, or 0 (WAIT; C2).
     fn replica_acks(&self, batch: BatchSeq) -> u64;
 
+    /// Whether what `batch` became is on the own disk, and how many other data members have it on theirs.
+    fn synced_acks(&self, batch: BatchSeq) -> (bool, u64);
+
     /// How snapshots stand.
     fn saving(&self) -> SavingView;
 

@@ -141,6 +141,9 @@ impl ServerApi for TestServer {
     fn admit_replica(&mut self, _replica: &str) -> bool {
         true
     }
+    fn synced_acks(&self, _batch: BatchSeq) -> (bool, u64) {
+        (true, 0)
+    }
     fn replica_acks(&self, _batch: BatchSeq) -> u64 {
         0
     }

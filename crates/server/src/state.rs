@@ -237,7 +237,7 @@ impl<P: Platform> ServerApi for TurnApi<'_, P> {
 
     fn unblock(&mut self, client: u64, how: Unblock) -> bool {
         let handle = &self.handle;
-        let acks = |batch| handle.replica_acks(batch);
+        let acks = |batch| handle.acks(batch);
         self.state.unblock(client, how, acks)
     }
 
@@ -323,6 +323,11 @@ impl<P: Platform> ServerApi for TurnApi<'_, P> {
             Some(cluster) => cluster.core.outside_connections(),
             None => self.state.alone.connections(),
         }
+    }
+
+    fn synced_acks(&self, batch: BatchSeq) -> (bool, u64) {
+        let acks = self.handle.acks(batch);
+        (acks.own, acks.synced)
     }
 
     fn replica_acks(&self, batch: BatchSeq) -> u64 {

@@ -9,6 +9,7 @@ use super::super::rows::{no_subcommand, rows};
 use super::help;
 use keyspace::{Entry, Value};
 use resp::args::Args;
+use resp::number::parse_i64;
 
 const UNSURE: &[&str] = &["nondeterministic_output"];
 
@@ -39,7 +40,10 @@ const SHARED_REFERENCES: i64 = i32::MAX as i64;
 pub fn encoding_name(value: Value<'_>) -> &'static str {
     match value {
         Value::Int(_) => "int",
-        Value::Bytes(bytes) if bytes.len() <= EMBEDDED_BYTES => "embstr",
+        // Text of an integer that is no integer was made by changing a string in place.
+        Value::Bytes(bytes) if bytes.len() <= EMBEDDED_BYTES && parse_i64(bytes).is_none() => {
+            "embstr"
+        }
         Value::Bytes(_) => "raw",
     }
 }
