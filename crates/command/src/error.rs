@@ -248,6 +248,7 @@ texts! {
     MAX_AGE_RANGE = "ERR maxage should be greater than 0";
     NO_SUCH_CLIENT = "ERR No such client";
     WAIT_ON_REPLICA = "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.";
+    WAITAOF_ON_REPLICA = "ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local and are not propagated.";
     TIMEOUT_OUT_OF_RANGE = "ERR timeout is out of range";
     NO_SHUTDOWN = "ERR No shutdown in progress.";
     SHUTDOWN_FAILED = "ERR Errors trying to SHUTDOWN. Check logs.";

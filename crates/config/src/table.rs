@@ -29,10 +29,10 @@ pub(super) const fn size(min: i128, max: i128) -> Kind {
 
 /// The field of `Config` that holds a directive's value.
 macro_rules! field {
-    ($name:ident) => {
+    ($($name:ident).+) => {
         Keep::Field {
-            get: |c| c.$name.to_value(),
-            put: |c, v| c.$name = Field::from_value(v),
+            get: |c| c.$($name).+.to_value(),
+            put: |c, v| c.$($name).+ = Field::from_value(v),
         }
     };
 }
@@ -286,7 +286,7 @@ static REAL: &[Directive] = &[
         "hash-max-listpack-entries",
         int(0, LONG_MAX),
         "512",
-        field!(hash_max_listpack_entries),
+        field!(containers.hash_entries),
         "Fields of a hash that is kept as a listpack.",
     )
     .alias("hash-max-ziplist-entries"),
@@ -294,7 +294,7 @@ static REAL: &[Directive] = &[
         "hash-max-listpack-value",
         size(0, LONG_MAX),
         "64",
-        field!(hash_max_listpack_value),
+        field!(containers.hash_value),
         "Longest field or value of a hash that is kept as a listpack.",
     )
     .alias("hash-max-ziplist-value"),
@@ -302,28 +302,28 @@ static REAL: &[Directive] = &[
         "set-max-intset-entries",
         int(0, LONG_MAX),
         "512",
-        field!(set_max_intset_entries),
+        field!(containers.set_ints),
         "Members of a set of integers that is kept as an intset.",
     ),
     Directive::real(
         "set-max-listpack-entries",
         int(0, LONG_MAX),
         "128",
-        field!(set_max_listpack_entries),
+        field!(containers.set_entries),
         "Members of a set that is kept as a listpack.",
     ),
     Directive::real(
         "set-max-listpack-value",
         int(0, LONG_MAX),
         "64",
-        field!(set_max_listpack_value),
+        field!(containers.set_value),
         "Longest member of a set that is kept as a listpack.",
     ),
     Directive::real(
         "zset-max-listpack-entries",
         int(0, LONG_MAX),
         "128",
-        field!(zset_max_listpack_entries),
+        field!(containers.zset_entries),
         "Members of a sorted set that is kept as a listpack.",
     )
     .alias("zset-max-ziplist-entries"),
@@ -331,7 +331,7 @@ static REAL: &[Directive] = &[
         "zset-max-listpack-value",
         size(0, LONG_MAX),
         "64",
-        field!(zset_max_listpack_value),
+        field!(containers.zset_value),
         "Longest member of a sorted set that is kept as a listpack.",
     )
     .alias("zset-max-ziplist-value"),

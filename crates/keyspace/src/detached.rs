@@ -3,7 +3,8 @@
 
 use ahash::RandomState;
 
-use super::raw::{EntryPtr, Mark, Packing, Payload};
+use super::form::Packing;
+use super::raw::{EntryPtr, Mark, Payload};
 use super::table::tag_of;
 use super::types::hash::HashMut;
 use super::types::set::SetMut;

@@ -1,7 +1,7 @@
 //! Owns the data of a node: databases, keys, values, expiry times, and the memory of all of these.
 //! Never knows time (an expired key is there until it is removed), clients, effects or RESP.
 //!
-//! From the inside out: `raw` entries and buckets in memory (all unsafe code), `object` values
+//! From the inside out: `raw` entries and buckets in memory (all unsafe code), `form` what an entry's header says of its value, `object` values
 //! outside their entry, `string` how a string is kept and edited, `table` the hash table, `expiry` the order in which keys expire, `db` one
 //! database, `cut` all keys as of one instant, `digest` the proof that two keyspaces are equal, `garbage`
 //! memory on its way out.
@@ -21,6 +21,7 @@ mod db;
 mod detached;
 mod digest;
 mod expiry;
+mod form;
 mod garbage;
 mod object;
 mod raw;
@@ -38,9 +39,10 @@ pub use detached::Detached;
 use digest::digest_of_all;
 use digest::Digest;
 pub use digest::KeysDigest;
+use form::Packing;
 pub use garbage::Garbage;
 pub use raw::prefetch;
-use raw::{EntryPtr, Packing, Payload, PayloadRef};
+use raw::{EntryPtr, Payload, PayloadRef};
 use table::{tag_of, Upkeep};
 use types::combine::Combiner;
 pub use types::combine::{intersect, SetDraft, SetOp};

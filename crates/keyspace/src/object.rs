@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use containers::{size_class, Splice};
 
-use super::raw::Packing;
+use super::form::Packing;
 use super::types::hash::HashObject;
 use super::types::set::SetObject;
 

@@ -2,8 +2,9 @@
 //! Never touches memory itself, and never changes an entry.
 
 use super::digest::Digest;
+use super::form::Packing;
 use super::object::Object;
-use super::raw::{EntryPtr, Packing, PayloadRef};
+use super::raw::{EntryPtr, PayloadRef};
 use super::types::hash::HashRef;
 use super::types::set::SetRef;
 

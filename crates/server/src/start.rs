@@ -447,13 +447,13 @@ pub(super) fn open_member<D: Disk>(
 /// How large containers get before they take another form.
 pub(super) fn limits(config: &Config) -> Limits {
     Limits {
-        hash_entries: config.hash_max_listpack_entries,
-        hash_value: config.hash_max_listpack_value,
-        set_ints: config.set_max_intset_entries,
-        set_entries: config.set_max_listpack_entries,
-        set_value: config.set_max_listpack_value,
-        zset_entries: config.zset_max_listpack_entries,
-        zset_value: config.zset_max_listpack_value,
+        hash_entries: config.containers.hash_entries,
+        hash_value: config.containers.hash_value,
+        set_ints: config.containers.set_ints,
+        set_entries: config.containers.set_entries,
+        set_value: config.containers.set_value,
+        zset_entries: config.containers.zset_entries,
+        zset_value: config.containers.zset_value,
         ..Limits::default()
     }
 }

@@ -4,9 +4,10 @@
 //! has changed, as bytes. Invariant: nothing is written before all of it is worked out.
 
 use super::bits::{Place, WINDOW};
-use super::{checked_offset, Error};
+use super::offset::checked_offset;
 use crate::args::integer;
 use crate::env::{Done, Env, DONE};
+use crate::error::Error;
 use crate::key_spec::{BadKeys, KeyFlags};
 use crate::pace::Pace;
 use crate::values::as_string;

@@ -7,11 +7,9 @@ mod bits;
 mod combine;
 mod count;
 mod field;
+mod offset;
 mod single;
 
-use super::args::integer;
-use super::env::Env;
-use super::error::Error;
 use super::rows::rows;
 
 rows! { pub static ROWS: Bitmap [BITMAP] {
@@ -23,16 +21,3 @@ rows! { pub static ROWS: Bitmap [BITMAP] {
     "getbit" 3 [READONLY FAST] "2.2.0" key(1 RO ACCESS) => single::getbit: "A bit of a string.";
     "setbit" 4 [WRITE DENYOOM] "2.2.0" key(1 RW ACCESS UPDATE) => single::setbit: "Sets or clears a bit of a string.";
 }}
-
-/// The offset of a bit; no string is long enough for one beyond the limit of strings.
-fn bit_offset(env: &Env<'_>, text: &[u8]) -> Result<usize, Error> {
-    let offset = integer(text).map_err(|_| Error::BIT_OFFSET)?;
-    checked_offset(env, offset)
-}
-
-fn checked_offset(env: &Env<'_>, offset: i64) -> Result<usize, Error> {
-    let limit = env.server.config().proto_max_bulk_len;
-    let offset = usize::try_from(offset).ok();
-    let offset = offset.filter(|offset| offset / 8 < limit);
-    offset.ok_or(Error::BIT_OFFSET)
-}

@@ -1,6 +1,6 @@
 //! SETBIT, GETBIT.
 
-use super::bit_offset;
+use super::offset::bit_offset;
 use crate::args::integer;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;

@@ -1,6 +1,6 @@
 //! HRANDFIELD.
 
-use super::{see, Fields};
+use super::view::{see, Fields};
 use crate::args::integer;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;

@@ -1,6 +1,6 @@
 //! Reading fields: HGET and its relatives.
 
-use super::{see, Fields};
+use super::view::{see, Fields};
 use crate::env::{Done, Env, DONE};
 use crate::pace::Pace;
 use crate::values::{as_hash, bulk};

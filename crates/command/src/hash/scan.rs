@@ -1,6 +1,6 @@
 //! HSCAN.
 
-use super::{see, Fields};
+use super::view::{see, Fields};
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
 use crate::pace::Pace;

@@ -1,7 +1,9 @@
 //! PFDEBUG, PFSELFTEST.
 
-use super::value::{Changing, Corrupt, Encoding, HEADER, REGISTERS};
-use super::{as_sketch, change, dense, estimate, hash, sparse};
+use super::change::{as_sketch, change};
+use super::layout::{Corrupt, HEADER, REGISTERS};
+use super::value::{Changing, Encoding};
+use super::{dense, estimate, hash, sparse};
 use crate::api::ServerApi;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;

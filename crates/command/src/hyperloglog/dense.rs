@@ -1,6 +1,6 @@
 //! Registers of six bits, one behind the other, the lowest bits first.
 
-use super::value::{HEADER, REGISTERS};
+use super::layout::{HEADER, REGISTERS};
 
 const BITS: usize = 6;
 const MASK: u16 = (1 << BITS) - 1;

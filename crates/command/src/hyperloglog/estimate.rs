@@ -2,7 +2,8 @@
 //! operations in which Redis does it, so that both say the same number.
 
 use super::hash::RUN_BITS;
-use super::value::{Corrupt, Encoding, HEADER, REGISTERS};
+use super::layout::{Corrupt, HEADER, REGISTERS};
+use super::value::Encoding;
 use super::{dense, sparse};
 
 /// 0.5 / ln(2)

@@ -3,7 +3,7 @@
 //! Owns: the hash function of HyperLogLogs (MurmurHash64A with Redis's seed), whose values are in every
 //! string that a client has kept: it never changes.
 
-use super::value::REGISTERS;
+use super::layout::REGISTERS;
 
 const SEED: u64 = 0xadc8_3b19;
 const FACTOR: u64 = 0xc6a4_a793_5bd1_e995;

@@ -2,28 +2,28 @@
 //!
 //! Owns: the rows of this family and its commands, and what a change is as an effect. `value` is the form of the string,
 //! `dense` and `sparse` are its encodings, `hash` says where an element counts, `estimate` how many there
-//! were; `debug` is PFDEBUG and PFSELFTEST. Invariant: the strings are Redis's, to the byte.
+//! were; `change` looks at keys and logs what has changed, as `patch` says it; `debug` is PFDEBUG and PFSELFTEST. Invariant: the strings are Redis's, to the byte.
 
+mod change;
 mod debug;
 mod dense;
 mod estimate;
 mod hash;
+mod layout;
 mod patch;
 mod sparse;
 mod value;
 
-use super::api::ServerApi;
 use super::env::{Done, Env, Flow, DONE};
 use super::error::Error;
 use super::pace::Pace;
 use super::room;
 use super::rows::rows;
-use super::values::as_string;
-use keyspace::{Entry, Key};
+use change::{as_sketch, change};
+use layout::{Corrupt, HEADER, REGISTERS};
 use resp::args::Args;
 use sparse::Mark;
-use state::text;
-use value::{Changing, Corrupt, Encoding, REGISTERS};
+use value::Encoding;
 
 rows! { pub static ROWS: HyperLogLog [HYPERLOGLOG] {
     "pfadd" -2 [WRITE DENYOOM FAST] "2.8.9" key(1 RW INSERT) => pfadd: "Adds elements to a HyperLogLog." .amplifies(raised);
@@ -34,7 +34,7 @@ rows! { pub static ROWS: HyperLogLog [HYPERLOGLOG] {
 }}
 
 /// A string that is no longer than it has to be has two bytes for a register at most.
-const LONGEST: usize = value::HEADER + 2 * REGISTERS;
+const LONGEST: usize = HEADER + 2 * REGISTERS;
 
 /// D5: at the worst all of a string is made anew.
 fn replaced(_args: Args<'_>) -> usize {
@@ -49,47 +49,6 @@ fn raised(args: Args<'_>) -> usize {
 /// D5: what was counted is written as well, so a transaction that counts is one that writes.
 fn noted(args: Args<'_>) -> usize {
     args.at(1).len() + 2 * room::EFFECT
-}
-
-impl Corrupt {
-    fn error(self) -> Error {
-        Error::HLL_CORRUPT
-    }
-}
-
-/// The string of a key that has to be a HyperLogLog.
-fn as_sketch<'a>(
-    entry: &Entry<'a>,
-    digits: &'a mut itoa::Buffer,
-) -> Result<(&'a [u8], Encoding), Error> {
-    let value = text(as_string(entry)?, digits);
-    let encoding = value::encoding(value).ok_or(Error::HLL_INVALID)?;
-    Ok((value, encoding))
-}
-
-/// Has `change` change the HyperLogLog of a key, or an empty one where there is none, and logs what comes of
-/// it. `change` is told whether it is new, and says whether it has changed anything; so does this.
-fn change(
-    env: &mut Env<'_>,
-    key: &Key<'_>,
-    change: impl FnOnce(&mut Changing<'_>, bool, &mut dyn ServerApi) -> Result<bool, Error>,
-) -> Result<bool, Error> {
-    let limit = env.server.config().hll_sparse_max_bytes;
-    let server = &mut *env.server;
-    let mut digits = itoa::Buffer::new();
-    let patch = env.data.with(key, |entry| {
-        let old = match &entry {
-            None => None,
-            Some(entry) => Some(as_sketch(entry, &mut digits)?),
-        };
-        let mut changing = Changing::of(old, limit);
-        let changed = change(&mut changing, old.is_none(), server)?;
-        Ok(changed.then(|| patch::between(old.map(|old| old.0), &changing.value)))
-    })?;
-    if let Some(patch) = &patch {
-        env.data.set_sketch(key, &patch.sketch());
-    }
-    Ok(patch.is_some())
 }
 
 fn pfadd(env: &mut Env<'_>, args: Args<'_>) -> Done {

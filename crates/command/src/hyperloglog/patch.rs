@@ -6,7 +6,7 @@
 use state::{Piece, Sketch};
 use std::ops::Range;
 
-use super::value::HEADER;
+use super::layout::HEADER;
 
 /// What a piece takes in the log beside its bytes, and with those that it has for one register.
 const PIECE_COST: usize = 24;

@@ -4,7 +4,7 @@
 //! Owns: reading runs, and raising a register as Redis does it, to the byte: which runs are split, and which
 //! are joined again.
 
-use super::value::{Corrupt, HEADER, REGISTERS};
+use super::layout::{Corrupt, HEADER, REGISTERS};
 use std::borrow::Cow;
 
 /// All registers at zero.

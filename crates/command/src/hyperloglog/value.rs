@@ -5,21 +5,16 @@
 //! Never: knows keys. What a client has written over may be anything: every function is total.
 
 use super::dense;
+use super::layout::{Corrupt, HEADER, REGISTERS};
 use super::sparse::{self, Mark, Raised};
 use std::borrow::Cow;
 
-pub const REGISTERS: usize = 1 << 14;
-pub const HEADER: usize = 16;
 /// Where the cardinality stands.
-pub const CARDINALITY: usize = 8;
+const CARDINALITY: usize = 8;
 const LAST_OF_CARDINALITY: usize = HEADER - 1;
 const STALE: u8 = 0x80;
 const MAGIC: &[u8] = b"HYLL";
 const ENCODING: usize = 4;
-
-/// The registers do not come to as many as there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Corrupt;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {

@@ -17,8 +17,9 @@ use rand::RngCore;
 
 use super::{hash_of, packed, Limits, PACKED_MAX};
 use crate::digest::Digest;
+use crate::form::Packing;
 use crate::object::Object;
-use crate::raw::{EntryPtr, Packing, Payload, EMBED_MAX};
+use crate::raw::{EntryPtr, Payload, EMBED_MAX};
 use crate::table::tag_of;
 use crate::value::digest_field;
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use containers::Splice;
 
+use crate::form::Packing;
 use crate::object::{Exact, Object};
-use crate::raw::{EntryPtr, PackedMut, Packing, Payload, PayloadRef, EMBED_MAX};
+use crate::raw::{EntryPtr, PackedMut, Payload, PayloadRef, EMBED_MAX};
 
 /// The bytes of a packed container, to be changed.
 pub enum PackedBytes<'e> {

@@ -17,8 +17,9 @@ use rand::RngCore;
 use super::packed::{self, PackedBytes};
 use super::{hash_of, Limits, PACKED_MAX};
 use crate::digest::Digest;
+use crate::form::Packing;
 use crate::object::{Exact, Object};
-use crate::raw::{EntryPtr, Packing, Payload, EMBED_MAX};
+use crate::raw::{EntryPtr, Payload, EMBED_MAX};
 use crate::table::tag_of;
 
 /// Redis's own limit of an intset, whatever the directive says.
