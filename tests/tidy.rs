@@ -412,8 +412,10 @@ fn paths_from<'t>(base: Vec<String>, text: &'t str, found: &mut Vec<Vec<String>>
     if let Some(mut list) = text.strip_prefix('{') {
         loop {
             list = paths_from(base.clone(), list, found).trim_start();
-            match list.strip_prefix(',') {
-                Some(more) => list = more,
+            match list.strip_prefix(',').map(str::trim_start) {
+                // A comma may stand behind the last one too.
+                Some(more) if !more.starts_with('}') => list = more,
+                Some(end) => return &end[1..],
                 None => return list.strip_prefix('}').unwrap_or(list),
             }
         }
@@ -500,7 +502,7 @@ fn no_files_of_command_need_each_other() {
 fn paths_are_read_as_the_compiler_reads_them() {
     let own: Vec<String> = ["server", "info"].map(str::to_owned).to_vec();
     let text =
-        "mod part; use super::super::env::{Done, Env}; use super::{help, report::{Report, X}}; \
+        "mod part; use super::super::env::{Done, Env}; use super::{help, report::{Report, X,},}; \
                 crate::table(); part::go(); not_super::x(); ::super::y();";
     let mut found: Vec<String> = paths_in(&own, text)
         .iter()
