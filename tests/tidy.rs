@@ -39,7 +39,10 @@ const SANS_IO_BANNED: &[&str] = &["libc", "memmap2", "mio", "signal-hook", "sock
 const STRANGERS: &[(&str, &[&str])] = &[
     ("base", &["*"]),
     ("resp", &["keyspace", "state", "effect", "topology"]),
-    ("containers", &["effect", "keyspace", "rdb", "resp", "state"]),
+    (
+        "containers",
+        &["effect", "keyspace", "rdb", "resp", "state"],
+    ),
     ("keyspace", &["resp", "effect", "topology"]),
     ("rdb", &["effect", "keyspace", "resp", "state", "topology"]),
     ("effect", &["resp", "keyspace", "topology"]),

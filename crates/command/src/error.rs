@@ -23,6 +23,14 @@ texts! {
     NOVALUES_OF_HSCAN = "ERR NOVALUES option can only be used in HSCAN";
     NOT_AN_INTEGER = "ERR value is not an integer or out of range";
     NOT_AN_INT32 = "ERR value is out of range, value must between -2147483648 and 2147483647";
+    HASH_NOT_AN_INTEGER = "ERR hash value is not an integer";
+    HASH_NOT_A_FLOAT = "ERR hash value is not a float";
+    NAN_OR_INF = "ERR value is NaN or Infinity";
+    OUT_OF_RANGE = "ERR value is out of range";
+    FIELDS_MISSING = "ERR Mandatory argument FIELDS is missing or not at the right position";
+    FIELDS_NOT_POSITIVE = "ERR Number of fields must be a positive integer";
+    FIELDS_MISMATCH = "ERR The `numfields` parameter must match the number of arguments";
+    FIELD_EXPIRY_NEGATIVE = "ERR invalid expire time, must be >= 0";
     NOT_A_FLOAT = "ERR value is not a valid float";
     NOT_AN_INTEGER_TIMEOUT = "ERR timeout is not an integer or out of range";
     NEGATIVE_TIMEOUT = "ERR timeout is negative";
@@ -64,6 +72,35 @@ texts! {
     NEGATIVE_TTL = "ERR Invalid TTL value, must be >= 0";
     DUMP_FOOTER = "ERR DUMP payload version or checksum are wrong";
     DUMP_VALUE = "ERR Bad data format";
+    NUMKEYS_NOT_POSITIVE = "ERR numkeys should be greater than 0";
+    NUMKEYS_TOO_MANY = "ERR Number of keys can't be greater than number of args";
+    NEGATIVE_LIMIT = "ERR LIMIT can't be negative";
+    BIT_OFFSET = "ERR bit offset is not an integer or out of range";
+    BIT_VALUE = "ERR bit is not an integer or out of range";
+    BITPOS_BIT = "ERR The bit argument must be 1 or 0.";
+    BITOP_NOT = "ERR BITOP NOT must be called with a single source key.";
+    BITFIELD_OVERFLOW = "ERR Invalid OVERFLOW type specified";
+    BITFIELD_TYPE = "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.";
+    BITFIELD_RO = "ERR BITFIELD_RO only supports the GET subcommand";
+    HLL_INVALID = "WRONGTYPE Key is not a valid HyperLogLog string value.";
+    HLL_CORRUPT = "INVALIDOBJ Corrupted HLL object detected";
+    HLL_NO_KEY = "ERR The specified key does not exist";
+    HLL_NOT_SPARSE = "ERR HLL encoding is not sparse";
+    NO_LIBRARY = "ERR Library not found";
+    NO_LIBRARY_NAME = "ERR library name argument was not given";
+    FUNCTION_FLUSH = "ERR FUNCTION FLUSH only supports SYNC|ASYNC option";
+    RESTORE_POLICY = "ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.";
+    NO_SCRIPT_RUNS = "NOTBUSY No scripts in execution right now.";
+    NOT_A_FUNCTION = "ERR given type is not a function";
+    OLD_FUNCTIONS = "ERR Pre-GA function format not supported";
+    /// Ours.
+    NO_FUNCTIONS_YET = "ERR the payload has libraries, and Holdfast does not run functions yet: nothing was restored";
+    SAME_OBJECT = "ERR source and destination objects are the same";
+    COPY_IN_CLUSTER = "ERR Copying to another database is not allowed in cluster mode";
+    MOVE_IN_CLUSTER = "ERR MOVE is not allowed in cluster mode";
+    SWAPDB_IN_CLUSTER = "ERR SWAPDB is not allowed in cluster mode";
+    FIRST_DB = "ERR invalid first DB index";
+    SECOND_DB = "ERR invalid second DB index";
     LCS_NOT_STRINGS = "ERR The specified keys must contain string values";
     LCS_LEN_AND_IDX =
         "ERR If you want both the length and indexes, please just use IDX.";
@@ -134,6 +171,13 @@ impl Error {
         let mut text = b"ERR Unsupported option ".to_vec();
         text.extend_from_slice(c_prefix(option, usize::MAX));
         Error::bytes(text)
+    }
+
+    /// An integer that has to lie between two others.
+    pub fn out_of_range(least: i64, most: i64) -> Error {
+        Error::text(format!(
+            "ERR value is out of range, value must between {least} and {most}"
+        ))
     }
 
     pub fn not_in_range(what: &str) -> Error {
@@ -235,6 +279,7 @@ texts! {
     RESP2_NOT_SUPPORTED = "ERR RESP2 is not supported by this command";
     IDLETIME_NEEDS_LRU = "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.";
     FREQ_NEEDS_LFU = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.";
+    NOT_PURGED = "ERR Error purging dirty pages";
     GETKEYS_NO_COMMAND = "ERR Invalid command specified";
     GETKEYS_NO_KEYS = "ERR The command has no key arguments";
     GETKEYS_ARITY = "ERR Invalid number of arguments specified for command";
@@ -248,6 +293,14 @@ impl Error {
         text.extend_from_slice(c_prefix(given, usize::MAX));
         text.extend_from_slice(after.as_bytes());
         Error::bytes(text)
+    }
+
+    pub fn unknown_pfdebug(name: &[u8]) -> Error {
+        Error::quoting("ERR Unknown PFDEBUG subcommand '", name, "'")
+    }
+
+    pub fn unknown_argument(word: &[u8]) -> Error {
+        Error::quoting("ERR Unknown argument ", word, "")
     }
 
     pub fn hello_option(option: &[u8]) -> Error {

@@ -25,7 +25,7 @@ rows! { pub static ROWS: Generic [KEYSPACE] {
 }}
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Condition {
+pub(super) struct Condition {
     nx: bool,
     xx: bool,
     gt: bool,
@@ -33,6 +33,18 @@ struct Condition {
 }
 
 impl Condition {
+    /// The condition that one word is.
+    pub fn one(word: &[u8]) -> Option<Condition> {
+        let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
+        let condition = Condition {
+            nx: is(b"nx"),
+            xx: is(b"xx"),
+            gt: is(b"gt"),
+            lt: is(b"lt"),
+        };
+        (condition.nx || condition.xx || condition.gt || condition.lt).then_some(condition)
+    }
+
     fn parse(mut words: Words<'_>) -> Result<Condition, Error> {
         let mut c = Condition::default();
         while !words.is_empty() {
@@ -57,8 +69,8 @@ impl Condition {
         Ok(c)
     }
 
-    /// Whether `new` may replace `old`; a key without an expiry counts as one that lasts for ever.
-    fn allows(self, old: Option<i64>, new: i64) -> bool {
+    /// Whether `new` may replace `old`; a key or field without an expiry counts as one that lasts for ever.
+    pub fn allows(self, old: Option<i64>, new: i64) -> bool {
         !(self.nx && old.is_some()
             || self.xx && old.is_none()
             || self.gt && old.is_none_or(|old| new <= old)

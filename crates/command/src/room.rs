@@ -13,6 +13,9 @@ pub use state::room::{headers, COMMAND, DELETION, EFFECT, GAIN, RECORD};
 /// No command, and no transaction, may put more than this into the log at once.
 pub(super) const MOST: usize = 4 << 30;
 
+/// Within a transaction no SPOP puts more than this into the log.
+pub(super) const POPPED: usize = 4 << 10;
+
 /// The most digits of a `long double`, with its sign and a fraction.
 const LONGEST_FLOAT: usize = 4_960;
 
@@ -57,6 +60,22 @@ pub(super) fn gain_ranges(_args: Args<'_>) -> usize {
 /// INCRBYFLOAT: its effect is the sum, and a short argument may stand for a long one.
 pub(super) fn float(_args: Args<'_>) -> usize {
     LONGEST_FLOAT
+}
+
+/// Fields that are due are deleted first, by their names or all with one effect.
+pub(super) fn fields(args: Args<'_>) -> usize {
+    let names = args.iter().map(|arg| arg.len() + DELETION).sum::<usize>();
+    names + COMMAND
+}
+
+/// HINCRBYFLOAT: as INCRBYFLOAT.
+pub(super) fn float_field(args: Args<'_>) -> usize {
+    LONGEST_FLOAT + fields(args)
+}
+
+/// SPOP: what it has drawn, unless that is more. Then a number stands for it.
+pub(super) fn popped(_args: Args<'_>) -> usize {
+    POPPED + COMMAND
 }
 
 /// Keys that are deleted together.

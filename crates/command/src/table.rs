@@ -4,7 +4,10 @@
 //! families: all others get the table through [`Env::commands`](super::env::Env::commands).
 
 use super::env::Commands;
-use super::{cluster, dump, expiry, generic, keys, migrate, pubsub, server, string, transaction};
+use super::{
+    bitmap, cluster, databases, dump, expiry, function, generic, hash, hyperloglog, keys, migrate,
+    pubsub, server, set, string, transaction,
+};
 use std::sync::LazyLock;
 
 /// The one table of this process.
@@ -12,11 +15,17 @@ pub fn table() -> &'static Commands {
     static TABLE: LazyLock<Commands> = LazyLock::new(|| {
         let families = [
             string::ROWS,
+            hash::ROWS,
+            set::ROWS,
+            bitmap::ROWS,
+            hyperloglog::ROWS,
             generic::ROWS,
+            databases::ROWS,
             dump::ROWS,
             expiry::ROWS,
             keys::ROWS,
             migrate::ROWS,
+            function::ROWS,
             transaction::ROWS,
             pubsub::ROWS,
             cluster::ROWS,

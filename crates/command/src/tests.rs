@@ -2,14 +2,20 @@
 //! rebuild what the leader has.
 
 mod admission;
+mod bitmaps;
+mod databases;
 mod dump;
 mod effects;
+mod functions;
 mod generic;
 pub mod golden;
+mod hashes;
+mod hyperloglogs;
 mod keys;
 mod loading;
 mod migrate;
 mod pubsub;
 mod room;
+mod sets;
 mod strings;
 mod transactions;

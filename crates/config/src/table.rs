@@ -283,6 +283,66 @@ static REAL: &[Directive] = &[
     )
     .immutable(),
     Directive::real(
+        "hash-max-listpack-entries",
+        int(0, LONG_MAX),
+        "512",
+        field!(hash_max_listpack_entries),
+        "Fields of a hash that is kept as a listpack.",
+    )
+    .alias("hash-max-ziplist-entries"),
+    Directive::real(
+        "hash-max-listpack-value",
+        size(0, LONG_MAX),
+        "64",
+        field!(hash_max_listpack_value),
+        "Longest field or value of a hash that is kept as a listpack.",
+    )
+    .alias("hash-max-ziplist-value"),
+    Directive::real(
+        "set-max-intset-entries",
+        int(0, LONG_MAX),
+        "512",
+        field!(set_max_intset_entries),
+        "Members of a set of integers that is kept as an intset.",
+    ),
+    Directive::real(
+        "set-max-listpack-entries",
+        int(0, LONG_MAX),
+        "128",
+        field!(set_max_listpack_entries),
+        "Members of a set that is kept as a listpack.",
+    ),
+    Directive::real(
+        "set-max-listpack-value",
+        int(0, LONG_MAX),
+        "64",
+        field!(set_max_listpack_value),
+        "Longest member of a set that is kept as a listpack.",
+    ),
+    Directive::real(
+        "zset-max-listpack-entries",
+        int(0, LONG_MAX),
+        "128",
+        field!(zset_max_listpack_entries),
+        "Members of a sorted set that is kept as a listpack.",
+    )
+    .alias("zset-max-ziplist-entries"),
+    Directive::real(
+        "zset-max-listpack-value",
+        size(0, LONG_MAX),
+        "64",
+        field!(zset_max_listpack_value),
+        "Longest member of a sorted set that is kept as a listpack.",
+    )
+    .alias("zset-max-ziplist-value"),
+    Directive::real(
+        "hll-sparse-max-bytes",
+        size(0, LONG_MAX),
+        "3000",
+        field!(hll_sparse_max_bytes),
+        "Longest HyperLogLog that is kept in the sparse encoding, with its header.",
+    ),
+    Directive::real(
         "hz",
         int(0, INT_MAX),
         "10",

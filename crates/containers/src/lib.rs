@@ -10,11 +10,18 @@ pub mod intset;
 pub mod list;
 pub mod listpack;
 mod memory;
+mod pair;
+mod shared;
 pub mod splice;
+pub mod table;
 pub mod tree;
 
 pub use memory::size_class;
+pub use pair::Pair;
+pub use shared::SharedBytes;
 pub use splice::Splice;
+pub use table::{tag_of, Element, ElementMut, Table};
+pub use tree::{Item, Tree};
 
 /// How far a check of foreign bytes goes between two calls of `pace`.
 pub const PACE_BYTES: usize = 1 << 18;

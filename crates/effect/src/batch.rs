@@ -28,6 +28,9 @@ const K_AT: usize = 5;
 /// A varint of 64 bits is not longer.
 const MAX_VARINT: usize = 10;
 
+/// The arguments of an effect: these, then those. A command's own words need not be copied behind the key.
+pub type Runs<'r, 'a> = (&'r [&'a [u8]], &'r [&'a [u8]]);
+
 /// The effects of one turn of the leader: whole batches and the one under construction. What one
 /// gate names is one entry, or all parts of one large unit, and nothing else besides (T6).
 pub struct Batch {
@@ -88,39 +91,39 @@ impl Batch {
 
     /// Adds an effect on database `db` to the open unit.
     pub fn push(&mut self, db: u32, op: Op, args: &[&[u8]]) {
-        self.push_sized(db, op, args, Batch::size(args));
+        self.push_sized(db, op, (args, &[]), Batch::size(args));
     }
 
-    /// The same for arguments whose [`Batch::size`] is known.
-    pub fn push_sized(&mut self, db: u32, op: Op, args: &[&[u8]], size: usize) {
+    /// The same for arguments in two runs, whose [`Batch::size`] together is known.
+    pub fn push_sized(&mut self, db: u32, op: Op, args: Runs<'_, '_>, size: usize) {
         assert!(self.unit_at.is_some(), "an effect outside a unit");
         if db != self.unit_db {
             self.unit_db = db;
             let mut text = itoa::Buffer::new();
             let args: [&[u8]; 1] = [text.format(db).as_bytes()];
-            self.put(Op::SELECT, &args, Batch::size(&args));
+            self.put(Op::SELECT, (&args, &[]), Batch::size(&args));
         }
         self.put(op, args, size);
     }
 
-    fn put(&mut self, op: Op, args: &[&[u8]], size: usize) {
+    fn put(&mut self, op: Op, args: Runs<'_, '_>, size: usize) {
         if !self.parts.is_empty() || self.unit_len() + size + 1 + MAX_VARINT > self.part_bytes {
             return self.put_large(op, args);
         }
         self.open.push(op.number());
-        put_varint(&mut self.open, args.len() as u64);
-        for arg in args {
+        put_varint(&mut self.open, (args.0.len() + args.1.len()) as u64);
+        for arg in args.0.iter().chain(args.1) {
             put_varint(&mut self.open, arg.len() as u64);
             self.open.extend_from_slice(arg);
         }
     }
 
     /// The same for what may not fit the open body.
-    fn put_large(&mut self, op: Op, args: &[&[u8]]) {
+    fn put_large(&mut self, op: Op, args: Runs<'_, '_>) {
         let mut head = vec![op.number()];
-        put_varint(&mut head, args.len() as u64);
+        put_varint(&mut head, (args.0.len() + args.1.len()) as u64);
         self.stream(&head);
-        for arg in args {
+        for arg in args.0.iter().chain(args.1) {
             head.clear();
             put_varint(&mut head, arg.len() as u64);
             self.stream(&head);

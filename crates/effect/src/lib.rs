@@ -18,7 +18,7 @@ mod decode;
 mod opcode;
 mod stage;
 
-pub use batch::{begins_batch, Batch, PART_BYTES};
+pub use batch::{begins_batch, Batch, Runs, PART_BYTES};
 pub use decode::{parse_entry, Body, CodecError, Effect, Part, Unit, Units};
 pub use opcode::Op;
 pub use stage::{Staged, Stager};

@@ -8,7 +8,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use keyspace::{Keyspace, Layout, Ttl, Value};
+use keyspace::{Keyspace, Layout, StringRef, Ttl};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -70,7 +70,7 @@ fn measure(layout: Layout, keys: u64) {
         black_box(ks.key(key));
     });
     timed("get", &order, |key| {
-        if let Some(Value::Bytes(bytes)) = ks.get(0, &ks.key(key)).map(|e| e.value()) {
+        if let Some(StringRef::Bytes(bytes)) = ks.get(0, &ks.key(key)).and_then(|e| e.string()) {
             black_box(bytes[0]);
         }
     });

@@ -21,7 +21,6 @@ use super::db::Db;
 use super::object::Object;
 use super::raw::{Copied, EntryPtr, Mark, PayloadRef};
 use super::table::Table;
-use super::value::value_of;
 use super::{Keyspace, Value};
 
 /// A batch is handed over when it holds so much.
@@ -178,7 +177,7 @@ impl Batch {
                 db: u32::from_ne_bytes(*db),
                 key: copied.key,
                 expiry: copied.expiry,
-                value: value_of(payload),
+                value: Value::of(payload),
             })?;
         }
         ControlFlow::Continue(())
@@ -213,7 +212,7 @@ impl Unsaved {
                 db: self.db,
                 key: entry.key(),
                 expiry: entry.expiry(),
-                value: value_of(entry.payload()),
+                value: Value::of(entry.payload()),
             })
         };
         match &self.what {
@@ -242,7 +241,7 @@ impl CutPart {
 }
 
 /// A key as of the cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct CutEntry<'a> {
     /// The number that the database had.
     pub db: u32,
@@ -262,6 +261,7 @@ pub struct DbSize {
 /// The other end of a cut: reads its parts, on any thread.
 pub struct CutReader {
     sizes: Vec<DbSize>,
+    fields_expire: bool,
     read: u64,
 }
 
@@ -276,6 +276,11 @@ impl CutReader {
     /// Of the databases that had keys, in their order.
     pub fn sizes(&self) -> &[DbSize] {
         &self.sizes
+    }
+
+    /// Whether there is a hash of which fields expire.
+    pub fn fields_expire(&self) -> bool {
+        self.fields_expire
     }
 
     /// Keys that have been read.
@@ -343,7 +348,11 @@ impl Keyspace {
                 });
             }
         }
-        CutReader { sizes, read: 0 }
+        CutReader {
+            sizes,
+            fields_expire: self.fields_expire(),
+            read: 0,
+        }
     }
 
     /// Whether a cut may begin: no other one is in the keyspace, nor its parts.

@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
+use crate::StringRef;
 use crate::{Key, Layout, Ttl};
 
 const LAYOUTS: [Layout; 2] = [Layout::Single { databases: 4 }, Layout::Cluster];
@@ -209,9 +210,9 @@ impl Bed {
             let cut = self.cut.as_mut().ok_or("a part of no cut")?;
             let seen = &mut cut.seen;
             cut.reader.read_part(&part, &mut |entry| {
-                let value = match entry.value {
-                    Value::Int(n) => n.to_string().into_bytes(),
-                    Value::Bytes(bytes) => bytes.to_vec(),
+                let value = match entry.value.string().unwrap() {
+                    StringRef::Int(n) => n.to_string().into_bytes(),
+                    StringRef::Bytes(bytes) => bytes.to_vec(),
                 };
                 let (at_cut, seen) = (&cut.at_cut[entry.db as usize], &mut seen[entry.db as usize]);
                 let value = (value, entry.expiry);
@@ -388,9 +389,9 @@ fn large_values_are_shared_until_they_are_edited() {
     for name in names {
         set(&mut ks, 0, name, &[1; 100_000]);
     }
-    let place = |ks: &Keyspace, key: &Key<'_>| match ks.get(0, key).unwrap().value() {
-        Value::Bytes(bytes) => bytes.as_ptr().addr(),
-        Value::Int(_) => panic!("bytes were written"),
+    let place = |ks: &Keyspace, key: &Key<'_>| match ks.get(0, key).unwrap().string().unwrap() {
+        StringRef::Bytes(bytes) => bytes.as_ptr().addr(),
+        StringRef::Int(_) => panic!("bytes were written"),
     };
     let [walked, touched, removed, overwritten, renamed] =
         names.map(|name| ks.key(name.as_bytes()));
@@ -410,8 +411,8 @@ fn large_values_are_shared_until_they_are_edited() {
     assert!(place(&ks, &touched) != of_touched && places.contains(&place(&ks, &to)));
     let parts: Vec<CutPart> = std::iter::from_fn(|| ks.take_cut_part()).collect();
     for part in &parts {
-        let read = reader.read_part(part, &mut |entry| match entry.value {
-            Value::Bytes(bytes) if bytes == vec![1; 100_000] => {
+        let read = reader.read_part(part, &mut |entry| match entry.value.string().unwrap() {
+            StringRef::Bytes(bytes) if bytes == vec![1; 100_000] => {
                 places.remove(&bytes.as_ptr().addr());
                 Ok(())
             }

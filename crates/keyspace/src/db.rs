@@ -2,9 +2,9 @@
 //! and the expiry index. Knows entries and hashes; never decides what a value becomes or whether a
 //! key has expired.
 //!
-//! Invariants: `len` and `groups` are the sums of the tables' lengths; the index has one element
-//! for each entry with an expiry; an entry that is not saved (P3) changes, goes or is detached by
-//! [`Db::touch`], [`Db::remove`], [`Db::take_table`] and [`Keyspace::flush`](super::Keyspace::flush)
+//! Invariants: `len` and `groups` are the sums of the tables' lengths; the indexes have one element
+//! for each entry with an expiry, and one for each hash with a field that has one; an entry that is not saved (P3) changes, goes or is detached by
+//! [`Db::touch`] (and so [`Db::edit`]), [`Db::remove`], [`Db::take_table`] and [`Keyspace::flush`](super::Keyspace::flush)
 //! alone, which save it first (P4).
 
 use std::ops::ControlFlow;
@@ -17,6 +17,7 @@ use super::cut::{CutBudget, Detached, Saver};
 use super::expiry::{Due, ExpiryIndex};
 use super::raw::{prefetch, EntryPtr, Payload};
 use super::table::{below, tag_of, Table, Upkeep};
+use super::value::{Kind, Value};
 use super::{Key, Ttl};
 
 /// Tables are counted in groups of this many, so that finding one by its keys' numbers looks at
@@ -37,6 +38,8 @@ pub(super) struct Db {
     groups: Box<[u64]>,
     len: u64,
     expiries: ExpiryIndex,
+    /// Of hashes with fields that expire: by the earliest of these.
+    field_expiries: ExpiryIndex,
     /// P5: the number at the last cut, which stays with the keys when databases are swapped.
     number: u32,
     /// How far the walk of the cut is, until it has passed all tables.
@@ -58,6 +61,7 @@ impl Db {
             groups: vec![0; tables.div_ceil(GROUP)].into(),
             len: 0,
             expiries: ExpiryIndex::default(),
+            field_expiries: ExpiryIndex::default(),
             number: 0,
             walk: None,
         }
@@ -69,6 +73,10 @@ impl Db {
 
     pub fn expiries(&self) -> &ExpiryIndex {
         &self.expiries
+    }
+
+    pub fn field_expiries(&self) -> &ExpiryIndex {
+        &self.field_expiries
     }
 
     fn at(&self, slot: u16) -> usize {
@@ -133,10 +141,9 @@ impl Db {
             self.insert(key, entry, upkeep);
             return;
         };
-        let old = entry.expiry();
-        let new = ttl.applied_to(old);
-        let replaced = entry.store(payload, new);
-        let new = entry.expiry();
+        let old = Times::of(entry);
+        let replaced = entry.store(payload, ttl.applied_to(old.key));
+        let new = Times::of(entry);
         if old != new {
             self.reindex(key, old, new);
         }
@@ -147,7 +154,7 @@ impl Db {
 
     /// Adds an entry, new or saved, whose key is not there yet.
     pub fn insert(&mut self, key: &Key, entry: EntryPtr, upkeep: &mut Upkeep) {
-        self.reindex(key, None, entry.expiry());
+        self.reindex(key, Times::NONE, Times::of(&entry));
         let at = self.at(key.slot);
         self.tables[at].insert(key.hash, entry, upkeep);
         self.groups[at / GROUP] += 1;
@@ -160,7 +167,7 @@ impl Db {
         if entry.mark() != upkeep.saver.mark {
             upkeep.saver.save_touched(self.number, &mut entry);
         }
-        self.reindex(key, entry.expiry(), None);
+        self.reindex(key, Times::of(&entry), Times::NONE);
         self.groups[at / GROUP] -= 1;
         self.len -= 1;
         Some(entry)
@@ -170,12 +177,15 @@ impl Db {
     pub fn take_table(&mut self, slot: u16, upkeep: &mut Upkeep) -> u64 {
         let at = self.at(slot);
         let table = std::mem::take(&mut self.tables[at]);
-        if self.expiries.len() > 0 {
-            let expiries = &mut self.expiries;
+        if self.expiries.len() + self.field_expiries.len() > 0 {
+            let (expiries, field_expiries) = (&mut self.expiries, &mut self.field_expiries);
             let _ = table.try_for_each(&mut |entry: &EntryPtr| {
-                if let Some(at) = entry.expiry() {
+                let times = Times::of(entry);
+                if times != Times::NONE {
                     let hash = upkeep.hash(entry.key());
-                    expiries.remove(Due { at, hash, slot });
+                    let due = |at| Due { at, hash, slot };
+                    expiries.replace(times.key.map(due), None);
+                    field_expiries.replace(times.field.map(due), None);
                 }
                 ControlFlow::<()>::Continue(())
             });
@@ -255,28 +265,39 @@ impl Db {
         let Some(entry) = entry else {
             return false;
         };
-        let old = entry.expiry();
+        let old = Times::of(entry);
         entry.set_expiry(expiry);
-        let new = entry.expiry();
+        let new = Times::of(entry);
         self.reindex(key, old, new);
         true
     }
 
-    fn reindex(&mut self, key: &Key, old: Option<i64>, new: Option<i64>) {
-        if old == new {
-            return;
-        }
+    /// Has a value changed in its place. The key must be there; an entry that is left without elements is the caller's
+    /// to remove.
+    pub fn edit<R>(
+        &mut self,
+        key: &Key,
+        upkeep: &mut Upkeep,
+        change: impl FnOnce(&mut EntryPtr, &mut Upkeep) -> R,
+    ) -> R {
+        let entry = self.touch(key, &mut upkeep.saver);
+        let entry = entry.expect("the caller has seen or made it");
+        let old = Times::of(entry);
+        let result = change(entry, upkeep);
+        let new = Times::of(entry);
+        self.reindex(key, old, new);
+        result
+    }
+
+    fn reindex(&mut self, key: &Key, old: Times, new: Times) {
         let due = |at| Due {
             at,
             hash: key.hash,
             slot: key.slot,
         };
-        if let Some(at) = old {
-            self.expiries.remove(due(at));
-        }
-        if let Some(at) = new {
-            self.expiries.add(due(at));
-        }
+        self.expiries.replace(old.key.map(due), new.key.map(due));
+        let (old, new) = (old.field.map(due), new.field.map(due));
+        self.field_expiries.replace(old, new);
     }
 
     /// The entry that an element of the expiry index stands for.
@@ -284,6 +305,15 @@ impl Db {
         self.table(due.slot)
             .find(due.hash, |e| {
                 e.expiry() == Some(due.at) && upkeep.hash(e.key()) == due.hash
+            })
+            .expect("every element of the index has its entry")
+    }
+
+    /// The hash that an element of the index of fields stands for.
+    pub fn field_due_entry(&self, due: Due, upkeep: &Upkeep) -> &EntryPtr {
+        self.table(due.slot)
+            .find(due.hash, |e| {
+                field_expiry(e) == Some(due.at) && upkeep.hash(e.key()) == due.hash
             })
             .expect("every element of the index has its entry")
     }
@@ -363,6 +393,37 @@ impl Db {
         table
             .expect("a group's number is its tables' sum")
             .random(rng)
+    }
+}
+
+/// What of an entry is indexed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Times {
+    key: Option<i64>,
+    field: Option<i64>,
+}
+
+impl Times {
+    const NONE: Times = Times {
+        key: None,
+        field: None,
+    };
+
+    #[inline]
+    fn of(entry: &EntryPtr) -> Times {
+        Times {
+            key: entry.expiry(),
+            field: field_expiry(entry),
+        }
+    }
+}
+
+/// The earliest expiry of a field, where the entry is a hash.
+#[inline]
+fn field_expiry(entry: &EntryPtr) -> Option<i64> {
+    match entry.kind() {
+        Kind::Hash => Value::of(entry.payload()).hash()?.first_expiry(),
+        _ => None,
     }
 }
 

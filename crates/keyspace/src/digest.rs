@@ -4,7 +4,7 @@
 //! of its entries' hashes; no keys, all zeros. The formula is our own and no secret protects it:
 //! it finds mistakes, not forgeries.
 
-use super::value::digest_of_string;
+use super::value::Value;
 use std::collections::BTreeMap;
 
 /// Three sums, of which 160 bits are shown.
@@ -84,10 +84,10 @@ pub(super) fn digest_of_all(databases: impl Iterator<Item = (u32, [u8; 20])>) ->
 pub struct KeysDigest(BTreeMap<u32, Digest>);
 
 impl KeysDigest {
-    /// A key with a string, and when it expires.
-    pub fn add_string(&mut self, db: u32, key: &[u8], value: &[u8], expiry: Option<i64>) {
+    /// A key with its value, and when it expires.
+    pub fn add(&mut self, db: u32, key: &[u8], value: Value<'_>, expiry: Option<i64>) {
         let sum = self.0.entry(db).or_default();
-        sum.add(digest_of_string(key, value, expiry));
+        sum.add(value.digest(key, expiry));
     }
 
     /// What [`Keyspace::digest_all`](super::Keyspace::digest_all) would say of them.

@@ -41,13 +41,27 @@ impl ExpiryIndex {
         all.take_while(move |due| due.at < now_ms)
     }
 
-    pub fn add(&mut self, due: Due) {
+    /// One element goes, or another comes, or both; the same one twice is nothing.
+    #[inline]
+    pub fn replace(&mut self, old: Option<Due>, new: Option<Due>) {
+        if old == new {
+            return;
+        }
+        if let Some(due) = old {
+            self.remove(due);
+        }
+        if let Some(due) = new {
+            self.add(due);
+        }
+    }
+
+    fn add(&mut self, due: Due) {
         *self.order.entry(due).or_insert(0) += 1;
         self.len += 1;
         self.sum += i128::from(due.at);
     }
 
-    pub fn remove(&mut self, due: Due) {
+    fn remove(&mut self, due: Due) {
         let count = self
             .order
             .get_mut(&due)

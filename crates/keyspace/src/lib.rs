@@ -18,6 +18,7 @@ use rand::RngCore;
 
 mod cut;
 mod db;
+mod detached;
 mod digest;
 mod expiry;
 mod garbage;
@@ -25,20 +26,28 @@ mod object;
 mod raw;
 mod string;
 mod table;
+mod types;
 mod value;
 
 use base::mutation::{self, Mutation};
+pub use containers::listpack::{Digits, Element};
 use cut::Saver;
 pub use cut::{CutBudget, CutBytes, CutEntry, CutMismatch, CutPart, CutReader, DbSize};
 use db::Db;
+pub use detached::Detached;
 use digest::digest_of_all;
 use digest::Digest;
 pub use digest::KeysDigest;
 pub use garbage::Garbage;
 pub use raw::prefetch;
-use raw::{EntryPtr, Payload};
+use raw::{EntryPtr, Packing, Payload, PayloadRef};
 use table::{tag_of, Upkeep};
-pub use value::{Entry, Kind, Value};
+use types::combine::Combiner;
+pub use types::combine::{intersect, SetDraft, SetOp};
+pub use types::hash::{FieldRef, FieldTtl, HashLayout, HashMut, HashRef};
+pub use types::set::{SetLayout, SetMut, SetRef};
+pub use types::Limits;
+pub use value::{Entry, Kind, StringRef, Value};
 
 /// Bytes of values between two breaths of a digest, and what an entry counts for beside its value.
 const BREATH: usize = 256 << 10;
@@ -92,6 +101,7 @@ pub struct Keyspace {
     upkeep: Upkeep,
     /// (database, slot) of the tables that are being resized.
     resizing: BTreeSet<(u32, u16)>,
+    limits: Limits,
 }
 
 impl Keyspace {
@@ -113,7 +123,13 @@ impl Keyspace {
                 saver: Saver::default(),
             },
             resizing: BTreeSet::new(),
+            limits: Limits::default(),
         }
+    }
+
+    /// How large containers may get from here on before they take another form.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     #[inline]
@@ -216,6 +232,84 @@ impl Keyspace {
         }
     }
 
+    /// Has a hash changed, which is made where there is no key. Left without fields the key is gone.
+    pub fn edit_hash<R>(
+        &mut self,
+        db: u32,
+        key: &Key,
+        edit: impl FnOnce(&mut HashMut<'_>) -> R,
+    ) -> R {
+        self.edit(db, key, Packing::Hash, |entry, limits, upkeep| {
+            let mut hash = HashMut::new(entry, limits, &upkeep.hasher);
+            let result = edit(&mut hash);
+            (result, hash.as_ref().len() == 0)
+        })
+    }
+
+    /// Has a set changed, which is made where there is no key. Left without members the key is gone.
+    pub fn edit_set<R>(
+        &mut self,
+        db: u32,
+        key: &Key,
+        edit: impl FnOnce(&mut SetMut<'_>) -> R,
+    ) -> R {
+        self.edit(db, key, Packing::SetInts, |entry, limits, upkeep| {
+            let mut set = SetMut::new(entry, limits, &upkeep.hasher);
+            let result = edit(&mut set);
+            (result, set.as_ref().len() == 0)
+        })
+    }
+
+    /// What sets come to together. A source that is not there, or is no set, is an empty one. `pace` is told the bytes
+    /// of each member that is looked at.
+    pub fn combine_sets(
+        &self,
+        db: u32,
+        op: SetOp,
+        sources: &[Option<Key>],
+        pace: &mut dyn FnMut(usize),
+    ) -> SetDraft {
+        let set = |key: &Option<Key>| self.get(db, key.as_ref()?)?.value().set();
+        let sets: Vec<Option<SetRef<'_>>> = sources.iter().map(set).collect();
+        let mut names = sources.iter().map(|key| key.map(|key| key.bytes));
+        let first = names.next().flatten();
+        let repeats = names.any(|name| name.is_some() && name == first);
+        let mut combiner = Combiner {
+            limits: self.limits,
+            hasher: &self.upkeep.hasher,
+            pace,
+        };
+        combiner.combine(op, &sets, repeats)
+    }
+
+    /// Any value becomes this set, which is not empty.
+    pub fn put_set(&mut self, db: u32, key: &Key, draft: SetDraft, ttl: Ttl) {
+        let set = draft.into_object();
+        set.payload(|payload| self.put(db, key, payload, ttl));
+    }
+
+    /// `empty`: how a container begins that is not there; `change` says whether no element is left.
+    fn edit<R>(
+        &mut self,
+        db: u32,
+        key: &Key,
+        empty: Packing,
+        change: impl FnOnce(&mut EntryPtr, Limits, &mut Upkeep) -> (R, bool),
+    ) -> R {
+        let limits = self.limits;
+        if self.get(db, key).is_none() {
+            self.put(db, key, Payload::Packed(empty, empty.nothing()), Ttl::Clear);
+        }
+        let d = &mut self.dbs[db as usize];
+        let (result, is_empty) = d.edit(key, &mut self.upkeep, |entry, upkeep| {
+            change(entry, limits, upkeep)
+        });
+        if is_empty {
+            self.remove(db, key);
+        }
+        result
+    }
+
     /// Moves value and expiry to another key, whatever that one held. False if there is no `from`.
     pub fn rename(&mut self, db: u32, from: &Key, to: &Key) -> bool {
         if from.bytes == to.bytes {
@@ -227,6 +321,32 @@ impl Keyspace {
         let entry = entry.with_key(tag_of(to.hash), to.bytes);
         self.remove(db, to);
         self.change(db, to.slot, |d, upkeep| d.insert(to, entry, upkeep));
+        true
+    }
+
+    /// Value and expiry of a key become those of another one too, whatever that one held. False if there is no
+    /// `from`.
+    pub fn copy(&mut self, db: u32, from: &Key, to_db: u32, to: &Key) -> bool {
+        let Some(entry) = self.db(db).get(from) else {
+            return false;
+        };
+        let ttl = entry.expiry().map_or(Ttl::Clear, Ttl::At);
+        if let Some(object) = entry.share_object() {
+            self.put(to_db, to, Payload::Object(object), ttl);
+            return true;
+        }
+        match entry.payload() {
+            PayloadRef::Int(n) => self.put(to_db, to, Payload::Int(n), ttl),
+            PayloadRef::Bytes(bytes) => {
+                let bytes = bytes.to_vec();
+                self.put(to_db, to, Payload::Bytes(&bytes), ttl);
+            }
+            PayloadRef::Packed(packing, bytes) => {
+                let bytes = bytes.to_vec();
+                self.put(to_db, to, Payload::Packed(packing, &bytes), ttl);
+            }
+            PayloadRef::Object(_) => unreachable!("it was shared"),
+        }
         true
     }
 
@@ -259,6 +379,30 @@ impl Keyspace {
             let key = keys.find(|key| !is_spared(of, key))?;
             Some((of, key.into()))
         })
+    }
+
+    /// A hash with a field that expires before `now_ms`, the earliest one of the lowest database, that is not spared.
+    pub fn next_due_hash(
+        &self,
+        now_ms: i64,
+        is_spared: &dyn Fn(u32, &[u8]) -> bool,
+    ) -> Option<(u32, Box<[u8]>)> {
+        (0..).zip(&self.dbs).find_map(|(of, db)| {
+            let due = db.field_expiries().due(now_ms);
+            let mut keys = due.map(|due| db.field_due_entry(due, &self.upkeep).key());
+            let key = keys.find(|key| !is_spared(of, key))?;
+            Some((of, key.into()))
+        })
+    }
+
+    /// The number of hashes with a field that has an expiry.
+    pub fn with_field_expiry(&self, db: u32) -> u64 {
+        self.db(db).field_expiries().len()
+    }
+
+    /// Whether any hash has a field that expires.
+    pub fn fields_expire(&self) -> bool {
+        self.dbs.iter().any(|db| db.field_expiries().len() > 0)
     }
 
     /// The number of keys.
@@ -387,11 +531,7 @@ impl Keyspace {
         let (mut sum, mut looked_at) = (Digest::default(), 0);
         let _ = self.db(db).try_for_each(&mut |entry| {
             let entry = Entry(entry);
-            let bytes = match entry.value() {
-                Value::Bytes(bytes) => bytes.len(),
-                Value::Int(_) => 0,
-            };
-            looked_at += ENTRY_COST + bytes;
+            looked_at += ENTRY_COST + entry.value().weight();
             if looked_at >= BREATH {
                 looked_at = 0;
                 breathe();

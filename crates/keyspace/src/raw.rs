@@ -11,9 +11,9 @@
 //! Invariants:
 //! - the header alone says where everything is and, through [`size_class`], how large the block is;
 //!   all bytes up to the end of the value are initialised;
-//! - the value is an `i64`, a pointer from `Arc<Object>` of which this entry owns one count, or the
-//!   bytes of a string of at most [`EMBED_MAX`] bytes;
-//! - an object that a snapshot has a count of as well is read only, by everybody;
+//! - the value is an `i64`, a pointer from `Arc<Object>` of which this entry owns one count, or at most
+//!   [`EMBED_MAX`] bytes, of a string or of a container that is packed;
+//! - an object that a snapshot has a count of as well is read only, by everybody; it is cloned before a change;
 //! - a pointer fits 48 bits; the tag is in the 16 bits above.
 
 use std::alloc::{alloc, alloc_zeroed, dealloc, handle_alloc_error, Layout};
@@ -22,10 +22,12 @@ use std::mem::{self, ManuallyDrop};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
+use containers::{size_class, Splice};
+
 use super::object::Object;
 use super::value::Kind;
 
-/// The longest string that is kept inside its entry.
+/// The longest string, and the largest packed container, that is kept inside its entry.
 pub(super) const EMBED_MAX: usize = 1024;
 
 /// Entries in one cache line, beside the pointer to a further line.
@@ -44,6 +46,74 @@ enum Form {
     Int = 0,
     Bytes = 1,
     ObjString = 2,
+    PackedHash = 3,
+    PackedHashEx = 4,
+    ObjHash = 5,
+    PackedSetInts = 6,
+    PackedSet = 7,
+    ObjSet = 8,
+}
+
+impl Form {
+    const ALL: [Form; 9] = [
+        Form::Int,
+        Form::Bytes,
+        Form::ObjString,
+        Form::PackedHash,
+        Form::PackedHashEx,
+        Form::ObjHash,
+        Form::PackedSetInts,
+        Form::PackedSet,
+        Form::ObjSet,
+    ];
+
+    fn kind(self) -> Kind {
+        match self {
+            Form::Int | Form::Bytes | Form::ObjString => Kind::String,
+            Form::PackedHash | Form::PackedHashEx | Form::ObjHash => Kind::Hash,
+            Form::PackedSetInts | Form::PackedSet | Form::ObjSet => Kind::Set,
+        }
+    }
+
+    fn packing(self) -> Option<Packing> {
+        match self {
+            Form::PackedHash => Some(Packing::Hash),
+            Form::PackedHashEx => Some(Packing::HashEx),
+            Form::PackedSetInts => Some(Packing::SetInts),
+            Form::PackedSet => Some(Packing::Set),
+            _ => None,
+        }
+    }
+}
+
+/// What the bytes of a packed container are: listpacks, where nothing else is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packing {
+    Hash,
+    /// Fields with their expiry, as Redis's listpackex.
+    HashEx,
+    /// An intset.
+    SetInts,
+    Set,
+}
+
+impl Packing {
+    /// A container of this kind without elements.
+    pub fn nothing(self) -> &'static [u8] {
+        match self {
+            Packing::Hash | Packing::HashEx | Packing::Set => &containers::listpack::EMPTY,
+            Packing::SetInts => &containers::intset::EMPTY,
+        }
+    }
+
+    fn form(self) -> Form {
+        match self {
+            Packing::Hash => Form::PackedHash,
+            Packing::HashEx => Form::PackedHashEx,
+            Packing::SetInts => Form::PackedSetInts,
+            Packing::Set => Form::PackedSet,
+        }
+    }
 }
 
 /// P3: of which of two kinds of epochs an entry is: its bit in the header.
@@ -95,17 +165,13 @@ impl Header {
     }
 
     fn form(self) -> Form {
-        match self.0 & Header::FORM {
-            0 => Form::Int,
-            1 => Form::Bytes,
-            2 => Form::ObjString,
-            other => unreachable!("form {other} is never written"),
-        }
+        let form = Form::ALL.get((self.0 & Header::FORM) as usize);
+        *form.expect("no other form is ever written")
     }
 
     /// Whether the value field is a pointer from `Arc<Object>`.
     fn is_object(self) -> bool {
-        self.form() == Form::ObjString
+        matches!(self.form(), Form::ObjString | Form::ObjHash | Form::ObjSet)
     }
 
     fn has_expiry(self) -> bool {
@@ -138,21 +204,13 @@ impl Header {
     }
 }
 
-/// The size that jemalloc would round a request to. Asking for it in full makes the slack ours:
-/// a value may change in place as long as its block stays in the class.
-fn size_class(size: usize) -> usize {
-    let spacing = match size {
-        0..=128 => 16,
-        _ => 1usize << ((size - 1).ilog2() - 2),
-    };
-    size.next_multiple_of(spacing)
-}
-
 impl Object {
     /// The form of an entry that holds this object.
     fn form(&self) -> Form {
         match self {
             Object::String(_) => Form::ObjString,
+            Object::Hash(_) => Form::ObjHash,
+            Object::Set(_) => Form::ObjSet,
         }
     }
 }
@@ -162,6 +220,8 @@ pub(super) enum Payload<'a> {
     Int(i64),
     /// At most [`EMBED_MAX`] bytes.
     Bytes(&'a [u8]),
+    /// As well.
+    Packed(Packing, &'a [u8]),
     Object(Arc<Object>),
 }
 
@@ -172,6 +232,10 @@ impl Payload<'_> {
             Payload::Bytes(bytes) => {
                 assert!(bytes.len() <= EMBED_MAX);
                 (Form::Bytes, bytes.len())
+            }
+            Payload::Packed(packing, bytes) => {
+                assert!(bytes.len() <= EMBED_MAX);
+                (packing.form(), bytes.len())
             }
             Payload::Object(object) => (object.form(), 8),
         }
@@ -185,7 +249,9 @@ impl Payload<'_> {
         unsafe {
             match self {
                 Payload::Int(n) => at.cast::<i64>().write_unaligned(n),
-                Payload::Bytes(b) => ptr::copy_nonoverlapping(b.as_ptr(), at, b.len()),
+                Payload::Bytes(b) | Payload::Packed(_, b) => {
+                    ptr::copy_nonoverlapping(b.as_ptr(), at, b.len());
+                }
                 Payload::Object(o) => at.cast::<*const Object>().write_unaligned(Arc::into_raw(o)),
             }
         }
@@ -196,6 +262,7 @@ impl Payload<'_> {
 pub(super) enum PayloadRef<'a> {
     Int(i64),
     Bytes(&'a [u8]),
+    Packed(Packing, &'a [u8]),
     Object(&'a Object),
 }
 
@@ -282,12 +349,22 @@ impl EntryPtr {
         expiry_of(self.block().expiry())
     }
 
+    /// Bytes of memory: the block's, and those of the object, whose pointer has two counts beside it.
+    pub fn memory(&self) -> usize {
+        let block = self.block();
+        let own = block.header().block_size(block.key_len());
+        match self.payload() {
+            PayloadRef::Object(object) => {
+                own + size_class(2 * size_of::<usize>() + size_of::<Object>()) + object.bytes()
+            }
+            _ => own,
+        }
+    }
+
     /// The value's kind, by the header alone.
     #[inline]
     pub fn kind(&self) -> Kind {
-        match self.block().header().form() {
-            Form::Int | Form::Bytes | Form::ObjString => Kind::String,
-        }
+        self.block().header().form().kind()
     }
 
     pub fn payload(&self) -> PayloadRef<'_> {
@@ -298,10 +375,11 @@ impl EntryPtr {
         unsafe {
             match header.form() {
                 Form::Int => PayloadRef::Int(at.cast::<i64>().read_unaligned()),
-                Form::Bytes => {
-                    PayloadRef::Bytes(std::slice::from_raw_parts(at, header.value_len()))
+                _ if header.is_object() => PayloadRef::Object(&*block.object()),
+                form => {
+                    let bytes = std::slice::from_raw_parts(at, header.value_len());
+                    embedded(form, bytes)
                 }
-                Form::ObjString => PayloadRef::Object(&*block.object()),
             }
         }
     }
@@ -320,6 +398,33 @@ impl EntryPtr {
             Arc::get_mut(&mut count)?;
             Some(&mut *object.cast_mut())
         }
+    }
+
+    /// The object, to be changed. One that a snapshot has too is left to that, and a clone takes its place, which
+    /// shares all parts of a container. The kind stays.
+    pub fn object_to_change(&mut self) -> Option<&mut Object> {
+        let block = self.block();
+        if !block.header().is_object() {
+            return None;
+        }
+        if self.object_mut().is_none() {
+            // SAFETY: the entry's count is taken over, and that of a new object of the same form put in its place.
+            unsafe {
+                let shared = Arc::from_raw(block.object());
+                let own = Arc::into_raw(Arc::new(Object::clone(&shared)));
+                block.value().cast::<*const Object>().write_unaligned(own);
+            }
+        }
+        self.object_mut()
+    }
+
+    /// The bytes of a packed container, to be changed.
+    pub fn packed_mut(&mut self) -> Option<PackedMut<'_>> {
+        let packing = self.block().header().form().packing()?;
+        Some(PackedMut {
+            entry: self,
+            packing,
+        })
     }
 
     /// A count more of the object, if it is one.
@@ -434,6 +539,48 @@ impl EntryPtr {
     }
 }
 
+/// An embedded container's bytes, which may become as long as [`EMBED_MAX`].
+pub(super) struct PackedMut<'e> {
+    entry: &'e mut EntryPtr,
+    packing: Packing,
+}
+
+impl Splice for PackedMut<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self.entry.payload() {
+            PayloadRef::Packed(_, bytes) => bytes,
+            _ => unreachable!("a packed container stays one while it is borrowed"),
+        }
+    }
+
+    fn splice(&mut self, at: usize, remove: usize, insert: &[&[u8]]) {
+        let header = self.entry.block().header();
+        let (old, behind) = (header.value_len(), at + remove);
+        assert!(behind <= old, "a splice stays within the bytes");
+        let more: usize = insert.iter().map(|part| part.len()).sum();
+        let new = old - remove + more;
+        assert!(new <= EMBED_MAX, "more than this is no longer embedded");
+        let reshaped = header.with_value(self.packing.form(), new);
+        if new >= old {
+            self.entry.reshape(reshaped, old);
+        }
+        // SAFETY: the value field has room for the longer one of both forms; the parts are borrowed from
+        // elsewhere, as the entry is borrowed exclusively.
+        unsafe {
+            let value = self.entry.block().value();
+            ptr::copy(value.add(behind), value.add(at + more), old - behind);
+            let mut to = value.add(at);
+            for part in insert {
+                ptr::copy_nonoverlapping(part.as_ptr(), to, part.len());
+                to = to.add(part.len());
+            }
+        }
+        if new < old {
+            self.entry.reshape(reshaped, new);
+        }
+    }
+}
+
 impl Drop for EntryPtr {
     fn drop(&mut self) {
         let block = self.block();
@@ -461,7 +608,7 @@ impl Block {
     /// A new block with everything written but the value, and the place of the value.
     fn create(header: Header, key: &[u8], expiry: i64) -> (Block, *mut u8) {
         let layout = header.layout(key.len());
-        // SAFETY: the layout has a size of at least 16; all offsets lie within it by
+        // SAFETY: the layout has a size of at least 8; all offsets lie within it by
         // `Header::block_size`, and the 8-byte fields before the key are aligned.
         unsafe {
             let Some(block) = NonNull::new(alloc(layout)) else {
@@ -593,14 +740,22 @@ impl<'a> Copied<'a> {
         let key = take(from, key_len);
         let payload = match header.form() {
             Form::Int => Some(PayloadRef::Int(i64::from_ne_bytes(take_word(from)))),
-            Form::Bytes => Some(PayloadRef::Bytes(take(from, header.value_len()))),
-            Form::ObjString => None,
+            _ if header.is_object() => None,
+            form => Some(embedded(form, take(from, header.value_len()))),
         };
         Copied {
             key,
             expiry: expiry_of(expiry),
             payload,
         }
+    }
+}
+
+/// What bytes within an entry or a copy of it are.
+fn embedded(form: Form, bytes: &[u8]) -> PayloadRef<'_> {
+    match form.packing() {
+        None => PayloadRef::Bytes(bytes),
+        Some(packing) => PayloadRef::Packed(packing, bytes),
     }
 }
 

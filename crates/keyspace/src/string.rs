@@ -44,7 +44,7 @@ impl Keyspace {
 
     /// How long the string is; `None` without one.
     pub fn string_len(&self, db: u32, key: &Key) -> Option<usize> {
-        self.get(db, key).map(|entry| entry.value().len())
+        Some(self.get(db, key)?.string()?.len())
     }
 
     /// Writes into a string, padding with zeros up to `offset`, making it if need be; keeps its
@@ -82,7 +82,7 @@ impl Keyspace {
                 return new_len;
             }
         }
-        let Object::String(string) = make_object(entry, new_len);
+        let string = make_object(entry, new_len);
         reserve_growing(string, new_len);
         string.resize(new_len, 0);
         string[offset..end].copy_from_slice(bytes);
@@ -104,13 +104,14 @@ fn make_embedded(entry: &mut EntryPtr) {
 
 /// Makes an object of an entry's string, with room for `len` bytes, unless it is one that is this entry's
 /// alone: what a snapshot has as well is copied.
-fn make_object(entry: &mut EntryPtr, len: usize) -> &mut Object {
+fn make_object(entry: &mut EntryPtr, len: usize) -> &mut Vec<u8> {
     make_embedded(entry);
     if entry.object_mut().is_none() {
         let bytes = match entry.payload() {
             PayloadRef::Int(_) => unreachable!("it is text now"),
             PayloadRef::Bytes(bytes) => bytes,
             PayloadRef::Object(Object::String(bytes)) => bytes,
+            PayloadRef::Packed(..) | PayloadRef::Object(_) => unreachable!("it is a string"),
         };
         let mut string = Vec::with_capacity(len.max(bytes.len()));
         string.extend_from_slice(bytes);
@@ -118,7 +119,10 @@ fn make_object(entry: &mut EntryPtr, len: usize) -> &mut Object {
         // The snapshot frees it, if there was one.
         drop(entry.store(Payload::Object(Arc::new(Object::String(string))), expiry));
     }
-    entry.object_mut().expect("it is an object now, and new")
+    match entry.object_mut() {
+        Some(Object::String(string)) => string,
+        _ => unreachable!("it is an object now, and new"),
+    }
 }
 
 /// Grows `bytes` to at least `len` bytes of capacity, with room for further growth.

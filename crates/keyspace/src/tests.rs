@@ -11,9 +11,9 @@ use super::*;
 const LAYOUTS: [Layout; 2] = [Layout::Single { databases: 3 }, Layout::Cluster];
 
 fn text(entry: &Entry<'_>) -> Vec<u8> {
-    match entry.value() {
-        Value::Int(n) => n.to_string().into_bytes(),
-        Value::Bytes(bytes) => bytes.to_vec(),
+    match entry.string().unwrap() {
+        StringRef::Int(n) => n.to_string().into_bytes(),
+        StringRef::Bytes(bytes) => bytes.to_vec(),
     }
 }
 
@@ -233,7 +233,7 @@ impl Pair {
                 let entry = ks.get(db, &ks.key(key)).expect("a key of the model");
                 assert!(text(&entry) == *value && entry.key() == key);
                 assert_eq!((entry.expiry(), entry.kind()), (*at, Kind::String));
-                assert_eq!(entry.value().len(), value.len());
+                assert_eq!(entry.string().unwrap().len(), value.len());
             }
             let seen: HashSet<Vec<u8>> = all(ks, db).into_iter().collect();
             assert!(seen.len() == model.len() && seen.iter().all(|k| model.contains_key(k)));
@@ -248,7 +248,7 @@ impl Pair {
         let mut one_by_one = KeysDigest::default();
         for (db, model) in (0..).zip(&self.dbs) {
             for (k, (v, at)) in model {
-                one_by_one.add_string(db, k, v, *at);
+                one_by_one.add(db, k, Value::String(StringRef::Bytes(v)), *at);
                 // Through the other road to each value: by bytes and by parts.
                 let key = other.key(k);
                 let (head, tail) = v.split_at(v.len() / 2);
@@ -369,28 +369,35 @@ fn strings_keep_their_encoding() {
     ] {
         ks.set_string(0, &key, value.as_bytes(), Ttl::Clear);
         let entry = ks.get(0, &key).unwrap();
-        assert_eq!(matches!(entry.value(), Value::Int(_)), int, "{value}");
+        assert_eq!(
+            matches!(entry.string().unwrap(), StringRef::Int(_)),
+            int,
+            "{value}"
+        );
         assert_eq!(text(&entry), value.as_bytes());
     }
     ks.set_int(0, &key, 41, Ttl::At(7));
     assert_eq!(append(&mut ks, 0, &key, b"9"), 3);
     let entry = ks.get(0, &key).unwrap();
     assert_eq!(
-        (entry.value(), entry.expiry()),
-        (Value::Bytes(b"419"), Some(7))
+        (entry.string().unwrap(), entry.expiry()),
+        (StringRef::Bytes(b"419"), Some(7))
     );
     let new = ks.key(b"new");
     assert_eq!(append(&mut ks, 0, &new, b"100"), 3);
-    assert_eq!(ks.get(0, &ks.key(b"new")).unwrap().value(), Value::Int(100));
+    assert_eq!(
+        ks.get(0, &ks.key(b"new")).unwrap().string().unwrap(),
+        StringRef::Int(100)
+    );
 }
 
 #[test]
 fn large_strings_are_overwritten_in_place_and_go_to_garbage() {
     let mut ks = Keyspace::new(LAYOUTS[0], 1);
     let key = ks.key(b"k");
-    let place = |ks: &Keyspace| match ks.get(0, &key).unwrap().value() {
-        Value::Bytes(bytes) => bytes.as_ptr().addr(),
-        Value::Int(_) => panic!("bytes were written"),
+    let place = |ks: &Keyspace| match ks.get(0, &key).unwrap().string().unwrap() {
+        StringRef::Bytes(bytes) => bytes.as_ptr().addr(),
+        StringRef::Int(_) => panic!("bytes were written"),
     };
     ks.set_string(0, &key, &[1; 1 << 20], Ttl::At(5));
     let before = place(&ks);

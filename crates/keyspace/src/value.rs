@@ -3,7 +3,9 @@
 
 use super::digest::Digest;
 use super::object::Object;
-use super::raw::{EntryPtr, PayloadRef};
+use super::raw::{EntryPtr, Packing, PayloadRef};
+use super::types::hash::HashRef;
+use super::types::set::SetRef;
 
 /// A key with its value and expiry, borrowed from the keyspace.
 #[derive(Clone, Copy)]
@@ -13,24 +15,106 @@ pub struct Entry<'a>(pub(super) &'a EntryPtr);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     String,
+    Hash,
+    Set,
 }
 
 /// A value, borrowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum Value<'a> {
+    String(StringRef<'a>),
+    Hash(HashRef<'a>),
+    Set(SetRef<'a>),
+}
+
+impl<'a> Value<'a> {
+    pub(super) fn of(payload: PayloadRef<'a>) -> Value<'a> {
+        match payload {
+            PayloadRef::Int(n) => Value::String(StringRef::Int(n)),
+            PayloadRef::Bytes(bytes) => Value::String(StringRef::Bytes(bytes)),
+            PayloadRef::Packed(Packing::Hash, bytes) => Value::Hash(HashRef::packed(bytes)),
+            PayloadRef::Packed(Packing::HashEx, bytes) => Value::Hash(HashRef::packed_ex(bytes)),
+            PayloadRef::Packed(Packing::SetInts, bytes) => Value::Set(SetRef::ints(bytes)),
+            PayloadRef::Packed(Packing::Set, bytes) => Value::Set(SetRef::packed(bytes)),
+            PayloadRef::Object(Object::String(bytes)) => Value::String(StringRef::Bytes(bytes)),
+            PayloadRef::Object(Object::Hash(hash)) => Value::Hash(hash.as_ref()),
+            PayloadRef::Object(Object::Set(set)) => Value::Set(set.as_ref()),
+        }
+    }
+
+    pub fn string(self) -> Option<StringRef<'a>> {
+        match self {
+            Value::String(string) => Some(string),
+            _ => None,
+        }
+    }
+
+    pub fn hash(self) -> Option<HashRef<'a>> {
+        match self {
+            Value::Hash(hash) => Some(hash),
+            _ => None,
+        }
+    }
+
+    pub fn set(self) -> Option<SetRef<'a>> {
+        match self {
+            Value::Set(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    /// About how many bytes its elements have.
+    pub fn weight(self) -> usize {
+        match self {
+            Value::String(string) => string.weight(),
+            Value::Hash(hash) => hash.weight(),
+            Value::Set(set) => set.weight(),
+        }
+    }
+
+    /// The digest of a key with this value.
+    pub(super) fn digest(self, key: &[u8], expiry: Option<i64>) -> Digest {
+        let mut text = itoa::Buffer::new();
+        let sum;
+        let (kind, value): (u8, &[u8]) = match self {
+            Value::String(StringRef::Int(n)) => (KIND_STRING, text.format(n).as_bytes()),
+            Value::String(StringRef::Bytes(bytes)) => (KIND_STRING, bytes),
+            Value::Hash(hash) => {
+                sum = hash.digest().bytes();
+                (KIND_HASH, &sum)
+            }
+            Value::Set(set) => {
+                sum = set.digest().bytes();
+                (KIND_SET, &sum)
+            }
+        };
+        Digest::of(&[key, &[kind], value, &digest_field(expiry)])
+    }
+}
+
+/// A string, borrowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StringRef<'a> {
     /// A string that is the canonical text of this number.
     Int(i64),
     /// Any other string.
     Bytes(&'a [u8]),
 }
 
-impl Value<'_> {
+impl StringRef<'_> {
     /// The length of the string.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         match self {
-            Value::Int(n) => itoa::Buffer::new().format(*n).len(),
-            Value::Bytes(bytes) => bytes.len(),
+            StringRef::Int(n) => itoa::Buffer::new().format(*n).len(),
+            StringRef::Bytes(bytes) => bytes.len(),
+        }
+    }
+
+    fn weight(self) -> usize {
+        match self {
+            StringRef::Int(_) => 8,
+            StringRef::Bytes(bytes) => bytes.len(),
         }
     }
 }
@@ -49,7 +133,13 @@ impl<'a> Entry<'a> {
 
     #[inline]
     pub fn value(&self) -> Value<'a> {
-        value_of(self.0.payload())
+        Value::of(self.0.payload())
+    }
+
+    /// The string that the value is, if it is one.
+    #[inline]
+    pub fn string(&self) -> Option<StringRef<'a>> {
+        self.value().string()
     }
 
     #[inline]
@@ -57,36 +147,27 @@ impl<'a> Entry<'a> {
         self.0.kind()
     }
 
+    /// Bytes of memory that the entry takes with its value, but for the table that it is in.
+    pub fn memory(&self) -> usize {
+        self.0.memory()
+    }
+
     pub(super) fn digest(&self) -> Digest {
-        let mut text = itoa::Buffer::new();
-        let value = match self.value() {
-            Value::Int(n) => text.format(n).as_bytes(),
-            Value::Bytes(bytes) => bytes,
-        };
-        digest_of_string(self.key(), value, self.expiry())
+        self.value().digest(self.key(), self.expiry())
     }
 }
 
-pub(super) fn value_of(payload: PayloadRef<'_>) -> Value<'_> {
-    match payload {
-        PayloadRef::Int(n) => Value::Int(n),
-        PayloadRef::Bytes(bytes) => Value::Bytes(bytes),
-        PayloadRef::Object(Object::String(bytes)) => Value::Bytes(bytes),
+/// A time as digests have it.
+pub(super) fn digest_field(expiry: Option<i64>) -> [u8; 9] {
+    let mut field = [0; 9];
+    if let Some(at) = expiry {
+        field[0] = 1;
+        field[1..].copy_from_slice(&at.to_le_bytes());
     }
-}
-
-/// The digest of a key with a string.
-pub(super) fn digest_of_string(key: &[u8], value: &[u8], expiry: Option<i64>) -> Digest {
-    let expiry = match expiry {
-        None => [0; 9],
-        Some(at) => {
-            let mut field = [1; 9];
-            field[1..].copy_from_slice(&at.to_le_bytes());
-            field
-        }
-    };
-    Digest::of(&[key, &[KIND_STRING], value, &expiry])
+    field
 }
 
 /// The kinds' numbers in digests; they never change.
 const KIND_STRING: u8 = 0;
+const KIND_HASH: u8 = 1;
+const KIND_SET: u8 = 3;

@@ -6,7 +6,6 @@ mod common;
 
 use common::{read, write};
 use rdb::file::{Entry, Fault, Item};
-use rdb::Value;
 use std::collections::BTreeMap;
 
 const STRINGS: &[u8] = include_bytes!("golden/strings.rdb");
@@ -28,8 +27,7 @@ fn keys_of(items: &[Item<'_>]) -> Keys {
         match item {
             Item::Db(db) => current = *db,
             Item::Entry(entry) => {
-                let Value::String(text) = &entry.value;
-                let value = (text.to_vec(), entry.expires_at_ms);
+                let value = (entry.value.to_vec(), entry.expires_at_ms);
                 let before = keys.insert((current, entry.key.to_vec()), value);
                 assert_eq!(before, None);
             }

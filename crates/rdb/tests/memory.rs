@@ -27,7 +27,10 @@ fn payload(body: &[u8]) -> Vec<u8> {
 fn loaded(body: &[u8], limit: usize) -> (Result<usize, PayloadError>, usize) {
     let payload = payload(body);
     let (result, asked) = asked(|| load(&payload, limit, &mut || {}));
-    let length = result.map(|Value::String(text)| text.len());
+    let length = result.map(|value| match value {
+        Value::String(text) => text.len(),
+        Value::Container(body) => body.bytes().len(),
+    });
     (length, asked)
 }
 
@@ -188,7 +191,7 @@ fn written(text: &[u8], compress: bool) -> usize {
     let mut writer = Writer::new(10, compress);
     let entry = Entry {
         key: b"key"[..].into(),
-        value: Value::String(text.into()),
+        value: text.into(),
         expires_at_ms: Some(1),
         idle_seconds: None,
         frequency: None,

@@ -7,7 +7,6 @@
 mod common;
 
 use rdb::file::{Entry, Item};
-use rdb::Value;
 use std::borrow::Cow;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -115,7 +114,7 @@ fn ask(client: &mut BufReader<UnixStream>, words: &[&[u8]]) -> String {
 fn entry(key: &[u8], text: &[u8]) -> Entry<'static> {
     Entry {
         key: Cow::Owned(key.to_vec()),
-        value: Value::String(Cow::Owned(text.to_vec())),
+        value: Cow::Owned(text.to_vec()),
         expires_at_ms: None,
         idle_seconds: None,
         frequency: None,
@@ -255,10 +254,11 @@ fn file_of_ours_comes_back_from_redis() {
         let mut keys: Vec<_> = items
             .iter()
             .filter_map(|item| match item {
-                Item::Entry(entry) if entry.expires_at_ms != Some(1) => {
-                    let Value::String(text) = &entry.value;
-                    Some((entry.key.to_vec(), text.to_vec(), entry.expires_at_ms))
-                }
+                Item::Entry(entry) if entry.expires_at_ms != Some(1) => Some((
+                    entry.key.to_vec(),
+                    entry.value.to_vec(),
+                    entry.expires_at_ms,
+                )),
                 _ => None,
             })
             .collect();

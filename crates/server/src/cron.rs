@@ -38,6 +38,11 @@ impl<P: Platform> Server<P> {
                 .data_mut()
                 .expire_due(now.unix_ms, EXPIRE_PER_TURN)
                 == EXPIRE_PER_TURN;
+            more |= self
+                .shard
+                .data_mut()
+                .expire_due_fields(now.unix_ms, EXPIRE_PER_TURN)
+                == EXPIRE_PER_TURN;
         }
         more |= self
             .shard

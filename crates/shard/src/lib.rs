@@ -54,7 +54,7 @@ use base::clock::{Mono, Now};
 use base::ids::{BatchSeq, RaftId, ReadId};
 use base::mutation::{self, Mutation};
 use effect::{CodecError, Stager, PART_BYTES};
-use keyspace::{Keyspace, Layout};
+use keyspace::{Keyspace, Layout, Limits};
 use raft::eraftpb::Entry;
 use raft_group::{Envelope, Group, StepError, Wanted};
 use state::Gate;
@@ -111,6 +111,8 @@ impl Default for Sizes {
 #[derive(Clone, Debug)]
 pub struct ShardConfig {
     pub layout: Layout,
+    /// How large containers get before they take another form.
+    pub limits: Limits,
     /// Keys the keyspace's hash and the campaign timer's jitter.
     pub seed: u64,
     pub sync: SyncPolicy,
@@ -429,9 +431,17 @@ impl<D: Disk> Shard<D> {
         Record::decode(&base.snapshot.record).unwrap_or_default()
     }
 
+    /// How large containers may get from here on before they take another form.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.config.limits = limits;
+        self.data.keyspace_mut().set_limits(limits);
+    }
+
     /// An empty keyspace as this shard lays it out.
     fn empty_keyspace(config: &ShardConfig) -> Keyspace {
-        Keyspace::new(config.layout, config.seed)
+        let mut keyspace = Keyspace::new(config.layout, config.seed);
+        keyspace.set_limits(config.limits);
+        keyspace
     }
 
     /// D4: a group without any second member may answer before its sync.

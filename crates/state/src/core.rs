@@ -22,10 +22,10 @@ use super::room;
 use super::watch::{Watch, Watches};
 use base::ids::BatchSeq;
 use base::mutation::{self, Mutation};
-use effect::{Batch, Op};
+use effect::{Batch, Op, Runs};
 use keyspace::{prefetch, Entry, Key, Keyspace};
 use rand::rngs::StdRng;
-use rand::SeedableRng;
+use rand::{RngCore, SeedableRng};
 use std::sync::Arc;
 use topology::Record;
 
@@ -51,6 +51,8 @@ pub struct Counters {
     pub hits: u64,
     pub misses: u64,
     pub expired: u64,
+    /// Fields of hashes.
+    pub expired_fields: u64,
     /// Changes to keys since the start (INFO rdb_changes_since_last_save).
     pub changes: u64,
 }
@@ -271,7 +273,7 @@ impl StateMachine {
     }
 
     #[inline]
-    fn fits(&self, bytes: usize) -> bool {
+    pub(super) fn fits(&self, bytes: usize) -> bool {
         self.batch.len().saturating_add(bytes) <= self.grant
     }
 
@@ -489,6 +491,11 @@ impl StateMachine {
         Some(entry.key().into())
     }
 
+    /// A number by which a command draws at random; followers get what was drawn.
+    pub fn draw(&mut self) -> u64 {
+        self.rng.next_u64()
+    }
+
     /// The reply shows data without naming keys (DBSIZE, KEYS, SCAN, RANDOMKEY): it depends on all
     /// that was ever written (T3).
     pub fn depends_on_all(&mut self) {
@@ -513,13 +520,19 @@ impl StateMachine {
     /// no room for it now, nothing was added, and nothing may change (D5).
     #[must_use]
     pub(super) fn emit(&mut self, db: u32, op: Op, args: &[&[u8]]) -> bool {
+        self.emit_parts(db, op, args, &[])
+    }
+
+    /// The same for arguments in two runs.
+    #[must_use]
+    pub(super) fn emit_parts(&mut self, db: u32, op: Op, args: &[&[u8]], more: &[&[u8]]) -> bool {
         self.hurries = true;
-        self.emit_unhurried(db, op, args)
+        self.emit_unhurried(db, op, (args, more))
     }
 
     /// The same, where nobody waits for its commit but a reply that shows it (M1).
     #[must_use]
-    pub(super) fn emit_unhurried(&mut self, db: u32, op: Op, args: &[&[u8]]) -> bool {
+    pub(super) fn emit_unhurried(&mut self, db: u32, op: Op, args: Runs<'_, '_>) -> bool {
         if self.is_applying() {
             return true;
         }
@@ -528,7 +541,7 @@ impl StateMachine {
             self.access == Access::Lead && admitted,
             "T2: a write was not admitted"
         );
-        let bytes = Batch::size(args);
+        let bytes = Batch::size(args.0) + Batch::size(args.1);
         let most = bytes + room::headers(bytes) + room::EFFECT;
         if !self.fits(most) && !mutation::is(Mutation::RoomByArguments) {
             return self.refuse(most);

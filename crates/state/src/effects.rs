@@ -5,7 +5,10 @@
 //! compile.
 
 use super::apply::ApplyError;
-use super::{expire, key, lend, marks, record, string, titles, StateMachine};
+use super::{
+    bitmap, expire, hash, hyperloglog, key, lend, marks, payload, record, set, string, titles,
+    StateMachine,
+};
 use effect::Op;
 
 /// One effect: an element of the `EFFECTS` of the type that it changes.
@@ -42,7 +45,16 @@ macro_rules! effects {
 pub(super) use effects;
 
 /// The types of keys; a new one adds its line.
-const TYPES: &[&[EffectSpec]] = &[key::EFFECTS, expire::EFFECTS, string::EFFECTS];
+const TYPES: &[&[EffectSpec]] = &[
+    payload::EFFECTS,
+    key::EFFECTS,
+    expire::EFFECTS,
+    string::EFFECTS,
+    hash::EFFECTS,
+    set::EFFECTS,
+    bitmap::EFFECTS,
+    hyperloglog::EFFECTS,
+];
 
 /// What changes the record.
 const RECORD: &[&[EffectSpec]] = &[
@@ -95,7 +107,16 @@ pub(super) fn leaves_keys(op: Op) -> bool {
 
 /// D5: whether the effect only frees memory.
 pub(super) fn frees(op: Op) -> bool {
-    [key::DEL, key::FLUSHDB, key::FLUSHALL].contains(&op)
+    [
+        key::DEL,
+        key::FLUSHDB,
+        key::FLUSHALL,
+        hash::HDEL,
+        hash::HDELDUE,
+        set::SREM,
+        set::SPOP,
+    ]
+    .contains(&op)
 }
 
 /// What logs and errors call the effect.
@@ -153,6 +174,25 @@ mod tests {
             (34, "the titles of slots"),
             (35, "the taking back of a slot"),
             (36, "what all members can do"),
+            (37, "RESTORE"),
+            (40, "SETBIT"),
+            (41, "BITFIELD"),
+            (42, "BITOP"),
+            (43, "PFADD"),
+            (44, "PFCOUNT"),
+            (45, "COPY"),
+            (46, "MOVE"),
+            (47, "SWAPDB"),
+            (50, "HSET"),
+            (51, "HDEL"),
+            (52, "HPEXPIREAT"),
+            (53, "HPERSIST"),
+            (54, "the deletion of due fields"),
+            (65, "SADD"),
+            (66, "SREM"),
+            (67, "SMOVE"),
+            (68, "the storing of combined sets"),
+            (69, "the removal of drawn members"),
         ];
         assert_eq!(rows, released);
         assert_eq!((Op::SELECT.number(), name(Op::SELECT)), (1, "SELECT"));

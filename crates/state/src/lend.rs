@@ -57,7 +57,9 @@ impl StateMachine {
         let Some(lend) = self.record.moves.lends.get(&id).cloned() else {
             return false;
         };
-        if !self.emit_unhurried(0, LEND_DONE, &[&id.encode(), &positions(refused)]) {
+        let (lend_id, places) = (id.encode(), positions(refused));
+        let args: [&[u8]; 2] = [&lend_id, &places];
+        if !self.emit_unhurried(0, LEND_DONE, (&args, &[])) {
             return true; // it is held, and comes again
         }
         let decided = lend.outside.is_none();

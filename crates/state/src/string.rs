@@ -7,7 +7,7 @@ use super::apply::ApplyError;
 use super::core::StateMachine;
 use super::effects::effects;
 use base::number::parse_i64;
-use keyspace::{Key, Ttl, Value};
+use keyspace::{Key, StringRef, Ttl};
 
 effects! {
     /// `SET key value [PXAT ms | KEEPTTL]`
@@ -100,10 +100,18 @@ impl StateMachine {
 }
 
 /// The integer that a string is, by the strict rules of INCR.
-pub fn number(value: &Value<'_>) -> Option<i64> {
+pub fn number(value: &StringRef<'_>) -> Option<i64> {
     match value {
-        Value::Int(n) => Some(*n),
-        Value::Bytes(text) => parse_i64(text),
+        StringRef::Int(n) => Some(*n),
+        StringRef::Bytes(text) => parse_i64(text),
+    }
+}
+
+/// The bytes of a string; those of an integer are written into `digits`.
+pub fn text<'a>(value: StringRef<'a>, digits: &'a mut itoa::Buffer) -> &'a [u8] {
+    match value {
+        StringRef::Int(n) => digits.format(n).as_bytes(),
+        StringRef::Bytes(bytes) => bytes,
     }
 }
 
@@ -152,9 +160,9 @@ fn read_pairs<'e, 'a>(args: &'e [&'a [u8]]) -> Option<&'e [&'a [u8]]> {
 /// An increment is logged as such (it is the shortest); its outcome is worked out once more.
 fn apply_increment(state: &mut StateMachine, (key, delta): (&[u8], i64)) -> Result<(), ApplyError> {
     let key = state.key(key);
-    let old = state.with(&key, |entry| match entry.map(|e| number(&e.value())) {
+    let old = state.with(&key, |entry| match entry {
         None => Some(0),
-        Some(number) => number,
+        Some(entry) => entry.string().and_then(|string| number(&string)),
     });
     let new = old
         .and_then(|old| old.checked_add(delta))

@@ -8,7 +8,7 @@ use super::super::help::write;
 use super::super::rows::{no_subcommand, rows};
 use super::super::words::Words;
 use super::help;
-use keyspace::{Entry, Value};
+use keyspace::{Entry, StringRef, Value};
 use resp::args::Args;
 
 const UNSURE: &[&str] = &["nondeterministic_output"];
@@ -54,16 +54,18 @@ const SHARED_REFERENCES: i64 = i32::MAX as i64;
 /// Redis's name for how a string is kept.
 pub fn encoding_name(value: Value<'_>) -> &'static str {
     match value {
-        Value::Int(_) => "int",
-        Value::Bytes(bytes) if bytes.len() <= EMBEDDED_BYTES => "embstr",
-        Value::Bytes(_) => "raw",
+        Value::String(StringRef::Int(_)) => "int",
+        Value::String(StringRef::Bytes(bytes)) if bytes.len() <= EMBEDDED_BYTES => "embstr",
+        Value::String(StringRef::Bytes(_)) => "raw",
+        Value::Hash(hash) => hash.encoding(),
+        Value::Set(set) => set.encoding(),
     }
 }
 
 pub fn references(value: Value<'_>) -> i64 {
     match value {
-        Value::Int(n) if (0..SHARED_INTEGERS).contains(&n) => SHARED_REFERENCES,
-        Value::Int(_) | Value::Bytes(_) => 1,
+        Value::String(StringRef::Int(n)) if (0..SHARED_INTEGERS).contains(&n) => SHARED_REFERENCES,
+        _ => 1,
     }
 }
 
@@ -115,8 +117,8 @@ fn freq(env: &mut Env<'_>, args: Args<'_>) -> Done {
     DONE
 }
 
-/// What an entry takes beside its key and value: header, bucket, allocator's rounding.
-const ENTRY_OVERHEAD_BYTES: usize = 32;
+/// What an entry takes in its table.
+const BUCKET_SHARE_BYTES: usize = 16;
 /// What a key with an expiry takes in the expiry order.
 const EXPIRY_OVERHEAD_BYTES: usize = 32;
 
@@ -128,16 +130,12 @@ fn usage(env: &mut Env<'_>, args: Args<'_>) -> Done {
         }
     }
     let bytes = look(env, args, |entry| {
-        let value = match entry.value() {
-            Value::Int(_) => std::mem::size_of::<i64>(),
-            Value::Bytes(bytes) => bytes.len(),
-        };
         let expiry = if entry.expiry().is_some() {
             EXPIRY_OVERHEAD_BYTES
         } else {
             0
         };
-        (entry.key().len() + value + ENTRY_OVERHEAD_BYTES + expiry).next_multiple_of(8)
+        entry.memory() + BUCKET_SHARE_BYTES + expiry
     });
     match bytes {
         Some(bytes) => env.reply().int(bytes as i64),

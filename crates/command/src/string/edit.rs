@@ -5,7 +5,7 @@ use crate::args::integer;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
 use crate::values::as_string;
-use keyspace::{Ttl, Value};
+use keyspace::{StringRef, Ttl};
 use resp::args::Args;
 use state::number;
 
@@ -97,8 +97,8 @@ pub fn incrbyfloat(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let old = env.data.with(&key, |entry| match entry {
         None => Ok(LongDouble::ZERO),
         Some(entry) => match as_string(&entry)? {
-            Value::Int(n) => Ok(LongDouble::from_i64(n)),
-            Value::Bytes(text) => LongDouble::parse(text).ok_or(Error::NOT_A_FLOAT),
+            StringRef::Int(n) => Ok(LongDouble::from_i64(n)),
+            StringRef::Bytes(text) => LongDouble::parse(text).ok_or(Error::NOT_A_FLOAT),
         },
     })?;
     let delta = LongDouble::parse(args.at(2)).ok_or(Error::NOT_A_FLOAT)?;

@@ -4,7 +4,7 @@ use crate::env::{Done, Env, DONE};
 use crate::error::Error;
 use crate::values::as_string;
 use crate::words::Words;
-use keyspace::Value;
+use keyspace::StringRef;
 use resp::args::Args;
 
 #[derive(Default)]
@@ -72,8 +72,8 @@ fn value(env: &mut Env<'_>, bytes: &[u8]) -> Result<Vec<u8>, Error> {
     env.data.with_counted(&key, |entry| match entry {
         None => Ok(Vec::new()),
         Some(entry) => match as_string(&entry).map_err(|_| Error::LCS_NOT_STRINGS)? {
-            Value::Int(n) => Ok(itoa::Buffer::new().format(n).as_bytes().to_vec()),
-            Value::Bytes(bytes) => Ok(bytes.to_vec()),
+            StringRef::Int(n) => Ok(itoa::Buffer::new().format(n).as_bytes().to_vec()),
+            StringRef::Bytes(bytes) => Ok(bytes.to_vec()),
         },
     })
 }

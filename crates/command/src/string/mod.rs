@@ -9,6 +9,8 @@ mod long_double;
 mod read;
 mod set;
 
+pub(super) use long_double::LongDouble;
+
 use super::room;
 use super::rows::rows;
 

@@ -4,16 +4,16 @@ use crate::args::integer;
 use crate::env::{Done, Env, DONE};
 use crate::pace::Pace;
 use crate::values::as_string;
-use keyspace::{Entry, Value};
+use keyspace::{Entry, StringRef};
 use resp::args::Args;
 use resp::encode::Reply;
 
 /// A string as a bulk string.
 #[inline]
-pub(super) fn reply_value(reply: &mut Reply<'_>, value: Value<'_>) {
+pub(super) fn reply_value(reply: &mut Reply<'_>, value: StringRef<'_>) {
     match value {
-        Value::Bytes(bytes) => reply.bulk(bytes),
-        Value::Int(n) => reply.bulk_int(n),
+        StringRef::Bytes(bytes) => reply.bulk(bytes),
+        StringRef::Int(n) => reply.bulk_int(n),
     }
 }
 
@@ -70,8 +70,8 @@ pub fn getrange(env: &mut Env<'_>, args: Args<'_>) -> Done {
         let mut digits = itoa::Buffer::new();
         let bytes = match entry.map(|e| as_string(&e)).transpose()? {
             None => b"",
-            Some(Value::Bytes(bytes)) => bytes,
-            Some(Value::Int(n)) => digits.format(n).as_bytes(),
+            Some(StringRef::Bytes(bytes)) => bytes,
+            Some(StringRef::Int(n)) => digits.format(n).as_bytes(),
         };
         reply.bulk(range(bytes, start, end));
         DONE

@@ -9,14 +9,22 @@ use state::{apply_unit, effects, op, ApplyError, StateMachine};
 use topology::Record;
 
 /// Applies a leader's log to a fresh keyspace of another seed.
-fn follow(layout: Layout, log: &[Vec<u8>]) -> StateMachine {
+pub fn follow(layout: Layout, log: &[Vec<u8>]) -> StateMachine {
+    // Neither the seed nor the limits of containers may matter.
+    let mut keyspace = Keyspace::new(layout, 99);
+    keyspace.set_limits(keyspace::Limits {
+        hash_entries: 2,
+        set_ints: 3,
+        set_entries: 2,
+        ..keyspace::Limits::default()
+    });
     let mut data = StateMachine::new(Keyspace::new(layout, 99), PART_BYTES);
     // S1: effects are only applied to slots that the shard has.
     let record = Record {
         slots: (0..SLOT_COUNT).collect(),
         ..Record::default()
     };
-    data.restart(Keyspace::new(layout, 99), record.into());
+    data.restart(keyspace, record.into());
     let mut stager = Stager::default();
     for body in log {
         let body = parse_entry(body).expect("a body");
@@ -76,6 +84,18 @@ fn effects_contain_nothing_relative() {
         ("GETSET k a", vec!["SET k a".to_owned()]),
         ("APPEND k b", vec!["APPEND k b".to_owned()]),
         ("SETRANGE k 1 c", vec!["SETRANGE k 1 c".to_owned()]),
+        ("SETBIT k 3 1", vec!["SETBIT k 3 1".to_owned()]),
+        ("SETBIT k 3 1", vec![]),
+        (
+            "BITFIELD k GET u8 0 INCRBY u4 8 1 OVERFLOW FAIL INCRBY u8 0 255 SET u8 #3 65",
+            vec!["BITFIELD k 3 \0 1 s 3 A".to_owned()],
+        ),
+        (
+            "BITOP or k a k none a",
+            vec!["BITOP OR k a k none".to_owned()],
+        ),
+        ("BITOP NOT k none", vec!["DEL k".to_owned()]),
+        ("SET k v", vec!["SET k v".to_owned()]),
         ("EXPIRE k 10", vec![format!("PEXPIREAT k {at}")]),
         ("RENAMENX k l", vec!["RENAME k l".to_owned()]),
         ("EXPIRE l -1", vec!["DEL l".to_owned()]),
@@ -83,10 +103,30 @@ fn effects_contain_nothing_relative() {
         ("DEL a b none", vec!["DEL a".to_owned(), "DEL b".to_owned()]),
         ("SET g 1", vec!["SET g 1".to_owned()]),
         ("GETDEL g", vec!["DEL g".to_owned()]),
+        ("SADD s a b", vec!["SADD s a b".to_owned()]),
+        ("SADD s a b", vec![]),
+        ("SADD s c a", vec!["SADD s c a".to_owned()]),
+        ("SREM s c x c", vec!["SREM s c".to_owned()]),
+        ("SMOVE s t b", vec!["SMOVE s t b".to_owned()]),
+        ("SMOVE s s a", vec![]),
+        (
+            "SUNIONSTORE u s t",
+            vec!["the storing of combined sets UNION u s t".to_owned()],
+        ),
+        ("SINTERSTORE u s t", vec!["DEL u".to_owned()]),
+        ("SINTERSTORE u s t", vec![]),
+        ("SPOP s", vec!["DEL s".to_owned()]),
+        ("SADD s a a", vec!["SADD s a a".to_owned()]),
+        ("SPOP s 7", vec!["DEL s".to_owned()]),
         ("SET g 1", vec!["SET g 1".to_owned()]),
         ("FLUSHDB ASYNC", vec!["FLUSHDB".to_owned()]),
         ("SET g 1", vec!["SET g 1".to_owned()]),
         ("FLUSHALL", vec!["FLUSHALL".to_owned()]),
+        ("SET g 1", vec!["SET g 1".to_owned()]),
+        ("COPY g h", vec!["COPY g h 0".to_owned()]),
+        ("COPY g h DB 2 REPLACE", vec!["COPY g h 2".to_owned()]),
+        ("MOVE g 1", vec!["MOVE g 1".to_owned()]),
+        ("SWAPDB 0 2", vec!["SWAPDB 0 2".to_owned()]),
     ] {
         let before = f.log.len();
         f.line(line);
@@ -235,6 +275,23 @@ fn command() -> impl Strategy<Value = Vec<String>> {
             "MSETNX K V J V",
             "APPEND K V",
             "SETRANGE K 7 V",
+            "SETBIT K 77 1",
+            "SETBIT K 5 0",
+            "BITFIELD K INCRBY u5 #9 N SET i16 3 N GET u8 1",
+            "BITFIELD K OVERFLOW FAIL INCRBY i8 9 N OVERFLOW SAT INCRBY u3 2 N",
+            "BITOP AND K J K",
+            "BITOP OR K J b",
+            "BITOP XOR J J K J",
+            "BITOP NOT K J",
+            "COPY K J",
+            "COPY K J REPLACE DB 1",
+            "MOVE K 1",
+            "SWAPDB 0 1",
+            "PFADD K V N x",
+            "PFADD K",
+            "PFCOUNT K",
+            "PFMERGE K J b",
+            "PFDEBUG TODENSE K",
             "INCR K",
             "DECRBY K N",
             "INCRBYFLOAT K V",
@@ -248,6 +305,42 @@ fn command() -> impl Strategy<Value = Vec<String>> {
             "PEXPIRE K N LT",
             "PERSIST K",
             "GET K",
+            "HSET K F V",
+            "HSET K F V 7 V f V",
+            "HSETNX K F V",
+            "HDEL K F",
+            "HDEL K 7 f F",
+            "HINCRBY K F N",
+            "HINCRBYFLOAT K F V",
+            "HPEXPIRE K W FIELDS 1 F",
+            "HPEXPIRE K W FIELDS 3 F f 7",
+            "HPEXPIRE K W GT FIELDS 1 F",
+            "HPERSIST K FIELDS 2 F 7",
+            "HGET K F",
+            "HGETALL K",
+            "HRANDFIELD K 2",
+            "HMGET K F f 7",
+            "HLEN K",
+            "SADD K F",
+            "SADD K 7 8 N",
+            "SADD K N",
+            "SADD J V N F",
+            "SREM K F",
+            "SREM K N 7 V",
+            "SMOVE K J F",
+            "SMOVE K J 7",
+            "SINTERSTORE J K J",
+            "SINTERSTORE a K J",
+            "SUNIONSTORE J K",
+            "SUNIONSTORE K J b",
+            "SDIFFSTORE K K J",
+            "SDIFFSTORE J K J b",
+            "SPOP K",
+            "SPOP K 2",
+            "SPOP K 0",
+            "SRANDMEMBER K -3",
+            "SINTER K J",
+            "SMEMBERS K",
             "KEYS *",
             "SCAN 0",
             "RANDOMKEY",
@@ -268,6 +361,8 @@ fn command() -> impl Strategy<Value = Vec<String>> {
             "K" => k.to_owned(),
             "J" => j.to_owned(),
             "V" => v.clone(),
+            "F" => format!("f{}", n % 7),
+            "W" => n.max(0).to_string(),
             "N" => n.to_string(),
             other => other.to_owned(),
         };
@@ -302,6 +397,7 @@ proptest! {
                 let now = leader.host.now.unix_ms;
                 leader.data.begin_turn(leader.next_batch, now, true, usize::MAX);
                 leader.data.expire_due(now, 3);
+                leader.data.expire_due_fields(now, 3);
                 if let Some(bodies) = leader.data.take_batch() {
                     leader.log.extend(bodies);
                     leader.next_batch = leader.next_batch.next();

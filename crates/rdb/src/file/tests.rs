@@ -52,7 +52,7 @@ fn written(version: u16, compress: bool, items: &[Item<'_>]) -> (Vec<u8>, Vec<It
 fn plain(key: &[u8], text: &[u8]) -> Entry<'static> {
     Entry {
         key: key.to_vec().into(),
-        value: Value::String(text.to_vec().into()),
+        value: text.to_vec().into(),
         expires_at_ms: None,
         idle_seconds: None,
         frequency: None,
@@ -335,8 +335,7 @@ fn long_values_are_lent_or_handed_over() {
         for slice in file {
             while let Some(item) = reader.next(slice, &mut || {}).unwrap() {
                 if let Item::Entry(entry) = item {
-                    let Value::String(text) = entry.value;
-                    return matches!(text, Cow::Owned(_));
+                    return matches!(entry.value, Cow::Owned(_));
                 }
             }
         }
@@ -402,7 +401,7 @@ fn items() -> impl Strategy<Value = Vec<Item<'static>>> {
     let entry = entry.prop_map(|((key, text), at, idle_seconds, frequency)| {
         Item::Entry(Entry {
             key,
-            value: Value::String(text),
+            value: text,
             expires_at_ms: at.filter(|at| *at != -1),
             idle_seconds,
             frequency,

@@ -166,7 +166,10 @@ fn start_within_a_unit_keeps_its_parts() {
     }
     let (data, key) = (played.shard.data(), played.shard.data().key(b"k"));
     let entry = data.keyspace().get(0, &key).expect("the unit is whole");
-    assert_eq!(entry.value(), keyspace::Value::Bytes(&[7; 2000]));
+    assert_eq!(
+        entry.string().unwrap(),
+        keyspace::StringRef::Bytes(&[7; 2000])
+    );
 }
 
 /// F16 of the review: the record is known before the keys are, also where a large unit changes it.

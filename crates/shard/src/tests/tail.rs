@@ -3,17 +3,17 @@
 use super::trio::Trio;
 use super::*;
 use effect::PART_BYTES;
-use keyspace::Value;
+use keyspace::StringRef;
 
 const LARGE: usize = PART_BYTES + PART_BYTES / 2;
 
 /// What INCR has left in `n`.
 fn counter(data: &StateMachine) -> i64 {
     let entry = data.keyspace().get(0, &data.keyspace().key(b"n"));
-    match entry.map(|e| e.value()) {
+    match entry.and_then(|e| e.string()) {
         None => 0,
-        Some(Value::Int(n)) => n,
-        Some(Value::Bytes(_)) => panic!("INCR makes an integer"),
+        Some(StringRef::Int(n)) => n,
+        Some(StringRef::Bytes(_)) => panic!("INCR makes an integer"),
     }
 }
 

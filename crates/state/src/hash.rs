@@ -1,0 +1,268 @@
+//! Hashes: what changes them, on the leader and as effects of the log, and how fields that are due leave.
+//!
+//! Owns: HSET and its relatives, HDEL, the expiry of fields, each as one function that makes the effect and carries
+//! it out. Never: parses a command, replies, reads a clock.
+//!
+//! Invariants: a field that is due is deleted in the log before anybody sees it gone (T2); of an effect each field is what the
+//! leader saw there, so followers need no clock; a hash that is left without fields is gone, which needs no effect of its own.
+
+use super::apply::ApplyError;
+use super::core::{Access, StateMachine};
+use super::effects::effects;
+use super::string::read_number;
+use base::number::parse_i64;
+use effect::Op;
+use keyspace::{FieldTtl, HashRef, Key};
+
+effects! {
+    /// `HSET key KEEPTTL|CLEAR field value [field value ...]`
+    50 HSET "HSET": read_set => |state: &mut StateMachine, (key, ttl, pairs)| { state.of_hash(HSET, key)?; let key = state.key(key); state.hash_set(&key, pairs, ttl); Ok(()) };
+    /// `HDEL key field [field ...]`
+    51 HDEL "HDEL": read_fields => |state: &mut StateMachine, (key, fields)| { state.of_hash(HDEL, key)?; let key = state.key(key); state.hash_remove(&key, fields); Ok(()) };
+    /// `HPEXPIREAT key ms field [field ...]`
+    52 HPEXPIREAT "HPEXPIREAT": read_times => |state: &mut StateMachine, (key, at, fields)| { state.of_hash(HPEXPIREAT, key)?; let key = state.key(key); state.hash_expire_at(&key, at, fields); Ok(()) };
+    /// `HPERSIST key field [field ...]`
+    53 HPERSIST "HPERSIST": read_fields => |state: &mut StateMachine, (key, fields)| { state.of_hash(HPERSIST, key)?; let key = state.key(key); state.hash_persist(&key, fields); Ok(()) };
+    /// `HDELDUE key ms`: all fields that expire before a time
+    54 HDELDUE "the deletion of due fields": read_number => |state: &mut StateMachine, (key, before)| { state.of_hash(HDELDUE, key)?; let key = state.key(key); state.hash_remove_due(state.db, &key, before); Ok(()) };
+}
+
+impl StateMachine {
+    /// What the log changes as a hash is one, or nothing that could be another type.
+    fn of_hash(&self, op: Op, key: &[u8]) -> Result<(), ApplyError> {
+        let entry = self.keyspace.get(self.db, &self.keyspace.key(key));
+        match entry.is_none_or(|entry| entry.value().hash().is_some()) {
+            true => Ok(()),
+            false => Err(ApplyError::Mismatch(op)),
+        }
+    }
+
+    /// HSET: `pairs` is field, value, field, value, ... How many fields are new (of a command that is held: anything).
+    pub fn hash_set(&mut self, key: &Key<'_>, pairs: &[&[u8]], ttl: FieldTtl) -> usize {
+        self.assert_owned(HSET, key);
+        let how: &[u8] = match ttl {
+            FieldTtl::Keep => b"KEEPTTL",
+            FieldTtl::Clear => b"CLEAR",
+        };
+        if !self.emit_parts(self.db, HSET, &[key.bytes, how], pairs) {
+            return 0;
+        }
+        let added = self.keyspace.edit_hash(self.db, key, |hash| {
+            let pairs = pairs.chunks_exact(2);
+            pairs.filter(|pair| hash.set(pair[0], pair[1], ttl)).count()
+        });
+        self.changed(self.db, key);
+        added
+    }
+
+    /// HDEL of fields that are there.
+    pub fn hash_remove(&mut self, key: &Key<'_>, fields: &[&[u8]]) {
+        self.assert_owned(HDEL, key);
+        if self.emit_parts(self.db, HDEL, &[key.bytes], fields) {
+            self.edit_fields(self.db, key, |hash| {
+                for field in fields {
+                    hash.remove(field);
+                }
+            });
+        }
+    }
+
+    /// HPEXPIREAT of fields that are there.
+    pub fn hash_expire_at(&mut self, key: &Key<'_>, at_ms: i64, fields: &[&[u8]]) {
+        self.assert_owned(HPEXPIREAT, key);
+        let mut text = itoa::Buffer::new();
+        let at = text.format(at_ms).as_bytes();
+        if self.emit_parts(self.db, HPEXPIREAT, &[key.bytes, at], fields) {
+            self.edit_fields(self.db, key, |hash| {
+                for field in fields {
+                    hash.set_expiry(field, Some(at_ms));
+                }
+            });
+        }
+    }
+
+    /// HPERSIST of fields that are there.
+    pub fn hash_persist(&mut self, key: &Key<'_>, fields: &[&[u8]]) {
+        self.assert_owned(HPERSIST, key);
+        if self.emit_parts(self.db, HPERSIST, &[key.bytes], fields) {
+            self.edit_fields(self.db, key, |hash| {
+                for field in fields {
+                    hash.set_expiry(field, None);
+                }
+            });
+        }
+    }
+
+    /// Changes a hash that is there.
+    fn edit_fields(
+        &mut self,
+        db: u32,
+        key: &Key<'_>,
+        edit: impl FnOnce(&mut keyspace::HashMut<'_>),
+    ) {
+        if self.keyspace.get(db, key).is_none() {
+            return; // the effects of a unit before have emptied it
+        }
+        self.keyspace.edit_hash(db, key, edit);
+        if self.keyspace.get(db, key).is_none() {
+            self.note_gone(key);
+        }
+        self.changed(db, key);
+    }
+
+    // ---- fields that are due -------------------------------------------------------------------
+
+    /// Whether a field with this expiry is there no more for a command.
+    pub fn is_field_due(&self, expiry: Option<i64>) -> bool {
+        !self.is_applying() && expiry.is_some_and(|at| self.now_ms > at)
+    }
+
+    /// T2: of the named fields those that are due are deleted in the log, or the command waits. A replica's own copy
+    /// keeps them: the command hides them.
+    pub fn expire_fields(&mut self, key: &Key<'_>, fields: &mut dyn Iterator<Item = &[u8]>) {
+        let first = self.first_field_expiry(key);
+        if !self.is_field_due(first) || self.access != Access::Lead {
+            return;
+        }
+        let due: Vec<&[u8]> = {
+            let hash = self.hash(key).expect("it has a field that expires");
+            let is_due = |field: &&[u8]| {
+                let found = hash.get(field);
+                found.is_some_and(|(_, expiry)| self.is_field_due(expiry))
+            };
+            fields.filter(is_due).collect()
+        };
+        if !due.is_empty() && self.may_expire_fields(key) {
+            let wrote = self.footprint.wrote;
+            self.hash_remove(key, &due);
+            self.note_expired(wrote, due.len());
+        }
+    }
+
+    /// The same for all fields, for commands that show any of them.
+    pub fn expire_all_fields(&mut self, key: &Key<'_>) {
+        let first = self.first_field_expiry(key);
+        if !self.is_field_due(first) || self.access != Access::Lead {
+            return;
+        }
+        if self.may_expire_fields(key) {
+            let wrote = self.footprint.wrote;
+            let gone = self.hash_remove_due(self.db, key, self.now_ms);
+            self.note_expired(wrote, gone);
+        }
+    }
+
+    /// M5, T2: as of keys that expire.
+    fn may_expire_fields(&mut self, key: &Key<'_>) -> bool {
+        let may = self.frozen(key.bytes).is_none() && self.may_free();
+        self.footprint.hold |= !may;
+        may
+    }
+
+    /// The deletion stands even if the command is held for something else.
+    fn note_expired(&mut self, wrote: bool, fields: usize) {
+        if !self.footprint.hold {
+            self.counters.expired_fields += fields as u64;
+            self.footprint.wrote = wrote;
+            self.footprint.expired = true;
+        }
+    }
+
+    /// Up to `limit` fields that are due. How many went: none where the log has no room.
+    ///
+    /// Which of many goes first is not the same on all members, as their tables differ: only all of them, or these by
+    /// name, are one effect.
+    fn remove_due_fields(&mut self, db: u32, key: &Key<'_>, before_ms: i64, limit: usize) -> usize {
+        let hash = self.keyspace.get(db, key).and_then(|e| e.value().hash());
+        let mut due = hash.map_or(Vec::new(), |hash| hash.due(before_ms, limit + 1));
+        if due.len() <= limit {
+            return self.hash_remove_due(db, key, before_ms);
+        }
+        due.truncate(limit);
+        let names: Vec<&[u8]> = due.iter().map(|field| &**field).collect();
+        if !self.emit_parts(db, HDEL, &[key.bytes], &names) {
+            return 0;
+        }
+        self.edit_fields(db, key, |hash| {
+            for field in &names {
+                hash.remove(field);
+            }
+        });
+        limit
+    }
+
+    /// All fields that are due. How many went: none where the log has no room.
+    fn hash_remove_due(&mut self, db: u32, key: &Key<'_>, before_ms: i64) -> usize {
+        let mut text = itoa::Buffer::new();
+        let args = [key.bytes, text.format(before_ms).as_bytes()];
+        let mut gone = 0;
+        if self.emit(db, HDELDUE, &args) {
+            self.edit_fields(db, key, |hash| {
+                let due = hash.as_ref().due(before_ms, usize::MAX);
+                gone = due.len();
+                for field in due {
+                    hash.remove(&field);
+                }
+            });
+        }
+        gone
+    }
+
+    /// Active expiry of fields: up to `limit` of them, in units of their own. How many.
+    pub fn expire_due_fields(&mut self, now_ms: i64, limit: usize) -> usize {
+        self.begin_command(0, Access::Lead);
+        let mut expired = 0;
+        while expired < limit && self.may_free() {
+            let is_lent = |db: u32, key: &[u8]| self.frozen_in(db, key).is_some();
+            let Some((db, bytes)) = self.keyspace.next_due_hash(now_ms, &is_lent) else {
+                break;
+            };
+            let key = self.keyspace.key(&bytes);
+            let gone = self.remove_due_fields(db, &key, now_ms, limit - expired);
+            if gone == 0 {
+                break; // D5: it asks for the room, and goes on in a later turn
+            }
+            self.end_command();
+            self.counters.expired_fields += gone as u64;
+            expired += gone;
+        }
+        expired
+    }
+
+    fn first_field_expiry(&self, key: &Key<'_>) -> Option<i64> {
+        self.hash(key)?.first_expiry()
+    }
+
+    fn hash(&self, key: &Key<'_>) -> Option<HashRef<'_>> {
+        self.keyspace.get(self.db, key)?.value().hash()
+    }
+}
+
+fn read_set<'e, 'a>(args: &'e [&'a [u8]]) -> Option<(&'a [u8], FieldTtl, &'e [&'a [u8]])> {
+    let [key, how, pairs @ ..] = args else {
+        return None;
+    };
+    let ttl = match *how {
+        b"KEEPTTL" => FieldTtl::Keep,
+        b"CLEAR" => FieldTtl::Clear,
+        _ => return None,
+    };
+    (!pairs.is_empty() && pairs.len() % 2 == 0).then_some((key, ttl, pairs))
+}
+
+fn read_fields<'e, 'a>(args: &'e [&'a [u8]]) -> Option<(&'a [u8], &'e [&'a [u8]])> {
+    match args {
+        [key, fields @ ..] if !fields.is_empty() => Some((key, fields)),
+        _ => None,
+    }
+}
+
+fn read_times<'e, 'a>(args: &'e [&'a [u8]]) -> Option<(&'a [u8], i64, &'e [&'a [u8]])> {
+    match args {
+        [key, at, fields @ ..] if !fields.is_empty() => {
+            let at = parse_i64(at).filter(|at| *at > 0)?;
+            Some((key, at, fields))
+        }
+        _ => None,
+    }
+}
