@@ -52,10 +52,12 @@ enum Form {
     PackedSetInts = 6,
     PackedSet = 7,
     ObjSet = 8,
+    PackedList = 9,
+    ObjList = 10,
 }
 
 impl Form {
-    const ALL: [Form; 9] = [
+    const ALL: [Form; 11] = [
         Form::Int,
         Form::Bytes,
         Form::ObjString,
@@ -65,6 +67,8 @@ impl Form {
         Form::PackedSetInts,
         Form::PackedSet,
         Form::ObjSet,
+        Form::PackedList,
+        Form::ObjList,
     ];
 
     fn kind(self) -> Kind {
@@ -72,6 +76,7 @@ impl Form {
             Form::Int | Form::Bytes | Form::ObjString => Kind::String,
             Form::PackedHash | Form::PackedHashEx | Form::ObjHash => Kind::Hash,
             Form::PackedSetInts | Form::PackedSet | Form::ObjSet => Kind::Set,
+            Form::PackedList | Form::ObjList => Kind::List,
         }
     }
 
@@ -81,6 +86,7 @@ impl Form {
             Form::PackedHashEx => Some(Packing::HashEx),
             Form::PackedSetInts => Some(Packing::SetInts),
             Form::PackedSet => Some(Packing::Set),
+            Form::PackedList => Some(Packing::List),
             _ => None,
         }
     }
@@ -95,13 +101,16 @@ pub(super) enum Packing {
     /// An intset.
     SetInts,
     Set,
+    List,
 }
 
 impl Packing {
     /// A container of this kind without elements.
     pub fn nothing(self) -> &'static [u8] {
         match self {
-            Packing::Hash | Packing::HashEx | Packing::Set => &containers::listpack::EMPTY,
+            Packing::Hash | Packing::HashEx | Packing::Set | Packing::List => {
+                &containers::listpack::EMPTY
+            }
             Packing::SetInts => &containers::intset::EMPTY,
         }
     }
@@ -112,6 +121,7 @@ impl Packing {
             Packing::HashEx => Form::PackedHashEx,
             Packing::SetInts => Form::PackedSetInts,
             Packing::Set => Form::PackedSet,
+            Packing::List => Form::PackedList,
         }
     }
 }
@@ -171,7 +181,10 @@ impl Header {
 
     /// Whether the value field is a pointer from `Arc<Object>`.
     fn is_object(self) -> bool {
-        matches!(self.form(), Form::ObjString | Form::ObjHash | Form::ObjSet)
+        matches!(
+            self.form(),
+            Form::ObjString | Form::ObjHash | Form::ObjSet | Form::ObjList
+        )
     }
 
     fn has_expiry(self) -> bool {
@@ -211,6 +224,7 @@ impl Object {
             Object::String(_) => Form::ObjString,
             Object::Hash(_) => Form::ObjHash,
             Object::Set(_) => Form::ObjSet,
+            Object::List(_) => Form::ObjList,
         }
     }
 }

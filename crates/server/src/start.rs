@@ -454,7 +454,7 @@ pub(super) fn limits(config: &Config) -> Limits {
         set_value: config.set_max_listpack_value,
         zset_entries: config.zset_max_listpack_entries,
         zset_value: config.zset_max_listpack_value,
-        ..Limits::default()
+        list_size: config.list_max_listpack_size,
     }
 }
 

@@ -21,6 +21,7 @@ mod hash;
 mod hyperloglog;
 mod key;
 mod lend;
+mod list;
 pub mod load;
 mod marks;
 mod moving;
