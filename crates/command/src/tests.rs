@@ -12,6 +12,7 @@ pub mod golden;
 mod hashes;
 mod hyperloglogs;
 mod keys;
+mod lists;
 mod loading;
 mod migrate;
 mod pubsub;
