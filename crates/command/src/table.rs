@@ -6,7 +6,7 @@
 use super::env::Commands;
 use super::{
     bitmap, cluster, databases, dump, expiry, function, generic, hash, hyperloglog, keys, list,
-    migrate, pubsub, server, set, string, transaction,
+    migrate, pubsub, server, set, sort, string, transaction,
 };
 use std::sync::LazyLock;
 
@@ -21,6 +21,7 @@ pub fn table() -> &'static Commands {
             bitmap::ROWS,
             hyperloglog::ROWS,
             generic::ROWS,
+            sort::ROWS,
             databases::ROWS,
             dump::ROWS,
             expiry::ROWS,

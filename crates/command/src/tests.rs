@@ -18,5 +18,6 @@ mod migrate;
 mod pubsub;
 mod room;
 mod sets;
+mod sort;
 mod strings;
 mod transactions;

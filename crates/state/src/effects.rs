@@ -6,7 +6,7 @@
 
 use super::apply::ApplyError;
 use super::{
-    bitmap, expire, hash, hyperloglog, key, lend, list, marks, payload, record, set, string,
+    bitmap, expire, hash, hyperloglog, key, lend, list, marks, payload, record, set, sort, string,
     titles, StateMachine,
 };
 use effect::Op;
@@ -53,6 +53,7 @@ const TYPES: &[&[EffectSpec]] = &[
     hash::EFFECTS,
     set::EFFECTS,
     list::EFFECTS,
+    sort::EFFECTS,
     bitmap::EFFECTS,
     hyperloglog::EFFECTS,
 ];
@@ -199,6 +200,7 @@ mod tests {
             (59, "LINSERT"),
             (60, "LREM"),
             (61, "LTRIM"),
+            (62, "the storing of sorted elements"),
             (65, "SADD"),
             (66, "SREM"),
             (67, "SMOVE"),

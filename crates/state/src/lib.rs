@@ -30,6 +30,7 @@ mod record;
 pub mod room;
 pub mod save;
 mod set;
+pub mod sort;
 mod string;
 mod titles;
 mod watch;

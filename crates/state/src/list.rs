@@ -190,7 +190,7 @@ impl StateMachine {
     /// Any value becomes a list of these elements, or nothing. The caller has asked for the room. `pace` is told the bytes of
     /// each (T9).
     pub fn list_store(&mut self, key: &Key<'_>, texts: &[&[u8]], pace: &mut dyn FnMut(usize)) {
-        if self.exists(key) {
+        if self.keyspace.get(self.db, key).is_some() {
             self.delete(key);
         }
         let mut rest = texts;
