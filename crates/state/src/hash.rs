@@ -258,7 +258,10 @@ impl StateMachine {
     }
 }
 
-fn read_set<'e, 'a>(args: &'e [&'a [u8]]) -> Option<(&'a [u8], FieldTtl, &'e [&'a [u8]])> {
+/// Several arguments of an effect.
+type Run<'e, 'a> = &'e [&'a [u8]];
+
+fn read_set<'e, 'a>(args: Run<'e, 'a>) -> Option<(&'a [u8], FieldTtl, Run<'e, 'a>)> {
     let [key, how, pairs @ ..] = args else {
         return None;
     };
@@ -277,7 +280,7 @@ fn read_fields<'e, 'a>(args: &'e [&'a [u8]]) -> Option<(&'a [u8], &'e [&'a [u8]]
     }
 }
 
-fn read_times<'e, 'a>(args: &'e [&'a [u8]]) -> Option<(&'a [u8], i64, &'e [&'a [u8]])> {
+fn read_times<'e, 'a>(args: Run<'e, 'a>) -> Option<(&'a [u8], i64, Run<'e, 'a>)> {
     match args {
         [key, at, fields @ ..] if !fields.is_empty() => {
             let at = parse_i64(at).filter(|at| *at > 0)?;

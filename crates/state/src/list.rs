@@ -245,7 +245,10 @@ fn read_pop<'a>(args: &[&'a [u8]]) -> Option<(&'a [u8], Side, u64)> {
     }
 }
 
-fn read_move<'a>(args: &[&'a [u8]]) -> Option<(&'a [u8], &'a [u8], (Side, Side))> {
+/// From where to where.
+type Move<'a> = (&'a [u8], &'a [u8], (Side, Side));
+
+fn read_move<'a>(args: &[&'a [u8]]) -> Option<Move<'a>> {
     match args {
         [from, to, take, put] => Some((from, to, (side_of(take)?, side_of(put)?))),
         _ => None,

@@ -1,6 +1,6 @@
 //! Changes within lists: LINSERT, LSET, LREM, LTRIM.
 
-use super::{index_of, range_of, with_list};
+use super::place::{index_of, range_of, with_list};
 use crate::args::integer;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;

@@ -1,6 +1,6 @@
 //! What happens at the ends of lists: pushes, pops, LMOVE, LMPOP.
 
-use super::{side, with_list};
+use super::place::{side, with_list};
 use crate::env::{Done, Env, Flow, DONE};
 use crate::error::Error;
 use crate::pace::Pace;

@@ -1,6 +1,6 @@
 //! Reading lists: LINDEX, LLEN, LPOS, LRANGE.
 
-use super::{index_of, range_of};
+use super::place::{index_of, range_of};
 use crate::args::integer;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
