@@ -57,6 +57,12 @@ impl Digest {
                     self.add(&one.0, pace);
                 });
             }
+            Value::List(list) => {
+                self.mix(&KIND_LIST.to_be_bytes(), pace);
+                for element in list.iter() {
+                    self.mix(element.text(&mut Digits::default()), pace);
+                }
+            }
             Value::Set(set) => {
                 self.mix(&KIND_SET.to_be_bytes(), pace);
                 set.for_each(|member| self.add(member.text(&mut Digits::default()), pace));
@@ -77,6 +83,7 @@ impl Digest {
 
 /// The numbers of types.
 const KIND_STRING: u32 = 0;
+const KIND_LIST: u32 = 1;
 const KIND_SET: u32 = 2;
 const KIND_HASH: u32 = 4;
 

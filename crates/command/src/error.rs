@@ -73,6 +73,14 @@ texts! {
     DUMP_FOOTER = "ERR DUMP payload version or checksum are wrong";
     DUMP_VALUE = "ERR Bad data format";
     NUMKEYS_NOT_POSITIVE = "ERR numkeys should be greater than 0";
+    SORT_NUMBERS = "ERR One or more scores can't be converted into double";
+    SORT_BY_IN_CLUSTER = "ERR BY option of SORT denied in Cluster mode when keys formed by the pattern may be in different slots.";
+    SORT_GET_IN_CLUSTER = "ERR GET option of SORT denied in Cluster mode when keys formed by the pattern may be in different slots.";
+    COUNT_NOT_POSITIVE = "ERR count should be greater than 0";
+    COUNT_NEGATIVE = "ERR COUNT can't be negative";
+    MAXLEN_NEGATIVE = "ERR MAXLEN can't be negative";
+    RANK_ZERO = "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the end of the list";
+    INDEX_OUT_OF_RANGE = "ERR index out of range";
     NUMKEYS_TOO_MANY = "ERR Number of keys can't be greater than number of args";
     NEGATIVE_LIMIT = "ERR LIMIT can't be negative";
     BIT_OFFSET = "ERR bit offset is not an integer or out of range";

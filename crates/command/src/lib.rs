@@ -3,7 +3,7 @@
 //! Reading order: [`spec`] and [`key_spec`] (what a row says), [`registry`] (from a name to a row),
 //! [`env`] (what a command runs in and what comes of it), [`dispatch`] (admission in Redis's order)
 //! and `call`, what handlers share (`rows`, `args`, `words`, `values`, `help`, [`digest`]), then the families:
-//! `string`, `bitmap`, `hyperloglog`, `generic`, `databases`, `dump`, `expiry`, `keys`, `transaction`,
+//! `string`, `list`, `bitmap`, `hyperloglog`, `generic`, `sort`, `databases`, `dump`, `expiry`, `keys`, `transaction`,
 //! `function`, `pubsub`, `cluster`, `server`, which [`table`] collects.
 //!
 //! What a command changes it changes through [`state`]. Nothing here knows sockets or Raft. A
@@ -34,6 +34,7 @@ mod hyperloglog;
 pub mod key_spec;
 mod keys;
 pub mod latency;
+mod list;
 mod loading;
 mod long_double;
 mod markdown;
@@ -49,6 +50,7 @@ mod scan;
 mod server;
 pub mod session;
 mod set;
+mod sort;
 pub mod spec;
 pub mod stats;
 mod string;

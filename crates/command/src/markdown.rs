@@ -173,7 +173,8 @@ mod tests {
             "| `SET key value [NX \\| XX] [GET] [EX seconds \\| PX milliseconds \\| EXAT unix-time-seconds \\| PXAT unix-time-milliseconds \\| KEEPTTL]` | 1.0.0 |",
             "| `MSET key value [key value ...]` | 1.0.1 |",
             "| `CLUSTER SETSLOT slot <IMPORTING node-id \\| MIGRATING node-id \\| NODE node-id \\| STABLE>` | 3.0.0 |",
-            "| `SORT key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC \\| DESC] [ALPHA] [STORE destination]` | 1.0.0 | *later* |",
+            "| `SORT key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC \\| DESC] [ALPHA] [STORE destination]` | 1.0.0 |",
+            "| `BLPOP key [key ...] timeout` | 2.0.0 | *later* |",
             "| `CLUSTER RAFT <STATUS \\| MEMBERS \\| HELP>` | only here |",
         ] {
             assert!(page.contains(row), "{row} is not in {page}");

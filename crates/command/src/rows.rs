@@ -46,10 +46,20 @@ macro_rules! acl {
     };
 }
 
-/// `key(place FLAGS)`, or `keys(first last step FLAGS)`, with notes behind the flags; `keyword(...)`, `keynum(...)`.
+/// `key(place FLAGS)`, or `keys(first last step FLAGS)`, with notes behind the flags; `keyword(...)`, `keynum(...)`;
+/// `unknown(FLAGS)`: a finder tells which they are, or nothing does.
 macro_rules! keys {
     (keyword $($of:tt)*) => {
         $crate::rows::behind!($($of)*)
+    };
+    (unknown $($flag:ident)* $($notes:literal)?) => {
+        $crate::key_spec::KeySpec::new(
+            $crate::key_spec::KeyFlags(
+                0 $(| $crate::key_spec::KeyFlags::$flag.0)*
+            ),
+            $crate::key_spec::Begin::Unknown,
+            $crate::key_spec::Find::Unknown,
+        )$(.notes($notes))?
     };
     (keynum $($of:tt)*) => {
         $crate::rows::counted!($($of)*)

@@ -5,8 +5,8 @@
 
 use super::env::Commands;
 use super::{
-    bitmap, cluster, databases, dump, expiry, function, generic, hash, hyperloglog, keys, migrate,
-    pubsub, server, set, string, transaction,
+    bitmap, cluster, databases, dump, expiry, function, generic, hash, hyperloglog, keys, list,
+    migrate, pubsub, server, set, sort, string, transaction,
 };
 use std::sync::LazyLock;
 
@@ -16,10 +16,12 @@ pub fn table() -> &'static Commands {
         let families = [
             string::ROWS,
             hash::ROWS,
+            list::ROWS,
             set::ROWS,
             bitmap::ROWS,
             hyperloglog::ROWS,
             generic::ROWS,
+            sort::ROWS,
             databases::ROWS,
             dump::ROWS,
             expiry::ROWS,

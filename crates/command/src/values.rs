@@ -4,7 +4,7 @@
 //! looks a key up.
 
 use super::error::Error;
-use keyspace::{Element, Entry, HashRef, Kind, SetRef, StringRef};
+use keyspace::{Element, Entry, HashRef, Kind, ListRef, SetRef, StringRef};
 use resp::encode::Reply;
 
 /// The name of a type, as TYPE says and SCAN's TYPE takes it.
@@ -13,6 +13,7 @@ pub fn kind_name(entry: &Entry<'_>) -> &'static str {
         Kind::String => "string",
         Kind::Hash => "hash",
         Kind::Set => "set",
+        Kind::List => "list",
     }
 }
 
@@ -29,6 +30,11 @@ pub fn as_hash<'a>(entry: &Entry<'a>) -> Result<HashRef<'a>, Error> {
 /// The value of a key that has to be a set.
 pub fn as_set<'a>(entry: &Entry<'a>) -> Result<SetRef<'a>, Error> {
     entry.value().set().ok_or(Error::WRONG_TYPE)
+}
+
+/// The value of a key that has to be a list.
+pub fn as_list<'a>(entry: &Entry<'a>) -> Result<ListRef<'a>, Error> {
+    entry.value().list().ok_or(Error::WRONG_TYPE)
 }
 
 /// An element of a container as a bulk string.

@@ -6,7 +6,7 @@
 use super::directive::Special;
 use super::directive::{Directive, Kind};
 use super::special;
-use super::table::{int, size, INT_MAX, LONG_MAX, PORT, PROTECTED_ACTION};
+use super::table::{int, size, INT_MAX, INT_MIN, LONG_MAX, PORT, PROTECTED_ACTION};
 use super::value::Value;
 
 const SNAPSHOTS: &str = "Redis's RDB saving: here every write is in the log, and a snapshot that can't be made stops none.";
@@ -71,7 +71,6 @@ const fn special(
     Directive::accepted(name, Kind::Special(grammar), default, why)
 }
 
-const INT_MIN: i128 = i32::MIN as i128;
 const UINT_MAX: i128 = u32::MAX as i128;
 const ULONG_MAX: i128 = u64::MAX as i128;
 const POLICIES: &[&str] = &[
@@ -157,7 +156,6 @@ pub(super) static ACCEPTED: &[Directive] = &[
     number("active-defrag-max-scan-fields", 1, LONG_MAX, "1000", DEFRAG),
     bytes("active-defrag-ignore-bytes", 1, LONG_MAX, "100mb", DEFRAG),
 
-    number("list-max-listpack-size", INT_MIN, INT_MAX, "-2", ENCODING).alias("list-max-ziplist-size"),
     number("list-compress-depth", 0, INT_MAX, "0", ENCODING),
     number("stream-node-max-entries", 0, LONG_MAX, "100", ENCODING),
     bytes("stream-node-max-bytes", 0, LONG_MAX, "4096", ENCODING),

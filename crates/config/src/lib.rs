@@ -100,6 +100,7 @@ impl ProtectedAction {
 pub struct Containers {
     pub hash_entries: usize,
     pub hash_value: usize,
+    pub list_size: i32,
     pub set_ints: usize,
     pub set_entries: usize,
     pub set_value: usize,

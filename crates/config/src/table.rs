@@ -10,6 +10,7 @@ use super::value::{Field, Value};
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
+pub(super) const INT_MIN: i128 = i32::MIN as i128;
 pub(super) const INT_MAX: i128 = i32::MAX as i128;
 pub(super) const LONG_MAX: i128 = i64::MAX as i128;
 const UINT_MAX: i128 = u32::MAX as i128;
@@ -298,6 +299,14 @@ static REAL: &[Directive] = &[
         "Longest field or value of a hash that is kept as a listpack.",
     )
     .alias("hash-max-ziplist-value"),
+    Directive::real(
+        "list-max-listpack-size",
+        int(INT_MIN, INT_MAX),
+        "-2",
+        field!(containers.list_size),
+        "Elements of a list that is kept as a listpack, and of each node of a longer one; -1 to -5: so many that they have 4 to 64 kb.",
+    )
+    .alias("list-max-ziplist-size"),
     Directive::real(
         "set-max-intset-entries",
         int(0, LONG_MAX),

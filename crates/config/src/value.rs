@@ -97,7 +97,7 @@ macro_rules! integer_field {
         }
     })* };
 }
-integer_field!(u16, u32, u64, i64);
+integer_field!(u16, u32, u64, i32, i64);
 
 impl Field for usize {
     fn to_value(&self) -> Value {

@@ -7,6 +7,7 @@ use super::form::Packing;
 use super::raw::{EntryPtr, Mark, Payload};
 use super::table::tag_of;
 use super::types::hash::HashMut;
+use super::types::list::ListMut;
 use super::types::set::SetMut;
 use super::types::Limits;
 use super::value::{Kind, Value};
@@ -25,6 +26,10 @@ impl Detached {
         Value::of(self.entry.payload())
     }
 
+    pub fn kind(&self) -> Kind {
+        self.entry.kind()
+    }
+
     /// The hash that it is, to be changed.
     pub fn hash(&mut self) -> HashMut<'_> {
         HashMut::new(&mut self.entry, self.limits, &self.hasher)
@@ -33,6 +38,11 @@ impl Detached {
     /// The set that it is, to be changed.
     pub fn set(&mut self) -> SetMut<'_> {
         SetMut::new(&mut self.entry, self.limits, &self.hasher)
+    }
+
+    /// The list that it is, to be changed.
+    pub fn list(&mut self) -> ListMut<'_> {
+        ListMut::new(&mut self.entry, self.limits)
     }
 }
 
@@ -46,6 +56,7 @@ impl Keyspace {
             Kind::String => panic!("a string has no elements"),
             Kind::Hash => Packing::Hash,
             Kind::Set => Packing::SetInts,
+            Kind::List => Packing::List,
         };
         let payload = Payload::Packed(packing, packing.nothing());
         Detached {

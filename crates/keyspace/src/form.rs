@@ -17,10 +17,12 @@ pub(super) enum Form {
     PackedSetInts = 6,
     PackedSet = 7,
     ObjSet = 8,
+    PackedList = 9,
+    ObjList = 10,
 }
 
 impl Form {
-    pub const ALL: [Form; 9] = [
+    pub const ALL: [Form; 11] = [
         Form::Int,
         Form::Bytes,
         Form::ObjString,
@@ -30,6 +32,8 @@ impl Form {
         Form::PackedSetInts,
         Form::PackedSet,
         Form::ObjSet,
+        Form::PackedList,
+        Form::ObjList,
     ];
 
     pub fn kind(self) -> Kind {
@@ -37,6 +41,7 @@ impl Form {
             Form::Int | Form::Bytes | Form::ObjString => Kind::String,
             Form::PackedHash | Form::PackedHashEx | Form::ObjHash => Kind::Hash,
             Form::PackedSetInts | Form::PackedSet | Form::ObjSet => Kind::Set,
+            Form::PackedList | Form::ObjList => Kind::List,
         }
     }
 
@@ -46,6 +51,7 @@ impl Form {
             Form::PackedHashEx => Some(Packing::HashEx),
             Form::PackedSetInts => Some(Packing::SetInts),
             Form::PackedSet => Some(Packing::Set),
+            Form::PackedList => Some(Packing::List),
             _ => None,
         }
     }
@@ -60,13 +66,16 @@ pub(super) enum Packing {
     /// An intset.
     SetInts,
     Set,
+    List,
 }
 
 impl Packing {
     /// A container of this kind without elements.
     pub fn nothing(self) -> &'static [u8] {
         match self {
-            Packing::Hash | Packing::HashEx | Packing::Set => &containers::listpack::EMPTY,
+            Packing::Hash | Packing::HashEx | Packing::Set | Packing::List => {
+                &containers::listpack::EMPTY
+            }
             Packing::SetInts => &containers::intset::EMPTY,
         }
     }
@@ -77,6 +86,7 @@ impl Packing {
             Packing::HashEx => Form::PackedHashEx,
             Packing::SetInts => Form::PackedSetInts,
             Packing::Set => Form::PackedSet,
+            Packing::List => Form::PackedList,
         }
     }
 }
@@ -88,6 +98,7 @@ impl Object {
             Object::String(_) => Form::ObjString,
             Object::Hash(_) => Form::ObjHash,
             Object::Set(_) => Form::ObjSet,
+            Object::List(_) => Form::ObjList,
         }
     }
 }

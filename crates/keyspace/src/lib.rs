@@ -31,6 +31,7 @@ mod types;
 mod value;
 
 use base::mutation::{self, Mutation};
+pub use containers::list::Content;
 pub use containers::listpack::{Digits, Element};
 use cut::Saver;
 pub use cut::{CutBudget, CutBytes, CutEntry, CutMismatch, CutPart, CutReader, DbSize};
@@ -47,6 +48,7 @@ use table::{tag_of, Upkeep};
 use types::combine::Combiner;
 pub use types::combine::{intersect, SetDraft, SetOp};
 pub use types::hash::{FieldRef, FieldTtl, HashLayout, HashMut, HashRef};
+pub use types::list::{ListLayout, ListMut, ListRef, Side};
 pub use types::set::{SetLayout, SetMut, SetRef};
 pub use types::Limits;
 pub use value::{Entry, Kind, StringRef, Value};
@@ -259,6 +261,23 @@ impl Keyspace {
             let mut set = SetMut::new(entry, limits, &upkeep.hasher);
             let result = edit(&mut set);
             (result, set.as_ref().len() == 0)
+        })
+    }
+
+    /// Has a list changed, which is made where there is no key. Left without elements the key is gone.
+    pub fn edit_list<R>(
+        &mut self,
+        db: u32,
+        key: &Key,
+        edit: impl FnOnce(&mut ListMut<'_>) -> R,
+    ) -> R {
+        self.edit(db, key, Packing::List, |entry, limits, upkeep| {
+            let mut list = ListMut::new(entry, limits);
+            let result = edit(&mut list);
+            if let Some(removed) = list.take_removed() {
+                upkeep.garbage.object(removed);
+            }
+            (result, list.as_ref().is_empty())
         })
     }
 

@@ -9,6 +9,7 @@ use containers::{size_class, Splice};
 
 use super::form::Packing;
 use super::types::hash::HashObject;
+use super::types::list::ListObject;
 use super::types::set::SetObject;
 
 /// Objects that take at least this many bytes are freed by the taker of the garbage.
@@ -21,6 +22,7 @@ pub(super) enum Object {
     String(Vec<u8>),
     Hash(HashObject),
     Set(SetObject),
+    List(ListObject),
 }
 
 impl Object {
@@ -35,6 +37,7 @@ impl Object {
             Packing::HashEx => Object::Hash(HashObject::PackedEx(bytes)),
             Packing::SetInts => Object::Set(SetObject::Ints(bytes)),
             Packing::Set => Object::Set(SetObject::Packed(bytes)),
+            Packing::List => Object::List(ListObject::Packed(bytes)),
         }
     }
 
@@ -43,8 +46,9 @@ impl Object {
         match self {
             Object::Hash(HashObject::Packed(bytes) | HashObject::PackedEx(bytes)) => Some(bytes),
             Object::Set(SetObject::Ints(bytes) | SetObject::Packed(bytes)) => Some(bytes),
+            Object::List(ListObject::Packed(bytes)) => Some(bytes),
             Object::Hash(HashObject::Table(_)) | Object::Set(SetObject::Table(_)) => None,
-            Object::String(_) => None,
+            Object::String(_) | Object::List(ListObject::Chunks(_)) => None,
         }
     }
 
@@ -54,6 +58,7 @@ impl Object {
             Object::String(bytes) => bytes.capacity(),
             Object::Hash(hash) => hash.bytes(),
             Object::Set(set) => set.bytes(),
+            Object::List(list) => list.bytes(),
         }
     }
 

@@ -95,7 +95,10 @@ impl Header {
 
     /// Whether the value field is a pointer from `Arc<Object>`.
     fn is_object(self) -> bool {
-        matches!(self.form(), Form::ObjString | Form::ObjHash | Form::ObjSet)
+        matches!(
+            self.form(),
+            Form::ObjString | Form::ObjHash | Form::ObjSet | Form::ObjList
+        )
     }
 
     fn has_expiry(self) -> bool {

@@ -6,6 +6,7 @@ use super::form::Packing;
 use super::object::Object;
 use super::raw::{EntryPtr, PayloadRef};
 use super::types::hash::HashRef;
+use super::types::list::ListRef;
 use super::types::set::SetRef;
 
 /// A key with its value and expiry, borrowed from the keyspace.
@@ -18,6 +19,7 @@ pub enum Kind {
     String,
     Hash,
     Set,
+    List,
 }
 
 /// A value, borrowed.
@@ -26,6 +28,7 @@ pub enum Value<'a> {
     String(StringRef<'a>),
     Hash(HashRef<'a>),
     Set(SetRef<'a>),
+    List(ListRef<'a>),
 }
 
 impl<'a> Value<'a> {
@@ -37,9 +40,11 @@ impl<'a> Value<'a> {
             PayloadRef::Packed(Packing::HashEx, bytes) => Value::Hash(HashRef::packed_ex(bytes)),
             PayloadRef::Packed(Packing::SetInts, bytes) => Value::Set(SetRef::ints(bytes)),
             PayloadRef::Packed(Packing::Set, bytes) => Value::Set(SetRef::packed(bytes)),
+            PayloadRef::Packed(Packing::List, bytes) => Value::List(ListRef::packed(bytes)),
             PayloadRef::Object(Object::String(bytes)) => Value::String(StringRef::Bytes(bytes)),
             PayloadRef::Object(Object::Hash(hash)) => Value::Hash(hash.as_ref()),
             PayloadRef::Object(Object::Set(set)) => Value::Set(set.as_ref()),
+            PayloadRef::Object(Object::List(list)) => Value::List(list.as_ref()),
         }
     }
 
@@ -64,12 +69,20 @@ impl<'a> Value<'a> {
         }
     }
 
+    pub fn list(self) -> Option<ListRef<'a>> {
+        match self {
+            Value::List(list) => Some(list),
+            _ => None,
+        }
+    }
+
     /// About how many bytes its elements have.
     pub fn weight(self) -> usize {
         match self {
             Value::String(string) => string.weight(),
             Value::Hash(hash) => hash.weight(),
             Value::Set(set) => set.weight(),
+            Value::List(list) => list.weight(),
         }
     }
 
@@ -87,6 +100,10 @@ impl<'a> Value<'a> {
             Value::Set(set) => {
                 sum = set.digest().bytes();
                 (KIND_SET, &sum)
+            }
+            Value::List(list) => {
+                sum = list.digest().bytes();
+                (KIND_LIST, &sum)
             }
         };
         Digest::of(&[key, &[kind], value, &digest_field(expiry)])
@@ -171,4 +188,5 @@ pub(super) fn digest_field(expiry: Option<i64>) -> [u8; 9] {
 /// The kinds' numbers in digests; they never change.
 const KIND_STRING: u8 = 0;
 const KIND_HASH: u8 = 1;
+const KIND_LIST: u8 = 2;
 const KIND_SET: u8 = 3;

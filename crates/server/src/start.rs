@@ -454,7 +454,7 @@ pub(super) fn limits(config: &Config) -> Limits {
         set_value: config.containers.set_value,
         zset_entries: config.containers.zset_entries,
         zset_value: config.containers.zset_value,
-        ..Limits::default()
+        list_size: config.containers.list_size,
     }
 }
 

@@ -6,8 +6,8 @@
 
 use super::apply::ApplyError;
 use super::{
-    bitmap, expire, hash, hyperloglog, key, lend, marks, payload, record, set, string, titles,
-    StateMachine,
+    bitmap, expire, hash, hyperloglog, key, lend, list, marks, payload, record, set, sort, string,
+    titles, StateMachine,
 };
 use effect::Op;
 
@@ -52,6 +52,8 @@ const TYPES: &[&[EffectSpec]] = &[
     string::EFFECTS,
     hash::EFFECTS,
     set::EFFECTS,
+    list::EFFECTS,
+    sort::EFFECTS,
     bitmap::EFFECTS,
     hyperloglog::EFFECTS,
 ];
@@ -115,6 +117,9 @@ pub(super) fn frees(op: Op) -> bool {
         hash::HDELDUE,
         set::SREM,
         set::SPOP,
+        list::LISTPOP,
+        list::LREM,
+        list::LTRIM,
     ]
     .contains(&op)
 }
@@ -188,6 +193,14 @@ mod tests {
             (52, "HPEXPIREAT"),
             (53, "HPERSIST"),
             (54, "the deletion of due fields"),
+            (55, "the pushing of elements"),
+            (56, "the popping of elements"),
+            (57, "LMOVE"),
+            (58, "LSET"),
+            (59, "LINSERT"),
+            (60, "LREM"),
+            (61, "LTRIM"),
+            (62, "the storing of sorted elements"),
             (65, "SADD"),
             (66, "SREM"),
             (67, "SMOVE"),

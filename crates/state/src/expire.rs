@@ -90,7 +90,7 @@ impl StateMachine {
                 return false;
             }
         }
-        true
+        self.purge_due_fields()
     }
 
     /// Active expiry: deletes up to `limit` keys that are due, each as a unit of its own (T2: only

@@ -152,6 +152,26 @@ impl StateMachine {
         }
     }
 
+    /// The same for the fields of all hashes, so that what runs next in this turn meets none that is due. False: some are
+    /// deleted, and the command is held.
+    pub(super) fn purge_due_fields(&mut self) -> bool {
+        while let Some((db, bytes)) = self.keyspace.next_due_hash(self.now_ms, &|_, _| false) {
+            let wrote = self.footprint.wrote;
+            let key = self.keyspace.key(&bytes);
+            let may =
+                self.slice_left() > 0 && self.may_free() && self.frozen_in(db, &bytes).is_none();
+            if may {
+                let gone = self.hash_remove_due(db, &key, self.now_ms);
+                self.note_expired(wrote, gone);
+            }
+            self.footprint.hold |= !may;
+            if self.footprint.hold {
+                return false;
+            }
+        }
+        true
+    }
+
     /// M5, T2: as of keys that expire.
     fn may_expire_fields(&mut self, key: &Key<'_>) -> bool {
         let may = self.frozen(key.bytes).is_none() && self.may_free();

@@ -9,8 +9,8 @@ use super::core::StateMachine;
 use super::effects::effects;
 use base::number::parse_i64;
 use keyspace::{
-    Detached, Digits, Entry, FieldTtl, HashLayout, HashRef, Key, Keyspace, Kind, SetLayout, SetRef,
-    StringRef, Ttl, Value,
+    Content, Detached, Digits, Entry, FieldTtl, HashLayout, HashRef, Key, Keyspace, Kind,
+    ListLayout, ListRef, SetLayout, SetRef, Side, StringRef, Ttl, Value,
 };
 use rdb::{Body, Form, Piece, Pieces, Sink, Type};
 use std::borrow::Cow;
@@ -70,6 +70,7 @@ pub(super) fn encoding_of(value: Value<'_>, version: u16) -> Type {
             }
             SetLayout::Packed(_) | SetLayout::Table => Type::Set,
         },
+        Value::List(_) => Type::ListNodes,
     }
 }
 
@@ -83,7 +84,31 @@ pub(super) fn write_value<S: Sink>(
         Value::String(string) => to.string(&text_of(string)),
         Value::Hash(hash) => write_hash(hash, kind, to),
         Value::Set(set) => write_set(set, kind, to),
+        Value::List(list) => write_list(list, kind, to),
     }
+}
+
+/// Nodes as Redis has them: listpacks, and long elements on their own.
+fn write_list<S: Sink>(list: ListRef<'_>, kind: Type, to: &mut S) -> Result<(), S::Error> {
+    match list.layout() {
+        ListLayout::Packed(bytes) => {
+            let mut out = Pieces::begin(to, kind, 1, 0)?;
+            out.packed(Form::List, bytes)?;
+            out.end();
+        }
+        ListLayout::Chunks(chunks) => {
+            let pieces = chunks.chunks().count() as u64;
+            let mut out = Pieces::begin(to, kind, pieces, 0)?;
+            for chunk in chunks.chunks() {
+                match chunk {
+                    Content::Packed(packed) => out.packed(Form::List, packed.bytes())?,
+                    Content::Plain(text) => out.member(text)?,
+                }
+            }
+            out.end();
+        }
+    }
+    Ok(())
 }
 
 fn write_set<S: Sink>(set: SetRef<'_>, kind: Type, to: &mut S) -> Result<(), S::Error> {
@@ -142,7 +167,8 @@ pub(super) fn begin_value(keyspace: &Keyspace, kind: rdb::Kind) -> Option<Detach
     match kind {
         rdb::Kind::Hash => Some(keyspace.detached(Kind::Hash)),
         rdb::Kind::Set => Some(keyspace.detached(Kind::Set)),
-        rdb::Kind::String | rdb::Kind::List | rdb::Kind::SortedSet => None,
+        rdb::Kind::List => Some(keyspace.detached(Kind::List)),
+        rdb::Kind::String | rdb::Kind::SortedSet => None,
     }
 }
 
@@ -162,6 +188,10 @@ pub(super) fn add_piece(value: &mut Detached, piece: &Piece<'_>) {
         }
         Piece::Packed(Form::Hash, bytes) => value.hash().set_packed(bytes, false),
         Piece::Packed(Form::HashExpiring, bytes) => value.hash().set_packed(bytes, true),
+        Piece::Member(text) if value.kind() == Kind::List => {
+            value.list().push(Side::Right, &[&**text]);
+        }
+        Piece::Packed(Form::List, bytes) => value.list().push_packed(bytes),
         Piece::Member(member) => {
             value.set().add(member);
         }
@@ -177,6 +207,7 @@ pub(super) fn elements_of(value: Value<'_>) -> u64 {
         Value::String(_) => 1,
         Value::Hash(hash) => hash.len() as u64,
         Value::Set(set) => set.len() as u64,
+        Value::List(list) => list.len(),
     }
 }
 
@@ -227,8 +258,8 @@ effects! {
 
 /// Whether values of this type are kept here.
 pub fn is_kept(kind: rdb::Kind) -> bool {
-    use rdb::Kind::{Hash, Set, String};
-    matches!(kind, String | Hash | Set)
+    use rdb::Kind::{Hash, List, Set, String};
+    matches!(kind, String | Hash | Set | List)
 }
 
 /// The same of a value.

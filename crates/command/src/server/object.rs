@@ -49,6 +49,7 @@ pub fn encoding_name(value: Value<'_>) -> &'static str {
         Value::String(StringRef::Bytes(_)) => "raw",
         Value::Hash(hash) => hash.encoding(),
         Value::Set(set) => set.encoding(),
+        Value::List(list) => list.encoding(),
     }
 }
 

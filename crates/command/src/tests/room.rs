@@ -20,6 +20,9 @@ fn filled(grant: usize) -> Fixture {
     f.line("SADD set 1 2 w");
     f.line("SADD setdue 1 2 x PX");
     f.line("PEXPIRE setdue 10");
+    f.line("RPUSH list 1 2 w 2");
+    f.line("RPUSH listdue 1 2 x");
+    f.line("PEXPIRE listdue 10");
     f.advance(20);
     f.grant = grant;
     f
@@ -52,6 +55,8 @@ fn command() -> impl Strategy<Value = String> {
             Just("text".to_owned()),
             Just("set".to_owned()),
             Just("setdue".to_owned()),
+            Just("list".to_owned()),
+            Just("listdue".to_owned()),
             Just("none".to_owned()),
         ]
     };
@@ -100,6 +105,18 @@ fn command() -> impl Strategy<Value = String> {
         (key(), key(), key()).prop_map(|(a, b, c)| format!("SDIFFSTORE {a} {b} {c}")),
         key().prop_map(|k| format!("SPOP {k} 100")),
         (key(), key()).prop_map(|(a, b)| format!("SINTER {a} {b}")),
+        (key(), value()).prop_map(|(k, v)| format!("RPUSH {k} 1 {v} 2")),
+        (key(), value()).prop_map(|(k, v)| format!("LPUSHX {k} {v}")),
+        key().prop_map(|k| format!("LPOP {k} 2")),
+        (key(), key(), key()).prop_map(|(a, b, c)| format!("LMPOP 3 {a} {b} {c} LEFT COUNT 2")),
+        (key(), key()).prop_map(|(a, b)| format!("LMOVE {a} {b} LEFT RIGHT")),
+        (key(), value()).prop_map(|(k, v)| format!("LSET {k} 0 {v}")),
+        (key(), value()).prop_map(|(k, v)| format!("LINSERT {k} AFTER 2 {v}")),
+        key().prop_map(|k| format!("LREM {k} 0 2")),
+        key().prop_map(|k| format!("LTRIM {k} 1 -1")),
+        (key(), key()).prop_map(|(a, b)| format!("SORT {a} ALPHA STORE {b}")),
+        (key(), key()).prop_map(|(a, b)| format!("SORT {a} BY due* GET # GET k* STORE {b}")),
+        key().prop_map(|k| format!("SORT_RO {k} BY nosort GET due*")),
         (key(), key()).prop_map(|(a, b)| format!("RENAME {a} {b}")),
         (key(), key()).prop_map(|(a, b)| format!("RENAMENX {a} {b}")),
         (key(), key(), key()).prop_map(|(a, b, c)| format!("DEL {a} {b} {c} {a}")),

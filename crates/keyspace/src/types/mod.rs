@@ -11,6 +11,7 @@ use rand::RngCore;
 
 pub mod combine;
 pub mod hash;
+pub mod list;
 mod packed;
 pub mod set;
 

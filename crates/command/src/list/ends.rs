@@ -1,0 +1,179 @@
+//! What happens at the ends of lists: pushes, pops, LMOVE, LMPOP.
+
+use super::place::{side, with_list};
+use crate::env::{Done, Env, Flow, DONE};
+use crate::error::Error;
+use crate::pace::Pace;
+use crate::values::bulk;
+use crate::words::Words;
+use keyspace::{Key, Side};
+use resp::args::Args;
+use resp::encode::Reply;
+use resp::number::parse_i64;
+
+pub fn lpush(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    push(env, args, Side::Left, true)
+}
+
+pub fn rpush(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    push(env, args, Side::Right, true)
+}
+
+pub fn lpushx(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    push(env, args, Side::Left, false)
+}
+
+pub fn rpushx(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    push(env, args, Side::Right, false)
+}
+
+/// `makes`: a list that is not there is made.
+fn push(env: &mut Env<'_>, args: Args<'_>, side: Side, makes: bool) -> Done {
+    let key = env.data.key(args.at(1));
+    let is_there = with_list(env.data, &key, |list| list.is_some())?;
+    let mut len = 0;
+    if is_there || makes {
+        let texts: Vec<&[u8]> = args.skip(2).iter().collect();
+        len = env.data.list_push(&key, side, &texts);
+    }
+    env.reply().int(len as i64);
+    DONE
+}
+
+pub fn lpop(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    pop(env, args, Side::Left)
+}
+
+pub fn rpop(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    pop(env, args, Side::Right)
+}
+
+fn pop(env: &mut Env<'_>, args: Args<'_>, side: Side) -> Done {
+    let count = match args.len() {
+        2 => None,
+        3 => {
+            let count = parse_i64(args.at(2)).and_then(|count| u64::try_from(count).ok());
+            Some(count.ok_or(Error::NOT_POSITIVE)?)
+        }
+        _ => {
+            let name = String::from_utf8_lossy(args.at(0)).to_ascii_lowercase();
+            return Err(Error::wrong_arity(&name));
+        }
+    };
+    let key = env.data.key(args.at(1));
+    let taken = match count {
+        Some(count) => show(env, &key, (side, count), None)?,
+        None => {
+            let (data, mut reply) = env.parts();
+            let end = |list: Option<keyspace::ListRef<'_>>| {
+                let element = list.and_then(|list| list.end(side))?;
+                bulk(&mut reply, element);
+                Some(1)
+            };
+            with_list(data, &key, end)?
+        }
+    };
+    match (taken, count) {
+        (None, None) => env.reply().null(),
+        (None, Some(_)) => env.reply().null_array(),
+        (Some(0), _) => {}
+        (Some(taken), _) => env.data.list_pop(&key, side, taken),
+    }
+    DONE
+}
+
+/// Replies with so many elements from an end, below the key if one is given; how many these are. Nothing where there is no
+/// list.
+fn show(
+    env: &mut Env<'_>,
+    key: &Key<'_>,
+    (side, count): (Side, u64),
+    head: Option<&[u8]>,
+) -> Result<Option<u64>, Error> {
+    let mut pace = Pace::default();
+    let Env {
+        data,
+        session,
+        server,
+        out,
+        ..
+    } = env;
+    with_list(data, key, |list| {
+        let list = list?;
+        let count = count.min(list.len());
+        let mut reply = Reply::new(out, session.proto);
+        if let Some(name) = head {
+            reply.array(2);
+            reply.bulk(name);
+        }
+        let count_of_reply = usize::try_from(count).expect("elements are in memory");
+        reply.array(count_of_reply);
+        for element in list.iter_from_end(side).take(count_of_reply) {
+            bulk(&mut reply, element);
+            pace.step(&mut **server, element.text_len());
+        }
+        Some(count)
+    })
+}
+
+pub fn lmpop(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let above_zero = |text: &[u8]| {
+        let number = parse_i64(text).and_then(|number| usize::try_from(number).ok());
+        number.filter(|number| *number > 0)
+    };
+    let numkeys = above_zero(args.at(1)).ok_or(Error::NUMKEYS_NOT_POSITIVE)?;
+    let mut words = Words::new(args, numkeys.saturating_add(2));
+    let side = side(words.need()?)?;
+    let mut count = None;
+    while !words.is_empty() {
+        if count.is_some() || words.len() < 2 || !words.word("count") {
+            return Err(Error::SYNTAX);
+        }
+        count = Some(above_zero(words.need()?).ok_or(Error::COUNT_NOT_POSITIVE)?);
+    }
+    let count = count.unwrap_or(1) as u64;
+    for name in args.skip(2).iter().take(numkeys) {
+        let key = env.data.key(name);
+        let taken = show(env, &key, (side, count), Some(name))?;
+        if env.data.footprint().hold {
+            return Ok(Flow::Hold);
+        }
+        if let Some(taken) = taken {
+            env.data.list_pop(&key, side, taken);
+            return DONE;
+        }
+    }
+    env.reply().null_array();
+    DONE
+}
+
+pub fn lmove(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let sides = (side(args.at(3))?, side(args.at(4))?);
+    turn(env, args, sides)
+}
+
+pub fn rpoplpush(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    turn(env, args, (Side::Right, Side::Left))
+}
+
+fn turn(env: &mut Env<'_>, args: Args<'_>, (take, put): (Side, Side)) -> Done {
+    let (from, to) = (env.data.key(args.at(1)), env.data.key(args.at(2)));
+    let (data, mut reply) = env.parts();
+    let is_there = with_list(data, &from, |list| {
+        let element = list.and_then(|list| list.end(take));
+        match element {
+            Some(element) => bulk(&mut reply, element),
+            None => reply.null(),
+        }
+        element.is_some()
+    })?;
+    // Without a source the destination's type does not matter.
+    if is_there {
+        with_list(env.data, &to, |_| ())?;
+        if env.data.footprint().hold {
+            return Ok(Flow::Hold);
+        }
+        env.data.list_move(&from, &to, (take, put));
+    }
+    DONE
+}
