@@ -6,6 +6,7 @@
 
 pub mod build;
 pub mod clock;
+pub mod double;
 pub mod glob;
 pub mod id;
 pub mod ids;

@@ -4,13 +4,14 @@
 //! key up.
 
 use super::error::Error;
-use keyspace::{Entry, HashRef, Kind, StringRef};
+use keyspace::{Entry, HashRef, Kind, StringRef, ZsetRef};
 
 /// The name of a type, as TYPE says and SCAN's TYPE takes it.
 pub fn kind_name(entry: &Entry<'_>) -> &'static str {
     match entry.kind() {
         Kind::String => "string",
         Kind::Hash => "hash",
+        Kind::SortedSet => "zset",
     }
 }
 
@@ -22,4 +23,9 @@ pub fn as_string<'a>(entry: &Entry<'a>) -> Result<StringRef<'a>, Error> {
 /// The value of a key that has to be a hash.
 pub fn as_hash<'a>(entry: &Entry<'a>) -> Result<HashRef<'a>, Error> {
     entry.value().hash().ok_or(Error::WRONG_TYPE)
+}
+
+/// The value of a key that has to be a sorted set.
+pub fn as_sorted_set<'a>(entry: &Entry<'a>) -> Result<ZsetRef<'a>, Error> {
+    entry.value().sorted_set().ok_or(Error::WRONG_TYPE)
 }

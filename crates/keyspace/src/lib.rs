@@ -41,6 +41,9 @@ pub use raw::prefetch;
 use raw::{EntryPtr, Packing, Payload};
 use table::{tag_of, Upkeep};
 pub use types::hash::{FieldRef, FieldTtl, HashMut, HashRef};
+pub use types::zset::{Scored, ZsetIter, ZsetRef};
+pub use types::zset_edit::ZsetMut;
+pub use types::zset_range::{LexBound, LexRange, ScoreBound, ScoreRange};
 pub use types::Limits;
 pub use value::{Entry, Kind, StringRef, Value};
 
@@ -238,6 +241,20 @@ impl Keyspace {
             let mut hash = HashMut::new(entry, limits, &upkeep.hasher);
             let result = edit(&mut hash);
             (result, hash.as_ref().len() == 0)
+        })
+    }
+
+    /// Has a sorted set changed, which is made where there is no key. Left without members the key is gone.
+    pub fn edit_zset<R>(
+        &mut self,
+        db: u32,
+        key: &Key,
+        edit: impl FnOnce(&mut ZsetMut<'_>) -> R,
+    ) -> R {
+        self.edit(db, key, Packing::SortedSet, |entry, limits, upkeep| {
+            let mut zset = ZsetMut::new(entry, limits, &upkeep.hasher);
+            let result = edit(&mut zset);
+            (result, zset.as_ref().len() == 0)
         })
     }
 

@@ -9,6 +9,7 @@ use containers::{size_class, Splice};
 
 use super::raw::Packing;
 use super::types::hash::HashObject;
+use super::types::zset::ZsetObject;
 
 /// Objects that take at least this many bytes are freed by the taker of the garbage.
 const SLOW_TO_FREE: usize = 64 << 10;
@@ -19,6 +20,7 @@ pub(super) enum Object {
     /// A string too long to be embedded; grows in place.
     String(Vec<u8>),
     Hash(HashObject),
+    SortedSet(ZsetObject),
 }
 
 impl Object {
@@ -31,6 +33,7 @@ impl Object {
         match packing {
             Packing::Hash => Object::Hash(HashObject::Packed(bytes)),
             Packing::HashEx => Object::Hash(HashObject::PackedEx(bytes)),
+            Packing::SortedSet => Object::SortedSet(ZsetObject::Packed(bytes)),
         }
     }
 
@@ -38,7 +41,10 @@ impl Object {
     pub fn packed_mut(&mut self) -> Option<&mut Vec<u8>> {
         match self {
             Object::Hash(HashObject::Packed(bytes) | HashObject::PackedEx(bytes)) => Some(bytes),
-            Object::Hash(HashObject::Table(_)) | Object::String(_) => None,
+            Object::SortedSet(ZsetObject::Packed(bytes)) => Some(bytes),
+            Object::String(_)
+            | Object::Hash(HashObject::Table(_))
+            | Object::SortedSet(ZsetObject::Table(_)) => None,
         }
     }
 
@@ -47,6 +53,7 @@ impl Object {
         match self {
             Object::String(bytes) => bytes.capacity(),
             Object::Hash(hash) => hash.bytes(),
+            Object::SortedSet(zset) => zset.bytes(),
         }
     }
 

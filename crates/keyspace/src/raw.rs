@@ -49,22 +49,27 @@ enum Form {
     PackedHash = 3,
     PackedHashEx = 4,
     ObjHash = 5,
+    PackedSortedSet = 6,
+    ObjSortedSet = 7,
 }
 
 impl Form {
-    const ALL: [Form; 6] = [
+    const ALL: [Form; 8] = [
         Form::Int,
         Form::Bytes,
         Form::ObjString,
         Form::PackedHash,
         Form::PackedHashEx,
         Form::ObjHash,
+        Form::PackedSortedSet,
+        Form::ObjSortedSet,
     ];
 
     fn kind(self) -> Kind {
         match self {
             Form::Int | Form::Bytes | Form::ObjString => Kind::String,
             Form::PackedHash | Form::PackedHashEx | Form::ObjHash => Kind::Hash,
+            Form::PackedSortedSet | Form::ObjSortedSet => Kind::SortedSet,
         }
     }
 
@@ -72,6 +77,7 @@ impl Form {
         match self {
             Form::PackedHash => Some(Packing::Hash),
             Form::PackedHashEx => Some(Packing::HashEx),
+            Form::PackedSortedSet => Some(Packing::SortedSet),
             _ => None,
         }
     }
@@ -83,13 +89,15 @@ pub(super) enum Packing {
     Hash,
     /// Fields with their expiry, as Redis's listpackex.
     HashEx,
+    /// Members with their scores, in order.
+    SortedSet,
 }
 
 impl Packing {
     /// A container of this kind without elements.
     pub fn nothing(self) -> &'static [u8] {
         match self {
-            Packing::Hash | Packing::HashEx => &containers::listpack::EMPTY,
+            Packing::Hash | Packing::HashEx | Packing::SortedSet => &containers::listpack::EMPTY,
         }
     }
 
@@ -97,6 +105,7 @@ impl Packing {
         match self {
             Packing::Hash => Form::PackedHash,
             Packing::HashEx => Form::PackedHashEx,
+            Packing::SortedSet => Form::PackedSortedSet,
         }
     }
 }
@@ -156,7 +165,10 @@ impl Header {
 
     /// Whether the value field is a pointer from `Arc<Object>`.
     fn is_object(self) -> bool {
-        matches!(self.form(), Form::ObjString | Form::ObjHash)
+        matches!(
+            self.form(),
+            Form::ObjString | Form::ObjHash | Form::ObjSortedSet
+        )
     }
 
     fn has_expiry(self) -> bool {
@@ -195,6 +207,7 @@ impl Object {
         match self {
             Object::String(_) => Form::ObjString,
             Object::Hash(_) => Form::ObjHash,
+            Object::SortedSet(_) => Form::ObjSortedSet,
         }
     }
 }

@@ -5,6 +5,7 @@ use super::digest::Digest;
 use super::object::Object;
 use super::raw::{EntryPtr, Packing, PayloadRef};
 use super::types::hash::HashRef;
+use super::types::zset::ZsetRef;
 
 /// A key with its value and expiry, borrowed from the keyspace.
 #[derive(Clone, Copy)]
@@ -15,6 +16,7 @@ pub struct Entry<'a>(pub(super) &'a EntryPtr);
 pub enum Kind {
     String,
     Hash,
+    SortedSet,
 }
 
 /// A value, borrowed.
@@ -22,6 +24,7 @@ pub enum Kind {
 pub enum Value<'a> {
     String(StringRef<'a>),
     Hash(HashRef<'a>),
+    SortedSet(ZsetRef<'a>),
 }
 
 impl<'a> Value<'a> {
@@ -31,8 +34,12 @@ impl<'a> Value<'a> {
             PayloadRef::Bytes(bytes) => Value::String(StringRef::Bytes(bytes)),
             PayloadRef::Packed(Packing::Hash, bytes) => Value::Hash(HashRef::packed(bytes)),
             PayloadRef::Packed(Packing::HashEx, bytes) => Value::Hash(HashRef::packed_ex(bytes)),
+            PayloadRef::Packed(Packing::SortedSet, bytes) => {
+                Value::SortedSet(ZsetRef::packed(bytes))
+            }
             PayloadRef::Object(Object::String(bytes)) => Value::String(StringRef::Bytes(bytes)),
             PayloadRef::Object(Object::Hash(hash)) => Value::Hash(hash.as_ref()),
+            PayloadRef::Object(Object::SortedSet(zset)) => Value::SortedSet(zset.as_ref()),
         }
     }
 
@@ -50,11 +57,19 @@ impl<'a> Value<'a> {
         }
     }
 
+    pub fn sorted_set(self) -> Option<ZsetRef<'a>> {
+        match self {
+            Value::SortedSet(zset) => Some(zset),
+            _ => None,
+        }
+    }
+
     /// About how many bytes its elements have.
     pub fn weight(self) -> usize {
         match self {
             Value::String(string) => string.weight(),
             Value::Hash(hash) => hash.weight(),
+            Value::SortedSet(zset) => zset.weight(),
         }
     }
 
@@ -68,6 +83,10 @@ impl<'a> Value<'a> {
             Value::Hash(hash) => {
                 sum = hash.digest().bytes();
                 (KIND_HASH, &sum)
+            }
+            Value::SortedSet(zset) => {
+                sum = zset.digest().bytes();
+                (KIND_SORTED_SET, &sum)
             }
         };
         Digest::of(&[key, &[kind], value, &digest_field(expiry)])
@@ -152,3 +171,4 @@ pub(super) fn digest_field(expiry: Option<i64>) -> [u8; 9] {
 /// The kinds' numbers in digests; they never change.
 const KIND_STRING: u8 = 0;
 const KIND_HASH: u8 = 1;
+const KIND_SORTED_SET: u8 = 4;

@@ -58,6 +58,7 @@ pub fn encoding_name(value: Value<'_>) -> &'static str {
         Value::String(StringRef::Bytes(bytes)) if bytes.len() <= EMBEDDED_BYTES => "embstr",
         Value::String(StringRef::Bytes(_)) => "raw",
         Value::Hash(hash) => hash.encoding(),
+        Value::SortedSet(zset) => zset.encoding(),
     }
 }
 

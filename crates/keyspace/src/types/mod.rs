@@ -9,6 +9,9 @@ use rand::RngCore;
 
 pub mod hash;
 mod packed;
+pub mod zset;
+pub mod zset_edit;
+pub mod zset_range;
 
 /// How large a container may get before it takes another form: the directives of Redis's names. No effect may depend
 /// on them (they are each member's own).
