@@ -72,6 +72,18 @@ texts! {
     NEGATIVE_TTL = "ERR Invalid TTL value, must be >= 0";
     DUMP_FOOTER = "ERR DUMP payload version or checksum are wrong";
     DUMP_VALUE = "ERR Bad data format";
+    XX_AND_NX = "ERR XX and NX options at the same time are not compatible";
+    GT_LT_AND_NX = "ERR GT, LT, and/or NX options at the same time are not compatible";
+    INCR_OF_ONE_PAIR = "ERR INCR option supports a single increment-element pair";
+    SCORE_NAN = "ERR resulting score is not a number (NaN)";
+    BOUND_NOT_A_FLOAT = "ERR min or max is not a float";
+    BOUND_NOT_A_STRING = "ERR min or max not valid string range item";
+    LIMIT_OF_RANKS = "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX";
+    WITHSCORES_BYLEX = "ERR syntax error, WITHSCORES not supported in combination with BYLEX";
+    WEIGHT_NOT_A_FLOAT = "ERR weight value is not a float";
+    NEGATIVE_LIMIT = "ERR LIMIT can't be negative";
+    NUMKEYS_NOT_POSITIVE = "ERR numkeys should be greater than 0";
+    COUNT_NOT_POSITIVE = "ERR count should be greater than 0";
     LCS_NOT_STRINGS = "ERR The specified keys must contain string values";
     LCS_LEN_AND_IDX =
         "ERR If you want both the length and indexes, please just use IDX.";
@@ -131,6 +143,12 @@ impl Error {
     pub fn wrong_arity(full_name: &str) -> Error {
         Error::text(format!(
             "ERR wrong number of arguments for '{full_name}' command"
+        ))
+    }
+
+    pub fn no_input_key(full_name: &str) -> Error {
+        Error::text(format!(
+            "ERR at least 1 input key is needed for '{full_name}' command"
         ))
     }
 

@@ -143,6 +143,7 @@ impl Due {
 pub(super) enum ScanOf {
     Keys,
     Hash,
+    SortedSet,
 }
 
 pub(super) struct ScanOptions<'a> {

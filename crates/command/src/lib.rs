@@ -51,6 +51,7 @@ mod transaction;
 mod upgrade;
 mod values;
 mod words;
+mod zset;
 
 pub use api::{ClusterApi, ServerApi};
 pub use dispatch::execute;

@@ -70,6 +70,11 @@ pub(super) fn float_field(args: Args<'_>) -> usize {
     LONGEST_FLOAT + fields(args)
 }
 
+/// Scores and weights: eight bytes each, however short their texts are.
+pub(super) fn scores(args: Args<'_>) -> usize {
+    9 * args.len()
+}
+
 /// Keys that are deleted together.
 pub(super) fn deletions(keys: Args<'_>) -> usize {
     let bytes = keys.iter().map(|key| key.len() + DELETION).sum::<usize>();

@@ -46,10 +46,20 @@ macro_rules! acl {
     };
 }
 
-/// `key(place FLAGS)`, or `keys(first last step FLAGS)`, with notes behind the flags; `keyword(...)`.
+/// `key(place FLAGS)`, or `keys(first last step FLAGS)`, with notes behind the flags; `keyword(...)`; `keynum(place FLAGS)`:
+/// as many as the argument there says, behind it.
 macro_rules! keys {
     (keyword $($of:tt)*) => {
         $crate::rows::behind!($($of)*)
+    };
+    (keynum $at:literal $($flag:ident)*) => {
+        $crate::key_spec::KeySpec::new(
+            $crate::key_spec::KeyFlags(
+                0 $(| $crate::key_spec::KeyFlags::$flag.0)*
+            ),
+            $crate::key_spec::Begin::Index($at),
+            $crate::key_spec::Find::KeyNum { at: 0, first: 1, step: 1 },
+        )
     };
     (key $at:literal $($flag:ident)* $($notes:literal)?) => {
         $crate::rows::keys!(keys $at 0 1 $($flag)* $($notes)?)

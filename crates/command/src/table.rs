@@ -5,7 +5,7 @@
 
 use super::env::Commands;
 use super::{
-    cluster, dump, expiry, generic, hash, keys, migrate, pubsub, server, string, transaction,
+    cluster, dump, expiry, generic, hash, keys, migrate, pubsub, server, string, transaction, zset,
 };
 use std::sync::LazyLock;
 
@@ -15,6 +15,7 @@ pub fn table() -> &'static Commands {
         let families = [
             string::ROWS,
             hash::ROWS,
+            zset::ROWS,
             generic::ROWS,
             dump::ROWS,
             expiry::ROWS,

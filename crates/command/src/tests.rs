@@ -14,3 +14,4 @@ mod pubsub;
 mod room;
 mod strings;
 mod transactions;
+mod zsets;

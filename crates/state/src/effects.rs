@@ -5,7 +5,7 @@
 //! compile.
 
 use super::apply::ApplyError;
-use super::{expire, hash, key, lend, marks, record, string, titles, StateMachine};
+use super::{expire, hash, key, lend, marks, record, string, titles, zset, StateMachine};
 use effect::Op;
 
 /// One effect: an element of the `EFFECTS` of the type that it changes.
@@ -47,6 +47,7 @@ const TYPES: &[&[EffectSpec]] = &[
     expire::EFFECTS,
     string::EFFECTS,
     hash::EFFECTS,
+    zset::EFFECTS,
 ];
 
 /// What changes the record.
@@ -170,6 +171,13 @@ mod tests {
             (52, "HPEXPIREAT"),
             (53, "HPERSIST"),
             (54, "the deletion of due fields"),
+            (70, "ZADD"),
+            (71, "ZINCRBY"),
+            (72, "ZREM"),
+            (73, "ZPOP"),
+            (74, "ZREMRANGE"),
+            (75, "ZSTORE"),
+            (76, "ZRANGESTORE"),
         ];
         assert_eq!(rows, released);
         assert_eq!((Op::SELECT.number(), name(Op::SELECT)), (1, "SELECT"));

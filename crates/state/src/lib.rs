@@ -29,6 +29,8 @@ pub mod save;
 mod string;
 mod titles;
 mod watch;
+mod zset;
+mod zset_combine;
 
 pub use self::core::{Access, Counters, StateMachine};
 pub use apply::{
@@ -41,6 +43,8 @@ pub use payload::{parcel_of, payload_of, size_of, weight_of, Reader};
 pub use record::Ownership;
 pub use string::number;
 pub use watch::Watch;
+pub use zset::{End, RangeBy};
+pub use zset_combine::{combine, intersection_size, Aggregate, Combination, Operation, Source};
 
 /// The numbers of effects, by their names.
 pub mod op {

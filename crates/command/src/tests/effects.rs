@@ -14,6 +14,7 @@ fn follow(layout: Layout, log: &[Vec<u8>]) -> StateMachine {
     let mut keyspace = Keyspace::new(layout, 99);
     keyspace.set_limits(keyspace::Limits {
         hash_entries: 2,
+        zset_entries: 2,
         ..keyspace::Limits::default()
     });
     let mut data = StateMachine::new(Keyspace::new(layout, 99), PART_BYTES);
@@ -212,6 +213,8 @@ fn a_unit_above_a_megabyte_arrives_whole() {
     );
 }
 
+const SCORES: [&str; 8] = ["0", "-0", "1", "0.1", "-3.3", "inf", "-inf", "1e300"];
+
 const KEYS: [&str; 6] = ["a", "b", "c", "{t}1", "{t}2", "{t}3"];
 
 fn command() -> impl Strategy<Value = Vec<String>> {
@@ -270,6 +273,26 @@ fn command() -> impl Strategy<Value = Vec<String>> {
             "HRANDFIELD K 2",
             "HMGET K F f 7",
             "HLEN K",
+            "ZADD K S F",
+            "ZADD K S F S 7 0.1 f",
+            "ZADD K GT S F S 7",
+            "ZADD K NX S F 1 F",
+            "ZINCRBY K S F",
+            "ZREM K F 7",
+            "ZPOPMIN K",
+            "ZPOPMAX K 2",
+            "ZMPOP 2 K J MAX",
+            "ZREMRANGEBYRANK K 1 2",
+            "ZREMRANGEBYSCORE K (S inf",
+            "ZREMRANGEBYLEX K [f1 (f4",
+            "ZUNIONSTORE K 2 J K WEIGHTS 0.3 S",
+            "ZUNIONSTORE K 3 J K J AGGREGATE MIN",
+            "ZINTERSTORE K 2 J K",
+            "ZDIFFSTORE J 2 J K",
+            "ZRANGESTORE K J 1 3",
+            "ZRANGESTORE K J S -inf BYSCORE REV",
+            "ZRANGE K 0 -1 WITHSCORES",
+            "ZUNION 2 K J",
             "KEYS *",
             "SCAN 0",
             "RANDOMKEY",
@@ -292,6 +315,7 @@ fn command() -> impl Strategy<Value = Vec<String>> {
             "V" => v.clone(),
             "F" => format!("f{}", n % 7),
             "W" => n.max(0).to_string(),
+            "S" | "(S" => w.replace('S', SCORES[n.unsigned_abs() as usize % SCORES.len()]),
             "N" => n.to_string(),
             other => other.to_owned(),
         };

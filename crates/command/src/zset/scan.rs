@@ -1,0 +1,58 @@
+//! ZSCAN.
+
+use super::{bulk, open, see};
+use crate::env::{Done, Env, DONE};
+use crate::keys::{parse_cursor, ScanOf, ScanOptions};
+use crate::pace::Pace;
+use crate::words::Words;
+use base::double;
+use keyspace::Digits;
+use resp::args::Args;
+use resp::encode::Reply;
+
+pub fn zscan(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let cursor = parse_cursor(args.at(2))?;
+    let key = env.data.key(args.at(1));
+    let is_there = see(env.data, &key, |zset| zset.is_some())?;
+    let (mut found, mut elements, mut next) = (Vec::new(), 0, 0);
+    if is_there {
+        let options = ScanOptions::parse(Words::new(args, 3), ScanOf::SortedSet)?;
+        let mut pace = Pace::default();
+        let Env {
+            data,
+            session,
+            server,
+            ..
+        } = env;
+        open(data, &key, |zset| {
+            let mut reply = Reply::new(&mut found, session.proto);
+            let Some(zset) = zset else {
+                return;
+            };
+            // Redis prints a score as the form has it.
+            let print = match zset.encoding() {
+                "listpack" => double::push,
+                _ => double::push_g17,
+            };
+            let mut score = Vec::new();
+            next = zset.scan(cursor, options.count, &mut |found| {
+                let mut digits = Digits::default();
+                let member = found.member.text(&mut digits);
+                pace.step(&mut **server, member.len());
+                if options.matches(member) {
+                    score.clear();
+                    print(&mut score, found.score);
+                    bulk(&mut reply, found.member);
+                    reply.bulk(&score);
+                    elements += 2;
+                }
+            });
+        })?;
+    }
+    let mut reply = env.reply();
+    reply.array(2);
+    reply.bulk_fmt(format_args!("{next}"));
+    reply.array(elements);
+    reply.raw(&found);
+    DONE
+}
