@@ -84,6 +84,17 @@ texts! {
     NEGATIVE_LIMIT = "ERR LIMIT can't be negative";
     NUMKEYS_NOT_POSITIVE = "ERR numkeys should be greater than 0";
     COUNT_NOT_POSITIVE = "ERR count should be greater than 0";
+    GEO_UNIT = "ERR unsupported unit provided. please use M, KM, FT, MI";
+    GEO_RADIUS = "ERR need numeric radius";
+    GEO_NEGATIVE_RADIUS = "ERR radius cannot be negative";
+    GEO_WIDTH = "ERR need numeric width";
+    GEO_HEIGHT = "ERR need numeric height";
+    GEO_NEGATIVE_BOX = "ERR height or width cannot be negative";
+    GEO_NO_MEMBER = "ERR could not decode requested zset member";
+    GEO_COUNT = "ERR COUNT must be > 0";
+    GEO_ANY = "ERR the ANY argument requires COUNT argument";
+    GEO_STORES = "ERR GEOSEARCHSTORE is not compatible with WITHDIST, WITHHASH and WITHCOORD options";
+    GEORADIUS_STORES = "ERR STORE option in GEORADIUS is not compatible with WITHDIST, WITHHASH and WITHCOORD options";
     LCS_NOT_STRINGS = "ERR The specified keys must contain string values";
     LCS_LEN_AND_IDX =
         "ERR If you want both the length and indexes, please just use IDX.";
@@ -144,6 +155,18 @@ impl Error {
         Error::text(format!(
             "ERR wrong number of arguments for '{full_name}' command"
         ))
+    }
+
+    pub fn not_on_earth(longitude: f64, latitude: f64) -> Error {
+        Error::text(format!(
+            "ERR invalid longitude,latitude pair {longitude:.6},{latitude:.6}"
+        ))
+    }
+
+    /// Of the command as the client has written it.
+    pub fn needs_one_of(options: &str, command: &[u8]) -> Error {
+        let before = format!("ERR exactly one of {options} can be specified for ");
+        Error::quoting(&before, command, "")
     }
 
     pub fn no_input_key(full_name: &str) -> Error {

@@ -5,7 +5,8 @@
 
 use super::env::Commands;
 use super::{
-    cluster, dump, expiry, generic, hash, keys, migrate, pubsub, server, string, transaction, zset,
+    cluster, dump, expiry, generic, geo, hash, keys, migrate, pubsub, server, string, transaction,
+    zset,
 };
 use std::sync::LazyLock;
 
@@ -16,6 +17,7 @@ pub fn table() -> &'static Commands {
             string::ROWS,
             hash::ROWS,
             zset::ROWS,
+            geo::ROWS,
             generic::ROWS,
             dump::ROWS,
             expiry::ROWS,

@@ -5,6 +5,7 @@ mod admission;
 mod dump;
 mod effects;
 mod generic;
+mod geo;
 pub mod golden;
 mod hashes;
 mod keys;

@@ -178,6 +178,7 @@ mod tests {
             (74, "ZREMRANGE"),
             (75, "ZSTORE"),
             (76, "ZRANGESTORE"),
+            (77, "ZREPLACE"),
         ];
         assert_eq!(rows, released);
         assert_eq!((Op::SELECT.number(), name(Op::SELECT)), (1, "SELECT"));

@@ -32,6 +32,8 @@ effects! {
     75 ZSTORE "ZSTORE": read_store => apply_store;
     /// `ZRANGESTORE dst src from count`
     76 ZRANGESTORE "ZRANGESTORE": read_range_store => |state: &mut StateMachine, (dst, src, range): (&[u8], &[u8], Range<usize>)| { let (dst, src) = (state.key(dst), state.key(src)); state.holds(ZRANGESTORE, &src, range.clone())?; state.zset_store_range(&dst, &src, range, &mut |_| {}); Ok(()) };
+    /// `ZREPLACE key member score [member score ...]`: any value becomes these members
+    77 ZREPLACE "ZREPLACE": read_scores => |state: &mut StateMachine, (key, items): Scores<'_>| { let key = state.key(key); let members = items.into_iter().map(|(m, score)| (m.to_vec(), score)); state.zset_replace(&key, members.collect(), &mut |_| {}); Ok(()) };
 }
 
 /// Which end of the order.
@@ -243,6 +245,30 @@ impl StateMachine {
         let [from, count] = numbers(&range);
         let args = [dst.bytes, src.bytes, &from, &count];
         if self.emit(self.db, ZRANGESTORE, &args) {
+            return self.replace(dst, members, breathe);
+        }
+        0
+    }
+
+    /// What a search has found is stored. How many members there are.
+    pub fn zset_replace(
+        &mut self,
+        dst: &Key<'_>,
+        members: Vec<(Vec<u8>, f64)>,
+        breathe: &mut dyn FnMut(usize),
+    ) -> usize {
+        if members.is_empty() {
+            self.store_nothing(dst);
+            return 0;
+        }
+        self.assert_owned(ZREPLACE, dst);
+        let bytes: Vec<[u8; 8]> = members.iter().map(|(_, score)| bytes_of(*score)).collect();
+        let pairs: Vec<&[u8]> = members
+            .iter()
+            .zip(&bytes)
+            .flat_map(|((member, _), score)| [&member[..], &score[..]])
+            .collect();
+        if self.emit_parts(self.db, ZREPLACE, &[dst.bytes], &pairs) {
             return self.replace(dst, members, breathe);
         }
         0

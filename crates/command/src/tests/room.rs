@@ -66,6 +66,8 @@ fn zset_command() -> impl Strategy<Value = String> {
             "ZRANGESTORE A B 0 -1",
             "ZSCORE A a",
             "ZUNION 2 A B",
+            "GEOADD A 1 1 a 2 2 b",
+            "GEOSEARCHSTORE A B FROMLONLAT 0 0 BYRADIUS 20000 km",
         ][..],
     );
     (template, key(), key(), key()).prop_map(|(template, a, b, c)| {

@@ -2,10 +2,10 @@
 //!
 //! Which types may be combined is the state machine's to know (`state::Source`).
 
-use super::{head, show, waits};
 use crate::args::integer;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
+use crate::members::{head, show, waits};
 use crate::pace::Pace;
 use crate::words::Words;
 use base::double;

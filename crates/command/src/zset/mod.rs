@@ -1,16 +1,9 @@
 //! Sorted sets: the rows of their commands.
 //!
-//! Owns: the table, and how a handler sees a sorted set. Never: changes one (that is the state machine's). BZPOPMIN, BZPOPMAX
-//! and BZMPOP are not here yet.
+//! Owns: the table. Never: changes a sorted set (that is the state machine's). BZPOPMIN, BZPOPMAX and BZMPOP are not here yet.
 
-use super::env::Env;
-use super::error::Error;
 use super::room;
 use super::rows::rows;
-use super::values::as_sorted_set;
-use keyspace::{Element, Key, Scored, ZsetRef};
-use resp::encode::Reply;
-use state::StateMachine;
 
 mod add;
 mod bounds;
@@ -58,56 +51,3 @@ rows! { pub static ROWS: SortedSet [SORTEDSET] {
     "zunion" -3 [READONLY] "6.2.0" keynum(1 RO ACCESS) => combine::zunion: "The members that any of several sorted sets has.";
     "zunionstore" -4 [WRITE DENYOOM] "2.0.0" key(1 OW UPDATE) keynum(2 RO ACCESS) => combine::zunionstore: "Stores the members that any of several sorted sets has." .amplifies(room::scores);
 }}
-
-/// Shows the sorted set to `see`: for commands that read.
-fn see<R>(
-    data: &mut StateMachine,
-    key: &Key<'_>,
-    see: impl FnOnce(Option<ZsetRef<'_>>) -> R,
-) -> Result<R, Error> {
-    data.with_counted(key, |entry| {
-        let zset = entry.map(|entry| as_sorted_set(&entry)).transpose();
-        zset.map(see)
-    })
-}
-
-/// The same for commands that write.
-fn open<R>(
-    data: &mut StateMachine,
-    key: &Key<'_>,
-    see: impl FnOnce(Option<ZsetRef<'_>>) -> R,
-) -> Result<R, Error> {
-    data.with(key, |entry| {
-        let zset = entry.map(|entry| as_sorted_set(&entry)).transpose();
-        zset.map(see)
-    })
-}
-
-fn bulk(reply: &mut Reply<'_>, member: Element<'_>) {
-    match member {
-        Element::Bytes(bytes) => reply.bulk(bytes),
-        Element::Int(n) => reply.bulk_int(n),
-    }
-}
-
-/// The head of `count` members, which have their scores beside them in RESP2 and are pairs in RESP3.
-fn head(reply: &mut Reply<'_>, count: usize, with_scores: bool) {
-    let flat = with_scores && !reply.is_resp3();
-    reply.array(if flat { 2 * count } else { count });
-}
-
-/// One of them.
-fn show(reply: &mut Reply<'_>, found: Scored<'_>, with_scores: bool) {
-    if with_scores && reply.is_resp3() {
-        reply.array(2);
-    }
-    bulk(reply, found.member);
-    if with_scores {
-        reply.double(found.score);
-    }
-}
-
-/// Whether a key that has expired could not be deleted now: the command will run again (T2).
-fn waits(env: &Env<'_>) -> bool {
-    env.data.footprint().hold
-}

@@ -1,9 +1,9 @@
 //! Taking members from an end: ZPOPMIN, ZPOPMAX, ZMPOP.
 
-use super::{head, open, show};
 use crate::args::integer;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
+use crate::members::{head, open, show};
 use crate::pace::Pace;
 use crate::words::Words;
 use keyspace::Key;

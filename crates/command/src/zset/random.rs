@@ -1,9 +1,9 @@
 //! ZRANDMEMBER.
 
-use super::{bulk, head, see, show};
 use crate::args::integer;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
+use crate::members::{bulk, head, see, show};
 use crate::pace::Pace;
 use keyspace::{Scored, ZsetRef};
 use rand::seq::SliceRandom;
@@ -73,12 +73,13 @@ pub fn zrandmember(env: &mut Env<'_>, args: Args<'_>) -> Done {
 /// Up to `count` members, none twice.
 fn distinct<'a>(zset: ZsetRef<'a>, count: usize, rng: &mut StdRng) -> Vec<Scored<'a>> {
     let len = zset.len();
+    if count >= len {
+        // Redis shows all of them from the last one on.
+        return zset.iter_back(0..len).collect();
+    }
     // Where most are wanted all are taken and some left; else drawing again what has been drawn is rare.
     if count.saturating_mul(3) > len || zset.encoding() == "listpack" {
         let mut all: Vec<Scored<'a>> = zset.iter(0..len).collect();
-        if count >= len {
-            return all;
-        }
         let (drawn, _) = all.partial_shuffle(rng, count);
         return drawn.to_vec();
     }

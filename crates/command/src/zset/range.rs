@@ -1,9 +1,9 @@
 //! Ranges: ZRANGE, its older relatives, ZRANGESTORE.
 
 use super::bounds::Bounds;
-use super::{head, open, see, show, waits};
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
+use crate::members::{head, open, see, show, waits};
 use crate::pace::Pace;
 use crate::words::Words;
 use keyspace::ZsetRef;

@@ -1,9 +1,9 @@
 //! Reading members: ZSCORE and its relatives.
 
 use super::bounds::Bounds;
-use super::see;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
+use crate::members::see;
 use crate::pace::Pace;
 use resp::args::Args;
 use resp::encode::Reply;

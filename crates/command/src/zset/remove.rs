@@ -1,8 +1,8 @@
 //! Removing members: ZREM, ZREMRANGEBYRANK and its relatives.
 
 use super::bounds::Bounds;
-use super::open;
 use crate::env::{Done, Env, DONE};
+use crate::members::open;
 use crate::pace::Pace;
 use resp::args::Args;
 use state::RangeBy;

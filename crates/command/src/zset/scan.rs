@@ -1,8 +1,8 @@
 //! ZSCAN.
 
-use super::{bulk, open, see};
 use crate::env::{Done, Env, DONE};
 use crate::keys::{parse_cursor, ScanOf, ScanOptions};
+use crate::members::{bulk, open, see};
 use crate::pace::Pace;
 use crate::words::Words;
 use base::double;
