@@ -2,6 +2,8 @@
 //!
 //! Owns: [`parse`] (arguments), [`parse_bound`] (the ends of ranges), [`push`] and [`push_g17`]. Invariant: no text gives a NaN.
 
+use super::grisu;
+
 /// A number that an argument has to be, all of it: decimal, hexadecimal or an infinity. What is not 0 and would be 0, or not
 /// infinite and would be, is none.
 pub fn parse(text: &[u8]) -> Option<f64> {
@@ -110,9 +112,8 @@ fn scale(mut value: f64, power: i64) -> f64 {
     value
 }
 
-/// Appends `value` as Redis 7.4 prints a double in replies: an integer without a point, else the
-/// shortest digits that read back as the same double, with an exponent where the plain form would
-/// be long.
+/// Appends `value` as Redis 7.4 prints a double in replies: an integer without a point, else few digits
+/// that read back as the same double, with an exponent where the plain form would be long.
 pub fn push(out: &mut Vec<u8>, value: f64) {
     match integer(value) {
         Some(0) if value.is_sign_negative() => out.extend_from_slice(b"-0"),
@@ -135,16 +136,11 @@ pub fn integer(value: f64) -> Option<i64> {
     (value.abs() <= (1u64 << 62) as f64 && value.fract() == 0.0).then_some(value as i64)
 }
 
-/// The shortest round-trip digits, laid out as an integer, a fraction or with an exponent.
+/// Digits that read back, laid out as an integer, a fraction or with an exponent.
 fn push_shortest(out: &mut Vec<u8>, value: f64) {
-    let text = format!("{:e}", value.abs());
-    let (mantissa, exponent) = text.split_once('e').expect("LowerExp always prints an e");
-    let exponent: i32 = exponent
-        .parse()
-        .expect("LowerExp prints a decimal exponent");
-    let digits: Vec<u8> = mantissa.bytes().filter(|c| *c != b'.').collect();
+    let (digits, scale) = grisu::digits(value.abs()); // value = digits * 10^scale
     let count = digits.len() as i32;
-    let scale = exponent - (count - 1); // value = digits * 10^scale
+    let exponent = scale + count - 1;
     if value < 0.0 {
         out.push(b'-');
     }
