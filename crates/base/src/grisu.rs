@@ -39,7 +39,7 @@ fn power(at: i32) -> (Float, i32) {
     let ten = FIRST_POWER + STEP * at;
     let mantissa = POWERS[usize::try_from(at).expect("no double needs another")];
     // ten * log2(10), rounded down
-    let exponent = (i64::from(ten) * 1_741_647 >> 19) as i32 - 63;
+    let exponent = ((i64::from(ten) * 1_741_647) >> 19) as i32 - 63;
     (Float { mantissa, exponent }, ten)
 }
 

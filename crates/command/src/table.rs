@@ -4,10 +4,8 @@
 //! families: all others get the table through [`Env::commands`](super::env::Env::commands).
 
 use super::env::Commands;
-use super::{
-    cluster, dump, expiry, generic, geo, hash, keys, migrate, pubsub, server, string, transaction,
-    zset,
-};
+use super::{cluster, dump, expiry, generic, geo, hash, keys, migrate, pubsub};
+use super::{server, string, transaction, zset};
 use std::sync::LazyLock;
 
 /// The one table of this process.

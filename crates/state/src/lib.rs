@@ -43,7 +43,7 @@ pub use payload::{parcel_of, payload_of, size_of, weight_of, Reader};
 pub use record::Ownership;
 pub use string::number;
 pub use watch::Watch;
-pub use zset::{End, RangeBy};
+pub use zset::{End, FoundBy, RangeBy};
 pub use zset_combine::{combine, intersection_size, Aggregate, Combination, Operation, Source};
 
 /// The numbers of effects, by their names.

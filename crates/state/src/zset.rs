@@ -32,8 +32,8 @@ effects! {
     75 ZSTORE "ZSTORE": read_store => apply_store;
     /// `ZRANGESTORE dst src from count`
     76 ZRANGESTORE "ZRANGESTORE": read_range_store => |state: &mut StateMachine, (dst, src, range): (&[u8], &[u8], Range<usize>)| { let (dst, src) = (state.key(dst), state.key(src)); state.holds(ZRANGESTORE, &src, range.clone())?; state.zset_store_range(&dst, &src, range, &mut |_| {}); Ok(()) };
-    /// `ZREPLACE key member score [member score ...]`: any value becomes these members
-    77 ZREPLACE "ZREPLACE": read_scores => |state: &mut StateMachine, (key, items): Scores<'_>| { let key = state.key(key); let members = items.into_iter().map(|(m, score)| (m.to_vec(), score)); state.zset_replace(&key, members.collect(), &mut |_| {}); Ok(()) };
+    /// `ZREPLACE GEOSEARCH|GEORADIUS key member score [member score ...]`: any value becomes these members
+    77 ZREPLACE "ZREPLACE": read_replace => |state: &mut StateMachine, (found, (key, items)): (FoundBy, Scores<'_>)| { let key = state.key(key); let members = items.into_iter().map(|(m, score)| (m.to_vec(), score)); state.zset_replace(&key, found, members.collect(), &mut |_| {}); Ok(()) };
 }
 
 /// Which end of the order.
@@ -49,6 +49,13 @@ pub enum RangeBy {
     Rank,
     Score,
     Lex,
+}
+
+/// Which commands have found what is stored: as [`RangeBy`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FoundBy {
+    GeoSearch,
+    GeoRadius,
 }
 
 /// What comes of a command that stores.
@@ -134,14 +141,12 @@ impl StateMachine {
         };
         let number = (count as u64).to_le_bytes();
         if self.emit(self.db, ZPOP, &[key.bytes, name, &number]) {
-            self.edit_members(key, |zset| {
-                let len = zset.as_ref().len();
-                let range = match end {
-                    End::Min => 0..count,
-                    End::Max => len - count..len,
-                };
-                zset.remove_range(range, &mut || breathe(0));
-            });
+            let len = self.zset(key).map_or(0, ZsetRef::len);
+            let range = match end {
+                End::Min => 0..count,
+                End::Max => len - count..len,
+            };
+            self.remove_positions(key, range, breathe);
         }
     }
 
@@ -156,8 +161,25 @@ impl StateMachine {
         self.assert_owned(ZREMRANGE, key);
         let [from, count] = numbers(&range);
         if self.emit(self.db, ZREMRANGE, &[key.bytes, by.name(), &from, &count]) {
-            self.edit_members(key, |zset| zset.remove_range(range, &mut || breathe(0)));
+            self.remove_positions(key, range, breathe);
         }
+    }
+
+    /// What is left without members goes as a whole, and is freed elsewhere.
+    fn remove_positions(
+        &mut self,
+        key: &Key<'_>,
+        range: Range<usize>,
+        breathe: &mut dyn FnMut(usize),
+    ) {
+        let len = self.zset(key).map_or(0, ZsetRef::len);
+        if range.len() < len {
+            self.edit_members(key, |zset| zset.remove_range(range, &mut || breathe(0)));
+            return;
+        }
+        self.note_gone(key);
+        self.keyspace.remove(self.db, key);
+        self.changed(self.db, key);
     }
 
     /// Changes a sorted set that is there.
@@ -254,6 +276,7 @@ impl StateMachine {
     pub fn zset_replace(
         &mut self,
         dst: &Key<'_>,
+        found: FoundBy,
         members: Vec<(Vec<u8>, f64)>,
         breathe: &mut dyn FnMut(usize),
     ) -> usize {
@@ -268,7 +291,7 @@ impl StateMachine {
             .zip(&bytes)
             .flat_map(|((member, _), score)| [&member[..], &score[..]])
             .collect();
-        if self.emit_parts(self.db, ZREPLACE, &[dst.bytes], &pairs) {
+        if self.emit_parts(self.db, ZREPLACE, &[found.name(), dst.bytes], &pairs) {
             return self.replace(dst, members, breathe);
         }
         0
@@ -310,6 +333,15 @@ impl RangeBy {
             RangeBy::Rank => b"RANK",
             RangeBy::Score => b"SCORE",
             RangeBy::Lex => b"LEX",
+        }
+    }
+}
+
+impl FoundBy {
+    fn name(self) -> &'static [u8] {
+        match self {
+            FoundBy::GeoSearch => b"GEOSEARCH",
+            FoundBy::GeoRadius => b"GEORADIUS",
         }
     }
 }
@@ -371,6 +403,15 @@ fn read_scores<'a>(args: &[&'a [u8]]) -> Option<Scores<'a>> {
     let pairs = pairs.chunks_exact(2);
     let items = pairs.map(|pair| Some((pair[0], read_double(pair[1])?)));
     Some((key, items.collect::<Option<Vec<_>>>()?))
+}
+
+fn read_replace<'a>(args: &[&'a [u8]]) -> Option<(FoundBy, Scores<'a>)> {
+    let [found, rest @ ..] = args else {
+        return None;
+    };
+    let all = [FoundBy::GeoSearch, FoundBy::GeoRadius];
+    let found = all.into_iter().find(|by| by.name() == *found)?;
+    Some((found, read_scores(rest)?))
 }
 
 fn read_members<'e, 'a>(args: &'e [&'a [u8]]) -> Option<(&'a [u8], &'e [&'a [u8]])> {

@@ -122,6 +122,7 @@ pub fn combine<'a>(
         Operation::Diff => diff(&ordered, breathe),
     };
     members.sort_unstable_by(|a, b| {
+        breathe(0);
         let scores = a.1.partial_cmp(&b.1).expect("no score is a NaN");
         scores.then_with(|| a.0.cmp(&b.0))
     });

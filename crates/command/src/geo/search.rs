@@ -15,6 +15,7 @@ use base::double;
 use keyspace::{Element, ScoreBound, ScoreRange, ZsetRef};
 use resp::args::Args;
 use resp::encode::Reply;
+use state::FoundBy;
 
 /// Which of the commands it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -244,10 +245,14 @@ impl<'a> Asked<'a> {
         }
         // The first of all are the nearest, unless any will do.
         let nearest = (self.count > 0 && !self.any).then_some(Order::Nearest);
-        match self.order.or(nearest) {
-            Some(Order::Nearest) => all.sort_by(|a, b| a.distance.total_cmp(&b.distance)),
-            Some(Order::Farthest) => all.sort_by(|a, b| b.distance.total_cmp(&a.distance)),
-            None => {}
+        if let Some(order) = self.order.or(nearest) {
+            all.sort_by(|a, b| {
+                breathe(0);
+                match order {
+                    Order::Nearest => a.distance.total_cmp(&b.distance),
+                    Order::Farthest => b.distance.total_cmp(&a.distance),
+                }
+            });
         }
         if self.count > 0 {
             all.truncate(self.count);
@@ -344,11 +349,17 @@ fn search(env: &mut Env<'_>, args: Args<'_>, of: Of, may_store: bool) -> Done {
     })??;
     match outcome {
         Outcome::Replied => DONE,
-        Outcome::Stores(key, members) => store(env, key, members),
+        Outcome::Stores(key, members) => {
+            let found = match of {
+                Of::Search | Of::SearchStore => FoundBy::GeoSearch,
+                Of::Place | Of::Member => FoundBy::GeoRadius,
+            };
+            store(env, key, found, members)
+        }
     }
 }
 
-fn store(env: &mut Env<'_>, key: &[u8], members: Vec<(Vec<u8>, f64)>) -> Done {
+fn store(env: &mut Env<'_>, key: &[u8], found: FoundBy, members: Vec<(Vec<u8>, f64)>) -> Done {
     if waits(env) {
         return DONE;
     }
@@ -359,7 +370,7 @@ fn store(env: &mut Env<'_>, key: &[u8], members: Vec<(Vec<u8>, f64)>) -> Done {
     }
     let mut pace = Pace::default();
     let (key, server) = (env.data.key(key), &mut *env.server);
-    let count = env.data.zset_replace(&key, members, &mut |bytes| {
+    let count = env.data.zset_replace(&key, found, members, &mut |bytes| {
         pace.step(server, bytes);
     });
     env.reply().int(count as i64);

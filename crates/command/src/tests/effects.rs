@@ -103,6 +103,40 @@ fn effects_contain_nothing_relative() {
 }
 
 #[test]
+fn of_sorted_sets_only_changes_are_logged() {
+    let mut f = Fixture::new(single());
+    let logged = |f: &mut Fixture, line: &str| {
+        let before = f.log.len();
+        f.line(line);
+        let all = f.log[before..].iter().flat_map(|body| effects_of(body));
+        let names = all.map(|effect| effect.split(' ').next().unwrap().to_owned());
+        names.collect::<Vec<_>>().join(" ")
+    };
+    for (line, want) in [
+        ("ZADD z 1 a 2 b 3 c 4 d", "ZADD"),
+        ("ZADD z 1 a 2 b", ""),
+        ("ZADD z NX 9 a", ""),
+        ("ZADD z GT 0 a", ""),
+        ("ZADD none XX 1 a", ""),
+        ("ZINCRBY z 0 a", ""),
+        ("ZINCRBY z 1 a", "ZINCRBY"),
+        ("ZREM z none", ""),
+        ("ZPOPMIN z 0", ""),
+        ("ZPOPMAX z", "ZPOP"),
+        ("ZREMRANGEBYSCORE z 7 8", ""),
+        ("ZREMRANGEBYLEX z [b [b", "ZREMRANGE"),
+        ("ZUNIONSTORE d 1 none", ""),
+        ("ZUNIONSTORE d 1 z", "ZSTORE"),
+        ("ZRANGESTORE d z 0 0", "ZRANGESTORE"),
+        ("ZINTERSTORE d 2 z none", "DEL"),
+        ("GEOSEARCHSTORE d z FROMLONLAT 0 0 BYRADIUS 1 m", ""),
+        ("ZMPOP 2 none z MIN COUNT 9", "ZPOP"),
+    ] {
+        assert_eq!(logged(&mut f, line), want, "{line}");
+    }
+}
+
+#[test]
 fn restore_is_logged_as_the_set_that_it_comes_to() {
     let mut f = Fixture::new(single());
     // What DUMP of Redis 7.0.15 said of "hello".

@@ -62,7 +62,7 @@ fn check(options: Options) -> Result<(), Error> {
     if nx && xx {
         return Err(Error::XX_AND_NX);
     }
-    if (gt && nx) || (lt && nx) || (gt && lt) {
+    if (nx && (gt || lt)) || (gt && lt) {
         return Err(Error::GT_LT_AND_NX);
     }
     Ok(())
