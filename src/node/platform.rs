@@ -280,6 +280,14 @@ impl Platform for RealPlatform {
         self.memory.borrow_mut().view()
     }
 
+    fn allocator_report(&self) -> String {
+        system::allocator_report()
+    }
+
+    fn purge_memory(&mut self) -> bool {
+        system::purge()
+    }
+
     fn sample_memory(&mut self) {
         self.memory.get_mut().sample();
     }

@@ -54,6 +54,36 @@ fn allocated() -> u64 {
     tikv_jemalloc_ctl::stats::allocated::read().map_or(0, |n| n as u64)
 }
 
+/// What the allocator says of itself.
+pub fn allocator_report() -> String {
+    let mut report = Vec::new();
+    match tikv_jemalloc_ctl::stats_print::stats_print(&mut report, Default::default()) {
+        Ok(()) => String::from_utf8_lossy(&report).into_owned(),
+        Err(why) => format!("there are no statistics: {why}\n"),
+    }
+}
+
+/// Gives pages that are kept for later back to the system: for a moment no arena may keep any. False: it can't
+/// be told so.
+pub fn purge() -> bool {
+    let Ok(arenas) = tikv_jemalloc_ctl::arenas::narenas::read() else {
+        return false;
+    };
+    let mut all = true;
+    for arena in 0..arenas {
+        let name = format!("arena.{arena}.dirty_decay_ms\0");
+        // SAFETY: the name ends with a zero, and its value is one of `ssize_t`.
+        let kept = unsafe { tikv_jemalloc_ctl::raw::update(name.as_bytes(), 0isize) };
+        // An arena that was never used has no such value.
+        let Ok(before) = kept else {
+            continue;
+        };
+        // SAFETY: the same.
+        all &= unsafe { tikv_jemalloc_ctl::raw::write(name.as_bytes(), before) }.is_ok();
+    }
+    all
+}
+
 fn page_size() -> u64 {
     // SAFETY: sysconf has no preconditions.
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };

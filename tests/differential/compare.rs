@@ -42,6 +42,16 @@ pub const VERSIONS: &[(&str, &str, &str)] = &[
     ("CLIENT|LIST", "lib-name, lib-ver fields", "new in 7.2"),
     ("WAITAOF", "whole command", "new in 7.2"),
     (
+        "SETBIT",
+        "WATCH",
+        "a bit that is so already was a change for WATCH until 7.0, and BITFIELD likewise",
+    ),
+    (
+        "BITCOUNT",
+        "bad range of a missing key",
+        "0 until 7.0, an error since; BITPOS likewise",
+    ),
+    (
         "COMMAND|INFO",
         "flags of WAIT",
         "blocking, and allowed in scripts, since 7.2",

@@ -189,8 +189,11 @@ const PATTERNS: &[&str] = &[
 ];
 
 pub struct Generator {
-    rng: StdRng,
+    pub rng: StdRng,
     in_multi: [bool; CONNECTIONS],
+    /// The sequence has commands on bits, HyperLogLogs and databases, and watches no key: 7.0 takes a SETBIT that
+    /// changes nothing for a change.
+    bits: bool,
 }
 
 impl Generator {
@@ -198,12 +201,14 @@ impl Generator {
         Generator {
             rng: StdRng::seed_from_u64(seed),
             in_multi: [false; CONNECTIONS],
+            bits: false,
         }
     }
 
     /// `len` commands and a look at everything that they can have left behind.
     pub fn sequence(&mut self, len: usize, resp3: bool, one_connection: bool) -> Vec<Op> {
         self.in_multi = [false; CONNECTIONS];
+        self.bits = self.chance(50);
         let mut ops = Vec::new();
         if resp3 {
             ops.extend((0..CONNECTIONS).map(|conn| Op::new(conn, &["HELLO", "3"])));
@@ -238,18 +243,18 @@ impl Generator {
         ops
     }
 
-    fn chance(&mut self, percent: u32) -> bool {
+    pub fn chance(&mut self, percent: u32) -> bool {
         self.rng.gen_range(0..100) < percent
     }
 
-    fn of(&mut self, words: &[&str]) -> Vec<u8> {
+    pub fn of(&mut self, words: &[&str]) -> Vec<u8> {
         words[self.rng.gen_range(0..words.len())]
             .as_bytes()
             .to_vec()
     }
 
     /// Usually one of the first `good` words, sometimes any.
-    fn mostly(&mut self, words: &[&str], good: usize) -> Vec<u8> {
+    pub fn mostly(&mut self, words: &[&str], good: usize) -> Vec<u8> {
         if self.chance(75) {
             self.of(&words[..good])
         } else {
@@ -257,7 +262,7 @@ impl Generator {
         }
     }
 
-    fn key(&mut self) -> Vec<u8> {
+    pub fn key(&mut self) -> Vec<u8> {
         let all = keys();
         let at = if self.chance(80) {
             self.rng.gen_range(0..4)
@@ -267,7 +272,7 @@ impl Generator {
         all[at].clone()
     }
 
-    fn value(&mut self) -> Vec<u8> {
+    pub fn value(&mut self) -> Vec<u8> {
         match self.rng.gen_range(0..12) {
             0..=3 => self.of(INTS),
             4 | 5 => self.of(FLOATS),
@@ -285,7 +290,7 @@ impl Generator {
         }
     }
 
-    fn keyword(&mut self, word: &str) -> Vec<u8> {
+    pub fn keyword(&mut self, word: &str) -> Vec<u8> {
         match self.rng.gen_range(0..4) {
             0 => word.to_lowercase().into_bytes(),
             1 => word
@@ -305,6 +310,7 @@ impl Generator {
 
     fn command(&mut self, conn: usize) -> Args {
         let mut args = match self.rng.gen_range(0..100) {
+            0..=35 if self.bits => self.bit_command(),
             0..=44 => self.string_command(),
             45..=72 => self.key_command(conn),
             73..=87 => self.transaction_command(conn),
@@ -314,7 +320,16 @@ impl Generator {
         // A WAIT for replicas that never come would stop the test, and an odd HELLO or CLIENT can
         // change what the other end may be asked.
         let fragile: &[&[u8]] = &[
-            b"WAIT", b"HELLO", b"CLIENT", b"MULTI", b"EXEC", b"DISCARD", b"RESET",
+            b"WAIT",
+            b"HELLO",
+            b"CLIENT",
+            b"MULTI",
+            b"EXEC",
+            b"DISCARD",
+            b"RESET",
+            // 7.0 looks for the key before it looks at the range.
+            b"BITCOUNT",
+            b"BITPOS",
         ];
         if !fragile.contains(&name.as_slice()) && self.chance(5) {
             self.spoil(&mut args);
@@ -339,7 +354,7 @@ impl Generator {
         }
     }
 
-    fn words(&mut self, name: &str, rest: Vec<Vec<u8>>) -> Args {
+    pub fn words(&mut self, name: &str, rest: Vec<Vec<u8>>) -> Args {
         let mut args = vec![name.as_bytes().to_vec()];
         args.extend(rest);
         args
@@ -406,7 +421,7 @@ impl Generator {
     }
 
     /// A command over one to four keys, each followed by a value where `width` is 2.
-    fn many(&mut self, name: &str, width: usize) -> Args {
+    pub fn many(&mut self, name: &str, width: usize) -> Args {
         let mut rest = Vec::new();
         for _ in 0..self.rng.gen_range(1..5) {
             rest.push(self.key());
@@ -593,7 +608,10 @@ impl Generator {
 
     fn transaction_command(&mut self, conn: usize) -> Args {
         if self.in_multi[conn] && self.chance(60) {
-            return self.string_command();
+            return match self.bits {
+                true => self.bit_command(),
+                false => self.string_command(),
+            };
         }
         match self.rng.gen_range(0..12) {
             0..=3 => {
@@ -608,7 +626,7 @@ impl Generator {
                 self.in_multi[conn] = false;
                 self.words("DISCARD", vec![])
             }
-            9 | 10 => self.many("WATCH", 1),
+            9 | 10 if !self.bits => self.many("WATCH", 1),
             _ => self.words("UNWATCH", vec![]),
         }
     }

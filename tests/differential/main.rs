@@ -7,6 +7,7 @@
 //! another reference binary. Where 7.0 (packaged) and 7.4 (the target) differ, `compare.rs` says
 //! so in one table.
 
+mod bits;
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;

@@ -82,6 +82,22 @@ const COMMANDS: &[&str] = &[
     "dump",
     "restore",
     "restore-asking",
+    "copy",
+    "move",
+    "swapdb",
+    "setbit",
+    "getbit",
+    "bitcount",
+    "bitpos",
+    "bitop",
+    "bitfield",
+    "bitfield_ro",
+    "pfadd",
+    "pfcount",
+    "pfmerge",
+    "pfdebug",
+    "pfselftest",
+    "function",
 ];
 
 fn both(pair: &Pair, args: &[&str]) -> (Client, Client, Value, Value) {

@@ -123,6 +123,14 @@ pub fn push(out: &mut Vec<u8>, value: f64) {
     }
 }
 
+/// Appends `value` as Redis's digests have it: as [`push`], but an integer, too, has no more than seventeen digits that are not 0.
+pub fn push_digits(out: &mut Vec<u8>, value: f64) {
+    if value == 0.0 || !value.is_finite() {
+        return push(out, value);
+    }
+    push_shortest(out, value);
+}
+
 fn push_special(out: &mut Vec<u8>, value: f64) {
     out.extend_from_slice(match value {
         f64::INFINITY => b"inf",

@@ -206,6 +206,7 @@ impl<S: Folders> Witnesses<S> {
     fn start(&mut self, raft_id: RaftId, disk: S::D, now: Now) {
         let config = ShardConfig {
             layout: Layout::Cluster,
+            limits: keyspace::Limits::default(),
             seed: self.rng.next_u64(),
             sync: SyncPolicy::Always,
             outcome_timeout: Duration::from_secs(5),

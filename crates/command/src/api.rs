@@ -498,6 +498,9 @@ pub trait ServerApi {
     /// How many data replicas have applied what batch `batch` became, or 0 (WAIT; C2).
     fn replica_acks(&self, batch: BatchSeq) -> u64;
 
+    /// Whether what `batch` became is on the own disk, and how many other data members have it on theirs.
+    fn synced_acks(&self, batch: BatchSeq) -> (bool, u64);
+
     /// How snapshots stand.
     fn saving(&self) -> SavingView;
 
@@ -534,6 +537,12 @@ pub trait ServerApi {
 
     /// Stands still for that long, a few milliseconds at most (DEBUG SLEEP).
     fn rest(&mut self, time: std::time::Duration);
+
+    /// What the memory's allocator says of itself (MEMORY MALLOC-STATS).
+    fn allocator_report(&self) -> String;
+
+    /// Gives memory that is not used back to the system (MEMORY PURGE). False: it failed.
+    fn purge_memory(&mut self) -> bool;
 
     /// Unix time in microseconds (TIME), as precise as the host's clock.
     fn unix_micros(&self) -> i64 {

@@ -11,6 +11,7 @@ use super::words::Words;
 use keyspace::Ttl;
 use rdb::PayloadError;
 use resp::args::Args;
+use state::BadValue;
 
 const VARIES: &[&str] = &["nondeterministic_output"];
 
@@ -119,7 +120,10 @@ fn restore(env: &mut Env<'_>, args: Args<'_>) -> Done {
                 env.data.delete(&key);
             }
         }
-        ttl => env.data.put(&key, &value, ttl),
+        ttl => {
+            let restored = env.data.restore(&key, &value, ttl);
+            restored.map_err(|_: BadValue| Error::DUMP_VALUE)?;
+        }
     }
     env.reply().ok();
     DONE

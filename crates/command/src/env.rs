@@ -109,6 +109,9 @@ pub enum BlockKind {
     /// WAIT: until this many data replicas have applied all that this client wrote (C2). The reply is
     /// an integer: how many have.
     Wait { replicas: u64 },
+    /// WAITAOF: until the own disk, if that is asked for, and so many data replicas' have all that this client wrote.
+    /// The reply is whether the own one has, and how many of the others.
+    WaitAof { own: bool, replicas: u64 },
     /// MIGRATE: until the lend has ended (M1).
     Lend { id: MoveId },
     /// MIGRATE COPY: until the target has answered (M24).

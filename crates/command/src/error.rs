@@ -72,6 +72,35 @@ texts! {
     NEGATIVE_TTL = "ERR Invalid TTL value, must be >= 0";
     DUMP_FOOTER = "ERR DUMP payload version or checksum are wrong";
     DUMP_VALUE = "ERR Bad data format";
+    NUMKEYS_NOT_POSITIVE = "ERR numkeys should be greater than 0";
+    NUMKEYS_TOO_MANY = "ERR Number of keys can't be greater than number of args";
+    NEGATIVE_LIMIT = "ERR LIMIT can't be negative";
+    BIT_OFFSET = "ERR bit offset is not an integer or out of range";
+    BIT_VALUE = "ERR bit is not an integer or out of range";
+    BITPOS_BIT = "ERR The bit argument must be 1 or 0.";
+    BITOP_NOT = "ERR BITOP NOT must be called with a single source key.";
+    BITFIELD_OVERFLOW = "ERR Invalid OVERFLOW type specified";
+    BITFIELD_TYPE = "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.";
+    BITFIELD_RO = "ERR BITFIELD_RO only supports the GET subcommand";
+    HLL_INVALID = "WRONGTYPE Key is not a valid HyperLogLog string value.";
+    HLL_CORRUPT = "INVALIDOBJ Corrupted HLL object detected";
+    HLL_NO_KEY = "ERR The specified key does not exist";
+    HLL_NOT_SPARSE = "ERR HLL encoding is not sparse";
+    NO_LIBRARY = "ERR Library not found";
+    NO_LIBRARY_NAME = "ERR library name argument was not given";
+    FUNCTION_FLUSH = "ERR FUNCTION FLUSH only supports SYNC|ASYNC option";
+    RESTORE_POLICY = "ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.";
+    NO_SCRIPT_RUNS = "NOTBUSY No scripts in execution right now.";
+    NOT_A_FUNCTION = "ERR given type is not a function";
+    OLD_FUNCTIONS = "ERR Pre-GA function format not supported";
+    /// Ours.
+    NO_FUNCTIONS_YET = "ERR the payload has libraries, and Holdfast does not run functions yet: nothing was restored";
+    SAME_OBJECT = "ERR source and destination objects are the same";
+    COPY_IN_CLUSTER = "ERR Copying to another database is not allowed in cluster mode";
+    MOVE_IN_CLUSTER = "ERR MOVE is not allowed in cluster mode";
+    SWAPDB_IN_CLUSTER = "ERR SWAPDB is not allowed in cluster mode";
+    FIRST_DB = "ERR invalid first DB index";
+    SECOND_DB = "ERR invalid second DB index";
     XX_AND_NX = "ERR XX and NX options at the same time are not compatible";
     GT_LT_AND_NX = "ERR GT, LT, and/or NX options at the same time are not compatible";
     INCR_OF_ONE_PAIR = "ERR INCR option supports a single increment-element pair";
@@ -81,8 +110,6 @@ texts! {
     LIMIT_OF_RANKS = "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX";
     WITHSCORES_BYLEX = "ERR syntax error, WITHSCORES not supported in combination with BYLEX";
     WEIGHT_NOT_A_FLOAT = "ERR weight value is not a float";
-    NEGATIVE_LIMIT = "ERR LIMIT can't be negative";
-    NUMKEYS_NOT_POSITIVE = "ERR numkeys should be greater than 0";
     COUNT_NOT_POSITIVE = "ERR count should be greater than 0";
     GEO_UNIT = "ERR unsupported unit provided. please use M, KM, FT, MI";
     GEO_RADIUS = "ERR need numeric radius";
@@ -260,6 +287,7 @@ texts! {
     MAX_AGE_RANGE = "ERR maxage should be greater than 0";
     NO_SUCH_CLIENT = "ERR No such client";
     WAIT_ON_REPLICA = "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.";
+    WAITAOF_ON_REPLICA = "ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local and are not propagated.";
     TIMEOUT_OUT_OF_RANGE = "ERR timeout is out of range";
     NO_SHUTDOWN = "ERR No shutdown in progress.";
     SHUTDOWN_FAILED = "ERR Errors trying to SHUTDOWN. Check logs.";
@@ -291,6 +319,7 @@ texts! {
     RESP2_NOT_SUPPORTED = "ERR RESP2 is not supported by this command";
     IDLETIME_NEEDS_LRU = "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.";
     FREQ_NEEDS_LFU = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.";
+    NOT_PURGED = "ERR Error purging dirty pages";
     GETKEYS_NO_COMMAND = "ERR Invalid command specified";
     GETKEYS_NO_KEYS = "ERR The command has no key arguments";
     GETKEYS_ARITY = "ERR Invalid number of arguments specified for command";
@@ -304,6 +333,14 @@ impl Error {
         text.extend_from_slice(c_prefix(given, usize::MAX));
         text.extend_from_slice(after.as_bytes());
         Error::bytes(text)
+    }
+
+    pub fn unknown_pfdebug(name: &[u8]) -> Error {
+        Error::quoting("ERR Unknown PFDEBUG subcommand '", name, "'")
+    }
+
+    pub fn unknown_argument(word: &[u8]) -> Error {
+        Error::quoting("ERR Unknown argument ", word, "")
     }
 
     pub fn hello_option(option: &[u8]) -> Error {

@@ -4,6 +4,7 @@
 //! the log.
 
 use super::args::integer;
+use super::condition::Condition;
 use super::env::{Done, Env, DONE};
 use super::error::Error;
 use super::rows::rows;
@@ -23,60 +24,6 @@ rows! { pub static ROWS: Generic [KEYSPACE] {
     "pttl" 2 [READONLY FAST] "2.6.0" key(1 RO ACCESS) => pttl: "How many milliseconds a key has left." .tips(VARIES);
     "ttl" 2 [READONLY FAST] "1.0.0" key(1 RO ACCESS) => ttl: "How many seconds a key has left." .tips(VARIES);
 }}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Condition {
-    nx: bool,
-    xx: bool,
-    gt: bool,
-    lt: bool,
-}
-
-impl Condition {
-    /// The condition that one word is.
-    pub fn one(word: &[u8]) -> Option<Condition> {
-        let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
-        let condition = Condition {
-            nx: is(b"nx"),
-            xx: is(b"xx"),
-            gt: is(b"gt"),
-            lt: is(b"lt"),
-        };
-        (condition.nx || condition.xx || condition.gt || condition.lt).then_some(condition)
-    }
-
-    fn parse(mut words: Words<'_>) -> Result<Condition, Error> {
-        let mut c = Condition::default();
-        while !words.is_empty() {
-            if words.word("nx") {
-                c.nx = true;
-            } else if words.word("xx") {
-                c.xx = true;
-            } else if words.word("gt") {
-                c.gt = true;
-            } else if words.word("lt") {
-                c.lt = true;
-            } else {
-                return Err(Error::unsupported_option(words.need()?));
-            }
-        }
-        if c.nx && (c.xx || c.gt || c.lt) {
-            return Err(Error::NX_AND_XX_GT_LT);
-        }
-        if c.gt && c.lt {
-            return Err(Error::GT_AND_LT);
-        }
-        Ok(c)
-    }
-
-    /// Whether `new` may replace `old`; a key or field without an expiry counts as one that lasts for ever.
-    pub fn allows(self, old: Option<i64>, new: i64) -> bool {
-        !(self.nx && old.is_some()
-            || self.xx && old.is_none()
-            || self.gt && old.is_none_or(|old| new <= old)
-            || self.lt && old.is_some_and(|old| new >= old))
-    }
-}
 
 fn expire(env: &mut Env<'_>, args: Args<'_>) -> Done {
     set_expiry(env, args, env.data.now_ms(), 1000, "expire")

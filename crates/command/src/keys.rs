@@ -10,14 +10,13 @@ use super::error::Error;
 use super::pace::Pace;
 use super::room;
 use super::rows::rows;
+use super::scan::{parse_cursor, reply_scan, ScanOf, ScanOptions};
 use super::spec::Role;
-use super::values::kind_name;
 use super::words::Words;
 use base::glob;
 use keyspace::Entry;
 use resp::args::Args;
 use resp::encode::Reply;
-use resp::number::parse_i64;
 use state::{Access, StateMachine};
 use std::ops::ControlFlow;
 
@@ -138,86 +137,6 @@ impl Due {
     }
 }
 
-/// Which of the scans it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum ScanOf {
-    Keys,
-    Hash,
-    SortedSet,
-}
-
-pub(super) struct ScanOptions<'a> {
-    pattern: Option<&'a [u8]>,
-    pub count: usize,
-    kind: Option<&'a [u8]>,
-    /// HSCAN: fields alone.
-    pub no_values: bool,
-}
-
-impl<'a> ScanOptions<'a> {
-    pub fn parse(mut words: Words<'a>, of: ScanOf) -> Result<ScanOptions<'a>, Error> {
-        let mut o = ScanOptions {
-            pattern: None,
-            count: 10,
-            kind: None,
-            no_values: false,
-        };
-        while !words.is_empty() {
-            if words.word("match") {
-                o.pattern = Some(words.need()?);
-            } else if words.word("count") {
-                o.count = words.count(Error::SYNTAX)?;
-            } else if of == ScanOf::Keys && words.word("type") {
-                o.kind = Some(words.need()?);
-            } else if words.word("novalues") {
-                if of != ScanOf::Hash {
-                    return Err(Error::NOVALUES_OF_HSCAN);
-                }
-                o.no_values = true;
-            } else {
-                return Err(Error::SYNTAX);
-            }
-        }
-        o.pattern = o.pattern.filter(|p| *p != b"*");
-        Ok(o)
-    }
-
-    pub fn matches(&self, name: &[u8]) -> bool {
-        self.pattern.is_none_or(|p| glob::matches(p, name, false))
-    }
-
-    fn shows(&self, entry: &Entry<'_>) -> bool {
-        self.matches(entry.key())
-            && self
-                .kind
-                .is_none_or(|k| k.eq_ignore_ascii_case(kind_name(entry).as_bytes()))
-    }
-}
-
-/// A cursor is any u64 in digits. What is no number by Redis's strict rule is read by C's lenient
-/// one, as Redis does: space before it, a sign, zeros; a text ends at a zero byte. A minus then
-/// counts down from 2^64, but a plain negative number is refused.
-pub(super) fn parse_cursor(text: &[u8]) -> Result<u64, Error> {
-    let text = text.split(|b| *b == 0).next().unwrap_or_default();
-    if parse_i64(text).is_some_and(|n| n < 0) {
-        return Err(Error::INVALID_CURSOR);
-    }
-    let start = text.iter().position(|b| !b" \t\n\x0b\x0c\r".contains(b));
-    let (minus, digits) = match &text[start.unwrap_or(text.len())..] {
-        [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] => (false, digits),
-        digits => (false, digits),
-    };
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(Error::INVALID_CURSOR);
-    }
-    let number = std::str::from_utf8(digits)
-        .ok()
-        .and_then(|d| d.parse::<u64>().ok());
-    let number = number.ok_or(Error::INVALID_CURSOR)?;
-    Ok(if minus { number.wrapping_neg() } else { number })
-}
-
 fn scan(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let cursor = parse_cursor(args.at(1))?;
     let options = ScanOptions::parse(Words::new(args, 2), ScanOf::Keys)?;
@@ -245,11 +164,7 @@ fn scan(env: &mut Env<'_>, args: Args<'_>) -> Done {
             }
         });
     due.delete(env);
-    let mut reply = env.reply();
-    reply.array(2);
-    reply.bulk_fmt(format_args!("{next}"));
-    reply.array(keys);
-    reply.raw(&found);
+    reply_scan(env, next, keys, &found);
     DONE
 }
 

@@ -2,9 +2,9 @@
 //!
 //! Reading order: [`spec`] and [`key_spec`] (what a row says), [`registry`] (from a name to a row),
 //! [`env`] (what a command runs in and what comes of it), [`dispatch`] (admission in Redis's order)
-//! and `call`, what handlers share (`rows`, `args`, `words`, `values`, `help`), then the families:
-//! `string`, `generic`, `dump`, `expiry`, `keys`, `transaction`, `pubsub`, `cluster`, `server`, which
-//! [`table`] collects.
+//! and `call`, what handlers share (`rows`, `args`, `words`, `values`, `help`, [`digest`]), then the families:
+//! `string`, `bitmap`, `hyperloglog`, `generic`, `databases`, `dump`, `expiry`, `keys`, `transaction`,
+//! `function`, `pubsub`, `cluster`, `server`, which [`table`] collects.
 //!
 //! What a command changes it changes through [`state`]. Nothing here knows sockets or Raft. A
 //! family file holds its rows (`ROWS`) and its handlers, whose signature is [`env::Run`]. Families
@@ -14,22 +14,29 @@
 pub mod api;
 mod args;
 mod arguments;
+mod bitmap;
 mod call;
 mod cluster;
+mod condition;
+mod databases;
+pub mod digest;
 pub mod dispatch;
 mod dump;
 pub mod env;
 pub mod error;
 mod expiry;
+mod function;
 mod gains;
 mod generic;
 mod geo;
 mod hash;
 mod help;
+mod hyperloglog;
 pub mod key_spec;
 mod keys;
 pub mod latency;
 mod loading;
+mod long_double;
 mod markdown;
 mod members;
 mod migrate;
@@ -39,8 +46,11 @@ mod pubsub;
 pub mod registry;
 pub mod room;
 mod rows;
+mod sample;
+mod scan;
 mod server;
 pub mod session;
+mod set;
 pub mod spec;
 pub mod stats;
 mod string;

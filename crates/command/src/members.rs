@@ -4,8 +4,8 @@
 
 use super::env::{Done, Env, DONE};
 use super::error::Error;
-use super::values::as_sorted_set;
-use keyspace::{Element, Key, Scored, ZsetRef};
+use super::values::{as_sorted_set, bulk};
+use keyspace::{Key, Scored, ZsetRef};
 use resp::encode::Reply;
 use state::StateMachine;
 use std::collections::HashMap;
@@ -32,13 +32,6 @@ pub fn open<R>(
         let zset = entry.map(|entry| as_sorted_set(&entry)).transpose();
         zset.map(see)
     })
-}
-
-pub fn bulk(reply: &mut Reply<'_>, member: Element<'_>) {
-    match member {
-        Element::Bytes(bytes) => reply.bulk(bytes),
-        Element::Int(n) => reply.bulk_int(n),
-    }
 }
 
 /// The head of `count` members, which have their scores beside them in RESP2 and are pairs in RESP3.

@@ -13,6 +13,9 @@ pub use state::room::{headers, COMMAND, DELETION, EFFECT, GAIN, RECORD};
 /// No command, and no transaction, may put more than this into the log at once.
 pub(super) const MOST: usize = 4 << 30;
 
+/// Within a transaction no SPOP puts more than this into the log.
+pub(super) const POPPED: usize = 4 << 10;
+
 /// The most digits of a `long double`, with its sign and a fraction.
 const LONGEST_FLOAT: usize = 4_960;
 
@@ -68,6 +71,11 @@ pub(super) fn fields(args: Args<'_>) -> usize {
 /// HINCRBYFLOAT: as INCRBYFLOAT.
 pub(super) fn float_field(args: Args<'_>) -> usize {
     LONGEST_FLOAT + fields(args)
+}
+
+/// SPOP: what it has drawn, unless that is more. Then a number stands for it.
+pub(super) fn popped(_args: Args<'_>) -> usize {
+    POPPED + COMMAND
 }
 
 /// Scores and weights: eight bytes each, however short their texts are.

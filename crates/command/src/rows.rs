@@ -46,20 +46,13 @@ macro_rules! acl {
     };
 }
 
-/// `key(place FLAGS)`, or `keys(first last step FLAGS)`, with notes behind the flags; `keyword(...)`; `keynum(place FLAGS)`:
-/// as many as the argument there says, behind it.
+/// `key(place FLAGS)`, or `keys(first last step FLAGS)`, with notes behind the flags; `keyword(...)`, `keynum(...)`.
 macro_rules! keys {
     (keyword $($of:tt)*) => {
         $crate::rows::behind!($($of)*)
     };
-    (keynum $at:literal $($flag:ident)*) => {
-        $crate::key_spec::KeySpec::new(
-            $crate::key_spec::KeyFlags(
-                0 $(| $crate::key_spec::KeyFlags::$flag.0)*
-            ),
-            $crate::key_spec::Begin::Index($at),
-            $crate::key_spec::Find::KeyNum { at: 0, first: 1, step: 1 },
-        )
+    (keynum $($of:tt)*) => {
+        $crate::rows::counted!($($of)*)
     };
     (key $at:literal $($flag:ident)* $($notes:literal)?) => {
         $crate::rows::keys!(keys $at 0 1 $($flag)* $($notes)?)
@@ -89,6 +82,19 @@ macro_rules! behind {
     };
 }
 
+/// `keynum(begin at first step FLAGS)`: as many keys as an argument says.
+macro_rules! counted {
+    ($begin:literal $at:literal $first:literal $step:literal $($flag:ident)*) => {
+        $crate::key_spec::KeySpec::new(
+            $crate::key_spec::KeyFlags(
+                0 $(| $crate::key_spec::KeyFlags::$flag.0)*
+            ),
+            $crate::key_spec::Begin::Index($begin),
+            $crate::key_spec::Find::KeyNum { at: $at, first: $first, step: $step },
+        )
+    };
+}
+
 macro_rules! subcommands {
     () => {
         &[]
@@ -98,7 +104,7 @@ macro_rules! subcommands {
     };
 }
 
-pub(crate) use {acl, behind, keys, rows, subcommands};
+pub(crate) use {acl, behind, counted, keys, rows, subcommands};
 
 /// The handler of containers: only their subcommands run, and the table's lookup refuses a name
 /// that is none of them.

@@ -4,8 +4,11 @@
 //! families: all others get the table through [`Env::commands`](super::env::Env::commands).
 
 use super::env::Commands;
-use super::{cluster, dump, expiry, generic, geo, hash, keys, migrate, pubsub};
-use super::{server, string, transaction, zset};
+use super::{
+    bitmap, cluster, databases, dump, expiry, function, generic, hash, hyperloglog, keys, migrate,
+    pubsub, server, set, string, transaction,
+};
+use super::{geo, zset};
 use std::sync::LazyLock;
 
 /// The one table of this process.
@@ -14,13 +17,18 @@ pub fn table() -> &'static Commands {
         let families = [
             string::ROWS,
             hash::ROWS,
+            set::ROWS,
             zset::ROWS,
             geo::ROWS,
+            bitmap::ROWS,
+            hyperloglog::ROWS,
             generic::ROWS,
+            databases::ROWS,
             dump::ROWS,
             expiry::ROWS,
             keys::ROWS,
             migrate::ROWS,
+            function::ROWS,
             transaction::ROWS,
             pubsub::ROWS,
             cluster::ROWS,

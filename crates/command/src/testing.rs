@@ -141,6 +141,9 @@ impl ServerApi for TestServer {
     fn admit_replica(&mut self, _replica: &str) -> bool {
         true
     }
+    fn synced_acks(&self, _batch: BatchSeq) -> (bool, u64) {
+        (true, 0)
+    }
     fn replica_acks(&self, _batch: BatchSeq) -> u64 {
         0
     }
@@ -148,6 +151,12 @@ impl ServerApi for TestServer {
         Ok(())
     }
     fn rest(&mut self, _time: std::time::Duration) {}
+    fn allocator_report(&self) -> String {
+        String::new()
+    }
+    fn purge_memory(&mut self) -> bool {
+        true
+    }
 
     fn breathe(&mut self) {
         self.breaths += 1;

@@ -2,17 +2,22 @@
 //! rebuild what the leader has.
 
 mod admission;
+mod bitmaps;
+mod databases;
 mod dump;
 mod effects;
+mod functions;
 mod generic;
 mod geo;
 pub mod golden;
 mod hashes;
+mod hyperloglogs;
 mod keys;
 mod loading;
 mod migrate;
 mod pubsub;
 mod room;
+mod sets;
 mod strings;
 mod transactions;
 mod zsets;

@@ -159,16 +159,8 @@ pub(super) static ACCEPTED: &[Directive] = &[
 
     number("list-max-listpack-size", INT_MIN, INT_MAX, "-2", ENCODING).alias("list-max-ziplist-size"),
     number("list-compress-depth", 0, INT_MAX, "0", ENCODING),
-    number("hash-max-listpack-entries", 0, LONG_MAX, "512", ENCODING).alias("hash-max-ziplist-entries"),
-    bytes("hash-max-listpack-value", 0, LONG_MAX, "64", ENCODING).alias("hash-max-ziplist-value"),
-    number("set-max-intset-entries", 0, LONG_MAX, "512", ENCODING),
-    number("set-max-listpack-entries", 0, LONG_MAX, "128", ENCODING),
-    number("set-max-listpack-value", 0, LONG_MAX, "64", ENCODING),
-    number("zset-max-listpack-entries", 0, LONG_MAX, "128", ENCODING).alias("zset-max-ziplist-entries"),
-    bytes("zset-max-listpack-value", 0, LONG_MAX, "64", ENCODING).alias("zset-max-ziplist-value"),
     number("stream-node-max-entries", 0, LONG_MAX, "100", ENCODING),
     bytes("stream-node-max-bytes", 0, LONG_MAX, "4096", ENCODING),
-    bytes("hll-sparse-max-bytes", 0, LONG_MAX, "3000", ENCODING),
 
     special("notify-keyspace-events", &special::EVENTS, "", LATER),
     number("latency-monitor-threshold", 0, LONG_MAX, "0", LATER),

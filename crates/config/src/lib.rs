@@ -95,6 +95,18 @@ impl ProtectedAction {
     }
 }
 
+/// How large containers get before they take another form: the directives `hash-max-listpack-entries` and its like.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Containers {
+    pub hash_entries: usize,
+    pub hash_value: usize,
+    pub set_ints: usize,
+    pub set_entries: usize,
+    pub set_value: usize,
+    pub zset_entries: usize,
+    pub zset_value: usize,
+}
+
 /// The configuration of a running server. Times are in the unit their directive has.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -128,6 +140,8 @@ pub struct Config {
     pub cluster_raft_witness: bool,
     pub cluster_preferred_endpoint_type: EndpointType,
     pub cluster_require_full_coverage: bool,
+    /// How large containers get before they take another form.
+    pub containers: Containers,
     pub daemonize: bool,
     pub databases: u32,
     /// Absolute.
@@ -137,6 +151,7 @@ pub struct Config {
     pub enable_debug_command: ProtectedAction,
     pub enable_protected_configs: ProtectedAction,
     pub held_output_limit: usize,
+    pub hll_sparse_max_bytes: usize,
     pub hz: u32,
     pub latency_tracking: bool,
     /// Numbers as CONFIG GET shows them: see [`Config::latency_percentiles`].
@@ -229,6 +244,7 @@ impl Config {
             cluster_raft_witness: false,
             cluster_preferred_endpoint_type: EndpointType::Ip,
             cluster_require_full_coverage: false,
+            containers: Containers::default(),
             daemonize: false,
             databases: 0,
             dbfilename: String::new(),
@@ -236,6 +252,7 @@ impl Config {
             enable_debug_command: ProtectedAction::No,
             enable_protected_configs: ProtectedAction::No,
             held_output_limit: 0,
+            hll_sparse_max_bytes: 0,
             hz: 0,
             latency_tracking: false,
             latency_tracking_info_percentiles: Vec::new(),

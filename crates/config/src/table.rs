@@ -29,10 +29,10 @@ pub(super) const fn size(min: i128, max: i128) -> Kind {
 
 /// The field of `Config` that holds a directive's value.
 macro_rules! field {
-    ($name:ident) => {
+    ($($name:ident).+) => {
         Keep::Field {
-            get: |c| c.$name.to_value(),
-            put: |c, v| c.$name = Field::from_value(v),
+            get: |c| c.$($name).+.to_value(),
+            put: |c, v| c.$($name).+ = Field::from_value(v),
         }
     };
 }
@@ -282,6 +282,66 @@ static REAL: &[Directive] = &[
         "Who may CONFIG SET protected directives.",
     )
     .immutable(),
+    Directive::real(
+        "hash-max-listpack-entries",
+        int(0, LONG_MAX),
+        "512",
+        field!(containers.hash_entries),
+        "Fields of a hash that is kept as a listpack.",
+    )
+    .alias("hash-max-ziplist-entries"),
+    Directive::real(
+        "hash-max-listpack-value",
+        size(0, LONG_MAX),
+        "64",
+        field!(containers.hash_value),
+        "Longest field or value of a hash that is kept as a listpack.",
+    )
+    .alias("hash-max-ziplist-value"),
+    Directive::real(
+        "set-max-intset-entries",
+        int(0, LONG_MAX),
+        "512",
+        field!(containers.set_ints),
+        "Members of a set of integers that is kept as an intset.",
+    ),
+    Directive::real(
+        "set-max-listpack-entries",
+        int(0, LONG_MAX),
+        "128",
+        field!(containers.set_entries),
+        "Members of a set that is kept as a listpack.",
+    ),
+    Directive::real(
+        "set-max-listpack-value",
+        int(0, LONG_MAX),
+        "64",
+        field!(containers.set_value),
+        "Longest member of a set that is kept as a listpack.",
+    ),
+    Directive::real(
+        "zset-max-listpack-entries",
+        int(0, LONG_MAX),
+        "128",
+        field!(containers.zset_entries),
+        "Members of a sorted set that is kept as a listpack.",
+    )
+    .alias("zset-max-ziplist-entries"),
+    Directive::real(
+        "zset-max-listpack-value",
+        size(0, LONG_MAX),
+        "64",
+        field!(containers.zset_value),
+        "Longest member of a sorted set that is kept as a listpack.",
+    )
+    .alias("zset-max-ziplist-value"),
+    Directive::real(
+        "hll-sparse-max-bytes",
+        size(0, LONG_MAX),
+        "3000",
+        field!(hll_sparse_max_bytes),
+        "Longest HyperLogLog that is kept in the sparse encoding, with its header.",
+    ),
     Directive::real(
         "hz",
         int(0, INT_MAX),

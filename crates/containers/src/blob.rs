@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use triomphe::Arc;
 
-use crate::memory::size_class;
+use crate::size_class;
 
 /// Bytes of a chunk: with the count before them one of jemalloc's classes, but for 8 bytes.
 pub const CHUNK: usize = 65_520;

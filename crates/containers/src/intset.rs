@@ -7,7 +7,7 @@
 //! The bytes, least significant first: the width (4: it is 2, 4 or 8), the number of integers (4), the integers. The width
 //! grows with the first integer that needs it, and never shrinks: [`Intset::is_narrowest`] tells what came of that.
 
-use crate::Splice;
+use crate::{Splice, PACE_BYTES};
 use std::cmp::Ordering;
 
 /// An intset without integers.
@@ -59,6 +59,11 @@ pub struct Intset<'a> {
 
 /// The intset that these bytes are. An empty one is taken.
 pub fn check(bytes: &[u8]) -> Result<Intset<'_>, Bad> {
+    check_with(bytes, &mut || {})
+}
+
+/// As [`check`]; `pace` is called about every [`PACE_BYTES`], so that its caller can let other things happen.
+pub fn check_with<'a>(bytes: &'a [u8], pace: &mut dyn FnMut()) -> Result<Intset<'a>, Bad> {
     let short = Bad::Short(bytes.len());
     let (header, integers) = bytes.split_first_chunk::<HEADER>().ok_or(short)?;
     let [a, b, c, d, e, f, g, h] = *header;
@@ -74,8 +79,17 @@ pub fn check(bytes: &[u8]) -> Result<Intset<'_>, Bad> {
         return Err(Bad::Count(count));
     }
     let set = Intset { width, integers };
-    if set.iter().zip(set.iter().skip(1)).any(|(a, b)| a >= b) {
-        return Err(Bad::Order);
+    let step = PACE_BYTES / width as usize;
+    let mut before = None;
+    for index in 0..set.len() {
+        let n = set.get(index);
+        if index > 0 && before >= n {
+            return Err(Bad::Order);
+        }
+        before = n;
+        if index > 0 && index % step == 0 {
+            pace();
+        }
     }
     Ok(set)
 }

@@ -79,6 +79,27 @@ fn ends_of_each_width_find_theirs() {
     }
 }
 
+#[test]
+fn long_check_calls_pace() {
+    let mut bytes = [2, 0, 0, 0, 0, 0, 1, 0].to_vec();
+    bytes.extend((i16::MIN..=i16::MAX).flat_map(i16::to_le_bytes));
+    let paces = |bytes: &[u8]| {
+        let mut paces = 0;
+        check_with(bytes, &mut || paces += 1).map(|set| (set.len(), paces))
+    };
+    assert_eq!(paces(&bytes), Ok((1 << 16, 0)));
+    bytes[0] = 4;
+    bytes.truncate(HEADER);
+    bytes.extend((0..1i32 << 16).flat_map(i32::to_le_bytes));
+    assert_eq!(paces(&bytes), Ok((1 << 16, 0)));
+    bytes[4] = 1;
+    bytes.extend_from_slice(&(1i32 << 16).to_le_bytes());
+    assert_eq!(paces(&bytes), Ok(((1 << 16) + 1, 1)));
+    bytes.truncate(bytes.len() - 4);
+    bytes.extend_from_slice(&((1i32 << 16) - 1).to_le_bytes());
+    assert_eq!(paces(&bytes), Err(Bad::Order), "equal across the pace");
+}
+
 fn integer() -> impl Strategy<Value = i64> {
     prop_oneof![
         4 => -20..20i64,

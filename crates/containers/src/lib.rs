@@ -7,6 +7,7 @@
 
 pub mod blob;
 pub mod intset;
+pub mod list;
 pub mod listpack;
 mod memory;
 mod pair;
@@ -21,3 +22,13 @@ pub use shared::SharedBytes;
 pub use splice::Splice;
 pub use table::{tag_of, Element, ElementMut, Table};
 pub use tree::{Item, Tree};
+
+/// How far a check of foreign bytes goes between two calls of `pace`.
+pub const PACE_BYTES: usize = 1 << 18;
+
+// A snapshot reads clones on another thread, and frees them there.
+const _: fn() = || {
+    fn holds<T: Send + Sync>() {}
+    holds::<blob::Blob>();
+    holds::<list::List>();
+};

@@ -261,6 +261,7 @@ pub struct DbSize {
 /// The other end of a cut: reads its parts, on any thread.
 pub struct CutReader {
     sizes: Vec<DbSize>,
+    fields_expire: bool,
     read: u64,
 }
 
@@ -275,6 +276,11 @@ impl CutReader {
     /// Of the databases that had keys, in their order.
     pub fn sizes(&self) -> &[DbSize] {
         &self.sizes
+    }
+
+    /// Whether there is a hash of which fields expire.
+    pub fn fields_expire(&self) -> bool {
+        self.fields_expire
     }
 
     /// Keys that have been read.
@@ -342,7 +348,11 @@ impl Keyspace {
                 });
             }
         }
-        CutReader { sizes, read: 0 }
+        CutReader {
+            sizes,
+            fields_expire: self.fields_expire(),
+            read: 0,
+        }
     }
 
     /// Whether a cut may begin: no other one is in the keyspace, nor its parts.

@@ -1,7 +1,7 @@
 //! Owns the data of a node: databases, keys, values, expiry times, and the memory of all of these.
 //! Never knows time (an expired key is there until it is removed), clients, effects or RESP.
 //!
-//! From the inside out: `raw` entries and buckets in memory (all unsafe code), `object` values
+//! From the inside out: `raw` entries and buckets in memory (all unsafe code), `form` what an entry's header says of its value, `object` values
 //! outside their entry, `string` how a string is kept and edited, `table` the hash table, `expiry` the order in which keys expire, `db` one
 //! database, `cut` all keys as of one instant, `digest` the proof that two keyspaces are equal, `garbage`
 //! memory on its way out.
@@ -18,8 +18,10 @@ use rand::RngCore;
 
 mod cut;
 mod db;
+mod detached;
 mod digest;
 mod expiry;
+mod form;
 mod garbage;
 mod object;
 mod raw;
@@ -33,15 +35,20 @@ pub use containers::listpack::{Digits, Element};
 use cut::Saver;
 pub use cut::{CutBudget, CutBytes, CutEntry, CutMismatch, CutPart, CutReader, DbSize};
 use db::Db;
+pub use detached::Detached;
 use digest::digest_of_all;
 use digest::Digest;
 pub use digest::KeysDigest;
+use form::Packing;
 pub use garbage::Garbage;
 pub use raw::prefetch;
-use raw::{EntryPtr, Packing, Payload};
+use raw::{EntryPtr, Payload, PayloadRef};
 use table::{tag_of, Upkeep};
-pub use types::hash::{FieldRef, FieldTtl, HashMut, HashRef};
-pub use types::zset::{Scored, ZsetIter, ZsetRef};
+use types::combine::Combiner;
+pub use types::combine::{intersect, SetDraft, SetOp};
+pub use types::hash::{FieldRef, FieldTtl, HashLayout, HashMut, HashRef};
+pub use types::set::{SetLayout, SetMut, SetRef};
+pub use types::zset::{Scored, ZsetIter, ZsetLayout, ZsetRef};
 pub use types::zset_edit::ZsetMut;
 pub use types::zset_range::{LexBound, LexRange, ScoreBound, ScoreRange};
 pub use types::Limits;
@@ -244,6 +251,48 @@ impl Keyspace {
         })
     }
 
+    /// Has a set changed, which is made where there is no key. Left without members the key is gone.
+    pub fn edit_set<R>(
+        &mut self,
+        db: u32,
+        key: &Key,
+        edit: impl FnOnce(&mut SetMut<'_>) -> R,
+    ) -> R {
+        self.edit(db, key, Packing::SetInts, |entry, limits, upkeep| {
+            let mut set = SetMut::new(entry, limits, &upkeep.hasher);
+            let result = edit(&mut set);
+            (result, set.as_ref().len() == 0)
+        })
+    }
+
+    /// What sets come to together. A source that is not there, or is no set, is an empty one. `pace` is told the bytes
+    /// of each member that is looked at.
+    pub fn combine_sets(
+        &self,
+        db: u32,
+        op: SetOp,
+        sources: &[Option<Key>],
+        pace: &mut dyn FnMut(usize),
+    ) -> SetDraft {
+        let set = |key: &Option<Key>| self.get(db, key.as_ref()?)?.value().set();
+        let sets: Vec<Option<SetRef<'_>>> = sources.iter().map(set).collect();
+        let mut names = sources.iter().map(|key| key.map(|key| key.bytes));
+        let first = names.next().flatten();
+        let repeats = names.any(|name| name.is_some() && name == first);
+        let mut combiner = Combiner {
+            limits: self.limits,
+            hasher: &self.upkeep.hasher,
+            pace,
+        };
+        combiner.combine(op, &sets, repeats)
+    }
+
+    /// Any value becomes this set, which is not empty.
+    pub fn put_set(&mut self, db: u32, key: &Key, draft: SetDraft, ttl: Ttl) {
+        let set = draft.into_object();
+        set.payload(|payload| self.put(db, key, payload, ttl));
+    }
+
     /// Has a sorted set changed, which is made where there is no key. Left without members the key is gone.
     pub fn edit_zset<R>(
         &mut self,
@@ -291,6 +340,32 @@ impl Keyspace {
         let entry = entry.with_key(tag_of(to.hash), to.bytes);
         self.remove(db, to);
         self.change(db, to.slot, |d, upkeep| d.insert(to, entry, upkeep));
+        true
+    }
+
+    /// Value and expiry of a key become those of another one too, whatever that one held. False if there is no
+    /// `from`.
+    pub fn copy(&mut self, db: u32, from: &Key, to_db: u32, to: &Key) -> bool {
+        let Some(entry) = self.db(db).get(from) else {
+            return false;
+        };
+        let ttl = entry.expiry().map_or(Ttl::Clear, Ttl::At);
+        if let Some(object) = entry.share_object() {
+            self.put(to_db, to, Payload::Object(object), ttl);
+            return true;
+        }
+        match entry.payload() {
+            PayloadRef::Int(n) => self.put(to_db, to, Payload::Int(n), ttl),
+            PayloadRef::Bytes(bytes) => {
+                let bytes = bytes.to_vec();
+                self.put(to_db, to, Payload::Bytes(&bytes), ttl);
+            }
+            PayloadRef::Packed(packing, bytes) => {
+                let bytes = bytes.to_vec();
+                self.put(to_db, to, Payload::Packed(packing, &bytes), ttl);
+            }
+            PayloadRef::Object(_) => unreachable!("it was shared"),
+        }
         true
     }
 
@@ -342,6 +417,11 @@ impl Keyspace {
     /// The number of hashes with a field that has an expiry.
     pub fn with_field_expiry(&self, db: u32) -> u64 {
         self.db(db).field_expiries().len()
+    }
+
+    /// Whether any hash has a field that expires.
+    pub fn fields_expire(&self) -> bool {
+        self.dbs.iter().any(|db| db.field_expiries().len() > 0)
     }
 
     /// The number of keys.

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use containers::{size_class, Splice};
 
-use super::raw::Packing;
+use super::form::Packing;
 use super::types::hash::HashObject;
+use super::types::set::SetObject;
 use super::types::zset::ZsetObject;
 
 /// Objects that take at least this many bytes are freed by the taker of the garbage.
@@ -20,6 +21,7 @@ pub(super) enum Object {
     /// A string too long to be embedded; grows in place.
     String(Vec<u8>),
     Hash(HashObject),
+    Set(SetObject),
     SortedSet(ZsetObject),
 }
 
@@ -33,6 +35,8 @@ impl Object {
         match packing {
             Packing::Hash => Object::Hash(HashObject::Packed(bytes)),
             Packing::HashEx => Object::Hash(HashObject::PackedEx(bytes)),
+            Packing::SetInts => Object::Set(SetObject::Ints(bytes)),
+            Packing::Set => Object::Set(SetObject::Packed(bytes)),
             Packing::SortedSet => Object::SortedSet(ZsetObject::Packed(bytes)),
         }
     }
@@ -41,10 +45,11 @@ impl Object {
     pub fn packed_mut(&mut self) -> Option<&mut Vec<u8>> {
         match self {
             Object::Hash(HashObject::Packed(bytes) | HashObject::PackedEx(bytes)) => Some(bytes),
+            Object::Set(SetObject::Ints(bytes) | SetObject::Packed(bytes)) => Some(bytes),
+            Object::Hash(HashObject::Table(_)) | Object::Set(SetObject::Table(_)) => None,
+            Object::String(_) => None,
             Object::SortedSet(ZsetObject::Packed(bytes)) => Some(bytes),
-            Object::String(_)
-            | Object::Hash(HashObject::Table(_))
-            | Object::SortedSet(ZsetObject::Table(_)) => None,
+            Object::SortedSet(ZsetObject::Table(_)) => None,
         }
     }
 
@@ -53,6 +58,7 @@ impl Object {
         match self {
             Object::String(bytes) => bytes.capacity(),
             Object::Hash(hash) => hash.bytes(),
+            Object::Set(set) => set.bytes(),
             Object::SortedSet(zset) => zset.bytes(),
         }
     }

@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use containers::{size_class, Splice};
 
+use super::form::{Form, Packing};
 use super::object::Object;
 use super::value::Kind;
 
@@ -38,77 +39,6 @@ const ADDRESS_MASK: usize = (1 << TAG_SHIFT) - 1;
 
 /// In the expiry field: there is none (the field stays once it exists).
 const NEVER: i64 = i64::MIN;
-
-/// What the value field holds, and of which type the value is: one number for both, so that neither
-/// takes a look at an object.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Int = 0,
-    Bytes = 1,
-    ObjString = 2,
-    PackedHash = 3,
-    PackedHashEx = 4,
-    ObjHash = 5,
-    PackedSortedSet = 6,
-    ObjSortedSet = 7,
-}
-
-impl Form {
-    const ALL: [Form; 8] = [
-        Form::Int,
-        Form::Bytes,
-        Form::ObjString,
-        Form::PackedHash,
-        Form::PackedHashEx,
-        Form::ObjHash,
-        Form::PackedSortedSet,
-        Form::ObjSortedSet,
-    ];
-
-    fn kind(self) -> Kind {
-        match self {
-            Form::Int | Form::Bytes | Form::ObjString => Kind::String,
-            Form::PackedHash | Form::PackedHashEx | Form::ObjHash => Kind::Hash,
-            Form::PackedSortedSet | Form::ObjSortedSet => Kind::SortedSet,
-        }
-    }
-
-    fn packing(self) -> Option<Packing> {
-        match self {
-            Form::PackedHash => Some(Packing::Hash),
-            Form::PackedHashEx => Some(Packing::HashEx),
-            Form::PackedSortedSet => Some(Packing::SortedSet),
-            _ => None,
-        }
-    }
-}
-
-/// What the bytes of a packed container are: listpacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Packing {
-    Hash,
-    /// Fields with their expiry, as Redis's listpackex.
-    HashEx,
-    /// Members with their scores, in order.
-    SortedSet,
-}
-
-impl Packing {
-    /// A container of this kind without elements.
-    pub fn nothing(self) -> &'static [u8] {
-        match self {
-            Packing::Hash | Packing::HashEx | Packing::SortedSet => &containers::listpack::EMPTY,
-        }
-    }
-
-    fn form(self) -> Form {
-        match self {
-            Packing::Hash => Form::PackedHash,
-            Packing::HashEx => Form::PackedHashEx,
-            Packing::SortedSet => Form::PackedSortedSet,
-        }
-    }
-}
 
 /// P3: of which of two kinds of epochs an entry is: its bit in the header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -167,7 +97,7 @@ impl Header {
     fn is_object(self) -> bool {
         matches!(
             self.form(),
-            Form::ObjString | Form::ObjHash | Form::ObjSortedSet
+            Form::ObjString | Form::ObjHash | Form::ObjSet | Form::ObjSortedSet
         )
     }
 
@@ -198,17 +128,6 @@ impl Header {
 
     fn layout(self, key_len: usize) -> Layout {
         Layout::from_size_align(self.block_size(key_len), 8).expect("keys are at most 512 MiB")
-    }
-}
-
-impl Object {
-    /// The form of an entry that holds this object.
-    fn form(&self) -> Form {
-        match self {
-            Object::String(_) => Form::ObjString,
-            Object::Hash(_) => Form::ObjHash,
-            Object::SortedSet(_) => Form::ObjSortedSet,
-        }
     }
 }
 

@@ -2,9 +2,11 @@
 //! Never touches memory itself, and never changes an entry.
 
 use super::digest::Digest;
+use super::form::Packing;
 use super::object::Object;
-use super::raw::{EntryPtr, Packing, PayloadRef};
+use super::raw::{EntryPtr, PayloadRef};
 use super::types::hash::HashRef;
+use super::types::set::SetRef;
 use super::types::zset::ZsetRef;
 
 /// A key with its value and expiry, borrowed from the keyspace.
@@ -16,6 +18,7 @@ pub struct Entry<'a>(pub(super) &'a EntryPtr);
 pub enum Kind {
     String,
     Hash,
+    Set,
     SortedSet,
 }
 
@@ -24,6 +27,7 @@ pub enum Kind {
 pub enum Value<'a> {
     String(StringRef<'a>),
     Hash(HashRef<'a>),
+    Set(SetRef<'a>),
     SortedSet(ZsetRef<'a>),
 }
 
@@ -34,11 +38,14 @@ impl<'a> Value<'a> {
             PayloadRef::Bytes(bytes) => Value::String(StringRef::Bytes(bytes)),
             PayloadRef::Packed(Packing::Hash, bytes) => Value::Hash(HashRef::packed(bytes)),
             PayloadRef::Packed(Packing::HashEx, bytes) => Value::Hash(HashRef::packed_ex(bytes)),
+            PayloadRef::Packed(Packing::SetInts, bytes) => Value::Set(SetRef::ints(bytes)),
+            PayloadRef::Packed(Packing::Set, bytes) => Value::Set(SetRef::packed(bytes)),
+            PayloadRef::Object(Object::String(bytes)) => Value::String(StringRef::Bytes(bytes)),
+            PayloadRef::Object(Object::Hash(hash)) => Value::Hash(hash.as_ref()),
             PayloadRef::Packed(Packing::SortedSet, bytes) => {
                 Value::SortedSet(ZsetRef::packed(bytes))
             }
-            PayloadRef::Object(Object::String(bytes)) => Value::String(StringRef::Bytes(bytes)),
-            PayloadRef::Object(Object::Hash(hash)) => Value::Hash(hash.as_ref()),
+            PayloadRef::Object(Object::Set(set)) => Value::Set(set.as_ref()),
             PayloadRef::Object(Object::SortedSet(zset)) => Value::SortedSet(zset.as_ref()),
         }
     }
@@ -57,6 +64,13 @@ impl<'a> Value<'a> {
         }
     }
 
+    pub fn set(self) -> Option<SetRef<'a>> {
+        match self {
+            Value::Set(set) => Some(set),
+            _ => None,
+        }
+    }
+
     pub fn sorted_set(self) -> Option<ZsetRef<'a>> {
         match self {
             Value::SortedSet(zset) => Some(zset),
@@ -69,6 +83,7 @@ impl<'a> Value<'a> {
         match self {
             Value::String(string) => string.weight(),
             Value::Hash(hash) => hash.weight(),
+            Value::Set(set) => set.weight(),
             Value::SortedSet(zset) => zset.weight(),
         }
     }
@@ -83,6 +98,10 @@ impl<'a> Value<'a> {
             Value::Hash(hash) => {
                 sum = hash.digest().bytes();
                 (KIND_HASH, &sum)
+            }
+            Value::Set(set) => {
+                sum = set.digest().bytes();
+                (KIND_SET, &sum)
             }
             Value::SortedSet(zset) => {
                 sum = zset.digest().bytes();
@@ -171,4 +190,5 @@ pub(super) fn digest_field(expiry: Option<i64>) -> [u8; 9] {
 /// The kinds' numbers in digests; they never change.
 const KIND_STRING: u8 = 0;
 const KIND_HASH: u8 = 1;
+const KIND_SET: u8 = 3;
 const KIND_SORTED_SET: u8 = 4;

@@ -7,13 +7,16 @@
 //! least, and a string is found (`Decoder::raw`) without being made (`Raw::text`), as it may be looked
 //! for many times before all of it has come.
 
-use super::{length, lzf, special, Type};
+use super::{legacy, length, lzf, special, Body, Type};
+use containers::{intset, listpack};
 use std::borrow::Cow;
 
 /// A value that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
     String(Cow<'a, [u8]>),
+    /// A value with elements, which are not made yet.
+    Container(Body<'a>),
 }
 
 /// Why bytes are no value.
@@ -31,6 +34,22 @@ pub enum ValueError {
     Compression,
     #[error("the string has {0} bytes, more than are allowed")]
     TooLong(u64),
+    #[error("it has no elements")]
+    Empty,
+    #[error("{0}")]
+    Listpack(listpack::Bad),
+    #[error("{0}")]
+    Intset(intset::Bad),
+    #[error("the elements of the listpack do not come {0} by {0}")]
+    Together(usize),
+    #[error("a score is not a number")]
+    Score,
+    #[error("the time at which a field expires is none, or does not stand in its order")]
+    Expiry,
+    #[error("there is no node {0} of lists, or it has no element")]
+    Node(u64),
+    #[error("its ziplist or zipmap is wrong: {0}")]
+    Legacy(legacy::Bad),
 }
 
 /// Takes parts of values off the front of bytes.
@@ -69,6 +88,23 @@ impl<'a> Raw<'a> {
                 .ok_or(ValueError::Compression),
         }
     }
+
+    /// Whether it has a text.
+    pub(crate) fn check(self, pace: &mut dyn FnMut()) -> Result<(), ValueError> {
+        match self {
+            Raw::Plain(_) | Raw::Int(_) => Ok(()),
+            Raw::Compressed(..) => self.text(pace).map(drop),
+        }
+    }
+
+    /// The most bytes that the text can have.
+    pub(crate) fn longest(self) -> usize {
+        match self {
+            Raw::Plain(text) => text.len(),
+            Raw::Int(_) => LONGEST_INT,
+            Raw::Compressed(_, length) => length, // they can be as many, or it were an error
+        }
+    }
 }
 
 impl<'a, 'p> Decoder<'a, 'p> {
@@ -99,6 +135,11 @@ impl<'a, 'p> Decoder<'a, 'p> {
     pub fn value(&mut self, kind: Type) -> Result<Value<'a>, ValueError> {
         match kind {
             Type::String => self.string().map(Value::String),
+            _ => {
+                let body = Body::read(kind, self.rest, self.limit, self.pace)?;
+                self.rest = &self.rest[body.bytes().len()..];
+                Ok(Value::Container(body))
+            }
         }
     }
 

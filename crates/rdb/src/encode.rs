@@ -2,8 +2,9 @@
 //!
 //! Owns: [`Encoder`], which writes what values are made of. Never: knows a payload's type and footer.
 
-use super::{length, lzf, special, PACE_BYTES};
+use super::{length, lzf, special, Sink, PACE_BYTES};
 use base::number::parse_i64;
+use std::convert::Infallible;
 
 /// No integer of 32 bits has a longer text.
 const INT_TEXT_MAX: usize = 11;
@@ -16,14 +17,18 @@ pub struct Encoder<'o> {
     /// `rdbcompression`: long strings are compressed.
     compress: bool,
     pace: &'o mut dyn FnMut(),
+    /// How long `out` was when `pace` was called last.
+    paced: usize,
 }
 
 impl<'o> Encoder<'o> {
     pub fn new(out: &'o mut Vec<u8>, compress: bool, pace: &'o mut dyn FnMut()) -> Encoder<'o> {
+        let paced = out.len();
         Encoder {
             out,
             compress,
             pace,
+            paced,
         }
     }
 
@@ -41,15 +46,15 @@ impl<'o> Encoder<'o> {
                 return;
             }
         }
-        self.length(text.len());
+        self.size(text.len());
         self.bytes(text);
     }
 
     /// What stands before the compressed bytes of a string.
     pub(crate) fn compressed_head(&mut self, compressed: usize, length: usize) {
         self.special(special::LZF);
-        self.length(compressed);
-        self.length(length);
+        self.size(compressed);
+        self.size(length);
     }
 
     /// The number, if it has a short form.
@@ -73,12 +78,12 @@ impl<'o> Encoder<'o> {
         self.out.push(length::SPECIAL << 6 | form);
     }
 
-    pub fn length(&mut self, n: usize) {
-        self.number(u64::try_from(n).expect("a usize fits"));
+    pub(crate) fn size(&mut self, n: usize) {
+        self.length(u64::try_from(n).expect("a usize fits"));
     }
 
     /// A number in the form of a length.
-    pub(crate) fn number(&mut self, n: u64) {
+    pub fn length(&mut self, n: u64) {
         let [.., low_3, low_2, low_1, low] = n.to_be_bytes();
         match n {
             0..=0x3f => self.out.push(length::BITS_6 << 6 | low),
@@ -101,10 +106,31 @@ impl<'o> Encoder<'o> {
         self.out.reserve(bytes.len());
         for part in bytes.chunks(PACE_BYTES) {
             self.out.extend_from_slice(part);
-            if part.len() == PACE_BYTES {
+            // After a few long bytes, or many short ones.
+            if self.out.len() - self.paced >= PACE_BYTES {
+                self.paced = self.out.len();
                 (self.pace)();
             }
         }
+    }
+}
+
+impl Sink for Encoder<'_> {
+    type Error = Infallible;
+
+    fn string(&mut self, text: &[u8]) -> Result<(), Infallible> {
+        Encoder::string(self, text);
+        Ok(())
+    }
+
+    fn length(&mut self, n: u64) -> Result<(), Infallible> {
+        Encoder::length(self, n);
+        Ok(())
+    }
+
+    fn raw(&mut self, bytes: &[u8]) -> Result<(), Infallible> {
+        self.bytes(bytes);
+        Ok(())
     }
 }
 

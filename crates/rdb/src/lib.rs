@@ -1,8 +1,8 @@
 //! Redis's RDB encoding of values, and RDB files.
 //!
 //! Owns: the payload of DUMP and RESTORE ([`payload`]), files ([`file`](mod@file)), what both are made of
-//! ([`encode`], [`decode`]), the compression of long strings ([`lzf`]) and the checksum ([`crc64`]). Never:
-//! does I/O, looks at a clock, knows the keyspace.
+//! ([`encode`], [`decode`]), the packed values of old files ([`legacy`]), the compression of long strings ([`lzf`])
+//! and the checksum ([`crc64`]). Never: does I/O, looks at a clock, knows the keyspace.
 //!
 //! Invariants: what is written is what Redis 7.4 writes, to the byte (but for long strings in files:
 //! [`file::COMPRESSED_MAX`]). What is read may be any bytes: a value or a typed error comes of it, and no more
@@ -11,60 +11,43 @@
 //! Large values take long. Every function that walks through one calls `pace` about every
 //! [`PACE_BYTES`], so that its caller can let other things happen; a file is written and read in pieces.
 //!
-//! Another type of values is one more number in [`Type`], and functions beside `string` in the encoder
-//! and the decoder.
+//! A value with elements is read and written piece by piece ([`Piece`]): nobody holds it whole but the keyspace, and
+//! the bytes of a payload ([`Body`]). How each [`Type`] is made of pieces stands in `parts` for reading and in [`sink`]
+//! for writing, and what packed bytes are is for the crate `containers`.
 
 #[cfg(test)]
 extern crate self as rdb; // so the tests beside the crate name it, which share their helpers with those in it
 
+mod body;
 pub mod crc64;
 pub mod decode;
 pub mod encode;
 pub mod file;
+pub mod legacy;
 pub mod lzf;
+mod parts;
 pub mod payload;
+pub mod piece;
+mod repack;
+pub mod sink;
+mod types;
 
 #[cfg(test)]
 mod tests;
 
+pub use body::Body;
 pub use decode::{Decoder, Value, ValueError};
 pub use encode::Encoder;
-pub use payload::{dump, load, longest_string, FooterError, PayloadError};
+pub use payload::{dump, load, longest_string, value as value_of_body, FooterError, PayloadError};
+pub use piece::{Form, Piece, EXPIRY_MAX};
+pub use sink::{Pieces, Sink};
+pub use types::{Kind, Type};
 
 /// The version of RDB that DUMP of Redis 7.4 writes, and the newest that RESTORE takes.
 pub const VERSION: u16 = 12;
 
 /// How far a walk through a value goes between two calls of `pace`.
 pub const PACE_BYTES: usize = 1 << 18;
-
-/// The byte that says of which type a value is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Type {
-    String,
-}
-
-impl Type {
-    const fn number(self) -> u8 {
-        match self {
-            Type::String => 0,
-        }
-    }
-
-    /// The lowest version that a payload of this type needs: a reader refuses a version above its own,
-    /// so a payload for an older Redis carries this one.
-    pub const fn lowest_version(self) -> u16 {
-        match self {
-            Type::String => 10,
-        }
-    }
-
-    fn numbered(number: u8) -> Option<Type> {
-        match number {
-            0 => Some(Type::String),
-            _ => None,
-        }
-    }
-}
 
 /// The two highest bits of a length's first byte say how the length goes on.
 mod length {

@@ -6,6 +6,7 @@
 //! The checksum of a payload is always compared; only in files a checksum of 0 means that there is none.
 
 use super::crc64::crc64;
+use super::parts::Parts;
 use super::{Decoder, Encoder, Type, Value, ValueError, PACE_BYTES, VERSION};
 
 const VERSION_BYTES: usize = 2;
@@ -43,9 +44,25 @@ pub fn dump(
     let start = out.len();
     out.push(kind.number());
     value(&mut Encoder::new(out, compress, &mut *pace));
+    seal(out, start, version, pace);
+}
+
+/// Adds what stands at the end of the payload that begins at `start`.
+fn seal(out: &mut Vec<u8>, start: usize, version: u16, pace: &mut dyn FnMut()) {
     out.extend_from_slice(&version.to_le_bytes());
     let checksum = checksum(&out[start..], pace);
     out.extend_from_slice(&checksum.to_le_bytes());
+}
+
+/// What stands before a library in the payload of FUNCTION DUMP; and before one of a candidate of Redis 7.
+pub const LIBRARY: u8 = 245;
+pub const OLD_LIBRARY: u8 = 246;
+
+/// The payload of FUNCTION DUMP where there are no libraries.
+pub fn of_nothing() -> Vec<u8> {
+    let mut payload = Vec::new();
+    seal(&mut payload, 0, VERSION, &mut || {});
+    payload
 }
 
 /// The value of a payload; no string in it may be longer than `limit`. What follows the value is not
@@ -59,8 +76,8 @@ pub fn load<'a>(
     Ok(value(body, limit, pace)?)
 }
 
-/// The type and the value of a payload, after its version and checksum were compared.
-pub(super) fn body<'a>(payload: &'a [u8], pace: &mut dyn FnMut()) -> Result<&'a [u8], FooterError> {
+/// What a payload carries (the type and the value, or libraries), after its version and checksum were compared.
+pub fn body<'a>(payload: &'a [u8], pace: &mut dyn FnMut()) -> Result<&'a [u8], FooterError> {
     let (before, sum) = payload
         .split_last_chunk::<CHECKSUM_BYTES>()
         .ok_or(FooterError::Short)?;
@@ -77,8 +94,8 @@ pub(super) fn body<'a>(payload: &'a [u8], pace: &mut dyn FnMut()) -> Result<&'a 
     Ok(body)
 }
 
-/// The value of a [`body`].
-pub(super) fn value<'a>(
+/// The value of a payload without what stands behind it.
+pub fn value<'a>(
     body: &'a [u8],
     limit: usize,
     pace: &mut dyn FnMut(),
@@ -88,14 +105,31 @@ pub(super) fn value<'a>(
     decoder.value(kind)
 }
 
-/// The most bytes that the string of a payload can have, before anything is checked or read.
+/// The most bytes that the strings of a payload can have together, before anything is checked or made.
 pub fn longest_string(payload: &[u8]) -> usize {
     let pace = &mut || {};
     let mut decoder = Decoder::new(payload, usize::MAX, pace);
     match decoder.kind() {
         Ok(Type::String) => decoder.longest_string(),
+        Ok(kind) => longest_strings(kind, &mut decoder),
         Err(_) => 0,
     }
+}
+
+/// Those of a value with elements, as far as it can be read.
+fn longest_strings(kind: Type, decoder: &mut Decoder<'_, '_>) -> usize {
+    let Ok(mut parts) = Parts::begin(kind, decoder) else {
+        return 0;
+    };
+    let mut longest = 0usize;
+    while !parts.is_over() {
+        let Ok(part) = parts.part(decoder) else {
+            break;
+        };
+        longest = longest.saturating_add(part.longest());
+        parts = parts.behind_one();
+    }
+    longest
 }
 
 fn checksum(bytes: &[u8], pace: &mut dyn FnMut()) -> u64 {

@@ -21,6 +21,7 @@ use command::session::ReplyMode;
 use command::{Block, BlockKind, Error};
 use net::ConnId;
 use resp::Reply;
+use shard::Acks;
 use state::Gate;
 use std::collections::BTreeMap;
 use topology::{Finished, MoveId, Record};
@@ -36,6 +37,12 @@ pub struct Blocked {
 pub enum WaitsFor {
     /// C2: so many data replicas have applied this batch, the client's last write before its WAIT.
     Replicas { count: u64, batch: BatchSeq },
+    /// The own disk, if `own`, and those of so many data replicas have it.
+    Synced {
+        own: bool,
+        count: u64,
+        batch: BatchSeq,
+    },
     /// M1: this lend ends.
     Lend(MoveId),
     /// M24: this copy is answered.
@@ -62,6 +69,13 @@ impl WaitsFor {
             WaitsFor::Saved(_) | WaitsFor::Reload | WaitsFor::Download | WaitsFor::End
         )
     }
+}
+
+/// What WAITAOF answers.
+fn write_synced(acks: Acks, reply: &mut Reply<'_>) {
+    reply.array(2);
+    reply.int(i64::from(acks.own));
+    reply.int(acks.synced as i64);
 }
 
 /// M11, M18: no mark of the slot is committed. That it was taken the other shard's commit has decided: the entry
@@ -138,9 +152,10 @@ impl<P: Platform> ServerState<P> {
     }
 
     /// The reply of a command whose time is over. `acks` counts the replicas that have applied a batch.
-    fn time_out(&mut self, key: ConnId, acks: impl Fn(BatchSeq) -> u64) -> bool {
+    fn time_out(&mut self, key: ConnId, acks: impl Fn(BatchSeq) -> Acks) -> bool {
         self.end_block(key, |blocked, reply| match blocked.on {
-            WaitsFor::Replicas { batch, .. } => reply.int(acks(batch) as i64),
+            WaitsFor::Replicas { batch, .. } => reply.int(acks(batch).applied as i64),
+            WaitsFor::Synced { batch, .. } => write_synced(acks(batch), reply),
             WaitsFor::Lend(_) | WaitsFor::Copy(_) => {
                 Error::MIGRATE_TIMEOUT.write(reply.out);
             }
@@ -240,7 +255,7 @@ impl<P: Platform> ServerState<P> {
     }
 
     /// CLIENT UNBLOCK; false if no such client is blocked.
-    pub fn unblock(&mut self, id: u64, how: Unblock, acks: impl Fn(BatchSeq) -> u64) -> bool {
+    pub fn unblock(&mut self, id: u64, how: Unblock, acks: impl Fn(BatchSeq) -> Acks) -> bool {
         let Some(key) = self.blocking.clients.get(&id).copied() else {
             return false;
         };
@@ -264,6 +279,11 @@ impl<P: Platform> Server<P> {
             .map(|patience| self.turn_started.mono + patience);
         let on = match &block.kind {
             BlockKind::Wait { replicas } => WaitsFor::Replicas {
+                count: *replicas,
+                batch: client.session.last_write,
+            },
+            BlockKind::WaitAof { own, replicas } => WaitsFor::Synced {
+                own: *own,
                 count: *replicas,
                 batch: client.session.last_write,
             },
@@ -301,7 +321,7 @@ impl<P: Platform> Server<P> {
         }
         let (shard, released) = (&self.shard, self.released.batch);
         for key in self.state.blocking.due(now.mono) {
-            self.state.time_out(key, |batch| shard.replica_acks(batch));
+            self.state.time_out(key, |batch| shard.acks(batch));
         }
         // C2: WAIT ends when enough replicas have applied.
         let blocked: Vec<ConnId> = self.state.blocking.clients.values().copied().collect();
@@ -314,6 +334,13 @@ impl<P: Platform> Server<P> {
                     let acks = shard.replica_acks(batch);
                     if acks >= count && batch <= released {
                         self.state.end_block(key, |_, reply| reply.int(acks as i64));
+                    }
+                }
+                Some(WaitsFor::Synced { own, count, batch }) => {
+                    let acks = shard.acks(batch);
+                    if acks.own >= own && acks.synced >= count && batch <= released {
+                        self.state
+                            .end_block(key, |_, reply| write_synced(acks, reply));
                     }
                 }
                 Some(WaitsFor::HandOver(slot)) if shard.record().slots.contains(slot) => {
@@ -383,6 +410,14 @@ mod tests {
         batch: BatchSeq(7),
     };
 
+    /// As many replicas as the batch has in its number.
+    fn applied(batch: BatchSeq) -> Acks {
+        Acks {
+            applied: batch.0,
+            ..Acks::default()
+        }
+    }
+
     struct Fixture(ServerState<TestPlatform>);
 
     impl Fixture {
@@ -426,23 +461,41 @@ mod tests {
         assert_eq!(blocking.next_deadline(), Some(Mono(10)));
         assert_eq!(blocking.due(Mono(9)), []);
         assert_eq!(blocking.due(Mono(20)), [keys[1], keys[2]]);
-        assert!(f.0.unblock(10, Unblock::Timeout, |batch| batch.0));
+        assert!(f.0.unblock(10, Unblock::Timeout, applied));
         assert_eq!(f.sent(keys[1]), ":7\r\n", "how many have batch 7");
         assert_eq!(f.0.blocking.next_deadline(), Some(Mono(20)));
         for id in [20, 30] {
-            assert!(f.0.unblock(id, Unblock::Error, |_| 0));
+            assert!(f.0.unblock(id, Unblock::Error, |_| Acks::default()));
         }
         assert_eq!(f.0.blocking.next_deadline(), None);
         assert!(f.client(forever).wait.blocked().is_some());
     }
 
     #[test]
+    fn waitaof_tells_what_the_disks_have() {
+        let mut f = Fixture::new();
+        let on = WaitsFor::Synced {
+            own: true,
+            count: 3,
+            batch: BatchSeq(7),
+        };
+        let key = f.waits_for(5, on, Some(Mono(10)));
+        let acks = Acks {
+            applied: 1,
+            synced: 2,
+            own: true,
+        };
+        assert!(f.0.unblock(5, Unblock::Timeout, |_| acks));
+        assert_eq!(f.sent(key), "*2\r\n:1\r\n:2\r\n");
+    }
+
+    #[test]
     fn unblock_ends_one_wait_once() {
         let mut f = Fixture::new();
         let key = f.waits(5, None);
-        assert!(!f.0.unblock(6, Unblock::Error, |_| 0));
-        assert!(f.0.unblock(5, Unblock::Error, |_| 0));
-        assert!(!f.0.unblock(5, Unblock::Error, |_| 0));
+        assert!(!f.0.unblock(6, Unblock::Error, |_| Acks::default()));
+        assert!(f.0.unblock(5, Unblock::Error, |_| Acks::default()));
+        assert!(!f.0.unblock(5, Unblock::Error, |_| Acks::default()));
         let text = "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
         assert_eq!(f.sent(key), text);
         assert!(!f.client(key).must_wait());
@@ -455,8 +508,8 @@ mod tests {
         let mut f = Fixture::new();
         let good = f.waits_for(5, WaitsFor::Saved(3), None);
         let bad = f.waits_for(6, WaitsFor::Saved(4), None);
-        assert!(!f.0.unblock(5, Unblock::Error, |_| 0));
-        assert!(!f.0.unblock(6, Unblock::Timeout, |_| 0));
+        assert!(!f.0.unblock(5, Unblock::Error, |_| Acks::default()));
+        assert!(!f.0.unblock(6, Unblock::Timeout, |_| Acks::default()));
         f.0.end_saves(2, true);
         assert_eq!(f.0.blocking.unblocked, []);
         f.0.end_saves(3, true);
@@ -471,7 +524,7 @@ mod tests {
         let mut f = Fixture::new();
         let key = f.waits(5, None);
         f.client(key).doomed = true;
-        assert!(!f.0.unblock(5, Unblock::Timeout, |_| 0));
+        assert!(!f.0.unblock(5, Unblock::Timeout, |_| Acks::default()));
         assert_eq!(f.sent(key), "");
     }
 
@@ -480,7 +533,7 @@ mod tests {
         let mut f = Fixture::new();
         let key = f.waits(5, None);
         f.client(key).session.reply_mode = ReplyMode::SkipThis;
-        assert!(f.0.unblock(5, Unblock::Timeout, |_| 0));
+        assert!(f.0.unblock(5, Unblock::Timeout, |_| Acks::default()));
         assert_eq!(f.sent(key), "");
         assert_eq!(f.client(key).session.reply_mode, ReplyMode::On);
     }

@@ -87,6 +87,9 @@ pub trait Platform {
     fn set_log_level(&mut self, level: LogLevel);
     fn rewrite_config(&mut self, config: &Config) -> Result<(), ConfigError>;
     fn memory(&self) -> MemoryView;
+    fn allocator_report(&self) -> String;
+    /// Gives memory that is not used back to the system; false if it can't.
+    fn purge_memory(&mut self) -> bool;
     /// Once a second: a peak of memory between two INFOs is seen.
     fn sample_memory(&mut self);
     fn cpu(&self) -> CpuView;

@@ -76,6 +76,9 @@ impl<P: Platform> Server<P> {
                     let timeout = start::outcome_timeout(&self.state.config);
                     self.shard.set_outcome_timeout(timeout);
                 }
+                name if name.contains("-max-listpack-") || name.contains("-max-intset-") => {
+                    self.shard.set_limits(start::limits(&self.state.config));
+                }
                 name if name.starts_with("cluster-") || name == "port" => cluster = true,
                 "masterauth" | "requirepass" => passwords = true,
                 // All others are read from the configuration where they are needed.

@@ -25,7 +25,7 @@ use cluster_bus::nodes_conf::{self, NodesConf};
 use cluster_bus::{NodeId, ShardId};
 use command::{table, Stats};
 use config::{AppendFsync, Config};
-use keyspace::Layout;
+use keyspace::{Layout, Limits};
 use net::Slab;
 use raft::eraftpb::ConfState;
 use raft_group::DEFAULT_KEEP_BYTES;
@@ -138,6 +138,7 @@ impl<'a> MemberSetup<'a> {
                     databases: config.databases,
                 }
             },
+            limits: limits(config),
             seed: self.seed,
             sync: sync_policy(config),
             outcome_timeout: outcome_timeout(config),
@@ -441,6 +442,20 @@ pub(super) fn open_member<D: Disk>(
 ) -> Result<Shard<D>, ServerError> {
     let opened = Shard::open(disk, setup.shard_config(), now, setup.raft_logger);
     opened.map_err(|error: ShardError| error.into())
+}
+
+/// How large containers get before they take another form.
+pub(super) fn limits(config: &Config) -> Limits {
+    Limits {
+        hash_entries: config.containers.hash_entries,
+        hash_value: config.containers.hash_value,
+        set_ints: config.containers.set_ints,
+        set_entries: config.containers.set_entries,
+        set_value: config.containers.set_value,
+        zset_entries: config.containers.zset_entries,
+        zset_value: config.containers.zset_value,
+        ..Limits::default()
+    }
 }
 
 pub(super) fn sync_policy(config: &Config) -> SyncPolicy {

@@ -237,7 +237,7 @@ impl<P: Platform> ServerApi for TurnApi<'_, P> {
 
     fn unblock(&mut self, client: u64, how: Unblock) -> bool {
         let handle = &self.handle;
-        let acks = |batch| handle.replica_acks(batch);
+        let acks = |batch| handle.acks(batch);
         self.state.unblock(client, how, acks)
     }
 
@@ -325,6 +325,11 @@ impl<P: Platform> ServerApi for TurnApi<'_, P> {
         }
     }
 
+    fn synced_acks(&self, batch: BatchSeq) -> (bool, u64) {
+        let acks = self.handle.acks(batch);
+        (acks.own, acks.synced)
+    }
+
     fn replica_acks(&self, batch: BatchSeq) -> u64 {
         self.handle.replica_acks(batch)
     }
@@ -367,6 +372,14 @@ impl<P: Platform> ServerApi for TurnApi<'_, P> {
 
     fn rest(&mut self, time: Duration) {
         self.state.platform.rest(time);
+    }
+
+    fn allocator_report(&self) -> String {
+        self.state.platform.allocator_report()
+    }
+
+    fn purge_memory(&mut self) -> bool {
+        self.state.platform.purge_memory()
     }
 
     /// T9: only a leader with followers must keep heartbeating during a long command.

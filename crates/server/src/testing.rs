@@ -140,6 +140,14 @@ impl Platform for TestPlatform {
         Ok(())
     }
 
+    fn allocator_report(&self) -> String {
+        String::new()
+    }
+
+    fn purge_memory(&mut self) -> bool {
+        true
+    }
+
     fn memory(&self) -> MemoryView {
         MemoryView::default()
     }

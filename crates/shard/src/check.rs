@@ -49,7 +49,7 @@ impl Check {
         loop {
             match self.reader.next(&mut bytes, &mut || {}) {
                 Ok(None) => return Ok(()),
-                Ok(Some(Item::Entry(_))) => self.keys += 1,
+                Ok(Some(Item::Entry(_) | Item::Begin(_))) => self.keys += 1,
                 Ok(Some(Item::End(end))) => self.end = Some(end),
                 Ok(Some(Item::Aux { name, value })) => {
                     let wanted = [INDEX, TERM, GROUP].iter().any(|f| f.as_bytes() == &*name);

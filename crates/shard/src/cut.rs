@@ -142,7 +142,7 @@ impl<D: Disk> CutFile<D> {
         let style = self.of.style(&meta);
         let mut file = self.of.create(meta)?;
         let mut sink = self.of.sink(&mut file.writer);
-        let mut keys = KeysWriter::begin(&style, &mut sink)?;
+        let mut keys = KeysWriter::begin(&style, reader.fields_expire(), &mut sink)?;
         for size in reader.sizes() {
             keys.size(*size, &mut sink)?;
         }

@@ -54,7 +54,7 @@ use base::clock::{Mono, Now};
 use base::ids::{BatchSeq, RaftId, ReadId};
 use base::mutation::{self, Mutation};
 use effect::{CodecError, Stager, PART_BYTES};
-use keyspace::{Keyspace, Layout};
+use keyspace::{Keyspace, Layout, Limits};
 use raft::eraftpb::Entry;
 use raft_group::{Envelope, Group, StepError, Wanted};
 use state::Gate;
@@ -111,6 +111,8 @@ impl Default for Sizes {
 #[derive(Clone, Debug)]
 pub struct ShardConfig {
     pub layout: Layout,
+    /// How large containers get before they take another form.
+    pub limits: Limits,
     /// Keys the keyspace's hash and the campaign timer's jitter.
     pub seed: u64,
     pub sync: SyncPolicy,
@@ -195,6 +197,8 @@ pub struct GroupHandle<'a, D: Disk> {
     tail: &'a VecDeque<TailBatch>,
     recent: &'a VecDeque<AppliedBatch>,
     next_batch: BatchSeq,
+    /// D4: what counts as persisted is on disk.
+    synced: bool,
     pub tail_bytes: usize,
     pub unknown_outcomes: u64,
     pub has_quorum: bool,
@@ -208,9 +212,15 @@ pub struct GroupHandle<'a, D: Disk> {
 }
 
 impl<D: Disk> GroupHandle<'_, D> {
+    /// C2: what the members have of what `batch` became.
+    pub fn acks(&self, batch: BatchSeq) -> Acks {
+        let end = end_of(self.group, self.tail, self.recent, self.next_batch, batch);
+        acks(self.group, end, self.synced)
+    }
+
     /// C2: how many other data members have applied what `batch` became.
     pub fn replica_acks(&self, batch: BatchSeq) -> u64 {
-        acks(self.group, self.tail, self.recent, self.next_batch, batch)
+        self.acks(batch).applied
     }
 
     /// E3: whether this member leads and holds its lease at `now`.
@@ -334,7 +344,9 @@ impl<D: Disk> Shard<D> {
         let loading = self.load_progress();
         let can_not_switch = self.switch_failure().is_some();
         let is_disk_full = self.lacks_room();
+        let synced = self.counts_as_synced();
         let handle = GroupHandle {
+            synced,
             loading,
             loaded_keys: self.loaded_keys,
             group: &mut self.group,
@@ -385,13 +397,24 @@ impl<D: Disk> Shard<D> {
 
     /// C2: how many other data members have applied what `batch` became.
     pub fn replica_acks(&self, batch: BatchSeq) -> u64 {
-        acks(
+        self.acks(batch).applied
+    }
+
+    /// What the members have of what `batch` became.
+    pub fn acks(&self, batch: BatchSeq) -> Acks {
+        let end = end_of(
             &self.group,
             &self.tail,
             &self.recent,
             self.next_batch,
             batch,
-        )
+        );
+        acks(&self.group, end, self.counts_as_synced())
+    }
+
+    /// D4: what counts as persisted is on disk.
+    fn counts_as_synced(&self) -> bool {
+        !self.relaxed() || self.is_all_durable()
     }
 
     /// This shard takes the place of another one under the same clients: its batches are numbered
@@ -429,9 +452,17 @@ impl<D: Disk> Shard<D> {
         Record::decode(&base.snapshot.record).unwrap_or_default()
     }
 
+    /// How large containers may get from here on before they take another form.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.config.limits = limits;
+        self.data.keyspace_mut().set_limits(limits);
+    }
+
     /// An empty keyspace as this shard lays it out.
     fn empty_keyspace(config: &ShardConfig) -> Keyspace {
-        Keyspace::new(config.layout, config.seed)
+        let mut keyspace = Keyspace::new(config.layout, config.seed);
+        keyspace.set_limits(config.limits);
+        keyspace
     }
 
     /// D4: a group without any second member may answer before its sync.
@@ -440,32 +471,58 @@ impl<D: Disk> Shard<D> {
     }
 }
 
-/// C2: the other members with data that say they have applied what `batch` became. A batch of the turn
+/// What the members have of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Acks {
+    /// C2: how many other data members have applied it.
+    pub applied: u64,
+    /// How many of those have it on disk.
+    pub synced: u64,
+    /// Whether the own disk has it.
+    pub own: bool,
+}
+
+/// The entry with which `batch` ends, at a leader. A batch of the turn
 /// that executes it (from `next_batch` on) is not even proposed, and of a deposed leader's tail nobody
 /// can say which entries the others have. In the tail of one that leads a batch may be committed: its
 /// own disk is the last to have it (T5).
-fn acks(
+fn end_of(
     group: &Group,
     tail: &VecDeque<TailBatch>,
     recent: &VecDeque<AppliedBatch>,
     next_batch: BatchSeq,
     batch: BatchSeq,
-) -> u64 {
+) -> Option<u64> {
     let running = batch >= next_batch && !mutation::is(Mutation::WaitBeforeProposal);
     let open = tail.iter().rev().find(|open| open.seq <= batch);
     if running || open.is_some_and(|open| !group.is_leader() || open.term != group.term()) {
-        return 0;
+        return None;
     }
     // A batch that is no longer remembered lies below all that are.
     let at = recent.partition_point(|applied| applied.seq < batch);
     let applied = || recent.get(at).map_or(0, |applied| applied.index);
-    let index = open.map_or_else(applied, |open| open.last);
+    Some(open.map_or_else(applied, |open| open.last))
+}
+
+/// C2: what the members with data say they have of the entry `end`. `synced`: the own log counts as on disk
+/// when it is (D4).
+fn acks(group: &Group, end: Option<u64>, synced: bool) -> Acks {
+    let Some(index) = end else {
+        return Acks::default();
+    };
     let members = group.membership();
     let is_data = |id: RaftId| {
         let kind = members.member(id).map(|m| m.kind);
         kind != Some(MemberKind::Witness) || mutation::is(Mutation::WitnessCountsForWait)
     };
-    let others = group.members().into_iter();
-    let others = others.filter(|m| m.id != group.id() && is_data(m.id));
-    others.filter(|m| m.applied >= index).count() as u64
+    let mut acks = Acks::default();
+    for member in group.members() {
+        if member.id == group.id() {
+            acks.own = synced && member.matched >= index;
+        } else if is_data(member.id) {
+            acks.applied += u64::from(member.applied >= index);
+            acks.synced += u64::from(member.matched >= index);
+        }
+    }
+    acks
 }

@@ -72,6 +72,7 @@ pub fn base() -> Base {
 pub fn config() -> ShardConfig {
     ShardConfig {
         layout: Layout::Cluster,
+        limits: keyspace::Limits::default(),
         seed: 7,
         sync: SyncPolicy::Always,
         outcome_timeout: Duration::from_secs(5),

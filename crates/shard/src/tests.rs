@@ -35,6 +35,7 @@ use storage::{Job, RealDisk};
 fn config(sync: SyncPolicy) -> ShardConfig {
     ShardConfig {
         layout: Layout::Single { databases: 16 },
+        limits: keyspace::Limits::default(),
         seed: 7,
         sync,
         outcome_timeout: Duration::from_secs(5),

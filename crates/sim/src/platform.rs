@@ -393,6 +393,14 @@ impl Platform for SimPlatform {
     }
 
     /// More than any run has: what a state may take follows from the log (D5).
+    fn allocator_report(&self) -> String {
+        String::new()
+    }
+
+    fn purge_memory(&mut self) -> bool {
+        true
+    }
+
     fn memory(&self) -> MemoryView {
         MemoryView {
             used: 1 << 30,

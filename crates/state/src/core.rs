@@ -273,7 +273,7 @@ impl StateMachine {
     }
 
     #[inline]
-    fn fits(&self, bytes: usize) -> bool {
+    pub(super) fn fits(&self, bytes: usize) -> bool {
         self.batch.len().saturating_add(bytes) <= self.grant
     }
 

@@ -5,7 +5,10 @@
 //! compile.
 
 use super::apply::ApplyError;
-use super::{expire, hash, key, lend, marks, record, string, titles, zset, StateMachine};
+use super::{
+    bitmap, expire, hash, hyperloglog, key, lend, marks, payload, record, set, string, titles,
+    zset, StateMachine,
+};
 use effect::Op;
 
 /// One effect: an element of the `EFFECTS` of the type that it changes.
@@ -43,11 +46,15 @@ pub(super) use effects;
 
 /// The types of keys; a new one adds its line.
 const TYPES: &[&[EffectSpec]] = &[
+    payload::EFFECTS,
     key::EFFECTS,
     expire::EFFECTS,
     string::EFFECTS,
     hash::EFFECTS,
+    set::EFFECTS,
     zset::EFFECTS,
+    bitmap::EFFECTS,
+    hyperloglog::EFFECTS,
 ];
 
 /// What changes the record.
@@ -107,6 +114,8 @@ pub(super) fn frees(op: Op) -> bool {
         key::FLUSHALL,
         hash::HDEL,
         hash::HDELDUE,
+        set::SREM,
+        set::SPOP,
     ]
     .contains(&op)
 }
@@ -166,11 +175,25 @@ mod tests {
             (34, "the titles of slots"),
             (35, "the taking back of a slot"),
             (36, "what all members can do"),
+            (37, "RESTORE"),
+            (40, "SETBIT"),
+            (41, "BITFIELD"),
+            (42, "BITOP"),
+            (43, "PFADD"),
+            (44, "PFCOUNT"),
+            (45, "COPY"),
+            (46, "MOVE"),
+            (47, "SWAPDB"),
             (50, "HSET"),
             (51, "HDEL"),
             (52, "HPEXPIREAT"),
             (53, "HPERSIST"),
             (54, "the deletion of due fields"),
+            (65, "SADD"),
+            (66, "SREM"),
+            (67, "SMOVE"),
+            (68, "the storing of combined sets"),
+            (69, "the removal of drawn members"),
             (70, "ZADD"),
             (71, "ZINCRBY"),
             (72, "ZREM"),

@@ -238,7 +238,10 @@ impl StateMachine {
     }
 }
 
-fn read_set<'e, 'a>(args: &'e [&'a [u8]]) -> Option<(&'a [u8], FieldTtl, &'e [&'a [u8]])> {
+/// A key, something beside it, and fields.
+type Fields<'e, 'a, T> = (&'a [u8], T, &'e [&'a [u8]]);
+
+fn read_set<'e, 'a>(args: &'e [&'a [u8]]) -> Option<Fields<'e, 'a, FieldTtl>> {
     let [key, how, pairs @ ..] = args else {
         return None;
     };
@@ -257,7 +260,7 @@ fn read_fields<'e, 'a>(args: &'e [&'a [u8]]) -> Option<(&'a [u8], &'e [&'a [u8]]
     }
 }
 
-fn read_times<'e, 'a>(args: &'e [&'a [u8]]) -> Option<(&'a [u8], i64, &'e [&'a [u8]])> {
+fn read_times<'e, 'a>(args: &'e [&'a [u8]]) -> Option<Fields<'e, 'a, i64>> {
     match args {
         [key, at, fields @ ..] if !fields.is_empty() => {
             let at = parse_i64(at).filter(|at| *at > 0)?;

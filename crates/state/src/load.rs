@@ -6,9 +6,10 @@
 //!
 //! Total: any bytes are a keyspace or an error.
 
-use super::payload::put_value;
-use keyspace::{Keyspace, Ttl};
-use rdb::file::{End, Entry, FileError, Item, Reader};
+use super::payload::{add_piece, begin_value, elements_of};
+use keyspace::{Detached, Keyspace, Ttl, Value};
+use rdb::file::{Begin, End, Entry, Fault, FileError, Item, Place, Reader};
+use rdb::Piece;
 
 /// Fields of a file of ours that stand behind its keys: how many there are, and in hex what
 /// [`Keyspace::digest_all`] says of them.
@@ -49,6 +50,8 @@ pub struct Loader {
     digest: Option<Vec<u8>>,
     group: Option<Vec<u8>>,
     end: Option<End>,
+    /// The value whose pieces are coming.
+    building: Option<Building>,
 }
 
 impl Loader {
@@ -64,6 +67,7 @@ impl Loader {
             digest: None,
             group: None,
             end: None,
+            building: None,
         }
     }
 
@@ -89,6 +93,21 @@ impl Loader {
                 Item::Entry(entry) => {
                     put(&mut self.keyspace, self.db, &entry)?;
                     self.keys += 1;
+                }
+                Item::Begin(begin) => {
+                    check_absent(&self.keyspace, self.db, &begin.head.key)?;
+                    self.building = Some(Building::begin(&self.keyspace, self.db, begin)?);
+                }
+                Item::Piece(piece) => {
+                    let building = self.building.as_mut();
+                    building
+                        .expect("pieces stand behind a beginning")
+                        .add(&piece)?;
+                }
+                Item::Finish => {
+                    let building = self.building.take();
+                    let built = building.expect("an end stands behind a beginning");
+                    self.keys += u64::from(built.finish(&mut self.keyspace));
                 }
                 Item::End(end) => self.end = Some(end),
             }
@@ -131,16 +150,90 @@ impl Loader {
     }
 }
 
-fn put(keyspace: &mut Keyspace, db: u32, entry: &Entry<'_>) -> Result<(), LoadError> {
-    let key = keyspace.key(&entry.key);
-    if keyspace.get(db, &key).is_some() {
-        let shown = &entry.key[..entry.key.len().min(KEY_SHOWN)];
-        return Err(LoadError::Twice(
-            String::from_utf8_lossy(shown).into_owned(),
-        ));
+/// A value of which not all pieces have come.
+pub struct Building {
+    db: u32,
+    key: Box<[u8]>,
+    expiry: Option<i64>,
+    value: Detached,
+    /// Pieces are added up, as an element that is there twice is one in the value.
+    elements: u64,
+    /// For errors that are found in what follows.
+    place: Place,
+}
+
+impl Building {
+    /// For the keyspace, which is only asked how it keeps values. An error is one of a type that is not known.
+    pub fn begin(keyspace: &Keyspace, db: u32, begin: Begin<'_>) -> Result<Building, FileError> {
+        let (place, head) = (begin.place(), begin.head);
+        let Some(value) = begin_value(keyspace, head.encoding.kind()) else {
+            let fault = Fault::Type;
+            return Err(FileError { place, fault });
+        };
+        Ok(Building {
+            db,
+            key: head.key.into(),
+            expiry: head.expires_at_ms,
+            value,
+            elements: 0,
+            place,
+        })
     }
+
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    pub fn expiry(&self) -> Option<i64> {
+        self.expiry
+    }
+
+    /// The value so far; none where it has no elements, and so there is no key.
+    pub fn value(&self) -> Option<Value<'_>> {
+        (self.elements > 0).then(|| self.value.value())
+    }
+
+    /// An error is an element that is there twice.
+    pub fn add(&mut self, piece: &Piece<'_>) -> Result<(), FileError> {
+        self.elements += match piece {
+            Piece::Packed(form, bytes) => form.elements(bytes).count() as u64,
+            _ => 1,
+        };
+        add_piece(&mut self.value, piece);
+        if self.elements != elements_of(self.value.value()) {
+            let (place, fault) = (self.place.clone(), Fault::Twice);
+            return Err(FileError { place, fault });
+        }
+        Ok(())
+    }
+
+    /// False if there were no elements, and so there is no key.
+    fn finish(self, keyspace: &mut Keyspace) -> bool {
+        if self.elements == 0 {
+            return false;
+        }
+        let key = keyspace.key(&self.key);
+        keyspace.adopt(self.db, &key, self.value, self.expiry);
+        true
+    }
+}
+
+fn check_absent(keyspace: &Keyspace, db: u32, key: &[u8]) -> Result<(), LoadError> {
+    match keyspace.get(db, &keyspace.key(key)) {
+        None => Ok(()),
+        Some(_) => {
+            let shown = &key[..key.len().min(KEY_SHOWN)];
+            let shown = String::from_utf8_lossy(shown).into_owned();
+            Err(LoadError::Twice(shown))
+        }
+    }
+}
+
+fn put(keyspace: &mut Keyspace, db: u32, entry: &Entry<'_>) -> Result<(), LoadError> {
+    check_absent(keyspace, db, &entry.key)?;
+    let key = keyspace.key(&entry.key);
     let ttl = entry.expires_at_ms.map_or(Ttl::Clear, Ttl::At);
-    put_value(keyspace, db, &key, &entry.value, ttl);
+    keyspace.set_string(db, &key, &entry.value, ttl);
     Ok(())
 }
 
@@ -150,7 +243,6 @@ mod tests {
     use keyspace::Layout;
     use proptest::prelude::*;
     use rdb::file::Writer;
-    use rdb::Value;
     use std::borrow::Cow;
     use std::convert::Infallible;
 
@@ -167,7 +259,7 @@ mod tests {
         let mut add = |writer: &mut Writer, db: u64, key: &[u8], value: &[u8], at: Option<i64>| {
             let entry = Entry {
                 key: Cow::Borrowed(key),
-                value: Value::String(Cow::Borrowed(value)),
+                value: Cow::Borrowed(value),
                 expires_at_ms: at,
                 idle_seconds: None,
                 frequency: None,
@@ -260,7 +352,7 @@ mod tests {
         let twice = with(&|writer, mut sink| {
             let entry = Entry {
                 key: Cow::Borrowed(b"text"),
-                value: Value::String(Cow::Borrowed(b"again")),
+                value: Cow::Borrowed(b"again"),
                 expires_at_ms: None,
                 idle_seconds: None,
                 frequency: None,

@@ -5,9 +5,10 @@
 //! looks at a clock; a key that has expired is written, since its deletion is an entry of the log.
 
 use super::load::{DIGEST, KEYS};
-use super::payload::value_of;
+use super::payload::{encoding_of, write_value};
 use keyspace::{CutEntry, DbSize, KeysDigest, Keyspace};
-use rdb::file::{End, Entry, Writer, WRITTEN};
+use rdb::file::{End, Head, Writer, WRITTEN};
+use rdb::Type;
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::ops::ControlFlow;
@@ -51,13 +52,18 @@ pub struct KeysWriter {
 }
 
 impl KeysWriter {
-    /// Begins a file with its fields.
+    /// Begins a file with its fields. `fields_expire`: there is a hash of which fields expire.
     pub fn begin<E>(
         style: &Style,
+        fields_expire: bool,
         sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<KeysWriter, E> {
-        // The lowest version holds all there is: a Redis refuses a file above its own.
-        let mut writer = Writer::new(*WRITTEN.start(), style.compress);
+        // The lowest version that holds all there is: a Redis refuses a file above its own.
+        let version = match fields_expire {
+            true => Type::HashExpiring.lowest_version(),
+            false => *WRITTEN.start(),
+        };
+        let mut writer = Writer::new(version, style.compress);
         put_fields(&mut writer, style, sink)?;
         Ok(KeysWriter {
             writer,
@@ -101,14 +107,16 @@ impl KeysWriter {
             let (db, key, expiry) = (entry.db, entry.key, entry.expiry);
             self.digest.add(db, key, entry.value, expiry);
         }
-        let entry = Entry {
+        let encoding = encoding_of(entry.value, self.writer.version());
+        let head = Head {
             key: Cow::Borrowed(entry.key),
-            value: value_of(entry.value),
+            encoding,
             expires_at_ms: entry.expiry,
             idle_seconds: None,
             frequency: None,
         };
-        self.writer.entry(&entry, sink)
+        let mut to = self.writer.begin_entry(&head, sink)?;
+        write_value(entry.value, encoding, &mut to)
     }
 
     /// Keys so far.
@@ -135,7 +143,7 @@ pub fn save<E>(
     sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
     told: &mut dyn FnMut(u64),
 ) -> Result<Saved, E> {
-    let mut writer = KeysWriter::begin(style, sink)?;
+    let mut writer = KeysWriter::begin(style, keyspace.fields_expire(), sink)?;
     for db in (0..keyspace.databases()).filter(|db| keyspace.len(*db) > 0) {
         let size = DbSize {
             db,

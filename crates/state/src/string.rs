@@ -107,6 +107,14 @@ pub fn number(value: &StringRef<'_>) -> Option<i64> {
     }
 }
 
+/// The bytes of a string; those of an integer are written into `digits`.
+pub fn text<'a>(value: StringRef<'a>, digits: &'a mut itoa::Buffer) -> &'a [u8] {
+    match value {
+        StringRef::Int(n) => digits.format(n).as_bytes(),
+        StringRef::Bytes(bytes) => bytes,
+    }
+}
+
 fn read_set<'a>(args: &[&'a [u8]]) -> Option<(&'a [u8], &'a [u8], Ttl)> {
     let (key, value, how) = match args {
         [key, value, how @ ..] => (key, value, how),

@@ -225,7 +225,7 @@ impl StateMachine {
         let weights: Vec<[u8; 8]> = how.weights.iter().map(|w| bytes_of(*w)).collect();
         let weights: Vec<&[u8]> = weights.iter().map(|weight| &weight[..]).collect();
         if self.emit_parts(self.db, ZSTORE, &args, &weights) {
-            return self.replace(dst, members, breathe);
+            return self.put_members(dst, members, breathe);
         }
         0
     }
@@ -267,7 +267,7 @@ impl StateMachine {
         let [from, count] = numbers(&range);
         let args = [dst.bytes, src.bytes, &from, &count];
         if self.emit(self.db, ZRANGESTORE, &args) {
-            return self.replace(dst, members, breathe);
+            return self.put_members(dst, members, breathe);
         }
         0
     }
@@ -292,7 +292,7 @@ impl StateMachine {
             .flat_map(|((member, _), score)| [&member[..], &score[..]])
             .collect();
         if self.emit_parts(self.db, ZREPLACE, &[found.name(), dst.bytes], &pairs) {
-            return self.replace(dst, members, breathe);
+            return self.put_members(dst, members, breathe);
         }
         0
     }
@@ -305,7 +305,7 @@ impl StateMachine {
     }
 
     /// Any value becomes these members.
-    fn replace(
+    fn put_members(
         &mut self,
         key: &Key<'_>,
         members: Members,

@@ -4,30 +4,34 @@
 //! Hazard (F8): sums of doubles depend on their order. Scores are added in the order of the sources' cardinalities and, where these
 //! are equal, of the arguments, as in Redis.
 
-use keyspace::{Digits, Element, Entry, ZsetRef};
+use keyspace::{Digits, Element, Entry, SetRef, Value, ZsetRef};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-/// What may be combined. (A set is one more, each of its members with the score 1.)
+/// What may be combined: in a set each member has the score 1.
 #[derive(Clone, Copy)]
 pub enum Source<'a> {
     Missing,
+    Set(SetRef<'a>),
     SortedSet(ZsetRef<'a>),
 }
 
 impl<'a> Source<'a> {
     /// `None` for a type that can't be combined.
     pub fn of(entry: Option<Entry<'a>>) -> Option<Source<'a>> {
-        match entry {
+        match entry.map(|entry| entry.value()) {
             None => Some(Source::Missing),
-            Some(entry) => entry.value().sorted_set().map(Source::SortedSet),
+            Some(Value::Set(set)) => Some(Source::Set(set)),
+            Some(Value::SortedSet(zset)) => Some(Source::SortedSet(zset)),
+            Some(_) => None,
         }
     }
 
     fn len(self) -> usize {
         match self {
             Source::Missing => 0,
+            Source::Set(set) => set.len(),
             Source::SortedSet(zset) => zset.len(),
         }
     }
@@ -35,6 +39,7 @@ impl<'a> Source<'a> {
     fn score(self, member: &[u8]) -> Option<f64> {
         match self {
             Source::Missing => None,
+            Source::Set(set) => set.contains(member).then_some(1.0),
             Source::SortedSet(zset) => zset.score(member),
         }
     }
@@ -42,6 +47,9 @@ impl<'a> Source<'a> {
     fn try_for_each(self, mut visit: impl FnMut(Element<'a>, f64) -> ControlFlow<()>) {
         match self {
             Source::Missing => {}
+            Source::Set(set) => {
+                let _ = set.iter().try_for_each(|member| visit(member, 1.0));
+            }
             Source::SortedSet(zset) => {
                 let _ = zset.try_for_each(|found| visit(found.member, found.score));
             }

@@ -288,14 +288,14 @@ pub(super) fn values_of(cargo: &Cargo) -> Result<Vec<rdb::Value<'_>>, Refused> {
         // A shard does not compress what it sends: no string is longer than its payload, but the text of a
         // number may be.
         let limit = parcel.payload.len().max(32);
-        rdb::load(&parcel.payload, limit, &mut || {})
+        match rdb::load(&parcel.payload, limit, &mut || {}) {
+            Ok(value) if state::keeps(&value) => Ok(value),
+            Ok(_) => Err(Refused::Value),
+            Err(rdb::PayloadError::Footer(_)) => Err(Refused::Footer),
+            Err(rdb::PayloadError::Value(_)) => Err(Refused::Value),
+        }
     });
-    values
-        .collect::<Result<_, _>>()
-        .map_err(|error| match error {
-            rdb::PayloadError::Footer(_) => Refused::Footer,
-            rdb::PayloadError::Value(_) => Refused::Value,
-        })
+    values.collect()
 }
 
 /// The unit: the keys, and that the lend has come. None: every key is busy, and nothing was done but that

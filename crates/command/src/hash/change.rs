@@ -1,6 +1,6 @@
 //! Changing fields: HSET and its relatives, HDEL.
 
-use super::{see, Fields};
+use super::view::{see, Fields};
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
 use crate::values::as_hash;

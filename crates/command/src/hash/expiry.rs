@@ -2,11 +2,11 @@
 //!
 //! Relative times become absolute here; a time that has passed deletes the fields at once.
 
-use super::{see, Fields};
+use super::view::{see, Fields};
 use crate::args::integer;
+use crate::condition::Condition;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
-use crate::expiry::Condition;
 use crate::values::as_hash;
 use resp::args::Args;
 use state::StateMachine;

@@ -1,18 +1,13 @@
 //! Hashes: the rows of their commands.
 //!
-//! Owns: the table, and how a handler sees a hash. Never: changes one (that is the state machine's).
+//! Owns: the table. Never: changes a hash (that is the state machine's). `view` is how handlers see one.
 //!
 //! Fields that are due (T2): a command that names fields has those among them deleted in the log before it looks; one that shows
 //! any field, all of them. HLEN, HDEL, HSET and what works on keys look at no field's expiry. A replica's own copy hides what
 //! is due.
 
-use super::error::Error;
 use super::room;
 use super::rows::rows;
-use super::values::as_hash;
-use keyspace::{HashRef, Key};
-use resp::args::Args;
-use state::StateMachine;
 
 mod change;
 mod expiry;
@@ -20,6 +15,7 @@ mod number;
 mod random;
 mod read;
 mod scan;
+mod view;
 
 const VARIES: &[&str] = &["nondeterministic_output"];
 const UNORDERED: &[&str] = &["nondeterministic_output_order"];
@@ -51,42 +47,3 @@ rows! { pub static ROWS: Hash [HASH] {
     "httl" -5 [READONLY FAST] "7.4.0" key(1 RO ACCESS) => expiry::httl: "How many seconds fields have left.";
     "hvals" 2 [READONLY] "2.0.0" key(1 RO ACCESS) => read::hvals: "All values." .tips(UNORDERED).amplifies(room::fields);
 }}
-
-/// The fields that a command looks at.
-#[derive(Clone, Copy)]
-enum Fields<'a> {
-    One(&'a [u8]),
-    Named(Args<'a>),
-    All,
-}
-
-/// Shows the hash to `see`, without fields that are due and that it looks at; what of them a replica's copy still has is told by
-/// [`StateMachine::is_field_due`].
-fn see<R>(
-    data: &mut StateMachine,
-    key: &Key<'_>,
-    fields: Fields<'_>,
-    mut see: impl FnMut(Option<HashRef<'_>>) -> R,
-) -> Result<R, Error> {
-    let seen = data.with_counted(key, |entry| {
-        let hash = entry.map(|entry| as_hash(&entry)).transpose()?;
-        Ok(match hash.and_then(HashRef::first_expiry) {
-            None => Ok(see(hash)),
-            Some(first) => Err(first),
-        })
-    })?;
-    let first = match seen {
-        Ok(result) => return Ok(result),
-        Err(first) => first,
-    };
-    if data.is_field_due(Some(first)) {
-        match fields {
-            Fields::One(name) => data.expire_fields(key, &mut [name].into_iter()),
-            Fields::Named(names) => data.expire_fields(key, &mut names.iter()),
-            Fields::All => data.expire_all_fields(key),
-        }
-    }
-    data.with(key, |entry| {
-        entry.map(|entry| as_hash(&entry)).transpose().map(&mut see)
-    })
-}

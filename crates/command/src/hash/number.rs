@@ -1,10 +1,10 @@
 //! Fields that hold numbers: HINCRBY, HINCRBYFLOAT.
 
-use super::{see, Fields};
+use super::view::{see, Fields};
 use crate::args::integer;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
-use crate::string::LongDouble;
+use crate::long_double::LongDouble;
 use keyspace::{Element, FieldTtl};
 use resp::args::Args;
 

@@ -1,13 +1,13 @@
 //! HRANDFIELD.
 
-use super::read::bulk;
-use super::{see, Fields};
+use super::view::{see, Fields};
 use crate::args::integer;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
 use crate::pace::Pace;
-use keyspace::{FieldRef, HashRef};
-use rand::seq::SliceRandom;
+use crate::sample::distinct;
+use crate::values::bulk;
+use keyspace::FieldRef;
 use rand::{rngs::StdRng, SeedableRng};
 use resp::args::Args;
 use resp::encode::Reply;
@@ -49,7 +49,8 @@ pub fn hrandfield(env: &mut Env<'_>, args: Args<'_>) -> Done {
         let Some(hash) = hash else {
             return reply.array(0);
         };
-        let mut show = |reply: &mut Reply<'_>, found: FieldRef<'_>| {
+        let mut breathe = |bytes| pace.step(&mut **server, bytes);
+        let show = |reply: &mut Reply<'_>, found: FieldRef<'_>, breathe: &mut dyn FnMut(usize)| {
             let nested = with_values && reply.is_resp3();
             if nested {
                 reply.array(2);
@@ -58,8 +59,7 @@ pub fn hrandfield(env: &mut Env<'_>, args: Args<'_>) -> Done {
             if with_values {
                 bulk(reply, found.value);
             }
-            let bytes = found.field.text_len() + found.value.text_len();
-            pace.step(&mut **server, bytes);
+            breathe(found.field.text_len() + found.value.text_len());
         };
         let width = if with_values && !reply.is_resp3() {
             2
@@ -70,39 +70,15 @@ pub fn hrandfield(env: &mut Env<'_>, args: Args<'_>) -> Done {
         if count < 0 {
             reply.array(wanted * width);
             for _ in 0..wanted {
-                show(&mut reply, hash.random(&mut rng));
+                show(&mut reply, hash.random(&mut rng), &mut breathe);
             }
             return;
         }
-        let drawn = distinct(hash, wanted, &mut rng);
+        let drawn = distinct(hash, wanted, &mut rng, &mut breathe);
         reply.array(drawn.len() * width);
         for found in drawn {
-            show(&mut reply, found);
+            show(&mut reply, found, &mut breathe);
         }
     })?;
     DONE
-}
-
-/// Up to `count` fields, none twice.
-fn distinct<'a>(hash: HashRef<'a>, count: usize, rng: &mut StdRng) -> Vec<FieldRef<'a>> {
-    let len = hash.len();
-    // Where most are wanted all are taken and some left; else drawing again what has been drawn is rare.
-    if count.saturating_mul(3) > len || hash.encoding() != "hashtable" {
-        let mut all = Vec::with_capacity(len);
-        hash.for_each(|found| all.push(found));
-        if count >= len {
-            return all;
-        }
-        let (drawn, _) = all.partial_shuffle(rng, count);
-        return drawn.to_vec();
-    }
-    let mut seen = std::collections::HashSet::new();
-    let mut drawn = Vec::with_capacity(count);
-    while drawn.len() < count {
-        let found = hash.random(rng);
-        if seen.insert(found.field.to_vec()) {
-            drawn.push(found);
-        }
-    }
-    drawn
 }

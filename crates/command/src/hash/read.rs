@@ -1,20 +1,12 @@
 //! Reading fields: HGET and its relatives.
 
-use super::{see, Fields};
+use super::view::{see, Fields};
 use crate::env::{Done, Env, DONE};
 use crate::pace::Pace;
-use crate::values::as_hash;
-use keyspace::{Element, FieldRef};
+use crate::values::{as_hash, bulk};
+use keyspace::FieldRef;
 use resp::args::Args;
 use resp::encode::Reply;
-
-/// An element of a container as a bulk string.
-pub(super) fn bulk(reply: &mut Reply<'_>, element: Element<'_>) {
-    match element {
-        Element::Bytes(bytes) => reply.bulk(bytes),
-        Element::Int(n) => reply.bulk_int(n),
-    }
-}
 
 pub fn hget(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let now = env.data.now_ms();

@@ -1,10 +1,11 @@
 //! HSCAN.
 
-use super::read::bulk;
-use super::{see, Fields};
+use super::view::{see, Fields};
 use crate::env::{Done, Env, DONE};
-use crate::keys::{parse_cursor, ScanOf, ScanOptions};
+use crate::error::Error;
 use crate::pace::Pace;
+use crate::scan::{parse_cursor, reply_scan, ScanOf, ScanOptions};
+use crate::values::bulk;
 use crate::words::Words;
 use keyspace::Digits;
 use resp::args::Args;
@@ -14,7 +15,8 @@ pub fn hscan(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let now = env.data.now_ms();
     let cursor = parse_cursor(args.at(2))?;
     let key = env.data.key(args.at(1));
-    let options = ScanOptions::parse(Words::new(args, 3), ScanOf::Hash)?;
+    // What is wrong with them shows only where there is a hash.
+    let options = ScanOptions::parse(Words::new(args, 3), ScanOf::Hash);
     let (mut found, mut elements, mut next) = (Vec::new(), 0, 0);
     let mut pace = Pace::default();
     let Env {
@@ -26,8 +28,9 @@ pub fn hscan(env: &mut Env<'_>, args: Args<'_>) -> Done {
     see(data, &key, Fields::All, |hash| {
         let mut reply = Reply::new(&mut found, session.proto);
         let Some(hash) = hash else {
-            return;
+            return Ok(());
         };
+        let options = options.as_ref().map_err(Error::clone)?;
         next = hash.scan(cursor, options.count, &mut |field| {
             let mut digits = Digits::default();
             pace.step(&mut **server, field.value.text_len());
@@ -40,11 +43,8 @@ pub fn hscan(env: &mut Env<'_>, args: Args<'_>) -> Done {
             }
             elements += 1 + usize::from(!options.no_values);
         });
-    })?;
-    let mut reply = env.reply();
-    reply.array(2);
-    reply.bulk_fmt(format_args!("{next}"));
-    reply.array(elements);
-    reply.raw(&found);
+        Ok(())
+    })??;
+    reply_scan(env, next, elements, &found);
     DONE
 }

@@ -4,6 +4,7 @@
 //! DROP-CLUSTER-PACKET-FILTER; what RELOAD and LOADAOF refuse (the host does them).
 //! Never: crashes the server on request. T9: what runs long here breathes.
 
+use super::super::digest::{Digest, KeysDigest};
 use super::super::env::{Block, BlockKind, Done, Env, Flow, Serving, DONE};
 use super::super::error::Error;
 use super::super::help::write;
@@ -17,6 +18,7 @@ use resp::args::Args;
 use resp::encode::Reply;
 use resp::number::parse_i64;
 use state::{Access, Ownership};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 rows! { pub static ROWS: Server [] {
@@ -151,17 +153,22 @@ fn may_look(env: &mut Env<'_>) -> Result<bool, Error> {
     }
 }
 
-fn hex(bytes: [u8; 20]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn digest(env: &mut Env<'_>) -> Done {
     if !may_look(env)? {
         return held(env);
     }
     env.data.depends_on_all();
-    let digest = env.data.keyspace().digest_all();
-    env.reply().simple(&hex(digest));
+    let (data, server, mut pace) = (&*env.data, &mut *env.server, Pace::default()); // T9
+    let mut keys = KeysDigest::default();
+    for db in 0..data.keyspace().databases() {
+        data.keyspace().for_each(db, &mut |entry| {
+            let shown = (entry.value(), entry.expiry().is_some());
+            let pace = &mut |bytes| pace.step(server, bytes);
+            keys.add(db, entry.key(), shown, pace);
+            ControlFlow::Continue(())
+        });
+    }
+    env.reply().simple(&keys.all().hex());
     DONE
 }
 
@@ -173,12 +180,12 @@ fn digest_value(env: &mut Env<'_>, args: Args<'_>) -> Done {
     env.reply().array(args.len() - 2);
     for name in args.iter().skip(2) {
         let key = env.data.key(name);
-        let digest = env
-            .data
-            .keyspace()
-            .digest_key(env.session.db, &key)
-            .unwrap_or_default();
-        env.reply().simple(&hex(digest));
+        let (server, mut pace) = (&mut *env.server, Pace::default()); // T9
+        let entry = env.data.keyspace().get(env.session.db, &key);
+        let digest =
+            entry.map(|entry| Digest::of_value(&entry, &mut |bytes| pace.step(server, bytes)));
+        let digest = digest.unwrap_or_default();
+        env.reply().simple(&digest.hex());
     }
     DONE
 }

@@ -76,10 +76,19 @@ fn write(reply: &mut Reply<'_>, command: &Command) {
 }
 
 /// Commands for the system's own use.
-const SYSTEM: &[&str] = &["debug", "replconf", "restore-asking"];
+const SYSTEM: &[&str] = &[
+    "debug",
+    "pfdebug",
+    "pfselftest",
+    "replconf",
+    "restore-asking",
+];
 
 /// Linear in what they are given, return or go through; the others are constant.
 const LINEAR: &[&str] = &[
+    "bitcount",
+    "bitop",
+    "bitpos",
     "client|kill",
     "client|list",
     "cluster|addslots",
@@ -104,6 +113,7 @@ const LINEAR: &[&str] = &[
     "command|list",
     "config|get",
     "config|set",
+    "copy",
     "del",
     "discard",
     "dump",
@@ -114,6 +124,8 @@ const LINEAR: &[&str] = &[
     "mget",
     "mset",
     "msetnx",
+    "pfcount",
+    "pfmerge",
     "restore",
     "restore-asking",
     "substr",

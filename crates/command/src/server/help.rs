@@ -121,6 +121,14 @@ pub const LATENCY: &[&str] = &[
 ];
 
 pub const MEMORY: &[&str] = &[
+    "DOCTOR",
+    "    What is worth saying about the memory in use.",
+    "MALLOC-STATS",
+    "    What the allocator says of itself.",
+    "PURGE",
+    "    Give memory that is not used back to the system.",
+    "STATS",
+    "    How much memory is used, and for what.",
     "USAGE <key> [SAMPLES <count>]",
     "    About how many bytes <key> and its value take.",
 ];

@@ -3,7 +3,7 @@
 //! Owns: the rows of this family and what they share. One file for each group: `connection`
 //! (PING, HELLO, AUTH, ...), `client` and `client_list`, `config`, `introspect`, `docs` and
 //! `arguments` (COMMAND), `info` with its two files of sections, `latency`, `replication` (ROLE, WAIT), `process`
-//! (SHUTDOWN, TIME, ...), `saving` (SAVE, BGSAVE, ...), `sync` (SYNC, PSYNC, REPLCONF), `debug`, `object` (OBJECT, MEMORY), `help`.
+//! (SHUTDOWN, TIME, ...), `saving` (SAVE, BGSAVE, ...), `sync` (SYNC, PSYNC, REPLCONF), `debug`, `object`, `memory`, `help`.
 //! C4: nothing here but DEBUG POPULATE is ever logged.
 
 mod attribute;
@@ -19,6 +19,7 @@ mod info_process;
 mod info_shard;
 mod introspect;
 mod latency;
+mod memory;
 mod object;
 mod process;
 mod replication;
@@ -39,6 +40,7 @@ pub static TABLES: &[&[Row]] = &[
     info::ROWS,
     introspect::ROWS,
     latency::ROWS,
+    memory::ROWS,
     object::ROWS,
     process::ROWS,
     replication::ROWS,

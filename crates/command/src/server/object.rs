@@ -1,4 +1,4 @@
-//! OBJECT and MEMORY USAGE: how values are kept.
+//! OBJECT: how values are kept.
 //!
 //! Owns: Redis's names for our encodings. Never: counts as use of a key.
 
@@ -6,21 +6,16 @@ use super::super::env::{Done, Env, DONE};
 use super::super::error::Error;
 use super::super::help::write;
 use super::super::rows::{no_subcommand, rows};
-use super::super::words::Words;
 use super::help;
 use keyspace::{Entry, StringRef, Value};
 use resp::args::Args;
+use resp::number::parse_i64;
 
 const UNSURE: &[&str] = &["nondeterministic_output"];
 
-rows! { pub static ROWS:
-    Generic [] {
-        "object" -2 [] "2.2.3" => no_subcommand [OBJECT_SUBCOMMANDS]: "Groups the commands about how values are kept.";
-    }
-    Server [] {
-        "memory" -2 [] "4.0.0" => no_subcommand [MEMORY_SUBCOMMANDS]: "Groups the commands about memory.";
-    }
-}
+rows! { pub static ROWS: Generic [] {
+    "object" -2 [] "2.2.3" => no_subcommand [OBJECT_SUBCOMMANDS]: "Groups the commands about how values are kept.";
+}}
 
 rows! { static OBJECT_SUBCOMMANDS: Generic [KEYSPACE] {
     "object|encoding" 3 [READONLY] "2.2.3" key(2 RO) => encoding: "Tells how a value is encoded." .tips(UNSURE);
@@ -30,18 +25,8 @@ rows! { static OBJECT_SUBCOMMANDS: Generic [KEYSPACE] {
     "object|refcount" 3 [READONLY] "2.2.3" key(2 RO) => refcount: "Tells how many references a value has." .tips(UNSURE);
 }}
 
-rows! { static MEMORY_SUBCOMMANDS: Server [] {
-    "memory|help" 2 [LOADING STALE] "4.0.0" => memory_help: "Lists the subcommands.";
-    "memory|usage" -3 [READONLY] "4.0.0" key(2 RO) => usage: "Estimates the memory that a key takes.";
-}}
-
 fn object_help(env: &mut Env<'_>, _: Args<'_>) -> Done {
     write(&mut env.reply(), "OBJECT", help::OBJECT);
-    DONE
-}
-
-fn memory_help(env: &mut Env<'_>, _: Args<'_>) -> Done {
-    write(&mut env.reply(), "MEMORY", help::MEMORY);
     DONE
 }
 
@@ -55,9 +40,15 @@ const SHARED_REFERENCES: i64 = i32::MAX as i64;
 pub fn encoding_name(value: Value<'_>) -> &'static str {
     match value {
         Value::String(StringRef::Int(_)) => "int",
-        Value::String(StringRef::Bytes(bytes)) if bytes.len() <= EMBEDDED_BYTES => "embstr",
+        // Text of an integer that is no integer was made by changing a string in place.
+        Value::String(StringRef::Bytes(bytes))
+            if bytes.len() <= EMBEDDED_BYTES && parse_i64(bytes).is_none() =>
+        {
+            "embstr"
+        }
         Value::String(StringRef::Bytes(_)) => "raw",
         Value::Hash(hash) => hash.encoding(),
+        Value::Set(set) => set.encoding(),
         Value::SortedSet(zset) => zset.encoding(),
     }
 }
@@ -112,33 +103,6 @@ fn freq(env: &mut Env<'_>, args: Args<'_>) -> Done {
     match look(env, args, |_| ()) {
         Some(()) if !policy_is_lfu(env) => return Err(Error::FREQ_NEEDS_LFU),
         Some(()) => env.reply().int(0),
-        None => env.reply().null(),
-    }
-    DONE
-}
-
-/// What an entry takes in its table.
-const BUCKET_SHARE_BYTES: usize = 16;
-/// What a key with an expiry takes in the expiry order.
-const EXPIRY_OVERHEAD_BYTES: usize = 32;
-
-fn usage(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let mut words = Words::new(args, 3);
-    while !words.is_empty() {
-        if words.len() < 2 || !words.word("samples") || words.int()? < 0 {
-            return Err(Error::SYNTAX);
-        }
-    }
-    let bytes = look(env, args, |entry| {
-        let expiry = if entry.expiry().is_some() {
-            EXPIRY_OVERHEAD_BYTES
-        } else {
-            0
-        };
-        entry.memory() + BUCKET_SHARE_BYTES + expiry
-    });
-    match bytes {
-        Some(bytes) => env.reply().int(bytes as i64),
         None => env.reply().null(),
     }
     DONE

@@ -4,6 +4,7 @@
 //! that there are any), waits itself (WAIT hands a [`Block`] to the connection).
 
 use super::super::api::{MemberKind, MemberStatus, RaftRole, RaftStatus};
+use super::super::args::integer;
 use super::super::env::{Block, BlockKind, Done, Env, Flow, DONE};
 use super::super::error::Error;
 use super::super::rows::rows;
@@ -20,6 +21,7 @@ rows! { pub static ROWS:
     }
     Generic [CONNECTION] {
         "wait" 3 [BLOCKING] "3.0.0" => wait: "Waits until replicas have applied what this connection wrote." .tips(SLOWEST);
+        "waitaof" 4 [BLOCKING] "7.2.0" => waitaof: "Waits until disks have what this connection wrote." .tips(SLOWEST);
     }
 }
 
@@ -126,13 +128,7 @@ fn wait(env: &mut Env<'_>, args: Args<'_>) -> Done {
         return Err(Error::WAIT_ON_REPLICA);
     }
     let wanted = parse_i64(&args[1]).ok_or(Error::NOT_AN_INTEGER)?;
-    let timeout = parse_i64(&args[2]).ok_or(Error::NOT_AN_INTEGER_TIMEOUT)?;
-    if timeout < 0 {
-        return Err(Error::NEGATIVE_TIMEOUT);
-    }
-    if timeout > 0 && timeout.checked_add(env.now.unix_ms).is_none() {
-        return Err(Error::TIMEOUT_OUT_OF_RANGE);
-    }
+    let timeout = patience(env, &args[2])?;
     let replicas = u64::try_from(wanted).unwrap_or(0);
     let acks = env.server.replica_acks(env.session.last_write);
     // Where nothing blocks the answer is how things are.
@@ -140,9 +136,47 @@ fn wait(env: &mut Env<'_>, args: Args<'_>) -> Done {
         env.reply().int(acks as i64);
         return DONE;
     }
-    let timeout = (timeout > 0).then(|| Duration::from_millis(timeout.unsigned_abs()));
     Ok(Flow::Block(Block {
         kind: BlockKind::Wait { replicas },
+        timeout,
+    }))
+}
+
+/// How long a client waits; none: for ever.
+fn patience(env: &Env<'_>, text: &[u8]) -> Result<Option<Duration>, Error> {
+    let timeout = parse_i64(text).ok_or(Error::NOT_AN_INTEGER_TIMEOUT)?;
+    if timeout < 0 {
+        return Err(Error::NEGATIVE_TIMEOUT);
+    }
+    if timeout > 0 && timeout.checked_add(env.now.unix_ms).is_none() {
+        return Err(Error::TIMEOUT_OUT_OF_RANGE);
+    }
+    Ok((timeout > 0).then(|| Duration::from_millis(timeout.unsigned_abs())))
+}
+
+/// The log takes the place of the append-only file: it is always there.
+fn waitaof(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let own = match integer(&args[1])? {
+        0 => false,
+        1 => true,
+        _ => return Err(Error::not_between(0, 1)),
+    };
+    let replicas = u64::try_from(integer(&args[2])?).map_err(|_| Error::NOT_POSITIVE)?;
+    let timeout = patience(env, &args[3])?;
+    if !is_master(&env.server.raft_status()) {
+        return Err(Error::WAITAOF_ON_REPLICA);
+    }
+    let (synced, others) = env.server.synced_acks(env.session.last_write);
+    // Where nothing blocks the answer is how things are.
+    if (synced >= own && others >= replicas) || env.session.deny_blocking {
+        let mut reply = env.reply();
+        reply.array(2);
+        reply.int(i64::from(synced));
+        reply.int(others as i64);
+        return DONE;
+    }
+    Ok(Flow::Block(Block {
+        kind: BlockKind::WaitAof { own, replicas },
         timeout,
     }))
 }

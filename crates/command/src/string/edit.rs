@@ -1,9 +1,9 @@
 //! Changing a value in place: APPEND, SETRANGE, INCR and DECR, INCRBYFLOAT.
 
-use super::long_double::LongDouble;
 use crate::args::integer;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
+use crate::long_double::LongDouble;
 use crate::values::as_string;
 use keyspace::{StringRef, Ttl};
 use resp::args::Args;

@@ -1,15 +1,12 @@
 //! The string family: rows here, handlers in the files below.
 //!
 //! `set` writes whole values, `read` looks at them, `edit` changes them in place, `lcs` compares
-//! two; `long_double` is the arithmetic of INCRBYFLOAT.
+//! two.
 
 mod edit;
 mod lcs;
-mod long_double;
 mod read;
 mod set;
-
-pub(super) use long_double::LongDouble;
 
 use super::room;
 use super::rows::rows;

@@ -9,11 +9,13 @@ use state::{apply_unit, effects, op, ApplyError, StateMachine};
 use topology::Record;
 
 /// Applies a leader's log to a fresh keyspace of another seed.
-fn follow(layout: Layout, log: &[Vec<u8>]) -> StateMachine {
+pub fn follow(layout: Layout, log: &[Vec<u8>]) -> StateMachine {
     // Neither the seed nor the limits of containers may matter.
     let mut keyspace = Keyspace::new(layout, 99);
     keyspace.set_limits(keyspace::Limits {
         hash_entries: 2,
+        set_ints: 3,
+        set_entries: 2,
         zset_entries: 2,
         ..keyspace::Limits::default()
     });
@@ -83,6 +85,18 @@ fn effects_contain_nothing_relative() {
         ("GETSET k a", vec!["SET k a".to_owned()]),
         ("APPEND k b", vec!["APPEND k b".to_owned()]),
         ("SETRANGE k 1 c", vec!["SETRANGE k 1 c".to_owned()]),
+        ("SETBIT k 3 1", vec!["SETBIT k 3 1".to_owned()]),
+        ("SETBIT k 3 1", vec![]),
+        (
+            "BITFIELD k GET u8 0 INCRBY u4 8 1 OVERFLOW FAIL INCRBY u8 0 255 SET u8 #3 65",
+            vec!["BITFIELD k 3 \0 1 s 3 A".to_owned()],
+        ),
+        (
+            "BITOP or k a k none a",
+            vec!["BITOP OR k a k none".to_owned()],
+        ),
+        ("BITOP NOT k none", vec!["DEL k".to_owned()]),
+        ("SET k v", vec!["SET k v".to_owned()]),
         ("EXPIRE k 10", vec![format!("PEXPIREAT k {at}")]),
         ("RENAMENX k l", vec!["RENAME k l".to_owned()]),
         ("EXPIRE l -1", vec!["DEL l".to_owned()]),
@@ -90,10 +104,30 @@ fn effects_contain_nothing_relative() {
         ("DEL a b none", vec!["DEL a".to_owned(), "DEL b".to_owned()]),
         ("SET g 1", vec!["SET g 1".to_owned()]),
         ("GETDEL g", vec!["DEL g".to_owned()]),
+        ("SADD s a b", vec!["SADD s a b".to_owned()]),
+        ("SADD s a b", vec![]),
+        ("SADD s c a", vec!["SADD s c a".to_owned()]),
+        ("SREM s c x c", vec!["SREM s c".to_owned()]),
+        ("SMOVE s t b", vec!["SMOVE s t b".to_owned()]),
+        ("SMOVE s s a", vec![]),
+        (
+            "SUNIONSTORE u s t",
+            vec!["the storing of combined sets UNION u s t".to_owned()],
+        ),
+        ("SINTERSTORE u s t", vec!["DEL u".to_owned()]),
+        ("SINTERSTORE u s t", vec![]),
+        ("SPOP s", vec!["DEL s".to_owned()]),
+        ("SADD s a a", vec!["SADD s a a".to_owned()]),
+        ("SPOP s 7", vec!["DEL s".to_owned()]),
         ("SET g 1", vec!["SET g 1".to_owned()]),
         ("FLUSHDB ASYNC", vec!["FLUSHDB".to_owned()]),
         ("SET g 1", vec!["SET g 1".to_owned()]),
         ("FLUSHALL", vec!["FLUSHALL".to_owned()]),
+        ("SET g 1", vec!["SET g 1".to_owned()]),
+        ("COPY g h", vec!["COPY g h 0".to_owned()]),
+        ("COPY g h DB 2 REPLACE", vec!["COPY g h 2".to_owned()]),
+        ("MOVE g 1", vec!["MOVE g 1".to_owned()]),
+        ("SWAPDB 0 2", vec!["SWAPDB 0 2".to_owned()]),
     ] {
         let before = f.log.len();
         f.line(line);
@@ -247,6 +281,32 @@ fn a_unit_above_a_megabyte_arrives_whole() {
     );
 }
 
+/// As members in several effects, as a number where a transaction has no room for them.
+#[test]
+fn large_draws_reach_followers() {
+    let mut f = Fixture::new(single());
+    let members: Vec<String> = (0..20_000).map(|n| format!("member{n}")).collect();
+    let mut words = vec!["SADD", "s"];
+    words.extend(members.iter().map(|member| &**member));
+    f.run(&words);
+    let before = f.log.len();
+    assert!(f.line("SPOP s 12000").starts_with("*12000\r\n"));
+    let pieces: Vec<String> = f.log[before..].iter().flat_map(|b| effects_of(b)).collect();
+    assert!(pieces.len() > 1);
+    for piece in &pieces {
+        assert!(piece.starts_with("SREM s member") && piece.len() <= 64 << 10);
+    }
+    f.line("MULTI");
+    f.line("SPOP s 5000");
+    f.line("EXEC");
+    assert_eq!(f.line("SCARD s"), ":3000\r\n");
+    let follower = follow(single(), &f.log);
+    assert_eq!(
+        follower.keyspace().digest_all(),
+        f.data.keyspace().digest_all()
+    );
+}
+
 const SCORES: [&str; 8] = ["0", "-0", "1", "0.1", "-3.3", "inf", "-inf", "1e300"];
 
 const KEYS: [&str; 6] = ["a", "b", "c", "{t}1", "{t}2", "{t}3"];
@@ -278,6 +338,23 @@ fn command() -> impl Strategy<Value = Vec<String>> {
             "MSETNX K V J V",
             "APPEND K V",
             "SETRANGE K 7 V",
+            "SETBIT K 77 1",
+            "SETBIT K 5 0",
+            "BITFIELD K INCRBY u5 #9 N SET i16 3 N GET u8 1",
+            "BITFIELD K OVERFLOW FAIL INCRBY i8 9 N OVERFLOW SAT INCRBY u3 2 N",
+            "BITOP AND K J K",
+            "BITOP OR K J b",
+            "BITOP XOR J J K J",
+            "BITOP NOT K J",
+            "COPY K J",
+            "COPY K J REPLACE DB 1",
+            "MOVE K 1",
+            "SWAPDB 0 1",
+            "PFADD K V N x",
+            "PFADD K",
+            "PFCOUNT K",
+            "PFMERGE K J b",
+            "PFDEBUG TODENSE K",
             "INCR K",
             "DECRBY K N",
             "INCRBYFLOAT K V",
@@ -307,6 +384,26 @@ fn command() -> impl Strategy<Value = Vec<String>> {
             "HRANDFIELD K 2",
             "HMGET K F f 7",
             "HLEN K",
+            "SADD K F",
+            "SADD K 7 8 N",
+            "SADD K N",
+            "SADD J V N F",
+            "SREM K F",
+            "SREM K N 7 V",
+            "SMOVE K J F",
+            "SMOVE K J 7",
+            "SINTERSTORE J K J",
+            "SINTERSTORE a K J",
+            "SUNIONSTORE J K",
+            "SUNIONSTORE K J b",
+            "SDIFFSTORE K K J",
+            "SDIFFSTORE J K J b",
+            "SPOP K",
+            "SPOP K 2",
+            "SPOP K 0",
+            "SRANDMEMBER K -3",
+            "SINTER K J",
+            "SMEMBERS K",
             "ZADD K S F",
             "ZADD K S F S 7 0.1 f",
             "ZADD K GT S F S 7",
@@ -327,6 +424,7 @@ fn command() -> impl Strategy<Value = Vec<String>> {
             "ZRANGESTORE K J S -inf BYSCORE REV",
             "ZRANGE K 0 -1 WITHSCORES",
             "ZUNION 2 K J",
+            "ZUNIONSTORE J 3 K b {t}2 AGGREGATE MAX",
             "GEOADD K 13.361389 38.115556 F 15.08 37.5 7",
             "GEOSEARCHSTORE K J FROMLONLAT 13 38 BYRADIUS 300 km STOREDIST",
             "GEORADIUS K 13 38 300 km STORE J",

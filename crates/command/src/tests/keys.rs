@@ -1,7 +1,7 @@
 //! The keyspace as a whole.
 
 use crate::error::Error;
-use crate::keys;
+use crate::scan;
 use crate::testing::{single, Fixture};
 use keyspace::Layout;
 use std::collections::BTreeSet;
@@ -143,7 +143,7 @@ fn cursors_are_read_as_leniently_as_redis_does() {
         ("-9223372036854775809", Ok((1 << 63) - 1)),
         ("-9223372036854775808", Err(Error::INVALID_CURSOR)),
     ] {
-        assert_eq!(keys::parse_cursor(text.as_bytes()), want, "{text:?}");
+        assert_eq!(scan::parse_cursor(text.as_bytes()), want, "{text:?}");
     }
 }
 

@@ -17,6 +17,9 @@ fn filled(grant: usize) -> Fixture {
     }
     f.line("SET long 123456789012345678901234567890.5");
     f.line("SET text some-text");
+    f.line("SADD set 1 2 w");
+    f.line("SADD setdue 1 2 x PX");
+    f.line("PEXPIRE setdue 10");
     f.line("ZADD z0 1 a 2 b 3 c");
     f.line("ZADD z1 1 a");
     f.line("ZADD zdue 1 a 5 d");
@@ -89,6 +92,8 @@ fn command() -> impl Strategy<Value = String> {
             (0..8u32).prop_map(|n| format!("due{n}")),
             Just("long".to_owned()),
             Just("text".to_owned()),
+            Just("set".to_owned()),
+            Just("setdue".to_owned()),
             Just("none".to_owned()),
         ]
     };
@@ -114,6 +119,13 @@ fn command() -> impl Strategy<Value = String> {
         (key(), 0..99u32).prop_map(|(k, at)| format!("SETRANGE {k} {at} x")),
         (key(), key(), value()).prop_map(|(a, b, v)| format!("MSET {a} {v} {b} {v}")),
         (key(), key(), value()).prop_map(|(a, b, v)| format!("MSETNX {a} {v} {b} {v}")),
+        (key(), 0..200u32).prop_map(|(k, at)| format!("SETBIT {k} {at} 1")),
+        (key(), 0..200u32).prop_map(|(k, at)| format!("BITFIELD {k} SET u8 {at} 7 INCRBY i5 #3 2")),
+        (key(), key()).prop_map(|(a, b)| format!("COPY {a} {b} REPLACE DB 1")),
+        (key(), key()).prop_map(|(a, b)| format!("COPY {a} {b}")),
+        key().prop_map(|k| format!("MOVE {k} 1")),
+        Just("SWAPDB 1 0".to_owned()),
+        (key(), key(), key()).prop_map(|(a, b, c)| format!("BITOP XOR {a} {b} {c}")),
         (key(), number()).prop_map(|(k, n)| format!("INCRBYFLOAT {k} {n}")),
         (key(), number()).prop_map(|(k, n)| format!("DECRBY {k} {n}")),
         key().prop_map(|k| format!("INCR {k}")),
@@ -123,6 +135,14 @@ fn command() -> impl Strategy<Value = String> {
         key().prop_map(|k| format!("EXPIRE {k} 5")),
         key().prop_map(|k| format!("EXPIRE {k} 0")),
         key().prop_map(|k| format!("PERSIST {k}")),
+        (key(), value()).prop_map(|(k, v)| format!("SADD {k} 1 {v} 2")),
+        key().prop_map(|k| format!("SREM {k} 2 w")),
+        (key(), key()).prop_map(|(a, b)| format!("SMOVE {a} {b} 1")),
+        (key(), key(), key()).prop_map(|(a, b, c)| format!("SUNIONSTORE {a} {b} {c}")),
+        (key(), key(), key()).prop_map(|(a, b, c)| format!("SINTERSTORE {a} {b} {c}")),
+        (key(), key(), key()).prop_map(|(a, b, c)| format!("SDIFFSTORE {a} {b} {c}")),
+        key().prop_map(|k| format!("SPOP {k} 100")),
+        (key(), key()).prop_map(|(a, b)| format!("SINTER {a} {b}")),
         (key(), key()).prop_map(|(a, b)| format!("RENAME {a} {b}")),
         (key(), key()).prop_map(|(a, b)| format!("RENAMENX {a} {b}")),
         (key(), key(), key()).prop_map(|(a, b, c)| format!("DEL {a} {b} {c} {a}")),

@@ -558,3 +558,39 @@ fn forms_change_at_the_limits() {
         ("OBJECT ENCODING d", "$8\r\nlistpack\r\n"),
     ]);
 }
+
+#[test]
+fn sets_are_sources_whose_scores_are_one() {
+    let mut f = fixture();
+    f.line("SADD s 1 2 b");
+    f.line("SADD t b x");
+    f.line("ZADD z 5 b 7 c");
+    f.expect(&[
+        ("ZUNION 2 s z WITHSCORES", &array("1 1 2 1 b 6 c 7")),
+        ("ZINTER 2 z s WITHSCORES WEIGHTS 2 3", &array("b 13")),
+        ("ZDIFF 2 s z WITHSCORES", &array("1 1 2 1")),
+        ("ZINTERCARD 3 s t z", ":1\r\n"),
+        ("ZUNIONSTORE d 2 s t", ":4\r\n"),
+        ("ZRANGE d 0 -1 WITHSCORES", &array("1 1 2 1 x 1 b 2")),
+        ("ZUNIONSTORE s 2 s t AGGREGATE MAX", ":4\r\n"),
+        ("TYPE s", "+zset\r\n"),
+        ("ZADD t 1 a", WRONG),
+    ]);
+}
+
+#[test]
+fn dumps_are_restored_in_both_forms() {
+    for mut f in both_forms(&["ZADD z 1 a -0 b 0.1 7 inf d"]) {
+        let (reply, _) = f.outcome(&["DUMP", "z"]);
+        let start = reply.iter().position(|b| *b == b'\n').unwrap() + 1;
+        let payload = &reply[start..reply.len() - 2];
+        let words: [&[u8]; 4] = [b"RESTORE", b"y", b"0", payload];
+        assert_eq!(f.run(&words), "+OK\r\n");
+        f.expect(&[
+            ("ZRANGE y 0 -1 WITHSCORES", &array("b -0 7 0.1 a 1 d inf")),
+            ("COPY y x", ":1\r\n"),
+            ("ZADD x 9 new", ":1\r\n"),
+            ("ZCARD y", ":4\r\n"),
+        ]);
+    }
+}

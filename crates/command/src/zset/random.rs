@@ -3,8 +3,9 @@
 use crate::args::integer;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
-use crate::members::{bulk, head, see, show};
+use crate::members::{head, see, show};
 use crate::pace::Pace;
+use crate::values::bulk;
 use keyspace::{Scored, ZsetRef};
 use rand::seq::SliceRandom;
 use rand::{rngs::StdRng, SeedableRng};

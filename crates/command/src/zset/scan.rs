@@ -1,9 +1,10 @@
 //! ZSCAN.
 
 use crate::env::{Done, Env, DONE};
-use crate::keys::{parse_cursor, ScanOf, ScanOptions};
-use crate::members::{bulk, open, see};
+use crate::members::{open, see};
 use crate::pace::Pace;
+use crate::scan::{parse_cursor, reply_scan, ScanOf, ScanOptions};
+use crate::values::bulk;
 use crate::words::Words;
 use base::double;
 use keyspace::Digits;
@@ -16,7 +17,7 @@ pub fn zscan(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let is_there = see(env.data, &key, |zset| zset.is_some())?;
     let (mut found, mut elements, mut next) = (Vec::new(), 0, 0);
     if is_there {
-        let options = ScanOptions::parse(Words::new(args, 3), ScanOf::SortedSet)?;
+        let options = ScanOptions::parse(Words::new(args, 3), ScanOf::Members)?;
         let mut pace = Pace::default();
         let Env {
             data,
@@ -49,10 +50,6 @@ pub fn zscan(env: &mut Env<'_>, args: Args<'_>) -> Done {
             });
         })?;
     }
-    let mut reply = env.reply();
-    reply.array(2);
-    reply.bulk_fmt(format_args!("{next}"));
-    reply.array(elements);
-    reply.raw(&found);
+    reply_scan(env, next, elements, &found);
     DONE
 }

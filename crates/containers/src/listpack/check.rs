@@ -5,6 +5,7 @@
 //! must have exactly the bytes that would be written, where Redis takes some others that its own code never makes.
 
 use super::{layout, Listpack, END, HEADER, UNKNOWN};
+use crate::PACE_BYTES;
 
 /// Why bytes are no listpack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +26,11 @@ pub enum Bad {
 
 /// The listpack that these bytes are.
 pub fn check(bytes: &[u8]) -> Result<Listpack<'_>, Bad> {
+    check_with(bytes, &mut || {})
+}
+
+/// As [`check`]; `pace` is called about every [`PACE_BYTES`], so that its caller can let other things happen.
+pub fn check_with<'a>(bytes: &'a [u8], pace: &mut dyn FnMut()) -> Result<Listpack<'a>, Bad> {
     let (Some(&total), Some(&[count_low, count_high]), true) = (
         bytes.first_chunk(),
         bytes.get(4..HEADER).and_then(<[u8]>::first_chunk),
@@ -42,8 +48,14 @@ pub fn check(bytes: &[u8]) -> Result<Listpack<'_>, Bad> {
     }
     let (mut rest, mut found) = (&before[HEADER..], 0usize);
     while !rest.is_empty() {
-        rest = check_element(rest)?;
-        found += 1;
+        let stop = rest.len().saturating_sub(PACE_BYTES);
+        while rest.len() > stop {
+            rest = check_element(rest)?;
+            found += 1;
+        }
+        if !rest.is_empty() {
+            pace();
+        }
     }
     match u16::from_le_bytes([count_low, count_high]) {
         UNKNOWN => {}
@@ -54,9 +66,15 @@ pub fn check(bytes: &[u8]) -> Result<Listpack<'_>, Bad> {
 }
 
 /// What is behind the element that bytes begin with.
+#[inline]
 fn check_element(bytes: &[u8]) -> Result<&[u8], Bad> {
     let size = layout::head(bytes).ok_or(Bad::Element)?.size();
-    let (back, back_size) = layout::back(size);
-    let rest = bytes.get(size..).ok_or(Bad::Element)?;
-    rest.strip_prefix(&back[..back_size]).ok_or(Bad::Back)
+    let behind = bytes.get(size..).ok_or(Bad::Element)?;
+    match behind.split_first() {
+        Some((&back, rest)) if size < 0x80 && usize::from(back) == size => Ok(rest),
+        _ => {
+            let (back, back_size) = layout::back(size);
+            behind.strip_prefix(&back[..back_size]).ok_or(Bad::Back)
+        }
+    }
 }

@@ -210,20 +210,23 @@ pub(super) fn size(element: Element<'_>) -> usize {
 fn int_head(n: i64) -> ([u8; HEAD_MAX], usize) {
     let bytes = n.to_le_bytes();
     let mut head = [0; HEAD_MAX];
-    let (kind, size) = match n {
-        0..=0x7f => {
-            head[0] = bytes[0];
-            return (head, 1);
-        }
-        -0x1000..=0xfff => {
-            head[0] = 0xc0 | (bytes[1] & 0x1f);
-            head[1] = bytes[0];
-            return (head, 2);
-        }
-        -0x8000..=0x7fff => (INT_16, 2),
-        -0x80_0000..=0x7f_ffff => (INT_24, 3),
-        -0x8000_0000..=0x7fff_ffff => (INT_32, 4),
-        _ => (INT_64, 8),
+    if (0..=0x7f).contains(&n) {
+        head[0] = bytes[0];
+        return (head, 1);
+    }
+    if (-0x1000..=0xfff).contains(&n) {
+        head[0] = 0xc0 | (bytes[1] & 0x1f);
+        head[1] = bytes[0];
+        return (head, 2);
+    }
+    let (kind, size) = if i16::try_from(n).is_ok() {
+        (INT_16, 2)
+    } else if (-0x80_0000..=0x7f_ffff).contains(&n) {
+        (INT_24, 3)
+    } else if i32::try_from(n).is_ok() {
+        (INT_32, 4)
+    } else {
+        (INT_64, 8)
     };
     head[0] = kind;
     head[1..=size].copy_from_slice(&bytes[..size]);
@@ -232,22 +235,17 @@ fn int_head(n: i64) -> ([u8; HEAD_MAX], usize) {
 
 fn string_head(length: usize) -> ([u8; HEAD_MAX], usize) {
     let mut head = [0; HEAD_MAX];
-    let size = match length {
-        0..=STRING_6_MAX => {
-            head[0] = 0x80 | length as u8;
-            1
-        }
-        0..=STRING_12_MAX => {
-            head[0] = 0xe0 | (length >> 8) as u8;
-            head[1] = length as u8;
-            2
-        }
-        _ => {
-            let length = u32::try_from(length).expect("callers ask first whether it fits");
-            head[0] = STRING_32;
-            head[1..5].copy_from_slice(&length.to_le_bytes());
-            5
-        }
-    };
-    (head, size)
+    if length <= STRING_6_MAX {
+        head[0] = 0x80 | length as u8;
+        return (head, 1);
+    }
+    if length <= STRING_12_MAX {
+        head[0] = 0xe0 | (length >> 8) as u8;
+        head[1] = length as u8;
+        return (head, 2);
+    }
+    let length = u32::try_from(length).expect("callers ask first whether it fits");
+    head[0] = STRING_32;
+    head[1..5].copy_from_slice(&length.to_le_bytes());
+    (head, 5)
 }

@@ -20,7 +20,7 @@ mod layout;
 #[cfg(test)]
 mod tests;
 
-pub use check::{check, Bad};
+pub use check::{check, check_with, Bad};
 pub use edit::{
     append, fits, insert, insert_all, prepend, remove, remove_range, replace, retain, split_off,
     Builder,

@@ -255,6 +255,17 @@ fn count_above_the_header_is_walked() {
 }
 
 #[test]
+fn long_check_calls_pace() {
+    let text = vec![b'x'; 1000];
+    for (elements, expected) in [(0, 0), (1, 0), (262, 0), (263, 1), (1000, 3)] {
+        let bytes = built((0..elements).map(|_| text.as_slice()));
+        let mut paces = 0;
+        let listpack = check_with(&bytes, &mut || paces += 1).unwrap();
+        assert_eq!((listpack.len(), paces), (elements, expected));
+    }
+}
+
+#[test]
 fn what_no_longer_fits_is_known_before() {
     assert!(fits(7, (1 << 30) - 7));
     assert!(!fits(7, (1 << 30) - 6));

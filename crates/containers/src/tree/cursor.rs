@@ -64,7 +64,7 @@ impl<'a, T: Item> Cursor<'a, T> {
     #[allow(clippy::should_implement_trait, reason = "a cursor goes both ways")]
     pub fn next(&mut self) -> Option<&'a T> {
         if self.at == self.leaf.len() {
-            self.to_next_leaf()?;
+            self.enter_next_leaf()?;
         }
         let item = &self.leaf[self.at];
         self.at += 1;
@@ -74,13 +74,13 @@ impl<'a, T: Item> Cursor<'a, T> {
     /// The item before the cursor, which passes it.
     pub fn prev(&mut self) -> Option<&'a T> {
         if self.at == 0 {
-            self.to_previous_leaf()?;
+            self.enter_previous_leaf()?;
         }
         self.at -= 1;
         Some(&self.leaf[self.at])
     }
 
-    fn to_next_leaf(&mut self) -> Option<()> {
+    fn enter_next_leaf(&mut self) -> Option<()> {
         let path = &self.path[..self.height];
         let level = path.iter().rposition(|(of, at)| at + 1 < of.len())?;
         self.height = level;
@@ -97,7 +97,7 @@ impl<'a, T: Item> Cursor<'a, T> {
         }
     }
 
-    fn to_previous_leaf(&mut self) -> Option<()> {
+    fn enter_previous_leaf(&mut self) -> Option<()> {
         let path = &self.path[..self.height];
         let level = path.iter().rposition(|(_, at)| *at > 0)?;
         self.height = level;
@@ -116,7 +116,7 @@ impl<'a, T: Item> Cursor<'a, T> {
 }
 
 /// The items behind a cursor.
-pub struct Forward<'a, T: Item>(pub(super) Cursor<'a, T>);
+pub struct Forward<'a, T: Item>(Cursor<'a, T>);
 
 impl<'a, T: Item> Iterator for Forward<'a, T> {
     type Item = &'a T;
@@ -127,12 +127,24 @@ impl<'a, T: Item> Iterator for Forward<'a, T> {
 }
 
 /// The items before a cursor, the nearest first.
-pub struct Backward<'a, T: Item>(pub(super) Cursor<'a, T>);
+pub struct Backward<'a, T: Item>(Cursor<'a, T>);
 
 impl<'a, T: Item> Iterator for Backward<'a, T> {
     type Item = &'a T;
 
     fn next(&mut self) -> Option<&'a T> {
         self.0.prev()
+    }
+}
+
+impl<'a, T: Item> From<Cursor<'a, T>> for Forward<'a, T> {
+    fn from(cursor: Cursor<'a, T>) -> Self {
+        Forward(cursor)
+    }
+}
+
+impl<'a, T: Item> From<Cursor<'a, T>> for Backward<'a, T> {
+    fn from(cursor: Cursor<'a, T>) -> Self {
+        Backward(cursor)
     }
 }

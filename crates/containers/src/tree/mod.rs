@@ -221,7 +221,7 @@ impl<T: Item> Tree<T> {
 
     /// The items from the one that `pos` lies in.
     pub fn iter_from(&self, pos: u64) -> Forward<'_, T> {
-        Forward(self.cursor(pos).0)
+        Forward::from(self.cursor(pos).0)
     }
 
     /// The items that begin before `pos`, the last one first.
@@ -230,7 +230,7 @@ impl<T: Item> Tree<T> {
         if offset > 0 {
             cursor.next();
         }
-        Backward(cursor)
+        Backward::from(cursor)
     }
 
     /// A cursor before the item that `pos` lies in, or at the end; and how far behind the item's beginning `pos` is.

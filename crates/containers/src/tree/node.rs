@@ -5,7 +5,8 @@
 use triomphe::Arc;
 
 use super::Item;
-use crate::memory::{arc_size, size_class};
+use crate::memory::arc_size;
+use crate::size_class;
 
 pub(super) const LEAF_MAX: usize = 64;
 pub(super) const INNER_MAX: usize = 32;

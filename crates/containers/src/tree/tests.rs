@@ -347,8 +347,12 @@ fn edit_after_clone_copies_its_path() {
         let pos = rng.gen_range(0..tree.weight());
         match step % 3 {
             0 => tree.insert(pos, Sorted(pos, pos)),
-            1 => drop(tree.remove(pos)),
-            _ => drop(tree.replace(pos, Sorted(pos, pos))),
+            1 => {
+                tree.remove(pos);
+            }
+            _ => {
+                tree.replace(pos, Sorted(pos, pos));
+            }
         }
         let copied = nodes(&tree).difference(&nodes(&before)).count();
         // One for each of four or five levels, a neighbour for some.

@@ -17,8 +17,9 @@ use rand::RngCore;
 
 use super::{hash_of, packed, Limits, PACKED_MAX};
 use crate::digest::Digest;
+use crate::form::Packing;
 use crate::object::Object;
-use crate::raw::{EntryPtr, Packing, Payload, EMBED_MAX};
+use crate::raw::{EntryPtr, Payload, EMBED_MAX};
 use crate::table::tag_of;
 use crate::value::digest_field;
 
@@ -92,6 +93,16 @@ impl FieldRef<'_> {
     }
 }
 
+/// How a hash is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashLayout<'a> {
+    /// A listpack of fields and values.
+    Pairs(&'a [u8]),
+    /// A listpack of fields, values and expiries or 0, the earliest first.
+    Triples(&'a [u8]),
+    Table,
+}
+
 /// A hash, borrowed.
 #[derive(Clone, Copy)]
 pub struct HashRef<'a>(Form<'a>);
@@ -128,6 +139,15 @@ impl<'a> HashRef<'a> {
             Form::Packed(_) => "listpack",
             Form::PackedEx(_) => "listpackex",
             Form::Table(_) => "hashtable",
+        }
+    }
+
+    /// How it is kept, for what writes it as it lies.
+    pub fn layout(self) -> HashLayout<'a> {
+        match self.0 {
+            Form::Packed(pairs) => HashLayout::Pairs(pairs.bytes()),
+            Form::PackedEx(triples) => HashLayout::Triples(triples.bytes()),
+            Form::Table(_) => HashLayout::Table,
         }
     }
 
@@ -475,6 +495,37 @@ impl<'e> HashMut<'e> {
         is_new
     }
 
+    /// Takes a listpack over, of pairs or (`expiring`) triples in their order, which was checked; of a field that is there more than
+    /// once the last stays. To be called on an empty hash.
+    pub fn set_packed(&mut self, bytes: &[u8], expiring: bool) {
+        assert_eq!(self.as_ref().len(), 0, "packed bytes are all of a hash");
+        let list = Listpack::trusted(bytes);
+        let form = match expiring {
+            true => Form::PackedEx(list),
+            false => Form::Packed(list),
+        };
+        let longest = list.iter().map(Element::text_len).max().unwrap_or(0);
+        let width = 2 + usize::from(expiring);
+        if self.may_be_packed(list, width, 0, longest) && !super::has_twice(list, width) {
+            let packing = match expiring {
+                true => Packing::HashEx,
+                false => Packing::Hash,
+            };
+            return packed::take_over(self.entry, packing, bytes);
+        }
+        HashRef(form).for_each(|found| {
+            let mut digits = (Digits::default(), Digits::default());
+            let (field, value) = (
+                found.field.text(&mut digits.0),
+                found.value.text(&mut digits.1),
+            );
+            self.set(field, value, FieldTtl::Clear);
+            if found.expiry.is_some() {
+                self.set_expiry(field, found.expiry);
+            }
+        });
+    }
+
     /// False if there is no such field.
     pub fn remove(&mut self, field: &[u8]) -> bool {
         match self.as_ref().0 {
@@ -528,10 +579,7 @@ impl<'e> HashMut<'e> {
             Form::PackedEx(list) => (list, 3),
             Form::Table(_) => return,
         };
-        let fits = longest <= self.limits.hash_value
-            && list.bytes().len() + added <= PACKED_MAX
-            && list.len() <= self.limits.hash_entries.saturating_mul(width);
-        if fits {
+        if self.may_be_packed(list, width, added, longest) {
             return;
         }
         let mut table = HashTable::new(self.hasher);
@@ -545,6 +593,18 @@ impl<'e> HashMut<'e> {
             table.insert(hash, Pair::new(tag_of(hash), field, value, found.expiry));
         });
         self.become_object(HashObject::Table(table));
+    }
+
+    fn may_be_packed(
+        &self,
+        list: Listpack<'_>,
+        width: usize,
+        added: usize,
+        longest: usize,
+    ) -> bool {
+        longest <= self.limits.hash_value
+            && list.bytes().len() + added <= PACKED_MAX
+            && list.len() <= self.limits.hash_entries.saturating_mul(width)
     }
 
     fn become_object(&mut self, object: HashObject) {

@@ -1,14 +1,18 @@
 //! What values with elements are: each type's forms, what is read of them, and how they are changed and converted.
 //! Never knows keys, commands or time.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher};
 
 use ahash::RandomState;
+use containers::listpack::{self, Listpack};
 use containers::{Element, Table};
 use rand::RngCore;
 
+pub mod combine;
 pub mod hash;
 mod packed;
+pub mod set;
 pub mod zset;
 pub mod zset_edit;
 pub mod zset_range;
@@ -54,6 +58,25 @@ fn hash_of(hasher: &RandomState, bytes: &[u8]) -> u64 {
     let mut state = hasher.build_hasher();
     state.write(bytes);
     state.finish()
+}
+
+/// Up to here each element is compared with each.
+const FEW: usize = 16;
+
+/// Whether an element is there twice, of those that stand first of each `width`.
+fn has_twice(list: Listpack<'_>, width: usize) -> bool {
+    let keys = || list.iter().step_by(width);
+    if list.len() <= FEW * width {
+        let same = |a: listpack::Element<'_>, b: listpack::Element<'_>| {
+            let mut digits = listpack::Digits::default();
+            a.is(b.text(&mut digits))
+        };
+        return (1..)
+            .zip(keys())
+            .any(|(at, key)| keys().skip(at).any(|other| same(key, other)));
+    }
+    let mut seen = HashSet::with_capacity(list.len() / width);
+    keys().any(|key| !seen.insert(key.to_vec()))
 }
 
 /// A number drawn evenly from those below `end`, which is not 0.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use containers::Splice;
 
+use crate::form::Packing;
 use crate::object::{Exact, Object};
 use crate::raw::{EntryPtr, PackedMut, Payload, PayloadRef, EMBED_MAX};
 
@@ -48,4 +49,15 @@ pub fn open(entry: &mut EntryPtr, added: usize) -> PackedBytes<'_> {
     PackedBytes::Object(Exact(
         packed.expect("the caller has seen that it is packed"),
     ))
+}
+
+/// The entry's value becomes a packed container of these bytes.
+pub fn take_over(entry: &mut EntryPtr, packing: Packing, bytes: &[u8]) {
+    let expiry = entry.expiry();
+    let payload = match bytes.len() <= EMBED_MAX {
+        true => Payload::Packed(packing, bytes),
+        false => Payload::Object(Arc::new(Object::packed(packing, bytes.to_vec()))),
+    };
+    // What was there is packed or empty, and freed at once.
+    drop(entry.store(payload, expiry));
 }

@@ -165,6 +165,14 @@ pub struct Scored<'a> {
     pub score: f64,
 }
 
+/// How a sorted set is kept.
+#[derive(Clone, Copy)]
+pub enum ZsetLayout<'a> {
+    /// A listpack of members and scores, in order.
+    Packed(&'a [u8]),
+    Table,
+}
+
 /// A sorted set, borrowed.
 #[derive(Clone, Copy)]
 pub struct ZsetRef<'a>(pub(super) Form<'a>);
@@ -215,6 +223,13 @@ impl<'a> ZsetRef<'a> {
         match self.0 {
             Form::Packed(_) => "listpack",
             Form::Table(_) => "skiplist",
+        }
+    }
+
+    pub fn layout(self) -> ZsetLayout<'a> {
+        match self.0 {
+            Form::Packed(list) => ZsetLayout::Packed(list.bytes()),
+            Form::Table(_) => ZsetLayout::Table,
         }
     }
 
@@ -323,6 +338,16 @@ impl<'a> ZsetRef<'a> {
                 member: Element::Bytes(member),
                 score: *score,
             });
+        })
+    }
+
+    /// Whether the members are in the order that they have to be in.
+    pub(super) fn is_ordered(self) -> bool {
+        let next = self.iter(0..self.len()).skip(1);
+        self.iter(0..self.len()).zip(next).all(|(a, b)| {
+            let mut digits = (Digits::default(), Digits::default());
+            let (x, y) = (a.member.text(&mut digits.0), b.member.text(&mut digits.1));
+            in_order((a.score, x), (b.score, y)).is_lt()
         })
     }
 

@@ -9,6 +9,7 @@ use containers::Splice;
 
 use super::zset::{in_order, pair, score_element, Form, ZsetObject, ZsetRef, ZsetTable};
 use super::{packed, Limits, PACKED_MAX};
+use crate::form::Packing;
 use crate::object::Object;
 use crate::raw::{EntryPtr, Payload};
 
@@ -39,6 +40,32 @@ impl<'e> ZsetMut<'e> {
         if members > self.limits.zset_entries {
             self.unpack();
         }
+    }
+
+    /// A new sorted set becomes what a listpack of members and scores has, which was checked: they may be in any order, and of a
+    /// member that is there more than once the last score stays.
+    pub fn set_packed(&mut self, bytes: &[u8]) {
+        assert_eq!(
+            self.as_ref().len(),
+            0,
+            "packed bytes are all of a sorted set"
+        );
+        let list = Listpack::trusted(bytes);
+        let zset = ZsetRef::packed(bytes);
+        let longest = zset
+            .iter(0..zset.len())
+            .map(|found| found.member.text_len());
+        let fits = bytes.len() <= PACKED_MAX
+            && zset.len() <= self.limits.zset_entries
+            && longest.max().unwrap_or(0) <= self.limits.zset_value;
+        if fits && zset.is_ordered() && !super::has_twice(list, 2) {
+            return packed::take_over(self.entry, Packing::SortedSet, bytes);
+        }
+        self.expect(zset.len());
+        zset.for_each(|found| {
+            let mut digits = Digits::default();
+            self.set(found.member.text(&mut digits), found.score);
+        });
     }
 
     /// Gives a member its score, which is no NaN. True if the member was not there. A score that is equal to the old one

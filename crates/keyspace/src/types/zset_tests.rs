@@ -321,3 +321,36 @@ fn forms_change_where_redis_changes_them() {
     keyspace.edit_zset(0, &key, |zset| zset.set(&[b'x'; 65], 1.0));
     assert_eq!(encoding(&keyspace), "skiplist");
 }
+
+#[test]
+fn foreign_listpacks_are_put_in_order() {
+    let pack = |pairs: &[(&str, &str)]| {
+        let mut pack = listpack::Builder::default();
+        for (member, score) in pairs {
+            pack.push(Element::of(member.as_bytes()));
+            pack.push(Element::of(score.as_bytes()));
+        }
+        pack.finish()
+    };
+    let ordered = [("b", "-0.5"), ("a", "1"), ("7", "inf")];
+    let twice = [("b", "2"), ("a", "1"), ("b", "-0.5"), ("7", "inf")];
+    let other = [("7", "inf"), ("a", "1"), ("b", "-0.5")];
+    for pairs in [&ordered[..], &twice, &other] {
+        for entries in [0, 128] {
+            let mut keyspace = Keyspace::new(Layout::Single { databases: 1 }, 1);
+            keyspace.set_limits(Limits {
+                zset_entries: entries,
+                ..Limits::default()
+            });
+            let mut value = keyspace.detached(crate::Kind::SortedSet);
+            value.sorted_set().set_packed(&pack(pairs));
+            let key = keyspace.key(b"k");
+            keyspace.adopt(0, &key, value, None);
+            let zset = keyspace.get(0, &key).unwrap().value().sorted_set().unwrap();
+            let found: Vec<_> = zset.iter(0..zset.len()).map(owned).collect();
+            let want = [(&b"b"[..], -0.5), (b"a", 1.0), (b"7", f64::INFINITY)];
+            assert_eq!(found, want.map(|(m, s)| (m.to_vec(), s)));
+            assert_eq!(zset.encoding() == "listpack", entries > 0);
+        }
+    }
+}

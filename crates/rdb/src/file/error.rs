@@ -51,6 +51,9 @@ pub enum Fault {
     Slot(u64),
     #[error("{0}")]
     Value(ValueError),
+    /// Found by the reader's caller, who keeps the elements.
+    #[error("it has an element twice")]
+    Twice,
     #[error("its checksum is {found:016x}, that of its bytes {computed:016x}")]
     Checksum { found: u64, computed: u64 },
     #[error("there are bytes behind its end")]

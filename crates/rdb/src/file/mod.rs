@@ -18,9 +18,9 @@ mod tests;
 
 pub use error::{Fault, FileError, Place};
 pub use read::Reader;
-pub use write::{Writer, COMPRESSED_MAX};
+pub use write::{EntryWriter, Writer, COMPRESSED_MAX};
 
-use super::{Value, VERSION};
+use super::{Piece, Type, VERSION};
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
@@ -60,7 +60,7 @@ mod opcode {
 }
 
 /// What a file is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Item<'a> {
     /// Stands first.
     Version(u16),
@@ -84,22 +84,54 @@ pub enum Item<'a> {
     },
     /// The source of a library of functions.
     Function(Cow<'a, [u8]>),
+    /// A key whose value is a string.
     Entry(Entry<'a>),
+    /// A key whose value has elements: its pieces follow, then [`Item::Finish`]. One without elements is as good as none.
+    Begin(Begin<'a>),
+    Piece(Piece<'a>),
+    Finish,
     /// Stands last.
     End(End),
 }
 
-/// A key and what a file says of it.
+/// A key whose value is a string, and what a file says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
     pub key: Cow<'a, [u8]>,
-    pub value: Value<'a>,
+    pub value: Cow<'a, [u8]>,
     /// In milliseconds since 1970; it may be long ago.
     pub expires_at_ms: Option<i64>,
     /// For how long it was not used (LRU).
     pub idle_seconds: Option<u64>,
     /// How often it is used (LFU).
     pub frequency: Option<u8>,
+}
+
+/// What stands before a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head<'a> {
+    pub key: Cow<'a, [u8]>,
+    pub encoding: Type,
+    pub expires_at_ms: Option<i64>,
+    pub idle_seconds: Option<u64>,
+    pub frequency: Option<u8>,
+}
+
+/// A value with elements begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begin<'a> {
+    pub head: Head<'a>,
+    /// How many elements the file says that there are; nothing proves it.
+    pub elements: Option<u64>,
+    /// Where in the file it begins.
+    pub offset: u64,
+}
+
+impl Begin<'_> {
+    /// For an error that is found in its elements.
+    pub fn place(&self) -> Place {
+        Place::of_entry(self.offset, self.head.encoding).with_key(&self.head.key)
+    }
 }
 
 /// A file's end.
@@ -133,14 +165,20 @@ impl Item<'_> {
                 expires,
             },
             Item::Function(source) => Item::Function(owned(source)),
-            Item::Entry(entry) => {
-                let Value::String(text) = entry.value;
-                Item::Entry(Entry {
-                    key: owned(entry.key),
-                    value: Value::String(owned(text)),
-                    ..entry
-                })
-            }
+            Item::Entry(entry) => Item::Entry(Entry {
+                key: owned(entry.key),
+                value: owned(entry.value),
+                ..entry
+            }),
+            Item::Begin(begin) => Item::Begin(Begin {
+                head: Head {
+                    key: owned(begin.head.key),
+                    ..begin.head
+                },
+                ..begin
+            }),
+            Item::Piece(piece) => Item::Piece(piece.into_owned()),
+            Item::Finish => Item::Finish,
             Item::End(end) => Item::End(end),
         }
     }

@@ -9,6 +9,7 @@ use super::error::Place;
 use super::names::{module_name, type_name, MODULE, MODULE_PRE_GA};
 use super::{opcode, Fault, MAGIC, READ, VERSION_DIGITS};
 use crate::decode::Raw;
+use crate::parts::{Part, Parts};
 use crate::{Decoder, Type, ValueError};
 
 /// Strings of this length and longer are gathered on their own.
@@ -22,6 +23,8 @@ const SLOTS: u64 = 1 << 14;
 pub(super) enum Section {
     Header,
     Items,
+    /// In a value with elements.
+    Parts(Parts),
     /// Behind the opcode of the end.
     Checksum,
 }
@@ -49,6 +52,11 @@ pub(super) enum Whole<'a> {
     Function(Raw<'a>),
     /// Key and value.
     String(Raw<'a>, Raw<'a>),
+    /// The key of a value with elements.
+    Begin(Raw<'a>, Parts),
+    Part(Part<'a>),
+    /// No part is left.
+    Finish,
 }
 
 /// Why there is no element.
@@ -73,6 +81,7 @@ pub(super) fn parse(
     let element = match section {
         Section::Header => parser.header(),
         Section::Items => parser.item(),
+        Section::Parts(parts) => parser.part(parts),
         Section::Checksum => parser.checksum(),
     };
     match element {
@@ -172,6 +181,10 @@ impl<'a> Parser<'a, '_> {
         let key = self.from.raw()?;
         let value = match Type::numbered(kind) {
             Some(Type::String) => self.string(key),
+            Some(kind) => match Parts::begin(kind, &mut self.from) {
+                Ok(parts) => Ok(Element::Item(Whole::Begin(key, parts))),
+                Err(why) => Err(why.into()),
+            },
             None if [MODULE, MODULE_PRE_GA].contains(&kind) => Err(match self.module() {
                 Ok(fault) | Err(fault) => fault,
             }),
@@ -181,6 +194,14 @@ impl<'a> Parser<'a, '_> {
             self.name(key);
         }
         value
+    }
+
+    fn part(&mut self, parts: Parts) -> Result<Element<'a>, Fault> {
+        self.place.kind = Some(parts.kind().number());
+        Ok(Element::Item(match parts.is_over() {
+            true => Whole::Finish,
+            false => Whole::Part(parts.part(&mut self.from)?),
+        }))
     }
 
     /// A string's value. Gathered among the bytes of its element, a long value would be copied as a whole when
@@ -213,11 +234,15 @@ impl<'a> Parser<'a, '_> {
     }
 
     fn name(&mut self, key: Raw<'a>) {
-        if matches!(key, Raw::Compressed(_, length) if length > KEY_MAX) {
-            return;
-        }
-        if let Ok(key) = key.text(&mut || {}) {
-            self.place = std::mem::take(&mut self.place).with_key(&key);
-        }
+        self.place.key = shown(key);
     }
+}
+
+/// As much of a key as an error shows; none if it is too long to be made for that.
+pub(super) fn shown(key: Raw<'_>) -> Option<Vec<u8>> {
+    if matches!(key, Raw::Compressed(_, length) if length > KEY_MAX) {
+        return None;
+    }
+    let key = key.text(&mut || {}).ok()?;
+    Place::default().with_key(&key).key
 }

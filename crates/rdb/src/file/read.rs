@@ -3,14 +3,14 @@
 //! Owns: [`Reader`]. Never: does I/O; it is given a file in slices of any size. Invariants: total. What it
 //! keeps is the one item of which not all has come: at most three times its bytes (while they move to a
 //! larger place), and what a compressed string stands for; no length is believed before its bytes have come.
-//! A value that lies in one slice is not copied; a long one that came in several is handed over.
+//! Of a value with elements each piece is an item. A value that lies in one slice is not copied; a long one that came in several is handed over.
 
 use super::error::Place;
-use super::parse::{parse, Element, Section, Stop, Whole};
-use super::{opcode, End, Entry, Fault, FileError, Item, CHECKSUM_SINCE, NEVER};
+use super::parse::{parse, shown, Element, Section, Stop, Whole};
+use super::{opcode, Begin, End, Entry, Fault, FileError, Head, Item, CHECKSUM_SINCE, NEVER};
 use crate::crc64::crc64;
 use crate::decode::Raw;
-use crate::{Type, Value, PACE_BYTES};
+use crate::{Type, PACE_BYTES};
 use std::borrow::Cow;
 
 /// Room for pieces of items that is kept from one to the next.
@@ -27,6 +27,8 @@ pub struct Reader {
     version: u16,
     /// What opcodes said of the key that follows.
     about: About,
+    /// The key of the value with elements that is read, as an error shows it.
+    shown: Option<Vec<u8>>,
     /// The bytes of an element of which not all have come.
     pending: Vec<u8>,
     /// They are an item that the caller has.
@@ -81,6 +83,7 @@ impl Reader {
             sum: 0,
             version: 0,
             about: About::default(),
+            shown: None,
             pending: Vec::new(),
             lent: false,
         }
@@ -110,7 +113,7 @@ impl Reader {
             Step::Large(large) => {
                 let about = std::mem::take(&mut self.about);
                 let (key, value) = (Cow::Owned(large.key), Cow::Owned(large.value));
-                return Ok(Some(entry(key, Value::String(value), about)));
+                return Ok(Some(entry(key, value, about)));
             }
             Step::Here(whole) => whole,
             Step::Pending => {
@@ -122,10 +125,20 @@ impl Reader {
             }
         };
         let about = match whole {
-            Whole::String(..) => std::mem::take(&mut self.about),
+            Whole::String(..) | Whole::Begin(..) => std::mem::take(&mut self.about),
             _ => About::default(),
         };
-        item(whole, about, offset, pace).map(Some)
+        let item = item(whole, about, offset, pace);
+        item.map(Some).map_err(|error| match section {
+            Section::Parts(_) => FileError {
+                place: Place {
+                    offset,
+                    ..self.place_in(section)
+                },
+                ..error
+            },
+            _ => error,
+        })
     }
 
     /// No more bytes come: whether the file has ended.
@@ -135,7 +148,7 @@ impl Reader {
             State::Ending(_) | State::Ended => return Ok(()),
             State::Large(large) => large.place(),
             State::At(section) => match parse(*section, pending, self.limit) {
-                Err(stop) => error_of(stop, self.offset).place,
+                Err(stop) => self.error_of(stop).place,
                 Ok(_) => Place::at(self.offset),
             },
         };
@@ -153,6 +166,33 @@ impl Reader {
     /// The checksum of the bytes up to [`Reader::offset`].
     pub fn sum(&self) -> u64 {
         self.sum
+    }
+
+    /// Where an element of this section stands, but for its offset.
+    fn place_in(&self, section: Section) -> Place {
+        match section {
+            Section::Parts(parts) => Place {
+                kind: Some(parts.kind().number()),
+                key: self.shown.clone(),
+                ..Place::default()
+            },
+            _ => Place::default(),
+        }
+    }
+
+    fn error_of(&self, stop: Stop) -> FileError {
+        let (place, fault) = match stop {
+            Stop::Missing(_, place) => (place, Fault::Short),
+            Stop::Wrong(place, fault) => (place, fault),
+        };
+        let key = place.key.or_else(|| self.place_in(self.section()).key);
+        let offset = self.offset;
+        let place = Place {
+            offset,
+            key,
+            ..place
+        };
+        FileError { place, fault }
     }
 
     fn section(&self) -> Section {
@@ -197,7 +237,7 @@ impl Reader {
                 self.pending.extend_from_slice(std::mem::take(input));
                 return Ok(Step::Wait);
             }
-            Err(stop) => return Err(error_of(stop, self.offset)),
+            Err(stop) => return Err(self.error_of(stop)),
         };
         let (bytes, rest) = input.split_at(length);
         *input = rest;
@@ -216,7 +256,7 @@ impl Reader {
             let missing = match parse(section, &self.pending, self.limit) {
                 Ok(_) => break,
                 Err(Stop::Missing(missing, _)) => missing,
-                Err(stop) => return Err(error_of(stop, self.offset)),
+                Err(stop) => return Err(self.error_of(stop)),
             };
             // No more than belongs to the element.
             let (bytes, rest) = input.split_at(missing.min(input.len()));
@@ -231,7 +271,7 @@ impl Reader {
             Ok((element, _)) => self
                 .passed(element, &pending, pace)
                 .map(|whole| whole.is_some()),
-            Err(stop) => Err(error_of(stop, self.offset)),
+            Err(stop) => Err(self.error_of(stop)),
         };
         self.pending = pending;
         if is_item? {
@@ -269,14 +309,28 @@ impl Reader {
             Element::End => self.state = State::At(Section::Checksum),
             Element::Checksum(found) => self.checksum(found, sum, offset)?,
             Element::Item(whole) => {
-                if let Whole::Version(version) = whole {
-                    self.version = version;
-                    self.state = State::At(Section::Items);
-                }
+                self.pass_item(whole);
                 return Ok(Some(whole));
             }
         }
         Ok(None)
+    }
+
+    fn pass_item(&mut self, whole: Whole<'_>) {
+        let section = match (whole, self.section()) {
+            (Whole::Version(version), _) => {
+                self.version = version;
+                Section::Items
+            }
+            (Whole::Begin(key, parts), _) => {
+                self.shown = shown(key);
+                Section::Parts(parts)
+            }
+            (Whole::Part(_), Section::Parts(parts)) => Section::Parts(parts.behind_one()),
+            (Whole::Finish, _) => Section::Items,
+            (_, section) => section,
+        };
+        self.state = State::At(section);
     }
 
     fn checksum(&mut self, found: u64, computed: u64, offset: u64) -> Result<(), FileError> {
@@ -340,15 +394,6 @@ fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).expect("a usize fits")
 }
 
-fn error_of(stop: Stop, offset: u64) -> FileError {
-    let (place, fault) = match stop {
-        Stop::Missing(_, place) => (place, Fault::Short),
-        Stop::Wrong(place, fault) => (place, fault),
-    };
-    let place = Place { offset, ..place };
-    FileError { place, fault }
-}
-
 fn text<'a>(
     raw: Raw<'a>,
     place: &Place,
@@ -394,12 +439,35 @@ fn item<'a>(
                 place: place.with_key(&key),
                 fault: why.into(),
             })?;
-            entry(key, Value::String(value), about)
+            entry(key, value, about)
         }
+        Whole::Begin(key, parts) => {
+            let encoding = parts.kind();
+            let head = Head {
+                key: text(key, &Place::of_entry(offset, encoding), pace)?,
+                encoding,
+                expires_at_ms: about.expires_at_ms,
+                idle_seconds: about.idle_seconds,
+                frequency: about.frequency,
+            };
+            Item::Begin(Begin {
+                head,
+                elements: parts.elements(),
+                offset,
+            })
+        }
+        Whole::Part(part) => {
+            let piece = part.piece(pace).map_err(|why| FileError {
+                place, // with the key, where that is known
+                fault: why.into(),
+            });
+            Item::Piece(piece?)
+        }
+        Whole::Finish => Item::Finish,
     })
 }
 
-fn entry<'a>(key: Cow<'a, [u8]>, value: Value<'a>, about: About) -> Item<'a> {
+fn entry<'a>(key: Cow<'a, [u8]>, value: Cow<'a, [u8]>, about: About) -> Item<'a> {
     Item::Entry(Entry {
         key,
         value,

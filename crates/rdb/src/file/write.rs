@@ -6,9 +6,12 @@
 //! What is written loads in Redis 7.0 and later, as far as the version that was chosen goes. When
 //! the caller fails with a piece the file is lost: the writer does not know how much of it is there.
 
-use super::{opcode, End, Entry, CHECKSUM_SINCE, MAGIC, NEVER, PIECE_BYTES, SLOT_SINCE, WRITTEN};
+use super::{
+    opcode, End, Entry, Head, CHECKSUM_SINCE, MAGIC, NEVER, PIECE_BYTES, SLOT_SINCE, WRITTEN,
+};
 use crate::crc64::crc64;
-use crate::{lzf, Encoder, Type, Value};
+use crate::{lzf, Encoder, Sink, Type};
+use std::borrow::Cow;
 
 /// Longer strings are not compressed: the compressed form is made as a whole before its first byte can be
 /// written, as its length stands before it. So no string takes more memory than this.
@@ -19,6 +22,34 @@ const SHORT_MAX: usize = PIECE_BYTES / 4;
 const HEAD_MAX: usize = 1 + 9 + 9;
 /// A byte and three lengths.
 const NUMBERS_MAX: usize = 1 + 3 * 9;
+
+/// Writes the value of a key into a file.
+pub struct EntryWriter<'w, E> {
+    writer: &'w mut Writer,
+    sink: &'w mut dyn FnMut(&[u8]) -> Result<(), E>,
+}
+
+impl<E> Sink for EntryWriter<'_, E> {
+    type Error = E;
+
+    fn string(&mut self, text: &[u8]) -> Result<(), E> {
+        self.writer.string(text, &mut self.sink)
+    }
+
+    fn length(&mut self, n: u64) -> Result<(), E> {
+        self.writer.room(NUMBERS_MAX, &mut self.sink)?;
+        self.writer.encode(|to| to.length(n));
+        Ok(())
+    }
+
+    fn raw(&mut self, bytes: &[u8]) -> Result<(), E> {
+        for part in bytes.chunks(SHORT_MAX) {
+            self.writer.room(part.len(), &mut self.sink)?;
+            self.writer.buffer.extend_from_slice(part);
+        }
+        Ok(())
+    }
+}
 
 /// Writes a file, piece by piece.
 pub struct Writer {
@@ -50,6 +81,11 @@ impl Writer {
             version,
             compress,
         }
+    }
+
+    /// The file's version.
+    pub fn version(&self) -> u16 {
+        self.version
     }
 
     /// A field beside the keys, with any bytes as its value. Redis passes over names that it doesn't know,
@@ -108,29 +144,51 @@ impl Writer {
         self.string(source, sink)
     }
 
+    /// A key whose value is a string.
     pub fn entry<E>(
         &mut self,
         entry: &Entry<'_>,
         sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        if let Some(at) = entry.expires_at_ms {
+        let head = Head {
+            key: Cow::Borrowed(&entry.key),
+            encoding: Type::String,
+            expires_at_ms: entry.expires_at_ms,
+            idle_seconds: entry.idle_seconds,
+            frequency: entry.frequency,
+        };
+        self.begin_entry(&head, sink)?.string(&entry.value)
+    }
+
+    /// A key and what stands before its value. The value is written into what comes back.
+    pub fn begin_entry<'w, E>(
+        &'w mut self,
+        head: &Head<'_>,
+        sink: &'w mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<EntryWriter<'w, E>, E> {
+        debug_assert!(
+            head.encoding.lowest_version() <= self.version,
+            "a file of version {} has no {:?}",
+            self.version,
+            head.encoding
+        );
+        if let Some(at) = head.expires_at_ms {
             // One of -1 would be read as none, and the key would stay for ever: a moment before is as long ago.
             let at = if at == NEVER { NEVER - 1 } else { at };
             self.room(NUMBERS_MAX, sink)?;
             self.buffer.push(opcode::EXPIRETIME_MS);
             self.buffer.extend_from_slice(&at.to_le_bytes());
         }
-        if let Some(seconds) = entry.idle_seconds {
+        if let Some(seconds) = head.idle_seconds {
             self.numbers(opcode::IDLE, &[seconds], sink)?;
         }
-        if let Some(frequency) = entry.frequency {
+        if let Some(frequency) = head.frequency {
             self.room(NUMBERS_MAX, sink)?;
             self.buffer.extend_from_slice(&[opcode::FREQ, frequency]);
         }
-        let Value::String(text) = &entry.value;
-        self.numbers(Type::String.number(), &[], sink)?;
-        self.string(&entry.key, sink)?;
-        self.string(text, sink)
+        self.numbers(head.encoding.number(), &[], sink)?;
+        self.string(&head.key, sink)?;
+        Ok(EntryWriter { writer: self, sink })
     }
 
     /// The end, with the checksum of everything before it.
@@ -157,7 +215,7 @@ impl Writer {
         self.room(NUMBERS_MAX, sink)?;
         self.buffer.push(first);
         for n in numbers {
-            self.encode(|to| to.number(*n));
+            self.encode(|to| to.length(*n));
         }
         Ok(())
     }
@@ -180,7 +238,7 @@ impl Writer {
             self.encode(|to| to.compressed_head(compressed.len(), text.len()));
             return self.bytes(&compressed, sink);
         }
-        self.encode(|to| to.length(text.len()));
+        self.encode(|to| to.size(text.len()));
         self.bytes(text, sink)
     }
 }

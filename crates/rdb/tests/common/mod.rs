@@ -1,6 +1,7 @@
 //! Whole files in memory.
 
 use rdb::file::{End, FileError, Item, Reader, Writer, PIECE_BYTES};
+use rdb::{Form, Piece, Pieces, Sink, Type};
 use std::convert::Infallible;
 
 pub const LIMIT: usize = 512 << 20;
@@ -29,7 +30,7 @@ pub fn write(version: u16, compress: bool, items: &[Item<'_>]) -> (Vec<u8>, End)
         Ok(())
     };
     let mut writer = Writer::new(version, compress);
-    for item in items {
+    for (at, item) in items.iter().enumerate() {
         let Ok(()) = match item {
             Item::Aux { name, value } => writer.aux(name, value, &mut sink),
             Item::Db(db) => writer.db(*db, &mut sink),
@@ -41,10 +42,51 @@ pub fn write(version: u16, compress: bool, items: &[Item<'_>]) -> (Vec<u8>, End)
             } => writer.slot(*slot, *keys, *expires, &mut sink),
             Item::Function(source) => writer.function(source, &mut sink),
             Item::Entry(entry) => writer.entry(entry, &mut sink),
-            Item::Version(_) | Item::End(_) => Ok(()),
+            Item::Begin(begin) => {
+                let pieces = items[at + 1..].iter().map_while(|item| match item {
+                    Item::Piece(piece) => Some(piece.clone()),
+                    _ => None,
+                });
+                let pieces: Vec<Piece<'_>> = pieces.collect();
+                let Ok(mut to) = writer.begin_entry(&begin.head, &mut sink);
+                put(&mut to, begin.head.encoding, &pieces)
+            }
+            Item::Version(_) | Item::End(_) | Item::Piece(_) | Item::Finish => Ok(()),
         };
     }
     let Ok(end) = writer.end(&mut sink);
     assert_eq!(end.length, file.len() as u64);
     (file, end)
+}
+
+/// Writes a value of these pieces.
+#[allow(dead_code)]
+pub fn put<S: Sink>(to: &mut S, encoding: Type, pieces: &[Piece<'_>]) -> Result<(), S::Error> {
+    let expiries = pieces.iter().flat_map(|piece| match piece {
+        Piece::Packed(Form::HashExpiring, bytes) => {
+            Form::HashExpiring.elements(bytes).collect::<Vec<_>>()
+        }
+        piece => vec![piece.clone()],
+    });
+    let soonest = expiries.filter_map(|piece| match piece {
+        Piece::Field { expiry, .. } => expiry,
+        _ => None,
+    });
+    let soonest = soonest.min().unwrap_or(0);
+    let mut all = Pieces::begin(to, encoding, pieces.len() as u64, soonest)?;
+    for piece in pieces {
+        all.put(piece)?;
+    }
+    all.end();
+    Ok(())
+}
+
+/// The elements of pieces, one by one.
+#[allow(dead_code)]
+pub fn elements(pieces: &[Piece<'_>]) -> Vec<Piece<'static>> {
+    let all = pieces.iter().flat_map(|piece| match piece {
+        Piece::Packed(form, bytes) => form.elements(bytes).map(Piece::into_owned).collect(),
+        piece => vec![piece.clone().into_owned()],
+    });
+    all.collect()
 }

@@ -8,11 +8,10 @@
 
 use super::words::{bytes, count, moment, quoted, raw, KEY_SHOWN, RAW_SHOWN};
 use super::{begin, Verdict};
-use keyspace::KeysDigest;
+use keyspace::{KeysDigest, Keyspace, Layout, StringRef, Value};
 use rdb::crc64::crc64;
 use rdb::file::{End, Fault, FileError, Item, Reader};
-use rdb::Value;
-use state::load::{DIGEST, KEYS};
+use state::load::{Building, DIGEST, KEYS};
 use state::save::hex;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -53,9 +52,14 @@ pub struct Look {
     functions: u64,
     slots: u64,
     digest: KeysDigest,
+    /// The same by Redis's formula.
+    shown: command::digest::KeysDigest,
     last_key: Option<Vec<u8>>,
     end: Option<End>,
     wrong: Option<Wrong>,
+    /// The value whose pieces are coming, and the keyspace like which it is kept.
+    building: Option<Building>,
+    like: Option<Keyspace>,
 }
 
 /// Why a file can't be loaded.
@@ -214,18 +218,44 @@ impl Look {
             Item::Slot { .. } => self.slots += 1,
             Item::Function(_) => self.functions += 1,
             Item::Entry(entry) => {
-                let database = self.databases.entry(self.db).or_default();
-                database.keys += 1;
-                database.expire += u64::from(entry.expires_at_ms.is_some());
-                let Value::String(text) = &entry.value;
-                let db = u32::try_from(self.db).unwrap_or(u32::MAX);
-                self.digest
-                    .add_string(db, &entry.key, text, entry.expires_at_ms);
-                let shown = &entry.key[..entry.key.len().min(KEY_SHOWN + 1)];
-                self.last_key = Some(shown.to_vec());
+                let value = Value::String(StringRef::Bytes(&entry.value));
+                self.key(&entry.key, value, entry.expires_at_ms);
+            }
+            Item::Begin(begin) => {
+                let layout = Layout::Single { databases: 1 };
+                let like = self.like.get_or_insert_with(|| Keyspace::new(layout, 0));
+                match Building::begin(like, 0, begin) {
+                    Ok(building) => self.building = Some(building),
+                    Err(error) => self.wrong = Some(Wrong::File(error)),
+                }
+            }
+            Item::Piece(piece) => {
+                let added = self.building.as_mut().map(|value| value.add(&piece));
+                if let Some(Err(error)) = added {
+                    self.wrong = Some(Wrong::File(error));
+                }
+            }
+            Item::Finish => {
+                if let Some(built) = self.building.take() {
+                    if let Some(value) = built.value() {
+                        self.key(built.key(), value, built.expiry());
+                    }
+                }
             }
             Item::End(end) => self.end = Some(end),
         }
+    }
+
+    fn key(&mut self, key: &[u8], value: Value<'_>, expires_at_ms: Option<i64>) {
+        let database = self.databases.entry(self.db).or_default();
+        database.keys += 1;
+        database.expire += u64::from(expires_at_ms.is_some());
+        let db = u32::try_from(self.db).unwrap_or(u32::MAX);
+        self.digest.add(db, key, value, expires_at_ms);
+        let shown = (value, expires_at_ms.is_some());
+        self.shown.add(db, key, shown, &mut |_| {});
+        let shown = &key[..key.len().min(KEY_SHOWN + 1)];
+        self.last_key = Some(shown.to_vec());
     }
 
     fn keys(&self) -> u64 {
@@ -316,7 +346,7 @@ impl Look {
             lines.push(format!("Bytes: {}, CRC64 {sum}", end.length));
             lines.push(format!(
                 "Digest of the keys, as DEBUG DIGEST says it: {}",
-                hex(&self.digest.all())
+                self.shown.all().hex()
             ));
         }
     }

@@ -18,6 +18,19 @@ fn keyspace() -> Keyspace {
     keyspace
 }
 
+/// What DEBUG DIGEST says of these keys.
+fn debug_digest(keyspace: &Keyspace) -> String {
+    let mut keys = command::digest::KeysDigest::default();
+    for db in 0..keyspace.databases() {
+        keyspace.for_each(db, &mut |entry| {
+            let shown = (entry.value(), entry.expiry().is_some());
+            keys.add(db, entry.key(), shown, &mut |_| {});
+            std::ops::ControlFlow::Continue(())
+        });
+    }
+    keys.all().hex()
+}
+
 fn file(fields: Vec<(&'static str, String)>) -> Vec<u8> {
     let style = Style {
         origin: Origin {
@@ -53,7 +66,7 @@ fn ended(mut bytes: Vec<u8>) -> Vec<u8> {
 fn whole_file_is_told_by_its_fields_and_keys() {
     let (text, verdict) = said(&file(vec![("hf-index", "42".to_owned())]));
     assert_eq!(verdict, Verdict::Whole, "{text}");
-    let digest = hex(&keyspace().digest_all());
+    let digest = debug_digest(&keyspace());
     let parts = [
         "f.rdb: an RDB file of version 10 (Redis 7.0, and Holdfast)\nFields:\n  redis-ver \"7.4.1\": the version",
         "  ctime \"951827696\" (2000-02-29 12:34:56 UTC): when it was made\n",

@@ -6,7 +6,7 @@
 use super::Failure;
 use base::slot::{key_slot, SLOT_COUNT};
 use base::SlotSet;
-use rdb::file::{Item, Reader};
+use rdb::file::{Fault, FileError, Item, Reader};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Read;
@@ -192,21 +192,31 @@ impl Master {
             Item::Function(_) => {
                 Err("it has a library of functions, and there are none here".to_owned())
             }
-            Item::Entry(entry) => {
-                let slot = key_slot(&entry.key);
-                if !self.slots.contains(slot) {
-                    return Err(format!(
-                        "the key \"{}\" is of slot {slot}, which its master did not have",
-                        entry.key.escape_ascii()
-                    ));
-                }
-                self.keys += 1;
-                self.mortal += u64::from(entry.expires_at_ms.is_some());
-                self.used.insert(slot);
-                Ok(())
+            Item::Entry(entry) => self.key(&entry.key, entry.expires_at_ms),
+            Item::Begin(begin) if state::is_kept(begin.head.encoding.kind()) => {
+                self.key(&begin.head.key, begin.head.expires_at_ms)
             }
+            Item::Begin(begin) => Err(FileError {
+                place: begin.place(),
+                fault: Fault::Type,
+            }
+            .to_string()),
             _ => Ok(()),
         }
+    }
+
+    fn key(&mut self, key: &[u8], expires_at_ms: Option<i64>) -> Result<(), String> {
+        let slot = key_slot(key);
+        if !self.slots.contains(slot) {
+            return Err(format!(
+                "the key \"{}\" is of slot {slot}, which its master did not have",
+                key.escape_ascii()
+            ));
+        }
+        self.keys += 1;
+        self.mortal += u64::from(expires_at_ms.is_some());
+        self.used.insert(slot);
+        Ok(())
     }
 }
 

@@ -144,6 +144,9 @@ impl ServerApi for FakeServer {
         self.replicas.push(replica.to_owned());
         comes_first
     }
+    fn synced_acks(&self, _batch: BatchSeq) -> (bool, u64) {
+        (true, 1)
+    }
     fn replica_acks(&self, _batch: BatchSeq) -> u64 {
         self.acks
     }
@@ -185,6 +188,12 @@ impl ServerApi for FakeServer {
     }
     fn rest(&mut self, time: Duration) {
         self.now.mono = self.now.mono + time;
+    }
+    fn allocator_report(&self) -> String {
+        "a report".to_owned()
+    }
+    fn purge_memory(&mut self) -> bool {
+        true
     }
     fn breathe(&mut self) {
         self.breaths += 1;
@@ -658,6 +667,47 @@ fn wait_blocks_until_enough_have_answered() {
     assert!(c
         .reply("WAIT 0 0")
         .starts_with("-ERR WAIT cannot be used with replica instances."));
+}
+
+#[test]
+fn waitaof_blocks_until_disks_have_it() {
+    let mut c = Client::new();
+    assert_eq!(c.reply("WAITAOF 1 1 0"), "*2\\r\\n:1\\r\\n:1\\r\\n");
+    let kind = BlockKind::WaitAof {
+        own: true,
+        replicas: 2,
+    };
+    let timeout = Some(Duration::from_millis(150));
+    assert_eq!(
+        c.flow("WAITAOF 1 2 150"),
+        Flow::Block(Block { kind, timeout })
+    );
+    for (line, text) in [
+        (
+            "WAITAOF 2 0 0",
+            "-ERR value is out of range, value must between 0 and 1",
+        ),
+        (
+            "WAITAOF x 0 0",
+            "-ERR value is not an integer or out of range",
+        ),
+        (
+            "WAITAOF 1 -1 0",
+            "-ERR value is out of range, must be positive",
+        ),
+        (
+            "WAITAOF 1 0 x",
+            "-ERR timeout is not an integer or out of range",
+        ),
+        ("WAITAOF 1 0 -1", "-ERR timeout is negative"),
+    ] {
+        assert!(c.reply(line).starts_with(text), "{line}");
+    }
+    c.host.raft.role = RaftRole::Follower;
+    c.host.raft.members = vec![MemberStatus::default(); 3];
+    assert!(c
+        .reply("WAITAOF 0 0 0")
+        .starts_with("-ERR WAITAOF cannot be used with replica instances."));
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn row(command: &Command) -> String {
     let (deprecated, replaced) = spec.deprecated.unwrap_or_default();
     let doc_flags = match (spec.deprecated, spec.name) {
         (Some(_), _) => "deprecated",
-        (None, "debug" | "replconf" | "restore-asking") => "syscmd",
+        (None, "debug" | "pfdebug" | "pfselftest" | "replconf" | "restore-asking") => "syscmd",
         (None, _) => "",
     };
     [

@@ -1,4 +1,4 @@
-//! The arithmetic of INCRBYFLOAT: the 80-bit floating-point numbers of x86-64, on which Redis
+//! The arithmetic of INCRBYFLOAT and HINCRBYFLOAT: the 80-bit floating-point numbers of x86-64, on which Redis
 //! computes there (`long double`: 64 bits of mantissa).
 //!
 //! Owns: reading as `strtold`, adding with one rounding to nearest even, printing as `%.17Lf`

@@ -1,0 +1,160 @@
+//! Members drawn at random: SPOP, SRANDMEMBER.
+
+use super::read::look;
+use crate::args::integer;
+use crate::env::{Done, Env, Flow, DONE};
+use crate::error::Error;
+use crate::pace::Pace;
+use crate::room;
+use crate::sample::distinct;
+use crate::values::{as_set, bulk};
+use keyspace::{Element, Key, SetRef};
+use rand::{rngs::StdRng, SeedableRng};
+use resp::args::Args;
+use resp::encode::Reply;
+use resp::number::parse_i64;
+use state::StateMachine;
+
+pub fn spop(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let count = match args.len() {
+        2 => None,
+        3 => {
+            let count = parse_i64(args.at(2)).and_then(|count| usize::try_from(count).ok());
+            Some(count.ok_or(Error::NOT_POSITIVE)?)
+        }
+        _ => return Err(Error::SYNTAX),
+    };
+    let key = env.data.key(args.at(1));
+    let drawn = draw(env, &key, count.unwrap_or(1))?;
+    if env.data.footprint().hold || !take(env, &key, &drawn) {
+        return Ok(Flow::Hold);
+    }
+    let mut reply = env.reply();
+    match (count, drawn.members.first()) {
+        (None, None) => reply.null(),
+        (None, Some(member)) => reply.bulk(member),
+        (Some(_), _) => {
+            reply.set(drawn.members.len());
+            drawn.members.iter().for_each(|member| reply.bulk(member));
+        }
+    }
+    DONE
+}
+
+/// What SPOP takes.
+#[derive(Default)]
+struct Drawn {
+    members: Vec<Vec<u8>>,
+    /// Nothing is left.
+    all: bool,
+    /// The number by which they were drawn, where that is what the log gets.
+    seed: Option<u64>,
+}
+
+fn draw(env: &mut Env<'_>, key: &Key<'_>, count: usize) -> Result<Drawn, Error> {
+    let (seed, mut pace) = (env.data.draw(), Pace::default());
+    let mut rng = StdRng::seed_from_u64(seed);
+    // D5: what runs within a transaction has asked for its room already.
+    let is_bounded = env.session.transaction.open;
+    let Env { data, server, .. } = env;
+    data.with(key, |entry| {
+        let Some(entry) = entry else {
+            return Ok(Drawn::default());
+        };
+        let set = as_set(&entry)?;
+        let texts = |members: Vec<Element<'_>>| members.into_iter().map(Element::to_vec).collect();
+        let mut breathe = |bytes| pace.step(&mut **server, bytes);
+        let mut drawn = Drawn {
+            members: texts(distinct(set, count, &mut rng, &mut breathe)),
+            all: count >= set.len(),
+            seed: None,
+        };
+        if is_bounded && !drawn.all && bytes_of(key, &drawn) > room::POPPED {
+            drawn.seed = Some(seed);
+            drawn.members = texts(set.drawn_by(seed, count));
+        }
+        Ok(drawn)
+    })
+}
+
+fn bytes_of(key: &Key<'_>, drawn: &Drawn) -> usize {
+    let members: Vec<&[u8]> = drawn.members.iter().map(|member| &**member).collect();
+    StateMachine::bytes_of_pop(key, &members)
+}
+
+/// False: there is no room for it now.
+fn take(env: &mut Env<'_>, key: &Key<'_>, drawn: &Drawn) -> bool {
+    if drawn.members.is_empty() {
+        return true;
+    }
+    if let Some(seed) = drawn.seed {
+        env.data.set_remove_drawn(key, seed, drawn.members.len());
+        return true;
+    }
+    // D5: they are one unit.
+    if !drawn.all && !env.data.room_for(bytes_of(key, drawn)) {
+        return false;
+    }
+    let members: Vec<&[u8]> = drawn.members.iter().map(|member| &**member).collect();
+    let mut pace = Pace::default();
+    let Env { data, server, .. } = env;
+    data.set_pop(key, &members, &mut |bytes| pace.step(&mut **server, bytes));
+    true
+}
+
+pub fn srandmember(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let mut rng = StdRng::seed_from_u64(env.data.draw());
+    let count = match args.len() {
+        2 => None,
+        3 => Some(integer(args.at(2))?),
+        _ => return Err(Error::SYNTAX),
+    };
+    if count == Some(i64::MIN) {
+        return Err(Error::out_of_range(-i64::MAX, i64::MAX));
+    }
+    let mut pace = Pace::default();
+    let Env {
+        data,
+        session,
+        server,
+        out,
+        ..
+    } = env;
+    look(data, args.at(1), |set| {
+        let mut reply = Reply::new(out, session.proto);
+        let mut breathe = |bytes| pace.step(&mut **server, bytes);
+        match (set, count) {
+            (None, None) => reply.null(),
+            (None, Some(_)) => reply.array(0),
+            (Some(set), None) => bulk(&mut reply, set.random(&mut rng)),
+            (Some(set), Some(count)) => several(set, count, &mut rng, &mut reply, &mut breathe),
+        }
+    })?;
+    DONE
+}
+
+/// Below zero: so many draws, each from all members.
+fn several(
+    set: SetRef<'_>,
+    count: i64,
+    rng: &mut StdRng,
+    reply: &mut Reply<'_>,
+    breathe: &mut dyn FnMut(usize),
+) {
+    let wanted = usize::try_from(count.unsigned_abs()).expect("64 bits");
+    if count < 0 {
+        reply.array(wanted);
+        for _ in 0..wanted {
+            let member = set.random(rng);
+            bulk(reply, member);
+            breathe(member.text_len());
+        }
+        return;
+    }
+    let drawn = distinct(set, wanted, rng, breathe);
+    reply.array(drawn.len());
+    for member in drawn {
+        bulk(reply, member);
+        breathe(member.text_len());
+    }
+}

@@ -1,0 +1,105 @@
+//! Owns the number in an entry's header that says what its value field holds, and of which kind the value is. Never
+//! touches memory. The numbers stay within a process.
+
+use super::object::Object;
+use super::value::Kind;
+
+/// What the value field holds, and of which type the value is: one number for both, so that neither
+/// takes a look at an object.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Int = 0,
+    Bytes = 1,
+    ObjString = 2,
+    PackedHash = 3,
+    PackedHashEx = 4,
+    ObjHash = 5,
+    PackedSetInts = 6,
+    PackedSet = 7,
+    ObjSet = 8,
+    PackedSortedSet = 9,
+    ObjSortedSet = 10,
+}
+
+impl Form {
+    pub const ALL: [Form; 11] = [
+        Form::Int,
+        Form::Bytes,
+        Form::ObjString,
+        Form::PackedHash,
+        Form::PackedHashEx,
+        Form::ObjHash,
+        Form::PackedSetInts,
+        Form::PackedSet,
+        Form::ObjSet,
+        Form::PackedSortedSet,
+        Form::ObjSortedSet,
+    ];
+
+    pub fn kind(self) -> Kind {
+        match self {
+            Form::Int | Form::Bytes | Form::ObjString => Kind::String,
+            Form::PackedHash | Form::PackedHashEx | Form::ObjHash => Kind::Hash,
+            Form::PackedSetInts | Form::PackedSet | Form::ObjSet => Kind::Set,
+            Form::PackedSortedSet | Form::ObjSortedSet => Kind::SortedSet,
+        }
+    }
+
+    pub fn packing(self) -> Option<Packing> {
+        match self {
+            Form::PackedHash => Some(Packing::Hash),
+            Form::PackedHashEx => Some(Packing::HashEx),
+            Form::PackedSetInts => Some(Packing::SetInts),
+            Form::PackedSet => Some(Packing::Set),
+            Form::PackedSortedSet => Some(Packing::SortedSet),
+            _ => None,
+        }
+    }
+}
+
+/// What the bytes of a packed container are: listpacks, where nothing else is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packing {
+    Hash,
+    /// Fields with their expiry, as Redis's listpackex.
+    HashEx,
+    /// An intset.
+    SetInts,
+    Set,
+    /// Members with their scores, in order.
+    SortedSet,
+}
+
+impl Packing {
+    /// A container of this kind without elements.
+    pub fn nothing(self) -> &'static [u8] {
+        match self {
+            Packing::Hash | Packing::HashEx | Packing::Set | Packing::SortedSet => {
+                &containers::listpack::EMPTY
+            }
+            Packing::SetInts => &containers::intset::EMPTY,
+        }
+    }
+
+    pub fn form(self) -> Form {
+        match self {
+            Packing::Hash => Form::PackedHash,
+            Packing::HashEx => Form::PackedHashEx,
+            Packing::SetInts => Form::PackedSetInts,
+            Packing::Set => Form::PackedSet,
+            Packing::SortedSet => Form::PackedSortedSet,
+        }
+    }
+}
+
+impl Object {
+    /// The form of an entry that holds this object.
+    pub(super) fn form(&self) -> Form {
+        match self {
+            Object::String(_) => Form::ObjString,
+            Object::Hash(_) => Form::ObjHash,
+            Object::Set(_) => Form::ObjSet,
+            Object::SortedSet(_) => Form::ObjSortedSet,
+        }
+    }
+}
