@@ -6,7 +6,9 @@
 
 pub mod build;
 pub mod clock;
+pub mod double;
 pub mod glob;
+mod grisu;
 pub mod id;
 pub mod ids;
 pub mod mutation;

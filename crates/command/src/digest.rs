@@ -3,6 +3,7 @@
 //! Owns: their formula, so that the data of a Redis and of Holdfast can be compared. Never: proves that members
 //! of a shard have the same: of a key's expiry it only sees that there is one (`Keyspace::digest_all` sees all).
 
+use base::double;
 use keyspace::{Digits, Entry, Value};
 use sha1::{Digest as _, Sha1};
 use state::text;
@@ -67,6 +68,18 @@ impl Digest {
                 self.mix(&KIND_SET.to_be_bytes(), pace);
                 set.for_each(|member| self.add(member.text(&mut Digits::default()), pace));
             }
+            Value::SortedSet(zset) => {
+                self.mix(&KIND_SORTED_SET.to_be_bytes(), pace);
+                let mut score = Vec::new();
+                zset.for_each(|found| {
+                    let mut one = Digest::default();
+                    one.mix(found.member.text(&mut Digits::default()), pace);
+                    score.clear();
+                    double::push_digits(&mut score, found.score);
+                    one.mix(&score, pace);
+                    self.add(&one.0, pace);
+                });
+            }
         }
         if expires {
             self.add(b"!!expire!!", pace);
@@ -85,6 +98,7 @@ impl Digest {
 const KIND_STRING: u32 = 0;
 const KIND_LIST: u32 = 1;
 const KIND_SET: u32 = 2;
+const KIND_SORTED_SET: u32 = 3;
 const KIND_HASH: u32 = 4;
 
 /// The digest of keys that come in any order, each of them once.

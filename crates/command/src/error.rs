@@ -109,6 +109,26 @@ texts! {
     SWAPDB_IN_CLUSTER = "ERR SWAPDB is not allowed in cluster mode";
     FIRST_DB = "ERR invalid first DB index";
     SECOND_DB = "ERR invalid second DB index";
+    XX_AND_NX = "ERR XX and NX options at the same time are not compatible";
+    GT_LT_AND_NX = "ERR GT, LT, and/or NX options at the same time are not compatible";
+    INCR_OF_ONE_PAIR = "ERR INCR option supports a single increment-element pair";
+    SCORE_NAN = "ERR resulting score is not a number (NaN)";
+    BOUND_NOT_A_FLOAT = "ERR min or max is not a float";
+    BOUND_NOT_A_STRING = "ERR min or max not valid string range item";
+    LIMIT_OF_RANKS = "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX";
+    WITHSCORES_BYLEX = "ERR syntax error, WITHSCORES not supported in combination with BYLEX";
+    WEIGHT_NOT_A_FLOAT = "ERR weight value is not a float";
+    GEO_UNIT = "ERR unsupported unit provided. please use M, KM, FT, MI";
+    GEO_RADIUS = "ERR need numeric radius";
+    GEO_NEGATIVE_RADIUS = "ERR radius cannot be negative";
+    GEO_WIDTH = "ERR need numeric width";
+    GEO_HEIGHT = "ERR need numeric height";
+    GEO_NEGATIVE_BOX = "ERR height or width cannot be negative";
+    GEO_NO_MEMBER = "ERR could not decode requested zset member";
+    GEO_COUNT = "ERR COUNT must be > 0";
+    GEO_ANY = "ERR the ANY argument requires COUNT argument";
+    GEO_STORES = "ERR GEOSEARCHSTORE is not compatible with WITHDIST, WITHHASH and WITHCOORD options";
+    GEORADIUS_STORES = "ERR STORE option in GEORADIUS is not compatible with WITHDIST, WITHHASH and WITHCOORD options";
     LCS_NOT_STRINGS = "ERR The specified keys must contain string values";
     LCS_LEN_AND_IDX =
         "ERR If you want both the length and indexes, please just use IDX.";
@@ -168,6 +188,24 @@ impl Error {
     pub fn wrong_arity(full_name: &str) -> Error {
         Error::text(format!(
             "ERR wrong number of arguments for '{full_name}' command"
+        ))
+    }
+
+    pub fn not_on_earth(longitude: f64, latitude: f64) -> Error {
+        Error::text(format!(
+            "ERR invalid longitude,latitude pair {longitude:.6},{latitude:.6}"
+        ))
+    }
+
+    /// Of the command as the client has written it.
+    pub fn needs_one_of(options: &str, command: &[u8]) -> Error {
+        let before = format!("ERR exactly one of {options} can be specified for ");
+        Error::quoting(&before, command, "")
+    }
+
+    pub fn no_input_key(full_name: &str) -> Error {
+        Error::text(format!(
+            "ERR at least 1 input key is needed for '{full_name}' command"
         ))
     }
 

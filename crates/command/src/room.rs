@@ -78,6 +78,20 @@ pub(super) fn popped(_args: Args<'_>) -> usize {
     POPPED + COMMAND
 }
 
+/// Scores and weights: eight bytes each, however short their texts are.
+/// GEOADD, which turns three arguments into two, needs no more.
+pub(super) fn scores(args: Args<'_>) -> usize {
+    9 * args.len()
+}
+
+/// What a search that stores may put into a transaction: more of it is refused there.
+pub(super) const FOUND: usize = 1 << 20;
+
+/// GEOSEARCHSTORE and its like: what they find is known only when they run.
+pub(super) fn found(_args: Args<'_>) -> usize {
+    FOUND
+}
+
 /// Keys that are deleted together.
 pub(super) fn deletions(keys: Args<'_>) -> usize {
     let bytes = keys.iter().map(|key| key.len() + DELETION).sum::<usize>();

@@ -8,6 +8,7 @@ use super::{
     bitmap, cluster, databases, dump, expiry, function, generic, hash, hyperloglog, keys, list,
     migrate, pubsub, server, set, sort, string, transaction,
 };
+use super::{geo, zset};
 use std::sync::LazyLock;
 
 /// The one table of this process.
@@ -18,6 +19,8 @@ pub fn table() -> &'static Commands {
             hash::ROWS,
             list::ROWS,
             set::ROWS,
+            zset::ROWS,
+            geo::ROWS,
             bitmap::ROWS,
             hyperloglog::ROWS,
             generic::ROWS,

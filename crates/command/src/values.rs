@@ -4,7 +4,7 @@
 //! looks a key up.
 
 use super::error::Error;
-use keyspace::{Element, Entry, HashRef, Kind, ListRef, SetRef, StringRef};
+use keyspace::{Element, Entry, HashRef, Kind, ListRef, SetRef, StringRef, ZsetRef};
 use resp::encode::Reply;
 
 /// The name of a type, as TYPE says and SCAN's TYPE takes it.
@@ -14,6 +14,7 @@ pub fn kind_name(entry: &Entry<'_>) -> &'static str {
         Kind::Hash => "hash",
         Kind::Set => "set",
         Kind::List => "list",
+        Kind::SortedSet => "zset",
     }
 }
 
@@ -35,6 +36,11 @@ pub fn as_set<'a>(entry: &Entry<'a>) -> Result<SetRef<'a>, Error> {
 /// The value of a key that has to be a list.
 pub fn as_list<'a>(entry: &Entry<'a>) -> Result<ListRef<'a>, Error> {
     entry.value().list().ok_or(Error::WRONG_TYPE)
+}
+
+/// The value of a key that has to be a sorted set.
+pub fn as_sorted_set<'a>(entry: &Entry<'a>) -> Result<ZsetRef<'a>, Error> {
+    entry.value().sorted_set().ok_or(Error::WRONG_TYPE)
 }
 
 /// An element of a container as a bulk string.

@@ -9,6 +9,7 @@ use super::table::tag_of;
 use super::types::hash::HashMut;
 use super::types::list::ListMut;
 use super::types::set::SetMut;
+use super::types::zset_edit::ZsetMut;
 use super::types::Limits;
 use super::value::{Kind, Value};
 use super::{Key, Keyspace};
@@ -44,6 +45,11 @@ impl Detached {
     pub fn list(&mut self) -> ListMut<'_> {
         ListMut::new(&mut self.entry, self.limits)
     }
+
+    /// The sorted set that it is, to be changed.
+    pub fn sorted_set(&mut self) -> ZsetMut<'_> {
+        ZsetMut::new(&mut self.entry, self.limits, &self.hasher)
+    }
 }
 
 impl Keyspace {
@@ -57,6 +63,7 @@ impl Keyspace {
             Kind::Hash => Packing::Hash,
             Kind::Set => Packing::SetInts,
             Kind::List => Packing::List,
+            Kind::SortedSet => Packing::SortedSet,
         };
         let payload = Payload::Packed(packing, packing.nothing());
         Detached {

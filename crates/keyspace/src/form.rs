@@ -19,10 +19,12 @@ pub(super) enum Form {
     ObjSet = 8,
     PackedList = 9,
     ObjList = 10,
+    PackedSortedSet = 11,
+    ObjSortedSet = 12,
 }
 
 impl Form {
-    pub const ALL: [Form; 11] = [
+    pub const ALL: [Form; 13] = [
         Form::Int,
         Form::Bytes,
         Form::ObjString,
@@ -34,6 +36,8 @@ impl Form {
         Form::ObjSet,
         Form::PackedList,
         Form::ObjList,
+        Form::PackedSortedSet,
+        Form::ObjSortedSet,
     ];
 
     pub fn kind(self) -> Kind {
@@ -42,6 +46,7 @@ impl Form {
             Form::PackedHash | Form::PackedHashEx | Form::ObjHash => Kind::Hash,
             Form::PackedSetInts | Form::PackedSet | Form::ObjSet => Kind::Set,
             Form::PackedList | Form::ObjList => Kind::List,
+            Form::PackedSortedSet | Form::ObjSortedSet => Kind::SortedSet,
         }
     }
 
@@ -52,6 +57,7 @@ impl Form {
             Form::PackedSetInts => Some(Packing::SetInts),
             Form::PackedSet => Some(Packing::Set),
             Form::PackedList => Some(Packing::List),
+            Form::PackedSortedSet => Some(Packing::SortedSet),
             _ => None,
         }
     }
@@ -67,13 +73,15 @@ pub(super) enum Packing {
     SetInts,
     Set,
     List,
+    /// Members with their scores, in order.
+    SortedSet,
 }
 
 impl Packing {
     /// A container of this kind without elements.
     pub fn nothing(self) -> &'static [u8] {
         match self {
-            Packing::Hash | Packing::HashEx | Packing::Set | Packing::List => {
+            Packing::Hash | Packing::HashEx | Packing::Set | Packing::List | Packing::SortedSet => {
                 &containers::listpack::EMPTY
             }
             Packing::SetInts => &containers::intset::EMPTY,
@@ -87,6 +95,7 @@ impl Packing {
             Packing::SetInts => Form::PackedSetInts,
             Packing::Set => Form::PackedSet,
             Packing::List => Form::PackedList,
+            Packing::SortedSet => Form::PackedSortedSet,
         }
     }
 }
@@ -99,6 +108,7 @@ impl Object {
             Object::Hash(_) => Form::ObjHash,
             Object::Set(_) => Form::ObjSet,
             Object::List(_) => Form::ObjList,
+            Object::SortedSet(_) => Form::ObjSortedSet,
         }
     }
 }

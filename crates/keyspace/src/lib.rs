@@ -50,6 +50,9 @@ pub use types::combine::{intersect, SetDraft, SetOp};
 pub use types::hash::{FieldRef, FieldTtl, HashLayout, HashMut, HashRef};
 pub use types::list::{ListLayout, ListMut, ListRef, Side};
 pub use types::set::{SetLayout, SetMut, SetRef};
+pub use types::zset::{Scored, ZsetIter, ZsetLayout, ZsetRef};
+pub use types::zset_edit::ZsetMut;
+pub use types::zset_range::{LexBound, LexRange, ScoreBound, ScoreRange};
 pub use types::Limits;
 pub use value::{Entry, Kind, StringRef, Value};
 
@@ -307,6 +310,20 @@ impl Keyspace {
     pub fn put_set(&mut self, db: u32, key: &Key, draft: SetDraft, ttl: Ttl) {
         let set = draft.into_object();
         set.payload(|payload| self.put(db, key, payload, ttl));
+    }
+
+    /// Has a sorted set changed, which is made where there is no key. Left without members the key is gone.
+    pub fn edit_zset<R>(
+        &mut self,
+        db: u32,
+        key: &Key,
+        edit: impl FnOnce(&mut ZsetMut<'_>) -> R,
+    ) -> R {
+        self.edit(db, key, Packing::SortedSet, |entry, limits, upkeep| {
+            let mut zset = ZsetMut::new(entry, limits, &upkeep.hasher);
+            let result = edit(&mut zset);
+            (result, zset.as_ref().len() == 0)
+        })
     }
 
     /// `empty`: how a container begins that is not there; `change` says whether no element is left.

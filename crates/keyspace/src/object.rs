@@ -11,6 +11,7 @@ use super::form::Packing;
 use super::types::hash::HashObject;
 use super::types::list::ListObject;
 use super::types::set::SetObject;
+use super::types::zset::ZsetObject;
 
 /// Objects that take at least this many bytes are freed by the taker of the garbage.
 const SLOW_TO_FREE: usize = 64 << 10;
@@ -23,6 +24,7 @@ pub(super) enum Object {
     Hash(HashObject),
     Set(SetObject),
     List(ListObject),
+    SortedSet(ZsetObject),
 }
 
 impl Object {
@@ -38,6 +40,7 @@ impl Object {
             Packing::SetInts => Object::Set(SetObject::Ints(bytes)),
             Packing::Set => Object::Set(SetObject::Packed(bytes)),
             Packing::List => Object::List(ListObject::Packed(bytes)),
+            Packing::SortedSet => Object::SortedSet(ZsetObject::Packed(bytes)),
         }
     }
 
@@ -49,6 +52,8 @@ impl Object {
             Object::List(ListObject::Packed(bytes)) => Some(bytes),
             Object::Hash(HashObject::Table(_)) | Object::Set(SetObject::Table(_)) => None,
             Object::String(_) | Object::List(ListObject::Chunks(_)) => None,
+            Object::SortedSet(ZsetObject::Packed(bytes)) => Some(bytes),
+            Object::SortedSet(ZsetObject::Table(_)) => None,
         }
     }
 
@@ -59,6 +64,7 @@ impl Object {
             Object::Hash(hash) => hash.bytes(),
             Object::Set(set) => set.bytes(),
             Object::List(list) => list.bytes(),
+            Object::SortedSet(zset) => zset.bytes(),
         }
     }
 

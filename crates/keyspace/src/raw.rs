@@ -97,7 +97,7 @@ impl Header {
     fn is_object(self) -> bool {
         matches!(
             self.form(),
-            Form::ObjString | Form::ObjHash | Form::ObjSet | Form::ObjList
+            Form::ObjString | Form::ObjHash | Form::ObjSet | Form::ObjList | Form::ObjSortedSet
         )
     }
 

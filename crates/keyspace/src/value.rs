@@ -8,6 +8,7 @@ use super::raw::{EntryPtr, PayloadRef};
 use super::types::hash::HashRef;
 use super::types::list::ListRef;
 use super::types::set::SetRef;
+use super::types::zset::ZsetRef;
 
 /// A key with its value and expiry, borrowed from the keyspace.
 #[derive(Clone, Copy)]
@@ -20,6 +21,7 @@ pub enum Kind {
     Hash,
     Set,
     List,
+    SortedSet,
 }
 
 /// A value, borrowed.
@@ -29,6 +31,7 @@ pub enum Value<'a> {
     Hash(HashRef<'a>),
     Set(SetRef<'a>),
     List(ListRef<'a>),
+    SortedSet(ZsetRef<'a>),
 }
 
 impl<'a> Value<'a> {
@@ -43,8 +46,12 @@ impl<'a> Value<'a> {
             PayloadRef::Packed(Packing::List, bytes) => Value::List(ListRef::packed(bytes)),
             PayloadRef::Object(Object::String(bytes)) => Value::String(StringRef::Bytes(bytes)),
             PayloadRef::Object(Object::Hash(hash)) => Value::Hash(hash.as_ref()),
+            PayloadRef::Packed(Packing::SortedSet, bytes) => {
+                Value::SortedSet(ZsetRef::packed(bytes))
+            }
             PayloadRef::Object(Object::Set(set)) => Value::Set(set.as_ref()),
             PayloadRef::Object(Object::List(list)) => Value::List(list.as_ref()),
+            PayloadRef::Object(Object::SortedSet(zset)) => Value::SortedSet(zset.as_ref()),
         }
     }
 
@@ -76,6 +83,13 @@ impl<'a> Value<'a> {
         }
     }
 
+    pub fn sorted_set(self) -> Option<ZsetRef<'a>> {
+        match self {
+            Value::SortedSet(zset) => Some(zset),
+            _ => None,
+        }
+    }
+
     /// About how many bytes its elements have.
     pub fn weight(self) -> usize {
         match self {
@@ -83,6 +97,7 @@ impl<'a> Value<'a> {
             Value::Hash(hash) => hash.weight(),
             Value::Set(set) => set.weight(),
             Value::List(list) => list.weight(),
+            Value::SortedSet(zset) => zset.weight(),
         }
     }
 
@@ -104,6 +119,10 @@ impl<'a> Value<'a> {
             Value::List(list) => {
                 sum = list.digest().bytes();
                 (KIND_LIST, &sum)
+            }
+            Value::SortedSet(zset) => {
+                sum = zset.digest().bytes();
+                (KIND_SORTED_SET, &sum)
             }
         };
         Digest::of(&[key, &[kind], value, &digest_field(expiry)])
@@ -190,3 +209,4 @@ const KIND_STRING: u8 = 0;
 const KIND_HASH: u8 = 1;
 const KIND_LIST: u8 = 2;
 const KIND_SET: u8 = 3;
+const KIND_SORTED_SET: u8 = 4;

@@ -7,7 +7,7 @@
 use super::apply::ApplyError;
 use super::{
     bitmap, expire, hash, hyperloglog, key, lend, list, marks, payload, record, set, sort, string,
-    titles, StateMachine,
+    titles, zset, StateMachine,
 };
 use effect::Op;
 
@@ -54,6 +54,7 @@ const TYPES: &[&[EffectSpec]] = &[
     set::EFFECTS,
     list::EFFECTS,
     sort::EFFECTS,
+    zset::EFFECTS,
     bitmap::EFFECTS,
     hyperloglog::EFFECTS,
 ];
@@ -206,6 +207,14 @@ mod tests {
             (67, "SMOVE"),
             (68, "the storing of combined sets"),
             (69, "the removal of drawn members"),
+            (70, "ZADD"),
+            (71, "ZINCRBY"),
+            (72, "ZREM"),
+            (73, "ZPOP"),
+            (74, "ZREMRANGE"),
+            (75, "ZSTORE"),
+            (76, "ZRANGESTORE"),
+            (77, "ZREPLACE"),
         ];
         assert_eq!(rows, released);
         assert_eq!((Op::SELECT.number(), name(Op::SELECT)), (1, "SELECT"));

@@ -34,6 +34,8 @@ pub mod sort;
 mod string;
 mod titles;
 mod watch;
+mod zset;
+mod zset_combine;
 
 pub use self::core::{Access, Counters, StateMachine};
 pub use apply::{
@@ -44,10 +46,12 @@ pub use effect::{begins_batch, PART_BYTES};
 pub use gate::{Footprint, Gate, GateKind};
 pub use hyperloglog::{Piece, Sketch};
 pub use moving::{Frozen, SlotMotion};
-pub use payload::{is_kept, keeps, parcel_of, payload_of, size_of, weight_of, BadValue, Reader};
+pub use payload::{parcel_of, payload_of, size_of, weight_of, BadValue, Reader};
 pub use record::Ownership;
 pub use string::{number, text};
 pub use watch::Watch;
+pub use zset::{End, FoundBy, RangeBy};
+pub use zset_combine::{combine, intersection_size, Aggregate, Combination, Operation, Source};
 
 /// The numbers of effects, by their names.
 pub mod op {

@@ -10,7 +10,7 @@ use super::effects::effects;
 use base::number::parse_i64;
 use keyspace::{
     Content, Detached, Digits, Entry, FieldTtl, HashLayout, HashRef, Key, Keyspace, Kind,
-    ListLayout, ListRef, SetLayout, SetRef, Side, StringRef, Ttl, Value,
+    ListLayout, ListRef, SetLayout, SetRef, Side, StringRef, Ttl, Value, ZsetLayout, ZsetRef,
 };
 use rdb::{Body, Form, Piece, Pieces, Sink, Type};
 use std::borrow::Cow;
@@ -71,6 +71,10 @@ pub(super) fn encoding_of(value: Value<'_>, version: u16) -> Type {
             SetLayout::Packed(_) | SetLayout::Table => Type::Set,
         },
         Value::List(_) => Type::ListNodes,
+        Value::SortedSet(zset) => match zset.layout() {
+            ZsetLayout::Packed(_) => Type::SortedSetListpack,
+            ZsetLayout::Table => Type::SortedSet,
+        },
     }
 }
 
@@ -85,6 +89,7 @@ pub(super) fn write_value<S: Sink>(
         Value::Hash(hash) => write_hash(hash, kind, to),
         Value::Set(set) => write_set(set, kind, to),
         Value::List(list) => write_list(list, kind, to),
+        Value::SortedSet(zset) => write_sorted_set(zset, kind, to),
     }
 }
 
@@ -108,6 +113,25 @@ fn write_list<S: Sink>(list: ListRef<'_>, kind: Type, to: &mut S) -> Result<(), 
             out.end();
         }
     }
+    Ok(())
+}
+
+fn write_sorted_set<S: Sink>(zset: ZsetRef<'_>, kind: Type, to: &mut S) -> Result<(), S::Error> {
+    let pieces = match kind {
+        Type::SortedSetListpack => 1,
+        _ => zset.len() as u64,
+    };
+    let mut out = Pieces::begin(to, kind, pieces, 0)?;
+    match zset.layout() {
+        ZsetLayout::Packed(bytes) => out.packed(Form::SortedSet, bytes)?,
+        ZsetLayout::Table => {
+            let mut members = zset.iter_back(0..zset.len());
+            members.try_for_each(|found| {
+                out.scored(found.member.text(&mut Digits::default()), found.score)
+            })?;
+        }
+    }
+    out.end();
     Ok(())
 }
 
@@ -168,7 +192,8 @@ pub(super) fn begin_value(keyspace: &Keyspace, kind: rdb::Kind) -> Option<Detach
         rdb::Kind::Hash => Some(keyspace.detached(Kind::Hash)),
         rdb::Kind::Set => Some(keyspace.detached(Kind::Set)),
         rdb::Kind::List => Some(keyspace.detached(Kind::List)),
-        rdb::Kind::String | rdb::Kind::SortedSet => None,
+        rdb::Kind::SortedSet => Some(keyspace.detached(Kind::SortedSet)),
+        rdb::Kind::String => None,
     }
 }
 
@@ -197,7 +222,10 @@ pub(super) fn add_piece(value: &mut Detached, piece: &Piece<'_>) {
         }
         Piece::Packed(Form::Intset, bytes) => value.set().set_packed(bytes, true),
         Piece::Packed(Form::Set, bytes) => value.set().set_packed(bytes, false),
-        _ => unreachable!("begin_value makes no value that has such pieces"),
+        Piece::Scored(member, score) => {
+            value.sorted_set().set(member, *score);
+        }
+        Piece::Packed(Form::SortedSet, bytes) => value.sorted_set().set_packed(bytes),
     }
 }
 
@@ -208,6 +236,7 @@ pub(super) fn elements_of(value: Value<'_>) -> u64 {
         Value::Hash(hash) => hash.len() as u64,
         Value::Set(set) => set.len() as u64,
         Value::List(list) => list.len(),
+        Value::SortedSet(zset) => zset.len() as u64,
     }
 }
 
@@ -256,26 +285,12 @@ effects! {
     37 RESTORE "RESTORE": read_restore => apply_restore;
 }
 
-/// Whether values of this type are kept here.
-pub fn is_kept(kind: rdb::Kind) -> bool {
-    use rdb::Kind::{Hash, List, Set, String};
-    matches!(kind, String | Hash | Set | List)
-}
-
-/// The same of a value.
-pub fn keeps(value: &rdb::Value<'_>) -> bool {
-    match value {
-        rdb::Value::String(_) => true,
-        rdb::Value::Container(body) => is_kept(body.encoding().kind()),
-    }
-}
-
-/// An element is there twice, or there is no such type here.
+/// An element is there twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadValue;
 
 impl StateMachine {
-    /// Any value becomes this one, which is one that is kept ([`keeps`]). Of an element that is there more than once the last
+    /// Any value becomes this one. Of an element that is there more than once the last
     /// stays.
     pub fn put(&mut self, key: &Key<'_>, value: &rdb::Value<'_>, ttl: Ttl) {
         match value {

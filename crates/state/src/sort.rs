@@ -40,11 +40,16 @@ pub struct NotNumbers;
 /// Finds the string of a key, or the field of a hash.
 pub type Lookup<'l> = &'l mut dyn FnMut(&[u8], Option<&[u8]>) -> Option<Vec<u8>>;
 
-/// What of a value is sorted; nothing of one that is no list or set. Those of a set come in no order.
+/// What of a value is sorted; nothing of one that has no such elements. Those of a set come in no order, those of a sorted set in
+/// that of their scores.
 pub fn elements_of(value: Value<'_>) -> Option<(Vec<Vec<u8>>, bool)> {
     match value {
         Value::List(list) => Some((list.iter().map(Element::to_vec).collect(), false)),
         Value::Set(set) => Some((set.iter().map(Element::to_vec).collect(), true)),
+        Value::SortedSet(zset) => {
+            let members = zset.iter(0..zset.len());
+            Some((members.map(|found| found.member.to_vec()).collect(), false))
+        }
         Value::String(_) | Value::Hash(_) => None,
     }
 }

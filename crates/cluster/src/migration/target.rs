@@ -289,8 +289,7 @@ pub(super) fn values_of(cargo: &Cargo) -> Result<Vec<rdb::Value<'_>>, Refused> {
         // number may be.
         let limit = parcel.payload.len().max(32);
         match rdb::load(&parcel.payload, limit, &mut || {}) {
-            Ok(value) if state::keeps(&value) => Ok(value),
-            Ok(_) => Err(Refused::Value),
+            Ok(value) => Ok(value),
             Err(rdb::PayloadError::Footer(_)) => Err(Refused::Footer),
             Err(rdb::PayloadError::Value(_)) => Err(Refused::Value),
         }

@@ -50,6 +50,7 @@ pub fn encoding_name(value: Value<'_>) -> &'static str {
         Value::Hash(hash) => hash.encoding(),
         Value::Set(set) => set.encoding(),
         Value::List(list) => list.encoding(),
+        Value::SortedSet(zset) => zset.encoding(),
     }
 }
 

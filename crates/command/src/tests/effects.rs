@@ -17,6 +17,7 @@ pub fn follow(layout: Layout, log: &[Vec<u8>]) -> StateMachine {
         set_ints: 3,
         set_entries: 2,
         list_size: 3,
+        zset_entries: 2,
         ..keyspace::Limits::default()
     });
     let mut data = StateMachine::new(Keyspace::new(layout, 99), PART_BYTES);
@@ -201,6 +202,40 @@ fn effects_contain_nothing_relative() {
 }
 
 #[test]
+fn of_sorted_sets_only_changes_are_logged() {
+    let mut f = Fixture::new(single());
+    let logged = |f: &mut Fixture, line: &str| {
+        let before = f.log.len();
+        f.line(line);
+        let all = f.log[before..].iter().flat_map(|body| effects_of(body));
+        let names = all.map(|effect| effect.split(' ').next().unwrap().to_owned());
+        names.collect::<Vec<_>>().join(" ")
+    };
+    for (line, want) in [
+        ("ZADD z 1 a 2 b 3 c 4 d", "ZADD"),
+        ("ZADD z 1 a 2 b", ""),
+        ("ZADD z NX 9 a", ""),
+        ("ZADD z GT 0 a", ""),
+        ("ZADD none XX 1 a", ""),
+        ("ZINCRBY z 0 a", ""),
+        ("ZINCRBY z 1 a", "ZINCRBY"),
+        ("ZREM z none", ""),
+        ("ZPOPMIN z 0", ""),
+        ("ZPOPMAX z", "ZPOP"),
+        ("ZREMRANGEBYSCORE z 7 8", ""),
+        ("ZREMRANGEBYLEX z [b [b", "ZREMRANGE"),
+        ("ZUNIONSTORE d 1 none", ""),
+        ("ZUNIONSTORE d 1 z", "ZSTORE"),
+        ("ZRANGESTORE d z 0 0", "ZRANGESTORE"),
+        ("ZINTERSTORE d 2 z none", "DEL"),
+        ("GEOSEARCHSTORE d z FROMLONLAT 0 0 BYRADIUS 1 m", ""),
+        ("ZMPOP 2 none z MIN COUNT 9", "ZPOP"),
+    ] {
+        assert_eq!(logged(&mut f, line), want, "{line}");
+    }
+}
+
+#[test]
 fn restore_is_logged_as_the_set_that_it_comes_to() {
     let mut f = Fixture::new(single());
     // What DUMP of Redis 7.0.15 said of "hello".
@@ -337,6 +372,8 @@ fn large_draws_reach_followers() {
     );
 }
 
+const SCORES: [&str; 8] = ["0", "-0", "1", "0.1", "-3.3", "inf", "-inf", "1e300"];
+
 const KEYS: [&str; 6] = ["a", "b", "c", "{t}1", "{t}2", "{t}3"];
 
 fn command() -> impl Strategy<Value = Vec<String>> {
@@ -462,6 +499,30 @@ fn command() -> impl Strategy<Value = Vec<String>> {
             "SORT K BY {t}*->7 GET {t}* STORE J",
             "SADD K 1 2 3 a b",
             "RPUSH K 1 2 3 a b",
+            "ZADD K S F",
+            "ZADD K S F S 7 0.1 f",
+            "ZADD K GT S F S 7",
+            "ZADD K NX S F 1 F",
+            "ZINCRBY K S F",
+            "ZREM K F 7",
+            "ZPOPMIN K",
+            "ZPOPMAX K 2",
+            "ZMPOP 2 K J MAX",
+            "ZREMRANGEBYRANK K 1 2",
+            "ZREMRANGEBYSCORE K (S inf",
+            "ZREMRANGEBYLEX K [f1 (f4",
+            "ZUNIONSTORE K 2 J K WEIGHTS 0.3 S",
+            "ZUNIONSTORE K 3 J K J AGGREGATE MIN",
+            "ZINTERSTORE K 2 J K",
+            "ZDIFFSTORE J 2 J K",
+            "ZRANGESTORE K J 1 3",
+            "ZRANGESTORE K J S -inf BYSCORE REV",
+            "ZRANGE K 0 -1 WITHSCORES",
+            "ZUNION 2 K J",
+            "ZUNIONSTORE J 3 K b {t}2 AGGREGATE MAX",
+            "GEOADD K 13.361389 38.115556 F 15.08 37.5 7",
+            "GEOSEARCHSTORE K J FROMLONLAT 13 38 BYRADIUS 300 km STOREDIST",
+            "GEORADIUS K 13 38 300 km STORE J",
             "KEYS *",
             "SCAN 0",
             "RANDOMKEY",
@@ -484,6 +545,7 @@ fn command() -> impl Strategy<Value = Vec<String>> {
             "V" => v.clone(),
             "F" => format!("f{}", n % 7),
             "W" => n.max(0).to_string(),
+            "S" | "(S" => w.replace('S', SCORES[n.unsigned_abs() as usize % SCORES.len()]),
             "N" => n.to_string(),
             other => other.to_owned(),
         };

@@ -23,6 +23,10 @@ fn filled(grant: usize) -> Fixture {
     f.line("RPUSH list 1 2 w 2");
     f.line("RPUSH listdue 1 2 x");
     f.line("PEXPIRE listdue 10");
+    f.line("ZADD z0 1 a 2 b 3 c");
+    f.line("ZADD z1 1 a");
+    f.line("ZADD zdue 1 a 5 d");
+    f.line("PEXPIRE zdue 10");
     f.advance(20);
     f.grant = grant;
     f
@@ -44,6 +48,44 @@ fn patiently(f: &mut Fixture, line: &str) -> String {
         f.grant = wanted.unwrap_or(f.grant);
     }
     panic!("{line} is held for ever");
+}
+
+fn zset_command() -> impl Strategy<Value = String> {
+    let key = || prop::sample::select(&["z0", "z1", "zdue", "none", "text", "due1"][..]);
+    let template = prop::sample::select(
+        &[
+            "ZADD A 1 a 2 b",
+            "ZADD A 1 m 2 n 3 o 4 p 5 q",
+            "ZADD A CH GT 7 a 0x1 b",
+            "ZINCRBY A 3 a",
+            "ZREM A a b",
+            "ZPOPMIN A",
+            "ZPOPMAX A 2",
+            "ZMPOP 2 A B MIN COUNT 2",
+            "ZREMRANGEBYRANK A 0 0",
+            "ZREMRANGEBYSCORE A 2 3",
+            "ZUNIONSTORE A 2 A B WEIGHTS 1 2",
+            "ZUNIONSTORE A 2 C B",
+            "ZINTERSTORE A 2 B C",
+            "ZDIFFSTORE A 2 B C",
+            "ZRANGESTORE A B 0 0",
+            "ZRANGESTORE A B 0 -1",
+            "ZSCORE A a",
+            "ZUNION 2 A B",
+            "GEOADD A 1 1 a 2 2 b",
+            "GEOSEARCHSTORE A B FROMLONLAT 0 0 BYRADIUS 20000 km",
+        ][..],
+    );
+    (template, key(), key(), key()).prop_map(|(template, a, b, c)| {
+        let word = |w| match w {
+            "A" => a,
+            "B" => b,
+            "C" => c,
+            other => other,
+        };
+        let words: Vec<&str> = template.split(' ').map(word).collect();
+        words.join(" ")
+    })
 }
 
 fn command() -> impl Strategy<Value = String> {
@@ -92,6 +134,7 @@ fn command() -> impl Strategy<Value = String> {
         (key(), number()).prop_map(|(k, n)| format!("INCRBYFLOAT {k} {n}")),
         (key(), number()).prop_map(|(k, n)| format!("DECRBY {k} {n}")),
         key().prop_map(|k| format!("INCR {k}")),
+        zset_command(),
         key().prop_map(|k| format!("GETDEL {k}")),
         key().prop_map(|k| format!("GETEX {k} PX 5")),
         key().prop_map(|k| format!("EXPIRE {k} 5")),

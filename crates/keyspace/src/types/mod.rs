@@ -14,6 +14,9 @@ pub mod hash;
 pub mod list;
 mod packed;
 pub mod set;
+pub mod zset;
+pub mod zset_edit;
+pub mod zset_range;
 
 /// How large a container may get before it takes another form: the directives of Redis's names. No effect may depend
 /// on them (they are each member's own).

@@ -6,7 +6,7 @@
 use super::Failure;
 use base::slot::{key_slot, SLOT_COUNT};
 use base::SlotSet;
-use rdb::file::{Fault, FileError, Item, Reader};
+use rdb::file::{Item, Reader};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Read;
@@ -193,14 +193,7 @@ impl Master {
                 Err("it has a library of functions, and there are none here".to_owned())
             }
             Item::Entry(entry) => self.key(&entry.key, entry.expires_at_ms),
-            Item::Begin(begin) if state::is_kept(begin.head.encoding.kind()) => {
-                self.key(&begin.head.key, begin.head.expires_at_ms)
-            }
-            Item::Begin(begin) => Err(FileError {
-                place: begin.place(),
-                fault: Fault::Type,
-            }
-            .to_string()),
+            Item::Begin(begin) => self.key(&begin.head.key, begin.head.expires_at_ms),
             _ => Ok(()),
         }
     }

@@ -1,0 +1,119 @@
+//! Taking members from an end: ZPOPMIN, ZPOPMAX, ZMPOP.
+
+use crate::args::integer;
+use crate::env::{Done, Env, DONE};
+use crate::error::Error;
+use crate::members::{head, open, show};
+use crate::pace::Pace;
+use crate::words::Words;
+use keyspace::Key;
+use resp::args::Args;
+use resp::encode::Reply;
+use state::End;
+
+pub fn zpopmin(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    pop(env, args, End::Min)
+}
+
+pub fn zpopmax(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    pop(env, args, End::Max)
+}
+
+fn pop(env: &mut Env<'_>, args: Args<'_>, end: End) -> Done {
+    let count = match args.len() {
+        2 => None,
+        3 => {
+            let count = integer(args.at(2)).ok();
+            let count = count.and_then(|count| usize::try_from(count).ok());
+            Some(count.ok_or(Error::NOT_POSITIVE)?)
+        }
+        _ => return Err(Error::SYNTAX),
+    };
+    let key = env.data.key(args.at(1));
+    let len = open(env.data, &key, |zset| zset.map_or(0, |zset| zset.len()))?;
+    let taken = count.unwrap_or(1).min(len);
+    // In RESP3 one that was asked for without a count is no pair of its own.
+    let nested = count.is_some() && env.reply().is_resp3();
+    if taken == 0 {
+        env.reply().array(0);
+        return DONE;
+    }
+    match nested {
+        true => head(&mut env.reply(), taken, true),
+        false => env.reply().array(2 * taken),
+    }
+    take(env, &key, end, taken, nested)
+}
+
+/// Replies with members from an end, and removes them.
+fn take(env: &mut Env<'_>, key: &Key<'_>, end: End, count: usize, nested: bool) -> Done {
+    let mut pace = Pace::default();
+    let Env {
+        data,
+        session,
+        server,
+        out,
+        ..
+    } = env;
+    open(data, key, |zset| {
+        let mut reply = Reply::new(out, session.proto);
+        let Some(zset) = zset else {
+            return;
+        };
+        let members = match end {
+            End::Min => zset.iter(0..count),
+            End::Max => zset.iter_back(zset.len() - count..zset.len()),
+        };
+        for found in members {
+            if nested {
+                reply.array(2);
+            }
+            show(&mut reply, found, false);
+            reply.double(found.score);
+            pace.step(&mut **server, found.member.text_len());
+        }
+    })?;
+    data.zset_pop(key, end, count, &mut |bytes| {
+        pace.step(&mut **server, bytes);
+    });
+    DONE
+}
+
+pub fn zmpop(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let positive = |text: &[u8]| {
+        let number = integer(text).ok().filter(|n| *n > 0)?;
+        usize::try_from(number).ok()
+    };
+    let keys = positive(args.at(1)).ok_or(Error::NUMKEYS_NOT_POSITIVE)?;
+    let mut words = Words::new(args, keys.saturating_add(2));
+    let end = if words.word("min") {
+        End::Min
+    } else if words.word("max") {
+        End::Max
+    } else {
+        return Err(Error::SYNTAX);
+    };
+    let mut count = None;
+    while !words.is_empty() {
+        if count.is_some() || words.len() < 2 || !words.word("count") {
+            return Err(Error::SYNTAX);
+        }
+        let number = positive(words.need()?);
+        count = Some(number.ok_or(Error::COUNT_NOT_POSITIVE)?);
+    }
+    let count = count.unwrap_or(1);
+    for at in 2..2 + keys {
+        let key = env.data.key(args.at(at));
+        let len = open(env.data, &key, |zset| zset.map_or(0, |zset| zset.len()))?;
+        if len > 0 {
+            let count = count.min(len);
+            let mut reply = env.reply();
+            reply.array(2);
+            reply.bulk(key.bytes);
+            reply.array(count);
+            return take(env, &key, end, count, true);
+        }
+    }
+    env.reply().null_array();
+    DONE
+}
