@@ -58,6 +58,7 @@ fn shard_with(folder: &std::path::Path, voters: &[u64], learners: &[u64]) -> Sha
 fn open(folder: &std::path::Path, base: &Base) -> Shard<RealDisk> {
     let config = ShardConfig {
         layout: keyspace::Layout::Cluster,
+        limits: keyspace::Limits::default(),
         seed: 7,
         sync: SyncPolicy::Always,
         outcome_timeout: Duration::from_secs(5),

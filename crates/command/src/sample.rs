@@ -33,6 +33,9 @@ pub fn distinct<'a, S: Sampled<'a>>(
     pace: &mut dyn FnMut(usize),
 ) -> Vec<S::Item> {
     let len = from.count();
+    if count == 1 {
+        return vec![from.draw(rng)];
+    }
     // Where most are wanted all are taken and some left; else drawing again what has been drawn is rare.
     if count.saturating_mul(3) > len || !from.draws_at_once() {
         let mut all = Vec::with_capacity(len);
@@ -90,7 +93,7 @@ impl<'a> Sampled<'a> for SetRef<'a> {
     }
 
     fn draws_at_once(self) -> bool {
-        self.is_table()
+        SetRef::draws_at_once(self)
     }
 
     fn draw(self, rng: &mut StdRng) -> Element<'a> {

@@ -48,7 +48,7 @@ pub enum ValueError {
     Expiry,
     #[error("there is no node {0} of lists, or it has no element")]
     Node(u64),
-    #[error("{0}")]
+    #[error("its ziplist or zipmap is wrong: {0}")]
     Legacy(legacy::Bad),
 }
 

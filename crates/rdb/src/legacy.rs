@@ -1,7 +1,6 @@
 //! The packed values of Redis before 7.0: ziplists and zipmaps.
 //!
-//! Owns: [`ziplist`] and [`zipmap`], which check such bytes, [`Elements`], which then walks through them, and [`Form`], which
-//! makes of them what Redis packs elements in now. Never: writes
+//! Owns: [`ziplist`] and [`zipmap`], which check such bytes, and [`Elements`], which then walks through them. Never: writes
 //! them; knows the types whose values they were (a zipmap's hash is type 9; ziplists are those of types 10 and 12 to 14, a
 //! list, a sorted set, a hash and each node of a quicklist; type 11 is an intset, which Redis still writes).
 //!
@@ -24,8 +23,8 @@
 //! A zipmap: the number of pairs (1, `0xfe` where unknown), the pairs, `0xff`. A pair is a field's length and bytes, a
 //! value's length, the number of unused bytes behind it (1), the value, and these. A length is 1 byte, or `0xfe` + 4.
 
-use super::{piece, ValueError, PACE_BYTES};
-use containers::listpack::{Builder, Element};
+use super::PACE_BYTES;
+use containers::listpack::Element;
 
 /// Why bytes are no ziplist, or no zipmap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,44 +43,6 @@ pub enum Bad {
     Last(u32),
     #[error("it says that it has {0} entries")]
     Count(usize),
-}
-
-/// What the elements of ziplists and zipmaps are together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// A ziplist of elements of a list.
-    List,
-    /// A ziplist of members, each with its score behind it.
-    SortedSet,
-    /// A ziplist of fields, each with its value behind it.
-    Hash,
-    /// The same as a zipmap.
-    Zipmap,
-}
-
-impl Form {
-    /// What it becomes.
-    pub(crate) fn packed(self) -> piece::Form {
-        match self {
-            Form::List => piece::Form::List,
-            Form::SortedSet => piece::Form::SortedSet,
-            Form::Hash | Form::Zipmap => piece::Form::Hash,
-        }
-    }
-
-    /// The same elements as a listpack.
-    pub(crate) fn listpack(self, bytes: &[u8]) -> Result<Vec<u8>, ValueError> {
-        let nothing = &mut || {};
-        let elements = match self {
-            Form::List | Form::SortedSet | Form::Hash => ziplist(bytes, nothing),
-            Form::Zipmap => zipmap(bytes, nothing),
-        };
-        let mut list = Builder::default();
-        elements
-            .map_err(ValueError::Legacy)?
-            .for_each(|element| list.push(element));
-        Ok(list.finish())
-    }
 }
 
 const END: u8 = 0xff;

@@ -28,6 +28,7 @@ pub mod lzf;
 mod parts;
 pub mod payload;
 pub mod piece;
+mod repack;
 pub mod sink;
 mod types;
 

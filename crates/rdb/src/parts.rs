@@ -6,7 +6,9 @@
 
 use super::decode::Raw;
 use super::piece::{checked_expiry, score_of};
-use super::{legacy, Decoder, Form, Piece, Type, ValueError};
+use super::repack::Old;
+use super::{Decoder, Form, Piece, Type, ValueError};
+use containers::listpack::EMPTY;
 use std::borrow::Cow;
 
 /// How far a value with elements has been read.
@@ -25,7 +27,7 @@ pub(crate) enum Part<'a> {
     Scored(Raw<'a>, f64),
     Field(Raw<'a>, Raw<'a>, Option<i64>),
     Packed(Form, Raw<'a>),
-    Legacy(legacy::Form, Raw<'a>),
+    Old(Old, Raw<'a>),
 }
 
 /// How a node of a list says that it is one long element, or a listpack.
@@ -129,10 +131,10 @@ impl Parts {
             Type::HashExpiringListpack | Type::HashExpiringListpackCandidate => {
                 Part::Packed(Form::HashExpiring, from.raw()?)
             }
-            Type::ListZiplist | Type::ListZiplists => Part::Legacy(legacy::Form::List, from.raw()?),
-            Type::SortedSetZiplist => Part::Legacy(legacy::Form::SortedSet, from.raw()?),
-            Type::HashZiplist => Part::Legacy(legacy::Form::Hash, from.raw()?),
-            Type::HashZipmap => Part::Legacy(legacy::Form::Zipmap, from.raw()?),
+            Type::ListZiplist | Type::ListZiplists => Part::Old(Old::List, from.raw()?),
+            Type::SortedSetZiplist => Part::Old(Old::SortedSet, from.raw()?),
+            Type::HashZiplist => Part::Old(Old::Hash, from.raw()?),
+            Type::HashZipmap => Part::Old(Old::Zipmap, from.raw()?),
         })
     }
 }
@@ -140,12 +142,11 @@ impl Parts {
 impl<'a> Part<'a> {
     /// The piece that this is: strings are made, and packed bytes are checked.
     pub(crate) fn piece(self, pace: &mut dyn FnMut()) -> Result<Piece<'a>, ValueError> {
-        if let Part::Packed(form, bytes) = self {
-            let bytes = bytes.text(pace)?;
-            form.check(&bytes)?;
-            return Ok(Piece::Packed(form, bytes));
+        let piece = self.unchecked(pace)?;
+        if let Piece::Packed(form, bytes) = &piece {
+            form.check(bytes, pace)?;
         }
-        self.unchecked(pace)
+        Ok(piece)
     }
 
     /// The same of a part that was looked at by [`Part::check`].
@@ -159,9 +160,9 @@ impl<'a> Part<'a> {
                 expiry,
             },
             Part::Packed(form, bytes) => Piece::Packed(form, bytes.text(pace)?),
-            Part::Legacy(form, bytes) => {
-                let listpack = form.listpack(&bytes.text(pace)?)?;
-                Piece::Packed(form.packed(), Cow::Owned(listpack))
+            Part::Old(old, bytes) => {
+                let listpack = old.listpack(&bytes.text(pace)?, pace)?;
+                Piece::Packed(old.form(), Cow::Owned(listpack))
             }
         })
     }
@@ -171,7 +172,12 @@ impl<'a> Part<'a> {
         match self {
             Part::Member(text) | Part::Scored(text, _) => text.longest(),
             Part::Field(field, value, _) => field.longest().saturating_add(value.longest()),
-            Part::Packed(_, bytes) | Part::Legacy(_, bytes) => bytes.longest(),
+            Part::Packed(_, bytes) => bytes.longest(),
+            // An element of a listpack may take a byte more than it did.
+            Part::Old(_, bytes) => bytes
+                .longest()
+                .saturating_mul(2)
+                .saturating_add(EMPTY.len()),
         }
     }
 
@@ -183,10 +189,10 @@ impl<'a> Part<'a> {
                 field.check(pace)?;
                 value.check(pace).map(|()| 1)
             }
-            Part::Packed(form, bytes) => form.check(&bytes.text(pace)?),
-            Part::Legacy(form, bytes) => {
-                let listpack = form.listpack(&bytes.text(pace)?)?;
-                form.packed().check(&listpack)
+            Part::Packed(form, bytes) => form.check(&bytes.text(pace)?, pace),
+            Part::Old(old, bytes) => {
+                let listpack = old.listpack(&bytes.text(pace)?, pace)?;
+                old.form().check(&listpack, pace)
             }
         }
     }

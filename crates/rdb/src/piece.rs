@@ -79,12 +79,12 @@ impl Form {
     }
 
     /// How many elements the value has in these bytes, which may be any.
-    pub fn check(self, bytes: &[u8]) -> Result<u64, ValueError> {
+    pub fn check(self, bytes: &[u8], pace: &mut dyn FnMut()) -> Result<u64, ValueError> {
         if self == Form::Intset {
-            let set = intset::check(bytes).map_err(ValueError::Intset)?;
+            let set = intset::check_with(bytes, pace).map_err(ValueError::Intset)?;
             return Ok(number(set.len()));
         }
-        let listpack = listpack::check(bytes).map_err(ValueError::Listpack)?;
+        let listpack = listpack::check_with(bytes, pace).map_err(ValueError::Listpack)?;
         let mut count = 0;
         match self {
             Form::SortedSet => {

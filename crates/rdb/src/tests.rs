@@ -214,7 +214,7 @@ fn values_that_are_wrong_are_refused() {
         (b"\0\x80\0\0\0", ValueError::Short),
         (b"\0\xc2\0\0\0", ValueError::Short),
         (b"\0\xc3\x05\x05a", ValueError::Short),
-        (b"\x01\x01a", ValueError::Type(1)),
+        (b"\x0f\x01a", ValueError::Type(15)),
         (b"\xff", ValueError::Type(255)),
         (b"\0\x82a", ValueError::Length(0x82)),
         (b"\0\xc3\xc0\x05a", ValueError::Compression),

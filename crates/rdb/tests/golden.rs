@@ -4,8 +4,9 @@
 
 mod common;
 
-use common::{read, write};
+use common::{elements, read, write};
 use rdb::file::{Entry, Fault, Item};
+use rdb::{Piece, Type};
 use std::collections::BTreeMap;
 
 const STRINGS: &[u8] = include_bytes!("golden/strings.rdb");
@@ -164,13 +165,35 @@ fn aux_fields_and_functions_are_read() {
 }
 
 #[test]
-fn type_that_is_unknown_is_refused_by_name() {
+fn list_of_redis_is_read() {
     for slice in SLICES {
-        let error = read(LIST, slice).unwrap_err();
+        let items = read(LIST, slice).unwrap();
+        let at = items.iter().position(|item| matches!(item, Item::Begin(_)));
+        let Some([Item::Begin(begin), Item::Piece(node), Item::Finish]) =
+            at.map(|at| &items[at..at + 3])
+        else {
+            panic!("{items:?}");
+        };
+        let offset = usize::try_from(begin.offset).unwrap();
+        assert_eq!(LIST[offset..offset + 8], *b"\x12\x06a list");
+        assert_eq!(begin.head.encoding, Type::ListNodes);
+        let want = [&b"one"[..], b"two"].map(|text| Piece::Member(text.into()));
+        assert_eq!(elements(std::slice::from_ref(node)), want);
+    }
+}
+
+/// A list's type made into that of a stream.
+#[test]
+fn type_that_is_unknown_is_refused_by_name() {
+    let mut file = LIST.to_vec();
+    let at = file.windows(8).position(|w| w == b"\x12\x06a list");
+    file[at.unwrap()] = 15;
+    for slice in SLICES {
+        let error = read(&file, slice).unwrap_err();
         assert_eq!(error.fault, Fault::Type);
-        assert_eq!(error.place.kind, Some(18));
+        assert_eq!(error.place.kind, Some(15));
         assert_eq!(error.place.key.as_deref(), Some(&b"a list"[..]));
         let offset = usize::try_from(error.place.offset).unwrap();
-        assert_eq!(LIST[offset..offset + 8], *b"\x12\x06a list");
+        assert_eq!(file[offset..offset + 8], *b"\x0f\x06a list");
     }
 }

@@ -6,9 +6,11 @@
 
 mod common;
 
-use rdb::file::{Entry, Item};
+use rdb::file::{Begin, Entry, Head, Item};
+use rdb::{Body, Kind, Piece, Type, Value};
 use std::borrow::Cow;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::convert::Infallible;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -74,7 +76,8 @@ fn connect(server: &mut Server, socket: &Path) -> Option<BufReader<UnixStream>> 
         }
         if let Ok(stream) = UnixStream::connect(socket) {
             let mut client = BufReader::new(stream);
-            if ask(&mut client, &[b"PING"]) == "PONG" {
+            // One that ends before it has loaded closes the connection.
+            if try_ask(&mut client, &[b"PING"]).is_ok_and(|reply| reply == b"PONG") {
                 return Some(client);
             }
         }
@@ -85,26 +88,32 @@ fn connect(server: &mut Server, socket: &Path) -> Option<BufReader<UnixStream>> 
 
 /// One reply: the line of a status, an error or an integer, or a bulk's text.
 fn ask_bytes(client: &mut BufReader<UnixStream>, words: &[&[u8]]) -> Vec<u8> {
+    try_ask(client, words).expect("a reply")
+}
+
+fn try_ask(client: &mut BufReader<UnixStream>, words: &[&[u8]]) -> io::Result<Vec<u8>> {
     let mut request = format!("*{}\r\n", words.len()).into_bytes();
     for word in words {
         request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
         request.extend_from_slice(word);
         request.extend_from_slice(b"\r\n");
     }
-    client.get_mut().write_all(&request).unwrap();
+    client.get_mut().write_all(&request)?;
     let mut line = String::new();
-    client.read_line(&mut line).unwrap();
+    if client.read_line(&mut line)? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     let (kind, rest) = line.trim_end().split_at(1);
-    match (kind, rest) {
+    Ok(match (kind, rest) {
         ("$", "-1") => b"(nil)".to_vec(),
         ("$", length) => {
             let mut text = vec![0; length.parse::<usize>().unwrap() + 2];
-            client.read_exact(&mut text).unwrap();
+            client.read_exact(&mut text)?;
             text.truncate(text.len() - 2);
             text
         }
         _ => rest.as_bytes().to_vec(),
-    }
+    })
 }
 
 fn ask(client: &mut BufReader<UnixStream>, words: &[&[u8]]) -> String {
@@ -237,6 +246,98 @@ fn newer_version_is_refused_by_redis() {
     }
     let (file, _) = common::write(11, true, &[Item::Db(0), Item::Entry(entry(b"k", b"v"))]);
     assert!(server("newer", &file, "noeviction").is_none());
+}
+
+/// Values with elements, in every encoding that Redis 7.0 reads: names, types and pieces.
+fn containers() -> Vec<(String, Type, Vec<Piece<'static>>)> {
+    let lines = include_str!("golden/elements.txt").lines();
+    let values = lines.filter_map(|line| {
+        let (name, digits) = line.split_once(' ').unwrap();
+        let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+        let payload: Vec<u8> = (0..digits.len()).step_by(2).map(byte).collect();
+        let Ok(Value::Container(body)) = rdb::load(&payload, common::LIMIT, &mut || {}) else {
+            panic!("{name} has elements");
+        };
+        let pieces = pieces_of(body);
+        let known = body.encoding().lowest_version() <= 10;
+        known.then(|| (name.to_owned(), body.encoding(), pieces))
+    });
+    let mut values: Vec<_> = values.collect();
+    // What is written as it is not packed, from the same elements.
+    for at in 0..values.len() {
+        let (name, encoding, pieces) = &values[at];
+        let encoding = match encoding.kind() {
+            Kind::List => Type::List,
+            _ => continue,
+        };
+        values.push((format!("{name}:plain"), encoding, common::elements(pieces)));
+    }
+    values
+}
+
+fn pieces_of(body: Body<'_>) -> Vec<Piece<'static>> {
+    let mut pieces = Vec::new();
+    let Ok(()) = body.visit(&mut || {}, &mut |piece| {
+        pieces.push(piece.into_owned());
+        Ok::<(), Infallible>(())
+    });
+    pieces
+}
+
+/// The same whatever the encoding: elements in their order but those of a list.
+fn sorted(kind: Kind, pieces: &[Piece<'_>]) -> Vec<String> {
+    let elements = common::elements(pieces);
+    let mut texts: Vec<String> = elements.iter().map(|e| format!("{e:?}")).collect();
+    if kind != Kind::List {
+        texts.sort();
+    }
+    texts
+}
+
+#[test]
+fn elements_of_ours_load_and_restore_in_redis() {
+    if !is_there("redis-server") {
+        return;
+    }
+    let mut items = vec![Item::Db(0)];
+    for (name, encoding, pieces) in containers() {
+        let head = Head {
+            key: Cow::Owned(name.into_bytes()),
+            encoding,
+            expires_at_ms: None,
+            idle_seconds: None,
+            frequency: None,
+        };
+        items.push(Item::Begin(Begin {
+            head,
+            elements: None,
+            offset: 0,
+        }));
+        items.extend(pieces.into_iter().map(Item::Piece));
+        items.push(Item::Finish);
+    }
+    let (file, _) = common::write(10, true, &items);
+    let (_server, mut client) = server("elements", &file, "noeviction").expect("it loads");
+    for (name, encoding, pieces) in containers() {
+        let want = sorted(encoding.kind(), &pieces);
+        let mut payload = Vec::new();
+        rdb::dump(&mut payload, (encoding, 10), false, &mut || {}, |to| {
+            let Ok(()) = common::put(to, encoding, &pieces);
+        });
+        let restored = ask(
+            &mut client,
+            &[b"RESTORE", b"restored", b"0", &payload, b"REPLACE"],
+        );
+        assert_eq!(restored, "OK", "{name}");
+        for key in [name.as_bytes(), b"restored"] {
+            let theirs = ask_bytes(&mut client, &[b"DUMP", key]);
+            let Ok(Value::Container(body)) = rdb::load(&theirs, common::LIMIT, &mut || {}) else {
+                panic!("{name}");
+            };
+            let found = sorted(encoding.kind(), &pieces_of(body));
+            assert!(found == want, "{name}: {found:?}");
+        }
+    }
 }
 
 /// What it saves of what it loaded is read here.

@@ -311,6 +311,32 @@ fn a_unit_above_a_megabyte_arrives_whole() {
     );
 }
 
+/// As members in several effects, as a number where a transaction has no room for them.
+#[test]
+fn large_draws_reach_followers() {
+    let mut f = Fixture::new(single());
+    let members: Vec<String> = (0..20_000).map(|n| format!("member{n}")).collect();
+    let mut words = vec!["SADD", "s"];
+    words.extend(members.iter().map(|member| &**member));
+    f.run(&words);
+    let before = f.log.len();
+    assert!(f.line("SPOP s 12000").starts_with("*12000\r\n"));
+    let pieces: Vec<String> = f.log[before..].iter().flat_map(|b| effects_of(b)).collect();
+    assert!(pieces.len() > 1);
+    for piece in &pieces {
+        assert!(piece.starts_with("SREM s member") && piece.len() <= 64 << 10);
+    }
+    f.line("MULTI");
+    f.line("SPOP s 5000");
+    f.line("EXEC");
+    assert_eq!(f.line("SCARD s"), ":3000\r\n");
+    let follower = follow(single(), &f.log);
+    assert_eq!(
+        follower.keyspace().digest_all(),
+        f.data.keyspace().digest_all()
+    );
+}
+
 const KEYS: [&str; 6] = ["a", "b", "c", "{t}1", "{t}2", "{t}3"];
 
 fn command() -> impl Strategy<Value = Vec<String>> {

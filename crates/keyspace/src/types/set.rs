@@ -179,9 +179,9 @@ impl<'a> SetRef<'a> {
         }
     }
 
-    /// Whether a look at one member takes no time that grows with the set.
-    pub fn is_table(self) -> bool {
-        matches!(self.0, Form::Table(_))
+    /// Whether a draw takes no time that grows with the set.
+    pub fn draws_at_once(self) -> bool {
+        !matches!(self.0, Form::Packed(_))
     }
 
     pub(crate) fn is_ints(self) -> bool {

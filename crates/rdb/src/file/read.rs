@@ -3,7 +3,7 @@
 //! Owns: [`Reader`]. Never: does I/O; it is given a file in slices of any size. Invariants: total. What it
 //! keeps is the one item of which not all has come: at most three times its bytes (while they move to a
 //! larger place), and what a compressed string stands for; no length is believed before its bytes have come.
-//! A value that lies in one slice is not copied; a long one that came in several is handed over.
+//! Of a value with elements each piece is an item. A value that lies in one slice is not copied; a long one that came in several is handed over.
 
 use super::error::Place;
 use super::parse::{parse, shown, Element, Section, Stop, Whole};

@@ -58,6 +58,7 @@ enum Row {
 pub(super) fn config(sync: SyncPolicy) -> ShardConfig {
     ShardConfig {
         layout: keyspace::Layout::Cluster,
+        limits: keyspace::Limits::default(),
         seed: 7,
         sync,
         outcome_timeout: Duration::from_secs(5),

@@ -74,6 +74,7 @@ fn shard(base: &Base, now: Now) -> Shard<SimDisk> {
     Log::create(disk.clone(), log_config(), base).expect("an empty disk");
     let config = ShardConfig {
         layout: keyspace::Layout::Cluster,
+        limits: keyspace::Limits::default(),
         seed: 7,
         sync: SyncPolicy::Always,
         outcome_timeout: Duration::from_secs(5),
