@@ -4,10 +4,8 @@
 //! families: all others get the table through [`Env::commands`](super::env::Env::commands).
 
 use super::env::Commands;
-use super::{
-    bitmap, cluster, databases, dump, expiry, function, generic, hyperloglog, keys, migrate,
-    pubsub, server, string, transaction,
-};
+use super::{bitmap, cluster, databases, dump, expiry, function, generic, hyperloglog};
+use super::{keys, migrate, pubsub, server, string, transaction};
 use std::sync::LazyLock;
 
 /// The one table of this process.
