@@ -5,10 +5,9 @@
 
 use super::env::Commands;
 use super::{
-    bitmap, cluster, databases, dump, expiry, function, generic, hash, hyperloglog, keys, list,
-    migrate, pubsub, server, set, sort, string, transaction,
+    bitmap, cluster, databases, dump, expiry, function, generic, geo, hash, hyperloglog, keys,
+    list, migrate, pubsub, server, set, sort, string, transaction, zset,
 };
-use super::{geo, zset};
 use std::sync::LazyLock;
 
 /// The one table of this process.
