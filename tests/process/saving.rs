@@ -449,12 +449,18 @@ fn rewrites_beside_a_stuck_base_end_nothing() {
     let mut client = server.client();
     let temp = server.dir().join("appendonlydir/base.tmp");
     fs::create_dir(&temp).expect("a folder in the way");
+    assert!(client.cmd(&["SET", "a-key", "0"]).is_ok());
+    assert!(!client.cmd(&["BGREWRITEAOF"]).is_error());
+    wait_for_info(&server, "aof_last_bgrewrite_status", "err");
     for failures in ["1", "2", "3"] {
         assert!(client.cmd(&["SET", "a-key", failures]).is_ok());
         assert!(!client.cmd(&["BGREWRITEAOF"]).is_error());
         wait_for_info(&server, "aof_rewrites_consecutive_failures", failures);
     }
     fs::remove_dir(&temp).expect("it is empty");
+    wait_until("the base names the state", MINUTE, || {
+        info(&server, "aof_base_size") != "0"
+    });
     assert!(!client.cmd(&["BGREWRITEAOF"]).is_error());
     wait_for_info(&server, "aof_last_bgrewrite_status", "ok");
 }
