@@ -39,5 +39,6 @@ mod relaxed;
 mod room;
 mod second;
 mod third;
+mod thirteenth;
 mod twelfth;
 mod voters;

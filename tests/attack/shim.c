@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +23,7 @@
 enum { RULES = 16 };
 enum { OFF = 0, ARMED = 1 };
 enum { DELAY = 0, HANG = 1, FAIL = 2 };
-enum { SYNC = 1, WRITE = 2, READ = 4, ALLOCATE = 8, CLOCK = 16 };
+enum { SYNC = 1, WRITE = 2, READ = 4, ALLOCATE = 8, CLOCK = 16, OPEN = 32 };
 
 struct rule {
     uint32_t state;
@@ -35,7 +36,7 @@ struct rule {
     int32_t clock;    /* CLOCK: which one */
     uint32_t woken;   /* CLOCK: the thread has come out of epoll_wait since the rule was armed */
     char thread[16];  /* "": any; "main": the first one; else how its name begins */
-    char path[200];   /* "": any; else a part of the file's path */
+    char path[200];   /* "": any; else a part of the file's path, with a $ at its end: its end */
 };
 
 static struct rule *rules;
@@ -62,12 +63,18 @@ static int is_thread(struct rule *r) {
     return !strncmp(name, r->thread, strlen(r->thread));
 }
 
-static int is_path(struct rule *r, int fd) {
+/* `name`: of a file that is to be opened; else it is open. */
+static int is_path(struct rule *r, int fd, const char *name) {
     if (!r->path[0]) return 1;
     char path[4096] = {0}, link[64];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    if (syscall(SYS_readlinkat, AT_FDCWD, link, path, sizeof path - 1) < 0) return 0;
-    return strstr(path, r->path) != NULL;
+    if (!name) {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        if (syscall(SYS_readlinkat, AT_FDCWD, link, path, sizeof path - 1) < 0) return 0;
+        name = path;
+    }
+    size_t length = strlen(name), part = strlen(r->path) - 1;
+    if (r->path[part] != '$') return strstr(name, r->path) != NULL;
+    return length >= part && !memcmp(name + length - part, r->path, part);
 }
 
 static void nap(uint32_t ms) {
@@ -76,14 +83,14 @@ static void nap(uint32_t ms) {
 }
 
 /* What is ordered for this call: 0, or -1 with errno set. */
-static int obey(uint32_t op, int fd) {
+static int obey_named(uint32_t op, int fd, const char *name) {
     if (!rules) return 0;
     int saved = errno;
     for (struct rule *r = rules; r < rules + RULES; r++) {
         if (load(&r->state) != ARMED || !(r->ops & op) || !is_thread(r)) continue;
         if (op == CLOCK) {
             if (r->clock != fd || !load(&r->woken)) continue;
-        } else if (!is_path(r, fd)) {
+        } else if (!is_path(r, fd, name)) {
             continue;
         }
         __atomic_fetch_add(&r->hits, 1, __ATOMIC_SEQ_CST);
@@ -100,6 +107,16 @@ static int obey(uint32_t op, int fd) {
     }
     errno = saved;
     return 0;
+}
+
+static int obey(uint32_t op, int fd) { return obey_named(op, fd, NULL); }
+
+int open64(const char *path, int flags, ...) {
+    va_list more;
+    va_start(more, flags);
+    int mode = flags & O_CREAT ? va_arg(more, int) : 0;
+    va_end(more);
+    return obey_named(OPEN, -1, path) ? -1 : syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }
 
 int fdatasync(int fd) { return obey(SYNC, fd) ? -1 : syscall(SYS_fdatasync, fd); }

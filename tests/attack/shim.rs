@@ -42,6 +42,8 @@ pub enum Op {
     Read = 4,
     /// fallocate
     Allocate = 8,
+    /// open
+    Open = 32,
 }
 
 /// For `Order::clock`: the last of the three that the loop reads at the begin of a turn.
@@ -159,7 +161,7 @@ impl Order<'_> {
         self
     }
 
-    /// Only files whose path has this in it.
+    /// Only files whose path has this in it; with a `$` behind it: whose path ends so.
     pub fn path(mut self, part: &str) -> Self {
         self.path = part.to_owned();
         self

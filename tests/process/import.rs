@@ -91,6 +91,22 @@ fn dump_with_unknown_types_refuses_the_start() {
     assert_eq!(server.client().cmd(&["DBSIZE"]).int(), 0);
 }
 
+/// To open a pipe waits for one who writes into it: the start stood there, and a signal did not end it.
+#[test]
+fn pipe_in_the_dumps_place_refuses_the_start() {
+    if !ours_only("pipe_in_the_dumps_place_refuses_the_start") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("dump.rdb");
+    let made = Command::new("mkfifo").arg(&path).status();
+    assert!(made.expect("mkfifo is everywhere").success());
+    let (status, said) = Server::start_refused(Options::new(&[]).dir(folder.path()));
+    assert!(!status.success());
+    let want = "dump.rdb can't be imported: open dump.rdb: it is no regular file";
+    assert!(said.contains(want), "{said}");
+}
+
 /// A group that a RESET has made has no keys in its log either.
 #[test]
 fn reset_node_does_not_import_again() {

@@ -439,6 +439,32 @@ fn save_does_not_wait_for_a_stuck_base() {
     assert!(has_dump_with(&server, "d-key"));
 }
 
+/// What only trims the log fails in the turn in which it is ordered then: that ended the process.
+#[test]
+fn rewrites_beside_a_stuck_base_end_nothing() {
+    if !ours_only("rewrites_beside_a_stuck_base_end_nothing") {
+        return;
+    }
+    let server = ours(&[]);
+    let mut client = server.client();
+    let temp = server.dir().join("appendonlydir/base.tmp");
+    fs::create_dir(&temp).expect("a folder in the way");
+    assert!(client.cmd(&["SET", "a-key", "0"]).is_ok());
+    assert!(!client.cmd(&["BGREWRITEAOF"]).is_error());
+    wait_for_info(&server, "aof_last_bgrewrite_status", "err");
+    for failures in ["1", "2", "3"] {
+        assert!(client.cmd(&["SET", "a-key", failures]).is_ok());
+        assert!(!client.cmd(&["BGREWRITEAOF"]).is_error());
+        wait_for_info(&server, "aof_rewrites_consecutive_failures", failures);
+    }
+    fs::remove_dir(&temp).expect("it is empty");
+    wait_until("the base names the state", MINUTE, || {
+        info(&server, "aof_base_size") != "0"
+    });
+    assert!(!client.cmd(&["BGREWRITEAOF"]).is_error());
+    wait_for_info(&server, "aof_last_bgrewrite_status", "ok");
+}
+
 /// D7: a node that joins it later is given a state.
 #[test]
 fn a_node_of_a_cluster_makes_snapshots_by_itself() {

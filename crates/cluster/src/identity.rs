@@ -104,6 +104,7 @@ impl NodeIdentity {
     /// Replaces the file; durable when this returns. An error behind the rename is never one of room (D5):
     /// the next start may find either file.
     pub fn save<D: Disk>(&self, disk: &D) -> Result<(), IdentityError> {
+        disk.hold_dir()?;
         let file = disk.create(TEMP)?;
         file.write_at(self.render().as_bytes(), 0)?;
         file.sync_data()?;

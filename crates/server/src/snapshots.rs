@@ -409,11 +409,9 @@ impl<P: Platform> Server<P> {
             open: making.kind == SnapshotKind::Download,
         };
         match self.shard.order_snapshot(order) {
-            Ok(()) => {
-                let progress = self.shard.snapshot_progress();
-                let progress = progress.expect("it has just been ordered");
-                making.step = Step::Ordered(Arc::clone(progress));
-                // Its job is given out in the next turn.
+            Ok(progress) => {
+                making.step = Step::Ordered(progress);
+                // Its job is given out in the next turn, or it has failed already.
                 self.state.snapshots.eager = true;
             }
             // The last one was given up, and its thread has not seen that yet.

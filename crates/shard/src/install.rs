@@ -17,8 +17,8 @@ pub(super) enum Install {
     /// What was begun has to end first; or, until then, the disk is left alone.
     Waits(Box<SnapshotMeta>, Option<Mono>),
     Ordered(Box<SnapshotMeta>),
-    /// The folder begins with it.
-    Done,
+    /// The folder begins with it, and is to be opened anew; or not before, where that came to nothing.
+    Done(Option<Mono>),
 }
 
 impl<D: Disk> Shard<D> {
@@ -48,20 +48,32 @@ impl<D: Disk> Shard<D> {
 
     /// Whether the log may be another one at any moment, or is.
     pub(super) fn is_switching(&self) -> bool {
-        let ordered = matches!(self.install, Some(Install::Ordered(_) | Install::Done));
+        let ordered = matches!(self.install, Some(Install::Ordered(_) | Install::Done(_)));
         ordered && !mutation::is(Mutation::CampaignDuringSwitch)
     }
 
-    /// P18: this folder is to be opened anew.
-    pub fn is_installed(&self) -> bool {
-        matches!(self.install, Some(Install::Done))
+    /// P18: this folder is to be opened anew, and now.
+    pub fn is_installed(&self, now: Now) -> bool {
+        let Some(Install::Done(again_at)) = &self.install else {
+            return false;
+        };
+        again_at.is_none_or(|at| now.mono >= at)
+    }
+
+    /// D5: no file could be opened, or the disk had no room: the folder is as it was, and nothing is said meanwhile.
+    pub fn open_later(&mut self, now: Now) {
+        assert!(
+            matches!(self.install, Some(Install::Done(_))),
+            "P18: only what was installed is opened anew"
+        );
+        self.install = Some(Install::Done(Some(now.mono + RETRY)));
     }
 
     /// When the disk is tried again.
     pub(super) fn install_due(&self) -> Option<Mono> {
         match self.install {
-            Some(Install::Waits(_, again_at)) => again_at,
-            _ => None,
+            Some(Install::Waits(_, again_at) | Install::Done(again_at)) => again_at,
+            Some(Install::Ordered(_)) | None => None,
         }
     }
 
@@ -100,7 +112,7 @@ impl<D: Disk> Shard<D> {
             unreachable!("one install at a time, and it was ordered");
         };
         self.install = Some(match installed {
-            Installed::Done => Install::Done,
+            Installed::Done => Install::Done(None),
             // D5: nothing has changed, so a full disk ends nothing.
             Installed::NotYet(_) => Install::Waits(snapshot, Some(now.mono + RETRY)),
         });

@@ -149,24 +149,28 @@ impl<D: Disk> Snapshots<D> {
 }
 
 impl<D: Disk> Shard<D> {
-    /// A snapshot of what is executed now or, where that is no state as of an index, soon.
-    /// What comes of it is to be had from [`Shard::take_snapshot`].
-    pub fn order_snapshot(&mut self, order: SnapshotOrder<D>) -> Result<(), NoSnapshot> {
+    /// A snapshot of what is executed now or, where that is no state as of an index, soon; how far it is.
+    /// What comes of it is to be had from [`Shard::take_snapshot`], it may be at once.
+    pub fn order_snapshot(
+        &mut self,
+        order: SnapshotOrder<D>,
+    ) -> Result<Arc<SnapshotProgress>, NoSnapshot> {
         if self.group.kind() == MemberKind::Witness {
             return Err(NoSnapshot::Witness);
         }
         if self.snapshots.making.is_some() {
             return Err(NoSnapshot::UnderWay);
         }
+        let progress = Arc::<SnapshotProgress>::default();
         self.snapshots.making = Some(Making {
             stage: Stage::Ordered(order),
             at: None,
             most: self.next_state_bytes(),
-            progress: Arc::default(),
+            progress: Arc::clone(&progress),
             given_up: false,
         });
         self.cut_if_whole();
-        Ok(())
+        Ok(progress)
     }
 
     /// Whether a job reads base and log.

@@ -252,8 +252,9 @@ impl<D: Disk> Shard<D> {
                 && (!self.group.is_transferring() || mutation::is(Mutation::TransferKeepsLease))
                 && self.group.holds_lease(self.turn_now);
             return if ready {
+                // The thread of snapshots writes meanwhile (F5): what the turn did not begin with is not admitted.
                 Admission::Lead {
-                    writable: self.may_write(),
+                    writable: self.data.writable() && self.may_write(),
                 }
             } else {
                 Admission::Hold

@@ -181,6 +181,9 @@ impl Base {
     }
 
     fn try_to_write<D: Disk>(&self, disk: &D) -> Result<()> {
+        // Behind the rename an error ends the process: nothing that may be short is asked for there (D5).
+        disk.hold_dir()
+            .map_err(StorageError::io("open the folder of", FILE))?;
         let file = disk
             .create(TEMP)
             .map_err(StorageError::io("create", TEMP))?;

@@ -17,9 +17,9 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A folder that holds one log. Cloned into jobs that run on the storage thread.
 pub trait Disk: Clone + Send + Sync + 'static {
@@ -40,6 +40,10 @@ pub trait Disk: Clone + Send + Sync + 'static {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes creations, renames and removals durable.
     fn sync_dir(&self) -> io::Result<()>;
+    /// From now on [`Disk::sync_dir`] opens no file of its own: so it can't fail for want of one (D5).
+    fn hold_dir(&self) -> io::Result<()> {
+        Ok(())
+    }
     /// Bytes that files in the folder can still take, as far as is known: other programs write there too.
     fn free_space(&self) -> io::Result<u64>;
 }
@@ -73,6 +77,8 @@ pub trait DiskFile: Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub struct RealDisk {
     folder: Arc<PathBuf>,
+    /// The folder itself, once it is held open.
+    held: Arc<OnceLock<File>>,
 }
 
 impl RealDisk {
@@ -80,6 +86,7 @@ impl RealDisk {
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         RealDisk {
             folder: Arc::new(folder.into()),
+            held: Arc::default(),
         }
     }
 
@@ -115,8 +122,14 @@ impl Disk for RealDisk {
     }
 
     fn open_to_read(&self, name: &str) -> io::Result<RealFile> {
-        let file = File::open(self.path(name))?;
-        Ok(RealFile { file })
+        // To open a pipe waits for somebody who writes, and it has no places to read at.
+        let mut options = OpenOptions::new();
+        let options = options.read(true).custom_flags(libc::O_NONBLOCK);
+        let file = options.open(self.path(name))?;
+        match file.metadata()?.is_file() {
+            true => Ok(RealFile { file }),
+            false => Err(io::Error::other("it is no regular file")),
+        }
     }
 
     fn create(&self, name: &str) -> io::Result<RealFile> {
@@ -138,7 +151,18 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        File::open(self.folder.as_path())?.sync_all()
+        match self.held.get() {
+            Some(folder) => folder.sync_all(),
+            None => File::open(self.folder.as_path())?.sync_all(),
+        }
+    }
+
+    fn hold_dir(&self) -> io::Result<()> {
+        if self.held.get().is_none() {
+            // Of two threads that come here at once the second one's is closed again.
+            let _ = self.held.set(File::open(self.folder.as_path())?);
+        }
+        Ok(())
     }
 
     fn free_space(&self) -> io::Result<u64> {

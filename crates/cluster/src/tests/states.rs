@@ -139,7 +139,7 @@ fn a_state_comes_from_another_folder_and_is_installed() {
     assert!(member.turn().is_empty(), "neither is the leader's");
     member.hear(1, true, &offer(snapshot.clone()));
     let (mut rounds, mut pieces) = (0, 0);
-    while !member.shard.is_installed() {
+    while !member.shard.is_installed(NOW) {
         rounds += 1;
         assert!(rounds < 100, "{:?} has come", member.core.pulled());
         for (to, bytes) in member.turn() {

@@ -33,6 +33,8 @@ pub(super) const WINDOW: usize = 4;
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a disk is left alone that has failed, or a source whose file is not what it was said to be.
 const REST: Duration = Duration::from_secs(10);
+/// A file that is none is pulled again after that time, then after twice that, doubled so many times at most: 11 min.
+const MOST_DOUBLED: u32 = 6;
 /// A disk that a part has filled: the logs on it need room, too, so it is left alone for longer than it was full.
 const REST_WHEN_FULL: Duration = Duration::from_secs(60);
 /// When the check of a whole part is tried again (D5).
@@ -176,10 +178,20 @@ enum Piece {
     Writing,
 }
 
+/// A state whose file has come and was none. A damaged one at its source stays so, and all of it would travel every
+/// few seconds.
+#[derive(Clone, Copy, Debug)]
+struct Refused {
+    name: StateName,
+    times: u32,
+    until: Mono,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Receiver {
     phase: Phase,
     pulls: u64,
+    refused: Option<Refused>,
 }
 
 impl Receiver {
@@ -323,8 +335,11 @@ impl Receiver {
             return out.push(Output::Tell { to: from, message });
         }
         let name = StateName::of(facts.group, &base.snapshot).expect("an offer names a file");
+        let refused = self.refused.filter(|refused| refused.name == name);
+        let is_refused = refused.is_some_and(|refused| facts.now < refused.until);
         match &mut self.phase {
             Phase::Resting { until } if facts.now < *until => return,
+            Phase::Idle | Phase::Resting { .. } if is_refused => return,
             Phase::Pulling(pull) if pull.name == name => pull.offered_by(from),
             // P16: the log behind that one brings the rest.
             Phase::Pulling(pull) if pull.name.at.index + 1 >= first => {}
@@ -499,9 +514,20 @@ impl Receiver {
             }
             Err(Fault::Bad(why)) => {
                 out.push(Output::Warn(format!("A state that came is none: {why}")));
+                let name = pull.name;
+                self.refuse(name, facts);
                 self.abandon(Some(facts.now + REST), out);
             }
         }
+    }
+}
+
+impl Receiver {
+    fn refuse(&mut self, name: StateName, facts: &Facts) {
+        let before = self.refused.filter(|refused| refused.name == name);
+        let times = before.map_or(0, |refused| refused.times + 1);
+        let until = facts.now + REST * (1 << times.min(MOST_DOUBLED));
+        self.refused = Some(Refused { name, times, until });
     }
 }
 

@@ -99,7 +99,7 @@ impl<S: Folders> Witnesses<S> {
 
     /// P17: where a state has taken the place of its log, a witness is opened anew, as after a start.
     pub(super) fn reopen_installed(&mut self, now: Now, raft_id: RaftId) {
-        let is_installed = |h: &Hosted<S::D>| h.shard.is_installed();
+        let is_installed = |h: &Hosted<S::D>| h.shard.is_installed(now);
         if !self.hosted.get(&raft_id).is_some_and(is_installed) {
             return;
         }

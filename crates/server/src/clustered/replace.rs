@@ -138,12 +138,23 @@ impl<P: Platform> Server<P> {
             .state
             .cluster
             .as_ref()
-            .filter(|_| self.shard.is_installed())
+            .filter(|_| self.shard.is_installed(now))
         else {
             return Ok(());
         };
         let (folders, raft_id) = (cluster.folders.clone(), self.shard.identity().raft_id);
-        self.open_instead(now, &folders, raft_id)?;
+        match self.open_instead(now, &folders, raft_id) {
+            Err(error) if error.is_full() => {
+                slog::warn!(
+                    self.logger,
+                    "Can't open the log yet that has come: {}",
+                    error
+                );
+                self.shard.open_later(now);
+                return Ok(());
+            }
+            opened => opened?,
+        }
         slog::info!(
             self.logger,
             "The log now begins with the state of entry {}",

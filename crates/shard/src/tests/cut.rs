@@ -262,6 +262,35 @@ fn writes_wait_while_much_of_a_cut_does() {
     assert_eq!(copied(beside.path(), NAME), digest);
 }
 
+/// T2: the thread of snapshots writes within a turn. What was not admitted as it began ended the process when it was executed.
+#[test]
+fn writes_wait_until_a_turn_begins_with_room() {
+    let mut trio = large_trio();
+    trio.hold_snapshots = true;
+    let beside = tempfile::tempdir().expect("a folder");
+    order_copy(&mut trio.shards[0], beside.path());
+    for key in 0..LARGE_KEYS {
+        if trio.shards[0].admission() == (Admission::Lead { writable: true }) {
+            trio.turn(0, Vec::new(), |shard| {
+                set(shard, &[key], b"small");
+            });
+        }
+        trio.until(|t| t.shards[0].tail_len() == 0);
+    }
+    let held = Admission::Lead { writable: false };
+    trio.shards[0]
+        .begin(trio.clock.now())
+        .expect("a turn begins");
+    assert_eq!(trio.shards[0].admission(), held);
+    trio.run_held(0);
+    assert_eq!(trio.shards[0].admission(), held, "it began without room");
+    trio.shards[0]
+        .begin(trio.clock.now())
+        .expect("a turn begins");
+    let goes_on = Admission::Lead { writable: true };
+    assert_eq!(trio.shards[0].admission(), goes_on);
+}
+
 /// F5: a follower stops applying.
 #[test]
 fn followers_wait_while_much_of_a_cut_does() {

@@ -44,7 +44,7 @@ pub(super) fn a_member_behind_the_log_is_brought_up_by_a_state() {
     assert!(member.lacks_state(snapshot.entry()));
     assert!(member.install(snapshot.clone()));
     assert!(!member.install(snapshot.clone()), "one at a time");
-    trio.until(|t| t.shards[LAST].is_installed());
+    trio.until(|t| t.shards[LAST].is_installed(t.clock.now()));
     trio.reopen(LAST);
     let member = &trio.shards[LAST];
     assert_eq!(member.snapshot_meta(), &snapshot);
@@ -143,7 +143,18 @@ pub(super) fn nothing_is_said_while_the_log_is_replaced() {
     let done = storage::Done::Installed(job.run());
     let taken = member.job_done(trio.clock.now(), done);
     taken.expect("it is taken in");
-    assert!(member.is_installed());
+    assert!(member.is_installed(trio.clock.now()));
+    // D5: no file could be opened.
+    member.open_later(trio.clock.now());
+    assert!(!member.is_installed(trio.clock.now()));
+    assert!(
+        turn(member, &trio.clock).messages.is_empty(),
+        "nothing is said"
+    );
+    let again = trio.clock.0.get() + 1_000_000_000;
+    assert!(member.deadline().0 <= again, "it is looked at then");
+    trio.clock.0.set(again);
+    assert!(member.is_installed(trio.clock.now()));
     trio.reopen(LAST);
     assert_eq!(trio.shards[LAST].group().term(), term);
 }

@@ -267,7 +267,7 @@ impl One {
 
     pub fn order(&mut self, copy: bool) -> Result<(), NoSnapshot> {
         let order = self.to_order(copy);
-        self.shard.order_snapshot(order)
+        self.shard.order_snapshot(order).map(drop)
     }
 
     pub fn to_order(&self, copy: bool) -> SnapshotOrder<Sick> {

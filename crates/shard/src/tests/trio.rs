@@ -67,6 +67,13 @@ impl Trio {
         trio
     }
 
+    /// Does what was held of this member; nobody hears what comes of it.
+    pub fn run_held(&mut self, of: usize) {
+        for job in std::mem::take(&mut self.held[of]) {
+            drop(job.run());
+        }
+    }
+
     /// Rounds in which everything is delivered.
     pub fn until(&mut self, reached: impl FnMut(&mut Trio) -> bool) {
         self.until_through(|_| true, reached);

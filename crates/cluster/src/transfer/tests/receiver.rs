@@ -457,6 +457,40 @@ fn a_rest_ends_by_time() {
     assert_eq!(bench.step(offer()), "Pull 0 A, Pull 1 A, Pulling 100+0 A");
 }
 
+/// All of it comes, and it is none.
+fn pull_in_vain(bench: &mut Bench, pull: u64) {
+    assert!(bench.step(offer()).contains("Pull 0 A"), "{pull}");
+    for n in [0, 1] {
+        let (offset, result) = (n * PIECE, Ok(()));
+        bench.step(piece(n));
+        bench.step(Event::Written {
+            pull,
+            offset,
+            result,
+        });
+    }
+    let result = bad();
+    let words = bench.step(Event::Checked { pull, result });
+    assert_eq!(words, "Warn, Abandon");
+}
+
+/// It is damaged where it comes from, and nothing there knows that.
+#[test]
+fn a_file_that_is_none_is_pulled_ever_more_seldom() {
+    let (mut bench, second) = (Bench::new(), Duration::from_secs(1));
+    for (pull, rest) in (1..).zip([10, 20, 40, 80, 160, 320, 640, 640]) {
+        pull_in_vain(&mut bench, pull);
+        bench.turn_after(second * (rest - 1));
+        assert_eq!(bench.step(offer()), "", "{pull}");
+        bench.turn_after(second);
+    }
+    pull_in_vain(&mut bench, 9);
+    bench.turn_after(second * 10);
+    assert_eq!(bench.step(offer()), "");
+    let other = bench.step(offer_of(A, 500, 501));
+    assert!(other.contains("Pull 0 A"), "another one waits: {other}");
+}
+
 /// F12: the file does not depend on the member's id.
 #[test]
 fn a_whole_file_is_handed_over_until_it_is_installed() {
