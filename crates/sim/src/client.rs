@@ -340,7 +340,7 @@ impl Client {
         let mut askings = self.ask(s, group, bytes);
         request(bytes, &[b"WATCH", &name]);
         askings += self.ask(s, group, bytes);
-        request(bytes, &[b"GET", &name]);
+        workload::encode(bytes, group, &Cmd::Get { key }, 0);
         self.watching = true;
         self.push(s, What::Watch { group, key }, 2, askings);
     }
@@ -490,7 +490,7 @@ impl Client {
         if self.refused(reply) {
             return Ok(());
         }
-        let ret = workload::meaning(&cmd, reply)?;
+        let ret = workload::meaning(group, &cmd, reply)?;
         self.note(s, group, Op::one(cmd), since, Some(vec![ret]));
         Ok(())
     }
@@ -519,7 +519,7 @@ impl Client {
                     .cmds
                     .iter()
                     .zip(replies)
-                    .map(|(cmd, reply)| workload::meaning(cmd, reply))
+                    .map(|(cmd, reply)| workload::meaning(group, cmd, reply))
                     .collect();
                 self.note(s, group, op, since, Some(rets?));
                 Ok(())
@@ -550,7 +550,7 @@ impl Client {
             return Ok(());
         }
         let get = Cmd::Get { key };
-        let seen = match workload::meaning(&get, &got[1])? {
+        let seen = match workload::meaning(group, &get, &got[1])? {
             Ret::Val(val) => Some(val),
             _ => None,
         };

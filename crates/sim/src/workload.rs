@@ -4,13 +4,16 @@
 //!
 //! Keys come in groups of a few that share a hash tag; an operation touches one group, and the
 //! histories of the groups are checked apart. In a group key 0 and 1 are plain registers, key 2 is
-//! a counter, key 3 lives with deadlines.
+//! a counter, key 3 lives with deadlines. In every second group key 0 is a field of a hash and key 2 a member of a sorted
+//! set, whose score counts: the same registers to the model, other values to the servers.
 
 use crate::lin::{Cmd, Op, Ret, Val, When};
 use crate::resp::{request, Reply};
 use crate::rng::Rng;
 
 pub const KEYS: u8 = 4;
+/// A field of a hash, where the group has values with elements.
+const FIELD: u8 = 0;
 const COUNTER: u8 = 2;
 const MORTAL: u8 = 3;
 
@@ -115,6 +118,11 @@ impl Workload {
                     When::Absent,
                     When::Present,
                 ]);
+                // No command writes a field only if it is there.
+                let when = match (key, when) {
+                    (FIELD, When::Present) => When::Always,
+                    (_, when) => when,
+                };
                 Cmd::Set {
                     key,
                     val: self.text(),
@@ -181,8 +189,53 @@ impl Workload {
     }
 }
 
+/// Whether the group has values with elements.
+fn has_elements(group: u8) -> bool {
+    group % 2 == 1
+}
+
+/// The same command on a field of a hash or on the score of a member, where the group has such.
+fn encode_element(out: &mut Vec<u8>, group: u8, cmd: &Cmd, padding: usize) -> bool {
+    if !has_elements(group) {
+        return false;
+    }
+    let name = |key: &u8| key_name(group, *key);
+    match cmd {
+        Cmd::Get { key: FIELD } => request(out, &[b"HGET", &name(&FIELD), b"f"]),
+        Cmd::Exists { key: FIELD } => request(out, &[b"HEXISTS", &name(&FIELD), b"f"]),
+        Cmd::Set {
+            key: FIELD,
+            val,
+            when,
+            ..
+        } => {
+            let verb: &[u8] = match when {
+                When::Always => b"HSET",
+                When::Absent => b"HSETNX",
+                When::Present => unreachable!("none is drawn"),
+            };
+            let val = value_bytes(*val, padding);
+            request(out, &[verb, &name(&FIELD), b"f", &val]);
+        }
+        Cmd::SetNx { key: FIELD, val } => {
+            let val = value_bytes(*val, padding);
+            request(out, &[b"HSETNX", &name(&FIELD), b"f", &val]);
+        }
+        Cmd::Get { key: COUNTER } => request(out, &[b"ZSCORE", &name(&COUNTER), b"m"]),
+        Cmd::Incr { key: COUNTER, by } => {
+            let by = by.to_string();
+            request(out, &[b"ZINCRBY", &name(&COUNTER), by.as_bytes(), b"m"]);
+        }
+        _ => return false,
+    }
+    true
+}
+
 /// Appends the command's request.
 pub fn encode(out: &mut Vec<u8>, group: u8, cmd: &Cmd, padding: usize) {
+    if encode_element(out, group, cmd, padding) {
+        return;
+    }
     let name = |key: &u8| key_name(group, *key);
     match cmd {
         Cmd::Get { key } => request(out, &[b"GET", &name(key)]),
@@ -238,8 +291,28 @@ pub fn encode(out: &mut Vec<u8>, group: u8, cmd: &Cmd, padding: usize) {
 }
 
 /// What a reply to `cmd` says, or why no such reply may come.
-pub fn meaning(cmd: &Cmd, reply: &Reply) -> Result<Ret, String> {
+pub fn meaning(group: u8, cmd: &Cmd, reply: &Reply) -> Result<Ret, String> {
     let unexpected = || format!("{cmd:?} was answered {reply:?}");
+    if has_elements(group) {
+        match (cmd, reply) {
+            (
+                Cmd::Set {
+                    key: FIELD, when, ..
+                },
+                Reply::Int(new @ (0 | 1)),
+            ) => {
+                let is_refused = *when == When::Absent && *new == 0;
+                return Ok(if is_refused { Ret::Nil } else { Ret::Ok });
+            }
+            (Cmd::Incr { key: COUNTER, .. }, Reply::Bulk(Some(bytes))) => {
+                return match parse_value(bytes)? {
+                    Val::Int(n) => Ok(Ret::Int(n)),
+                    Val::Text(_) => Err(unexpected()),
+                };
+            }
+            _ => {}
+        }
+    }
     match (cmd, reply) {
         (Cmd::Get { .. }, Reply::Bulk(None)) => Ok(Ret::Nil),
         (Cmd::Get { .. }, Reply::Bulk(Some(bytes))) => parse_value(bytes).map(Ret::Val),
