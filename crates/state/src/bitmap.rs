@@ -71,22 +71,23 @@ impl BitOperation {
 /// Bytes of the result that are worked out at a time: what stays in the cache while every string adds to it.
 const PIECE: usize = 128 << 10;
 
+/// The piece of a string that begins there; behind its end there is none.
+fn part(string: &[u8], at: usize) -> &[u8] {
+    &string[at.min(string.len())..(at + PIECE).min(string.len())]
+}
+
 /// The result of an operation on strings of which the longest has `len` bytes.
 fn combined(of: BitOperation, strings: &[&[u8]], len: usize, breathe: &mut dyn FnMut()) -> Vec<u8> {
     let mut all = vec![0; len];
     for (at, piece) in (0..).step_by(PIECE).zip(all.chunks_mut(PIECE)) {
-        let part = |string: &'_ _| -> &[u8] {
-            let string: &&[u8] = string;
-            &string[at.min(string.len())..(at + PIECE).min(string.len())]
-        };
         let (first, others) = strings.split_first().expect("there is one string at least");
-        let first = part(first);
+        let first = part(first, at);
         piece[..first.len()].copy_from_slice(first);
         if of == BitOperation::Not {
             piece.iter_mut().for_each(|byte| *byte = !*byte);
         }
         for other in others {
-            of.combine(piece, part(other));
+            of.combine(piece, part(other, at));
             breathe();
         }
         breathe();

@@ -140,6 +140,16 @@ impl Field {
         }
     }
 
+    /// Redis's check of SET overflows itself for a number far below: it saturates at the upper end.
+    fn as_redis_sees(self, n: i64, overflow: Overflow) -> i128 {
+        let (n, (_, most)) = (i128::from(n), self.limits());
+        let far_below = most - n > i128::from(i64::MAX) && self.place.bits < 64;
+        match overflow {
+            Overflow::Saturate if far_below => most,
+            _ => n,
+        }
+    }
+
     /// What is written for `wanted`; none if it has no room for that and the command does not want another number.
     fn fitted(self, wanted: i128, overflow: Overflow) -> Option<i128> {
         let (least, most) = self.limits();
@@ -198,7 +208,7 @@ impl Patched<'_> {
             Action::Get => return reply.int(old as i64),
             // A negative number is a large one where there is no sign.
             Action::Set(n, overflow) if !field.signed => (i128::from(n as u64), overflow),
-            Action::Set(n, overflow) => (i128::from(n), overflow),
+            Action::Set(n, overflow) => (field.as_redis_sees(n, overflow), overflow),
             Action::Add(n, overflow) => (old + i128::from(n), overflow),
         };
         let Some(new) = field.fitted(wanted, overflow) else {

@@ -212,6 +212,26 @@ fn fields_are_read_and_changed() {
     f.expect(&[("BITFIELD k OVERFLOW FAIL SET u1 0 7", "*1\r\n_\r\n")]);
 }
 
+/// What Redis 7.4.1 answers.
+#[test]
+fn set_far_below_saturates_at_the_upper_end() {
+    let mut f = Fixture::new(single());
+    f.expect(&[
+        (
+            "BITFIELD k OVERFLOW SAT SET i16 0 -9223372036854775808 GET i16 0",
+            "*2\r\n:0\r\n:32767\r\n",
+        ),
+        (
+            "BITFIELD k OVERFLOW SAT SET i16 0 -40000 GET i16 0",
+            "*2\r\n:32767\r\n:-32768\r\n",
+        ),
+        (
+            "BITFIELD k SET i16 0 -9223372036854775808 GET i16 0",
+            "*2\r\n:-32768\r\n:0\r\n",
+        ),
+    ]);
+}
+
 #[test]
 fn failed_field_makes_the_string_longer() {
     let mut f = Fixture::new(single());
