@@ -16,7 +16,7 @@ use shard::Shard;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use storage::Disk;
-use topology::features::{SLOTS_MOVE, STATES_TRAVEL};
+use topology::features::{SLOTS_MOVE, STATES_TRAVEL, TYPES};
 use topology::Record;
 
 /// How often a node introduces itself, but for the first times: its link may not stand yet, and a client that
@@ -143,14 +143,19 @@ impl Cluster {
     pub(super) fn look_at_builds<D: Disk>(&mut self, shard: &Shard<D>) {
         let said = shard.data().record().moves.features;
         let can = |feature| said & feature != 0 || self.members_can(feature, shard);
-        (self.upgraded, self.states_travel) = (can(SLOTS_MOVE), can(STATES_TRAVEL));
+        (self.upgraded, self.states_travel, self.types_are_read) =
+            (can(SLOTS_MOVE), can(STATES_TRAVEL), can(TYPES));
     }
 
     /// M9, D7: what all members can do, which the record does not say yet: from then on no older build becomes a
     /// member.
     pub(super) fn news_of_builds(&self, record: &Record) -> Option<u32> {
-        let lacks = record.moves.features & STATES_TRAVEL == 0;
-        (lacks && self.states_travel && self.upgraded).then_some(SLOTS_MOVE | STATES_TRAVEL)
+        if !self.states_travel || !self.upgraded {
+            return None;
+        }
+        let types = if self.types_are_read { TYPES } else { 0 };
+        let all = SLOTS_MOVE | STATES_TRAVEL | types;
+        (all & !record.moves.features != 0).then_some(all)
     }
 
     /// M9: whether all nodes of this shard can move slots, and those of the other one; a real Redis has none
@@ -171,6 +176,7 @@ impl Cluster {
         let all = [
             (self.upgraded, SLOTS_MOVE),
             (self.states_travel, STATES_TRAVEL),
+            (self.types_are_read, TYPES),
         ];
         let all = all.into_iter().filter(|(can, _)| *can).map(|(_, bit)| bit);
         let mine = Introduction {

@@ -204,6 +204,8 @@ pub struct Cluster {
     upgraded: bool,
     /// D7: all members can be given a state.
     states_travel: bool,
+    /// The same of the effects of all types of values.
+    types_are_read: bool,
     /// When the members are told next what of the log is of no use to any (P12).
     tell_log_end_at: Mono,
     doubts: Doubts,
@@ -243,6 +245,7 @@ impl Cluster {
             introductions: Introductions::default(),
             upgraded: false,
             states_travel: false,
+            types_are_read: false,
             tell_log_end_at: now.mono,
             doubts: Doubts::default(),
             looks: Looks::new(now.mono),

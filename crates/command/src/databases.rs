@@ -14,11 +14,11 @@ use resp::args::Args;
 
 rows! { pub static ROWS:
     Generic [KEYSPACE] {
-        "copy" -3 [WRITE DENYOOM] "6.2.0" key(1 RO ACCESS) key(2 OW UPDATE) => copy: "Copies a key's value to another key.";
-        "move" 3 [WRITE FAST] "1.0.0" key(1 RW ACCESS UPDATE) => move_key: "Moves a key to another database.";
+        "copy" -3 [WRITE DENYOOM] "6.2.0" key(1 RO ACCESS) key(2 OW UPDATE) => copy: "Copies a key's value to another key." .new_effects();
+        "move" 3 [WRITE FAST] "1.0.0" key(1 RW ACCESS UPDATE) => move_key: "Moves a key to another database." .new_effects();
     }
     Server [KEYSPACE] {
-        "swapdb" 3 [WRITE FAST] @DANGEROUS "4.0.0" => swapdb: "Swaps two databases.";
+        "swapdb" 3 [WRITE FAST] @DANGEROUS "4.0.0" => swapdb: "Swaps two databases." .new_effects();
     }
 }
 

@@ -258,6 +258,9 @@ fn serve(env: &mut Env<'_>, spec: &Spec, args: Args<'_>, in_multi: bool) -> Resu
         return Ok(!waits);
     }
     if let Serving::Lead { writable } = env.serving {
+        if spec.logs_new_effects() && !types_are_read(env) {
+            return wait_for_builds(env, in_multi);
+        }
         // A write that is only queued enters no batch yet.
         return Ok(enters(env, spec, writable) || in_multi);
     }
@@ -265,6 +268,19 @@ fn serve(env: &mut Env<'_>, spec: &Spec, args: Args<'_>, in_multi: bool) -> Resu
         return Ok(true); // C1
     }
     elsewhere(env, write, slot)
+}
+
+/// M9: outside a cluster there is no other member.
+pub(super) fn types_are_read(env: &Env<'_>) -> bool {
+    env.routing.is_none() || env.data.types_are_read()
+}
+
+/// M9: a member of an older build would stop at the effect. The command waits for what the members say that they can do.
+fn wait_for_builds(env: &Env<'_>, in_multi: bool) -> Result<bool, Error> {
+    match in_multi || env.overdue {
+        true => Err(Error::TYPES_NOT_UPGRADED),
+        false => Ok(false),
+    }
 }
 
 /// T2, D5: whether what the command puts into the batch, if anything, may enter it.

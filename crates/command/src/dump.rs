@@ -4,6 +4,7 @@
 //! is `rdb`). What is restored is logged as the SET that it comes to, with an absolute expiry.
 
 use super::args::integer;
+use super::dispatch::types_are_read;
 use super::env::{Done, Env, DONE};
 use super::error::Error;
 use super::rows::rows;
@@ -119,6 +120,9 @@ fn restore(env: &mut Env<'_>, args: Args<'_>) -> Done {
             if found {
                 env.data.delete(&key);
             }
+        }
+        _ if matches!(value, rdb::Value::Container(_)) && !types_are_read(env) => {
+            return Err(Error::TYPES_NOT_UPGRADED);
         }
         ttl => {
             let restored = env.data.restore(&key, &value, ttl);

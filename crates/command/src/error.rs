@@ -434,6 +434,8 @@ texts! {
     SHARD_LIVES = "ERR Nodes of the other shard can be reached: SETSLOT STABLE is enough";
     /// Ours (M9).
     NOT_UPGRADED = "ERR slots can't move before every node of both shards is upgraded";
+    /// Ours (M9).
+    TYPES_NOT_UPGRADED = "ERR this type can't be written before every node of the shard is upgraded";
     /// Ours (M18).
     HAND_OVER_TIMEOUT = "ERR No answer from the slot's owner";
     TRYAGAIN = "TRYAGAIN Multiple keys request during rehashing of slot";

@@ -20,7 +20,7 @@ use state::sort::{elements_of, found_in, NotNumbers, Sorting};
 use state::StateMachine;
 
 rows! { pub static ROWS: Generic [SET SORTEDSET LIST DANGEROUS] {
-    "sort" -2 [WRITE DENYOOM] "1.0.0" key(1 RO ACCESS) unknown(RO ACCESS "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive from the content of the key we sort") unknown(OW UPDATE "For the optional STORE keyword. It is marked 'unknown' because the keyword can appear anywhere in the argument array") => sort: "Sorts elements, shows what belongs to them, stores it." .role(Role::Walk).keys_by(keys);
+    "sort" -2 [WRITE DENYOOM] "1.0.0" key(1 RO ACCESS) unknown(RO ACCESS "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive from the content of the key we sort") unknown(OW UPDATE "For the optional STORE keyword. It is marked 'unknown' because the keyword can appear anywhere in the argument array") => sort: "Sorts elements, shows what belongs to them, stores it." .role(Role::Walk).keys_by(keys).new_effects();
     "sort_ro" -2 [READONLY] "7.0.0" key(1 RO ACCESS) unknown(RO ACCESS "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive from the content of the key we sort") => sort_ro: "Sorts elements, shows what belongs to them." .role(Role::Walk).keys_by(source);
 }}
 

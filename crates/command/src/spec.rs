@@ -48,6 +48,9 @@ impl CommandFlags {
     /// Ours: deletes keys and does nothing else, so a full disk does not refuse it (D5).
     pub const FREES: CommandFlags = CommandFlags(1 << 25);
 
+    /// Ours: its effects are of those that builds up to 0.3 can't read (M9).
+    pub const NEW_EFFECTS: CommandFlags = CommandFlags(1 << 26);
+
     /// Flags that COMMAND prints, in Redis's order; the others are the server's own business.
     pub const PRINTED: &'static [(CommandFlags, &'static str)] = &[
         (CommandFlags::WRITE, "write"),
@@ -322,6 +325,28 @@ impl Spec {
         self.flags = self.flags.and(CommandFlags::AMPLIFIES);
         self.effects = Some(more);
         self
+    }
+
+    /// Its effects are of those that older builds can't read, as are those of all types but strings (M9).
+    pub const fn new_effects(mut self) -> Spec {
+        self.flags = self.flags.and(CommandFlags::NEW_EFFECTS);
+        self
+    }
+
+    /// M9: whether it may log what builds up to 0.3 can't read.
+    pub const fn logs_new_effects(&self) -> bool {
+        let of_type = matches!(
+            self.group,
+            Group::Bitmap
+                | Group::Geo
+                | Group::Hash
+                | Group::HyperLogLog
+                | Group::List
+                | Group::Set
+                | Group::SortedSet
+        );
+        self.flags.has(CommandFlags::WRITE)
+            && (of_type || self.flags.has(CommandFlags::NEW_EFFECTS))
     }
 
     /// Its effects only free memory.

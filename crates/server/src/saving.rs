@@ -16,7 +16,7 @@ const MOST_DOUBLED: u64 = 4;
 pub const SPACING: Duration = Duration::from_secs(10);
 /// But a log that is so many times as long as it is to get waits for nothing: at 150 MB a second the disk would
 /// fill up with what nobody needs.
-const CROWDED: u128 = 3;
+const CROWDED: u128 = 2;
 /// How long a `save` rule leaves a disk alone after a failure: Redis's time.
 pub const RETRY: Duration = Duration::from_secs(5);
 /// So many failures in a row, and the log's length makes the next one after [`PATIENCE`], then after twice that
@@ -388,7 +388,7 @@ mod tests {
 
     #[test]
     fn a_log_that_is_crowded_waits_for_nothing() {
-        for (log_bytes, want) in [(192 * MB - 1, None), (192 * MB, Some(Due::Growth))] {
+        for (log_bytes, want) in [(128 * MB - 1, None), (128 * MB, Some(Due::Growth))] {
             let facts = Facts {
                 log_bytes,
                 last_automatic: Some(at(100_000)),

@@ -10,6 +10,7 @@ use base::{NodeId, SlotSet};
 use effect::Op;
 use keyspace::Key;
 use std::sync::Arc;
+use topology::features::TYPES;
 use topology::record::{decode_ranges, encode_ranges};
 use topology::Record;
 
@@ -134,6 +135,11 @@ impl StateMachine {
     }
 
     /// M9: from here on the log may say what needs this, and no member joins that can't read it.
+    /// M9: whether every member reads the effects of all types of values.
+    pub fn types_are_read(&self) -> bool {
+        self.record.moves.features & TYPES != 0
+    }
+
     pub fn set_features(&mut self, features: u32) {
         if !self.emit(self.db, FEATURES, &[&features.to_le_bytes()]) {
             return;

@@ -23,6 +23,7 @@ use super::transfer::{TransferDone, TransferJob};
 use super::trim::{SwitchJob, Switched, TrimJob};
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{channel, Receiver, Sender, TryRecvError};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -103,8 +104,62 @@ impl<D: Disk> Job<D> {
     }
 }
 
-/// Of a thread that makes snapshots: others that want to run do.
+/// Of a thread that makes snapshots and is late.
 const NICE: libc::c_int = 10;
+
+/// So many jobs that wait make the thread late, and so few make it be in time again: a job writes about 64 KiB, and the
+/// keyspace's writes wait for it at 32 MiB.
+const LATE: usize = 64;
+const IN_TIME: usize = 8;
+
+/// How a thread that makes snapshots shares its core. A nice thread keeps a core for milliseconds while the loop, which
+/// has just been woken, waits for it: each client feels that. So it runs where nothing else wants to, and gives a core up at once. But on a
+/// machine that is never idle it would get nothing, and writes wait for what it has to write: late, it runs as a nice one.
+struct Courtesy {
+    /// Jobs that wait.
+    waiting: Arc<AtomicUsize>,
+    late: bool,
+}
+
+impl Courtesy {
+    fn new(waiting: Arc<AtomicUsize>) -> Courtesy {
+        // SAFETY: no memory is passed. On Linux it concerns the calling thread only; where it is not allowed
+        // the thread is like any other.
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+        let mut courtesy = Courtesy {
+            waiting,
+            late: true,
+        };
+        courtesy.show(false);
+        courtesy
+    }
+
+    /// Before each job.
+    fn begin_job(&mut self) {
+        let waiting = self.waiting.fetch_sub(1, Ordering::Relaxed) - 1;
+        match self.late {
+            false if waiting > LATE => self.show(true),
+            true if waiting < IN_TIME => self.show(false),
+            _ => {}
+        }
+    }
+
+    fn show(&mut self, late: bool) {
+        if self.late == late {
+            return;
+        }
+        self.late = late;
+        let policy = match late {
+            true => libc::SCHED_OTHER,
+            false => libc::SCHED_IDLE,
+        };
+        // SAFETY: zeros are a valid parameter, which is only read; the rest as above.
+        unsafe {
+            let param: libc::sched_param = std::mem::zeroed();
+            libc::sched_setscheduler(0, policy, &raw const param);
+        }
+    }
+}
 
 /// The handle: dropping it lets the threads finish what they have been given, and waits for that.
 /// A snapshot that is being made is waited for too, unless it has been given up before.
@@ -112,6 +167,7 @@ pub struct StorageThread<D: Disk> {
     jobs: Option<Sender<Job<D>>>,
     garbage: Option<Sender<Box<dyn Send>>>,
     snapshots: Option<Sender<SnapshotJob>>,
+    snapshots_waiting: Arc<AtomicUsize>,
     transfers: Option<Sender<Job<D>>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -124,6 +180,8 @@ impl<D: Disk> StorageThread<D> {
         let (garbage, heap) = channel();
         let (snapshots, states) = channel();
         let (transfers, pieces) = channel();
+        let snapshots_waiting = Arc::new(AtomicUsize::new(0));
+        let courtesy = Arc::clone(&snapshots_waiting);
         let wake = Arc::new(wake);
         let (done_too, wake_too) = (done.clone(), Arc::clone(&wake));
         let (done_pieces, wake_pieces) = (done.clone(), Arc::clone(&wake));
@@ -142,9 +200,9 @@ impl<D: Disk> StorageThread<D> {
             Builder::new()
                 .name("hf-free".into())
                 .spawn(move || heap.into_iter().for_each(drop))?,
-            Builder::new()
-                .name("hf-snapshot".into())
-                .spawn(move || make_snapshots(states, &done_too, &*wake_too))?,
+            Builder::new().name("hf-snapshot".into()).spawn(move || {
+                make_snapshots(states, Courtesy::new(courtesy), &done_too, &*wake_too);
+            })?,
             Builder::new()
                 .name("hf-transfer".into())
                 .spawn(move || transfer(pieces, &done_pieces, &*wake_pieces))?,
@@ -154,6 +212,7 @@ impl<D: Disk> StorageThread<D> {
                 jobs: Some(jobs),
                 garbage: Some(garbage),
                 snapshots: Some(snapshots),
+                snapshots_waiting,
                 transfers: Some(transfers),
                 threads,
             },
@@ -169,6 +228,7 @@ impl<D: Disk> StorageThread<D> {
                 let _ = self.garbage.as_ref().map(|g| g.send(garbage));
             }
             Job::Snapshot(job) => {
+                self.snapshots_waiting.fetch_add(1, Ordering::Relaxed);
                 let _ = self.snapshots.as_ref().map(|s| s.send(job));
             }
             job @ (Job::Transfer(_) | Job::Download(_)) => {
@@ -194,13 +254,12 @@ impl<D: Disk> Drop for StorageThread<D> {
 
 fn make_snapshots<D: Disk>(
     jobs: Receiver<SnapshotJob>,
+    mut courtesy: Courtesy,
     done: &Sender<Done<D>>,
     wake: &(impl Fn() + ?Sized),
 ) {
-    // SAFETY: no memory is passed. On Linux it concerns the calling thread only; where it is not allowed
-    // the thread is like any other.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
     for job in jobs {
+        courtesy.begin_job();
         // Without a receiver the loop is gone, and its results with it.
         let result = job.run().map_or(Done::SnapshotPart, Done::Snapshot);
         let _ = done.send(result);

@@ -149,6 +149,11 @@ fn restore(
     if !owned && !imported {
         return Outcome::Moved;
     }
+    let has_elements = |value: &rdb::Value<'_>| matches!(value, rdb::Value::Container(_));
+    if values.iter().any(has_elements) && !data.types_are_read() {
+        data.hold(); // M9: a member of an older build would stop at the effect
+        return Outcome::Ok;
+    }
     if !data.room_for(bytes + 4096) {
         return Outcome::Ok; // held
     }

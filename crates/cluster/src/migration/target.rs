@@ -319,6 +319,10 @@ fn take(
             refused.push(at);
         }
     }
+    let has_elements = |value: &rdb::Value<'_>| matches!(value, rdb::Value::Container(_));
+    if values.iter().any(has_elements) && !data.types_are_read() {
+        data.hold(); // M9: a member of an older build would stop at the effect
+    }
     if data.footprint().hold {
         return Some(Vec::new());
     }

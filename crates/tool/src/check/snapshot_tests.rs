@@ -120,16 +120,16 @@ fn damage_is_told_by_place_bytes_and_key_before() {
     assert!(text.contains("give its folder to check-log"), "{text}");
 }
 
-/// A list of Redis: one node that is a listpack.
+/// A stream of Redis.
 #[test]
 fn type_of_later_builds_is_named_and_is_no_damage() {
-    let mut bytes = b"REDIS0011\xfe\x00\x00\x01a\x01b\x12\x04list\x01\x02".to_vec();
-    bytes.extend_from_slice(b"\x08\x08\0\0\0\0\0\xff.");
+    let mut bytes = b"REDIS0011\xfe\x00\x00\x01a\x01b\x13\x06stream\x01".to_vec();
+    bytes.extend_from_slice(b"\x10\0\0\0\0\0\0\0\0.");
     let whole = ended(bytes);
     let (text, verdict) = said(&whole);
     assert_eq!(verdict, Verdict::Damaged);
     let parts = [
-        "Stopped: f.rdb, offset 16, type 18 (list of listpacks), key \"list\": ",
+        "Stopped: f.rdb, offset 16, type 19 (stream of 7.0), key \"stream\": ",
         "the key before it: \"a\"\n",
         "Verdict: the file is whole by its checksum, but this build can't load it",
     ];
