@@ -193,6 +193,18 @@ fn logs_have_no_end_before_all_nodes_are_upgraded() {
         let index = rewrite();
         check(index > 1, || format!("{index}"))
     });
+    // The same nodes had strings alone: nothing of another type is written before all can read it.
+    let key = format!("{{{}}}h", cluster.shards()[0].tag(0));
+    let write = || format!("{:?}", node.cmd(&["HSET", &key, "f", "v"]));
+    let first = write();
+    assert!(first.starts_with("Error"), "{first}");
+    for other in 0..6 {
+        cluster.nodes[other].ok(&["CONFIG", "SET", "cluster-feature-bits", "7"]);
+    }
+    wait_for("a hash is written", SOON, || {
+        let said = write();
+        check(!said.starts_with("Error"), || said)
+    });
 }
 
 /// P20: a master that reloads hands over, and the shard serves on; a member that has reloaded has the same keys.

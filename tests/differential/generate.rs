@@ -6,6 +6,7 @@
 
 use crate::common::resp::show;
 use crate::dump::GOOD;
+use crate::elements::look;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -188,12 +189,20 @@ const PATTERNS: &[&str] = &[
     "h[a-c]*", "k[3-1]", "k[\\1]", "\\*", "?", "k**1", "[^k]*",
 ];
 
+/// What a sequence has beside strings and keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mix {
+    Strings,
+    /// Commands on bits, HyperLogLogs and databases. It watches no key: 7.0 takes a SETBIT that changes nothing for a change.
+    Bits,
+    /// Values with elements. It watches no key: what changes nothing is a change for some commands of Redis.
+    Elements,
+}
+
 pub struct Generator {
     pub rng: StdRng,
     in_multi: [bool; CONNECTIONS],
-    /// The sequence has commands on bits, HyperLogLogs and databases, and watches no key: 7.0 takes a SETBIT that
-    /// changes nothing for a change.
-    bits: bool,
+    mix: Mix,
 }
 
 impl Generator {
@@ -201,14 +210,14 @@ impl Generator {
         Generator {
             rng: StdRng::seed_from_u64(seed),
             in_multi: [false; CONNECTIONS],
-            bits: false,
+            mix: Mix::Strings,
         }
     }
 
     /// `len` commands and a look at everything that they can have left behind.
     pub fn sequence(&mut self, len: usize, resp3: bool, one_connection: bool) -> Vec<Op> {
         self.in_multi = [false; CONNECTIONS];
-        self.bits = self.chance(50);
+        self.mix = [Mix::Strings, Mix::Bits, Mix::Elements][self.rng.gen_range(0..3)];
         let mut ops = Vec::new();
         if resp3 {
             ops.extend((0..CONNECTIONS).map(|conn| Op::new(conn, &["HELLO", "3"])));
@@ -239,6 +248,7 @@ impl Generator {
                     args: vec![b"TTL".to_vec(), key],
                 });
             }
+            ops.extend(look());
         }
         ops
     }
@@ -310,7 +320,11 @@ impl Generator {
 
     fn command(&mut self, conn: usize) -> Args {
         let mut args = match self.rng.gen_range(0..100) {
-            0..=35 if self.bits => self.bit_command(),
+            0..=35 if self.mix == Mix::Bits => self.bit_command(),
+            0..=44 if self.mix == Mix::Elements => {
+                let ordered = self.in_multi[conn];
+                self.element_command(ordered)
+            }
             0..=44 => self.string_command(),
             45..=72 => self.key_command(conn),
             73..=87 => self.transaction_command(conn),
@@ -478,7 +492,8 @@ impl Generator {
     fn key_command(&mut self, conn: usize) -> Args {
         let k = self.key();
         match self.rng.gen_range(0..29) {
-            26 if !self.in_multi[conn] => self.words("DUMP", vec![k]),
+            // A set's encoding is another one since 7.2.
+            26 if !self.in_multi[conn] && self.mix != Mix::Elements => self.words("DUMP", vec![k]),
             27 | 28 => self.restore(k),
             0 | 1 => self.many("DEL", 1),
             2 => self.many("UNLINK", 1),
@@ -608,9 +623,10 @@ impl Generator {
 
     fn transaction_command(&mut self, conn: usize) -> Args {
         if self.in_multi[conn] && self.chance(60) {
-            return match self.bits {
-                true => self.bit_command(),
-                false => self.string_command(),
+            return match self.mix {
+                Mix::Bits => self.bit_command(),
+                Mix::Elements => self.element_command(true),
+                Mix::Strings => self.string_command(),
             };
         }
         match self.rng.gen_range(0..12) {
@@ -626,7 +642,7 @@ impl Generator {
                 self.in_multi[conn] = false;
                 self.words("DISCARD", vec![])
             }
-            9 | 10 if !self.bits => self.many("WATCH", 1),
+            9 | 10 if self.mix == Mix::Strings => self.many("WATCH", 1),
             _ => self.words("UNWATCH", vec![]),
         }
     }

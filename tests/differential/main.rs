@@ -13,6 +13,7 @@ mod common;
 mod compare;
 mod docs;
 mod dump;
+mod elements;
 mod generate;
 mod pair;
 mod payloads;

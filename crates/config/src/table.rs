@@ -566,11 +566,11 @@ static OWN: &[Directive] = &[
     ),
     Directive::own(
         "cluster-feature-bits",
-        int(0, 3),
-        "3",
+        int(0, 7),
+        "7",
         field!(cluster_feature_bits),
         "What this node says that its build can do: 0 plays a node of a version before slots could move, 1 one of a \
-         version before logs had an end.",
+         version before logs had an end, 3 one of a version that had strings alone.",
     )
     .hidden(),
     Directive::own(

@@ -4,7 +4,8 @@
 //! A cut turns the keyspace's mark over. An entry with another mark than the keyspace's is not saved yet: a walk
 //! saves one after the other, and whatever changes, removes or detaches one before that saves it first. What
 //! is new is born with the keyspace's mark. To save is to copy the entry's block, and to take a count of an
-//! object: an object is never copied for a snapshot, but by the first that edits it while both have it.
+//! object: an object is never copied for a snapshot, but by the first that edits it while both have it, and one in parts part by
+//! part.
 //!
 //! Invariants:
 //! - without a cut, and without the rest of one that was given up, all entries have the keyspace's mark;
@@ -126,7 +127,7 @@ impl Saver {
 pub struct CutBytes {
     /// Of entries that the walk came to. Objects count, though the keyspace has them too.
     pub walked: usize,
-    /// Of entries that would have changed or gone.
+    /// Of entries that would have changed or gone. Of a value in parts only its entry counts.
     pub touched: usize,
 }
 
@@ -151,7 +152,13 @@ impl Batch {
         entry.copy_to(&mut self.bytes);
         let copied = self.bytes.len() - before;
         let object = entry.share_object();
-        let bytes = copied + object.as_ref().map_or(0, |object| object.bytes());
+        let of_object = object.as_ref().map_or(0, |object| match by {
+            By::Walk => object.bytes(),
+            // A change copies the part that it meets: what is changed of a large value is not all of it.
+            By::Touch if object.has_parts() => 0,
+            By::Touch => object.bytes(),
+        });
+        let bytes = copied + of_object;
         self.objects.extend(object);
         self.entries += 1;
         match by {

@@ -57,6 +57,17 @@ impl Object {
         }
     }
 
+    /// Whether a clone shares its parts, and a change copies only those that it meets.
+    pub fn has_parts(&self) -> bool {
+        match self {
+            Object::String(_) => false,
+            Object::Hash(hash) => matches!(hash, HashObject::Table(_)),
+            Object::Set(set) => matches!(set, SetObject::Table(_)),
+            Object::List(list) => matches!(list, ListObject::Chunks(_)),
+            Object::SortedSet(zset) => matches!(zset, ZsetObject::Table(_)),
+        }
+    }
+
     /// About the memory that it takes.
     pub fn bytes(&self) -> usize {
         match self {

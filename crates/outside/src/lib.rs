@@ -14,11 +14,12 @@ mod tests;
 
 use base::clock::{Mono, Now};
 use base::mutation::{self, Mutation};
+use keyspace::Keyspace;
 use pool::{LinkId, Pool};
 use reply::{command, Reply};
 use settle::{Settle, Verdict};
 use shard::Shard;
-use state::{Gate, Reader, StateMachine};
+use state::{Gate, StateMachine};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use storage::Disk;
@@ -378,7 +379,7 @@ impl Job {
                 let keyspace = desk.shard.data().keyspace();
                 let is_same = |at: usize, theirs: &[u8]| {
                     let entry = keyspace.get(lend.db, &keyspace.key(&lend.keys[at]));
-                    entry.is_some_and(|entry| has_value(&entry, theirs))
+                    entry.is_some_and(|entry| has_value(keyspace, &entry, theirs))
                 };
                 let patience = desk.patience;
                 let sizes = lend.keys.iter().map(|key| {
@@ -435,15 +436,8 @@ fn ended(refused: Vec<u32>, keys: usize, finished: Option<Finished>) -> Course {
 }
 
 /// Whether a payload has the value of a key, however it is encoded.
-fn has_value(entry: &keyspace::Entry<'_>, theirs: &[u8]) -> bool {
-    let pace = &mut || {};
-    let mine = state::payload_of(entry.value(), Reader::Newest, false, pace);
-    let limit = mine.len().max(32);
-    match (
-        rdb::load(&mine, limit, &mut || {}),
-        rdb::load(theirs, limit, pace),
-    ) {
-        (Ok(mine), Ok(theirs)) => mine == theirs,
-        _ => false,
-    }
+fn has_value(keyspace: &Keyspace, entry: &keyspace::Entry<'_>, theirs: &[u8]) -> bool {
+    let limit = state::size_of(entry).max(theirs.len()).max(32);
+    let theirs = rdb::load(theirs, limit, &mut || {});
+    theirs.is_ok_and(|theirs| state::is_value_of(keyspace, entry, &theirs))
 }

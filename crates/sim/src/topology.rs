@@ -56,11 +56,12 @@ impl World {
                 kind: MemberKind::Data,
             })
             .collect();
-        let record = Record {
+        let mut record = Record {
             slots: self.slots[0].clone(),
             epoch: 1,
             ..Record::founded(ShardId([0x77; 20]), name(0))
         };
+        record.moves.features = topology::features::ALL;
         let base = Base {
             identity: MemberIdentity {
                 group: GroupId(77),

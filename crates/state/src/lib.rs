@@ -46,7 +46,7 @@ pub use effect::{begins_batch, PART_BYTES};
 pub use gate::{Footprint, Gate, GateKind};
 pub use hyperloglog::{Piece, Sketch};
 pub use moving::{Frozen, SlotMotion};
-pub use payload::{parcel_of, payload_of, size_of, weight_of, BadValue, Reader};
+pub use payload::{is_value_of, parcel_of, payload_of, size_of, weight_of, BadValue, Reader};
 pub use record::Ownership;
 pub use string::{number, text};
 pub use watch::Watch;

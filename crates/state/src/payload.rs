@@ -250,6 +250,20 @@ fn build(keyspace: &Keyspace, body: Body<'_>) -> Option<Detached> {
     Some(value)
 }
 
+/// Whether a value that was read is that of the key, however both are kept.
+pub fn is_value_of(keyspace: &Keyspace, entry: &Entry<'_>, value: &rdb::Value<'_>) -> bool {
+    match value {
+        rdb::Value::String(text) => {
+            let string = Value::String(StringRef::Bytes(text));
+            entry.value().is_same(string)
+        }
+        rdb::Value::Container(body) => {
+            let built = build(keyspace, *body);
+            built.is_some_and(|built| entry.value().is_same(built.value()))
+        }
+    }
+}
+
 /// A key as it travels to another shard.
 pub fn parcel_of(entry: &Entry<'_>, reader: Reader, pace: &mut dyn FnMut()) -> Parcel {
     Parcel {

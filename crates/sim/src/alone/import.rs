@@ -92,7 +92,7 @@ fn start(root: &SimDisk) -> Result<Started, shard::ShardError> {
         path: FILE.to_owned(),
         origin: Origin::default(),
         compress: true,
-        features: 3,
+        features: topology::features::ALL,
         has_others: false,
     };
     let opening = Opening::open(folder(root), config(SyncPolicy::Always))?;
