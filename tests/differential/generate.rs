@@ -343,6 +343,9 @@ impl Generator {
             b"RESET",
             // 7.0 looks for the key before it looks at the range.
             b"BITCOUNT",
+            // WITHSCORE is new in 7.2.
+            b"ZRANK",
+            b"ZREVRANK",
             b"BITPOS",
         ];
         if !fragile.contains(&name.as_slice()) && self.chance(5) {
