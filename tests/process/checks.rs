@@ -309,7 +309,7 @@ fn check_snapshot_agrees_with_the_server() {
     assert_eq!(code, 2);
 }
 
-/// A dump of the other program: its strings are read, and its list is named.
+/// A dump of the other program: its strings and lists are read, and its stream is named.
 #[test]
 fn check_snapshot_reads_dumps_of_redis() {
     let test = "check_snapshot_reads_dumps_of_redis";
@@ -336,12 +336,17 @@ fn check_snapshot_reads_dumps_of_redis() {
     assert!(!client.cmd(&["RPUSH", "list", "a"]).is_error());
     assert!(client.cmd(&["SAVE"]).is_ok());
     let (text, code) = check();
+    assert_eq!(code, 0, "{text}");
+    has(&text, &["Keys: 2, none with an expiry\n"]);
+    assert!(!client.cmd(&["XADD", "stream", "1-1", "f", "v"]).is_error());
+    assert!(client.cmd(&["SAVE"]).is_ok());
+    let (text, code) = check();
     assert_eq!(code, 1, "{text}");
     has(
         &text,
         &[
-            "key \"list\"",
-            "(list",
+            "key \"stream\"",
+            "(stream",
             "whole by its checksum, but this build can't load it",
         ],
     );

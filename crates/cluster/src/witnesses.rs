@@ -653,7 +653,8 @@ impl<S: Folders> Witnesses<S> {
             return self.destroy(raft_id);
         }
         let uninitialized = hosted.is_uninitialized();
-        let late = uninitialized && (hosted.leaves || now.mono >= hosted.uninitialized_until);
+        // One that is to leave waits as well: its promotion may be on its way, and would be committed by others.
+        let late = uninitialized && now.mono >= hosted.uninitialized_until;
         if hosted.shard.is_removed() || (late && hosted.is_empty()) {
             return self.destroy(raft_id);
         }
@@ -712,7 +713,7 @@ impl<S: Folders> Witnesses<S> {
             if h.wants_to_go() {
                 at = at.min(h.ask_at);
             }
-            if !h.leaves && h.is_uninitialized() {
+            if h.is_uninitialized() {
                 at = at.min(h.uninitialized_until);
             }
             at
