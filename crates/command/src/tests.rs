@@ -22,4 +22,5 @@ mod sets;
 mod sort;
 mod strings;
 mod transactions;
+mod upgrade;
 mod zsets;

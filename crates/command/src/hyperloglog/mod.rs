@@ -14,6 +14,7 @@ mod patch;
 mod sparse;
 mod value;
 
+use super::dispatch::types_are_read;
 use super::env::{Done, Env, Flow, DONE};
 use super::error::Error;
 use super::pace::Pace;
@@ -101,7 +102,8 @@ fn count_one(env: &mut Env<'_>, bytes: &[u8]) -> Result<u64, Error> {
             }
         }
     })?;
-    if is_news {
+    // M9: a member of an older build would stop at the note.
+    if is_news && types_are_read(env) {
         env.data.note_count(&key, count);
     }
     Ok(count)

@@ -39,7 +39,7 @@ fn routed(serving: Serving<'static>, own: bool) -> Fixture {
 }
 
 /// A call of each row that can be called, with as few arguments as it takes.
-fn calls() -> impl Iterator<Item = (&'static Spec, Vec<String>)> {
+pub(super) fn calls() -> impl Iterator<Item = (&'static Spec, Vec<String>)> {
     let rows = table().all().iter().map(|command| command.spec);
     rows.filter_map(|spec| {
         let mut args: Vec<String> = spec.full_name.split('|').map(str::to_owned).collect();
