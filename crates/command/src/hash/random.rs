@@ -1,13 +1,10 @@
 //! HRANDFIELD.
 
 use super::view::{see, Fields};
-use crate::args::integer;
 use crate::env::{Done, Env, DONE};
-use crate::error::Error;
 use crate::pace::Pace;
-use crate::sample::distinct;
+use crate::sample::{count_and_word, several};
 use crate::values::bulk;
-use keyspace::FieldRef;
 use rand::{rngs::StdRng, SeedableRng};
 use resp::args::Args;
 use resp::encode::Reply;
@@ -23,18 +20,7 @@ pub fn hrandfield(env: &mut Env<'_>, args: Args<'_>) -> Done {
         })?;
         return DONE;
     }
-    let count = integer(args.at(2))?;
-    if count == i64::MIN {
-        return Err(Error::out_of_range(-i64::MAX, i64::MAX));
-    }
-    let with_values = match args.len() {
-        3 => false,
-        4 if args.at(3).eq_ignore_ascii_case(b"withvalues") => true,
-        _ => return Err(Error::SYNTAX),
-    };
-    if with_values && count.unsigned_abs() > (i64::MAX / 2) as u64 {
-        return Err(Error::OUT_OF_RANGE);
-    }
+    let (count, with_values) = count_and_word(args, b"withvalues")?;
     let mut rng = StdRng::seed_from_u64(env.data.draw());
     let mut pace = Pace::default();
     let Env {
@@ -50,34 +36,19 @@ pub fn hrandfield(env: &mut Env<'_>, args: Args<'_>) -> Done {
             return reply.array(0);
         };
         let mut breathe = |bytes| pace.step(&mut **server, bytes);
-        let show = |reply: &mut Reply<'_>, found: FieldRef<'_>, breathe: &mut dyn FnMut(usize)| {
-            let nested = with_values && reply.is_resp3();
+        let drawn = several(hash, count, &mut rng, &mut breathe);
+        let nested = with_values && reply.is_resp3();
+        let width = if with_values && !nested { 2 } else { 1 };
+        reply.array(drawn.left() * width);
+        for found in drawn {
             if nested {
                 reply.array(2);
             }
-            bulk(reply, found.field);
+            bulk(&mut reply, found.field);
             if with_values {
-                bulk(reply, found.value);
+                bulk(&mut reply, found.value);
             }
             breathe(found.field.text_len() + found.value.text_len());
-        };
-        let width = if with_values && !reply.is_resp3() {
-            2
-        } else {
-            1
-        };
-        let wanted = usize::try_from(count.unsigned_abs()).expect("64 bits");
-        if count < 0 {
-            reply.array(wanted * width);
-            for _ in 0..wanted {
-                show(&mut reply, hash.random(&mut rng), &mut breathe);
-            }
-            return;
-        }
-        let drawn = distinct(hash, wanted, &mut rng, &mut breathe);
-        reply.array(drawn.len() * width);
-        for found in drawn {
-            show(&mut reply, found, &mut breathe);
         }
     })?;
     DONE

@@ -1,14 +1,13 @@
 //! Members drawn at random: SPOP, SRANDMEMBER.
 
 use super::read::look;
-use crate::args::integer;
 use crate::env::{Done, Env, Flow, DONE};
 use crate::error::Error;
 use crate::pace::Pace;
 use crate::room;
-use crate::sample::distinct;
+use crate::sample;
 use crate::values::{as_set, bulk};
-use keyspace::{Element, Key, SetRef};
+use keyspace::{Element, Key};
 use rand::{rngs::StdRng, SeedableRng};
 use resp::args::Args;
 use resp::encode::Reply;
@@ -65,7 +64,7 @@ fn draw(env: &mut Env<'_>, key: &Key<'_>, count: usize) -> Result<Drawn, Error> 
         let texts = |members: Vec<Element<'_>>| members.into_iter().map(Element::to_vec).collect();
         let mut breathe = |bytes| pace.step(&mut **server, bytes);
         let mut drawn = Drawn {
-            members: texts(distinct(set, count, &mut rng, &mut breathe)),
+            members: texts(sample::distinct(set, count, &mut rng, &mut breathe)),
             all: count >= set.len(),
             seed: None,
         };
@@ -106,12 +105,9 @@ pub fn srandmember(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let mut rng = StdRng::seed_from_u64(env.data.draw());
     let count = match args.len() {
         2 => None,
-        3 => Some(integer(args.at(2))?),
+        3 => Some(sample::count(args.at(2))?),
         _ => return Err(Error::SYNTAX),
     };
-    if count == Some(i64::MIN) {
-        return Err(Error::out_of_range(-i64::MAX, i64::MAX));
-    }
     let mut pace = Pace::default();
     let Env {
         data,
@@ -127,34 +123,15 @@ pub fn srandmember(env: &mut Env<'_>, args: Args<'_>) -> Done {
             (None, None) => reply.null(),
             (None, Some(_)) => reply.array(0),
             (Some(set), None) => bulk(&mut reply, set.random(&mut rng)),
-            (Some(set), Some(count)) => several(set, count, &mut rng, &mut reply, &mut breathe),
+            (Some(set), Some(count)) => {
+                let drawn = sample::several(set, count, &mut rng, &mut breathe);
+                reply.array(drawn.left());
+                for member in drawn {
+                    bulk(&mut reply, member);
+                    breathe(member.text_len());
+                }
+            }
         }
     })?;
     DONE
-}
-
-/// Below zero: so many draws, each from all members.
-fn several(
-    set: SetRef<'_>,
-    count: i64,
-    rng: &mut StdRng,
-    reply: &mut Reply<'_>,
-    breathe: &mut dyn FnMut(usize),
-) {
-    let wanted = usize::try_from(count.unsigned_abs()).expect("64 bits");
-    if count < 0 {
-        reply.array(wanted);
-        for _ in 0..wanted {
-            let member = set.random(rng);
-            bulk(reply, member);
-            breathe(member.text_len());
-        }
-        return;
-    }
-    let drawn = distinct(set, wanted, rng, breathe);
-    reply.array(drawn.len());
-    for member in drawn {
-        bulk(reply, member);
-        breathe(member.text_len());
-    }
 }
