@@ -96,7 +96,7 @@ impl Loader {
                 }
                 Item::Begin(begin) => {
                     check_absent(&self.keyspace, self.db, &begin.head.key)?;
-                    self.building = Some(Building::begin(&self.keyspace, self.db, begin)?);
+                    self.building = Some(Building::begin(&self.keyspace, self.db, begin));
                 }
                 Item::Piece(piece) => {
                     let building = self.building.as_mut();
@@ -163,21 +163,18 @@ pub struct Building {
 }
 
 impl Building {
-    /// For the keyspace, which is only asked how it keeps values. An error is one of a type that is not known.
-    pub fn begin(keyspace: &Keyspace, db: u32, begin: Begin<'_>) -> Result<Building, FileError> {
+    /// For the keyspace, which is only asked how it keeps values.
+    pub fn begin(keyspace: &Keyspace, db: u32, begin: Begin<'_>) -> Building {
         let (place, head) = (begin.place(), begin.head);
-        let Some(value) = begin_value(keyspace, head.encoding.kind()) else {
-            let fault = Fault::Type;
-            return Err(FileError { place, fault });
-        };
-        Ok(Building {
+        let value = begin_value(keyspace, head.encoding.kind());
+        Building {
             db,
             key: head.key.into(),
             expiry: head.expires_at_ms,
             value,
             elements: 0,
             place,
-        })
+        }
     }
 
     pub fn key(&self) -> &[u8] {

@@ -186,14 +186,14 @@ fn write_hash<S: Sink>(hash: HashRef<'_>, kind: Type, to: &mut S) -> Result<(), 
     Ok(())
 }
 
-/// A value of this kind without elements, which [`add_piece`] fills.
-pub(super) fn begin_value(keyspace: &Keyspace, kind: rdb::Kind) -> Option<Detached> {
+/// A value of this kind without elements, which [`add_piece`] fills. Never of a string, which has no pieces.
+pub(super) fn begin_value(keyspace: &Keyspace, kind: rdb::Kind) -> Detached {
     match kind {
-        rdb::Kind::Hash => Some(keyspace.detached(Kind::Hash)),
-        rdb::Kind::Set => Some(keyspace.detached(Kind::Set)),
-        rdb::Kind::List => Some(keyspace.detached(Kind::List)),
-        rdb::Kind::SortedSet => Some(keyspace.detached(Kind::SortedSet)),
-        rdb::Kind::String => None,
+        rdb::Kind::Hash => keyspace.detached(Kind::Hash),
+        rdb::Kind::Set => keyspace.detached(Kind::Set),
+        rdb::Kind::List => keyspace.detached(Kind::List),
+        rdb::Kind::SortedSet => keyspace.detached(Kind::SortedSet),
+        rdb::Kind::String => unreachable!("a string comes whole"),
     }
 }
 
@@ -241,13 +241,13 @@ pub(super) fn elements_of(value: Value<'_>) -> u64 {
 }
 
 /// The value that a payload's body is.
-fn build(keyspace: &Keyspace, body: Body<'_>) -> Option<Detached> {
-    let mut value = begin_value(keyspace, body.encoding().kind())?;
+fn build(keyspace: &Keyspace, body: Body<'_>) -> Detached {
+    let mut value = begin_value(keyspace, body.encoding().kind());
     let Ok(()) = body.visit::<Infallible>(&mut || {}, &mut |piece| {
         add_piece(&mut value, &piece);
         Ok(())
     });
-    Some(value)
+    value
 }
 
 /// Whether a value that was read is that of the key, however both are kept.
@@ -259,7 +259,7 @@ pub fn is_value_of(keyspace: &Keyspace, entry: &Entry<'_>, value: &rdb::Value<'_
         }
         rdb::Value::Container(body) => {
             let built = build(keyspace, *body);
-            built.is_some_and(|built| entry.value().is_same(built.value()))
+            entry.value().is_same(built.value())
         }
     }
 }
@@ -311,7 +311,7 @@ impl StateMachine {
             rdb::Value::String(text) => self.set(key, text, ttl),
             rdb::Value::Container(body) => {
                 let built = build(&self.keyspace, *body);
-                self.put_built(key, *body, built.expect("the caller has asked"), ttl);
+                self.put_built(key, *body, built, ttl);
             }
         }
     }
@@ -327,7 +327,7 @@ impl StateMachine {
             self.put(key, value, ttl);
             return Ok(());
         };
-        let built = build(&self.keyspace, *body).ok_or(BadValue)?;
+        let built = build(&self.keyspace, *body);
         if elements_of(built.value()) != body.elements() {
             return Err(BadValue);
         }
@@ -377,7 +377,7 @@ fn apply_restore(
     (key, body, ttl): Restored<'_>,
 ) -> Result<(), ApplyError> {
     let key = state.key(key);
-    let built = build(&state.keyspace, body).ok_or(ApplyError::Arguments(RESTORE))?;
+    let built = build(&state.keyspace, body);
     state.put_built(&key, body, built, ttl);
     Ok(())
 }

@@ -224,10 +224,7 @@ impl Look {
             Item::Begin(begin) => {
                 let layout = Layout::Single { databases: 1 };
                 let like = self.like.get_or_insert_with(|| Keyspace::new(layout, 0));
-                match Building::begin(like, 0, begin) {
-                    Ok(building) => self.building = Some(building),
-                    Err(error) => self.wrong = Some(Wrong::File(error)),
-                }
+                self.building = Some(Building::begin(like, 0, begin));
             }
             Item::Piece(piece) => {
                 let added = self.building.as_mut().map(|value| value.add(&piece));
