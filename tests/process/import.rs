@@ -92,7 +92,7 @@ fn dump_with_unknown_types_refuses_the_start() {
     assert_eq!(server.client().cmd(&["DBSIZE"]).int(), 0);
 }
 
-/// To open a pipe waits for one who writes into it: the start stood there, and a signal did not end it.
+/// Opening a pipe waits until another process writes to it: the start stood there, and a signal did not end it.
 #[test]
 fn pipe_in_the_dumps_place_refuses_the_start() {
     if !ours_only("pipe_in_the_dumps_place_refuses_the_start") {

@@ -245,7 +245,7 @@ unsafe fn write_parts(at: *mut u8, parts: &[&[u8]]) {
 impl Clone for SharedBytes {
     #[inline]
     fn clone(&self) -> SharedBytes {
-        // Relaxed: who clones has an owner already, so nothing must be seen through the count.
+        // Relaxed: the clone's source is an owner already, so nothing must be seen through the count.
         let before = self.owners().fetch_add(1, atomic::Ordering::Relaxed);
         if before > OWNERS_MAX {
             std::process::abort();

@@ -134,12 +134,12 @@ impl StateMachine {
         record.master = master;
     }
 
-    /// M9: from here on the log may say what needs this, and no member joins that can't read it.
     /// M9: whether every member reads the effects of all types of values.
     pub fn types_are_read(&self) -> bool {
         self.record.moves.features & TYPES != 0
     }
 
+    /// M9: from here on the log may say what needs this, and no member joins that can't read it.
     pub fn set_features(&mut self, features: u32) {
         if !self.emit(self.db, FEATURES, &[&features.to_le_bytes()]) {
             return;

@@ -122,7 +122,7 @@ impl Disk for RealDisk {
     }
 
     fn open_to_read(&self, name: &str) -> io::Result<RealFile> {
-        // To open a pipe waits for somebody who writes, and it has no places to read at.
+        // Opening a pipe waits until another process opens it to write, and a pipe has no places to read at.
         let mut options = OpenOptions::new();
         let options = options.read(true).custom_flags(libc::O_NONBLOCK);
         let file = options.open(self.path(name))?;

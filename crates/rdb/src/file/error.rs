@@ -51,7 +51,7 @@ pub enum Fault {
     Slot(u64),
     #[error("{0}")]
     Value(ValueError),
-    /// Found by the reader's caller, who keeps the elements.
+    /// Found by the reader's caller, as only the caller keeps elements.
     #[error("it has an element twice")]
     Twice,
     #[error("its checksum is {found:016x}, that of its bytes {computed:016x}")]

@@ -60,7 +60,7 @@ pub fn write(version: u16, compress: bool, items: &[Item<'_>]) -> (Vec<u8>, End)
 }
 
 /// Writes a value of these pieces.
-#[allow(dead_code)]
+#[allow(dead_code)] // not every test file writes
 pub fn put<S: Sink>(to: &mut S, encoding: Type, pieces: &[Piece<'_>]) -> Result<(), S::Error> {
     let expiries = pieces.iter().flat_map(|piece| match piece {
         Piece::Packed(Form::HashExpiring, bytes) => {
@@ -82,7 +82,7 @@ pub fn put<S: Sink>(to: &mut S, encoding: Type, pieces: &[Piece<'_>]) -> Result<
 }
 
 /// The elements of pieces, one by one.
-#[allow(dead_code)]
+#[allow(dead_code)] // not every test file compares elements
 pub fn elements(pieces: &[Piece<'_>]) -> Vec<Piece<'static>> {
     let all = pieces.iter().flat_map(|piece| match piece {
         Piece::Packed(form, bytes) => form.elements(bytes).map(Piece::into_owned).collect(),

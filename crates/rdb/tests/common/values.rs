@@ -129,7 +129,7 @@ pub fn value() -> impl Strategy<Value = (Type, Vec<Piece<'static>>)> {
 }
 
 /// A listpack of these texts.
-#[allow(dead_code)]
+#[allow(dead_code)] // not every test file makes one
 pub fn listpack(texts: &[&[u8]]) -> Vec<u8> {
     let mut bytes = listpack::EMPTY.to_vec();
     for text in texts {

@@ -104,7 +104,7 @@ fn form_cluster(backup: &Backup, places: &[Place], nodes: &mut [Node]) -> Result
             Next::Done(text) => {
                 println!("{text}");
                 if last.is_none() {
-                    // Else somebody who has emptied a cluster would believe that its keys are back.
+                    // Else the user of an emptied cluster would believe that its keys are back.
                     println!("Nothing was left to do, and no key was looked at: it was restored before, or is the cluster that the backup was made of");
                 }
                 return Ok(());
