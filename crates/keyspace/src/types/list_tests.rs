@@ -1,5 +1,6 @@
 use super::*;
-use crate::{CutBudget, Key, Keyspace, Layout};
+use crate::types::test_cut::read_cut;
+use crate::{Key, Keyspace, Layout};
 use containers::listpack::Builder;
 use proptest::prelude::*;
 use std::collections::VecDeque;
@@ -84,24 +85,13 @@ impl Bed {
     }
 
     fn read_cut(&mut self) {
-        let Some((mut reader, want)) = self.cut.take() else {
+        let Some((reader, want)) = self.cut.take() else {
             return;
         };
-        let budget = CutBudget {
-            bytes: usize::MAX,
-            chains: usize::MAX,
-        };
-        while self.keyspace.walk(budget) {}
         let mut read = Model::new();
-        while let Some(part) = self.keyspace.take_cut_part() {
-            let Ok(()) = reader.read_part(&part, &mut |entry| -> Result<(), ()> {
-                read = model_of(entry.value.list().unwrap());
-                Ok(())
-            }) else {
-                unreachable!()
-            };
-        }
-        reader.finish().unwrap();
+        read_cut(&mut self.keyspace, reader, |entry| {
+            read = model_of(entry.value.list().unwrap());
+        });
         assert_eq!(read, want);
     }
 

@@ -14,6 +14,8 @@ pub mod hash;
 pub mod list;
 mod packed;
 pub mod set;
+#[cfg(test)]
+mod test_cut;
 pub mod zset;
 pub mod zset_edit;
 pub mod zset_range;

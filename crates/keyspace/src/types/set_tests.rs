@@ -1,6 +1,7 @@
 use super::super::combine::SetOp;
 use super::*;
-use crate::{intersect, CutBudget, Key, Keyspace, Layout, Ttl};
+use crate::types::test_cut::read_cut;
+use crate::{intersect, Key, Keyspace, Layout, Ttl};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -84,25 +85,14 @@ impl Bed {
     }
 
     fn read_cut(&mut self) {
-        let Some((mut reader, want)) = self.cut.take() else {
+        let Some((reader, want)) = self.cut.take() else {
             return;
         };
-        let budget = CutBudget {
-            bytes: usize::MAX,
-            chains: usize::MAX,
-        };
-        while self.keyspace.walk(budget) {}
         let mut read: [Model; NAMES.len()] = Default::default();
-        while let Some(part) = self.keyspace.take_cut_part() {
-            let Ok(()) = reader.read_part(&part, &mut |entry| -> Result<(), ()> {
-                let at = NAMES.iter().position(|name| *name == entry.key).unwrap();
-                read[at] = model_of(entry.value.set().unwrap());
-                Ok(())
-            }) else {
-                unreachable!()
-            };
-        }
-        reader.finish().unwrap();
+        read_cut(&mut self.keyspace, reader, |entry| {
+            let at = NAMES.iter().position(|name| *name == entry.key).unwrap();
+            read[at] = model_of(entry.value.set().unwrap());
+        });
         assert_eq!(read, want);
     }
 

@@ -1,5 +1,6 @@
 use super::*;
-use crate::{CutBudget, Key, Keyspace, Layout, LexBound, LexRange, ScoreBound, ScoreRange, Scored};
+use crate::types::test_cut::read_cut;
+use crate::{Key, Keyspace, Layout, LexBound, LexRange, ScoreBound, ScoreRange, Scored};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -82,25 +83,14 @@ impl Bed {
     }
 
     fn read_cut(&mut self) {
-        let Some((mut reader, want)) = self.cut.take() else {
+        let Some((reader, want)) = self.cut.take() else {
             return;
         };
-        let budget = CutBudget {
-            bytes: usize::MAX,
-            chains: usize::MAX,
-        };
-        while self.keyspace.walk(budget) {}
         let mut read = Vec::new();
-        while let Some(part) = self.keyspace.take_cut_part() {
-            let Ok(()) = reader.read_part(&part, &mut |entry| -> Result<(), ()> {
-                let zset = entry.value.sorted_set().unwrap();
-                zset.for_each(|found| read.push(owned(found)));
-                Ok(())
-            }) else {
-                unreachable!()
-            };
-        }
-        reader.finish().unwrap();
+        read_cut(&mut self.keyspace, reader, |entry| {
+            let zset = entry.value.sorted_set().unwrap();
+            zset.for_each(|found| read.push(owned(found)));
+        });
         assert_eq!(bits(read), bits(in_order_of(&want)));
     }
 
