@@ -1,6 +1,6 @@
 //! Changing fields: HSET and its relatives, HDEL.
 
-use super::view::{see, Fields};
+use super::view::{open, Fields};
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
 use crate::values::as_hash;
@@ -36,7 +36,7 @@ pub fn hsetnx(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let now = env.data.now_ms();
     let (key, field) = (env.data.key(args.at(1)), args.at(2));
     let named = Fields::One(field);
-    let is_there = see(env.data, &key, named, |hash| {
+    let is_there = open(env.data, &key, named, |hash| {
         hash.is_some_and(|hash| hash.get_alive(field, now).is_some())
     })?;
     if !is_there {

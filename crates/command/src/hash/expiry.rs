@@ -2,12 +2,13 @@
 //!
 //! Relative times become absolute here; a time that has passed deletes the fields at once.
 
-use super::view::{see, Fields};
+use super::view::{open, see, Fields};
 use crate::args::integer;
 use crate::condition::Condition;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
 use crate::values::as_hash;
+use keyspace::HashRef;
 use resp::args::Args;
 use state::StateMachine;
 use std::collections::HashMap;
@@ -153,15 +154,26 @@ fn times(env: &mut Env<'_>, args: Args<'_>, shown: impl Fn(i64) -> i64) -> Done 
     check_kind(env, args)?;
     let names = fields(args, 2)?;
     let key = env.data.key(args.at(1));
-    let replies = each(env.data, &key, names, |_, found| match found {
-        None => NO_FIELD,
-        Some(None) => NO_EXPIRY,
-        Some(Some(at)) => shown(*at),
+    let now = env.data.now_ms();
+    let replies = see(env.data, &key, Fields::Named(names), |hash| {
+        let expiries = names.iter().map(|field| expiry_of(hash, field, now));
+        let replies = expiries.map(|found| match found {
+            None => NO_FIELD,
+            Some(None) => NO_EXPIRY,
+            Some(Some(at)) => shown(at),
+        });
+        replies.collect::<Vec<i64>>()
     })?;
     reply(env, &replies)
 }
 
-/// Asks for every named field, in order; `answer` gets its expiry, if there is such a field, and may change it for those that name
+/// When the field expires, if it does; the outer `None`: there is no such field, or it is due.
+fn expiry_of(hash: Option<HashRef<'_>>, field: &[u8], now: i64) -> Option<Option<i64>> {
+    let found = hash.and_then(|hash| hash.get_alive(field, now));
+    found.map(|(_, expiry)| expiry)
+}
+
+/// For commands that write: asks for every named field, in order; `answer` gets its expiry, if there is such a field, and may change it for those that name
 /// the field again. A field that `answer` says is deleted is there no more.
 fn each<'a>(
     data: &mut StateMachine,
@@ -171,10 +183,9 @@ fn each<'a>(
 ) -> Result<Vec<i64>, Error> {
     let now = data.now_ms();
     let mut found: HashMap<&[u8], Option<Option<i64>>> = HashMap::new();
-    see(data, key, Fields::Named(names), |hash| {
+    open(data, key, Fields::Named(names), |hash| {
         for field in names.iter() {
-            let expiry = hash.and_then(|hash| hash.get_alive(field, now));
-            found.insert(field, expiry.map(|(_, expiry)| expiry));
+            found.insert(field, expiry_of(hash, field, now));
         }
     })?;
     let mut replies = Vec::with_capacity(names.len());

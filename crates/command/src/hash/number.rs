@@ -1,6 +1,6 @@
 //! Fields that hold numbers: HINCRBY, HINCRBYFLOAT.
 
-use super::view::{see, Fields};
+use super::view::{open, Fields};
 use crate::args::integer;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
@@ -13,7 +13,7 @@ pub fn hincrby(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let (key, field) = (env.data.key(args.at(1)), args.at(2));
     let delta = integer(args.at(3))?;
     let named = Fields::One(field);
-    let old = see(env.data, &key, named, |hash| {
+    let old = open(env.data, &key, named, |hash| {
         match hash.and_then(|hash| hash.get_alive(field, now)) {
             None => Ok(0),
             Some((value, _)) => value.int().ok_or(Error::HASH_NOT_AN_INTEGER),
@@ -35,7 +35,7 @@ pub fn hincrbyfloat(env: &mut Env<'_>, args: Args<'_>) -> Done {
         return Err(Error::NAN_OR_INF);
     }
     let named = Fields::One(field);
-    let old = see(env.data, &key, named, |hash| {
+    let old = open(env.data, &key, named, |hash| {
         match hash.and_then(|hash| hash.get_alive(field, now)) {
             None => Ok(LongDouble::ZERO),
             Some((Element::Int(n), _)) => Ok(LongDouble::from_i64(n)),

@@ -4,7 +4,7 @@
 
 use crate::error::Error;
 use crate::values::as_hash;
-use keyspace::{HashRef, Key};
+use keyspace::{Entry, HashRef, Key};
 use resp::args::Args;
 use state::StateMachine;
 
@@ -17,24 +17,47 @@ pub enum Fields<'a> {
 }
 
 /// Shows the hash to `see`, without fields that are due and that it looks at; what of them a replica's copy still has is told by
-/// [`StateMachine::is_field_due`].
+/// [`StateMachine::is_field_due`]. For commands that read: the look is counted as a hit or a miss.
 pub fn see<R>(
     data: &mut StateMachine,
     key: &Key<'_>,
     fields: Fields<'_>,
     mut see: impl FnMut(Option<HashRef<'_>>) -> R,
 ) -> Result<R, Error> {
-    let seen = data.with_counted(key, |entry| {
-        let hash = entry.map(|entry| as_hash(&entry)).transpose()?;
-        Ok(match hash.and_then(HashRef::first_expiry) {
-            None => Ok(see(hash)),
-            Some(first) => Err(first),
-        })
-    })?;
-    let first = match seen {
-        Ok(result) => return Ok(result),
-        Err(first) => first,
-    };
+    let seen = data.with_counted(key, |entry| undue(entry, &mut see))?;
+    seen.or_else(|first| without_due(data, key, fields, first, see))
+}
+
+/// The same for commands that write.
+pub fn open<R>(
+    data: &mut StateMachine,
+    key: &Key<'_>,
+    fields: Fields<'_>,
+    mut see: impl FnMut(Option<HashRef<'_>>) -> R,
+) -> Result<R, Error> {
+    let seen = data.with(key, |entry| undue(entry, &mut see))?;
+    seen.or_else(|first| without_due(data, key, fields, first, see))
+}
+
+/// What `see` makes of a hash of which no field expires; else when the first one does.
+fn undue<R>(
+    entry: Option<Entry<'_>>,
+    see: impl FnOnce(Option<HashRef<'_>>) -> R,
+) -> Result<Result<R, i64>, Error> {
+    let hash = entry.map(|entry| as_hash(&entry)).transpose()?;
+    Ok(match hash.and_then(HashRef::first_expiry) {
+        None => Ok(see(hash)),
+        Some(first) => Err(first),
+    })
+}
+
+fn without_due<R>(
+    data: &mut StateMachine,
+    key: &Key<'_>,
+    fields: Fields<'_>,
+    first: i64,
+    see: impl FnOnce(Option<HashRef<'_>>) -> R,
+) -> Result<R, Error> {
     if data.is_field_due(Some(first)) {
         match fields {
             Fields::One(name) => data.expire_fields(key, &mut [name].into_iter()),
@@ -43,6 +66,6 @@ pub fn see<R>(
         }
     }
     data.with(key, |entry| {
-        entry.map(|entry| as_hash(&entry)).transpose().map(&mut see)
+        entry.map(|entry| as_hash(&entry)).transpose().map(see)
     })
 }

@@ -265,7 +265,8 @@ pub fn keyspace(report: &mut Report, env: &Env<'_>) {
                 .mean_expiry(db)
                 .map_or(0, |at| (at - env.now.unix_ms).max(0));
             report.raw(format_args!(
-                "db{db}:keys={keys},expires={expires},avg_ttl={mean},subexpiry=0"
+                "db{db}:keys={keys},expires={expires},avg_ttl={mean},subexpiry={}",
+                keyspace.with_field_expiry(db)
             ));
         }
     }

@@ -269,6 +269,9 @@ fn info_is_well_formed() {
     c.join(9);
     c.reply("SET a 1");
     c.reply("SET b 1 PXAT 1700000060123");
+    c.reply("HSET g f v");
+    c.reply("HSET h f v e v");
+    c.reply("HPEXPIREAT h 1700000060123 FIELDS 1 f");
     c.reply("GET a");
     c.reply("GET nokey");
     c.reply("NOSUCH");
@@ -314,7 +317,7 @@ fn info_is_well_formed() {
         "raft_member2:id=0000000000000003,kind=witness,voter=1,addr=10.0.0.3:7002,match=90,\
          applied=83,heard_ms=1500",
         "master_replid:0000000000000abc000000000000000000000000",
-        "db0:keys=2,expires=1,avg_ttl=60000,subexpiry=0",
+        "db0:keys=4,expires=1,avg_ttl=60000,subexpiry=1",
     ] {
         assert!(
             text.split("\r\n").any(|l| l == line),
