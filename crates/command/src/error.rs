@@ -226,10 +226,6 @@ impl Error {
         ))
     }
 
-    pub fn not_in_range(what: &str) -> Error {
-        Error::text(format!("ERR {what} is out of range"))
-    }
-
     /// What replaces the reply of a command that did not happen (T6): where to ask instead, or that
     /// nobody serves the slot now.
     pub fn not_done(slot: Option<u16>, addr: Option<&str>) -> Error {

@@ -519,11 +519,6 @@ fn position(row: &Directive) -> usize {
     table::find(row.name).expect("a row is found by its own name")
 }
 
-/// Whether a directive's value must be kept out of logs (CONFIG SET requirepass ...).
-pub fn is_sensitive(name: &str) -> bool {
-    table::find(name).is_some_and(|row| table()[row].sensitive)
-}
-
 /// CONFIG SET gives one argument; directives of many words split it at blanks.
 fn set_words(row: &Directive, given: &[u8]) -> Result<Vec<String>, String> {
     let text = std::str::from_utf8(given).map_err(|_| "argument must be valid UTF-8".to_owned())?;

@@ -5,7 +5,7 @@
 //! that the header says; what was checked, or was edited since, is read without a panic.
 //!
 //! The bytes, least significant first: the width (4: it is 2, 4 or 8), the number of integers (4), the integers. The width
-//! grows with the first integer that needs it, and never shrinks: [`Intset::is_narrowest`] tells what came of that.
+//! grows with the first integer that needs it, and never shrinks.
 
 use crate::{Splice, PACE_BYTES};
 use std::cmp::Ordering;
@@ -169,14 +169,6 @@ impl<'a> Intset<'a> {
 
     pub fn iter(self) -> impl DoubleEndedIterator<Item = i64> + ExactSizeIterator + Clone + 'a {
         (0..self.len()).map(move |i| self.get(i).expect("all of these are there"))
-    }
-
-    /// Whether some integer needs the width that all have, or there is none: so the width is what it would be if the
-    /// set were built anew.
-    pub fn is_narrowest(self) -> bool {
-        let ends = [self.first(), self.last()].into_iter().flatten();
-        let needed = ends.map(Width::of).max().unwrap_or(Width::Two);
-        needed == self.width
     }
 
     /// The bytes of the intset if this integer were added that it has not.
