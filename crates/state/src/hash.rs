@@ -10,6 +10,7 @@ use super::apply::ApplyError;
 use super::core::{Access, StateMachine};
 use super::effects::effects;
 use super::string::read_number;
+use base::events::Classes;
 use base::number::parse_i64;
 use effect::Op;
 use keyspace::{FieldTtl, HashRef, Key};
@@ -105,7 +106,7 @@ impl StateMachine {
         }
         self.keyspace.edit_hash(db, key, edit);
         if self.keyspace.get(db, key).is_none() {
-            self.note_gone(key);
+            self.note_emptied(db, key);
         }
         self.changed(db, key);
     }
@@ -135,7 +136,7 @@ impl StateMachine {
         if !due.is_empty() && self.may_expire_fields(key) {
             let wrote = self.footprint.wrote;
             self.hash_remove(key, &due);
-            self.note_expired(wrote, due.len());
+            self.note_expired(wrote, due.len(), (self.db, key.bytes));
         }
     }
 
@@ -148,7 +149,7 @@ impl StateMachine {
         if self.may_expire_fields(key) {
             let wrote = self.footprint.wrote;
             let gone = self.hash_remove_due(self.db, key, self.now_ms);
-            self.note_expired(wrote, gone);
+            self.note_expired(wrote, gone, (self.db, key.bytes));
         }
     }
 
@@ -162,7 +163,7 @@ impl StateMachine {
                 self.slice_left() > 0 && self.may_free() && self.frozen_in(db, &bytes).is_none();
             if may {
                 let gone = self.hash_remove_due(db, &key, self.now_ms);
-                self.note_expired(wrote, gone);
+                self.note_expired(wrote, gone, (db, &bytes));
             }
             self.footprint.hold |= !may;
             if self.footprint.hold {
@@ -180,11 +181,12 @@ impl StateMachine {
     }
 
     /// The deletion stands even if the command is held for something else.
-    fn note_expired(&mut self, wrote: bool, fields: usize) {
+    fn note_expired(&mut self, wrote: bool, fields: usize, (db, key): (u32, &[u8])) {
         if !self.footprint.hold {
             self.counters.expired_fields += fields as u64;
             self.footprint.wrote = wrote;
             self.footprint.expired = true;
+            self.tell_expired(Classes::HASH, "hexpired", db, key);
         }
     }
 
@@ -244,6 +246,7 @@ impl StateMachine {
             }
             self.end_command();
             self.counters.expired_fields += gone as u64;
+            self.tell_expired(Classes::HASH, "hexpired", db, &bytes);
             expired += gone;
         }
         expired

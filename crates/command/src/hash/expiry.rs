@@ -8,6 +8,7 @@ use crate::condition::Condition;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
 use crate::values::as_hash;
+use base::events::Classes;
 use keyspace::HashRef;
 use resp::args::Args;
 use state::StateMachine;
@@ -107,6 +108,8 @@ fn expire(env: &mut Env<'_>, args: Args<'_>, base_ms: i64, unit: i64, name: &str
             true => env.data.hash_remove(&key, &changed),
             false => env.data.hash_expire_at(&key, at_ms, &changed),
         }
+        let name = if gone { "hdel" } else { "hexpire" };
+        env.data.event(Classes::HASH, name, &key);
     }
     reply(env, &replies)
 }
@@ -128,6 +131,7 @@ pub fn hpersist(env: &mut Env<'_>, args: Args<'_>) -> Done {
     })?;
     if !changed.is_empty() {
         env.data.hash_persist(&key, &changed);
+        env.data.event(Classes::HASH, "hpersist", &key);
     }
     reply(env, &replies)
 }
