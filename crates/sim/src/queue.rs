@@ -89,6 +89,8 @@ pub fn meaning(group: u8, op: Op, reply: &Reply) -> Result<Seen, String> {
 #[derive(Default)]
 pub struct Queues {
     groups: HashMap<u8, Vec<Done>>,
+    /// What was pushed before may be gone.
+    flushes: HashMap<u8, True>,
     next_id: u64,
 }
 
@@ -112,12 +114,18 @@ impl Queues {
         self.groups.entry(group).or_default().push(done);
     }
 
+    /// FLUSHALL has emptied it, at the latest now.
+    pub fn flushed(&mut self, group: u8, now: True) {
+        self.flushes.insert(group, now);
+    }
+
     /// The first queue that no order of what happened explains.
     pub fn check(&self) -> Result<(), String> {
         let mut groups: Vec<_> = self.groups.iter().collect();
         groups.sort_by_key(|(group, _)| **group);
         for (group, done) in groups {
-            verdict(done).map_err(|why| format!("the queue of group {group} {why}"))?;
+            let flushed = self.flushes.get(group).copied().unwrap_or(0);
+            verdict(done, flushed).map_err(|why| format!("the queue of group {group} {why}"))?;
         }
         Ok(())
     }
@@ -133,7 +141,7 @@ struct Life {
     taken: Option<(True, True)>,
 }
 
-fn verdict(done: &[Done]) -> Result<(), String> {
+fn verdict(done: &[Done], flushed: True) -> Result<(), String> {
     let mut lives: HashMap<u64, Life> = HashMap::new();
     for Done { op, began, seen } in done {
         if let Op::Push(id) = op {
@@ -167,14 +175,14 @@ fn verdict(done: &[Done]) -> Result<(), String> {
         _ => None,
     });
     if let Some(rest) = rest {
-        nothing_is_lost(&lives, rest, unknown_takes)?;
+        nothing_is_lost((&lives, flushed), rest, unknown_takes)?;
     }
     in_order(&lives)?;
     nothing_was_overlooked(done, &lives, rest)
 }
 
 fn nothing_is_lost(
-    lives: &HashMap<u64, Life>,
+    (lives, flushed): (&HashMap<u64, Life>, True),
     rest: &[u64],
     unknown_takes: usize,
 ) -> Result<(), String> {
@@ -187,7 +195,8 @@ fn nothing_is_lost(
         }
     }
     let is_lost = |(id, life): &(&u64, &Life)| {
-        life.pushed.is_some() && life.taken.is_none() && !rest.contains(id)
+        let may_be_gone = life.began < flushed;
+        life.pushed.is_some() && life.taken.is_none() && !rest.contains(id) && !may_be_gone
     };
     let lost: Vec<&u64> = lives.iter().filter(is_lost).map(|(id, _)| id).collect();
     match lost.len() <= unknown_takes {
@@ -251,7 +260,7 @@ mod tests {
         let done: Vec<Done> = done
             .map(|(op, began, seen)| Done { op, began, seen })
             .collect();
-        verdict(&done)
+        verdict(&done, 0)
     }
 
     fn pushed(id: u64, began: True, ended: True) -> (Op, True, Option<(True, Seen)>) {
