@@ -185,8 +185,8 @@ pub fn lmpop(env: &mut Env<'_>, args: Args<'_>) -> Done {
 }
 
 pub fn blmpop(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let timeout = seconds(env, args.at(1))?;
     let (keys, what) = read_mpop(args, 2)?;
+    let timeout = seconds(env, args.at(1))?;
     match pop_first(env, &keys, what)? {
         true => DONE,
         false => wait_for(env, &keys, Kind::List, timeout),

@@ -231,10 +231,18 @@ fn fields_expire() {
         ("HEXPIRE h 10 NX FIELD 1 a", MISSING),
         (
             "HEXPIRE h 10 FIELDS 0 a",
-            "-ERR Number of fields must be a positive integer\r\n",
+            "-ERR Parameter `numFields` should be greater than 0\r\n",
         ),
         (
             "HEXPIRE h 10 FIELDS x a",
+            "-ERR Parameter `numFields` should be greater than 0\r\n",
+        ),
+        (
+            "HTTL h FIELDS 0 a",
+            "-ERR Number of fields must be a positive integer\r\n",
+        ),
+        (
+            "HPERSIST h FIELDS x a",
             "-ERR Number of fields must be a positive integer\r\n",
         ),
         (
