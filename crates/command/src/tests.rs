@@ -3,6 +3,7 @@
 
 mod admission;
 mod bitmaps;
+mod breath;
 mod databases;
 mod dump;
 mod effects;

@@ -16,7 +16,7 @@ effects! {
     /// `BITFIELD key offset bytes [offset bytes ...]`: what its fields have come to, as bytes; offsets are of bytes
     41 BITFIELD "BITFIELD": read_patches => |state: &mut StateMachine, (key, patches): (&[u8], Patches<'_>)| { state.patch_bits(&state.key(key), &patches); Ok(()) };
     /// `BITOP AND|OR|XOR|NOT destkey key [key ...]`; one of the keys at least is a string that is not empty
-    42 BITOP "BITOP": read_operation => apply_operation;
+    42 BITOP "BITOP": read_operation, breathing apply_operation;
 }
 
 /// Bytes that are written, each behind the offset where they begin.
@@ -210,6 +210,7 @@ fn read_operation<'e, 'a>(args: &'e [&'a [u8]]) -> Option<Operation<'e, 'a>> {
 fn apply_operation(
     state: &mut StateMachine,
     (of, to, sources): Operation<'_, '_>,
+    pace: &mut dyn FnMut(usize),
 ) -> Result<(), ApplyError> {
     let some = sources.iter().any(|bytes| {
         let entry = state.keyspace.get(state.db(), &state.key(bytes));
@@ -219,7 +220,7 @@ fn apply_operation(
         return Err(ApplyError::Mismatch(BITOP));
     }
     let key = state.key(to);
-    state.bit_operation(of, &key, sources, &mut || {});
+    state.bit_operation(of, &key, sources, &mut || pace(PIECE));
     Ok(())
 }
 

@@ -7,6 +7,7 @@
 //! leader saw there, so followers need no clock; a hash that is left without fields is gone, which needs no effect of its own.
 
 use super::apply::ApplyError;
+use super::breath::{in_pieces, PIECE};
 use super::core::{Access, StateMachine};
 use super::effects::effects;
 use super::string::read_number;
@@ -16,16 +17,20 @@ use keyspace::{FieldTtl, HashRef, Key};
 
 effects! {
     /// `HSET key KEEPTTL|CLEAR field value [field value ...]`
-    50 HSET "HSET": read_set => |state: &mut StateMachine, (key, ttl, pairs)| { state.of_hash(HSET, key)?; let key = state.key(key); state.hash_set(&key, pairs, ttl); Ok(()) };
+    50 HSET "HSET": read_set, breathing |state: &mut StateMachine, (key, ttl, pairs), pace| { state.of_hash(HSET, key)?; let key = state.key(key); in_pieces(pairs, pace, |pairs| { state.hash_set(&key, pairs, ttl); }); Ok(()) };
     /// `HDEL key field [field ...]`
-    51 HDEL "HDEL": read_fields => |state: &mut StateMachine, (key, fields)| { state.of_hash(HDEL, key)?; let key = state.key(key); state.hash_remove(&key, fields); Ok(()) };
+    51 HDEL "HDEL": read_fields, breathing |state: &mut StateMachine, (key, fields), pace| { state.of_hash(HDEL, key)?; let key = state.key(key); in_pieces(fields, pace, |fields| state.hash_remove(&key, fields)); Ok(()) };
     /// `HPEXPIREAT key ms field [field ...]`
-    52 HPEXPIREAT "HPEXPIREAT": read_times => |state: &mut StateMachine, (key, at, fields)| { state.of_hash(HPEXPIREAT, key)?; let key = state.key(key); state.hash_expire_at(&key, at, fields); Ok(()) };
+    52 HPEXPIREAT "HPEXPIREAT": read_times, breathing |state: &mut StateMachine, (key, at, fields), pace| { state.of_hash(HPEXPIREAT, key)?; let key = state.key(key); in_pieces(fields, pace, |fields| state.hash_expire_at(&key, at, fields)); Ok(()) };
     /// `HPERSIST key field [field ...]`
-    53 HPERSIST "HPERSIST": read_fields => |state: &mut StateMachine, (key, fields)| { state.of_hash(HPERSIST, key)?; let key = state.key(key); state.hash_persist(&key, fields); Ok(()) };
+    53 HPERSIST "HPERSIST": read_fields, breathing |state: &mut StateMachine, (key, fields), pace| { state.of_hash(HPERSIST, key)?; let key = state.key(key); in_pieces(fields, pace, |fields| state.hash_persist(&key, fields)); Ok(()) };
     /// `HDELDUE key ms`: all fields that expire before a time
-    54 HDELDUE "the deletion of due fields": read_number => |state: &mut StateMachine, (key, before)| { state.of_hash(HDELDUE, key)?; let key = state.key(key); state.hash_remove_due(state.db, &key, before); Ok(()) };
+    54 HDELDUE "the deletion of due fields": read_number, breathing |state: &mut StateMachine, (key, before), pace| { state.of_hash(HDELDUE, key)?; let key = state.key(key); state.hash_remove_due(state.db, &key, before, pace); Ok(()) };
 }
+
+/// T9: so many fields that are due are deleted at a time, of about so many bytes.
+const DUE_AT_ONCE: usize = 1024;
+const DUE_BYTES: usize = 64 << 10;
 
 impl StateMachine {
     /// What the log changes as a hash is one, or nothing that could be another type.
@@ -145,10 +150,25 @@ impl StateMachine {
         if !self.is_field_due(first) || self.access != Access::Lead {
             return;
         }
-        if self.may_expire_fields(key) {
-            let wrote = self.footprint.wrote;
-            let gone = self.hash_remove_due(self.db, key, self.now_ms);
-            self.note_expired(wrote, gone);
+        self.expire_slice(self.db, key);
+    }
+
+    /// T9: of millions of fields that are due a slice goes in each turn, by their names; as long as some are left the
+    /// command is held. False: it is.
+    fn expire_slice(&mut self, db: u32, key: &Key<'_>) -> bool {
+        loop {
+            let may =
+                self.slice_left() > 0 && self.may_free() && self.frozen_in(db, key.bytes).is_none();
+            if may {
+                let wrote = self.footprint.wrote;
+                let gone = self.remove_due_fields(db, key, self.now_ms, DUE_AT_ONCE);
+                self.note_expired(wrote, gone);
+            }
+            self.footprint.hold |= !may;
+            let hash = self.keyspace.get(db, key).and_then(|e| e.value().hash());
+            if self.footprint.hold || !self.is_field_due(hash.and_then(HashRef::first_expiry)) {
+                return !self.footprint.hold;
+            }
         }
     }
 
@@ -156,16 +176,8 @@ impl StateMachine {
     /// deleted, and the command is held.
     pub(super) fn purge_due_fields(&mut self) -> bool {
         while let Some((db, bytes)) = self.keyspace.next_due_hash(self.now_ms, &|_, _| false) {
-            let wrote = self.footprint.wrote;
             let key = self.keyspace.key(&bytes);
-            let may =
-                self.slice_left() > 0 && self.may_free() && self.frozen_in(db, &bytes).is_none();
-            if may {
-                let gone = self.hash_remove_due(db, &key, self.now_ms);
-                self.note_expired(wrote, gone);
-            }
-            self.footprint.hold |= !may;
-            if self.footprint.hold {
+            if !self.expire_slice(db, &key) {
                 return false;
             }
         }
@@ -188,7 +200,7 @@ impl StateMachine {
         }
     }
 
-    /// Up to `limit` fields that are due. How many went: none where the log has no room.
+    /// Up to `limit` fields that are due, of about [`DUE_BYTES`]. How many went: none where the log has no room.
     ///
     /// Which of many goes first is not the same on all members, as their tables differ: only all of them, or these by
     /// name, are one effect.
@@ -196,10 +208,17 @@ impl StateMachine {
         let hash = self.keyspace.get(db, key).and_then(|e| e.value().hash());
         let mut due = hash.map_or(Vec::new(), |hash| hash.due(before_ms, limit + 1));
         if due.len() <= limit {
-            return self.hash_remove_due(db, key, before_ms);
+            return self.hash_remove_due(db, key, before_ms, &mut |_| {});
         }
         due.truncate(limit);
-        let names: Vec<&[u8]> = due.iter().map(|field| &**field).collect();
+        let mut bytes = 0;
+        let fits = |field: &&[u8]| {
+            let first = bytes == 0;
+            bytes += field.len() + 1;
+            first || bytes <= DUE_BYTES
+        };
+        let names = due.iter().map(|field| &**field).take_while(fits);
+        let names: Vec<&[u8]> = names.collect();
         if !self.emit_parts(db, HDEL, &[key.bytes], &names) {
             return 0;
         }
@@ -208,20 +227,30 @@ impl StateMachine {
                 hash.remove(field);
             }
         });
-        limit
+        names.len()
     }
 
-    /// All fields that are due. How many went: none where the log has no room.
-    fn hash_remove_due(&mut self, db: u32, key: &Key<'_>, before_ms: i64) -> usize {
+    /// All fields that are due. How many went: none where the log has no room. `pace` is told the bytes of each (T9).
+    fn hash_remove_due(
+        &mut self,
+        db: u32,
+        key: &Key<'_>,
+        before_ms: i64,
+        pace: &mut dyn FnMut(usize),
+    ) -> usize {
         let mut text = itoa::Buffer::new();
         let args = [key.bytes, text.format(before_ms).as_bytes()];
         let mut gone = 0;
         if self.emit(db, HDELDUE, &args) {
-            self.edit_fields(db, key, |hash| {
-                let due = hash.as_ref().due(before_ms, usize::MAX);
-                gone = due.len();
-                for field in due {
-                    hash.remove(&field);
+            self.edit_fields(db, key, |hash| loop {
+                let due = hash.as_ref().due(before_ms, PIECE);
+                gone += due.len();
+                for field in &due {
+                    hash.remove(field);
+                    pace(field.len());
+                }
+                if due.len() < PIECE {
+                    break;
                 }
             });
         }

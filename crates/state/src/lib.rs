@@ -7,12 +7,13 @@
 //! Reading order: `core` (turns, commands, keys, the dirty index), then a file for each type (`string`, with `bitmap` and `hyperloglog` beside it;
 //! `key` and `expire` for all types; `record` for the shard's own), whose mutators make an effect and
 //! carry it out, and whose `EFFECTS` are the rows by which the log does the same; `effects` (the table),
-//! `apply` (the way through an entry), `payload` (values on their way), [`load`] (from a file to a keyspace), [`save`] (and back), `watch`, `gate`, `room`.
+//! `apply` (the way through an entry), `payload` (values on their way), [`load`] (from a file to a keyspace), [`save`] (and back), `watch`, `gate`, `room`, `breath` (how long work lets its caller breathe).
 //!
 //! A new type is a file here, a file in `keyspace`, a folder in `command`, and a line in each table.
 
 mod apply;
 mod bitmap;
+mod breath;
 mod core;
 pub mod effects;
 mod expire;
@@ -42,6 +43,7 @@ pub use apply::{
     apply_record, apply_unit, check_entry, check_unit, has_key_effects, only_frees, ApplyError,
 };
 pub use bitmap::{BitOperation, Patches};
+pub use breath::Pacer;
 pub use effect::{begins_batch, PART_BYTES};
 pub use gate::{Footprint, Gate, GateKind};
 pub use hyperloglog::{Piece, Sketch};
@@ -65,6 +67,7 @@ pub mod op {
         MARK_RETURNING, MIGRATING, TAKE,
     };
     pub use super::record::{ADD_SLOTS, DEL_SLOTS, EPOCH, LOSE_SLOTS};
+    pub use super::set::{SADD, SSTORE};
     pub use super::string::{APPEND, INCRBY, MSET, SET, SETRANGE};
     pub use effect::Op;
 }

@@ -7,6 +7,7 @@
 //! is left without members is gone, which needs no effect of its own.
 
 use super::apply::ApplyError;
+use super::breath::in_pieces;
 use super::core::StateMachine;
 use super::effects::effects;
 use super::room;
@@ -16,15 +17,15 @@ use keyspace::{Digits, Key, SetOp, Ttl};
 
 effects! {
     /// `SADD key member [member ...]`
-    65 SADD "SADD": read_members => |state: &mut StateMachine, (key, members)| { let key = state.of_set(SADD, key)?; state.set_add(&key, members); Ok(()) };
+    65 SADD "SADD": read_members, breathing |state: &mut StateMachine, (key, members), pace| { let key = state.of_set(SADD, key)?; in_pieces(members, pace, |members| { state.set_add(&key, members); }); Ok(()) };
     /// `SREM key member [member ...]`
-    66 SREM "SREM": read_members => |state: &mut StateMachine, (key, members)| { let key = state.of_set(SREM, key)?; state.set_remove(&key, members); Ok(()) };
+    66 SREM "SREM": read_members, breathing |state: &mut StateMachine, (key, members), pace| { let key = state.of_set(SREM, key)?; in_pieces(members, pace, |members| state.set_remove(&key, members)); Ok(()) };
     /// `SMOVE source destination member`
     67 SMOVE "SMOVE": read_move => |state: &mut StateMachine, (from, to, member)| { let (from, to) = (state.of_set(SMOVE, from)?, state.of_set(SMOVE, to)?); state.set_move(&from, &to, member); Ok(()) };
     /// `INTER|UNION|DIFF destination key [key ...]`
-    68 SSTORE "the storing of combined sets": read_store => apply_store;
+    68 SSTORE "the storing of combined sets": read_store, breathing apply_store;
     /// `key seed count`: the members that are drawn by a number
-    69 SPOP "the removal of drawn members": read_draw => |state: &mut StateMachine, (key, seed, count)| { let key = state.of_set(SPOP, key)?; state.set_remove_drawn(&key, seed, count); Ok(()) };
+    69 SPOP "the removal of drawn members": read_draw, breathing |state: &mut StateMachine, (key, seed, count), pace| { let key = state.of_set(SPOP, key)?; state.set_remove_drawn(&key, seed, count, pace); Ok(()) };
 }
 
 /// A draw of many members is logged in effects of about so many bytes.
@@ -155,8 +156,14 @@ impl StateMachine {
     }
 
     /// SPOP where the log can't take the members: a number stands for them, which each member of the group draws by
-    /// again.
-    pub fn set_remove_drawn(&mut self, key: &Key<'_>, seed: u64, count: usize) {
+    /// again. `pace`: as above.
+    pub fn set_remove_drawn(
+        &mut self,
+        key: &Key<'_>,
+        seed: u64,
+        count: usize,
+        pace: &mut dyn FnMut(usize),
+    ) {
         self.assert_owned(SPOP, key);
         let (mut seed_text, mut count_text) = (itoa::Buffer::new(), itoa::Buffer::new());
         let numbers = [
@@ -171,12 +178,12 @@ impl StateMachine {
             return;
         };
         let drawn: Vec<Vec<u8>> = set
-            .drawn_by(seed, count)
+            .drawn_by(seed, count, pace)
             .into_iter()
             .map(|member| member.text(&mut Digits::default()).to_vec())
             .collect();
         let drawn: Vec<&[u8]> = drawn.iter().map(|member| &**member).collect();
-        self.remove_members(key, &drawn);
+        in_pieces(&drawn, pace, |piece| self.remove_members(key, piece));
     }
 }
 
@@ -226,11 +233,12 @@ fn read_draw<'a>(args: &[&'a [u8]]) -> Option<(&'a [u8], u64, usize)> {
 fn apply_store(
     state: &mut StateMachine,
     (op, to, from): (SetOp, &[u8], &[&[u8]]),
+    pace: &mut dyn FnMut(usize),
 ) -> Result<(), ApplyError> {
     for key in from {
         state.of_set(SSTORE, key)?;
     }
     let to = state.key(to);
-    state.set_store(op, &to, from, &mut |_| {});
+    state.set_store(op, &to, from, pace);
     Ok(())
 }

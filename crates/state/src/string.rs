@@ -4,6 +4,7 @@
 //! the effect and carries it out. Never: parses a command, replies.
 
 use super::apply::ApplyError;
+use super::breath::in_pieces;
 use super::core::StateMachine;
 use super::effects::effects;
 use base::number::parse_i64;
@@ -19,7 +20,7 @@ effects! {
     /// `INCRBY key increment` (the increment may be negative)
     6 INCRBY "INCRBY": read_number => apply_increment;
     /// `MSET key value [key value ...]`
-    10 MSET "MSET": read_pairs => |state: &mut StateMachine, pairs| { state.set_many(pairs); Ok(()) };
+    10 MSET "MSET": read_pairs, breathing |state: &mut StateMachine, pairs, pace| { in_pieces(pairs, pace, |pairs| state.set_many(pairs)); Ok(()) };
 }
 
 impl StateMachine {

@@ -70,7 +70,7 @@ fn draw(env: &mut Env<'_>, key: &Key<'_>, count: usize) -> Result<Drawn, Error> 
         };
         if is_bounded && !drawn.all && bytes_of(key, &drawn) > room::POPPED {
             drawn.seed = Some(seed);
-            drawn.members = texts(set.drawn_by(seed, count));
+            drawn.members = texts(set.drawn_by(seed, count, &mut breathe));
         }
         Ok(drawn)
     })
@@ -86,8 +86,11 @@ fn take(env: &mut Env<'_>, key: &Key<'_>, drawn: &Drawn) -> bool {
     if drawn.members.is_empty() {
         return true;
     }
+    let mut pace = Pace::default();
     if let Some(seed) = drawn.seed {
-        env.data.set_remove_drawn(key, seed, drawn.members.len());
+        let Env { data, server, .. } = env;
+        let breathe = &mut |bytes| pace.step(&mut **server, bytes);
+        data.set_remove_drawn(key, seed, drawn.members.len(), breathe);
         return true;
     }
     // D5: they are one unit.
@@ -95,7 +98,6 @@ fn take(env: &mut Env<'_>, key: &Key<'_>, drawn: &Drawn) -> bool {
         return false;
     }
     let members: Vec<&[u8]> = drawn.members.iter().map(|member| &**member).collect();
-    let mut pace = Pace::default();
     let Env { data, server, .. } = env;
     data.set_pop(key, &members, &mut |bytes| pace.step(&mut **server, bytes));
     true

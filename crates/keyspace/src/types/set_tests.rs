@@ -191,7 +191,7 @@ impl Bed {
         assert!(model.contains(&set.random(&mut rng()).to_vec()));
         let count = model.len() / 2;
         let drawn: Model = set
-            .drawn_by(7, count)
+            .drawn_by(7, count, &mut |_| {})
             .into_iter()
             .map(Element::to_vec)
             .collect();
@@ -282,7 +282,7 @@ fn forms_do_not_change_digest_or_draw() {
             });
             let set = keyspace.get(0, &key).unwrap().value().set().unwrap();
             let mut drawn: Vec<Vec<u8>> = set
-                .drawn_by(9, 7)
+                .drawn_by(9, 7, &mut |_| {})
                 .into_iter()
                 .map(Element::to_vec)
                 .collect();
