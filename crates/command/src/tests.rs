@@ -16,6 +16,7 @@ mod hyperloglogs;
 mod keys;
 mod lists;
 mod loading;
+mod long_strings;
 mod migrate;
 mod pubsub;
 mod room;

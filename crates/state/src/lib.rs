@@ -50,7 +50,7 @@ pub use hyperloglog::{Piece, Sketch};
 pub use moving::{Frozen, SlotMotion};
 pub use payload::{is_value_of, parcel_of, payload_of, size_of, weight_of, BadValue, Reader};
 pub use record::Ownership;
-pub use string::{number, text};
+pub use string::number;
 pub use watch::Watch;
 pub use zset::{End, FoundBy, RangeBy};
 pub use zset_combine::{combine, intersection_size, Aggregate, Combination, Operation, Source};

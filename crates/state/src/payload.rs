@@ -10,10 +10,10 @@ use super::effects::effects;
 use base::number::parse_i64;
 use keyspace::{
     Content, Detached, Digits, Entry, FieldTtl, HashLayout, HashRef, Key, Keyspace, Kind,
-    ListLayout, ListRef, SetLayout, SetRef, Side, StringRef, Ttl, Value, ZsetLayout, ZsetRef,
+    ListLayout, ListRef, Scratch, SetLayout, SetRef, Side, StringRef, Ttl, Value, ZsetLayout,
+    ZsetRef,
 };
 use rdb::{Body, Form, Piece, Pieces, Sink, Type};
-use std::borrow::Cow;
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 use topology::moves::Parcel;
@@ -85,7 +85,8 @@ pub(super) fn write_value<S: Sink>(
     to: &mut S,
 ) -> Result<(), S::Error> {
     match value {
-        Value::String(string) => to.string(&text_of(string)),
+        Value::String(StringRef::Chunks(blob)) => to.long_string(blob.len(), &mut blob.chunks()),
+        Value::String(string) => to.string(string.text(&mut Scratch::default())),
         Value::Hash(hash) => write_hash(hash, kind, to),
         Value::Set(set) => write_set(set, kind, to),
         Value::List(list) => write_list(list, kind, to),
@@ -294,14 +295,6 @@ pub fn weight_of(value: &rdb::Value<'_>) -> usize {
     match value {
         rdb::Value::String(text) => text.len(),
         rdb::Value::Container(body) => body.bytes().len(),
-    }
-}
-
-/// The text of a string.
-pub(super) fn text_of(string: StringRef<'_>) -> Cow<'_, [u8]> {
-    match string {
-        StringRef::Int(n) => Cow::Owned(itoa::Buffer::new().format(n).as_bytes().to_vec()),
-        StringRef::Bytes(bytes) => Cow::Borrowed(bytes),
     }
 }
 

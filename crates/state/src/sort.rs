@@ -10,9 +10,8 @@ use super::apply::ApplyError;
 use super::breath::in_pieces;
 use super::core::StateMachine;
 use super::effects::effects;
-use super::string::text;
 use base::number::parse_i64;
-use keyspace::{Digits, Element, Key, Side, Value};
+use keyspace::{Digits, Element, Key, Scratch, Side, Value};
 use std::cmp::Ordering;
 
 effects! {
@@ -68,7 +67,7 @@ pub fn elements_of(value: Value<'_>, pace: &mut dyn FnMut(usize)) -> Option<(Vec
 /// What of a value another element is sorted by, or is shown for it.
 pub fn found_in(value: Value<'_>, field: Option<&[u8]>, now_ms: i64) -> Option<Vec<u8>> {
     match (value, field) {
-        (Value::String(string), None) => Some(text(string, &mut itoa::Buffer::new()).to_vec()),
+        (Value::String(string), None) => Some(string.text(&mut Scratch::default()).to_vec()),
         (Value::Hash(hash), Some(field)) => {
             let (found, _) = hash.get_alive(field, now_ms)?;
             Some(found.text(&mut Digits::default()).to_vec())

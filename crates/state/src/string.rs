@@ -105,14 +105,7 @@ pub fn number(value: &StringRef<'_>) -> Option<i64> {
     match value {
         StringRef::Int(n) => Some(*n),
         StringRef::Bytes(text) => parse_i64(text),
-    }
-}
-
-/// The bytes of a string; those of an integer are written into `digits`.
-pub fn text<'a>(value: StringRef<'a>, digits: &'a mut itoa::Buffer) -> &'a [u8] {
-    match value {
-        StringRef::Int(n) => digits.format(n).as_bytes(),
-        StringRef::Bytes(bytes) => bytes,
+        StringRef::Chunks(_) => None,
     }
 }
 
