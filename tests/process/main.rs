@@ -23,6 +23,7 @@ mod pubsub;
 mod reload;
 mod saving;
 mod sync;
+mod waiting;
 
 use common::server::is_holdfast;
 use common::skipped;

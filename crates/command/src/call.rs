@@ -1,7 +1,7 @@
 //! Running a handler, and counting that it ran.
 //!
 //! Owns: [`call`], which the dispatcher and EXEC use. Never: asks whether the command may run (that is
-//! `dispatch`). Invariant: a command that is held is not counted: it runs again.
+//! `dispatch`). Invariant: a command that is held, or waits for keys, is not counted: it runs again.
 
 use super::env::{Command, Done, Env, Flow};
 use resp::args::Args;
@@ -10,7 +10,8 @@ pub(super) fn call(env: &mut Env<'_>, command: &'static Command, args: Args<'_>)
     let weight = env.server.stats_mut().of(command.id).weight();
     let begun = weight.map(|_| env.server.now());
     let result = (command.run)(env, args);
-    if matches!(result, Ok(Flow::Hold)) || env.data.footprint().hold {
+    let goes_on = |flow: &Flow| *flow == Flow::Hold || flow.waits_for_keys();
+    if result.as_ref().is_ok_and(goes_on) || env.data.footprint().hold {
         return result;
     }
     let ended = begun.map(|_| env.server.now());

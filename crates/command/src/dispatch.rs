@@ -46,6 +46,8 @@ pub fn execute(env: &mut Env<'_>, args: Args<'_>) -> Outcome {
             "D5: a command that is to run again has changed something"
         );
         env.out.truncate(start);
+    } else if flow.waits_for_keys() {
+        note_write(env, &footprint);
     } else {
         finish(
             env,
@@ -69,6 +71,13 @@ pub fn execute(env: &mut Env<'_>, args: Args<'_>) -> Outcome {
     }
 }
 
+/// C2: what WAIT waits for.
+fn note_write(env: &mut Env<'_>, footprint: &Footprint) {
+    if footprint.logged() {
+        env.session.last_write = footprint.depends;
+    }
+}
+
 /// Accounts for a command that ran or was refused, and drops the reply if the client wants none. One
 /// that blocks has its reply still to come.
 fn finish(env: &mut Env<'_>, start: usize, before: ReplyMode, footprint: &Footprint, blocks: bool) {
@@ -77,9 +86,8 @@ fn finish(env: &mut Env<'_>, start: usize, before: ReplyMode, footprint: &Footpr
     session.last_command_at = env.now.mono;
     // ASKING holds for one command, or for one transaction.
     session.asking &= std::mem::take(&mut session.just_asked) || session.transaction.open;
-    if footprint.logged() {
-        session.last_write = footprint.depends;
-    }
+    note_write(env, footprint);
+    let session = &mut *env.session;
     if blocks {
         return;
     }

@@ -9,6 +9,7 @@ use super::registry;
 use super::session::Session;
 use super::spec::Role;
 use base::clock::Now;
+use keyspace::Kind;
 use resp::args::Args;
 use resp::encode::Reply;
 use state::{Footprint, GateKind, StateMachine};
@@ -97,6 +98,13 @@ pub enum Flow {
     Shutdown(Shutdown),
 }
 
+impl Flow {
+    /// The command has not come to its end: it runs again when a key has changed.
+    pub fn waits_for_keys(&self) -> bool {
+        matches!(self, Flow::Block(block) if matches!(block.kind, BlockKind::Keys { .. }))
+    }
+}
+
 /// What a client waits for, and for how long at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
@@ -120,6 +128,9 @@ pub enum BlockKind {
     HandOver { slot: u16 },
     /// SETSLOT STABLE: until the slot has no mark any more (M11).
     MarkEnd { slot: u16 },
+    /// BLPOP and its like: until one of these keys has a value of this kind; then, and when its time is over, the
+    /// command runs again.
+    Keys { keys: Vec<Box<[u8]>>, kind: Kind },
     /// SAVE: until the snapshot with this number is there, or is not.
     Saved { number: u64 },
     /// DEBUG RELOAD, LOADAOF: until the keyspace has been made anew.

@@ -33,6 +33,7 @@ texts! {
     FIELD_EXPIRY_NEGATIVE = "ERR invalid expire time, must be >= 0";
     NOT_A_FLOAT = "ERR value is not a valid float";
     NOT_AN_INTEGER_TIMEOUT = "ERR timeout is not an integer or out of range";
+    NOT_A_FLOAT_TIMEOUT = "ERR timeout is not a float or out of range";
     NEGATIVE_TIMEOUT = "ERR timeout is negative";
     OVERFLOW = "ERR increment or decrement would overflow";
     DECR_OVERFLOW = "ERR decrement would overflow";

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`spec`] and [`key_spec`] (what a row says), [`registry`] (from a name to a row),
 //! [`env`] (what a command runs in and what comes of it), [`dispatch`] (admission in Redis's order)
-//! and `call`, what handlers share (`rows`, `args`, `words`, `values`, `help`, [`digest`]), then the families:
+//! and `call`, what handlers share (`rows`, `args`, `words`, `values`, `blocking`, `help`, [`digest`]), then the families:
 //! `string`, `list`, `bitmap`, `hyperloglog`, `generic`, `sort`, `databases`, `dump`, `expiry`, `keys`, `transaction`,
 //! `function`, `pubsub`, `cluster`, `server`, which [`table`] collects.
 //!
@@ -15,6 +15,7 @@ pub mod api;
 mod args;
 mod arguments;
 mod bitmap;
+mod blocking;
 mod call;
 mod cluster;
 mod condition;

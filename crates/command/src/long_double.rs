@@ -110,6 +110,42 @@ impl LongDouble {
         }
     }
 
+    /// A thousand times the number, rounded as it would be if it were kept, then up to an integer; `None`: there is no such
+    /// integer.
+    pub fn ceil_of_thousandths(self) -> Option<i64> {
+        let Finite {
+            negative,
+            mantissa,
+            exponent,
+        } = self
+        else {
+            return None;
+        };
+        let Finite {
+            mantissa, exponent, ..
+        } = round(negative, u128::from(mantissa) * 1000, exponent, false)
+        else {
+            return None;
+        };
+        let (whole, rest) = match u32::try_from(-exponent) {
+            Ok(places) => {
+                let whole = mantissa.checked_shr(places).unwrap_or(0);
+                (whole, whole.checked_shl(places).unwrap_or(0) != mantissa)
+            }
+            Err(_) if mantissa == 0 => (0, false),
+            Err(_) => {
+                let shift = u32::try_from(exponent).ok()?;
+                let fits = shift < mantissa.leading_zeros();
+                (fits.then(|| mantissa << shift)?, false)
+            }
+        };
+        let whole = i64::try_from(whole).ok()?;
+        match negative {
+            true => Some(-whole),
+            false => whole.checked_add(i64::from(rest)),
+        }
+    }
+
     /// The number with 17 digits after the point, rounded to even, without trailing zeros. Finite
     /// numbers only.
     pub fn to_text(self) -> String {

@@ -174,7 +174,8 @@ mod tests {
             "| `MSET key value [key value ...]` | 1.0.1 |",
             "| `CLUSTER SETSLOT slot <IMPORTING node-id \\| MIGRATING node-id \\| NODE node-id \\| STABLE>` | 3.0.0 |",
             "| `SORT key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC \\| DESC] [ALPHA] [STORE destination]` | 1.0.0 |",
-            "| `BLPOP key [key ...] timeout` | 2.0.0 | *later* |",
+            "| `BLPOP key [key ...] timeout` | 2.0.0 |",
+            "| `XLEN key` | 5.0.0 | *later* |",
             "| `CLUSTER RAFT <STATUS \\| MEMBERS \\| HELP>` | only here |",
         ] {
             assert!(page.contains(row), "{row} is not in {page}");

@@ -95,6 +95,8 @@ pub struct Session {
     pub watches: Vec<Watch>,
     /// What is running must not block (EXEC).
     pub deny_blocking: bool,
+    /// The command runs again that has waited for keys for as long as it may.
+    pub time_is_over: bool,
     /// READONLY: this client may read from a replica, which may be stale.
     pub readonly: bool,
     /// ASKING: the next command may use a slot that is being imported.
@@ -140,6 +142,7 @@ impl Session {
             transaction: Transaction::default(),
             watches: Vec::new(),
             deny_blocking: false,
+            time_is_over: false,
             readonly: false,
             asking: false,
             just_asked: false,

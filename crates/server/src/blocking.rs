@@ -21,7 +21,7 @@ use command::session::ReplyMode;
 use command::{Block, BlockKind, Error};
 use net::ConnId;
 use resp::Reply;
-use shard::Acks;
+use shard::{Acks, Admission};
 use state::Gate;
 use std::collections::BTreeMap;
 use topology::{Finished, MoveId, Record};
@@ -43,6 +43,8 @@ pub enum WaitsFor {
         count: u64,
         batch: BatchSeq,
     },
+    /// A key has a value of the kind that it wants. Its command stands in its input still, with so many bytes.
+    Keys { bytes: usize },
     /// M1: this lend ends.
     Lend(MoveId),
     /// M24: this copy is answered.
@@ -90,17 +92,28 @@ fn has_ended(tail: &Record, committed: &Record, slot: u16) -> bool {
 /// The registry.
 #[derive(Debug, Default)]
 pub struct Blocking {
-    /// By the clients' ids.
+    /// Those whose end is looked for in every turn, by the clients' ids.
     clients: BTreeMap<u64, ConnId>,
+    /// Those that wait for keys: a key that changes ends their wait.
+    waiting: BTreeMap<u64, ConnId>,
     /// By the end of their patience and their ids.
     deadlines: BTreeMap<(Mono, u64), ConnId>,
     /// Clients that have got their answers: they are flushed in this turn, and go on.
     unblocked: Vec<ConnId>,
+    /// Clients that wait for keys, and for no longer: CLIENT UNBLOCK.
+    pub(super) over: Vec<ConnId>,
+    /// The turn's time was over before all were served that wait for keys.
+    pub(super) more: bool,
 }
 
 impl Blocking {
-    pub fn add(&mut self, id: u64, key: ConnId, until: Option<Mono>) {
-        let before = self.clients.insert(id, key);
+    pub fn add(&mut self, id: u64, key: ConnId, blocked: Blocked) {
+        let Blocked { on, until } = blocked;
+        let among = match on {
+            WaitsFor::Keys { .. } => &mut self.waiting,
+            _ => &mut self.clients,
+        };
+        let before = among.insert(id, key);
         assert!(before.is_none(), "a blocked client's commands don't run");
         if let Some(until) = until {
             self.deadlines.insert((until, id), key);
@@ -110,14 +123,45 @@ impl Blocking {
     /// The client is answered, or gone.
     pub fn remove(&mut self, id: u64, until: Option<Mono>) {
         self.clients.remove(&id);
+        self.waiting.remove(&id);
         if let Some(until) = until {
             self.deadlines.remove(&(until, id));
+        }
+    }
+
+    pub(super) fn client(&self, id: u64) -> Option<ConnId> {
+        let found = self.clients.get(&id).or_else(|| self.waiting.get(&id));
+        found.copied()
+    }
+
+    fn all(&self) -> Vec<ConnId> {
+        let all = self.clients.values().chain(self.waiting.values());
+        all.copied().collect()
+    }
+
+    /// The client waits until then, and not until the time before.
+    pub(super) fn postpone(
+        &mut self,
+        id: u64,
+        key: ConnId,
+        before: Option<Mono>,
+        until: Option<Mono>,
+    ) {
+        if let Some(before) = before {
+            self.deadlines.remove(&(before, id));
+        }
+        if let Some(until) = until {
+            self.deadlines.insert((until, id), key);
         }
     }
 
     /// When the first of them has waited for long enough.
     pub fn next_deadline(&self) -> Option<Mono> {
         self.deadlines.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.clients.is_empty() && self.waiting.is_empty()
     }
 
     /// The clients whose time is over, in the order of their deadlines.
@@ -138,6 +182,14 @@ impl<P: Platform> ServerState<P> {
         };
         client.wait = Wait::No;
         self.blocking.remove(client.session.id, blocked.until);
+        if let WaitsFor::Keys { bytes } = blocked.on {
+            client.conn.input.consume(bytes);
+            client.session.asking = false;
+            if let Some(command) = client.session.last_command {
+                let of = self.stats.of(command);
+                (of.calls, of.failed) = (of.calls + 1, of.failed + 1);
+            }
+        }
         let wanted = client.session.reply_mode == ReplyMode::On;
         if client.session.reply_mode == ReplyMode::SkipThis {
             client.session.reply_mode = ReplyMode::On;
@@ -165,6 +217,7 @@ impl<P: Platform> ServerState<P> {
             WaitsFor::Saved(_) | WaitsFor::End => Error::NOT_SAVED.write(reply.out),
             WaitsFor::Reload => Error::NOT_RELOADED.write(reply.out),
             WaitsFor::Download => Error::SYNC_FAILED.write(reply.out),
+            WaitsFor::Keys { .. } => unreachable!("its command runs again"),
         })
     }
 
@@ -256,15 +309,19 @@ impl<P: Platform> ServerState<P> {
 
     /// CLIENT UNBLOCK; false if no such client is blocked.
     pub fn unblock(&mut self, id: u64, how: Unblock, acks: impl Fn(BatchSeq) -> Acks) -> bool {
-        let Some(key) = self.blocking.clients.get(&id).copied() else {
+        let Some(key) = self.blocking.client(id) else {
             return false;
         };
         let client = self.clients.get_mut(key).and_then(Option::as_mut);
-        let blocked = client.and_then(|client| client.wait.blocked());
-        if blocked.is_some_and(|blocked| blocked.on.is_of_this_process()) {
+        let on = client.and_then(|client| client.wait.blocked().map(|blocked| blocked.on));
+        if on.is_some_and(WaitsFor::is_of_this_process) {
             return false;
         }
         match how {
+            Unblock::Timeout if matches!(on, Some(WaitsFor::Keys { .. })) => {
+                self.blocking.over.push(key);
+                true
+            }
             Unblock::Timeout => self.time_out(key, acks),
             Unblock::Error => self.fail_block(key, Error::UNBLOCKED_BY_CLIENT),
         }
@@ -272,47 +329,63 @@ impl<P: Platform> ServerState<P> {
 }
 
 impl<P: Platform> Server<P> {
-    /// The client's command has blocked.
-    pub(super) fn block(&mut self, key: ConnId, client: &mut Client<P::Socket>, block: &Block) {
+    /// The client's command, of so many bytes, has blocked.
+    pub(super) fn block(
+        &mut self,
+        key: ConnId,
+        client: &mut Client<P::Socket>,
+        block: Block,
+        bytes: usize,
+    ) {
         let until = block
             .timeout
             .map(|patience| self.turn_started.mono + patience);
-        let on = match &block.kind {
+        let on = match block.kind {
             BlockKind::Wait { replicas } => WaitsFor::Replicas {
-                count: *replicas,
+                count: replicas,
                 batch: client.session.last_write,
             },
             BlockKind::WaitAof { own, replicas } => WaitsFor::Synced {
-                own: *own,
-                count: *replicas,
+                own,
+                count: replicas,
                 batch: client.session.last_write,
             },
-            BlockKind::Lend { id } => WaitsFor::Lend(*id),
-            BlockKind::Copy { number } => WaitsFor::Copy(*number),
-            BlockKind::HandOver { slot } => WaitsFor::HandOver(*slot),
-            BlockKind::MarkEnd { slot } => WaitsFor::MarkEnd(*slot),
-            BlockKind::Saved { number } => WaitsFor::Saved(*number),
+            BlockKind::Lend { id } => WaitsFor::Lend(id),
+            BlockKind::Copy { number } => WaitsFor::Copy(number),
+            BlockKind::HandOver { slot } => WaitsFor::HandOver(slot),
+            BlockKind::MarkEnd { slot } => WaitsFor::MarkEnd(slot),
+            BlockKind::Saved { number } => WaitsFor::Saved(number),
             BlockKind::Reload => WaitsFor::Reload,
             BlockKind::Download(wanted) => {
-                let download = Download::new(wanted.clone(), self.turn_started.mono);
+                let download = Download::new(wanted, self.turn_started.mono);
                 client.download = Some(Box::new(download));
                 self.state.add_download(key);
                 WaitsFor::Download
             }
             BlockKind::End => WaitsFor::End,
+            BlockKind::Keys { keys, kind } => {
+                let keys: Vec<&[u8]> = keys.iter().map(|key| &**key).collect();
+                let (id, db) = (client.session.id, client.session.db);
+                self.shard.data_mut().wait_for(id, db, &keys, kind);
+                WaitsFor::Keys { bytes }
+            }
         };
+        if !matches!(on, WaitsFor::Keys { .. }) {
+            client.conn.input.consume(bytes);
+        }
         if client.conn.peer_has_gone() && !client.doomed {
             // Data and end came together: the socket will not report the end once more.
             client.doomed = true;
             self.state.killed.push(key);
         }
-        client.wait = Wait::Blocked(Blocked { on, until });
-        self.state.blocking.add(client.session.id, key, until);
+        let blocked = Blocked { on, until };
+        client.wait = Wait::Blocked(blocked);
+        self.state.blocking.add(client.session.id, key, blocked);
     }
 
     /// Answers the clients whose time is over, and those that have got what they waited for.
-    pub(super) fn answer_blocked(&mut self, now: Now) {
-        if self.state.blocking.clients.is_empty() {
+    pub(super) fn answer_blocked(&mut self, now: Now, admission: Admission) {
+        if self.state.blocking.is_empty() {
             return;
         }
         if !self.shard.group().is_leader() {
@@ -320,8 +393,14 @@ impl<P: Platform> Server<P> {
             return self.give_up_blocked();
         }
         let (shard, released) = (&self.shard, self.released.batch);
+        let mut waited = Vec::new();
         for key in self.state.blocking.due(now.mono) {
-            self.state.time_out(key, |batch| shard.acks(batch));
+            match self.state.waits_for(key) {
+                Some(WaitsFor::Keys { .. }) => waited.push(key),
+                _ => {
+                    self.state.time_out(key, |batch| shard.acks(batch));
+                }
+            }
         }
         // C2: WAIT ends when enough replicas have applied.
         let blocked: Vec<ConnId> = self.state.blocking.clients.values().copied().collect();
@@ -354,14 +433,16 @@ impl<P: Platform> Server<P> {
                 _ => {}
             }
         }
+        for key in waited {
+            self.end_time(key, admission, now);
+        }
         self.resume_unblocked();
     }
 
     /// C4: nobody acknowledges anything to a node that leads no longer: blocking commands are given
     /// up, and as in Redis the connections with them.
     pub(super) fn give_up_blocked(&mut self) {
-        let blocked: Vec<ConnId> = self.state.blocking.clients.values().copied().collect();
-        for key in blocked {
+        for key in self.state.blocking.all() {
             let Some(Some(client)) = self.state.clients.get_mut(key) else {
                 continue;
             };
@@ -390,6 +471,8 @@ impl<P: Platform> Server<P> {
             let Some(Some(client)) = self.state.clients.get_mut(key) else {
                 continue;
             };
+            self.shard.data_mut().leave(client.session.id);
+            client.session.last_command_at = self.turn_started.mono;
             client.mark_dirty(&mut self.dirty, key);
             if !client.must_wait() && client.conn.has_work() {
                 self.ready.add(key, &mut client.conn);
@@ -434,7 +517,7 @@ mod tests {
             let mut client = Client::new(Conn::new(Nowhere), session(id));
             client.wait = Wait::Blocked(Blocked { on, until });
             let key = self.0.clients.insert(Some(Box::new(client)));
-            self.0.blocking.add(id, key, until);
+            self.0.blocking.add(id, key, Blocked { on, until });
             key
         }
 

@@ -226,6 +226,7 @@ impl<P: Platform> Server<P> {
         if let Some(Some(mut client)) = self.state.clients.remove(key) {
             if let Some(blocked) = client.wait.blocked() {
                 self.state.blocking.remove(client.session.id, blocked.until);
+                self.shard.data_mut().leave(client.session.id);
             }
             client.session.end(self.shard.data_mut());
             self.forget_subscriber(key);

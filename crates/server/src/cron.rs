@@ -17,7 +17,7 @@ const IDLE: Duration = Duration::from_secs(1);
 
 impl<P: Platform> Server<P> {
     pub(super) fn cron(&mut self, now: Now, admission: Admission) {
-        self.answer_blocked(now);
+        self.answer_blocked(now, admission);
         if now.mono < self.next_cron {
             return;
         }
@@ -26,6 +26,7 @@ impl<P: Platform> Server<P> {
         self.cron_runs += 1;
         self.shard.note_memory(self.state.platform.memory().used);
         self.begin_due_snapshot();
+        self.send_waiting_on(admission, now);
         let mut more = false;
         let deletes = match admission {
             Admission::Lead { writable } => writable || self.shard.data().only_frees(),

@@ -23,7 +23,7 @@ use topology::Routing;
 const LONG_COMMAND: usize = 1 << 20;
 
 /// What becomes of the client's input after a command.
-enum NextStep {
+enum After {
     /// On to its next command.
     Next,
     /// This command runs again later.
@@ -32,6 +32,22 @@ enum NextStep {
     Block(Block),
     /// The client is to be closed, or the process is to end.
     Stop,
+}
+
+/// What came of the next command in a client's input.
+pub(super) enum NextStep {
+    /// There is none yet.
+    Starved,
+    /// It was none: the client is told so, and closed.
+    Refused,
+    /// It ran, and has so many bytes.
+    Done { bytes: usize },
+    /// The same, and the client is to be closed, or the process to end.
+    Stop { bytes: usize },
+    /// The client waits for its end.
+    Block { block: Block, bytes: usize },
+    /// It runs again later.
+    Again,
 }
 
 /// D5: for so long a write waits for a snapshot that is to give room back.
@@ -65,7 +81,7 @@ impl<P: Platform> Execution<'_, P> {
         own_io: IoView,
         args: Args<'_>,
         bytes: usize,
-    ) -> NextStep {
+    ) -> After {
         let serving = match self.admission {
             Admission::Lead { writable } => Serving::Lead { writable },
             Admission::Hold if self.overdue => Serving::Down,
@@ -119,12 +135,12 @@ impl<P: Platform> Execution<'_, P> {
 
     /// The command did nothing and runs again later; on a full disk, where "later" may be never, it
     /// is refused (D5). Behind a snapshot that gives room back it is only slowed down (F5).
-    fn put_off(&mut self, session: &mut Session, output: &mut Output, args: Args<'_>) -> NextStep {
+    fn put_off(&mut self, session: &mut Session, output: &mut Output, args: Args<'_>) -> After {
         output.discard_unsealed();
         self.state.drop_fanout();
         let leads = matches!(self.admission, Admission::Lead { .. });
         if !leads || !self.shard.lacks_room() {
-            return NextStep::Again;
+            return After::Again;
         }
         let held_for = self.held_since.map(|at| self.now.mono.since(at));
         let patience = match self.shard.gives_room_back() {
@@ -133,13 +149,13 @@ impl<P: Platform> Execution<'_, P> {
             false => Duration::ZERO,
         };
         if held_for.unwrap_or_default() < patience {
-            return NextStep::Again;
+            return After::Again;
         }
         let runs_queue = args.at(0).eq_ignore_ascii_case(b"exec");
         session.refuse(runs_queue, self.shard.data_mut()); // the watches of any other command stand
         Error::DISK_FULL.write(output.buf());
         output.seal(Gate::OPEN, None);
-        NextStep::Next
+        After::Next
     }
 
     fn conclude(
@@ -148,7 +164,7 @@ impl<P: Platform> Execution<'_, P> {
         output: &mut Output,
         outcome: Outcome,
         args: Args<'_>,
-    ) -> NextStep {
+    ) -> After {
         if outcome.flow == Flow::Hold {
             return self.put_off(session, output, args);
         }
@@ -159,24 +175,24 @@ impl<P: Platform> Execution<'_, P> {
             output.seal(gate, outcome.slot);
         }
         match outcome.flow {
-            Flow::Done | Flow::Hold => NextStep::Next,
+            Flow::Done | Flow::Hold => After::Next,
             Flow::Close => {
                 output.close_after();
-                NextStep::Stop
+                After::Stop
             }
             Flow::Shutdown(options) => {
                 let client = Some(self.key);
                 self.state.shutdown = Some(Asked { options, client });
                 match options.saves(&self.state.config) {
                     // It may fail, and then this client hears of it.
-                    true => NextStep::Block(Block {
+                    true => After::Block(Block {
                         kind: BlockKind::End,
                         timeout: None,
                     }),
-                    false => NextStep::Stop,
+                    false => After::Stop,
                 }
             }
-            Flow::Block(block) => NextStep::Block(block),
+            Flow::Block(block) => After::Block(block),
         }
     }
 }
@@ -187,6 +203,10 @@ impl<P: Platform> Server<P> {
         // E4: at the end nobody is served any more, but sent to the new leader.
         if self.ending.is_some() && !matches!(admission, Admission::Redirect { .. }) {
             return;
+        }
+        self.close_killed();
+        if self.has_waiting_work() {
+            self.serve_waiting(admission);
         }
         self.retry_held(admission);
         for _ in 0..self.ready.len() {
@@ -267,7 +287,6 @@ impl<P: Platform> Server<P> {
         client: &mut Client<P::Socket>,
         admission: Admission,
     ) -> bool {
-        // Commands to come whose keys have been fetched ahead.
         let mut ahead = 0;
         loop {
             if self.is_spent() {
@@ -278,56 +297,86 @@ impl<P: Platform> Server<P> {
                 client.conn.set_reading(false);
                 return true;
             }
-            let limits = self.limits(client);
-            let own_io = client.io();
-            let (overdue, held_since) = (self.is_overdue(client), client.wait.held_since());
-            let Client { conn, session, .. } = client;
-            let next = conn.input.next(&self.shared, &limits, &mut self.argv);
-            let (args, bytes, rest) = match next {
-                Ok(Next::Command {
-                    args,
-                    consumed,
-                    rest,
-                }) => (args, consumed, rest),
-                Ok(Next::Starved) => return true,
-                Err(error) => {
-                    self.refuse(client, &error.text());
-                    return true;
-                }
-            };
-            // A pipeline: while this command runs the memory of the next ones is on its way.
-            if ahead == 0 && !rest.is_empty() {
-                ahead = PREFETCH;
-                self.shard.data().prefetch(session.db, Skim::new(rest));
+            let goes_on =
+                match self.run_command(key, client, (admission, self.turn_started), &mut ahead) {
+                    NextStep::Starved | NextStep::Refused => return true,
+                    NextStep::Again => {
+                        self.hold(key, client);
+                        return true;
+                    }
+                    NextStep::Done { bytes } => {
+                        client.wait = Wait::No;
+                        client.conn.input.consume(bytes);
+                        true
+                    }
+                    NextStep::Stop { bytes } => {
+                        client.wait = Wait::No;
+                        client.conn.input.consume(bytes);
+                        false
+                    }
+                    NextStep::Block { block, bytes } => {
+                        client.wait = Wait::No;
+                        self.block(key, client, block, bytes);
+                        false
+                    }
+                };
+            if self.has_waiting_work() {
+                self.serve_waiting(admission);
             }
-            ahead = ahead.saturating_sub(1);
-            let mut execution = Execution {
-                shard: &mut self.shard,
-                state: &mut self.state,
-                now: self.turn_started,
-                admission,
-                key,
-                routing: self.routing.as_deref(),
-                overdue,
-                held_since,
-            };
-            let after = execution.run(session, &mut conn.output, own_io, args, bytes);
-            let goes_on = match after {
-                NextStep::Again => {
-                    self.hold(key, client);
-                    return true;
-                }
-                NextStep::Next => true,
-                NextStep::Block(_) | NextStep::Stop => false,
-            };
-            client.wait = Wait::No;
-            if let NextStep::Block(block) = after {
-                self.block(key, client, &block);
-            }
-            client.conn.input.consume(bytes);
             if !goes_on {
                 return true;
             }
+        }
+    }
+
+    /// The next command in the client's input, which stays there. `ahead`: commands to come whose keys have been
+    /// fetched.
+    #[inline(always)]
+    pub(super) fn run_command(
+        &mut self,
+        key: ConnId,
+        client: &mut Client<P::Socket>,
+        (admission, now): (Admission, Now),
+        ahead: &mut usize,
+    ) -> NextStep {
+        let limits = self.limits(client);
+        let own_io = client.io();
+        let (overdue, held_since) = (self.is_overdue(client), client.wait.held_since());
+        let Client { conn, session, .. } = client;
+        let next = conn.input.next(&self.shared, &limits, &mut self.argv);
+        let (args, bytes, rest) = match next {
+            Ok(Next::Command {
+                args,
+                consumed,
+                rest,
+            }) => (args, consumed, rest),
+            Ok(Next::Starved) => return NextStep::Starved,
+            Err(error) => {
+                self.refuse(client, &error.text());
+                return NextStep::Refused;
+            }
+        };
+        // A pipeline: while this command runs the memory of the next ones is on its way.
+        if *ahead == 0 && !rest.is_empty() {
+            *ahead = PREFETCH;
+            self.shard.data().prefetch(session.db, Skim::new(rest));
+        }
+        *ahead = ahead.saturating_sub(1);
+        let mut execution = Execution {
+            shard: &mut self.shard,
+            state: &mut self.state,
+            now,
+            admission,
+            key,
+            routing: self.routing.as_deref(),
+            overdue,
+            held_since,
+        };
+        match execution.run(session, &mut conn.output, own_io, args, bytes) {
+            After::Next => NextStep::Done { bytes },
+            After::Again => NextStep::Again,
+            After::Block(block) => NextStep::Block { block, bytes },
+            After::Stop => NextStep::Stop { bytes },
         }
     }
 

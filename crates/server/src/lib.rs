@@ -8,7 +8,7 @@
 //!
 //! Reading order: [`platform`] the seam, `start` (from a disk to a server), [`turn`] (the order),
 //! `execute` (one client's commands), `flush` (what leaves), `cron` (what is due without a command),
-//! `longest` (how long a turn took), `clients` (how they come and go), `blocking` (commands that wait), `unread` (which clients are closed
+//! `longest` (how long a turn took), `clients` (how they come and go), `blocking` (commands that wait), `waiting` (those that wait for keys), `unread` (which clients are closed
 //! for what they don't read), `state` (what commands may ask), `pubsub` (messages on their
 //! way), `alone` (what it sends to other servers without a cluster), `clustered` (what a turn adds in one), `settings` (what CONFIG SET changes),
 //! `saving` (when a snapshot is due), `snapshots` (what becomes of it), `reload` (DEBUG RELOAD), `downloads` (files for SYNC), `shutdown`.
@@ -38,6 +38,7 @@ mod state;
 mod testing;
 pub mod turn;
 mod unread;
+mod waiting;
 
 pub use clustered::{Version, Versions};
 pub use error::ServerError;

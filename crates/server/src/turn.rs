@@ -429,7 +429,7 @@ impl<P: Platform> Server<P> {
 
     fn patience(&self) -> Duration {
         let platform = &self.state.platform;
-        let more = !self.ready.is_empty() || self.state.snapshots.eager;
+        let more = !self.ready.is_empty() || self.state.snapshots.eager || self.state.blocking.more;
         if more || platform.has_arrivals(self.turn_started.mono) {
             return Duration::ZERO;
         }

@@ -15,6 +15,7 @@
 //! - `dirty[slot]` is the newest batch that changed the slot; `floor` bounds all slots from below;
 //!   neither ever decreases.
 
+use super::awaited::Awaited;
 use super::effects;
 use super::gate::Footprint;
 use super::moving::Motion;
@@ -83,6 +84,7 @@ pub struct StateMachine {
     hurries: bool,
     pub(super) footprint: Footprint,
     pub(super) watches: Watches,
+    pub(super) awaited: Awaited,
     /// The first keys of the running command, and how many they are.
     memos: [Memo; MEMOS],
     memo_count: usize,
@@ -137,6 +139,7 @@ impl StateMachine {
             hurries: false,
             footprint: Footprint::default(),
             watches,
+            awaited: Awaited::default(),
             memos: [Memo::default(); MEMOS],
             memo_count: 0,
             counters: Counters::default(),
@@ -591,6 +594,7 @@ impl StateMachine {
             self.footprint.slot.get_or_insert(key.slot);
         }
         self.watches.touch(db, key.bytes);
+        self.awaited.touch(db, key.bytes);
     }
 
     // ---- watches -------------------------------------------------------------------------------

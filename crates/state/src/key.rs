@@ -97,6 +97,7 @@ impl StateMachine {
         let other = |of: u32, key: &[u8]| (of == a || of == b) && (is_in(a, key) || is_in(b, key));
         self.watches.touch_where(None, &other);
         self.keyspace.swap(a, b);
+        self.awaited.touch_databases(&[a, b]);
         self.counters.changes += 1;
         if self.access == Access::Lead {
             self.floor = self.batch_seq; // T3: under all slots

@@ -7,11 +7,13 @@
 //! Reading order: `core` (turns, commands, keys, the dirty index), then a file for each type (`string`, with `bitmap` and `hyperloglog` beside it;
 //! `key` and `expire` for all types; `record` for the shard's own), whose mutators make an effect and
 //! carry it out, and whose `EFFECTS` are the rows by which the log does the same; `effects` (the table),
-//! `apply` (the way through an entry), `payload` (values on their way), [`load`] (from a file to a keyspace), [`save`] (and back), `watch`, `gate`, `room`, `breath` (how long work lets its caller breathe).
+//! `apply` (the way through an entry), `payload` (values on their way), [`load`] (from a file to a keyspace), [`save`] (and back), `watch`, `awaited`, `gate`, `room`,
+//! `breath` (how long work lets its caller breathe).
 //!
 //! A new type is a file here, a file in `keyspace`, a folder in `command`, and a line in each table.
 
 mod apply;
+mod awaited;
 mod bitmap;
 mod breath;
 mod core;
@@ -42,6 +44,7 @@ pub use self::core::{Access, Counters, StateMachine};
 pub use apply::{
     apply_record, apply_unit, check_entry, check_unit, has_key_effects, only_frees, ApplyError,
 };
+pub use awaited::{ReadyKey, Waiter};
 pub use bitmap::{BitOperation, Patches};
 pub use breath::Pacer;
 pub use effect::{begins_batch, PART_BYTES};

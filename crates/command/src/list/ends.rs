@@ -1,12 +1,13 @@
-//! What happens at the ends of lists: pushes, pops, LMOVE, LMPOP.
+//! What happens at the ends of lists: pushes, pops, LMOVE, LMPOP, and those of them that wait for an element.
 
 use super::place::{side, with_list};
+use crate::blocking::{seconds, wait_for};
 use crate::env::{Done, Env, Flow, DONE};
 use crate::error::Error;
 use crate::pace::Pace;
 use crate::values::bulk;
 use crate::words::Words;
-use keyspace::{Key, Side};
+use keyspace::{Key, Kind, Side};
 use resp::args::Args;
 use resp::encode::Reply;
 use resp::number::parse_i64;
@@ -116,13 +117,30 @@ fn show(
     })
 }
 
-pub fn lmpop(env: &mut Env<'_>, args: Args<'_>) -> Done {
+/// The first list of these that has any element gives up so many from an end. False: there is none.
+fn pop_first(env: &mut Env<'_>, keys: &[&[u8]], (side, count): (Side, u64)) -> Result<bool, Error> {
+    for name in keys {
+        let key = env.data.key(name);
+        let taken = show(env, &key, (side, count), Some(name))?;
+        if env.data.footprint().hold {
+            return Ok(false);
+        }
+        if let Some(taken) = taken {
+            env.data.list_pop(&key, side, taken);
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What LMPOP names: keys, an end, and how many elements.
+fn read_mpop(args: Args<'_>, at: usize) -> Result<(Vec<&[u8]>, (Side, u64)), Error> {
     let above_zero = |text: &[u8]| {
         let number = parse_i64(text).and_then(|number| usize::try_from(number).ok());
         number.filter(|number| *number > 0)
     };
-    let numkeys = above_zero(args.at(1)).ok_or(Error::NUMKEYS_NOT_POSITIVE)?;
-    let mut words = Words::new(args, numkeys.saturating_add(2));
+    let numkeys = above_zero(args.at(at)).ok_or(Error::NUMKEYS_NOT_POSITIVE)?;
+    let mut words = Words::new(args, numkeys.saturating_add(at + 1));
     let side = side(words.need()?)?;
     let mut count = None;
     while !words.is_empty() {
@@ -131,49 +149,114 @@ pub fn lmpop(env: &mut Env<'_>, args: Args<'_>) -> Done {
         }
         count = Some(above_zero(words.need()?).ok_or(Error::COUNT_NOT_POSITIVE)?);
     }
-    let count = count.unwrap_or(1) as u64;
-    for name in args.skip(2).iter().take(numkeys) {
+    let keys = args.skip(at + 1).iter().take(numkeys).collect();
+    Ok((keys, (side, count.unwrap_or(1) as u64)))
+}
+
+pub fn lmpop(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let (keys, what) = read_mpop(args, 1)?;
+    if !pop_first(env, &keys, what)? {
+        env.reply().null_array();
+    }
+    DONE
+}
+
+pub fn blmpop(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let timeout = seconds(env, args.at(1))?;
+    let (keys, what) = read_mpop(args, 2)?;
+    match pop_first(env, &keys, what)? {
+        true => DONE,
+        false => wait_for(env, &keys, Kind::List, timeout),
+    }
+}
+
+pub fn blpop(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    pop_or_wait(env, args, Side::Left)
+}
+
+pub fn brpop(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    pop_or_wait(env, args, Side::Right)
+}
+
+fn pop_or_wait(env: &mut Env<'_>, args: Args<'_>, side: Side) -> Done {
+    let last = args.len() - 1;
+    let timeout = seconds(env, args.at(last))?;
+    let keys: Vec<&[u8]> = args.iter().take(last).skip(1).collect();
+    for name in &keys {
         let key = env.data.key(name);
-        let taken = show(env, &key, (side, count), Some(name))?;
+        let (data, mut reply) = env.parts();
+        let is_there = with_list(data, &key, |list| {
+            let element = list.and_then(|list| list.end(side))?;
+            reply.array(2);
+            reply.bulk(name);
+            bulk(&mut reply, element);
+            Some(())
+        })?;
         if env.data.footprint().hold {
             return Ok(Flow::Hold);
         }
-        if let Some(taken) = taken {
-            env.data.list_pop(&key, side, taken);
+        if is_there.is_some() {
+            env.data.list_pop(&key, side, 1);
             return DONE;
         }
     }
-    env.reply().null_array();
-    DONE
+    wait_for(env, &keys, Kind::List, timeout)
 }
 
 pub fn lmove(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let sides = (side(args.at(3))?, side(args.at(4))?);
-    turn(env, args, sides)
+    turn_or_nothing(env, args, sides)
 }
 
 pub fn rpoplpush(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    turn(env, args, (Side::Right, Side::Left))
+    turn_or_nothing(env, args, (Side::Right, Side::Left))
 }
 
-fn turn(env: &mut Env<'_>, args: Args<'_>, (take, put): (Side, Side)) -> Done {
+fn turn_or_nothing(env: &mut Env<'_>, args: Args<'_>, sides: (Side, Side)) -> Done {
+    if !turn(env, args, sides)? {
+        env.reply().null();
+    }
+    DONE
+}
+
+pub fn blmove(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let sides = (side(args.at(3))?, side(args.at(4))?);
+    turn_or_wait(env, args, sides, args.at(5))
+}
+
+pub fn brpoplpush(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    turn_or_wait(env, args, (Side::Right, Side::Left), args.at(3))
+}
+
+fn turn_or_wait(env: &mut Env<'_>, args: Args<'_>, sides: (Side, Side), time: &[u8]) -> Done {
+    let timeout = seconds(env, time)?;
+    match turn(env, args, sides)? {
+        true => DONE,
+        false if env.session.deny_blocking => {
+            env.reply().null();
+            DONE
+        }
+        false => wait_for(env, &[args.at(1)], Kind::List, timeout),
+    }
+}
+
+/// The element at one end of a list goes to an end of another. False: there is none.
+fn turn(env: &mut Env<'_>, args: Args<'_>, (take, put): (Side, Side)) -> Result<bool, Error> {
     let (from, to) = (env.data.key(args.at(1)), env.data.key(args.at(2)));
     let (data, mut reply) = env.parts();
     let is_there = with_list(data, &from, |list| {
         let element = list.and_then(|list| list.end(take));
-        match element {
-            Some(element) => bulk(&mut reply, element),
-            None => reply.null(),
+        if let Some(element) = element {
+            bulk(&mut reply, element);
         }
         element.is_some()
     })?;
     // Without a source the destination's type does not matter.
     if is_there {
         with_list(env.data, &to, |_| ())?;
-        if env.data.footprint().hold {
-            return Ok(Flow::Hold);
+        if !env.data.footprint().hold {
+            env.data.list_move(&from, &to, (take, put));
         }
-        env.data.list_move(&from, &to, (take, put));
     }
-    DONE
+    Ok(is_there)
 }

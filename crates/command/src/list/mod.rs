@@ -10,6 +10,11 @@ mod place;
 mod read;
 
 rows! { pub static ROWS: List [LIST] {
+    "blmove" 6 [WRITE DENYOOM BLOCKING] "6.2.0" key(1 RW ACCESS DELETE) key(2 RW INSERT) => ends::blmove: "Moves an element from one end of a list to an end of another, as soon as there is one.";
+    "blmpop" -5 [WRITE BLOCKING] "7.0.0" keynum(2 0 1 1 RW ACCESS DELETE) => ends::blmpop: "Takes elements off an end of the first list that has any, as soon as one has.";
+    "blpop" -3 [WRITE BLOCKING] "2.0.0" keys(1 -2 1 RW ACCESS DELETE) => ends::blpop: "Takes the first element of the first list that has any, as soon as one has.";
+    "brpop" -3 [WRITE BLOCKING] "2.0.0" keys(1 -2 1 RW ACCESS DELETE) => ends::brpop: "Takes the last element of the first list that has any, as soon as one has.";
+    "brpoplpush" 4 [WRITE DENYOOM BLOCKING] "2.2.0" key(1 RW ACCESS DELETE) key(2 RW INSERT) => ends::brpoplpush: "Moves the last element of a list to the front of another, as soon as there is one." .deprecated("6.2.0", "`BLMOVE` with the `RIGHT` and `LEFT` arguments");
     "lindex" 3 [READONLY] "1.0.0" key(1 RO ACCESS) => read::lindex: "The element at an index.";
     "linsert" 5 [WRITE DENYOOM] "2.2.0" key(1 RW INSERT) => change::linsert: "Inserts an element before or behind another one.";
     "llen" 2 [READONLY FAST] "1.0.0" key(1 RO) => read::llen: "How many elements there are.";

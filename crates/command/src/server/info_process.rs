@@ -102,7 +102,7 @@ pub fn clients(report: &mut Report, env: &Env<'_>) {
     report.line("watching_clients", watching);
     report.line("clients_in_timeout_table", 0);
     report.line("total_watched_keys", watched);
-    report.line("total_blocking_keys", 0);
+    report.line("total_blocking_keys", env.data.awaited_keys());
     report.line("total_blocking_keys_on_nokey", 0);
 }
 

@@ -5,6 +5,7 @@
 
 use super::super::api::{MemberKind, MemberStatus, RaftRole, RaftStatus};
 use super::super::args::integer;
+use super::super::blocking;
 use super::super::env::{Block, BlockKind, Done, Env, Flow, DONE};
 use super::super::error::Error;
 use super::super::rows::rows;
@@ -145,13 +146,7 @@ fn wait(env: &mut Env<'_>, args: Args<'_>) -> Done {
 /// How long a client waits; none: for ever.
 fn patience(env: &Env<'_>, text: &[u8]) -> Result<Option<Duration>, Error> {
     let timeout = parse_i64(text).ok_or(Error::NOT_AN_INTEGER_TIMEOUT)?;
-    if timeout < 0 {
-        return Err(Error::NEGATIVE_TIMEOUT);
-    }
-    if timeout > 0 && timeout.checked_add(env.now.unix_ms).is_none() {
-        return Err(Error::TIMEOUT_OUT_OF_RANGE);
-    }
-    Ok((timeout > 0).then(|| Duration::from_millis(timeout.unsigned_abs())))
+    blocking::patience(env, timeout)
 }
 
 /// The log takes the place of the append-only file: it is always there.

@@ -1,6 +1,6 @@
 //! Sorted sets: the rows of their commands.
 //!
-//! Owns: the table. Never: changes a sorted set (that is the state machine's). BZPOPMIN, BZPOPMAX and BZMPOP are not here yet.
+//! Owns: the table. Never: changes a sorted set (that is the state machine's).
 
 use super::room;
 use super::rows::rows;
@@ -18,6 +18,9 @@ mod scan;
 const VARIES: &[&str] = &["nondeterministic_output"];
 
 rows! { pub static ROWS: SortedSet [SORTEDSET] {
+    "bzmpop" -5 [WRITE BLOCKING] "7.0.0" keynum(2 0 1 1 RW ACCESS DELETE) => pop::bzmpop: "Takes members with the lowest or highest scores off the first sorted set that has any, as soon as one has.";
+    "bzpopmax" -3 [WRITE BLOCKING FAST] "5.0.0" keys(1 -2 1 RW ACCESS DELETE) => pop::bzpopmax: "Takes the member with the highest score off the first sorted set that has any, as soon as one has.";
+    "bzpopmin" -3 [WRITE BLOCKING FAST] "5.0.0" keys(1 -2 1 RW ACCESS DELETE) => pop::bzpopmin: "Takes the member with the lowest score off the first sorted set that has any, as soon as one has.";
     "zadd" -4 [WRITE DENYOOM FAST] "1.2.0" key(1 RW UPDATE) => add::zadd: "Gives members scores." .amplifies(room::scores);
     "zcard" 2 [READONLY FAST] "1.2.0" key(1 RO) => read::zcard: "How many members there are.";
     "zcount" 4 [READONLY FAST] "2.0.0" key(1 RO ACCESS) => read::zcount: "How many members have scores within a range.";

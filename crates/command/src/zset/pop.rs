@@ -1,12 +1,13 @@
-//! Taking members from an end: ZPOPMIN, ZPOPMAX, ZMPOP.
+//! Taking members from an end: ZPOPMIN, ZPOPMAX, ZMPOP, and those that wait for a member.
 
 use crate::args::integer;
+use crate::blocking::{seconds, wait_for};
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
 use crate::members::{head, open, show};
 use crate::pace::Pace;
 use crate::words::Words;
-use keyspace::Key;
+use keyspace::{Key, Kind};
 use resp::args::Args;
 use resp::encode::Reply;
 use state::End;
@@ -79,13 +80,14 @@ fn take(env: &mut Env<'_>, key: &Key<'_>, end: End, count: usize, nested: bool) 
     DONE
 }
 
-pub fn zmpop(env: &mut Env<'_>, args: Args<'_>) -> Done {
+/// What ZMPOP names: keys, an end, and how many members.
+fn read_mpop(args: Args<'_>, at: usize) -> Result<(Vec<&[u8]>, (End, usize)), Error> {
     let positive = |text: &[u8]| {
         let number = integer(text).ok().filter(|n| *n > 0)?;
         usize::try_from(number).ok()
     };
-    let keys = positive(args.at(1)).ok_or(Error::NUMKEYS_NOT_POSITIVE)?;
-    let mut words = Words::new(args, keys.saturating_add(2));
+    let numkeys = positive(args.at(at)).ok_or(Error::NUMKEYS_NOT_POSITIVE)?;
+    let mut words = Words::new(args, numkeys.saturating_add(at + 1));
     let end = if words.word("min") {
         End::Min
     } else if words.word("max") {
@@ -101,19 +103,70 @@ pub fn zmpop(env: &mut Env<'_>, args: Args<'_>) -> Done {
         let number = positive(words.need()?);
         count = Some(number.ok_or(Error::COUNT_NOT_POSITIVE)?);
     }
-    let count = count.unwrap_or(1);
-    for at in 2..2 + keys {
-        let key = env.data.key(args.at(at));
+    let keys = args.skip(at + 1).iter().take(numkeys).collect();
+    Ok((keys, (end, count.unwrap_or(1))))
+}
+
+/// The first of these keys that has members, and how many it has.
+fn first_of<'k>(env: &mut Env<'_>, keys: &[&'k [u8]]) -> Result<Option<(Key<'k>, usize)>, Error> {
+    for name in keys {
+        let key = env.data.key(name);
         let len = open(env.data, &key, |zset| zset.map_or(0, |zset| zset.len()))?;
         if len > 0 {
-            let count = count.min(len);
-            let mut reply = env.reply();
-            reply.array(2);
-            reply.bulk(key.bytes);
-            reply.array(count);
-            return take(env, &key, end, count, true);
+            return Ok(Some((key, len)));
         }
     }
-    env.reply().null_array();
+    Ok(None)
+}
+
+/// The first sorted set of these that has members gives up some from an end. False: there is none.
+fn pop_first(env: &mut Env<'_>, keys: &[&[u8]], (end, count): (End, usize)) -> Result<bool, Error> {
+    let Some((key, len)) = first_of(env, keys)? else {
+        return Ok(false);
+    };
+    let count = count.min(len);
+    let mut reply = env.reply();
+    reply.array(2);
+    reply.bulk(key.bytes);
+    reply.array(count);
+    take(env, &key, end, count, true)?;
+    Ok(true)
+}
+
+pub fn zmpop(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let (keys, what) = read_mpop(args, 1)?;
+    if !pop_first(env, &keys, what)? {
+        env.reply().null_array();
+    }
     DONE
+}
+
+pub fn bzmpop(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    let timeout = seconds(env, args.at(1))?;
+    let (keys, what) = read_mpop(args, 2)?;
+    match pop_first(env, &keys, what)? {
+        true => DONE,
+        false => wait_for(env, &keys, Kind::SortedSet, timeout),
+    }
+}
+
+pub fn bzpopmin(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    pop_or_wait(env, args, End::Min)
+}
+
+pub fn bzpopmax(env: &mut Env<'_>, args: Args<'_>) -> Done {
+    pop_or_wait(env, args, End::Max)
+}
+
+fn pop_or_wait(env: &mut Env<'_>, args: Args<'_>, end: End) -> Done {
+    let last = args.len() - 1;
+    let timeout = seconds(env, args.at(last))?;
+    let keys: Vec<&[u8]> = args.iter().take(last).skip(1).collect();
+    let Some((key, _)) = first_of(env, &keys)? else {
+        return wait_for(env, &keys, Kind::SortedSet, timeout);
+    };
+    let mut reply = env.reply();
+    reply.array(3);
+    reply.bulk(key.bytes);
+    take(env, &key, end, 1, false)
 }
