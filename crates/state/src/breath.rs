@@ -27,22 +27,6 @@ impl Pacer {
     }
 }
 
-/// Carries a run of arguments out in pieces of so many.
-pub(super) const PIECE: usize = 1024;
-
-/// Has `each` carry out a long run of arguments piece by piece; each argument is a step. The pieces come to what
-/// the whole run does: no effect depends on how many arguments it shares with others.
-pub(super) fn in_pieces<'e, 'a>(
-    args: &'e [&'a [u8]],
-    pace: &mut dyn FnMut(usize),
-    mut each: impl FnMut(&'e [&'a [u8]]),
-) {
-    for piece in args.chunks(PIECE) {
-        each(piece);
-        piece.iter().for_each(|arg| pace(arg.len()));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,6 @@
 //! leader saw there, so followers need no clock; a hash that is left without fields is gone, which needs no effect of its own.
 
 use super::apply::ApplyError;
-use super::breath::{in_pieces, PIECE};
 use super::core::{Access, StateMachine};
 use super::effects::effects;
 use super::string::read_number;
@@ -17,13 +16,13 @@ use keyspace::{FieldTtl, HashRef, Key};
 
 effects! {
     /// `HSET key KEEPTTL|CLEAR field value [field value ...]`
-    50 HSET "HSET": read_set, breathing |state: &mut StateMachine, (key, ttl, pairs), pace| { state.of_hash(HSET, key)?; let key = state.key(key); in_pieces(pairs, pace, |pairs| { state.hash_set(&key, pairs, ttl); }); Ok(()) };
+    50 HSET "HSET": read_set, breathing |state: &mut StateMachine, (key, ttl, pairs), pace| { state.of_hash(HSET, key)?; let key = state.key(key); state.hash_set(&key, pairs, ttl, pace); Ok(()) };
     /// `HDEL key field [field ...]`
-    51 HDEL "HDEL": read_fields, breathing |state: &mut StateMachine, (key, fields), pace| { state.of_hash(HDEL, key)?; let key = state.key(key); in_pieces(fields, pace, |fields| state.hash_remove(&key, fields)); Ok(()) };
+    51 HDEL "HDEL": read_fields, breathing |state: &mut StateMachine, (key, fields), pace| { state.of_hash(HDEL, key)?; let key = state.key(key); state.hash_remove(&key, fields, pace); Ok(()) };
     /// `HPEXPIREAT key ms field [field ...]`
-    52 HPEXPIREAT "HPEXPIREAT": read_times, breathing |state: &mut StateMachine, (key, at, fields), pace| { state.of_hash(HPEXPIREAT, key)?; let key = state.key(key); in_pieces(fields, pace, |fields| state.hash_expire_at(&key, at, fields)); Ok(()) };
+    52 HPEXPIREAT "HPEXPIREAT": read_times, breathing |state: &mut StateMachine, (key, at, fields), pace| { state.of_hash(HPEXPIREAT, key)?; let key = state.key(key); state.hash_expire_at(&key, at, fields, pace); Ok(()) };
     /// `HPERSIST key field [field ...]`
-    53 HPERSIST "HPERSIST": read_fields, breathing |state: &mut StateMachine, (key, fields), pace| { state.of_hash(HPERSIST, key)?; let key = state.key(key); in_pieces(fields, pace, |fields| state.hash_persist(&key, fields)); Ok(()) };
+    53 HPERSIST "HPERSIST": read_fields, breathing |state: &mut StateMachine, (key, fields), pace| { state.of_hash(HPERSIST, key)?; let key = state.key(key); state.hash_persist(&key, fields, pace); Ok(()) };
     /// `HDELDUE key ms`: all fields that expire before a time
     54 HDELDUE "the deletion of due fields": read_number, breathing |state: &mut StateMachine, (key, before), pace| { state.of_hash(HDELDUE, key)?; let key = state.key(key); state.hash_remove_due(state.db, &key, before, pace); Ok(()) };
 }
@@ -43,7 +42,14 @@ impl StateMachine {
     }
 
     /// HSET: `pairs` is field, value, field, value, ... How many fields are new (of a command that is held: anything).
-    pub fn hash_set(&mut self, key: &Key<'_>, pairs: &[&[u8]], ttl: FieldTtl) -> usize {
+    /// `pace` is told the bytes of each (T9).
+    pub fn hash_set(
+        &mut self,
+        key: &Key<'_>,
+        pairs: &[&[u8]],
+        ttl: FieldTtl,
+        pace: &mut dyn FnMut(usize),
+    ) -> usize {
         self.assert_owned(HSET, key);
         let how: &[u8] = match ttl {
             FieldTtl::Keep => b"KEEPTTL",
@@ -53,27 +59,37 @@ impl StateMachine {
             return 0;
         }
         let added = self.keyspace.edit_hash(self.db, key, |hash| {
-            let pairs = pairs.chunks_exact(2);
-            pairs.filter(|pair| hash.set(pair[0], pair[1], ttl)).count()
+            let set = |pair: &&[&[u8]]| {
+                pace(pair[0].len() + pair[1].len());
+                hash.set(pair[0], pair[1], ttl)
+            };
+            pairs.chunks_exact(2).filter(set).count()
         });
         self.changed(self.db, key);
         added
     }
 
-    /// HDEL of fields that are there.
-    pub fn hash_remove(&mut self, key: &Key<'_>, fields: &[&[u8]]) {
+    /// HDEL of fields that are there. `pace`: as above.
+    pub fn hash_remove(&mut self, key: &Key<'_>, fields: &[&[u8]], pace: &mut dyn FnMut(usize)) {
         self.assert_owned(HDEL, key);
         if self.emit_parts(self.db, HDEL, &[key.bytes], fields) {
             self.edit_fields(self.db, key, |hash| {
                 for field in fields {
                     hash.remove(field);
+                    pace(field.len());
                 }
             });
         }
     }
 
-    /// HPEXPIREAT of fields that are there.
-    pub fn hash_expire_at(&mut self, key: &Key<'_>, at_ms: i64, fields: &[&[u8]]) {
+    /// HPEXPIREAT of fields that are there. `pace`: as above.
+    pub fn hash_expire_at(
+        &mut self,
+        key: &Key<'_>,
+        at_ms: i64,
+        fields: &[&[u8]],
+        pace: &mut dyn FnMut(usize),
+    ) {
         self.assert_owned(HPEXPIREAT, key);
         let mut text = itoa::Buffer::new();
         let at = text.format(at_ms).as_bytes();
@@ -81,18 +97,20 @@ impl StateMachine {
             self.edit_fields(self.db, key, |hash| {
                 for field in fields {
                     hash.set_expiry(field, Some(at_ms));
+                    pace(field.len());
                 }
             });
         }
     }
 
-    /// HPERSIST of fields that are there.
-    pub fn hash_persist(&mut self, key: &Key<'_>, fields: &[&[u8]]) {
+    /// HPERSIST of fields that are there. `pace`: as above.
+    pub fn hash_persist(&mut self, key: &Key<'_>, fields: &[&[u8]], pace: &mut dyn FnMut(usize)) {
         self.assert_owned(HPERSIST, key);
         if self.emit_parts(self.db, HPERSIST, &[key.bytes], fields) {
             self.edit_fields(self.db, key, |hash| {
                 for field in fields {
                     hash.set_expiry(field, None);
+                    pace(field.len());
                 }
             });
         }
@@ -139,7 +157,7 @@ impl StateMachine {
         };
         if !due.is_empty() && self.may_expire_fields(key) {
             let wrote = self.footprint.wrote;
-            self.hash_remove(key, &due);
+            self.hash_remove(key, &due, &mut |_| {});
             self.note_expired(wrote, due.len());
         }
     }
@@ -243,13 +261,13 @@ impl StateMachine {
         let mut gone = 0;
         if self.emit(db, HDELDUE, &args) {
             self.edit_fields(db, key, |hash| loop {
-                let due = hash.as_ref().due(before_ms, PIECE);
+                let due = hash.as_ref().due(before_ms, DUE_AT_ONCE);
                 gone += due.len();
                 for field in &due {
                     hash.remove(field);
                     pace(field.len());
                 }
-                if due.len() < PIECE {
+                if due.len() < DUE_AT_ONCE {
                     break;
                 }
             });

@@ -8,7 +8,6 @@
 //! effect of its own.
 
 use super::apply::ApplyError;
-use super::breath::in_pieces;
 use super::core::StateMachine;
 use super::effects::effects;
 use super::room;
@@ -18,7 +17,7 @@ use keyspace::{Key, ListMut, Side};
 
 effects! {
     /// `key LEFT|RIGHT element [element ...]`
-    55 LISTPUSH "the pushing of elements": read_push, breathing |state: &mut StateMachine, (key, side, texts), pace| { let key = state.of_list(LISTPUSH, key)?; in_pieces(texts, pace, |texts| { state.list_push(&key, side, texts); }); Ok(()) };
+    55 LISTPUSH "the pushing of elements": read_push, breathing |state: &mut StateMachine, (key, side, texts), pace| { let key = state.of_list(LISTPUSH, key)?; state.list_push(&key, side, texts, pace); Ok(()) };
     /// `key LEFT|RIGHT number`
     56 LISTPOP "the popping of elements": read_pop => |state: &mut StateMachine, (key, side, count)| { let key = state.of_list(LISTPOP, key)?; state.list_pop(&key, side, count); Ok(()) };
     /// `LMOVE source destination LEFT|RIGHT LEFT|RIGHT`
@@ -57,14 +56,20 @@ impl StateMachine {
         list.map_or(0, |list| list.len())
     }
 
-    /// LPUSH, RPUSH: how long the list is then (of a command that is held: anything).
-    pub fn list_push(&mut self, key: &Key<'_>, side: Side, texts: &[&[u8]]) -> u64 {
+    /// LPUSH, RPUSH: how long the list is then (of a command that is held: anything). `pace` is told the bytes of each (T9).
+    pub fn list_push(
+        &mut self,
+        key: &Key<'_>,
+        side: Side,
+        texts: &[&[u8]],
+        pace: &mut dyn FnMut(usize),
+    ) -> u64 {
         self.assert_owned(LISTPUSH, key);
         if !self.emit_parts(self.db, LISTPUSH, &[key.bytes, name_of(side)], texts) {
             return 0;
         }
         let len = self.keyspace.edit_list(self.db, key, |list| {
-            list.push(side, texts);
+            list.push_with(side, texts, pace);
             list.as_ref().len()
         });
         self.changed(self.db, key);
@@ -217,8 +222,7 @@ impl StateMachine {
             };
             let count = rest.iter().take_while(fits).count().max(1);
             let (piece, behind) = rest.split_at(count);
-            self.list_push(key, Side::Right, piece);
-            piece.iter().for_each(|text| pace(text.len()));
+            self.list_push(key, Side::Right, piece, pace);
             rest = behind;
         }
     }

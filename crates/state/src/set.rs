@@ -7,7 +7,6 @@
 //! is left without members is gone, which needs no effect of its own.
 
 use super::apply::ApplyError;
-use super::breath::in_pieces;
 use super::core::StateMachine;
 use super::effects::effects;
 use super::room;
@@ -17,9 +16,9 @@ use keyspace::{Digits, Key, SetOp, Ttl};
 
 effects! {
     /// `SADD key member [member ...]`
-    65 SADD "SADD": read_members, breathing |state: &mut StateMachine, (key, members), pace| { let key = state.of_set(SADD, key)?; in_pieces(members, pace, |members| { state.set_add(&key, members); }); Ok(()) };
+    65 SADD "SADD": read_members, breathing |state: &mut StateMachine, (key, members), pace| { let key = state.of_set(SADD, key)?; state.set_add(&key, members, pace); Ok(()) };
     /// `SREM key member [member ...]`
-    66 SREM "SREM": read_members, breathing |state: &mut StateMachine, (key, members), pace| { let key = state.of_set(SREM, key)?; in_pieces(members, pace, |members| state.set_remove(&key, members)); Ok(()) };
+    66 SREM "SREM": read_members, breathing |state: &mut StateMachine, (key, members), pace| { let key = state.of_set(SREM, key)?; state.set_remove(&key, members, pace); Ok(()) };
     /// `SMOVE source destination member`
     67 SMOVE "SMOVE": read_move => |state: &mut StateMachine, (from, to, member)| { let (from, to) = (state.of_set(SMOVE, from)?, state.of_set(SMOVE, to)?); state.set_move(&from, &to, member); Ok(()) };
     /// `INTER|UNION|DIFF destination key [key ...]`
@@ -45,33 +44,39 @@ impl StateMachine {
         }
     }
 
-    /// SADD: how many members are new (of a command that is held: anything).
-    pub fn set_add(&mut self, key: &Key<'_>, members: &[&[u8]]) -> usize {
+    /// SADD: how many members are new (of a command that is held: anything). `pace` is told the bytes of each (T9).
+    pub fn set_add(
+        &mut self,
+        key: &Key<'_>,
+        members: &[&[u8]],
+        pace: &mut dyn FnMut(usize),
+    ) -> usize {
         self.assert_owned(SADD, key);
         if !self.emit_parts(self.db, SADD, &[key.bytes], members) {
             return 0;
         }
-        let add = |set: &mut keyspace::SetMut<'_>| set.add_all(members);
+        let add = |set: &mut keyspace::SetMut<'_>| set.add_all(members, pace);
         let added = self.keyspace.edit_set(self.db, key, add);
         self.changed(self.db, key);
         added
     }
 
-    /// SREM of members that are there.
-    pub fn set_remove(&mut self, key: &Key<'_>, members: &[&[u8]]) {
+    /// SREM of members that are there. `pace`: as above.
+    pub fn set_remove(&mut self, key: &Key<'_>, members: &[&[u8]], pace: &mut dyn FnMut(usize)) {
         self.assert_owned(SREM, key);
         if self.emit_parts(self.db, SREM, &[key.bytes], members) {
-            self.remove_members(key, members);
+            self.remove_members(key, members, pace);
         }
     }
 
-    fn remove_members(&mut self, key: &Key<'_>, members: &[&[u8]]) {
+    fn remove_members(&mut self, key: &Key<'_>, members: &[&[u8]], pace: &mut dyn FnMut(usize)) {
         if self.keyspace.get(self.db, key).is_none() {
             return; // the effects of a unit before have emptied it
         }
         self.keyspace.edit_set(self.db, key, |set| {
             for member in members {
                 set.remove(member);
+                pace(member.len());
             }
         });
         if self.keyspace.get(self.db, key).is_none() {
@@ -87,8 +92,8 @@ impl StateMachine {
         if !self.emit(self.db, SMOVE, &[from.bytes, to.bytes, member]) {
             return;
         }
-        self.remove_members(from, &[member]);
-        let add = |set: &mut keyspace::SetMut<'_>| set.add_all(&[member]);
+        self.remove_members(from, &[member], &mut |_| {});
+        let add = |set: &mut keyspace::SetMut<'_>| set.add_all(&[member], &mut |_| {});
         if self.keyspace.edit_set(self.db, to, add) > 0 {
             self.changed(self.db, to);
         }
@@ -149,8 +154,7 @@ impl StateMachine {
             };
             let count = rest.iter().take_while(fits).count().max(1);
             let (piece, behind) = rest.split_at(count);
-            self.set_remove(key, piece);
-            piece.iter().for_each(|member| pace(member.len()));
+            self.set_remove(key, piece, pace);
             rest = behind;
         }
     }
@@ -183,7 +187,7 @@ impl StateMachine {
             .map(|member| member.text(&mut Digits::default()).to_vec())
             .collect();
         let drawn: Vec<&[u8]> = drawn.iter().map(|member| &**member).collect();
-        in_pieces(&drawn, pace, |piece| self.remove_members(key, piece));
+        self.remove_members(key, &drawn, pace);
     }
 }
 

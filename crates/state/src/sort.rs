@@ -7,7 +7,6 @@
 //! compared byte by byte: there is no locale.
 
 use super::apply::ApplyError;
-use super::breath::in_pieces;
 use super::core::StateMachine;
 use super::effects::effects;
 use base::number::parse_i64;
@@ -253,9 +252,8 @@ impl StateMachine {
         ];
         if self.emit_parts(self.db, SORT, &args, &sorting.gets) {
             self.keyspace.remove(self.db, to);
-            in_pieces(texts, pace, |texts| {
-                self.keyspace
-                    .edit_list(self.db, to, |list| list.push(Side::Right, texts));
+            self.keyspace.edit_list(self.db, to, |list| {
+                list.push_with(Side::Right, texts, pace);
             });
             self.changed(self.db, to);
         }

@@ -4,7 +4,6 @@
 //! the effect and carries it out. Never: parses a command, replies.
 
 use super::apply::ApplyError;
-use super::breath::in_pieces;
 use super::core::StateMachine;
 use super::effects::effects;
 use base::number::parse_i64;
@@ -20,7 +19,7 @@ effects! {
     /// `INCRBY key increment` (the increment may be negative)
     6 INCRBY "INCRBY": read_number => apply_increment;
     /// `MSET key value [key value ...]`
-    10 MSET "MSET": read_pairs, breathing |state: &mut StateMachine, pairs, pace| { in_pieces(pairs, pace, |pairs| state.set_many(pairs)); Ok(()) };
+    10 MSET "MSET": read_pairs, breathing |state: &mut StateMachine, pairs, pace| { state.set_many(pairs, pace); Ok(()) };
 }
 
 impl StateMachine {
@@ -43,8 +42,8 @@ impl StateMachine {
         self.changed(self.db, key);
     }
 
-    /// MSET: `pairs` is key, value, key, value, ...
-    pub fn set_many(&mut self, pairs: &[&[u8]]) {
+    /// MSET: `pairs` is key, value, key, value, ... `pace` is told the bytes of each (T9).
+    pub fn set_many(&mut self, pairs: &[&[u8]], pace: &mut dyn FnMut(usize)) {
         if !self.emit(self.db, MSET, pairs) {
             return;
         }
@@ -53,6 +52,7 @@ impl StateMachine {
             self.assert_owned(MSET, &key);
             self.keyspace.set_string(self.db, &key, pair[1], Ttl::Clear);
             self.changed(self.db, &key);
+            pace(pair[0].len() + pair[1].len());
         }
     }
 

@@ -10,7 +10,6 @@
 use std::ops::Range;
 
 use super::apply::ApplyError;
-use super::breath::{in_pieces, PIECE};
 use super::core::StateMachine;
 use super::effects::effects;
 use super::zset_combine::{combine, Aggregate, Combination, Operation, Source};
@@ -24,7 +23,7 @@ effects! {
     /// `ZINCRBY key member score`: the score that comes out
     71 ZINCRBY "ZINCRBY": read_scores, breathing |state: &mut StateMachine, scores: Scores<'_>, pace| apply_scores(state, ZINCRBY, scores, pace);
     /// `ZREM key member [member ...]`
-    72 ZREM "ZREM": read_members, breathing |state: &mut StateMachine, (key, members), pace| { state.of_zset(ZREM, key)?; let key = state.key(key); in_pieces(members, pace, |members| state.zset_remove(&key, members)); Ok(()) };
+    72 ZREM "ZREM": read_members, breathing |state: &mut StateMachine, (key, members), pace| { state.of_zset(ZREM, key)?; let key = state.key(key); state.zset_remove(&key, members, pace); Ok(()) };
     /// `ZPOP key MIN|MAX count`
     73 ZPOP "ZPOP": read_pop, breathing |state: &mut StateMachine, (key, end, count), pace| { let key = state.key(key); state.holds(ZPOP, &key, 0..count)?; state.zset_pop(&key, end, count, pace); Ok(()) };
     /// `ZREMRANGE key RANK|SCORE|LEX from count`
@@ -85,17 +84,28 @@ impl StateMachine {
         }
     }
 
-    /// ZADD: members get scores, of which none is a NaN.
-    pub fn zset_add(&mut self, key: &Key<'_>, items: &[(&[u8], f64)]) {
-        self.zset_set(ZADD, key, items);
+    /// ZADD: members get scores, of which none is a NaN. `breathe` is told the bytes of each (T9).
+    pub fn zset_add(
+        &mut self,
+        key: &Key<'_>,
+        items: &[(&[u8], f64)],
+        breathe: &mut dyn FnMut(usize),
+    ) {
+        self.zset_set(ZADD, key, items, breathe);
     }
 
     /// ZINCRBY, whose outcome the caller has worked out.
     pub fn zset_increment(&mut self, key: &Key<'_>, member: &[u8], score: f64) {
-        self.zset_set(ZINCRBY, key, &[(member, score)]);
+        self.zset_set(ZINCRBY, key, &[(member, score)], &mut |_| {});
     }
 
-    fn zset_set(&mut self, op: Op, key: &Key<'_>, items: &[(&[u8], f64)]) {
+    fn zset_set(
+        &mut self,
+        op: Op,
+        key: &Key<'_>,
+        items: &[(&[u8], f64)],
+        breathe: &mut dyn FnMut(usize),
+    ) {
         self.assert_owned(op, key);
         let bytes: Vec<[u8; 8]> = items.iter().map(|(_, score)| bytes_of(*score)).collect();
         let pairs: Vec<&[u8]> = items
@@ -110,18 +120,25 @@ impl StateMachine {
             zset.expect(items.len());
             for (member, score) in items {
                 zset.set(member, *score);
+                breathe(member.len());
             }
         });
         self.changed(self.db, key);
     }
 
-    /// ZREM of members that are there.
-    pub fn zset_remove(&mut self, key: &Key<'_>, members: &[&[u8]]) {
+    /// ZREM of members that are there. `breathe`: as above.
+    pub fn zset_remove(
+        &mut self,
+        key: &Key<'_>,
+        members: &[&[u8]],
+        breathe: &mut dyn FnMut(usize),
+    ) {
         self.assert_owned(ZREM, key);
         if self.emit_parts(self.db, ZREM, &[key.bytes], members) {
             self.edit_members(key, |zset| {
                 for member in members {
                     zset.remove(member);
+                    breathe(member.len());
                 }
             });
         }
@@ -488,10 +505,7 @@ fn apply_scores(
 ) -> Result<(), ApplyError> {
     state.of_zset(op, key)?;
     let key = state.key(key);
-    for piece in items.chunks(PIECE) {
-        state.zset_set(op, &key, piece);
-        piece.iter().for_each(|(member, _)| pace(member.len()));
-    }
+    state.zset_set(op, &key, &items, pace);
     Ok(())
 }
 

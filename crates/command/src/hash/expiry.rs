@@ -7,6 +7,7 @@ use crate::args::integer;
 use crate::condition::Condition;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
+use crate::pace::Pace;
 use crate::values::as_hash;
 use keyspace::HashRef;
 use resp::args::Args;
@@ -103,9 +104,12 @@ fn expire(env: &mut Env<'_>, args: Args<'_>, base_ms: i64, unit: i64, name: &str
         }
     })?;
     if !changed.is_empty() {
+        let mut pace = Pace::default();
+        let Env { data, server, .. } = env;
+        let breathe = &mut |bytes| pace.step(&mut **server, bytes); // T9
         match gone {
-            true => env.data.hash_remove(&key, &changed),
-            false => env.data.hash_expire_at(&key, at_ms, &changed),
+            true => data.hash_remove(&key, &changed, breathe),
+            false => data.hash_expire_at(&key, at_ms, &changed, breathe),
         }
     }
     reply(env, &replies)
@@ -127,7 +131,10 @@ pub fn hpersist(env: &mut Env<'_>, args: Args<'_>) -> Done {
         },
     })?;
     if !changed.is_empty() {
-        env.data.hash_persist(&key, &changed);
+        let mut pace = Pace::default();
+        let Env { data, server, .. } = env;
+        let breathe = &mut |bytes| pace.step(&mut **server, bytes); // T9
+        data.hash_persist(&key, &changed, breathe);
     }
     reply(env, &replies)
 }

@@ -35,7 +35,10 @@ fn push(env: &mut Env<'_>, args: Args<'_>, side: Side, makes: bool) -> Done {
     let mut len = 0;
     if is_there || makes {
         let texts: Vec<&[u8]> = args.skip(2).iter().collect();
-        len = env.data.list_push(&key, side, &texts);
+        let mut pace = Pace::default();
+        let Env { data, server, .. } = env;
+        let breathe = &mut |bytes| pace.step(&mut **server, bytes); // T9
+        len = data.list_push(&key, side, &texts, breathe);
     }
     env.reply().int(len as i64);
     DONE

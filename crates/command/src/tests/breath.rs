@@ -11,12 +11,16 @@ const MANY: usize = 20_000;
 /// What looking at that many comes to, where a step counts for 256 bytes.
 const BREATHS: u64 = 19;
 
+/// A command with many arguments, in which the leader breathes.
+fn run(f: &mut Fixture, head: &[&str], each: &dyn Fn(usize) -> Vec<String>) {
+    let mut words: Vec<String> = head.iter().map(|word| word.to_string()).collect();
+    words.extend((0..MANY).flat_map(each));
+    let before = f.host.breaths;
+    f.run(&words);
+    assert!(f.host.breaths > before, "{head:?}");
+}
+
 fn fill(f: &mut Fixture) {
-    let run = |f: &mut Fixture, head: &[&str], each: &dyn Fn(usize) -> Vec<String>| {
-        let mut words: Vec<String> = head.iter().map(|word| word.to_string()).collect();
-        words.extend((0..MANY).flat_map(each));
-        f.run(&words);
-    };
     run(f, &["SADD", "a"], &|n| vec![format!("a{n}")]);
     run(f, &["SADD", "b"], &|n| vec![format!("b{n}")]);
     run(f, &["ZADD", "z"], &|n| vec![n.to_string(), format!("m{n}")]);
@@ -106,6 +110,27 @@ fn an_apply_that_does_not_breathe_is_noticed() {
     let noticed = breathless();
     mutation::set(None);
     assert_eq!(noticed, Some(LONG[0]));
+}
+
+#[test]
+fn commands_of_many_arguments_breathe() {
+    let mut f = Fixture::new(single());
+    fill(&mut f);
+    let (count, at) = (MANY.to_string(), (START_MS + 5).to_string());
+    let field = |n: usize| vec![format!("a-long-name-{n}")];
+    let key = |n: usize| vec![format!("k{n}")];
+    run(&mut f, &["HPEXPIREAT", "h", &at, "FIELDS", &count], &field);
+    run(&mut f, &["HPERSIST", "h", "FIELDS", &count], &field);
+    run(&mut f, &["HDEL", "h"], &field);
+    run(&mut f, &["SREM", "a"], &|n| vec![format!("a{n}")]);
+    run(&mut f, &["ZREM", "z"], &|n| vec![format!("m{n}")]);
+    run(&mut f, &["MSET"], &|n| vec![format!("k{n}"), "v".into()]);
+    run(&mut f, &["EXISTS"], &key);
+    run(&mut f, &["DEL"], &key);
+    let (data, breaths) = follow(&f.log);
+    assert_eq!(data.keyspace().digest_all(), f.data.keyspace().digest_all());
+    let drawn = breaths.iter().filter(|drawn| **drawn >= BREATHS);
+    assert!(drawn.count() >= 12, "as often on a follower: {breaths:?}");
 }
 
 /// In a transaction SORT and SPOP are logged as what is to be done again.

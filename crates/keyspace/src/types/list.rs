@@ -313,6 +313,11 @@ impl<'e> ListMut<'e> {
 
     /// Puts texts at an end, one after another. All of them together decide the form, as they do in Redis.
     pub fn push(&mut self, side: Side, texts: &[&[u8]]) {
+        self.push_with(side, texts, &mut |_| {});
+    }
+
+    /// The same; `pace` is told the bytes of each.
+    pub fn push_with(&mut self, side: Side, texts: &[&[u8]], pace: &mut dyn FnMut(usize)) {
         self.make_room(texts);
         let fill = self.fill();
         if self.is_packed() {
@@ -332,6 +337,7 @@ impl<'e> ListMut<'e> {
                 Side::Left => list.push_front(text, fill),
                 Side::Right => list.push_back(text, fill),
             }
+            pace(text.len());
         }
     }
 

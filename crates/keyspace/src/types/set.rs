@@ -408,7 +408,8 @@ impl<'e> SetMut<'e> {
     }
 
     /// SADD: how many members are new. Their number alone may decide the form, as it does in Redis.
-    pub fn add_all(&mut self, members: &[&[u8]]) -> usize {
+    /// `pace` is told the bytes of each.
+    pub fn add_all(&mut self, members: &[&[u8]], pace: &mut dyn FnMut(usize)) -> usize {
         let set = self.as_ref();
         let ints_fit = members.len() <= self.limits.set_ints;
         let packed_fit = members.len() <= self.limits.set_entries;
@@ -424,7 +425,11 @@ impl<'e> SetMut<'e> {
             Form::Table(_) => {}
             _ => self.become_table(),
         }
-        members.iter().filter(|member| self.add(member)).count()
+        let add = |member: &&&[u8]| {
+            pace(member.len());
+            self.add(member)
+        };
+        members.iter().filter(add).count()
     }
 
     /// Takes over an intset (`ints`) or a listpack that was checked; a member that is there more than once is there once. To

@@ -135,7 +135,9 @@ impl Bed {
             Op::Add(at, members) => {
                 let key = self.key(at);
                 let texts: Vec<&[u8]> = members.iter().map(|m| &**m).collect();
-                let added = self.keyspace.edit_set(0, &key, |set| set.add_all(&texts));
+                let added = self
+                    .keyspace
+                    .edit_set(0, &key, |set| set.add_all(&texts, &mut |_| {}));
                 let before = self.models[at].len();
                 self.models[at].extend(members);
                 assert_eq!(added, self.models[at].len() - before);
@@ -223,8 +225,11 @@ fn encoding_of(
     let members: Vec<String> = members.collect();
     let texts: Vec<&[u8]> = members.iter().map(|m| m.as_bytes()).collect();
     bed.keyspace.edit_set(0, &key, |set| match at_once {
-        true => set.add_all(&texts),
-        false => texts.iter().map(|text| set.add_all(&[text])).sum(),
+        true => set.add_all(&texts, &mut |_| {}),
+        false => texts
+            .iter()
+            .map(|text| set.add_all(&[text], &mut |_| {}))
+            .sum(),
     });
     bed.set(0).unwrap().encoding()
 }
