@@ -18,7 +18,7 @@ use base::slot::key_slot;
 use resp::args::Args;
 use resp::encode::Reply;
 use state::sort::{elements_of, found_in, Around, NotNumbers, Sorting};
-use state::StateMachine;
+use state::{free, StateMachine};
 
 rows! { pub static ROWS: Generic [SET SORTEDSET LIST DANGEROUS] {
     "sort" -2 [WRITE DENYOOM] "1.0.0" key(1 RO ACCESS) unknown(RO ACCESS "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive from the content of the key we sort") unknown(OW UPDATE "For the optional STORE keyword. It is marked 'unknown' because the keyword can appear anywhere in the argument array") => sort: "Sorts elements, shows what belongs to them, stores it." .role(Role::Walk).keys_by(keys).new_effects();
@@ -192,6 +192,7 @@ fn run(env: &mut Env<'_>, args: Args<'_>, may_store: bool) -> Done {
             }
             pace.step(&mut **server, text.as_ref().map_or(0, Vec::len));
         }
+        free(found, &mut |bytes| pace.step(&mut **server, bytes));
         return DONE;
     };
     let to = data.key(to);
@@ -209,6 +210,7 @@ fn run(env: &mut Env<'_>, args: Args<'_>, may_store: bool) -> Done {
         data.list_store(&to, &texts, &mut breathe);
     }
     reply.int(texts.len() as i64);
+    free(found, &mut |bytes| pace.step(&mut **server, bytes));
     DONE
 }
 

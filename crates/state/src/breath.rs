@@ -27,6 +27,14 @@ impl Pacer {
     }
 }
 
+/// Frees what takes long to be freed, as it has memory of its own for each element.
+pub fn free<T>(all: Vec<T>, pace: &mut dyn FnMut(usize)) {
+    for one in all {
+        drop(one);
+        pace(0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -46,7 +46,7 @@ pub use apply::{
 };
 pub use awaited::{ReadyKey, Waiter};
 pub use bitmap::{BitOperation, Patches};
-pub use breath::Pacer;
+pub use breath::{free, Pacer};
 pub use effect::{begins_batch, PART_BYTES};
 pub use gate::{Footprint, Gate, GateKind};
 pub use hyperloglog::{Piece, Sketch};

@@ -7,6 +7,7 @@
 //! is left without members is gone, which needs no effect of its own.
 
 use super::apply::ApplyError;
+use super::breath::free;
 use super::core::StateMachine;
 use super::effects::effects;
 use super::room;
@@ -186,8 +187,9 @@ impl StateMachine {
             .into_iter()
             .map(|member| member.text(&mut Digits::default()).to_vec())
             .collect();
-        let drawn: Vec<&[u8]> = drawn.iter().map(|member| &**member).collect();
-        self.remove_members(key, &drawn, pace);
+        let members: Vec<&[u8]> = drawn.iter().map(|member| &**member).collect();
+        self.remove_members(key, &members, pace);
+        free(drawn, pace);
     }
 }
 

@@ -7,6 +7,7 @@
 //! compared byte by byte: there is no locale.
 
 use super::apply::ApplyError;
+use super::breath::free;
 use super::core::StateMachine;
 use super::effects::effects;
 use base::number::parse_i64;
@@ -321,6 +322,7 @@ fn apply_sort(
     }
     let to = state.key(to);
     state.sort_store(&to, from, &sorting, &texts, pace);
+    free(found, pace);
     Ok(())
 }
 

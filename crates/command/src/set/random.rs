@@ -12,7 +12,7 @@ use rand::{rngs::StdRng, SeedableRng};
 use resp::args::Args;
 use resp::encode::Reply;
 use resp::number::parse_i64;
-use state::StateMachine;
+use state::{free, StateMachine};
 
 pub fn spop(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let count = match args.len() {
@@ -28,15 +28,26 @@ pub fn spop(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if env.data.footprint().hold || !take(env, &key, &drawn) {
         return Ok(Flow::Hold);
     }
-    let mut reply = env.reply();
+    let mut pace = Pace::default();
+    let Env {
+        session,
+        server,
+        out,
+        ..
+    } = env;
+    let mut reply = Reply::new(out, session.proto);
     match (count, drawn.members.first()) {
         (None, None) => reply.null(),
         (None, Some(member)) => reply.bulk(member),
         (Some(_), _) => {
             reply.set(drawn.members.len());
-            drawn.members.iter().for_each(|member| reply.bulk(member));
+            for member in &drawn.members {
+                reply.bulk(member);
+                pace.step(&mut **server, member.len());
+            }
         }
     }
+    free(drawn.members, &mut |bytes| pace.step(&mut **server, bytes));
     DONE
 }
 
