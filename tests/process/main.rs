@@ -13,6 +13,7 @@ mod common;
 mod config;
 mod crash;
 mod disk;
+mod events;
 mod hostile;
 mod import;
 mod lifecycle;

@@ -10,6 +10,7 @@ use super::error::Error;
 use super::pace::Pace;
 use super::rows::rows;
 use super::words::Words;
+use base::events::Classes;
 use keyspace::Ttl;
 use rdb::PayloadError;
 use resp::args::Args;
@@ -120,6 +121,7 @@ fn restore(env: &mut Env<'_>, args: Args<'_>) -> Done {
         Ttl::At(at) if at <= env.data.now_ms() => {
             if found {
                 env.data.delete(&key);
+                env.data.event(Classes::GENERIC, "del", &key);
             }
         }
         _ if matches!(value, rdb::Value::Container(_)) && !types_are_read(env) => {
@@ -131,6 +133,7 @@ fn restore(env: &mut Env<'_>, args: Args<'_>) -> Done {
             let breathe = &mut |bytes| pace.step(&mut **server, bytes); // T9
             let restored = data.restore(&key, &value, ttl, breathe);
             restored.map_err(|_: BadValue| Error::DUMP_VALUE)?;
+            env.data.event(Classes::GENERIC, "restore", &key);
         }
     }
     env.reply().ok();

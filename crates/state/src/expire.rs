@@ -6,6 +6,7 @@
 use super::core::{Access, StateMachine};
 use super::effects::effects;
 use super::string::read_number;
+use base::events::Classes;
 use base::mutation::{self, Mutation};
 use keyspace::{Entry, Key};
 
@@ -70,6 +71,7 @@ impl StateMachine {
             self.counters.expired += 1;
             self.footprint.wrote = wrote;
             self.footprint.expired = true;
+            self.tell_expired(Classes::EXPIRED, "expired", db, key.bytes);
         }
     }
 
@@ -116,6 +118,7 @@ impl StateMachine {
             }
             self.end_command();
             self.counters.expired += 1;
+            self.tell_expired(Classes::EXPIRED, "expired", db, &bytes);
             expired += 1;
         }
         expired

@@ -10,6 +10,7 @@ use super::apply::ApplyError;
 use super::core::{Access, StateMachine};
 use super::effects::effects;
 use super::string::read_number;
+use base::events::Classes;
 use base::number::parse_i64;
 use effect::Op;
 use keyspace::{FieldTtl, HashRef, Key};
@@ -128,7 +129,7 @@ impl StateMachine {
         }
         self.keyspace.edit_hash(db, key, edit);
         if self.keyspace.get(db, key).is_none() {
-            self.note_gone(key);
+            self.note_emptied(db, key);
         }
         self.changed(db, key);
     }
@@ -158,7 +159,9 @@ impl StateMachine {
         if !due.is_empty() && self.may_expire_fields(key) {
             let wrote = self.footprint.wrote;
             self.hash_remove(key, &due, &mut |_| {});
-            self.note_expired(wrote, due.len());
+            if !self.footprint.hold {
+                self.note_expired(wrote, due.len(), (self.db, key.bytes));
+            }
         }
     }
 
@@ -174,20 +177,26 @@ impl StateMachine {
     /// T9: of millions of fields that are due a slice goes in each turn, by their names; as long as some are left the
     /// command is held. False: it is.
     fn expire_slice(&mut self, db: u32, key: &Key<'_>) -> bool {
-        loop {
+        let (wrote, mut gone) = (self.footprint.wrote, 0);
+        let is_over = loop {
             let may =
                 self.slice_left() > 0 && self.may_free() && self.frozen_in(db, key.bytes).is_none();
-            if may {
-                let wrote = self.footprint.wrote;
-                let gone = self.remove_due_fields(db, key, self.now_ms, DUE_AT_ONCE);
-                self.note_expired(wrote, gone);
-            }
-            self.footprint.hold |= !may;
+            let removed = match may {
+                true => self.remove_due_fields(db, key, self.now_ms, DUE_AT_ONCE),
+                false => 0,
+            };
+            gone += removed;
             let hash = self.keyspace.get(db, key).and_then(|e| e.value().hash());
-            if self.footprint.hold || !self.is_field_due(hash.and_then(HashRef::first_expiry)) {
-                return !self.footprint.hold;
+            let is_due = self.is_field_due(hash.and_then(HashRef::first_expiry));
+            if removed == 0 || !is_due {
+                break removed > 0;
             }
+        };
+        if gone > 0 {
+            self.note_expired(wrote, gone, (db, key.bytes));
         }
+        self.footprint.hold |= !is_over;
+        is_over
     }
 
     /// The same for the fields of all hashes, so that what runs next in this turn meets none that is due. False: some are
@@ -210,12 +219,11 @@ impl StateMachine {
     }
 
     /// The deletion stands even if the command is held for something else.
-    fn note_expired(&mut self, wrote: bool, fields: usize) {
-        if !self.footprint.hold {
-            self.counters.expired_fields += fields as u64;
-            self.footprint.wrote = wrote;
-            self.footprint.expired = true;
-        }
+    fn note_expired(&mut self, wrote: bool, fields: usize, (db, key): (u32, &[u8])) {
+        self.counters.expired_fields += fields as u64;
+        self.footprint.wrote = wrote;
+        self.footprint.expired = true;
+        self.tell_expired(Classes::HASH, "hexpired", db, key);
     }
 
     /// Up to `limit` fields that are due, of about [`DUE_BYTES`]. How many went: none where the log has no room.
@@ -291,6 +299,7 @@ impl StateMachine {
             }
             self.end_command();
             self.counters.expired_fields += gone as u64;
+            self.tell_expired(Classes::HASH, "hexpired", db, &bytes);
             expired += gone;
         }
         expired

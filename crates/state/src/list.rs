@@ -93,7 +93,7 @@ impl StateMachine {
 
     fn empty_list(&mut self, key: &Key<'_>) {
         if self.keyspace.remove(self.db, key) {
-            self.note_gone(key);
+            self.note_emptied(self.db, key);
             self.changed(self.db, key);
         }
     }
@@ -105,7 +105,7 @@ impl StateMachine {
         }
         self.keyspace.edit_list(self.db, key, edit);
         if self.keyspace.get(self.db, key).is_none() {
-            self.note_gone(key);
+            self.note_emptied(self.db, key);
         }
         self.changed(self.db, key);
     }

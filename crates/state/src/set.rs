@@ -11,6 +11,7 @@ use super::breath::free;
 use super::core::StateMachine;
 use super::effects::effects;
 use super::room;
+use base::events::Classes;
 use base::number::parse_i64;
 use effect::Op;
 use keyspace::{Digits, Key, SetOp, Ttl};
@@ -81,7 +82,7 @@ impl StateMachine {
             }
         });
         if self.keyspace.get(self.db, key).is_none() {
-            self.note_gone(key);
+            self.note_emptied(self.db, key);
         }
         self.changed(self.db, key);
     }
@@ -94,9 +95,11 @@ impl StateMachine {
             return;
         }
         self.remove_members(from, &[member], &mut |_| {});
+        self.event(Classes::SET, "srem", from);
         let add = |set: &mut keyspace::SetMut<'_>| set.add_all(&[member], &mut |_| {});
         if self.keyspace.edit_set(self.db, to, add) > 0 {
             self.changed(self.db, to);
+            self.event(Classes::SET, "sadd", to);
         }
     }
 
@@ -116,6 +119,7 @@ impl StateMachine {
         if len == 0 {
             if self.exists(to) {
                 self.delete(to);
+                self.event(Classes::GENERIC, "del", to);
             }
             return 0;
         }
@@ -144,6 +148,7 @@ impl StateMachine {
                 .map(|set| set.len())
         };
         if len(self) == Some(members.len()) {
+            self.mark_emptied(self.db, key);
             return self.delete(key);
         }
         let mut rest = members;

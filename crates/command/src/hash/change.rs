@@ -5,6 +5,7 @@ use crate::env::{Done, Env, DONE};
 use crate::error::Error;
 use crate::pace::Pace;
 use crate::values::as_hash;
+use base::events::Classes;
 use keyspace::FieldTtl;
 use resp::args::Args;
 
@@ -21,7 +22,9 @@ fn set(env: &mut Env<'_>, args: Args<'_>, name: &str) -> Result<usize, Error> {
     let mut pace = Pace::default();
     let Env { data, server, .. } = env;
     let breathe = &mut |bytes| pace.step(&mut **server, bytes); // T9
-    Ok(data.hash_set(&key, &pairs, FieldTtl::Clear, breathe))
+    let added = data.hash_set(&key, &pairs, FieldTtl::Clear, breathe);
+    data.event(Classes::HASH, "hset", &key);
+    Ok(added)
 }
 
 pub fn hset(env: &mut Env<'_>, args: Args<'_>) -> Done {
@@ -46,6 +49,7 @@ pub fn hsetnx(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if !is_there {
         let pair = [field, args.at(3)];
         env.data.hash_set(&key, &pair, FieldTtl::Clear, &mut |_| {});
+        env.data.event(Classes::HASH, "hset", &key);
     }
     env.reply().int(i64::from(!is_there));
     DONE
@@ -72,6 +76,7 @@ pub fn hdel(env: &mut Env<'_>, args: Args<'_>) -> Done {
         let Env { data, server, .. } = env;
         let breathe = &mut |bytes| pace.step(&mut **server, bytes); // T9
         data.hash_remove(&key, &found, breathe);
+        env.data.event(Classes::HASH, "hdel", &key);
     }
     env.reply().int(found.len() as i64);
     DONE

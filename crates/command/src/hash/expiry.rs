@@ -9,6 +9,7 @@ use crate::env::{Done, Env, DONE};
 use crate::error::Error;
 use crate::pace::Pace;
 use crate::values::as_hash;
+use base::events::Classes;
 use keyspace::HashRef;
 use resp::args::Args;
 use state::StateMachine;
@@ -111,6 +112,8 @@ fn expire(env: &mut Env<'_>, args: Args<'_>, base_ms: i64, unit: i64, name: &str
             true => data.hash_remove(&key, &changed, breathe),
             false => data.hash_expire_at(&key, at_ms, &changed, breathe),
         }
+        let name = if gone { "hdel" } else { "hexpire" };
+        env.data.event(Classes::HASH, name, &key);
     }
     reply(env, &replies)
 }
@@ -135,6 +138,7 @@ pub fn hpersist(env: &mut Env<'_>, args: Args<'_>) -> Done {
         let Env { data, server, .. } = env;
         let breathe = &mut |bytes| pace.step(&mut **server, bytes); // T9
         data.hash_persist(&key, &changed, breathe);
+        env.data.event(Classes::HASH, "hpersist", &key);
     }
     reply(env, &replies)
 }

@@ -20,6 +20,7 @@ use super::error::Error;
 use super::pace::Pace;
 use super::room;
 use super::rows::rows;
+use base::events::Classes;
 use change::{as_sketch, change};
 use keyspace::Scratch;
 use layout::{Corrupt, HEADER, REGISTERS};
@@ -70,6 +71,9 @@ fn pfadd(env: &mut Env<'_>, args: Args<'_>) -> Done {
         }
         Ok(added)
     })?;
+    if added {
+        env.data.event(Classes::STRING, "pfadd", &key);
+    }
     env.reply().int(i64::from(added));
     DONE
 }
@@ -156,6 +160,7 @@ fn pfmerge(env: &mut Env<'_>, args: Args<'_>) -> Done {
         value::set_stale(sketch.value.to_mut());
         Ok(true)
     })?;
+    env.data.event(Classes::STRING, "pfadd", &key);
     env.reply().ok();
     DONE
 }

@@ -5,6 +5,7 @@ use crate::args::integer;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
 use crate::pace::Pace;
+use base::events::Classes;
 use resp::args::Args;
 
 pub fn linsert(env: &mut Env<'_>, args: Args<'_>) -> Done {
@@ -26,6 +27,7 @@ pub fn linsert(env: &mut Env<'_>, args: Args<'_>) -> Done {
         Some(None) => -1,
         Some(Some(len)) => {
             data.list_insert(&key, (before, pivot), text, &mut breathe);
+            env.data.event(Classes::LIST, "linsert", &key);
             len as i64 + 1
         }
     };
@@ -40,6 +42,7 @@ pub fn lset(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let index = index_of(integer(args.at(2))?, len).filter(|index| *index < len);
     let index = index.ok_or(Error::INDEX_OUT_OF_RANGE)?;
     env.data.list_set(&key, index, args.at(3));
+    env.data.event(Classes::LIST, "lset", &key);
     env.reply().ok();
     DONE
 }
@@ -60,6 +63,9 @@ pub fn lrem(env: &mut Env<'_>, args: Args<'_>) -> Done {
         true => data.list_remove(&key, count, text, &mut breathe),
         false => 0,
     };
+    if is_there {
+        env.data.event(Classes::LIST, "lrem", &key);
+    }
     env.reply().int(removed as i64);
     DONE
 }
@@ -75,6 +81,7 @@ pub fn ltrim(env: &mut Env<'_>, args: Args<'_>) -> Done {
             Some((from, last)) => env.data.list_trim(&key, from, last),
             None => env.data.list_trim(&key, 1, 0),
         }
+        env.data.event(Classes::LIST, "ltrim", &key);
     }
     env.reply().ok();
     DONE

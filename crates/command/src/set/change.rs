@@ -3,6 +3,7 @@
 use crate::env::{Done, Env, Flow, DONE};
 use crate::pace::Pace;
 use crate::values::as_set;
+use base::events::Classes;
 use resp::args::Args;
 use std::collections::HashSet;
 
@@ -23,6 +24,7 @@ pub fn sadd(env: &mut Env<'_>, args: Args<'_>) -> Done {
         let Env { data, server, .. } = env;
         let breathe = &mut |bytes| pace.step(&mut **server, bytes); // T9
         added = data.set_add(&key, &members, breathe);
+        env.data.event(Classes::SET, "sadd", &key);
     }
     env.reply().int(added as i64);
     DONE
@@ -48,6 +50,7 @@ pub fn srem(env: &mut Env<'_>, args: Args<'_>) -> Done {
         let Env { data, server, .. } = env;
         let breathe = &mut |bytes| pace.step(&mut **server, bytes); // T9
         data.set_remove(&key, &found, breathe);
+        env.data.event(Classes::SET, "srem", &key);
     }
     env.reply().int(found.len() as i64);
     DONE

@@ -7,6 +7,7 @@ use crate::pace::Pace;
 use crate::room;
 use crate::sample;
 use crate::values::{as_set, bulk};
+use base::events::Classes;
 use keyspace::{Element, Key};
 use rand::{rngs::StdRng, SeedableRng};
 use resp::args::Args;
@@ -102,6 +103,7 @@ fn take(env: &mut Env<'_>, key: &Key<'_>, drawn: &Drawn) -> bool {
         let Env { data, server, .. } = env;
         let breathe = &mut |bytes| pace.step(&mut **server, bytes);
         data.set_remove_drawn(key, seed, drawn.members.len(), breathe);
+        env.data.event(Classes::SET, "spop", key);
         return true;
     }
     // D5: they are one unit.
@@ -111,6 +113,7 @@ fn take(env: &mut Env<'_>, key: &Key<'_>, drawn: &Drawn) -> bool {
     let members: Vec<&[u8]> = drawn.members.iter().map(|member| &**member).collect();
     let Env { data, server, .. } = env;
     data.set_pop(key, &members, &mut |bytes| pace.step(&mut **server, bytes));
+    data.event(Classes::SET, "spop", key);
     true
 }
 
