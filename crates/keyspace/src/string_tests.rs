@@ -155,7 +155,7 @@ fn cut_keeps_a_long_string_that_changes() {
     assert!(bytes(&ks, &key) == after);
 }
 
-/// F21: a write far behind the end takes no memory for what lies between, and none for what a copy has as well.
+/// A write far behind the end takes no memory for what lies between, and none for what a copy has as well.
 #[test]
 fn far_writes_take_one_chunk() {
     let mut ks = keyspace(1);
