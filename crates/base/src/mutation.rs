@@ -219,6 +219,8 @@ pub enum Mutation {
     WitnessCountsForWait,
     /// S4: a node whose group is gone from its disk founds a shard and forgets the one in nodes.conf.
     FirstIdentityForgets,
+    /// T9: a follower draws breath between effects, and never within one.
+    ApplyDoesNotBreathe,
     /// T9: everything that has committed is applied in one turn.
     ApplyAllAtOnce,
     /// M21: between shards that can be asked the epoch decides, not the title.
@@ -452,6 +454,7 @@ impl Mutation {
         Mutation::EpochFlipWithoutSweep,
         Mutation::FlushDropsUnsaved,
         Mutation::SwapdbByIndex,
+        Mutation::ApplyDoesNotBreathe,
     ];
 }
 

@@ -21,10 +21,11 @@ pub(super) enum Form {
     ObjList = 10,
     PackedSortedSet = 11,
     ObjSortedSet = 12,
+    ObjBlob = 13,
 }
 
 impl Form {
-    pub const ALL: [Form; 13] = [
+    pub const ALL: [Form; 14] = [
         Form::Int,
         Form::Bytes,
         Form::ObjString,
@@ -38,11 +39,12 @@ impl Form {
         Form::ObjList,
         Form::PackedSortedSet,
         Form::ObjSortedSet,
+        Form::ObjBlob,
     ];
 
     pub fn kind(self) -> Kind {
         match self {
-            Form::Int | Form::Bytes | Form::ObjString => Kind::String,
+            Form::Int | Form::Bytes | Form::ObjString | Form::ObjBlob => Kind::String,
             Form::PackedHash | Form::PackedHashEx | Form::ObjHash => Kind::Hash,
             Form::PackedSetInts | Form::PackedSet | Form::ObjSet => Kind::Set,
             Form::PackedList | Form::ObjList => Kind::List,
@@ -105,6 +107,7 @@ impl Object {
     pub(super) fn form(&self) -> Form {
         match self {
             Object::String(_) => Form::ObjString,
+            Object::Blob(_) => Form::ObjBlob,
             Object::Hash(_) => Form::ObjHash,
             Object::Set(_) => Form::ObjSet,
             Object::List(_) => Form::ObjList,

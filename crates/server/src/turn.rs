@@ -112,11 +112,13 @@ pub struct Server<P: Platform> {
     pub(super) routing: Option<Arc<Routing>>,
 }
 
-/// T9: a follower that applies a large unit answers its leader's heartbeats.
-pub(super) fn breathe<P: Platform>(cluster: &mut Option<Box<Clustered<P>>>, group: &mut Group) {
-    if let Some(cluster) = cluster {
-        cluster.breathe_applying(group);
-    }
+/// T9: a follower that applies for long answers its leader's heartbeats. Whether a breath was due.
+pub(super) fn breathe<P: Platform>(
+    cluster: &mut Option<Box<Clustered<P>>>,
+    group: &mut Group,
+) -> bool {
+    let cluster = cluster.as_mut();
+    cluster.is_some_and(|cluster| cluster.breathe_applying(group))
 }
 
 impl<P: Platform> Server<P> {
@@ -234,7 +236,11 @@ impl<P: Platform> Server<P> {
         while let Some(done) = self.state.platform.next_done() {
             match done {
                 Done::Download(done) => self.downloaded(done),
-                done => self.shard.job_done(self.turn_started, done)?,
+                done => {
+                    let (now, cluster) = (self.turn_started, &mut self.state.cluster);
+                    let breath = &mut |group: &mut Group| breathe(cluster, group);
+                    self.shard.job_done_with(now, done, breath)?;
+                }
             }
         }
         let now = self.turn_started;

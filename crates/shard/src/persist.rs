@@ -1,5 +1,6 @@
 //! What is written when, and what counts as written (D1, D4, D5).
 
+use super::turn::Breath;
 use super::{ReadFor, Shard, ShardError, SyncPolicy};
 use base::clock::Now;
 use base::mutation::{self, Mutation};
@@ -211,6 +212,16 @@ impl<D: Disk> Shard<D> {
 
     /// Takes in what a job brought. An error ends the process, but for a full disk (D5).
     pub fn job_done(&mut self, now: Now, done: Done<D>) -> Result<(), ShardError> {
+        self.job_done_with(now, done, &mut |_| false)
+    }
+
+    /// The same; `breath` is drawn now and then while a keyspace is loaded (T9).
+    pub fn job_done_with(
+        &mut self,
+        now: Now,
+        done: Done<D>,
+        breath: &mut Breath<'_>,
+    ) -> Result<(), ShardError> {
         match done {
             Done::Synced(result) => {
                 let took = self.sync_since.take().map(|since| now.mono.since(since));
@@ -236,12 +247,12 @@ impl<D: Disk> Shard<D> {
                         self.group.not_fetched(&wanted);
                     }
                     ReadFor::Follower(wanted) => self.group.fetched(wanted, entries),
-                    ReadFor::Loading => self.load_entries(now, &entries)?,
+                    ReadFor::Loading => self.load_entries(now, &entries, breath)?,
                 }
             }
             Done::Slice(result) => match result {
                 Err(error) if error.is_full() => self.load_not_read(now),
-                read => self.load_state(now, &read?)?,
+                read => self.load_state(now, &read?, breath)?,
             },
             Done::Switched(result) => self.switched(now, result?),
             Done::Installed(result) => self.installed(now, result?),

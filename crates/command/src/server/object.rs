@@ -46,7 +46,7 @@ pub fn encoding_name(value: Value<'_>) -> &'static str {
         {
             "embstr"
         }
-        Value::String(StringRef::Bytes(_)) => "raw",
+        Value::String(StringRef::Bytes(_) | StringRef::Chunks(_)) => "raw",
         Value::Hash(hash) => hash.encoding(),
         Value::Set(set) => set.encoding(),
         Value::List(list) => list.encoding(),

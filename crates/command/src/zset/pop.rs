@@ -87,7 +87,9 @@ fn take(env: &mut Env<'_>, key: &Key<'_>, end: End, count: usize, nested: bool) 
 }
 
 /// What ZMPOP names: keys, an end, and how many members.
-fn read_mpop(args: Args<'_>, at: usize) -> Result<(Vec<&[u8]>, (End, usize)), Error> {
+type Mpop<'a> = (Vec<&'a [u8]>, (End, usize));
+
+fn read_mpop(args: Args<'_>, at: usize) -> Result<Mpop<'_>, Error> {
     let positive = |text: &[u8]| {
         let number = integer(text).ok().filter(|n| *n > 0)?;
         usize::try_from(number).ok()
