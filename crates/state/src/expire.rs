@@ -93,6 +93,20 @@ impl StateMachine {
         self.purge_due_fields()
     }
 
+    /// SWAPDB: of the keys that somebody watches in one of these databases those that are due are deleted in all of them, or
+    /// the command waits. One that is due is no key: it must fail no watch in the other database, and a watch of it fails.
+    pub fn expire_watched(&mut self, dbs: &[u32]) {
+        let home = self.db;
+        for bytes in self.watches.keys_of(dbs) {
+            let key = self.key(&bytes);
+            for db in dbs {
+                self.db = *db;
+                self.exists(&key);
+            }
+        }
+        self.db = home;
+    }
+
     /// Active expiry: deletes up to `limit` keys that are due, each as a unit of its own (T2: only
     /// when that may be written). How many.
     pub fn expire_due(&mut self, now_ms: i64, limit: usize) -> usize {
