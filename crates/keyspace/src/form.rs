@@ -21,10 +21,12 @@ pub(super) enum Form {
     ObjList = 10,
     PackedSortedSet = 11,
     ObjSortedSet = 12,
+    /// Bytes that were written into, or made to be: Redis keeps such a string apart from its object, however short it is.
+    Written = 13,
 }
 
 impl Form {
-    pub const ALL: [Form; 13] = [
+    pub const ALL: [Form; 14] = [
         Form::Int,
         Form::Bytes,
         Form::ObjString,
@@ -38,11 +40,12 @@ impl Form {
         Form::ObjList,
         Form::PackedSortedSet,
         Form::ObjSortedSet,
+        Form::Written,
     ];
 
     pub fn kind(self) -> Kind {
         match self {
-            Form::Int | Form::Bytes | Form::ObjString => Kind::String,
+            Form::Int | Form::Bytes | Form::Written | Form::ObjString => Kind::String,
             Form::PackedHash | Form::PackedHashEx | Form::ObjHash => Kind::Hash,
             Form::PackedSetInts | Form::PackedSet | Form::ObjSet => Kind::Set,
             Form::PackedList | Form::ObjList => Kind::List,

@@ -376,8 +376,12 @@ impl Keyspace {
         match entry.payload() {
             PayloadRef::Int(n) => self.put(to_db, to, Payload::Int(n), ttl),
             PayloadRef::Bytes(bytes) => {
-                let bytes = bytes.to_vec();
-                self.put(to_db, to, Payload::Bytes(&bytes), ttl);
+                let (bytes, written) = (bytes.to_vec(), entry.is_written());
+                let payload = match written {
+                    true => Payload::Written(&bytes),
+                    false => Payload::Bytes(&bytes),
+                };
+                self.put(to_db, to, payload, ttl);
             }
             PayloadRef::Packed(packing, bytes) => {
                 let bytes = bytes.to_vec();

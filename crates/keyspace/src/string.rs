@@ -1,7 +1,7 @@
 //! Owns how a string is kept (an integer, bytes within its entry, an object) and how it is edited in
 //! place. Never touches memory itself. Invariant: a string shorter than or as long as the embedding
 //! limit that has never been longer is an integer or embedded; canonical text of an `i64` that is
-//! written as a whole is an integer.
+//! written as a whole is an integer, but for a result of bits, which stays bytes.
 
 use std::sync::Arc;
 
@@ -42,6 +42,14 @@ impl Keyspace {
         self.put(db, key, Payload::Int(value), ttl);
     }
 
+    /// Writes a string of bits, which is never an integer, as if it had been written into.
+    pub fn set_bits(&mut self, db: u32, key: &Key, value: &[u8], ttl: Ttl) {
+        match value.len() <= EMBED_MAX {
+            true => self.put(db, key, Payload::Written(value), ttl),
+            false => self.set_string(db, key, value, ttl),
+        }
+    }
+
     /// How long the string is; `None` without one.
     pub fn string_len(&self, db: u32, key: &Key) -> Option<usize> {
         Some(self.get(db, key)?.string()?.len())
@@ -55,7 +63,7 @@ impl Keyspace {
             return len.unwrap_or(0);
         }
         if len.is_none() {
-            self.put(db, key, Payload::Bytes(b""), Ttl::Clear);
+            self.put(db, key, Payload::Written(b""), Ttl::Clear);
         }
         let new_len = len.unwrap_or(0).max(offset + bytes.len());
         self.write_at(db, key, offset, new_len, bytes)

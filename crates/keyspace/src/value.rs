@@ -189,6 +189,12 @@ impl<'a> Entry<'a> {
         self.0.kind()
     }
 
+    /// Whether it is a short string that a command has written into, or has made to be: Redis reports those in another way.
+    /// A snapshot does not have it, as Redis's has not.
+    pub fn is_written(&self) -> bool {
+        self.0.is_written()
+    }
+
     /// Bytes of memory that the entry takes with its value, but for the table that it is in.
     pub fn memory(&self) -> usize {
         self.0.memory()

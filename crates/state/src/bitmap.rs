@@ -164,7 +164,7 @@ impl StateMachine {
         let strings: Vec<&[u8]> = found.collect();
         let len = strings.iter().map(|string| string.len()).max();
         let result = combined(of, &strings, len.unwrap_or(0), breathe);
-        self.keyspace.set_string(self.db, to, &result, Ttl::Clear);
+        self.keyspace.set_bits(self.db, to, &result, Ttl::Clear);
         self.changed(self.db, to);
     }
 }

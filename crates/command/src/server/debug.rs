@@ -210,7 +210,7 @@ fn object(env: &mut Env<'_>, args: Args<'_>) -> Done {
                 Some(string) => string.len(),
                 None => value.weight(),
             };
-            (references(value), encoding_name(value), bytes)
+            (references(value), encoding_name(&entry), bytes)
         })
     };
     // M5: EXEC does not know that it names a key, and can't wait half-way until a lent one may expire.
