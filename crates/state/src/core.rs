@@ -597,6 +597,11 @@ impl StateMachine {
         self.awaited.touch(db, key.bytes);
     }
 
+    /// For tests: see [`Keyspace::set_plain_elements`].
+    pub fn set_plain_elements(&mut self, from: usize) {
+        self.keyspace.set_plain_elements(from);
+    }
+
     // ---- watches -------------------------------------------------------------------------------
 
     /// WATCH: what this key is now.

@@ -27,6 +27,13 @@ effects! {
     54 HDELDUE "the deletion of due fields": read_number => |state: &mut StateMachine, (key, before)| { state.of_hash(HDELDUE, key)?; let key = state.key(key); state.hash_remove_due(state.db, &key, before); Ok(()) };
 }
 
+/// Whether INFO counts the fields that go. Redis hides those from commands that show all of a hash, and deletes none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpiryCount {
+    Counted,
+    Uncounted,
+}
+
 impl StateMachine {
     /// What the log changes as a hash is one, or nothing that could be another type.
     fn of_hash(&self, op: Op, key: &[u8]) -> Result<(), ApplyError> {
@@ -119,7 +126,12 @@ impl StateMachine {
 
     /// T2: of the named fields those that are due are deleted in the log, or the command waits. A replica's own copy
     /// keeps them: the command hides them.
-    pub fn expire_fields(&mut self, key: &Key<'_>, fields: &mut dyn Iterator<Item = &[u8]>) {
+    pub fn expire_fields<'f>(
+        &mut self,
+        key: &Key<'_>,
+        fields: &mut dyn Iterator<Item = &'f [u8]>,
+        count: ExpiryCount,
+    ) {
         let first = self.first_field_expiry(key);
         if !self.is_field_due(first) || self.access != Access::Lead {
             return;
@@ -135,12 +147,12 @@ impl StateMachine {
         if !due.is_empty() && self.may_expire_fields(key) {
             let wrote = self.footprint.wrote;
             self.hash_remove(key, &due);
-            self.note_expired(wrote, due.len());
+            self.note_expired(wrote, due.len(), count);
         }
     }
 
     /// The same for all fields, for commands that show any of them.
-    pub fn expire_all_fields(&mut self, key: &Key<'_>) {
+    pub fn expire_all_fields(&mut self, key: &Key<'_>, count: ExpiryCount) {
         let first = self.first_field_expiry(key);
         if !self.is_field_due(first) || self.access != Access::Lead {
             return;
@@ -148,7 +160,7 @@ impl StateMachine {
         if self.may_expire_fields(key) {
             let wrote = self.footprint.wrote;
             let gone = self.hash_remove_due(self.db, key, self.now_ms);
-            self.note_expired(wrote, gone);
+            self.note_expired(wrote, gone, count);
         }
     }
 
@@ -162,7 +174,7 @@ impl StateMachine {
                 self.slice_left() > 0 && self.may_free() && self.frozen_in(db, &bytes).is_none();
             if may {
                 let gone = self.hash_remove_due(db, &key, self.now_ms);
-                self.note_expired(wrote, gone);
+                self.note_expired(wrote, gone, ExpiryCount::Counted);
             }
             self.footprint.hold |= !may;
             if self.footprint.hold {
@@ -180,9 +192,11 @@ impl StateMachine {
     }
 
     /// The deletion stands even if the command is held for something else.
-    fn note_expired(&mut self, wrote: bool, fields: usize) {
+    fn note_expired(&mut self, wrote: bool, fields: usize, count: ExpiryCount) {
         if !self.footprint.hold {
-            self.counters.expired_fields += fields as u64;
+            if count == ExpiryCount::Counted {
+                self.counters.expired_fields += fields as u64;
+            }
             self.footprint.wrote = wrote;
             self.footprint.expired = true;
         }

@@ -46,6 +46,7 @@ pub use awaited::{ReadyKey, Waiter};
 pub use bitmap::{BitOperation, Patches};
 pub use effect::{begins_batch, PART_BYTES};
 pub use gate::{Footprint, Gate, GateKind};
+pub use hash::ExpiryCount;
 pub use hyperloglog::{Piece, Sketch};
 pub use moving::{Frozen, SlotMotion};
 pub use payload::{is_value_of, parcel_of, payload_of, size_of, weight_of, BadValue, Reader};

@@ -41,8 +41,8 @@ pub fn hpexpireat(env: &mut Env<'_>, args: Args<'_>) -> Done {
     expire(env, args, 0, 1, "hpexpireat")
 }
 
-/// The fields behind `FIELDS numfields`, which stands at `at`.
-fn fields<'a>(args: Args<'a>, at: usize) -> Result<Args<'a>, Error> {
+/// The fields behind `FIELDS numfields`, which stands at `at`; `wrong`: the number is none.
+fn fields<'a>(args: Args<'a>, at: usize, wrong: Error) -> Result<Args<'a>, Error> {
     let is_there = args
         .get(at)
         .is_some_and(|word| word.eq_ignore_ascii_case(b"fields"));
@@ -51,7 +51,7 @@ fn fields<'a>(args: Args<'a>, at: usize) -> Result<Args<'a>, Error> {
     }
     let count = args.get(at + 1).map_or(Ok(0), integer);
     let count = count.ok().filter(|count| *count >= 1);
-    let count = count.ok_or(Error::FIELDS_NOT_POSITIVE)?;
+    let count = count.ok_or(wrong)?;
     let fields = args.skip(at + 2);
     match usize::try_from(count) == Ok(fields.len()) {
         true => Ok(fields),
@@ -83,7 +83,7 @@ fn expire(env: &mut Env<'_>, args: Args<'_>, base_ms: i64, unit: i64, name: &str
         Some(condition) => (condition, 4),
         None => (Condition::default(), 3),
     };
-    let names = fields(args, place)?;
+    let names = fields(args, place, Error::NUM_FIELDS_NOT_POSITIVE)?;
     let key = env.data.key(args.at(1));
     let gone = at_ms <= env.data.now_ms();
     let mut changed = Vec::new();
@@ -113,7 +113,7 @@ fn expire(env: &mut Env<'_>, args: Args<'_>, base_ms: i64, unit: i64, name: &str
 
 pub fn hpersist(env: &mut Env<'_>, args: Args<'_>) -> Done {
     check_kind(env, args)?;
-    let names = fields(args, 2)?;
+    let names = fields(args, 2, Error::FIELDS_NOT_POSITIVE)?;
     let key = env.data.key(args.at(1));
     let mut changed = Vec::new();
     let replies = each(env.data, &key, names, |field, old| match old {
@@ -152,7 +152,7 @@ pub fn hpexpiretime(env: &mut Env<'_>, args: Args<'_>) -> Done {
 
 fn times(env: &mut Env<'_>, args: Args<'_>, shown: impl Fn(i64) -> i64) -> Done {
     check_kind(env, args)?;
-    let names = fields(args, 2)?;
+    let names = fields(args, 2, Error::FIELDS_NOT_POSITIVE)?;
     let key = env.data.key(args.at(1));
     let now = env.data.now_ms();
     let replies = see(env.data, &key, Fields::Named(names), |hash| {
