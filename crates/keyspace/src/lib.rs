@@ -32,7 +32,7 @@ mod value;
 
 use base::mutation::{self, Mutation};
 pub use containers::list::Content;
-pub use containers::listpack::{Digits, Element};
+pub use containers::listpack::{Digits, Element, Listpack};
 use cut::Saver;
 pub use cut::{CutBudget, CutBytes, CutEntry, CutMismatch, CutPart, CutReader, DbSize};
 use db::Db;
@@ -136,7 +136,15 @@ impl Keyspace {
 
     /// How large containers may get from here on before they take another form.
     pub fn set_limits(&mut self, limits: Limits) {
-        self.limits = limits;
+        self.limits = Limits {
+            list_plain: self.limits.list_plain,
+            ..limits
+        };
+    }
+
+    /// Elements of lists from this length on stand in chunks of their own, though there is room; for tests.
+    pub fn set_plain_elements(&mut self, from: usize) {
+        self.limits.list_plain = from;
     }
 
     #[inline]
