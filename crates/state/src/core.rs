@@ -54,7 +54,8 @@ pub struct Counters {
     pub expired: u64,
     /// Fields of hashes.
     pub expired_fields: u64,
-    /// Changes to keys since the start (INFO rdb_changes_since_last_save).
+    /// Changes since the start (INFO rdb_changes_since_last_save): as in Redis most commands count the elements that they
+    /// change.
     pub changes: u64,
 }
 
@@ -600,6 +601,12 @@ impl StateMachine {
     /// For tests: see [`Keyspace::set_plain_elements`].
     pub fn set_plain_elements(&mut self, from: usize) {
         self.keyspace.set_plain_elements(from);
+    }
+
+    /// So many changed keys, which have counted as one change each, count as so many changes.
+    pub(super) fn recount(&mut self, keys: u64, changes: usize) {
+        let others = self.counters.changes.saturating_sub(keys); // none has counted if the command is held
+        self.counters.changes = others + changes as u64;
     }
 
     // ---- watches -------------------------------------------------------------------------------

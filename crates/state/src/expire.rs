@@ -67,6 +67,7 @@ impl StateMachine {
     fn delete_expired(&mut self, db: u32, key: &Key<'_>) {
         let wrote = self.footprint.wrote;
         if self.delete_at(db, key) {
+            self.recount(1, 0); // as in Redis
             self.counters.expired += 1;
             self.footprint.wrote = wrote;
             self.footprint.expired = true;
@@ -129,6 +130,7 @@ impl StateMachine {
                 break; // D5: it asks for the room, and goes on in a later turn
             }
             self.end_command();
+            self.recount(1, 0);
             self.counters.expired += 1;
             expired += 1;
         }

@@ -59,6 +59,7 @@ impl StateMachine {
             pairs.filter(|pair| hash.set(pair[0], pair[1], ttl)).count()
         });
         self.changed(self.db, key);
+        self.recount(1, pairs.len() / 2);
         added
     }
 
@@ -70,6 +71,7 @@ impl StateMachine {
                 for field in fields {
                     hash.remove(field);
                 }
+                fields.len()
             });
         }
     }
@@ -84,6 +86,7 @@ impl StateMachine {
                 for field in fields {
                     hash.set_expiry(field, Some(at_ms));
                 }
+                fields.len()
             });
         }
     }
@@ -96,25 +99,27 @@ impl StateMachine {
                 for field in fields {
                     hash.set_expiry(field, None);
                 }
+                1
             });
         }
     }
 
-    /// Changes a hash that is there.
+    /// Changes a hash that is there; `edit` says how many changes that counts for.
     fn edit_fields(
         &mut self,
         db: u32,
         key: &Key<'_>,
-        edit: impl FnOnce(&mut keyspace::HashMut<'_>),
+        edit: impl FnOnce(&mut keyspace::HashMut<'_>) -> usize,
     ) {
         if self.keyspace.get(db, key).is_none() {
             return; // the effects of a unit before have emptied it
         }
-        self.keyspace.edit_hash(db, key, edit);
+        let changes = self.keyspace.edit_hash(db, key, edit);
         if self.keyspace.get(db, key).is_none() {
             self.note_gone(key);
         }
         self.changed(db, key);
+        self.recount(1, changes);
     }
 
     // ---- fields that are due -------------------------------------------------------------------
@@ -146,7 +151,9 @@ impl StateMachine {
         };
         if !due.is_empty() && self.may_expire_fields(key) {
             let wrote = self.footprint.wrote;
+            let changes = self.counters.changes;
             self.hash_remove(key, &due);
+            self.counters.changes = changes;
             self.note_expired(wrote, due.len(), count);
         }
     }
@@ -221,6 +228,7 @@ impl StateMachine {
             for field in &names {
                 hash.remove(field);
             }
+            0 // as of keys that expire
         });
         limit
     }
@@ -237,6 +245,7 @@ impl StateMachine {
                 for field in due {
                     hash.remove(&field);
                 }
+                0
             });
         }
         gone

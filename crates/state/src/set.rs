@@ -53,6 +53,7 @@ impl StateMachine {
         let add = |set: &mut keyspace::SetMut<'_>| set.add_all(members);
         let added = self.keyspace.edit_set(self.db, key, add);
         self.changed(self.db, key);
+        self.recount(1, added);
         added
     }
 
@@ -77,6 +78,7 @@ impl StateMachine {
             self.note_gone(key);
         }
         self.changed(self.db, key);
+        self.recount(1, members.len());
     }
 
     /// SMOVE of a member that is there, to another key.
@@ -137,7 +139,8 @@ impl StateMachine {
                 .map(|set| set.len())
         };
         if len(self) == Some(members.len()) {
-            return self.delete(key);
+            self.delete(key);
+            return self.recount(1, members.len());
         }
         let mut rest = members;
         while !rest.is_empty() {

@@ -231,6 +231,7 @@ impl StateMachine {
             self.keyspace
                 .edit_list(self.db, to, |list| list.push(Side::Right, texts));
             self.changed(self.db, to);
+            self.recount(1, texts.len());
         }
     }
 }
