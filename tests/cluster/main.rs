@@ -44,4 +44,5 @@ mod stall;
 mod states;
 mod truth;
 mod view;
+mod waiting;
 mod witness;

@@ -8,6 +8,7 @@ use crate::generate::{keys, Args, Op, CONNECTIONS};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::OnceLock;
 
 pub struct Pair {
     pub reference: Server,
@@ -25,6 +26,26 @@ pub fn reference_binary() -> PathBuf {
     std::env::var_os("HOLDFAST_REFERENCE")
         .unwrap_or_else(|| "redis-server".into())
         .into()
+}
+
+/// Whether the reference is of this version or a later one.
+pub fn reference_has(version: &str) -> bool {
+    static SHOWN: OnceLock<String> = OnceLock::new();
+    let shown = SHOWN.get_or_init(|| {
+        let output = Command::new(reference_binary()).arg("--version").output();
+        let text = output.map(|output| output.stdout).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let version = text
+            .split("v=")
+            .nth(1)
+            .and_then(|rest| rest.split(' ').next());
+        version.unwrap_or_default().to_owned()
+    });
+    let numbers = |text: &str| -> Vec<u64> {
+        let parts = text.split('.');
+        parts.filter_map(|part| part.parse().ok()).collect()
+    };
+    numbers(shown) >= numbers(version)
 }
 
 impl Pair {
@@ -101,11 +122,12 @@ impl Pair {
         let ops: Vec<&Op> = ops.iter().collect();
         let mut bytes = Vec::new();
         for op in &ops {
-            // A full scan needs the replies in between; a PING stands for it here.
+            // A full scan needs the replies in between; a PING stands for it here, and for what Redis since 7.2 does not
+            // answer behind other replies: a wrong password.
             if let Some(first) = before(op) {
                 bytes.extend_from_slice(&crate::common::resp::encode(&first));
             }
-            let args = if op.args[0].eq_ignore_ascii_case(b"SCAN") {
+            let args = if op.args[0].eq_ignore_ascii_case(b"SCAN") || authenticates(op) {
                 vec![b"PING".to_vec()]
             } else {
                 op.args.clone()
@@ -124,6 +146,11 @@ impl Pair {
         }
         None
     }
+}
+
+fn authenticates(op: &Op) -> bool {
+    let is = |arg: &Vec<u8>| arg.eq_ignore_ascii_case(b"AUTH");
+    op.args.iter().any(is)
 }
 
 /// DBSIZE counts keys that have expired and that nobody has met since: looking at every key first

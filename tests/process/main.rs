@@ -13,6 +13,7 @@ mod common;
 mod config;
 mod crash;
 mod disk;
+mod events;
 mod hostile;
 mod import;
 mod lifecycle;
@@ -23,6 +24,7 @@ mod pubsub;
 mod reload;
 mod saving;
 mod sync;
+mod waiting;
 
 use common::server::is_holdfast;
 use common::skipped;

@@ -1,12 +1,13 @@
 //! The ground that everything stands on: values without behaviour of their own.
 //!
 //! Owns: ids of nodes, shards, groups and members, hash slots and sets of them, time as values, glob patterns, integers in text,
-//! the comparing of secrets, the switch of mutations.
+//! classes of keyspace events, the comparing of secrets, the switch of mutations.
 //! Never: does I/O, knows anything above it.
 
 pub mod build;
 pub mod clock;
 pub mod double;
+pub mod events;
 pub mod glob;
 mod grisu;
 pub mod id;

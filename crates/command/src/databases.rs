@@ -10,6 +10,7 @@ use super::motion;
 use super::rows::rows;
 use super::spec::Role;
 use super::words::Words;
+use base::events::Classes;
 use keyspace::Key;
 use resp::args::Args;
 
@@ -77,6 +78,8 @@ fn copy(env: &mut Env<'_>, args: Args<'_>) -> Done {
     }
     if copies {
         env.data.copy(&from, to_db, &to);
+        env.data
+            .event_in(to_db, Classes::GENERIC, "copy_to", to.bytes);
     }
     env.reply().int(i64::from(copies));
     DONE
@@ -97,6 +100,9 @@ fn move_key(env: &mut Env<'_>, args: Args<'_>) -> Done {
     }
     if moves {
         env.data.move_to(&key, to_db);
+        env.data.event(Classes::GENERIC, "move_from", &key);
+        env.data
+            .event_in(to_db, Classes::GENERIC, "move_to", key.bytes);
     }
     env.reply().int(i64::from(moves));
     DONE

@@ -9,6 +9,7 @@ use super::env::{Done, Env, DONE};
 use super::error::Error;
 use super::rows::rows;
 use super::words::Words;
+use base::events::Classes;
 use keyspace::Ttl;
 use rdb::PayloadError;
 use resp::args::Args;
@@ -119,6 +120,7 @@ fn restore(env: &mut Env<'_>, args: Args<'_>) -> Done {
         Ttl::At(at) if at <= env.data.now_ms() => {
             if found {
                 env.data.delete(&key);
+                env.data.event(Classes::GENERIC, "del", &key);
             }
         }
         _ if matches!(value, rdb::Value::Container(_)) && !types_are_read(env) => {
@@ -127,6 +129,7 @@ fn restore(env: &mut Env<'_>, args: Args<'_>) -> Done {
         ttl => {
             let restored = env.data.restore(&key, &value, ttl);
             restored.map_err(|_: BadValue| Error::DUMP_VALUE)?;
+            env.data.event(Classes::GENERIC, "restore", &key);
         }
     }
     env.reply().ok();

@@ -28,7 +28,7 @@ texts! {
     NAN_OR_INF = "ERR value is NaN or Infinity";
     OUT_OF_RANGE = "ERR value is out of range";
     FIELDS_MISSING = "ERR Mandatory argument FIELDS is missing or not at the right position";
-    NUM_FIELDS_NOT_POSITIVE = "ERR Parameter `numFields` should be greater than 0";
+    FIELDS_NOT_ABOVE_ZERO = "ERR Parameter `numFields` should be greater than 0";
     FIELDS_NOT_POSITIVE = "ERR Number of fields must be a positive integer";
     FIELDS_MISMATCH = "ERR The `numfields` parameter must match the number of arguments";
     FIELD_EXPIRY_NEGATIVE = "ERR invalid expire time, must be >= 0";

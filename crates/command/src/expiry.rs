@@ -9,6 +9,7 @@ use super::env::{Done, Env, DONE};
 use super::error::Error;
 use super::rows::rows;
 use super::words::Words;
+use base::events::Classes;
 use resp::args::Args;
 
 const VARIES: &[&str] = &["nondeterministic_output"];
@@ -54,8 +55,10 @@ fn set_expiry(env: &mut Env<'_>, args: Args<'_>, base_ms: i64, unit: i64, name: 
         .is_some_and(|old| condition.allows(old, at));
     if set && at <= data.now_ms() {
         data.delete(&key);
+        data.event(Classes::GENERIC, "del", &key);
     } else if set {
         data.expire_at(&key, at);
+        data.event(Classes::GENERIC, "expire", &key);
     }
     env.reply().int(i64::from(set));
     DONE
@@ -101,6 +104,7 @@ fn persist(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let had = env.data.expiry(&key).flatten().is_some();
     if had {
         env.data.persist(&key);
+        env.data.event(Classes::GENERIC, "persist", &key);
     }
     env.reply().int(i64::from(had));
     DONE

@@ -5,6 +5,7 @@ use super::error::Error;
 use super::room;
 use super::rows::rows;
 use super::values::kind_name;
+use base::events::Classes;
 use resp::args::Args;
 
 const SPREAD_SUM: &[&str] = &["request_policy:multi_shard", "response_policy:agg_sum"];
@@ -31,6 +32,7 @@ fn del(env: &mut Env<'_>, args: Args<'_>) -> Done {
         let key = env.data.key(bytes);
         if env.data.exists(&key) {
             env.data.delete(&key);
+            env.data.event(Classes::GENERIC, "del", &key);
             deleted += 1;
         }
     }
@@ -80,5 +82,7 @@ fn move_key(env: &mut Env<'_>, args: Args<'_>, nx: bool) -> Result<bool, Error> 
         return Ok(false);
     }
     assert!(data.rename(&from, &to), "the key was just looked at");
+    data.event(Classes::GENERIC, "rename_from", &from);
+    data.event(Classes::GENERIC, "rename_to", &to);
     Ok(true)
 }

@@ -5,6 +5,7 @@
 use super::env::{Done, Env, DONE};
 use super::error::Error;
 use super::values::{as_sorted_set, bulk};
+use base::events::Classes;
 use keyspace::{Key, Scored, ZsetRef};
 use resp::encode::Reply;
 use state::StateMachine;
@@ -85,6 +86,10 @@ pub fn add(env: &mut Env<'_>, key: &[u8], items: &[(&[u8], f64)], options: Optio
         [] => {}
         [(member, score)] if options.incr => env.data.zset_increment(&key, member, *score),
         changes => env.data.zset_add(&key, changes),
+    }
+    if !outcome.changes.is_empty() {
+        let name = if options.incr { "zincr" } else { "zadd" };
+        env.data.event(Classes::ZSET, name, &key);
     }
     let mut reply = env.reply();
     match (options.incr, outcome.score) {

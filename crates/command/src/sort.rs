@@ -13,6 +13,7 @@ use super::pace::Pace;
 use super::rows::rows;
 use super::spec::Role;
 use super::words::Words;
+use base::events::Classes;
 use base::slot::key_slot;
 use resp::args::Args;
 use resp::encode::Reply;
@@ -171,6 +172,7 @@ fn run(env: &mut Env<'_>, args: Args<'_>, may_store: bool) -> Done {
         return DONE;
     };
     let to = data.key(to);
+    let was_there = data.exists(&to);
     let texts = found.iter().map(|text| text.as_deref().unwrap_or_default());
     let texts: Vec<&[u8]> = texts.collect();
     if in_transaction && !texts.is_empty() {
@@ -182,6 +184,11 @@ fn run(env: &mut Env<'_>, args: Args<'_>, may_store: bool) -> Done {
         }
         let mut breathe = |bytes| pace.step(&mut **server, bytes);
         data.list_store(&to, &texts, &mut breathe);
+    }
+    match texts.is_empty() {
+        false => data.event(Classes::LIST, "sortstore", &to),
+        true if was_there => data.event(Classes::GENERIC, "del", &to),
+        true => {}
     }
     reply.int(texts.len() as i64);
     DONE

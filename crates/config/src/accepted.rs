@@ -160,7 +160,6 @@ pub(super) static ACCEPTED: &[Directive] = &[
     number("stream-node-max-entries", 0, LONG_MAX, "100", ENCODING),
     bytes("stream-node-max-bytes", 0, LONG_MAX, "4096", ENCODING),
 
-    special("notify-keyspace-events", &special::EVENTS, "", LATER),
     number("latency-monitor-threshold", 0, LONG_MAX, "0", LATER),
     number("slowlog-log-slower-than", -1, LONG_MAX, "10000", LATER),
     number("slowlog-max-len", 0, LONG_MAX, "128", LATER),

@@ -23,6 +23,7 @@ pub mod words;
 #[cfg(test)]
 mod tests;
 
+use base::events::Classes;
 pub use directive::{Directive, Kind, Standing};
 pub use error::{os_text, ConfigError, Place};
 pub use limits::{OutputLimit, OutputLimits};
@@ -165,6 +166,7 @@ pub struct Config {
     pub masterauth: String,
     pub maxclients: u32,
     /// Relative to `dir`; empty: none.
+    pub notify_keyspace_events: Classes,
     pub pidfile: String,
     pub port: u16,
     pub protected_mode: bool,
@@ -263,6 +265,7 @@ impl Config {
             loglevel: LogLevel::Notice,
             masterauth: String::new(),
             maxclients: 0,
+            notify_keyspace_events: Classes::NONE,
             pidfile: String::new(),
             port: 0,
             protected_mode: false,

@@ -1,8 +1,9 @@
 //! The limits of output that clients do not read, by class (`client-output-buffer-limit`).
 //!
-//! Owns the typed value and its words; which words are right is `special`'s.
+//! Owns the typed value and its words, and those of the classes of keyspace events; which words are right is `special`'s.
 
 use super::value::{Field, Value};
+use base::events::Classes;
 
 /// A limit of 0 bytes is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,5 +68,17 @@ impl Field for OutputLimits {
             replica: class(4),
             pubsub: class(8),
         }
+    }
+}
+
+impl Field for Classes {
+    fn to_value(&self) -> Value {
+        Value::Words(vec![self.letters()])
+    }
+
+    fn from_value(value: Value) -> Self {
+        let letters = value.as_words().first().map(String::as_str);
+        let classes = letters.and_then(Classes::parse);
+        classes.expect("the grammar gives letters of classes")
     }
 }

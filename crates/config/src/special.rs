@@ -5,6 +5,7 @@
 use super::directive::{Given, Special};
 use super::limits::OutputLimits;
 use super::value::{memory, memory_text, Field, Value};
+use base::events::Classes;
 
 fn no_lines_but_shown(name: &str, value: &Value) -> Vec<String> {
     vec![format!("{name} {}", joined(value))]
@@ -228,30 +229,13 @@ pub(super) static OOM_ADJUST: Special = Special {
 pub(super) static EVENTS: Special = Special {
     parse: |given| match given.words {
         [] => Ok(Value::Words(vec![String::new()])),
-        [classes] => events(classes).map(|shown| Value::Words(vec![shown])),
+        [classes] => match Classes::parse(classes) {
+            Some(classes) => Ok(classes.to_value()),
+            None => Err("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned()),
+        },
         _ => Err("wrong number of arguments".to_owned()),
     },
     show: joined,
     lines: |name, value| vec![format!("{name} \"{}\"", joined(value))],
     form: "letters of event classes",
 };
-
-/// The canonical spelling of a set of event classes: `A` stands for all of `ALL`.
-fn events(classes: &str) -> Result<String, String> {
-    const ALL: &str = "g$lshzxetd";
-    const ORDER: &str = "g$lshzxetdnKEm";
-    let has =
-        |letter: char| classes.contains(letter) || (classes.contains('A') && ALL.contains(letter));
-    if classes.chars().any(|c| c != 'A' && !ORDER.contains(c)) {
-        return Err("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned());
-    }
-    let every = ALL.chars().all(has);
-    let mut shown = String::from(if every { "A" } else { "" });
-    // With `A`, Redis does not show `n`; it loses it in this form only, so keep it visible here.
-    shown.extend(
-        ORDER
-            .chars()
-            .filter(|c| has(*c) && !(every && ALL.contains(*c))),
-    );
-    Ok(shown)
-}

@@ -405,6 +405,14 @@ static REAL: &[Directive] = &[
         "Connections beyond this number are refused.",
     ),
     Directive::real(
+        "notify-keyspace-events",
+        Kind::Special(&special::EVENTS),
+        "",
+        field!(notify_keyspace_events),
+        "Which events of keys clients can listen to: K and E for channels by key and by event, then letters of \
+         classes. The master alone tells them, when what they tell of has committed.",
+    ),
+    Directive::real(
         "pidfile",
         Kind::Text,
         "",

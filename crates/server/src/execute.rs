@@ -15,7 +15,7 @@ use keyspace::PREFETCH;
 use net::{ConnId, Filled, Next, Output};
 use resp::{Args, Limits, Skim};
 use shard::{Admission, Shard};
-use state::Gate;
+use state::{Gate, GateKind};
 use std::time::Duration;
 use topology::Routing;
 
@@ -100,6 +100,7 @@ impl<P: Platform> Execution<'_, P> {
         };
         let outcome = {
             let (data, handle) = self.shard.split();
+            data.set_interest(self.state.config.notify_keyspace_events.heard());
             let commands = self.state.commands;
             let mut host = TurnApi {
                 state: self.state,
@@ -135,9 +136,23 @@ impl<P: Platform> Execution<'_, P> {
 
     /// The command did nothing and runs again later; on a full disk, where "later" may be never, it
     /// is refused (D5). Behind a snapshot that gives room back it is only slowed down (F5).
-    fn put_off(&mut self, session: &mut Session, output: &mut Output, args: Args<'_>) -> After {
+    fn put_off(
+        &mut self,
+        session: &mut Session,
+        output: &mut Output,
+        outcome: &Outcome,
+        args: Args<'_>,
+    ) -> After {
         output.discard_unsealed();
         self.state.drop_fanout();
+        if self.shard.data().has_events() {
+            // What has expired is deleted, whatever becomes of the command.
+            let events = self.shard.data_mut().take_events(true);
+            self.state
+                .offer_events(&events, Some((self.key, session.proto)));
+            let gate = self.shard.gate(GateKind::Write, outcome.footprint.depends);
+            self.state.seal_fanout(output, gate, None);
+        }
         let leads = matches!(self.admission, Admission::Lead { .. });
         if !leads || !self.shard.lacks_room() {
             return After::Again;
@@ -166,7 +181,12 @@ impl<P: Platform> Execution<'_, P> {
         args: Args<'_>,
     ) -> After {
         if outcome.flow == Flow::Hold {
-            return self.put_off(session, output, args);
+            return self.put_off(session, output, &outcome, args);
+        }
+        if self.shard.data().has_events() {
+            let events = self.shard.data_mut().take_events(false);
+            self.state
+                .offer_events(&events, Some((self.key, session.proto)));
         }
         let gate = self.shard.gate(outcome.gate, outcome.footprint.depends);
         if self.state.pubsub.fanout.is_pending() {

@@ -369,8 +369,10 @@ impl<P: Platform> Server<P> {
             .cluster
             .as_ref()
             .map(|c| Arc::clone(c.core.routing()));
+        self.tell_events();
         self.serve_clients(admission);
         self.cron(now, admission);
+        self.tell_events();
         if let Some(cluster) = &mut self.state.cluster {
             cluster.core.send_copies(now, &mut self.shard);
         }

@@ -19,6 +19,7 @@ use crate::committed::Committed;
 use crate::disk::SimDisk;
 use crate::lin::{Cmd, Op};
 use crate::machine::CAPACITY;
+use crate::queue;
 use crate::workload::{key_name, KEYS};
 use crate::world::World;
 
@@ -289,6 +290,9 @@ impl World {
                 if !keys.is_empty() {
                     let op = Op::one(Cmd::Del { keys });
                     self.history.unknown(u32::MAX, of, op, asked);
+                }
+                if gone.contains(&queue::name(of)) {
+                    self.history.queues.flushed(of, self.now);
                 }
             }
         }

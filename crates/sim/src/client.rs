@@ -11,6 +11,7 @@ use crate::clock::{True, MS};
 use crate::history::History;
 use crate::lin::{Cmd, Op, Ret, Val};
 use crate::net::{Conn, Net, Packet, Payload};
+use crate::queue;
 use crate::resp::{request, take_reply, Reply};
 use crate::rng::Rng;
 use crate::trace::Trace;
@@ -37,6 +38,10 @@ enum What {
         group: u8,
         op: Op,
     },
+    Queue {
+        group: u8,
+        op: queue::Op,
+    },
     /// WATCH and GET; a transaction follows when they are answered.
     Watch {
         group: u8,
@@ -53,6 +58,11 @@ struct Outstanding {
     askings: usize,
     got: Vec<Reply>,
 }
+
+/// The share of operations on queues.
+const QUEUES: f64 = 0.12;
+/// A client waits for no element for longer.
+const LONGEST_AWAIT_MS: u64 = 200;
 
 /// How patient and how busy a client is.
 #[derive(Clone, Copy, Debug)]
@@ -238,6 +248,7 @@ impl Client {
             },
             &mut bytes,
         );
+        self.push_queue(s, group, queue::Op::All, &mut bytes);
         self.put_bytes(s, bytes);
     }
 
@@ -250,7 +261,10 @@ impl Client {
             if self.rng.chance(0.15) {
                 self.push_marker(s, &mut bytes);
             }
-            if self.rng.chance(s.workload.taste.transactions) {
+            if self.rng.chance(QUEUES) {
+                let op = self.queue_op(s);
+                self.push_queue(s, group, op, &mut bytes);
+            } else if self.rng.chance(s.workload.taste.transactions) {
                 if self.rng.chance(0.3) && self.outstanding.is_empty() {
                     self.push_watch(s, group, &mut bytes);
                     break;
@@ -276,6 +290,22 @@ impl Client {
             }
         }
         self.put_bytes(s, bytes);
+    }
+
+    fn queue_op(&mut self, s: &mut Surroundings<'_>) -> queue::Op {
+        match self.rng.below(4) {
+            0 | 1 => queue::Op::Push(s.history.queues.fresh()),
+            2 => queue::Op::Take,
+            _ => queue::Op::Await {
+                ms: self.rng.range(1, LONGEST_AWAIT_MS),
+            },
+        }
+    }
+
+    fn push_queue(&mut self, s: &Surroundings<'_>, group: u8, op: queue::Op, bytes: &mut Vec<u8>) {
+        let askings = self.ask(s, group, bytes);
+        queue::encode(bytes, group, op);
+        self.push(s, What::Queue { group, op }, 1, askings);
     }
 
     fn padding(&mut self, s: &Surroundings<'_>) -> usize {
@@ -432,8 +462,10 @@ impl Client {
 
     /// ASK sends the client elsewhere with what it asks of this group.
     fn note_ask(&mut self, now: True, what: &What, got: &[Reply]) {
-        let (What::One { group, .. } | What::Transaction { group, .. } | What::Watch { group, .. }) =
-            what
+        let (What::One { group, .. }
+        | What::Queue { group, .. }
+        | What::Transaction { group, .. }
+        | What::Watch { group, .. }) = what
         else {
             return;
         };
@@ -474,6 +506,7 @@ impl Client {
                 )),
             },
             What::One { group, cmd } => self.one_answered(s, group, cmd, since, &got[0]),
+            What::Queue { group, op } => self.queue_answered(s, group, op, since, &got[0]),
             What::Transaction { group, op } => self.transaction_answered(s, group, op, since, got),
             What::Watch { group, key } => self.watch_answered(s, group, key, since, got),
         }
@@ -492,6 +525,28 @@ impl Client {
         }
         let ret = workload::meaning(group, &cmd, reply)?;
         self.note(s, group, Op::one(cmd), since, Some(vec![ret]));
+        Ok(())
+    }
+
+    fn queue_answered(
+        &mut self,
+        s: &mut Surroundings<'_>,
+        group: u8,
+        op: queue::Op,
+        since: True,
+        reply: &Reply,
+    ) -> Result<(), String> {
+        let was_waiting = matches!(op, queue::Op::Await { .. });
+        let unblocked =
+            matches!(reply, Reply::Error(text) if was_waiting && text.starts_with("UNBLOCKED "));
+        if unblocked || self.refused(reply) {
+            return Ok(());
+        }
+        let seen = queue::meaning(group, op, reply)?;
+        s.history.queues.answered(group, op, since, s.now, seen);
+        self.done += 1;
+        self.failures = 0;
+        self.answered = true;
         Ok(())
     }
 
@@ -628,6 +683,10 @@ impl Client {
             let (group, op) = match o.what {
                 What::One { group, cmd } => (group, Op::one(cmd)),
                 What::Transaction { group, op } => (group, op),
+                What::Queue { group, op } => {
+                    s.history.queues.unknown(group, op, o.since);
+                    continue;
+                }
                 What::Marker(_) | What::Watch { .. } => continue,
             };
             self.unknown += 1;

@@ -2,6 +2,7 @@
 
 use crate::clock::{True, MS, US, WALL_SKEW_MS};
 use crate::lin::{check, Answer, Cmd, Entry, Limits, Micros, Op, Ret, Val, Verdict};
+use crate::queue::Queues;
 use crate::workload::KEYS;
 use std::collections::{HashMap, HashSet};
 
@@ -9,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 const STEPS: u64 = 500_000;
 
 pub struct History {
+    pub queues: Queues,
     groups: Vec<Vec<Entry>>,
 }
 
@@ -92,6 +94,7 @@ fn with_texts(entries: &[Entry], wanted: &dyn Fn(u64) -> bool) -> Vec<Entry> {
 impl History {
     pub fn new(groups: u8) -> History {
         History {
+            queues: Queues::default(),
             groups: vec![Vec::new(); usize::from(groups)],
         }
     }
@@ -148,6 +151,7 @@ impl History {
     /// `logged`: the texts in the log that all members agree on at the end. `explain`: look for the
     /// first reply that can't be explained, which takes long.
     pub fn check(&self, logged: &Logged, explain: bool) -> Result<(), String> {
+        self.queues.check()?;
         // Two wall clocks differ by twice the skew, and show whole milliseconds.
         let skew = (2 * WALL_SKEW_MS + 2) * (MS / US) as Micros;
         for (group, entries) in self.groups.iter().enumerate() {

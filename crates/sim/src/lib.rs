@@ -37,6 +37,7 @@ mod operator;
 mod ops;
 pub mod plan;
 mod platform;
+mod queue;
 mod resp;
 mod rng;
 pub mod runs;

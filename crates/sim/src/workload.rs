@@ -34,9 +34,9 @@ pub fn key_name(group: u8, key: u8) -> Vec<u8> {
     format!("{{g{group}}}k{key}").into_bytes()
 }
 
-/// The names of all keys of a run.
+/// The names of all keys of a run: registers and queues.
 pub fn all_keys(taste: &Taste) -> impl Iterator<Item = Vec<u8>> {
-    (0..taste.groups).flat_map(|group| (0..KEYS).map(move |key| key_name(group, key)))
+    (0..taste.groups).flat_map(|group| (0..=KEYS).map(move |key| key_name(group, key)))
 }
 
 /// A value as it travels: the padding makes records span sectors.

@@ -17,10 +17,12 @@
 
 use super::awaited::Awaited;
 use super::effects;
+use super::events::Events;
 use super::gate::Footprint;
 use super::moving::Motion;
 use super::room;
 use super::watch::{Watch, Watches};
+use base::events::Classes;
 use base::ids::BatchSeq;
 use base::mutation::{self, Mutation};
 use effect::{Batch, Op, Runs};
@@ -86,6 +88,7 @@ pub struct StateMachine {
     pub(super) footprint: Footprint,
     pub(super) watches: Watches,
     pub(super) awaited: Awaited,
+    pub(super) events: Events,
     /// The first keys of the running command, and how many they are.
     memos: [Memo; MEMOS],
     memo_count: usize,
@@ -141,6 +144,7 @@ impl StateMachine {
             footprint: Footprint::default(),
             watches,
             awaited: Awaited::default(),
+            events: Events::default(),
             memos: [Memo::default(); MEMOS],
             memo_count: 0,
             counters: Counters::default(),
@@ -251,6 +255,11 @@ impl StateMachine {
     /// Whether keys may be deleted.
     pub(super) fn may_free(&self) -> bool {
         self.writable || self.freeing
+    }
+
+    /// The newest batch that holds anything.
+    pub fn newest_batch(&self) -> BatchSeq {
+        self.newest
     }
 
     /// Bytes of effects so far in this turn.
@@ -468,6 +477,9 @@ impl StateMachine {
         });
         self.counters.hits += u64::from(hit);
         self.counters.misses += u64::from(!hit);
+        if !hit {
+            self.event(Classes::MISS, "keymiss", key);
+        }
         result
     }
 
@@ -550,6 +562,7 @@ impl StateMachine {
         if !self.fits(most) && !mutation::is(Mutation::RoomByArguments) {
             return self.refuse(most);
         }
+        self.note_absent(db, args.0.get(..2).unwrap_or(args.0));
         let fresh = !self.unit_open;
         if fresh {
             self.unit_open = true;
@@ -596,6 +609,7 @@ impl StateMachine {
         }
         self.watches.touch(db, key.bytes);
         self.awaited.touch(db, key.bytes);
+        self.note_made(db, key);
     }
 
     /// For tests: see [`Keyspace::set_plain_elements`].

@@ -6,6 +6,7 @@
 use super::core::{Access, StateMachine};
 use super::effects::effects;
 use super::string::read_number;
+use base::events::Classes;
 use base::mutation::{self, Mutation};
 use keyspace::{Entry, Key};
 
@@ -71,6 +72,7 @@ impl StateMachine {
             self.counters.expired += 1;
             self.footprint.wrote = wrote;
             self.footprint.expired = true;
+            self.tell_expired(Classes::EXPIRED, "expired", db, key.bytes);
         }
     }
 
@@ -132,6 +134,7 @@ impl StateMachine {
             self.end_command();
             self.recount(1, 0);
             self.counters.expired += 1;
+            self.tell_expired(Classes::EXPIRED, "expired", db, &bytes);
             expired += 1;
         }
         expired

@@ -10,6 +10,7 @@ use super::apply::ApplyError;
 use super::core::{Access, StateMachine};
 use super::effects::effects;
 use super::string::read_number;
+use base::events::Classes;
 use base::number::parse_i64;
 use effect::Op;
 use keyspace::{FieldTtl, HashRef, Key};
@@ -116,7 +117,7 @@ impl StateMachine {
         }
         let changes = self.keyspace.edit_hash(db, key, edit);
         if self.keyspace.get(db, key).is_none() {
-            self.note_gone(key);
+            self.note_emptied(db, key);
         }
         self.changed(db, key);
         self.recount(1, changes);
@@ -154,7 +155,7 @@ impl StateMachine {
             let changes = self.counters.changes;
             self.hash_remove(key, &due);
             self.counters.changes = changes;
-            self.note_expired(wrote, due.len(), count);
+            self.note_expired(wrote, (due.len(), count), (self.db, key.bytes));
         }
     }
 
@@ -167,7 +168,7 @@ impl StateMachine {
         if self.may_expire_fields(key) {
             let wrote = self.footprint.wrote;
             let gone = self.hash_remove_due(self.db, key, self.now_ms);
-            self.note_expired(wrote, gone, count);
+            self.note_expired(wrote, (gone, count), (self.db, key.bytes));
         }
     }
 
@@ -181,7 +182,7 @@ impl StateMachine {
                 self.slice_left() > 0 && self.may_free() && self.frozen_in(db, &bytes).is_none();
             if may {
                 let gone = self.hash_remove_due(db, &key, self.now_ms);
-                self.note_expired(wrote, gone, ExpiryCount::Counted);
+                self.note_expired(wrote, (gone, ExpiryCount::Counted), (db, &bytes));
             }
             self.footprint.hold |= !may;
             if self.footprint.hold {
@@ -199,13 +200,19 @@ impl StateMachine {
     }
 
     /// The deletion stands even if the command is held for something else.
-    fn note_expired(&mut self, wrote: bool, fields: usize, count: ExpiryCount) {
+    fn note_expired(
+        &mut self,
+        wrote: bool,
+        (fields, count): (usize, ExpiryCount),
+        (db, key): (u32, &[u8]),
+    ) {
         if !self.footprint.hold {
             if count == ExpiryCount::Counted {
                 self.counters.expired_fields += fields as u64;
             }
             self.footprint.wrote = wrote;
             self.footprint.expired = true;
+            self.tell_expired(Classes::HASH, "hexpired", db, key);
         }
     }
 
@@ -267,6 +274,7 @@ impl StateMachine {
             }
             self.end_command();
             self.counters.expired_fields += gone as u64;
+            self.tell_expired(Classes::HASH, "hexpired", db, &bytes);
             expired += gone;
         }
         expired

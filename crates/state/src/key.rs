@@ -51,6 +51,7 @@ impl StateMachine {
             return true; // it is held, and comes again
         }
         self.note_gone(from);
+        self.note_remade(self.db, to);
         let renamed = self.keyspace.rename(self.db, from, to);
         self.changed(self.db, from);
         self.changed(self.db, to);
@@ -64,6 +65,7 @@ impl StateMachine {
         let mut digits = itoa::Buffer::new();
         let args = [from.bytes, to.bytes, digits.format(to_db).as_bytes()];
         if self.emit(self.db, COPY, &args) {
+            self.note_remade(to_db, to);
             let copied = self.keyspace.copy(self.db, from, to_db, to);
             assert!(copied, "the key exists");
             self.changed(to_db, to);
@@ -76,6 +78,7 @@ impl StateMachine {
         let mut digits = itoa::Buffer::new();
         let args = [key.bytes, digits.format(to_db).as_bytes()];
         if self.emit(self.db, MOVE, &args) {
+            self.note_absent(to_db, &[key.bytes]);
             self.note_gone(key);
             let copied = self.keyspace.copy(self.db, key, to_db, key);
             assert!(copied, "the key exists");

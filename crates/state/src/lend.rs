@@ -8,6 +8,7 @@
 use super::apply::ApplyError;
 use super::core::{Access, StateMachine};
 use super::effects::effects;
+use base::events::Classes;
 use base::mutation::{self, Mutation};
 use topology::moves::{Lend, MoveNumber};
 use topology::{MoveId, Record};
@@ -68,6 +69,7 @@ impl StateMachine {
             if !refused.contains(&at) {
                 let key = self.keyspace.key(bytes);
                 self.keyspace.remove(lend.db, &key);
+                self.event_in(lend.db, Classes::GENERIC, "del", bytes);
                 match decided {
                     true => self.moved_on(lend.db, &key),
                     false => self.changed(lend.db, &key),

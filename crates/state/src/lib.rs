@@ -7,7 +7,7 @@
 //! Reading order: `core` (turns, commands, keys, the dirty index), then a file for each type (`string`, with `bitmap` and `hyperloglog` beside it;
 //! `key` and `expire` for all types; `record` for the shard's own), whose mutators make an effect and
 //! carry it out, and whose `EFFECTS` are the rows by which the log does the same; `effects` (the table),
-//! `apply` (the way through an entry), `payload` (values on their way), [`load`] (from a file to a keyspace), [`save`] (and back), `watch`, `awaited`, `gate`, `room`.
+//! `apply` (the way through an entry), `payload` (values on their way), [`load`] (from a file to a keyspace), [`save`] (and back), `watch`, `awaited`, `events`, `gate`, `room`.
 //!
 //! A new type is a file here, a file in `keyspace`, a folder in `command`, and a line in each table.
 
@@ -16,6 +16,7 @@ mod awaited;
 mod bitmap;
 mod core;
 pub mod effects;
+mod events;
 mod expire;
 mod gate;
 mod hash;
@@ -45,6 +46,7 @@ pub use apply::{
 pub use awaited::{ReadyKey, Waiter};
 pub use bitmap::{BitOperation, Patches};
 pub use effect::{begins_batch, PART_BYTES};
+pub use events::Event;
 pub use gate::{Footprint, Gate, GateKind};
 pub use hash::ExpiryCount;
 pub use hyperloglog::{Piece, Sketch};

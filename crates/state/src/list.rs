@@ -92,7 +92,7 @@ impl StateMachine {
     fn empty_list(&mut self, key: &Key<'_>) {
         let len = self.list_len(key);
         if self.keyspace.remove(self.db, key) {
-            self.note_gone(key);
+            self.note_emptied(self.db, key);
             self.changed(self.db, key);
             self.recount(1, usize::try_from(len).expect("they are in memory"));
         }
@@ -105,7 +105,7 @@ impl StateMachine {
         }
         let changes = self.keyspace.edit_list(self.db, key, edit);
         if self.keyspace.get(self.db, key).is_none() {
-            self.note_gone(key);
+            self.note_emptied(self.db, key);
         }
         self.changed(self.db, key);
         self.recount(1, changes);

@@ -10,6 +10,7 @@ use super::apply::ApplyError;
 use super::core::StateMachine;
 use super::effects::effects;
 use super::room;
+use base::events::Classes;
 use base::number::parse_i64;
 use effect::Op;
 use keyspace::{Digits, Key, SetOp, Ttl};
@@ -75,7 +76,7 @@ impl StateMachine {
             }
         });
         if self.keyspace.get(self.db, key).is_none() {
-            self.note_gone(key);
+            self.note_emptied(self.db, key);
         }
         self.changed(self.db, key);
         self.recount(1, members.len());
@@ -89,9 +90,11 @@ impl StateMachine {
             return;
         }
         self.remove_members(from, &[member]);
+        self.event(Classes::SET, "srem", from);
         let add = |set: &mut keyspace::SetMut<'_>| set.add_all(&[member]);
         if self.keyspace.edit_set(self.db, to, add) > 0 {
             self.changed(self.db, to);
+            self.event(Classes::SET, "sadd", to);
         }
     }
 
@@ -111,6 +114,7 @@ impl StateMachine {
         if len == 0 {
             if self.exists(to) {
                 self.delete(to);
+                self.event(Classes::GENERIC, "del", to);
             }
             return 0;
         }
@@ -139,6 +143,7 @@ impl StateMachine {
                 .map(|set| set.len())
         };
         if len(self) == Some(members.len()) {
+            self.mark_emptied(self.db, key);
             self.delete(key);
             return self.recount(1, members.len());
         }

@@ -6,6 +6,7 @@
 use super::apply::ApplyError;
 use super::core::StateMachine;
 use super::effects::effects;
+use base::events::Classes;
 use base::number::parse_i64;
 use keyspace::{Key, StringRef, Ttl};
 
@@ -49,9 +50,11 @@ impl StateMachine {
         }
         for pair in pairs.chunks_exact(2) {
             let key = self.key(pair[0]);
+            self.note_absent(self.db, &pair[..1]);
             self.assert_owned(MSET, &key);
             self.keyspace.set_string(self.db, &key, pair[1], Ttl::Clear);
             self.changed(self.db, &key);
+            self.event(Classes::STRING, "set", &key);
         }
     }
 

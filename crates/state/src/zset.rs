@@ -7,6 +7,7 @@
 //! leader found, which mean the same in every form; a sorted set that is left without members is gone, which needs no effect of its
 //! own.
 
+use base::events::Classes;
 use std::ops::Range;
 
 use super::apply::ApplyError;
@@ -181,7 +182,7 @@ impl StateMachine {
             });
             return;
         }
-        self.note_gone(key);
+        self.note_emptied(self.db, key);
         self.keyspace.remove(self.db, key);
         self.changed(self.db, key);
         self.recount(1, count);
@@ -194,7 +195,7 @@ impl StateMachine {
         }
         self.keyspace.edit_zset(self.db, key, edit);
         if self.keyspace.get(self.db, key).is_none() {
-            self.note_gone(key);
+            self.note_emptied(self.db, key);
         }
         self.changed(self.db, key);
         self.recount(1, count);
@@ -309,6 +310,7 @@ impl StateMachine {
     fn store_nothing(&mut self, dst: &Key<'_>) {
         if self.exists(dst) {
             self.delete(dst);
+            self.event(Classes::GENERIC, "del", dst);
         }
     }
 

@@ -10,6 +10,7 @@ use super::word::{decode_cargo, encode_cargo, Word};
 use super::Desk;
 use crate::routing::client_addr;
 use base::clock::Mono;
+use base::events::Classes;
 use base::ShardId;
 use keyspace::Ttl;
 use state::{Ownership, StateMachine};
@@ -174,6 +175,7 @@ fn restore(
             None => {
                 let ttl = parcel.expiry.map_or(Ttl::Clear, Ttl::At);
                 data.put(&key, value, ttl);
+                data.event(Classes::GENERIC, "restore", &key);
             }
             Some(refused) if matches!(outcome, Outcome::Ok) => outcome = refused,
             Some(_) => {}

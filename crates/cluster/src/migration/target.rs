@@ -7,6 +7,7 @@
 use super::word::{decode_cargo, Word};
 use super::{Desk, Gate};
 use base::clock::Mono;
+use base::events::Classes;
 use base::mutation::{self, Mutation};
 use base::secret::same;
 use base::ShardId;
@@ -338,6 +339,7 @@ fn take(
         let ttl = parcel.expiry.map_or(Ttl::Clear, Ttl::At);
         let key = data.key(&parcel.key);
         data.put(&key, value, ttl);
+        data.event(Classes::GENERIC, "restore", &key);
     }
     if mutation::is(Mutation::UnitInTwoEntries) {
         return Some(refused);

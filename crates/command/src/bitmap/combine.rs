@@ -4,6 +4,7 @@ use crate::env::{Done, Env, Flow, DONE};
 use crate::error::Error;
 use crate::pace::Pace;
 use crate::values::as_string;
+use base::events::Classes;
 use resp::args::Args;
 use state::BitOperation;
 use std::collections::BTreeMap;
@@ -32,8 +33,10 @@ pub fn bitop(env: &mut Env<'_>, args: Args<'_>) -> Done {
         let server = &mut *env.server;
         env.data
             .bit_operation(of, &to, &sources, &mut || pace.step(server, BREATH));
+        env.data.event(Classes::STRING, "set", &to);
     } else if env.data.exists(&to) {
         env.data.delete(&to);
+        env.data.event(Classes::GENERIC, "del", &to);
     }
     env.reply()
         .int(i64::try_from(longest).expect("a length fits an i64"));

@@ -12,6 +12,7 @@ use crate::key_spec::{BadKeys, KeyFlags};
 use crate::pace::Pace;
 use crate::values::as_string;
 use crate::words::Words;
+use base::events::Classes;
 use resp::args::Args;
 use resp::encode::Reply;
 use resp::number::parse_i64;
@@ -276,6 +277,7 @@ fn run(env: &mut Env<'_>, args: Args<'_>, reads_only: bool) -> Done {
     if !patches.is_empty() {
         let patches: Vec<(usize, &[u8])> = patches.iter().map(|(at, b)| (*at, &b[..])).collect();
         env.data.patch_bits(&key, &patches);
+        env.data.event(Classes::STRING, "setbit", &key);
     }
     DONE
 }

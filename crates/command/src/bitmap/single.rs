@@ -5,6 +5,7 @@ use crate::args::integer;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
 use crate::values::as_string;
+use base::events::Classes;
 use resp::args::Args;
 use state::text;
 
@@ -30,6 +31,7 @@ pub fn setbit(env: &mut Env<'_>, args: Args<'_>) -> Done {
     // The bit is what it was, and the string as long: nothing is written (T3).
     if old != Some(on) {
         env.data.set_bit(&key, offset, on);
+        env.data.event(Classes::STRING, "setbit", &key);
     }
     env.reply().int(i64::from(old == Some(true)));
     DONE

@@ -13,6 +13,7 @@ use crate::room;
 use crate::values::bulk;
 use crate::words::Words;
 use base::double;
+use base::events::Classes;
 use keyspace::{Element, ScoreBound, ScoreRange, ZsetRef};
 use resp::args::Args;
 use resp::encode::Reply;
@@ -374,6 +375,13 @@ fn store(env: &mut Env<'_>, key: &[u8], found: FoundBy, members: Vec<(Vec<u8>, f
     let count = env.data.zset_replace(&key, found, members, &mut |bytes| {
         pace.step(server, bytes);
     });
+    if count > 0 {
+        let name = match found {
+            FoundBy::GeoSearch => "geosearchstore",
+            FoundBy::GeoRadius => "georadiusstore",
+        };
+        env.data.event(Classes::ZSET, name, &key);
+    }
     env.reply().int(count as i64);
     DONE
 }

@@ -4,6 +4,7 @@ use super::view::{open, Fields};
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
 use crate::values::as_hash;
+use base::events::Classes;
 use keyspace::FieldTtl;
 use resp::args::Args;
 
@@ -17,7 +18,9 @@ fn set(env: &mut Env<'_>, args: Args<'_>, name: &str) -> Result<usize, Error> {
         entry.map(|entry| as_hash(&entry).map(|_| ())).transpose()
     })?;
     let pairs: Vec<&[u8]> = args.skip(2).iter().collect();
-    Ok(env.data.hash_set(&key, &pairs, FieldTtl::Clear))
+    let added = env.data.hash_set(&key, &pairs, FieldTtl::Clear);
+    env.data.event(Classes::HASH, "hset", &key);
+    Ok(added)
 }
 
 pub fn hset(env: &mut Env<'_>, args: Args<'_>) -> Done {
@@ -42,6 +45,7 @@ pub fn hsetnx(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if !is_there {
         let pair = [field, args.at(3)];
         env.data.hash_set(&key, &pair, FieldTtl::Clear);
+        env.data.event(Classes::HASH, "hset", &key);
     }
     env.reply().int(i64::from(!is_there));
     DONE
@@ -65,6 +69,7 @@ pub fn hdel(env: &mut Env<'_>, args: Args<'_>) -> Done {
     })?;
     if !found.is_empty() {
         env.data.hash_remove(&key, &found);
+        env.data.event(Classes::HASH, "hdel", &key);
     }
     env.reply().int(found.len() as i64);
     DONE

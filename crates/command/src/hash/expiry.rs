@@ -8,6 +8,7 @@ use crate::condition::Condition;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
 use crate::values::as_hash;
+use base::events::Classes;
 use keyspace::HashRef;
 use resp::args::Args;
 use state::StateMachine;
@@ -41,8 +42,8 @@ pub fn hpexpireat(env: &mut Env<'_>, args: Args<'_>) -> Done {
     expire(env, args, 0, 1, "hpexpireat")
 }
 
-/// The fields behind `FIELDS numfields`, which stands at `at`; `wrong`: the number is none.
-fn fields<'a>(args: Args<'a>, at: usize, wrong: Error) -> Result<Args<'a>, Error> {
+/// The fields behind `FIELDS numfields`, which stands at `at`. `no_number`: a number is there that is none, or is not above 0.
+fn fields<'a>(args: Args<'a>, at: usize, no_number: Error) -> Result<Args<'a>, Error> {
     let is_there = args
         .get(at)
         .is_some_and(|word| word.eq_ignore_ascii_case(b"fields"));
@@ -51,7 +52,7 @@ fn fields<'a>(args: Args<'a>, at: usize, wrong: Error) -> Result<Args<'a>, Error
     }
     let count = args.get(at + 1).map_or(Ok(0), integer);
     let count = count.ok().filter(|count| *count >= 1);
-    let count = count.ok_or(wrong)?;
+    let count = count.ok_or(no_number)?;
     let fields = args.skip(at + 2);
     match usize::try_from(count) == Ok(fields.len()) {
         true => Ok(fields),
@@ -83,7 +84,7 @@ fn expire(env: &mut Env<'_>, args: Args<'_>, base_ms: i64, unit: i64, name: &str
         Some(condition) => (condition, 4),
         None => (Condition::default(), 3),
     };
-    let names = fields(args, place, Error::NUM_FIELDS_NOT_POSITIVE)?;
+    let names = fields(args, place, Error::FIELDS_NOT_ABOVE_ZERO)?;
     let key = env.data.key(args.at(1));
     let gone = at_ms <= env.data.now_ms();
     let mut changed = Vec::new();
@@ -107,6 +108,8 @@ fn expire(env: &mut Env<'_>, args: Args<'_>, base_ms: i64, unit: i64, name: &str
             true => env.data.hash_remove(&key, &changed),
             false => env.data.hash_expire_at(&key, at_ms, &changed),
         }
+        let name = if gone { "hdel" } else { "hexpire" };
+        env.data.event(Classes::HASH, name, &key);
     }
     reply(env, &replies)
 }
@@ -128,6 +131,7 @@ pub fn hpersist(env: &mut Env<'_>, args: Args<'_>) -> Done {
     })?;
     if !changed.is_empty() {
         env.data.hash_persist(&key, &changed);
+        env.data.event(Classes::HASH, "hpersist", &key);
     }
     reply(env, &replies)
 }

@@ -5,6 +5,7 @@ use crate::args::integer;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
 use crate::long_double::LongDouble;
+use base::events::Classes;
 use keyspace::{Element, FieldTtl};
 use resp::args::Args;
 
@@ -23,6 +24,7 @@ pub fn hincrby(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let mut text = itoa::Buffer::new();
     let pair = [field, text.format(new).as_bytes()];
     env.data.hash_set(&key, &pair, FieldTtl::Keep);
+    env.data.event(Classes::HASH, "hincrby", &key);
     env.reply().int(new);
     DONE
 }
@@ -52,6 +54,7 @@ pub fn hincrbyfloat(env: &mut Env<'_>, args: Args<'_>) -> Done {
     // The sum itself is the effect: no member has to do this arithmetic again.
     let pair = [field, text.as_bytes()];
     env.data.hash_set(&key, &pair, FieldTtl::Keep);
+    env.data.event(Classes::HASH, "hincrbyfloat", &key);
     env.reply().bulk(text.as_bytes());
     DONE
 }

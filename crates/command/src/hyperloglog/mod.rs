@@ -20,6 +20,7 @@ use super::error::Error;
 use super::pace::Pace;
 use super::room;
 use super::rows::rows;
+use base::events::Classes;
 use change::{as_sketch, change};
 use layout::{Corrupt, HEADER, REGISTERS};
 use resp::args::Args;
@@ -69,6 +70,9 @@ fn pfadd(env: &mut Env<'_>, args: Args<'_>) -> Done {
         }
         Ok(added)
     })?;
+    if added {
+        env.data.event(Classes::STRING, "pfadd", &key);
+    }
     env.reply().int(i64::from(added));
     DONE
 }
@@ -155,6 +159,7 @@ fn pfmerge(env: &mut Env<'_>, args: Args<'_>) -> Done {
         value::set_stale(sketch.value.to_mut());
         Ok(true)
     })?;
+    env.data.event(Classes::STRING, "pfadd", &key);
     env.reply().ok();
     DONE
 }

@@ -4,6 +4,7 @@ use super::place::{index_of, range_of, with_list};
 use crate::args::integer;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
+use base::events::Classes;
 use resp::args::Args;
 
 pub fn linsert(env: &mut Env<'_>, args: Args<'_>) -> Done {
@@ -22,6 +23,7 @@ pub fn linsert(env: &mut Env<'_>, args: Args<'_>) -> Done {
         Some(None) => -1,
         Some(Some(len)) => {
             env.data.list_insert(&key, (before, pivot), text);
+            env.data.event(Classes::LIST, "linsert", &key);
             len as i64 + 1
         }
     };
@@ -36,6 +38,7 @@ pub fn lset(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let index = index_of(integer(args.at(2))?, len).filter(|index| *index < len);
     let index = index.ok_or(Error::INDEX_OUT_OF_RANGE)?;
     env.data.list_set(&key, index, args.at(3));
+    env.data.event(Classes::LIST, "lset", &key);
     env.reply().ok();
     DONE
 }
@@ -53,6 +56,9 @@ pub fn lrem(env: &mut Env<'_>, args: Args<'_>) -> Done {
         true => env.data.list_remove(&key, count, text),
         false => 0,
     };
+    if is_there {
+        env.data.event(Classes::LIST, "lrem", &key);
+    }
     env.reply().int(removed as i64);
     DONE
 }
@@ -68,6 +74,7 @@ pub fn ltrim(env: &mut Env<'_>, args: Args<'_>) -> Done {
             Some((from, last)) => env.data.list_trim(&key, from, last),
             None => env.data.list_trim(&key, 1, 0),
         }
+        env.data.event(Classes::LIST, "ltrim", &key);
     }
     env.reply().ok();
     DONE

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::pace::Pace;
 use crate::values::bulk;
 use crate::words::Words;
+use base::events::Classes;
 use keyspace::{Key, Kind, Side};
 use resp::args::Args;
 use resp::encode::Reply;
@@ -36,6 +37,7 @@ fn push(env: &mut Env<'_>, args: Args<'_>, side: Side, makes: bool) -> Done {
     if is_there || makes {
         let texts: Vec<&[u8]> = args.skip(2).iter().collect();
         len = env.data.list_push(&key, side, &texts);
+        env.data.event(Classes::LIST, pushed(side), &key);
     }
     env.reply().int(len as i64);
     DONE
@@ -78,9 +80,30 @@ fn pop(env: &mut Env<'_>, args: Args<'_>, side: Side) -> Done {
         (None, None) => env.reply().null(),
         (None, Some(_)) => env.reply().null_array(),
         (Some(0), _) => {}
-        (Some(taken), _) => env.data.list_pop(&key, side, taken),
+        (Some(taken), _) => take(env, &key, side, taken),
     }
     DONE
+}
+
+/// So many elements leave a list.
+fn take(env: &mut Env<'_>, key: &Key<'_>, side: Side, count: u64) {
+    env.data.list_pop(key, side, count);
+    env.data.event(Classes::LIST, popped(side), key);
+}
+
+/// What events call it.
+fn pushed(side: Side) -> &'static str {
+    match side {
+        Side::Left => "lpush",
+        Side::Right => "rpush",
+    }
+}
+
+fn popped(side: Side) -> &'static str {
+    match side {
+        Side::Left => "lpop",
+        Side::Right => "rpop",
+    }
 }
 
 /// Replies with so many elements from an end, below the key if one is given; how many these are. Nothing where there is no
@@ -126,7 +149,7 @@ fn pop_first(env: &mut Env<'_>, keys: &[&[u8]], (side, count): (Side, u64)) -> R
             return Ok(false);
         }
         if let Some(taken) = taken {
-            env.data.list_pop(&key, side, taken);
+            take(env, &key, side, taken);
             return Ok(true);
         }
     }
@@ -162,8 +185,8 @@ pub fn lmpop(env: &mut Env<'_>, args: Args<'_>) -> Done {
 }
 
 pub fn blmpop(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let timeout = seconds(env, args.at(1))?;
     let (keys, what) = read_mpop(args, 2)?;
+    let timeout = seconds(env, args.at(1))?;
     match pop_first(env, &keys, what)? {
         true => DONE,
         false => wait_for(env, &keys, Kind::List, timeout),
@@ -196,7 +219,7 @@ fn pop_or_wait(env: &mut Env<'_>, args: Args<'_>, side: Side) -> Done {
             return Ok(Flow::Hold);
         }
         if is_there.is_some() {
-            env.data.list_pop(&key, side, 1);
+            take(env, &key, side, 1);
             return DONE;
         }
     }
@@ -256,6 +279,8 @@ fn turn(env: &mut Env<'_>, args: Args<'_>, (take, put): (Side, Side)) -> Result<
         with_list(env.data, &to, |_| ())?;
         if !env.data.footprint().hold {
             env.data.list_move(&from, &to, (take, put));
+            env.data.event(Classes::LIST, pushed(put), &to);
+            env.data.event(Classes::LIST, popped(take), &from);
         }
     }
     Ok(is_there)

@@ -2,6 +2,7 @@
 
 use crate::env::{Done, Env, Flow, DONE};
 use crate::values::as_set;
+use base::events::Classes;
 use resp::args::Args;
 use std::collections::HashSet;
 
@@ -19,6 +20,7 @@ pub fn sadd(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if any_is_new {
         let members: Vec<&[u8]> = members.iter().collect();
         added = env.data.set_add(&key, &members);
+        env.data.event(Classes::SET, "sadd", &key);
     }
     env.reply().int(added as i64);
     DONE
@@ -41,6 +43,7 @@ pub fn srem(env: &mut Env<'_>, args: Args<'_>) -> Done {
     })?;
     if !found.is_empty() {
         env.data.set_remove(&key, &found);
+        env.data.event(Classes::SET, "srem", &key);
     }
     env.reply().int(found.len() as i64);
     DONE

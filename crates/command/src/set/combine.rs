@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::pace::Pace;
 use crate::values::bulk;
 use crate::words::Words;
+use base::events::Classes;
 use keyspace::{intersect, Element, SetOp, SetRef};
 use resp::args::Args;
 use resp::encode::Reply;
@@ -136,6 +137,14 @@ fn store(env: &mut Env<'_>, args: Args<'_>, op: SetOp) -> Done {
     let mut pace = Pace::default();
     let mut breathe = |bytes| pace.step(&mut **server, bytes);
     let len = data.set_store(op, &to, &from, &mut breathe);
+    if len > 0 {
+        let name = match op {
+            SetOp::Inter => "sinterstore",
+            SetOp::Union => "sunionstore",
+            SetOp::Diff => "sdiffstore",
+        };
+        data.event(Classes::SET, name, &to);
+    }
     env.reply().int(len as i64);
     DONE
 }

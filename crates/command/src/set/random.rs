@@ -7,6 +7,7 @@ use crate::pace::Pace;
 use crate::room;
 use crate::sample;
 use crate::values::{as_set, bulk};
+use base::events::Classes;
 use keyspace::{Element, Key};
 use rand::{rngs::StdRng, SeedableRng};
 use resp::args::Args;
@@ -88,6 +89,7 @@ fn take(env: &mut Env<'_>, key: &Key<'_>, drawn: &Drawn) -> bool {
     }
     if let Some(seed) = drawn.seed {
         env.data.set_remove_drawn(key, seed, drawn.members.len());
+        env.data.event(Classes::SET, "spop", key);
         return true;
     }
     // D5: they are one unit.
@@ -98,6 +100,7 @@ fn take(env: &mut Env<'_>, key: &Key<'_>, drawn: &Drawn) -> bool {
     let mut pace = Pace::default();
     let Env { data, server, .. } = env;
     data.set_pop(key, &members, &mut |bytes| pace.step(&mut **server, bytes));
+    data.event(Classes::SET, "spop", key);
     true
 }
 

@@ -5,6 +5,7 @@ use crate::env::{Done, Env, DONE};
 use crate::error::Error;
 use crate::long_double::LongDouble;
 use crate::values::as_string;
+use base::events::Classes;
 use keyspace::{StringRef, Ttl};
 use resp::args::Args;
 use state::number;
@@ -41,6 +42,7 @@ pub fn append(env: &mut Env<'_>, args: Args<'_>) -> Done {
         }
         None => env.data.append(&key, tail),
     };
+    env.data.event(Classes::STRING, "append", &key);
     reply_len(env, len)
 }
 
@@ -57,6 +59,7 @@ pub fn setrange(env: &mut Env<'_>, args: Args<'_>) -> Done {
     }
     checked_len(env, offset, bytes.len())?;
     let len = env.data.set_range(&key, offset, bytes);
+    env.data.event(Classes::STRING, "setrange", &key);
     reply_len(env, len)
 }
 
@@ -88,6 +91,7 @@ fn increment(env: &mut Env<'_>, args: Args<'_>, delta: i64) -> Done {
     })?;
     let new = old.checked_add(delta).ok_or(Error::OVERFLOW)?;
     env.data.set_incremented(&key, delta, new);
+    env.data.event(Classes::STRING, "incrby", &key);
     env.reply().int(new);
     DONE
 }
@@ -109,6 +113,7 @@ pub fn incrbyfloat(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let text = sum.to_text();
     // The sum itself is the effect: no member has to do this arithmetic again.
     env.data.set(&key, text.as_bytes(), Ttl::Keep);
+    env.data.event(Classes::STRING, "incrbyfloat", &key);
     env.reply().bulk(text.as_bytes());
     DONE
 }

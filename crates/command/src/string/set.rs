@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::key_spec::{BadKeys, KeyFlags};
 use crate::values::as_string;
 use crate::words::Words;
+use base::events::Classes;
 use keyspace::{Key, Ttl};
 use resp::args::Args;
 use resp::encode::Reply;
@@ -112,6 +113,7 @@ pub fn set(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if args.len() == 3 {
         let key = env.data.key(args.at(1));
         env.data.set(&key, args.at(2), Ttl::Clear);
+        env.data.event(Classes::STRING, "set", &key);
         env.reply().ok();
         return DONE;
     }
@@ -131,6 +133,10 @@ pub fn set(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let refused = (options.nx && found) || (options.xx && !found);
     if !refused {
         data.set(&key, args.at(2), ttl);
+        data.event(Classes::STRING, "set", &key);
+        if matches!(ttl, Ttl::At(_)) {
+            data.event(Classes::GENERIC, "expire", &key);
+        }
     }
     match (options.get, refused) {
         (true, _) => {} // the old value is the reply
@@ -156,6 +162,7 @@ pub fn setnx(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let free = !env.data.exists(&key);
     if free {
         env.data.set(&key, args.at(2), Ttl::Clear);
+        env.data.event(Classes::STRING, "set", &key);
     }
     env.reply().int(i64::from(free));
     DONE
@@ -178,6 +185,8 @@ fn set_expiring(env: &mut Env<'_>, args: Args<'_>, seconds: bool, command: &str)
     let at = expire.at_ms(env.data.now_ms(), command)?;
     let key = env.data.key(args.at(1));
     env.data.set(&key, args.at(3), Ttl::At(at));
+    env.data.event(Classes::STRING, "set", &key);
+    env.data.event(Classes::GENERIC, "expire", &key);
     env.reply().ok();
     DONE
 }
@@ -187,6 +196,7 @@ pub fn getset(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let key = data.key(args.at(1));
     reply_old(data, &key, &mut reply)?;
     data.set(&key, args.at(2), Ttl::Clear);
+    data.event(Classes::STRING, "set", &key);
     DONE
 }
 
@@ -195,6 +205,7 @@ pub fn getdel(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let key = data.key(args.at(1));
     if reply_old(data, &key, &mut reply)? {
         data.delete(&key);
+        data.event(Classes::GENERIC, "del", &key);
     }
     DONE
 }
@@ -210,11 +221,14 @@ pub fn getex(env: &mut Env<'_>, args: Args<'_>) -> Done {
         let at = expire.at_ms(data.now_ms(), "getex")?;
         if at <= data.now_ms() {
             data.delete(&key);
+            data.event(Classes::GENERIC, "del", &key);
         } else {
             data.expire_at(&key, at);
+            data.event(Classes::GENERIC, "expire", &key);
         }
     } else if options.persist && data.expiry(&key).flatten().is_some() {
         data.persist(&key);
+        data.event(Classes::GENERIC, "persist", &key);
     }
     DONE
 }

@@ -234,15 +234,15 @@ fn fields_expire() {
             "-ERR Parameter `numFields` should be greater than 0\r\n",
         ),
         (
-            "HPEXPIREAT h 10 FIELDS x a",
+            "HEXPIRE h 10 FIELDS x a",
             "-ERR Parameter `numFields` should be greater than 0\r\n",
         ),
         (
-            "HPERSIST h FIELDS 0 a",
+            "HTTL h FIELDS 0 a",
             "-ERR Number of fields must be a positive integer\r\n",
         ),
         (
-            "HTTL h FIELDS x a",
+            "HPERSIST h FIELDS x a",
             "-ERR Number of fields must be a positive integer\r\n",
         ),
         (

@@ -36,7 +36,7 @@ impl<'a> Bounds<'a> {
         match self {
             Bounds::Ranks(from, to) => between(*from, *to, zset.len()),
             Bounds::Scores(range) => zset.within_scores(range),
-            Bounds::Members(range) => zset.within_members(range),
+            Bounds::Members(range) => zset.within_members(range, false),
         }
     }
 
@@ -47,7 +47,8 @@ impl<'a> Bounds<'a> {
                 let range = between(*from, *to, zset.len());
                 zset.len() - range.end..zset.len() - range.start
             }
-            Bounds::Scores(_) | Bounds::Members(_) => self.within(zset),
+            Bounds::Members(range) => zset.within_members(range, true),
+            Bounds::Scores(_) => self.within(zset),
         }
     }
 }

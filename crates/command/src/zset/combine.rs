@@ -9,6 +9,7 @@ use crate::members::{head, show, waits};
 use crate::pace::Pace;
 use crate::words::Words;
 use base::double;
+use base::events::Classes;
 use keyspace::{Element, Scored};
 use resp::args::Args;
 use resp::encode::Reply;
@@ -178,6 +179,14 @@ fn store(env: &mut Env<'_>, args: Args<'_>, operation: Operation, name: &str) ->
     let count = env.data.zset_store(&dst, &asked.keys, &how, &mut |bytes| {
         pace.step(server, bytes);
     });
+    if count > 0 {
+        let name = match operation {
+            Operation::Union => "zunionstore",
+            Operation::Inter => "zinterstore",
+            Operation::Diff => "zdiffstore",
+        };
+        env.data.event(Classes::ZSET, name, &dst);
+    }
     env.reply().int(count as i64);
     DONE
 }

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::members::{head, open, show};
 use crate::pace::Pace;
 use crate::words::Words;
+use base::events::Classes;
 use keyspace::{Key, Kind};
 use resp::args::Args;
 use resp::encode::Reply;
@@ -77,6 +78,11 @@ fn take(env: &mut Env<'_>, key: &Key<'_>, end: End, count: usize, nested: bool) 
     data.zset_pop(key, end, count, &mut |bytes| {
         pace.step(&mut **server, bytes);
     });
+    let name = match end {
+        End::Min => "zpopmin",
+        End::Max => "zpopmax",
+    };
+    data.event(Classes::ZSET, name, key);
     DONE
 }
 
@@ -142,8 +148,8 @@ pub fn zmpop(env: &mut Env<'_>, args: Args<'_>) -> Done {
 }
 
 pub fn bzmpop(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let timeout = seconds(env, args.at(1))?;
     let (keys, what) = read_mpop(args, 2)?;
+    let timeout = seconds(env, args.at(1))?;
     match pop_first(env, &keys, what)? {
         true => DONE,
         false => wait_for(env, &keys, Kind::SortedSet, timeout),

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::members::{head, open, see, show, waits};
 use crate::pace::Pace;
 use crate::words::Words;
+use base::events::Classes;
 use keyspace::ZsetRef;
 use resp::args::Args;
 use resp::encode::Reply;
@@ -188,6 +189,9 @@ pub fn zrangestore(env: &mut Env<'_>, args: Args<'_>) -> Done {
         .zset_store_range(&dst, &src, positions, &mut |bytes| {
             pace.step(server, bytes);
         });
+    if count > 0 {
+        env.data.event(Classes::ZSET, "zrangestore", &dst);
+    }
     env.reply().int(count as i64);
     DONE
 }

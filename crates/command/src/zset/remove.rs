@@ -4,6 +4,7 @@ use super::bounds::Bounds;
 use crate::env::{Done, Env, DONE};
 use crate::members::open;
 use crate::pace::Pace;
+use base::events::Classes;
 use resp::args::Args;
 use state::RangeBy;
 use std::collections::HashSet;
@@ -24,6 +25,7 @@ pub fn zrem(env: &mut Env<'_>, args: Args<'_>) -> Done {
     })?;
     if !found.is_empty() {
         env.data.zset_remove(&key, &found);
+        env.data.event(Classes::ZSET, "zrem", &key);
     }
     env.reply().int(found.len() as i64);
     DONE
@@ -55,6 +57,12 @@ fn remove(env: &mut Env<'_>, args: Args<'_>, by: RangeBy, bounds: &Bounds<'_>) -
         let server = &mut *env.server;
         env.data
             .zset_remove_range(&key, by, positions, &mut |bytes| pace.step(server, bytes));
+        let name = match by {
+            RangeBy::Rank => "zremrangebyrank",
+            RangeBy::Score => "zremrangebyscore",
+            RangeBy::Lex => "zremrangebylex",
+        };
+        env.data.event(Classes::ZSET, name, &key);
     }
     env.reply().int(count as i64);
     DONE

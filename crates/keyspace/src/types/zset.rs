@@ -270,12 +270,45 @@ impl<'a> ZsetRef<'a> {
     }
 
     /// The positions of the members that lie within a range, where all scores are the same; else of members that depend on the
-    /// form.
-    pub fn within_members(self, range: &LexRange<'_>) -> Range<usize> {
+    /// form. Of a packed one they are Redis's: none if the last member lies before the range or the first one behind it, else
+    /// from the first one on that does not lie before it, for as long as they reach it. `back`: the same from the end.
+    pub fn within_members(self, range: &LexRange<'_>, back: bool) -> Range<usize> {
         let mut digits = Digits::default();
+        if let Form::Packed(_) = self.0 {
+            return self.within_packed(range, back);
+        }
         let start = self.partition(&mut |found| range.is_behind(found.member.text(&mut digits)));
         let end = self.partition(&mut |found| range.reaches(found.member.text(&mut digits)));
         start..end.max(start)
+    }
+
+    fn within_packed(self, range: &LexRange<'_>, back: bool) -> Range<usize> {
+        let len = self.len();
+        let mut digits = Digits::default();
+        let mut lies_before = |found: Scored<'_>| range.is_behind(found.member.text(&mut digits));
+        let mut digits = Digits::default();
+        let mut reaches = |found: Scored<'_>| range.reaches(found.member.text(&mut digits));
+        let last = self.iter_back(0..len).next();
+        let first = self.iter(0..len).next();
+        if last.is_none_or(&mut lies_before) || first.is_some_and(|found| !reaches(found)) {
+            return 0..0;
+        }
+        match back {
+            false => {
+                let start = self.iter(0..len).take_while(|s| lies_before(*s)).count();
+                let count = self.iter(start..len).take_while(|s| reaches(*s)).count();
+                start..start + count
+            }
+            true => {
+                let behind = self.iter_back(0..len).take_while(|s| !reaches(*s)).count();
+                let end = len - behind;
+                let count = self
+                    .iter_back(0..end)
+                    .take_while(|s| !lies_before(*s))
+                    .count();
+                end - count..end
+            }
+        }
     }
 
     /// The first position at which `before` no longer holds.

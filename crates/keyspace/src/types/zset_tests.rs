@@ -250,8 +250,10 @@ proptest! {
         };
         let want: Vec<_> = members.iter().filter(lies).map(|m| m.clone().into_bytes()).collect();
         let zset = keyspace.get(0, &key).unwrap().value().sorted_set().unwrap();
-        let found: Vec<_> = zset.iter(zset.within_members(&range)).map(|s| s.member.to_vec()).collect();
-        prop_assert_eq!(found, want);
+        let found: Vec<_> = zset.iter(zset.within_members(&range, false)).map(|s| s.member.to_vec()).collect();
+        prop_assert_eq!(&found, &want);
+        let back = zset.iter(zset.within_members(&range, true)).map(|s| s.member.to_vec());
+        prop_assert_eq!(back.collect::<Vec<_>>(), found);
     }
 }
 

@@ -2,8 +2,8 @@
 //! sealed or dropped when it has ended.
 //!
 //! Owns: what a running command has for other clients and nobody may see yet. Never: decides which
-//! clients get a push, or what stands in it: a message, the end of a subscription; later keyspace
-//! notifications, invalidations, MONITOR's lines. Invariants (T4): a push carries the gate of all that
+//! clients get a push, or what stands in it: a message, a keyspace event, the end of a subscription; later
+//! invalidations, MONITOR's lines. Invariants (T4): a push carries the gate of all that
 //! the connection depends on whose command made it, that command included; between two commands no
 //! client's output holds an unsealed push.
 

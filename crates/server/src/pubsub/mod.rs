@@ -14,12 +14,13 @@ mod tests;
 use super::platform::Platform;
 use super::state::ServerState;
 use super::turn::Server;
+use base::events::Classes;
 use fanout::{Fanout, Running};
 use net::ConnId;
 use outbound::Outbound;
 use pubsub::{write_message, Registry, Subscriber};
 use resp::Proto;
-use state::Gate;
+use state::{Event, Gate, GateKind};
 use std::sync::Arc;
 use topology::Record;
 
@@ -107,6 +108,22 @@ impl<P: Platform> ServerState<P> {
         receivers
     }
 
+    /// Keyspace events of a command: to the listeners of this node alone. [`Self::seal_fanout`] must follow, or
+    /// [`Self::seal_offered`] where `running` is none.
+    pub(super) fn offer_events(&mut self, events: &[Event], running: Running) {
+        let classes = self.config.notify_keyspace_events;
+        for Event { name, db, key, .. } in events {
+            if classes.has(Classes::KEYSPACE) {
+                let channel = [format!("__keyspace@{db}__:").as_bytes(), key].concat();
+                self.offer_message(false, &channel, name.as_bytes(), running);
+            }
+            if classes.has(Classes::KEYEVENT) {
+                let channel = format!("__keyevent@{db}__:{name}");
+                self.offer_message(false, channel.as_bytes(), key, running);
+            }
+        }
+    }
+
     /// What the command has for other nodes waits for its gate.
     fn seal_leaving(&mut self, gate: Gate) {
         let limit = self.config.held_output_limit;
@@ -125,6 +142,20 @@ impl<P: Platform> Server<P> {
     /// A client is gone: nobody listens in its name any more.
     pub(super) fn forget_subscriber(&mut self, key: ConnId) {
         self.state.pubsub.registry.remove(Subscriber(key.bits()));
+    }
+
+    /// Events of no client's command, which are in the newest batch at the latest: of what expires by itself, of slots
+    /// in motion.
+    pub(super) fn tell_events(&mut self) {
+        if self.shard.data().has_events() {
+            let events = self.shard.data_mut().take_events(false);
+            self.state.offer_events(&events, None);
+            let newest = self.shard.data().newest_batch();
+            let gate = self.shard.gate(GateKind::Write, newest);
+            self.state.seal_offered(gate);
+            self.mark_delivered_dirty();
+            self.close_killed();
+        }
     }
 
     /// Listeners that have got messages are flushed in this turn.
