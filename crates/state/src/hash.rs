@@ -132,10 +132,10 @@ impl StateMachine {
 
     /// T2: of the named fields those that are due are deleted in the log, or the command waits. A replica's own copy
     /// keeps them: the command hides them.
-    pub fn expire_fields<'f>(
+    pub fn expire_fields(
         &mut self,
         key: &Key<'_>,
-        fields: &mut dyn Iterator<Item = &'f [u8]>,
+        fields: &mut dyn Iterator<Item = &[u8]>,
         count: ExpiryCount,
     ) {
         let first = self.first_field_expiry(key);
