@@ -6,9 +6,11 @@
 #                                              valgrind with apt when it is missing
 #   scripts/bench.sh reshard [OPTIONS]         slots move under load, against a cluster of Redis
 #   scripts/bench.sh snapshot [OPTIONS]        BGSAVE under load, starts, a new replica, against redis-server
+#   scripts/bench.sh commands [OPTIONS]        commands on every type, against redis-server
+#   scripts/bench.sh memory [OPTIONS]          bytes for each element of every type, against redis-server
+#   scripts/bench.sh pauses [OPTIONS]          what a PING waits while commands hit huge values, against redis-server
 #
-# Builds ours as it is installed (the profile dist) and hands over to bench.py, bench_instructions.py, bench_reshard.py or
-# bench_snapshot.py.
+# Builds ours as it is installed (the profile dist) and hands over to bench.py, or to bench_ and the word.
 # docs/BENCHMARKS.md has the method.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,16 +18,12 @@ cd "$(dirname "$0")/.."
 say() { printf '%s\n' "$*" >&2; }
 
 what=bench.py
-if [ "${1:-}" = instructions ]; then
-    what=bench_instructions.py
-    shift
-elif [ "${1:-}" = reshard ]; then
-    what=bench_reshard.py
-    shift
-elif [ "${1:-}" = snapshot ]; then
-    what=bench_snapshot.py
-    shift
-fi
+case "${1:-}" in
+    instructions | reshard | snapshot | commands | memory | pauses)
+        what=bench_$1.py
+        shift
+        ;;
+esac
 
 wants_build=yes
 for arg in "$@"; do

@@ -85,7 +85,8 @@ pub fn for_each_set(body: &[u8], mut see: impl FnMut(usize, u8)) -> Result<(), C
         let run = Run::at(body, at);
         if let Run::Value(value, len) = run {
             if index + len > REGISTERS {
-                return Err(Corrupt);
+                // As in Redis: what stands behind all registers is not looked at, if it begins with a value.
+                break;
             }
             (index..index + len).for_each(|index| see(index, value));
         }

@@ -114,6 +114,20 @@ fn broken_strings_are_told_from_whole_ones() {
     }
 }
 
+/// Redis's walk of several ends at a value that goes beyond the last register.
+#[test]
+fn a_value_behind_all_registers_ends_the_walk() {
+    let mut f = Fixture::new(single());
+    f.line("PFADD h a b c");
+    f.run(&[&b"APPEND"[..], b"h", b"\xe1K\xc0Y"]);
+    f.expect(&[
+        ("PFCOUNT h", CORRUPT),
+        ("PFCOUNT h h", ":3\r\n"),
+        ("PFMERGE d h", "+OK\r\n"),
+    ]);
+    assert_eq!(f.line("PFCOUNT d"), ":3\r\n");
+}
+
 /// PFCOUNT notes what it has counted, where it may.
 #[test]
 fn counts_are_noted_only_where_writes_are_admitted() {
