@@ -325,7 +325,7 @@ fn thousands_of_waiters_get_one_element_each() {
     bed.wait_for_blocked(MANY);
     let elements: Vec<String> = (0..MANY).map(|n| format!("{n:04}")).collect();
     bed.run(&format!("RPUSH k {}", elements.join(" ")));
-    let mut got: Vec<String> = clients.iter_mut().map(|client| raw(client)).collect();
+    let mut got: Vec<String> = clients.iter_mut().map(raw).collect();
     got.sort();
     let wanted: Vec<String> = elements.iter().map(|e| bulks(&["k", e])).collect();
     assert_eq!(got.len(), wanted.len());

@@ -255,7 +255,10 @@ fn nothing_was_overlooked(
 mod tests {
     use super::*;
 
-    fn queue(seen: &[(Op, True, Option<(True, Seen)>)]) -> Result<(), String> {
+    /// What was asked when, and what came of it when.
+    type Asked = (Op, True, Option<(True, Seen)>);
+
+    fn queue(seen: &[Asked]) -> Result<(), String> {
         let done = seen.iter().cloned();
         let done: Vec<Done> = done
             .map(|(op, began, seen)| Done { op, began, seen })

@@ -156,8 +156,11 @@ fn pop_first(env: &mut Env<'_>, keys: &[&[u8]], (side, count): (Side, u64)) -> R
     Ok(false)
 }
 
-/// What LMPOP names: keys, an end, and how many elements.
-fn read_mpop(args: Args<'_>, at: usize) -> Result<(Vec<&[u8]>, (Side, u64)), Error> {
+/// Keys, an end, and how many elements.
+type Mpop<'a> = (Vec<&'a [u8]>, (Side, u64));
+
+/// What LMPOP names.
+fn read_mpop(args: Args<'_>, at: usize) -> Result<Mpop<'_>, Error> {
     let above_zero = |text: &[u8]| {
         let number = parse_i64(text).and_then(|number| usize::try_from(number).ok());
         number.filter(|number| *number > 0)
