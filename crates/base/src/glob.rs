@@ -4,10 +4,17 @@
 //! Invariant: the time is at most pattern times text, whatever the pattern: a star is never tried
 //! again once a later one has been reached, so no pattern makes the server stand still.
 
+/// A pattern with more stars than this before its last sign fits nothing, as in Redis, which goes one level down for each.
+const MOST_STARS: usize = 1000;
+
 /// Whether the whole `text` fits `pattern`.
 pub fn matches(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
     if text.is_empty() {
         return pattern.is_empty(); // as in Redis: no star takes in nothing of nothing
+    }
+    // Each of them needs a sign behind it.
+    if pattern.len() > 2 * MOST_STARS && stars(pattern) > MOST_STARS {
+        return false;
     }
     let (mut p, mut t) = (0, 0);
     // Where to go on if what follows the last star does not fit: it takes in one byte more.
@@ -37,6 +44,24 @@ pub fn matches(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
             }
         }
     }
+}
+
+/// How many runs of stars have something behind them.
+fn stars(pattern: &[u8]) -> usize {
+    let (mut stars, mut at) = (0, 0);
+    while at < pattern.len() {
+        at += match pattern[at] {
+            b'*' => {
+                let run = pattern[at..].iter().take_while(|c| **c == b'*').count();
+                stars += usize::from(at + run < pattern.len());
+                run
+            }
+            b'[' => class(&pattern[at..], &|_, _| false).1,
+            b'\\' => 2,
+            _ => 1,
+        };
+    }
+    stars
 }
 
 /// Matches one byte against the head of `pattern`; how much of it was used.
@@ -136,6 +161,22 @@ mod tests {
     fn no_pattern_takes_exponential_time() {
         let pattern = "a*".repeat(200) + "b";
         assert!(!fits(&pattern, &"a".repeat(5000)));
+    }
+
+    #[test]
+    fn too_many_stars_fit_nothing() {
+        let text = "a".repeat(5000);
+        for (one, tail, most) in [
+            ("*?", "", 1000),
+            ("*?", "*", 1000),
+            ("**?", "", 1000),
+            ("[*]*?", "", 1000),
+        ] {
+            let text = text.replace('a', if one.starts_with('[') { "*" } else { "a" });
+            assert!(fits(&(one.repeat(most) + tail), &text), "{one}");
+            assert!(!fits(&(one.repeat(most + 1) + tail), &text), "{one}");
+        }
+        assert!(fits(&"\\*?".repeat(2000), &"*a".repeat(2000)));
     }
 
     proptest::proptest! {

@@ -8,6 +8,7 @@ use super::env::{Done, Env, Flow, DONE};
 use super::error::Error;
 use super::motion;
 use super::rows::rows;
+use super::spec::Role;
 use super::words::Words;
 use base::events::Classes;
 use keyspace::Key;
@@ -19,7 +20,7 @@ rows! { pub static ROWS:
         "move" 3 [WRITE FAST] "1.0.0" key(1 RW ACCESS UPDATE) => move_key: "Moves a key to another database." .new_effects();
     }
     Server [KEYSPACE] {
-        "swapdb" 3 [WRITE FAST] @DANGEROUS "4.0.0" => swapdb: "Swaps two databases." .new_effects();
+        "swapdb" 3 [WRITE FAST] @DANGEROUS "4.0.0" => swapdb: "Swaps two databases." .role(Role::Walk).new_effects();
     }
 }
 
@@ -115,6 +116,10 @@ fn swapdb(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let second = int32(args.at(2)).map_err(|_| Error::SECOND_DB)?;
     let (first, second) = (database(env, first)?, database(env, second)?);
     if first != second {
+        env.data.expire_watched(&[first, second]);
+        if env.data.footprint().hold {
+            return Ok(Flow::Hold);
+        }
         env.data.swap(first, second);
     }
     env.reply().ok();

@@ -320,6 +320,8 @@ texts! {
     FILTER_NEEDS_EOF = "ERR Filtered replica requires EOF capability";
     FILTER_QUOTES = "ERR Missing rdb-filter-only values";
     NOT_POSITIVE = "ERR value is out of range, must be positive";
+    NOT_A_LISTPACK = "ERR Not a listpack encoded object.";
+    PACKED_THRESHOLD = "ERR argument must be a memory value bigger than 1 and smaller than 4gb";
     PROTOCOL_TYPE = "ERR Wrong protocol type name. Please use one of the following: string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false";
     RESP2_NOT_SUPPORTED = "ERR RESP2 is not supported by this command";
     IDLETIME_NEEDS_LRU = "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.";

@@ -129,7 +129,7 @@ fn look(data: &mut StateMachine, name: &[u8], field: Option<&[u8]>) -> Option<Ve
         hash.and_then(|hash| hash.first_expiry())
     });
     if let Some(field) = field.filter(|_| data.is_field_due(due)) {
-        data.expire_fields(&key, &mut [field].into_iter());
+        data.expire_fields(&key, &mut [field].into_iter(), state::ExpiryCount::Counted);
     }
     data.with(&key, |entry| found_in(entry?.value(), field, now))
 }

@@ -31,7 +31,7 @@ pub use load::{Loaded, Sources};
 pub use markdown::markdown;
 pub use save::{EndFlags, SaveRule};
 pub use table::table;
-pub use value::Value;
+pub use value::{memory, Value};
 
 use base::glob;
 use directive::{Given, Keep};

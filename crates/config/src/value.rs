@@ -127,7 +127,7 @@ pub(super) fn integer(text: &str) -> Option<i128> {
 ///
 /// Redis lets the multiplication overflow; a limit that silently becomes small is worse than a
 /// refusal, so that is an error here.
-pub(super) fn memory(text: &str) -> Option<i128> {
+pub fn memory(text: &str) -> Option<i128> {
     let split = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());

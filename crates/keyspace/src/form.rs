@@ -22,10 +22,12 @@ pub(super) enum Form {
     PackedSortedSet = 11,
     ObjSortedSet = 12,
     ObjBlob = 13,
+    /// Bytes that were written into, or made to be: Redis keeps such a string apart from its object, however short it is.
+    Written = 14,
 }
 
 impl Form {
-    pub const ALL: [Form; 14] = [
+    pub const ALL: [Form; 15] = [
         Form::Int,
         Form::Bytes,
         Form::ObjString,
@@ -40,11 +42,14 @@ impl Form {
         Form::PackedSortedSet,
         Form::ObjSortedSet,
         Form::ObjBlob,
+        Form::Written,
     ];
 
     pub fn kind(self) -> Kind {
         match self {
-            Form::Int | Form::Bytes | Form::ObjString | Form::ObjBlob => Kind::String,
+            Form::Int | Form::Bytes | Form::Written | Form::ObjString | Form::ObjBlob => {
+                Kind::String
+            }
             Form::PackedHash | Form::PackedHashEx | Form::ObjHash => Kind::Hash,
             Form::PackedSetInts | Form::PackedSet | Form::ObjSet => Kind::Set,
             Form::PackedList | Form::ObjList => Kind::List,

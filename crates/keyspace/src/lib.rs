@@ -33,7 +33,7 @@ mod value;
 use base::mutation::{self, Mutation};
 pub use containers::blob::{Blob, CHUNK as BLOB_CHUNK};
 pub use containers::list::Content;
-pub use containers::listpack::{Digits, Element};
+pub use containers::listpack::{Digits, Element, Listpack};
 use cut::Saver;
 pub use cut::{CutBudget, CutBytes, CutEntry, CutMismatch, CutPart, CutReader, DbSize};
 use db::Db;
@@ -138,7 +138,15 @@ impl Keyspace {
 
     /// How large containers may get from here on before they take another form.
     pub fn set_limits(&mut self, limits: Limits) {
-        self.limits = limits;
+        self.limits = Limits {
+            list_plain: self.limits.list_plain,
+            ..limits
+        };
+    }
+
+    /// Elements of lists from this length on stand in chunks of their own, though there is room; for tests.
+    pub fn set_plain_elements(&mut self, from: usize) {
+        self.limits.list_plain = from;
     }
 
     #[inline]
@@ -378,8 +386,12 @@ impl Keyspace {
         match entry.payload() {
             PayloadRef::Int(n) => self.put(to_db, to, Payload::Int(n), ttl),
             PayloadRef::Bytes(bytes) => {
-                let bytes = bytes.to_vec();
-                self.put(to_db, to, Payload::Bytes(&bytes), ttl);
+                let (bytes, written) = (bytes.to_vec(), entry.is_written());
+                let payload = match written {
+                    true => Payload::Written(&bytes),
+                    false => Payload::Bytes(&bytes),
+                };
+                self.put(to_db, to, payload, ttl);
             }
             PayloadRef::Packed(packing, bytes) => {
                 let bytes = bytes.to_vec();

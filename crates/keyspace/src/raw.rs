@@ -141,6 +141,8 @@ pub(super) enum Payload<'a> {
     Int(i64),
     /// At most [`EMBED_MAX`] bytes.
     Bytes(&'a [u8]),
+    /// As well, of a string that was written into.
+    Written(&'a [u8]),
     /// As well.
     Packed(Packing, &'a [u8]),
     Object(Arc<Object>),
@@ -153,6 +155,10 @@ impl Payload<'_> {
             Payload::Bytes(bytes) => {
                 assert!(bytes.len() <= EMBED_MAX);
                 (Form::Bytes, bytes.len())
+            }
+            Payload::Written(bytes) => {
+                assert!(bytes.len() <= EMBED_MAX);
+                (Form::Written, bytes.len())
             }
             Payload::Packed(packing, bytes) => {
                 assert!(bytes.len() <= EMBED_MAX);
@@ -170,7 +176,7 @@ impl Payload<'_> {
         unsafe {
             match self {
                 Payload::Int(n) => at.cast::<i64>().write_unaligned(n),
-                Payload::Bytes(b) | Payload::Packed(_, b) => {
+                Payload::Bytes(b) | Payload::Written(b) | Payload::Packed(_, b) => {
                     ptr::copy_nonoverlapping(b.as_ptr(), at, b.len());
                 }
                 Payload::Object(o) => at.cast::<*const Object>().write_unaligned(Arc::into_raw(o)),
@@ -286,6 +292,11 @@ impl EntryPtr {
     #[inline]
     pub fn kind(&self) -> Kind {
         self.block().header().form().kind()
+    }
+
+    /// Whether it is a string within the entry that was written into.
+    pub fn is_written(&self) -> bool {
+        self.block().header().form() == Form::Written
     }
 
     pub fn payload(&self) -> PayloadRef<'_> {
@@ -404,16 +415,16 @@ impl EntryPtr {
         self.block().set_expiry(expiry);
     }
 
-    /// Makes an embedded string `len` bytes long, zeros at its end when it grows.
+    /// Makes an embedded string `len` bytes long, to be written into; zeros at its end when it grows.
     /// `None` when the value is something else.
     pub fn resize_embedded(&mut self, len: usize) -> Option<&mut [u8]> {
         assert!(len <= EMBED_MAX);
         let header = self.block().header();
-        if header.form() != Form::Bytes {
+        if !matches!(header.form(), Form::Bytes | Form::Written) {
             return None;
         }
         let kept = header.value_len().min(len);
-        let block = self.reshape(header.with_value(Form::Bytes, len), kept);
+        let block = self.reshape(header.with_value(Form::Written, len), kept);
         // SAFETY: the value field is `len` bytes long now, of which `kept` are initialised; the
         // rest is before the slice is made. We are borrowed exclusively.
         unsafe {

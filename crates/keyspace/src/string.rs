@@ -2,7 +2,7 @@
 //! place. Never touches memory itself. Invariants: a string is in chunks if it is longer than a mebibyte, and only then, so that
 //! no change of it copies all of it; a string shorter than or as long as the embedding
 //! limit that has never been longer is an integer or embedded; canonical text of an `i64` that is
-//! written as a whole is an integer.
+//! written as a whole is an integer, but for a result of bits, which stays bytes.
 
 use std::sync::Arc;
 
@@ -88,12 +88,20 @@ impl Keyspace {
         self.put(db, key, Payload::Int(value), ttl);
     }
 
-    /// Writes a string whose bytes have come one after another.
-    pub fn put_string(&mut self, db: u32, key: &Key, draft: StringDraft, ttl: Ttl) {
+    /// Writes a string of bits, which is never an integer, as if it had been written into.
+    pub fn set_bits(&mut self, db: u32, key: &Key, value: &[u8], ttl: Ttl) {
+        match value.len() <= EMBED_MAX {
+            true => self.put(db, key, Payload::Written(value), ttl),
+            false => self.set_string(db, key, value, ttl),
+        }
+    }
+
+    /// The same of bytes that have come one after another.
+    pub fn put_bits(&mut self, db: u32, key: &Key, draft: StringDraft, ttl: Ttl) {
         match draft.made {
             Draft::Whole(bytes) => {
                 assert_eq!(bytes.len(), draft.len, "all of it has come");
-                self.set_string(db, key, &bytes, ttl);
+                self.set_bits(db, key, &bytes, ttl);
             }
             Draft::Chunks(blob) => {
                 assert_eq!(blob.len(), draft.len, "all of it has come");
@@ -116,7 +124,7 @@ impl Keyspace {
             return len.unwrap_or(0);
         }
         if len.is_none() {
-            self.put(db, key, Payload::Bytes(b""), Ttl::Clear);
+            self.put(db, key, Payload::Written(b""), Ttl::Clear);
         }
         let new_len = len.unwrap_or(0).max(offset + bytes.len());
         self.write_at(db, key, offset, new_len, bytes)

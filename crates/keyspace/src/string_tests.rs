@@ -185,12 +185,12 @@ fn drafts_become_what_was_pushed() {
         let mut draft = StringDraft::with_len(len);
         all.chunks(piece).for_each(|piece| draft.push(piece));
         assert!(draft.to_vec() == all);
-        ks.put_string(0, &key, draft, Ttl::Clear);
+        ks.put_bits(0, &key, draft, Ttl::Clear);
         assert!(bytes(&ks, &key) == all);
     }
     let mut draft = StringDraft::with_len(2);
     draft.push(b"42");
     let key = ks.key(b"n");
-    ks.put_string(0, &key, draft, Ttl::Clear);
+    ks.put_bits(0, &key, draft, Ttl::Clear);
     assert_eq!(string(&ks, &key), StringRef::Int(42));
 }

@@ -5,11 +5,12 @@ use super::digest::Digest;
 use super::form::Packing;
 use super::object::Object;
 use super::raw::{EntryPtr, PayloadRef};
-use super::types::hash::HashRef;
-use super::types::list::ListRef;
-use super::types::set::SetRef;
-use super::types::zset::ZsetRef;
+use super::types::hash::{HashLayout, HashRef};
+use super::types::list::{ListLayout, ListRef};
+use super::types::set::{SetLayout, SetRef};
+use super::types::zset::{ZsetLayout, ZsetRef};
 use containers::blob::Blob;
+use containers::listpack::Listpack;
 use std::ops::Range;
 
 /// A key with its value and expiry, borrowed from the keyspace.
@@ -91,6 +92,30 @@ impl<'a> Value<'a> {
             Value::SortedSet(zset) => Some(zset),
             _ => None,
         }
+    }
+
+    /// The listpack that its elements are kept in, if they are.
+    pub fn listpack(self) -> Option<Listpack<'a>> {
+        let bytes = match self {
+            Value::Hash(hash) => match hash.layout() {
+                HashLayout::Pairs(bytes) | HashLayout::Triples(bytes) => bytes,
+                HashLayout::Table => return None,
+            },
+            Value::Set(set) => match set.layout() {
+                SetLayout::Packed(bytes) => bytes,
+                SetLayout::Ints(_) | SetLayout::Table => return None,
+            },
+            Value::List(list) => match list.layout() {
+                ListLayout::Packed(bytes) => bytes,
+                ListLayout::Chunks(_) => return None,
+            },
+            Value::SortedSet(zset) => match zset.layout() {
+                ZsetLayout::Packed(bytes) => bytes,
+                ZsetLayout::Table => return None,
+            },
+            Value::String(_) => return None,
+        };
+        Some(Listpack::trusted(bytes))
     }
 
     /// About how many bytes its elements have.
@@ -247,6 +272,12 @@ impl<'a> Entry<'a> {
     #[inline]
     pub fn kind(&self) -> Kind {
         self.0.kind()
+    }
+
+    /// Whether it is a short string that a command has written into, or has made to be: Redis reports those in another way.
+    /// A snapshot does not have it, as Redis's has not.
+    pub fn is_written(&self) -> bool {
+        self.0.is_written()
     }
 
     /// Bytes of memory that the entry takes with its value, but for the table that it is in.

@@ -105,8 +105,13 @@ impl Pool {
         let is_free = |link: &Link| matches!(link.state, State::Free(_));
         let mut free = self.links.iter_mut().filter(|(_, link)| is_free(link));
         if let Some((id, link)) = free.find(|(_, link)| link.place == *place) {
+            let id = *id;
             link.state = State::Taken(now);
-            return Some(*id);
+            // The password may be another one by now: it is shown again, as Redis does for each MIGRATE.
+            if place.has_password() {
+                self.greet(id, now + limit);
+            }
+            return Some(id);
         }
         if self.links.len() >= MOST {
             let unused = self.links.iter().find(|(_, link)| is_free(link));
@@ -215,6 +220,15 @@ impl Pool {
         }
     }
 
+    fn greet(&mut self, id: LinkId, until: Mono) {
+        if let Some(link) = self.links.get_mut(&id) {
+            let (bytes, expects) = greeting(&link.place);
+            (link.state, link.expects) = (State::Greeting { until }, expects);
+            link.room = MOST_GREETING;
+            self.orders.push(Order::Send { link: id, bytes });
+        }
+    }
+
     /// It may be used by others.
     pub fn release(&mut self, now: Mono, id: LinkId) {
         if let Some(link) = self.links.get_mut(&id) {
@@ -248,9 +262,7 @@ impl Pool {
         match event {
             Event::Up => {
                 if let State::Connecting { until } = link.state {
-                    let (bytes, expects) = greeting(&link.place);
-                    (link.state, link.expects) = (State::Greeting { until }, expects);
-                    self.orders.push(Order::Send { link: id, bytes });
+                    self.greet(id, until);
                 }
             }
             Event::Bytes(bytes) => {
@@ -359,8 +371,7 @@ fn greeting(place: &Place) -> (Vec<u8>, usize) {
 /// What the answers say; an error as MIGRATE's client is told.
 fn server_of(place: &Place, replies: Vec<Reply>) -> Result<Server, Vec<u8>> {
     let mut replies = replies.into_iter();
-    let asks = !matches!(place.credentials, Credentials::None | Credentials::Shard);
-    for _ in 0..1 + usize::from(asks) {
+    for _ in 0..1 + usize::from(place.has_password()) {
         if let Some(Reply::Error(text)) = replies.next() {
             return Err(text);
         }

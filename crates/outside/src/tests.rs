@@ -114,7 +114,13 @@ fn a_connection_is_used_again_by_its_place_alone() {
     );
     pool.release(START, link);
     assert_ne!(pool.take(START, &place(1), SECOND), Some(link));
+    // The password may have changed: nothing leaves before it has been taken again.
+    pool.take_orders();
     assert_eq!(pool.take(START, &place(0), SECOND), Some(link));
+    assert!(sent(&mut pool).starts_with("*2\r\n$4\r\nAUTH\r\n$4\r\nword"));
+    assert_eq!(pool.ready(START, link), None);
+    assert!(!pool.send(link, b"x".to_vec(), 2, 0));
+    pool.hear(START, link, Event::Bytes(GREETED.to_vec()));
     assert!(pool.send(link, b"x".to_vec(), 2, 0));
     pool.hear(START, link, Event::Bytes(b"+OK\r\n-ER".to_vec()));
     assert_eq!(pool.answers(START, link), None);

@@ -455,6 +455,7 @@ pub(super) fn limits(config: &Config) -> Limits {
         zset_entries: config.containers.zset_entries,
         zset_value: config.containers.zset_value,
         list_size: config.containers.list_size,
+        ..Limits::default()
     }
 }
 

@@ -176,7 +176,7 @@ impl StateMachine {
         let strings: Vec<StringRef<'_>> = found.collect();
         let len = strings.iter().map(|string| string.len()).max();
         let result = combined(of, &strings, len.unwrap_or(0), breathe);
-        self.keyspace.put_string(self.db, to, result, Ttl::Clear);
+        self.keyspace.put_bits(self.db, to, result, Ttl::Clear);
         self.changed(self.db, to);
     }
 }

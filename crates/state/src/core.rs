@@ -56,7 +56,8 @@ pub struct Counters {
     pub expired: u64,
     /// Fields of hashes.
     pub expired_fields: u64,
-    /// Changes to keys since the start (INFO rdb_changes_since_last_save).
+    /// Changes since the start (INFO rdb_changes_since_last_save): as in Redis most commands count the elements that they
+    /// change.
     pub changes: u64,
 }
 
@@ -609,6 +610,17 @@ impl StateMachine {
         self.watches.touch(db, key.bytes);
         self.awaited.touch(db, key.bytes);
         self.note_made(db, key);
+    }
+
+    /// For tests: see [`Keyspace::set_plain_elements`].
+    pub fn set_plain_elements(&mut self, from: usize) {
+        self.keyspace.set_plain_elements(from);
+    }
+
+    /// So many changed keys, which have counted as one change each, count as so many changes.
+    pub(super) fn recount(&mut self, keys: u64, changes: usize) {
+        let others = self.counters.changes.saturating_sub(keys); // none has counted if the command is held
+        self.counters.changes = others + changes as u64;
     }
 
     // ---- watches -------------------------------------------------------------------------------

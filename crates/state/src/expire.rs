@@ -68,6 +68,7 @@ impl StateMachine {
     fn delete_expired(&mut self, db: u32, key: &Key<'_>) {
         let wrote = self.footprint.wrote;
         if self.delete_at(db, key) {
+            self.recount(1, 0); // as in Redis
             self.counters.expired += 1;
             self.footprint.wrote = wrote;
             self.footprint.expired = true;
@@ -95,6 +96,20 @@ impl StateMachine {
         self.purge_due_fields()
     }
 
+    /// SWAPDB: of the keys that somebody watches in one of these databases those that are due are deleted in all of them, or
+    /// the command waits. One that is due is no key: it must fail no watch in the other database, and a watch of it fails.
+    pub fn expire_watched(&mut self, dbs: &[u32]) {
+        let home = self.db;
+        for bytes in self.watches.keys_of(dbs) {
+            let key = self.key(&bytes);
+            for db in dbs {
+                self.db = *db;
+                self.exists(&key);
+            }
+        }
+        self.db = home;
+    }
+
     /// Active expiry: deletes up to `limit` keys that are due, each as a unit of its own (T2: only
     /// when that may be written). How many.
     pub fn expire_due(&mut self, now_ms: i64, limit: usize) -> usize {
@@ -117,6 +132,7 @@ impl StateMachine {
                 break; // D5: it asks for the room, and goes on in a later turn
             }
             self.end_command();
+            self.recount(1, 0);
             self.counters.expired += 1;
             self.tell_expired(Classes::EXPIRED, "expired", db, &bytes);
             expired += 1;

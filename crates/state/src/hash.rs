@@ -31,6 +31,12 @@ effects! {
 /// T9: so many fields that are due are deleted at a time, of about so many bytes.
 const DUE_AT_ONCE: usize = 1024;
 const DUE_BYTES: usize = 64 << 10;
+/// Whether INFO counts the fields that go. Redis hides those from commands that show all of a hash, and deletes none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpiryCount {
+    Counted,
+    Uncounted,
+}
 
 impl StateMachine {
     /// What the log changes as a hash is one, or nothing that could be another type.
@@ -67,6 +73,7 @@ impl StateMachine {
             pairs.chunks_exact(2).filter(set).count()
         });
         self.changed(self.db, key);
+        self.recount(1, pairs.len() / 2);
         added
     }
 
@@ -79,6 +86,7 @@ impl StateMachine {
                     hash.remove(field);
                     pace(field.len());
                 }
+                fields.len()
             });
         }
     }
@@ -100,6 +108,7 @@ impl StateMachine {
                     hash.set_expiry(field, Some(at_ms));
                     pace(field.len());
                 }
+                fields.len()
             });
         }
     }
@@ -113,25 +122,27 @@ impl StateMachine {
                     hash.set_expiry(field, None);
                     pace(field.len());
                 }
+                1
             });
         }
     }
 
-    /// Changes a hash that is there.
+    /// Changes a hash that is there; `edit` says how many changes that counts for.
     fn edit_fields(
         &mut self,
         db: u32,
         key: &Key<'_>,
-        edit: impl FnOnce(&mut keyspace::HashMut<'_>),
+        edit: impl FnOnce(&mut keyspace::HashMut<'_>) -> usize,
     ) {
         if self.keyspace.get(db, key).is_none() {
             return; // the effects of a unit before have emptied it
         }
-        self.keyspace.edit_hash(db, key, edit);
+        let changes = self.keyspace.edit_hash(db, key, edit);
         if self.keyspace.get(db, key).is_none() {
             self.note_emptied(db, key);
         }
         self.changed(db, key);
+        self.recount(1, changes);
     }
 
     // ---- fields that are due -------------------------------------------------------------------
@@ -143,7 +154,12 @@ impl StateMachine {
 
     /// T2: of the named fields those that are due are deleted in the log, or the command waits. A replica's own copy
     /// keeps them: the command hides them.
-    pub fn expire_fields(&mut self, key: &Key<'_>, fields: &mut dyn Iterator<Item = &[u8]>) {
+    pub fn expire_fields(
+        &mut self,
+        key: &Key<'_>,
+        fields: &mut dyn Iterator<Item = &[u8]>,
+        count: ExpiryCount,
+    ) {
         let first = self.first_field_expiry(key);
         if !self.is_field_due(first) || self.access != Access::Lead {
             return;
@@ -158,25 +174,27 @@ impl StateMachine {
         };
         if !due.is_empty() && self.may_expire_fields(key) {
             let wrote = self.footprint.wrote;
+            let changes = self.counters.changes;
             self.hash_remove(key, &due, &mut |_| {});
+            self.counters.changes = changes;
             if !self.footprint.hold {
-                self.note_expired(wrote, due.len(), (self.db, key.bytes));
+                self.note_expired(wrote, (due.len(), count), (self.db, key.bytes));
             }
         }
     }
 
     /// The same for all fields, for commands that show any of them.
-    pub fn expire_all_fields(&mut self, key: &Key<'_>) {
+    pub fn expire_all_fields(&mut self, key: &Key<'_>, count: ExpiryCount) {
         let first = self.first_field_expiry(key);
         if !self.is_field_due(first) || self.access != Access::Lead {
             return;
         }
-        self.expire_slice(self.db, key);
+        self.expire_slice((self.db, key), count);
     }
 
     /// T9: of millions of fields that are due a slice goes in each turn, by their names; as long as some are left the
     /// command is held. False: it is.
-    fn expire_slice(&mut self, db: u32, key: &Key<'_>) -> bool {
+    fn expire_slice(&mut self, (db, key): (u32, &Key<'_>), count: ExpiryCount) -> bool {
         let (wrote, mut gone) = (self.footprint.wrote, 0);
         let is_over = loop {
             let may =
@@ -193,7 +211,7 @@ impl StateMachine {
             }
         };
         if gone > 0 {
-            self.note_expired(wrote, gone, (db, key.bytes));
+            self.note_expired(wrote, (gone, count), (db, key.bytes));
         }
         self.footprint.hold |= !is_over;
         is_over
@@ -204,7 +222,7 @@ impl StateMachine {
     pub(super) fn purge_due_fields(&mut self) -> bool {
         while let Some((db, bytes)) = self.keyspace.next_due_hash(self.now_ms, &|_, _| false) {
             let key = self.keyspace.key(&bytes);
-            if !self.expire_slice(db, &key) {
+            if !self.expire_slice((db, &key), ExpiryCount::Counted) {
                 return false;
             }
         }
@@ -219,8 +237,15 @@ impl StateMachine {
     }
 
     /// The deletion stands even if the command is held for something else.
-    fn note_expired(&mut self, wrote: bool, fields: usize, (db, key): (u32, &[u8])) {
-        self.counters.expired_fields += fields as u64;
+    fn note_expired(
+        &mut self,
+        wrote: bool,
+        (fields, count): (usize, ExpiryCount),
+        (db, key): (u32, &[u8]),
+    ) {
+        if count == ExpiryCount::Counted {
+            self.counters.expired_fields += fields as u64;
+        }
         self.footprint.wrote = wrote;
         self.footprint.expired = true;
         self.tell_expired(Classes::HASH, "hexpired", db, key);
@@ -252,6 +277,7 @@ impl StateMachine {
             for field in &names {
                 hash.remove(field);
             }
+            0 // as of keys that expire
         });
         names.len()
     }
@@ -268,16 +294,19 @@ impl StateMachine {
         let args = [key.bytes, text.format(before_ms).as_bytes()];
         let mut gone = 0;
         if self.emit(db, HDELDUE, &args) {
-            self.edit_fields(db, key, |hash| loop {
-                let due = hash.as_ref().due(before_ms, DUE_AT_ONCE);
-                gone += due.len();
-                for field in &due {
-                    hash.remove(field);
-                    pace(field.len());
+            self.edit_fields(db, key, |hash| {
+                loop {
+                    let due = hash.as_ref().due(before_ms, DUE_AT_ONCE);
+                    gone += due.len();
+                    for field in &due {
+                        hash.remove(field);
+                        pace(field.len());
+                    }
+                    if due.len() < DUE_AT_ONCE {
+                        break;
+                    }
                 }
-                if due.len() < DUE_AT_ONCE {
-                    break;
-                }
+                0
             });
         }
         gone

@@ -57,7 +57,7 @@ impl StateMachine {
             return;
         }
         match sketch {
-            Sketch::Whole(value) => self.keyspace.set_string(self.db, key, value, Ttl::Keep),
+            Sketch::Whole(value) => self.keyspace.set_bits(self.db, key, value, Ttl::Keep),
             Sketch::Pieces(pieces) => {
                 let fits = self.replace(key, pieces);
                 assert!(fits, "pieces lie within the string");
@@ -96,7 +96,7 @@ impl StateMachine {
             };
             value.splice(piece.at..end, piece.bytes.iter().copied());
         }
-        self.keyspace.set_string(self.db, key, &value, Ttl::Keep);
+        self.keyspace.set_bits(self.db, key, &value, Ttl::Keep);
         true
     }
 

@@ -55,6 +55,7 @@ impl StateMachine {
         let renamed = self.keyspace.rename(self.db, from, to);
         self.changed(self.db, from);
         self.changed(self.db, to);
+        self.recount(2, 1);
         renamed
     }
 
@@ -84,6 +85,7 @@ impl StateMachine {
             self.keyspace.remove(self.db, key);
             self.changed(self.db, key);
             self.changed(to_db, key);
+            self.recount(2, 1);
         }
     }
 
@@ -122,8 +124,10 @@ impl StateMachine {
         let keyspace = &self.keyspace;
         let gone = |of: u32, bytes: &[u8]| keyspace.get(of, &keyspace.key(bytes)).is_some();
         self.watches.touch_where(db, &gone);
+        let all = 0..self.keyspace.databases();
+        let flushed = all.filter(|of| db.is_none_or(|db| db == *of));
+        self.counters.changes += flushed.map(|of| self.keyspace.len(of)).sum::<u64>();
         self.keyspace.flush(db);
-        self.counters.changes += 1;
         if self.access == Access::Lead {
             self.floor = self.batch_seq; // T3: under all slots
         }

@@ -51,6 +51,7 @@ pub use breath::{free, Pacer};
 pub use effect::{begins_batch, PART_BYTES};
 pub use events::Event;
 pub use gate::{Footprint, Gate, GateKind};
+pub use hash::ExpiryCount;
 pub use hyperloglog::{Piece, Sketch};
 pub use moving::{Frozen, SlotMotion};
 pub use payload::{is_value_of, parcel_of, payload_of, size_of, weight_of, BadValue, Reader};

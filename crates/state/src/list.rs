@@ -73,6 +73,7 @@ impl StateMachine {
             list.as_ref().len()
         });
         self.changed(self.db, key);
+        self.recount(1, texts.len());
         len
     }
 
@@ -87,27 +88,33 @@ impl StateMachine {
         match count >= self.list_len(key) {
             // All at once: what is long is freed elsewhere.
             true => self.empty_list(key),
-            false => self.edit_elements(key, |list| list.pop(side, count)),
+            false => self.edit_elements(key, |list| {
+                list.pop(side, count);
+                usize::try_from(count).expect("a list has not so many elements")
+            }),
         }
     }
 
     fn empty_list(&mut self, key: &Key<'_>) {
+        let len = self.list_len(key);
         if self.keyspace.remove(self.db, key) {
             self.note_emptied(self.db, key);
             self.changed(self.db, key);
+            self.recount(1, usize::try_from(len).expect("they are in memory"));
         }
     }
 
-    /// Changes a list that is there.
-    fn edit_elements(&mut self, key: &Key<'_>, edit: impl FnOnce(&mut ListMut<'_>)) {
+    /// Changes a list that is there; `edit` says how many elements it has changed.
+    fn edit_elements(&mut self, key: &Key<'_>, edit: impl FnOnce(&mut ListMut<'_>) -> usize) {
         if self.keyspace.get(self.db, key).is_none() {
             return;
         }
-        self.keyspace.edit_list(self.db, key, edit);
+        let changes = self.keyspace.edit_list(self.db, key, edit);
         if self.keyspace.get(self.db, key).is_none() {
             self.note_emptied(self.db, key);
         }
         self.changed(self.db, key);
+        self.recount(1, changes);
     }
 
     /// LMOVE of an element that is there. A list that it goes back to stays the same one, with its expiry.
@@ -125,12 +132,18 @@ impl StateMachine {
         };
         let text = text.to_vec();
         if from.bytes == to.bytes {
-            return self.edit_elements(from, |list| list.turn(take, (put, &text)));
+            return self.edit_elements(from, |list| {
+                list.turn(take, (put, &text));
+                1
+            });
         }
         self.keyspace
             .edit_list(self.db, to, |list| list.push(put, &[&text]));
         self.changed(self.db, to);
-        self.edit_elements(from, |list| list.pop(take, 1));
+        self.edit_elements(from, |list| {
+            list.pop(take, 1);
+            0 // the list that gets it has counted
+        });
     }
 
     /// LSET at an index that is there.
@@ -141,6 +154,7 @@ impl StateMachine {
         if self.emit(self.db, LSET, &args) {
             self.edit_elements(key, |list| {
                 list.set(index, text);
+                1
             });
         }
     }
@@ -158,6 +172,7 @@ impl StateMachine {
         if self.emit(self.db, LINSERT, &[key.bytes, place, pivot, text]) {
             self.edit_elements(key, |list| {
                 list.insert_beside(pivot, before, text, pace);
+                1
             });
         }
     }
@@ -176,6 +191,7 @@ impl StateMachine {
         if self.emit(self.db, LREM, &args) {
             self.edit_elements(key, |list| {
                 removed = list.remove_value(text, count, pace);
+                usize::try_from(removed).expect("they were in memory")
             });
         }
         removed
@@ -195,7 +211,11 @@ impl StateMachine {
         }
         match from > last || from >= self.list_len(key) {
             true => self.empty_list(key),
-            false => self.edit_elements(key, |list| list.trim(from, last.saturating_add(1))),
+            false => self.edit_elements(key, |list| {
+                let len = list.as_ref().len();
+                list.trim(from, last.saturating_add(1));
+                usize::try_from(len - list.as_ref().len()).expect("they were in memory")
+            }),
         }
     }
 
@@ -212,6 +232,8 @@ impl StateMachine {
     pub fn list_store(&mut self, key: &Key<'_>, texts: &[&[u8]], pace: &mut dyn FnMut(usize)) {
         if self.keyspace.get(self.db, key).is_some() {
             self.delete(key);
+            // What takes its place counts.
+            self.recount(u64::from(!texts.is_empty()), 0);
         }
         let mut rest = texts;
         while !rest.is_empty() {

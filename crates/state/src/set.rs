@@ -60,6 +60,7 @@ impl StateMachine {
         let add = |set: &mut keyspace::SetMut<'_>| set.add_all(members, pace);
         let added = self.keyspace.edit_set(self.db, key, add);
         self.changed(self.db, key);
+        self.recount(1, added);
         added
     }
 
@@ -85,6 +86,7 @@ impl StateMachine {
             self.note_emptied(self.db, key);
         }
         self.changed(self.db, key);
+        self.recount(1, members.len());
     }
 
     /// SMOVE of a member that is there, to another key.
@@ -149,7 +151,8 @@ impl StateMachine {
         };
         if len(self) == Some(members.len()) {
             self.mark_emptied(self.db, key);
-            return self.delete(key);
+            self.delete(key);
+            return self.recount(1, members.len());
         }
         let mut rest = members;
         while !rest.is_empty() {

@@ -257,6 +257,7 @@ impl StateMachine {
                 list.push_with(Side::Right, texts, pace);
             });
             self.changed(self.db, to);
+            self.recount(1, texts.len());
         }
     }
 }

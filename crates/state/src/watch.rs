@@ -115,6 +115,15 @@ impl Watches {
         }
     }
 
+    /// The watched keys of these databases.
+    pub fn keys_of(&self, dbs: &[u32]) -> Vec<Box<[u8]>> {
+        let tables = dbs.iter().filter_map(|db| {
+            let db = usize::try_from(*db).expect("a database number is small");
+            self.by_db.get(db)
+        });
+        tables.flat_map(|table| table.keys().cloned()).collect()
+    }
+
     pub fn fail_all(&mut self) {
         self.epoch += 1;
     }

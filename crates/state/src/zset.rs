@@ -125,6 +125,7 @@ impl StateMachine {
             }
         });
         self.changed(self.db, key);
+        self.recount(1, items.len());
     }
 
     /// ZREM of members that are there. `breathe`: as above.
@@ -136,7 +137,7 @@ impl StateMachine {
     ) {
         self.assert_owned(ZREM, key);
         if self.emit_parts(self.db, ZREM, &[key.bytes], members) {
-            self.edit_members(key, |zset| {
+            self.edit_members(key, members.len(), |zset| {
                 for member in members {
                     zset.remove(member);
                     breathe(member.len());
@@ -192,17 +193,21 @@ impl StateMachine {
         breathe: &mut dyn FnMut(usize),
     ) {
         let len = self.zset(key).map_or(0, ZsetRef::len);
-        if range.len() < len {
-            self.edit_members(key, |zset| zset.remove_range(range, &mut || breathe(0)));
+        let count = range.len();
+        if count < len {
+            self.edit_members(key, count, |zset| {
+                zset.remove_range(range, &mut || breathe(0))
+            });
             return;
         }
         self.note_emptied(self.db, key);
         self.keyspace.remove(self.db, key);
         self.changed(self.db, key);
+        self.recount(1, count);
     }
 
-    /// Changes a sorted set that is there.
-    fn edit_members(&mut self, key: &Key<'_>, edit: impl FnOnce(&mut ZsetMut<'_>)) {
+    /// Changes so many members of a sorted set that is there.
+    fn edit_members(&mut self, key: &Key<'_>, count: usize, edit: impl FnOnce(&mut ZsetMut<'_>)) {
         if self.keyspace.get(self.db, key).is_none() {
             return; // the effects of a unit before have emptied it
         }
@@ -211,6 +216,7 @@ impl StateMachine {
             self.note_emptied(self.db, key);
         }
         self.changed(self.db, key);
+        self.recount(1, count);
     }
 
     // ---- what is stored of others --------------------------------------------------------------
@@ -311,7 +317,9 @@ impl StateMachine {
             .flat_map(|((member, _), score)| [&member[..], &score[..]])
             .collect();
         if self.emit_parts(self.db, ZREPLACE, &[found.name(), dst.bytes], &pairs) {
-            return self.put_members(dst, members, breathe);
+            let count = self.put_members(dst, members, breathe);
+            self.recount(1, count);
+            return count;
         }
         0
     }

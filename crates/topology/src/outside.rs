@@ -16,6 +16,13 @@ pub struct Place {
     pub credentials: Credentials,
 }
 
+impl Place {
+    /// Whether something is shown to the server.
+    pub fn has_password(&self) -> bool {
+        !matches!(self.credentials, Credentials::None | Credentials::Shard)
+    }
+}
+
 /// What a server has said of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Server {

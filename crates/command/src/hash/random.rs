@@ -14,7 +14,7 @@ pub fn hrandfield(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if args.len() == 2 {
         let mut rng = StdRng::seed_from_u64(env.data.draw());
         let (data, mut reply) = env.parts();
-        see(data, &key, Fields::All, |hash| match hash {
+        see(data, &key, Fields::Drawn, |hash| match hash {
             None => reply.null(),
             Some(hash) => bulk(&mut reply, hash.random(&mut rng).field),
         })?;
@@ -30,7 +30,7 @@ pub fn hrandfield(env: &mut Env<'_>, args: Args<'_>) -> Done {
         out,
         ..
     } = env;
-    see(data, &key, Fields::All, |hash| {
+    see(data, &key, Fields::Drawn, |hash| {
         let mut reply = Reply::new(out, session.proto);
         let Some(hash) = hash else {
             return reply.array(0);

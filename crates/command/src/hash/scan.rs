@@ -1,7 +1,9 @@
 //! HSCAN.
+//!
+//! T2: of the fields that are due it deletes those that it meets, so a walk through many of them takes many small steps.
 
 use super::view::{see, Fields};
-use crate::env::{Done, Env, DONE};
+use crate::env::{Done, Env, Flow, DONE};
 use crate::error::Error;
 use crate::pace::Pace;
 use crate::scan::{parse_cursor, reply_scan, ScanOf, ScanOptions};
@@ -10,6 +12,7 @@ use crate::words::Words;
 use keyspace::Digits;
 use resp::args::Args;
 use resp::encode::Reply;
+use state::ExpiryCount;
 
 pub fn hscan(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let now = env.data.now_ms();
@@ -18,6 +21,7 @@ pub fn hscan(env: &mut Env<'_>, args: Args<'_>) -> Done {
     // What is wrong with them shows only where there is a hash.
     let options = ScanOptions::parse(Words::new(args, 3), ScanOf::Hash);
     let (mut found, mut elements, mut next) = (Vec::new(), 0, 0);
+    let mut due: Vec<Box<[u8]>> = Vec::new();
     let mut pace = Pace::default();
     let Env {
         data,
@@ -25,7 +29,7 @@ pub fn hscan(env: &mut Env<'_>, args: Args<'_>) -> Done {
         server,
         ..
     } = env;
-    see(data, &key, Fields::All, |hash| {
+    see(data, &key, Fields::Met, |hash| {
         let mut reply = Reply::new(&mut found, session.proto);
         let Some(hash) = hash else {
             return Ok(());
@@ -34,7 +38,12 @@ pub fn hscan(env: &mut Env<'_>, args: Args<'_>) -> Done {
         next = hash.scan(cursor, options.count, &mut |field| {
             let mut digits = Digits::default();
             pace.step(&mut **server, field.value.text_len());
-            if field.is_due(now) || !options.matches(field.field.text(&mut digits)) {
+            let name = field.field.text(&mut digits);
+            if field.is_due(now) {
+                due.push(name.into());
+                return;
+            }
+            if !options.matches(name) {
                 return;
             }
             bulk(&mut reply, field.field);
@@ -45,6 +54,11 @@ pub fn hscan(env: &mut Env<'_>, args: Args<'_>) -> Done {
         });
         Ok(())
     })??;
+    let mut due = due.iter().map(|name| &**name);
+    data.expire_fields(&key, &mut due, ExpiryCount::Uncounted);
+    if data.footprint().hold {
+        return Ok(Flow::Hold);
+    }
     reply_scan(env, next, elements, &found);
     DONE
 }

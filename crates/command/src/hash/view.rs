@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::values::as_hash;
 use keyspace::{Entry, HashRef, Key};
 use resp::args::Args;
-use state::StateMachine;
+use state::{ExpiryCount, StateMachine};
 
 /// The fields that a command looks at.
 #[derive(Clone, Copy)]
@@ -14,6 +14,10 @@ pub enum Fields<'a> {
     One(&'a [u8]),
     Named(Args<'a>),
     All,
+    /// The same, for a draw: those that are due count as expired, as in Redis.
+    Drawn,
+    /// It deletes by itself those that it meets.
+    Met,
 }
 
 /// Shows the hash to `see`, without fields that are due and that it looks at; what of them a replica's copy still has is told by
@@ -60,9 +64,15 @@ fn without_due<R>(
 ) -> Result<R, Error> {
     if data.is_field_due(Some(first)) {
         match fields {
-            Fields::One(name) => data.expire_fields(key, &mut [name].into_iter()),
-            Fields::Named(names) => data.expire_fields(key, &mut names.iter()),
-            Fields::All => data.expire_all_fields(key),
+            Fields::One(name) => {
+                data.expire_fields(key, &mut [name].into_iter(), ExpiryCount::Counted)
+            }
+            Fields::Named(names) => {
+                data.expire_fields(key, &mut names.iter(), ExpiryCount::Counted)
+            }
+            Fields::All => data.expire_all_fields(key, ExpiryCount::Uncounted),
+            Fields::Drawn => data.expire_all_fields(key, ExpiryCount::Counted),
+            Fields::Met => {}
         }
     }
     data.with(key, |entry| {

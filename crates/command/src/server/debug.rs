@@ -1,7 +1,7 @@
 //! DEBUG: what tests need.
 //!
-//! Owns: SLEEP, DIGEST, DIGEST-VALUE, SET-ACTIVE-EXPIRE, POPULATE, OBJECT, ERROR, LOG, PROTOCOL,
-//! DROP-CLUSTER-PACKET-FILTER; what RELOAD and LOADAOF refuse (the host does them).
+//! Owns: SLEEP, DIGEST, DIGEST-VALUE, SET-ACTIVE-EXPIRE, POPULATE, ERROR, LOG, PROTOCOL,
+//! DROP-CLUSTER-PACKET-FILTER; what RELOAD and LOADAOF refuse (the host does them). `debug_value` has what looks at one value.
 //! Never: crashes the server on request. T9: what runs long here breathes.
 
 use super::super::digest::{Digest, KeysDigest};
@@ -11,8 +11,8 @@ use super::super::help::write;
 use super::super::pace::Pace;
 use super::super::room;
 use super::super::rows::rows;
+use super::debug_value;
 use super::help;
-use super::object::{encoding_name, references};
 use keyspace::Ttl;
 use resp::args::Args;
 use resp::encode::Reply;
@@ -53,7 +53,9 @@ fn debug(env: &mut Env<'_>, args: Args<'_>) -> Done {
         2.. if is("reload") => return reload(env, args),
         2 if is("loadaof") => return begin_reload(env, false),
         3..=5 if is("populate") => return populate(env, args),
-        3 if is("object") => return object(env, args),
+        3 if is("object") => return debug_value::object(env, args),
+        3 if is("listpack") => return debug_value::listpack(env, args),
+        3 if is("quicklist-packed-threshold") => return debug_value::plain_elements(env, &args[2]),
         3 if is("error") => return Err(Error::bytes(args[2].to_vec())),
         3 if is("log") => {
             env.server
@@ -134,13 +136,13 @@ fn begin_reload(env: &mut Env<'_>, saves: bool) -> Done {
 }
 
 /// Nothing happens now; the command runs again later, with the whole EXEC if it is in one.
-fn held(env: &mut Env<'_>) -> Done {
+pub(super) fn held(env: &mut Env<'_>) -> Done {
     env.data.hold();
     Ok(Flow::Hold)
 }
 
 /// Gives DEBUG the right to look at data; false: nobody knows at the moment what the data is.
-fn may_look(env: &mut Env<'_>) -> Result<bool, Error> {
+pub(super) fn may_look(env: &mut Env<'_>) -> Result<bool, Error> {
     match env.serving {
         Serving::Lead { .. } => Ok(true),
         Serving::Hold => Ok(false),
@@ -191,44 +193,8 @@ fn digest_value(env: &mut Env<'_>, args: Args<'_>) -> Done {
 }
 
 /// S1: whether the own shard serves the slot; all of them outside a cluster.
-fn serves(env: &Env<'_>, slot: u16) -> bool {
+pub(super) fn serves(env: &Env<'_>, slot: u16) -> bool {
     !env.data.is_cluster() || env.data.ownership(slot) == Ownership::Owned
-}
-
-fn object(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    if !may_look(env)? {
-        return held(env);
-    }
-    let key = env.data.key(&args[2]);
-    if !serves(env, key.slot) {
-        return Err(Error::NO_SUCH_KEY); // as in Redis, which does not look elsewhere
-    }
-    let look = |entry: Option<keyspace::Entry<'_>>| {
-        entry.map(|entry| {
-            let value = entry.value();
-            let bytes = match value.string() {
-                Some(string) => string.len(),
-                None => value.weight(),
-            };
-            (references(value), encoding_name(value), bytes)
-        })
-    };
-    // M5: EXEC does not know that it names a key, and can't wait half-way until a lent one may expire.
-    let seen = match env.data.frozen(key.bytes) {
-        Some(_) => {
-            env.data.depend_on(key.slot);
-            look(env.data.keyspace().get(env.session.db, &key))
-        }
-        None => env.data.with(&key, look),
-    };
-    let (references, encoding, bytes) = seen.ok_or(Error::NO_SUCH_KEY)?;
-    // The serialized length is that of the plain bytes: there are no RDB files yet.
-    env.reply().simple(&format!(
-        "Value at:0x0 refcount:{references} encoding:{encoding} serializedlength:{} lru:0 \
-         lru_seconds_idle:0",
-        bytes + 1
-    ));
-    DONE
 }
 
 /// What POPULATE was asked for.

@@ -193,6 +193,7 @@ pub fn stats(report: &mut Report, env: &Env<'_>) {
     report.line("sync_full", stats.downloads);
     report.line("sync_partial_ok", 0);
     report.line("sync_partial_err", stats.failed_continuations);
+    report.line("expired_subkeys", data.expired_fields);
     report.line("expired_keys", data.expired);
     report.line("evicted_keys", 0);
     report.line("evicted_clients", 0);

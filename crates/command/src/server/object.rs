@@ -9,7 +9,6 @@ use super::super::rows::{no_subcommand, rows};
 use super::help;
 use keyspace::{Entry, StringRef, Value};
 use resp::args::Args;
-use resp::number::parse_i64;
 
 const UNSURE: &[&str] = &["nondeterministic_output"];
 
@@ -37,12 +36,11 @@ const SHARED_INTEGERS: i64 = 10_000;
 const SHARED_REFERENCES: i64 = i32::MAX as i64;
 
 /// Redis's name for how a string is kept.
-pub fn encoding_name(value: Value<'_>) -> &'static str {
-    match value {
+pub fn encoding_name(entry: &Entry<'_>) -> &'static str {
+    match entry.value() {
         Value::String(StringRef::Int(_)) => "int",
-        // Text of an integer that is no integer was made by changing a string in place.
         Value::String(StringRef::Bytes(bytes))
-            if bytes.len() <= EMBEDDED_BYTES && parse_i64(bytes).is_none() =>
+            if bytes.len() <= EMBEDDED_BYTES && !entry.is_written() =>
         {
             "embstr"
         }
@@ -68,7 +66,7 @@ fn look<R>(env: &mut Env<'_>, args: Args<'_>, see: impl FnOnce(Entry<'_>) -> R) 
 }
 
 fn encoding(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    match look(env, args, |entry| encoding_name(entry.value())) {
+    match look(env, args, |entry| encoding_name(&entry)) {
         Some(name) => env.reply().bulk(name.as_bytes()),
         None => env.reply().null(),
     }

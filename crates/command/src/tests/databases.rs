@@ -127,6 +127,37 @@ fn watches_see_keys_of_both_swapped_databases() {
     }
 }
 
+/// One that has expired is no key, in either database.
+#[test]
+fn swap_with_expired_keys_keeps_watches() {
+    for (mine, theirs, fails) in [
+        ("", "PX 10", false),
+        ("PX 10", "PX 10", false),
+        ("PX 10", "", false),
+        ("PX 30", "PX 10", true),
+        ("PX 30", "", true),
+        ("", "PX 100", true),
+    ] {
+        let mut f = Fixture::new(single());
+        f.line("SELECT 1");
+        if !theirs.is_empty() {
+            f.line(&format!("SET x 1 {theirs}"));
+        }
+        f.line("SELECT 0");
+        if !mine.is_empty() {
+            f.line(&format!("SET x 1 {mine}"));
+        }
+        f.advance(20);
+        f.line("WATCH x");
+        f.advance(20);
+        f.line("SWAPDB 0 1");
+        f.line("MULTI");
+        f.line("PING");
+        let want = if fails { "*-1\r\n" } else { "*1\r\n+PONG\r\n" };
+        assert_eq!(f.line("EXEC"), want, "{mine} {theirs}");
+    }
+}
+
 /// T3: what is read in either database waits for the swap.
 #[test]
 fn reads_after_a_swap_depend_on_it() {

@@ -153,3 +153,71 @@ fn active_expiry_deletes_what_is_due_one_unit_each() {
         ("DBSIZE", ":4\r\n"),
     ]);
 }
+
+/// INFO rdb_changes_since_last_save and the rules of `save`: elements, not keys. As measured at Redis 7.4.1.
+#[test]
+fn changes_are_counted_by_elements() {
+    let mut f = Fixture::new(single());
+    for (line, want) in [
+        ("MSET a 1 b 2 c 3", 3),
+        ("GETEX a EX 100", 1),
+        ("APPEND a 1", 1),
+        ("DEL a b none", 2),
+        ("RENAME c d", 1),
+        ("COPY d e", 1),
+        ("MOVE e 3", 1),
+        ("SET x 1 PX 10", 1),
+        ("LPUSH l a b c", 3),
+        ("RPUSH l d a", 2),
+        ("LREM l 0 a", 2),
+        ("LSET l 0 z", 1),
+        ("LINSERT l BEFORE z y", 1),
+        ("LPOP l 2", 2),
+        ("LMOVE l l2 LEFT RIGHT", 1),
+        ("RPOPLPUSH l l", 1),
+        ("BLMOVE l l2 LEFT LEFT 0", 1),
+        ("RPUSH l 1 2 3 4 5 6 7 8", 8),
+        ("LTRIM l 1 -2", 2),
+        ("LMPOP 1 l LEFT COUNT 2", 2),
+        ("SORT l STORE d", 4),
+        ("LTRIM l 5 1", 4),
+        ("BLPOP l2 0", 1),
+        ("SADD s a b c", 3),
+        ("SADD s b c d", 1),
+        ("SREM s a none", 1),
+        ("SMOVE s t b", 2),
+        ("SPOP s 100", 2),
+        ("SADD s 1 2 3 4", 4),
+        ("SPOP s 3", 3),
+        ("SUNIONSTORE d s t", 1),
+        ("HSET h a 1 b 2 c 3", 3),
+        ("HSET h a 1 b 2", 2),
+        ("HINCRBY h n 1", 1),
+        ("HDEL h a none", 1),
+        ("HEXPIRE h 100 FIELDS 2 b c", 2),
+        ("HPERSIST h FIELDS 2 b c", 1),
+        ("HPEXPIREAT h 1 FIELDS 2 b c", 2),
+        ("HPEXPIRE h 10 FIELDS 1 n", 1),
+        ("ZADD z 1 a 2 b 3 c 4 d 5 e 6 f 7 g", 7),
+        ("ZADD z 1 a 3 b 8 h", 2),
+        ("ZREMRANGEBYRANK z 0 1", 2),
+        ("ZPOPMAX z 2", 2),
+        ("ZREM z c none", 1),
+        ("ZRANGESTORE d z 0 -1", 1),
+        ("ZMPOP 1 z MIN COUNT 9", 3),
+        ("GEOADD g 13.361389 38.115556 P 15.087269 37.502669 C", 2),
+        ("GEOSEARCHSTORE d g FROMLONLAT 15 37 BYRADIUS 200 km", 2),
+    ] {
+        let before = f.data.counters().changes;
+        f.line(line);
+        assert_eq!(f.data.counters().changes - before, want, "{line}");
+    }
+    f.advance(20);
+    let before = f.data.counters().changes;
+    f.expect(&[("GET x", "$-1\r\n"), ("HGET h n", "$-1\r\n")]);
+    assert_eq!(f.data.counters().changes, before, "expiry changes nothing");
+    f.expect(&[("DBSIZE", ":5\r\n"), ("FLUSHDB", "+OK\r\n")]);
+    assert_eq!(f.data.counters().changes, before + 5);
+    f.expect(&[("FLUSHDB", "+OK\r\n"), ("FLUSHALL", "+OK\r\n")]);
+    assert_eq!(f.data.counters().changes, before + 6);
+}

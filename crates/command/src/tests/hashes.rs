@@ -252,6 +252,65 @@ fn fields_expire() {
     ]);
 }
 
+/// F11: named fields and those before a draw; HLEN and the like look at none, HKEYS and the like hide theirs in Redis.
+#[test]
+fn info_counts_the_fields_that_expired() {
+    let mut f = fixture();
+    f.line("HSET h a 1 b 2 c 3 d 4 e 5 f 6");
+    f.line("HPEXPIRE h 10 FIELDS 5 a b c d e");
+    f.advance(20);
+    for (line, want) in [
+        ("HLEN h", 0),
+        ("HGET h a", 1),
+        ("HMGET h a b", 2),
+        ("HDEL h c", 2),
+        ("HRANDFIELD h", 4),
+    ] {
+        f.line(line);
+        assert_eq!(f.data.counters().expired_fields, want, "{line}");
+    }
+    for line in ["HGETALL h", "HKEYS h", "HVALS h", "HSCAN h 0"] {
+        f.line("HSET h a 1");
+        f.line("HPEXPIRE h 10 FIELDS 1 a");
+        f.advance(20);
+        f.line(line);
+        assert_eq!(f.data.counters().expired_fields, 4, "{line}");
+        f.expect(&[("HLEN h", ":1\r\n")]);
+    }
+}
+
+/// Each step deletes what it has met, and no more.
+#[test]
+fn hscan_deletes_due_fields_step_by_step() {
+    let mut f = fixture();
+    for n in 0..1000 {
+        f.line(&format!("HSET h f{n} v"));
+        if n > 0 {
+            f.line(&format!("HPEXPIRE h 10 FIELDS 1 f{n}"));
+        }
+    }
+    f.advance(20);
+    let (mut cursor, mut empty, mut seen) = ("0".to_owned(), 0, 0);
+    loop {
+        let reply = f.line(&format!("HSCAN h {cursor}"));
+        let mut lines = reply.split("\r\n").skip(2);
+        cursor = lines.next().unwrap().to_owned();
+        match lines.next().unwrap() {
+            "*0" => empty += 1,
+            elements => {
+                assert_eq!(elements, "*2");
+                seen += 1;
+            }
+        }
+        if cursor == "0" {
+            break;
+        }
+    }
+    assert!(empty > 10, "{empty}");
+    assert_eq!(seen, 1);
+    f.expect(&[("HLEN h", ":1\r\n")]);
+}
+
 /// F11: which commands look at what is due.
 #[test]
 fn due_fields_go_when_they_are_looked_at() {

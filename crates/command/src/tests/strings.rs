@@ -297,3 +297,39 @@ fn what_changes_nothing_is_a_read() {
         assert_eq!(outcome.gate, GateKind::Free, "{line}");
     }
 }
+
+/// Redis keeps a string that was written into apart from its object, until it is set again.
+#[test]
+fn written_strings_are_raw() {
+    let mut f = Fixture::new(single());
+    let (int, embedded, raw) = ("$3\r\nint\r\n", "$6\r\nembstr\r\n", "$3\r\nraw\r\n");
+    for (makes, want) in [
+        (&["SET k 1234", "SETRANGE k 5 2"][..], raw),
+        (&["SET k 1234", "SETRANGE k 0 2"], raw),
+        (&["SET k 1234", "SETRANGE k 0 "], int),
+        (&["SETRANGE k 0 a"], raw),
+        (&["APPEND k a"], embedded),
+        (&["APPEND k 1"], int),
+        (&["APPEND k a", "APPEND k b"], raw),
+        (&["SET k ab", "SETBIT k 0 1"], raw),
+        (&["SETBIT k 0 1"], raw),
+        (&["SET k ab", "BITFIELD k SET u8 0 7"], raw),
+        (&["SET a 12", "BITOP OR k a a"], raw),
+        (&["PFADD k"], raw),
+        (&["APPEND k a", "APPEND k b", "RENAME k a", "COPY a k"], raw),
+        (&["APPEND k a", "APPEND k b", "SET k ab"], embedded),
+        (
+            &["APPEND k a", "APPEND k b", "GETEX k EX 9", "PERSIST k"],
+            raw,
+        ),
+        (&["APPEND k 1", "APPEND k 2", "INCR k"], int),
+        (&["SET k 1", "INCRBYFLOAT k 0.5"], embedded),
+    ] {
+        f.line("FLUSHALL");
+        for line in makes {
+            let words: Vec<&str> = line.split(' ').collect();
+            f.outcome(&words);
+        }
+        assert_eq!(f.line("OBJECT ENCODING k"), want, "{makes:?}");
+    }
+}

@@ -291,7 +291,7 @@ impl<'e> ListMut<'e> {
     }
 
     fn fill(&self) -> Fill {
-        Fill::new(self.limits.list_size)
+        Fill::new(self.limits.list_size).plain_from(self.limits.list_plain)
     }
 
     /// The bytes of one that is a listpack, for edits that make it at most `added` bytes longer.

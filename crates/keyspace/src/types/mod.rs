@@ -28,6 +28,8 @@ pub struct Limits {
     pub hash_value: usize,
     /// `list-max-listpack-size`: elements of a chunk, or below zero the class of its bytes.
     pub list_size: i32,
+    /// Not a directive: see [`crate::Keyspace::set_plain_elements`].
+    pub list_plain: usize,
     pub set_ints: usize,
     pub set_entries: usize,
     pub set_value: usize,
@@ -41,6 +43,7 @@ impl Default for Limits {
             hash_entries: 512,
             hash_value: 64,
             list_size: -2,
+            list_plain: usize::MAX,
             set_ints: 512,
             set_entries: 128,
             set_value: 64,

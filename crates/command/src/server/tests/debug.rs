@@ -80,3 +80,69 @@ fn digests_follow_the_data() {
     assert_eq!(outcome.gate, GateKind::Read, "T3: a digest shows data");
     assert_eq!(outcome.footprint.depends, BatchSeq(1));
 }
+
+#[test]
+fn object_tells_how_a_value_is_kept() {
+    let mut c = Client::new();
+    c.reply("SET s hello");
+    let want = "+Value at:0x0 refcount:1 encoding:embstr serializedlength:6 lru:0 lru_seconds_idle:0\\r\\n";
+    assert_eq!(c.reply("DEBUG OBJECT s"), want);
+    assert_eq!(c.reply("DEBUG OBJECT none"), "-ERR no such key\\r\\n");
+    c.reply("RPUSH l 1 2 3");
+    assert!(!c.reply("DEBUG OBJECT l").contains("ql_"));
+    let long = "x".repeat(5000);
+    c.reply(&format!("RPUSH l {long} {long}"));
+    let reply = c.reply("DEBUG OBJECT l");
+    let want =
+        " ql_nodes:2 ql_avg_node:2.50 ql_listpack_max:-2 ql_compressed:0 ql_uncompressed_size:";
+    assert!(reply.contains(want), "{reply}");
+}
+
+#[test]
+fn elements_of_a_listpack_are_logged() {
+    let mut c = Client::new();
+    c.reply("HSET h a 1 b xyz");
+    c.reply("SET s 1");
+    assert_eq!(
+        c.reply("DEBUG LISTPACK s"),
+        "-ERR Not a listpack encoded object.\\r\\n"
+    );
+    let want = "+Listpack structure printed on stdout\\r\\n";
+    assert_eq!(c.reply("DEBUG LISTPACK h"), want);
+    assert_eq!(c.host.logged.len(), 5, "{:?}", c.host.logged);
+    assert!(c.host.logged[4].ends_with("xyz"));
+    c.reply("HPEXPIRE h 1000 FIELDS 1 a");
+    assert_eq!(c.reply("DEBUG LISTPACK h"), want);
+}
+
+/// F17: a list with an element of its own chunk is a quicklist, however short it is.
+#[test]
+fn packed_threshold_keeps_elements_apart() {
+    let mut c = Client::new();
+    let wrong = "-ERR argument must be a memory value bigger than 1 and smaller than 4gb\\r\\n";
+    for size in ["x", "-1", "4gb", "5tb"] {
+        assert_eq!(
+            c.reply(&format!("DEBUG QUICKLIST-PACKED-THRESHOLD {size}")),
+            wrong
+        );
+    }
+    let long = "x".repeat(5000);
+    for (size, want) in [
+        ("10b", "$9\\r\\nquicklist\\r\\n"),
+        ("0", "$8\\r\\nlistpack\\r\\n"),
+    ] {
+        assert_eq!(
+            c.reply(&format!("DEBUG QUICKLIST-PACKED-THRESHOLD {size}")),
+            "+OK\\r\\n"
+        );
+        c.reply("DEL l");
+        c.reply(&format!("RPUSH l {long} {long}"));
+        c.reply("LSET l 0 0123456789");
+        c.reply("LTRIM l 0 0");
+        assert_eq!(c.reply("OBJECT ENCODING l"), want, "{size}");
+        assert_eq!(
+            c.reply("LRANGE l 0 -1"),
+            "*1\\r\\n$10\\r\\n0123456789\\r\\n"
+        );
+    }
+}
