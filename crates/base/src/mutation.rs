@@ -221,6 +221,10 @@ pub enum Mutation {
     ApplyAllAtOnce,
     /// M21: between shards that can be asked the epoch decides, not the title.
     ClaimByEpoch,
+    /// M21: slots that a shard has had from its beginning never get a title.
+    NoFirstTitle,
+    /// M12: a shard says nothing of slots that its table shows at a third one.
+    TableIsKept,
     /// M12: that a slot is free counts when all shards have said it once.
     AskedOnce,
     /// M12: a slot that moves between other shards counts as free.

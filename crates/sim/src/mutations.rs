@@ -104,6 +104,8 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::TransferWithoutRoom, Beside("crates/shard/src/tests/mutations.rs")),
         (M::ReserveForNothing, Beside("crates/shard/src/tests/mutations.rs")),
         (M::ClaimByEpoch, Beside("crates/cluster/src/migration/owners.rs")),
+        (M::NoFirstTitle, Beside("crates/cluster/src/migration/settle.rs")),
+        (M::TableIsKept, Beside("crates/cluster/src/migration/owners.rs")),
         (M::GainUnasked, Seed(Moves, "I1")),
         (M::AskedOnce, Beside("crates/cluster/src/migration/questions.rs")),
         (M::MovingIsFree, Seed(Moves, "I1")),
