@@ -33,6 +33,7 @@ mod members;
 mod open;
 mod persist;
 mod quorum;
+mod removal;
 mod replay;
 mod space;
 mod state_file;
@@ -312,6 +313,10 @@ pub struct Shard<D: Disk> {
     members: members::Members,
     quorum: quorum::Quorum,
     new_state: Option<log_end::NewState>,
+    removal: removal::Removal<D>,
+    lacks_files: bool,
+    /// D5: no file could be opened for the last read.
+    read_failure: Option<String>,
     /// D7, P12: up to where all members have the log that need not be given a state; none: nobody has said so.
     needed: Option<u64>,
     /// P11: a member is being given the state that the base names; how often another one was in vain.
