@@ -290,8 +290,12 @@ impl Migration {
         shard.data_mut().hide_all_lent();
     }
 
-    /// A word that waits for the next turn; one too many is dropped.
+    /// A word that waits for the next turn; one too many is dropped. M8: so is a mark that is not the speaker's, or a move
+    /// would wait for a third shard's word for ever.
     fn take_in(&mut self, from: NodeId, shard: ShardId, word: Word) {
+        if matches!(&word, Word::MarkIs { mark: Some(mark), .. } if mark.shard != shard) {
+            return;
+        }
         if self.inbox.len() < MOST_WAITING && self.inbox_bytes < MOST_WAITING_BYTES {
             self.inbox_bytes += word.weight();
             self.inbox.push_back((from, shard, word));
