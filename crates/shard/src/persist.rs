@@ -270,7 +270,7 @@ impl<D: Disk> Shard<D> {
         now: Now,
         made: Result<Allocated<D>, StorageError>,
     ) -> Result<(), ShardError> {
-        let only_frees = made.as_ref().is_ok_and(|segment| segment.only_frees);
+        let only_frees = made.as_ref().is_ok_and(|segment| segment.meta.only_frees);
         match self.log.allocated(made) {
             // The disk is as full as before.
             Ok(()) if only_frees => {}

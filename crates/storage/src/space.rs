@@ -84,12 +84,13 @@ pub(super) struct Space {
 }
 
 impl Space {
-    pub fn new(next_sequence: u64, next_generation: u64) -> Self {
+    /// Of a log that has these segments: those at its end that only effects may use that free memory.
+    pub fn new(next_sequence: u64, next_generation: u64, held_back: u64) -> Self {
         Space {
             allocating: false,
             failed: false,
             wanted: 0,
-            held_back: 0,
+            held_back,
             kept_to_free: None,
             seen_free: None,
             next_sequence,
@@ -215,6 +216,7 @@ impl<D: Disk> Log<D> {
             generation: self.space.next_generation,
             start,
             end: Position(start.0 + self.config.capacity()),
+            only_frees: false,
         };
         // A generation is never used twice, not even after a failure.
         self.space.next_generation += 1;
@@ -238,7 +240,7 @@ impl<D: Disk> Log<D> {
                 );
                 self.space.next_sequence += 1;
                 self.space.seen_free = Some(segment.free);
-                self.space.held_back = match segment.only_frees {
+                self.space.held_back = match segment.meta.only_frees {
                     true => self.space.held_back + self.config.capacity(),
                     false => 0,
                 };
