@@ -195,6 +195,8 @@ pub enum Mutation {
     BodiesAreTrusted,
     /// T5: replies wait until the leader's own disk has what a quorum has.
     WaitForTheOwnDisk,
+    /// D5: a leader whose entries have no room elsewhere goes on leading.
+    StuckLeaderStays,
     /// E4, D5: a leader whose disk hangs or is full keeps its shard.
     LeadsOnABadDisk,
     /// E4: a member that did not take over is asked again at once.

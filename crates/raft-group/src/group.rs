@@ -373,17 +373,38 @@ impl Group {
         if self.told.iter().all(|told| !told.lacks_room) {
             return true; // those that do not answer are counted elsewhere
         }
+        self.is_quorum(|id| {
+            let has_room = || !self.told_by(RaftId(id)).lacks_room;
+            id == self.config.id.0 || self.is_heard(now, id) && has_room()
+        })
+    }
+
+    fn is_heard(&self, now: Mono, id: u64) -> bool {
         let t = self.election_timeout();
-        let can = |id: u64| {
-            let heard = self.lease.heard(id).is_some_and(|at| now.since(at) < t);
-            id == self.config.id.0 || heard && !self.told_by(RaftId(id)).lacks_room
-        };
-        let commits = |half: &[u64]| {
-            let can = half.iter().filter(|voter| can(**voter)).count();
-            half.is_empty() || can > half.len() / 2
+        self.lease.heard(id).is_some_and(|at| now.since(at) < t)
+    }
+
+    fn is_quorum(&self, is_in: impl Fn(u64) -> bool) -> bool {
+        let is_most = |half: &[u64]| {
+            let are_in = half.iter().filter(|voter| is_in(**voter)).count();
+            half.is_empty() || are_in > half.len() / 2
         };
         let conf = &self.membership.conf;
-        commits(&conf.voters) && commits(&conf.voters_outgoing)
+        is_most(&conf.voters) && is_most(&conf.voters_outgoing)
+    }
+
+    /// D5: whether the voters that answer could elect one of them without this member.
+    pub fn can_be_replaced(&self, now: Mono) -> bool {
+        self.is_quorum(|id| id != self.config.id.0 && self.is_heard(now, id))
+    }
+
+    /// D5: this leader's log has what no majority will ever take. It leads no more, and lets one be elected whose log
+    /// ends before that.
+    pub fn abdicate(&mut self, now: Now) {
+        let term = self.term();
+        self.node.raft.become_follower(term, raft::INVALID_ID);
+        self.note_role(now);
+        self.timer.abdicated(now.mono);
     }
 
     /// P20: whether this member's keyspace is that of the applied index; every message says so, and it

@@ -248,6 +248,14 @@ impl<P: Platform> Server<P> {
 
     /// D5: writes are refused; what helps depends on what is missing.
     fn tell_room(&mut self) {
+        if let Some(entries) = self.shard.take_abdication() {
+            slog::warn!(
+                self.logger,
+                "The disks of a majority of the shard's members have no room for the newest {} entries of the log: this node \
+                 leads no more, and they may be lost. Their writes were not acknowledged",
+                entries
+            );
+        }
         if self.shard.lacks_room() == self.disk_full_told {
             return;
         }

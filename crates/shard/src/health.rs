@@ -60,6 +60,11 @@ impl<D: Disk> Shard<D> {
 
     /// Looks how the own disk does. A leader that it fails, or whose keyspace is being loaded, hands over.
     pub(super) fn look_at_disk(&mut self, now: Now) {
+        // What another leader sent, and had no room, may never be sent again.
+        let term = self.group.term();
+        if std::mem::replace(&mut self.wanted_in, term) != term {
+            self.log.forget_wanted();
+        }
         let has_room = self.has_room();
         self.group.set_room(has_room);
         self.full_since = match has_room {
@@ -83,6 +88,34 @@ impl<D: Disk> Shard<D> {
         if let Some(to) = raft_group::relief(me, t, own, self.group.membership(), &of) {
             self.group.transfer(now, to);
         }
+        self.abdicate_if_stuck(now);
+    }
+
+    /// D5: what was logged before the others said that they have no room, and is more than they have, commits nowhere,
+    /// and deletions wait behind it: a full disk without a way out. Another log than this one may do without it (T6).
+    fn abdicate_if_stuck(&mut self, now: Now) {
+        let (commit, last) = (self.group.commit(), self.group.last_index());
+        let waits = commit < last && self.is_outvoted_by_full_disks();
+        if !waits || mutation::is(Mutation::StuckLeaderStays) {
+            self.stuck = None;
+            return;
+        }
+        let since = match self.stuck {
+            Some((at, since)) if at == commit => since,
+            _ => now.mono,
+        };
+        self.stuck = Some((commit, since));
+        let lasts = now.mono.since(since) >= self.config.outcome_timeout;
+        if lasts && self.group.can_be_replaced(now.mono) {
+            self.stuck = None;
+            self.abdication = Some(last - commit);
+            self.group.abdicate(now);
+        }
+    }
+
+    /// This member has just stepped down for the sake of the others' disks: so many entries may be lost.
+    pub fn take_abdication(&mut self) -> Option<u64> {
+        self.abdication.take()
     }
 
     /// T5: what a quorum has on disk has happened, though this member's own disk has not got there:

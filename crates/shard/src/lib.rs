@@ -290,6 +290,11 @@ pub struct Shard<D: Disk> {
     patient_entries: usize,
     /// D5: since when there has been no room for writes.
     full_since: Option<Mono>,
+    /// D5: a leader's entries behind this commit have no room elsewhere, since then.
+    stuck: Option<(u64, Mono)>,
+    /// The term in which room was asked for.
+    wanted_in: u64,
+    abdication: Option<u64>,
     retry_alloc_at: Option<Mono>,
     /// D5: the log could not get the space that it wants, and has not got it since; what the system said.
     no_space: Option<String>,

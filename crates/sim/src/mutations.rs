@@ -98,6 +98,7 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::DemotionBeforeSearch, Beside("crates/raft-group/src/plan/tests.rs")),
         (M::UnnamedIsSwept, Beside("crates/cluster/src/folders.rs")),
         (M::WaitForTheOwnDisk, Beside("crates/shard/src/tests/mutations.rs")),
+        (M::StuckLeaderStays, Beside("crates/shard/src/tests/stuck.rs")),
         (M::LeadsOnABadDisk, Beside("crates/shard/src/tests/mutations.rs")),
         (M::TransferAgainAndAgain, Beside("crates/shard/src/tests/mutations.rs")),
         (M::TransferToAHungDisk, Beside("crates/shard/src/tests/mutations.rs")),

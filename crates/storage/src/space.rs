@@ -148,6 +148,11 @@ impl<D: Disk> Log<D> {
         self.space.wanted = self.space.wanted.max(bytes);
     }
 
+    /// What was asked for once is not needed any more, or is asked for again.
+    pub fn forget_wanted(&mut self) {
+        self.space.wanted = 0;
+    }
+
     /// What was asked for once and is not there yet.
     pub fn wanted_room(&self) -> u64 {
         self.space.wanted
