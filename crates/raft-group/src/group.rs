@@ -105,7 +105,7 @@ pub(super) struct Told {
     id: RaftId,
     applied: u64,
     acked: Option<Mono>,
-    lacks_room: bool,
+    pub(super) lacks_room: bool,
     loads: bool,
     failed: Option<Mono>,
 }
@@ -145,7 +145,7 @@ pub struct Group {
     /// A TimeoutNow that waits for everything to be persisted (E2).
     pub(super) postponed: Option<Box<Envelope>>,
     /// What members have told, or shown.
-    told: Vec<Told>,
+    pub(super) told: Vec<Told>,
     pub(super) flow: Flow,
     pub(super) role: StateRole,
     pub(super) term: u64,
@@ -329,7 +329,7 @@ impl Group {
         members
     }
 
-    fn told_by(&self, id: RaftId) -> Told {
+    pub(super) fn told_by(&self, id: RaftId) -> Told {
         let told = self.told.iter().find(|told| told.id == id);
         told.copied().unwrap_or_default()
     }
@@ -361,50 +361,6 @@ impl Group {
     /// Entries that a member has acknowledged to this leader.
     pub(super) fn matched(&self, id: RaftId) -> u64 {
         self.node.raft.prs().get(id.0).map_or(0, |p| p.matched)
-    }
-
-    /// D5: whether this member's log has room for writes; every message says so.
-    pub fn set_room(&mut self, has_room: bool) {
-        self.has_room = has_room;
-    }
-
-    /// D5: whether the voters that have room for writes, as those say that answer, and this member are a majority.
-    pub fn has_room_to_commit(&self, now: Mono) -> bool {
-        if self.told.iter().all(|told| !told.lacks_room) {
-            return true; // those that do not answer are counted elsewhere
-        }
-        self.is_quorum(|id| {
-            let has_room = || !self.told_by(RaftId(id)).lacks_room;
-            id == self.config.id.0 || self.is_heard(now, id) && has_room()
-        })
-    }
-
-    fn is_heard(&self, now: Mono, id: u64) -> bool {
-        let t = self.election_timeout();
-        self.lease.heard(id).is_some_and(|at| now.since(at) < t)
-    }
-
-    fn is_quorum(&self, is_in: impl Fn(u64) -> bool) -> bool {
-        let is_most = |half: &[u64]| {
-            let are_in = half.iter().filter(|voter| is_in(**voter)).count();
-            half.is_empty() || are_in > half.len() / 2
-        };
-        let conf = &self.membership.conf;
-        is_most(&conf.voters) && is_most(&conf.voters_outgoing)
-    }
-
-    /// D5: whether the voters that answer could elect one of them without this member.
-    pub fn can_be_replaced(&self, now: Mono) -> bool {
-        self.is_quorum(|id| id != self.config.id.0 && self.is_heard(now, id))
-    }
-
-    /// D5: this leader's log has what no majority will ever take. It leads no more, and lets one be elected whose log
-    /// ends before that.
-    pub fn abdicate(&mut self, now: Now) {
-        let term = self.term();
-        self.node.raft.become_follower(term, raft::INVALID_ID);
-        self.note_role(now);
-        self.timer.abdicated(now.mono);
     }
 
     /// P20: whether this member's keyspace is that of the applied index; every message says so, and it

@@ -290,11 +290,7 @@ pub struct Shard<D: Disk> {
     patient_entries: usize,
     /// D5: since when there has been no room for writes.
     full_since: Option<Mono>,
-    /// D5: a leader's entries behind this commit have no room elsewhere, since then.
-    stuck: Option<(u64, Mono)>,
-    /// The term in which room was asked for.
-    wanted_in: u64,
-    abdication: Option<u64>,
+    lack: health::Lack,
     retry_alloc_at: Option<Mono>,
     /// D5: the log could not get the space that it wants, and has not got it since; what the system said.
     no_space: Option<String>,
@@ -319,9 +315,6 @@ pub struct Shard<D: Disk> {
     quorum: quorum::Quorum,
     new_state: Option<log_end::NewState>,
     removal: removal::Removal<D>,
-    lacks_files: bool,
-    /// D5: no file could be opened for the last read.
-    read_failure: Option<String>,
     /// D7, P12: up to where all members have the log that need not be given a state; none: nobody has said so.
     needed: Option<u64>,
     /// P11: a member is being given the state that the base names; how often another one was in vain.

@@ -226,13 +226,13 @@ impl<D: Disk> Shard<D> {
                 let entries = match result {
                     // No file can be opened now (D5): it is read later.
                     Err(error) if error.is_full() => {
-                        self.read_failure = Some(error.to_string());
+                        self.lack.read_failure = Some(error.to_string());
                         self.not_read(now);
                         return Ok(());
                     }
                     read => read?.entries,
                 };
-                self.read_failure = None;
+                self.lack.read_failure = None;
                 match self.next_read() {
                     // D6: nothing of it is written yet; the follower asks again.
                     ReadFor::Follower(wanted) if entries.is_empty() => {
@@ -244,11 +244,11 @@ impl<D: Disk> Shard<D> {
             }
             Done::Slice(result) => match result {
                 Err(error) if error.is_full() => {
-                    self.read_failure = Some(error.to_string());
+                    self.lack.read_failure = Some(error.to_string());
                     self.load_not_read(now);
                 }
                 read => {
-                    self.read_failure = None;
+                    self.lack.read_failure = None;
                     self.load_state(now, &read?)?;
                 }
             },
@@ -278,7 +278,7 @@ impl<D: Disk> Shard<D> {
             Err(error) if error.is_full() => {
                 // Until a try has gone well: what is under way promises nothing.
                 self.no_space = Some(error.to_string());
-                self.lacks_files = error.lacks_files();
+                self.lack.files = error.lacks_files();
                 let pause = match error {
                     StorageError::Kept { .. } => LOOK_AGAIN,
                     _ => RETRY,
@@ -296,7 +296,7 @@ impl<D: Disk> Shard<D> {
 
     /// Why the disk could not be read when that was last tried, though it is tried again; none as soon as it has been.
     pub fn read_failure(&self) -> Option<&str> {
-        self.read_failure.as_deref()
+        self.lack.read_failure.as_deref()
     }
 
     fn not_read(&mut self, now: Now) {
@@ -346,7 +346,7 @@ impl<D: Disk> Shard<D> {
 
     /// Whether that is for no file can be opened.
     pub fn lacks_files(&self) -> bool {
-        self.no_space.is_some() && self.lacks_files
+        self.no_space.is_some() && self.lack.files
     }
 
     /// What the system said when the log last got no space.
