@@ -124,6 +124,7 @@ impl<D: Disk> Shard<D> {
         }
         self.flush_commit(now)?;
         self.order_switch(now);
+        self.remove_again(now);
         if self.snapshots.is_busy() {
             self.begin_snapshot()?;
         }
@@ -236,11 +237,13 @@ impl<D: Disk> Shard<D> {
                 let entries = match result {
                     // No file can be opened now (D5): it is read later.
                     Err(error) if error.is_full() => {
+                        self.lack.read_failure = Some(error.to_string());
                         self.not_read(now);
                         return Ok(());
                     }
                     read => read?.entries,
                 };
+                self.lack.read_failure = None;
                 match self.next_read() {
                     // D6: nothing of it is written yet; the follower asks again.
                     ReadFor::Follower(wanted) if entries.is_empty() => {
@@ -251,11 +254,18 @@ impl<D: Disk> Shard<D> {
                 }
             }
             Done::Slice(result) => match result {
-                Err(error) if error.is_full() => self.load_not_read(now),
-                read => self.load_state(now, &read?, breath)?,
+                Err(error) if error.is_full() => {
+                    self.lack.read_failure = Some(error.to_string());
+                    self.load_not_read(now);
+                }
+                read => {
+                    self.lack.read_failure = None;
+                    self.load_state(now, &read?, breath)?;
+                }
             },
             Done::Switched(result) => self.switched(now, result?),
             Done::Installed(result) => self.installed(now, result?),
+            Done::Trimmed(not_removed) => self.removed(now, not_removed),
             Done::Snapshot(result) => self.snapshot_done(result),
             // The walk goes on.
             Done::SnapshotPart => {}
@@ -271,7 +281,7 @@ impl<D: Disk> Shard<D> {
         now: Now,
         made: Result<Allocated<D>, StorageError>,
     ) -> Result<(), ShardError> {
-        let only_frees = made.as_ref().is_ok_and(|segment| segment.only_frees);
+        let only_frees = made.as_ref().is_ok_and(|segment| segment.meta.only_frees);
         match self.log.allocated(made) {
             // The disk is as full as before.
             Ok(()) if only_frees => {}
@@ -279,6 +289,7 @@ impl<D: Disk> Shard<D> {
             Err(error) if error.is_full() => {
                 // Until a try has gone well: what is under way promises nothing.
                 self.no_space = Some(error.to_string());
+                self.lack.files = error.lacks_files();
                 let pause = match error {
                     StorageError::Kept { .. } => LOOK_AGAIN,
                     _ => RETRY,
@@ -292,6 +303,11 @@ impl<D: Disk> Shard<D> {
 
     fn next_read(&mut self) -> ReadFor {
         self.reads.pop_front().expect("a read was asked for")
+    }
+
+    /// Why the disk could not be read when that was last tried, though it is tried again; none as soon as it has been.
+    pub fn read_failure(&self) -> Option<&str> {
+        self.lack.read_failure.as_deref()
     }
 
     fn not_read(&mut self, now: Now) {
@@ -337,6 +353,11 @@ impl<D: Disk> Shard<D> {
     /// Whether the log could not get more space: the disk is full, or no file can be opened.
     pub fn is_disk_full(&self) -> bool {
         self.no_space.is_some()
+    }
+
+    /// Whether that is for no file can be opened.
+    pub fn lacks_files(&self) -> bool {
+        self.no_space.is_some() && self.lack.files
     }
 
     /// What the system said when the log last got no space.

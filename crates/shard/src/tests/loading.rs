@@ -233,12 +233,14 @@ fn a_load_without_files_is_tried_again() {
             refused += 1;
             let taken = shard.job_done(clock.now(), failed);
             taken.expect("it ends nothing");
+            let why = shard.read_failure().expect("an operator hears of it");
+            assert!(why.contains("os error 24"), "{why}");
             let due = shard.deadline();
             assert!(due > clock.now().mono, "not at once");
             clock.0.set(due.0);
         }
     }
-    assert_eq!(refused, 4);
+    assert_eq!((refused, shard.read_failure()), (4, None));
     settle(&mut shard, &clock);
     assert_eq!(shard.data().keyspace().digest_all(), digest);
 }
