@@ -1,5 +1,6 @@
 //! GET, MGET, STRLEN, GETRANGE.
 
+use crate::api::ServerApi;
 use crate::args::integer;
 use crate::env::{Done, Env, DONE};
 use crate::pace::Pace;
@@ -21,6 +22,7 @@ pub(super) fn reply_value(reply: &mut Reply<'_>, value: StringRef<'_>) {
 
 /// A range of a long string. `pace` is told the bytes of each piece (T9).
 #[cold]
+#[inline(never)]
 fn reply_range(
     reply: &mut Reply<'_>,
     blob: &Blob,
@@ -32,29 +34,15 @@ fn reply_range(
     reply.bulk_of(range.len(), pieces);
 }
 
-pub fn get(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let (data, mut reply) = env.parts();
-    let key = data.key(args.at(1));
-    let is_long = data.with_counted(&key, |entry| {
-        match entry {
-            None => reply.null(),
-            Some(entry) => match as_string(&entry)? {
-                StringRef::Chunks(_) => return Ok(true),
-                value => reply_value(&mut reply, value),
-            },
-        }
-        Ok(false)
-    })?;
-    match is_long {
-        false => DONE,
-        true => long(env, args.at(1), (0, -1)),
-    }
+/// The same where the server can breathe meanwhile (T9).
+#[cold]
+#[inline(never)]
+fn reply_long(reply: &mut Reply<'_>, server: &mut dyn ServerApi, blob: &Blob, range: Range<usize>) {
+    let mut pace = Pace::default();
+    reply_range(reply, blob, range, &mut |bytes| pace.step(server, bytes));
 }
 
-/// A range of a string that is known to be long.
-#[cold]
-fn long(env: &mut Env<'_>, key: &[u8], (start, end): (i64, i64)) -> Done {
-    let mut pace = Pace::default();
+pub fn get(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let Env {
         data,
         session,
@@ -62,16 +50,21 @@ fn long(env: &mut Env<'_>, key: &[u8], (start, end): (i64, i64)) -> Done {
         out,
         ..
     } = env;
-    let key = data.key(key);
-    data.with(&key, |entry| {
-        if let Some(StringRef::Chunks(blob)) = entry.and_then(|entry| entry.string()) {
-            let mut reply = Reply::new(out, session.proto);
-            let range = range(blob.len(), start, end);
-            let breathe = &mut |bytes| pace.step(&mut **server, bytes); // T9
-            reply_range(&mut reply, blob, range, breathe);
+    let mut reply = Reply::new(out, session.proto);
+    let key = data.key(args.at(1));
+    data.with_counted(&key, |entry| {
+        match entry {
+            None => reply.null(),
+            Some(entry) => match as_string(&entry)? {
+                StringRef::Bytes(bytes) => reply.bulk(bytes),
+                StringRef::Int(n) => reply.bulk_int(n),
+                StringRef::Chunks(blob) => {
+                    reply_long(&mut reply, &mut **server, blob, 0..blob.len());
+                }
+            },
         }
-    });
-    DONE
+        DONE
+    })
 }
 
 pub fn mget(env: &mut Env<'_>, args: Args<'_>) -> Done {
@@ -109,23 +102,30 @@ pub fn strlen(env: &mut Env<'_>, args: Args<'_>) -> Done {
 pub fn getrange(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let start = integer(args.at(2))?;
     let end = integer(args.at(3))?;
-    let (data, mut reply) = env.parts();
+    let Env {
+        data,
+        session,
+        server,
+        out,
+        ..
+    } = env;
+    let mut reply = Reply::new(out, session.proto);
     let key = data.key(args.at(1));
-    let is_long = data.with_counted(&key, |entry: Option<Entry<'_>>| {
+    data.with_counted(&key, |entry: Option<Entry<'_>>| {
         let mut digits = itoa::Buffer::new();
         let bytes = match entry.map(|e| as_string(&e)).transpose()? {
             None => b"",
             Some(StringRef::Bytes(bytes)) => bytes,
             Some(StringRef::Int(n)) => digits.format(n).as_bytes(),
-            Some(StringRef::Chunks(_)) => return Ok(true),
+            Some(StringRef::Chunks(blob)) => {
+                let range = range(blob.len(), start, end);
+                reply_long(&mut reply, &mut **server, blob, range);
+                return DONE;
+            }
         };
         reply.bulk(&bytes[range(bytes.len(), start, end)]);
-        Ok(false)
-    })?;
-    match is_long {
-        false => DONE,
-        true => long(env, args.at(1), (start, end)),
-    }
+        DONE
+    })
 }
 
 /// The bytes from `start` to `end`, both included, of a string of so many; negative ones count from the end.

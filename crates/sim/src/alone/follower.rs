@@ -5,6 +5,8 @@
 use ::state::op;
 use effect::{Batch, PART_BYTES};
 use raft::eraftpb::Entry;
+#[cfg(test)]
+use raft::eraftpb::{Message, MessageType};
 
 use crate::machine::{guarded, install_panic_hook, Ended};
 
@@ -41,20 +43,51 @@ fn a_follower_far_behind_applies_in_slices() {
     assert!(what_commits_at_once_is_applied_in_slices());
 }
 
+/// The leader's append behind the entry `last`; without entries it tells what has committed.
+#[cfg(test)]
+fn append_of(last: u64, entries: Vec<Entry>, commit: u64) -> Message {
+    Message {
+        msg_type: MessageType::MsgAppend,
+        from: 1,
+        to: 5,
+        index: last,
+        log_term: if last == 1 { 1 } else { 2 },
+        commit,
+        entries: entries.into(),
+        ..Message::default()
+    }
+}
+
 /// How many turns a follower takes for entries of 300 KB, where a breath was due in each, or in none.
 #[cfg(test)]
 fn turns_of(is_long: bool) -> u64 {
+    const LAST: u64 = 9;
     let mut shard = shard(&base(), at(0));
-    let entries = (2..=9).map(|index| large(index, 300_000)).collect();
-    let message = append(5, (1, 1), entries, 9);
-    let stepped = shard.step(at(1), envelope(1, message));
-    stepped.expect("a leader's append");
-    let mut turns = 0;
-    while shard.group().applied() < 9 {
-        turns += 1;
-        let begun = shard.begin_with(at(1 + turns), &mut |_| is_long);
+    let (mut now, mut turns) = (0, 0);
+    while shard.group().applied() < LAST {
+        now += 1;
+        assert!(
+            now < 200,
+            "it does not take, or does not apply, what is sent"
+        );
+        // All of them commit when all are there: the log has room for a few at a time.
+        let last = shard.log().last_index();
+        turns += u64::from(last == LAST);
+        let entries = match last {
+            LAST => vec![],
+            // A deletion, which is of no slot's owner alone (S1).
+            last => vec![entry(last + 1, op::DEL, &[&[b'x'; 300_000]])],
+        };
+        let commit = if last == LAST { LAST } else { 1 };
+        let message = Message {
+            term: 2,
+            ..append_of(last, entries, commit)
+        };
+        let stepped = shard.step(at(now), envelope(1, message));
+        stepped.expect("a leader's append");
+        let begun = shard.begin_with(at(now), &mut |_| is_long);
         begun.expect("a turn begins");
-        settle(&mut shard, at(1 + turns));
+        settle(&mut shard, at(now));
     }
     turns
 }
@@ -66,11 +99,11 @@ fn a_slice_ends_behind_a_long_entry() {
     assert!(long >= 4 && long > short, "{long} turns, {short} without");
 }
 
-/// An entry with a value of so many bytes.
-fn large(index: u64, bytes: usize) -> Entry {
+/// An entry with one effect.
+fn entry(index: u64, op: op::Op, args: &[&[u8]]) -> Entry {
     let mut batch = Batch::new(PART_BYTES);
     batch.begin_unit();
-    batch.push(0, op::SET, &[b"k", &vec![b'x'; bytes]]);
+    batch.push(0, op, args);
     batch.end_unit();
     Entry {
         index,
@@ -103,7 +136,12 @@ fn sends_many() -> u64 {
         assert!(turns < 100, "it does not take what is sent again");
         for index in shard.log().last_index() + 1..=LAST {
             let behind = (index - 1, if index == 2 { 1 } else { 2 });
-            let message = append(5, behind, vec![large(index, 900_000)], 1);
+            let message = append(
+                5,
+                behind,
+                vec![entry(index, op::SET, &[b"k", &[b'x'; 900_000]])],
+                1,
+            );
             let stepped = shard.step(at(turns), envelope(1, message));
             stepped.expect("a leader's append");
         }
