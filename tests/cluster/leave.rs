@@ -98,9 +98,13 @@ fn one_of_three_voters_is_exchanged_for_a_witness() {
     cluster.wait_well();
     // And when one is wiped, and comes back as a node that nobody knows.
     let old = cluster.nodes[gone].id();
-    let members = |cluster: &Cluster| cluster.nodes[master].members().expect("it answers");
-    let voters = |cluster: &Cluster| members(cluster).iter().filter(|m| m.voter).count();
-    assert_eq!(voters(&cluster), 3);
+    // All are well before the joint change that lets the witness go, and while it is open.
+    wait_for("three voters with the data", SOON, || {
+        let members = cluster.nodes[master].members()?;
+        let votes = members.iter().filter(|m| m.voter).count();
+        let witnesses = members.iter().filter(|m| m.witness).count();
+        check((votes, witnesses) == (3, 0), || format!("{members:?}"))
+    });
     cluster.nodes[gone].kill9();
     let keep = ["nodes.conf"];
     wipe(&cluster.nodes[gone].dir, &keep);

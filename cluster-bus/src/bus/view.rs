@@ -35,6 +35,14 @@ impl Bus {
         self.table.owner(slot)
     }
 
+    /// The master that has this slot and goes on claiming it, if it has not failed.
+    pub fn claimed_by(&self, slot: u16) -> Option<NodeId> {
+        let owner = self.table.owner(slot)?;
+        let node = self.table.get(owner)?;
+        let claims = node.is_master() && !self.table.unclaimed.contains(slot);
+        (claims && !node.flags.has(Flags::FAIL)).then_some(owner)
+    }
+
     /// The shard of a node; of a replica whose own word is missing, its master's.
     pub fn shard_of(&self, id: NodeId) -> Option<ShardId> {
         self.table.shard_of(id)

@@ -195,6 +195,8 @@ pub enum Mutation {
     BodiesAreTrusted,
     /// T5: replies wait until the leader's own disk has what a quorum has.
     WaitForTheOwnDisk,
+    /// D5: a leader whose entries have no room elsewhere goes on leading.
+    StuckLeaderStays,
     /// E4, D5: a leader whose disk hangs or is full keeps its shard.
     LeadsOnABadDisk,
     /// E4: a member that did not take over is asked again at once.
@@ -219,10 +221,16 @@ pub enum Mutation {
     WitnessCountsForWait,
     /// S4: a node whose group is gone from its disk founds a shard and forgets the one in nodes.conf.
     FirstIdentityForgets,
+    /// T9: a follower draws breath between effects, and never within one.
+    ApplyDoesNotBreathe,
     /// T9: everything that has committed is applied in one turn.
     ApplyAllAtOnce,
     /// M21: between shards that can be asked the epoch decides, not the title.
     ClaimByEpoch,
+    /// M21: slots that a shard has had from its beginning never get a title.
+    NoFirstTitle,
+    /// M12: a shard says nothing of slots that its table shows at a third one.
+    TableIsKept,
     /// M12: that a slot is free counts when all shards have said it once.
     AskedOnce,
     /// M12: a slot that moves between other shards counts as free.
@@ -452,6 +460,7 @@ impl Mutation {
         Mutation::EpochFlipWithoutSweep,
         Mutation::FlushDropsUnsaved,
         Mutation::SwapdbByIndex,
+        Mutation::ApplyDoesNotBreathe,
     ];
 }
 

@@ -4,7 +4,7 @@ mod introductions;
 mod log_end;
 mod shown;
 mod states;
-pub(crate) use introductions::{knowing, knowing_as};
+pub(crate) use introductions::{knowing, knowing_as, knowing_slots};
 
 use super::*;
 use crate::identity::{Joining, NodeIdentity};

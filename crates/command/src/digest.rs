@@ -6,7 +6,6 @@
 use base::double;
 use keyspace::{Digits, Entry, Value};
 use sha1::{Digest as _, Sha1};
-use state::text;
 use std::collections::BTreeMap;
 
 /// Bytes that are hashed between two calls of `pace` (T9).
@@ -23,8 +22,16 @@ impl Digest {
 
     /// Adds what has no place in an order.
     fn add(&mut self, bytes: &[u8], pace: &mut dyn FnMut(usize)) {
+        self.add_pieces(bytes.chunks(PIECE), pace);
+    }
+
+    fn add_pieces<'p>(
+        &mut self,
+        pieces: impl Iterator<Item = &'p [u8]>,
+        pace: &mut dyn FnMut(usize),
+    ) {
         let mut sum = Sha1::new();
-        for piece in bytes.chunks(PIECE) {
+        for piece in pieces {
             sum.update(piece);
             pace(piece.len());
         }
@@ -44,7 +51,10 @@ impl Digest {
         match value {
             Value::String(string) => {
                 self.mix(&KIND_STRING.to_be_bytes(), pace);
-                self.mix(text(string, &mut itoa::Buffer::new()), pace);
+                let (len, mut digits) = (string.len(), itoa::Buffer::new());
+                let pieces = string.pieces(0..len, &mut digits);
+                self.add_pieces(pieces.flat_map(|piece| piece.chunks(PIECE)), pace);
+                self.0 = Sha1::digest(self.0).into();
             }
             Value::Hash(hash) => {
                 self.mix(&KIND_HASH.to_be_bytes(), pace);

@@ -7,6 +7,7 @@ use super::args::integer;
 use super::dispatch::types_are_read;
 use super::env::{Done, Env, DONE};
 use super::error::Error;
+use super::pace::Pace;
 use super::rows::rows;
 use super::words::Words;
 use base::events::Classes;
@@ -127,7 +128,10 @@ fn restore(env: &mut Env<'_>, args: Args<'_>) -> Done {
             return Err(Error::TYPES_NOT_UPGRADED);
         }
         ttl => {
-            let restored = env.data.restore(&key, &value, ttl);
+            let mut pace = Pace::default();
+            let Env { data, server, .. } = env;
+            let breathe = &mut |bytes| pace.step(&mut **server, bytes); // T9
+            let restored = data.restore(&key, &value, ttl, breathe);
             restored.map_err(|_: BadValue| Error::DUMP_VALUE)?;
             env.data.event(Classes::GENERIC, "restore", &key);
         }

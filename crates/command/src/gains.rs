@@ -77,7 +77,10 @@ pub fn gained_by(env: &Env<'_>, queue: &[Queued]) -> SlotSet {
     gained
 }
 
-/// M12, M21: how far a title goes up when the shards that may know of a higher one have failed.
+/// M12, M21: how far a title goes up. A shard that was forgotten may come back with the first title of its slots.
+const REGAINED: u32 = 2;
+
+/// M12, M21: the same when the shards that may know of a higher one have failed.
 const FORCED: u32 = 65_536;
 
 /// The slots become this shard's, unless another one has them. False: no room now.
@@ -92,7 +95,7 @@ pub fn gain(env: &mut Env<'_>, slots: &SlotSet, owners: &Owners) -> Result<bool,
         let highest = owners.titles.of(slot).max(record.moves.titles.of(slot));
         let more = match (owners.answered, owners.failed) {
             (_, 1..) => FORCED,
-            (1.., 0) => 1,
+            (1.., 0) => REGAINED,
             (0, 0) => 0, // the first node of a cluster
         };
         titles.set(slot, highest.saturating_add(more));

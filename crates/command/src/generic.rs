@@ -2,6 +2,7 @@
 
 use super::env::{Done, Env, Flow, DONE};
 use super::error::Error;
+use super::pace::Pace;
 use super::room;
 use super::rows::rows;
 use super::values::kind_name;
@@ -27,7 +28,7 @@ fn del(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if keys.len() > 1 && !env.data.room_for(room::deletions(keys)) {
         return Ok(Flow::Hold);
     }
-    let mut deleted = 0;
+    let (mut deleted, mut pace) = (0, Pace::default());
     for bytes in args.skip(1).iter() {
         let key = env.data.key(bytes);
         if env.data.exists(&key) {
@@ -35,16 +36,18 @@ fn del(env: &mut Env<'_>, args: Args<'_>) -> Done {
             env.data.event(Classes::GENERIC, "del", &key);
             deleted += 1;
         }
+        pace.step(&mut *env.server, bytes.len()); // T9
     }
     env.reply().int(deleted);
     DONE
 }
 
 fn exists(env: &mut Env<'_>, args: Args<'_>) -> Done {
-    let mut count = 0;
+    let (mut count, mut pace) = (0, Pace::default());
     for bytes in args.skip(1).iter() {
         let key = env.data.key(bytes);
         count += i64::from(env.data.with_counted(&key, |entry| entry.is_some()));
+        pace.step(&mut *env.server, bytes.len()); // T9
     }
     env.reply().int(count);
     DONE

@@ -4,6 +4,7 @@
 
 use super::env::{Done, Env, DONE};
 use super::error::Error;
+use super::pace::Pace;
 use super::values::{as_sorted_set, bulk};
 use base::events::Classes;
 use keyspace::{Key, Scored, ZsetRef};
@@ -85,7 +86,12 @@ pub fn add(env: &mut Env<'_>, key: &[u8], items: &[(&[u8], f64)], options: Optio
     match outcome.changes.as_slice() {
         [] => {}
         [(member, score)] if options.incr => env.data.zset_increment(&key, member, *score),
-        changes => env.data.zset_add(&key, changes),
+        changes => {
+            let mut pace = Pace::default();
+            let Env { data, server, .. } = env;
+            let breathe = &mut |bytes| pace.step(&mut **server, bytes); // T9
+            data.zset_add(&key, changes, breathe);
+        }
     }
     if !outcome.changes.is_empty() {
         let name = if options.incr { "zincr" } else { "zadd" };

@@ -243,6 +243,13 @@ pub fn moving(env: &Env<'_>) -> [(&'static str, u64); 5] {
     ]
 }
 
+/// M21: slots that a stray could take by its epoch.
+pub fn untitled(env: &Env<'_>) -> usize {
+    let record = env.data.committed_record();
+    let titles = &record.moves.titles;
+    record.slots.iter().filter(|s| titles.of(*s) == 0).count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@
 //! has all deleted before ([`Role::Walk`]), and stores by an effect that each member sorts for again, as no bound
 //! on the result is known beforehand (D5).
 
+use super::api::ServerApi;
 use super::env::{Done, Env, Flow, DONE};
 use super::error::Error;
 use super::key_spec::{BadKeys, KeyFlags};
@@ -17,8 +18,8 @@ use base::events::Classes;
 use base::slot::key_slot;
 use resp::args::Args;
 use resp::encode::Reply;
-use state::sort::{elements_of, found_in, NotNumbers, Sorting};
-use state::StateMachine;
+use state::sort::{elements_of, found_in, Around, NotNumbers, Sorting};
+use state::{free, StateMachine};
 
 rows! { pub static ROWS: Generic [SET SORTEDSET LIST DANGEROUS] {
     "sort" -2 [WRITE DENYOOM] "1.0.0" key(1 RO ACCESS) unknown(RO ACCESS "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive from the content of the key we sort") unknown(OW UPDATE "For the optional STORE keyword. It is marked 'unknown' because the keyword can appear anywhere in the argument array") => sort: "Sorts elements, shows what belongs to them, stores it." .role(Role::Walk).keys_by(keys).new_effects();
@@ -133,6 +134,25 @@ fn look(data: &mut StateMachine, name: &[u8], field: Option<&[u8]>) -> Option<Ve
     data.with(&key, |entry| found_in(entry?.value(), field, now))
 }
 
+/// A command that sorts, at the leader or a replica.
+struct Leading<'a, 'e> {
+    data: &'a mut StateMachine,
+    server: &'a mut &'e mut dyn ServerApi,
+    pace: Pace,
+}
+
+impl Around for Leading<'_, '_> {
+    fn find(&mut self, key: &[u8], field: Option<&[u8]>) -> Option<Vec<u8>> {
+        let found = look(self.data, key, field);
+        self.pace(found.as_ref().map_or(0, Vec::len));
+        found
+    }
+
+    fn pace(&mut self, bytes: usize) {
+        self.pace.step(&mut **self.server, bytes);
+    }
+}
+
 fn run(env: &mut Env<'_>, args: Args<'_>, may_store: bool) -> Done {
     let (sorting, store) = parse(args, may_store, env.data.is_cluster())?;
     let key = env.data.key(args.at(1));
@@ -144,17 +164,21 @@ fn run(env: &mut Env<'_>, args: Args<'_>, may_store: bool) -> Done {
         out,
         ..
     } = env;
+    let mut pace = Pace::default();
     let elements = data.with_counted(&key, |entry| match entry {
         None => Ok((Vec::new(), false)),
-        Some(entry) => elements_of(entry.value()).ok_or(Error::WRONG_TYPE),
+        Some(entry) => {
+            let breathe = &mut |bytes| pace.step(&mut **server, bytes);
+            elements_of(entry.value(), breathe).ok_or(Error::WRONG_TYPE)
+        }
     })?;
-    let mut pace = Pace::default();
-    let mut lookup = |name: &[u8], field: Option<&[u8]>| {
-        let found = look(data, name, field);
-        pace.step(&mut **server, found.as_ref().map_or(0, Vec::len));
-        found
-    };
-    let found = sorting.run(elements, store.is_some(), &mut lookup);
+    let mut leading = Leading { data, server, pace };
+    let found = sorting.run(elements, store.is_some(), &mut leading);
+    let Leading {
+        data,
+        server,
+        mut pace,
+    } = leading;
     if data.footprint().hold {
         return Ok(Flow::Hold);
     }
@@ -169,6 +193,7 @@ fn run(env: &mut Env<'_>, args: Args<'_>, may_store: bool) -> Done {
             }
             pace.step(&mut **server, text.as_ref().map_or(0, Vec::len));
         }
+        free(found, &mut |bytes| pace.step(&mut **server, bytes));
         return DONE;
     };
     let to = data.key(to);
@@ -176,7 +201,8 @@ fn run(env: &mut Env<'_>, args: Args<'_>, may_store: bool) -> Done {
     let texts = found.iter().map(|text| text.as_deref().unwrap_or_default());
     let texts: Vec<&[u8]> = texts.collect();
     if in_transaction && !texts.is_empty() {
-        data.sort_store(&to, key.bytes, &sorting, &texts);
+        let breathe = &mut |bytes| pace.step(&mut **server, bytes);
+        data.sort_store(&to, key.bytes, &sorting, &texts, breathe);
     } else {
         // D5: they are one unit.
         if !data.room_for(StateMachine::bytes_of_store(&to, &texts)) {
@@ -191,6 +217,7 @@ fn run(env: &mut Env<'_>, args: Args<'_>, may_store: bool) -> Done {
         true => {}
     }
     reply.int(texts.len() as i64);
+    free(found, &mut |bytes| pace.step(&mut **server, bytes));
     DONE
 }
 

@@ -3,6 +3,7 @@
 
 mod admission;
 mod bitmaps;
+mod breath;
 mod databases;
 mod dump;
 mod effects;
@@ -15,6 +16,7 @@ mod hyperloglogs;
 mod keys;
 mod lists;
 mod loading;
+mod long_strings;
 mod migrate;
 mod pubsub;
 mod room;

@@ -5,6 +5,7 @@
 //! grows with its elements but by a count for hundreds of them at once, and the first that edits a shared part copies that part
 //! alone. So a snapshot has a value as it was by a clone, whatever happens to the value after it.
 
+pub mod blob;
 pub mod intset;
 pub mod list;
 pub mod listpack;
@@ -28,5 +29,6 @@ pub const PACE_BYTES: usize = 1 << 18;
 // A snapshot reads clones on another thread, and frees them there.
 const _: fn() = || {
     fn holds<T: Send + Sync>() {}
+    holds::<blob::Blob>();
     holds::<list::List>();
 };

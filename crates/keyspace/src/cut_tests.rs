@@ -8,8 +8,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::StringRef;
 use crate::{Key, Layout, Ttl};
+use crate::{Scratch, StringRef};
 
 const LAYOUTS: [Layout; 2] = [Layout::Single { databases: 4 }, Layout::Cluster];
 
@@ -210,10 +210,8 @@ impl Bed {
             let cut = self.cut.as_mut().ok_or("a part of no cut")?;
             let seen = &mut cut.seen;
             cut.reader.read_part(&part, &mut |entry| {
-                let value = match entry.value.string().unwrap() {
-                    StringRef::Int(n) => n.to_string().into_bytes(),
-                    StringRef::Bytes(bytes) => bytes.to_vec(),
-                };
+                let value = entry.value.string().unwrap();
+                let value = value.text(&mut Scratch::default()).to_vec();
                 let (at_cut, seen) = (&cut.at_cut[entry.db as usize], &mut seen[entry.db as usize]);
                 let value = (value, entry.expiry);
                 match at_cut.get(entry.key) {
@@ -391,7 +389,7 @@ fn large_values_are_shared_until_they_are_edited() {
     }
     let place = |ks: &Keyspace, key: &Key<'_>| match ks.get(0, key).unwrap().string().unwrap() {
         StringRef::Bytes(bytes) => bytes.as_ptr().addr(),
-        StringRef::Int(_) => panic!("bytes were written"),
+        _ => panic!("bytes that lie together were written"),
     };
     let [walked, touched, removed, overwritten, renamed] =
         names.map(|name| ks.key(name.as_bytes()));

@@ -31,21 +31,52 @@ impl Digest {
         let mut hash = Digest(START);
         for part in parts {
             hash.word(part.len() as u64);
-            let mut words = part.chunks_exact(8);
-            for word in &mut words {
-                hash.word(u64::from_le_bytes(word.try_into().expect("a chunk of 8")));
-            }
-            let rest = words.remainder();
-            if !rest.is_empty() {
-                let mut last = [0; 8];
-                last[..rest.len()].copy_from_slice(rest);
-                hash.word(u64::from_le_bytes(last));
-            }
+            hash.words(part);
         }
-        // What the last word did must reach all bits.
-        hash.word(0);
-        hash.word(0);
-        hash
+        hash.ended()
+    }
+
+    /// The same, where one part between two others lies in pieces, each of which but the last is whole words.
+    pub fn of_pieces<'p>(
+        before: &[&[u8]],
+        (len, pieces): (usize, impl Iterator<Item = &'p [u8]>),
+        behind: &[u8],
+    ) -> Digest {
+        let mut hash = Digest(START);
+        for part in before {
+            hash.word(part.len() as u64);
+            hash.words(part);
+        }
+        hash.word(len as u64);
+        let mut left = len;
+        for piece in pieces {
+            left -= piece.len();
+            assert!(piece.len() % 8 == 0 || left == 0, "pieces are whole words");
+            hash.words(piece);
+        }
+        hash.word(behind.len() as u64);
+        hash.words(behind);
+        hash.ended()
+    }
+
+    /// What the last word did must reach all bits.
+    fn ended(mut self) -> Digest {
+        self.word(0);
+        self.word(0);
+        self
+    }
+
+    fn words(&mut self, bytes: &[u8]) {
+        let mut words = bytes.chunks_exact(8);
+        for word in &mut words {
+            self.word(u64::from_le_bytes(word.try_into().expect("a chunk of 8")));
+        }
+        let rest = words.remainder();
+        if !rest.is_empty() {
+            let mut last = [0; 8];
+            last[..rest.len()].copy_from_slice(rest);
+            self.word(u64::from_le_bytes(last));
+        }
     }
 
     fn word(&mut self, word: u64) {

@@ -21,12 +21,13 @@ pub(super) enum Form {
     ObjList = 10,
     PackedSortedSet = 11,
     ObjSortedSet = 12,
+    ObjBlob = 13,
     /// Bytes that were written into, or made to be: Redis keeps such a string apart from its object, however short it is.
-    Written = 13,
+    Written = 14,
 }
 
 impl Form {
-    pub const ALL: [Form; 14] = [
+    pub const ALL: [Form; 15] = [
         Form::Int,
         Form::Bytes,
         Form::ObjString,
@@ -40,12 +41,15 @@ impl Form {
         Form::ObjList,
         Form::PackedSortedSet,
         Form::ObjSortedSet,
+        Form::ObjBlob,
         Form::Written,
     ];
 
     pub fn kind(self) -> Kind {
         match self {
-            Form::Int | Form::Bytes | Form::Written | Form::ObjString => Kind::String,
+            Form::Int | Form::Bytes | Form::Written | Form::ObjString | Form::ObjBlob => {
+                Kind::String
+            }
             Form::PackedHash | Form::PackedHashEx | Form::ObjHash => Kind::Hash,
             Form::PackedSetInts | Form::PackedSet | Form::ObjSet => Kind::Set,
             Form::PackedList | Form::ObjList => Kind::List,
@@ -108,6 +112,7 @@ impl Object {
     pub(super) fn form(&self) -> Form {
         match self {
             Object::String(_) => Form::ObjString,
+            Object::Blob(_) => Form::ObjBlob,
             Object::Hash(_) => Form::ObjHash,
             Object::Set(_) => Form::ObjSet,
             Object::List(_) => Form::ObjList,

@@ -31,6 +31,7 @@ mod types;
 mod value;
 
 use base::mutation::{self, Mutation};
+pub use containers::blob::{Blob, CHUNK as BLOB_CHUNK};
 pub use containers::list::Content;
 pub use containers::listpack::{Digits, Element, Listpack};
 use cut::Saver;
@@ -44,6 +45,7 @@ use form::Packing;
 pub use garbage::Garbage;
 pub use raw::prefetch;
 use raw::{EntryPtr, Payload, PayloadRef};
+pub use string::StringDraft;
 use table::{tag_of, Upkeep};
 use types::combine::Combiner;
 pub use types::combine::{intersect, SetDraft, SetOp};
@@ -54,7 +56,7 @@ pub use types::zset::{Scored, ZsetIter, ZsetLayout, ZsetRef};
 pub use types::zset_edit::ZsetMut;
 pub use types::zset_range::{LexBound, LexRange, ScoreBound, ScoreRange};
 pub use types::Limits;
-pub use value::{Entry, Kind, StringRef, Value};
+pub use value::{Entry, Kind, Scratch, StringRef, Value};
 
 /// Bytes of values between two breaths of a digest, and what an entry counts for beside its value.
 const BREATH: usize = 256 << 10;

@@ -1,10 +1,11 @@
 //! Owns the values that live outside their entry's block, behind one pointer: large strings, and containers beyond
 //! what an entry has room for. Never knows keys or expiry.
 //! Invariants: an object is `Send` and `Sync`, so that another thread may read it for a snapshot, and free it; the clone of
-//! a container shares its parts, so it takes no time that grows with its elements.
+//! a container, or of a string in chunks, shares its parts, so it takes no time that grows with its elements.
 
 use std::sync::Arc;
 
+use containers::blob::Blob;
 use containers::{size_class, Splice};
 
 use super::form::Packing;
@@ -21,6 +22,8 @@ const SLOW_TO_FREE: usize = 64 << 10;
 pub(super) enum Object {
     /// A string too long to be embedded; grows in place.
     String(Vec<u8>),
+    /// A string too long to be moved or copied.
+    Blob(Blob),
     Hash(HashObject),
     Set(SetObject),
     List(ListObject),
@@ -51,7 +54,7 @@ impl Object {
             Object::Set(SetObject::Ints(bytes) | SetObject::Packed(bytes)) => Some(bytes),
             Object::List(ListObject::Packed(bytes)) => Some(bytes),
             Object::Hash(HashObject::Table(_)) | Object::Set(SetObject::Table(_)) => None,
-            Object::String(_) | Object::List(ListObject::Chunks(_)) => None,
+            Object::String(_) | Object::Blob(_) | Object::List(ListObject::Chunks(_)) => None,
             Object::SortedSet(ZsetObject::Packed(bytes)) => Some(bytes),
             Object::SortedSet(ZsetObject::Table(_)) => None,
         }
@@ -61,6 +64,7 @@ impl Object {
     pub fn has_parts(&self) -> bool {
         match self {
             Object::String(_) => false,
+            Object::Blob(_) => true,
             Object::Hash(hash) => matches!(hash, HashObject::Table(_)),
             Object::Set(set) => matches!(set, SetObject::Table(_)),
             Object::List(list) => matches!(list, ListObject::Chunks(_)),
@@ -72,6 +76,7 @@ impl Object {
     pub fn bytes(&self) -> usize {
         match self {
             Object::String(bytes) => bytes.capacity(),
+            Object::Blob(blob) => blob.bytes(),
             Object::Hash(hash) => hash.bytes(),
             Object::Set(set) => set.bytes(),
             Object::List(list) => list.bytes(),

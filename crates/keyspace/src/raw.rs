@@ -97,7 +97,12 @@ impl Header {
     fn is_object(self) -> bool {
         matches!(
             self.form(),
-            Form::ObjString | Form::ObjHash | Form::ObjSet | Form::ObjList | Form::ObjSortedSet
+            Form::ObjString
+                | Form::ObjBlob
+                | Form::ObjHash
+                | Form::ObjSet
+                | Form::ObjList
+                | Form::ObjSortedSet
         )
     }
 

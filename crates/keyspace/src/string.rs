@@ -1,11 +1,13 @@
 //! Owns how a string is kept (an integer, bytes within its entry, an object) and how it is edited in
-//! place. Never touches memory itself. Invariant: a string shorter than or as long as the embedding
+//! place. Never touches memory itself. Invariants: a string is in chunks if it is longer than a mebibyte, and only then, so that
+//! no change of it copies all of it; a string shorter than or as long as the embedding
 //! limit that has never been longer is an integer or embedded; canonical text of an `i64` that is
 //! written as a whole is an integer, but for a result of bits, which stays bytes.
 
 use std::sync::Arc;
 
 use base::number::parse_i64;
+use containers::blob::Blob;
 
 use super::object::Object;
 use super::raw::{EntryPtr, Payload, PayloadRef, EMBED_MAX};
@@ -15,6 +17,46 @@ use super::{Key, Keyspace, Ttl};
 /// that a huge string never wastes half of its memory.
 const DOUBLE_UP_TO: usize = 1 << 20;
 
+/// A longer string is kept in chunks, whatever made it.
+const WHOLE_MAX: usize = 1 << 20;
+
+/// A string that no key has yet, of a length that is known.
+pub struct StringDraft {
+    made: Draft,
+    len: usize,
+}
+
+enum Draft {
+    Whole(Vec<u8>),
+    Chunks(Blob),
+}
+
+impl StringDraft {
+    pub fn with_len(len: usize) -> StringDraft {
+        let made = match len > WHOLE_MAX {
+            false => Draft::Whole(Vec::with_capacity(len)),
+            true => Draft::Chunks(Blob::new()),
+        };
+        StringDraft { made, len }
+    }
+
+    /// The bytes so far.
+    pub fn to_vec(&self) -> Vec<u8> {
+        match &self.made {
+            Draft::Whole(whole) => whole.clone(),
+            Draft::Chunks(blob) => blob.to_vec(),
+        }
+    }
+
+    /// The bytes that come next.
+    pub fn push(&mut self, bytes: &[u8]) {
+        match &mut self.made {
+            Draft::Whole(whole) => whole.extend_from_slice(bytes),
+            Draft::Chunks(blob) => blob.append(bytes),
+        }
+    }
+}
+
 impl Keyspace {
     /// Writes a string; an integer's canonical text is kept as the integer.
     pub fn set_string(&mut self, db: u32, key: &Key, value: &[u8], ttl: Ttl) {
@@ -23,6 +65,10 @@ impl Keyspace {
         }
         if value.len() <= EMBED_MAX {
             return self.put(db, key, Payload::Bytes(value), ttl);
+        }
+        if value.len() > WHOLE_MAX {
+            let object = Arc::new(Object::Blob(Blob::from(value)));
+            return self.put(db, key, Payload::Object(object), ttl);
         }
         let entry = self.dbs[db as usize].touch(key, &mut self.upkeep.saver);
         let old_expiry = entry.as_ref().and_then(|e| e.expiry());
@@ -47,6 +93,21 @@ impl Keyspace {
         match value.len() <= EMBED_MAX {
             true => self.put(db, key, Payload::Written(value), ttl),
             false => self.set_string(db, key, value, ttl),
+        }
+    }
+
+    /// The same of bytes that have come one after another.
+    pub fn put_bits(&mut self, db: u32, key: &Key, draft: StringDraft, ttl: Ttl) {
+        match draft.made {
+            Draft::Whole(bytes) => {
+                assert_eq!(bytes.len(), draft.len, "all of it has come");
+                self.set_bits(db, key, &bytes, ttl);
+            }
+            Draft::Chunks(blob) => {
+                assert_eq!(blob.len(), draft.len, "all of it has come");
+                let object = Arc::new(Object::Blob(blob));
+                self.put(db, key, Payload::Object(object), ttl);
+            }
         }
     }
 
@@ -89,6 +150,10 @@ impl Keyspace {
                 string[offset..end].copy_from_slice(bytes);
                 return new_len;
             }
+        }
+        if new_len > WHOLE_MAX {
+            make_blob(entry).write(offset, bytes);
+            return new_len;
         }
         let string = make_object(entry, new_len);
         reserve_growing(string, new_len);
@@ -133,6 +198,28 @@ fn make_object(entry: &mut EntryPtr, len: usize) -> &mut Vec<u8> {
     }
 }
 
+/// Makes chunks of an entry's string, unless it has them. Those that a snapshot or a copy has as well stay shared until
+/// they are written to.
+fn make_blob(entry: &mut EntryPtr) -> &mut Blob {
+    if !matches!(entry.payload(), PayloadRef::Object(Object::Blob(_))) {
+        make_embedded(entry);
+        let blob = match entry.payload() {
+            PayloadRef::Bytes(bytes) => Blob::from(bytes),
+            PayloadRef::Object(Object::String(bytes)) => Blob::from(&bytes[..]),
+            PayloadRef::Int(_) => unreachable!("it is text now"),
+            PayloadRef::Packed(..) | PayloadRef::Object(_) => unreachable!("it is a string"),
+        };
+        let expiry = entry.expiry();
+        let object = Arc::new(Object::Blob(blob));
+        // Up to a mebibyte, which is freed at once.
+        drop(entry.store(Payload::Object(object), expiry));
+    }
+    match entry.object_to_change() {
+        Some(Object::Blob(blob)) => blob,
+        _ => unreachable!("it is in chunks now"),
+    }
+}
+
 /// Grows `bytes` to at least `len` bytes of capacity, with room for further growth.
 fn reserve_growing(bytes: &mut Vec<u8>, len: usize) {
     if len > bytes.capacity() {
@@ -140,6 +227,10 @@ fn reserve_growing(bytes: &mut Vec<u8>, len: usize) {
         bytes.reserve_exact(len - bytes.len() + slack);
     }
 }
+
+#[cfg(test)]
+#[path = "string_tests.rs"]
+mod long_tests;
 
 #[cfg(test)]
 mod tests {

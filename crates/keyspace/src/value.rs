@@ -9,7 +9,9 @@ use super::types::hash::{HashLayout, HashRef};
 use super::types::list::{ListLayout, ListRef};
 use super::types::set::{SetLayout, SetRef};
 use super::types::zset::{ZsetLayout, ZsetRef};
+use containers::blob::Blob;
 use containers::listpack::Listpack;
+use std::ops::Range;
 
 /// A key with its value and expiry, borrowed from the keyspace.
 #[derive(Clone, Copy)]
@@ -46,6 +48,7 @@ impl<'a> Value<'a> {
             PayloadRef::Packed(Packing::Set, bytes) => Value::Set(SetRef::packed(bytes)),
             PayloadRef::Packed(Packing::List, bytes) => Value::List(ListRef::packed(bytes)),
             PayloadRef::Object(Object::String(bytes)) => Value::String(StringRef::Bytes(bytes)),
+            PayloadRef::Object(Object::Blob(blob)) => Value::String(StringRef::Chunks(blob)),
             PayloadRef::Object(Object::Hash(hash)) => Value::Hash(hash.as_ref()),
             PayloadRef::Packed(Packing::SortedSet, bytes) => {
                 Value::SortedSet(ZsetRef::packed(bytes))
@@ -138,6 +141,10 @@ impl<'a> Value<'a> {
         let (kind, value): (u8, &[u8]) = match self {
             Value::String(StringRef::Int(n)) => (KIND_STRING, text.format(n).as_bytes()),
             Value::String(StringRef::Bytes(bytes)) => (KIND_STRING, bytes),
+            Value::String(StringRef::Chunks(blob)) => {
+                let value = (blob.len(), blob.chunks());
+                return Digest::of_pieces(&[key, &[KIND_STRING]], value, &digest_field(expiry));
+            }
             Value::Hash(hash) => {
                 sum = hash.digest().bytes();
                 (KIND_HASH, &sum)
@@ -166,15 +173,67 @@ pub enum StringRef<'a> {
     Int(i64),
     /// Any other string.
     Bytes(&'a [u8]),
+    /// A string of more than a mebibyte, whose bytes do not lie together.
+    Chunks(&'a Blob),
 }
 
-impl StringRef<'_> {
+/// Room for the bytes of a string that do not lie together anywhere.
+#[derive(Default)]
+pub struct Scratch {
+    digits: itoa::Buffer,
+    joined: Vec<u8>,
+}
+
+impl<'a> StringRef<'a> {
     /// The length of the string.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         match self {
             StringRef::Int(n) => itoa::Buffer::new().format(*n).len(),
             StringRef::Bytes(bytes) => bytes.len(),
+            StringRef::Chunks(blob) => blob.len(),
+        }
+    }
+
+    /// The byte at an index, if the string is as long.
+    pub fn byte(self, at: usize) -> Option<u8> {
+        match self {
+            StringRef::Int(n) => itoa::Buffer::new().format(n).as_bytes().get(at).copied(),
+            StringRef::Bytes(bytes) => bytes.get(at).copied(),
+            StringRef::Chunks(blob) => blob.byte(at),
+        }
+    }
+
+    /// The bytes of a range, as far as the string has them, piece by piece. What one piece has can be copied at once.
+    pub fn pieces(
+        self,
+        range: Range<usize>,
+        digits: &'a mut itoa::Buffer,
+    ) -> impl Iterator<Item = &'a [u8]> {
+        let (whole, blob): (&'a [u8], _) = match self {
+            StringRef::Int(n) => (digits.format(n).as_bytes(), None),
+            StringRef::Bytes(bytes) => (bytes, None),
+            StringRef::Chunks(blob) => (&[], Some(blob)),
+        };
+        let part = &whole[range.start.min(whole.len())..range.end.min(whole.len())];
+        let part = Some(part).filter(|part| !part.is_empty());
+        let chunks = blob.into_iter();
+        let chunks = chunks.flat_map(move |blob| blob.range(range.start, range.end));
+        part.into_iter().chain(chunks)
+    }
+
+    /// All bytes together: what lies in chunks is joined, which takes time and memory for each of them.
+    pub fn text<'s>(self, scratch: &'s mut Scratch) -> &'s [u8]
+    where
+        'a: 's,
+    {
+        match self {
+            StringRef::Int(n) => scratch.digits.format(n).as_bytes(),
+            StringRef::Bytes(bytes) => bytes,
+            StringRef::Chunks(blob) => {
+                scratch.joined = blob.to_vec();
+                &scratch.joined
+            }
         }
     }
 
@@ -182,6 +241,7 @@ impl StringRef<'_> {
         match self {
             StringRef::Int(_) => 8,
             StringRef::Bytes(bytes) => bytes.len(),
+            StringRef::Chunks(blob) => blob.len(),
         }
     }
 }

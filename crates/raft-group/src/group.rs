@@ -105,7 +105,7 @@ pub(super) struct Told {
     id: RaftId,
     applied: u64,
     acked: Option<Mono>,
-    lacks_room: bool,
+    pub(super) lacks_room: bool,
     loads: bool,
     failed: Option<Mono>,
 }
@@ -145,7 +145,7 @@ pub struct Group {
     /// A TimeoutNow that waits for everything to be persisted (E2).
     pub(super) postponed: Option<Box<Envelope>>,
     /// What members have told, or shown.
-    told: Vec<Told>,
+    pub(super) told: Vec<Told>,
     pub(super) flow: Flow,
     pub(super) role: StateRole,
     pub(super) term: u64,
@@ -329,7 +329,7 @@ impl Group {
         members
     }
 
-    fn told_by(&self, id: RaftId) -> Told {
+    pub(super) fn told_by(&self, id: RaftId) -> Told {
         let told = self.told.iter().find(|told| told.id == id);
         told.copied().unwrap_or_default()
     }
@@ -361,29 +361,6 @@ impl Group {
     /// Entries that a member has acknowledged to this leader.
     pub(super) fn matched(&self, id: RaftId) -> u64 {
         self.node.raft.prs().get(id.0).map_or(0, |p| p.matched)
-    }
-
-    /// D5: whether this member's log has room for writes; every message says so.
-    pub fn set_room(&mut self, has_room: bool) {
-        self.has_room = has_room;
-    }
-
-    /// D5: whether the voters that have room for writes, as those say that answer, and this member are a majority.
-    pub fn has_room_to_commit(&self, now: Mono) -> bool {
-        if self.told.iter().all(|told| !told.lacks_room) {
-            return true; // those that do not answer are counted elsewhere
-        }
-        let t = self.election_timeout();
-        let can = |id: u64| {
-            let heard = self.lease.heard(id).is_some_and(|at| now.since(at) < t);
-            id == self.config.id.0 || heard && !self.told_by(RaftId(id)).lacks_room
-        };
-        let commits = |half: &[u64]| {
-            let can = half.iter().filter(|voter| can(**voter)).count();
-            half.is_empty() || can > half.len() / 2
-        };
-        let conf = &self.membership.conf;
-        commits(&conf.voters) && commits(&conf.voters_outgoing)
     }
 
     /// P20: whether this member's keyspace is that of the applied index; every message says so, and it

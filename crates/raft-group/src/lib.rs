@@ -15,6 +15,7 @@ mod lease;
 mod members;
 mod outgoing;
 mod plan;
+mod room;
 mod step;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -114,6 +114,11 @@ impl CampaignTimer {
         self.at = now + self.patience();
     }
 
+    /// This member stepped down for one whose log is shorter: that one would vote for it.
+    pub fn abdicated(&mut self, now: Mono) {
+        self.at = now + 3 * self.election_timeout + self.patience();
+    }
+
     /// A pre-vote was asked for: it changes nothing, so it is asked again soon.
     pub fn asked(&mut self, now: Mono) {
         self.at = now + self.election_timeout.mul_f64(0.1);

@@ -2,6 +2,7 @@
 //!
 //! Owns: [`Encoder`], which writes what values are made of. Never: knows a payload's type and footer.
 
+use super::sink::joined;
 use super::{length, lzf, special, Sink, PACE_BYTES};
 use base::number::parse_i64;
 use std::convert::Infallible;
@@ -120,6 +121,21 @@ impl Sink for Encoder<'_> {
 
     fn string(&mut self, text: &[u8]) -> Result<(), Infallible> {
         Encoder::string(self, text);
+        Ok(())
+    }
+
+    fn long_string(
+        &mut self,
+        len: usize,
+        pieces: &mut dyn Iterator<Item = &[u8]>,
+    ) -> Result<(), Infallible> {
+        if self.compress {
+            self.string(&joined(len, pieces));
+            return Ok(());
+        }
+        self.size(len);
+        self.out.reserve(len);
+        pieces.for_each(|piece| self.bytes(piece));
         Ok(())
     }
 

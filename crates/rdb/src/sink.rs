@@ -13,6 +13,14 @@ pub trait Sink {
     /// A string, in the shortest form that there is for it.
     fn string(&mut self, text: &[u8]) -> Result<(), Self::Error>;
 
+    /// A string of so many bytes, too many to be short or a number, whose bytes do not lie together. What compresses it
+    /// joins them.
+    fn long_string(
+        &mut self,
+        len: usize,
+        pieces: &mut dyn Iterator<Item = &[u8]>,
+    ) -> Result<(), Self::Error>;
+
     /// A number in the form of a length.
     fn length(&mut self, n: u64) -> Result<(), Self::Error>;
 
@@ -26,6 +34,13 @@ pub trait Sink {
     fn double(&mut self, n: f64) -> Result<(), Self::Error> {
         self.raw(&n.to_le_bytes())
     }
+}
+
+/// The bytes of a string that come piece by piece.
+pub(crate) fn joined(len: usize, pieces: &mut dyn Iterator<Item = &[u8]>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(len);
+    pieces.for_each(|piece| bytes.extend_from_slice(piece));
+    bytes
 }
 
 /// Writes a value with elements: what stands before them, then piece by piece.

@@ -112,6 +112,16 @@ impl<'a> Reply<'a> {
 
     /// A bulk string with the digits of `n`.
     #[inline]
+    /// A bulk string of so many bytes, which come in pieces.
+    pub fn bulk_of<'p>(&mut self, len: usize, pieces: impl Iterator<Item = &'p [u8]>) {
+        self.count(b'$', len);
+        self.out.reserve(len + 2);
+        let begin = self.out.len();
+        pieces.for_each(|piece| self.out.extend_from_slice(piece));
+        assert_eq!(self.out.len() - begin, len, "all pieces are the string");
+        self.out.extend_from_slice(b"\r\n");
+    }
+
     pub fn bulk_int(&mut self, n: i64) {
         self.bulk(itoa::Buffer::new().format(n).as_bytes());
     }

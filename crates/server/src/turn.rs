@@ -105,18 +105,21 @@ pub struct Server<P: Platform> {
     pub(super) memory_bytes: usize,
     pub(super) ending: Option<Ending>,
     disk_full_told: bool,
-    base_stuck_told: bool,
+    /// Of the base, of files, of reads.
+    troubles_told: [bool; 3],
     /// Since when the keyspace has been loaded, as far as the log says.
     pub(super) loading_told: Option<LoadProgress>,
     /// Where slots are, as of this turn; none outside a cluster.
     pub(super) routing: Option<Arc<Routing>>,
 }
 
-/// T9: a follower that applies a large unit answers its leader's heartbeats.
-pub(super) fn breathe<P: Platform>(cluster: &mut Option<Box<Clustered<P>>>, group: &mut Group) {
-    if let Some(cluster) = cluster {
-        cluster.breathe_applying(group);
-    }
+/// T9: a follower that applies for long answers its leader's heartbeats. Whether a breath was due.
+pub(super) fn breathe<P: Platform>(
+    cluster: &mut Option<Box<Clustered<P>>>,
+    group: &mut Group,
+) -> bool {
+    let cluster = cluster.as_mut();
+    cluster.is_some_and(|cluster| cluster.breathe_applying(group))
 }
 
 impl<P: Platform> Server<P> {
@@ -150,7 +153,7 @@ impl<P: Platform> Server<P> {
             memory_bytes,
             ending: None,
             disk_full_told: false,
-            base_stuck_told: false,
+            troubles_told: [false; 3],
             loading_told: None,
             routing: None,
             state,
@@ -234,51 +237,93 @@ impl<P: Platform> Server<P> {
         while let Some(done) = self.state.platform.next_done() {
             match done {
                 Done::Download(done) => self.downloaded(done),
-                done => self.shard.job_done(self.turn_started, done)?,
+                done => {
+                    let (now, cluster) = (self.turn_started, &mut self.state.cluster);
+                    let breath = &mut |group: &mut Group| breathe(cluster, group);
+                    self.shard.job_done_with(now, done, breath)?;
+                }
             }
         }
         let now = self.turn_started;
         self.open_installed(now)?;
         self.tell_loaded();
-        self.tell_base_stuck();
-        if self.shard.lacks_room() != self.disk_full_told {
-            self.disk_full_told = !self.disk_full_told;
-            if self.disk_full_told {
-                let whose = match self.shard.is_disk_full() {
-                    true => "disk is full",
-                    false => "disks of a majority of the shard's members are full",
-                };
-                slog::warn!(
-                    self.logger,
-                    "The {whose}: writes are refused until there is room ({}). What helps: room on the disk of `dir`, \
-                     or fewer keys: DEL, UNLINK, FLUSHDB and FLUSHALL are taken, keys expire, and a snapshot gives back \
-                     what they leave",
-                    self.shard.no_space().unwrap_or("there is room on this one")
-                );
-            } else {
-                slog::warn!(
-                    self.logger,
-                    "There is room on the disk again: writes are taken"
-                );
-            }
-        }
+        self.tell_troubles();
+        self.tell_room();
         Ok(())
     }
 
-    /// F23: a base that can't be replaced ends nothing, so somebody has to hear of it: the log grows meanwhile.
-    fn tell_base_stuck(&mut self) {
-        let why = self.shard.switch_failure();
-        if why.is_some() == self.base_stuck_told {
+    /// D5: writes are refused; what helps depends on what is missing.
+    fn tell_room(&mut self) {
+        if let Some(entries) = self.shard.take_abdication() {
+            slog::warn!(
+                self.logger,
+                "The disks of a majority of the shard's members have no room for the newest {} entries of the log: this node \
+                 leads no more, and they may be lost. Their writes were not acknowledged",
+                entries
+            );
+        }
+        if self.shard.lacks_room() == self.disk_full_told {
             return;
         }
-        self.base_stuck_told = why.is_some();
-        match why {
-            Some(why) => slog::warn!(
+        self.disk_full_told = !self.disk_full_told;
+        if !self.disk_full_told {
+            slog::warn!(
                 self.logger,
-                "The log can't be trimmed, and this is tried again every second: {}",
-                why
+                "There is room on the disk again: writes are taken"
+            );
+            return;
+        }
+        let why = self.shard.no_space();
+        let why = why.unwrap_or("there is room on this one");
+        if self.shard.lacks_files() {
+            slog::warn!(
+                self.logger,
+                "No file can be opened for the log: writes are refused until one can ({why}). What helps: a higher limit of \
+                 open files, or fewer clients"
+            );
+            return;
+        }
+        let whose = match self.shard.is_disk_full() {
+            true => "disk is full",
+            false => "disks of a majority of the shard's members are full",
+        };
+        slog::warn!(
+            self.logger,
+            "The {whose}: writes are refused until there is room ({why}). What helps: room on the disk of `dir`, \
+             or fewer keys: DEL, UNLINK, FLUSHDB and FLUSHALL are taken, keys expire, and a snapshot gives back \
+             what they leave"
+        );
+    }
+
+    /// D5: what fails here ends nothing and is tried again, so somebody has to hear of it: the log grows meanwhile (F23),
+    /// what is of no use fills the disk as what is of use does, and a load seems to stand.
+    fn tell_troubles(&mut self) {
+        let troubles = [
+            (
+                self.shard.switch_failure(),
+                "The log can't be trimmed, and this is tried again every second",
+                "The log can be trimmed again",
             ),
-            None => slog::info!(self.logger, "The log can be trimmed again"),
+            (
+                self.shard.removal_failure(),
+                "Files that are of no use any more can't be removed, and this is tried again every second",
+                "The files that were of no use are removed",
+            ),
+            (
+                self.shard.read_failure(),
+                "The disk can't be read, and this is tried again every second",
+                "The disk can be read again",
+            ),
+        ];
+        for ((why, begins, ends), told) in troubles.into_iter().zip(&mut self.troubles_told) {
+            if why.is_some() == *told {
+                continue;
+            }
+            *told = why.is_some();
+            match why {
+                Some(why) => slog::warn!(self.logger, "{}: {}", begins, why),
+                None => slog::info!(self.logger, "{}", ends),
+            }
         }
     }
 

@@ -7,7 +7,9 @@ use base::mutation::{self, Mutation};
 use effect::{parse_entry, CodecError, Staged, Stager, Unit, Units};
 use keyspace::{Keyspace, PREFETCH};
 use raft::eraftpb::Entry;
-use state::{apply_record, apply_unit, check_unit, ApplyError, StateMachine};
+use raft_group::Group;
+use state::{apply_record, apply_unit, check_unit, ApplyError, Pacer, StateMachine};
+use std::cell::Cell;
 use storage::base::MemberKind;
 use storage::Disk;
 
@@ -22,9 +24,10 @@ pub(super) fn apply_entry(
     data: &mut StateMachine,
     stager: &mut Stager,
     entry: &Entry,
+    pacer: &mut Pacer,
     breathe: &mut dyn FnMut(),
 ) -> Result<(), ShardError> {
-    carry_out(data, stager, entry, &mut Carry::All(breathe))
+    carry_out(data, stager, entry, &mut Carry::All(pacer, breathe))
 }
 
 /// What one committed entry makes of the record, where the keyspace is made later.
@@ -38,14 +41,14 @@ pub(super) fn scan_entry(
 
 /// What of a unit is carried out.
 enum Carry<'b> {
-    All(&'b mut dyn FnMut()),
+    All(&'b mut Pacer, &'b mut dyn FnMut()),
     Record,
 }
 
 impl Carry<'_> {
     fn unit(&mut self, data: &mut StateMachine, unit: Unit<'_>) -> Result<(), ApplyError> {
         match self {
-            Carry::All(breathe) => apply_unit(data, unit, breathe),
+            Carry::All(pacer, breathe) => apply_unit(data, unit, pacer, breathe),
             Carry::Record => apply_record(data, unit),
         }
     }
@@ -54,7 +57,7 @@ impl Carry<'_> {
     /// the time of a load is waiting for it.
     fn look_ahead(&self, data: &StateMachine, ahead: &mut Units<'_>) {
         let keys = ahead.take(PREFETCH).flatten();
-        if let Carry::All(_) = self {
+        if let Carry::All(..) = self {
             data.prefetch(0, keys.filter_map(|unit| unit.first_argument()));
         }
     }
@@ -119,10 +122,16 @@ fn is_void(body: &[u8], keyspace: &Keyspace) -> bool {
 }
 
 impl<D: Disk> Shard<D> {
-    /// Applies delivered entries, a slice of them; more may be left.
+    /// Applies delivered entries, a slice of them; more may be left. An entry of a few bytes can take long: a slice ends behind one
+    /// in which a breath was due.
     pub(super) fn apply_slice(&mut self, breath: &mut Breath<'_>) -> Result<(), ShardError> {
-        let (mut bytes, mut count) = (0, 0);
+        let (mut bytes, mut count, long) = (0, 0, Cell::new(false));
         let all = mutation::is(Mutation::ApplyAllAtOnce);
+        let mut breath = |group: &mut Group| {
+            long.set(long.get() | breath(group));
+            long.get()
+        };
+        let mut pacer = Pacer::default();
         while self.loading.is_none()
             && (all || bytes < self.config.sizes.apply_slice && count < APPLY_ENTRIES)
         {
@@ -141,10 +150,14 @@ impl<D: Disk> Shard<D> {
             }
             bytes += entry.data.len();
             count += 1;
-            if !self.confirm(&entry, breath)? {
+            let confirmed = self.confirm(&entry, &mut pacer, &mut breath)?;
+            if !confirmed {
                 break;
             }
             self.group.advance_applied(entry.index);
+            if long.get() && !all {
+                break;
+            }
         }
         Ok(())
     }
@@ -162,14 +175,21 @@ impl<D: Disk> Shard<D> {
     }
 
     /// One committed entry: the outcome of a batch of the tail, or new. False: the tail was lost.
-    fn confirm(&mut self, entry: &Entry, breath: &mut Breath<'_>) -> Result<bool, ShardError> {
+    fn confirm(
+        &mut self,
+        entry: &Entry,
+        pacer: &mut Pacer,
+        breath: &mut Breath<'_>,
+    ) -> Result<bool, ShardError> {
         let Some(batch) = self.tail.front().filter(|b| b.first <= entry.index) else {
             if self.group.kind() == MemberKind::Witness {
                 return Ok(true); // W1
             }
             let group = &mut self.group;
-            let mut breathe = || breath(group);
-            apply_entry(&mut self.data, &mut self.stager, entry, &mut breathe)?;
+            let mut breathe = || {
+                breath(group);
+            };
+            apply_entry(&mut self.data, &mut self.stager, entry, pacer, &mut breathe)?;
             if self.tail.is_empty() {
                 // S1: else the record shows the tail, which is not committed by this entry.
                 self.data.commit_record();

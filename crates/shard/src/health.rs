@@ -21,6 +21,21 @@ const FOR_VOTES: u64 = 16 << 10;
 /// E4: how many T pass before a member is asked again that has not taken over.
 const FAILED_PAUSE: u32 = 10;
 
+/// D5: what this member's disk, or those of the others, lack.
+#[derive(Default)]
+pub(super) struct Lack {
+    /// A leader's entries behind this commit have no room elsewhere, since then.
+    stuck: Option<(u64, Mono)>,
+    /// So many entries had none when this member stepped down for that.
+    abdication: Option<u64>,
+    /// The term in which room was asked for.
+    wanted_in: u64,
+    /// No file can be opened for the log.
+    pub files: bool,
+    /// No file could be opened for the last read.
+    pub read_failure: Option<String>,
+}
+
 /// D5: entries that may use the reserve, also at followers: what a new leader begins with, and
 /// changes of members.
 fn may_use_reserve(entry: &Entry) -> bool {
@@ -60,6 +75,11 @@ impl<D: Disk> Shard<D> {
 
     /// Looks how the own disk does. A leader that it fails, or whose keyspace is being loaded, hands over.
     pub(super) fn look_at_disk(&mut self, now: Now) {
+        // What another leader sent, and had no room, may never be sent again.
+        let term = self.group.term();
+        if std::mem::replace(&mut self.lack.wanted_in, term) != term {
+            self.log.forget_wanted();
+        }
         let has_room = self.has_room();
         self.group.set_room(has_room);
         self.full_since = match has_room {
@@ -83,6 +103,34 @@ impl<D: Disk> Shard<D> {
         if let Some(to) = raft_group::relief(me, t, own, self.group.membership(), &of) {
             self.group.transfer(now, to);
         }
+        self.abdicate_if_stuck(now);
+    }
+
+    /// D5: what was logged before the others said that they have no room, and is more than they have, commits nowhere,
+    /// and deletions wait behind it: a full disk without a way out. Another log than this one may do without it (T6).
+    fn abdicate_if_stuck(&mut self, now: Now) {
+        let (commit, last) = (self.group.commit(), self.group.last_index());
+        let waits = commit < last && self.is_outvoted_by_full_disks();
+        if !waits || mutation::is(Mutation::StuckLeaderStays) {
+            self.lack.stuck = None;
+            return;
+        }
+        let since = match self.lack.stuck {
+            Some((at, since)) if at == commit => since,
+            _ => now.mono,
+        };
+        self.lack.stuck = Some((commit, since));
+        let lasts = now.mono.since(since) >= self.config.outcome_timeout;
+        if lasts && self.group.can_be_replaced(now.mono) {
+            self.lack.stuck = None;
+            self.lack.abdication = Some(last - commit);
+            self.group.abdicate(now);
+        }
+    }
+
+    /// This member has just stepped down for the sake of the others' disks: so many entries may be lost.
+    pub fn take_abdication(&mut self) -> Option<u64> {
+        self.lack.abdication.take()
     }
 
     /// T5: what a quorum has on disk has happened, though this member's own disk has not got there:

@@ -33,6 +33,7 @@ mod members;
 mod open;
 mod persist;
 mod quorum;
+mod removal;
 mod replay;
 mod space;
 mod state_file;
@@ -289,6 +290,7 @@ pub struct Shard<D: Disk> {
     patient_entries: usize,
     /// D5: since when there has been no room for writes.
     full_since: Option<Mono>,
+    lack: health::Lack,
     retry_alloc_at: Option<Mono>,
     /// D5: the log could not get the space that it wants, and has not got it since; what the system said.
     no_space: Option<String>,
@@ -312,6 +314,7 @@ pub struct Shard<D: Disk> {
     members: members::Members,
     quorum: quorum::Quorum,
     new_state: Option<log_end::NewState>,
+    removal: removal::Removal<D>,
     /// D7, P12: up to where all members have the log that need not be given a state; none: nobody has said so.
     needed: Option<u64>,
     /// P11: a member is being given the state that the base names; how often another one was in vain.

@@ -20,8 +20,9 @@ use base::mutation::{self, Mutation};
 use effect::Stager;
 use keyspace::Keyspace;
 use raft::eraftpb::Entry;
+use raft_group::Group;
 use state::load::{LoadError, Loader};
-use state::StateMachine;
+use state::{Pacer, StateMachine};
 use std::sync::Arc;
 use storage::base::{MemberKind, StateFile};
 use storage::snapshot::{SliceRead, LOAD_SLICE};
@@ -37,6 +38,15 @@ pub enum Cause {
     LostTail,
     /// An operator wants to see that what is on the disk is what is in memory.
     Reload,
+}
+
+impl Cause {
+    /// T9: beside a Raft that lives a load breathes. D2: where Raft waits for it nothing is stepped.
+    fn breathe(self, group: &mut Group, breath: &mut Breath<'_>) {
+        if self != Cause::Start {
+            breath(group);
+        }
+    }
 }
 
 /// A keyspace on its way.
@@ -149,7 +159,9 @@ impl<D: Disk> Shard<D> {
         let group = &mut self.group;
         let check = Check {
             at: group.applied(),
-            digest: self.data.keyspace().digest_with(&mut || breath(group)),
+            digest: self.data.keyspace().digest_with(&mut || {
+                breath(group);
+            }),
             record: Arc::clone(self.data.record()),
         };
         // They are read back in their turn.
@@ -292,7 +304,12 @@ impl<D: Disk> Shard<D> {
     }
 
     /// The next bytes of the state's file; fewer than a slice: its end.
-    pub(super) fn load_state(&mut self, now: Now, bytes: &[u8]) -> Result<(), ShardError> {
+    pub(super) fn load_state(
+        &mut self,
+        now: Now,
+        bytes: &[u8],
+        breath: &mut Breath<'_>,
+    ) -> Result<(), ShardError> {
         let mut loading = self.loading.take().expect("it asked for this read");
         let Source::File { mut loader, offset } = loading.source else {
             unreachable!("one read at a time, and it was one of the file");
@@ -302,8 +319,9 @@ impl<D: Disk> Shard<D> {
             file: snapshot.file_name().unwrap_or_default(),
             why,
         };
+        let (group, cause) = (&mut self.group, loading.cause);
         loader
-            .feed(bytes)
+            .feed_with(bytes, &mut || cause.breathe(group, breath))
             .map_err(|why| unusable(why.to_string()))?;
         loading.reading = Reading::No;
         loading.source = if bytes.len() < LOAD_SLICE {
@@ -322,21 +340,32 @@ impl<D: Disk> Shard<D> {
     }
 
     /// The next entries.
-    pub(super) fn load_entries(&mut self, now: Now, entries: &[Entry]) -> Result<(), ShardError> {
+    pub(super) fn load_entries(
+        &mut self,
+        now: Now,
+        entries: &[Entry],
+        breath: &mut Breath<'_>,
+    ) -> Result<(), ShardError> {
         self.loading_mut().reading = Reading::No;
+        let mut pacer = Pacer::default();
         for entry in entries {
             let new = entry.index > self.group.applied();
             if is_change(entry) && new && !self.apply_members(entry)? {
                 break; // it is read again when the commit index is on disk (D1)
             }
-            let Source::Log(replay) = &mut self.loading_mut().source else {
+            let loading = self.loading.as_mut().expect("it asked for this read");
+            let Source::Log(replay) = &mut loading.source else {
                 unreachable!("one read at a time, and it was one of the log");
             };
             assert_eq!(
                 entry.index, replay.next,
                 "a read job's entries are consecutive"
             );
-            apply_entry(&mut replay.data, &mut replay.stager, entry, &mut || {})?;
+            let (group, cause) = (&mut self.group, loading.cause);
+            let Replay { data, stager, .. } = &mut **replay;
+            apply_entry(data, stager, entry, &mut pacer, &mut || {
+                cause.breathe(group, breath);
+            })?;
             replay.next += 1;
             if new {
                 let record = replay.data.record().clone();
@@ -395,7 +424,9 @@ impl<D: Disk> Shard<D> {
         }
         let group = &mut self.group;
         let keyspace = replay.data.keyspace();
-        let what = match keyspace.digest_with(&mut || breath(group)) {
+        let what = match keyspace.digest_with(&mut || {
+            breath(group);
+        }) {
             digest if digest != check.digest => "keys",
             _ if replay.data.record() != &check.record => "record",
             _ => {

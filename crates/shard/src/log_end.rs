@@ -79,8 +79,10 @@ impl<D: Disk> Shard<D> {
     fn drop_file_of(&mut self, snapshot: &SnapshotMeta) {
         let waiting = self.new_state.as_ref().map(|new| &new.snapshot);
         let mut named = waiting.into_iter().chain([&self.base.snapshot]);
-        if !named.any(|other| other.file_name() == snapshot.file_name()) {
-            self.jobs.push(Job::Trim(self.log.drop_state(snapshot)));
+        let is_named = named.any(|other| other.file_name() == snapshot.file_name());
+        drop(named);
+        if !is_named {
+            self.remove_files(self.log.drop_state(snapshot));
         }
     }
 
@@ -273,7 +275,7 @@ impl<D: Disk> Shard<D> {
                 self.base = *base;
                 self.group.compact(self.base.log_before());
                 self.offer_state();
-                self.jobs.push(Job::Trim(trim));
+                self.remove_files(trim);
             }
             // D5: nothing has changed, so a full disk, or one that fails here, ends nothing.
             Switched::NotYet(error) => {
@@ -318,8 +320,9 @@ impl<D: Disk> Shard<D> {
         new.map_or(&self.base.snapshot, |new| &new.snapshot)
     }
 
-    /// When a switch is to be tried again.
+    /// When a switch, or a removal, is to be tried again.
     pub(super) fn switch_due(&self) -> Option<Mono> {
-        self.new_state.as_ref().and_then(|new| new.again_at)
+        let new = self.new_state.as_ref().and_then(|new| new.again_at);
+        new.into_iter().chain(self.removal.due()).min()
     }
 }

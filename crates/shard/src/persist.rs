@@ -1,5 +1,6 @@
 //! What is written when, and what counts as written (D1, D4, D5).
 
+use super::turn::Breath;
 use super::{ReadFor, Shard, ShardError, SyncPolicy};
 use base::clock::Now;
 use base::mutation::{self, Mutation};
@@ -123,6 +124,7 @@ impl<D: Disk> Shard<D> {
         }
         self.flush_commit(now)?;
         self.order_switch(now);
+        self.remove_again(now);
         if self.snapshots.is_busy() {
             self.begin_snapshot()?;
         }
@@ -211,6 +213,16 @@ impl<D: Disk> Shard<D> {
 
     /// Takes in what a job brought. An error ends the process, but for a full disk (D5).
     pub fn job_done(&mut self, now: Now, done: Done<D>) -> Result<(), ShardError> {
+        self.job_done_with(now, done, &mut |_| false)
+    }
+
+    /// The same; `breath` is drawn now and then while a keyspace is loaded (T9).
+    pub fn job_done_with(
+        &mut self,
+        now: Now,
+        done: Done<D>,
+        breath: &mut Breath<'_>,
+    ) -> Result<(), ShardError> {
         match done {
             Done::Synced(result) => {
                 let took = self.sync_since.take().map(|since| now.mono.since(since));
@@ -225,26 +237,35 @@ impl<D: Disk> Shard<D> {
                 let entries = match result {
                     // No file can be opened now (D5): it is read later.
                     Err(error) if error.is_full() => {
+                        self.lack.read_failure = Some(error.to_string());
                         self.not_read(now);
                         return Ok(());
                     }
                     read => read?.entries,
                 };
+                self.lack.read_failure = None;
                 match self.next_read() {
                     // D6: nothing of it is written yet; the follower asks again.
                     ReadFor::Follower(wanted) if entries.is_empty() => {
                         self.group.not_fetched(&wanted);
                     }
                     ReadFor::Follower(wanted) => self.group.fetched(wanted, entries),
-                    ReadFor::Loading => self.load_entries(now, &entries)?,
+                    ReadFor::Loading => self.load_entries(now, &entries, breath)?,
                 }
             }
             Done::Slice(result) => match result {
-                Err(error) if error.is_full() => self.load_not_read(now),
-                read => self.load_state(now, &read?)?,
+                Err(error) if error.is_full() => {
+                    self.lack.read_failure = Some(error.to_string());
+                    self.load_not_read(now);
+                }
+                read => {
+                    self.lack.read_failure = None;
+                    self.load_state(now, &read?, breath)?;
+                }
             },
             Done::Switched(result) => self.switched(now, result?),
             Done::Installed(result) => self.installed(now, result?),
+            Done::Trimmed(not_removed) => self.removed(now, not_removed),
             Done::Snapshot(result) => self.snapshot_done(result),
             // The walk goes on.
             Done::SnapshotPart => {}
@@ -260,7 +281,7 @@ impl<D: Disk> Shard<D> {
         now: Now,
         made: Result<Allocated<D>, StorageError>,
     ) -> Result<(), ShardError> {
-        let only_frees = made.as_ref().is_ok_and(|segment| segment.only_frees);
+        let only_frees = made.as_ref().is_ok_and(|segment| segment.meta.only_frees);
         match self.log.allocated(made) {
             // The disk is as full as before.
             Ok(()) if only_frees => {}
@@ -268,6 +289,7 @@ impl<D: Disk> Shard<D> {
             Err(error) if error.is_full() => {
                 // Until a try has gone well: what is under way promises nothing.
                 self.no_space = Some(error.to_string());
+                self.lack.files = error.lacks_files();
                 let pause = match error {
                     StorageError::Kept { .. } => LOOK_AGAIN,
                     _ => RETRY,
@@ -281,6 +303,11 @@ impl<D: Disk> Shard<D> {
 
     fn next_read(&mut self) -> ReadFor {
         self.reads.pop_front().expect("a read was asked for")
+    }
+
+    /// Why the disk could not be read when that was last tried, though it is tried again; none as soon as it has been.
+    pub fn read_failure(&self) -> Option<&str> {
+        self.lack.read_failure.as_deref()
     }
 
     fn not_read(&mut self, now: Now) {
@@ -326,6 +353,11 @@ impl<D: Disk> Shard<D> {
     /// Whether the log could not get more space: the disk is full, or no file can be opened.
     pub fn is_disk_full(&self) -> bool {
         self.no_space.is_some()
+    }
+
+    /// Whether that is for no file can be opened.
+    pub fn lacks_files(&self) -> bool {
+        self.no_space.is_some() && self.lack.files
     }
 
     /// What the system said when the log last got no space.

@@ -17,7 +17,7 @@ use raft::eraftpb::Entry;
 use raft_group::Membership;
 use state::load::{LoadError, Loader};
 use state::save::save;
-use state::StateMachine;
+use state::{Pacer, StateMachine};
 use std::sync::atomic::Ordering;
 use storage::snapshot;
 use storage::{
@@ -184,5 +184,5 @@ fn replay_entry(
         index: entry.index,
         reason: source.to_string(),
     })?;
-    apply_entry(data, stager, entry, &mut || {})
+    apply_entry(data, stager, entry, &mut Pacer::default(), &mut || {})
 }

@@ -21,6 +21,7 @@ mod needed;
 mod patience;
 mod policy;
 mod reads;
+mod stuck;
 
 use super::*;
 use crate::testing::Hand;

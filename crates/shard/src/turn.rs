@@ -14,8 +14,8 @@ use storage::base::MemberKind;
 use storage::record::entry_len;
 use storage::Disk;
 
-/// T9: what is done while a large unit is applied.
-pub type Breath<'a> = dyn FnMut(&mut Group) + 'a;
+/// T9: what is done while something is applied that may take long; whether the last breath was long ago, so that one was due.
+pub type Breath<'a> = dyn FnMut(&mut Group) -> bool + 'a;
 
 /// How many that are not members are told so in one turn.
 const STRANGERS_PER_TURN: usize = 64;
@@ -129,10 +129,10 @@ impl<D: Disk> Shard<D> {
 
     /// Timers, Readies, apply, release: everything before the clients.
     pub fn begin(&mut self, now: Now) -> Result<(), ShardError> {
-        self.begin_with(now, &mut |_| {})
+        self.begin_with(now, &mut |_| false)
     }
 
-    /// The same; `breath` is drawn now and then while a large unit is applied (T9).
+    /// The same; `breath` is drawn now and then while entries are applied (T9).
     pub fn begin_with(&mut self, now: Now, breath: &mut Breath<'_>) -> Result<(), ShardError> {
         self.turn_now = now;
         self.look_at_disk(now);
@@ -343,7 +343,7 @@ impl<D: Disk> Shard<D> {
     /// Proposes what the turn wrote, then reads the clock, then tests the lease; then the Ready.
     /// Returns what it read.
     pub fn finish(&mut self, clock: &dyn Clock) -> Result<Now, ShardError> {
-        self.finish_with(clock, &mut |_| {})
+        self.finish_with(clock, &mut |_| false)
     }
 
     /// The same, with breaths as in [`Self::begin_with`].

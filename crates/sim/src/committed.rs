@@ -14,7 +14,7 @@ use effect::{parse_entry, Effect, Staged, Stager, Unit};
 use keyspace::{Keyspace, Layout};
 use raft::eraftpb::{Entry, EntryType};
 use shard::Shard;
-use state::{apply_unit, op, StateMachine, PART_BYTES};
+use state::{apply_unit, op, Pacer, StateMachine, PART_BYTES};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -219,7 +219,8 @@ impl Committed {
                 _ => {}
             }
         }
-        let applied = guarded(|| apply_unit(&mut copy.data, unit, &mut || {}));
+        let applied =
+            guarded(|| apply_unit(&mut copy.data, unit, &mut Pacer::default(), &mut || {}));
         match applied {
             Ended::Fine(()) => {}
             Ended::Stopped(why) | Ended::Panicked(why) => {

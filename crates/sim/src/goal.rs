@@ -106,6 +106,20 @@ impl World {
     /// the commit.
     pub fn restart_idle(&mut self) {
         self.until(self.now + self.plan.t() + SEC, |_| false);
+        // A shard logs a little by itself (first titles, M21).
+        let commits = |w: &World| -> Vec<Option<u64>> {
+            let nodes = w.machines.iter().map(|m| m.node.as_ref());
+            nodes
+                .map(|node| node.map(|node| node.shard().group().commit()))
+                .collect()
+        };
+        for _ in 0..10 {
+            let before = commits(self);
+            self.until(self.now + SEC, |_| false);
+            if commits(self) == before {
+                break;
+            }
+        }
         for m in 0..self.machines.len() {
             let Some(node) = &self.machines[m].node else {
                 return self.fail(format!("m{m} died while nothing happened"));

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
 
-use crate::alone::{follower, full, leader, learner, log_end, node, voter, witnesses};
+use crate::alone::{breath, follower, full, leader, learner, log_end, node, voter, witnesses};
 use crate::plan::Topology;
 use crate::runs::run_seed;
 use crate::trace::Lines;
@@ -91,6 +91,7 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::WitnessCountsForWait, Seed(Cluster, "C2: WAIT counts")),
         (M::FirstIdentityForgets, Scene(node::without_its_log_a_node_claims_nothing)),
         (M::ApplyAllAtOnce, Scene(follower::what_commits_at_once_is_applied_in_slices)),
+        (M::ApplyDoesNotBreathe, Scene(breath::a_heartbeat_within_a_long_effect_is_answered)),
         (M::ClaimIsIgnored, Scene(node::a_higher_claim_is_a_loss_in_the_log)),
         (M::CoverageIsIgnored, Scene(node::a_missing_slot_stops_the_cluster)),
         (M::OneWitnessEndsAll, Scene(witnesses::one_that_breaks_leaves_the_other)),
@@ -99,12 +100,15 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::DemotionBeforeSearch, Beside("crates/raft-group/src/plan/tests.rs")),
         (M::UnnamedIsSwept, Beside("crates/cluster/src/folders.rs")),
         (M::WaitForTheOwnDisk, Beside("crates/shard/src/tests/mutations.rs")),
+        (M::StuckLeaderStays, Beside("crates/shard/src/tests/stuck.rs")),
         (M::LeadsOnABadDisk, Beside("crates/shard/src/tests/mutations.rs")),
         (M::TransferAgainAndAgain, Beside("crates/shard/src/tests/mutations.rs")),
         (M::TransferToAHungDisk, Beside("crates/shard/src/tests/mutations.rs")),
         (M::TransferWithoutRoom, Beside("crates/shard/src/tests/mutations.rs")),
         (M::ReserveForNothing, Beside("crates/shard/src/tests/mutations.rs")),
         (M::ClaimByEpoch, Beside("crates/cluster/src/migration/owners.rs")),
+        (M::NoFirstTitle, Beside("crates/cluster/src/migration/settle.rs")),
+        (M::TableIsKept, Beside("crates/cluster/src/migration/owners.rs")),
         (M::GainUnasked, Seed(Moves, "I1")),
         (M::AskedOnce, Beside("crates/cluster/src/migration/questions.rs")),
         (M::MovingIsFree, Seed(Moves, "I1")),

@@ -255,7 +255,7 @@ fn nothing_was_overlooked(
 mod tests {
     use super::*;
 
-    /// What was asked when, and what came of it when.
+    /// What was asked, when, and what was seen of it.
     type Asked = (Op, True, Option<(True, Seen)>);
 
     fn queue(seen: &[Asked]) -> Result<(), String> {

@@ -106,7 +106,7 @@ fn reload(w: &mut World, m: usize) {
         return;
     };
     let now = node.clock.now();
-    if node.server.shard_mut().reload(now, &mut |_| ()) {
+    if node.server.shard_mut().reload(now, &mut |_| false) {
         let now = w.now;
         w.trace.say(now, || format!("m{m} reloads its keys"));
         w.want_turn(m, now);

@@ -5,6 +5,7 @@
 //! can't be read, or that the keyspace contradicts, is an error, and the caller must stop: skipping it
 //! would let members drift apart.
 
+use super::breath::Pacer;
 use super::core::{Access, StateMachine};
 use super::effects::{self, name};
 use base::mutation::{self, Mutation};
@@ -26,10 +27,6 @@ pub enum ApplyError {
     Mismatch(Op),
 }
 
-/// T9: bytes of effects applied between two breaths; a small effect takes as long as so many bytes.
-const BREATH: usize = 256 << 10;
-const EFFECT: usize = 256;
-
 /// What a unit makes of the record; its keys are left. For a state machine whose keyspace is empty.
 pub fn apply_record(state: &mut StateMachine, mut unit: Unit<'_>) -> Result<(), ApplyError> {
     let mut effect = Effect::default();
@@ -38,7 +35,7 @@ pub fn apply_record(state: &mut StateMachine, mut unit: Unit<'_>) -> Result<(), 
             continue;
         }
         state.begin_command(0, Access::Record);
-        let result = apply_effect(state, &effect);
+        let result = apply_effect(state, &effect, &mut |_| {});
         state.end_command();
         state.set_access(Access::Lead);
         result?;
@@ -48,23 +45,23 @@ pub fn apply_record(state: &mut StateMachine, mut unit: Unit<'_>) -> Result<(), 
 
 /// Applies a unit of the log, whole.
 ///
-/// T9: `breathe` is called after every [`BREATH`] bytes of effects.
+/// T9: one effect of a few bytes can take seconds. `breathe` is called between effects and within one, as `pacer` has it.
 pub fn apply_unit(
     state: &mut StateMachine,
     mut unit: Unit<'_>,
+    pacer: &mut Pacer,
     breathe: &mut dyn FnMut(),
 ) -> Result<(), ApplyError> {
     state.begin_command(0, Access::Apply);
     let mut effect = Effect::default();
     let mut result = Ok(());
-    let mut bytes = 0;
+    let mut pace = |bytes: usize| pacer.step(bytes, breathe);
     while result.is_ok() && unit.next_into(&mut effect)? {
-        bytes += EFFECT + effect.args.iter().map(|arg| arg.len()).sum::<usize>();
-        if bytes >= BREATH {
-            bytes = 0;
-            breathe();
-        }
-        result = apply_effect(state, &effect);
+        pace(effect.args.iter().map(|arg| arg.len()).sum());
+        result = match mutation::is(Mutation::ApplyDoesNotBreathe) {
+            true => apply_effect(state, &effect, &mut |_| {}),
+            false => apply_effect(state, &effect, &mut pace),
+        };
         if mutation::is(Mutation::ApplyPartOfUnit) {
             break;
         }
@@ -75,9 +72,13 @@ pub fn apply_unit(
     result
 }
 
-fn apply_effect(state: &mut StateMachine, effect: &Effect<'_>) -> Result<(), ApplyError> {
+fn apply_effect(
+    state: &mut StateMachine,
+    effect: &Effect<'_>,
+    pace: &mut dyn FnMut(usize),
+) -> Result<(), ApplyError> {
     match effects::find(effect.op) {
-        Some(spec) => (spec.apply)(state, &effect.args),
+        Some(spec) => (spec.apply)(state, &effect.args, pace),
         None => {
             let db = database(effect, state.keyspace().databases())?;
             state.select(db);

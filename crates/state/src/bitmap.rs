@@ -6,9 +6,8 @@
 use super::apply::ApplyError;
 use super::core::StateMachine;
 use super::effects::effects;
-use super::string::text;
 use base::number::parse_i64;
-use keyspace::{Key, StringRef, Ttl};
+use keyspace::{Key, StringDraft, StringRef, Ttl, BLOB_CHUNK};
 
 effects! {
     /// `SETBIT key offset bit`
@@ -16,7 +15,7 @@ effects! {
     /// `BITFIELD key offset bytes [offset bytes ...]`: what its fields have come to, as bytes; offsets are of bytes
     41 BITFIELD "BITFIELD": read_patches => |state: &mut StateMachine, (key, patches): (&[u8], Patches<'_>)| { state.patch_bits(&state.key(key), &patches); Ok(()) };
     /// `BITOP AND|OR|XOR|NOT destkey key [key ...]`; one of the keys at least is a string that is not empty
-    42 BITOP "BITOP": read_operation => apply_operation;
+    42 BITOP "BITOP": read_operation, breathing apply_operation;
 }
 
 /// Bytes that are written, each behind the offset where they begin.
@@ -69,27 +68,45 @@ impl BitOperation {
 }
 
 /// Bytes of the result that are worked out at a time: what stays in the cache while every string adds to it.
-const PIECE: usize = 128 << 10;
+const PIECE: usize = 2 * BLOB_CHUNK;
 
-/// The piece of a string that begins there; behind its end there is none.
-fn part(string: &[u8], at: usize) -> &[u8] {
-    &string[at.min(string.len())..(at + PIECE).min(string.len())]
+/// Has `piece`, which begins at `at`, combined with the part of a string that is there; behind its end there are zeros.
+fn add(string: StringRef<'_>, at: usize, piece: &mut [u8], mut add: impl FnMut(&mut [u8], &[u8])) {
+    let (mut rest, mut digits) = (piece, itoa::Buffer::new());
+    for part in string.pieces(at..at + rest.len(), &mut digits) {
+        let (here, behind) = rest.split_at_mut(part.len());
+        add(here, part);
+        rest = behind;
+    }
+    if !rest.is_empty() {
+        add(rest, &[]);
+    }
 }
 
 /// The result of an operation on strings of which the longest has `len` bytes.
-fn combined(of: BitOperation, strings: &[&[u8]], len: usize, breathe: &mut dyn FnMut()) -> Vec<u8> {
-    let mut all = vec![0; len];
-    for (at, piece) in (0..).step_by(PIECE).zip(all.chunks_mut(PIECE)) {
+fn combined(
+    of: BitOperation,
+    strings: &[StringRef<'_>],
+    len: usize,
+    breathe: &mut dyn FnMut(),
+) -> StringDraft {
+    let mut all = StringDraft::with_len(len);
+    let mut room = vec![0; PIECE.min(len)];
+    for at in (0..len).step_by(PIECE) {
+        let piece = &mut room[..PIECE.min(len - at)];
         let (first, others) = strings.split_first().expect("there is one string at least");
-        let first = part(first, at);
-        piece[..first.len()].copy_from_slice(first);
+        add(*first, at, piece, |here, part| {
+            here[..part.len()].copy_from_slice(part);
+            here[part.len()..].fill(0);
+        });
         if of == BitOperation::Not {
             piece.iter_mut().for_each(|byte| *byte = !*byte);
         }
         for other in others {
-            of.combine(piece, part(other, at));
+            add(*other, at, piece, |here, part| of.combine(here, part));
             breathe();
         }
+        all.push(piece);
         breathe();
     }
     all
@@ -108,12 +125,9 @@ impl StateMachine {
         ) {
             return;
         }
-        let mut digits = itoa::Buffer::new();
         let entry = self.keyspace.get(self.db, key);
-        let string = entry
-            .and_then(|entry| entry.string())
-            .map_or(&b""[..], |string| text(string, &mut digits));
-        let old = string.get(at / 8).copied().unwrap_or(0);
+        let string = entry.and_then(|entry| entry.string());
+        let old = string.and_then(|string| string.byte(at / 8)).unwrap_or(0);
         let mask = 0x80 >> (at % 8);
         let new = if on { old | mask } else { old & !mask };
         self.keyspace.write_string(self.db, key, at / 8, &[new]);
@@ -154,17 +168,15 @@ impl StateMachine {
         if !self.emit(self.db, BITOP, &args) {
             return;
         }
-        let mut digits: Vec<_> = sources.iter().map(|_| itoa::Buffer::new()).collect();
-        let found = sources.iter().zip(&mut digits).map(|(bytes, digits)| {
+        let found = sources.iter().map(|bytes| {
             let entry = self.keyspace.get(self.db, &self.key(bytes));
-            entry
-                .and_then(|entry| entry.string())
-                .map_or(&b""[..], |string| text(string, digits))
+            let string = entry.and_then(|entry| entry.string());
+            string.unwrap_or(StringRef::Bytes(b""))
         });
-        let strings: Vec<&[u8]> = found.collect();
+        let strings: Vec<StringRef<'_>> = found.collect();
         let len = strings.iter().map(|string| string.len()).max();
         let result = combined(of, &strings, len.unwrap_or(0), breathe);
-        self.keyspace.set_bits(self.db, to, &result, Ttl::Clear);
+        self.keyspace.put_bits(self.db, to, result, Ttl::Clear);
         self.changed(self.db, to);
     }
 }
@@ -210,6 +222,7 @@ fn read_operation<'e, 'a>(args: &'e [&'a [u8]]) -> Option<Operation<'e, 'a>> {
 fn apply_operation(
     state: &mut StateMachine,
     (of, to, sources): Operation<'_, '_>,
+    pace: &mut dyn FnMut(usize),
 ) -> Result<(), ApplyError> {
     let some = sources.iter().any(|bytes| {
         let entry = state.keyspace.get(state.db(), &state.key(bytes));
@@ -219,7 +232,7 @@ fn apply_operation(
         return Err(ApplyError::Mismatch(BITOP));
     }
     let key = state.key(to);
-    state.bit_operation(of, &key, sources, &mut || {});
+    state.bit_operation(of, &key, sources, &mut || pace(PIECE));
     Ok(())
 }
 
@@ -232,8 +245,11 @@ mod tests {
         let long = vec![0xAAu8; PIECE + 9];
         let short = vec![0xFFu8; 3];
         let mut breaths = 0;
-        let mut of =
-            |of, strings: &[&[u8]]| combined(of, strings, long.len(), &mut || breaths += 1);
+        let mut of = |of, strings: &[&[u8]]| {
+            let all: Vec<_> = strings.iter().map(|s| StringRef::Bytes(s)).collect();
+            let len = long.len();
+            combined(of, &all, len, &mut || breaths += 1).to_vec()
+        };
         let and = of(BitOperation::And, &[&long, &short]);
         assert_eq!((&and[..4], and[PIECE]), (&[0xAA, 0xAA, 0xAA, 0][..], 0));
         assert_eq!(and, of(BitOperation::And, &[&short, &long]));

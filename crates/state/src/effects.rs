@@ -19,14 +19,18 @@ pub struct EffectSpec {
     pub name: &'static str,
     /// D6: whether the arguments are what it takes; nothing is looked at but them.
     pub check: fn(&[&[u8]]) -> bool,
-    pub apply: fn(&mut StateMachine, &[&[u8]]) -> Result<(), ApplyError>,
+    /// T9: told the bytes of each step of what may take long.
+    pub apply: Apply,
 }
+
+pub type Apply = fn(&mut StateMachine, &[&[u8]], &mut dyn FnMut(usize)) -> Result<(), ApplyError>;
 
 /// The effects of a type, one line each: number, name in code, the command, then the function that
 /// reads the arguments (`None`: they are not what it takes) and the one that carries them out, which is
-/// the one that the leader ran.
+/// the one that the leader ran. One that may take long stands behind `breathing`, and is given the pace that it tells of
+/// its steps (T9); one of which already the reading takes long behind `reading`, and is given the arguments themselves.
 macro_rules! effects {
-    ($($(#[$form:meta])* $number:literal $op:ident $name:literal: $read:expr => $apply:expr;)+) => {
+    ($($(#[$form:meta])* $number:literal $op:ident $name:literal: $read:expr $(=> $apply:expr)? $(, breathing $long:expr)? $(, reading $reads:expr)?;)+) => {
         $($(#[$form])* pub const $op: ::effect::Op = ::effect::Op::numbered($number);)+
 
         pub(super) const EFFECTS: &[$crate::effects::EffectSpec] = &[
@@ -34,9 +38,11 @@ macro_rules! effects {
                 op: $op,
                 name: $name,
                 check: |args| $read(args).is_some(),
-                apply: |state, args| match $read(args) {
-                    None => Err($crate::apply::ApplyError::Arguments($op)),
-                    Some(read) => $apply(state, read),
+                apply: |state, args, pace| {
+                    let unread = Err($crate::apply::ApplyError::Arguments($op));
+                    $(let _ = pace; $read(args).map_or(unread, |read| $apply(state, read)))?
+                    $($read(args).map_or(unread, |read| $long(state, read, pace)))?
+                    $($reads(state, args, pace).unwrap_or(unread))?
                 },
             },)+
         ];

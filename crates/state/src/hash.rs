@@ -17,17 +17,20 @@ use keyspace::{FieldTtl, HashRef, Key};
 
 effects! {
     /// `HSET key KEEPTTL|CLEAR field value [field value ...]`
-    50 HSET "HSET": read_set => |state: &mut StateMachine, (key, ttl, pairs)| { state.of_hash(HSET, key)?; let key = state.key(key); state.hash_set(&key, pairs, ttl); Ok(()) };
+    50 HSET "HSET": read_set, breathing |state: &mut StateMachine, (key, ttl, pairs), pace| { state.of_hash(HSET, key)?; let key = state.key(key); state.hash_set(&key, pairs, ttl, pace); Ok(()) };
     /// `HDEL key field [field ...]`
-    51 HDEL "HDEL": read_fields => |state: &mut StateMachine, (key, fields)| { state.of_hash(HDEL, key)?; let key = state.key(key); state.hash_remove(&key, fields); Ok(()) };
+    51 HDEL "HDEL": read_fields, breathing |state: &mut StateMachine, (key, fields), pace| { state.of_hash(HDEL, key)?; let key = state.key(key); state.hash_remove(&key, fields, pace); Ok(()) };
     /// `HPEXPIREAT key ms field [field ...]`
-    52 HPEXPIREAT "HPEXPIREAT": read_times => |state: &mut StateMachine, (key, at, fields)| { state.of_hash(HPEXPIREAT, key)?; let key = state.key(key); state.hash_expire_at(&key, at, fields); Ok(()) };
+    52 HPEXPIREAT "HPEXPIREAT": read_times, breathing |state: &mut StateMachine, (key, at, fields), pace| { state.of_hash(HPEXPIREAT, key)?; let key = state.key(key); state.hash_expire_at(&key, at, fields, pace); Ok(()) };
     /// `HPERSIST key field [field ...]`
-    53 HPERSIST "HPERSIST": read_fields => |state: &mut StateMachine, (key, fields)| { state.of_hash(HPERSIST, key)?; let key = state.key(key); state.hash_persist(&key, fields); Ok(()) };
+    53 HPERSIST "HPERSIST": read_fields, breathing |state: &mut StateMachine, (key, fields), pace| { state.of_hash(HPERSIST, key)?; let key = state.key(key); state.hash_persist(&key, fields, pace); Ok(()) };
     /// `HDELDUE key ms`: all fields that expire before a time
-    54 HDELDUE "the deletion of due fields": read_number => |state: &mut StateMachine, (key, before)| { state.of_hash(HDELDUE, key)?; let key = state.key(key); state.hash_remove_due(state.db, &key, before); Ok(()) };
+    54 HDELDUE "the deletion of due fields": read_number, breathing |state: &mut StateMachine, (key, before), pace| { state.of_hash(HDELDUE, key)?; let key = state.key(key); state.hash_remove_due(state.db, &key, before, pace); Ok(()) };
 }
 
+/// T9: so many fields that are due are deleted at a time, of about so many bytes.
+const DUE_AT_ONCE: usize = 1024;
+const DUE_BYTES: usize = 64 << 10;
 /// Whether INFO counts the fields that go. Redis hides those from commands that show all of a hash, and deletes none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpiryCount {
@@ -46,7 +49,14 @@ impl StateMachine {
     }
 
     /// HSET: `pairs` is field, value, field, value, ... How many fields are new (of a command that is held: anything).
-    pub fn hash_set(&mut self, key: &Key<'_>, pairs: &[&[u8]], ttl: FieldTtl) -> usize {
+    /// `pace` is told the bytes of each (T9).
+    pub fn hash_set(
+        &mut self,
+        key: &Key<'_>,
+        pairs: &[&[u8]],
+        ttl: FieldTtl,
+        pace: &mut dyn FnMut(usize),
+    ) -> usize {
         self.assert_owned(HSET, key);
         let how: &[u8] = match ttl {
             FieldTtl::Keep => b"KEEPTTL",
@@ -56,29 +66,39 @@ impl StateMachine {
             return 0;
         }
         let added = self.keyspace.edit_hash(self.db, key, |hash| {
-            let pairs = pairs.chunks_exact(2);
-            pairs.filter(|pair| hash.set(pair[0], pair[1], ttl)).count()
+            let set = |pair: &&[&[u8]]| {
+                pace(pair[0].len() + pair[1].len());
+                hash.set(pair[0], pair[1], ttl)
+            };
+            pairs.chunks_exact(2).filter(set).count()
         });
         self.changed(self.db, key);
         self.recount(1, pairs.len() / 2);
         added
     }
 
-    /// HDEL of fields that are there.
-    pub fn hash_remove(&mut self, key: &Key<'_>, fields: &[&[u8]]) {
+    /// HDEL of fields that are there. `pace`: as above.
+    pub fn hash_remove(&mut self, key: &Key<'_>, fields: &[&[u8]], pace: &mut dyn FnMut(usize)) {
         self.assert_owned(HDEL, key);
         if self.emit_parts(self.db, HDEL, &[key.bytes], fields) {
             self.edit_fields(self.db, key, |hash| {
                 for field in fields {
                     hash.remove(field);
+                    pace(field.len());
                 }
                 fields.len()
             });
         }
     }
 
-    /// HPEXPIREAT of fields that are there.
-    pub fn hash_expire_at(&mut self, key: &Key<'_>, at_ms: i64, fields: &[&[u8]]) {
+    /// HPEXPIREAT of fields that are there. `pace`: as above.
+    pub fn hash_expire_at(
+        &mut self,
+        key: &Key<'_>,
+        at_ms: i64,
+        fields: &[&[u8]],
+        pace: &mut dyn FnMut(usize),
+    ) {
         self.assert_owned(HPEXPIREAT, key);
         let mut text = itoa::Buffer::new();
         let at = text.format(at_ms).as_bytes();
@@ -86,19 +106,21 @@ impl StateMachine {
             self.edit_fields(self.db, key, |hash| {
                 for field in fields {
                     hash.set_expiry(field, Some(at_ms));
+                    pace(field.len());
                 }
                 fields.len()
             });
         }
     }
 
-    /// HPERSIST of fields that are there.
-    pub fn hash_persist(&mut self, key: &Key<'_>, fields: &[&[u8]]) {
+    /// HPERSIST of fields that are there. `pace`: as above.
+    pub fn hash_persist(&mut self, key: &Key<'_>, fields: &[&[u8]], pace: &mut dyn FnMut(usize)) {
         self.assert_owned(HPERSIST, key);
         if self.emit_parts(self.db, HPERSIST, &[key.bytes], fields) {
             self.edit_fields(self.db, key, |hash| {
                 for field in fields {
                     hash.set_expiry(field, None);
+                    pace(field.len());
                 }
                 1
             });
@@ -153,9 +175,11 @@ impl StateMachine {
         if !due.is_empty() && self.may_expire_fields(key) {
             let wrote = self.footprint.wrote;
             let changes = self.counters.changes;
-            self.hash_remove(key, &due);
+            self.hash_remove(key, &due, &mut |_| {});
             self.counters.changes = changes;
-            self.note_expired(wrote, (due.len(), count), (self.db, key.bytes));
+            if !self.footprint.hold {
+                self.note_expired(wrote, (due.len(), count), (self.db, key.bytes));
+            }
         }
     }
 
@@ -165,27 +189,40 @@ impl StateMachine {
         if !self.is_field_due(first) || self.access != Access::Lead {
             return;
         }
-        if self.may_expire_fields(key) {
-            let wrote = self.footprint.wrote;
-            let gone = self.hash_remove_due(self.db, key, self.now_ms);
-            self.note_expired(wrote, (gone, count), (self.db, key.bytes));
+        self.expire_slice((self.db, key), count);
+    }
+
+    /// T9: of millions of fields that are due a slice goes in each turn, by their names; as long as some are left the
+    /// command is held. False: it is.
+    fn expire_slice(&mut self, (db, key): (u32, &Key<'_>), count: ExpiryCount) -> bool {
+        let (wrote, mut gone) = (self.footprint.wrote, 0);
+        let is_over = loop {
+            let may =
+                self.slice_left() > 0 && self.may_free() && self.frozen_in(db, key.bytes).is_none();
+            let removed = match may {
+                true => self.remove_due_fields(db, key, self.now_ms, DUE_AT_ONCE),
+                false => 0,
+            };
+            gone += removed;
+            let hash = self.keyspace.get(db, key).and_then(|e| e.value().hash());
+            let is_due = self.is_field_due(hash.and_then(HashRef::first_expiry));
+            if removed == 0 || !is_due {
+                break removed > 0;
+            }
+        };
+        if gone > 0 {
+            self.note_expired(wrote, (gone, count), (db, key.bytes));
         }
+        self.footprint.hold |= !is_over;
+        is_over
     }
 
     /// The same for the fields of all hashes, so that what runs next in this turn meets none that is due. False: some are
     /// deleted, and the command is held.
     pub(super) fn purge_due_fields(&mut self) -> bool {
         while let Some((db, bytes)) = self.keyspace.next_due_hash(self.now_ms, &|_, _| false) {
-            let wrote = self.footprint.wrote;
             let key = self.keyspace.key(&bytes);
-            let may =
-                self.slice_left() > 0 && self.may_free() && self.frozen_in(db, &bytes).is_none();
-            if may {
-                let gone = self.hash_remove_due(db, &key, self.now_ms);
-                self.note_expired(wrote, (gone, ExpiryCount::Counted), (db, &bytes));
-            }
-            self.footprint.hold |= !may;
-            if self.footprint.hold {
+            if !self.expire_slice((db, &key), ExpiryCount::Counted) {
                 return false;
             }
         }
@@ -206,17 +243,15 @@ impl StateMachine {
         (fields, count): (usize, ExpiryCount),
         (db, key): (u32, &[u8]),
     ) {
-        if !self.footprint.hold {
-            if count == ExpiryCount::Counted {
-                self.counters.expired_fields += fields as u64;
-            }
-            self.footprint.wrote = wrote;
-            self.footprint.expired = true;
-            self.tell_expired(Classes::HASH, "hexpired", db, key);
+        if count == ExpiryCount::Counted {
+            self.counters.expired_fields += fields as u64;
         }
+        self.footprint.wrote = wrote;
+        self.footprint.expired = true;
+        self.tell_expired(Classes::HASH, "hexpired", db, key);
     }
 
-    /// Up to `limit` fields that are due. How many went: none where the log has no room.
+    /// Up to `limit` fields that are due, of about [`DUE_BYTES`]. How many went: none where the log has no room.
     ///
     /// Which of many goes first is not the same on all members, as their tables differ: only all of them, or these by
     /// name, are one effect.
@@ -224,10 +259,17 @@ impl StateMachine {
         let hash = self.keyspace.get(db, key).and_then(|e| e.value().hash());
         let mut due = hash.map_or(Vec::new(), |hash| hash.due(before_ms, limit + 1));
         if due.len() <= limit {
-            return self.hash_remove_due(db, key, before_ms);
+            return self.hash_remove_due(db, key, before_ms, &mut |_| {});
         }
         due.truncate(limit);
-        let names: Vec<&[u8]> = due.iter().map(|field| &**field).collect();
+        let mut bytes = 0;
+        let fits = |field: &&[u8]| {
+            let first = bytes == 0;
+            bytes += field.len() + 1;
+            first || bytes <= DUE_BYTES
+        };
+        let names = due.iter().map(|field| &**field).take_while(fits);
+        let names: Vec<&[u8]> = names.collect();
         if !self.emit_parts(db, HDEL, &[key.bytes], &names) {
             return 0;
         }
@@ -237,20 +279,32 @@ impl StateMachine {
             }
             0 // as of keys that expire
         });
-        limit
+        names.len()
     }
 
-    /// All fields that are due. How many went: none where the log has no room.
-    fn hash_remove_due(&mut self, db: u32, key: &Key<'_>, before_ms: i64) -> usize {
+    /// All fields that are due. How many went: none where the log has no room. `pace` is told the bytes of each (T9).
+    fn hash_remove_due(
+        &mut self,
+        db: u32,
+        key: &Key<'_>,
+        before_ms: i64,
+        pace: &mut dyn FnMut(usize),
+    ) -> usize {
         let mut text = itoa::Buffer::new();
         let args = [key.bytes, text.format(before_ms).as_bytes()];
         let mut gone = 0;
         if self.emit(db, HDELDUE, &args) {
             self.edit_fields(db, key, |hash| {
-                let due = hash.as_ref().due(before_ms, usize::MAX);
-                gone = due.len();
-                for field in due {
-                    hash.remove(&field);
+                loop {
+                    let due = hash.as_ref().due(before_ms, DUE_AT_ONCE);
+                    gone += due.len();
+                    for field in &due {
+                        hash.remove(field);
+                        pace(field.len());
+                    }
+                    if due.len() < DUE_AT_ONCE {
+                        break;
+                    }
                 }
                 0
             });

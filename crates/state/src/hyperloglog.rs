@@ -7,10 +7,9 @@ use super::apply::ApplyError;
 use super::core::{Access, StateMachine};
 use super::effects::effects;
 use super::room;
-use super::string::text;
 use base::number::parse_i64;
 use effect::Batch;
-use keyspace::{Key, Ttl};
+use keyspace::{Key, Scratch, Ttl};
 use std::ops::Range;
 
 effects! {
@@ -84,11 +83,11 @@ impl StateMachine {
             }
             return true;
         }
-        let mut digits = itoa::Buffer::new();
+        let mut scratch = Scratch::default();
         let entry = self.keyspace.get(self.db, key);
         let old = entry
             .and_then(|entry| entry.string())
-            .map_or(&b""[..], |string| text(string, &mut digits));
+            .map_or(&b""[..], |string| string.text(&mut scratch));
         let mut value = old.to_vec();
         for piece in pieces {
             let end = piece.at.checked_add(piece.removed);

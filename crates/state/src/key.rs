@@ -12,7 +12,7 @@ use keyspace::Key;
 
 effects! {
     /// `DEL key [key ...]`
-    3 DEL "DEL": read_keys => apply_delete;
+    3 DEL "DEL": read_keys, breathing apply_delete;
     /// `RENAME key newkey`
     9 RENAME "RENAME": two => apply_rename;
     /// `FLUSHDB`
@@ -204,9 +204,14 @@ fn none(args: &[&[u8]]) -> Option<()> {
     args.is_empty().then_some(())
 }
 
-fn apply_delete(state: &mut StateMachine, keys: &[&[u8]]) -> Result<(), ApplyError> {
+fn apply_delete(
+    state: &mut StateMachine,
+    keys: &[&[u8]],
+    pace: &mut dyn FnMut(usize),
+) -> Result<(), ApplyError> {
     for key in keys {
         state.delete(&state.key(key));
+        pace(key.len());
     }
     Ok(())
 }

@@ -7,13 +7,15 @@
 //! Reading order: `core` (turns, commands, keys, the dirty index), then a file for each type (`string`, with `bitmap` and `hyperloglog` beside it;
 //! `key` and `expire` for all types; `record` for the shard's own), whose mutators make an effect and
 //! carry it out, and whose `EFFECTS` are the rows by which the log does the same; `effects` (the table),
-//! `apply` (the way through an entry), `payload` (values on their way), [`load`] (from a file to a keyspace), [`save`] (and back), `watch`, `awaited`, `events`, `gate`, `room`.
+//! `apply` (the way through an entry), `payload` (values on their way), [`load`] (from a file to a keyspace), [`save`] (and back), `watch`, `awaited`, `events`, `gate`, `room`,
+//! `breath` (how long work lets its caller breathe).
 //!
 //! A new type is a file here, a file in `keyspace`, a folder in `command`, and a line in each table.
 
 mod apply;
 mod awaited;
 mod bitmap;
+mod breath;
 mod core;
 pub mod effects;
 mod events;
@@ -45,6 +47,7 @@ pub use apply::{
 };
 pub use awaited::{ReadyKey, Waiter};
 pub use bitmap::{BitOperation, Patches};
+pub use breath::{free, Pacer};
 pub use effect::{begins_batch, PART_BYTES};
 pub use events::Event;
 pub use gate::{Footprint, Gate, GateKind};
@@ -53,7 +56,7 @@ pub use hyperloglog::{Piece, Sketch};
 pub use moving::{Frozen, SlotMotion};
 pub use payload::{is_value_of, parcel_of, payload_of, size_of, weight_of, BadValue, Reader};
 pub use record::Ownership;
-pub use string::{number, text};
+pub use string::number;
 pub use watch::Watch;
 pub use zset::{End, FoundBy, RangeBy};
 pub use zset_combine::{combine, intersection_size, Aggregate, Combination, Operation, Source};
@@ -70,6 +73,7 @@ pub mod op {
         MARK_RETURNING, MIGRATING, TAKE,
     };
     pub use super::record::{ADD_SLOTS, DEL_SLOTS, EPOCH, LOSE_SLOTS};
+    pub use super::set::{SADD, SSTORE};
     pub use super::string::{APPEND, INCRBY, MSET, SET, SETRANGE};
     pub use effect::Op;
 }

@@ -17,7 +17,7 @@ use keyspace::{Key, ListMut, Side};
 
 effects! {
     /// `key LEFT|RIGHT element [element ...]`
-    55 LISTPUSH "the pushing of elements": read_push => |state: &mut StateMachine, (key, side, texts)| { let key = state.of_list(LISTPUSH, key)?; state.list_push(&key, side, texts); Ok(()) };
+    55 LISTPUSH "the pushing of elements": read_push, breathing |state: &mut StateMachine, (key, side, texts), pace| { let key = state.of_list(LISTPUSH, key)?; state.list_push(&key, side, texts, pace); Ok(()) };
     /// `key LEFT|RIGHT number`
     56 LISTPOP "the popping of elements": read_pop => |state: &mut StateMachine, (key, side, count)| { let key = state.of_list(LISTPOP, key)?; state.list_pop(&key, side, count); Ok(()) };
     /// `LMOVE source destination LEFT|RIGHT LEFT|RIGHT`
@@ -25,9 +25,9 @@ effects! {
     /// `LSET key index element`
     58 LSET "LSET": read_set => |state: &mut StateMachine, (key, index, text)| { let key = state.of_list(LSET, key)?; state.list_set(&key, index, text); Ok(()) };
     /// `LINSERT key BEFORE|AFTER pivot element`
-    59 LINSERT "LINSERT": read_insert => |state: &mut StateMachine, (key, place, text)| { let key = state.of_list(LINSERT, key)?; state.list_insert(&key, place, text); Ok(()) };
+    59 LINSERT "LINSERT": read_insert, breathing |state: &mut StateMachine, (key, place, text), pace| { let key = state.of_list(LINSERT, key)?; state.list_insert(&key, place, text, pace); Ok(()) };
     /// `LREM key count element`
-    60 LREM "LREM": read_remove => |state: &mut StateMachine, (key, count, text)| { let key = state.of_list(LREM, key)?; state.list_remove(&key, count, text); Ok(()) };
+    60 LREM "LREM": read_remove, breathing |state: &mut StateMachine, (key, count, text), pace| { let key = state.of_list(LREM, key)?; state.list_remove(&key, count, text, pace); Ok(()) };
     /// `LTRIM key start stop`, both counted from the first element
     61 LTRIM "LTRIM": read_trim => |state: &mut StateMachine, (key, from, last)| { let key = state.of_list(LTRIM, key)?; state.list_trim(&key, from, last); Ok(()) };
 }
@@ -56,14 +56,20 @@ impl StateMachine {
         list.map_or(0, |list| list.len())
     }
 
-    /// LPUSH, RPUSH: how long the list is then (of a command that is held: anything).
-    pub fn list_push(&mut self, key: &Key<'_>, side: Side, texts: &[&[u8]]) -> u64 {
+    /// LPUSH, RPUSH: how long the list is then (of a command that is held: anything). `pace` is told the bytes of each (T9).
+    pub fn list_push(
+        &mut self,
+        key: &Key<'_>,
+        side: Side,
+        texts: &[&[u8]],
+        pace: &mut dyn FnMut(usize),
+    ) -> u64 {
         self.assert_owned(LISTPUSH, key);
         if !self.emit_parts(self.db, LISTPUSH, &[key.bytes, name_of(side)], texts) {
             return 0;
         }
         let len = self.keyspace.edit_list(self.db, key, |list| {
-            list.push(side, texts);
+            list.push_with(side, texts, pace);
             list.as_ref().len()
         });
         self.changed(self.db, key);
@@ -153,26 +159,38 @@ impl StateMachine {
         }
     }
 
-    /// LINSERT before (true) or behind an element that is there.
-    pub fn list_insert(&mut self, key: &Key<'_>, (before, pivot): (bool, &[u8]), text: &[u8]) {
+    /// LINSERT before (true) or behind an element that is there. `pace` is told the bytes of each that is passed (T9).
+    pub fn list_insert(
+        &mut self,
+        key: &Key<'_>,
+        (before, pivot): (bool, &[u8]),
+        text: &[u8],
+        pace: &mut dyn FnMut(usize),
+    ) {
         self.assert_owned(LINSERT, key);
         let place: &[u8] = if before { b"BEFORE" } else { b"AFTER" };
         if self.emit(self.db, LINSERT, &[key.bytes, place, pivot, text]) {
             self.edit_elements(key, |list| {
-                list.insert_beside(pivot, before, text);
+                list.insert_beside(pivot, before, text, pace);
                 1
             });
         }
     }
 
-    /// LREM of an element that is there: how many were removed (of a command that is held: anything).
-    pub fn list_remove(&mut self, key: &Key<'_>, count: i64, text: &[u8]) -> u64 {
+    /// LREM of an element that is there: how many were removed (of a command that is held: anything). `pace`: as above.
+    pub fn list_remove(
+        &mut self,
+        key: &Key<'_>,
+        count: i64,
+        text: &[u8],
+        pace: &mut dyn FnMut(usize),
+    ) -> u64 {
         self.assert_owned(LREM, key);
         let (mut number, mut removed) = (itoa::Buffer::new(), 0);
         let args = [key.bytes, number.format(count).as_bytes(), text];
         if self.emit(self.db, LREM, &args) {
             self.edit_elements(key, |list| {
-                removed = list.remove_value(text, count);
+                removed = list.remove_value(text, count, pace);
                 usize::try_from(removed).expect("they were in memory")
             });
         }
@@ -226,8 +244,7 @@ impl StateMachine {
             };
             let count = rest.iter().take_while(fits).count().max(1);
             let (piece, behind) = rest.split_at(count);
-            self.list_push(key, Side::Right, piece);
-            piece.iter().for_each(|text| pace(text.len()));
+            self.list_push(key, Side::Right, piece, pace);
             rest = behind;
         }
     }

@@ -6,6 +6,7 @@
 //!
 //! Total: any bytes are a keyspace or an error.
 
+use super::breath::Pacer;
 use super::payload::{add_piece, begin_value, elements_of};
 use keyspace::{Detached, Keyspace, Ttl, Value};
 use rdb::file::{Begin, End, Entry, Fault, FileError, Item, Place, Reader};
@@ -52,6 +53,7 @@ pub struct Loader {
     end: Option<End>,
     /// The value whose pieces are coming.
     building: Option<Building>,
+    pacer: Pacer,
 }
 
 impl Loader {
@@ -68,12 +70,23 @@ impl Loader {
             group: None,
             end: None,
             building: None,
+            pacer: Pacer::default(),
         }
     }
 
     /// The next bytes of the file.
-    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), LoadError> {
-        while let Some(item) = self.reader.next(&mut bytes, &mut || {})? {
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), LoadError> {
+        self.feed_with(bytes, &mut || {})
+    }
+
+    /// The same; `breathe` is called now and then (T9).
+    pub fn feed_with(
+        &mut self,
+        mut bytes: &[u8],
+        breathe: &mut dyn FnMut(),
+    ) -> Result<(), LoadError> {
+        while let Some(item) = self.reader.next(&mut bytes, breathe)? {
+            self.pacer.step(0, breathe);
             match item {
                 Item::Version(_) | Item::Sizes { .. } | Item::Slot { .. } => {}
                 Item::Aux { name, value } if *name == *KEYS => self.told = Some(value.into_owned()),

@@ -10,10 +10,10 @@ use super::effects::effects;
 use base::number::parse_i64;
 use keyspace::{
     Content, Detached, Digits, Entry, FieldTtl, HashLayout, HashRef, Key, Keyspace, Kind,
-    ListLayout, ListRef, SetLayout, SetRef, Side, StringRef, Ttl, Value, ZsetLayout, ZsetRef,
+    ListLayout, ListRef, Scratch, SetLayout, SetRef, Side, StringRef, Ttl, Value, ZsetLayout,
+    ZsetRef,
 };
 use rdb::{Body, Form, Piece, Pieces, Sink, Type};
-use std::borrow::Cow;
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 use topology::moves::Parcel;
@@ -85,7 +85,8 @@ pub(super) fn write_value<S: Sink>(
     to: &mut S,
 ) -> Result<(), S::Error> {
     match value {
-        Value::String(string) => to.string(&text_of(string)),
+        Value::String(StringRef::Chunks(blob)) => to.long_string(blob.len(), &mut blob.chunks()),
+        Value::String(string) => to.string(string.text(&mut Scratch::default())),
         Value::Hash(hash) => write_hash(hash, kind, to),
         Value::Set(set) => write_set(set, kind, to),
         Value::List(list) => write_list(list, kind, to),
@@ -229,6 +230,16 @@ pub(super) fn add_piece(value: &mut Detached, piece: &Piece<'_>) {
     }
 }
 
+/// What adding it takes time for.
+fn bytes_of(piece: &Piece<'_>) -> usize {
+    match piece {
+        Piece::Field { field, value, .. } => field.len() + value.len(),
+        Piece::Member(text) | Piece::Scored(text, _) => text.len(),
+        // Some are taken over as they are, others element by element.
+        Piece::Packed(_, bytes) => 16 * bytes.len(),
+    }
+}
+
 /// How many elements a value has.
 pub(super) fn elements_of(value: Value<'_>) -> u64 {
     match value {
@@ -240,11 +251,12 @@ pub(super) fn elements_of(value: Value<'_>) -> u64 {
     }
 }
 
-/// The value that a payload's body is.
-fn build(keyspace: &Keyspace, body: Body<'_>) -> Detached {
+/// The value that a payload's body is. `pace` is told the bytes of each piece (T9).
+fn build(keyspace: &Keyspace, body: Body<'_>, pace: &mut dyn FnMut(usize)) -> Detached {
     let mut value = begin_value(keyspace, body.encoding().kind());
     let Ok(()) = body.visit::<Infallible>(&mut || {}, &mut |piece| {
         add_piece(&mut value, &piece);
+        pace(bytes_of(&piece));
         Ok(())
     });
     value
@@ -258,7 +270,7 @@ pub fn is_value_of(keyspace: &Keyspace, entry: &Entry<'_>, value: &rdb::Value<'_
             entry.value().is_same(string)
         }
         rdb::Value::Container(body) => {
-            let built = build(keyspace, *body);
+            let built = build(keyspace, *body, &mut |_| {});
             entry.value().is_same(built.value())
         }
     }
@@ -286,17 +298,9 @@ pub fn weight_of(value: &rdb::Value<'_>) -> usize {
     }
 }
 
-/// The text of a string.
-pub(super) fn text_of(string: StringRef<'_>) -> Cow<'_, [u8]> {
-    match string {
-        StringRef::Int(n) => Cow::Owned(itoa::Buffer::new().format(n).as_bytes().to_vec()),
-        StringRef::Bytes(bytes) => Cow::Borrowed(bytes),
-    }
-}
-
 effects! {
     /// `RESTORE key type-and-value [PXAT ms]`: as in a payload, without what stands behind the value
-    37 RESTORE "RESTORE": read_restore => apply_restore;
+    37 RESTORE "RESTORE": read_restore, reading apply_restore;
 }
 
 /// An element is there twice.
@@ -310,24 +314,26 @@ impl StateMachine {
         match value {
             rdb::Value::String(text) => self.set(key, text, ttl),
             rdb::Value::Container(body) => {
-                let built = build(&self.keyspace, *body);
+                let built = build(&self.keyspace, *body, &mut |_| {});
                 self.put_built(key, *body, built, ttl);
             }
         }
     }
 
-    /// RESTORE: the same for a value that anybody may have made. An error has changed nothing.
+    /// RESTORE: the same for a value that anybody may have made. An error has changed nothing. `pace` is told the
+    /// bytes of each of its pieces (T9).
     pub fn restore(
         &mut self,
         key: &Key<'_>,
         value: &rdb::Value<'_>,
         ttl: Ttl,
+        pace: &mut dyn FnMut(usize),
     ) -> Result<(), BadValue> {
         let rdb::Value::Container(body) = value else {
             self.put(key, value, ttl);
             return Ok(());
         };
-        let built = build(&self.keyspace, *body);
+        let built = build(&self.keyspace, *body, pace);
         if elements_of(built.value()) != body.elements() {
             return Err(BadValue);
         }
@@ -361,12 +367,16 @@ impl StateMachine {
 type Restored<'a> = (&'a [u8], Body<'a>, Ttl);
 
 fn read_restore<'a>(args: &[&'a [u8]]) -> Option<Restored<'a>> {
+    read_restore_with(args, &mut || {})
+}
+
+fn read_restore_with<'a>(args: &[&'a [u8]], pace: &mut dyn FnMut()) -> Option<Restored<'a>> {
     let (key, value, ttl) = match args {
         [key, value] => (key, value, Ttl::Clear),
         [key, value, b"PXAT", at] => (key, value, Ttl::At(parse_i64(at)?)),
         _ => return None,
     };
-    match rdb::value_of_body(value, usize::MAX, &mut || {}) {
+    match rdb::value_of_body(value, usize::MAX, pace) {
         Ok(rdb::Value::Container(body)) => Some((key, body, ttl)),
         _ => None,
     }
@@ -374,10 +384,12 @@ fn read_restore<'a>(args: &[&'a [u8]]) -> Option<Restored<'a>> {
 
 fn apply_restore(
     state: &mut StateMachine,
-    (key, body, ttl): Restored<'_>,
-) -> Result<(), ApplyError> {
+    args: &[&[u8]],
+    pace: &mut dyn FnMut(usize),
+) -> Option<Result<(), ApplyError>> {
+    let (key, body, ttl) = read_restore_with(args, &mut || pace(rdb::PACE_BYTES))?;
     let key = state.key(key);
-    let built = build(&state.keyspace, body);
+    let built = build(&state.keyspace, body, pace);
     state.put_built(&key, body, built, ttl);
-    Ok(())
+    Some(Ok(()))
 }

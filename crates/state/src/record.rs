@@ -94,7 +94,7 @@ impl StateMachine {
         self.remove_slots(slots);
     }
 
-    /// S3: another shard has these slots; their keys go with them. How many keys.
+    /// These slots are no longer this shard's, and neither are their keys (M22). How many keys.
     pub fn lose_slots(&mut self, slots: &SlotSet) -> u64 {
         if !self.emit(self.db, LOSE_SLOTS, &[&encode_ranges(slots)]) {
             return 0;

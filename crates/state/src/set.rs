@@ -7,6 +7,7 @@
 //! is left without members is gone, which needs no effect of its own.
 
 use super::apply::ApplyError;
+use super::breath::free;
 use super::core::StateMachine;
 use super::effects::effects;
 use super::room;
@@ -17,15 +18,15 @@ use keyspace::{Digits, Key, SetOp, Ttl};
 
 effects! {
     /// `SADD key member [member ...]`
-    65 SADD "SADD": read_members => |state: &mut StateMachine, (key, members)| { let key = state.of_set(SADD, key)?; state.set_add(&key, members); Ok(()) };
+    65 SADD "SADD": read_members, breathing |state: &mut StateMachine, (key, members), pace| { let key = state.of_set(SADD, key)?; state.set_add(&key, members, pace); Ok(()) };
     /// `SREM key member [member ...]`
-    66 SREM "SREM": read_members => |state: &mut StateMachine, (key, members)| { let key = state.of_set(SREM, key)?; state.set_remove(&key, members); Ok(()) };
+    66 SREM "SREM": read_members, breathing |state: &mut StateMachine, (key, members), pace| { let key = state.of_set(SREM, key)?; state.set_remove(&key, members, pace); Ok(()) };
     /// `SMOVE source destination member`
     67 SMOVE "SMOVE": read_move => |state: &mut StateMachine, (from, to, member)| { let (from, to) = (state.of_set(SMOVE, from)?, state.of_set(SMOVE, to)?); state.set_move(&from, &to, member); Ok(()) };
     /// `INTER|UNION|DIFF destination key [key ...]`
-    68 SSTORE "the storing of combined sets": read_store => apply_store;
+    68 SSTORE "the storing of combined sets": read_store, breathing apply_store;
     /// `key seed count`: the members that are drawn by a number
-    69 SPOP "the removal of drawn members": read_draw => |state: &mut StateMachine, (key, seed, count)| { let key = state.of_set(SPOP, key)?; state.set_remove_drawn(&key, seed, count); Ok(()) };
+    69 SPOP "the removal of drawn members": read_draw, breathing |state: &mut StateMachine, (key, seed, count), pace| { let key = state.of_set(SPOP, key)?; state.set_remove_drawn(&key, seed, count, pace); Ok(()) };
 }
 
 /// A draw of many members is logged in effects of about so many bytes.
@@ -45,34 +46,40 @@ impl StateMachine {
         }
     }
 
-    /// SADD: how many members are new (of a command that is held: anything).
-    pub fn set_add(&mut self, key: &Key<'_>, members: &[&[u8]]) -> usize {
+    /// SADD: how many members are new (of a command that is held: anything). `pace` is told the bytes of each (T9).
+    pub fn set_add(
+        &mut self,
+        key: &Key<'_>,
+        members: &[&[u8]],
+        pace: &mut dyn FnMut(usize),
+    ) -> usize {
         self.assert_owned(SADD, key);
         if !self.emit_parts(self.db, SADD, &[key.bytes], members) {
             return 0;
         }
-        let add = |set: &mut keyspace::SetMut<'_>| set.add_all(members);
+        let add = |set: &mut keyspace::SetMut<'_>| set.add_all(members, pace);
         let added = self.keyspace.edit_set(self.db, key, add);
         self.changed(self.db, key);
         self.recount(1, added);
         added
     }
 
-    /// SREM of members that are there.
-    pub fn set_remove(&mut self, key: &Key<'_>, members: &[&[u8]]) {
+    /// SREM of members that are there. `pace`: as above.
+    pub fn set_remove(&mut self, key: &Key<'_>, members: &[&[u8]], pace: &mut dyn FnMut(usize)) {
         self.assert_owned(SREM, key);
         if self.emit_parts(self.db, SREM, &[key.bytes], members) {
-            self.remove_members(key, members);
+            self.remove_members(key, members, pace);
         }
     }
 
-    fn remove_members(&mut self, key: &Key<'_>, members: &[&[u8]]) {
+    fn remove_members(&mut self, key: &Key<'_>, members: &[&[u8]], pace: &mut dyn FnMut(usize)) {
         if self.keyspace.get(self.db, key).is_none() {
             return; // the effects of a unit before have emptied it
         }
         self.keyspace.edit_set(self.db, key, |set| {
             for member in members {
                 set.remove(member);
+                pace(member.len());
             }
         });
         if self.keyspace.get(self.db, key).is_none() {
@@ -89,9 +96,9 @@ impl StateMachine {
         if !self.emit(self.db, SMOVE, &[from.bytes, to.bytes, member]) {
             return;
         }
-        self.remove_members(from, &[member]);
+        self.remove_members(from, &[member], &mut |_| {});
         self.event(Classes::SET, "srem", from);
-        let add = |set: &mut keyspace::SetMut<'_>| set.add_all(&[member]);
+        let add = |set: &mut keyspace::SetMut<'_>| set.add_all(&[member], &mut |_| {});
         if self.keyspace.edit_set(self.db, to, add) > 0 {
             self.changed(self.db, to);
             self.event(Classes::SET, "sadd", to);
@@ -156,15 +163,20 @@ impl StateMachine {
             };
             let count = rest.iter().take_while(fits).count().max(1);
             let (piece, behind) = rest.split_at(count);
-            self.set_remove(key, piece);
-            piece.iter().for_each(|member| pace(member.len()));
+            self.set_remove(key, piece, pace);
             rest = behind;
         }
     }
 
     /// SPOP where the log can't take the members: a number stands for them, which each member of the group draws by
-    /// again.
-    pub fn set_remove_drawn(&mut self, key: &Key<'_>, seed: u64, count: usize) {
+    /// again. `pace`: as above.
+    pub fn set_remove_drawn(
+        &mut self,
+        key: &Key<'_>,
+        seed: u64,
+        count: usize,
+        pace: &mut dyn FnMut(usize),
+    ) {
         self.assert_owned(SPOP, key);
         let (mut seed_text, mut count_text) = (itoa::Buffer::new(), itoa::Buffer::new());
         let numbers = [
@@ -179,12 +191,13 @@ impl StateMachine {
             return;
         };
         let drawn: Vec<Vec<u8>> = set
-            .drawn_by(seed, count)
+            .drawn_by(seed, count, pace)
             .into_iter()
             .map(|member| member.text(&mut Digits::default()).to_vec())
             .collect();
-        let drawn: Vec<&[u8]> = drawn.iter().map(|member| &**member).collect();
-        self.remove_members(key, &drawn);
+        let members: Vec<&[u8]> = drawn.iter().map(|member| &**member).collect();
+        self.remove_members(key, &members, pace);
+        free(drawn, pace);
     }
 }
 
@@ -234,11 +247,12 @@ fn read_draw<'a>(args: &[&'a [u8]]) -> Option<(&'a [u8], u64, usize)> {
 fn apply_store(
     state: &mut StateMachine,
     (op, to, from): (SetOp, &[u8], &[&[u8]]),
+    pace: &mut dyn FnMut(usize),
 ) -> Result<(), ApplyError> {
     for key in from {
         state.of_set(SSTORE, key)?;
     }
     let to = state.key(to);
-    state.set_store(op, &to, from, &mut |_| {});
+    state.set_store(op, &to, from, pace);
     Ok(())
 }

@@ -7,16 +7,16 @@
 //! compared byte by byte: there is no locale.
 
 use super::apply::ApplyError;
+use super::breath::free;
 use super::core::StateMachine;
 use super::effects::effects;
-use super::string::text;
 use base::number::parse_i64;
-use keyspace::{Digits, Element, Key, Side, Value};
+use keyspace::{Digits, Element, Key, Scratch, Side, Value};
 use std::cmp::Ordering;
 
 effects! {
     /// `SORT destination source how by offset count [pattern ...]`
-    62 SORT "the storing of sorted elements": read_sort => apply_sort;
+    62 SORT "the storing of sorted elements": read_sort, breathing apply_sort;
 }
 
 /// What SORT is to do.
@@ -37,18 +37,28 @@ pub struct Sorting<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotNumbers;
 
-/// Finds the string of a key, or the field of a hash.
-pub type Lookup<'l> = &'l mut dyn FnMut(&[u8], Option<&[u8]>) -> Option<Vec<u8>>;
+/// What SORT needs beside the elements.
+pub trait Around {
+    /// The string of a key, or the field of a hash.
+    fn find(&mut self, key: &[u8], field: Option<&[u8]>) -> Option<Vec<u8>>;
+
+    /// T9: a step is done, which took as long as so many bytes.
+    fn pace(&mut self, bytes: usize);
+}
 
 /// What of a value is sorted; nothing of one that has no such elements. Those of a set come in no order, those of a sorted set in
-/// that of their scores.
-pub fn elements_of(value: Value<'_>) -> Option<(Vec<Vec<u8>>, bool)> {
+/// that of their scores. `pace` is told the bytes of each.
+pub fn elements_of(value: Value<'_>, pace: &mut dyn FnMut(usize)) -> Option<(Vec<Vec<u8>>, bool)> {
+    let own = |element: Element<'_>| {
+        pace(element.text_len());
+        element.to_vec()
+    };
     match value {
-        Value::List(list) => Some((list.iter().map(Element::to_vec).collect(), false)),
-        Value::Set(set) => Some((set.iter().map(Element::to_vec).collect(), true)),
+        Value::List(list) => Some((list.iter().map(own).collect(), false)),
+        Value::Set(set) => Some((set.iter().map(own).collect(), true)),
         Value::SortedSet(zset) => {
-            let members = zset.iter(0..zset.len());
-            Some((members.map(|found| found.member.to_vec()).collect(), false))
+            let members = zset.iter(0..zset.len()).map(|found| found.member);
+            Some((members.map(own).collect(), false))
         }
         Value::String(_) | Value::Hash(_) => None,
     }
@@ -57,7 +67,7 @@ pub fn elements_of(value: Value<'_>) -> Option<(Vec<Vec<u8>>, bool)> {
 /// What of a value another element is sorted by, or is shown for it.
 pub fn found_in(value: Value<'_>, field: Option<&[u8]>, now_ms: i64) -> Option<Vec<u8>> {
     match (value, field) {
-        (Value::String(string), None) => Some(text(string, &mut itoa::Buffer::new()).to_vec()),
+        (Value::String(string), None) => Some(string.text(&mut Scratch::default()).to_vec()),
         (Value::Hash(hash), Some(field)) => {
             let (found, _) = hash.get_alive(field, now_ms)?;
             Some(found.text(&mut Digits::default()).to_vec())
@@ -73,17 +83,20 @@ impl Sorting<'_> {
         &self,
         (mut elements, is_set): (Vec<Vec<u8>>, bool),
         stores: bool,
-        lookup: Lookup<'_>,
+        around: &mut dyn Around,
     ) -> Result<Vec<Option<Vec<u8>>>, NotNumbers> {
         let forced = self.keeps_order && is_set && stores;
         if !self.keeps_order || forced {
             let by = self.by.filter(|_| !forced);
             if is_set && by.is_some() {
-                elements.sort_unstable();
+                elements.sort_unstable_by(|a, b| {
+                    around.pace(0);
+                    a.cmp(b)
+                });
             }
             elements = match self.alpha || forced {
-                true => self.by_text(elements, by, lookup),
-                false => self.by_number(elements, by, lookup)?,
+                true => self.by_text(elements, by, around),
+                false => self.by_number(elements, by, around)?,
             };
         } else if self.desc && !is_set {
             elements.reverse();
@@ -95,7 +108,10 @@ impl Sorting<'_> {
         }
         let mut shown = Vec::new();
         for element in chosen {
-            shown.extend(self.gets.iter().map(|get| find(get, &element, lookup)));
+            for get in &self.gets {
+                shown.push(find(get, &element, around));
+                around.pace(0);
+            }
         }
         Ok(shown)
     }
@@ -111,20 +127,22 @@ impl Sorting<'_> {
         &self,
         elements: Vec<Vec<u8>>,
         by: Option<&[u8]>,
-        lookup: Lookup<'_>,
+        around: &mut dyn Around,
     ) -> Result<Vec<Vec<u8>>, NotNumbers> {
         let mut all = Vec::with_capacity(elements.len());
         for element in elements {
             let number = match by {
                 None => number_of(&element).ok_or(NotNumbers)?,
-                Some(by) => match find(by, &element, lookup) {
+                Some(by) => match find(by, &element, around) {
                     Some(text) => number_of(&text).ok_or(NotNumbers)?,
                     None => 0.0,
                 },
             };
             all.push((number, element));
+            around.pace(0);
         }
         all.sort_by(|a, b| {
+            around.pace(0);
             let by_number = a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal);
             self.directed(by_number.then_with(|| a.1.cmp(&b.1)))
         });
@@ -135,16 +153,22 @@ impl Sorting<'_> {
         &self,
         mut elements: Vec<Vec<u8>>,
         by: Option<&[u8]>,
-        lookup: Lookup<'_>,
+        around: &mut dyn Around,
     ) -> Vec<Vec<u8>> {
         let Some(by) = by else {
-            elements.sort_by(|a, b| self.directed(a.cmp(b)));
+            elements.sort_by(|a, b| {
+                around.pace(0);
+                self.directed(a.cmp(b))
+            });
             return elements;
         };
-        let with_text = |element: Vec<u8>| (find(by, &element, lookup), element);
+        let with_text = |element: Vec<u8>| (find(by, &element, around), element);
         let mut all: Vec<_> = elements.into_iter().map(with_text).collect();
         // What is not there comes first; of equals the order stays.
-        all.sort_by(|a, b| self.directed(a.0.cmp(&b.0)));
+        all.sort_by(|a, b| {
+            around.pace(0);
+            self.directed(a.0.cmp(&b.0))
+        });
         all.into_iter().map(|(_, element)| element).collect()
     }
 
@@ -157,7 +181,7 @@ impl Sorting<'_> {
 }
 
 /// What a pattern names for an element: the element itself for `#`, the field behind `->`, or a string.
-fn find(pattern: &[u8], element: &[u8], lookup: Lookup<'_>) -> Option<Vec<u8>> {
+fn find(pattern: &[u8], element: &[u8], around: &mut dyn Around) -> Option<Vec<u8>> {
     if pattern == b"#" {
         return Some(element.to_vec());
     }
@@ -169,7 +193,7 @@ fn find(pattern: &[u8], element: &[u8], lookup: Lookup<'_>) -> Option<Vec<u8>> {
         Some(arrow) => (&tail[..arrow], Some(&tail[arrow + 2..])),
         None => (tail, None),
     };
-    lookup(&[head, element, tail].concat(), field)
+    around.find(&[head, element, tail].concat(), field)
 }
 
 /// The number that a text is to C's strtod, up to its first NUL. Nothing at all is 0.
@@ -203,13 +227,14 @@ fn number_of(text: &[u8]) -> Option<f64> {
 
 impl StateMachine {
     /// SORT with STORE where the log can't take the result: each member of the group sorts again. `texts` is what it comes
-    /// to, and not empty.
+    /// to, and not empty. `pace` is told the bytes of each (T9).
     pub fn sort_store(
         &mut self,
         to: &Key<'_>,
         from: &[u8],
         sorting: &Sorting<'_>,
         texts: &[&[u8]],
+        pace: &mut dyn FnMut(usize),
     ) {
         self.assert_owned(SORT, to);
         let mut how = Vec::new();
@@ -228,8 +253,9 @@ impl StateMachine {
         ];
         if self.emit_parts(self.db, SORT, &args, &sorting.gets) {
             self.keyspace.remove(self.db, to);
-            self.keyspace
-                .edit_list(self.db, to, |list| list.push(Side::Right, texts));
+            self.keyspace.edit_list(self.db, to, |list| {
+                list.push_with(Side::Right, texts, pace);
+            });
             self.changed(self.db, to);
             self.recount(1, texts.len());
         }
@@ -255,17 +281,38 @@ fn read_sort<'a>(args: &[&'a [u8]]) -> Option<Asked<'a>> {
     Some((to, from, sorting))
 }
 
-fn apply_sort(state: &mut StateMachine, (to, from, sorting): Asked<'_>) -> Result<(), ApplyError> {
+/// A state that carries out the log.
+struct Applied<'s, 'p> {
+    state: &'s StateMachine,
+    pace: &'p mut dyn FnMut(usize),
+}
+
+impl Around for Applied<'_, '_> {
+    fn find(&mut self, key: &[u8], field: Option<&[u8]>) -> Option<Vec<u8>> {
+        let keyspace = &self.state.keyspace;
+        let entry = keyspace.get(self.state.db, &keyspace.key(key))?;
+        // What was due is gone: the leader has deleted it in the log.
+        let found = found_in(entry.value(), field, i64::MIN)?;
+        (self.pace)(found.len());
+        Some(found)
+    }
+
+    fn pace(&mut self, bytes: usize) {
+        (self.pace)(bytes);
+    }
+}
+
+fn apply_sort(
+    state: &mut StateMachine,
+    (to, from, sorting): Asked<'_>,
+    pace: &mut dyn FnMut(usize),
+) -> Result<(), ApplyError> {
     let mismatch = ApplyError::Mismatch(SORT);
     let (db, source) = (state.db, state.key(from));
     let entry = state.keyspace.get(db, &source);
-    let elements = entry.and_then(|entry| elements_of(entry.value()));
-    let mut lookup = |name: &[u8], field: Option<&[u8]>| {
-        let entry = state.keyspace.get(db, &state.keyspace.key(name))?;
-        // What was due is gone: the leader has deleted it in the log.
-        found_in(entry.value(), field, i64::MIN)
-    };
-    let found = sorting.run(elements.ok_or(mismatch)?, true, &mut lookup);
+    let elements = entry.and_then(|entry| elements_of(entry.value(), pace));
+    let mut around = Applied { state, pace };
+    let found = sorting.run(elements.ok_or(mismatch)?, true, &mut around);
     let found = found.map_err(|NotNumbers| mismatch)?;
     let texts: Vec<&[u8]> = found
         .iter()
@@ -275,7 +322,8 @@ fn apply_sort(state: &mut StateMachine, (to, from, sorting): Asked<'_>) -> Resul
         return Err(mismatch);
     }
     let to = state.key(to);
-    state.sort_store(&to, from, &sorting, &texts);
+    state.sort_store(&to, from, &sorting, &texts, pace);
+    free(found, pace);
     Ok(())
 }
 
@@ -310,6 +358,17 @@ mod tests {
         }
     }
 
+    /// Shows what was looked for.
+    struct Echo;
+
+    impl Around for Echo {
+        fn find(&mut self, key: &[u8], field: Option<&[u8]>) -> Option<Vec<u8>> {
+            Some([key, b"|", field.unwrap_or_default()].concat())
+        }
+
+        fn pace(&mut self, _: usize) {}
+    }
+
     #[test]
     fn patterns_name_keys_and_fields() {
         for (pattern, want) in [
@@ -322,10 +381,7 @@ mod tests {
             ("w_*_*", Some("w_e_*|")),
             ("w", None),
         ] {
-            let mut lookup = |key: &[u8], field: Option<&[u8]>| {
-                Some([key, b"|", field.unwrap_or_default()].concat())
-            };
-            let found = find(pattern.as_bytes(), b"e", &mut lookup);
+            let found = find(pattern.as_bytes(), b"e", &mut Echo);
             assert_eq!(found.as_deref(), want.map(str::as_bytes), "{pattern}");
         }
     }

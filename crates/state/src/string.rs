@@ -20,7 +20,7 @@ effects! {
     /// `INCRBY key increment` (the increment may be negative)
     6 INCRBY "INCRBY": read_number => apply_increment;
     /// `MSET key value [key value ...]`
-    10 MSET "MSET": read_pairs => |state: &mut StateMachine, pairs| { state.set_many(pairs); Ok(()) };
+    10 MSET "MSET": read_pairs, breathing |state: &mut StateMachine, pairs, pace| { state.set_many(pairs, pace); Ok(()) };
 }
 
 impl StateMachine {
@@ -43,8 +43,8 @@ impl StateMachine {
         self.changed(self.db, key);
     }
 
-    /// MSET: `pairs` is key, value, key, value, ...
-    pub fn set_many(&mut self, pairs: &[&[u8]]) {
+    /// MSET: `pairs` is key, value, key, value, ... `pace` is told the bytes of each (T9).
+    pub fn set_many(&mut self, pairs: &[&[u8]], pace: &mut dyn FnMut(usize)) {
         if !self.emit(self.db, MSET, pairs) {
             return;
         }
@@ -54,6 +54,7 @@ impl StateMachine {
             self.assert_owned(MSET, &key);
             self.keyspace.set_string(self.db, &key, pair[1], Ttl::Clear);
             self.changed(self.db, &key);
+            pace(pair[0].len() + pair[1].len());
             self.event(Classes::STRING, "set", &key);
         }
     }
@@ -107,14 +108,7 @@ pub fn number(value: &StringRef<'_>) -> Option<i64> {
     match value {
         StringRef::Int(n) => Some(*n),
         StringRef::Bytes(text) => parse_i64(text),
-    }
-}
-
-/// The bytes of a string; those of an integer are written into `digits`.
-pub fn text<'a>(value: StringRef<'a>, digits: &'a mut itoa::Buffer) -> &'a [u8] {
-    match value {
-        StringRef::Int(n) => digits.format(n).as_bytes(),
-        StringRef::Bytes(bytes) => bytes,
+        StringRef::Chunks(_) => None,
     }
 }
 

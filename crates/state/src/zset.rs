@@ -20,21 +20,21 @@ use keyspace::{Key, ZsetMut, ZsetRef};
 
 effects! {
     /// `ZADD key member score [member score ...]`
-    70 ZADD "ZADD": read_scores => |state: &mut StateMachine, (key, items): Scores<'_>| { state.of_zset(ZADD, key)?; let key = state.key(key); state.zset_set(ZADD, &key, &items); Ok(()) };
+    70 ZADD "ZADD": read_scores, breathing |state: &mut StateMachine, scores: Scores<'_>, pace| apply_scores(state, ZADD, scores, pace);
     /// `ZINCRBY key member score`: the score that comes out
-    71 ZINCRBY "ZINCRBY": read_scores => |state: &mut StateMachine, (key, items): Scores<'_>| { state.of_zset(ZINCRBY, key)?; let key = state.key(key); state.zset_set(ZINCRBY, &key, &items); Ok(()) };
+    71 ZINCRBY "ZINCRBY": read_scores, breathing |state: &mut StateMachine, scores: Scores<'_>, pace| apply_scores(state, ZINCRBY, scores, pace);
     /// `ZREM key member [member ...]`
-    72 ZREM "ZREM": read_members => |state: &mut StateMachine, (key, members)| { state.of_zset(ZREM, key)?; let key = state.key(key); state.zset_remove(&key, members); Ok(()) };
+    72 ZREM "ZREM": read_members, breathing |state: &mut StateMachine, (key, members), pace| { state.of_zset(ZREM, key)?; let key = state.key(key); state.zset_remove(&key, members, pace); Ok(()) };
     /// `ZPOP key MIN|MAX count`
-    73 ZPOP "ZPOP": read_pop => |state: &mut StateMachine, (key, end, count)| { let key = state.key(key); state.holds(ZPOP, &key, 0..count)?; state.zset_pop(&key, end, count, &mut |_| {}); Ok(()) };
+    73 ZPOP "ZPOP": read_pop, breathing |state: &mut StateMachine, (key, end, count), pace| { let key = state.key(key); state.holds(ZPOP, &key, 0..count)?; state.zset_pop(&key, end, count, pace); Ok(()) };
     /// `ZREMRANGE key RANK|SCORE|LEX from count`
-    74 ZREMRANGE "ZREMRANGE": read_range => |state: &mut StateMachine, (key, by, range): (&[u8], RangeBy, Range<usize>)| { let key = state.key(key); state.holds(ZREMRANGE, &key, range.clone())?; state.zset_remove_range(&key, by, range, &mut |_| {}); Ok(()) };
+    74 ZREMRANGE "ZREMRANGE": read_range, breathing |state: &mut StateMachine, (key, by, range): (&[u8], RangeBy, Range<usize>), pace| { let key = state.key(key); state.holds(ZREMRANGE, &key, range.clone())?; state.zset_remove_range(&key, by, range, pace); Ok(()) };
     /// `ZSTORE dst UNION|INTER|DIFF SUM|MIN|MAX numkeys key [key ...] [weight ...]`
-    75 ZSTORE "ZSTORE": read_store => apply_store;
+    75 ZSTORE "ZSTORE": read_store, breathing apply_store;
     /// `ZRANGESTORE dst src from count`
-    76 ZRANGESTORE "ZRANGESTORE": read_range_store => |state: &mut StateMachine, (dst, src, range): (&[u8], &[u8], Range<usize>)| { let (dst, src) = (state.key(dst), state.key(src)); state.holds(ZRANGESTORE, &src, range.clone())?; state.zset_store_range(&dst, &src, range, &mut |_| {}); Ok(()) };
+    76 ZRANGESTORE "ZRANGESTORE": read_range_store, breathing |state: &mut StateMachine, (dst, src, range): (&[u8], &[u8], Range<usize>), pace| { let (dst, src) = (state.key(dst), state.key(src)); state.holds(ZRANGESTORE, &src, range.clone())?; state.zset_store_range(&dst, &src, range, pace); Ok(()) };
     /// `ZREPLACE GEOSEARCH|GEORADIUS key member score [member score ...]`: any value becomes these members
-    77 ZREPLACE "ZREPLACE": read_replace => |state: &mut StateMachine, (found, (key, items)): (FoundBy, Scores<'_>)| { let key = state.key(key); let members = items.into_iter().map(|(m, score)| (m.to_vec(), score)); state.zset_replace(&key, found, members.collect(), &mut |_| {}); Ok(()) };
+    77 ZREPLACE "ZREPLACE": read_replace, breathing |state: &mut StateMachine, (found, (key, items)): (FoundBy, Scores<'_>), pace| { let key = state.key(key); let members = items.into_iter().map(|(m, score)| (m.to_vec(), score)); state.zset_replace(&key, found, members.collect(), pace); Ok(()) };
 }
 
 /// Which end of the order.
@@ -85,17 +85,28 @@ impl StateMachine {
         }
     }
 
-    /// ZADD: members get scores, of which none is a NaN.
-    pub fn zset_add(&mut self, key: &Key<'_>, items: &[(&[u8], f64)]) {
-        self.zset_set(ZADD, key, items);
+    /// ZADD: members get scores, of which none is a NaN. `breathe` is told the bytes of each (T9).
+    pub fn zset_add(
+        &mut self,
+        key: &Key<'_>,
+        items: &[(&[u8], f64)],
+        breathe: &mut dyn FnMut(usize),
+    ) {
+        self.zset_set(ZADD, key, items, breathe);
     }
 
     /// ZINCRBY, whose outcome the caller has worked out.
     pub fn zset_increment(&mut self, key: &Key<'_>, member: &[u8], score: f64) {
-        self.zset_set(ZINCRBY, key, &[(member, score)]);
+        self.zset_set(ZINCRBY, key, &[(member, score)], &mut |_| {});
     }
 
-    fn zset_set(&mut self, op: Op, key: &Key<'_>, items: &[(&[u8], f64)]) {
+    fn zset_set(
+        &mut self,
+        op: Op,
+        key: &Key<'_>,
+        items: &[(&[u8], f64)],
+        breathe: &mut dyn FnMut(usize),
+    ) {
         self.assert_owned(op, key);
         let bytes: Vec<[u8; 8]> = items.iter().map(|(_, score)| bytes_of(*score)).collect();
         let pairs: Vec<&[u8]> = items
@@ -110,19 +121,26 @@ impl StateMachine {
             zset.expect(items.len());
             for (member, score) in items {
                 zset.set(member, *score);
+                breathe(member.len());
             }
         });
         self.changed(self.db, key);
         self.recount(1, items.len());
     }
 
-    /// ZREM of members that are there.
-    pub fn zset_remove(&mut self, key: &Key<'_>, members: &[&[u8]]) {
+    /// ZREM of members that are there. `breathe`: as above.
+    pub fn zset_remove(
+        &mut self,
+        key: &Key<'_>,
+        members: &[&[u8]],
+        breathe: &mut dyn FnMut(usize),
+    ) {
         self.assert_owned(ZREM, key);
         if self.emit_parts(self.db, ZREM, &[key.bytes], members) {
             self.edit_members(key, members.len(), |zset| {
                 for member in members {
                     zset.remove(member);
+                    breathe(member.len());
                 }
             });
         }
@@ -489,7 +507,23 @@ fn read_store<'e, 'a>(args: &'e [&'a [u8]]) -> Option<Store<'e, 'a>> {
     })
 }
 
-fn apply_store(state: &mut StateMachine, store: Store<'_, '_>) -> Result<(), ApplyError> {
+fn apply_scores(
+    state: &mut StateMachine,
+    op: Op,
+    (key, items): Scores<'_>,
+    pace: &mut dyn FnMut(usize),
+) -> Result<(), ApplyError> {
+    state.of_zset(op, key)?;
+    let key = state.key(key);
+    state.zset_set(op, &key, &items, pace);
+    Ok(())
+}
+
+fn apply_store(
+    state: &mut StateMachine,
+    store: Store<'_, '_>,
+    pace: &mut dyn FnMut(usize),
+) -> Result<(), ApplyError> {
     for source in store.sources {
         let source = state.zset_source(&state.key(source));
         source.ok_or(ApplyError::Mismatch(ZSTORE))?;
@@ -500,6 +534,6 @@ fn apply_store(state: &mut StateMachine, store: Store<'_, '_>) -> Result<(), App
         weights: &store.weights,
     };
     let dst = state.key(store.dst);
-    state.zset_store(&dst, store.sources, &how, &mut |_| {});
+    state.zset_store(&dst, store.sources, &how, pace);
     Ok(())
 }

@@ -149,21 +149,47 @@ fn union<'a>(
     aggregate: Aggregate,
     breathe: &mut dyn FnMut(usize),
 ) -> Vec<Combined<'a>> {
-    let mut all: HashMap<Cow<'a, [u8]>, f64> = HashMap::new();
+    let most: usize = sources.iter().map(|(source, _)| source.len()).sum();
+    let mut all: Vec<HashMap<Cow<'a, [u8]>, f64>> = vec![HashMap::new(); maps_for(most)];
     for (source, weight) in sources {
         source.for_each(|member, score| {
             breathe(member.text_len());
             let score = or_zero(weight * score);
             let mut digits = Digits::default();
-            match all.get_mut(member.text(&mut digits)) {
+            let text = member.text(&mut digits);
+            let at = map_of(text, all.len());
+            match all[at].get_mut(text) {
                 Some(sum) => aggregate.add(sum, score),
                 None => {
-                    all.insert(own(member), score);
+                    all[at].insert(own(member), score);
                 }
             }
         });
     }
-    all.into_iter().collect()
+    let mut members = Vec::with_capacity(all.iter().map(HashMap::len).sum());
+    for map in all {
+        breathe(16 * map.len());
+        members.extend(map);
+    }
+    members
+}
+
+/// T9: a map that grows moves all that it has in one step: what has many members is spread over as many maps as this.
+fn maps_for(members: usize) -> usize {
+    (members / MAP_MEMBERS).clamp(1, 1024)
+}
+
+const MAP_MEMBERS: usize = 16 << 10;
+
+/// Which of so many maps a member belongs to.
+fn map_of(member: &[u8], maps: usize) -> usize {
+    let step = |sum: u64, byte: &u8| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
+    let last = &member[member.len().saturating_sub(16)..];
+    let sum = last.iter().fold(0xCBF2_9CE4_8422_2325, step);
+    match maps {
+        1 => 0,
+        maps => (sum >> 32) as usize % maps,
+    }
 }
 
 fn inter<'a>(

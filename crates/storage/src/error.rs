@@ -116,6 +116,15 @@ impl StorageError {
             _ => false,
         }
     }
+
+    /// Whether no file could be opened, since this process, or the machine, had as many as it may.
+    pub fn lacks_files(&self) -> bool {
+        matches!(self, StorageError::Io { source, .. } if lacks_files(source))
+    }
+}
+
+fn lacks_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// Whether there was no room: the disk or the quota was full, a limit of the file size was reached, or
@@ -125,7 +134,7 @@ pub fn is_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
     );
-    no_space || matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+    no_space || lacks_files(error)
 }
 
 pub type Result<T, E = StorageError> = std::result::Result<T, E>;

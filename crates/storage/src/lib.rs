@@ -50,7 +50,7 @@ pub use thread::{Done, Job, StorageThread};
 pub use transfer::{
     FileCheck, PieceRead, TransferDone, TransferFile, TransferJob, TransferWork, Transferred,
 };
-pub use trim::{Needed, SwitchJob, Switched, TrimJob};
+pub use trim::{Needed, NotRemoved, SwitchJob, Switched, TrimJob};
 
 #[cfg(test)]
 mod tests;

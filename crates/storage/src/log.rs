@@ -112,6 +112,9 @@ impl<D: Disk> Log<D> {
             .iter()
             .rposition(|s| s.meta.start <= state.end)
             .unwrap_or(0);
+        let held = state.segments.iter().rev();
+        let held = held.take_while(|s| s.meta.only_frees);
+        let held_back = held.map(|s| s.meta.end.0 - s.meta.start.0).sum();
         let log = Log {
             disk,
             base: state.base,
@@ -130,7 +133,7 @@ impl<D: Disk> Log<D> {
             unwritten: VecDeque::new(),
             buf: Vec::new(),
             places: Vec::new(),
-            space: Space::new(next_sequence, state.next_generation),
+            space: Space::new(next_sequence, state.next_generation, held_back),
         };
         let mut tail = Vec::new();
         let commit = log.hard_state.commit;

@@ -60,6 +60,7 @@ pub(super) fn bootstrap<D: Disk>(disk: &D, capacity: u64, base: &Base) -> Result
         generation: 1,
         start: Position(0),
         end: Position(capacity),
+        only_frees: false,
     };
     AllocJob::new(disk.clone(), base.identity, meta).run()?;
     base.save(disk)

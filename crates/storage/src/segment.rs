@@ -37,6 +37,8 @@ pub struct SegmentMeta {
     pub start: Position,
     /// The end of the stretch, which is the start of the next segment.
     pub end: Position,
+    /// D5: only what frees memory may use it, also after a restart.
+    pub only_frees: bool,
 }
 
 impl SegmentMeta {
@@ -56,6 +58,7 @@ impl SegmentMeta {
         let mut h = [0; HEADER];
         h[..8].copy_from_slice(MAGIC);
         h[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        h[12..16].copy_from_slice(&u32::from(self.only_frees).to_le_bytes());
         let fields = [
             self.sequence,
             self.generation,
@@ -107,6 +110,7 @@ impl SegmentMeta {
             generation: field(1),
             start: Position(field(2)),
             end: Position(field(3)),
+            only_frees: h[12] & 1 == 1,
         };
         let (start, end) = (meta.start.0, meta.end.0);
         if (field(4), field(5), field(6)) != (of.group.0, of.incarnation.0, of.raft_id.0) {
@@ -158,10 +162,8 @@ pub fn is_temporary(name: &str) -> bool {
 /// A segment that is ready to be appended to.
 pub struct Allocated<D: Disk> {
     pub meta: SegmentMeta,
-    /// Bytes that are free on the disk beside it.
+    /// Bytes that are free on the disk beside it; so few, it may be, that only what frees memory may use it.
     pub free: u64,
-    /// D5: so little that only what frees memory may use it.
-    pub only_frees: bool,
     pub file: Arc<D::File>,
 }
 
@@ -183,7 +185,6 @@ struct Beside {
     kept: u64,
     /// The same, if only what frees memory may use the segment; none: it is for all.
     kept_to_free: Option<u64>,
-    only_frees: bool,
     /// Bytes that were free.
     free: u64,
 }
@@ -240,7 +241,7 @@ impl<D: Disk> AllocJob<D> {
         let file = match self.file.take() {
             Some(file) => file,
             None => {
-                (self.beside.free, self.beside.only_frees) = self.look_for_room(size)?;
+                (self.beside.free, self.meta.only_frees) = self.look_for_room(size)?;
                 self.disk.create(&self.temp).map_err(io("create"))?
             }
         };
@@ -264,7 +265,6 @@ impl<D: Disk> AllocJob<D> {
         Ok(Some(Allocated {
             meta: self.meta.clone(),
             free: self.beside.free,
-            only_frees: self.beside.only_frees,
             file: Arc::new(file),
         }))
     }

@@ -84,12 +84,13 @@ pub(super) struct Space {
 }
 
 impl Space {
-    pub fn new(next_sequence: u64, next_generation: u64) -> Self {
+    /// Of a log that has these segments: those at its end that only effects may use that free memory.
+    pub fn new(next_sequence: u64, next_generation: u64, held_back: u64) -> Self {
         Space {
             allocating: false,
             failed: false,
             wanted: 0,
-            held_back: 0,
+            held_back,
             kept_to_free: None,
             seen_free: None,
             next_sequence,
@@ -145,6 +146,11 @@ impl<D: Disk> Log<D> {
     /// Asks for this much room once (a large command): `alloc_job` goes on until it is there.
     pub fn want_room(&mut self, bytes: u64) {
         self.space.wanted = self.space.wanted.max(bytes);
+    }
+
+    /// What was asked for once is not needed any more, or is asked for again.
+    pub fn forget_wanted(&mut self) {
+        self.space.wanted = 0;
     }
 
     /// What was asked for once and is not there yet.
@@ -215,6 +221,7 @@ impl<D: Disk> Log<D> {
             generation: self.space.next_generation,
             start,
             end: Position(start.0 + self.config.capacity()),
+            only_frees: false,
         };
         // A generation is never used twice, not even after a failure.
         self.space.next_generation += 1;
@@ -238,7 +245,7 @@ impl<D: Disk> Log<D> {
                 );
                 self.space.next_sequence += 1;
                 self.space.seen_free = Some(segment.free);
-                self.space.held_back = match segment.only_frees {
+                self.space.held_back = match segment.meta.only_frees {
                     true => self.space.held_back + self.config.capacity(),
                     false => 0,
                 };

@@ -797,3 +797,23 @@ fn freeing_has_room_that_writes_have_not() {
     }
     assert!(log.has_reserve(0), "votes have their own");
 }
+
+/// D5: writes that a restart let into it would leave a full disk without a way out.
+#[test]
+fn segment_for_deletions_stays_so_after_restart() {
+    let run = Run::new(1);
+    let (mut log, _) = Log::create(run.disk.clone(), config(), &base()).unwrap();
+    let (small, large) = (20_000, 60_000);
+    for free in [large, small, small, large] {
+        run.disk.set_free(free);
+        log.keep(30_000);
+        log.want_room(1 << 20);
+        let job = log.alloc_job().unwrap().or_to_free(Some(0));
+        log.allocated(job.run()).unwrap();
+        let before = log.room();
+        drop(log);
+        log = Log::open(run.disk.clone(), config()).unwrap().0;
+        assert_eq!(log.room(), before, "{free} bytes free");
+    }
+    assert!(log.room() > 0);
+}

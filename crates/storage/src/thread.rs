@@ -20,7 +20,7 @@ use super::segment::{AllocJob, Allocated};
 use super::snapshot::{SliceRead, SnapshotJob, SnapshotResult};
 use super::sync::SyncJob;
 use super::transfer::{TransferDone, TransferJob};
-use super::trim::{SwitchJob, Switched, TrimJob};
+use super::trim::{NotRemoved, SwitchJob, Switched, TrimJob};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -64,6 +64,8 @@ pub enum Done<D: Disk> {
     Switched(Result<Switched<D>>),
     /// The same.
     Installed(Result<Installed>),
+    /// What could not be removed; it goes at the next start, if not before.
+    Trimmed(Option<Box<NotRemoved<D>>>),
     /// A snapshot is whole and durable under its name; or there is none, and nothing else has happened.
     Snapshot(SnapshotResult),
     /// There is room for more of the snapshot that is being made.
@@ -84,11 +86,7 @@ impl<D: Disk> Job<D> {
             Job::Slice(job) => Some(Done::Slice(job.run())),
             Job::Switch(job) => Some(Done::Switched(job.run())),
             Job::Install(job) => Some(Done::Installed(job.run())),
-            Job::Trim(job) => {
-                // What could not be removed goes at the next start.
-                let _ = job.run();
-                None
-            }
+            Job::Trim(job) => Some(Done::Trimmed(job.attempt().map(Box::new))),
             Job::Snapshot(job) => Some(job.run().map_or(Done::SnapshotPart, Done::Snapshot)),
             Job::Transfer(job) => Some(Done::Transfer(job.run())),
             Job::Download(job) => Some(Done::Download(job.run())),

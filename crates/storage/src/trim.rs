@@ -281,16 +281,46 @@ impl<D: Disk> TrimJob<D> {
         }
     }
 
+    /// The other job's files go with this one's, and before them.
+    pub fn join(&mut self, mut other: TrimJob<D>) {
+        other.segments.append(&mut self.segments);
+        self.segments = other.segments;
+        self.snapshots.append(&mut other.snapshots);
+    }
+
     /// Nothing depends on it: what is left, or comes back by a crash, goes at the next start.
     pub fn run(self) -> Result<()> {
-        for name in self.segments.iter().chain(&self.snapshots) {
-            match self.disk.remove(name) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                removed => removed.map_err(StorageError::io("remove", name))?,
-            }
-        }
-        self.disk
-            .sync_dir()
-            .map_err(StorageError::io("sync the folder of", super::base::FILE))
+        self.attempt().map_or(Ok(()), |left| Err(left.error))
     }
+
+    /// The same; what is left may be tried again. A file that can't be removed holds up no other one of its kind, but
+    /// segments go oldest first.
+    pub fn attempt(mut self) -> Option<NotRemoved<D>> {
+        let disk = &self.disk;
+        let mut failed = None;
+        let remove = |name: &str| match disk.remove(name) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(StorageError::io("remove", name)),
+        };
+        let mut stays = |name: &String| match remove(name) {
+            Err(error) => {
+                failed.get_or_insert(error);
+                true
+            }
+            Ok(()) => false,
+        };
+        let gone = self.segments.iter().take_while(|name| !stays(name)).count();
+        self.segments.drain(..gone);
+        self.snapshots.retain(|name| stays(name));
+        let synced = disk.sync_dir();
+        let synced = synced.map_err(StorageError::io("sync the folder of", super::base::FILE));
+        let error = failed.or(synced.err())?;
+        Some(NotRemoved { job: self, error })
+    }
+}
+
+/// What of a job is left, and why.
+pub struct NotRemoved<D: Disk> {
+    pub job: TrimJob<D>,
+    pub error: StorageError,
 }

@@ -4,7 +4,7 @@
 //! of its bytes (u32, little endian), their crc32c, the bytes.
 //!
 //! Invariants: total (any bytes give pieces or a [`FrameError`]); memory follows the bytes that have
-//! arrived, never the length that was claimed.
+//! arrived, never the length that was claimed; of a link that is proved the address space alone follows the length.
 
 /// The greatest frame, and the greatest packet: a log entry's worth and its envelope.
 pub const MAX_FRAME: usize = (64 << 20) + (1 << 20);
@@ -17,6 +17,9 @@ const HEAD: usize = 8;
 const MIN_PACKET: usize = 16;
 /// Memory taken at once for a piece that has only begun to arrive.
 pub(super) const FIRST_BYTES: usize = 16 << 10;
+
+/// A piece of a proved link that has come so far gets all its address space.
+const FEW_BYTES: usize = 1 << 20;
 
 /// Why a link can't go on.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +64,8 @@ pub struct Assembler {
     /// its end would hold up the loop.
     claimed: u32,
     crc: u32,
+    /// The loop reads the link, which is proved.
+    is_proved: bool,
 }
 
 impl Assembler {
@@ -73,6 +78,16 @@ impl Assembler {
             length: 0,
             claimed: 0,
             crc: 0,
+            is_proved: false,
+        }
+    }
+
+    /// From now on no piece of several megabytes is copied as it grows: on eight links in step that was a turn of 143 ms
+    /// (T9). The pages of what has not come are not touched.
+    pub fn of_proved(self) -> Assembler {
+        Assembler {
+            is_proved: true,
+            ..self
         }
     }
 
@@ -142,7 +157,11 @@ impl Assembler {
     fn reserve(&mut self, more: usize) {
         let have = self.piece.len();
         if self.piece.capacity() < have + more {
-            let wanted = (2 * have).max(have + more).min(self.length);
+            let doubled = (2 * have).max(have + more).min(self.length);
+            let wanted = match self.is_proved && doubled > FEW_BYTES {
+                true => self.length,
+                false => doubled,
+            };
             self.piece.reserve_exact(wanted - have);
         }
     }

@@ -153,7 +153,7 @@ pub(super) fn hand_over(
     event_queue.hand_over(Inlet {
         from,
         stream,
-        assembler,
+        assembler: assembler.of_proved(),
         end: Arc::clone(&kept.end),
         made_here,
         questions: Arc::default(),

@@ -784,6 +784,25 @@ proptest! {
     }
 }
 
+/// T9: on eight links in step the copies of frames of 64 MB came in one turn.
+#[test]
+fn frame_of_proved_link_is_copied_while_short() {
+    let bytes = framed(&vec![7; 16 << 20]);
+    let copied = |mut assembler: Assembler| {
+        let (mut most, mut room) = (0, 0);
+        for (n, mut part) in bytes.chunks(64 << 10).enumerate() {
+            let whole = assembler.next(&mut part).expect("it is sound");
+            if whole.is_none() && assembler.memory() != room {
+                (most, room) = (n << 16, assembler.memory());
+            }
+        }
+        most
+    };
+    assert!(copied(Assembler::new(Kind::Raft).of_proved()) <= 1 << 20);
+    // Of others memory follows what has come.
+    assert!(copied(Assembler::new(Kind::Raft)) > 4 << 20);
+}
+
 #[test]
 fn a_length_alone_takes_little_memory() {
     let mut assembler = Assembler::new(Kind::Raft);

@@ -13,7 +13,9 @@ use keyspace::Ttl;
 use proptest::prelude::*;
 use shard::testing::{config, Played, OTHERS};
 use state::StateMachine;
-use topology::moves::{Cargo, Credentials, Importing, KeyState, Lend, Migrating, Parcel, Titles};
+use topology::moves::{
+    Cargo, Credentials, Importing, KeyState, Lend, MarkQuestion, Migrating, Parcel, Titles,
+};
 use topology::outside::Outside;
 use topology::{MoveId, MoveNumber};
 
@@ -276,6 +278,30 @@ fn words_beyond_the_inbox_are_dropped() {
     assert_eq!(migration.inbox.len(), MOST_WAITING);
     stage.hear(B, Vec::new());
     assert_eq!(stage.cluster.migration.inbox_bytes, 0);
+}
+
+/// M8: a mark is that of the shard that names it, or a move would wait for a third one's word for ever.
+#[test]
+fn mark_of_a_third_shard_is_not_believed() {
+    for (of_whom, believed) in [(B, true), (C, false)] {
+        let mark = of(of_whom, 9);
+        for asked in [false, true] {
+            let mut stage = Stage::new();
+            let slot = slot(6);
+            let mut question = None;
+            let mut ask = |stage: &mut Stage| {
+                let wanted = MarkQuestion::Wanted;
+                stage.cluster.mark_elsewhere(&mut question, B, slot, wanted)
+            };
+            if asked {
+                assert_eq!(ask(&mut stage), None);
+            }
+            let mark = Some(mark);
+            stage.hear(B, vec![Word::MarkIs { slot, mark }]);
+            let known = ask(&mut stage);
+            assert_eq!(known, believed.then_some(mark), "{of_whom} {asked}");
+        }
+    }
 }
 
 // ---- anything ----------------------------------------------------------------------------------

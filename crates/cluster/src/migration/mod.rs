@@ -22,6 +22,7 @@ mod faulty;
 mod outside_tests;
 mod owners;
 mod questions;
+mod settle;
 mod slots;
 mod source;
 mod target;
@@ -43,6 +44,7 @@ use outside::pool::Event as OutgoingEvent;
 use outside::Outside;
 use owners::Claims;
 use questions::Questions;
+use settle::Settling;
 use shard::Shard;
 use slots::Slots;
 use source::Source;
@@ -235,6 +237,7 @@ pub(super) struct Migration {
     questions: Questions,
     slots: Slots,
     claims: Claims,
+    settling: Settling,
     finished: Vec<Finished>,
     warnings: Vec<String>,
     /// Nothing was to be done in the last turn.
@@ -258,6 +261,7 @@ impl Default for Migration {
             questions: Questions::of_term(0),
             slots: Slots::default(),
             claims: Claims::default(),
+            settling: Settling::default(),
             finished: Vec::new(),
             warnings: Vec::new(),
             rests: true,
@@ -286,8 +290,12 @@ impl Migration {
         shard.data_mut().hide_all_lent();
     }
 
-    /// A word that waits for the next turn; one too many is dropped.
+    /// A word that waits for the next turn; one too many is dropped. M8: so is a mark that is not the speaker's, or a move
+    /// would wait for a third shard's word for ever.
     fn take_in(&mut self, from: NodeId, shard: ShardId, word: Word) {
+        if matches!(&word, Word::MarkIs { mark: Some(mark), .. } if mark.shard != shard) {
+            return;
+        }
         if self.inbox.len() < MOST_WAITING && self.inbox_bytes < MOST_WAITING_BYTES {
             self.inbox_bytes += word.weight();
             self.inbox.push_back((from, shard, word));
@@ -457,12 +465,20 @@ impl Cluster {
         }
     }
 
+    /// Whether there is something to do for the moves in this turn.
+    fn begin_moves<D: Disk>(&mut self, now: Now, writable: bool, shard: &mut Shard<D>) -> bool {
+        self.now = now;
+        self.migration.follow(shard);
+        if writable {
+            self.settle_slots(shard);
+        }
+        writable && !self.migration.is_idle(shard)
+    }
+
     /// The turn's part of the moves, before clients are served, when this node leads its shard and holds
     /// its lease. `writable`: and its log has room.
     pub fn migrate<D: Disk>(&mut self, now: Now, writable: bool, shard: &mut Shard<D>) {
-        self.now = now;
-        self.migration.follow(shard);
-        if !writable || self.migration.is_idle(shard) {
+        if !self.begin_moves(now, writable, shard) {
             return;
         }
         let words = std::mem::take(&mut self.migration.inbox);

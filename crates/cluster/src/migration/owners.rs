@@ -11,6 +11,7 @@ use super::{Cluster, Desk};
 use base::clock::Mono;
 use base::mutation::{self, Mutation};
 use base::{NodeId, ShardId, SlotSet};
+use cluster_bus::bus::Bus;
 use cluster_bus::wire::Flags;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -162,6 +163,15 @@ fn lose<D: Disk>(desk: &mut Desk<'_, D>, by: NodeId, lost: &SlotSet) {
     }
 }
 
+/// M12: whether a shard other than these two is shown with the slot, and lives. The one that asks may have been met a
+/// moment ago, and not have heard of it yet.
+fn is_elsewhere(bus: &Bus, slot: u16, but: [ShardId; 2]) -> bool {
+    let at = bus.claimed_by(slot);
+    let shard = at.map(|at| bus.shard_of(at));
+    let is_third = shard.is_some_and(|shard| !shard.is_some_and(|shard| but.contains(&shard)));
+    is_third && !mutation::is(Mutation::TableIsKept)
+}
+
 /// M7: which of the slots are this shard's, by the tail's record or the committed one, or may come to be
 /// a third shard's through it, or its own.
 pub(super) fn asked<D: Disk>(
@@ -183,7 +193,9 @@ pub(super) fn asked<D: Disk>(
     let moves = |slot: u16| (goes(slot) || comes(slot)) && !mutation::is(Mutation::MovingIsFree);
     let has = |slot: u16| records.iter().any(|r| r.slots.contains(slot));
     let owned = slots.iter().filter(|slot| has(*slot)).collect();
-    let reserved = |slot: &u16| moves(*slot) || questions.want(*slot);
+    let reserved = |slot: &u16| {
+        moves(*slot) || questions.want(*slot) || is_elsewhere(desk.bus, *slot, [desk.own, from])
+    };
     let reserved = slots.iter().filter(reserved).collect();
     let mut titles = Titles::default();
     for slot in slots.iter() {
@@ -297,7 +309,7 @@ impl Cluster {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::knowing_as;
+    use crate::tests::{knowing_as, knowing_slots};
     use std::time::Duration;
 
     /// M12: it may have taken the slot since.
@@ -335,6 +347,33 @@ mod tests {
                 "{age:?}"
             );
         }
+    }
+
+    /// Whether a shard that asks for slot 5 is told that it is that of a third one, which has these flags and slots.
+    fn is_told(flags: &str, slots: &str, from: u8) -> bool {
+        let cluster = knowing_slots(flags, slots);
+        let own = cluster.bus.shard_of(cluster.bus.myself());
+        let from = ShardId([from; 20]);
+        is_elsewhere(&cluster.bus, 5, [own.expect("a shard"), from])
+    }
+
+    /// M12: the one that asks was met a moment ago.
+    #[test]
+    fn asker_is_told_of_a_third_owner() {
+        assert!(is_told("master", "5", 0xb));
+        assert!(!is_told("master", "5", 0xc), "it is the asker's own");
+        assert!(!is_told("master,fail", "5", 0xb));
+        assert!(!is_told("master", "6", 0xb), "nobody's");
+    }
+
+    /// M12: a stray that knows one node alone would gain what a third shard has.
+    #[cfg(feature = "mutations")]
+    #[test]
+    fn untold_asker_gains_a_third_shards_slot() {
+        mutation::set(Some(Mutation::TableIsKept));
+        let told = is_told("master", "5", 0xb);
+        mutation::set(None);
+        assert!(!told);
     }
 
     #[test]

@@ -26,16 +26,25 @@ pub(crate) fn knowing_as(of_c: u8, flags: &str) -> Cluster {
     knowing_epochs(flags, &[(of_c, of_c)])
 }
 
+/// The same, where it has these slots.
+pub(crate) fn knowing_slots(flags: &str, slots: &str) -> Cluster {
+    knowing_all(flags, &[(7, 7)], slots)
+}
+
 /// Several nodes of shard C that have these flags, with their epochs.
 pub(super) fn knowing_epochs(flags: &str, of_c: &[(u8, u8)]) -> Cluster {
-    let line = |(n, epoch): (u8, u8), shard: ShardId, flags: &str| {
+    knowing_all(flags, of_c, "")
+}
+
+fn knowing_all(flags: &str, of_c: &[(u8, u8)], slots: &str) -> Cluster {
+    let line = |(n, epoch): (u8, u8), shard: ShardId, flags: &str, slots: &str| {
         let (id, port) = (node(n), 7000 + u16::from(n));
         format!(
-            "{id} 127.0.0.1:{port}@1{port},,tls-port=0,shard-id={shard} {flags} - 0 0 {epoch} connected\n"
+            "{id} 127.0.0.1:{port}@1{port},,tls-port=0,shard-id={shard} {flags} - 0 0 {epoch} connected {slots}\n"
         )
     };
-    let mut text = line((5, 5), OWN, "myself,master");
-    text.extend(of_c.iter().map(|of| line(*of, C, flags)));
+    let mut text = line((5, 5), OWN, "myself,master", "");
+    text.extend(of_c.iter().map(|of| line(*of, C, flags, slots)));
     text += "vars currentEpoch 9 lastVoteEpoch 0\n";
     let conf = cluster_bus::nodes_conf::parse(&text).expect("a nodes.conf");
     Cluster::new(

@@ -46,8 +46,8 @@ pub fn bitop(env: &mut Env<'_>, args: Args<'_>) -> Done {
 /// What a piece of a string that is combined counts for.
 const BREATH: usize = 32 << 10;
 
-/// The keys in the order in which they were given, each as often as it makes a difference: a follower can't
-/// breathe while it does the same, so a short command must not ask for much.
+/// The keys in the order in which they were given, each as often as it makes a difference: a command of a few
+/// bytes must not ask each member for more than its strings are worth.
 fn distinct<'a>(of: BitOperation, keys: Args<'a>) -> Vec<&'a [u8]> {
     let mut left: BTreeMap<&[u8], usize> = BTreeMap::new();
     for key in keys.iter() {

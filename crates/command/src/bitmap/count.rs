@@ -9,12 +9,30 @@ use crate::error::Error;
 use crate::pace::Pace;
 use crate::values::as_string;
 use crate::words::Words;
+use keyspace::StringRef;
 use resp::args::Args;
-use state::text;
 use std::ops::Range;
 
 /// Bytes between two looks at the clock (T9).
 const PIECE: usize = 1 << 20;
+
+/// The bytes that have bits of a range, piece by piece: where each begins, and the bits of the range within it.
+fn pieces<'a>(
+    string: StringRef<'a>,
+    range: Range<usize>,
+    digits: &'a mut itoa::Buffer,
+) -> impl Iterator<Item = (usize, &'a [u8], Range<usize>)> {
+    let mut at = range.start / 8;
+    let pieces = string.pieces(at..range.end.div_ceil(8), digits);
+    pieces
+        .flat_map(|piece| piece.chunks(PIECE))
+        .map(move |piece| {
+            let begins = 8 * at;
+            at += piece.len();
+            let within = range.start.max(begins) - begins..range.end.min(8 * at) - begins;
+            (begins, piece, within)
+        })
+}
 
 /// What a range counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -89,17 +107,16 @@ pub fn bitcount(env: &mut Env<'_>, args: Args<'_>) -> Done {
         let Some(entry) = entry else {
             return Ok(0);
         };
-        let string = text(as_string(&entry)?, &mut digits);
+        let string = as_string(&entry)?;
         // Both ends are negative and the wrong way round: of the first byte there is nothing either.
         if asked.start < 0 && asked.end < 0 && asked.start > asked.end {
             return Ok(0);
         }
         let range = asked.bits(string.len());
         let mut count = 0;
-        for start in range.clone().step_by(8 * PIECE) {
-            let end = range.end.min(start + 8 * PIECE);
-            count += bits::count_in(string, start..end);
-            pace.step(server, PIECE / COUNTED_AS);
+        for (_, piece, within) in pieces(string, range, &mut digits) {
+            count += bits::count_in(piece, within);
+            pace.step(server, piece.len() / COUNTED_AS);
         }
         Ok(count)
     })?;
@@ -139,18 +156,16 @@ pub fn bitpos(env: &mut Env<'_>, args: Args<'_>) -> Done {
             // There is no end to its zeros.
             return Ok((!set).then_some(0));
         };
-        let string = text(as_string(&entry)?, &mut digits);
+        let string = as_string(&entry)?;
         let range = asked.bits(string.len());
         if range.is_empty() {
             return Ok(None);
         }
-        for start in range.clone().step_by(8 * PIECE) {
-            let end = range.end.min(start + 8 * PIECE);
-            let found = bits::find_in(string, start..end, set);
-            if found.is_some() {
-                return Ok(found);
+        for (begins, piece, within) in pieces(string, range.clone(), &mut digits) {
+            if let Some(found) = bits::find_in(piece, within, set) {
+                return Ok(Some(begins + found));
             }
-            pace.step(server, PIECE / COUNTED_AS);
+            pace.step(server, piece.len() / COUNTED_AS);
         }
         // Behind the string there are zeros, unless the client says where it ends.
         Ok((!set && !ends).then_some(range.end))

@@ -13,10 +13,10 @@ use crate::pace::Pace;
 use crate::values::as_string;
 use crate::words::Words;
 use base::events::Classes;
+use keyspace::StringRef;
 use resp::args::Args;
 use resp::encode::Reply;
 use resp::number::parse_i64;
-use state::text;
 use std::collections::BTreeMap;
 
 /// What becomes of a number that its field has no room for.
@@ -168,7 +168,7 @@ impl Field {
 
 /// A string and what a command has changed of it.
 struct Patched<'a> {
-    string: &'a [u8],
+    string: StringRef<'a>,
     changed: BTreeMap<usize, u8>,
     /// What is to be written, in this order.
     patches: Vec<(usize, Vec<u8>)>,
@@ -178,9 +178,11 @@ impl Patched<'_> {
     fn window(&self, place: Place) -> [u8; WINDOW] {
         let mut window = [0; WINDOW];
         let range = place.bytes();
-        let old = self.string.get(range.start..).unwrap_or(&[]);
-        let len = old.len().min(range.len());
-        window[..len].copy_from_slice(&old[..len]);
+        let (mut digits, mut len) = (itoa::Buffer::new(), 0);
+        for piece in self.string.pieces(range.clone(), &mut digits) {
+            window[len..len + piece.len()].copy_from_slice(piece);
+            len += piece.len();
+        }
         for (at, byte) in self.changed.range(range.clone()) {
             window[at - range.start] = *byte;
         }
@@ -249,13 +251,13 @@ fn run(env: &mut Env<'_>, args: Args<'_>, reads_only: bool) -> Done {
         return Err(Error::BITFIELD_RO);
     }
     let key = env.data.key(args.at(1));
-    let (mut digits, mut pace) = (itoa::Buffer::new(), Pace::default());
+    let mut pace = Pace::default();
     let server = &mut *env.server;
     let mut reply = Reply::new(env.out, env.session.proto);
     let see = |entry: Option<keyspace::Entry<'_>>| {
         let string = match entry {
-            None => &[],
-            Some(entry) => text(as_string(&entry)?, &mut digits),
+            None => StringRef::Bytes(&[]),
+            Some(entry) => as_string(&entry)?,
         };
         let mut patched = Patched {
             string,

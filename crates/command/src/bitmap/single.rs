@@ -6,12 +6,12 @@ use crate::env::{Done, Env, DONE};
 use crate::error::Error;
 use crate::values::as_string;
 use base::events::Classes;
+use keyspace::StringRef;
 use resp::args::Args;
-use state::text;
 
 /// The bit at `offset`; none beyond the string.
-fn bit_of(string: &[u8], offset: usize) -> Option<bool> {
-    let byte = string.get(offset / 8)?;
+fn bit_of(string: StringRef<'_>, offset: usize) -> Option<bool> {
+    let byte = string.byte(offset / 8)?;
     Some(byte & (0x80 >> (offset % 8)) != 0)
 }
 
@@ -23,10 +23,9 @@ pub fn setbit(env: &mut Env<'_>, args: Args<'_>) -> Done {
         Ok(_) | Err(_) => return Err(Error::BIT_VALUE),
     };
     let key = env.data.key(args.at(1));
-    let mut digits = itoa::Buffer::new();
     let old = env.data.with(&key, |entry| match entry {
         None => Ok(None),
-        Some(entry) => Ok(bit_of(text(as_string(&entry)?, &mut digits), offset)),
+        Some(entry) => Ok(bit_of(as_string(&entry)?, offset)),
     })?;
     // The bit is what it was, and the string as long: nothing is written (T3).
     if old != Some(on) {
@@ -40,10 +39,9 @@ pub fn setbit(env: &mut Env<'_>, args: Args<'_>) -> Done {
 pub fn getbit(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let offset = bit_offset(env, args.at(2))?;
     let key = env.data.key(args.at(1));
-    let mut digits = itoa::Buffer::new();
     let bit = env.data.with_counted(&key, |entry| match entry {
         None => Ok(None),
-        Some(entry) => Ok(bit_of(text(as_string(&entry)?, &mut digits), offset)),
+        Some(entry) => Ok(bit_of(as_string(&entry)?, offset)),
     })?;
     env.reply().int(i64::from(bit == Some(true)));
     DONE

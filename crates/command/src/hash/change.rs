@@ -3,6 +3,7 @@
 use super::view::{open, Fields};
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
+use crate::pace::Pace;
 use crate::values::as_hash;
 use base::events::Classes;
 use keyspace::FieldTtl;
@@ -18,8 +19,11 @@ fn set(env: &mut Env<'_>, args: Args<'_>, name: &str) -> Result<usize, Error> {
         entry.map(|entry| as_hash(&entry).map(|_| ())).transpose()
     })?;
     let pairs: Vec<&[u8]> = args.skip(2).iter().collect();
-    let added = env.data.hash_set(&key, &pairs, FieldTtl::Clear);
-    env.data.event(Classes::HASH, "hset", &key);
+    let mut pace = Pace::default();
+    let Env { data, server, .. } = env;
+    let breathe = &mut |bytes| pace.step(&mut **server, bytes); // T9
+    let added = data.hash_set(&key, &pairs, FieldTtl::Clear, breathe);
+    data.event(Classes::HASH, "hset", &key);
     Ok(added)
 }
 
@@ -44,7 +48,7 @@ pub fn hsetnx(env: &mut Env<'_>, args: Args<'_>) -> Done {
     })?;
     if !is_there {
         let pair = [field, args.at(3)];
-        env.data.hash_set(&key, &pair, FieldTtl::Clear);
+        env.data.hash_set(&key, &pair, FieldTtl::Clear, &mut |_| {});
         env.data.event(Classes::HASH, "hset", &key);
     }
     env.reply().int(i64::from(!is_there));
@@ -68,7 +72,10 @@ pub fn hdel(env: &mut Env<'_>, args: Args<'_>) -> Done {
         Ok(found)
     })?;
     if !found.is_empty() {
-        env.data.hash_remove(&key, &found);
+        let mut pace = Pace::default();
+        let Env { data, server, .. } = env;
+        let breathe = &mut |bytes| pace.step(&mut **server, bytes); // T9
+        data.hash_remove(&key, &found, breathe);
         env.data.event(Classes::HASH, "hdel", &key);
     }
     env.reply().int(found.len() as i64);

@@ -7,6 +7,7 @@ use crate::args::integer;
 use crate::condition::Condition;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
+use crate::pace::Pace;
 use crate::values::as_hash;
 use base::events::Classes;
 use keyspace::HashRef;
@@ -104,9 +105,12 @@ fn expire(env: &mut Env<'_>, args: Args<'_>, base_ms: i64, unit: i64, name: &str
         }
     })?;
     if !changed.is_empty() {
+        let mut pace = Pace::default();
+        let Env { data, server, .. } = env;
+        let breathe = &mut |bytes| pace.step(&mut **server, bytes); // T9
         match gone {
-            true => env.data.hash_remove(&key, &changed),
-            false => env.data.hash_expire_at(&key, at_ms, &changed),
+            true => data.hash_remove(&key, &changed, breathe),
+            false => data.hash_expire_at(&key, at_ms, &changed, breathe),
         }
         let name = if gone { "hdel" } else { "hexpire" };
         env.data.event(Classes::HASH, name, &key);
@@ -130,7 +134,10 @@ pub fn hpersist(env: &mut Env<'_>, args: Args<'_>) -> Done {
         },
     })?;
     if !changed.is_empty() {
-        env.data.hash_persist(&key, &changed);
+        let mut pace = Pace::default();
+        let Env { data, server, .. } = env;
+        let breathe = &mut |bytes| pace.step(&mut **server, bytes); // T9
+        data.hash_persist(&key, &changed, breathe);
         env.data.event(Classes::HASH, "hpersist", &key);
     }
     reply(env, &replies)

@@ -23,7 +23,7 @@ pub fn hincrby(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let new = old.checked_add(delta).ok_or(Error::OVERFLOW)?;
     let mut text = itoa::Buffer::new();
     let pair = [field, text.format(new).as_bytes()];
-    env.data.hash_set(&key, &pair, FieldTtl::Keep);
+    env.data.hash_set(&key, &pair, FieldTtl::Keep, &mut |_| {});
     env.data.event(Classes::HASH, "hincrby", &key);
     env.reply().int(new);
     DONE
@@ -53,7 +53,7 @@ pub fn hincrbyfloat(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let text = sum.to_text();
     // The sum itself is the effect: no member has to do this arithmetic again.
     let pair = [field, text.as_bytes()];
-    env.data.hash_set(&key, &pair, FieldTtl::Keep);
+    env.data.hash_set(&key, &pair, FieldTtl::Keep, &mut |_| {});
     env.data.event(Classes::HASH, "hincrbyfloat", &key);
     env.reply().bulk(text.as_bytes());
     DONE

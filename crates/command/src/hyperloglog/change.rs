@@ -6,15 +6,14 @@ use crate::api::ServerApi;
 use crate::env::Env;
 use crate::error::Error;
 use crate::values::as_string;
-use keyspace::{Entry, Key};
-use state::text;
+use keyspace::{Entry, Key, Scratch};
 
 /// The string of a key that has to be a HyperLogLog.
 pub fn as_sketch<'a>(
     entry: &Entry<'a>,
-    digits: &'a mut itoa::Buffer,
+    scratch: &'a mut Scratch,
 ) -> Result<(&'a [u8], Encoding), Error> {
-    let value = text(as_string(entry)?, digits);
+    let value = as_string(entry)?.text(scratch);
     let encoding = value::encoding(value).ok_or(Error::HLL_INVALID)?;
     Ok((value, encoding))
 }
@@ -28,11 +27,11 @@ pub fn change(
 ) -> Result<bool, Error> {
     let limit = env.server.config().hll_sparse_max_bytes;
     let server = &mut *env.server;
-    let mut digits = itoa::Buffer::new();
+    let mut scratch = Scratch::default();
     let patch = env.data.with(key, |entry| {
         let old = match &entry {
             None => None,
-            Some(entry) => Some(as_sketch(entry, &mut digits)?),
+            Some(entry) => Some(as_sketch(entry, &mut scratch)?),
         };
         let mut changing = Changing::of(old, limit);
         let changed = change(&mut changing, old.is_none(), server)?;

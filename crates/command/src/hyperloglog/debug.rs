@@ -8,15 +8,16 @@ use crate::api::ServerApi;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
 use crate::pace::Pace;
+use keyspace::Scratch;
 use resp::args::Args;
 use sparse::Mark;
 
 pub fn pfdebug(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let key = env.data.key(args.at(2));
-    let mut digits = itoa::Buffer::new();
+    let mut scratch = Scratch::default();
     let (encoding, runs) = env.data.with(&key, |entry| {
         let entry = entry.ok_or(Error::HLL_NO_KEY)?;
-        let (value, encoding) = as_sketch(&entry, &mut digits)?;
+        let (value, encoding) = as_sketch(&entry, &mut scratch)?;
         let runs = match encoding {
             Encoding::Sparse => Some(sparse::describe(&value[HEADER..])),
             Encoding::Dense => None,

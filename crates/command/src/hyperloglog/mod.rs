@@ -22,6 +22,7 @@ use super::room;
 use super::rows::rows;
 use base::events::Classes;
 use change::{as_sketch, change};
+use keyspace::Scratch;
 use layout::{Corrupt, HEADER, REGISTERS};
 use resp::args::Args;
 use sparse::Mark;
@@ -92,12 +93,12 @@ fn pfcount(env: &mut Env<'_>, args: Args<'_>) -> Done {
 
 fn count_one(env: &mut Env<'_>, bytes: &[u8]) -> Result<u64, Error> {
     let key = env.data.key(bytes);
-    let mut digits = itoa::Buffer::new();
+    let mut scratch = Scratch::default();
     let (count, is_news) = env.data.with_counted(&key, |entry| {
         let Some(entry) = entry else {
             return Ok((0, false));
         };
-        let (value, encoding) = as_sketch(&entry, &mut digits)?;
+        let (value, encoding) = as_sketch(&entry, &mut scratch)?;
         match value::counted(value) {
             Some(count) => Ok((count, false)),
             None => {
@@ -122,12 +123,12 @@ fn merged(
     let (mut dense, mut pace) = (false, Pace::default());
     for bytes in args.skip(1).iter() {
         let key = env.data.key(bytes);
-        let mut digits = itoa::Buffer::new();
+        let mut scratch = Scratch::default();
         env.data.with_counted(&key, |entry| {
             let Some(entry) = entry else {
                 return Ok(());
             };
-            let (value, encoding) = as_sketch(&entry, &mut digits)?;
+            let (value, encoding) = as_sketch(&entry, &mut scratch)?;
             dense |= encoding == Encoding::Dense;
             value::merge(value, encoding, registers).map_err(Corrupt::error)
         })?;

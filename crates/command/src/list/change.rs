@@ -4,6 +4,7 @@ use super::place::{index_of, range_of, with_list};
 use crate::args::integer;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
+use crate::pace::Pace;
 use base::events::Classes;
 use resp::args::Args;
 
@@ -15,14 +16,17 @@ pub fn linsert(env: &mut Env<'_>, args: Args<'_>) -> Done {
     };
     let key = env.data.key(args.at(1));
     let (pivot, text) = (args.at(3), args.at(4));
-    let found = with_list(env.data, &key, |list| {
-        list.map(|list| list.find(pivot).map(|_| list.len()))
+    let mut pace = Pace::default();
+    let Env { data, server, .. } = env;
+    let mut breathe = |bytes| pace.step(&mut **server, bytes); // T9
+    let found = with_list(data, &key, |list| {
+        list.map(|list| list.find(pivot, &mut breathe).map(|_| list.len()))
     })?;
     let reply = match found {
         None => 0,
         Some(None) => -1,
         Some(Some(len)) => {
-            env.data.list_insert(&key, (before, pivot), text);
+            data.list_insert(&key, (before, pivot), text, &mut breathe);
             env.data.event(Classes::LIST, "linsert", &key);
             len as i64 + 1
         }
@@ -49,11 +53,14 @@ pub fn lrem(env: &mut Env<'_>, args: Args<'_>) -> Done {
         return Err(Error::out_of_range(-i64::MAX, i64::MAX));
     }
     let (key, text) = (env.data.key(args.at(1)), args.at(3));
-    let is_there = with_list(env.data, &key, |list| {
-        list.is_some_and(|list| list.find(text).is_some())
+    let mut pace = Pace::default();
+    let Env { data, server, .. } = env;
+    let mut breathe = |bytes| pace.step(&mut **server, bytes); // T9
+    let is_there = with_list(data, &key, |list| {
+        list.is_some_and(|list| list.find(text, &mut breathe).is_some())
     })?;
     let removed = match is_there {
-        true => env.data.list_remove(&key, count, text),
+        true => data.list_remove(&key, count, text, &mut breathe),
         false => 0,
     };
     if is_there {

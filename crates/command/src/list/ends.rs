@@ -36,7 +36,10 @@ fn push(env: &mut Env<'_>, args: Args<'_>, side: Side, makes: bool) -> Done {
     let mut len = 0;
     if is_there || makes {
         let texts: Vec<&[u8]> = args.skip(2).iter().collect();
-        len = env.data.list_push(&key, side, &texts);
+        let mut pace = Pace::default();
+        let Env { data, server, .. } = env;
+        let breathe = &mut |bytes| pace.step(&mut **server, bytes); // T9
+        len = data.list_push(&key, side, &texts, breathe);
         env.data.event(Classes::LIST, pushed(side), &key);
     }
     env.reply().int(len as i64);
@@ -156,10 +159,9 @@ fn pop_first(env: &mut Env<'_>, keys: &[&[u8]], (side, count): (Side, u64)) -> R
     Ok(false)
 }
 
-/// Keys, an end, and how many elements.
+/// What LMPOP names: keys, an end, and how many elements.
 type Mpop<'a> = (Vec<&'a [u8]>, (Side, u64));
 
-/// What LMPOP names.
 fn read_mpop(args: Args<'_>, at: usize) -> Result<Mpop<'_>, Error> {
     let above_zero = |text: &[u8]| {
         let number = parse_i64(text).and_then(|number| usize::try_from(number).ok());

@@ -4,6 +4,7 @@
 
 use super::super::env::{BlockKind, Done, Env, Flow};
 use super::super::error::Error;
+use super::super::gains::shown;
 use super::super::upgrade::{are_upgraded, may_be_said};
 use super::plan::{may_lend, own_shard, wait_for, Plan};
 use base::ShardId;
@@ -105,8 +106,9 @@ fn lend(
     };
     let cluster = env.server.cluster().ok_or(Error::CLUSTER_DISABLED)?;
     let id = cluster.mint();
-    if let Some(mark) = mark {
-        env.data.bind(slot, mark);
+    // M8: under a mark that stays unbound nothing goes: STABLE would end it beside the lend.
+    if mark.is_some_and(|mark| !env.data.bind(slot, mark)) {
+        return Err(shown(env, Error::not_migrating_there(slot)));
     }
     env.data.lend(id, entry);
     if env.data.footprint().hold {

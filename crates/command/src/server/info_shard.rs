@@ -188,6 +188,7 @@ pub fn cluster(report: &mut Report, env: &Env<'_>) {
         for (name, count) in crate::motion::moving(env) {
             report.line(name, count);
         }
+        report.line("cluster_slots_without_title", crate::motion::untitled(env));
     }
 }
 

@@ -44,7 +44,7 @@ pub fn encoding_name(entry: &Entry<'_>) -> &'static str {
         {
             "embstr"
         }
-        Value::String(StringRef::Bytes(_)) => "raw",
+        Value::String(StringRef::Bytes(_) | StringRef::Chunks(_)) => "raw",
         Value::Hash(hash) => hash.encoding(),
         Value::Set(set) => set.encoding(),
         Value::List(list) => list.encoding(),

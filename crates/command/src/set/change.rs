@@ -1,6 +1,7 @@
 //! Changing sets: SADD, SREM, SMOVE.
 
 use crate::env::{Done, Env, Flow, DONE};
+use crate::pace::Pace;
 use crate::values::as_set;
 use base::events::Classes;
 use resp::args::Args;
@@ -19,7 +20,10 @@ pub fn sadd(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let mut added = 0;
     if any_is_new {
         let members: Vec<&[u8]> = members.iter().collect();
-        added = env.data.set_add(&key, &members);
+        let mut pace = Pace::default();
+        let Env { data, server, .. } = env;
+        let breathe = &mut |bytes| pace.step(&mut **server, bytes); // T9
+        added = data.set_add(&key, &members, breathe);
         env.data.event(Classes::SET, "sadd", &key);
     }
     env.reply().int(added as i64);
@@ -42,7 +46,10 @@ pub fn srem(env: &mut Env<'_>, args: Args<'_>) -> Done {
         Ok(found)
     })?;
     if !found.is_empty() {
-        env.data.set_remove(&key, &found);
+        let mut pace = Pace::default();
+        let Env { data, server, .. } = env;
+        let breathe = &mut |bytes| pace.step(&mut **server, bytes); // T9
+        data.set_remove(&key, &found, breathe);
         env.data.event(Classes::SET, "srem", &key);
     }
     env.reply().int(found.len() as i64);

@@ -13,7 +13,7 @@ use rand::{rngs::StdRng, SeedableRng};
 use resp::args::Args;
 use resp::encode::Reply;
 use resp::number::parse_i64;
-use state::StateMachine;
+use state::{free, StateMachine};
 
 pub fn spop(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let count = match args.len() {
@@ -29,15 +29,26 @@ pub fn spop(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if env.data.footprint().hold || !take(env, &key, &drawn) {
         return Ok(Flow::Hold);
     }
-    let mut reply = env.reply();
+    let mut pace = Pace::default();
+    let Env {
+        session,
+        server,
+        out,
+        ..
+    } = env;
+    let mut reply = Reply::new(out, session.proto);
     match (count, drawn.members.first()) {
         (None, None) => reply.null(),
         (None, Some(member)) => reply.bulk(member),
         (Some(_), _) => {
             reply.set(drawn.members.len());
-            drawn.members.iter().for_each(|member| reply.bulk(member));
+            for member in &drawn.members {
+                reply.bulk(member);
+                pace.step(&mut **server, member.len());
+            }
         }
     }
+    free(drawn.members, &mut |bytes| pace.step(&mut **server, bytes));
     DONE
 }
 
@@ -71,7 +82,7 @@ fn draw(env: &mut Env<'_>, key: &Key<'_>, count: usize) -> Result<Drawn, Error> 
         };
         if is_bounded && !drawn.all && bytes_of(key, &drawn) > room::POPPED {
             drawn.seed = Some(seed);
-            drawn.members = texts(set.drawn_by(seed, count));
+            drawn.members = texts(set.drawn_by(seed, count, &mut breathe));
         }
         Ok(drawn)
     })
@@ -87,8 +98,11 @@ fn take(env: &mut Env<'_>, key: &Key<'_>, drawn: &Drawn) -> bool {
     if drawn.members.is_empty() {
         return true;
     }
+    let mut pace = Pace::default();
     if let Some(seed) = drawn.seed {
-        env.data.set_remove_drawn(key, seed, drawn.members.len());
+        let Env { data, server, .. } = env;
+        let breathe = &mut |bytes| pace.step(&mut **server, bytes);
+        data.set_remove_drawn(key, seed, drawn.members.len(), breathe);
         env.data.event(Classes::SET, "spop", key);
         return true;
     }
@@ -97,7 +111,6 @@ fn take(env: &mut Env<'_>, key: &Key<'_>, drawn: &Drawn) -> bool {
         return false;
     }
     let members: Vec<&[u8]> = drawn.members.iter().map(|member| &**member).collect();
-    let mut pace = Pace::default();
     let Env { data, server, .. } = env;
     data.set_pop(key, &members, &mut |bytes| pace.step(&mut **server, bytes));
     data.event(Classes::SET, "spop", key);

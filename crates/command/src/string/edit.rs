@@ -103,6 +103,7 @@ pub fn incrbyfloat(env: &mut Env<'_>, args: Args<'_>) -> Done {
         Some(entry) => match as_string(&entry)? {
             StringRef::Int(n) => Ok(LongDouble::from_i64(n)),
             StringRef::Bytes(text) => LongDouble::parse(text).ok_or(Error::NOT_A_FLOAT),
+            StringRef::Chunks(_) => Err(Error::NOT_A_FLOAT),
         },
     })?;
     let delta = LongDouble::parse(args.at(2)).ok_or(Error::NOT_A_FLOAT)?;

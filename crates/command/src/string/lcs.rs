@@ -4,7 +4,7 @@ use crate::env::{Done, Env, DONE};
 use crate::error::Error;
 use crate::values::as_string;
 use crate::words::Words;
-use keyspace::StringRef;
+use keyspace::Scratch;
 use resp::args::Args;
 
 #[derive(Default)]
@@ -71,10 +71,10 @@ fn value(env: &mut Env<'_>, bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let key = env.data.key(bytes);
     env.data.with_counted(&key, |entry| match entry {
         None => Ok(Vec::new()),
-        Some(entry) => match as_string(&entry).map_err(|_| Error::LCS_NOT_STRINGS)? {
-            StringRef::Int(n) => Ok(itoa::Buffer::new().format(n).as_bytes().to_vec()),
-            StringRef::Bytes(bytes) => Ok(bytes.to_vec()),
-        },
+        Some(entry) => {
+            let string = as_string(&entry).map_err(|_| Error::LCS_NOT_STRINGS)?;
+            Ok(string.text(&mut Scratch::default()).to_vec())
+        }
     })
 }
 

@@ -7,6 +7,7 @@ use crate::args::integer;
 use crate::env::{Done, Env, DONE};
 use crate::error::Error;
 use crate::key_spec::{BadKeys, KeyFlags};
+use crate::pace::Pace;
 use crate::values::as_string;
 use crate::words::Words;
 use base::events::Classes;
@@ -243,7 +244,10 @@ fn pairs<'a>(args: Args<'a>, command: &str) -> Result<Vec<&'a [u8]>, Error> {
 
 pub fn mset(env: &mut Env<'_>, args: Args<'_>) -> Done {
     let pairs = pairs(args, "mset")?;
-    env.data.set_many(&pairs);
+    let mut pace = Pace::default();
+    let Env { data, server, .. } = env;
+    let breathe = &mut |bytes| pace.step(&mut **server, bytes); // T9
+    data.set_many(&pairs, breathe);
     env.reply().ok();
     DONE
 }
@@ -259,7 +263,10 @@ pub fn msetnx(env: &mut Env<'_>, args: Args<'_>) -> Done {
         }
     }
     if free {
-        env.data.set_many(&pairs);
+        let mut pace = Pace::default();
+        let Env { data, server, .. } = env;
+        let breathe = &mut |bytes| pace.step(&mut **server, bytes); // T9
+        data.set_many(&pairs, breathe);
     }
     env.reply().int(i64::from(free));
     DONE

@@ -5,7 +5,7 @@ use cluster_bus::slot::SLOT_COUNT;
 use effect::{parse_entry, Batch, Body, Effect, Op, Staged, Stager, Unit, PART_BYTES};
 use keyspace::{Keyspace, Layout};
 use proptest::prelude::*;
-use state::{apply_unit, effects, op, ApplyError, StateMachine};
+use state::{apply_unit, effects, op, ApplyError, Pacer, StateMachine};
 use topology::Record;
 
 /// Applies a leader's log to a fresh keyspace of another seed.
@@ -34,11 +34,23 @@ pub fn follow(layout: Layout, log: &[Vec<u8>]) -> StateMachine {
             Staged::Nothing => {}
             Staged::Units(units) => {
                 for unit in units {
-                    apply_unit(&mut data, unit.expect("a unit"), &mut || {}).expect("applies");
+                    apply_unit(
+                        &mut data,
+                        unit.expect("a unit"),
+                        &mut Pacer::default(),
+                        &mut || {},
+                    )
+                    .expect("applies");
                 }
             }
             Staged::Whole(body) => {
-                apply_unit(&mut data, Unit::new(&body), &mut || {}).expect("applies");
+                apply_unit(
+                    &mut data,
+                    Unit::new(&body),
+                    &mut Pacer::default(),
+                    &mut || {},
+                )
+                .expect("applies");
             }
         }
     }
@@ -309,7 +321,12 @@ fn a_follower_stops_at_what_it_cannot_apply() {
             panic!("units")
         };
         assert_eq!(
-            apply_unit(&mut data, units.next().unwrap().unwrap(), &mut || {}),
+            apply_unit(
+                &mut data,
+                units.next().unwrap().unwrap(),
+                &mut Pacer::default(),
+                &mut || {}
+            ),
             Err(want)
         );
     }
@@ -317,18 +334,29 @@ fn a_follower_stops_at_what_it_cannot_apply() {
     let Ok(Body::Units(mut units)) = parse_entry(&bodies[0]) else {
         panic!("units")
     };
-    apply_unit(&mut data, units.next().unwrap().unwrap(), &mut || {}).unwrap();
+    apply_unit(
+        &mut data,
+        units.next().unwrap().unwrap(),
+        &mut Pacer::default(),
+        &mut || {},
+    )
+    .unwrap();
     let bodies = unit(op::INCRBY, &[b"k", b"1"]);
     let Ok(Body::Units(mut units)) = parse_entry(&bodies[0]) else {
         panic!("units")
     };
     assert_eq!(
-        apply_unit(&mut data, units.next().unwrap().unwrap(), &mut || {}),
+        apply_unit(
+            &mut data,
+            units.next().unwrap().unwrap(),
+            &mut Pacer::default(),
+            &mut || {}
+        ),
         Err(ApplyError::Mismatch(op::INCRBY))
     );
     let unknown = Unit::new(&[200, 0]);
     assert_eq!(
-        apply_unit(&mut data, unknown, &mut || {}),
+        apply_unit(&mut data, unknown, &mut Pacer::default(), &mut || {}),
         Err(ApplyError::Unknown(Op::numbered(200)))
     );
 }

@@ -86,10 +86,9 @@ fn take(env: &mut Env<'_>, key: &Key<'_>, end: End, count: usize, nested: bool) 
     DONE
 }
 
-/// Keys, an end, and how many members.
+/// What ZMPOP names: keys, an end, and how many members.
 type Mpop<'a> = (Vec<&'a [u8]>, (End, usize));
 
-/// What ZMPOP names.
 fn read_mpop(args: Args<'_>, at: usize) -> Result<Mpop<'_>, Error> {
     let positive = |text: &[u8]| {
         let number = integer(text).ok().filter(|n| *n > 0)?;

@@ -24,7 +24,10 @@ pub fn zrem(env: &mut Env<'_>, args: Args<'_>) -> Done {
         found
     })?;
     if !found.is_empty() {
-        env.data.zset_remove(&key, &found);
+        let mut pace = Pace::default();
+        let Env { data, server, .. } = env;
+        let breathe = &mut |bytes| pace.step(&mut **server, bytes); // T9
+        data.zset_remove(&key, &found, breathe);
         env.data.event(Classes::ZSET, "zrem", &key);
     }
     env.reply().int(found.len() as i64);

@@ -266,16 +266,19 @@ impl List {
         self.middle.append(other.middle);
     }
 
-    /// The index of the first element that reads like this text.
-    pub fn find(&self, text: &[u8]) -> Option<u64> {
+    /// The index of the first element that reads like this text. `pace` is told the bytes of each that is looked at.
+    pub fn find(&self, text: &[u8], pace: &mut dyn FnMut(usize)) -> Option<u64> {
         let needle = Needle::new(text);
-        let found = self.iter().position(|element| needle.is(element));
+        let found = self.iter().position(|element| {
+            pace(element.text_len());
+            needle.is(element)
+        });
         found.map(|index| index as u64)
     }
 
     /// Inserts before or behind the first element that reads like `pivot`; false if there is none.
     pub fn insert_beside(&mut self, pivot: &[u8], before: bool, text: &[u8], fill: Fill) -> bool {
-        let found = self.find(pivot);
+        let found = self.find(pivot, &mut |_| {});
         if let Some(index) = found {
             self.insert(index + u64::from(!before), text, fill);
         }
@@ -283,7 +286,8 @@ impl List {
     }
 
     /// Removes elements that read like this text: all for 0, else the first ones or, below 0, the last ones. Returns how many.
-    pub fn remove_value(&mut self, text: &[u8], count: i64) -> u64 {
+    /// `pace` is called for each element that is looked at, chunk by chunk.
+    pub fn remove_value(&mut self, text: &[u8], count: i64, pace: &mut dyn FnMut(usize)) -> u64 {
         let needle = Needle::new(text);
         let wanted = match count {
             0 => u64::MAX,
@@ -298,6 +302,7 @@ impl List {
             };
             let (chunk, at) = self.chunk(index).expect("it is within the list");
             let (of_chunk, found) = (chunk.count(), chunk.count_of(needle));
+            (0..of_chunk).for_each(|_| pace(0));
             let here = found.min(wanted - removed);
             if here == of_chunk {
                 drop(self.remove_range(index - at, index - at + of_chunk));

@@ -186,7 +186,7 @@ fn run(list: &mut List, model: &mut Model, op: Op, fill: Fill) {
         }
         Op::InsertBeside(pivot, before, text) => {
             let found = model.iter().position(|other| *other == pivot);
-            assert_eq!(list.find(&pivot), found.map(|at| at as u64));
+            assert_eq!(list.find(&pivot, &mut |_| {}), found.map(|at| at as u64));
             assert_eq!(
                 list.insert_beside(&pivot, before, &text, fill),
                 found.is_some()
@@ -206,7 +206,7 @@ fn run(list: &mut List, model: &mut Model, op: Op, fill: Fill) {
         }
         Op::RemoveValue(text, count) => {
             assert_eq!(
-                list.remove_value(&text, count),
+                list.remove_value(&text, count, &mut |_| {}),
                 model_remove(model, &text, count)
             );
         }

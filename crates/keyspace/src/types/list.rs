@@ -158,14 +158,14 @@ impl<'a> ListRef<'a> {
         }
     }
 
-    /// The index of the first element that reads like this text.
-    pub fn find(self, text: &[u8]) -> Option<u64> {
+    /// The index of the first element that reads like this text. `pace` is told the bytes of each that is looked at.
+    pub fn find(self, text: &[u8], pace: &mut dyn FnMut(usize)) -> Option<u64> {
         match self.0 {
             Form::Packed(list) => {
                 let found = list.iter().position(|element| element.is(text));
                 found.map(|index| index as u64)
             }
-            Form::Chunks(list) => list.find(text),
+            Form::Chunks(list) => list.find(text, pace),
         }
     }
 
@@ -313,6 +313,11 @@ impl<'e> ListMut<'e> {
 
     /// Puts texts at an end, one after another. All of them together decide the form, as they do in Redis.
     pub fn push(&mut self, side: Side, texts: &[&[u8]]) {
+        self.push_with(side, texts, &mut |_| {});
+    }
+
+    /// The same; `pace` is told the bytes of each.
+    pub fn push_with(&mut self, side: Side, texts: &[&[u8]], pace: &mut dyn FnMut(usize)) {
         self.make_room(texts);
         let fill = self.fill();
         if self.is_packed() {
@@ -332,6 +337,7 @@ impl<'e> ListMut<'e> {
                 Side::Left => list.push_front(text, fill),
                 Side::Right => list.push_back(text, fill),
             }
+            pace(text.len());
         }
     }
 
@@ -452,9 +458,16 @@ impl<'e> ListMut<'e> {
         true
     }
 
-    /// Inserts before or behind the first element that reads like `pivot`; false if there is none.
-    pub fn insert_beside(&mut self, pivot: &[u8], before: bool, text: &[u8]) -> bool {
-        let Some(found) = self.as_ref().find(pivot) else {
+    /// Inserts before or behind the first element that reads like `pivot`; false if there is none. `pace`: as with
+    /// [`ListRef::find`].
+    pub fn insert_beside(
+        &mut self,
+        pivot: &[u8],
+        before: bool,
+        text: &[u8],
+        pace: &mut dyn FnMut(usize),
+    ) -> bool {
+        let Some(found) = self.as_ref().find(pivot, pace) else {
             return false;
         };
         self.make_room(&[text]);
@@ -469,7 +482,8 @@ impl<'e> ListMut<'e> {
     }
 
     /// Removes elements that read like this text: all for 0, else the first ones or, below 0, the last ones. Returns how many.
-    pub fn remove_value(&mut self, text: &[u8], count: i64) -> u64 {
+    /// `pace`: as with [`ListRef::find`].
+    pub fn remove_value(&mut self, text: &[u8], count: i64, pace: &mut dyn FnMut(usize)) -> u64 {
         let removed = match self.as_ref().0 {
             Form::Packed(list) => {
                 let all = list.iter().filter(|element| element.is(text)).count() as u64;
@@ -488,7 +502,7 @@ impl<'e> ListMut<'e> {
                 }
                 wanted
             }
-            Form::Chunks(_) => self.chunks().remove_value(text, count),
+            Form::Chunks(_) => self.chunks().remove_value(text, count, pace),
         };
         if removed > 0 {
             self.shrink();

@@ -171,7 +171,7 @@ impl Bed {
                 }
             }
             Op::Insert(pivot, before, text) => {
-                let done = self.edit(|list| list.insert_beside(&pivot, before, &text));
+                let done = self.edit(|list| list.insert_beside(&pivot, before, &text, &mut |_| {}));
                 let found = self.model.iter().position(|of| *of == pivot);
                 assert_eq!(done, found.is_some());
                 if let Some(found) = found {
@@ -179,7 +179,7 @@ impl Bed {
                 }
             }
             Op::Remove(text, count) => {
-                let removed = self.edit(|list| list.remove_value(&text, count));
+                let removed = self.edit(|list| list.remove_value(&text, count, &mut |_| {}));
                 assert_eq!(removed, self.remove(&text, count));
             }
             Op::Turn(take, put, text) => {
@@ -225,7 +225,7 @@ impl Bed {
         }
         let pivot = &self.model[len / 2];
         let found = self.model.iter().position(|text| text == pivot);
-        assert_eq!(list.find(pivot), found.map(|at| at as u64));
+        assert_eq!(list.find(pivot, &mut |_| {}), found.map(|at| at as u64));
         assert_eq!(list.end(Side::Right).unwrap().to_vec(), self.model[len - 1]);
     }
 }

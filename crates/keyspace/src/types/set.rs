@@ -262,20 +262,32 @@ impl<'a> SetRef<'a> {
     }
 
     /// `count` members that a number stands for, whatever the form and the order are: evenly drawn if the number is. Takes
-    /// time for all members.
-    pub fn drawn_by(self, seed: u64, count: usize) -> Vec<Element<'a>> {
+    /// time for all members: `pace` is told the bytes of each.
+    pub fn drawn_by(
+        self,
+        seed: u64,
+        count: usize,
+        pace: &mut dyn FnMut(usize),
+    ) -> Vec<Element<'a>> {
         let lot = |member: Element<'_>| {
             let mut digits = Digits::default();
             Digest::of(&[&seed.to_le_bytes(), member.text(&mut digits)]).bytes()
         };
-        let mut all: Vec<_> = self.iter().map(|member| (lot(member), member)).collect();
+        let members = self.iter().map(|member| {
+            pace(member.text_len());
+            (lot(member), member)
+        });
+        let mut all: Vec<_> = members.collect();
         // Two members with one lot are taken for what they are: their texts differ.
         let order = |a: &([u8; 20], Element<'_>), b: &([u8; 20], Element<'_>)| {
             let by_text = || b.1.cmp_text(a.1.text(&mut Digits::default())).reverse();
             a.0.cmp(&b.0).then_with(by_text)
         };
         if count < all.len() {
-            all.select_nth_unstable_by(count, order);
+            all.select_nth_unstable_by(count, |a, b| {
+                pace(0);
+                order(a, b)
+            });
             all.truncate(count);
         }
         all.into_iter().map(|(_, member)| member).collect()
@@ -396,7 +408,8 @@ impl<'e> SetMut<'e> {
     }
 
     /// SADD: how many members are new. Their number alone may decide the form, as it does in Redis.
-    pub fn add_all(&mut self, members: &[&[u8]]) -> usize {
+    /// `pace` is told the bytes of each.
+    pub fn add_all(&mut self, members: &[&[u8]], pace: &mut dyn FnMut(usize)) -> usize {
         let set = self.as_ref();
         let ints_fit = members.len() <= self.limits.set_ints;
         let packed_fit = members.len() <= self.limits.set_entries;
@@ -412,7 +425,11 @@ impl<'e> SetMut<'e> {
             Form::Table(_) => {}
             _ => self.become_table(),
         }
-        members.iter().filter(|member| self.add(member)).count()
+        let add = |member: &&&[u8]| {
+            pace(member.len());
+            self.add(member)
+        };
+        members.iter().filter(add).count()
     }
 
     /// Takes over an intset (`ints`) or a listpack that was checked; a member that is there more than once is there once. To

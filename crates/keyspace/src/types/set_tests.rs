@@ -135,7 +135,9 @@ impl Bed {
             Op::Add(at, members) => {
                 let key = self.key(at);
                 let texts: Vec<&[u8]> = members.iter().map(|m| &**m).collect();
-                let added = self.keyspace.edit_set(0, &key, |set| set.add_all(&texts));
+                let added = self
+                    .keyspace
+                    .edit_set(0, &key, |set| set.add_all(&texts, &mut |_| {}));
                 let before = self.models[at].len();
                 self.models[at].extend(members);
                 assert_eq!(added, self.models[at].len() - before);
@@ -191,7 +193,7 @@ impl Bed {
         assert!(model.contains(&set.random(&mut rng()).to_vec()));
         let count = model.len() / 2;
         let drawn: Model = set
-            .drawn_by(7, count)
+            .drawn_by(7, count, &mut |_| {})
             .into_iter()
             .map(Element::to_vec)
             .collect();
@@ -223,8 +225,11 @@ fn encoding_of(
     let members: Vec<String> = members.collect();
     let texts: Vec<&[u8]> = members.iter().map(|m| m.as_bytes()).collect();
     bed.keyspace.edit_set(0, &key, |set| match at_once {
-        true => set.add_all(&texts),
-        false => texts.iter().map(|text| set.add_all(&[text])).sum(),
+        true => set.add_all(&texts, &mut |_| {}),
+        false => texts
+            .iter()
+            .map(|text| set.add_all(&[text], &mut |_| {}))
+            .sum(),
     });
     bed.set(0).unwrap().encoding()
 }
@@ -282,7 +287,7 @@ fn forms_do_not_change_digest_or_draw() {
             });
             let set = keyspace.get(0, &key).unwrap().value().set().unwrap();
             let mut drawn: Vec<Vec<u8>> = set
-                .drawn_by(9, 7)
+                .drawn_by(9, 7, &mut |_| {})
                 .into_iter()
                 .map(Element::to_vec)
                 .collect();

@@ -10,6 +10,7 @@ use super::{
     opcode, End, Entry, Head, CHECKSUM_SINCE, MAGIC, NEVER, PIECE_BYTES, SLOT_SINCE, WRITTEN,
 };
 use crate::crc64::crc64;
+use crate::sink::joined;
 use crate::{lzf, Encoder, Sink, Type};
 use std::borrow::Cow;
 
@@ -34,6 +35,22 @@ impl<E> Sink for EntryWriter<'_, E> {
 
     fn string(&mut self, text: &[u8]) -> Result<(), E> {
         self.writer.string(text, &mut self.sink)
+    }
+
+    fn long_string(
+        &mut self,
+        len: usize,
+        pieces: &mut dyn Iterator<Item = &[u8]>,
+    ) -> Result<(), E> {
+        if self.writer.compress && len <= COMPRESSED_MAX {
+            return self.string(&joined(len, pieces));
+        }
+        self.writer.room(HEAD_MAX, &mut self.sink)?;
+        self.writer.encode(|to| to.size(len));
+        for piece in pieces {
+            self.writer.bytes(piece, &mut self.sink)?;
+        }
+        Ok(())
     }
 
     fn length(&mut self, n: u64) -> Result<(), E> {

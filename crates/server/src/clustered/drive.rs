@@ -63,6 +63,7 @@ impl<P: Platform> Clustered<P> {
         shard: &mut Shard<P::Disk>,
         logger: &slog::Logger,
     ) -> Result<(), ServerError> {
+        self.breathed = now.mono;
         for event in batch {
             self.take(now, event, shard, logger)?;
         }
@@ -189,11 +190,13 @@ impl<P: Platform> Clustered<P> {
         }
     }
 
-    /// T9: a breath between two effects of a large unit, if the last one is long ago.
-    pub(crate) fn breathe_applying(&mut self, group: &mut Group) {
-        if self.clock.now().mono.since(self.breathed) >= BREATH {
+    /// T9: a breath while entries are applied, if the last one is long ago. Whether it was.
+    pub(crate) fn breathe_applying(&mut self, group: &mut Group) -> bool {
+        let is_due = self.clock.now().mono.since(self.breathed) >= BREATH;
+        if is_due {
             self.breathe(group);
         }
+        is_due
     }
 
     fn frame(&mut self, to: NodeId, urgent: bool, back: bool, bytes: Vec<u8>) {

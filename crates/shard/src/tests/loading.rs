@@ -233,12 +233,14 @@ fn a_load_without_files_is_tried_again() {
             refused += 1;
             let taken = shard.job_done(clock.now(), failed);
             taken.expect("it ends nothing");
+            let why = shard.read_failure().expect("an operator hears of it");
+            assert!(why.contains("os error 24"), "{why}");
             let due = shard.deadline();
             assert!(due > clock.now().mono, "not at once");
             clock.0.set(due.0);
         }
     }
-    assert_eq!(refused, 4);
+    assert_eq!((refused, shard.read_failure()), (4, None));
     settle(&mut shard, &clock);
     assert_eq!(shard.data().keyspace().digest_all(), digest);
 }
@@ -389,11 +391,59 @@ fn a_start_that_is_cut_short_begins_again() {
     assert_eq!(shard.data().keyspace().digest_all(), digest);
 }
 
+/// T9: of its clients' commands one is a large unit. `reload`: beside a Raft that lives; else at a start.
+fn breaths_of_load(is_reload: bool) -> usize {
+    let (folder, clock, mut shard) = begin(SyncPolicy::Always);
+    settle(&mut shard, &clock);
+    shard.begin(clock.now()).expect("a turn begins");
+    let data = shard.data_mut();
+    data.begin_command(0, Access::Lead);
+    for n in 0..20_000u32 {
+        let bytes = n.to_le_bytes();
+        let key = data.key(&bytes);
+        data.set(&key, b"v", Ttl::Clear);
+    }
+    data.end_command();
+    shard.finish(&clock).expect("a turn ends");
+    settle(&mut shard, &clock);
+    if is_reload {
+        assert!(shard.reload(clock.now(), &mut |_| false));
+    } else {
+        drop(shard);
+        shard = started(folder.path(), &clock);
+    }
+    let mut breaths = 0;
+    while shard.is_loading() {
+        shard.begin(clock.now()).expect("a turn begins");
+        for job in shard.take_output().jobs {
+            let breath = &mut |_: &mut raft_group::Group| {
+                breaths += 1;
+                false
+            };
+            if let Some(done) = job.run() {
+                let taken = shard.job_done_with(clock.now(), done, breath);
+                taken.expect("a job is taken in");
+            }
+        }
+    }
+    breaths
+}
+
+#[test]
+fn load_breathes_beside_a_living_raft_only() {
+    assert!(breaths_of_load(true) >= 15);
+    assert_eq!(breaths_of_load(false), 0, "D2");
+}
+
 /// DEBUG RELOAD: `reload`, then turns until the keyspace is whole.
 fn reload(shard: &mut Shard<RealDisk>, clock: &Hand) -> usize {
     settle(shard, clock);
     let mut breaths = 0;
-    assert!(shard.reload(clock.now(), &mut |_| breaths += 1));
+    let breath = &mut |_: &mut raft_group::Group| {
+        breaths += 1;
+        false
+    };
+    assert!(shard.reload(clock.now(), breath));
     while shard.is_loading() {
         assert_eq!(shard.admission(), LOADING);
         shard.begin(clock.now()).expect("a turn begins");
@@ -431,9 +481,12 @@ fn a_reload_waits_for_the_open_tail() {
     settle(&mut shard, &clock);
     shard.begin(clock.now()).expect("a turn begins");
     set(&mut shard, b"k", b"v");
-    assert!(!shard.reload(clock.now(), &mut |_| ()), "not even proposed");
+    assert!(
+        !shard.reload(clock.now(), &mut |_| false),
+        "not even proposed"
+    );
     shard.finish(&clock).expect("a turn ends");
-    assert!(!shard.reload(clock.now(), &mut |_| ()), "not committed");
+    assert!(!shard.reload(clock.now(), &mut |_| false), "not committed");
     let jobs = shard.take_output().jobs;
     work(&mut shard, &clock, jobs);
     reload(&mut shard, &clock);
@@ -447,7 +500,7 @@ fn a_reload_that_differs_ends_the_process() {
     fill(&mut shard, &clock, 3);
     let key = shard.data().key(b"key 1");
     assert!(shard.data.keyspace_mut().remove(0, &key));
-    assert!(shard.reload(clock.now(), &mut |_| ()));
+    assert!(shard.reload(clock.now(), &mut |_| false));
     let ended = loop {
         if let Err(error) = shard.begin(clock.now()) {
             break error;
@@ -472,7 +525,7 @@ fn a_follower_reloads_while_others_write() {
     trio.until(|t| t.shards[1].data().keyspace().len(0) == 1);
     trio.hold_reads = true;
     let now = trio.clock.now();
-    assert!(trio.shards[1].reload(now, &mut |_| ()));
+    assert!(trio.shards[1].reload(now, &mut |_| false));
     write(&mut trio, b"meanwhile");
     trio.until(|t| {
         t.shards[0].tail_len() == 0 && t.shards[1].group().commit() == t.shards[0].group().commit()
@@ -491,7 +544,7 @@ fn a_leader_that_reloads_hands_over() {
     let mut played = Played::leading(config());
     played.beats(&OTHERS, 300);
     let now = played.now();
-    assert!(played.shard.reload(now, &mut |_| ()));
+    assert!(played.shard.reload(now, &mut |_| false));
     played.turn(|_| ());
     let is_order = |e: &Envelope| e.message.get_msg_type() == MessageType::MsgTimeoutNow;
     assert!(played.sent.iter().any(is_order));

@@ -553,6 +553,30 @@ fn saves_go_on_beside_a_stuck_base() {
     assert_eq!(one.digest(), digest);
 }
 
+/// P8: what is of no use fills the disk as what is of use does: an operator has to hear of it.
+#[test]
+fn file_that_stays_is_told_and_removed_later() {
+    let mut one = One::new(SyncPolicy::Always, SINGLE);
+    one.fill(10);
+    one.snapshot(false).expect("a sound disk");
+    // A folder has taken the place of the state that is about to be of no use.
+    let name = one.states().remove(0);
+    one.disk.remove(&name).expect("it was there");
+    let folder = one.folder.path().join(&name);
+    std::fs::create_dir(&folder).expect("a folder");
+    one.fill(10);
+    one.snapshot(false).expect("a sound disk");
+    let why = one.shard.removal_failure().expect("it was tried");
+    assert!(why.contains(&name), "{why}");
+    assert_eq!(one.states().len(), 2);
+    std::fs::remove_dir(&folder).expect("it is empty");
+    one.disk.create(&name).expect("what stood there");
+    assert!(one.shard.removal_failure().is_some(), "not yet");
+    one.clock.0.set(one.clock.0.get() + 1_000_000_000);
+    one.settle();
+    assert_eq!((one.shard.removal_failure(), one.states().len()), (None, 1));
+}
+
 /// Memory is the only whole copy then: an operator must not end the server.
 #[test]
 fn damaged_base_is_told_with_what_not_to_do() {

@@ -13,7 +13,7 @@ fn counter(data: &StateMachine) -> i64 {
     match entry.and_then(|e| e.string()) {
         None => 0,
         Some(StringRef::Int(n)) => n,
-        Some(StringRef::Bytes(_)) => panic!("INCR makes an integer"),
+        Some(_) => panic!("INCR makes an integer"),
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::testing::{made, write_snapshot};
 use base::ids::{BatchSeq, RaftId};
 use raft::eraftpb::MessageType;
-use storage::{Needed, SnapshotMeta};
+use storage::{Done, Needed, SnapshotMeta, StorageError};
 
 /// The parts of T in which time passes.
 const STEP_NS: u64 = 20_000_000;
@@ -23,6 +23,8 @@ pub(super) struct Trio {
     pub hold_switches: bool,
     /// The threads of snapshots stand still.
     pub hold_snapshots: bool,
+    /// Members whose disks have room for no more log.
+    pub full: [bool; 3],
     held: [Vec<Job<RealDisk>>; 3],
     _folders: Vec<tempfile::TempDir>,
 }
@@ -60,6 +62,7 @@ impl Trio {
             hold_reads: false,
             hold_switches: false,
             hold_snapshots: false,
+            full: [false; 3],
             held: Default::default(),
             _folders: folders,
         };
@@ -132,7 +135,15 @@ impl Trio {
             let jobs = std::mem::take(&mut self.held[i]);
             let (held, jobs): (Vec<_>, Vec<_>) = jobs.into_iter().partition(hold);
             self.held[i] = held;
-            let done: Vec<_> = jobs.into_iter().filter_map(Job::run).collect();
+            let full = || {
+                let error = std::io::Error::from(std::io::ErrorKind::StorageFull);
+                Done::Allocated(Err(StorageError::io("allocate", "x")(error)))
+            };
+            let run = |job: Job<RealDisk>| match job {
+                Job::Alloc(_) if self.full[i] => Some(full()),
+                job => job.run(),
+            };
+            let done: Vec<_> = jobs.into_iter().filter_map(run).collect();
             if done.is_empty() {
                 return;
             }

@@ -207,6 +207,11 @@ impl Bed {
         self.now += ms * MS;
     }
 
+    /// A reading of the clock to come, after so many others, finds that so many ms have passed.
+    pub fn stop_clock(&self, after: u32, ms: u64) {
+        self.clock.stop(after, ms * MS);
+    }
+
     /// The node's clock, in nanoseconds, as it is now.
     pub fn mono(&self) -> u64 {
         self.member.borrow().mono(self.now).0

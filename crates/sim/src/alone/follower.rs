@@ -41,6 +41,45 @@ fn a_follower_far_behind_applies_in_slices() {
     assert!(what_commits_at_once_is_applied_in_slices());
 }
 
+/// How many turns a follower takes for entries of 300 KB, where a breath was due in each, or in none.
+#[cfg(test)]
+fn turns_of(is_long: bool) -> u64 {
+    let mut shard = shard(&base(), at(0));
+    let entries = (2..=9).map(|index| large(index, 300_000)).collect();
+    let message = append(5, (1, 1), entries, 9);
+    let stepped = shard.step(at(1), envelope(1, message));
+    stepped.expect("a leader's append");
+    let mut turns = 0;
+    while shard.group().applied() < 9 {
+        turns += 1;
+        let begun = shard.begin_with(at(1 + turns), &mut |_| is_long);
+        begun.expect("a turn begins");
+        settle(&mut shard, at(1 + turns));
+    }
+    turns
+}
+
+/// T9: an entry takes no time by its bytes alone.
+#[test]
+fn a_slice_ends_behind_a_long_entry() {
+    let (long, short) = (turns_of(true), turns_of(false));
+    assert!(long >= 4 && long > short, "{long} turns, {short} without");
+}
+
+/// An entry with a value of so many bytes.
+fn large(index: u64, bytes: usize) -> Entry {
+    let mut batch = Batch::new(PART_BYTES);
+    batch.begin_unit();
+    batch.push(0, op::SET, &[b"k", &vec![b'x'; bytes]]);
+    batch.end_unit();
+    Entry {
+        index,
+        term: 2,
+        data: batch.take().pop().expect("one unit").into(),
+        ..Entry::default()
+    }
+}
+
 /// D5: each fits what the log has; all together do not.
 pub fn appends_of_one_turn_share_the_room() -> bool {
     install_panic_hook();
@@ -58,24 +97,13 @@ pub fn appends_of_one_turn_share_the_room() -> bool {
 fn sends_many() -> u64 {
     const LAST: u64 = 25;
     let mut shard = shard(&base(), at(0));
-    let mut batch = Batch::new(PART_BYTES);
-    batch.begin_unit();
-    batch.push(0, op::SET, &[b"k", &[b'x'; 900_000]]);
-    batch.end_unit();
-    let body = batch.take().pop().expect("one unit");
-    let large = |index| Entry {
-        index,
-        term: 2,
-        data: body.clone().into(),
-        ..Entry::default()
-    };
     let mut turns = 0;
     while shard.log().last_index() < LAST {
         turns += 1;
         assert!(turns < 100, "it does not take what is sent again");
         for index in shard.log().last_index() + 1..=LAST {
             let behind = (index - 1, if index == 2 { 1 } else { 2 });
-            let message = append(5, behind, vec![large(index)], 1);
+            let message = append(5, behind, vec![large(index, 900_000)], 1);
             let stepped = shard.step(at(turns), envelope(1, message));
             stepped.expect("a leader's append");
         }

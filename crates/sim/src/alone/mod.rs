@@ -4,6 +4,7 @@
 //! test of it, and the mutation that breaks the rule is listed here.
 
 mod bed;
+pub mod breath;
 pub mod follower;
 pub mod full;
 #[cfg(test)]

@@ -18,6 +18,8 @@ use storage::Folders;
 const SLOTS: u16 = cluster_bus::slot::SLOT_COUNT;
 const OTHER: NodeId = NodeId([2; 20]);
 const CLAIMED: u16 = 100;
+/// A key of that slot.
+const KEY: &str = "k2136";
 
 /// The node 5, which knows the node 2.
 struct Lone {
@@ -92,11 +94,18 @@ pub fn a_higher_claim_is_a_loss_in_the_log() -> bool {
     lone.turns(20);
     lone.hear_claim(4);
     lone.turns(20);
+    let set = lone.bed.answers(&format!("SET {KEY} v\r\n"));
     let kept = lone.bed.shard().record().slots.contains(CLAIMED);
     lone.hear_claim(9);
     lone.turns(20);
     let lost = !lone.bed.shard().record().slots.contains(CLAIMED);
     let others = lone.bed.shard().record().slots.len() == usize::from(SLOTS) - 1;
+    let keys = lone.bed.shard().data().keyspace().count_in_slot(CLAIMED);
+    assert_eq!(
+        (set.as_str(), keys),
+        ("+OK\r\n", 1),
+        "S3: no key is deleted"
+    );
     kept && lost && others && lone.bed.cluster().bus().owner(CLAIMED) == Some(OTHER)
 }
 

@@ -94,7 +94,7 @@ fn without_an_answer_nothing_is_gained() {
 fn a_gained_slot_gets_a_higher_title() {
     let table = [
         ((0, 0), 0, 0),
-        ((1, 0), 1, 8),
+        ((1, 0), 2, 9),
         ((1, 1), 65_536, 65_543),
         ((0, 1), 65_536, 65_543),
     ];

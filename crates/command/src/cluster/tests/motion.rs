@@ -173,6 +173,23 @@ fn without_room_no_mark_is_asked_for() {
     }
 }
 
+/// M8: STABLE would end the mark beside the lend.
+#[test]
+fn mark_that_binds_nothing_lends_nothing() {
+    let mut f = owner();
+    f.line("SET a 1");
+    f.line(&format!("CLUSTER SETSLOT {SLOT} MIGRATING {}", id(2)));
+    let third = MoveId {
+        shard: ShardId([0xc; 20]),
+        ..MoveId::default()
+    };
+    f.host.cluster.as_mut().expect("a cluster").mark = Some(Some(third));
+    let reply = f.line("MIGRATE 127.0.0.1 7002 a 0 1000");
+    assert!(reply.starts_with("-ERR"), "{reply}");
+    let moves = &f.data.record().moves;
+    assert!(moves.lends.is_empty() && moves.migrating[&SLOT].mark.is_none());
+}
+
 /// M18: a slot is given away without a mark at either end; with one that is bound none is asked for.
 #[test]
 fn unbound_slot_given_away_asks_for_mark() {
