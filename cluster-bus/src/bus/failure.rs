@@ -20,8 +20,16 @@ impl Bus {
         node.flags.set(Flags::PFAIL, true);
         self.state_stale = true;
         self.unsaved = true;
-        self.log(Level::Notice, format!("NODE {id} possibly failing."));
+        let text = format!("NODE {} possibly failing.", self.named(id));
+        self.log(Level::Notice, text);
         self.fail_by_majority(id);
+    }
+
+    /// A node as operators know it: its id, and in brackets the name that it announces, as Redis's log has them.
+    fn named(&self, id: NodeId) -> String {
+        let node = self.table.get(id);
+        let name = node.map_or("", |node| &node.human_nodename);
+        format!("{id} ({name})")
     }
 
     /// What a master with slots says of a node.
@@ -32,13 +40,15 @@ impl Bus {
         };
         if !down {
             if node.reports.remove(&by).is_some() {
+                let (by, about) = (self.named(by), self.named(about));
                 let text = format!("Node {by} reported node {about} is back online.");
                 self.log(Level::Verbose, text);
             }
             return;
         }
         if node.reports.insert(by, now).is_none() {
-            let text = format!("Node {by} reported node {about} as not reachable.");
+            let (by, named) = (self.named(by), self.named(about));
+            let text = format!("Node {by} reported node {named} as not reachable.");
             self.log(Level::Verbose, text);
         }
         self.fail_by_majority(about);
@@ -75,7 +85,10 @@ impl Bus {
         }
         self.log(
             Level::Notice,
-            format!("Marking node {id} as failing (quorum reached)."),
+            format!(
+                "Marking node {} as failing (quorum reached).",
+                self.named(id)
+            ),
         );
         self.mark_failed(id);
         let to = self.outgoing(|_| true);
@@ -98,7 +111,8 @@ impl Bus {
     pub(super) fn receive_fail(&mut self, sender: NodeId, about: NodeId) {
         let failed = self.table.get(about).map(|n| n.flags.has(Flags::FAIL));
         if about != self.table.me && failed == Some(false) {
-            let text = format!("FAIL message received from {sender} about {about}");
+            let (from, of) = (self.named(sender), self.named(about));
+            let text = format!("FAIL message received from {from} about {of}");
             self.log(Level::Notice, text);
             self.mark_failed(about);
         }
@@ -121,7 +135,10 @@ impl Bus {
             }
             self.log(
                 Level::Notice,
-                format!("Clear FAIL state for node {id}: it is reachable again."),
+                format!(
+                    "Clear FAIL state for node {}: it is reachable again.",
+                    self.named(id)
+                ),
             );
         }
         if let Some(node) = self.table.get_mut(id) {

@@ -532,6 +532,9 @@ pub trait ServerApi {
     /// DEBUG SET-ACTIVE-EXPIRE.
     fn set_active_expire(&mut self, on: bool);
 
+    /// DEBUG PAUSE-CRON.
+    fn pause_cron(&mut self, paused: bool);
+
     /// DEBUG LOG: a warning in the server's log.
     fn log(&mut self, text: &str);
 

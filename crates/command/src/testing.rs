@@ -80,6 +80,7 @@ impl ServerApi for TestServer {
         }
     }
     fn set_active_expire(&mut self, _on: bool) {}
+    fn pause_cron(&mut self, _paused: bool) {}
     fn log(&mut self, _text: &str) {}
     fn stats(&self) -> &Stats {
         &self.stats

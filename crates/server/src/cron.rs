@@ -23,6 +23,9 @@ impl<P: Platform> Server<P> {
         }
         let period = Duration::from_millis(1000 / u64::from(self.state.config.hz.max(1)));
         self.next_cron = now.mono + period;
+        if self.state.cron_paused {
+            return;
+        }
         self.cron_runs += 1;
         self.shard.note_memory(self.state.platform.memory().used);
         self.begin_due_snapshot();

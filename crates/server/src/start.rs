@@ -200,6 +200,7 @@ impl<P: Platform> Server<P> {
             raft_logger,
             rng,
             active_expire: true,
+            cron_paused: false,
             clients: Slab::new(),
             killed: Vec::new(),
             shutdown: None,

@@ -50,6 +50,8 @@ pub struct ServerState<P: Platform> {
     pub rng: StdRng,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: bool,
+    /// DEBUG PAUSE-CRON.
+    pub cron_paused: bool,
     pub clients: Slab<Option<Box<Client<P::Socket>>>>,
     /// Clients that CLIENT KILL named, to be closed when the command is done.
     pub killed: Vec<ConnId>,
@@ -192,6 +194,10 @@ impl<P: Platform> ServerApi for TurnApi<'_, P> {
 
     fn set_active_expire(&mut self, on: bool) {
         self.state.active_expire = on;
+    }
+
+    fn pause_cron(&mut self, paused: bool) {
+        self.state.cron_paused = paused;
     }
 
     fn log(&mut self, text: &str) {

@@ -213,6 +213,7 @@ pub fn state() -> ServerState<TestPlatform> {
         raft_logger: slog::Logger::root(slog::Discard, slog::o!()),
         rng,
         active_expire: true,
+        cron_paused: false,
         clients: Slab::new(),
         killed: Vec::new(),
         shutdown: None,

@@ -315,3 +315,35 @@ fn a_failover_elsewhere_is_told_once() {
     );
     assert!(told.len() == 1 && told[0].starts_with(&begin), "{told:?}");
 }
+
+/// Redis's own tests look for these lines.
+#[test]
+fn failing_nodes_are_logged_by_name() {
+    let mut bench = Bench::new();
+    bench.join_master(1);
+    bench.join_master(2);
+    for n in [1, 2] {
+        let body = Body::Ping {
+            kind: PingKind::Ping,
+            gossip: Vec::new(),
+            extensions: vec![Extension::HumanNodename(format!("name-{n}"))],
+        };
+        bench.say(header(n), body);
+    }
+    let mut flags = Flags::MASTER;
+    flags.set(Flags::PFAIL, true);
+    let gossip = vec![entry(1, flags)];
+    let master = Header {
+        slots: range(200, 300),
+        ..header(2)
+    };
+    bench.say(master, ping(PingKind::Ping, gossip));
+    let want = format!(
+        "Node {} (name-2) reported node {} (name-1) as not reachable.",
+        id(2),
+        id(1)
+    );
+    let is_it =
+        |action: &Action| matches!(action, Action::Log(Level::Verbose, text) if *text == want);
+    assert!(bench.actions.iter().any(is_it));
+}

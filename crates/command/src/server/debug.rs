@@ -1,6 +1,6 @@
 //! DEBUG: what tests need.
 //!
-//! Owns: SLEEP, DIGEST, DIGEST-VALUE, SET-ACTIVE-EXPIRE, POPULATE, ERROR, LOG, PROTOCOL,
+//! Owns: SLEEP, DIGEST, DIGEST-VALUE, SET-ACTIVE-EXPIRE, PAUSE-CRON, POPULATE, ERROR, LOG, PROTOCOL,
 //! DROP-CLUSTER-PACKET-FILTER; what RELOAD and LOADAOF refuse (the host does them). `debug_value` has what looks at one value.
 //! Never: crashes the server on request. T9: what runs long here breathes.
 
@@ -48,6 +48,11 @@ fn debug(env: &mut Env<'_>, args: Args<'_>) -> Done {
         3 if is("set-active-expire") => {
             env.server
                 .set_active_expire(leading_number(&args[2]) != 0.0);
+            env.reply().ok();
+        }
+        3 if is("pause-cron") => {
+            env.server
+                .pause_cron(leading_number(&args[2]).trunc() != 0.0);
             env.reply().ok();
         }
         2.. if is("reload") => return reload(env, args),

@@ -146,3 +146,12 @@ fn packed_threshold_keeps_elements_apart() {
         );
     }
 }
+
+#[test]
+fn cron_is_paused_by_a_number() {
+    let mut c = Client::new();
+    for (word, want) in [("1", true), ("0", false), ("7", true), ("x", false)] {
+        assert_eq!(c.reply(&format!("DEBUG PAUSE-CRON {word}")), "+OK\\r\\n");
+        assert_eq!(c.host.cron_paused, want, "{word}");
+    }
+}

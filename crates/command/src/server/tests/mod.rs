@@ -44,6 +44,7 @@ struct FakeServer {
     outside: FakeCluster,
     pubsub: Registry,
     active_expire: bool,
+    cron_paused: bool,
     logged: Vec<String>,
     shutdown: Option<Shutdown>,
     saving: SavingView,
@@ -184,6 +185,9 @@ impl ServerApi for FakeServer {
     fn set_active_expire(&mut self, on: bool) {
         self.active_expire = on;
     }
+    fn pause_cron(&mut self, paused: bool) {
+        self.cron_paused = paused;
+    }
     fn log(&mut self, text: &str) {
         self.logged.push(text.to_owned());
     }
@@ -250,6 +254,7 @@ impl Client {
             outside: FakeCluster::default(),
             pubsub: Registry::new(),
             active_expire: true,
+            cron_paused: false,
             logged: Vec::new(),
             shutdown: None,
             saving: SavingView {
