@@ -192,5 +192,6 @@ fn drafts_become_what_was_pushed() {
     draft.push(b"42");
     let key = ks.key(b"n");
     ks.put_bits(0, &key, draft, Ttl::Clear);
-    assert_eq!(string(&ks, &key), StringRef::Int(42));
+    // Bits stay bytes, as in Redis.
+    assert_eq!(string(&ks, &key), StringRef::Bytes(b"42"));
 }

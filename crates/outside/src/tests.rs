@@ -184,6 +184,9 @@ fn settled(client: Option<u64>, run: &str, answers: &[u8]) -> Option<Verdict> {
     let mut verdict = step(&mut pool, START);
     if verdict.is_none() {
         let now = START + SECOND;
+        // The password is shown again.
+        assert!(sent(&mut pool).contains("AUTH"));
+        pool.hear(now, link, Event::Bytes(GREETED.to_vec()));
         verdict = step(&mut pool, now);
         if verdict.is_none() {
             assert!(sent(&mut pool).contains("KILL\r\n$2\r\nID\r\n$1\r\n5"));
