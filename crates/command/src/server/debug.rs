@@ -11,13 +11,13 @@ use super::super::help::write;
 use super::super::pace::Pace;
 use super::super::room;
 use super::super::rows::rows;
+use super::debug_look::{held, may_look, serves};
 use super::debug_value;
 use super::help;
 use keyspace::Ttl;
 use resp::args::Args;
 use resp::encode::Reply;
 use resp::number::parse_i64;
-use state::{Access, Ownership};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -140,26 +140,6 @@ fn begin_reload(env: &mut Env<'_>, saves: bool) -> Done {
     }))
 }
 
-/// Nothing happens now; the command runs again later, with the whole EXEC if it is in one.
-pub(super) fn held(env: &mut Env<'_>) -> Done {
-    env.data.hold();
-    Ok(Flow::Hold)
-}
-
-/// Gives DEBUG the right to look at data; false: nobody knows at the moment what the data is.
-pub(super) fn may_look(env: &mut Env<'_>) -> Result<bool, Error> {
-    match env.serving {
-        Serving::Lead { .. } => Ok(true),
-        Serving::Hold => Ok(false),
-        Serving::Redirect { .. } | Serving::Down => {
-            env.data.set_access(Access::Replica);
-            Ok(true)
-        }
-        // Half a keyspace has no digest.
-        Serving::Loading { .. } => Err(Error::LOADING),
-    }
-}
-
 fn digest(env: &mut Env<'_>) -> Done {
     if !may_look(env)? {
         return held(env);
@@ -195,11 +175,6 @@ fn digest_value(env: &mut Env<'_>, args: Args<'_>) -> Done {
         env.reply().simple(&digest.hex());
     }
     DONE
-}
-
-/// S1: whether the own shard serves the slot; all of them outside a cluster.
-pub(super) fn serves(env: &Env<'_>, slot: u16) -> bool {
-    !env.data.is_cluster() || env.data.ownership(slot) == Ownership::Owned
 }
 
 /// What POPULATE was asked for.

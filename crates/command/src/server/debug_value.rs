@@ -5,7 +5,7 @@
 
 use super::super::env::{Done, Env, DONE};
 use super::super::error::Error;
-use super::debug::{held, may_look, serves};
+use super::debug_look::{held, may_look, serves};
 use super::object::{encoding_name, references};
 use keyspace::{Content, Digits, Entry, ListLayout, Value};
 use resp::args::Args;

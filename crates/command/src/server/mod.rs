@@ -3,7 +3,7 @@
 //! Owns: the rows of this family and what they share. One file for each group: `connection`
 //! (PING, HELLO, AUTH, ...), `client` and `client_list`, `config`, `introspect`, `docs` and
 //! `arguments` (COMMAND), `info` with its two files of sections, `latency`, `replication` (ROLE, WAIT), `process`
-//! (SHUTDOWN, TIME, ...), `saving` (SAVE, BGSAVE, ...), `sync` (SYNC, PSYNC, REPLCONF), `debug` with `debug_value`, `object`, `memory`, `help`.
+//! (SHUTDOWN, TIME, ...), `saving` (SAVE, BGSAVE, ...), `sync` (SYNC, PSYNC, REPLCONF), `debug` with `debug_look` and `debug_value`, `object`, `memory`, `help`.
 //! C4: nothing here but DEBUG POPULATE is ever logged.
 
 mod attribute;
@@ -12,6 +12,7 @@ mod client_list;
 mod config;
 mod connection;
 mod debug;
+mod debug_look;
 mod debug_value;
 mod docs;
 mod help;
