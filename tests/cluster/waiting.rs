@@ -111,3 +111,67 @@ fn waiters_hear_of_a_failover() {
     let rest: Vec<String> = rest.items().iter().map(Value::text).collect();
     assert_eq!(rest, ["b"]);
 }
+
+/// A waiter whose command is held (its destination is lent to a shard that is silent) holds up no waiter of another key.
+#[test]
+fn a_held_waiter_holds_up_nobody_else() {
+    let bed = Bed::new();
+    let (from, to) = (&bed.cluster.nodes[bed.from], &bed.cluster.nodes[bed.to]);
+    let tag = bed.cluster.shards()[0].tag(1);
+    let [first, lent, source, made] =
+        ["first", "lent", "source", "made"].map(|name| format!("{{{tag}}}{name}"));
+    let other = format!("{{{}}}other", bed.cluster.shards()[0].tag(2));
+    let mut client = from.client();
+    for key in [&first, &lent, &source] {
+        assert_eq!(client.cmd(&["RPUSH", key, "1"]).int(), 1);
+    }
+    let mut held = from.client();
+    held.send(&["BLMOVE", &made, &lent, "LEFT", "RIGHT", "0"])
+        .expect("sent");
+    let mut waits = from.client();
+    waits.send(&["BLPOP", &other, "0"]).expect("sent");
+    wait_for("both wait", SOON, || {
+        let blocked = from.info("clients", "blocked_clients");
+        check(blocked.as_deref() == Some("2"), || format!("{blocked:?}"))
+    });
+    // There, so that it may be made anew while the slot moves; no list, so that its waiter waits.
+    assert!(client.cmd(&["SET", &made, "text"]).is_ok());
+    bed.set_slot(bed.to, "IMPORTING", bed.from);
+    bed.set_slot(bed.from, "MIGRATING", bed.to);
+    let port = to.port.to_string();
+    let moved = client.cmd(&["MIGRATE", "127.0.0.1", &port, &first, "0", "5000"]);
+    assert!(moved.is_ok(), "{moved:?}");
+    to.signal(libc::SIGSTOP);
+    let mut migrates = from.client();
+    migrates
+        .send(&["MIGRATE", "127.0.0.1", &port, &lent, "0", "1000"])
+        .expect("sent");
+    wait_for("the key is lent", SOON, || {
+        let blocked = from.info("clients", "blocked_clients");
+        check(blocked.as_deref() == Some("3"), || format!("{blocked:?}"))
+    });
+    // It is a list now, and its waiter's command waits for the end of the lend.
+    assert_eq!(client.cmd(&["SORT", &source, "STORE", &made]).int(), 1);
+    assert_eq!(client.cmd(&["RPUSH", &other, "a"]).int(), 1);
+    let left = client.cmd(&["LLEN", &other]);
+    to.signal(libc::SIGCONT);
+    assert_eq!(left.int(), 0, "its waiter waits in vain");
+    assert_eq!(waits.receive().expect("an element").items()[1].text(), "a");
+}
+
+/// T9: no one command of a client takes a shard its leader.
+#[test]
+fn a_command_of_many_keys_deposes_nobody() {
+    let bed = Bed::new();
+    let node = &bed.cluster.nodes[bed.from];
+    let keys: Vec<String> = (0..1_000_000).map(|n| format!("{}{n}", bed.key)).collect();
+    let with = |name: &'static str, count: usize| {
+        let keys = keys[..count].iter().map(String::as_str);
+        std::iter::once(name).chain(keys).collect::<Vec<&str>>()
+    };
+    assert!(node.client().cmd(&with("WATCH", 100_000)).is_ok());
+    let mut waits = with("BLPOP", 1_000_000);
+    waits.push("1");
+    let reply = node.client().cmd(&waits);
+    assert!(!reply.is_error(), "{reply:?}");
+}

@@ -331,3 +331,32 @@ fn thousands_of_waiters_get_one_element_each() {
     assert_eq!(got.len(), wanted.len());
     assert!(got == wanted, "each element goes to one client");
 }
+
+/// How a client's connection ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Closed,
+    HalfClosed,
+}
+
+/// A waiter that has sent more, which is not read while it waits, is known to be gone like any other.
+#[test]
+fn a_gone_waiter_that_sent_more_gets_nothing() {
+    let mut bed = Bed::new();
+    for how in [End::Closed, End::HalfClosed] {
+        let mut gone = bed.waits("BLPOP gone 0", 1);
+        gone.send(&["PING"]).expect("sent");
+        // Loopback: what was sent first is there first.
+        match how {
+            End::Closed => drop(gone),
+            End::HalfClosed => {
+                let end = gone.stream().shutdown(std::net::Shutdown::Write);
+                end.expect("shut down");
+            }
+        }
+        bed.wait_for_blocked(0);
+        bed.run("RPUSH gone a");
+        assert_eq!(bed.run("LLEN gone"), ":1\r\n", "{how:?}");
+        bed.run("DEL gone");
+    }
+}

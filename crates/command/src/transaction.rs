@@ -15,6 +15,7 @@ use super::session::Queued;
 use super::spec::{flags, Role};
 use base::SlotSet;
 use resp::args::Args;
+use std::collections::HashSet;
 use topology::moves::Owners;
 
 rows! { pub static ROWS: Transactions [TRANSACTION] {
@@ -47,17 +48,15 @@ fn watch(env: &mut Env<'_>, args: Args<'_>) -> Done {
     if env.session.transaction.open {
         return Err(Error::WATCH_IN_MULTI);
     }
+    let (db, mut pace) = (env.session.db, Pace::default());
+    let watched = env.session.watches.iter().filter(|watch| watch.db == db);
+    let mut watched: HashSet<Box<[u8]>> = watched.map(|watch| watch.key.clone()).collect();
     for bytes in args.skip(1).iter() {
-        let key = env.data.key(bytes);
-        let db = env.session.db;
-        if env
-            .session
-            .watches
-            .iter()
-            .any(|w| w.db == db && *w.key == *bytes)
-        {
+        pace.step(env.server, bytes.len());
+        if !watched.insert(bytes.into()) {
             continue;
         }
+        let key = env.data.key(bytes);
         let watch = env.data.watch(&key);
         if env.data.footprint().hold {
             // T2: it will run again; what it has registered so far is found then.

@@ -130,8 +130,13 @@ impl<S: Socket> Conn<S> {
         Filled::Bytes(n)
     }
 
-    /// Looks whether the client has gone while it is not read (a blocked or paused client): true
-    /// when the poller has seen the end and no byte is left before it.
+    /// Whether the client sends no more; what it has sent before may be left to be read.
+    pub fn has_hung_up(&self) -> bool {
+        self.eof || self.read_closed
+    }
+
+    /// Looks whether the client has gone while it is not read (a paused client): true when the poller has seen the end
+    /// and no byte is left before it.
     pub fn peer_has_gone(&self) -> bool {
         if self.eof {
             return true;

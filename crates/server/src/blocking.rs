@@ -12,17 +12,17 @@
 use super::clients::{Client, Wait};
 use super::downloads::Download;
 use super::platform::Platform;
-use super::state::ServerState;
+use super::state::{ServerState, TurnApi};
 use super::turn::Server;
 use base::clock::{Mono, Now};
 use base::ids::BatchSeq;
-use command::api::Unblock;
+use command::api::{ServerApi as _, Unblock};
 use command::session::ReplyMode;
 use command::{Block, BlockKind, Error};
 use net::ConnId;
 use resp::Reply;
 use shard::{Acks, Admission};
-use state::Gate;
+use state::{Gate, ReadyKey};
 use std::collections::BTreeMap;
 use topology::{Finished, MoveId, Record};
 
@@ -43,8 +43,9 @@ pub enum WaitsFor {
         count: u64,
         batch: BatchSeq,
     },
-    /// A key has a value of the kind that it wants. Its command stands in its input still, with so many bytes.
-    Keys { bytes: usize },
+    /// A key has a value of the kind that it wants. Its command stands in its input still, with so many bytes. `over`: since
+    /// when its time is over, if its end can't come.
+    Keys { bytes: usize, over: Option<Mono> },
     /// M1: this lend ends.
     Lend(MoveId),
     /// M24: this copy is answered.
@@ -104,6 +105,8 @@ pub struct Blocking {
     pub(super) over: Vec<ConnId>,
     /// The turn's time was over before all were served that wait for keys.
     pub(super) more: bool,
+    /// Keys whose first waiter's command can't run now: they are looked at again in the next turn.
+    pub(super) held: Vec<ReadyKey>,
 }
 
 impl Blocking {
@@ -186,7 +189,7 @@ impl<P: Platform> ServerState<P> {
         };
         client.wait = Wait::No;
         self.blocking.remove(client.session.id, blocked.until);
-        if let WaitsFor::Keys { bytes } = blocked.on {
+        if let WaitsFor::Keys { bytes, .. } = blocked.on {
             client.conn.input.consume(bytes);
             client.session.asking = false;
             if let Some(command) = client.session.last_command {
@@ -323,8 +326,9 @@ impl<P: Platform> ServerState<P> {
         }
         match how {
             Unblock::Timeout if matches!(on, Some(WaitsFor::Keys { .. })) => {
+                let is_new = !self.blocking.over.contains(&key);
                 self.blocking.over.push(key);
-                true
+                is_new
             }
             Unblock::Timeout => self.time_out(key, acks),
             Unblock::Error => self.fail_block(key, Error::UNBLOCKED_BY_CLIENT),
@@ -370,21 +374,28 @@ impl<P: Platform> Server<P> {
             BlockKind::Keys { keys, kind } => {
                 let keys: Vec<&[u8]> = keys.iter().map(|key| &**key).collect();
                 let (id, db) = (client.session.id, client.session.db);
-                self.shard.data_mut().wait_for(id, db, &keys, kind);
-                WaitsFor::Keys { bytes }
+                let (data, handle) = self.shard.split();
+                let mut host = TurnApi {
+                    state: &mut self.state,
+                    handle,
+                    own_io: client.io(),
+                    own_key: key,
+                };
+                data.wait_for(id, db, (&keys, kind), &mut || host.breathe());
+                WaitsFor::Keys { bytes, over: None }
             }
         };
         if !matches!(on, WaitsFor::Keys { .. }) {
             client.conn.input.consume(bytes);
         }
-        if client.conn.peer_has_gone() && !client.doomed {
+        let blocked = Blocked { on, until };
+        client.wait = Wait::Blocked(blocked);
+        self.state.blocking.add(client.session.id, key, blocked);
+        if client.is_gone() && !client.doomed {
             // Data and end came together: the socket will not report the end once more.
             client.doomed = true;
             self.state.killed.push(key);
         }
-        let blocked = Blocked { on, until };
-        client.wait = Wait::Blocked(blocked);
-        self.state.blocking.add(client.session.id, key, blocked);
     }
 
     /// Answers the clients whose time is over, and those that have got what they waited for.
@@ -438,6 +449,10 @@ impl<P: Platform> Server<P> {
             }
         }
         for key in waited {
+            if self.is_spent() {
+                self.state.blocking.more = true; // their time is over in the next turn as well
+                break;
+            }
             self.end_time(key, admission, now);
         }
         self.resume_unblocked();

@@ -29,10 +29,14 @@ pub enum Wait {
 }
 
 impl Wait {
-    /// Since when the next command could not run.
+    /// Since when the next command, or the end of the one that waits for keys, could not come.
     pub fn held_since(self) -> Option<Mono> {
         match self {
             Wait::Held { since } | Wait::Retries { since } => Some(since),
+            Wait::Blocked(Blocked {
+                on: WaitsFor::Keys { over, .. },
+                ..
+            }) => over,
             Wait::No | Wait::Blocked(_) => None,
         }
     }
@@ -82,6 +86,14 @@ impl<S: Socket> Client<S> {
             counted_held: 0,
             net_in: 0,
             net_out: 0,
+        }
+    }
+
+    /// A client that waits for an answer is not read: what it has sent behind its command must not hide its end.
+    pub fn is_gone(&self) -> bool {
+        match self.wait {
+            Wait::Blocked(_) => self.conn.has_hung_up(),
+            _ => self.conn.peer_has_gone(),
         }
     }
 

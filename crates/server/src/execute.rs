@@ -22,6 +22,9 @@ use topology::Routing;
 /// T9: copying so much takes long, however simple the command is.
 const LONG_COMMAND: usize = 1 << 20;
 
+/// T1: how long a turn has lasted is looked at after so many commands; one of more bytes than this counts for several.
+const BYTES_PER_COMMAND: usize = 1 << 10;
+
 /// What becomes of the client's input after a command.
 enum After {
     /// On to its next command.
@@ -225,6 +228,7 @@ impl<P: Platform> Server<P> {
             return;
         }
         self.close_killed();
+        self.look_at_held_keys();
         if self.has_waiting_work() {
             self.serve_waiting(admission);
         }
@@ -392,7 +396,9 @@ impl<P: Platform> Server<P> {
             overdue,
             held_since,
         };
-        match execution.run(session, &mut conn.output, own_io, args, bytes) {
+        let after = execution.run(session, &mut conn.output, own_io, args, bytes);
+        self.unlooked += 1 + u32::try_from(bytes / BYTES_PER_COMMAND).unwrap_or(u32::MAX >> 1);
+        match after {
             After::Next => NextStep::Done { bytes },
             After::Again => NextStep::Again,
             After::Block(block) => NextStep::Block { block, bytes },

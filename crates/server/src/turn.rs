@@ -98,6 +98,8 @@ pub struct Server<P: Platform> {
     pub(super) turn_ended: Now,
     pub(super) commands: u32,
     commands_before: u32,
+    /// Commands since the last look at the clock; a long one counts for several.
+    pub(super) unlooked: u32,
     longest_turn: LongestTurn,
     /// T4: bytes behind gates, of all clients.
     pub(super) held_bytes: usize,
@@ -148,6 +150,7 @@ impl<P: Platform> Server<P> {
             turn_ended: now,
             commands: 0,
             commands_before: 0,
+            unlooked: 0,
             longest_turn: LongestTurn::new(now.mono, state.platform.loop_cpu()),
             held_bytes: 0,
             memory_bytes,
@@ -218,7 +221,7 @@ impl<P: Platform> Server<P> {
             client.mark_dirty(&mut self.dirty, key);
         }
         if client.must_wait() {
-            if client.conn.peer_has_gone() && !client.doomed {
+            if client.is_gone() && !client.doomed {
                 client.doomed = true;
                 self.state.killed.push(key);
             }
@@ -505,8 +508,11 @@ impl<P: Platform> Server<P> {
             return true;
         }
         self.commands += 1;
-        self.commands % COMMANDS_PER_LOOK == 0
-            && self.state.clock.now().mono.since(self.turn_started.mono) >= TURN_TIME
+        if self.unlooked < COMMANDS_PER_LOOK {
+            return false;
+        }
+        self.unlooked = 0;
+        self.state.clock.now().mono.since(self.turn_started.mono) >= TURN_TIME
     }
 
     /// Moves held clients back to the ready ones when what they waited for may have come, or will

@@ -43,6 +43,16 @@ enum Rerun {
     Held,
 }
 
+/// How far the waiters of a key were served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Served {
+    All,
+    /// The turn's time is over.
+    Some,
+    /// The command of the next one can't run now.
+    Held,
+}
+
 impl<P: Platform> Server<P> {
     /// Whether the last command has made something that clients may wait for.
     #[inline]
@@ -64,31 +74,48 @@ impl<P: Platform> Server<P> {
             self.end_time(key, admission, now);
         }
         while let Some(ready) = self.shard.data_mut().take_ready() {
-            if !self.serve_key(&ready, admission, now) {
+            if self.is_spent() {
                 self.shard.data_mut().put_back(&ready);
+                self.state.blocking.more = true;
                 return;
+            }
+            match self.serve_key(&ready, admission, now) {
+                Served::All => {}
+                // The waiters of other keys don't wait for that one.
+                Served::Held => self.state.blocking.held.push(ready),
+                Served::Some => {
+                    self.shard.data_mut().put_back(&ready);
+                    self.state.blocking.more = true;
+                    return;
+                }
             }
         }
     }
 
-    /// Those who wait for one key; false: it has to be looked at once more.
-    fn serve_key(&mut self, ready: &ReadyKey, admission: Admission, now: Now) -> bool {
+    /// What was held in the last turn is looked at once more, before all else.
+    pub(super) fn look_at_held_keys(&mut self) {
+        for ready in std::mem::take(&mut self.state.blocking.held).iter().rev() {
+            self.shard.data_mut().put_back(ready);
+        }
+    }
+
+    /// Those who wait for one key.
+    fn serve_key(&mut self, ready: &ReadyKey, admission: Admission, now: Now) -> Served {
         for (waiter, kind) in &ready.waiters {
             if self.shard.data().kind_of(ready.db, &ready.key) != Some(*kind) {
                 continue;
             }
             if self.is_spent() {
-                self.state.blocking.more = true;
-                return false;
+                return Served::Some;
             }
             let Some(key) = self.state.blocking.client(*waiter) else {
                 continue;
             };
             if self.run_again(key, admission, now, Why::Changed) == Rerun::Held {
-                return false;
+                return Served::Held;
             }
         }
-        true
+        Served::All
     }
 
     /// A waiting client's time is over; one whose command is held then is asked again soon.
@@ -104,7 +131,14 @@ impl<P: Platform> Server<P> {
             let until = Some(now.mono + POSTPONED);
             let blocking = &mut self.state.blocking;
             blocking.postpone(client.session.id, key, blocked.until, until);
-            client.wait = Wait::Blocked(Blocked { until, ..blocked });
+            let on = match blocked.on {
+                WaitsFor::Keys { bytes, over } => WaitsFor::Keys {
+                    bytes,
+                    over: over.or(Some(now.mono)),
+                },
+                other => other,
+            };
+            client.wait = Wait::Blocked(Blocked { on, until });
         }
     }
 
@@ -183,5 +217,5 @@ impl<P: Platform> Server<P> {
 
 /// Nobody would get what is taken for it.
 fn is_gone<S: net::Socket>(client: &Client<S>) -> bool {
-    client.doomed || client.conn.output.is_closing() || client.conn.peer_has_gone()
+    client.doomed || client.conn.output.is_closing() || client.is_gone()
 }

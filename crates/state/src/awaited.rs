@@ -10,6 +10,9 @@ use super::core::StateMachine;
 use keyspace::Kind;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+/// T9: a command may name millions of keys.
+const KEYS_PER_BREATH: usize = 4096;
+
 /// A blocked client's number.
 pub type Waiter = u64;
 
@@ -53,12 +56,21 @@ impl Awaited {
     }
 
     /// A waiter takes its place behind all others. A key that is named twice counts once.
-    pub fn add(&mut self, waiter: Waiter, db: u32, keys: &[&[u8]], kind: Kind) {
+    pub fn add(
+        &mut self,
+        waiter: Waiter,
+        db: u32,
+        (keys, kind): (&[&[u8]], Kind),
+        breathe: &mut dyn FnMut(),
+    ) {
         let place = self.next_place;
         self.next_place += 1;
         let table = self.by_db.entry(db).or_default();
         let mut named: Vec<Box<[u8]>> = Vec::with_capacity(keys.len());
-        for key in keys {
+        for (at, key) in keys.iter().enumerate() {
+            if at % KEYS_PER_BREATH == KEYS_PER_BREATH - 1 {
+                breathe();
+            }
             let queue = match table.get_mut(*key) {
                 Some(queue) => queue,
                 None => {
@@ -178,8 +190,14 @@ impl Awaited {
 
 impl StateMachine {
     /// A client waits until one of these keys of its database has a value of this kind.
-    pub fn wait_for(&mut self, waiter: Waiter, db: u32, keys: &[&[u8]], kind: Kind) {
-        self.awaited.add(waiter, db, keys, kind);
+    pub fn wait_for(
+        &mut self,
+        waiter: Waiter,
+        db: u32,
+        wanted: (&[&[u8]], Kind),
+        breathe: &mut dyn FnMut(),
+    ) {
+        self.awaited.add(waiter, db, wanted, breathe);
     }
 
     /// It waits no longer; nothing if it did not.
@@ -240,9 +258,9 @@ mod tests {
     #[test]
     fn waiters_are_told_in_their_order() {
         let mut awaited = Awaited::default();
-        awaited.add(9, 0, &[b"a", b"b", b"a"], Kind::List);
-        awaited.add(3, 0, &[b"b"], Kind::List);
-        awaited.add(5, 1, &[b"b"], Kind::SortedSet);
+        awaited.add(9, 0, (&[b"a", b"b", b"a"], Kind::List), &mut || {});
+        awaited.add(3, 0, (&[b"b"], Kind::List), &mut || {});
+        awaited.add(5, 1, (&[b"b"], Kind::SortedSet), &mut || {});
         assert_eq!(awaited.len(), 3);
         awaited.touch(0, b"b");
         awaited.touch(0, b"b");
@@ -261,8 +279,8 @@ mod tests {
     #[test]
     fn a_key_put_back_comes_first() {
         let mut awaited = Awaited::default();
-        awaited.add(1, 0, &[b"a"], Kind::List);
-        awaited.add(2, 0, &[b"b"], Kind::List);
+        awaited.add(1, 0, (&[b"a"], Kind::List), &mut || {});
+        awaited.add(2, 0, (&[b"b"], Kind::List), &mut || {});
         awaited.touch(0, b"a");
         awaited.touch(0, b"b");
         let first = awaited.take_ready().unwrap();
@@ -273,10 +291,10 @@ mod tests {
     #[test]
     fn a_new_waiter_finds_no_old_news() {
         let mut awaited = Awaited::default();
-        awaited.add(1, 0, &[b"a"], Kind::List);
+        awaited.add(1, 0, (&[b"a"], Kind::List), &mut || {});
         awaited.touch(0, b"a");
         awaited.remove(1);
-        awaited.add(2, 0, &[b"a"], Kind::List);
+        awaited.add(2, 0, (&[b"a"], Kind::List), &mut || {});
         assert_eq!(taken(&mut awaited), None);
         awaited.touch(0, b"a");
         assert_eq!(taken(&mut awaited), Some((0, b"a".to_vec(), vec![2])));
@@ -285,9 +303,9 @@ mod tests {
     #[test]
     fn swapped_databases_touch_their_keys() {
         let mut awaited = Awaited::default();
-        awaited.add(1, 2, &[b"z"], Kind::List);
-        awaited.add(2, 0, &[b"a"], Kind::List);
-        awaited.add(3, 1, &[b"a"], Kind::List);
+        awaited.add(1, 2, (&[b"z"], Kind::List), &mut || {});
+        awaited.add(2, 0, (&[b"a"], Kind::List), &mut || {});
+        awaited.add(3, 1, (&[b"a"], Kind::List), &mut || {});
         awaited.touch_databases(&[0, 2]);
         assert_eq!(taken(&mut awaited), Some((2, b"z".to_vec(), vec![1])));
         assert_eq!(taken(&mut awaited), Some((0, b"a".to_vec(), vec![2])));

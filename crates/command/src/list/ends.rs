@@ -145,7 +145,9 @@ fn show(
 
 /// The first list of these that has any element gives up so many from an end. False: there is none.
 fn pop_first(env: &mut Env<'_>, keys: &[&[u8]], (side, count): (Side, u64)) -> Result<bool, Error> {
+    let mut pace = Pace::default();
     for name in keys {
+        pace.step(env.server, name.len());
         let key = env.data.key(name);
         let taken = show(env, &key, (side, count), Some(name))?;
         if env.data.footprint().hold {
@@ -210,7 +212,9 @@ fn pop_or_wait(env: &mut Env<'_>, args: Args<'_>, side: Side) -> Done {
     let last = args.len() - 1;
     let timeout = seconds(env, args.at(last))?;
     let keys: Vec<&[u8]> = args.iter().take(last).skip(1).collect();
+    let mut pace = Pace::default();
     for name in &keys {
+        pace.step(env.server, name.len());
         let key = env.data.key(name);
         let (data, mut reply) = env.parts();
         let is_there = with_list(data, &key, |list| {

@@ -117,7 +117,9 @@ fn read_mpop(args: Args<'_>, at: usize) -> Result<Mpop<'_>, Error> {
 
 /// The first of these keys that has members, and how many it has.
 fn first_of<'k>(env: &mut Env<'_>, keys: &[&'k [u8]]) -> Result<Option<(Key<'k>, usize)>, Error> {
+    let mut pace = Pace::default();
     for name in keys {
+        pace.step(env.server, name.len());
         let key = env.data.key(name);
         let len = open(env.data, &key, |zset| zset.map_or(0, |zset| zset.len()))?;
         if len > 0 {
