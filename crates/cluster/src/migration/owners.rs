@@ -164,7 +164,7 @@ fn lose<D: Disk>(desk: &mut Desk<'_, D>, by: NodeId, lost: &SlotSet) {
 }
 
 /// M12: whether a shard other than these two is shown with the slot, and lives. The one that asks may have been met a
-/// moment ago, and not have heard of it yet.
+/// moment ago, and not have heard of it yet: it is not answered.
 fn is_elsewhere(bus: &Bus, slot: u16, but: [ShardId; 2]) -> bool {
     let at = bus.claimed_by(slot);
     let shard = at.map(|at| bus.shard_of(at));
@@ -192,10 +192,13 @@ pub(super) fn asked<D: Disk>(
     let goes = |slot: u16| records.iter().any(|r| r.moves.departed.contains_key(&slot));
     let moves = |slot: u16| (goes(slot) || comes(slot)) && !mutation::is(Mutation::MovingIsFree);
     let has = |slot: u16| records.iter().any(|r| r.slots.contains(slot));
-    let owned = slots.iter().filter(|slot| has(*slot)).collect();
-    let reserved = |slot: &u16| {
-        moves(*slot) || questions.want(*slot) || is_elsewhere(desk.bus, *slot, [desk.own, from])
-    };
+    let owned: SlotSet = slots.iter().filter(|slot| has(*slot)).collect();
+    // It is asked for again: what was given up a moment ago is still shown.
+    let shown = |slot| is_elsewhere(desk.bus, slot, [desk.own, from]);
+    if owned.is_empty() && slots.iter().any(shown) {
+        return;
+    }
+    let reserved = |slot: &u16| moves(*slot) || questions.want(*slot);
     let reserved = slots.iter().filter(reserved).collect();
     let mut titles = Titles::default();
     for slot in slots.iter() {
@@ -224,6 +227,25 @@ impl Cluster {
     /// None: not known yet, what a node is or which shard it belongs to. A real Redis has no say: it claims
     /// (S3).
     pub(super) fn others(&mut self) -> Option<Others> {
+        self.others_by(Cluster::is_redis)
+    }
+
+    /// M21: the same where no client waits: a Redis that is asked what it is complains in its log, so what a node's own
+    /// packets say has to do.
+    fn others_unprobed(&mut self) -> Option<Others> {
+        self.others_by(|cluster, node| {
+            let node = cluster.bus.node(node)?;
+            node.ours
+                .then_some(false)
+                .or(node.data_received.map(|_| true))
+        })
+    }
+
+    /// `is_redis`: what a node is; none: not known yet.
+    fn others_by(
+        &mut self,
+        is_redis: impl Fn(&mut Cluster, NodeId) -> Option<bool>,
+    ) -> Option<Others> {
         let mut shards: BTreeMap<ShardId, bool> = BTreeMap::new();
         let own = self.migration.own;
         let nodes = self.bus.nodes().filter(|node| !node.in_handshake());
@@ -237,7 +259,7 @@ impl Cluster {
                 continue;
             }
             let known = shard.and_then(|shard| shards.get(&shard));
-            if alive && known != Some(&true) && self.is_redis(node)? {
+            if alive && known != Some(&true) && is_redis(self, node)? {
                 continue;
             }
             match shard {
@@ -272,7 +294,26 @@ impl Cluster {
         question: &mut Option<u64>,
         slots: &SlotSet,
     ) -> Option<Owners> {
-        let Others { asked, failed } = self.others()?;
+        let others = self.others()?;
+        self.owners_of(others, question, slots)
+    }
+
+    /// M21: the same for slots that no client asks about.
+    pub(super) fn owners_unprobed(
+        &mut self,
+        question: &mut Option<u64>,
+        slots: &SlotSet,
+    ) -> Option<Owners> {
+        let others = self.others_unprobed()?;
+        self.owners_of(others, question, slots)
+    }
+
+    fn owners_of(
+        &mut self,
+        Others { asked, failed }: Others,
+        question: &mut Option<u64>,
+        slots: &SlotSet,
+    ) -> Option<Owners> {
         let failed = failed.len();
         let questions = &mut self.migration.questions;
         if asked.is_empty() {

@@ -64,6 +64,15 @@ struct Question {
     again: Mono,
 }
 
+impl Question {
+    /// M12: one shard has such a slot: what the others say changes nothing.
+    fn is_refused(&self) -> bool {
+        let owns =
+            |answer: &Answer| matches!(answer, Answer::Own { owned, .. } if !owned.is_empty());
+        self.of.values().flatten().any(owns)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Questions {
     open: BTreeMap<u64, Question>,
@@ -100,13 +109,13 @@ impl Questions {
             match self.open.get_mut(&of) {
                 Some(question) if is_it(question) || mutation::is(Mutation::AnswerForOtherMark) => {
                     question.seen = now;
-                    if question.of.values().any(Option::is_none) {
+                    if question.of.values().any(Option::is_none) && !question.is_refused() {
                         return None;
                     }
                     *number = None;
                     let question = self.open.remove(&of)?;
-                    let answers: Option<Vec<Answer>> = question.of.into_values().collect();
-                    return Some((answers?, question.before));
+                    let answers = question.of.into_values().flatten().collect();
+                    return Some((answers, question.before));
                 }
                 _ => self.withdraw(number), // of another reign, or of another command
             }
@@ -511,6 +520,20 @@ mod tests {
         ];
         for (of, outcome) in table {
             assert_eq!(rounds(&of), outcome, "{of:?}");
+        }
+    }
+
+    /// M12: others may have no answer, for they show the slot where it is.
+    #[test]
+    fn one_owner_is_answer_enough() {
+        for owned in [false, true] {
+            let mut questions = Questions::of_term(1);
+            let (slots, mut number): (SlotSet, _) = ([5].into_iter().collect(), None);
+            questions.owners(NOW, &mut number, &SHARDS, &slots);
+            let open = number.expect("it is asked");
+            answer(&mut questions, open, SHARDS[1], owned, 1);
+            let owners = questions.owners(NOW, &mut number, &SHARDS, &slots);
+            assert_eq!(owners.is_some_and(|o| o.owned.contains(5)), owned);
         }
     }
 

@@ -89,7 +89,7 @@ impl Cluster {
             }
             return;
         }
-        let owners = self.owners_elsewhere(&mut question, &slots);
+        let owners = self.owners_unprobed(&mut question, &slots);
         self.migration.settling.question = question;
         let Some(owners) = owners else { return };
         let list = &shard.group().membership().list;
