@@ -122,20 +122,20 @@ fn what_has_no_effect_is_warned_of() {
     }
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = dir.path().join("test.conf");
-    let text = "maxmemory 100mb\nnotify-keyspace-events KEA\nmin-replicas-to-write 1\n";
+    let text = "maxmemory 100mb\ntracking-table-max-keys 5\nmin-replicas-to-write 1\n";
     fs::write(&path, text).expect("a writable folder");
     let server = Options::new(&[]).dir(dir.path()).conf(&path).start();
     let at_start =
         "Accepted, but without effect here: appendonly, maxmemory, min-replicas-to-write, \
-                    notify-keyspace-events\n";
+                    tracking-table-max-keys\n";
     wait_until("the start warns", MINUTE, || told(&server, at_start) == 1);
     let mut client = server.client();
-    let set = "Accepted, but without effect here: notify-keyspace-events\n";
-    for (events, warned) in [("KEx", 1), ("KEx", 1), ("", 1), ("AKE", 2)] {
-        let reply = client.cmd(&["CONFIG", "SET", "notify-keyspace-events", events]);
+    let set = "Accepted, but without effect here: tracking-table-max-keys\n";
+    for (keys, warned) in [("7", 1), ("7", 1), ("1000000", 1), ("8", 2)] {
+        let reply = client.cmd(&["CONFIG", "SET", "tracking-table-max-keys", keys]);
         assert!(reply.is_ok(), "{reply:?}");
         wait_until("it is warned of", MINUTE, || told(&server, set) >= warned);
-        assert_eq!(told(&server, set), warned, "{events}");
+        assert_eq!(told(&server, set), warned, "{keys}");
     }
     let refused = |client: &mut crate::common::resp::Client, name: &str, value: &str| {
         client.cmd(&["CONFIG", "SET", name, value]).text()

@@ -1,7 +1,7 @@
 //! After every turn of the shard: what others see of this node, which nodes it reaches, where slots are.
 
 use super::membership::Membership;
-use super::{around, Cluster};
+use super::{around, Cluster, ClusterOutput, ForWitnesses};
 use base::clock::{Mono, Now};
 use base::mutation::{self, Mutation};
 use base::ShardId;
@@ -273,6 +273,22 @@ impl Cluster {
         let (peers, out) = (&mut self.peers, &mut self.out);
         let refresh_peers = || peers.refresh(sources.bus, list, out);
         self.table.refresh(now.mono, sources, shard, refresh_peers);
+        self.tell_own_members(shard);
+    }
+
+    /// G4: the witnesses that this node hosts hear which members its own group has.
+    fn tell_own_members<D: Disk>(&mut self, shard: &Shard<D>) {
+        let (group, membership) = (shard.identity().group, shard.group().membership());
+        let told = Some((group, membership.changed_at, self.hosted_witnesses));
+        if self.hosted_witnesses == 0 || self.told_own == told {
+            return;
+        }
+        self.told_own = told;
+        self.out.push(ClusterOutput::Witness(ForWitnesses::Own {
+            group,
+            members: membership.list.iter().map(|m| m.raft_id).collect(),
+            applied: shard.group().applied(),
+        }));
     }
 
     /// SETSLOT NODE of another shard's slot: that node's, until its owner says otherwise.

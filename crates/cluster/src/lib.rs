@@ -132,6 +132,13 @@ pub enum ForWitnesses {
     LeaveAll,
     /// W3: more witnesses than `share` are declined. `nodes`: all others that this node knows.
     Cluster { share: usize, nodes: Vec<NodeId> },
+    /// G4: the members of this node's own group, up to an index of its log. A witness that left that group while nobody
+    /// told it so asks all other nodes, and the group may have none on them.
+    Own {
+        group: GroupId,
+        members: Vec<RaftId>,
+        applied: u64,
+    },
 }
 
 impl ForWitnesses {
@@ -146,7 +153,7 @@ impl ForWitnesses {
                 size_of::<Envelope>() + entries.map(|e| e.data.len()).sum::<usize>()
             }
             ForWitnesses::Frame { .. } => size_of::<Control>(),
-            ForWitnesses::LeaveAll | ForWitnesses::Cluster { .. } => 0,
+            ForWitnesses::LeaveAll | ForWitnesses::Cluster { .. } | ForWitnesses::Own { .. } => 0,
         }
     }
 }
@@ -215,6 +222,8 @@ pub struct Cluster {
     view: View,
     /// Groups whose witnesses this node hosts: RESET waits for them to be replaced.
     hosted_witnesses: usize,
+    /// The group, the change of its members, and the number of hosted witnesses of which these have heard last.
+    told_own: Option<(GroupId, u64, usize)>,
 }
 
 impl Cluster {
@@ -253,6 +262,7 @@ impl Cluster {
             table: RoutingTable::new(now.mono),
             view: View::default(),
             hosted_witnesses: 0,
+            told_own: None,
         }
     }
 

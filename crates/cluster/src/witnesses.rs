@@ -131,6 +131,8 @@ pub struct Witnesses<S: Folders> {
     begun: Option<Now>,
     /// All other nodes of the cluster.
     others: Vec<NodeId>,
+    /// This node's own group, its members, and up to which index of its log that is known.
+    own: Option<(GroupId, Vec<RaftId>, u64)>,
     out: Vec<Outgoing>,
     /// When a refused message is told of again.
     complain_at: Mono,
@@ -168,6 +170,7 @@ impl<S: Folders> Witnesses<S> {
             taken: 0,
             begun: None,
             others: Vec::new(),
+            own: None,
             out: Vec::new(),
             complain_at: Mono(0),
         };
@@ -281,7 +284,9 @@ impl<S: Folders> Witnesses<S> {
     fn take(&mut self, now: Now, order: ForWitnesses) {
         let about = match &order {
             ForWitnesses::Frame { frame, .. } => frame.to_member(),
-            ForWitnesses::LeaveAll | ForWitnesses::Cluster { .. } => None,
+            ForWitnesses::LeaveAll | ForWitnesses::Cluster { .. } | ForWitnesses::Own { .. } => {
+                None
+            }
         };
         self.guarded_host(about, |host| host.take_in(now, order));
     }
@@ -291,6 +296,11 @@ impl<S: Folders> Witnesses<S> {
             ForWitnesses::Cluster { share, nodes } => {
                 (self.share, self.others) = (share, nodes);
             }
+            ForWitnesses::Own {
+                group,
+                members,
+                applied,
+            } => self.own = Some((group, members, applied)),
             ForWitnesses::LeaveAll => {
                 for hosted in self.hosted.values_mut() {
                     hosted.leaves = true;
@@ -667,6 +677,14 @@ impl<S: Folders> Witnesses<S> {
         let led = uninitialized || hosted.shard.group().is_led(now);
         let t = hosted.shard.group().election_timeout();
         let asks = hosted.stale_check.asks(now.mono, led, t);
+        let own = self.own.as_ref();
+        let own = own.filter(|(of, members, _)| *of == group && !members.contains(&raft_id));
+        if let (true, Some((_, _, applied))) = (asks && hosted.stale_check.is_stale(), own) {
+            // G4: this node's own member is one of those that can say so, and nobody asks it over a link.
+            if hosted.shard.not_a_member(*applied) {
+                hosted.log_is_kept |= !hosted.leaves && !hosted.is_empty();
+            }
+        }
         // They may have been added since their messages came, up to the very index that is told.
         let membership = hosted.shard.group().membership();
         let strangers: Vec<RaftId> = strangers
