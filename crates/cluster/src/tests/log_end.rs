@@ -178,3 +178,40 @@ fn a_witness_says_where_its_log_begins() {
         }
     }
 }
+
+/// So many seconds later.
+struct Later(u64);
+
+impl base::clock::Clock for Later {
+    fn now(&self) -> Now {
+        let by = std::time::Duration::from_secs(self.0);
+        Now {
+            mono: NOW.mono + by,
+            ..NOW
+        }
+    }
+}
+
+/// G4: all other members of its group have left, and the last one is on its own node, which no link leads to.
+#[test]
+fn a_witness_hears_of_its_own_nodes_member() {
+    let (_folder, mut host, raft_id) = hosting();
+    hand(&mut host, offer(raft_id, 4, 90));
+    let cases = [
+        (vec![RaftId(1), raft_id], 200, "it is a member"),
+        (vec![RaftId(1)], 50, "it was not one yet"),
+        (vec![RaftId(1)], 200, ""),
+    ];
+    for (at, (members, applied, stays)) in (1..).zip(cases) {
+        let mut order = Some(ForWitnesses::Own {
+            group: GroupId(1),
+            members,
+            applied,
+        });
+        let clock = Later(1000 * at);
+        while host.step(&clock, &mut || order.take()) {}
+        while host.step(&Later(1000 * at + 500), &mut || None) {}
+        let is_there = host.shards().next().is_some();
+        assert_eq!(is_there, !stays.is_empty(), "{stays}");
+    }
+}
