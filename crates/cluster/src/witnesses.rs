@@ -7,6 +7,7 @@
 //! base on disk; an unknown id is answered GONE; a broken invariant stops one group, loudly.
 
 mod log_end;
+mod own;
 
 use super::control::{encode_envelope, Control, Frame, Said};
 use super::identity::lost;
@@ -677,13 +678,8 @@ impl<S: Folders> Witnesses<S> {
         let led = uninitialized || hosted.shard.group().is_led(now);
         let t = hosted.shard.group().election_timeout();
         let asks = hosted.stale_check.asks(now.mono, led, t);
-        let own = self.own.as_ref();
-        let own = own.filter(|(of, members, _)| *of == group && !members.contains(&raft_id));
-        if let (true, Some((_, _, applied))) = (asks && hosted.stale_check.is_stale(), own) {
-            // G4: this node's own member is one of those that can say so, and nobody asks it over a link.
-            if hosted.shard.not_a_member(*applied) {
-                hosted.log_is_kept |= !hosted.leaves && !hosted.is_empty();
-            }
+        if asks && hosted.stale_check.is_stale() {
+            hosted.hear_of_own_node(self.own.as_ref());
         }
         // They may have been added since their messages came, up to the very index that is told.
         let membership = hosted.shard.group().membership();

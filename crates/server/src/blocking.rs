@@ -176,11 +176,7 @@ impl Blocking {
 
 impl<P: Platform> ServerState<P> {
     /// Ends a client's wait with what `answer` writes; false if it does not wait.
-    pub(super) fn end_block(
-        &mut self,
-        key: ConnId,
-        answer: impl FnOnce(Blocked, &mut Reply<'_>),
-    ) -> bool {
+    fn end_block(&mut self, key: ConnId, answer: impl FnOnce(Blocked, &mut Reply<'_>)) -> bool {
         let Some(Some(client)) = self.clients.get_mut(key) else {
             return false;
         };

@@ -14,7 +14,6 @@ use super::execute::NextStep;
 use super::platform::Platform;
 use super::turn::Server;
 use base::clock::{Clock as _, Mono, Now};
-use base::mutation::{self, Mutation};
 use keyspace::PREFETCH;
 use net::ConnId;
 use shard::Admission;
@@ -120,9 +119,7 @@ impl<P: Platform> Server<P> {
 
     /// A waiting client's time is over; one whose command is held then is asked again soon.
     pub(super) fn end_time(&mut self, key: ConnId, admission: Admission, now: Now) {
-        if mutation::is(Mutation::NilWithoutLook) {
-            self.state.end_block(key, |_, reply| reply.null_array());
-        } else if self.run_again(key, admission, now, Why::TimeIsOver) == Rerun::Ended {
+        if self.run_again(key, admission, now, Why::TimeIsOver) == Rerun::Ended {
             return;
         }
         let client = self.state.clients.get_mut(key).and_then(Option::as_mut);

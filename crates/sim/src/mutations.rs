@@ -84,7 +84,6 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::NothingIsChecked, Beside("crates/raft-group/src/tests.rs")),
         (M::BodiesAreTrusted, Beside("crates/shard/src/tests/mutations.rs")),
         (M::OpenTailIsShown, Seed(Shard, "keyspaces differ")),
-        (M::NilWithoutLook, Seed(Shard, "the queue of group")),
         (M::WatchOutlivesEpoch, Scene(leader::a_watch_ends_with_the_lease_epoch)),
         (M::WindowForgetsUnapplied, Seed(Shard, "C5: everything above applied stays in memory")),
         (M::EveryCallIsProved, Beside("crates/transport/src/vouch.rs")),
