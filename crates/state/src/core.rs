@@ -562,7 +562,7 @@ impl StateMachine {
         if !self.fits(most) && !mutation::is(Mutation::RoomByArguments) {
             return self.refuse(most);
         }
-        self.note_absent(db, args.0.get(..2).unwrap_or(args.0));
+        self.note_effect(db, args.0.get(..2).unwrap_or(args.0));
         let fresh = !self.unit_open;
         if fresh {
             self.unit_open = true;

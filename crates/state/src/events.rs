@@ -98,7 +98,16 @@ impl StateMachine {
         }
     }
 
-    /// An effect comes that may make these keys.
+    /// An effect comes that may make these keys; what the one before it could make is made, or was none of its keys.
+    #[inline]
+    pub(super) fn note_effect(&mut self, db: u32, keys: &[&[u8]]) {
+        if self.events.interest.has(Classes::NEW) {
+            self.events.absent.clear();
+            self.look_for(db, keys);
+        }
+    }
+
+    /// It may make these as well.
     #[inline]
     pub(super) fn note_absent(&mut self, db: u32, keys: &[&[u8]]) {
         if self.events.interest.has(Classes::NEW) {
@@ -168,5 +177,30 @@ impl Event {
             key: key.into(),
             stands: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::ids::BatchSeq;
+    use keyspace::{Keyspace, Layout, Side};
+
+    /// Not an argument that is no key, nor a key that is not made, is remembered for longer than its effect.
+    #[test]
+    fn effects_leave_no_absent_keys_behind() {
+        let keyspace = Keyspace::new(Layout::Single { databases: 1 }, 7);
+        let mut state = StateMachine::new(keyspace, 1 << 20);
+        state.set_interest(Classes::NEW | Classes::KEYSPACE);
+        state.begin_turn(BatchSeq(1), 0, true, usize::MAX);
+        for _ in 0..100 {
+            state.begin_command(0, Access::Lead);
+            let key = state.key(b"list");
+            state.list_push(&key, Side::Left, &[b"element"], &mut |_| {});
+            state.end_command();
+        }
+        assert!(state.events.absent.len() <= 2, "of the last effect alone");
+        let told = state.take_events(false);
+        assert_eq!(told, [Event::of("new", 0, b"list")]);
     }
 }
