@@ -211,6 +211,8 @@ pub enum Mutation {
     OpenTailIsShown,
     /// C4: a leader that steps down leaves its clients' WATCHes alone.
     WatchOutlivesEpoch,
+    /// C6: a client whose time is over is told that there is nothing, and nobody looks.
+    NilWithoutLook,
     /// C5: entries leave memory before they are applied.
     WindowForgetsUnapplied,
     /// G2: a Raft link is taken for made by the node that it names, though nobody vouches for it.
@@ -372,6 +374,7 @@ impl Mutation {
         Mutation::ReserveForNothing,
         Mutation::OpenTailIsShown,
         Mutation::WatchOutlivesEpoch,
+        Mutation::NilWithoutLook,
         Mutation::WindowForgetsUnapplied,
         Mutation::EveryCallIsProved,
         Mutation::WitnessCountsForWait,

@@ -93,9 +93,9 @@ fn has_ended(tail: &Record, committed: &Record, slot: u16) -> bool {
 /// The registry.
 #[derive(Debug, Default)]
 pub struct Blocking {
-    /// Those whose end is looked for in every turn, by the clients' ids.
+    /// Clients that wait for something whose end is looked for in every turn, by their ids.
     clients: BTreeMap<u64, ConnId>,
-    /// Those that wait for keys: a key that changes ends their wait.
+    /// Clients that wait for keys: a key that changes ends their wait.
     waiting: BTreeMap<u64, ConnId>,
     /// By the end of their patience and their ids.
     deadlines: BTreeMap<(Mono, u64), ConnId>,
@@ -103,7 +103,7 @@ pub struct Blocking {
     unblocked: Vec<ConnId>,
     /// Clients that wait for keys, and for no longer: CLIENT UNBLOCK.
     pub(super) over: Vec<ConnId>,
-    /// The turn's time was over before all were served that wait for keys.
+    /// This turn's time was over before all were served that wait for keys.
     pub(super) more: bool,
     /// Keys whose first waiter's command can't run now: they are looked at again in the next turn.
     pub(super) held: Vec<ReadyKey>,
@@ -176,7 +176,11 @@ impl Blocking {
 
 impl<P: Platform> ServerState<P> {
     /// Ends a client's wait with what `answer` writes; false if it does not wait.
-    fn end_block(&mut self, key: ConnId, answer: impl FnOnce(Blocked, &mut Reply<'_>)) -> bool {
+    pub(super) fn end_block(
+        &mut self,
+        key: ConnId,
+        answer: impl FnOnce(Blocked, &mut Reply<'_>),
+    ) -> bool {
         let Some(Some(client)) = self.clients.get_mut(key) else {
             return false;
         };
@@ -186,6 +190,7 @@ impl<P: Platform> ServerState<P> {
         client.wait = Wait::No;
         self.blocking.remove(client.session.id, blocked.until);
         if let WaitsFor::Keys { bytes, .. } = blocked.on {
+            // Its command goes without an end of its own: what that would have done is done here.
             client.conn.input.consume(bytes);
             client.session.asking = false;
             if let Some(command) = client.session.last_command {
@@ -444,14 +449,7 @@ impl<P: Platform> Server<P> {
                 _ => {}
             }
         }
-        for key in waited {
-            if self.is_spent() {
-                self.state.blocking.more = true; // their time is over in the next turn as well
-                break;
-            }
-            self.end_time(key, admission, now);
-        }
-        self.resume_unblocked();
+        self.end_times(&waited, admission, now);
     }
 
     /// C4: nobody acknowledges anything to a node that leads no longer: blocking commands are given

@@ -239,9 +239,6 @@ impl<P: Platform> Server<P> {
                 break;
             }
         }
-        self.mark_delivered_dirty();
-        self.resume_unblocked();
-        self.close_killed();
     }
 
     /// One visit; false when the turn is spent.

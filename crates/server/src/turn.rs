@@ -418,8 +418,16 @@ impl<P: Platform> Server<P> {
             .as_ref()
             .map(|c| Arc::clone(c.core.routing()));
         self.tell_events();
+        self.state.blocking.more = false;
         self.serve_clients(admission);
         self.cron(now, admission);
+        if self.has_waiting_work() {
+            // C6: a command whose time was over may have found something to move.
+            self.serve_waiting(admission);
+        }
+        self.mark_delivered_dirty();
+        self.resume_unblocked();
+        self.close_killed();
         self.tell_events();
         if let Some(cluster) = &mut self.state.cluster {
             cluster.core.send_copies(now, &mut self.shard);

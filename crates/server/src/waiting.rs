@@ -14,6 +14,7 @@ use super::execute::NextStep;
 use super::platform::Platform;
 use super::turn::Server;
 use base::clock::{Clock as _, Mono, Now};
+use base::mutation::{self, Mutation};
 use keyspace::PREFETCH;
 use net::ConnId;
 use shard::Admission;
@@ -22,6 +23,9 @@ use std::time::Duration;
 
 /// A command that must be held when its time is over is looked at again after so long.
 const POSTPONED: Duration = Duration::from_millis(10);
+
+/// T1: how long the clients whose time is over may keep a turn, in which the commands of others may have used up all.
+const ENDS_TIME: Duration = Duration::from_micros(250);
 
 /// Why a waiting client's command runs again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +63,10 @@ impl<P: Platform> Server<P> {
         self.shard.data().has_ready() || !self.state.blocking.over.is_empty()
     }
 
-    /// Serves those who wait for what has changed.
+    /// Serves the clients that wait for what has changed.
     // Apart from the turn, which is one function with the driver's loop.
     #[inline(never)]
     pub(super) fn serve_waiting(&mut self, admission: Admission) {
-        self.state.blocking.more = false;
         if !matches!(admission, Admission::Lead { .. }) || self.ending.is_some() {
             return;
         }
@@ -73,6 +76,7 @@ impl<P: Platform> Server<P> {
             self.end_time(key, admission, now);
         }
         while let Some(ready) = self.shard.data_mut().take_ready() {
+            self.unlooked += 1; // the look at a key takes time, whomever it serves
             if self.is_spent() {
                 self.shard.data_mut().put_back(&ready);
                 self.state.blocking.more = true;
@@ -98,10 +102,11 @@ impl<P: Platform> Server<P> {
         }
     }
 
-    /// Those who wait for one key.
+    /// Serves the clients that wait for one key.
     fn serve_key(&mut self, ready: &ReadyKey, admission: Admission, now: Now) -> Served {
-        for (waiter, kind) in &ready.waiters {
-            if self.shard.data().kind_of(ready.db, &ready.key) != Some(*kind) {
+        let mut there = self.shard.data().kind_of(ready.db, &ready.key);
+        for (waiter, wanted) in &ready.waiters {
+            if there != Some(*wanted) {
                 continue;
             }
             if self.is_spent() {
@@ -113,13 +118,31 @@ impl<P: Platform> Server<P> {
             if self.run_again(key, admission, now, Why::Changed) == Rerun::Held {
                 return Served::Held;
             }
+            there = self.shard.data().kind_of(ready.db, &ready.key);
         }
         Served::All
     }
 
+    /// The time of these clients is over: at least one is told in each turn, however full it was; the time of the others
+    /// is over in the next one as well.
+    pub(super) fn end_times(&mut self, clients: &[ConnId], admission: Admission, now: Now) {
+        if clients.is_empty() {
+            return;
+        }
+        let began = self.state.clock.now().mono;
+        for key in clients {
+            self.end_time(*key, admission, now);
+            if self.state.clock.now().mono.since(began) >= ENDS_TIME {
+                return;
+            }
+        }
+    }
+
     /// A waiting client's time is over; one whose command is held then is asked again soon.
     pub(super) fn end_time(&mut self, key: ConnId, admission: Admission, now: Now) {
-        if self.run_again(key, admission, now, Why::TimeIsOver) == Rerun::Ended {
+        if mutation::is(Mutation::NilWithoutLook) {
+            self.state.end_block(key, |_, reply| reply.null_array());
+        } else if self.run_again(key, admission, now, Why::TimeIsOver) == Rerun::Ended {
             return;
         }
         let client = self.state.clients.get_mut(key).and_then(Option::as_mut);
@@ -147,20 +170,24 @@ impl<P: Platform> Server<P> {
         if self.shard.data().awaited_keys() == 0 {
             return;
         }
-        for (waiter, slot) in self.shard.data().waiters() {
+        let data = self.shard.data();
+        let served = |asks: bool, slot| match data.ownership(slot) {
+            Ownership::Owned => routing.covered,
+            Ownership::Gaining | Ownership::Foreign => asks && data.imports(slot),
+        };
+        let mut sent_on = Vec::new();
+        for (waiter, slot) in data.waiters() {
             let Some(key) = self.state.blocking.client(waiter) else {
                 continue;
             };
             let client = self.state.clients.get(key).and_then(Option::as_ref);
             let asks = client.is_some_and(|client| client.session.asking);
-            let data = self.shard.data();
-            let served = match data.ownership(slot) {
-                Ownership::Owned => routing.covered,
-                Ownership::Gaining | Ownership::Foreign => asks && data.imports(slot),
-            };
-            if !served {
-                self.run_again(key, admission, now, Why::Changed);
+            if !served(asks, slot) {
+                sent_on.push(key);
             }
+        }
+        for key in sent_on {
+            self.run_again(key, admission, now, Why::Changed);
         }
     }
 

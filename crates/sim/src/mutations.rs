@@ -8,7 +8,9 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
 
-use crate::alone::{breath, follower, full, leader, learner, log_end, node, voter, witnesses};
+use crate::alone::{
+    breath, follower, full, leader, learner, log_end, node, voter, waiting, witnesses,
+};
 use crate::plan::Topology;
 use crate::runs::run_seed;
 use crate::trace::Lines;
@@ -84,6 +86,7 @@ const TABLE: &[(Mutation, Notice)] = {
         (M::NothingIsChecked, Beside("crates/raft-group/src/tests.rs")),
         (M::BodiesAreTrusted, Beside("crates/shard/src/tests/mutations.rs")),
         (M::OpenTailIsShown, Seed(Shard, "keyspaces differ")),
+        (M::NilWithoutLook, Scene(waiting::an_end_before_a_long_stop_is_not_answered)),
         (M::WatchOutlivesEpoch, Scene(leader::a_watch_ends_with_the_lease_epoch)),
         (M::WindowForgetsUnapplied, Seed(Shard, "C5: everything above applied stays in memory")),
         (M::EveryCallIsProved, Beside("crates/transport/src/vouch.rs")),

@@ -44,7 +44,7 @@ struct Queue {
 pub(super) struct Awaited {
     by_db: HashMap<u32, HashMap<Box<[u8]>, Queue>>,
     keys: usize,
-    wants: HashMap<Waiter, Wants>,
+    wants: BTreeMap<Waiter, Wants>,
     next_place: u64,
     ready: VecDeque<(u32, Box<[u8]>)>,
 }
@@ -176,15 +176,10 @@ impl Awaited {
         }
     }
 
-    /// Every waiter with its database and first key, in the order in which they came.
-    pub fn waiters(&self) -> Vec<(Waiter, u32, Box<[u8]>)> {
-        let mut all: Vec<_> = self.wants.iter().collect();
-        all.sort_unstable_by_key(|(_, wants)| wants.place);
-        let first = |wants: &Wants| wants.keys.first().cloned().unwrap_or_default();
-        let shown = all
-            .into_iter()
-            .map(|(of, wants)| (*of, wants.db, first(wants)));
-        shown.collect()
+    /// Every waiter with its first key.
+    pub fn waiters(&self) -> impl Iterator<Item = (Waiter, &[u8])> {
+        let all = self.wants.iter();
+        all.filter_map(|(of, wants)| Some((*of, &**wants.keys.first()?)))
     }
 }
 
@@ -226,11 +221,10 @@ impl StateMachine {
         self.awaited.put_back(ready.db, &ready.key);
     }
 
-    /// Every waiter with the slot of its first key, in the order in which they came.
-    pub fn waiters(&self) -> Vec<(Waiter, u16)> {
-        let all = self.awaited.waiters().into_iter();
-        all.map(|(waiter, _, key)| (waiter, self.keyspace.key(&key).slot))
-            .collect()
+    /// Every waiter with the slot of its first key.
+    pub fn waiters(&self) -> impl Iterator<Item = (Waiter, u16)> + '_ {
+        let all = self.awaited.waiters();
+        all.map(|(waiter, key)| (waiter, self.keyspace.key(key).slot))
     }
 
     /// What kind of value a key has, expired or not.

@@ -9,7 +9,7 @@ use cluster::Cluster;
 use cluster_bus::{NodeId, ShardId, SlotSet};
 use raft::eraftpb::ConfState;
 use raft_group::Envelope;
-use server::{ClusterSetup, Phase, Progress, Server, Setup, Tuning};
+use server::{ClusterSetup, Pause, Phase, Progress, Server, Setup, Tuning};
 use shard::Shard;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -57,6 +57,8 @@ pub struct Bed {
     answer: Answer,
     /// What it has said to the other members.
     pub said: Vec<Envelope>,
+    /// What it knew at the end of its last turn of the next one.
+    pub pause: Pause,
 }
 
 /// The record of a shard whose master is this node.
@@ -156,6 +158,7 @@ impl Bed {
             now: 0,
             answer,
             said: Vec::new(),
+            pause: Pause::default(),
         }
     }
 
@@ -180,6 +183,18 @@ impl Bed {
             self.turn("");
         }
         panic!("it was not elected");
+    }
+
+    /// One more client connects, under a number of its own.
+    pub fn connects(&mut self, conn: u64) {
+        assert!(conn != CONN, "it is there from the first");
+        self.kernel.borrow_mut().open(conn, 0);
+    }
+
+    /// What another client has sent when the next turn begins.
+    pub fn sends(&mut self, conn: u64, commands: &str) {
+        let mut kernel = self.kernel.borrow_mut();
+        kernel.receive(conn, commands.as_bytes(), false);
     }
 
     /// What the next turn takes off the links.
@@ -241,7 +256,15 @@ impl Bed {
             self.server.note(key, readiness);
         }
         let mut meanwhile = Some(meanwhile);
-        while let Progress::More(phase) = self.server.step().expect("a sound node") {
+        loop {
+            let phase = match self.server.step().expect("a sound node") {
+                Progress::More(phase) => phase,
+                Progress::Done(pause) => {
+                    self.pause = pause;
+                    break;
+                }
+                Progress::Ended => break,
+            };
             let Some((_, ms)) = stop.filter(|(behind, _)| *behind == phase) else {
                 continue;
             };
@@ -254,7 +277,7 @@ impl Bed {
         self.carry()
     }
 
-    /// Does what the server wants; gives what the client is answered.
+    /// Does what the server wants; gives what the clients are answered.
     fn carry(&mut self) -> String {
         let mut kernel = self.kernel.borrow_mut();
         for (_, job) in std::mem::take(&mut kernel.jobs) {

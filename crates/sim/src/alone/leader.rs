@@ -20,9 +20,11 @@ fn willing(asked: &Envelope) -> Option<LinkEvent> {
 }
 
 /// A node whose member leads; the two others answer yes to everything, at once.
-fn reigning() -> Bed {
+pub(super) fn reigning() -> Bed {
     let all = (0..cluster_bus::slot::SLOT_COUNT).collect();
-    let disk = disk(&[1, ME, 6], &record(all, 1));
+    let mut record = record(all, 1);
+    record.moves.features = topology::features::ALL;
+    let disk = disk(&[1, ME, 6], &record);
     let mut bed = Bed::start(disk, &conf(), willing);
     bed.wins();
     bed

@@ -15,6 +15,7 @@ pub mod log_end;
 pub mod node;
 pub mod outgoing;
 pub mod voter;
+pub mod waiting;
 pub mod witnesses;
 
 use ::base::clock::{Mono, Now};
