@@ -10,7 +10,7 @@ pub(super) fn call(env: &mut Env<'_>, command: &'static Command, args: Args<'_>)
     let weight = env.server.stats_mut().of(command.id).weight();
     let begun = weight.map(|_| env.server.now());
     let result = (command.run)(env, args);
-    let goes_on = |flow: &Flow| *flow == Flow::Hold || flow.waits_for_keys();
+    let goes_on = |flow: &Flow| flow.is_held() || flow.waits_for_keys();
     if result.as_ref().is_ok_and(goes_on) || env.data.footprint().hold {
         return result;
     }

@@ -39,7 +39,7 @@ pub fn execute(env: &mut Env<'_>, args: Args<'_>) -> Outcome {
             Flow::Done
         }
     };
-    if flow == Flow::Hold {
+    if flow.is_held() {
         env.session.unmuted.clear();
         assert!(
             !footprint.wrote,

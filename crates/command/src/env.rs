@@ -99,6 +99,11 @@ pub enum Flow {
 }
 
 impl Flow {
+    /// The command runs again later.
+    pub fn is_held(&self) -> bool {
+        matches!(self, Flow::Hold)
+    }
+
     /// The command has not come to its end: it runs again when a key has changed.
     pub fn waits_for_keys(&self) -> bool {
         matches!(self, Flow::Block(block) if matches!(block.kind, BlockKind::Keys { .. }))

@@ -232,7 +232,7 @@ fn run_queue(env: &mut Env<'_>) -> Done {
             Flow::Done
         });
         env.overdue = overdue;
-        if env.data.footprint().hold || flow == Flow::Hold {
+        if env.data.footprint().hold || flow.is_held() {
             // T2: nothing was written (no write is in a queue that runs while none may be, and D5:
             // all of it has room) but deletions of expired keys: as if EXEC had not been called.
             env.session.deny_blocking = false;

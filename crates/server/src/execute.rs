@@ -25,32 +25,33 @@ const LONG_COMMAND: usize = 1 << 20;
 /// T1: how long a turn has lasted is looked at after so many commands; one of more bytes than this counts for several.
 const BYTES_PER_COMMAND: usize = 1 << 10;
 
-/// What becomes of the client's input after a command.
-enum After {
-    /// On to its next command.
-    Next,
-    /// This command runs again later.
-    Again,
-    /// The client waits.
-    Block(Block),
-    /// The client is to be closed, or the process is to end.
-    Stop,
+/// How much of a client's input runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All of it, for as long as the turn lasts.
+    Pipeline,
+    /// Its first command, however long the turn has lasted: the one that the client waits with.
+    First,
 }
 
-/// What came of the next command in a client's input.
-pub(super) enum NextStep {
-    /// There is none yet.
-    Starved,
-    /// It was none: the client is told so, and closed.
-    Refused,
-    /// It ran, and has so many bytes.
-    Done { bytes: usize },
+/// Why no more of a client's input runs; [`Step::Next`]: it may.
+pub(super) enum Step {
+    /// The command ran.
+    Next,
     /// The same, and the client is to be closed, or the process to end.
-    Stop { bytes: usize },
-    /// The client waits for its end.
-    Block { block: Block, bytes: usize },
-    /// It runs again later.
+    Stop,
+    /// The command runs again later.
     Again,
+    /// The client waits for the end of its command of so many bytes.
+    Block(Block, usize),
+    /// There is no whole command yet.
+    Starved,
+    /// It was no command: the client is told so, and closed.
+    Refused,
+    /// The client has more replies to read than it may have.
+    Over,
+    /// The turn has lasted for long enough.
+    Spent,
 }
 
 /// D5: for so long a write waits for a snapshot that is to give room back.
@@ -73,18 +74,18 @@ struct Execution<'a, P: Platform> {
     overdue: bool,
     /// Since when it has been held.
     held_since: Option<Mono>,
+    bytes: usize,
 }
 
 impl<P: Platform> Execution<'_, P> {
-    /// Runs one command of `bytes` bytes and puts its reply behind its gate.
+    /// Runs one command and puts its reply behind its gate.
     fn run(
         &mut self,
         session: &mut Session,
         output: &mut Output,
         own_io: IoView,
         args: Args<'_>,
-        bytes: usize,
-    ) -> After {
+    ) -> Step {
         let serving = match self.admission {
             Admission::Lead { writable } => Serving::Lead { writable },
             Admission::Hold if self.overdue => Serving::Down,
@@ -112,7 +113,7 @@ impl<P: Platform> Execution<'_, P> {
                 own_key: self.key,
             };
             let leads = matches!(serving, Serving::Lead { .. });
-            let long = leads && bytes + session.transaction.queued_bytes > LONG_COMMAND;
+            let long = leads && self.bytes + session.transaction.queued_bytes > LONG_COMMAND;
             if long {
                 host.breathe();
             }
@@ -145,7 +146,7 @@ impl<P: Platform> Execution<'_, P> {
         output: &mut Output,
         outcome: &Outcome,
         args: Args<'_>,
-    ) -> After {
+    ) -> Step {
         output.discard_unsealed();
         self.state.drop_fanout();
         if self.shard.data().has_events() {
@@ -158,7 +159,7 @@ impl<P: Platform> Execution<'_, P> {
         }
         let leads = matches!(self.admission, Admission::Lead { .. });
         if !leads || !self.shard.lacks_room() {
-            return After::Again;
+            return Step::Again;
         }
         let held_for = self.held_since.map(|at| self.now.mono.since(at));
         let patience = match self.shard.gives_room_back() {
@@ -167,13 +168,13 @@ impl<P: Platform> Execution<'_, P> {
             false => Duration::ZERO,
         };
         if held_for.unwrap_or_default() < patience {
-            return After::Again;
+            return Step::Again;
         }
         let runs_queue = args.at(0).eq_ignore_ascii_case(b"exec");
         session.refuse(runs_queue, self.shard.data_mut()); // the watches of any other command stand
         Error::DISK_FULL.write(output.buf());
         output.seal(Gate::OPEN, None);
-        After::Next
+        Step::Next
     }
 
     fn conclude(
@@ -182,8 +183,8 @@ impl<P: Platform> Execution<'_, P> {
         output: &mut Output,
         outcome: Outcome,
         args: Args<'_>,
-    ) -> After {
-        if outcome.flow == Flow::Hold {
+    ) -> Step {
+        if outcome.flow.is_held() {
             return self.put_off(session, output, &outcome, args);
         }
         if self.shard.data().has_events() {
@@ -198,24 +199,24 @@ impl<P: Platform> Execution<'_, P> {
             output.seal(gate, outcome.slot);
         }
         match outcome.flow {
-            Flow::Done | Flow::Hold => After::Next,
+            Flow::Done | Flow::Hold => Step::Next,
             Flow::Close => {
                 output.close_after();
-                After::Stop
+                Step::Stop
             }
             Flow::Shutdown(options) => {
                 let client = Some(self.key);
                 self.state.shutdown = Some(Asked { options, client });
                 match options.saves(&self.state.config) {
                     // It may fail, and then this client hears of it.
-                    true => After::Block(Block {
-                        kind: BlockKind::End,
-                        timeout: None,
-                    }),
-                    false => After::Stop,
+                    true => {
+                        let (kind, timeout) = (BlockKind::End, None);
+                        Step::Block(Block { kind, timeout }, self.bytes)
+                    }
+                    false => Step::Stop,
                 }
             }
-            Flow::Block(block) => After::Block(block),
+            Flow::Block(block) => Step::Block(block, self.bytes),
         }
     }
 }
@@ -249,7 +250,13 @@ impl<P: Platform> Server<P> {
         client.conn.unlisted();
         let mut going = true;
         if !client.must_wait() && self.fill(&mut client) {
-            going = self.run_commands(key, &mut client, admission);
+            let now = self.turn_started;
+            let step = self.run_commands(key, &mut client, (admission, now), Extent::Pipeline);
+            going = !matches!(step, Step::Spent);
+            self.leave_off(key, &mut client, step);
+            if self.has_waiting_work() {
+                self.serve_waiting(admission);
+            }
         }
         client.conn.input.settle(&self.shared);
         client.mark_dirty(&mut self.dirty, key);
@@ -298,71 +305,51 @@ impl<P: Platform> Server<P> {
         }
     }
 
-    /// The client's commands, one after the other; false when the turn is spent.
+    /// The client's commands, one after the other, until one does not come to its end.
     // Apart from the turn, which is one function with the driver's loop: in there its variables would
-    // not stay in registers.
+    // not stay in registers. And the only place where commands run, so all of their road is inlined here.
     #[inline(never)]
-    fn run_commands(
+    pub(super) fn run_commands(
         &mut self,
         key: ConnId,
         client: &mut Client<P::Socket>,
-        admission: Admission,
-    ) -> bool {
+        (admission, now): (Admission, Now),
+        extent: Extent,
+    ) -> Step {
         let mut ahead = 0;
         loop {
-            if self.is_spent() {
-                return false;
+            if extent == Extent::Pipeline {
+                if self.is_spent() {
+                    return Step::Spent;
+                }
+                if self.is_over(client) {
+                    return Step::Over;
+                }
             }
-            // T4: a pipeline stops where the limit is; the flush lets it go on.
-            if self.is_over(client) {
-                client.conn.set_reading(false);
-                return true;
+            let step = self.run_command(key, client, (admission, now), &mut ahead);
+            if !matches!(step, Step::Next) || extent == Extent::First {
+                return step;
             }
-            let goes_on =
-                match self.run_command(key, client, (admission, self.turn_started), &mut ahead) {
-                    NextStep::Starved | NextStep::Refused => return true,
-                    NextStep::Again => {
-                        self.hold(key, client);
-                        return true;
-                    }
-                    NextStep::Done { bytes } => {
-                        client.wait = Wait::No;
-                        client.conn.input.consume(bytes);
-                        true
-                    }
-                    NextStep::Stop { bytes } => {
-                        client.wait = Wait::No;
-                        client.conn.input.consume(bytes);
-                        false
-                    }
-                    NextStep::Block { block, bytes } => {
-                        client.wait = Wait::No;
-                        self.block(key, client, block, bytes);
-                        false
-                    }
-                };
             if self.has_waiting_work() {
                 self.serve_waiting(admission);
-            }
-            if !goes_on {
-                return true;
             }
         }
     }
 
-    /// The next command in the client's input, which stays there. `ahead`: commands to come whose keys have been
-    /// fetched.
+    /// The next command in the client's input, which stays there unless it comes to its end. `ahead`: commands to
+    /// come whose keys have been fetched.
     #[inline(always)]
-    pub(super) fn run_command(
+    fn run_command(
         &mut self,
         key: ConnId,
         client: &mut Client<P::Socket>,
         (admission, now): (Admission, Now),
         ahead: &mut usize,
-    ) -> NextStep {
+    ) -> Step {
         let limits = self.limits(client);
         let own_io = client.io();
-        let (overdue, held_since) = (self.is_overdue(client), client.wait.held_since());
+        let held_since = client.wait.held_since();
+        let overdue = held_since.is_some_and(|since| self.is_overdue(since));
         let Client { conn, session, .. } = client;
         let next = conn.input.next(&self.shared, &limits, &mut self.argv);
         let (args, bytes, rest) = match next {
@@ -371,10 +358,10 @@ impl<P: Platform> Server<P> {
                 consumed,
                 rest,
             }) => (args, consumed, rest),
-            Ok(Next::Starved) => return NextStep::Starved,
+            Ok(Next::Starved) => return Step::Starved,
             Err(error) => {
                 self.refuse(client, &error.text());
-                return NextStep::Refused;
+                return Step::Refused;
             }
         };
         // A pipeline: while this command runs the memory of the next ones is on its way.
@@ -392,14 +379,28 @@ impl<P: Platform> Server<P> {
             routing: self.routing.as_deref(),
             overdue,
             held_since,
+            bytes,
         };
-        let after = execution.run(session, &mut conn.output, own_io, args, bytes);
+        let step = execution.run(session, &mut conn.output, own_io, args);
         self.unlooked += 1 + u32::try_from(bytes / BYTES_PER_COMMAND).unwrap_or(u32::MAX >> 1);
-        match after {
-            After::Next => NextStep::Done { bytes },
-            After::Again => NextStep::Again,
-            After::Block(block) => NextStep::Block { block, bytes },
-            After::Stop => NextStep::Stop { bytes },
+        if matches!(step, Step::Next | Step::Stop) {
+            client.wait = Wait::No;
+            client.conn.input.consume(bytes);
+        }
+        step
+    }
+
+    /// What a client does until its next visit.
+    fn leave_off(&mut self, key: ConnId, client: &mut Client<P::Socket>, step: Step) {
+        match step {
+            Step::Next | Step::Stop | Step::Starved | Step::Refused | Step::Spent => {}
+            // T4: a pipeline stops where the limit is; the flush lets it go on.
+            Step::Over => client.conn.set_reading(false),
+            Step::Again => self.hold(key, client),
+            Step::Block(block, bytes) => {
+                client.wait = Wait::No;
+                self.block(key, client, block, bytes);
+            }
         }
     }
 
@@ -417,12 +418,10 @@ impl<P: Platform> Server<P> {
         }
     }
 
-    /// S2: whether the client's command was held for as long as a command may be.
-    fn is_overdue(&self, client: &Client<P::Socket>) -> bool {
-        let (since, limit) = (client.wait.held_since(), self.hold_limit());
-        since
-            .zip(limit)
-            .is_some_and(|(since, limit)| self.turn_started.mono.since(since) >= limit)
+    /// S2: whether a command that was held since then was so for as long as one may be.
+    fn is_overdue(&self, since: Mono) -> bool {
+        let limit = self.hold_limit();
+        limit.is_some_and(|limit| self.turn_started.mono.since(since) >= limit)
     }
 
     /// The client broke the protocol: it is told so and closed.

@@ -10,12 +10,11 @@
 
 use super::blocking::{Blocked, WaitsFor};
 use super::clients::{Client, Wait};
-use super::execute::NextStep;
+use super::execute::{Extent, Step};
 use super::platform::Platform;
 use super::turn::Server;
 use base::clock::{Clock as _, Mono, Now};
 use base::mutation::{self, Mutation};
-use keyspace::PREFETCH;
 use net::ConnId;
 use shard::Admission;
 use state::{Ownership, ReadyKey};
@@ -215,18 +214,13 @@ impl<P: Platform> Server<P> {
         (admission, now, why): (Admission, Now, Why),
     ) -> Rerun {
         client.session.time_is_over = why == Why::TimeIsOver;
-        let mut ahead = PREFETCH; // nothing behind it runs now
-        let after = self.run_command(key, client, (admission, now), &mut ahead);
+        let step = self.run_commands(key, client, (admission, now), Extent::First);
         client.session.time_is_over = false;
-        let rerun = match after {
-            NextStep::Again => return Rerun::Held,
-            NextStep::Block { .. } => return Rerun::Waits,
-            NextStep::Done { bytes } | NextStep::Stop { bytes } => {
-                client.conn.input.consume(bytes);
-                Rerun::Ended
-            }
-            NextStep::Refused | NextStep::Starved => Rerun::Ended,
-        };
+        match step {
+            Step::Again => return Rerun::Held,
+            Step::Block(..) => return Rerun::Waits,
+            _ => {}
+        }
         client.wait = Wait::No;
         self.state.blocking.remove(client.session.id, until);
         self.shard.data_mut().leave(client.session.id);
@@ -235,7 +229,7 @@ impl<P: Platform> Server<P> {
         if !client.must_wait() && client.conn.has_work() {
             self.ready.add(key, &mut client.conn);
         }
-        rerun
+        Rerun::Ended
     }
 }
 
