@@ -5,13 +5,12 @@ The servers run on core 0, redis-benchmark on core 1. Both live through a pair a
 point by point, and who goes first alternates, so that a machine that gets slower or faster meanwhile
 favours neither. Both servers get the same command line, with a log that is synced every second;
 automatic rewriting of the log is off (the reference would fork in the middle of a run). What is
-compared is the median over the pairs.
+compared is the median over the pairs. Against another Holdfast each row is to have 0.97 of it.
 
 Then memory per key, and the forgetting test: writes that were answered are there after kill -9.
 Only the standard library is used.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -24,7 +23,9 @@ import tempfile
 import time
 
 import bench_members
-from bench_server import CLIENTS, KEYS, VALUE_BYTES, Server, fill, forgotten_by, is_holdfast, measure_pair, say, written_before
+from bench_server import (
+    CLIENTS, KEYS, VALUE_BYTES, Server, fill, forgotten_by, is_holdfast, measure_pair, parser_of, say, strict, written_before,
+)
 
 # pipeline -> requests of one measurement, full and quick
 REQUESTS = {1: (300_000, 50_000), 16: (1_500_000, 200_000), 64: (3_000_000, 400_000)}
@@ -98,14 +99,11 @@ def machine():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="scripts/bench.sh", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--against", default="redis-server", metavar="BINARY", help="the reference (default: redis-server); another Holdfast: each row is to have 0.97 of it")
-    parser.add_argument("--binary", default="target/dist/holdfast-server", help="ours; given, nothing is built")
+    parser = parser_of("", __doc__)
     parser.add_argument("--pairs", type=int, help="alternating pairs (default: 5; with --members 9)")
     parser.add_argument("--members", type=int, choices=(1, 3), default=1, help="3: a shard of three against a master with two replicas")
     parser.add_argument("--quick", action="store_true", help="fewer requests and keys: to try the bench, not to quote")
-    parser.add_argument("--strict", action="store_true", help="a missed goal makes the exit code 2")
-    parser.add_argument("--out", default=os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "bench"), help="where the JSON goes")
+    strict(parser)
     options = parser.parse_args()
     options.pairs = options.pairs or (5 if options.members == 1 else 9)
     return options

@@ -54,7 +54,9 @@ if [ "$what" = bench_instructions.py ]; then
     need cc build-essential
 else
     need taskset util-linux
-    if [ "$what" = bench_snapshot.py ]; then need cc build-essential; fi
+    case "$what" in
+        bench_snapshot.py | bench_commands.py) need cc build-essential ;;
+    esac
     need redis-benchmark redis-tools redis-server
 fi
 

@@ -10,7 +10,6 @@ Everything is done twice, in two processes, which must agree within 0.3 %. Only 
 and a C compiler.
 """
 
-import argparse
 import os
 import re
 import shutil
@@ -21,7 +20,7 @@ import sys
 import tempfile
 import time
 
-from bench_server import Client, say
+from bench_server import Client, parser_of, say
 
 KEYS = 10_000
 VALUE = b"v" * 64
@@ -151,10 +150,7 @@ def measure(name, binary, base):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="scripts/bench.sh instructions", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--binary", default="target/dist/holdfast-server", help="ours; given, nothing is built")
-    parser.add_argument("--against", metavar="BINARY", help="another build of ours, to compare with")
-    parser.add_argument("--out", default=os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "bench"), help="where it works")
+    parser = parser_of("instructions", __doc__, against=None)
     options = parser.parse_args()
     builds = {"ours": options.binary}
     if options.against:

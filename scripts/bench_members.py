@@ -40,15 +40,15 @@ def free_port():
 class Shard:
     """Three processes: a leader or master, and two that follow it."""
 
-    def __init__(self, binary, folder):
+    def __init__(self, binary, folder, cores=(LEADER_CORE, FOLLOWER_CORE, FOLLOWER_CORE)):
         self.is_group, self.folder = is_holdfast(binary), folder
         extra = ["--cluster-enabled", "yes"] if self.is_group else []
         self.members = [
             Server(
                 binary, os.path.join(folder, str(n)), appendfsync="always", port=free_port(), extra=extra,
-                core=LEADER_CORE if n == 0 else FOLLOWER_CORE,
+                core=core,
             )
-            for n in range(3)
+            for n, core in enumerate(cores)
         ]
         self.leader = self.members[0]
         if self.is_group:

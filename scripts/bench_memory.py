@@ -4,13 +4,12 @@
 Every row begins with an empty server: what is counted is what used_memory has grown by, for each element or key.
 """
 
-import argparse
 import os
 import shutil
 import sys
 import tempfile
 
-from bench_server import Server, say
+from bench_server import Server, parser_of, say, strict
 
 MANY = 1_000_000
 CONTAINERS = 100_000
@@ -90,12 +89,9 @@ def measure(binary, folder, fill):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="scripts/bench.sh memory", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--against", default="redis-server", metavar="BINARY", help="the reference (default: redis-server)")
+    parser = parser_of("memory", __doc__)
     parser.add_argument("--beside", metavar="BINARY", help="a third server, printed beside the others")
-    parser.add_argument("--binary", default="target/dist/holdfast-server", help="ours; given, nothing is built")
-    parser.add_argument("--strict", action="store_true", help="a missed goal makes the exit code 2")
-    parser.add_argument("--out", default=os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "bench"))
+    strict(parser)
     options = parser.parse_args()
     os.makedirs(options.out, exist_ok=True)
     base = tempfile.mkdtemp(prefix="memory-", dir=options.out)

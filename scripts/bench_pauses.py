@@ -4,9 +4,11 @@
 A client sends a PING every millisecond, each at its own moment, and an answer's time counts from that moment. Meanwhile
 another one runs the row's command on a value that is there. p99.9 of the PINGs of three seconds around it, and the
 longest, for both servers. Rows of the second part work on all elements, as Redis does: they have no goal.
+
+With `--follower` the PINGs go to a follower (a replica) in a shard of three, which applies what the command does. It has
+core 1, which it shares with the PINGs; the leader and the other follower have core 0.
 """
 
-import argparse
 import os
 import select
 import shutil
@@ -15,7 +17,8 @@ import tempfile
 import threading
 import time
 
-from bench_server import Client, Server, say, settle
+from bench_members import Shard
+from bench_server import Client, Server, parser_of, say, settle, strict, until
 
 GOAL_MS = 2.0
 
@@ -89,12 +92,38 @@ def percentile(took, share):
     return 1000 * took[min(int(len(took) * share), len(took) - 1)]
 
 
-def measure(binary, folder, fill, command):
-    server = Server(binary, folder)
+class Followed(Shard):
+    """The last follower has a core, but for the PINGs."""
+
+    def __init__(self, binary, folder):
+        super().__init__(binary, folder, cores=("0", "0", "1"))
+
+
+class Alone:
+    """One server, in the form of a shard."""
+
+    def __init__(self, binary, folder):
+        self.leader = Server(binary, folder)
+        self.members = [self.leader]
+
+    def remove(self):
+        self.leader.remove()
+
+
+def until_same(shard):
+    """The replicas have all that the leader has."""
+    if len(shard.members) > 1:
+        until("the replicas have it all", lambda: len({member.client().cmd("DBSIZE") for member in shard.members}) == 1)
+    settle(shard.members)
+
+
+def measure(kind, binary, folder, fill, command):
+    shard = kind(binary, folder)
+    server, pinged = shard.leader, shard.members[-1]
     try:
         fill(server.client())
-        settle([server])
-        pings = Pings(server.port)
+        until_same(shard)
+        pings = Pings(pinged.port)
         pings.start()
         time.sleep(1)
         begun = time.monotonic()
@@ -105,21 +134,20 @@ def measure(binary, folder, fill, command):
         pings.join()
         return percentile(pings.took, 0.999), percentile(pings.took, 1.0), took
     finally:
-        server.remove()
+        shard.remove()
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="scripts/bench.sh pauses", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--against", default="redis-server", metavar="BINARY", help="the reference (default: redis-server)")
-    parser.add_argument("--binary", default="target/dist/holdfast-server", help="ours; given, nothing is built")
+    parser = parser_of("pauses", __doc__)
     parser.add_argument("--elements", type=int, default=10_000_000)
+    parser.add_argument("--follower", action="store_true", help="the PINGs go to a follower")
     parser.add_argument("--rows", default="", help="only rows whose names have one of these, with commas between")
-    parser.add_argument("--strict", action="store_true", help="a missed goal makes the exit code 2")
-    parser.add_argument("--out", default=os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "bench"))
+    strict(parser)
     options = parser.parse_args()
     os.makedirs(options.out, exist_ok=True)
     base = tempfile.mkdtemp(prefix="pauses-", dir=options.out)
     fills, missed = values(options.elements), []
+    kind_of_shard = Followed if options.follower else Alone
     wanted = [word.upper() for word in options.rows.split(",") if word]
     say(f"{'':22} {'Redis p99.9':>12} {'longest':>9} {'took':>8}   {'ours p99.9':>11} {'longest':>9} {'took':>8}   (ms)")
     try:
@@ -128,7 +156,7 @@ def main():
                 if wanted and name not in wanted:
                     continue
                 found = [
-                    measure(binary, os.path.join(base, who), fills[kind], command)
+                    measure(kind_of_shard, binary, os.path.join(base, who), fills[kind], command)
                     for who, binary in (("reference", options.against), ("ours", options.binary))
                 ]
                 met = goal is None or found[1][0] < goal

@@ -12,7 +12,6 @@ counts from that moment. It follows MOVED and ASK and tries again on TRYAGAIN, a
 counted. The same load runs first with no move: what is compared is the p99 of both.
 """
 
-import argparse
 import binascii
 import json
 import os
@@ -27,7 +26,7 @@ import threading
 import time
 
 from bench_members import free_port
-from bench_server import LOAD_CORE, VALUE_BYTES, Client, Server, say, until
+from bench_server import LOAD_CORE, VALUE_BYTES, Client, Server, parser_of, say, until
 
 SLOTS = 16_384
 # Ours to Redis's, moving with appendfsync always; the p99 during the move to the one without.
@@ -212,9 +211,7 @@ def measure(name, folder, policy, options):
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="scripts/bench.sh reshard", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--against", default="redis-server", metavar="BINARY", help="the reference (default: redis-server)")
-    parser.add_argument("--binary", default="target/dist/holdfast-server", help="ours; given, nothing is built")
+    parser = parser_of("reshard", __doc__)
     parser.add_argument("--keys", type=int, default=1_000_000, help="of 16 bytes with values of 64 (default: 1,000,000)")
     parser.add_argument("--slots", type=int, default=1000, help="that move (default: 1000)")
     parser.add_argument("--rate", type=int, default=500, help="requests per second of the load (default: 500)")
@@ -222,7 +219,6 @@ def arguments():
     parser.add_argument("--pairs", type=int, default=3, help="runs of each, in turn (default: 3)")
     parser.add_argument("--policy", choices=POLICIES, help="this appendfsync alone")
     parser.add_argument("--quick", action="store_true", help="30,000 keys, 100 slots, one pair: to try it, not to quote")
-    parser.add_argument("--out", default=os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "bench"), help="where the JSON goes")
     options = parser.parse_args()
     if options.quick:
         options.keys, options.slots, options.pairs, options.quiet = 30_000, 100, 1, 3

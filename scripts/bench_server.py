@@ -1,5 +1,6 @@
 """What the benches share: a client, a server process, runs of redis-benchmark, the forgetting test."""
 
+import argparse
 import csv
 import io
 import os
@@ -19,6 +20,23 @@ PATIENCE = 60
 
 def say(text=""):
     print(text, flush=True)
+
+
+def parser_of(word, doc, against="redis-server"):
+    """A parser with the options that every bench has."""
+    parser = argparse.ArgumentParser(
+        prog=f"scripts/bench.sh {word}".strip(), description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--against", default=against, metavar="BINARY", help=f"the reference (default: {against})")
+    parser.add_argument("--binary", default="target/dist/holdfast-server", help="ours; given, nothing is built")
+    parser.add_argument(
+        "--out", default=os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "bench"), help="where it works, and its JSON goes"
+    )
+    return parser
+
+
+def strict(parser):
+    parser.add_argument("--strict", action="store_true", help="a missed goal makes the exit code 2")
 
 
 class Client:

@@ -14,7 +14,6 @@ Each figure is a function below, and stands in one line or a few of what is prin
 All of a server's threads and children have core 0; the load, and the replica, core 1. Numbers are medians of the rounds.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -27,7 +26,7 @@ import threading
 import time
 
 from bench_members import free_port
-from bench_server import CLIENTS, LOAD_CORE, VALUE_BYTES, Server, is_holdfast, say, settle, until
+from bench_server import CLIENTS, LOAD_CORE, VALUE_BYTES, Server, is_holdfast, parser_of, say, settle, until
 
 FULL = 5_000_000
 ONE_KEY_FOLDER = 260_000_000
@@ -334,9 +333,7 @@ def one_key(options, base):
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="scripts/bench.sh snapshot", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--against", default="redis-server", metavar="BINARY", help="the reference (default: redis-server)")
-    parser.add_argument("--binary", default="target/dist/holdfast-server", help="ours; given, nothing is built")
+    parser = parser_of("snapshot", __doc__)
     parser.add_argument("--keys", type=int, default=FULL, help=f"of 16 bytes with values of 64 (default: {FULL:,}); the tail's log is in proportion")
     parser.add_argument("--sets", type=int, default=3_000_000, help="of the one key (default: 3,000,000)")
     parser.add_argument("--rate", type=int, help="SETs a second beside BGSAVE (default: half of what the slower of the two can do)")
@@ -346,7 +343,6 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=3, help="of BGSAVE and of each start (default: 3)")
     parser.add_argument("--only", metavar="FIGURE[,FIGURE]", default=",".join(FIGURES), help="these alone: " + ", ".join(FIGURES))
     parser.add_argument("--quick", action="store_true", help="200,000 keys, 200,000 SETs, short: to try it, not to quote")
-    parser.add_argument("--out", default=os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "bench"), help="where the JSON goes")
     options = parser.parse_args()
     if options.quick:
         options.keys, options.sets, options.requests, options.quiet = 200_000, 200_000, 50_000, 2

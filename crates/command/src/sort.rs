@@ -16,9 +16,10 @@ use super::spec::Role;
 use super::words::Words;
 use base::events::Classes;
 use base::slot::key_slot;
+use keyspace::Digits;
 use resp::args::Args;
 use resp::encode::Reply;
-use state::sort::{elements_of, found_in, Around, NotNumbers, Sorting};
+use state::sort::{found_in, Around, NotNumbers, Sorting, Stage};
 use state::{free, StateMachine};
 
 rows! { pub static ROWS: Generic [SET SORTEDSET LIST DANGEROUS] {
@@ -153,6 +154,30 @@ impl Around for Leading<'_, '_> {
     }
 }
 
+/// Stores what SORT has come to, by an effect that sorts a key again where it is given. False: there is no room now.
+fn store_texts(
+    data: &mut StateMachine,
+    to: &[u8],
+    texts: &[&[u8]],
+    effect: Option<(&[u8], &Sorting<'_>)>,
+    breathe: &mut dyn FnMut(usize),
+) -> bool {
+    let to = data.key(to);
+    let was_there = data.exists(&to);
+    match effect {
+        Some((from, sorting)) => data.sort_store(&to, from, sorting, texts, breathe),
+        // D5: they are one unit.
+        None if !data.room_for(StateMachine::bytes_of_store(&to, texts)) => return false,
+        None => data.list_store(&to, texts, breathe),
+    }
+    match texts.is_empty() {
+        false => data.event(Classes::LIST, "sortstore", &to),
+        true if was_there => data.event(Classes::GENERIC, "del", &to),
+        true => {}
+    }
+    true
+}
+
 fn run(env: &mut Env<'_>, args: Args<'_>, may_store: bool) -> Done {
     let (sorting, store) = parse(args, may_store, env.data.is_cluster())?;
     let key = env.data.key(args.at(1));
@@ -165,15 +190,31 @@ fn run(env: &mut Env<'_>, args: Args<'_>, may_store: bool) -> Done {
         ..
     } = env;
     let mut pace = Pace::default();
-    let elements = data.with_counted(&key, |entry| match entry {
-        None => Ok((Vec::new(), false)),
-        Some(entry) => {
-            let breathe = &mut |bytes| pace.step(&mut **server, bytes);
-            elements_of(entry.value(), breathe).ok_or(Error::WRONG_TYPE)
+    let mut reply = Reply::new(out, session.proto);
+    let is_plain = store.is_none() && sorting.gets.is_empty();
+    let rest = data.with_counted(&key, |entry| {
+        let breathe = &mut |bytes| pace.step(&mut **server, bytes);
+        let Some(entry) = entry else {
+            return Ok(Some((Vec::new(), Stage::Sorted)));
+        };
+        let chosen = sorting.choose(entry.value(), store.is_some(), breathe);
+        let chosen = chosen.ok_or(Error::WRONG_TYPE)?;
+        let chosen = chosen.map_err(|NotNumbers| Error::SORT_NUMBERS)?;
+        if !is_plain || chosen.stage != Stage::Sorted {
+            return Ok(Some((chosen.to_own(breathe), chosen.stage)));
         }
+        reply.array(chosen.elements.len());
+        for element in &chosen.elements {
+            reply.bulk(element.text(&mut Digits::default()));
+            breathe(element.text_len());
+        }
+        Ok(None)
     })?;
+    let Some((elements, stage)) = rest else {
+        return DONE;
+    };
     let mut leading = Leading { data, server, pace };
-    let found = sorting.run(elements, store.is_some(), &mut leading);
+    let found = sorting.run(elements, stage, &mut leading);
     let Leading {
         data,
         server,
@@ -183,7 +224,6 @@ fn run(env: &mut Env<'_>, args: Args<'_>, may_store: bool) -> Done {
         return Ok(Flow::Hold);
     }
     let found = found.map_err(|NotNumbers| Error::SORT_NUMBERS)?;
-    let mut reply = Reply::new(out, session.proto);
     let Some(to) = store else {
         reply.array(found.len());
         for text in &found {
@@ -196,25 +236,13 @@ fn run(env: &mut Env<'_>, args: Args<'_>, may_store: bool) -> Done {
         free(found, &mut |bytes| pace.step(&mut **server, bytes));
         return DONE;
     };
-    let to = data.key(to);
-    let was_there = data.exists(&to);
     let texts = found.iter().map(|text| text.as_deref().unwrap_or_default());
     let texts: Vec<&[u8]> = texts.collect();
-    if in_transaction && !texts.is_empty() {
-        let breathe = &mut |bytes| pace.step(&mut **server, bytes);
-        data.sort_store(&to, key.bytes, &sorting, &texts, breathe);
-    } else {
-        // D5: they are one unit.
-        if !data.room_for(StateMachine::bytes_of_store(&to, &texts)) {
-            return Ok(Flow::Hold);
-        }
-        let mut breathe = |bytes| pace.step(&mut **server, bytes);
-        data.list_store(&to, &texts, &mut breathe);
-    }
-    match texts.is_empty() {
-        false => data.event(Classes::LIST, "sortstore", &to),
-        true if was_there => data.event(Classes::GENERIC, "del", &to),
-        true => {}
+    let breathe = &mut |bytes| pace.step(&mut **server, bytes);
+    let logged_whole = in_transaction && !texts.is_empty();
+    let effect = logged_whole.then_some((key.bytes, &sorting));
+    if !store_texts(data, to, &texts, effect, breathe) {
+        return Ok(Flow::Hold);
     }
     reply.int(texts.len() as i64);
     free(found, &mut |bytes| pace.step(&mut **server, bytes));

@@ -105,13 +105,20 @@ impl<'a> Reply<'a> {
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
         self.out.reserve(bytes.len() + MAX_HEADER_BYTES + 2);
-        self.header(b'$', bytes.len() as i64);
+        // Most are short: what is put then has a length that the compiler knows.
+        let digit = |n: usize| b'0' + (n % 10) as u8;
+        let (len, out) = (bytes.len(), &mut self.out);
+        match len {
+            0..10 => out.extend_from_slice(&[b'$', digit(len), b'\r', b'\n']),
+            10..100 => {
+                out.extend_from_slice(&[b'$', digit(len / 10), digit(len), b'\r', b'\n']);
+            }
+            _ => self.header(b'$', len as i64),
+        }
         self.out.extend_from_slice(bytes);
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// A bulk string with the digits of `n`.
-    #[inline]
     /// A bulk string of so many bytes, which come in pieces.
     pub fn bulk_of<'p>(&mut self, len: usize, pieces: impl Iterator<Item = &'p [u8]>) {
         self.count(b'$', len);
@@ -122,6 +129,8 @@ impl<'a> Reply<'a> {
         self.out.extend_from_slice(b"\r\n");
     }
 
+    /// A bulk string with the digits of `n`.
+    #[inline]
     pub fn bulk_int(&mut self, n: i64) {
         self.bulk(itoa::Buffer::new().format(n).as_bytes());
     }

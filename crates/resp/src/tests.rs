@@ -458,3 +458,13 @@ proptest! {
         prop_assert_eq!(text.parse::<f64>().expect("a number").to_bits(), bits);
     }
 }
+
+#[test]
+fn bulk_strings_of_every_length_have_their_header() {
+    for len in [0, 1, 9, 10, 11, 99, 100, 101, 999, 1000, 12345] {
+        let (mut out, text) = (Vec::new(), vec![b'x'; len]);
+        Reply::new(&mut out, Proto::Resp2).bulk(&text);
+        let wanted = [format!("${len}\r\n").as_bytes(), &text, b"\r\n"].concat();
+        assert_eq!(out, wanted, "{len}");
+    }
+}

@@ -13,6 +13,7 @@ use super::effects::effects;
 use base::number::parse_i64;
 use keyspace::{Digits, Element, Key, Scratch, Side, Value};
 use std::cmp::Ordering;
+use std::ops::Range;
 
 effects! {
     /// `SORT destination source how by offset count [pattern ...]`
@@ -46,22 +47,73 @@ pub trait Around {
     fn pace(&mut self, bytes: usize);
 }
 
-/// What of a value is sorted; nothing of one that has no such elements. Those of a set come in no order, those of a sorted set in
-/// that of their scores. `pace` is told the bytes of each.
-pub fn elements_of(value: Value<'_>, pace: &mut dyn FnMut(usize)) -> Option<(Vec<Vec<u8>>, bool)> {
-    let own = |element: Element<'_>| {
-        pace(element.text_len());
-        element.to_vec()
-    };
+/// The elements of a value, before any other key is looked at.
+pub struct Chosen<'e> {
+    pub elements: Vec<Element<'e>>,
+    pub stage: Stage,
+}
+
+/// How far sorting has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Other keys say in which order these are; those of a set come in none.
+    Unsorted { is_set: bool },
+    /// These are what is shown, in their order.
+    Sorted,
+}
+
+impl Chosen<'_> {
+    /// The same without the value. `pace` is told the bytes of each (T9).
+    pub fn to_own(&self, pace: &mut dyn FnMut(usize)) -> Vec<Vec<u8>> {
+        let own = |element: &Element<'_>| {
+            pace(element.text_len());
+            element.to_vec()
+        };
+        self.elements.iter().map(own).collect()
+    }
+}
+
+/// Elements between two words to `pace`.
+const PACED: usize = 64;
+
+/// How many elements a value has that SORT sorts; nothing of one that has no such elements.
+fn count_of(value: Value<'_>) -> Option<usize> {
     match value {
-        Value::List(list) => Some((list.iter().map(own).collect(), false)),
-        Value::Set(set) => Some((set.iter().map(own).collect(), true)),
-        Value::SortedSet(zset) => {
-            let members = zset.iter(0..zset.len()).map(|found| found.member);
-            Some((members.map(own).collect(), false))
-        }
+        Value::List(list) => usize::try_from(list.len()).ok(),
+        Value::Set(set) => Some(set.len()),
+        Value::SortedSet(zset) => Some(zset.len()),
         Value::String(_) | Value::Hash(_) => None,
     }
+}
+
+/// What `of` makes of each of `count` elements; nothing if it makes nothing of one. `pace` is told their bytes.
+#[inline]
+fn collect<'e, T>(
+    (value, count): (Value<'e>, usize),
+    pace: &mut dyn FnMut(usize),
+    of: impl Fn(Element<'e>) -> Option<T>,
+) -> Option<Vec<T>> {
+    let mut all = Vec::with_capacity(count);
+    let (mut failed, mut bytes) = (false, 0);
+    let mut add = |element: Element<'e>| {
+        if let Element::Bytes(text) = element {
+            bytes += text.len();
+        }
+        match of(element) {
+            Some(one) => all.push(one),
+            None => failed = true,
+        }
+        if all.len() % PACED == 0 {
+            pace(std::mem::take(&mut bytes) + PACED * STEP);
+        }
+    };
+    match value {
+        Value::List(list) => list.iter().for_each(&mut add),
+        Value::Set(set) => set.iter().for_each(&mut add),
+        Value::SortedSet(zset) => zset.iter(0..count).for_each(|found| add(found.member)),
+        Value::String(_) | Value::Hash(_) => {}
+    }
+    (!failed).then_some(all)
 }
 
 /// What of a value another element is sorted by, or is shown for it.
@@ -76,38 +128,125 @@ pub fn found_in(value: Value<'_>, field: Option<&[u8]>, now_ms: i64) -> Option<V
     }
 }
 
+/// Comparisons between two words to `pace`.
+const COMPARISONS: usize = 256;
+
+/// What an element or a comparison counts for beside its bytes.
+const STEP: usize = 256;
+
+/// The part of `all` that is in this range once all are sorted. `pace` is told of the comparisons.
+fn sort_part<T>(
+    all: &mut Vec<T>,
+    range: Range<usize>,
+    pace: &mut dyn FnMut(usize),
+    cmp: impl Fn(&T, &T) -> Ordering,
+) {
+    let mut compared = 0;
+    let mut cmp = |a: &T, b: &T| {
+        compared += 1;
+        if compared % COMPARISONS == 0 {
+            pace(COMPARISONS * STEP);
+        }
+        cmp(a, b)
+    };
+    if range.end < all.len() {
+        all.select_nth_unstable_by(range.end, &mut cmp);
+        all.truncate(range.end);
+    }
+    if 0 < range.start && range.start < all.len() {
+        all.select_nth_unstable_by(range.start, &mut cmp);
+    }
+    all.drain(..range.start);
+    all.sort_unstable_by(cmp);
+}
+
 impl Sorting<'_> {
-    /// The result: `None` stands for what was looked up and is not there. `stores`: it is going to be a list, so a
-    /// set is sorted at any rate.
+    /// The pattern of the keys that elements are sorted by. `forced`: they are sorted by themselves.
+    fn by_keys(&self, forced: bool) -> Option<&[u8]> {
+        self.by.filter(|_| !self.keeps_order && !forced)
+    }
+
+    /// What of a value is shown, in its order, as far as it says so itself; nothing of one that has no such elements. `stores`:
+    /// the result is going to be a list, so a set is sorted at any rate.
+    pub fn choose<'e>(
+        &self,
+        value: Value<'e>,
+        stores: bool,
+        pace: &mut dyn FnMut(usize),
+    ) -> Option<Result<Chosen<'e>, NotNumbers>> {
+        let count = count_of(value)?;
+        let is_set = matches!(value, Value::Set(_));
+        let forced = self.keeps_order && is_set && stores;
+        let (from, range) = ((value, count), self.range(count));
+        let (elements, stage) = if self.by_keys(forced).is_some() {
+            (collect(from, pace, Some), Stage::Unsorted { is_set })
+        } else if self.keeps_order && !forced {
+            let all = collect(from, pace, Some);
+            (all.map(|all| self.part(all, range, is_set)), Stage::Sorted)
+        } else if self.alpha || forced {
+            let all = collect(from, pace, Some);
+            let sorted = all.map(|mut all| {
+                sort_part(&mut all, range, pace, |a, b| {
+                    self.directed(cmp_texts(*a, *b))
+                });
+                all
+            });
+            (sorted, Stage::Sorted)
+        } else {
+            let all = collect(from, pace, |element| {
+                Some((number_of_element(element)?, element))
+            });
+            let sorted = all.map(|mut all| {
+                sort_part(&mut all, range, pace, |a, b| {
+                    let by_number = a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal);
+                    self.directed(by_number.then_with(|| cmp_texts(a.1, b.1)))
+                });
+                all.into_iter().map(|(_, element)| element).collect()
+            });
+            (sorted, Stage::Sorted)
+        };
+        let chosen = elements.map(|elements| Chosen { elements, stage });
+        Some(chosen.ok_or(NotNumbers))
+    }
+
+    /// Elements that keep their order.
+    fn part<'e>(
+        &self,
+        mut all: Vec<Element<'e>>,
+        range: Range<usize>,
+        is_set: bool,
+    ) -> Vec<Element<'e>> {
+        if self.desc && !is_set {
+            all.reverse();
+        }
+        all.truncate(range.end);
+        all.drain(..range.start);
+        all
+    }
+
+    /// The result of elements that were chosen: `None` stands for what was looked up and is not there.
     pub fn run(
         &self,
-        (mut elements, is_set): (Vec<Vec<u8>>, bool),
-        stores: bool,
+        mut elements: Vec<Vec<u8>>,
+        stage: Stage,
         around: &mut dyn Around,
     ) -> Result<Vec<Option<Vec<u8>>>, NotNumbers> {
-        let forced = self.keeps_order && is_set && stores;
-        if !self.keeps_order || forced {
-            let by = self.by.filter(|_| !forced);
-            if is_set && by.is_some() {
-                elements.sort_unstable_by(|a, b| {
-                    around.pace(0);
-                    a.cmp(b)
-                });
+        if let (Stage::Unsorted { is_set }, Some(by)) = (stage, self.by) {
+            let range = self.range(elements.len());
+            if is_set {
+                let all = 0..elements.len();
+                sort_part(&mut elements, all, &mut |n| around.pace(n), Vec::cmp);
             }
-            elements = match self.alpha || forced {
-                true => self.by_text(elements, by, around),
-                false => self.by_number(elements, by, around)?,
+            elements = match self.alpha {
+                true => self.by_text(elements, by, range, around),
+                false => self.by_number(elements, by, range, around)?,
             };
-        } else if self.desc && !is_set {
-            elements.reverse();
         }
-        let (from, count) = self.range(elements.len());
-        let chosen = elements.into_iter().skip(from).take(count);
         if self.gets.is_empty() {
-            return Ok(chosen.map(Some).collect());
+            return Ok(elements.into_iter().map(Some).collect());
         }
         let mut shown = Vec::new();
-        for element in chosen {
+        for element in elements {
             for get in &self.gets {
                 shown.push(find(get, &element, around));
                 around.pace(0);
@@ -116,33 +255,30 @@ impl Sorting<'_> {
         Ok(shown)
     }
 
-    /// The first element of so many that is shown, and how many are.
-    fn range(&self, len: usize) -> (usize, usize) {
+    /// Which of so many elements are shown.
+    fn range(&self, len: usize) -> Range<usize> {
         let from = usize::try_from(self.offset).unwrap_or(0).min(len);
         let count = usize::try_from(self.count).unwrap_or(len);
-        (from, count.min(len - from))
+        from..from + count.min(len - from)
     }
 
     fn by_number(
         &self,
         elements: Vec<Vec<u8>>,
-        by: Option<&[u8]>,
+        by: &[u8],
+        range: Range<usize>,
         around: &mut dyn Around,
     ) -> Result<Vec<Vec<u8>>, NotNumbers> {
         let mut all = Vec::with_capacity(elements.len());
         for element in elements {
-            let number = match by {
-                None => number_of(&element).ok_or(NotNumbers)?,
-                Some(by) => match find(by, &element, around) {
-                    Some(text) => number_of(&text).ok_or(NotNumbers)?,
-                    None => 0.0,
-                },
+            let number = match find(by, &element, around) {
+                Some(text) => number_of(&text).ok_or(NotNumbers)?,
+                None => 0.0,
             };
             all.push((number, element));
             around.pace(0);
         }
-        all.sort_by(|a, b| {
-            around.pace(0);
+        sort_part(&mut all, range, &mut |n| around.pace(n), |a, b| {
             let by_number = a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal);
             self.directed(by_number.then_with(|| a.1.cmp(&b.1)))
         });
@@ -151,25 +287,18 @@ impl Sorting<'_> {
 
     fn by_text(
         &self,
-        mut elements: Vec<Vec<u8>>,
-        by: Option<&[u8]>,
+        elements: Vec<Vec<u8>>,
+        by: &[u8],
+        range: Range<usize>,
         around: &mut dyn Around,
     ) -> Vec<Vec<u8>> {
-        let Some(by) = by else {
-            elements.sort_by(|a, b| {
-                around.pace(0);
-                self.directed(a.cmp(b))
-            });
-            return elements;
-        };
-        let with_text = |element: Vec<u8>| (find(by, &element, around), element);
-        let mut all: Vec<_> = elements.into_iter().map(with_text).collect();
+        let with_text = |(at, element): (usize, Vec<u8>)| (find(by, &element, around), at, element);
+        let mut all: Vec<_> = elements.into_iter().enumerate().map(with_text).collect();
         // What is not there comes first; of equals the order stays.
-        all.sort_by(|a, b| {
-            around.pace(0);
-            self.directed(a.0.cmp(&b.0))
+        sort_part(&mut all, range, &mut |n| around.pace(n), |a, b| {
+            self.directed(a.0.cmp(&b.0)).then(a.1.cmp(&b.1))
         });
-        all.into_iter().map(|(_, element)| element).collect()
+        all.into_iter().map(|(_, _, element)| element).collect()
     }
 
     fn directed(&self, order: Ordering) -> Ordering {
@@ -177,6 +306,21 @@ impl Sorting<'_> {
             true => order.reverse(),
             false => order,
         }
+    }
+}
+
+fn cmp_texts(a: Element<'_>, b: Element<'_>) -> Ordering {
+    match (a, b) {
+        (Element::Bytes(a), Element::Bytes(b)) => a.cmp(b),
+        (Element::Int(a), Element::Int(b)) if a == b => Ordering::Equal,
+        _ => a.cmp_text(b.text(&mut Digits::default())),
+    }
+}
+
+fn number_of_element(element: Element<'_>) -> Option<f64> {
+    match element {
+        Element::Int(n) => Some(n as f64),
+        Element::Bytes(text) => number_of(text),
     }
 }
 
@@ -198,6 +342,9 @@ fn find(pattern: &[u8], element: &[u8], around: &mut dyn Around) -> Option<Vec<u
 
 /// The number that a text is to C's strtod, up to its first NUL. Nothing at all is 0.
 fn number_of(text: &[u8]) -> Option<f64> {
+    if let Some(number) = parse_i64(text) {
+        return Some(number as f64);
+    }
     let text = text.split(|byte| *byte == 0).next().unwrap_or(text);
     if text.is_empty() {
         return Some(0.0);
@@ -310,9 +457,11 @@ fn apply_sort(
     let mismatch = ApplyError::Mismatch(SORT);
     let (db, source) = (state.db, state.key(from));
     let entry = state.keyspace.get(db, &source);
-    let elements = entry.and_then(|entry| elements_of(entry.value(), pace));
+    let chosen = entry.and_then(|entry| sorting.choose(entry.value(), true, pace));
+    let chosen = chosen.ok_or(mismatch)?.map_err(|NotNumbers| mismatch)?;
+    let (own, stage) = (chosen.to_own(pace), chosen.stage);
     let mut around = Applied { state, pace };
-    let found = sorting.run(elements.ok_or(mismatch)?, true, &mut around);
+    let found = sorting.run(own, stage, &mut around);
     let found = found.map_err(|NotNumbers| mismatch)?;
     let texts: Vec<&[u8]> = found
         .iter()

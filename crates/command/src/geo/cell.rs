@@ -78,14 +78,26 @@ fn cell_bits(place: Place, steps: u8, latitude_max: f64) -> u64 {
     part(place.latitude, latitude_max) | part(place.longitude, LONGITUDE_MAX) << 1
 }
 
+/// Groups of 16, 8, 4, 2 and 1 bits, each with as many zeros before it: a number's bits on their way apart.
+const GROUPS: [(u32, u64); 5] = [
+    (16, 0x0000_ffff_0000_ffff),
+    (8, 0x00ff_00ff_00ff_00ff),
+    (4, 0x0f0f_0f0f_0f0f_0f0f),
+    (2, 0x3333_3333_3333_3333),
+    (1, 0x5555_5555_5555_5555),
+];
+
 /// Puts a 0 before each bit.
 fn spread(bits: u32) -> u64 {
-    (0..32).fold(0, |all, at| all | (u64::from(bits) >> at & 1) << (2 * at))
+    let apart = |all: u64, (width, group): (u32, u64)| (all | all << width) & group;
+    GROUPS.into_iter().fold(bits.into(), apart)
 }
 
 /// Every second bit, from the lowest on.
 fn gather(bits: u64) -> u32 {
-    (0..32).fold(0, |all, at| all | ((bits >> (2 * at) & 1) as u32) << at)
+    let together = |all: u64, at: usize| (all | all >> GROUPS[at + 1].0) & GROUPS[at].1;
+    let pairs = [3, 2, 1, 0].into_iter().fold(bits & GROUPS[4].1, together);
+    (pairs | pairs >> 16) as u32
 }
 
 impl Cell {
@@ -149,6 +161,16 @@ mod tests {
             let (from, to) = Cell::around(place, steps).scores();
             prop_assert!(from <= score && score < to);
             prop_assert_eq!(Place::of_score(score).score(), score);
+        }
+
+        #[test]
+        fn every_second_bit_is_gathered(bits: u32, others: u32) {
+            let mut wanted = 0;
+            for at in 0..32 {
+                wanted |= u64::from(bits >> at & 1) << (2 * at);
+            }
+            prop_assert_eq!(spread(bits), wanted);
+            prop_assert_eq!(gather(wanted | spread(others) << 1), bits);
         }
 
         #[test]

@@ -228,8 +228,7 @@ impl<'a> Asked<'a> {
             let (from, to) = cell.scores();
             let bound = |score, exclusive| ScoreBound { score, exclusive };
             let (min, max) = (bound(from, false), bound(to, true));
-            let within = zset.within_scores(&ScoreRange { min, max });
-            for found in zset.iter(within) {
+            for found in zset.iter_scores(ScoreRange { min, max }) {
                 if all.len() >= enough {
                     break;
                 }

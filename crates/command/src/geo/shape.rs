@@ -45,8 +45,13 @@ impl Shape {
         let center = self.center;
         let far = match self.form {
             Form::Circle { radius } => {
+                let most = radius * self.unit;
+                // No way is shorter than its part to the north or south, but for what rounding takes.
+                if latitude_distance(place.latitude, center.latitude) > most * (1.0 + 1e-9) {
+                    return None;
+                }
                 let distance = distance(center, place);
-                return (distance <= radius * self.unit).then_some(distance);
+                return (distance <= most).then_some(distance);
             }
             Form::Box { width, height } => {
                 let level = Place {

@@ -77,6 +77,9 @@ pub(crate) struct ZsetTable {
     hasher: RandomState,
 }
 
+/// So many members are taken out of the order one by one: to cut it takes longer.
+const FEW: usize = 8;
+
 impl ZsetTable {
     pub(super) fn new(hasher: &RandomState) -> ZsetTable {
         ZsetTable {
@@ -140,15 +143,26 @@ impl ZsetTable {
     }
 
     pub(super) fn remove_range(&mut self, range: Range<usize>, each: &mut dyn FnMut()) {
-        let gone = self
-            .order
-            .remove_range(range.start as u64, range.end as u64);
-        for ranked in gone.iter() {
-            let hash = hash_of(&self.hasher, &ranked.member);
-            let removed = self.index.remove(hash, &ranked.member);
-            assert!(removed.is_some(), "all that is in order is in the table");
+        let (from, to) = (range.start as u64, range.end as u64);
+        if range.len() <= FEW {
+            for _ in range {
+                let ranked = self.order.remove(from);
+                self.forget(&ranked);
+                each();
+            }
+            return;
+        }
+        for ranked in self.order.remove_range(from, to).iter() {
+            self.forget(ranked);
             each();
         }
+    }
+
+    /// What is in order no more is not in the table either.
+    fn forget(&mut self, ranked: &Ranked) {
+        let hash = hash_of(&self.hasher, &ranked.member);
+        let removed = self.index.remove(hash, &ranked.member);
+        assert!(removed.is_some(), "all that is in order is in the table");
     }
 }
 
@@ -267,6 +281,13 @@ impl<'a> ZsetRef<'a> {
         let start = self.partition(&mut |found| range.is_behind(found.score));
         let end = self.partition(&mut |found| range.reaches(found.score));
         start..end.max(start)
+    }
+
+    /// The members whose scores lie within a range. Where it ends is not looked for, but met.
+    pub fn iter_scores(self, range: ScoreRange) -> impl Iterator<Item = Scored<'a>> {
+        let start = self.partition(&mut |found| range.is_behind(found.score));
+        let rest = self.iter(start..self.len());
+        rest.take_while(move |found| range.reaches(found.score))
     }
 
     /// The positions of the members that lie within a range, where all scores are the same; else of members that depend on the

@@ -190,6 +190,10 @@ fn check_ranges(zset: ZsetRef<'_>, want: &[(Vec<u8>, f64)]) {
             let (min, max) = (bound(min), bound(max));
             let range = ScoreRange { min, max };
             let found: Vec<_> = zset.iter(zset.within_scores(&range)).map(owned).collect();
+            assert_eq!(
+                zset.iter_scores(range).map(owned).collect::<Vec<_>>(),
+                found
+            );
             let lies = |score: &f64| !range.is_behind(*score) && range.reaches(*score);
             let within: Vec<_> = want
                 .iter()
