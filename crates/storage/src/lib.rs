@@ -9,6 +9,7 @@
 //! beside them, for the operator's tool, [`trial`] a disk on which nothing happens, [`survey`] what is in a folder, [`mend`] what may be cut. `docs/DATA_FORMATS.md` has the bytes.
 
 pub mod base;
+mod courtesy;
 pub mod disk;
 pub mod download;
 mod encode;

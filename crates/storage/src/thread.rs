@@ -1,15 +1,16 @@
 //! The storage thread: what would block the loop happens here.
 //!
-//! Owns one thread that syncs, allocates, reads and writes for the loop, a second one that only
-//! frees memory (dropping a keyspace of many keys takes seconds, and no sync may wait for that), a
-//! third one that makes snapshots, one after the other, and steps back behind all others, and a fourth one
-//! that reads and writes the files of states which travel (F11), between members and to clients.
+//! Owns one thread that syncs, allocates, reads and writes for the loop, another one that reads and writes the
+//! files of states which travel (F11), between members and to clients, and two kinds that step back behind all others: what
+//! only frees memory (dropping a keyspace of many keys takes seconds, and no sync may wait for that), and what makes snapshots,
+//! one after the other.
 //! Decides nothing: jobs come from the log, results go back to it.
 //!
 //! Syncs go first, and all that have queued up become one; an allocation proceeds in steps between
 //! them. Jobs of the other kinds keep their order, each behind the syncs that were handed over
 //! before it. A failed sync is reported and is the last thing that this thread does (D5).
 
+use super::courtesy::{Courteous, Terms};
 use super::disk::Disk;
 use super::download::{DownloadDone, DownloadJob};
 use super::error::Result;
@@ -23,7 +24,6 @@ use super::transfer::{TransferDone, TransferJob};
 use super::trim::{NotRemoved, SwitchJob, Switched, TrimJob};
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{channel, Receiver, Sender, TryRecvError};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -102,70 +102,26 @@ impl<D: Disk> Job<D> {
     }
 }
 
-/// Of a thread that makes snapshots and is late.
-const NICE: libc::c_int = 10;
+/// A job writes about 64 KiB, and the keyspace's writes wait for it at 32 MiB.
+const SNAPSHOTS: Terms = Terms {
+    late: 64,
+    in_time: 8,
+    in_order: true,
+};
 
-/// So many jobs that wait make the thread late, and so few make it be in time again: a job writes about 64 KiB, and the
-/// keyspace's writes wait for it at 32 MiB.
-const LATE: usize = 64;
-const IN_TIME: usize = 8;
-
-/// How a thread that makes snapshots shares its core. A nice thread keeps a core for milliseconds while the loop, which
-/// has just been woken, waits for it: each client feels that. So it runs where nothing else wants to, and gives a core up at once. But on a
-/// machine that is never idle it would get nothing, and writes wait for what it has to write: late, it runs as a nice one.
-struct Courtesy {
-    /// Jobs that wait.
-    waiting: Arc<AtomicUsize>,
-    late: bool,
-}
-
-impl Courtesy {
-    fn new(waiting: Arc<AtomicUsize>) -> Courtesy {
-        // SAFETY: no memory is passed. On Linux it concerns the calling thread only; where it is not allowed
-        // the thread is like any other.
-        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
-        let mut courtesy = Courtesy {
-            waiting,
-            late: true,
-        };
-        courtesy.show(false);
-        courtesy
-    }
-
-    /// Before each job.
-    fn begin_job(&mut self) {
-        let waiting = self.waiting.fetch_sub(1, Ordering::Relaxed) - 1;
-        match self.late {
-            false if waiting > LATE => self.show(true),
-            true if waiting < IN_TIME => self.show(false),
-            _ => {}
-        }
-    }
-
-    fn show(&mut self, late: bool) {
-        if self.late == late {
-            return;
-        }
-        self.late = late;
-        let policy = match late {
-            true => libc::SCHED_OTHER,
-            false => libc::SCHED_IDLE,
-        };
-        // SAFETY: zeros are a valid parameter, which is only read; the rest as above.
-        unsafe {
-            let param: libc::sched_param = std::mem::zeroed();
-            libc::sched_setscheduler(0, policy, &raw const param);
-        }
-    }
-}
+/// A job is what a turn has left. While one of gigabytes is freed others may be freed beside it.
+const GARBAGE: Terms = Terms {
+    late: 4,
+    in_time: 0,
+    in_order: false,
+};
 
 /// The handle: dropping it lets the threads finish what they have been given, and waits for that.
 /// A snapshot that is being made is waited for too, unless it has been given up before.
 pub struct StorageThread<D: Disk> {
     jobs: Option<Sender<Job<D>>>,
-    garbage: Option<Sender<Box<dyn Send>>>,
-    snapshots: Option<Sender<SnapshotJob>>,
-    snapshots_waiting: Arc<AtomicUsize>,
+    garbage: Option<Courteous<Box<dyn Send>>>,
+    snapshots: Option<Courteous<SnapshotJob>>,
     transfers: Option<Sender<Job<D>>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -175,11 +131,7 @@ impl<D: Disk> StorageThread<D> {
     pub fn start(wake: impl Fn() + Send + Sync + 'static) -> io::Result<(Self, Receiver<Done<D>>)> {
         let (jobs, queue) = channel();
         let (done, results) = channel();
-        let (garbage, heap) = channel();
-        let (snapshots, states) = channel();
         let (transfers, pieces) = channel();
-        let snapshots_waiting = Arc::new(AtomicUsize::new(0));
-        let courtesy = Arc::clone(&snapshots_waiting);
         let wake = Arc::new(wake);
         let (done_too, wake_too) = (done.clone(), Arc::clone(&wake));
         let (done_pieces, wake_pieces) = (done.clone(), Arc::clone(&wake));
@@ -191,26 +143,25 @@ impl<D: Disk> StorageThread<D> {
             alloc: None,
             rest: VecDeque::new(),
         };
-        let threads = vec![
+        // Memory that is not freed yet goes with the process: nobody waits for those threads.
+        let (garbage, _) = Courteous::start("hf-free", GARBAGE, drop)?;
+        let (snapshots, makers) = Courteous::start("hf-snapshot", SNAPSHOTS, move |job| {
+            make_snapshot(job, &done_too, &*wake_too);
+        })?;
+        let mut threads = vec![
             Builder::new()
                 .name("hf-storage".into())
                 .spawn(move || worker.run())?,
             Builder::new()
-                .name("hf-free".into())
-                .spawn(move || heap.into_iter().for_each(drop))?,
-            Builder::new().name("hf-snapshot".into()).spawn(move || {
-                make_snapshots(states, Courtesy::new(courtesy), &done_too, &*wake_too);
-            })?,
-            Builder::new()
                 .name("hf-transfer".into())
                 .spawn(move || transfer(pieces, &done_pieces, &*wake_pieces))?,
         ];
+        threads.extend(makers);
         Ok((
             StorageThread {
                 jobs: Some(jobs),
                 garbage: Some(garbage),
                 snapshots: Some(snapshots),
-                snapshots_waiting,
                 transfers: Some(transfers),
                 threads,
             },
@@ -223,11 +174,10 @@ impl<D: Disk> StorageThread<D> {
         // A thread that is gone has reported why; nothing can be added to that.
         match job {
             Job::Garbage(garbage) => {
-                let _ = self.garbage.as_ref().map(|g| g.send(garbage));
+                let _ = self.garbage.as_ref().map(|g| g.submit(garbage));
             }
             Job::Snapshot(job) => {
-                self.snapshots_waiting.fetch_add(1, Ordering::Relaxed);
-                let _ = self.snapshots.as_ref().map(|s| s.send(job));
+                let _ = self.snapshots.as_ref().map(|s| s.submit(job));
             }
             job @ (Job::Transfer(_) | Job::Download(_)) => {
                 let _ = self.transfers.as_ref().map(|t| t.send(job));
@@ -250,19 +200,11 @@ impl<D: Disk> Drop for StorageThread<D> {
     }
 }
 
-fn make_snapshots<D: Disk>(
-    jobs: Receiver<SnapshotJob>,
-    mut courtesy: Courtesy,
-    done: &Sender<Done<D>>,
-    wake: &(impl Fn() + ?Sized),
-) {
-    for job in jobs {
-        courtesy.begin_job();
-        // Without a receiver the loop is gone, and its results with it.
-        let result = job.run().map_or(Done::SnapshotPart, Done::Snapshot);
-        let _ = done.send(result);
-        wake();
-    }
+fn make_snapshot<D: Disk>(job: SnapshotJob, done: &Sender<Done<D>>, wake: &(impl Fn() + ?Sized)) {
+    // Without a receiver the loop is gone, and its results with it.
+    let result = job.run().map_or(Done::SnapshotPart, Done::Snapshot);
+    let _ = done.send(result);
+    wake();
 }
 
 fn transfer<D: Disk>(jobs: Receiver<Job<D>>, done: &Sender<Done<D>>, wake: &(impl Fn() + ?Sized)) {
