@@ -195,7 +195,7 @@ pub enum Mutation {
     BodiesAreTrusted,
     /// T5: replies wait until the leader's own disk has what a quorum has.
     WaitForTheOwnDisk,
-    /// D5: a leader whose entries have no room elsewhere goes on leading.
+    /// D5: a leader goes on leading although no other log has room for its entries.
     StuckLeaderStays,
     /// E4, D5: a leader whose disk hangs or is full keeps its shard.
     LeadsOnABadDisk,
@@ -213,6 +213,12 @@ pub enum Mutation {
     WatchOutlivesEpoch,
     /// C6: a client whose time is over is told that there is nothing, and nobody looks.
     NilWithoutLook,
+    /// C6: a client that has hung up is given an element.
+    ServeTheGone,
+    /// T3: what is told of a change does not wait for the change.
+    EventsUngated,
+    /// T2: a field that is due is hidden without its deletion being logged.
+    UnloggedFieldExpiry,
     /// C5: entries leave memory before they are applied.
     WindowForgetsUnapplied,
     /// G2: a Raft link is taken for made by the node that it names, though nobody vouches for it.
@@ -375,6 +381,9 @@ impl Mutation {
         Mutation::OpenTailIsShown,
         Mutation::WatchOutlivesEpoch,
         Mutation::NilWithoutLook,
+        Mutation::ServeTheGone,
+        Mutation::EventsUngated,
+        Mutation::UnloggedFieldExpiry,
         Mutation::WindowForgetsUnapplied,
         Mutation::EveryCallIsProved,
         Mutation::WitnessCountsForWait,

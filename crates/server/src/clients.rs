@@ -7,6 +7,7 @@ use super::downloads::Download;
 use super::platform::Platform;
 use super::turn::Server;
 use base::clock::{Mono, Now};
+use base::mutation::{self, Mutation};
 use command::api::IoView;
 use command::session::Endpoint;
 use command::{Error, Session};
@@ -92,6 +93,7 @@ impl<S: Socket> Client<S> {
     /// A client that waits for an answer is not read: what it has sent behind its command must not hide its end.
     pub fn is_gone(&self) -> bool {
         match self.wait {
+            Wait::Blocked(_) if mutation::is(Mutation::ServeTheGone) => false,
             Wait::Blocked(_) => self.conn.has_hung_up(),
             _ => self.conn.peer_has_gone(),
         }

@@ -11,6 +11,7 @@ use super::core::{Access, StateMachine};
 use super::effects::effects;
 use super::string::read_number;
 use base::events::Classes;
+use base::mutation::{self, Mutation};
 use base::number::parse_i64;
 use effect::Op;
 use keyspace::{FieldTtl, HashRef, Key};
@@ -161,7 +162,8 @@ impl StateMachine {
         count: ExpiryCount,
     ) {
         let first = self.first_field_expiry(key);
-        if !self.is_field_due(first) || self.access != Access::Lead {
+        let leads = self.access == Access::Lead && !mutation::is(Mutation::UnloggedFieldExpiry);
+        if !leads || !self.is_field_due(first) {
             return;
         }
         let due: Vec<&[u8]> = {

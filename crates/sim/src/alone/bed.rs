@@ -197,6 +197,11 @@ impl Bed {
         kernel.receive(conn, commands.as_bytes(), false);
     }
 
+    /// Another client hangs up.
+    pub fn hangs_up(&mut self, conn: u64) {
+        self.kernel.borrow_mut().receive(conn, b"", true);
+    }
+
     /// What the next turn takes off the links.
     pub fn hears(&mut self, event: LinkEvent) {
         self.wires.borrow_mut().event.push_back(event);

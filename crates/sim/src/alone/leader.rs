@@ -95,6 +95,43 @@ pub fn an_expired_key_is_gone_by_the_log() -> bool {
     waits && replies == "$-1\r\n"
 }
 
+/// T2: the same of a field of a hash.
+pub fn a_due_field_is_gone_by_the_log() -> bool {
+    let mut bed = reigning();
+    assert_eq!(bed.answers("HSET h f v g w\r\n"), ":2\r\n");
+    assert_eq!(bed.answers("HPEXPIRE h 5 FIELDS 1 f\r\n"), "*1\r\n:1\r\n");
+    bed.set_answer(silence);
+    bed.turns(10);
+    let mut replies = bed.turn("HGET h f\r\n");
+    replies += &bed.turn("");
+    let waits = replies.is_empty();
+    bed.set_answer(willing);
+    (0..2 * T_MS).for_each(|_| replies += &bed.turn(""));
+    waits && replies == "$-1\r\n"
+}
+
+/// T3: an event is told when its change has committed, and not before.
+pub fn an_event_waits_for_its_change() -> bool {
+    const OTHER: u64 = 2;
+    let told = |replies: &str| replies.contains("__keyspace@0__:k");
+    let mut bed = reigning();
+    assert_eq!(
+        bed.answers("CONFIG SET notify-keyspace-events KA\r\n"),
+        "+OK\r\n"
+    );
+    bed.connects(OTHER);
+    bed.sends(OTHER, "SUBSCRIBE __keyspace@0__:k\r\n");
+    let subscribed: String = (0..10).map(|_| bed.turn("")).collect();
+    assert!(told(&subscribed));
+    bed.set_answer(silence);
+    let mut replies = bed.turn("SET k v\r\n");
+    (0..10).for_each(|_| replies += &bed.turn(""));
+    let waits = !told(&replies);
+    bed.set_answer(willing);
+    (0..2 * T_MS).for_each(|_| replies += &bed.turn(""));
+    waits && told(&replies)
+}
+
 /// What a follower answers that acknowledgements another transfer count than the leader's own.
 fn of_another_epoch(asked: &Envelope) -> Option<LinkEvent> {
     let foreign = Envelope {
@@ -138,6 +175,16 @@ pub fn a_transferring_leader_serves_nobody() -> bool {
 #[test]
 fn a_deletion_without_a_quorum_is_not_answered() {
     assert!(an_expired_key_is_gone_by_the_log());
+}
+
+#[test]
+fn a_due_field_waits_for_its_deletion() {
+    assert!(a_due_field_is_gone_by_the_log());
+}
+
+#[test]
+fn an_event_before_its_commit_waits() {
+    assert!(an_event_waits_for_its_change());
 }
 
 #[test]

@@ -32,6 +32,19 @@ pub fn an_end_before_a_long_stop_is_not_answered() -> bool {
     !replies.contains(NOTHING)
 }
 
+/// C6: a client that waits hangs up in the turn in which there is an element for it: that stays.
+pub fn an_element_is_left_by_a_client_that_hung_up() -> bool {
+    const OTHER: u64 = 2;
+    let mut bed = reigning();
+    bed.connects(OTHER);
+    bed.sends(OTHER, "BLPOP l 0\r\n");
+    bed.turns(SOON);
+    assert_eq!(bed.shard().data().awaited_keys(), 1);
+    bed.hangs_up(OTHER);
+    let pushed = bed.answers("RPUSH l x\r\n");
+    pushed == ":1\r\n" && bed.answers("LLEN l\r\n") == ":1\r\n"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +88,11 @@ mod tests {
     #[test]
     fn a_long_stop_before_the_lease_test_holds_an_end() {
         assert!(an_end_before_a_long_stop_is_not_answered());
+    }
+
+    #[test]
+    fn a_client_that_hung_up_takes_nothing() {
+        assert!(an_element_is_left_by_a_client_that_hung_up());
     }
 
     #[test]
