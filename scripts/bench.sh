@@ -55,7 +55,7 @@ if [ "$what" = bench_instructions.py ]; then
 else
     need taskset util-linux
     case "$what" in
-        bench_snapshot.py | bench_commands.py) need cc build-essential ;;
+        bench_snapshot.py | bench_commands.py | bench_pauses.py) need cc build-essential ;;
     esac
     need redis-benchmark redis-tools redis-server
 fi

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 
-from bench_server import CLIENTS, LOAD_CORE, Server, parser_of, say, settle, strict
+from bench_server import CLIENTS, LOAD_CORE, Server, compiled, parser_of, say, settle, strict
 
 GOALS = {16: 1.2, 1: 0.97}
 GOAL_MEAN = 1.7
@@ -180,9 +180,7 @@ def main():
     rows = [row for row in ROWS if not wanted or any(word in row[0].lower() for word in wanted)]
     os.makedirs(options.out, exist_ok=True)
     base = tempfile.mkdtemp(prefix="commands-", dir=options.out)
-    load = os.path.join(base, "bench_pipe")
-    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bench_pipe.c")
-    subprocess.run(["cc", "-O2", "-o", load, source], check=True)
+    load = compiled("bench_pipe", base)
     binaries = {"reference": options.against, "ours": options.binary}
     servers = {}
     try:

@@ -1,7 +1,7 @@
-/* For scripts/bench_snapshot.py: SETs at a fixed rate, each at its own moment, until SIGTERM; what is late counts from
- * that moment. Then one line of JSON.
+/* For scripts/bench_snapshot.py and bench_pauses.py: SETs at a fixed rate, each at its own moment, until SIGTERM; what is late
+ * counts from that moment. Then one line of JSON.
  *
- *   bench_load PORT RATE CONNECTIONS KEYS VALUE_BYTES
+ *   bench_load PORT RATE CONNECTIONS KEYS VALUE_BYTES    (of 0 keys: PINGs)
  *
  * redis-benchmark has no rate, and Python is too slow for half of what a server can do. */
 #define _GNU_SOURCE
@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -94,6 +95,12 @@ static double at(double part) {
     return longest / 1e6;
 }
 
+static int set(char *body, uint64_t key, int value) {
+    int n = sprintf(body, "*3\r\n$3\r\nSET\r\n$16\r\nkey:%012llu\r\n$%d\r\n", (unsigned long long)key, value);
+    for (int i = 0; i < value; i++) body[n++] = 'a' + (chance() & 15);
+    return n + sprintf(body + n, "\r\n");
+}
+
 int main(int argc, char **argv) {
     if (argc != 6) return 64;
     int port = atoi(argv[1]), count = atoi(argv[3]), value = atoi(argv[5]);
@@ -114,19 +121,17 @@ int main(int argc, char **argv) {
         if (epoll_ctl(poll, EPOLL_CTL_ADD, fd, &wants)) die("epoll_ctl");
         conns[i].out = malloc(MOST_WAITING * (size_t)(value + 80));
     }
-    char head[64], *body = malloc(value + 128);
-    int head_len = snprintf(head, sizeof head, "\r\n$%d\r\n", value);
+    char *body = malloc(value + 128);
     prctl(PR_SET_TIMERSLACK, 1000);
+    /* What shares this core (a new replica does) must not look like time that the server took; where it is not allowed it may. */
+    sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){.sched_priority = 1});
     uint64_t sent = 0, began = now();
     while (!ends) {
         uint64_t at = now(), due;
         while ((due = began + (uint64_t)(sent * spacing)) <= at) {
             struct conn *c = &conns[sent++ % count];
             if (c->waiting == MOST_WAITING) { dropped++; continue; }
-            int n = sprintf(body, "*3\r\n$3\r\nSET\r\n$16\r\nkey:%012llu", (unsigned long long)(chance() % keys));
-            memcpy(body + n, head, head_len), n += head_len;
-            for (int i = 0; i < value; i++) body[n + i] = 'a' + (chance() & 15);
-            memcpy(body + n + value, "\r\n", 2), n += value + 2;
+            int n = keys ? set(body, chance() % keys, value) : sprintf(body, "*1\r\n$4\r\nPING\r\n");
             memcpy(c->out + c->out_len, body, n), c->out_len += n;
             c->due[(c->first + c->waiting++) % MOST_WAITING] = due;
             flush(c);

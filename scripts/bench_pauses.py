@@ -3,24 +3,28 @@
 
 A client sends a PING every millisecond, each at its own moment, and an answer's time counts from that moment. Meanwhile
 another one runs the row's command on a value that is there. p99.9 of the PINGs of three seconds around it, and the
-longest, for both servers. Rows of the second part work on all elements, as Redis does: they have no goal.
+longest, for both servers; ours are medians of the rounds, of which the reference has one. The server has core 0 and the PINGs core 1. The first row has no command: it says what
+the machine does by itself. Rows of the second part work on all elements, as Redis does: they have no goal.
 
 With `--follower` the PINGs go to a follower (a replica) in a shard of three, which applies what the command does. It has
-core 1, which it shares with the PINGs; the leader and the other follower have core 0.
+core 0; the leader, the other follower and the PINGs share core 1.
 """
 
 import os
-import select
 import shutil
+import statistics
 import sys
 import tempfile
-import threading
 import time
 
 from bench_members import Shard
-from bench_server import Client, Server, parser_of, say, settle, strict, until
+from bench_server import (
+    LOAD_CORE, SERVER_CORE, Client, Load, Server, compiled, parser_of, say, settle, strict, until,
+)
 
 GOAL_MS = 2.0
+PINGS = 1000  # a second
+BEFORE, BEHIND = 1, 2  # seconds of PINGs around the command
 
 
 def text(n):
@@ -28,28 +32,32 @@ def text(n):
 
 
 def variadic(command, key, count, words):
-    def fill(client):
-        for first in range(0, count, 10_000):
-            flat = [word for n in range(first, min(first + 10_000, count)) for word in words(n)]
-            client.cmd(command, key, *flat)
-    return fill
+    """Requests that make a value of so many elements, and how many answers each has."""
+    return [
+        (Client.encode(command, key, *(word for n in range(first, min(first + 10_000, count)) for word in words(n))), 1)
+        for first in range(0, count, 10_000)
+    ]
 
 
-def values(count):
-    """Makers of the large values, by the names of their types."""
-    return {
-        "set": variadic("SADD", "big", count, lambda n: (text(n),)),
-        "hash": variadic("HSET", "big", count, lambda n: (text(n), b"v")),
-        "list": variadic("RPUSH", "big", count, lambda n: (text(n),)),
-        "zset": variadic("ZADD", "big", count, lambda n: (n, text(n))),
-        "string": lambda client: client.cmd("SETRANGE", "big", count * 51, "x"),
-        "keys": lambda client: [
-            client.pipeline([("SET", text(n), b"v") for n in range(first, first + 10_000)]) for first in range(0, count // 10, 10_000)
+def maker(kind, count):
+    """The same for the large value of a type."""
+    makers = {
+        "nothing": lambda: [],
+        "set": lambda: variadic("SADD", "big", count, lambda n: (text(n),)),
+        "hash": lambda: variadic("HSET", "big", count, lambda n: (text(n), b"v")),
+        "list": lambda: variadic("RPUSH", "big", count, lambda n: (text(n),)),
+        "zset": lambda: variadic("ZADD", "big", count, lambda n: (n, text(n))),
+        "string": lambda: [(Client.encode("SETRANGE", "big", count * 51, "x"), 1)],
+        "keys": lambda: [
+            (b"".join(Client.encode("SET", text(n), b"v") for n in range(first, first + 1000)), 1000)
+            for first in range(0, count // 10, 1000)
         ],
     }
+    return makers[kind]()
 
 
 BOUNDED = [
+    ("no command", "nothing", ("EXISTS", "big")),
     ("DEL", "set", ("DEL", "big")), ("DEL", "hash", ("DEL", "big")), ("DEL", "list", ("DEL", "big")), ("DEL", "zset", ("DEL", "big")),
     ("UNLINK", "set", ("UNLINK", "big")), ("EXPIRE", "hash", ("PEXPIRE", "big", 100)), ("RENAME", "zset", ("RENAME", "big", "other")),
     ("APPEND", "string", ("APPEND", "big", "tail")), ("SETRANGE", "string", ("SETRANGE", "big", 1000, "x")),
@@ -61,42 +69,11 @@ WHOLE = [
 ]
 
 
-class Pings(threading.Thread):
-    """A PING every millisecond until it is ended."""
-
-    def __init__(self, port):
-        super().__init__()
-        self.client, self.took, self.ends = Client(port), [], threading.Event()
-
-    def run(self):
-        ping, sock = Client.encode("PING"), self.client.socket
-        sock.setblocking(False)
-        due, waiting, left = time.monotonic(), [], 0
-        while not self.ends.is_set() or waiting:
-            now = time.monotonic()
-            while due <= now and not self.ends.is_set():
-                sock.send(ping)
-                waiting.append(due)
-                due += 0.001
-            readable, _, _ = select.select([sock], [], [], max(min(due - time.monotonic(), 0.001), 0))
-            if readable:
-                left += len(sock.recv(1 << 16))
-                now = time.monotonic()
-                while left >= 7:  # +PONG\r\n
-                    self.took.append(now - waiting.pop(0))
-                    left -= 7
-
-
-def percentile(took, share):
-    took = sorted(took)
-    return 1000 * took[min(int(len(took) * share), len(took) - 1)]
-
-
 class Followed(Shard):
-    """The last follower has a core, but for the PINGs."""
+    """The last follower has a core."""
 
     def __init__(self, binary, folder):
-        super().__init__(binary, folder, cores=("0", "0", "1"))
+        super().__init__(binary, folder, cores=(LOAD_CORE, LOAD_CORE, SERVER_CORE))
 
 
 class Alone:
@@ -117,28 +94,31 @@ def until_same(shard):
     settle(shard.members)
 
 
-def measure(kind, binary, folder, fill, command):
+def measure(load, kind, binary, folder, fill, command):
     shard = kind(binary, folder)
     server, pinged = shard.leader, shard.members[-1]
     try:
-        fill(server.client())
+        client = server.client()
+        for request, answers in fill:
+            client.socket.sendall(request)
+            for _ in range(answers):
+                client.reply()
         until_same(shard)
-        pings = Pings(pinged.port)
-        pings.start()
-        time.sleep(1)
+        pings = Load(load, pinged, PINGS, 0, 1)
+        time.sleep(BEFORE)
         begun = time.monotonic()
         server.client().cmd(*command)
         took = time.monotonic() - begun
-        time.sleep(2)
-        pings.ends.set()
-        pings.join()
-        return percentile(pings.took, 0.999), percentile(pings.took, 1.0), took
+        time.sleep(BEHIND)
+        found = pings.end()
+        return found["p999"], found["max"], 1000 * took
     finally:
         shard.remove()
 
 
 def main():
     parser = parser_of("pauses", __doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="of each row (default: 3)")
     parser.add_argument("--elements", type=int, default=10_000_000)
     parser.add_argument("--follower", action="store_true", help="the PINGs go to a follower")
     parser.add_argument("--rows", default="", help="only rows whose names have one of these, with commas between")
@@ -146,23 +126,26 @@ def main():
     options = parser.parse_args()
     os.makedirs(options.out, exist_ok=True)
     base = tempfile.mkdtemp(prefix="pauses-", dir=options.out)
-    fills, missed = values(options.elements), []
+    load = compiled("bench_load", base)
+    os.sched_setaffinity(0, {int(LOAD_CORE)})
+    missed = []
     kind_of_shard = Followed if options.follower else Alone
     wanted = [word.upper() for word in options.rows.split(",") if word]
     say(f"{'':22} {'Redis p99.9':>12} {'longest':>9} {'took':>8}   {'ours p99.9':>11} {'longest':>9} {'took':>8}   (ms)")
     try:
         for rows, goal in ((BOUNDED, GOAL_MS), (WHOLE, None)):
             for name, kind, command in rows:
-                if wanted and name not in wanted:
+                if wanted and name.upper() not in wanted:
                     continue
-                found = [
-                    measure(kind_of_shard, binary, os.path.join(base, who), fills[kind], command)
-                    for who, binary in (("reference", options.against), ("ours", options.binary))
-                ]
-                met = goal is None or found[1][0] < goal
+                fill = maker(kind, options.elements)
+                found = []
+                for who, binary, count in (("reference", options.against, 1), ("ours", options.binary, options.rounds)):
+                    rounds = [measure(load, kind_of_shard, binary, os.path.join(base, who), fill, command) for _ in range(count)]
+                    found.append([statistics.median(figures) for figures in zip(*rounds)])
+                met = goal is None or kind == "nothing" or found[1][0] < goal
                 if not met:
                     missed.append(f"{name} of a {kind}")
-                cells = "   ".join(f"{p:12.2f} {worst:9.1f} {1000 * took:8.1f}" for p, worst, took in found)
+                cells = "   ".join(f"{p:12.2f} {worst:9.1f} {took:8.1f}" for p, worst, took in found)
                 say(f"{name + ' ' + kind:22} {cells} {'' if met else 'MISSED'}")
     finally:
         shutil.rmtree(base, ignore_errors=True)

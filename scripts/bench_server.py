@@ -3,6 +3,7 @@
 import argparse
 import csv
 import io
+import json
 import os
 import shutil
 import signal
@@ -190,6 +191,32 @@ def until(what, condition):
         if time.monotonic() > deadline:
             raise SystemExit(f"bench: not within {PATIENCE} s: {what}")
         time.sleep(0.05)
+
+
+def compiled(name, folder):
+    """A program in C of this folder."""
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.c")
+    program = os.path.join(folder, name)
+    subprocess.run(["cc", "-O2", "-o", program, source], check=True)
+    return program
+
+
+class Load:
+    """SETs, or PINGs if there are no keys, at a fixed rate (bench_load.c), until it is ended."""
+
+    def __init__(self, program, server, rate, keys, clients=CLIENTS):
+        command = ["taskset", "-c", LOAD_CORE, program, server.port, rate, clients, keys, VALUE_BYTES]
+        self.process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True)
+
+    def end(self):
+        self.process.send_signal(signal.SIGTERM)
+        out, _ = self.process.communicate(timeout=120)
+        if self.process.returncode:
+            raise SystemExit("bench: the load's connection was closed")
+        found = json.loads(out)
+        if found["errors"]:
+            raise SystemExit(f"bench: the load met errors: {found}")
+        return found
 
 
 def settle(servers):

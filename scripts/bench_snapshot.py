@@ -26,7 +26,9 @@ import threading
 import time
 
 from bench_members import free_port
-from bench_server import CLIENTS, LOAD_CORE, VALUE_BYTES, Server, is_holdfast, parser_of, say, settle, until
+from bench_server import (
+    CLIENTS, LOAD_CORE, VALUE_BYTES, Load, Server, compiled, is_holdfast, parser_of, say, settle, until,
+)
 
 FULL = 5_000_000
 ONE_KEY_FOLDER = 260_000_000
@@ -63,24 +65,6 @@ def set_all(server, numbers, value=value_of):
             left -= len(got)
 
 
-class Load:
-    """SETs at a fixed rate (bench_load.c), until it is ended."""
-
-    def __init__(self, options, server, rate):
-        command = ["taskset", "-c", LOAD_CORE, options.load, server.port, rate, CLIENTS, options.keys, VALUE_BYTES]
-        self.process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True)
-
-    def end(self):
-        self.process.send_signal(signal.SIGTERM)
-        out, _ = self.process.communicate(timeout=120)
-        if self.process.returncode:
-            raise SystemExit("bench: the load's connection was closed")
-        found = json.loads(out)
-        if found["errors"]:
-            raise SystemExit(f"bench: the load met errors: {found}")
-        return found
-
-
 def benchmark(server, *arguments):
     """What redis-benchmark says of SETs."""
     command = ["taskset", "-c", LOAD_CORE, "redis-benchmark", "-p", server.port, "-t", "set", "-c", CLIENTS, *arguments]
@@ -114,7 +98,7 @@ class Peak:
 
 
 def quiet(options, server, rate):
-    load = Load(options, server, rate)
+    load = Load(options.load, server, rate, options.keys)
     time.sleep(options.quiet)
     return load.end()
 
@@ -125,7 +109,7 @@ def bgsave_once(options, server, rate):
     client = server.client()
     client.cmd("CONFIG", "RESETSTAT")
     peak = Peak(server)
-    load = Load(options, server, rate)
+    load = Load(options.load, server, rate, options.keys)
     time.sleep(0.2)
     began = time.monotonic()
     client.cmd("BGSAVE")
@@ -269,7 +253,7 @@ def replica_once(options, base, name):
         wait_for("a snapshot", lambda: master.info("aof_rewrite_in_progress") == "0" and master.info("raft_snapshot_index") != "1")
     settle([master])
     before = quiet(options, master, options.replica_rate)
-    load = Load(options, master, options.replica_rate)
+    load = Load(options.load, master, options.replica_rate, options.keys)
     began = time.monotonic()
     if master.is_ours:
         replica.client().cmd("CLUSTER", "REPLICATE", client.cmd("CLUSTER", "MYID"))
@@ -359,9 +343,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.makedirs(options.out, exist_ok=True)
     base = tempfile.mkdtemp(prefix="run-", dir=options.out)
-    options.load = os.path.join(base, "load")
-    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bench_load.c")
-    subprocess.run(["cc", "-O2", "-o", options.load, source], check=True)
+    options.load = compiled("bench_load", base)
     functions = dict(zip(FIGURES, (bgsave, start, tail, replica, one_key)))
     results = {}
     try:
