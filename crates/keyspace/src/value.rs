@@ -173,7 +173,7 @@ pub enum StringRef<'a> {
     Int(i64),
     /// Any other string.
     Bytes(&'a [u8]),
-    /// A string of more than a mebibyte, whose bytes do not lie together.
+    /// A string of more than a mebibyte: its bytes lie in chunks.
     Chunks(&'a Blob),
 }
 

@@ -1,7 +1,7 @@
 //! Which members' logs have room for writes, as they say (D5).
 //!
-//! Owns what follows from that for a group: whether a write could commit, and how a leader makes way whose log no majority
-//! can take. Never: decides when it does.
+//! Owns what follows from that for a group: whether a write could commit, and how a leader makes way if no majority can
+//! take its log. Never: decides when it does.
 
 use super::group::Group;
 use base::clock::{Mono, Now};
@@ -43,8 +43,8 @@ impl Group {
         self.is_quorum(|id| id != self.config.id.0 && self.is_heard(now, id))
     }
 
-    /// D5: this leader's log has what no majority will ever take. It leads no more, and lets one be elected whose log
-    /// ends before that.
+    /// D5: this leader's log has what no majority will ever take. It leads no more, so that a member is elected that does not
+    /// have it.
     pub fn abdicate(&mut self, now: Now) {
         let term = self.term();
         self.node.raft.become_follower(term, raft::INVALID_ID);

@@ -114,7 +114,8 @@ impl CampaignTimer {
         self.at = now + self.patience();
     }
 
-    /// This member stepped down for one whose log is shorter: that one would vote for it.
+    /// This member stepped down for one with a shorter log, which would vote for this one again: it stands for no election
+    /// until that one has had the time.
     pub fn abdicated(&mut self, now: Mono) {
         self.at = now + 3 * self.election_timeout + self.patience();
     }

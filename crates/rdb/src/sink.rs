@@ -13,8 +13,7 @@ pub trait Sink {
     /// A string, in the shortest form that there is for it.
     fn string(&mut self, text: &[u8]) -> Result<(), Self::Error>;
 
-    /// A string of so many bytes, too many to be short or a number, whose bytes do not lie together. What compresses it
-    /// joins them.
+    /// A string of so many bytes, too many to be short or a number, that comes in pieces. What compresses it joins them.
     fn long_string(
         &mut self,
         len: usize,

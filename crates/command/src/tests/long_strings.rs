@@ -1,5 +1,5 @@
-//! Strings above a mebibyte, whose bytes do not lie together: every command on them answers as it does for bytes that do,
-//! and a follower that gets their log has the same.
+//! Strings above a mebibyte lie in chunks: every command on them answers as it does for bytes that lie together, and a
+//! follower that gets their log has the same.
 
 use super::effects::follow;
 use crate::testing::{single, Fixture};
