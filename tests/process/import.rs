@@ -118,6 +118,11 @@ fn reset_node_does_not_import_again() {
     fs::copy(golden("idle.rdb"), folder.path().join("dump.rdb")).expect("a copy");
     let server = start_in(folder.path(), &[("cluster-enabled", "yes")]);
     let mut client = server.client();
+    crate::common::wait_until(
+        "they are loaded",
+        std::time::Duration::from_secs(20),
+        || !client.cmd(&["DBSIZE"]).is_error(),
+    );
     let keys = client.cmd(&["DBSIZE"]).int();
     assert!(keys > 0, "they were imported");
     let info = client.cmd(&["CLUSTER", "INFO"]).text();
