@@ -93,7 +93,7 @@ fn has_ended(tail: &Record, committed: &Record, slot: u16) -> bool {
 /// The registry.
 #[derive(Debug, Default)]
 pub struct Blocking {
-    /// Clients that wait for something whose end is looked for in every turn, by their ids.
+    /// Clients that wait for anything but keys, by their ids: each turn looks whether their wait has ended.
     clients: BTreeMap<u64, ConnId>,
     /// Clients that wait for keys: a key that changes ends their wait.
     waiting: BTreeMap<u64, ConnId>,

@@ -336,8 +336,8 @@ impl<P: Platform> Server<P> {
         }
     }
 
-    /// The next command in the client's input, which stays there unless it comes to its end. `ahead`: commands to
-    /// come whose keys have been fetched.
+    /// The next command in the client's input, which stays there unless it comes to its end. `ahead`: how many of
+    /// the next commands have their keys fetched already.
     #[inline(always)]
     fn run_command(
         &mut self,

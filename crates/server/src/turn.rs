@@ -422,7 +422,7 @@ impl<P: Platform> Server<P> {
         self.serve_clients(admission);
         self.cron(now, admission);
         if self.has_waiting_work() {
-            // C6: a command whose time was over may have found something to move.
+            // C6: BLMOVE, run once more as its time is over, may have moved what others wait for.
             self.serve_waiting(admission);
         }
         self.mark_delivered_dirty();

@@ -23,7 +23,7 @@ use std::time::Duration;
 /// A command that must be held when its time is over is looked at again after so long.
 const POSTPONED: Duration = Duration::from_millis(10);
 
-/// T1: how long the clients whose time is over may keep a turn, in which the commands of others may have used up all.
+/// T1: the time of a turn that ends of waits may take. It is theirs alone: the commands of others may have taken all of the turn's.
 const ENDS_TIME: Duration = Duration::from_micros(250);
 
 /// Why a waiting client's command runs again.
