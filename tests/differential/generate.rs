@@ -361,8 +361,14 @@ impl Generator {
     fn spoil(&mut self, args: &mut Args) {
         match self.rng.gen_range(0..5) {
             0 if args.len() > 1 => drop(args.pop()),
-            1 => args.push(self.value()),
-            2 => {
+            // A number would be the time of a command that waits, and nobody has that much.
+            1 if args[0]
+                .first()
+                .is_none_or(|b| !b.eq_ignore_ascii_case(&b'b')) =>
+            {
+                args.push(self.value());
+            }
+            1 | 2 => {
                 let key = self.key();
                 args.push(key)
             }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use storage::{Disk, Job, SnapshotError, SnapshotJob, SnapshotMeta, SnapshotResult};
 
 /// Of a turn, for the walk.
-const STEP_TIME: Duration = Duration::from_micros(250);
+const STEP_TIME: Duration = Duration::from_micros(100);
 const STEP_PIECES: usize = 16;
 /// Between two looks at the clock.
 const PIECE: CutBudget = CutBudget {

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-/// Of the thread that does what piles up.
+/// Of a thread that makes room, and that must get on even so.
 const NICE: libc::c_int = 10;
 
 /// Between two jobs of that thread: a nice thread too keeps a core for milliseconds, if it goes on.
@@ -124,7 +124,7 @@ fn step_back() {
 }
 
 /// On Linux this concerns the calling thread only; where it is not allowed the thread is like any other.
-fn be_nice() {
+pub(super) fn be_nice() {
     // SAFETY: no memory is passed.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
 }

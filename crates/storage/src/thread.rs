@@ -10,7 +10,7 @@
 //! them. Jobs of the other kinds keep their order, each behind the syncs that were handed over
 //! before it. A failed sync is reported and is the last thing that this thread does (D5).
 
-use super::courtesy::{Courteous, Terms};
+use super::courtesy::{self, Courteous, Terms};
 use super::disk::Disk;
 use super::download::{DownloadDone, DownloadJob};
 use super::error::Result;
@@ -208,6 +208,7 @@ fn make_snapshot<D: Disk>(job: SnapshotJob, done: &Sender<Done<D>>, wake: &(impl
 }
 
 fn transfer<D: Disk>(jobs: Receiver<Job<D>>, done: &Sender<Done<D>>, wake: &(impl Fn() + ?Sized)) {
+    courtesy::be_nice(); // the loop has the core first
     for result in jobs.into_iter().filter_map(Job::run) {
         // As above.
         let _ = done.send(result);

@@ -16,9 +16,9 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 /// Pieces and bytes of one write: beyond, a system call costs nothing next to the copying, and a thread that sends
-/// on the same link waits for the copying.
+/// on the same link, or needs the core, waits for the copying.
 const WRITE_PIECES: usize = 128;
-const WRITE_BYTES: usize = 256 << 10;
+const WRITE_BYTES: usize = 64 << 10;
 
 /// A longer piece is left to the links' thread: copying it would hold up the thread that sends it.
 const WRITE_AT_ONCE: usize = 16 << 10;

@@ -111,6 +111,14 @@ fn a_whole_part_gets_its_name() {
     assert_eq!(content_of(&disk, &name()), bytes());
 }
 
+/// Otherwise a sync finds all pieces at once, and the log's syncs wait behind it.
+#[test]
+fn each_piece_sets_the_device_to_work() {
+    let disk = TestDisk::new(false);
+    write(&disk, 0, &bytes()[..STEP]).unwrap();
+    assert_eq!(disk.take_begun(), 1);
+}
+
 #[test]
 fn every_crash_point_of_a_part_leaves_none_or_the_whole() {
     let (run, log) = long_log(21);
