@@ -698,8 +698,9 @@ impl Generator {
                 };
                 self.words("CLIENT", rest)
             }
-            10 => self.words("AUTH", vec![v]),
-            11 => self.words("AUTH", vec![b"default".to_vec(), v]),
+            // An EXEC in which a password is wrong Redis since 7.2 leaves without a reply now and then.
+            10 if free => self.words("AUTH", vec![v]),
+            11 if free => self.words("AUTH", vec![b"default".to_vec(), v]),
             12 if free => self.hello(),
             13 => {
                 let (n, t) = (

@@ -58,6 +58,11 @@ fn random_sequences(test: &str, salt: u64, resp3: bool, pipelined: bool) {
 }
 
 fn report(pair: &mut Pair, ops: &[Op], difference: Difference, seed: &str) -> ! {
+    let op = &ops[difference.at];
+    println!(
+        "{seed}: the two servers differ; a shorter story is looked for\n  conn {}> {}\n  redis:    {}\n  holdfast: {}",
+        op.conn, op.line(), difference.reference, difference.ours
+    );
     let (story, last) = shrink(pair, ops, difference);
     let mut text = String::from("\nthe two servers differ; the shortest story found:\n");
     for op in &story {

@@ -1,11 +1,12 @@
 //! Work that makes room for all other work.
 //!
-//! Owns a queue of jobs with two threads. One runs where nothing else wants its core and gives it up at once: a nice thread keeps a
-//! core for milliseconds while the loop, which has just been woken, waits for it, and each client feels that. Hazard: on a
-//! machine that is never idle that thread gets nothing, and once it has stepped back only root can let it come forward again; so
-//! when jobs pile up another thread, which is only nice, does them. Never: knows what a job is.
+//! Owns a queue of jobs and the two threads that do them. Never knows what a job is. Invariants: each job is done once; where
+//! jobs are to keep their order, one begins when the one before it has ended.
 //!
-//! Invariant: where jobs are to keep their order, one begins when the one before it has ended.
+//! Hazard: a nice thread keeps a core for milliseconds while the loop, which has just been woken, waits for it, and each client
+//! feels that. So the first thread runs only where nothing else wants its core, and gives it up at once. Hazard: on a machine that
+//! is never idle that thread gets nothing, and only root can let it come forward again. So when jobs pile up the second
+//! thread, which is only nice, does them.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,15 +18,15 @@ use std::time::Duration;
 /// Of a thread that makes room, and that must get on even so.
 const NICE: libc::c_int = 10;
 
-/// Between two jobs of that thread: a nice thread too keeps a core for milliseconds, if it goes on.
+/// The second thread rests after each job, since going on it would keep the core for milliseconds.
 const PAUSE: Duration = Duration::from_micros(500);
 
 /// How jobs are done.
 #[derive(Clone, Copy)]
 pub struct Terms {
-    /// So many jobs that wait have piled up.
+    /// More jobs than this that wait have piled up.
     pub late: usize,
-    /// Down to so few they are done by the nice thread.
+    /// The nice thread stops when so few wait.
     pub in_time: usize,
     /// A job waits for the end of the one before it.
     pub in_order: bool,
@@ -56,7 +57,7 @@ impl<J, R: Fn(J)> Queue<J, R> {
     }
 }
 
-/// The handle: when it is dropped the threads do what waits, and end.
+/// The handle. When it is dropped the threads do what waits, and end; join them to wait for that.
 pub struct Courteous<J> {
     jobs: Sender<J>,
     /// Tells the nice thread that jobs have piled up.

@@ -102,7 +102,8 @@ impl<D: Disk> Job<D> {
     }
 }
 
-/// A job writes about 64 KiB, and the keyspace's writes wait for it at 32 MiB.
+/// A job writes 16 to 64 KiB. The walk of the keys stops when 8 MiB wait, and writes wait at 32 MiB: that would be for ever on
+/// a machine that is never idle, if it took more than 8 MiB to be late.
 const SNAPSHOTS: Terms = Terms {
     late: 64,
     in_time: 8,
