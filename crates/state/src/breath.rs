@@ -7,7 +7,7 @@
 const BREATH: usize = 256 << 10;
 
 /// What a step counts for beside its bytes.
-const STEP: usize = 256;
+pub(super) const STEP: usize = 256;
 
 /// Counts what carrying out the log does, over effects, units and entries: many short ones take as long as a long one.
 #[derive(Default)]

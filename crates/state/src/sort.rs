@@ -7,7 +7,7 @@
 //! compared byte by byte: there is no locale.
 
 use super::apply::ApplyError;
-use super::breath::free;
+use super::breath::{free, STEP};
 use super::core::StateMachine;
 use super::effects::effects;
 use base::number::parse_i64;
@@ -130,9 +130,6 @@ pub fn found_in(value: Value<'_>, field: Option<&[u8]>, now_ms: i64) -> Option<V
 
 /// Comparisons between two words to `pace`.
 const COMPARISONS: usize = 256;
-
-/// What an element or a comparison counts for beside its bytes.
-const STEP: usize = 256;
 
 /// The part of `all` that is in this range once all are sorted. `pace` is told of the comparisons.
 fn sort_part<T>(
@@ -292,7 +289,11 @@ impl Sorting<'_> {
         range: Range<usize>,
         around: &mut dyn Around,
     ) -> Vec<Vec<u8>> {
-        let with_text = |(at, element): (usize, Vec<u8>)| (find(by, &element, around), at, element);
+        let with_text = |(at, element): (usize, Vec<u8>)| {
+            let text = find(by, &element, around);
+            around.pace(0);
+            (text, at, element)
+        };
         let mut all: Vec<_> = elements.into_iter().enumerate().map(with_text).collect();
         // What is not there comes first; of equals the order stays.
         sort_part(&mut all, range, &mut |n| around.pace(n), |a, b| {
