@@ -6,6 +6,7 @@
 //! in it, and never decides whether it counts: only one that the base names does (P8).
 
 use super::base::{SnapshotMeta, StateFile};
+use super::courtesy;
 use super::disk::{Disk, DiskFile};
 use super::download::OpenState;
 use super::error::{Result, StorageError};
@@ -18,6 +19,9 @@ pub(super) const SLICE: usize = 16 << 10;
 /// So many bytes are written before the device is told to begin with them: a sync of the whole file at its
 /// end would make a log's sync wait for all of it.
 const AHEAD: u64 = 1 << 20;
+
+/// 64 KiB, of which reading and checking takes a fraction of a millisecond.
+const SLICES_UNTIL_REST: usize = 4;
 
 const PREFIX: &str = "snapshot-";
 const SUFFIX: &str = ".rdb";
@@ -291,15 +295,22 @@ pub fn read<D: Disk, E: From<StorageError>>(
     read_file(&file, name, visit)
 }
 
-/// The same of a file that has just been written: past the page cache.
+/// The same of a file that has just been written: past the page cache, and with rests, since it takes long.
 pub(super) fn re_read<F: DiskFile, E: From<StorageError>>(
     file: &F,
     name: &str,
-    visit: impl FnMut(&[u8]) -> Result<(), E>,
+    mut visit: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     file.drop_cache()
         .map_err(StorageError::io("re-read", name))?;
-    read_file(file, name, visit)
+    let mut slices = 0;
+    read_file(file, name, |slice| {
+        slices += 1;
+        if slices % SLICES_UNTIL_REST == 0 {
+            courtesy::rest();
+        }
+        visit(slice)
+    })
 }
 
 fn read_file<F: DiskFile, E: From<StorageError>>(

@@ -1,16 +1,15 @@
 //! The storage thread: what would block the loop happens here.
 //!
 //! Owns one thread that syncs, allocates, reads and writes for the loop, another one that reads and writes the
-//! files of states which travel (F11), between members and to clients, and two kinds that step back behind all others: what
-//! only frees memory (dropping a keyspace of many keys takes seconds, and no sync may wait for that), and what makes snapshots,
-//! one after the other.
+//! files of states which travel (F11), between members and to clients, one that only frees memory (dropping a keyspace of
+//! many keys takes seconds, and no sync may wait for that), and one that makes snapshots. All but the first step back behind the loop.
 //! Decides nothing: jobs come from the log, results go back to it.
 //!
 //! Syncs go first, and all that have queued up become one; an allocation proceeds in steps between
 //! them. Jobs of the other kinds keep their order, each behind the syncs that were handed over
 //! before it. A failed sync is reported and is the last thing that this thread does (D5).
 
-use super::courtesy::{self, Courteous, Terms};
+use super::courtesy;
 use super::disk::Disk;
 use super::download::{DownloadDone, DownloadJob};
 use super::error::Result;
@@ -102,27 +101,12 @@ impl<D: Disk> Job<D> {
     }
 }
 
-/// A job writes 16 to 64 KiB. The walk of the keys stops when 8 MiB wait, and writes wait at 32 MiB: that would be for ever on
-/// a machine that is never idle, if it took more than 8 MiB to be late.
-const SNAPSHOTS: Terms = Terms {
-    late: 64,
-    in_time: 8,
-    in_order: true,
-};
-
-/// A job is what a turn has left. While one of gigabytes is freed others may be freed beside it.
-const GARBAGE: Terms = Terms {
-    late: 4,
-    in_time: 0,
-    in_order: false,
-};
-
 /// The handle: dropping it lets the threads finish what they have been given, and waits for that.
 /// A snapshot that is being made is waited for too, unless it has been given up before.
 pub struct StorageThread<D: Disk> {
     jobs: Option<Sender<Job<D>>>,
-    garbage: Option<Courteous<Box<dyn Send>>>,
-    snapshots: Option<Courteous<SnapshotJob>>,
+    garbage: Option<Sender<Box<dyn Send>>>,
+    snapshots: Option<Sender<SnapshotJob>>,
     transfers: Option<Sender<Job<D>>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -132,6 +116,8 @@ impl<D: Disk> StorageThread<D> {
     pub fn start(wake: impl Fn() + Send + Sync + 'static) -> io::Result<(Self, Receiver<Done<D>>)> {
         let (jobs, queue) = channel();
         let (done, results) = channel();
+        let (garbage, heap) = channel();
+        let (snapshots, parts) = channel();
         let (transfers, pieces) = channel();
         let wake = Arc::new(wake);
         let (done_too, wake_too) = (done.clone(), Arc::clone(&wake));
@@ -144,20 +130,21 @@ impl<D: Disk> StorageThread<D> {
             alloc: None,
             rest: VecDeque::new(),
         };
-        // Memory that is not freed yet goes with the process: nobody waits for those threads.
-        let (garbage, _) = Courteous::start("hf-free", GARBAGE, drop)?;
-        let (snapshots, makers) = Courteous::start("hf-snapshot", SNAPSHOTS, move |job| {
-            make_snapshot(job, &done_too, &*wake_too);
-        })?;
-        let mut threads = vec![
+        // Memory that is not freed yet goes with the process: nobody waits for that thread.
+        Builder::new()
+            .name("hf-free".into())
+            .spawn(move || free(heap))?;
+        let threads = vec![
             Builder::new()
                 .name("hf-storage".into())
                 .spawn(move || worker.run())?,
             Builder::new()
+                .name("hf-snapshot".into())
+                .spawn(move || make_snapshots(parts, &done_too, &*wake_too))?,
+            Builder::new()
                 .name("hf-transfer".into())
                 .spawn(move || transfer(pieces, &done_pieces, &*wake_pieces))?,
         ];
-        threads.extend(makers);
         Ok((
             StorageThread {
                 jobs: Some(jobs),
@@ -175,10 +162,10 @@ impl<D: Disk> StorageThread<D> {
         // A thread that is gone has reported why; nothing can be added to that.
         match job {
             Job::Garbage(garbage) => {
-                let _ = self.garbage.as_ref().map(|g| g.submit(garbage));
+                let _ = self.garbage.as_ref().map(|g| g.send(garbage));
             }
             Job::Snapshot(job) => {
-                let _ = self.snapshots.as_ref().map(|s| s.submit(job));
+                let _ = self.snapshots.as_ref().map(|s| s.send(job));
             }
             job @ (Job::Transfer(_) | Job::Download(_)) => {
                 let _ = self.transfers.as_ref().map(|t| t.send(job));
@@ -201,15 +188,27 @@ impl<D: Disk> Drop for StorageThread<D> {
     }
 }
 
-fn make_snapshot<D: Disk>(job: SnapshotJob, done: &Sender<Done<D>>, wake: &(impl Fn() + ?Sized)) {
-    // Without a receiver the loop is gone, and its results with it.
-    let result = job.run().map_or(Done::SnapshotPart, Done::Snapshot);
-    let _ = done.send(result);
-    wake();
+fn free(heap: Receiver<Box<dyn Send>>) {
+    courtesy::step_back();
+    heap.into_iter().for_each(drop);
+}
+
+fn make_snapshots<D: Disk>(
+    jobs: Receiver<SnapshotJob>,
+    done: &Sender<Done<D>>,
+    wake: &(impl Fn() + ?Sized),
+) {
+    courtesy::step_back();
+    for job in jobs {
+        // Without a receiver the loop is gone, and its results with it.
+        let _ = done.send(job.run().map_or(Done::SnapshotPart, Done::Snapshot));
+        wake();
+        courtesy::rest();
+    }
 }
 
 fn transfer<D: Disk>(jobs: Receiver<Job<D>>, done: &Sender<Done<D>>, wake: &(impl Fn() + ?Sized)) {
-    courtesy::be_nice(); // the loop has the core first
+    courtesy::step_back();
     for result in jobs.into_iter().filter_map(Job::run) {
         // As above.
         let _ = done.send(result);
