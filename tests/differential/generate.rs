@@ -361,13 +361,8 @@ impl Generator {
     fn spoil(&mut self, args: &mut Args) {
         match self.rng.gen_range(0..5) {
             0 if args.len() > 1 => drop(args.pop()),
-            // A number would be the time of a command that waits, and nobody has that much.
-            1 if args[0]
-                .first()
-                .is_none_or(|b| !b.eq_ignore_ascii_case(&b'b')) =>
-            {
-                args.push(self.value());
-            }
+            // A number would be the time that a command waits, and that may be hours.
+            1 if !ends_with_time(&args[0]) => args.push(self.value()),
             1 | 2 => {
                 let key = self.key();
                 args.push(key)
@@ -741,6 +736,21 @@ impl Generator {
 }
 
 /// The keys of all sequences: plain, a hash tag, binary, empty, long.
+/// Whether the last argument of a command is how long it waits.
+fn ends_with_time(name: &[u8]) -> bool {
+    let names = [
+        "BLPOP",
+        "BRPOP",
+        "BRPOPLPUSH",
+        "BLMOVE",
+        "BZPOPMIN",
+        "BZPOPMAX",
+    ];
+    names
+        .iter()
+        .any(|n| name.eq_ignore_ascii_case(n.as_bytes()))
+}
+
 pub fn keys() -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = ["k1", "k2", "k3", "k4", "{tag}a", "hallo", "hello", ""]
         .iter()

@@ -58,21 +58,20 @@ fn random_sequences(test: &str, salt: u64, resp3: bool, pipelined: bool) {
 }
 
 fn report(pair: &mut Pair, ops: &[Op], difference: Difference, seed: &str) -> ! {
-    let op = &ops[difference.at];
-    println!(
-        "{seed}: the two servers differ; a shorter story is looked for\n  conn {}> {}\n  redis:    {}\n  holdfast: {}",
-        op.conn, op.line(), difference.reference, difference.ours
-    );
+    // Shortening may take long, and is lost if the run is ended.
+    println!("{seed}: the two servers differ, a shorter story is looked for");
+    println!("{}{}", told(&ops[difference.at]), difference.outcomes());
     let (story, last) = shrink(pair, ops, difference);
     let mut text = String::from("\nthe two servers differ; the shortest story found:\n");
     for op in &story {
-        text.push_str(&format!("  conn {}> {}\n", op.conn, op.line()));
+        text.push_str(&told(op));
     }
-    text.push_str(&format!(
-        "  redis:    {}\n  holdfast: {}\n",
-        last.reference, last.ours
-    ));
+    text.push_str(&last.outcomes());
     panic!("{text}again with: {seed}");
+}
+
+fn told(op: &Op) -> String {
+    format!("  conn {}> {}\n", op.conn, op.line())
 }
 
 /// Cuts at the first difference, then removes what is not needed for it, larger pieces first.

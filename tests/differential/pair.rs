@@ -22,6 +22,15 @@ pub struct Difference {
     pub ours: String,
 }
 
+impl Difference {
+    pub fn outcomes(&self) -> String {
+        let Difference {
+            reference, ours, ..
+        } = self;
+        format!("  redis:    {reference}\n  holdfast: {ours}\n")
+    }
+}
+
 pub fn reference_binary() -> PathBuf {
     std::env::var_os("HOLDFAST_REFERENCE")
         .unwrap_or_else(|| "redis-server".into())

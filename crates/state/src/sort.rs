@@ -353,8 +353,9 @@ fn number_of(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text).ok()?;
     let blank = |c: char| c.is_ascii_whitespace() || c == '\x0b';
     let text = text.trim_start_matches(blank);
-    let digits = text.trim_start_matches(['+', '-']);
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let number = match digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
+        Some(digits) if digits.starts_with('+') => return None,
         Some(digits) => {
             let number = u64::from_str_radix(digits, 16).ok()? as f64;
             if text.starts_with('-') {
@@ -369,7 +370,8 @@ fn number_of(text: &[u8]) -> Option<f64> {
     let mantissa = digits.split(['e', 'E']).next().unwrap_or(digits);
     let is_zero = !mantissa.contains(|c| ('1'..='9').contains(&c));
     let has_digits = mantissa.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    let lost = has_digits && (number.is_infinite() || number == 0.0 && !is_zero);
+    let lost =
+        has_digits && (number.is_infinite() || number.is_subnormal() || number == 0.0 && !is_zero);
     (!number.is_nan() && !lost).then_some(number)
 }
 
@@ -491,6 +493,13 @@ mod tests {
             ("5.", Some(5.0)),
             ("0x1F", Some(31.0)),
             ("-0x10", Some(-16.0)),
+            ("0x+5", None),
+            ("+-0x5", None),
+            ("--0x5", None),
+            ("0x", None),
+            ("1e-310", None),
+            ("-5e-324", None),
+            ("2.3e-308", Some(2.3e-308)),
             ("inf", Some(f64::INFINITY)),
             ("-Infinity", Some(f64::NEG_INFINITY)),
             ("1\0x", Some(1.0)),

@@ -4,7 +4,7 @@
 //! gets its share of a core that is never idle, since clients' writes wait for a snapshot, and memory for being freed.
 //!
 //! Hazard: a thread that is only nice keeps its core until the next tick, for 4 ms, while the loop, which has just been woken,
-//! waits for it, and each client feels that: so it rests often. Hazard: a thread that runs only where nothing else wants the core
+//! waits for it, and each client feels that: where its work has pieces it rests between them. Hazard: a thread that runs only where nothing else wants the core
 //! (`SCHED_IDLE`) gets nothing on a busy one, nor do all that wait for it, and only root can let it come forward again. And
 //! within the kernel no priority matters: so it makes no long calls.
 

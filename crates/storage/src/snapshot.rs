@@ -13,8 +13,8 @@ use super::error::{Result, StorageError};
 use ::base::ids::EntryId;
 use ::base::mutation::{self, Mutation};
 
-/// Bytes of one read or write. Hazard: within a call a kernel that is not preemptible gives no core to the loop, whose
-/// priority does not matter there: 1 MiB took 2 to 3 ms, and each client felt it.
+/// Bytes of one read or write. Hazard: a kernel that is not preemptible keeps the core within a call, and the loop's priority
+/// does not matter there: 1 MiB took 2 to 3 ms, and each client felt it.
 pub(super) const SLICE: usize = 16 << 10;
 /// So many bytes are written before the device is told to begin with them: a sync of the whole file at its
 /// end would make a log's sync wait for all of it.

@@ -188,6 +188,7 @@ impl<D: Disk> Drop for StorageThread<D> {
     }
 }
 
+/// What is freed is one piece each time, so there are no rests.
 fn free(heap: Receiver<Box<dyn Send>>) {
     courtesy::step_back();
     heap.into_iter().for_each(drop);

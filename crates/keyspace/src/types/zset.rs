@@ -283,7 +283,7 @@ impl<'a> ZsetRef<'a> {
         start..end.max(start)
     }
 
-    /// The members whose scores lie within a range: it is left at the first member behind it.
+    /// The members with scores within a range, up to the first one behind it.
     pub fn iter_scores(self, range: ScoreRange) -> impl Iterator<Item = Scored<'a>> {
         let start = self.partition(&mut |found| range.is_behind(found.score));
         let rest = self.iter(start..self.len());
